@@ -93,7 +93,7 @@ _NAMES = {
     "nn.mlp": "mlp",
     "nn.quantized.convert": "quantize",
     "compile": "CaptureError constant",
-    "serialization": "load save",
+    "serialization": "load load_gguf save",
     "train": """
         Callback Checkpoint EarlyStopping History LambdaCallback ProgressBar Schedule TensorBoard Trainer
     """,

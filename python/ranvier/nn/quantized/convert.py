@@ -126,7 +126,12 @@ def _converted(name: str, layer: Any, kind: str, weights: dict[int, QuantizedWei
         key = id(layer.weight)
         if key not in weights:
             weights[key] = quantized(layer.weight, kind)
-        return FORMS[type(layer)].from_float(layer, kind, weights[key])
+        made = (
+            layers.Linear.from_weight(weights[key], layer.bias)
+            if isinstance(layer, nn.Linear)
+            else layers.Embedding.from_weight(weights[key])
+        )
+        return made.train(layer.training)
     except OpError as error:
         raise OpError(f"{error} (in {shown})") from None
 

@@ -10,7 +10,15 @@ from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
 from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.matrix.quantized import quantized_embedding, quantized_linear
-from ranvier.ops.matrix.quantized_weight import KINDS, PANEL, QuantizedWeight, panel_bytes, quantized
+from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
+from ranvier.ops.matrix.quantized_weight import (
+    KINDS,
+    PANEL,
+    QuantizedWeight,
+    of_blocks,
+    panel_bytes,
+    quantized,
+)
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, one_of
 from ranvier.tensors.tensor import Tensor
@@ -69,16 +77,29 @@ class Linear(Quantized):
         self.register_buffer("bias", zeros(out_features) if bias else None)
 
     @classmethod
-    def from_float(cls, layer: nn.Linear, kind: str = "int8", weight: QuantizedWeight | None = None) -> Linear:
-        """The layer with its weight in this kind, or in a given form."""
+    def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
+        """The layer of a weight (n, k): a Tensor, which gets this kind, or one of :func:`rv.load_gguf` or
+        of another quantized layer, which keeps its own.
+
+        >>> import ranvier as rv
+        >>> rv.nn.quantized.Linear.from_weight(rv.ones(2, 64), kind="q4_0")
+        Linear(in_features=64, out_features=2, bias=False, kind='q4_0')
+        """
+        if isinstance(weight, QuantizedBlocks):
+            weight = of_blocks(weight)
+        if not isinstance(weight, QuantizedWeight):
+            weight = quantized(weight, one_of("Linear", "kind", kind, KINDS))
         made = cls.__new__(cls)
         super(Linear, made).__init__()
-        made.in_features, made.out_features = layer.in_features, layer.out_features
-        n, k = layer.weight.shape
-        made._make(kind, n, k, weight or quantized(layer.weight, kind))
-        made.register_buffer("bias", None if layer.bias is None else layer.bias.detach().float().clone())
-        made.training = layer.training
+        made.out_features, made.in_features = weight.shape
+        made._make(weight.kind, *weight.shape, weight)
+        made.register_buffer("bias", None if bias is None else bias.detach().float().clone())
         return made
+
+    @classmethod
+    def from_float(cls, layer: nn.Linear, kind: str = "int8") -> Linear:
+        """The layer with its weight in this kind."""
+        return cls.from_weight(layer.weight, layer.bias, kind).train(layer.training)
 
     def forward(self, input: Any) -> Tensor:
         sizes = self.out_features, self.in_features
@@ -100,16 +121,19 @@ class Embedding(Quantized):
         self._make(kind, num_embeddings, embedding_dim)
 
     @classmethod
-    def from_float(
-        cls, layer: nn.Embedding, kind: str = "int8", weight: QuantizedWeight | None = None
-    ) -> Embedding:
-        """The layer with its weight in this kind, or in a given form."""
+    def from_weight(cls, weight: Any, kind: str = "int8") -> Embedding:
+        """The layer of a weight (num_embeddings, embedding_dim), as :meth:`Linear.from_weight`."""
+        layer = Linear.from_weight(weight, None, kind)
         made = cls.__new__(cls)
         super(Embedding, made).__init__()
-        n, k = made.num_embeddings, made.embedding_dim = layer.num_embeddings, layer.embedding_dim
-        made._make(kind, n, k, weight or quantized(layer.weight, kind))
-        made.training = layer.training
+        made.num_embeddings, made.embedding_dim = layer.out_features, layer.in_features
+        made._make(layer.kind, layer.out_features, layer.in_features, layer.quantized_weight)
         return made
+
+    @classmethod
+    def from_float(cls, layer: nn.Embedding, kind: str = "int8") -> Embedding:
+        """The layer with its weight in this kind."""
+        return cls.from_weight(layer.weight, kind).train(layer.training)
 
     def forward(self, input: Any) -> Tensor:
         return quantized_embedding(input, self.quantized_weight)
@@ -154,23 +178,20 @@ class MultiheadAttention(nn.MultiheadAttention):
         self.out_proj = Linear(embed_dim, embed_dim, bias, kind)
 
     @classmethod
-    def from_float(
-        cls, layer: nn.MultiheadAttention, kind: str = "int8", weight: QuantizedWeight | None = None
-    ) -> MultiheadAttention:
+    def from_float(cls, layer: nn.MultiheadAttention, kind: str = "int8") -> MultiheadAttention:
         """The layer with its projections in this kind."""
         settings = {name: getattr(layer, name) for name in ("dropout", "kdim", "vdim", "batch_first")}
         settings |= {"bias": layer.out_proj.bias is not None, "add_bias_kv": layer.bias_k is not None}
-        made = cls(
-            layer.embed_dim, layer.num_heads, add_zero_attn=layer.add_zero_attn, kind=kind, **settings
-        )
+        made = cls(layer.embed_dim, layer.num_heads, add_zero_attn=layer.add_zero_attn, kind=kind, **settings)
         made.bias_k, made.bias_v = layer.bias_k, layer.bias_v
         made.out_proj = Linear.from_float(layer.out_proj, kind)
         biases = (None,) * 3 if layer.in_proj_bias is None else ops.chunk(layer.in_proj_bias, 3)
         if layer.in_proj_weight is not None:
-            made.in_proj = _linear(layer.in_proj_weight, layer.in_proj_bias, kind)
+            made.in_proj = Linear.from_weight(layer.in_proj_weight, layer.in_proj_bias, kind)
         else:
             for name, bias in zip("qkv", biases, strict=True):
-                made.add_module(f"{name}_proj", _linear(getattr(layer, f"{name}_proj_weight"), bias, kind))
+                weight = getattr(layer, f"{name}_proj_weight")
+                made.add_module(f"{name}_proj", Linear.from_weight(weight, bias, kind))
         return made.train(layer.training)
 
     @property
@@ -185,7 +206,9 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     def _apart(self, *inputs: Tensor) -> list[Tensor]:
         if self.in_proj is None:
-            return [layer(x) for layer, x in zip((self.q_proj, self.k_proj, self.v_proj), inputs, strict=True)]
+            return [
+                layer(x) for layer, x in zip((self.q_proj, self.k_proj, self.v_proj), inputs, strict=True)
+            ]
         width, made = self.embed_dim, self.in_proj
         if width % PANEL:  # a panel has rows of two projections
             return [ops.narrow(made(x), -1, i * width, width) for i, x in enumerate(inputs)]
@@ -196,16 +219,6 @@ class MultiheadAttention(nn.MultiheadAttention):
             quantized_linear(*parts, self.kind, width, width)
             for parts in zip(inputs, panels, scales, biases, strict=True)
         ]
-
-
-def _linear(weight: Tensor, bias: Any, kind: str) -> Linear:
-    """The quantized layer of a weight (n, k) and a bias (n,) or None."""
-    n, k = weight.shape
-    with skipped():
-        layer = nn.Linear(k, n, bias=False, dtype=weight.dtype)
-    layer.weight = nn.Parameter(weight.detach())
-    layer.bias = None if bias is None else nn.Parameter(bias.detach())
-    return Linear.from_float(layer, kind)
 
 
 examples(globals())  # written as ">>> call"

@@ -12,7 +12,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array
-from ranvier.tensors.failures import OpError
+from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
+from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, wrap
 
 KINDS = ("int8", "q8_0", "q4_0")
@@ -52,6 +53,26 @@ def panel_bytes(kind: str, k: int) -> int:
     if kind == "int8":
         return PANEL * 4 * -(-k // 4)
     return -(-k // GROUP) * PANEL * (2 + (GROUP if kind == "q8_0" else GROUP // 2))
+
+
+def of_blocks(blocks: QuantizedBlocks) -> QuantizedWeight:
+    """The matrix of a GGUF file, with the same codes and scales, in panels."""
+    if len(blocks.shape) != 2:
+        raise misfit("quantize", {"a weight": blocks.shape}, "2 dimensions (n, k)")
+    n, k = blocks.shape
+    panels = np.empty((-(-n // PANEL), panel_bytes(blocks.kind, k)), np.uint8)
+    rows = max(PANEL, _AT_ONCE // max(k, 1) // PANEL * PANEL)
+    for begin in range(0, n, rows):
+        part = np.ascontiguousarray(blocks.blocks[begin : begin + rows])
+        scales, codes = part[..., :2].view(np.float16)[..., 0], part[..., 2:]
+        if blocks.kind == "q4_0":
+            codes = np.concatenate([codes & 15, codes >> 4], -1)
+        else:
+            codes = codes ^ 128  # a number with a sign as one without, 128 more
+        panels[begin // PANEL : (begin + rows) // PANEL] = packed(
+            blocks.kind, codes.reshape(len(part), k), scales
+        )
+    return QuantizedWeight(blocks.kind, (n, k), wrap(panels), None)
 
 
 def quantized(weight: Any, kind: str) -> QuantizedWeight:
