@@ -147,6 +147,9 @@ class MultiheadAttention(attention.MultiheadAttention):
 
     out_proj: Linear  # type: ignore[assignment]
     in_proj: Linear | None
+    q_proj: Linear
+    k_proj: Linear
+    v_proj: Linear
     _paths: ClassVar[dict[str, str]] = {"bias": "out_proj.bias", "add_bias_kv": "bias_k"}
 
     def __init__(
@@ -172,8 +175,8 @@ class MultiheadAttention(attention.MultiheadAttention):
         for name in ("in_proj_weight", "in_proj_bias", *[f"{name}_weight" for name in widths]):
             setattr(self, name, None)
         self.in_proj = Linear(embed_dim, 3 * embed_dim, bias, kind) if packed else None
-        for name, width in widths.items():
-            self.add_module(name, None if packed else Linear(width, embed_dim, bias, kind))
+        for name, width in () if packed else widths.items():
+            self.add_module(name, Linear(width, embed_dim, bias, kind))
         self.out_proj = Linear(embed_dim, embed_dim, bias, kind)
 
     @classmethod
