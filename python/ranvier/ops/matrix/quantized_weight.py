@@ -144,5 +144,5 @@ def packed(kind: str, codes: Array, scales: Array) -> Array:
     of_rows[:n] = scales
     panels = np.empty((count, groups, 2 * PANEL + 4 * PANEL * lines.shape[2]), np.uint8)
     panels[:, :, : 2 * PANEL].view(np.float16)[...] = of_rows.reshape(count, PANEL, groups).transpose(0, 2, 1)
-    panels[:, :, 2 * PANEL :].view(np.uint32).reshape(count, groups, -1, PANEL)[...] = lines
+    panels[:, :, 2 * PANEL :].view(np.uint32)[...] = lines.reshape(count, groups, lines.shape[2] * PANEL)
     return panels.reshape(count, groups * panels.shape[2])
