@@ -109,10 +109,13 @@ struct QuantizedTile {
   int64_t n;             // from one row of y to the next
 };
 
-struct QuantizedKernels {
+struct QuantizedKernel {
   int max_rows, max_panels;
   bool (*quantize)(const QuantizedLine&);  // false if the row is to be computed in float32
-  void (*tile[3])(const QuantizedTile&);   // by kind
+  void (*tile)(const QuantizedTile&);
+};
+struct QuantizedKernels {
+  QuantizedKernel of[3];  // by kind
 };
 RANVIER_TABLE(QuantizedKernels, quantized_kernels)
 
