@@ -99,6 +99,12 @@ class Product {
     const int64_t end = std::min(w.n, j + panels * kPanel);
     for (int64_t i = first; i < last; ++i)
       if (!rows_.fits[i]) run_in_floats(i, j, end);
+    const MatmulActivation& f = call_.activation;
+    for (int64_t i = first; i < last && f.kind != Activation::none; ++i) {
+      float* y = call_.y.data + i * w.n + j;
+      activation_kernels<float>().forward[static_cast<int>(f.kind)](
+          {end - j, y, nullptr, y, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
+    }
   }
 
  private:

@@ -29,6 +29,7 @@
 
 #include "base/isa.h"
 #include "base/views.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 
@@ -63,13 +64,14 @@ struct QuantizedMatrix {
   void unpack(int64_t j, float* y) const;
 };
 
-// x (.., k), y (.., n): contiguous.
+// x (.., k), y (.., n): contiguous. The activation is applied to the finished product.
 struct QuantizedMatmul {
   RANVIER_CALL("quantized_matmul", x, w.panels, w.scale, bias, y);
   size_t workspace_bytes(int threads) const;
   QuantizedMatrix w;
   TensorView<const float> x, bias;
   TensorView<float> y;
+  MatmulActivation activation;
 };
 
 // y (.., k) contiguous, as many rows as the index has elements, or n.
