@@ -19,11 +19,15 @@ constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a
 constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
 constexpr int64_t kFewRows = 4;                             // each thread makes their integers itself
 constexpr int64_t kBlockRows = 48;                          // rows of x that meet the same panels in turn
+constexpr int64_t kStep = 64;         // integers of a row that a tile of AMX reads at once
 constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
 const QuantizedKernel& kernel_of(const QuantizedMatrix& w) {
 #if RANVIER_HAS_V4
-  if (has_vnni()) return v4::quantized_vnni.of[static_cast<int>(w.kind)];
+  const ByteProducts by = byte_products();
+  if (by >= ByteProducts::tiles && w.kind == QuantizedKind::int8)
+    return v4::quantized_amx[by == ByteProducts::emulated];
+  if (by >= ByteProducts::vnni) return v4::quantized_vnni.of[static_cast<int>(w.kind)];
 #endif
   return quantized_kernels().of[static_cast<int>(w.kind)];
 }
@@ -37,7 +41,7 @@ struct IntegerRows {
   bool* fits;  // false: the row is computed in float32
 
   IntegerRows(const QuantizedMatrix& w, int64_t rows, Carver& carver)
-      : row_bytes(round_up(w.padded() * kIntegerBytes + 64, 64)),
+      : row_bytes(round_up(w.padded() * kIntegerBytes + kStep * kIntegerBytes, 64)),
         groups(w.groups()),
         q(carver.take<char>(rows * row_bytes)),
         scale(carver.take<float>(rows * groups)),
@@ -46,8 +50,8 @@ struct IntegerRows {
 
   void make(const QuantizedMatrix& w, const float* x, int64_t i) const {
     const int32_t zero = w.kind == QuantizedKind::q4_0 ? 8 : 128;
-    fits[i] = kernel_of(w).quantize({w.k, w.padded(), w.group(), x + i * w.k, q + i * row_bytes,
-                                     scale + i * groups, zero_sum + i * groups, zero});
+    fits[i] = kernel_of(w).quantize({w.k, round_up(w.padded(), kStep), w.group(), x + i * w.k,
+                                     q + i * row_bytes, scale + i * groups, zero_sum + i * groups, zero});
   }
 };
 

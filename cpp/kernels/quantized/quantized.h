@@ -124,7 +124,8 @@ RANVIER_TABLE(QuantizedKernels, quantized_kernels)
 #if RANVIER_HAS_V4
 namespace v4 {
 extern const QuantizedKernels quantized_vnni;
-}
+extern const QuantizedKernel quantized_amx[2];  // of int8; [emulated]
+}  // namespace v4
 #endif
 
 }  // namespace ranvier
