@@ -135,6 +135,8 @@ def test_halves(network):
     y = small[0](x)
     assert y.dtype == "float16"
     np.testing.assert_array_equal(y.numpy(), small[0](x.float()).half().numpy())
+    same = copy.deepcopy(small).half()  # integers and scales keep their dtypes
+    np.testing.assert_array_equal(same[0](x).numpy(), y.numpy())
     refused(TypeError, "float64", small, x.double())
 
 
