@@ -154,6 +154,13 @@ def test_which_layers(network):
     refused(ValueError, "NaN or infinity; expected finite numbers (in layer '2')", rv.quantize, network)
 
 
+def test_hooks_are_kept(network):
+    seen = []
+    network[0].register_forward_hook(lambda layer, args, y: seen.append(type(layer).__module__))
+    rv.quantize(network)(rv.ones(64))
+    assert seen == ["ranvier.nn.quantized.layers"]
+
+
 def test_summary_counts_weights(network, capsys):
     table = rv.summary(rv.quantize(network, "int4"), (64,))
     assert (table.total, table.trainable) == (64 * 48 + 48 + 48 * 10 + 10, 0)
