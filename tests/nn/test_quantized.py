@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.torch.quantization import quantize_dynamic
 from support.refused import refused
 
 FORMS = [("int8", None, 0.02), ("int8", 32, 0.02), ("int4", None, 0.25)]
@@ -146,6 +147,8 @@ def test_which_layers(network):
     assert type(rv.quantize(Encoder(), where={nn.Embedding}).head) is nn.Linear
     refused(ValueError, "without such layers", rv.quantize, network, where={nn.Embedding})
     refused(ValueError, "expected some of Linear", rv.quantize, network, where={nn.Conv2d})
+    assert type(rv.quantize(Encoder(), where=nn.Embedding).head) is nn.Linear
+    refused(TypeError, "got where 3; expected types or a function", rv.quantize, network, where=3)
     refused(ValueError, "got dtype 'int3'", rv.quantize, network, "int3")
     refused(ValueError, "got group 64; expected 32 or None", rv.quantize, network, group=64)
     refused(TypeError, "got int; expected a Module", rv.quantize, 3)
@@ -159,9 +162,104 @@ def test_hooks_are_kept(network):
     network[0].register_forward_hook(lambda layer, args, y: seen.append(type(layer).__module__))
     rv.quantize(network)(rv.ones(64))
     assert seen == ["ranvier.nn.quantized.layers"]
+    seen.clear()
+    small, report = rv.quantize(network, report=rv.ones(64))
+    assert report.model < 0.05
+    assert seen.count("ranvier.nn.linear") == 1
+    small[0].register_forward_hook(lambda layer, args, y: seen.append("the copy's own"))
+    network(rv.ones(64))
+    assert "the copy's own" not in seen
 
 
 def test_summary_counts_weights(network, capsys):
     table = rv.summary(rv.quantize(network, "int4"), (64,))
     assert (table.total, table.trainable) == (64 * 48 + 48 + 48 * 10 + 10, 0)
     assert table.nbytes == 3 * 2 * 288 + 2 * 288 + 4 * 58
+
+
+def test_a_layer_in_two_places():
+    layer = nn.Linear(4, 4)
+    for name in "01":  # the layer has both names
+        small = rv.quantize(nn.Sequential(layer, layer), where=lambda at, layer, name=name: at == name)
+        assert small[0] is small[1]
+        assert small[0].kind == "int8"
+    model = nn.Sequential(layer, nn.Sequential(layer))
+    assert quantize_dynamic(model, {nn.Linear: object()}, inplace=True) is model
+    assert model[0] is model[1][0]
+    assert model[0].kind == "int8"
+    assert quantize_dynamic(nn.Linear(4, 4), inplace=True).kind == "int8"
+    assert type(quantize_dynamic(nn.Sequential(layer), {nn.Linear: None})[0]) is nn.Linear
+
+
+def test_report_in_evaluation_mode():
+    """No batch statistics change, and dropout is no error."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 2))
+    small, report = rv.quantize(model, report=rv.randn(16, 8) + 3)
+    assert report.model < 0.05
+    assert model.training
+    assert small.training
+    np.testing.assert_array_equal(model[1].running_mean.numpy(), np.zeros(8))
+
+
+class Returns(nn.Module):
+    """A model whose results have a form of their own, and with a layer that it does not call."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.layer, self.other, self.form = nn.Linear(8, 8), nn.Linear(8, 8), form
+
+    def forward(self, x):
+        return self.form(self.layer(x))
+
+
+def test_report_of_any_results():
+    """All Tensors of floats count; a layer that is not called has no error."""
+    x = rv.randn(5, 8)
+    for form in (
+        lambda y: {"classes": y.argmax(-1), "y": y, "none": None},
+        lambda y: ((y, 1), [y]),
+        lambda y: y.half(),
+    ):
+        report = rv.quantize(Returns(form), report=x)[1]
+        assert 0 < report.layers[0].error < 0.05
+        assert report.model == pytest.approx(report.layers[0].error, rel=0.05)
+        assert np.isnan(report.layers[1].error)
+        assert str(report).split("\n")[2].split() == ["other", "Linear", "-"]
+    for form in (lambda y: None, lambda y: 3.0, lambda y: y.argmax()):
+        refused(ValueError, "returns no Tensor of floats", rv.quantize, Returns(form), report=x)
+
+
+def test_rows_of_a_table_with_max_norm():
+    layer, index = nn.Embedding(10, 32, max_norm=1.0), rv.arange(10)
+    layer.weight.data.mul_(10)
+    small, before = rv.quantize(layer), layer.weight.detach().clone()
+    np.testing.assert_array_equal(before.numpy(), layer.weight.detach().numpy())
+    assert distance(small(index), layer(index).detach()) < 0.02
+
+
+def test_a_copy_of_attention_shares_nothing():
+    layer = nn.MultiheadAttention(8, 2, add_bias_kv=True)
+    small, x = rv.quantize(layer), rv.randn(3, 1, 8)
+    y = small(x, x, x)[0].detach().numpy()
+    for parameter in layer.parameters():
+        parameter.data.zero_()
+    np.testing.assert_array_equal(small(x, x, x)[0].detach().numpy(), y)
+
+
+@OF_FORM
+def test_a_bias_can_be_trained(dtype, group, error, network):
+    """Its gradient is the sum of dy, with other layers and without."""
+    small, x, dy = rv.quantize(network[0], dtype, group=group), rv.randn(3, 5, 64), rv.randn(3, 5, 48)
+    y = small(x)
+    small.bias.requires_grad_()
+    np.testing.assert_allclose(small(x).detach().numpy(), y.numpy(), atol=1e-6)
+    small(x).backward(dy)
+    np.testing.assert_allclose(small.bias.grad.numpy(), dy.sum((0, 1)).numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_arguments_of_from_weight():
+    make = nn.quantized.Linear.from_weight
+    refused(ValueError, "got a weight of shape (3,); expected 2 dimensions (n, k)", make, rv.ones(3))
+    refused(ValueError, "got bias of shape (2,); expected (3,)", make, rv.ones(3, 2), rv.ones(2))
+    layer = make(np.ones((3, 2)), np.ones(3))
+    np.testing.assert_allclose(layer(rv.ones(1, 2)).numpy(), 3 * np.ones((1, 3)), rtol=1e-3)

@@ -17,8 +17,9 @@ def quantize_dynamic(
 
     PyTorch has one scale for each tensor, and 7 bits of activations on some processors, so that results here
     are nearer to those of float32. qconfig_spec: types, names of layers or of their parents, or a dict of
-    them; None for Linear. LSTM, GRU and other layers stay in float32, with a warning where they are asked
-    for. dtype: torch.qint8. inplace: the layers are replaced in the model itself.
+    them, where None as the value leaves a layer as it is; None for Linear. LSTM, GRU and other layers stay in
+    float32, with a warning where they are asked for. dtype: torch.qint8. inplace: the layers are replaced in
+    the model itself.
 
     >>> import ranvier as rv
     >>> quantize_dynamic(rv.nn.Sequential(rv.nn.Linear(3, 2)), {rv.nn.Linear})[0].kind
@@ -30,6 +31,8 @@ def quantize_dynamic(
     if mapping is not None:
         raise NotImplementedError("[quantize_dynamic] got mapping; expected None")
     wanted = {rv.nn.Linear} if qconfig_spec is None else {*qconfig_spec}
+    if isinstance(qconfig_spec, dict):
+        wanted = {key for key, value in qconfig_spec.items() if value is not None}
     types = {kind for kind in wanted if isinstance(kind, type)}
     names = {name for name in wanted if isinstance(name, str)}
     for kind in types - {*FORMS}:
@@ -40,12 +43,13 @@ def quantize_dynamic(
         paths = {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
         return type(layer) in types or not names.isdisjoint(paths)
 
-    if not any(type(layer) in FORMS and is_wanted(name, layer) for name, layer in model.named_modules()):
+    places = model.named_modules(remove_duplicate=False)
+    if not any(type(layer) in FORMS and is_wanted(name, layer) for name, layer in places):
         return model
     made = quantize(model, where=is_wanted)
-    if not inplace or made._modules.keys() != model._modules.keys():
+    if not inplace or type(made) is not type(model):
         return made
-    for name, child in [*made.named_modules()][1:]:
+    for name, child in [*made.named_modules(remove_duplicate=False)][1:]:
         if type(child) in FORMS.values():
             model.set_submodule(name, child)
     return model

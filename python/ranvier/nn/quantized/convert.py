@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from math import isnan, nan
 from typing import Any, NamedTuple
 
 import ranvier.nn as nn
 import ranvier.nn.quantized.layers as layers
-from ranvier.grad_mode import no_grad
+from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
 from ranvier.ops.matrix.quantized_weight import GROUP, QuantizedWeight, quantized
 from ranvier.tensors.errors import one_of
@@ -23,7 +24,10 @@ FORMS: dict[type, Any] = {
 
 
 class LayerError(NamedTuple):
-    """The error that fewer bits make in a layer: ||y' - y|| / ||y|| of its outputs y for the same inputs."""
+    """The error that fewer bits make in a layer: ||y' - y|| / ||y|| of its outputs y for the same inputs.
+
+    It is NaN for a layer that the model does not call.
+    """
 
     name: str
     layer: str
@@ -37,7 +41,9 @@ class Report(NamedTuple):
     model: float
 
     def __str__(self) -> str:
-        rows = [("layer", "error"), *[(f"{r.name} {r.layer}".strip(), f"{r.error:.2%}") for r in self.layers]]
+        rows = [("layer", "error")]
+        for row in self.layers:
+            rows.append((f"{row.name} {row.layer}".strip(), "-" if isnan(row.error) else f"{row.error:.2%}"))
         rows.append(("the model", f"{self.model:.2%}"))
         widths = [max(len(row[i]) for row in rows) for i in range(2)]
         return "\n".join(f"{name:{widths[0]}}  {error:>{widths[1]}}" for name, error in rows)
@@ -47,7 +53,7 @@ def quantize(
     model: Any,
     dtype: str = "int8",
     *,
-    where: Callable[[str, Any], bool] | Iterable[type] | None = None,
+    where: Callable[[str, Any], bool] | Iterable[type] | type | None = None,
     group: int | None = None,
     report: Any = None,
 ) -> Any:
@@ -64,7 +70,8 @@ def quantize(
         where: which layers, as a function of name and layer, or as types; None for all of these types.
         group: 32 gives int8 a scale of float16 for each 32 inputs (GGUF's Q8_0), too.
         report: an input of the model, or a tuple of its inputs. The result is then (copy, Report): the
-            relative errors of each layer and of the model.
+            relative errors of each layer and of all Tensors of floats that the model returns, in evaluation
+            mode.
 
     Raises TypeError for what is no Module; ValueError for another dtype or group, float64 weights, NaN and
     infinity in weights, and where no layer is chosen.
@@ -90,7 +97,10 @@ def quantize(
     for name, layer in chosen.items():
         made[id(layer)] = _converted(name, layer, kind, weights)
     # deepcopy takes what it finds under the id of an object for its copy
-    result = copy.deepcopy(model, dict(made))
+    copies = dict(made)
+    result = copy.deepcopy(model, copies)
+    for layer in chosen.values():
+        made[id(layer)]._rv_hooks = copy.deepcopy(layer._rv_hooks, copies)
     if report is None:
         return result
     return result, _report(model, result, chosen, made, report if isinstance(report, tuple) else (report,))
@@ -100,16 +110,20 @@ def _chosen(model: Module, where: Any) -> dict[str, Module]:
     """The layers to convert by their names. Parts of a layer that is converted are its own matter."""
     if where is None:
         where = FORMS
+    if isinstance(where, type):
+        where = (where,)
     if not callable(where):
+        if not isinstance(where, Iterable):
+            raise TypeError(f"[quantize] got where {where!r}; expected types or a function of name and layer")
         types = tuple(where)
         wrong = [kind for kind in types if kind not in FORMS]
         if wrong:
             names = ", ".join(form.__name__ for form in FORMS)
-            raise OpError(f"[quantize] got where with {wrong[0]!r}; expected some of {names}")
+            raise OpError(f"[quantize] got where with {wrong[0]!r}; expected some of {names}, or a function")
         where = lambda name, layer: type(layer) in types  # noqa: E731
     found: dict[str, Module] = {}
     inside: set[int] = set()
-    for name, layer in model.named_modules():
+    for name, layer in model.named_modules(remove_duplicate=False):
         if type(layer) in FORMS and id(layer) not in inside and where(name, layer):
             found[name] = layer
             inside.update(id(part) for part in layer.modules())
@@ -122,52 +136,72 @@ def _converted(name: str, layer: Any, kind: str, weights: dict[int, QuantizedWei
         if parameter.dtype == "float64":
             raise OpError(f"[quantize] got {shown} of float64; expected float32: model.float() makes it")
     try:
-        if isinstance(layer, nn.Linear | nn.Embedding):
+        if isinstance(layer, nn.MultiheadAttention) or getattr(layer, "max_norm", None) is not None:
+            made: Any = FORMS[type(layer)].from_float(layer, kind)
+        else:
             if id(layer.weight) not in weights:
                 weights[id(layer.weight)] = quantized(layer.weight, kind)
             weight = weights[id(layer.weight)]
-        if isinstance(layer, nn.Linear):
-            made: Any = layers.Linear.from_weight(weight, layer.bias)
-        elif isinstance(layer, nn.Embedding):
-            made = layers.Embedding.from_weight(weight)
-        else:
-            made = layers.MultiheadAttention.from_float(layer, kind)
+            if isinstance(layer, nn.Linear):
+                made = layers.Linear.from_weight(weight, layer.bias)
+            else:
+                made = layers.Embedding.from_weight(weight)
     except OpError as error:
         raise OpError(f"{error} (in {shown})") from None
-    made._rv_hooks = copy.copy(layer._rv_hooks)
     return made.train(layer.training)
 
 
-def _distance(y: Any, from_y: Any) -> tuple[float, float]:
-    """The squares of ||y - from_y|| and ||from_y||, of Tensors or of the first of several results."""
-    y, from_y = (z if isinstance(z, Tensor) else z[0] for z in (y, from_y))
-    wide = from_y.double()
-    return float(((y.double() - wide) ** 2).sum()), float((wide**2).sum())
+def _floats(y: Any) -> Iterator[Tensor]:
+    """The Tensors of floats in nested tuples, lists and dicts."""
+    if isinstance(y, Tensor) and y.is_floating_point():
+        yield y.double()
+    elif isinstance(y, dict | list | tuple):
+        for part in y.values() if isinstance(y, dict) else y:
+            yield from _floats(part)
+
+
+def _squares(y: Any, from_y: Any) -> tuple[float, float]:
+    """The squares of ||y - from_y|| and ||from_y||, of all Tensors of floats in them."""
+    distance = size = 0.0
+    for a, b in zip(_floats(y), _floats(from_y), strict=True):
+        distance += float(((a - b) ** 2).sum())
+        size += float((b**2).sum())
+    return distance, size
 
 
 def _report(model: Any, result: Any, chosen: dict[str, Any], made: dict[int, Any], data: Any) -> Report:
-    sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in chosen}
+    sums: dict[str, tuple[float, float]] = {}
 
     def compare(name: str, layer: Any, args: Any, kwargs: Any, y: Any) -> None:
-        distance, size = _distance(made[id(layer)](*args, **kwargs), y)
-        sums[name][0] += distance
-        sums[name][1] += size
+        of_made = made[id(layer)](*args, **kwargs)
+        if isinstance(y, tuple):  # attention, which gives its weights, too
+            of_made, y = of_made[0], y[0]
+        distance, size = _squares(of_made, y)
+        before = sums.get(name, (0.0, 0.0))
+        sums[name] = before[0] + distance, before[1] + size
 
-    hooks = [
-        layer.register_forward_hook(
-            lambda layer, args, kwargs, y, name=name: compare(name, layer, args, kwargs, y), with_kwargs=True
-        )
+    with evaluating(model, "quantize"), evaluating(result, "quantize"):
+        hooks = [
+            layer.register_forward_hook(
+                lambda layer, args, kwargs, y, name=name: compare(name, layer, args, kwargs, y),
+                with_kwargs=True,
+            )
+            for name, layer in chosen.items()
+        ]
+        try:
+            y = model(*data)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not [*_floats(y)]:
+            raise OpError(
+                "[quantize] got a model that returns no Tensor of floats; expected one for a report"
+            )
+        of_model = _ratio(_squares(result(*data), y))
+    rows = [
+        LayerError(name, type(layer).__name__, _ratio(sums[name]) if name in sums else nan)
         for name, layer in chosen.items()
     ]
-    try:
-        with no_grad():
-            y = model(*data)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    with no_grad():
-        of_model = _ratio(_distance(result(*data), y))
-    rows = [LayerError(name, type(chosen[name]).__name__, _ratio(sums[name])) for name in chosen]
     return Report(rows, of_model)
 
 

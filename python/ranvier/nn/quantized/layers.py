@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,7 +11,8 @@ import ranvier.nn.attention as attention
 import ranvier.ops as ops
 from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
-from ranvier.ops.making.creation import empty, zeros
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.making.creation import arange, empty, zeros
 from ranvier.ops.matrix.quantized import quantized_embedding, quantized_linear
 from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
 from ranvier.ops.matrix.quantized_weight import (
@@ -21,8 +23,10 @@ from ranvier.ops.matrix.quantized_weight import (
     panel_bytes,
     quantized,
 )
+from ranvier.ops.neural.embedding import renormalise
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, one_of
+from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
 
 __all__ = ["Embedding", "Linear", "MultiheadAttention"]
@@ -102,7 +106,11 @@ class Linear(Quantized):
         super(Linear, made).__init__()
         n, k = made.out_features, made.in_features = weight.shape
         made._make(weight.kind, n, k, weight)
-        made.register_buffer("bias", None if bias is None else bias.detach().float().clone())
+        if bias is not None:
+            bias = as_tensor("Linear", bias).detach().float().clone()
+            if bias.shape != (n,):
+                raise misfit("Linear", {"bias": bias.shape}, str((n,)))
+        made.register_buffer("bias", bias)
         return made
 
     @classmethod
@@ -112,7 +120,15 @@ class Linear(Quantized):
 
     def forward(self, input: Any) -> Tensor:
         sizes = self.out_features, self.in_features
-        return quantized_linear(input, self.panels, self.scale, self.bias, self.kind, *sizes)
+        return _product(input, self.panels, self.scale, self.bias, self.kind, *sizes)
+
+
+def _product(x: Any, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int) -> Tensor:
+    """y = x W^T + b. The op has no gradient of b; so a bias that is trained is added by another."""
+    if bias is not None and bias.requires_grad:
+        y = quantized_linear(x, panels, scale, None, kind, n, k)
+        return y + bias.to(y.dtype)
+    return quantized_linear(x, panels, scale, bias, kind, n, k)
 
 
 class Embedding(Quantized):
@@ -141,8 +157,12 @@ class Embedding(Quantized):
 
     @classmethod
     def from_float(cls, layer: nn.Embedding, kind: str = "int8") -> Embedding:
-        """The layer with its weight in this kind."""
-        return cls.from_weight(layer.weight, kind).train(layer.training)
+        """The layer with its weight in this kind, and its rows no longer than max_norm."""
+        weight = layer.weight
+        if layer.max_norm is not None:
+            weight = weight.detach().clone()
+            renormalise(weight, arange(layer.num_embeddings), layer.max_norm, layer.norm_type)
+        return cls.from_weight(weight, kind).train(layer.training)
 
     def forward(self, input: Any) -> Tensor:
         return quantized_embedding(input, self.quantized_weight)
@@ -195,7 +215,7 @@ class MultiheadAttention(attention.MultiheadAttention):
         settings = {name: getattr(layer, name) for name in ("dropout", "kdim", "vdim", "batch_first")}
         settings |= {"bias": layer.out_proj.bias is not None, "add_bias_kv": layer.bias_k is not None}
         made = cls(layer.embed_dim, layer.num_heads, add_zero_attn=layer.add_zero_attn, kind=kind, **settings)
-        made.bias_k, made.bias_v = layer.bias_k, layer.bias_v
+        made.bias_k, made.bias_v = copy.deepcopy((layer.bias_k, layer.bias_v))
         made.out_proj = Linear.from_float(layer.out_proj, kind)
         biases = (None,) * 3 if layer.in_proj_bias is None else ops.chunk(layer.in_proj_bias, 3)
         if layer.in_proj_weight is not None:
@@ -228,7 +248,7 @@ class MultiheadAttention(attention.MultiheadAttention):
         scales = (None,) * 3 if made.scale is None else ops.chunk(made.scale, 3)
         biases = (None,) * 3 if made.bias is None else ops.chunk(made.bias, 3)
         return [
-            quantized_linear(*parts, self.kind, width, width)
+            _product(*parts, self.kind, width, width)
             for parts in zip(inputs, panels, scales, biases, strict=True)
         ]
 

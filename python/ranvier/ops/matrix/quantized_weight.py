@@ -82,6 +82,8 @@ def quantized(weight: Any, kind: str) -> QuantizedWeight:
     whose scale float16 does not hold.
     """
     array = np.asarray(weight._array if isinstance(weight, Tensor) else weight)
+    if array.ndim != 2:
+        raise misfit("quantize", {"a weight": array.shape}, "2 dimensions (n, k)")
     n, k = array.shape
     panels = np.empty((-(-n // PANEL), panel_bytes(kind, k)), np.uint8)
     scale = np.empty(n, np.float32) if kind == "int8" else None
