@@ -177,6 +177,18 @@ def test_summary_counts_weights(network, capsys):
     assert table.nbytes == 3 * 2 * 288 + 2 * 288 + 4 * 58
 
 
+def test_layers_with_a_forward_of_their_own_stay(network):
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    before = network[0].forward
+    network[0].forward = lambda x: before(x) + 100
+    small = rv.quantize(nn.Sequential(*network, Doubled(10, 3)))
+    assert [getattr(layer, "kind", None) for layer in small] == [None, None, "int8", None]
+    assert float(small[0](rv.zeros(64)).mean()) > 50
+
+
 def test_a_layer_in_two_places():
     layer = nn.Linear(4, 4)
     for name in "01":  # the layer has both names
@@ -244,6 +256,18 @@ def test_a_copy_of_attention_shares_nothing():
     for parameter in layer.parameters():
         parameter.data.zero_()
     np.testing.assert_array_equal(small(x, x, x)[0].detach().numpy(), y)
+
+
+def test_a_projection_can_be_wrapped():
+    """Attention to another sequence calls what is in the place of the projection, and its hooks."""
+    small = rv.quantize(nn.MultiheadAttention(32, 2))
+    x, k = rv.randn(5, 1, 32), rv.randn(6, 1, 32)
+    expected, seen = small(x, k, k)[0].detach(), []
+    small.in_proj.register_forward_hook(lambda layer, args, y: seen.append(y.shape))
+    np.testing.assert_allclose(small(x, k, k)[0].detach().numpy(), expected.numpy(), atol=1e-6)
+    assert seen
+    small.in_proj = nn.Sequential(small.in_proj)
+    np.testing.assert_allclose(small(x, k, k)[0].detach().numpy(), expected.numpy(), atol=1e-6)
 
 
 @OF_FORM

@@ -61,7 +61,8 @@ def quantize(
 
     The copy computes with integers: activations become integers of 8 bits when a layer is called. It is a
     frozen base: gradients pass through its layers to their inputs, so that layers beside them can be trained
-    (LoRA); the weights get none. Weights that layers share stay shared. All other layers stay as they are.
+    (LoRA); the weights get none. Weights that layers share stay shared. All other layers stay as they are,
+    subclasses of these and layers with a forward of their own as well.
 
     Args:
         model: a Module with weights of float32 or of 16 bits. It is not changed.
@@ -107,7 +108,10 @@ def quantize(
 
 
 def _chosen(model: Module, where: Any) -> dict[str, Module]:
-    """The layers to convert by their names. Parts of a layer that is converted are its own matter."""
+    """The layers to convert by their names. Parts of a layer that is converted are its own matter.
+
+    A layer whose own attribute `forward` is in place of the method stays as it is, as a subclass does.
+    """
     if where is None:
         where = FORMS
     if isinstance(where, type):
@@ -124,7 +128,9 @@ def _chosen(model: Module, where: Any) -> dict[str, Module]:
     found: dict[str, Module] = {}
     inside: set[int] = set()
     for name, layer in model.named_modules(remove_duplicate=False):
-        if type(layer) in FORMS and id(layer) not in inside and where(name, layer):
+        if type(layer) not in FORMS or id(layer) in inside or "forward" in layer.__dict__:
+            continue
+        if where(name, layer):
             found[name] = layer
             inside.update(id(part) for part in layer.modules())
     return found

@@ -92,7 +92,7 @@ class Linear(Quantized):
     @classmethod
     def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
         """The layer of a weight (n, k): a Tensor, which gets this kind, or one of :func:`rv.load_gguf` or
-        of another quantized layer, which keeps its own.
+        ``quantized_weight`` of another layer, which keeps its own. The bias is copied.
 
         >>> import ranvier as rv
         >>> rv.nn.quantized.Linear.from_weight(rv.ones(2, 64), kind="q4_0")
@@ -242,7 +242,8 @@ class MultiheadAttention(attention.MultiheadAttention):
                 layer(x) for layer, x in zip((self.q_proj, self.k_proj, self.v_proj), inputs, strict=True)
             ]
         width, made = self.embed_dim, self.in_proj
-        if width % PANEL:  # a panel has rows of two projections
+        # a panel has rows of two projections, or another layer or hooks are in its place
+        if width % PANEL or type(made) is not Linear or made._rv_hooks is not None:
             return [ops.narrow(made(x), -1, i * width, width) for i, x in enumerate(inputs)]
         panels = ops.chunk(made.panels, 3)
         scales = (None,) * 3 if made.scale is None else ops.chunk(made.scale, 3)
