@@ -20,8 +20,7 @@ constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces in a vector
 
 constexpr int64_t kSameSets = 2048;  // bytes; columns that are a multiple of this apart share few sets of L1
 constexpr int kChunk = 256;          // bytes of a column that are prefetched at a time
-constexpr int64_t kLongColumn =
-    8192;  // bytes; with many registers, half as many longer columns are read at once
+constexpr int64_t kLongColumn = 8192;  // bytes; with many registers, fewer of longer columns are read at once
 
 // The vectors of columns that are computed at once for this many rows: several hide the latency of FMAs, as
 // several rows do. Of vectors of 64 bytes at most two, since the columns of more share sets of L1, whose
