@@ -1,6 +1,6 @@
 // StoredProduct: products of matrices that are stored as bfloat16, on processors that multiply pairs of
-// bfloat16 (pairs.h). Packing moves pairs of numbers as they are, and a finished tile is rounded in
-// registers, so a, b and c are never in memory as float32. Included by halves.cpp only.
+// bfloat16 (pairs.h). Packing moves pairs of numbers as they are, and a finished tile is rounded as it is
+// stored, so a, b and c are never in memory as float32. Included by halves.cpp only.
 //
 // The loops are those of matmul.cpp: k is divided into even parts of at most kMostPairs pairs, whose packed b
 // the team shares; a part is divided into even chains of at most kc pairs. The sums of a tile that has
