@@ -92,7 +92,7 @@ static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, 
   for (; p + kLine <= k; p += kLine) {
     RANVIER_UNROLL
     for (int j = 0; j < kCount; ++j) __builtin_prefetch(b + ahead + j * step_b + p, 0, 3);
-#if RANVIER_VECTOR_BYTES > 16  // else only more code
+#if RANVIER_VECTOR_BYTES > 16  // with shorter vectors it only makes more code
     RANVIER_UNROLL
 #endif
     for (int u = 0; u < kLine; u += L) whole(p + u);

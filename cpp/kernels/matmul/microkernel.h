@@ -114,9 +114,8 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   constexpr bool kPack = kMeanwhile == Meanwhile::pack, kFetch = kMeanwhile == Meanwhile::fetch;
   constexpr bool kFetchA = kMeanwhile == Meanwhile::fetch_a;
   ColumnOfA<T, kRows> a(t, at.a);
-  // Prefetched is the line of the last element of a vector: where b is not aligned, the line of the first
-  // element has already been fetched for the strip to the left. kLater rows before the end of the strip,
-  // `ahead` goes on with the strip to the right; in a packed b that one simply follows in memory.
+  // `ahead` points to the end of 64 bytes: where b is not aligned, the strip to the left has fetched their
+  // first line. kLater rows before its end it goes on to the strip to the right (which follows a packed one).
   constexpr int kLater = kRowsAhead<kVectors, kPack>, kWidth = kVectors * lanes<T>;
   const T *b = at.b, *right = b + kWidth + kElementsOfLine<T> - 1;
   const int64_t turn = goes_on || t.rs_b == kWidth ? 0 : kLater + 1;

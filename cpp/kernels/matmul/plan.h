@@ -145,8 +145,8 @@ class MatmulPlan {
     return kernels_.width(columns);
   }
 
-  void fetch_rows(int64_t rs_a, int64_t k,
-                  MatmulFetch<T>& fetch) const;  // how tiles fetch the next rows of a
+  // Sets how tiles fetch the next rows of a.
+  void fetch_rows(int64_t rs_a, int64_t k, MatmulFetch<T>& fetch) const;
   size_t workspace_bytes(int threads) const;
   MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int threads) const;
   // The bias with a stride of 1: call.bias, or a copy of it in the workspace of the thread.
