@@ -17,7 +17,7 @@ RANVIER_INLINE V interleave(V a, V b, std::integer_sequence<int, I...>) {
       a, b, ((I / kGroup % 2 ? n : 0) + I / (2 * kGroup) * 2 * kGroup + (kOdd ? kGroup : 0) + I % kGroup)...);
 }
 
-// Within each four lanes: a0 b0 a1 b1, or a2 b2 a3 b3. One instruction, where interleave<1> takes two.
+// Within each four lanes: a0 b0 a1 b1, or a2 b2 a3 b3. This is one instruction, while interleave<1> is two.
 template <bool kHigh, class V, int... I>
 RANVIER_INLINE V unpack(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);

@@ -2,9 +2,9 @@
 // operands are packed. Compiled for level v4 alone.
 //
 // Template parameters: Tiles is AmxTiles (simd/amx.h), or EmulatedTiles for tests. kParts: how many numbers
-// of bfloat16 a factor has, 1 for precision "medium", 2 (hi and lo) for "high". kTall, kWide: the tile has
-// more than L = 16 rows, or columns, and needs two registers for them. Pointers to float are to pairs of
-// bfloat16, except sums.
+// of bfloat16 a factor has, 1 for precision "medium", 2 (hi and lo) for "high"; an element along k then has
+// 3 - kParts factors. kTall, kWide: the tile has more than L = 16 rows, or columns, and needs two registers
+// for them. Packed operands are pairs of bfloat16, each in the place of a float.
 #if RANVIER_PAIRS
 #include "kernels/matmul/amx.h"
 
@@ -163,8 +163,8 @@ template <int kParts, bool kAlong>
 constexpr int kSteps = (kAlong ? 4 : 2) / kParts;
 template <bool kAlong>
 constexpr int kColumns = kAlong ? kSide : 2 * kSide;
-template <int kParts, bool kAlong>
 // The lines of a block that are rounded one after another: columns of b, or pairs of rows.
+template <int kParts, bool kAlong>
 constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;
 
 // Rounds the lines [begin, end) of a block of b, `columns` x `factors` numbers, where b[p, j] is at

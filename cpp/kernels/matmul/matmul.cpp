@@ -73,8 +73,8 @@ struct Product {
   }
 
   // How many tiles a thread takes at a time: thirds of a run of panels, where each thread has at least four
-  // runs. Otherwise its even share; so, too, where there are several blocks and threads do not wait between
-  // them: a thread must then add to the same tiles in each block.
+  // runs, otherwise its even share. It is also the even share where there are several blocks and the threads
+  // do not wait between them, since a thread must then add to the same tiles in each block.
   int64_t tiles_at_once(const Block& x, int64_t all) const {
     const int64_t run = std::min(plan.run, plan.panels), some = ceil_div(run, 3) * x.strips;
     const bool one_block = x.k == o.k && x.n == o.n;
@@ -167,7 +167,7 @@ struct Product {
   int64_t rows_of_pairs() const { return std::max<int64_t>(kRowsOfPairs, kernels.step); }
 
   // Packs the rows [begin, end) of the strips [j0, j1), except strips that the tiles of `panel` pack. If b is
-  // of pairs and larger than L2, it packs a few rows of all strips at a time, since each row is on a page.
+  // of pairs and larger than L2, it packs a few rows of all strips at a time, since each is on another page.
   void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel, int64_t begin, int64_t end) {
     const bool far = o.cs_b == 1 && o.k * std::abs(o.rs_b) * int64_t{sizeof(T)} > caches.l2;
     const int64_t rows = kernels.pairs && far ? rows_of_pairs() : std::max<int64_t>(end - begin, 1);

@@ -275,8 +275,8 @@ void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts,
 template void combine_parts(const OpenTeam&, const Panels<float>&, int64_t, int64_t, int64_t, const float*,
                             const float*, const TensorView<float>&, const TensorView<float>&);
 
-// It needs stride 1, and padding that is not more than the taps reach, so that the exchanged padding
-// (exchanged() in weight.h) is not negative.
+// The exchange needs stride 1, and padding not larger than the reach of the taps, so that the exchanged
+// padding (exchanged() in weight.h) is not negative.
 template <class T>
 bool ExchangedWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   const Conv2dGeometry& g = call.geometry;

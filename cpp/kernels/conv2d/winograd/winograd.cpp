@@ -361,7 +361,7 @@ WinogradSums Winograd::sums(const WinogradBlock& block) const {
 
 // Compares estimated times of one image, in multiply-adds; the constants are fitted to times of 100 shapes
 // from 1x1 to 28x28 pixels and from 4 to 1024 channels. The weights are transformed once for all images, but
-// the bits of an image must not depend on the number of images: so it is charged a sixteenth (kImages) of
+// the bits of an image must not depend on the number of images: so each image counts a sixteenth (kImages) of
 // that time. For few channels and large images, planes take less time, or the direct sum, which has the same
 // bits as planes.
 bool winograd_pays(const Correlation<float>& p) {
