@@ -8,7 +8,8 @@ namespace {
 
 constexpr int64_t kAtOnce = 256;
 
-// i = a multiple of kAtOnce + j: j is an int, as processors convert several of these to doubles at a time.
+// Indices are split into a multiple of kAtOnce and a rest j. The rest is an int, since processors convert a
+// vector of 32-bit integers to doubles at once, but not of 64-bit ones.
 template <class T, class Number>
 void fill_progression(Number first, Number step, int64_t n, T* y) {
   for (int64_t i = 0; i < n; i += kAtOnce) {

@@ -17,8 +17,8 @@ constexpr double kNsPerByte = 0.06;  // of y, on one thread, roughly
 // two dimensions: (h) and (w c). A row is the last of these dimensions, a plane the last two.
 struct Frame {
   int ndim = 0;
-  int64_t x[kMaxDims], y[kMaxDims];            // the sizes of x and y
-  int64_t before[kMaxDims], stride[kMaxDims];  // the elements before x in y; the strides of x
+  // The sizes of x and of y; the elements of y before those of x; the strides of x.
+  int64_t x[kMaxDims], y[kMaxDims], before[kMaxDims], stride[kMaxDims];
 
   template <class T>
   explicit Frame(const Pad<T>& p) {
