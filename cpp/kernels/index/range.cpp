@@ -15,8 +15,8 @@ namespace {
 
 typedef uint64_t Two __attribute__((vector_size(16)));
 
-// The sign of k - low or of high - k, of any k among n: no branch, and vectors by hand, since this file is
-// compiled for size.
+// The highest bit of the result is set if k - low or high - k is negative for one of the n elements k. There
+// is no branch in the loop, and vectors are written by hand, since this file is compiled for size.
 uint64_t signs_of_all(const int64_t* p, int64_t n, int64_t low, int64_t high) {
   const Two least = {uint64_t(low), uint64_t(low)}, most = {uint64_t(high), uint64_t(high)};
   Two signs[4] = {};
@@ -48,7 +48,8 @@ void IndexRange::run(const Team& team, void*) const {
   }
   const LoopNest<1> nest(index.ndim, index.shape, {index.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
-  // One thread does the work. Its cost is given only where it is long: only then it tests for signals.
+  // One thread does the work. parallel_for() is told the cost of long work only, since it then tests for
+  // interrupts.
   constexpr int64_t kPiece = 1 << 22;
   team.parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
     bool outside = false;
@@ -71,7 +72,7 @@ void IndexRange::run(const Team& team, void*) const {
 
 namespace {
 
-// Vectors by hand, since this file is compiled for size.
+// True if all n elements are in [low, high]; vectors are written by hand, as above.
 template <class T>
 bool are_inside(const T* p, int64_t n, T low, T high) {
   constexpr int kSize = 16 / sizeof(T), kVectors = 4;
