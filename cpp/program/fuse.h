@@ -155,8 +155,8 @@ class Graph {
   std::vector<Buffer>& buffers_;
   std::vector<Instruction> ahead_;  // made by prepare()
   std::vector<bool> fixed_;         // by buffer, see is_fixed()
-  std::vector<std::vector<int>>
-      users_;  // by buffer: the instructions that use it, in order; for drop_copies()
+  // By buffer: the instructions that use it, in order; for drop_copies()
+  std::vector<std::vector<int>> users_;
   std::map<const char*, int> by_address_;  // buffer by its first byte
   // The address of the next new temporary. It has no memory yet, and x86-64 has no memory of a process at
   // 2^56.

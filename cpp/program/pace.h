@@ -59,8 +59,8 @@ class Pace {
   double solo_ns_;         // the latest mean time of a run on one thread
   double team_ns_ = 1e30;  // the latest mean time of a run on the team
   double best_ns_ = 1e30;  // the team's shortest mean since the last try
-  double pause_ns_ =
-      kWindow;      // for how long one thread runs before the team is tried again; doubles while that fails
+  // For how long one thread runs before the team is tried again; doubles while that fails.
+  double pause_ns_ = kWindow;
   double sum_ = 0;  // nanoseconds of the runs since the last mean
   int runs_ = 0;    // their number
 };

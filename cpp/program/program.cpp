@@ -64,15 +64,15 @@ void Program::complete() {
 std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to) {
   std::unique_ptr<Program> program(new Program(parts));
-  std::vector<Extent> used(parts.buffers_.size(),
-                           {INT64_MAX, 0});  // by buffer: the bytes that instructions use
+  // By buffer: the bytes that instructions use.
+  std::vector<Extent> used(parts.buffers_.size(), {INT64_MAX, 0});
   for (const Instruction& i : parts.instructions_)
     for (const Use& use : i.uses) {
       Extent& all = used[use.region];
       all = {std::min(all.low, i.reach(use).low), std::max(all.high, i.reach(use).high)};
     }
-  std::vector<int64_t> begins(used.size(),
-                              0);  // by buffer: bytes from its old address to the start of the block
+  // By buffer: bytes from its old address to the start of the block.
+  std::vector<int64_t> begins(used.size(), 0);
   for (size_t n = 0; n < used.size(); ++n) {
     Buffer& b = program->buffers_[n];
     if (b.watched) return nullptr;

@@ -148,9 +148,8 @@ class Program : private ProgramParts {
   // The same, with all instructions on one thread or all on the team, and with their times noted.
   const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
   bool is_measured() const { return run_ns_ < kUnknown; }  // choose_threads() has been called
-  bool is_brief() const {
-    return alone_ && run_ns_ < 2e4;
-  }  // takes less than 20 us: the caller keeps the GIL
+  // Takes less than 20 us: the caller keeps the GIL.
+  bool is_brief() const { return alone_ && run_ns_ < 2e4; }
   // Sets another address of a buffer. The views follow at the next call of point_views(), after which
   // arguments and outputs must be set again.
   void place_at(int buffer, char* address) { buffers_[buffer].address = address; }
@@ -201,8 +200,8 @@ class Program : private ProgramParts {
   std::vector<std::unique_ptr<int64_t>> cells_;
   bool stale_ = true;  // the prepared results have to be computed
   std::optional<Undo> undo_;
-  FpEnvironment::Control callers_ =
-      FpEnvironment::kKeeps;  // the caller's floating-point settings, for a HostCall
+  // The caller's floating-point settings, for a HostCall.
+  FpEnvironment::Control callers_ = FpEnvironment::kKeeps;
   OwnBlock arena_, prepared_memory_, workspace_;
 };
 

@@ -184,8 +184,8 @@ class Division {
   const int n_;
   std::vector<std::vector<int>> before_, after_;  // by instruction, see find_dependences()
   std::vector<int> phase_, group_;                // by instruction; a group is named by its first instruction
-  std::vector<int> size_,
-      usual_;                // the instructions of a group, by its name; the most frequent size, by phase
+  // The instructions of a group, by its name; the most frequent size, by phase.
+  std::vector<int> size_, usual_;
   std::vector<bool> joint_;  // by instruction
 };
 

@@ -16,8 +16,8 @@ struct Buffer;
 // group it sets the addresses in this copy to those of the group.
 struct SharedCalls {
   size_t length = 0;  // instructions of a group
-  std::vector<std::vector<std::vector<char>>>
-      calls;                               // the bytes of each call: calls[lane][instruction of the group]
+  // The bytes of each call: calls[lane][instruction of the group].
+  std::vector<std::vector<std::vector<char>>> calls;
   std::vector<std::vector<char**>> views;  // views[view of the group][lane]: where its address is stored
   std::vector<char*> data;                 // the addresses: data[group * views.size() + view]
 };

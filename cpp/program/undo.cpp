@@ -63,8 +63,8 @@ void Undo::keep(const Team& team, const std::vector<Buffer>& buffers) {
 
 void Undo::put_back(size_t failed, const std::vector<Buffer>& buffers) {
   for (const Stream& stream : streams_) {
-    const auto drawn =
-        std::lower_bound(stream.draws.begin(), stream.draws.end(), failed);  // draws that have run
+    // Draws that have run.
+    const auto drawn = std::lower_bound(stream.draws.begin(), stream.draws.end(), failed);
     int64_t now = stream.before + (drawn - stream.draws.begin());
     __atomic_compare_exchange_n(stream.drawn, &now, stream.before, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   }

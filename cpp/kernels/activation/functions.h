@@ -75,8 +75,8 @@ struct GeluTanh {
 struct Silu {  // x sigmoid(x)
   RANVIER_ACTIVATION(forward, V x) { return select(x == -Limits<T>::infinity, V{}, x * sigmoid(x)); }
   RANVIER_ACTIVATION(backward, V dy, V x) {
-    x = at_most(at_least(x, T(-1000)),
-                T(1000));  // farther out the slope is 0 or 1, but inf * 0 would give NaN
+    // Farther out the slope is 0 or 1, but inf * 0 would give NaN.
+    x = at_most(at_least(x, T(-1000)), T(1000));
     const V s = sigmoid(x);
     return dy * s * fma(x, T(1) - s, broadcast(T(1)));
   }

@@ -18,10 +18,10 @@ constexpr double kNsPerByte = 0.06;        // of a copy on one thread, roughly
 constexpr int64_t kPixels = 1024;          // pixels of three channels that a thread converts at a time
 constexpr int64_t kManyRows = 16;          // from so many rows on, each thread copies whole rows
 constexpr int64_t kJoinedBytes = 1 << 14;  // join_rows: bytes of y for which each x is read in one go
-constexpr int64_t kBufferBytes =
-    1 << 14;  // join_rows: bytes of a large y that are made in a buffer, then copied
-constexpr int64_t kLongBytes =
-    1 << 13;  // longer rows go to memcpy, which stores without reading the line first
+// join_rows: bytes of a large y that are made in a buffer, then copied.
+constexpr int64_t kBufferBytes = 1 << 14;
+// Longer rows go to memcpy, which stores without reading the line first.
+constexpr int64_t kLongBytes = 1 << 13;
 
 // y[i] = x[-i], in bytes
 void reverse_bytes(int64_t n, const char* x, char* y) {

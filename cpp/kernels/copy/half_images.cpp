@@ -76,8 +76,8 @@ struct ImageBlock {
   const ImageCall& whole;         // the call on halves
   alignas(16) char call[kBytes];  // a copy of its bytes, with other views
   int64_t images = 0, size = 0;   // the number of images; the images of a block (the last one may have fewer)
-  float *floats[kMost] = {},
-        *more[kMost];  // by view: its floats; of a sum over images also those of a later block
+  // By view: its floats; of a sum over images also those of a later block.
+  float *floats[kMost] = {}, *more[kMost];
 
   explicit ImageBlock(const ImageCall& whole, Carver& carver) : whole(whole) {
     int64_t others = 0, in_image = 0;

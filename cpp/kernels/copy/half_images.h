@@ -68,8 +68,8 @@ class ImageCall {
   size_t (*const bytes_)(const void* call, int threads);
   void (*const run_)(const void* call, const Team& team, void* workspace);
   Place places_[kMost];
-  int count_ = 0,
-      offset_ = 1;  // the number of views; bytes of an element of a view of offsets (`where` of a max-pool)
+  // The number of views; bytes of an element of a view of offsets (`where` of a max-pool)
+  int count_ = 0, offset_ = 1;
   int64_t total_ = 0;  // elements of the largest view of images
 };
 

@@ -59,8 +59,8 @@ __attribute__((noinline)) static Quotient<vec<T>> slow_quotient(vec<T> a, vec<T>
   Quotient<vec<T>> q;
   for (int i = 0; i < lanes<T>; ++i) {
     const double x = double(a[i]), y = double(b[i]), rest = __builtin_fmod(x, y);
-    double whole =
-        __builtin_rint((x - rest) / y);  // rounded twice, so it may be off by one: the next lines correct it
+    // Rounded twice, so it may be off by one: the next lines correct it.
+    double whole = __builtin_rint((x - rest) / y);
     if (__builtin_fabs(whole) >= 1 && __builtin_fabs(whole) < 0x1p53)
       whole += __builtin_rint((__builtin_fma(-whole, y, x) - rest) / y);
     q.rest[i] = T(rest), q.whole[i] = T(whole);
@@ -253,8 +253,8 @@ static void half_loop(const Vectors& v) {
   for_each_vector<Op::operands, sizeof(halves)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const auto at = [&](int k) RANVIER_INLINED { return load_halves(reinterpret_cast<const Half*>(x[k])); };
     if constexpr (std::is_same_v<Op, neg_op<float>> || std::is_same_v<Op, abs_op<float>>) {
-      halves
-          a;  // the sign is the highest of the 16 bits, as in a float, so it is changed without a conversion
+      // The sign is the highest of the 16 bits, as in a float, so it is changed without a conversion.
+      halves a;
       __builtin_memcpy(&a, x[0], sizeof a);
       a = std::is_same_v<Op, neg_op<float>> ? a ^ 0x8000 : a & 0x7fff;
       __builtin_memcpy(y, &a, sizeof a);

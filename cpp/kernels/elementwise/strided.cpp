@@ -28,11 +28,11 @@ namespace {
 constexpr int kArrays = kElementOperands + 1;  // the operands, then y
 constexpr int kY = kElementOperands;           // the index of y
 constexpr int64_t kBlockBytes = 4096;          // bytes of each array in a block: all of them stay in L1
-constexpr int64_t kBlockRoom =
-    kBlockBytes + 64;               // bytes of a buffer: repeat_each() may write a vector too much
+// Bytes of a buffer: repeat_each() may write a vector too much.
+constexpr int64_t kBlockRoom = kBlockBytes + 64;
 constexpr int64_t kShortRow = 128;  // elements: shorter rows are joined to blocks
-constexpr int64_t kLeastGroup =
-    32;  // elements of a group (see Repeated); smaller groups are copied row by row
+// Elements of a group (see Repeated); smaller groups are copied row by row.
+constexpr int64_t kLeastGroup = 32;
 // The tile of a transposed operand: whole cache lines in both directions, four of them in a row of floats.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
 

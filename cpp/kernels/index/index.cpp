@@ -1,5 +1,4 @@
-// gather, scatter and its gradient (index.h): loops over Picks, compiled once, since vectors would gain
-// little.
+// gather, scatter and its gradient (index.h). They are compiled once, since vectors would gain little.
 #include "kernels/index/index.h"
 
 #include <cstdlib>
@@ -19,17 +18,15 @@ constexpr double kNsPerElement = 1.0;
 constexpr int64_t kAtOnce = 1 << 16;  // picks between two tests for an interrupt
 constexpr int64_t kWide = 8;          // with fewer lines it does not pay that each thread reads all picks
 constexpr int64_t kLongRow = 16;      // elements; for shorter rows a loop is as fast as a call
-constexpr int64_t kPicksAhead = 16;   // rows of a large table are prefetched this many picks ahead,
-constexpr int64_t kBytesAhead =
-    256;  // and only so many bytes of each, since the hardware prefetches the rest
+constexpr int64_t kPicksAhead = 16;   // rows of a large table are prefetched this many picks ahead
+constexpr int64_t kBytesAhead = 256;  // of such a row; the hardware prefetches the rest
 
 struct Range {
   int64_t begin, end;
 };
 
-// The tensors of a call: `picked` has the shape of the index (gather: y), `whole` the axis into which it
-// points (gather: x). A line is all elements of a tensor along the axis; pick j of a line moves one element
-// of it.
+// `picked` has the shape of the index (gather: y), `whole` the axis into which it points (gather: x). A line
+// is all elements along the axis; pick j of a line moves one element.
 template <class P, class W>
 struct Picks {
   int axis;
@@ -64,8 +61,7 @@ struct Picks {
     return true;
   }
 
-  // True if all lines have the same indices and lie side by side: a pick moves a whole row of contiguous
-  // elements.
+  // True if all lines have the same indices and lie side by side: a pick moves a contiguous row.
   bool are_rows() const {
     const int inner = lines.ndim - 1;
     return shared() && lines.ndim == 1 &&
@@ -99,8 +95,7 @@ struct Picks {
     }
   }
 
-  // Calls move.row(n, picked, whole) for the rows of n contiguous elements that picks js move. The rows of a
-  // large `whole` are prefetched.
+  // Calls move.row(n, picked, whole) for the rows that picks js move. Prefetches those of a large `whole`.
   template <bool backwards, class Move>
   void each_row(Range js, Range rows, const int64_t* line, P* p, W* w, int64_t n, const Move& move) const {
     const int64_t step = index.strides[axis], n_rows = length(), axis_p = picked.strides[axis];
@@ -118,8 +113,7 @@ struct Picks {
     });
   }
 
-  // Calls move(picked, whole) for picks js of one line, in order, where has_unit_steps() holds. Sets `found`
-  // if an index is outside.
+  // Calls move(picked, whole) for picks js of a line with has_unit_steps(). Sets `found` if one is outside.
   template <class Move>
   void each_adjacent(Range js, const int64_t* line, P* p, W* w, const Move& move) const {
     const int64_t n_rows = length(), from_end = from_0 ? 0 : n_rows;
@@ -184,9 +178,8 @@ struct Picks {
     });
   }
 
-  // The same, divided among threads by the elements of `whole` that are written: by lines, or (shares_places)
-  // by places along the axis. In the latter case each thread reads all picks and takes those that point to
-  // its places.
+  // The same, divided among threads by lines, or (shares_places) by the places of `whole` along the axis:
+  // then each thread reads all picks and takes those that point to its places.
   template <bool backwards, class Move>
   void each_shared(const Team& team, double cost, const Move& move) const {
     const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
@@ -210,8 +203,7 @@ struct Picks {
   }
 };
 
-// What a pick does with the picked element and its place in `whole`. row() is the same for rows of contiguous
-// elements.
+// What a pick does with the picked element and its place in `whole`; row() does it with n of them.
 struct Take {
   template <class T>
   void operator()(T& picked, const T& whole) const {
@@ -271,8 +263,7 @@ struct Extreme {
   }
 };
 
-// For scatter_backward: the value that was put last gets the gradient. Picks go backwards, so earlier ones
-// find 0.
+// The value that was put last gets the gradient. Picks go backwards, so that earlier ones find 0.
 struct TakeOut {
   template <class T>
   void operator()(T& picked, T& whole) const {

@@ -34,8 +34,8 @@ struct Gather {
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;
-  TensorView<int64_t>
-      found;  // one element, set to 1 if an index is outside; data is null if they are checked already
+  // One element, set to 1 if an index is outside; data is null if they are checked already.
+  TensorView<int64_t> found;
 };
 
 enum class ScatterOp { put, sum, product, max, min };

@@ -5,8 +5,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kMostLanes =
-    16;  // of the longest vectors: each line of the workspace ends with a whole vector
+// Of the longest vectors: each line of the workspace ends with a whole vector.
+constexpr int64_t kMostLanes = 16;
 
 }  // namespace
 

@@ -101,8 +101,8 @@ RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
   for (; s + 4 * L <= n; s += 4 * L) {
     RANVIER_UNROLL
     for (int v = 0; v < 4; ++v) {
-      __builtin_prefetch(p + s + v * L +
-                         512);  // of a later plane: one plane is too short for the hardware's prefetcher
+      // Of a later plane: one plane is too short for the hardware's prefetcher.
+      __builtin_prefetch(p + s + v * L + 512);
       sum[v] = sum[v] + load(p + s + v * L);
     }
   }
@@ -157,8 +157,8 @@ template <int kStride, class T>
 static void mean_across(const PoolAxis& columns, const T* sums, const T* across, T down, T* y) {
   const Every<T> every(columns.stride);
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
-    if (kStride == 0 &&
-        2 * (columns.out - ow) <= lanes<T>) {  // few windows: gathering a vector would take longer
+    // Few windows: gathering a vector would take longer.
+    if (kStride == 0 && 2 * (columns.out - ow) <= lanes<T>) {
       for (; ow < columns.out; ++ow) {
         T sum = 0;
         for (int64_t s = 0; s < columns.kernel; ++s) sum = sum + sums[ow * columns.stride + s];

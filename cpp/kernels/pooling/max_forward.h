@@ -22,9 +22,9 @@ struct MaxRow {
   Offset* where;        // the row of `where`
 };
 
+// Whether to prefetch; other cases keep the code small.
 template <class Offset>
-constexpr bool kFetches =
-    RANVIER_HAS_FMA && sizeof(Offset) == 1;  // whether to prefetch; other cases keep the code small
+constexpr bool kFetches = RANVIER_HAS_FMA && sizeof(Offset) == 1;
 
 // True in the lanes where v replaces the maximum so far, `best`: it is larger, or a NaN.
 template <class V>

@@ -122,8 +122,8 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
 struct MaxBand {
   static constexpr int64_t kMost = 512;  // windows of a band
   int32_t start[kMost];                  // elements from tap 0 of the first window to tap 0 of this one
-  int32_t
-      distance[kMostTaps];  // elements from tap 0 to this tap; beyond any plane if the window has no such tap
+  // Elements from tap 0 to this tap; beyond any plane if the window has no such tap.
+  int32_t distance[kMostTaps];
   int64_t planes, rows, windows;  // of the band: planes, rows of windows in each, windows in each row
 
   // Fills the lists. Returns false if a window may have no tap inside the image, since its offset would then

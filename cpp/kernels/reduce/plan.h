@@ -36,8 +36,8 @@ struct ReducePlan {
   LoopNest<4> kept;     // the axes that are kept: rest, center, y and x by result
   LoopNest<1> reduced;  // the reduced axes of x
   bool across;
-  int64_t width, panel,
-      panels;    // results of a row, results of a panel (both 1 if not across), panels of a row
+  // Results of a row, results of a panel (both 1 if not across), panels of a row.
+  int64_t width, panel, panels;
   int64_t rows;  // the number of rows of results
   int64_t segments;
   bool halves;  // x and y are stored in 16 bits

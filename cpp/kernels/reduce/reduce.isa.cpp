@@ -231,8 +231,8 @@ static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, 
 
 template <class T, class Op, class E = T>
 static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
-  const int64_t block =
-      width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // a narrow block is one stream
+  // A narrow block is one stream.
+  const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;
   int64_t i = 0;
   if constexpr (is_common<T, Op> && sizeof(E) == sizeof(T))
     if (stride == width && width <= kReduceNarrow &&
@@ -288,8 +288,8 @@ static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   };
   V minus_i{};
   for (int64_t i = 0; i + kBlock <= n; i += kBlock, minus_i -= T(kBlock)) take(i, minus_i);
-  take(n - kBlock,
-       broadcast(T(kBlock - n)));  // the last block overlaps the one before it, which is taken first
+  // The last block overlaps the one before it, which is taken first.
+  take(n - kBlock, broadcast(T(kBlock - n)));
   if (any(~ordered)) {
     while (x[at] == x[at]) ++at;
     return at;

@@ -19,8 +19,8 @@ static void rank(int64_t n, const typename SortKeys<T>::Key* keys, typename Sort
     Vector own, count = {};
     __builtin_memcpy(&own, keys + i, sizeof own);
     for (int64_t j = 0; j < i; ++j) count += own < keys[j];
-    count += Key(
-        i);  // a true comparison is -1: this turns minus the number of keys that come after into those before
+    // A true comparison is -1: this turns minus the number of keys that come after into those before.
+    count += Key(i);
     for (int64_t j = i; j < i + kLanes; ++j)
       count -= (own > keys[j]) | ((own == keys[j]) & (lane > Key(j - i)));
     for (int64_t j = i + kLanes; j < n; ++j) count -= own > keys[j];
