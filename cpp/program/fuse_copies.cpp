@@ -38,13 +38,11 @@ bool Graph::uses_bytes(int buffer, Extent bytes, int after, int before, bool wri
 // without a copy:
 // - x is all of a temporary buffer, and x and y have the same order of elements in memory, without gaps;
 // - the buffer of y is memory that the program fills (temporary, output or kept gradient), and neither buffer
-// is fixed;
+//   is fixed;
 // - all writes to x come before the copy, and no check writes its result there (Instruction::guard);
-// - from the first use of x to the copy, nothing else uses the bytes of y, which then have the values of x
-// already;
+// - from the first use of x to the copy, nothing else uses the bytes of y, which have the values of x then;
 // - from the copy to the last use of x, nothing writes the bytes of y. The last reader of x must not write
-// them, either:
-//   a product that overwrites its own operand would give a wrong result.
+//   them, either: a product that overwrites its own operand would give a wrong result.
 template <class T>
 bool Graph::can_write_in_place(int copy, const TensorView<const T>& x, const TensorView<T>& y) const {
   const int from = buffer(x), to = buffer(y);

@@ -4,10 +4,11 @@
 //   cosine_similarity  y = sum x1 x2 / (max(|x1|, eps) max(|x2|, eps))
 //   pairwise_distance  y = (sum |x1 - x2 + eps|^p)^(1/p); for p = infinity the largest |x1 - x2 + eps|
 //
-//   x1 and x2 have the same shape and any strides (0 where they are broadcast); y has no such axis. backward:
-//   dx is the gradient of x1, or with `of_second` that of x2. It sums each line again, which costs less than
-//   keeping three sums for it. The order of a sum depends on the length of the line and on the layout, not on
-//   threads.
+//   x1 and x2 have the same shape and any strides (0 where they are broadcast); y has no such axis.
+//   backward: dx is the gradient of x1, or with `of_second` that of x2. Each line is summed again, which
+//   costs less than keeping three sums for it.
+//
+// The order of a sum depends on the length of the line and on the layout, not on threads.
 #pragma once
 #include <cstddef>
 

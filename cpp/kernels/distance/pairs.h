@@ -1,7 +1,7 @@
 // Distances of all pairs of rows of two matrices (cdist), and their gradient:
 //
-//   forward   y[b, i, j] = the p-norm of x1[b, i] - x2[b, j], for p >= 0; for p = 0 the number of elements
-//   that differ backward  dx = the gradient of x1, or with `of_second` that of x2, from dy and y
+//   forward   y[b, i, j] = the p-norm of x1[b, i] - x2[b, j], for p >= 0; for p = 0 how many elements differ
+//   backward  dx = the gradient of x1, or with `of_second` that of x2, from dy and y
 //
 //   x1 (.., m, d), x2 (.., n, d), y, dy (.., m, n), dx as x1 or x2; all contiguous. With `of_one` (pdist) x2
 //   is x1 (n, d), and y and dy (n (n - 1) / 2) have the pairs i < j only, in the order of i, then j.

@@ -2,12 +2,12 @@
 // (multinomial), from given random numbers u, which are uniform in [0, 1)
 //
 //   weights (m, n) any strides, >= 0; chosen (m, k) contiguous
-//   with replacement     uniform (m, k): chosen[i, j] is where the running sum of row i exceeds uniform[i, j]
-//   times the sum
-//                        of the row
-//   without replacement  uniform (m, n): the indices of the k greatest keys log(1 - u) / w, the greatest
-//   first (Efraimidis
-//                        and Spirakis, 2006); if fewer than k weights are > 0, indices of weight 0 follow
+//
+//   with replacement, uniform (m, k): chosen[i, j] is the index at which the running sum of row i exceeds
+//   uniform[i, j] times the sum of the row.
+//
+//   without replacement, uniform (m, n): the indices of the k greatest keys log(1 - u) / w, the greatest
+//   first (Efraimidis and Spirakis, 2006). If fewer than k weights are > 0, indices of weight 0 follow.
 #pragma once
 #include <cstddef>
 

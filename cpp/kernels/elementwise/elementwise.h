@@ -24,11 +24,12 @@ namespace ranvier {
 //   gradients of functions of two operands, with respect to one of them:
 //     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
 //     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
-//   fmod(a, b) is exact and has the sign of a; remainder(a, b) has the sign of b; floor_divide(a, b) =
-//   floor(a / b) where_equal(x, y, dy): dy where x == y or both are NaN, else 0 addcmul(a, b, c, d) = a + (b
-//   c) d, addcdiv(a, b, c, d) = a + (b / c) d, lerp(a, b, c, d) = a + d (c - b) glu(a, b) = a sigmoid(b),
-//   glu_backward(dy, a, b) of b; prelu(x, w) = x where x > 0, else w x, prelu_backward(dy, x, w) of x,
-//   prelu_weight_backward(dy, x) of w
+//   fmod(a, b) is exact and has the sign of a; remainder(a, b) has the sign of b
+//   floor_divide(a, b) = floor(a / b)
+//   where_equal(x, y, dy): dy where x == y or both are NaN, else 0
+//   addcmul(a, b, c, d) = a + (b c) d, addcdiv(a, b, c, d) = a + (b / c) d, lerp(a, b, c, d) = a + d (c - b)
+//   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b
+//   prelu(x, w) = x where x > 0, else w x, prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
 // clang-format off
 #define RANVIER_ELEMENTWISE_OPS(X)                                                              \
   X(neg, 1) X(exp, 1) X(expm1, 1) X(erf, 1) X(log, 1) X(log1p, 1) X(sqrt, 1)                    \

@@ -4,15 +4,12 @@
 // them:
 //
 //   rows    if y is contiguous along the innermost dimension, and each operand is contiguous or repeated
-//   there: row by
-//           row, in place
+//           there: row by row, in place
 //   strips  if the operands for which that does not hold are contiguous along another dimension, as a
-//   transposed matrix
-//           is: tiles of kTileRows x kTileColumns elements, in which these operands are transposed into
-//           buffers
+//           transposed matrix is: tiles of kTileRows x kTileColumns elements, in which these operands are
+//           transposed into buffers
 //   blocks  else: operands are copied (gathered) into blocks in the L1 cache, f runs on the blocks, and its
-//   result is
-//           copied (scattered) to y
+//           result is copied (scattered) to y
 #include <algorithm>
 #include <cstring>
 

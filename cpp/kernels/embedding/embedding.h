@@ -2,13 +2,11 @@
 //
 //   forward   y[i] = weight[index[i]]
 //   backward  dweight = 0, then dweight[index[i]] += dy[i] in the order of i, unless index[i] is `padding`;
-//   with
-//             by_frequency each row of dweight is then divided by how often it was picked
+//             with by_frequency each row of dweight is then divided by how often it was picked
 //
-//   weight, dweight (rows, width); dweight is contiguous. index has any shape, and its values are in [0,
-//   rows). y, dy
-//   (..., width) are contiguous and have a row for each element of index. One thread sums all of a column, so
-//   sums do not depend on the team.
+//   weight, dweight (rows, width); dweight is contiguous. index has any shape, with values in [0, rows).
+//   y, dy (..., width) are contiguous and have a row for each element of index. One thread sums all of a
+//   column, so sums do not depend on the team.
 //
 // bags: a bag is a list of indices. y[b] = the sum of scale[i] weight[index[i]] over the i of bag b, in
 // order; or the mean of these rows, or the greatest element of each column; 0 for an empty bag. scale is for

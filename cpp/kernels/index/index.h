@@ -1,13 +1,11 @@
 // index: elements picked along one axis (gather), and written there (scatter), and the gradient of scatter
 //
 //   gather            y[.., j, ..] = x[.., index[.., j, ..], ..]
-//   scatter           y = base (0 if it has no data), then for each j in order
-//                       put      y[.., index[.., j, ..], ..] = x[.., j, ..]; of several values for one place
-//                       the last stays sum ...  x is added to the element of y, multiplied with it, or the
-//                       greater (or smaller) of both
-//                                stays; a NaN stays before any number
-//   scatter_backward  of `put`: dx[.., j, ..] is dy of the place of x[.., j, ..] if that value stayed, else
-//   0;
+//   scatter           y = base (0 if it has no data); then for each j in order x[.., j, ..] changes the place
+//                     y[.., index[.., j, ..], ..]. ScatterOp::put: x replaces it, so that of several values
+//                     for one place the last stays; sum, product: x is added to it, or multiplied with it;
+//                     max, min: the greater (smaller) of both stays, and a NaN before any number.
+//   scatter_backward  of `put`: dx[.., j, ..] is dy of its place if the value x[.., j, ..] stayed, else 0;
 //                     dbase is dy, except 0 where a value was put
 //
 //   index has the shape of the picked elements (y of gather; x of scatter), with stride 0 along axes where it

@@ -1,12 +1,17 @@
 // jet: derivatives of y = f(x) from derivatives of x, where f is a smooth function of each element (forward
-// mode of higher order).
+// mode of higher order)
 //
 //   x (...), t, y (rows, ...), any strides. t has derivatives of x, and y gets those of f(x). `saved` is f(x)
-//   for exp, sigmoid and tanh, else x. There are two kinds: Without weights the rows are Taylor coefficients
-//   along a curve: t[k] is the coefficient of s^(k + 1) in x(s) = x + t[0] s + t[1] s^2 + ..., and y[k] that
-//   in f(x(s)). With weights w (rows - 1), for a Laplacian: t[i] is the first derivative of x by variable i,
-//   and the last row is the weighted sum of the second derivatives: y[i] = f' t[i], y[last] = f' t[last] +
-//   f'' sum of w[i] t[i]^2. The backward computes dt (rows, ...) and dx (...) from dy (rows, ...).
+//   for exp, sigmoid and tanh, else x. There are two kinds:
+//
+//   Without weights the rows are Taylor coefficients along a curve: t[k] is the coefficient of s^(k + 1) in
+//   x(s) = x + t[0] s + t[1] s^2 + ..., and y[k] that in f(x(s)).
+//
+//   With weights w (rows - 1), for a Laplacian: t[i] is the first derivative of x by variable i, and the last
+//   row is the weighted sum of the second derivatives:
+//   y[i] = f' t[i],  y[last] = f' t[last] + f'' sum of w[i] t[i]^2
+//
+//   The backward computes dt (rows, ...) and dx (...) from dy (rows, ...).
 #pragma once
 #include <cstddef>
 

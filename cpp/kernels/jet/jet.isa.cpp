@@ -53,7 +53,7 @@ RANVIER_INLINE vec<T> times_x(const Path<T, kUnit>& p, const vec<T>* g, int k) {
 
 // The functions of a series. begin() returns y[0] from x, or from f(x) if that is saved; it may limit x, and
 // sets `start`. slope() returns the coefficient of order k of the slope, from y[0 ... k] and what it kept for
-// lower orders. (For functions that are not saved, y[0] is not used; softplus, silu and gelu return x.)
+// lower orders. (softplus, silu and gelu return x, since nothing reads their y[0].)
 #define RANVIER_BEGIN \
   template <class T>  \
   RANVIER_INLINE vec<T> begin(vec<T>& x, [[maybe_unused]] vec<T>* start)

@@ -8,8 +8,8 @@
 // struct of vectors that have one number for each line, and says
 //
 //   weighs  whether it needs the coefficients q of the classes; else q is 0
-//   writes  whether y is stored to dx. Otherwise step() adds to `sum`, and over_classes() returns the sum of
-//   each line rare    whether even long lines are read across, which saves code
+//   writes  whether y is stored to dx. Otherwise step() adds to `sum`, and over_classes() returns these sums
+//   rare    whether even long lines are read across, which saves code
 #pragma once
 #include <limits>
 

@@ -6,14 +6,20 @@
 //   nll            -w[t] x[t]
 //
 //   x (N, C, d1, ...), any strides. Either index (N, d1, ...) or probabilities, shaped as x, has data. An
-//   index is in [0, C), or ignore_index; a line with ignore_index has loss 0. Reduction `none`: loss (N, d1,
-//   ...); sum, mean: loss has no dimensions. divisor (no dimensions) is written by the forward: by what a
-//   mean is divided, else 1. For indices that is the sum of w[t] over the lines that are not ignored; for
-//   probabilities it is the number of lines. tops_and_sums (2, N, d1, ...), C-contiguous, is written by the
-//   forward of cross_entropy: for each line max(x) and the sum of exp(x - max(x)); nll has none. The backward
-//   computes the softmax from both numbers, since a softmax from a rounded logsumexp(x) loses digits if
-//   scores are far from 0. backward: dx is the gradient of x, or with `of_target` that of the probabilities.
-//   Sums consist of partial sums over at most 16 fixed parts of the lines, added in order, in double.
+//   index is in [0, C), or ignore_index; a line with ignore_index has loss 0.
+//
+//   Reduction `none`: loss (N, d1, ...); sum, mean: loss has no dimensions.
+//
+//   divisor (no dimensions) is written by the forward: by what a mean is divided, else 1. For indices that is
+//   the sum of w[t] over the lines that are not ignored; for probabilities it is the number of lines.
+//
+//   tops_and_sums (2, N, d1, ...), C-contiguous, is written by the forward of cross_entropy: for each line
+//   max(x) and the sum of exp(x - max(x)); nll has none. The backward computes the softmax from both numbers,
+//   since a softmax from a rounded logsumexp(x) loses digits if scores are far from 0.
+//
+//   backward: dx is the gradient of x, or with `of_target` that of the probabilities.
+//
+// Sums consist of partial sums over at most 16 fixed parts of the lines, added in order, in double.
 #pragma once
 #include <cstddef>
 

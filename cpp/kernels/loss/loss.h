@@ -2,9 +2,11 @@
 //
 //   All operands have the shape of x: x, target and, for bce_with_pos_weight, `other`. weight, which may have
 //   data null, multiplies the losses of elements. target, other and weight may repeat elements (stride 0).
+//
 //   Reduction `none`: loss has the shape of x. sum, mean, batch_mean (divided by x.shape[0]): loss has no
-//   dimensions. backward: dy has the shape of the loss; dx is the gradient of x, or with `of_target` that of
-//   target.
+//   dimensions.
+//
+//   backward: dy has the shape of the loss; dx is the gradient of x, or with `of_target` that of target.
 //
 //   Lines are processed in strips of kLossStrip elements. A strip that is not dense, or not a whole number of
 //   vectors, is copied first. A sum consists of partial sums over at most 16 fixed parts of the elements, in

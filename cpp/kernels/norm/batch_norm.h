@@ -1,13 +1,11 @@
 // batch norm: each channel is brought to mean 0 and variance 1 over the batch and its pixels
 //
-//   x, y, dy, dx (n, c, s), where s is the number of pixels of an image; all have the layout that `columns`
-//   names:
+//   x, y, dy, dx (n, c, s), where s is the number of pixels of an image; all have one layout:
 //     columns  channels-last: c contiguous, the n s rows evenly spaced (also (n, c), with s = 1)
 //     else     planes: s contiguous
 //   mean, rstd (c) in double, for the backward: of this batch if `training`, else of the running statistics
-//   running_mean, running_var (c): r += factor (statistic - r), where the variance is divided by n s - 1;
-//   factor is
-//     momentum, or if momentum is negative 1 / batches, which gives the average over all batches
+//   running_mean, running_var (c): r += factor (statistic - r); this variance is divided by n s - 1; factor
+//     is momentum, or if momentum is negative 1 / batches, which gives the average over all batches
 //   batches (1): how many batches there were; raised by one if `training`
 //
 // Sums over rows are cut into at most kNormSegments segments, whose sums are joined in order.

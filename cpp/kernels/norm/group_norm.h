@@ -1,8 +1,7 @@
 // group norm: the channels of each sample are divided into groups of c / groups, and each group is brought to
 // mean 0 and variance 1
 //
-//   x, y, dy, dx (n, c, s), where s is the number of pixels of an image; all have the layout that `columns`
-//   names:
+//   x, y, dy, dx (n, c, s), where s is the number of pixels of an image; all have one layout:
 //     columns  channels-last: c contiguous, a sample's s rows evenly spaced
 //     else     planes: c s contiguous (also (n, c), with s = 1)
 //   weight, bias (c): contiguous, or data null

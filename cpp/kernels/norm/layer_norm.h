@@ -1,9 +1,10 @@
 // layer norm: each line of n elements is brought to mean 0 and variance 1. Without `centered` it is RMS norm,
 // which divides a line by its root mean square: mean = 0, var = mean(x^2).
 //
-//   x, y, dy, dx (m, n): each line is contiguous, and lines are evenly spaced; weight, bias (n) contiguous,
-//   or data null In the forward, x, weight, bias and y may be halves (floats of 16 bits). mean, rstd (m) in
-//   double, for the backward; mean has no data without `centered`
+//   x, y, dy, dx (m, n): each line is contiguous, and lines are evenly spaced
+//   weight, bias (n): contiguous, or data null
+//   x, weight, bias and y of the forward may be halves (floats of 16 bits).
+//   mean, rstd (m) in double, for the backward; mean has no data without `centered`
 //
 // A line is summed in vectors along it. Sums over lines, for the gradients of parameters, are cut into at
 // most kLineSegments segments, whose sums are added in order.

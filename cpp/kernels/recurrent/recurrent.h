@@ -9,9 +9,10 @@
 // of H units, in PyTorch's order: i f g o; r z n. All arrays are contiguous and time-major. The rows of step
 // t are the sequences that have a step t, the longest first; they are the first rows of the step before.
 //
-//   x (rows, I), y (rows, H), w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH) or both with data null; rows: of
-//   all steps h0, c0, h_n, c_n (N, H), where N is `batch`, the number of sequences sizes (steps): the rows of
-//   each step, at most N, never growing; if data is null, each step has N rows
+//   x (rows, I), y (rows, H), where rows are those of all steps
+//   w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH) or both with data null
+//   h0, c0, h_n, c_n (N, H), where N is `batch`, the number of sequences
+//   sizes (steps): the rows of each step, at most N, never growing; if data is null, each step has N rows
 //
 // x W_ih^T of all steps is one product before the loop over time; the gradients of the weights are one
 // product each after it. In the loop a thread takes some of the sequences through all steps, without waiting

@@ -2,10 +2,11 @@
 // `interpolate` is of this form, and so is `pad` with the modes reflect, replicate and circular. Their
 // gradients are calls with `transposed`.
 //
-//   x (n, c, h, w), y (n, c, h', w'); any strides in x. y is dense, and channels-last or NCHW as
-//   `channels_last` says. y[n, c, i, j] = sum over h, w of R[i, h] C[j, w] x[n, c, h, w] R and C are
-//   matrices, one for each axis, with at most four entries in each row; with `transposed`, R^T and C^T take
-//   their places.
+//   y[n, c, i, j] = sum over h, w of R[i, h] C[j, w] x[n, c, h, w]
+//
+//   x (n, c, h, w), y (n, c, h', w'); any strides in x. y is dense, and either channels-last or NCHW; the
+//   field `channels_last` says which. R and C are matrices, one for each axis, with at most four entries in
+//   each row; with `transposed`, R^T and C^T take their places.
 //
 // For each row of y, rows of x are summed into one row; then the columns of this row are summed. Each thread
 // writes its own rows, and every sum is in the order of the inputs, so the bits do not depend on the team.

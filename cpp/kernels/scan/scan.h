@@ -9,8 +9,7 @@
 //                     belongs to y[n - 1], and dy of all other elements is 0: dx is the gradient of the
 //                     product of the line.
 //   running_extreme   y[i] = the greatest (or least) of x[0] ... x[i], index[i] = its place, the last one of
-//   equal
-//                     elements; a NaN is more extreme than any number
+//                     equal elements; a NaN is more extreme than any number
 //
 //   All tensors have the same shape, with at least one dimension, and any strides. The elements of a line
 //   (those along the axis) are joined one after another, or if they are contiguous a vector at a time with a

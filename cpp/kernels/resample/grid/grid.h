@@ -1,14 +1,15 @@
 // grid_sample: images sampled at points between their pixels
 //
 //   forward   y[i, :, p, q] = x[i] at the point grid[i, p, q], whose column and row are in [-1, 1]: the
-//   nearest pixel, or the
-//             weighted sum of 2 x 2 (bilinear) or 4 x 4 pixels (bicubic: Keys, a = -0.75)
+//             nearest pixel, or the weighted sum of 2 x 2 pixels (bilinear) or 4 x 4 pixels (bicubic: Keys,
+//             a = -0.75)
 //   backward  dx and dgrid, each if it has data; for `nearest` dgrid is 0
 //
 //   x, dx (n, c, h, w), y, dy (n, c, p, q): all dense, in this order or channels-last. An image (without
-//   channels-last, a channel) has less than 2^31 elements. grid, dgrid (n, p, q, 2) contiguous. GridPadding
-//   says what lies beyond the edge of an image: zeros, the pixels at the border, or the reflected image. y is
-//   NaN if the point is. One thread computes dx of an image, point after point.
+//   channels-last, a channel) has less than 2^31 elements. grid, dgrid (n, p, q, 2) contiguous.
+//
+// GridPadding says what lies beyond the edge of an image: zeros, the pixels at the border, or the reflected
+// image. y is NaN if the point is. One thread computes dx of an image, point after point.
 #pragma once
 #include <cstddef>
 
