@@ -114,7 +114,7 @@ class Graph {
   // Points all instructions that read a buffer at other memory, which has the same values in the same layout.
   void redirect(int buffer, const void* data);
   // Adds a prepared instruction, which computes fixed values for instruction i. It will run before all
-  // instructions that are not prepared, and after those that are. So i itself must not be one that is
+  // instructions that are not prepared, and after all others that are. So i must not be prepared itself
   // (makes_fixed).
   template <class Call>
   void prepare(int i, const Call& call) {

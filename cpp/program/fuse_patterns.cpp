@@ -22,7 +22,7 @@ namespace ranvier {
 namespace {
 
 // --- A batch norm by running statistics is a linear function of each channel: y = (x - m) a + b
-// (kernels/norm/ batch_norm.h). If it follows a conv2d or matmul, its numbers m, a and b are computed once,
+// (kernels/norm/batch_norm.h). If it follows a conv2d or matmul, its numbers m, a and b are computed once,
 // in a prepared instruction. The conv2d or matmul then applies them to its own sums, before a ReLU and a pool
 // that may be merged later.
 
@@ -271,7 +271,7 @@ void fuse_mask(Graph& graph, int i, const ActivationBackward<float>& mask) {
 
 // --- If a product is copied to y, it is written to y at once; if it is added to y in place, it is added
 // there. This saves a pass over the product. Training on several processes adds each gradient in this way.
-// The bits stay: Matmul:: can_add() is true only where the product is one chain of sums, to which the old
+// The bits stay: Matmul::can_add() is true only where the product is one chain of sums, to which the old
 // value of y is added last.
 
 // The product that makes all of x, for instruction i alone, and that could write to y instead; -1 if there is

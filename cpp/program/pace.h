@@ -30,8 +30,9 @@ class Pace {
     if (sum_ < window || runs_ < fewest) return;
     (alone_ ? solo_ns_ : team_ns_) = sum_ / runs_;
     sum_ = 0, runs_ = 0;
-    if (tries_) {  // the faster of the two continues; the way that was tried must need less than kPays of the
-                   // other's time
+    // After a try the faster way continues. The way that was tried must need less than kPays of the other's
+    // time.
+    if (tries_) {
       const bool alone = alone_ ? kPays * team_ns_ > solo_ns_ : team_ns_ > kPays * solo_ns_;
       if (!alone_) pause_ns_ = alone ? std::min(2 * pause_ns_, kLongestPause) : kWindow;
       alone_ = alone, tries_ = false, best_ns_ = team_ns_;

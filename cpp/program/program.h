@@ -78,8 +78,7 @@ struct Block {
 // How many bytes a program uses, by kind.
 struct ProgramMemory {
   size_t arena, workspace, persistent, prepared;
-  size_t made;  // outputs, and gradients that the step leaves (Regions::kept); the latter count as
-                // persistent, too
+  size_t made;  // outputs, and gradients that the step leaves (Regions::kept), which are in `persistent`, too
 };
 
 // What the constructor of Program has to know of some regions of the recording (indices in

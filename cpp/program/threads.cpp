@@ -84,8 +84,8 @@ void Program::choose_threads() {
   alone_ = team_ == 1 || solo_ns <= mixed_ns;
   if (alone_)
     for (Instruction& i : instructions_) i.solo = true;
-  if (alone_)  // on one thread lanes pay only where groups share one copy of their calls (SharedCalls in
-               // sections.h)
+  // On one thread, lanes pay only where groups share one copy of their calls (SharedCalls in sections.h).
+  if (alone_)
     for (Section& s : sections_) s.chosen = !s.shared.views.empty();
   pace_ = Pace(solo_ns);
   run_ns_ = measured_ns();

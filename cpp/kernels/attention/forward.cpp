@@ -16,9 +16,9 @@ namespace ranvier {
 namespace {
 
 // The bits of results depend on these numbers, so they do not follow the caches of the machine.
-// Keys of a block for few queries, since matmul cannot add to a c of so few rows.
+// Keys of a block if there are few queries: many, since matmul cannot add to a c of so few rows.
 constexpr int64_t kManyKeys = 4096;
-// Queries of a block; the latter with more than kAttentionKeys keys.
+// Queries of a block: kQueries, or with more than kAttentionKeys keys kManyQueries.
 constexpr int64_t kQueries = 64, kManyQueries = 128;
 constexpr int64_t kVector = 16;      // elements of the widest vector
 constexpr double kNsPerScore = 0.4;  // the softmax of a score in float on one thread, roughly
