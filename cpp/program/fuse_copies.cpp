@@ -8,6 +8,7 @@
 namespace ranvier {
 namespace {
 
+// True if the elements lie one after another in C order.
 template <class T>
 bool is_dense(const TensorView<T>& v) {
   int64_t stride = 1;

@@ -153,6 +153,7 @@ bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorV
          same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
 }
 
+// True if both axes have the same windows.
 bool same_axis(const PoolAxis& a, const PoolAxis& b) {
   return a.in == b.in && a.out == b.out && a.kernel == b.kernel && a.stride == b.stride &&
          a.padding == b.padding && a.dilation == b.dilation;
@@ -312,6 +313,8 @@ void fuse(Graph& graph, int i, const Elementwise<T>& e) {
 
 }  // namespace
 
+// The order matters: a norm or activation is merged before the pool that follows it, which is then merged
+// into the same call.
 void fuse_patterns(Graph& graph) {
   const auto pattern = [&](int i, auto& call) { fuse(graph, i, call); };
   graph.each<BatchNormForward<float>, BatchNormForward<double>>(pattern);

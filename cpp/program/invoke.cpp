@@ -12,6 +12,7 @@
 namespace ranvier {
 namespace {
 
+// A call with its type, for the callback of StopSignal.
 struct TypedCall {
   const CallType& type;
   const void* call;

@@ -19,6 +19,7 @@ struct Settings {
   T alpha, beta;
 };
 
+// The inner loop for run_loops(): operand 0 is x (or the saved tensor), operand 1 dy.
 template <class T>
 void run_row(const ElementRow& r) {
   const auto& s = *static_cast<const Settings<T>*>(r.attributes);

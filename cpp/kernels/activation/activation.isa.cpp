@@ -7,6 +7,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// The loops of one activation over whole vectors; run_row() (simd/vector_loop.h) applies them to a row of any
+// length.
 template <class Op, class T>
 static void forward_loop(const Vectors& v) {
   const auto attributes = *static_cast<const ActivationAttributes<T>*>(v.attributes);

@@ -73,7 +73,7 @@ struct AttentionBackward {
 //   lengths (n): 0 <= lengths[i] <= most - l, which the caller checks by a separate call. With `advances` l
 //   is added to them at the end. room is a multiple of kCacheRoom, so that whole vectors of keys are
 //   readable.
-constexpr int64_t kCacheRoom = 64;
+constexpr int64_t kCacheRoom = 64;  // keys: a multiple of the lanes of all levels
 template <class T>
 struct AttentionCached {
   RANVIER_CALL("attention_cached", query, key, value, in_place(keys), in_place(values),
@@ -94,7 +94,7 @@ struct CachePositions {
 };
 
 constexpr int64_t kAttentionKeys = 384;  // the most keys of a block; the bits depend on this number
-constexpr int64_t kFewQueries = 8;
+constexpr int64_t kFewQueries = 8;       // with so few queries, vectors run along the keys
 
 // The scores of a block of keys and `rows` queries, which AttentionKernels::update turns into exp(score -
 // top). The scores of a key are contiguous (line = 1); with at most kFewQueries queries, those of a query are

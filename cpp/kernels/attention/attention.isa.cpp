@@ -243,7 +243,7 @@ static __attribute__((noinline)) void cached_rows(const CachedQueries<T>& c) {
 // AttentionKernels::cached: four queries at a time, then single ones.
 template <class T>
 static void cached(const CachedQueries<T>& c) {
-  constexpr int kRows = 4;
+  constexpr int kRows = 4;  // queries that share each load of keys and values
   CachedQueries<T> next = c;
   int64_t r = 0;
   const auto move_to = [&](int64_t rows) {

@@ -64,6 +64,8 @@ struct Block : AttentionPart {
   const BlockMemory<T>& buffers;
   bool added;  // true if results are added to dk and dv; blocks run from the last to the first
 
+  // The matrices of a block: rows of keys, the weights (heads, keys, rows), the buffers for scores and for dy
+  // transposed.
   template <class U>
   TensorView<U> of_keys(const TensorView<U>& x) const {
     return of(x, 0, keys);
@@ -77,6 +79,8 @@ struct Block : AttentionPart {
   }
 
   using Product = AttentionProduct<T>;
+  // The four products: the gradients of the weights (value dy^T), of value (weights dy), of key and of query
+  // (from those of the scores).
   Product of_weights() const { return {of_keys(call.value), dy_transposed(), scores(), parts.medium}; }
   Product of_value() const {
     return {weights(), of_queries(call.dy), of_keys(call.dv), parts.medium, added, buffers.room};

@@ -93,6 +93,8 @@ struct Part : AttentionPart {
   // The factors of a block of keys (AttentionBlock).
   T* factor(int64_t block) const { return buffers.factors + block * parts.group * buffers.lines; }
 
+  // The two products for keys [begin, begin + n): the scores, and the product of exp(score - top) and the
+  // values, which is added to the results of earlier blocks.
   AttentionProduct<T> scores_product(int64_t begin, int64_t n) const {
     return {of(call.key, begin, n), as_const(scaled()), scores(n), parts.medium};
   }
@@ -232,6 +234,7 @@ struct Part : AttentionPart {
     }
   }
 
+  // Multiplies the results of each query by its factor.
   void scale_result(const T* factors) const {
     const TensorView<T> y = result();
     for (int64_t h = 0; h < heads; ++h) {
@@ -250,6 +253,7 @@ struct Part : AttentionPart {
     Elementwise<T>{ElementwiseOp::mul, 2, {as_const(all), {}}, {0, scale}, all}.run(team, nullptr);
   }
 
+  // Computes the part.
   void run(const OpenTeam& team) const {
     scale_queries(team);
     const int64_t lines = heads * buffers.lines,

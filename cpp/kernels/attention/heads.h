@@ -123,6 +123,7 @@ struct AttentionPart {
   int64_t row, rows, keys;     // queries [row, row + rows); the number of keys that any of them sees
 };
 
+// The view with its last two dimensions exchanged.
 template <class T>
 TensorView<T> transposed(TensorView<T> x) {
   std::swap(x.shape[1], x.shape[2]), std::swap(x.strides[1], x.strides[2]);

@@ -43,7 +43,7 @@ struct StoredFactors {
 // The memory of one thread for the largest block of queries: pairs of a query or key (`pairs`), queries
 // rounded up to whole vectors (`lines`), elements of a result rounded up (`line`), and queries (`rows`).
 struct StoredAttention {
-  static constexpr int64_t kVector = 16;
+  static constexpr int64_t kVector = 16;  // floats of the widest vector
   StoredAttention(int64_t heads, int64_t rows, int64_t most_keys, int64_t e, int64_t d, Carver& carver)
       : pairs(ceil_div(e, 2)), lines(round_up(rows, kVector)), line(round_up(d, kVector)), rows(rows) {
     const int64_t of_keys = ceil_div(most_keys, 2);
@@ -75,6 +75,7 @@ struct StoredAttention {
     }
   }
 
+  // Packs the queries q (heads, rows, e) of a block.
   void pack_queries(const Half& q) const {
     for (int64_t h = 0; h < q.shape[0]; ++h)
       pack(q.shape[2], q.shape[1], q.data + h * q.strides[0], q.strides[2], q.strides[1],

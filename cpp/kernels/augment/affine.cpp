@@ -82,6 +82,7 @@ void locate(const AffineImages<T>& call, int64_t n, int64_t i, int64_t j, Block<
   }
 }
 
+// The computed value as a pixel: rounded for uint8.
 template <class T>
 T pixel_of(real<T> value) {
   if constexpr (std::is_same_v<T, uint8_t>)

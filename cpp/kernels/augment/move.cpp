@@ -56,6 +56,7 @@ void copy_items(int64_t n, int64_t width, const T* x, int64_t step_x, T* y, int6
   }
 }
 
+// Sets n items to `value`.
 template <class T>
 void fill_items(int64_t n, int64_t width, T value, T* y, int64_t step_y) {
   if (step_y == width) return fill_run(value, std::max<int64_t>(n, 0) * width, y);

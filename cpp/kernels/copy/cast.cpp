@@ -47,6 +47,7 @@ bool is_float(DType x) {
   return x == DType::float32 || x == DType::float64 || x == DType::float16 || x == DType::bfloat16;
 }
 
+// The wide type of a dtype.
 Wide wide_of(DType from) {
   if (is_float(from)) return Wide::float64;
   return from == DType::int64 || from == DType::uint32 ? Wide::int64 : Wide::int32;
@@ -85,6 +86,8 @@ struct Side {
   const int64_t* strides;
 };
 
+// Runs of elements that are contiguous in x and y go to `dense`, if it is not null; all others go block by
+// block.
 void cast(const Team& team, Load load, Store store, Dense dense, int ndim, const int64_t* shape,
           const Side& x, const Side& y) {
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});

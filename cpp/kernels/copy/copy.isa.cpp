@@ -7,6 +7,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// Square by square of `lanes` elements, which are transposed in registers.
 template <class T>
 static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y) {
   constexpr int L = lanes<T>;

@@ -139,6 +139,8 @@ struct ImageBlock {
     return most;
   }
 
+  // Runs the blocks one after another: widens what the call reads, runs it, rounds its results or adds its
+  // sums.
   void run(const OpenTeam& team, void* scratch) {
     int64_t first = 0;
     do {

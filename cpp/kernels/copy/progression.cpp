@@ -6,7 +6,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kAtOnce = 256;
+constexpr int64_t kAtOnce = 256;  // elements
 
 // Indices are split into a multiple of kAtOnce and a rest j. The rest is an int, since processors convert a
 // vector of 32-bit integers to doubles at once, but not of 64-bit ones.

@@ -128,6 +128,7 @@ RANVIER_INLINE vec<T> scale_for(typename VecOf<T>::type squares) {
                 vec<T>{} + T(1));
 }
 
+// --- The two distances. forward() returns y of each pair of a group, backward() stores dx.
 struct Cosine {
   struct Sums : Adds {  // the sums of x1 x2, x1^2 and x2^2
     static constexpr int sums = 3;

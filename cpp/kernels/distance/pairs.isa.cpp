@@ -13,7 +13,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kVectors = 2;
+constexpr int kVectors = 2;  // of rows of x2 in a tile
 
 // to (kPairRows, kVectors * lanes) = for each pair the sum over n elements of |a - b|^p; for
 // PairPower::largest the largest |a - b|, for zero how many differ. a: the elements of `rows`; b: those of

@@ -17,7 +17,7 @@ namespace ranvier {
 
 namespace {
 
-constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;
+constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;  // on one thread, roughly
 
 RandomKey key_of(const TensorView<const int64_t>& v) {
   return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
@@ -126,7 +126,7 @@ void spread(uint64_t seed, uint64_t (&key)[2]) {
 // many at a time. The destructor sets the state of the generator to just behind the last word that was used.
 class Words {
  public:
-  static constexpr int kWords = 64;
+  static constexpr int kWords = 64;  // words that are made in advance, at most
   __extension__ typedef unsigned __int128 Wide;
 
   // wanted: about how many words will be drawn.
@@ -246,7 +246,7 @@ void permutation(uint64_t seed, int64_t n, int64_t* order) {
 void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   std::iota(order, order + n, 0);
   Words stream(state, n + n / 2);
-  constexpr int64_t kChunk = 512;
+  constexpr int64_t kChunk = 512;  // places that are drawn before their elements are swapped
   uint32_t drawn[kChunk];
   for (int64_t i = n - 1; i > 0;) {
     const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));

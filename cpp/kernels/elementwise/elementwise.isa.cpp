@@ -68,6 +68,7 @@ __attribute__((noinline)) static Quotient<vec<T>> slow_quotient(vec<T> a, vec<T>
   return q;
 }
 
+// The quotient, in lanes that need it by slow_quotient().
 template <class T>
 RANVIER_INLINE Quotient<vec<T>> any_quotient(vec<T> a, vec<T> b) {
   if constexpr (sizeof(T) == 8 && !RANVIER_HAS_FMA) return slow_quotient<T>(a, b);
@@ -247,6 +248,7 @@ constexpr bool is_short =
     is_among<Op, neg_op<float>, abs_op<float>, square_op<float>, add_op<float>, sub_op<float>, mul_op<float>,
              div_op<float>, maximum_op<float>, minimum_op<float>>;
 
+// The loop of a short op on vectors of 16-bit floats.
 template <class Half, class Op>
 static void half_loop(const Vectors& v) {
   constexpr int last = Op::operands - 1;
@@ -289,6 +291,7 @@ static void compare_row(const ElementRow& r) {
   run_row<T, T, T, bool>(r, 2, compare_loop<T, Op>);
 }
 
+// The loop of Where: operand 0 is the condition, a byte for each element.
 template <class T>
 static void where_loop(const Vectors& v) {
   for_each_vector<3, sizeof(vec<T>)>(v, [](char* y, const char* const* x) RANVIER_INLINED {

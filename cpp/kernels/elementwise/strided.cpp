@@ -354,6 +354,7 @@ struct Loops {
                       [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
   }
 
+  // Chooses the way and divides the work among threads. ns: of all elements.
   void run(const Team& team, double ns) const {
     if (nest.size == 0) return;
     int item = 1;  // bytes of the largest element of an operand

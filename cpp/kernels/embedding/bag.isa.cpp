@@ -64,6 +64,7 @@ static void bag(const BagRows<T>& b) {
   b.settings.mode == BagMode::max ? rows<true>(b) : rows<false>(b);
 }
 
+// The sum of a[i] b[i], i < n.
 template <class T>
 static T dot(int64_t n, const T* a, const T* b) {
   vec<T> sum = {};

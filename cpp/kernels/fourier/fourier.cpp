@@ -21,6 +21,7 @@ struct FourierWorkspace {
   int64_t each;  // elements of a thread's rows
 };
 
+// The workspace of transforms of n points.
 template <class T>
 FourierWorkspace<T> carve(Carver& carver, int64_t n, int threads) {
   const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // the elements of each of two arrays

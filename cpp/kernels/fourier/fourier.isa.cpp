@@ -12,6 +12,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// A complex number in each lane. times() multiplies all lanes by one root of unity.
 template <class T>
 struct Complex {
   vec<T> re, im;

@@ -14,12 +14,12 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 1.0;
-constexpr int64_t kAtOnce = 1 << 16;  // picks between two tests for an interrupt
-constexpr int64_t kWide = 8;          // with fewer lines it does not pay that each thread reads all picks
-constexpr int64_t kLongRow = 16;      // elements; for shorter rows a loop is as fast as a call
-constexpr int64_t kPicksAhead = 16;   // rows of a large table are prefetched this many picks ahead
-constexpr int64_t kBytesAhead = 256;  // of such a row; the hardware prefetches the rest
+constexpr double kNsPerElement = 1.0;  // on one thread, roughly
+constexpr int64_t kAtOnce = 1 << 16;   // picks between two tests for an interrupt
+constexpr int64_t kWide = 8;           // with fewer lines it does not pay that each thread reads all picks
+constexpr int64_t kLongRow = 16;       // elements; for shorter rows a loop is as fast as a call
+constexpr int64_t kPicksAhead = 16;    // rows of a large table are prefetched this many picks ahead
+constexpr int64_t kBytesAhead = 256;   // of such a row; the hardware prefetches the rest
 
 struct Range {
   int64_t begin, end;

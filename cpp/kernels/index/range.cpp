@@ -41,7 +41,7 @@ void IndexRange::run(const Team& team, void*) const {
   const auto signs_of = [=](int64_t k) {
     return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
   };
-  constexpr int64_t kFew = 256;
+  constexpr int64_t kFew = 256;                                              // indices
   if (index.ndim == 1 && index.strides[0] == 1 && index.shape[0] <= kFew) {  // without a loop nest
     if (int64_t(signs_of_all(index.data, index.shape[0], low, high)) >= 0)
       return team.parallel_for(1, 0, [&](int64_t) { *found.data = 0; });
@@ -50,7 +50,7 @@ void IndexRange::run(const Team& team, void*) const {
   const int64_t step = nest.strides[0][nest.ndim - 1];
   // One thread does the work. parallel_for() is told the cost of long work only, since it then tests for
   // interrupts.
-  constexpr int64_t kPiece = 1 << 22;
+  constexpr int64_t kPiece = 1 << 22;  // indices between two tests for an interrupt
   team.parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
     bool outside = false;
     const auto look = [&](int64_t n, const int64_t* offsets) {
@@ -115,7 +115,7 @@ void ValueRange<T>::run(const Team& team, void*) const {
     });
     return all;
   };
-  constexpr double kNsPerByte = 0.045;
+  constexpr double kNsPerByte = 0.045;  // on one thread, roughly
   const double ns = kNsPerByte * sizeof(T) * static_cast<double>(nest.size);
   if (ns < kParallelPays)
     return team.parallel_for(1, 0, [&](int64_t, int64_t) { *found.data = !good(0, nest.size); });

@@ -12,8 +12,8 @@ namespace {
 #define RANVIER_X(name, cost) cost,
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
 #undef RANVIER_X
-constexpr double kNsPerLine = 5;
-constexpr int64_t kLines = 256;  // lines of one kernel call, whose losses are added while they are in cache
+constexpr double kNsPerLine = 5;  // on one thread, roughly
+constexpr int64_t kLines = 256;   // lines of one kernel call, whose losses are added while they are in cache
 
 double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
   return static_cast<double>(lines) *
@@ -82,6 +82,7 @@ bool is_small(const Call& call) {
          call.tops_and_sums.strides[1] == 1 && ignored == static_cast<int32_t>(ignored);
 }
 
+// The lines of such a call, for the functions of small_cross_entropy.h.
 template <class T, class Call>
 ClassLines<T> small_lines(const Call& call) {
   ClassLines<T> lines{};

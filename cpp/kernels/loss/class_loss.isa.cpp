@@ -148,6 +148,7 @@ RANVIER_INLINE Coefficients<T> coefficients_of(const ClassLines<T>& l) {
   return {T(1) - T(smoothing), smoothing > 0 ? T(smoothing / double(l.n)) : T(0)};
 }
 
+// cross_entropy of a group of lines from line `first` on.
 struct CrossEntropy {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {

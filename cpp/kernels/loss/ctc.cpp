@@ -21,7 +21,7 @@ namespace {
 struct Wide {
   double m, e;
 };
-constexpr double kNone = -1e300;
+constexpr double kNone = -1e300;  // the exponent of 0
 
 uint64_t bits_of(double x) {
   uint64_t bits;

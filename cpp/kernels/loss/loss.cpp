@@ -42,6 +42,7 @@ const T* whole(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
   return copy;
 }
 
+// The line of v, which is tensor number `tensor` of the nest, at the offsets of a walk.
 template <class E, int kTensors>
 Line<E> line_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor, const int64_t* offsets) {
   return {v.data ? v.data + offsets[tensor] : nullptr, nest.strides[tensor][nest.ndim - 1]};
@@ -77,6 +78,7 @@ void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>:
   }
 }
 
+// What all strips of a call share.
 template <class T>
 LossStrip<T> strip_of(double setting, double scale) {
   LossStrip<T> strip{};

@@ -20,8 +20,8 @@
 
 namespace ranvier {
 
-constexpr int64_t kLossStrip = 512;
-constexpr int64_t kLossWhole = 16;  // elements: a multiple of the vector lengths of all levels
+constexpr int64_t kLossStrip = 512;  // elements of a strip, whose copies stay in the L1 cache
+constexpr int64_t kLossWhole = 16;   // elements: a multiple of the vector lengths of all levels
 
 // X(name, its struct in functions.h, nanoseconds of an element of float32 on one core, roughly)
 #define RANVIER_FOR_EACH_LOSS(X)                \

@@ -87,6 +87,7 @@ struct ChannelForward {
                  : measure_planes(segment, panel, mean, m2);
   }
 
+  // measure() in the layout of columns: the panel begins at `column`.
   void measure_columns(int64_t segment, int64_t column, double* mean, double* m2) const {
     const int64_t begin = plan.first(segment), end = plan.first(segment + 1), stride = row_stride(f.x);
     const int64_t panel = std::min(plan.kPanel, plan.width - column), row = stride * plan.fold;
@@ -101,6 +102,7 @@ struct ChannelForward {
       kernels.column_moments(x + plan.length * row, row, 1, rest, end - begin, mean + column, m2 + column);
   }
 
+  // measure() in the layout of planes.
   void measure_planes(int64_t segment, int64_t c, double* mean, double* m2) const {
     RunningMoments all;
     for (int64_t n = plan.first(segment); n < plan.first(segment + 1); ++n)
@@ -127,6 +129,7 @@ struct ChannelForward {
     return all;
   }
 
+  // Moves the running statistics of channel c towards those of this batch.
   void update_running(int64_t c, Moments all) const {
     const double n = double(plan.elements());
     if (!f.running_mean.data || n == 0) return;
@@ -271,6 +274,7 @@ struct ChannelBackward {
       tables.a[j] = T(a), tables.b[j] = T(b), tables.k[j] = T(k - b * missing), tables.second[j] = b;
   }
 
+  // True if the sums of dy and dy (x - m) are needed.
   bool sums_wanted() const { return f.dweight.data || f.dbias.data || f.training; }
 
   void apply(int64_t begin, int64_t end) const {
@@ -357,7 +361,7 @@ RANVIER_INSTANTIATE(BatchNormBackward);
 
 template <class T>
 void BatchNormScale<T>::run(const Team& team, void*) const {
-  constexpr double kNsPerChannel = 10;
+  constexpr double kNsPerChannel = 10;  // on one thread, roughly
   const int64_t channels = line.shape[1];
   const auto at = [](const TensorView<const T>& v, int64_t k) { return double(v.data[k * v.strides[0]]); };
   team.parallel_for(channels, kNsPerChannel * double(channels), [&](int64_t k) {

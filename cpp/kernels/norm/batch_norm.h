@@ -21,7 +21,7 @@
 
 namespace ranvier {
 
-constexpr int64_t kNormSegments = 16;
+constexpr int64_t kNormSegments = 16;  // the most segments of the sums of a channel
 
 // The result of a max-pool over windows that do not overlap, and the offsets of the maxima, which are found
 // before the ReLU (as in kernels/conv2d_pool/conv2d_pool.h).

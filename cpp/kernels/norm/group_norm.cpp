@@ -50,6 +50,7 @@ const T* part(const TensorView<const T>& v, int64_t c) {
   return v.data ? v.data + c : nullptr;
 }
 
+// planes() computes group g of sample n, columns() the groups of a panel.
 template <class T>
 struct GroupForward {
   const GroupNormForward<T>& f;

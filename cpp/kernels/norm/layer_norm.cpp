@@ -26,6 +26,7 @@ struct LineForward {
   const LayerNormForward<T>& f;
   const NormKernels<T>& kernels;
 
+  // The mean and m2 of a line.
   Moments moments(const T* x, int64_t n) const {
     if (n > 0 && n <= kNormChunk) return chunk_moments(kernels, x, n);
     RunningMoments running;

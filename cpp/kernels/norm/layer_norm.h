@@ -13,7 +13,7 @@
 
 namespace ranvier {
 
-constexpr int64_t kLineSegments = 16;
+constexpr int64_t kLineSegments = 16;  // the most segments of lines
 
 template <class T>
 struct LayerNormForward {

@@ -30,6 +30,7 @@ RANVIER_INLINE double total(const typename VecOf<T>::type (&v)[kNormVectors]) {
   return double(reduce_add((v[0] + v[1]) + (v[2] + v[3])));
 }
 
+// Two passes: the mean m, rounded to T; then the sums of x - m, which correct the mean, and of their squares.
 template <class T>
 static Moments moments(const T* x, int64_t n) {
   vec<T> sum[kNormVectors]{}, rest[kNormVectors]{}, squares[kNormVectors]{};
@@ -135,7 +136,7 @@ __attribute__((noinline)) static void sum_wide_squares(const T* x, int64_t strid
 // For a group of columns: row 0 (first), and the sums over rows of x - first and of its square.
 template <class T>
 struct ColumnSums {
-  static constexpr int kMost = kNormVectors * lanes<T>;
+  static constexpr int kMost = kNormVectors * lanes<T>;  // columns
   T first[kMost], sum[kMost], squares[kMost];
 };
 
@@ -243,6 +244,7 @@ static void gradient_rows(const T* dy, int64_t stride_dy, const T* x, int64_t st
     });
 }
 
+// The gradients of weight and bias of a layer norm (NormKernels).
 template <class T>
 static void parameter_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
                            int64_t width, const Normalize<T>* f, double* dweight, double* dbias) {

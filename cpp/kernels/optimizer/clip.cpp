@@ -9,7 +9,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.1;
+constexpr double kNsPerElement = 0.1;  // on one thread, roughly
 
 // The contribution of n elements to the norm, before the root: a sum, or for p = infinity the largest size.
 template <class T>

@@ -38,6 +38,7 @@ class StepRule {
   }
 
  private:
+  // The number that a rule keeps for a parameter; 1 if it keeps none.
   static double number_of(const OptimizerSegment<T>& s) {
     return s.single.data ? *s.single.data : s.number.data ? *s.number.data : 1;
   }
@@ -65,7 +66,7 @@ void update_segment(const OptimizerSegment<T>& s, int64_t begin, int64_t end, St
 
 // Updates elements [begin, end) of a segment of 16-bit floats, chunk by chunk in copies of float.
 void update_halves(const OptimizerSegment<float>& s, int64_t begin, int64_t end, StepRule<float>& rule) {
-  constexpr int kMost = 2 + kMaxStates;
+  constexpr int kMost = 2 + kMaxStates;  // arrays: parameter, gradient, states
   alignas(64) float blocks[kMost][kChunk];
   uint16_t bits[kChunk];
   TensorView<uint16_t> views[kMost];

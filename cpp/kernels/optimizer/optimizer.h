@@ -18,7 +18,7 @@
 namespace ranvier {
 
 constexpr int kMaxSegments = 32;  // the most segments of one call; longer lists take several calls
-constexpr int kMaxStates = 3;
+constexpr int kMaxStates = 3;     // the most arrays of state of a rule
 
 template <class T>
 struct OptimizerSegment {

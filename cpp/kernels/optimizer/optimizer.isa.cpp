@@ -49,6 +49,7 @@ static void on_vectors(const OptimizerRun<T>& run, const void* made) {
   for (int64_t i = 0; i < r.n; i += lanes<T>) update(r, i);
 }
 
+// Updates fewer elements than a vector has.
 template <class T>
 static __attribute__((noinline)) void on_part(const OptimizerRule<T>& rule, const OptimizerRun<T>& r,
                                               const void* made) {
@@ -69,6 +70,7 @@ static void on_elements(const OptimizerRule<T>& rule, const OptimizerRun<T>& r, 
   on_part(rule, part_of(r, first + whole, r.n - first - whole), made);
 }
 
+// OptimizerRule::make: stores the function that the rule returns, with the numbers that it has captured.
 template <class Rule>
 static void make(void* made, const double* settings, const OptimizerPast& past) {
   const auto update = Rule::of(*reinterpret_cast<const Rule*>(settings), past);

@@ -51,7 +51,7 @@ void for_each_share(const Team& team, int count, double ns_per_element, const Si
 
 // A sum over all arrays has a partial sum for each block of an array. So its order does not depend on the
 // team.
-constexpr int64_t kBlock = 16 * kChunk;
+constexpr int64_t kBlock = 16 * kChunk;  // elements of a block
 
 inline int64_t blocks_of(int64_t n) { return ceil_div(n, kBlock); }
 

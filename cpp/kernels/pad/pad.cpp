@@ -65,6 +65,7 @@ struct Frame {
   }
 
  private:
+  // Adds a dimension, or joins it with the one before.
   void append(int64_t nx, int64_t ny, int64_t b, int64_t step) {
     if (nx == 1 && ny == 1 && b == 0 && ndim > 0) return;
     if (ndim > 0 && b == 0 && nx == ny && stride[ndim - 1] == step * nx) {

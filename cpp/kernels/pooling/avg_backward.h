@@ -168,6 +168,7 @@ static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, i
   }
 }
 
+// AvgPoolKernels::backward: units [begin, end) of dx.
 template <class T>
 static void avg_pool2d_backward(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
                                 void* scratch) {

@@ -45,6 +45,7 @@ static void mean_of_lanes(const SumWindow<T>& w, int64_t i, int n, T* y) {
   store_lanes(y + i, sum / broadcast<T>(w.divisor), n);
 }
 
+// The means of all `count` channels of a window.
 template <class T>
 static void mean_of_channels(const SumWindow<T>& w, int64_t count, T* y) {
   constexpr int L = lanes<T>;

@@ -18,7 +18,7 @@ namespace ranvier::RANVIER_ISA {
 // column after column, by vectors of channels.
 
 // The `count` rows of windows that contain a row of dx. In row a of windows, the window ow has its dy at
-// dy + a * step_dy + ow * column_dy (`where` likewise). Its elements in this row of dx have the offsets
+// dy + a * step_dy + ow * column_dy (the same for `where`). Its elements in this row of dx have the offsets
 // base - a * step_base + s, s being the column in the window.
 template <class T>
 struct GradientRow {

@@ -23,6 +23,7 @@ const MaxPoolKernels<T, Offset>& max_kernels() {
     return pooling_kernels<T>().max_wide;
 }
 
+// The serial time of a call in nanoseconds.
 double cost(int64_t outputs, const PoolAxis& rows, const PoolAxis& columns) {
   return outputs * (kNsPerOutput + kNsPerTap * pool_longest_window(rows) * pool_longest_window(columns));
 }

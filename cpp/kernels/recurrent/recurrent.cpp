@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kNsPerUnit = 1.5;  // the functions or slopes of the gates of a unit, roughly
 
+// A forward call and its workspace.
 template <class T>
 struct SequenceForward {
   const RecurrentForward<T>& call;
@@ -34,6 +35,7 @@ struct SequenceForward {
   // multiplies one of them.
   bool has_one_bias() const { return call.cell != Cell::gru; }
 
+  // Computes the bias that the loop adds.
   void add_up_biases() const {
     const T *of_x = call.b_ih.data, *of_h = call.b_hh.data;
     for (int64_t j = 0; j < width; ++j) bias[j] = !of_h ? T(0) : has_one_bias() ? of_x[j] + of_h[j] : of_h[j];
@@ -54,6 +56,7 @@ struct SequenceForward {
     return PackedProduct<T>(call.w_hh.data, hidden, width, 1, hidden, most);
   }
 
+  // Where x W_ih^T goes: the gates, or if they are not kept y.
   T* gates() const { return call.gates.data ? call.gates.data : call.y.data; }
 
   // Sequences [begin, end) through all steps.

@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kPanel = 256;         // columns that are searched side by side
 constexpr int64_t kPartWork = 1 << 14;  // elements that make a part of a line worthwhile
 
+// An extreme and its index in the line.
 template <class T>
 struct Found {
   T value;
@@ -27,6 +28,7 @@ bool beats(bool maximum, T later, T earlier) {
   return earlier == earlier && (later != later || (maximum ? later > earlier : later < earlier));
 }
 
+// The three ways to search lines: `line`, `columns` and `transposed`.
 template <class T>
 struct Search {
   const ArgReduce<T>& call;

@@ -43,6 +43,7 @@ struct Reduction {
     }
   }
 
+  // The total of some runs.
   T total_of(const Runs<E>& runs, T center) const {
     if (const auto f = loops.runs[static_cast<int>(r.op)])
       return f(runs.first, runs.n, runs.count, runs.stride, center);
@@ -308,6 +309,7 @@ struct Reduction {
     return static_cast<T>(r.root ? std::sqrt(value) : value);
   }
 
+  // Joins the totals of a part's segments as a binary tree, and finishes the result.
   void join_segments(int64_t part) const {
     const auto join = kernels.join[static_cast<int>(r.op)];
     T* first = totals + part * plan.segments * plan.panel;

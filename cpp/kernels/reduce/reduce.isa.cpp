@@ -146,6 +146,7 @@ static constexpr auto beside_of() {
 template <class T, class Op>
 static constexpr auto beside = beside_of<T, Op>();
 
+// ReduceLoops::lines. For common ops a vector of lines is summed, and their totals are computed together.
 template <class T, class Op, class E = T>
 static void lines(const Bits<E>* x, int64_t n, int64_t count, int64_t stride, const T* center,
                   int64_t center_step, T* y) {
@@ -229,6 +230,7 @@ static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, 
   return i;
 }
 
+// ReduceLoops::columns, block by block of rows.
 template <class T, class Op, class E = T>
 static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
   // A narrow block is one stream.

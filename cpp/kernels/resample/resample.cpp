@@ -91,6 +91,7 @@ void list_levels(ResampleTable<T>& t) {
     }
 }
 
+// Fills a table.
 template <class T>
 void build(const ResampleAxis& axis, bool transposed, ResampleTable<T>& table) {
   list_entries(axis, transposed, table);

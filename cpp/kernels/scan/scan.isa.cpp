@@ -234,6 +234,7 @@ static void product_backward(const ScanLines<T>& l, int64_t first) {
   }
 }
 
+// ScanKernels::product_backward.
 template <class T>
 static void product_backward(const ScanLines<T>& l) {
   const bool dense = l.x.line == 1 && l.dy.line == 1 && l.out.line == 1;

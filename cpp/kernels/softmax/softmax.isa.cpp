@@ -138,6 +138,7 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   }
 }
 
+// SoftmaxKernels::forward: chooses by the layout between along, beside and across.
 template <bool is_log, class T>
 static void forward(const SoftmaxLines<T>& l) {
   if (l.n >= kTileRows && l.x.step == 1 && l.out.step == 1) {
@@ -239,6 +240,7 @@ static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, 
   }
 }
 
+// SoftmaxKernels::backward: chooses in the same way.
 template <bool is_log, class T>
 static void backward(const SoftmaxLines<T>& l) {
   if (l.n > kShortRow<T> && l.x.step == 1 && l.dy.step == 1 && l.out.step == 1) {

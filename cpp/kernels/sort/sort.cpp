@@ -34,6 +34,7 @@ struct KeyOf<double> {
   using type = uint64_t;
 };
 
+// An element of a line: its key, and its index in the line.
 template <class T>
 struct Entry {
   using Key = typename KeyOf<T>::type;
