@@ -125,7 +125,8 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
   const bool tiles = columns.stride == columns.kernel && all_inside(columns) && rows.stride >= rows.kernel &&
                      rows.dilation == 1 && channels >= lanes<T>;
   void (*run)(const Team&, const GradientRow<T>&, T*) = nullptr;
-  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)  // elsewhere small code matters more
+  // Other types and levels have no such loop, which keeps the code small.
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
     run = columns.kernel == 3 && columns.stride == 2   ? max_gradient_of_row<3, 2, T>
           : columns.kernel == 3 && columns.stride == 1 ? max_gradient_of_row<3, 1, T>
           : columns.kernel == 2 && columns.stride == 2 ? max_gradient_of_row<2, 2, T>

@@ -146,7 +146,8 @@ static void forward(const SoftmaxLines<T>& l) {
       along<is_log>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
     return;
   }
-  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)  // elsewhere small code matters more
+  // Other types and levels have no such loop, which keeps the code small.
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
     if (l.count >= lanes<T> && l.x.line == 1 && l.out.line == 1) {
       constexpr int L = lanes<T>, kVectors = 4;
       int64_t i = 0;
