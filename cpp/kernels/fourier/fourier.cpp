@@ -12,7 +12,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kMostBytes = 64;  // the bytes of the longest vector
-constexpr int64_t kBlock = 64;      // roots of a block: see fill_roots
+constexpr int64_t kBlock = 64;      // roots of a block: see fill_roots()
 
 // roots: n complex numbers. rows: two buffers for each thread (a and b of FourierRows).
 template <class T>
@@ -21,10 +21,11 @@ struct FourierWorkspace {
   int64_t each;  // elements of a thread's rows
 };
 
-// The workspace of transforms of n points.
+// The workspace of transforms of n points. Each of a thread's two buffers has n + 1 pairs of vectors, and for
+// transposes as many vectors more as a vector has lanes (fourier.h). This is counted for the longest vectors.
 template <class T>
 FourierWorkspace<T> carve(Carver& carver, int64_t n, int threads) {
-  const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // the elements of each of two arrays
+  const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // of one buffer
   const int64_t each = 2 * vectors * kMostBytes / int64_t(sizeof(T));
   T* roots = carver.take<T>(2 * n);
   return {roots, carver.take<T>(threads * each), each};

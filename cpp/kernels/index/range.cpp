@@ -15,8 +15,9 @@ namespace {
 
 typedef uint64_t Two __attribute__((vector_size(16)));
 
-// The highest bit of the result is set if k - low or high - k is negative for one of the n elements k. There
-// is no branch in the loop, and vectors are written by hand, since this file is compiled for size.
+// The highest bit of the result is set if one of the n elements k is outside [low, high]: then k - low or
+// high - k, modulo 2^64, has this bit, even if the other difference overflows. There is no branch in the
+// loop, and vectors are written by hand, since this file is compiled for size.
 uint64_t signs_of_all(const int64_t* p, int64_t n, int64_t low, int64_t high) {
   const Two least = {uint64_t(low), uint64_t(low)}, most = {uint64_t(high), uint64_t(high)};
   Two signs[4] = {};
@@ -38,10 +39,10 @@ uint64_t signs_of_all(const int64_t* p, int64_t n, int64_t low, int64_t high) {
 }  // namespace
 
 void IndexRange::run(const Team& team, void*) const {
-  const auto signs_of = [=](int64_t k) {
+  const auto signs_of = [=](int64_t k) {  // the same of one element
     return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
   };
-  constexpr int64_t kFew = 256;                                              // indices
+  constexpr int64_t kFew = 256;  // so few indices are checked without the cost of a loop nest
   if (index.ndim == 1 && index.strides[0] == 1 && index.shape[0] <= kFew) {  // without a loop nest
     if (int64_t(signs_of_all(index.data, index.shape[0], low, high)) >= 0)
       return team.parallel_for(1, 0, [&](int64_t) { *found.data = 0; });

@@ -10,17 +10,18 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerTap = 0.1;  // of an input of an element, on one thread, roughly
-constexpr int32_t kMostLevels = 8;
-constexpr int32_t kLongRun = 16;  // a run of so many copies is faster by itself than by levels
+constexpr double kNsPerTap = 0.1;   // of one input of an element of y, on one thread, roughly
+constexpr int32_t kMostLevels = 8;  // an output of a transposed axis may have more entries: then no levels
+constexpr int32_t kLongRun = 16;    // elements; copying such a run at once is faster than adding levels
 
-// Takes the memory of a table, which build() fills.
+// Takes the memory of a table, which build() fills. Its outputs and inputs are those of `axis`, exchanged
+// with `transposed`.
 template <class T>
 ResampleTable<T> take_table(const ResampleAxis& axis, bool transposed, Carver& carver) {
   const int64_t entries = axis.out * resample_taps(axis.map);
   ResampleTable<T> t{};
   t.size = transposed ? axis.in : axis.out;
-  // The most; list_levels() sets the real number.
+  // The most levels that the memory holds; list_levels() sets the real number.
   t.levels = transposed ? kMostLevels : resample_taps(axis.map);
   t.starts = carver.take<int32_t>(t.size + 2);
   t.inputs = carver.take<int32_t>(entries);
@@ -41,7 +42,8 @@ void each_entry(const ResampleAxis& axis, const F& f) {
   }
 }
 
-// Lists the entries of each output of the table. With `transposed` these are the inputs of the axis.
+// Lists the entries of each output of the table. With `transposed` the outputs of the table are the inputs of
+// the axis.
 template <class T>
 void list_entries(const ResampleAxis& axis, bool transposed, const ResampleTable<T>& t) {
   const auto put = [&](int32_t place, int64_t input, double weight) {
@@ -75,7 +77,8 @@ void find_runs(ResampleTable<T>& t) {
   }
 }
 
-// Lists the entries by level. A loop over the outputs of a level has no inner loop.
+// Lists the entries by level (ResampleTable). A loop over the outputs of one level has no inner loop, so it
+// can be vectorised.
 template <class T>
 void list_levels(ResampleTable<T>& t) {
   const int32_t most = t.levels;
