@@ -1,5 +1,5 @@
 // The Graph of a program's instructions (see fuse.h), the two passes over checks, and the order of all
-// passes.
+// passes. Here Use::region is the index of a buffer in buffers_ (recording.h).
 #include "program/fuse.h"
 
 #include <algorithm>
@@ -119,6 +119,7 @@ bool Graph::is_untouched(const AnyView& v, int64_t item, int first, int end) con
 
 char* Graph::new_temporary(size_t bytes) {
   char* address = next_;
+  // A multiple of 64, and at least 64 bytes more than the buffer has: even an empty one has its own address.
   next_ += (bytes + 127) / 64 * 64;
   by_address_[address] = static_cast<int>(buffers_.size());
   buffers_.push_back({Role::temporary, bytes, address, -1});

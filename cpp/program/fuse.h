@@ -164,7 +164,6 @@ class Graph {
 };
 
 // True if shapes are equal, and the strides of all dimensions of more than one element.
-
 template <class A, class B>
 bool same_layout(const TensorView<A>& a, const TensorView<B>& b) {
   if (a.ndim != b.ndim) return false;

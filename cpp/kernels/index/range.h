@@ -20,7 +20,6 @@ struct IndexRange {
 };
 
 // value_range: found = 1 if an element of x is not inside [low, high], else 0. A NaN is never inside.
-
 template <class T>
 struct ValueRange {
   RANVIER_CALL("value_range", x, found);

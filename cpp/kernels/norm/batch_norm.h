@@ -66,7 +66,6 @@ struct BatchNormBackward {
 //   m = mean rounded to T,  a = weight / sqrt(var + eps),  b = bias - (mean - m) a
 //
 // line_of() returns these numbers from mean, a and bias. BatchNormScale computes them for all channels.
-
 template <class T>
 Normalize<T> line_of(double mean, double scale, double bias) {
   const T m = T(mean);

@@ -23,11 +23,13 @@ static void fill(T* p, int64_t count, typename VecOf<T>::type v) {  // count: wh
   for (int64_t i = 0; i < count; i += lanes<T>) store(p + i, v);
 }
 
-// Elements that are read between two tests for an interrupt: about a millisecond of work.
+// Reads between two tests for an interrupt, of elements or (windows_at_once) of vectors: about a millisecond
+// of work.
 constexpr int64_t kTapsBetweenTests = 1 << 20;
 
-// How many windows of `taps` elements to compute between two tests for an interrupt. The number is a multiple
-// of all vector lengths, or for a short row one more than its windows, so that the row is computed in one
+// How many windows of a row to compute between two tests for an interrupt. taps: the elements of a window
+// that lie in one row. The number is a multiple of all vector lengths, since a vector computes as many
+// windows as it has lanes; or for a short row one more than its windows, so that the row is computed in one
 // piece.
 RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
   constexpr int64_t kVector = 16;  // lanes of the widest vectors
@@ -36,8 +38,8 @@ RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
   return (kTapsBetweenTests / taps + 1) * kVector;
 }
 
-// The taps (r, s) of a window of at most kMostTaps elements, in the order of their offsets. All windows of an
-// image have the same list.
+// The taps (r, s) of a window of at most kMostTaps elements, row by row. All windows of an image have the
+// same list.
 struct TapList {
   int64_t distance[kMostTaps];                 // from tap (0, 0), in elements of the array
   int64_t down[kMostTaps], across[kMostTaps];  // from tap (0, 0), in rows and in columns of the image
@@ -45,8 +47,8 @@ struct TapList {
   int64_t first, last;  // windows [first, last) of a row have all columns inside the image
 };
 
-// row, column: strides of the image in elements.
-
+// Fills the list. row, column: strides of the image in elements. It is called only where offsets in a window
+// are stored as bytes; so a window has at most kMostTaps elements (axis.h).
 RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64_t row, int64_t column,
                             TapList& taps) {
   taps.first = taps.last = taps.count = 0;

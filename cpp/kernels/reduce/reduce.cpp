@@ -1,6 +1,7 @@
 // reduce (reduce.h): the loops around those of reduce.isa.cpp, as ReducePlan (plan.h) divides the work. If a
 // reduced axis is innermost in memory, each result is summed along it; else rows are summed, a panel of
 // columns at a time. Segments of long reductions are joined at the end. Halves are floats of 16 bits.
+// `center` is the number for each result that some ops compare with or subtract (reduce.h).
 #include "kernels/reduce/reduce.h"
 
 #include <algorithm>
