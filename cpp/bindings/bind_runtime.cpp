@@ -48,7 +48,7 @@ struct {
 } g_raised;
 
 // Runs Python's signal handlers; true if one has raised. Long kernels ask this on the main thread
-// (base/parallel.h).
+// (base/interrupt.h).
 bool signal_raises() {
   const PyGILState_STATE state = PyGILState_Ensure();
   const bool raises = PyErr_CheckSignals() != 0;

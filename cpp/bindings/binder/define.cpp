@@ -83,7 +83,7 @@ PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional
 // Python passes a C function its `self`, which has to be the module: a function with any other `self` could
 // not be pickled. So `self` cannot say which Defined is meant. Each Defined has an entry function of its own
 // instead: called_by_python<i> calls g_functions[i].
-constexpr int kMostFunctions = 320;  // a little more than the module has; add_to() raises beyond it
+constexpr int kMostFunctions = 320;  // the most that a module may have: add_to() raises beyond it
 const Defined* g_functions[kMostFunctions];
 
 template <int i>
