@@ -1,8 +1,7 @@
 // The loop of backward over the nodes of the tape, for tape/backpropagation.py. A node is a Function, an
 // Output (one of several outputs of a Function) or a leaf Tensor; its edges are the nodes that get its
 // gradients. count_uses() counts the gradients that each node waits for. pass() runs a node that has received
-// all: hooks, then a Function's backward, or a leaf's grad. Rare cases: `steps`, _STEPS in
-// backpropagation.py.
+// all: hooks, then a Function's backward, or a leaf's grad. Rare cases: `steps` (_STEPS of the Python file).
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -20,8 +19,7 @@ namespace ranvier::bind {
 namespace {
 
 PyTypeObject* g_deferred;  // the class Deferred (tape/deferred.py)
-// Dicts, mostly empty: tensors/replaced.py: replaced; tape/hooks.py: of_nodes, before_ and
-// after_accumulation.
+// Dicts, mostly empty: of Tensors with other memory (tensors/replaced.py), and of hooks (tape/hooks.py).
 PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
 PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
 
@@ -238,8 +236,7 @@ class Backward {
       called(accumulate_, py::handle(leaf), holder);
   }
 
-  // True if the leaf has no grad yet and this array can become it without a copy: nothing else refers to it,
-  // and it is like the leaf. _add_to_grad of backpropagation.py has the same rule.
+  // True if the array becomes the leaf's grad without a copy, as in _add_to_grad of backpropagation.py.
   static bool becomes_grad(PyObject* leaf, PyObject* gradient) {
     const TensorSlots& slots = tensor_slots();
     if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
@@ -338,14 +335,13 @@ class Backward {
     }
     return made;
   }
-  // Calls the rule, or the node's backward, with the node and its gradients.
+  // arguments: the node and its gradients.
   static py::object call_node(const py::object& rule, PyObject* const* arguments, size_t n) {
     return checked(rule ? PyObject_Vectorcall(rule.ptr(), arguments, n, nullptr)
                         : PyObject_VectorcallMethod(g_backward, arguments, n, nullptr));
   }
 
-  // True if the node is not released, and the memory of its inputs and outputs (node.versions: cells with
-  // counts of changes) has not been changed since forward, when the counts were node.changes.
+  // True if it is not released, and its inputs and outputs (cells: node.versions) have not changed in place.
   static bool is_unchanged(PyObject* node) {
     const py::object versions = kept(slot_of(node, g_nodes.versions)),
                      changes = kept(slot_of(node, g_nodes.changes));

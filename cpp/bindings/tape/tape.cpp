@@ -222,8 +222,7 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
 bool g_has_precise_nodes = false;  // a node has the attribute _precision
 PyObject* g_precision;             // its name
 
-// The Tensors of a recorded call. y: the result of forward; x: the first input; version: a single result's
-// cell.
+// The Tensors of a recorded call. y: forward's result; x: the first input; version: the cell of one result.
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
   py::object made = PyTuple_CheckExact(y) ? several_recorded(self, y)
                                           : new_tensor(plain_array(y).ptr(), true, self, version);
