@@ -265,8 +265,7 @@ py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   std::vector<py::object> gradients;
   if (!begin_runs(gradients)) return py::none();
   prepare(arrays, memory);
-  py::tuple results(
-      settings_.results.size());  // allocated before the run, which changes memory and cannot fail
+  py::tuple results(settings_.results.size());  // made before the run: an allocation may fail
   for (size_t i = 0; i < settings_.results.size(); ++i)
     results[i] = make_result(settings_.results[i], memory);
   // The GIL can be released: the caller holds the arrays, and a run uses no Python except in a HostCall,

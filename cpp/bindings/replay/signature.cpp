@@ -53,8 +53,9 @@ bool is_named_tuple(PyObject* x) {
   return !attributes || PyObject_Size(attributes.ptr()) == 0;
 }
 
-// True if a copy of the array's memory, with its gaps, can have the same strides: they are not negative, and
-// the gaps are not larger than 64 times the elements and 16 MB.
+// True if a copy of the array's memory, with its gaps, can have the same strides: they are multiples of an
+// element's size and not negative, and the memory has at most 64 times the bytes of the elements, and 16 MB
+// more.
 bool keeps_strides(PyArrayObject* a) {
   if (PyArray_IS_C_CONTIGUOUS(a) || PyArray_SIZE(a) == 0) return true;
   for (int d = 0; d < PyArray_NDIM(a); ++d)
