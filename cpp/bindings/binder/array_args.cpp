@@ -353,8 +353,7 @@ void invoke_released(const CallType& type, const void* call) {
 }
 
 void invoke_sized(const CallType& type, const void* call, int64_t elements) {
-  constexpr int64_t kFew =
-      4096;  // elements that a kernel processes in less time than two switches of the GIL
+  constexpr int64_t kFew = 4096;  // below this, a kernel takes less time than to release and take the GIL
   elements < kFew ? invoke(type, call) : invoke_released(type, call);
 }
 

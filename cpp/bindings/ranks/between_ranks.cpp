@@ -27,8 +27,8 @@ class BetweenRanks final : public Between {
       fail_type("between_ranks", "got no array of floats for the sums of losses");
     if (sum.is_none()) return;
     ranks_ = &Given<RankSum>::of(sum.ptr());
-    milliseconds =
-        250;  // longer than without ranks, since the end costs an exchange of the optimizer's state
+    // Longer than without ranks: each call ends with an exchange of the optimizer's state.
+    milliseconds = 250;
   }
 
   void begin(const Program& last) override {

@@ -8,9 +8,8 @@
 
 namespace ranvier::bind {
 
-constexpr int64_t kPays = 1 << 15;  // elements of the sum from which a divided update saves time
-constexpr int64_t kAtOnce =
-    1 << 13;  // elements for each thread that are summed, updated and published at once, in L2
+constexpr int64_t kPays = 1 << 15;    // elements of the sum from which a divided update saves time
+constexpr int64_t kAtOnce = 1 << 13;  // elements of a thread that are summed and updated at once, in L2
 
 namespace {
 

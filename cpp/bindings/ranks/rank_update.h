@@ -52,9 +52,8 @@ class RankUpdate {
 
   RankSum& ranks_;
   const std::vector<Instruction>& all_;
-  Step one_ = {};  // a step with a single segment, which run() fills
-  int64_t
-      head_;  // how many values come before the first gradient, such as the loss: every rank needs their sums
+  Step one_ = {};   // a step with a single segment, which run() fills
+  int64_t head_;    // how many values come before the first gradient; every rank needs their sums
   int states_ = 0;  // bit i is set if parameters have an array of state i
   bool pays_;
 };

@@ -321,8 +321,7 @@ bool ArrayProgram::run() {
   if (settings_.runs >= kMeasured) return !program_->run();
   without_team_ |= without_team;
   const bool solo = without_team || settings_.runs >= kTeam;
-  if (program_->run_measured(solo))
-    return false;  // the instructions after the failed check were not measured
+  if (program_->run_measured(solo)) return false;  // later instructions were not measured
   if (++settings_.runs == kWarm) program_->forget_times();
   if (settings_.runs == kMeasured) {
     program_->choose_threads();

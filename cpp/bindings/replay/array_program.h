@@ -35,7 +35,7 @@ class ProgramForm;
 // An array among the arguments, with its layout in the recording. A replay needs the same layout, by which
 // kernels choose the order of their sums.
 struct ArrayArgument : ArrayLayout {
-  py::object copy;  // to here an array is copied that is not aligned to its elements; null until there is one
+  py::object copy;  // an array not aligned to its elements is copied to this one; null until then
   bool contiguous;
 
   explicit ArrayArgument(py::handle recorded);

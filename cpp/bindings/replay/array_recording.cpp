@@ -96,8 +96,8 @@ void ArrayRecording::hold(const OwnedMemory& memory, RegionKind kind, int argume
   }
   pins_.resize(regions.size());
   if (memory.ours) {
-    pin(memory.begin,
-        memory.in_recording);  // the contents of temporaries need not outlive their deallocation
+    // The contents of a temporary need not outlive its deallocation.
+    pin(memory.begin, memory.in_recording);
     pins_[region].reset(memory.begin);
   } else {
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));

@@ -228,8 +228,7 @@ void register_program(Module m) {
        {Py_tp_methods, g_program},
        {Py_tp_getset, g_of_program}},
       Py_TPFLAGS_HAVE_GC);
-  add_class<Guards>(m,
-                    "ranvier._core.Guards",  // for objects that live as long as the process
+  add_class<Guards>(m, "ranvier._core.Guards",  // for objects that are never freed
                     "__new__(cls) -> Guards", {constructor<Guards>(), {Py_tp_methods, g_guards}});
   add_class<Form>(m, "ranvier._core.ProgramForm", "", {{Py_tp_methods, g_form}},
                   Py_TPFLAGS_DISALLOW_INSTANTIATION);

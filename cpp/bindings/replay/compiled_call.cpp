@@ -114,8 +114,7 @@ CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledC
 
 PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
-  if (PyErr_CheckSignals() < 0)
-    return nullptr;  // a loop in C, as map(), would not look for signals otherwise
+  if (PyErr_CheckSignals() < 0) return nullptr;  // a loop in C, as map(), looks for no signals
   if (kHasGil && c.program && !anything_observes()) {
     PyObject* result = detail::guarded([&]() -> PyObject* {
       const Turn turn(c.lock);

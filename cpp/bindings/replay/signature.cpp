@@ -287,14 +287,12 @@ py::object signature(PyObject*, PyObject* const* given, Py_ssize_t) {  // args, 
   made->complete();
   if (!made->fault.empty()) return py::str(made->fault);
   py::list arrays;
-  for (const py::object& a : std::exchange(made->arrays, {}))
-    arrays.append(a);  // the signature keeps no array
+  for (const py::object& a : std::exchange(made->arrays, {})) arrays.append(a);  // moved: a key keeps none
   return tuple_of({Object<Signature>::holding(std::move(made)), arrays});
 }
 
 Py_hash_t hash(PyObject* self) {
-  return static_cast<Py_hash_t>(Object<Signature>::of(self).hash(true) >>
-                                1);  // never -1, which means an error
+  return static_cast<Py_hash_t>(Object<Signature>::of(self).hash(true) >> 1);  // not -1, which is an error
 }
 
 PyObject* compare(PyObject* self, PyObject* other, int op) {

@@ -18,8 +18,8 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject *g_method,
-    *g_counted;        // Python's functions: Module.__call__ as Python has it; `called` of nn/often.py
+// Functions of Python: Module.__call__ as it was before; `called` of nn/often.py.
+PyObject *g_method, *g_counted;
 PyObject* g_observed;  // makes a call while there is an observer
 PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
 

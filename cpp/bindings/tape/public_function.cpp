@@ -273,8 +273,7 @@ PyMethodDef g_functions[] = {
 
 bool is_public(PyObject* func) {
   if (Py_IS_TYPE(func, g_function) || Py_IS_TYPE(func, g_method)) return true;
-  if (!Py_IS_TYPE(func, &_PyMethodWrapper_Type))
-    return false;  // else the getter of an attribute: its __get__
+  if (!Py_IS_TYPE(func, &_PyMethodWrapper_Type)) return false;  // it may be __get__ of an attribute
   return Py_IS_TYPE(checked(PyObject_GetAttrString(func, "__self__")).ptr(), g_attribute);
 }
 bool is_in_python(PyObject* func) {

@@ -15,9 +15,10 @@ namespace ranvier::bind {
 namespace {
 
 PyObject* name(const char* text) { return PyUnicode_InternFromString(text); }
-struct Saved {  // names of attributes that forward sets; _strided is Reshape's method for x not in C order
+struct Saved {  // names of attributes that forward sets, and of a method
   PyObject *shape = name("shape"), *channels_last = name("channels_last");
-  PyObject *strided = name("_strided"), *is_view = name("is_view");
+  PyObject *strided = name("_strided"),  // of Reshape, for arrays that are not in C order
+      *is_view = name("is_view");
 };
 const Saved& saved() {
   static const Saved names;

@@ -169,8 +169,7 @@ py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
 }
 
-py::object unfold(PyObject*, Arguments a,
-                  Py_ssize_t) {  // dimension, size, step; returns None if x has no dimension
+py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, step; None if x has none
   const Operand x(a);
   const int dim = x.dim(a[2]);
   const int64_t n = x.ndim() ? x.size(dim) : 1;

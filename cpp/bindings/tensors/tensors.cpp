@@ -16,8 +16,8 @@ namespace {
 PyTypeObject* g_tensor = nullptr;  // the class Tensor
 PyObject* g_no_arguments;          // the empty tuple
 TensorSlots g_slots;
-py::object* g_dtypes =
-    nullptr;  // a list indexed by NumPy's type numbers: the library's dtype objects, or None
+// A list indexed by NumPy's type numbers: the library's dtype objects, or None.
+py::object* g_dtypes = nullptr;
 
 // Tensor.dtype: the library's dtype object, or NumPy's if there is none.
 PyObject* dtype_of_tensor(PyObject* tensor, void*) {

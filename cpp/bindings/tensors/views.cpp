@@ -176,9 +176,7 @@ void share(PyObject* tensor, PyObject* other) {
 
 void count_change(PyObject* cell, PyObject* array) {
   PyObject* changes = PyLong_FromLongLong(PyLong_AsLongLong(item_of(cell, kChanges).ptr()) + 1);
-  if (!changes)
-    PyErr_Clear(),
-        changes = PyLong_FromLong(-1);  // no memory: -1 needs none, and differs from all counts kept
+  if (!changes) PyErr_Clear(), changes = PyLong_FromLong(-1);  // no memory: -1 needs none and equals no count
   PyList_SetItem(cell, kChanges, changes);
   const Held before = item_of(cell, kChangedLast);
   if (before.ptr() == array) return;
