@@ -144,7 +144,7 @@ void register_bfloat16(Module m) {
   proto.typeobj = g_type, proto.f = &functions;
   proto.kind = 'f', proto.type = 'E', proto.byteorder = '=';
   proto.elsize = proto.alignment = sizeof(BFloat16);
-  proto.flags = NPY_USE_SETITEM;  // nothing else runs Python code
+  proto.flags = NPY_USE_SETITEM;  // only setitem may run Python code
   proto.hash = -1;                // not computed yet: NumPy 1 takes this struct for the dtype itself
   Py_SET_TYPE(reinterpret_cast<PyObject*>(&proto), &PyArrayDescr_Type);
   g_number = PyArray_RegisterDataType(&proto);

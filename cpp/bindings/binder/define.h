@@ -2,8 +2,7 @@
 //
 // The signature names the parameters and gives their defaults, as in Python. Each parameter of f has a type
 // of params.h, whose constructor reads and checks the argument; errors name the op and the parameter. The
-// stub
-// `_core.pyi` gets its annotations from the same types (cmake/write_stub.py).
+// stub `_core.pyi` gets its annotations from the same types (cmake/write_stub.py).
 //
 // Only the templates in `detail` depend on the types of f. define.cpp does everything else, once for all
 // functions. So a binding includes no more of pybind11 than pytypes.h (its wrappers of Python's objects): a

@@ -9,7 +9,7 @@ namespace ranvier::bind {
 
 // NumPy's type number of the dtype of this thread's block. 0: the thread is in no block, or runs an op whose
 // inputs have already been cast.
-#if defined(__GLIBC__)  // see t_recording
+#if defined(__GLIBC__)  // see t_recording in program/recording.h
 extern __thread int t_autocast __attribute__((tls_model("initial-exec")));
 #else
 extern __thread int t_autocast;

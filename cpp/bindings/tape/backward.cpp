@@ -228,7 +228,7 @@ class Backward {
       if (!on_tensors_ && is_alone() && becomes_grad(leaf, gradient.ptr()))
         return set_slot(leaf, tensor_slots().grad, new_tensor(gradient.ptr()).ptr());
     }
-    const py::object holder = checked(PyList_New(1));  // the step sees what else has the array
+    const py::object holder = checked(PyList_New(1));  // the step counts other references
     PyList_SET_ITEM(holder.ptr(), 0, gradient.release().ptr());
     if (hooked)
       called(hooked_leaf_, py::handle(leaf), holder, accumulate_);

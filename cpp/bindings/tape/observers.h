@@ -10,7 +10,7 @@ namespace ranvier::bind {
 // g_observer_list: the list of all observers, in all threads. t_observers: how many follow this thread's
 // Functions only. g_observers: how many follow the Functions of all threads.
 extern PyObject* g_observer_list;
-#if defined(__GLIBC__)  // see t_recording
+#if defined(__GLIBC__)  // see t_recording in program/recording.h
 extern __thread int t_observers __attribute__((tls_model("initial-exec")));
 #else
 extern __thread int t_observers;

@@ -164,7 +164,7 @@ bool write(py::handle number, int type, char* to) {
   int overflow = 0;
   const long long x = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
   const int bits = 8 * of.bytes - (of.is_signed ? 1 : 0);
-  std::memcpy(to, &x, of.bytes);  // the first bytes are the low ones
+  std::memcpy(to, &x, of.bytes);  // little-endian: the first bytes are the low ones
   return !overflow && (bits >= 63 || (x >> bits) == 0 || (of.is_signed && (x >> bits) == -1));
 }
 

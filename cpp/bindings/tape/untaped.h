@@ -11,7 +11,7 @@
 #include "bindings/tensors/promotion.h"
 #include "bindings/tensors/tensors.h"
 
-// after numpy_api.h
+// This header has to be included after numpy_api.h.
 #define NO_IMPORT_UFUNC
 #include <numpy/ufuncobject.h>
 

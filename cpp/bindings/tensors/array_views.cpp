@@ -56,9 +56,9 @@ bool is_channels_last(PyArrayObject* x) {
 }
 
 // True if a reshape of x, an image (n, c, h, w) in channels-last order, to the target has to copy. It need
-// not if the target's first dimensions multiply to n, and its first dimensions also to n * c: then no
-// dimension joins elements across n, c and (h, w). False if the target does not fit x (-1 in it: the size
-// that fits).
+// not if the sizes of some leading dimensions of the target multiply to n, and those of some to n * c: then
+// no dimension of the target joins elements of n, c and (h, w). False if the target does not fit x. A size of
+// -1 stands for the one that fits.
 bool joins_channels(PyArrayObject* x, const Dims& target) {
   const npy_intp n = PyArray_DIM(x, 0), all = PyArray_SIZE(x);
   npy_intp known = 1, before = 1;

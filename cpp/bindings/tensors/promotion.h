@@ -1,6 +1,6 @@
 // The dtype of an op on several operands, by PyTorch's rules. The highest kind among them (bool, integer,
-// float) decides. Within that kind, tensors with dimensions count first, if there are none tensors without
-// dimensions, and last numbers of Python.
+// float) decides. Within that kind, tensors with dimensions count first; if there are none, tensors without
+// dimensions; if there are none of these either, Python's numbers.
 #pragma once
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
