@@ -77,7 +77,7 @@ bool reads_halves(const Input& q, const Input& k, const Input& v) {
 
 // Returns (y, weights). y (..., L, D): None without v. weights (..., S, L), transposed: None unless `keep`.
 // first: the number of keys before the first query, for is_causal. hides, half, of_nothing: see
-// AttentionSettings.
+// AttentionSettings (kernels/attention/attention.h).
 std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, const MaybeReals& v,
                                                Real scale, Truth is_causal, Whole first, Mask mask,
                                                Mask padding, Truth hides, Truth keep, Raw half,

@@ -27,7 +27,7 @@ class BetweenRanks final : public Between {
       fail_type("between_ranks", "got no array of floats for the sums of losses");
     if (sum.is_none()) return;
     ranks_ = &Given<RankSum>::of(sum.ptr());
-    // Longer than without ranks: each call ends with an exchange of the optimizer's state.
+    // Longer than without ranks: a call with divided updates ends with an exchange of the optimizer's state.
     milliseconds = 250;
   }
 

@@ -17,7 +17,7 @@ namespace py = pybind11;
 
 // The form of an array (dtype, shape, strides) without its memory, which at() gets.
 struct ArrayLayout {
-  int64_t offset;  // bytes from the begin of the memory to the first element
+  int64_t offset;  // bytes from the beginning of the memory to the first element
   py::object dtype;
   int ndim;
   int64_t shape[kMaxDims], strides[kMaxDims];  // strides in bytes
