@@ -168,6 +168,9 @@ void RankSum::sum(int64_t begin, int64_t end, bool published) {
   type_ == DType::float32 ? blocks(0.0f) : blocks(0.0);
 }
 
+// The phases: wait until all ranks have read the last sum, publish this rank's terms, wait for those of all
+// others, sum. Of a long vector, then publish the sums of this rank's share and read those of the other
+// shares.
 bool RankSum::add(bool says, int64_t head) {
   agreed_ = says;
   if (ranks_ == 1) return true;

@@ -143,6 +143,8 @@ static bool is_unknown(const Region& r) {
   return r.kind == RegionKind::foreign || (r.kind == RegionKind::temporary && !r.written);
 }
 
+// Goes through the calls that were recorded since the last question: what a call writes varies if something
+// that it reads varies, and so does persistent memory that a call writes.
 bool ArrayRecording::varies(py::handle array) {
   for (; followed_ < records.size(); ++followed_) {
     const std::vector<Use>& uses = records[followed_].uses;

@@ -112,6 +112,7 @@ PyObject* run_eagerly(PyObject* function, PyObject* arguments, PyObject* keyword
 
 CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledCall*>(self); }
 
+// A call of the compiled function: the armed program, the function itself while the object rests, or `_call`.
 PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
   if (PyErr_CheckSignals() < 0) return nullptr;  // a loop in C, as map(), looks for no signals

@@ -57,6 +57,7 @@ bool same_list(PyObject* list, PyObject* items) {
   return true;
 }
 
+// True if the dict has these items, (key, value, key, value ...), in this order.
 bool same_dict(PyObject* dict, PyObject* items) {
   const py::scoped_critical_section alone(dict);
   const Py_ssize_t size = PyDict_GET_SIZE(dict);

@@ -106,6 +106,7 @@ std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vecto
 
 }  // namespace
 
+// In any order, since they are only compared as a whole.
 KernelSettings kernel_settings() {
   return {num_threads(),
           conv_algorithms(DType::float32).bits,
@@ -139,6 +140,8 @@ bool Signature::has_same_structure(const Signature& o) const {
   return without_extents(parts_) == without_extents(o.parts_) && has_same_values(o);
 }
 
+// Mixes all numbers of the signature by multiplications with an odd constant (2^64 divided by the golden
+// ratio).
 size_t Signature::hash(bool of_numbers) const {
   size_t hash = 0;
   const auto mix = [&hash](size_t value) {
@@ -181,6 +184,8 @@ void Signature::add(PyObject* x, int depth) {
   if (!(add_array(x) || add_value(x) || add_items(x, depth))) add_object(x);
 }
 
+// False if x is no array as the class comment defines it. Adds its dtype, shape and strides, or if it came
+// before, which one it is.
 bool Signature::add_array(PyObject* x) {
   py::object found;
   if (Py_TYPE(x) == tensor_class()) {

@@ -117,6 +117,7 @@ py::object ByKernel::by_node(PyObject* const* arguments, Py_ssize_t count) const
   return applied(all, inputs + 1);
 }
 
+// Calls the kernel; makes the node if an argument needs a gradient.
 py::object ByKernel::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   if (names || is_observed() || (t_autocast && autocast)) return {};
   if (floats && count && PyObject_TypeCheck(arguments[0], tensor_class())) {

@@ -88,6 +88,8 @@ void locate(PyObject* module) {
   if (done) raise_again(error);
 }
 
+// The method that replaces Module.__call__. It puts the module in front of the arguments, as a call of an
+// unbound method needs them, and chooses what makes the call.
 PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   constexpr Py_ssize_t kMost = 15;  // arguments that fit in an array on the stack
   const Py_ssize_t values = count + (names ? PyTuple_GET_SIZE(names) : 0);

@@ -69,6 +69,7 @@ bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* n
   return Py_IS_TYPE(given[0], tensor_class());
 }
 
+// A call of the object: asks classes and modes if there are any, then calls the op or the wrapped function.
 PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject* names) {
   Public* const self = as_public(object);
   const Py_ssize_t count = PyVectorcall_NARGS(flags);

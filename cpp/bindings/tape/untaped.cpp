@@ -253,6 +253,8 @@ py::object array_of_number(py::handle number, int type) {
   return write(number, type, PyArray_BYTES(as_array(array))) ? array : py::object();
 }
 
+// Reads the operands, finds the dtype of the result, and computes it: by the node if a gradient is needed or
+// an observer follows the call, by NumPy's loop if there is no kernel for the dtype, else by the kernel.
 py::object Elementwise::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   Operand x[3];
   if (names || count < 1 || count > 3) return {};

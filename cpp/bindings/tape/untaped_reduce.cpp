@@ -55,6 +55,8 @@ struct Reduction final : Op {
   int type, initial;  // NumPy's type number in which the loop computes (-1: x's own); the number of begin()
 };
 
+// Floats go to the kernel. For the loop, `kept` is the shape of the result, and y is the result as an operand
+// of the shape of x, with steps of 0 along the reduced axes.
 py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   Operand x;
   if (names || is_observed() || count != 5 || !x.read(arguments[0]) || !x.array ||

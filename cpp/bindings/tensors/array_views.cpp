@@ -175,6 +175,7 @@ py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count) {
                  PyArray_BYTES(x) + begin * PyArray_STRIDE(x, dim));
 }
 
+// Reshape. NumPy makes a view if it can, else a copy, of which backward must know (is_view, channels_last).
 py::object reshaped(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyObject* const x = array_in(arguments);
   set_attribute(self, saved().shape, shape_of(as_array(x)));
@@ -203,6 +204,7 @@ py::object permuted(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return checked(PyArray_Transpose(as_array(x), &dims));
 }
 
+// Expand: broadcasts x to the target, with the stride 0 along repeated dimensions.
 py::object expanded(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyObject* const array = array_in(arguments);
   PyArrayObject* const x = as_array(array);
@@ -228,6 +230,8 @@ py::object picked(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return places_of(array, attribute(self, settings().key).ptr());
 }
 
+// Unfold: windows of `size` elements along a dimension, `step` apart. The elements of a window are a new last
+// dimension.
 py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyArrayObject* const x = as_array(array_in(arguments));
   set_attribute(self, saved().shape, shape_of(x));

@@ -39,6 +39,7 @@ int rank_of_number(PyObject* x) {
   return PyFloat_Check(x) || PyArray_IsScalar(x, Floating) ? 2 : -1;
 }
 
+// _result_dtype(*operands): the common dtype of Tensors, arrays, numbers and dtypes.
 PyObject* result_dtype(PyObject*, PyObject* const* operands, Py_ssize_t count) {
   return detail::guarded([&]() -> PyObject* {
     Promotion promotion;

@@ -102,6 +102,8 @@ py::object reversed(PyObject*, Arguments a, Py_ssize_t) {
   return x.view(g_permute, dims);
 }
 
+// dims.at[d]: the dimension of x that becomes dimension d, first -1. Dimensions that are not named fill the
+// free places in their order.
 py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination: numbers, or several
   const Operand x(a);
   const py::object source = x.sizes(tuple_of(a[2]).ptr()), to = x.sizes(tuple_of(a[3]).ptr());
@@ -127,6 +129,7 @@ py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination
   return x.view(g_permute, dims);
 }
 
+// A size of -1 stands for x's own. `full` has the sizes with these filled in.
 py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
   const py::object target = x.sizes(a[2]);
