@@ -3,8 +3,7 @@
 Off the tape, the memory is written, and the count of changes is increased. On the tape, the tensor gets the
 result and the history of the ordinary operation, in one of two ways:
 - If no other tensor shares its memory, it takes the memory of the result (`_exchange`), so that the arrays
-which
-  earlier Functions have saved stay as they were.
+  which earlier Functions have saved stay as they were.
 - Otherwise the memory is written, and backward raises an error if a Function has saved it. As in PyTorch, the
   base of a changed view gets a new history, in which the view's elements come from the result, and the
   history of each view of the base starts at the new one (`take_over`).
