@@ -1,8 +1,8 @@
 """Functions of one tensor, element by element: y = f(x) in the shape, dtype and memory order of x; and pow.
 
-The errors of exp, expm1, log, log1p, sin and cos are at most 2 units in the last place. Integers become
-float32, as in PyTorch, except that abs, sign, round and square keep them. Outside its domain a function gives
-nan or inf without a warning.
+The errors of exp, expm1, log, log1p, sin and cos are at most 2 units in the last place (ulp). Integers become
+floats of the default dtype, as in PyTorch, except that abs, sign, round and square keep them. Outside its
+domain a function gives nan or inf without a warning.
 """
 
 from __future__ import annotations
