@@ -258,7 +258,7 @@ def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "c
 
 
 def _drawn_seed() -> int:
-    """63 bits of the system. No module is imported, whose lock a fork in another thread would leave locked."""
+    """63 bits of the system. No module is imported: a fork in another thread would leave its lock locked."""
     return int.from_bytes(os.urandom(8), "little") >> 1
 
 
