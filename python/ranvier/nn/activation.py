@@ -168,4 +168,4 @@ def named(name: str) -> Any:
 
 
 _BY_NAME = {name.lower(): globals()[name] for name in __all__ if name != "Softmax2d"}
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

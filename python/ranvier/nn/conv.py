@@ -261,4 +261,4 @@ class ConvTranspose2d(_ConvTranspose):
     _axes = 2
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

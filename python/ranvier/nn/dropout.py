@@ -45,4 +45,4 @@ class AlphaDropout(_Dropout):
     _op = "alpha_dropout"
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

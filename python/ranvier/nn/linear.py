@@ -58,4 +58,4 @@ class Linear(Product):
         return ops.linear(input, self.weight, self.bias)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

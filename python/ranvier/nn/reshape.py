@@ -72,4 +72,4 @@ class Identity(Module):
         return input
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

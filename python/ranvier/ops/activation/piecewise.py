@@ -245,4 +245,4 @@ def prelu(input: Any, weight: Any) -> Tensor:
     return Prelu().apply(input, weight)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

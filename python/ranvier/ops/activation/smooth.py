@@ -265,4 +265,4 @@ def glu(input: Any, dim: int = -1) -> Tensor:
     return Glu(dim).apply(input)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -97,4 +97,4 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
 
 _softmax_along, _log_softmax_along = _along(Softmax, "softmax"), _along(LogSoftmax, "log_softmax")
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -282,4 +282,4 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # Equal infinities share the gradient.
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

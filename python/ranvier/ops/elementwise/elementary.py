@@ -341,4 +341,4 @@ def _signbit(x: Any) -> Any:
     return np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -240,4 +240,4 @@ def conv_transpose2d(
     return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

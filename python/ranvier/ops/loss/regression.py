@@ -166,4 +166,4 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
     return broadcast_to(var, shape)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -348,4 +348,4 @@ def _from(function: Any) -> Any:
 
 
 uniform_, random_ = (_from(own_error(function)) for function in (uniform_, random_))
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -77,4 +77,4 @@ def logspace(
     return creation.as_tensor(pow(float(base), exponents), dtype or default.dtype, device)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

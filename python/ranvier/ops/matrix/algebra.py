@@ -295,4 +295,4 @@ def spmm(input: Any, mat2: Any) -> Tensor:
     return mm(input, mat2)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

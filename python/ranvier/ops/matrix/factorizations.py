@@ -320,9 +320,9 @@ class Lu(Function):
 
 @rule(Lu)
 def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
-    """The gradient of A (m, n). For m = n: dA = P L^-T M U^-T, where M has the lower triangle of L^T dL without
-    its diagonal, and the upper triangle of dU U^T. Further rows A2 of A give the rows A2 U^-1 of L, further
-    columns A2 give the columns L^-1 A2 of U: these add to dA2, and to dU or dL."""
+    """The gradient of A (m, n). For m = n: dA = P L^-T M U^-T, where M has the lower triangle of L^T dL,
+    without its diagonal, and the upper triangle of dU U^T. Further rows A2 of A give the rows A2 U^-1 of L,
+    further columns A2 give the columns L^-1 A2 of U: these add to dA2, and to dU or dL."""
     both, size = of_output(node, node.factors[0], 0), min(dLU.shape[-2:])
     more, axis = (both[..., size:, :], -2) if dLU.shape[-2] > size else (both[..., size:], -1)
     dmore = dLU[..., size:, :] if axis == -2 else dLU[..., size:]

@@ -311,4 +311,4 @@ def matrix_power(A: Any, n: int) -> Tensor:
     return result
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -179,4 +179,4 @@ def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor
     return a, b
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

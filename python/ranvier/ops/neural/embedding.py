@@ -198,4 +198,4 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     return wrap(y)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs
