@@ -1,4 +1,4 @@
-"""Dropout layers: they act while training; after ``eval()`` they return x as it is."""
+"""Dropout layers: in training mode they set random elements to zero; after ``eval()`` they return x."""
 
 from __future__ import annotations
 
