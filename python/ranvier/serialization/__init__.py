@@ -1,4 +1,4 @@
-"""Model files: `save` and `load` (safetensors with JSON metadata), `info` about a file."""
+"""Model files (safetensors with JSON metadata): `save`, `load`, and `info`, which tells about a file."""
 
 from typing import Any
 
