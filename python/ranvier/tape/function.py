@@ -232,8 +232,7 @@ def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
 def watched(result: Any, *keys: Any) -> Any:
     """The result of a Function, whose backward now raises an error if one of the Tensors in keys has changed.
 
-    keys: Tensors, or tuples with Tensors, such as indices, that the Function has saved and that are no
-        inputs.
+    keys: Tensors, or tuples with some, such as indices, that the Function has saved and that are no inputs.
     """
     node = result._grad_fn
     if isinstance(node, Function):
