@@ -51,8 +51,7 @@ def gradients(
     if materialize_grads and allow_unused is False:
         raise OpError("[grad] got allow_unused=False with materialize_grads=True; expected True or None")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    # type: ignore[list-item]
-    inputs = [inputs] if isinstance(inputs, (Tensor, GradientEdge)) else list(inputs)
+    inputs = [inputs] if isinstance(inputs, (Tensor, GradientEdge)) else list(inputs)  # type: ignore[list-item]
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
         grad_outputs = [grad_outputs] * len(outputs)
     if is_grads_batched:

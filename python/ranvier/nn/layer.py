@@ -41,8 +41,7 @@ class OneOp(Module):
         given = ", ".join(f"{name!r}: {name}" for name in cls._settings)
         body = f"super(OneOp, self).__init__()\nself._set({{{given}}})"
         taken: list[Any] = ["self", *cls._settings.values()]
-        # type: ignore[method-assign]
-        cls.__init__ = made(f"{cls.__qualname__}.__init__", taken, body, globals(), "None")
+        cls.__init__ = made(f"{cls.__qualname__}.__init__", taken, body, globals(), "None")  # type: ignore[method-assign]
         if "_shown" not in vars(cls):
             cls._shown = tuple(name for name in cls._settings if name != "inplace")
 
@@ -62,8 +61,7 @@ class OneOp(Module):
         op = f"ops._rare({rare!r}, {cls._op!r})" if rare else f"ops.{cls._op}"
         taken: list[Any] = ["self", *(Parameter(name, _KIND, annotation=Any) for name in cls._inputs)]
         call = f"return {op}({', '.join([*cls._inputs, *passed])})"
-        # type: ignore[method-assign]
-        cls.forward = made(f"{cls.__qualname__}.forward", taken, call, globals(), Tensor)
+        cls.forward = made(f"{cls.__qualname__}.forward", taken, call, globals(), Tensor)  # type: ignore[method-assign]
 
     def _set(self, settings: dict[str, Any]) -> None:
         """Stores the settings as attributes; subclasses first check and convert them."""

@@ -140,8 +140,7 @@ def copied(x: Array, order: Any = "K") -> Array:
 
 def _copied(x: Array, order: str) -> Array:
     last = order == "channels_last"
-    # type: ignore[arg-type]
-    return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)
+    return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)  # type: ignore[arg-type]
 
 
 def cast(x: Array, dtype: np.dtype[Any]) -> Array:
