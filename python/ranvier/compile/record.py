@@ -2,7 +2,7 @@
 
 While `record` runs the function, the core keeps its kernel calls, `step_arguments.py` watches what is done
 with the arguments, and `executed.py` notes the code that runs. The other functions here give the reason why a
-replay would not give the result of the run, or that of a second run.
+replay would not give the result of the run, or the result of a second run.
 """
 
 from __future__ import annotations

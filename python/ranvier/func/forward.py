@@ -42,7 +42,7 @@ class Form:
     """
 
     slopes: int
-    weights: Any = None  # the argument `weights` of the kernel `jet`: those of a Laplacian
+    weights: Any = None  # the argument `weights` of the kernel `jet`, which a Laplacian needs
     has_kernel = True  # whether the kernel `jet` computes such rows
 
     def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:

@@ -83,7 +83,7 @@ def _chosen(name: str, form: Form, node: Any, _: Rows, a: Rows, b: Rows) -> Tens
 
 
 def _extreme(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
-    """maximum and minimum: the rows of a times the op's slope by a, plus those of b times its slope by b."""
+    """maximum and minimum: the rows of a times the slope by a, plus the rows of b times the slope by b."""
     ndim = max(node.a.ndim, node.b.ndim)
     rows = [None if t is None else lifted(t, ndim) for t in (a, b)]
     one = wrap(filled_like(1, _core.maximum(node.a, node.b, None)))

@@ -170,7 +170,7 @@ def lecun_uniform_(tensor: Tensor) -> Tensor:
 def lecun_normal_(tensor: Tensor) -> Tensor:
     """Normal with standard deviation sqrt(1 / fan_in) (LeCun et al., Efficient BackProp, 1998).
 
-    Some texts call this Xavier's; that of Glorot and Bengio, `xavier_normal_`, averages fan_in and fan_out.
+    Some texts call this Xavier's. The method of Glorot and Bengio, `xavier_normal_`, averages both fans.
     It keeps the variance of a signal from layer to layer with linear, tanh or selu. relu halves the variance
     and needs `kaiming_normal_`.
 

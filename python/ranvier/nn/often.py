@@ -58,7 +58,7 @@ def is_watched() -> bool:
 def _counted(module: Any, args: tuple[Any, ...]) -> Any:
     """Calls the module and counts the call; records the module if it has been called often."""
     link, calls, seconds = _calls.get(id(module), (None, 0, 0.0))
-    if link is None or link() is not module:  # The id was that of a module that is gone.
+    if link is None or link() is not module:  # The id belonged to a module that is gone.
         link, calls, seconds = ref(module), 0, 0.0
     if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
         _calls.pop(id(module), None)  # Another thread may have removed it.

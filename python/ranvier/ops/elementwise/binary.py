@@ -153,7 +153,7 @@ def _next(a: Any, b: Any) -> Any:
     dtypes=Dtypes("own", integers="floats"),
 )
 def nextafter(input: Any, other: Any) -> Tensor:
-    """The next number after a towards b; the gradient is that of a, and 0 where a = b.
+    """The next number after a towards b. The gradient goes to a; it is 0 where a = b.
     | rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0])) -> tensor([1.0000])"""
 
 

@@ -149,8 +149,8 @@ def conv2d(
     with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1, and Q likewise from W and S. All have
     one float dtype. stride, padding and dilation are numbers or (rows, columns); padding may be
     'valid' (none) or 'same' (P = H; needs stride 1). With groups, output channel k sees only the input
-    channels of its group; groups = C = K is depthwise. y is channels-last in memory; that of a
-    depthwise one of 2 to 4 channels in C order is in C order.
+    channels of its group; groups = C = K is depthwise. y is channels-last in memory, except for a
+    depthwise convolution of an x with 2 to 4 channels in C order: then y is in C order, too.
 
     float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where that is faster for the shapes
     (`set_winograd(False)` turns it off). Then an infinity or NaN in x reaches all 2 x 2 outputs of a tile,

@@ -170,7 +170,7 @@ def _by_slopes(
     of_target: bool,
     *settings: Any,
 ) -> Tensor:
-    """The gradient of x, or with of_target that of target, by the slopes: the formula of
+    """The gradient of x, or with of_target of target, by the slopes: the formula of
     <kernel>_backward."""
     slope = slopes[of_target]
     if slope is None:

@@ -17,8 +17,8 @@ def _factor(weight: Any) -> Any:
 
 
 def _by_x(f: Any, x: Any, t: Any, weight: Any) -> Any:
-    """The slope of bce by x. Its value is that of the kernel; its derivatives are those of a function whose
-    poles are moved slightly outside of [0, 1], as in PyTorch."""
+    """The slope of bce by x. Its value is the kernel's; its derivatives are the derivatives of a function
+    whose poles are moved slightly outside of [0, 1], as in PyTorch."""
     slope = (1.0 - t) / (1.0 - x + 1e-12) - t / (x + 1e-12)
     value = (x - t) / f.clip(x * (1.0 - x), 1e-12)
     return (value.detach() + (slope - slope.detach())) * _factor(weight)

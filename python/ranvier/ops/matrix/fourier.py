@@ -279,7 +279,7 @@ def istft(
     divided by the sum of the windows' squares. (B?, frequencies, frames, 2) -> (B?, L); arguments as in
     :func:`stft`.
 
-    length: that of the signal; what the frames do not reach is 0.
+    length: the length of the signal. Elements that no frame reaches are 0.
 
     Raises ValueError for other shapes and sizes, and for windows whose squares sum to 0 somewhere.
 

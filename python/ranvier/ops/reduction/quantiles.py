@@ -196,7 +196,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """The number of elements in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
+    """The number of elements in each of `bins` equal intervals of [min, max]; if min = max, of x's range.
     | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])"""
     input = as_tensor("histc", input)
     values = input._read("histc")
@@ -242,7 +242,7 @@ def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
 def histogram(
     input: Any, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> Histogram:
-    """The number of elements in each interval, and the edges of the intervals, for a number those of
+    """The number of elements in each interval, and the edges of the intervals; for a number, as by
     linspace.
     | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])"""
     input = as_tensor("histogram", input)
