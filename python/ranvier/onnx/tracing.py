@@ -115,8 +115,7 @@ class Trace(Calls):
         self.enter(module)
         result = run(*args, **kwargs)
         if isinstance(module, nn.Dropout) and module.p > 0:
-            # evaluation mode: the dropout returned its input; a view of it is the result of the written
-            # Dropout
+            # evaluation mode: the dropout returned its input; a view of it is the result here
             same = wrap(result._array[...])
             self.add("DropoutLayer", {"p": module.p}, (result,), (same,))
             return same
