@@ -3,9 +3,7 @@ summed.
 
 A layer calls the function that `current()` returns, with its numbers, and gets their sum over the parts.
 Without a Trainer, the batch of each rank is one part. A distributed Trainer may have several parts on a rank,
-and ranks without samples: it runs each part on a thread (`Parts`), and sets the function for the time of a
-part
-(`meeting`).
+and ranks without samples: it runs each part on a thread (`Parts`) and sets the part's function (`meeting`).
 """
 
 from __future__ import annotations
