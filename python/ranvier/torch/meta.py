@@ -149,7 +149,7 @@ class Meta(rv.Tensor):
     _class, _of_array = staticmethod(class_of), staticmethod(lambda array: _meta(array))
 
     def __new__(cls, *args: Any, **settings: Any) -> Any:
-        return cls._kind(*args, **settings)  # type(parameter)(other): of what `other` is
+        return cls._kind(*args, **settings)  # type(parameter)(other): on the device of `other`
 
     # --- what needs values
     tolist = cpu = _refuse(NotImplementedError, _NO_DATA)
