@@ -65,7 +65,7 @@ def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
 
 
 def _same_form(theirs: Any, ours: Any) -> bool:
-    """True if two descriptions, of which one may name more arguments, are of the same model."""
+    """True if two descriptions are of the same model; one may name arguments that the other leaves out."""
     try:
         with nn.init.skipped():
             return architecture.describe(architecture.build(theirs)) == ours
