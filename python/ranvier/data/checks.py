@@ -21,7 +21,7 @@ def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int
 
 
 def sides(name: str, padding: Any) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a number, (across, down) or all four."""
+    """The padding (left, top, right, bottom) from one number for all, a pair (across, down), or all four."""
     counts = _counts(name, "padding", padding, 0)
     if len(counts) not in (1, 2, 4):
         raise ValueError(f"[{name}] got padding {padding!r}; expected 1, 2 or 4 counts of pixels")

@@ -1,4 +1,4 @@
-"""Constraints: sets of allowed values of parameters, samples and arguments of transforms (PyTorch's names)."""
+"""Constraints: sets of allowed values, of parameters, samples and transforms, under PyTorch's names."""
 
 from __future__ import annotations
 

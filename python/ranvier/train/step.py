@@ -57,9 +57,8 @@ class Penalty:
     def penalise(self, scale: Array | None = None, gradients: bool = True) -> Array | None:
         """Multiply all gradients by `scale`, one number that the kernel reads, and add the penalty's to them.
 
-        gradients: False leaves them as they are.
-
-        Returns the penalty as an array of one element, or None if there is nothing to do.
+        gradients: False leaves them as they are. Returns the penalty as an array of one element, or None if
+        there is nothing to do.
         """
         if not self._active and scale is None:
             return None

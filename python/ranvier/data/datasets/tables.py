@@ -1,4 +1,4 @@
-"""Tables, which pandas reads, as samples: their columns, labels and categories."""
+"""load_csv: tables, which pandas reads, as samples with labels; columns of words become categories."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _values(
 
 @contextmanager
 def _noted(errors: list[TableError]) -> Iterator[None]:
-    """Within the block, an error of the table is put on the list."""
+    """Within the block, an error of the table is appended to the list, to report several together."""
     try:
         yield
     except TableError as error:
@@ -177,7 +177,7 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
 
 
 def _rows(table: Table, features: list[Column], label: Column | None, missing: str) -> Array | None:
-    """The numbers of the rows that are kept; None for all."""
+    """The indices of the rows that are kept; None for all."""
     empty = features[0].missing & False if label is None else label.missing
     if missing == "drop":
         empty = np.any([empty, *(column.missing for column in features)], axis=0)
