@@ -202,7 +202,7 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         return codes, target
 
     def _strata(self, codes: Array) -> Array | None:
-        """The classes, if each may be on both sides of the split."""
+        """The classes for a stratified split, if each has enough samples for both parts; else None."""
         if self._labels.multilabel:
             return None
         counts = np.unique(codes, return_counts=True)[1]
