@@ -39,7 +39,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of `judge_fit`; `str()` of it is the text to print.
+    """The result of `judge_fit`; print it for the text.
 
     Attributes:
         verdict: "underfitting", "good", "overfitting", "diverged" or "unknown".

@@ -115,7 +115,7 @@ def _draw_samples(
     size = float(np.clip(6000 / len(points), 10, 45))
     for i, (c, text, colour) in enumerate(zip(classes, names, fig.colours(len(classes)), strict=True)):
         how = {"s": size, "color": colour, "marker": fig.MARKERS[i % len(fig.MARKERS)], "linewidths": 0.5}
-        edge = "white" if len(classes) <= len(fig.COLOURS) else fig.BLACK  # those of a rainbow are pale
+        edge = "white" if len(classes) <= len(fig.COLOURS) else fig.BLACK  # some rainbow colours are pale
         ax.scatter(*points[labels == c].T, edgecolors=edge, label=fig.shortened(text, 18), **how)
     if not right.all():
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}

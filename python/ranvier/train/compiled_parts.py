@@ -38,8 +38,7 @@ class OfTrainer(Policy):
 
     def __init__(self, name: str, waits: bool, shares: bool) -> None:
         self._caller, self.waits, self._shares = name, waits, shares
-        # hash of a program's key -> its form, until the program has been checked against an eager call and
-        # can be shared
+        # hash of a program's key -> its form, until the program is checked by an eager call and shared
         self._forms: dict[int, Any] = {}
 
     def before_first(self, function: Any, call: OneCall) -> tuple[Any, Walk | None]:
