@@ -69,8 +69,7 @@ static void sum_axis(const float *x, float *y, int outer, int n, int inner, floa
     }
 }
 
-/* y[...] = x[...] over four axes with n[axis] indices; y_step, x_step: elements from one index of an axis to the next
-   */
+/* y[...] = x[...] over four axes of n[axis] indices; y_step, x_step: elements from one index to the next */
 static void copy(float *y, const float *x, const int *n, const int *y_step, const int *x_step)
 {
     for (int a = 0; a < n[0]; a++)

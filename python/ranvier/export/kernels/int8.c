@@ -41,8 +41,7 @@ static void linear_int8(const int8_t *x, const int8_t *w, const int32_t *bias, c
     }
 }
 
-/* A convolution whose sums become results as in linear_int8; in the padding x has the value `edge`, which stands for 0.
-   */
+/* A convolution whose sums become results as in linear_int8; in the padding x is `edge`, which stands for 0. */
 static void conv2d_int8(const int8_t *x, const int8_t *w, const int32_t *bias, const float *factor, int8_t *q, float *y,
                         const struct window *s, int edge, int zero, int low)
 {
