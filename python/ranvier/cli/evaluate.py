@@ -68,8 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_scores(model: Any, output: Any, classes: Any) -> Any:
-    """Probabilities, if the model's file does not say what the outputs are: they are taken as class
-    scores."""
+    """Probabilities of a model whose file does not say what its outputs are: taken as class scores."""
     if rv.serialization.info(model).training_data:
         raise Mistake(OTHER_LABELS)
     if output.shape[1:] != (len(classes),):

@@ -46,8 +46,10 @@ def span(
     above: bool = False,
     symmetric: bool = False,
 ) -> tuple[float, float]:
-    """A pair of finite numbers in order, both as `number` takes them; `symmetric`: one number means (-number,
-    number)."""
+    """A pair of finite numbers in order, both as `number` takes them.
+
+    `symmetric`: one number means (-number, number).
+    """
     if symmetric and isinstance(value, Real):
         most = float(number(name, argument, value, 0.0, high))
         return -most, most

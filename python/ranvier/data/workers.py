@@ -137,8 +137,7 @@ class Worker:
             return result
 
     def _inside(self, call: Callable[[], Any]) -> Any:
-        """The result of the call with this worker's settings (grad mode, default dtype), kept for the
-        next."""
+        """The result of the call with this worker's settings (grad mode, default dtype), then kept."""
         before, _local.info = _local.info, self.info
         kept = mode.enabled, default.dtype
         mode.enabled, default.dtype = self.settings

@@ -170,8 +170,7 @@ def init_process_group(
 
 
 def destroy_process_group(group: Any = None) -> None:
-    """:func:`is_initialized` is False until the next call that uses ranks; they stay connected until they
-    end."""
+    """:func:`is_initialized` is False until the next call that uses ranks. They stay connected to the end."""
     if group is None:
         job.close()
 
@@ -280,8 +279,10 @@ def gather(
 
 
 def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None:
-    """Writes the tensors of all ranks to `outs`; None on a rank that does not want them. name: of the
-    call."""
+    """Writes the tensors of all ranks to `outs`, which is None on a rank that does not want them.
+
+    name: the name of the call, for errors.
+    """
     array = array_of(name, tensor)
     if outs is not None:
         require_like(name, outs, tensor, here)
@@ -298,8 +299,7 @@ def scatter(
     group: Any = None,
     async_op: bool = False,
 ) -> Work | None:
-    """Replaces the tensor on rank r by entry r of the list that the rank `src` passes; other ranks pass
-    none."""
+    """Replaces the tensor on rank r by entry r of the list of rank `src`; other ranks pass none."""
     here = member("scatter", group)
     if here is not None:
         at = here.place(src)

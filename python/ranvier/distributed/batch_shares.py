@@ -81,8 +81,10 @@ def require_ranks(shards: int, deterministic: bool) -> World:
 
 
 class CutSource(Source):
-    """A source of batches that yields only this rank's samples; `share`: the Share of the batch yielded
-    last."""
+    """A source of batches that yields only this rank's samples.
+
+    `share`: the Share of the batch yielded last.
+    """
 
     cut: Cut
     share: Share
@@ -123,8 +125,10 @@ class CutArrays(CutSource, ArraySource):
 
 
 class CutBatches(CutSource):
-    """The batches of a loader. Every rank loads whole batches, which have to be equal, and keeps its
-    samples."""
+    """The batches of a loader.
+
+    Every rank loads whole batches, which have to be equal, and keeps its samples.
+    """
 
     def __init__(self, whole: Source, cut: Cut, loss: Any) -> None:
         self._whole, self.cut, self._loss = whole, cut, loss
@@ -170,8 +174,10 @@ def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
 
 
 def require_whole(source: Source | None, call: str) -> None:
-    """Raise ValueError for a loader whose sampler gives each rank different samples; call: names the
-    caller."""
+    """Raise ValueError for a loader whose sampler gives each rank different samples.
+
+    call: the name of the caller, for errors.
+    """
     loader = getattr(source, "loader", None)
     samplers = [getattr(x, "sampler", None) for x in (loader, getattr(loader, "batch_sampler", None))]
     if any(getattr(sampler, "num_replicas", 1) > 1 for sampler in samplers):

@@ -172,8 +172,10 @@ def of_first(thing: Any, name: str) -> Any:
 
 
 def require_equal(of_ranks: Sequence[dict[str, Any]], call: str, what: str) -> None:
-    """Raise ValueError, with the first difference, unless all entries are equal; of_ranks: one for each
-    rank."""
+    """Raise ValueError, with the first difference, unless all entries are equal.
+
+    of_ranks: one for each rank.
+    """
     for rank, theirs in enumerate(of_ranks):
         if theirs != of_ranks[0]:
             raise ValueError(

@@ -310,8 +310,7 @@ class Gradients:
         self._join(level, joins)
 
     def pack_sums(self, losses: Sequence[Array]) -> None:
-        """Write the sum of the parts' losses, and the counts: each part has a gradient for every
-        parameter."""
+        """Write the sum of the parts' losses, and the counts: all parts have gradients for all parameters."""
         numbers = self.levels[0].numbers
         along_tree([functools.partial(_core.copy, value, False) for value in losses], numbers[:1])
         put(self._constant([len(losses)] * len(self.parameters) + [0]), numbers[1:], False)

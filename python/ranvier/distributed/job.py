@@ -167,8 +167,10 @@ def world() -> World:
 
 
 def init(timeout: Any = None, size: int | None = None, rank: int | None = None) -> World:
-    """As `ranvier.distributed.init`. Raises RuntimeError if size or rank is given and is not that of the
-    job."""
+    """As `ranvier.distributed.init`.
+
+    Raises RuntimeError if size or rank is given and is not that of the job.
+    """
     global _world
     if _world is None:
         limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
@@ -196,8 +198,10 @@ def limit_of(name: str, timeout: Any) -> float:
 
 
 def _require(here: World, sizes: dict[str, int], ranks: dict[str, int]) -> None:
-    """Raise RuntimeError unless size and rank are as stated; sizes, ranks: name of the source -> stated
-    value."""
+    """Raise RuntimeError unless size and rank are as stated.
+
+    sizes, ranks: name of the source -> stated value.
+    """
     for name, value in sizes.items():
         if value != here.size:
             raise RuntimeError(

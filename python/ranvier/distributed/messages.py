@@ -30,16 +30,17 @@ class GroupMember:
 
 
 def in_place(name: str, tensor: Any, call: Callable[[Any], None]) -> None:
-    """Call a function that changes a contiguous array of the tensor's values; then write these to the
-    tensor."""
+    """Call a function that changes a contiguous array of the values, then write these to the tensor."""
     values = np.asarray(writable(name, tensor), order="C")
     call(values)
     put(name, tensor, values)
 
 
 def array_of(name: str, tensor: Any) -> Any:
-    """The array of a Tensor or an array. Raises TypeError for something else; name: of the call, in
-    errors."""
+    """The array of a Tensor or an array.
+
+    Raises TypeError for something else. name: the name of the call, for errors.
+    """
     array = tensor._array if isinstance(tensor, Tensor) else tensor
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[{name}] got a {type(tensor).__name__}; expected a Tensor or an array")
@@ -78,8 +79,7 @@ def member(name: str, group: Any) -> World | None:
 
 
 def require_list(name: str, argument: str, value: Any, wanted: bool) -> None:
-    """Raise ValueError if a list is missing on the rank that has to pass it (wanted), or passed on
-    another."""
+    """Raise ValueError if a list is missing on the rank that must pass it (wanted), or passed on another."""
     if value is None if wanted else value:  # An empty list counts as None, as in PyTorch.
         where = "the rank that it is for" if name.startswith("gather") else "the rank that it comes from"
         raise ValueError(f"[{name}] got {argument} {type(value).__name__}; expected a list on {where}, only")
@@ -242,8 +242,7 @@ def scatter_object_list(
     src: int = 0,
     group: Any = None,
 ) -> None:
-    """Writes entry r of the list that the rank `src` passes to the first place of the output list on rank
-    r."""
+    """Writes entry r of the list of rank `src` to the first place of the output list on rank r."""
     here, name = member("scatter_object_list", group), "scatter_object_list"
     if here is not None:
         at, out = here.place(src), scatter_object_output_list

@@ -76,8 +76,7 @@ class MeanGradients:
             in_place(NAME, tensor, lambda values: broadcast(values, 0, self.here))
 
     def _reached(self, _: Tensor) -> None:
-        """The hook of each parameter: its gradient was computed, so an exchange follows at the end of
-        backward."""
+        """The hook of each parameter: its gradient is computed, so an exchange follows after backward."""
         refuse(f"{NAME} exchanges gradients", "call backward outside the compiled step, or use Trainer")
         if self.enabled and not self._due:
             self._due = True
@@ -371,8 +370,7 @@ def _require_all_ranks(process_group: Any) -> None:
 
 
 def _converted(cls: type[SyncBatchNorm], module: Module, done: dict[int, Module]) -> Module:
-    """`convert_sync_batchnorm` of a module; done: id of a module -> the result, since modules may be
-    shared."""
+    """`convert_sync_batchnorm` of a module; done: id of a shared module -> its result."""
     if id(module) not in done:
         other = isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
         done[id(module)] = _of_norm(cls, module) if other else module

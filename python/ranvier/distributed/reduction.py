@@ -313,8 +313,7 @@ class Reduce:
         return plain and is_by_row(self._trainer.model, self._trainer.loss, x, self._sums[0].parameters)
 
     def _shares(self, total: float) -> tuple[Array, tuple[int, ...]]:
-        """The factor of each part's loss, and the bounds of the parts: (0, end of the first, end of the
-        second ...)."""
+        """The factor of each part's loss, and the bounds of the parts: (0, end of the first, ...)."""
         bounds = (0, *[end for *_, end in self.source.share.parts])
         counts = np.diff(bounds)
         return np.ones(len(counts)) if self.step.summed else counts / total, bounds
@@ -374,8 +373,7 @@ class Reduce:
         return total, None, None if penalty is None else penalty._array.astype(float).reshape(-1)
 
     def _calls(self, ahead: Any) -> list[Call]:
-        """The compiled calls for this rank's parts of each batch; [] if Python is needed between the
-        parts."""
+        """The compiled calls for this rank's parts of a batch; [] if Python is needed between them."""
         x, y, step, first = ahead.x, ahead.y, self.step, self.source.share.first
         weights, bounds = self._shares(self.source.share.weight or 1.0)
         batches = ahead.batches.first + ahead.batches.count

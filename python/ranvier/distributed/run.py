@@ -193,8 +193,7 @@ class DistributedRun(Run):
         return self.alone or agree(self._world, call, mark=mark(*things))
 
     def _train_epoch(self) -> None:
-        """One epoch. A callback before it may have drawn random numbers on one rank: all take rank 0's
-        stream."""
+        """One epoch, with rank 0's stream, since a callback may have drawn random numbers on one rank."""
         stream = random.current().plain_state()
         if not self._agree(f"{CALL} random numbers", stream):
             random.set_rng_state(of_first(stream, CALL))
@@ -306,8 +305,10 @@ class _NonFinite(NonFinite):
 
 
 class _Alone:
-    """A callback of rank 0. It draws from its own random stream, so that the streams of all ranks stay
-    equal."""
+    """A callback of rank 0.
+
+    It draws from its own random stream, so that the streams of all ranks stay equal.
+    """
 
     everywhere = False
 
@@ -335,8 +336,7 @@ def _is_own(thing: Any) -> bool:
 
 
 def _forms(trainer: Training) -> dict[str, Any]:
-    """Texts that describe the model and the loss, to compare ranks: layers with settings and modes, tensors,
-    hooks."""
+    """Texts about model and loss, to compare ranks: layers with settings and modes, tensors, hooks."""
     layers, tensors, hooked = [], [], []
     for module in _modules(trainer):
         layers += re.sub(r" at 0x[0-9a-f]+", "", repr(module)).split("\n")
@@ -374,8 +374,7 @@ def _named(of_kind: Any) -> str:
 
 
 def _settings(loss: Any) -> Any:
-    """A loss module's plain attributes and hashes of its buffers; for a function, a hash of the values it
-    holds."""
+    """A loss module's plain attributes and hashes of its buffers; of a function, a hash of its values."""
     if isinstance(loss, nn.Module):
         settings = {
             name: value for name, value in vars(loss).items() if isinstance(value, (bool, int, float, str))

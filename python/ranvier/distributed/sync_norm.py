@@ -106,8 +106,10 @@ class Parts:
         self._parameters, self._buffers = parameters, buffers
 
     def run(self, works: Sequence[Callable[[], None]], join: Callable[[Array], Array]) -> None:
-        """Call the functions; join: exchanges the rows of this rank's parts for those of all parts of the
-        batch."""
+        """Call the functions.
+
+        join: exchanges the rows of this rank's parts for those of all parts of the batch.
+        """
         before = [b._array.copy() for b in self._buffers]
         parts = [_Part(work, [None] * len(self._parameters), before) for work in works]
         try:
@@ -272,8 +274,7 @@ def _split(moments: Array) -> tuple[Any, Array, Array]:
 
 
 def _joined(a: Array, b: Array) -> Array:
-    """The moments of the union of two sets of values, from the moments of each: Chan, Golub and LeVeque
-    (1979)."""
+    """The moments of the union of two sets, from those of each (Chan, Golub and LeVeque, 1979)."""
     (of_a, mean_a, squares_a), (of_b, mean_b, squares_b) = _split(a), _split(b)
     of_a, of_b = of_a[..., None], of_b[..., None]
     count = of_a + of_b

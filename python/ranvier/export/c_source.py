@@ -28,8 +28,7 @@ def _helpers() -> dict[str, str]:
 
 @functools.cache
 def _of_files() -> dict[str, str]:
-    """The helpers of the folder `kernels`: name of the function or struct -> its text, which begins with a
-    comment."""
+    """The helpers of the folder `kernels`: name of the function or struct -> its comment and text."""
     table = {}
     for path in sorted((Path(__file__).parent / "kernels").glob("*.c")):
         for chunk in re.split(r"^(?=/\* )", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
@@ -103,14 +102,18 @@ class FileArrays:
         return value
 
     def beside(self, value: Value, name: str, array: Any) -> Value:
-        """A new array of the state beside a parameter, for an optimizer; array: its first values, None for
-        zeros."""
+        """A new array of the state beside a parameter, for an optimizer.
+
+        array: its first values, None for zeros.
+        """
         array = np.zeros(value.shape, np.float32) if array is None else np.asarray(array)
         return self._new(identifier(f"{value.buffer.name}_{name}", self.taken), array, "state")
 
     def scalar(self, name: str, kind: str, start: float, number: int) -> str:
-        """Adds a number to the state; number: of the optimizer's parameter group, from 1. Returns its name in
-        C."""
+        """Adds a number to the state; returns its name in C.
+
+        number: that of the optimizer's parameter group, from 1.
+        """
         name = name if number == 1 else f"{name}_{number}"
         self.scalars.append((kind, name, start))
         return name
@@ -225,8 +228,7 @@ def _function(routine: Routine, name: str) -> str:
 
 
 def same_text(name: str, *written: Any) -> bool:
-    """True if two results (memory, functions, plans) have functions with equal text and arrays with equal
-    values."""
+    """True if two results (memory, functions, plans) have equal functions and arrays of equal values."""
     (memory, functions, _), (other, others, _) = written
     if [_function(f, name) for f in functions] != [_function(f, name) for f in others]:
         return False

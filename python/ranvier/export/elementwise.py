@@ -28,8 +28,10 @@ def _snake(kind: str) -> str:
 
 
 class Unary(NamedTuple):
-    """y = value, an expression in C of x and the numbers a, b. settings: the attributes that a and b stand
-    for."""
+    """y = value, an expression in C of x and the numbers a, b.
+
+    settings: the attributes that a and b stand for.
+    """
 
     value: str
     settings: tuple[str, ...] = ()
@@ -235,8 +237,7 @@ def _elementwise(kind: str, operands: str, value: Any, settings: Sequence[str] =
 
 
 def _loss(kind: str) -> None:
-    """Enters the rule of an element-wise loss, whose helper computes the value and the gradient in one
-    pass."""
+    """Enters the rule of an element-wise loss, whose helper computes value and gradient in one pass."""
 
     def helper(s: Site, settings: Sequence[Any]) -> str:
         """Adds the helper of value and gradient for these settings; returns its name."""

@@ -205,8 +205,7 @@ def _names(roots: dict[str, Module]) -> dict[int, str]:
 
 
 def _named(captures: list[Capture]) -> dict[int, str]:
-    """The names of all arrays. Also folds batch norms of a prediction into weights, which changes its
-    calls."""
+    """The names of all arrays. Also folds batch norms of a prediction into weights: its calls change."""
     names = {i: text for one in captures for i, text in _names(one.roots).items()}
     if captures[0].loss is None:
         captures[0].calls = with_folded_norms(captures[0], names)
@@ -229,8 +228,7 @@ def _learned(capture: Capture) -> set[int]:
 
 
 class _Values:
-    """Array -> its Value: inputs and results of the routine (`made`), or parameters and constants of the
-    file."""
+    """Array -> its Value: inputs and results of the routine (`made`), parameters and constants."""
 
     def __init__(self, memory: FileArrays) -> None:
         self.memory, self.made = memory, dict[int, Value]()
@@ -352,8 +350,7 @@ def _file(where: str) -> str:
 
 
 def _backward(routine: Routine, capture: Capture, sites: list[Site], trained: set[int]) -> dict[int, Value]:
-    """Adds the instructions of the backward pass; id of the array of each trained parameter -> its
-    gradient."""
+    """Adds the backward pass. Returns {id of the array of a trained parameter: its gradient}."""
     gradients: dict[int, Any] = {id(capture.loss): ONE}
     for site in reversed(sites):
         dys = [gradients.get(id(x)) for x in site.call.outputs]

@@ -78,8 +78,7 @@ def as_expression(x: Any) -> Expression:
 
 
 def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str]:
-    """(lines, text) of an expression in C. The lines define variables for parts that are used more than
-    once."""
+    """(lines, text) of an expression in C; the lines define variables for parts used more than once."""
     uses: Counter[int] = Counter()
 
     def count(x: Expression) -> None:

@@ -127,8 +127,10 @@ class Quantized:
                 self.readers.setdefault(id(x), []).append(call)
 
     def takes(self, call: Call, values: Any) -> bool:
-        """True if a call works in int8. If not, its operands are converted to float32, also for later
-        calls."""
+        """True if a call works in int8.
+
+        If not, its operands are converted to float32, also for later calls.
+        """
         x = call.inputs[0]
         if self._is_product(call) or (id(x) in self.values and self._keeps(call)):
             return True
@@ -166,8 +168,7 @@ class Quantized:
         return bool(readers) and not used and all(self._is_product(c) or self._keeps(c) for c in readers)
 
     def _scale(self, array: Array) -> Scale:
-        """The scale of an array from its range in the calibration data, or from its values if it is a
-        constant."""
+        """The scale of an array from its range in the calibration data, or from a constant's values."""
         low, high = self.ranges.get(id(array)) or (min(0.0, float(array.min())), max(0.0, float(array.max())))
         if not np.isfinite([low, high]).all():
             raise ValueError(
@@ -231,8 +232,7 @@ class Quantized:
         return y
 
     def _output(self, call: Call) -> tuple[Array, bool]:
-        """The array that a product computes, and whether this includes a ReLU that alone reads the
-        product."""
+        """The array that a product computes, and whether it includes a ReLU, its only reader."""
         array = call.outputs[0]
         readers = self.readers.get(id(array), [])
         if id(array) not in self.results and len(readers) == 1 and readers[0].kind == "Relu":

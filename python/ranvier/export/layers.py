@@ -55,8 +55,10 @@ rule("Linear")(Rule(_linear, _linear_backward))
 
 
 def _matrices(s: Site) -> list[Value]:
-    """Both operands as (..., rows, columns). Batch dimensions are broadcast, except that a single matrix
-    stays one."""
+    """Both operands as (..., rows, columns).
+
+    Batch dimensions are broadcast, except that a single matrix stays one.
+    """
     a, b = s.input(0), s.input(1)
     a = a.as_shape((1, *a.shape)) if len(a.shape) == 1 else a
     b = b.as_shape((*b.shape, 1)) if len(b.shape) == 1 else b

@@ -83,8 +83,7 @@ class Site:
         return y
 
     def scattered(self, dy: Value, x: Value, view: Callable[[Any], Any]) -> Value:
-        """The gradient of `strided`: an array like x of zeros, to which dy is added at the elements of the
-        view."""
+        """The gradient of `strided`: zeros of x's shape, to which dy is added at the view's elements."""
         shape, offset, n, steps = self._walk(x, view, 99)
         if _contiguous(n, steps) and dy.size == x.size:
             return dy.as_shape(x.shape)

@@ -19,8 +19,7 @@ Gradients = Sequence[Value | None]
 
 
 def _view(kind: str, view: Callable[[Site], Callable[[Any], Any]]) -> None:
-    """Enters the rule of a Function whose result is a view; view(site): a function that makes it of an
-    array."""
+    """Enters the rule of a Function whose result is a view; view(site) gives a function array -> view."""
 
     def forward(s: Site) -> Value:
         return s.strided(s.input(0), view(s))
@@ -137,8 +136,7 @@ def _sum(s: Site) -> Value:
 
 
 def _along(s: Site, x: Value, axes: tuple[int, ...]) -> tuple[Value, list[int], Any]:
-    """x with these axes adjacent; [sizes before, of and after them]; the function that made this view, or
-    None."""
+    """(x with these axes adjacent, [sizes before, of and after them], the function for it or None)."""
     view = None
     if axes and axes != tuple(range(axes[0], axes[-1] + 1)):
         order = [a for a in range(len(x.shape)) if a not in axes] + list(axes)

@@ -68,8 +68,7 @@ class _Region(NamedTuple):
 
 
 class _Cycle(Exception):
-    """Calls of parts need each other's results, so these parts cannot all be called. Its argument: their
-    paths."""
+    """Raised with the paths of parts whose calls need each other's results, so that not all can be called."""
 
 
 class Division:
@@ -278,8 +277,7 @@ class Division:
         return Filling(tuple(inputs), tuple(outputs), order, last_uses(order, outputs), found, constants)
 
     def _behind(self, values: list[str], given: set[str]) -> set[int] | None:
-        """The nodes that compute these sizes from shapes of the given values; None if they need other
-        values."""
+        """The nodes that compute these sizes from shapes of the values; None if they need others."""
         found: set[int] = set()
         while values:
             v = values.pop()

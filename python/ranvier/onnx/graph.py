@@ -319,8 +319,7 @@ _OF_FUNCTION = 200  # an operator that ONNX defines by other operators is counte
 
 
 def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
-    """The number of nodes after each function is replaced by its nodes; graphs in attributes are counted
-    too."""
+    """The number of nodes, with those inside each call of a function and in graphs of attributes."""
     functions = {(f.domain, f.name): f for f in model.functions}
     counts: dict[tuple[str, str], int] = {}
 

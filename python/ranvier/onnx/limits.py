@@ -101,8 +101,7 @@ def _range(inputs: Inputs, settings: Settings) -> float:
 
 
 def _resize(inputs: Inputs, settings: Settings) -> float:
-    """Axes are resized one after the other, each by a product with a matrix (out, n)
-    (`operators/resize.py`)."""
+    """Axes are resized in turn, each by a product with a matrix (out, n) (`operators/resize.py`)."""
     shape = shape_of(inputs[0])
     if "height_scale" in settings:
         scales: Any = np.array([1, 1, settings["height_scale"], settings["width_scale"]], np.float32)
@@ -192,8 +191,10 @@ def _pool(inputs: Inputs, settings: Settings) -> float:
 
 
 def _transposed(inputs: Inputs, settings: Settings) -> float:
-    """`conv_transpose` computes the result without padding, then crops. With auto_pad SAME it has n
-    stride."""
+    """`conv_transpose` computes the result without padding, then crops.
+
+    With auto_pad SAME it has n stride.
+    """
     shape, weight = shape_of(inputs[0]), shape_of(inputs[1])
     space = len(shape) - 2
     strides, dilations = (settings.get(k) or [1] * space for k in ("strides", "dilations"))

@@ -24,8 +24,10 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 class Row(NamedTuple):
-    """name: of the operator. writes: the Functions that are written as it, by class name. reads: computes
-    it."""
+    """An operator of ONNX that is one op of the library.
+
+    name: its name. writes: the class names of the Functions that are written as it. reads: computes it.
+    """
 
     name: str
     writes: str
@@ -136,8 +138,10 @@ def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int |
 def _cast(
     old: bool, x: Any, target: Any = None, /, *, to: Any = 0, saturate: int = 1, round_mode: str = "up"
 ) -> Any:
-    """x in the dtype `to`, or in the dtype of `target` (CastLike). The other arguments are those of
-    `values.cast`."""
+    """x in the dtype `to`, or in the dtype of `target` (CastLike).
+
+    The other arguments are those of `values.cast`.
+    """
     dtype = dtype_of(to) if target is None else raw(target).dtype
     return cast(x, dtype, bool(saturate), old, round_mode)
 

@@ -98,8 +98,7 @@ class Plan:
 
     @cached_property
     def places(self) -> list[tuple[str, int, str]]:
-        """For each parameter and buffer: its value in the graph, the number of its part, and its name
-        there."""
+        """For each parameter and buffer: its value in the graph, its part's number, its name there."""
         number = {path: i for i, path in enumerate(self.bodies)}
         return [(value, number[path[:-1]], path[-1]) for value, path in self.paths.items()]
 
@@ -109,8 +108,7 @@ class Plan:
         return Division(self).fillings()
 
     def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
-        """True if no part was replaced, hooked or put in another mode; then parameters are put into
-        `values`."""
+        """True if no part was replaced, hooked or put in another mode; then puts parameters into `values`."""
         parts, training = [module.__dict__], module.training
         for around, name, body in self.tree:
             part = parts[around].get(name)

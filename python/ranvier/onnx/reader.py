@@ -125,8 +125,10 @@ def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) 
 
 
 def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
-    """For each initializer that is no constant: "parameter" or "buffer"; buffers: what the file marks as
-    such."""
+    """For each initializer that is no constant: "parameter" or "buffer".
+
+    buffers: what the file marks as such.
+    """
     roles = roles_of(graph.nodes)
     kinds = {}
     for name, array in graph.initializers.items():

@@ -66,8 +66,7 @@ class Modules:
             self.register(trace)
 
     def register(self, trace: Trace) -> tuple[dict[str, Array], set[str]]:
-        """Names parameters and buffers in the trace; returns those named now, and which of them are
-        buffers."""
+        """Names parameters and buffers in the trace; returns the new names, and which are buffers."""
         weights: dict[str, Array] = {}
         buffers = set()
         for prefix, root in self.roots.items():
@@ -81,8 +80,10 @@ class Modules:
 
 
 def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
-    """One traced run. example: the arguments of the model, whose tensors and arrays are replaced by
-    `arrays`."""
+    """One traced run.
+
+    example: the arguments of the model, whose tensors and arrays are replaced by `arrays`.
+    """
     with ExitStack() as modes:
         trace = Trace(lambda module: modules.enter(trace, module, modes), modules.opset)
         tensors = [wrap(np.array(a)) for a in arrays]

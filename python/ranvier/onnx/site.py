@@ -241,8 +241,7 @@ class Site:
         return written
 
     def _steps(self, arrays: list[Array]) -> str:
-        """Nodes for a vector of whole numbers at equal distances whose length varies; "" for another
-        array."""
+        """Nodes for a vector of equally spaced whole numbers whose length varies; "" for another array."""
         if any(a.ndim != 1 or not a.size or not _equal(a, np.round(a)) for a in arrays):
             return ""
         longest = max(arrays, key=len)

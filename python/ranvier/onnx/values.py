@@ -93,8 +93,10 @@ def by_numpy(function: Callable[..., Any], *values: Any) -> Any:
 
 
 def in_float(function: Callable[..., Any], *values: Any) -> Any:
-    """function(values as Tensors). Other floats than float32 and float64 are computed in float32, then cast
-    back."""
+    """function(values as Tensors).
+
+    Other floats than float32 and float64 are computed in float32, then cast back.
+    """
     present = [v for v in values if v is not None]
     wide = next((raw(v).dtype for v in present if not is_exact(raw(v).dtype)), None)
     narrow = wide is not None and wide not in FLOATS

@@ -215,8 +215,7 @@ class NetworkEstimator(BaseEstimator):
 
 
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):
-    """The base class of classifiers; the outputs of the module are in the order of the classes of
-    `_labels`."""
+    """The base class of classifiers; the module's outputs are in the order of the classes of `_labels`."""
 
     _labels: Labels
 

@@ -84,8 +84,7 @@ class MLPTraining(NetworkEstimator):
         return validated(self, X, accept_sparse="csr", dtype=self._dtype(), reset=False)
 
     def _row(self, X: Any) -> Array | None:
-        """X in the dtype of the network if it is one row of finite floats; None if scikit-learn must
-        check."""
+        """X in the network's dtype if it is one row of finite floats; None if scikit-learn must check."""
         if not is_row(self, X) or self.dtype not in (None, "float32", "float64"):
             return None
         return X.astype(self._dtype(), order="C", copy=False) if is_bounded(X) else None

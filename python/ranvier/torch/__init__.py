@@ -107,8 +107,7 @@ def is_installed() -> bool:
 
 
 def _tell_children() -> None:
-    """Sets variables by which Python processes that this one starts run `site/sitecustomize.py`, which
-    installs too."""
+    """Sets variables by which Python processes that this one starts run `site/sitecustomize.py`."""
     os.environ["RANVIER_IN_PLACE_OF_TORCH"] = "1"
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if _SITE not in paths:

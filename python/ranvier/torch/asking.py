@@ -96,8 +96,7 @@ OPS = {
 
 
 def op_of(function: Any) -> tuple[Any, int, tuple[str, ...]] | None:
-    """The op that simple calls of a function go to, how many arguments it needs, and their names; None
-    without one."""
+    """The op that simple calls of a function go to, its number of arguments and their names; or None."""
     name, own = function.__name__, getattr(function, "__globals__", OWN_GLOBALS)
     if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
         return None

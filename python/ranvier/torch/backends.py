@@ -53,8 +53,7 @@ cuda = _backend(
 
 
 def _capability() -> str:
-    """PyTorch's name for the instruction set in use; torchvision chooses by it how it resizes images of
-    bytes."""
+    """PyTorch's name for the instruction set in use, by which torchvision chooses how it resizes bytes."""
     return {"x86-64-v3": "AVX2", "x86-64-v4": "AVX512"}.get(str(config()["isa"]), "DEFAULT")
 
 
@@ -64,8 +63,7 @@ mkl = _backend("mkl")
 
 
 class _Products:
-    """`mkldnn.matmul`, whose fp32_precision ("ieee", "tf32" or "bf16") is the precision of float32
-    products."""
+    """`mkldnn.matmul`: fp32_precision ("ieee", "tf32" or "bf16") is the precision of float32 products."""
 
     _NAMES: ClassVar = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
 

@@ -211,8 +211,7 @@ def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
 
 
 def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor], list[str]]:
-    """The leaves and the kinds of nodes that lead to the outputs, without what lies before the entered
-    Tensors."""
+    """The leaves and the kinds of nodes between the entered Tensors and the outputs."""
     seen = {id(x._grad_fn) for x in entered}
     nodes, leaves, kinds = [y._grad_fn for y in outputs], [], []
     while nodes:

@@ -13,8 +13,10 @@ from ranvier.observe import current
 
 
 def is_compiling() -> bool:
-    """True while a compiled function is recorded or checked. Libraries then avoid to read values of
-    tensors."""
+    """True while a compiled function is recorded or checked.
+
+    Libraries then avoid to read values of tensors.
+    """
     recording = current()
     return recording is not None and recording.wanted
 

@@ -197,8 +197,10 @@ _NOWRAP: set[Any] = set()
 
 
 def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
-    """A result whose Tensors are converted to a class. is_new: nobody else holds them, so they may be
-    changed."""
+    """A result whose Tensors are converted to a class.
+
+    is_new: nobody else holds them, so they may be changed.
+    """
     if cls is Tensor:
         return result
     if isinstance(result, Tensor):
@@ -228,8 +230,7 @@ def as_subclass(self: Any, cls: Any) -> Any:
 
 
 def _become(tensor: Any, cls: Any) -> Any:
-    """A new tensor converted to a class: it changes its class, or is copied if the class has slots of its
-    own."""
+    """A new tensor converted to a class: it changes its class, or is copied if the class has slots."""
     try:
         tensor.__class__ = cls
         return tensor

@@ -86,8 +86,10 @@ def doubles(key: int, values: Any) -> bytes:
 
 
 def summary(tag: str, content: bytes, plugin: str | None = None, data: bytes = b"") -> bytes:
-    """A Summary message of one value. plugin, data: the plugin of TensorBoard that shows it, and its
-    settings."""
+    """A Summary message of one value.
+
+    plugin, data: the plugin of TensorBoard that shows it, and its settings.
+    """
     metadata = None if plugin is None else field(1, field(1, plugin) + field(2, data))
     return field(1, field(1, tag) + content + field(9, metadata))
 

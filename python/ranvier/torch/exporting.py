@@ -131,8 +131,7 @@ def _mode_fault(model: Any, training: int) -> str:
 
 
 def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[str, dict[int, str]]:
-    """dynamic_shapes, given by name or in the order of the arguments, as dynamic_axes of
-    `ranvier.onnx.export`."""
+    """dynamic_shapes, by name or in the order of the arguments, as dynamic_axes of `onnx.export`."""
     forward = model.forward if isinstance(model, Module) else model
     names = list(inspect.signature(forward).parameters)
     if not isinstance(shapes, Mapping):

@@ -22,8 +22,10 @@ _Part = tuple[str, int, str, int]  # an operator, its count, and the operator an
 
 
 def _product(op: str, count: int, back: str, *operands: Any, shares: Any = None) -> _Part:
-    """The counts of a product. The gradient of each operand that needs one counts as the product times its
-    share."""
+    """The counts of a product.
+
+    The gradient of each operand that needs one counts as the product times its share.
+    """
     shares = shares or [1] * len(operands)
     return op, count, back, sum(count * n for x, n in zip(operands, shares, strict=True) if _grad(x))
 

@@ -99,8 +99,7 @@ def eigvals(A: Any) -> rv.Tensor:
 
 
 def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
-    """The complex result of a function that makes tensors, such as zeros with a complex dtype; None for
-    others."""
+    """The complex result of a function that makes tensors, such as zeros of a complex dtype, or None."""
     name, dtype = function.__name__, settings.get("dtype")
     if name in ("tensor", "as_tensor", "from_numpy"):
         array = np.asarray(args[0])
@@ -210,8 +209,7 @@ def frombuffer(
 
 
 class Nothing:
-    """An empty tensor of a dtype that NumPy does not have, from which libraries read the size of an
-    element."""
+    """An empty tensor of a dtype that NumPy lacks, from which libraries read the size of an element."""
 
     shape, ndim = rv.Size([0]), 1
 

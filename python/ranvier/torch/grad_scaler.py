@@ -230,8 +230,10 @@ class GradScaler:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Loads what ``state_dict`` returned. Raises RuntimeError for the state of a scaler that is not
-        enabled."""
+        """Loads what ``state_dict`` returned.
+
+        Raises RuntimeError for the state of a scaler that is not enabled.
+        """
         if not self._enabled:
             return
         if not state_dict:

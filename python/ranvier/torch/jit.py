@@ -39,8 +39,7 @@ def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ScriptModule(nn.Module):
-    """The base class of modules that `script` returns: their class derives from this one and from their
-    own."""
+    """The base class of modules that `script` returns; their class derives from their own as well."""
 
     _scripted: Any = None  # the module's own class
 
@@ -88,8 +87,10 @@ def save(m: Any, f: Any, _extra_files: Any = None) -> None:
 
 
 def load(f: Any, map_location: Any = None, _extra_files: Any = None, **settings: Any) -> Any:
-    """The module in a file of :func:`save`. The file's pickle may call any function: load trusted files
-    only."""
+    """The module in a file of :func:`save`.
+
+    The file's pickle may call any function: load trusted files only.
+    """
     return files.load(f, map_location, weights_only=False)
 
 

@@ -160,8 +160,7 @@ def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, l
 
 
 def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
-    """Accepted without effect: also in blocks of `autocast` an operator computes in the dtypes that it
-    gets."""
+    """Accepted without effect: in blocks of `autocast`, too, an operator computes in the dtypes it gets."""
     overload_of(op)
 
 

@@ -43,8 +43,10 @@ def synchronize(device: Any = None) -> None:
 
 
 def log_usage(*args: Any) -> None:
-    """Does nothing, and returns None. It stands for several functions of torch._C, as
-    `_log_api_usage_once`."""
+    """Does nothing, and returns None.
+
+    It stands for several functions of torch._C, as `_log_api_usage_once`.
+    """
 
 
 def is_hooked(*args: Any) -> bool:

@@ -45,8 +45,7 @@ def _region() -> tuple[Any, int, int]:
 
 
 def _attach_layers() -> None:
-    """Makes `forward` of each layer ask its inputs' classes, because some layers call functions that do not
-    ask."""
+    """Makes `forward` of each layer ask its inputs' classes, as some layers call functions that do not."""
     for name, module in [*sys.modules.items()]:
         if name.startswith("ranvier.nn.") and name != "ranvier.nn.container":
             for cls in [*vars(module).values()]:
@@ -264,8 +263,7 @@ def _tensors(values: Any, depth: int = 2) -> Iterator[Any]:
 
 
 def _of_ones(tensors: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
-    """The result of a function on other values than zeros: identity matrices, and ones in vectors and
-    integers."""
+    """The result of a function on values other than 0: identity matrices, ones in vectors and integers."""
     kept = [(x, x._array) for x in tensors if x.is_meta and x._array.dtype.kind in "fiu"]
     try:
         for x, array in kept:
@@ -282,8 +280,7 @@ def _is_mask(key: Any) -> bool:
 
 
 def _refusal(func: Any, name: str, tensors: list[Any]) -> bool:
-    """Raises an error if the tensors are on different devices; returns True if there is nothing to
-    compute."""
+    """Raises an error for tensors on different devices; returns True if there is nothing to compute."""
     first: Any = tensors[0]
     if name not in _MIXED:
         first = next(x for x in tensors if x.is_meta or x._array.ndim)

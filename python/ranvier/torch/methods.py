@@ -18,8 +18,10 @@ Frexp = namedtuple("Frexp", "mantissa exponent")
 
 
 def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
-    """beta input + alpha term. With beta = 0 input is ignored, so it may hold infinities. Integers have
-    integer factors."""
+    """beta input + alpha term.
+
+    With beta = 0 input is ignored, so it may hold infinities. Integers have integer factors.
+    """
     if not (term.is_floating_point() or input.is_floating_point()):
         beta, alpha = int(beta), int(alpha)
     term = term if alpha == 1 else alpha * term

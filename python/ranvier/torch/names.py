@@ -59,8 +59,7 @@ def why(path: str) -> str:
 
 
 class Lacking:
-    """The attribute in place of a missing method of PyTorch's Tensor; an access raises AttributeError with a
-    text."""
+    """Stands for a missing method of PyTorch's Tensor; an access raises AttributeError with a text."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -159,8 +159,7 @@ class _Node(TakesHalves):
 
 @contextmanager
 def _needs(ctx: Any) -> Any:
-    """A block in which `ctx.needs_input_grad` has an entry for each argument; for a list argument it is a
-    list."""
+    """A block in which `ctx.needs_input_grad` has an entry for each argument, a list for a list."""
     whole, rest = ctx.needs_input_grad, list(ctx.needs_input_grad[3:])
     ctx.needs_input_grad = tuple(
         tree_unflatten([rest.pop(0) for _ in range(spec.num_leaves)], spec) for spec in ctx.values
@@ -371,8 +370,7 @@ class DispatchKeySet(frozenset[str]):
 
 @contextmanager
 def exclude(keys: Any = ("Autograd",)) -> Any:
-    """A block in which operators run without their Autograd kernels, if a key of Autograd is among the
-    keys."""
+    """A block in which operators run without Autograd kernels, if one of the keys is of Autograd."""
     step = int(any(key.startswith("Autograd") for key in keys))
     _state.below += step
     try:

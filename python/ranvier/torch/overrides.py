@@ -41,8 +41,10 @@ has_torch_function_unary = has_torch_function_variadic
 def handle_torch_function(
     public_api: Callable[..., Any], relevant_args: Iterable[Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """Asks a mode and the classes of the arguments for the result of a call. Raises TypeError without an
-    answer."""
+    """Asks a mode and the classes of the arguments for the result of a call.
+
+    Raises TypeError without an answer.
+    """
     relevant_args = tuple(relevant_args)
     found = _core._overriding(relevant_args, 0)
     kinds = [type(x) for x in found] + list(
@@ -52,8 +54,7 @@ def handle_torch_function(
 
 
 def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[..., Any]:
-    """A decorator that makes a function ask: dispatcher(*args) returns the arguments whose classes are
-    asked."""
+    """A decorator that makes a function ask the classes of the arguments that dispatcher(*args) returns."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

@@ -376,8 +376,7 @@ def of_parts(real: Any, imag: Any) -> Any:
 
 
 def as_complex(x: Any, like: Any = None) -> Any:
-    """A number or a tensor as Complex or as `Parts`; the imaginary part of a real one is 0.0, with `like`
-    zeros."""
+    """A number or tensor as Complex or `Parts`; a real one has the imaginary part 0.0, with `like` zeros."""
     if type(x) in (Complex, Parts):
         return x
     if rv.is_tensor(x) and x.is_complex():

@@ -26,8 +26,7 @@ class Sparse(Buffer):
     _given: Any = None
 
     def _places(self) -> Any:
-        """(dimensions, count): the places of the given elements and of all that are not 0, in ascending
-        order."""
+        """(dimensions, count): the places of the given elements and all that are not 0, ascending."""
         found = rv.nonzero(self).numpy().T
         if self._given is not None:
             found = np.unique(np.hstack([self._given, found[: len(self._given)]]), axis=1)
@@ -63,8 +62,10 @@ class Sparse(Buffer):
 
 
 def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:
-    """The tensor as a `Sparse` on the same memory. Raises NotImplementedError for layouts and dense
-    dimensions."""
+    """The tensor as a `Sparse` on the same memory.
+
+    Raises NotImplementedError for layouts and dense dimensions.
+    """
     if args not in ((), (x.ndim,)) or settings or x.requires_grad:
         raise NotImplementedError(
             f"[to_sparse] got {args or settings or 'a tensor with gradients'}; expected no arguments: "

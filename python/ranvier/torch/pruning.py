@@ -113,8 +113,7 @@ class PruningContainer(BasePruningMethod):
         return self._pruning_methods[idx]
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """default_mask with more zeros: those of the last method, applied to the elements or channels that
-        are left."""
+        """default_mask with more zeros: those of the last method among the elements or channels left."""
         method, mask = self._pruning_methods[-1], default_mask.to(t.dtype)
         left: Any = default_mask.eq(1)
         if method.PRUNING_TYPE == "structured":

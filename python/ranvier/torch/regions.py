@@ -50,8 +50,7 @@ class _Line(NamedTuple):
 
 
 def _parts(counts: Array) -> tuple[Array, Array]:
-    """For items of which item i has counts[i] parts: for each part its item, and its number within the
-    item."""
+    """For items with counts[i] parts each: for each part its item, and its number within the item."""
     owners = np.repeat(np.arange(len(counts)), counts)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
 
@@ -147,8 +146,10 @@ def _read(
 def _aligned(
     name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
 ) -> Tensor:
-    """(k, c, *bins): the mean of bilinear samples in each bin. half: pixel centres are at half
-    coordinates."""
+    """(k, c, *bins): the mean of bilinear samples in each bin.
+
+    half: pixel centres are at half coordinates.
+    """
     if input.dtype in HALVES:
         return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).to(input.dtype)
     own = name[0] == "p"

@@ -19,8 +19,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def missing(error: _Error, name: str) -> _Error:
-    """Returns the error for a missing name; if there is a report, it notes the name and who asked for it
-    first."""
+    """Returns the error for a missing name; a report notes the name and who asked for it first."""
     if _missing is not None and name not in _missing:
         asker = _asker(sys._getframe(1))
         _missing[name] = error, f"{asker.f_code.co_filename}:{asker.f_lineno}"
@@ -49,8 +48,7 @@ def _is_inner(frame: FrameType) -> bool:
 
 
 def _is_probed(error: BaseException) -> bool:
-    """True if the program handled the error where it asked (hasattr, getattr, try), so that no caller saw
-    it."""
+    """True if the program handled the error where it asked (hasattr, getattr, try)."""
     traceback, seen = error.__traceback__, 0
     while traceback is not None:
         seen += not _is_inner(traceback.tb_frame)

@@ -62,8 +62,7 @@ def _array(block: shared_memory.SharedMemory, dtype: Any, *place: Any) -> Array:
 
 
 def _remove(block: shared_memory.SharedMemory, process: int) -> None:
-    """Removes the name of a block, in the process that made it; the memory is freed when no process uses
-    it."""
+    """Removes the name of a block, in the process that made it; the memory lasts as long as it is used."""
     if os.getpid() == process:
         with contextlib.suppress(FileNotFoundError):
             block.unlink()

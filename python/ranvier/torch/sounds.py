@@ -31,8 +31,7 @@ def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output
 
 
 def _overdrive_core_loop(x: Tensor, temp: Tensor, last_in: Tensor, last_out: Tensor, output: Tensor) -> None:
-    """output[i] = x[i] / 2 + 0.75 o[i], where o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]; arrays (n,
-    length)."""
+    """(n, length): output[i] = x[i] / 2 + 0.75 o[i], o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]."""
     t, y = temp.detach().numpy(), output.detach().numpy().copy()
     before, last = last_in.detach().numpy(), last_out.detach().numpy()
     for i in range(t.shape[1]):

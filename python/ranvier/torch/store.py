@@ -21,8 +21,10 @@ default_pg_timeout = timedelta(seconds=300)
 
 
 class Store:
-    """A table from keys to values (bytes). `get` and `wait` wait until the keys exist, at most for
-    `timeout`."""
+    """A table from keys to values (bytes).
+
+    `get` and `wait` wait until the keys exist, at most for `timeout`.
+    """
 
     timeout: timedelta = default_pg_timeout
 
@@ -47,8 +49,7 @@ class Store:
         return self._ask("check", *[key.encode() for key in keys]) == b"1"
 
     def compare_set(self, key: str, expected_value: str, desired_value: str) -> bytes:
-        """Sets a key if it has the expected value, or if it does not exist and "" is expected; returns its
-        value."""
+        """Sets a key if it has the expected value, or is missing and "" is expected; returns its value."""
         return self._ask("compare", key.encode(), _bytes(expected_value), _bytes(desired_value))
 
     def delete_key(self, key: str) -> bool:

@@ -246,8 +246,7 @@ def _slopes(x: Any) -> Any:
 
 
 def _axes(x: Any) -> Any:
-    """The axes of x in the order in which PyTorch draws: that of its memory (images are stored
-    differently)."""
+    """The axes of x in PyTorch's order of drawing: that of its memory (images are stored differently)."""
     axes = sorted(range(x.ndim), key=lambda i: -x.strides[i])
     return axes if x.ndim != 4 and x.transpose(axes).flags.c_contiguous else range(x.ndim)
 

@@ -10,8 +10,7 @@ WeakRef = TensorWeakRef = weakref.ref
 
 
 class WeakIdRef(weakref.ref):  # type: ignore[type-arg]
-    """A weak reference that is equal to other references to the same object, even if the object defines
-    ==."""
+    """A weak reference that equals other references to the same object, even if this defines ==."""
 
     def __init__(self, key: Any, callback: Any = None) -> None:
         super().__init__(key, callback)  # type: ignore[call-arg]

@@ -133,8 +133,7 @@ class CompiledOrEager:
         self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
-        """Runs several calls, one for each batch, in one call of the core; None if the next one must be made
-        in Python."""
+        """Runs a call for each batch in one call of the core; None if Python must make the next one."""
         return None if self._is_eager or self._eager_calls else self.compiled.run_batches(args, batches)
 
     @property

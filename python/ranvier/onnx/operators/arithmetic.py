@@ -230,8 +230,7 @@ for _name in _RUNNING:
 
 # --- softmax
 def _flattened(function: Callable[..., Any], axis: int, x: Tensor) -> Any:
-    """function(x, axis) as up to version 12 of the operator set: over all axes from this one on, joined to
-    one."""
+    """function(x, axis) as up to operator set 12: over all axes from this one on, joined to one."""
     at = axis_of("Softmax", axis, x.ndim)
     return function(ops.reshape(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:]))), -1).reshape(x.shape)
 
@@ -244,8 +243,7 @@ def _hardmax(x: Tensor, axis: int) -> Any:
 
 # --- the k largest or smallest
 def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
-    """The k largest or smallest values along an axis, and their indices; equal values in order of the
-    indices."""
+    """The k largest or smallest values along an axis, and their indices; of equal ones the first."""
     at = axis_of("TopK", axis, raw(x).ndim)
     if not 0 <= k <= shape_of(x)[at]:
         raise ValueError(f"[onnx TopK] got k {k} for an axis of length {shape_of(x)[at]}")

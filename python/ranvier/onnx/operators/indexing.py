@@ -38,8 +38,7 @@ def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
 
 @operator("GatherND")
 def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
-    """The last axis of index holds indices into the axes of x after batch_dims; the axes before are
-    shared."""
+    """The last axis of index holds indices into the axes of x after batch_dims, which are shared."""
     indices = array_of(index)
     shape = shape_of(x)
     depth = indices.shape[-1] if indices.ndim else 0

@@ -69,8 +69,10 @@ def layer_norm(
     stash_type: int = 1,
     outputs: int = 1,
 ) -> Any:
-    """Normalises over all axes from `axis` on. Further outputs: the mean, and 1 / sqrt(variance +
-    epsilon)."""
+    """Normalises over all axes from `axis` on.
+
+    Further outputs: the mean, and 1 / sqrt(variance + epsilon).
+    """
     inner = x.shape[axis % x.ndim :]
     if scale.shape == inner and (bias is None or bias.shape == inner):
         y = ops.layer_norm(x, inner, scale, bias, epsilon)
@@ -141,8 +143,7 @@ def dropout(
 def group_norm(
     x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Any:
-    """Up to version 20 of the operator set, scale and bias hold a number for each group, later for each
-    channel."""
+    """Up to operator set 20, scale and bias hold a number for each group, later for each channel."""
     each = x.shape[1] // scale.shape[0]
     scale, bias = (v.unsqueeze(1).expand(-1, each).flatten() if each > 1 else v for v in (scale, bias))
     return ops.group_norm(x, num_groups, scale, bias, epsilon)

@@ -20,8 +20,7 @@ from ranvier.onnx.values import array_of, in_float, ints, on_tensors, raw, shape
 
 
 class _Filter(NamedTuple):
-    """Attributes of Resize that say how an output element is computed from the input elements around its
-    place."""
+    """Attributes of Resize: how an output element is computed from the inputs around its place."""
 
     mode: str
     nearest_mode: str
@@ -39,8 +38,7 @@ def upsample_images(x: Any, *, height_scale: float, width_scale: float, mode: st
 @operator("Upsample", since=7)
 @operator("Resize", since=10)
 def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
-    """Version 10. The specification does not say which element is the nearest; this is onnxruntime's
-    choice."""
+    """Version 10. The specification leaves open which element is nearest; this is onnxruntime's choice."""
     settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "version 10"}
     return resize(x, None, scales, None, mode=mode, **settings)
 
@@ -256,8 +254,7 @@ def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
 def col2im(
     x: Any, size: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
 ) -> Any:
-    """(N, C * elements of a window, windows) -> (N, C, ...): each element of each window is added at its
-    place."""
+    """(N, C * elements of a window, windows) -> (N, C, ...): each element is added at its place."""
     image = np.zeros((1, 1, *ints(size)))
     window = geometry("Col2Im", image, ints(block), strides=strides, pads=pads, dilations=dilations)
     # the flat index of each place of the image; image.size stands for places in the padding

@@ -13,8 +13,10 @@ from ranvier.onnx.values import array_of, axis_of, dtype_of, in_float, ints, raw
 
 
 def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
-    """x in another shape. In target -1 follows from the other sizes; 0 copies a size of x unless
-    allowzero."""
+    """x in another shape.
+
+    In target -1 follows from the other sizes; 0 copies a size of x unless allowzero.
+    """
     shape = shape_of(x)
     wrong = f"[onnx Reshape] got shape {target} for a value of shape {shape}"
     if not allowzero and any(n == 0 for n in target[len(shape) :]):
@@ -218,8 +220,10 @@ def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "
 
 
 def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0) -> Any:
-    """x with elements added around it; pads: how many before each axis, then how many after. Negative ones
-    crop."""
+    """x with elements added around it.
+
+    pads: how many before each axis, then how many after. Negative ones crop.
+    """
     shape = shape_of(x)
     ndim = len(shape)
     if len(pads) != 2 * ndim or mode not in ("constant", "reflect", "edge", "wrap"):

@@ -44,8 +44,7 @@ class Window(NamedTuple):
 
     @property
     def is_even(self) -> bool:
-        """True if the library's kernels take this window: at most two axes, and equal padding at both
-        ends."""
+        """True if the kernels take this window: at most two axes, and equal padding at both ends."""
         return len(self.kernel) <= 2 and self.before == self.after
 
     def beyond(self, x: Any) -> Window:
@@ -288,8 +287,7 @@ def max_pool(
 
 
 def _larger(a: Any, b: Any) -> Any:
-    """For pairs (value, index): the pair with the larger value; of equal values the first that is no
-    padding."""
+    """The pair (value, index) with the larger value; of equal values the first that is no padding."""
     return np.where((b["f0"] > a["f0"]) | ((a["f1"] < 0) & (b["f0"] == a["f0"])), b, a)
 
 
@@ -345,8 +343,10 @@ operators(
 def max_unpool(
     x: Any, where: Any, size: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
 ) -> Any:
-    """Zeros, except for x at the flat indices `where` that MaxPool returned; size: the shape of the
-    result."""
+    """Zeros, except for x at the flat indices `where` that MaxPool returned.
+
+    size: the shape of the result.
+    """
     window = geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
     sizes = zip(shape_of(x)[2:], window.strides, window.kernel, window.before, window.after, strict=True)
     inner = (*shape_of(x)[:2], *[(n - 1) * s + k - low - high for n, s, k, low, high in sizes])

@@ -32,8 +32,7 @@ _WHOLE = {  # op on integers -> operator
 
 
 def wide(dtype: Any) -> Any:
-    """The dtype to compute in: int64 for bools and integers for which runtimes lack operators, else the
-    dtype."""
+    """The dtype to compute in: int64 for bools and integers for which runtimes lack operators."""
     is_small = dtype.kind in "biu" and dtype.name not in ("int32", "uint64")
     return np.dtype(np.int64) if is_small else dtype
 
@@ -168,8 +167,10 @@ def prelu(s: Site) -> str:
 
 # --- reductions
 def _reduced(s: Site, op: str, x: str = "", keep: bool | None = None) -> str:
-    """The node of a reduction over the axes of the call; x, keep: operand and keepdims instead of the
-    call's."""
+    """The node of a reduction over the axes of the call.
+
+    x, keep: operand and keepdims instead of the call's.
+    """
     x = x or s.input(0)
     if s.ndim() == 0:
         return s.node("Identity", x)

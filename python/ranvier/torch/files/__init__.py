@@ -41,8 +41,7 @@ _Python: Any = pickle._Unpickler
 
 
 class _Overridden(Exception):
-    """A class of the file derives from Module and has its own __setstate__, which may not call that of
-    Module."""
+    """A class of the file derives from Module; its own __setstate__ may not call that of Module."""
 
 
 class _WithStates(_Python):  # type: ignore[misc]

@@ -123,8 +123,10 @@ class _Zip:
         return run(io.BytesIO(self.bytes_of("data.pkl")), self.storage)
 
     def entry(self, name: str) -> zipfile.ZipInfo:
-        """The entry of a name in the folder. Raises FileError if it is missing, compressed, or beyond the
-        limit."""
+        """The entry of a name in the folder.
+
+        Raises FileError if it is missing, compressed, or beyond the limit.
+        """
         entry = self.entries.get(self.folder + name)
         if entry is None:
             raise FileError(f"lacks the entry {name!r}")
@@ -161,8 +163,7 @@ class _Zip:
         return np.frombuffer(bytearray(self.bytes_of(name)), np.uint8)
 
     def mapped(self, name: str, memory: MappedFile) -> Array:
-        """The bytes of an entry as a view of the mapped file; writing to them changes a copy of the page
-        only."""
+        """The bytes of an entry as a view of the mapped file; writing changes a copy of the page only."""
         entry, stream = self.entry(name), self.archive.fp
         assert stream is not None
         stream.seek(entry.header_offset)

@@ -29,8 +29,10 @@ _RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
 
 
 def _conv(state: dict[str, Any]) -> dict[str, Any]:
-    """The further attributes of PyTorch's convolutions; state: those of the layer here. Likewise the
-    functions below."""
+    """The further attributes of PyTorch's convolutions; likewise the functions below.
+
+    state: the attributes of the layer here.
+    """
     around: Any = nn.Conv1d._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))
     return {
         "transposed": False,
@@ -100,8 +102,7 @@ _LATER = {
 
 
 def _row(kind: type, table: dict[str, Any]) -> Any:
-    """The row of a table for a class: that of its first base class that is a layer of this library, or
-    None."""
+    """The table's row for a class: that of its first base class that is a layer here, or None."""
     return next((table[c.__name__] for c in kind.__mro__ if c.__name__ in table and _is_ours(c)), None)
 
 
@@ -208,8 +209,10 @@ def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
 
 
 class WrappedHook:
-    """PyTorch's class for a hook that is called before values are loaded. module: its first argument, or
-    None."""
+    """PyTorch's class for a hook that is called before values are loaded.
+
+    module: its first argument, or None.
+    """
 
     def __init__(self, hook: Any, module: Any = None) -> None:
         self.hook, self.module = hook, module
@@ -266,8 +269,7 @@ def _state_hooks_from_torch(state: dict[str, Any]) -> Any:
 
 # --- optimizers
 def optimizer_state(values: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state of one parameter: arrays as Tensors, and the number of steps in float32, as in
-    PyTorch."""
+    """An optimizer's state of one parameter, as in PyTorch: Tensors, and the number of steps in float32."""
     return {name: _tensors(value, name) for name, value in values.items()}
 
 

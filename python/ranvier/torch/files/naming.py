@@ -74,8 +74,7 @@ def path_of(value: Any) -> str:
 
 
 def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
-    """The object for a name in a pickle: this library's for PyTorch's names, otherwise(module, name) for
-    others."""
+    """The object for a name in a pickle: for PyTorch's names ours, else otherwise(module, name)."""
     path = f"{module}.{name}"
     if path in CLASSES:
         return CLASSES[path]

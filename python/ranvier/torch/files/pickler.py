@@ -61,8 +61,10 @@ _Base: Any = pickle._Pickler
 
 
 class Pickler(_Base):  # type: ignore[misc]
-    """Writes one object; `storages`: the storages of its tensors, which go to the file. old: the form before
-    1.6."""
+    """Writes one object.
+
+    storages: the storages of its tensors, which go to the file. old: use the format before PyTorch 1.6.
+    """
 
     def __init__(self, file: io.BytesIO, protocol: int, old: bool = False) -> None:
         super().__init__(file, protocol)
@@ -185,8 +187,7 @@ class Pickler(_Base):  # type: ignore[misc]
         return _SUBCLASS, (make, kind, args, dict(state))
 
     def _storage(self, tensor: Any, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:
-        """The storage of a tensor, the position of its first element there, and its strides, both in
-        elements."""
+        """The storage of a tensor, and in elements its first element's position and the strides."""
         dtype = array.dtype
         if not array.size:
             return self._bytes(np.empty(0, np.uint8), dtype, None), 0, _steps(array)

@@ -55,8 +55,7 @@ class Known:
 
 
 class Kind(NamedTuple):
-    """The type of a storage: the name of its dtype, NumPy's dtype, bytes of an element, and its path in
-    PyTorch."""
+    """The type of a storage: its dtype's name, NumPy's dtype, bytes of an element, path in PyTorch."""
 
     name: str
     dtype: np.dtype[Any]

@@ -42,8 +42,10 @@ def map_arg(a: Any, fn: Callable[[Node], Any]) -> Any:
 
 
 class Node:
-    """A call in a graph. users: the nodes that use its result. The nodes of a graph are a doubly linked
-    ring."""
+    """A call in a graph.
+
+    users: the nodes that use its result. The nodes of a graph are a doubly linked ring.
+    """
 
     def __init__(
         self,
@@ -116,8 +118,7 @@ class Node:
     def replace_all_uses_with(
         self, replace_with: Node, delete_user_cb: Any = lambda user: True, *, propagate_meta: bool = False
     ) -> list[Node]:
-        """Replaces this node by another in the arguments of its users; returns the users that were
-        changed."""
+        """Replaces this node by another in the arguments of its users; returns the changed users."""
         if propagate_meta:
             replace_with.meta.update(self.meta)
         changed = [user for user in self.users if delete_user_cb(user)]
@@ -310,16 +311,17 @@ class Graph:
         return dead > 0
 
     def node_copy(self, node: Node, arg_transform: Any = lambda x: x) -> Node:
-        """Adds a copy of another graph's node; arg_transform: from a node in its arguments to one of this
-        graph."""
+        """Adds a copy of another graph's node.
+
+        arg_transform: from a node in its arguments to one of this graph.
+        """
         args, kwargs = map_arg((node.args, node.kwargs), arg_transform)
         copy = self.create_node(node.op, node.target, args, kwargs, node.name, node.type)
         copy.meta = dict(node.meta)
         return copy
 
     def graph_copy(self, g: Graph, val_map: dict[Node, Node], return_output_node: bool = False) -> Any:
-        """Copies the nodes of g that are not in val_map (node of g -> node here), and returns g's result
-        here."""
+        """Copies the nodes of g that are not in val_map (node of g -> node here); returns g's result."""
         for node in g.nodes:
             if node in val_map:
                 continue

@@ -195,8 +195,7 @@ class ParameterProxy(_Late):
 
 
 def wrap(fn_or_name: Any) -> Any:
-    """Makes calls of a function of the calling module become nodes if an argument is a proxy; also a
-    decorator."""
+    """Makes calls of a function of the calling module nodes if an argument is a proxy; a decorator too."""
     if not (callable(fn_or_name) or isinstance(fn_or_name, str)):
         raise RuntimeError("Unsupported type for global function! Must be either a callable or string name")
     name = fn_or_name if isinstance(fn_or_name, str) else fn_or_name.__name__
@@ -328,8 +327,7 @@ class Tracer(TracerBase):
 
     @contextmanager
     def _patched(self, function: Any) -> Iterator[None]:
-        """A block in which calls of modules and of wrapped functions go to this tracer, and parameters are
-        proxies."""
+        """A block in which modules and wrapped functions call this tracer, and parameters are proxies."""
         seen, alone_of = set(), getattr(function, "__globals__", {})
 
         def alone(namespace: dict[str, Any]) -> None:
