@@ -145,7 +145,7 @@ def all_gather(values: Array, here: World) -> Array:
 
 
 def gather_objects(thing: Any, name: str = "all_gather_object", here: World | None = None) -> list[Any]:
-    """The objects of all ranks, in their order; they are pickled. name: of the call, in errors."""
+    """The objects of all ranks, in their order; they are pickled. name: the name of the call, for errors."""
     import pickle
 
     here = here or world()
@@ -166,7 +166,7 @@ def _mpi() -> Any:
 
 
 def of_first(thing: Any, name: str) -> Any:
-    """The object that rank 0 passes, on all ranks. name: of the call, in errors."""
+    """The object that rank 0 passes, on all ranks. name: the name of the call, for errors."""
     here = world()
     return gather_objects(thing if here.rank == 0 else None, name)[0]
 

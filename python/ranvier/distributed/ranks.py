@@ -124,8 +124,8 @@ def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
     missing.
 
     MPI holds Python's lock while it waits, so another process writes the message (`_WATCH`). Each rank binds
-    a socket to its own name, by which that process sees that the rank exists. rank: of this process. job: a
-    text that distinguishes this job from others of the host; empty if some ranks are on other hosts.
+    a socket to its own name, by which that process sees that the rank exists. rank: the rank of this process.
+    job: a text that distinguishes this job from others of the host; empty if some ranks are on other hosts.
     """
     if not (sys.executable and hasattr(socket, "AF_UNIX")):
         yield

@@ -237,8 +237,8 @@ class Reduce:
     def _one_after_another(self, x: Array, y: Array, weights: Array | None, total: float, key: int) -> Any:
         """Computes this rank's parts one by one; returns their outputs if a metric needs them.
 
-        total: the weight of the batch, by which losses are divided. key: of the batch's random numbers; each
-        part has a key of its own. If the model has SyncBatchNorm, the parts run interleaved
+        total: the weight of the batch, by which losses are divided. key: the key of the batch's random
+        numbers; each part has a key of its own. If the model has SyncBatchNorm, the parts run interleaved
         (`sync_norm.Parts`).
         """
         share, outputs = self.source.share, []

@@ -85,7 +85,7 @@ def clamp_probs(probs: Tensor) -> Tensor:
 
 
 def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
-    """The logarithms of probabilities; is_binary: of their odds."""
+    """The logarithms of probabilities; is_binary: the logarithms of their odds."""
     p = clamp_probs(probs)
     return ops.log(p) - ops.log1p(-p) if is_binary else ops.log(p)
 

@@ -80,8 +80,8 @@ class FileArrays:
 
     names: id of an array -> its name in Python. learned: ids of the arrays that a step changes, which are
     state.
-    prefix: of the names of constants. buffers: all arrays. scalars: (C type, name, first value) of single
-    numbers of the state, such as the number of steps.
+    prefix: the prefix of the names of constants. buffers: all arrays. scalars: (C type, name, first value) of
+    single numbers of the state, such as the number of steps.
     """
 
     def __init__(self, names: dict[int, str], learned: set[int], prefix: str) -> None:
@@ -152,7 +152,10 @@ def _numbers(buffer: CArray) -> str:
 
 
 def _argument(arg: Any, name: str) -> str:
-    """An argument of a call in C; name: of the export. A dict becomes a struct, a tuple an array of int."""
+    """An argument of a call in C; name: the name of the export.
+
+    A dict becomes a struct, a tuple an array of int.
+    """
     if arg is None:
         return "NULL"
     if isinstance(arg, Value):
@@ -267,7 +270,8 @@ def files(
 ) -> dict[str, str]:
     """File name -> text, of the header, the source, and the file of the weights if `separate` names one.
 
-    name: of the export. stem: of the header and the source. ram: floats of the block of intermediate values.
+    name: the name of the export. stem: the file name of header and source without its ending. ram: floats of
+    the block of intermediate values.
     """
     constants = [b for b in memory.buffers if b.kind == "constant"]
     weights = "\n".join(_constant(b, name, "static " if separate is None else "") for b in constants)

@@ -165,7 +165,8 @@ def _gradients(
     """The gradients of the operands, by helpers map_x_backward, or map_x_by_a and map_x_by_b for two
     operands.
 
-    name: of the forward helper. operands: their letters. given: the operands, the result y and dy, as Values.
+    name: the name of the forward helper. operands: their letters. given: the operands, the result y and dy,
+    as Values.
     attributes: letter of a number -> the attribute that it stands for.
     """
     dy, shape = given[-1], given[-1].shape

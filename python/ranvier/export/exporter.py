@@ -58,9 +58,10 @@ def c(
     step, compiled or not: a function that calls zero_grad, forward, loss, backward and the update of an SGD,
     Adam or AdamW. It becomes ``<name>_step(x, target)``, which makes one update in C and returns the loss.
     example: the input, or a tuple of the inputs. The C function takes inputs of these shapes, with the batch;
-    the values do not matter. path: of the file, which ends in ``.c``. predict: with a step, (model, example)
-    of a ``<name>_predict`` that uses the weights of the step. name: of the functions, by default that of the
-    file. separate_weights: the weights are written to a file of their own, ``<name>_weights.c``.
+    the values do not matter. path: the path of the file, which ends in ``.c``. predict: with a step, (model,
+    example) of a ``<name>_predict`` that uses the weights of the step. name: the name of the functions, by
+    default that of the file. separate_weights: the weights are written to a file of their own,
+    ``<name>_weights.c``.
     calibration: typical inputs, or a tuple of them, some hundred rows: linear layers and convolutions of a
     prediction are then computed in int8, with scales for the values that these rows give.
 
@@ -243,7 +244,7 @@ def _instructions(
     """The arrays of the file, its functions, and for each function the words of memory that `planned`
     returns.
 
-    parts: (target, example) of each function. ranges: of the values, for int8, or None.
+    parts: (target, example) of each function. ranges: the ranges of the values, for int8, or None.
     """
     memory = FileArrays(names, _learned(captures[0]), prefix)
     routines = [

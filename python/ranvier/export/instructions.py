@@ -22,8 +22,8 @@ class CArray:
 
     kind: "constant" (weights that no step changes), "state" (arrays that a step changes), "argument" (of the
     function) or "temporary" (in the block that all functions share). values: the numbers of constants and of
-    the state at the start. type: of an element, in C. offset: of a temporary in the block, in words of 4
-    bytes.
+    the state at the start. type: the type of an element, in C. offset: the offset of a temporary in the
+    block, in words of 4 bytes.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Report(NamedTuple):
             that are in use at the same time.
         unplanned: bytes that the intermediate values would need if each had its own memory.
         code: an estimate of the bytes of machine code.
-        multiplications: in one call of each function.
+        multiplications: the number of multiplications in one call of each function.
     """
 
     path: str

@@ -34,7 +34,8 @@ def model_of(
     """The ModelProto for these runs of one model.
 
     runs: traced runs with the same calls at different sizes. inputs, outputs: their names in the graph. axes,
-    sizes: the dynamic axes of each input, and their sizes in the runs. version: of the operator set.
+    sizes: the dynamic axes of each input, and their sizes in the runs. version: the version of the operator
+    set.
     """
     weights: dict[str, Any] = {}
     buffers: set[str] = set()
@@ -177,7 +178,7 @@ def export(
         output_names: default: "output", or "output_0" ...
         dynamic_axes: axes with a size that may vary: ``{"x": {0: "batch"}}`` or ``{"x": [0]}``. Axes with the
             same name have the same size. All other sizes are fixed. Those of results follow from the model.
-        opset_version: of the operator set, 11 to 27.
+        opset_version: the version of the operator set, 11 to 27.
         keep_initializers_as_inputs: parameters are inputs of the graph, too, with these values as defaults.
         export_params, do_constant_folding, verbose: accepted for PyTorch's programs, without effect; a file
             without parameters (export_params=False) is refused.

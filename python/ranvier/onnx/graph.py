@@ -19,9 +19,9 @@ from ranvier.onnx.values import FLOATS, Array, dtype_of
 class Node(NamedTuple):
     """A call of an operator.
 
-    version: of the operator set. inputs, outputs: names of values; an input "" is left out. settings: the
-    attributes by name. captured: the last so many inputs are no operands: the graphs in the attributes use
-    them.
+    version: the version of the operator set. inputs, outputs: names of values; an input "" is left out.
+    settings: the attributes by name. captured: the last so many inputs are no operands: the graphs in the
+    attributes use them.
     """
 
     op: str
@@ -58,7 +58,7 @@ def every_node(nodes: Any) -> Iterator[Any]:
 def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
     """The graph of a ModelProto that onnx's checker has accepted.
 
-    versions: of the operator set of each domain; "" is ONNX's own domain.
+    versions: the version of the operator set of each domain; "" is ONNX's own domain.
     Raises ValueError that names all operators and attributes that are not supported.
     """
     lacking = _without_operator(every_node(model.graph.node), versions)
@@ -75,7 +75,8 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
 class _GraphReader(NamedTuple):
     """Reads a model's graph and the graphs in attributes of its nodes.
 
-    version: of the operator set. producer: the name of the program that wrote the file. Two dicts are filled:
+    version: the version of the operator set. producer: the name of the program that wrote the file. Two dicts
+    are filled:
     initializers: the arrays of all graphs. lacking: attributes that are not supported -> a node that has one.
     """
 

@@ -162,7 +162,7 @@ def run(
 ) -> tuple[Any, ...]:
     """Runs the steps, and returns the values that `outputs` names.
 
-    body: of the module or part. unused: for each step the values that are deleted after it. values: of the
+    body: the body of the module or part. unused: for each step the values that are deleted after it. values:
     inputs, parameters and constants, by name; results are added. left: what the run may still cost.
     """
     costs = body.plan.costs

@@ -45,7 +45,7 @@ class OnnxModule(Module):
     and what the file marks so are buffers. Numbers without dimensions, settings and integers are constants.
 
     Attributes:
-        input_names, output_names: of the graph, in the order of the arguments and results.
+        input_names, output_names: the graph's names, in the order of the arguments and results.
         nodes: the operators, in the order in which they run.
     """
 
@@ -173,9 +173,10 @@ def load(
     """A module that computes the graph of an ONNX file, with its weights as parameters.
 
     path: the file, or an `onnx.ModelProto`. Tensors of an external data file are read beside it.
-    max_nodes: of a graph after its functions are replaced by their nodes, and of its initializers.
-    max_elements: of all results of a run together; None: 14 * 2^20, and 4096 for each element of the weights
-        and inputs. More is an error: a file of a kilobyte could ask for terabytes.
+    max_nodes: the most nodes of a graph after its functions are replaced by their nodes, and the most
+        initializers.
+    max_elements: the most elements of all results of a run together; None: 14 * 2^20, and 4096 for each
+        element of the weights and inputs. More is an error: a file of a kilobyte could ask for terabytes.
 
     The module is in evaluation mode, and can be trained: after `train()`, dropout is active, and batch norm
     uses the statistics of the batch and updates its running ones. It takes the graph's inputs in their order

@@ -319,7 +319,7 @@ class Site:
         The value is written as (p n + c) // q, where n is a size, or a product of two, that varies, and p, c
         and q are constants that fit all runs. Among several fits the one with the least q, then with one
         size, is taken.
-        of, of_shapes: as of `shape`.
+        of, of_shapes: as in `shape`.
         """
         if len(set(entry)) == 1:
             return self.w.ints(entry[0])

@@ -40,9 +40,9 @@ def decision_boundary(
             object with `predict_proba` or `predict` (a Trainer, a scikit-learn classifier).
         x: samples (n, 2).
         y: labels (n,).
-        class_names: of the labels 0 ... K-1; by default the sorted labels.
+        class_names: the names of the labels 0 ... K-1; by default the sorted labels.
         steps: points along each side of the grid.
-        feature_names: of the two columns of x.
+        feature_names: the names of the two columns of x.
         ax, path: see :mod:`ranvier.plot`.
 
     Returns: The Axes; its title counts the correct samples.

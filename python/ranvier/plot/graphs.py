@@ -45,7 +45,7 @@ def graph(
     Args:
         loss: a Tensor of one element on the tape, or a function without arguments that returns one. After
             `loss.backward()` only the leaves have gradients.
-        names: of leaves and intermediate tensors: a mapping, or a Module for the names of its parameters.
+        names: names of leaves and intermediate tensors: a mapping, or a Module for those of its parameters.
         limit: the most boxes; a larger graph is refused.
         ax, path: see :mod:`ranvier.plot`.
 

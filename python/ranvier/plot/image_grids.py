@@ -55,7 +55,7 @@ def images(
     Args:
         images: (n, height, width), (n, 1, height, width), (n, 3, height, width), or one grey (height, width).
         titles: a text or number above each image, such as its label.
-        columns: of the grid; by default the grid is a little wider than high.
+        columns: the columns of the grid; by default the grid is a little wider than high.
         limit: the most images to draw; the first ones are drawn.
         figure, path: see :mod:`ranvier.plot`.
 

@@ -35,7 +35,7 @@ def confusion_matrix(
     Args:
         y_true: labels (n,), or a matrix of counts (K, K), as of `rv.metrics.confusion_matrix`.
         y_pred: labels (n,); None with a matrix.
-        class_names: of the labels 0 ... K-1; by default the sorted labels.
+        class_names: the names of the labels 0 ... K-1; by default the sorted labels.
         shares: write the share of the row below each count; by default for up to 12 classes.
         ax, path: see :mod:`ranvier.plot`.
 
@@ -120,7 +120,7 @@ def heatmap(
 
     Args:
         matrix: (rows, columns), or a Linear layer: its weight (outputs, inputs).
-        x_names, y_names: of the columns and the rows.
+        x_names, y_names: the names of the columns and of the rows.
         title, x, y: the texts above, below and at the left.
         ax, path: see :mod:`ranvier.plot`.
 

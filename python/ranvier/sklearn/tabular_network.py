@@ -259,10 +259,10 @@ class TabularNetwork(nn.Module):
         numbers, plain: how many columns there are of both kinds.
         categories: the number of classes of each column of categories.
         outputs: classes or values.
-        edges: of the piecewise linear embedding of numbers; None leaves them as they are.
+        edges: the edges of the piecewise linear embedding of numbers; None leaves them as they are.
         hidden: units of each hidden layer.
         members: perceptrons.
-        activation: of the hidden layers, by name.
+        activation: the name of the activation of the hidden layers.
         dropout: after each hidden layer.
         probabilities: y is the logarithm of the mean over the members of their softmax.
         shares: the importance of each number and plain column, sum 1: important ones start with larger

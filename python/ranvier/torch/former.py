@@ -201,7 +201,7 @@ def frombuffer(
 
     It is a copy if the buffer is read-only, and for bools if some bytes are neither 0 nor 1. offset: in
     bytes.
-    count: of elements; -1 for all that follow.
+    count: the number of elements; -1 for all that follow.
     """
     array = np.frombuffer(buffer, dtype, count, offset)
     array = bools(array.view(np.uint8)) if array.dtype.kind == "b" else array

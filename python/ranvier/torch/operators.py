@@ -43,8 +43,8 @@ _state = ThreadSettings(below=0)  # the number of open blocks that exclude Autog
 class OpOverload:
     """An operator with one schema: `torch.ops.ns.name.default`.
 
-    kernels: dispatch key -> function. backward, setup: of `register_autograd`. is_custom: defined by
-    `custom_op`.
+    kernels: dispatch key -> function. backward, setup: the functions of `register_autograd`. is_custom:
+    whether `custom_op` defined it.
     """
 
     def __init__(self, schema: FunctionSchema) -> None:

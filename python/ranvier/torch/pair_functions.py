@@ -62,7 +62,7 @@ def _by_parts(numbers: Any, function: Callable[[list[Any]], Any]) -> Any:
 
 
 def of_numbers(name: str, a: Any, b: Any) -> Any:
-    """The result of an operator for a tensor and a complex number of Python; name: of the op."""
+    """The result of an operator for a tensor and a complex number of Python; name: the name of the op."""
     a, b = (of_parts(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
     return getattr(operator, {"div": "truediv"}.get(name, name))(a, b)
 

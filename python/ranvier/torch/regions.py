@@ -59,7 +59,7 @@ def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _
     """The rows for bilinear samples: each bin has `ratio` points (0: one a pixel), and each point reads two
     rows.
 
-    start, length: of the regions along the axis. size: the rows of the image.
+    start, length: where the regions begin along the axis, and how long they are. size: the rows of the image.
     """
     step = length / start.dtype.type(bins)
     points = (

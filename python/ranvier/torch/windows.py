@@ -99,7 +99,7 @@ def _signal(name: str, of_places: Callable[..., Any], **defaults: Any) -> Callab
     """A function of torch.signal.windows; of_places: its formula, of the places 0, 1 .., the last place and
     settings.
 
-    defaults: of these settings.
+    defaults: the default values of these settings.
     """
 
     def window(M: int, *, sym: bool = True, **settings: Any) -> rv.Tensor:

@@ -144,7 +144,7 @@ class Checkpoint(Callback):
     before the run ends.
 
     Args:
-        folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if it does not exist.
+        folder: for the files "checkpoint-<epochs>-<batches>.safetensors"; made if it does not exist.
         every: epochs between checkpoints; the last epoch has one in any case.
         every_batches, every_seconds: also within an epoch, after this many batches, or this time since the
             last checkpoint.

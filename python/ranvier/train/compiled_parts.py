@@ -73,7 +73,7 @@ class CompiledOrEager:
 
     Args:
         name: the caller, for the warning.
-        function: of arrays, None and plain values; arrays arrive as Tensors.
+        function: a function of arrays, None and plain values; arrays arrive as Tensors.
         after: calls of a signature that run eagerly before it is recorded.
         waits: whether calls run eagerly at first, for as long as a small recording takes.
         shares: whether other fits may use the programs.

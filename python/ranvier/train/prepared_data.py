@@ -26,13 +26,13 @@ class DataSpec:
     """The data that a model and a loss take, and what is known of the data that `fit` was given.
 
     Attributes:
-        model, loss: of the Trainer.
+        model, loss: the model and the loss of the Trainer.
         classes: the labels, where they are not the numbers 0, 1, ...; class i is the i-th of them.
         columns: the column names of x, if it is a data frame.
         outputs: the column names of y, if it is a data frame of several columns.
         flat: whether y has one axis.
         integers: whether the model takes integers, as one with an Embedding does; None until it is tried.
-        on_nonfinite: of the Trainer: what happens where numbers are NaN or infinite.
+        on_nonfinite: the Trainer's setting: what happens if numbers are NaN or infinite.
     """
 
     model: Any

@@ -191,7 +191,7 @@ class Column:
         raise TableError(f"{holds}; expected a finite number", *first, *how, *without)
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
-        """The categories; None for a column of numbers. chosen: as of `load_csv`."""
+        """The categories; None for a column of numbers. chosen: the argument `categories` of `load_csv`."""
         if isinstance(chosen, Mapping):
             return None if chosen.get(self.title) is None else tuple(chosen[self.title])
         code = next(filter(ZEROS.fullmatch, self.texts), None)

@@ -54,8 +54,9 @@ def load_csv(
             in another table. `TableEncoder` makes one-hot columns or class indices of them.
         unknown: names of columns in which a category that such a mapping does not have is -1, with a warning.
         without: names of columns to leave out.
-        dtype: of x and of values: float32, which refuses large numbers that differ little, or float64.
-        read_csv: of a text file, settings of `pandas.read_csv`: sep, header, decimal, thousands, na_values,
+        dtype: the dtype of x and of values: float32, which refuses large numbers that differ little, or
+            float64.
+        read_csv: settings of `pandas.read_csv` for a text file: sep, header, decimal, thousands, na_values,
             keep_default_na, encoding, comment, skiprows, nrows, parse_dates, date_format and dayfirst. For
             others call it, and pass the frame.
 

@@ -164,7 +164,7 @@ def resize(
         size: (height, width), or a number for the shorter side; the other one keeps the proportions.
         interpolation: "nearest", "bilinear", "bicubic" ...; Tensors have these three.
         max_size: the most pixels of the longer side, if `size` is a number.
-        antialias: of Tensors, smooth before shrinking; PIL images always are.
+        antialias: smooth Tensors before shrinking; PIL images always are.
 
     Raises ValueError: another size or interpolation.
     """

@@ -61,7 +61,10 @@ class _WithStates(_Python):  # type: ignore[misc]
 
 
 def runner(module: Any, encoding: str) -> archive.Run:
-    """A function that runs a pickle with `module.Unpickler`. encoding: of texts that Python 2 has written."""
+    """A function that runs a pickle with `module.Unpickler`.
+
+    encoding: the encoding of texts that Python 2 has written.
+    """
 
     def run(content: io.BytesIO, persistent: Any) -> Any:
         start = content.tell()

@@ -31,9 +31,9 @@ Run = Callable[[io.BytesIO, Any], Any]
 def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
     """The object in an open file, from its present position on.
 
-    path: of the file, if storages are to be mapped; None: they are copied. dtype: of floating-point tensors,
-    or None for that of the file. Afterwards the position is at the end of the file, or for the old form after
-    the object.
+    path: the path of the file, if storages are to be mapped; None: they are copied. dtype: the dtype of
+    floating-point tensors; None: that of the file. Afterwards the position is at the end of the file, or in
+    the old format after the object.
     """
     start = content.tell()
     is_zip = content.read(2) == b"PK"

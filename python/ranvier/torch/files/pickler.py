@@ -38,7 +38,10 @@ class Call:
 
 
 class Bytes:
-    """A storage. raw: its bytes. dtype: of the tensors on it. owner: the object that keeps the memory."""
+    """A storage.
+
+    raw: its bytes. dtype: the dtype of the tensors on it. owner: the object that keeps the memory.
+    """
 
     def __init__(self, key: str, raw: Array, dtype: np.dtype[Any], owner: Any) -> None:
         self.raw, self.dtype, self.owner = raw, dtype, owner

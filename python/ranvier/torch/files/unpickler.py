@@ -49,8 +49,11 @@ _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor
 
 
 class Measure:
-    """of: a container, kept so that no other object gets its id. levels: of containers below it. elements: in
-    it and in the containers below it. held: whether it is in another container."""
+    """The size of a container in a pickle.
+
+    of: the container, kept so that no other object gets its id. levels: the levels of containers below it.
+    elements: their number in it and in the containers below it. held: whether it is in another container.
+    """
 
     __slots__ = ("elements", "held", "levels", "of")
 

@@ -66,8 +66,8 @@ class Kind(NamedTuple):
 class Storage:
     """The memory of one or several tensors: an array, whose values may be read later (`fill`).
 
-    kind, count: the type in the file, and the number of elements. dtype: of the array if the file has
-    floating-point numbers; None: the dtype in the file. begin: the first element, for a part of another
+    kind, count: the type in the file, and the number of elements. dtype: the dtype of the array, if the file
+    has floating-point numbers; None: the dtype in the file. begin: the first element, for a part of another
     storage.
     """
 

@@ -313,7 +313,7 @@ class Graph:
     def node_copy(self, node: Node, arg_transform: Any = lambda x: x) -> Node:
         """Adds a copy of another graph's node.
 
-        arg_transform: from a node in its arguments to one of this graph.
+        arg_transform: a function from a node in its arguments to one of this graph.
         """
         args, kwargs = map_arg((node.args, node.kwargs), arg_transform)
         copy = self.create_node(node.op, node.target, args, kwargs, node.name, node.type)
