@@ -63,10 +63,8 @@ class GetAttrKey:
 
 
 class TreeSpec:
-    """The form of a tree without its leaves.
-
-    type, context: the node's class, and what is needed beside the children to make it again; None for a leaf.
-    """
+    """The form of a tree without its leaves. type, context: the class of the root, and what is needed beside
+    the parts to make it again; None for a leaf."""
 
     def __init__(self, type: Any = None, context: Any = None, children_specs: Any = ()) -> None:
         self.type, self.context, self.children_specs = type, context, list(children_specs)

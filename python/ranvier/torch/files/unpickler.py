@@ -49,11 +49,8 @@ _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor
 
 
 class Measure:
-    """The size of a container in a pickle.
-
-    of: the container, kept so that no other object gets its id. levels: the levels of containers below it.
-    elements: their number in it and in the containers below it. held: whether it is in another container.
-    """
+    """The size of a container. of: the container, kept so that no other object gets its id. levels: those of
+    containers below it. elements: in it and in these. held: whether it is in another container."""
 
     __slots__ = ("elements", "held", "levels", "of")
 
