@@ -113,8 +113,7 @@ class CutArrays(CutSource, ArraySource):
         return slice(whole.start + self.share.first, whole.start + self.share.end)
 
     def ahead(self, passes: int = 1) -> Any:
-        """As `ArraySource.ahead`: the batches that the core can run without Python. `share` is set for all of
-        them.
+        """As `ArraySource.ahead`: the batches that the core can run without Python. `share` is that of all.
 
         Batches of a weighted source, or of a loss with weights of classes, are not run so.
         """

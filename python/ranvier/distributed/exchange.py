@@ -154,8 +154,7 @@ class Flat:
     once.
 
     Attributes:
-        values: the whole buffer, one-dimensional. Each array begins at a cache line; there are zeros in
-        between.
+        values: the whole buffer, one-dimensional. Each array begins at a cache line, after zeros.
         numbers: the first `count` elements.
         views: for each array a view of the buffer, with the array's shape and memory order.
     """
@@ -298,8 +297,7 @@ class Gradients:
     def pack(self, loss: Tensor, share: Array, level: int, added: int, joins: int) -> None:
         """Write or add the loss and gradients of a part to a level, then join levels (see the class's table).
 
-        share: the weight of the part. The loss is multiplied by it here; the gradients are multiplied
-        already.
+        share: the weight of the part. It multiplies the loss here, and the gradients before.
         """
         flat = self.levels[level]
         value = _core.mul(self._cast(loss.detach()._array), self._cast(share), None)

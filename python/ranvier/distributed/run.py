@@ -202,8 +202,7 @@ class DistributedRun(Run):
         self._drawn = random.current().plain_state()
 
     def _epoch_ended(self) -> None:
-        """Agree whether to stop, which a callback of one rank may ask for, and compare the state of the
-        ranks.
+        """Agree whether to stop, as a callback of one rank may ask, and compare the state of the ranks.
 
         The state is compared at the end, and if code of the program may have run in the epoch. Code of this
         library alone does the same on all ranks.

@@ -166,7 +166,7 @@ class Distribution:
         raise NotImplementedError(f"[{type(self).__name__}] rsample is not defined; use sample and log_prob")
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples off the tape, in the shape sample_shape + batch_shape + event_shape."""
+        """Samples without gradients, in the shape sample_shape + batch_shape + event_shape."""
         with no_grad():
             return self.rsample(sample_shape)
 

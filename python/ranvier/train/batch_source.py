@@ -1,4 +1,4 @@
-"""Sources of batches: arrays, or a loader of the user."""
+"""Where a Trainer's batches come from: arrays (ArraySource), or a loader of the user (LoaderSource)."""
 
 from __future__ import annotations
 

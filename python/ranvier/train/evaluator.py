@@ -1,4 +1,4 @@
-"""Loss and metrics of a pass over data; passes without training: evaluate, predict, the validation."""
+"""Measured: loss and metrics of a pass over data. Evaluator: passes that evaluate and predict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Trainer as a file and in words, and what a resumed run must have in common with an earlier one."""
+"""Saves and loads a Trainer, describes it in words, and compares a resumed run with the earlier one."""
 
 from __future__ import annotations
 

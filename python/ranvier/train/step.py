@@ -1,4 +1,4 @@
-"""TrainingStep: what happens to one batch of a training run, with the penalties on weights."""
+"""TrainingStep: loss, gradients and update for a batch; Penalty: the L1 and L2 penalties on weights."""
 
 from __future__ import annotations
 
