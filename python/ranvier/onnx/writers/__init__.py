@@ -1,4 +1,5 @@
-"""Functions that write calls as nodes, one module for each kind; importing this package registers all."""
+"""The functions that write calls as ONNX nodes, a module for each kind; importing this package registers
+them."""
 
 import ranvier.onnx.one_to_one
 import ranvier.onnx.writers.arithmetic
