@@ -89,6 +89,7 @@ class FileArrays:
         self.buffers: list[CArray] = []
         self.scalars: list[tuple[str, str, float]] = []
         self.taken: set[str] = {"steps", "learning_rate"}
+        self.matrices: dict[int, tuple[Value, Value]] = {}  # of few bits, by id of their bytes
         self._values: dict[int, Value] = {}
         self._alive: list[Any] = []
 

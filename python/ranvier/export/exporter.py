@@ -15,6 +15,7 @@ import numpy as np
 
 import ranvier.export.layers
 import ranvier.export.norms
+import ranvier.export.quantized
 import ranvier.export.shapes  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
 from ranvier.compile import CompiledFunction
@@ -35,6 +36,7 @@ from ranvier.tensors.data import refuse_torch
 
 # Functions that take integers (indices), and those that also take bools.
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "Getitem", "Permute", "Expand", "Flip"}
+_OF_INTEGERS |= {"QuantizedLinear", "QuantizedRows"}
 _OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
 _OF_BOOLS |= {"isfinite", "isinf", "isnan", "Where", "MaskedFill", "Cast", "Concatenate"}
 _OF_BOOLS |= {f"bitwise_{name}" for name in ("and", "or", "xor", "not")}
@@ -306,7 +308,7 @@ def _forward(
         operands = [None if x is None else values(x) for x in call.inputs]
         needs = [x is not None and id(x) in needing for x in call.inputs]
         site = Site(routine, call, operands, needs)
-        site.value_of = values
+        site.value_of, site.memory = values, values.memory
         if call.kind == "BatchNorm" and call.settings["training"] and capture.loss is None:
             raise site.refuse("it takes no running statistics: keep them, and call eval() before")
         text = call.layer or f"{call.kind}, {_file(call.where)}"

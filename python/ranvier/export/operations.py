@@ -48,6 +48,7 @@ class Site:
         self.outputs: list[Value] = []
         self.saved: list[Any] = []
         self.value_of: Callable[..., Value]  # the place of an array, which may get a name
+        self.memory: Any  # the arrays of the file
 
     def get(self, name: str) -> Any:
         """An attribute of the Function."""

@@ -82,6 +82,14 @@ class Writer:
             self._arrays[name] = array
         return self._constants[key]
 
+    def weight(self, name: str, value: Array) -> str:
+        """The name of an initializer, the given one if it is free; equal ones are stored once."""
+        key = (str(value.dtype), value.shape, value.tobytes())
+        if key not in self._constants:
+            self._constants[key] = name = self.reserve(name)
+            self.initializers[name] = value
+        return self._constants[key]
+
     def ints(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
 

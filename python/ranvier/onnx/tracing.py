@@ -81,6 +81,10 @@ class Trace(Calls):
             settings, inputs = {"basic": basic, "axes": axes, "shape": shape}, (*inputs, *arrays)
         elif kind == "TakeRows":
             settings, inputs = {}, (*inputs, settings["index"])
+        elif kind in ("QuantizedLinear", "QuantizedRows"):  # the bytes are written in another layout
+            panels = inputs[-3]._array
+            super().add(kind, {**settings, "panels": Value("", panels)}, inputs, *rest)
+            return
         super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, *rest)
 
     def _setting(self, value: Any) -> Any:

@@ -4,4 +4,5 @@ them."""
 import ranvier.onnx.one_to_one
 import ranvier.onnx.writers.arithmetic
 import ranvier.onnx.writers.layers
+import ranvier.onnx.writers.quantized
 import ranvier.onnx.writers.shapes
