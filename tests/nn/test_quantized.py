@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,3 +157,16 @@ def test_summary_counts_weights(network, capsys):
     table = rv.summary(rv.quantize(network, "int4"), (64,))
     assert (table.total, table.trainable) == (64 * 48 + 48 + 48 * 10 + 10, 0)
     assert table.nbytes == 3 * 2 * 288 + 2 * 288 + 4 * 58
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says what memory is used")
+def test_a_new_layer_touches_no_memory():
+    """A file's mapped values take its place: to fill it would cost as much as to read them."""
+
+    def pages():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = pages()
+    layer = nn.quantized.Linear(8192, 8192)
+    assert pages() - before < 1000  # the panels are 16,384 pages
+    assert layer.panels.nbytes == 8192 * 8192
