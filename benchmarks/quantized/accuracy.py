@@ -3,9 +3,10 @@
 Networks are trained in float32 from several seeds, then `rv.quantize` makes each form of them. Beside them is
 ONNX Runtime: the network in float32 by `rv.onnx.export`, then `quantize_dynamic` with a scale for each column
 (per_channel); its convolutions become integers, too. "quantized": the share of the weights that rv.quantize
-takes. A cell is the mean over the seeds of the difference to float32 in points, hundredths of an accuracy or of
-R^2, and the standard deviation of it. Encoders of sentences carry the weights of a package: cells are cosines of the
-embeddings with float32's, the mean and the lowest. What is not installed or given is left out with a message.
+takes. A cell is the mean over the seeds of the difference to float32 in points, hundredths of an accuracy or
+of R^2, and the standard deviation of it. Encoders of sentences carry the weights of a package: cells are
+cosines of the embeddings with float32's, the mean and the lowest. What is not installed or given is left out
+with a message.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def differences(name: str, tasks: Callable[[int], Task], seeds: int) -> str:
             cells.append("")
             continue
         found = np.array(scores[form]) - whole
-        cells.append(f"{found.mean():+.2f} ± {found.std(ddof=1):.2f}")
+        mean = round(float(found.mean()), 2) + 0.0  # no -0.00
+        cells.append(f"{mean:+.2f} ± {found.std(ddof=1):.2f}")
     return f"| {' | '.join(cells)} |"
 
 

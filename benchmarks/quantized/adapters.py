@@ -1,9 +1,10 @@
 """Adapters beside a frozen base of few bits: ``python -m benchmarks.quantized.adapters [--write]``.
 
-A transformer of WIDTH learns characters of the pages in docs for PRETRAINED steps. Then adapters of rank RANK beside
-its Linear layers (LoRA) learn Python's source code for STEPS steps, with the base in float32 and in the forms of
-`rv.quantize`: the same batches, the same starting values. "loss": the mean of the last LAST steps over that with the
-base in float32, the mean and the greatest of the seeds. "memory": of the base's parameters and buffers over float32's.
+A transformer of WIDTH learns characters of the pages in docs for PRETRAINED steps. Then adapters of rank RANK
+beside its Linear layers (LoRA) learn Python's source code for STEPS steps, with the base in float32 and in
+the forms of `rv.quantize`: the same batches, the same starting values. "loss": the mean of the last LAST
+steps over that with the base in float32, the mean and the greatest of the seeds. "memory": of the base's
+parameters and buffers over float32's.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def memory(model: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
-def run(seed: int) -> dict[str, tuple[float, float]]:
-    """The loss and the memory of the base, for each form of it."""
+def run(seed: int) -> dict[str, tuple[float, float, float]]:
+    """For each form of the base: the loss of the first step and of the last ones, and the base's memory."""
     pages, code, characters = texts()
     rv.manual_seed(seed)
     model = Writer(characters)
@@ -135,19 +136,20 @@ def run(seed: int) -> dict[str, tuple[float, float]]:
         size = memory(base)
         rv.manual_seed(seed + 1)
         values = losses(base, adapt(base), code, STEPS, seed + 1, 3e-3)
-        found[name] = float(np.mean(values[-LAST:])), float(size)
+        found[name] = values[0], float(np.mean(values[-LAST:])), float(size)
     return found
 
 
 def table(seeds: int) -> Iterator[str]:
     runs = [run(seed) for seed in range(seeds)]
-    yield "| base | loss over float32's: mean (greatest) | loss | memory over float32's |"
-    yield "|---|---|---|---|"
+    yield "| base | first step | last steps | over float32's: mean (greatest) | memory over float32's |"
+    yield "|---|---|---|---|---|"
     for name in ("float32", *FORMS):
-        ratios = [one[name][0] / one["float32"][0] for one in runs]
-        loss = np.mean([one[name][0] for one in runs])
-        size = runs[0][name][1] / runs[0]["float32"][1]
-        yield f"| {name} | {np.mean(ratios):.4f} ({max(ratios):.4f}) | {loss:.4f} | {size:.3f} |"
+        first, last, size = np.transpose([one[name] for one in runs])
+        _, last_of_float32, size_of_float32 = np.transpose([one["float32"] for one in runs])
+        ratios = last / last_of_float32
+        losses_of_base = f"{first.mean():.3f} | {last.mean():.4f} | {ratios.mean():.4f} ({ratios.max():.4f})"
+        yield f"| {name} | {losses_of_base} | {size[0] / size_of_float32[0]:.3f} |"
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """Models that are mapped from files: ``python -m benchmarks.quantized.loading [--write]``.
 
-LAYERS Linear layers of WIDTH by WIDTH, saved by `rv.save` in each form. A fresh process for each row and round, in
-turns: it imports ranvier, then loads the file and predicts one row. "memory": what the process has in memory (resident)
-after that, less what it had before, over the size of the file. "time": of the processor, for `rv.load` and the first
-prediction, the median of the rounds; the file is in the system's cache.
+LAYERS Linear layers of WIDTH by WIDTH, saved by `rv.save` in each form. A fresh process for each row and
+round, in turns: it imports ranvier, then loads the file and predicts one row. "memory": what the process has
+in memory (resident) after that, less what it had before, over the size of the file. "time": of the processor,
+for `rv.load` and the first prediction, the median of the rounds; the file is in the system's cache.
 """
 
 from __future__ import annotations
