@@ -46,7 +46,11 @@ struct BytesByVnni {
     return (Codes)bits_of<half>((Bytes)_mm512_loadu_si512(p));
   }
   static RANVIER_INLINED Sums start(int32_t c) { return _mm512_set1_epi32(c); }
-  static RANVIER_INLINED Sums add(Sums s, Codes c, Codes x) { return _mm512_dpbusd_epi32(s, c, x); }
+  // In assembler: GCC 12 would copy s before each of its own.
+  static RANVIER_INLINED Sums add(Sums s, Codes c, Codes x) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(c), "v"(x));
+    return s;
+  }
   static RANVIER_INLINED void finish(const Sums* s, int32_t, ivec<float>* y) { y[0] = (ivec<float>)s[0]; }
 };
 

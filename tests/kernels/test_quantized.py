@@ -33,7 +33,7 @@ SIZES += [(50, 49, 96), (4, 16, 31), (6, 100, 128), (0, 5, 7), (3, 0, 7), (3, 5,
 def levels(isas):
     def each():
         for level in isas:
-            for products in ("words", "vnni"):
+            for products in ("words", "vnni", "tiles", "emulated"):
                 if _core.set_byte_products(products):
                     yield level
         _core.set_byte_products("auto")

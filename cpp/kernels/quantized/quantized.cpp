@@ -19,11 +19,15 @@ constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a
 constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
 constexpr int64_t kFewRows = 4;                             // each thread makes their integers itself
 constexpr int64_t kBlockRows = 48;                          // rows of x that meet the same panels in turn
+constexpr int64_t kStep = 64;         // integers of a row that a tile of AMX reads at once
 constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
 const QuantizedKernel& kernel_of(const QuantizedMatrix& w) {
 #if RANVIER_HAS_V4
-  if (has_vnni()) return v4::quantized_vnni.of[static_cast<int>(w.kind)];
+  const ByteProducts by = byte_products();
+  if (by >= ByteProducts::tiles && w.kind == QuantizedKind::int8)
+    return v4::quantized_amx[by == ByteProducts::emulated];
+  if (by >= ByteProducts::vnni) return v4::quantized_vnni.of[static_cast<int>(w.kind)];
 #endif
   return quantized_kernels().of[static_cast<int>(w.kind)];
 }
@@ -37,7 +41,7 @@ struct IntegerRows {
   bool* fits;  // false: the row is computed in float32
 
   IntegerRows(const QuantizedMatrix& w, int64_t rows, Carver& carver)
-      : row_bytes(round_up(w.padded() * kIntegerBytes + 64, 64)),
+      : row_bytes(round_up(w.padded() * kIntegerBytes + kStep * kIntegerBytes, 64)),
         groups(w.groups()),
         q(carver.take<char>(rows * row_bytes)),
         scale(carver.take<float>(rows * groups)),
@@ -46,10 +50,31 @@ struct IntegerRows {
 
   void make(const QuantizedMatrix& w, const float* x, int64_t i) const {
     const int32_t zero = w.kind == QuantizedKind::q4_0 ? 8 : 128;
-    fits[i] = kernel_of(w).quantize({w.k, w.padded(), w.group(), x + i * w.k, q + i * row_bytes,
-                                     scale + i * groups, zero_sum + i * groups, zero});
+    fits[i] = kernel_of(w).quantize({w.k, round_up(w.padded(), kStep), w.group(), x + i * w.k,
+                                     q + i * row_bytes, scale + i * groups, zero_sum + i * groups, zero});
   }
 };
+
+}  // namespace
+
+namespace {
+
+typedef float Four __attribute__((vector_size(16)));
+
+// Up to 4 values of codes that are neighbours: (code - zero) * factor.
+void unpack_quad(uint32_t codes, float zero, float factor, float* y, int64_t n) {
+  const Four code = {float(codes & 255), float(codes >> 8 & 255), float(codes >> 16 & 255),
+                     float(codes >> 24)};
+  const Four value = (code - zero) * factor;
+  if (n >= 4) return void(std::memcpy(y, &value, sizeof value));
+  std::memcpy(y, &value, static_cast<size_t>(n) * sizeof *y);
+}
+
+uint32_t quad_at(const uint8_t* p) {
+  uint32_t codes;
+  std::memcpy(&codes, p, sizeof codes);
+  return codes;
+}
 
 }  // namespace
 
@@ -58,20 +83,28 @@ void QuantizedMatrix::unpack(int64_t j, float* y) const {
   const int64_t row = j % kPanel;
   if (kind == QuantizedKind::int8) {
     const float factor = scale.data[j * scale.strides[0]];
-    for (int64_t l = 0; l < k; ++l) y[l] = float(panel[l / 4 * kQuadBytes + 4 * row + l % 4] - 128) * factor;
+    panel += 4 * row;
+    for (int64_t l = 0; l < k; l += 4, panel += kQuadBytes)
+      unpack_quad(quad_at(panel), 128, factor, y + l, k - l);
     return;
   }
   const bool is_four = kind == QuantizedKind::q4_0;
   const int64_t lines = is_four ? kGroup / 8 : kGroup / 4;
   for (int64_t begin = 0; begin < k; begin += kGroup) {
-    Float16 factor;
-    std::memcpy(&factor, panel + 2 * row, sizeof factor);
+    Float16 half;
+    std::memcpy(&half, panel + 2 * row, sizeof half);
+    const float factor = half;
     const uint8_t* codes = panel + 2 * kPanel + 4 * row;
-    for (int64_t l = 0; l < std::min(kGroup, k - begin); ++l) {
-      const int64_t quad = l / 4;
-      const int code = codes[quad % lines * kQuadBytes + l % 4];
-      const int value = !is_four ? code - 128 : (quad < lines ? code & 15 : code >> 4) - 8;
-      y[begin + l] = float(value) * float(factor);
+    const int64_t left = k - begin;
+    for (int64_t line = 0; line < lines; ++line, codes += kQuadBytes) {
+      const uint32_t quad = quad_at(codes);
+      const int64_t low = 4 * line, high = low + kGroup / 2;
+      if (!is_four) {
+        if (low < left) unpack_quad(quad, 128, factor, y + begin + low, left - low);
+        continue;
+      }
+      if (low < left) unpack_quad(quad & 0x0f0f0f0f, 8, factor, y + begin + low, left - low);
+      if (high < left) unpack_quad(quad >> 4 & 0x0f0f0f0f, 8, factor, y + begin + high, left - high);
     }
     panel += 2 * kPanel + lines * kQuadBytes;
   }
@@ -99,6 +132,12 @@ class Product {
     const int64_t end = std::min(w.n, j + panels * kPanel);
     for (int64_t i = first; i < last; ++i)
       if (!rows_.fits[i]) run_in_floats(i, j, end);
+    const MatmulActivation& f = call_.activation;
+    for (int64_t i = first; i < last && f.kind != Activation::none; ++i) {
+      float* y = call_.y.data + i * w.n + j;
+      activation_kernels<float>().forward[static_cast<int>(f.kind)](
+          {end - j, y, nullptr, y, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
+    }
   }
 
  private:

@@ -29,6 +29,7 @@
 
 #include "base/isa.h"
 #include "base/views.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 
@@ -63,13 +64,14 @@ struct QuantizedMatrix {
   void unpack(int64_t j, float* y) const;
 };
 
-// x (.., k), y (.., n): contiguous.
+// x (.., k), y (.., n): contiguous. The activation is applied to the finished product.
 struct QuantizedMatmul {
   RANVIER_CALL("quantized_matmul", x, w.panels, w.scale, bias, y);
   size_t workspace_bytes(int threads) const;
   QuantizedMatrix w;
   TensorView<const float> x, bias;
   TensorView<float> y;
+  MatmulActivation activation;
 };
 
 // y (.., k) contiguous, as many rows as the index has elements, or n.
@@ -122,7 +124,8 @@ RANVIER_TABLE(QuantizedKernels, quantized_kernels)
 #if RANVIER_HAS_V4
 namespace v4 {
 extern const QuantizedKernels quantized_vnni;
-}
+extern const QuantizedKernel quantized_amx[2];  // of int8; [emulated]
+}  // namespace v4
 #endif
 
 }  // namespace ranvier

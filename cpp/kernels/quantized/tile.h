@@ -64,7 +64,7 @@ static bool quantize(const QuantizedLine& line) {
     line.scale[group] = most / 127;
     line.zero_sum[group] = -line.zero * reduce_add(sum);
   }
-  for (int64_t l = line.k; l < line.padded; ++l) q[l] = 0;
+  __builtin_memset(q + line.k, 0, static_cast<size_t>(line.padded - line.k) * sizeof *q);
   return true;
 }
 
