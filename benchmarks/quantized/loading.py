@@ -88,7 +88,7 @@ def table(rounds: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--file", help="what a fresh process does")
     parser.add_argument("--write", action="store_true", help="the table into docs/quantized.md")
     settings = parser.parse_args()
