@@ -36,6 +36,13 @@ OWN = {
         "shares more than threshold of their union with it. Of torchvision's `ops.nms`."
     ),
     "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
+    "quantized_matmul": (
+        "x w^T + bias, by integers, for a matrix w (n, k) in panels of 8 or 4 bits: `rv.nn.quantized.Linear`."
+    ),
+    "quantized_rows": (
+        "Rows of a matrix in panels of 8 or 4 bits as float32, those of index or all: "
+        "`rv.nn.quantized.Embedding`."
+    ),
     "running_extreme": "The greatest (else the least) element so far along an axis, and its index, the last "
     "of equal ones; NaN counts as both. Floats, int64 or int32. Of `rv.cummax` and `rv.cummin`.",
     "solve_triangular": "a^-1 b for triangles a (.., n, n) and b (.., n, k): `rv.linalg.solve_triangular`.",

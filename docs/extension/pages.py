@@ -36,6 +36,7 @@ CONTENTS = {
             "threads",
             "memory",
             "deployment",
+            "quantized",
             "pretrained",
             "onnx",
             "export",

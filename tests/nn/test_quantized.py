@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,3 +288,16 @@ def test_arguments_of_from_weight():
     refused(ValueError, "got bias of shape (2,); expected (3,)", make, rv.ones(3, 2), rv.ones(2))
     layer = make(np.ones((3, 2)), np.ones(3))
     np.testing.assert_allclose(layer(rv.ones(1, 2)).numpy(), 3 * np.ones((1, 3)), rtol=1e-3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says what memory is used")
+def test_a_new_layer_touches_no_memory():
+    """A file's mapped values take its place: to fill it would cost as much as to read them."""
+
+    def pages():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    before = pages()
+    layer = nn.quantized.Linear(8192, 8192)
+    assert pages() - before < 1000  # the panels are 16,384 pages
+    assert layer.panels.nbytes == 8192 * 8192

@@ -156,7 +156,7 @@ def test_a_mode_that_is_no_bool():
     [
         (rv.nn, "Conv3d", "volumes (N, C, D, H, W) are not part of this library (docs/versions.md)"),
         (rv.nn.functional, "max_pool3d", "volumes"),
-        (rv.nn, "quantized", "quantised arithmetic"),
+        (rv.nn, "quantizable", "static quantization"),
         (rv.nn, "CrossMapLRN2d", "LocalResponseNorm is the same"),
     ],
 )

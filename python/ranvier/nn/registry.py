@@ -270,8 +270,8 @@ def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -
 # {part of names of torch.nn and torch.nn.functional: what these names are for}
 _ABSENT = {
     "3d": "volumes (N, C, D, H, W) are",
-    "quant": "quantised arithmetic is",
-    "qat": "quantised arithmetic is",
+    "quant": "static quantization and training of quantized weights (rv.quantize makes them) are",
+    "qat": "static quantization and training of quantized weights (rv.quantize makes them) are",
     "sparse": "sparse arithmetic is",
     "fractional": "pooling of random regions is",
     "linear_cross": "cross_entropy(linear(x, weight), target) is the same; this name is",

@@ -230,7 +230,9 @@ def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if dtype.char in _MADE:
         return _core.full(shape, dtype, value)
     require_numbers("tensor", dtype)
-    return host(np.full, shape, value or 0, dtype)
+    if not value:  # the system's pages of zeros: the memory of a large array is not touched
+        return host(np.zeros, shape, dtype)
+    return host(np.full, shape, value, dtype)
 
 
 def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
