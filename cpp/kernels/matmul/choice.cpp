@@ -164,9 +164,9 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
     const bool in_the_way = groups && row % (o.m == 4 ? kInTheWay : kAliased) == 0;
     return bytes >= std::max(2 * caches.l2, in_the_way ? int64_t{0} : caches.l3 / 2);
   }
-  // Without many registers, the rows of a for which gemv takes less time from a smaller b on, one beyond L1:
-  // up to half of kGemvRows, or so many that tiles would need two panels and read b twice (see kGemvRows).
-  // One row is not among them: where it is longer than kRowInRegisters, the function has returned above.
+  // Without many registers, gemv takes less time where b is at least twice L1, or twice L2, by the number of
+  // rows of a (see kGemvRows). few: twice L1 is enough, for up to half of kGemvRows, or so many rows that
+  // tiles need two panels and read b twice. A single row of c longer than kRowInRegisters was decided above.
   const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
   const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels);
   return bytes >= 2 * (few ? caches.l1 : caches.l2);  // from there on, reading whole rows of b is faster
