@@ -279,7 +279,8 @@ void unpin(void* block) {
   std::lock_guard<std::mutex> lock(g_mutex);
   if (--h->pins || !h->released) return;
   // Large blocks that a recording used are seldom allocated again, so their pages are given back to the
-  // system. Small blocks keep their pages: the next recording allocates them again.
+  // system; the block itself goes to the cache (see State). Small blocks keep their pages: the next recording
+  // allocates them again.
   constexpr size_t kDiscarded = 1 << 18;
   if (h->capacity >= kDiscarded) discard_block(h);
   take_back(h);
