@@ -144,7 +144,7 @@ def adaptive_pool(s: Site) -> str:
     if op == "MaxPool" and s.get("return_indices"):
         raise s.refuse("return_indices has no counterpart")
     outs = s.results()[0][-axes:]  # the image's sizes in the first run
-    # A global pool fits all sizes of the input; the other ways need sizes that are equal in all runs (`size`).
+    # A global pool fits all sizes of the input; other ways need sizes that are equal in all runs (`size`).
     if all(n == 1 for n in outs) and all(r[-axes:] == outs for r in s.results()):
         return _batched(s, axes + 2, lambda x: s.node(f"Global{op}", x))
     sizes = [s.size(0, axis) for axis in range(-axes, 0)]
