@@ -33,7 +33,9 @@ constexpr size_t kStaggerFrom = size_t{64} << 10, kStaggerStep = 9 * kAlign, kSt
 
 // discarded: unused, and its pages are given back to the system, so that its bytes do not count as cached. An
 // unused part that is split off a discarded one, or joined with it, counts as cached again as a whole; the
-// system supplies the missing pages when they are written.
+// system supplies the missing pages when they are written. The state is set by give_back() alone. Blocks
+// whose pages deallocate() or unpin() has given back are put into the cache as `cached`: their bytes count,
+// although they have no pages until they are written.
 enum class State : uint8_t { used, cached, discarded };
 
 // In the 64 bytes before each block.
@@ -43,9 +45,9 @@ struct Header {
   void* memory;             // the address that the system gave; set in the first block of this memory only
   Header *previous, *next;  // neighbours in the list of unused blocks; `previous` is set for parts only
   Header *before, *after;   // the parts at lower and higher addresses in the same memory, or null
-  int pins;                 // how often the block is pinned: see pin()
+  int pins;                 // how often the block is pinned: see pin() in allocator.h
   bool released : 1;        // deallocated while pinned: the last unpin() takes it back
-  bool discard : 1;         // see pin()
+  bool discard : 1;         // the last pin() allows deallocate() to give the pages back to the system
   bool is_part : 1;         // the block is in memory that can be divided
   uint8_t size_class;       // set unless the block is a part; for parts see list_of()
   State state;
@@ -79,14 +81,19 @@ uint64_t g_failed = 0;
 // g_most: the most bytes that were in use at one time; reset_peak() does not change it. g_room: bytes that
 // were requested again after they had been given back to the system; the cache may hold this many more.
 uint64_t g_most = 0, g_room = 0;
-uint32_t g_given_back[kClasses];  // blocks given back to the system and not requested again since then
+// How often keep_at_most() gave back a block of this class that was alone in its memory, less the requests of
+// new memory for this class since then. Parts that share their memory, and blocks that take_back() gives
+// back, are not counted.
+uint32_t g_given_back[kClasses];
 
 Header* header_of(const void* block) {
   return reinterpret_cast<Header*>(const_cast<char*>(static_cast<const char*>(block)) - kAlign);
 }
 char* begin_of(Header* h) { return reinterpret_cast<char*>(h) + kAlign; }
 
-// Blocks of several huge pages are aligned to them, so that the kernel can back them with few TLB entries.
+// A block in new memory from the system, or null. Memory for blocks of several huge pages is aligned to
+// these, so that the kernel can back it with few TLB entries. The block begins `shift` bytes later
+// (kStaggerStep).
 Header* new_block(size_t capacity) {
   const bool huge = capacity >= 2 * kHugePage;
   const size_t align = huge ? kHugePage : kAlign;
@@ -272,7 +279,8 @@ void unpin(void* block) {
   std::lock_guard<std::mutex> lock(g_mutex);
   if (--h->pins || !h->released) return;
   // Large blocks that a recording used are seldom allocated again, so their pages are given back to the
-  // system. Small blocks keep their pages: the next recording allocates them again.
+  // system; the block itself goes to the cache (see State). Small blocks keep their pages: the next recording
+  // allocates them again.
   constexpr size_t kDiscarded = 1 << 18;
   if (h->capacity >= kDiscarded) discard_block(h);
   take_back(h);

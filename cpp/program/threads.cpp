@@ -11,7 +11,8 @@ namespace ranvier {
 // The time in ns of the barriers around an instruction, or a section, that runs on the team.
 constexpr double kBarriers = 300;
 
-// The time of a run in which each instruction takes the faster way. Prepared instructions do not count.
+// The time of a run in which each instruction takes the faster way. Prepared instructions, which run only
+// after watched memory such as parameters has changed (the head of program.h), do not count.
 double Program::measured_ns() const {
   double sum = 0;
   for (const Instruction& i : instructions_)
@@ -56,7 +57,8 @@ void Program::set_threads(bool solo) {
 // The time in ns that an instruction on one thread costs in addition to its own time, if the instructions
 // around it run on the team. About half of the bytes that it uses have to move between the caches of two
 // cores: operands that other cores have made, and results that other cores read. kNsPerByte is a measured
-// mean over all bytes that it uses.
+// mean over all bytes that it uses. More than 2 * caches.l2 bytes count as this many: the half that moves
+// cannot be more than another core's L2 holds.
 double Program::moved_ns(const Instruction& i) const {
   constexpr double kNsPerByte = 0.06;
   int64_t bytes = 0;
@@ -65,7 +67,10 @@ double Program::moved_ns(const Instruction& i) const {
 }
 
 // Chooses for each instruction one thread or the team, for each section its lanes or one instruction after
-// the other, and then one thread for everything, if that is faster than the mixture.
+// the other, and then one thread for everything, if that is faster than the mixture. Instructions of a kind
+// that always runs on one thread (is_for_one() in program.h) stay there. The prepared instructions are the
+// first ones. pace_ (pace.h) later compares the team's times with solo_ns, and runs everything on one thread
+// while the team is slow.
 void Program::choose_threads() {
   double solo_ns = 0, mixed_ns = 0;
   std::vector<double> times(instructions_.size(), 0);  // ns in the chosen way; 0 for prepared instructions
@@ -84,7 +89,8 @@ void Program::choose_threads() {
   alone_ = team_ == 1 || solo_ns <= mixed_ns;
   if (alone_)
     for (Instruction& i : instructions_) i.solo = true;
-  // On one thread, lanes pay only where groups share one copy of their calls (SharedCalls in sections.h).
+  // On one thread, lanes pay only where the groups of a section are equal except for addresses. Then one copy
+  // of the calls of a group serves all groups and stays in the cache (SharedCalls in sections.h).
   if (alone_)
     for (Section& s : sections_) s.chosen = !s.shared.views.empty();
   pace_ = Pace(solo_ns);

@@ -1,5 +1,6 @@
 // Conversions between bytes and the integer lanes of a vector: widen_bytes() and narrow_to_bytes(). GCC 12
-// converts through memory, so the instructions of each level are named here.
+// converts through memory, so the instructions of each level are named here. Then SmallInts: one number below
+// 256 for each lane of a vec<float>, chosen by comparisons, and stored as bytes.
 #pragma once
 #include <string.h>
 
@@ -14,6 +15,8 @@ struct ByteLanes {  // as many bytes as a vec<T> has lanes
 
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
 
+// The masks all16 and all8 select all lanes. GCC 12 warns of uninitialised values in the forms without a mask
+// (avx512.h); the instruction is the same.
 RANVIER_INLINE ivec<float> widen_bytes(const uint8_t* p, float) {
   return (ivec<float>)_mm512_maskz_cvtepu8_epi32(all16, _mm_loadu_si128((const __m128i*)p));
 }

@@ -5,6 +5,12 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// AugmentKernels::locate: `count` pixels of row i of y, from column j on. m is the matrix of AffineImages:
+// the pixel in row i and column `at` has its place in x at row m[3] at + m[4] i + m[5] and at column m[0] at
+// + m[1] i + m[2]. up, left: the place rounded down. If no pixel around the place is inside x (h rows, w
+// columns), the place becomes (-2, -2): then both pixels up, up + 1 (-2 and -1) are outside. nearest adds 0.5
+// before rounding down, and `part` makes the distances 0.
+//
 // Computed in double and without FMA, so that every level finds the same pixels.
 template <class T>
 static void locate(const double (&m)[6], bool nearest, double h, double w, double i, double j, int count,
@@ -24,6 +30,10 @@ static void locate(const double (&m)[6], bool nearest, double h, double w, doubl
   }
 }
 
+// AugmentKernels::between. taps: the upper left, upper right, lower left and lower right pixels; right, down:
+// the distances of the place from the left and from the upper pixels. Computes whole vectors: kPixelBlock is
+// a multiple of their lanes, so reading and writing past `count` stays in the arrays, which have kPixelBlock
+// elements.
 template <class T>
 static void between(int count, const T (*taps)[kPixelBlock], const T* down, const T* right, T* y) {
   for (int j = 0; j < count; j += lanes<T>) {
@@ -34,6 +44,7 @@ static void between(int count, const T (*taps)[kPixelBlock], const T* down, cons
   }
 }
 
+// AugmentKernels::mix: y = weight a + (1 - weight) b, n elements.
 template <class T>
 static void mix(int64_t n, T weight, const T* a, const T* b, T* y) {
   const vec<T> of_a = broadcast(weight), of_b = broadcast(T(1) - weight);

@@ -75,6 +75,9 @@ void Elementwise<T>::run(const Team& team, void*) const {
   Array result = array_of(y);
   ElementwiseFunction f = elementwise_kernels<T>().op[static_cast<int>(best)];
   if (const ElementwiseFunction own = row_of_halves(best, count, arrays, result)) {
+    // This loop converts the 16-bit floats itself. With `stored` whole, run_loops() passes it the arrays as
+    // they are; otherwise it would convert blocks of them to float, for a loop of floats (run_halves in
+    // loops.cpp).
     f = own;
     for (Array& a : arrays) a.stored = Stored::whole;
     result.stored = Stored::whole;

@@ -27,7 +27,8 @@ WithoutAxis line_strides(const TensorView<E>& v, int axis = 1) {
 }
 
 // The lines of v, which is tensor number `tensor` of the nest, at the offsets of a walk. step: from class to
-// class.
+// class. The last tensor of a LoopNest (base/loop_nest.h) decides in which order the lines are visited: the
+// order of its memory. So x is the last one in the forward, and dx, which is written, in the backward.
 template <class E, int kTensors>
 OverLines<E> lines_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor,
                       const int64_t* offsets, int64_t step = 0) {
@@ -147,9 +148,12 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
   };
   const int64_t classes_read = kind == ClassLoss::nll ? 1 : x.shape[1];
   const double cost = cost_ns(kind, nest.size, classes_read);
+  // Depends on the sizes alone, so the sums have the same bits for any team.
   const int parts = loss_parts(cost);
   double(*partial)[2] = static_cast<double(*)[2]>(workspace);
   team.region(cost, [&](const OpenTeam& team) {
+    // parallel_for() calls a function of (begin, end) for shares of the numbers below its first argument, and
+    // a function of one number for each number.
     if (each) {
       team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) { walk(begin, end, function); });
     } else {
@@ -159,7 +163,7 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
              [&](const ClassLines<T>& lines) { add_up<T>(lines, function, partial[part]); });
       });
     }
-    team.parallel_for(1, 0, [&](int64_t, int64_t) {
+    team.parallel_for(1, 0, [&](int64_t, int64_t) {  // on one thread, after all parts are done
       divisor.data[0] = T(1);
       if (each) return;
       double sums[2] = {};

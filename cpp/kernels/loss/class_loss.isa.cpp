@@ -81,8 +81,10 @@ static void nll_backward(const ClassLines<T>& l) {
   l.weight ? nll_gradients<true>(l) : nll_gradients<false>(l);
 }
 
-// --- The bodies of loops over classes (class_lines.h says what a body is). q are the coefficients of the
-// classes.
+// --- The bodies of loops over classes. over_classes() (class_lines.h) calls step(x, q, sum) for vectors of
+// scores x and of the classes' coefficients q, and passes the sums along. weighs: whether step() needs q,
+// else q is 0; writes: whether its result is stored to dx; rare: whether long lines are read in the same way
+// as short ones, which saves code. The members of a body have one number for each line of a group.
 template <class T>
 struct SumOfCoefficients {  // adds up q
   static constexpr bool weighs = true, writes = false, rare = true;
@@ -103,7 +105,9 @@ struct CrossEntropyRest {  // adds up the loss
 template <class T>
 struct ScaledSoftmax {  // the gradient, without what `taken` subtracts at the class of the line
   static constexpr bool weighs = false, writes = true, rare = false;
-  vec<T> top, factor, least;  // factor: weight dy / sum
+  // factor: weight dy / sum; least: exp(x - top) below this gives 0, so that no gradient is subnormal, which
+  // would be slow (scaled_softmax() in class_lines.h)
+  vec<T> top, factor, least;
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T>, vec<T>&) const {
     return scaled_softmax(x - top, factor, least);
   }
@@ -141,14 +145,19 @@ RANVIER_INLINE TopAndSum<T> saved_of(const ClassLines<T>& l, const LineGroup<T>&
   return {load_lanes(saved, l.saved.line, g.count), load_lanes(saved + l.saved.step, l.saved.line, g.count)};
 }
 
-// The coefficients without weights: q = keep * target + spread.
+// The coefficients without weights: q = keep * target + spread. The target is a probability of each class.
+// For an index it is 1 at one class: over_classes() then gives bodies only `spread`, and the functions below
+// add what `keep` times the target gives: to the loss directly, to dx by `taken`, which over_classes()
+// subtracts at the class of the line.
 template <class T>
 RANVIER_INLINE Coefficients<T> coefficients_of(const ClassLines<T>& l) {
   const double smoothing = l.settings.smoothing;
   return {T(1) - T(smoothing), smoothing > 0 ? T(smoothing / double(l.n)) : T(0)};
 }
 
-// cross_entropy of a group of lines from line `first` on.
+// cross_entropy of a group of lines from line `first` on. group_of<true>() also reads the score of each
+// line's class (LineGroup::of_class); group_of<false>() does not. Both choose how the group is read (across
+// or along in class_lines.h).
 struct CrossEntropy {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {

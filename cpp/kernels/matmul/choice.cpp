@@ -7,17 +7,23 @@
 //   packed_rows  at most 8   any                 b is packed, at most 131,072 products        microkernel.h
 //   dots         any         at most 4           a and b are contiguous along k               dot.h
 //   few_rows     at most 4   any                 a and b are contiguous along k               few_rows.h
-//   tiles        any         any                 b is packed, or `parts`                      microkernel.h
+//   tiles        any         any                 b is packed, or Matmul::parts > 1            microkernel.h
 //   gemv         at most 96  any                 bfloat16: b is rounded where it is read bfloat16.isa.cpp,
 //                                                                                             amx.isa.cpp
 //   tiles        any         any                 bfloat16                                     the same
 //   gemv         at most 8   eight vectors       b is large and stored by rows                gemv.h
 //   stack        at most 32  at most 2 vectors   a batch, b and c by rows, no epilogue        stack.h
-//   small_batch  any         at most 256         a batch of products like `small`             small.h
+//   small_batch  any         at most 256         a batch of products like `small`, each by    small.h
+//                                                one thread
 //   tiles        any         any                 all others                                   microkernel.h
 //
-// Of the ways at one precision only dots changes the bits of c (see matmul.h). The last four ways compute the
-// transposes c' = b' a' where that costs less (`transposed`); "a" and "b" in the list are then b' and a'.
+// "bfloat16" means that a and b are rounded to bfloat16 (MatmulKernels::pairs). Then only the ways of the two
+// lines with this word are taken, and the tiles of a packed b. `parts` divides k into parts whose sums are
+// added in a tree (matmul.h).
+//
+// Of the ways at one precision only dots changes the bits of c (see matmul.h). tiles (unless b is packed),
+// the gemv of gemv.h and stack compute the transposes c' = b' a' where that costs less (`transposed`); "a"
+// and "b" in the list are then b' and a'. dots computes the transposes if c has fewer columns than rows.
 // run_tile() in matmul.isa.cpp has a second list: which code runs a tile.
 #include <algorithm>
 #include <cstdlib>
@@ -48,9 +54,10 @@ const MatmulKernels<T>& Matmul<T>::kernels() const {
   return matmul_kernels<T>();
 }
 
-// True if c += a @ b may be computed by `added`. It requires that each element is one chain (k <= kc), and
-// that tiles compute it at every ISA level and team size: only then is the chain added to c at its end, with
-// the same bits everywhere.
+// True if the call may have `added`, that is, compute c += a @ b. It requires that each element is one chain:
+// one sum by FMAs in the order of k, of at most kc products (matmul.h). It also requires that tiles compute
+// the call at every ISA level and team size, since tiles add the finished chain to c. So the bits are the
+// same everywhere.
 template <class T>
 bool Matmul<T>::can_add() const {
   const int64_t k = a.shape[2];
@@ -149,15 +156,19 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   if (o.m == 1 && o.n * kSize > kRowInRegisters) return true;
   const int64_t row = std::abs(o.rs_b) * kSize, bytes = o.k * row;
   // Where there are many registers, tiles that read b in place take less time. The exception is a b whose
-  // rows share few sets of L1 (kAliased, kInTheWay). There gemv takes less time for one group of up to four
-  // rows, two whole groups (8 rows), and for float64, whose tiles are narrow.
-  if (kernels_.many_registers() && !kernels_.pairs) {
+  // rows are so far apart that they share few sets of L1: by a multiple of kAliased bytes, or for four rows
+  // of a of kInTheWay bytes (thresholds.h). There gemv takes less time for one group of up to four rows, two
+  // whole groups (8 rows), and for float64, whose tiles are narrow.
+  if (kernels_.many_registers()) {
     const bool groups = o.m <= 4 || o.m == kGemvRows || kSize > 4;
     const bool in_the_way = groups && row % (o.m == 4 ? kInTheWay : kAliased) == 0;
     return bytes >= std::max(2 * caches.l2, in_the_way ? int64_t{0} : caches.l3 / 2);
   }
+  // Without many registers, gemv takes less time where b is at least twice L1, or twice L2, by the number of
+  // rows of a (see kGemvRows). few: twice L1 is enough, for up to half of kGemvRows, or so many rows that
+  // tiles need two panels and read b twice. A single row of c longer than kRowInRegisters was decided above.
   const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
-  const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels) && !kernels_.many_registers();
+  const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels);
   return bytes >= 2 * (few ? caches.l1 : caches.l2);  // from there on, reading whole rows of b is faster
 }
 
@@ -168,8 +179,11 @@ bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const 
          o.cs_c == 1 && !call.bias.data && !call.norm.data && call.activation.kind == Activation::none;
 }
 
-// The condition of `gemv` for elements that are pairs of bfloat16 (pairs.h, amx.h): a has so few rows that
-// rounding b to bfloat16 each time it is read takes less time than packing it.
+// The condition of `gemv` for bfloat16 (pairs.h, amx.h): a has so few rows that rounding b to bfloat16 each
+// time it is read takes less time than packing it. An element then has `factors` numbers that are neighbours
+// along k, 2 for pairs. The stride from an element to the next along k is in numbers, so it is equal to
+// `factors` if b is contiguous along k. Without AMX the limit is kDotRows rows of a for such a b; for a b
+// with contiguous rows it is kPassedRows if b takes at most half of L2, else kPassedTwice.
 template <class T>
 bool MatmulPlan<T>::is_gemv_of_bfloat16(const Operands<T>& o) const {
   if (part > 0 || o.k == 0) return false;
@@ -179,14 +193,14 @@ bool MatmulPlan<T>::is_gemv_of_bfloat16(const Operands<T>& o) const {
 }
 
 // The number of elements that packing for AMX's tiles transposes: those of an a that is not contiguous along
-// k, and of a b whose rows are not contiguous.
+// k (its stride along k is not `factors` numbers), and of a b whose rows are not contiguous.
 template <class T>
 int64_t MatmulPlan<T>::elements_turned(const Operands<T>& o) const {
   return (o.cs_a == kernels_.factors ? 0 : o.m * o.k) + (o.cs_b == 1 ? 0 : o.k * o.n);
 }
 
-// Sets way, transposed and the tile sizes: the part of the list above that needs a plan. plain: the operands
-// of c = a b; swapped: those of c' = b' a'.
+// Sets way, transposed and the tile sizes: the part of the list above that needs a plan. threads: how many
+// work on one product of the batch. plain: the operands of c = a b; swapped: those of c' = b' a'.
 template <class T>
 void MatmulPlan<T>::choose(const Matmul<T>& call, int threads, Operands<T>& plain, Operands<T>& swapped) {
   prepacked = call.packed.data != nullptr;

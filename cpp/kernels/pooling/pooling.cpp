@@ -10,8 +10,8 @@
 namespace ranvier {
 namespace {
 
-// Serial time in nanoseconds, roughly: for an element of a window (a lane of a vector), and for an element of
-// y besides.
+// Serial time in nanoseconds, roughly: for each element of a window, of which a vector has several, and for
+// each element of y besides.
 constexpr double kNsPerTap = 0.05;
 constexpr double kNsPerOutput = 0.2;
 
@@ -52,6 +52,12 @@ void run_backward(const Team& team, const Call& call, Kernel kernel, void* works
 
 }  // namespace
 
+// `item`: bytes of an element. A thread's workspace has one of two contents, and the larger size is returned:
+//   entries, counts  for the rows and for the columns of the image a table of the windows that contain each
+//                    input (PoolInputs in axis.h), and a table with one number for each window
+//   2 * row          two rows of an image with padding (row_buffer.h). `windows` are the elements that the
+//                    windows of a row read, rounded up to whole vectors. 128 bytes are added, as the last
+//                    vector may go beyond the row; the sum is rounded up to a multiple of 64.
 size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item) {
   constexpr int64_t kLanes = 16;  // lanes of the widest vectors
   const int64_t image = columns.padding + columns.in;
@@ -62,11 +68,17 @@ size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t 
   return std::max(entries + counts, 2 * row);
 }
 
+// shape: (n, c, h, w); column: the stride of columns in elements; size: bytes of an element. kFar is the
+// limit where L3 is so large that a third of it exceeds this.
 bool pool_is_far(const int64_t* shape, int64_t column, int64_t size) {
   constexpr int64_t kFar = 10 << 20;  // bytes
   return column > 0 && shape[0] * shape[1] * shape[2] * shape[3] * size > std::min(caches.l3 / 3, kFar);
 }
 
+// Prefetches n elements of each of the rows of x that the next row of windows reads as the first: `stride`
+// rows that follow after the `kernel` rows of the windows at x, or if stride > kernel, all `kernel` rows of
+// the next windows. row: the stride of rows in elements; size: bytes of an element; 64: the bytes of a cache
+// line.
 void pool_fetch_below(const PoolAxis& rows, const void* x, int64_t row, int64_t n, int64_t size) {
   const char* from = static_cast<const char*>(x) + std::max(rows.kernel, rows.stride) * row * size;
   for (int64_t r = std::min(rows.kernel, rows.stride); r > 0; --r, from += row * size)

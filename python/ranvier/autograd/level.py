@@ -8,7 +8,7 @@ tape of the outer call. A tree, here, is a nested structure of tuples, lists and
 from __future__ import annotations
 
 import functools
-from _thread import _local as local  # as in observe.py
+from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -116,7 +116,9 @@ class Level:
         return xs
 
     def _leaf(self, x: Tensor) -> Tensor:
-        """A new Tensor on the memory of an input: with its history if that is needed, else a leaf."""
+        """A new Tensor on the memory of an input: a leaf; or, if derivatives are recorded and the input
+        requires a gradient, `cut(x)`, the result of the identity on x. It keeps the history of x, but a
+        gradient by it counts only uses inside the block, not other uses of x."""
         if x._array.dtype.kind != "f":
             raise DtypeError(
                 f"[{self.name}] got inputs of dtype {x._array.dtype}; expected float32 or float64"
@@ -162,6 +164,7 @@ class Level:
             seen.add(node)
             if isinstance(node, Tensor) and id(node) not in self._own:
                 return True
+            # edges: the nodes that get the gradients of this one; a leaf, a Tensor, has none
             stack += [edge for edge in node.edges if edge is not None]
         self._inside |= seen
         return False
@@ -256,7 +259,8 @@ class Level:
         return derivatives
 
     def _columns(self, ys: Tensors, history: bool | None) -> list[Tensors]:
-        """As `jacobian`, with two backwards for each element of the inputs: J v for unit vectors v."""
+        """As `jacobian`: one backward in all gives u J (`pulled`), then one for each element of the inputs
+        gives a column J v, for a unit vector v."""
         us, slopes = self.pulled(ys)
         of_outputs: list[list[Tensor]] = [[] for _ in ys]
         for x, slope in zip(self.xs, slopes, strict=True):
@@ -349,6 +353,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         wanted = numbers("grad", argnums, len(args))
         values = tuple(args[i] for i in wanted)
+        # None in another level, which may differentiate the results: they keep a history if recording was on.
         with Level("grad", mapped(_tensor, values), None if _calls.depth else False) as level:
             inner = list(args)
             for i, value in zip(wanted, level.inputs, strict=True):

@@ -248,9 +248,11 @@ def like(original: Any, y: Array) -> Any:
 
 
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:
-    """The arrays of a TensorDataset, or of Subsets of one, and the indices of the subset.
+    """The arrays of a TensorDataset, and None; or of a Subset of one, or a Subset of such a Subset, and the
+    indices of the samples in these arrays.
 
-    Only for exactly these classes: the `__getitem__` of a subclass must be called.
+    None for any other data set. Only exactly these classes count, since the `__getitem__` of a subclass must
+    be called. A TensorDataset with Tensors that require gradients does not count either.
     """
     indices: Indices | None = None
     while type(dataset) is Subset:
@@ -262,4 +264,4 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     return dataset._arrays, indices
 
 
-examples(globals())
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -164,6 +164,8 @@ class RandomSampler(OrderSampler):
     def _drawn(self, key: int) -> Indices | Iterator[int]:
         if not self.replacement or self.num_samples <= self._part or not len(self.data_source):
             return self._order(key)
+        # These are the numbers that `_order` draws at once: NumPy draws the same in parts. (In this method
+        # and in `_order`, `count` is a number and hides the imported function.)
         draws, n, count = numpy_generator(key, "RandomSampler"), len(self.data_source), self.num_samples
         sizes = (min(self._part, count - i) for i in range(0, count, self._part))
         return (index for size in sizes for index in draws.integers(n, size=size, dtype=np.intp).tolist())
@@ -238,7 +240,8 @@ class WeightedRandomSampler(OrderSampler):
             return np.argsort(-ranks, kind="stable")[: self.num_samples]
         ends = np.cumsum(w)
         chosen = np.searchsorted(ends, draws.random(self.num_samples) * ends[-1], side="right")
-        return np.minimum(chosen, np.flatnonzero(w)[-1])  # rounding may exceed it
+        # Rounding may give an index beyond the last one whose weight is above 0.
+        return np.minimum(chosen, np.flatnonzero(w)[-1])
 
 
 class BatchSampler(Sampler[list[int]]):
@@ -281,4 +284,4 @@ def require_indices(name: str, key: str, value: Any) -> None:
         raise TypeError(f"[{name}] got {key} {value!r}; expected indices")
 
 
-examples(globals())
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -170,6 +170,7 @@ class NegativeBinomial(_OfTrials):
         x, n = self._value(value), self.total_count
         logs = n * ops.logsigmoid(-self.logits) + x * ops.logsigmoid(self.logits)
         ways = ops.lgamma(n + x) - ops.lgamma(1 + x) - ops.lgamma(n)
+        # n = x = 0: ways is inf - inf, but 0 successes are certain, with a log of 0.
         return logs + ops.where(ops.eq(n + x, 0), 0.0, ways)
 
     mean = moment(lambda d: d.total_count * ops.exp(d.logits))
@@ -207,7 +208,7 @@ class Multinomial(Distribution):
         return constraints.multinomial(self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        self._extended_shape(sample_shape)
+        self._extended_shape(sample_shape)  # This is called for the error that it raises.
         with no_grad():
             classes = self._categorical.sample((self.total_count, *sample_shape))
             return ops.sum(F.one_hot(classes, self._categorical._num_events), 0).to(self.probs.dtype)
@@ -220,6 +221,11 @@ class Multinomial(Distribution):
         return ways + ops.sum(logs, -1)
 
     def entropy(self) -> Tensor:
+        """-log n! - n sum_i p_i log p_i + sum_i E[log k_i!], where k_i, the count of class i, is
+        Binomial(n, p_i).
+
+        The last term is summed over k = 1 ... n, since log 0! is 0.
+        """
         n = self.total_count
         counts = Binomial(n, self.probs)
         k = counts.enumerate_support(False)[1:]

@@ -1,10 +1,11 @@
-"""The fast path of estimators for one row: `predict` and `partial_fit` replay recorded programs directly.
+"""The fast path of estimators for few rows: `predict` and `partial_fit` replay recorded programs directly.
 
-A call with one row takes the full path (checks by scikit-learn, conversions, the Trainer) until the Trainer
-has recorded a program for one row. From then on a row that is an array of the same dtype as in the fit is
-passed to that program (`OneRow.output`, `OneRow.step`). In any other case these functions return None, and
-the caller takes the full path, which has the conversions, the warnings and the errors: another type, shape
-or dtype, numbers that are not finite, a setting that has changed, a program whose guards do not hold.
+`partial_fit` takes it with one row, `predict` with at most FEW_ROWS rows (`row_output`). A call takes the
+full path (checks by scikit-learn, conversions, the Trainer) until the Trainer has recorded a program for this
+number of rows. From then on rows that are an array of the same dtype as in the fit are passed to that program
+(`OneRow.output`, `OneRow.step`). In any other case these functions return None, and the caller takes the full
+path, which has the conversions, the warnings and the errors: another type, shape or dtype, numbers that are
+not finite, a setting that has changed, a program whose guards do not hold.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ _SETTINGS = itemgetter(
     "on_nonfinite", "distributed", "shards", "deterministic",
 )  # fmt: skip
 # The results of the programs that are replayed here, as (form, number of arrays): the output of a
-# prediction; the loss of a step; the loss and the penalty of a step.
+# prediction; the loss of a step; the loss and the penalty of a step. A form (compile/results.py) is what the
+# recorded function returned, with the number of the array in place of each Tensor.
 _FORMS = [[0, 1], [(0, None, None), 1], [(0, None, 1), 2]]
 # The arguments weights, total, share, scale, first, updates, measured of `Step._take` (train/step.py) for a
 # step with one batch, without sample weights.
@@ -95,6 +97,8 @@ def values_of_row(owner: Any, y: Any) -> Array | None:
         return None
     if owner.loss == "poisson" and (y < 0).any():
         return None
+    # In float64 a fit subtracts no mean from the targets (MLPRegressor._target), in float32 it subtracts
+    # `_offset`.
     if owner._dtype() == "float64":
         return y.reshape(1, -1).astype(np.float64)
     target = y.reshape(1, -1) - owner._offset
@@ -106,7 +110,9 @@ class OneRow:
 
     def __init__(self, trainer: Any) -> None:
         self.trainer, self.model = trainer, trainer.model
-        self._calls = ShortCalls(trainer.model)
+        self._calls = ShortCalls(
+            trainer.model
+        )  # calls a function with the network in training or evaluation mode
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
         self._latest: dict[str, Any] = {}  # for "predict" and "fit": the program that ran last
         # At the last step on the full path: the Trainer's settings; the estimator's parameters, as a getter
@@ -150,6 +156,8 @@ class OneRow:
         """Called after a step with one row on the full path: the next steps may be replays."""
         trainer, self._before = self.trainer, None
         self._latest.pop("fit", None)  # it may have been recorded with other settings
+        # l1 is a setting of the Trainer that a user may have made a mapping, which may be changed in place:
+        # `step` would not notice. (The estimator itself sets l2 to a number.)
         if trainer.accumulate == 1 and trainer.on_nonfinite == "raise" and isinstance(trainer.l1, Real):
             names = itemgetter(*owner._get_param_names())
             self._before = _SETTINGS(vars(trainer)), names, names(vars(owner))

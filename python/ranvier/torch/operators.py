@@ -80,6 +80,8 @@ class OpOverload:
         if not _state.below:
             if "Autograd" in kernels:
                 return kernels["Autograd"](*values, **named)
+            # A kernel for CompositeImplicitAutograd (BELOW[3]) is made of differentiable functions, which
+            # record the call themselves.
             traced = (self.is_custom or self.backward) and BELOW[3] not in kernels
             needs = rv.is_grad_enabled() and any(x.requires_grad for x in tensors)
             if traced and needs and not self._schema.is_mutable:
@@ -115,7 +117,12 @@ class OpOverload:
 
 
 class _Node(TakesHalves):
-    """A call of an operator, with the gradient of `register_autograd`."""
+    """A call of an operator, with the gradient of `register_autograd`.
+
+    TakesHalves: a kernel gets Tensors of 16-bit floats as they are, not converted to float32. The first three
+    inputs of forward (op, spec, made) are no Tensors; `leaves` are all values in the arguments, also those in
+    lists.
+    """
 
     @staticmethod
     def forward(ctx: Any, op: OpOverload, spec: Any, made: list[Any], *leaves: Any) -> Any:
@@ -149,6 +156,8 @@ class _Node(TakesHalves):
             )
         flat: list[Any] = []
         for dx, spec in zip(result, ctx.values, strict=True):
+            # One gradient for each leaf of the argument: dx for a single one; for a list of several leaves dx
+            # is a list, or None.
             flat += (
                 [dx]
                 if spec.num_leaves == 1 and not isinstance(dx, (list, tuple))
@@ -246,7 +255,7 @@ _UNNAMED: dict[str, Callable[..., Any]] = {  # operators without a function or m
 }
 
 
-@cache  # programs have tables by operators
+@cache  # one object for each name, since programs use operators as keys of their tables
 def _aten(name: str) -> _Aten | None:
     """The operator of a name: a function or method; linalg_x is in the module linalg, special_x in special.
 
@@ -257,6 +266,7 @@ def _aten(name: str) -> _Aten | None:
     module, _, inner = name.partition("_")
     homes: list[Any] = [rv, F, Tensor]
     if module in ("linalg", "special"):
+        # PyTorch's module path, which `install` of ranvier.torch makes; `torch.ops` needs `install`, too.
         homes, name = [importlib.import_module(f"torch.{module}")], inner
     given = (getattr(home, name, None) for home in homes)
     found: Any = next((f for f in given if callable(f) and not isinstance(f, type)), None)

@@ -1,5 +1,7 @@
 // Convolutions with few channels (planes.h): the conditions under which planes pay, the layout of planes and
-// the copy into them, and the sums of bands of output rows. The inner loops are in planes.isa.cpp.
+// the copy into them, and the sums of bands of output rows. A plane has the pixels of one input channel, row
+// by row, with zeros as padding; the lanes of a vector are neighbouring pixels of a plane. The inner loops
+// are in planes.isa.cpp.
 #include "kernels/conv2d/planes/planes.h"
 
 #include <algorithm>
@@ -26,7 +28,16 @@ PlanarAxis::PlanarAxis(const AxisGeometry& g)
       dilation(g.dilation),
       pad(g.transposed ? (g.taps - 1) * g.dilation - g.pad : g.pad) {}
 
-// The zeros between two rows serve both as the padding after the first and as the padding before the second.
+// pitch is the distance from a row to the next. The zeros between two rows serve both as the padding after
+// the first and as the padding before the second. So pitch is the largest of three numbers:
+//   - the end of a row's pixels, so that they do not reach into the zeros before the next row's pixels
+//   - the number of results of a row, so that the results of two rows do not overlap
+//   - the elements read in a row, less the zeros before the next row's pixels, which may be read
+// (A gradient may have a negative pad: the first pixels are then not in the plane, and there are no zeros.)
+//
+// A plane has the rows that most_rows output rows read. spread() is how much further the last tap reads than
+// the first. After the last row there is space for what its last pixels read to the right, and for the rest
+// of a vector.
 Planes::Planes(const PlanarAxis& rows, const PlanarAxis& columns, int64_t channels, int64_t most_rows)
     : rows(rows), columns(columns), channels(channels) {
   const int64_t read = columns.out + columns.spread();  // elements read in a row, with its padding
@@ -45,7 +56,8 @@ void Planes::list_offsets(bool channels_fastest, int64_t* offsets) const {
 }
 
 // Copies to planes those rows of an image that the output rows [first, first + count) read, with zeros as
-// padding above and below.
+// padding above and below. The padding at the left and right is not written: PlanarSum::fill() sets the whole
+// memory to 0 before the first band of a thread, and the copies leave these places 0.
 void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count,
                   float* to) const {
   const auto inside = [](const PlanarAxis& axis, int64_t begin, int64_t outs) {
@@ -89,8 +101,7 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
 // True if planes take less time than the direct sum. Compares estimated times of one image, in products of
 // vectors:
 //   - Planes also compute the pixels between the rows and the rest of the last tile, and the products with
-//   the
-//     padding. They copy rows (kRow), and each image has a fixed cost (kImage).
+//     the padding. They copy rows (kRow), and each image has a fixed cost (kImage).
 //   - The direct sum has a cost for each pixel (kPixel), and for each class of pixels that use the same taps
 //     (kClass), since few images do not fill its tiles; that cost is divided among the images of a tile.
 // Where the direct sum would use dots (direct.h), it gives other bits than planes; then the number of images
@@ -139,9 +150,10 @@ bool has_few_channels(const Correlation<T>& p) {
   const Conv2dGeometry& g = p.geometry;
   if (kernels.lanes == 0 || !g.steps_by_one()) return false;
   const int64_t in = p.x.shape[1] / g.groups, out = p.y.shape[1] / g.groups;
-  // With groups: stores need a multiple of 4 channels, and small groups are SumForm::spans of the direct
-  // sum.
+  // With groups: stores need a multiple of 4 channels. Small groups are left to the direct sum, which
+  // computes several groups in one vector (SumForm::spans in direct.h).
   if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;
+  // With more outputs than this, the vectors of output channels of the direct sum are full enough.
   return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= (in <= 4 ? 12 : 8);
 }
 
@@ -213,7 +225,9 @@ const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_
   return inputs;
 }
 
-// The last rows of a band are computed together with rows before them, which are then computed twice.
+// PlanarKernels::rows computes `most` neighbouring output rows of one channel in one call: rows of the plane
+// that several output rows need are read once. If `most` does not divide the rows of the band, the last call
+// begins earlier, so that some rows are computed twice.
 bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
   constexpr double kMostPixels = 1.3;  // the most pixels that tiles may compute for each pixel of a row
   const Correlation<float>& p = problem;
@@ -234,6 +248,11 @@ bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
   return true;
 }
 
+// A band has a multiple of `unit` rows, and if possible at least `least` units. The inputs and results of a
+// unit take unit * (in_bytes + out_bytes) bytes, and a band also reads spread() further rows of inputs; 3/4
+// of L1 hold `fits` units. An image is divided into at least so many bands that a band fits, and that all
+// images have 2 * threads - 1 bands: about two for each thread, or one image for one thread. But a band has
+// about four rows or more: 4 / unit units, where unit is 1 or 2.
 int64_t planar_rows(const Correlation<float>& p, int threads, int64_t unit, int64_t least,
                     int64_t out_bytes) {
   const PlanarAxis row_axis(p.axis(0)), column_axis(p.axis(1));
@@ -247,6 +266,9 @@ int64_t planar_rows(const Correlation<float>& p, int threads, int64_t unit, int6
   return unit * ceil_div(units, std::min(bands, ceil_div(units, 4 / unit)));
 }
 
+// The entries of the pixels between two rows (`fill` below) are the place of the next row's first pixel.
+// Their results are no pixels of y; they are stored there first, then overwritten, since stores are in the
+// order of the entries.
 void list_planar_places(const int64_t* strides, int64_t rows, int64_t columns, int64_t pitch,
                         int64_t* places) {
   for (int64_t row = 0; row < rows; ++row) {
@@ -267,6 +289,8 @@ int64_t Planar::sums_size() const { return round_up(sum_.outs(), kChannelsAtOnce
 void Planar::run(const Team& team) const {
   const Correlation<float>& p = sum_.problem;
   team.region(p.ns(), [&](const OpenTeam& team) {
+    // Infinity or NaN times the zeros of the padding would be NaN; the direct sum has no products with
+    // padding.
     if (!all_finite(p.w)) return direct_.run(team);
     if (team.index() == 0) {
       sum_.prepare();

@@ -33,7 +33,8 @@ def pixels(name: str, image: Any, ndim: int = 3) -> Array:
     Raises:
         TypeError: anything else than a Tensor.
         ValueError: too few dimensions.
-        RuntimeError: a Tensor that requires grad; in a step of `rv.compile`.
+        RuntimeError: a Tensor that requires grad; a call in a step that `rv.compile` records, since a replay
+            would not compute with new pixels.
     """
     if is_pil(image):
         raise TypeError(f"[{name}] got a PIL image; expected a Tensor: ToTensor() makes one")
@@ -181,6 +182,7 @@ def resize(
         )
     x = pixels("resize", img)
     planes = of_pixels(floats(x).reshape(-1, 1, h, w))
+    # Only bilinear and bicubic, the modes that begin with "b", have antialias.
     y = interpolate(planes, (height, width), mode=mode, antialias=bool(antialias) and mode[0] == "b")
     return rounded(y._array.reshape(*x.shape[:-2], height, width), x.dtype)
 
@@ -264,7 +266,8 @@ def rotate(
     """The image rotated counter-clockwise by an angle in degrees, about `center` (x, y) or its middle.
 
     Args:
-        expand: the result is as large as the rotated image needs if that is about the middle.
+        expand: the result is so large that it holds the whole image rotated about its middle; `center` does
+            not change its size.
         fill: the value of new pixels, or one for each channel. With "bilinear", a border pixel of which the
             share s lies in the image is s v + (1 - s) fill, where v is interpolated with zeros outside, as in
             torchvision.
@@ -291,6 +294,7 @@ def rotate(
     none, one = np.zeros(1), np.ones(1)
     with np.errstate(all="ignore"):
         middle = tuple(np.subtract(at, (w / 2, h / 2))) if len(at) == 2 else (np.nan, np.nan)
+        # The angle (clockwise), movement, scale, shear and centre, as arrays for a batch of one image.
         matrix = inverse_affine(x, -angle * one, (none, none), one, [none, none], middle).reshape(2, 3)
         finite = np.isfinite(matrix.astype(np.float32)).all()
     if not finite:

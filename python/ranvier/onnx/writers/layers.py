@@ -1,6 +1,9 @@
 """Writes linear layers, convolutions, pooling, interpolation, norms and recurrent layers.
 
-A writer gets a `site.Site` (s), which is one call of a Function, adds nodes, and returns the result's name.
+A writer gets a `site.Site` (s), which is one call of a Function in the model, adds nodes, and returns the
+result's name, or a tuple of names if the Function has several results. The model is traced in several runs
+with other values and other sizes of its dynamic axes; a Site has this call in each run. So `shapes` and
+`results` give a list with a shape for each run, and `get` gives a setting that is equal in all runs.
 The settings "geometry" and "arguments" are tuples of the op's arguments in their order.
 """
 
@@ -107,6 +110,8 @@ def _without_late_windows(
 ) -> dict[str, Any]:
     """Settings that replace ceil_mode where ONNX would have more windows than the library; else {}.
 
+    They need sizes of the image that are equal in all runs: for several sizes {} leaves ceil_mode to ONNX.
+
     Up to version 21 of the operator set, ONNX also counts a last window that begins in the padding after the
     image. Pads after the image that end with the library's last window, without ceil_mode, give the same
     result.
@@ -118,9 +123,12 @@ def _without_late_windows(
         return {}
     ends, late = [], False
     for n, out, k, step, dilation, start in zip(*ins, *outs, kernel, strides, dilations, starts, strict=True):
-        reach = (k - 1) * dilation + 1
+        reach = (k - 1) * dilation + 1  # the elements from the first to the last of a window
+        # The library has fewer windows than ONNX counts.
         late |= out < -(-(n + 2 * start - reach) // step) + 1
         ends.append(max(0, (out - 1) * step + reach - n - start))
+    # With count_include_pad the divisor counts pads; but of a window that goes beyond the padding (e > p) the
+    # library does not count what lies beyond. Such windows cannot be written by larger pads.
     if late and settings.get("count_include_pad") and any(e > p for e, p in zip(ends, starts, strict=True)):
         raise s.refuse(
             "ceil_mode with windows beyond the padding along one axis and none along another has no "
@@ -135,7 +143,8 @@ def adaptive_pool(s: Site) -> str:
     axes, op = int(s.kind[-2]), "AveragePool" if "Avg" in s.kind else "MaxPool"
     if op == "MaxPool" and s.get("return_indices"):
         raise s.refuse("return_indices has no counterpart")
-    outs = s.results()[0][-axes:]
+    outs = s.results()[0][-axes:]  # the image's sizes in the first run
+    # A global pool fits all sizes of the input; other ways need sizes that are equal in all runs (`size`).
     if all(n == 1 for n in outs) and all(r[-axes:] == outs for r in s.results()):
         return _batched(s, axes + 2, lambda x: s.node(f"Global{op}", x))
     sizes = [s.size(0, axis) for axis in range(-axes, 0)]
@@ -179,6 +188,7 @@ def interpolate(s: Site) -> str:
     if size is None and not (corners and any(f != int(f) for f in factors)):
         scales = s.w.constant(np.array([1, 1, *map(float, factors)], np.float32))
         return s.node("Resize", s.input(0), none, scales, mode=kind, **how)
+    # The name of a vector with the result's shape: a constant, or computed from the sizes of the input.
     wanted = s.shape(s.results(), s.input(0), s.shapes(0))
     return s.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
 
@@ -191,6 +201,7 @@ def _filled(s: Site, i: int, count: int, value: float) -> str:
 
 @writes("BatchNorm")
 def batch_norm(s: Site) -> str:
+    # The setting "running" is mean, variance and count of batches: None without running statistics.
     if s.get("training") or s.calls[0].settings["running"][0] is None:
         raise s.refuse("batch statistics have no counterpart", "use a layer with running statistics")
     channels = s.size(0, 1)
@@ -203,6 +214,7 @@ def batch_norm(s: Site) -> str:
 
 @writes("GroupNorm")
 def group_norm(s: Site) -> str:
+    # The setting "part" of GroupNorm is the number of groups, that of LayerNorm the sizes of the last axes.
     groups, channels, eps = [call.settings["part"] for call in s.calls], s.size(0, 1), float(s.get("eps"))
     if len(set(groups)) > 1:
         raise s.depends("the number of groups")
@@ -236,6 +248,7 @@ _ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 @writes("Recurrent")
 def recurrent(s: Site) -> Any:
+    """The names of the outputs of all steps and of the last states."""
     w, cell = s.w, s.get("cell")
     if s.calls[0].settings["sizes"] is not None:
         raise s.refuse("packed sequences have no counterpart", "pass padded sequences")

@@ -41,6 +41,12 @@ def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ..
         return x.unsqueeze(-3).expand(*x.shape[:-2], parts[1], *x.shape[-2:])
 
     def apart(x: Tensor) -> Tensor:
+        """The query or a mask with the axis of heads divided into (shared, group).
+
+        A mask (..., L, S) without heads, or with 1 for all heads, keeps its values: with three dimensions or
+        more it gets one more axis of size 1, except with `one`. With `one`, L is 1 and its axis is left out,
+        so that `group` takes its place; a mask without heads then has 1 there already.
+        """
         shape = x._array.shape
         if len(shape) < 3 or shape[-3] != heads:
             return x if one or len(shape) < 3 else x.unsqueeze(-3)
