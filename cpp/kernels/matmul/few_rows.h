@@ -17,9 +17,9 @@ constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
 
-constexpr int64_t kSameSets = 2048;    // bytes: columns a multiple of them apart share few sets of L1
-constexpr int kChunk = 256;            // bytes of a column that are fetched at once
-constexpr int64_t kLongColumn = 8192;  // bytes: chunks of longer ones are too far apart
+constexpr int64_t kSameSets = 2048;     // bytes: columns a multiple of them apart share few sets of L1
+constexpr int64_t kLongColumn = 16384;  // bytes: L2 does not hold a longer one for each lane, and the next
+constexpr int64_t kFetchAhead = 512;    // bytes of a long column
 
 // Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
 // columns share the sets of L1, whose lines are read more than once.
@@ -28,6 +28,9 @@ constexpr int few_vectors(int rows) {
   if (kManyRegisters) return rows > 3 ? 1 : 2;
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
+// The same of a b that comes from beyond L2: as few streams as give the FMA enough to do.
+template <class T>
+constexpr int kFarVectors = RANVIER_VECTOR_BYTES > 16 ? 1 : 2;
 
 // The elements of a, then those of b, as one vector.
 template <class Piece, int... I>
@@ -118,37 +121,39 @@ RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
 template <class T, int kVectors>
 struct ColumnsOfB {
   static constexpr int kColumns = kVectors * lanes<T>;
-  // Columns are streams that end before the processor fetches ahead: with vectors of 64 bytes the next chunk
-  // of each is fetched, so that it comes from L1, some columns in each of kTurns turns.
-  static constexpr bool kFetches = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
-  static constexpr int kTurns = kChunk / 32, kAtOnce = kColumns / kTurns;
   const char* at[kVectors * kPieces<T>];  // where the pieces are read next
   int64_t step;                           // from one column to the next
-  const char *next, *after, *end;         // what is fetched, or null; the next columns; where chunks end
-  int turn = 0;
+  // Lines that are fetched while a line of each column is read: no hardware follows so many streams. From one
+  // to the next, and from one round to the next.
+  const char* fetched;
+  int64_t apart, round;
 
   [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int64_t first)
       : step(opaque(t.cs_b * int64_t(sizeof(T)))) {
     RANVIER_UNROLL
     for (int i = 0; i < kVectors * kPieces<T>; ++i)
       at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.cs_b);
-    next = kFetches && t.fetch ? at[0] + kChunk : nullptr;
-    after = at[0] + kColumns * step, end = at[0] + t.k * int64_t(sizeof(T)) - kChunk;
+    if (t.far) plan_fetches(t, first * kPiece<T>);
+  }
+  // The columns that come next, in the order of memory; of long ones what comes next of these.
+  [[gnu::always_inline]] void plan_fetches(const MatmulRows<T>& t, int64_t column) {
+    const int64_t bytes = t.k * int64_t(sizeof(T));
+    fetched = at[0] + kColumns * step, apart = step, round = 64;
+    if (bytes > kLongColumn)
+      fetched = at[0] + kFetchAhead;
+    else if (t.columns - column < 2 * kColumns)
+      fetched = at[0], apart = round = 0;
+    else if (step == bytes)
+      apart = 64, round = 64 * kColumns;
   }
   [[gnu::always_inline]] void move(int v, int64_t bytes) {
     RANVIER_UNROLL
     for (int i = 0; i < kPieces<T>; ++i) at[v * kPieces<T> + i] += bytes;
   }
   [[gnu::always_inline]] void fetch() {
-    if (!kFetches || !next) return;
     RANVIER_UNROLL
-    for (int i = 0; i < kAtOnce; ++i, next += step) {
-      RANVIER_UNROLL
-      for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
-    }
-    if (++turn < kTurns) return;
-    turn = 0, next += kChunk - kColumns * step;
-    if (next > end) next = after;
+    for (int i = 0; i < kColumns; ++i) __builtin_prefetch(fetched + i * apart, 0, 3);
+    fetched += round;
   }
 };
 
@@ -177,38 +182,41 @@ RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>&
   add_columns<kE, T>(a, rs_a, column, done, v, acc);
 }
 
-// acc += k products, one chain; returns a's place after them.
+// The same of a line of each column of vector v.
 template <class T, int kRows, int kVectors>
-RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors>& b,
-                                  typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+RANVIER_INLINE void add_line(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& b, int v,
+                             typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
 #if RANVIER_VECTOR_BYTES == 64
   if constexpr (sizeof(T) == sizeof(float)) {
-    for (; k >= 2 * kE; k -= 2 * kE, a += 2 * kE) {
-      b.fetch();
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        vec<T> column[2 * kE];
-        two_pieces_at(b.at + v * kPieces<T>, b.step, column);
-        b.move(v, 32);
-        add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
-      }
+    RANVIER_UNROLL
+    for (int p = 0; p < kLine; p += 2 * kE) {
+      vec<T> column[2 * kE];
+      two_pieces_at(b.at + v * kPieces<T>, b.step, column);
+      b.move(v, 32);
+      add_columns<2 * kE, T>(a + p, rs_a, column, 0, v, acc);
     }
-  } else
+    return;
+  }
 #endif
-  {
-    // A line in one round is a tenth faster with one row; with more rows it is only more code.
-    constexpr int kSteps = kRows == 1 && kVectors > 2 && kFrequent<T> ? kLine / kE : 1;
-    for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        RANVIER_NO_UNROLL
-        for (int p = 0; p < kLine; p += kE * kSteps) {
-          RANVIER_UNROLL
-          for (int i = 0; i < kSteps; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
-        }
-      }
-    }
+  // A line in one round is a tenth faster with one row; with more rows it is only more code.
+  constexpr int kSteps = kRows == 1 && kVectors != 2 && kFrequent<T> ? kLine / kE : 1;
+  RANVIER_NO_UNROLL
+  for (int p = 0; p < kLine; p += kE * kSteps) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kSteps; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
+  }
+}
+
+// acc += k products, one chain; returns a's place after them.
+template <bool kFar, class T, int kRows, int kVectors>
+RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors>& b,
+                                  typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+  constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
+  for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
+    if (kFar) b.fetch();
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) add_line<T>(a, rs_a, b, v, acc);
   }
   for (; k > 0; k -= kE, a += kE) {
     const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are done already
@@ -223,14 +231,14 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
 }
 
 // sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
-template <class T, int kRows, int kVectors>
+template <bool kFar, class T, int kRows, int kVectors>
 RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
   ColumnsOfB<T, kVectors> b(t, first);
   const T* a = t.a;
   const int64_t rs_a = t.rs_a;
   for (int64_t left = t.k;; left -= t.k_block) {
     vec<T> acc[kRows][kVectors] = {};
-    a = add_chain<T>(a, rs_a, left < t.k_block ? left : t.k_block, b, acc);
+    a = add_chain<kFar, T>(a, rs_a, left < t.k_block ? left : t.k_block, b, acc);
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
       RANVIER_UNROLL
@@ -242,11 +250,11 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sum
 
 // The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
 // piece.
-template <class T, int kRows, int kVectors>
+template <class T, int kRows, int kVectors, bool kFar = false>
 static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
   vec<T> sums[kRows][kVectors] = {};
-  few_sums<T, kRows, kVectors>(t, first, sums);
+  few_sums<kFar, T, kRows, kVectors>(t, first, sums);
   alignas(64) Piece pieces[kRows][kVectors * kPieces<T>];
   __builtin_memcpy(pieces, sums, sizeof pieces);
   for (int i = 0; i < kVectors * kPieces<T>; ++i) {
@@ -268,13 +276,15 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
 // All columns for kRows rows: as many vectors at a time as few_vectors() says, or half of them.
 template <class T, int kRows>
 static void few(const MatmulRows<T>& t) {
-  constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
+  constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>, kFar = kFarVectors<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
-  const int64_t column = t.cs_b * int64_t(sizeof(T));
-  const bool halved =
-      kMost * lanes<T> > 16 && (column % kSameSets == 0 || (kManyRegisters && column > kLongColumn));
   int64_t i = 0;
+  if (t.far) {
+    for (; i < pieces; i += kFar * kP) few_columns<T, kRows, kFar, true>(t, i);
+    return;
+  }
+  // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
+  const bool halved = kMost * lanes<T> > 16 && t.cs_b * int64_t(sizeof(T)) % kSameSets == 0;
   if (!halved)
     for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
   if constexpr (kMost > 2)

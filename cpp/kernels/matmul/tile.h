@@ -89,7 +89,7 @@ struct MatmulRows : MatmulResult<T> {
   int64_t rs_b, cs_b;
   int missing;      // gemv of bfloat16: factors of the last elements that are not there
   bool accumulate;  // gemv: to what is in c
-  bool fetch;       // few_rows: the next chunks of columns of b
+  bool far;         // few_rows: b comes from beyond L2
 };
 
 // Products of a stack, one after another: see stack.h.
