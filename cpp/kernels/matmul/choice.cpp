@@ -60,8 +60,10 @@ namespace {
 // True if a and b are read along k: few columns are dot products (see matmul.h), few rows chains.
 template <class T>
 bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  return call.a.shape[2] >= kernels.lanes && call.a.strides[2] == 1 && call.b.strides[1] == 1 &&
-         std::min(call.c.shape[1], call.c.shape[2]) <= kDotRows;
+  const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
+  if (k < kernels.lanes || call.a.strides[2] != 1 || call.b.strides[1] != 1) return false;
+  const bool far = k * n * int64_t(sizeof(T)) > caches.l2;
+  return n <= kDotRows || m <= (far ? kernels.far_rows : kDotRows);
 }
 
 // True if `small` does all of a product, if it is small enough.

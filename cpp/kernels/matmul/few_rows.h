@@ -17,9 +17,9 @@ constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
 
-constexpr int64_t kSameSets = 2048;     // bytes: columns a multiple of them apart share few sets of L1
-constexpr int64_t kLongColumn = 16384;  // bytes: L2 does not hold a longer one for each lane, and the next
-constexpr int64_t kFetchAhead = 512;    // bytes of a long column
+constexpr int64_t kSameSets = 2048;          // bytes: columns a multiple of them apart share few sets of L1
+constexpr int64_t kNextColumns = 384 << 10;  // bytes: more would leave L2 before they are used
+constexpr int kChunk = 256;                  // bytes of a column that are fetched from L2 at once
 
 // Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
 // columns share the sets of L1, whose lines are read more than once.
@@ -28,9 +28,8 @@ constexpr int few_vectors(int rows) {
   if (kManyRegisters) return rows > 3 ? 1 : 2;
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
-// The same of a b that comes from beyond L2: as few streams as give the FMA enough to do.
-template <class T>
-constexpr int kFarVectors = RANVIER_VECTOR_BYTES > 16 ? 1 : 2;
+// The same of a b that comes from beyond L2: 16 columns of float32.
+constexpr int kFarVectors = RANVIER_VECTOR_BYTES == 64 ? 1 : 2;
 
 // The elements of a, then those of b, as one vector.
 template <class Piece, int... I>
@@ -117,43 +116,83 @@ RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
   return column < last ? column : last;
 }
 
-// The vectors of columns that are summed at once. Strides in bytes.
-template <class T, int kVectors>
+// What is fetched of a b from L2 while a line of each column is read: the next chunk of each, some columns at
+// a time. Columns are streams that end before the processor fetches ahead.
+struct NextChunks {
+  static constexpr int kTurns = kChunk / 64;
+  const char *next = nullptr, *after = nullptr,
+             *end = nullptr;  // what is fetched, or null; the next columns; where chunks end
+  int turn = 0;
+
+  template <int kColumns>
+  [[gnu::always_inline]] void plan(const char* first, int64_t step, int64_t bytes, int64_t) {
+    next = first + kChunk, after = first + kColumns * step, end = first + bytes - kChunk;
+  }
+  template <int kColumns>
+  [[gnu::always_inline]] void fetch(int64_t step) {
+    if (!next) return;
+    RANVIER_UNROLL
+    for (int i = 0; i < kColumns / kTurns; ++i, next += step) {
+      RANVIER_UNROLL
+      for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
+    }
+    if (++turn < kTurns) return;
+    turn = 0, next += kChunk - kColumns * step;
+    if (next > end) next = after;
+  }
+};
+
+// The same from beyond L2: the next columns, in the order of memory. No hardware follows as many streams as
+// there are columns.
+struct NextColumns {
+  static constexpr int64_t kAhead = 512;  // bytes: of a long column its own next lines are fetched
+  const char* next = nullptr;             // what is fetched, or null
+  int64_t apart = 0, round = 0;           // from one line to the next, and from one round to the next
+
+  template <int kColumns>
+  [[gnu::always_inline]] void plan(const char* first, int64_t step, int64_t bytes, int64_t columns) {
+    apart = step, round = 64;
+    if (kColumns * bytes > kNextColumns) {
+      next = first + kAhead;
+    } else if (columns >= 2 * kColumns) {
+      next = first + kColumns * step;
+      if (step == bytes) apart = 64, round = 64 * kColumns;
+    }
+  }
+  template <int kColumns>
+  [[gnu::always_inline]] void fetch(int64_t) {
+    if (!next) return;
+    const char* line = next;
+    RANVIER_UNROLL
+    for (int i = 0; i < kColumns; ++i, line = opaque(line + apart)) __builtin_prefetch(line, 0, 3);
+    next += round;
+  }
+};
+
+// The vectors of columns that are summed at once. Strides in bytes. kFar: b comes from beyond L2.
+template <class T, int kVectors, bool kFar>
 struct ColumnsOfB {
   static constexpr int kColumns = kVectors * lanes<T>;
+  // From L2, where it was measured to pay: vectors of 64 bytes.
+  static constexpr bool kChunks = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
   const char* at[kVectors * kPieces<T>];  // where the pieces are read next
   int64_t step;                           // from one column to the next
-  // Lines that are fetched while a line of each column is read: no hardware follows so many streams. From one
-  // to the next, and from one round to the next.
-  const char* fetched;
-  int64_t apart, round;
+  std::conditional_t<kFar, NextColumns, NextChunks> fetched;
 
-  [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int64_t first)
+  [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int row, int64_t first)
       : step(opaque(t.cs_b * int64_t(sizeof(T)))) {
     RANVIER_UNROLL
     for (int i = 0; i < kVectors * kPieces<T>; ++i)
       at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.cs_b);
-    if (t.far) plan_fetches(t, first * kPiece<T>);
-  }
-  // The columns that come next, in the order of memory; of long ones what comes next of these.
-  [[gnu::always_inline]] void plan_fetches(const MatmulRows<T>& t, int64_t column) {
-    const int64_t bytes = t.k * int64_t(sizeof(T));
-    fetched = at[0] + kColumns * step, apart = step, round = 64;
-    if (bytes > kLongColumn)
-      fetched = at[0] + kFetchAhead;
-    else if (t.columns - column < 2 * kColumns)
-      fetched = at[0], apart = round = 0;
-    else if (step == bytes)
-      apart = 64, round = 64 * kColumns;
+    if ((kFar && row == 0) || (kChunks && t.beyond == 1))
+      fetched.template plan<kColumns>(at[0], step, t.k * int64_t(sizeof(T)), t.columns - first * kPiece<T>);
   }
   [[gnu::always_inline]] void move(int v, int64_t bytes) {
     RANVIER_UNROLL
     for (int i = 0; i < kPieces<T>; ++i) at[v * kPieces<T> + i] += bytes;
   }
   [[gnu::always_inline]] void fetch() {
-    RANVIER_UNROLL
-    for (int i = 0; i < kColumns; ++i) __builtin_prefetch(fetched + i * apart, 0, 3);
-    fetched += round;
+    if constexpr (kFar || kChunks) fetched.template fetch<kColumns>(step);
   }
 };
 
@@ -170,8 +209,8 @@ RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T
 }
 
 // The same of one piece of vector v, which is read from b.
-template <class T, int kRows, int kVectors>
-RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& b, int64_t done, int v,
+template <class T, int kRows, int kVectors, bool kFar>
+RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int64_t done, int v,
                               typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kP = kPieces<T>;
   vec<T> column[kE];
@@ -183,12 +222,12 @@ RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>&
 }
 
 // The same of a line of each column of vector v.
-template <class T, int kRows, int kVectors>
-RANVIER_INLINE void add_line(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& b, int v,
+template <class T, int kRows, int kVectors, bool kFar>
+RANVIER_INLINE void add_line(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int v,
                              typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
 #if RANVIER_VECTOR_BYTES == 64
-  if constexpr (sizeof(T) == sizeof(float)) {
+  if constexpr (sizeof(T) == sizeof(float) && !kFar) {
     RANVIER_UNROLL
     for (int p = 0; p < kLine; p += 2 * kE) {
       vec<T> column[2 * kE];
@@ -200,7 +239,7 @@ RANVIER_INLINE void add_line(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& 
   }
 #endif
   // A line in one round is a tenth faster with one row; with more rows it is only more code.
-  constexpr int kSteps = kRows == 1 && kVectors != 2 && kFrequent<T> ? kLine / kE : 1;
+  constexpr int kSteps = (kFar || (kRows == 1 && kVectors > 2)) && kFrequent<T> ? kLine / kE : 1;
   RANVIER_NO_UNROLL
   for (int p = 0; p < kLine; p += kE * kSteps) {
     RANVIER_UNROLL
@@ -209,12 +248,12 @@ RANVIER_INLINE void add_line(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& 
 }
 
 // acc += k products, one chain; returns a's place after them.
-template <bool kFar, class T, int kRows, int kVectors>
-RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors>& b,
+template <class T, int kRows, int kVectors, bool kFar>
+RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors, kFar>& b,
                                   typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
   for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
-    if (kFar) b.fetch();
+    b.fetch();
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) add_line<T>(a, rs_a, b, v, acc);
   }
@@ -232,13 +271,14 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
 
 // sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
 template <bool kFar, class T, int kRows, int kVectors>
-RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
-  ColumnsOfB<T, kVectors> b(t, first);
-  const T* a = t.a;
+RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int row, int64_t first,
+                             vec<T> (&sums)[kRows][kVectors]) {
+  ColumnsOfB<T, kVectors, kFar> b(t, row, first);
+  const T* a = t.a + row * t.rs_a;
   const int64_t rs_a = t.rs_a;
   for (int64_t left = t.k;; left -= t.k_block) {
     vec<T> acc[kRows][kVectors] = {};
-    a = add_chain<kFar, T>(a, rs_a, left < t.k_block ? left : t.k_block, b, acc);
+    a = add_chain<T>(a, rs_a, left < t.k_block ? left : t.k_block, b, acc);
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
       RANVIER_UNROLL
@@ -251,10 +291,10 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sum
 // The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
 // piece.
 template <class T, int kRows, int kVectors, bool kFar = false>
-static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first) {
+static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first, int row = 0) {
   typedef T Piece __attribute__((vector_size(16)));
   vec<T> sums[kRows][kVectors] = {};
-  few_sums<kFar, T, kRows, kVectors>(t, first, sums);
+  few_sums<kFar, T, kRows, kVectors>(t, row, first, sums);
   alignas(64) Piece pieces[kRows][kVectors * kPieces<T>];
   __builtin_memcpy(pieces, sums, sizeof pieces);
   for (int i = 0; i < kVectors * kPieces<T>; ++i) {
@@ -264,7 +304,7 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const Piece y = t.after.bias_row ? pieces[r][i] + bias : pieces[r][i];
-      T* c = t.c + r * t.rs_c + column * t.cs_c;
+      T* c = t.c + (row + r) * t.rs_c + column * t.cs_c;
       if (t.cs_c == 1)
         __builtin_memcpy(c, &y, sizeof y);
       else
@@ -276,13 +316,9 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
 // All columns for kRows rows: as many vectors at a time as few_vectors() says, or half of them.
 template <class T, int kRows>
 static void few(const MatmulRows<T>& t) {
-  constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>, kFar = kFarVectors<T>;
+  constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
   int64_t i = 0;
-  if (t.far) {
-    for (; i < pieces; i += kFar * kP) few_columns<T, kRows, kFar, true>(t, i);
-    return;
-  }
   // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
   const bool halved = kMost * lanes<T> > 16 && t.cs_b * int64_t(sizeof(T)) % kSameSets == 0;
   if (!halved)
@@ -292,12 +328,32 @@ static void few(const MatmulRows<T>& t) {
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
+// The most rows whose sums registers hold beside columns of a b from beyond L2.
+template <class T>
+constexpr int kFarRows = kManyRegisters && kFrequent<T> ? 8 : 4;
+
+// The same of a b from beyond L2. More rows find its columns in L1 or L2.
+template <class T, int... R>
+static void few_of_far(const MatmulRows<T>& t, std::integer_sequence<int, R...>) {
+  static constexpr void (*of_rows[])(const MatmulRows<T>&, int64_t,
+                                     int) = {few_columns<T, R + 1, kFarVectors, true>...};
+  const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
+  for (int64_t i = 0; i < pieces; i += kFarVectors * kPieces<T>)
+    for (int row = 0; row < t.rows; row += kFarRows<T>) {
+      const int rows = t.rows - row;
+      of_rows[(rows < kFarRows<T> ? rows : kFarRows<T>)-1](t, i, row);
+    }
+}
+
 // All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; a piece of k and of columns at least.
 template <class T>
 static void run_few_rows(const MatmulRows<T>& t) {
   static constexpr void (*of_rows[kDotRows])(const MatmulRows<T>&) = {few<T, 1>, few<T, 2>, few<T, 3>,
                                                                       few<T, 4>};
-  of_rows[t.rows - 1](t);
+  if (t.beyond == 2)
+    few_of_far<T>(t, std::make_integer_sequence<int, kFarRows<T>>());
+  else
+    of_rows[t.rows - 1](t);
   finish_in_place(t);
 }
 

@@ -85,6 +85,10 @@ constexpr int64_t kFewProducts = 12;
 constexpr int64_t kFarApart = 2;        // times the products of rows: what is between them is not fetched
 constexpr int64_t kNearProducts = 128;  // a panel of this many or fewer need not be fetched ahead of its use
 
+// Bytes of a b by columns from L2, which few_rows.h fetches: 2x784x128 takes 1.2 times as long else,
+// 1x256x1000 1.3 times. Zen 5, 2026-11-29
+constexpr int64_t kBeyondL1 = int64_t{64} << 10;
+
 // --- The size of tiles: tile_size.cpp
 
 // Tiles of three vectors are chosen where their chains are at most this many times those of tiles of two: as

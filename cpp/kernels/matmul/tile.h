@@ -89,7 +89,7 @@ struct MatmulRows : MatmulResult<T> {
   int64_t rs_b, cs_b;
   int missing;      // gemv of bfloat16: factors of the last elements that are not there
   bool accumulate;  // gemv: to what is in c
-  bool far;         // few_rows: b comes from beyond L2
+  int beyond;       // few_rows: the caches that b does not fit in: 1, L1; 2, L2 as well
 };
 
 // Products of a stack, one after another: see stack.h.
@@ -117,8 +117,9 @@ struct MatmulKernels {
   void (*tile)(const MatmulTile<T>&);
   void (*dots)(const MatmulRows<T>&) = nullptr;      // see dot.h
   void (*few_rows)(const MatmulRows<T>&) = nullptr;  // see few_rows.h
-  void (*gemv)(const MatmulRows<T>&);                // see gemv.h
-  int (*gemv_columns)(int rows);                     // the most columns that `gemv` takes
+  int far_rows = kDotRows;             // the most rows that few_rows.h takes beside a b from beyond L2
+  void (*gemv)(const MatmulRows<T>&);  // see gemv.h
+  int (*gemv_columns)(int rows);       // the most columns that `gemv` takes
   void (*stack)(const MatmulStack<T>&) = nullptr;
   // See small.h, or null. With cs_b != 1, b is copied to `scratch`, and b, rs_b and cs_b say so afterwards: a
   // copy of them would wait until what the caller has stored is in L1.

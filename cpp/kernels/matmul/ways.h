@@ -102,7 +102,8 @@ void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRo
   const auto share = [&](int64_t i) { return i == team.size() ? n : units * i / team.size() * unit; };
   const int64_t first = share(team.index()), last = share(team.index() + 1);
   t.k_block = k_block_of(t.k, kernels.kc);
-  t.far = few_rows && n * t.k * int64_t(sizeof(T)) > caches.l2;
+  const int64_t bytes = n * t.k * int64_t(sizeof(T));
+  t.beyond = (bytes > kBeyondL1) + (bytes > caches.l2);
   if (first > 0) t.b += first * t.cs_b, t.move(0, first);
   const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(t.k, 1), 1024, 1 << 30);
   for (int64_t j = first; j < last && !interrupted(team); j += t.columns) {
