@@ -29,7 +29,7 @@ constexpr int few_vectors(int rows) {
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
 // The same of a b that comes from beyond L2: 16 columns of float32.
-constexpr int kFarVectors = RANVIER_VECTOR_BYTES == 64 ? 1 : 2;
+constexpr int far_vectors(int rows) { return RANVIER_VECTOR_BYTES == 64 || rows > kDotRows ? 1 : 2; }
 
 // The elements of a, then those of b, as one vector.
 template <class Piece, int... I>
@@ -330,19 +330,21 @@ static void few(const MatmulRows<T>& t) {
 
 // The most rows whose sums registers hold beside columns of a b from beyond L2.
 template <class T>
-constexpr int kFarRows = kManyRegisters && kFrequent<T> ? 8 : 4;
+constexpr int kFarRows = kFrequent<T> ? 8 : kDotRows;
 
-// The same of a b from beyond L2. More rows find its columns in L1 or L2.
+// All columns of a b from beyond L2.
+template <class T, int kRows>
+static void few_of_far(const MatmulRows<T>& t, int row) {
+  constexpr int kVectors = far_vectors(kRows);
+  const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
+  for (int64_t i = 0; i < pieces; i += kVectors * kPieces<T>)
+    few_columns<T, kRows, kVectors, true>(t, i, row);
+}
+
 template <class T, int... R>
 static void few_of_far(const MatmulRows<T>& t, std::integer_sequence<int, R...>) {
-  static constexpr void (*of_rows[])(const MatmulRows<T>&, int64_t,
-                                     int) = {few_columns<T, R + 1, kFarVectors, true>...};
-  const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  for (int64_t i = 0; i < pieces; i += kFarVectors * kPieces<T>)
-    for (int row = 0; row < t.rows; row += kFarRows<T>) {
-      const int rows = t.rows - row;
-      of_rows[(rows < kFarRows<T> ? rows : kFarRows<T>)-1](t, i, row);
-    }
+  static constexpr void (*of_rows[])(const MatmulRows<T>&, int) = {few_of_far<T, R + 1>...};
+  of_rows[t.rows - 1](t, 0);
 }
 
 // All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; a piece of k and of columns at least.

@@ -34,7 +34,11 @@ static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first
     for (int i = 0; i < kRows; ++i) store(sums + i * width + j, sum[i]);
   };
   int64_t j = 0;
-  for (; j + L <= columns; j += L) vector(j, [](const T* p) RANVIER_INLINED { return load(p); });
+  for (; j + L <= columns; j += L) {
+    RANVIER_UNROLL
+    for (int s = 0; s < kSteps; ++s) __builtin_prefetch(b + (s + kSteps) * rs_b + j, 0, 3);
+    vector(j, [](const T* p) RANVIER_INLINED { return load(p); });
+  }
   const int rest = static_cast<int>(columns - j);
   if (rest > 0) vector(j, [=](const T* p) RANVIER_INLINED { return load_n(p, rest); });
 }
