@@ -17,9 +17,7 @@ constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
 
-constexpr int64_t kSameSets = 2048;          // bytes: columns a multiple of them apart share few sets of L1
-constexpr int64_t kNextColumns = 384 << 10;  // bytes: more would leave L2 before they are used
-constexpr int kChunk = 256;                  // bytes of a column that are fetched from L2 at once
+constexpr int64_t kSameSets = 2048;  // bytes: columns a multiple of them apart share few sets of L1
 
 // Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
 // columns share the sets of L1, whose lines are read more than once.
@@ -28,7 +26,9 @@ constexpr int few_vectors(int rows) {
   if (kManyRegisters) return rows > 3 ? 1 : 2;
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
-// The same of a b that comes from beyond L2: 16 columns of float32.
+// The same of a b from beyond L2: of 16 columns of float32 lines are on their way from memory while those
+// before are summed. Eight at AVX2 take half the time of 16 for many rows, and of one row from L3 1.5 times
+// as long.
 constexpr int far_vectors(int rows) { return RANVIER_VECTOR_BYTES == 64 || rows > kDotRows ? 1 : 2; }
 
 // The elements of a, then those of b, as one vector.
@@ -116,50 +116,45 @@ RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
   return column < last ? column : last;
 }
 
-// What is fetched of a b from L2 while a line of each column is read: the next chunk of each, some columns at
-// a time. Columns are streams that end before the processor fetches ahead.
+// What is fetched of a b from L2, a part in each round, which reads a line of each column: the next chunk of
+// all columns. They are streams that end before the processor fetches ahead.
+template <int kColumns>
 struct NextChunks {
-  static constexpr int kTurns = kChunk / 64;
-  const char *next = nullptr, *after = nullptr,
-             *end = nullptr;  // what is fetched, or null; the next columns; where chunks end
+  static constexpr int kChunk = 256, kRounds = kChunk / 32;  // bytes of a column
+  const char* next = nullptr;                                // what is fetched, or null
+  const char *after = nullptr, *end = nullptr;               // the next columns; where chunks end
   int turn = 0;
 
-  template <int kColumns>
-  [[gnu::always_inline]] void plan(const char* first, int64_t step, int64_t bytes, int64_t) {
-    next = first + kChunk, after = first + kColumns * step, end = first + bytes - kChunk;
+  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool) {
+    next = columns + kChunk, after = columns + kColumns * step, end = columns + bytes - kChunk;
   }
-  template <int kColumns>
   [[gnu::always_inline]] void fetch(int64_t step) {
     if (!next) return;
     RANVIER_UNROLL
-    for (int i = 0; i < kColumns / kTurns; ++i, next += step) {
+    for (int i = 0; i < kColumns / kRounds; ++i, next += step) {
       RANVIER_UNROLL
       for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
     }
-    if (++turn < kTurns) return;
+    if (++turn < kRounds) return;
     turn = 0, next += kChunk - kColumns * step;
     if (next > end) next = after;
   }
 };
 
-// The same from beyond L2: the next columns, in the order of memory. No hardware follows as many streams as
-// there are columns.
+// The same from beyond L2, where a round reads a line of each column: the next columns, line after line as
+// they are in memory, where it has no gaps. No hardware follows as many streams as there are columns.
+template <int kColumns>
 struct NextColumns {
-  static constexpr int64_t kAhead = 512;  // bytes: of a long column its own next lines are fetched
-  const char* next = nullptr;             // what is fetched, or null
-  int64_t apart = 0, round = 0;           // from one line to the next, and from one round to the next
+  static constexpr int64_t kMost = 384 << 10;  // bytes of them: more would leave L2 before they are used
+  static constexpr int64_t kAhead = 512;       // then bytes of each column are fetched ahead
+  const char* next = nullptr;                  // what is fetched, or null
+  int64_t apart = 0, round = 0;                // from one line to the next, and from one round to the next
 
-  template <int kColumns>
-  [[gnu::always_inline]] void plan(const char* first, int64_t step, int64_t bytes, int64_t columns) {
-    apart = step, round = 64;
-    if (kColumns * bytes > kNextColumns) {
-      next = first + kAhead;
-    } else if (columns >= 2 * kColumns) {
-      next = first + kColumns * step;
-      if (step == bytes) apart = 64, round = 64 * kColumns;
-    }
+  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last) {
+    const bool is_long = kColumns * bytes > kMost, dense = step == bytes && !is_long;
+    if (is_long || !last) next = columns + (is_long ? kAhead : kColumns * step);
+    apart = dense ? 64 : step, round = dense ? 64 * kColumns : 64;
   }
-  template <int kColumns>
   [[gnu::always_inline]] void fetch(int64_t) {
     if (!next) return;
     const char* line = next;
@@ -173,26 +168,28 @@ struct NextColumns {
 template <class T, int kVectors, bool kFar>
 struct ColumnsOfB {
   static constexpr int kColumns = kVectors * lanes<T>;
-  // From L2, where it was measured to pay: vectors of 64 bytes.
-  static constexpr bool kChunks = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
+  static constexpr bool kTwoPieces = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && !kFar;
+  static constexpr bool kChunks = kTwoPieces && kVectors > 1;  // others take as long without
+  // Bytes of each column that are read in turn: a line, since many may share a set of L1, or two pieces.
+  static constexpr int kRound = kTwoPieces ? 32 : 64;
   const char* at[kVectors * kPieces<T>];  // where the pieces are read next
   int64_t step;                           // from one column to the next
-  std::conditional_t<kFar, NextColumns, NextChunks> fetched;
+  std::conditional_t<kFar, NextColumns<kColumns>, NextChunks<kColumns>> fetched;
 
-  [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int row, int64_t first)
+  [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int64_t first)
       : step(opaque(t.cs_b * int64_t(sizeof(T)))) {
     RANVIER_UNROLL
     for (int i = 0; i < kVectors * kPieces<T>; ++i)
       at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.cs_b);
-    if ((kFar && row == 0) || (kChunks && t.beyond == 1))
-      fetched.template plan<kColumns>(at[0], step, t.k * int64_t(sizeof(T)), t.columns - first * kPiece<T>);
+    const bool last = t.columns - first * kPiece<T> < 2 * kColumns;
+    if (kFar || (kChunks && t.beyond == 1)) fetched.begin(at[0], step, t.k * int64_t(sizeof(T)), last);
   }
   [[gnu::always_inline]] void move(int v, int64_t bytes) {
     RANVIER_UNROLL
     for (int i = 0; i < kPieces<T>; ++i) at[v * kPieces<T> + i] += bytes;
   }
   [[gnu::always_inline]] void fetch() {
-    if constexpr (kFar || kChunks) fetched.template fetch<kColumns>(step);
+    if constexpr (kFar || kChunks) fetched.fetch(step);
   }
 };
 
@@ -221,29 +218,25 @@ RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, 
   add_columns<kE, T>(a, rs_a, column, done, v, acc);
 }
 
-// The same of a line of each column of vector v.
+// The same of ColumnsOfB::kRound bytes of each column of vector v.
 template <class T, int kRows, int kVectors, bool kFar>
-RANVIER_INLINE void add_line(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int v,
-                             typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+RANVIER_INLINE void add_round(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int v,
+                              typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
 #if RANVIER_VECTOR_BYTES == 64
-  if constexpr (sizeof(T) == sizeof(float) && !kFar) {
-    RANVIER_UNROLL
-    for (int p = 0; p < kLine; p += 2 * kE) {
-      vec<T> column[2 * kE];
-      two_pieces_at(b.at + v * kPieces<T>, b.step, column);
-      b.move(v, 32);
-      add_columns<2 * kE, T>(a + p, rs_a, column, 0, v, acc);
-    }
-    return;
+  if constexpr (ColumnsOfB<T, kVectors, kFar>::kTwoPieces) {
+    vec<T> column[2 * kE];
+    two_pieces_at(b.at + v * kPieces<T>, b.step, column);
+    b.move(v, 32);
+    return add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
   }
 #endif
-  // A line in one round is a tenth faster with one row; with more rows it is only more code.
-  constexpr int kSteps = (kFar || (kRows == 1 && kVectors > 2)) && kFrequent<T> ? kLine / kE : 1;
+  // A line at once is a tenth faster with one row, and needed from beyond L2; else it is only more code.
+  constexpr int kAtOnce = (kFar || (kRows == 1 && kVectors > 2)) && kFrequent<T> ? kLine / kE : 1;
   RANVIER_NO_UNROLL
-  for (int p = 0; p < kLine; p += kE * kSteps) {
+  for (int p = 0; p < kLine; p += kE * kAtOnce) {
     RANVIER_UNROLL
-    for (int i = 0; i < kSteps; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
+    for (int i = 0; i < kAtOnce; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
   }
 }
 
@@ -251,11 +244,11 @@ RANVIER_INLINE void add_line(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, k
 template <class T, int kRows, int kVectors, bool kFar>
 RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors, kFar>& b,
                                   typename VecOf<T>::type (&acc)[kRows][kVectors]) {
-  constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
-  for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
+  constexpr int kE = kPiece<T>, kRound = b.kRound / int(sizeof(T));
+  for (; k >= kRound; k -= kRound, a += kRound) {
     b.fetch();
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) add_line<T>(a, rs_a, b, v, acc);
+    for (int v = 0; v < kVectors; ++v) add_round<T>(a, rs_a, b, v, acc);
   }
   for (; k > 0; k -= kE, a += kE) {
     const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are done already
@@ -271,10 +264,9 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
 
 // sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
 template <bool kFar, class T, int kRows, int kVectors>
-RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int row, int64_t first,
-                             vec<T> (&sums)[kRows][kVectors]) {
-  ColumnsOfB<T, kVectors, kFar> b(t, row, first);
-  const T* a = t.a + row * t.rs_a;
+RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
+  ColumnsOfB<T, kVectors, kFar> b(t, first);
+  const T* a = t.a;
   const int64_t rs_a = t.rs_a;
   for (int64_t left = t.k;; left -= t.k_block) {
     vec<T> acc[kRows][kVectors] = {};
@@ -291,10 +283,10 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int row, int64_t first,
 // The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
 // piece.
 template <class T, int kRows, int kVectors, bool kFar = false>
-static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first, int row = 0) {
+static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
   vec<T> sums[kRows][kVectors] = {};
-  few_sums<kFar, T, kRows, kVectors>(t, row, first, sums);
+  few_sums<kFar, T, kRows, kVectors>(t, first, sums);
   alignas(64) Piece pieces[kRows][kVectors * kPieces<T>];
   __builtin_memcpy(pieces, sums, sizeof pieces);
   for (int i = 0; i < kVectors * kPieces<T>; ++i) {
@@ -304,7 +296,7 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const Piece y = t.after.bias_row ? pieces[r][i] + bias : pieces[r][i];
-      T* c = t.c + (row + r) * t.rs_c + column * t.cs_c;
+      T* c = t.c + r * t.rs_c + column * t.cs_c;
       if (t.cs_c == 1)
         __builtin_memcpy(c, &y, sizeof y);
       else
@@ -313,14 +305,15 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
   }
 }
 
-// All columns for kRows rows: as many vectors at a time as few_vectors() says, or half of them.
+// All columns for kRows rows, of a b in L1 or L2: as many vectors at a time as few_vectors() says, or half of
+// them.
 template <class T, int kRows>
-static void few(const MatmulRows<T>& t) {
+static void few_of_near(const MatmulRows<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  int64_t i = 0;
   // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
   const bool halved = kMost * lanes<T> > 16 && t.cs_b * int64_t(sizeof(T)) % kSameSets == 0;
+  int64_t i = 0;
   if (!halved)
     for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
   if constexpr (kMost > 2)
@@ -328,34 +321,30 @@ static void few(const MatmulRows<T>& t) {
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
-// The most rows whose sums registers hold beside columns of a b from beyond L2.
+// The same of any b. More rows than kDotRows have a b from beyond L2.
+template <class T, int kRows>
+static void few(const MatmulRows<T>& t) {
+  if constexpr (kRows <= kDotRows)
+    if (t.beyond < 2) return few_of_near<T, kRows>(t);
+  constexpr int kVectors = far_vectors(kRows);
+  const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
+  for (int64_t i = 0; i < pieces; i += kVectors * kPieces<T>) few_columns<T, kRows, kVectors, true>(t, i);
+}
+
+// The most rows that take less time so than in tiles, which pack b.
 template <class T>
 constexpr int kFarRows = kFrequent<T> ? 8 : kDotRows;
 
-// All columns of a b from beyond L2.
-template <class T, int kRows>
-static void few_of_far(const MatmulRows<T>& t, int row) {
-  constexpr int kVectors = far_vectors(kRows);
-  const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  for (int64_t i = 0; i < pieces; i += kVectors * kPieces<T>)
-    few_columns<T, kRows, kVectors, true>(t, i, row);
-}
-
 template <class T, int... R>
-static void few_of_far(const MatmulRows<T>& t, std::integer_sequence<int, R...>) {
-  static constexpr void (*of_rows[])(const MatmulRows<T>&, int) = {few_of_far<T, R + 1>...};
-  of_rows[t.rows - 1](t, 0);
+static void few(const MatmulRows<T>& t, std::integer_sequence<int, R...>) {
+  static constexpr void (*of_rows[])(const MatmulRows<T>&) = {few<T, R + 1>...};
+  of_rows[t.rows - 1](t);
 }
 
 // All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; a piece of k and of columns at least.
 template <class T>
 static void run_few_rows(const MatmulRows<T>& t) {
-  static constexpr void (*of_rows[kDotRows])(const MatmulRows<T>&) = {few<T, 1>, few<T, 2>, few<T, 3>,
-                                                                      few<T, 4>};
-  if (t.beyond == 2)
-    few_of_far<T>(t, std::make_integer_sequence<int, kFarRows<T>>());
-  else
-    of_rows[t.rows - 1](t);
+  few<T>(t, std::make_integer_sequence<int, kFarRows<T>>());
   finish_in_place(t);
 }
 
