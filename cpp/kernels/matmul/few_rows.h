@@ -1,7 +1,7 @@
 // Products with few rows of a, and a b that is contiguous along k, as in a linear layer at batch 1. Lanes are
-// columns of b: 16 bytes of each are read at a time and transposed in registers, so that each element of b is
-// read once, nothing is packed, and an element of c is the chain of FMAs that the tiles of many rows make.
-// Included by matmul.isa.cpp only.
+// columns of b: 16 bytes of each column are read at a time and transposed in registers. So each element of b
+// is read once, nothing is packed, and an element of c has the same chains of FMAs, and bits, as in the tiles
+// of microkernel.h. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/blocking.h"
@@ -11,33 +11,35 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Squares of this many columns of b, and elements of each, are transposed.
+// A piece is 16 bytes of a column, and, as lanes, as many columns: a square of kPiece columns and kPiece
+// elements of each is transposed.
 template <class T>
 constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
-constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
+constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces in a vector
 
-constexpr int64_t kSameSets = 2048;  // bytes: columns a multiple of them apart share few sets of L1
+constexpr int64_t kSameSets = 2048;  // bytes; columns that are a multiple of this apart share few sets of L1
 
-// Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
-// columns share the sets of L1, whose lines are read more than once.
+// The vectors of columns that are computed at once for this many rows: several hide the latency of FMAs, as
+// several rows do. Of vectors of 64 bytes at most two, since the columns of more share sets of L1, whose
+// lines are read several times.
 template <class T>
 constexpr int few_vectors(int rows) {
   if (kManyRegisters) return rows > 3 ? 1 : 2;
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
-// The same of a b from beyond L2: of 16 columns of float32 lines are on their way from memory while those
-// before are summed. Eight at AVX2 take half the time of 16 for many rows, and of one row from L3 1.5 times
-// as long.
+// The same where b is larger than L2. Many vectors would be too many streams from memory: with 16 columns of
+// float32, the next 16 are on their way while these are summed. At AVX2 one row needs two vectors to hide the
+// latency of FMAs; more than kDotRows rows leave registers for one.
 constexpr int far_vectors(int rows) { return RANVIER_VECTOR_BYTES == 64 || rows > kDotRows ? 1 : 2; }
 
-// The elements of a, then those of b, as one vector.
+// One vector with the elements of a, then those of b.
 template <class Piece, int... I>
 RANVIER_INLINE auto join_pieces(const Piece& a, const Piece& b, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(a, b, I...);
 }
 
-// The elements at at[0], at[1] ... as one vector; strides in bytes, which are parts of an address.
+// One vector with the 16 bytes at at[0] + offset, at[1] + offset, ..., kCount of them; offset in bytes.
 template <class T, int kCount>
 RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   if constexpr (kCount == 1) {
@@ -45,7 +47,7 @@ RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
     Piece piece;
     __builtin_memcpy(&piece, at[0] + offset, sizeof piece);
     return piece;
-#ifdef __AVX__  // as they are loaded: joined in registers, they wait for the port of the transpositions
+#ifdef __AVX__  // joined by the loads: joining registers would use the port that the transpositions need
 #if RANVIER_VECTOR_BYTES == 64
   } else if constexpr (kCount == 4 && sizeof(T) == sizeof(float)) {
     const auto piece = [=](int i) RANVIER_INLINED {
@@ -69,7 +71,7 @@ RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   }
 }
 
-// Transposes the squares of rows: 4 x 4 elements of float, 2 x 2 of double, in each 16 bytes of a vector.
+// Transposes the square in each 16 bytes of the vectors: 4 x 4 elements of float, 2 x 2 of double.
 template <class V, class Lanes>
 RANVIER_INLINE void transpose_pieces(V (&rows)[4], Lanes lanes) {
   transpose_fours(rows, lanes);
@@ -82,8 +84,9 @@ RANVIER_INLINE void transpose_pieces(V (&rows)[2], Lanes lanes) {
 }
 
 #if RANVIER_VECTOR_BYTES == 64
-// The pieces of a vector, eight elements of each column, transposed: halves of a vector are loaded, so that
-// there are as many loads as for four.
+// Eight elements of each of the 16 columns of a vector, transposed: lane j of column[i] is element i of
+// column j. It loads 32 bytes of a column at a time, so that it needs as many loads as pieces_at() for four
+// elements. rs_b: from one column of b to the next, in bytes.
 RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float> (&column)[8]) {
   typedef std::make_integer_sequence<int, 16> Lanes;
   typedef vec<float>(&Four)[4];
@@ -109,20 +112,20 @@ RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float
 }
 #endif
 
-// The first column of piece i: the last ones overlap those before.
+// The first column of piece i; the last pieces begin earlier, so that they end with the columns.
 template <class T>
 RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
   const int64_t column = i * kPiece<T>, last = t.columns - kPiece<T>;
   return column < last ? column : last;
 }
 
-// What is fetched of a b from L2, a part in each round, which reads a line of each column: the next chunk of
-// all columns. They are streams that end before the processor fetches ahead.
+// Prefetches a b that is in L2 to L1, since each column is a stream that is too short for the processor's
+// prefetching: while kChunk bytes of each column are read, 32 bytes in each round, those that follow.
 template <int kColumns>
 struct NextChunks {
   static constexpr int kChunk = 256, kRounds = kChunk / 32;  // bytes of a column
-  const char* next = nullptr;                                // what is fetched, or null
-  const char *after = nullptr, *end = nullptr;               // the next columns; where chunks end
+  const char* next = nullptr;                                // what is prefetched, or null
+  const char *after = nullptr, *end = nullptr;               // the columns after these; the last chunk
   int turn = 0;
 
   [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool) {
@@ -141,14 +144,15 @@ struct NextChunks {
   }
 };
 
-// The same from beyond L2, where a round reads a line of each column: the next columns, line after line as
-// they are in memory, where it has no gaps. No hardware follows as many streams as there are columns.
+// Prefetches a b that is larger than L2, where a round reads a cache line of each column. The processor does
+// not follow as many streams as there are columns, but the columns after these are one stream where b has no
+// gaps: a round prefetches as many lines of it.
 template <int kColumns>
 struct NextColumns {
-  static constexpr int64_t kMost = 384 << 10;  // bytes of them: more would leave L2 before they are used
-  static constexpr int64_t kAhead = 512;       // then bytes of each column are fetched ahead
-  const char* next = nullptr;                  // what is fetched, or null
-  int64_t apart = 0, round = 0;                // from one line to the next, and from one round to the next
+  static constexpr int64_t kMost = 384 << 10;  // bytes; more would leave L2 before they are read
+  static constexpr int64_t kAhead = 512;       // of longer columns, their own lines so many bytes ahead
+  const char* next = nullptr;                  // what is prefetched, or null
+  int64_t apart = 0, round = 0;                // from one line to the next, from one round to the next
 
   [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last) {
     const bool is_long = kColumns * bytes > kMost, dense = step == bytes && !is_long;
@@ -164,13 +168,15 @@ struct NextColumns {
   }
 };
 
-// The vectors of columns that are summed at once. Strides in bytes. kFar: b comes from beyond L2.
+// Where kVectors vectors of columns of b, from piece `first` on, are read next. Strides are in bytes. kFar: b
+// is larger than L2.
 template <class T, int kVectors, bool kFar>
 struct ColumnsOfB {
   static constexpr int kColumns = kVectors * lanes<T>;
   static constexpr bool kTwoPieces = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && !kFar;
-  static constexpr bool kChunks = kTwoPieces && kVectors > 1;  // others take as long without
-  // Bytes of each column that are read in turn: a line, since many may share a set of L1, or two pieces.
+  static constexpr bool kChunks = kTwoPieces && kVectors > 1;  // all others take as long without
+  // Bytes that one vector after another reads of its columns: a line, since many columns may share a set of
+  // L1, or two pieces.
   static constexpr int kRound = kTwoPieces ? 32 : 64;
   const char* at[kVectors * kPieces<T>];  // where the pieces are read next
   int64_t step;                           // from one column to the next
@@ -193,7 +199,7 @@ struct ColumnsOfB {
   }
 };
 
-// acc[r] += kCount products of each lane, of which the first `done` are left out: a[r, p] column[p].
+// acc[r][v] += a[r, p] column[p] for kCount products p, without the first `done`, which are already added.
 template <int kCount, class T, int kRows, int kVectors>
 RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T>::type* column, int64_t done,
                                 int v, typename VecOf<T>::type (&acc)[kRows][kVectors]) {
@@ -205,7 +211,7 @@ RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T
   }
 }
 
-// The same of one piece of vector v, which is read from b.
+// The same for one piece (kPiece products) of vector v, which it reads from b.
 template <class T, int kRows, int kVectors, bool kFar>
 RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int64_t done, int v,
                               typename VecOf<T>::type (&acc)[kRows][kVectors]) {
@@ -218,7 +224,7 @@ RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, 
   add_columns<kE, T>(a, rs_a, column, done, v, acc);
 }
 
-// The same of ColumnsOfB::kRound bytes of each column of vector v.
+// The same for the products of a round (ColumnsOfB::kRound bytes) of vector v.
 template <class T, int kRows, int kVectors, bool kFar>
 RANVIER_INLINE void add_round(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int v,
                               typename VecOf<T>::type (&acc)[kRows][kVectors]) {
@@ -231,7 +237,8 @@ RANVIER_INLINE void add_round(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, 
     return add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
   }
 #endif
-  // A line at once is a tenth faster with one row, and needed from beyond L2; else it is only more code.
+  // Unrolling a whole cache line is a tenth faster with one row, and a quarter where b is larger than L2;
+  // else it is only more code.
   constexpr int kAtOnce = (kFar || (kRows == 1 && kVectors > 2)) && kFrequent<T> ? kLine / kE : 1;
   RANVIER_NO_UNROLL
   for (int p = 0; p < kLine; p += kE * kAtOnce) {
@@ -240,7 +247,7 @@ RANVIER_INLINE void add_round(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, 
   }
 }
 
-// acc += k products, one chain; returns a's place after them.
+// Adds k products to acc, one chain for each element. Returns the place in a after them.
 template <class T, int kRows, int kVectors, bool kFar>
 RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors, kFar>& b,
                                   typename VecOf<T>::type (&acc)[kRows][kVectors]) {
@@ -251,7 +258,7 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
     for (int v = 0; v < kVectors; ++v) add_round<T>(a, rs_a, b, v, acc);
   }
   for (; k > 0; k -= kE, a += kE) {
-    const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are done already
+    const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are already added
     if (done > 0) a -= done;
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -262,7 +269,7 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
   return a;
 }
 
-// sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
+// sums = the products of kRows rows and kVectors vectors of columns, from piece `first` on, over all of k.
 template <bool kFar, class T, int kRows, int kVectors>
 RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
   ColumnsOfB<T, kVectors, kFar> b(t, first);
@@ -280,8 +287,8 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sum
   }
 }
 
-// The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
-// piece.
+// Computes kRows rows and kVectors vectors of columns of c, from piece `first` on, adds the bias, and stores
+// piece by piece.
 template <class T, int kRows, int kVectors, bool kFar = false>
 static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
@@ -305,13 +312,14 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
   }
 }
 
-// All columns for kRows rows, of a b in L1 or L2: as many vectors at a time as few_vectors() says, or half of
-// them.
+// Computes all columns for kRows rows, few_vectors() vectors at a time, or half as many. b is at most as
+// large as L2.
 template <class T, int kRows>
 static void few_of_near(const MatmulRows<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
+  // Columns that are a multiple of kSameSets apart share two sets of L1, which do not hold the lines of 32
+  // columns. Then half as many columns are read at once.
   const bool halved = kMost * lanes<T> > 16 && t.cs_b * int64_t(sizeof(T)) % kSameSets == 0;
   int64_t i = 0;
   if (!halved)
@@ -321,7 +329,7 @@ static void few_of_near(const MatmulRows<T>& t) {
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
-// The same of any b. More rows than kDotRows have a b from beyond L2.
+// The same for any b, which is larger than L2 where there are more than kDotRows rows.
 template <class T, int kRows>
 static void few(const MatmulRows<T>& t) {
   if constexpr (kRows <= kDotRows)
@@ -331,7 +339,7 @@ static void few(const MatmulRows<T>& t) {
   for (int64_t i = 0; i < pieces; i += kVectors * kPieces<T>) few_columns<T, kRows, kVectors, true>(t, i);
 }
 
-// The most rows that take less time so than in tiles, which pack b.
+// The most rows beside a b that is larger than L2. More take less time in tiles, which pack b.
 template <class T>
 constexpr int kFarRows = kFrequent<T> ? 8 : kDotRows;
 
@@ -341,7 +349,8 @@ static void few(const MatmulRows<T>& t, std::integer_sequence<int, R...>) {
   of_rows[t.rows - 1](t);
 }
 
-// All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; a piece of k and of columns at least.
+// MatmulKernels::few_rows: all of c. a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; k and the
+// number of columns are at least kPiece.
 template <class T>
 static void run_few_rows(const MatmulRows<T>& t) {
   few<T>(t, std::make_integer_sequence<int, kFarRows<T>>());
