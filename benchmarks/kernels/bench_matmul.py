@@ -53,6 +53,16 @@ SHAPES = [
 # The products of a linear layer, x (batch, inputs), weight (outputs, inputs): x W^T, in backward dy^T x.
 LINEAR = [(32, 784, 128), (128, 784, 128), (8, 1024, 1024), (64, 4096, 1024), (1, 784, 128)]
 
+# Few rows of a linear layer whose weights no cache holds: the limit is that of reading them.
+FROM_MEMORY = [
+    (1, 896, 36864),
+    (2, 896, 36864),
+    (4, 896, 36864),
+    (8, 896, 36864),
+    (16, 896, 36864),
+    (1, 9216, 4096),
+]
+
 FLOAT64 = [
     (64, 64, 64),
     (256, 256, 256),
@@ -88,7 +98,7 @@ def run(race: Race, name: str, a: np.ndarray, b: np.ndarray, threads: int, peers
         flops=2 * expected.size * a.shape[-1],
         moved=a.nbytes + b.nbytes + expected.size * a.itemsize,
         traffic="read",
-        dtype=str(a.dtype),
+        dtype="float64" if a.dtype == np.float64 else "float32",  # in which it is computed
         peers=peers,
         threads=threads,
     )
@@ -110,6 +120,21 @@ def bench_matmul(race: Race, shape: tuple[int, int, int], threads: int) -> None:
 def bench_linear_forward(race: Race, shape: tuple[int, int, int], threads: int) -> None:
     m, k, n = shape
     run(race, f"{m}x{k}x{n} x W^T", drawn(m, k), drawn(n, k).T, threads, ["numpy", "torch"])
+
+
+@every_row
+@by_size(*FROM_MEMORY)
+def bench_few_rows(race: Race, shape: tuple[int, int, int], threads: int) -> None:
+    m, k, n = shape
+    run(race, f"{m}x{k}x{n} x W^T", drawn(m, k), drawn(n, k).T, threads, ["numpy", "torch"])
+
+
+@every_row
+@by_size(*FROM_MEMORY)
+def bench_few_rows_float16(race: Race, shape: tuple[int, int, int], threads: int) -> None:
+    m, k, n = shape
+    a, w = drawn(m, k).astype(np.float16), drawn(n, k).astype(np.float16)
+    run(race, f"{m}x{k}x{n} x W^T float16", a, w.T, threads, ["torch"])
 
 
 @every_row

@@ -33,7 +33,9 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   const MatmulPlan<T> plan(m, team);
   if (plan.way != MatmulWay::few_rows && plan.way != MatmulWay::tiles) return;
   // A large b is read at the speed of memory as it is, and a copy would take as much memory again.
-  if (plan.way == MatmulWay::few_rows && numel(m.b) * int64_t(sizeof(T)) > caches.l2) return;
+  if (plan.way == MatmulWay::few_rows && m.c.shape[1] <= kDotRows &&
+      numel(m.b) * int64_t(sizeof(T)) > caches.l2)
+    return;
   if (plan.way == MatmulWay::tiles && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;
   m.packed.data = m.b.data;  // not null, so that the plan below is that of a product with a packed b
   MatmulPack<T> pack{m.b, {}, MatmulPlan<T>(m, team).nr, &m.kernels()};

@@ -26,7 +26,11 @@ def drawn(rng, dtype, *shape):
 
 def stored(x, order):
     """The same values by rows (C) or by columns (F), these with gaps between them (c, f), rows backwards (B),
-    or each third element (S)."""
+    columns from an address that no vector is aligned to (U), or each third element (S)."""
+    if order == "U":
+        line = np.empty(x.size + 1, x.dtype)[1:]
+        line[:] = x.T.ravel()
+        return line.reshape(x.T.shape).T
     if order in "Ff":
         return stored(x.T, "C" if order == "F" else "c").T
     wide = np.full((len(x), 3 * x.shape[1]), np.nan, x.dtype)
@@ -85,6 +89,10 @@ CASES = {
         9, k=[1, 3, 66, 386], n=[129, 240, 259, 1001, 4500], rows=[1], columns=[], orders="CC FF"
     ),
     "a b beyond the second cache": Parts(20, [1029, 1031], [1024, 1029], [*FEW, 5, 7, 8], [-3], "CC FF"),
+    "columns from beyond the second cache": Parts(
+        12, k=[1029, 1040], n=[1024, 1029], rows=[*FEW, 5, 6, 7, 8, 9], columns=[-3], orders="CF Cf CU"
+    ),
+    "long columns from beyond the second cache": Parts(9, [13_001], [170], [1, 4, 8], [-3], "CF Cf"),
     "columns that are fetched ahead": Parts(20, [60, 127, 900, 2100], [33, 161, 301], FEW, [], "CF"),
     "results stored by columns": Parts(100, [40, 500, 784], [10, 33, 128], [9, 17], [], "CF"),
     "one product for each element": Parts(131, [1], [15, 16, 17, 33, 95, 784, 6145], [1, 5, 28], [], "CC FF"),

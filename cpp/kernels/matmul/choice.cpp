@@ -6,7 +6,8 @@
 //                                                an epilogue follows
 //   packed_rows  at most 8   any                 b is packed, at most 131,072 products        microkernel.h
 //   dots         any         at most 4           a and b are contiguous along k               dot.h
-//   few_rows     at most 4   any                 a and b are contiguous along k               few_rows.h
+//   few_rows     at most 4,  any                 a and b are contiguous along k               few_rows.h
+//                or 8                            the same, float32, b is larger than L2
 //   tiles        any         any                 b is packed, or Matmul::parts > 1            microkernel.h
 //   gemv         at most 96  any                 bfloat16: b is rounded where it is read bfloat16.isa.cpp,
 //                                                                                             amx.isa.cpp
@@ -72,8 +73,10 @@ namespace {
 // few rows.
 template <class T>
 bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  return call.a.shape[2] >= kernels.lanes && call.a.strides[2] == 1 && call.b.strides[1] == 1 &&
-         std::min(call.c.shape[1], call.c.shape[2]) <= kDotRows;
+  const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
+  if (k < kernels.lanes || call.a.strides[2] != 1 || call.b.strides[1] != 1) return false;
+  const bool far = k * n * int64_t(sizeof(T)) > caches.l2;
+  return n <= kDotRows || m <= (far ? kernels.far_rows : kDotRows);
 }
 
 // True if `small` (small.h) can compute the product, apart from its size.

@@ -19,8 +19,6 @@ template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces in a vector
 
 constexpr int64_t kSameSets = 2048;  // bytes; columns that are a multiple of this apart share few sets of L1
-constexpr int kChunk = 256;          // bytes of a column that are prefetched at a time
-constexpr int64_t kLongColumn = 8192;  // bytes; with many registers, fewer of longer columns are read at once
 
 // The vectors of columns that are computed at once for this many rows: several hide the latency of FMAs, as
 // several rows do. Of vectors of 64 bytes at most two, since the columns of more share sets of L1, whose
@@ -30,6 +28,10 @@ constexpr int few_vectors(int rows) {
   if (kManyRegisters) return rows > 3 ? 1 : 2;
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
+// The same where b is larger than L2. Many vectors would be too many streams from memory: with 16 columns of
+// float32, the next 16 are on their way while these are summed. At AVX2 one row needs two vectors to hide the
+// latency of FMAs; more than kDotRows rows leave registers for one.
+constexpr int far_vectors(int rows) { return RANVIER_VECTOR_BYTES == 64 || rows > kDotRows ? 1 : 2; }
 
 // One vector with the elements of a, then those of b.
 template <class Piece, int... I>
@@ -117,41 +119,83 @@ RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
   return column < last ? column : last;
 }
 
-// Where kVectors vectors of columns of b, from piece `first` on, are read next. Strides are in bytes.
-template <class T, int kVectors>
+// Prefetches a b that is in L2 to L1, since each column is a stream that is too short for the processor's
+// prefetching: while kChunk bytes of each column are read, 32 bytes in each round, those that follow.
+template <int kColumns>
+struct NextChunks {
+  static constexpr int kChunk = 256, kRounds = kChunk / 32;  // bytes of a column
+  const char* next = nullptr;                                // what is prefetched, or null
+  const char *after = nullptr, *end = nullptr;               // the columns after these; the last chunk
+  int turn = 0;
+
+  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool) {
+    next = columns + kChunk, after = columns + kColumns * step, end = columns + bytes - kChunk;
+  }
+  [[gnu::always_inline]] void fetch(int64_t step) {
+    if (!next) return;
+    RANVIER_UNROLL
+    for (int i = 0; i < kColumns / kRounds; ++i, next += step) {
+      RANVIER_UNROLL
+      for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
+    }
+    if (++turn < kRounds) return;
+    turn = 0, next += kChunk - kColumns * step;
+    if (next > end) next = after;
+  }
+};
+
+// Prefetches a b that is larger than L2, where a round reads a cache line of each column. The processor does
+// not follow as many streams as there are columns, but the columns after these are one stream where b has no
+// gaps: a round prefetches as many lines of it.
+template <int kColumns>
+struct NextColumns {
+  static constexpr int64_t kMost = 384 << 10;  // bytes; more would leave L2 before they are read
+  static constexpr int64_t kAhead = 512;       // of longer columns, their own lines so many bytes ahead
+  const char* next = nullptr;                  // what is prefetched, or null
+  int64_t apart = 0, round = 0;                // from one line to the next, from one round to the next
+
+  [[gnu::always_inline]] void begin(const char* columns, int64_t step, int64_t bytes, bool last) {
+    const bool is_long = kColumns * bytes > kMost, dense = step == bytes && !is_long;
+    if (is_long || !last) next = columns + (is_long ? kAhead : kColumns * step);
+    apart = dense ? 64 : step, round = dense ? 64 * kColumns : 64;
+  }
+  [[gnu::always_inline]] void fetch(int64_t) {
+    if (!next) return;
+    const char* line = next;
+    RANVIER_UNROLL
+    for (int i = 0; i < kColumns; ++i, line = opaque(line + apart)) __builtin_prefetch(line, 0, 3);
+    next += round;
+  }
+};
+
+// Where kVectors vectors of columns of b, from piece `first` on, are read next. Strides are in bytes. kFar: b
+// is larger than L2.
+template <class T, int kVectors, bool kFar>
 struct ColumnsOfB {
   static constexpr int kColumns = kVectors * lanes<T>;
-  // Each column is a stream that is too short for the processor's prefetching. With vectors of 64 bytes, the
-  // next chunk of each column is prefetched to L1, kAtOnce columns in each of kTurns turns.
-  static constexpr bool kFetches = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
-  static constexpr int kTurns = kChunk / 32, kAtOnce = kColumns / kTurns;
+  static constexpr bool kTwoPieces = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && !kFar;
+  static constexpr bool kChunks = kTwoPieces && kVectors > 1;  // all others take as long without
+  // Bytes that one vector after another reads of its columns: a line, since many columns may share a set of
+  // L1, or two pieces.
+  static constexpr int kRound = kTwoPieces ? 32 : 64;
   const char* at[kVectors * kPieces<T>];  // where the pieces are read next
   int64_t step;                           // from one column to the next
-  const char *next, *after, *end;  // what is prefetched, or null; the columns after these; the last chunk
-  int turn = 0;
+  std::conditional_t<kFar, NextColumns<kColumns>, NextChunks<kColumns>> fetched;
 
   [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int64_t first)
       : step(opaque(t.cs_b * int64_t(sizeof(T)))) {
     RANVIER_UNROLL
     for (int i = 0; i < kVectors * kPieces<T>; ++i)
       at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.cs_b);
-    next = kFetches && t.fetch ? at[0] + kChunk : nullptr;
-    after = at[0] + kColumns * step, end = at[0] + t.k * int64_t(sizeof(T)) - kChunk;
+    const bool last = t.columns - first * kPiece<T> < 2 * kColumns;
+    if (kFar || (kChunks && t.beyond == 1)) fetched.begin(at[0], step, t.k * int64_t(sizeof(T)), last);
   }
   [[gnu::always_inline]] void move(int v, int64_t bytes) {
     RANVIER_UNROLL
     for (int i = 0; i < kPieces<T>; ++i) at[v * kPieces<T> + i] += bytes;
   }
   [[gnu::always_inline]] void fetch() {
-    if (!kFetches || !next) return;
-    RANVIER_UNROLL
-    for (int i = 0; i < kAtOnce; ++i, next += step) {
-      RANVIER_UNROLL
-      for (int j = 0; j < kChunk; j += 64) __builtin_prefetch(next + j, 0, 3);
-    }
-    if (++turn < kTurns) return;
-    turn = 0, next += kChunk - kColumns * step;
-    if (next > end) next = after;
+    if constexpr (kFar || kChunks) fetched.fetch(step);
   }
 };
 
@@ -168,8 +212,8 @@ RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T
 }
 
 // The same for one piece (kPiece products) of vector v, which it reads from b.
-template <class T, int kRows, int kVectors>
-RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& b, int64_t done, int v,
+template <class T, int kRows, int kVectors, bool kFar>
+RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int64_t done, int v,
                               typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kP = kPieces<T>;
   vec<T> column[kE];
@@ -180,39 +224,38 @@ RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>&
   add_columns<kE, T>(a, rs_a, column, done, v, acc);
 }
 
-// Adds k products to acc, one chain for each element. Returns the place in a after them.
-template <class T, int kRows, int kVectors>
-RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors>& b,
-                                  typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+// The same for the products of a round (ColumnsOfB::kRound bytes) of vector v.
+template <class T, int kRows, int kVectors, bool kFar>
+RANVIER_INLINE void add_round(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors, kFar>& b, int v,
+                              typename VecOf<T>::type (&acc)[kRows][kVectors]) {
   constexpr int kE = kPiece<T>, kLine = 64 / int(sizeof(T));
 #if RANVIER_VECTOR_BYTES == 64
-  if constexpr (sizeof(T) == sizeof(float)) {
-    for (; k >= 2 * kE; k -= 2 * kE, a += 2 * kE) {
-      b.fetch();
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        vec<T> column[2 * kE];
-        two_pieces_at(b.at + v * kPieces<T>, b.step, column);
-        b.move(v, 32);
-        add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
-      }
-    }
-  } else
+  if constexpr (ColumnsOfB<T, kVectors, kFar>::kTwoPieces) {
+    vec<T> column[2 * kE];
+    two_pieces_at(b.at + v * kPieces<T>, b.step, column);
+    b.move(v, 32);
+    return add_columns<2 * kE, T>(a, rs_a, column, 0, v, acc);
+  }
 #endif
-  {
-    // Unrolling a whole cache line is a tenth faster with one row; with more rows it is only more code.
-    constexpr int kSteps = kRows == 1 && kVectors > 2 && kFrequent<T> ? kLine / kE : 1;
-    // One vector after another reads a whole line of its columns, since many columns may share a set of L1.
-    for (; k >= kLine; k -= kLine, a += kLine) {
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        RANVIER_NO_UNROLL
-        for (int p = 0; p < kLine; p += kE * kSteps) {
-          RANVIER_UNROLL
-          for (int i = 0; i < kSteps; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
-        }
-      }
-    }
+  // Unrolling a whole cache line is a tenth faster with one row, and a quarter where b is larger than L2;
+  // else it is only more code.
+  constexpr int kAtOnce = (kFar || (kRows == 1 && kVectors > 2)) && kFrequent<T> ? kLine / kE : 1;
+  RANVIER_NO_UNROLL
+  for (int p = 0; p < kLine; p += kE * kAtOnce) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kAtOnce; ++i) add_piece<T>(a + p + i * kE, rs_a, b, 0, v, acc);
+  }
+}
+
+// Adds k products to acc, one chain for each element. Returns the place in a after them.
+template <class T, int kRows, int kVectors, bool kFar>
+RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors, kFar>& b,
+                                  typename VecOf<T>::type (&acc)[kRows][kVectors]) {
+  constexpr int kE = kPiece<T>, kRound = b.kRound / int(sizeof(T));
+  for (; k >= kRound; k -= kRound, a += kRound) {
+    b.fetch();
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) add_round<T>(a, rs_a, b, v, acc);
   }
   for (; k > 0; k -= kE, a += kE) {
     const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are already added
@@ -227,9 +270,9 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
 }
 
 // sums = the products of kRows rows and kVectors vectors of columns, from piece `first` on, over all of k.
-template <class T, int kRows, int kVectors>
+template <bool kFar, class T, int kRows, int kVectors>
 RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
-  ColumnsOfB<T, kVectors> b(t, first);
+  ColumnsOfB<T, kVectors, kFar> b(t, first);
   const T* a = t.a;
   const int64_t rs_a = t.rs_a;
   for (int64_t left = t.k;; left -= t.k_block) {
@@ -246,11 +289,11 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sum
 
 // Computes kRows rows and kVectors vectors of columns of c, from piece `first` on, adds the bias, and stores
 // piece by piece.
-template <class T, int kRows, int kVectors>
+template <class T, int kRows, int kVectors, bool kFar = false>
 static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
   vec<T> sums[kRows][kVectors] = {};
-  few_sums<T, kRows, kVectors>(t, first, sums);
+  few_sums<kFar, T, kRows, kVectors>(t, first, sums);
   alignas(64) Piece pieces[kRows][kVectors * kPieces<T>];
   __builtin_memcpy(pieces, sums, sizeof pieces);
   for (int i = 0; i < kVectors * kPieces<T>; ++i) {
@@ -269,16 +312,15 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
   }
 }
 
-// Computes all columns for kRows rows, few_vectors() vectors at a time, or half as many.
+// Computes all columns for kRows rows, few_vectors() vectors at a time, or half as many. b is at most as
+// large as L2.
 template <class T, int kRows>
-static void few(const MatmulRows<T>& t) {
+static void few_of_near(const MatmulRows<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
   // Columns that are a multiple of kSameSets apart share two sets of L1, which do not hold the lines of 32
   // columns. Then half as many columns are read at once.
-  const int64_t column = t.cs_b * int64_t(sizeof(T));
-  const bool halved =
-      kMost * lanes<T> > 16 && (column % kSameSets == 0 || (kManyRegisters && column > kLongColumn));
+  const bool halved = kMost * lanes<T> > 16 && t.cs_b * int64_t(sizeof(T)) % kSameSets == 0;
   int64_t i = 0;
   if (!halved)
     for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
@@ -287,13 +329,31 @@ static void few(const MatmulRows<T>& t) {
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
+// The same for any b, which is larger than L2 where there are more than kDotRows rows.
+template <class T, int kRows>
+static void few(const MatmulRows<T>& t) {
+  if constexpr (kRows <= kDotRows)
+    if (t.beyond < 2) return few_of_near<T, kRows>(t);
+  constexpr int kVectors = far_vectors(kRows);
+  const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
+  for (int64_t i = 0; i < pieces; i += kVectors * kPieces<T>) few_columns<T, kRows, kVectors, true>(t, i);
+}
+
+// The most rows beside a b that is larger than L2. More take less time in tiles, which pack b.
+template <class T>
+constexpr int kFarRows = kFrequent<T> ? 8 : kDotRows;
+
+template <class T, int... R>
+static void few(const MatmulRows<T>& t, std::integer_sequence<int, R...>) {
+  static constexpr void (*of_rows[])(const MatmulRows<T>&) = {few<T, R + 1>...};
+  of_rows[t.rows - 1](t);
+}
+
 // MatmulKernels::few_rows: all of c. a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; k and the
 // number of columns are at least kPiece.
 template <class T>
 static void run_few_rows(const MatmulRows<T>& t) {
-  static constexpr void (*of_rows[kDotRows])(const MatmulRows<T>&) = {few<T, 1>, few<T, 2>, few<T, 3>,
-                                                                      few<T, 4>};
-  of_rows[t.rows - 1](t);
+  few<T>(t, std::make_integer_sequence<int, kFarRows<T>>());
   finish_in_place(t);
 }
 

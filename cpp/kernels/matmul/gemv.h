@@ -16,6 +16,9 @@ template <class T, int kRows, int kSteps>
 static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
   const int64_t columns = t.columns, rs_b = t.rs_b;  // copies: for the compiler, stores may change t
+  // One or two rows by vectors of whole cache lines take 1.1 times as long with the next rows prefetched, all
+  // others up to 2.5 times as long without.
+  constexpr bool kAhead = RANVIER_VECTOR_BYTES < 64 || kRows > 2;
   vec<T> x[kRows][kSteps];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -36,7 +39,13 @@ static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first
     for (int i = 0; i < kRows; ++i) store(sums + i * width + j, sum[i]);
   };
   int64_t j = 0;
-  for (; j + L <= columns; j += L) vector(j, [](const T* p) RANVIER_INLINED { return load(p); });
+  for (; j + L <= columns; j += L) {
+    if constexpr (kAhead) {
+      RANVIER_UNROLL
+      for (int s = 0; s < kSteps; ++s) __builtin_prefetch(b + (s + kSteps) * rs_b + j, 0, 3);
+    }
+    vector(j, [](const T* p) RANVIER_INLINED { return load(p); });
+  }
   const int rest = static_cast<int>(columns - j);
   if (rest > 0) vector(j, [=](const T* p) RANVIER_INLINED { return load_n(p, rest); });
 }

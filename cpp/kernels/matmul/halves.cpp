@@ -53,6 +53,8 @@ struct Sides {
     std::swap(rs_a, cs_b), std::swap(cs_a, rs_b);
   }
   bool is_few() const { return m <= kHalfRows && k > 0 && (rs_b == 1 || cs_b == 1); }
+  // Of few rows: whether lines of b are its columns.
+  bool by_columns() const { return rs_b == 1 && (cs_b != 1 || k >= n); }
 };
 
 // True if the product has few rows (FewRows); transposed: if these are the columns of b.
@@ -106,7 +108,7 @@ struct FewRows {
   void run(const Sides<Half>& o, int64_t j, int64_t end) const {
     alignas(64) float sums[kSums], more[kSums], bias[kSums];
     const HalfKernels& kernels = kernels_of<Half>();
-    const bool dots = o.rs_b == 1 && (o.cs_b != 1 || o.k >= o.n);
+    const bool dots = o.by_columns();
     const int64_t most = kSums / round_up(o.m, 2) / kUnit * kUnit;
     for (; j < end; j += most) {
       const int64_t n = std::min(most, end - j), width = round_up(n, 16);
@@ -338,7 +340,9 @@ void HalfMatmul<Half>::run(const Team& team, void* workspace) const {
   const int64_t own = o.m * FewRows<Half>::line(k), units = batch * ceil_div(o.n, kUnit);
   team.region(kNsPerNumber * batch * o.n * k, [&](const OpenTeam& team) {
     FewRows<Half> few{*this, transposed, static_cast<float*>(workspace) + team.index() * own};
-    for (Chunks some(team, units, Chunks::size(team, units)); some.next() && !interrupted(team);)
+    // Rows of b are read in pieces as long as possible.
+    const int64_t size = o.by_columns() ? Chunks::size(team, units) : ceil_div(units, int64_t{team.size()});
+    for (Chunks some(team, units, size); some.next() && !interrupted(team);)
       few.run_units(some.begin, some.end);
   });
 }

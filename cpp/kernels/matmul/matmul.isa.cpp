@@ -137,6 +137,7 @@ static constexpr MatmulKernels<T> table() {
   t.rows_of_three = kOddTiles && sizeof(T) == sizeof(float) ? kRowsOfThree : 0;
   t.narrow = RANVIER_HAS_NARROW && sizeof(T) == sizeof(float);
   t.tile = run_tile<T>, t.dots = run_dots<T>, t.few_rows = run_few_rows<T>, t.stack = run_stack<T>;
+  t.far_rows = kFarRows<T>;
   t.gemv = run_gemv<T>, t.gemv_columns = gemv_columns<T>;
   if constexpr (kFrequent<T>) t.small = run_small<T>;
   t.pack = t.pack_rows = pack<T>;

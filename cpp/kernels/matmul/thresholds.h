@@ -100,8 +100,7 @@ constexpr int64_t kFarApart = 2;  // rows of a further apart than this times k: 
 constexpr int64_t kNearProducts = 128;  // up to this k, a panel of a need not be prefetched a panel ahead
 
 // Bytes. At AVX-512 few_rows.h prefetches a b that is larger than this and not larger than L2, in chunks:
-// 2x784x128 takes 1.05 times as long without. A b larger than L2 takes 1.02 to 1.14 times as long with it.
-// Zen 5, 2026-11-29
+// 2x784x128 takes 1.2 times as long without, 1x256x1000 1.3 times. Zen 5, 2026-11-29
 constexpr int64_t kBeyondL1 = int64_t{64} << 10;
 
 // --- The size of tiles: tile_size.cpp

@@ -96,7 +96,7 @@ struct MatmulRows : MatmulResult<T> {
   int64_t rs_b, cs_b;
   int missing;      // only gemv of bfloat16: how many factors the last elements along k lack
   bool accumulate;  // only gemv: c += a b, else c = a b
-  bool fetch;       // only few_rows: prefetch the next chunks of columns of b
+  int beyond;       // only few_rows: 1, b is larger than L1; 2, it is larger than L2; else 0
 };
 
 // A batch of small products, computed one after another: see stack.h. step_x is from one matrix to the next.
@@ -125,8 +125,9 @@ struct MatmulKernels {
   void (*tile)(const MatmulTile<T>&);
   void (*dots)(const MatmulRows<T>&) = nullptr;      // see dot.h
   void (*few_rows)(const MatmulRows<T>&) = nullptr;  // see few_rows.h
-  void (*gemv)(const MatmulRows<T>&);                // see gemv.h
-  int (*gemv_columns)(int rows);                     // the most columns that `gemv` takes
+  int far_rows = kDotRows;             // the most rows of few_rows beside a b that is larger than L2
+  void (*gemv)(const MatmulRows<T>&);  // see gemv.h
+  int (*gemv_columns)(int rows);       // the most columns that `gemv` takes
   void (*stack)(const MatmulStack<T>&) = nullptr;
   // See small.h; or null. If cs_b != 1, b is packed to `scratch`, and b, rs_b and cs_b are changed to
   // describe the packed b. The argument is changed and not copied, since a copy would wait for the caller's

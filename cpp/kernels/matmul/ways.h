@@ -103,9 +103,9 @@ void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRo
   const int64_t unit = few_rows ? kDotRows : 1, units = n / unit;
   const auto share = [&](int64_t i) { return i == team.size() ? n : units * i / team.size() * unit; };
   const int64_t first = share(team.index()), last = share(team.index() + 1);
-  const int64_t bytes = n * t.cs_b * int64_t(sizeof(T));
   t.k_block = k_block_of(t.k, kernels.kc);
-  t.fetch = few_rows && kBeyondL1 < bytes && bytes <= caches.l2;
+  const int64_t bytes = n * t.k * int64_t(sizeof(T));
+  t.beyond = (bytes > kBeyondL1) + (bytes > caches.l2);
   if (first > 0) t.b += first * t.cs_b, t.move(0, first);
   const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(t.k, 1), 1024, 1 << 30);
   for (int64_t j = first; j < last && !interrupted(team); j += t.columns) {
