@@ -25,8 +25,8 @@ from benchmarks.quantized import networks
 from benchmarks.quantized.networks import Array, Task
 
 FORMS: dict[str, dict[str, Any]] = {
+    "int8, group=None": {"dtype": "int8", "group": None},
     "int8": {"dtype": "int8"},
-    "int8, group=32": {"dtype": "int8", "group": 32},
     "int4": {"dtype": "int4"},
 }
 ORT = "ONNX Runtime, int8"

@@ -25,8 +25,8 @@ from benchmarks.quantized.networks import DOCS, Array
 WIDTH, HEADS, LAYERS, CONTEXT, BATCH = 256, 4, 3, 64, 8
 PRETRAINED, STEPS, LAST, RANK = 300, 100, 10, 8
 FORMS: dict[str, dict[str, Any]] = {
+    "int8, group=None": {"dtype": "int8", "group": None},
     "int8": {"dtype": "int8"},
-    "int8, group=32": {"dtype": "int8", "group": 32},
     "int4": {"dtype": "int4"},
 }
 

@@ -26,8 +26,8 @@ from benchmarks.quantized.networks import DOCS
 
 LAYERS, WIDTH = 8, 4096
 FORMS: dict[str, dict[str, Any]] = {
+    "int8, group=None": {"dtype": "int8", "group": None},
     "int8": {"dtype": "int8"},
-    "int8, group=32": {"dtype": "int8", "group": 32},
     "int4": {"dtype": "int4"},
 }
 

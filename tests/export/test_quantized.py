@@ -9,7 +9,7 @@ from support.c_files import Compiled, needs_compiler
 from support.refused import refused
 
 pytestmark = needs_compiler
-FORMS = [("int8", None), ("int8", 32), ("int4", None)]
+FORMS = [("int8", None), ("int8", 32), ("int4", 32)]
 OF_FORM = pytest.mark.parametrize(("dtype", "group"), FORMS)
 
 

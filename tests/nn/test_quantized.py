@@ -11,7 +11,7 @@ from ranvier import nn
 from ranvier.torch.quantization import quantize_dynamic
 from support.refused import refused
 
-FORMS = [("int8", None, 0.02), ("int8", 32, 0.02), ("int4", None, 0.25)]
+FORMS = [("int8", None, 0.02), ("int8", 32, 0.02), ("int4", 32, 0.25)]
 OF_FORM = pytest.mark.parametrize(("dtype", "group", "error"), FORMS)
 
 
@@ -146,12 +146,13 @@ def test_which_layers(network):
     one = rv.quantize(network, where=lambda name, layer: name == "2")
     assert [type(layer).__module__.split(".")[2] for layer in one][::2] == ["linear", "quantized"]
     assert type(rv.quantize(Encoder(), where={nn.Embedding}).head) is nn.Linear
-    refused(ValueError, "without such layers", rv.quantize, network, where={nn.Embedding})
+    refused(ValueError, "no layer is chosen", rv.quantize, network, where={nn.Embedding})
     refused(ValueError, "expected some of Linear", rv.quantize, network, where={nn.Conv2d})
     assert type(rv.quantize(Encoder(), where=nn.Embedding).head) is nn.Linear
     refused(TypeError, "got where 3; expected types or a function", rv.quantize, network, where=3)
     refused(ValueError, "got dtype 'int3'", rv.quantize, network, "int3")
     refused(ValueError, "got group 64; expected 32 or None", rv.quantize, network, group=64)
+    refused(ValueError, "got group None; expected 32 with int4", rv.quantize, network, "int4", group=None)
     refused(TypeError, "got int; expected a Module", rv.quantize, 3)
     refused(ValueError, "layer '0' of float64", rv.quantize, network.double())
     network.float()[2].weight.data[0, 0] = np.nan
@@ -172,6 +173,25 @@ def test_hooks_are_kept(network):
     assert "the copy's own" not in seen
 
 
+def test_files_of_library_layers(tmp_path):
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    for model in (layer, nn.TransformerEncoder(layer, 2), nn.Sequential(layer, nn.Linear(32, 3))):
+        small, x = rv.quantize(model.eval()), rv.randn(2, 5, 32)
+        rv.save(small, tmp_path / "small.safetensors")
+        again = rv.load(tmp_path / "small.safetensors")
+        np.testing.assert_array_equal(again(x).detach().numpy(), small(x).detach().numpy())
+        assert str(again) == str(small)
+
+
+def test_arrays_of_float64(network):
+    assert rv.quantize(network)(np.ones((2, 64))).dtype == "float32"
+
+
+def test_layers_begin_with_zeros():
+    for kind in ("int8", "q8_0", "q4_0"):
+        assert not nn.quantized.Linear(40, 20, kind=kind)(rv.ones(40)).numpy().any()
+
+
 def test_summary_counts_weights(network, capsys):
     table = rv.summary(rv.quantize(network, "int4"), (64,))
     assert (table.total, table.trainable) == (64 * 48 + 48 + 48 * 10 + 10, 0)
@@ -186,7 +206,7 @@ def test_layers_with_a_forward_of_their_own_stay(network):
     before = network[0].forward
     network[0].forward = lambda x: before(x) + 100
     small = rv.quantize(nn.Sequential(*network, Doubled(10, 3)))
-    assert [getattr(layer, "kind", None) for layer in small] == [None, None, "int8", None]
+    assert [getattr(layer, "kind", None) for layer in small] == [None, None, "q8_0", None]
     assert float(small[0](rv.zeros(64)).mean()) > 50
 
 
@@ -195,7 +215,7 @@ def test_a_layer_in_two_places():
     for name in "01":  # the layer has both names
         small = rv.quantize(nn.Sequential(layer, layer), where=lambda at, layer, name=name: at == name)
         assert small[0] is small[1]
-        assert small[0].kind == "int8"
+        assert small[0].kind == "q8_0"
     model = nn.Sequential(layer, nn.Sequential(layer))
     assert quantize_dynamic(model, {nn.Linear: object()}, inplace=True) is model
     assert model[0] is model[1][0]

@@ -12,7 +12,7 @@ from ranvier.onnx.exporter import _is_equal
 from support.onnx_networks import drawn, flat, session, tokens
 from support.refused import refused
 
-FORMS = {"int8": ("int8", None), "q8_0": ("int8", 32), "q4_0": ("int4", None)}
+FORMS = {"int8": ("int8", None), "q8_0": ("int8", 32), "q4_0": ("int4", 32)}
 OF_KIND = pytest.mark.parametrize("kind", FORMS)
 
 

@@ -23,11 +23,12 @@ def quantize(w: Array, kind: str) -> tuple[Array, Array]:
         for g in range(groups):
             part = w[i, 32 * g : 32 * g + 32]
             greatest = part[np.argmax(abs(part))]
-            scale[i, g] = abs(greatest) / np.float32(127) if kind == "q8_0" else greatest / np.float32(-8)
+            step = abs(greatest) / np.float32(127) if kind == "q8_0" else greatest / np.float32(-8)
+            scale[i, g] = np.float16(step)
             if kind == "q8_0":
                 integers[i, 32 * g : 32 * g + 32] = _rounded(part, scale[i, g])
             elif scale[i, g] != 0:
-                codes = np.minimum(np.floor(part / scale[i, g] + np.float32(8.5)), 15)
+                codes = np.floor(part / scale[i, g] + np.float32(8.5)).clip(0, 15)
                 integers[i, 32 * g : 32 * g + 32] = codes - 8
     return integers, scale.astype(np.float16)
 

@@ -14,7 +14,7 @@ from ranvier.nn.parameter import Parameter
 from ranvier.nn.registry import put
 from ranvier.ops.making.creation import empty_like
 from ranvier.tensors.data import as_dtype
-from ranvier.tensors.memory import BF16, F16, in_float, plain, require_numbers
+from ranvier.tensors.memory import BF16, F16, F32, in_float, plain, require_numbers
 from ranvier.tensors.tensor import Tensor, borrowed
 
 Self = TypeVar("Self", bound="Conversions")
@@ -25,6 +25,7 @@ class Conversions:
     override it. ``_rv_cast`` converts arrays that the module is called with."""
 
     children: Any
+    modules: Any
     _rv_some_parameters: Any
 
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
@@ -105,4 +106,6 @@ class Conversions:
             if isinstance(arg, np.ndarray):
                 require_numbers(type(self).__name__, plain(type(self).__name__, arg).dtype)
         wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
+        if wanted is None and any(hasattr(type(m), "quantized_weight") for m in self.modules()):
+            wanted = F32  # which layers of 8 and 4 bits compute in: they have no parameters
         return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, np.ndarray) else arg for arg in args)

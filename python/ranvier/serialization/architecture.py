@@ -2,6 +2,7 @@
 
     {"layer": "Conv2d", "arguments": {"in_channels": 1, ...}}      one of our layers; also as an argument
     {"layer": "quantized.Linear", "arguments": {...}}              one of nn.quantized
+    {"layer": "TransformerEncoderLayer", "parts": {...}, ...}            a layer with quantized layers inside
     {"layer": "Sequential", "children": [["0", {...}], ...]}       one of our containers
     {"same": "features.0"}                                         a layer that is used in two places
     {"custom": "shop.models.Net"}                                  a class of the user
@@ -75,6 +76,8 @@ def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
     constructor, the JSON form has their new values; else the layer is described as a class of the user.
     """
     node["arguments"] = arguments_of(layer)
+    if parts := _quantized_parts(layer):
+        node["parts"] = parts
     changed = _changed(layer, node)
     if changed and inspect.signature(type(layer).__init__).parameters.keys() >= changed.keys():
         try:
@@ -83,6 +86,19 @@ def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
         except (TypeError, ValueError):  # JSON cannot hold the values, or the layer refuses them.
             pass
     return _custom(type(layer), changed) if changed else node
+
+
+def _quantized_parts(layer: nn.Module) -> dict[str, Any]:
+    """By path: the JSON form of the quantized layers that `rv.quantize` has put into a layer."""
+    parts: dict[str, Any] = {}
+    for path, module in layer.named_modules():
+        if not _name_of(type(module)).startswith("quantized."):
+            continue
+        if not path:  # The layer is quantized itself, and makes the layers inside.
+            return {}
+        if not any(path.startswith(f"{outer}.") for outer in parts):
+            parts[path] = describe(module)
+    return parts
 
 
 def _custom(kind: type, changed: Iterable[str] = ()) -> dict[str, Any]:
@@ -183,6 +199,8 @@ def build(
         else:
             given = {name: _as_given(value) for name, value in node["arguments"].items()}
             model = kind(**given | ({"dtype": DType(given["dtype"])} if "dtype" in given else {}))
+            for name, part in dict(node.get("parts", {})).items():
+                model.set_submodule(name, build(part, f"{path}.{name}", work=work), strict=True)
     except (TypeError, KeyError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise ValueError(
             f"{where} of type {kind.__name__} has arguments that it refuses: {error!r}"

@@ -48,7 +48,7 @@ def quantize_dynamic(
     places = model.named_modules(remove_duplicate=False)
     if not any(type(layer) in _FORMS and is_wanted(name, layer) for name, layer in places):
         return model
-    made = rv.quantize(model, where=is_wanted)
+    made = rv.quantize(model, group=None, where=is_wanted)
     if not inplace or type(made) is not type(model):
         return made
     for name, child in [*made.named_modules(remove_duplicate=False)][1:]:

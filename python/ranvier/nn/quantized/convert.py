@@ -54,7 +54,7 @@ def quantize(
     dtype: str = "int8",
     *,
     where: Callable[[str, Any], bool] | Iterable[type] | type | None = None,
-    group: int | None = None,
+    group: int | None = GROUP,
     report: Any = None,
 ) -> Any:
     """A copy of a model whose Linear, Embedding and MultiheadAttention layers have weights of 8 or 4 bits.
@@ -66,10 +66,12 @@ def quantize(
 
     Args:
         model: a Module with weights of float32 or of 16 bits. It is not changed.
-        dtype: "int8", a scale for each output; or "int4", a scale of float16 for each 32 inputs (GGUF's
-            Q4_0).
+        dtype: "int8" or "int4".
         where: which layers, as a function of name and layer, or as types; None for all of these types.
-        group: 32 gives int8 a scale of float16 for each 32 inputs (GGUF's Q8_0), too.
+        group: 32: weights have a scale of float16 for each 32 inputs (GGUF's Q8_0 and Q4_0), activations one
+            for each 32 numbers. None, of int8 alone: a scale for each output, and for each row of
+            activations, which takes less time; transformers lose more by it, as few of their activations are
+            large.
         report: an input of the model, or a tuple of its inputs. The result is then (copy, Report): the
             relative errors of each layer and of all Tensors of floats that the model returns, in evaluation
             mode.
@@ -81,18 +83,21 @@ def quantize(
     >>> model = rv.nn.Sequential(rv.nn.Linear(64, 32), rv.nn.ReLU(), rv.nn.Linear(32, 10)).eval()
     >>> small, errors = rv.quantize(model, "int8", report=rv.ones(4, 64))
     >>> small[0].kind, errors.model < 0.05
-    ('int8', True)
+    ('q8_0', True)
     """
     if not isinstance(model, Module):
         raise TypeError(f"[quantize] got {type(model).__name__}; expected a Module")
     one_of("quantize", "dtype", dtype, ("int8", "int4"))
-    if group not in (None, GROUP):
-        raise OpError(f"[quantize] got group {group!r}; expected 32 or None")
+    if group != GROUP and not (group is None and dtype == "int8"):
+        expected = "32 or None" if dtype == "int8" else "32 with int4"
+        raise OpError(f"[quantize] got group {group!r}; expected {expected}")
     kind = "q4_0" if dtype == "int4" else "int8" if group is None else "q8_0"
     chosen = _chosen(model, where)
     if not chosen:
         names = ", ".join(sorted(form.__name__ for form in FORMS))
-        raise OpError(f"[quantize] got a model without such layers; expected one with {names}")
+        raise OpError(
+            f"[quantize] got a model in which no layer is chosen; expected layers of the classes {names}"
+        )
     weights: dict[int, QuantizedWeight] = {}
     made: dict[int, Any] = {}
     for name, layer in chosen.items():

@@ -12,7 +12,7 @@ import ranvier.ops as ops
 from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.making.creation import arange, empty, zeros
+from ranvier.ops.making.creation import arange, zeros
 from ranvier.ops.matrix.quantized import quantized_embedding, quantized_linear
 from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
 from ranvier.ops.matrix.quantized_weight import (
@@ -42,8 +42,8 @@ class Quantized(Module):
         """Takes a matrix, or makes room for one of a file."""
         self.kind = one_of(type(self).__name__, "kind", kind, KINDS)
         if made is None:
-            panels = empty(-(-n // PANEL), panel_bytes(kind, k), dtype="uint8")
-            made = QuantizedWeight(kind, (n, k), panels, empty(n) if kind == "int8" else None)
+            panels = zeros(-(-n // PANEL), panel_bytes(kind, k), dtype="uint8")
+            made = QuantizedWeight(kind, (n, k), panels, zeros(n) if kind == "int8" else None)
         self.register_buffer("panels", made.panels)
         self.register_buffer("scale", made.scale)
         self._matrix_shape = n, k

@@ -76,10 +76,10 @@ def of_blocks(blocks: QuantizedBlocks) -> QuantizedWeight:
 def quantized(weight: Any, kind: str) -> QuantizedWeight:
     """A matrix of floats in 8 or 4 bits. The error of an element is at most half a step of its scale.
 
-    int8: scale = max |row| / 127, code = round(w / scale). q8_0: the same for each group of 32, the scale
-    rounded to float16. q4_0: scale = -m / 8 for the number m of a group that is greatest in size; code =
-    floor(w / scale + 8.5), at most 15, of value code - 8. Raises ValueError for NaN, infinity and numbers
-    whose scale float16 does not hold.
+    int8: scale = max |row| / 127, code = round(w / scale). q8_0: the same for each group of 32, by the scale
+    rounded to float16: a group of numbers below 4e-6 becomes 0. q4_0: scale = -m / 8, rounded to float16, for
+    the number m of a group that is greatest in size; code = floor(w / scale + 8.5) in 0 ... 15, of value code
+    - 8: numbers below 2e-7 become 0. Raises ValueError for NaN, infinity and numbers above 65504.
     """
     array = np.asarray(weight._array if isinstance(weight, Tensor) else weight)
     if array.ndim != 2:
@@ -104,6 +104,11 @@ def _divided(x: Array, by: Array) -> Array:
     return np.divide(x, by, out=np.zeros_like(x), where=by != 0)
 
 
+def _as_stored(scale: Array) -> Array:
+    """The scales as float16 holds them."""
+    return scale.astype(np.float16).astype(np.float32)
+
+
 def _by_rows(x: Array, kind: str) -> tuple[Array, Array]:
     scale = np.abs(x).max(1, initial=0) / np.float32(127)
     return np.rint(_divided(x, scale[:, None])).clip(-127, 127) + np.float32(128), scale
@@ -119,10 +124,11 @@ def _by_groups(x: Array, kind: str) -> tuple[Array, Array]:
             f"[quantize] got weights up to {sizes.max():g}; expected at most {_MOST:g} for scales of float16"
         )
     if kind == "q8_0":
-        scale = sizes.max(2) / np.float32(127)
-        codes = np.rint(_divided(groups, scale[..., None])) + np.float32(128)
+        scale = _as_stored(sizes.max(2) / np.float32(127))
+        codes = np.rint(_divided(groups, scale[..., None])).clip(-127, 127) + np.float32(128)
     else:
-        scale = np.take_along_axis(groups, sizes.argmax(2)[..., None], 2)[..., 0] / np.float32(-8)
+        greatest = np.take_along_axis(groups, sizes.argmax(2)[..., None], 2)[..., 0]
+        scale = _as_stored(greatest / np.float32(-8))
         codes = np.floor(_divided(groups, scale[..., None]) + np.float32(8.5)).clip(0, 15)
     return codes.reshape(n, -1), scale
 
