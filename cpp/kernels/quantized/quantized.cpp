@@ -55,10 +55,6 @@ struct IntegerRows {
   }
 };
 
-}  // namespace
-
-namespace {
-
 typedef float Four __attribute__((vector_size(16)));
 
 // Up to 4 values of codes that are neighbours: (code - zero) * factor.

@@ -3,15 +3,15 @@
 //   quantized_matmul   y[i, j] = sum over l of x[i, l] w[j, l], plus bias[j]
 //   quantized_rows     y[i] = row index[i] of w, as float32; without an index row i
 //
-// w (n, k) consists of panels of kPanel = 16 rows; rows that the last one lacks are there, and are not read.
-// A quad is the codes of 4 neighbours along k: 64 bytes, row by row. Codes are unsigned.
+// w (n, k) consists of panels of kPanel = 16 rows; the last panel is filled with rows whose results are
+// dropped. A quad is the codes of 4 neighbours along k: 64 bytes, row by row. Codes are unsigned.
 //
 //   kind   value                           a panel in memory
 //   int8   (code - 128) scale[j]           ceil(k / 4) quads; scale (n,) is another array
 //   q8_0   (code - 128) scale[j, l / 32]   for each 32 of k: 16 scales of float16, 8 quads
-//   q4_0   (code - 8) scale[j, l / 32]     for each 32 of k: 16 scales of float16, 4 lines of 64 bytes; line
-//   q
-//                                          has quad q in the low halves of its bytes, quad q + 4 in the high
+//   q4_0   (code - 8) scale[j, l / 32]     for each 32 of k: 16 scales of float16, 4 lines of 64 bytes:
+//                                          line q has quad q in the low halves of its bytes and quad q + 4
+//                                          in the high halves
 //
 // Codes of l >= k have value 0. The values of q8_0 and q4_0 are those of GGUF's types of these names.
 //

@@ -35,26 +35,24 @@ static float greatest_size(const float* x, int64_t n) {
     const ivec<float> size = bits(abs(load_lanes(x + l, n - l < kL ? int(n - l) : kL)));
     greatest = select(size > greatest, size, greatest);
   }
-  int32_t most = 0;
-  for (int lane = 0; lane < kL; ++lane) most = greatest[lane] > most ? greatest[lane] : most;
+  const int32_t most =
+      fold_lanes(greatest, [](ivec<float> a, ivec<float> b) RANVIER_INLINED { return select(a > b, a, b); });
   float size;
   __builtin_memcpy(&size, &most, sizeof size);
   return size;
 }
 
-// QuantizedKernels::quantize. q has room for whole vectors.
+// QuantizedKernel::quantize. q has room for whole vectors.
 template <class Integer>
 static bool quantize(const QuantizedLine& line) {
   Integer* q = static_cast<Integer*>(line.q);
-  bool fits = true;
   float most = 0;
   for (int64_t begin = 0, group = 0; begin < line.k; begin += line.group, ++group) {
     const int64_t left = line.k - begin, count = left < line.group ? left : line.group;
     // The pieces of an int8 row share its scale.
     if (line.group == kGroup || begin == 0)
       most = greatest_size(line.x + begin, line.group == kGroup ? count : line.k);
-    fits = fits && (most == 0 || (most > 0x1p-110f && most < __builtin_inff()));
-    if (!fits) return false;
+    if (most != 0 && !(most > 0x1p-110f && most < __builtin_inff())) return false;
     const float inverse = most > 0 ? 127 / most : 0;
     ivec<float> sum = {};
     for (int64_t l = 0; l < count; l += kL) {
