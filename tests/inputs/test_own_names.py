@@ -72,7 +72,7 @@ FIRST = {"input", "other", "x", "self", "target", "tensor", "mat2"}
 
 # settings of the process, files, functions that call the user's, and contexts
 NO_NAMES = """
-    compile save load seed manual_seed summary diagnose vmap grad value_and_grad mlp constant numel
+    compile save load load_gguf seed manual_seed summary diagnose vmap grad value_and_grad mlp constant numel
     set_num_threads set_numpy_threads set_consistent set_default_dtype set_default_device set_printoptions
     set_rng_state set_grad_enabled set_winograd set_float32_matmul_precision
     set_default_tensor_type show_config enable_grad no_grad inference_mode autocast named skipped fans key_of

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ranvier import kernels, ops
+from ranvier.ops.matrix.quantized_weight import quantized
 from samples import OPS as SAMPLES
 from samples.sample import Marked, Op
 
@@ -76,6 +77,8 @@ WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1}
 LARGER = {"scale_factor": 2.0, "mode": "bilinear", "align_corners": False}
 FRAME = {"pad": (1, 2, 0, 1)}
 
+_MATRIX = quantized(_array(4, 3), "int8")
+_QUANTIZED = tuple(part.numpy() for part in (_MATRIX.panels, _MATRIX.scale) if part is not None)
 _POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
 _POOLED_1D, _WHERE_1D = kernels.max_pool1d(SIGNALS, **WINDOW)
 _LOSS, _DIVISOR, _TOPS_AND_SUMS = kernels.cross_entropy(X, CLASSES)
@@ -153,6 +156,8 @@ OF_KERNELS: dict[str, Given] = {
     "cosine_similarity": of(X, 2 * X),
     "cosine_similarity_backward": of(X[:, 0], X, 2 * X),
     "cumprod_backward": of(X, X, axis=1),
+    "quantized_matmul": of(X, *_QUANTIZED, FOUR, kind="int8", n=4, k=3),
+    "quantized_rows": of(*_QUANTIZED, CLASSES, kind="int8", n=4, k=3),
     "embedding": of(CLASSES, X.T),
     "embedding_backward": of(X, CLASSES, num_embeddings=3, padding_idx=1),
     "erase_images": of(IMAGES, PLACES, np.array([1, 0])),

@@ -1,6 +1,7 @@
 // Binds products with matrices of 8 or 4 bits, and their rows as floats.
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
+#include "bindings/binder/numpy_api.h"
 #include "bindings/ops/index_range.h"
 #include "kernels/quantized/quantized.h"
 
@@ -12,13 +13,21 @@ using MaybeScale = MaybeExactly<DType::float32>;
 
 constexpr int64_t kProductsPerElement = 16;  // this many take as long as one element of an element-wise op
 
+// The panels, or a copy in C order, which a replay would not make again.
+Input in_order(const Input& panels) {
+  if (panels.is_contiguous()) return panels;
+  if (t_recording) panels.fail("contiguous panels in a recorded step");
+  const py::object copy =
+      checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(as_array(panels.object()))));
+  return Input::exactly({panels.op(), panels.name(), copy}, DType::uint8);
+}
+
 // The matrix (n, k) whose panels these are: their shapes are checked.
 QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& scale, int64_t n, int64_t k) {
   QuantizedMatrix w{};
   w.kind = static_cast<QuantizedKind>(kind.one_of({"int8", "q8_0", "q4_0"}));
   w.n = n, w.k = k;
   panels.expect_shape({w.panel_count(), w.panel_bytes()});
-  if (!panels.is_contiguous()) panels.fail("contiguous panels");
   const bool of_rows = w.kind == QuantizedKind::int8;
   if (of_rows != static_cast<bool>(scale))
     fail_value(kind.op, "got kind ", kind.value, of_rows ? " without scale" : " and scale", "; expected ",
@@ -30,10 +39,11 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
 }
 
 // x (.., k): y (.., n) = x w^T + bias
-Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& panels,
+Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& given_panels,
                         const MaybeScale& given_scale, const MaybeScale& given_bias, Name kind, Whole n,
                         Whole k) {
-  const Input x = contiguous(given_x), scale = contiguous(given_scale), bias = contiguous(given_bias);
+  const Input x = contiguous(given_x), panels = in_order(given_panels), scale = contiguous(given_scale),
+              bias = contiguous(given_bias);
   if (n < 0 || k < 0) n.fail("n and k of at least 0");
   if (x.ndim() == 0 || x.shape(x.ndim() - 1) != k)
     x.fail("(.., ", k.number, ") for a matrix (", n.number, ", ", k.number, ")");
@@ -48,9 +58,9 @@ Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& pan
 }
 
 // y (.., k): the rows that the index (..) picks, or all
-Output quantized_rows(const Codes& panels, const MaybeScale& given_scale, const Maybe<Integers>& given_index,
-                      Name kind, Whole n, Whole k) {
-  const Input scale = contiguous(given_scale);
+Output quantized_rows(const Codes& given_panels, const MaybeScale& given_scale,
+                      const Maybe<Integers>& given_index, Name kind, Whole n, Whole k) {
+  const Input panels = in_order(given_panels), scale = contiguous(given_scale);
   if (n < 0 || k < 0) n.fail("n and k of at least 0");
   const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k);
   Input index = given_index;
