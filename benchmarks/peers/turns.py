@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-FIRST = 256  # values of an answer that are compared
+SAMPLE = 256  # values of an answer that are compared
 
 
 class InTurns:
@@ -52,6 +52,12 @@ class InTurns:
         self._process.communicate()
 
 
+def sampled(values: Any) -> Any:
+    """Values of an answer, spread over the whole of it."""
+    flat = values.ravel()
+    return flat[:: max(1, len(flat) // SAMPLE)][:SAMPLE]
+
+
 def answer(make: Callable[[str], Callable[[], Any]], checked: int, steps: Callable[[str], int]) -> None:
     """A process: to (case, seconds) the values after `checked` calls, and the shortest time of a step.
 
@@ -66,7 +72,7 @@ def answer(make: Callable[[str], Callable[[], Any]], checked: int, steps: Callab
             gc.collect()
             now, run = case, make(case)
             for _ in range(checked):
-                values = np.asarray(run()).ravel()[:FIRST].tolist()
+                values = sampled(np.asarray(run())).tolist()
         assert run is not None
         best, end = float("inf"), perf_counter() + seconds
         while best == float("inf") or perf_counter() < end:
@@ -86,8 +92,13 @@ def medians(processes: Sequence[InTurns], case: str, settings: Any, **tolerance:
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def arguments(about: str | None, libraries: Sequence[str], seconds: float) -> argparse.Namespace:
-    """The arguments of a program that measures cases in turns."""
+def arguments(
+    about: str | None,
+    libraries: Sequence[str],
+    seconds: float,
+    more: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.Namespace:
+    """The arguments of a program that measures cases in turns, and those that `more` adds."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("-k", dest="part", default="", help="only cases whose name has this in it")
@@ -95,4 +106,6 @@ def arguments(about: str | None, libraries: Sequence[str], seconds: float) -> ar
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=seconds, help="of a turn")
     parser.add_argument("--libraries", nargs="*", default=libraries, choices=libraries)
+    if more is not None:
+        more(parser)
     return parser.parse_args()
