@@ -1,4 +1,4 @@
-"""Models with int8 and int4 weights beside ONNX Runtime, OpenVINO and llama.cpp, each in a process of its own.
+"""Models with weights of 32, 16, 8 and 4 bits beside ONNX Runtime, OpenVINO and llama.cpp.
 
 ``one_row``: one row by a matrix; ``encoder``: a text encoder; ``decoder``: a token of a language model.
 """

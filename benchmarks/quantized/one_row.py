@@ -1,11 +1,11 @@
 """One row by a matrix that no cache holds: ``python -m benchmarks.quantized.one_row [--write]``.
 
 x (1, k) by weights (n, k), through enough copies of the weights that MEMORY is read before one comes again.
-ranvier: `nn.Linear`, in int8 and int4 made by `rv.quantize`; a function of all copies, captured. ONNX Runtime:
-MatMul; int8 by `quantize_dynamic` with a scale for each column, int4 by MatMulNBits in blocks of 32 at accuracy
-level 4; a graph of all copies. "limit": the time in which the threads read the weights. One process for each
-library, in turns; the time is the shortest of a turn, its median over the turns. Answers are compared with
-NumPy's in float32: the errors are relative to the norm. "?": times that spread by more than a tenth.
+ranvier: `nn.Linear`, in int8 and int4 made by `rv.quantize`; a function of all copies, captured. ONNX
+Runtime: MatMul; int8 by `quantize_dynamic` with a scale for each column, int4 by MatMulNBits in blocks of 32
+at accuracy level 4; a graph of all copies. "limit": the time in which the threads read the weights. One
+process for each library, in turns; the time is the shortest of a turn, its median over the turns. Answers
+are compared with NumPy's: the errors are relative to the norm. "?": times that spread by more than a tenth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quantized.rounds import BITS, PRECISIONS, Array, Comparison, main
+from benchmarks.quantized.rounds import BITS, PRECISIONS, Array, Comparison, main, read_seconds
 
 SHAPES = ((151936, 896), (4864, 896), (896, 4864), (896, 896))
 MEMORY = 256 << 20
@@ -34,6 +34,10 @@ def size(case: str) -> float:
     """Bytes of a matrix."""
     precision, n, k = parts(case)
     return n * k * BITS[precision] / 8
+
+
+def limit(case: str) -> float:
+    return read_seconds(size(case))
 
 
 def copies(case: str) -> int:
@@ -94,20 +98,18 @@ def make(library: str, case: str) -> Callable[[], Any]:
     return products([(weight(n, k), given(k), copies(case))], precision)
 
 
+COMPARISON = Comparison(
+    module="benchmarks.quantized.one_row",
+    mark="one row",
+    unit=("us", 1e6),
+    cases=[f"{precision} {n}x{k}" for n, k in SHAPES for precision in PRECISIONS],
+    precisions={"ranvier": PRECISIONS, "onnxruntime": ("float32", "int8", "int4")},
+    make=make,
+    steps=copies,
+    expected=expected,
+    errors={"float32": 1e-5, "bfloat16": 0.01, "int8": 0.03, "int4": 0.2},
+    limit=limit,
+)
+
 if __name__ == "__main__":
-    main(
-        Comparison(
-            module="benchmarks.quantized.one_row",
-            mark="one row",
-            unit=("us", 1e6),
-            cases=[f"{precision} {n}x{k}" for n, k in SHAPES for precision in PRECISIONS],
-            precisions={"ranvier": PRECISIONS, "onnxruntime": ("float32", "int8", "int4")},
-            make=make,
-            steps=copies,
-            expected=expected,
-            errors={"float32": 1e-5, "bfloat16": 0.01, "int8": 0.03, "int4": 0.2},
-            size=size,
-        ),
-        __doc__,
-        1.0,
-    )
+    main(COMPARISON, __doc__, 1.0)
