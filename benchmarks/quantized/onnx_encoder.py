@@ -98,7 +98,7 @@ def openvino(case: str) -> Callable[[], Any]:
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     model = graph()
     if not case.startswith("float32"):
-        model, settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = with_int8_weights(model), 32
+        model, settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = with_int8_weights(model), 128
     core = openvino.Core()
     x = given(case)
     read = core.read_model(model.SerializeToString())
