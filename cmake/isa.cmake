@@ -169,18 +169,23 @@ endfunction()
 
 # Files of level v4 alone, compiled for more instructions than it has. Before they are called, CPUID is asked
 # (base/precision.h).
-set(RANVIER_BFLOAT16 "/(bfloat16|amx)\\.isa\\.cpp$")
+set(RANVIER_V4_ALONE "/(bfloat16|amx|vnni)\\.isa\\.cpp$")
 set(RANVIER_FLAGS_BFLOAT16 -mavx512bf16)
+set(RANVIER_FLAGS_VNNI -mavx512vnni)
 set(RANVIER_FLAGS_AMX -mamx-tile -mamx-bf16)  # for the assembler
 
 # Adds an object library for each level, and one for its RANVIER_SMALL families, and names them in ${out}.
 function(ranvier_add_isa_objects out)
   set(bfloat16 ${ARGN})
-  list(FILTER bfloat16 INCLUDE REGEX "${RANVIER_BFLOAT16}")
+  list(FILTER bfloat16 INCLUDE REGEX "/(bfloat16|amx)\\.isa\\.cpp$")
   set_property(SOURCE ${bfloat16} APPEND PROPERTY COMPILE_OPTIONS ${RANVIER_FLAGS_BFLOAT16})
   set_property(SOURCE ${bfloat16} APPEND PROPERTY COMPILE_DEFINITIONS RANVIER_PAIRS=1)
   list(FILTER bfloat16 INCLUDE REGEX "/amx\\.isa\\.cpp$")
   set_property(SOURCE ${bfloat16} APPEND PROPERTY COMPILE_OPTIONS ${RANVIER_FLAGS_AMX})
+  set(vnni ${ARGN})
+  list(FILTER vnni INCLUDE REGEX "/vnni\\.isa\\.cpp$")
+  set_property(SOURCE ${vnni} APPEND PROPERTY COMPILE_OPTIONS ${RANVIER_FLAGS_VNNI})
+  set_property(SOURCE ${vnni} APPEND PROPERTY COMPILE_DEFINITIONS RANVIER_VNNI=1)
   foreach(source IN LISTS ARGN)  # a precompiled header brings the options that it was compiled with
     get_source_file_property(own ${source} COMPILE_OPTIONS)
     if(own)
@@ -190,7 +195,7 @@ function(ranvier_add_isa_objects out)
   foreach(level IN LISTS RANVIER_LEVELS)
     set(sources ${ARGN})
     if(NOT level STREQUAL "v4")
-      list(FILTER sources EXCLUDE REGEX "${RANVIER_BFLOAT16}")
+      list(FILTER sources EXCLUDE REGEX "${RANVIER_V4_ALONE}")
     endif()
     set(sources_small "")
     if(RANVIER_SMALL_${level})

@@ -19,7 +19,8 @@ namespace {
 
 std::atomic<Precision> g_precision{Precision::highest};
 thread_local int t_precision = -1;
-std::atomic<int> g_bfloat16{-1};  // a Bfloat16, or -1: not yet chosen
+std::atomic<int> g_bfloat16{-1};       // a Bfloat16, or -1: not yet chosen
+std::atomic<int> g_byte_products{-1};  // a ByteProducts, or -1
 constexpr const char* kNames[] = {"none", "pairs", "tiles", "emulated"};
 
 #if RANVIER_HAS_V4
@@ -72,6 +73,15 @@ bool pairs_pay() {
   return pay;
 }
 
+bool vnni_is_here() { return isa_supported(Isa::v4) && __builtin_cpu_supports("avx512vnni"); }
+
+// Words take two instructions and one to widen the codes for half as many products.
+bool vnni_pays() {
+  static const bool pays = vnni_is_here() && RANVIER_CYCLES("vpdpbusd") <
+                                                 2 * RANVIER_CYCLES("vpmaddwd") + RANVIER_CYCLES("vpaddd");
+  return pays;
+}
+
 Bfloat16 fastest() {
   if (has(Bfloat16::tiles)) return Bfloat16::tiles;
   return has(Bfloat16::pairs) && pairs_pay() ? Bfloat16::pairs : Bfloat16::none;
@@ -80,6 +90,8 @@ Bfloat16 fastest() {
 bool is_at_v4() { return false; }
 bool has(Bfloat16 kind) { return kind == Bfloat16::none; }
 Bfloat16 fastest() { return Bfloat16::none; }
+bool vnni_is_here() { return false; }
+bool vnni_pays() { return false; }
 #endif
 
 }  // namespace
@@ -129,6 +141,21 @@ Bfloat16 bfloat16() {
     kind = g_bfloat16.load();
   }
   return static_cast<Bfloat16>(kind);
+}
+
+bool set_byte_products(const char* name) {
+  const bool vnni = std::strcmp(name, "vnni") == 0, chosen = std::strcmp(name, "auto") == 0;
+  if (!vnni && !chosen && std::strcmp(name, "words")) return false;
+  if (vnni && !(is_at_v4() && vnni_is_here())) return false;
+  g_byte_products.store(
+      static_cast<int>(vnni || (chosen && vnni_pays()) ? ByteProducts::vnni : ByteProducts::words));
+  return true;
+}
+
+ByteProducts byte_products() {
+  if (!is_at_v4()) return ByteProducts::words;
+  if (g_byte_products.load(std::memory_order_relaxed) < 0) set_byte_products("auto");
+  return static_cast<ByteProducts>(g_byte_products.load());
 }
 
 }  // namespace ranvier

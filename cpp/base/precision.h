@@ -25,6 +25,13 @@ bool set_bfloat16(const char* name);
 inline bool has_bfloat16() { return bfloat16() != Bfloat16::none; }  // else medium has no effect
 inline bool has_tiles() { return bfloat16() >= Bfloat16::tiles; }
 
+// The products of unsigned by signed bytes at the level in use: by words of 16 bits, or by AVX512_VNNI where
+// that has the higher measured rate.
+enum class ByteProducts { words, vnni };
+ByteProducts byte_products();
+bool set_byte_products(const char* name);  // "auto", "words" or "vnni"; false if it is not available
+inline bool has_vnni() { return byte_products() == ByteProducts::vnni; }
+
 // The configuration of this thread's tiles (simd/amx.h); 0: none. To configure them takes 120 ns.
 extern __thread int t_tiles;
 void release_tiles();

@@ -91,8 +91,9 @@ _NAMES = {
     "ops.making.dlpack": "from_dlpack",
     "func": "vmap",
     "nn.mlp": "mlp",
+    "nn.quantized.convert": "quantize",
     "compile": "CaptureError constant",
-    "serialization": "load save",
+    "serialization": "load load_gguf save",
     "train": """
         Callback Checkpoint EarlyStopping History LambdaCallback ProgressBar Schedule TensorBoard Trainer
     """,

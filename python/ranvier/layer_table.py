@@ -26,16 +26,16 @@ class Summary:
 
     Attributes:
         layers: the layers in the order of their calls.
-        total: number of parameters, shared ones counted once.
+        total: number of parameters, shared ones counted once, and weights of 8 and 4 bits.
         trainable: those that require gradients.
-        nbytes: memory of the parameters.
+        nbytes: memory of them all.
     """
 
-    def __init__(self, layers: list[Layer], parameters: list[Any]) -> None:
+    def __init__(self, layers: list[Layer], weights: dict[int, Any]) -> None:
         self.layers = layers
-        self.total = sum(p.numel() for p in parameters)
-        self.trainable = sum(p.numel() for p in parameters if p.requires_grad)
-        self.nbytes = sum(p.nbytes for p in parameters)
+        self.total = sum(w.numel() for w in weights.values())
+        self.trainable = sum(w.numel() for w in weights.values() if getattr(w, "requires_grad", False))
+        self.nbytes = sum(w.nbytes for w in weights.values())
 
     def __str__(self) -> str:
         rows = [("layer", "output shape", "parameters")]
@@ -94,7 +94,8 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     parameters = list(model.parameters())
     if dtype is None:
         dtype = parameters[0].dtype if parameters else np.float32
-    table = Summary(_layers(model, np.zeros((1, *sizes), dtype)), parameters)
+    weights = {key: w for module in model.modules() for key, w in _weights(module).items()}
+    table = Summary(_layers(model, np.zeros((1, *sizes), dtype)), weights)
     if verbose:
         print(table)
     return table
@@ -108,13 +109,24 @@ def _layers(model: Module, sample: Any) -> list[Layer]:
     counted: set[int] = set()
     for call in layer_outputs(model, sample):
         layer, output = call.layer, call.output
-        own = [p for p in layer._parameters.values() if p is not None and id(p) not in counted]
-        counted.update(id(p) for p in own)
+        own = {key: w for key, w in _weights(layer).items() if key not in counted}
+        counted.update(own)
         first = output[0] if isinstance(output, tuple) and output else output
         shape = getattr(first, "shape", None)
         sizes = None if shape is None else ("N", *shape[1:])
-        layers.append(Layer(call.name, type(layer).__name__, sizes, sum(p.numel() for p in own)))
+        layers.append(Layer(call.name, type(layer).__name__, sizes, sum(w.numel() for w in own.values())))
     return layers
+
+
+def _weights(layer: Module) -> dict[int, Any]:
+    """The parameters of a layer itself, and its weights of few bits, by what is the same for shared ones."""
+    found: dict[int, Any] = {id(p): p for p in layer._parameters.values() if p is not None}
+    few_bits = getattr(layer, "quantized_weight", None)
+    if few_bits is not None:
+        found |= {id(few_bits.panels): few_bits}
+        bias = getattr(layer, "bias", None)
+        found |= {} if bias is None else {id(bias): bias}
+    return found
 
 
 def _shape(shape: tuple[int | str, ...] | None) -> str:

@@ -4,7 +4,7 @@
 
 reads so many files of a kind, and prints a line for each that did more than raise a ValueError: a crash is
 the end of the process. Number n of a kind is always the same file. It may take two seconds, and 20 us a byte;
-64 MB, four times the file, and what a table, a packed file or a picture says that it holds.
+64 MB, four times the file, and what a table, a packed file, a picture or metadata of GGUF say that they hold.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import ranvier as rv
+from formats import gguf_files
 from formats.forged_models import document, header
 from formats.forged_pickles import ODD, OLD, end_of_old, pickled
 from ranvier import nn
@@ -81,6 +82,7 @@ GOOD = {  # what makes some files of each kind
         safetensors_of({"a": np.ones((2, 3), np.float32), "b": np.array([True, False])}),
         _saved(rv.save, {"x": rv.ones(2), "n": [1, (2, None)]}),
     ],
+    "gguf": lambda: [gguf_files.gguf(*gguf_files.example())],
     "npy": lambda: [_npy(np.ones((3, 4))), _npy(np.zeros((4, 2), bool)), _npy(np.ones((2, 3), np.uint8))],
     "npz": lambda: [
         _saved(np.savez, x=np.ones((3, 2)), y=np.array(["a", "b", "a"])),
@@ -211,7 +213,7 @@ def forged(kind, rng):
         content = head + rng.randbytes(8)
         packs = rng.random() < 0.1
         return gzip.compress(content + bytes(rng.choice([0, 10**8])), 1, mtime=0) if packs else content
-    return _png(rng) if rng.random() < 0.7 else damaged(kind, rng)
+    return _png(rng) if kind == "picture" and rng.random() < 0.7 else damaged(kind, rng)
 
 
 # --- reading
@@ -224,6 +226,10 @@ def read(kind, path):
         with open(path, "rb") as stream:
             rv.load(stream)
         return value
+    if kind == "gguf":
+        file = rv.load_gguf(path)
+        tensors = [file[name] for name in file if file.kinds[name] in gguf_files.READ]
+        return file.metadata, [x if isinstance(x, rv.Tensor) else x.dequantize() for x in tensors]
     if kind == "idx":
         return read_idx(path)
     if kind == "picture":
@@ -276,7 +282,12 @@ def _said(kind, path, size):
         if kind == "npz":
             with zipfile.ZipFile(path) as file:
                 return 50 * min(sum(entry.file_size for entry in file.infolist()), 2**22 + 1100 * size)
-    return {"csv": 40 * size, "csv.gz": 40 * (2**22 + 100 * size), "idx": 3 * 100 * size}.get(kind, 0)
+    return {
+        "csv": 40 * size,
+        "gguf": 40 * size,
+        "csv.gz": 40 * (2**22 + 100 * size),
+        "idx": 3 * 100 * size,
+    }.get(kind, 0)
 
 
 def attempt(kind, content, slow):

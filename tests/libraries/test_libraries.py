@@ -18,7 +18,7 @@ import pytest
 HERE = Path(__file__).parent
 REFERENCE = json.loads((HERE / "reference.json").read_text())
 JOBS = re.findall(r"^def ([a-z]\w*)\(\):", "".join(p.read_text() for p in (HERE / "jobs").glob("*.py")), re.M)
-LIBRARIES = {"pykan": "kan", "stable_baselines3": "sb3_contrib", "language_models": "transformers"}
+LIBRARIES = {"pykan": "kan", "stable_baselines3": "sb3_contrib", "language_models": "gguf"}
 EPS = 2.0**-23
 
 

@@ -234,6 +234,7 @@ def test_deepcopy_and_pickle():
         (rv.tensor([1.5, -2.25]), "tensor([ 1.5000, -2.2500])"),
         (rv.tensor([1.5, 2, 1e-5, 1e6]), "tensor([1.5000e+00, 2.0000e+00, 1.0000e-05, 1.0000e+06])"),
         (rv.tensor([1.0, float("nan"), float("inf")]), "tensor([1., nan, inf])"),
+        (rv.tensor([0x7F800001], dtype=rv.int32).view(rv.float32), "tensor([nan])"),  # a signalling one
         (rv.zeros(2, 2), "tensor([[0., 0.],\n        [0., 0.]])"),
         (rv.zeros(1, 2, 1), "tensor([[[0.],\n         [0.]]])"),
         (rv.arange(2000), "tensor([   0,    1,    2,  ..., 1997, 1998, 1999])"),

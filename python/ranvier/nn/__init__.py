@@ -36,7 +36,7 @@ if _typing.TYPE_CHECKING:  # all modules of the table
 if not _typing.TYPE_CHECKING:
     __all__ = ["Buffer", "Module", "Parameter", *_MODULE_OF, "functional", "init", "utils"]
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
-_MODULES = {"functional", "init", "modes", "parameter", "utils", *_LAYERS}
+_MODULES = {"functional", "init", "modes", "parameter", "quantized", "utils", *_LAYERS}
 
 
 def __getattr__(name: str) -> _typing.Any:

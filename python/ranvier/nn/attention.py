@@ -187,7 +187,7 @@ class MultiheadAttention(Module):
         if alone:  # An input without a batch is computed as a batch of 1.
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
         added = (self.bias_k is not None) + bool(self.add_zero_attn)
-        packed = same and not added and self.in_proj_weight is not None
+        packed = same and not added and self._qkv_same_embed_dim
         if cache is not None:
             plain = is_causal and not need_weights and key_padding_mask is None and attn_mask is None
             y, weights = self._continued(query, layer_of(cache, self, self.num_heads), packed and plain), None
@@ -237,19 +237,22 @@ class MultiheadAttention(Module):
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         """Queries, keys and values of all heads: (N, heads, length, D)."""
+        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
+        of_all = []
+        for projected in self._apart(*inputs):
+            heads = ops.reshape(projected, *projected.shape[:2], self.num_heads, self.head_dim)
+            of_all.append(ops.permute(heads, *order))
+        query, key, value = of_all
+        return [query, self._longer(key, self.bias_k), self._longer(value, self.bias_v)]
+
+    def _apart(self, *inputs: Tensor) -> list[Tensor]:
+        """Queries, keys and values, each of an input of its own: (..., embed_dim)."""
         if self.in_proj_weight is not None:
             weights = ops.chunk(self.in_proj_weight, 3)
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)  # type: ignore[assignment]
         biases = (None,) * 3 if self.in_proj_bias is None else ops.chunk(self.in_proj_bias, 3)
-        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
-        of_all = []
-        for x, weight, bias in zip(inputs, weights, biases, strict=True):
-            projected = ops.linear(x, weight, bias)
-            heads = ops.reshape(projected, *projected.shape[:2], self.num_heads, self.head_dim)
-            of_all.append(ops.permute(heads, *order))
-        query, key, value = of_all
-        return [query, self._longer(key, self.bias_k), self._longer(value, self.bias_v)]
+        return [ops.linear(*arguments) for arguments in zip(inputs, weights, biases, strict=True)]
 
     def _longer(self, x: Tensor, row: Parameter | None) -> Tensor:
         """Keys or values (N, heads, S, D) and those that the settings add."""

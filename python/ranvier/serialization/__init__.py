@@ -1,10 +1,11 @@
-"""Model files: `save` and `load` (safetensors with JSON metadata), `info` about a file."""
+"""Model files: `save`, `load` (safetensors with JSON metadata), `info` about one; `load_gguf` (GGUF)."""
 
 from typing import Any
 
+from ranvier.serialization.gguf import GGUFFile, load_gguf
 from ranvier.serialization.models import Info, info, load, save
 
-__all__ = ["Info", "info", "load", "save"]
+__all__ = ["GGUFFile", "Info", "info", "load", "load_gguf", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """A model as JSON: its layers and their arguments.
 
     {"layer": "Conv2d", "arguments": {"in_channels": 1, ...}}      one of our layers; also as an argument
+    {"layer": "quantized.Linear", "arguments": {...}}              one of nn.quantized
     {"layer": "Sequential", "children": [["0", {...}], ...]}       one of our containers
     {"same": "features.0"}                                         a layer that is used in two places
     {"custom": "shop.models.Net"}                                  a class of the user
@@ -28,10 +29,18 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def _layer(name: str) -> type[nn.Module] | None:
-    """The class of `ranvier.nn` with this name, if it has one of layers."""
-    kind = getattr(nn, name, None)
+    """The class of `ranvier.nn` or `ranvier.nn.quantized` with this name, if it has one of layers."""
+    folder, _, last = name.rpartition(".")
+    kind = getattr(nn, name, None) if not folder else None
+    if folder == "quantized":
+        kind = getattr(nn.quantized, last, None)
     layer = isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module
     return kind if layer else None
+
+
+def _name_of(kind: type) -> str:
+    inside = kind.__module__.startswith("ranvier.nn.quantized.")
+    return f"quantized.{kind.__name__}" if inside else kind.__name__
 
 
 def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = None) -> dict[str, Any]:
@@ -41,11 +50,11 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
         return {"same": seen[id(model)]}
     seen[id(model)] = path
     kind = model.__class__
-    if _layer(kind.__name__) is not kind:
+    if _layer(_name_of(kind)) is not kind:
         return _custom(kind)
     if "forward" in vars(model):
         return _custom(kind, ["forward"])
-    node: dict[str, Any] = {"layer": kind.__name__}
+    node: dict[str, Any] = {"layer": _name_of(kind)}
     if kind in _CONTAINERS:
         node["children"] = [
             [name, describe(child, f"{path}.{name}" if path else name, seen)]

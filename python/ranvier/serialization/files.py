@@ -18,6 +18,7 @@ import io
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from operator import index
 from typing import Any, BinaryIO
 
@@ -180,26 +181,37 @@ _TYPES = {
 }  # fmt: skip
 
 
+def memory_of(stream: BinaryIO) -> tuple[Any, int]:
+    """The content of an open file and its length; a large file is mapped, with more bytes at the end."""
+    memory = mapped(stream)
+    if memory is not None:
+        return memory, memory.file.st_size
+    stream.seek(0)
+    content = stream.read()
+    return content, len(content)
+
+
+def array_in(memory: Any, place: int, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+    """The values at a place of the content of a file; a copy where they could not be changed, or not fast."""
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    array: Array = np.ndarray(shape, dtype, memory, place)
+    return array if array.flags.aligned and array.flags.writeable else array.copy()
+
+
 def _arrays(stream: BinaryIO) -> Arrays:
-    memory: Any = mapped(stream)
+    memory, _ = memory_of(stream)
     stream.seek(0)
     head = _header(stream)
-    entries, size = json.loads(head[8:]), len(head) - 8
+    entries = json.loads(head[8:])
     entries.pop(RESERVED, None)
-    names, place = sorted(entries), 8 + size
-    if memory is None:
-        memory, place = stream.read(), 0
-    return {name: _array(memory, place, **entries[name]) for name in names}
+    return {name: _array(memory, len(head), **entries[name]) for name in sorted(entries)}
 
 
 def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
-    kind = _TYPES[dtype]
-    if 0 in shape:
-        return np.empty(shape, kind)
-    array: Array = np.ndarray(shape, kind, memory, start + data_offsets[0])
-    if dtype == "BOOL":  # True is the byte 1; a damaged file has others
-        array = bools(array.view(np.uint8))
-    return array if array.flags.aligned and array.flags.writeable else array.copy()
+    kind = np.dtype(np.uint8) if dtype == "BOOL" else _TYPES[dtype]
+    array = array_in(memory, start + data_offsets[0], shape, kind)
+    return bools(array) if dtype == "BOOL" else array  # True is the byte 1; a damaged file has others
 
 
 def _document(shown: str, text: str) -> dict[str, Any]:

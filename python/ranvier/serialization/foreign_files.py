@@ -47,7 +47,7 @@ _BINARY: list[tuple[bytes, str]] = [
     (rb".{257}ustar", f"is a tar archive{_PACKED}"),
     (rb"PK", "is a zip archive, or a part of one; rv.load reads those of torch.save that are whole"),
     (rb"\x89HDF", f"is an HDF5 file{_KERAS}"),
-    (rb"GGUF", "is a GGUF file, of llama.cpp; expected a file of rv.save or torch.save"),
+    (rb"GGUF", "is a GGUF file, of llama.cpp; rv.load_gguf reads it"),
     (rb"....TFL3", "is a TensorFlow Lite file; expected a file of rv.save or torch.save"),
     (rb"\x08[\x01-\x1f][\x12\x1a:B]", "is an ONNX file; rv.onnx.load reads ONNX files"),
     (rb"PAR1|ARROW1|\x89PNG|\xff\xd8\xff|%PDF|GIF8|\x7fELF|OggS|RIFF",

@@ -250,22 +250,22 @@ _ABOUT: dict[str, Any] = {  # what a file says of a model, and how it is written
 
 
 def _owners(model: nn.Module) -> list[tuple[str, Any]]:
-    """All names of all parameters, also those of shared ones."""
+    """All names of all parameters and buffers, also those of shared ones."""
     return [
-        (f"{path}.{name}" if path else name, parameter)
+        (f"{path}.{name}" if path else name, value)
         for path, module in model.named_modules()
-        for name, parameter in module._parameters.items()
-        if parameter is not None
+        for name, value in (*module._parameters.items(), *module._buffers.items())
+        if value is not None
     ]
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
-    """For each further name of a shared parameter, its first name."""
+    """For each further name of a shared parameter or buffer, its first name."""
     first: dict[int, str] = {}
     tied = {}
-    for name, parameter in _owners(model):
-        if first.setdefault(id(parameter), name) != name:
-            tied[name] = first[id(parameter)]
+    for name, value in _owners(model):
+        if first.setdefault(id(value), name) != name:
+            tied[name] = first[id(value)]
     return tied
 
 
@@ -319,7 +319,7 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
     _retie(model, document.get("tied", {}))
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         array = arrays.get(name, tensor._array)
-        if array.shape == tensor.shape and array.dtype.kind == "f":
+        if array.shape == tensor.shape and (array.dtype.kind == "f" or array.dtype == tensor._array.dtype):
             whole = tensor.is_contiguous()  # as in the file, whose memory it then gets
             array = array if whole else np.empty_like(tensor._array, array.dtype)
             tensor._array = tensor._cell[1] = array  # the cell would keep the first memory

@@ -113,7 +113,8 @@ class _Format:
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.floating = array.dtype.kind == "f"
         self.style, self.width = "int", 1
-        values = array.astype(np.float64).ravel() if self.floating else array.ravel()
+        with np.errstate(invalid="ignore"):  # NumPy warns of some NaN
+            values = array.astype(np.float64).ravel() if self.floating else array.ravel()
         counted = values  # the values that decide the width
         if self.floating:
             counted = finite = values[np.isfinite(values) & (values != 0)]

@@ -2,6 +2,7 @@
 
 import tempfile
 
+import numpy as np
 import torch
 from common import fill, labels, normal, step
 from torch import from_numpy, nn
@@ -84,9 +85,35 @@ def transformers():
     return results
 
 
+def _write_gguf(path, kind):
+    """Writes a Llama of llama.cpp whose matrices are of this kind."""
+    import gguf
+
+    settings = {"vocab_size": 96, "context_length": 64, "embedding_length": 32, "block_count": 2}
+    settings |= {"feed_forward_length": 64, "head_count": 4, "head_count_kv": 2, "rope_freq_base": 1e4}
+    settings["layer_norm_rms_eps"] = 1e-5
+    file, kind = gguf.GGUFWriter(path, "llama"), gguf.GGMLQuantizationType[kind]
+    for name, value in settings.items():
+        getattr(file, f"add_{name}")(value)
+    parts = {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}
+    parts |= {"ffn_gate": (64, 32), "ffn_up": (64, 32), "ffn_down": (32, 64)}
+    matrices = {"token_embd": (96, 32), "output": (96, 32)}
+    matrices |= {f"blk.{i}.{name}": shape for i in range(2) for name, shape in parts.items()}
+    draws = np.random.default_rng(5)  # not moved by ulps, which could round to other integers
+    for name, shape in matrices.items():
+        values = draws.normal(size=shape).astype(np.float32) / 2
+        file.add_tensor(f"{name}.weight", gguf.quantize(values, kind), raw_dtype=kind)
+    for name in ("output_norm", *(f"blk.{i}.{part}_norm" for i in range(2) for part in ("attn", "ffn"))):
+        file.add_tensor(f"{name}.weight", 1 + normal(32, scale=0.1))
+    for part in ("header", "kv_data", "tensors"):
+        getattr(file, f"write_{part}_to_file")()
+    file.close()
+
+
 def language_models():
     """Text of language models in float32 and bfloat16, with the caches, read again from a file. The
-    tokens of three models in both dtypes, one prompt of which is shorter; the bytes of a file."""
+    tokens of three models in both dtypes, one prompt of which is shorter; the bytes of a file. Logits of a
+    model from files of llama.cpp."""
     import transformers as hf
 
     kinds = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
@@ -110,6 +137,11 @@ def language_models():
                 assert all(
                     torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True)
                 )
+    for kind in ("F32", "Q8_0", "Q4_0"):
+        with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+            _write_gguf(f"{folder}/model.gguf", kind)
+            model = hf.AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf").eval()
+            results[f"gguf {kind}"] = model(prompts[1:] % 96).logits
     return results
 
 

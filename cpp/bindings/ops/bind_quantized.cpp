@@ -1,0 +1,80 @@
+// Binds products with matrices of 8 or 4 bits, and their rows as floats.
+#include "bindings/binder/copied.h"
+#include "bindings/binder/define.h"
+#include "bindings/ops/index_range.h"
+#include "kernels/quantized/quantized.h"
+
+namespace ranvier::bind {
+namespace {
+
+using Codes = Exactly<DType::uint8>;
+using MaybeScale = MaybeExactly<DType::float32>;
+
+constexpr int64_t kProductsPerElement = 16;  // this many take as long as one element of an element-wise op
+
+// The matrix (n, k) whose panels these are: their shapes are checked.
+QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& scale, int64_t n, int64_t k) {
+  QuantizedMatrix w{};
+  w.kind = static_cast<QuantizedKind>(kind.one_of({"int8", "q8_0", "q4_0"}));
+  w.n = n, w.k = k;
+  panels.expect_shape({w.panel_count(), w.panel_bytes()});
+  if (!panels.is_contiguous()) panels.fail("contiguous panels");
+  const bool of_rows = w.kind == QuantizedKind::int8;
+  if (of_rows != static_cast<bool>(scale))
+    fail_value(kind.op, "got kind ", kind.value, of_rows ? " without scale" : " and scale", "; expected ",
+               of_rows ? "scale (n,)" : "None, as the panels have it");
+  if (scale) scale.expect_shape({n});
+  w.panels = panels.view<uint8_t>();
+  if (scale) w.scale = scale.view<float>();
+  return w;
+}
+
+// x (.., k): y (.., n) = x w^T + bias
+Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& panels,
+                        const MaybeScale& given_scale, const MaybeScale& given_bias, Name kind, Whole n,
+                        Whole k) {
+  const Input x = contiguous(given_x), scale = contiguous(given_scale), bias = contiguous(given_bias);
+  if (n < 0 || k < 0) n.fail("n and k of at least 0");
+  if (x.ndim() == 0 || x.shape(x.ndim() - 1) != k)
+    x.fail("(.., ", k.number, ") for a matrix (", n.number, ", ", k.number, ")");
+  const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k);
+  if (bias) bias.expect_shape({n});
+  Shape shape = x.shape();
+  shape[x.ndim() - 1] = n;
+  Output y = Output::contiguous(DType::float32, shape);
+  const QuantizedMatmul call{w, x, bias, y};
+  invoke_sized(call, numel(call.y) * std::max<int64_t>(w.k / kProductsPerElement, 1));
+  return y;
+}
+
+// y (.., k): the rows that the index (..) picks, or all
+Output quantized_rows(const Codes& panels, const MaybeScale& given_scale, const Maybe<Integers>& given_index,
+                      Name kind, Whole n, Whole k) {
+  const Input scale = contiguous(given_scale);
+  if (n < 0 || k < 0) n.fail("n and k of at least 0");
+  const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k);
+  Input index = given_index;
+  if (index && !index.is_contiguous()) {
+    Output dense = Output::contiguous(DType::int64, index.shape());
+    invoke_cast(index, dense, DType::int64);
+    const py::object copy = dense.release();
+    index = Input::integers({index.op(), index.name(), copy});
+  }
+  if (index) require_rows(index, n);
+  if (index && index.ndim() == kMaxDims) index.fail("fewer dimensions");
+  Shape shape = index ? index.shape() : Shape{n};
+  shape.append(k);
+  Output y = Output::contiguous(DType::float32, shape);
+  const QuantizedRows call{w, index, y};
+  invoke_sized(call, numel(call.y));
+  return y;
+}
+
+}  // namespace
+
+void register_quantized(Module m) {
+  def(m, "quantized_matmul(x, panels, scale, bias, kind, n, k)", quantized_matmul);
+  def(m, "quantized_rows(panels, scale, index, kind, n, k)", quantized_rows);
+}
+
+}  // namespace ranvier::bind

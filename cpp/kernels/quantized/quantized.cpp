@@ -1,0 +1,182 @@
+// Products of quantized matrices: makes integers of the rows of x, and divides the panels of w among the
+// threads. See quantized.h.
+#include "kernels/quantized/quantized.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/carve.h"
+#include "base/half.h"
+#include "base/integers.h"
+#include "base/parallel.h"
+#include "base/precision.h"
+#include "base/rows.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a product in a tile
+constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
+constexpr int64_t kFewRows = 4;                             // each thread makes their integers itself
+constexpr int64_t kBlockRows = 48;                          // rows of x that meet the same panels in turn
+constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
+
+const QuantizedKernels& kernels() {
+#if RANVIER_HAS_V4
+  if (has_vnni()) return v4::quantized_vnni;
+#endif
+  return quantized_kernels();
+}
+
+// The integers of rows of x, cut from a workspace.
+struct IntegerRows {
+  int64_t row_bytes, groups;
+  char* q;
+  float* scale;
+  int32_t* zero_sum;
+  bool* fits;  // false: the row is computed in float32
+
+  IntegerRows(const QuantizedMatrix& w, int64_t rows, Carver& carver)
+      : row_bytes(round_up(w.padded() * kIntegerBytes + 64, 64)),
+        groups(w.groups()),
+        q(carver.take<char>(rows * row_bytes)),
+        scale(carver.take<float>(rows * groups)),
+        zero_sum(carver.take<int32_t>(rows * groups)),
+        fits(carver.take<bool>(rows)) {}
+
+  void make(const QuantizedMatrix& w, const float* x, int64_t i) const {
+    const int32_t zero = w.kind == QuantizedKind::q4_0 ? 8 : 128;
+    fits[i] = kernels().quantize({w.k, w.padded(), w.group(), x + i * w.k, q + i * row_bytes,
+                                  scale + i * groups, zero_sum + i * groups, zero});
+  }
+};
+
+}  // namespace
+
+void QuantizedMatrix::unpack(int64_t j, float* y) const {
+  const uint8_t* panel = panels.data + j / kPanel * panel_bytes();
+  const int64_t row = j % kPanel;
+  if (kind == QuantizedKind::int8) {
+    const float factor = scale.data[j * scale.strides[0]];
+    for (int64_t l = 0; l < k; ++l) y[l] = float(panel[l / 4 * kQuadBytes + 4 * row + l % 4] - 128) * factor;
+    return;
+  }
+  const bool is_four = kind == QuantizedKind::q4_0;
+  const int64_t lines = is_four ? kGroup / 8 : kGroup / 4;
+  for (int64_t begin = 0; begin < k; begin += kGroup) {
+    Float16 factor;
+    std::memcpy(&factor, panel + 2 * row, sizeof factor);
+    const uint8_t* codes = panel + 2 * kPanel + 4 * row;
+    for (int64_t l = 0; l < std::min(kGroup, k - begin); ++l) {
+      const int64_t quad = l / 4;
+      const int code = codes[quad % lines * kQuadBytes + l % 4];
+      const int value = !is_four ? code - 128 : (quad < lines ? code & 15 : code >> 4) - 8;
+      y[begin + l] = float(value) * float(factor);
+    }
+    panel += 2 * kPanel + lines * kQuadBytes;
+  }
+}
+
+namespace {
+
+// Rows of x and panels of w that one thread multiplies.
+class Product {
+ public:
+  Product(const QuantizedMatmul& call, const IntegerRows& rows, float* unpacked)
+      : call_(call), rows_(rows), unpacked_(unpacked), kernels_(kernels()) {}
+
+  // Panels from `panel` on, and rows [first, last).
+  void run(int64_t panel, int64_t panels, int64_t first, int64_t last) const {
+    const QuantizedMatrix& w = call_.w;
+    const int64_t j = panel * kPanel;
+    for (int64_t i = first; i < last; i += kernels_.max_rows)
+      kernels_.tile[static_cast<int>(w.kind)](
+          {int(std::min<int64_t>(kernels_.max_rows, last - i)), int(panels), w.n - j, w.padded() / 4,
+           rows_.groups, rows_.q + i * rows_.row_bytes, rows_.row_bytes, rows_.scale + i * rows_.groups,
+           rows_.zero_sum + i * rows_.groups, w.panels.data + panel * w.panel_bytes(), w.panel_bytes(),
+           w.scale.data ? w.scale.data + j : nullptr, call_.bias.data ? call_.bias.data + j : nullptr,
+           call_.y.data + i * w.n + j, w.n});
+    const int64_t end = std::min(w.n, j + panels * kPanel);
+    for (int64_t i = first; i < last; ++i)
+      if (!rows_.fits[i]) run_in_floats(i, j, end);
+  }
+
+ private:
+  void run_in_floats(int64_t i, int64_t begin, int64_t end) const {
+    const QuantizedMatrix& w = call_.w;
+    const float* x = call_.x.data + i * w.k;
+    for (int64_t j = begin; j < end; ++j) {
+      w.unpack(j, unpacked_);
+      float sum = 0;
+      for (int64_t l = 0; l < w.k; ++l) sum += x[l] * unpacked_[l];
+      call_.y.data[i * w.n + j] = call_.bias.data ? sum + call_.bias.data[j] : sum;
+    }
+  }
+
+  const QuantizedMatmul& call_;
+  const IntegerRows& rows_;
+  float* const unpacked_;
+  const QuantizedKernels& kernels_;
+};
+
+// The rows of x: all elements are rows of k, also where k is 0.
+int64_t row_count(const QuantizedMatmul& call) {
+  int64_t rows = 1;
+  for (int d = 0; d + 1 < call.x.ndim; ++d) rows *= call.x.shape[d];
+  return rows;
+}
+
+// A thread's own memory: a row of w, and the integers of few rows.
+size_t own_bytes(const QuantizedMatmul& call, int64_t rows) {
+  Carver carver(nullptr);
+  carver.take<float>(call.w.k);
+  if (rows <= kFewRows) IntegerRows(call.w, rows, carver);
+  return carver.used() + kApart;
+}
+
+}  // namespace
+
+size_t QuantizedMatmul::workspace_bytes(int threads) const {
+  const int64_t rows = row_count(*this);
+  Carver carver(nullptr);
+  if (rows > kFewRows) IntegerRows(w, rows, carver);
+  return carver.used() + threads * own_bytes(*this, rows);
+}
+
+void QuantizedMatmul::run(const Team& team, void* workspace) const {
+  const int64_t rows = row_count(*this), step = kernels().max_panels;
+  const int64_t units = ceil_div(w.panel_count(), step), blocks = ceil_div(rows, kBlockRows);
+  const double cost = double(w.n) * double(w.k) * (kNsPerCode + kNsPerProduct * double(rows));
+  team.region(cost, [&](const OpenTeam& team) {
+    char* const base = static_cast<char*>(workspace);
+    Carver own(base + team.index() * own_bytes(*this, rows));
+    Carver shared(base + team.threads() * own_bytes(*this, rows));
+    float* const unpacked = own.take<float>(w.k);
+    const IntegerRows integers(w, rows, rows > kFewRows ? shared : own);
+    if (rows > kFewRows) {
+      for (int64_t i = team.share_begin(rows); i < team.share_end(rows); ++i) integers.make(w, x.data, i);
+      team.barrier();
+    } else {
+      for (int64_t i = 0; i < rows; ++i) integers.make(w, x.data, i);
+    }
+    const Product product(*this, integers, unpacked);
+    const int64_t count = units * blocks;
+    for (Chunks some(team, count, Chunks::size(team, count)); some.next() && !interrupted(team);)
+      for (int64_t unit = some.begin; unit < some.end; ++unit) {
+        const int64_t first = unit / units * kBlockRows, panel = unit % units * step;
+        product.run(panel, std::min(step, w.panel_count() - panel), first,
+                    std::min(first + kBlockRows, rows));
+      }
+  });
+}
+
+void QuantizedRows::run(const Team& team, void*) const {
+  const int64_t count = index.data ? numel(index) : w.n;
+  team.parallel_for(count, kNsPerNumber * double(count) * double(w.k),
+                    [&](const OpenTeam& team, int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end && !interrupted(team); ++i)
+                        w.unpack(index.data ? inside(index.data[i], w.n) : i, y.data + i * w.k);
+                    });
+}
+
+}  // namespace ranvier

@@ -1,0 +1,220 @@
+// The kernels of a level, for one kind of products of bytes (simd/byte_products.h): rows of x as integers,
+// and tiles of rows by panels.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/quantized/quantized.h"
+#include "simd/byte_products.h"
+#include "simd/bytes.h"
+#include "simd/halves.h"
+#include "simd/strided.h"
+
+namespace ranvier::RANVIER_ISA {
+
+constexpr int kL = lanes<float>, kVectors = kColumnVectors;
+constexpr int64_t kScaleBytes = 2 * kPanel;
+// Bytes ahead of a single row's reading. The processor's own prefetchers stop at the end of a page.
+constexpr int64_t kAhead = 4096;
+
+// Stores kL integers, and returns them.
+template <class Integer>
+RANVIER_INLINE ivec<float> store_integers(Integer* q, vec<float> x) {
+  const ivec<float> whole = to_int(round_even(x));
+  if constexpr (sizeof(Integer) == 1) {
+    const auto bytes = narrow_to_bytes(whole);
+    __builtin_memcpy(q, &bytes, sizeof bytes);
+  } else {
+    store_bits16(q, whole);
+  }
+  return whole;
+}
+
+// The greatest |x| of n numbers. Sizes are compared as integers, of which NaN is the greatest, then infinity.
+static float greatest_size(const float* x, int64_t n) {
+  ivec<float> greatest = {};
+  for (int64_t l = 0; l < n; l += kL) {
+    const ivec<float> size = bits(abs(load_lanes(x + l, n - l < kL ? int(n - l) : kL)));
+    greatest = select(size > greatest, size, greatest);
+  }
+  int32_t most = 0;
+  for (int lane = 0; lane < kL; ++lane) most = greatest[lane] > most ? greatest[lane] : most;
+  float size;
+  __builtin_memcpy(&size, &most, sizeof size);
+  return size;
+}
+
+// QuantizedKernels::quantize. q has room for whole vectors.
+template <class Integer>
+static bool quantize(const QuantizedLine& line) {
+  Integer* q = static_cast<Integer*>(line.q);
+  bool fits = true;
+  float most = 0;
+  for (int64_t begin = 0, group = 0; begin < line.k; begin += line.group, ++group) {
+    const int64_t left = line.k - begin, count = left < line.group ? left : line.group;
+    // The pieces of an int8 row share its scale.
+    if (line.group == kGroup || begin == 0)
+      most = greatest_size(line.x + begin, line.group == kGroup ? count : line.k);
+    fits = fits && (most == 0 || (most > 0x1p-110f && most < __builtin_inff()));
+    if (!fits) return false;
+    const float inverse = most > 0 ? 127 / most : 0;
+    ivec<float> sum = {};
+    for (int64_t l = 0; l < count; l += kL) {
+      const int n = count - l < kL ? int(count - l) : kL;
+      sum += store_integers(q + begin + l, load_lanes(line.x + begin + l, n) * inverse);
+    }
+    line.scale[group] = most / 127;
+    line.zero_sum[group] = -line.zero * reduce_add(sum);
+  }
+  for (int64_t l = line.k; l < line.padded; ++l) q[l] = 0;
+  return true;
+}
+
+// The sums of integers of a tile.
+template <class Products, int rows, int panels>
+struct IntegerSums {
+  using Integer = typename Products::Integer;
+  static constexpr int kParts = Products::kParts;
+  typename Products::Sums sums[rows][panels][kParts];
+
+  RANVIER_INLINED void start(const int32_t* zero_sum, int64_t groups) {
+    RANVIER_UNROLL
+    for (int r = 0; r < rows; ++r) {
+      const auto first = Products::start(zero_sum[r * groups]);
+      RANVIER_UNROLL
+      for (int i = 0; i < panels * kParts; ++i) sums[r][i / kParts][i % kParts] = first;
+    }
+  }
+
+  // The products of a line of each panel and 4 integers of each row.
+  template <int half>
+  RANVIER_INLINED void add(const uint8_t* line, int64_t panel_bytes, const char* q, int64_t row_bytes) {
+    typename Products::Factors x[rows];
+    RANVIER_UNROLL
+    for (int r = 0; r < rows; ++r) x[r] = Products::factors((const Integer*)(q + r * row_bytes));
+    RANVIER_UNROLL
+    for (int i = 0; i < panels * kParts; ++i) {
+      const int p = i / kParts, part = i % kParts;
+      const auto codes =
+          Products::template codes<half>(line + p * panel_bytes + part * int64_t{Products::kPartBytes});
+      RANVIER_UNROLL
+      for (int r = 0; r < rows; ++r) sums[r][p][part] = Products::add(sums[r][p][part], codes, x[r]);
+    }
+  }
+};
+
+// The numbers of a tile, of float32.
+template <int rows, int panels>
+struct FloatSums {
+  vec<float> sums[rows][panels][kVectors] = {};
+
+  RANVIER_INLINED void store(const QuantizedTile& t) const {
+    RANVIER_UNROLL
+    for (int i = 0; i < panels * kVectors; ++i) {
+      const int64_t left = t.columns - i * kL;
+      if (left <= 0) break;
+      const int n = left < kL ? int(left) : kL;
+      const vec<float> bias = t.bias ? load_lanes(t.bias + i * kL, n) : vec<float>{};
+      const vec<float> scale = t.w_scale ? load_lanes(t.w_scale + i * kL, n) : vec<float>{};
+      RANVIER_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        const vec<float> sum = sums[r][i / kVectors][i % kVectors];
+        const vec<float> y =
+            t.w_scale ? fma(sum, scale * broadcast(t.scale[r * t.groups]), bias) : sum + bias;
+        store_lanes(t.y + r * t.n + i * kL, y, n);
+      }
+    }
+  }
+};
+
+// A tile of int8: a group is a piece of a row.
+template <class Products, int rows, int panels>
+static void tile_int8(const QuantizedTile& t) {
+  constexpr int64_t kFourBytes = 4 * sizeof(typename Products::Integer);
+  IntegerSums<Products, rows, panels> integers;
+  FloatSums<rows, panels> floats;
+  const uint8_t* w = t.w;
+  const char* q = t.q;
+  for (int64_t group = 0; group < t.groups; ++group) {
+    integers.start(t.zero_sum + group, t.groups);
+    const int64_t left = t.quads - group * (kPiece / 4);
+    for (int64_t quads = left < kPiece / 4 ? left : kPiece / 4; quads > 0; --quads) {
+      if (rows == 1) __builtin_prefetch(w + kAhead);
+      integers.template add<kWhole>(w, t.panel_bytes, q, t.row_bytes);
+      w += kQuadBytes, q += kFourBytes;
+    }
+    RANVIER_UNROLL
+    for (int i = 0; i < rows * panels; ++i) {
+      const int r = i / panels, p = i % panels;
+      ivec<float> whole[kVectors];
+      Products::finish(integers.sums[r][p], whole);
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) floats.sums[r][p][v] += to_float(whole[v]);
+    }
+  }
+  floats.store(t);
+}
+
+// A tile of groups of 32 codes, of 8 or 4 bits.
+template <class Products, bool is_four, int rows, int panels>
+static void tile_groups(const QuantizedTile& t) {
+  constexpr int64_t kFourBytes = 4 * sizeof(typename Products::Integer);
+  constexpr int kQuads = kGroup / 4, kLines = is_four ? kQuads / 2 : kQuads;
+  IntegerSums<Products, rows, panels> integers;
+  FloatSums<rows, panels> floats;
+  const uint8_t* w = t.w;
+  const char* q = t.q;
+  for (int64_t group = 0; group < t.groups; ++group) {
+    integers.start(t.zero_sum + group, t.groups);
+    const uint8_t* line = w + kScaleBytes;
+    RANVIER_UNROLL
+    for (int i = 0; i < kLines; ++i, line += kQuadBytes) {
+      if (rows == 1) __builtin_prefetch(line + kAhead);
+      integers.template add<is_four ? 0 : kWhole>(line, t.panel_bytes, q + i * kFourBytes, t.row_bytes);
+      if (is_four) integers.template add<1>(line, t.panel_bytes, q + (i + kLines) * kFourBytes, t.row_bytes);
+    }
+    RANVIER_UNROLL
+    for (int p = 0; p < panels; ++p) {
+      vec<float> scale[kVectors];
+      for (int v = 0; v < kVectors; ++v)
+        scale[v] = load_halves((const Float16*)(w + p * t.panel_bytes) + v * kL);
+      RANVIER_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        ivec<float> whole[kVectors];
+        Products::finish(integers.sums[r][p], whole);
+        const vec<float> of_row = broadcast(t.scale[r * t.groups + group]);
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v)
+          floats.sums[r][p][v] = fma(to_float(whole[v]), scale[v] * of_row, floats.sums[r][p][v]);
+      }
+    }
+    w = line, q += kQuads * kFourBytes;
+  }
+  floats.store(t);
+}
+
+template <class Products, QuantizedKind kind, int rows, int panels>
+static void tile(const QuantizedTile& t) {
+  if constexpr (kind == QuantizedKind::int8)
+    tile_int8<Products, rows, panels>(t);
+  else
+    tile_groups<Products, kind == QuantizedKind::q4_0, rows, panels>(t);
+}
+
+// QuantizedKernels::tile: a tile of any size up to rows by panels.
+template <class Products, QuantizedKind kind, int rows, int panels>
+static void any_tile(const QuantizedTile& t) {
+  if constexpr (rows > 1)
+    if (t.rows < rows) return any_tile<Products, kind, rows - 1, panels>(t);
+  if constexpr (panels > 1)
+    if (t.panels < panels) return any_tile<Products, kind, rows, panels - 1>(t);
+  tile<Products, kind, rows, panels>(t);
+}
+
+template <class Products, int rows, int panels>
+static constexpr QuantizedKernels kernels_of = {rows,
+                                                panels,
+                                                quantize<typename Products::Integer>,
+                                                {any_tile<Products, QuantizedKind::int8, rows, panels>,
+                                                 any_tile<Products, QuantizedKind::q8_0, rows, panels>,
+                                                 any_tile<Products, QuantizedKind::q4_0, rows, panels>}};
+
+}  // namespace ranvier::RANVIER_ISA

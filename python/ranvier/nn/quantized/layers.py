@@ -1,0 +1,224 @@
+"""Linear, Embedding and MultiheadAttention with weights of 8 or 4 bits, which are not trained."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import ranvier.nn as nn
+import ranvier.ops as ops
+from ranvier.nn.init import skipped
+from ranvier.nn.module import Module
+from ranvier.ops.making.creation import empty, zeros
+from ranvier.ops.matrix.quantized import quantized_embedding, quantized_linear
+from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
+from ranvier.ops.matrix.quantized_weight import (
+    KINDS,
+    PANEL,
+    QuantizedWeight,
+    of_blocks,
+    panel_bytes,
+    quantized,
+)
+from ranvier.ops.rows import examples
+from ranvier.tensors.errors import count, one_of
+from ranvier.tensors.tensor import Tensor
+
+__all__ = ["Embedding", "Linear", "MultiheadAttention"]
+
+
+class Quantized(Module):
+    """The base class: a matrix (n, k) in the buffers ``panels`` and ``scale``."""
+
+    panels: Tensor
+    scale: Tensor | None
+
+    def _make(self, kind: str, n: int, k: int, made: QuantizedWeight | None = None) -> None:
+        """Takes a matrix, or makes room for one of a file."""
+        self.kind = one_of(type(self).__name__, "kind", kind, KINDS)
+        if made is None:
+            panels = empty(-(-n // PANEL), panel_bytes(kind, k), dtype="uint8")
+            made = QuantizedWeight(kind, (n, k), panels, empty(n) if kind == "int8" else None)
+        self.register_buffer("panels", made.panels)
+        self.register_buffer("scale", made.scale)
+        self._matrix_shape = n, k
+
+    @property
+    def quantized_weight(self) -> QuantizedWeight:
+        """The matrix, as the core reads it."""
+        return QuantizedWeight(self.kind, self._matrix_shape, self.panels, self.scale)
+
+    @property
+    def weight(self) -> Tensor:
+        """The values of the weight as float32: a new Tensor, which is not trained."""
+        return self.quantized_weight.dequantize()
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, kind={self.kind!r}"
+
+
+class Linear(Quantized):
+    """y = x W^T + b with W of 8 or 4 bits.
+
+    x (..., in_features), y (..., out_features), b (out_features,), float32. kind: "int8", with a scale for
+    each output; "q8_0" or "q4_0", of 8 and 4 bits, with one for each 32 inputs. x becomes integers of 8 bits
+    when the layer is called, by a scale for each row, or for each 32 numbers. Only x gets a gradient: the layer
+    is a frozen base. :func:`rv.quantize` and :meth:`from_float` fill it.
+
+    Raises ValueError where the last dimension of x is not in_features.
+    | rv.nn.quantized.Linear(3, 2).kind -> 'int8'"""
+
+    _shown = ("in_features", "out_features", "bias")
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, kind: str = "int8") -> None:
+        super().__init__()
+        self.in_features = count("linear", "in_features", in_features, 0)
+        self.out_features = count("linear", "out_features", out_features, 0)
+        self._make(kind, out_features, in_features)
+        self.register_buffer("bias", zeros(out_features) if bias else None)
+
+    @classmethod
+    def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
+        """The layer of a weight (n, k): a Tensor, which gets this kind, or one of :func:`rv.load_gguf` or
+        of another quantized layer, which keeps its own.
+
+        >>> import ranvier as rv
+        >>> rv.nn.quantized.Linear.from_weight(rv.ones(2, 64), kind="q4_0")
+        Linear(in_features=64, out_features=2, bias=False, kind='q4_0')
+        """
+        if isinstance(weight, QuantizedBlocks):
+            weight = of_blocks(weight)
+        if not isinstance(weight, QuantizedWeight):
+            weight = quantized(weight, one_of("Linear", "kind", kind, KINDS))
+        made = cls.__new__(cls)
+        super(Linear, made).__init__()
+        made.out_features, made.in_features = weight.shape
+        made._make(weight.kind, *weight.shape, weight)
+        made.register_buffer("bias", None if bias is None else bias.detach().float().clone())
+        return made
+
+    @classmethod
+    def from_float(cls, layer: nn.Linear, kind: str = "int8") -> Linear:
+        """The layer with its weight in this kind."""
+        return cls.from_weight(layer.weight, layer.bias, kind).train(layer.training)
+
+    def forward(self, input: Any) -> Tensor:
+        sizes = self.out_features, self.in_features
+        return quantized_linear(input, self.panels, self.scale, self.bias, self.kind, *sizes)
+
+
+class Embedding(Quantized):
+    """y[..., :] = weight[x[...], :], weight (num_embeddings, embedding_dim) of 8 or 4 bits, y of float32.
+
+    See :class:`Linear` for the kinds. Raises IndexError for an x outside 0 ... num_embeddings - 1.
+    | rv.nn.quantized.Embedding(10, 3)(rv.tensor([[1, 2]])).shape -> (1, 2, 3)"""
+
+    _shown = ("num_embeddings", "embedding_dim")
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, kind: str = "int8") -> None:
+        super().__init__()
+        self.num_embeddings = count("embedding", "num_embeddings", num_embeddings, 0)
+        self.embedding_dim = count("embedding", "embedding_dim", embedding_dim, 0)
+        self._make(kind, num_embeddings, embedding_dim)
+
+    @classmethod
+    def from_weight(cls, weight: Any, kind: str = "int8") -> Embedding:
+        """The layer of a weight (num_embeddings, embedding_dim), as :meth:`Linear.from_weight`."""
+        layer = Linear.from_weight(weight, None, kind)
+        made = cls.__new__(cls)
+        super(Embedding, made).__init__()
+        made.num_embeddings, made.embedding_dim = layer.out_features, layer.in_features
+        made._make(layer.kind, layer.out_features, layer.in_features, layer.quantized_weight)
+        return made
+
+    @classmethod
+    def from_float(cls, layer: nn.Embedding, kind: str = "int8") -> Embedding:
+        """The layer with its weight in this kind."""
+        return cls.from_weight(layer.weight, kind).train(layer.training)
+
+    def forward(self, input: Any) -> Tensor:
+        return quantized_embedding(input, self.quantized_weight)
+
+
+class MultiheadAttention(nn.MultiheadAttention):
+    """:class:`ranvier.nn.MultiheadAttention` whose projections have weights of 8 or 4 bits.
+
+    The projections are :class:`Linear` layers: in_proj (embed_dim, 3 embed_dim), or q_proj, k_proj and v_proj
+    where kdim or vdim differs, and out_proj. The arguments are those of the layer, and the kind.
+    | rv.nn.quantized.MultiheadAttention(8, 2).out_proj.kind -> 'int8'"""
+
+    out_proj: Linear  # type: ignore[assignment]
+    in_proj: Linear | None
+    _paths: ClassVar[dict[str, str]] = {"bias": "out_proj.bias", "add_bias_kv": "bias_k"}
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        kind: str = "int8",
+    ) -> None:
+        with skipped():
+            super().__init__(
+                embed_dim, num_heads, dropout, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first
+            )
+        self.kind = one_of("MultiheadAttention", "kind", kind, KINDS)
+        widths = {"q_proj": embed_dim, "k_proj": self.kdim, "v_proj": self.vdim}
+        packed = self.in_proj_weight is not None
+        for name in ("in_proj_weight", "in_proj_bias", *[f"{name}_weight" for name in widths]):
+            setattr(self, name, None)
+        self.in_proj = Linear(embed_dim, 3 * embed_dim, bias, kind) if packed else None
+        for name, width in widths.items():
+            self.add_module(name, None if packed else Linear(width, embed_dim, bias, kind))
+        self.out_proj = Linear(embed_dim, embed_dim, bias, kind)
+
+    @classmethod
+    def from_float(cls, layer: nn.MultiheadAttention, kind: str = "int8") -> MultiheadAttention:
+        """The layer with its projections in this kind."""
+        settings = {name: getattr(layer, name) for name in ("dropout", "kdim", "vdim", "batch_first")}
+        settings |= {"bias": layer.out_proj.bias is not None, "add_bias_kv": layer.bias_k is not None}
+        made = cls(layer.embed_dim, layer.num_heads, add_zero_attn=layer.add_zero_attn, kind=kind, **settings)
+        made.bias_k, made.bias_v = layer.bias_k, layer.bias_v
+        made.out_proj = Linear.from_float(layer.out_proj, kind)
+        biases = (None,) * 3 if layer.in_proj_bias is None else ops.chunk(layer.in_proj_bias, 3)
+        if layer.in_proj_weight is not None:
+            made.in_proj = Linear.from_weight(layer.in_proj_weight, layer.in_proj_bias, kind)
+        else:
+            for name, bias in zip("qkv", biases, strict=True):
+                weight = getattr(layer, f"{name}_proj_weight")
+                made.add_module(f"{name}_proj", Linear.from_weight(weight, bias, kind))
+        return made.train(layer.training)
+
+    @property
+    def _qkv_same_embed_dim(self) -> bool:
+        return self.in_proj is not None
+
+    def _in(self, x: Tensor) -> Tensor:
+        return self.in_proj(x)  # type: ignore[misc]
+
+    def _out(self, y: Tensor) -> Tensor:
+        return self.out_proj(y)
+
+    def _apart(self, *inputs: Tensor) -> list[Tensor]:
+        if self.in_proj is None:
+            return [
+                layer(x) for layer, x in zip((self.q_proj, self.k_proj, self.v_proj), inputs, strict=True)
+            ]
+        width, made = self.embed_dim, self.in_proj
+        if width % PANEL:  # a panel has rows of two projections
+            return [ops.narrow(made(x), -1, i * width, width) for i, x in enumerate(inputs)]
+        panels = ops.chunk(made.panels, 3)
+        scales = (None,) * 3 if made.scale is None else ops.chunk(made.scale, 3)
+        biases = (None,) * 3 if made.bias is None else ops.chunk(made.bias, 3)
+        return [
+            quantized_linear(*parts, self.kind, width, width)
+            for parts in zip(inputs, panels, scales, biases, strict=True)
+        ]
+
+
+examples(globals())  # written as ">>> call"

@@ -1,0 +1,75 @@
+"""quantized_linear and quantized_embedding: products with a matrix of 8 or 4 bits, and its rows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import ranvier._core as _core
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.gradient_rules import linear_rule
+from ranvier.ops.matrix.quantized_weight import QuantizedWeight
+from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tensors.tensor import Tensor
+
+
+class QuantizedLinear(Function):
+    """y = x W^T + b of a matrix W in panels. The gradient is that of x alone: dx = dy W, with W's values."""
+
+    reads: ClassVar = {"panels": 0, "scale": 0}
+    dtypes = Dtypes()
+
+    def __init__(self, kind: str, n: int, k: int) -> None:
+        self.settings = kind, n, k
+
+    def forward(self, x: Array, panels: Array, scale: Array | None, bias: Array | None) -> Array:
+        self.panels, self.scale = panels, scale
+        return _core.quantized_matmul(x, panels, scale, bias, *self.settings)
+
+    def values(self) -> Array:
+        """W as float32 (n, k)."""
+        return _core.quantized_rows(self.panels, self.scale, None, *self.settings)
+
+    def backward(self, dy: Array) -> tuple[Array, None, None, None]:
+        return _core.matmul(dy, self.values()), None, None, None
+
+
+linear_rule(
+    QuantizedLinear,
+    backward=lambda node, dy: node.backward(dy)[0],
+    forward=lambda node, x: _core.matmul(x, node.values().T),
+)
+
+
+class QuantizedRows(Function):
+    """y[..., :] = W[index[...], :] as float32."""
+
+    differentiable = False
+
+    def __init__(self, kind: str, n: int, k: int) -> None:
+        self.settings = kind, n, k
+
+    def forward(self, panels: Array, scale: Array | None, index: Array) -> Array:
+        return _core.quantized_rows(panels, scale, index, *self.settings)
+
+
+@by_kernel(_core.quantized_matmul, QuantizedLinear, 4, QuantizedLinear.dtypes, name="quantized_linear")
+def quantized_linear(x: Any, panels: Tensor, scale: Any, bias: Any, kind: str, n: int, k: int) -> Tensor:
+    """y = x W^T + b, by integers: x (..., k), W (n, k), b (n,) or None, y (..., n)
+
+    kind, panels and scale are those of a QuantizedWeight. The numbers of a row of x, or of each 32 of a row,
+    become integers in -127 ... 127 by a scale of their own when the op runs. The sums of products are exact.
+    A row with NaN or infinity is computed in float32. x of 16 bits is computed in float32, and y rounded.
+    Raises ValueError where the shapes do not fit.
+    """
+    x = as_tensor("quantized_linear", x)
+    return QuantizedLinear(kind, n, k).apply(x, panels, scale, bias)
+
+
+@by_kernel(_core.quantized_rows, name="quantized_embedding")
+def _rows(panels: Tensor, scale: Any, index: Tensor, kind: str, n: int, k: int) -> Tensor:
+    return QuantizedRows(kind, n, k).apply(panels, scale, index)
+
+
+def quantized_embedding(index: Any, weight: QuantizedWeight) -> Tensor:
+    """y[..., :] = W[index[...], :] as float32. Raises IndexError where an index is out of range."""
+    return _rows(weight.panels, weight.scale, as_tensor("embedding", index), weight.kind, *weight.shape)

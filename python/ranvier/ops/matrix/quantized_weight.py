@@ -1,0 +1,150 @@
+"""Matrices of 8 or 4 bits: made from floats, and as the core's kernels read them.
+
+The layouts are described in cpp/kernels/quantized/quantized.h: panels of 16 rows, quads of 4 neighbours along
+k, codes without a sign.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
+from ranvier.tensors.failures import OpError, misfit
+from ranvier.tensors.tensor import Tensor, wrap
+
+KINDS = ("int8", "q8_0", "q4_0")
+GROUP, PANEL = 32, 16
+_AT_ONCE = 1 << 22  # elements that are quantized at a time, so that their copies stay small
+_MOST = 65504.0  # the greatest float16, the dtype of a group's scale
+
+
+class QuantizedWeight(NamedTuple):
+    """A matrix (n, k) of 8 or 4 bits.
+
+    kind: "int8", whose rows have a scale each; "q8_0" and "q4_0", of 8 and 4 bits, whose groups of 32 along k
+    have one of float16 (GGUF's types of these names). panels: uint8 (ceil(n / 16), bytes); scale: float32
+    (n,) of "int8", else None.
+    """
+
+    kind: str
+    shape: tuple[int, int]
+    panels: Tensor
+    scale: Tensor | None
+
+    def dequantize(self) -> Tensor:
+        """The values as float32 (n, k)."""
+        scale = None if self.scale is None else self.scale._array
+        return wrap(_core.quantized_rows(self.panels._array, scale, None, self.kind, *self.shape))
+
+    def numel(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.panels.nbytes + (0 if self.scale is None else self.scale.nbytes)
+
+
+def panel_bytes(kind: str, k: int) -> int:
+    """Bytes of a panel: 16 rows of k codes, with the scales of groups."""
+    if kind == "int8":
+        return PANEL * 4 * -(-k // 4)
+    return -(-k // GROUP) * PANEL * (2 + (GROUP if kind == "q8_0" else GROUP // 2))
+
+
+def of_blocks(blocks: QuantizedBlocks) -> QuantizedWeight:
+    """The matrix of a GGUF file, with the same codes and scales, in panels."""
+    if len(blocks.shape) != 2:
+        raise misfit("quantize", {"a weight": blocks.shape}, "2 dimensions (n, k)")
+    n, k = blocks.shape
+    panels = np.empty((-(-n // PANEL), panel_bytes(blocks.kind, k)), np.uint8)
+    rows = max(PANEL, _AT_ONCE // max(k, 1) // PANEL * PANEL)
+    for begin in range(0, n, rows):
+        part = np.ascontiguousarray(blocks.blocks[begin : begin + rows])
+        scales, codes = part[..., :2].view(np.float16)[..., 0], part[..., 2:]
+        if blocks.kind == "q4_0":
+            codes = np.concatenate([codes & 15, codes >> 4], -1)
+        else:
+            codes = codes ^ 128  # a number with a sign as one without, 128 more
+        panels[begin // PANEL : (begin + rows) // PANEL] = packed(
+            blocks.kind, codes.reshape(len(part), k), scales
+        )
+    return QuantizedWeight(blocks.kind, (n, k), wrap(panels), None)
+
+
+def quantized(weight: Any, kind: str) -> QuantizedWeight:
+    """A matrix of floats in 8 or 4 bits. The error of an element is at most half a step of its scale.
+
+    int8: scale = max |row| / 127, code = round(w / scale). q8_0: the same for each group of 32, the scale
+    rounded to float16. q4_0: scale = -m / 8 for the number m of a group that is greatest in size; code =
+    floor(w / scale + 8.5), at most 15, of value code - 8. Raises ValueError for NaN, infinity and numbers
+    whose scale float16 does not hold.
+    """
+    array = np.asarray(weight._array if isinstance(weight, Tensor) else weight)
+    n, k = array.shape
+    panels = np.empty((-(-n // PANEL), panel_bytes(kind, k)), np.uint8)
+    scale = np.empty(n, np.float32) if kind == "int8" else None
+    rows = max(PANEL, _AT_ONCE // max(k, 1) // PANEL * PANEL)
+    for begin in range(0, n, rows):
+        part = array[begin : begin + rows].astype(np.float32)
+        if not np.isfinite(part).all():
+            raise OpError("[quantize] got a weight with NaN or infinity; expected finite numbers")
+        codes, scales = (_by_rows if kind == "int8" else _by_groups)(part, kind)
+        if scale is not None:
+            scale[begin : begin + rows] = scales
+        panels[begin // PANEL : (begin + rows) // PANEL] = packed(kind, codes, scales)
+    return QuantizedWeight(kind, (n, k), wrap(panels), None if scale is None else wrap(scale))
+
+
+def _divided(x: Array, by: Array) -> Array:
+    """x / by, 0 where by is 0."""
+    return np.divide(x, by, out=np.zeros_like(x), where=by != 0)
+
+
+def _by_rows(x: Array, kind: str) -> tuple[Array, Array]:
+    scale = np.abs(x).max(1, initial=0) / np.float32(127)
+    return np.rint(_divided(x, scale[:, None])).clip(-127, 127) + np.float32(128), scale
+
+
+def _by_groups(x: Array, kind: str) -> tuple[Array, Array]:
+    n, k = x.shape
+    groups = np.zeros((n, -(-k // GROUP), GROUP), np.float32)
+    groups.reshape(n, -1)[:, :k] = x
+    sizes = np.abs(groups)
+    if sizes.max(initial=0) > _MOST:
+        raise OpError(
+            f"[quantize] got weights up to {sizes.max():g}; expected at most {_MOST:g} for scales of float16"
+        )
+    if kind == "q8_0":
+        scale = sizes.max(2) / np.float32(127)
+        codes = np.rint(_divided(groups, scale[..., None])) + np.float32(128)
+    else:
+        scale = np.take_along_axis(groups, sizes.argmax(2)[..., None], 2)[..., 0] / np.float32(-8)
+        codes = np.floor(_divided(groups, scale[..., None]) + np.float32(8.5)).clip(0, 15)
+    return codes.reshape(n, -1), scale
+
+
+def packed(kind: str, codes: Array, scales: Array) -> Array:
+    """Panels of codes (n, k) and, for groups, their scales (n, groups)."""
+    n, k = codes.shape
+    zero = 8 if kind == "q4_0" else 128
+    padded = np.full((-(-n // PANEL) * PANEL, -(-k // 4) * 4), zero, np.uint8)
+    padded[:n, :k] = codes
+    count = len(padded) // PANEL
+    # a quad is moved as one number of 4 bytes
+    quads = padded.view(np.uint32).reshape(count, PANEL, -1).transpose(0, 2, 1)
+    if kind == "int8":
+        return np.ascontiguousarray(quads).view(np.uint8).reshape(count, -1 if k else 0)
+    groups = k // GROUP
+    lines = quads.reshape(count, groups, GROUP // 4, PANEL)
+    if kind == "q4_0":
+        lines = lines[:, :, : GROUP // 8] | lines[:, :, GROUP // 8 :] << 4
+    of_rows = np.zeros((len(padded), groups), np.float16)
+    of_rows[:n] = scales
+    panels = np.empty((count, groups, 2 * PANEL + 4 * PANEL * lines.shape[2]), np.uint8)
+    panels[:, :, : 2 * PANEL].view(np.float16)[...] = of_rows.reshape(count, PANEL, groups).transpose(0, 2, 1)
+    panels[:, :, 2 * PANEL :].view(np.uint32).reshape(count, groups, -1, PANEL)[...] = lines
+    return panels.reshape(count, groups * panels.shape[2])
