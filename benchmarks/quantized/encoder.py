@@ -6,8 +6,8 @@ operators for such models (Attention, SkipLayerNormalization, BiasGelu); int8 by
 scale for each column. OpenVINO: the same graph; int8 are weights by output channel, with groups of 128
 activations as int8 at run time. One process for each library, in turns; the time is the shortest of a turn,
 its median over the turns. Answers are compared with NumPy's: the errors are relative to the norm. "limit":
-the arithmetic at the peak of float32, that of products by int8 weights at four times that. "?": times that spread by more than a
-tenth.
+the arithmetic at the peak of float32, that of products by int8 weights at four times that. "?": times that
+spread by more than a tenth.
 """
 
 from __future__ import annotations
