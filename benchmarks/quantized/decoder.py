@@ -19,27 +19,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quantized.one_row import given
 from benchmarks.quantized.rounds import BITS, PRECISIONS, Array, Comparison, main, read_seconds
 from benchmarks.training import decoder
-from benchmarks.training.decoder import (
-    BASE,
-    CONTEXT,
-    HEAD,
-    HEADS,
-    INNER,
-    LAYERS,
-    ROOM,
-    SHARED,
-    TOKENS,
-    WIDTH,
-    WORDS,
-    numbers,
-)
+from benchmarks.training.decoder import CONTEXT, HEAD, INNER, LAYERS, TOKENS, WIDTH, WORDS, numbers
 
+KEYS = decoder.SHARED * HEAD
 MATRICES = {
     "attention.q": (WIDTH, WIDTH),
-    "attention.k": (SHARED * HEAD, WIDTH),
-    "attention.v": (SHARED * HEAD, WIDTH),
+    "attention.k": (KEYS, WIDTH),
+    "attention.v": (KEYS, WIDTH),
     "attention.out": (WIDTH, WIDTH),
     "gate": (INNER, WIDTH),
     "up": (INNER, WIDTH),
@@ -51,7 +40,7 @@ MATRICES = {
 def logits() -> Array:
     """Of the last word, by NumPy."""
     x = numbers("words.weight", (WORDS, WIDTH))[decoder.words()[0]]
-    angles = np.arange(CONTEXT)[:, None] * np.tile(BASE ** -(np.arange(0, HEAD, 2) / HEAD), 2)
+    angles = np.arange(CONTEXT)[:, None] * np.tile(decoder.BASE ** -(np.arange(0, HEAD, 2) / HEAD), 2)
     cos, sin = np.cos(angles), np.sin(angles)
     later = np.triu(np.full((CONTEXT, CONTEXT), -np.inf), 1)
 
@@ -74,7 +63,7 @@ def logits() -> Array:
             linear(h, f"attention.{name}").reshape(CONTEXT, -1, HEAD).swapaxes(0, 1)
             for name in ("q", "k", "v")
         )
-        k, v = (np.repeat(a, HEADS // SHARED, 0) for a in (turned(k), v))
+        k, v = (np.repeat(a, decoder.HEADS // decoder.SHARED, 0) for a in (turned(k), v))
         scores = np.exp(turned(q) @ k.swapaxes(1, 2) / np.sqrt(HEAD) + later)
         y = scores / scores.sum(-1, keepdims=True) @ v
         x = x + linear(y.swapaxes(0, 1).reshape(CONTEXT, WIDTH), "attention.out")
@@ -94,7 +83,7 @@ def llama(case: str) -> Callable[[], Any]:
     cpp.llama_log_set(quiet, None)
     text, begin = [int(word) for word in decoder.words()[0]], CONTEXT - TOKENS
     settings = cpp.llama_context_default_params()
-    settings.n_ctx = settings.n_batch = ROOM
+    settings.n_ctx = settings.n_batch = decoder.ROOM
     settings.n_threads = settings.n_threads_batch = int(os.environ["OMP_NUM_THREADS"])
     with tempfile.TemporaryDirectory() as folder:  # the file stays mapped
         write(f"{folder}/model.gguf", case.split()[0])
@@ -122,19 +111,11 @@ def products(case: str) -> Callable[[], Any]:
     """ONNX Runtime's products of TOKENS tokens."""
     from benchmarks.quantized.onnx_graphs import products
 
-    shapes = [(f"layers.0.{name}.weight", shape, LAYERS) for name, shape in MATRICES.items()]
-    weights = [
-        (numbers(name, shape), numbers("row", (1, shape[1])), copies)
-        for name, shape, copies in [*shapes, ("words.weight", (WORDS, WIDTH), 1)]
-    ]
+    named = {f"layers.0.{name}.weight": (shape, LAYERS) for name, shape in MATRICES.items()}
+    named["words.weight"] = (WORDS, WIDTH), 1
+    weights = [(numbers(name, shape), given(shape[1]), copies) for name, (shape, copies) in named.items()]
     run = products(weights, case.split()[0])
-
-    def tokens() -> Any:
-        for _ in range(TOKENS):
-            y = run()
-        return y
-
-    return tokens
+    return lambda: [run() for _ in range(TOKENS)]
 
 
 def make(library: str, case: str) -> Callable[[], Any]:

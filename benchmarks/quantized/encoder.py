@@ -1,13 +1,13 @@
 """A text encoder of MiniLM's sizes: ``python -m benchmarks.quantized.encoder [--write]``.
 
 6 layers, 384 wide, 12 heads, 1536 inside, GELU, layer norm after each sum; random weights, given vectors of
-words, batch x length of them. ranvier: captured; int8 by `rv.quantize`. ONNX Runtime: a graph of its own
-operators for such models (Attention, SkipLayerNormalization, BiasGelu); int8 by `quantize_dynamic` with a
-scale for each column. OpenVINO: the same graph; int8 are weights by output channel, with groups of 128
-activations as int8 at run time. One process for each library, in turns; the time is the shortest of a turn,
-its median over the turns. Answers are compared with NumPy's: the errors are relative to the norm. "limit":
-the arithmetic at the peak of float32, that of products by int8 weights at four times that. "?": times that
-spread by more than a tenth.
+words, batch x length of them. ranvier: nn.TransformerEncoder, captured; int8 by `rv.quantize`. ONNX Runtime:
+a graph of its own operators for such models (Attention, SkipLayerNormalization, BiasGelu); int8 by
+`quantize_dynamic` with a scale for each column. OpenVINO: the same graph; int8 are weights by output channel,
+with groups of 128 activations as int8 at run time. One process for each library, in turns; the time is the
+shortest of a turn, its median over the turns. Answers are compared with NumPy's: the errors are relative to
+the norm. "limit": the arithmetic at the peak of float32, that of products by int8 weights at four times that.
+"?": times that spread by more than a tenth.
 """
 
 from __future__ import annotations
@@ -26,29 +26,21 @@ LAYERS, WIDTH, HEADS, INNER, EPS = 6, 384, 12, 1536, 1e-12
 SIZES = ((1, 16), (1, 128), (16, 128))
 
 
-def model() -> Any:
-    import ranvier as rv
-    from ranvier import nn
+def shapes(layer: int) -> dict[str, tuple[int, ...]]:
+    """Of a layer's parameters, by their names in nn.TransformerEncoder; matrices are (outputs, inputs)."""
+    matrices = {
+        "self_attn.in_proj_weight": (3 * WIDTH, WIDTH),
+        "self_attn.out_proj.weight": (WIDTH, WIDTH),
+        "linear1.weight": (INNER, WIDTH),
+        "linear2.weight": (WIDTH, INNER),
+    }
+    vectors = {name.replace("weight", "bias"): shape[:1] for name, shape in matrices.items()}
+    norms = {f"norm{i}.{part}": (WIDTH,) for i in (1, 2) for part in ("weight", "bias")}
+    return {f"layers.{layer}.{name}": shape for name, shape in (matrices | vectors | norms).items()}
 
-    F = nn.functional
 
-    class Layer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
-            self.up, self.down = nn.Linear(WIDTH, INNER), nn.Linear(INNER, WIDTH)
-            self.first, self.second = nn.LayerNorm(WIDTH, EPS), nn.LayerNorm(WIDTH, EPS)
-
-        def forward(self, x: Any) -> Any:
-            shape = (*x.shape[:-1], HEADS, WIDTH // HEADS)
-            q, k, v = (f(x).view(shape).transpose(1, 2) for f in (self.query, self.key, self.value))
-            y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
-            x = self.first(x + self.out(y))
-            return self.second(x + self.down(F.gelu(self.up(x))))
-
-    made = nn.Sequential(*(Layer() for _ in range(LAYERS)))
-    made.load_state_dict({name: rv.tensor(numbers(name, w.shape)) for name, w in made.state_dict().items()})
-    return made.eval()
+def parameters(layer: int) -> dict[str, Array]:
+    return {name: numbers(name, shape) for name, shape in shapes(layer).items()}
 
 
 def given(case: str) -> Array:
@@ -58,11 +50,14 @@ def given(case: str) -> Array:
 
 def ranvier(case: str) -> Callable[[], Any]:
     import ranvier as rv
+    from ranvier import nn
 
-    precision, x, made = case.split()[0], rv.tensor(given(case)), model()
-    if precision != "float32":
-        made = rv.quantize(made, precision)
-    fast = rv.compile(made)
+    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, INNER, 0.0, "gelu", EPS, batch_first=True)
+    model = nn.TransformerEncoder(layer, LAYERS).eval()
+    state = {name: rv.tensor(x) for i in range(LAYERS) for name, x in parameters(i).items()}
+    model.load_state_dict(state)
+    fast = rv.compile(rv.quantize(model, "int8") if case.startswith("int8") else model)
+    x = rv.tensor(given(case))
 
     def run() -> Any:
         with rv.no_grad():
@@ -77,27 +72,24 @@ def answers(batch_length: str) -> Array:
     x: Array = given(f"float32 {batch_length}").astype(np.float64)
     erf = np.frompyfunc(math.erf, 1, 1)
 
-    def value(name: str, *shape: int) -> Array:
-        return numbers(name, shape).astype(np.float64)
+    def linear(x: Array, w: Array, b: Array) -> Array:
+        return x @ w.T + b
 
-    def linear(x: Array, name: str, n: int) -> Array:
-        return x @ value(f"{name}.weight", n, x.shape[-1]).T + value(f"{name}.bias", n)
-
-    def norm(x: Array, name: str) -> Array:
-        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + EPS)
-        return x * value(f"{name}.weight", WIDTH) + value(f"{name}.bias", WIDTH)
+    def norm(x: Array, w: Array, b: Array) -> Array:
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + EPS) * w + b
 
     def heads(x: Array) -> Array:
         return x.reshape(*x.shape[:-1], HEADS, -1).swapaxes(1, 2)
 
     for i in range(LAYERS):
-        q, k, v = (heads(linear(x, f"{i}.{name}", WIDTH)) for name in ("query", "key", "value"))
+        in_w, out_w, w1, w2, in_b, out_b, b1, b2, *norms = parameters(i).values()
+        q, k, v = (heads(part) for part in np.split(linear(x, in_w, in_b), 3, -1))
         scores = np.exp(q @ k.swapaxes(2, 3) / np.sqrt(WIDTH // HEADS))
         y = (scores / scores.sum(-1, keepdims=True) @ v).swapaxes(1, 2).reshape(x.shape)
-        x = norm(x + linear(y, f"{i}.out", WIDTH), f"{i}.first")
-        y = linear(x, f"{i}.up", INNER)
+        x = norm(x + linear(y, out_w, out_b), *norms[:2])
+        y = linear(x, w1, b1)
         y = y * (1 + erf(y / np.sqrt(2)).astype(np.float64)) / 2
-        x = norm(x + linear(y, f"{i}.down", WIDTH), f"{i}.second")
+        x = norm(x + linear(y, w2, b2), *norms[2:])
     return x
 
 

@@ -9,17 +9,8 @@ from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
 
 from benchmarks.quantized.decoder import MATRICES, Array
-from benchmarks.training.decoder import (
-    BASE,
-    HEADS,
-    INNER,
-    LAYERS,
-    ROOM,
-    SHARED,
-    WIDTH,
-    WORDS,
-    numbers,
-)
+from benchmarks.training import decoder
+from benchmarks.training.decoder import LAYERS, WIDTH, WORDS, numbers
 
 KINDS = {"float32": "F32", "bfloat16": "BF16", "int8": "Q8_0", "int4": "Q4_0"}
 NAMES = {
@@ -49,12 +40,12 @@ def tensors() -> Iterator[tuple[str, Array]]:
 def write(path: str, precision: str) -> None:
     writer = GGUFWriter(path, "qwen2")
     writer.add_block_count(LAYERS)
-    writer.add_context_length(ROOM)
+    writer.add_context_length(decoder.ROOM)
     writer.add_embedding_length(WIDTH)
-    writer.add_feed_forward_length(INNER)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(SHARED)
-    writer.add_rope_freq_base(BASE)
+    writer.add_feed_forward_length(decoder.INNER)
+    writer.add_head_count(decoder.HEADS)
+    writer.add_head_count_kv(decoder.SHARED)
+    writer.add_rope_freq_base(decoder.BASE)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_vocab_size(WORDS)
     writer.add_tokenizer_model("none")

@@ -9,58 +9,41 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.quantized.encoder import EPS, HEADS, INNER, LAYERS, WIDTH, given
-from benchmarks.training.decoder import numbers
+from benchmarks.quantized.encoder import EPS, HEADS, LAYERS, WIDTH, given, parameters
 
-Array = np.ndarray[Any, Any]
 MICROSOFT = "com.microsoft"
 
 
-def constants(layer: int) -> dict[str, Array]:
-    """Matrices as (k, n), those of queries, keys and values beside each other, and the vectors."""
+def layer_nodes(layer: int, y: str) -> list[Any]:
+    at, x = f"layers.{layer}.", f"x{layer}"
 
-    def value(name: str, *shape: int) -> Array:
-        return numbers(f"{layer}.{name}", shape)
-
-    found = {}
-    inputs = ("query", "key", "value")
-    matrices = [value(f"{name}.weight", WIDTH, WIDTH).T for name in inputs]
-    found["qkv.weight"] = np.concatenate(matrices, 1)
-    found["qkv.bias"] = np.concatenate([value(f"{name}.bias", WIDTH) for name in inputs])
-    for name, k, n in (("out", WIDTH, WIDTH), ("up", WIDTH, INNER), ("down", INNER, WIDTH)):
-        found[f"{name}.weight"] = np.ascontiguousarray(value(f"{name}.weight", n, k).T)
-        found[f"{name}.bias"] = value(f"{name}.bias", n)
-    for name in ("first", "second"):
-        for part in ("weight", "bias"):
-            found[f"{name}.{part}"] = value(f"{name}.{part}", WIDTH)
-    return found
-
-
-def layer_nodes(at: str, x: str, y: str) -> list[Any]:
-    def node(kind: str, inputs: str, output: str, **attributes: Any) -> Any:
-        names = [name if name in (x, y) else at + name for name in inputs.split()]
+    def node(kind: str, inputs: list[str], parameters: str, output: str, **attributes: Any) -> Any:
+        names = [*inputs, *(at + name for name in parameters.split())]
         domain = "" if kind == "MatMul" else MICROSOFT
-        return helper.make_node(
-            kind, names, [output if output == y else at + output], domain=domain, **attributes
-        )
+        return helper.make_node(kind, names, [output], domain=domain, **attributes)
 
+    def joined(inputs: list[str], norm: str, bias: str, output: str) -> Any:
+        parameters = f"{norm}.weight {norm}.bias {bias}"
+        return node("SkipLayerNormalization", inputs, parameters, output, epsilon=EPS)
+
+    a, b, c, d, e, f = (f"{at}{letter}" for letter in "abcdef")
     return [
-        node("Attention", f"{x} qkv.weight qkv.bias", "a", num_heads=HEADS),
-        node("MatMul", "a out.weight", "b"),
-        node("SkipLayerNormalization", f"b {x} first.weight first.bias out.bias", "c", epsilon=EPS),
-        node("MatMul", "c up.weight", "d"),
-        node("BiasGelu", "d up.bias", "e"),
-        node("MatMul", "e down.weight", "f"),
-        node("SkipLayerNormalization", "f c second.weight second.bias down.bias", y, epsilon=EPS),
+        node("Attention", [x], "self_attn.in_proj_weight self_attn.in_proj_bias", a, num_heads=HEADS),
+        node("MatMul", [a], "self_attn.out_proj.weight", b),
+        joined([b, x], "norm1", "self_attn.out_proj.bias", c),
+        node("MatMul", [c], "linear1.weight", d),
+        node("BiasGelu", [d], "linear1.bias", e),
+        node("MatMul", [e], "linear2.weight", f),
+        joined([f, c], "norm2", "linear2.bias", y),
     ]
 
 
 def graph() -> Any:
     nodes, values = [], []
     for layer in range(LAYERS):
-        at, y = f"{layer}.", "y" if layer + 1 == LAYERS else f"x{layer + 1}"
-        nodes += layer_nodes(at, f"x{layer}", y)
-        values += [numpy_helper.from_array(a, at + name) for name, a in constants(layer).items()]
+        nodes += layer_nodes(layer, "y" if layer + 1 == LAYERS else f"x{layer + 1}")
+        for name, a in parameters(layer).items():
+            values.append(numpy_helper.from_array(np.ascontiguousarray(a.T), name))
     shape = ["batch", "length", WIDTH]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x0", "y"))
     body = helper.make_graph(nodes, "encoder", [x], [y], values)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import numpy as np
@@ -38,48 +38,35 @@ class Comparison:
     only_ours: str = "-"  # cases with this in their name are ours alone
     unlike: str = ""  # a library that does less: its answer is another
 
-
-@dataclass(frozen=True)
-class Times:
-    middle: float  # seconds, the median of the rounds
-    spread: float  # between the quartiles, relative to it
-    error: float | None
-
-    @classmethod
-    def of(cls, seconds: Sequence[float], error: float | None) -> Times:
-        low, middle, high = quantiles(seconds, n=4) if len(seconds) > 1 else (*seconds,) * 3
-        return cls(middle, (high - low) / middle, error)
+    def has(self, library: str, case: str) -> bool:
+        ours_alone = self.only_ours in case and library != "ranvier"
+        return case.split()[0] in self.precisions[library] and not ours_alone
 
 
-def errors_of(comparison: Comparison, processes: Mapping[str, InTurns], case: str) -> dict[str, float | None]:
-    """Relative to the norm of NumPy's answer. Raises AssertionError for one above the bound."""
+def error_of(comparison: Comparison, case: str, values: Sequence[float]) -> float:
+    """Relative to the norm of NumPy's answer. Raises AssertionError above the bound."""
     expected, bound = sampled(comparison.expected(case)), comparison.errors[case.split()[0]]
-    errors: dict[str, float | None] = {}
-    for name, process in processes.items():
-        values, _ = process.ask(case, 0)
-        if name == comparison.unlike:
-            errors[name] = None
-            continue
-        error = float(np.linalg.norm(np.array(values) - expected) / np.linalg.norm(expected))
-        if not error <= bound:
-            raise AssertionError(f"{name}, {case}: the relative error is {error:.2g}, allowed {bound}")
-        errors[name] = error
-    return errors
+    error = float(np.linalg.norm(np.array(values) - expected) / np.linalg.norm(expected))
+    if not error <= bound:
+        raise AssertionError(f"{case}: the relative error is {error:.2g}, allowed {bound}")
+    return error
 
 
-def measured(
-    comparison: Comparison, processes: Mapping[str, InTurns], case: str, settings: Any
-) -> dict[str, Times]:
-    errors = errors_of(comparison, processes, case)
-    seconds: dict[str, list[float]] = {name: [] for name in processes}
-    while True:
+def spread(seconds: Sequence[float]) -> float:
+    """Between the quartiles, relative to the median."""
+    low, middle, high = quantiles(seconds, n=4, method="inclusive")
+    return (high - low) / middle
+
+
+def measured(processes: Mapping[str, InTurns], case: str, settings: Any) -> dict[str, list[float]]:
+    """The seconds of each round: more of them where they spread."""
+    found: dict[str, list[float]] = {name: [] for name in processes}
+    for count in range(1, MOST * settings.rounds + 1):
         for name, process in processes.items():
-            seconds[name].append(process.ask(case, settings.seconds)[1])
-        rounds = len(next(iter(seconds.values())))
-        found = {name: Times.of(taken, errors[name]) for name, taken in seconds.items()}
-        steady = all(times.spread <= STEADY for times in found.values())
-        if rounds >= settings.rounds and (steady or rounds >= MOST * settings.rounds):
-            return found
+            found[name].append(process.ask(case, settings.seconds)[1])
+        if count >= max(2, settings.rounds) and all(spread(times) <= STEADY for times in found.values()):
+            break
+    return found
 
 
 def read_seconds(size: float) -> float:
@@ -109,26 +96,23 @@ def present(libraries: Sequence[str]) -> list[str]:
 
 
 def record(
-    comparison: Comparison,
-    processes: Mapping[str, InTurns],
-    case: str,
-    threads: int,
-    settings: Any,
+    comparison: Comparison, processes: Mapping[str, InTurns], case: str, threads: int, settings: Any
 ) -> dict[str, Any]:
+    """A case on so many threads: each library's median in seconds a step, its spread and its error."""
     from benchmarks import machine
 
-    precision = case.split()[0]
-    asked = {
-        name: process
-        for name, process in processes.items()
-        if precision in comparison.precisions[name]
-        and (name == "ranvier" or comparison.only_ours not in case)
+    asked = {name: process for name, process in processes.items() if comparison.has(name, case)}
+    values = {name: process.ask(case, 0)[0] for name, process in asked.items()}
+    libraries = {
+        name: {
+            "seconds": median(times),
+            "spread": spread(times),
+            "error": None if name == comparison.unlike else error_of(comparison, case, values[name]),
+        }
+        for name, times in measured(asked, case, settings).items()
     }
-    found = measured(comparison, asked, case, settings)
     with machine.threads(threads):
-        limit = comparison.limit(case)
-    taken = {name: vars(times) for name, times in found.items()}
-    return {"case": case, "threads": threads, "limit": limit, "libraries": taken}
+        return {"case": case, "threads": threads, "limit": comparison.limit(case), "libraries": libraries}
 
 
 def records(comparison: Comparison, settings: Any) -> Iterator[dict[str, Any]]:
@@ -153,26 +137,20 @@ def table(comparison: Comparison, libraries: Sequence[str]) -> Iterator[str]:
 def row(comparison: Comparison, libraries: Sequence[str], record: dict[str, Any]) -> str:
     """Times, with a mark where they are not steady; errors in the order of the libraries."""
     scale, found = comparison.unit[1], record["libraries"]
-    cells = [
-        f"{scale * found[name]['middle']:.4g}{' ?' * (found[name]['spread'] > STEADY)}"
-        if name in found
-        else ""
-        for name in libraries
+
+    def cell(name: str) -> str:
+        if name not in found:
+            return ""
+        return f"{scale * found[name]['seconds']:.4g}{' ?' if found[name]['spread'] > STEADY else ''}"
+
+    alike = {name: one["seconds"] for name, one in found.items() if name != comparison.unlike}
+    ours = alike.pop("ranvier", None)
+    ratios = [
+        f"{least / ours:.2f}" if ours else "" for least in (min(alike.values(), default=0), record["limit"])
     ]
-    middles = {name: times["middle"] for name, times in found.items() if name != comparison.unlike}
-    ours = middles.pop("ranvier", float("nan"))
-    best = min(middles.values(), default=float("nan"))
-    ratios = [f"{best / ours:.2f}", f"{record['limit'] / ours:.2f}"]
-    errors = ", ".join(f"{times['error']:.1g}" for times in found.values() if times["error"] is not None)
-    parts = [
-        record["case"],
-        str(record["threads"]),
-        *cells,
-        f"{scale * record['limit']:.4g}",
-        *ratios,
-        errors,
-    ]
-    return f"| {' | '.join(parts)} |".replace("nan", "")
+    errors = ", ".join(f"{one['error']:.1g}" for one in found.values() if one["error"] is not None)
+    times = [*map(cell, libraries), f"{scale * record['limit']:.4g}"]
+    return f"| {' | '.join([record['case'], str(record['threads']), *times, *ratios, errors])} |"
 
 
 def main(comparison: Comparison, about: str | None, seconds: float) -> None:
