@@ -17,7 +17,8 @@ from benchmarks.peers.turns import InTurns, answer, arguments, sampled
 Array = np.ndarray[Any, Any]
 PRECISIONS = ("float32", "bfloat16", "int8", "int4")
 BITS = {"float32": 32, "bfloat16": 16, "int8": 8, "int4": 4.5}  # of a weight; int4: a float16 scale for 32
-STEADY, MOST = 0.1, 4  # rounds go on while the middle half of the times spreads further, up to MOST times
+STEADY, MOST = 0.1, 3  # rounds go on while the middle half of the times spreads further, up to MOST times
+PROBES = 20
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "quantized.md"
 
 
@@ -70,10 +71,11 @@ def measured(processes: Mapping[str, InTurns], case: str, settings: Any) -> dict
 
 
 def read_seconds(size: float) -> float:
-    """The time in which the threads read so many bytes of memory."""
+    """The shortest time in which the threads read so many bytes of memory."""
     from benchmarks import machine
 
-    return size / machine.bandwidth(4 * machine.cache_sizes()["L3"], "read")
+    memory = 4 * machine.cache_sizes()["L3"]
+    return size / max(machine.bandwidth(memory, "read", 1) for _ in range(PROBES))
 
 
 def present(libraries: Sequence[str]) -> list[str]:
@@ -98,7 +100,7 @@ def present(libraries: Sequence[str]) -> list[str]:
 def record(
     comparison: Comparison, processes: Mapping[str, InTurns], case: str, threads: int, settings: Any
 ) -> dict[str, Any]:
-    """A case on so many threads: each library's median in seconds a step, its spread and its error."""
+    """A case on so many threads: each library's median and least seconds of a step, their spread and its error."""
     from benchmarks import machine
 
     asked = {name: process for name, process in processes.items() if comparison.has(name, case)}
@@ -106,6 +108,7 @@ def record(
     libraries = {
         name: {
             "seconds": median(times),
+            "least": min(times),
             "spread": spread(times),
             "error": None if name == comparison.unlike else error_of(comparison, case, values[name]),
         }
