@@ -100,7 +100,7 @@ def present(libraries: Sequence[str]) -> list[str]:
 def record(
     comparison: Comparison, processes: Mapping[str, InTurns], case: str, threads: int, settings: Any
 ) -> dict[str, Any]:
-    """A case on so many threads: each library's median and least seconds of a step, their spread and its error."""
+    """A case on so many threads: of each library the median and least seconds of a step, spread, error."""
     from benchmarks import machine
 
     asked = {name: process for name, process in processes.items() if comparison.has(name, case)}
