@@ -172,7 +172,7 @@ endfunction()
 set(RANVIER_V4_ALONE "/(bfloat16|amx|vnni)\\.isa\\.cpp$")
 set(RANVIER_FLAGS_BFLOAT16 -mavx512bf16)
 set(RANVIER_FLAGS_VNNI -mavx512vnni)
-set(RANVIER_FLAGS_AMX -mamx-tile -mamx-bf16)  # for the assembler
+set(RANVIER_FLAGS_AMX -mamx-tile -mamx-bf16 -mamx-int8)  # for the assembler
 
 # Adds an object library for each level, and one for its RANVIER_SMALL families, and names them in ${out}.
 function(ranvier_add_isa_objects out)

@@ -26,12 +26,14 @@ constexpr const char* kNames[] = {"none", "pairs", "tiles", "emulated"};
 #if RANVIER_HAS_V4
 bool is_at_v4() { return active_isa() == Isa::v4; }
 
-// True if the processor has AMX for bfloat16, and the system saves the tiles (XCR0) and permits the process
+constexpr unsigned kAmxBfloat16 = 1u << 22, kAmxInt8 = 1u << 25;  // bits of CPUID
+
+// True if the processor has AMX for this type, and the system saves the tiles (XCR0) and permits the process
 // to use them.
-bool has_amx() {
+bool has_amx(unsigned type) {
   unsigned a, b, c, d, low, high;
-  constexpr unsigned kTiles = 1u << 24 | 1u << 22;  // AMX-TILE, AMX-BF16
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTiles) != kTiles) return false;
+  const unsigned tiles = 1u << 24 | type;  // AMX-TILE
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & tiles) != tiles) return false;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return false;
   asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   constexpr unsigned kSaved = 3u << 17;  // configuration and data
@@ -45,7 +47,7 @@ bool has(Bfloat16 kind) {
 #if !RANVIER_EMULATED_TILES
   if (kind == Bfloat16::emulated) return false;
 #endif
-  static const bool amx = has_amx();
+  static const bool amx = has_amx(kAmxBfloat16);
   return kind == Bfloat16::emulated || amx;
 }
 
@@ -73,13 +75,24 @@ bool pairs_pay() {
   return pay;
 }
 
-bool vnni_is_here() { return isa_supported(Isa::v4) && __builtin_cpu_supports("avx512vnni"); }
+bool has(ByteProducts kind) {
+  if (kind == ByteProducts::words) return true;
+  if (!isa_supported(Isa::v4) || !__builtin_cpu_supports("avx512vnni")) return false;
+  if (kind == ByteProducts::vnni) return true;
+#if !RANVIER_EMULATED_TILES
+  if (kind == ByteProducts::emulated) return false;
+#endif
+  static const bool amx = has_amx(kAmxInt8);
+  return kind == ByteProducts::emulated || amx;
+}
 
-// Words take two instructions and one to widen the codes for half as many products.
-bool vnni_pays() {
-  static const bool pays = vnni_is_here() && RANVIER_CYCLES("vpdpbusd") <
-                                                 2 * RANVIER_CYCLES("vpmaddwd") + RANVIER_CYCLES("vpaddd");
-  return pays;
+// Words take two instructions, and one to widen the codes, for half as many products.
+ByteProducts fastest_of_bytes() {
+  if (has(ByteProducts::tiles)) return ByteProducts::tiles;
+  static const bool pays =
+      has(ByteProducts::vnni) &&
+      RANVIER_CYCLES("vpdpbusd") < 2 * RANVIER_CYCLES("vpmaddwd") + RANVIER_CYCLES("vpaddd");
+  return pays ? ByteProducts::vnni : ByteProducts::words;
 }
 
 Bfloat16 fastest() {
@@ -90,8 +103,8 @@ Bfloat16 fastest() {
 bool is_at_v4() { return false; }
 bool has(Bfloat16 kind) { return kind == Bfloat16::none; }
 Bfloat16 fastest() { return Bfloat16::none; }
-bool vnni_is_here() { return false; }
-bool vnni_pays() { return false; }
+bool has(ByteProducts kind) { return kind == ByteProducts::words; }
+ByteProducts fastest_of_bytes() { return ByteProducts::words; }
 #endif
 
 }  // namespace
@@ -100,7 +113,7 @@ __thread int t_tiles = 0;
 
 void release_tiles() {
 #if RANVIER_HAS_V4
-  if (bfloat16() == Bfloat16::tiles) asm volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0");  // tilerelease
+  if (t_tiles & kRealTiles) asm volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0");  // tilerelease
 #endif
   t_tiles = 0;
 }
@@ -144,12 +157,15 @@ Bfloat16 bfloat16() {
 }
 
 bool set_byte_products(const char* name) {
-  const bool vnni = std::strcmp(name, "vnni") == 0, chosen = std::strcmp(name, "auto") == 0;
-  if (!vnni && !chosen && std::strcmp(name, "words")) return false;
-  if (vnni && !(is_at_v4() && vnni_is_here())) return false;
-  g_byte_products.store(
-      static_cast<int>(vnni || (chosen && vnni_pays()) ? ByteProducts::vnni : ByteProducts::words));
-  return true;
+  constexpr const char* names[] = {"words", "vnni", "tiles", "emulated"};
+  if (!std::strcmp(name, "auto")) return g_byte_products.store(static_cast<int>(fastest_of_bytes())), true;
+  for (int i = 0; i < 4; ++i) {
+    if (std::strcmp(name, names[i])) continue;
+    if (!has(static_cast<ByteProducts>(i)) || (i > 0 && !is_at_v4())) return false;
+    g_byte_products.store(i);
+    return true;
+  }
+  return false;
 }
 
 ByteProducts byte_products() {

@@ -25,15 +25,15 @@ bool set_bfloat16(const char* name);
 inline bool has_bfloat16() { return bfloat16() != Bfloat16::none; }  // else medium has no effect
 inline bool has_tiles() { return bfloat16() >= Bfloat16::tiles; }
 
-// The products of unsigned by signed bytes at the level in use: by words of 16 bits, or by AVX512_VNNI where
-// that has the higher measured rate.
-enum class ByteProducts { words, vnni };
+// The products of unsigned by signed bytes at the level in use: by words of 16 bits; by AVX512_VNNI where
+// that has the higher measured rate; by AMX for many rows, with the processor's tiles or emulated ones.
+enum class ByteProducts { words, vnni, tiles, emulated };
 ByteProducts byte_products();
-bool set_byte_products(const char* name);  // "auto", "words" or "vnni"; false if it is not available
-inline bool has_vnni() { return byte_products() == ByteProducts::vnni; }
+bool set_byte_products(const char* name);  // one of these or "auto"; false if it is not available
 
 // The configuration of this thread's tiles (simd/amx.h); 0: none. To configure them takes 120 ns.
 extern __thread int t_tiles;
+constexpr int kRealTiles = 1 << 16;  // a bit of t_tiles: they are the processor's
 void release_tiles();
 // Around what computes with tiles on a thread: they are released at its end, so that the system has nothing
 // to save, and no other library's are taken for ours.

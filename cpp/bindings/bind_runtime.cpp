@@ -117,7 +117,7 @@ void register_runtime(Module m) {
   def(m, "bfloat16()", [] { return static_cast<int>(bfloat16()); });
   def(m, "set_bfloat16(kind)", [](Name kind) { return set_bfloat16(std::string(kind.text).c_str()); });
   def(m, "has_bfloat16()", has_bfloat16);
-  def(m, "has_vnni()", has_vnni);
+  def(m, "byte_products()", [] { return static_cast<int>(byte_products()); });
   def(m, "set_byte_products(kind)",
       [](Name kind) { return set_byte_products(std::string(kind.text).c_str()); });
   def(m, "get_num_threads()", num_threads);

@@ -14,6 +14,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/batch_norm.h"
 #include "kernels/pooling/pooling.h"
+#include "kernels/quantized/quantized.h"
 #include "program/fuse.h"
 
 namespace ranvier {
@@ -101,6 +102,9 @@ void fuse(Graph& graph, int i, const ActivationForward<T>& f) {
   } else if (auto* c = graph.as<Conv2dForward<T>>(p); c && relu && c->activation == Conv2dActivation::none) {
     c->activation = Conv2dActivation::relu;
     c->y.data = f.y.data;
+  } else if (auto* q = graph.as<QuantizedMatmul>(p); q && q->activation.kind == Activation::none) {
+    q->activation = {f.kind, f.alpha, f.beta};
+    q->y.data = reinterpret_cast<float*>(f.y.data);  // T is float: its buffer is that of q
   } else if (auto* n = graph.as<BatchNormForward<T>>(p); n && relu && !n->relu && n->columns) {
     if (n->y.shape[2] != 1 && n->y.strides[2] != n->y.shape[1]) return;
     n->relu = true;

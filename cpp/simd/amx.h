@@ -22,11 +22,12 @@ struct AmxTiles {
     const uint8_t rows[] = {first, first, second, second, first, second, 16, 16};
     __builtin_memcpy(config.rows, rows, sizeof rows);
     asm volatile("ldtilecfg %0" : : "m"(config));
+    t_tiles |= kRealTiles;
   }
   static bool changes(int top, int bottom) {
-    const int before = t_tiles;
-    t_tiles = top | bottom << 8;
-    return t_tiles != before;
+    const int before = t_tiles & ~kRealTiles, now = top | bottom << 8;
+    if (now != before) t_tiles = now;
+    return now != before;
   }
   template <int kTile>
   static inline __attribute__((always_inline)) void zero() {
@@ -44,6 +45,11 @@ struct AmxTiles {
   template <int kC, int kA, int kB>
   static inline __attribute__((always_inline)) void multiply() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
+  }
+  // The same of bytes, four neighbours at a time, to sums of int32: a with signs, b without.
+  template <int kC, int kA, int kB>
+  static inline __attribute__((always_inline)) void multiply_bytes() {
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
 };
 

@@ -48,6 +48,16 @@ struct EmulatedTiles {
       t[kC][i] = normal(normal(t[kC][i]) + normal(first + second));
     }
   }
+  template <int kC, int kA, int kB>
+  static void multiply_bytes() {
+    for (int i = 0; i < rows[kC]; ++i)
+      for (int p = 0; p < 16; ++p) {
+        int8_t a[4];
+        memcpy(a, reinterpret_cast<const char*>(&t[kA][i]) + 4 * p, sizeof a);
+        for (int part = 0; part < 4; ++part)
+          t[kC][i] = (V)((I)t[kC][i] + a[part] * ((I)t[kB][p] >> 8 * part & 255));
+      }
+  }
 
  private:
   static constexpr int kHigh = -65536;

@@ -6,9 +6,9 @@
 //   Integer         the form that an integer of x has in memory
 //   factors(x)      4 neighbours of x, once for each column
 //   codes<half>(p)  a part: all 8 bits of each byte, its low 4 (half = 0) or its high 4 (half = 1)
-//   start(c)        sums of c for each column
+//   start(c)        the first sums: c for each column, or 0
 //   add(s, c, x)    s plus the products of a part
-//   finish(s, y)    the sums of the 16 columns, in order
+//   finish(s, c, y) the sums of the 16 columns, in order; c is added here where start() did not
 #pragma once
 #include <stdint.h>
 
@@ -46,11 +46,13 @@ struct BytesByVnni {
     return (Codes)bits_of<half>((Bytes)_mm512_loadu_si512(p));
   }
   static RANVIER_INLINED Sums start(int32_t c) { return _mm512_set1_epi32(c); }
-  static RANVIER_INLINED Sums add(Sums s, Codes c, Codes x) { return _mm512_dpbusd_epi32(s, c, x); }
-  static RANVIER_INLINED void finish(const Sums* s, ivec<float>* y) { y[0] = (ivec<float>)s[0]; }
+  // In assembler: GCC 12 would copy s before each of its own.
+  static RANVIER_INLINED Sums add(Sums s, Codes c, Codes x) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(s) : "v"(c), "v"(x));
+    return s;
+  }
+  static RANVIER_INLINED void finish(const Sums* s, int32_t, ivec<float>* y) { y[0] = (ivec<float>)s[0]; }
 };
-
-using ByteProducts = BytesByVnni;
 
 #elif defined(__SSE4_1__)
 
@@ -67,7 +69,7 @@ struct WordsByPairs {
     return _mm512_add_epi32(s, _mm512_madd_epi16(c, x));
   }
   // The two lanes of each column added: every second lane of both vectors.
-  static RANVIER_INLINED void finish(const Codes* s, ivec<float>* y) {
+  static RANVIER_INLINED void finish(const Codes* s, int32_t, ivec<float>* y) {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const auto joined = [](Codes v) { return (Codes)((Quads)v + ((Quads)v >> 32)); };
     y[0] = (ivec<float>)_mm512_permutex2var_epi32(joined(s[0]), even, joined(s[1]));
@@ -79,7 +81,7 @@ struct WordsByPairs {
   static RANVIER_INLINED Codes add(Codes s, Codes c, Codes x) {
     return _mm256_add_epi32(s, _mm256_madd_epi16(c, x));
   }
-  static RANVIER_INLINED void finish(const Codes* s, ivec<float>* y) {
+  static RANVIER_INLINED void finish(const Codes* s, int32_t, ivec<float>* y) {
     for (int v = 0; v < 2; ++v)
       y[v] = (ivec<float>)_mm256_permute4x64_epi64(_mm256_hadd_epi32(s[2 * v], s[2 * v + 1]), 0xd8);
   }
@@ -90,7 +92,7 @@ struct WordsByPairs {
   static RANVIER_INLINED Codes add(Codes s, Codes c, Codes x) {
     return _mm_add_epi32(s, _mm_madd_epi16(c, x));
   }
-  static RANVIER_INLINED void finish(const Codes* s, ivec<float>* y) {
+  static RANVIER_INLINED void finish(const Codes* s, int32_t, ivec<float>* y) {
     for (int v = 0; v < 4; ++v) y[v] = (ivec<float>)_mm_hadd_epi32(s[2 * v], s[2 * v + 1]);
   }
 #endif
@@ -114,7 +116,46 @@ struct WordsByPairs {
   static RANVIER_INLINED Sums start(int32_t c) { return (Sums)(int64_t(uint32_t(c)) - Quads{}); }
 };
 
+// PMADDUBSW, of codes below 16 alone: in the 8 quads of a group the two products of a lane, of at most 15 *
+// 127 each, add up to less than 2^15. Sums have 16 bits until the group ends.
+struct NibblesByPairs {
+  using Integer = int8_t;
+  static constexpr int kParts = 64 / RANVIER_VECTOR_BYTES, kPartBytes = RANVIER_VECTOR_BYTES;
+  using Codes = WordsByPairs::Codes;
+  using Factors = Codes;
+  using Sums = Codes;
+  typedef uint8_t Bytes __attribute__((vector_size(RANVIER_VECTOR_BYTES)));
+  typedef int16_t Words __attribute__((vector_size(RANVIER_VECTOR_BYTES)));
+  static RANVIER_INLINED Codes factors(const int8_t* x) {
+    int32_t four;
+    __builtin_memcpy(&four, x, sizeof four);
+    return (Codes)ibroadcast<float>(four);
+  }
+  template <int half>
+  static RANVIER_INLINED Codes codes(const uint8_t* p) {
+    Bytes b;
+    __builtin_memcpy(&b, p, sizeof b);
+    return (Codes)bits_of<half>(b);
+  }
+  static RANVIER_INLINED Sums start(int32_t) { return Sums{}; }
+#if RANVIER_VECTOR_BYTES == 64
+  static RANVIER_INLINED Codes pairs(Codes c, Codes x) { return _mm512_maddubs_epi16(c, x); }
+  static RANVIER_INLINED Codes widened(Codes s) { return _mm512_madd_epi16(s, _mm512_set1_epi16(1)); }
+#elif RANVIER_VECTOR_BYTES == 32
+  static RANVIER_INLINED Codes pairs(Codes c, Codes x) { return _mm256_maddubs_epi16(c, x); }
+  static RANVIER_INLINED Codes widened(Codes s) { return _mm256_madd_epi16(s, _mm256_set1_epi16(1)); }
+#else
+  static RANVIER_INLINED Codes pairs(Codes c, Codes x) { return _mm_maddubs_epi16(c, x); }
+  static RANVIER_INLINED Codes widened(Codes s) { return _mm_madd_epi16(s, _mm_set1_epi16(1)); }
+#endif
+  static RANVIER_INLINED Sums add(Sums s, Codes c, Codes x) { return (Sums)((Words)s + (Words)pairs(c, x)); }
+  static RANVIER_INLINED void finish(const Sums* s, int32_t c, ivec<float>* y) {
+    for (int v = 0; v < kParts; ++v) y[v] = (ivec<float>)widened(s[v]) + c;
+  }
+};
+
 using ByteProducts = WordsByPairs;
+using NibbleProducts = NibblesByPairs;
 
 #else
 
@@ -152,10 +193,13 @@ struct WordsOneByOne {
       for (int i = 0; i < 4; ++i) s.of[j] += int32_t(c.of[4 * j + i]) * x.of[i];
     return s;
   }
-  static RANVIER_INLINED void finish(const Sums* s, ivec<float>* y) { __builtin_memcpy(y, s, sizeof *s); }
+  static RANVIER_INLINED void finish(const Sums* s, int32_t, ivec<float>* y) {
+    __builtin_memcpy(y, s, sizeof *s);
+  }
 };
 
 using ByteProducts = WordsOneByOne;
+using NibbleProducts = WordsOneByOne;
 
 #endif
 

@@ -238,12 +238,12 @@ def empty_cache() -> None:
 def config() -> dict[str, Any]:
     """Versions, the instruction-set level in use and those that both this CPU and this build have, threads,
     whether convolutions may use Winograd's algorithm, the precision of products, whether the processor, at
-    this level, has products of bfloat16, and a digest of the arithmetic: it is the same where results have
-    the same bits.
+    this level, has products of bfloat16, by which instructions it multiplies bytes, and a digest of the
+    arithmetic: it is the same where results have the same bits.
 
     >>> import ranvier as rv
-    >>> ", ".join(sorted(rv.config.config()))
-    'arithmetic, bfloat16, isa, isas, matmul_precision, numpy, platform, python, ranvier, threads, winograd'
+    >>> list(rv.config.config())[4:]
+    ['isa', 'isas', 'threads', 'winograd', 'matmul_precision', 'bfloat16', 'int8', 'arithmetic']
     """
     return {
         "ranvier": _core.__version__,
@@ -256,8 +256,13 @@ def config() -> dict[str, Any]:
         "winograd": get_winograd(),
         "matmul_precision": get_float32_matmul_precision(),
         "bfloat16": _core.has_bfloat16(),
+        "int8": _BYTE_PRODUCTS[_core.byte_products()],
         "arithmetic": _arithmetic(),
     }
+
+
+# the instructions of products of bytes, in the order of the core
+_BYTE_PRODUCTS = ("words of 16 bits", "AVX512_VNNI", "AMX", "AMX, emulated")
 
 
 def _arithmetic() -> str:

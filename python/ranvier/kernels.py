@@ -23,15 +23,16 @@ import ranvier._core as _core
 _INTERNAL = """
     Between Check Guards Program ProgramForm PublicAttribute PublicFunction PublicMethod RankSum
     Recording Signature addcdiv addcmul allow_conv_algorithm attention attention_backward
-    attention_cached average_weight between_ranks bfloat16 cache_positions cast checksum
-    clip_gradients conv1d_pool_backward conv2d_pool conv2d_pool_backward copy_like count_equal
-    current_precision draw_rows dropout empty_cache expand fill flat_dot flip fourier full full_like
-    get_num_threads get_precision get_winograd gradient_norm has_bfloat16 inside isa jet
-    jet_backward lbfgs_loop lerp memory_stats move_parameters next_key optimizer_step paced permute
-    pools_over_channels probe_bandwidth probe_barrier probe_fma random_normal random_uniform
+    attention_cached average_weight between_ranks bfloat16 byte_products cache_positions cast
+    checksum clip_gradients conv1d_pool_backward conv2d_pool conv2d_pool_backward copy_like
+    count_equal current_precision draw_rows dropout empty_cache expand fill flat_dot flip fourier
+    full full_like get_num_threads get_precision get_winograd gradient_norm has_bfloat16 inside isa
+    jet jet_backward lbfgs_loop lerp memory_stats move_parameters next_key optimizer_step paced
+    permute pools_over_channels probe_bandwidth probe_barrier probe_fma random_normal random_uniform
     recurrent recurrent_backward repeat repeat_each reset_peak_memory roll run_batches set_alone
-    set_bfloat16 set_busy set_isa set_num_threads set_own_precision set_precision set_winograd
-    share_memory stack supported_isas triangle usable_cpus weight_penalty where_equal write
+    set_bfloat16 set_busy set_byte_products set_isa set_num_threads set_own_precision set_precision
+    set_winograd share_memory stack supported_isas triangle usable_cpus weight_penalty where_equal
+    write
 """
 
 if TYPE_CHECKING:

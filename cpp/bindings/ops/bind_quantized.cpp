@@ -42,7 +42,7 @@ Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& pan
   Shape shape = x.shape();
   shape[x.ndim() - 1] = n;
   Output y = Output::contiguous(DType::float32, shape);
-  const QuantizedMatmul call{w, x, bias, y};
+  const QuantizedMatmul call{w, x, bias, y, {}};
   invoke_sized(call, numel(call.y) * std::max<int64_t>(w.k / kProductsPerElement, 1));
   return y;
 }

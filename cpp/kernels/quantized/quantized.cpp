@@ -19,13 +19,17 @@ constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a
 constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
 constexpr int64_t kFewRows = 4;                             // each thread makes their integers itself
 constexpr int64_t kBlockRows = 48;                          // rows of x that meet the same panels in turn
+constexpr int64_t kStep = 64;         // integers of a row that a tile of AMX reads at once
 constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
-const QuantizedKernels& kernels() {
+const QuantizedKernel& kernel_of(const QuantizedMatrix& w) {
 #if RANVIER_HAS_V4
-  if (has_vnni()) return v4::quantized_vnni;
+  const ByteProducts by = byte_products();
+  if (by >= ByteProducts::tiles && w.kind == QuantizedKind::int8)
+    return v4::quantized_amx[by == ByteProducts::emulated];
+  if (by >= ByteProducts::vnni) return v4::quantized_vnni.of[static_cast<int>(w.kind)];
 #endif
-  return quantized_kernels();
+  return quantized_kernels().of[static_cast<int>(w.kind)];
 }
 
 // The integers of rows of x, cut from a workspace.
@@ -37,7 +41,7 @@ struct IntegerRows {
   bool* fits;  // false: the row is computed in float32
 
   IntegerRows(const QuantizedMatrix& w, int64_t rows, Carver& carver)
-      : row_bytes(round_up(w.padded() * kIntegerBytes + 64, 64)),
+      : row_bytes(round_up(w.padded() * kIntegerBytes + kStep * kIntegerBytes, 64)),
         groups(w.groups()),
         q(carver.take<char>(rows * row_bytes)),
         scale(carver.take<float>(rows * groups)),
@@ -46,8 +50,8 @@ struct IntegerRows {
 
   void make(const QuantizedMatrix& w, const float* x, int64_t i) const {
     const int32_t zero = w.kind == QuantizedKind::q4_0 ? 8 : 128;
-    fits[i] = kernels().quantize({w.k, w.padded(), w.group(), x + i * w.k, q + i * row_bytes,
-                                  scale + i * groups, zero_sum + i * groups, zero});
+    fits[i] = kernel_of(w).quantize({w.k, round_up(w.padded(), kStep), w.group(), x + i * w.k,
+                                     q + i * row_bytes, scale + i * groups, zero_sum + i * groups, zero});
   }
 };
 
@@ -83,22 +87,28 @@ namespace {
 class Product {
  public:
   Product(const QuantizedMatmul& call, const IntegerRows& rows, float* unpacked)
-      : call_(call), rows_(rows), unpacked_(unpacked), kernels_(kernels()) {}
+      : call_(call), rows_(rows), unpacked_(unpacked), kernel_(kernel_of(call.w)) {}
 
   // Panels from `panel` on, and rows [first, last).
   void run(int64_t panel, int64_t panels, int64_t first, int64_t last) const {
     const QuantizedMatrix& w = call_.w;
     const int64_t j = panel * kPanel;
-    for (int64_t i = first; i < last; i += kernels_.max_rows)
-      kernels_.tile[static_cast<int>(w.kind)](
-          {int(std::min<int64_t>(kernels_.max_rows, last - i)), int(panels), w.n - j, w.padded() / 4,
-           rows_.groups, rows_.q + i * rows_.row_bytes, rows_.row_bytes, rows_.scale + i * rows_.groups,
-           rows_.zero_sum + i * rows_.groups, w.panels.data + panel * w.panel_bytes(), w.panel_bytes(),
-           w.scale.data ? w.scale.data + j : nullptr, call_.bias.data ? call_.bias.data + j : nullptr,
-           call_.y.data + i * w.n + j, w.n});
+    for (int64_t i = first; i < last; i += kernel_.max_rows)
+      kernel_.tile({int(std::min<int64_t>(kernel_.max_rows, last - i)), int(panels), w.n - j, w.padded() / 4,
+                    rows_.groups, rows_.q + i * rows_.row_bytes, rows_.row_bytes,
+                    rows_.scale + i * rows_.groups, rows_.zero_sum + i * rows_.groups,
+                    w.panels.data + panel * w.panel_bytes(), w.panel_bytes(),
+                    w.scale.data ? w.scale.data + j : nullptr,
+                    call_.bias.data ? call_.bias.data + j : nullptr, call_.y.data + i * w.n + j, w.n});
     const int64_t end = std::min(w.n, j + panels * kPanel);
     for (int64_t i = first; i < last; ++i)
       if (!rows_.fits[i]) run_in_floats(i, j, end);
+    const MatmulActivation& f = call_.activation;
+    for (int64_t i = first; i < last && f.kind != Activation::none; ++i) {
+      float* y = call_.y.data + i * w.n + j;
+      activation_kernels<float>().forward[static_cast<int>(f.kind)](
+          {end - j, y, nullptr, y, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
+    }
   }
 
  private:
@@ -116,7 +126,7 @@ class Product {
   const QuantizedMatmul& call_;
   const IntegerRows& rows_;
   float* const unpacked_;
-  const QuantizedKernels& kernels_;
+  const QuantizedKernel& kernel_;
 };
 
 // The rows of x: all elements are rows of k, also where k is 0.
@@ -144,7 +154,7 @@ size_t QuantizedMatmul::workspace_bytes(int threads) const {
 }
 
 void QuantizedMatmul::run(const Team& team, void* workspace) const {
-  const int64_t rows = row_count(*this), step = kernels().max_panels;
+  const int64_t rows = row_count(*this), step = kernel_of(w).max_panels;
   const int64_t units = ceil_div(w.panel_count(), step), blocks = ceil_div(rows, kBlockRows);
   const double cost = double(w.n) * double(w.k) * (kNsPerCode + kNsPerProduct * double(rows));
   team.region(cost, [&](const OpenTeam& team) {

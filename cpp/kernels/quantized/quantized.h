@@ -29,6 +29,7 @@
 
 #include "base/isa.h"
 #include "base/views.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 
@@ -63,13 +64,14 @@ struct QuantizedMatrix {
   void unpack(int64_t j, float* y) const;
 };
 
-// x (.., k), y (.., n): contiguous.
+// x (.., k), y (.., n): contiguous. The activation is applied to the finished product.
 struct QuantizedMatmul {
   RANVIER_CALL("quantized_matmul", x, w.panels, w.scale, bias, y);
   size_t workspace_bytes(int threads) const;
   QuantizedMatrix w;
   TensorView<const float> x, bias;
   TensorView<float> y;
+  MatmulActivation activation;
 };
 
 // y (.., k) contiguous, as many rows as the index has elements, or n.
@@ -109,17 +111,21 @@ struct QuantizedTile {
   int64_t n;             // from one row of y to the next
 };
 
-struct QuantizedKernels {
+struct QuantizedKernel {
   int max_rows, max_panels;
   bool (*quantize)(const QuantizedLine&);  // false if the row is to be computed in float32
-  void (*tile[3])(const QuantizedTile&);   // by kind
+  void (*tile)(const QuantizedTile&);
+};
+struct QuantizedKernels {
+  QuantizedKernel of[3];  // by kind
 };
 RANVIER_TABLE(QuantizedKernels, quantized_kernels)
 
 #if RANVIER_HAS_V4
 namespace v4 {
 extern const QuantizedKernels quantized_vnni;
-}
+extern const QuantizedKernel quantized_amx[2];  // of int8; [emulated]
+}  // namespace v4
 #endif
 
 }  // namespace ranvier

@@ -64,7 +64,7 @@ static bool quantize(const QuantizedLine& line) {
     line.scale[group] = most / 127;
     line.zero_sum[group] = -line.zero * reduce_add(sum);
   }
-  for (int64_t l = line.k; l < line.padded; ++l) q[l] = 0;
+  __builtin_memset(q + line.k, 0, static_cast<size_t>(line.padded - line.k) * sizeof *q);
   return true;
 }
 
@@ -145,7 +145,7 @@ static void tile_int8(const QuantizedTile& t) {
     for (int i = 0; i < rows * panels; ++i) {
       const int r = i / panels, p = i % panels;
       ivec<float> whole[kVectors];
-      Products::finish(integers.sums[r][p], whole);
+      Products::finish(integers.sums[r][p], t.zero_sum[r * t.groups + group], whole);
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) floats.sums[r][p][v] += to_float(whole[v]);
     }
@@ -179,7 +179,7 @@ static void tile_groups(const QuantizedTile& t) {
       RANVIER_UNROLL
       for (int r = 0; r < rows; ++r) {
         ivec<float> whole[kVectors];
-        Products::finish(integers.sums[r][p], whole);
+        Products::finish(integers.sums[r][p], t.zero_sum[r * t.groups + group], whole);
         const vec<float> of_row = broadcast(t.scale[r * t.groups + group]);
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v)
@@ -209,12 +209,8 @@ static void any_tile(const QuantizedTile& t) {
   tile<Products, kind, rows, panels>(t);
 }
 
-template <class Products, int rows, int panels>
-static constexpr QuantizedKernels kernels_of = {rows,
-                                                panels,
-                                                quantize<typename Products::Integer>,
-                                                {any_tile<Products, QuantizedKind::int8, rows, panels>,
-                                                 any_tile<Products, QuantizedKind::q8_0, rows, panels>,
-                                                 any_tile<Products, QuantizedKind::q4_0, rows, panels>}};
+template <class Products, QuantizedKind kind, int rows, int panels>
+static constexpr QuantizedKernel kernel_of = {rows, panels, quantize<typename Products::Integer>,
+                                              any_tile<Products, kind, rows, panels>};
 
 }  // namespace ranvier::RANVIER_ISA

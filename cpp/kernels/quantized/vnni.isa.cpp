@@ -5,7 +5,9 @@
 
 namespace ranvier::RANVIER_ISA {
 
-extern const QuantizedKernels quantized_vnni = kernels_of<ByteProducts, 6, 2>;
+extern const QuantizedKernels quantized_vnni = {{kernel_of<BytesByVnni, QuantizedKind::int8, 8, 2>,
+                                                 kernel_of<BytesByVnni, QuantizedKind::q8_0, 6, 2>,
+                                                 kernel_of<BytesByVnni, QuantizedKind::q4_0, 6, 2>}};
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

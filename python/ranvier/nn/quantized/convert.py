@@ -59,7 +59,8 @@ def quantize(
 
     Args:
         model: a Module with weights of float32 or of 16 bits. It is not changed.
-        dtype: "int8", a scale for each output; or "int4", a scale of float16 for each 32 inputs (GGUF's Q4_0).
+        dtype: "int8", a scale for each output; or "int4", a scale of float16 for each 32 inputs (GGUF's
+            Q4_0).
         where: which layers, as a function of name and layer, or as types; None for all of these types.
         group: 32 gives int8 a scale of float16 for each 32 inputs (GGUF's Q8_0), too.
         report: an input of the model, or a tuple of its inputs. The result is then (copy, Report): the

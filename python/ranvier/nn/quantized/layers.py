@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import ranvier.nn as nn
+import ranvier.nn.attention as attention
 import ranvier.ops as ops
 from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
@@ -52,22 +53,20 @@ class Quantized(Module):
         """The values of the weight as float32: a new Tensor, which is not trained."""
         return self.quantized_weight.dequantize()
 
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, kind={self.kind!r}"
-
 
 class Linear(Quantized):
     """y = x W^T + b with W of 8 or 4 bits.
 
     x (..., in_features), y (..., out_features), b (out_features,), float32. kind: "int8", with a scale for
-    each output; "q8_0" or "q4_0", of 8 and 4 bits, with one for each 32 inputs. x becomes integers of 8 bits
-    when the layer is called, by a scale for each row, or for each 32 numbers. Only x gets a gradient: the layer
-    is a frozen base. :func:`rv.quantize` and :meth:`from_float` fill it.
+    each output; "q8_0" or "q4_0", of 8 and 4 bits, with one for each 32 inputs. When the layer is called, x
+    becomes integers of 8 bits, by a scale for each row, or for each 32 numbers. Only x gets a gradient: the
+    layer is a frozen base.
 
     Raises ValueError where the last dimension of x is not in_features.
     | rv.nn.quantized.Linear(3, 2).kind -> 'int8'"""
 
-    _shown = ("in_features", "out_features", "bias")
+    bias: Tensor | None
+    _shown = ("in_features", "out_features", "bias", "kind")
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, kind: str = "int8") -> None:
         super().__init__()
@@ -91,8 +90,8 @@ class Linear(Quantized):
             weight = quantized(weight, one_of("Linear", "kind", kind, KINDS))
         made = cls.__new__(cls)
         super(Linear, made).__init__()
-        made.out_features, made.in_features = weight.shape
-        made._make(weight.kind, *weight.shape, weight)
+        n, k = made.out_features, made.in_features = weight.shape
+        made._make(weight.kind, n, k, weight)
         made.register_buffer("bias", None if bias is None else bias.detach().float().clone())
         return made
 
@@ -112,7 +111,7 @@ class Embedding(Quantized):
     See :class:`Linear` for the kinds. Raises IndexError for an x outside 0 ... num_embeddings - 1.
     | rv.nn.quantized.Embedding(10, 3)(rv.tensor([[1, 2]])).shape -> (1, 2, 3)"""
 
-    _shown = ("num_embeddings", "embedding_dim")
+    _shown = ("*num_embeddings", "*embedding_dim", "kind")
 
     def __init__(self, num_embeddings: int, embedding_dim: int, kind: str = "int8") -> None:
         super().__init__()
@@ -139,7 +138,7 @@ class Embedding(Quantized):
         return quantized_embedding(input, self.quantized_weight)
 
 
-class MultiheadAttention(nn.MultiheadAttention):
+class MultiheadAttention(attention.MultiheadAttention):
     """:class:`ranvier.nn.MultiheadAttention` whose projections have weights of 8 or 4 bits.
 
     The projections are :class:`Linear` layers: in_proj (embed_dim, 3 embed_dim), or q_proj, k_proj and v_proj
@@ -148,6 +147,9 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     out_proj: Linear  # type: ignore[assignment]
     in_proj: Linear | None
+    q_proj: Linear
+    k_proj: Linear
+    v_proj: Linear
     _paths: ClassVar[dict[str, str]] = {"bias": "out_proj.bias", "add_bias_kv": "bias_k"}
 
     def __init__(
@@ -173,12 +175,12 @@ class MultiheadAttention(nn.MultiheadAttention):
         for name in ("in_proj_weight", "in_proj_bias", *[f"{name}_weight" for name in widths]):
             setattr(self, name, None)
         self.in_proj = Linear(embed_dim, 3 * embed_dim, bias, kind) if packed else None
-        for name, width in widths.items():
-            self.add_module(name, None if packed else Linear(width, embed_dim, bias, kind))
+        for name, width in () if packed else widths.items():
+            self.add_module(name, Linear(width, embed_dim, bias, kind))
         self.out_proj = Linear(embed_dim, embed_dim, bias, kind)
 
     @classmethod
-    def from_float(cls, layer: nn.MultiheadAttention, kind: str = "int8") -> MultiheadAttention:
+    def from_float(cls, layer: attention.MultiheadAttention, kind: str = "int8") -> MultiheadAttention:
         """The layer with its projections in this kind."""
         settings = {name: getattr(layer, name) for name in ("dropout", "kdim", "vdim", "batch_first")}
         settings |= {"bias": layer.out_proj.bias is not None, "add_bias_kv": layer.bias_k is not None}

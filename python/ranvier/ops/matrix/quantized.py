@@ -9,6 +9,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.matrix.quantized_weight import QuantizedWeight
 from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
 
@@ -62,6 +63,9 @@ def quantized_linear(x: Any, panels: Tensor, scale: Any, bias: Any, kind: str, n
     Raises ValueError where the shapes do not fit.
     """
     x = as_tensor("quantized_linear", x)
+    if x._array.dtype in HALVES:
+        y = quantized_linear(x.to(F32), panels, scale, bias, kind, n, k)
+        return y.to(x.dtype)
     return QuantizedLinear(kind, n, k).apply(x, panels, scale, bias)
 
 

@@ -65,10 +65,8 @@ def of_blocks(blocks: QuantizedBlocks) -> QuantizedWeight:
     for begin in range(0, n, rows):
         part = np.ascontiguousarray(blocks.blocks[begin : begin + rows])
         scales, codes = part[..., :2].view(np.float16)[..., 0], part[..., 2:]
-        if blocks.kind == "q4_0":
-            codes = np.concatenate([codes & 15, codes >> 4], -1)
-        else:
-            codes = codes ^ 128  # a number with a sign as one without, 128 more
+        # eight bits with a sign, plus 128; four bits have 8 added already
+        codes = codes ^ 128 if blocks.kind == "q8_0" else np.concatenate([codes & 15, codes >> 4], -1)
         panels[begin // PANEL : (begin + rows) // PANEL] = packed(
             blocks.kind, codes.reshape(len(part), k), scales
         )
@@ -146,5 +144,5 @@ def packed(kind: str, codes: Array, scales: Array) -> Array:
     of_rows[:n] = scales
     panels = np.empty((count, groups, 2 * PANEL + 4 * PANEL * lines.shape[2]), np.uint8)
     panels[:, :, : 2 * PANEL].view(np.float16)[...] = of_rows.reshape(count, PANEL, groups).transpose(0, 2, 1)
-    panels[:, :, 2 * PANEL :].view(np.uint32).reshape(count, groups, -1, PANEL)[...] = lines
+    panels[:, :, 2 * PANEL :].view(np.uint32)[...] = lines.reshape(count, groups, lines.shape[2] * PANEL)
     return panels.reshape(count, groups * panels.shape[2])
