@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.turns import InTurns, answer, arguments, sampled
+from benchmarks.peers.turns import PROCESSOR, InTurns, answer, arguments, sampled
 
 Array = np.ndarray[Any, Any]
 PRECISIONS = ("float32", "bfloat16", "int8", "int4")
 BITS = {"float32": 32, "bfloat16": 16, "int8": 8, "int4": 4.5}  # of a weight; int4: a float16 scale for 32
 STEADY, MOST = 0.1, 3  # rounds go on while the middle half of the times spreads further, up to MOST times
 PROBES = 20
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "quantized.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks" / "quantized.md"
 
 
 @dataclass(frozen=True)
@@ -159,11 +161,19 @@ def row(comparison: Comparison, libraries: Sequence[str], record: dict[str, Any]
 def main(comparison: Comparison, about: str | None, seconds: float) -> None:
     def more(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="a line of JSON for each case, and no table")
-        parser.add_argument(
-            "--write", action="store_true", help="the table into docs/benchmarks/quantized.md"
+        page = PAGE.relative_to(ROOT)
+        parser.add_argument("--write", action="store_true", help=f"the table into {page}")
+        processor = (
+            "one thread, the processor's time instead of the clock's: for a machine that does other work"
         )
+        parser.add_argument("--processor", action="store_true", help=processor)
 
     settings = arguments(about, tuple(comparison.precisions), seconds, more)
+    if settings.processor:
+        settings.threads = [1]
+        os.environ[PROCESSOR] = "1"
+        unit, scale = comparison.unit
+        comparison = replace(comparison, unit=(f"{unit} of the processor", scale))
     if settings.worker:
         make = comparison.make
         return answer(lambda case: make(settings.worker, case), 1, comparison.steps)
@@ -174,7 +184,10 @@ def main(comparison: Comparison, about: str | None, seconds: float) -> None:
         lines.append(row(comparison, settings.libraries, record))
         print(json.dumps(record) if settings.json else lines[-1], flush=True)
     if settings.write:
-        from benchmarks import marked
+        from ranvier import _core
 
-        marked.write(PAGE, comparison.mark, lines)
+        from benchmarks import machine, marked
+
+        where = f"On {machine.cpu_model()}, {_core.isa()}:"
+        marked.write(PAGE, comparison.mark, [where, "", *lines])
     return None
