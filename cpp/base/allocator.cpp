@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kAlign = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr uint64_t kKeepAtMost = uint64_t{1} << 30;    // bytes of unused blocks; more goes back to the system
+constexpr uint64_t kKeepAtMost = uint64_t{1} << 30;  // bytes of unused blocks; further ones go to the system
 constexpr uint64_t kKeepAtLeast = uint64_t{16} << 20;  // see more_memory()
 constexpr int kClasses = 4 * 48;  // enough: allocate() takes at most 2^46 bytes, which are 2^40 units
 
@@ -184,9 +184,9 @@ Header* more_memory(int size_class, size_t capacity) {
   return new_block(capacity);
 }
 
-// Splits a part: what exceeds the capacity becomes an unused part of its own, if that is kLeastPart bytes or
-// more. kStaggerStep bytes are left between the two, so that they begin at different places within their
-// pages; the header of the second is at the end of these bytes.
+// Splits a part: what exceeds the capacity becomes a separate, unused part, if it is kLeastPart bytes or
+// more. kStaggerStep bytes are left between the two parts, so that they begin at different places within
+// their pages; the header of the second part is at the end of these bytes.
 void divide(Header* h, size_t capacity) {
   const size_t extent = capacity + kStaggerStep;
   if (h->capacity < extent + kLeastPart) return;

@@ -1,5 +1,6 @@
-// A caching allocator of 64-byte-aligned blocks: activations and workspaces come and go every step at the
-// same sizes, and a fresh mmap for each costs more than the kernel that fills it.
+// A caching allocator of blocks that are aligned to 64 bytes. Arrays and workspaces of the same sizes are
+// allocated and freed in every step, and new memory from the system for each would take longer than the
+// kernel that fills it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,17 +8,17 @@
 
 namespace ranvier {
 
-void* allocate(size_t bytes);  // uninitialised, aligned to 64 bytes; null when memory is out
+void* allocate(size_t bytes);  // uninitialised, aligned to 64 bytes; null if there is no memory
 void deallocate(void* block);  // any thread; null is ignored
 uint64_t allocation_serial(
     const void* block);  // never repeats, so a reused address is told from the old block
-uint64_t next_serial();  // greater than that of any block so far
+uint64_t next_serial();  // greater than the serial of any block so far
 size_t allocation_capacity(const void* block);  // bytes that may be used
 
-// A pinned block keeps its address when it is deallocated, until it has been unpinned as often as pinned.
-// Code that records or replays kernel calls pins their blocks: an address then means one block only.
-// `discard`: the contents may be lost with the deallocation, so that a recording takes no more memory than
-// the step itself.
+// The address of a pinned block is not given to another block, even after its deallocation, until it has been
+// unpinned as often as pinned. Code that records or replays kernel calls pins their blocks, so that an
+// address means one block only. discard: the deallocation may give the contents to the system, so that a
+// recording takes no more memory than the step itself.
 void pin(void* block, bool discard);
 void unpin(void* block);
 bool is_released(const void* block);  // true if the owner of a pinned block has deallocated it
@@ -37,7 +38,7 @@ void empty_cache();  // gives the kept blocks back to the system
 void lock_allocator();
 void unlock_allocator();
 
-// Scratch for one call: on the caller's stack where it is small.
+// Memory for one kernel call: on the stack of the caller if it is small.
 class Workspace {
  public:
   explicit Workspace(size_t bytes)
@@ -54,8 +55,7 @@ class Workspace {
   void* data_;
 };
 
-// Blocks of the allocator, and pins of them, with an owner: they are given back also where a constructor ends
-// with an exception.
+// Owners of a block and of a pin, which give it back, also if a constructor ends with an exception.
 
 struct Deallocate {
   void operator()(void* block) const { deallocate(block); }

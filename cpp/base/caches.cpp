@@ -10,7 +10,7 @@
 namespace ranvier {
 namespace {
 
-// Reads "l1,l2,l3" in KB into bytes; false where the text is something else.
+// Reads the text "l1,l2,l3", in KB, and gives bytes; false if the text is anything else.
 bool parse(const char* setting, int64_t (&sizes)[3]) {
   constexpr long long kMost = 1LL << 40;
   long long kb[3];
@@ -28,10 +28,10 @@ Caches read() {
   Caches result;
   int64_t sizes[] = {result.l1, result.l2, result.l3};
   if (const char* setting = std::getenv("RANVIER_CACHES"))
-    parse(setting, sizes);  // runs before main() and cannot raise: the import does, by caches_are_valid()
+    parse(setting, sizes);  // before main(), so it cannot raise; the import raises, by caches_are_valid()
   else
     read_cache_sizes(sizes);
-  // Limited, as a system may tell nonsense: blocks would become empty, or products of sizes too large.
+  // Limited, as a system may give wrong sizes: blocks would become empty, or products of sizes overflow.
   result.l1 = std::clamp<int64_t>(sizes[0], 8 << 10, 1 << 20);
   result.l2 = std::clamp<int64_t>(sizes[1], 64 << 10, 64 << 20);
   result.l3 = std::clamp<int64_t>(sizes[2], 512 << 10, int64_t{1} << 30);

@@ -1,6 +1,6 @@
-// Sizes of the caches, for choices that change no result: how much is worked on at once, what is copied
-// first, what is fetched ahead. What decides the order of a sum is a constant of its kernel, the same on
-// every machine.
+// The sizes of the caches, for choices that do not change results: how much is worked on at once, what is
+// copied first, what is prefetched. Sizes that decide the order of a sum are constants of the kernel instead,
+// the same on every machine.
 #pragma once
 #include <cstdint>
 

@@ -1,4 +1,5 @@
-// Cuts a workspace into arrays: once from nothing, to learn its size, then from the memory itself.
+// Carver: divides a workspace into arrays. The same code runs twice: first with a null pointer, to find out
+// how many bytes it needs (used()), then with the memory.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +20,7 @@ class Carver {
     if (used_ > kMost) used_ = kMost;
     return reinterpret_cast<T*>(p);
   }
-  size_t used() const { return used_; }  // more than any memory where a size has overflowed
+  size_t used() const { return used_; }  // bytes taken so far; if a size has overflowed, more than any memory
 
  private:
   static constexpr size_t kMost = size_t{1} << 62;
@@ -27,9 +28,9 @@ class Carver {
   size_t used_ = 0;
 };
 
-// Bytes between those parts of a workspace that threads write all the time. A processor fetches lines that
-// follow the one it works on, and takes them from the thread beside: with less (128 are too few) two threads
-// that sort lines of 10 elements took as long as one.
+// Bytes between parts of a workspace that different threads write all the time. A processor prefetches cache
+// lines after the one that it works on, and so takes them from the core of another thread. With less space
+// (128 bytes are too few) two threads that sorted lines of 10 elements took as long as one.
 constexpr int64_t kApart = 512;
 
 }  // namespace ranvier

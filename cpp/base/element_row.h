@@ -4,7 +4,7 @@
 
 namespace ranvier {
 
-constexpr int kElementOperands = 4;
+constexpr int kElementOperands = 4;  // the most operands
 
 // y is contiguous; operand k is contiguous (step 1) or one repeated element (step 0). y may be an operand.
 struct ElementRow {

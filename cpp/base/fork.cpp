@@ -1,5 +1,6 @@
-// NoFork counts a run, for which a fork in another thread waits; ForkAllowed takes it out of the count for a
-// while, as where it calls Python.
+// Implements fork.h by two counters. A run is the time in which a thread holds a NoFork; a fork in another
+// thread waits until no run is counted. ForkAllowed takes the run of its thread out of the count for a while,
+// for example while the run calls Python.
 #include "base/fork.h"
 
 #include <atomic>
@@ -14,9 +15,9 @@ std::atomic<int> g_forks{0};    // forks that wait for runs to end, or are takin
 std::atomic<int> g_allowed{0};  // ForkAllowed objects that exist now
 thread_local int t_held = 0;    // NoFork objects that this thread holds
 
-// Two counters and no lock: a replay of some microseconds passes here, and a fork is rare and may wait. A run
+// There is no lock, since a replay of a few microseconds comes here, while a fork is rare and may wait. A run
 // counts itself and then looks for forks; a fork (hold_runs) counts itself and then looks for runs. So at
-// least one sees the other, and it is the run that steps back.
+// least one of the two sees the other; if a run sees a fork, it steps back and waits.
 void enter_run() {
   for (;;) {
     g_runs.fetch_add(1);
@@ -26,7 +27,7 @@ void enter_run() {
   }
 }
 
-// Release: a fork that sees the count fall sees all that the run has written.
+// memory_order_release: a fork that sees the lower count also sees all that the run has written.
 void leave_run() { g_runs.fetch_sub(1, std::memory_order_release); }
 
 }  // namespace

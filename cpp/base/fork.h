@@ -1,10 +1,11 @@
-// Work that a fork() in another thread waits for. Otherwise the child would find it half done, for ever.
+// Work for which a fork() in another thread waits. The child has only the thread that forks, so work that is
+// half done in another thread would never be finished there.
 #pragma once
 
 namespace ranvier {
 
-// While one lives, no fork happens. A thread that holds one never waits for the GIL: the thread that forks
-// has it.
+// While a NoFork exists, no fork happens. A thread that holds one must never wait for the GIL, since the
+// thread that forks has it.
 class NoFork {
  public:
   NoFork();
@@ -13,7 +14,7 @@ class NoFork {
   NoFork& operator=(const NoFork&) = delete;
 };
 
-// While one lives, forks do not wait for what this thread is doing.
+// While a ForkAllowed exists, forks do not wait for this thread, even if it holds a NoFork.
 class ForkAllowed {
  public:
   ForkAllowed();
@@ -22,13 +23,13 @@ class ForkAllowed {
   ForkAllowed& operator=(const ForkAllowed&) = delete;
 
  private:
-  int held_;  // NoForks of this thread
+  int held_;  // how many NoFork objects this thread holds
 };
-bool is_fork_allowed();  // true while an object of this class lives
+bool is_fork_allowed();  // true while an object of this class exists in any thread
 
 // For the handlers of fork(), in the thread that forks.
-void hold_runs();     // waits until no NoFork lives; then none begins
+void hold_runs();     // waits until no NoFork exists; after that none can begin
 void release_runs();  // after the fork, in the parent
-void forget_runs();   // and in the child, which has none
+void forget_runs();   // after the fork, in the child, which has none of the threads that held a NoFork
 
 }  // namespace ranvier

@@ -1,8 +1,8 @@
-// Floats of 16 bits, which are only stored: arithmetic is float's. float16 has 5 bits of exponent and 10 of
-// fraction (IEEE 754 binary16), bfloat16 8 and 7: the upper half of a float's bits.
+// Floats of 16 bits. They are only stored: arithmetic is that of float. float16 has 5 bits of exponent and 10
+// of fraction (IEEE 754 binary16); bfloat16 has 8 and 7, and is the upper half of the bits of a float.
 //
-// From float they are rounded to nearest, ties to even; NaN stays NaN, becomes quiet, and keeps what fits of
-// its bits: as F16C's instructions do it.
+// Conversions from float round to nearest, ties to even. A NaN stays NaN, becomes quiet, and keeps the upper
+// bits of its fraction, as with the instructions of F16C.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -42,7 +42,7 @@ struct Float16 {
       found = 0x7e00 | (size >> 13 & 0x3ff);
     } else if (size >= 143u << 23) {  // 2^16 and more
       found = 0x7c00;
-    } else if (size < 113u << 23) {  // below 2^-14, a multiple of 2^-24: the sum is rounded as wanted
+    } else if (size < 113u << 23) {  // below 2^-14: the sum with 1/2 is rounded to a multiple of 2^-24
       float small;
       std::memcpy(&small, &size, sizeof small);
       small += .5f;

@@ -21,8 +21,8 @@ int64_t now_ns() {
 
 void set_signal_check(SignalCheck check) { g_check.store(check); }
 
-// The check may run Python, which may call kernels (in their own teams), fork and wait for other threads:
-// meanwhile forks do not wait for this thread.
+// The check may run Python code, which may call kernels (in teams of their own), fork, or wait for other
+// threads. So forks do not wait for this thread while the check runs.
 bool StopSignal::look() {
   constexpr int64_t kPeriod = 50000000;  // ns
   if (stopped()) return true;

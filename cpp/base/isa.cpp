@@ -1,4 +1,4 @@
-// Finds the highest level of the CPU, and sets another one: see isa.h.
+// Finds the best level that the CPU supports, and sets the active level: see isa.h.
 #include "base/isa.h"
 
 #include <atomic>
@@ -27,7 +27,7 @@ bool cpu_has(const char* level) {
            __builtin_cpu_supports("bmi2");
 #endif
   (void)level;
-  return true;  // v2, those of aarch64 and generic are the baseline that everything is compiled for
+  return true;  // v2, the levels of aarch64 and `generic` are the baseline for which all code is compiled
 }
 
 }  // namespace

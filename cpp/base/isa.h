@@ -1,9 +1,12 @@
-// The instruction-set level that runs: found from the CPU when the module loads, lowered by RANVIER_ISA or by
-// a test.
+// The active instruction-set level: the best one of the CPU, found when the module is loaded; the environment
+// variable RANVIER_ISA or a test can set a lower one. base/levels.inc, made by CMake, lists the levels that
+// are compiled and defines the macros RANVIER_TABLE and RANVIER_TABLES, which declare tables of function
+// pointers for each level.
 #pragma once
 #include "base/levels.inc"
 
-// In an ISA object: defines the tables that RANVIER_TABLES(Table, name) declares, from a variable template.
+// For files that are compiled for each level: defines the tables that RANVIER_TABLES(Table, name) declares,
+// from a variable template `table`.
 #define RANVIER_DEFINE_TABLES(Table, name, table)        \
   extern const Table<float> name##_float = table<float>; \
   extern const Table<double> name##_double = table<double>
@@ -18,6 +21,6 @@ Isa active_isa();
 const char* isa_name(Isa isa);   // "x86-64-v4", ...
 bool isa_supported(Isa isa);     // by this CPU and operating system
 bool set_isa(const char* name);  // false: unknown or unsupported; accepts "x86-64-v3" and "v3"
-bool init_isa();                 // best level, or RANVIER_ISA; false where that names no level of this CPU
+bool init_isa();                 // best level, or RANVIER_ISA; false if that names no level of this CPU
 
 }  // namespace ranvier

@@ -1,11 +1,11 @@
-// The elements of a tensor in logical order, independent of the memory order: for numbers that depend on an
-// element's place.
+// Walks through the elements of a tensor in logical (C) order, whatever the order in memory: for kernels
+// whose numbers depend on the place of an element, such as random numbers.
 #pragma once
 #include "base/tensor_view.h"
 
 namespace ranvier {
 
-// Offsets of the elements from number `first` on.
+// `offset` is that of the current element in memory, in elements. It begins with element number `first`.
 template <class T>
 struct LogicalWalk {
   const TensorView<T>& v;

@@ -10,9 +10,9 @@
 
 namespace ranvier {
 
-// Dimensions from the slowest to the fastest of the last tensor; those that are stored one after another in
-// all tensors are one. A dense layout of whatever order (C, channels-last ...) shared by all is a single
-// loop.
+// The loops: the dimensions are sorted from the slowest to the fastest of the last tensor. Neighbouring
+// dimensions that all tensors step through evenly are joined. So if all tensors share a dense layout of any
+// order (C, channels-last ...), there is a single loop.
 template <int kTensors>
 struct LoopNest {
   int ndim;
@@ -38,8 +38,8 @@ struct LoopNest {
     }
   }
 
-  // f(count, offsets) for each piece of the innermost loop among elements [begin, end); tensor t's elements
-  // are at offsets[t] + i * strides[t][ndim - 1].
+  // Calls f(count, offsets) for each piece of the innermost loop among the elements [begin, end), numbered in
+  // the order of the loops. The `count` elements of tensor t are at offsets[t] + i * strides[t][ndim - 1].
   template <class F>
   void walk(int64_t begin, int64_t end, const F& f) const {
     const int inner = ndim - 1;
@@ -62,7 +62,7 @@ struct LoopNest {
     }
   }
 
-  // True where tensor t's elements are stored one after another in the order of the loops.
+  // True if the elements of tensor t are stored one after another in the order of the loops.
   bool is_dense(int t) const {
     int64_t expected = 1;
     for (int d = ndim - 1; d >= 0; expected *= shape[d], --d)
@@ -71,7 +71,8 @@ struct LoopNest {
   }
 
  private:
-  // The next dimension inwards; it joins the one before where all tensors step evenly from one to the other.
+  // Adds the next dimension inwards; it is joined with the one before if all tensors step through both
+  // evenly.
   void append(int64_t extent, const int64_t* const (&strides_in)[kTensors], int d) {
     bool joins = ndim > 0;
     for (int t = 0; t < kTensors && joins; ++t) joins = strides[t][ndim - 1] == strides_in[t][d] * extent;

@@ -1,4 +1,5 @@
-// The team of threads: its waiting, barriers, shares of work and forks. parallel.h describes its use.
+// The team of threads: how it is opened, waits, meets at barriers, shares work, and behaves in a fork.
+// parallel.h describes its use.
 #include "base/parallel.h"
 
 #include <omp.h>
@@ -26,8 +27,8 @@ void pause() {
 
 namespace {
 
-constexpr double kLong = 5e6;     // nanoseconds: shorter work does not read the clock
-constexpr int kMaxTracked = 256;  // workers whose placement we manage
+constexpr double kLong = 5e6;     // nanoseconds; shorter work is not interrupted and does not read the clock
+constexpr int kMaxTracked = 256;  // the most workers whose placement is managed
 constexpr int kMostThreads = 1024;
 
 std::mutex g_team;                    // held while a team is open
@@ -37,12 +38,12 @@ thread_local unsigned t_version = 0;  // g_version when g_count was last given t
 thread_local bool t_alone = false;    // set_alone()
 std::atomic<int> g_busy{0};           // threads that run for long
 thread_local int t_busy = 0;          // calls of set_busy(true) that have not ended
-bool g_place_workers = true;          // false where the user binds threads to CPUs
+bool g_place_workers = true;          // false if the user binds threads to CPUs
 
 // For barrier() and Chunks. There is one team in the process, so the memory can be static.
 constexpr int kMaxFlags = 64;
 struct alignas(64) Flag {
-  std::atomic<uint32_t> round;    // barriers that the thread has come to
+  std::atomic<uint32_t> round;    // how many barriers the thread has come to
   std::atomic<uint64_t> claimed;  // (number of the loop << 32) + chunks begun of the thread's share
 };
 Flag g_flags[kMaxFlags];
@@ -71,9 +72,9 @@ struct Placement {
 thread_local Placement t_placement;
 Placement* g_region = nullptr;  // the Placement of the region being opened; guarded by g_team
 
-// A worker woken onto the CPU where the caller spins waits there for a whole time slice: 4 to 8 ms, measured,
-// for a region of 14 us. So workers may run anywhere but on the caller's CPU. It costs one system call for
-// each worker, and only when the caller has moved or a worker is new.
+// A worker that is woken on the CPU where the caller spins waits there for a whole time slice: 4 to 8 ms were
+// measured for a region of 14 us. So workers may run on any CPU except the caller's. This takes one system
+// call for each worker, but only when the caller has moved or a worker is new.
 void keep_workers_off_caller(Placement& p) {
   const int cpu = this_cpu();
   if (!g_place_workers || (cpu == p.caller_cpu && !p.fresh)) return;
@@ -82,9 +83,9 @@ void keep_workers_off_caller(Placement& p) {
   keep_off(cpu, p.workers, kMaxTracked);
 }
 
-// Takes the one team of the process, with a thread less for each other thread that runs for long. size() is
-// 1, and the caller runs alone, where no worker is left, another thread holds the team, or the work is too
-// short.
+// Takes the one team of the process, with one thread fewer for each other thread that runs for long
+// (set_busy). size() is 1, and the caller runs alone, if no worker is left, another thread holds the team, or
+// the work is too short.
 class TeamLease {
  public:
   TeamLease(int threads, double cost_ns) {
@@ -92,7 +93,8 @@ class TeamLease {
     threads -= busy_others();
     if (threads <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
     size_ = threads;
-    // Some 100 us. With more threads than CPUs it is short: one that spins takes the CPU from one that works.
+    // About 100 us. It is shorter with more threads than CPUs, where a thread that spins may take the CPU
+    // from one that works.
     g_spins = threads <= g_cpus ? 5000 : 100;
     for (int i = 0; i < threads && i < kMaxFlags; ++i) {
       g_flags[i].round.store(0, std::memory_order_relaxed);
@@ -110,8 +112,8 @@ class TeamLease {
   int size_ = 1;
 };
 
-// Called by each thread of a new team: writes its id where keep_workers_off_caller() reads it at the next
-// one.
+// Called by each thread of a new team: writes its id to where keep_workers_off_caller() reads it for the next
+// team.
 void enter_team() {
   const int index = omp_get_thread_num();
   if (index <= 0 || index >= kMaxTracked) return;
@@ -130,9 +132,9 @@ bool user_places_threads() {
 
 bool g_has_team = false;  // true if the thread that forks has got g_team
 
-// A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
-// is ended before the fork and each side builds its own again. The locks are held during the fork: so the
-// child can unlock them, and gets no data that a program has changed by half.
+// A forked child has none of the threads of OpenMP's pool, and its first region would wait for them for ever.
+// So the pool is ended before the fork, and both processes make a new one. The locks are held during the
+// fork, so that the child can unlock them, and gets no data that another thread has changed only in part.
 void before_fork() {
   hold_runs();
   while (!(g_has_team = g_team.try_lock()) && !is_fork_allowed()) nap();
@@ -178,8 +180,8 @@ void set_num_threads(int count) {
   g_version.fetch_add(1);
 }
 
-// OpenMP has a number for each thread. Ours is passed on to it only after it has changed, so that a number
-// which threadpoolctl or the user sets in OpenMP afterwards is kept.
+// OpenMP has a number of threads for each thread. g_count is passed to OpenMP only after it has changed, so
+// that a number that threadpoolctl or the user sets in OpenMP afterwards is kept.
 int num_threads() {
   const unsigned version = g_version.load(std::memory_order_relaxed);
   if (t_version != version) {
@@ -197,7 +199,7 @@ void set_busy(bool busy) {
 
 int busy_others() { return g_busy.load(std::memory_order_relaxed) - (t_busy > 0); }
 
-// Runs a body on all threads of the team, or on this one inside a region that is open.
+// Runs a body on all threads of a new team; inside a region that is open already, on this thread.
 void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&), const void* body) const {
   if (!open_) {
     const TeamLease lease(threads_, cost_ns);
@@ -216,6 +218,7 @@ void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&),
   call(body, OpenTeam(*this, index_, size_, progress_, std::max(cost_ns, cost_ns_), leads_));
 }
 
+// Implements parallel_for().
 void Team::share(int64_t n, double cost_ns, void (*call)(const void*, const OpenTeam&, int64_t, int64_t),
                  const void* body) const {
   const double cost = std::max(cost_ns, cost_ns_);
@@ -231,9 +234,9 @@ void Team::share(int64_t n, double cost_ns, void (*call)(const void*, const Open
   });
 }
 
-// Every thread raises its own flag and waits for the others': the shortest way between two threads
-// (a third of an OpenMP barrier's time). It spins, since the next work of an open team comes within
-// microseconds. After a long wait (the other thread works alone or has no processor) it sleeps.
+// The barrier. Each thread raises its own flag and waits for the flags of the others, which takes a third of
+// the time of an OpenMP barrier. A thread spins while it waits, since the next work of an open team comes
+// within microseconds; after a long wait (another thread works alone, or has no processor) it sleeps.
 void OpenTeam::meet() const {
   if (size_ > kMaxFlags) {
 #pragma omp barrier
@@ -262,20 +265,21 @@ void Chunks::enter(int thread) {
   count_ = share_begin_ < share_end_ ? (share_end_ - 1) / chunk_ + 1 - share_begin_ / chunk_ : 0;
 }
 
-// The number of the next chunk of the share; count_ where none is left.
+// Claims the next chunk of the share for this thread, and returns its number; count_ if none is left.
 int64_t Chunks::claim() const {
   const uint64_t loop = team_.progress_->loops;
   std::atomic<uint64_t>& claimed = g_flags[thread_].claimed;
   uint64_t seen = claimed.load(std::memory_order_relaxed);
   for (;;) {
-    const uint64_t begun = seen >> 32 == loop ? seen & UINT32_MAX : 0;  // else it is an earlier loop's
+    const uint64_t begun = seen >> 32 == loop ? seen & UINT32_MAX : 0;  // 0 if `seen` is of an earlier loop
     if (static_cast<int64_t>(begun) >= count_) return count_;
     if (claimed.compare_exchange_weak(seen, (loop << 32) + begun + 1, std::memory_order_relaxed))
       return static_cast<int64_t>(begun);
   }
 }
 
-// The next chunk of this thread; when its share is used up, chunks of other threads' shares.
+// Moves to the next chunk of this thread's share; when the share is used up, to chunks of other threads'
+// shares.
 bool Chunks::next() {
   if (!shared_) {
     begin = entered_ == 0 ? share_begin_ : end;
@@ -294,8 +298,8 @@ bool Chunks::next() {
   }
 }
 
-// A chunk is long enough that the time to claim it does not matter, and short enough that the wait for the
-// last one, or for a signal, is short. The cost is an estimate, and may be ten times too small.
+// A chunk is so long that the time to claim it does not matter, and so short that the wait for the last one,
+// or for a signal, is short. The cost of a team is an estimate, which may be ten times too small.
 int64_t Chunks::size(const OpenTeam& team, int64_t n) {
 #if RANVIER_RACE_CHECK
   constexpr double kShortest = 1;
@@ -303,7 +307,7 @@ int64_t Chunks::size(const OpenTeam& team, int64_t n) {
   constexpr double kShortest = 4e4;  // nanoseconds
 #endif
   constexpr double kLongest = 4e6;
-  constexpr double kEnough = 16;  // chunks of a share, unless they are too long
+  constexpr double kEnough = 16;  // chunks of a share, unless they would be longer than kLongest
   constexpr int64_t kLine = 64;   // elements
   const double share = team.cost_ns_ / team.size_;
   double chunks = share / kLongest;

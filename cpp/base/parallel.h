@@ -1,14 +1,14 @@
-// Team: the threads that work on one kernel call. The only place where threads are opened.
+// Team: the threads that work on one kernel call. No other file opens threads.
 //
-// SPMD: region() runs its body once on every thread of a team; parallel_for() inside it takes this thread's
-// share and ends in a barrier, and outside opens a region for itself. So the same kernel runs alone, or
-// inside a region that its caller keeps open. Code of a region outside parallel_for runs on every thread and
-// writes only locals.
+// The model is SPMD. region() runs its body once on every thread of a team. parallel_for() inside a region
+// runs this thread's share and ends in a barrier; outside of a region it opens one. So the same kernel runs
+// alone, or inside a region that its caller keeps open. Code in a region but outside of parallel_for() runs
+// on every thread, and must write only local variables, or memory that no other thread writes.
 //
-// A thread may be slow, or stop for milliseconds: its core is weaker, or another process runs there. So long
-// loops are shared as they go: a thread does its share in chunks, then what others have not begun of theirs.
-// Which thread does a chunk, and where a share ends, is different from run to run: no sum may cross the
-// boundary of a share or chunk (results are equal at any team size).
+// A thread may be slow, or stop for milliseconds, if its core is weaker or another process runs there. So
+// long loops are shared while they run: a thread does its share in chunks, and then chunks of other threads'
+// shares that these have not begun. Which thread does a chunk, and where a share ends, differs from run to
+// run. Therefore no sum may cross the boundary of a share or chunk; results are then equal at any team size.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -19,17 +19,17 @@ namespace ranvier {
 
 int num_threads();                // the largest team that a call of this thread may open now
 void set_num_threads(int count);  // for all threads, from now on; count >= 1
-void set_alone(bool alone);       // this thread opens no team: for work beside the program's own
-void set_busy(bool busy);         // this thread runs for long, as a fit does: others leave it a core
+void set_alone(bool alone);       // this thread opens no teams: for work in the background
+void set_busy(bool busy);         // this thread runs for long, for example a fit: others leave it a core
 int busy_others();                // how many other threads run for long
 int default_num_threads();        // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
-void init_parallel();             // once, while the module loads
-void pause();                     // between two looks at what another thread, or process, will write
+void init_parallel();             // called once, while the module is loaded
+void pause();                     // for loops that wait for what another thread, or process, will write
 
-// Work below this is done before a second thread has started on it (measured: fork, join and the data's way
-// between two caches). In nanoseconds of serial work.
+// Nanoseconds of serial work. Shorter work would be done before a second thread has started on it: this is
+// the measured time of opening and ending a region, and of moving data between two caches.
 #if RANVIER_RACE_CHECK
-constexpr double kParallelPays = 0;  // the race check shares every loop out
+constexpr double kParallelPays = 0;  // the race check shares every loop
 #else
 constexpr double kParallelPays = 4000;
 #endif
@@ -45,23 +45,24 @@ struct Progress {
 
 class OpenTeam;
 
-// A value, passed down from the call to its loops: how many threads may work on the call, decided once.
+// How many threads may work on a call, decided once. It is passed by value or reference from the call to its
+// loops.
 class Team {
  public:
   explicit Team(int threads, StopSignal* stop = nullptr) : stop_(stop), threads_(threads) {}
 
-  int threads() const { return threads_; }  // the most there can be: workspaces are made for this many
+  int threads() const { return threads_; }  // the most threads: workspaces are made for this many
 
-  // body(team) on every thread, with an OpenTeam. cost_ns is the serial time of the whole region, roughly.
+  // Runs body(team) on every thread, with an OpenTeam. cost_ns: roughly the serial time of the whole region.
   template <class Body>
   void region(double cost_ns, const Body& body) const;
 
-  // body(begin, end), or body(team, begin, end), on contiguous shares of [0, n), long ones in chunks; or
-  // body(i) for each number in them. cost_ns is the serial time of the whole loop, roughly, or 0 for that of
-  // the region.
+  // Calls body(begin, end), or body(team, begin, end), for contiguous shares of [0, n), which are divided
+  // into chunks if they are long; or body(i) for each number. cost_ns: roughly the serial time of the whole
+  // loop; 0: that of the region.
   template <class Body>
   void parallel_for(int64_t n, double cost_ns, const Body& body) const;
-  // f(count, offsets) for each piece of the innermost loop of a LoopNest.
+  // Calls f(count, offsets) for each piece of the innermost loop of a LoopNest (loop_nest.h).
   template <class Nest, class F>
   void walk(const Nest& nest, double cost_ns, const F& f) const {
     parallel_for(nest.size, cost_ns, [&](int64_t begin, int64_t end) { nest.walk(begin, end, f); });
@@ -83,25 +84,26 @@ class Team {
   bool leads_ = true;  // on the thread that made the call
 };
 
-// In a region: this thread's place among those that work.
+// The team inside a region, as this thread sees it: its index among the threads that work.
 class OpenTeam : public Team {
  public:
   int index() const { return index_; }
-  int size() const { return size_; }     // the threads that the region really got: threads() or fewer
+  int size() const { return size_; }     // how many threads the region really got: threads() or fewer
   bool leads() const { return leads_; }  // True if this is the thread that made the call
   void barrier() const {                 // every thread of the team comes here before any continues
     if (size_ > 1) meet();
   }
-  // This thread without the others, which wait or do the same.
+  // A team of this thread alone, for work that the other threads do not share.
   OpenTeam alone() const { return {*this, 0, 1, nullptr, cost_ns_, leads_}; }
-  // The same, for calls whose workspace is that of one thread.
+  // The same, with threads() = 1: for calls whose workspace is made for one thread.
   OpenTeam single() const {
     OpenTeam one = alone();
     one.threads_ = 1;
     return one;
   }
 
-  // This thread's share of [0, n). No division where it is all: it takes as long as a small product's row.
+  // This thread's share of [0, n). A team of one does not divide: a division takes as long as a row of a
+  // small product.
   int64_t share_begin(int64_t n) const { return index_ == 0 ? 0 : n * index_ / size_; }
   int64_t share_end(int64_t n) const { return index_ + 1 == size_ ? n : n * (index_ + 1) / size_; }
 
@@ -117,19 +119,20 @@ class OpenTeam : public Team {
   void meet() const;
 };
 
-// A loop over [0, n) that the team shares as it goes: chunks of this thread's share, then chunks of the
-// others' shares that they have not begun. Chunks end at multiples of `chunk`, and where shares end.
+// A loop over [0, n) that the team shares while it runs: the chunks of this thread's share, and then chunks
+// of the shares of other threads that these have not begun. Chunks end at multiples of `chunk`, and where
+// shares end.
 //
 //   for (Chunks c(team, n, Chunks::size(team, n)); c.next();) f(c.begin, c.end);
 //
-// All threads of the team come to it, and meet at a barrier before the next one. Where shares are shorter
-// than two chunks, each thread does its own only.
+// All threads of the team must come to the loop, and meet at a barrier before the next one. If shares are
+// shorter than two chunks, each thread does only its own share.
 class Chunks {
  public:
   Chunks(const OpenTeam& team, int64_t n, int64_t chunk);
   bool next();
   int64_t begin = 0, end = 0;
-  // Items in a chunk, by the cost of the team's loop over n of them.
+  // How many items a chunk should have in a loop over n items, by the cost of the team.
   static int64_t size(const OpenTeam& team, int64_t n);
 
  private:
@@ -139,12 +142,12 @@ class Chunks {
   const OpenTeam& team_;
   const int64_t n_, chunk_;
   const bool shared_;
-  int thread_, entered_ = 0;  // the thread whose share it is at; how many shares it has seen
-  int64_t share_begin_ = 0, share_end_ = 0, count_ = 0;  // that share's range; its chunks
+  int thread_, entered_ = 0;  // whose share is being worked on; how many shares are used up
+  int64_t share_begin_ = 0, share_end_ = 0, count_ = 0;  // the range of this share; how many chunks it has
 };
 
-// One region and one loop for all bodies, which are called through a pointer: the compiler would copy a body
-// into the path of one thread, and into that of several. It costs a nanosecond.
+// All bodies share the code of regions and loops, which calls them through a pointer; that takes a
+// nanosecond. Otherwise the compiler would copy each body twice, for one thread and for several.
 template <class Body>
 void Team::region(double cost_ns, const Body& body) const {
   open(

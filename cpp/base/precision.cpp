@@ -51,8 +51,8 @@ bool has(Bfloat16 kind) {
   return kind == Bfloat16::emulated || amx;
 }
 
-// The least cycles of 64 times 12 of these instructions, which do not wait for each other: some runs of 64
-// are not interrupted.
+// The cycles of 64 times 12 of these instructions, which do not depend on each other: the least of 64 runs,
+// of which some are not interrupted.
 #define RANVIER_CYCLES(instruction)                                                                    \
   [] {                                                                                                 \
     uint64_t least = UINT64_MAX;                                                                       \
@@ -68,8 +68,8 @@ bool has(Bfloat16 kind) {
     return least;                                                                                      \
   }()
 
-// True if pairs have a higher rate of products than FMA, by enough that packing them pays. Processors have
-// twice the rate or a third of it, so that a measurement gives the same each time.
+// True if pairs have so much more products in a cycle than FMA that packing pairs pays. Processors have
+// either twice the rate of FMA or a third of it, so that each measurement gives the same answer.
 bool pairs_pay() {
   static const bool pay = 2 * RANVIER_CYCLES("vdpbf16ps") < 3 * RANVIER_CYCLES("vfmadd231ps");
   return pay;
@@ -143,8 +143,8 @@ bool set_bfloat16(const char* name) {
   return false;
 }
 
-// The instructions for bfloat16 that the processor has, or those that RANVIER_BFLOAT16 asks for; found at the
-// first call.
+// The instructions for bfloat16 in use: the fastest that the processor has, or those that the environment
+// variable RANVIER_BFLOAT16 names. They are chosen at the first call.
 Bfloat16 bfloat16() {
   if (!is_at_v4()) return Bfloat16::none;
   int kind = g_bfloat16.load(std::memory_order_relaxed);

@@ -9,12 +9,14 @@
 namespace ranvier {
 namespace {
 
-// Rows of a larger table are fetched before they are needed: what the hardware fetches begins late, since
-// each is on another page (3 KB: 8.7 us for 64 rows, so 5.5).
+// The rows of a table that is larger than half of L2 are prefetched. The hardware would begin late, since
+// each row is on another page: 64 rows of 3 KB take 8.7 us without prefetching, and 5.5 us with it.
 constexpr int64_t kFewestAhead = 4, kMostAhead = 12;     // rows
 constexpr int64_t kAhead = 8 << 10, kOfARow = 16 << 10;  // bytes fetched ahead, and at most of one row
 
-template <class Copy>  // `from` by value: stores of bytes would make the compiler read a reference again
+// copy(to, from) copies one row. `from` is passed by value, since the compiler would read the members of a
+// reference again after each store of bytes.
+template <class Copy>
 void copy_rows_by(const Copy& copy, char* to, int64_t bytes, const PickedRows from, int64_t begin,
                   int64_t end) {
   const bool ask = from.row_bytes * from.rows > caches.l2 / 2;
@@ -33,8 +35,8 @@ struct CopyOf {
   void operator()(char* to, const char* from) const { std::memcpy(to, from, bytes); }
 };
 
-// Rows of one number. A processor has as many of them under way as it has lines that it waits for: nothing is
-// fetched before.
+// Rows of one number. Nothing is prefetched, since the loop itself has as many loads under way as the
+// processor allows.
 template <int bytes>
 void copy_numbers(char* to, const PickedRows from, int64_t begin, int64_t end) {
 #pragma GCC unroll 4
@@ -52,7 +54,8 @@ void copy_rows(char* to, int64_t bytes, const PickedRows& from, int64_t begin, i
   if (bytes > 128)
     return copy_rows_by([=](char* y, const char* x) { std::memcpy(y, x, size_t(bytes)); }, to, bytes, from,
                         begin, end);
-  const auto in_pieces = [=](char* y, const char* x) {  // the last overlaps: a call would take longer
+  // Short rows are copied in pieces, of which the last may overlap; a call of memcpy would take longer.
+  const auto in_pieces = [=](char* y, const char* x) {
     const auto pieces = [&](auto piece) {
       constexpr int64_t n = sizeof piece;
       for (int64_t b = 0; b + n <= bytes; b += n) std::memcpy(y + b, x + b, n);

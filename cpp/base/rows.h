@@ -25,7 +25,8 @@ struct PickedRows {
   }
 };
 
-// Copies picked rows [begin, end) to `to`, one after another. bytes: of a row; a multiple of 2, at least 2.
+// Copies the picked rows [begin, end): row i to `to` + i * bytes. bytes: of a row, a multiple of 2, at
+// least 2.
 void copy_rows(char* to, int64_t bytes, const PickedRows& from, int64_t begin, int64_t end);
 
 }  // namespace ranvier

@@ -8,7 +8,8 @@ namespace detail {
 
 constexpr int64_t kChunk = 16, kShort = 256;  // bytes
 
-// chunk(i) for chunks at bytes i that cover [0, n), n >= kChunk; the last overlaps the one before it.
+// Calls chunk(i) for chunks of kChunk bytes, at byte i, that cover [0, n), n >= kChunk; the last may overlap
+// the one before.
 template <class F>
 inline void cover_run(int64_t n, const F& chunk) {
   for (int64_t i = 0; i + kChunk < n; i += kChunk) chunk(i);
@@ -17,7 +18,7 @@ inline void cover_run(int64_t n, const F& chunk) {
 
 }  // namespace detail
 
-// y[i] = x[i], n elements that do not overlap
+// y[i] = x[i] for n elements; x and y do not overlap.
 template <class T>
 inline void copy_run(const T* x, int64_t n, T* y) {
   const int64_t bytes = n * static_cast<int64_t>(sizeof(T));
@@ -32,7 +33,7 @@ inline void copy_run(const T* x, int64_t n, T* y) {
   }
 }
 
-// y[i] = value, n elements
+// y[i] = value for n elements.
 template <class T>
 inline void fill_run(T value, int64_t n, T* y) {
   constexpr int64_t kElements = detail::kChunk / sizeof(T);

@@ -8,7 +8,8 @@
 
 namespace ranvier {
 
-// For all words: the words belong to the one team, whose threads are woken together.
+// One object serves all words, since they belong to the one team of the process, whose threads are woken
+// together. See sleep_while() and wake_all() in system.h.
 class Sleepers {
  public:
   void sleep_while(std::atomic<uint32_t>& word, uint32_t value) {
@@ -18,7 +19,7 @@ class Sleepers {
   void wake() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-    }  // one that has read the old value is asleep by now
+    }  // with the lock taken once, a thread that has read the old value is asleep by now
     woken_.notify_all();
   }
 

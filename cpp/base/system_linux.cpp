@@ -32,7 +32,7 @@ int read_int(const std::string& path, int otherwise) {
   return file >> value ? value : otherwise;
 }
 
-// Two hyper-threads of a core share its FMA units: they count once.
+// The physical cores of a mask of CPUs. Two hyper-threads of a core share its FMA units, so they count once.
 int physical_cores(const cpu_set_t& mask) {
   std::set<std::pair<int, int>> cores;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
@@ -43,8 +43,8 @@ int physical_cores(const cpu_set_t& mask) {
   return static_cast<int>(cores.size());
 }
 
-// Where the user places threads (OMP_PROC_BIND), OpenMP has bound this one to the first place: the team may
-// use the CPUs of all places, unless all of it stays here.
+// If the user places threads (OMP_PROC_BIND), OpenMP has bound this thread to the first place. The team may
+// use the CPUs of all places, unless it must stay at the place of this thread (omp_proc_bind_master).
 void add_places(cpu_set_t& mask) {
   if (omp_get_proc_bind() == omp_proc_bind_master) return;
   for (int place = 0; place < omp_get_num_places(); ++place) {
@@ -55,7 +55,7 @@ void add_places(cpu_set_t& mask) {
   }
 }
 
-// A container's CPU quota, as a number of CPUs: cgroup v2, then v1. Infinity where there is none.
+// The CPU quota of a container, as a number of CPUs: cgroup v2, then v1. Infinity if there is none.
 double cgroup_quota() {
   std::ifstream v2("/sys/fs/cgroup/cpu.max");
   std::string quota;
@@ -67,7 +67,7 @@ double cgroup_quota() {
   return quota_us > 0 && period_us > 0 ? static_cast<double>(quota_us) / period_us : HUGE_VAL;
 }
 
-// The first word of a file that describes a cache of the first CPU; empty where there is none.
+// The first word of a file that describes a cache of the first CPU; empty if there is no such file.
 struct Word {
   char text[32] = "";
   Word(int index, const char* name) {

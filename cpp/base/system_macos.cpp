@@ -15,7 +15,7 @@
 namespace ranvier {
 namespace {
 
-// 0 where the system has no such value.
+// A value of the system by name; 0 if there is none.
 int64_t value_of(const char* name) {
   int64_t value = 0;  // the system writes 4 or 8 bytes, the lower ones first
   size_t size = sizeof value;
@@ -32,7 +32,7 @@ Sleepers g_sleepers;
 
 }  // namespace
 
-// A slow core would make the fast ones wait at the end of each loop.
+// The fast cores only: a slow core would make the others wait at the end of each loop.
 int usable_cpus() {
   const int64_t cores = value_of("hw.perflevel0.physicalcpu", "hw.physicalcpu");
   return static_cast<int>(std::max<int64_t>(1, cores));

@@ -1,4 +1,4 @@
-// A view of a tensor that is owned elsewhere: what every kernel reads and writes.
+// TensorView: a view of a tensor whose memory is owned elsewhere. Every kernel reads and writes such views.
 #pragma once
 #include <cstdint>
 
@@ -21,16 +21,16 @@ enum class DType {
   bfloat16
 };
 
-// Every kernel call names these two: run() gets a Team (base/parallel.h), buffers() a ViewList
-// (base/views.h).
+// For RANVIER_CALL (base/views.h), which every kernel call has: run() gets a Team (base/parallel.h),
+// buffers() a ViewList.
 class Team;
 class ViewList;
 
 constexpr int kMaxDims = 8;
 
-// The storage of the elements of a view of float: floats, or these rounded to 16 bits. Only kernels that
-// say so take the latter. 64 bits: GCC's __builtin_clear_padding changes more than the padding at the end of
-// the elements of an array.
+// How the elements of a view of float are stored: as floats, or as floats of 16 bits, which only some kernels
+// accept. The enum has 64 bits so that TensorView has no padding at its end: GCC's __builtin_clear_padding
+// changes more than such padding in arrays of views.
 enum class Stored : int64_t { whole, float16, bfloat16 };
 
 // Strides count elements, not bytes. Dimensions beyond ndim are not read.
@@ -40,7 +40,7 @@ struct TensorView {
   int ndim = 0;
   int64_t shape[kMaxDims] = {};
   int64_t strides[kMaxDims] = {};
-  Stored stored = Stored::whole;  // how the numbers of float are stored
+  Stored stored = Stored::whole;  // for T = float
 };
 
 // Bytes of an element in memory.
@@ -58,8 +58,8 @@ static inline int64_t numel(const TensorView<T>& v) {
   return n;
 }
 
-// True when the elements are stored one after another in C order; the stride of a dimension of size 1 does
-// not decide.
+// True if the elements are stored one after another in C order. The stride of a dimension of size 1 does not
+// matter.
 template <class T>
 static inline bool is_contiguous(const TensorView<T>& v) {
   int64_t expected = 1;

@@ -1,5 +1,6 @@
-// Full unrolling of the short loops over a tile: without it the accumulators would live in memory, not in
-// registers. None, where the compiler would unroll a loop whose copies are only more code.
+// RANVIER_UNROLL: the next loop is unrolled completely. For short loops over the rows and vectors of a tile,
+// whose sums would otherwise be in memory, not in registers. RANVIER_NO_UNROLL: the next loop is not
+// unrolled, where that would only be more code.
 #pragma once
 #if defined(__clang__)
 #define RANVIER_UNROLL _Pragma("clang loop unroll(full)")

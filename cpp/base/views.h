@@ -1,4 +1,6 @@
-// The views of a kernel call, as whoever keeps the call for later finds them.
+// RANVIER_CALL, which every kernel call has, and the list of the views of a call: which arrays it reads and
+// writes. Programs (cpp/program), which keep calls for later, find the arrays by this list and can redirect
+// them.
 #pragma once
 #include <cstddef>
 #include <type_traits>
@@ -12,8 +14,9 @@
   template struct Call<float>;    \
   template struct Call<double>
 
-// The parts of every kind of kernel call: its name, run(), and buffers(), which names its views. Views of
-// constant elements are read, others are written; in_place() and views() say more.
+// Declares what every kernel call has: its name, run(), and buffers(), which lists the views in the
+// arguments. Views of constant elements are read, others are written; in_place() marks a view that is both,
+// views() an array of views.
 #define RANVIER_CALL(call_name, ...)                      \
   static constexpr const char* name = call_name;          \
   void buffers(ViewList& v) const { v.add(__VA_ARGS__); } \
@@ -21,8 +24,8 @@
 
 namespace ranvier {
 
-// One view of a call: where it is in the call, and whether the call writes it. All views have the same
-// layout, whatever their element type, so that a program can read and redirect any of them.
+// One view of a call: where it is in the struct of the call, and whether the call writes it. All views have
+// the same layout, whatever the type of the elements, so that a program can read and redirect any of them.
 struct View {
   uint32_t position;  // bytes from the start of the call to its TensorView
   uint16_t item;      // bytes of an element
@@ -30,7 +33,7 @@ struct View {
   bool write;
 };
 using AnyView = TensorView<char>;
-constexpr uint32_t kNotInside = UINT32_MAX;  // the position of a view that is no part of the call
+constexpr uint32_t kNotInside = UINT32_MAX;  // the position of a view that is not in the struct of the call
 
 // Views of a call: whether it reads them, writes them, or both.
 template <class V>
@@ -54,8 +57,8 @@ Views<T> views(const TensorView<T>* first, int count) {
   return {first, count};
 }
 
-// Given to a call's buffers(), which names each view that it reads or writes; those without data are left
-// out.
+// The argument of buffers() of a call, which adds each view that the call reads or writes; views without data
+// are left out.
 class ViewList {
  public:
   ViewList(const void* call, size_t size, std::vector<View>& found)

@@ -1,4 +1,5 @@
-// A tensor's shape or strides with one dimension taken out: the lines along that dimension.
+// Loops over the lines of tensors along one axis: for_lines() shares them among the threads. A line is all
+// elements whose indices differ along the axis only.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -11,6 +12,7 @@
 
 namespace ranvier {
 
+// The shape or strides of a tensor without one dimension.
 struct WithoutAxis {
   int64_t values[kMaxDims] = {};
 
@@ -21,8 +23,8 @@ struct WithoutAxis {
   operator const int64_t*() const { return values; }
 };
 
-// The loops over the lines along an axis of tensors that have the shape of the last, but for that axis. One
-// with a dimension fewer has one element for each line.
+// The loops over the lines along an axis. All tensors have the shape of the last one, except along this axis.
+// A tensor with one dimension fewer has one element for each line.
 template <class... T>
 LoopNest<sizeof...(T)> lines_along(int axis, const TensorView<T>&... v) {
   const auto& whole = std::get<sizeof...(T) - 1>(std::tie(v...));
@@ -31,7 +33,8 @@ LoopNest<sizeof...(T)> lines_along(int axis, const TensorView<T>&... v) {
           {WithoutAxis(v.strides, v.ndim, v.ndim == whole.ndim ? axis : v.ndim)...}};
 }
 
-// body(team, count, Lines of each tensor) on shares of these lines, `count` of them at a time.
+// Calls body(team, count, Lines of each tensor) for this thread's share of the lines, `count` lines at a
+// time. ns_of_line: the time of one line, roughly.
 template <class Body, class... T, size_t... k>
 void for_lines_at(std::index_sequence<k...>, const Team& team, double ns_of_line, int axis, const Body& body,
                   const TensorView<T>&... v) {

@@ -1,5 +1,6 @@
-// The machine's limits: rates, not arrays. Each probe runs once to warm the threads and the buffer, then is
-// timed.
+// Measures the machine's limits for benchmarks/machine.py: multiply-adds per second, bytes per second, and
+// the time of a barrier. Each probe runs once to start the threads and touch the buffer, then again with a
+// clock.
 #include <chrono>
 
 #include "base/parallel.h"
@@ -9,6 +10,7 @@
 namespace ranvier::bind {
 namespace {
 
+// Runs the call and returns the seconds that it took.
 template <class Call>
 double seconds(const Call& call) {
   const auto start = std::chrono::steady_clock::now();
@@ -32,7 +34,8 @@ double probe_fma(Name dtype, Whole repeats) {
   });
 }
 
-// Bytes/s of the whole team over a buffer of about `bytes`.
+// Bytes/s of the whole team over a buffer of `bytes`, rounded down to whole blocks of ProbeBandwidth::kBlock
+// floats.
 double probe_bandwidth(Whole bytes, Whole repeats, Name kind) {
   constexpr ProbeTraffic kinds[] = {ProbeTraffic::read, ProbeTraffic::read_write};
   const ProbeTraffic traffic = kinds[kind.one_of({"read", "read_write"})];

@@ -1,4 +1,5 @@
-// Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
+// Binds the settings of the process: instruction-set level, precision of products, threads and the memory
+// allocator. ranvier.show_config() reports them. The file also turns C++ exceptions into Python's.
 #include <new>
 #include <stdexcept>
 
@@ -39,12 +40,15 @@ void set_num_threads_checked(Whole count) {
   set_num_threads(static_cast<int>(count.number));
 }
 
-// The exception of a signal, from the check to the end of the call that it stops. Both are on the main
-// thread.
+// Python's error that a signal handler has raised while a kernel ran. signal_raises() stores it, the kernel
+// stops with the C++ exception Interrupted, and raise_in_python() hands the error back to Python. All three
+// happen on the main thread, so no lock is needed.
 struct {
   PyObject *type, *value, *trace;
 } g_raised;
 
+// Runs Python's signal handlers; true if one has raised. Long kernels ask this on the main thread
+// (base/interrupt.h).
 bool signal_raises() {
   const PyGILState_STATE state = PyGILState_Ensure();
   const bool raises = PyErr_CheckSignals() != 0;

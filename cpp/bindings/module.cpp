@@ -1,5 +1,7 @@
-// The extension module ranvier._core. Each family's functions are added by its bind_<family>.cpp.
-#define PYBIND11_SIMPLE_GIL_MANAGEMENT  // the other way needs a table that modules share
+// Makes the extension module ranvier._core. RANVIER_FAMILIES lists the families of functions; for each the
+// file that binds it (mostly bind_<family>.cpp) defines register_<family>(), which adds the functions to the
+// module.
+#define PYBIND11_SIMPLE_GIL_MANAGEMENT  // pybind11's other GIL management needs state shared by its modules
 #include <pybind11/pybind11.h>
 
 #include "bindings/binder/define.h"
@@ -22,7 +24,9 @@ RANVIER_FAMILIES(RANVIER_X)
 
 namespace {
 
-// A second import in one process gets what the first has made.
+// Adds all names to a new module. NumPy's types and loops are registered once in a process, so a second
+// module object, as a repeated import makes, gets the objects of the first. Returns 0, or -1 with Python's
+// error set.
 int fill(PyObject* module) {
   static PyObject* made = nullptr;
   try {
@@ -61,7 +65,8 @@ PyModuleDef g_module{
 }  // namespace
 }  // namespace ranvier::bind
 
-// pytypes.h, which is all that most bindings include, calls it and does not define it.
+// The header pybind11/pytypes.h, the only one of pybind11 that most bindings include, calls this function
+// without defining it.
 template std::string pybind11::handle::cast<std::string>() const;
 
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() { return PyModuleDef_Init(&ranvier::bind::g_module); }

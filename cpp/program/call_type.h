@@ -1,5 +1,6 @@
-// CallType: the functions by which a recording can keep a kernel call as bytes, point it at other memory and
-// run it again.
+// CallType describes one kind of kernel call (one struct, such as Matmul<float>) by its size and a few
+// functions. With it a recording can keep a call as bytes, point its views at other memory and run it again,
+// without knowing the struct.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,22 +13,24 @@ namespace ranvier {
 
 struct CallType {
   const char* name;
-  size_t size;
-  size_t (*workspace_bytes)(const void* call, int threads);
+  size_t size;                                               // bytes of the struct
+  size_t (*workspace_bytes)(const void* call, int threads);  // scratch memory that run() needs
   void (*run)(const void* call, const Team& team, void* workspace);
-  void (*clear_padding)(void* call);                          // so that equal calls are equal bytes
-  void (*views)(const void* call, std::vector<View>& found);  // those whose data is not null
-  bool finishes;  // is never left half done: it writes to what the caller has
+  void (*clear_padding)(void* call);  // sets padding to 0: equal calls are equal bytes
+  void (*views)(const void* call, std::vector<View>& found);  // appends each view whose data is not null
+  bool finishes;  // an interrupt never ends this call early, since it may write into an array of the caller's
 };
 
 namespace detail {
 
+// The value of CallType::finishes: true for a struct that declares a member `finishes`, as those of copies
+// do.
 template <class Call, class = void>
 struct Finishes : std::false_type {};
 template <class Call>
 struct Finishes<Call, std::void_t<decltype(Call::finishes)>> : std::true_type {};
 
-// Bytes of scratch; a kind of call without workspace_bytes() needs none.
+// Bytes of the workspace: those of Call::workspace_bytes(), or 0 if the struct has no such function.
 template <class Call, class = void>
 struct Scratch {
   static size_t bytes(const Call&, int) { return 0; }
@@ -37,7 +40,8 @@ struct Scratch<Call, std::void_t<decltype(&Call::workspace_bytes)>> {
   static size_t bytes(const Call& call, int threads) { return call.workspace_bytes(threads); }
 };
 
-// Not known to every compiler; without it equal calls may not be found.
+// Some compilers lack this builtin. Without it two equal calls may have unequal bytes, so that a program does
+// not find them equal (same_form in sections.cpp); it then only runs slower.
 template <class Call>
 void clear_padding([[maybe_unused]] Call* call) {
 #if defined(__has_builtin)
@@ -49,6 +53,7 @@ void clear_padding([[maybe_unused]] Call* call) {
 
 }  // namespace detail
 
+// The one CallType of a struct; its address identifies the kind of call.
 template <class Call>
 const CallType& call_type() {
   static const CallType type{Call::name,
@@ -68,15 +73,16 @@ const CallType& call_type() {
   return type;
 }
 
-// The bytes [low, high) that a view reaches, counted from its data; equal where it has no element.
+// The bytes [low, high) that a view reaches, counted from its `data`; low is below 0 where a stride is
+// negative. A view without elements has low == high.
 struct Extent {
   int64_t low, high;
   bool meets(const Extent& other) const { return low < other.high && other.low < high; }
 };
-Extent extent(const AnyView& v, int64_t item);
+Extent extent(const AnyView& v, int64_t item);  // item: bytes of an element
 
-// True if a call may be left half done: it does not write where it reads, nor into memory that the caller has
-// filled before.
+// True if an interrupt may end the call early, with its outputs half written: it writes no memory that it
+// reads, and CallType::finishes is false.
 bool may_stop(const CallType& type, const void* call);
 
 }  // namespace ranvier

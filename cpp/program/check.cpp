@@ -1,4 +1,5 @@
-// Runs a program on copies of the memory that it changes, and compares it with an eager run: see check.h.
+// The functions of Check (see check.h), which runs a program on copies of the memory that it changes, and
+// compares it with an eager run.
 #include "program/check.h"
 
 #include <algorithm>
@@ -11,8 +12,9 @@
 namespace ranvier {
 namespace {
 
-// Memory that a program has for itself, which is not compared: the number that a check of values writes, a
-// key of the random stream, and the stream.
+// True for memory that is not compared: the number that a check of values writes (Instruction::guard), and
+// the key and the stream of a draw (NextKey), which differ if another thread draws from the stream during the
+// eager run.
 bool is_apart(const Instruction& i, const Use& use) { return i.is_guard(use) || i.as<NextKey>(); }
 
 }  // namespace
@@ -56,8 +58,9 @@ Check::Check(Program& program, const Recording& eager)
     }
 }
 
-// Points the program at its copies, or back. Keys are drawn from a copy of the stream: other threads may draw
-// from the stream meanwhile, and no key is given twice.
+// Points the program at the copies, or back at its own memory. The copies include random streams: so the
+// program draws from a copy, and takes no key from the stream itself, from which other threads may draw
+// meanwhile.
 void Check::exchange() {
   for (auto& [buffer, place] : changed_) {
     char* const now = program_.buffers()[buffer].address;
@@ -81,7 +84,7 @@ std::string Check::finish(const std::function<void()>& prepare) {
   const struct Exchanged {
     Check& check;
     explicit Exchanged(Check& c) : check(c) { check.exchange(); }
-    ~Exchanged() { check.exchange(); }  // also where there is no memory for the results
+    ~Exchanged() { check.exchange(); }  // also if prepare() throws, since there is no memory for the results
   } exchanged(*this);
   prepare();
   const Instruction* failed = program_.run();
@@ -94,7 +97,7 @@ bool Check::disturbed() const {
     for (const Instruction& i : program_.instructions())
       for (const Use& use : i.uses)
         if (i.as<NextKey>() && use.region == buffer && use.view.write) ++draws, begin = use.offset;
-    const auto given = [&](const char* stream) {  // keys so far
+    const auto given = [&](const char* stream) {  // how many keys the stream has given: its second word
       return reinterpret_cast<const int64_t*>(stream + begin)[1];
     };
     const char* const before = static_cast<const char*>(place.copy.get());
@@ -103,13 +106,14 @@ bool Check::disturbed() const {
   return false;
 }
 
-// True if the step allocates the memory, such as that of a gradient that it leaves.
+// True if the step allocates the memory of the buffer, as that of a gradient that outlives the step.
 bool Check::is_made(int buffer) const {
   const std::vector<RegionKind>& kinds = program_.recorded_kinds();
   return static_cast<size_t>(buffer) < kinds.size() && kinds[buffer] == RegionKind::temporary;
 }
 
-// The eager run's region for each buffer that is made; null: none.
+// By buffer: the region of the eager run that corresponds to it, for buffers that the step allocates; else
+// null. The n-th temporary of the program's recording corresponds to the n-th temporary of the eager run.
 std::vector<const Region*> Check::made() const {
   std::vector<const Region*> regions;
   auto next = eager_.regions.begin();
@@ -124,7 +128,8 @@ std::vector<const Region*> Check::made() const {
 
 std::string Check::difference() const {
   const std::vector<const Region*> regions = made();
-  const auto expected = [&](int buffer) -> const char* {  // null: the eager run has nothing like it
+  // Where the eager run has the values of a buffer; null if it has no memory that corresponds to it.
+  const auto expected = [&](int buffer) -> const char* {
     if (is_made(buffer)) {
       const Region* r = regions[buffer];
       return r && r->bytes == program_.buffers()[buffer].bytes ? r->begin : nullptr;

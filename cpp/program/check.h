@@ -1,8 +1,9 @@
-// check: a program beside an eager run of the same step, to the bit.
+// Check compares a program with an eager run of the same step, bit by bit.
 //
-// When the eager run has ended, the program runs on copies of the lasting memory that it changes (parameters,
-// state, gradients), made before the eager run. What outlives the step must then be the same. Sums of the
-// memory that it only reads tell whether something else than a call of the core has changed that.
+// Before the eager run, the constructor copies the persistent memory that the program changes (parameters,
+// state, gradients). After the eager run, finish() runs the program on the copies. Then the results and the
+// changed memory of both have to be equal. Checksums of the memory that the program only reads tell whether
+// the step has changed that memory without a call of the core, which a replay would not repeat.
 #pragma once
 #include <functional>
 #include <map>
@@ -15,24 +16,27 @@
 
 namespace ranvier {
 
-// The first difference between the calls of an eager run and those from which the program was made; empty:
-// none.
+// Says where the calls of an eager run begin to differ in kind from the recorded calls of the program. Empty
+// if they do not differ.
 std::string other_path(const Program& program, const Recording& eager);
 
-// True if the elements of a view, whose data would be at a and at b, differ in any bit; two NaN do not.
+// True if two arrays at a and b, both with the layout of v, differ in any bit; two NaN count as equal. type:
+// the letter of their elements' type (View::type in base/views.h).
 bool differ(char type, const AnyView& v, const char* a, const char* b);
 
-// A number that a change of any one word changes for certain, and any other change but for one in 2^64.
+// A checksum of memory. A change within one word of 8 bytes always changes it; any other change leaves it
+// equal with a probability of about 2^-64.
 uint64_t checksum(const void* data, size_t bytes);
 
 class Check {
  public:
-  // The eager run is about to begin.
+  // To be made just before the eager run, which is recorded in `eager`.
   Check(Program& program, const Recording& eager);
-  // The difference as text, when the eager run has ended; empty for none, and where it took another path.
-  // prepare() sets the program's arguments and outputs.
+  // To be called after the eager run. Returns the first difference as text; empty if there is none, or if the
+  // eager run made other calls than the program has (other_path). prepare() sets the program's arguments and
+  // outputs.
   std::string finish(const std::function<void()>& prepare);
-  // True if something else has drawn from a random stream of the program during the eager run.
+  // True if another thread has drawn from a random stream of the program during the eager run.
   bool disturbed() const;
 
  private:
@@ -48,9 +52,10 @@ class Check {
 
   Program& program_;
   const Recording& eager_;
-  const Isa isa_;                                            // the workspace is made for it
-  std::map<int, Place> changed_;                             // by buffer
-  std::map<std::pair<const char*, size_t>, uint64_t> read_;  // sums of bytes that it only reads
+  const Isa isa_;  // the ISA level at the start; finish() compares nothing if it has changed since
+  std::map<int, Place> changed_;  // by buffer
+  // Checksums of the memory that the program only reads, by address and bytes.
+  std::map<std::pair<const char*, size_t>, uint64_t> read_;
 };
 
 }  // namespace ranvier

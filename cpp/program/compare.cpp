@@ -1,4 +1,4 @@
-// Compares results bit by bit, and computes sums by which memory is known to be unchanged.
+// Compares results bit by bit, and computes checksums of memory: a check (check.h) uses both.
 #include <algorithm>
 #include <cstring>
 
@@ -7,7 +7,8 @@
 
 namespace ranvier {
 
-// True if two arrays with the layout of v have elements that differ in a bit; two NaN are equal.
+// True if an element of the array at a and the same element of the array at b differ in any bit; two NaN
+// count as equal. Both arrays have the layout of v, whose own data is not read.
 template <class T>
 static bool differ(const AnyView& v, const char* a, const char* b) {
   const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
@@ -29,7 +30,7 @@ static bool differ(const AnyView& v, const char* a, const char* b) {
   return found;
 }
 
-// type: the letter of the elements' type (base/views.h).
+// type: the letter of the elements' type (View::type in base/views.h).
 bool differ(char type, const AnyView& v, const char* a, const char* b) {
   if (type == 'f') return differ<float>(v, a, b);
   if (type == 'd') return differ<double>(v, a, b);
@@ -38,14 +39,15 @@ bool differ(char type, const AnyView& v, const char* a, const char* b) {
   return differ<uint8_t>(v, a, b);
 }
 
+// Word i is mixed into sum i modulo 8; at the end the eight sums are mixed into one.
 uint64_t checksum(const void* data, size_t bytes) {
-  constexpr size_t kLanes = 8, kWord = sizeof(uint64_t);  // chains of products that overlap
-  constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;
+  constexpr size_t kLanes = 8, kWord = sizeof(uint64_t);  // eight chains of products overlap in time
+  constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio, odd: a product with it can be undone
   uint64_t sums[kLanes] = {bytes};
   const char* p = static_cast<const char*>(data);
   const auto mix = [](uint64_t sum, uint64_t word) __attribute__((always_inline)) {
-    const uint64_t mixed = (sum ^ word) * kOdd;  // each step can be undone, so that no word is lost
-    return mixed ^ mixed >> 32;
+    const uint64_t mixed = (sum ^ word) * kOdd;
+    return mixed ^ mixed >> 32;  // a one-to-one function of `word`: another word always gives another result
   };
   const auto add = [mix](uint64_t& sum, const char* from, size_t size) {
     uint64_t word = 0;

@@ -1,4 +1,5 @@
-// The graph of a program's instructions, on which fusions work, and their order: see fuse.h.
+// The Graph of a program's instructions (see fuse.h), the two passes over checks, and the order of all
+// passes. Here Use::region is the index of a buffer in buffers_ (recording.h).
 #include "program/fuse.h"
 
 #include <algorithm>
@@ -21,6 +22,7 @@ Graph::~Graph() {
   std::move(ahead_.begin(), ahead_.end(), std::back_inserter(code_));
 }
 
+// The index of the buffer that holds p, or -1.
 int Graph::find(const void* p) const {
   const char* address = static_cast<const char*>(p);
   auto it = by_address_.upper_bound(address);
@@ -29,16 +31,16 @@ int Graph::find(const void* p) const {
   return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
 }
 
-// True if a Fill is so small, such as the gradient 1 of a loss, that it is made once. A larger one would
-// occupy memory permanently.
+// True for a Fill of few elements, such as the gradient 1 of a loss. It counts as fixed and is made once. A
+// larger one would occupy memory for as long as the program lives.
 static bool is_small_fill(const Instruction& in) {
   constexpr int64_t kSmall = 16;
   const auto small = [](const auto* fill) { return fill && numel(fill->y) <= kSmall; };
   return small(in.as<Fill<float>>()) || small(in.as<Fill<double>>());
 }
 
-// Finds the buffers whose values are the same in each run: watched ones that nothing writes, and temporaries
-// that are written once, from fixed ones alone.
+// Finds the fixed buffers: watched ones that no instruction writes, and temporaries that are written by one
+// instruction which reads fixed buffers alone.
 void Graph::find_fixed() {
   std::vector<int> writers(buffers_.size(), 0);
   for (const Instruction& in : code_)
@@ -117,6 +119,7 @@ bool Graph::is_untouched(const AnyView& v, int64_t item, int first, int end) con
 
 char* Graph::new_temporary(size_t bytes) {
   char* address = next_;
+  // A multiple of 64, and at least 64 bytes more than the buffer has: even an empty one has its own address.
   next_ += (bytes + 127) / 64 * 64;
   by_address_[address] = static_cast<int>(buffers_.size());
   buffers_.push_back({Role::temporary, bytes, address, -1});
@@ -154,6 +157,7 @@ void Graph::find_uses(Instruction& in) const {
   }
 }
 
+// Of a check: the view of the values that it tests, and the range in which they have to be.
 static auto& checked(const IndexRange& c) { return c.index; }
 static auto range(const IndexRange& c) {
   return std::make_tuple(c.low, c.high, c.has_also, c.has_also ? c.also : 0);
@@ -167,7 +171,8 @@ static auto range(const ValueRange<T>& c) {
   return std::make_tuple(c.low, c.high);
 }
 
-// A loss and its gradient check the same values.
+// Drops a check if an earlier one has tested the same values for the same range, and nothing has written them
+// since. A loss and its gradient, for instance, test the same labels.
 static void drop_repeated_checks(Graph& graph) {
   graph.each<IndexRange, ValueRange<float>, ValueRange<double>>([&](int i, auto& check) {
     const auto& values = checked(check);
@@ -180,7 +185,8 @@ static void drop_repeated_checks(Graph& graph) {
   });
 }
 
-// Joins equal checks of adjacent values, such as the labels of many networks, into one check.
+// Joins two checks of the same range into one if the values of the second lie in memory just behind those of
+// the first, as the labels of many networks do. Only a check and the check before it are compared.
 static void join_checks(Graph& graph) {
   graph.each<IndexRange>([&](int i, IndexRange& check) {
     const auto& values = check.index;

@@ -1,14 +1,15 @@
-// Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
+// Fusions: passes over a new program that drop instructions, or merge several into one. No pass changes a bit
+// of the results. fuse() runs them in this order:
 //
-//   drop_repeated_checks  the same check of indices made twice
-//   join_checks           checks of neighbouring values made as one
-//   fuse_patterns         the work of two instructions by one
-//   pack_weights          weights in the order in which the inner loops read them
-//   drop_copies           results written to where they are copied
+//   drop_repeated_checks  drops a check that repeats an earlier one
+//   join_checks           makes one check of several on neighbouring values
+//   fuse_patterns         merges an instruction into the one that makes its input
+//   pack_weights          packs weights once, in the order in which the inner loops read them
+//   drop_copies           lets results be written where they would be copied
 //
-// All patterns are alike: another instruction (the producer) makes the input of an instruction, for it alone.
-// The producer then does the work of both. Here the calls still point at the memory of the recording, and
-// buffers hold its addresses.
+// In all patterns of fuse_patterns an instruction i has an input that another instruction, its producer,
+// makes for i alone. The producer then does the work of both, and i is removed. During the passes the calls
+// still point at the memory of the recording, and the buffers hold the addresses of that memory.
 #pragma once
 #include <cstring>
 #include <map>
@@ -18,20 +19,22 @@
 
 namespace ranvier {
 
-// The instructions with what connects them. Indices stay valid: a removed instruction leaves a gap until the
-// Graph is destroyed.
+// The instructions of a program, and which of them read or write a buffer. An instruction is named by its
+// index. Indices stay valid: a removed instruction stays as a gap (its `type` is null) until the Graph is
+// destroyed.
 class Graph {
  public:
   Graph(std::vector<Instruction>& code, std::vector<Buffer>& buffers);
-  ~Graph();  // closes the gaps, and appends what is prepared
+  ~Graph();  // erases the gaps, and appends the instructions that prepare() has made
 
   int size() const { return static_cast<int>(code_.size()); }
-  // The call of instruction i, or null: i is -1, removed, another kind of call, or one on floats of 16 bits.
+  // The call of instruction i; null if i is -1, removed, of another kind, or works on arrays of float16 or
+  // bfloat16.
   template <class Call>
   Call* as(int i) {
     return i >= 0 && code_[i].type && !code_[i].has_halves() ? code_[i].as<Call>() : nullptr;
   }
-  // The same of one on floats of 16 bits.
+  // The same for an instruction that works on arrays of float16 or bfloat16.
   template <class Call>
   Call* of_halves(int i) {
     return i >= 0 && code_[i].type && code_[i].has_halves() ? code_[i].as<Call>() : nullptr;
@@ -43,14 +46,15 @@ class Graph {
     for (int i = 0; i < size(); ++i) (void)(take(i, as<Calls>(i)) || ...);
   }
 
-  // The pattern: the instruction that makes x for instruction i alone, or -1. x is a whole temporary, nothing
-  // else reads it, and what i makes could be made as early, since nothing before i uses that memory.
+  // The producer: the instruction that makes x for instruction i alone; -1 if there is none. x is then a
+  // whole temporary that nothing but i reads, and the results of i could be written as early as x, since
+  // nothing before i uses their memory.
   template <class T>
   int producer(const TensorView<T>& x, int i) const {
     return is_whole(x) ? producer_of_buffer(buffer(x), i) : -1;
   }
 
-  // The buffer that a view points into.
+  // The index of the buffer into which a view points, or -1.
   template <class T>
   int buffer(const TensorView<T>& v) const {
     return find(v.data);
@@ -59,55 +63,59 @@ class Graph {
   bool is_temporary(const TensorView<T>& v) const {
     return is_temporary_buffer(buffer(v));
   }
-  // True if it follows from watched memory alone.
+  // True if the values depend on watched memory (Buffer::watched) alone: then they are equal in all runs
+  // until renew().
   template <class T>
   bool is_fixed(const TensorView<T>& v) const {
     return buffer(v) >= 0 && fixed_[buffer(v)];
   }
-  // True if all that an instruction reads and makes follows from watched memory alone.
+  // True if all buffers that instruction i reads and writes are fixed in this sense, and those it writes are
+  // temporaries.
   bool makes_fixed(int i) const;
-  // True if a view is all of its buffer, without gaps.
+  // True if a view begins where its buffer begins, and its elements are as many bytes as the buffer has.
   template <class T>
   bool is_whole(const TensorView<T>& v) const {
     const int b = buffer(v);
     return b >= 0 && buffers_[b].address == reinterpret_cast<const char*>(v.data) &&
            buffers_[b].bytes == static_cast<size_t>(numel(v) * item_of(v));
   }
-  int writer(int buffer) const;                // the only instruction that writes it, or -1
-  std::vector<int> readers(int buffer) const;  // in order
+  int writer(int buffer) const;                // the instruction that alone writes it, with one view; else -1
+  std::vector<int> readers(int buffer) const;  // the instructions that read it, in order
   template <class T>
   bool is_read(const TensorView<T>& v) const {
     return !readers(buffer(v)).empty();
   }
-  // True if an instruction after i, and before end, writes it.
+  // True if an instruction after i and before `end` writes to the buffer.
   bool written_between(int buffer, int i, int end) const;
   bool written_after(int buffer, int i) const { return written_between(buffer, i, size()); }
 
-  // True if no instruction from `first` to before `end` uses memory of v, or can end the run.
+  // True if no instruction in [first, end) uses the memory of v, and none after `first` is a check, which may
+  // end the run.
   template <class T>
   bool is_untouched(const TensorView<T>& v, int first, int end) const {
     return is_untouched(reinterpret_cast<const AnyView&>(v), sizeof(T), first, end);
   }
 
-  // Points a dense view at a new temporary.
+  // Makes a new temporary buffer, and points the contiguous view v at it.
   template <class T>
   void allocate(TensorView<T>& v) {
     v.data = reinterpret_cast<T*>(new_temporary(numel(v) * sizeof(T)));
   }
-  // After a call was changed: `with` is the instruction that was merged into it. later: whether i now makes
-  // what `with` made, and is compared with that.
+  // To be called after the call of instruction i was changed to do the work of `with`, too: removes `with`.
+  // later: i now makes the results of `with` (Instruction::record).
   void merged(int i, int with, bool later = true);
-  // Instruction i becomes another call, and keeps its origin.
+  // Instruction i becomes another call, and keeps its place and its number in the recording.
   template <class Call>
   void replace(int i, const Call& call) {
     code_[i].fused.push_back(code_[i].type->name);
     set_call(code_[i], call);
   }
   void find_uses(int i) { find_uses(code_[i]); }
-  // Instructions that read a buffer read other memory instead, which has the same values in the same layout.
+  // Points all instructions that read a buffer at other memory, which has the same values in the same layout.
   void redirect(int buffer, const void* data);
-  // A new instruction on fixed buffers, for instruction i: it comes before all that is not prepared, and so
-  // after an i that is (`makes_fixed`).
+  // Adds a prepared instruction, which computes fixed values for instruction i. It will run before all
+  // instructions that are not prepared, and after all others that are. So i must not be prepared itself
+  // (makes_fixed).
   template <class Call>
   void prepare(int i, const Call& call) {
     Instruction in{};
@@ -117,7 +125,7 @@ class Graph {
     ahead_.push_back(std::move(in));
   }
   void drop_copies();    // see fuse_copies.cpp
-  void mark_prepared();  // the instructions whose results are fixed
+  void mark_prepared();  // sets Instruction::prepared where makes_fixed()
 
  private:
   template <class Call>
@@ -139,18 +147,23 @@ class Graph {
   void find_uses(Instruction& in) const;
   void find_fixed();
   int find(const void* p) const;
-  // One entry for each use of a buffer that `test` takes, in instructions begin to end - 1.
+  // The instructions in [begin, end) that use the buffer with a view for which test(view) is true; an
+  // instruction with two such views is listed twice.
   template <class Test>
   std::vector<int> users(int buffer, int begin, int end, Test test) const;
   std::vector<Instruction>& code_;
   std::vector<Buffer>& buffers_;
-  std::vector<Instruction> ahead_;
-  std::vector<bool> fixed_;              // by buffer
-  std::vector<std::vector<int>> users_;  // by buffer, in order: of drop_copies()
-  std::map<const char*, int> by_address_;
-  char* next_ = reinterpret_cast<char*>(uintptr_t{1} << 56);  // addresses that are never in use
+  std::vector<Instruction> ahead_;  // made by prepare()
+  std::vector<bool> fixed_;         // by buffer, see is_fixed()
+  // By buffer: the instructions that use it, in order; for drop_copies()
+  std::vector<std::vector<int>> users_;
+  std::map<const char*, int> by_address_;  // buffer by its first byte
+  // The address of the next new temporary. It has no memory yet, and x86-64 has no memory of a process at
+  // 2^56.
+  char* next_ = reinterpret_cast<char*>(uintptr_t{1} << 56);
 };
 
+// True if shapes are equal, and the strides of all dimensions of more than one element.
 template <class A, class B>
 bool same_layout(const TensorView<A>& a, const TensorView<B>& b) {
   if (a.ndim != b.ndim) return false;
@@ -159,7 +172,7 @@ bool same_layout(const TensorView<A>& a, const TensorView<B>& b) {
   return true;
 }
 
-// v at other memory.
+// The view v, pointed at other memory.
 template <class T, class U>
 TensorView<T> at(const TensorView<T>& v, U* data) {
   TensorView<T> moved = v;
@@ -167,9 +180,10 @@ TensorView<T> at(const TensorView<T>& v, U* data) {
   return moved;
 }
 
-void fuse_patterns(Graph& graph);
-void pack_weights(Graph& graph, int team);
+void fuse_patterns(Graph& graph);           // see fuse_patterns.cpp
+void pack_weights(Graph& graph, int team);  // see pack_weights.cpp
 
+// Runs all passes. team: the threads for which weights are packed.
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team);
 
 }  // namespace ranvier

@@ -1,5 +1,5 @@
-// Copies of whole temporaries into other memory, as of the parts of a concatenation, which are left out: what
-// makes the temporary writes where the copy would have put it.
+// The pass drop_copies (fuse.h): drops a copy of a whole temporary into other memory, as a concatenation
+// makes one of each part. The instructions that use the temporary then use the target of the copy instead.
 #include <algorithm>
 
 #include "kernels/copy/copy.h"
@@ -8,6 +8,7 @@
 namespace ranvier {
 namespace {
 
+// True if the elements lie one after another in C order.
 template <class T>
 bool is_dense(const TensorView<T>& v) {
   int64_t stride = 1;
@@ -20,8 +21,8 @@ bool is_dense(const TensorView<T>& v) {
 
 }  // namespace
 
-// True if one of the instructions in (after, before), of those that use the buffer, uses these bytes of it;
-// writes: only those that write them.
+// True if an instruction later than `after` and earlier than `before` uses these bytes of the buffer. writes:
+// only instructions that write them count.
 bool Graph::uses_bytes(int buffer, Extent bytes, int after, int before, bool writes) const {
   const std::vector<int>& users = users_[buffer];
   for (auto i = std::upper_bound(users.begin(), users.end(), after); i != users.end() && *i < before; ++i) {
@@ -34,12 +35,15 @@ bool Graph::uses_bytes(int buffer, Extent bytes, int after, int before, bool wri
   return false;
 }
 
-// Instruction `copy` copies x, which is a whole temporary, to y. True if what makes x can write to y itself:
-// - the program makes y, and no memory is fixed in its place (`fixed_`);
-// - all writes to x come before the copy, and none is the number that a check of values writes (`guard`);
-// - nothing uses the bytes of y from the first use of x to the copy: x is there already;
-// - nothing writes them from the copy to the last use of x, which reads them in place of x. The last reader
-//   must not, either: a product that writes over its own operand would be wrong.
+// Instruction `copy` copies x to y. True if the instructions that use x can use the memory of y instead,
+// without a copy:
+// - x is all of a temporary buffer, and x and y have the same order of elements in memory, without gaps;
+// - the buffer of y is memory that the program fills (temporary, output or kept gradient), and neither buffer
+//   is fixed;
+// - all writes to x come before the copy, and no check writes its result there (Instruction::guard);
+// - from the first use of x to the copy, nothing else uses the bytes of y, which have the values of x then;
+// - from the copy to the last use of x, nothing writes the bytes of y. The last reader of x must not write
+//   them, either: a product that overwrites its own operand would give a wrong result.
 template <class T>
 bool Graph::can_write_in_place(int copy, const TensorView<const T>& x, const TensorView<T>& y) const {
   const int from = buffer(x), to = buffer(y);
@@ -79,10 +83,10 @@ void Graph::drop_copies() {
       }
       find_uses(in);
     }
-    std::vector<int> users;
+    std::vector<int> users;  // of both buffers: a later copy may have `to` as its source
     std::set_union(users_[from].begin(), users_[from].end(), users_[to].begin(), users_[to].end(),
                    std::back_inserter(users));
-    users.erase(std::remove(users.begin(), users.end(), i), users.end());  // `to` may be copied in turn
+    users.erase(std::remove(users.begin(), users.end(), i), users.end());
     users_[to] = std::move(users);
     users_[from].clear();
   });

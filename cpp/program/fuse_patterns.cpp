@@ -1,9 +1,11 @@
-// Patterns in which one instruction takes over the work of the next. All bits stay.
+// The pass fuse_patterns (fuse.h): an instruction i is merged into the instruction p that makes its input. No
+// bit of the results changes. Each function fuse(graph, i, call) does so for one kind of call, if the pattern
+// holds:
 //
-//   a batch norm by running statistics    into the conv2d or product before it
-//   an activation, or its backward        into the product, conv2d or norm before it
-//   max-pool                              into the conv2d, or the norm, with its ReLU, before it
-//   a copy, or a sum in place             into the product before it
+//   a batch norm by running statistics    into a conv2d or product (matmul)
+//   an activation, or its backward        into a product, conv2d or batch norm
+//   a max-pool                            into a conv2d or batch norm, which may include a ReLU
+//   a copy, or a sum in place             into a product
 #include <algorithm>
 
 #include "kernels/activation/activation.h"
@@ -20,11 +22,12 @@
 namespace ranvier {
 namespace {
 
-// --- A batch norm by running statistics is one line, y = (x - m) a + b, for each channel. After a conv2d or
-// matmul its numbers are prepared once, and the layer applies them to what it has just computed, before the
-// ReLU and the pool that follow.
+// --- A batch norm by running statistics is a linear function of each channel: y = (x - m) a + b
+// (kernels/norm/batch_norm.h). If it follows a conv2d or matmul, its numbers m, a and b are computed once,
+// in a prepared instruction. The conv2d or matmul then applies them to its own sums, before a ReLU and a pool
+// that may be merged later.
 
-// All of the buffer, the channels contiguous and the pixels evenly spaced.
+// True if v is all of its buffer, channels are contiguous, and the pixels lie one after another in C order.
 template <class T>
 bool is_rows(const Graph& graph, const TensorView<T>& v, int channel) {
   if (!graph.is_whole(v) || v.strides[channel] != 1) return false;
@@ -37,7 +40,7 @@ bool is_rows(const Graph& graph, const TensorView<T>& v, int channel) {
   return true;
 }
 
-// True if its numbers follow from fixed buffers, or absent ones, alone.
+// True if the statistics, weight and bias of the norm are fixed (Graph::is_fixed) or absent.
 template <class T>
 bool is_fixed(const Graph& graph, const BatchNormForward<T>& norm) {
   for (const TensorView<const T>& v :
@@ -46,6 +49,7 @@ bool is_fixed(const Graph& graph, const BatchNormForward<T>& norm) {
   return true;
 }
 
+// Adds a prepared instruction that computes m, a and b for instruction i, and returns the view of its result.
 template <class T>
 TensorView<const T> prepare_line(Graph& graph, int i, const BatchNormForward<T>& norm) {
   const int64_t channels = norm.x.shape[1];
@@ -82,10 +86,10 @@ void fuse(Graph& graph, int i, const BatchNormForward<T>& norm) {
   graph.merged(p, i);
 }
 
-// --- An activation, or its backward, becomes the epilogue of the product, convolution or norm that makes
-// what it reads. The epilogue runs the same function on the finished product.
+// --- An activation, or its backward, becomes the epilogue of the product, convolution or norm that makes its
+// input. The epilogue applies the same function to the finished sums.
 
-// True if y may be made where x is: the same elements in the same order.
+// True if y, all of a buffer, can replace x as the result of another instruction: both have the same layout.
 template <class T>
 bool same_elements(const Graph& graph, const TensorView<const T>& x, const TensorView<T>& y) {
   return graph.is_whole(y) && same_layout(x, y);
@@ -123,40 +127,44 @@ void fuse(Graph& graph, int i, const ActivationBackward<T>& b) {
   if (!m || m->activation.kind != Activation::none || m->bias.data || m->parts > 1) return;
   if (graph.written_after(graph.buffer(b.saved), p)) return;
   m->activation = {b.kind, b.alpha, b.beta};
-  m->saved = as_const(at(m->c, const_cast<T*>(b.saved.data)));  // its layout is that of c
+  m->saved = as_const(at(m->c, const_cast<T*>(b.saved.data)));  // b.saved has the layout of c
   m->c.data = b.dx.data;
   graph.merged(p, i);
 }
 
 // --- conv2d or a batch norm, ReLU and max-pool become one call.
 //
+//   as recorded                                    after fusion
 //   conv2d(relu) -> a -> pool -> y, where          conv2d_pool(relu) -> y, where
-//   pool(a) -> y'                                  -
+//   pool(a) -> y'                                  (dropped, see find_again)
 //   relu_backward(dy, y') -> dy'                   relu_backward(dy, y) -> dy'
-//   conv2d_pool_backward(dy', where, x, w)         the same
+//   conv2d_pool_backward(dy', where, x, w)         unchanged
 //
-// (The ReLU is merged already; max_pool_backward follows a norm.) The backward of the eager step
-// reads the maxima only, too, and pools once more for the ReLU's mask: see ops/image/pooling.py.
+// `where` has for each window the place of its maximum. The ReLU is in the conv2d or norm already. After a
+// norm the last line is a max_pool_backward. The second pool comes from the eager backward, which keeps no y
+// and pools again for the mask of the ReLU: see ops/image/pooling.py.
 using Pool = MaxPool2dForward<float, uint8_t>;
 
-// True if windows neither overlap nor reach beyond the image.
+// True if the windows of one axis neither overlap nor reach beyond the image.
 bool side_by_side(const PoolAxis& a) {
   return a.kernel > 0 && a.kernel == a.stride && !a.padding && a.dilation == 1 && a.out * a.kernel <= a.in;
 }
 
-// True if dy is the gradient after a ReLU whose result is y.
+// True if dy is the result of a ReLU's backward whose mask is y > 0.
 bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y) {
   const auto* mask = graph.as<ActivationBackward<float>>(graph.writer(graph.buffer(dy)));
   return mask && mask->kind == Activation::relu && mask->saved.data == y.data &&
          same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
 }
 
+// True if both axes have the same windows.
 bool same_axis(const PoolAxis& a, const PoolAxis& b) {
   return a.in == b.in && a.out == b.out && a.kernel == b.kernel && a.stride == b.stride &&
          a.padding == b.padding && a.dilation == b.dilation;
 }
 
-// A pool with unused offsets repeats an earlier one, whose y is used instead.
+// Drops the pool of instruction i if its `where` is not read and an earlier pool has made the same y from the
+// same x. Readers of this y then read that of the earlier pool.
 void find_again(Graph& graph, int i, const Pool& again) {
   if (!graph.is_temporary(again.y) || !graph.is_whole(again.y) || graph.is_read(again.where)) return;
   const int x = graph.buffer(again.x);
@@ -172,8 +180,9 @@ void find_again(Graph& graph, int i, const Pool& again) {
   }
 }
 
-// Offsets are found before the ReLU. Where it cuts off the maximum they may differ from the pool's, so they
-// may only be read beside a gradient that is zero there.
+// In a fused call the places of the maxima (`where`) are found before the ReLU. In a window without a
+// positive value they may differ from those that the pool finds after the ReLU. True if all readers of
+// `where` multiply by a gradient that is 0 for such windows, so that the difference does not matter.
 bool is_masked(Graph& graph, const std::vector<int>& readers, const Pool& pool) {
   const auto masked = [&](const auto* back) { return back && is_masked_by(graph, back->dy, pool.y); };
   return std::all_of(readers.begin(), readers.end(), [&](int i) {
@@ -182,18 +191,20 @@ bool is_masked(Graph& graph, const std::vector<int>& readers, const Pool& pool) 
   });
 }
 
+// True if the pool is channels-last, its windows are side by side in both axes, and y is all of a buffer.
 bool are_side_by_side(const Graph& graph, const Pool& pool) {
   return pool.channels_last && side_by_side(pool.rows) && side_by_side(pool.columns) &&
          graph.is_whole(pool.y);
 }
 
-// True if the windows of a convolution's result can be its own. One of one tap is a product, whose sums have
-// another order.
+// True if the convolution can compute the pool, too. A convolution of one tap (1x1) cannot: by itself it is a
+// matrix product, whose sums are added in another order than in the direct convolution that conv2d_pool uses.
 bool may_pool(const Graph& graph, const Conv2dForward<float>& conv, const Pool& pool) {
   return are_side_by_side(graph, pool) && conv.geometry.groups == 1 && same_layout(conv.y, pool.x) &&
          !conv.is_medium_sum() && conv.w.shape[2] * conv.w.shape[3] != 1;
 }
 
+// The fused call: the convolution, whose own result is not stored, and the pool.
 Conv2dPoolForward pooled(Conv2dForward<float> conv, const Pool& pool, const TensorView<uint8_t>& where) {
   conv.y.data = nullptr;
   conv.pooled = true;
@@ -226,8 +237,9 @@ void fuse(Graph& graph, int i, const Pool& pool) {
   graph.merged(p, i);
 }
 
-// For halves, conv2d and ReLU become one call, and so does a max-pool after them whose offsets are not read:
-// the maximum of rounded numbers is the greatest one, rounded.
+// For arrays of float16 and bfloat16: a ReLU is merged into the conv2d before it, and then a max-pool whose
+// `where` is not read. Bits stay, since the maximum of rounded numbers is the rounded maximum. (`where` could
+// differ: numbers that differ before rounding can be equal after it.)
 void fuse_halves(Graph& graph, int i) {
   using Conv = OfHalves<Conv2dForward<float>>;
   if (const auto* f = graph.of_halves<ActivationForward<float>>(i)) {
@@ -249,7 +261,8 @@ void fuse_halves(Graph& graph, int i) {
   }
 }
 
-// The ReLU's backward that alone reads the gradient to a pooled convolution's input.
+// Merges the backward of a ReLU into the conv2d_pool_backward_input that makes its dy, if nothing else reads
+// dy.
 void fuse_mask(Graph& graph, int i, const ActivationBackward<float>& mask) {
   if (mask.kind != Activation::relu || !same_layout(mask.dy, mask.dx)) return;
   const int p = graph.producer(mask.dy, i);
@@ -261,11 +274,13 @@ void fuse_mask(Graph& graph, int i, const ActivationBackward<float>& mask) {
   graph.merged(p, i);
 }
 
-// --- A product that is then copied, or added in place, to other memory is written, or added, there: one pass
-// over it less. A part of a distributed step ends with this, for each gradient. The bits stay, since a
-// product of few enough terms is one sum, to which what is there is added last.
+// --- If a product is copied to y, it is written to y at once; if it is added to y in place, it is added
+// there. This saves a pass over the product. Training on several processes adds each gradient in this way.
+// The bits stay: Matmul::can_add() is true only where the product is one chain of sums, to which the old
+// value of y is added last.
 
-// The product that makes all of x for instruction i alone, and that could as well write to y; or -1.
+// The product that makes all of x, for instruction i alone, and that could write to y instead; -1 if there is
+// none.
 template <class T>
 int product(Graph& graph, int i, const TensorView<const T>& x, const TensorView<T>& y) {
   if (numel(x) == 0 || !graph.is_whole(x) || !same_layout(x, y)) return -1;
@@ -276,6 +291,7 @@ int product(Graph& graph, int i, const TensorView<const T>& x, const TensorView<
   return graph.is_untouched(y, p, i) ? p : -1;
 }
 
+// Lets product p write to y, and removes instruction i.
 template <class T>
 void write_to(Graph& graph, int p, int i, const TensorView<T>& y) {
   graph.as<Matmul<T>>(p)->c.data = y.data;
@@ -288,6 +304,7 @@ void fuse(Graph& graph, int i, const Copy<T>& copy) {
   if (p >= 0) write_to(graph, p, i, copy.y);
 }
 
+// y = y + x, in place.
 template <class T>
 void fuse(Graph& graph, int i, const Elementwise<T>& e) {
   if (e.op != ElementwiseOp::add || e.x[0].data != e.y.data || !e.x[1].data) return;
@@ -300,6 +317,8 @@ void fuse(Graph& graph, int i, const Elementwise<T>& e) {
 
 }  // namespace
 
+// The order matters: a norm or activation is merged before the pool that follows it, which is then merged
+// into the same call.
 void fuse_patterns(Graph& graph) {
   const auto pattern = [&](int i, auto& call) { fuse(graph, i, call); };
   graph.each<BatchNormForward<float>, BatchNormForward<double>>(pattern);

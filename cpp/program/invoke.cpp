@@ -1,5 +1,5 @@
-// Runs a kernel call: records it, takes a team and a workspace, and ends it early after a signal: see
-// invoke.h.
+// Runs a kernel call (see invoke.h): notes it in the thread's recording, if there is one, makes a team and a
+// workspace, calls run(), and reports whether a signal has ended it early.
 #include "program/invoke.h"
 
 #include <new>
@@ -12,6 +12,7 @@
 namespace ranvier {
 namespace {
 
+// A call with its type, for the callback of StopSignal.
 struct TypedCall {
   const CallType& type;
   const void* call;

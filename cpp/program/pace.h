@@ -1,5 +1,5 @@
-// Pace: whether the runs of a program are made by the team or by one thread alone, from the times of earlier
-// runs.
+// Pace: decides from the times of earlier runs whether a program's next run is made by the team of threads or
+// by one thread alone.
 //
 // Another process may take a core from the team for some seconds, or for as long as the process runs. A
 // thread of the team then stops for milliseconds in the middle of its share, and the others wait. One thread
@@ -13,11 +13,15 @@ namespace ranvier {
 
 class Pace {
  public:
-  // solo_ns: about the time of a run on one thread.
+  // solo_ns: an estimate of the time of a run on one thread.
   explicit Pace(double solo_ns = 1e30) : solo_ns_(solo_ns) {}
-  bool alone() const { return alone_; }  // True if the next run is on one thread
+  bool alone() const { return alone_; }  // true if the next run is on one thread
 
-  void note(double ns) {  // the time of a run
+  // Takes the time of the run that has just ended. There are four states: the team runs (neither alone_ nor
+  // tries_), one thread is tried (both), one thread runs for a pause (alone_), the team is tried again
+  // (tries_). In each state runs are summed until they last long enough for a mean; then the next state is
+  // chosen.
+  void note(double ns) {
     sum_ += ns;
     ++runs_;
     const bool pauses = alone_ && !tries_;
@@ -26,7 +30,9 @@ class Pace {
     if (sum_ < window || runs_ < fewest) return;
     (alone_ ? solo_ns_ : team_ns_) = sum_ / runs_;
     sum_ = 0, runs_ = 0;
-    if (tries_) {  // the faster of the two continues; what was tried must be so by kPays
+    // After a try the faster way continues. The way that was tried must need less than kPays of the other's
+    // time.
+    if (tries_) {
       const bool alone = alone_ ? kPays * team_ns_ > solo_ns_ : team_ns_ > kPays * solo_ns_;
       if (!alone_) pause_ns_ = alone ? std::min(2 * pause_ns_, kLongestPause) : kWindow;
       alone_ = alone, tries_ = false, best_ns_ = team_ns_;
@@ -39,21 +45,25 @@ class Pace {
   }
 
  private:
-  // In nanoseconds. A thread that shares its core runs and waits in turns of some 4 ms: a mean is over
-  // several turns.
+  // Nanoseconds over which a mean is taken: on the team, and where one thread is tried; the longest pause. A
+  // thread that shares its core runs and waits in turns of about 4 ms, and a mean has to cover several turns.
   static constexpr double kWindow = 2e7, kShortTry = 5e6, kLongestPause = 1e9;
-  static constexpr int kFewest = 3;         // runs of a mean
-  static constexpr double kMostTimes = 16;  // ... on one thread, as a multiple, where runs are long
-  static constexpr double kSlower = 1.25;   // than the team's best since the last try: reason for another
+  static constexpr int kFewest = 3;  // a mean is over at least this many runs
+  // In a pause the fewest runs grow with the length of the pause, to at most this multiple of kFewest.
+  static constexpr double kMostTimes = 16;
+  // One thread is tried when the team's mean is larger than this multiple of its best mean since the last
+  // try.
+  static constexpr double kSlower = 1.25;
   static constexpr double kPays = 0.97;
 
   bool alone_ = false, tries_ = false;
-  double solo_ns_;             // the mean time of a run on one thread when last tried
-  double team_ns_ = 1e30;      // ... and on the team
-  double best_ns_ = 1e30;      // the shortest mean of the team since then
-  double pause_ns_ = kWindow;  // in which one thread runs before the team is tried
-  double sum_ = 0;             // the sum of this window
-  int runs_ = 0;
+  double solo_ns_;         // the latest mean time of a run on one thread
+  double team_ns_ = 1e30;  // the latest mean time of a run on the team
+  double best_ns_ = 1e30;  // the team's shortest mean since the last try
+  // For how long one thread runs before the team is tried again; doubles while that fails.
+  double pause_ns_ = kWindow;
+  double sum_ = 0;  // nanoseconds of the runs since the last mean
+  int runs_ = 0;    // their number
 };
 
 }  // namespace ranvier

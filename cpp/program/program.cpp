@@ -1,5 +1,5 @@
-// A program is made from a recording (the functions from take to complete, in the order of the constructor),
-// and run: one team of threads runs all instructions, with barriers in between.
+// How a program is made from a recording (the constructor lists the steps), and how it runs: one team of
+// threads runs all instructions, with barriers in between.
 #include "program/program.h"
 
 #include <algorithm>
@@ -18,7 +18,8 @@ namespace ranvier {
 
 using Clock = std::chrono::steady_clock;
 
-// The address that the instruction writes, if it is a check of one of these classes; else null.
+// The address at which the instruction writes whether it failed, if it is a call of one of the classes; else
+// null.
 template <class... Calls>
 static const int64_t* guard_among(const Instruction& i) {
   const int64_t* found = nullptr;
@@ -58,18 +59,20 @@ void Program::complete() {
   undo_.emplace(instructions_, buffers_, prepared_);
 }
 
-// A copy of `parts` for other arrays: each persistent buffer follows the block of `from` that has all of its
-// used bytes.
+// Each persistent buffer moves with the block of `from` that has all bytes of the buffer that instructions
+// use.
 std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to) {
   std::unique_ptr<Program> program(new Program(parts));
+  // By buffer: the bytes that instructions use.
   std::vector<Extent> used(parts.buffers_.size(), {INT64_MAX, 0});
   for (const Instruction& i : parts.instructions_)
     for (const Use& use : i.uses) {
       Extent& all = used[use.region];
       all = {std::min(all.low, i.reach(use).low), std::max(all.high, i.reach(use).high)};
     }
-  std::vector<int64_t> begins(used.size(), 0);  // where the array begins, from the buffer's address on
+  // By buffer: bytes from its old address to the start of the block.
+  std::vector<int64_t> begins(used.size(), 0);
   for (size_t n = 0; n < used.size(); ++n) {
     Buffer& b = program->buffers_[n];
     if (b.watched) return nullptr;
@@ -92,7 +95,7 @@ std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::ve
   return program;
 }
 
-// Moves the recording's calls to instructions, and makes a buffer of each of its regions.
+// Makes an instruction of each recorded call, and a buffer of each region.
 void Program::take(Recording& recording, const Regions& regions) {
   const std::vector<int>& outputs = regions.outputs;
   int arguments = 0;
@@ -135,7 +138,7 @@ void Program::take(Recording& recording, const Regions& regions) {
   places_ = std::move(recording.places);
 }
 
-// Drops instructions whose results are temporaries that nothing reads later; goes from the last to the first.
+// Drops instructions that write only temporaries which no later instruction uses.
 void Program::drop_unused() {
   std::vector<bool> needed(buffers_.size(), false);
   std::vector<Instruction> kept;
@@ -151,8 +154,10 @@ void Program::drop_unused() {
   instructions_ = std::move(kept);
 }
 
-// The instructions that must run before instruction i, a check of indices, and i itself, from the last to the
-// first; empty where they cannot come before everything else.
+// For a check of indices, instruction i: returns i and the instructions on whose results i depends, from the
+// last to the first. They may be moved to the front of the program together. Returns nothing if that is not
+// allowed: i depends on an instruction that writes memory other than temporaries, or an instruction that
+// would then run after them uses memory that they overwrite.
 std::vector<size_t> Program::early_chain(size_t i) const {
   std::vector<size_t> chain{i};
   std::vector<bool> needed(buffers_.size(), false), written(buffers_.size(), false);
@@ -161,7 +166,7 @@ std::vector<size_t> Program::early_chain(size_t i) const {
     const std::vector<Use>& uses = instructions_[j].uses;
     const auto any = [&](const auto& test) { return std::any_of(uses.begin(), uses.end(), test); };
     if (!any([&](const Use& use) { return use.view.write && needed[use.region]; })) {
-      // j would run after the chain, but reads or writes what the chain overwrites: no reordering.
+      // Instruction j would then run after the chain, but uses memory that the chain overwrites.
       if (any([&](const Use& use) { return written[use.region]; })) return {};
       continue;
     }
@@ -176,8 +181,9 @@ std::vector<size_t> Program::early_chain(size_t i) const {
   return chain;
 }
 
-// Checks of indices that depend on arguments alone come before everything else: where one fails, nothing has
-// changed. Other values are mostly made by a whole forward pass: their checks stay where they are.
+// Moves checks of indices to the front if they depend on arguments, persistent memory and temporaries that
+// can be made first (early_chain). Where such a check fails, nothing has changed yet. Checks of other values
+// (ValueRange, HostCall) stay in place, since mostly a whole forward pass makes these values.
 void Program::checks_first() {
   std::vector<bool> early(instructions_.size(), false);
   for (size_t i = 0; i < instructions_.size(); ++i)
@@ -190,8 +196,8 @@ void Program::checks_first() {
   instructions_ = std::move(ordered);
 }
 
-// Moves instructions that are computed only after renew() to the front; their results get memory of their
-// own.
+// Moves prepared instructions to the front; the buffers that they write become prepared buffers. An
+// instruction that made what fuse() has replaced, such as weights before packing, is dropped.
 void Program::prepared_first() {
   std::stable_partition(instructions_.begin(), instructions_.end(),
                         [](const Instruction& i) { return i.prepared; });
@@ -217,7 +223,7 @@ void Program::find_lifetimes() {
     }
 }
 
-// Places temporaries in the arena, and finds out how much memory the program takes.
+// Places temporaries in the arena (place_lanes in sections.cpp), and sets the sizes in memory_.
 void Program::place_temporaries() {
   for (const Buffer& b : buffers_)
     if (b.role == Role::persistent && b.first >= 0) memory_.persistent += b.bytes;
@@ -238,6 +244,7 @@ void Program::allocate_memory() {
   }
 }
 
+// Places the prepared buffers one after another, at multiples of 64 bytes.
 void Program::place_prepared() {
   for (Buffer& b : buffers_)
     if (b.role == Role::prepared) {
@@ -246,7 +253,7 @@ void Program::place_prepared() {
     }
 }
 
-// The slot of a buffer whose address changes from run to run; null for one that stays where it is.
+// The slot of a buffer whose address may change between runs; null for any other buffer.
 Program::Slot* Program::slot_of(const Buffer& b) {
   if (b.role == Role::argument) return &arguments_[b.number];
   if (b.role == Role::output) return &outputs_[b.number];
@@ -304,11 +311,11 @@ const Instruction* Program::run() {
   return failed;
 }
 
-// Runs all instructions once. Where a check fails, what has been overwritten is put back.
+// Runs all instructions once. If a check fails, the memory that outlives the run is put back as it was.
 const Instruction* Program::run_as(Threads threads) {
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
   const Team team(alone ? 1 : team_);
-  const NoFork whole;
+  const NoFork whole;  // a fork() in another thread waits until the run has ended
   FpEnvironment environment;
   callers_ = environment.callers();
   if (stale_)
@@ -316,7 +323,8 @@ const Instruction* Program::run_as(Threads threads) {
   stale_ = false;
   const Instruction* failed = nullptr;
   undo_->keep(team, buffers_);
-  // One region for all: no fork and join for each instruction.
+  // One region for all instructions, so that threads are started and joined once. The given cost is above
+  // kParallelPays, so that the region does open a team.
   team.region(2 * kParallelPays, [&](const OpenTeam& team) {
     const Instruction* found = run_all(team, threads);
     if (team.leads()) failed = found;
@@ -325,7 +333,8 @@ const Instruction* Program::run_as(Threads threads) {
   return failed;
 }
 
-// The first that has failed of the consecutive checks of indices whose last one is `last`; null: none.
+// Several checks of indices in a row share one barrier, after the last of them, instruction `last`. Returns
+// the first of these checks that failed, or null.
 const Instruction* Program::first_failed(size_t last) const {
   const Instruction* failed = nullptr;
   for (size_t i = last + 1; i-- > prepared_ && instructions_[i].as<IndexRange>();)
@@ -333,11 +342,12 @@ const Instruction* Program::first_failed(size_t last) const {
   return failed;
 }
 
-// The loop over the instructions; every thread of the team runs it. A section that was chosen runs by lanes
-// (see sections.h), another instruction on one thread or on all. Returns the check that failed, or null.
+// The loop over the instructions, which every thread of the team runs. A section that was chosen runs by
+// lanes (see sections.h); every other instruction runs on one thread or on all. Returns the check that
+// failed, or null.
 const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
   const bool measured = threads != Threads::chosen, leads = team.leads();
-  bool shared = true;  // a barrier has followed the last write, so that all threads see it
+  bool shared = true;  // a barrier has followed the last instruction, so that all threads see what it wrote
   auto before = measured ? Clock::now() : Clock::time_point();
   const OpenTeam solo = team.alone();
   auto section = sections_.begin();  // the next section
@@ -358,7 +368,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
       if (leads) run_alone(i, solo);
       shared = false;
       const bool more = number + 1 < instructions_.size() && instructions_[number + 1].as<IndexRange>();
-      if (i.as<IndexRange>() && more && !measured) continue;  // one barrier for consecutive checks
+      if (i.as<IndexRange>() && more && !measured) continue;  // one barrier, after the last of these checks
       if (i.guard) team.barrier(), shared = true;
       if (const Instruction* failed = first_failed(number)) return failed;
     } else {

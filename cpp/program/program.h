@@ -1,11 +1,13 @@
-// Program: a recorded list of kernel calls with its own memory; one call runs them all again.
+// Program: a recorded list of kernel calls with its own memory, all of which run() runs again.
 //
-// It is built from a Recording: unused calls are dropped, temporaries are placed into one arena, and the
-// views of the calls are pointed there. Arguments and outputs differ from run to run: their views are
-// redirected before each. A run allocates nothing and uses nothing of Python.
+// A Program is built from a Recording: unused calls are dropped, calls are merged (fuse.h), temporaries are
+// placed in one block, the arena, and the views of the calls are pointed there. Arguments and outputs have
+// other addresses in each run: their views are redirected before the run. A run allocates nothing, and uses
+// Python in a HostCall only.
 //
-// A result that depends on watched memory alone (parameters; the owner of the program is notified of their
-// changes) is prepared: computed once into memory of the program, and again only after renew().
+// Watched memory is memory, such as parameters, whose owner calls renew() after each change. Results that
+// depend on watched memory alone are prepared: they are computed once into memory of the program, and again
+// only after renew().
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -23,89 +25,101 @@
 
 namespace ranvier {
 
+// One call of a program. In its uses, Use::region is an index in Program::buffers().
 struct Instruction : Record {
-  int record;                      // the recorded call: when it is done, its results are made
-  const int64_t* guard = nullptr;  // what a check writes: not zero if it failed; null: this is no check
+  // The number of the recorded call after which this instruction's results exist: that of the call itself, or
+  // where calls were merged the last of them; -1 for a call that was not recorded.
+  int record;
+  // A check is a call that tests values, such as indices, and writes here 1 if one is out of range. Null: no
+  // check.
+  const int64_t* guard = nullptr;
   bool is_guard(const Use& use) const {
     return guard && view(use).data == reinterpret_cast<const char*>(guard);
   }
-  std::vector<const char*> fused = {};  // the recorded calls whose work it does besides its own
-  bool prepared = false;                // runs after renew() only; these come first
+  std::vector<const char*> fused = {};  // names of the recorded calls that were merged into this one
+  bool prepared = false;                // runs after renew() only; prepared instructions come first
   bool solo = false;                    // runs on one thread while the rest of the team waits
-  double team_ns = 1e30;                // the shortest time of a run so far, shared among the threads ...
-  double solo_ns = 1e30;                // ... and on one thread
+  double team_ns = 1e30;                // the shortest time so far with the whole team
+  double solo_ns = 1e30;                // the shortest time so far on one thread
 };
 
 // The address at which a check writes whether it failed; null if the instruction is no check.
 const int64_t* guard_of(const Instruction& i);
 
-// True if the instruction is work for one thread, whatever the team is.
+// True for kinds of call that run on one thread in any case: IndexRange and HostCall.
 bool is_for_one(const Instruction& i);
 
-// The kind of a buffer. persistent: memory that outlives a run, such as parameters; argument, output: given
-// for each run; temporary: a place in the arena; prepared: see the head of this file.
+// The kind of a buffer. persistent: memory that outlives a run, such as parameters; argument, output: memory
+// given for each run; temporary: a place in the arena; prepared: memory for prepared results (see the head of
+// this file).
 enum class Role { persistent, argument, output, temporary, prepared };
 
+// A block of memory that instructions use, made from a region of the recording.
 struct Buffer {
   Role role;
   size_t bytes;
   char* address;              // set for persistent, temporary and prepared buffers
   int number;                 // the number of the argument, output or prepared buffer
-  int first = -1, last = -1;  // instructions that use it
-  size_t offset = 0;          // the place of a temporary in the arena, or of a prepared one in its block
-  bool watched = false;       // a change of it is followed by renew()
-  int kept = -1;              // number for set_kept() of a gradient that the step leaves or that moves
+  int first = -1, last = -1;  // the first and the last instruction that use it; -1: none
+  size_t offset = 0;          // bytes from the start of the arena (temporary) or of the prepared memory
+  bool watched = false;       // its owner calls renew() after each change
+  int kept = -1;              // the number for set_kept(), or -1 where the address never changes
   bool cell = false;          // one number that belongs to the program, such as the result of a check
 };
 
 size_t place(std::vector<Buffer*> temporaries);  // see arena.cpp
 
-// The memory of an array.
+// The memory of an array, for Program::moved().
 struct Block {
   const char* begin;
   size_t bytes;
 };
 
+// How many bytes a program uses, by kind.
 struct ProgramMemory {
   size_t arena, workspace, persistent, prepared;
-  size_t made;  // results and gradients that the step leaves; those that stay count as persistent too
+  size_t made;  // outputs, and gradients that the step leaves (Regions::kept), which are in `persistent`, too
 };
 
-// Regions of a recording with a special part in the program.
+// What the constructor of Program has to know of some regions of the recording (indices in
+// Recording::regions).
 struct Regions {
   std::vector<int> outputs;  // the results
-  std::vector<int> kept;     // temporaries that live on (gradients): they become persistent
-  std::vector<int> watched;  // persistent memory whose changes are notified by renew()
+  std::vector<int> kept;     // temporaries that outlive the run (gradients): they become persistent buffers
+  std::vector<int> watched;  // watched memory
 };
 
-// The parts of a program besides memory of its own.
+// All of a program except the memory that it owns. Program::moved() makes other programs of it.
 struct ProgramParts {
   // Takes over the measured times, and the choice of threads by them, from a program with the same
   // instructions.
   void take_times(const ProgramParts& of_same_form);
 
-  struct Slot {  // an argument or output and the views that follow it
+  // A buffer whose address may change between runs (argument, output or kept), and the views that point into
+  // it.
+  struct Slot {
     size_t bytes = 0;
     char* data = nullptr;
-    std::vector<std::pair<char**, int64_t>> views;  // the address of each view's data pointer, and its offset
+    // For each view the address of its data pointer, and the bytes from the start of the buffer to its data.
+    std::vector<std::pair<char**, int64_t>> views;
   };
   static constexpr double kUnknown = 1e30;
 
   std::vector<Instruction> instructions_;
   std::vector<Section> sections_;  // in order
   size_t lane_workspace_ = 0;      // bytes for a thread that runs a lane of a section
-  std::vector<Buffer> buffers_;    // by region
+  std::vector<Buffer> buffers_;    // first one for each region of the recording, then those that fuse() adds
   std::vector<std::string> places_;
   std::vector<const CallType*> recorded_calls_;
   std::vector<RegionKind> recorded_kinds_;
-  std::vector<Slot> arguments_, outputs_, kept_;
-  std::vector<int> kept_regions_;
+  std::vector<Slot> arguments_, outputs_, kept_;  // by Buffer::number; kept_ by Buffer::kept
+  std::vector<int> kept_regions_;                 // the buffer of each of kept_
   ProgramMemory memory_{};
-  int team_;
-  size_t prepared_ = 0;       // this many instructions at the front make prepared results
+  int team_;                  // threads
+  size_t prepared_ = 0;       // the number of prepared instructions, which come first
   bool alone_ = false;        // every instruction runs on one thread
-  Pace pace_;                 // decides if all do so for a while, where some would run on the team
-  double run_ns_ = kUnknown;  // the time of a run
+  Pace pace_;                 // where not: decides whether all run on one thread for a while
+  double run_ns_ = kUnknown;  // the time of a run, estimated by choose_threads()
 };
 
 class Program : private ProgramParts {
@@ -114,40 +128,44 @@ class Program : private ProgramParts {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   ProgramParts parts() const { return *this; }
-  // A copy of a program for other arrays: persistent memory in the block from[i] is then at to[i]. Null if
-  // some persistent memory is in none of the blocks, or is watched (prepared results depend on its values).
+  // A copy of a program for other arrays: persistent memory that lay in the block from[i] is in the array at
+  // to[i]. Null if some persistent memory is in none of the blocks, or is watched (prepared results depend on
+  // its values).
   static std::unique_ptr<Program> moved(const ProgramParts& parts, const std::vector<Block>& from,
                                         const std::vector<char*>& to);
 
   void set_argument(int number, char* data) { redirect(arguments_[number], data); }
   void set_output(int number, char* data) { redirect(outputs_[number], data); }
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
-  // Other memory for one of Regions::kept: the caller still holds what the last run left there.
+  // Gives a kept buffer other memory, if the caller still holds the gradient that the last run left in it.
   void set_kept(int number, char* data);
-  // Lets a persistent buffer change its address, too; returns its number for set_kept().
+  // Lets the address of a persistent buffer change, too. Returns its number for set_kept().
   int let_move(int buffer);
-  // Both return the check that failed, or null. Nothing after a failed check has run, and what outlives a run
-  // is as it was before.
+  // Runs all instructions once. Returns the check that failed, or null. Nothing after a failed check has run,
+  // and memory that outlives a run is put back as it was before the run.
   const Instruction* run();
+  // The same, with all instructions on one thread or all on the team, and with their times noted.
   const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
-  bool is_measured() const { return run_ns_ < kUnknown; }
+  bool is_measured() const { return run_ns_ < kUnknown; }  // choose_threads() has been called
+  // Takes less than 20 us: the caller keeps the GIL.
   bool is_brief() const { return alone_ && run_ns_ < 2e4; }
-  // Another address of a buffer; the views follow with point_views(), after which arguments and outputs must
-  // be set again.
+  // Sets another address of a buffer. The views follow at the next call of point_views(), after which
+  // arguments and outputs must be set again.
   void place_at(int buffer, char* address) { buffers_[buffer].address = address; }
   void point_views();
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
   size_t prepared() const { return prepared_; }
-  // Runs each instruction from now on in the way, team or one thread, that run_measured() found faster.
+  // From now on each instruction runs in the way, on the team or on one thread, that run_measured() found
+  // faster.
   void choose_threads();
-  void set_threads(bool solo);  // all alike: for tests
+  void set_threads(bool solo);  // all instructions in the same way; for tests
   void forget_times();
 
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
   const std::vector<std::string>& places() const { return places_; }
-  // The recording from which it was made: the calls in order, and the kinds of the first buffers.
+  // Of the recording from which the program was made: its calls in order, and the kinds of its regions.
   const std::vector<const CallType*>& recorded_calls() const { return recorded_calls_; }
   const std::vector<RegionKind>& recorded_kinds() const { return recorded_kinds_; }
   ProgramMemory memory() const { return memory_; }
@@ -181,7 +199,8 @@ class Program : private ProgramParts {
   std::vector<std::unique_ptr<int64_t>> cells_;
   bool stale_ = true;  // the prepared results have to be computed
   std::optional<Undo> undo_;
-  FpEnvironment::Control callers_ = FpEnvironment::kKeeps;  // in which a HostCall runs
+  // The caller's floating-point settings, for a HostCall.
+  FpEnvironment::Control callers_ = FpEnvironment::kKeeps;
   OwnBlock arena_, prepared_memory_, workspace_;
 };
 

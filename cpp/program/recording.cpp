@@ -1,4 +1,4 @@
-// Keeps calls with the memory that they use: see recording.h.
+// The functions of a Recording (see recording.h), and which bytes a call reads and writes.
 #include "program/recording.h"
 
 #include <cstring>
@@ -19,15 +19,16 @@ Extent extent(const AnyView& v, int64_t item) {
   return e;
 }
 
-// Kernels have no tables for exceptions: none may pass through a call's buffers(), which so needs no memory.
+// The views of a call. Kernels are compiled without exception tables, so no exception may pass through a
+// call's buffers(). So enough memory is reserved before: buffers() then only appends and allocates nothing.
 static std::vector<View> views_of(const CallType& type, const void* call) {
   std::vector<View> views;
-  views.reserve(2 * (type.size / sizeof(AnyView) + 1));  // each is read, written or both
+  views.reserve(2 * (type.size / sizeof(AnyView) + 1));  // two entries for a view that is read and written
   type.views(call, views);
   return views;
 }
 
-// Asked for within regions of OpenMP, which no exception may leave either.
+// This is called within regions of OpenMP, which no exception may leave. Without memory the answer is false.
 bool may_stop(const CallType& type, const void* call) try {
   const std::vector<View> views = views_of(type, call);
   const auto bytes = [&](const View& view) {
@@ -50,6 +51,7 @@ bool may_stop(const CallType& type, const void* call) try {
   return false;
 }
 
+// A region of 0 bytes is found by its first address.
 int Recording::find(const void* p) const {
   const char* at = static_cast<const char*>(p);
   auto it = by_begin_.upper_bound(at);
@@ -91,6 +93,7 @@ void Recording::blame(const Record& r, const char* what) {
   fault += std::string(" ") + what;
 }
 
+// Finds the region of each view of the call, and notes why a replay is impossible, if it is.
 void Recording::add_uses(Record& r) {
   for (const View& view : views_of(*r.type, r.call.data())) {
     if (view.position == kNotInside) {

@@ -1,4 +1,8 @@
-// Finds groups of instructions that do not depend on each other, and runs them side by side.
+// Finds groups of instructions that do not depend on each other (divide), runs them side by side (run_lanes),
+// and places their temporaries (place_lanes). sections.h explains sections, groups and lanes.
+//
+// The program is divided into phases. Every dependence leads to the same phase or to a later one. Within a
+// phase, the instructions that are connected by dependences form a group.
 #include "program/sections.h"
 
 #include <algorithm>
@@ -12,13 +16,13 @@
 namespace ranvier {
 namespace {
 
-constexpr int kGroups = 4;  // fewer are left as they are
+constexpr int kGroups = 4;  // a phase of fewer groups is not worth running by lanes
 
-// Sets of instructions that are joined one by one.
+// Disjoint sets of the numbers 0 to n - 1 (union-find), each at first alone.
 class Sets {
  public:
   explicit Sets(size_t n) : parent_(n), size_(n, 1) { std::iota(parent_.begin(), parent_.end(), 0); }
-  int of(int i) {
+  int of(int i) {  // the number that represents the set of i
     while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
     return i;
   }
@@ -34,6 +38,7 @@ class Sets {
   std::vector<int> parent_, size_;
 };
 
+// The phases and groups of the instructions from `first` on. Instructions are counted from that one here.
 class Division {
  public:
   Division(const std::vector<Instruction>& code, const std::vector<Buffer>& buffers, size_t first)
@@ -43,7 +48,7 @@ class Division {
     find_phases();
   }
 
-  // The place of each instruction, counted from the first, in an order by part and group.
+  // The instructions in the order of their parts, and within a part by groups.
   std::vector<int> order() const {
     std::vector<int> order(n_);
     std::iota(order.begin(), order.end(), 0);
@@ -52,12 +57,13 @@ class Division {
     });
     return order;
   }
-  // The groups of one phase that have as many instructions as most of them, or all others.
+  // The part of instruction i. A phase has two parts: groups of the most frequent size (odd), and all others
+  // (even).
   int part(int i) const { return 2 * phase_[i] + (size_[group_[i]] == usual_[phase_[i]]); }
-  int size(int i) const { return size_[group_[i]]; }  // instructions of its group
-  int group(int i) const { return group_[i]; }        // its first instruction
+  int size(int i) const { return size_[group_[i]]; }  // instructions in the group of i
+  int group(int i) const { return group_[i]; }        // the first instruction of that group
 
-  // True if sections of many groups have at least half of the instructions.
+  // True if at least half of the instructions are in phases of at least kGroups groups.
   bool pays() const {
     std::vector<int> groups(n_ + 1), instructions(n_ + 1);
     for (int i = 0; i < n_; ++i) groups[phase_[i]] += group_[i] == i, ++instructions[phase_[i]];
@@ -67,15 +73,15 @@ class Division {
   }
 
  private:
-  struct Touch {  // bytes of a buffer that an instruction has read or written
+  struct Touch {  // bytes of a buffer that an instruction reads or writes
     int instruction;
     Extent bytes;
   };
 
   const Instruction& at(int i) const { return code_[first_ + i]; }
 
-  // before_[i]: the instructions that i must come after, since they use the same bytes and one of both
-  // writes.
+  // Sets before_[i], the instructions that i must come after, and after_[i], those that must come after i:
+  // both use the same bytes, and at least one of the two writes them.
   void find_dependences() {
     before_.resize(n_), after_.resize(n_);
     std::vector<std::vector<Touch>> reads(buffers_.size()), writes(buffers_.size());
@@ -100,8 +106,8 @@ class Division {
     v.erase(std::unique(v.begin(), v.end()), v.end());
   }
 
-  // A check, whose failure keeps all that follows from running, a call of Python, and a change of an
-  // argument, which may share memory with another.
+  // True if instruction i must keep its place among all others: a check, since nothing after a failed check
+  // may run; a call of Python; or a write to an argument, which may share memory with another argument.
   bool is_border(int i) const {
     const Instruction& instruction = at(i);
     return instruction.guard || instruction.as<HostCall>() ||
@@ -110,8 +116,10 @@ class Division {
            });
   }
 
-  // Joints: instructions that would join more than a third of all, such as the sum of all losses. The loss of
-  // one network has as many operands, but is left with few instructions.
+  // A joint is an instruction that would connect groups to one of more than a third of all instructions, such
+  // as the sum of all networks' losses. Instructions with few links are tried first, so that groups grow from
+  // within the networks. The size of the result decides, not the number of links: the loss of one network may
+  // have as many operands as the sum of all losses, but connects few instructions.
   void find_joints() {
     joint_.assign(n_, true);
     Sets sets(n_);
@@ -134,8 +142,9 @@ class Division {
     }
   }
 
-  // Each border ends a phase, and each joint is in another phase than what it joins. Within a phase, a group
-  // is what hangs together.
+  // Sets the phase of each instruction, and the groups of each phase. A phase ends before and after borders.
+  // A joint is in a later phase than the instructions on which it depends, and those that depend on it are in
+  // a later one again.
   void find_phases() {
     phase_.resize(n_), group_.resize(n_), size_.resize(n_);
     int base = 0, latest = 0;
@@ -152,14 +161,14 @@ class Division {
     for (int i = 0; i < n_; ++i)
       for (int p : before_[i])
         if (phase_[i] == phase_[p]) sets.join(i, p);
-    std::vector<int> first(n_, -1);
+    std::vector<int> first(n_, -1);  // by set: its first instruction
     for (int i = 0; i < n_; ++i) {
       int& begin = first[sets.of(i)];
       if (begin < 0) begin = i;
       group_[i] = begin;
       ++size_[begin];
     }
-    std::map<std::pair<int, int>, int> counts;  // how many groups there are, by phase and size
+    std::map<std::pair<int, int>, int> counts;  // the number of groups, by phase and size
     usual_.resize(latest + 1);
     std::vector<int> most(latest + 1);
     for (int i = 0; i < n_; ++i) {
@@ -173,14 +182,14 @@ class Division {
   const std::vector<Buffer>& buffers_;
   const size_t first_;
   const int n_;
-  std::vector<std::vector<int>> before_, after_;
-  std::vector<int> phase_, group_;
-  // The size of a group, by its first instruction; the most frequent size, by phase.
+  std::vector<std::vector<int>> before_, after_;  // by instruction, see find_dependences()
+  std::vector<int> phase_, group_;                // by instruction; a group is named by its first instruction
+  // The instructions of a group, by its name; the most frequent size, by phase.
   std::vector<int> size_, usual_;
-  std::vector<bool> joint_;
+  std::vector<bool> joint_;  // by instruction
 };
 
-// About the work of an instruction: the bytes that it uses.
+// An estimate of the work of an instruction: the bytes that it uses, and 64 for the call itself.
 double bytes_of(const Instruction& i) {
   double bytes = 64;
   for (const Use& use : i.uses) bytes += static_cast<double>(i.reach(use).high - i.reach(use).low);
@@ -189,7 +198,7 @@ double bytes_of(const Instruction& i) {
 
 }  // namespace
 
-// Orders the instructions by groups, and gives each lane groups of about equal bytes.
+// Each part of the order becomes a section. Its lanes get whole groups, of about equal bytes in sum.
 std::vector<Section> divide(std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers,
                             size_t first, int lanes) {
   if (instructions.size() < first + 2 * kGroups) return {};
@@ -225,8 +234,8 @@ std::vector<Section> divide(std::vector<Instruction>& instructions, const std::v
   return sections;
 }
 
-// Runs this thread's lanes of a section. With shared calls, the lane's copy of them is pointed to the data of
-// one group after the other.
+// Runs this thread's lanes of a section. With shared calls, the lane's copy of a group's calls is pointed to
+// the data of one group after the other.
 void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   const OpenTeam solo = team.single();
   for (size_t lane = team.index(); lane + 1 < section.lanes.size(); lane += team.size()) {
@@ -248,7 +257,7 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   }
 }
 
-// True if two calls are equal but for where their views point.
+// True if two calls are equal in all bytes except the addresses in their views.
 static bool same_form(const Instruction& a, const Instruction& b) {
   if (a.type != b.type || a.uses.size() != b.uses.size()) return false;
   std::vector<char> bytes[2];
@@ -260,7 +269,8 @@ static bool same_form(const Instruction& a, const Instruction& b) {
   return bytes[0] == bytes[1];
 }
 
-// After point_views(): the data of the views of each group in a row, where all groups are of one form.
+// Fills SharedCalls for each section whose groups are equal except for addresses. point_views() calls this at
+// its end, since the addresses in the views are copied here.
 void Program::share_calls() {
   for (Section& s : sections_) {
     s.shared = SharedCalls();
@@ -283,7 +293,8 @@ void Program::share_calls() {
         for (auto& calls : shared.calls)
           shared.views.back().push_back(reinterpret_cast<char**>(calls[i].data() + use.view.position));
       }
-    shared.data.reserve((s.last - s.first) / length * shared.views.size());  // slots point into it
+    // Slots keep addresses of these elements, so the vector must not move its memory while it grows.
+    shared.data.reserve((s.last - s.first) / length * shared.views.size());
     for (size_t i = s.first; i < s.last; ++i)
       for (const Use& use : instructions_[i].uses) {
         shared.data.push_back(instructions_[i].view(use).data);
@@ -293,8 +304,10 @@ void Program::share_calls() {
   }
 }
 
-// Temporaries of one lane share memory among themselves, as its instructions run in their order. All others
-// live through every section in which they are used.
+// Places the temporaries in the arena. Those that one lane alone uses go to memory of this lane, since lanes
+// run at the same time. All others live from the start of the section of their first use to the end of that
+// of their last use. Also finds the workspace of a lane. Sizes are multiples of 128 bytes, so that no two
+// lanes share a cache line or a pair.
 void Program::place_lanes() {
   std::vector<std::pair<const Section*, size_t>> lanes(instructions_.size(), {nullptr, 0});
   for (const Section& s : sections_)

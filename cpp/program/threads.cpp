@@ -1,4 +1,5 @@
-// Decides which instructions of a program run on one thread, and which on the team, from measured times.
+// Decides which instructions of a program run on one thread and which on the team, from the times that
+// Program::run_measured() has noted.
 #include <algorithm>
 #include <numeric>
 
@@ -10,7 +11,7 @@ namespace ranvier {
 // The time in ns of the barriers around an instruction, or a section, that runs on the team.
 constexpr double kBarriers = 300;
 
-// The time of a run in which each instruction takes the faster way. Prepared instructions are not measured.
+// The time of a run in which each instruction takes the faster way. Prepared instructions do not count.
 double Program::measured_ns() const {
   double sum = 0;
   for (const Instruction& i : instructions_)
@@ -18,7 +19,7 @@ double Program::measured_ns() const {
   return sum;
 }
 
-// The time of a section that runs by lanes: that of its longest lane.
+// The time of a section that runs by lanes (sections.h): that of its longest lane.
 double Program::lanes_ns(const Section& section) const {
   double longest = 0;
   for (size_t lane = 0; lane + 1 < section.lanes.size(); ++lane) {
@@ -52,9 +53,10 @@ void Program::set_threads(bool solo) {
   run_ns_ = kUnknown;
 }
 
-// The time in ns that an instruction on one thread costs, besides its own, if those around it run on the
-// team: about half of its operands are in the caches of other cores, or the instructions after it read its
-// results from this core's cache.
+// The time in ns that an instruction on one thread costs in addition to its own time, if the instructions
+// around it run on the team. About half of the bytes that it uses have to move between the caches of two
+// cores: operands that other cores have made, and results that other cores read. kNsPerByte is a measured
+// mean over all bytes that it uses.
 double Program::moved_ns(const Instruction& i) const {
   constexpr double kNsPerByte = 0.06;
   int64_t bytes = 0;
@@ -66,7 +68,7 @@ double Program::moved_ns(const Instruction& i) const {
 // the other, and then one thread for everything, if that is faster than the mixture.
 void Program::choose_threads() {
   double solo_ns = 0, mixed_ns = 0;
-  std::vector<double> times(instructions_.size(), 0);  // as chosen; prepared instructions: 0
+  std::vector<double> times(instructions_.size(), 0);  // ns in the chosen way; 0 for prepared instructions
   for (size_t n = prepared_; n < instructions_.size(); ++n) {
     Instruction& i = instructions_[n];
     const double between = i.solo_ns + moved_ns(i), shared = i.team_ns + kBarriers;
@@ -82,7 +84,8 @@ void Program::choose_threads() {
   alone_ = team_ == 1 || solo_ns <= mixed_ns;
   if (alone_)
     for (Instruction& i : instructions_) i.solo = true;
-  if (alone_)  // also on one thread, lanes pay where their groups share one copy of the calls (sections.h)
+  // On one thread, lanes pay only where groups share one copy of their calls (SharedCalls in sections.h).
+  if (alone_)
     for (Section& s : sections_) s.chosen = !s.shared.views.empty();
   pace_ = Pace(solo_ns);
   run_ns_ = measured_ns();

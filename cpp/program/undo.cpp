@@ -1,4 +1,4 @@
-// Copies what a failed run has to put back: see undo.h.
+// Finds the memory that a failed run has to put back, copies it before a run and copies it back: see undo.h.
 #include "program/undo.h"
 
 #include <algorithm>
@@ -12,13 +12,15 @@
 
 namespace ranvier {
 
-// Keys and values are written beyond the lengths, where nothing is kept: only the lengths are put back.
+// True for the keys and values that attention with a cache writes (type 'l' is the cache's length). They lie
+// beyond the length that was valid before the run, where nothing has to be preserved. Only the length is put
+// back.
 static bool is_spare(const Instruction& i, const View& view) {
   return view.type != 'l' && (i.as<AttentionCached<float>>() || i.as<AttentionCached<double>>());
 }
 
 Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers, size_t first) {
-  size_t last = instructions.size();  // the last check
+  size_t last = instructions.size();  // one more than the index of the last check
   while (last > first && !instructions[last - 1].guard) --last;
   std::vector<bool> copied(buffers.size(), false);
   for (size_t i = first; i + 1 < last; ++i) {
@@ -46,8 +48,8 @@ Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffe
 }
 
 void Undo::keep(const Team& team, const std::vector<Buffer>& buffers) {
-  constexpr size_t kPiece = 1 << 16;
-  constexpr double kNsPerByte = 0.1;
+  constexpr size_t kPiece = 1 << 16;  // bytes that a thread copies at a time
+  constexpr double kNsPerByte = 0.1;  // of a copy on one thread, roughly
   for (Stream& stream : streams_) stream.before = __atomic_load_n(stream.drawn, __ATOMIC_RELAXED);
   for (const Copy& copy : copies_) {
     const char* from = buffers[copy.buffer].address;
@@ -61,6 +63,7 @@ void Undo::keep(const Team& team, const std::vector<Buffer>& buffers) {
 
 void Undo::put_back(size_t failed, const std::vector<Buffer>& buffers) {
   for (const Stream& stream : streams_) {
+    // Draws that have run.
     const auto drawn = std::lower_bound(stream.draws.begin(), stream.draws.end(), failed);
     int64_t now = stream.before + (drawn - stream.draws.begin());
     __atomic_compare_exchange_n(stream.drawn, &now, stream.before, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);

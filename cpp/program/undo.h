@@ -1,8 +1,10 @@
-// Undo: what a run of a program has changed is put back where a check fails.
+// Undo: if a check of a program fails (Instruction::guard in program.h), puts back the memory that the run
+// has changed.
 //
-// Checks that depend on arguments alone come before anything else. Others follow instructions that change
-// what outlives the run: statistics, gradients, parameters, streams of random numbers. The bytes of such
-// memory are copied before each run. Where no check comes after a change, nothing is copied.
+// Most checks run before all other instructions. But a check of computed values may follow instructions that
+// change memory which outlives the run: statistics, gradients, parameters, streams of random numbers. Before
+// each run the buffers that are written before the program's last check are copied; later writes need no
+// copy.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,12 +20,12 @@ class Team;
 
 class Undo {
  public:
-  // first: the first instruction that is not prepared.
+  // first: the index of the first instruction that is not prepared.
   Undo(const std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers, size_t first);
 
   size_t bytes() const { return bytes_; }
-  void keep(const Team& team, const std::vector<Buffer>& buffers);  // a run is about to begin
-  // The run has ended at this check.
+  void keep(const Team& team, const std::vector<Buffer>& buffers);  // makes the copies, before a run
+  // Copies them back. failed: the index of the check at which the run has ended.
   void put_back(size_t failed, const std::vector<Buffer>& buffers);
 
  private:
@@ -32,12 +34,12 @@ class Undo {
     int buffer;
     size_t offset, bytes;  // in memory_
   };
-  // Other threads draw from a stream too, also during a run. Keys are given back only where these have drawn
-  // none meanwhile, so that no key is given twice.
+  // A stream of random keys, from which other threads may draw during a run. put_back() gives the run's keys
+  // back only if no other thread has drawn one meanwhile, so that no key is given twice.
   struct Stream {
-    int64_t* drawn;             // how many keys it has given
-    std::vector<size_t> draws;  // the instructions that draw one
-    int64_t before = 0;
+    int64_t* drawn;             // how many keys have been drawn from it
+    std::vector<size_t> draws;  // the indices of the instructions that draw a key
+    int64_t before = 0;         // the value of *drawn before the run
   };
 
   std::vector<Copy> copies_;

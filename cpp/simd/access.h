@@ -1,6 +1,6 @@
-// Tells the thread sanitizer what the vectors read and write, in a build with RANVIER_RACE_CHECK: the
-// compiler's own instrumentation passes over accesses of 32 and 64 bytes and over masked ones. Nothing in any
-// other build.
+// RANVIER_READS and RANVIER_WRITES tell the thread sanitizer which bytes a vector instruction reads or
+// writes, in a build with RANVIER_RACE_CHECK: the instrumentation of the compiler leaves out accesses of 32
+// and 64 bytes and masked ones. In other builds they do nothing.
 #pragma once
 
 #if RANVIER_RACE_CHECK

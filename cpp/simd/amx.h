@@ -1,6 +1,8 @@
-// AMX: eight tiles of up to 16 rows of 64 bytes. Tiles 0 to 3 are sums, 4 and 5 their left factors (4 of 0
-// and 1, 5 of 2 and 3), 6 and 7 the right ones, of 16 rows. For files of level v4 that are called where
-// has_tiles() holds, within a TileScope.
+// The instructions of AMX, the matrix registers of some x86-64 processors. There are eight registers, called
+// tiles, of up to 16 rows of 64 bytes. A row has 16 floats, or 16 pairs of bfloat16. As used here, tiles 0 to
+// 3 are sums; 4 and 5 are left factors, 4 for the sums 0 and 1, 5 for 2 and 3; 6 and 7 are right factors of
+// 16 rows. For files of level v4 whose functions are called only where has_tiles() holds, and within a
+// TileScope (base/precision.h).
 #pragma once
 #include <stdint.h>
 
@@ -10,7 +12,8 @@
 namespace ranvier::RANVIER_ISA {
 
 struct AmxTiles {
-  // Rows of tiles 0, 1 and 4, and of 2, 3 and 5; 0: these are not used. What was in tiles is lost.
+  // Sets the rows of the tiles 0, 1 and 4 (top), and of 2, 3 and 5 (bottom; 0: not used). The contents of all
+  // tiles are lost if this changes the configuration.
   static void configure(int top, int bottom) {
     if (!changes(top, bottom)) return;
     struct {
@@ -24,6 +27,7 @@ struct AmxTiles {
     asm volatile("ldtilecfg %0" : : "m"(config));
     t_tiles |= kRealTiles;
   }
+  // Notes the configuration in t_tiles, and returns true if it was another one.
   static bool changes(int top, int bottom) {
     const int before = t_tiles & ~kRealTiles, now = top | bottom << 8;
     if (now != before) t_tiles = now;
@@ -33,6 +37,7 @@ struct AmxTiles {
   static inline __attribute__((always_inline)) void zero() {
     asm volatile("tilezero %%tmm%c0" : : "i"(kTile));
   }
+  // bytes: from one row in memory to the next.
   template <int kTile>
   static inline __attribute__((always_inline)) void load(const float* p, int64_t bytes) {
     asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(bytes), "i"(kTile) : "memory");
@@ -41,7 +46,7 @@ struct AmxTiles {
   static inline __attribute__((always_inline)) void store(float* p, int64_t bytes) {
     asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(p), "r"(bytes), "i"(kTile) : "memory");
   }
-  // c += a b
+  // c += a b, where a has rows of pairs along k and b has pairs of two rows in each column.
   template <int kC, int kA, int kB>
   static inline __attribute__((always_inline)) void multiply() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));

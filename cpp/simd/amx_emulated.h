@@ -1,6 +1,7 @@
-// The instructions of amx.h in C++, for tests on other processors, as Intel's manual describes them: the
-// products of the first numbers of 16 pairs are one chain of FMAs, those of the second ones another, and
-// c += first + second. Subnormal numbers are zero. Built where CMake's RANVIER_EMULATED_TILES is set.
+// The instructions of amx.h in C++, for tests on processors without AMX, as Intel's manual describes them:
+// the products of the first numbers of 16 pairs are one chain of FMAs, the products of the second numbers
+// another chain, and c += first + second. Subnormal numbers are taken as zero. Built if CMake's
+// RANVIER_EMULATED_TILES is set.
 #pragma once
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@ struct EmulatedTiles {
   using I = ivec<float>;
   static_assert(lanes<float> == 16);
   typedef V Tile[16];
-  static inline thread_local Tile* t;  // a thread's eight, which stay: there is little room for its variables
+  // The eight tiles of a thread, allocated once: there is little room for thread_local variables.
+  static inline thread_local Tile* t;
   static inline thread_local int rows[8];
 
   static void configure(int top, int bottom) {
@@ -61,7 +63,7 @@ struct EmulatedTiles {
 
  private:
   static constexpr int kHigh = -65536;
-  static V normal(V x) {
+  static V normal(V x) {  // x, or a zero of its sign if it is subnormal
     constexpr int kExponent = 0x7f800000, kSign = -2147483647 - 1;
     return (V)((I)x & ((((I)x & kExponent) != 0) | kSign));
   }

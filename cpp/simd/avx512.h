@@ -5,8 +5,9 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// GCC 12 calls the unmasked forms of some of these uninitialised (its header passes an undefined
-// register); with a full constant mask it emits the same single instruction and no warning.
+// Masks of all lanes. GCC 12 warns of uninitialised values in the unmasked forms of some intrinsics (its
+// header passes an undefined register); with such a constant mask it emits the same instruction without a
+// warning.
 static constexpr __mmask16 all16 = 0xffff;
 static constexpr __mmask8 all8 = 0xff;
 
@@ -63,8 +64,8 @@ RANVIER_INLINE vec<double> gather(const double* p, ivec<double> at) {
   return _mm512_mask_i64gather_pd(_mm512_setzero_pd(), inside, (__m512i)at, p, 8);
 }
 
-// |v| = 2^exponent * significand, significand in [1, 2), subnormal v included. Of 0: 2^-inf * 1, of infinity:
-// 2^inf * 1, and a negative number has no significand (NaN).
+// |v| = 2^exponent * significand with the significand in [1, 2), also for subnormal v. 0 is 2^-inf * 1,
+// infinity 2^inf * 1. The significand of a negative number is NaN.
 RANVIER_INLINE vec<float> exponent_of(vec<float> v) { return _mm512_maskz_getexp_ps(all16, v); }
 RANVIER_INLINE vec<double> exponent_of(vec<double> v) { return _mm512_maskz_getexp_pd(all8, v); }
 RANVIER_INLINE vec<float> significand_of(vec<float> v) {

@@ -1,4 +1,5 @@
-// load_n and store_n for levels without masked memory instructions: lane by lane. Included by vec.h.
+// load_n and store_n (see vec.h) for levels without masked memory instructions: lane by lane. Included by the
+// headers of these levels.
 #pragma once
 
 namespace ranvier::RANVIER_ISA {

@@ -1,5 +1,5 @@
-// Bytes to and from the integer lanes of a vector. The compiler's own conversion goes through memory (GCC
-// 12), so the levels' instructions are named here.
+// Conversions between bytes and the integer lanes of a vector: widen_bytes() and narrow_to_bytes(). GCC 12
+// converts through memory, so the instructions of each level are named here.
 #pragma once
 #include <string.h>
 
@@ -118,7 +118,8 @@ RANVIER_INLINE ivec<float> widen_first_bytes(const uint8_t* p, int n) {
 #endif
 }
 
-// Numbers below 256, one for each lane of a vec<float>: bytes where a comparison can choose among them.
+// SmallInts: numbers below 256, one for each lane of a vec<float>. They are bytes at levels where the result
+// of a comparison can choose between bytes, else integers of 32 bits.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512BW__) && defined(__AVX512VL__)
 
 using SmallInts = ByteLanes<float>::type;
@@ -128,6 +129,7 @@ RANVIER_INLINE SmallInts if_greater(vec<float> a, vec<float> b, SmallInts yes, S
 }
 RANVIER_INLINE ByteLanes<float>::type to_bytes(SmallInts v) { return v; }
 RANVIER_INLINE bool any_nan(vec<float> v) { return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0; }
+// Stores the first n bytes of v, 0 < n <= lanes.
 RANVIER_INLINE void store_bytes(uint8_t* p, ByteLanes<float>::type v, int n) {
   RANVIER_WRITES(p, n);
   _mm_mask_storeu_epi8(p, __mmask16((1u << n) - 1u), (__m128i)v);

@@ -1,5 +1,5 @@
-// Half a vector of floats, where the level has instructions for it: cores that do 64 bytes in two steps take
-// half the time.
+// Operations on half a vector of floats, at AVX-512 only (RANVIER_HAS_HALF). Cores that process 64 bytes in
+// two steps take half the time for half a vector.
 #pragma once
 #include "simd/vec.h"
 
@@ -15,7 +15,8 @@ RANVIER_INLINE half_vec load_half(const float* p) {
 RANVIER_INLINE vec<float> join(half_vec low, half_vec high) {
   return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
-// The first half of a and the second of b. As integers: on Zen 5, a blend of floats takes a turn of an FMA.
+// The first half of a and the second half of b. Blended as integers, since on Zen 5 a blend of floats takes
+// the place of an FMA.
 RANVIER_INLINE vec<float> halves(vec<float> a, vec<float> b) {
   return (vec<float>)_mm512_mask_blend_epi32(0xff00, (__m512i)a, (__m512i)b);
 }

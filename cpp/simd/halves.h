@@ -1,4 +1,5 @@
-// Vectors of float from floats of 16 bits, and back: as base/half.h converts single numbers.
+// Conversions between vectors of float and floats of 16 bits (Float16, BFloat16), with the bits that
+// base/half.h gives for single numbers: load_halves() and store_halves().
 #pragma once
 #include <type_traits>
 
@@ -24,6 +25,7 @@ RANVIER_INLINE ivec<float> bits16(vec<float> x) {
   }
 }
 
+// The floats whose 16 bits are in the lanes.
 template <class Half>
 RANVIER_INLINE vec<float> float_of(ivec<float> half) {
   if constexpr (std::is_same_v<Half, BFloat16>) {
@@ -39,7 +41,8 @@ RANVIER_INLINE vec<float> float_of(ivec<float> half) {
 
 typedef uint16_t halves __attribute__((vector_size(2 * lanes<float>)));
 
-// 16 bits each, as integers of 32, and their lower 16 bits. GCC would convert each half of a vector.
+// Loads integers of 16 bits to lanes of 32; stores the lower 16 bits of lanes. The intrinsics are named,
+// since GCC would convert each half of a vector separately.
 RANVIER_INLINE ivec<float> load_bits16(const void* p) {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
   return (ivec<float>)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256((const __m256i*)p));

@@ -1,5 +1,5 @@
-// Comparisons as the bits of an integer, the first lane's or element's lowest, and the lanes that they
-// select.
+// Results of comparisons as the bits of an integer, where the lowest bit is the first lane; and
+// compress_store(), which stores the lanes whose bit is set.
 #pragma once
 #include "simd/vec.h"
 
@@ -21,7 +21,7 @@ RANVIER_INLINE uint32_t mask_bits(ivec<float> mask) {
 #endif
 }
 
-// A bit for each of 32 bytes: whether it is equal to x.
+// A bit for each of the 32 bytes at p: 1 if the byte is equal to x.
 RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, uint8_t x) {
   RANVIER_READS(p, 32);
 #if RANVIER_VECTOR_BYTES >= 32 && defined(__AVX2__)
@@ -46,14 +46,15 @@ RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, uint8_t x) {
 #endif
 }
 
-// Writes the lanes of a whose bit is set to p, in order, and those of b to q; returns their number. Behind
-// them as much is overwritten as a whole vector covers.
+// Stores the lanes of a whose bit is set to p, in order, and the same lanes of b to q; returns their number.
+// It writes whole vectors: memory after the stored lanes is overwritten.
 RANVIER_INLINE int compress_store(uint32_t bits, vec<float> a, float* p, ivec<float> b, int32_t* q) {
   RANVIER_WRITES(p, sizeof a);
   RANVIER_WRITES(q, sizeof b);
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
   const __mmask16 m = __mmask16(bits);
-  _mm512_storeu_ps(p, _mm512_maskz_compress_ps(m, a));  // to memory it would take ten times as long on Zen 4
+  // Compressed in a register: on Zen 4 the instruction that compresses to memory takes ten times as long.
+  _mm512_storeu_ps(p, _mm512_maskz_compress_ps(m, a));
   _mm512_storeu_si512(q, _mm512_maskz_compress_epi32(m, (__m512i)b));
 #elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
   const uint64_t bytes = _pdep_u64(bits, 0x0101010101010101) * 0xff;

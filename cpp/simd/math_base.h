@@ -16,8 +16,8 @@ RANVIER_INLINE V polynomial(V x, T c0, C... rest) {
   }
 }
 
-// x, but at most or at least `limit`, which is not NaN. A NaN in x stays, because minimum and maximum return
-// their second argument if one is NaN.
+// min(x, limit) and max(x, limit), where limit is not NaN. A NaN in x stays, because minimum and maximum
+// return their second argument if either is NaN.
 template <class V>
 RANVIER_INLINE V at_most(V x, element_of<V> limit) {
   return minimum(broadcast(limit), x);

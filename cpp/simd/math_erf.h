@@ -1,4 +1,5 @@
-// erf. Included by math.h.
+// erf. Included by math.h. The general way is one polynomial for |x| <= 1 and one for larger |x|; where there
+// are table lookups (RANVIER_HAS_LOOKUP, AVX-512), erf of float has a polynomial for each of 16 intervals.
 #pragma once
 
 #include "simd/math_exp.h"
@@ -18,8 +19,9 @@ RANVIER_INLINE vec<double> erf_small(vec<double> square) {
                     0x1.05799ea0e812cp-34);
 }
 
-// erfc(x) for 1 <= x, which is 0 beside 1 from the limit on. float: a polynomial in x - 2.46, absolute
-// error 2^-25.0. double: exp(-x^2) W(t), t = (x - 2) / (x + 2), absolute error 2^-61.2.
+// erfc(x) for x >= 1; beyond the limit (at_most) it is so small that 1 - erfc(x) rounds to 1. float: a
+// polynomial in x - 2.46, absolute error 2^-25.0. double: exp(-x^2) W(t), t = (x - 2) / (x + 2), absolute
+// error 2^-61.2.
 RANVIER_INLINE vec<float> erfc_large(vec<float> x) {
   return polynomial(at_most(x, 3.92f) - 2.46f, 0x1.07e360p-11f, -0x1.5c2710p-9f, 0x1.ac53eap-8f,
                     -0x1.423524p-7f, 0x1.448fb8p-7f, -0x1.bd7dbep-8f, 0x1.846edap-9f, -0x1.e49d8cp-12f,
@@ -36,8 +38,8 @@ RANVIER_INLINE vec<double> erfc_large(vec<double> x) {
 }
 
 #if RANVIER_HAS_LOOKUP
-// Where a vector holds 16 floats, one register holds a coefficient for 16 intervals around the nodes i / 4:
-// erf(i/4 + d) = erf(i/4) + d q(d), near 0: d + d q(d); q of degree 4, relative error 2^-25.4.
+// One register of 16 floats holds a coefficient for 16 intervals around the nodes i / 4: erf(i/4 + d) =
+// erf(i/4) + d q(d), and near 0 d + d q(d). q has degree 4, relative error 2^-25.4.
 static constexpr float erf_nodes[16] = {0.0f,           0x1.1af54ep-2f, 0x1.0a7ef6p-1f, 0x1.6c1c98p-1f,
                                         0x1.af767ap-1f, 0x1.d8865ep-1f, 0x1.eea556p-1f, 0x1.f92d08p-1f,
                                         0x1.fd9ae2p-1f, 0x1.ff4048p-1f, 0x1.ffcaa8p-1f, 0x1.fff2d0p-1f,

@@ -1,7 +1,8 @@
-// exp, expm1, sigmoid. Included by math.h.
+// exp, expm1, sigmoid, and forms of exp for special uses (exp_beside_1, exp_or_0, quick_exp). Included by
+// math.h.
 //
-// All write x = n ln 2 + r with |r| <= ln 2 / 2, so that exp(x) = 2^n exp(r), and
-// exp(r) = 1 + r + r^2 q(r).
+// All write x = n ln 2 + r with |r| <= ln 2 / 2, so that exp(x) = 2^n exp(r), and exp(r) = 1 + r + r^2 q(r).
+// With RANVIER_HAS_LOOKUP (AVX-512) an instruction scales by 2^n, and doubles use a table of eighths.
 #pragma once
 
 #include "simd/math_base.h"
@@ -20,7 +21,8 @@ RANVIER_INLINE vec<double> exp_tail(vec<double> r) {
                     0x1.1f98c16126f7ep-29);
 }
 
-// The same where it is added to 1, which forgives more: error relative to exp(r) 2^-27.6 (float).
+// The same where the result is added to 1, so that fewer terms suffice: error relative to exp(r) 2^-27.6
+// (float).
 RANVIER_INLINE vec<float> exp_tail_beside_1(vec<float> r) {
   return polynomial(r, 0x1p-1f, 0x1.5554a8p-3f, 0x1.55547ep-5f, 0x1.122d8ep-7f, 0x1.6da0b2p-10f);
 }
@@ -29,8 +31,9 @@ RANVIER_INLINE vec<double> exp_tail_beside_1(vec<double> r) { return exp_tail(r)
 template <class T>
 struct ExpRange;
 template <>
-struct ExpRange<float> {  // beyond these exp is 0 or inf, subnormal, expm1 is -1, tanh is 1; below tiny
-                          // expm1(x) is x
+struct ExpRange<float> {
+  // exp(x) is 0 below low, subnormal below normal, and infinite above high. expm1(x) is -1 below low_m1, and
+  // x if |x| is below tiny. tanh is 1 above tanh.
   static constexpr float low = -106, normal = -87, high = 89, low_m1 = -20, tanh = 10, sigmoid = -87,
                          cap = 100, tiny = 0x1p-26f;
 };
@@ -45,7 +48,7 @@ struct ReducedExp {  // x = n ln 2 + r + r_lo
   V n, r, r_lo;
 };
 
-// x may come with a part x_lo below its last bit.
+// x_lo: a part of the argument below the last bit of x.
 template <class V>
 RANVIER_INLINE ReducedExp<V> reduce_by_ln2(V x, V x_lo = V{}) {
   using T = element_of<V>;
@@ -56,7 +59,8 @@ RANVIER_INLINE ReducedExp<V> reduce_by_ln2(V x, V x_lo = V{}) {
 }
 
 #if RANVIER_HAS_LOOKUP
-// For x within ExpRange, or any x: the scaling by 2^n then gives 0, infinity and NaN, and r is kept finite.
+// exp(x) for x within ExpRange (in_range) or any x. For any x the scaling by 2^n gives 0, infinity and NaN,
+// and r is limited to stay finite.
 template <bool in_range>
 RANVIER_INLINE vec<float> exp_of(vec<float> x) {
   constexpr float round = 0x1.8p23f;  // added: rounds to an integer
@@ -66,9 +70,9 @@ RANVIER_INLINE vec<float> exp_of(vec<float> x) {
   return scale_by_power(fma(fma(exp_tail_beside_1(r), r, one), r, one), n);
 }
 
-// x = n ln 2 + r with 8 n integral: exp(x) = 2^floor(n) 2^(n - floor(n)) exp(r), whose second factor is found
-// by the last bits of `eighths`. |r| <= ln 2 / 16 needs half as many terms; error of q relative to exp(r):
-// 2^-57.
+// For double, x = n ln 2 + r where 8 n is an integer: exp(x) = 2^floor(n) 2^(n - floor(n)) exp(r). The last
+// bits of `eighths` are the index of the second factor in the table. |r| <= ln 2 / 16 needs half as many
+// terms; error of q relative to exp(r): 2^-57.
 static constexpr double powers_of_eighths[8] = {0x1p+0,
                                                 0x1.172b83c7d517bp+0,
                                                 0x1.306fe0a31b715p+0,
@@ -99,7 +103,7 @@ RANVIER_INLINE V exp(V x) {
   return exp_of<false>(x);
 }
 #else
-// As those of float below, for 64-bit lanes.
+// exp(x) = 2^n p, where the last bits of `power` are n + bias; see exp_parts() of float below.
 template <class V>
 struct ExpParts {
   V p;
@@ -127,8 +131,8 @@ RANVIER_INLINE V exp_of_minus_size(V x) {
 }
 
 #if !RANVIER_HAS_LOOKUP
-// Without AVX-512's instruction that scales by a power of two. `power` has n + bias in its last bits, from
-// which a shift by 23 makes 2^(n + bias - 127); exp(x) = 2^n p.
+// The parts of exp(x) = 2^n p without an instruction that scales by a power of two. The last bits of `power`
+// are n + bias; a shift by 23 makes 2^(n + bias - 127) of them.
 template <int bias>
 RANVIER_INLINE ExpParts<vec<float>> exp_parts(vec<float> x) {
   constexpr float round = 0x1.8p23f + bias;  // added: rounds to an integer, kept in the last bits
@@ -138,7 +142,7 @@ RANVIER_INLINE ExpParts<vec<float>> exp_parts(vec<float> x) {
   return {RANVIER_HAS_FMA ? fma(fma(q, r, one), r, one) : fma(r * r, q, r) + one, bits(power)};
 }
 
-// 2^n in two factors, since it may be subnormal or overflow before the result does.
+// 2^n is applied in two factors, since 2^n may overflow or be subnormal where the result is not.
 RANVIER_INLINE vec<float> exp_in_range(vec<float> x) {
   const auto [p, power] = exp_parts<2 * 127>(x);
   const uvec<float> whole = (uvec<float>)power, half = whole >> 1;  // unsigned: those of a NaN are large
@@ -157,8 +161,8 @@ RANVIER_INLINE V exp(V x) {
 }
 #endif
 
-// exp with its bits, where it is most of a loop: a vector of common numbers needs no limits and one power of
-// two.
+// quick_exp: the same bits as exp, for loops whose time is mostly exp. A vector without extreme numbers needs
+// no limits, and one factor for 2^n; other vectors go out of line.
 template <class V>
 static __attribute__((noinline)) V exp_out_of_line(V x) {
   return exp(x);
@@ -169,34 +173,35 @@ RANVIER_INLINE V quick_exp(V x) {
   using T = element_of<V>;
   if (__builtin_expect(any(~(abs(x) < -ExpRange<T>::normal)), 0)) return exp_out_of_line(x);
   const auto [p, power] = exp_parts<0>(x);
-  // unsigned: sums that a caller does not take may be large
+  // Unsigned: the sums of lanes that a caller does not use may overflow.
   return from_bits((ivec<T>)((uvec<T>)bits(p) + ((uvec<T>)power << (sizeof(T) == 4 ? 23 : 52))));
 #else
   return exp(x);
 #endif
 }
 
-// exp(x) for x <= 0 or NaN, where it is added to 1: exp(ExpRange::normal) takes the place of smaller results,
-// since none of them changes the bits of the sum.
+// exp(x) for x <= 0 or NaN, where the result is added to 1. Results below exp(ExpRange::normal) are replaced
+// by that number, since neither changes the bits of the sum.
 template <class V>
 RANVIER_INLINE V exp_beside_1(V x) {
   return exp_in_range(at_least(x, ExpRange<element_of<V>>::normal));
 }
 
-// exp(x) for x up to ExpRange::high. Lanes whose result is 0 do not underflow on the way, as they do in
-// exp: an Intel processor takes some 150 cycles for a vector with one, such as the last of a line, or one of
-// masked scores.
+// exp(x) for x up to ExpRange::high. Lanes whose result is 0 do not underflow in the computation, as they
+// would in exp: an Intel processor takes about 150 cycles for a vector with such a lane, for example in a row
+// of masked scores.
 template <class V>
 RANVIER_INLINE V exp_or_0(V x) {
   const auto vanishes = x <= ExpRange<element_of<V>>::low;
   return select(vanishes, V{}, exp_in_range(select(vanishes, V{}, x)));
 }
 
-// (exp(x) - 1) / 2 = half expm1(r) + half - 1/2 as a sum of which the first term is the larger and the second
-// has what rounding it lost, for x within ExpRange from low_m1 on. half = 2^(n - 1), since 2^n overflows
-// before expm1 does.
+// half_expm1: (exp(x) - 1) / 2 = half expm1(r) + half - 1/2, where half = 2^(n - 1), since 2^n would overflow
+// before expm1 does. The result is a sum: the first term is the larger, the second has what rounding the
+// first has lost. For x within ExpRange, from low_m1 on.
 #if RANVIER_HAS_LOOKUP
-// half, less the bits of the eighths that `eighths` adds to it; what it loses, over itself.
+// halves_of_eighths: the bits of 2^(e / 8) / 2 for the eighths e = 0 to 7, less what the shifted bits of
+// `eighths` add to them. lost_of_eighths: the rounding error of 2^(e / 8), divided by it.
 static constexpr double halves_of_eighths[8] = {0x1p-1,
                                                 0x1.f72b83c7d517bp-2,
                                                 0x1.f06fe0a31b715p-2,
@@ -249,7 +254,8 @@ RANVIER_INLINE vec<double> expm1(vec<double> x) {
   return select(abs(x) < R::tiny, x, half + half);  // keeps -0 and subnormals
 }
 
-// The error of r is at most half an ulp of the result: where n is not 0 that is 0.29 or more.
+// For float the error of r need not be added: it is at most half an ulp of the result, since |expm1| is at
+// least 0.29 where n is not 0.
 RANVIER_INLINE vec<float> expm1(vec<float> x) {
   typedef vec<float> V;
   using R = ExpRange<float>;
@@ -262,8 +268,9 @@ RANVIER_INLINE vec<float> expm1(vec<float> x) {
   return select(abs(x) < R::tiny, x, y + y);
 }
 
-// 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)), whichever exponential cannot overflow. The part of 1 + e lost in
-// d = fl(1 + e) lowers y by y lost / d; where it matters, d is near 1.
+// 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)): the form whose exponential cannot overflow. e = exp(-|x|).
+// Rounding d = 1 + e loses `lost`, which would lower y by y lost / d; where this matters, d is near 1, so y
+// lost is subtracted.
 template <class V>
 RANVIER_INLINE V sigmoid(V x) {
   using T = element_of<V>;

@@ -2,6 +2,7 @@
 //
 // x = 2^e (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)). With s = f / (2 + f) and z = s^2,
 // log(1 + f) = 2 atanh(s) = 2 s + s R(z) = f - f^2/2 + s (f^2/2 + R(z)),  R(z) = z Q(z).
+// With RANVIER_HAS_LOOKUP (AVX-512) log and log1p use tables instead, see below.
 #pragma once
 
 #include "simd/math_base.h"
@@ -47,15 +48,16 @@ RANVIER_INLINE ivec<element_of<V>> is_unusual(V x) {
   return (ivec<T>)((U)bits(x) - (U)(ivec<T>{} + one) >= (U)(ivec<T>{} + normals));
 }
 
-// Splits positive normal x. AVX2 lacks shifts with sign and conversions of 64-bit lanes: there the exponent
-// is or-ed into the fraction of 2^52.
+// Splits positive normal x. For 64-bit lanes AVX2 has no arithmetic shift and no conversion to double: there
+// the exponent is combined by "or" with the fraction of 2^52.
 template <class V>
 RANVIER_INLINE SplitFloat<V> split_float(V x) {
   using T = element_of<V>;
   using F = FloatBits<T>;
   using U = uvec<T>;
   constexpr auto one = int_of<T>(1) << F::fraction;
-  // Unsigned: of NaN and negative numbers the differences wrap around, and their logarithm is selected later.
+  // Unsigned, since the differences of NaN and negative numbers wrap around; their logarithms are replaced
+  // later.
   const ivec<T> past = (ivec<T>)((U)bits(x) - (U)(ivec<T>{} + F::sqrt_half));
   const V significand = from_bits((past & (one - 1)) + F::sqrt_half);
   if constexpr (sizeof(T) == 4) {
@@ -88,10 +90,10 @@ RANVIER_INLINE V log_of(V exponent, V f, V correction) {
 }
 
 #if RANVIER_HAS_LOOKUP
-// With AVX-512, where two registers hold a table of 32 floats or 16 doubles: x = 2^e m with m in [1, 2), c
-// near 1 / m for each 32nd (16th) of that, so short that r = c m - 1 is exact, and log(x) = e ln 2 - log(c) +
-// log(1 + r). -log(c) = high + low, where high has enough trailing zero bits that e ln2.hi + high is exact:
-// it cancels to 0 just below 1, where c is 1 / 2.
+// With AVX-512 two registers hold a table of 32 floats or 16 doubles. x = 2^e m with m in [1, 2), which is
+// divided into 32 (16) parts. For each part the tables have c, a number near 1 / m with so few bits that r =
+// c m - 1 is exact, and -log(c) = high + low. Then log(x) = e ln 2 - log(c) + log(1 + r). high has enough
+// trailing zero bits that e ln2.hi + high is exact: just below x = 1, where c is 1 / 2, it cancels to 0.
 // clang-format off
 static constexpr float log_inverses[32] = {
     0x1p+0f, 0x1.e8p-1f, 0x1.d8p-1f, 0x1.dp-1f, 0x1.cp-1f, 0x1.b8p-1f, 0x1.a8p-1f, 0x1.ap-1f, 0x1.98p-1f,
@@ -208,8 +210,8 @@ static __attribute__((noinline)) V log_out_of_line(V x) {
   return log_of_any(x);
 }
 
-// log(x). The selections for special numbers, half of log_of_any, are made only where a lane has one (with
-// FMA).
+// log(x). With FMA, a vector without special numbers is computed without the selections for them, which are
+// half of log_of_any(); other vectors go out of line.
 template <class V>
 RANVIER_INLINE V log_unless_rare(V x) {
   if constexpr (RANVIER_HAS_FMA)
@@ -220,7 +222,7 @@ RANVIER_INLINE V log_unless_rare(V x) {
 
 #if !RANVIER_HAS_LOOKUP
 template <class V>
-RANVIER_INLINE V log(V x) {  // a double gains less: not worth the code everywhere
+RANVIER_INLINE V log(V x) {  // double gains less by log_unless_rare(), not enough for its code
   return sizeof(element_of<V>) == 4 ? log_unless_rare(x) : log_of_any(x);
 }
 
@@ -242,6 +244,7 @@ RANVIER_INLINE V log1p(V x) {
 }
 #endif
 
+// log1p for 0 <= x <= 1.
 template <class V>
 RANVIER_INLINE V log1p_of_part(V x) {
   return log1p(x);

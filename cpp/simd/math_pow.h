@@ -1,7 +1,8 @@
 // pow. Included by math.h.
 //
-// |x|^y = exp(y log|x|). The error of the logarithm is multiplied by y, so it has about 63 bits for double,
-// and is computed in double, or as a pair of floats, for float. The special cases are those of C99, Annex F.
+// |x|^y = exp(y log|x|). The error of the logarithm is multiplied by y. So the logarithm has about 63 bits
+// for double; for float it is computed in double, or as a pair of floats. The special cases are those of C99,
+// Annex F.
 #pragma once
 
 #include "simd/math_exp.h"
@@ -9,8 +10,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// T(z) = 2/5 + 2/7 z + ... in log(1 + f) = 2 s + s z (2/3 + z T(z)), with s and z as in math_log.h. The error
-// relative to the logarithm is 2^-73.4.
+// T(z) = 2/5 + 2/7 z + ... in log(1 + f) = 2 s + s z (2/3 + z T(z)), where s and z are as in math_log.h. The
+// error relative to the logarithm is 2^-73.4.
 RANVIER_INLINE vec<double> log_pair_tail(vec<double> z) {
   return polynomial(z, 0x1.9999999999995p-2, 0x1.249249249310fp-2, 0x1.c71c71c5669eep-3, 0x1.745d183ea3e6dp-3,
                     0x1.3b135f7094412p-3, 0x1.11213312aeaf7p-3, 0x1.de1f9c5d0245ep-4, 0x1.ebb5bff2fee55p-4);
@@ -99,8 +100,8 @@ RANVIER_INLINE V pow_of_any(V x, V y) {
 }
 
 #if RANVIER_HAS_LOOKUP
-// log(x) as hi + lo for positive normal x, with a relative error of 2^-30: as log() in math_log.h, but the
-// rounding errors are added to lo.
+// log(x) as hi + lo for positive normal x, with a relative error of 2^-30: computed as log() in math_log.h,
+// with the rounding errors added to lo.
 RANVIER_INLINE Pair<vec<float>> log_pair(vec<float> x) {
   typedef vec<float> V;
   const V e = exponent_of(x), m = significand_of(x);

@@ -1,4 +1,5 @@
-// quick_pow: pow, whose logarithm of doubles is looked up where a register pair holds its table.
+// quick_pow: the same function as pow. With RANVIER_HAS_LOOKUP (AVX-512) the logarithm of doubles uses the
+// tables of math_log.h, which takes less time; otherwise it is pow.
 #pragma once
 
 #include "simd/math_pow.h"
@@ -6,7 +7,7 @@
 namespace ranvier::RANVIER_ISA {
 
 #if RANVIER_HAS_LOOKUP
-// log(x) of positive normal x as hi + lo, within 2^-63 of itself.
+// log(x) of positive normal x as hi + lo, with a relative error of 2^-63.
 RANVIER_INLINE Pair<vec<double>> looked_up_log(vec<double> x) {
   typedef vec<double> V;
   constexpr double third = 0x1.5555555555555p-2, third_lo = 0x1.5555555555555p-56;

@@ -1,7 +1,8 @@
-// erfc, erfinv, lgamma, digamma, trigamma. Not part of math.h: few kernels use them.
+// erfc, erfinv, lgamma, digamma, trigamma. They are not part of math.h, since few kernels use them.
 //
-// Polynomials as in math.h. Errors before rounding are relative to the function, but of lgamma below 0 and of
-// digamma near its zeros absolute, in units of the terms that cancel there.
+// The polynomials are of the same kind as in math.h. Errors before rounding are relative to the function,
+// except for lgamma below 0 and digamma near its zeros, where they are absolute, in units of the terms that
+// cancel there.
 #pragma once
 
 #include "simd/math.h"
@@ -53,7 +54,7 @@ static constexpr double trigamma_tail[] = {0x1.5555555555479p-3, -0x1.1111110d23
                                            0x1.86184a4363427p-6, -0x1.110469ac325dap-5,
                                            0x1.3328843f5eaf6p-4, -0x1.a78c994b1e98dp-3};
 
-// As polynomial(x, c...), in a loop: less code.
+// The same as polynomial(x, c...), as a loop, which is less code.
 template <int n>
 RANVIER_INLINE vec<double> polynomial_of(const double (&c)[n], vec<double> x) {
   vec<double> y = broadcast(c[n - 1]);
@@ -73,8 +74,9 @@ RANVIER_INLINE vec<double> even_and_odd(const double (&c)[n], vec<double> x) {
   return fma(odd, x, even);
 }
 
-// F(t) of erfc and the polynomials of erfinv, whose errors are here. The last bits of erfc's coefficients are
-// those with which erfc(0) is 1 and their rounding costs least: 0.35 and 0.5 units of the last place.
+// F(t) of erfc, and the two polynomials of erfinv; the comments of the specialisations have their errors. The
+// last bits of the coefficients of erfc were chosen so that erfc(0) is 1 and their rounding costs least: 0.35
+// ulp for float, 0.5 for double.
 template <class T>
 struct ErrorFunction;
 template <>
@@ -105,9 +107,9 @@ struct ErrorFunction<double> {  // 2^-57.3, 2^-56.6, 2^-56.3
   RANVIER_INLINE V tail(V s) { return polynomial_of(erfinv_tail, (s - 3.5) / (s + 3.5)); }
 };
 
-// erfc(a) of a >= 0 is exp(-a^2) F(t) / (a + node), t = (a - node) / (a + node) (after Shepherd and
-// Laframboise, 1981); from `last` on it is 0. A larger node makes F steeper at 0, where the error of t then
-// matters more.
+// erfc(a) for a >= 0 is exp(-a^2) F(t) / (a + node), t = (a - node) / (a + node) (after Shepherd and
+// Laframboise, 1981); from `last` on it is 0. With a larger node, F would be steeper at 0, and the error of t
+// would matter more there.
 template <class V>
 RANVIER_INLINE V erfc(V x) {
   using T = element_of<V>;
@@ -119,7 +121,8 @@ RANVIER_INLINE V erfc(V x) {
   return select(x < T(0), T(2) - y, y);
 }
 
-// x / y as a polynomial in w = -log(1 - y^2) for w < 2 `centre`, and beyond in sqrt(w) (Giles, 2010).
+// erfinv(y) / y is a polynomial in w = -log(1 - y^2) for w < 2 centre, and for larger w a polynomial in
+// sqrt(w) (Giles, 2010).
 template <class V>
 RANVIER_INLINE V erfinv(V y) {
   using T = element_of<V>;
@@ -132,23 +135,26 @@ RANVIER_INLINE V erfinv(V y) {
   return copysign(select(a < T(1), a * ratio, select(a == T(1), edge, outside)), y);
 }
 
-// The function of doubles, out of line; a float is computed as a double and rounded once.
+// Defines a function by its version for doubles, which is out of line. A float is computed as a double and
+// rounded once.
 #define RANVIER_SPECIAL(name)                                                        \
   RANVIER_INLINE vec<double> name(vec<double> x) { return name##_out_of_line(x); }   \
   RANVIER_INLINE vec<float> name(vec<float> x) {                                     \
     return narrow(name##_out_of_line(widen<0>(x)), name##_out_of_line(widen<1>(x))); \
   }
 
-// |sin(pi x)| / pi, and the sign of tan(pi x) in r, the distance to the nearest integer; error 2^-61.7.
+// sin(pi r) / pi for r = x - the integer nearest to x. Its size is |sin(pi x)| / pi, its sign that of tan(pi
+// x). Error 2^-61.7.
 template <class V>
 RANVIER_INLINE V sin_of_pi(V r) {
   const V z = r * r;
   return fma(r * z, polynomial_of(sine_of_pi, z), r);
 }
 
-// log gamma(z): from 3 on Stirling's formula, (z - 1/2) (log(z) - 1) + log(2 pi) / 2 - 1/2 + S(1 / z^2) / z,
-// error of S 2^-51.9; from 3/4 to 3 (z - 1) (z - 2) R(t), t = (z - 1.5) / (z + 1.5), error 2^-59.5. Below,
-// with a = |x| and gamma(-a) = -pi / (a sin(pi a) gamma(a)): of a < 3/4, z = 1 + a.
+// log |gamma(x)|, a = |x|:
+//   z >= 3:         Stirling's formula (z - 1/2) (log(z) - 1) + log(2 pi) / 2 - 1/2 + S(1 / z^2) / z, error
+//   of S 2^-51.9 3/4 <= z < 3:   (z - 1) (z - 2) R(t), t = (z - 1.5) / (z + 1.5), error 2^-59.5 a < 3/4: z =
+//   a + 1, and gamma(a) = gamma(z) / a x < 0:          gamma(-a) = -pi / (a sin(pi a) gamma(a))
 template <class V>
 static __attribute__((noinline)) V lgamma_out_of_line(V x) {
   const V a = abs(x), infinity = broadcast(Limits<double>::infinity);
@@ -167,7 +173,8 @@ static __attribute__((noinline)) V lgamma_out_of_line(V x) {
 }
 RANVIER_SPECIAL(lgamma)
 
-// The sum of 1 / (z + k)^power over the k from 0 on with z + k < 8, as a quotient, and the z at its end.
+// The sum of 1 / (z + k)^power over k = 0, 1, ... while z + k < 8, computed as one quotient; and z + k at the
+// end.
 template <class V>
 struct Shifted {
   V z, sum;
@@ -185,8 +192,8 @@ RANVIER_INLINE Shifted<V> shift_to_8(V z) {
   return {z, top / bottom};
 }
 
-// From 8 on log(z) - 1 / (2 z) - P(1 / z^2) / z^2, error 2^-56 of the sum; below by the recurrence; below 1/2
-// digamma(1 - x) - pi / tan(pi x).
+// For z >= 8: log(z) - 1 / (2 z) - P(1 / z^2) / z^2, error 2^-56 of the sum. For smaller z the recurrence
+// (shift_to_8). For x < 1/2: digamma(1 - x) - pi / tan(pi x).
 template <class V>
 static __attribute__((noinline)) V digamma_out_of_line(V x) {
   const auto low = x < 0.5;
@@ -201,8 +208,8 @@ static __attribute__((noinline)) V digamma_out_of_line(V x) {
 }
 RANVIER_SPECIAL(digamma)
 
-// From 8 on 1 / z + 1 / (2 z^2) + Q(1 / z^2) / z^3, error 2^-54 of the sum; below 1/2
-// (pi / sin(pi x))^2 - trigamma(1 - x).
+// For z >= 8: 1 / z + 1 / (2 z^2) + Q(1 / z^2) / z^3, error 2^-54 of the sum. For smaller z the recurrence
+// (shift_to_8). For x < 1/2: (pi / sin(pi x))^2 - trigamma(1 - x).
 template <class V>
 static __attribute__((noinline)) V trigamma_out_of_line(V x) {
   const auto low = x < 0.5;

@@ -1,4 +1,5 @@
-// quick_sqrt: the bits of sqrt in less time, where the CPU can estimate roots.
+// quick_sqrt: the same bits as sqrt, in less time at AVX-512, which has an instruction that estimates 1 /
+// sqrt(x).
 #pragma once
 
 #include "simd/math_log.h"
@@ -6,14 +7,14 @@
 namespace ranvier::RANVIER_ISA {
 
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
-// With an estimate of 1 / sqrt(x) within 2^-14, one step of Goldschmidt and one of Newton give the root g
-// within 0.72 ulp and h, near 1 / (2 g), within 2^-51.4 of itself. The last step adds what g leaves of x:
-// before it is rounded, its result is within 2^-103.3 of the exact root. No root is a midpoint of two
-// doubles; those of so few x are that close to one that a test tries them all
-// (tests/kernels/test_math.py).
+// From an estimate of 1 / sqrt(x) with an error of 2^-14, one step of Goldschmidt and one of Newton give the
+// root g within 0.72 ulp, and h, near 1 / (2 g), with a relative error of 2^-51.4. The last step adds the
+// remainder of g: before it is rounded, the result is within 2^-103.3 of the exact root. The rounding is
+// right, since no root is the midpoint of two doubles, and so few roots are that close to a midpoint that a
+// test tries them all (tests/kernels/test_math.py).
 RANVIER_INLINE vec<double> quick_sqrt(vec<double> x) {
   typedef uvec<double> U;
-  // With a smaller x, the remainder of g could be subnormal.
+  // For a smaller x, the remainder of g could be subnormal: such vectors, and special numbers, take sqrt.
   constexpr uint64_t least = uint64_t{1023 - 900} << 52, infinity = uint64_t{2047} << 52;
   const __m512i past = (__m512i)((U)bits(x) - least);
   if (__builtin_expect(_mm512_cmpge_epu64_mask(past, (__m512i)(U{} + (infinity - least))) != 0, 0))
@@ -26,7 +27,7 @@ RANVIER_INLINE vec<double> quick_sqrt(vec<double> x) {
   g = fma(fma(-g, g, x), h, g), h = fma(h, h_left, h);
   return fma(fma(-g, g, x), h, g);
 }
-// One step is enough for the 24 bits of float: the test takes every significand.
+// One step is enough for the 24 bits of float: the test tries every significand.
 RANVIER_INLINE vec<float> quick_sqrt(vec<float> x) {
   typedef uvec<float> U;
   constexpr uint32_t least = uint32_t{127 - 70} << 23, infinity = uint32_t{255} << 23;

@@ -1,4 +1,5 @@
-// tanh. Included by math.h.
+// tanh. Included by math.h. For float there is a version with tables (RANVIER_HAS_LOOKUP, AVX-512) and one
+// with FMA; the general version at the end is used for double and at other levels.
 #pragma once
 
 #include "simd/math_exp.h"
@@ -6,9 +7,9 @@
 namespace ranvier::RANVIER_ISA {
 
 #if RANVIER_HAS_LOOKUP
-// Where two registers hold 32 floats, they hold a coefficient for each of 26 intervals: [0, 1/8), the
-// quarters of the binades from 1/8 to 8, and what follows. tanh(node + d) = tanh(node) + d q(d), the node
-// being the interval's lower end; near 0: d + d q(d). q of degree 4, relative error 2^-26.3.
+// Two registers hold a coefficient for each of 26 intervals: [0, 1/8), the quarters of the binades (from one
+// power of two to the next) from 1/8 to 8, and what follows. tanh(node + d) = tanh(node) + d q(d), where the
+// node is the lower end of the interval; near 0 it is d + d q(d). q has degree 4, relative error 2^-26.3.
 // clang-format off
 static constexpr float tanh_nodes[32] =
     {0.0f, 0x1.fd5992p-4f, 0x1.3d6bc8p-3f, 0x1.7b8ffap-3f, 0x1.b8fd04p-3f, 0x1.f597eap-3f,
@@ -62,8 +63,8 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
   return copysign(select(size > 9.02f, broadcast(1.0f), y), x);  // from 9.02 on tanh rounds to 1
 }
 #elif RANVIER_HAS_FMA
-// e / (e + 2) with the sign of x, e = expm1(2|x|) = 2^n (2 r + r^2 g) + 2^n - 1. Where e is small, rounding e
-// + 2 would cost most: there y = h - h y with h = e / 2.
+// tanh(|x|) = e / (e + 2), where e = expm1(2|x|) = 2^n (2 r + r^2 g) + 2^n - 1. Where e is small, the
+// rounding of e + 2 would be the largest error: there y = h - h y with h = e / 2.
 RANVIER_INLINE vec<float> tanh(vec<float> x) {
   constexpr float round = 0x1.8p23f + 127;  // added: rounds to an integer, kept in the last bits
   const vec<float> size = at_most(abs(x), ExpRange<float>::tanh);
@@ -79,8 +80,8 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
 }
 #endif
 
-// h / (h + 1) with the sign of x, h = expm1(2|x|) / 2. Where h is small, rounding h + 1 and h would cost
-// most: there y = h - h y.
+// tanh(|x|) = h / (h + 1), where h = expm1(2|x|) / 2. Where h is small, the rounding of h + 1 and h would be
+// the largest error: there y = h - h y.
 template <class V>
 RANVIER_INLINE V tanh(V x) {
   using T = element_of<V>;

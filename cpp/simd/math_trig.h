@@ -1,14 +1,15 @@
 // sin, cos. Included by math.h.
 //
-// x + t pi/2 = n pi + r with |r| <= pi/2, where t is 0 for the sine and 1 for the cosine, which are
-// (-1)^n sin(r): one polynomial, where |r| <= pi/4 takes two.
+// x + t pi/2 = n pi + r with |r| <= pi/2, where t is 0 for the sine and 1 for the cosine. Both are (-1)^n
+// sin(r). So one polynomial suffices; a reduction to |r| <= pi/4 would need two.
 #pragma once
 
 #include "simd/math_base.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// sin(r) = r + r z (c + z S(z)), z = r^2, c = -1/6 in T; relative error 2^-31.1 (float), 2^-61.6 (double).
+// S in sin(r) = r + r z (c + z S(z)), z = r^2, c = -1/6 rounded to T; relative error 2^-31.1 (float), 2^-61.6
+// (double).
 RANVIER_INLINE vec<float> sin_tail(vec<float> z) {
   return polynomial(z, 0x1.111136p-7f, -0x1.a0244cp-13f, 0x1.72e3c8p-19f, -0x1.b87522p-26f);
 }
@@ -18,15 +19,15 @@ RANVIER_INLINE vec<double> sin_tail(vec<double> z) {
                     0x1.883838fe03548p-49);
 }
 
-// pi in positive parts: where there is an FMA, three of full width; else four, of which below the limit n
-// times each of the first three is exact.
+// pi as a sum of positive parts. With FMA three parts of full width (`wide`). Without FMA four parts a, b, c
+// and d, where n times each of the first three is exact for |x| below the limit.
 template <class T>
 struct Pi;
 template <>
 struct Pi<float> {
   static constexpr float wide[] = {0x1.921fb4p+1f, 0x1.4442dp-23f, 0x1.84698ap-47f};
   static constexpr float a = 0x1.92p+1f, b = 0x1.fb4p-11f, c = 0x1.444p-23f, d = 0x1.68c234p-38f;
-  static constexpr float limit = 10000, round = 0x1.8p23f;  // round, added: to an integer, in the last bits
+  static constexpr float limit = 10000, round = 0x1.8p23f;  // + round: an integer, in the last bits
 };
 template <>
 struct Pi<double> {
@@ -36,12 +37,13 @@ struct Pi<double> {
 };
 
 struct Angle {
-  int n;  // 0 or 1
+  int n;  // modulo 2
   double r;
 };
 
-// One argument beyond the limit (Payne and Hanek, 1983): 192 bits of 2/pi, starting where the product's
-// last two integer bits come from, times the 53-bit significand.
+// The reduction of one argument beyond the limit (Payne and Hanek, 1983): 192 bits of 2/pi times the 53 bits
+// of the significand. The bits of 2/pi begin with those that contribute to the last two integer bits of the
+// product.
 static inline Angle reduce_large(double x, int t) {
   static constexpr uint64_t two_over_pi[] = {
       0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, 0xb7246e3a424dd2e0,
@@ -74,9 +76,10 @@ static inline Angle reduce_large(double x, int t) {
 
 template <class V>
 struct ReducedAngle {
-  V n, r;  // n has the integer in its last bits
+  V n, r;  // the last bits of n are the integer
 };
 
+// Replaces the lanes of x beyond the limit in `reduced`.
 template <class V>
 static __attribute__((noinline)) ReducedAngle<V> reduce_large_lanes(V x, ReducedAngle<V> reduced, int t) {
   using T = element_of<V>;

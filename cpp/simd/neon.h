@@ -23,7 +23,7 @@ RANVIER_INLINE vec<double> round_even(vec<double> v) { return (vec<double>)vrndn
 RANVIER_INLINE vec<float> round_down(vec<float> v) { return (vec<float>)vrndmq_f32((float32x4_t)v); }
 RANVIER_INLINE vec<double> round_down(vec<double> v) { return (vec<double>)vrndmq_f64((float64x2_t)v); }
 
-// b where either lane is NaN, and of two zeros, as on x86-64. FMAX gives NaN and +0.
+// b where either lane is NaN, and b of two zeros, as on x86-64. The instruction FMAX would give NaN and +0.
 RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) { return a > b ? a : b; }
 RANVIER_INLINE vec<double> maximum(vec<double> a, vec<double> b) { return a > b ? a : b; }
 RANVIER_INLINE vec<float> minimum(vec<float> a, vec<float> b) { return a < b ? a : b; }

@@ -1,4 +1,4 @@
-// The part of vec.h that needs intrinsics, where a vec is two registers of Advanced SIMD (level
+// The part of vec.h that needs intrinsics, where a vec of 32 bytes is two registers of Advanced SIMD (level
 // aarch64-as-v3). Included by vec.h.
 #pragma once
 
@@ -20,7 +20,7 @@ RANVIER_INLINE Pair128<Register> halves(V v) {
   return pair;
 }
 
-// f of the lower halves, then of the upper ones.
+// f of the lower halves of all arguments, then f of the upper halves, as one vector.
 template <class Register, class F, class V, class... More>
 RANVIER_INLINE V by_register(const F& f, V v, More... more) {
   const Pair128<Register> pair{{f(halves<Register>(v).half[0], halves<Register>(more).half[0]...),
@@ -57,7 +57,7 @@ RANVIER_INLINE vec<double> round_down(vec<double> v) {
   return by_register<float64x2_t>([](auto x) { return vrndmq_f64(x); }, v);
 }
 
-// b where either lane is NaN, and of two zeros, as on x86-64.
+// b where either lane is NaN, and b of two zeros, as on x86-64.
 RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) {
   return by_register<float32x4_t>([](auto x, auto y) { return x > y ? x : y; }, a, b);
 }

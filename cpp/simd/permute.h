@@ -20,7 +20,7 @@ static constexpr bool has_permute = sizeof(T) == 4;
 RANVIER_INLINE vec<float> permute(vec<float> v, ivec<float> index) {
   return _mm256_permutevar8x32_ps(v, (__m256i)index);
 }
-#elif RANVIER_VECTOR_BYTES == 32  // as AVX2, which chooses kernels by it
+#elif RANVIER_VECTOR_BYTES == 32  // the same has_permute as at AVX2, since kernels are chosen by it
 template <class T>
 static constexpr bool has_permute = sizeof(T) == 4;
 RANVIER_INLINE vec<float> permute(vec<float> v, ivec<float> index) {

@@ -1,5 +1,5 @@
-// The part of vec.h beyond the vector extension, for CPUs without their own level: plain loops over the
-// lanes, which the compiler turns into its own instructions. Included by vec.h.
+// The part of vec.h that other levels write with intrinsics, for CPUs without a level of their own: plain
+// loops over the lanes, which the compiler turns into instructions of the CPU. Included by vec.h.
 #pragma once
 
 #include "simd/bounded.h"

@@ -1,4 +1,5 @@
-// Looks up numbers in tables of four: each lane of a vector takes the element that its own index names.
+// Looks up numbers in tables of four floats, called quads: each lane takes the element that the index in this
+// lane names. For the gradient of conv2d_pool (kernels/conv2d_pool/quads.h).
 #pragma once
 #include <utility>
 
@@ -6,8 +7,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// choose(index, n, g): prepares the indices, 0 to 3, for any number of tables. pick(table, choice): the
-// element table[index] in each lane, or 0 where g is 0 or the index is not below n.
+// choose(index, n, g): prepares indices (0 to 3 where they are used) for lookups in any number of tables.
+// pick(table, choice): table[index] in each lane, or 0 where g is 0 or the index is not below n.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
 struct QuadChoice {
   __m512i index;
@@ -65,7 +66,7 @@ RANVIER_INLINE vec<float> pick(const float* table, const QuadChoice& c) {
 }
 #endif
 
-// x0 y0 x1 y1 ... of the lower halves, or of the upper ones.
+// x0 y0 x1 y1 ... from the lower halves of x and y, or with kUpper from the upper halves.
 template <bool kUpper, class V, int... I>
 RANVIER_INLINE V zip(V x, V y, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);

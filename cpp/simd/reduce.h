@@ -1,6 +1,6 @@
 // Sum, maximum and minimum over the lanes of a vector. Included by vec.h.
 //
-// The tree is fixed, so the bits are too: the upper half is folded onto the lower until one lane is left.
+// The order is fixed, so the bits are, too: the upper half is added to the lower half until one lane is left.
 #pragma once
 
 #include <utility>

@@ -3,8 +3,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// v * 2^n for integral n, |n| < 250 (float) or < 2000 (double), v near 1. The power is applied in two
-// halves because 2^n itself may not be representable; only the second product can round.
+// v * 2^n for integral n, |n| < 250 (float) or < 2000 (double), and v near 1. The power is applied as two
+// factors, because 2^n may not be representable; only the second product can round.
 RANVIER_INLINE vec<float> scale_by_power(vec<float> v, vec<float> n) {
   const vec<float> half = (n * 0.5f + 0x1.8p23f) - 0x1.8p23f;
   return v * power_of_two(half) * power_of_two(n - half);

@@ -1,5 +1,5 @@
-// Stores that go past the caches to memory: for results so large that they would only push out what is still
-// needed, and whose lines would be read in vain before they are written.
+// Stores that bypass the caches: for results so large that they would evict what is still needed, and whose
+// cache lines would be read from memory in vain before they are written.
 #pragma once
 #include "simd/vec.h"
 
@@ -19,8 +19,8 @@ RANVIER_INLINE void stream_vector(float* p, vec<float> v) { store(p, v); }
 RANVIER_INLINE void stream_vector(double* p, vec<double> v) { store(p, v); }
 #endif
 
-// p on a multiple of the vector. Other threads see the value after stream_end(), which every thread calls
-// that has streamed.
+// Stores v at p, which is aligned to a vector. Other threads see the value only after stream_end(), which
+// each thread that has streamed must call.
 template <class T>
 RANVIER_INLINE void stream(T* p, vec<T> v) {
   RANVIER_WRITES(p, sizeof v);

@@ -1,11 +1,12 @@
-// Vectors whose lanes are at any distance from each other.
+// Loads and stores of vectors whose elements are any distance apart in memory, and of lines of elements that
+// may be.
 #pragma once
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// load_strided and store_strided are calls: inlined lane by lane into every loop, they were a sixth of all
-// machine code.
+// load_strided and store_strided are not inlined: inlined lane by lane in every loop, they were a sixth of
+// all machine code.
 
 // The first n lanes, 0 < n <= lanes, from p[0], p[stride] ...; the others are `rest`.
 template <class T>
@@ -22,8 +23,8 @@ RANVIER_INLINE vec<T> load_padded(const T* p, int n, T rest) {
   return select(iota<T>() < T(n), load_n(p, n), broadcast(rest));
 }
 
-// Lanes p[0], p[stride] ... of a line of which `left` elements are left: a plain load where the line is dense
-// (stride 1) and long enough.
+// The next vector p[0], p[stride] ... of a line that has `left` elements left; missing lanes are `rest`.
+// dense: the stride is 1, and a plain load is used where the line is long enough.
 template <bool dense, class T>
 RANVIER_INLINE vec<T> load_line(const T* p, int64_t stride, int64_t left, T rest = 0) {
   if constexpr (dense) return left >= lanes<T> ? load(p) : load_padded(p, int(left), rest);
@@ -56,7 +57,8 @@ RANVIER_INLINE void store_lanes(T* p, typename VecOf<T>::type v, int n) {
   n == lanes<T> ? store(p, v) : store_n(p, v, n);
 }
 
-// The same of elements `stride` apart. Not by the two above: GCC then makes avg_pool2d 6 % slower.
+// The same for elements `stride` apart. They do not call the two functions above, as GCC then makes
+// avg_pool2d 6 % slower.
 template <class T>
 RANVIER_INLINE vec<T> load_lanes(const T* p, int64_t stride, int n) {
   return stride != 1 ? load_strided(p, stride, n) : n == lanes<T> ? load(p) : load_n(p, n);

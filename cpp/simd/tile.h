@@ -1,5 +1,6 @@
-// Lines of elements as the columns of a tile: a line in each lane, so that sums over a line need no sum over
-// lanes, and what is done once a line (a logarithm, a root) is done for a vector of lines.
+// Tiles: memory for several lines of elements, transposed so that each line is a lane (a column of the tile).
+// Then sums over a line need no sum over lanes, and what is done once for each line (a logarithm, a root) is
+// done for a vector of lines.
 #pragma once
 
 #include "simd/permute.h"
@@ -8,9 +9,10 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kTileRows = 128;  // elements of a line in a tile, at most: 8 KB of the first cache
+constexpr int kTileRows = 128;  // the most elements of a line in a tile, which then takes 8 KB of L1
 
-// Dense lines up to this are worth transposing even where little is done with them: a vector holds too few.
+// Contiguous lines of up to this many elements are worth transposing even where little is done with them,
+// since they fill vectors badly.
 template <class T>
 constexpr int kShortRow = 2 * lanes<T>;
 
@@ -22,18 +24,20 @@ struct alignas(64) Tile {
   RANVIER_INLINE void set_row(Tile& tile, int64_t k, vec<T> v) { store(tile.data + k * lanes<T>, v); }
 };
 
-// load_n, and where that goes lane by lane a plain load of whole vectors.
+// The same as load_n; at levels where that goes lane by lane, whole vectors take a plain load.
 template <class T>
 RANVIER_INLINE vec<T> load_part(const T* p, int n) {
   return RANVIER_VECTOR_BYTES == 16 && n == lanes<T> ? load(p) : load_n(p, n);
 }
 
-// Lines so short that a square of lanes x lanes has more to transpose than they have elements.
+// Lines of up to this many elements are copied one by one: transposing squares of lanes x lanes would take
+// longer.
 template <class T>
 constexpr int64_t kFewElements = lanes<T> / 4;
 
-// Row k of the tile is element k of `count` lines, 0 < count <= lanes, 0 <= k < n <= kTileRows; element k of
-// line i is at x[i * line + k * step]. Lanes from count on hold unused values.
+// Copies `count` lines of n elements to a tile, 0 < count <= lanes, n <= kTileRows: row k of the tile gets
+// element k of each line. Element k of line i is at x[i * line + k * step]. Lanes from count on hold unused
+// values.
 template <class T>
 __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64_t line, int64_t step,
                                                 int count, int64_t n) {
@@ -69,7 +73,7 @@ __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64
   }
 }
 
-// The way back.
+// The reverse: copies the lines from a tile to y.
 template <class T>
 __attribute__((noinline)) static void store_tile(const Tile<T>& tile, T* y, int64_t line, int64_t step,
                                                  int count, int64_t n) {

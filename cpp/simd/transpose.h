@@ -1,4 +1,5 @@
-// Transposing a square of registers, for packing and layout changes.
+// transpose(): transposes a square of lanes x lanes in registers, for packing and changes of layout; and
+// sum_lanes(), the sums of the lanes of several vectors.
 #pragma once
 #include <utility>
 
@@ -7,7 +8,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// From a and b, in pairs of groups of kGroup lanes: the even groups of both, or the odd ones.
+// a and b are divided into groups of kGroup lanes. The result is the even groups (with kOdd the odd ones) of
+// a and b, one of a and one of b in turn.
 template <int kGroup, bool kOdd, class V, int... I>
 RANVIER_INLINE V interleave(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);
@@ -15,15 +17,15 @@ RANVIER_INLINE V interleave(V a, V b, std::integer_sequence<int, I...>) {
       a, b, ((I / kGroup % 2 ? n : 0) + I / (2 * kGroup) * 2 * kGroup + (kOdd ? kGroup : 0) + I % kGroup)...);
 }
 
-// Within each four lanes: a0 b0 a1 b1, or a2 b2 a3 b3. One instruction, where interleave<1> takes two.
+// Within each four lanes: a0 b0 a1 b1, or a2 b2 a3 b3. This is one instruction, while interleave<1> is two.
 template <bool kHigh, class V, int... I>
 RANVIER_INLINE V unpack(V a, V b, std::integer_sequence<int, I...>) {
   constexpr int n = sizeof...(I);
   return __builtin_shufflevector(a, b, ((I % 2 ? n : 0) + I / 4 * 4 + I % 4 / 2 + (kHigh ? 2 : 0))...);
 }
 
-// Squares of kGroup x kGroup lanes change places across the diagonal; then the same within each, down to
-// kLast.
+// Exchanges squares of kGroup x kGroup lanes across the diagonal, then smaller squares within each, down to
+// kLast x kLast.
 template <int kGroup, int kLast, class T>
 RANVIER_INLINE void transpose_groups(vec<T> (&rows)[lanes<T>]) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;
@@ -45,8 +47,8 @@ RANVIER_INLINE V quarters(V a, V b, std::integer_sequence<int, I...>) {
                                  ((I / q / 2 ? n : 0) + (I / q % 2 * 2 + (kOdd ? 1 : 0)) * q + I % q)...);
 }
 
-// Quarter q of the rows c, c + kStep, c + 2 kStep, c + 3 kStep becomes row q * kStep + c: with immediate
-// operands, which interleave<kStep> would take from registers.
+// The quarters q of the rows c, c + kStep, c + 2 kStep and c + 3 kStep become row q * kStep + c. The shuffles
+// here have immediate operands, while those of interleave<kStep> would need index registers.
 template <int kStep, class T>
 RANVIER_INLINE void transpose_quarters(vec<T> (&rows)[lanes<T>]) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;
@@ -63,7 +65,7 @@ RANVIER_INLINE void transpose_quarters(vec<T> (&rows)[lanes<T>]) {
   }
 }
 
-// rows[i] lane j becomes rows[j] lane i.
+// Lane j of rows[i] becomes lane i of rows[j].
 RANVIER_INLINE void transpose(vec<double> (&rows)[lanes<double>]) {
   if constexpr (lanes<double> == 8) {
     transpose_groups<1, 1, double>(rows);
@@ -92,9 +94,9 @@ RANVIER_INLINE void transpose(vec<float> (&rows)[lanes<float>]) {
     transpose_groups<lanes<float> / 2, 4, float>(rows);
 }
 
-// The sums of the lanes of several vectors, or their extremes, in one vector: lane i becomes the sum of
-// vector i's lanes: halves of two vectors are added into one vector, and so on. The bits are those of
-// reduce_add, and with another `join` those of reduce_max or reduce_min.
+// The sums of the lanes of several vectors, or with another `join` their extremes, in one vector: lane i
+// becomes the sum of the lanes of rows[i]. First, groups of two vectors are added into one vector, then of
+// two of these, and so on. The bits are those of reduce_add, reduce_max or reduce_min.
 template <int kGroup, class T, class Join>
 RANVIER_INLINE vec<T> join_lanes(vec<T> (&rows)[lanes<T>], const Join& join) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;

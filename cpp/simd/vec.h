@@ -1,11 +1,12 @@
 // vec<T>: one SIMD register of the ISA level being compiled, as a GCC/Clang vector extension.
 //
-// Kernels are written once over vec<T>; arithmetic (+ - * /), comparison and bit operators are the
-// compiler's. What the extension has no operator for is here, and only simd/ holds intrinsics.
+// Kernels are written once over vec<T>. Arithmetic (+ - * /), comparison and bit operators are those of the
+// compiler; this file has what the extension has no operator for. Few files outside simd/ use intrinsics.
 //
-// CMake compiles each *.isa.cpp once per level with RANVIER_ISA (the namespace), RANVIER_VECTOR_BYTES
-// (16, 32 or 64) and RANVIER_HAS_FMA. Every function is static and always inlined: a weak copy of one
-// compiled for AVX-512 could be the one the linker keeps for all levels, and would crash older CPUs.
+// CMake compiles each *.isa.cpp once for each level, with RANVIER_ISA (the namespace of the level),
+// RANVIER_VECTOR_BYTES (16, 32 or 64) and RANVIER_HAS_FMA. Every function here is static and always inlined.
+// Otherwise the linker might keep one copy of a function for all levels, and a copy that is compiled for
+// AVX-512 would crash older CPUs.
 #pragma once
 
 #include <stdint.h>
@@ -19,7 +20,7 @@
 #endif
 
 #define RANVIER_INLINE static inline __attribute__((always_inline))
-// For a lambda in a loop: called, it would bring its constants and align its stack each time anew.
+// For a lambda in a loop: if it were called, it would load its constants and align its stack in each call.
 #define RANVIER_INLINED __attribute__((always_inline))
 
 namespace ranvier::RANVIER_ISA {
@@ -54,8 +55,8 @@ using int_of = element_of<ivec<T>>;
 template <class T>
 static constexpr int lanes = RANVIER_VECTOR_BYTES / int(sizeof(T));
 
-// 2^n for integral n whose power is a normal number. Adding 1.5 * 2^23 (2^52) puts n into the low bits of
-// the significand; the shift moves it to the exponent.
+// 2^n for integral n, where 2^n is a normal number. Adding 1.5 * 2^23 (1.5 * 2^52) puts n into the low bits
+// of the significand; the shift moves it to the exponent.
 RANVIER_INLINE vec<float> power_of_two(vec<float> n) {
   return (vec<float>)((ivec<float>)(n + (0x1.8p23f + 127.0f)) << 23);
 }
@@ -99,8 +100,9 @@ RANVIER_INLINE void store(T* p, typename VecOf<T>::type v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
 
-// Elements of a row of n that come before its first aligned group of kLanes: 0 where the row is too short for
-// alignment to pay. A store across two lines of cache takes as long as two.
+// How many elements of a row of n elements at p come before its first aligned group of kLanes elements.
+// Aligned stores pay, since a store across two cache lines takes as long as two. 0 if the row is too short
+// for that.
 template <int kLanes, class T>
 RANVIER_INLINE int before_aligned(const T* p, int64_t n) {
   const int past = static_cast<int>(reinterpret_cast<uintptr_t>(p) / sizeof(T) % kLanes);
@@ -115,8 +117,8 @@ RANVIER_INLINE vec<T> broadcast(T x) {
   return x - vec<T>{};  // x - 0 is x for every x, -0 included
 }
 
-// broadcast(x) for products. On aarch64 they take x from a lane: LD1R, which GCC would use where it can,
-// occupies a pipe that multiplies.
+// broadcast(x) for products. On aarch64, products can take x from a lane of a register; the instruction LD1R,
+// which GCC would use to load it, occupies a pipeline that multiplies.
 template <class T>
 RANVIER_INLINE vec<T> factor(T x) {
 #if defined(__aarch64__)
@@ -125,8 +127,8 @@ RANVIER_INLINE vec<T> factor(T x) {
   return broadcast<T>(x);
 }
 
-// v, loaded once: GCC would rather load it again in each instruction that uses it, and a load from two cache
-// lines costs two.
+// v, loaded once to a register. GCC would load it again in each instruction that uses it, and a load that
+// crosses cache lines takes as long as two.
 template <class V>
 RANVIER_INLINE V in_register(V v) {
 #if defined(__x86_64__)
@@ -193,7 +195,7 @@ RANVIER_INLINE vec<T> iota() {  // 0, 1, 2, ...
   return v;
 }
 
-// --- max, min: a NaN in either argument gives NaN, as numpy.maximum ----------------------------------
+// --- max, min: a NaN in either argument gives NaN, as in numpy.maximum -------------------------------
 
 template <class V>
 RANVIER_INLINE V max(V a, V b) {

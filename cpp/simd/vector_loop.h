@@ -1,6 +1,6 @@
-// Element-wise loops: an op is compiled once, as a loop over whole vectors, and run_row brings any row of
-// elements into that form. So machine code does not grow with what an operand may be (contiguous, repeated, a
-// last part).
+// Element-wise loops: an op is compiled once, as a loop over whole vectors (VectorLoop), and run_row() brings
+// any row of elements into this form. So an op needs no additional machine code for repeated operands or the
+// rest of a row.
 #pragma once
 #include "base/element_row.h"
 #include "base/unroll.h"
@@ -8,8 +8,9 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// x[k] moves on by step[k] bytes from one vector to the next: 0 where the operand repeats one element, of
-// which x[k] then points to a vector.
+// The arguments of a VectorLoop: `count` vectors of the result y. Operand k is at x[k], and moves by step[k]
+// bytes from one vector to the next. If the step is 0, the operand is one repeated element, and x[k] points
+// to a vector of it.
 struct Vectors {
   int64_t count;
   const char* x[kElementOperands];
@@ -24,7 +25,8 @@ RANVIER_INLINE vec<T> vector_at(const char* p) {
   return load(reinterpret_cast<const T*>(p));
 }
 
-// f(y, x) for each vector of y, of kBytes, and the places of the kOperands operands that belong to it.
+// Calls f(y, x) for each vector of y, which has kBytes bytes; x has the addresses of the kOperands operands
+// for it.
 template <int kOperands, int kBytes, class F>
 RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
   const char* x[kOperands];
@@ -42,7 +44,7 @@ RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
   }
 }
 
-// Fewer elements than a vector has lanes, into a padded vector and out of it.
+// Copies n elements, fewer than a vector has lanes, to a padded vector, or from it.
 template <class T, int kLanes>
 RANVIER_INLINE void copy_in(char* padded, const char* from, int n) {
   if constexpr (sizeof(T) < sizeof(float)) {
@@ -68,10 +70,10 @@ RANVIER_INLINE void repeat(char* padded, const void* element) {
     store(reinterpret_cast<T*>(padded), broadcast(*static_cast<const T*>(element)));
 }
 
-// The loop over a row of vectors of T. From the first aligned vector of y on they follow each other; the
-// first and the last vector of the row overlap them where the row does not begin and end with a whole one.
-// Those two are computed first, since y may be an operand, and stored last. A row shorter than a vector is
-// padded. X0: the first operand's type, X: the others', Y: y's.
+// Runs a VectorLoop over a row, in vectors of T. The vectors follow each other from the first aligned vector
+// of y on. If the row does not begin and end with a whole vector, a vector at its beginning and one at its
+// end (`ends`) overlap them. Those two are computed first, since y may be an operand, and stored last. A row
+// that is shorter than a vector is padded. X0 is the type of the first operand, X of the others, Y of y.
 template <class T, class X0, class X, class Y>
 __attribute__((noinline)) static void run_row(const ElementRow& r, int operands, VectorLoop loop) {
   constexpr int L = lanes<T>, kBytes = L * sizeof(Y);

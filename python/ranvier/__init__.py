@@ -18,9 +18,9 @@ from math import pi as pi
 
 from numpy import newaxis as newaxis
 
-# libgomp reads this when it is loaded: waiting threads spin briefly and then sleep. Otherwise a worker that
-# wakes on a busy processor waits 4-8 ms for the caller's spinning to end (on two cores). It is removed
-# afterwards, so that programs which this process starts do not inherit it.
+# libgomp reads this variable when it is loaded: waiting threads then spin briefly and sleep. With the
+# default, a worker that wakes on a busy processor waits 4-8 ms until the caller stops spinning (on two
+# cores). The variable is removed afterwards, so that programs which this process starts do not inherit it.
 _spin = not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & _os.environ.keys()
 if _spin:
     _os.environ["GOMP_SPINCOUNT"] = "4000"
@@ -78,7 +78,7 @@ from ranvier.tensors.tensor import Tensor
 if _typing.TYPE_CHECKING:
     from ranvier.compile.api import compile
     from ranvier.layer_table import summary
-    from ranvier.ops.making.creation import as_tensor, zeros  # modules of ops import others
+    from ranvier.ops.making.creation import as_tensor, zeros  # Some modules of ops have other ones.
     from ranvier.ops.making.dlpack import from_dlpack
 
 float, double, half, long, int = float32, float64, float16, int64, int32
@@ -102,8 +102,8 @@ _LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ra
 _PUBLIC = {name for name, module in _OPS.items() if not module.startswith("loss.")}
 _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 
-# The satellites: folders that use the core and that it does not need. The names that a satellite adds to
-# modules of the core are loaded at their first use; without its folder they do not exist.
+# The satellites are folders that use the core, and that the core does not need. The names that a satellite
+# adds to modules of the core are loaded at their first use; without the folder they do not exist.
 _SATELLITES = "cli distributed distributions explore export onnx plot sklearn"
 for _satellite in _SATELLITES.split():
     _extension.add_attributes("ranvier", f"ranvier.{_satellite}", _satellite)
@@ -120,17 +120,17 @@ _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
 _extension.provide("event files", "ranvier.torch.tensorboard")
 _extension.provide("files of PyTorch", "ranvier.torch.files")
-_extension.provide("replays", "ranvier.compile.repeated")  # a part of the core, but above the layers
+_extension.provide("replays", "ranvier.compile.repeated")  # in the core, but it imports the layers
 del _satellite
-try:  # loaded now: it finds PyTorch's module paths
+try:  # This is loaded now, because it lets imports find PyTorch's module paths.
     _importlib.import_module(f"{__name__}.torch")
 except ModuleNotFoundError as _error:
-    if _error.name != f"{__name__}.torch":  # the folder is there, and something that it imports is not
+    if _error.name != f"{__name__}.torch":  # The folder exists, but a module that it imports is missing.
         raise
 
 
 def __getattr__(name: str) -> _typing.Any:
-    if name == "__all__":  # `from ranvier import *` gives all but modules, as in PyTorch
+    if name == "__all__":  # `from ranvier import *` gives all names except modules, as in PyTorch.
         here = _importlib.import_module(__name__)
         values = {public: getattr(here, public) for public in __dir__() if public[0] != "_"}
         return [n for n, value in values.items() if type(value) not in (type(_os), type(annotations))]

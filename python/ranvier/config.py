@@ -19,14 +19,14 @@ __all__ = [
 ]  # fmt: skip
 
 PRECISIONS = ("highest", "high", "medium")  # the precisions of products of float32
-CONSISTENT_LEVELS = ("x86-64-v3", "aarch64-as-v3")  # which give the same bits
+CONSISTENT_LEVELS = ("x86-64-v3", "aarch64-as-v3")  # the levels whose results have the same bits
 
 
 def set_num_threads(count: int) -> None:
     """Sets how many threads a kernel may use, for every Python thread.
 
-    The default is ``OMP_NUM_THREADS``, else the smallest of the CPUs in the affinity mask, the container's
-    CPU quota and the physical cores. Results are bitwise equal at any count.
+    The default is ``OMP_NUM_THREADS``; without it, the smallest of three numbers: the CPUs in the affinity
+    mask, the CPU quota of the container, and the physical cores. Results are bitwise equal at any count.
 
     NumPy has its own threads (:func:`set_numpy_threads`). They spin for a while after each product, and slow
     down kernels.
@@ -52,11 +52,12 @@ def get_num_threads() -> int:
 def set_numpy_threads(count: int) -> None:
     """Sets how many threads NumPy's matrix products may use, for the whole process; it needs threadpoolctl.
 
-    After a product of NumPy, the threads of its BLAS spin for a while on cores that kernels then lack.
-    ``set_numpy_threads(1)`` avoids this, and NumPy's products use one core. To keep NumPy's threads, start
-    Python with ``OPENBLAS_THREAD_TIMEOUT=4`` in the environment: OpenBLAS's threads then sleep immediately.
+    After a product of NumPy, the threads of NumPy's BLAS spin for a while on cores that kernels then lack.
+    ``set_numpy_threads(1)`` avoids this, but then NumPy's products use one core. To keep NumPy's threads,
+    start Python with ``OPENBLAS_THREAD_TIMEOUT=4`` in the environment: OpenBLAS's threads then sleep
+    immediately.
 
-    SciPy's products are included, as are those of other packages that use a BLAS which threadpoolctl finds.
+    The setting also holds for products of SciPy, and of other packages whose BLAS threadpoolctl finds.
 
     Raises:
         TypeError: count is not an int.
@@ -82,10 +83,10 @@ def set_numpy_threads(count: int) -> None:
 def set_winograd(enabled: bool) -> None:
     """Sets whether float32 3 x 3 convolutions of stride 1 may be computed by Winograd's F(2 x 2, 3 x 3).
 
-    It is on by default (``RANVIER_WINOGRAD=0`` in the environment turns it off) and used for the shapes for
-    which it is faster than the direct sum: it needs 16 products in place of 36. Its rounding errors differ
-    from the direct sum's, but are no larger. An infinity or NaN in x can reach all four outputs of a tile
-    of which one reads it.
+    It is on by default (``RANVIER_WINOGRAD=0`` in the environment turns it off). It is used for the shapes
+    for which it is faster than the direct sum: it needs 16 products instead of 36. Its rounding errors differ
+    from those of the direct sum, but are no larger. If one output of a tile of 2 x 2 reads an infinity or NaN
+    in x, all four outputs of the tile may get it.
 
     Raises:
         TypeError: enabled is not a bool.
@@ -108,16 +109,16 @@ def set_float32_matmul_precision(precision: str) -> None:
     """Sets how products of float32 are computed, for every thread: "highest", "high" or "medium".
 
     "highest" is the default: factors and sums are float32. With "medium" the factors are rounded to bfloat16
-    (8 bits, to nearest, ties to even; subnormal numbers become 0), and sums stay float32: it takes half the
-    time or less, and an element is within some 2^-7 times the sum of its absolute products. With "high" each
-    factor is the sum of two such numbers, and an element is within 2^-15 of that sum, mostly 2^-19. Where the
-    processor, at the level in use, is no faster so (:func:`config` shows ``bfloat16``; "high" needs AMX),
-    both are "highest".
+    (8 bits, to nearest, ties to even; subnormal numbers become 0), and sums stay float32. This takes half the
+    time or less, and the error of an element is at most some 2^-7 times the sum of its absolute products.
+    With "high" each factor is the sum of two such numbers, and the error is at most 2^-15 times that sum,
+    mostly 2^-19. If the processor, at the level in use, is not faster with bfloat16 (:func:`config` shows
+    ``bfloat16``; "high" needs AMX), both settings mean "highest".
 
-    It holds for ``matmul``, linear layers, attention, the inputs of recurrent layers and convolutions, and
-    their gradients. Small products and those of few columns or channels stay float32: their sizes decide, but
-    never the number of rows, so that a row has the same bits in any batch. ``docs/accuracy.md`` has what it
-    changes, and where it should not be used.
+    The setting holds for ``matmul``, linear layers, attention, the inputs of recurrent layers and
+    convolutions, and their gradients. Small products and products with few columns or channels stay float32.
+    The number of rows never decides this, so that a row has the same bits in any batch. ``docs/accuracy.md``
+    says what the setting changes, and where it should not be used.
 
     Raises:
         ValueError: another precision.
@@ -145,8 +146,8 @@ def get_float32_matmul_precision() -> str:
 def float32_matmul_precision(precision: str | None) -> Iterator[None]:
     """A block with another precision of products, on this thread: see :func:`set_float32_matmul_precision`.
 
-    It holds for what is computed in the block, and for the gradients of that, wherever ``backward`` runs.
-    None changes nothing.
+    It holds for all results of the block, and for their gradients, wherever ``backward`` runs. None changes
+    nothing.
 
     >>> import ranvier as rv
     >>> with rv.config.float32_matmul_precision("medium"):
@@ -156,7 +157,7 @@ def float32_matmul_precision(precision: str | None) -> Iterator[None]:
     """
     if precision is not None:
         require_precision("float32_matmul_precision", precision)
-    before = _core.set_own_precision(-1)  # which returns the setting
+    before = _core.set_own_precision(-1)  # It returns the setting before.
     _core.set_own_precision(before if precision is None else PRECISIONS.index(precision))
     try:
         yield
@@ -165,7 +166,7 @@ def float32_matmul_precision(precision: str | None) -> Iterator[None]:
 
 
 def require_precision(name: str, precision: Any) -> str:
-    """The precision if it is one, else the error of `name`."""
+    """Returns the precision if it is a valid one, else raises ValueError. name: the caller, for the error."""
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ValueError(f"[{name}] got {precision!r}; expected 'highest', 'high' or 'medium'")
     return precision
@@ -176,9 +177,9 @@ def set_consistent(enabled: bool) -> None:
 
     It is off by default. Each CPU then uses its widest vectors, and sums have as many partial sums as a
     vector has elements. If it is on, CPUs of x86-64 use the code of level x86-64-v3, and CPUs of aarch64 code
-    with vectors of the same length. Its cost is given in ``docs/design/isa_levels.md``. The setting is one of
-    the process: while it is on, ``RANVIER_ISA`` does not count. :func:`config` shows a digest of the
-    arithmetic, which is the same where bits are the same.
+    with vectors of the same length. ``docs/design/isa_levels.md`` says what this costs. The setting holds for
+    the process; while it is on, ``RANVIER_ISA`` has no effect. :func:`config` shows a digest of the
+    arithmetic: two machines with the same digest give the same bits.
 
     Raises:
         TypeError: enabled is not a bool.
@@ -219,8 +220,8 @@ def get_consistent() -> bool:
 
 
 def memory_stats() -> dict[str, int]:
-    """The allocator's counters: ``allocations``, ``cache_hits``, and in bytes ``bytes_in_use``,
-    ``bytes_cached``, ``peak_bytes_in_use``. Freed blocks are kept in a cache and used again.
+    """The counters of the allocator: ``allocations`` and ``cache_hits``, and in bytes ``bytes_in_use``,
+    ``bytes_cached`` and ``peak_bytes_in_use``. Freed blocks stay in a cache and are used again.
 
     >>> import ranvier as rv
     >>> x = rv.zeros(1000) + 1
@@ -236,10 +237,11 @@ def empty_cache() -> None:
 
 
 def config() -> dict[str, Any]:
-    """Versions, the instruction-set level in use and those that both this CPU and this build have, threads,
-    whether convolutions may use Winograd's algorithm, the precision of products, whether the processor, at
-    this level, has products of bfloat16, by which instructions it multiplies bytes, and a digest of the
-    arithmetic: it is the same where results have the same bits.
+    """A dict of settings and facts: the versions; the instruction-set level in use (isa), and the levels that
+    both this CPU and this build have (isas); the threads; whether convolutions may use Winograd's algorithm;
+    the precision of products; whether the processor, at this level, has products of bfloat16; the
+    instructions that multiply bytes (int8); and a digest of the arithmetic, which is the same on machines
+    whose results have the same bits.
 
     >>> import ranvier as rv
     >>> list(rv.config.config())[4:]
@@ -267,7 +269,7 @@ _BYTE_PRODUCTS = ("words of 16 bits", "AVX512_VNNI", "AMX", "AMX, emulated")
 
 def _arithmetic() -> str:
     """The first digits of a SHA-256 of sums, products, convolutions and functions of fixed numbers."""
-    import hashlib  # loads OpenSSL
+    import hashlib  # It is imported here because it loads OpenSSL.
 
     results = hashlib.sha256()
     for dtype in (np.float32, np.float64):
@@ -290,7 +292,7 @@ def _arithmetic() -> str:
 def show_config() -> None:
     """Prints :func:`config`, for reports of problems.
 
-    ``RANVIER_ISA`` in the environment names another of the levels ``isas``.
+    With ``RANVIER_ISA`` in the environment, a program uses another of the levels ``isas``.
     """
     for name, value in config().items():
         print(f"{name:18}{', '.join(value) if isinstance(value, list) else value}")

@@ -1,4 +1,5 @@
-"""The registry of the satellites: what they add to the core, and parts that may be missing.
+"""The registry of the satellites, the folders that use the core but that the core does not need: which names
+they add to modules of the core, and which tasks they do.
 
 docs/design/extension_points.md describes it. Modules and attributes are named as text, so that nothing is
 loaded before its first use.
@@ -17,28 +18,28 @@ __all__ = [
     "provider", "when_loaded",
 ]  # fmt: skip
 
-_ATTRIBUTES: dict[str, dict[str, str]] = {}  # a module of the core: name -> module that has it
-_PROVIDERS: dict[str, str] = {}  # task -> module that does it
-_LOADED: set[str] = set()  # modules of the core
-_WAITING: dict[str, list[Callable[[], None]]] = {}  # a module of the core: what is called when it is loaded
+_ATTRIBUTES: dict[str, dict[str, str]] = {}  # {module of the core: {name: module that has the object}}
+_PROVIDERS: dict[str, str] = {}  # {task: module that does it}
+_LOADED: set[str] = set()  # the modules of the core that are loaded
+_WAITING: dict[str, list[Callable[[], None]]] = {}  # {module of the core: functions for when it is loaded}
 
 
 def add_attributes(module: str, home: str, names: str) -> None:
-    """The names, divided by spaces, of the module ``home`` become attributes of a module of the core.
+    """Makes names of the module ``home`` attributes of a module of the core. names: divided by spaces.
 
-    The last part of ``home`` as a name means that module itself.
+    A name that is the last part of ``home`` means the module ``home`` itself.
     """
     _ATTRIBUTES.setdefault(module, {}).update(dict.fromkeys(names.split(), home))
 
 
 def adds(module: str, name: str) -> bool:
-    """True if a satellite that is there adds this name to a module."""
+    """True if an installed satellite adds this name to a module."""
     home = _ATTRIBUTES.get(module, {}).get(name)
     return home is not None and _is_there(home)
 
 
 def attributes(module: str) -> list[str]:
-    """The names that the satellites that are there add to a module."""
+    """The names that the installed satellites add to a module."""
     return [name for name in _ATTRIBUTES.get(module, {}) if adds(module, name)]
 
 
@@ -52,17 +53,17 @@ def attribute(module: str, name: str) -> Any:
 
 
 def belongs_to(module: str, package: str) -> bool:
-    """True if the classes of a module count as those of a package: it is inside, or adds attributes to it."""
+    """True if the classes of a module count as a package's: it is inside the package or adds names to it."""
     return module.startswith(package) or module in _ATTRIBUTES.get(package, {}).values()
 
 
 def provide(task: str, home: str) -> None:
-    """Registers the module ``home`` for a task, of which the core has only the name."""
+    """Registers the module ``home`` for a task. The core knows only the name of the task."""
     _PROVIDERS[task] = home
 
 
 def provider(task: str) -> ModuleType:
-    """The module that does a task. Raises ModuleNotFoundError if no satellite that is there does it."""
+    """The module that does a task. Raises ModuleNotFoundError if no installed satellite does it."""
     home = _PROVIDERS.get(task)
     if home is None or not _is_there(home):
         raise ModuleNotFoundError(f"[{task}] expected the part of ranvier that does it: not installed")
@@ -70,7 +71,8 @@ def provider(task: str) -> ModuleType:
 
 
 def when_loaded(module: str, attach: Callable[[], None]) -> None:
-    """Calls a function when a module of the core is loaded, one that calls ``loaded``; at once if it is."""
+    """Calls a function when a module of the core is loaded; at once if it is loaded already. The module must
+    call ``loaded`` at its end."""
     if module in _LOADED:
         attach()
     else:
@@ -87,7 +89,8 @@ def loaded(module: str) -> None:
 def optional(module: str, text: str) -> Any:
     """A module of another package, which may be missing.
 
-    Raises ImportError: the text, which says how to install the package, and the cause where it is installed.
+    Raises ImportError with the text, which says how to install the package. If the package is installed but
+    fails, the error also has the cause.
     """
     try:
         importlib.import_module(module.partition(".")[0])
@@ -99,6 +102,6 @@ def optional(module: str, text: str) -> Any:
 
 
 def _is_there(home: str) -> bool:
-    """True if the module has a file; nothing is loaded."""
+    """True if the module has a file. This loads nothing."""
     path = os.path.join(os.path.dirname(__file__), *home.split(".")[1:])
     return any(os.path.exists(path + ending) for ending in ("", ".py", ".pyc"))

@@ -1,9 +1,9 @@
 """Discrete Fourier transforms under the names of torch.fft, computed by NumPy, with gradients.
 
-There is no complex dtype. A spectrum is a real tensor with one more axis, the last, of two: the real and the
-imaginary part, as `torch.view_as_real` gives it. `n`, `s`, `dim` and `norm` are PyTorch's; `dim` does not
-count the axis of pairs. ``rfft`` takes real signals, the other transforms take spectra; a real signal x
-becomes one by ``rv.stack([x, 0 * x], -1)``.
+There is no complex dtype. A spectrum is a real tensor with one more axis at the end, of length 2, for the
+real and the imaginary part, as `torch.view_as_real` gives it. `n`, `s`, `dim` and `norm` are as in PyTorch;
+`dim` does not count the axis of pairs. ``rfft`` takes real signals, the other transforms take spectra. The
+spectrum form of a real signal x is ``rv.stack([x, 0 * x], -1)``.
 """
 
 from __future__ import annotations

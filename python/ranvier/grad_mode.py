@@ -1,4 +1,5 @@
-"""The switch of each thread by which operations are recorded on the tape, or not."""
+"""The switch of each thread that decides whether operations are recorded on the tape: no_grad, enable_grad
+..."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ class set_grad_enabled:
 class _Block(_core._GradBlock):
     """A ``with`` block or decorator, usable with and without parentheses, nested and re-entered."""
 
-    wanted: int  # 1: recording is on inside; with 4 added, inference mode is on (2) or off (0), too
+    # Flags: 1: recording is on inside; 4: the block sets inference mode, too; 2: inference mode is on inside.
+    wanted: int
 
     __slots__ = ()
 
@@ -141,7 +143,7 @@ _GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # flags of inspect, which takes 
 
 
 def _decorate_generator(function: F, block: type[_Block]) -> F:
-    """Switches while a part of the generator runs, and back between the parts."""
+    """A generator function whose parts between two `yield`s each run in a new `block`."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,8 @@
-"""The core's kernels on NumPy arrays, without tensors and tape.
+"""The core's kernels as functions of NumPy arrays, without tensors and gradients.
 
-Every function takes float32 or float64 arrays of any strides, some also floats of 16 bits, returns new
-arrays and accepts ``out=``, an array to write the result into. ``f_backward`` takes the gradient of f's
-result and returns those of its inputs.
+Every function takes float32 or float64 arrays of any strides; some also take floats of 16 bits. It returns
+new arrays, and accepts ``out=``, an array to write the result into. ``f_backward`` takes the gradient of the
+result of f and returns the gradients of the inputs of f.
 
 >>> import numpy as np
 >>> from ranvier import kernels
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import ranvier._core as _core
 
-# Names of the core for the library itself: memory, programs, settings, optimizers, parts of ops
+# Names of the core that only the library itself uses: memory, programs, settings, optimizers, parts of ops.
 _INTERNAL = """
     Between Check Guards Program ProgramForm PublicAttribute PublicFunction PublicMethod RankSum
     Recording Signature addcdiv addcmul allow_conv_algorithm attention attention_backward

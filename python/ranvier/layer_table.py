@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Layer(NamedTuple):
     """One call of a layer: its path in the model, class, output shape ("N" for the batch) and parameters.
 
-    A layer that is called twice has two rows, the second with 0 parameters, since they are the same ones.
+    A layer that is called twice has two rows. The second row has 0 parameters, because they are counted once.
     """
 
     name: str
@@ -26,9 +26,9 @@ class Summary:
 
     Attributes:
         layers: the layers in the order of their calls.
-        total: number of parameters, shared ones counted once, and weights of 8 and 4 bits.
-        trainable: those that require gradients.
-        nbytes: memory of them all.
+        total: the number of parameters and of weights of 8 and 4 bits; shared ones count once.
+        trainable: the number of parameters that require gradients.
+        nbytes: the bytes of memory of all of them.
     """
 
     def __init__(self, layers: list[Layer], weights: dict[int, Any]) -> None:
@@ -53,12 +53,12 @@ class Summary:
 
 
 def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, verbose: bool = True) -> Summary:
-    """Print a table of the model's layers, found by sending one sample of zeros through it, and return it.
+    """Print a table of the model's layers, and return it. The model is called with one sample of zeros.
 
     Args:
         model: any Module; it runs in evaluation mode and without gradients, and is not changed.
         input_shape: the shape of one sample, without the batch.
-        dtype: of the sample, if not that of the parameters (integers for an embedding).
+        dtype: the dtype of the sample (integers for an embedding); by default that of the parameters.
         verbose: False prints nothing.
 
     Raises:
@@ -102,7 +102,7 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
 
 
 def _layers(model: Module, sample: Any) -> list[Layer]:
-    """A row for each call of a layer; its parameters are counted with the first."""
+    """A row for each call of a layer. The parameters of a layer are counted in its first row."""
     from ranvier.nn.modes import layer_outputs
 
     layers: list[Layer] = []

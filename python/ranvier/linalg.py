@@ -1,7 +1,7 @@
 """Norms, inverses, determinants, systems of equations and factors, under the names of torch.linalg.
 
-NumPy computes all but vector norms; a replay of a compiled step calls it again. All have gradients but
-``matrix_rank``.
+NumPy computes all of them except vector norms; a replay of a compiled step calls NumPy again. All functions
+except ``matrix_rank`` have gradients.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def vector_norm(
 
 
 def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:
-    """The inverse of each matrix, and info (...): 0, or 1 for a singular one, whose inverse is NaN.
-    check_errors: raises LinAlgError instead.
+    """The inverse of each matrix, and info (...): 1 for a singular matrix, whose inverse is NaN, else 0.
+    check_errors: raises LinAlgError for a singular matrix.
     | rv.linalg.inv_ex(rv.eye(2)).info.item() -> 0"""
     A = matrix("inv_ex", A)
     singular = by_numpy(_is_singular, A._array)
@@ -91,8 +91,9 @@ def _is_singular(A: Any) -> Any:
 
 
 def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False) -> Tensor:
-    """A norm of each matrix: "fro", 1 and -1 (greatest and least sum of |column|), inf and -inf (of |row|), 2
-    and -2 (greatest and least singular value) and "nuc" (the sum of the singular values).
+    """A norm of each matrix. ord: "fro"; 1 and -1, the greatest and least sum of |x| over a column; inf and
+    -inf, the same over a row; 2 and -2, the greatest and least singular value; "nuc", the sum of the singular
+    values.
 
     Raises ValueError for another ord.
     | rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf")) -> tensor(7.)"""
@@ -110,17 +111,17 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
         return singular_norm(A, ord, rows, columns, keepdim)
     if abs(ord) != 1:
         rows, columns = columns, rows
-    sums = ops.norm(A, 1, rows, True)  # sums of |column|, or |row| if the axes are exchanged
-    if ord > 0 and sums.shape[columns] == 0:  # the greatest of none is 0
+    sums = ops.norm(A, 1, rows, True)  # the sums over columns, or over rows if the axes are exchanged
+    if ord > 0 and sums.shape[columns] == 0:  # The maximum of no elements is 0.
         extreme = ops.sum(sums, columns, True)
     else:
         extreme = (ops.amax if ord > 0 else ops.amin)(sums, columns, True)
-    return extreme if keepdim else ops.sum(extreme, (rows, columns))  # removes the axes, of size 1
+    return extreme if keepdim else ops.sum(extreme, (rows, columns))  # The sum removes the axes of length 1.
 
 
 def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The 2-norm over the axes (by default all). With ord, a vector's norm for one axis or a vector, a
-    matrix's for two axes or a matrix.
+    """The 2-norm over the axes (by default all). With ord: for one axis or a vector the vector norm, for two
+    axes or a matrix the matrix norm.
     | rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor(5.)"""
     A = as_tensor("norm", A)
     if ord is None:
@@ -133,9 +134,10 @@ def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Ten
 
 
 def qr(A: Any, mode: str = "reduced") -> QRResult:
-    """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n): see :func:`ranvier.qr`.
+    """Q, with orthogonal columns, and R, an upper triangle, with Q R = A (..., m, n): see :func:`ranvier.qr`.
 
-    mode: "reduced", R has min(m, n) rows, "complete", m; "r", as "reduced", Q is empty: no gradients.
+    mode: with "reduced" R has min(m, n) rows, with "complete" m rows. "r" is as "reduced", but Q is
+    empty, and there are no gradients.
 
     >>> import ranvier as rv
     >>> q, r = rv.linalg.qr(rv.tensor([[3.0, 1.0], [4.0, 2.0]]))
@@ -148,7 +150,7 @@ def qr(A: Any, mode: str = "reduced") -> QRResult:
 
 
 def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
-    """The factors in one matrix and the exchanged rows: see :func:`ranvier.lu`.
+    """L and U in one matrix, and the exchanged rows: see :func:`ranvier.lu`.
     | rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)
     """
     return _lu(A, pivot)

@@ -1,8 +1,8 @@
-"""Observers: what follows the operations of a run, as what writes a model in another form does.
+"""Observers: objects that follow the operations of a run, such as a recording or an exporter of models.
 
-While a thread has an observer of Functions, the core makes every operation a call of `Function.apply`, in
-the order of the program; while it has any, no call is replayed. Without one, an operation tests a number, or
-whether a list is empty.
+While a thread has an observer of Functions, the core makes every operation a call of `Function.apply`, in the
+order of the program. While it has any observer, no call is replayed, unless the observer allows it. Without
+an observer, an operation only tests a number, or whether the list `observers` is empty.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import ranvier._core as _core
 
 __all__ = ["Observer", "observers"]
 
-observers: list[Observer] = []  # those of all threads; while it is empty, no operation has to be observed
-running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
+observers: list[Observer] = []  # the observers of all threads
+running: list[int] = []  # ids of threads in which compiled functions run eagerly: one entry for each such run
 _locks: WeakSet[Lock] = WeakSet()
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -31,7 +31,7 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 class Observer(_core._ObserverBase):
     """Follows what a thread computes inside ``with observer:``. A subclass has the methods that it needs.
 
-    Where a method gets `run`, it makes the call, with the arguments after that, or does something else.
+    A method with the parameter `run` takes the place of an operation: ``run(*inputs)`` makes the operation.
 
     >>> import ranvier as rv
     >>> class Names(Observer):
@@ -61,21 +61,23 @@ class Observer(_core._ObserverBase):
         return run(*args, **kwargs)
 
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
-        """After an element-wise operation, or another that may be no Function, for observers of Functions.
+        """Called after an element-wise operation, or another that may be no Function, for observers of
+        Functions.
 
-        result: a Tensor, or a tuple of them."""
+        result: a Tensor, or a tuple of Tensors."""
 
     def hosted(self, caller: FrameType) -> None:
-        """Before a call of NumPy that an operation, whose frame this is, makes."""
+        """Called before an operation calls NumPy. caller: the frame of the operation."""
 
     def stored(self, tensor: Any, value: Any) -> None:
-        """After a change of all of a tensor in place, off the tape, to a number or an array."""
+        """Called after all elements of a tensor were changed in place, off the tape, to a number or an
+        array."""
 
     def read(self, how: str, tensor: Any = None) -> None:
-        """Before values, as those of a tensor, go to Python."""
+        """Called before values, such as a tensor's, go to Python. how: names what reads them."""
 
     def gradient_read(self, tensor: Any) -> None:
-        """Before ``tensor.grad``, for observers of Functions."""
+        """Called before ``tensor.grad`` is read, for observers of Functions."""
 
     def instead(self, method: str, owner: Any, argument: Any) -> bool:
         """True if the observer takes the place of backward, or of step or zero_grad of an optimizer or
@@ -84,8 +86,9 @@ class Observer(_core._ObserverBase):
 
 
 def _here() -> list[Observer]:
+    """The observers of this thread."""
     thread = get_ident()
-    # a copy: another thread may take its own away meanwhile
+    # A copy of the list is read, because another thread may remove an observer meanwhile.
     return [one for one in tuple(observers) if one.everywhere or one.thread == thread]
 
 
@@ -95,31 +98,32 @@ def tell(event: str, *args: Any) -> list[Any]:
 
 
 def through(event: str, run: Any, owner: Any) -> Any:
-    """`run`, as the observers of this thread make it, the first one innermost."""
+    """`run`, wrapped by the method `event` of each observer of this thread; the first observer is
+    innermost."""
     for one in _here():
         run = partial(getattr(one, event), run, owner)
     return run
 
 
 def observed(event: str, run: Any) -> Any:
-    """``run(owner, ...)``, as the observers of this thread make it."""
+    """A function like ``run(owner, ...)``, each call of which goes through the observers of this thread."""
     return lambda owner, *args, **kwargs: through(event, partial(run, owner), owner)(*args, **kwargs)
 
 
 def computed(name: str, inputs: Any, result: Any, **settings: Any) -> Any:
-    """The result of an operation that may be no Function."""
+    """Tells observers of an operation that may be no Function, and returns its result."""
     for one in _here() if observers else ():
         one.computed(name, inputs, result, **settings)
     return result
 
 
 def may_replay() -> bool:
-    """True if calls of this thread may be replayed: no observer needs the single operations."""
+    """True if calls of this thread may be replayed: no observer has to see each operation."""
     return not observers or all(one.allows_replays for one in _here())
 
 
 def is_replaced(method: str, owner: Any, argument: Any = None) -> bool:
-    """True if an observer takes the place of this method of backward or of an update."""
+    """True if an observer takes the place of this method (backward, step, zero_grad) of the owner."""
     return any(tell("instead", method, owner, argument))
 
 
@@ -134,7 +138,7 @@ current: Callable[[], Any] = partial(getattr, _local, "recording")
 
 
 def hosted() -> Any:
-    """The recording of this thread, for a call of NumPy that the caller's caller makes."""
+    """Tells observers of a call of NumPy that the caller's caller makes; returns the thread's recording."""
     tell("hosted", sys._getframe(2))
     return _local.recording
 
@@ -145,24 +149,25 @@ def is_recording() -> bool:
 
 
 def is_written() -> bool:
-    """True while this thread's run is written in another form (`tape/calls.py`)."""
+    """True while this thread's run is recorded to be written in another form (`tape/calls.py`)."""
     return _local.recording is not None and _local.recording.keeps
 
 
 def refuse(what: str, remedy: str) -> None:
-    """Called by operations that a replay cannot repeat."""
+    """Called by operations that a replay cannot repeat: a recorded step then runs eagerly."""
     if _local.recording is not None:
         _local.recording.refuse(what, remedy)
 
 
 def pass_over() -> None:
-    """Called where this run is unlike later ones, as the first of a lazy layer: those may be replayed."""
+    """Called if this run is unlike later ones, such as the first run of a lazy layer: it is not replayed, but
+    later runs may be recorded."""
     if _local.recording is not None:
         _local.recording.passing = True
 
 
 def value_read(how: str, tensor: Any = None) -> None:
-    """Called before an array's values go to Python: a replay would not see that they have changed."""
+    """Called before an array's values go to Python, where a replay would not notice that they differ."""
     if observers:
         tell("read", how, tensor)
 
@@ -202,7 +207,7 @@ class Lock(RLock):  # type: ignore[misc]  # which is not final
 
 
 def _forget_others() -> None:
-    """In a forked child, which does not have the other threads."""
+    """Called in a forked child: drops the state of the other threads, which do not exist there."""
     running[:] = [thread for thread in running if thread == get_ident()]
     for lock in _locks:
         if not lock._is_owned():  # type: ignore[attr-defined]

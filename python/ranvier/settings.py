@@ -1,10 +1,10 @@
-"""Settings: all values that change what functions of the library do, and that a program can set.
+"""Settings: all values that a program can set and that change what functions of the library do.
 
-They are the attributes of objects of this module, `Settings` for the process or `ThreadSettings` for each
-thread, so that a replay can compare them: to set one raises a counter, and only where that has changed since
-the last replay on a thread the values are looked at. All values together have a number, by which calls of a
-compiled function differ (`kernel_settings` in cpp/bindings/replay/signature.cpp, with the core's settings).
-Values are plain.
+A setting is an attribute of an object of `Settings`, for the process, or `ThreadSettings`, for each thread;
+its value is plain. So the replay of a recorded call can check them quickly: setting a value raises a counter,
+and a replay compares the values only if the counter has changed since the last replay on its thread. Each
+combination of values has a number; a compiled function has its own recording for each number
+(`kernel_settings` in cpp/bindings/replay/signature.cpp, which adds the settings of the core).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import ranvier._core as _core
 
-_MOST = 4096  # combinations that are remembered
-_all: list[tuple[Any, dict[str, Any]]] = []  # with the first values
+_MOST = 4096  # the most combinations of values whose numbers are remembered
+_all: list[tuple[Any, dict[str, Any]]] = []  # (object, its first values) for all objects with settings
 _numbers: dict[Any, int] = {}
 _next = count(1)
 
@@ -47,27 +47,28 @@ class ThreadSettings(Settings, local):  # type: ignore[misc, unused-ignore]
         _all.append((self, first))
         return self
 
-    def __init__(self, **first: Any) -> None:  # called for each thread
+    def __init__(self, **first: Any) -> None:  # Python calls it once for each thread.
         vars(self).update(first)
 
 
-# Counts how often a program has defined what functions of the library look up, as classes of trees, or has
-# replaced functions by PyTorch's.
+# The number of times that a program has defined something that functions of the library look up, such as a
+# class of containers, or has replaced functions by PyTorch's.
 definitions = Settings(count=0)
 
 
 def defined() -> None:
-    """Called where a program defines such a thing."""
+    """Called when a program defines such a thing: see `definitions`."""
     definitions.count += 1
 
 
 def _number() -> int:
-    """The number of all values; 0: of the first ones, also where more settings are added."""
+    """The number of the present combination of values. It is 0 for the first values of all settings, even if
+    modules that are loaded later add settings."""
     values = [(i, *own.items()) for i, (s, first) in enumerate(_all) if (own := vars(s)) != first]
     if not values:
         return 0
     if len(_numbers) > _MOST:
-        _numbers.clear()  # programs are then recorded anew
+        _numbers.clear()  # Calls then have new numbers, and are recorded anew.
     return _numbers.setdefault(tuple(values), next(_next))
 
 

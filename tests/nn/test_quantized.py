@@ -135,6 +135,8 @@ def test_halves(network):
     y = small[0](x)
     assert y.dtype == "float16"
     np.testing.assert_array_equal(y.numpy(), small[0](x.float()).half().numpy())
+    same = copy.deepcopy(small).half()  # integers and scales keep their dtypes
+    np.testing.assert_array_equal(same[0](x).numpy(), y.numpy())
     refused(TypeError, "float64", small, x.double())
 
 
@@ -150,6 +152,13 @@ def test_which_layers(network):
     refused(ValueError, "layer '0' of float64", rv.quantize, network.double())
     network.float()[2].weight.data[0, 0] = np.nan
     refused(ValueError, "NaN or infinity; expected finite numbers (in layer '2')", rv.quantize, network)
+
+
+def test_hooks_are_kept(network):
+    seen = []
+    network[0].register_forward_hook(lambda layer, args, y: seen.append(type(layer).__module__))
+    rv.quantize(network)(rv.ones(64))
+    assert seen == ["ranvier.nn.quantized.layers"]
 
 
 def test_summary_counts_weights(network, capsys):

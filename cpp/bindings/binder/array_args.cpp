@@ -1,4 +1,5 @@
-// Reads arrays of NumPy as arguments, and checks their dtypes, shapes and memory: see array_args.h.
+// Reads NumPy arrays as arguments, checks their dtypes, shapes and memory, and makes the arrays of results
+// (array_args.h).
 #include "bindings/binder/params.h"
 
 #include "bindings/binder/bfloat16.h"
@@ -10,15 +11,16 @@ namespace {
 
 static_assert(sizeof(npy_intp) == sizeof(int64_t));
 
-// More than any memory has, but not than a view that repeats one element. Sizes that follow from a few such
-// products, as those of workspaces, stay within int64.
+// The most elements of an array. Only a view that repeats elements (stride 0) can have more: no memory is as
+// large. Below this bound, sizes computed from a few factors, such as a workspace's bytes, do not overflow
+// int64.
 constexpr int64_t kMostElements = int64_t{1} << 40;
 
 struct TypeOfNumPy {
-  int number;
+  int number;  // NumPy's type number
   const char* name;
 };
-// In the order of DType.
+// In the order of DType. The number of bfloat16 is known at run time only (bfloat16_number()).
 constexpr TypeOfNumPy kTypes[] = {{NPY_FLOAT32, "float32"}, {NPY_FLOAT64, "float64"}, {NPY_INT64, "int64"},
                                   {NPY_UINT8, "uint8"},     {NPY_BOOL, "bool"},       {NPY_INT8, "int8"},
                                   {NPY_INT16, "int16"},     {NPY_UINT16, "uint16"},   {NPY_INT32, "int32"},
@@ -29,7 +31,8 @@ int type_number(DType dtype) {
 }
 const char* dtype_name(DType dtype) { return kTypes[static_cast<int>(dtype)].name; }
 
-// NumPy has two numbers for the integers of one size, where C has two types of it.
+// The DType of a type number of NumPy; none for types that DType does not name. C has two integer types of 64
+// bits (long, long long), so NumPy has two numbers for int64.
 std::optional<DType> dtype_of_number(int type) {
   if (type == NPY_LONGLONG) type = NPY_INT64;
   if (type == bfloat16_number()) return DType::bfloat16;
@@ -46,6 +49,8 @@ Shape shape_of(PyArrayObject* a) {
   return Shape(PyArray_NDIM(a), reinterpret_cast<const int64_t*>(PyArray_DIMS(a)));
 }
 
+// Fails unless the argument is a NumPy array without a mask, with at most kMaxDims dimensions and
+// kMostElements elements.
 void check_array(const Arg& arg) {
   const py::handle a = arg.value;
   if (!PyArray_Check(a.ptr()))
@@ -67,7 +72,8 @@ void check_array(const Arg& arg) {
        {"got ", arg.name, " of dtype ", dtype_text(arg.value), "; expected ", expected});
 }
 
-// True when data and strides address whole, native elements.
+// True if the elements are aligned, in native byte order, and the strides are multiples of the element's
+// size.
 bool is_addressable(PyArrayObject* a) {
   if (!PyArray_ISBEHAVED_RO(a)) return false;
   const npy_intp item = PyArray_ITEMSIZE(a);
@@ -76,6 +82,7 @@ bool is_addressable(PyArrayObject* a) {
   return true;
 }
 
+// The array itself if it has this type number and is addressable, else a C-contiguous copy of this type.
 py::object addressable(py::handle a, int type) {
   if (PyArray_TYPE(as_array(a)) == type && is_addressable(as_array(a)))
     return py::reinterpret_borrow<py::object>(a);
@@ -85,6 +92,7 @@ py::object addressable(py::handle a, int type) {
   return py::reinterpret_steal<py::object>(copy);
 }
 
+// As Input::fill: strides in elements.
 const void* fill_view(PyArrayObject* a, int* ndim, int64_t* shape, int64_t* strides) {
   *ndim = PyArray_NDIM(a);
   const npy_intp item = PyArray_ITEMSIZE(a);
@@ -95,8 +103,10 @@ const void* fill_view(PyArrayObject* a, int* ndim, int64_t* shape, int64_t* stri
   return PyArray_DATA(a);
 }
 
-// True if steps along one dimension may land on elements of another: never for slices and permutations of
-// an array, always for repeated elements; of strides made by hand some harmless ones are refused too.
+// True if two elements may have the same place in memory. With the dimensions sorted by stride, all elements
+// are apart if each stride is larger than the distance spanned by all smaller ones. Slices and permutations
+// of an array pass this test, repeated elements (stride 0) fail it. It may also fail for strides made by hand
+// whose elements are in fact apart.
 bool elements_share_memory(PyArrayObject* a) {
   if (PyArray_IS_C_CONTIGUOUS(a) || PyArray_SIZE(a) == 0) return false;
   const int ndim = PyArray_NDIM(a);
@@ -183,7 +193,8 @@ Input Input::integers(const Arg& arg) {
   }
   const Input x(arg, addressable(arg.value, NPY_INT64), DType::int64);
   if (PyArray_ITEMSIZE(a) < 8 || !PyArray_ISUNSIGNED(a)) return x;
-  const auto* p = static_cast<const int64_t*>(PyArray_DATA(as_array(x.object())));  // the copy is contiguous
+  // uint64, reinterpreted as int64: values of 2**63 and more are negative. x is a contiguous copy.
+  const auto* p = static_cast<const int64_t*>(PyArray_DATA(as_array(x.object())));
   const npy_intp size = PyArray_SIZE(as_array(x.object()));
   for (npy_intp i = 0; i < size; ++i)
     if (p[i] < 0)
@@ -261,7 +272,7 @@ Output Output::like(const Input& x, DType dtype, const Shape& shape) {
   int order[kMaxDims];
   for (int d = 0; d < ndim; ++d) {
     order[d] = d;
-    if (PyArray_STRIDE(a, d) == 0 && PyArray_DIM(a, d) > 1) in_c_order = true;  // repeated: it has no order
+    if (PyArray_STRIDE(a, d) == 0 && PyArray_DIM(a, d) > 1) in_c_order = true;  // repeated elements
   }
   if (in_c_order) return contiguous(dtype, shape);
   std::stable_sort(order, order + ndim, [&](int p, int q) {
@@ -313,7 +324,7 @@ const Output& Output::apart_from(const Input& x, bool same_is_fine) const {
 DTypeArg::DTypeArg(const Arg& arg) : Arg(arg) {
   std::optional<DType> known;
   py::object own = py::reinterpret_borrow<py::object>(value);
-  if (!PyArray_DescrCheck(own.ptr()))  // an object with NumPy's
+  if (!PyArray_DescrCheck(own.ptr()))  // not NumPy's dtype: an object that has one as its attribute `dtype`
     own = py::reinterpret_steal<py::object>(PyObject_GetAttrString(value.ptr(), "dtype"));
   PyErr_Clear();
   if (own && PyArray_DescrCheck(own.ptr()))
@@ -342,7 +353,7 @@ void invoke_released(const CallType& type, const void* call) {
 }
 
 void invoke_sized(const CallType& type, const void* call, int64_t elements) {
-  constexpr int64_t kFew = 4096;
+  constexpr int64_t kFew = 4096;  // below this, a kernel takes less time than to release and take the GIL
   elements < kFew ? invoke(type, call) : invoke_released(type, call);
 }
 

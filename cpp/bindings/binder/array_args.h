@@ -1,4 +1,6 @@
-// NumPy arrays at the boundary: arguments checked, results from the core's own allocator.
+// Input: a NumPy array that is an argument of a call, checked. Output: a NumPy array that a call writes, new
+// (in memory of the core's allocator) or given by the caller. Both convert to the TensorViews that kernels
+// take. run() and invoke_...() then run a kernel on them.
 #pragma once
 #include <optional>
 #include <tuple>
@@ -9,6 +11,7 @@
 
 namespace ranvier::bind {
 
+// The DType of a C++ type of elements.
 template <class T>
 constexpr DType dtype_of() {
   constexpr bool f32 = std::is_same_v<T, float>, f64 = std::is_same_v<T, double>;
@@ -17,6 +20,7 @@ constexpr DType dtype_of() {
   return f32 ? DType::float32 : f64 ? DType::float64 : i64 ? DType::int64 : DType::uint8;
 }
 
+// How a view of float stores elements of this dtype (base/tensor_view.h).
 constexpr Stored stored_as(DType dtype) {
   return dtype == DType::float16    ? Stored::float16
          : dtype == DType::bfloat16 ? Stored::bfloat16
@@ -29,19 +33,20 @@ constexpr DType computed_in(DType dtype) {
 
 bool is_floating_array(py::handle x);  // true if it is a floating-point array of any width
 void import_numpy();                   // once, while the module loads
-// Makes an array's memory known to this thread's recording, which exists (array_recording.cpp).
+// Tells this thread's recording about the memory of an array (replay/array_recording.cpp). The thread must
+// have a recording: t_recording (program/recording.h) is not null while a step of rv.compile is recorded.
 void note_array(py::handle array);
 // The object that frees the arrays that new_array() makes: the capsule of NumPy's memory handler.
 PyObject* memory_handler();
 
-// An argument of a call: the name of the op and its own, and what Python gave.
+// An argument of a call. The caller holds the reference to `value`.
 struct Arg {
-  const char* op;
-  const char* name;
+  const char* op;    // the op that errors name
+  const char* name;  // the parameter's name
   py::handle value;
 
-  bool given() const { return !value.is_none(); }
-  std::string shown() const;  // the value in a message
+  bool given() const { return !value.is_none(); }  // false if it is None
+  std::string shown() const;                       // the value in a message
   // "[op] got NAME VALUE; expected ..."
   template <class... P>
   [[noreturn]] void fail(const P&... expected) const {
@@ -53,18 +58,19 @@ struct Arg {
   }
 };
 
-// An array argument, held for the length of the call. An array that is byte-swapped or not aligned to its
-// elements is copied once; any strides pass as they are.
+// An array argument, held for the length of the call. An array that is byte-swapped, or not aligned to its
+// elements, is copied when it is read. Any other array is used in place, whatever its strides are.
 class Input {
  public:
-  // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
-  static Input floating(const Arg& arg);
-  static Input pixels(const Arg& arg);    // the same, or an array of uint8
-  static Input real(const Arg& arg);      // an array of floats of any width, for kernels that read Stored
-  static Input number(const Arg& arg);    // an array of any dtype that casts read
-  static Input movable(const Arg& arg);   // floats, or elements of 4 or 8 bytes, which are only moved
-  static Input integers(const Arg& arg);  // an array of any integer dtype, as int64
-  static Input exactly(const Arg& arg, DType dtype);                // an array of this dtype
+  // Each fails unless the argument is a NumPy array of a dtype that it names, with at most kMaxDims
+  // dimensions.
+  static Input floating(const Arg& arg);  // float32 or float64
+  static Input pixels(const Arg& arg);    // float32, float64 or uint8
+  static Input real(const Arg& arg);      // floats of 16 to 64 bits, for kernels that read Stored
+  static Input number(const Arg& arg);    // any dtype that DType names
+  static Input movable(const Arg& arg);  // floats of 16 to 64 bits, or integers of 32 or 64, only to be moved
+  static Input integers(const Arg& arg);  // any integer dtype; the Input is a copy in int64 if it has another
+  static Input exactly(const Arg& arg, DType dtype);                // this dtype
   Input() = default;                                                // empty
   explicit Input(const Arg& arg) : op_(arg.op), name_(arg.name) {}  // empty
 
@@ -101,13 +107,14 @@ class Input {
     if (!has_shape(s)) fail(s);
   }
   void expect_same_shape(const Input& other) const;
-  void expect_same_dtype(const Input& other) const;  // checked if both are given
+  void expect_same_dtype(const Input& other) const;  // an empty Input has any dtype
 
  private:
   Input(const Arg& arg, py::object object, DType dtype)
       : object_(std::move(object)), dtype_(dtype), op_(arg.op), name_(arg.name) {
     if (__builtin_expect(t_recording != nullptr, false)) note_array(object_);
   }
+  // Writes the array's shape, and its strides in elements. Returns the address of its first element.
   const void* fill(int* ndim, int64_t* shape, int64_t* strides) const;
   const int64_t* sizes() const;
 
@@ -122,15 +129,16 @@ class Output {
  public:
   // C-contiguous, uninitialised.
   static Output contiguous(DType dtype, const Shape& shape);
-  // Without gaps; order: the dimensions from the slowest to the fastest in memory.
+  // Without gaps in memory. order: the ndim dimensions, from the one with the largest stride to the one with
+  // the smallest.
   static Output in_order(DType dtype, const Shape& shape, const int* order);
   static Output channels_last(DType dtype, const Shape& shape);  // (n, c, h, w), in memory n, h, w, c
-  // The memory order of x's dimensions, without gaps: dense C order, channels-last or any permutation stays
-  // what it is. Where x repeats elements (stride 0), C order.
+  // x's shape and the memory order of x's dimensions (C order, channels-last or any other permutation),
+  // without gaps. C order if x repeats elements (stride 0).
   static Output like(const Input& x, DType dtype);
-  static Output like(const Input& x, DType dtype, const Shape& shape);  // with another shape
-  // The argument itself, an array to write into: checked for its dtype, shape, and whether it is writable,
-  // aligned and has one place for each element.
+  static Output like(const Input& x, DType dtype, const Shape& shape);  // another shape of as many dimensions
+  // The argument itself, an array to write into. Fails unless it has this dtype and shape, is writable,
+  // aligned and in native byte order, and each element has a place in memory of its own.
   static Output given(const Arg& arg, DType dtype, const Shape& shape);
 
   template <class T>
@@ -144,8 +152,8 @@ class Output {
   operator TensorView<T>() const {
     return view<T>();
   }
-  // Fails where the memory of a given array overlaps x's. Element-wise kernels may write exactly onto their
-  // input.
+  // Fails where this array overlaps x in memory. same_is_fine: this may be exactly x (same address, shape and
+  // strides), as element-wise kernels allow.
   const Output& apart_from(const Input& x, bool same_is_fine = false) const;
   py::object release() { return std::move(object_); }
 
@@ -179,14 +187,14 @@ class MaybeOutput {
   std::optional<Output> out_;
 };
 
-// The results of a backward: the gradients that are needed, None for others.
+// The results of a backward. A gradient that is not needed is None.
 struct Gradients {
   MaybeOutput dx, dweight, dbias;
   using All = std::tuple<MaybeOutput, MaybeOutput, MaybeOutput>;
   All all() { return {std::move(dx), std::move(dweight), std::move(dbias)}; }
 };
 
-// A view for writing, of memory that is known to be writable.
+// The same view for writing. The caller knows that the memory is writable.
 template <class T>
 TensorView<T> writable(const TensorView<const T>& v) {
   TensorView<T> w;
@@ -196,7 +204,8 @@ TensorView<T> writable(const TensorView<const T>& v) {
   return w;
 }
 
-// A field of run(): an array's view, changed by a function.
+// viewed(array, change) is a field for run() below: the view of an Input or Output, passed through `change`,
+// which maps a TensorView<T> to another one for any T.
 template <class A, class F>
 struct Viewed {
   const A& array;
@@ -211,10 +220,13 @@ Viewed<A, F> viewed(const A& array, F change) {
   return {array, change};
 }
 
-void invoke_cast(const Input& x, const Output& y, DType to);  // float32, float64, int64 or bool
+// Writes x to y, whose dtype `to` is one of float16, bfloat16, float32, float64, int32, int64 and bool
+// (ops/bind_copy.cpp).
+void invoke_cast(const Input& x, const Output& y, DType to);
 
-// v: a view repeated to a shape that it broadcasts to (not checked), with stride 0 where it has one element.
-// Written in place: a view that is copied as soon as it is made makes the processor wait for its own stores.
+// Makes v the view `own` broadcast to a shape, with stride 0 along the dimensions that are repeated. `own`
+// must broadcast to the shape (not checked). v is written in place and not returned: the processor would wait
+// for the stores of a new view before it could copy it.
 template <class T>
 void repeat(const TensorView<const T>& own, const Shape& shape, TensorView<const T>& v) {
   v.data = own.data;
@@ -227,22 +239,24 @@ void repeat(const TensorView<const T>& own, const Shape& shape, TensorView<const
   }
 }
 
-bool is_channels_last(const Input& x);  // 4-D, NHWC in memory; dimensions of size 1 do not decide
+// True if x has four dimensions (n, c, h, w) and is dense in memory in the order n, h, w, c. The strides of
+// dimensions of size 1 do not count.
+bool is_channels_last(const Input& x);
 
-// f(T{}) for the element type that a kernel of a floating argument computes in.
+// f(T{}) with the type T in which a kernel computes for floats of this dtype: float for halves, too.
 template <class F>
 decltype(auto) with_float(DType dtype, F&& f) {
   return dtype == DType::float64 ? f(double{}) : f(float{});
 }
 
-// The same for elements that are only moved: of the floats of their size.
+// The same for elements of 4 or 8 bytes that are only moved: T is the float type of their size.
 constexpr bool is_wide(DType dtype) { return dtype == DType::float64 || dtype == DType::int64; }
 template <class F>
 decltype(auto) with_size(DType dtype, F&& f) {
   return is_wide(dtype) ? f(double{}) : f(float{});
 }
 
-// Runs a kernel without the GIL: safe because the arrays are held by Inputs and Outputs on this stack, and
+// Runs a kernel without the GIL. That is safe because Inputs and Outputs on this stack hold the arrays, and
 // the kernel touches no Python object.
 void invoke_released(const CallType& type, const void* call);
 template <class Call>
@@ -250,15 +264,16 @@ void invoke_released(const Call& call) {
   invoke_released(type_of(call), &call);
 }
 
-// The same for a call on this many elements: where they are few, giving up the GIL and taking it back would
-// be most of the call.
+// The same for a call on this many elements. If they are few it keeps the GIL: releasing it and taking it
+// back would take longer than the kernel.
 void invoke_sized(const CallType& type, const void* call, int64_t elements);
 template <class Call>
 void invoke_sized(const Call& call, int64_t elements) {
   invoke_sized(type_of(call), &call, elements);
 }
 
-// Runs Call<float> or Call<double>, made from its fields in their order; arrays become views.
+// Runs Call<float> or Call<double>, as the dtype says. `fields` are the members of Call in their order; an
+// Input or Output converts to the member's TensorView.
 template <template <class> class Call, class... A>
 void run(DType dtype, const A&... fields) {
   with_float(dtype, [&](auto tag) { invoke_released(Call<decltype(tag)>{fields...}); });

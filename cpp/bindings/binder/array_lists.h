@@ -1,4 +1,6 @@
-// Lists of arrays as arguments of the optimizer's kernels.
+// Lists of arrays as arguments, with an array for each parameter of a model, for the bindings of the
+// optimizer's kernels (ops/bind_optimizer.cpp). run_list() runs a kernel on the arrays of a list, up to
+// kMaxSegments at once.
 #pragma once
 #include <vector>
 
@@ -7,7 +9,7 @@
 
 namespace ranvier::bind {
 
-// A list of arrays, an array for each parameter.
+// A list of arrays, one for each parameter of the model.
 struct List : Arg {
   RANVIER_ANNOTATION("list[Array]");
   List(const Arg& arg) : List(arg, false) {}
@@ -19,16 +21,18 @@ struct List : Arg {
   }
   std::string item(int64_t i) const { return std::string(name) + "[" + std::to_string(i) + "]"; }
   Arg arg(int64_t i) const { return {op, name, PySequence_Fast_ITEMS(value.ptr())[i]}; }
-  DType half = DType::float32;  // the half dtype of the arrays, where the kernel takes halves
-  // The dtype of the first array, which all have.
+  // The arrays' dtype if it is float16 or bfloat16. The binding of a kernel that takes halves sets it.
+  DType half = DType::float32;
+  // The dtype of the first array. read() checks that the others have the same.
   DType dtype() const { return half == DType::float32 ? Input::floating(arg(0)).dtype() : half; }
 
+  // Array i, which must have elements of type T (T = float: or of the dtype `half`).
   template <class T>
   Input read(int64_t i) const {
     return Input::exactly(arg(i), std::is_same_v<T, float> ? half : dtype_of<T>());
   }
-  // An array that is read in its place, or also written. (read() copies what is unaligned or byte-swapped: no
-  // use for an array that must change.)
+  // A writable view of array i itself. It fails where read() would copy an unaligned or byte-swapped array:
+  // the kernel would write to the copy.
   template <class T>
   TensorView<T> in_place(int64_t i) const {
     const Input x = read<T>(i);
@@ -67,9 +71,10 @@ struct MaybeList : List {
   MaybeList(const Arg& arg) : List(arg, true) {}
 };
 
-// Runs Call, for the list's dtype, on kMaxSegments arrays at a time; fill(call, T{}, first, held) gives it
-// those from `first` on. `held` keeps arrays that had to be copied until the kernel is done. All arrays are
-// read and checked before the first call runs, which run(call) does.
+// Runs Call<T> (T for the list's dtype) on all arrays of the list, at most kMaxSegments in each call.
+// fill(call, T{}, first, held) sets the views of call.count arrays, from array `first` on; it stores Inputs
+// that are copies in `held`, so that they live until the kernel is done. run(call) then runs the kernel. All
+// calls are filled, and so all arrays checked, before the first one runs.
 template <template <class> class Call, class F, class Run>
 void run_list(const List& list, const F& fill, const Run& run) {
   if (list.size() == 0) return;
@@ -96,6 +101,7 @@ void run_list(const List& list, const F& fill) {
   run_list<Call>(list, fill, [](const auto& call) { invoke_released(call); });
 }
 
+// The view of one number.
 inline TensorView<double> number_view(double* p) {
   TensorView<double> v;
   v.data = p, v.ndim = 1, v.shape[0] = 1, v.strides[0] = 1;

@@ -1,8 +1,9 @@
-// bfloat16 as a dtype of NumPy's arrays: the upper half of a float32, by which NumPy stores, moves, indexes,
-// compares and casts elements. Arithmetic is the library's: in float32, rounded once.
+// Registers bfloat16 (the upper 16 bits of a float32) as a dtype of NumPy arrays. NumPy asks a new dtype for
+// a table of functions that store, move, compare and cast elements; they are here. bfloat16_loops.cpp adds
+// the arithmetic of NumPy's ufuncs.
 //
-// Its kind is 'f', like that of other floats, so code that tests for floats by kind accepts it. No other
-// array of kind 'f' and 16 bits has its number (bfloat16_number()): NumPy's own has NPY_HALF.
+// The dtype's kind is 'f', as that of other floats, so code that tests for floats by the kind accepts it.
+// NumPy's float16 has the same kind and size; the type number tells them apart (bfloat16_number(), NPY_HALF).
 #include "bindings/binder/bfloat16.h"
 
 #include <cstring>
@@ -21,7 +22,7 @@ BFloat16 load(const void* p) {
 
 void store(BFloat16 x, void* p) { std::memcpy(p, &x, sizeof x); }
 
-// --- a number of an array as a Python object
+// --- an element of an array as a Python object
 struct Scalar {
   PyObject_HEAD BFloat16 number;
 };
@@ -41,7 +42,8 @@ BFloat16 number_of(PyObject* x) { return reinterpret_cast<Scalar*>(x)->number; }
 PyObject* as_float(PyObject* x) { return PyFloat_FromDouble(number_of(x)); }
 PyObject* as_text(PyObject* x) { return py::repr(py::float_(double(number_of(x)))).release().ptr(); }
 
-// --- what NumPy asks of a dtype
+// --- the functions of the dtype, as PyArray_ArrFuncs declares them: they get the addresses of elements. The
+// last argument, the array, is not used.
 PyObject* get(void* p, void*) { return PyFloat_FromDouble(load(p)); }
 
 int set(PyObject* value, void* p, void*) {
@@ -51,6 +53,7 @@ int set(PyObject* value, void* p, void*) {
   return store(BFloat16(float(x)), p), 0;
 }
 
+// Copies n elements, with steps in bytes; from null: none. swap: then swaps the bytes of each in `to`.
 void copy_n(void* to, npy_intp to_step, void* from, npy_intp step, npy_intp n, int swap, void*) {
   auto* y = static_cast<char*>(to);
   if (from)
@@ -63,12 +66,14 @@ void copy_one(void* to, void* from, int swap, void* array) { copy_n(to, 0, from,
 
 npy_bool is_nonzero(void* p, void*) { return load(p) != 0; }
 
-int compare(const void* a, const void* b, void*) {  // NaN after all numbers
+// For sorting: -1, 0 or 1. NaN comes after all numbers.
+int compare(const void* a, const void* b, void*) {
   const float x = load(a), y = load(b);
   return x < y ? -1 : x > y ? 1 : x == y ? 0 : int(x != x) - int(y != y);
 }
 
-// The first of the greatest, or least; NaN before numbers.
+// Sets *place to the index of the greatest or least of n elements, the first one of equals. A NaN counts as
+// greater, or less, than all numbers.
 template <bool greatest>
 int extreme(void* p, npy_intp n, npy_intp* place, void*) {
   const auto* x = static_cast<const BFloat16*>(p);
@@ -81,7 +86,8 @@ int extreme(void* p, npy_intp n, npy_intp* place, void*) {
   return 0;
 }
 
-int fill(void* p, npy_intp n, void*) {  // a progression, of which two elements are there
+// For np.arange: continues an arithmetic progression of n elements whose first two are set.
+int fill(void* p, npy_intp n, void*) {
   auto* x = static_cast<BFloat16*>(p);
   const float first = x[0], step = x[1] - first;
   for (npy_intp i = 2; i < n; ++i) x[i] = BFloat16(first + float(i) * step);
@@ -99,6 +105,7 @@ void cast(void* from, void* to, npy_intp n, void*, void*) {
     static_cast<To*>(to)[i] = static_cast<To>(static_cast<float>(static_cast<From*>(from)[i]));
 }
 
+// Registers the casts from bfloat16 (own) to the dtype with this type number, and back. T: its C type.
 template <class T>
 void casts(PyArray_Descr* own, int number) {
   PyArray_Descr* other = PyArray_DescrFromType(number);
@@ -108,6 +115,7 @@ void casts(PyArray_Descr* own, int number) {
   if (failed) throw py::error_already_set();
 }
 
+// The class of an element as a Python object: a subclass of numpy.generic, as NumPy demands.
 void make_scalar_class() {
   static PyType_Slot slots[] = {{Py_tp_new, reinterpret_cast<void*>(new_scalar)},
                                 {Py_tp_repr, reinterpret_cast<void*>(as_text)},
@@ -136,7 +144,7 @@ void register_bfloat16(Module m) {
   proto.typeobj = g_type, proto.f = &functions;
   proto.kind = 'f', proto.type = 'E', proto.byteorder = '=';
   proto.elsize = proto.alignment = sizeof(BFloat16);
-  proto.flags = NPY_USE_SETITEM;  // nothing else runs Python code
+  proto.flags = NPY_USE_SETITEM;  // only setitem may run Python code
   proto.hash = -1;                // not computed yet: NumPy 1 takes this struct for the dtype itself
   Py_SET_TYPE(reinterpret_cast<PyObject*>(&proto), &PyArrayDescr_Type);
   g_number = PyArray_RegisterDataType(&proto);

@@ -1,10 +1,11 @@
-// bfloat16 as a dtype of NumPy's arrays, and kinds of dtypes by NumPy's numbers, it among them.
+// The dtype bfloat16 for NumPy arrays (bfloat16.cpp), and questions about NumPy's type numbers in which
+// bfloat16 counts as a float.
 #pragma once
 #include "bindings/binder/numpy_api.h"
 
 namespace ranvier::bind {
 
-int bfloat16_number();  // NumPy's number of the dtype
+int bfloat16_number();  // the type number of bfloat16, which NumPy gives when the dtype is registered
 
 inline bool is_half_type(int type) { return type == NPY_HALF || type == bfloat16_number(); }
 inline bool is_float_type(int type) { return PyTypeNum_ISFLOAT(type) || type == bfloat16_number(); }

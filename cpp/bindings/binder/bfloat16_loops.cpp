@@ -1,4 +1,5 @@
-// NumPy's ufuncs on arrays of bfloat16: the loops for float32 on blocks of elements, rounded once.
+// Gives NumPy's ufuncs loops for arrays of bfloat16. A loop widens a block of elements to float32, runs the
+// ufunc's own loop for float32 on the block, and rounds the results to bfloat16.
 #include <algorithm>
 #include <cstring>
 #include <set>
@@ -13,13 +14,14 @@ namespace ranvier::bind {
 namespace {
 
 constexpr int kMostOperands = 4;
-constexpr npy_intp kBlock = 64;
+constexpr npy_intp kBlock = 64;  // elements of a block, which is on the stack
 
-struct OfFloats {  // a ufunc's loop for float32
+// A ufunc's loop for float32.
+struct OfFloats {
   PyUFuncGenericFunction run;
-  void* data;
+  void* data;  // the last argument of run
   int inputs, outputs;
-  bool rounds[kMostOperands];  // true if an output is a float
+  bool rounds[kMostOperands];  // for each operand: it is a float32, and so a bfloat16 outside of the block
 };
 
 void widen(const char* x, npy_intp step, npy_intp n, float* y) {
@@ -37,7 +39,8 @@ void round_to(const float* x, npy_intp n, char* y, npy_intp step) {
   }
 }
 
-// Sums and others of one number, which stays a float until the end.
+// A reduction to one element, as a sum: args[0] and args[2] are that element, args[1] the input of `count`
+// elements, `step` bytes apart. The result stays a float32 until the end, so it is rounded once.
 void reduce(char** args, npy_intp count, npy_intp step, const OfFloats& floats) {
   alignas(64) float block[kBlock], all;
   widen(args[0], 0, 1, &all);
@@ -51,14 +54,17 @@ void reduce(char** args, npy_intp count, npy_intp step, const OfFloats& floats) 
   round_to(&all, 1, args[2], 0);
 }
 
-// args: the operands' first elements, inputs before outputs; steps in bytes.
+// The loop that is registered: for NumPy it is a loop of the ufunc for bfloat16. args: the addresses of the
+// operands' first elements, inputs before outputs; steps: from one element to the next, in bytes;
+// dimensions[0]: the number of elements; data: an OfFloats.
 void loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void* data) {
   const auto& floats = *static_cast<OfFloats*>(data);
   const int operands = floats.inputs + floats.outputs;
   const bool pair = floats.inputs == 2 && floats.outputs == 1;
   if (pair && floats.rounds[2] && args[0] == args[2] && !steps[0] && !steps[2])
     return reduce(args, dimensions[0], steps[1], floats);
-  // accumulate() calls it with y[i] = x[i + 1]: each element is computed from the one before.
+  // ufunc.accumulate() passes an output that begins one element after the first input, so that each result is
+  // the next element's input. Then a block is one element.
   const npy_intp most = pair && args[2] == args[0] + steps[2] ? 1 : kBlock;
   alignas(64) float blocks[kMostOperands][kBlock];
   for (npy_intp i = 0; i < dimensions[0]; i += most) {
@@ -78,7 +84,7 @@ void loop(char** args, const npy_intp* dimensions, const npy_intp* steps, void* 
   }
 }
 
-// The place of the ufunc's loop whose inputs are all float32; -1: it has none.
+// The index of the ufunc's loop whose inputs are all float32, or -1.
 int place_of(const PyUFuncObject* ufunc) {
   for (int i = 0; i < ufunc->ntypes; ++i) {
     const char* types = ufunc->types + i * ufunc->nargs;
@@ -88,6 +94,7 @@ int place_of(const PyUFuncObject* ufunc) {
   return -1;
 }
 
+// Adds the loop for bfloat16 to a ufunc that has one for float32.
 void register_loop(PyUFuncObject* ufunc) {
   const int place = ufunc->nargs <= kMostOperands && !ufunc->core_enabled ? place_of(ufunc) : -1;
   if (place < 0) return;
@@ -111,7 +118,7 @@ void register_loop(PyUFuncObject* ufunc) {
 void register_bfloat16_loops(Module) {
   if (_import_umath() < 0) throw py::error_already_set();
   const py::object numpy = checked(PyImport_ImportModule("numpy"));
-  std::set<PyObject*> seen;  // a function that has several names gets its loop once
+  std::set<PyObject*> seen;  // some ufuncs have several names in NumPy
   PyObject *name, *value;
   for (Py_ssize_t at = 0; PyDict_Next(PyModule_GetDict(numpy.ptr()), &at, &name, &value);)
     if (PyObject_TypeCheck(value, &PyUFunc_Type) && seen.insert(value).second)

@@ -1,5 +1,6 @@
-// Classes of the module: a Python object that has a C++ object, made and called with positional arguments
-// alone. The texts of methods are their lines in the stub.
+// Makes Python classes of C++ classes: Object<T> is a Python object that owns a T. Its constructor and
+// methods take positional arguments only; Given<P> converts an argument, Returned<R> a result.
+// method<&T::f>() makes a method of it, add_class<T>() adds the class to the module.
 #pragma once
 #include <functional>
 #include <memory>
@@ -15,8 +16,8 @@ namespace ranvier::bind {
 
 template <class T>
 struct Object {
-  PyObject_HEAD T* value;  // null while it is made
-  inline static PyTypeObject* type = nullptr;
+  PyObject_HEAD T* value;                      // owned; null until holding() sets it
+  inline static PyTypeObject* type = nullptr;  // set by add_class()
 
   static T*& place(PyObject* self) { return reinterpret_cast<Object*>(self)->value; }
   static T& of(PyObject* self) { return *place(self); }
@@ -28,14 +29,14 @@ struct Object {
   static void free(PyObject* self) {
     PyTypeObject* own = Py_TYPE(self);
     if (PyType_IS_GC(own)) PyObject_GC_UnTrack(self);
-    const py::error_scope raised;  // what the value holds may run Python
+    const py::error_scope raised;  // keeps Python's error: the destructor below may run Python code
     delete place(self);
     own->tp_free(self);
     Py_DECREF(own);
   }
 };
 
-// An argument as a parameter's type.
+// An argument x converted to the type of a parameter; TypeError where x is of another type.
 template <class T>
 struct Given {
   static T& of(PyObject* x) {
@@ -82,7 +83,7 @@ struct Given<int64_t> {
   static int64_t of(PyObject* x) { return Whole(Arg{"_core", "argument", x}); }
 };
 
-// A result as a Python object; a null pointer is None.
+// A result as a Python object. A null pointer becomes None; other smart pointers become a new Object.
 template <class T>
 struct Returned {
   static py::object of(T x) { return detail::Result<T>::of(std::move(x)); }
@@ -121,6 +122,7 @@ struct Returned<std::shared_ptr<T>> {
   }
 };
 
+// The Body (methods.h) of a method f of class C with parameters P and result R.
 template <auto f, class R, class C, class... P>
 struct Bound {
   template <size_t... i>
@@ -137,7 +139,7 @@ struct Bound {
   static constexpr int count = sizeof...(P);
 };
 
-// f: a method of C++, or a function whose first parameter is the object.
+// f: a member function, or a function whose first parameter is a reference to the object.
 template <auto f>
 struct Method;
 template <class R, class C, class... P, R (C::*f)(P...)>
@@ -152,7 +154,7 @@ PyMethodDef method(const char* name, const char* signature) {
   return method<Method<f>::body, Method<f>::count>(name, signature);
 }
 
-// For Py_tp_new: makes a T of arguments without names.
+// For Py_tp_new: makes a T from positional arguments of types P.
 template <class T, class... P>
 struct Constructor {
   template <size_t... i>
@@ -174,7 +176,8 @@ PyType_Slot constructor() {
   return {Py_tp_new, slot(Constructor<T, P...>::run)};
 }
 
-// name: with the module's, as "ranvier._core.Program". text: for the stub.
+// name: with the module's name, as "ranvier._core.Program". text: the docstring, which is also the text of
+// the class in the stub. slots: methods, constructor and others.
 template <class T>
 void add_class(Module m, const char* name, const char* text, std::vector<PyType_Slot> slots,
                unsigned long flags = 0) {

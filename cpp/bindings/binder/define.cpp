@@ -1,4 +1,5 @@
-// Reads the signatures that def() is given, and sorts the arguments of calls by them: see define.h.
+// Parses the signatures that def() gets (define.h), and at each call puts the arguments in the order of the
+// signature's parameters.
 #include "bindings/binder/define.h"
 
 #include <algorithm>
@@ -7,7 +8,8 @@
 namespace ranvier::bind {
 namespace {
 
-// None, True, False, a string, a number.
+// A default as a Python object: None, True, False, a string in single quotes, or a number. A string must have
+// no comma: Defined's constructor splits the signature at commas.
 py::object parsed_default(const std::string& text) {
   if (text == "None") return py::none();
   if (text == "True" || text == "False") return py::bool_(text == "True");
@@ -27,7 +29,7 @@ std::string trimmed(const std::string& text, size_t first, size_t last) {
 // A copy that lives as long as the process.
 const char* kept(const std::string& text) { return (new std::string(text))->c_str(); }
 
-// "name(a: Array, b: int = 1) -> Array".
+// The function's line in the stub, such as "name(a: Array, b: int = 1) -> Array".
 std::string described(const Defined& d, const char* const* annotations, const std::string& returned) {
   std::string text = std::string(d.name) + "(";
   for (size_t i = 0; i < d.names.size(); ++i) {
@@ -40,14 +42,16 @@ std::string described(const Defined& d, const char* const* annotations, const st
 // The place of the parameter that a keyword names, or -1.
 int place_of(const Defined& d, PyObject* keyword) {
   const auto& names = d.names_in_python;
-  auto at = std::find(names.begin(), names.end(), keyword);  // keywords in source code are interned, too
+  // Python interns the keywords in source code, so comparing pointers finds nearly all.
+  auto at = std::find(names.begin(), names.end(), keyword);
   if (at == names.end())
     at = std::find_if(names.begin(), names.end(),
                       [&](PyObject* name) { return PyUnicode_Compare(name, keyword) == 0; });
   return at == names.end() ? -1 : static_cast<int>(at - names.begin());
 }
 
-// The arguments in the order of the parameters: those of the call, else the defaults.
+// Fills `arguments`, one for each parameter: the argument of the call, else the default. given: first the
+// positional arguments, then those with keywords, as in Python's vectorcall.
 void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords,
              Arg* arguments) {
   const auto count = static_cast<Py_ssize_t>(d.names.size());
@@ -66,18 +70,20 @@ void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, Py
     if (!arguments[i].value) fail_type(d.op, "got no ", d.names[i], "; expected it");
 }
 
+// One call from Python: its result, or null with Python's error set.
 PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
   return detail::guarded([&]() __attribute__((always_inline)) {
-    alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // room for the most; few are made
+    alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // raw bytes: an array of Arg would be initialised
     Arg* arguments = reinterpret_cast<Arg*>(memory);
     arrange(d, given, positional, keywords, arguments);
     return d.call(d, arguments);
   });
 }
 
-// Python calls one of these, and says only the module: a function that had anything else as its `self` could
-// not be pickled.
-constexpr int kMostFunctions = 320;
+// Python passes a C function its `self`, which has to be the module: a function with any other `self` could
+// not be pickled. So `self` cannot say which Defined is meant. Each Defined has an entry function of its own
+// instead: called_by_python<i> calls g_functions[i].
+constexpr int kMostFunctions = 320;  // the most that a module may have: add_to() raises beyond it
 const Defined* g_functions[kMostFunctions];
 
 template <int i>
@@ -85,6 +91,7 @@ PyObject* called_by_python(PyObject*, PyObject* const* given, Py_ssize_t positio
   return called(*g_functions[i], given, positional, keywords);
 }
 
+// The function called_by_python<place>, for a `place` that is known at run time only.
 template <int... i>
 PyCFunction entry(int place, std::integer_sequence<int, i...>) {
   static constexpr decltype(&called_by_python<0>) entries[] = {called_by_python<i>...};
@@ -106,6 +113,7 @@ PyTypeObject* add_type(Module m, PyType_Spec& spec) {
   return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
 }
 
+// Splits "name(a, b=1)" at its parentheses and commas.
 Defined::Defined(std::string_view signature, const char* op_name, Call call, const void* f, size_t bytes)
     : call(call) {
   std::memcpy(function, f, bytes);

@@ -1,12 +1,12 @@
-// def(m, "softmax(x, axis=-1, out=None)", f): adds a function to the module.
+// def(m, "softmax(x, axis=-1, out=None)", f): adds the C++ function f to the module under a Python signature.
 //
-// Its parameters are named, and given their defaults, as in Python. f has a type of params.h for each, which
-// reads and checks the argument; errors name the op and the parameter. f's types are also what the stub
-// `_core.pyi` says about the function (cmake/write_stub.py).
+// The signature names the parameters and gives their defaults, as in Python. Each parameter of f has a type
+// of params.h, whose constructor reads and checks the argument; errors name the op and the parameter. The
+// stub `_core.pyi` gets its annotations from the same types (cmake/write_stub.py).
 //
-// The types of f are known to one small function, detail::called. All else is done in define.cpp, once for
-// all functions. So a binding needs of pybind11 only pytypes.h, Python's objects: a file that includes
-// pybind11.h takes twice as long to compile.
+// Only the templates in `detail` depend on the types of f. define.cpp does everything else, once for all
+// functions. So a binding includes no more of pybind11 than pytypes.h (its wrappers of Python's objects): a
+// file that includes pybind11.h takes twice as long to compile.
 #pragma once
 #include <functional>
 #include <string>
@@ -21,29 +21,31 @@ namespace ranvier::bind {
 
 using Module = py::handle;  // the module that functions are added to
 py::object tuple_of(std::initializer_list<py::object> items);
-// A class of the module, by the last part of its name. It lives as long as the process.
+// Makes a class and adds it to the module under the last part of spec.name. The class lives as long as the
+// process.
 PyTypeObject* add_type(Module m, PyType_Spec& spec);
 
 // A function of the module. It lives as long as the process.
 struct Defined {
-  static constexpr size_t kMost = 24;  // parameters
+  static constexpr size_t kMost = 24;  // the most parameters that a function may have
 
-  // Reads the arguments, one for each parameter, and calls the function.
+  // Reads the arguments, one for each parameter, and calls the function. Returns a new reference.
   using Call = PyObject* (*)(const Defined& self, const Arg* arguments);
 
   Defined(std::string_view signature, const char* op, Call call, const void* function, size_t bytes);
   const char* name;
-  const char* op;                          // what errors name
+  const char* op;                          // the op that errors name
   std::vector<const char*> names;          // the names of the parameters
-  std::vector<PyObject*> names_in_python;  // interned
-  std::vector<PyObject*> defaults;         // null: there is none
+  std::vector<PyObject*> names_in_python;  // the same as interned strings of Python
+  std::vector<PyObject*> defaults;         // null where a parameter has no default
   Call call;
-  alignas(8) char function[24];  // the function that `call` calls; `call` casts it to its type
+  alignas(8) char function[24];  // the bytes of f: a function pointer or a closure, cast back by `call`
 };
 
 namespace detail {
 
-void raise_in_python();  // the exception that is being handled
+// Sets Python's error for the C++ exception that a `catch` block is handling (bind_runtime.cpp).
+void raise_in_python();
 // Returns f(); where it throws, sets Python's error and returns null.
 template <class F>
 __attribute__((always_inline)) inline PyObject* guarded(const F& f) {
@@ -57,12 +59,14 @@ __attribute__((always_inline)) inline PyObject* guarded(const F& f) {
   return nullptr;
 }
 
-// annotations: of the parameters, and a null pointer. returned: the annotation of the result.
+// Adds the function to the module. annotations: those of the parameters, with a null pointer as the end.
+// returned(): the annotation of the result.
 void add_to(Module m, Defined* function, const char* const* annotations, std::string (*returned)());
 
-// The name of a result's type in the stub, and its conversion to a Python object.
+// For each type R that f may return: its annotation in the stub, and its conversion to a Python object. The
+// general case is a class derived from py::object that has a RANVIER_ANNOTATION.
 template <class R>
-struct Result {  // a Python object whose class names itself
+struct Result {
   static std::string annotation() { return R::annotation; }
   static py::object of(R&& r) { return std::move(r); }
 };
@@ -112,7 +116,9 @@ struct Result<std::tuple<R...>> {
   }
 };
 
-// The parameters made from the arguments, from left to right, each in its own place.
+// The parameters of f as a recursive list: the first one and the list of the others. Their constructors read
+// the arguments from left to right, so the first wrong argument is the one that an error names. (A std::tuple
+// may construct its elements in any order.)
 template <class... P>
 struct Parameters {
   explicit Parameters(const Arg*) {}
@@ -124,6 +130,7 @@ struct Parameters<P, More...> {
   Parameters<More...> more;
 };
 
+// All arrays of floats of a call must have one dtype: each is compared with `first`, the first one given.
 inline void check_dtype(const Input*& first, const Input& x) {
   if (!first || !*first)
     first = &x;
@@ -137,6 +144,8 @@ void check_floats(const Input*& first, const P& x) {
     check_dtype(first, x);
 }
 
+// Calls f with the parameters, after the check of their dtypes. The second overload moves one parameter at a
+// time from the recursive list to the argument pack `read`; the first one runs when the list is empty.
 template <class F, class... P>
 decltype(auto) call_with(const F& f, Parameters<>&, P&... read) {
   const Input* first = nullptr;
@@ -148,6 +157,7 @@ decltype(auto) call_with(const F& f, Parameters<Next, More...>& next, P&... read
   return call_with(f, next.more, read..., next.first);
 }
 
+// The Defined::Call of a function of type F, with parameters of types P and a result of type R.
 template <class F, class R, class... P>
 PyObject* called(const Defined& self, const Arg* arguments) {
   Parameters<P...> read(arguments);
@@ -158,6 +168,7 @@ PyObject* called(const Defined& self, const Arg* arguments) {
     return Result<R>::of(call_with(f, read)).release().ptr();
 }
 
+// The last argument is a null pointer: its type std::function<R(P...)> tells R and P.
 template <class F, class R, class... P>
 void define(Module m, std::string_view signature, const char* op, const F& f, std::function<R(P...)>*) {
   static_assert(sizeof...(P) <= Defined::kMost && std::is_trivially_copyable_v<F>);
@@ -169,7 +180,7 @@ void define(Module m, std::string_view signature, const char* op, const F& f, st
 
 }  // namespace detail
 
-// `op`: what errors name instead of the function.
+// f: a function, or a closure of at most 24 bytes. op: the name that errors show; null: the function's name.
 template <class F>
 void def(Module m, std::string_view signature, F f, const char* op = nullptr) {
   detail::define(m, signature, op, f, static_cast<decltype(std::function(f))*>(nullptr));

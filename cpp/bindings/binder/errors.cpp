@@ -1,9 +1,10 @@
+// Makes and raises the errors of errors.h.
 #include "bindings/binder/errors.h"
 
 #include <algorithm>
 
 namespace ranvier::bind {
-static py::tuple* g_classes;  // in the order of Fault, once the Python layer is loaded
+static py::tuple* g_classes;  // classes in the order of Fault; null until the Python layer has set them
 
 void set_errors(py::handle classes) { g_classes = new py::tuple(py::reinterpret_borrow<py::tuple>(classes)); }
 

@@ -1,4 +1,5 @@
-// The standard error format, "[op] got ...; expected ...".
+// Raises errors in the library's format, "[op] got ...; expected ...": fail() and its short forms
+// fail_value() and fail_type().
 #pragma once
 #include <pybind11/pytypes.h>
 
@@ -11,13 +12,14 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// A new reference that Python has returned; throws where it is null.
+// Takes over a new reference that a function of Python's C API has returned; throws Python's error where it
+// is null.
 inline py::object checked(PyObject* result) {
   if (!result) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(result);
 }
 
-// A tuple of f(0), f(1) ...: new references.
+// The tuple (f(0), f(1), ...) with `count` items. f returns new references.
 template <class F>
 py::object new_tuple(size_t count, const F& f) {
   py::object items = checked(PyTuple_New(static_cast<Py_ssize_t>(count)));
@@ -26,8 +28,9 @@ py::object new_tuple(size_t count, const F& f) {
   return items;
 }
 
-// A part of a message: a text, a number, a shape, or a Python object as repr() shows it. It refers to what it
-// is made of, and becomes text where the message is made: the places that fail are many.
+// A part of a message: a text, a number, a shape, or a Python object as repr() shows it. It only refers to
+// its value, and text() makes the string. So the many places that call fail() contain no code that makes
+// strings.
 class Piece {
  public:
   Piece(const char* text) : kind_(kText), text_(text) {}
@@ -59,18 +62,20 @@ class Piece {
 //   type         TypeError: an argument of another kind
 // The first three are RuntimeErrors, too, as PyTorch's are.
 enum class Fault { value, dtype, index, axis, plain_index, type };
-void set_errors(py::handle classes);  // the tuple of these classes, in this order
+void set_errors(py::handle classes);  // a tuple of the six classes in the order of Fault
 
-// Raises the error "[op] " + the pieces, which make "got x; expected y". Its attributes are op, got (x) and
-// expected (y): the text is divided at "; expected ". An example:
+// Raises the error "[op] got x; expected y", of which the pieces make the text after "[op] ". The error
+// object has the attributes op, got (x) and expected (y), found by dividing the text at "; expected ". An
+// example:
 //   fail(Fault::value, "dot", {"got ", 2, " axes; expected 1"});
 [[noreturn]] void fail(Fault fault, const char* op, std::initializer_list<Piece> pieces);
 
-// Python's error, which is then no more raised, with its traceback; and raised again, or another one.
+// caught() takes Python's current error, with its traceback, and clears it. raise_again() sets an error as
+// the current one.
 py::object caught();
 void raise_again(const py::object& error);
 
-// The usual ones: of shapes and values, and of types.
+// fail() for the two most frequent kinds.
 template <class... P>
 [[noreturn]] void fail_value(const char* op, const P&... pieces) {
   fail(Fault::value, op, {Piece(pieces)...});

@@ -1,6 +1,7 @@
-// Before 3.14, Python ends the threads that ask for the GIL when the interpreter has ended: pthread_exit()
-// unwinds their stacks. C++ would run destructors, without the GIL, and abort the process at a function that
-// is noexcept or a `catch (...)`. Such a thread waits here until the process ends, as it does in 3.14.
+// Keeps threads of this module from being unwound at the end of Python. Before 3.14, Python ends a thread
+// that asks for the GIL after the interpreter's end with pthread_exit(), which unwinds the thread's stack. In
+// C++ functions that would run destructors without the GIL, and abort the process at a `noexcept` function or
+// a `catch (...)`. So such a thread waits here until the process ends, as Python 3.14 lets it do.
 #if !defined(__APPLE__) && !defined(_WIN32)  // their threads end without this
 #include <unwind.h>
 
@@ -9,8 +10,8 @@
 
 using Personality = _Unwind_Reason_Code(int, _Unwind_Action, _Unwind_Exception_Class, _Unwind_Exception*,
                                         _Unwind_Context*);
-// The function that the unwinder calls for a function of this module, and, by the linker's --wrap, its
-// wrapper.
+// For each C++ function on the stack the unwinder calls __gxx_personality_v0. The linker's option --wrap
+// (CMakeLists.txt) sends the calls for functions of this module to the wrapper below.
 extern "C" Personality __real___gxx_personality_v0, __wrap___gxx_personality_v0;
 
 _Unwind_Reason_Code __wrap___gxx_personality_v0(int version, _Unwind_Action actions,

@@ -1,4 +1,5 @@
-// Calls the body of a method, with C++ exceptions turned into Python's: see methods.h.
+// Runs the body of a method (methods.h): checks the number of arguments, and turns C++ exceptions into
+// Python's.
 #include "bindings/binder/methods.h"
 
 #include "bindings/binder/define.h"

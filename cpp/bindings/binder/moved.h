@@ -1,4 +1,5 @@
-// The element types of what only moves, fills or casts elements.
+// Chooses the C++ element type with which a kernel that only moves, fills or casts elements is instantiated.
+// A kernel that moves elements does not read their values, so it needs one type for each size only.
 #pragma once
 #include "bindings/binder/array_args.h"
 #include "kernels/copy/copy.h"
@@ -7,8 +8,8 @@ namespace ranvier::bind {
 
 inline bool is_half(const Input& x) { return stored_as(x.dtype()) != Stored::whole; }
 
-// A kernel that only moves elements takes other dtypes as floats of their size. A recording takes floats
-// only.
+// Reads the argument of a kernel that only moves elements: an array of any dtype. While a step is recorded it
+// must have a floating dtype.
 inline Input moved(const Arg& arg) { return t_recording ? Input::real(arg) : Input::number(arg); }
 
 // f(T{}) for a type of the size of the dtype's elements.
@@ -31,7 +32,8 @@ void with_size(const Input& x, const F& f) {
   }
 }
 
-// The same of what Movable, or Reals, reads.
+// The same for the arrays that Movable or Reals (params.h) read, which have no elements of one byte: f is not
+// instantiated for uint8_t.
 template <class F>
 void with_movable(const Input& x, const F& f) {
   with_size(x, [&](auto tag) {
@@ -39,7 +41,7 @@ void with_movable(const Input& x, const F& f) {
   });
 }
 
-// f(T{}) for the element types that are filled and cast to.
+// f(T{}) for the element type of a dtype that the kernels `fill` and `cast` can write; TypeError for others.
 template <class F>
 void with_number(const char* op, DType dtype, const F& f) {
   switch (dtype) {
@@ -62,7 +64,8 @@ void with_number(const char* op, DType dtype, const F& f) {
   }
 }
 
-Output moved_to(const Input& x, Output y);                         // the elements of y become x's
-void invoke_fill(const Output& y, DType dtype, const Arg& value);  // bind_copy.cpp
+// Both are defined in ops/bind_copy.cpp.
+Output moved_to(const Input& x, Output y);                         // copies x's elements to y, of one shape
+void invoke_fill(const Output& y, DType dtype, const Arg& value);  // sets all elements of y to a number
 
 }  // namespace ranvier::bind

@@ -1,4 +1,8 @@
-// Makes NumPy arrays on memory of the core's allocator.
+// Makes NumPy arrays in memory of the core's allocator. NumPy frees such an array through a memory handler
+// (NEP 49), whose functions return the memory to the allocator.
+//
+// This file includes NumPy's headers without NO_IMPORT_ARRAY (numpy_api.h), and so defines the table of
+// NumPy's functions for the whole module.
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
@@ -15,7 +19,7 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject* g_handler = nullptr;  // capsule: how NumPy frees the arrays we hand out
+PyObject* g_handler = nullptr;  // the capsule of g_functions, the memory handler of all arrays made here
 
 void* numpy_malloc(void*, size_t bytes) { return allocate(bytes); }
 void* numpy_calloc(void*, size_t count, size_t size) {
@@ -50,14 +54,14 @@ void import_numpy() {
 
 PyObject* memory_handler() { return g_handler; }
 
-// As in NumPy, sizes other than 0 whose product overflows are too large even beside a 0.
+// As in NumPy, a size of 0 does not excuse other sizes whose product overflows.
 void require_addressable(const Shape& shape) {
   int64_t bytes = sizeof(double);
   for (int64_t size : shape)
     if (__builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes)) fail_memory(shape);
 }
 
-// The array owns its block: NumPy gives it back through the handler when the last reference goes.
+// The array owns its memory (NPY_ARRAY_OWNDATA): NumPy frees it through the handler with the last reference.
 py::object new_array(int type, const Shape& shape, const int64_t* strides) {
   PyArray_Descr* descr = PyArray_DescrFromType(type);
   const int64_t item = PyDataType_ELSIZE(descr);

@@ -1,13 +1,14 @@
-// Reads numbers, flags and names as arguments: see params.h.
+// The constructors of params.h that read numbers, flags, names, axes and lists.
 #include "bindings/binder/params.h"
 #include "bindings/binder/numpy_api.h"
 
 namespace ranvier::bind {
 namespace {
 
-PyObject* g_value_read;
+PyObject* g_value_read;  // the function of observe.py that set_value_read() was given
 
-// Tells the recorded step that it depends on the elements of an array. Tensors do this themselves.
+// Reports a number that is read from a NumPy array while a step is recorded: the recorded calls depend on its
+// value. A Tensor reports the read itself, in its methods of Python.
 void note_read(PyObject* number) {
   if (PyLong_CheckExact(number) || PyFloat_CheckExact(number) || !t_recording || !PyArray_Check(number))
     return;
@@ -24,7 +25,8 @@ void set_value_read(PyObject* function) { g_value_read = Py_NewRef(function); }
 PyObject* index_of(PyObject* number) {
   note_read(number);
   if (!PyBool_Check(number)) return PyNumber_Index(number);
-  PyErr_SetString(PyExc_TypeError, "a bool is no whole number");  // a program means a flag
+  // Python's bools are ints, but one that is passed for a number is likely a flag in the wrong place.
+  PyErr_SetString(PyExc_TypeError, "a bool is no whole number");
   return nullptr;
 }
 
@@ -76,7 +78,7 @@ Truth::Truth(const Arg& arg) : Arg(arg), holds(value.ptr() == Py_True) {
 Name::Name(const Arg& arg) : Arg(arg) {
   if (!PyUnicode_Check(value.ptr())) wrong_type("a string");
   Py_ssize_t size = 0;
-  const char* characters = PyUnicode_AsUTF8AndSize(value.ptr(), &size);  // kept by the string
+  const char* characters = PyUnicode_AsUTF8AndSize(value.ptr(), &size);  // the string object owns them
   if (!characters) throw py::error_already_set();
   text = std::string_view(characters, size);
 }

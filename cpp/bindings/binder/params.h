@@ -1,5 +1,6 @@
-// The parameters that ops have: a function with such parameters, registered with def() (define.h), gets its
-// arguments read and checked. All Floats of a call have one dtype.
+// The types of the parameters of bound functions. Each has a constructor that reads one argument of Python
+// and raises an error where it has the wrong type; def() (define.h) calls these constructors. def() also
+// checks that all Floats and Reals of one call have the same dtype.
 #pragma once
 #include <string_view>
 
@@ -10,7 +11,8 @@ namespace ranvier::bind {
 // The name of a parameter's type in the stub (_core.pyi).
 #define RANVIER_ANNOTATION(text) static constexpr const char* annotation = text
 
-// Arrays. Maybe<Floats> may be None, and is then empty.
+// Arrays, each read by a function of Input (array_args.h). Maybe<Floats> may be None, and is then an empty
+// Input.
 template <Input (*read_array)(const Arg&)>
 struct Read : Input {
   RANVIER_ANNOTATION("Array");
@@ -18,11 +20,11 @@ struct Read : Input {
   Read(const Arg& arg) : Input(read(arg)) {}
 };
 using Floats = Read<Input::floating>;    // float32 or float64
-using Reals = Read<Input::real>;         // floats of any width
-using Movable = Read<Input::movable>;    // floats, or of 4 or 8 bytes
-using Pixels = Read<Input::pixels>;      // the same or uint8
-using Numbers = Read<Input::number>;     // arrays of any dtype that casts read
-using Integers = Read<Input::integers>;  // arrays of any integer dtype, read as int64
+using Reals = Read<Input::real>;         // float16, bfloat16, float32 or float64
+using Movable = Read<Input::movable>;    // floats of any width, or integers of 32 or 64 bits
+using Pixels = Read<Input::pixels>;      // float32, float64 or uint8
+using Numbers = Read<Input::number>;     // any dtype that DType names
+using Integers = Read<Input::integers>;  // any integer dtype, converted to int64
 template <DType type>
 Input read_exactly(const Arg& arg) {
   return Input::exactly(arg, type);
@@ -41,20 +43,21 @@ using MaybeReals = Maybe<Reals>;
 template <DType type>
 using MaybeExactly = Maybe<Exactly<type>>;
 
-// A stream of random numbers: its key, and the number of the call.
+// The state of the random generator (Philox) for one call: the key of the stream, and the number of the call.
 struct Key : Exactly<DType::int64> {
   Key(const Arg& arg) : Exactly<DType::int64>(arg) {
     if (!has_shape({2})) fail("(2,): the key and the number of the call");
   }
 };
 
-// Reads arguments that are numbers, as PyNumber_Index and PyFloat_AsDouble do: if the number comes from an
-// array, the memory of a Tensor, the recording is notified, since a replay would not read it again.
+// A number as a Python int (a new reference, null with Python's error set) or as a double, as PyNumber_Index
+// and PyFloat_AsDouble give it. While a step is recorded (rv.compile), a number that is read from an array is
+// reported to the recording: a replay would not read the array again.
 PyObject* index_of(PyObject* number);
 double double_of(PyObject* number);
-void set_value_read(PyObject* function);  // a function of the Python layer: observe.py
+void set_value_read(PyObject* function);  // the function of observe.py that gets the report
 
-// Numbers: anything else, as a string or a truth value, is a TypeError.
+// Numbers. Any other argument, such as a string, is a TypeError; so is True or False for a whole number.
 struct Real : Arg {
   RANVIER_ANNOTATION("float");
   double number;
@@ -67,7 +70,7 @@ struct MaybeReal : Arg {
   RANVIER_ANNOTATION("float | None");
   MaybeReal(const Arg& arg) : Arg(arg) {}
 };
-struct Whole : Arg {  // clamped to int64
+struct Whole : Arg {  // integers beyond int64 become its least or greatest value
   RANVIER_ANNOTATION("int");
   int64_t number;
   Whole(const Arg& arg, const char* expected = "a whole number");
@@ -85,7 +88,7 @@ struct Truth : Arg {
   operator bool() const { return holds; }
 };
 
-// A string, one of a few.
+// A string, usually one of a few names.
 struct Name : Arg {
   RANVIER_ANNOTATION("str");
   std::string_view text;
@@ -128,17 +131,17 @@ struct Arrays : Arg {
 
 struct DTypeArg : Arg {
   RANVIER_ANNOTATION("np.dtype[Any]");
-  DType dtype;  // one of the kinds that DType names
+  DType dtype;  // NumPy dtypes without a name in DType are refused
   DTypeArg(const Arg& arg);
 };
 
-// An argument that the op itself reads.
+// An argument that the binding reads itself: any object.
 struct Raw : Arg {
   RANVIER_ANNOTATION("Any");
   Raw(const Arg& arg) : Arg(arg) {}
 };
 
-// An array that the call changes in place.
+// An array that the call changes in place. Its dtype and shape are checked by of().
 struct InPlace : Arg {
   RANVIER_ANNOTATION("Array");
   InPlace(const Arg& arg) : Arg(arg) {}
@@ -150,28 +153,32 @@ struct MaybeInPlace : InPlace {
   using InPlace::InPlace;
 };
 
-// out=: the caller's array to write the result into. Its memory must be apart from the inputs named.
+// The argument out=: an array of the caller to write the result into, or None for a new array. A given array
+// must have the result's dtype and shape, and must not overlap the inputs `apart` in memory.
 struct Out : Arg {
   RANVIER_ANNOTATION("Array | None");
   Out(const Arg& arg) : Arg(arg) {}
 
+  // A new array is C-contiguous.
   template <class... In>
   Output shaped(DType dtype, const Shape& shape, const In&... apart) const {
     if (!given()) return Output::contiguous(dtype, shape);
     return checked(dtype, shape, {&apart...}, false);
   }
-  // In x's memory order where it is new.
+  // The result has x's dtype and shape; a new array has x's memory order, too.
   template <class... In>
   Output like(const Input& x, const In&... apart) const {
     if (!given()) return Output::like(x, x.dtype());
     return checked(x.dtype(), x.shape(), {&apart...}, false);
   }
-  // For element-wise kernels: it may be one of the inputs itself.
+  // The same for element-wise kernels: a given array may be one of the inputs itself (same memory and
+  // strides).
   template <class... In>
   Output like_or_onto(const Input& x, const In&... inputs) const {
     if (!given()) return Output::like(x, x.dtype());
     return checked(x.dtype(), x.shape(), {&inputs...}, true);
   }
+  // The given array. onto: it may be exactly one of the inputs `apart`.
   Output checked(DType dtype, const Shape& shape, std::initializer_list<const Input*> apart, bool onto) const;
 };
 

@@ -1,10 +1,10 @@
-// Gives a variable another value for the length of a block.
+// Scoped gives a variable another value for the length of a block.
 #pragma once
 #include <utility>
 
 namespace ranvier::bind {
 
-// A variable has another value while it lives.
+// The variable has `value` as long as this object lives, and then its old value again.
 template <class T>
 class Scoped {
  public:

@@ -1,4 +1,4 @@
-// A shape as a value, and arrays of it.
+// Shape: the sizes of an array's dimensions, as a value. new_array() makes a NumPy array of a shape.
 #pragma once
 #include <pybind11/pytypes.h>
 
@@ -46,7 +46,7 @@ struct Shape {
       if (lead < 0 || (sizes[d] != 1 && sizes[d] != to[lead + d])) return false;
     return lead >= 0;
   }
-  // Becomes the shape that both broadcast to; false: they do not.
+  // Sets this shape to the one that both broadcast to. Returns false, and changes nothing, if there is none.
   bool broadcast_with(const Shape& other) {
     const int n = std::max(ndim, other.ndim), lead = n - ndim, other_lead = n - other.ndim;
     Shape wide;
@@ -60,11 +60,13 @@ struct Shape {
   }
 };
 
-// MemoryError where the sizes other than 0 multiply to more bytes than int64 counts.
+// Raises MemoryError if an array of doubles of this shape has more bytes than int64 counts. Sizes of 0 count
+// as 1.
 void require_addressable(const Shape& shape);
 
-// On the core's own memory, which NumPy gives back through a handler (NEP 49). Uninitialised, of NumPy's type
-// number, with strides in elements. MemoryError where the block cannot be allocated.
+// A new, uninitialised NumPy array in memory of the core's allocator, to which NumPy returns it through a
+// memory handler (NEP 49). type: NumPy's type number; strides: in elements. Raises MemoryError if there is no
+// memory.
 pybind11::object new_array(int type, const Shape& shape, const int64_t* strides);
 
 }  // namespace ranvier::bind

@@ -1,5 +1,6 @@
-// Two functions of Python for each row of RANVIER_FOR_EACH_ACTIVATION (kernels/activation/activation.h), as
-// relu(x, out=None) and relu_backward(dy, y, out=None); of those with settings, these come before out.
+// Binds two functions for each row of RANVIER_FOR_EACH_ACTIVATION (kernels/activation/activation.h), such as
+// relu(x, out=None) and relu_backward(dy, y, out=None). Settings of an activation are parameters before
+// `out`.
 #include <algorithm>
 
 #include "bindings/binder/define.h"
@@ -29,7 +30,8 @@ Output backward(Activation kind, const Settings& s, const Input& dy, const Input
   return dx;
 }
 
-// name(x, settings, out=None) and name_backward(dy, saved, settings, out=None); R is a Real for each setting.
+// Binds name(x, settings, out=None) and name_backward(dy, saved, settings, out=None). R: a Real for each
+// setting; saved: the name of what backward reads, x or y; settings: the text "alpha=0.01, ".
 template <class... R>
 void define(Module m, Activation kind, const std::string& saved, const std::string& settings) {
   const std::string name = kNames[static_cast<int>(kind)], rest = ", " + settings + "out=None)";
@@ -43,6 +45,7 @@ void define(Module m, Activation kind, const std::string& saved, const std::stri
       kNames[static_cast<int>(kind)]);
 }
 
+// define() by the number of settings.
 constexpr void (*kDefine[])(Module, Activation, const std::string&, const std::string&) = {
     define<>, define<Real>, define<Real, Real>};
 

@@ -1,3 +1,6 @@
+// Binds attention: softmax(scale * q k^T + masks) v, its gradient, and the attention of new tokens to a cache
+// of keys and values. Sizes: L queries and S keys of width E, values of width D; the leading dimensions
+// (batch, heads) are those of q, to which the others broadcast.
 #include <algorithm>
 #include <numeric>
 
@@ -10,9 +13,9 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMostKeys = int64_t{1} << 40;  // no array has more
+constexpr int64_t kMostKeys = int64_t{1} << 40;  // an array has at most so many elements
 
-// Numbers that are added to the scores, or bools.
+// A mask of the scores, which may be None: numbers that are added to the scores, or bools.
 struct Mask : Input {
   RANVIER_ANNOTATION("Array | None");
   Mask(const Arg& arg) : Input(read(arg)) {}
@@ -28,6 +31,7 @@ struct Mask : Input {
     if (!shape().broadcasts_to(scores)) fail("one that broadcasts to ", scores);
   }
 
+  // Sets the field of the call for this kind of mask to the mask, broadcast to the scores.
   template <class T>
   void set(const Shape& scores, TensorView<const bool>& flags, TensorView<const T>& added) const {
     if (!*this) return;
@@ -38,7 +42,8 @@ struct Mask : Input {
   }
 };
 
-// x (..., rows, columns) for these leading dimensions, to which its own broadcast.
+// The shape (lead..., rows, columns). Fails unless x is empty, or has this shape except that its leading
+// dimensions only broadcast to `lead`.
 Shape expect_matrices(const Input& x, const Shape& lead, int64_t rows, int64_t columns) {
   Shape shape = lead;
   shape.append(rows), shape.append(columns);
@@ -48,8 +53,8 @@ Shape expect_matrices(const Input& x, const Shape& lead, int64_t rows, int64_t c
   return shape;
 }
 
-// In the memory order of q, but dense along the last dimension: heads of one projection are joined without a
-// copy. Of a q that repeats elements or runs backwards, C order.
+// A new array in the memory order of q, with the last dimension contiguous. So the heads of one projection
+// can be joined after the attention without a copy. C order if q repeats elements or has negative strides.
 Output result_like(const Input& q, const Shape& shape) {
   const auto v = q.view<char>();
   int order[kMaxDims];
@@ -62,7 +67,7 @@ Output result_like(const Input& q, const Shape& shape) {
 
 bool are_flags(const Input& mask) { return !mask || mask.dtype() == DType::boolean; }
 
-// True if the kernel reads these as bfloat16, without a conversion to float32.
+// True if the kernel reads these arrays as bfloat16. Otherwise Python converts them to float32 first.
 bool reads_halves(const Input& q, const Input& k, const Input& v) {
   if (bfloat16() != Bfloat16::pairs || q.dtype() != DType::bfloat16 || !v) return false;
   const auto size = [](const Input& x, int from_end) { return x.shape(x.ndim() - from_end); };
@@ -70,7 +75,9 @@ bool reads_halves(const Input& q, const Input& k, const Input& v) {
          pays_in_pairs(size(v, 1), std::min(size(k, 2), kAttentionKeys));
 }
 
-// (y, weights): None without values, or where weights are not kept.
+// Returns (y, weights). y (..., L, D): None without v. weights (..., S, L), transposed: None unless `keep`.
+// first: the number of keys before the first query, for is_causal. hides, half, of_nothing: see
+// AttentionSettings (kernels/attention/attention.h).
 std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, const MaybeReals& v,
                                                Real scale, Truth is_causal, Whole first, Mask mask,
                                                Mask padding, Truth hides, Truth keep, Raw half,
@@ -115,7 +122,8 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Reals& q, const Reals& k, c
   return {std::move(y), std::move(weights)};
 }
 
-// The gradients, into dq, dk and dv, each of which may be None; with `adds`, dk and dv are added to.
+// Writes the gradients to dq, dk and dv, each of which may be None. adds: adds to dk and dv. weights: as
+// attention() returned them.
 void attention_backward(const Floats& dy, const Floats& q, const Floats& k, const Floats& v,
                         const Floats& weights, Real scale, Truth is_causal, Whole first, Truth adds,
                         MaybeInPlace dq, MaybeInPlace dk, MaybeInPlace dv) {
@@ -148,7 +156,8 @@ void attention_backward(const Floats& dy, const Floats& q, const Floats& k, cons
   });
 }
 
-// Every row has room for `count` more tokens, or raises.
+// Raises unless each row of the cache, which has lengths[i] tokens, has room for `count` more: at most `most`
+// in all.
 void expect_room(const Exactly<DType::int64>& lengths, int64_t count, int64_t most) {
   if (count <= most && are_inside(lengths, 0, most - count)) return;
   const auto v = lengths.view<int64_t>();
@@ -161,7 +170,9 @@ void expect_room(const Exactly<DType::int64>& lengths, int64_t count, int64_t mo
              most, " in all: reset() or crop() the cache, or make a longer one");
 }
 
-// y (n, h, l, d); keys, values and, with `advance`, lengths are changed.
+// Appends the keys and values of l new tokens, (n, h, l, width), to the cache, and returns the attention y
+// (n, h, l, d) of their queries to all tokens so far. keys (n, h, e, room), values (n, h, most, d) and, with
+// `advance`, lengths (n) are changed in place.
 Output attention_cached(const Floats& q, const Floats& k, const Floats& v, InPlace keys, InPlace values,
                         const Exactly<DType::int64>& lengths, Whole most, Real scale, Truth advance) {
   for (const Input* x : {&q, &k, &v})
@@ -190,7 +201,7 @@ Output attention_cached(const Floats& q, const Floats& k, const Floats& v, InPla
   return y;
 }
 
-// The places of `count` new tokens: lengths[i] + t, (n, count).
+// The positions of `count` new tokens in each row, lengths[i] + t: an array (n, count).
 Output cache_positions(const Exactly<DType::int64>& lengths, Whole count, Whole most) {
   if (lengths.ndim() != 1) lengths.fail("(n,)");
   if (count < 0) count.fail("at least 0");

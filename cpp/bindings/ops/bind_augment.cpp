@@ -1,11 +1,12 @@
-// Binds the kernels of data augmentation: moved, warped, erased and mixed images.
+// Binds the kernels of data augmentation: images are moved, warped, erased in a box, or mixed with others.
+// Each image of a batch has its own settings, a row of an array.
 #include "bindings/binder/define.h"
 #include "kernels/augment/augment.h"
 
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kFarthest = int64_t{1} << 31;  // what is added to a place stays within int64
+constexpr int64_t kFarthest = int64_t{1} << 31;  // limit of sizes and places: int64 does not overflow
 
 struct Images : Pixels {  // (n, c, h, w)
   Images(const Arg& arg) : Pixels(arg) {
@@ -14,7 +15,7 @@ struct Images : Pixels {  // (n, c, h, w)
   }
 };
 
-// Runs Call for the element type of images.
+// Runs Call for the element type of images: float, double or uint8.
 template <template <class> class Call, class... A>
 void run_pixels(DType dtype, const A&... fields) {
   if (dtype == DType::uint8)
@@ -23,7 +24,7 @@ void run_pixels(DType dtype, const A&... fields) {
     run<Call>(dtype, fields...);
 }
 
-// One row of this many columns for each image.
+// Fails unless `rows` has a row of this many columns for each image.
 void expect_rows(const Input& rows, const Input& x, int64_t columns) {
   const Shape expected{x.shape(0), columns};
   if (!rows.has_shape(expected))
@@ -31,7 +32,7 @@ void expect_rows(const Input& rows, const Input& x, int64_t columns) {
                " images; expected ", expected);
 }
 
-// Four whole numbers for each image: what happens to it, or a box.
+// Fails unless `rows` has four whole numbers for each image, which say how it is moved, or a box in it.
 void expect_places(const Input& rows, const Input& x) {
   expect_rows(rows, x, 4);
   const auto v = rows.view<int64_t>();
@@ -43,7 +44,7 @@ void expect_places(const Input& rows, const Input& x) {
   }
 }
 
-// `partner` has for each image the number of an image of the batch.
+// Fails unless `partner` has for each image the number of an image of the batch.
 void expect_partners(const Input& partner, const Input& x) {
   partner.expect_shape({x.shape(0)});
   const auto v = partner.view<int64_t>();
@@ -54,13 +55,14 @@ void expect_partners(const Input& partner, const Input& x) {
   }
 }
 
+// Fails unless x's dtype can hold the number `fill`.
 void expect_pixel(const Real& fill, const Input& x) {
   const double v = fill;
   if (x.dtype() == DType::uint8 && !(v >= 0 && v <= 255 && v == static_cast<int>(v)))
     fail_value(x.op(), "got fill ", fill.value, " for images of uint8; expected 0 to 255");
 }
 
-// `out`, or new images in the layout of x; out must not share memory with x and `apart`.
+// The argument `out`, or new images in x's layout. `out` must not share memory with x and `apart`.
 template <class... In>
 Output images_like(const Out& out, const Input& x, int64_t height, int64_t width, const In&... apart) {
   const Shape shape{x.shape(0), x.shape(1), height, width};
@@ -68,6 +70,7 @@ Output images_like(const Out& out, const Input& x, int64_t height, int64_t width
   return out.shaped(x.dtype(), shape, x, apart...);
 }
 
+// The height or width of the result; None: x's own.
 int64_t size_of(const MaybeWhole& value, int64_t own) {
   const int64_t n = value.value_or(own);
   if (n < 0 || n > kFarthest) value.fail("0 to 2**31");

@@ -1,4 +1,5 @@
-// Binds convolutions of signals and images, transposed ones, their gradients, and the choice of algorithms.
+// Binds convolutions of signals and images (conv1d, conv2d), transposed convolutions, their gradients, and
+// the choice of algorithms. template <int axes>: 1 for signals, 2 for images.
 #include <atomic>
 #include <cstdlib>
 
@@ -8,21 +9,21 @@
 namespace ranvier::bind {
 namespace {
 
-std::atomic<uint32_t> g_algorithms{~0u};
+std::atomic<uint32_t> g_algorithms{~0u};  // bit i: the i-th ConvAlgorithm is allowed
 
 void allow(ConvAlgorithm a, bool allowed) {
   const uint32_t bit = 1u << static_cast<int>(a);
   allowed ? g_algorithms.fetch_or(bit) : g_algorithms.fetch_and(~bit);
 }
 
-// For tests and benchmarks. The names in the order of ConvAlgorithm.
+// For tests and benchmarks. The names are in the order of ConvAlgorithm.
 void allow_conv_algorithm(Name name, Truth allowed) {
   const int i = name.one_of({"depthwise", "spread", "columns", "scattered", "winograd", "pixels", "pointwise",
                              "planes", "dots", "grouped", "exchanged"});
   allow(static_cast<ConvAlgorithm>(i), allowed);
 }
 
-// RANVIER_WINOGRAD=0 in the environment: as after set_winograd(False).
+// The environment variable RANVIER_WINOGRAD=0 or 1 acts as set_winograd().
 void init_winograd() {
   const char* wanted = std::getenv("RANVIER_WINOGRAD");
   if (!wanted || !*wanted) return;
@@ -31,14 +32,14 @@ void init_winograd() {
   allow(ConvAlgorithm::winograd, *wanted == '1');
 }
 
-// True if x is a picture that is not channels-last, as images within networks are, and its channels are
-// filtered one by one: the result is in C order.
+// True if x has 2 to 4 channels, is not channels-last, and is filtered channel by channel, as pictures are.
+// The result is then in C order, too. (Other results are channels-last, as images within networks are.)
 bool keeps_planes(const Reals& x, const ConvArguments& a, const ConvShapes& s) {
   constexpr int64_t kMostColors = 4;
   return a.groups == s.c && s.k == s.c && s.c > 1 && s.c <= kMostColors && !over_channels(x.view<char>());
 }
 
-// The field of run() that is one of an axis.
+// Slice i of an array along an axis, as a field of run().
 template <class A>
 auto one_of(const A& array, int axis, int64_t i) {
   return viewed(array, [axis, i](auto v) {
@@ -47,7 +48,8 @@ auto one_of(const A& array, int axis, int64_t i) {
   });
 }
 
-// Each channel as an image of its own, whose vectors are pixels: 3 times the speed of vectors of 3 channels.
+// Filters each channel as an image of its own. Vectors then hold pixels, which is 3 times as fast as vectors
+// of 3 channels.
 Output conv_by_channel(const Reals& x, const Weight& w, const MaybeReals& bias, ConvArguments a,
                        const Shape& shape, Conv2dActivation act) {
   Output y = new_images(x.dtype(), 2, false, shape);
@@ -78,7 +80,7 @@ Output conv(const Reals& x, const Weight& w, const MaybeReals& bias, PerAxis str
   return y.finish();
 }
 
-// (dx, dw, db) from dy, the gradient of conv's result; None for those not needed.
+// Returns (dx, dw, db) from dy, the gradient of conv's result. Gradients that are not needed are None.
 template <int axes>
 Gradients::All conv_backward(const Reals& dy, const Reals& x, const Weight& w, PerAxis stride,
                              Padding padding, PerAxis dilation, Groups groups, Truth need_dx, Truth need_dw,
@@ -109,7 +111,8 @@ Gradients::All conv_backward(const Reals& dy, const Reals& x, const Weight& w, P
   return g.all();
 }
 
-// Output size along one axis: that of the convolution's input.
+// The size of a transposed convolution's result along axis d: that of the input of the convolution whose
+// gradient it is.
 int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
   const int64_t spread = (in - 1) * a.stride[d] + a.dilation[d] * (taps - 1) + 1 + a.extra[d];
   const int64_t out = spread - 2 * a.before[d];
@@ -119,6 +122,7 @@ int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArgume
   return out;
 }
 
+// The shapes of a transposed convolution; fails if x and w do not fit.
 ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a) {
   expect_conv_dimensions(op, x, op.image());
   expect_conv_dimensions(op, w, op.axes == 1 ? "(c, k / groups, s)" : "(c, k / groups, r, s)");
@@ -129,7 +133,7 @@ ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const Con
   if (s.c % a.groups != 0)
     fail_value(op.name, "got x with ", s.c, " channels and groups ", a.groups,
                "; expected channels divisible by groups");
-  s.k = w.shape(1) * a.groups;  // both below 2**31
+  s.k = w.shape(1) * a.groups;  // no overflow: both factors are below 2**31
   if (s.k > int64_t{1} << 30)
     fail_value(op.name, "got weight of shape ", w.shape(), " and groups ", a.groups,
                "; expected at most 2**30 output channels");
@@ -139,6 +143,7 @@ ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const Con
   return s;
 }
 
+// The settings of a transposed convolution.
 ConvArguments arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
                         const PerAxis& output_padding, const Arg& groups, const PerAxis& dilation) {
   ConvArguments a = conv_arguments(op, w, stride, padding, dilation, false);
@@ -151,8 +156,8 @@ ConvArguments arguments(const ConvOp& op, const Input& w, const PerAxis& stride,
   return a;
 }
 
-// The gradient of a convolution to its input, plus bias: x (n, c, h, w), w (c, k / groups, r, s), result
-// (n, k, p, q).
+// A transposed convolution: the gradient of a convolution with respect to its input, plus a bias. x (n, c, h,
+// w), w (c, k / groups, r, s), result (n, k, p, q).
 template <int axes>
 Output conv_transpose(const Reals& x, const Weight& w, const MaybeReals& bias, PerAxis stride,
                       PerAxis padding, PerAxis output_padding, Groups groups, PerAxis dilation, Out out) {
@@ -166,7 +171,8 @@ Output conv_transpose(const Reals& x, const Weight& w, const MaybeReals& bias, P
   return y.finish();
 }
 
-// db: the sum over images and pixels. The weight's gradient has none of dy, only of x.
+// The call that computes db of a transposed convolution, the sum of dy over images and pixels. The kernel for
+// a weight's gradient sums its first array so; the second one is only needed for dw, which is left out here.
 template <class T>
 Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const TensorView<T>& db, DType dtype) {
   TensorView<const T> one_channel = dy;
@@ -174,7 +180,8 @@ Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const Tenso
   return {dy, one_channel, {}, db, {{1, 1}, {0, 0}, {1, 1}, 1}, {1, 1}, conv_algorithms(dtype)};
 }
 
-// (dx, dw, db) from dy, the gradient of conv_transpose's result; None for those not needed.
+// Returns (dx, dw, db) from dy, the gradient of conv_transpose's result. Gradients that are not needed are
+// None.
 template <int axes>
 Gradients::All conv_transpose_backward(const Reals& dy, const Reals& x, const Weight& w, PerAxis stride,
                                        PerAxis padding, PerAxis output_padding, Groups groups,

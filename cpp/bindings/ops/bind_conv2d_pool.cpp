@@ -9,7 +9,8 @@ using Floats32 = Exactly<DType::float32>;
 using MaybeFloats32 = MaybeExactly<DType::float32>;
 using Weight32 = Named<Floats32>;
 
-// (y, where): conv2d and the maximum over windows that do not overlap, with the maxima's offsets.
+// Returns (y, where): the maxima of conv2d's result over windows that do not overlap, and their places in the
+// windows (uint8), or None. The result of the convolution itself is never stored as a whole.
 std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, const MaybeFloats32& bias,
                                           PerAxis stride, Padding padding, PerAxis dilation, PerAxis window_,
                                           Name activation, Truth need_where) {
@@ -23,7 +24,7 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
   Output y = Output::channels_last(DType::float32, shape);
   MaybeOutput where;
   if (need_where) where = Output::channels_last(DType::uint8, shape);
-  const TensorView<float> z{nullptr, 4, {s.n, s.k, s.p, s.q}, {}};
+  const TensorView<float> z{nullptr, 4, {s.n, s.k, s.p, s.q}, {}};  // conv2d's result: a shape without data
   invoke_released(
       Conv2dPoolForward{{x, w, bias, z, a.geometry(), act, conv_algorithms(DType::float32), {}, {}, true},
                         y,
@@ -32,8 +33,9 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
   return {std::move(y), std::move(where)};
 }
 
-// (dx, dw, db) of conv2d_pool from dy, the gradient of its result, masked where its ReLU cut that off; None
-// for those not needed. saved: x as the result of a ReLU, whose gradient dx then is.
+// Returns (dx, dw, db) of conv2d_pool. dy: the gradient of its result, already 0 where its ReLU gave 0.
+// Gradients that are not needed are None. saved: x, if x is itself the result of a ReLU; dx is then the
+// gradient of the input of that ReLU.
 template <int axes>
 Gradients::All conv_pool_backward(const Reals& dy, const Exactly<DType::uint8>& where, const Reals& x,
                                   const Weight& w, PerAxis stride, Padding padding, PerAxis dilation,

@@ -27,7 +27,7 @@ void invoke_fill(const Output& y, DType dtype, const Arg& value) {
 
 namespace {
 
-// x in C order, or channels-last, or in the order of out.
+// A copy of x: in C order, channels-last, or in the memory order of `out`.
 Output copy(const Reals& x, Truth channels_last, Out out) {
   if (channels_last && x.ndim() != 4) x.fail("4 dimensions for channels-last");
   Output y = channels_last && !out.given() ? Output::channels_last(x.dtype(), x.shape())
@@ -36,7 +36,7 @@ Output copy(const Reals& x, Truth channels_last, Out out) {
   return y;
 }
 
-// x in the memory order of an array of its shape.
+// A copy of x in the memory order of `like`, which has the same shape.
 Output copy_like(const Reals& x, const Numbers& like) {
   x.expect_same_shape(like);
   Output y = Output::like(like, x.dtype());
@@ -44,15 +44,15 @@ Output copy_like(const Reals& x, const Numbers& like) {
   return y;
 }
 
-// A new array of one number, in C order; None: of any numbers.
+// A new array in C order, all elements set to a number; value None: uninitialised.
 Output full(const ShapeArg& shape, DTypeArg dtype, Raw value) {
-  with_number(value.op, dtype.dtype, [](auto) {});
+  with_number(value.op, dtype.dtype, [](auto) {});  // fails for dtypes that cannot be filled
   Output y = Output::contiguous(dtype.dtype, shape.shape());
   if (value.given()) invoke_fill(y, dtype.dtype, value);
   return y;
 }
 
-// The same in the shape and memory order of x.
+// The same with the shape and memory order of x.
 Output full_like(const Numbers& x, DTypeArg dtype, Raw value) {
   with_number(value.op, dtype.dtype, [](auto) {});
   Output y = Output::like(x, dtype.dtype);
@@ -80,6 +80,8 @@ void register_copy(Module m) {
 
 namespace {
 
+// Casts x to y. From is an unsigned integer of the size of x's elements: the kernel gets x's dtype as a
+// field, so that fewer kernels are compiled.
 template <class From, class To>
 void cast_from(const Input& x, const Output& y) {
   const Cast<From, To> call{x.dtype(), x.view<From>(), y.view<To>()};

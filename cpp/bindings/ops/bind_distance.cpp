@@ -1,4 +1,5 @@
-// Binds cosine_similarity, pairwise_distance and cdist, with their gradients.
+// Binds cosine_similarity and pairwise_distance (of x1 and x2 along an axis) and cdist (of all pairs of
+// rows), with their gradients. of_second: the gradient of x2, not of x1.
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
 #include "kernels/distance/distance.h"
@@ -46,8 +47,8 @@ Output pairwise_backward(const Floats& dy, const Floats& x1, const Floats& x2, A
   return backward(Distance::pairwise_distance, s, dy, x1, x2, of_second, out);
 }
 
-// The distances of all pairs of rows of x1 (.., m, d) and x2 (.., n, d); without x2, of the pairs i < j of
-// x1.
+// The shape of cdist's result: (..., m, n) for all pairs of rows of x1 (..., m, d) and x2 (..., n, d).
+// Without x2, a vector of the pairs i < j of rows of x1 (n, d).
 Shape pairs_of(const Input& x1, const Input& x2) {
   const int last = x1.ndim() - 1;
   if (!x2) {

@@ -1,4 +1,6 @@
-// Binds dropout, random numbers from the counter-based generator, and those of NumPy's generator Philox.
+// Binds dropout and random numbers. There are two kinds: kernels draw from the library's counter-based
+// generator, by a key for each call, and can be recorded; functions that get a numpy.random.Philox
+// (`generator`) draw from its stream the numbers that NumPy would draw, and are no kernel calls.
 #include <limits>
 #include <new>
 
@@ -12,7 +14,7 @@
 namespace ranvier::bind {
 namespace {
 
-// state: the seed and the number of keys given, which is raised.
+// The key for one call. state: the seed, and the number of keys so far, to which 1 is added.
 Output next_key(InPlace state) {
   const auto seed = state.of(DType::int64, {2}).view<int64_t>();
   if (seed.strides[0] != 1) fail_value(state.op, "got a strided state; expected a contiguous one");
@@ -21,8 +23,8 @@ Output next_key(InPlace state) {
   return key;
 }
 
-// Not a kernel call: a compiled step does not record it, as it does not record NumPy's. 2**64 is added to a
-// seed below 0.
+// Fills `order` with a random permutation of 0 ... n - 1. This is no kernel call, so a compiled step does not
+// record it, as it does not record draws of NumPy. A negative seed counts as seed + 2**64.
 void permute(InPlace order, Whole seed) {
   const auto v = order.of(DType::int64, {static_cast<int64_t>(py::len(order.value))}).view<int64_t>();
   if ((v.shape[0] > 1 && v.strides[0] != 1) || v.shape[0] >= int64_t{1} << 32)
@@ -30,13 +32,13 @@ void permute(InPlace order, Whole seed) {
   permutation(static_cast<uint64_t>(seed.number), v.shape[0], v.data);
 }
 
-// NumPy's interface of a generator begins with this pointer.
+// The C interface of NumPy's generators begins with a pointer to their state.
 struct BitGenerator {
   PhiloxState* state;
 };
 
-// The state of a numpy.random.Philox; null where it is not what PhiloxState says. All of it is within the
-// object.
+// The state of a numpy.random.Philox, which PhiloxState describes. Null if a part of it would not lie within
+// the object, as with a version of NumPy that stores it in another way.
 PhiloxState* state_of(PyObject* object) {
   static PyObject* const name = PyUnicode_InternFromString("capsule");
   const auto capsule = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
@@ -52,8 +54,8 @@ PhiloxState* state_of(PyObject* object) {
   return inside ? state : nullptr;
 }
 
-// True if the memory of a Philox holds these numbers where PhiloxState has them: counter, key, buffer,
-// position, has_half, half.
+// True if the memory of a Philox holds these 13 numbers where PhiloxState has them: counter (4), key (2),
+// buffer (4), position, has_half, half. Python checks this once, before it uses the functions below.
 bool knows_philox(Raw generator, Sizes numbers) {
   const PhiloxState* state = state_of(generator.value.ptr());
   if (!state || numbers.count() != 13) return false;
@@ -69,6 +71,7 @@ bool knows_philox(Raw generator, Sizes numbers) {
   return same;
 }
 
+// The same state; TypeError if it is none.
 PhiloxState& known_state_of(PyObject* generator) {
   PhiloxState* state = state_of(generator);
   if (!state || state->position < 0 || state->position > 4)
@@ -76,9 +79,9 @@ PhiloxState& known_state_of(PyObject* generator) {
   return *state;
 }
 
-PyObject *g_lock, *g_acquire, *g_release;  // names
+PyObject *g_lock, *g_acquire, *g_release;  // names of attributes
 
-// The lock of a NumPy generator: its own draws hold it while they release the GIL.
+// Holds the lock of a NumPy generator, which NumPy's own draws hold while they release the GIL.
 class Drawing {
  public:
   __attribute__((noinline)) explicit Drawing(PyObject* generator) {
@@ -97,7 +100,8 @@ class Drawing {
 
 constexpr int64_t kHuge = INT64_MIN;
 
-// A whole number of Python from 0 to `most`; else a negative one: kHuge where 64 bits cannot hold it.
+// The value of a Python int from 0 to `most`. A negative number for anything else: kHuge if 64 bits cannot
+// hold it.
 int64_t whole_below(PyObject* x, int64_t most) {
   if (!PyLong_CheckExact(x)) return -1;
   int overflow = 0;
@@ -105,7 +109,7 @@ int64_t whole_below(PyObject* x, int64_t most) {
   return overflow ? kHuge : number > most ? -1 : number;
 }
 
-// These call no kernel. They return None for arguments that are left to Python.
+// The next two functions return None if Python has to draw.
 
 py::object next_permutation(PyObject*, PyObject* const* a, Py_ssize_t) {  // generator or None, n
   const int64_t n = whole_below(a[1], UINT32_MAX);
@@ -144,7 +148,8 @@ py::object next_integers(PyObject*, PyObject* const* a, Py_ssize_t) {  // genera
   return new_tensor(y.release().ptr());
 }
 
-// out takes 1 with a probability, else 0: a number, or an array that broadcasts to out, which is in C order.
+// Sets each element of `out`, in C order, to 1 with a probability, else to 0. limit: the probability, a
+// number or an array of out's shape in C order.
 void next_bernoulli(Raw generator, Raw limit, InPlace out) {
   const Drawing drawing(generator.value.ptr());
   PhiloxState& state = known_state_of(generator.value.ptr());
@@ -166,8 +171,8 @@ void next_bernoulli(Raw generator, Raw limit, InPlace out) {
   with_float(p.dtype(), [&](auto tag) { draw(p.view<decltype(tag)>().data, 1); });
 }
 
-// The numbers of random_uniform(shape, dtype, a, b, next_key(state)) or random_normal, in an array in C
-// order.
+// Fills `out`, in C order, with the numbers of random_uniform(shape, dtype, a, b, next_key(state)), or of
+// random_normal.
 void fill_random(Truth normal, Real a, Real b, InPlace state, InPlace out) {
   const Input before = Input::floating(out);
   const Output y = out.of(before.dtype(), before.shape());
@@ -183,7 +188,7 @@ void fill_random(Truth normal, Real a, Real b, InPlace state, InPlace out) {
                         as_const(made), y);
 }
 
-// The same call with dy for x is the gradient.
+// The gradient is the same call with dy in place of x.
 Output dropout(const Floats& x, Real p, const Key& key, Out out) {
   if (!(p >= 0 && p <= 1)) p.fail("a probability, 0 to 1");
   Output y = out.like_or_onto(x, x);
@@ -211,7 +216,7 @@ Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, const Key&
   return filled(Distribution::normal, shape, dtype, mean, std, key);
 }
 
-// True if every row has weights >= 0, and its sum is one > 0.
+// True if all weights are finite and >= 0, and the sum of each row is > 0.
 template <class T>
 bool are_weights(const TensorView<const T>& w) {
   bool fits = true;
@@ -227,7 +232,9 @@ bool are_weights(const TensorView<const T>& w) {
   return fits;
 }
 
-// draw: called with the shape of the random numbers, once the weights are known to be right.
+// multinomial: for each row of weights (m, n) the indices of `samples` draws. draw: a function of Python that
+// gets the shape of the random numbers that are needed, and returns them. It is called after the weights have
+// been checked.
 Output draw_rows(const Floats& weights, Whole samples, Truth replacement, Raw draw) {
   if (weights.ndim() != 2) weights.fail("(m, n)");
   if (samples < 1) samples.fail("at least one");

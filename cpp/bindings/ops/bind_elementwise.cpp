@@ -1,13 +1,13 @@
-// Binds the element-wise ops on arrays and numbers, with broadcasting, and where.
+// Binds the element-wise ops on arrays and numbers, comparisons and where, with broadcasting.
 #include "bindings/binder/define.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace ranvier::bind {
 namespace {
 
-constexpr int kMaxArrays = 4;
+constexpr int kMaxArrays = 4;  // the most operands of an op
 
-// An array, or a number beside one.
+// A parameter that takes an array or a number. At least one operand of a call is an array.
 struct Operand : Arg {
   RANVIER_ANNOTATION("Number");
   Operand(const Arg& arg) : Arg(arg) {}
@@ -21,7 +21,7 @@ struct ArrayArg : Arg {
 // of the arrays beside it.
 class Arguments {
  public:
-  // read: Input::real, or Input::movable.
+  // read: the function that reads arrays, Input::real or Input::movable.
   explicit Arguments(std::initializer_list<Arg> arguments, Input (*read)(const Arg&) = Input::real)
       : count_(static_cast<int>(arguments.size())) {
     int k = 0;
@@ -39,8 +39,8 @@ class Arguments {
   // Broadcasts the shape with that of another array (the condition of where).
   void broadcast_with(const Input& x) { widen(x); }
 
-  // A result of this shape, in the memory order of the first operand of the full shape; channels-last if any
-  // is.
+  // The argument `out`, or a new result. It is channels-last if one of the operands of the full shape is;
+  // else it has the memory order of the first of these operands.
   Output output(const Out& out, DType dtype, const Input& condition = Input()) const {
     if (out.given())
       return out.checked(dtype, shape_, {arrays_, arrays_ + 1, arrays_ + 2, arrays_ + 3, &condition}, true);
@@ -54,7 +54,7 @@ class Arguments {
 
   int64_t size() const { return shape_.elements(); }
 
-  // Numbers as the arrays' dtype has them.
+  // Rounds numbers to the dtype of the arrays, if they are halves.
   void round_numbers() {
     for (double& number : numbers_) {
       const float x = static_cast<float>(number);
@@ -63,13 +63,13 @@ class Arguments {
     }
   }
 
-  // v: x repeated to the common shape.
+  // Sets v to the view of x broadcast to the common shape.
   template <class T>
   void fill(TensorView<const T>& v, const Input& x) const {
     repeat(x.view<T>(), shape_, v);
   }
 
-  // All operands; data is null for a number.
+  // Sets the fields of a call: for each operand the view of an array, or, with data null, the number.
   template <class T>
   void fill(TensorView<const T>* x, T* scalar) const {
     for (int k = 0; k < count_; ++k) {
@@ -96,7 +96,7 @@ class Arguments {
       fail_value(x.op(), "got shapes ", shape_, " and ", x.shape(), "; expected shapes that broadcast");
   }
 
-  // Repeated elements (stride 0) say nothing about an order of memory.
+  // True if x has the common shape and a memory order, which repeated elements (stride 0) have not.
   bool is_full(const Input& x) const {
     if (!x.has_shape(shape_)) return false;
     if (x.is_contiguous()) return true;
@@ -106,13 +106,13 @@ class Arguments {
     return true;
   }
 
-  int count_, first_ = -1;
-  Shape shape_;
-  Input arrays_[kMaxArrays];
+  int count_, first_ = -1;    // how many operands; the index of the first array
+  Shape shape_;               // the common shape
+  Input arrays_[kMaxArrays];  // empty for a number
   double numbers_[kMaxArrays] = {};
 };
 
-// set(call) sets the fields other than operands and result.
+// Runs Call on the operands with the result y. set(call) sets its other fields.
 template <template <class> class Call, class Set>
 Output run_on(const Arguments& operands, Output y, const Set& set) {
   with_size(operands.dtype(), [&](auto tag) {
@@ -152,7 +152,7 @@ Output where(const Exactly<DType::boolean>& condition, Operand a, Operand b, Out
 constexpr const char* kNames[] = {RANVIER_ELEMENTWISE_OPS(RANVIER_X)};
 #undef RANVIER_X
 
-// A: ArrayArg or Operand for each parameter.
+// Binds an op under its name. A: ArrayArg or Operand for each parameter.
 template <class... A>
 void define(Module m, ElementwiseOp op, const char* parameters) {
   def(m, std::string(kNames[static_cast<int>(op)]) + "(" + parameters + ", out=None)",
@@ -187,7 +187,7 @@ void register_forward(Module m) {
 
 void register_backward(Module m) {
   using Op = ElementwiseOp;
-  // saved: x, or y for expm1, sqrt and reciprocal
+  // saved: x; of expm1, sqrt and reciprocal y.
   for (Op op : {Op::expm1_backward, Op::log1p_backward, Op::sqrt_backward, Op::abs_backward, Op::sin_backward,
                 Op::cos_backward, Op::square_backward, Op::reciprocal_backward})
     define<ArrayArg, ArrayArg>(m, op, "dy, saved");

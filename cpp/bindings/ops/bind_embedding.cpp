@@ -1,4 +1,5 @@
-// Binds embeddings and embedding bags, with their gradients.
+// Binds embeddings (rows of a table that indices pick) and embedding bags (the sum, mean or maximum of such
+// rows for each bag of indices), with their gradients.
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
 #include "bindings/binder/moved.h"
@@ -8,7 +9,8 @@
 namespace ranvier::bind {
 namespace {
 
-// Runs a call that writes contiguous rows: into y itself, or into an array that is then copied to y.
+// Runs a kernel that can only write contiguous arrays. If y is not contiguous, the kernel writes to a
+// temporary, which is copied to y.
 template <template <class> class Call, class... A>
 void run_rows(DType dtype, const Shape& shape, const Output& y, const A&... fields) {
   if (is_contiguous(y.view<char>())) return run<Call>(dtype, fields..., y);
@@ -37,6 +39,7 @@ Output embedding(const Integers& index, const Reals& weight, Out out) {
   return y;
 }
 
+// The gradient of weight (rows, dim) from dy. padding_idx: the row that gets no gradient, or None.
 Output embedding_backward(const Floats& given_dy, const Integers& index, Whole rows, MaybeWhole padding_idx,
                           Truth scale_grad_by_freq, Out out) {
   const Input dy = contiguous(given_dy);
@@ -55,6 +58,7 @@ Output embedding_backward(const Floats& given_dy, const Integers& index, Whole r
   return dweight;
 }
 
+// x itself if it is C-contiguous, else a copy that is.
 Input contiguous_integers(const Input& x) {
   if (x.is_contiguous()) return x;
   Output y = Output::contiguous(DType::int64, x.shape());
@@ -63,11 +67,13 @@ Input contiguous_integers(const Input& x) {
   return Input::integers({x.op(), x.name(), copy});
 }
 
-// The bags of a call, read and checked.
+// The arguments of a call on bags, checked. Either index (bags, n) has a bag in each row, or index is a
+// vector and bag i begins at offsets[i]. With include_last the last offset is the end of the last bag.
 struct Bags {
   BagSettings settings;
+  // starts: the offsets, or empty; scale: the weights of samples, or empty.
   Input weight, index, starts, scale;
-  int64_t count;
+  int64_t count;  // how many bags
 
   Bags(const Input& given_index, const Input& given_weight, const Input& offsets, const Input& given_scale,
        const Name& mode, const Truth& include_last, const MaybeWhole& padding_idx)
@@ -95,6 +101,7 @@ struct Bags {
   }
 
  private:
+  // Fails unless the offsets begin with 0, do not decrease, and lie within the indices.
   void check_starts() const {
     const TensorView<const int64_t> v = starts.view<int64_t>();
     bool ordered = v.ndim == 1;
@@ -120,7 +127,7 @@ Output bag(const Integers& index, const Floats& weight, const Maybe<Integers>& o
   return y;
 }
 
-// The gradients of weight, and of scale if it is given.
+// Returns the gradients of weight and of scale. Those that are not needed are None.
 std::tuple<MaybeOutput, MaybeOutput> bag_backward(const Floats& dy, const Floats& y, const Integers& index,
                                                   const Floats& weight, const Maybe<Integers>& offsets,
                                                   const MaybeFloats& scale, Name mode,

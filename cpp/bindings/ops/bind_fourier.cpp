@@ -1,4 +1,5 @@
-// Binds Fourier transforms of rows.
+// Binds Fourier transforms of rows: fft, ifft, rfft and irfft with n points. Complex numbers are pairs of
+// floats, in a last dimension of size 2.
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
 #include "kernels/fourier/fourier.h"
@@ -6,12 +7,16 @@
 namespace ranvier::bind {
 namespace {
 
+// True if n has no prime factor above 7: the lengths that the kernel computes.
 bool is_smooth(int64_t n) {
   for (int r : {2, 3, 5, 7})
     while (n % r == 0) n /= r;
   return n == 1;
 }
 
+// x (..., m) for rfft, (..., m, 2) for others; rows of fewer points than the transform takes are padded with
+// zeros. The result is (..., n / 2 + 1, 2) of rfft, (..., n) of irfft, (..., n, 2) of others. window: n
+// factors of x (rfft) or of the result (irfft). scale, edge: see kernels/fourier/fourier.h.
 Output fourier(const Floats& x, Name kind, Whole n, Real scale, Real edge, const MaybeFloats& window) {
   const FourierKind which{kind.one_of({"fft", "ifft", "rfft", "irfft"})};
   const bool real = which == FourierKind::rfft, back = which == FourierKind::irfft;

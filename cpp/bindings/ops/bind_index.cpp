@@ -1,4 +1,5 @@
-// Binds gather and scatter: elements read and written at places that an array of indices gives.
+// Binds gather and scatter, which read and write elements at the places that an array of indices gives,
+// x[key] for masks and arrays of indices, and a check of values. Indices are checked before or by the kernel.
 #include "bindings/binder/define.h"
 #include "bindings/binder/moved.h"
 #include "bindings/binder/numpy_api.h"
@@ -9,8 +10,8 @@
 namespace ranvier::bind {
 namespace {
 
-// The index repeated to the shape of the picked elements: size 1 repeats along every axis but the picked one.
-// An index of one dimension is along that axis.
+// The index broadcast to the shape of the picked elements: dimensions of size 1 are repeated, except along
+// the axis. An index of one dimension lies along the axis.
 TensorView<const int64_t> repeated(const Input& index, const Shape& picked, int axis) {
   TensorView<const int64_t> v = index.view<int64_t>();
   if (v.ndim == 1 && picked.ndim > 1) {
@@ -28,7 +29,7 @@ TensorView<const int64_t> repeated(const Input& index, const Shape& picked, int 
   return v;
 }
 
-// As many dimensions, and all sizes but that of the axis as x's.
+// Fails unless `part` has as many dimensions as x, and the same sizes except along the axis.
 void expect_fits(const Input& part, const Input& x, int axis) {
   Shape expected = x.shape();
   if (part.ndim() == x.ndim()) expected[axis] = part.shape(axis);
@@ -37,7 +38,8 @@ void expect_fits(const Input& part, const Input& x, int axis) {
                "; expected equal sizes but for axis ", axis);
 }
 
-// The part of x that an index of this shape reaches; all along the axis.
+// The view of the part of v that an index of this shape reaches: all elements along the axis, and index[d] of
+// them along the other dimensions.
 template <class T>
 TensorView<T> reached(TensorView<T> v, const Shape& index, int axis) {
   for (int d = 0; d < v.ndim; ++d)
@@ -45,7 +47,7 @@ TensorView<T> reached(TensorView<T> v, const Shape& index, int axis) {
   return v;
 }
 
-// As many dimensions as x, all but the axis at most as long.
+// Fails unless the index has as many dimensions as x, and sizes that are at most x's, except along the axis.
 void expect_within(const Input& index, const Input& x, int axis) {
   bool within = index.ndim() == x.ndim();
   for (int d = 0; d < x.ndim() && within; ++d) within = d == axis || index.shape(d) <= x.shape(d);
@@ -54,9 +56,9 @@ void expect_within(const Input& index, const Input& x, int axis) {
                "; expected as many dimensions, none but ", axis, " larger than x's");
 }
 
-// y[.., j, ..] = x[.., index[.., j, ..], ..]. Negative indices count from the end, or fail with from_0. The
-// index is repeated along dimensions of size 1, or with `part` y has its shape and the rest of x is not used.
-// An index of one dimension picks slices.
+// y[.., j, ..] = x[.., index[.., j, ..], ..] along an axis. Negative indices count from the end; with from_0
+// they are refused. The index is broadcast along dimensions of size 1. With `part` it is not: y then has the
+// index's shape, and the rest of x is not used. An index of one dimension picks whole slices.
 Output gather(Movable x, Integers index, Axis axis, Out out, Truth from_0, Truth part) {
   const int along = axis.of(x);
   if (part) expect_within(index, x, along);
@@ -72,25 +74,29 @@ Output gather(Movable x, Integers index, Axis axis, Out out, Truth from_0, Truth
   with_movable(x, [&](auto tag) {
     using T = decltype(tag);
     Gather<T> call{along, from_0, reached(x.view<T>(), shape, along), where, y.view<T>(), {}};
+    // The kernel itself may look for indices outside their range, if nobody sees what it has written by then.
     if (!t_recording && !out.given() && call.finds_outside())
       call.found.data = &outside, call.found.ndim = 0;
     else
       require_places(index, x.shape(along), from_0);
     invoke_sized(call, shape.elements());
   });
-  if (outside) require_places(index, x.shape(along), from_0);  // it fails
+  if (outside) require_places(index, x.shape(along), from_0);  // raises the error
   return y;
 }
 
-// y[k] = x[i] where mask[i], in order, for elements of one size.
+// Writes the `count` elements x[i] whose mask[i] is not 0 to y, in order. T: any type of the elements' size.
 template <class T>
 void compress(const char* from, const char* mask, char* to, int64_t count) {
   const T* x = reinterpret_cast<const T*>(from);
   T* y = reinterpret_cast<T*>(to);
-  for (int64_t i = 0, k = 0; k < count; ++i) y[k] = x[i], k += mask[i] != 0;  // no branch to predict
+  // Every x[i] is written, and the next one overwrites it unless its mask is set: no branch can be predicted
+  // wrongly.
+  for (int64_t i = 0, k = 0; k < count; ++i) y[k] = x[i], k += mask[i] != 0;
 }
 
-// x[mask], where the mask has x's first dimensions, of any dtype that is not of objects.
+// x[mask], for a mask that has the sizes of x's first dimensions; empty if it has others. x has any dtype
+// except objects.
 py::object masked(PyArrayObject* x, PyArrayObject* mask) {
   const int n = PyArray_NDIM(mask), ndim = PyArray_NDIM(x);
   if (n == 0 || n > ndim || !std::equal(PyArray_DIMS(mask), PyArray_DIMS(mask) + n, PyArray_DIMS(x)))
@@ -124,12 +130,14 @@ py::object masked(PyArrayObject* x, PyArrayObject* mask) {
   return y;
 }
 
+// The error does not show the arrays: Python catches it and computes the call, and their text would take
+// longer.
 [[noreturn]] __attribute__((noinline)) void refuse_keys() {
   fail_type("getitem", "got other indices; expected arrays of one shape, inside");
 }
 
-// x[keys] for several arrays of whole numbers of one shape, which are joined to one index. Its errors do not
-// show the arrays, since the caller goes on in Python: their text would take longer than the call.
+// x[keys] for several arrays of integers of one shape, along x's first dimensions. x is contiguous, so the
+// keys can be joined to one index of rows: the first dimensions of x count as one of `length` rows.
 Output picked_by(Movable x, Arrays keys) {
   const int count = static_cast<int>(PySequence_Size(keys.value.ptr()));
   if (t_recording || count < 2 || count > x.ndim() || !x.is_contiguous()) x.fail("another key");
@@ -186,8 +194,9 @@ struct Picked : py::object {
   RANVIER_ANNOTATION("Any");
 };
 
-// x[key] for a mask, or a vector of integers; bytes are a mask. A replay does not see how many are picked.
-// So are arrays of one shape, of whole numbers. NotImplemented: Python goes on.
+// x[key] for a mask (bool or uint8), a vector of integers, or a tuple of arrays of integers. For other keys
+// it returns NotImplemented or raises, and Python computes the call. Masks in a recorded step are refused,
+// since a replay could not know how many elements they pick.
 Picked picked(Raw x, Raw key) {
   const auto is_plain = [](py::handle a) {
     return PyArray_Check(a.ptr()) && PyArray_ISBEHAVED_RO(as_array(a));
@@ -211,14 +220,16 @@ Picked picked(Raw x, Raw key) {
   return {std::move(y)};
 }
 
+// A scatter of `src` along an axis into y.
 struct ScatterOf {
   const Input &src, &index;
   const TensorView<const int64_t>& where;
   const Output& y;
   int axis;
   ScatterOp op;
-  bool from_0, is_given;  // is_given: y is the caller's
+  bool from_0, is_given;  // is_given: y is the argument `out`
 };
+// base: the array with whose elements y begins; empty: zeros.
 void run_scatter(const ScatterOf& of, const Input& base) {
   int64_t outside = 0, length = 0;
   with_movable(of.src, [&](auto tag) {
@@ -232,10 +243,10 @@ void run_scatter(const ScatterOf& of, const Input& base) {
       require_places(of.index, length, of.from_0);
     invoke_sized(call, numel(call.x) + numel(call.y));
   });
-  if (outside) require_places(of.index, length, of.from_0);  // it fails
+  if (outside) require_places(of.index, length, of.from_0);  // raises the error
 }
 
-// The gradient of gather; `length` is that of x's axis.
+// The gradient of gather: each element of dy is added at its index. length: the size of x along the axis.
 Output scatter_add(Floats dy, Integers index, Axis axis, Whole length, Out out) {
   const int along = axis.of(dy);
   if (length < 0) length.fail("at least 0");
@@ -247,7 +258,7 @@ Output scatter_add(Floats dy, Integers index, Axis axis, Whole length, Out out) 
   return dx;
 }
 
-// x, and src put or joined at the index.
+// A copy of x in which the elements at the index are replaced by those of src, or joined with them (op).
 Output joined(const Input& x, const Input& index, const Input& src, const Axis& axis, ScatterOp op,
               const Out& out, bool from_0) {
   const int along = axis.of(x);
@@ -268,7 +279,7 @@ Output scatter_reduce(Floats x, Integers index, Floats src, Axis axis, Name redu
   return joined(x, index, src, axis, ops[reduce.one_of({"prod", "amax", "amin"})], out, true);
 }
 
-// The gradients of x and src of a scatter that puts; index has src's shape.
+// The gradients of x and src, for a scatter that replaces elements. index: of src's shape.
 std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis) {
   const int along = axis.of(dy);
   expect_fits(index, dy, along);
@@ -279,8 +290,8 @@ std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis
   return {std::move(dx), std::move(dsrc)};
 }
 
-// True if low <= x <= high everywhere, with `above` low < x. Functions that raise an error depending on
-// values of an array call this, so that a captured step repeats the check.
+// True if low <= x <= high for all elements (above: low < x). Python functions that raise an error depending
+// on an array's values call this, so that each replay of a captured step repeats the check.
 bool inside(const Numbers& x, const Real& low, const Real& high, Truth above) {
   if (x.dtype() == DType::float32 || x.dtype() == DType::float64)
     return floats_are_inside(x, low, high, above);

@@ -1,4 +1,5 @@
-// Binds interpolate and grid_sample, images read at other sizes or between their pixels, with gradients.
+// Binds interpolate (images and signals resampled to other sizes) and grid_sample (images read at the points
+// of a grid), with their gradients.
 #include <cmath>
 
 #include "bindings/binder/copied.h"
@@ -9,12 +10,13 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMostPixels = int64_t{1} << 29;  // along an axis: four inputs of each are counted by int32
+// The limit of pixels along an axis: kernels count four inputs for each with int32.
+constexpr int64_t kMostPixels = int64_t{1} << 29;
 
 struct Mode {
   const char* name;
   ResampleMap map;
-  int axes;  // 0: any
+  int axes;  // 1: of signals, 2: of images, 0: of both
 };
 constexpr Mode kModes[] = {{"nearest", ResampleMap::nearest, 0},
                            {"nearest-exact", ResampleMap::nearest_exact, 0},
@@ -28,12 +30,13 @@ struct Factors : PerAxis {
 };
 const char* number_for(int axes) { return axes == 1 ? "one number" : "a number or a pair of them"; }
 
+// The sizes of x and of the result, and scale_factor, along h and w. Of a signal, those along h are not used.
 struct Sizes2d {
   int64_t in[2], out[2];
   double factor[2];  // 0: not given
 };
 
-// The settings of a call, by which its axes are resampled, read in the order of their dependence.
+// The settings of a call of interpolate, checked.
 struct Setting {
   int axes;
   ResampleMap map;
@@ -53,7 +56,7 @@ struct Setting {
       fail_value(x.op(), "got align_corners for a nearest mode; expected 'linear', 'bilinear' or 'bicubic'");
   }
 
-  // A signal's one row is left as it is.
+  // How axis d (0: h, 1: w) is resampled. A signal's h, which has one row, is left as it is.
   ResampleAxis axis(const Sizes2d& s, int d) const {
     if (d < 2 - axes) return {ResampleMap::nearest, 1, 1, 1, false, 0};
     const double in = static_cast<double>(s.in[d]), out = static_cast<double>(s.out[d]);
@@ -72,7 +75,7 @@ void read_factors(const Factors& factors, int axes, Sizes2d* s) {
   }
 }
 
-// The output's sizes from `size`, or else from scale_factor.
+// Sets the sizes of the result, from `size` or from scale_factor, of which exactly one must be given.
 void read_output(const MaybePerAxis& size, int axes, Sizes2d* s) {
   if (size.given() == (s->factor[1] != 0))
     fail_value(size.op, "got ", size.given() ? "both" : "neither",
@@ -94,6 +97,7 @@ void expect_input(const char* op, const Sizes2d& s, int axes) {
       fail_value(op, "got a size of ", s.in[d], "; expected from 1 to 2**29 - 1");
 }
 
+// x resampled. transposed: x is the gradient of a result, and the gradient of the input is computed.
 Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool transposed) {
   const int axes = setting.axes;
   const bool last = over_channels(as_image(x.view<char>(), axes));
@@ -135,7 +139,7 @@ Output interpolate_backward(const Floats& dy, ShapeOfX shape, Factors scale_fact
   return resampled(dy, s, setting, true);
 }
 
-// x in one of the two dense layouts.
+// x in C order or in channels-last order without gaps; copied if it has another order.
 Input dense(const Input& x, bool channels_last) {
   if (!channels_last) return contiguous(x);
   const TensorView<const char> v = x.view<char>();
@@ -144,7 +148,7 @@ Input dense(const Input& x, bool channels_last) {
   return is_contiguous(last) ? x : copied(x, Output::channels_last(x.dtype(), x.shape()));
 }
 
-// The settings of a call, read and checked.
+// The arguments of grid_sample, checked: x (n, c, h, w), grid (n, p, q, 2).
 struct Grid {
   GridSettings settings;
   Input x, points;

@@ -1,13 +1,14 @@
-// Binds jet: derivatives of several orders through an element-wise function, and its gradients.
+// Binds jet, which takes derivatives of several orders through an element-wise function (forward mode of
+// higher order), and its gradients. kernels/jet/jet.h has the formulas.
 #include "bindings/binder/define.h"
 #include "kernels/jet/jet.h"
 
 namespace ranvier::bind {
 namespace {
 
-// Checks that the arrays fit together, and returns the number of the function in kJetNames. saved: f(x) or x;
-// t: the rows of derivatives of x; weights: of the second derivatives, or absent for Taylor coefficients. See
-// jet.h.
+// Checks that the arrays fit together, and returns the number of the function in RANVIER_FOR_EACH_JET. saved:
+// f(x) or x; t: rows of derivatives of x, each of saved's shape; weights: a number for each row of t except
+// the last one, for sums of second derivatives; empty for Taylor coefficients.
 int checked(const Name& function, const Input& saved, const Input& t, const Input& weights) {
   using Kinds = std::initializer_list<const char*>;
 #define RANVIER_X(name, series) #name,

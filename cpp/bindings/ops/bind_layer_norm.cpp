@@ -5,11 +5,11 @@
 namespace ranvier::bind {
 namespace {
 
-// x as lines. A line has the elements that are normalized together: those of the last axes of x, which have
-// the sizes of normalized_shape.
+// x as lines. A line is the elements that are normalized together: those along the last axes of x, whose
+// sizes are normalized_shape.
 struct NormLines {
   Input x;
-  int axes;                     // how many axes of x a line has; at most kMaxDims + 1, which no x has
+  int axes;                     // how many axes a line has; limited to kMaxDims + 1, more than any x has
   int64_t count = 1, size = 1;  // the number of lines; the elements of a line
 
   NormLines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
@@ -28,7 +28,7 @@ struct NormLines {
   int leading() const { return x.ndim() - axes; }
 
   // v as a matrix (count, size), if its lines are contiguous and evenly spaced; else a view with 0 dimensions
-  // and no data.
+  // and null data.
   template <class E>
   TensorView<E> as_matrix(const TensorView<E>& v) const {
     TensorView<E> m;
@@ -51,7 +51,7 @@ struct NormLines {
     return m;
   }
 
-  // as_matrix() of any array that is passed to run().
+  // as_matrix() of an array, as a field of run().
   template <class A>
   auto of(const A& a) const {
     return viewed(a, [this](const auto& v) { return this->as_matrix(v); });
@@ -62,7 +62,7 @@ struct NormLines {
     return as_matrix(a.view<char>()).ndim == 2 ? a : copied(a, Output::contiguous(a.dtype(), a.shape()));
   }
 
-  // weight or bias, made contiguous: absent, or of a line's shape.
+  // weight or bias as a contiguous array; fails unless it is empty or has a line's shape.
   Input parameter(const Input& p) const {
     if (p && !p.has_shape(of_line())) p.fail("normalized_shape, ", of_line());
     return contiguous(p);
@@ -74,6 +74,7 @@ struct Results {
   MaybeOutput mean;
 };
 
+// centered: layer_norm, which subtracts the mean; else rms_norm.
 Results forward(bool centered, const NormLines& lines, const Input& given_weight, const Input& given_bias,
                 const Real& eps) {
   eps.at_least(0);
@@ -104,7 +105,8 @@ Gradients backward(bool centered, const Floats& given_dy, const NormLines& lines
   return g;
 }
 
-// y, mean, rstd
+// Returns (y, mean, rstd). mean and rstd: a float64 for each line, for backward; rstd: 1 / sqrt(variance +
+// eps).
 std::tuple<Output, Output, Output> layer_norm(const Reals& x, Sizes shape, const MaybeReals& weight,
                                               const MaybeReals& bias, Real eps) {
   Results r = forward(true, NormLines(x, shape), weight, bias, eps);
@@ -117,7 +119,7 @@ Gradients::All layer_norm_backward(const Floats& dy, const Floats& x, Sizes shap
   return backward(true, dy, NormLines(x, shape), weight, mean, rstd, need_dx, need_dweight, need_dbias).all();
 }
 
-// y, rstd
+// Returns (y, rstd).
 std::tuple<Output, Output> rms_norm(const Reals& x, Sizes shape, const MaybeReals& weight, Real eps) {
   Results r = forward(false, NormLines(x, shape), weight, Input(), eps);
   return {std::move(r.y), std::move(r.rstd)};

@@ -1,4 +1,5 @@
-// Binds the loss functions, with their gradients.
+// Binds the loss functions, with their gradients: losses of elements (LossCall: mse, bce and others), losses
+// of classes (ClassLossCall: cross_entropy, nll), and ctc_loss.
 #include "base/loop_nest.h"
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
@@ -20,15 +21,15 @@ Shape loss_shape(Reduction reduction, const Shape& elements) {
   return reduction == Reduction::none ? elements : Shape();
 }
 
-// A call of a loss as Python gives it. other: the weight of positive targets.
+// The arguments of a loss of elements.
 struct LossCall {
   Loss kind;
   Input x, target;
-  double setting = 0;  // beta, delta
-  Input other{}, weight{};
+  double setting = 0;       // beta of smooth_l1, delta of huber
+  Input other{}, weight{};  // other: pos_weight of bce_with_logits; both broadcast to x, or are empty
   Reduction reduction{};
 
-  // The view of an array that broadcasts, in x's shape.
+  // The view of an array broadcast to x's shape; data null for an empty one.
   template <class T>
   TensorView<const T> repeated(const Input& a) const {
     TensorView<const T> v;
@@ -64,7 +65,8 @@ void expect_broadcasts(const Input& a, const Input& x) {
   if (a && !a.shape().broadcasts_to(x.shape())) a.fail("one that broadcasts to x's shape ", x.shape());
 }
 
-// A loss is not broadcast: (n,) against (n, 1) would be n x n differences.
+// Checks a call and sets its reduction. x and target must have one shape; they are not broadcast, since (n,)
+// and (n, 1) would give n x n differences.
 LossCall checked(LossCall call, const Name& reduction) {
   const Input& x = call.x;
   x.expect_same_shape(call.target);
@@ -92,6 +94,7 @@ Output forward(const LossCall& c, const Out& out) {
   return loss;
 }
 
+// The gradient of x, or with of_target that of target.
 Output backward(const LossCall& c, const Input& dy, bool of_target, const Out& out) {
   dy.expect_shape(loss_shape(c.reduction, c.x.shape()));
   Output dx = out.like(c.x, c.x, c.target, c.other, c.weight, dy);
@@ -104,8 +107,8 @@ Output backward(const LossCall& c, const Input& dy, bool of_target, const Out& o
   return dx;
 }
 
-// name(x, target, reduction, settings, out) and its backward. S: the settings' types; configure(call, s ...)
-// puts them into the call.
+// Binds name(x, target, reduction, settings, out) and its backward. S: the types of the settings; settings:
+// their text in the signature; configure(call, s ...) puts them into the call.
 template <class... S, class F>
 void define(Module m, const char* name, Loss kind, const std::string& settings, F configure) {
   def(m, name + ("(x, target, reduction='mean', " + settings + "out=None)"),
@@ -149,17 +152,19 @@ void register_likelihood(Module m) {
   });
 }
 
-// Class indices, integers; for cross_entropy also probabilities, which are floats.
+// The target of a loss of classes: class indices (integers), or for cross_entropy also probabilities
+// (floats).
 struct Target : Arg {
   RANVIER_ANNOTATION("Array");
   Target(const Arg& arg) : Arg(arg) {}
   bool is_floating() const { return is_floating_array(value); }
 };
 
-// Scores, what they are compared with, and the settings of one call.
+// The arguments of a loss of classes: x (N, C, ...) has scores of C classes. Each line, the C scores of one
+// place, gives a loss.
 struct ClassLossCall {
   ClassLoss kind;
-  Input x, index, probabilities, weight;
+  Input x, index, probabilities, weight;  // index or probabilities: the target; the other one is empty
   Reduction reduction;
   ClassLossSettings settings;
   Shape shape;  // the shape of the losses: x's without C
@@ -192,7 +197,8 @@ struct ClassLossCall {
     return two;
   }
 
-  // The loss; for backward the divisor of a mean and, where needed, max(x) and sum(exp(x - max(x))) of lines.
+  // Returns the loss, and for backward the divisor of a mean and, for cross_entropy, an array (2, ...) with
+  // max(x) and sum(exp(x - max(x))) of each line.
   template <bool has_tops_and_sums>
   auto forward() const {
     Output loss = Output::contiguous(x.dtype(), loss_shape(reduction, shape));
@@ -269,7 +275,10 @@ void register_class_loss(Module m) {
       nll_backward, "nll");
 }
 
-// The losses of sequences (t, n, c); dx holds exp(x), and then the gradient of each.
+// The losses (n) of n sequences: x (t, n, c) has log-probabilities of c classes at t times, labels (n, s).
+// lengths and sizes (n): how many times, and how many labels, a sequence has. dx: None, or an array that
+// holds exp(x) and gets the gradient of each loss. at_infinity: the gradient of a sequence whose loss is
+// infinite.
 Output ctc_loss(const Floats& x, const Integers& labels, const Integers& lengths, const Integers& sizes,
                 Whole blank, Real at_infinity, MaybeInPlace dx) {
   if (x.ndim() != 3 || labels.ndim() != 2) x.fail("(t, n, c), and labels (n, s)");

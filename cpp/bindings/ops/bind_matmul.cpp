@@ -1,4 +1,6 @@
-// Binds matmul, linear layers and triangular systems, and reads their matrices in batches.
+// Binds matmul, linear layers and the solution of triangular systems. Shapes follow NumPy's rules: batches of
+// matrices broadcast. A kernel call multiplies matrices along one batch dimension; run_batches() makes calls
+// for the others.
 #include "base/loop_nest.h"
 #include "base/precision.h"
 #include "bindings/binder/define.h"
@@ -12,13 +14,14 @@ namespace ranvier::bind {
 namespace {
 
 constexpr const char* kOp = "matmul";
-constexpr int64_t kProductsPerElement = 8;  // this many take as long as one element of an element-wise op
+// So many multiply-adds take as long as an element of an element-wise op, by which invoke_sized() measures.
+constexpr int64_t kProductsPerElement = 8;
 
-// The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
-// broadcast.
+// The shapes of a @ b, for a (batch..., m, k) and b (batch..., k, n). A vector a counts as a row (m = 1) and
+// a vector b as a column (n = 1); the result does not have that dimension.
 struct Shapes {
-  Shape out;    // the shape that the caller gets
-  Shape batch;  // broadcast batch dimensions
+  Shape out;    // of the result
+  Shape batch;  // the broadcast batch dimensions
   int64_t m, n, k;
 };
 
@@ -47,7 +50,8 @@ Shapes shapes_of(const Input& a, const Input& b) {
   return s;
 }
 
-// v: the matrices of an operand; run_batches() says which.
+// Makes v a view (batch, rows, columns) of an operand's first matrix; run_batches() sets the batch dimension.
+// column_vector: a vector x is a column, else a row.
 template <class T>
 void set_matrices(TensorView<T>& v, const TensorView<T>& x, int64_t rows, int64_t columns,
                   bool column_vector) {
@@ -62,14 +66,17 @@ void set_matrices(TensorView<T>& v, const TensorView<T>& x, int64_t rows, int64_
   }
 }
 
+// The stride of operand x along dimension d of the batch dimensions; 0 where x is broadcast.
 template <class T>
 int64_t batch_stride(const TensorView<T>& x, int d, int batch_ndim) {
   const int own = d - (batch_ndim - std::max(x.ndim - 2, 0));
   return own < 0 || x.shape[own] == 1 ? 0 : x.strides[own];
 }
 
-// A kernel call takes one batch dimension. The innermost ones that step evenly in all arrays become that one;
-// the rest are walked here. call.saved's strides are those of its view but for the first.
+// Runs `call` for all batches. a, b, saved, c: the views of the whole arrays; call.a, call.b, call_saved,
+// call_c: the views (batch, rows, columns) of the call, already set to the first matrices. The innermost
+// batch dimensions that are evenly spaced in all arrays become the call's one batch dimension; a loop runs
+// over the others.
 template <class T, class To, class Call>
 void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
                  const TensorView<const T>& saved, const TensorView<To>& c, Call& call,
@@ -89,7 +96,8 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
     count *= s.batch[d];
   }
   const int64_t elements = count * s.m * s.n * std::max<int64_t>(s.k / kProductsPerElement, 1);
-  // One b for all of them, and rows that go on from one to the next: one product, which packs b once.
+  // If all batches have the same b, and the rows of a batch follow those of the one before it, they are one
+  // product with more rows. The kernel then packs b only once.
   const auto goes_on = [&](const auto& v, int64_t stride) {
     return s.m == 1 || stride == s.m * v.strides[1];
   };
@@ -121,6 +129,7 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   }
 }
 
+// An activation with PyTorch's default settings.
 MatmulActivation with_defaults(Activation kind) {
   switch (kind) {
     case Activation::leaky_relu:
@@ -140,7 +149,7 @@ MatmulActivation with_defaults(Activation kind) {
   }
 }
 
-// By name, with PyTorch's default attributes.
+// The activation of this name, with its default settings.
 MatmulActivation activation_of(const Name& name) {
   if (name.text == "none") return {};
   std::string names = "one of 'none'";
@@ -152,7 +161,8 @@ MatmulActivation activation_of(const Name& name) {
   name.fail(names);
 }
 
-// A matrix or a stack of them, of which a vector is a row or a column.
+// Makes v a view (batch, m, n) of the result's first matrix. rows, columns: whether x has the dimension m, or
+// n; a vector lacks one of them.
 template <class View>
 void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns) {
   v.ndim = 3, v.data = x.data;
@@ -161,6 +171,8 @@ void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns
   v.strides[2] = columns ? x.strides[x.ndim - 1] : 0;
 }
 
+// Fails unless the products along k can be summed in `parts` equal parts, whose sums are then added pairwise.
+// finished: the call has a bias or an activation.
 void expect_parts(const Shapes& s, int64_t parts, bool finished) {
   const int64_t most = matmul_kernels<float>().kc;  // kc of float64 is the same
   if (parts < 1 || parts > kMostParts || (parts & (parts - 1)) != 0 || s.k % parts != 0 ||
@@ -170,7 +182,7 @@ void expect_parts(const Shapes& s, int64_t parts, bool finished) {
                " products, and neither a batch, a bias nor an activation");
 }
 
-// The views of a call.
+// Sets the views of a call, and runs it for all batches.
 template <class T, class To, class Call>
 void run_product(const Shapes& s, const Input& a, const Input& b, const Input& bias, const Input& saved,
                  const Output& c, Call& call, TensorView<const T>& call_saved, TensorView<To>& call_c) {
@@ -184,6 +196,7 @@ void run_product(const Shapes& s, const Input& a, const Input& b, const Input& b
   run_batches(s, va, vb, vs, vc, call, call_saved, call_c);
 }
 
+// A product of halves. wide: c is float32, and gets the sums without rounding to halves.
 template <class Half>
 void run_halves(const Shapes& s, const Input& a, const Input& b, const Input& bias, const Output& c,
                 const MatmulActivation& finish, bool wide) {
@@ -199,6 +212,8 @@ bool is_float32(const Arg& array) {
   return PyArray_Check(array.value.ptr()) && PyArray_TYPE(as_array(array.value)) == NPY_FLOAT32;
 }
 
+// activation(a @ b + bias). saved: the result or input of an activation; the product is then multiplied by
+// the derivative of the activation there. parts: see expect_parts().
 Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activation, Out out,
               const MaybeReals& saved, Whole parts) {
   const Shapes s = shapes_of(a, b);
@@ -211,7 +226,7 @@ Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activ
   const bool halves = a.dtype() == DType::float16 || a.dtype() == DType::bfloat16;
   if (halves && (saved || parts.number != 1))
     fail_type(kOp, "got floats of 16 bits and ", saved ? "saved" : "parts", "; expected float32");
-  const bool wide = halves && is_float32(out);  // the sums, not rounded
+  const bool wide = halves && is_float32(out);  // c gets unrounded sums
   Output c = out.shaped(wide ? DType::float32 : a.dtype(), s.out, a, b, bias, saved);
   if (halves) {
     (a.dtype() == DType::float16 ? run_halves<Float16> : run_halves<BFloat16>)(s, a, b, bias, c, finish,
@@ -228,7 +243,7 @@ Output matmul(const Reals& a, const Reals& b, const MaybeReals& bias, Name activ
   return c;
 }
 
-// x (.., in), weight (out, in): x weight^T + bias
+// x weight^T + bias for x (..., in) and weight (out, in).
 Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   if (!PyArray_Check(weight.value.ptr()) || PyArray_NDIM(as_array(weight.value)) != 2)
     fail_type(kOp, "got another weight; expected a matrix");
@@ -236,7 +251,7 @@ Output linear(const Reals& x, Raw weight, const MaybeReals& bias) {
   const py::object none = py::none(), one = py::int_(1), name = py::str("none");
   const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
   const Reals b = arg("weight", across);
-  x.expect_same_dtype(b);  // define.h compares the arguments of a call alone
+  x.expect_same_dtype(b);  // def() compares arguments of types Floats and Reals only; weight is Raw
   return matmul(x, b, bias, arg("activation", name), arg("out", none), arg("saved", none), arg("parts", one));
 }
 
@@ -255,7 +270,8 @@ bool has_zero(const TensorView<const T>& a) {
   return found;
 }
 
-// a^-1 b for triangles a (.., n, n) and b (.., n, k), whose batches broadcast.
+// a^-1 b for triangular matrices a (..., n, n) and b (..., n, k), whose batches broadcast. unit: the diagonal
+// counts as 1.
 Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth unit) {
   if (a.ndim() < 2 || b.ndim() < 2) fail_shapes(a, b, "matrices");
   const Shapes s = shapes_of(a, b);

@@ -1,4 +1,5 @@
-// Binds nms, the selection of boxes that overlap no better one.
+// Binds nms (non-maximum suppression): of boxes (n, 4), the best first, it keeps those that do not overlap a
+// better one, which is kept, by more than a threshold.
 #include <cmath>
 
 #include "bindings/binder/copied.h"
@@ -8,7 +9,8 @@
 namespace ranvier::bind {
 namespace {
 
-// A float that no greater double than the threshold is below: x > it where x > threshold.
+// The greatest float that is not above the threshold. A float is greater than it exactly if it is greater
+// than the threshold.
 float below(double threshold) {
   const float near = float(threshold);
   return double(near) > threshold ? std::nextafter(near, -INFINITY) : near;

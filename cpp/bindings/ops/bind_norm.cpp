@@ -6,12 +6,13 @@
 namespace ranvier::bind {
 namespace {
 
-// The argument running_mean or running_var, or none. In training the call changes its array in place.
+// The argument running_mean or running_var, which may be None. In training the call changes the array in
+// place.
 struct Running : MaybeFloats {
   Arg arg;
   Running(const Arg& arg_) : MaybeFloats(arg_), arg(arg_) {}
 
-  // Checks the shape and, if the call writes it, whether the array can be written in place.
+  // Fails unless the array has one number for each channel. written: it must be writable, too.
   void expect_right(const Input& x, bool written) const {
     expect_of_channels(*this, x);
     if (*this && written) Output::given(arg, dtype(), shape());
@@ -22,8 +23,8 @@ struct Running : MaybeFloats {
   }
 };
 
-// The momentum for the kernel: a number from 0 to 1, or -1 for None, with which a running statistic is the
-// average of all batches so far. This needs `batches`, their count.
+// The momentum for the kernel: a number from 0 to 1, or -1 for None. With None a running statistic is the
+// average of all batches so far, which needs the argument `batches`, their count.
 double momentum_of(const MaybeReal& value, bool has_running, bool has_batches) {
   if (!value.given()) {
     if (has_running && !has_batches)
@@ -35,6 +36,7 @@ double momentum_of(const MaybeReal& value, bool has_running, bool has_batches) {
   return momentum;
 }
 
+// Fails unless the running statistics are right, and in training each channel of x has more than one value.
 void expect_statistics(const Input& x, const Running& mean, const Running& var, bool training) {
   if (static_cast<bool>(mean) != static_cast<bool>(var))
     fail_value(x.op(), "got one running statistic; expected both or neither");
@@ -46,7 +48,9 @@ void expect_statistics(const Input& x, const Running& mean, const Running& var, 
   mean.expect_right(x, training), var.expect_right(x, training);
 }
 
-using Forward = std::tuple<Output, Output, Output>;  // y, mean, rstd
+// y, and for backward mean and rstd = 1 / sqrt(variance + eps) in float64: for each channel, or for each
+// group of channels of each sample.
+using Forward = std::tuple<Output, Output, Output>;
 
 Forward batch_norm(const Floats& given_x, const MaybeFloats& weight, const MaybeFloats& bias,
                    const Running& running_mean, const Running& running_var, MaybeInPlace batches,
@@ -67,6 +71,7 @@ Forward batch_norm(const Floats& given_x, const MaybeFloats& weight, const Maybe
   return {std::move(y), std::move(mean), std::move(rstd)};
 }
 
+// New arrays for the gradients that are needed.
 Gradients gradients_of(const Channels& x, int64_t channels, bool need_dx, bool need_dweight,
                        bool need_dbias) {
   Gradients g;

@@ -1,5 +1,6 @@
-// Binds the steps of the optimizers, on lists of parameters, and what is computed of all parameters together:
-// norms of gradients, clipping, averages, penalties.
+// Binds the steps of the optimizers on lists of parameters, and functions of all parameters together: norms
+// of gradients, clipping, averages, penalties, and the loops of L-BFGS. A list has an array for each
+// parameter (array_lists.h).
 #include "bindings/binder/array_lists.h"
 #include "bindings/binder/classes.h"
 #include "bindings/binder/numpy_api.h"
@@ -14,7 +15,8 @@
 namespace ranvier::bind {
 namespace {
 
-// The facts about a rule are the same for all types.
+// An optimizer's rule of update (kernels/optimizer/rules.h). What is read here is the same for float and
+// double.
 using Rule = OptimizerRule<float>;
 
 const Rule& rule_named(const Name& name) {
@@ -49,8 +51,8 @@ bool are_apart(const OptimizerStep<T>& step) {
   return true;
 }
 
-// Runs several calls where the parameters are large, since the check of a compiled step copies all that one
-// call changes. Parameters that share memory get a call each.
+// Runs a step as several calls of about kElements elements, since the check of a compiled step copies
+// everything that one call changes. Parameters that share memory get a call each.
 template <class T>
 void run_in_parts(const OptimizerStep<T>& whole) {
   constexpr int64_t kElements = int64_t{1} << 20;
@@ -70,6 +72,7 @@ void run_in_parts(const OptimizerStep<T>& whole) {
   }
 }
 
+// The view of array i, which must have one element.
 template <class T>
 TensorView<T> one_number(const List& list, int64_t i) {
   const TensorView<T> v = list.in_place<T>(i);
@@ -78,6 +81,7 @@ TensorView<T> one_number(const List& list, int64_t i) {
   return v;
 }
 
+// The view of a parameter's state, which must be contiguous and of its shape; data null without a list.
 template <class T>
 TensorView<T> one_state(const MaybeList& list, int64_t i, const TensorView<T>& parameter) {
   if (!list.given()) return {};
@@ -88,7 +92,7 @@ TensorView<T> one_state(const MaybeList& list, int64_t i, const TensorView<T>& p
   return v;
 }
 
-// A list, or None, for each state of the rule.
+// A list with a list of arrays, or None, for each state that the rule keeps, such as the momentum.
 struct States : Arg {
   RANVIER_ANNOTATION("list[list[Array] | None]");
   States(const Arg& arg) : Arg(arg) {
@@ -110,7 +114,8 @@ struct States : Arg {
   }
 };
 
-// One step of a rule. If `loss` is given and not finite, nothing is changed.
+// One step of a rule. steps: for each parameter the number of steps so far; numbers: another number that some
+// rules keep for each parameter, or None. If `loss` is given and not finite, nothing is changed.
 void optimizer_step(Name name, List parameters, List gradients, List steps, MaybeList numbers, States states_,
                     const Doubles& settings, const MaybeFloats& loss) {
   const Rule& rule = rule_named(name);
@@ -158,7 +163,7 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
       [](const auto& call) { run_in_parts(call); });
 }
 
-// True if these are the Tensors of another list, with arrays of these dtypes.
+// True if the lists `tensors` and `before` have the same Tensors, whose arrays have these dtypes.
 bool are_as_before(const Raw& tensors, const Raw& before, const Raw& dtypes) {
   const auto now = Given<py::list>::of(tensors.value.ptr()), then = Given<py::list>::of(before.value.ptr()),
              kinds = Given<py::list>::of(dtypes.value.ptr());
@@ -174,7 +179,7 @@ bool are_as_before(const Raw& tensors, const Raw& before, const Raw& dtypes) {
   return true;
 }
 
-// parameters += factor values, or factor (values - parameters) where they move towards them.
+// parameters += factor * values; towards: parameters += factor * (values - parameters).
 void move_parameters(List parameters, List values, OneNumber factor, Truth towards) {
   values.expect_size(parameters.size());
   run_list<MoveParameters>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
@@ -188,8 +193,8 @@ void move_parameters(List parameters, List values, OneNumber factor, Truth towar
   });
 }
 
-// The weight with which an average of `count` values moves to the next; count becomes one more. decay None:
-// the plain mean.
+// The weight of the next value in a running average of `count` values; adds 1 to count. decay: that of an
+// exponential average; None: the plain mean.
 Output average_weight(InPlace count_, MaybeReal decay) {
   const double rate = decay.given() ? Real(decay).number : -1;
   const Output count = count_.of(DType::int64, {});
@@ -198,7 +203,7 @@ Output average_weight(InPlace count_, MaybeReal decay) {
   return weight;
 }
 
-// The norm of all gradients together, an array of one element.
+// The norm of all gradients as one vector: an array of one element.
 Output gradient_norm(List gradients, Real norm_type) {
   const double p = norm_type.above(0);
   Output norm = Output::contiguous(DType::float64, {1});
@@ -213,7 +218,8 @@ Output gradient_norm(List gradients, Real norm_type) {
   return norm;
 }
 
-// By norm, or by value where norm is None.
+// Scales the gradients so that their norm is at most `limit`; norm None: clips each element to -limit ...
+// limit.
 void clip_gradients(List gradients, OneNumber limit, const MaybeExactly<DType::float64>& norm) {
   if (gradients.size() != 0 && norm && norm.elements() != 1) norm.fail("one number");
   run_list<GradientClip>(gradients, [&](auto& call, auto tag, int64_t first, Input*) {
@@ -223,18 +229,19 @@ void clip_gradients(List gradients, OneNumber limit, const MaybeExactly<DType::f
   });
 }
 
-// One number for each parameter.
+// Fails unless a has one number for each of n parameters.
 void expect_strengths(const Doubles& a, int64_t n) {
   if (!a.has_shape({n}) || (n > 1 && !a.is_contiguous())) a.fail("one number for each of ", n, " parameters");
 }
 
+// The elements [first, first + count) of a vector.
 TensorView<const double> part(TensorView<const double> v, int64_t first, int count) {
   v.data += first, v.shape[0] = count;
   return v;
 }
 
-// The penalty, an array of one element. gradients None: only the value; else they are scaled, and the
-// penalty's are added to them.
+// The penalty of weights, sums of l1 |w| and l2 w^2, as an array of one element. gradients: None, or they are
+// multiplied by `scale`, and the gradients of the penalty are added to them.
 Output weight_penalty(List parameters, MaybeList gradients, const Doubles& l1, const Doubles& l2,
                       OneNumber scale) {
   gradients.expect_size(parameters.size());
@@ -257,7 +264,7 @@ Output weight_penalty(List parameters, MaybeList gradients, const Doubles& l1, c
   return value;
 }
 
-// x, where it is a vector of n contiguous elements.
+// x itself; fails unless it is a vector of n contiguous elements.
 const Input& flat(const Input& x, int64_t n) {
   if (!x.has_shape({n}) || !x.is_contiguous()) x.fail("(", n, ",), contiguous");
   return x;
@@ -272,7 +279,9 @@ Output flat_dot(const Floats& a, const Floats& b) {
   return product;
 }
 
-// In place, kMaxPairs pairs at a time.
+// Runs one of the two loops of L-BFGS (kernels/optimizer/lbfgs.h) on the vector `direction`, in place. Each
+// call takes kMaxPairs pairs of changes and steps; the first loop goes from the last pair to the first, the
+// second one back.
 template <class T>
 void run_loop(const List& direction, const List& changes, const List& steps, const double* ros,
               double* alphas, const Input& scale, bool second) {
@@ -300,7 +309,7 @@ void run_loop(const List& direction, const List& changes, const List& steps, con
   }
 }
 
-// A list of this array alone.
+// A list with this array only; `held` keeps it.
 List alone(const Arg& arg, py::list& held) {
   held.append(arg.value);
   return List({arg.op, arg.name, held});

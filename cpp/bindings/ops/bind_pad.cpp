@@ -1,4 +1,5 @@
-// Binds pad, with its gradient.
+// Binds pad, with its gradient. Constant padding is a kernel of its own (surrounded()); the modes that repeat
+// x's values are resampling with a scale of 1 (repeated()).
 #include "bindings/binder/define.h"
 #include "bindings/ops/image_args.h"
 #include "kernels/pad/pad.h"
@@ -7,10 +8,10 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not overflow
+constexpr int64_t kMost = int64_t{1} << 31;  // sizes and pads are below this, so that sums do not overflow
 
-// The elements that are added before and after along each dimension; pairs come from the last dimension to
-// the first.
+// How many elements are added before and after x along each dimension; negative: are cut off. The argument
+// `pad` has pairs from the last dimension to the first.
 struct PadFrame {
   int dimensions;  // how many dimensions the caller pads: the last ones
   int64_t before[kMaxDims], after[kMaxDims];
@@ -30,7 +31,8 @@ PadFrame frame_of(const Sizes& pad, int ndim) {
   return f;
 }
 
-// Fails unless the frame can be filled from an axis of `in` values, of which `out` come.
+// Fails unless an axis of `in` elements can be padded to `out` by this mode, which repeats the axis's own
+// values.
 void check_axis(const char* op, ResampleMap map, int64_t in, int64_t out, int64_t before, int64_t after) {
   const int64_t kept = in + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0);
   const int64_t most = map == ResampleMap::reflect ? in - 1 : map == ResampleMap::circular ? kept : kMost;
@@ -47,7 +49,9 @@ ResampleAxis axis(const char* op, ResampleMap map, int64_t in, int64_t before, i
   return {map, in, in + before + after, 1, false, before};
 }
 
-// The modes that repeat x's own values: of the last one or two dimensions, after one or two others.
+// Padding by the modes that repeat x's own values. x has one or two padded dimensions, the last ones, after
+// one or two others. transposed: x is the gradient of a padded array, and that of the array before is
+// computed.
 Output repeated(const Input& x, const PadFrame& f, const Name& mode, bool transposed) {
   constexpr ResampleMap maps[] = {ResampleMap::reflect, ResampleMap::replicate, ResampleMap::circular};
   const ResampleMap map = maps[mode.one_of({"constant", "reflect", "replicate", "circular"}) - 1];
@@ -69,7 +73,7 @@ Output repeated(const Input& x, const PadFrame& f, const Name& mode, bool transp
   return y;
 }
 
-// transposed: the frame is taken away.
+// Padding by a constant. transposed: removes the padding, which gives the gradient.
 Output surrounded(const Input& x, const PadFrame& f, double value, bool transposed) {
   Shape shape = x.shape();
   int64_t before[kMaxDims] = {};

@@ -1,4 +1,5 @@
-// Binds max-pools and average pools of signals and images, with their gradients.
+// Binds max-pools and average pools of signals and images, also adaptive ones, with their gradients. template
+// <int axes>: 1 for signals, 2 for images.
 #include "bindings/ops/pool_args.h"
 #include "kernels/pooling/pooling.h"
 
@@ -10,13 +11,15 @@ struct Results : py::object {
   Results(py::object arrays) : py::object(std::move(arrays)) {}
 };
 
-// f(Offset{}) for a type that holds the number of an element within a window.
+// f(Offset{}) with an integer type that holds the index of an element within a window: uint8_t for windows of
+// up to 256 elements.
 template <class F>
 auto with_offset(const PoolAxes& axes, F&& f) {
   return pool_taps(axes.rows) * pool_taps(axes.columns) <= 256 ? f(uint8_t{}) : f(int64_t{});
 }
 
-// (y, where) or, with return_indices, (y, where, indices); where: the maximum's place in its window
+// Returns (y, where) or, with return_indices, (y, where, indices). where: the index of each maximum within
+// its window, for backward; indices: its index in the image, as PyTorch returns it.
 Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool return_indices) {
   const bool channels_last = pools_over_channels(op, x);
   const HeightWidth size{axes.rows.out, axes.columns.out};
@@ -100,7 +103,7 @@ void define(Module m) {
 // The divisor of the average of a window.
 struct Divisor {
   bool include_pad = false;
-  int64_t count = 0;  // 0: the elements of the window
+  int64_t count = 0;  // divisor_override; 0: the number of elements of the window
 };
 
 Output run_average(const PoolOp& op, const Input& x, const PoolAxes& axes, const Divisor& divisor) {
@@ -126,7 +129,7 @@ int64_t count_of(const MaybeWhole& divisor_override) {
   return count;
 }
 
-// D: the type of divisor_override, which avg_pool1d does not have.
+// D: MaybeWhole, the type of divisor_override; empty for avg_pool1d, which has no such parameter.
 template <int axes, class... D>
 Output avg_pool(const Pooled<axes>& x, PerAxis kernel, MaybePerAxis stride, PerAxis padding, Truth ceil_mode,
                 Truth count_include_pad, const D&... divisor_override) {
@@ -173,7 +176,7 @@ void define(Module m, const std::string& divisor) {
   def(m, adaptive + "_backward(dy, shape, channels_last=False)", adaptive_avg_pool_backward<axes>);
 }
 
-// True if pooling x gives channels-last images: what a gradient's layout is taken from.
+// True if pooling x gives channels-last images. Python asks this to pass `channels_last` to the gradient.
 bool over_channels_of(const Reals& x) {
   const PoolOp op{x.op(), x.ndim() == 3 ? 1 : 2};
   if (x.ndim() != 2 + op.axes) x.fail("images (N, C, H, W)");

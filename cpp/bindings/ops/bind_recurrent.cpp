@@ -1,4 +1,6 @@
-// Binds a recurrent layer's forward and backward over whole sequences.
+// Binds forward and backward of a recurrent layer (LSTM, GRU, RNN) over whole sequences, in one direction. A
+// batch is dense, x (steps, batch, inputs), or packed: x (rows, inputs) has the rows of all steps one after
+// the other, and sizes[t] of them belong to step t.
 #include "base/precision.h"
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
@@ -7,17 +9,16 @@
 namespace ranvier::bind {
 namespace {
 
-using Steps = MaybeExactly<DType::int64>;  // how many rows each step has
+using Steps = MaybeExactly<DType::int64>;  // the argument sizes: how many rows each step has; None: dense
 
-// The arrays of one layer and direction. Their sizes all follow from x, the weights and the cell.
+// The inputs and weights of one layer and direction, checked, and the sizes that follow from them.
 struct Sequence {
   const char* op;
   Cell cell;
   bool is_lstm, has_gates;
   Input x, sizes, w_ih, w_hh;
-  int64_t rows, steps, batch, inputs, hidden, width;
+  int64_t rows, steps, batch, inputs, hidden, width;  // rows: of all steps; width: gates * hidden
 
-  // x (steps, N, I), or with sizes (rows, I), the rows of all steps one after the other
   Sequence(const Name& name, const Floats& given_x, const Steps& given_sizes, const Floats& given_w_ih,
            const Floats& given_w_hh)
       : op(name.op),
@@ -48,6 +49,7 @@ struct Sequence {
     x = contiguous(x);
   }
 
+  // Reads `sizes`, which must not grow from step to step; the first one is the size of the batch.
   void read_sizes() {
     if (sizes.ndim() != 1) sizes.fail("1 dimension");
     const auto view = sizes.view<int64_t>();
@@ -63,13 +65,14 @@ struct Sequence {
     if (sum != rows) fail_value(op, "got sizes of ", sum, " rows and x of ", rows, "; expected as many");
   }
 
-  // An array of this shape, contiguous; or empty.
+  // The array as a contiguous one; fails unless it is empty or has this shape.
   Input dense(const Input& a, const Shape& shape) const {
     if (a) a.expect_shape(shape);
     return contiguous(a);
   }
   Input state(const Input& a) const { return dense(a, {batch, hidden}); }
-  Shape of_steps(int64_t columns) const {  // with x's leading dimensions
+  // The shape of an array with x's leading dimensions and this many columns.
+  Shape of_steps(int64_t columns) const {
     return sizes ? Shape{rows, columns} : Shape{steps, batch, columns};
   }
   Output make(const Shape& shape) const { return Output::contiguous(x.dtype(), shape); }
@@ -78,7 +81,7 @@ struct Sequence {
   }
 };
 
-// (rows, columns), whatever the leading dimensions are; a field of run().
+// An array (rows, columns) or (steps, batch, columns) as a view (rows, columns), as a field of run().
 template <class A>
 auto by_rows(const A& a) {
   return viewed(a, [](auto v) {
@@ -90,13 +93,15 @@ auto by_rows(const A& a) {
   });
 }
 
+// Fails unless the array is given exactly if the cell needs it.
 void expect_given(const Input& a, bool needed) {
   if (static_cast<bool>(a) != needed)
     fail_value(a.op(), "got ", a.name(), needed ? " None; expected an array" : "; expected None",
                " for this cell");
 }
 
-// y, h_n, c_n, and for backward gates, candidate, h_before, c_before
+// Returns (y, h_n, c_n) and for backward, if `keep`, (gates, candidate, h_before, c_before): see
+// kernels/recurrent/recurrent.h. Arrays that the cell does not have are None.
 std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput> recurrent(
     Name cell, const Floats& x, const MaybeFloats& given_h0, const MaybeFloats& given_c0, const Floats& w_ih,
     const Floats& w_hh, const MaybeFloats& given_b_ih, const MaybeFloats& given_b_hh, const Steps& sizes,
@@ -120,7 +125,8 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
           std::move(candidate), std::move(h_before), std::move(c_before)};
 }
 
-// dx, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh
+// Returns (dx, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh); those that are not needed, or that the cell does not
+// have, are None.
 std::tuple<MaybeOutput, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput>
 recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& given_dh_n,
                    const MaybeFloats& given_dc_n, const Floats& x, const Floats& given_y,

@@ -1,4 +1,5 @@
-// Binds sums, means, extremes and other reductions over axes.
+// Binds reductions over axes: sums, means, extremes, variances, norms, arg-extremes; and expand, the gradient
+// of a sum.
 #include <cmath>
 
 #include "bindings/binder/define.h"
@@ -10,7 +11,7 @@
 namespace ranvier::bind {
 namespace {
 
-// None (all), an int, or a tuple of ints; negative ones count from the end.
+// The argument axis: None (all axes), an int, or a tuple or list of ints. Negative ints count from the end.
 struct AxesArg : Arg {
   RANVIER_ANNOTATION("Axes");
   AxesArg(const Arg& arg) : Arg(arg) {}
@@ -38,6 +39,7 @@ struct Axes {
     }
   }
 
+  // Adds an axis, an int, to those that are reduced.
   void add(const char* op, py::handle axis) {
     const auto index = py::reinterpret_steal<py::object>(index_of(axis.ptr()));
     if (!index) {
@@ -45,9 +47,9 @@ struct Axes {
       fail_type(op, "got an axis of type ", Py_TYPE(axis.ptr())->tp_name,
                 "; expected None, an int or a tuple of ints");
     }
-    const Py_ssize_t given = PyNumber_AsSsize_t(index.ptr(), nullptr);  // clamped
+    const Py_ssize_t given = PyNumber_AsSsize_t(index.ptr(), nullptr);  // clamped to Py_ssize_t
     const Py_ssize_t d = given < 0 ? given + ndim : given;
-    if (ndim == 0 && (given == 0 || given == -1)) return;  // as in NumPy's and PyTorch's scalars
+    if (ndim == 0 && (given == 0 || given == -1)) return;  // NumPy and PyTorch allow these for scalars
     if (d < 0 || d >= ndim)
       fail(Fault::axis, op,
            {"got axis ", int64_t{given}, " for an array of ", ndim, " dimensions; expected ", -ndim, " to ",
@@ -56,7 +58,7 @@ struct Axes {
     reduced[d] = true;
   }
 
-  // A view of a result with x's rank: stride 0 along the reduced axes.
+  // The view of a result with as many dimensions as x: size 1 and stride 0 along the reduced axes.
   template <class T>
   TensorView<T> widened(const TensorView<T>& v) const {
     TensorView<T> wide;
@@ -70,12 +72,16 @@ struct Axes {
   }
 };
 
+// What a reduction computes: op over the axes, divided by the count minus `correction` (mean), then its
+// square root (root).
 struct ReduceRule {
   ReduceOp op;
   bool mean = false, root = false;
   double correction = 0;
 };
 
+// center: an array of the result's shape that op subtracts from x or compares x with, or empty. rest: see
+// spread().
 Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const Axes& axes, const Out& out,
               const Input& rest = Input()) {
   Output y = out.shaped(x.dtype(), axes.out, x, center, rest);
@@ -109,7 +115,8 @@ void define(Module m, const char* name, const ReduceRule& rule) {
       });
 }
 
-// Around the mean of x, which has the shape of the result, as has the mean of what is left of x without it.
+// The variance of x, or with root its standard deviation. mean: the mean of x, of the result's shape. rest:
+// the mean of x - mean, not 0 if the mean was rounded; of the same shape, or None.
 template <bool root>
 Output spread(const Floats& x, const Floats& mean, AxesArg axis, Truth keepdims, Real correction,
               const MaybeFloats& rest, Out out) {
@@ -117,12 +124,13 @@ Output spread(const Floats& x, const Floats& mean, AxesArg axis, Truth keepdims,
   return reduce({ReduceOp::squares, true, root, correction}, x, mean, axes, out, rest);
 }
 
-// Compares each x with y, which has the shape of the result.
+// A reduction that compares each element of x with y, which has the result's shape.
 template <ReduceOp op>
 Output compared(const Floats& x, const Floats& y, AxesArg axis, Truth keepdims) {
   return reduce({op}, x, y, Axes(axis, x.shape(), keepdims), Out({x.op(), "out", py::none()}));
 }
 
+// The index of the first greatest, or least, element along one axis.
 template <bool maximum>
 Output arg_reduce(const Reals& x, AxesArg axis, Truth keepdims) {
   const Axes axes(axis, x.shape(), keepdims);
@@ -145,7 +153,7 @@ Output arg_reduce(const Reals& x, AxesArg axis, Truth keepdims) {
   return y;
 }
 
-// The first greatest, or least, elements along an axis, and their places.
+// The greatest, or least, elements along an axis, and the indices of the first ones.
 template <bool maximum>
 std::tuple<Output, Output> extreme_along(const Reals& x, AxesArg axis, Truth keepdims) {
   Output index = arg_reduce<maximum>(x, axis, keepdims);
@@ -164,8 +172,8 @@ std::tuple<Output, Output> extreme_along(const Reals& x, AxesArg axis, Truth kee
   return {std::move(y), std::move(index)};
 }
 
-// scale * dy repeated along the axes (which dy lacks, or has with size 1) to the shape: the gradient of a sum
-// (scale 1) or mean (1 / count).
+// scale * dy, repeated along the axes to a shape: the gradient of a sum (scale 1) or of a mean (scale 1 /
+// count). dy lacks the axes, or has them with size 1.
 Output expand(const Reals& dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channels_last) {
   const Shape shape = sizes.shape();
   if (channels_last && shape.ndim != 4) sizes.fail("4 sizes for channels-last");

@@ -13,7 +13,7 @@ Output scan(const Floats& x, Axis axis, Truth reverse, Out out) {
   return y;
 }
 
-// The greatest, or least, element so far and its place.
+// For each place along the axis the greatest, or least, element up to there, and its index.
 std::tuple<Output, Output> running_extreme(const Numbers& x, Axis axis, Truth greatest) {
   const int along = axis.of(x);
   Output y = Output::contiguous(x.dtype(), x.shape()), index = Output::contiguous(DType::int64, x.shape());
@@ -31,7 +31,8 @@ std::tuple<Output, Output> running_extreme(const Numbers& x, Axis axis, Truth gr
   return {std::move(y), std::move(index)};
 }
 
-// dy has x's shape, or length 1 along the axis (the gradient of the last product).
+// dy has x's shape, or the size 1 along the axis: then it is the gradient of the last product only, as for
+// prod.
 Output cumprod_backward(const Floats& dy, const Floats& x, Axis axis) {
   const int along = axis.of(x);
   Shape last = x.shape();

@@ -1,4 +1,4 @@
-// Binds sort, of all elements or the first ones, and searchsorted.
+// Binds sort, which may return only the first elements, and searchsorted.
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "kernels/sort/places.h"
@@ -7,7 +7,7 @@
 namespace ranvier::bind {
 namespace {
 
-// The first `count` elements (all) along the axis in order, and their indices.
+// The first `count` elements along the axis in sorted order (None: all), and their indices.
 std::tuple<Output, Output> sort(const Floats& x, Axis axis, Truth descending, MaybeWhole count) {
   const int along = axis.of(x);
   Shape shape = x.shape();
@@ -21,7 +21,8 @@ std::tuple<Output, Output> sort(const Floats& x, Axis axis, Truth descending, Ma
   return {std::move(values), std::move(indices)};
 }
 
-// The places of values in sorted rows, one row or one for each row of values.
+// The index at which each value would be inserted into a sorted row. rows: one row for all values, or a row
+// for each row of values. right: after equal elements, else before them. Python computes other calls.
 Output searchsorted(const Numbers& rows, const Numbers& values, Truth right) {
   const int ndim = rows.ndim();
   const bool alike = ndim == 1 || (ndim > 1 && values.ndim() == ndim &&

@@ -1,4 +1,4 @@
-// Reads and checks the arguments of convolutions: see conv_args.h.
+// Reads and checks the arguments of convolutions (conv_args.h).
 #include "bindings/ops/conv_args.h"
 
 #include "kernels/copy/copy.h"
@@ -6,16 +6,17 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMostChannels = int64_t{1} << 30;  // a pixel of this many is counted by int
+constexpr int64_t kMostChannels = int64_t{1} << 30;  // kernels count the channels of a pixel with an int
 
+// A whole number of at least `least` that an int holds.
 int64_t integer(const ConvOp& op, const Arg& arg, int64_t least) {
   const Whole v(arg, op.sizes());
   if (v < least || v > INT32_MAX) arg.fail("at least ", least, " and at most 2147483647");
   return v;
 }
 
-// 'valid': no padding. 'same': y has the size of x; of an odd padding the larger part comes after x, as in
-// PyTorch.
+// 'valid': no padding. 'same': y has the size of x. If the padding of an axis is odd, the larger part comes
+// after x, as in PyTorch.
 void read_padding_name(const ConvOp& op, const Name& mode, const Input& w, ConvArguments* a) {
   if (mode.text != "same" && mode.text != "valid") mode.fail("'same', 'valid', ", op.sizes());
   const bool same = mode.text == "same";
@@ -29,7 +30,7 @@ void read_padding_name(const ConvOp& op, const Name& mode, const Input& w, ConvA
   }
 }
 
-// Output size along one axis.
+// The size of y along axis d. Fails if y would be empty or too large.
 int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
   const int64_t padded = in + a.before[d] + a.after[d], reach = a.dilation[d] * (taps - 1) + 1;
   const char* unit = op.axes == 1 ? " samples along " : " pixels along ";

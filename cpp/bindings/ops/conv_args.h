@@ -1,11 +1,12 @@
-// Shared by the bindings of convolutions: settings read and checked for signals (n, c, l) and images
-// (n, c, h, w). Kernels take images only: a signal is an image of one row.
+// What the bindings of convolutions share: reads and checks settings and shapes for signals (n, c, l) and
+// images (n, c, h, w). Kernels take images only, so a signal is passed as an image with one row (h = 1).
 #pragma once
 #include "bindings/ops/image_args.h"
 #include "kernels/conv2d/conv2d.h"
 
 namespace ranvier::bind {
 
+// The op that is called, and words for its errors.
 struct ConvOp {
   const char* name;
   int axes;  // 1: signals, 2: images
@@ -20,14 +21,14 @@ struct ConvOp {
   }
 };
 
-// The weight, which errors call by its full name.
+// The parameter w of a binding, which errors call "weight".
 template <class Array>
 struct Named : Array {
   Named(const Arg& arg) : Array(Arg{arg.op, "weight", arg.value}) {}
 };
 using Weight = Named<Reals>;
 
-struct Padding : PerAxis {  // or 'same' or 'valid'
+struct Padding : PerAxis {  // numbers, or 'same' or 'valid'
   RANVIER_ANNOTATION("Pair | str");
   using PerAxis::PerAxis;
 };
@@ -37,10 +38,10 @@ struct Groups : Arg {
   Groups(const Arg& arg) : Arg(arg) {}
 };
 
-// Along h and along w; a signal's h has one row.
+// The settings, along h and along w; before, after: padding. Of a signal, those along h keep their defaults.
 struct ConvArguments {
   int64_t stride[2] = {1, 1}, before[2] = {}, after[2] = {}, dilation[2] = {1, 1}, groups = 1;
-  int64_t extra[2] = {};  // output_padding, of transposed convolutions
+  int64_t extra[2] = {};  // output_padding of transposed convolutions
 
   Conv2dGeometry geometry() const {
     return {{stride[0], stride[1]}, {before[0], before[1]}, {dilation[0], dilation[1]}, groups};
@@ -48,45 +49,51 @@ struct ConvArguments {
 };
 
 struct ConvShapes {
-  int64_t n, c, h, w, k, r, s, p, q;  // x (n, c, h, w), y (n, k, p, q), taps (r, s)
+  // x (n, c, h, w), y (n, k, p, q); (r, s): height and width of the filter.
+  int64_t n, c, h, w, k, r, s, p, q;
 };
 
-// padding: 'same' and 'valid' where `names` allows it.
+// Reads the settings except groups. names: the padding may also be 'same' or 'valid'.
 ConvArguments conv_arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
                              const PerAxis& dilation, bool names);
 int64_t read_groups(const ConvOp& op, const Arg& groups);
+// Reads a setting, whole numbers of at least `least`, to `sizes` (along h and w; of a signal only along w).
 void read_conv_sizes(const ConvOp& op, const PerAxis& arg, int64_t least, int64_t (&sizes)[2]);
 
-// Fail unless x has the op's number of dimensions.
+// Fails unless x has the op's number of dimensions. dimensions: their names, for the error.
 void expect_conv_dimensions(const ConvOp& op, const Input& x, const char* dimensions);
+// Sets r and s of the shapes to the size of the filter w; fails if it is empty.
 void read_conv_taps(const ConvOp& op, const Input& w, ConvShapes* s);
 
-// Sizes along h and w; a signal's h is 1.
+// The size of x along h (d = 0) or w (d = 1); 1 along a signal's h.
 inline int64_t conv_size(const ConvOp& op, const Input& x, int d) {
   return op.axes == 2 ? x.shape(2 + d) : d == 0 ? 1 : x.shape(2);
 }
 
-// Fails unless x and w are a convolution's.
+// The shapes of a convolution of x by w; fails if they do not fit.
 ConvShapes conv_shapes(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a);
 Conv2dActivation conv_activation(const Name& name);
 
-// Windows of conv2d's result that do not overlap, of at most 256 elements; rows and columns: how many fit.
+// The windows of a max-pool over conv2d's result. They do not overlap and have at most 256 elements, since a
+// maximum's place in its window is stored as uint8.
 struct ResultWindow {
-  int64_t size[2];
-  int64_t rows, columns;
+  int64_t size[2];        // of a window, along h and w
+  int64_t rows, columns;  // how many windows fit
 };
 ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s);
 
-// The algorithms that rv.set_winograd() and allow_conv_algorithm() allow; for bfloat16 arrays "medium"
-// always.
+// The algorithms that rv.set_winograd() and allow_conv_algorithm() allow. The algorithm "medium", which
+// multiplies bfloat16, is one of them for bfloat16 arrays, and at the precision "medium".
 ConvAlgorithms conv_algorithms(DType dtype);
 
+// A new result: channels-last, or with `planes` in C order.
 inline Output conv_output(const ConvOp& op, DType dtype, const Shape& shape, bool planes = false) {
-  return new_images(dtype, op.axes, !planes, shape);  // channels-last but for planes
+  return new_images(dtype, op.axes, !planes, shape);
 }
 
-// A new y (planes: in C order), or the caller's `out`. Where the kernel, which writes contiguous channels,
-// cannot write into that, y is copied to it.
+// The result of a convolution: a new array (planes: in C order), or the caller's `out`. Kernels write arrays
+// whose channels are contiguous. If `out` has others, the kernel writes array(), a temporary, and finish()
+// copies it to `out`.
 class ConvResult {
  public:
   template <class... In>
@@ -96,14 +103,14 @@ class ConvResult {
         y_(out.given() ? out.shaped(dtype, shape, apart...) : conv_output(op, dtype, shape, planes)) {
     if (!writes_directly()) own_ = conv_output(op, dtype, shape);
   }
-  const Output& array() const { return own_ ? *own_ : y_; }
+  const Output& array() const { return own_ ? *own_ : y_; }  // the kernel writes to this
   Output finish();
 
  private:
-  bool writes_directly() const;
+  bool writes_directly() const;  // true if y_'s channels are contiguous
   DType dtype_;
-  Output y_;
-  std::optional<Output> own_;
+  Output y_;                   // the result
+  std::optional<Output> own_;  // the temporary
 };
 
 }  // namespace ranvier::bind

@@ -1,4 +1,4 @@
-// Reads sizes and arrays of images and signals: see image_args.h.
+// Reads settings for each axis, and chooses the memory order of images and signals (image_args.h).
 #include "bindings/ops/image_args.h"
 
 #include <cstdlib>
@@ -14,7 +14,8 @@ std::array<py::object, 2> PerAxis::items(int axes, const char* expected, bool on
   return {items[0], items[count - 1]};
 }
 
-// True if channels have the least stride of the axes with more than one element; false for a single pixel.
+// Only axes with more than one element count. False for a single channel or a single pixel, which have no
+// order.
 bool over_channels(const TensorView<const char>& v) {
   if (v.shape[1] <= 1 || v.shape[2] * v.shape[3] <= 1) return false;
   const auto faster = [&](int d) {

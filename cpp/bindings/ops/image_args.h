@@ -1,5 +1,6 @@
-// Images and signals at the boundary: kernels take (n, c, h, w) only. A signal (n, c, l) is an image of one
-// row, and one image or signal without the batch's dimension is a batch of one.
+// Images and signals as arguments of kernels, which take views (n, c, h, w) only. as_image() makes such a
+// view: a signal (n, c, l) becomes images with one row, and a single image or signal without the dimension n
+// a batch of one.
 #pragma once
 #include <array>
 
@@ -8,11 +9,12 @@
 
 namespace ranvier::bind {
 
-// A number for all axes, or a sequence with one for each.
+// A setting with a number for all axes, or a sequence with one for each axis.
 struct PerAxis : Arg {
   RANVIER_ANNOTATION("Pair");
   PerAxis(const Arg& arg) : Arg(arg) {}
-  // The items given for h and for w (for one axis only w); `one_for_all`: also as a sequence of one.
+  // The items for h and for w; with axes = 1 only the second counts. one_for_all: a sequence of one number
+  // counts for all axes.
   std::array<py::object, 2> items(int axes, const char* expected, bool one_for_all = false) const;
 };
 struct MaybePerAxis : PerAxis {
@@ -20,12 +22,13 @@ struct MaybePerAxis : PerAxis {
   using PerAxis::PerAxis;
 };
 
-// axes: 1 for signals, 2 for images; v has 1 + axes or 2 + axes dimensions.
+// v as a view (n, c, h, w). axes: 1 for signals, 2 for images; v has 1 + axes or 2 + axes dimensions.
 template <class T>
 TensorView<T> as_image(const TensorView<T>& v, int axes) {
-  const int batch = v.ndim - axes - 1;  // 1 or 0
+  const int batch = v.ndim - axes - 1;  // 1: v has the dimension n; 0: it has not
   TensorView<T> image;
   image.data = v.data, image.ndim = 4, image.stored = v.stored;
+  // Dimension `to` of the image is dimension `from` of v; from < 0: it has the size 1, and this stride.
   const auto put = [&](int to, int from, int64_t rows_stride) {
     image.shape[to] = from < 0 ? 1 : v.shape[from];
     image.strides[to] = from < 0 ? rows_stride : v.strides[from];
@@ -37,18 +40,20 @@ TensorView<T> as_image(const TensorView<T>& v, int axes) {
   return image;
 }
 
-// The same as a field of run().
+// The same for an array, as a field of run() (viewed() in array_args.h).
 template <class A>
 auto image(const A& a, int axes) {
   return viewed(a, [axes](const auto& v) { return v.data ? as_image(v, axes) : v; });
 }
 
+// True for calls of double, which have no form for halves.
 template <class Call>
 constexpr bool of_doubles = false;
 template <template <class...> class Call, class... T>
 constexpr bool of_doubles<Call<double, T...>> = true;
 
-// invoke_released() and run() of calls on images, which may be halves.
+// invoke_released() and run() (array_args.h) for calls on images of this dtype. Halves run as OfHalves<Call>,
+// which converts blocks of images to float (kernels/copy/half_images.h).
 template <class Call>
 void invoke_images(DType dtype, const Call& call) {
   if constexpr (!of_doubles<Call>)
@@ -60,7 +65,10 @@ void run_images(DType dtype, const A&... fields) {
   with_float(dtype, [&](auto tag) { invoke_images(dtype, Call<decltype(tag)>{fields...}); });
 }
 
-bool over_channels(const TensorView<const char>& image);  // its channels are the fastest axis: channels-last
+// True if channels have the least stride: the image is channels-last.
+bool over_channels(const TensorView<const char>& image);
+// A new array of this shape, (n, c, ...) or (c, ...) with `axes` dimensions after the channels: channels-last
+// or in C order.
 Output new_images(DType dtype, int axes, bool channels_last, const Shape& shape);
 
 }  // namespace ranvier::bind

@@ -1,4 +1,4 @@
-// Checks that indices and values are in their range: see index_range.h.
+// Checks that indices and values are in their range (index_range.h).
 #include "bindings/ops/index_range.h"
 
 #include <algorithm>
@@ -11,8 +11,9 @@
 namespace ranvier::bind {
 namespace {
 
+// Makes the view read repeated elements (stride 0) once.
 template <class T>
-void drop_repeats(TensorView<const T>& v) {  // an element that is repeated is read once
+void drop_repeats(TensorView<const T>& v) {
   for (int d = 0; d < v.ndim; ++d)
     if (v.strides[d] == 0 && v.shape[d] > 1) v.shape[d] = 1;
 }
@@ -25,6 +26,8 @@ IndexRange range_of(const Input& index, int64_t low, int64_t high) {
   return call;
 }
 
+// Runs a check; true if all elements are inside. The kernel writes whether it found one outside to
+// call.found: in a recording to a cell of the program, by which a replay sees it.
 template <class Call>
 bool holds(Call call, int64_t elements) {
   int64_t here = 0;
@@ -35,7 +38,7 @@ bool holds(Call call, int64_t elements) {
 
 bool holds(const IndexRange& call) { return holds(call, numel(call.index)); }
 
-template <class F>  // f(index) in the order of memory
+template <class F>  // f(element) for all elements, in the order of memory
 void for_each_index(const TensorView<const int64_t>& v, const F& f) {
   const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
@@ -44,6 +47,7 @@ void for_each_index(const TensorView<const int64_t>& v, const F& f) {
   });
 }
 
+// For the text of an error, after a check has failed.
 struct Outside {
   int64_t first = 0;             // the first index outside its range
   int64_t least = 0, most = -1;  // the least and the greatest of all indices

@@ -1,4 +1,4 @@
-// Checks the parameters and statistics of the normalisations, and chooses layouts: see norm_args.h.
+// Checks the parameters and statistics of the normalisations, and finds the layouts of arrays (norm_args.h).
 #include "bindings/ops/norm_args.h"
 
 namespace ranvier::bind {
@@ -26,8 +26,8 @@ void expect_shape_of(const Input& a, const Input& x) {
 ChannelLayout channel_layout(int ndim, const int64_t* shape, const int64_t* strides, bool dense_samples,
                              int64_t (&shape3)[3], int64_t (&strides3)[3]) {
   const int64_t n = shape[0], c = shape[1];
-  int64_t s = 1, step = 0;  // size and stride of the dimensions after the channels, taken as one
-  bool one_step = true;     // true if they have such a stride
+  int64_t s = 1, step = 0;  // size and stride of the dimensions after the channels, taken as one dimension
+  bool one_step = true;     // false if they cannot be taken as one dimension
   bool repeated = false, empty = n == 0 || c == 0;
   for (int d = ndim - 1; d >= 2; --d) {
     empty = empty || shape[d] == 0;

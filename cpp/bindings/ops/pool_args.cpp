@@ -1,14 +1,14 @@
-// Reads and checks the windows of pooling: see pool_args.h.
+// Reads and checks the windows of pooling, and counts them (pool_args.h).
 #include "bindings/ops/pool_args.h"
 
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 31;  // sums of such numbers do not overflow
+constexpr int64_t kMost = int64_t{1} << 31;  // sizes are below this, so that sums and products fit in int64
 
 int64_t size_number(const PoolOp& op, const Arg& arg) { return Whole(arg, op.number()); }
 
-// `row`: what a signal's one row has.
+// A setting along h and w. row: its value along h for a signal, whose h has one row.
 HeightWidth read_pair(const PoolOp& op, const PerAxis& arg, int64_t row) {
   const auto items = arg.items(op.axes, op.number(), true);
   const auto number = [&](int d) { return size_number(op, {arg.op, arg.name, items[d]}); };
@@ -35,8 +35,9 @@ void expect_windows(const PoolOp& op, const Window& h, const Window& w) {
                "; expected at most half of the window, ", op.sizes(most_h, most_w));
 }
 
-// The number of windows: floor or ceil((in + 2 padding - extent) / stride) + 1, where with ceil_mode a last
-// window that would begin in the padding after the image is left out.
+// The number of windows along an axis of size `in`: floor((in + 2 padding - extent) / stride) + 1, where a
+// window's extent is (kernel - 1) * dilation + 1. With ceil_mode it is rounded up, but a last window that
+// would begin in the padding after the image is left out.
 int64_t windows_along(int64_t in, const Window& w, bool ceil_mode) {
   const int64_t spare = in + 2 * w.padding - (w.kernel - 1) * w.dilation - 1;
   if (spare < 0 && !(ceil_mode && spare + w.stride > 0)) return 0;

@@ -1,4 +1,5 @@
-// Shared by the bindings of pooling: windows read and checked, for signals (n, c, l) and images (n, c, h, w).
+// What the bindings of pooling share: reads and checks windows for signals (n, c, l) and images (n, c, h, w),
+// and finds how many fit. A signal counts as an image with one row.
 #pragma once
 #include "bindings/ops/image_args.h"
 #include "kernels/pooling/axis.h"
@@ -22,12 +23,12 @@ struct PoolOp {
   }
 };
 
-// A number along h and along w; a signal's h has one row.
+// A number along h and along w.
 struct HeightWidth {
   int64_t h, w;
 };
 
-struct OutputSize : PerAxis {  // None stands for x's own size
+struct OutputSize : PerAxis {  // None in it stands for x's own size
   RANVIER_ANNOTATION("int | Sequence[int | None] | None");
   using PerAxis::PerAxis;
 };
@@ -40,7 +41,7 @@ struct Windows {
   Window h, w;
 };
 
-// The places of the windows in images of one size.
+// The windows along both axes, in the form that kernels read (kernels/pooling/axis.h).
 struct PoolAxes {
   PoolAxis rows, columns;
 };
@@ -53,24 +54,26 @@ struct Pooled : Reals {
   }
 };
 
-// stride None: the kernel's.
+// Reads the settings of windows. stride None: the kernel's size; dilation null: 1.
 Windows read_windows(const PoolOp& op, const PerAxis& kernel, const MaybePerAxis& stride,
                      const PerAxis& padding, const PerAxis* dilation = nullptr);
 PoolAxes pool_axes(const PoolOp& op, const HeightWidth& in, const Windows& windows, bool ceil_mode);
 
-// output_size: a number for all axes or one for each; None keeps x's own size.
+// The windows of adaptive pooling, which divide the image into output_size windows of nearly equal sizes.
 PoolAxes adaptive_axes(const PoolOp& op, const Input& x, const OutputSize& output_size);
 PoolAxes adaptive_axes(const PoolOp& op, const HeightWidth& in, const HeightWidth& out);
 
 HeightWidth image_size(const PoolOp& op, const Input& x);
-// The size that x of this shape had, of which dy is the gradient.
+// Height and width in `shape`, the shape of the x for which dy is a gradient. Fails unless dy has the same n
+// and c.
 HeightWidth size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy);
 // Fails unless dy (or `where`) has one element for each window.
 void expect_pooled(const PoolOp& op, const Input& dy, const PoolAxes& axes);
 
-// True if the kernels' vectors are of x's channels, so that the result is channels-last.
+// True if kernels process vectors of channels, since x is channels-last; then the result is channels-last,
+// too.
 bool pools_over_channels(const PoolOp& op, const Input& x);
-// An array with n and c of `like`.
+// A new array with the n and c of `like`, and this height and width.
 Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like,
                      const HeightWidth& size);
 

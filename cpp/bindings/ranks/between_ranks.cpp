@@ -1,4 +1,7 @@
-// The sum of the gradients over the ranks, between the programs of a batch's parts and that of the update.
+// BetweenRanks: the Between (replay/batch_run.h) of training on several processes ("ranks"). In each batch
+// the first programs compute the gradients of this rank's parts of the batch, meet() sums them over the
+// ranks, and the last program updates the weights. With enough weights each rank updates only a part of them
+// (rank_update.h).
 #include <cmath>
 #include <optional>
 
@@ -14,22 +17,25 @@ bool is_float(PyArrayObject* x) { return PyArray_TYPE(x) == NPY_FLOAT || PyArray
 
 class BetweenRanks final : public Between {
  public:
-  // total: its first element is the loss, of the parts and then of all ranks: the numbers of a batch are the
-  // sum and what this rank had. sum: None where there is one rank. divides: whether each rank may update a
-  // part of the weights.
+  // total: an array whose first element is the loss: before the sum that of this rank's parts, after it that
+  // of all ranks. For each batch Python gets both: numbers[0] of all ranks, numbers[1] of this one. sum: a
+  // RankSum of the vector with the loss and the gradients, or None for one rank. divides: each rank may
+  // update a part of the weights.
   BetweenRanks(const py::object& total, const py::object& sum, bool divides)
       : total_(total), sum_(sum), divides_(divides) {
     if (!PyArray_Check(total.ptr()) || !is_float(as_array(total)) || !PyArray_SIZE(as_array(total)))
       fail_type("between_ranks", "got no array of floats for the sums of losses");
     if (sum.is_none()) return;
     ranks_ = &Given<RankSum>::of(sum.ptr());
-    milliseconds = 250;  // at the end the optimizer's state is exchanged
+    // Longer than without ranks: a call with divided updates ends with an exchange of the optimizer's state.
+    milliseconds = 250;
   }
 
   void begin(const Program& last) override {
     if (ranks_ && divides_) parts_.emplace(last, *ranks_);
   }
 
+  // The ranks agree on two more batches if all of them expect these and a divided update pays.
   bool meet(bool stays) override {
     numbers[1] = loss();
     if (ranks_) {
@@ -41,7 +47,8 @@ class BetweenRanks final : public Between {
     return true;
   }
 
-  // The whole update, or this rank's part. All ranks see the same loss.
+  // Makes the whole update, or this rank's part. If the loss is not finite, no other batch follows, and the
+  // whole update is made. All ranks see the same loss, so they decide alike.
   bool finish(const Team& team, const std::function<bool()>& whole) override {
     if (divided_ && !std::isfinite(numbers[0])) {
       divided_ = false;
@@ -63,7 +70,7 @@ class BetweenRanks final : public Between {
   const bool divides_;
   RankSum* ranks_ = nullptr;
   std::optional<RankUpdate> parts_;
-  bool divided_ = false;  // whether each rank makes a part of the update that comes
+  bool divided_ = false;  // true if each rank makes a part of the next update
 };
 
 py::object between_ranks(PyObject*, PyObject* const* a, Py_ssize_t) {

@@ -1,3 +1,5 @@
+// RankSum (rank_sum.h): the phases of a sum over the processes of a host, and the loops that add and copy
+// elements.
 #include "bindings/ranks/rank_sum.h"
 
 #include <algorithm>
@@ -19,19 +21,24 @@ namespace ranvier::bind {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int kSpins = 1000;  // looks without a pause: another rank comes within some microseconds
-constexpr Clock::duration kLong = std::chrono::milliseconds(2);  // then Python waits, which looks for faults
-constexpr int64_t kBlock = 1024;                                 // elements that are added at once
-constexpr int64_t kPast = 1 << 12;  // bytes: shorter copies go through the caches
-// Up to this many bytes each rank adds all elements, which is one meeting less; above, a part of them.
+// A rank waits for another in three ways: it looks kSpins times (mostly the other comes within some
+// microseconds), then looks and yields the core for the time kLong, then calls Python's `wait`, which also
+// notices processes that have ended.
+constexpr int kSpins = 1000;
+constexpr Clock::duration kLong = std::chrono::milliseconds(2);
+constexpr int64_t kBlock = 1024;    // elements that are added at once
+constexpr int64_t kPast = 1 << 12;  // bytes from which a copy bypasses the caches
+// Vectors up to this many bytes are added whole by every rank, which saves one synchronization: with more
+// than two ranks, and with two.
 constexpr int64_t kWhole = 1 << 14, kWholeOfTwo = 1 << 19;
 
-// out = lower + upper, in a file that is made small.
+// out[i] = lower[i] + upper[i] for i < n. Vectors are written explicitly, since this file is optimized for
+// size.
 template <class T>
 void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
   typedef T Lanes __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
   constexpr int64_t kLanes = 16 / sizeof(T), kLine = 4 * kLanes;
-  constexpr int64_t kAhead = 192 * kLine;  // the row of another rank comes from memory
+  constexpr int64_t kAhead = 192 * kLine;  // elements; far ahead, since other ranks' rows come from memory
   int64_t i = 0;
   for (; i + kLine <= n; i += kLine) {
     __builtin_prefetch(lower + i + kAhead), __builtin_prefetch(upper + i + kAhead);
@@ -42,17 +49,19 @@ void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
   for (; i < n; ++i) out[i] = lower[i] + upper[i];
 }
 
-// The terms of all ranks at one block: the rows, but the own ones.
+// The terms of all ranks in one block of elements. The terms of this rank are read from its vector, not from
+// its row.
 template <class T>
 struct Terms {
-  const char* rows;
-  int64_t stride, own;
-  const T* values;
+  const char* rows;     // of rank 0, at the first element of the block
+  int64_t stride, own;  // bytes from a row to the next; this rank
+  const T* values;      // this rank's terms
 
   const T* row(int64_t rank) const {
     return rank == own ? values : reinterpret_cast<const T*>(rows + rank * stride);
   }
-  // The sum of `ranks` of them along the tree, in `into`; one of them as it is.
+  // The sum of the n terms of the ranks [first, first + ranks) along the tree: in `into`, or for one rank its
+  // own terms.
   const T* sum(int64_t first, int64_t ranks, int64_t n, T* into) const {
     if (ranks == 1) return row(first);
     int64_t half = 1;
@@ -65,7 +74,8 @@ struct Terms {
   }
 };
 
-// A copy past the caches: a line that another core has read would have to be fetched from there first.
+// A copy that bypasses the caches. An ordinary store would first have to fetch the line from the core that
+// read it last.
 void copy_past(char* to, const char* from, int64_t bytes) {
 #if defined(__x86_64__)
   int64_t i = 0;
@@ -135,7 +145,7 @@ bool RankSum::all(Kind kind) {
   return true;
 }
 
-// Where a rank's share of the elements begins: at a cache line.
+// Equal shares, whose bounds are multiples of 16 elements, so that each begins at a cache line.
 int64_t RankSum::bound(int64_t rank) const {
   return rank == ranks_ ? count_ : count_ * rank / ranks_ / 16 * 16;
 }
@@ -158,10 +168,13 @@ void RankSum::sum(int64_t begin, int64_t end, bool published) {
   type_ == DType::float32 ? blocks(0.0f) : blocks(0.0);
 }
 
+// The phases: wait until all ranks have read the last sum, publish this rank's terms, wait for those of all
+// others, sum. Of a long vector, then publish the sums of this rank's share and read those of the other
+// shares.
 bool RankSum::add(bool says, int64_t head) {
   agreed_ = says;
   if (ranks_ == 1) return true;
-  if (!all(kRead)) return false;  // the terms of the last sum
+  if (!all(kRead)) return false;  // the other ranks have read this rank's row of the last sum
   ++number_;
   const bool whole = head < 0 && count_ * size_ <= (ranks_ == 2 ? kWholeOfTwo : kWhole);
   publish(0, whole ? count_ : begin_own(head));
@@ -250,7 +263,7 @@ struct Number : py::int_ {
   RANVIER_ANNOTATION("int");
 };
 
-// Ranks compare arrays by it.
+// A checksum of an array's bytes, by which ranks compare arrays.
 Number checksum_of(Raw data) {
   if (!PyArray_CheckExact(data.value.ptr()) || !PyArray_ISCARRAY_RO(as_array(data.value)))
     fail_type("checksum", "got ", Py_TYPE(data.value.ptr())->tp_name, "; expected a contiguous array");

@@ -1,3 +1,5 @@
+// RankUpdate (rank_update.h): cuts this rank's elements out of each parameter of an optimizer's step, and
+// updates them.
 #include "bindings/ranks/rank_update.h"
 
 #include <algorithm>
@@ -6,14 +8,15 @@
 
 namespace ranvier::bind {
 
-constexpr int64_t kPays = 1 << 15;    // elements
-constexpr int64_t kAtOnce = 1 << 13;  // elements of a thread, summed, updated and given: they stay in L2
+constexpr int64_t kPays = 1 << 15;    // elements of the sum from which a divided update saves time
+constexpr int64_t kAtOnce = 1 << 13;  // elements of a thread that are summed and updated at once, in L2
 
 namespace {
 
-// The elements [begin, end) of a parameter, of which the first is number `at`, as a vector. An update counts
-// its steps up: in copies in `cells`, since the parameter's other elements need the same numbers, or, if that
-// is null, in the parameter's own numbers.
+// The part of a parameter that lies in the elements [begin, end) of the sum, as a segment of vectors. at: the
+// index of the parameter's first element. An update of a segment also counts the parameter's steps, but other
+// parts of the parameter need the old counts. So the segment gets copies of them in `cells` (two numbers);
+// null: it counts in the parameter's own numbers.
 OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin, int64_t end,
                             double* cells) {
   const int64_t size = numel(s.parameter), first = std::clamp<int64_t>(begin - at, 0, size);
@@ -60,7 +63,7 @@ void RankUpdate::run(const Step& step, const Segment& segment, const Team& team)
   one_.run(team, nullptr);
 }
 
-// Sums, updates and gives the elements [begin, end), without counting the parameters' steps.
+// Sums, updates and publishes the elements [begin, end). The parameters' counts of steps do not change.
 void RankUpdate::update(int64_t begin, int64_t end, const Team& team) {
   ranks_.sum(begin, end);
   each([&](const Step& step, const Segment& s) {
@@ -74,7 +77,7 @@ void RankUpdate::update(int64_t begin, int64_t end, const Team& team) {
   });
 }
 
-// Counts the steps up, as the update of no element does.
+// Counts one step of each parameter: runs the update on no elements, with the parameter's own counts.
 void RankUpdate::count(const Team& team) {
   each([&](const Step& step, const Segment& s) {
     run(step, cut(s, 0, 0, 0, nullptr), team);
@@ -92,7 +95,7 @@ bool RankUpdate::run(const Team& team, bool last) {
   return ranks_.take([&](int64_t rank) { take(0, rank); }) && (!last || gather_state());
 }
 
-// which: 0: the parameters, i: state i of each.
+// Copies a rank's elements of all parameters (which = 0) or of their state which - 1: see RankSum::move().
 void RankUpdate::take(int which, int64_t rank) const {
   each([&](const Step&, const Segment& s) {
     float* const data = which ? s.states[which - 1].data : s.parameter.data;

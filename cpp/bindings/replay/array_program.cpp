@@ -1,3 +1,6 @@
+// A call of an ArrayProgram (array_program.h) from begin to end: call() compares the arguments and the
+// guards, and run_on() prepares memory, runs the program and hands out the results. The first runs are
+// measured on one thread and on the team.
 #include "bindings/replay/array_program.h"
 
 #include <algorithm>
@@ -15,19 +18,20 @@
 namespace ranvier::bind {
 namespace {
 
-// Numbers of runs: up to kWarm the times are thrown away, up to kTeam the team is measured, up to kMeasured
-// one thread.
+// Counts of runs: the times of the first kWarm runs are thrown away; up to kTeam runs the team is measured,
+// then up to kMeasured one thread.
 constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
 
-// Clears a container of the program, which keeps its memory for the next call. Used within a Turn.
+// Clears a container of the program at the end of a block. The container keeps its memory for the next call.
+// It must be used within a Turn.
 template <class T>
 struct Emptied {
   T& value;
   ~Emptied() { value.clear(); }
 };
 
-std::mutex g_mutex;                  // guards the set; held while a process forks
-std::set<ArrayProgram*> g_programs;  // all programs: a forked child resets their locks
+std::mutex g_mutex;                  // guards g_programs; held while the process forks
+std::set<ArrayProgram*> g_programs;  // all programs, whose locks a forked child resets
 
 }  // namespace
 
@@ -72,7 +76,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   add_to_programs();
 }
 
-// The memory that a run changes and that outlives it: writes_into() compares arguments with it.
+// Fills written_, with which writes_into() compares arguments.
 void ArrayProgram::find_written() {
   std::vector<bool> noted(program_->buffers().size(), false);
   for (const Instruction& i : program_->instructions())
@@ -90,7 +94,8 @@ void ArrayProgram::add_to_programs() {
 }
 
 void ArrayProgram::set_up() {
-  // A forked child does not have the threads whose turn it was. No run is half done (base/fork.h).
+  // A forked child does not have the threads that had a Turn, so it resets the locks. No run is half done at
+  // a fork (base/fork.h).
   at_fork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); },
           [] {
             for (ArrayProgram* program : g_programs) {
@@ -108,6 +113,7 @@ ArrayProgram::~ArrayProgram() {
   g_programs.erase(this);
 }
 
+// Adds a ResultForm, and the region of the result's memory to the outputs, unless it is a kept gradient.
 void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result, Regions& regions) {
   const int region = recording.region_of(result);
   const auto place_in = [region](const std::vector<int>& list) {
@@ -156,7 +162,7 @@ void ArrayProgram::set_call(const Signature& signature, const py::list& gradient
   reached_.clear();
   for (py::handle tensor : reached) reached_.push_back(tensor.ptr());
   std::sort(reached_.begin(), reached_.end());
-  std::vector<Gradient> new_gradients;  // the old lists are freed last: that may run Python
+  std::vector<Gradient> new_gradients;  // swapped at the end: to free the old list may run Python code
   for (py::handle item : gradients) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     const py::object tensor = t[1];
@@ -192,7 +198,7 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
   return guards_.visit(visit, arg);
 }
 
-// Breaks a cycle of references; no call fits from then on.
+// For the garbage collector, which breaks a cycle of references. No call fits from then on.
 void ArrayProgram::clear() {
   signature_.reset();
   std::vector<Gradient>().swap(gradients_);
@@ -259,11 +265,12 @@ py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
   std::vector<py::object> gradients;
   if (!begin_runs(gradients)) return py::none();
   prepare(arrays, memory);
-  py::tuple results(settings_.results.size());  // what needs memory comes before anything is changed
+  py::tuple results(settings_.results.size());  // made before the run: an allocation may fail
   for (size_t i = 0; i < settings_.results.size(); ++i)
     results[i] = make_result(settings_.results[i], memory);
-  // The arrays are held by the caller, and a run touches no Python except in a HostCall. To give up the GIL
-  // for a short one would take longer than other threads wait for it.
+  // The GIL can be released: the caller holds the arrays, and a run uses no Python except in a HostCall,
+  // which takes the GIL. A short run keeps it, because other threads wait for less time than the release
+  // would take.
   const bool keeps_gil = program_->is_brief() && sites_.empty();
   PyThreadState* state = keeps_gil ? nullptr : PyEval_SaveThread();
   const bool holds = run();
@@ -304,17 +311,17 @@ void ArrayProgram::prepare(const std::vector<py::object>& arrays, std::vector<py
   }
 }
 
-// The first runs are measured, some on the team and then some on one thread: if these took turns, the team's
-// workers would fall asleep in between. From then on each instruction runs where it was faster. While other
-// threads that run for long leave no team, only one thread is measured; when there is a team again, all is
-// measured anew. False where a check of values failed.
+// One run; false if a check of values failed. The first runs are measured, first on the team and then on one
+// thread. (Alternating would let the team's threads fall asleep in between.) From then on each instruction
+// runs where it was faster. While other threads that run for long leave no team, only one thread is measured;
+// when there is a team again, everything is measured again.
 bool ArrayProgram::run() {
   const bool without_team = settings_.team > 1 && busy_others() >= settings_.team - 1;
   if (without_team_ && !without_team) forget_times();
   if (settings_.runs >= kMeasured) return !program_->run();
   without_team_ |= without_team;
   const bool solo = without_team || settings_.runs >= kTeam;
-  if (program_->run_measured(solo)) return false;  // the rest was not measured
+  if (program_->run_measured(solo)) return false;  // later instructions were not measured
   if (++settings_.runs == kWarm) program_->forget_times();
   if (settings_.runs == kMeasured) {
     program_->choose_threads();

@@ -1,14 +1,15 @@
 // ArrayProgram: a recorded step, as Python replays it.
 //
-// A Program (cpp/program) runs kernel calls on addresses. What Python has to see around a run is here:
+// A Program (program/program.h) runs kernel calls on addresses and knows nothing of Python. An ArrayProgram
+// has one, and does what Python has to see around a run:
 //
-//   before it     the call is compared with the signature of the recorded one, and the guards with their
-//   values;
-//                 the program is pointed at the arrays of the call, and at gradients that a run adds to
-//   after it      arrays of the results are handed out, gradients are set, changes in place counted
+//   before the run: it compares the call with the signature of the recorded call, and all guards with their
+//   values; then it points the Program at the arrays of this call and at the gradients that the run adds to.
 //
-// array_program.cpp has a call from begin to end, array_program_gradients.cpp what a run finds and leaves in
-// Tensors, array_program_watch.cpp what follows from parameters alone, batch_run.cpp many runs in one call,
+//   after the run: it returns arrays of the results, sets gradients, and counts changes in place.
+//
+// array_program.cpp has a call from begin to end; array_program_gradients.cpp results, gradients and counts;
+// array_program_watch.cpp what is computed from parameters only; batch_run.cpp many runs in one call;
 // program_form.cpp programs that are made for another step.
 #pragma once
 #include <atomic>
@@ -31,54 +32,57 @@ namespace ranvier::bind {
 class BatchRun;
 class ProgramForm;
 
-// An array among the arguments: its layout in the recording, which kernels choose the order of a sum by.
+// An array among the arguments, with its layout in the recording. A replay needs the same layout, by which
+// kernels choose the order of their sums.
 struct ArrayArgument : ArrayLayout {
-  py::object copy;  // an array that is not aligned to its elements is copied here; null before the first
+  py::object copy;  // an array not aligned to its elements is copied to this one; null until then
   bool contiguous;
 
   explicit ArrayArgument(py::handle recorded);
-  // The array, or its copy.
+  // The array itself if it is aligned and in native byte order, else `copy` with its elements.
   py::handle aligned(py::handle array);
 };
 
-// A result: a view of an output's memory.
+// A result of the step: where it lies in an output, a block of memory that is new in each run. Several
+// results may be views of one output.
 struct ResultForm : ArrayLayout {
-  int output;  // its number; -1: it is a gradient that the step leaves as well
-  int kept;    // number of this gradient's memory
-  bool whole;  // the only result in its output, which it fills
+  int output;  // the number of the output; -1: the result is also a gradient that the step leaves
+  int kept;    // the number of this gradient's memory, for Program::set_kept; -1: it is no gradient
+  bool whole;  // it is the only result in its output, and fills it
 
-  py::object make(py::handle memory) const;  // memory: uint8, contiguous
+  py::object make(py::handle memory) const;  // the array; memory: the output, contiguous uint8
 };
 
-// A gradient that a run leaves, or removes (tensor is None).
+// What a leaf's grad is after a run.
 struct Gradient {
-  py::object leaf, tensor;
-  int kept = -1;               // number of its memory, for Program::set_kept; -1: it stays where it is
-  const void* data = nullptr;  // where the program writes it. No reference to the array: autograd counts them
+  py::object leaf, tensor;  // the grad; None: the run removes it
+  int kept = -1;            // the number of its memory, for Program::set_kept; -1: its memory never changes
+  const void* data = nullptr;  // where the program writes it. This is no reference to the array, because
+                               // autograd counts references
 
-  // True if the caller has kept the tensor, or its array, of the run before.
+  // True if the caller has kept the tensor of the last run, or its array.
   bool is_held() const;
 };
 
-// A gradient that a run reads and adds to. Its memory may differ from run to run.
+// A gradient of an earlier step that a run reads or adds to. Its memory may differ from run to run.
 struct MovableGradient {
   py::object leaf;
-  int kept;    // for Program::set_kept
-  char* home;  // where it was in the recording; the memory stays allocated
+  int kept;    // the number of its memory, for Program::set_kept
+  char* home;  // its address in the recording; this memory stays allocated
   int64_t bytes;
 };
 
-// A Tensor whose changes are counted.
+// A Tensor whose changes in place are counted in its cell (tensors/tensors.h).
 struct WatchedTensor {
   py::list cell;
-  int64_t changes;  // when last looked at
+  int64_t changes;  // the count when it was last compared
 };
 
-// Settings that all programs of one form have in common.
+// What all programs of one form (program_form.h) have in common.
 struct ProgramSettings {
-  int runs = 0;     // those that were measured
-  int outputs = 0;  // blocks of memory that the results are in
-  int team = 1;
+  int runs = 0;     // how many runs were measured; INT_MAX: none is to be measured
+  int outputs = 0;  // how many blocks of memory the results are in
+  int team = 1;     // threads
   Isa isa{};
   KernelSettings kernels{};
   std::vector<ResultForm> results;
@@ -90,49 +94,51 @@ class ArrayProgram {
   friend class BatchRun;
   friend class ProgramForm;
   // --- how it is made
-  // arguments: arrays as those of a call. kept: arrays of the gradients that a run leaves. watched: Tensors
-  // whose changes are counted: what follows from them alone is computed after a change only.
+  // arguments, results: the arrays of the recorded call. kept: the arrays of the gradients that it left.
+  // watched: Tensors, such as parameters, whose changes are counted: a value that depends on them only is
+  // computed again only after a change.
   ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                const py::list& kept, const py::list& watched);
-  // A program of a form. lasting: the arrays that outlive a run.
+  // A program of a form. lasting: the arrays that outlive a run. arguments: arrays like those of a call.
   ArrayProgram(const std::shared_ptr<ProgramForm>& form, const ProgramSettings& settings,
                std::unique_ptr<Program> program, const std::vector<py::handle>& lasting,
                const py::list& arguments);
   ~ArrayProgram();
-  // signature: of the calls that it serves. gradients: (leaf, Tensor or None, number among `kept` or -1), set
-  // after a run. changed: the Tensors that a run changes in place: the tape compares their counters. renew:
-  // makes a Tensor of the same shape and strides in new memory. reached: Tensors that guards hold, which are
-  // no arguments.
+  // signature: of the calls that it serves. gradients: tuples (leaf, Tensor or None, number in `kept` or -1)
+  // that say what each leaf's grad is after a run. changed: the Tensors that a run changes in place; their
+  // changes are counted, since the tape compares the counts. renew: a function of Python that makes a Tensor
+  // of the same shape and strides in new memory. reached: Tensors that guards hold, and that must not be
+  // arguments as well.
   void set_call(const Signature& signature, const py::list& gradients, const py::list& changed,
                 const py::object& renew, const py::list& reached);
   void set_guards(const py::list& guards);
-  // found: (leaf, region) of the gradients that may move.
+  // found: tuples (leaf, region of the recording) of the gradients that become MovableGradients.
   void let_move(const py::list& found);
-  // Puts the values of the leaves' present gradients into the program's own, which then take their place.
+  // Copies the values of the leaves' present grads into the program's own Tensors, which become the grads.
   void adopt_gradients();
 
   // --- whether it may run
   int64_t checks_left = 0;  // calls until the next check beside an eager run; negative: no more checks
-  bool is_current();
-  int first_changed();  // the first guard that does not hold; -1: all do
-  // True if an array shares memory with what a run changes: whether it is read before or after that is not
-  // defined.
+  bool is_current();        // true if settings and guards are those of the recording
+  int first_changed();      // the first guard that does not hold; -1: all do
+  // True if an array shares memory with what a run changes. A run must not get such an argument: it is not
+  // defined whether it is read before or after the change.
   bool overlaps(const py::list& arrays) const;
   // True if an argument shares such memory, or is a Tensor that guards hold.
   bool meets(const py::tuple& arguments, const py::dict& keywords);
 
   // --- runs
-  // A whole call with these arguments (keywords: a dict or null); None where it is not of the signature, or
-  // has to be checked first, False where a check of values fails: nothing has changed then, and the eager
-  // step raises the error.
+  // A whole call with these arguments (keywords: a dict or null): the tuple of results. None if the program
+  // cannot serve the call, or a check beside an eager run is due. False if a check of values in the step
+  // failed, such as an index out of range: then nothing has changed, and the eager step raises the error.
   py::object call(const py::tuple& arguments, PyObject* keywords);
-  void set_threads(bool solo);
+  void set_threads(bool solo);  // from now on all on one thread, or all on the team: for tests
 
-  // --- what it shows, and Python's garbage collector
+  // --- information for Python, and Python's garbage collector
   size_t results() const { return settings_.results.size(); }
   py::list gradients();  // (leaf, Tensor or None)
   std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
-  template <class F>
+  template <class F>  // f(program), while no other thread runs it
   auto with_program(F f) {
     const Turn turn(*this);
     return f(*program_);
@@ -142,8 +148,8 @@ class ArrayProgram {
   static void set_up();  // once, while the module loads
 
  private:
-  // A lock on the program. While one exists, other threads wait for theirs, without the GIL. RuntimeError if
-  // this thread has one already.
+  // A lock on the program. While a Turn exists, other threads that make one wait, without the GIL.
+  // RuntimeError if this thread has one already, as in a signal handler that calls the step.
   class Turn {
    public:
     explicit Turn(ArrayProgram& program);
@@ -163,14 +169,17 @@ class ArrayProgram {
   void add_to_programs();
 
   // --- calls (array_program.cpp)
-  bool holds();  // true if a replay does what the step would do
+  bool holds();  // true if settings, guards and gradients are as a replay needs them
+  // Reads a call; false if it cannot be compared with others.
   bool read(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
-  // Reads a call; false if it differs from the recorded one.
+  // The same; false also if it differs from the recorded call.
   bool fits(Signature& call, const py::tuple& arguments, PyObject* keywords) const;
   bool meets(const Signature& call) const;
   bool writes_into(py::handle array) const;
-  // The results; False where a check of values failed; None where a gradient is gone.
+  // Runs on the arrays of the arguments. The results; False if a check of values failed; None if another
+  // thread has just removed a gradient that the run needs.
   py::object run_on(const std::vector<py::object>& arrays);
+  // Points the program at its arguments, and at new outputs, which are appended to `memory`.
   void prepare(const std::vector<py::object>& arrays, std::vector<py::object>& memory);
   bool run();
   void forget_times();
@@ -183,49 +192,51 @@ class ArrayProgram {
   bool meets_movable_gradient(const char* first, const char* last) const;  // in the bytes [first, last)
   void release_held_gradients();
   void renew(Gradient& gradient);
-  // Before runs: held gets the gradients that they add to. False where one is gone.
+  // To be called before runs: `held` gets the arrays of the gradients that they add to, which the caller
+  // keeps until the runs end. False if a leaf has no gradient any more.
   bool begin_runs(std::vector<py::object>& held);
   void end_runs() const;
   void set_gradients() const;
 
-  // --- what follows from watched Tensors (array_program_watch.cpp)
+  // --- values that depend on watched Tensors only (array_program_watch.cpp)
   void watch();
   void keep_watched(const std::vector<int>& regions);
 
-  // Which call it is, and what it depends on.
+  // The call that it serves, and what it depends on.
   std::optional<Signature> signature_;  // null before set_call(), and after clear()
   std::vector<ArrayArgument> arguments_;
   Guards guards_;
-  std::vector<PyObject*> reached_;  // Tensors that guards hold
-  // State that runs change and leave.
+  std::vector<PyObject*> reached_;  // Tensors that guards hold, sorted
+  // What runs leave and change.
   ProgramSettings settings_;
   std::vector<Gradient> gradients_;
   std::vector<MovableGradient> movable_;
-  std::vector<const char*> fixed_;                            // the begins of other persistent memory
-  std::vector<std::pair<const char*, const char*>> written_;  // persistent memory, without kept gradients
-  std::vector<std::pair<py::list, py::object>> changed_;      // cell and array of each Tensor
+  std::vector<const char*> fixed_;  // sorted addresses of persistent buffers that are no kept gradients
+  // The bytes [first, last) of persistent memory that runs write, without kept gradients.
+  std::vector<std::pair<const char*, const char*>> written_;
+  std::vector<std::pair<py::list, py::object>> changed_;  // cell and array of each Tensor
   std::vector<WatchedTensor> watched_;
   py::object renew_;  // see set_call()
-  // Owners of memory that the program uses, kept from being freed.
+  // Keep the memory that the program uses from being freed (OwnedMemory in array_recording.h).
   std::vector<Pin> pins_;
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;
   // Its runs.
   std::mutex mutex_;                       // held during a Turn
-  std::atomic<std::thread::id> runner_{};  // the thread whose turn it is
-  bool without_team_ = false;              // whether other threads left no team while times were measured
-  Signature spare_call_;                   // empty but for its memory, which the next call has again, as ...
-  std::vector<py::object> spare_memory_;   // ... this
-  std::shared_ptr<ProgramForm> shared_;    // what it has in common with others, if that is known
+  std::atomic<std::thread::id> runner_{};  // the thread that has the Turn
+  bool without_team_ = false;              // true if other threads left no team while times were measured
+  Signature spare_call_;                   // empty between calls; the next call reuses its memory
+  std::vector<py::object> spare_memory_;   // the same
+  std::shared_ptr<ProgramForm> shared_;    // its form, if one was made
   std::unique_ptr<Program> program_;
 };
 
-// A check of a program beside an eager run with these arrays as arguments, which begins after it and is
-// recorded.
+// Compares a program with an eager run of the same step (program/check.h). It is made before the eager run,
+// which is recorded in `eager`; arrays: the arguments of the call.
 class ArrayCheck {
  public:
   ArrayCheck(const py::object& program, const py::object& eager, const py::list& arrays);
-  std::string finish();  // what differs
+  std::string finish();  // after the eager run: what differs, or ""
   bool disturbed() const { return check_ && check_->disturbed(); }
 
  private:

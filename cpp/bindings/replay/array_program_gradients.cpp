@@ -1,4 +1,6 @@
-// The results of a replay: arrays; gradients in Tensors, which the caller may keep; and counts of changes.
+// What a run of an ArrayProgram (array_program.h) finds and leaves in Python's objects: arrays of results,
+// gradients of leaves, and counts of changes in place. The caller may keep a gradient that a run has left.
+// The next run then writes to other memory, so that the caller's gradient keeps its values.
 #include <algorithm>
 
 #include "bindings/binder/define.h"
@@ -10,7 +12,7 @@
 namespace ranvier::bind {
 namespace {
 
-// Null: it has none.
+// The address of the elements of the leaf's grad; null if it has none.
 char* address_of_gradient(const py::object& leaf) {
   const TensorSlots& slots = tensor_slots();
   const Held tensor = slot_of(leaf.ptr(), slots.grad);
@@ -20,8 +22,9 @@ char* address_of_gradient(const py::object& leaf) {
 
 }  // namespace
 
-// True if the caller has references to the tensor or its array, besides those that are not the caller's: this
-// object's, the leaf's `grad`, the tensor's own, and that of the cell that counts its changes.
+// Counts the references to the tensor, its array and its cell. Those that are not the caller's: to the
+// tensor, this object's and the leaf's `grad`; to the array, the tensor's and perhaps the cell's; to the
+// cell, the tensor's. A Held may have one of its own (guards.h).
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
   const TensorSlots& slots = tensor_slots();
@@ -45,12 +48,13 @@ void ArrayProgram::set_gradients() const {
   for (const Gradient& g : gradients_) set_slot(g.leaf.ptr(), tensor_slots().grad, g.tensor.ptr());
 }
 
-// Gradients of the last run that the caller has kept keep their values: the next run writes elsewhere.
+// Gives the program other memory for the gradients of the last run that the caller has kept.
 void ArrayProgram::release_held_gradients() {
   for (Gradient& g : gradients_)
     if (g.kept >= 0 && g.is_held()) renew(g);
 }
 
+// Gives the gradient a new Tensor in new memory, to which the program will write.
 void ArrayProgram::renew(Gradient& g) {
   py::object renewed = checked(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
   g.tensor = std::move(renewed);
@@ -72,8 +76,9 @@ void ArrayProgram::let_move(const py::list& found) {
   std::sort(fixed_.begin(), fixed_.end());
 }
 
-// True if no gradient that may move is that of two leaves, or memory that the program uses otherwise. Their
-// guards hold, so each array is the only one on its memory.
+// True if no two leaves have the same movable gradient, and none lies in memory that the program uses for
+// something else. It is enough to compare the addresses at which arrays begin: the guards
+// (GuardKind::gradient) have made sure that each gradient's array owns its memory.
 bool ArrayProgram::gradients_are_apart() const {
   if (movable_.empty()) return true;
   std::vector<char*> all;
@@ -92,9 +97,9 @@ bool ArrayProgram::meets_movable_gradient(const char* first, const char* last) c
   });
 }
 
-// Points the program at the gradients that the leaves have now: their arrays, which the caller holds during
-// a run. Fewer where another thread has just dropped one. Where the last run has left one, this run leaves it
-// elsewhere.
+// Points the program at the movable gradients that the leaves have now, and returns their arrays, which the
+// caller holds during a run. It returns fewer than movable_ if another thread has just removed one. If the
+// memory of such a gradient is where the program leaves one of its own, that one gets other memory.
 std::vector<py::object> ArrayProgram::find_gradients() {
   std::vector<py::object> arrays;
   for (const MovableGradient& f : movable_) {
@@ -109,7 +114,7 @@ std::vector<py::object> ArrayProgram::find_gradients() {
   return arrays;
 }
 
-// The array of a result, or bytes that results are views of.
+// New memory for an output: the array of the result that fills it, or bytes of which the results are views.
 py::object ArrayProgram::new_output(int number) const {
   for (const ResultForm& form : settings_.results)
     if (form.output == number && form.whole) return form.new_array();
@@ -132,7 +137,7 @@ void ArrayProgram::adopt_gradients() {
     now.tensor = g.leaf.attr("_grad");
     if (now.tensor.is(g.tensor) || now.tensor.is_none() || g.tensor.is_none()) continue;
     now.data = address_of_gradient(g.leaf);
-    if (now.is_held()) continue;  // the caller holds it, say as a result of the step
+    if (now.is_held()) continue;  // the caller holds it, for example as a result of the step
     const py::object to = g.tensor.attr("_array"), from = now.tensor.attr("_array");
     if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
     g.leaf.attr("_grad") = g.tensor;

@@ -1,10 +1,12 @@
-// Tensors whose changes are counted, so that what a program has prepared from them is made again.
+// The watched Tensors of an ArrayProgram (array_program.h). Results that depend on them only are "prepared"
+// (see program/program.h): computed once, and again only after one of these Tensors has changed.
 #include "bindings/replay/array_program.h"
 #include "bindings/tensors/tensors.h"
 
 namespace ranvier::bind {
 
-// Only what a prepared instruction reads has to be looked at before each run.
+// Keeps of watched_, whose regions are `regions`, only the Tensors that a prepared instruction reads: the
+// others need not be compared before each run.
 void ArrayProgram::keep_watched(const std::vector<int>& regions) {
   std::vector<bool> read(program_->buffers().size(), false);
   for (size_t i = 0; i < program_->prepared(); ++i)
@@ -15,8 +17,8 @@ void ArrayProgram::keep_watched(const std::vector<int>& regions) {
   watched_.swap(kept);
 }
 
-// Computes what follows from watched Tensors again: after a change of one, and in each run where NumPy, or
-// `.data`, has access to the memory, so that changes are not counted.
+// Makes the next run compute the prepared results again if a watched Tensor has changed, or if NumPy or
+// `.data` has access to its memory (kUnwatched): such changes are not counted.
 void ArrayProgram::watch() {
   for (WatchedTensor& w : watched_) {
     const int64_t changes = PyLong_AsLongLong(item_of(w.cell.ptr(), kChanges).ptr());

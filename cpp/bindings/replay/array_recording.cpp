@@ -1,3 +1,6 @@
+// ArrayRecording (array_recording.h): which memory an array has, whose it is, and whether it was made during
+// the recording. Each array that a kernel call uses is noted as a region of the recording, and its memory is
+// kept from being freed, so that an address means one array only.
 #include "bindings/replay/array_recording.h"
 
 #include <algorithm>
@@ -11,7 +14,8 @@
 namespace ranvier::bind {
 namespace {
 
-// Arrays that NumPy makes during a recording carry this handler: memory_of() sees by it when they were made.
+// A memory handler that is set in NumPy during a recording and works like NumPy's own. Arrays that NumPy
+// makes then have it, by which memory_of() recognises them.
 void* plain_malloc(void*, size_t bytes) { return std::malloc(bytes ? bytes : 1); }
 void* plain_calloc(void*, size_t count, size_t size) {
   return std::calloc(count ? count : 1, size ? size : 1);
@@ -48,7 +52,7 @@ void ArrayRecording::end() {
   if (!open_) return;
   open_ = false;
   t_recording = nullptr;
-  // The step may have caught the error and taken another branch, which it would not take with more memory.
+  // The step may have caught a MemoryError and taken another branch, which other calls would not take.
   if (failed_allocations() != failed_) fault = "out of memory";
   Py_XDECREF(PyDataMem_SetHandler(numpy_handler_));
   Py_CLEAR(numpy_handler_);
@@ -64,10 +68,11 @@ OwnedMemory OwnedMemory::of(py::handle array) {
     const bool ours = handler_of(root) == memory_handler();
     return {PyArray_DATA(root), static_cast<size_t>(PyArray_NBYTES(root)), ours, false, owner};
   }
-  const auto [first, last] = reach_of(root);  // the owner is a buffer that is no array
+  const auto [first, last] = reach_of(root);  // an array on the memory of an object that is no array
   return {first, static_cast<size_t>(last - first), false, false, owner};
 }
 
+// As OwnedMemory::of, with in_recording.
 OwnedMemory ArrayRecording::memory_of(py::handle array) const {
   OwnedMemory memory = OwnedMemory::of(array);
   PyArrayObject* root = as_array(memory.owner);
@@ -78,8 +83,9 @@ OwnedMemory ArrayRecording::memory_of(py::handle array) const {
   return memory;
 }
 
-// Makes the memory a region and keeps it from being freed. A region that exists keeps its kind, except that a
-// foreign one may turn out to be persistent.
+// Makes the memory a region and keeps it from being freed. A region that is known already keeps its kind,
+// except that a foreign one (made by others than the core during the recording) becomes persistent if `kind`
+// says so.
 void ArrayRecording::hold(const OwnedMemory& memory, RegionKind kind, int argument) {
   const size_t count_before = regions.size();
   const int region = Recording::note(memory.begin, memory.bytes, kind, argument);
@@ -90,14 +96,16 @@ void ArrayRecording::hold(const OwnedMemory& memory, RegionKind kind, int argume
   }
   pins_.resize(regions.size());
   if (memory.ours) {
-    pin(memory.begin, memory.in_recording);  // what the step has made may be lost when it is deallocated
+    // The contents of a temporary need not outlive its deallocation.
+    pin(memory.begin, memory.in_recording);
     pins_[region].reset(memory.begin);
   } else {
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
   }
 }
 
-// The bytes of an argument belong to the argument, also where they are a part of a larger array.
+// True if the array lies within an argument. An argument may be a part of a larger array; its bytes then
+// belong to the argument and not to that array.
 bool ArrayRecording::is_in_argument(py::handle array) const {
   const auto [first, last] = reach_of(as_array(array));
   const int region = find(first);
@@ -130,11 +138,13 @@ void ArrayRecording::follow(py::handle array) {
   regions[region_of(array)].varies = true;
 }
 
-// True if others than the core have filled it.
+// True if others than the core's recorded calls have filled the region.
 static bool is_unknown(const Region& r) {
   return r.kind == RegionKind::foreign || (r.kind == RegionKind::temporary && !r.written);
 }
 
+// Goes through the calls that were recorded since the last question: what a call writes varies if something
+// that it reads varies, and so does persistent memory that a call writes.
 bool ArrayRecording::varies(py::handle array) {
   for (; followed_ < records.size(); ++followed_) {
     const std::vector<Use>& uses = records[followed_].uses;
@@ -195,8 +205,8 @@ std::vector<Pin> ArrayRecording::take_pins(const std::vector<int>& kept) {
   return taken;
 }
 
-// A new array in the core's memory with the shape and strides of one that NumPy made. A view gets a new base
-// like its own.
+// A new array in the core's memory with the shape and strides of `array`, which NumPy made. If that is a view
+// of a base, so is the new one, of a new base like it.
 static py::object laid_out_like(py::handle array) {
   PyArrayObject *a = as_array(array), *root = a;
   if (PyArray_BASE(a) && PyArray_Check(PyArray_BASE(a)))
@@ -236,7 +246,8 @@ py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
   return results;
 }
 
-// Adds the innermost line of Python outside the package to `places`, unless it was the last one added.
+// Finds the innermost frame of Python whose file is not in the package, and adds "file:line" to `places`,
+// unless it is the last one there.
 void ArrayRecording::find_place() {
   const auto owned = [](auto* object) {
     return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(object));

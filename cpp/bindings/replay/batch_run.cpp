@@ -1,3 +1,7 @@
+// run_batches(): replays programs on one batch after another of large arrays (see compile/many_calls.py). For
+// each batch the programs of all calls run in order, with the rows of the batch as their arguments. The
+// results of the last program for all batches become one array. It stops after kReturn milliseconds, before a
+// check beside an eager run is due, and after a result that is not finite.
 #include "bindings/replay/batch_run.h"
 
 #include <algorithm>
@@ -17,18 +21,20 @@ namespace ranvier::bind {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr int64_t kReturn = 50;                // milliseconds: for signal handlers and progress
-constexpr std::chrono::milliseconds kLook(1);  // between two looks at the clock
-constexpr int64_t kResults = 1 << 24;          // bytes
+constexpr int64_t kReturn = 50;  // milliseconds of a call, so that signal handlers and a progress bar can run
+constexpr std::chrono::milliseconds kLook(1);  // about the time between two looks at the clock
+constexpr int64_t kResults = 1 << 24;          // the most bytes of results in one call
 constexpr int64_t kLine = 64;                  // bytes of a cache line
 
-// An argument in all batches: rows of an array, or an entry for each batch (one row).
+// An argument of a program in all batches. Its array has the rows (samples) of all batches, of which indices
+// may pick those of a batch; or it has one entry for each batch, which counts as one row.
 struct BatchSource {
-  PickedRows from;     // without indices the rows of a batch are next to each other
-  int64_t rows, step;  // rows that are taken of a batch; from one batch to the next
-  py::object array;
-  py::object gathered = {};  // memory that rows are gathered in, if there are indices
+  PickedRows from;     // the array, and the indices; index null: the rows of a batch are next to each other
+  int64_t rows, step;  // how many rows a batch takes; how many rows or indices lie from one batch to the next
+  py::object array;    // keeps the memory
+  py::object gathered = {};  // memory to which the picked rows are copied, if there are indices
 
+  // The address of a batch's rows.
   char* at(int64_t batch) const {
     const int64_t bytes = from.row_bytes;
     if (!from.index) return const_cast<char*>(from.table) + batch * step * bytes;
@@ -43,7 +49,7 @@ struct BatchSource {
 
   // Loads the rows of a later batch into the caches, while the batches before it are computed.
   void prefetch(int64_t batch) const {
-    constexpr int64_t kMost = 1 << 16;  // bytes
+    constexpr int64_t kMost = 1 << 16;  // bytes; larger batches are not prefetched
     if (!from.index || rows * from.row_bytes > kMost || from.rows * from.row_bytes <= caches.l2 / 2) return;
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t at = 0; at < from.row_bytes + kLine; at += kLine)
@@ -51,7 +57,7 @@ struct BatchSource {
   }
 };
 
-// A result that is one number; 0 for any other.
+// The number in `data`, if the result is a single float; else 0.
 double number_at(const ResultForm& form, const char* data) {
   const int type = reinterpret_cast<PyArray_Descr*>(form.dtype.ptr())->type_num;
   const bool one = std::all_of(form.shape, form.shape + form.ndim, [](int64_t n) { return n == 1; });
@@ -60,6 +66,7 @@ double number_at(const ResultForm& form, const char* data) {
   return type == NPY_FLOAT ? *reinterpret_cast<const float*>(data) : *reinterpret_cast<const double*>(data);
 }
 
+// The indices in Batches.order; null if that is None.
 const int64_t* indices_of(const py::object& order) {
   static_assert(sizeof(npy_intp) == sizeof(int64_t));
   if (order.is_none()) return nullptr;
@@ -70,7 +77,8 @@ const int64_t* indices_of(const py::object& order) {
   return static_cast<const int64_t*>(PyArray_DATA(a));
 }
 
-// length: of the indices, or of the array.
+// Fails unless the batches [first, last) lie within `length` (of the indices, or else of the array) and all
+// their indices are those of rows.
 void require_rows(const BatchSource& source, int64_t length, int64_t first, int64_t last) {
   if (first < 0 || length / source.step < last)
     fail_value("program", "got ", length, " rows; expected ", last, " batches of ", source.step);
@@ -93,22 +101,23 @@ bool any(const All& all, const Is& is) {
 class BatchRun {
  public:
   BatchRun(const py::tuple& calls, const py::object& batches, Between* between);
-  // Which program has run for each call, every result of the last one for all batches as one array, and the
-  // numbers of `between`, (batches, 2). None where no batch was run.
+  // A tuple: for each call the number of the program that has run; the results of the last program, each an
+  // array with an axis of batches first; and the numbers of `between`, (batches, 2). None if no batch was
+  // run.
   py::object run();
 
  private:
-  // Calls of a program, one for each batch.
+  // A call of a compiled function in each batch.
   struct Call {
-    py::tuple programs;  // any of these
+    py::tuple programs;  // its programs; one that fits is chosen
     py::tuple arguments;
     py::dict keywords;
-    int64_t begin, end;  // the rows of a batch: [begin, end)
-    // Found from them:
+    int64_t begin, end;  // the call gets the rows [begin, end) of a batch
+    // Found by find():
     ArrayProgram* program = nullptr;
-    py::object number = {};  // among `programs`
-    std::vector<BatchSource> sources = {};
-    std::vector<py::object> gradients = {};
+    py::object number = {};                  // the program's index in `programs`
+    std::vector<BatchSource> sources = {};   // for each array among the arguments
+    std::vector<py::object> gradients = {};  // held during the runs (ArrayProgram::begin_runs)
   };
   bool find_all();
   bool find(Call& call) const;
@@ -120,7 +129,7 @@ class BatchRun {
   bool run_one(const Call& call) const;
   bool stays(int64_t done);
   int64_t stride(int output) const;
-  char* place(int output) const;  // the address of this batch's part of an output
+  char* place(int output) const;  // the address of the present batch's part of an output
   double number();
   py::object results() const;
   ArrayProgram& last() const { return *calls_.back().program; }
@@ -128,12 +137,12 @@ class BatchRun {
   std::vector<Call> calls_;
   std::deque<ArrayProgram::Turn> turns_;  // a turn of each program
   const py::object batches_, order_;
-  int64_t size_, first_, count_;
-  bool entries_;  // whether an array may have an entry for each batch
-  Between* const between_;
-  std::vector<py::object> results_;  // all batches of an output
-  std::vector<double> numbers_;
-  int64_t done_ = 0;
+  int64_t size_, first_, count_;     // rows of a batch; the number of the first batch; how many batches
+  bool entries_;                     // whether an array may have an entry for each batch
+  Between* const between_;           // or null
+  std::vector<py::object> results_;  // for each output of the last program, the memory of all batches
+  std::vector<double> numbers_;      // Between::numbers of all batches
+  int64_t done_ = 0;                 // how many batches have run
   Clock::time_point began_;
   int64_t looked_at_ = 1;  // the batch after which the clock is looked at next
 };
@@ -159,7 +168,7 @@ BatchRun::BatchRun(const py::tuple& calls, const py::object& batches, Between* b
 py::object BatchRun::run() {
   if (calls_.empty() || count_ < 1 || !find_all()) return py::none();
   make_results();
-  PyThreadState* state = PyEval_SaveThread();  // the arrays are held here; a run touches no Python
+  PyThreadState* state = PyEval_SaveThread();  // this object holds the arrays, and a run uses no Python
   run_all();
   PyEval_RestoreThread(state);
   {
@@ -170,12 +179,13 @@ py::object BatchRun::run() {
       if (done_ > 0) call.program->end_runs();
     }
   }
-  if (PyErr_Occurred()) throw py::error_already_set();  // a signal raised it, or another process did not come
-  return done_ > 0 ? results() : py::none();            // none: a check failed
+  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal handler, or a process that did not come
+  return done_ > 0 ? results() : py::none();            // None: a check of values failed in the first batch
 }
 
-// The program of each call, and how many batches they may run before the next check of one. The last comes
-// first: the guards of the others hold after its gradients are taken away, as before a call.
+// Finds the program of each call, and limits count_ to the batches before the next check of one of them is
+// due. The last call is looked at first: the guards of the others expect that its gradients have been
+// removed.
 bool BatchRun::find_all() {
   if (!std::all_of(calls_.rbegin(), calls_.rend(), [&](Call& call) { return find(call); })) return false;
   for (const Call& call : calls_) {
@@ -187,31 +197,35 @@ bool BatchRun::find_all() {
   return count_ > 0;
 }
 
+// Finds the program that serves a call, and prepares it for runs. False if there is none.
 bool BatchRun::find(Call& call) const {
   const bool is_last = &call == &calls_.back();
   for (size_t i = 0; i < call.programs.size(); ++i) {
     ArrayProgram& program = Object<ArrayProgram>::of(py::object(call.programs[i]).ptr());
     call.program = &program, call.number = py::int_(i);
     if (!may_repeat(program, is_last)) continue;
-    if (!is_last) program.set_gradients();  // none
+    if (!is_last) program.set_gradients();
     if (program.holds() && find_sources(call) && program.begin_runs(call.gradients)) return true;
   }
   return false;
 }
 
-// True if a batch may follow another: a run leaves nothing that Python has to handle first.
+// True if the program may run for one batch after another: a run leaves nothing that Python must handle
+// before the next one, as a result that is also a gradient.
 bool BatchRun::may_repeat(const ArrayProgram& program, bool last) const {
   if (program.checks_left == 0) return false;
   if (!last) return program.settings_.results.empty() && program.movable_.empty();
   const auto is_check = [](const Instruction& i) { return i.guard != nullptr; };
-  if (between_ && any(program.program_->instructions(), is_check)) return false;  // it cannot be put back
+  // After a failed check the batch is undone, but the sum over processes cannot be.
+  if (between_ && any(program.program_->instructions(), is_check)) return false;
   const auto is_kept = [](const ResultForm& form) { return form.output < 0 || form.ndim == kMaxDims; };
   return !any(program.settings_.results, is_kept) && !any(program.movable_, [&](const MovableGradient& f) {
     return any(program.gradients_, [&](const Gradient& g) { return g.leaf.is(f.leaf); });
   });
 }
 
-// True if a call is like the recorded one, with C-contiguous arrays that have a batch, or an entry for each.
+// Finds the sources of a call's arrays. True if the call is like the recorded one, except that each array has
+// the rows of all batches, or an entry for each.
 bool BatchRun::find_sources(Call& call) const {
   const ArrayProgram& program = *call.program;
   Signature given;
@@ -225,6 +239,7 @@ bool BatchRun::find_sources(Call& call) const {
   return true;
 }
 
+// The source of array `number`; false if it does not fit the recorded one, or is not contiguous and aligned.
 bool BatchRun::find_source(const Call& call, size_t number, const py::object& array,
                            BatchSource& source) const {
   const ArrayArgument& recorded = call.program->arguments_[number];
@@ -249,6 +264,7 @@ bool BatchRun::find_source(const Call& call, size_t number, const py::object& ar
   return true;
 }
 
+// Allocates the results, and limits count_ so that they fit in kResults bytes.
 void BatchRun::make_results() {
   int64_t bytes = 1;
   const int outputs = last().settings_.outputs;
@@ -256,10 +272,10 @@ void BatchRun::make_results() {
   count_ = std::min(count_, std::max<int64_t>(kResults / bytes, 1));
   for (int i = 0; i < outputs; ++i)
     results_.push_back(Output::contiguous(DType::uint8, {count_ * stride(i)}).release());
-  if (between_) numbers_.reserve(2 * count_);  // what needs memory comes before a run
+  if (between_) numbers_.reserve(2 * count_);  // no memory is allocated during the runs
 }
 
-// The distance between the outputs of two batches in bytes: each begins a new cache line.
+// Bytes from an output of one batch to that of the next: each begins at a new cache line.
 int64_t BatchRun::stride(int output) const {
   return (static_cast<int64_t>(last().program_->output_bytes(output)) + kLine - 1) / kLine * kLine;
 }
@@ -268,11 +284,13 @@ char* BatchRun::place(int output) const {
   return PyArray_BYTES(as_array(results_[output])) + done_ * stride(output);
 }
 
+// Runs batch after batch. With `between_`, processes have to agree on how many batches follow: after meet()
+// has agreed in batch k, batches up to k + 2 run in all of them, even if this one would stop.
 void BatchRun::run_all() {
   const Team team(last().settings_.team);
   const auto run_last = [this] { return run_one(calls_.back()); };
   began_ = Clock::now();
-  int64_t least = 0;  // how many batches have been agreed on
+  int64_t least = 0;  // how many batches run at least
   for (bool go = true; go && done_ < count_;) {
     for (size_t i = 0; i + 1 < calls_.size(); ++i)
       if (!run_one(calls_[i])) return;
@@ -287,7 +305,7 @@ void BatchRun::run_all() {
   }
 }
 
-// False where a check of values has failed.
+// Runs a call's program on the present batch. False if a check of values failed.
 bool BatchRun::run_one(const Call& call) const {
   Program& program = *call.program->program_;
   const int64_t batch = first_ + done_;
@@ -300,7 +318,8 @@ bool BatchRun::run_one(const Call& call) const {
   return call.program->run();
 }
 
-// True if another batch may follow the first `done`.
+// True if another batch may follow the first `done`: all programs are measured (ArrayProgram::run), and there
+// is time.
 bool BatchRun::stays(int64_t done) {
   if (any(calls_, [](const Call& call) { return !call.program->program_->is_measured(); })) return false;
   if (done < looked_at_) return true;
@@ -309,7 +328,8 @@ bool BatchRun::stays(int64_t done) {
   return taken < std::chrono::milliseconds(between_ ? between_->milliseconds : kReturn);
 }
 
-// A number that is not finite if a number of this batch is not. Notes those of `between`.
+// A sum that is finite only if all numbers among the results of this batch are. Also stores the numbers of
+// `between`.
 double BatchRun::number() {
   double sum = 0;
   if (between_) {
@@ -320,6 +340,7 @@ double BatchRun::number() {
   return sum;
 }
 
+// See run(). Each result is a view of the output's memory with an axis of batches in front.
 py::object BatchRun::results() const {
   py::tuple chosen(calls_.size()), all(last().settings_.results.size());
   for (size_t i = 0; i < calls_.size(); ++i) chosen[i] = calls_[i].number;

@@ -1,4 +1,5 @@
-// Many runs in one call: programs run on batch after batch of arrays, without Python in between.
+// Runs programs on one batch after another in a single call, without Python in between (batch_run.cpp).
+// Between is the interface for work that is done within each batch.
 #pragma once
 #include <functional>
 
@@ -7,21 +8,23 @@
 
 namespace ranvier::bind {
 
-// Work on each batch before the last program runs, such as a sum over other processes; it also says how that
-// program runs then. Python gives it as a `_core.Between`. All but begin() is called without the GIL.
+// Work on each batch before the last program runs, such as a sum of gradients over processes; it also runs
+// the last program. Python passes it as a `_core.Between`. All methods except begin() are called without the
+// GIL.
 class Between {
  public:
   virtual ~Between() = default;
-  // Once, before the first batch. last: the last program, on whose arrays it stays.
+  // Called once, before the first batch. last: the last program, whose arrays stay the same in all batches.
   virtual void begin(const Program& last) = 0;
-  // stays: whether two more batches follow, as far as this process knows. False where an exception is set.
+  // Called in each batch, after all programs except the last. stays: as far as this process knows, two more
+  // batches follow. False if Python's error is set.
   virtual bool meet(bool stays) = 0;
-  // Runs the last program, as `run` does. False where it has failed, or an exception is set.
+  // Runs the last program: by run(), or in its own way. False if it has failed, or Python's error is set.
   virtual bool finish(const Team& team, const std::function<bool()>& run) = 0;
 
-  int64_t milliseconds = 50;  // after which no further batch begins
-  // Results of the last meet(): the numbers that Python gets for the batch, where no other batch follows if
-  // the first is not finite; and true if two more batches follow in any case.
+  int64_t milliseconds = 50;  // no further batch begins after this time
+  // Set by meet(). numbers: what Python gets for the batch; if numbers[0] is not finite, no other batch
+  // follows. agreed: two more batches follow in any case, in all processes.
   double numbers[2] = {};
   bool agreed = false;
 };

@@ -1,4 +1,5 @@
-// ArrayRecording and ArrayProgram as `_core.Recording` and `_core.Program`: used by python/ranvier/compile.
+// Binds ArrayRecording, ArrayProgram, ArrayCheck, Guards and ProgramForm as classes of _core for
+// python/ranvier/compile, and describes programs for listings.
 #include "bindings/binder/classes.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/replay/array_program.h"
@@ -14,7 +15,8 @@ namespace {
 constexpr const char* kRoles[] = {"persistent", "argument", "output", "temporary", "prepared"};
 const char* role_name(Role role) { return kRoles[static_cast<int>(role)]; }
 
-// (buffer, its role, whether it is written, element type, shape, byte in the buffer) of each view.
+// For each view of an instruction: (buffer, its role, whether it is written, element type, shape, offset in
+// bytes).
 py::list described_views(const Program& program, const Instruction& instruction) {
   py::list views;
   for (const Use& use : instruction.uses) {
@@ -66,7 +68,7 @@ std::string maker(const ArrayRecording& recording, py::handle array) {
   return recording.place_of_writer(recording.region_of(array));
 }
 
-// Guards refer to what the step reads, which may refer to the program: the garbage collector finds the cycle.
+// For the garbage collector: guards refer to objects that the step reads, which may refer to the program.
 int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));
   ArrayProgram* program = Object<ArrayProgram>::place(self);
@@ -77,8 +79,8 @@ int clear(PyObject* self) {
   return 0;
 }
 
-// Says for each run whether Pace makes it on one thread alone. A run is a pair: how many nanoseconds it takes
-// on the team, and how many alone.
+// For tests of Pace (program/pace.h): says for each run whether Pace makes it on one thread. runs: pairs
+// (nanoseconds on the team, nanoseconds on one thread).
 struct Flags : py::list {
   RANVIER_ANNOTATION("list[bool]");
 };
@@ -94,7 +96,8 @@ Flags paced(Real solo_ns, const Raw& runs) {
   return alone;
 }
 
-// True if the bytes that an array of one list reaches overlap those of one of the other.
+// True if the bytes from the first to the last element of an array of one list overlap those of an array of
+// the other.
 bool share_memory(const Arrays& given, const Arrays& against) {
   const py::handle arrays = given.value, others = against.value;
   for (const py::handle list : {arrays, others})
@@ -125,7 +128,7 @@ auto shown(ArrayProgram& p) {
   return p.with_program(describe);
 }
 
-// An attribute; its text is its type in the stub.
+// An attribute whose getter is f. type: its type in the stub.
 template <auto f>
 PyGetSetDef attribute(const char* name, const char* type, setter set = nullptr) {
   const auto get = [](PyObject* self, void*) { return run_body(Method<f>::body, self, nullptr, 0, 0); };
@@ -206,7 +209,7 @@ PyGetSetDef g_of_program[] = {attribute<checks_left>("checks_left", "int", set_c
 
 }  // namespace
 
-// The texts of the classes have the lines of the stub that methods' texts do not have.
+// The docstrings of the classes are the lines of the stub for their constructors.
 void register_program(Module m) {
   ArrayProgram::set_up();
   def(m, "share_memory(arrays, others)", share_memory);
@@ -225,7 +228,7 @@ void register_program(Module m) {
        {Py_tp_methods, g_program},
        {Py_tp_getset, g_of_program}},
       Py_TPFLAGS_HAVE_GC);
-  add_class<Guards>(m, "ranvier._core.Guards",  // guards of what lives as long as the process
+  add_class<Guards>(m, "ranvier._core.Guards",  // for objects that are never freed
                     "__new__(cls) -> Guards", {constructor<Guards>(), {Py_tp_methods, g_guards}});
   add_class<Form>(m, "ranvier._core.ProgramForm", "", {{Py_tp_methods, g_form}},
                   Py_TPFLAGS_DISALLOW_INSTANTIATION);

@@ -1,11 +1,11 @@
-// CompiledCall: the base class of compiled functions (python/ranvier/compile/compiled_function.py), which
-// calls them.
+// CompiledCall: the base class of compiled functions (python/ranvier/compile/compiled_function.py). It
+// implements their calls.
 //
-// A call usually runs the Python method `_call`. This may arm the object with the program that it has just
-// replayed. The next call then replays this program without Python, if `_call` would do so too: nothing is
-// observed, no other has the object's lock, and the program itself (ArrayProgram::call) finds
-// that its guards hold and that the arguments fit. Or `_call` lets the object rest: a number of calls then
-// go straight to the function. All other calls run `_call`.
+// A call usually runs the Python method `_call`, which may "arm" the object with the program that it has just
+// replayed. The next call then replays that program without Python, provided that `_call` would do the same:
+// nothing observes, no other thread has the object's lock, and the program (ArrayProgram::call) finds that
+// its guards hold and that the arguments fit. `_call` may also let the object "rest": the next calls then go
+// straight to the function, without a look for a program. All other calls run `_call`.
 #include "bindings/replay/compiled_call.h"
 
 #include <utility>
@@ -24,14 +24,14 @@ namespace ranvier::bind {
 namespace {
 
 struct CompiledCall {
-  PyObject_HEAD PyObject* program;  // Python's object for the program; null: there is none to run
-  PyObject* core;                   // its ArrayProgram
-  PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
-  PyObject* lock;                   // a lock that one thread holds at a time
+  PyObject_HEAD PyObject* program;  // the armed program, a Program of compile/program.py; null: not armed
+  PyObject* core;                   // its _core.Program, an ArrayProgram
+  PyObject* model;                  // the __dict__ of the module whose forward pass is compiled, or None
+  PyObject* lock;                   // the compiled function's lock
   bool one_tensor;                  // true if the step returns one Tensor
-  PyObject* function;               // what runs while the object rests; null or None: `_call` decides
-  int64_t resting;                  // calls of `function` to come
-  bool in_turn;                     // true if these wait for replays in other threads
+  PyObject* function;  // the function that runs while the object rests; null or None: `_call` does
+  int64_t resting;     // how many calls the rest still lasts
+  bool in_turn;        // true if calls while resting have to wait for replays in other threads
   PyObject* place;  // for a method: the key under which its object keeps the function (attached.h), or null
   PyObject* owner;  // a weak reference to the module that it is the call of, or null
 };
@@ -44,12 +44,13 @@ PyTypeObject* g_type_object;
 bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
 
 #ifdef Py_GIL_DISABLED
-constexpr bool kHasGil = false;  // all calls take their turns in Python
+constexpr bool kHasGil = false;  // without a GIL, all calls run `_call`
 #else
 constexpr bool kHasGil = true;
 #endif
 
-// The lock of a compiled function, if this thread needs it and nobody else has it.
+// Holds the lock of a compiled function, if no other thread has it (else it is false). A process with one
+// thread needs no lock.
 class Turn {
  public:
   explicit Turn(PyObject* lock) : lock_(is_alone() ? nullptr : Py_NewRef(lock)) {
@@ -71,29 +72,31 @@ class Turn {
   bool has_ = true;
 };
 
-// A program of a model has no tape: it serves where the model, whose arguments need no gradient, makes none.
+// The program of a model's forward pass makes no tape. So it may only serve calls that need none: without
+// gradients or in eval mode, and not as a part of a compiled function that runs eagerly.
 bool is_off_tape(PyObject* model) {
   if (!is_empty(g_running)) return false;
   return !is_grad_enabled() || PyDict_GetItemWithError(model, g_training) == Py_False;
 }
 
-// Null without an exception: `_call` has to decide.
+// Replays the armed program. Null without Python's error set: `_call` has to decide.
 PyObject* replayed(CompiledCall& c, PyObject* arguments, PyObject* keywords) {
-  // The guards may run Python that disarms the object.
+  // The guards may run Python code that disarms the object.
   const auto program = py::reinterpret_borrow<py::object>(c.program);
   const auto core = py::reinterpret_borrow<py::object>(c.core);
   const bool one_tensor = c.one_tensor;
   if (c.model != Py_None && !is_off_tape(c.model)) return nullptr;
   ArrayProgram& replay = program_of(core.ptr());
   const py::object results = replay.call(py::reinterpret_borrow<py::tuple>(arguments), keywords);
-  if (results.ptr() == Py_False) ++replay.checks_left;  // `_call` replays it once more, and counts that
+  if (results.ptr() == Py_False) ++replay.checks_left;  // `_call` tries the replay again and counts it then
   if (!PyTuple_CheckExact(results.ptr())) return nullptr;
   if (one_tensor) return new_tensor(PyTuple_GET_ITEM(results.ptr(), 0)).release().ptr();
   return PyObject_CallMethodObjArgs(program.ptr(), g_result, results.ptr(), nullptr);
 }
 
-// A call of the function itself. While it runs the list has an entry for this thread, by which compiled
-// models inside recognize that they are a part of it. Other threads may have added theirs meanwhile.
+// Calls the function itself. While it runs, g_running has an entry for this thread, by which compiled models
+// inside recognise that they are part of it. The entry is searched from the end: other threads may have added
+// theirs.
 PyObject* run_eagerly(PyObject* function, PyObject* arguments, PyObject* keywords) {
   const auto thread = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
   if (!thread || PyList_Append(g_running, thread.ptr()) < 0) return nullptr;
@@ -109,9 +112,10 @@ PyObject* run_eagerly(PyObject* function, PyObject* arguments, PyObject* keyword
 
 CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledCall*>(self); }
 
+// A call of the compiled function: the armed program, the function itself while the object rests, or `_call`.
 PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
-  if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
+  if (PyErr_CheckSignals() < 0) return nullptr;  // a loop in C, as map(), looks for no signals
   if (kHasGil && c.program && !anything_observes()) {
     PyObject* result = detail::guarded([&]() -> PyObject* {
       const Turn turn(c.lock);
@@ -122,14 +126,15 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   const bool rests = kHasGil && c.resting > 0 && c.function != Py_None && !anything_observes();
   if (rests && (!c.in_turn || is_alone())) {
     --c.resting;
-    const auto function = py::reinterpret_borrow<py::object>(c.function);  // it may end the rest
+    const auto function = py::reinterpret_borrow<py::object>(c.function);  // held: the call may end the rest
     return run_eagerly(function.ptr(), arguments, keywords);
   }
   const auto method = py::reinterpret_steal<py::object>(PyObject_GetAttr(self, g_call));
   return method ? PyObject_Call(method.ptr(), arguments, keywords) : nullptr;
 }
 
-// `object.method`. What the object has already is found here, all else by `_bound`.
+// For Py_tp_descr_get, `object.method` of a compiled method: each object has a compiled function of its own.
+// One that exists is found here (attached.h); `_bound` of Python makes the others.
 PyObject* get(PyObject* self, PyObject* object, PyObject*) {
   CompiledCall& c = compiled_call(self);
   if (!object || object == Py_None || !c.place) return Py_NewRef(self);
@@ -171,7 +176,7 @@ void free_object(PyObject* self) {
   Py_DECREF(type);
 }
 
-py::object arm(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+py::object arm(PyObject* self, PyObject* const* arguments, Py_ssize_t) {  // the arguments: see g_methods
   CompiledCall& c = compiled_call(self);
   clear_program(c);
   c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
@@ -194,7 +199,7 @@ py::object rest(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return py::none();
 }
 
-// place: None where it is no method. owner: None where it is the call of no module.
+// _serve(place, owner): sets these members. place None: it is no method. owner None: it is no module's call.
 py::object serve(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   if (arguments[1] != Py_None && !PyWeakref_Check(arguments[1]))
     fail_type("serve", "got another owner; expected a weak reference");
@@ -207,7 +212,8 @@ py::object serve(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return py::none();
 }
 
-// True if `_call` is one of the calls that go to the function, as with other threads; it counts as one.
+// _rests(): true if the object rests, for calls that reach `_call` meanwhile (as with other threads). The
+// call counts as one of the rest.
 py::object rests(PyObject* self, PyObject* const*, Py_ssize_t) {
   CompiledCall& c = compiled_call(self);
   return py::bool_(c.resting > 0 && c.resting-- > 0);

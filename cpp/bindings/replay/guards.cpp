@@ -1,5 +1,6 @@
-// Guards compare values by the C API, without pybind11's casts: a step has hundreds, at each replay. What a
-// comparison raises means "not equal", and is dropped.
+// Compares guards (guards.h) with the present values. A step has hundreds of guards, which are compared
+// before each replay, so this file uses Python's C API directly. An error that a comparison raises is dropped
+// and means "not equal".
 #include "bindings/replay/guards.h"
 
 #include <algorithm>
@@ -22,7 +23,8 @@ bool equal(PyObject* a, PyObject* b) {
   return result == 1;
 }
 
-// Two of one class: complex numbers and NumPy's scalars of numbers by their bytes, all others as by Python.
+// True if two objects of one class are equal: complex numbers and NumPy's scalars of numbers by their bytes,
+// all others by Python's ==.
 bool same_object(PyObject* a, PyObject* b) {
   if (PyComplex_CheckExact(a)) {
     const Py_complex x = PyComplex_AsCComplex(a), y = PyComplex_AsCComplex(b);
@@ -55,6 +57,7 @@ bool same_list(PyObject* list, PyObject* items) {
   return true;
 }
 
+// True if the dict has these items, (key, value, key, value ...), in this order.
 bool same_dict(PyObject* dict, PyObject* items) {
   const py::scoped_critical_section alone(dict);
   const Py_ssize_t size = PyDict_GET_SIZE(dict);
@@ -73,8 +76,8 @@ bool same_dict(PyObject* dict, PyObject* items) {
   return true;
 }
 
-// pairs: (name, value ...), where NotImplemented means that there is none. look(name) gives the present
-// value.
+// pairs: a tuple (name, value, name, value ...) of expected values, where NotImplemented stands for no value.
+// look(name) gives the present value or null.
 template <class F>
 bool same_pairs(PyObject* pairs, const F& look) {
   for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(pairs); i += 2) {
@@ -86,6 +89,8 @@ bool same_pairs(PyObject* pairs, const F& look) {
   return true;
 }
 
+// The version of a class: Python gives it a new one after each change of it or of a class that it inherits
+// from. 0: it has none at the moment.
 [[gnu::always_inline]] inline int64_t version_of(PyObject* type) {
   PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
   return PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG)
@@ -93,7 +98,7 @@ bool same_pairs(PyObject* pairs, const F& look) {
              : 0;
 }
 
-// A class has a new version after each change of it or of one that it inherits from; 0: none at the moment.
+// GuardKind::names. g.key: the expected __mro__ of the class, or None.
 bool names_hold(Guard& g) {
   const int64_t now = version_of(g.owner.ptr());
   if (now != 0 && now == g.number) return true;
@@ -102,7 +107,8 @@ bool names_hold(Guard& g) {
   auto* const type = reinterpret_cast<PyTypeObject*>(g.owner.ptr());
   if (!same_pairs(g.expected.ptr(), [=](PyObject* name) { return class_attribute(type, name); }))
     return false;
-  // An attribute that is looked up gives the class a version, so that the next comparison is of one number.
+  // Python gives the class a version when an attribute is looked up; the next comparison is then of one
+  // number.
   if (now == 0) {
     const auto any = py::reinterpret_steal<py::object>(PyObject_GetAttrString(g.owner.ptr(), "__init__"));
     if (!any) PyErr_Clear();
@@ -122,7 +128,7 @@ bool function_holds(const Guard& g) {
 
 bool is_on_dict(const Guard& g) { return g.kind == GuardKind::items || g.kind == GuardKind::dict; }
 
-// 0: this Python has none.
+// The version of a dict, which every change changes; 0: this version of Python has none.
 uint64_t dict_version(PyObject* dict) {
 #if PY_VERSION_HEX < 0x030D0000
 #pragma GCC diagnostic push
@@ -135,6 +141,7 @@ uint64_t dict_version(PyObject* dict) {
 #endif
 }
 
+// True if owner.__dict__ is this very dict.
 bool has_dict(PyObject* owner, PyObject* expected) {
   PyObject* dict = PyObject_GenericGetDict(owner, nullptr);
   if (!dict) return PyErr_Clear(), false;
@@ -144,15 +151,17 @@ bool has_dict(PyObject* owner, PyObject* expected) {
 
 constexpr int64_t kNoGradient = 0, kSharedGradient = -2;
 
-// The address of the gradient's elements, or one of these two.
-// No reference to the gradient is kept: autograd, and the program that made it, count them.
-// adds: the step adds to it in place, which an eager step does only where nothing else refers to its array.
+// The address of the elements of the leaf's grad; kNoGradient if it has none. Guards keep this address and no
+// reference, because autograd and the program that made the gradient count references. adds: the step adds to
+// the gradient in place, as an eager step does only if nothing else refers to its array; if something does,
+// kSharedGradient.
 int64_t gradient_address(PyObject* leaf, bool adds) {
   const TensorSlots& slots = tensor_slots();
   const Held gradient = slot_of(leaf, slots.grad);
   if (gradient.is_none()) return kNoGradient;
   const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
-  // The references that are the gradient's own: its slot, this function's, and its cell's where that has one.
+  // References that are no one else's: of the gradient's slot, of `array` here, and of its cell, if that has
+  // one.
   const int own = 1 + kHeldReferences + item_of(cell.ptr(), kChangedLast).is(array);
   if (adds && Py_REFCNT(array.ptr()) > own) return kSharedGradient;
   return reinterpret_cast<int64_t>(PyArray_DATA(as_array(array)));
@@ -185,7 +194,7 @@ PlainValue plain_value(PyObject* x) {
   if (PyLong_CheckExact(x) && !too_large) return {PlainValue::number, bits};
   if (PyLong_CheckExact(x) || PyUnicode_CheckExact(x) || PyBytes_CheckExact(x))
     return {PlainValue::object, PyObject_Hash(x)};
-  // NumPy's records can be changed in place.
+  // NumPy's records (Void) can be changed in place, so they are no plain values.
   const bool is_scalar = PyArray_IsScalar(x, Generic) && !PyArray_IsScalar(x, Void);
   return {PyComplex_CheckExact(x) || is_scalar ? PlainValue::object : PlainValue::none, 0};
 }
@@ -235,7 +244,7 @@ bool Guard::holds() {
   return false;
 }
 
-// The old guards are freed last: that may run Python, which finds the new ones.
+// The guards are freed last: that may run Python code, which then finds this object empty.
 void Guards::clear() {
   dicts_.clear();
   pointers_.clear();
@@ -243,7 +252,7 @@ void Guards::clear() {
   std::vector<Guard>().swap(guards_);
 }
 
-// False: it is compared otherwise.
+// Adds the pointers by which a guard can be compared; false if it has to be compared by Guard::holds().
 bool Guards::add_pointers([[maybe_unused]] const Guard& g, [[maybe_unused]] std::vector<Pointer>& found) {
 #ifndef Py_GIL_DISABLED
   PyObject *o = g.owner.ptr(), *e = g.expected.ptr();
@@ -269,7 +278,8 @@ bool Guards::add_pointers([[maybe_unused]] const Guard& g, [[maybe_unused]] std:
   return false;
 }
 
-// Guards on dicts come first, sorted by their dict, so that one version stands for all guards on it.
+// Sorts the guards: first those on dicts, those on one dict next to each other; then those that pointers
+// compare; then all others.
 void Guards::set(const py::list& list) {
   clear();
   guards_.reserve(list.size());

@@ -1,8 +1,10 @@
-// Guards: what a recorded step has read in Python, and whether that is still so.
+// Guards: what a recorded step has read in Python, to be compared before each replay. The first part of the
+// file has functions that read Python's objects quickly; other files use them, too.
 //
-// A guard names one place (an item of a dict, an attribute, a cell, the contents of a list ...) and what was
-// there when the step was recorded. Plain values and NumPy scalars are compared by value (0.0 and
-// -0.0 differ), all else by identity. A guard holds references, so an address never means two objects.
+// A guard names a place (an item of a dict, an attribute, the cell of a closure, the contents of a list ...)
+// and the value that was there when the step was recorded. Plain values and NumPy scalars are compared by
+// value (0.0 and -0.0 differ), other objects by identity. A guard holds references to the objects, so that no
+// other object can get their address.
 #pragma once
 #include <pybind11/critical_section.h>
 #include <pybind11/pytypes.h>
@@ -11,16 +13,16 @@
 
 namespace ranvier::bind {
 
-// True if this is the only thread. With a GIL nobody adds one before it is released.
+// True if this is the only thread of Python. With a GIL this stays true until the GIL is released.
 inline bool is_alone() {
   return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
 }
 
-// A reference read from a Python object, safe if another thread replaces it meanwhile: where Python has no
-// GIL, each is a new reference. With a GIL they are borrowed, which takes less time.
+// A Held is a reference that was read from a Python object, and stays valid if another thread replaces it
+// there. Without a GIL it is a new reference; with a GIL it is borrowed, which takes less time.
 #ifdef Py_GIL_DISABLED
 using Held = pybind11::object;
-constexpr int kHeldReferences = 1;  // references that a Held has
+constexpr int kHeldReferences = 1;  // how many references to its object a Held adds
 inline Held held(PyObject* reference) {
   if (!reference) PyErr_Clear();
   return pybind11::reinterpret_steal<Held>(reference);
@@ -49,7 +51,8 @@ inline Held value_of(PyObject* dict, PyObject* key) {
   return found;
 }
 inline Held content_of(PyObject* cell) { return PyCell_GET(cell); }
-// Found in the class or one it inherits from, without descriptors; null: nothing is.
+// The attribute as it stands in the class or in one that it inherits from (a descriptor is not called), or
+// null.
 inline Held class_attribute(PyTypeObject* type, PyObject* name) { return _PyType_Lookup(type, name); }
 #endif
 
@@ -59,7 +62,7 @@ inline int64_t whole_number(pybind11::handle x) {
   return number;
 }
 
-// A member of a class with __slots__, by its offset.
+// A slot of an object whose class has __slots__; offset: in bytes, from slot_offset() (tensors/tensors.h).
 inline PyObject*& slot_at(PyObject* owner, int64_t offset) {
   return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(owner) + offset);
 }
@@ -67,7 +70,7 @@ inline Held slot_of(PyObject* owner, int64_t offset) {
   const pybind11::scoped_critical_section alone(owner);
   return borrowed(slot_at(owner, offset));
 }
-// Python reads a slot without a lock.
+// Sets a slot. The store is atomic because Python reads slots without a lock.
 inline void set_slot(PyObject* owner, int64_t offset, PyObject* value) {
   PyObject* before;
   {
@@ -102,32 +105,34 @@ enum class GuardKind : int64_t {
 struct Guard {
   GuardKind kind;
   py::object owner, key, expected;
-  int64_t number = 0;  // slot: offset of the member; names: version of the class; address; attribute: of the
-                       // grad mode, 1: enabled, 2: inference
-  int place = 0;       // in the list that the guards came in
+  // What `number` is depends on the kind. slot: the offset of the slot. names: the version of the class when
+  // they last held. gradient: the address that is expected. attribute: 1 for `enabled` and 2 for `inference`
+  // of the gradient mode (tape/grad_mode.h), which are read without Python; 0 for others.
+  int64_t number = 0;
+  int place = 0;  // its index in the list of Guards::set()
 
   bool holds();
 };
 
 class Guards {
  public:
-  // list: of (kind, owner, key, expected).
+  // list: tuples (kind, owner, key, expected).
   void set(const py::list& list);
-  // The first one that does not hold, or -1; those on dicts are looked at first.
+  // The `place` of a guard that does not hold, or -1. Guards on dicts are compared first.
   int first_changed();
   int visit(visitproc visit, void* arg) const;
   void clear();
 
  private:
-  // Guards on one dict. Up to Python 3.12 a dict has a version, another one after each change: where it is
-  // the same, nothing is looked up.
+  // The guards [begin, end) on one dict. Up to Python 3.12 a dict has a version that every change changes. If
+  // it is the one at which the guards last held, they hold.
   struct Dict {
     PyObject* dict;
     size_t begin, end;
     uint64_t version;
   };
-  // A pointer at a place that is valid while the guard's owner exists. If each points to the same object as
-  // before, the guards on pointers hold.
+  // A place in memory, valid as long as the guard's owner exists, that must hold the pointer `expected`. Many
+  // guards are such comparisons of pointers.
   struct Pointer {
     PyObject* const* place;
     PyObject* expected;
@@ -135,25 +140,27 @@ class Guards {
   int first_changed(size_t begin, size_t end);
   static bool add_pointers(const Guard& g, std::vector<Pointer>& found);
 
-  std::vector<Guard> guards_;      // on dicts, on pointers, all others
-  std::vector<Dict> dicts_;        // the guards before dicts_.back().end
-  std::vector<Pointer> pointers_;  // the pointers of the guards from there to others_
-  size_t others_ = 0;
+  std::vector<Guard> guards_;      // first those on dicts, then those that pointers_ compare, then all others
+  std::vector<Dict> dicts_;        // of the guards on dicts
+  std::vector<Pointer> pointers_;  // of the guards after those on dicts, up to others_
+  size_t others_ = 0;              // the index of the first of all other guards
 };
 
-// True if it has a gradient in the layout of the leaf, in memory that nothing else refers to.
+// True if the leaf has a gradient with its own dtype, shape and strides, whose array owns its memory and
+// which nothing else refers to.
 bool has_gradient(PyObject* leaf);
 
-// The key by which guards and signatures compare a plain value, beside its class: a number by its bits, so
-// that 0.0 and -0.0 are two and NaN is equal to itself; strings, bytes, larger integers, complex numbers and
-// NumPy's scalars by their hash (or 0), and then in full. Other objects are no plain values.
+// How guards and signatures compare a plain value, beside its class. `number`: floats and ints of 64 bits, by
+// their bits in `what`, so that 0.0 and -0.0 differ and NaN is equal to itself. `object`: strings, bytes,
+// larger ints, complex numbers and NumPy's scalars; `what` is a hash or 0, and same_value() compares them in
+// full. `none`: the object is no plain value.
 struct PlainValue {
   enum Kind { none, number, object } kind;
   int64_t what;
 };
 PlainValue plain_value(PyObject* x);
 
-// One value, by the rule above. Tuples are compared by their items.
+// True if a and b are the same object, or equal plain values, or tuples whose items are the same values.
 bool same_value(PyObject* a, PyObject* b);
 
 }  // namespace ranvier::bind

@@ -1,3 +1,5 @@
+// ArrayLayout and HostSite (array_recording.h): makes arrays on given memory, and calls Python's function for
+// a HostCall during a replay.
 #include "bindings/replay/array_recording.h"
 
 #include <algorithm>
@@ -13,7 +15,7 @@ namespace {
 
 static_assert(sizeof(npy_intp) == sizeof(int64_t));
 
-// The element types of views, by NumPy's kinds and sizes.
+// The type of elements as View::type has it (base/views.h); 0 for others.
 char type_of(PyArrayObject* a) {
   const PyArray_Descr* descr = PyArray_DESCR(a);
   if (descr->kind == 'f') return PyArray_ITEMSIZE(a) == 4 ? 'f' : PyArray_ITEMSIZE(a) == 8 ? 'd' : 0;
@@ -21,7 +23,7 @@ char type_of(PyArrayObject* a) {
   return descr->kind == 'b' ? '?' : descr->type_num == NPY_UINT8 ? 'B' : 0;
 }
 
-struct Gil {
+struct Gil {  // this thread has the GIL while the object exists
   const PyGILState_STATE state = PyGILState_Ensure();
   ~Gil() { PyGILState_Release(state); }
 };
@@ -63,6 +65,8 @@ bool ArrayLayout::fits(py::handle array) const {
   return PyArray_EquivTypes(reinterpret_cast<PyArray_Descr*>(dtype.ptr()), PyArray_DESCR(a));
 }
 
+// An array whose dtype or strides the views of kernels cannot have becomes a view of the bytes that it
+// reaches.
 void HostSite::add(HostCall& call, py::handle array) {
   PyArrayObject* a = as_array(array);
   HostCall::Array& to = call.arrays[call.count++];
@@ -81,7 +85,9 @@ void HostSite::add(HostCall& call, py::handle array) {
   arrays.emplace_back(array, v.data);
 }
 
-// On the thread that called the run, as if it were still in Python.
+// Runs on the thread that called the replay: takes the GIL, calls the function with the arrays that are read,
+// and copies the results to the arrays that are written. False if the call raised, or its results have
+// another dtype or shape.
 bool HostSite::run(const HostCall& call) {
   const ForkAllowed allowed;
   const Gil gil;
@@ -109,11 +115,13 @@ bool HostSite::run(const HostCall& call) {
   } catch (py::error_already_set& error) {
     error.restore();
     done = false;
-  } catch (const std::exception&) {  // out of memory; a region of OpenMP lets none pass
+  } catch (const std::exception&) {  // out of memory; no exception may leave an OpenMP region
     if (!PyErr_Occurred()) PyErr_NoMemory();
     done = false;
   }
-  if (outer && PyErr_Occurred()) {  // else the caller raises it
+  // Within a recording (outer), the error is dropped, and an interrupt is set again for later. Otherwise the
+  // caller of the replay raises the error.
+  if (outer && PyErr_Occurred()) {
     const bool signal = !PyErr_ExceptionMatches(PyExc_Exception);
     PyErr_Clear();
     if (signal) PyErr_SetInterrupt();

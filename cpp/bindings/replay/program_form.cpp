@@ -1,3 +1,4 @@
+// Makes a ProgramForm (program_form.h) from a program, and programs for other arrays from a form.
 #include "bindings/replay/program_form.h"
 
 #include <algorithm>
@@ -78,7 +79,7 @@ bool ProgramForm::add_gradients(const ArrayProgram& program) {
   return true;
 }
 
-// Adds the read-only arrays that the program holds, but for those that are among the arrays added before.
+// Adds the read-only arrays that the program holds, except those that are among the arrays added before.
 void ProgramForm::add_constants(const ArrayProgram& program) {
   for (const py::object& owner : program.owners_) {
     if (!PyArray_Check(owner.ptr()) || PyArray_ISWRITEABLE(as_array(owner))) continue;

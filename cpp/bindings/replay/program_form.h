@@ -1,10 +1,11 @@
-// ProgramForm: a checked program without its memory.
+// ProgramForm: a program without its memory, from which programs for other arrays are made without a
+// recording.
 //
 // Networks of the same form, such as those of a cross-validation, have programs that differ only in
 // addresses. A ProgramForm has their common part, and the layout of each array that outlives a run:
 // parameters, the optimizer's state, gradients. Python gives these arrays in an order that is the same for
-// all steps of the form (python/ranvier/compile/shared_programs.py). `bound` makes a program of the form for
-// another step.
+// all steps of the form (python/ranvier/compile/shared_programs.py). bound() makes a program of the form for
+// the arrays of another step.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -16,14 +17,15 @@ namespace ranvier::bind {
 
 class ProgramForm {
  public:
-  // arrays: those that outlive a run of the program, but for gradients that it leaves in memory of its own.
-  // Null where it uses others, too, or where two of them share memory.
+  // The form of a program. arrays: all arrays that outlive a run, except the gradients that it leaves in
+  // memory of its own. Null if the program uses other arrays, too, or if two of them share memory.
   static std::shared_ptr<ProgramForm> of(ArrayProgram& program, const py::list& arrays);
-  // A program for other arrays: of equal shapes, strides and dtypes, none sharing memory with another. Null
-  // where they are not. arguments: arrays as those of a call. gradients: memory for those that a run leaves.
+  // A program for other arrays of the same shapes, strides and dtypes, in the same order. Null if they differ
+  // in these, or if two share memory. arguments: arrays like those of a call. gradients: memory for the
+  // gradients that a run leaves.
   static std::unique_ptr<ArrayProgram> bound(const std::shared_ptr<ProgramForm>& form, const py::list& arrays,
                                              const py::list& arguments, const py::list& gradients);
-  // Times that were measured in one program serve the next ones.
+  // Takes over the times that a program has measured, for programs that are made later.
   void take_times(const ArrayProgram& program);
 
  private:

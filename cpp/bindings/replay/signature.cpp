@@ -1,3 +1,4 @@
+// Reads the arguments of a call into a Signature (signature.h), and binds the class for Python.
 #include "bindings/replay/signature.h"
 
 #include <algorithm>
@@ -23,13 +24,16 @@ namespace {
 
 constexpr Py_ssize_t kMostItems = 256;  // the most items of a container; each call looks at all of them
 constexpr int kDeepest = 500;           // the deepest nesting of containers
-constexpr size_t kMostParts = 1 << 16;
+constexpr size_t kMostParts = 1 << 16;  // the most parts of a signature
 
-PyTypeObject* g_memmap;
+PyTypeObject* g_memmap;  // numpy.memmap
 
-std::atomic<int64_t> g_changes{0};              // how often Python's settings were changed, in any thread
-thread_local int64_t t_seen = 0, t_number = 0;  // t_number: the number of the settings after t_seen changes
-PyObject* g_number;  // Python's function that gives this number, the same one for the same settings
+// The settings of Python are one number here: g_number, a function of settings.py, gives the same number for
+// the same settings. It is called again only after a change: g_changes counts changes in all threads, and
+// t_number is this thread's number after t_seen of them.
+std::atomic<int64_t> g_changes{0};
+thread_local int64_t t_seen = 0, t_number = 0;
+PyObject* g_number;
 
 int64_t settings_number() {
   const int64_t changes = g_changes.load(std::memory_order_acquire);
@@ -40,7 +44,7 @@ int64_t settings_number() {
   return t_number;
 }
 
-// True if x is a tuple whose class names its items, and that has nothing else.
+// True if x is a named tuple without further attributes.
 bool is_named_tuple(PyObject* x) {
   if (!PyTuple_Check(x) || !PyObject_HasAttrString(reinterpret_cast<PyObject*>(Py_TYPE(x)), "_fields"))
     return false;
@@ -49,7 +53,9 @@ bool is_named_tuple(PyObject* x) {
   return !attributes || PyObject_Size(attributes.ptr()) == 0;
 }
 
-// True if a copy of an array, with its gaps, can have its strides.
+// True if a copy of the array's memory, with its gaps, can have the same strides: they are multiples of an
+// element's size and not negative, and the memory has at most 64 times the bytes of the elements, and 16 MB
+// more.
 bool keeps_strides(PyArrayObject* a) {
   if (PyArray_IS_C_CONTIGUOUS(a) || PyArray_SIZE(a) == 0) return true;
   for (int d = 0; d < PyArray_NDIM(a); ++d)
@@ -58,9 +64,9 @@ bool keeps_strides(PyArrayObject* a) {
   return last - first <= 64 * PyArray_NBYTES(a) + (1 << 24);
 }
 
-// The arrays, where those that share memory are replaced by one array of bytes, at the place of the first
-// of them: see Signature::complete(). places: gets (number of that array, first byte) for each, if any
-// share.
+// The arrays, with those that share memory replaced by one array of bytes, in the place of the first of them
+// (see Signature::complete()). If any share memory, `places` gets two numbers for each array: the index of
+// the array that it is a part of, and its first byte there; -1 for an array that shares none.
 std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vector<int64_t>& places) {
   struct Range {
     char *first, *last;
@@ -100,6 +106,7 @@ std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vecto
 
 }  // namespace
 
+// In any order, since they are only compared as a whole.
 KernelSettings kernel_settings() {
   return {num_threads(),
           conv_algorithms(DType::float32).bits,
@@ -133,6 +140,8 @@ bool Signature::has_same_structure(const Signature& o) const {
   return without_extents(parts_) == without_extents(o.parts_) && has_same_values(o);
 }
 
+// Mixes all numbers of the signature by multiplications with an odd constant (2^64 divided by the golden
+// ratio).
 size_t Signature::hash(bool of_numbers) const {
   size_t hash = 0;
   const auto mix = [&hash](size_t value) {
@@ -175,6 +184,8 @@ void Signature::add(PyObject* x, int depth) {
   if (!(add_array(x) || add_value(x) || add_items(x, depth))) add_object(x);
 }
 
+// False if x is no array as the class comment defines it. Adds its dtype, shape and strides, or if it came
+// before, which one it is.
 bool Signature::add_array(PyObject* x) {
   py::object found;
   if (Py_TYPE(x) == tensor_class()) {
@@ -196,7 +207,7 @@ bool Signature::add_array(PyObject* x) {
   if (before != sources.end()) return parts_.push_back({Part::again, type, before - sources.begin()}), true;
   PyArrayObject* const a = as_array(found);
   parts_.push_back({Part::array, type, PyArray_TYPE(a)});
-  for (int d = 0; d < PyArray_NDIM(a); ++d) {  // the stride of a single element is of no meaning
+  for (int d = 0; d < PyArray_NDIM(a); ++d) {  // the stride of a dimension of size 1 does not count
     parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d)});
     parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d) > 1 ? PyArray_STRIDE(a, d) : 0});
   }
@@ -206,6 +217,7 @@ bool Signature::add_array(PyObject* x) {
   return true;
 }
 
+// False if x is no plain value. A range counts as its text.
 bool Signature::add_value(PyObject* x) {
   const py::object text = PyRange_Check(x) ? checked(PyObject_Repr(x)) : py::object();
   PyObject* const compared = text ? text.ptr() : x;
@@ -217,7 +229,7 @@ bool Signature::add_value(PyObject* x) {
   return true;
 }
 
-// Keys of a dict are no arrays: the step gets them as they are.
+// False if x is no container. The keys of a dict are compared as values or objects, also if they are arrays.
 bool Signature::add_items(PyObject* x, int depth) {
   const bool is_dict = PyDict_CheckExact(x), is_list = PyList_CheckExact(x);
   if (!is_dict && !is_list && !PyTuple_CheckExact(x) && !is_named_tuple(x)) return false;
@@ -245,7 +257,7 @@ bool Signature::add_items(PyObject* x, int depth) {
 }
 
 void Signature::add_object(PyObject* x) {
-  if (PyMethod_Check(x)) {  // each look at it makes a new one
+  if (PyMethod_Check(x)) {  // Python makes a new bound method at each access: its parts are compared
     parts_.push_back({Part::items, Py_TYPE(x), 2});
     add_object(PyMethod_GET_FUNCTION(x)), add_object(PyMethod_GET_SELF(x));
   } else {
@@ -280,12 +292,12 @@ py::object signature(PyObject*, PyObject* const* given, Py_ssize_t) {  // args, 
   made->complete();
   if (!made->fault.empty()) return py::str(made->fault);
   py::list arrays;
-  for (const py::object& a : std::exchange(made->arrays, {})) arrays.append(a);  // a key keeps none
+  for (const py::object& a : std::exchange(made->arrays, {})) arrays.append(a);  // moved: a key keeps none
   return tuple_of({Object<Signature>::holding(std::move(made)), arrays});
 }
 
 Py_hash_t hash(PyObject* self) {
-  return static_cast<Py_hash_t>(Object<Signature>::of(self).hash(true) >> 1);  // -1 would be an error
+  return static_cast<Py_hash_t>(Object<Signature>::of(self).hash(true) >> 1);  // not -1, which is an error
 }
 
 PyObject* compare(PyObject* self, PyObject* other, int op) {

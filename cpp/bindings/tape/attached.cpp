@@ -1,6 +1,9 @@
-// A value that is kept for an object refers to it, and both are to be freed together. So the garbage
-// collector has to come to the value through the object: while it runs, the value is an item of the object's
-// __dict__.
+// The table of values that the library keeps for objects (attached.h).
+//
+// A value mostly refers to its object, so the two form a cycle that only Python's garbage collector can free.
+// The collector must then find the value through the object, and not through this table, which it cannot see.
+// So while a full collection runs, each value is an item of its object's __dict__ ("lent"), and the table
+// does not hold it.
 #include "bindings/tape/attached.h"
 
 #include <unordered_map>
@@ -17,6 +20,7 @@
 namespace ranvier::bind {
 namespace {
 
+// A key of the table: the addresses of the object and of the string. Neither is a reference.
 struct Place {
   PyObject *object, *key;
   bool operator==(const Place& other) const { return object == other.object && key == other.key; }
@@ -27,16 +31,18 @@ struct Hash {
   }
 };
 struct Entry {
-  py::object link, key, value;  // a weak reference to the object; value: null while it is lent
-  py::object name;              // under which it is lent to the __dict__, which objects may share
+  py::object link, key, value;  // link: a weak reference to the object; value: null while it is lent
+  py::object name;              // the key of the lent value in the __dict__, with the object's address in it:
+                                // several objects may share one __dict__
   bool lent = false;
 };
-// Never freed: its values are Python's.
+// Never freed: at the end of the process Python's objects in it can no longer be released.
 auto& g_table = *new std::unordered_map<Place, Entry, Hash>;
-size_t g_many = 64;  // entries from which those of objects that are gone are dropped
-bool g_collects = false;
+size_t g_many = 64;       // with so many entries, attach() first drops those of objects that no longer exist
+bool g_collects = false;  // a full collection is running
 
-// Entries may be released only without this, since that runs Python.
+// The lock of the table, where Python has no GIL. To release an entry may run Python code, which may use this
+// table. So a function that removes entries collects them in a vector that it releases after the lock.
 struct [[maybe_unused]] Alone {
 #ifdef Py_GIL_DISABLED
   inline static std::mutex mutex;
@@ -44,6 +50,7 @@ struct [[maybe_unused]] Alone {
 #endif
 };
 
+// Removes the entries of objects that no longer exist from the table, and returns them.
 std::vector<Entry> drop_gone() {
   std::vector<Entry> gone;
   for (auto at = g_table.begin(); at != g_table.end();) {
@@ -63,7 +70,7 @@ py::object find(PyObject*, PyObject* const* a, Py_ssize_t) {  // object, key, ot
 }
 
 py::object attach(PyObject*, PyObject* const* a, Py_ssize_t) {  // object, key, value
-  dict_of(a[0]);                                                // AttributeError: it has none
+  dict_of(a[0]);                                                // raises if the object has no __dict__
   if (!PyUnicode_Check(a[1])) fail_type("attach", "got another key; expected a string");
   const auto own = [](PyObject* x) { return py::reinterpret_borrow<py::object>(x); };
   Entry entry{checked(PyWeakref_NewRef(a[0], nullptr)), own(a[1]), own(a[2]),
@@ -78,6 +85,7 @@ py::object attach(PyObject*, PyObject* const* a, Py_ssize_t) {  // object, key, 
   return py::none();
 }
 
+// Moves the value from the table to the __dict__ of its object.
 void lend(Entry& entry) {
   const py::object object = entry.value && !entry.value.is_none() ? referent(entry.link.ptr()) : py::object();
   if (!object || PyDict_SetItem(dict_of(object.ptr()).ptr(), entry.name.ptr(), entry.value.ptr()) < 0)
@@ -85,6 +93,7 @@ void lend(Entry& entry) {
   entry.value = py::object(), entry.lent = true;
 }
 
+// Moves the value back to the table. An entry whose object was freed keeps no value.
 void take_back(Entry& entry) {
   entry.lent = false;
   const py::object object = referent(entry.link.ptr());
@@ -92,16 +101,17 @@ void take_back(Entry& entry) {
   const py::object dict = dict_of(object.ptr());
   const auto value =
       py::reinterpret_borrow<py::object>(PyDict_GetItemWithError(dict.ptr(), entry.name.ptr()));
-  if (!entry.value) entry.value = value;  // else there is another one by now
+  if (!entry.value) entry.value = value;  // else attach() has set another value during the collection
   if (!value || PyDict_DelItem(dict.ptr(), entry.name.ptr()) < 0) PyErr_Clear();
 }
 
-// One of gc.callbacks. The collections of young objects do not come to what is kept.
+// A function in gc.callbacks, which Python calls before and after each collection. Only collections of the
+// oldest objects matter: collections of young objects do not visit objects that have lived long.
 py::object collects(PyObject*, PyObject* const* a, Py_ssize_t) {  // phase, info
 #if PY_VERSION_HEX < 0x030E0000
   constexpr long kOldest = 2;
 #else
-  constexpr long kOldest = 1;  // a part of all objects
+  constexpr long kOldest = 1;  // Python 3.14 collects old objects in parts, as its generation 1
 #endif
   if (!PyUnicode_Check(a[0]) || !PyDict_Check(a[1]))
     fail_type("collects", "got other arguments; expected a string and a dict");

@@ -1,4 +1,5 @@
-// The begin and the end of blocks of autocast, and the calls that they change.
+// Begins and ends blocks of autocast, and sends the calls that a block changes to tape/autocast.py, which
+// casts their inputs.
 #include "bindings/tape/autocast.h"
 
 #include "bindings/binder/methods.h"
@@ -10,23 +11,26 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject *g_apply, *g_cast;  // Python's: apply a Function to inputs cast as its list says; cast one input
+// Functions of tape/autocast.py: _apply applies a Function to inputs cast as its list says; cast casts one
+// input.
+PyObject *g_apply, *g_cast;
 
-// _autocast(type): begins blocks of a dtype, 0: ends them, -1: neither; the number that there was.
+// _autocast(type): sets this thread's t_autocast and returns its old value. -1 only returns it.
 py::object autocast(PyObject*, PyObject* const* a, Py_ssize_t) {
   const int before = t_autocast, type = static_cast<int>(whole_number(a[0]));
   if (type >= 0) t_autocast = type;
   return checked(PyLong_FromLong(before));
 }
 
-// _without_autocast(function, *args)
+// _without_autocast(function, *args): function(*args) as outside of a block.
 py::object without_autocast(PyObject*, PyObject* const* a, Py_ssize_t count) {
   if (count == 0) fail_type("autocast", "got nothing; expected a function and its arguments");
   const Scoped off(t_autocast, 0);
   return checked(PyObject_Vectorcall(a[0], a + 1, count - 1, nullptr));
 }
 
-// _autocast_cast(list, x): the operand of an op of this list.
+// _autocast_cast(list, x): x, cast as an operand of an op in this list ("lower", "float32") if the thread is
+// in a block.
 py::object cast(PyObject*, PyObject* const* a, Py_ssize_t) {
   if (!t_autocast) return py::reinterpret_borrow<py::object>(a[1]);
   const Scoped off(t_autocast, 0);

@@ -1,6 +1,7 @@
-// The loop of backward over the nodes of the tape, for tape/backpropagation.py: count_uses() counts the
-// gradients that a node waits for; pass() runs one that has them all: hooks, then a Function or a leaf.
-// Rare cases are functions of Python, `steps`: add, gradients of a node, hooks, accumulate, leaf with hooks.
+// The loop of backward over the nodes of the tape, for tape/backpropagation.py. A node is a Function, an
+// Output (one of several outputs of a Function) or a leaf Tensor; its edges are the nodes that get its
+// gradients. count_uses() counts the gradients that each node waits for. pass() runs a node that has received
+// all: hooks, then a Function's backward, or a leaf's grad. Rare cases: `steps` (_STEPS of the Python file).
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -17,8 +18,8 @@
 namespace ranvier::bind {
 namespace {
 
-PyTypeObject* g_deferred;  // the class
-// Dicts, mostly empty: tensors with other memory; hooks of nodes, and of a leaf's gradient.
+PyTypeObject* g_deferred;  // the class Deferred (tape/deferred.py)
+// Dicts, mostly empty: of Tensors with other memory (tensors/replaced.py), and of hooks (tape/hooks.py).
 PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
 PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
 
@@ -49,7 +50,7 @@ bool is_plain(PyObject* x) {
 
 // Function.release: drops what forward has saved, if there are arrays in it.
 void release(PyObject* node) {
-  if (is_true(node, g_is_view)) return;  // it has no arrays, and is needed if the base changes
+  if (is_true(node, g_is_view)) return;  // it saved no arrays, and a change of its base needs its attributes
   const py::object saved = checked(PyObject_GenericGetDict(node, nullptr));
   PyObject *name, *value;
   bool all = true;
@@ -64,18 +65,18 @@ void release(PyObject* node) {
 
 // The state of a node in a backward.
 struct Entry {
-  py::object node, gradient;  // a list of gradients where the node has several outputs
-  int64_t waits = 0;          // how many gradients it waits for
-  bool own = false;           // nothing else has the gradient
-  bool needed = false, captured = false;
-  std::vector<Entry*> users;
+  py::object node, gradient;  // gradient: the sum so far; a list if the node has several outputs
+  int64_t waits = 0;          // how many more gradients arrive
+  bool own = false;           // the gradient is a new array, which a further sum may be written to
+  bool needed = false, captured = false;  // in a restricted backward: it has to run; its gradient is a result
+  std::vector<Entry*> users;  // the nodes with an edge to this one; filled in a restricted backward only
   bool is_wanted() const { return needed || captured; }
 };
 
 class Backward {
  public:
-  // only, captured: the nodes that get a gradient, or None. steps: see tape/backpropagation.py. rules: of
-  // classes, where gradients are Tensors; or None.
+  // retain: nodes keep what forward saved. by_steps: steps[1] runs every node. rules: the rules by the
+  // classes of nodes (tape/higher_order.py) if gradients are Tensors (create_graph=True), else None.
   Backward(PyObject* steps, bool retain, bool by_steps, PyObject* rules)
       : retain_(retain), by_steps_(by_steps), on_tensors_(rules != Py_None), rules_(rules) {
     py::object* const all[] = {&add_, &gradients_, &hooks_, &accumulate_, &hooked_leaf_};
@@ -83,6 +84,9 @@ class Backward {
       *all[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(steps, i));
   }
 
+  // roots: a list of (node, gradient). captured: a dict with nodes as keys, to be filled with their gradients
+  // in place of the leaves' grads. only: the nodes that get a grad. Both may be None; with one of them the
+  // backward is restricted: nodes that do not lead to these are not run.
   void run(PyObject* roots, PyObject* captured, PyObject* only) {
     captures_ = captured;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(roots); ++i) {
@@ -114,7 +118,7 @@ class Backward {
   }
   bool is_leaf(const Entry& entry) { return PyObject_TypeCheck(entry.node.ptr(), tensor_class()); }
 
-  template <class F>  // f(entry) for those of the nodes, an iterable, that were reached
+  template <class F>  // f(entry) for the nodes in an iterable that have an entry
   void for_each(PyObject* nodes, const F& f) {
     const py::object list = checked(PySequence_List(nodes));
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.ptr()); ++i)
@@ -140,7 +144,7 @@ class Backward {
     }
   }
 
-  // Marks the nodes that lead to the targets as needed, and with `themselves` the targets, too.
+  // Marks all nodes that lead to the targets as needed; themselves: the targets, too.
   void restrict_to(PyObject* targets, bool themselves) {
     std::vector<Entry*> stack;
     for_each(targets, [&](Entry& entry) {
@@ -158,7 +162,7 @@ class Backward {
     }
   }
 
-  // Adds a gradient to those that a node has received.
+  // Adds a gradient to the sum of those that a node has received.
   void receive(Entry& to, PyObject* gradient) {
     if (to.gradient) {
       to.gradient = called(add_, to.gradient, py::handle(gradient), py::bool_(to.own));
@@ -171,7 +175,7 @@ class Backward {
       to.gradient = called(add_, py::none(), py::handle(gradient), py::bool_(false));
   }
 
-  // Computes a Deferred, a gradient that is not computed yet, unless the Function takes one.
+  // Replaces a Deferred (a gradient not computed yet) by its array, unless the node's Function takes one.
   void settle(Entry& entry) {
     if (on_tensors_ || !PyObject_TypeCheck(entry.gradient.ptr(), g_deferred)) return;
     const bool takes = is_function(entry.node.ptr()) && is_true(entry.node.attr("takes_deferred"));
@@ -224,7 +228,7 @@ class Backward {
       if (!on_tensors_ && is_alone() && becomes_grad(leaf, gradient.ptr()))
         return set_slot(leaf, tensor_slots().grad, new_tensor(gradient.ptr()).ptr());
     }
-    const py::object holder = checked(PyList_New(1));  // the step sees what else has the array
+    const py::object holder = checked(PyList_New(1));  // the step counts other references
     PyList_SET_ITEM(holder.ptr(), 0, gradient.release().ptr());
     if (hooked)
       called(hooked_leaf_, py::handle(leaf), holder, accumulate_);
@@ -232,7 +236,7 @@ class Backward {
       called(accumulate_, py::handle(leaf), holder);
   }
 
-  // True if the leaf has no gradient yet, and this array can be its gradient: as in `accumulate`.
+  // True if the array becomes the leaf's grad without a copy, as in _add_to_grad of backpropagation.py.
   static bool becomes_grad(PyObject* leaf, PyObject* gradient) {
     const TensorSlots& slots = tensor_slots();
     if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
@@ -246,6 +250,7 @@ class Backward {
            !(PyArray_BASE(g) && PyArray_CheckExact(PyArray_BASE(g)));
   }
 
+  // Runs a node and gives its gradients to the nodes at its edges. If it got none, it only lowers the counts.
   void run_node(Entry& entry) {
     PyObject* node = entry.node.ptr();
     const py::object edges = edges_of(node);
@@ -270,7 +275,7 @@ class Backward {
     }
   }
 
-  // Gives the gradient of one of several outputs to the Function, whose gradient is a list of them.
+  // Gives the gradient of an Output to its Function, whose entry has a list with a place for each output.
   void hand_over(PyObject* output, const py::object& dy) {
     const py::object function = py::handle(output).attr("function");
     Entry& to = entry_of(function.ptr());
@@ -281,12 +286,13 @@ class Backward {
         PyList_SET_ITEM(to.gradient.ptr(), i, Py_NewRef(Py_None));
     }
     const auto index = static_cast<Py_ssize_t>(whole_number(py::object(py::handle(output).attr("index"))));
-    const py::object before = kept(item_of(to.gradient.ptr(), index));  // a rule made another node of it
+    // Not None if a second Output of the same index exists, as a rule of higher_order.py may make one.
+    const py::object before = kept(item_of(to.gradient.ptr(), index));
     py::object sum = before.is_none() ? dy : called(add_, before, dy, py::bool_(false));
     if (PyList_SetItem(to.gradient.ptr(), index, sum.release().ptr()) < 0) throw py::error_already_set();
   }
 
-  // A flag for each input of the node: it leads to a gradient that is wanted. Null: all that need one.
+  // In a restricted backward, whether each input's gradient is wanted; null if all that can be are wanted.
   py::object needs_of(const py::object& edges) {
     const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
     if (!restricted_ || count < 2) return {};
@@ -300,6 +306,7 @@ class Backward {
     return all ? py::object() : needs;
   }
 
+  // The gradients of a node's inputs: by its backward or rule, in rare cases by steps[1].
   py::object gradients_of(PyObject* node, const py::object& dy, const py::object& edges) {
     const PrecisionOfNode precision(node);
     const py::object needs = needs_of(edges);
@@ -328,13 +335,13 @@ class Backward {
     }
     return made;
   }
-  // Calls the rule, or the node's backward, with the node and its gradients.
+  // arguments: the node and its gradients.
   static py::object call_node(const py::object& rule, PyObject* const* arguments, size_t n) {
     return checked(rule ? PyObject_Vectorcall(rule.ptr(), arguments, n, nullptr)
                         : PyObject_VectorcallMethod(g_backward, arguments, n, nullptr));
   }
 
-  // True if the node is not released, and nothing that it has saved was changed in place since forward.
+  // True if it is not released, and its inputs and outputs (cells: node.versions) have not changed in place.
   static bool is_unchanged(PyObject* node) {
     const py::object versions = kept(slot_of(node, g_nodes.versions)),
                      changes = kept(slot_of(node, g_nodes.changes));

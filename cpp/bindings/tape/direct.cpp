@@ -1,6 +1,7 @@
-// The ops of by_kernel() and into() (tape/function.py): one kernel on the arrays of their Tensors, which
-// gives the result or writes it to the first one. untaped.cpp calls them, and calls Python if they do not
-// support the call.
+// The ops that by_kernel() and into() of tape/function.py declare. ByKernel calls one kernel on the arrays of
+// the call's Tensors and makes a Tensor of its result, or makes a node if a gradient is needed. Into lets the
+// kernel write to the memory of the first Tensor, which is the result. untaped.cpp calls answer(), and calls
+// Python where answer() returns nothing.
 #include <algorithm>
 
 #include "bindings/tape/untaped.h"
@@ -10,18 +11,20 @@ namespace ranvier::bind {
 namespace untaped {
 namespace {
 
-PyObject* g_changed;  // views.bump
+PyObject* g_changed;  // `bump` of tensors/views.py: notes a change in place of a Tensor
 
+// True if an op on this Tensor has to be on the tape.
 bool records(PyObject* tensor) {
   return is_grad_enabled() && slot_of(tensor, tensor_slots().requires_grad).ptr() == Py_True;
 }
 
-// The arguments of a kernel, new references: those of a call with the arrays of its Tensors.
+// The arguments of a kernel: those of a call, with arrays in place of Tensors and of lists of Tensors. It
+// holds references to them.
 class Passed {
  public:
-  static constexpr size_t kMost = 10;
+  static constexpr size_t kMost = 10;  // arguments
 
-  // False: a Tensor needs a gradient, or an argument is not supported.
+  // Adds an argument. False if a Tensor needs a gradient or has no array, or if there are too many arguments.
   bool add(PyObject* argument) {
     if (count_ == kMost) return false;
     PyObject* array = nullptr;
@@ -42,15 +45,15 @@ class Passed {
   }
 
   bool has_halves() const { return halves_; }
-  // Null where the kernel refuses the arguments, with NotImplemented or an error, which takes longer. names:
-  // the names of the last arguments.
+  // Calls the kernel. The result is empty if the kernel refuses the arguments: it returns NotImplemented, or
+  // raises an error, which takes longer. names: the tuple of names of the last arguments, or null.
   py::object call(PyObject* kernel, PyObject* names) const {
     PyObject* borrowed[kMost];
     for (size_t i = 0; i < count_; ++i) borrowed[i] = arguments_[i].ptr();
     const size_t named = names ? PyTuple_GET_SIZE(names) : 0;
     PyObject* const y = PyObject_Vectorcall(kernel, borrowed, count_ - named, names);
     if (!y && PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError))
-      PyErr_Clear();  // the way through Python raises it again, in its words
+      PyErr_Clear();  // the op's function of Python then gets the call, and raises the error in its own words
     const auto made = py::reinterpret_steal<py::object>(y);
     return y == Py_NotImplemented ? py::object() : made;
   }
@@ -80,7 +83,8 @@ class Passed {
   py::object arguments_[kMost];
 };
 
-// The results of a kernel, one array or several, as Tensors.
+// The result of a kernel as a Tensor, or as a tuple of Tensors if it is a tuple of arrays. result: the class
+// of named tuples to make of several, or null.
 py::object as_tensors(const py::object& y, PyObject* result) {
   if (!PyTuple_CheckExact(y.ptr())) return new_tensor(y.ptr());
   const auto tensor = [&](size_t i) { return new_tensor(PyTuple_GET_ITEM(y.ptr(), i)).release().ptr(); };
@@ -95,14 +99,14 @@ struct ByKernel final : Op {
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
   py::object by_node(PyObject* const* arguments, Py_ssize_t count) const;
 
-  PyObject* node;           // or null: makes the node where a gradient is needed
-  PyObject* result;         // or null: the class of named tuples that several results make
-  Py_ssize_t inputs, most;  // how many arguments are inputs of the node, and of the kernel
-  bool floats;              // a first Tensor of another dtype is left to Python
-  bool autocast;            // in blocks of autocast Python computes it
+  PyObject* node;           // node(settings ...) makes the node if a gradient is needed; null: Python does
+  PyObject* result;         // the class of named tuples that several results make, or null
+  Py_ssize_t inputs, most;  // how many first arguments are inputs of the node; how many the kernel takes
+  bool floats;              // Python computes calls whose first Tensor has no dtype of floats
+  bool autocast;            // Python computes calls in blocks of autocast
 };
 
-// node(settings ...).apply(inputs ...)
+// node(settings ...).apply(inputs ...); empty if Python has to make the call.
 py::object ByKernel::by_node(PyObject* const* arguments, Py_ssize_t count) const {
   if (!node || count < inputs) return {};
   const auto made = py::reinterpret_steal<py::object>(
@@ -113,6 +117,7 @@ py::object ByKernel::by_node(PyObject* const* arguments, Py_ssize_t count) const
   return applied(all, inputs + 1);
 }
 
+// Calls the kernel; makes the node if an argument needs a gradient.
 py::object ByKernel::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   if (names || is_observed() || (t_autocast && autocast)) return {};
   if (floats && count && PyObject_TypeCheck(arguments[0], tensor_class())) {
@@ -122,27 +127,29 @@ py::object ByKernel::answer(PyObject* const* arguments, Py_ssize_t count, PyObje
   }
   Passed passed;
   if (!passed.add_all(arguments, std::min(count, most))) return by_node(arguments, count);
-  // A function of several kernels would round halves several times.
+  // A `kernel` that is a function of Python calls several kernels, each of which would round halves.
   if (floats && passed.has_halves() && !PyCFunction_Check(kernel)) return {};
   const py::object y = passed.call(kernel, nullptr);
   return y ? as_tensors(y, result) : y;
 }
 
-// The base in a Tensor's _view, which is not None; null: it has another form.
+// The base in `view`, a Tensor's _view that is not None. Null unless it is a tuple of three items
+// (tensors/views.py).
 PyObject* base_of(const Held& view) {
   return PyTuple_Check(view.ptr()) && PyTuple_GET_SIZE(view.ptr()) == 3 ? PyTuple_GET_ITEM(view.ptr(), 0)
                                                                         : nullptr;
 }
 
-// True if the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
-// the Tensor that it is a view of, and it is no array that the caller lent.
+// True if the memory of a Tensor can be written without a change of the tape. It must not be lent by the
+// caller (kBorrowed), no Function may have made this Tensor or another one of the same memory, and the base
+// of a view must need no gradient.
 bool is_free(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
   const Held cell = slot_of(tensor, slots.cell), view = slot_of(tensor, slots.view);
   if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirstLink)
     return false;
   if (whole_number(item_of(cell.ptr(), kFlags)) & kBorrowed) return false;
-  // what a Function has saved of its result may have to be copied
+  // A Function may have saved its result for backward; Python then copies it before the change.
   const auto has_maker = [&](PyObject* t) { return !slot_of(t, slots.grad_fn).is_none(); };
   if (has_maker(tensor)) return false;
   for (Py_ssize_t i = kFirstLink; i < PyList_GET_SIZE(cell.ptr()); ++i) {
@@ -163,7 +170,8 @@ bool follows_gradients(PyObject* tensor) {
                    slot_of(base, tensor_slots().requires_grad).ptr() == Py_True);
 }
 
-// As views.bump, to which it leaves the Tensors that get a new history.
+// Counts a change in place of the Tensor, as `bump` of tensors/views.py. Calls that function if the Tensor,
+// or another one of its memory, is a view that gets new nodes of the tape.
 void note_change(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
   const Held cell = slot_of(tensor, slots.cell), array = slot_of(tensor, slots.array);
@@ -172,25 +180,28 @@ void note_change(PyObject* tensor) {
     PyObject* other = PyWeakref_GET_OBJECT(PyList_GET_ITEM(cell.ptr(), i));
     simple = other == Py_None || !follows_gradients(other);
   }
-#ifdef Py_GIL_DISABLED  // weak references may end meanwhile
+#ifdef Py_GIL_DISABLED  // another thread may free the objects that the loop has looked at
   simple = simple && PyList_GET_SIZE(cell.ptr()) == kFirstLink;
 #endif
   if (!simple) return static_cast<void>(checked(PyObject_CallOneArg(g_changed, tensor)));
   count_change(cell.ptr(), array.ptr());
 }
 
-// kernel(arguments ..., out): the Tensor itself, into whose memory the kernel has written. Not while a step
-// is recorded, nor where gradients are needed.
+// kernel(arguments ..., out), where `out` is the array of the first Tensor, which is the result. Python makes
+// the calls while a step is recorded and those that need gradients.
 struct Into final : Op {
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
-  PyObject* kernel_for(char kind, bool named) const {  // the kernel for the tensor's dtype
+  // The kernel for a dtype of this kind (NumPy's 'f', 'i', 'u' ...), or null. named: the call has keywords.
+  PyObject* kernel_for(char kind, bool named) const {
     if (named) return kind == 'f' ? with_names : nullptr;
     return kind == 'f' ? kernel : kind == 'i' || kind == 'u' ? of_integers : of_others;
   }
 
-  PyObject *of_integers, *of_others, *with_names;  // other kernels, or null
-  Py_ssize_t most;                                 // how many arguments the kernel gets
-  bool reads;                                      // it also reads the tensor
+  // Kernels beside `kernel`, which is for floats, or null: for integers, for other dtypes, for floats in a
+  // call with keywords.
+  PyObject *of_integers, *of_others, *with_names;
+  Py_ssize_t most;  // how many of the call's arguments the kernel gets
+  bool reads;       // the tensor is the kernel's first argument, too
 };
 
 py::object Into::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
@@ -205,12 +216,13 @@ py::object Into::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* 
       !passed.add_all(arguments + count, names ? PyTuple_GET_SIZE(names) : 0))
     return {};
   const py::object y = passed.call(writes, names);
-  // Another array: an operand is missing, and the kernel has taken its output for that.
+  // Another array as the result: the call lacked an operand, so the kernel took the output in its place.
   if (!y || (PyArray_Check(y.ptr()) && y.ptr() != array.ptr())) return {};
   note_change(tensor);
   return py::reinterpret_borrow<py::object>(tensor);
 }
 
+// takes: the number of arguments; -1: any number.
 Py_ssize_t most_of(const Whole& takes) { return takes.number < 0 ? PY_SSIZE_T_MAX : takes.number; }
 
 }  // namespace

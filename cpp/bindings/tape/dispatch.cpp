@@ -1,6 +1,7 @@
-// `__torch_function__`: which arguments' methods are called, in which order, and Tensor's own method. Rare
-// cases are in python/ranvier/torch/dispatch.py: modes, results of several parts, the error if every method
-// returns NotImplemented.
+// Calls `__torch_function__` (dispatch.h): finds the arguments whose classes are asked and their order, calls
+// them until one gives an answer, and implements Tensor's own `__torch_function__`. Rare cases are in
+// python/ranvier/torch/dispatch.py: modes, results of several parts, the error if every method returns
+// NotImplemented.
 #include "bindings/tape/dispatch.h"
 
 #include <algorithm>
@@ -24,16 +25,17 @@ PackedCall::PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names
 
 namespace {
 
-thread_local long t_off;                // 1: no class's method is called; 2: no mode's either
-thread_local long t_modes;              // how many modes are entered
-PyObject *g_ask, *g_as_class;           // Python's functions: call modes, or raise; give results their class
-PyObject *g_hook, *g_silent;            // "__torch_function__", and the one that disables it for a class
-PyObject* g_as_they_are;                // the functions whose results keep their class
+thread_local long t_off;                // 1: classes are not asked; 2: modes are not asked, too
+thread_local long t_modes;              // how many modes' blocks the thread is in
+PyObject *g_ask, *g_as_class;           // torch/dispatch.py: ask(), converted()
+PyObject *g_hook, *g_silent;            // "__torch_function__"; the value by which a class switches it off
+PyObject* g_as_they_are;                // the set of functions whose results keep their class
 using Values = std::vector<PyObject*>;  // borrowed
 
 bool is_sequence(PyObject* x) { return PyTuple_Check(x) || PyList_Check(x); }
 PyObject* item(PyObject* sequence, Py_ssize_t i) { return PySequence_Fast_GET_ITEM(sequence, i); }
 
+// True if overrides() is true for x or for an item of it, `depth` levels of lists and tuples down.
 bool overrides_within(PyObject* x, int depth = 2) {
   if (overrides(x)) return true;
   if (!depth || !is_sequence(x)) return false;
@@ -42,8 +44,9 @@ bool overrides_within(PyObject* x, int depth = 2) {
   return false;
 }
 
-// One argument of each class that may take over a call, also of those in lists and tuples: the first of a
-// class, and a class before those that it inherits from.
+// Appends to `found` one object of each class that may take over a call: x, or items of the list or tuple x
+// down to `depth` levels. Of one class the first object counts, and a class stands before the classes it
+// inherits from.
 void collect(PyObject* x, Values& found, int depth = 2) {
   if (overrides(x)) {
     PyTypeObject* const type = Py_TYPE(x);
@@ -60,8 +63,8 @@ py::object tuple_of(const Values& values) {
   return new_tuple(values.size(), [&](size_t i) { return Py_NewRef(values[i]); });
 }
 
-// The result of the first argument's `__torch_function__` that returns one; Python's function makes the call
-// if a mode is active or none returns one.
+// Asks the arguments' classes in order; the first result other than NotImplemented is the answer. If the
+// thread is in a mode, or no class answers, g_ask does the rest or raises the error.
 py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names,
                      bool is_operator) {
   const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
@@ -70,7 +73,8 @@ py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, P
   for (Py_ssize_t i = 0; i < count + of_names && asks_classes(); ++i) collect(given[i], found);
   for (PyObject* x : found) kinds.push_back(reinterpret_cast<PyObject*>(Py_TYPE(x)));
   const auto is_plain = [](PyObject* x) { return Py_IS_TYPE(x, tensor_class()); };
-  if (is_in_python(func) && std::any_of(given, given + count, is_plain))  // these count Tensor, too
+  // For its functions in Python, PyTorch lists plain Tensor among `types`, too.
+  if (is_in_python(func) && std::any_of(given, given + count, is_plain))
     kinds.push_back(reinterpret_cast<PyObject*>(tensor_class()));
   const py::object types = tuple_of(kinds);
   if (!asks_modes()) {
@@ -87,7 +91,8 @@ py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, P
                                               is_operator ? Py_NotImplemented : Py_None, nullptr));
 }
 
-// True if an argument is the result, or a part of it: a Tensor that others have.
+// True if the result is one of these arguments, or has one as an item. Then it is no new Tensor, and others
+// may hold it.
 bool holds(PyObject* values, PyObject* result) {
   for (Py_ssize_t i = 0; i < Py_SIZE(values); ++i) {
     PyObject* const x = item(values, i);
@@ -99,7 +104,8 @@ bool holds(PyObject* values, PyObject* result) {
   return false;
 }
 
-// _own_answer(cls, func, types, args, kwargs): calls the function, and gives its results the class.
+// _own_answer(cls, func, types, args, kwargs): Tensor.__torch_function__. It calls func without asking
+// classes and gives the results the class cls. It returns NotImplemented unless cls inherits from all types.
 py::object own_answer(PyObject*, PyObject* const* a, Py_ssize_t) {
   PyObject *const cls = a[0], *const func = a[1], *const args = a[3], *const settings = a[4];
   const py::object types = checked(PySequence_Tuple(a[2]));
@@ -110,7 +116,7 @@ py::object own_answer(PyObject*, PyObject* const* a, Py_ssize_t) {
   }
   py::object y;
   {
-    const Scoped off(t_off, 1L);  // classes are not asked
+    const Scoped off(t_off, 1L);
     y = checked(PyObject_Call(func, args, settings));
   }
   PyObject* const result = y.ptr();
@@ -124,12 +130,13 @@ py::object own_answer(PyObject*, PyObject* const* a, Py_ssize_t) {
   const bool is_new = is_public(func) && !holds(args, result) && !holds(others.ptr(), result);
   if (is_tensor && is_new) {
     if (PyObject_SetAttrString(result, "__class__", cls) == 0) return y;
-    PyErr_Clear();  // a class with slots of its own
+    PyErr_Clear();  // the class has slots of its own, so g_as_class makes a new object
   }
   return checked(PyObject_CallFunctionObjArgs(g_as_class, result, cls, is_new ? Py_True : Py_False, nullptr));
 }
 
-// _dispatch_state(off, modes, active): sets what is no None; what was there.
+// _dispatch_state(off, modes, active): sets t_off, t_modes and g_dispatches, except where the argument is
+// None. Returns the three old values.
 py::object state(PyObject*, PyObject* const* a, Py_ssize_t) {
   const py::object before = checked(Py_BuildValue("(llN)", t_off, t_modes, PyBool_FromLong(g_dispatches)));
   if (a[0] != Py_None) t_off = static_cast<long>(whole_number(a[0]));
@@ -144,7 +151,7 @@ py::object set_python(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::none();
 }
 
-// _overriding(values, depth): those of `collect`; depth: how far lists are looked into.
+// _overriding(values, depth): the list that collect() finds in the values.
 py::object overriding(PyObject*, PyObject* const* a, Py_ssize_t) {
   Values found;
   const int depth = static_cast<int>(whole_number(a[1]));
@@ -156,7 +163,7 @@ py::object overriding(PyObject*, PyObject* const* a, Py_ssize_t) {
 
 py::object asks(PyObject*, PyObject* const*, Py_ssize_t) { return py::bool_(modes_are_asked()); }
 
-// True if an argument may take over calls.
+// _has_hook(x): true if x may take over calls.
 py::object has_hook(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::bool_(asks_classes() && overrides(a[0]));
 }
@@ -198,7 +205,7 @@ PyObject* asked(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObje
   PyObject* const y =
       detail::guarded([&] { return answer_to(func, given, count, names, is_operator).release().ptr(); });
   if (y || !is_operator || !PyErr_ExceptionMatches(PyExc_TypeError)) return y;
-  PyErr_Clear();  // Python then tries the other operand
+  PyErr_Clear();  // after NotImplemented, Python tries the other operand's method
   return Py_NewRef(Py_NotImplemented);
 }
 

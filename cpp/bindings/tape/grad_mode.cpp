@@ -1,4 +1,6 @@
-// The switch, and its `with` blocks: in Python a block would take longer than a small op.
+// The gradient mode (grad_mode.h): the class of the object grad_mode.mode, and the base class of the `with`
+// blocks no_grad(), enable_grad() and others. The blocks are in C++ because a block in Python would take
+// longer than a small op.
 #include "bindings/tape/grad_mode.h"
 
 #include <new>
@@ -10,10 +12,10 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int kRecords = 1, kInfers = 2;
+constexpr int kRecords = 1, kInfers = 2;  // bits of the mode: operations are recorded; inference_mode()
 thread_local int t_mode = kRecords;
 
-// mode.enabled, mode.inference
+// The attributes mode.enabled and mode.inference.
 
 PyObject* enabled(PyObject*, void*) { return PyBool_FromLong(t_mode & kRecords); }
 PyObject* inference(PyObject*, void*) { return PyBool_FromLong(is_inference()); }
@@ -32,19 +34,22 @@ PyType_Slot g_mode_slots[] = {
     {Py_tp_new, slot(PyType_GenericNew)}, {Py_tp_getset, g_mode_members}, {0, nullptr}};
 PyType_Spec g_mode{"ranvier._core._GradMode", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, g_mode_slots};
 
-// Blocks. A class made of this one has `wanted`, the mode inside its blocks, and `_decorated(function)`.
-constexpr int kWhole = 4;  // in `wanted`: both bits of the mode change, else whether it records
+// The base class of blocks. A derived class has the class attribute `wanted`, the mode inside its blocks, and
+// the class method `_decorated(function)`, for use as a decorator.
+constexpr int kWhole = 4;  // a bit of `wanted`: it sets both bits of the mode; without it only kRecords
 
 struct Block {
   PyObject_HEAD int wanted;
-  std::string before;  // the mode before each entry that has not ended; as a text it is within the object
+  // A stack of modes, one for each entry that has not ended, each as a char. A short std::string needs no
+  // memory of its own.
+  std::string before;
 };
 
 PyObject *g_wanted, *g_decorated, *g_mode_class;
 
 Block& block_of(PyObject* self) { return *reinterpret_cast<Block*>(self); }
 
-// A block, or the decorated function where one is given.
+// For Py_tp_new: a block, or with a function as the argument the decorated function.
 PyObject* new_block(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   PyObject* const cls = reinterpret_cast<PyObject*>(type);
   if (PyTuple_GET_SIZE(arguments) > 0 || keywords) {

@@ -1,6 +1,7 @@
-// Module.__call__ of python/ranvier/nn/module.py: most calls go from here to `forward`, or to the replay of a
-// module that is called again and again (nn/often.py). The method in Python makes all others: those that are
-// observed, with hooks, or with arrays of NumPy.
+// Module.__call__ of python/ranvier/nn/module.py. Most calls go from here straight to the module's `forward`,
+// or to its recorded call, which a module without gradients gets after many calls (nn/often.py). Other calls
+// go to Python: those of a module with hooks or with NumPy arrays to the method that the class had before,
+// those that an observer follows to g_observed.
 #include <array>
 
 #include "bindings/binder/define.h"
@@ -17,11 +18,12 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject *g_method, *g_counted;  // Python's functions: the method; a call that may be replayed
-PyObject* g_observed;            // a call that observers follow
+// Functions of Python: Module.__call__ as it was before; `called` of nn/often.py.
+PyObject *g_method, *g_counted;
+PyObject* g_observed;  // makes a call while there is an observer
 PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
 
-// An attribute of a class whose instances may have their own. A new reference, or null with an error.
+// module.name, found first in the instance's dict (or null), then in the class. Null with Python's error set.
 py::object attribute(PyObject* module, PyObject* dict, PyObject* name) {
   PyTypeObject* type = Py_TYPE(module);
   if (dict && type->tp_getattro == PyObject_GenericGetAttr) {
@@ -39,7 +41,7 @@ bool has_array(PyObject* const* arguments, Py_ssize_t count) {
   return false;
 }
 
-// Tensors that need no gradient.
+// True if all arguments, at least one, are Tensors that require no gradient.
 bool are_plain(PyObject* const* arguments, Py_ssize_t count) {
   for (Py_ssize_t i = 0; i < count; ++i)
     if (!Py_IS_TYPE(arguments[i], tensor_class()) ||
@@ -48,7 +50,8 @@ bool are_plain(PyObject* const* arguments, Py_ssize_t count) {
   return count > 0;
 }
 
-// True if a debugger or a profiler may look at the code that runs: Python knows it from 3.12 on.
+// True if a debugger or a profiler may follow the code that runs, which a replay would hide. From Python 3.12
+// on only Python code can tell (nn/often.py: is_watched), so the answer is "maybe".
 bool may_be_watched() {
 #if PY_VERSION_HEX < 0x030C0000
   const PyThreadState* state = PyThreadState_Get();
@@ -58,7 +61,8 @@ bool may_be_watched() {
 #endif
 }
 
-// all: the module and the arguments.
+// Calls `forward`, or the recorded call. all: the module and the `count` positional arguments, then those
+// with the keywords `names`. dict: the module's __dict__.
 PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObject* names) {
   PyObject* module = all[0];
   const bool plain = !names && !is_grad_enabled() && !modes_are_asked() && !anything_runs_compiled() &&
@@ -75,7 +79,7 @@ PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObje
   return PyObject_VectorcallMethod(g_forward, all, static_cast<size_t>(count + 1), names);
 }
 
-// As in Python: `except Exception as error: self._rv_locate(error); raise`.
+// As in Module.__call__ of Python: `except Exception as error: self._rv_locate(error); raise`.
 void locate(PyObject* module) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
   const py::object error = caught();
@@ -84,8 +88,10 @@ void locate(PyObject* module) {
   if (done) raise_again(error);
 }
 
+// The method that replaces Module.__call__. It puts the module in front of the arguments, as a call of an
+// unbound method needs them, and chooses what makes the call.
 PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
-  constexpr Py_ssize_t kMost = 15;
+  constexpr Py_ssize_t kMost = 15;  // arguments that fit in an array on the stack
   const Py_ssize_t values = count + (names ? PyTuple_GET_SIZE(names) : 0);
   std::array<PyObject*, kMost + 1> few;
   std::vector<PyObject*> many(values > kMost ? values + 1 : 0);

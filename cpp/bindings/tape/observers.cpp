@@ -1,5 +1,5 @@
-// Observers of the Python layer (observe.py): when they begin and end, and the notification before a
-// gradient is read.
+// Enters and leaves the `with` blocks of observers (observe.py), which changes the counts of observers.h, and
+// reads Tensor.grad, of which an observer is told.
 #include "bindings/tape/observers.h"
 
 #include "bindings/binder/define.h"
@@ -12,9 +12,10 @@ namespace ranvier::bind {
 namespace {
 
 PyObject *g_thread, *g_everywhere, *g_follows;  // names of attributes
-PyObject *g_apply, *g_read;  // Python's: `_apply` where observers follow it; called before `grad` is read
+PyObject *g_apply, *g_read;  // Python's functions: see observed_apply(); called before `grad` is read
 
-// Observer.__enter__ and __exit__, which have to be whole: no Ctrl-C comes within a method of C.
+// Adds `change` (1 or -1) to the count that the observer belongs to. Observer.__enter__ and __exit__ are in C
+// because Ctrl-C cannot interrupt a C function: the list and the counts always change together.
 void count_observer(PyObject* observer, int change) {
   if (!is_true(observer, g_follows)) return;
   is_true(observer, g_everywhere) ? static_cast<void>(g_observers += change)
@@ -47,7 +48,7 @@ PyType_Slot g_observer_slots[] = {{Py_tp_methods, g_observer_methods}, {0, nullp
 PyType_Spec g_observer_type{"ranvier._core._ObserverBase", sizeof(PyObject), 0,
                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_observer_slots};
 
-// Tensor.grad
+// _grad(x): reads Tensor.grad.
 py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
   if (!PyObject_TypeCheck(a[0], tensor_class())) fail_type("grad", "got another object; expected a Tensor");
   if (is_observed()) checked(PyObject_CallOneArg(g_read, a[0]));

@@ -1,4 +1,5 @@
-// True if anything follows what this thread computes.
+// Whether observers (objects of python/ranvier/observe.py, such as a recording) follow what this thread
+// computes.
 #pragma once
 #include <pybind11/pytypes.h>
 
@@ -6,10 +7,10 @@
 
 namespace ranvier::bind {
 
-// Observers (observe.py): the list of all; how many follow Functions, in this thread, and
-// everywhere.
+// g_observer_list: the list of all observers, in all threads. t_observers: how many follow this thread's
+// Functions only. g_observers: how many follow the Functions of all threads.
 extern PyObject* g_observer_list;
-#if defined(__GLIBC__)  // see t_recording
+#if defined(__GLIBC__)  // see t_recording in program/recording.h
 extern __thread int t_observers __attribute__((tls_model("initial-exec")));
 #else
 extern __thread int t_observers;
@@ -20,6 +21,6 @@ inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; 
 // calls Python.
 inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
 
-PyObject* observed_apply();  // Python's function for a call of a Function that observers follow
+PyObject* observed_apply();  // the function of Python that makes a Function's call while observers follow it
 
 }  // namespace ranvier::bind

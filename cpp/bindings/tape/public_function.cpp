@@ -1,6 +1,7 @@
-// Functions and attributes of Tensors as programs for PyTorch see them: they call an argument's
-// `__torch_function__`, and the TorchFunctionModes, before they compute (dispatch.cpp).
-// python/ranvier/torch/dispatch.py makes them, and explains failed calls.
+// The objects that programs for PyTorch get as functions, as methods and as attributes of Tensor. Each wraps
+// one of this library's functions. A call first asks the `__torch_function__` of arguments and modes
+// (dispatch.cpp), then calls the wrapped function. The objects look like PyTorch's: repr(), pickle and
+// `__class__` give what PyTorch gives. python/ranvier/torch/dispatch.py makes them, and handles failed calls.
 #include "bindings/tape/public_function.h"
 
 #include "bindings/binder/define.h"
@@ -17,25 +18,31 @@
 namespace ranvier::bind {
 namespace {
 
-enum How { kModesOnly = 1, kBinds = 2, kRetries = 4, kOperator = 8 };  // flags of a function
+// Flags of a function. kModesOnly: modes are asked, arguments are not. kBinds: it becomes a method as an
+// attribute of a class, as a Python function does. kRetries: g_failed gets a call that raised. kOperator: it
+// implements an operator of Python.
+enum How { kModesOnly = 1, kBinds = 2, kRetries = 4, kOperator = 8 };
 
 struct Public {
   PyObject_HEAD vectorcallfunc call;
-  PyObject* wrapped;  // the function, or the descriptor or value of an attribute
-  PyObject* func;     // what `__torch_function__` is given; null: the object itself
-  PyObject *module, *qualname, *name, *weak;
+  PyObject* wrapped;  // the function; of an attribute: its descriptor or value
+  PyObject* func;     // the function that `__torch_function__` gets; null: the object itself
+  PyObject *module, *qualname, *name, *weak;  // weak: the list of weak references
   vectorcallfunc call_wrapped;
-  // Or null: the op (direct.cpp) that calls with the first of these parameters, `least` or more, come to.
+  // op: an op of the core (direct.cpp), or null. It is called in place of `wrapped` if a call gives at least
+  // `least` of the first parameters, whose names are in the tuple `parameters`, and no others.
   PyObject *op, *parameters;
   Py_ssize_t least;
-  long how;
+  long how;  // How
 };
 
-PyObject* g_failed;  // Python's function of (func, args, kwargs, error)
+PyObject* g_failed;  // failed(func, args, kwargs, error) of torch/dispatch.py
 PyTypeObject *g_function, *g_method, *g_attribute;
 
 Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }
 
+// Called with Python's error set, after a call that raised. g_failed may still find a result if an argument's
+// class can answer or the call has `out` or `dtype`; else the error stays.
 PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
   const py::object error = caught();
@@ -52,7 +59,8 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   });
 }
 
-// True if a call has the arguments of the op, those with names in their places.
+// True if self->op can take the call: the first argument is a plain Tensor, and keyword arguments follow in
+// the order of the parameters, so that the op gets all of them by position.
 bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
   if (count < 1 || all < self->least || all > PyTuple_GET_SIZE(self->parameters)) return false;
@@ -61,6 +69,7 @@ bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* n
   return Py_IS_TYPE(given[0], tensor_class());
 }
 
+// A call of the object: asks classes and modes if there are any, then calls the op or the wrapped function.
 PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject* names) {
   Public* const self = as_public(object);
   const Py_ssize_t count = PyVectorcall_NARGS(flags);
@@ -74,12 +83,13 @@ PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject*
   return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
 }
 
+// For Py_tp_descr_get: a method of `owner` if the function binds, else the function itself.
 PyObject* bound(PyObject* self, PyObject* owner, PyObject*) {
   return owner && owner != Py_None && as_public(self)->how & kBinds ? PyMethod_New(self, owner)
                                                                     : Py_NewRef(self);
 }
 
-// --- attributes
+// --- attributes of Tensor: reading and writing asks first, too
 PyObject* get(PyObject* self, PyObject* owner, PyObject* kind) {
   PyObject* const wrapped = as_public(self)->wrapped;
   if (!owner || owner == Py_None) return Py_NewRef(self);
@@ -110,7 +120,9 @@ int set(PyObject* self, PyObject* owner, PyObject* value) {
          -1;
 }
 
-// --- the object itself
+// --- what Python asks of the object itself
+// Attributes that the object lacks, and `__doc__`, are those of the wrapped function. Except `__module__` and
+// `__qualname__`, attributes are set there, too.
 PyObject* attribute(PyObject* self, PyObject* name) {
   if (PyUnicode_CompareWithASCIIString(name, "__doc__") == 0)
     return PyObject_GetAttr(as_public(self)->wrapped, name);
@@ -133,13 +145,15 @@ PyObject* text(PyObject* self) {
     return PyUnicode_FromFormat("<method '%U' of 'torch.Tensor' objects>", p->name);
   return PyUnicode_FromFormat(p->how & kBinds ? "<function %U>" : "<built-in function %U>", p->name);
 }
-// As the function itself: tables of a program may have been filled before it became this object.
+// Hash and equality are those of the wrapped function: a program may have used it as a key of a dict before
+// this object took its place.
 Py_hash_t hash(PyObject* self) { return PyObject_Hash(as_public(self)->wrapped); }
 PyObject* compared(PyObject* self, PyObject* other, int how) {
   if (how != Py_EQ && how != Py_NE) Py_RETURN_NOTIMPLEMENTED;
   const bool same = self == other || as_public(self)->wrapped == other;
   return Py_NewRef(same == (how == Py_EQ) ? Py_True : Py_False);
 }
+// `__class__`: the class that PyTorch's object has.
 PyObject* looks_like(PyObject* self, void*) {
   const bool is_built_in = Py_IS_TYPE(self, g_function) && !(as_public(self)->how & kBinds);
   PyTypeObject* const type = is_built_in                  ? &PyCFunction_Type
@@ -147,6 +161,7 @@ PyObject* looks_like(PyObject* self, void*) {
                                                           : &PyFunction_Type;
   return Py_NewRef(reinterpret_cast<PyObject*>(Py_IS_TYPE(self, g_attribute) ? &PyGetSetDescr_Type : type));
 }
+// For pickle: a function by its qualified name, a method or attribute as getattr(Tensor, name).
 PyObject* reduced(PyObject* self, PyObject*) {
   const Public* const p = as_public(self);
   if (Py_IS_TYPE(self, g_function)) return Py_NewRef(p->qualname);
@@ -194,6 +209,7 @@ PyGetSetDef g_getters[] = {{"__class__", looks_like, nullptr, nullptr, nullptr},
                            {nullptr, nullptr, nullptr, nullptr, nullptr}};
 PyMethodDef g_methods[] = {{"__reduce__", reduced, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
 
+// Makes one of the three classes: the common slots, and its own.
 PyTypeObject* new_type(Module m, const char* name, unsigned long flags,
                        std::initializer_list<PyType_Slot> own) {
   std::vector<PyType_Slot> slots{{Py_tp_getattro, slot(attribute)},
@@ -216,7 +232,7 @@ PyTypeObject* new_type(Module m, const char* name, unsigned long flags,
   return add_type(m, spec);
 }
 
-// _public(type, wrapped, func, module, qualname, name, how)
+// _public(kind, wrapped, func, module, qualname, name, how): a new object of one of the three classes.
 py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
   PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(a[0]);
   const py::object made = checked(type->tp_alloc(type, 0));
@@ -231,6 +247,7 @@ py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
   return made;
 }
 
+// _set_op(function, op, least, parameters)
 py::object set_op(PyObject*, PyObject* const* a, Py_ssize_t) {
   Public* const p = as_public(a[0]);
   p->least = whole_number(a[2]);
@@ -257,7 +274,7 @@ PyMethodDef g_functions[] = {
 
 bool is_public(PyObject* func) {
   if (Py_IS_TYPE(func, g_function) || Py_IS_TYPE(func, g_method)) return true;
-  if (!Py_IS_TYPE(func, &_PyMethodWrapper_Type)) return false;  // __get__ of an attribute
+  if (!Py_IS_TYPE(func, &_PyMethodWrapper_Type)) return false;  // it may be __get__ of an attribute
   return Py_IS_TYPE(checked(PyObject_GetAttrString(func, "__self__")).ptr(), g_attribute);
 }
 bool is_in_python(PyObject* func) {

@@ -1,10 +1,10 @@
-// The objects that `torch` has as functions, as others see them.
+// Tells the objects that stand for PyTorch's functions (public_function.cpp) from others.
 #pragma once
 #include <Python.h>
 
 namespace ranvier::bind {
 
-bool is_public(PyObject* func);     // one of them, or what reads an attribute of Tensor
-bool is_in_python(PyObject* func);  // PyTorch's is written in Python
+bool is_public(PyObject* func);     // true for such a function or method, and for the getter of an attribute
+bool is_in_python(PyObject* func);  // true if PyTorch's function of this name is written in Python
 
 }  // namespace ranvier::bind

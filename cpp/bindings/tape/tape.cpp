@@ -1,5 +1,6 @@
-// Function.apply of the Python layer (tape/function.py): one call of a Function, and its place on the
-// tape.
+// Function.apply of the Python layer (tape/function.py): calls forward with the arrays of Tensors, makes
+// Tensors of the results, and, if a gradient is needed, makes the Function a node of the tape. Order: apply()
+// (autocast, observers), unobserved() (converts inputs), applied(), then recorded() or unrecorded().
 #include "bindings/tape/tape.h"
 
 #include <memory>
@@ -29,9 +30,11 @@ bool is_true(PyObject* owner, PyObject* name) { return is_true(checked(PyObject_
 
 namespace {
 
-PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
-PyObject* g_widened;               // a call whose inputs of floats are halves, in float32
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_dtypes;
+// Objects of tape/function.py: _ABSENT, which stands for an input that is None; as_inputs(), which makes
+// Tensors of other inputs; _widened(), which makes a call with half floats in float32.
+PyObject *g_absent, *g_as_inputs;
+PyObject* g_widened;
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_dtypes;  // names of attributes
 
 // The inputs of a call, as borrowed references that the caller holds.
 struct Inputs {
@@ -43,7 +46,7 @@ struct Inputs {
   bool needs(size_t i) const {
     return is_tensor(i) && slot_of(tensors[i], tensor_slots().requires_grad).ptr() == Py_True;
   }
-  // Not so in a subclass whose __init__ does not call Tensor's.
+  // True if the Tensor's slots are set: a subclass may have an __init__ that does not call Tensor's.
   bool is_whole(size_t i) const {
     const TensorSlots& slots = tensor_slots();
     for (int64_t slot : {slots.array, slots.requires_grad, slots.grad_fn})
@@ -55,7 +58,7 @@ struct Inputs {
     const Held array = slot_of(tensors[i], tensor_slots().array);
     return PyArray_Check(array.ptr()) ? PyArray_TYPE(as_array(array)) : NPY_VOID;
   }
-  // halves: whether there are half floats.
+  // True if all inputs are whole Tensors or None. Sets `halves` to true if one of them has half floats.
   bool are_tensors(bool& halves) const {
     for (size_t i = 0; i < count; ++i) {
       if (is_tensor(i) ? !is_whole(i) : !is_none(i)) return false;
@@ -78,19 +81,21 @@ struct Inputs {
       if (needs(i)) return true;
     return false;
   }
-  template <class F>  // f(i): a new reference
+  template <class F>  // the tuple of f(i) for each input; f returns new references
   py::object tuple(const F& f) const {
     return new_tuple(count, f);
   }
-  template <class F>  // the same behind a first item
+  template <class F>  // the same with another item in front
   py::object tuple(py::handle first, const F& f) const {
     return new_tuple(count + 1, [&](size_t i) { return i ? f(i - 1) : Py_NewRef(first.ptr()); });
   }
 };
 
-// Tuples that many nodes share: Python's garbage collector looks at each object that lives.
-constexpr size_t kShared = 4;                   // items
-PyObject* g_truths[kShared + 1][1 << kShared];  // item i is True where bit i is set
+// Tuples of at most kShared items are made once and shared by all nodes: fewer objects are less work for
+// Python's garbage collector. g_truths[n][bits]: n bools, of which item i is True if bit i is set.
+// g_zeros[n]: n zeros.
+constexpr size_t kShared = 4;
+PyObject* g_truths[kShared + 1][1 << kShared];
 PyObject* g_zeros[kShared + 1];
 
 void make_shared() {
@@ -104,7 +109,7 @@ void make_shared() {
   }
 }
 
-// A tuple of flags: the input needs a gradient.
+// The tuple Function.needs: for each input whether it needs a gradient; all False unless recording.
 py::object needs_of(const Inputs& inputs, bool recording) {
   const auto needs = [&](size_t i) { return recording && inputs.needs(i); };
   if (inputs.count > kShared)
@@ -119,8 +124,9 @@ py::object cell_of(PyObject* tensor) {
   return py::reinterpret_borrow<py::object>(slot_of(tensor, tensor_slots().cell).ptr());
 }
 
+// self.forward(*arrays): an array or a tuple of arrays. Inputs that are no Tensors are None.
 py::object forward(PyObject* self, const Inputs& inputs) {
-  constexpr size_t kFew = 8;
+  constexpr size_t kFew = 8;  // inputs for which no memory is allocated
   PyObject* few[kFew + 1];
   std::unique_ptr<PyObject*[]> many(inputs.count > kFew ? new PyObject*[inputs.count + 1] : nullptr);
   PyObject** arguments = many ? many.get() : few;
@@ -133,7 +139,7 @@ py::object forward(PyObject* self, const Inputs& inputs) {
   return checked(result);
 }
 
-// An array of a result: a subclass, or a number of NumPy, becomes one.
+// A result of forward as a plain array: an object of a subclass of ndarray, or a NumPy scalar, becomes one.
 py::object plain_array(PyObject* y) {
   if (PyArray_CheckExact(y)) return py::reinterpret_borrow<py::object>(y);
   return checked(PyArray_FromAny(y, nullptr, 0, 0, NPY_ARRAY_ENSUREARRAY, nullptr));
@@ -142,10 +148,13 @@ bool is_floating(PyObject* tensor) {
   return is_float_type(PyArray_TYPE(as_array(slot_of(tensor, tensor_slots().array))));
 }
 
+// True if the Function's result shares memory with its first input x.
 bool gives_view(PyObject* self, PyObject* x) {
   return PyObject_TypeCheck(x, tensor_class()) && is_true(self, g_is_view);
 }
-// Lists what the call has made among the views of x.
+// Lists `made`, the Tensor or tuple of Tensors that the call has made, among the views of x
+// (tensors/views.h). If a view needs no gradient, self.changes is the count of changes at which it was made:
+// begin_gradients() of tensors/views.py compares it.
 void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
   const bool several = PyTuple_CheckExact(made);
   for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(made) : 1); ++i) {
@@ -157,13 +166,14 @@ void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
   if (several) mark_several(made);
 }
 
-template <class F>  // f(array, i): the Tensor of one of several results
+template <class F>  // the tuple of f(array, i) for each of several results: f makes its Tensor
 py::object tensors_of(PyObject* arrays, const F& f) {
   return new_tuple(PyTuple_GET_SIZE(arrays), [&](size_t i) {
     return f(plain_array(PyTuple_GET_ITEM(arrays, i)), static_cast<Py_ssize_t>(i)).release().ptr();
   });
 }
 
+// The result of a call that is not on the tape.
 py::object unrecorded(PyObject* self, const Inputs& inputs) {
   set(self, g_nodes.needs, needs_of(inputs, false));
   const py::object y = forward(self, inputs);
@@ -176,12 +186,13 @@ py::object unrecorded(PyObject* self, const Inputs& inputs) {
   return made;
 }
 
+// Tensor._cell of an input: the list that Tensors of the same memory share, with their count of changes.
 py::object cell_of(const Inputs& inputs, size_t i) {
   if (!inputs.is_tensor(i)) return py::object(py::handle(g_absent).attr("_cell"));
   return cell_of(inputs[i]);
 }
 
-// Several results, each a node of its own; only floating ones carry gradients.
+// The Tensors of several results. Each floating one gets a node of its own, an Output, that leads to self.
 py::object several_recorded(PyObject* self, PyObject* arrays) {
   const Py_ssize_t count = PyTuple_GET_SIZE(arrays);
   set(self, g_nodes.outputs, checked(PyLong_FromSsize_t(count)));
@@ -200,7 +211,7 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
     return tensor;
   });
   if (is_true(self, g_is_view)) return made;
-  // a count for each output, of indices too, which backward may read
+  // self.versions and self.changes get an item for each output, also for integers: backward may read them.
   const auto extend = [&](int64_t slot, const py::object& more) {
     set(self, slot, checked(PySequence_Concat(slot_of(self, slot).ptr(), more.ptr())));
   };
@@ -208,10 +219,10 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
   return made;
 }
 
-bool g_has_precise_nodes = false;
-PyObject* g_precision;
+bool g_has_precise_nodes = false;  // a node has the attribute _precision
+PyObject* g_precision;             // its name
 
-// The result of a recorded call: Tensors of y, which forward has returned.
+// The Tensors of a recorded call. y: forward's result; x: the first input; version: the cell of one result.
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
   py::object made = PyTuple_CheckExact(y) ? several_recorded(self, y)
                                           : new_tensor(plain_array(y).ptr(), true, self, version);
@@ -219,7 +230,7 @@ py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object
   return made;
 }
 
-// The counts of changes of the result, a new one, and of the inputs.
+// The tuple Function.changes: the count of changes of the new result, 0, and those of the inputs.
 py::object changes_of(const Inputs& inputs) {
   const auto count = [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), kChanges).ptr()); };
   bool all_new = inputs.count < kShared;
@@ -229,9 +240,10 @@ py::object changes_of(const Inputs& inputs) {
   return inputs.tuple(py::int_(0), count);
 }
 
+// The result of a call that becomes a node of the tape. Forward may read `needs`, which is set before it.
 py::object recorded(PyObject* self, const Inputs& inputs) {
   const py::object version = new_cell();
-  // The Function that made the input, or the input itself, a leaf; None: it gets no gradient.
+  // The edge of an input: the node that made it, a leaf itself, or None if it needs no gradient.
   const auto edge = [&](size_t i) {
     if (!inputs.needs(i)) return Py_NewRef(Py_None);
     const Held maker = slot_of(inputs[i], tensor_slots().grad_fn);
@@ -268,13 +280,15 @@ py::object applied(PyObject* self, const Inputs& inputs) {
   return records ? recorded(self, inputs) : unrecorded(self, inputs);
 }
 
-// `function`, of Python, on a Function and its inputs.
+// function(self, *inputs), where `function` is one of Python's.
 py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
   const py::object all = inputs.tuple(self, [&](size_t i) { return Py_NewRef(inputs[i]); });
   return checked(PyObject_CallObject(function, all.ptr()));
 }
 
-// True if Python makes a call with half floats: in float32, or of floats of several dtypes.
+// Of a call with half floats: true if g_widened makes it, as Dtypes.halves says (tape/function.py). "own":
+// never. "forward": if a gradient is needed, or the inputs have several dtypes of floats. "float32": always.
+// Views keep their dtype.
 bool widens(PyObject* self, const Inputs& inputs) {
   if (is_true(self, g_is_view)) return false;
   const std::string halves = py::str(dtypes_of(self, 0));
@@ -282,6 +296,7 @@ bool widens(PyObject* self, const Inputs& inputs) {
   return inputs.differ() || (is_grad_enabled() && inputs.need_gradients()) || halves != "forward";
 }
 
+// Function._apply: the call, without observers and autocast.
 py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!PyObject_TypeCheck(self, g_nodes.function) || count == 0)
     fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
@@ -297,6 +312,7 @@ py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
   return halves && widens(self, converted) ? called(g_widened, self, converted) : applied(self, converted);
 }
 
+// The attribute Function.needs: the slot _needs, or t_pass.needs while backward runs the node.
 PyObject* get_needs(PyObject* self, void*) {
   if (t_pass.node == self) return Py_NewRef(t_pass.needs);
   if (const Held needs = slot_of(self, g_nodes.needs)) return Py_NewRef(needs.ptr());
@@ -311,6 +327,7 @@ int set_needs(PyObject* self, PyObject* needs, void*) {
 PyGetSetDef g_getset[] = {{"needs", get_needs, set_needs, "tuple[bool, ...]", nullptr},
                           {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
+// Function.apply
 py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (t_autocast && PyObject_TypeCheck(self, g_nodes.function))
     if (py::object y = autocast_applied(self, arguments, static_cast<size_t>(count))) return y;

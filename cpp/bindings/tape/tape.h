@@ -1,4 +1,4 @@
-// Calls of Functions of the Python layer.
+// Calls of Functions of the Python layer (tape/function.py), which are the nodes of the tape.
 #pragma once
 #include "bindings/tape/observers.h"
 
@@ -6,24 +6,26 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// The classes of nodes (tape/function.py), and where a Function has what the tape needs.
+// The classes Function and Output of tape/function.py, and the offsets (for slot_of) of a Function's slots
+// that have these names; `needs` is the slot _needs.
 struct NodeClasses {
   PyTypeObject *function, *output;
   int64_t needs, edges, versions, changes, hooks, released, outputs;
 };
 extern NodeClasses g_nodes;
 
-// function.apply(x) for a Tensor.
+// function.apply(x) for a Function that gives a view of the Tensor x. Views are the same in blocks of
+// autocast.
 py::object applied_to(PyObject* function, PyObject* x);
 
 bool is_true(const py::object& x);
-bool is_true(PyObject* owner, PyObject* name);  // an attribute
+bool is_true(PyObject* owner, PyObject* name);  // is_true() of the attribute owner.name
 
-// A field of the Dtypes of a Function (tape/function.py): 0: halves, 1: the list of autocast.
+// A field of function.dtypes, a Dtypes of tape/function.py. field 0: `halves`, 1: `autocast`.
 py::object dtypes_of(PyObject* function, Py_ssize_t field);
 
-// While a node's backward runs, its products have the precision that a block gave to its forward
-// (base/precision.h).
+// While this object exists, products of float32 have the precision that they had in the node's forward, if a
+// block set it there (base/precision.h).
 class PrecisionOfNode {
  public:
   explicit PrecisionOfNode(PyObject* node);
@@ -35,7 +37,8 @@ class PrecisionOfNode {
   int before_ = -1;
 };
 
-// The node whose backward this thread runs with other `needs` than the node's own; null: there is none.
+// In a backward for some inputs only: the node that this thread runs, and the `needs` that it has meanwhile
+// (a tuple of bools, one for each input). Null if the node has its own.
 struct NeedsOfPass {
   PyObject *node, *needs;
 };

@@ -1,8 +1,10 @@
-// Calls from Python's operands to a Tensor in one step: dtypes by PyTorch's rules, then a kernel, or NumPy's
-// own inner loop for dtypes that no kernel computes; where a gradient is needed, the node.
+// Element-wise ops, which compute most calls from Python's operands to a Tensor in one step. The dtype
+// follows PyTorch's rules; floats are computed by a kernel, other dtypes by the inner loop of NumPy's ufunc.
+// If a gradient is needed, the op makes the node of the tape. The file also has the function that Python
+// calls for any Op.
 //
-// Python computes the rest (`in_python`): other dtypes and operands, what a recorded step would not see, and
-// all errors.
+// The op's function `in_python` computes all other calls: other dtypes and operands, and calls of NumPy's
+// loops while a step is recorded, which only sees kernels. It also raises all errors.
 #include "bindings/tape/untaped.h"
 
 #include <algorithm>
@@ -14,9 +16,9 @@ namespace ranvier::bind {
 namespace untaped {
 namespace {
 
-PyObject* g_renamed;  // errors.renamed
+PyObject* g_renamed;  // `renamed` of tensors/errors.py: puts the op's name into an error
 
-// The error of a call of in_python, under the name of the op.
+// Called with the error of in_python set: raises it under the op's name. Always returns null.
 PyObject* named_error(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   if (!op.name || !PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
   return detail::guarded([&]() -> PyObject* {
@@ -28,6 +30,9 @@ PyObject* named_error(const Op& op, PyObject* const* arguments, Py_ssize_t count
   });
 }
 
+// The C function of all ops. self: a capsule with the Op. Calls answer(), then in_python if that has no
+// result or raised an error for which in_python gives the better text. No op returns None, so None stands for
+// no result.
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   const Op* op = nullptr;
   PyObject* made = detail::guarded([&] {
@@ -39,7 +44,7 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
   if (made) {
     Py_DECREF(made);
   } else {
-    // Python's way to the same error names the op.
+    // in_python meets the same error and names the op in it.
     PyObject* const kinds[] = {PyExc_ValueError, PyExc_TypeError, PyExc_OverflowError, PyExc_IndexError,
                                PyExc_MemoryError};
     if (std::none_of(std::begin(kinds), std::end(kinds), PyErr_ExceptionMatches)) return nullptr;
@@ -72,7 +77,7 @@ NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::han
   return {checked(PyCFunction_NewEx(&g_method, self.ptr(), nullptr))};
 }
 
-// The array of a Tensor; empty: it is another object, or left to Python.
+// The array of a Tensor; empty if x is no Tensor, or has no plain NumPy array.
 static py::object array_of(PyObject* x) {
   if (!PyObject_TypeCheck(x, tensor_class())) return {};
   const Held array = slot_of(x, tensor_slots().array);
@@ -118,7 +123,8 @@ py::object kernel_result(PyObject* kernel, PyObject* const* arguments, Py_ssize_
 
 namespace {
 
-// f(x) or f(a, b), element by element; f(condition, a, b), whose kernel moves elements.
+// f(x) or f(a, b), element by element; or where(condition, a, b), the only op of three operands, whose kernel
+// moves elements of any dtype.
 struct Elementwise final : Op {
   explicit Elementwise(py::handle ufunc) : loops(ufunc) {}
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
@@ -127,11 +133,11 @@ struct Elementwise final : Op {
   py::object by_node(const Operand* x, Py_ssize_t operands, int type) const;
 
   Loops loops;
-  bool is_flat, divides;                     // the results carry no gradient; integers: by 0 is an error
-  PyObject *node, *with_number, *of_number;  // or null: make the node of f(a, b), f(a, 2.0), f(2.0, b)
+  bool is_flat, divides;  // the results carry no gradient; integers divided by 0 are an error
+  PyObject *node, *with_number, *of_number;  // each makes a node: of f(a, b), f(a, 2.0), f(2.0, b); or null
 };
 
-// -1: Python decides.
+// NumPy's type number of the dtype of f on these operands; -1 if Python has to find it.
 int result_type(const Operand* x, Py_ssize_t count) {
   if (x[0].array && (count == 1 || (x[1].array ? x[1].type == x[0].type : x[1].rank <= x[0].rank)))
     return x[0].type;  // most calls
@@ -145,7 +151,7 @@ int result_type(const Operand* x, Py_ssize_t count) {
   return has_array && is_known(type) ? type : -1;
 }
 
-// The number as an element of a dtype; false where that cannot hold it.
+// Writes the number to `to` as an element of a dtype. False if an integer is out of the dtype's range.
 bool write(py::handle number, int type, char* to) {
   const Known& of = known(type);
   if (of.rank == 2) {
@@ -158,7 +164,7 @@ bool write(py::handle number, int type, char* to) {
   int overflow = 0;
   const long long x = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
   const int bits = 8 * of.bytes - (of.is_signed ? 1 : 0);
-  std::memcpy(to, &x, of.bytes);  // the first bytes are the low ones
+  std::memcpy(to, &x, of.bytes);  // little-endian: the first bytes are the low ones
   return !overflow && (bits >= 63 || (x >> bits) == 0 || (of.is_signed && (x >> bits) == -1));
 }
 
@@ -167,7 +173,7 @@ bool has_zero(const Operand& x) {
   return PyArray_CountNonzero(as_array(x.array)) != PyArray_SIZE(as_array(x.array));
 }
 
-// The shape that two arrays broadcast to; false: they do not.
+// Broadcasts `shape` with the shape of a. False if they do not fit.
 bool widen(Shape& shape, PyArrayObject* a) {
   const int ndim = PyArray_NDIM(a), n = std::max(shape.ndim, ndim);
   Shape wide;
@@ -181,7 +187,8 @@ bool widen(Shape& shape, PyArrayObject* a) {
   return true;
 }
 
-// As Python's kernels: in the order of the first operand of the full shape.
+// The array of the result, in the memory order of the first operand that has the full shape, as the kernels'
+// results are; else in C order.
 Output result_like(const Operand* x, int count, const Shape& shape, int type) {
   const DType dtype = known(type).dtype;
   for (int i = 0; i < count; ++i) {
@@ -192,11 +199,13 @@ Output result_like(const Operand* x, int count, const Shape& shape, int type) {
   return Output::contiguous(dtype, shape);
 }
 
+// The result by the ufunc's inner loop; empty if Python has to compute it. x: `count` operands, of which
+// arrays are cast in place.
 template <int count>
 py::object Elementwise::by_loop(Operand* x, int type) const {
   const int k = loops.of(type), made = k < 0 ? -1 : loops.ufunc->types[k * loops.ufunc->nargs + count];
   if (k < 0 || t_recording || (count == 2 && divides && known(type).rank < 2 && has_zero(x[1]))) return {};
-  if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy counts with bools, PyTorch refuses
+  if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy gives an int8 for bools, PyTorch an error
   Shape shape;
   for (int i = 0; i < count; ++i) {
     if (!x[i].array) continue;
@@ -217,7 +226,8 @@ py::object Elementwise::by_loop(Operand* x, int type) const {
 
 py::object as_float(const py::object& number) { return checked(PyNumber_Float(number.ptr())); }
 
-// The result of a node on Tensors of the dtype, or on one and a number; empty: Python casts.
+// The result of a call that makes a node, on one or two Tensors of this dtype, or on a Tensor and a number.
+// Empty if there is no node for it, or if a Tensor must be cast first.
 py::object Elementwise::by_node(const Operand* x, Py_ssize_t operands, int type) const {
   const bool of_a_number = !x[0].array, with_a_number = operands == 2 && !x[1].array;
   PyObject* const maker = of_a_number ? of_number : with_a_number ? with_number : node;
@@ -235,26 +245,29 @@ py::object Elementwise::by_node(const Operand* x, Py_ssize_t operands, int type)
   return applied(arguments, count);
 }
 
-// A number as an array of a dtype, for kernels that move elements of any; empty where it cannot be one.
+// A number as an array of a dtype without dimensions, for the kernel of where(). Empty if the dtype cannot
+// hold it, or while a step is recorded.
 py::object array_of_number(py::handle number, int type) {
   if (t_recording) return {};
   py::object array = Output::contiguous(known(type).dtype, Shape()).release();
   return write(number, type, PyArray_BYTES(as_array(array))) ? array : py::object();
 }
 
+// Reads the operands, finds the dtype of the result, and computes it: by the node if a gradient is needed or
+// an observer follows the call, by NumPy's loop if there is no kernel for the dtype, else by the kernel.
 py::object Elementwise::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   Operand x[3];
   if (names || count < 1 || count > 3) return {};
   for (int i = 0; i < count; ++i)
     if (!x[i].read(arguments[i])) return {};
-  const bool chooses = count == 3;
+  const bool chooses = count == 3;  // where(condition, a, b)
   if (chooses && (!x[0].array || x[0].type != NPY_BOOL)) return {};
   const int type = chooses ? result_type(x + 1, 2) : result_type(x, count);
   if (type < 0) return {};
   const bool is_float = known(type).rank == 2, is_half = is_half_type(type);
   if (chooses && known(type).bytes < 4 && !is_half) return {};
   for (int i = chooses; is_half && i < count; ++i)
-    if (x[i].array && x[i].type != type) return {};  // a number in another dtype may be beyond its range
+    if (x[i].array && x[i].type != type) return {};  // cast to a half, an element may be out of its range
   const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
   if (is_observed() || (!is_flat && std::any_of(x, x + count, needs)))
     return count < 3 && !is_flat ? by_node(x, count, type) : py::object();

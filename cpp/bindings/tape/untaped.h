@@ -1,4 +1,5 @@
-// Shared by the calls of untaped.cpp and untaped_reduce.cpp: operands, dtypes, and NumPy's inner loops.
+// What the ops of untaped.cpp, untaped_reduce.cpp and direct.cpp share: the class Op, operands and their
+// dtypes, and the inner loops of NumPy's ufuncs.
 #pragma once
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
@@ -10,7 +11,7 @@
 #include "bindings/tensors/promotion.h"
 #include "bindings/tensors/tensors.h"
 
-// after numpy_api.h
+// This header has to be included after numpy_api.h.
 #define NO_IMPORT_UFUNC
 #include <numpy/ufuncobject.h>
 
@@ -18,11 +19,13 @@
 
 namespace ranvier::bind::untaped {
 
-constexpr int kTypes = NPY_DOUBLE + 1;  // NumPy's numbers of dtypes
+// What the ops know of a dtype. kKnown is indexed by NumPy's type number; half floats, whose numbers are
+// larger, are in kHalves.
+constexpr int kTypes = NPY_DOUBLE + 1;
 struct Known {
-  int rank;  // rank of its kind: bool, integer, float; -1: its dtype is left to Python
+  int rank;  // 0: bool, 1: integer, 2: float; -1: Python computes calls with this dtype
   DType dtype;
-  int bytes;
+  int bytes;  // of an element
   bool is_signed;
 };
 inline constexpr Known kUnknown = {-1, DType::boolean, 0, false};
@@ -49,38 +52,40 @@ inline const Known& known(int type) {
 inline bool is_known(int type) { return known(type).rank >= 0; }
 inline bool has_loops(int type) { return type < kTypes && is_known(type); }  // whether NumPy has loops for it
 
-// A Python function and the core's implementation of its simple calls: a class for each kind of op. Never
-// freed.
+// An op: the core's code for simple calls, and a function of Python for all others. Each kind of op derives a
+// class. Ops live as long as the process.
 struct Op {
   virtual ~Op() = default;
-  // The result; empty if Python has to compute it. names: of the last arguments, as in a vectorcall; null:
-  // none.
+  // The result, or empty if in_python has to compute it. arguments: as in a vectorcall, `count` positional
+  // ones, then those with keywords, named by the tuple `names` (null: there are none).
   virtual py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const = 0;
 
-  PyObject* in_python = nullptr;  // computes the calls that answer() does not
-  PyObject* name = nullptr;       // that its errors get, or null: they have it
-  PyObject* kernel = nullptr;     // on arrays, or null
+  PyObject* in_python = nullptr;  // the function of Python
+  PyObject* name = nullptr;    // the op's name, put into the errors of in_python; null: they have it already
+  PyObject* kernel = nullptr;  // a function on arrays, or null
 };
 
-// The inner loops of one of NumPy's ufuncs.
+// The inner loops of one of NumPy's ufuncs, whose operands all have one dtype.
 class Loops {
  public:
-  explicit Loops(py::handle ufunc);  // None: there are none
+  explicit Loops(py::handle ufunc);  // None: no loops
+  // The index of the loop for operands of this dtype (NumPy's type number), or -1.
   int of(int type) const { return has_loops(type) ? by_type_[type] : -1; }
 
-  PyUFuncObject* ufunc;
+  PyUFuncObject* ufunc;  // null: no loops
 
  private:
-  int8_t by_type_[kTypes];  // by the dtype of the operands; -1: there is none
+  int8_t by_type_[kTypes];  // what of() returns
 };
 
+// An operand of an op: a Tensor or a number. Of `array` and `number`, one is set.
 struct Operand {
-  PyObject* given = nullptr;
-  py::object array;   // the array of a Tensor, or
-  py::object number;  // a bool, int or float
-  int type = NPY_BOOL, rank = 0;
+  PyObject* given = nullptr;      // the argument itself
+  py::object array;               // the array of a Tensor
+  py::object number;              // a bool, int or float
+  int type = NPY_BOOL, rank = 0;  // NumPy's type number of the array; the rank (Known) of array or number
 
-  bool read(PyObject* x);  // false: Python reads it
+  bool read(PyObject* x);  // false if Python has to compute the call
   bool needs_gradient() const {
     return array && slot_of(given, tensor_slots().requires_grad).ptr() != Py_False && is_grad_enabled();
   }
@@ -90,15 +95,18 @@ struct NewFunction : py::object {
   RANVIER_ANNOTATION("Any");
 };
 PyObject* kept(py::handle x);  // a new reference; null for None
+// Completes the op, and makes the object that Python calls for it.
 NewFunction function_of(Op* op, py::handle in_python, py::handle kernel, py::handle name);
 
-// node.apply(inputs ...): all of them, one after another.
+// node.apply(inputs ...). The array has the node first; count: 1 more than there are inputs.
 py::object applied(PyObject* const* node_and_inputs, size_t count);
+// The array itself if it has this dtype (NumPy's type number), else a copy cast to it.
 py::object in_type(const py::object& array, int type);
 // Calls a kernel with these arguments and returns its result as a Tensor.
 py::object kernel_result(PyObject* kernel, PyObject* const* arguments, Py_ssize_t count);
 
-// An array, or what is repeated, along the dimensions of a shape: its address and its steps in bytes.
+// An operand of a loop over a shape: the address of its first element, and its steps in bytes along each
+// dimension of the shape. A step is 0 where the operand is broadcast, as a number is everywhere.
 struct Strided {
   char* data;
   int64_t steps[kMaxDims] = {};
@@ -111,13 +119,14 @@ struct Strided {
   }
 };
 
-// The k-th of the inner loops, over all elements of a shape: of x and y. A reduction reads y, too. The
-// loops of numbers need no GIL.
+// Runs the ufunc's inner loop number k over all elements of a shape: the operands x, and the result y. If it
+// reduces, y is also the first operand, and its steps along the reduced dimensions are 0. Loops on numbers
+// need no GIL, which is released if there are many elements.
 template <int count, bool reduces>
 void run_loop(const Loops& loops, int k, const Shape& shape, const Strided (&x)[count], const Strided& y) {
   const int64_t* steps[count + 1];
   for (int i = 0; i < count; ++i) steps[i + reduces] = x[i].steps;
-  steps[reduces ? 0 : count] = y.steps;  // the last one decides the order
+  steps[reduces ? 0 : count] = y.steps;  // LoopNest orders the dimensions by the last operand's steps
   const LoopNest<count + 1> nest(shape.ndim, shape.sizes,
                                  *reinterpret_cast<const int64_t* const(*)[count + 1]>(&steps));
   const auto loop = loops.ufunc->functions[k];
@@ -125,7 +134,7 @@ void run_loop(const Loops& loops, int k, const Shape& shape, const Strided (&x)[
   constexpr int kArrays = count + 1 + reduces;
   npy_intp inner[kArrays];
   for (int i = 0; i < kArrays; ++i) inner[i] = nest.strides[i % (count + 1)][nest.ndim - 1];
-  constexpr int64_t kFew = 4096;
+  constexpr int64_t kFew = 4096;  // elements computed in less time than two switches of the GIL take
   PyThreadState* state = nest.size < kFew ? nullptr : PyEval_SaveThread();
   nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
     char* at[kArrays];

@@ -1,4 +1,6 @@
-// Reductions of Tensors in one step: see untaped.cpp.
+// Reductions of Tensors, as sums and maxima, in one step from Python's arguments to a Tensor: floats by a
+// kernel, other dtypes by the inner loop of NumPy's ufunc. Python computes all other calls, as for the ops of
+// untaped.cpp.
 #include "bindings/tape/untaped.h"
 
 #include <algorithm>
@@ -8,7 +10,8 @@ namespace ranvier::bind {
 namespace untaped {
 namespace {
 
-// The axes that are reduced; false: Python reads them, or raises.
+// Sets reduced[d] for each axis d that `axes` names: None (all), an int, or a tuple of ints. False if Python
+// has to read them, or to raise an error.
 bool read_axes(PyObject* axes, int ndim, bool* reduced) {
   if (axes == Py_None) return std::fill_n(reduced, ndim, true), true;
   const bool several = PyTuple_CheckExact(axes);
@@ -25,10 +28,11 @@ bool read_axes(PyObject* axes, int ndim, bool* reduced) {
   return count > 0;
 }
 
-// For each result a number, or where that is negative the first element along the reduced axes of x.
+// Sets every element of y to a number before the loop: 0 for a sum, 1 for a product. If the number is
+// negative, to the first element of x along the reduced axes, as for a maximum.
 void begin(int64_t number, const Shape& shape, const bool* reduced, const Strided& x, const Strided& y,
            int type) {
-  const int64_t item = known(type).bytes;  // the first bytes of the number are the low ones
+  const int64_t item = known(type).bytes;  // the first bytes of a little-endian number are the low ones
   Shape first;
   for (int d = 0; d < shape.ndim; ++d) first.append(reduced[d] ? 1 : shape[d]);
   const LoopNest<2> nest(first.ndim, first.sizes, {x.steps, y.steps});
@@ -40,16 +44,19 @@ void begin(int64_t number, const Shape& shape, const bool* reduced, const Stride
   });
 }
 
-// f(x, dim, axis, keepdim, keepdims), with NumPy's names of the same: floats by the kernel, if there is one.
+// f(x, dim, axis, keepdim, keepdims): `axis` and `keepdims` are NumPy's names of `dim` and `keepdim`. The
+// kernel, if there is one, computes floats.
 struct Reduction final : Op {
   explicit Reduction(py::handle ufunc) : loops(ufunc) {}
   py::object answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const override;
 
   Loops loops;
   bool is_flat;       // the results carry no gradient
-  int type, initial;  // the dtype, and what it begins with; -1: x's own, the first element
+  int type, initial;  // NumPy's type number in which the loop computes (-1: x's own); the number of begin()
 };
 
+// Floats go to the kernel. For the loop, `kept` is the shape of the result, and y is the result as an operand
+// of the shape of x, with steps of 0 along the reduced axes.
 py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObject* names) const {
   Operand x;
   if (names || is_observed() || count != 5 || !x.read(arguments[0]) || !x.array ||
@@ -65,7 +72,8 @@ py::object Reduction::answer(PyObject* const* arguments, Py_ssize_t count, PyObj
     return kernel_result(kernel, given, 4);
   }
   const int of = type < 0 ? x.type : type, k = loops.of(of);
-  if (k < 0 || t_recording || (of == NPY_BOOL && x.type == NPY_UINT8)) return {};  // all of bytes is a byte
+  // all() and any() of uint8 are uint8, as in PyTorch: Python computes them.
+  if (k < 0 || t_recording || (of == NPY_BOOL && x.type == NPY_UINT8)) return {};
   const py::object array = in_type(x.array, of);
   Shape shape(ndim, reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(array)))), kept;
   for (int d = 0; d < ndim; ++d) {

@@ -1,4 +1,5 @@
-// Makes views of arrays for shape ops, on arrays alone: see array_views.h.
+// Makes the views of NumPy arrays that shape ops give (array_views.h). shapes.cpp reads the arguments of
+// these ops from Python, and has their Tensors.
 #include "bindings/tensors/array_views.h"
 
 #include <algorithm>
@@ -14,10 +15,10 @@ namespace ranvier::bind {
 namespace {
 
 PyObject* name(const char* text) { return PyUnicode_InternFromString(text); }
-struct Saved {  // attributes that forward sets
+struct Saved {  // names of attributes that forward sets, and of a method
   PyObject *shape = name("shape"), *channels_last = name("channels_last");
-  PyObject *strided = name("_strided"),
-           *is_view = name("is_view");  // Reshape's method for arrays that are not in C order
+  PyObject *strided = name("_strided"),  // of Reshape, for arrays that are not in C order
+      *is_view = name("is_view");
 };
 const Saved& saved() {
   static const Saved names;
@@ -42,7 +43,8 @@ PyObject* array_in(PyObject* const* arguments) {
   return arguments[0];
 }
 
-// NHWC in memory, and not in C order as well.
+// True if x has four dimensions (n, c, h, w), in memory in the order n, h, w, c without gaps, and is not in C
+// order as well (as where dimensions have the size 1).
 bool is_channels_last(PyArrayObject* x) {
   if (PyArray_NDIM(x) != 4 || PyArray_IS_C_CONTIGUOUS(x)) return false;
   npy_intp step = PyArray_ITEMSIZE(x);
@@ -53,8 +55,10 @@ bool is_channels_last(PyArrayObject* x) {
   return true;
 }
 
-// True if a shape, which fits x, (N, C, H, W) in channels-last order, has no end after N or after N C: then a
-// reshape copies.
+// True if a reshape of x, an image (n, c, h, w) in channels-last order, to the target has to copy. It need
+// not if the sizes of some leading dimensions of the target multiply to n, and those of some to n * c: then
+// no dimension of the target joins elements of n, c and (h, w). False if the target does not fit x. A size of
+// -1 stands for the one that fits.
 bool joins_channels(PyArrayObject* x, const Dims& target) {
   const npy_intp n = PyArray_DIM(x, 0), all = PyArray_SIZE(x);
   npy_intp known = 1, before = 1;
@@ -68,6 +72,7 @@ bool joins_channels(PyArrayObject* x, const Dims& target) {
   return before == all && all > 0 && !(after_n && after_c);
 }
 
+// A copy of x in C order.
 py::object in_c_order(PyObject* x) {
   const Floats from({"copy", "x", x});
   Output y = Output::contiguous(from.dtype(), from.shape());
@@ -75,17 +80,20 @@ py::object in_c_order(PyObject* x) {
   return y.release();
 }
 
-// The integer in a Tensor without dimensions; empty: none, or one whose reading a recorded step has to see.
+// The integer in a Tensor without dimensions. Empty for other objects, and while a step is recorded: Python
+// then reads the Tensor, and tells the recording.
 py::object number_in(PyObject* tensor) {
   if (t_recording || !Py_IS_TYPE(tensor, tensor_class())) return {};
   const Held array = slot_of(tensor, tensor_slots().array);
   if (!array || !PyArray_CheckExact(array.ptr())) return {};
   PyArrayObject* const x = as_array(array);
-  if (PyArray_NDIM(x) || !PyArray_ISINTEGER(x) || PyArray_TYPE(x) == NPY_UINT8) return {};  // uint8 is a mask
+  // A Tensor of uint8 is a mask as an index.
+  if (PyArray_NDIM(x) || !PyArray_ISINTEGER(x) || PyArray_TYPE(x) == NPY_UINT8) return {};
   return checked(PyArray_GETITEM(x, PyArray_BYTES(x)));
 }
 
-// The elements [.., i, .., i + offset, ..] of two dimensions, as a last one.
+// The view of the elements [.., i, .., i + offset, ..] along the dimensions a and b, which are replaced by a
+// new last one.
 py::object diagonal_of(PyArrayObject* x, int64_t offset, int a, int b) {
   npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
   int ndim = 0;
@@ -138,7 +146,8 @@ py::object basic_key(PyObject* key) {
 }
 
 py::object places_of(PyObject* x, PyObject* key) {
-  // NumPy gives one element as a number, a copy: an Ellipsis makes it a view
+  // NumPy returns a single element as a scalar, which is a copy. With an Ellipsis in the key it returns a
+  // view.
   const bool several = PyTuple_Check(key);
   const Py_ssize_t count = several ? PyTuple_GET_SIZE(key) : 1;
   if (count != PyArray_NDIM(as_array(x))) {
@@ -166,11 +175,12 @@ py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count) {
                  PyArray_BYTES(x) + begin * PyArray_STRIDE(x, dim));
 }
 
+// Reshape. NumPy makes a view if it can, else a copy, of which backward must know (is_view, channels_last).
 py::object reshaped(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyObject* const x = array_in(arguments);
   set_attribute(self, saved().shape, shape_of(as_array(x)));
   const bool contiguous = PyArray_IS_C_CONTIGUOUS(as_array(x));
-  // a copy by a kernel: of an image, or where a step is recorded
+  // A copy is made by a kernel if x is a channels-last image, or while a step is recorded.
   const int type = PyArray_TYPE(as_array(x));
   const bool images = !contiguous && (type == NPY_FLOAT || type == NPY_DOUBLE) &&
                       PyArray_ISNOTSWAPPED(as_array(x)) && is_channels_last(as_array(x));
@@ -194,6 +204,7 @@ py::object permuted(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return checked(PyArray_Transpose(as_array(x), &dims));
 }
 
+// Expand: broadcasts x to the target, with the stride 0 along repeated dimensions.
 py::object expanded(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyObject* const array = array_in(arguments);
   PyArrayObject* const x = as_array(array);
@@ -219,6 +230,8 @@ py::object picked(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   return places_of(array, attribute(self, settings().key).ptr());
 }
 
+// Unfold: windows of `size` elements along a dimension, `step` apart. The elements of a window are a new last
+// dimension.
 py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyArrayObject* const x = as_array(array_in(arguments));
   set_attribute(self, saved().shape, shape_of(x));
@@ -229,7 +242,7 @@ py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   shape[ndim] = place.ptr[1], strides[ndim] = strides[dim];
   shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1, strides[dim] *= place.ptr[2];
   py::object y = strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
-  if (place.ptr[1] > place.ptr[2])  // an element may be at several places
+  if (place.ptr[1] > place.ptr[2])  // windows overlap: an element of x is at several places in y
     PyArray_CLEARFLAGS(as_array(y), NPY_ARRAY_WRITEABLE);
   return y;
 }

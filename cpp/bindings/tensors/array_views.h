@@ -1,4 +1,5 @@
-// Views of arrays, and forward of the Functions that give them.
+// Makes views of NumPy arrays: other shapes and strides on the same memory. The second half declares
+// `forward` of the Functions whose results are views.
 #pragma once
 #include <pybind11/pytypes.h>
 
@@ -9,24 +10,28 @@ namespace ranvier::bind {
 namespace py = pybind11;
 
 py::object shape_of(PyArrayObject* x);  // a tuple
-// A view of the memory of x; it can be written where x can.
+// A view of x's memory with x's dtype. strides: in bytes; data: the address of the view's first element. The
+// view is writable if x is.
 py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_intp* strides, char* data);
-// A key of integers, slices, None and Ellipsis, for which x[key] is a view; empty: the key has other parts.
-// Integers in Tensors are read.
+// The key if x[key] is a view: an integer, slice, None or Ellipsis, or a tuple of them. Integers in Tensors
+// without dimensions are replaced by their values. Empty if the key has other parts.
 py::object basic_key(PyObject* key);
-// x[key] of an array and a basic key.
+// The view x[key] of an array x, for a key that basic_key() has returned.
 py::object places_of(PyObject* x, PyObject* key);
-// The slices begin ... begin + count - 1 along a dimension; count < 0: one, without that dimension.
+// The view of the slices begin ... begin + count - 1 along a dimension. count < 0: of slice `begin` only,
+// without that dimension.
 py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count);
 
-// The attributes that make such a Function: a shape, the order of dimensions, a key; a place: (offset,
-// dim1, dim2) of Diagonal, (dim, size, step) of Unfold.
+// The names of the attributes that say which view a Function gives. target: a shape (Reshape, Expand); dims:
+// the order of dimensions (Permute); key: an index (Getitem); place: (offset, dim1, dim2) of Diagonal, (dim,
+// size, step) of Unfold.
 struct Settings {
   PyObject *target, *dims, *key, *place;
 };
 const Settings& settings();
 
-// forward of Reshape, Permute, Expand, Getitem, Diagonal and Unfold: methods of Function, of one array.
+// `forward` of Reshape, Permute, Expand, Getitem, Diagonal and Unfold, in this order. self: the Function; x:
+// one array. They save on self what backward needs, such as x's shape.
 py::object reshaped(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object permuted(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object expanded(PyObject* self, PyObject* const* x, Py_ssize_t);

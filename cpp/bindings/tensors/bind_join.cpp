@@ -1,4 +1,5 @@
-// Arrays joined, repeated, shifted, reversed, and parts of matrices: elements only move.
+// Binds ops that only move elements: concatenate, stack, roll, repeat, flip and triangle. Most describe the
+// result as views of the input and of the output, and copy from one view to the other.
 #include <cstring>
 #include <vector>
 
@@ -8,10 +9,14 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int64_t kLongRow = 8192;  // bytes of a row of the result: arrays are copied one by one
+// To join arrays, the kernel `join_rows` writes row after row of the result, with parts of all arrays. It is
+// used unless the rows are longer than kLongRow bytes or fewer than kFewRows: then each array is copied as a
+// whole.
+constexpr int64_t kLongRow = 8192;
 constexpr int64_t kFewRows = 16;
 
-// Rows of an array in C order, or channels-last, whose elements are next to each other from dimension d on.
+// The number of rows of an array if a row is the elements that are contiguous in memory from dimension d on:
+// the product of the sizes of the dimensions before d, in C order or in channels-last order (n, h, w, c).
 int64_t rows_before(const Shape& shape, int d, bool channels_last) {
   constexpr int kChannelsLast[] = {0, 2, 3, 1};
   int64_t rows = 1;
@@ -23,12 +28,14 @@ int64_t rows_before(const Shape& shape, int d, bool channels_last) {
   return rows;
 }
 
+// The view of a matrix whose rows are `step` elements apart.
 template <class E>
 TensorView<E> matrix(E* data, int64_t rows, int64_t columns, int64_t step) {
   return {data, 2, {rows, columns}, {step, 1}};
 }
 
-// Arrays of the memory order of y as matrices, side by side in y.
+// Joins the inputs, all contiguous in the memory order of y: each is a matrix of `rows` rows, and y has these
+// matrices side by side. Each kernel call joins up to kJoined inputs.
 template <class T>
 void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) {
   const int64_t width = numel(y) / rows;
@@ -47,9 +54,10 @@ void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) 
   }
 }
 
-// Elements of any dtype: `data` counts bytes, strides count elements.
+// The view of an array whose elements have any dtype: `data` is the address as char*, strides count elements.
 using Place = TensorView<char>;
 
+// The bytes of an element of x.
 int64_t item_of(const Input& x) {
   int64_t bytes = 0;
   with_size(x, [&](auto tag) { bytes = sizeof tag; });
@@ -66,7 +74,7 @@ TensorView<T> typed(const Place& v) {
   return t;
 }
 
-// Copies elements of x's size.
+// Copies the elements of `from` to `to`, views of one shape and with elements of x's dtype.
 void move(const Input& x, const Place& from, const Place& to) {
   const int64_t elements = numel(to);
   with_size(x, [&](auto tag) {
@@ -84,10 +92,11 @@ Place widened(const Place& own, int d, int64_t n, int64_t step) {
   return v;
 }
 
-// The arrays one after another along dimension d of y, which is a new one where `widens`. rows: of y before d
-// in its memory, if all arrays have its order; else 0.
+// Writes the inputs one after another along dimension d of y. widens: d is a dimension that the inputs lack,
+// along which each has the size 1 (stack). rows: rows_before(y, d) if all inputs are contiguous in y's memory
+// order, else 0.
 void join(const std::vector<Input>& inputs, const Output& y, int d, int64_t rows, bool widens) {
-  constexpr int64_t kShort = 1 << 18;  // bytes that are copied in less time than kernels are called
+  constexpr int64_t kShort = 1 << 18;  // so many bytes are copied in less time than the kernel calls take
   const Input& first = inputs[0];
   const int64_t item = item_of(first);
   Place part = y.view<char>();
@@ -120,6 +129,7 @@ std::vector<Input> joined_inputs(const Arrays& arrays) {
   return inputs;
 }
 
+// The dimension counted from the front.
 int joined_dim(const char* op, int64_t dim, int ndim) {
   if (dim < -ndim || dim >= ndim)
     fail(Fault::axis, op,
@@ -127,8 +137,8 @@ int joined_dim(const char* op, int64_t dim, int ndim) {
   return static_cast<int>(dim < 0 ? dim + ndim : dim);
 }
 
-// The arrays one after another; channels-last if all are, and not all in C order too (by dimensions of length
-// 1).
+// The arrays one after another along a dimension. The result is channels-last if all arrays are, unless all
+// are also in C order, as images with dimensions of size 1 are.
 Output concatenate(Arrays arrays, Whole dim) {
   const std::vector<Input> inputs = joined_inputs(arrays);
   const Input& first = inputs[0];
@@ -153,7 +163,7 @@ Output concatenate(Arrays arrays, Whole dim) {
   return y;
 }
 
-// Arrays of one shape, along a new dimension.
+// Joins arrays of one shape along a new dimension.
 Output stack(Arrays arrays, Whole dim) {
   const std::vector<Input> inputs = joined_inputs(arrays);
   const Input& first = inputs[0];
@@ -174,7 +184,7 @@ Output stack(Arrays arrays, Whole dim) {
   return y;
 }
 
-// x shifted cyclically along an axis; None: of all elements in C order.
+// x shifted cyclically by `step` along an axis. axis None: all elements in C order are shifted as one row.
 Output roll(Raw array, Whole step, MaybeWhole axis) {
   const Input x = moved(array);
   if (!axis.given() && !x.is_contiguous()) x.fail("memory in C order");
@@ -197,7 +207,8 @@ Output roll(Raw array, Whole step, MaybeWhole axis) {
   return y;
 }
 
-// Each slice of x along an axis, repeated in place.
+// Repeats each slice of x along an axis `times` times: a a b b c c. The axis becomes two dimensions: the
+// slices, and a dimension of size `times`, along which the input has the stride 0.
 Output repeat_each(Raw array, Whole times, Axis axis) {
   const Input x = moved(array);
   const int d = axis.of(x);
@@ -213,7 +224,8 @@ Output repeat_each(Raw array, Whole times, Axis axis) {
   return y;
 }
 
-// The places (row, column) of a triangle of a matrix, by rows: (2, n).
+// The indices of the elements on and above (or below) a diagonal of a matrix, row by row: an int64 array (2,
+// n) with the row numbers, then the column numbers. diagonal: 0 is the main one, 1 the one above it.
 Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) {
   constexpr int64_t kMost = int64_t{1} << 31;
   if (rows < 0 || columns < 0 || rows >= kMost || columns >= kMost) rows.fail("sizes from 0 to 2**31 - 1");
@@ -231,7 +243,7 @@ Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) 
   return y;
 }
 
-// x reversed along axes.
+// x reversed along axes: copied from a view that begins at the last element and has negative strides there.
 Output flip(Raw array, Sizes axes) {
   const Input x = moved(array);
   Place from = place_of(x);
@@ -249,7 +261,9 @@ Output flip(Raw array, Sizes axes) {
   return y;
 }
 
-// x repeated along each dimension; times may have more at the front.
+// x repeated as a whole times[d] times along each dimension d. If `times` has more items than x has
+// dimensions, x gets dimensions of size 1 in front. Each dimension becomes two: the repetitions, with the
+// stride 0 in x, and x's own elements.
 Output repeat_all(Raw array, Sizes times) {
   const Input x = moved(array);
   const int ndim = times.count(), lead = ndim - x.ndim();
@@ -279,13 +293,13 @@ Output repeat_all(Raw array, Sizes times) {
   return y;
 }
 
-// The elements on one side of a diagonal of each matrix of x, zeros on the other.
+// Each matrix of x (..., rows, columns) with zeros below (upper) or above a diagonal.
 Output triangle(Raw matrices, Whole diagonal, Truth upper) {
   const Input x = moved(matrices);
   if (x.ndim() < 2) x.fail("at least 2 dimensions");
   Output y = Output::contiguous(x.dtype(), x.shape());
   const int64_t rows = x.shape(x.ndim() - 2), columns = x.shape(x.ndim() - 1);
-  const int64_t edge = std::clamp<int64_t>(diagonal, -rows - 1, columns + 1);  // others give the same
+  const int64_t edge = std::clamp<int64_t>(diagonal, -rows - 1, columns + 1);  // beyond it, all or no zeros
   const auto run = [&](auto tag) {
     using T = decltype(tag);
     invoke_sized(Triangle<T>{upper, edge, x.view<T>(), y.view<T>()}, x.elements());

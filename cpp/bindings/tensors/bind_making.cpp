@@ -1,4 +1,5 @@
-// Makes new Tensors from sizes, Python's numbers in lists, ranges, arrays of NumPy.
+// Makes new arrays for the functions that make Tensors: reads sizes, and fills arrays from arithmetic
+// progressions and from nested lists of Python's numbers.
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/tensors/tensors.h"
@@ -32,7 +33,8 @@ Object shape_of(Raw size, Name op) {
   return {shape};
 }
 
-// first, first + step ...; `last`: the last number itself, or None.
+// The array first, first + step, ... of `count` numbers. last: the value of the last number, which the
+// progression might miss by rounding, or None.
 Object progression(Raw first, Raw step, Whole count, DTypeArg dtype, MaybeReal last) {
   const Shape shape{count};
   if (count < 0) count.fail("at least 0");
@@ -53,14 +55,16 @@ Object progression(Raw first, Raw step, Whole count, DTypeArg dtype, MaybeReal l
   return {y.release()};
 }
 
-// Nested lists of Python's own numbers: their shape, and the highest kind among them.
+// Reads nested lists of Python's own numbers: their shape, and the highest kind among them (bool, int,
+// float).
 class Literal {
  public:
   enum Kind { truths, wholes, reals };
   Kind kind = truths;
   Shape shape;
 
-  // Reads data; true if it is a list of the kind described above.
+  // Reads `data` at a nesting depth. False if it is no such list, if lists of one depth have different
+  // lengths or are empty, or if an int is not exact as a float64.
   bool read(PyObject* data, int depth = 0) {
     if (PyList_CheckExact(data) || PyTuple_CheckExact(data)) {
       const Py_ssize_t n = PySequence_Fast_GET_SIZE(data);
@@ -76,6 +80,7 @@ class Literal {
     return depth == shape.ndim && read_number(data);
   }
 
+  // Writes the numbers to y, in C order, after read() has returned true. Returns the end.
   template <class T>
   T* write(PyObject* data, T* y) const {
     if (!PyList_CheckExact(data) && !PyTuple_CheckExact(data)) {
@@ -95,7 +100,9 @@ class Literal {
     if (PyFloat_CheckExact(x)) return kind = reals, true;
     if (PyBool_Check(x)) return true;
     if (!PyLong_CheckExact(x)) return false;
-    constexpr int64_t kExact = int64_t{1} << 53;  // float64 is exact up to here; NumPy rounds others once
+    // float64 is exact up to here. Beyond, write() would round to float64 and then to float32; NumPy rounds
+    // once.
+    constexpr int64_t kExact = int64_t{1} << 53;
     int overflow = 0;
     const int64_t number = PyLong_AsLongLongAndOverflow(x, &overflow);
     if (overflow || number > kExact || number < -kExact) return false;
@@ -106,9 +113,9 @@ class Literal {
   bool found_number_ = false;
 };
 
-// An array of the numbers: in this dtype of floats where one of them is a float, or where `always`; else
-// int64 or bool. Always int64 where that is the dtype. None for all else than regular lists of Python's
-// numbers, and for floats as int64.
+// The array of nested lists of numbers. Its dtype is `floats` if one of them is a float, or if `always`; else
+// it is int64, or bool for bools only. None if `data` is no such list (Literal), or has floats while `floats`
+// is int64.
 Object literal(Raw data, DTypeArg floats, Truth always) {
   Literal list;
 #ifdef Py_GIL_DISABLED  // another thread may change the lists meanwhile

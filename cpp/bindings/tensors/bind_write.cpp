@@ -1,4 +1,5 @@
-// Functions that write to an array in place: fill, write (copy or cast into it), _put (array[key] = value).
+// Binds functions that write to an array in place: fill, write (copies or casts into it), _put (array[key] =
+// value).
 #include <cstdlib>
 #include <cstring>
 #include <vector>

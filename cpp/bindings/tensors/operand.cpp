@@ -1,4 +1,4 @@
-// Reads the arguments of shape ops: see operand.h.
+// Reads the arguments of shape ops, and makes their views (operand.h).
 #include "bindings/tensors/operand.h"
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace ranvier::bind {
 namespace {
 
-PyObject* g_readers;
+PyObject* g_readers;  // the tuple of set_readers(), in the order of Reader
 enum Reader { kAsTensor, kSizes, kDim, kSomeDim };
 
 py::object read_by(Reader reader, PyObject* op, PyObject* a, PyObject* b = nullptr) {
@@ -59,7 +59,7 @@ py::object Operand::sizes(PyObject* arguments) const {
       !PyLong_CheckExact(PyTuple_GET_ITEM(items, 0)))
     items = PyTuple_GET_ITEM(items, 0);
   if (!PyTuple_Check(items) && !PyList_CheckExact(items)) return read_by(kSizes, op, arguments);
-  // a Size, which is a tuple, becomes a plain one
+  // A Size is a subclass of tuple; it becomes a plain tuple.
   py::object tuple = PyTuple_CheckExact(items) ? py::reinterpret_borrow<py::object>(items)
                                                : checked(PySequence_Tuple(items));
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple.ptr()); ++i)

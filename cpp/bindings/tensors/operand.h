@@ -1,23 +1,26 @@
-// The operand of a shape op: a Tensor, and how the op's other arguments are read for it.
+// The operand of a shape op, a Tensor, and how the op's other arguments (sizes, dimensions) are read for it.
 #pragma once
 #include "bindings/binder/errors.h"
 #include "bindings/tensors/array_views.h"
 
 namespace ranvier::bind {
 
-struct Kind {  // a Function that gives a view, and the attribute that makes it
+// The class of a Function that gives a view, and the name of the attribute that says which (Settings in
+// array_views.h).
+struct Kind {
   PyObject* type = nullptr;
   PyObject* attribute = nullptr;
 };
 
-// Functions of Python that make a Tensor of other operands, or read other sizes and dimensions than ints in
-// their range, or raise: as_tensor, and _sizes, _dim and some_dim of ops/shape/reshape.py.
+// functions: a tuple of Python's as_tensor, and _sizes, _dim and some_dim of ops/shape/reshape.py. They read
+// what is rare (operands that are no Tensors; sizes and dimensions that are no ints in range) or raise the
+// error.
 void set_readers(PyObject* functions);
 
-int64_t clamped(PyObject* number);        // a whole number; beyond 2**62 as that
+int64_t clamped(PyObject* number);        // the value of an int, clamped to -2**62 ... 2**62
 py::object tuple_of(PyObject* argument);  // a tuple of one item
 
-struct Setting {  // a shape, or the order of dimensions
+struct Setting {  // the value of a Kind's attribute: a shape, an order of dimensions, a place
   npy_intp at[NPY_MAXDIMS + 1];
   int count = 0;
   void add(npy_intp n) {
@@ -26,26 +29,26 @@ struct Setting {  // a shape, or the order of dimensions
 };
 
 struct Operand {
-  PyObject* op;  // its name, for errors
+  PyObject* op;  // the op's name, for errors
   py::object tensor;
 
-  explicit Operand(PyObject* const* arguments);  // op and operand
+  explicit Operand(PyObject* const* arguments);  // arguments[0]: the op's name; [1]: the operand
   PyArrayObject* array() const;
   int ndim() const { return PyArray_NDIM(array()); }
   npy_intp size(int d) const { return PyArray_DIM(array(), d); }
 
-  // A dimension of this many, counted from the front.
+  // Reads a dimension of `count` dimensions; returns it counted from the front.
   int dim(PyObject* number, int count) const;
   int dim(PyObject* number) const { return dim(number, ndim()); }
-  // The same of an op that removes a dimension or takes a part of it.
+  // The same for an op that removes a dimension or takes a part of it: x must have one.
   int some_dim(PyObject* number) const;
-  // A tuple of the numbers of `f(2, 3)` or `f((2, 3))`.
+  // The tuple of ints in the arguments of `f(2, 3)` or `f((2, 3))`.
   py::object sizes(PyObject* arguments) const;
 
-  // The view that a Function with this attribute gives.
+  // The view of the tensor that a Function of this kind gives, with this value of its attribute.
   py::object view(const Kind& kind, const py::object& setting) const;
   py::object view(const Kind& kind, const Setting& setting) const;
-  // The same, or nothing where NumPy's error means that the setting does not fit x.
+  // The same; empty if NumPy raises TypeError, ValueError or OverflowError: the setting does not fit x.
   py::object fitting(const Kind& kind, const py::object& setting) const;
   template <class... P>
   [[noreturn]] void fail(Fault fault, const P&... pieces) const {

@@ -1,4 +1,4 @@
-// Finds the dtype of an op on several operands: see promotion.h.
+// Finds the dtype of an op on several operands (promotion.h).
 #include "bindings/tensors/promotion.h"
 
 #include "bindings/binder/bfloat16.h"
@@ -10,7 +10,7 @@ namespace {
 
 PyObject* g_default;  // tensors/dtypes.py: default
 
-// NumPy's number of the dtype that two of one kind have in common.
+// The common type of two types of one rank: NumPy's, except that float16 and bfloat16 give float32.
 int wider(int a, int b) {
   if (a == b) return a;
   if (is_half_type(a) && is_half_type(b)) return NPY_FLOAT;
@@ -32,13 +32,14 @@ py::object array_of(PyObject* tensor) {
   return array ? py::reinterpret_borrow<py::object>(array) : checked(PyObject_GetAttr(tensor, name));
 }
 
-// -1: it is no number.
+// The rank of a number; -1: x is no number.
 int rank_of_number(PyObject* x) {
   if (PyBool_Check(x) || PyArray_IsScalar(x, Bool)) return 0;
   if (PyLong_Check(x) || PyArray_IsScalar(x, Integer)) return 1;
   return PyFloat_Check(x) || PyArray_IsScalar(x, Floating) ? 2 : -1;
 }
 
+// _result_dtype(*operands): the common dtype of Tensors, arrays, numbers and dtypes.
 PyObject* result_dtype(PyObject*, PyObject* const* operands, Py_ssize_t count) {
   return detail::guarded([&]() -> PyObject* {
     Promotion promotion;
@@ -83,12 +84,14 @@ void Promotion::add_number(int rank) {
   add(rank == 0 ? int{NPY_BOOL} : rank == 1 ? int{NPY_INT64} : default_dtype(), 2);
 }
 
+// Within a group, a higher rank replaces the type; of one rank it becomes the wider type.
 void Promotion::add(int type, int group) {
   int& best = best_[group];
   const int difference = best < 0 ? 1 : rank_of_dtype(type) - rank_of_dtype(best);
   best = difference > 0 ? type : difference < 0 ? best : wider(best, type);
 }
 
+// The first group (in the order 0, 1, 2) of the highest rank.
 int Promotion::type() const {
   int found = -1;
   for (const int type : best_)

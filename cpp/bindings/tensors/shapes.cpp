@@ -1,5 +1,6 @@
-// Views of Tensors: the shape ops, which read their arguments and call a Function. All have the arguments op,
-// the name in errors, and input.
+// Binds the shape ops (reshape, permute, expand, split and others), which give views of Tensors. Each reads
+// its arguments by Operand and calls the Function of the view. a[0] is the op's name for errors, a[1] the
+// input; the comment beside a function names the arguments from a[2] on.
 #include <algorithm>
 
 #include "bindings/binder/methods.h"
@@ -16,12 +17,12 @@ namespace {
 
 using Arguments = PyObject* const*;
 
-Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;
+Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;  // the Functions, set by Python
 
 py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
   const py::object target = x.sizes(a[2]);
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)  // NumPy takes any below 0 for -1
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)  // NumPy would take -2 as -1
     if (clamped(PyTuple_GET_ITEM(target.ptr(), i)) < -1) x.fail_shape(target, "sizes from 0 on, or -1 once");
   if (py::object y = x.fitting(g_reshape, target)) return y;
   x.fail_shape(target, "as many elements");
@@ -72,8 +73,9 @@ py::object unsqueeze(PyObject*, Arguments a, Py_ssize_t) {  // dim
 py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
   const Operand x(a);
   const py::object dims = x.sizes(a[2]);
+  // Checked here because NumPy cuts dimensions to 32 bits. It checks that each occurs once.
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) x.dim(PyTuple_GET_ITEM(dims.ptr(), i));
-  if (py::object y = x.fitting(g_permute, dims)) return y;  // NumPy cuts dimensions to 32 bits
+  if (py::object y = x.fitting(g_permute, dims)) return y;
   x.fail(Fault::value, "got dims ", a[2], " for ", x.ndim(), " dimensions; expected each of them once");
 }
 
@@ -100,6 +102,8 @@ py::object reversed(PyObject*, Arguments a, Py_ssize_t) {
   return x.view(g_permute, dims);
 }
 
+// dims.at[d]: the dimension of x that becomes dimension d, first -1. Dimensions that are not named fill the
+// free places in their order.
 py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination: numbers, or several
   const Operand x(a);
   const py::object source = x.sizes(tuple_of(a[2]).ptr()), to = x.sizes(tuple_of(a[3]).ptr());
@@ -125,6 +129,7 @@ py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination
   return x.view(g_permute, dims);
 }
 
+// A size of -1 stands for x's own. `full` has the sizes with these filled in.
 py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
   const py::object target = x.sizes(a[2]);
@@ -148,7 +153,7 @@ py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   x.fail_shape(target, "one it broadcasts to");
 }
 
-// A Tensor of one number is one, too.
+// True for an int or a NumPy integer, and for a Tensor without dimensions that holds an integer.
 bool is_whole(PyObject* number) {
   if (!PyObject_TypeCheck(number, tensor_class()))
     return (PyLong_Check(number) && !PyBool_Check(number)) || PyArray_IsScalar(number, Integer);
@@ -167,7 +172,7 @@ py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
 }
 
-py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, step; None for a number
+py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, step; None if x has none
   const Operand x(a);
   const int dim = x.dim(a[2]);
   const int64_t n = x.ndim() ? x.size(dim) : 1;
@@ -179,13 +184,13 @@ py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, ste
   return x.ndim() ? x.view(g_unfold, Setting{{dim, size, step}, 3}) : py::none();
 }
 
-// x[key] for a basic key; None for another.
+// x[key] if it is a view (basic_key() in array_views.h), else None. a[2]: key.
 py::object getitem(PyObject*, Arguments a, Py_ssize_t) {
   const py::object key = basic_key(a[2]);
   return key ? Operand(a).view(g_getitem, key) : py::none();
 }
 
-// The same of an array: array, key.
+// The same for an array. a[0]: the array; a[1]: the key.
 py::object places(PyObject*, Arguments a, Py_ssize_t) {
   const py::object key = PyArray_Check(a[0]) ? basic_key(a[1]) : py::object();
   return key ? places_of(a[0], key.ptr()) : py::none();
@@ -193,8 +198,8 @@ py::object places(PyObject*, Arguments a, Py_ssize_t) {
 
 // --- parts along a dimension
 
-// The key of the slices begin ... begin + count - 1 of a dimension; count < 0: of one, without that
-// dimension.
+// The key (tuple) for the slices begin ... begin + count - 1 of a dimension; count < 0: for slice `begin`
+// only, without that dimension.
 py::object key_of(int dim, int64_t begin, int64_t count) {
   static PyObject* const all = PySlice_New(nullptr, nullptr, nullptr);
   py::object key = checked(PyTuple_New(dim + 1)), part = checked(PyLong_FromLongLong(begin));
@@ -205,7 +210,8 @@ py::object key_of(int dim, int64_t begin, int64_t count) {
   return key;
 }
 
-// Views of x, one after the other along a dimension. Off the tape they have no nodes.
+// Makes several views of x along a dimension, as split() returns them. Each has a node (by_nodes) if the tape
+// or an observer follows it; else a view is made from the array directly, which takes less time.
 struct Several {
   const Operand& x;
   const int dim;
@@ -220,6 +226,7 @@ struct Several {
         views(checked(PyTuple_New(count))),
         by_nodes(is_observed() || (is_grad_enabled() &&
                                    slot_of(x.tensor.ptr(), tensor_slots().requires_grad).ptr() == Py_True)) {}
+  // Adds the view of the slices from `begin` on; count: as in key_of().
   void add(int64_t begin, int64_t count) {
     py::object view = by_nodes ? x.view(g_getitem, key_of(dim, begin, count))
                                : new_tensor(part_of(as_array(array), dim, begin, count).ptr(), false, Py_None,
@@ -232,6 +239,7 @@ struct Several {
   }
 };
 
+// Views of `step` slices each, of which the last may have fewer. A dimension of size 0 gives one empty view.
 py::object parts_of_size(const Operand& x, int dim, int64_t step) {
   const int64_t n = x.size(dim);
   Several parts(x, dim, std::max<int64_t>((n - 1) / step + 1, 1));
@@ -280,7 +288,7 @@ py::object unbind(PyObject*, Arguments a, Py_ssize_t) {  // dim
   return parts.all();
 }
 
-// One slice of an iteration along dimension 0, as of several: i.
+// Slice i along dimension 0, for iteration over a Tensor: marked as one of several views. a[2]: i.
 py::object slice_of(PyObject*, Arguments a, Py_ssize_t) {
   const Operand x(a);
   Several parts(x, 0, 1);
@@ -318,6 +326,7 @@ py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
   return x.view(g_getitem, key_of(dim, begin, count));
 }
 
+// _set_shapes(readers, functions): see set_readers(); the classes Reshape, Permute, Expand and Getitem.
 py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
   set_readers(a[0]);
   const auto part = [&](int i) { return Py_NewRef(PyTuple_GET_ITEM(a[1], i)); };
@@ -325,13 +334,14 @@ py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
   g_expand = {part(2), settings().target}, g_getitem = {part(3), settings().key};
   return py::none();
 }
+// _set_placed(function, is_unfold): the class Unfold or Diagonal.
 py::object set_placed(PyObject*, Arguments a, Py_ssize_t) {
   Kind& kind = a[1] == Py_True ? g_unfold : g_diagonal;
   kind = {Py_NewRef(a[0]), settings().place};
   return py::none();
 }
 
-// The parts of an array along a dimension, without it: array, dim.
+// _parts(array, dim): the tuple of views of all slices of an array along a dimension, without the dimension.
 py::object parts_of_array(PyObject*, Arguments a, Py_ssize_t) {
   if (!PyArray_Check(a[0])) throw py::type_error("expected an array");
   const int dim = static_cast<int>(clamped(a[1]));

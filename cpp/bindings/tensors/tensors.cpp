@@ -13,12 +13,13 @@
 namespace ranvier::bind {
 namespace {
 
-PyTypeObject* g_tensor = nullptr;  // the class
-PyObject* g_no_arguments;
+PyTypeObject* g_tensor = nullptr;  // the class Tensor
+PyObject* g_no_arguments;          // the empty tuple
 TensorSlots g_slots;
-py::object* g_dtypes = nullptr;  // a list: the dtype objects by NumPy's numbers of types, or None
+// A list indexed by NumPy's type numbers: the library's dtype objects, or None.
+py::object* g_dtypes = nullptr;
 
-// Tensor.dtype; NumPy's own where there is no object for it.
+// Tensor.dtype: the library's dtype object, or NumPy's if there is none.
 PyObject* dtype_of_tensor(PyObject* tensor, void*) {
   PyObject* array = slot_at(tensor, g_slots.array);
   if (!array || !PyArray_Check(array)) return PyErr_SetString(PyExc_AttributeError, "dtype"), nullptr;
@@ -28,7 +29,7 @@ PyObject* dtype_of_tensor(PyObject* tensor, void*) {
                         : Py_None;
   return Py_NewRef(found == Py_None ? reinterpret_cast<PyObject*>(descr) : found);
 }
-PyTypeObject* g_size = nullptr;  // the subclass of tuple that shapes are
+PyTypeObject* g_size = nullptr;  // the class of Tensor.shape, a subclass of tuple
 
 PyObject* shape_of_tensor(PyObject* tensor, void*) {
   PyObject* array = slot_at(tensor, g_slots.array);
@@ -46,7 +47,8 @@ struct NewTensor : py::object {
   RANVIER_ANNOTATION("Any");
 };
 
-// True if all bools are bytes of 0 and 1, as the kernels read them; false for gaps between them, too.
+// True if all elements of an array of bools are bytes of 0 or 1, as the kernels expect. False if the array
+// has gaps in memory, whose elements are not looked at.
 bool has_plain_bools(PyArrayObject* array) {
   if (!PyArray_ISONESEGMENT(array)) return false;
   const auto* const bytes = reinterpret_cast<const unsigned char*>(PyArray_BYTES(array));
@@ -55,7 +57,8 @@ bool has_plain_bools(PyArrayObject* array) {
   return any < 2;
 }
 
-// A Tensor on the memory of an array that it can have as it is, without a copy or an error; None for another.
+// _on_memory(array): a Tensor on the memory of the array. None if the array first has to be copied, or is
+// refused.
 py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
   if (!PyArray_CheckExact(a[0])) return py::none();
   PyArrayObject* const array = as_array(a[0]);
@@ -69,7 +72,7 @@ py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
   return new_tensor(a[0], false, Py_None, cell);
 }
 
-// Tensor.stride: steps in elements.
+// _steps(tensor): the tuple of Tensor.stride(), in elements.
 py::object steps(PyObject*, PyObject* const* a, Py_ssize_t) {
   PyArrayObject* const array = as_array(slot_at(a[0], g_slots.array));
   npy_intp counts[NPY_MAXDIMS];
@@ -78,7 +81,7 @@ py::object steps(PyObject*, PyObject* const* a, Py_ssize_t) {
   return checked(PyArray_IntTupleFromIntp(PyArray_NDIM(array), counts));
 }
 
-// Tensor.contiguous: most tensors are in C order. Python's method makes the others, and the errors.
+// Tensor.contiguous: returns a tensor that is in C order. All other calls go to Python's method g_contiguous.
 PyObject* g_contiguous;
 PyObject* contiguous(PyObject* tensor, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   const Held array = slot_of(tensor, g_slots.array);
@@ -91,7 +94,8 @@ PyObject* contiguous(PyObject* tensor, PyObject* const* given, Py_ssize_t count,
   return y;
 }
 
-// Puts the method above in place of a class's own: class, signature and text.
+// _set_contiguous(tensor, text): puts the method above in place of the class's own. text: its docstring,
+// which begins with the signature.
 py::object set_contiguous(PyObject*, PyObject* const* a, Py_ssize_t) {
   g_contiguous = checked(PyObject_GetAttrString(a[0], "contiguous")).release().ptr();
   static PyMethodDef own{"contiguous",
@@ -102,7 +106,7 @@ py::object set_contiguous(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::none();
 }
 
-// size[key], where a slice is a size, too.
+// size[key] of Tensor.shape: a slice has the class of `size`, too.
 PyObject* item_of_size(PyObject* size, PyObject* key) {
   PyObject* const items = PyTuple_Type.tp_as_mapping->mp_subscript(size, key);
   if (!items || !PySlice_Check(key)) return items;

@@ -1,4 +1,7 @@
-// Keeps the list of Tensors that share memory, with their views and bases: see views.h.
+// Keeps track of the Tensors that share memory (views.h). Tensor._cell is a list that all of them hold; its
+// items from kFirstLink on are weak references ("links") to views and their bases. Tensor._view of a view is
+// the tuple (base, chain, why): the Tensor that is no view, the Functions that lead from it to the view, and
+// the reason why the view cannot be changed in place on the tape, or "".
 #include "bindings/tensors/views.h"
 
 #include <atomic>
@@ -25,8 +28,8 @@ py::object target_of(PyObject* link) {
 
 namespace {
 
-PyObject *g_under_no_grad, *g_one_of_several;  // reasons why a view cannot be changed in place on the tape
-PyObject* g_no_reason;
+PyObject *g_under_no_grad, *g_one_of_several;  // reasons (`why`): texts of tensors/views.py
+PyObject* g_no_reason;                         // ""
 
 py::object kept(Held x) { return py::reinterpret_borrow<py::object>(x.ptr()); }
 
@@ -38,9 +41,9 @@ py::object link_to(PyObject* tensor) {
 
 py::object cell_of(PyObject* tensor) { return kept(slot_of(tensor, tensor_slots().cell)); }
 
-// Tensor._view.
+// The content of Tensor._view; empty for a Tensor that is no view.
 struct Family {
-  py::object base, chain, why;  // base: a weak reference where there is a reason
+  py::object base, chain, why;  // base: a weak reference to it if there is a reason
 
   explicit Family(PyObject* tensor) {
     const py::object view = kept(slot_of(tensor, tensor_slots().view));
@@ -56,7 +59,7 @@ struct Family {
   explicit operator bool() const { return static_cast<bool>(base); }
   bool has_reason() const { return PyObject_IsTrue(why.ptr()) == 1; }
   py::object living_base() const { return has_reason() ? target_of(base.ptr()) : base; }
-  // The family for views of this Tensor, which cannot be changed in place for this reason.
+  // The same family with a reason, unless it has one already.
   Family refused(PyObject* reason) const {
     return has_reason() ? *this : Family(link_to(base.ptr()), chain, reason);
   }
@@ -64,7 +67,8 @@ struct Family {
   void give_to(PyObject* view) const { set_slot(view, tensor_slots().view, tuple().ptr()); }
 };
 
-// The weak references in a cell to Tensors that are alive, each once, by their ids; in their order.
+// A dict of a cell's links to Tensors that exist, except `without`: id of the Tensor -> link. Each Tensor
+// occurs once, in the order of the list. count: the length of the cell that is looked at.
 py::object living(PyObject* cell, Py_ssize_t count, PyObject* without = nullptr) {
   py::object links = checked(PyDict_New());
   for (Py_ssize_t i = kFirstLink; i < count; ++i) {
@@ -76,18 +80,19 @@ py::object living(PyObject* cell, Py_ssize_t count, PyObject* without = nullptr)
   return links;
 }
 
-// Drops the references to Tensors that are gone, if these are most: else each call would do it.
+// Removes the links to Tensors that no longer exist, if they are more than half: so few calls have to do this
+// work.
 void prune(PyObject* cell) {
   static std::atomic_flag busy = ATOMIC_FLAG_INIT;
   if (busy.test_and_set()) return;
   struct Leave {
     ~Leave() { busy.clear(); }
   } leave;
-  const Py_ssize_t count = PyList_GET_SIZE(cell);  // others may append meanwhile: only these are replaced
+  const Py_ssize_t count = PyList_GET_SIZE(cell);  // other threads may append meanwhile; these links stay
   const py::object links = living(cell, count);
   const py::object left = checked(PyDict_Values(links.ptr()));
   Py_ssize_t alive = PyList_GET_SIZE(left.ptr());
-  if (alive == 1) {  // a Tensor that is no view is listed for its views only
+  if (alive == 1) {  // a Tensor that is no view is listed only as long as it has views
     const py::object tensor = target_of(PyList_GET_ITEM(left.ptr(), 0));
     if (!tensor || !Family(tensor.ptr())) alive = 0;
   }
@@ -99,8 +104,7 @@ void append(PyObject* cell, PyObject* tensor) {
   if (PyList_Append(cell, link_to(tensor).ptr()) < 0) throw py::error_already_set();
 }
 
-// Lists a Tensor among those that share its memory, and prunes each time the number of references has
-// doubled.
+// Adds a link to a Tensor to its cell, and prunes each time the number of links has doubled.
 void add_link(PyObject* tensor) {
   const py::object cell = cell_of(tensor);
   append(cell.ptr(), tensor);
@@ -109,6 +113,7 @@ void add_link(PyObject* tensor) {
   if (count > 31 && (is_power(count) || is_power(count - 1))) prune(cell.ptr());  // one call may add two
 }
 
+// The list of other Tensors that share the Tensor's memory.
 py::object sharing(PyObject* tensor) {
   const py::object cell = cell_of(tensor);
   const Py_ssize_t count = PyList_GET_SIZE(cell.ptr());
@@ -122,13 +127,13 @@ py::object sharing(PyObject* tensor) {
   return found;
 }
 
-// True if the base is kept by its views alone: operations that reshape their result give such views, which in
-// PyTorch are tensors of their own.
+// True if only views refer to the base of this view. Ops that reshape their own result return such views; in
+// PyTorch these are no views.
 bool hides_base(PyObject* view, const Family& family) {
   if (family.why.ptr() == g_under_no_grad) return !target_of(family.base.ptr());
   if (family.has_reason()) return false;
   const py::object cell = cell_of(view);
-  Py_ssize_t views = 1;  // the reference of `family`
+  Py_ssize_t views = 1;  // references to the base: that of `family`, and one of each view
   const py::object links = living(cell.ptr(), PyList_GET_SIZE(cell.ptr()));
   PyObject *key, *link;
   for (Py_ssize_t at = 0; PyDict_Next(links.ptr(), &at, &key, &link);) {
@@ -138,11 +143,11 @@ bool hides_base(PyObject* view, const Family& family) {
   return Py_REFCNT(family.base.ptr()) == views;
 }
 
-// Makes a view an ordinary Tensor if no other Tensor has the memory, but for a base that only the view keeps;
-// returns whether.
+// Makes a view an ordinary Tensor if no other Tensor has its memory, except a base that only this view refers
+// to. Returns whether it did.
 bool stands_alone(PyObject* view) {
   const Family family(view);
-  // A base that the user still has is referred to by more than the view and `family`.
+  // More than two references (of the view and of `family`): the user still has the base.
   if (!family || (!family.has_reason() && Py_REFCNT(family.base.ptr()) > 2)) return false;
   if (!hides_base(view, family)) return false;
   const py::object cell = cell_of(view);
@@ -154,7 +159,8 @@ bool stands_alone(PyObject* view) {
   return true;
 }
 
-// Notes that a new Tensor has the memory of another, but not its tape.
+// Notes that `other`, a new Tensor, has the memory of `tensor`, but is no view on the tape (as after
+// detach()).
 void share(PyObject* tensor, PyObject* other) {
   const py::object cell = cell_of(tensor);
   set_slot(other, tensor_slots().cell, cell.ptr());
@@ -170,13 +176,12 @@ void share(PyObject* tensor, PyObject* other) {
 
 void count_change(PyObject* cell, PyObject* array) {
   PyObject* changes = PyLong_FromLongLong(PyLong_AsLongLong(item_of(cell, kChanges).ptr()) + 1);
-  if (!changes)
-    PyErr_Clear(), changes = PyLong_FromLong(-1);  // needs no memory; no count that the tape has kept
+  if (!changes) PyErr_Clear(), changes = PyLong_FromLong(-1);  // no memory: -1 needs none and equals no count
   PyList_SetItem(cell, kChanges, changes);
   const Held before = item_of(cell, kChangedLast);
   if (before.ptr() == array) return;
   const auto base = [](PyObject* x) { return reinterpret_cast<PyObject*>(PyArray_BASE(as_array(x))); };
-  if (!before.is_none())  // several views were changed: the memory that they share
+  if (!before.is_none())  // several views were changed: note the array whose memory they share
     while (base(array) && PyArray_Check(base(array))) array = base(array);
   PyList_SetItem(cell, kChangedLast, Py_NewRef(array));
 }
@@ -203,6 +208,7 @@ void mark_several(PyObject* views) {
   }
 }
 
+// No Function has made the views, so their chain is empty.
 void join_several(PyObject* views, PyObject* x) {
   const bool recording = is_grad_enabled();
   PyObject* const why = recording ? g_one_of_several : g_under_no_grad;
@@ -224,7 +230,7 @@ namespace {
 
 using Arguments = PyObject* const*;
 
-// An object that names Tensor as its class (`__class__`), as a proxy does, has no slots.
+// x, if it is a real Tensor. A proxy, whose `__class__` is Tensor, has no slots.
 PyObject* checked_tensor(PyObject* x) {
   if (!PyObject_TypeCheck(x, tensor_class()) || !slot_of(x, tensor_slots().array))
     fail_type("share", "got ", Py_TYPE(x)->tp_name, " in place of a Tensor; expected a Tensor with data");

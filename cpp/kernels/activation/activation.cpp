@@ -12,13 +12,14 @@ using elementwise::array_of;
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)};
 #undef RANVIER_X
 
-// The values that the row of an activation needs besides its operands.
+// What run_row() needs besides the operands: the loop of the activation, and its settings (activation.h).
 template <class T>
 struct Settings {
   typename ActivationKernels<T>::Function function;
   T alpha, beta;
 };
 
+// The inner loop for run_loops(): operand 0 is x (or the saved tensor), operand 1 dy.
 template <class T>
 void run_row(const ElementRow& r) {
   const auto& s = *static_cast<const Settings<T>*>(r.attributes);
@@ -26,7 +27,8 @@ void run_row(const ElementRow& r) {
               r.step[0], r.step[1], 1, s.alpha, s.beta});
 }
 
-// dy: null in forward
+// y = f(x), or with dy (null in the forward) y = dy f'(x). Elements of double count 2.5 times the time of
+// floats.
 template <class T, class Call>
 void run_rows(const Team& team, const Call& call, typename ActivationKernels<T>::Function function,
               const TensorView<const T>& x, const TensorView<const T>* dy, const TensorView<T>& y) {

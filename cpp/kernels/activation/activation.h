@@ -1,9 +1,11 @@
 // activation: y = f(x) element by element, and dx = dy f'(x).
 //
-//   x, y, dy, dx of one shape, any strides; y may be x and dx may be dy or the saved tensor. `saved`
-//   is y for relu, sigmoid and tanh, else x. A NaN in x gives NaN, except in heaviside.
-//   alpha, beta: leaky_relu slope; elu, celu alpha; heaviside y at 0; softplus beta, threshold; hardtanh
-//   lower, upper limit; softshrink, hardshrink lambda.
+//   x, y, dy and dx have the same shape and any strides. y may be x, and dx may be dy or `saved` (in place).
+//   `saved`, from which the backward computes f', is y for relu, sigmoid and tanh, else x. A NaN in x gives
+//   NaN, except in heaviside.
+//
+//   alpha and beta are the settings: leaky_relu: slope; elu, celu: alpha; heaviside: y at 0; softplus: beta,
+//   threshold; hardtanh: lower and upper limit; softshrink, hardshrink: lambda. functions.h has the formulas.
 #pragma once
 #include <cstddef>
 
@@ -12,8 +14,8 @@
 
 namespace ranvier {
 
-// X(name, what computes it, nanoseconds an element of forward takes on one core, roughly, the tensor that is
-// saved, the settings in Python's signature)
+// X(name, its struct in functions.h, nanoseconds of an element of float32 in the forward on one core,
+// roughly, which tensor is saved, its settings in Python's signature)
 #define RANVIER_FOR_EACH_ACTIVATION(X)                            \
   X(relu, Relu, 0.15, "y", "")                                    \
   X(leaky_relu, LeakyRelu, 0.15, "x", "negative_slope=0.01, ")    \
@@ -59,7 +61,8 @@ struct ActivationBackward {
   TensorView<T> dx;
 };
 
-// n elements in a line; forward does not read dy.
+// n elements, `stride` apart. The forward computes y = f(x); the backward y = dy f', where x is the saved
+// tensor.
 template <class T>
 struct ActivationLine {
   int64_t n;

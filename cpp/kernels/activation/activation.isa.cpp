@@ -1,4 +1,5 @@
-// activation's loops over a line of elements, compiled once for each ISA level.
+// The loops of ActivationKernels (activation.h) over lines of elements, compiled once for each ISA level. The
+// formulas are in functions.h.
 #include "kernels/activation/activation.h"
 
 #include "kernels/activation/functions.h"
@@ -6,6 +7,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// The loops of one activation over whole vectors; run_row() (simd/vector_loop.h) applies them to a row of any
+// length.
 template <class Op, class T>
 static void forward_loop(const Vectors& v) {
   const auto attributes = *static_cast<const ActivationAttributes<T>*>(v.attributes);
@@ -22,9 +25,9 @@ static void backward_loop(const Vectors& v) {
   });
 }
 
-constexpr int64_t kChunk = 256;  // elements that a strided line copies at once
+constexpr int64_t kChunk = 256;  // elements of a line with gaps that are copied at a time
 
-// x is operand 0, dy operand 1.
+// Runs the loop on a line; x is operand 0, dy operand 1. A line with gaps goes through contiguous copies.
 template <class T>
 __attribute__((noinline)) static void run_line(const ActivationLine<T>& line, int operands, VectorLoop loop) {
   const ActivationAttributes<T> attributes{line.alpha, line.beta};

@@ -1,4 +1,6 @@
-// The activations and their derivatives on vectors: forward(x), backward(dy, what forward saved).
+// The activations and their derivatives on vectors. forward(x) returns y; backward(dy, saved) returns dy
+// f'(x), where `saved` is x, or y for those marked "saves y". The settings alpha and beta are a.alpha and
+// a.beta.
 #pragma once
 #include "simd/math.h"
 
@@ -44,7 +46,7 @@ struct Gelu {
     return select(abs(x) == Limits<T>::infinity, select(x > T(0), x, V{}), x * normal_cdf<T>(x));
   }
   RANVIER_ACTIVATION(backward, V dy, V x) {
-    x = at_most(at_least(x, T(-50)), T(50));  // beyond, the slope is 0 or 1; 0 * inf would be NaN
+    x = at_most(at_least(x, T(-50)), T(50));  // farther out the slope is 0 or 1, but 0 * inf would give NaN
     const V density = exp(x * x * T(-0.5)) * T(0.398942280401432677940);
     return dy * fma(x, density, normal_cdf<T>(x));
   }
@@ -73,13 +75,15 @@ struct GeluTanh {
 struct Silu {  // x sigmoid(x)
   RANVIER_ACTIVATION(forward, V x) { return select(x == -Limits<T>::infinity, V{}, x * sigmoid(x)); }
   RANVIER_ACTIVATION(backward, V dy, V x) {
-    x = at_most(at_least(x, T(-1000)), T(1000));  // beyond, the slope is 0 or 1; inf * 0 would be NaN
+    // Farther out the slope is 0 or 1, but inf * 0 would give NaN.
+    x = at_most(at_least(x, T(-1000)), T(1000));
     const V s = sigmoid(x);
     return dy * s * fma(x, T(1) - s, broadcast(T(1)));
   }
 };
 
-// log(1 + exp(alpha x)) / alpha = (max(z, 0) + log1p(exp(-|z|))) / alpha; x itself where z > beta.
+// log(1 + exp(z)) / alpha with z = alpha x, computed as (max(z, 0) + log1p(exp(-|z|))) / alpha; x itself
+// where z > beta.
 struct Softplus {
   RANVIER_ACTIVATION(forward, V x) {
     const V z = x * a.alpha;
@@ -104,7 +108,8 @@ struct Hardtanh {  // x limited to [alpha, beta]
   RANVIER_ACTIVATION(backward, V dy, V x) { return select((x <= a.alpha) | (x >= a.beta), V{}, dy); }
 };
 
-// scale x where x > 0, else scale alpha (exp(x) - 1), with the constants that keep mean 0 and variance 1.
+// scale x where x > 0, else scale alpha (exp(x) - 1). The constants keep mean 0 and variance 1 (Klambauer et
+// al. 2017).
 struct Selu {
   static constexpr double scale = 1.05070098735548049342, alpha = 1.67326324235437728482;
   RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x * T(scale), expm1(x) * T(scale * alpha)); }
@@ -118,10 +123,10 @@ struct Celu {  // x where x > 0, else alpha (exp(x / alpha) - 1)
   RANVIER_ACTIVATION(backward, V dy, V x) { return select(x > T(0), dy, dy * exp(x / a.alpha)); }
 };
 
-// x tanh(log(1 + e)), e = exp(x): with n = e (e + 2) that is x n / (n + 2), where nothing cancels.
+// x tanh(log(1 + e)) with e = exp(x). With n = e (e + 2) this equals x n / (n + 2), in which no terms cancel.
 struct Mish {
   template <class T, class V>
-  RANVIER_INLINE V limited(V x) {  // beyond, tanh is 1; the squares of exp(x) below stay finite
+  RANVIER_INLINE V limited(V x) {  // for larger x, tanh is 1; with the limit squares of exp(x) stay finite
     return at_most(x, T(sizeof(T) == 4 ? 20 : 40));
   }
   RANVIER_ACTIVATION(forward, V x) {
@@ -130,7 +135,7 @@ struct Mish {
   }
   // d/dx tanh(log(1 + e)) = 4 e (1 + e) / (n + 2)^2
   RANVIER_ACTIVATION(backward, V dy, V x) {
-    x = at_least(limited<T>(x), T(-1000));  // below, the slope is 0; inf * 0 would be NaN
+    x = at_least(limited<T>(x), T(-1000));  // for smaller x the slope is 0, but inf * 0 would give NaN
     const V e = exp(x), n = fma(e, e, e + e), d = n + T(2);
     return dy * ((n + x * (e * (e + T(1)) * T(4) / d)) / d);
   }

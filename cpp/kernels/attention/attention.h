@@ -1,16 +1,17 @@
-// attention: y = softmax(scale q k^T + masks) v, for each query the mean of the values by how well their keys
-// match it.
+// attention: y = softmax(scale q k^T + masks) v. Each query gets the mean of the values, weighted by how well
+// their keys match the query.
 //
 //   query q (..., l, e), key k (..., s, e), value v (..., s, d), y (..., l, d), masks (..., l, s), weights
-//   (..., s, l): all with the same leading dimensions, any strides, also 0 in what is read. query, key, value
-//   and y may be stored as bfloat16 where bfloat16() is pairs, with more than kFewQueries queries, values, no
-//   weights, and nothing that is added to the scores.
+//   (..., s, l): all have the same leading dimensions and any strides; arrays that are read may have stride
+//   0. query, key, value and y may be stored as bfloat16 if bfloat16() (base/precision.h) is `pairs`, there
+//   are more than kFewQueries queries, value has data, and weights and added have none.
 //
-// A thread computes a block of queries, one block of keys after another: their scores in a buffer, the
-// softmax by the largest score so far, and its product with the values. Where a larger score
-// comes, sums and y so far are multiplied by exp(old - new) (Milakov and Gimelshein, "Online normalizer
-// calculation for softmax", 2018; Dao and others, "FlashAttention", 2022). All are divided by the sums at the
-// end. The bits depend on the shapes and memory orders, not on threads or on whether weights are kept.
+// A thread computes a block of queries, one block of keys after another. For each block of keys it computes
+// the scores in a buffer, exp(score - top), where top is the largest score of the query so far, and the
+// product with the values. If a block has a larger score, the sums and y so far are multiplied by exp(old top
+// - new top) (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao and others,
+// "FlashAttention", 2022). At the end y is divided by the sums. The bits depend on shapes and memory orders,
+// not on threads or on whether weights are kept.
 #pragma once
 #include <cstddef>
 
@@ -19,16 +20,17 @@
 
 namespace ranvier {
 
-constexpr int kAttentionMasks = 2;
+constexpr int kAttentionMasks = 2;  // masks of each kind, at most
 
 struct AttentionSettings {
-  double scale, of_nothing;  // of_nothing: the weights of a query without a visible key, 0 or NaN
-  bool is_causal;            // query i, which is the (first + i)th of all, sees the keys 0 ... first + i
+  double scale, of_nothing;  // of_nothing: the weights of a query that sees no key, 0 or NaN
+  bool is_causal;            // query i sees the keys 0 ... first + i only
   int64_t first;
-  bool hides;   // true in `flags` hides a key, else it shows it
+  bool hides;   // what true in `flags` means: the key is hidden, or (if not `hides`) visible
   bool medium;  // the factors of products are rounded to bfloat16, as in Matmul
-  // The dtype of half inputs, computed in float: exp(score - top) is that of PyTorch's kernel, whose error is
-  // 2^-14, and is rounded to halves before its product with the values, unless weights are kept.
+  // If the inputs were float16 or bfloat16 and are computed in float, their dtype. Then exp(score - top) is
+  // computed as in PyTorch's kernel, with an error of 2^-14, and is rounded to this dtype before its product
+  // with the values, unless weights are kept.
   DType half = DType::float32;
 };
 
@@ -38,37 +40,40 @@ struct AttentionForward {
   size_t workspace_bytes(int threads) const;
   AttentionSettings settings;
   TensorView<const T> query, key;
-  TensorView<const T> value;                      // or data null: the weights only
-  TensorView<const bool> flags[kAttentionMasks];  // each may have data null
-  TensorView<const T> added[kAttentionMasks];     // to the scores, likewise
-  TensorView<T> weights;                          // dense along the queries, or data null
-  TensorView<T> y;  // dense along its last dimension, or data null without values
+  TensorView<const T> value;                      // or data null, if only the weights are wanted
+  TensorView<const bool> flags[kAttentionMasks];  // which keys are visible; each may have data null
+  // Numbers that are added to the scores; each may have data null.
+  TensorView<const T> added[kAttentionMasks];
+  TensorView<T> weights;  // contiguous along the queries, or data null
+  TensorView<T> y;        // contiguous along the last dimension; data null if value has none
 };
 
-// The gradients of query, key and value, dq (..., l, e), dk (..., s, e) and dv (..., s, d), each of which may
-// have data null; dy (..., l, d). With the gradient dw of the weights, that of the scores is
-// w (dw - sum of w dw over keys).
+// The gradients of query, key and value: dq (..., l, e), dk (..., s, e) and dv (..., s, d), each of which may
+// have data null; dy (..., l, d). With the weights w and their gradient dw, the gradient of the scores is w
+// (dw - sum of w dw over keys).
 template <class T>
 struct AttentionBackward {
   RANVIER_CALL("attention_backward", query, key, value, weights, dy, dq, in_place(dk), in_place(dv));
   size_t workspace_bytes(int threads) const;
-  AttentionSettings settings;  // is_causal: the weights of keys after a query are not read
-  bool adds;                   // to dk and dv, or the keys that no query sees are left as they are
+  AttentionSettings settings;  // with is_causal the weights of keys after a query are not read
+  bool adds;                   // results are added to dk and dv; else keys that no query sees are not written
   TensorView<const T> query, key, value, weights, dy;
   TensorView<T> dq, dk, dv;
 };
 
-// Some new tokens of sequences whose keys and values are kept: sequence i has lengths[i] tokens so far. The
-// new keys and values are written after these; query t sees the keys 0 ... lengths[i] + t. Every query has
-// the bits that it has alone, and those that AttentionForward gives it in a causal call of more than
-// kFewQueries queries: blocks of as many keys, and each sum one chain from the first key on (of e up to
-// matmul's kc).
+// Attention with a cache: each of n sequences gets l new tokens, and the keys and values of its earlier
+// tokens are kept in `keys` and `values`. Sequence i has lengths[i] tokens so far. The new keys and values
+// are written behind these; new query t sees the keys 0 ... lengths[i] + t. The bits of a query do not depend
+// on how many queries a call has. They are those of a causal AttentionForward of more than kFewQueries
+// queries, since blocks have as many keys, and each sum is one chain from the first key on (for e up to kc of
+// matmul).
 //
-//   query, key (n, h, l, e), value (n, h, l, d), y (n, h, l, d): any strides, y dense along d
-//   keys (n, h, e, room) dense along room, values (n, h, most, d) dense along d, l <= most <= room
-//   lengths (n): 0 <= lengths[i] <= most - l, which the caller checks by a separate call; with `advances`
-//   they grow by l, at the end. room is a multiple of kCacheRoom: whole vectors of keys are readable.
-constexpr int64_t kCacheRoom = 64;
+//   query, key (n, h, l, e), value (n, h, l, d), y (n, h, l, d): any strides, y contiguous along d
+//   keys (n, h, e, room) contiguous along room, values (n, h, most, d) contiguous along d, l <= most <= room
+//   lengths (n): 0 <= lengths[i] <= most - l, which the caller checks by a separate call. With `advances` l
+//   is added to them at the end. room is a multiple of kCacheRoom, so that whole vectors of keys are
+//   readable.
+constexpr int64_t kCacheRoom = 64;  // keys: a multiple of the lanes of all levels
 template <class T>
 struct AttentionCached {
   RANVIER_CALL("attention_cached", query, key, value, in_place(keys), in_place(values),
@@ -81,31 +86,32 @@ struct AttentionCached {
   TensorView<T> y;
 };
 
-// positions[i][t] = lengths[i] + t: the places of l new tokens in their sequences.
+// positions[i, t] = lengths[i] + t: the places of l new tokens in their sequences.
 struct CachePositions {
   RANVIER_CALL("cache_positions", lengths, positions);
   TensorView<const int64_t> lengths;  // (n)
   TensorView<int64_t> positions;      // (n, l), C-contiguous
 };
 
-constexpr int64_t kAttentionKeys = 384;  // the most keys of a block; they decide the bits
+constexpr int64_t kAttentionKeys = 384;  // the most keys of a block; the bits depend on this number
+constexpr int64_t kFewQueries = 8;       // with so few queries, vectors run along the keys
 
-// Scores of some keys and `rows` queries become exp(score - top). The queries are side by side; or the keys,
-// where there are at most kFewQueries of them.
-constexpr int64_t kFewQueries = 8;
-
+// The scores of a block of keys and `rows` queries, which AttentionKernels::update turns into exp(score -
+// top). The scores of a key are contiguous (line = 1); with at most kFewQueries queries, those of a query are
+// (step = 1).
 template <class T>
 struct AttentionBlock {
   int64_t keys, rows, step, line;  // step: from key to key; line: from query to query
   T* scores;
-  // Whole vectors of what each query has so far: its largest score, the sum of exp(score - top), and what
-  // that was multiplied by for this block.
+  // For each query: its largest score so far, the sum of exp(score - top) so far, and exp(old top - new top),
+  // by which earlier results have to be multiplied. Whole vectors are read and written.
   T *top, *sum, *factor;
-  // For this many keys, a multiple of the lanes, exp is computed as in PyTorch's kernel for halves.
+  // For the first `fast` keys, a multiple of the lanes, exp is computed as in PyTorch's kernel for halves.
   int64_t fast = 0;
 };
 
-// y[i][j] = x[i][j] factor[i], or factor[j], of which whole vectors are readable.
+// scale_rows: y[i, j] = x[i, j] factor[i]; scale_columns: y[i, j] = x[i, j] factor[j], where whole vectors of
+// factors are readable.
 template <class T>
 struct AttentionRows {
   int64_t rows, columns;
@@ -116,7 +122,8 @@ struct AttentionRows {
   const T* factor;
 };
 
-// x[k][j] = (x[k][j] - sum over keys of x w) w[k][j] scale for `rows` queries j that are side by side.
+// x[k, j] = (x[k, j] - sum over keys k of x[k, j] w[k, j]) w[k, j] scale, for `rows` queries j, whose numbers
+// are contiguous.
 template <class T>
 struct AttentionGradient {
   int64_t keys, rows;
@@ -127,14 +134,14 @@ struct AttentionGradient {
   T scale;
 };
 
-// Queries of one head, of which the last sees `keys` keys, the one before one less, and so on.
+// Queries of one head with a cache. The last query sees `keys` keys, the one before it one less, and so on.
 template <class T>
 struct CachedQueries {
   int64_t rows, keys, e, d;
   T scale;
-  const T* q;  // q[r * step_q + i * lane_q]
+  const T* q;  // element i of query r is q[r * step_q + i * lane_q]
   int64_t step_q, lane_q;
-  const T *k, *v;  // element i of key j at k[i * step_k + j], that of its value at v[j * step_v + i]
+  const T *k, *v;  // element i of key j is k[i * step_k + j]; element i of its value is v[j * step_v + i]
   int64_t step_k, step_v;
   T* y;
   int64_t step_y;

@@ -1,4 +1,5 @@
-// The running softmax of attention, compiled once for each ISA level.
+// The loops of AttentionKernels (attention.h), compiled once for each ISA level: the running softmax, its
+// gradient, and attention with a cache. Matrix products of the other calls are those of kernels/matmul.
 #include "kernels/attention/attention.h"
 
 #include "base/unroll.h"
@@ -7,12 +8,13 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Vectors of queries whose numbers are in registers; elsewhere small code matters more.
+// Vectors of queries that a loop handles at once, in registers: one vector where speed matters less than
+// small code.
 template <class T>
 constexpr int kAtOnce = RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 ? 4 : 1;
 
-// exp(x) for x <= 0; fast: by the exponent's bits and a cubic, as PyTorch's kernel of halves, so that results
-// are equal.
+// exp(x) for x <= 0. fast: by a cubic that is put into the bits of the exponent, as in PyTorch's kernel for
+// halves, so that results are equal to PyTorch's.
 template <class T>
 RANVIER_INLINE vec<T> exp_of(vec<T> x, bool fast) {
   if constexpr (sizeof(T) == sizeof(float))
@@ -27,7 +29,8 @@ RANVIER_INLINE vec<T> exp_of(vec<T> x, bool fast) {
   return exp_or_0(x);
 }
 
-// kVectors vectors of queries from `first` on, the last one with n of them.
+// Updates kVectors vectors of queries from query `first` on; n queries of each vector exist (n < lanes only
+// for one vector).
 template <int kVectors, class T>
 static __attribute__((noinline)) void update(const AttentionBlock<T>& b, int64_t first, int n) {
   constexpr int L = lanes<T>;
@@ -62,7 +65,7 @@ static __attribute__((noinline)) void update(const AttentionBlock<T>& b, int64_t
   for (int v = 0; v < kVectors; ++v) store(b.sum + first + v * L, sum[v]);
 }
 
-// The same where the keys of a query are side by side: few queries leave most of a vector of them empty.
+// The same for few queries, with vectors along the keys, since a vector of queries would be mostly empty.
 template <class T>
 static void update_lines(const AttentionBlock<T>& b) {
   constexpr int L = lanes<T>;
@@ -97,6 +100,7 @@ static void update(const AttentionBlock<T>& b) {
   for (; i < b.rows; i += L) update<1>(b, i, b.rows - i < L ? static_cast<int>(b.rows - i) : L);
 }
 
+// scale_rows (kByColumn false) and scale_columns.
 template <bool kByColumn, class T>
 static void scale(const AttentionRows<T>& r) {
   constexpr int L = lanes<T>;
@@ -113,7 +117,7 @@ static void scale(const AttentionRows<T>& r) {
   }
 }
 
-// As update().
+// The gradient for kVectors vectors of queries; first and n as in update().
 template <int kVectors, class T>
 static __attribute__((noinline)) void gradient(const AttentionGradient<T>& g, int64_t first, int n) {
   constexpr int L = lanes<T>;
@@ -140,14 +144,18 @@ static void gradient(const AttentionGradient<T>& g) {
   for (; i < g.rows; i += L) gradient<1>(g, i, g.rows - i < L ? static_cast<int>(g.rows - i) : L);
 }
 
-// The sums of kRows queries so far.
+// --- Attention with a cache, for kRows queries of one head.
+
+// The state of the running softmax.
 template <class T, int kRows>
 struct Running {
   alignas(64) T scores[kRows * kAttentionKeys];
+  // top, sum and factor are those of AttentionBlock; of_block: the sum after this block.
   T top[kRows], sum[kRows], factor[kRows], of_block[kRows];
 };
 
-// The scores of keys [begin, begin + n): one chain of products over e for each, whole vectors of keys.
+// The scores of keys [begin, begin + n), in whole vectors of keys. Each score is one chain of products over
+// e.
 template <int kRows, int kVectors, class T>
 static void cached_scores(const CachedQueries<T>& c, int64_t begin, int64_t n, T* scores) {
   constexpr int L = lanes<T>;
@@ -171,8 +179,8 @@ static void cached_scores(const CachedQueries<T>& c, int64_t begin, int64_t n, T
   }
 }
 
-// kVectors vectors of the results from `first` on, the last one with `last` lanes; and the sums of the
-// weights.
+// Adds the values of a block of keys to kVectors vectors of the results, from element `first` on; the last
+// vector has `last` lanes. Also sums the weights.
 template <int kRows, int kVectors, class T>
 static __attribute__((noinline)) void cached_values(const CachedQueries<T>& c, int64_t begin, int64_t n,
                                                     int64_t first, int last, Running<T, kRows>& so_far) {
@@ -207,7 +215,7 @@ static __attribute__((noinline)) void cached_values(const CachedQueries<T>& c, i
   }
 }
 
-// The running softmax of AttentionForward for kRows queries, with their keys side by side.
+// All blocks of keys for kRows queries. Scores of keys that a query does not see become -inf.
 template <int kRows, int kVectors, class T>
 static __attribute__((noinline)) void cached_rows(const CachedQueries<T>& c) {
   constexpr int L = lanes<T>;
@@ -232,9 +240,10 @@ static __attribute__((noinline)) void cached_rows(const CachedQueries<T>& c) {
   scale<false, T>({kRows, c.d, c.y, c.step_y, c.y, c.step_y, so_far.factor});
 }
 
+// AttentionKernels::cached: four queries at a time, then single ones.
 template <class T>
 static void cached(const CachedQueries<T>& c) {
-  constexpr int kRows = 4;
+  constexpr int kRows = 4;  // queries that share each load of keys and values
   CachedQueries<T> next = c;
   int64_t r = 0;
   const auto move_to = [&](int64_t rows) {

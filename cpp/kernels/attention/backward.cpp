@@ -1,3 +1,6 @@
+// AttentionBackward (attention.h): the gradients of attention from the weights that the forward has kept. A
+// part is a group of heads (heads.h). Its blocks of queries are computed one after another by four matrix
+// products each: dv, the gradients of the weights, dk and dq.
 #include <algorithm>
 
 #include "base/carve.h"
@@ -8,11 +11,13 @@
 namespace ranvier {
 namespace {
 
-// The queries of a block, fewer where there are kManyKeys keys. They are fixed, since they decide the bits.
+// The queries of a block: kQueries, or kLessQueries with more than kManyKeys keys. The bits of results depend
+// on these numbers, so they do not follow the caches of the machine.
 constexpr int64_t kQueries = 128, kLessQueries = 64, kManyKeys = 1024;
-constexpr double kNsPerScore = 0.2;  // the time of the softmax of float, roughly
+constexpr double kNsPerScore = 0.2;  // the softmax's gradient for a score in float on one thread, roughly
 
-// Some heads are a part: a thread's, or that of all threads where there are fewer parts than threads.
+// The division of a call. One thread computes a part, or if there are fewer parts than threads, all threads
+// do so together.
 template <class T>
 struct Parts : AttentionParts {
   explicit Parts(const AttentionBackward<T>& c)
@@ -23,12 +28,13 @@ struct Parts : AttentionParts {
     if (adds()) set_group(1);
   }
   int64_t count() const { return l && s ? lead.outer * groups : 0; }
-  bool adds() const { return from_outside || blocks > 1; }  // one head at a time
+  // True if products are added to dk and dv. Matmul then takes one head at a time.
+  bool adds() const { return from_outside || blocks > 1; }
 
-  bool from_outside;  // adds to what is in dk and dv
+  bool from_outside;  // AttentionBackward::adds
 };
 
-// Memory of one thread for the largest block.
+// The workspace of one thread, for the largest block.
 template <class T>
 struct BlockMemory {
   BlockMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
@@ -38,11 +44,12 @@ struct BlockMemory {
     room = carver.take<T>(parts.adds() ? parts.s * std::max(parts.e, parts.d) : 0);
     scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
   }
-  int64_t rows;  // between rows of `scores` and `dy`
-  T *scores, *dy, *room;
-  char* scratch;
+  int64_t rows;           // the distance of rows in `scores` and `dy`
+  T *scores, *dy, *room;  // gradients of weights, then of scores; dy transposed; for AttentionProduct
+  char* scratch;          // for the matrix products
 };
 
+// A block of queries of a part.
 template <class T>
 struct Block : AttentionPart {
   Block(const AttentionBackward<T>& call, const Parts<T>& parts, const BlockMemory<T>& buffers, int64_t part,
@@ -55,8 +62,10 @@ struct Block : AttentionPart {
   const AttentionBackward<T>& call;
   const Parts<T>& parts;
   const BlockMemory<T>& buffers;
-  bool added;  // true if results are added to what is in dk and dv
+  bool added;  // true if results are added to dk and dv; blocks run from the last to the first
 
+  // The matrices of a block: rows of keys, the weights (heads, keys, rows), the buffers for scores and for dy
+  // transposed.
   template <class U>
   TensorView<U> of_keys(const TensorView<U>& x) const {
     return of(x, 0, keys);
@@ -70,6 +79,8 @@ struct Block : AttentionPart {
   }
 
   using Product = AttentionProduct<T>;
+  // The four products: the gradients of the weights (value dy^T), of value (weights dy), of key and of query
+  // (from those of the scores).
   Product of_weights() const { return {of_keys(call.value), dy_transposed(), scores(), parts.medium}; }
   Product of_value() const {
     return {weights(), of_queries(call.dy), of_keys(call.dv), parts.medium, added, buffers.room};
@@ -88,6 +99,7 @@ struct Block : AttentionPart {
     return most;
   }
 
+  // Turns the gradients of the weights into those of the scores.
   void to_scores() const {
     const TensorView<T> x = scores();
     const TensorView<const T> w = weights();
@@ -97,6 +109,7 @@ struct Block : AttentionPart {
                                        static_cast<T>(call.settings.scale)});
   }
 
+  // crew: the threads that compute the part.
   void run(const OpenTeam& crew) const {
     if (call.dv.data) of_value().run(crew, buffers.scratch);
     if (!call.dk.data && !call.dq.data) return;
@@ -110,17 +123,18 @@ struct Block : AttentionPart {
   }
 };
 
-// The last block, which sees the most keys, comes first.
+// Runs the blocks of a part. The last block of queries, which sees the most keys, comes first: it writes dk
+// and dv, and the others add to them.
 template <class T>
 void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const BlockMemory<T>& buffers,
               int64_t part, const OpenTeam& crew) {
   for (int64_t block = parts.blocks - 1; block >= 0; --block) {
-    if (crew.size() == 1 && interrupted(crew)) return;  // others would wait at a barrier
+    if (crew.size() == 1 && interrupted(crew)) return;  // with more threads, others would wait at a barrier
     Block<T>(call, parts, buffers, part, block).run(crew);
   }
 }
 
-// The largest workspace that the products of a block need, each on this many threads.
+// The largest workspace that the products of a block need on `threads` threads.
 template <class T>
 size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, int threads) {
   Carver carver(nullptr);
@@ -128,7 +142,7 @@ size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, in
   size_t most = 0;
   for (int64_t part : {int64_t{0}, parts.groups - 1})
     for (int64_t block = parts.blocks - 1; block >= 0; --block) {
-      if (!call.settings.is_causal && block < parts.blocks - 2) break;  // all alike
+      if (!call.settings.is_causal && block < parts.blocks - 2) break;  // earlier blocks have the same shapes
       most = std::max(most, Block<T>(call, parts, none, part, block).scratch_bytes(threads));
     }
   return most;

@@ -1,4 +1,5 @@
-// Attention of new tokens to the keys and values that are kept.
+// AttentionCached (attention.h): new keys and values are copied into the cache, then each thread computes
+// blocks of queries. Also CachePositions.
 #include <algorithm>
 
 #include "base/integers.h"
@@ -11,13 +12,13 @@ namespace {
 constexpr int64_t kQueries = 16;     // queries that a thread computes at a time
 constexpr double kNsPerTerm = 0.05;  // the time of an element of a key or value, for one query, roughly
 
-// The matrix of head i of all, (rows, columns).
+// The first element of the matrix of head i, counted over all sequences.
 template <class T>
 T* head_of(const TensorView<T>& x, int64_t i) {
   return x.data + i / x.shape[1] * x.strides[0] + i % x.shape[1] * x.strides[1];
 }
 
-// y[a][b] = x[b][a] for a < columns, b < rows of x
+// y[a, b] = x[b, a] for a < columns, b < rows of x.
 template <class T>
 void copy_transposed(const T* x, int64_t rows, int64_t columns, int64_t step_x, int64_t lane_x, T* y,
                      int64_t step_y) {
@@ -32,7 +33,8 @@ void AttentionCached<T>::run(const Team& team, void*) const {
   const int64_t heads = query.shape[1], all = query.shape[0] * heads, l = query.shape[2];
   const int64_t e = query.shape[3], d = value.shape[3], most = values.shape[2];
   if (all == 0 || l == 0) return;
-  // Another Python thread may change the lengths meanwhile: no write may leave the memory.
+  // The lengths were checked, but another Python thread may change them meanwhile. The limits keep writes in
+  // the memory.
   const auto first_of = [&](int64_t i) {
     const int64_t length = lengths.data[i / heads * lengths.strides[0]];
     return std::clamp<int64_t>(length, 0, most - l);
@@ -43,7 +45,7 @@ void AttentionCached<T>::run(const Team& team, void*) const {
       const int64_t first = first_of(i);
       copy_transposed(head_of(key, i), l, e, key.strides[2], key.strides[3], head_of(keys, i) + first,
                       keys.strides[2]);
-      // (d, l) from (l, d), read the other way round: rows of a value stay rows
+      // The values keep their order: value, read as its transpose (d, l), is transposed back.
       copy_transposed(head_of(value, i), d, l, value.strides[3], value.strides[2],
                       head_of(values, i) + first * values.strides[2], values.strides[2]);
     });

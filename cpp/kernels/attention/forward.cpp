@@ -1,3 +1,5 @@
+// AttentionForward (attention.h describes the algorithm). A part is a block of queries of a group of heads
+// (heads.h); each part is computed by one thread, one block of keys after another.
 #include <algorithm>
 #include <limits>
 
@@ -13,13 +15,16 @@
 namespace ranvier {
 namespace {
 
-// Fixed, not by the machine's caches: they decide the bits.
-constexpr int64_t kManyKeys = 4096;  // keys of a block of few queries: matmul cannot add to so few rows
-constexpr int64_t kQueries = 64, kManyQueries = 128;  // queries of a block; where there are more keys
-constexpr int64_t kVector = 16;                       // elements of the widest vector
-constexpr double kNsPerScore = 0.4;                   // the time of the softmax of float, roughly
-constexpr double kNsPerRead = 0.1;                    // an element of keys and values, for few queries
+// The bits of results depend on these numbers, so they do not follow the caches of the machine.
+// Keys of a block if there are few queries: many, since matmul cannot add to a c of so few rows.
+constexpr int64_t kManyKeys = 4096;
+// Queries of a block: kQueries, or with more than kAttentionKeys keys kManyQueries.
+constexpr int64_t kQueries = 64, kManyQueries = 128;
+constexpr int64_t kVector = 16;      // elements of the widest vector
+constexpr double kNsPerScore = 0.4;  // the softmax of a score in float on one thread, roughly
+constexpr double kNsPerRead = 0.1;   // reading an element of keys and values, for few queries
 
+// The division of a call.
 template <class T>
 struct Parts : AttentionParts {
   explicit Parts(const AttentionForward<T>& c)
@@ -29,7 +34,7 @@ struct Parts : AttentionParts {
                        {kQueries, kManyQueries, kAttentionKeys, kManyQueries}, c.settings),
         keys(std::min(s, l <= kFewQueries ? kManyKeys : kAttentionKeys)),
         stored(c.query.stored != Stored::whole) {
-    if (s > keys) set_group(1);  // results are added to
+    if (s > keys) set_group(1);  // several blocks of keys: matmul adds to a single matrix only
   }
   int64_t count() const { return lead.outer * groups * blocks; }
 
@@ -37,7 +42,7 @@ struct Parts : AttentionParts {
   bool stored;   // arrays are stored as bfloat16
 };
 
-// Memory of one thread for the largest part.
+// The workspace of one thread, for the largest part.
 template <class T>
 struct PartMemory {
   PartMemory(const Parts<T>& parts, size_t scratch_bytes, Carver& carver)
@@ -53,15 +58,17 @@ struct PartMemory {
                              std::max<int64_t>(ceil_div(parts.s, std::max<int64_t>(parts.keys, 1)), 1));
     scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
   }
-  int64_t rows;   // rows of the largest part: the distance of rows in `scaled` and `scores`
-  int64_t lines;  // elements of a head in what follows `scores`
+  int64_t rows;   // queries of the largest part, which is the distance of rows in `scaled` and `scores`
+  int64_t lines;  // elements of a head in top, sum and factors: `rows` rounded up to whole vectors
   StoredAttention stored;
+  // scale q^T; the scores of a block of keys; for AttentionProduct; as in AttentionBlock; the factors of each
+  // block of keys.
   T *scaled, *scores, *room, *top, *sum, *factors;
-  char* scratch;
+  char* scratch;  // for the matrix products
 };
 
-// A block of queries: its kernel calls, each on one thread. The last block, which sees the most keys, comes
-// first.
+// A part: a block of queries of a group of heads, computed by calls of other kernels on one thread. The last
+// block of queries, which sees the most keys, comes first.
 template <class T>
 struct Part : AttentionPart {
   Part(const AttentionForward<T>& call, const Parts<T>& parts, const PartMemory<T>& buffers, int64_t index)
@@ -73,8 +80,8 @@ struct Part : AttentionPart {
   const Parts<T>& parts;
   const PartMemory<T>& buffers;
 
-  // Rows of a buffer are as far apart in all parts: a product's bits depend on whether its columns are
-  // contiguous.
+  // Rows of a buffer have the same distance in all parts, since the bits of a product depend on whether its
+  // columns are contiguous.
   TensorView<T> scaled() const {  // (heads, e, rows)
     return {buffers.scaled, 3, {heads, parts.e, rows}, {parts.e * buffers.rows, buffers.rows, 1}};
   }
@@ -83,8 +90,11 @@ struct Part : AttentionPart {
       return {buffers.scores, 3, {heads, n, rows}, {parts.keys * buffers.rows, 1, parts.keys}};
     return {buffers.scores, 3, {heads, n, rows}, {parts.keys * buffers.rows, buffers.rows, 1}};
   }
+  // The factors of a block of keys (AttentionBlock).
   T* factor(int64_t block) const { return buffers.factors + block * parts.group * buffers.lines; }
 
+  // The two products for keys [begin, begin + n): the scores, and the product of exp(score - top) and the
+  // values, which is added to the results of earlier blocks.
   AttentionProduct<T> scores_product(int64_t begin, int64_t n) const {
     return {of(call.key, begin, n), as_const(scaled()), scores(n), parts.medium};
   }
@@ -96,6 +106,8 @@ struct Part : AttentionPart {
             begin > 0,
             buffers.room};
   }
+  // The workspace of the matrix products for keys [begin, begin + n): of the first and the last block of
+  // keys.
   size_t scratch_bytes() const {
     if (parts.stored) return 0;
     const int64_t begin = keys / std::max<int64_t>(parts.keys, 1) * parts.keys;
@@ -108,6 +120,7 @@ struct Part : AttentionPart {
     return most;
   }
 
+  // A mask as (heads, n, rows), for keys [begin, begin + n).
   template <class U>
   TensorView<const U> mask(const TensorView<const U>& x, int64_t begin, int64_t n) const {
     TensorView<const U> m = transposed(of_queries(x));
@@ -115,7 +128,8 @@ struct Part : AttentionPart {
     return m;
   }
 
-  // Adds what is added to the scores of keys [begin, begin + n), then hides keys: -inf.
+  // Applies the masks to w, the scores of keys [begin, begin + n): adds `added`, then sets scores of hidden
+  // keys to -inf.
   void apply_masks(const OpenTeam& team, int64_t begin, int64_t n, const TensorView<T>& w) const {
     constexpr T hidden = -std::numeric_limits<T>::infinity();
     for (const TensorView<const T>& added : call.added)
@@ -128,13 +142,14 @@ struct Part : AttentionPart {
         where.run(team, nullptr);
       }
     if (!call.settings.is_causal) return;
-    const int64_t first = call.settings.first + row;  // sees itself, and the queries after it
+    const int64_t first = call.settings.first + row;  // the last key that query 0 of the block sees
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t p = std::max(begin, first + 1); p < begin + n; ++p)
         for (int64_t i = 0; i < std::min(p - first, rows); ++i)
           w.data[h * w.strides[0] + (p - begin) * w.strides[1] + i * w.strides[2]] = hidden;
   }
 
+  // Adds one block of keys to the results.
   void run_block(const OpenTeam& team, int64_t block) const {
     const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
     const TensorView<T> w = scores(n);
@@ -154,6 +169,7 @@ struct Part : AttentionPart {
     multiply_values(team, begin, n);
   }
 
+  // The scores of keys [begin, begin + n).
   void multiply_keys(const OpenTeam& team, int64_t begin, int64_t n) const {
     if (!parts.stored) return scores_product(begin, n).run(team, buffers.scratch);
     if constexpr (sizeof(T) == sizeof(float)) {
@@ -165,7 +181,8 @@ struct Part : AttentionPart {
     }
   }
 
-  // Packing rounds the weights where factors are pairs of bfloat16.
+  // Adds the product of exp(score - top) and the values to the results. If factors are pairs of bfloat16,
+  // packing rounds the former; otherwise round_scores() does so for halves.
   void multiply_values(const OpenTeam& team, int64_t begin, int64_t n) const {
     if (!parts.stored) {
       const AttentionProduct<T> product = result_product(begin, n);
@@ -180,6 +197,7 @@ struct Part : AttentionPart {
     }
   }
 
+  // Rounds exp(score - top) of n keys to settings.half.
   void round_scores(int64_t n) const {
     if constexpr (sizeof(T) == sizeof(float)) {
       if (call.settings.half == DType::float32) return;
@@ -196,7 +214,8 @@ struct Part : AttentionPart {
     }
   }
 
-  TensorView<T> result() const {  // the result of arrays of 16 bits, before it is rounded
+  // Where results are summed: y, or for arrays of 16 bits a buffer, from which round_result() stores them.
+  TensorView<T> result() const {
     if constexpr (sizeof(T) == sizeof(float)) {
       const StoredAttention& own = buffers.stored;
       if (parts.stored) return {own.results, 3, {heads, rows, parts.d}, {own.rows * own.line, own.line, 1}};
@@ -215,6 +234,7 @@ struct Part : AttentionPart {
     }
   }
 
+  // Multiplies the results of each query by its factor.
   void scale_result(const T* factors) const {
     const TensorView<T> y = result();
     for (int64_t h = 0; h < heads; ++h) {
@@ -224,7 +244,7 @@ struct Part : AttentionPart {
     }
   }
 
-  // scale q^T
+  // Computes scale q^T in the buffer `scaled`; for arrays of 16 bits, packs q.
   void scale_queries(const OpenTeam& team) const {
     if (parts.stored) return buffers.stored.pack_queries(of_queries(StoredAttention::halves(call.query)));
     pack_transposed(of_queries(call.query), buffers.rows, buffers.scaled);
@@ -233,6 +253,7 @@ struct Part : AttentionPart {
     Elementwise<T>{ElementwiseOp::mul, 2, {as_const(all), {}}, {0, scale}, all}.run(team, nullptr);
   }
 
+  // Computes the part.
   void run(const OpenTeam& team) const {
     scale_queries(team);
     const int64_t lines = heads * buffers.lines,
@@ -240,14 +261,15 @@ struct Part : AttentionPart {
     std::fill_n(buffers.top, lines, -std::numeric_limits<T>::infinity());
     std::fill_n(buffers.sum, lines, T(0));
     for (int64_t block = 0; block < blocks; ++block) run_block(team, block);
-    T* const last = buffers.sum;  // what results and weights are multiplied by
+    T* const last = buffers.sum;  // becomes the factors by which results and weights are multiplied
     for (int64_t i = 0; i < lines; ++i) last[i] = last[i] == 0 ? T(call.settings.of_nothing) : 1 / last[i];
     if (call.value.data) scale_result(last);
     if (parts.stored) round_result();
     if (call.weights.data) finish_weights(team, blocks, last);
   }
 
-  // The block that is still in the buffer, then those before it; zeros for the keys after all queries.
+  // Stores the final weights: first those of the last block of keys, which is still in the buffer, then those
+  // of earlier blocks, whose factors include the later changes of `top`. Keys that no query sees get 0.
   void finish_weights(const OpenTeam& team, int64_t blocks, T* factors) const {
     for (int64_t block = blocks - 1; block >= 0; --block) {
       const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
@@ -268,8 +290,8 @@ struct Part : AttentionPart {
   }
 };
 
-// The largest workspace that the products of a part need. All groups and blocks but the last are alike,
-// except for the number of keys that causal ones see.
+// The largest workspace that the products of a part need. All groups and blocks except the last ones have the
+// same shapes, except for the number of keys that blocks of a causal call see.
 template <class T>
 size_t scratch_bytes(const AttentionForward<T>& call, const Parts<T>& parts) {
   Carver carver(nullptr);

@@ -1,5 +1,5 @@
-// Shared by attention and its gradients: the leading dimensions of their arrays, the division into parts,
-// and the products of a part.
+// What attention (forward.cpp) and its gradients (backward.cpp) share: the leading dimensions of their arrays
+// (heads), the division into groups of heads and blocks of queries, and the matrix products of such a part.
 #pragma once
 #include <algorithm>
 #include <utility>
@@ -14,7 +14,9 @@
 
 namespace ranvier {
 
-// `heads`: the innermost leading dimensions that step evenly in all arrays; `outer`: the others.
+// The leading dimensions of arrays (..., rows, columns). `heads` counts the innermost of them through which
+// all arrays step evenly, so that a matrix product can take several heads at once. `outer` counts the other
+// leading dimensions.
 struct AttentionHeads {
   template <class First, class... Others>
   explicit AttentionHeads(const First& x, const Others&... others) : first_inner(x.ndim - 2) {
@@ -23,7 +25,8 @@ struct AttentionHeads {
     for (int d = 0; d < first_inner; ++d) outer *= x.shape[d];
   }
 
-  // Rows [begin, begin + n) of the matrices of `count` heads from `head` on.
+  // A view (count, n, columns): rows [begin, begin + n) of the matrices of heads [head, head + count), at
+  // index `at` of the outer dimensions.
   template <class T>
   __attribute__((noinline)) TensorView<T> of(const TensorView<T>& x, int64_t at, int64_t head, int64_t count,
                                              int64_t begin, int64_t n) const {
@@ -41,7 +44,8 @@ struct AttentionHeads {
   int first_inner;  // the first of the leading dimensions that `heads` counts
 
  private:
-  // True if steps along the innermost so far lead on to the next of the dimension before it.
+  // True if the dimension before first_inner can be joined with those from first_inner on: stepping through
+  // these leads to its next index.
   template <class T>
   bool is_even(const TensorView<T>& x) const {
     const int d = first_inner;
@@ -49,10 +53,11 @@ struct AttentionHeads {
   }
 };
 
-// Some heads at a time, their queries in blocks.
+// The division of the work: heads into groups that are computed together, and queries into blocks.
 struct AttentionParts {
-  // Queries of a block by the keys: `rows` (`medium_rows`, for whose products keys and values are packed) up
-  // to this many keys, else `rows_of_more`. Only the last block may be larger.
+  // The queries of a block: with up to `keys` keys `rows`, or medium_rows if products are medium, since then
+  // keys and values are packed for each block; with more keys rows_of_more. Only the last block may be
+  // larger.
   struct Limits {
     int64_t rows, medium_rows, keys, rows_of_more;
   };
@@ -71,24 +76,24 @@ struct AttentionParts {
   void set_group(int64_t most) {
     group = std::max<int64_t>(1, std::min(lead.heads, most));
     groups = ceil_div(lead.heads, group);
-    group = groups ? ceil_div(lead.heads, groups) : group;  // alike, for threads
+    group = groups ? ceil_div(lead.heads, groups) : group;  // groups of about equal size, for threads
   }
   int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
   int64_t most_rows() const { return std::max(rows, l - row(blocks - 1)); }
 
-  // The most scores, and elements of keys and values, of the heads that are computed together.
+  // Limits of a group: its scores, and the elements of its keys and values.
   static constexpr int64_t kGroupScores = 4096, kGroupElements = 1 << 17;
-  // Queries and products of a head: fewer do not pay for the rounding of factors.
+  // The least queries, and products, of a head for which rounding factors to bfloat16 pays.
   static constexpr int64_t kMediumQueries = 16, kMediumProducts = 1 << 17;
   AttentionHeads lead;
   int64_t l, s;           // queries and keys of a head
   int64_t e, d;           // the width of queries and keys, and that of values
   int64_t rows, blocks;   // queries of a block, and blocks of a head
-  bool medium;            // products, but those that Matmul leaves in float32
-  int64_t group, groups;  // heads that are computed together, at most
+  bool medium;            // products have medium precision, where Matmul has it
+  int64_t group, groups;  // heads of a group, at most; groups at one index of the outer dimensions
 };
 
-// A block of queries of a group of heads.
+// A block of queries of a group of heads. `group` counts the groups of all outer indices.
 struct AttentionPart {
   AttentionPart(const AttentionParts& parts, const AttentionSettings& settings, int64_t group, int64_t block)
       : lead(parts.lead), outer(group / parts.groups), head(group % parts.groups * parts.group) {
@@ -97,7 +102,7 @@ struct AttentionPart {
     keys = settings.is_causal ? std::min(parts.s, settings.first + row + rows) : parts.s;
   }
 
-  // Rows [begin, begin + n) of its matrices.
+  // Rows [begin, begin + n) of the group's matrices; of_queries: the rows of the block.
   template <class T>
   TensorView<T> of(const TensorView<T>& x, int64_t begin, int64_t n) const {
     return lead.of(x, outer, head, heads, begin, n);
@@ -114,17 +119,18 @@ struct AttentionPart {
   }
 
   const AttentionHeads& lead;
-  int64_t outer, head, heads;  // see AttentionHeads: `heads` of them from `head` on
-  int64_t row, rows, keys;     // queries from `row` on; all keys that any of them sees
+  int64_t outer, head, heads;  // the index of the outer dimensions; heads [head, head + heads)
+  int64_t row, rows, keys;     // queries [row, row + rows); the number of keys that any of them sees
 };
 
+// The view with its last two dimensions exchanged.
 template <class T>
 TensorView<T> transposed(TensorView<T> x) {
   std::swap(x.shape[1], x.shape[2]), std::swap(x.strides[1], x.strides[2]);
   return x;
 }
 
-// x (heads, rows, columns) as y (heads, columns, rows), its rows `step` apart.
+// y (heads, columns, rows) = x (heads, rows, columns) transposed; rows of y are `step` elements apart.
 template <class T>
 void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
   for (int64_t h = 0; h < x.shape[0]; ++h)
@@ -133,7 +139,8 @@ void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
                              false);
 }
 
-// c = a b, or c += a b: by way of `room` where matmul cannot add.
+// The product c = a b, or with `added` c += a b. Where matmul cannot add (Matmul::can_add), the product goes
+// to `room`, which has the elements of c, and is added from there.
 template <class T>
 struct AttentionProduct {
   __attribute__((noinline)) AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b,

@@ -1,6 +1,7 @@
-// Attention of arrays that are stored as bfloat16: its products, by the tiles of matmul/pairs.h. Keys are
-// read where they are if they are pairs there, values and queries are packed as they are, weights are rounded
-// while they are packed; scores and results are sums in float32.
+// The products of attention for arrays that are stored as bfloat16, by the tiles of kernels/matmul/pairs.h,
+// which multiply pairs of bfloat16 and add in float32. A pair is two neighbouring elements along the summed
+// dimension, in the memory of one float. Keys are read in place if they form such pairs in memory, else
+// copied; values and queries are packed; weights are rounded while they are packed.
 #pragma once
 #include <cstring>
 
@@ -10,7 +11,8 @@
 
 namespace ranvier {
 
-// c (m, n) = scale a b, or that is added to c; a (m, k) in pairs, b (k, n) packed in strips.
+// c (m, n) = scale a b, or with `added` c += a b. a (m, k) consists of `pairs` pairs in each row; b (k, n) is
+// packed in strips of a tile's columns. Strides count floats.
 struct StoredFactors {
   int64_t m, n, pairs;
   const float* a;
@@ -38,9 +40,10 @@ struct StoredFactors {
   }
 };
 
-// Memory of one thread for a block of queries of some heads.
+// The memory of one thread for the largest block of queries: pairs of a query or key (`pairs`), queries
+// rounded up to whole vectors (`lines`), elements of a result rounded up (`line`), and queries (`rows`).
 struct StoredAttention {
-  static constexpr int64_t kVector = 16;
+  static constexpr int64_t kVector = 16;  // floats of the widest vector
   StoredAttention(int64_t heads, int64_t rows, int64_t most_keys, int64_t e, int64_t d, Carver& carver)
       : pairs(ceil_div(e, 2)), lines(round_up(rows, kVector)), line(round_up(d, kVector)), rows(rows) {
     const int64_t of_keys = ceil_div(most_keys, 2);
@@ -62,7 +65,7 @@ struct StoredAttention {
     return y;
   }
 
-  // x (k, columns) in strips of a tile's columns.
+  // Packs x (k, columns) in strips of a tile's columns; rs, cs: its strides.
   static void pack(int64_t k, int64_t columns, const BFloat16* x, int64_t rs, int64_t cs, float* to) {
     const StoredPairs& tile = stored_kernels();
     for (int64_t j = 0; j < columns; j += tile.columns) {
@@ -72,13 +75,14 @@ struct StoredAttention {
     }
   }
 
+  // Packs the queries q (heads, rows, e) of a block.
   void pack_queries(const Half& q) const {
     for (int64_t h = 0; h < q.shape[0]; ++h)
       pack(q.shape[2], q.shape[1], q.data + h * q.strides[0], q.strides[2], q.strides[1],
            queries + h * pairs * lines);
   }
 
-  // Scores (keys, queries), rows of `rs_c`.
+  // c (keys, queries) = the scores of head h for the keys k; rows of c are rs_c elements apart.
   void multiply_keys(const Half& k, int64_t h, int64_t queries_here, float scale, float* c,
                      int64_t rs_c) const {
     const int64_t n = k.shape[1], e = k.shape[2], rs = k.strides[1];
@@ -103,7 +107,8 @@ struct StoredAttention {
         .multiply();
   }
 
-  // The results of queries whose weights are w (keys, queries), rows of `step`.
+  // The results of head h: the product of w (keys, queries), whose rows are `step` elements apart, with the
+  // values v.
   void multiply_values(const Half& v, int64_t h, int64_t queries_here, const float* w, int64_t step,
                        bool added) const {
     const int64_t n = v.shape[1], of_keys = ceil_div(n, 2);

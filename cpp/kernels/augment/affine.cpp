@@ -1,4 +1,5 @@
-// Images rotated, scaled and sheared: each pixel of y is computed from four of x.
+// AffineImages (augment.h): images rotated, scaled and sheared. Each pixel of y is interpolated between four
+// pixels of x (the taps), a block of pixels of a row at a time.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -10,16 +11,17 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerPixel = 4;
+constexpr double kNsPerPixel = 4;  // on one thread, roughly
 
+// The type in which pixels are computed.
 template <class T>
 using real = std::conditional_t<std::is_same_v<T, uint8_t>, float, T>;
 
-// A block of pixels, the same for all channels.
+// The places in x of a block of pixels of y, which are the same for all channels.
 template <class R>
 struct Block : PixelPlaces<R> {
   int count;
-  int64_t offset[kPixelBlock];  // the place of the upper left tap in x
+  int64_t offset[kPixelBlock];  // the offset of the upper left tap in a channel of x, in elements
   bool inside[kPixelBlock];     // all four taps are in x
 };
 
@@ -36,6 +38,7 @@ struct Plane {
   }
 };
 
+// The four taps of each pixel of a block.
 template <class T>
 void take(const Plane<T>& x, const Block<real<T>>& block, real<T> (*taps)[kPixelBlock]) {
   const int64_t right = x.step_column, below = x.step_row, both = right + below;
@@ -54,6 +57,7 @@ void take(const Plane<T>& x, const Block<real<T>>& block, real<T> (*taps)[kPixel
   }
 }
 
+// The nearest pixel for each pixel of a block.
 template <class T>
 void take_nearest(const Plane<T>& x, const Block<real<T>>& block, real<T>* pixels) {
   for (int k = 0; k < block.count; ++k)
@@ -78,6 +82,7 @@ void locate(const AffineImages<T>& call, int64_t n, int64_t i, int64_t j, Block<
   }
 }
 
+// The computed value as a pixel: rounded for uint8.
 template <class T>
 T pixel_of(real<T> value) {
   if constexpr (std::is_same_v<T, uint8_t>)
@@ -86,7 +91,7 @@ T pixel_of(real<T> value) {
     return value;
 }
 
-// All of it is set at first, since vectors read beyond the last pixel.
+// The buffers of one thread. They are set to 0 at first, since vectors read elements behind the last pixel.
 template <class R>
 struct Room {
   Block<R> block;

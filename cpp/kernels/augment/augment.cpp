@@ -1,4 +1,4 @@
-// Mixes each image of a batch with another one: MixImages of augment.h.
+// MixImages (augment.h): mixes each image of a batch with another one.
 #include "kernels/augment/augment.h"
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerMixedByte = 0.1;
+constexpr double kNsPerMixedByte = 0.1;  // on one thread, roughly
 
 }  // namespace
 

@@ -1,7 +1,8 @@
-// augment: a batch of images moved, cropped, flipped, rotated, covered or mixed
+// augment: a batch of images moved, cropped, flipped, rotated, covered or mixed, for data augmentation
 //
-//   x (n, c, h, w) of any strides, y likewise. Row i of a small array, drawn by the caller, says what
-//   happens to image i. Images of bytes are moved, rotated and covered as they are; fill is then 0 ... 255.
+//   x and y (n, c, h, w) have any strides. Row i of a small array, which the caller draws at random, says
+//   what happens to image i. Images of uint8 can be moved, rotated and covered, too; then `fill` is in 0 ...
+//   255.
 #pragma once
 #include <cstddef>
 
@@ -10,13 +11,13 @@
 
 namespace ranvier {
 
-// The pixels beyond an image: `fill`; its last row or column; the image mirrored, the edge not repeated or
-// repeated.
+// The pixels beyond the edge of an image. constant: `fill`; edge: the last row or column; reflect and
+// symmetric: the image mirrored, without or with a repetition of its last row or column.
 enum class Border { constant, edge, reflect, symmetric };
 enum class Interpolation { nearest, bilinear };
 
-// y[n, c, i, j] = x[n, c, top + i, left + j], `upside` reverses the rows, `mirrored` the columns of y, which
-// has any height and width.
+// y[n, c, i, j] = x[n, c, top + i, left + j]; then `upside` reverses the rows of y, and `mirrored` its
+// columns. y may have any height and width.
 template <class T>
 struct MoveImages {
   RANVIER_CALL("move_images", place, x, y);
@@ -27,8 +28,8 @@ struct MoveImages {
   TensorView<T> y;
 };
 
-// y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, between four pixels or the
-// nearest one; pixels outside the image are `fill`.
+// y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, where m is the row of `matrix`
+// for image n: interpolated between four pixels, or the nearest pixel. Pixels outside the image are `fill`.
 template <class T>
 struct AffineImages {
   RANVIER_CALL("affine_images", matrix, x, y);
@@ -39,13 +40,14 @@ struct AffineImages {
   TensorView<T> y;
 };
 
-// y = x outside a box of each image; inside it `fill`, or the same box of image partner[n].
+// y = x, except in a box of each image, where y is `fill`, or if partner has data the same box of image
+// partner[n].
 template <class T>
 struct EraseImages {
   RANVIER_CALL("erase_images", box, x, y, partner);
   double fill;
-  TensorView<const int64_t> box;  // (n, 4): top, left, height, width; what is beyond the image is left out
-  TensorView<const int64_t> partner;  // (n,), or no data
+  TensorView<const int64_t> box;      // (n, 4): top, left, height, width; a box may reach beyond the image
+  TensorView<const int64_t> partner;  // (n,), or data null
   TensorView<const T> x;
   TensorView<T> y;
 };
@@ -60,10 +62,10 @@ struct MixImages {
   TensorView<T> y;
 };
 
-constexpr int kPixelBlock = 64;  // pixels interpolated at once
+constexpr int kPixelBlock = 64;  // pixels that are interpolated at a time
 
-// The place in x of a row of pixels of y: between row and row + 1 at `down` in [0, 1), and so the column;
-// both are -2 where no pixel of x is near.
+// The places in x of some pixels of a row of y: `down` in [0, 1) between row and row + 1, and `right` between
+// column and column + 1. row and column are -2 if all pixels around the place are outside x.
 template <class T>
 struct PixelPlaces {
   alignas(64) int32_t row[kPixelBlock], column[kPixelBlock];
@@ -72,12 +74,12 @@ struct PixelPlaces {
 
 template <class T>
 struct AugmentKernels {
-  // The places in x of `count` <= kPixelBlock pixels of row i of y, from j on; `nearest` rounds instead, and
-  // leaves down and right at 0.
+  // Computes the places in x (h rows, w columns) of `count` <= kPixelBlock pixels of row i of y, from column
+  // j on. nearest: the places are rounded to pixels, and down and right are 0.
   void (*locate)(const double (&matrix)[6], bool nearest, double h, double w, double i, double j, int count,
                  PixelPlaces<T>& places);
-  // y = a pixel between four: taps[0 ... 3] are the upper left, upper right, lower left and lower right ones;
-  // `down` and `right` in [0, 1). `count` pixels, and what is left of the last vector.
+  // y[i] = the interpolation between four pixels: taps[0 ... 3] are the upper left, upper right, lower left
+  // and lower right ones. `count` pixels, rounded up to whole vectors.
   void (*between)(int count, const T (*taps)[kPixelBlock], const T* down, const T* right, T* y);
   // y = weight a + (1 - weight) b, n elements
   void (*mix)(int64_t n, T weight, const T* a, const T* b, T* y);

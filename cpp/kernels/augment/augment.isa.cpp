@@ -1,11 +1,11 @@
-// augment's arithmetic, compiled once for each ISA level.
+// The loops of AugmentKernels (augment.h), compiled once for each ISA level.
 #include "kernels/augment/augment.h"
 
 #include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// In double and without FMA, so that every level finds the same pixels.
+// Computed in double and without FMA, so that every level finds the same pixels.
 template <class T>
 static void locate(const double (&m)[6], bool nearest, double h, double w, double i, double j, int count,
                    PixelPlaces<T>& places) {

@@ -1,4 +1,4 @@
-// Images moved, cropped and flipped; boxes of them covered.
+// MoveImages and EraseImages (augment.h): images moved, cropped and flipped; boxes of images covered.
 #include <algorithm>
 #include <cstring>
 
@@ -12,11 +12,11 @@ namespace ranvier {
 
 namespace {
 
-// Rows of images as lines of items: a pixel with all its channels where those are side by side in x and y,
-// else a pixel of one channel.
+// Rows of images as lines of items. An item is a pixel with all its channels, if these are contiguous in x
+// and y; else it is a pixel of one channel.
 template <class T>
 struct ImageLines {
-  int64_t count, width;    // lines for each row, elements for each item
+  int64_t count, width;    // lines of a row; elements of an item
   int64_t step_x, step_y;  // the distances from one item to the next
 
   ImageLines(const TensorView<const T>& x, const TensorView<T>& y)
@@ -28,19 +28,19 @@ struct ImageLines {
   }
 };
 
-// y[i] = x[-i], n elements: a constant step lets the compiler reverse vectors
+// y[i] = x[-i] for n elements. The step is a constant here, so that the compiler reverses whole vectors.
 template <class T>
 void reverse_run(int64_t n, const T* __restrict x, T* __restrict y) {
   for (int64_t i = 0; i < n; ++i) y[i] = x[-i];
 }
 
-// Items of a width known to the compiler.
+// Copies n items of kWidth elements, a width that the compiler knows.
 template <int kWidth, class T>
 void copy_pixels(int64_t n, const T* x, int64_t step_x, T* y, int64_t step_y) {
   for (int64_t i = 0; i < n; ++i) std::memcpy(y + i * step_y, x + i * step_x, kWidth * sizeof(T));
 }
 
-// y[i] = x[i], n items; the steps may be negative.
+// Copies n items; the steps may be negative.
 template <class T>
 void copy_items(int64_t n, int64_t width, const T* x, int64_t step_x, T* y, int64_t step_y) {
   if (step_x == width && step_y == width) {
@@ -56,15 +56,16 @@ void copy_items(int64_t n, int64_t width, const T* x, int64_t step_x, T* y, int6
   }
 }
 
+// Sets n items to `value`.
 template <class T>
 void fill_items(int64_t n, int64_t width, T value, T* y, int64_t step_y) {
   if (step_y == width) return fill_run(value, std::max<int64_t>(n, 0) * width, y);
   for (int64_t i = 0; i < n; ++i) fill_run(value, width, y + i * step_y);
 }
 
-constexpr double kNsPerByte = 0.15, kNsPerRow = 5;
+constexpr double kNsPerByte = 0.15, kNsPerRow = 5;  // on one thread, roughly
 
-template <class T, class F>  // f(image, first, last) for the rows of y's images
+template <class T, class F>  // calls f(image, first, last) for rows [first, last) of each image of y
 void for_each_row(const Team& team, const TensorView<T>& y, const F& f) {
   const int64_t rows = y.shape[2], all = y.shape[0] * rows;
   const double ns_per_row = kNsPerRow + kNsPerByte * sizeof(T) * y.shape[1] * y.shape[3];
@@ -79,7 +80,8 @@ void for_each_row(const Team& team, const TensorView<T>& y, const F& f) {
 
 int64_t modulo(int64_t i, int64_t n) { return (i % n + n) % n; }
 
-// The row (column) among n that is seen at i, inside or beyond the image; -1: none.
+// Which of n rows (or columns) of an image appears at index i, which may be beyond the image; -1: none, but
+// `fill`.
 int64_t seen_at(int64_t i, int64_t n, Border border) {
   if (i >= 0 && i < n) return i;
   switch (border) {
@@ -104,7 +106,7 @@ template <class T>
 void move_line(const MoveImages<T>& call, const ImageLines<T>& lines, int64_t left, bool mirrored,
                const T* from, T* to) {
   const int64_t w = call.x.shape[3], n = call.y.shape[3];
-  // the columns of x counted from `left`: [first, last) are inside it
+  // Columns counted from `left`: [first, last) are inside x.
   const int64_t first = std::clamp<int64_t>(-left, 0, n), last = std::clamp<int64_t>(w - left, first, n);
   const auto column_of_y = [&](int64_t k) { return mirrored ? n - 1 - k : k; };
   const int64_t begin = mirrored ? last - 1 : first;  // the first column of x in the order of y

@@ -1,4 +1,4 @@
-// Divides the output positions along one axis into classes with the same taps: see axis.h.
+// Divides the output positions along one axis into classes of positions that use the same taps: see axis.h.
 #include "kernels/conv2d/axis.h"
 
 #include <algorithm>
@@ -14,14 +14,16 @@ Axis::Axis(const AxisGeometry& geometry, Carver& carver)
       count_(carver.take<int64_t>(1)),
       classes_(carver.take<Class>(most_classes())) {}
 
-// From one class of a phase to the next, the first or the last tap that is inside the input changes. That
-// bounds the number of classes.
+// A bound for the number of classes. A phase is the positions that are phases_ apart. From one class of a
+// phase to the next, the first or the last tap that is inside the input changes, which happens at most once
+// for each tap.
 int64_t Axis::most_classes() const {
   const int64_t phases = std::min(phases_, g_.out), taps = g_.taps / whole_.period + 1;
   return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);
 }
 
-// A class of one position, without taps where none of its inputs is a whole number in [0, in).
+// The class of position o alone. It has no taps if none of them meets an input that is a whole number in
+// [0, in).
 Axis::Class Axis::class_at(int64_t o) const {
   Class c{};
   c.first_position = o, c.position_step = phases_, c.size = 1, c.tap_step = whole_.period;
@@ -29,7 +31,7 @@ Axis::Class Axis::class_at(int64_t o) const {
   const int64_t divisor = g_.transposed ? g_.stride : 1;
   const int64_t start = g_.transposed ? o + g_.pad - (g_.taps - 1) * g_.dilation : o * g_.stride - g_.pad;
   c.offset_step = whole_.period * g_.dilation / divisor;
-  int64_t tap = whole_.first(start);  // the first one whose input is whole, perhaps in the padding
+  int64_t tap = whole_.first(start);  // the first tap whose input is a whole number, perhaps in the padding
   if (tap < 0) return c;
   if (start + tap * g_.dilation < 0)
     tap += ceil_div(-(start + tap * g_.dilation), whole_.period * g_.dilation) * whole_.period;
@@ -40,8 +42,8 @@ Axis::Class Axis::class_at(int64_t o) const {
   return c;
 }
 
-// The number of positions after the class's first that have the same taps: until a tap before the first one
-// enters the input, or the last one leaves it.
+// How many positions after the first one of class c have the same taps: until an earlier tap enters the
+// input, or the last tap leaves it.
 int64_t Axis::equal_steps(const Class& c) const {
   const int64_t steps = (g_.out - 1 - c.first_position) / phases_;
   if (c.tap_count == 0) return 0;
@@ -52,7 +54,7 @@ int64_t Axis::equal_steps(const Class& c) const {
   return equal;
 }
 
-// Classes without taps that follow one another are one.
+// Fills classes_, phase by phase. Consecutive classes without taps are joined.
 void Axis::build() const {
   int64_t count = 0;
   for (int64_t phase = 0; phase < std::min(phases_, g_.out); ++phase)
@@ -70,7 +72,7 @@ void Axis::build() const {
 }
 
 Axis::Class Axis::Class::within(int64_t begin, int64_t end) const {
-  const auto before = [&](int64_t bound) {  // members below it
+  const auto before = [&](int64_t bound) {  // how many members have a position below the bound
     return bound <= first_position ? 0 : std::min(size, ceil_div(bound - first_position, position_step));
   };
   Class c = *this;

@@ -1,4 +1,5 @@
-// The inputs of an output position along one axis, and the positions that use the same taps.
+// The geometry of a convolution along one axis, h or w: which input a tap of the filter meets for an output
+// position (AxisGeometry), and classes of output positions that use the same taps (Axis).
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -19,7 +20,8 @@ struct AxisGeometry {
   int64_t out, in, taps, stride, dilation, pad;
   bool transposed;
 
-  int64_t input(int64_t o, int64_t t) const {  // -1: the tap is not used
+  // The input index; negative if the tap meets none.
+  int64_t input(int64_t o, int64_t t) const {
     if (!transposed) {
       const int64_t i = o * stride - pad + t * dilation;
       return i < in ? i : -1;
@@ -29,12 +31,13 @@ struct AxisGeometry {
   }
 };
 
+// d: 0 for h, 1 for w; out, in: the sizes of output and input along it.
 inline AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps,
                                   bool transposed = false) {
   return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], transposed};
 }
 
-// Output positions for which one tap is inside the input.
+// The output positions for which one tap meets an input in [0, in), not transposed.
 inline Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int64_t pad,
                               int64_t dilation) {
   const int64_t shift = pad - tap * dilation;  // input = position * stride - shift
@@ -43,26 +46,30 @@ inline Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stri
   return {begin, std::max(begin, end)};
 }
 
+// A tap of the positions of a class. offset: the distance of the tap's input from the input of the first tap.
 struct AxisTap {
-  int64_t tap, offset;  // offset: of its input from that of the position's first tap
+  int64_t tap, offset;
 };
 
-// The positions in classes that use the same taps at the same offsets: the inner part, the first and last
-// few, each phase of a stride. A tile takes its pixels from one class. Positions, inputs and taps of a class
-// are evenly spaced: the memory of a class does not grow with their numbers.
+// The output positions of an axis, divided into classes whose positions use the same taps at the same
+// offsets: for example the positions near the first edge, the inner ones, and those near the last edge;
+// transposed, for each phase of the stride. The tiles of the direct sum take their pixels from one class.
+// Positions, inputs and taps of a class are evenly spaced, so a class needs little memory, however many it
+// has.
 class Axis {
  public:
   struct Class {
     int64_t first_position, position_step, first_base, base_step, size;
     int64_t first_tap, tap_step, offset_step, tap_count;
 
+    // The output position of member i < size, and the input of its first tap; and tap i < tap_count.
     int64_t position(int64_t i) const { return first_position + i * position_step; }
-    int64_t base(int64_t i) const { return first_base + i * base_step; }  // the input of its first tap
+    int64_t base(int64_t i) const { return first_base + i * base_step; }
     AxisTap tap(int64_t i) const { return {first_tap + i * tap_step, i * offset_step}; }
     Class within(int64_t begin, int64_t end) const;  // the members with positions in [begin, end)
   };
 
-  Axis(const AxisGeometry& geometry, Carver& carver);  // takes its memory; build() fills it
+  Axis(const AxisGeometry& geometry, Carver& carver);  // takes memory for the classes; build() fills it
   void build() const;
   int64_t classes() const { return *count_; }
   const Class& operator[](int64_t c) const { return classes_[c]; }
@@ -73,8 +80,8 @@ class Axis {
   int64_t equal_steps(const Class& c) const;
 
   AxisGeometry g_;
-  Congruence whole_;  // transposed: the taps whose input is a whole number
-  int64_t phases_;    // the distance from a position to the next that can be of its class
+  Congruence whole_;  // transposed: which taps meet an input that is a whole number
+  int64_t phases_;    // the distance from a position to the next that can be of the same class
   int64_t* count_;
   Class* classes_;
 };

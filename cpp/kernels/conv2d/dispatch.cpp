@@ -1,8 +1,9 @@
-// Chooses the algorithm of a convolution: the first in these lists whose condition holds. Conditions read the
-// shapes alone, so that the bits do not depend on the number of threads; those of the forward the number
-// of images only between algorithms of the same bits, so that an image has the same bits alone and in any
-// batch. Each algorithm has a folder, whose first header says when it is chosen, its formula and its memory;
-// docs/benchmarks/conv2d_algorithms.md has what each earns over the next in the list.
+// Chooses the algorithm of a convolution: the first in these lists (with_algorithm()) whose condition holds.
+// Conditions read the shapes alone, so that the bits do not depend on the number of threads. Conditions of
+// the forward read the number of images only to choose between algorithms that give the same bits, so that an
+// image has the same bits alone and in any batch. The first header in the folder of an algorithm says when it
+// is chosen, its formula and its memory; docs/benchmarks/conv2d_algorithms.md compares each with the next in
+// the list.
 #include "base/parallel.h"
 #include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/columns/columns.h"
@@ -24,8 +25,8 @@ namespace {
 template <class T>
 constexpr bool is_float = sizeof(T) == sizeof(float);
 
-// Calls f on the algorithm of the forward, of conv_transpose2d, or of a gradient to the input without one of
-// its own.
+// Calls f with the algorithm of a forward, of conv_transpose2d, or of a gradient to the input for which the
+// list below has none.
 template <class T, class F>
 auto with_algorithm(const Correlation<T>& p, Carver& carver, int threads, const F& f) {
   const auto may = [&](ConvAlgorithm a) { return p.algorithms.has(a); };
@@ -66,8 +67,10 @@ void with_direct(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads, 
   f(WeightGradient<T>(c, carver, threads));
 }
 
+// The planes of planes/weight.h; where they give an infinity or NaN, the direct sum computes everything
+// again.
 template <class Direct>
-struct PlanarOrDirect {  // the direct sum computes again where planes gave an infinity or NaN
+struct PlanarOrDirect {
   void run(const Team& team) const {
     team.region(ns, [&](const OpenTeam& team) {
       if (!planar.run(team)) direct.run(team);
@@ -134,7 +137,7 @@ bool Conv2dForward<T>::is_medium_sum() const {
 template bool Conv2dForward<float>::is_medium_sum() const;
 template bool Conv2dForward<double>::is_medium_sum() const;
 
-// f on the algorithm whose packed weights these are.
+// Calls f with the algorithm that reads the packed weights, packed_w being set.
 template <class T, class F>
 auto with_packing(const Conv2dPack<T>& p, Carver& carver, int threads, const F& f) {
   Conv2dForward<T> conv = p.conv;

@@ -1,4 +1,5 @@
-// Copies images whose channels are not contiguous, and divides output channels into panels: see operands.h.
+// Copies images that the micro-kernel cannot read as they are, and divides output channels into panels: see
+// operands.h.
 #include "kernels/conv2d/operands.h"
 
 #include "kernels/conv2d/share.h"
@@ -8,8 +9,8 @@ namespace ranvier {
 
 namespace {
 
-// True if the pixels of a tile would share one set of L1, as those that are a multiple of 4096 bytes apart
-// do: a set holds fewer pixels than a tile has rows.
+// True if pixels that are this many bytes apart fall into the same set of L1, which holds fewer cache lines
+// than a tile has rows.
 bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
 
 template <class T>

@@ -1,4 +1,5 @@
-// Operands as the micro-kernel reads them: images with contiguous channels, panels of output channels.
+// Operands as the micro-kernel reads them: PixelRows, images with contiguous channels, and Panels, the
+// division of output channels into panels.
 #pragma once
 #include "base/carve.h"
 #include "kernels/conv2d/direct/tile.h"
@@ -13,21 +14,23 @@ struct PacksNothing {
   void pack_weights(const OpenTeam&) const {}
 };
 
-// True if one stride leads from each pixel to the next one, also at the ends of rows and images.
+// True if all pixels are evenly spaced: x.strides[3] leads from each to the next, also at the ends of rows
+// and images.
 template <class T>
 bool is_joined(const TensorView<T>& x) {
   const int64_t row = x.shape[3] * x.strides[3];
   return (x.shape[2] == 1 || x.strides[2] == row) && (x.shape[0] == 1 || x.strides[0] == x.shape[2] * row);
 }
 
-// An image tensor (n, c, h, w) whose channels are contiguous: the caller's own, or a copy in the workspace.
-// Of floats, doubles, or bytes: the places of the maxima of a pool.
+// An image tensor (n, c, h, w) whose channels are contiguous: the memory of the caller, or a copy in the
+// workspace. T is float, double, or uint8_t for the places of the maxima of a pool.
 template <class T>
 class PixelRows {
  public:
-  // whole_vectors: the micro-kernel reads vectors of channels, in groups of this many, and may read past the
-  // last channel. spread: it reads many pixels again and again, so they must not share a set of L1. joined:
-  // as is_joined().
+  // It copies if channels are not contiguous, or for one of these reasons. whole_vectors: if this is not a
+  // multiple of a vector; the micro-kernel reads whole vectors of groups of this many channels, also past the
+  // last one. spread: if pixels share one set of L1 (many pixels are read again and again). joined: if
+  // is_joined() is false.
   PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,
             bool joined = false);
   void copy_share(const OpenTeam& team) const;  // this thread's part of the copy, where there is one
@@ -42,16 +45,16 @@ class PixelRows {
   T* copy_;
 };
 
-// Output channels, in groups, cut into panels: of a given width, or of up to two vectors. Where may_be_wide,
-// an odd number of vectors is cut into panels of three and at most one of two, if that is possible: a last
-// one of one vector would load a number of the input for each product.
+// The output channels of each group, divided into panels of a given width, or else of one or two vectors.
+// Where may_be_wide, an odd number of vectors is divided into panels of three vectors and at most one of two,
+// if that is possible: a panel of one vector would need a load of an input for each product.
 template <class T>
 struct Panels {
   Panels(int64_t groups, int64_t per_group, int width = 0, bool may_be_wide = false);
   int64_t groups, per_group;  // groups of output channels; channels of a group
   int64_t in_group;           // panels of one group
-  int width, rest_width;      // width of the first panels, in which all are stored; of the others
-  int64_t wide;               // the number of first panels in a group
+  int width, rest_width;      // the width of the first panels, as which all are stored; of the others
+  int64_t wide;               // how many panels of a group are first ones
 
   int64_t count() const { return groups * in_group; }
   int64_t group(int64_t panel) const { return panel / in_group; }

@@ -1,5 +1,6 @@
-// The loops of conv2d_pool's gradients, compiled once for each ISA level: lists of the gradients that are not
-// zero, and sums over them.
+// The inner loops of the gradients of conv2d_pool (gradient.h), compiled once for each ISA level: they list
+// the gradients that are not zero, and sum over these lists. patches.h and quads.h have other ways to sum. An
+// offset is the number of an element in its window, row by row.
 #include <utility>
 
 #include "kernels/conv2d_pool/patches.h"
@@ -12,13 +13,13 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Offsets of the first n channels from p on; the others are 0.
+// The offsets of n channels from p on; 0 in the other lanes.
 RANVIER_INLINE ivec<float> load_offsets(const uint8_t* p, int n) {
   return n == lanes<float> ? widen_bytes(p, 0.0f) : widen_first_bytes(p, n);
 }
 
-// The index of an offset's element from that of the window's first: looked up, where a vector holds the
-// table.
+// Where the element of an offset is in the input, as an index relative to the first element of the window. If
+// the window has at most as many elements as a vector has lanes, it is looked up in a table, else computed.
 struct WindowIndex {
   int columns, inverse, row, column;
   ivec<float> table;
@@ -39,14 +40,15 @@ RANVIER_INLINE V index_of(const WindowIndex& w, V offset) {
   return offset * w.column + ((offset * w.inverse) >> 16) * w.row;
 }
 
-// True if the gradients of n pixels from p on follow each other.
+// True if the gradients of n pixels from p on are contiguous in memory.
 RANVIER_INLINE bool are_dense(const PooledPixels& in, int64_t p, int n) {
   bool dense = true;
   for (int i = 1; i < n; ++i) dense &= in.dy_at[p + i] - in.dy_at[p] == i;
   return dense;
 }
 
-// Gradients of the pixels from p on, in lanes, for channel k: dy_k is not 1.
+// The gradients of n pixels from p on for channel k, one in each lane; for dy_k that is not 1. dense: see
+// are_dense().
 RANVIER_INLINE vec<float> load_pixels(const PooledPixels& in, int64_t p, int n, int64_t k, bool dense) {
   const float* dy = in.dy + k * in.dy_k;
   const int64_t* at = in.dy_at + p;
@@ -57,7 +59,8 @@ RANVIER_INLINE vec<float> load_pixels(const PooledPixels& in, int64_t p, int n, 
   return v;
 }
 
-// Squares of a vector of channels by a vector of pixels; a row is a channel.
+// PooledGradientKernels::list_by_channel, by squares of a vector of pixels and a vector of channels, which
+// are transposed so that a row is a channel.
 static void list_by_channel(const PooledPixels& in, const PooledLists& lists, float* sums) {
   constexpr int L = lanes<float>;
   const WindowIndex window(in);
@@ -95,7 +98,8 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
   }
 }
 
-// PooledGradientKernels::mask_offsets: for each pixel and offset the bits of its channels.
+// PooledGradientKernels::mask_offsets: for each pixel and offset the bits of the channels whose maximum was
+// there and whose gradient is not 0.
 static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   constexpr int L = lanes<float>;
   const int n = in.channels - first;
@@ -114,7 +118,7 @@ static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   }
 }
 
-// PooledGradientKernels::list_by_offset: appends, for each pixel and offset, its channels and their
+// PooledGradientKernels::list_by_offset: appends for each pixel and offset a list of its channels and their
 // gradients.
 static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t* masks,
                               const PooledLists& lists, int64_t* entries) {
@@ -145,11 +149,12 @@ static int64_t list_by_offset(const PooledPixels& in, int first, const uint32_t*
   return count;
 }
 
-// Registers for sums; of the others one holds a gradient, and some the products where FMA is two operations.
+// The most registers for sums. Of the others one holds a gradient, and without FMA some hold products.
 static constexpr int kTile = RANVIER_VECTOR_REGISTERS == 32 ? 24 : RANVIER_HAS_FMA ? 12 : 8;
 
-// One tile's sum over a list, added to c. Where the tile is small, several independent sums take entries in
-// turn, since each sum is a chain of dependent additions.
+// PooledGradientKernels::sum for a tile of this many rows and vectors: adds the sum over each list to c. A
+// sum is a chain of dependent additions; so if the tile is small, kChains independent sums take one entry
+// after another, and are added at the end.
 template <int rows, int vectors>
 static void sum_lists(const PooledSums& p) {
   constexpr int L = lanes<float>, size = rows * vectors;
@@ -215,6 +220,7 @@ static void sum(const PooledSums& p) {
   PooledTiles<std::make_integer_sequence<int, kPooledVectors>>::table[p.rows - 1][p.vectors - 1](p);
 }
 
+// See PooledGradientKernels.
 static void combine(float* to, int64_t partials, int64_t stride, int64_t n) {
   constexpr int L = lanes<float>;
   for (int64_t i = 0; i < n; i += L) {
@@ -225,7 +231,8 @@ static void combine(float* to, int64_t partials, int64_t stride, int64_t n) {
   }
 }
 
-// Copies a row of sums to dx, masked by the ReLU before it.
+// PooledGradientKernels::finish: copies a row of sums to dx, 0 where the ReLU before the convolution has cut
+// off.
 static void finish(const PooledGradientRow& row) {
   constexpr int L = lanes<float>;
   for (int64_t p = 0; p < row.pixels; ++p) {

@@ -4,14 +4,14 @@
 namespace ranvier {
 namespace {
 
-// Cost of a vector that crosses a cache line, in aligned vectors.
+// The time of a vector that may cross cache lines, if an aligned one takes 1.
 constexpr double kUnaligned = 1.6;
 
 }  // namespace
 
-// Chooses the channels of a block: all of them without gaps between pixels, where they are so few that this
-// costs less, although vectors cross cache lines; else whole vectors, as many as a tile holds for a row of
-// taps.
+// Chooses how many channels a block has. If there are few, one block has all of them, without gaps between
+// pixels; that takes fewer vectors for a row of taps, although they cross cache lines. Otherwise a block has
+// whole vectors, as many as a tile can hold for all taps of a row.
 PooledBlocks::PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry,
                            int64_t width)
     : geometry_(geometry), channels_(std::max<int64_t>(channels, 1)), taps_{taps[0], taps[1]} {
@@ -42,14 +42,14 @@ PooledBlock PooledBlocks::operator[](int64_t i) const {
   return b;
 }
 
-// Rows of taps that a tile of this many vectors holds: as even as possible.
+// How many rows of taps a tile of this many vectors has: the rows are divided as evenly as possible.
 int64_t PooledBlocks::rows_of(int64_t vectors) const {
   const int64_t most = std::min<int64_t>(kPooledRows, pooled_gradient_kernels().tile / vectors);
   return ceil_div(taps_[0], ceil_div(taps_[0], most));
 }
 
-// lists.dy_at, where_at: the places of each pixel in dy and `where`; lists.corner: the input pixel at which
-// its window begins.
+// Fills lists.dy_at and where_at with the places of the pixels in dy and `where`, and lists.corner with the
+// input pixels at which their windows begin.
 PooledPixels list_pixels(const TensorView<const float>& dy, const PixelRows<uint8_t>& where,
                          const Conv2dGeometry& g, const int64_t (&window)[2], const PooledRegion& region,
                          int64_t corner, int64_t image_step, int64_t row_step, const PixelLists& lists) {

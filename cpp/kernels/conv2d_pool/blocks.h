@@ -1,8 +1,9 @@
-// Operands of conv2d_pool's gradients.
+// The operands of the gradients of conv2d_pool: blocks of channels (PooledBlocks), and lists of pooled pixels
+// (list_pixels()).
 //
-// x and w are used in blocks of channels, so that a row of a filter's taps fits in registers, and the pixels
-// of a region in L1. A pixel of a block is `width` elements. A pooled pixel is an element of dy; its window
-// is the pixels of the convolution's output of which pooling has taken one, the one that `where` names.
+// x and w are used in blocks of channels, so that the sums for a row of taps fit into registers, and the
+// pixels of a region into L1. A pixel of a block has `width` elements. A pooled pixel is a pixel of dy. Its
+// window is the pixels of the convolution's output from which max-pooling has taken one, which `where` names.
 #pragma once
 #include <algorithm>
 
@@ -14,34 +15,36 @@
 
 namespace ranvier {
 
-// A filter of a block, [tap row][segment][vectors * lanes]: a segment is a row of taps x channels, contiguous
-// in the image too, or one tap where the columns are dilated.
+// A block of channels, and the layout of a filter (the weights of one output channel) for it: [row of
+// taps][segment] [vectors * lanes]. A segment is what is contiguous in the image: a row of taps x channels,
+// or one tap if the columns are dilated.
 struct PooledBlock {
   int64_t first, channels;
   int64_t width;    // elements of a pixel
   int64_t segment;  // used elements of a segment
-  int64_t vectors;  // the vectors of a segment
-  int64_t filter;   // elements
+  int64_t vectors;  // vectors of a segment
+  int64_t filter;   // elements of a filter
 };
 
-// The part of a filter that a tile holds: rows x vectors.
+// The part of a filter that a tile computes: rows of taps x vectors.
 struct PooledPart {
-  int64_t in_image, in_filter;  // where it begins
+  int64_t in_image, in_filter;  // where the part begins, in elements: in the image and in the filter
   int rows, vectors, last;      // last: used lanes of the last vector
 };
 
 class PooledBlocks {
  public:
-  // width: elements of a pixel in a block, or 0 to choose it by the tile.
+  // width: elements of a pixel in a block, or 0: chosen by the size of the tile.
   PooledBlocks(int64_t channels, const int64_t (&taps)[2], const Conv2dGeometry& geometry, int64_t width = 0);
   int64_t count() const { return count_; }
   PooledBlock operator[](int64_t i) const;
-  int64_t pixel() const { return before(count_ - 1) + (*this)[count_ - 1].width; }  // elements, all blocks
+  // The elements of a pixel and of a filter in all blocks, and in the blocks before block i.
+  int64_t pixel() const { return before(count_ - 1) + (*this)[count_ - 1].width; }
   int64_t filter() const { return before_filter(count_ - 1) + (*this)[count_ - 1].filter; }
-  int64_t before(int64_t i) const { return i * width_; }                    // elements of a pixel
-  int64_t before_filter(int64_t i) const { return i * (*this)[0].filter; }  // elements of a filter
+  int64_t before(int64_t i) const { return i * width_; }
+  int64_t before_filter(int64_t i) const { return i * (*this)[0].filter; }
 
-  // f(part) for each part of a block's filters, where a row of the image is this many elements.
+  // Calls f(part) for each part of the filters of a block. image_row: elements of a row of the image.
   template <class F>
   void for_each_part(const PooledBlock& block, int64_t image_row, const F& f) const {
     const int64_t row_step = geometry_.dilation[0] * image_row, filter_row = block.filter / taps_[0];
@@ -57,7 +60,7 @@ class PooledBlocks {
                        static_cast<int>(left >= whole ? lanes_ : left - (vectors - 1) * lanes_)});
         }
   }
-  // The place of tap (r, s) of the block's first channel in a filter.
+  // Where a filter has tap (r, s) of the first channel of the block.
   int64_t tap(const PooledBlock& block, int64_t r, int64_t s) const {
     return r * (block.filter / taps_[0]) + (segments() == 1 ? s * block.width : s * block.vectors * lanes_);
   }
@@ -71,7 +74,7 @@ class PooledBlocks {
   int64_t width_, count_;
 };
 
-// Memory of the same size for each thread. take(carver) takes one thread's.
+// Memory of the same size for each thread; take(carver) takes the memory of one thread.
 class TeamScratch {
  public:
   TeamScratch() = default;
@@ -89,13 +92,13 @@ class TeamScratch {
   char* first_;
 };
 
-// Pooled pixels of some images: rows and columns of them.
+// A region: some rows and columns of pooled pixels of some images.
 struct PooledRegion {
   int64_t image, images, row, rows, column, columns;
   int64_t pixels() const { return images * rows * columns; }
 };
 
-// The lists of PooledPixels, which have an entry for each pixel.
+// Memory for the lists of PooledPixels (gradient.h), which have an entry for each pixel.
 struct PixelLists {
   int64_t *dy_at, *where_at;
   int32_t* corner;
@@ -107,14 +110,14 @@ struct PixelLists {
         corner(carver.take<int32_t>(pixels)) {}
 };
 
-// The pixels of a region, whose first window begins at index `corner` of an input that has a row every
-// `row_step` and an image every `image_step` pixels.
+// Lists the pooled pixels of a region. The first window begins at pixel `corner` of an input whose rows are
+// row_step and images image_step pixels apart.
 PooledPixels list_pixels(const TensorView<const float>& dy, const PixelRows<uint8_t>& where,
                          const Conv2dGeometry& geometry, const int64_t (&window)[2],
                          const PooledRegion& region, int64_t corner, int64_t image_step, int64_t row_step,
                          const PixelLists& lists);
 
-// Pixels of the input along axis d that `pooled` consecutive pooled pixels read.
+// How many pixels of the input along axis d `pooled` consecutive pooled pixels read.
 inline int64_t pooled_reach(const Conv2dGeometry& g, const int64_t (&window)[2], const int64_t (&taps)[2],
                             int d, int64_t pooled) {
   return (pooled * window[d] - 1) * g.stride[d] + (taps[d] - 1) * g.dilation[d] + 1;

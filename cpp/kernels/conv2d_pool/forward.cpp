@@ -1,4 +1,6 @@
-// conv2d_pool's forward pass: a thread pools the results of conv2d's algorithms while its caches have them.
+// The forward pass of conv2d_pool. The convolution is computed by the algorithms of conv2d, of which a thread
+// pools the results while they are in its caches: PooledDirect pools the direct sum, PooledWinograd
+// Winograd's algorithm, PooledPlanar (planar.h) planes. with_algorithm() at the end chooses.
 #include <algorithm>
 
 #include "base/caches.h"
@@ -13,12 +15,12 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kRowsOfThread = 16;  // rows of windows for a thread: with fewer, several threads share rows
-constexpr int64_t kWholeImages = 56;   // tiles of an image that are not cut into bands
+constexpr int64_t kRowsOfThread = 16;  // fewer rows of windows for a thread are shared by several threads
+constexpr int64_t kWholeImages = 56;   // images with at most this many tiles are not divided into bands
 
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
 
-// The convolution whose results are pooled, of whole windows; its y has no memory.
+// The convolution whose results are pooled, of whole windows only, with this width; its y has no memory.
 Correlation<float> convolution(const Conv2dPoolForward& c, int64_t width) {
   Correlation<float> p = correlation(c.conv);
   p.y.shape[0] = c.y.shape[0];
@@ -30,6 +32,7 @@ Correlation<float> convolution(const Conv2dPoolForward& c, int64_t width) {
 bool is_square(const Conv2dPoolForward& c) { return c.window[0] == 2 && c.window[1] == 2; }
 int64_t pooled_width(const Conv2dPoolForward& c) { return c.y.shape[3] * c.window[1]; }
 
+// A PooledRow with the values that are the same for all rows of y.
 PooledRow pooled_row(const Conv2dPoolForward& c) {
   PooledRow p;
   p.window[0] = c.window[0], p.window[1] = c.window[1];
@@ -43,7 +46,8 @@ uint8_t* where_at(const Conv2dPoolForward& c, int64_t to) {
   return c.where.data ? c.where.data + to : nullptr;
 }
 
-// To y[image, channel, row, column ...] and `where` at the same place.
+// Pools the row p.z, and stores the results to y[image, channel, row, column ...] and the same place of
+// `where`.
 void pool_row(const Conv2dPoolForward& c, PooledRow& p, int64_t image, int64_t channel, int64_t row,
               int64_t column) {
   const int64_t* st = c.y.strides;
@@ -52,8 +56,9 @@ void pool_row(const Conv2dPoolForward& c, PooledRow& p, int64_t image, int64_t c
   pooled_kernels().row(p);
 }
 
-// The direct sum, pooled. One panel of output channels and one band of rows at a time goes into a buffer and
-// from there into y; the inner part of the image is pooled in registers.
+// The direct sum, pooled. One panel of output channels and one band of rows at a time is computed to a
+// buffer, and pooled from there to y. Windows of 2 x 2 whose values need all taps (Inner) are pooled in
+// registers instead.
 class PooledDirect {
  public:
   PooledDirect(const Conv2dPoolForward& call, Carver& carver, int threads);
@@ -61,7 +66,7 @@ class PooledDirect {
 
  private:
   using Region = DirectSum<float>::Region;
-  struct Band {  // windows: some rows of one image or all rows of several; some columns or all
+  struct Band {  // windows: some rows of one image, or all rows of several images; some columns, or all
     int64_t image, images, row, rows, column, columns;
     int64_t windows() const { return images * rows * columns; }
   };
@@ -80,17 +85,17 @@ class PooledDirect {
 
   Conv2dPoolForward call_;
   DirectSum<float> sum_;
-  int64_t images_of_band_, rows_of_band_;  // at most
-  int64_t pixel_, buffer_size_;            // elements
-  int64_t most_windows_;                   // windows that fit into the buffer
-  float* buffer_;                          // for each thread
+  int64_t images_of_band_, rows_of_band_;  // the most of a band
+  int64_t pixel_, buffer_size_;            // elements of a pixel in the buffer, and of a buffer
+  int64_t most_windows_;                   // how many windows fit into the buffer
+  float* buffer_;                          // for each thread: [row][column][channel] of z
 };
 
 PooledDirect::PooledDirect(const Conv2dPoolForward& c, Carver& carver, int threads)
     : call_(c), sum_(convolution(c, pooled_width(c)), carver, threads), pixel_(sum_.panels.width) {
   const int64_t images = c.y.shape[0], rows = c.y.shape[2], window = c.window[0] * c.window[1];
   most_windows_ = std::max(caches.l1 / (window * pixel_ * int64_t{sizeof(float)}), c.y.shape[3]);
-  // the last pixel is read as whole vectors, too
+  // The last pixel is read as whole vectors, too.
   buffer_size_ = most_windows_ * window * pixel_ + conv_kernels<float>().lanes;
   buffer_ = carver.take<float>(threads * buffer_size_);
   const int64_t row_bytes =
@@ -109,7 +114,7 @@ void PooledDirect::run(const Team& team) const {
   });
 }
 
-// The next of the rows [begin, end) of windows, which run through all images.
+// The next band of the rows of windows [begin, end), which are numbered through all images.
 PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
   const int64_t of_image = call_.y.shape[2], row = begin % of_image, images = (end - begin) / of_image;
   const bool whole = row == 0 && images > 0 && rows_of_band_ == of_image;
@@ -121,7 +126,8 @@ PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
           call_.y.shape[3]};
 }
 
-// A thread takes its own rows of windows, or, with others, a part of their panels.
+// Computes this thread's rows of windows; or, where rows are few, some panels of rows that several threads
+// share.
 void PooledDirect::compute(const OpenTeam& team) const {
   const int64_t size = team.size(), index = team.index(), all = call_.y.shape[0] * call_.y.shape[2];
   const int64_t across = threads_across(size, sum_.panels.count(), all, kRowsOfThread);
@@ -133,8 +139,8 @@ void PooledDirect::compute(const OpenTeam& team) const {
     run_rows(team, {c.begin, c.end}, panels);
 }
 
-// Computes pooled rows `mine`, all images' rows in one sequence, for these panels of outputs: some rows at a
-// time for each group of panels, whose weights then stay in cache.
+// Computes the rows of windows `mine`, which are numbered through all images, for some panels: some rows at a
+// time for each group of panels, whose weights then stay in a cache.
 void PooledDirect::run_rows(const OpenTeam& team, Range mine, Range panels) const {
   const Inner same = inner();
   const int64_t block = sum_.images_at_once * call_.y.shape[2];
@@ -150,7 +156,8 @@ void PooledDirect::run_rows(const OpenTeam& team, Range mine, Range panels) cons
     }
 }
 
-// Along one axis: the class with the most whole windows. A class's positions are consecutive.
+// Along one axis, the class of positions (conv2d/axis.h) with the most whole windows. Returns these windows.
+// The positions of a class are consecutive, as this is a forward.
 Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
   Range most{0, 0};
   for (int64_t i = 0; i < axis.classes(); ++i) {
@@ -169,7 +176,8 @@ PooledDirect::Inner PooledDirect::inner() const {
   return found;
 }
 
-// The inner part in registers; the edges above, below, left and right of it through the buffer.
+// Computes a band for a panel: the inner windows in registers; the edges above, below, to the left and to the
+// right of them through the buffer.
 void PooledDirect::run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const {
   const int64_t end = band.row + band.rows;
   const int64_t from = std::clamp(inner.rows.begin, band.row, end),
@@ -189,7 +197,8 @@ void PooledDirect::run_band(const OpenTeam& team, const Inner& inner, const Band
   run_inner(team, inner, part({from, to}, inner.columns), panel);
 }
 
-// Windows of 2 x 2 whose inputs are all inside the image: tiles of windows that are pooled in registers.
+// Computes inner windows of 2 x 2 by tiles that are pooled in registers. A window is four rows of a tile: two
+// pairs of neighbouring pixels, one below the other.
 void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Band& band,
                              int64_t panel) const {
   const PooledKernels& kernels = pooled_kernels();
@@ -221,7 +230,8 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
   if (row > 0) kernels.tile(t);
 }
 
-// In parts that fit into this thread's buffer, from which they are pooled: rows of windows or whole images.
+// Computes windows in parts that fit into this thread's buffer, and pools them from there. A part is some
+// rows of windows of an image, or several whole images.
 void PooledDirect::run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const {
   if (band.windows() == 0) return;
   const int64_t fits = most_windows_ / band.columns;  // rows of windows, at least 1
@@ -250,7 +260,7 @@ void PooledDirect::run_buffered(const OpenTeam& team, const Band& band, int64_t 
     }
 }
 
-// Computes the convolution's results of a band and panel.
+// Computes the results of the convolution for a band and a panel, to where the sink says.
 void PooledDirect::sum(const OpenTeam& team, const Band& band, int64_t panel,
                        const DirectSum<float>::Sink& sink) const {
   const int64_t row = band.row * call_.window[0], column = band.column * call_.window[1];
@@ -265,7 +275,8 @@ void PooledDirect::sum(const OpenTeam& team, const Band& band, int64_t panel,
     }
 }
 
-// Bands begin at even rows, where tiles do.
+// The bands of Winograd's tiles. With windows of 2 x 2 each tile is a window, and bands are not needed. Other
+// windows are pooled from whole bands, which must begin at even rows, where tiles begin.
 WinogradBands winograd_bands(const Conv2dPoolForward& c) {
   const int64_t rows = c.y.shape[2], window = c.window[0];
   if (is_square(c)) return {1, 0, rows * 2, false};
@@ -274,7 +285,8 @@ WinogradBands winograd_bands(const Conv2dPoolForward& c) {
   return {ceil_div(rows, of_band), of_band * window, next_even(of_band * window), true};
 }
 
-// Winograd's outputs, pooled: a window of 2 x 2 is a tile; rows of other windows go through a buffer.
+// Takes Winograd's products and pools the outputs: a window of 2 x 2 is a tile; other windows go through a
+// buffer.
 class PoolingSink final : public WinogradSink {
  public:
   PoolingSink(const Conv2dPoolForward& c, const Winograd& from, const WinogradBands& bands, Carver& carver,
@@ -295,10 +307,11 @@ class PoolingSink final : public WinogradSink {
   const Conv2dPoolForward& call_;
   const Winograd& from_;
   WinogradBands bands_;
-  int64_t width_, buffer_size_;  // the width of a row of outputs; the buffer of a thread
+  int64_t width_, buffer_size_;  // pixels of a row of outputs; elements of the buffer of a thread
   float* buffer_;                // for each thread [band][row][column][channel]
 };
 
+// Transforms each tile and pools it in registers.
 void PoolingSink::pool_tiles(const WinogradBlock& block, WinogradSums sums) const {
   const int64_t* st = call_.y.strides;
   sums.relu = call_.conv.activation == Conv2dActivation::relu;
@@ -346,7 +359,9 @@ class PooledWinograd {
   PoolingSink sink_;
 };
 
-struct FinitePlanar {  // infinite weights must not meet the zeros of the padding
+// Planes, or the direct sum for weights that are not finite: infinity times the zeros of the padding would be
+// NaN.
+struct FinitePlanar {
   void run(const Team& team) const { all_finite(weights) ? planar.run(team) : direct.run(team); }
   TensorView<const float> weights;
   PooledPlanar planar;
@@ -360,8 +375,8 @@ void with_algorithm(const Conv2dPoolForward& c, Carver& carver, int threads, con
   whole.y.shape[0] = c.y.shape[0];
   if (winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
   Conv2dPoolForward call = c;
-  if (is_planar(whole))
-    call.conv.algorithms = c.conv.algorithms.without(ConvAlgorithm::dots);  // another order of sums
+  if (is_planar(whole))  // y must have the bits of planes, which dots do not give
+    call.conv.algorithms = c.conv.algorithms.without(ConvAlgorithm::dots);
   const PooledDirect direct(call, carver, threads);
   if (!is_square(c) || !PooledPlanar::pays(whole)) return f(direct);
   f(FinitePlanar{c.conv.w, {c, convolution(c, pooled_width(c)), carver, threads}, direct});

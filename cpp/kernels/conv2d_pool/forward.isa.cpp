@@ -1,4 +1,5 @@
-// Max-pooling of what a thread has just computed, compiled once for each ISA level.
+// The inner loops of the forward pass of conv2d_pool (PooledKernels in tile.h), compiled once for each ISA
+// level: they pool what a thread has just computed, from memory, or in registers.
 #include <utility>
 
 #include "base/unroll.h"
@@ -9,28 +10,30 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The maximum of a window and its offset, in the lanes of a vector.
+// The maximum of a window and the offset of this maximum, in each lane.
 struct WindowMax {
   vec<float> best;
   ivec<float> offset;
 };
 
-// The window's taps in order: of equal ones the first stays, a NaN beats all before it.
+// Takes the next value of a window, in order; `at` is its offset. Of equal values the first stays; a NaN
+// replaces all before it.
 RANVIER_INLINE void meet(WindowMax& m, vec<float> v, int at) {
   const ivec<float> better = (v > m.best) | (v != v);
   m.best = select(better, v, m.best);
   m.offset = select(better, ibroadcast<float>(at), m.offset);
 }
 
-// n lanes, 0 < n <= lanes; where: or null. Masked stores cost as much as others at some levels, and much more
-// at the rest.
+// Stores n lanes, 0 < n <= lanes; where: or null. With vectors of less than 64 bytes, masked stores take much
+// more time than plain ones.
 RANVIER_INLINE void store_max(vec<float> best, ByteLanes<float>::type offset, int n, float* y,
                               uint8_t* where) {
   RANVIER_VECTOR_BYTES < 64 && n == lanes<float> ? store(y, best) : store_n(y, best, n);
   if (where) store_bytes(where, offset, n);
 }
 
-// The maximum of four values none of which is a NaN. `maximum` gives its second argument of equal ones.
+// Stores the maximum of four values, none of which is NaN, and its offset. Of equal values `maximum` gives
+// the second argument.
 RANVIER_INLINE void store_max_of_numbers(const vec<float> (&v)[4], const SmallInts (&offset)[4],
                                          vec<float> floor, int n, float* y, uint8_t* where) {
   const vec<float> upper = maximum(v[1], v[0]), lower = maximum(v[3], v[2]);
@@ -40,7 +43,7 @@ RANVIER_INLINE void store_max_of_numbers(const vec<float> (&v)[4], const SmallIn
             y, where);
 }
 
-// kRows and kColumns of the window, or 0: as given.
+// PooledKernels::row, for windows of kRows x kColumns, or if these are 0, of p.window.
 template <int kRows, int kColumns, bool kNorm = false>
 static void pool_row(const PooledRow& p) {
   constexpr int L = lanes<float>;
@@ -84,7 +87,8 @@ static void pool(const PooledRow& p) {
   pool_row<0, 0>(p);
 }
 
-// Windows of 2 x 2 whose sums fill the registers, beside a step's weights and one value of the input.
+// The windows of 2 x 2 in a tile, of one vector of channels and of two: as many as the registers hold sums
+// for, beside the weights of a step and one value of the input.
 #if RANVIER_VECTOR_REGISTERS >= 32
 constexpr int kPooledWindows[] = {4, 3};
 #else
@@ -96,7 +100,7 @@ RANVIER_INLINE int lanes_left(const PooledTile& t, int vector) {
   return left < lanes<float> ? left : lanes<float>;
 }
 
-// Values with a NaN among them: one loop for all tiles, on values spilled to memory.
+// Pools the values of a tile that has a NaN among them, from memory.
 static __attribute__((noinline)) void store_nans(const PooledTile& t, const float* values, int width) {
   PooledRow p;
   p.row = 2 * width, p.pixel = width, p.windows = 1, p.channels = t.columns;
@@ -107,6 +111,7 @@ static __attribute__((noinline)) void store_nans(const PooledTile& t, const floa
   }
 }
 
+// Adds bias and norm to the sums of a tile, pools them, and stores the maxima and offsets.
 template <int kWindows, int kVectors>
 RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[4 * kWindows][kVectors]) {
   constexpr int L = lanes<float>;
@@ -124,7 +129,7 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[4 * kWin
     }
   }
   sum[0] = sum[0] + sum[1];
-  if (any_nan(sum[0])) {  // cheaper than a test of each value
+  if (any_nan(sum[0])) {  // the sum of all values is NaN if one is; or if they have infinities of both signs
     alignas(64) float values[kWindows * 4 * kVectors * L];
     RANVIER_UNROLL
     for (int i = 0; i < kWindows * 4; ++i) {
@@ -157,7 +162,8 @@ static void pooled_tile(const PooledTile& t) {
   store_pooled<kWindows, kVectors>(t, acc);
 }
 
-// The windows that are missing repeat the first one and are written nowhere.
+// PooledKernels::tile. Where a tile has fewer windows than there is code for, further windows repeat the
+// first one and are stored to `nowhere`.
 static void run_pooled_tile(PooledTile& t) {
   constexpr int L = lanes<float>;
   const int vectors = t.columns > L ? 2 : 1;
@@ -168,6 +174,7 @@ static void run_pooled_tile(PooledTile& t) {
   vectors == 2 ? pooled_tile<kPooledWindows[1], 2>(t) : pooled_tile<kPooledWindows[0], 1>(t);
 }
 
+// PooledKernels::winograd_tile.
 static void pool_winograd_tile(const WinogradSums& p, float* to, uint8_t* where) {
   constexpr int L = lanes<float>;
   const vec<float> floor = floor_of(p.relu);
@@ -189,7 +196,7 @@ RANVIER_INLINE vec<float> every_second(vec<float> a, vec<float> b, std::integer_
   return __builtin_shufflevector(a, b, (2 * I + kFirst)...);
 }
 
-// A vector of windows of one channel.
+// Pools a vector of windows of one channel, from two rows of a plane.
 RANVIER_INLINE WindowMax windows_of(const float* z, const PooledPlanes& t, const float* norm) {
   constexpr int L = lanes<float>;
   using Lanes = std::make_integer_sequence<int, L>;

@@ -1,12 +1,14 @@
-// The kernels that an ISA level has for the gradients of conv2d_pool. After a max-pool each window passes its
-// gradient to one of its elements, whose place in the window is its offset, and after a ReLU to none if it
-// was below 0. So the gradients that are not zero are listed, and sums run over lists. Both gradients are
-// such sums:
+// The kernels that an ISA level has for the gradients of conv2d_pool, and their arguments. After a max-pool,
+// each window passes its gradient to one of its elements; the number of this element in the window, row by
+// row, is the offset. After a ReLU it passes none if the maximum was below 0. So the gradients that are not
+// zero are listed, and sums run over these lists (PooledSums):
 //
-//   to the weight: a list for each output channel; c is dw of that channel, b the input, a patch of which
-//                  each entry of the list meets
-//   to the input:  a list for each pooled pixel and offset in its window; c is the patch of dx that this
-//                  offset's outputs came from, b the weights, a filter of which each entry meets
+//   dw:  a list for each output channel; c is dw of this channel, b the input. Each entry adds its gradient
+//   times a
+//        patch of the input.
+//   dx:  a list for each pooled pixel and offset; c is the patch of dx from which the outputs at this offset
+//   were
+//        computed, b the weights. Each entry adds its gradient times the filter of an output channel.
 #pragma once
 #include "base/isa.h"
 #include "base/tensor_view.h"
@@ -14,20 +16,20 @@
 namespace ranvier {
 
 constexpr int kPooledRows = 3, kPooledVectors = 8;  // the largest tile
-constexpr int kPooledBits = 32;                     // bits of a mask: output channels
+constexpr int kPooledBits = 32;                     // bits of a mask, one for each output channel
 
 // Lists: list i has the entries [begin[i], end[i]) of value and index.
 struct PooledLists {
-  float* value;    // the gradient
-  int32_t* index;  // the index of what it is multiplied with
+  float* value;    // of an entry: the gradient
+  int32_t* index;  // of an entry: the index in b of what the gradient is multiplied by
   int32_t *begin, *end;
-  int32_t* place;  // the place of its sum
+  int32_t* place;  // of a list: the index in c of the sum
 };
 
 // For each list i < count, row < rows and column of the tile:
 //   c[place[i] * c_step + row * c_row + column] +=
 //       sum over entries e of value[e] * b[index[e] * b_step + row * b_row + column]
-// A row is `vectors` vectors, of the last of which `last` lanes are stored; all of b's are readable.
+// A row is `vectors` vectors. Of the last vector `last` lanes are stored; whole vectors of b are readable.
 struct PooledSums {
   PooledLists lists;
   int64_t count;
@@ -45,15 +47,15 @@ struct PooledPixels {
   const uint8_t* where;
   const int64_t *dy_at, *where_at;
   int64_t dy_k;
-  const int32_t* corner;  // for pixel p the index of its window's first element
+  const int32_t* corner;  // for pixel p the index, in the input, of the first element of its window
   int64_t pixels;
   int channels;
-  int window_columns, window_elements;  // offsets beyond are ignored
-  int row_step, column_step;            // what a row and a column of the window add to an index
+  int window_columns, window_elements;  // offsets of window_elements or more are ignored
+  int row_step, column_step;            // what a row, and a column, of the window add to an index
 };
 
-// dx of a row of pixels: of pixel p and channel c, sum[p * sum_w + c], or 0 where saved, which may be null,
-// is not above 0 at p * saved_w + c * saved_c; a NaN there changes nothing.
+// Sets dx of a row of pixels: dx[p * dx_w + c] = sum[p * sum_w + c], or 0 if saved[p * saved_w + c * saved_c]
+// <= 0. saved may be null.
 struct PooledGradientRow {
   const float* sum;
   const float* saved;
@@ -62,12 +64,13 @@ struct PooledGradientRow {
   int64_t pixels, channels;
 };
 
-// Sums for windows of at most four elements, without lists: quads[4 i + e] is element e of the window that
-// begins at position i of the input. For each tap t and output channel k:
-//   sum[t][k] += sum over pooled pixels of dy[k] * the element, named by the pixel's offset, of the quad at
-//   tap[t]
-// k runs over `vectors` vectors, of the last of which `last` lanes are used. bias[k], or null, gets the sum
-// of dy.
+// Sums for dw without lists, for windows of at most four elements. A quad is the four inputs that the
+// elements of a window meet: quads[4 i + e] is the input for element e of the window that begins at position
+// i. For each tap t and output channel k:
+//   sum[t][k] += the sum over pooled pixels of dy[k] * the element of the quad at tap[t] that the offset
+//   names
+// k runs over `vectors` vectors, of the last of which `last` lanes are used. The sum of dy is added to
+// bias[k], if bias is not null.
 constexpr int kMostQuadTaps = 12;
 struct PooledQuads {
   const float* dy;
@@ -75,48 +78,54 @@ struct PooledQuads {
   const float* quads;
   int64_t dy_row, dy_column, where_row, where_column, quads_row, quads_column;
   int64_t rows, columns;
-  int elements;  // elements of a window: offsets beyond are ignored
+  int elements;  // of a window; offsets of this or more are ignored
   int taps, vectors, last;
-  int64_t tap[kMostQuadTaps];
+  int64_t tap[kMostQuadTaps];  // from the first quad of a pooled pixel to the quad of a tap and input channel
   float* sum[kMostQuadTaps];
   float* bias;
 };
 
-// For each pooled pixel of rows x columns and each offset of its window, masks[pixel][offset] has the bits of
-// the output channels k whose gradient is there, and dx[y][x][lane] of the patch gets the sum of dy[k]
-// * filters[k][r][s][lane]; the patch of offset (i, j) begins at row i and column j of the pixel's.
+// Sums for dx without lists. For each pooled pixel of rows x columns and each offset (i, j) of its window,
+// masks[pixel][offset] has the bits of the output channels k whose gradient is there. For these k, dy[k] *
+// filters[k][r][s][lane] is added to dx[i + r][j + s][lane], counted from the first pixel of dx that the
+// window read.
 struct PooledPatches {
   const uint32_t* masks;
   const float* dy;
   int64_t dy_row, dy_column;
   const float* filters;
-  int64_t filter;  // elements
+  int64_t filter;  // elements of a filter
   float* dx;
   int64_t dx_row;
   int64_t rows, columns;
 };
 using AddPatches = void (*)(const PooledPatches&);
 
-// list_by_channel: entries are appended to the list of their channel, of which end[k] is the length so far;
-// there must be space for a vector more. sums[k * lanes + lane], or null, gets sums of all gradients.
-// mask_offsets: masks[p * window_elements + offset] has the bits k - first of the channels k in [first,
-// channels), at most kPooledBits. dy_k is 1.
-// list_by_offset: for each pixel and offset that has any, the channels [first, channels), which become the
-// index; returns the number of lists and begins to fill at `end` entries. `masks` are those of kPooledBits
-// channels from `first` on, then those of the next. dy_k is 1.
+// list_by_channel: appends each gradient that is not zero to the list of its channel k, at end[k], which it
+// moves on.
+//   There must be space for a vector more. Adds all gradients to sums[k * lanes + lane] (any lane), if not
+//   null.
+// mask_offsets: sets in masks[p * window_elements + offset] the bits k - first of the channels k in [first,
+// channels),
+//   at most kPooledBits of them, whose gradient of pixel p is there. It needs dy_k = 1.
+// list_by_offset: makes a list for each pixel and offset that has any channels k in [first, channels); the
+// index of an
+//   entry is k. It begins to fill at entry *entries, which it moves on, and returns the number of lists.
+//   masks: those of kPooledBits channels from `first` on, then those of the next kPooledBits. It needs dy_k
+//   = 1.
 struct PooledGradientKernels {
   int lanes;
-  int tile;  // vectors in rows together, at most
+  int tile;  // the most rows * vectors of a tile of `sum`
   void (*sum)(const PooledSums&);
   void (*list_by_channel)(const PooledPixels&, const PooledLists&, float* sums);
   int64_t (*list_by_offset)(const PooledPixels&, int first, const uint32_t* masks, const PooledLists&,
                             int64_t* entries);
-  int quad_taps, quad_vectors;
+  int quad_taps, quad_vectors;  // the most taps and vectors of sum_quads()
   // quads[4 i + e] = plane[i + at[e]], i < n; whole vectors are read and written
   void (*make_quads)(const float* plane, const int64_t (&at)[4], int64_t n, float* quads);
-  void (*sum_quads)(PooledQuads&);  // may lengthen its lists of taps
+  void (*sum_quads)(PooledQuads&);  // may lengthen the lists `tap` and `sum`
   void (*mask_offsets)(const PooledPixels&, int first, uint32_t* masks);
-  // For filters and windows of that size; null where there is none.
+  // The function for filters and windows of these sizes; null where there is none.
   AddPatches (*find_patches)(int64_t taps_r, int64_t taps_s, int64_t window_r, int64_t window_s);
   // to[i] += the sum over p in [1, partials) of to[p * stride + i], i < n
   void (*combine)(float* to, int64_t partials, int64_t stride, int64_t n);

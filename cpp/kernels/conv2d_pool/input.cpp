@@ -1,4 +1,5 @@
-// conv2d_pool's gradient to the input.
+// The gradient of conv2d_pool to the input, by sums over the gradients that are not zero
+// (PooledInputGradient), or by Winograd's algorithm (winograd.h). with_algorithm() at the end chooses.
 #include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
@@ -9,16 +10,16 @@
 namespace ranvier {
 namespace {
 
-// The filters of a group of output channels take this many bytes at most: all pixels of a band read them,
-// from a cache. Lists read whole filters (from L2), patches a few rows of taps of them (from L1).
+// The most bytes of the filters of a group of output channels, so that all pixels of a band read them from a
+// cache. Lists read whole filters, from L2; patches read a few rows of taps of each filter, from L1.
 constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
-constexpr int64_t kBandPixels = 64;  // pooled pixels of a band, roughly
+constexpr int64_t kBandPixels = 64;  // the pooled pixels of a band, roughly
 
-// The number of rows of taps whose patches are summed together, of those that are left.
+// How many rows of taps are summed together, if `left` rows are left.
 int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left, 3); }
 
-// True if there is compiled code for patches of all rows of taps, and a pixel of dx fills its vector by more
-// than half.
+// True if patches are used: there is compiled code for all rows of taps (patches.h), and a pixel of dx fills
+// more than half of a vector.
 bool patches_fit(const Conv2dPoolBackwardInput& call) {
   const Conv2dGeometry& g = call.geometry;
   if (g.stride[0] * g.stride[1] * g.dilation[0] * g.dilation[1] != 1) return false;
@@ -30,10 +31,10 @@ bool patches_fit(const Conv2dPoolBackwardInput& call) {
   return true;
 }
 
-// For each pooled pixel and offset in its window: the output channels whose maximum was there, and the sum of
-// their filters times their gradients, which is added to the patch of dx that this element of z came from.
-// Where the patches of all offsets fit in registers, they are summed together (`patches`, 1.5 to 1.7 times as
-// fast with AVX-512), else one after another (`lists`).
+// For each pooled pixel and each offset in its window, finds the output channels whose maximum was there, and
+// adds the sum of their filters times their gradients to the patch of dx from which this element of z was
+// computed. Where the patches of all offsets of a window fit into registers, they are summed together
+// (`patches`, which is 1.5 to 1.7 times as fast with AVX-512); else one after another (`lists`).
 //
 // The loops, from the outside: images and blocks of input channels (shared by the threads), bands of rows of
 // pooled pixels, groups of output channels, offsets.
@@ -47,8 +48,8 @@ class PooledInputGradient {
     float* dx;      // [block][row][column][width], with the padding
     PixelLists pixels;
     PooledLists lists;
-    int64_t* end_of_group;  // lists up to the end of each group of channels
-    uint32_t* masks;        // [a few channels][pixel][offset]
+    int64_t* end_of_group;  // the number of lists up to the end of each group of channels
+    uint32_t* masks;        // [mask of channels][pixel][offset]
   };
   Scratch take_scratch(Carver& carver) const;
   void order_weights(const OpenTeam& team) const;
@@ -63,13 +64,13 @@ class PooledInputGradient {
   int64_t out_, taps_[2];
   PixelRows<float> dy_;
   PixelRows<uint8_t> where_;
-  bool patches_;
+  bool patches_;  // see patches_fit(); else lists
   PooledBlocks blocks_;
   int64_t height_, width_;           // the size of dx with its padding, in pixels
-  int64_t group_, groups_;           // output channels whose filters stay in a cache
-  int64_t masked_;                   // output channels of a mask: its bits
-  int64_t band_rows_;                // rows of pooled pixels
-  int64_t entries_, lists_, masks_;  // how many a band has at most
+  int64_t group_, groups_;           // output channels of a group; the number of groups
+  int64_t masked_;                   // output channels of a mask
+  int64_t band_rows_;                // rows of pooled pixels in a band
+  int64_t entries_, lists_, masks_;  // how many entries, lists and masks a band has at most
   float* filters_;                   // [block][k][filter]
   TeamScratch scratch_;
 };
@@ -85,7 +86,8 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput& call, Ca
   const Conv2dGeometry& g = call.geometry;
   const int64_t lanes = pooled_gradient_kernels().lanes, pooled_rows = call.dy.shape[2],
                 pooled_columns = call.dy.shape[3];
-  const auto padded_size = [&](int d) {  // what pooled pixels read, and the rest of dx
+  // The pixels that windows read, with the padding; or all of dx if that is more.
+  const auto padded_size = [&](int d) {
     const int64_t pooled = pooled_reach(g, call.window, taps_, d, call.dy.shape[2 + d]);
     return std::max(pooled, g.pad[d] + call.dx.shape[2 + d]);
   };
@@ -120,7 +122,8 @@ PooledInputGradient::Scratch PooledInputGradient::take_scratch(Carver& carver) c
   return s;
 }
 
-// A thread owns whole images, and some blocks of channels of an image that it shares.
+// Each thread computes whole images, and some blocks of channels of an image that it shares with other
+// threads.
 void PooledInputGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.dx.shape[1] * taps_[0] * taps_[1];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
@@ -141,7 +144,8 @@ void PooledInputGradient::run(const Team& team) const {
   });
 }
 
-// Filters in the order of the blocks. Where there is one image, a thread writes the filters that it uses.
+// Copies this thread's share of the filters to filters_. If there is one image, these are the filters that
+// the thread will use.
 void PooledInputGradient::order_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = c_.w;
   const Range mine = even_share(team, blocks_.count() * out_);
@@ -160,6 +164,7 @@ void PooledInputGradient::order_weights(const OpenTeam& team) const {
   }
 }
 
+// Computes dx of image n for some blocks of channels.
 void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const {
   const int64_t positions = height_ * width_, rows = c_.dy.shape[2];
   const int64_t last = blocks.end - 1, size = blocks_.before(last) + blocks_[last].width;
@@ -169,7 +174,7 @@ void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const
   for (int64_t i = blocks.begin; i < blocks.end; ++i) finish(n, i, s.dx + blocks_.before(i) * positions);
 }
 
-// Adds what a band of pooled pixels gives to the sums of all blocks.
+// Adds the products of a band of rows of pooled pixels to the sums of some blocks.
 void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratch& s) const {
   PooledPixels in = band_pixels(n, rows, s);
   uint32_t* masks = s.masks;
@@ -180,6 +185,7 @@ void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratc
   patches_ ? add_patches(in, rows, blocks, s) : add_lists(in, blocks, s);
 }
 
+// The same by lists: makes the lists of all groups of output channels, then sums over them, block by block.
 void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch& s) const {
   PooledLists lists = s.lists;
   int64_t entries = 0, count = 0;  // entries and number of the lists of all groups so far
@@ -208,7 +214,7 @@ void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch
   }
 }
 
-// Adds the patches of some rows of pooled pixels to dx, for some blocks of channels: see PooledPatches.
+// The same by patches: see PooledPatches.
 void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range blocks,
                                       const Scratch& s) const {
   const int64_t masks = in.pixels * in.window_elements;
@@ -231,6 +237,7 @@ void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range 
   }
 }
 
+// Lists the pooled pixels of a band.
 PooledPixels PooledInputGradient::band_pixels(int64_t n, Range rows, const Scratch& s) const {
   const int64_t columns = c_.dy.shape[3];
   const int64_t corner = rows.begin * c_.window[0] * c_.geometry.stride[0] * width_;
@@ -239,7 +246,7 @@ PooledPixels PooledInputGradient::band_pixels(int64_t n, Range rows, const Scrat
                      {n, 1, rows.begin, rows.end - rows.begin, 0, columns}, corner, 0, width_, s.pixels);
 }
 
-// The sums of block i without the padding to dx; `finish` of the kernels masks them by `saved`.
+// Copies the sums of block i, without the padding, to dx, 0 where saved <= 0.
 void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const {
   const TensorView<float>& dx = c_.dx;
   const TensorView<const float>& saved = c_.saved;

@@ -1,5 +1,5 @@
-// conv2d_pool's gradient to the weight with few input channels (lookup.h). For each band of pooled rows:
-// makes the tables of a channel, then sums with them.
+// The gradient of conv2d_pool to the weight with few input channels: see lookup.h. For each band of pooled
+// rows it makes the tables (quads) of all input channels, and then sums with them.
 #include "kernels/conv2d_pool/lookup.h"
 
 #include "kernels/conv2d/direct/weight.h"
@@ -7,10 +7,11 @@
 namespace ranvier {
 namespace {
 
-// Bytes of a channel's tables, which all output channels and taps read.
+// The most bytes of the tables of an input channel, which all output channels and taps read, from L1.
 constexpr int64_t kSumQuadBytes = 16 << 10;
-constexpr int64_t kPixelsOfPart = 256;
+constexpr int64_t kPixelsOfPart = 256;  // the fewest pooled pixels of a part
 
+// The output channels of a panel.
 int panel_width(int64_t out) {
   const PooledGradientKernels& kernels = pooled_gradient_kernels();
   return out <= kernels.lanes ? kernels.lanes : kernels.quad_vectors * kernels.lanes;
@@ -18,8 +19,9 @@ int panel_width(int64_t out) {
 
 }  // namespace
 
-// Costs in measured operations for a vector of output channels. A list costs about eight for each gradient
-// that is not zero (some 60 %), and the vectors of its filter.
+// Compares the times of lookups and of lists, in measured operations for a vector of output channels. For
+// each gradient that is not zero (about 60 %), a list takes about eight operations and one for each vector of
+// the filter.
 bool pooled_lookup_pays(const Conv2dPoolBackwardWeight& call) {
   if (call.window[0] * call.window[1] > 4 || call.x.shape[1] == 0) return false;
   const PooledBlocks blocks(call.x.shape[1], call.taps, call.geometry);
@@ -77,7 +79,7 @@ void PooledLookup::run(const Team& team) const {
               });
 }
 
-// The sums of a part, which is some bands of all images, for these panels of output channels.
+// Computes the sums of a part, some bands of all images, for some panels of output channels.
 void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
@@ -98,7 +100,7 @@ void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   int64_t at[4] = {};
   for (int e = 0; e < c_.window[0] * c_.window[1]; ++e)
     at[e] = e / c_.window[1] * g.stride[0] * pitch_ + e % c_.window[1] * g.stride[1];
-  // up to the first element of the last window
+  // Quads are needed up to the first element of the last window.
   const int64_t positions = reach(0, band.rows) * pitch_ - at[c_.window[0] * c_.window[1] - 1];
   for (int64_t c = 0; c < in_; ++c) {
     copy_plane(c, band, s.plane);
@@ -107,7 +109,7 @@ void PooledLookup::make_quads(const Band& band, const Scratch& s) const {
   }
 }
 
-// Copies the rows of a channel that a band reads, with the padding.
+// Copies the rows of an input channel that a band reads, with zeros as padding.
 void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) const {
   const TensorView<const float>& x = c_.x;
   const Conv2dGeometry& g = c_.geometry;
@@ -147,7 +149,8 @@ PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s)
   return q;
 }
 
-// A few taps and channels at a time, in runs as even as possible.
+// Adds the products of a band to the sums of a part and panel: some taps and input channels at a time,
+// divided as evenly as possible.
 void PooledLookup::add_band(PooledQuads q, int64_t part, int64_t panel) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t all = taps_ * in_, most = ceil_div(all, ceil_div(all, pooled_gradient_kernels().quad_taps));

@@ -1,13 +1,15 @@
-// conv2d_pool's gradient to the weight where the input has few channels, so that a filter fills no vectors:
-// the lanes are output channels. Windows have at most four elements. For each position of the input, a table
-// holds the four elements of the window there, of which each lane takes the one that its offset names. On the
-// first layers of small networks this is 1.4 to 5 times as fast as lists.
+// The gradient of conv2d_pool to the weight where the input has few channels, which do not fill vectors:
+// lanes are output channels. Windows have at most four elements. For each position of the input there is a
+// table (a quad) of the four inputs that the elements of a window at this position meet; each lane takes the
+// one that the offset of its channel names. For the first layers of small networks this is 1.4 to 5 times as
+// fast as lists.
 #pragma once
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 
 namespace ranvier {
 
+// True if PooledLookup takes less time than lists.
 bool pooled_lookup_pays(const Conv2dPoolBackwardWeight& call);
 
 class PooledLookup {
@@ -40,9 +42,9 @@ class PooledLookup {
   PixelRows<float> dy_;
   PixelRows<uint8_t> where_;
   Panels<float> panels_;
-  int64_t rows_, bands_;      // pooled rows of a band, at most; bands of an image
-  int64_t parts_;             // parts of the bands of all images; decided by the shapes alone
-  int64_t height_, pitch_;    // the size of a band of the input
+  int64_t rows_, bands_;      // the most pooled rows of a band; the bands of an image
+  int64_t parts_;             // the parts into which all bands are divided; decided by the shapes alone
+  int64_t height_, pitch_;    // rows and columns of the input that a band reads
   float *sums_, *bias_sums_;  // [part][panel][tap][channel][width], [part][panel][width]
   TeamScratch scratch_;
 };

@@ -1,8 +1,9 @@
-// conv2d_pool's gradient to the input for small windows and filters, where vectors have 32 registers. A
-// pooled pixel and an output channel have one gradient, at one offset of the window. It adds a patch to dx:
-// the gradient times the channel's filter, placed at the offset. All places that the patches of a window may
-// have are in registers, as sum[row][column]; a template argument for each offset makes them constants. Lanes
-// are input channels. Included by backward.isa.cpp only; see PooledPatches.
+// Sums for the gradient of conv2d_pool to the input (PooledPatches in gradient.h), for small windows and
+// filters at levels with 32 vector registers. For each pooled pixel and output channel there is one gradient,
+// at one offset of the window. It adds a patch to dx: the gradient times the filter of the channel, placed at
+// the offset. The registers hold all pixels of dx that the patches of a window may reach, as
+// sum[row][column]; the offset is a template argument, so that the registers are known at compile time. Lanes
+// are input channels. Included by backward.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d_pool/gradient.h"
@@ -10,7 +11,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Adds the filters of the channels in a mask, times their gradients, at (row, column) of the patches.
+// Adds the filters of the channels in a mask, times their gradients, for the offset (row, column).
 template <int row, int column, int taps_r, int taps_s, class Sums>
 RANVIER_INLINE void add_filters(const PooledPatches& p, uint32_t mask, const float* g, Sums& sum) {
   constexpr int L = lanes<float>;
@@ -25,7 +26,8 @@ RANVIER_INLINE void add_filters(const PooledPatches& p, uint32_t mask, const flo
   }
 }
 
-// Along a row, the patches of a pixel move on by the columns of its window and become those of the next.
+// A row of pooled pixels. From one pixel to the next, the sums move by the columns of a window: finished
+// columns are stored, and new columns are loaded.
 template <int taps_r, int taps_s, int window_r, int window_s, int... offset>
 RANVIER_INLINE void add_row(const PooledPatches& p, const uint32_t* mask, const float* g, float* dx,
                             std::integer_sequence<int, offset...>) {
@@ -50,6 +52,7 @@ RANVIER_INLINE void add_row(const PooledPatches& p, const uint32_t* mask, const 
   }
 }
 
+// AddPatches for filters and windows of these sizes.
 template <int taps_r, int taps_s, int window_r, int window_s>
 static void add_patches(const PooledPatches& p) {
   using Offsets = std::make_integer_sequence<int, window_r * window_s>;

@@ -1,5 +1,5 @@
-// conv2d_pool's forward pass with few channels (planar.h). A thread computes bands of rows, and pools each
-// while it is in its cache.
+// The forward pass of conv2d_pool with few channels: see planar.h. A thread computes bands of rows by planes,
+// and pools each band while it is in L1.
 #include "kernels/conv2d_pool/planar.h"
 
 #include <algorithm>
@@ -10,10 +10,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kChannelsAtOnce = 8;  // channels of one store
-constexpr int64_t kSpace = 32;          // elements after the last one that whole vectors reach
+constexpr int64_t kChannelsAtOnce = 8;  // channels that are stored together
+constexpr int64_t kSpace = 32;          // space after an array, as whole vectors are read and written
 
-// Rows of the convolution, two for each window, whose sums stay in L1.
+// The rows of a band of the convolution, two for each row of windows: so many that their sums stay in L1.
 int64_t rows_at_once(const Correlation<float>& p, int threads) {
   const int64_t pitch = p.y.shape[3] + p.w.shape[3];
   return planar_rows(p, threads, 2, 2, p.y.shape[1] * pitch * static_cast<int64_t>(sizeof(float)));
@@ -21,7 +21,8 @@ int64_t rows_at_once(const Correlation<float>& p, int threads) {
 
 }  // namespace
 
-// True if vectors of output channels are emptier than rows of planes, which go on between the rows of pixels.
+// True if vectors of output channels would have more unused lanes than rows of planes have unused pixels
+// between them.
 bool PooledPlanar::pays(const Correlation<float>& p) {
   constexpr double kGain = 1.15;
   if (!is_planar(p)) return false;
@@ -61,7 +62,7 @@ void PooledPlanar::run(const Team& team) const {
   });
 }
 
-// A band of rows: the convolution's sums by planes, pooled as planes, then stored as pixels.
+// Computes a band of rows: the sums of the convolution by planes, pooled as planes, then stored as pixels.
 void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
   const int64_t columns = call_.y.shape[3], windows = band.count / 2 * columns, *st = call_.y.strides;
   float* const z = z_ + team.index() * (sum_.outs() * z_step() + kSpace);
@@ -84,6 +85,7 @@ void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, b
   if (t.where) store_offsets(offsets, windows, call_.where.data + to);
 }
 
+// Stores the offsets of a band: a word has the offsets of a window for four channels, one in each byte.
 void PooledPlanar::store_offsets(const uint32_t* words, int64_t windows, uint8_t* to) const {
   for (int64_t k = 0; k < out_; k += 4, words += pooled_step(), to += 4) {
     const int64_t n = std::min<int64_t>(out_ - k, 4);

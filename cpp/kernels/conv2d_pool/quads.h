@@ -1,7 +1,7 @@
-// The gradient to the weight of conv2d_pool where x has few channels. Lanes are output channels. Of each 2 x
-// 2 window only the maximum has a gradient, and each channel has its own: a table holds the four inputs that
-// the window's pixels meet with a tap, and each lane picks one of them by its channel's offset. Included by
-// backward.isa.cpp only.
+// Sums for the gradient of conv2d_pool to the weight where x has few channels (PooledQuads in gradient.h,
+// lookup.h). Lanes are output channels. In a window only the maximum has a gradient, and each channel has
+// another maximum. A quad, a table of four, holds the inputs that the (at most four) pixels of a window meet
+// with a tap; each lane picks one of them by the offset of its channel. Included by backward.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d_pool/gradient.h"
@@ -10,10 +10,11 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Sums in registers: taps by vectors of output channels, which share the tables.
+// The sums that are held in registers: taps by vectors of output channels.
 static constexpr int kQuadVectors = RANVIER_VECTOR_REGISTERS == 32 ? 2 : 1;
 static constexpr int kFewQuadTaps = 9, kQuadTaps = RANVIER_VECTOR_REGISTERS == 32 ? 12 : kFewQuadTaps;
 
+// See PooledGradientKernels.
 static void make_quads(const float* plane, const int64_t (&at)[4], int64_t n, float* quads) {
   constexpr int L = lanes<float>;
   for (int64_t i = 0; i < n; i += L, plane += L, quads += 4 * L)
@@ -62,7 +63,8 @@ static void sum_quads_of(const PooledQuads& q) {
   sum_quads<kQuadTaps, vectors>(q);
 }
 
-// The taps that make up for a missing number repeat the last one and write nowhere.
+// PooledGradientKernels::sum_quads. Where there is no code for the number of taps, further taps repeat the
+// last one, and are stored to `nowhere`.
 static void sum_quads(PooledQuads& q) {
   alignas(64) float nowhere[kQuadVectors * lanes<float>] = {};
   for (int t = q.taps; t < kMostQuadTaps; ++t) q.tap[t] = q.tap[t - 1], q.sum[t] = nowhere;

@@ -1,4 +1,6 @@
-// conv2d_pool's gradients to weight and bias, and the choice among their three algorithms (with_algorithm).
+// The gradients of conv2d_pool to weight and bias by lists (PooledWeightGradient), and the choice among the
+// three algorithms: Winograd (conv2d/winograd/weight.h), lookups (lookup.h) and lists. See with_algorithm()
+// at the end.
 //
 //   dw[k, :, r, s] = the sum over pooled pixels of dy[k] times the input pixel that tap (r, s) reads for the
 //   output pixel that the maximum came from;   db[k] = the sum of dy[k]
@@ -13,18 +15,19 @@
 namespace ranvier {
 namespace {
 
-// Bytes of a block of the input, which all output channels read. Somewhat more than L1: the filters, which
-// come from L2 for each region, are then used for more pixels.
+// The most bytes of the input of a region, for one block of channels, which all output channels read. It is
+// somewhat more than L1, since the filters, which come from L2 for each region, are then used for more
+// pixels.
 constexpr int64_t kSumRegionBytes = 40 << 10;
-constexpr int64_t kMinPixels = 16;  // fewer would not pay for loading and storing a filter
+constexpr int64_t kMinPixels = 16;  // of a region: fewer would not pay for loading and storing a filter
 constexpr int64_t kMaxPixels = 256;
-constexpr int64_t kPixelsOfPart = 192;
-constexpr int64_t kUnit = 16;            // output channels that a thread owns at least
-constexpr int64_t kListedChannels = 32;  // channels whose lists are made at a time
+constexpr int64_t kPixelsOfPart = 192;   // the fewest pooled pixels of a part
+constexpr int64_t kUnit = 16;            // the fewest output channels that a thread computes
+constexpr int64_t kListedChannels = 32;  // output channels whose lists are made at a time
 
-// For each output channel the list of its gradients in a region, and for each entry the patch of the input
-// that it came from, times the gradient, added to the channel's filter. Partial sums over fixed parts of the
-// regions.
+// For each output channel it makes the list of the gradients in a region that are not zero. Each entry adds
+// the patch of the input that it came from, times the gradient, to dw of the channel. Fixed parts of the
+// regions have separate sums, which are added in order.
 class PooledWeightGradient {
  public:
   PooledWeightGradient(const Conv2dPoolBackwardWeight& call, Carver& carver, int threads);
@@ -32,10 +35,11 @@ class PooledWeightGradient {
 
  private:
   using Region = PooledRegion;
-  // A region's input: in `x`, or the caller's own where that is aligned to vectors and needs no padding.
+  // The input of a region: a copy in Scratch::x, or the memory of the caller where that is aligned to vectors
+  // and needs no padding. block, image, row: from each to the next, in pixels.
   struct Input {
     const float* data;
-    int64_t block, image, row;  // pixels
+    int64_t block, image, row;
   };
   struct Scratch {  // what each thread has
     float* x;       // [block][image][row][column][width], with zeros for the padding
@@ -43,7 +47,7 @@ class PooledWeightGradient {
     PooledLists lists;
   };
   void choose_regions();
-  // Pixels of the input, along axis d, that this many pooled pixels read.
+  // How many pixels of the input along axis d this many pooled pixels read.
   int64_t reach(int d, int64_t pooled) const {
     return pooled_reach(c_.geometry, c_.window, c_.taps, d, pooled);
   }
@@ -61,14 +65,14 @@ class PooledWeightGradient {
   float* sums(int64_t part, int64_t block, int64_t k) const;
 
   Conv2dPoolBackwardWeight c_;
-  int64_t out_;  // channels
+  int64_t out_;  // output channels
   PixelRows<uint8_t> where_;
   PooledBlocks blocks_;
-  int64_t images_, rows_, columns_;  // the largest region: its input about fits in L1
-  int64_t regions_, parts_;          // by the shapes alone
+  int64_t images_, rows_, columns_;  // the size of the largest region
+  int64_t regions_, parts_;          // the numbers of regions and parts; decided by the shapes alone
   int64_t entries_;                  // the most entries of a list
-  bool in_place_;
-  float *sums_, *bias_sums_;  // [part][block][k][filter], [part][k][lane]
+  bool in_place_;                    // x is read where it is
+  float *sums_, *bias_sums_;         // [part][block][k][filter], [part][k][lane]
   TeamScratch scratch_;
 };
 
@@ -89,7 +93,7 @@ PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight& call,
 }
 
 PooledWeightGradient::Scratch PooledWeightGradient::take_scratch(Carver& carver) const {
-  const int64_t image_size = reach(0, rows_) * reach(1, columns_);  // the next call's x may not be in place
+  const int64_t image_size = reach(0, rows_) * reach(1, columns_);  // also where this call's x is in place
   Scratch s;
   s.x = carver.take<float>(images_ * image_size * blocks_.pixel() +
                            kPooledVectors * pooled_gradient_kernels().lanes);
@@ -100,8 +104,8 @@ PooledWeightGradient::Scratch PooledWeightGradient::take_scratch(Carver& carver)
   return s;
 }
 
-// Sets images_, rows_ and columns_, the size of a region: the longer side is halved until its input fits in
-// kSumRegionBytes; where whole images are smaller, a region has several.
+// Sets images_, rows_ and columns_, the size of a region: the longer side is halved until the input of the
+// region fits into kSumRegionBytes. If whole images are smaller than that, a region has several.
 void PooledWeightGradient::choose_regions() {
   const int64_t n = c_.dy.shape[0], height = c_.dy.shape[2], width = c_.dy.shape[3];
   const auto bytes = [&] { return reach(0, rows_) * reach(1, columns_) * blocks_[0].width * 4; };
@@ -145,7 +149,7 @@ void PooledWeightGradient::run(const Team& team) const {
   });
 }
 
-// Adds up the regions of a part, for some output channels: sums_ and bias_sums_ of the part.
+// Computes sums_ and bias_sums_ of a part for some output channels, region by region.
 void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, Range channels) const {
   Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
@@ -163,7 +167,8 @@ void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, R
   }
 }
 
-// True if the sums can read the caller's x: one block of whole vectors, aligned, and no padding.
+// True if the sums can read x in place: its channels are one block of whole vectors, it is aligned to
+// vectors, and there is no padding.
 bool PooledWeightGradient::is_on_vectors() const {
   const TensorView<const float>& x = c_.x;
   const int64_t lanes = pooled_gradient_kernels().lanes, c = x.shape[1];
@@ -172,7 +177,7 @@ bool PooledWeightGradient::is_on_vectors() const {
          reinterpret_cast<uintptr_t>(x.data) % (lanes * sizeof(float)) == 0;
 }
 
-// The input of a region, in place or copied to s.x.
+// The input of a region, in place, or copied to s.x.
 PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, const Scratch& s) const {
   const TensorView<const float>& x = c_.x;
   if (!in_place_) {
@@ -186,7 +191,7 @@ PooledWeightGradient::Input PooledWeightGradient::input(const Region& region, co
           x.strides[0] / x.strides[3], x.strides[2] / x.strides[3]};
 }
 
-// Copies a region's input to s.x, block by block.
+// Copies the input of a region to s.x, block by block.
 void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t rows = reach(0, region.rows), columns = reach(1, region.columns);
@@ -201,7 +206,7 @@ void PooledWeightGradient::copy_region(const Region& region, const Scratch& s) c
   }
 }
 
-// A row of x as the sums read it: `columns` pixels of a block of channels from x0 on, zeros outside the
+// Copies a part of row y of x: `columns` pixels from x0 on, of a block of channels, with zeros outside the
 // image.
 void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int64_t y, int64_t x0,
                                     int64_t columns, float* to) const {
@@ -250,7 +255,7 @@ void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels
   }
 }
 
-// Adds up the parts' sums of this thread's output channels, and writes dw and db.
+// Adds the sums of all parts for this thread's output channels, and stores dw and db.
 void PooledWeightGradient::combine(const OpenTeam& team) const {
   const int64_t lanes = pooled_gradient_kernels().lanes, r = c_.taps[0], s = c_.taps[1];
   const Range mine = even_share(team, out_);

@@ -1,5 +1,5 @@
-// conv2d_pool's gradient to the input by Winograd's algorithm (winograd.h). The products are those of
-// conv2d/winograd; take() makes dx of their patches.
+// The gradient of conv2d_pool to the input by Winograd's algorithm: see winograd.h. Winograd
+// (conv2d/winograd/winograd.h) computes the products; take() adds up their patches to dx.
 #include "kernels/conv2d_pool/winograd.h"
 
 #include <algorithm>
@@ -10,10 +10,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kWholeImage = 256;  // tiles, whose sums stay in L2
-constexpr int64_t kLeastRows = 6;     // rows of tiles in a band: so many that few are computed twice
+constexpr int64_t kWholeImage = 256;  // the most tiles of an image that is not divided: their sums stay in L2
+constexpr int64_t kLeastRows = 6;  // the fewest rows of tiles in a band, so that few rows are computed twice
 
-// If an image is cut into bands, each begins with the last row of tiles of the one before.
+// The bands of an image. Each begins with the last row of tiles of the band before.
 WinogradBands patch_bands(const Conv2dPoolBackwardInput& c) {
   const int64_t rows = c.dy.shape[2], columns = std::max<int64_t>(c.dy.shape[3], 1);
   const int64_t of_band = rows * columns <= kWholeImage ? std::max<int64_t>(rows, 1)
@@ -22,7 +22,7 @@ WinogradBands patch_bands(const Conv2dPoolBackwardInput& c) {
   return {count, 2 * of_band, 2 * (count > 1 ? of_band + 1 : of_band), true};
 }
 
-// To the pixels of the windows.
+// The correlation that Winograd computes: from the pooled gradients to the pixels of the windows.
 Correlation<float> patch_problem(const Conv2dPoolBackwardInput& c) {
   TensorView<float> y{nullptr, 4, {c.dx.shape[0], c.dx.shape[1], 2 * c.dy.shape[2], 2 * c.dy.shape[3]}, {}};
   return {c.dy, c.w, {}, y, c.geometry, true, false, c.algorithms};
@@ -52,6 +52,7 @@ void PooledWinogradInput::run(const Team& team) const {
   winograd_.run(team, *this);
 }
 
+// Takes the products of whole bands.
 void PooledWinogradInput::take(const OpenTeam&, const WinogradBlock& block, WinogradSums sums) const {
   const int64_t tiles = winograd_.tiles_of_band();
   for (int64_t i = block.tiles.begin / tiles; i < block.tiles.end / tiles; ++i) {
@@ -60,7 +61,7 @@ void PooledWinogradInput::take(const OpenTeam&, const WinogradBlock& block, Wino
   }
 }
 
-// Rows of dx from the first tile's on, as many as the block's bands have.
+// The rows of dx (and saved) that take() will write for this block are prefetched.
 WinogradSink::Ahead PooledWinogradInput::ahead(const WinogradBlock& block) const {
   const int64_t tiles = winograd_.tiles_of_band(), index = block.tiles.begin / tiles;
   const int64_t n = index / bands_.count, row = index % bands_.count * bands_.step;
@@ -71,8 +72,8 @@ WinogradSink::Ahead PooledWinogradInput::ahead(const WinogradBlock& block) const
           rows * c_.dx.strides[2] * static_cast<int64_t>(sizeof(float))};
 }
 
-// A row of tiles and the one above it give two rows of dx. The last band of an image has the rows that are
-// left, too: those below all windows are zero.
+// Computes the rows of dx of a band. Each two rows are the sum of a row of tiles and the row of tiles above
+// it. The last band of an image also writes the remaining rows of dx, which are zero below all windows.
 void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const WinogradSums& sums) const {
   const int64_t image = index / bands_.count, band = index % bands_.count, rows = c_.dy.shape[2];
   const int64_t first = band * bands_.step / 2, halo = (bands_.height - bands_.step) / 2;

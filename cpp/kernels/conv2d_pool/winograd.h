@@ -1,10 +1,11 @@
-// conv2d_pool's gradient to the input by Winograd's algorithm, in pairs of bfloat16: each pooled gradient is
-// a tile, which gives a patch of 4 x 4 pixels of dx. See conv2d/winograd/pairs.h.
+// The gradient of conv2d_pool to the input by Winograd's algorithm, in pairs of bfloat16: each pooled
+// gradient is a tile, which gives a patch of 4 x 4 pixels of dx. conv2d/winograd/pairs.h has the formula.
 //
-// Chosen: as winograd/weight.h, with an even number of outputs.
+// Chosen: precision "medium", windows of 2 x 2, 3x3 taps, stride 1, no dilation, no groups, an even number of
+// outputs, and enough channels (pays()).
 //
-// Memory: as Winograd. Images of more than kWholeImage tiles are cut into bands, whose first row of tiles is
-// computed twice.
+// Memory: as Winograd (conv2d/winograd/winograd.h). Images of more than kWholeImage tiles are divided into
+// bands, whose first row of tiles is computed twice.
 #pragma once
 #include "kernels/conv2d/winograd/winograd.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"

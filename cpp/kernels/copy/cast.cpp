@@ -1,5 +1,6 @@
-// cast: dense arrays of the most common dtypes in one loop; of others, blocks of x become a wide type, which
-// holds all of its values, and that becomes y.
+// cast (copy.h), divided among threads. Contiguous arrays of the most common dtypes take one loop
+// (cast.isa.cpp). In all other cases blocks of x are converted to a wide type, which can hold all values of
+// x, and then to the dtype of y. So one function for each dtype is enough, instead of one for each pair.
 #include "kernels/copy/copy.h"
 
 #include <algorithm>
@@ -12,10 +13,10 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlock = 256;
-constexpr double kNsPerElement = 0.3;
+constexpr int64_t kBlock = 256;        // elements of a block
+constexpr double kNsPerElement = 0.3;  // on one thread, roughly
 
-// n elements, `step` apart, to and from a dense block; one code for every pair of dtypes
+// n elements of an array, `step` apart, to a contiguous block of a wide type, and back.
 using Load = void (*)(const void*, int64_t step, int64_t n, void* block);
 using Store = void (*)(const void* block, int64_t n, void*, int64_t step);
 
@@ -39,13 +40,14 @@ void store(const void* block, int64_t n, void* y, int64_t step) {
     for (int64_t i = 0; i < n; ++i) p[i * step] = static_cast<To>(wide[i]);
 }
 
-// The type of a block's elements: the smallest type that has all of the dtype's values.
+// The wide types. A dtype takes the smallest of them that has all of its values.
 enum class Wide { int32, int64, float64 };
 
 bool is_float(DType x) {
   return x == DType::float32 || x == DType::float64 || x == DType::float16 || x == DType::bfloat16;
 }
 
+// The wide type of a dtype.
 Wide wide_of(DType from) {
   if (is_float(from)) return Wide::float64;
   return from == DType::int64 || from == DType::uint32 ? Wide::int64 : Wide::int32;
@@ -65,6 +67,7 @@ Store store_of(Wide wide) {
 
 using Dense = void (*)(const void* x, int64_t n, void* y);
 
+// The loop of cast.isa.cpp for these dtypes, or null.
 Dense dense_of(DType from, DType to) {
   const auto place = [](const auto& dtypes, DType dtype) {
     return std::find(std::begin(dtypes), std::end(dtypes), dtype) - std::begin(dtypes);
@@ -76,12 +79,15 @@ Dense dense_of(DType from, DType to) {
 
 void copy_of_16(const void* x, int64_t n, void* y) { std::memcpy(y, x, 2 * static_cast<size_t>(n)); }
 
+// One of the two arrays of a cast.
 struct Side {
   const void* data;
   int64_t item;  // bytes
   const int64_t* strides;
 };
 
+// Runs of elements that are contiguous in x and y go to `dense`, if it is not null; all others go block by
+// block.
 void cast(const Team& team, Load load, Store store, Dense dense, int ndim, const int64_t* shape,
           const Side& x, const Side& y) {
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
@@ -114,7 +120,9 @@ constexpr DType dtype_of() {
 template <class From, class To>
 void Cast<From, To>::run(const Team& team, void*) const {
   const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
-  if (from == dtype_of<To>() && sizeof(To) == 2)  // the bits as they are, of NaN, too
+  // Equal dtypes of 16 bits: the bits are copied as they are. A conversion to float and back could change
+  // those of a NaN.
+  if (from == dtype_of<To>() && sizeof(To) == 2)
     return cast(team, load<uint16_t, int32_t>, store<int32_t, uint16_t>, copy_of_16, x.ndim, x.shape, in,
                 out);
   cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide_of(from)), dense_of(from, dtype_of<To>()),

@@ -6,7 +6,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// y = x for n elements that follow each other, in another dtype.
+// y = x for n contiguous elements, in another dtype.
 template <class From, class To>
 static void dense(const void* x, int64_t n, void* y) {
   const From* p = static_cast<const From*>(x);
@@ -14,7 +14,8 @@ static void dense(const void* x, int64_t n, void* y) {
   for (int64_t i = 0; i < n; ++i) q[i] = static_cast<To>(p[i]);
 }
 
-// f(x, y) for the vectors of n elements, the last one filled up.
+// Calls f(x, y) for each vector of n contiguous elements; the last, incomplete one goes through padded
+// copies.
 template <class X, class Y, class F>
 RANVIER_INLINE void each_vector(const X* x, int64_t n, Y* y, const F& f) {
   constexpr int L = lanes<float>;
@@ -46,8 +47,9 @@ static void between(const void* x, int64_t n, void* y) {
               [](const Half* from, Other* to) { store_halves(to, load_halves(from)); });
 }
 
-// The table, a row for each of kCastFrom, in the order of kCastTo: float, double, int64, int32, bool,
-// float16, bfloat16. Null entries, also those not written, go through blocks of a wider type (cast.cpp).
+// The table (CastKernels in copy.h). Row i casts from kCastFrom[i], column j to kCastTo[j]: float, double,
+// int64, int32, bool, float16, bfloat16. Entries that are missing here are null; such casts go through a wide
+// type (cast.cpp).
 #define RANVIER_HALVES(Half, ...) from_half<Half>, nullptr, nullptr, nullptr, nullptr, __VA_ARGS__
 #define RANVIER_FROM(From) \
   dense<From, float>, dense<From, double>, dense<From, int64_t>, dense<From, int32_t>, dense<From, bool>

@@ -1,4 +1,5 @@
-// Copies by lines, rows, transposed squares or channels, whichever the strides allow, shared among threads.
+// The calls of copy.h except cast, divided among threads. A copy goes by runs of elements, by contiguous
+// rows, or by transposed squares, whichever the strides allow (copy_floats).
 #include "kernels/copy/copy.h"
 
 #include <algorithm>
@@ -13,14 +14,16 @@ namespace ranvier {
 
 namespace {
 
-constexpr double kNsPerByte = 0.06;
-constexpr int64_t kPixels = 1024;          // pixels of three channels that are converted at once
-constexpr int64_t kManyRows = 16;          // enough for every thread
-constexpr int64_t kJoinedBytes = 1 << 14;  // bytes of y written at once: next lines of each x are near
-constexpr int64_t kBufferBytes = 1 << 14;  // bytes of a large y that one memcpy copies
-constexpr int64_t kLongBytes = 1 << 13;  // bytes of a row for memcpy, whose stores do not read a line before
+constexpr double kNsPerByte = 0.06;        // of a copy on one thread, roughly
+constexpr int64_t kPixels = 1024;          // pixels of three channels that a thread converts at a time
+constexpr int64_t kManyRows = 16;          // from so many rows on, each thread copies whole rows
+constexpr int64_t kJoinedBytes = 1 << 14;  // join_rows: bytes of y for which each x is read in one go
+// join_rows: bytes of a large y that are made in a buffer, then copied.
+constexpr int64_t kBufferBytes = 1 << 14;
+// Longer rows go to memcpy, which stores without reading the line first.
+constexpr int64_t kLongBytes = 1 << 13;
 
-// y[i] = x[-i]
+// y[i] = x[-i], in bytes
 void reverse_bytes(int64_t n, const char* x, char* y) {
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
@@ -32,7 +35,7 @@ void reverse_bytes(int64_t n, const char* x, char* y) {
   for (; i < n; ++i) y[i] = x[-i];
 }
 
-// Lines of single elements, or one line for all.
+// The general way: run by run of the innermost dimension; one run if both arrays have the same dense layout.
 template <class T>
 void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
@@ -49,7 +52,7 @@ void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) 
   });
 }
 
-// The nest without some of its dimensions.
+// The nest without dimensions d and `other`.
 LoopNest<2> without(const LoopNest<2>& nest, int d, int other) {
   int64_t shape[kMaxDims];
   std::copy(nest.shape, nest.shape + nest.ndim, shape);
@@ -57,7 +60,7 @@ LoopNest<2> without(const LoopNest<2>& nest, int d, int other) {
   return LoopNest<2>(nest.ndim, shape, {nest.strides[0], nest.strides[1]});
 }
 
-// Rows that are contiguous in both.
+// Copies rows (the innermost dimension), which are contiguous in x and y.
 template <class T>
 void copy_rows(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int inner = nest.ndim - 1;
@@ -74,8 +77,9 @@ void copy_rows(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   });
 }
 
-// x is contiguous along one dimension, y along the innermost: strips of `lanes` rows of y, or of many where a
-// row has the three channels of a picture.
+// x is contiguous along dimension along_x, y along the innermost one. Strips of `lanes` rows of y are
+// transposed. If one of the two dimensions has the three channels of a picture, join_planes or part_planes
+// take many pixels at a time.
 template <class T>
 void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Copy<T>& c) {
   const CopyKernels<T>& kernels = copy_kernels<T>();
@@ -84,7 +88,7 @@ void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Cop
   const int64_t step_x = nest.strides[0][inner], step_y = nest.strides[1][along_x];
   const LoopNest<2> outer = without(nest, along_x, inner);
   const bool joins = n == 3 && step_y == 3, parts = rows == 3 && step_x == 3;
-  // a strip of y's rows; where planes are parted, of its columns
+  // The rows of y in a strip, or for part_planes the columns of y.
   const int64_t strip = joins || parts ? kPixels : kernels.lanes;
   const int64_t length = parts ? n : rows, strips = ceil_div(length, strip);
   team.parallel_for(outer.size * strips, kNsPerByte * sizeof(T) * nest.size, [&](int64_t unit) {
@@ -102,6 +106,7 @@ void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Cop
   });
 }
 
+// Chooses the way of a copy of elements of 4 or 8 bytes.
 template <class T>
 void copy_floats(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const int inner = nest.ndim - 1;
@@ -127,12 +132,14 @@ void Copy<T>::run(const Team& team, void*) const {
     copy_elements(team, nest, *this);
 }
 
+// A y that is larger than the L2 cache is made in a buffer, block by block, and copied by memcpy.
 template <class T>
 void JoinRows<T>::run(const Team& team, void*) const {
   const int64_t step = y.strides[0], row_bytes = y.shape[1] * int64_t(sizeof(T));
   const int64_t at_once = std::max<int64_t>(1, kJoinedBytes / row_bytes);
   const bool buffered = y.shape[0] * row_bytes > caches.l2 && step == y.shape[1] && row_bytes <= kBufferBytes;
   const int64_t block = buffered ? kBufferBytes / row_bytes : at_once;
+  // Writes rows [begin, end) to `to`.
   const auto join = [&](int64_t begin, int64_t end, T* to) {
     for (const TensorView<const T>& part : x) {
       if (!part.data) break;
@@ -163,7 +170,7 @@ RANVIER_INSTANTIATE(JoinRows);
 
 namespace {
 
-constexpr double kFillNsPerByte = 0.05;
+constexpr double kFillNsPerByte = 0.05;  // on one thread, roughly
 
 template <class T>
 void fill_line(void* y, int64_t step, int64_t n, const void* value) {
@@ -172,9 +179,9 @@ void fill_line(void* y, int64_t step, int64_t n, const void* value) {
   for (int64_t i = 0; i < n; ++i) p[i * step] = number;
 }
 
-// Contiguous elements: of zeros by memset, else a line of cache at a time, since GCC makes no vectors of such
-// a loop at -O2. After the first kilobytes memcpy, whose vectors are as long as the processor's, repeats
-// these.
+// Contiguous elements. Zeros are set by memset. Any other number is first stored a cache line at a time,
+// since GCC does not vectorise a loop over elements at -O2; after 16 KB, memcpy repeats these with the
+// longest vectors of the processor.
 template <class T>
 void fill_run(void* y, int64_t, int64_t n, const void* value) {
   constexpr int64_t kAtOnce = 64 / sizeof(T);
@@ -195,8 +202,9 @@ void fill_run(void* y, int64_t, int64_t n, const void* value) {
   for (; i < n; ++i) p[i] = number;
 }
 
-using FillLine = void (*)(void*, int64_t, int64_t, const void*);
+using FillLine = void (*)(void*, int64_t, int64_t, const void*);  // y, step, n, value
 
+// line: fills elements any step apart; run: contiguous elements.
 void fill(const Team& team, int ndim, const int64_t* shape, const int64_t* strides, void* data, int64_t item,
           const void* value, FillLine line, FillLine run) {
   const LoopNest<1> nest(ndim, shape, {strides});
@@ -223,7 +231,8 @@ template struct Fill<BFloat16>;
 
 namespace {
 
-// Copies row i: the elements [first, last) stay, the others become 0.
+// Writes row i of a matrix to y: the elements [first, last) of x, and 0 elsewhere. n: elements of a row;
+// step: that of x.
 template <class T>
 void triangle_row(const Triangle<T>& c, int64_t i, int64_t n, const T* x, int64_t step, T* y) {
   const int64_t edge = std::clamp<int64_t>(i + c.diagonal + !c.upper, 0, n);

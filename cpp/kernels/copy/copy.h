@@ -1,7 +1,11 @@
-// copy: y = x, from any memory order to any other
+// copy: y = x, from any memory order to any other; also joins of rows, fills, triangles of matrices, and
+// casts
 //
-//   x and y have one shape; x of any strides (0 for repeated elements), y's elements do not overlap each
-//   other or x. Between C order and channels-last squares of elements are transposed in registers.
+//   x and y have the same shape. x may have any strides (0 repeats an element). The elements of y overlap
+//   neither each other nor x. Where x is contiguous along another dimension than y, as between C order and
+//   channels-last, squares of elements are transposed in registers.
+//
+// `finishes` (program/call_type.h): an interrupt never ends these calls early.
 #pragma once
 #include <array>  // std::size: <iterator> brings all of the streams
 #include <cstddef>
@@ -13,7 +17,7 @@
 
 namespace ranvier {
 
-template <class T>  // float, double; BFloat16 and uint8_t for all dtypes of two bytes and of one
+template <class T>  // float, double; BFloat16 for all dtypes of two bytes, uint8_t for those of one
 struct Copy {
   RANVIER_CALL("copy", x, y);
   static constexpr bool finishes = true;
@@ -21,15 +25,16 @@ struct Copy {
   TensorView<T> y;
 };
 
-// join_rows: row i of y is row i of x[0], then that of x[1], ...; rows are contiguous. What is short lands in
-// lines of cache that are still at hand, where a copy for each x would fetch all of y again.
-constexpr int kJoined = 4;
+// join_rows: row i of y consists of row i of x[0], row i of x[1], and so on (a concatenation of matrices
+// along their rows). Rows are contiguous. One call is faster than a copy for each x: the short rows of all x
+// go to cache lines of y that are still in the cache.
+constexpr int kJoined = 4;  // the most matrices of one call
 
 template <class T>
 struct JoinRows {
   RANVIER_CALL("join_rows", x, y);
   static constexpr bool finishes = true;
-  TensorView<const T> x[kJoined];  // rows x n; data null after the last
+  TensorView<const T> x[kJoined];  // (rows, any number of columns); data is null behind the last one
   TensorView<T> y;
 };
 
@@ -38,20 +43,21 @@ struct CopyKernels {
   int lanes;
   // y[i * stride_y + j] = x[j * stride_x + i] for i < rows (at most lanes) and j < n.
   void (*transpose_strip)(int rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
-  // n pixels of three planes, `stride` apart, to pixels of three channels, and back
+  // join_planes: n pixels of three planes, which are `stride` elements apart, become n pixels of three
+  // channels each: y[3 i + channel] = x[channel * stride + i]. part_planes is the inverse.
   void (*join_planes)(int64_t n, const T* x, int64_t stride, T* y);
   void (*part_planes)(int64_t n, const T* x, T* y, int64_t stride);
-  // `rows` rows of n elements
+  // Copies `rows` contiguous rows of n elements.
   void (*copy_rows)(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
-  // y[i] = x[-i]
+  // y[i] = x[-i] for i < n
   void (*reverse)(int64_t n, const T* x, T* y);
-  // n copies of each of `rows` elements, `stride` apart; up to a vector more is written
+  // y[r * n + i] = x[r * stride] for r < rows, i < n. Up to one vector behind the end of y is overwritten.
   void (*repeat_each)(int64_t rows, int64_t n, const T* x, int64_t stride, T* y);
 };
 
 RANVIER_TABLES(CopyKernels, copy_kernels)
 
-// fill: every element of y becomes one number; any strides
+// fill: sets every element of y to one number; y may have any strides
 
 template <class T>  // float, double, int64_t, int32_t, bool, Float16 or BFloat16
 struct Fill {
@@ -63,7 +69,8 @@ struct Fill {
 
 // triangle: the elements of matrices on one side of a diagonal, 0 elsewhere
 //
-//   y[.., i, j] = x[.., i, j] where j - i <= diagonal (upper: >=), else 0. x of any strides; y is in C order.
+//   y[.., i, j] = x[.., i, j] where j - i <= diagonal (upper: j - i >= diagonal), else 0. Any strides in x; y
+//   is in C order.
 
 template <class T>  // T as in Copy
 struct Triangle {
@@ -75,18 +82,18 @@ struct Triangle {
   TensorView<T> y;
 };
 
-// y[i] = first + i step. Not a kernel call: of a compiled step these are constants.
+// y[i] = first + i step. These are no kernel calls, since in a compiled step the result is a constant.
 void progression(double first, double step, int64_t n, float* y);
 void progression(double first, double step, int64_t n, double* y);
 void progression(int64_t first, int64_t step, int64_t n, int64_t* y);
 
-// cast: y = x in another dtype, element by element, as C converts: as int64 floats lose their
-// fraction, as bool everything but 0 is true
+// cast: y = x in another dtype, converted element by element as C does. To int64, floats lose their fraction;
+// to bool, everything except 0 becomes true.
 //
-//   x and y have one shape and any strides; From is an unsigned type of the size of x's elements, `from`
-//   says what they are.
+//   x and y have the same shape and any strides. `from` is the dtype of x, and From any unsigned type of the
+//   size of an element.
 
-// The loops of dense arrays, by the places of their dtypes in kCastFrom and kCastTo.
+// The loops over contiguous arrays: dense[i][j] casts kCastFrom[i] to kCastTo[j], or is null.
 constexpr DType kCastFrom[] = {DType::float32, DType::float64, DType::int64, DType::uint8 /* or bool */,
                                DType::float16, DType::bfloat16};
 constexpr DType kCastTo[] = {DType::float32, DType::float64, DType::int64,   DType::int32,
@@ -96,7 +103,8 @@ struct CastKernels {
 };
 RANVIER_TABLE(CastKernels, cast_kernels)
 
-// n elements in a line that are stored in 16 bits, as floats, and back.
+// widen: n contiguous elements that are stored in 16 bits, as `stored` says, become floats. round: the
+// inverse.
 static inline void widen(Stored stored, const void* x, int64_t n, float* y) {
   cast_kernels().dense[stored == Stored::float16 ? 4 : 5][0](x, n, y);
 }

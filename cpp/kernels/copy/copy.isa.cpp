@@ -1,4 +1,4 @@
-// The loops of copy: transposition, strided and converted lines, compiled once for each ISA level.
+// The loops of CopyKernels (copy.h, which says what each of them computes), compiled once for each ISA level.
 #include "kernels/copy/copy.h"
 
 #include "simd/permute.h"
@@ -7,6 +7,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// Square by square of `lanes` elements, which are transposed in registers.
 template <class T>
 static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y) {
   constexpr int L = lanes<T>;
@@ -23,16 +24,16 @@ static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T
   }
 }
 
-// Lanes of a vector from two others: index i < lanes is lane i of a, lanes + i is lane i of b.
+// A vector of lanes of a and b: an index i < lanes means lane i of a, lanes + i means lane i of b.
 template <class V, int... index>
 RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
   return __builtin_shufflevector(a, b, index...);
 }
-// A processor has no shuffle of three vectors: in the next two, a and b are shuffled first, which leaves gaps
-// for the lanes of c, and these are filled then.
+// The next two functions shuffle three vectors. Processors shuffle two at a time: first lanes of a and b are
+// placed, then those of c between them.
 //
-// Vector v of the three that hold n pixels, from n elements of each channel a, b, c. Its lane is element
-// e = v * n + lane: channel e % 3 of pixel e / 3.
+// a, b and c are n elements of each of three channels; interleaved they are n pixels in three vectors.
+// Returns vector v of these three. Its lane is element e = v * n + lane: channel e % 3 of pixel e / 3.
 template <int v, class V, int... lane>
 RANVIER_INLINE V join_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
@@ -42,8 +43,8 @@ RANVIER_INLINE V join_three(V a, V b, V c, std::integer_sequence<int, lane...>) 
   return pick(ab, c,
               std::integer_sequence<int, ((v * n + lane) % 3 == 2 ? n + (v * n + lane) / 3 : lane)...>());
 }
-// Back: one channel of n pixels from the three vectors a, b, c that hold them. Lane i is element
-// 3 i + channel of the three.
+// The inverse: a, b and c hold n pixels of three channels. Returns one channel: lane i is element 3 i +
+// channel of the three vectors in a row.
 template <int channel, class V, int... lane>
 RANVIER_INLINE V part_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
@@ -68,7 +69,6 @@ static void join_planes(int64_t n, const T* x, int64_t stride, T* y) {
     for (int channel = 0; channel < 3; ++channel) y[3 * i + channel] = x[channel * stride + i];
 }
 
-// y[channel * stride + i] = x[3 i + channel]: pixels of three channels to planes.
 template <class T>
 static void part_planes(int64_t n, const T* x, T* y, int64_t stride) {
   constexpr int L = lanes<T>;
@@ -99,10 +99,11 @@ static void copy_rows(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* 
       store(y + i, a), store(y + i + L, b), store(y + i + 2 * L, c), store(y + i + 3 * L, d);
     }
     for (; i + L < n; i += L) store(y + i, load(x + i));
-    store(y + n - L, load(x + n - L));  // overlaps the one before it
+    store(y + n - L, load(x + n - L));  // the last vector overlaps the one before it
   }
 }
 
+// The lanes of a in reverse order.
 template <class V, int... lane>
 RANVIER_INLINE V backwards(V a, std::integer_sequence<int, lane...>) {
   return __builtin_shufflevector(a, a, (int(sizeof...(lane)) - 1 - lane)...);
@@ -121,8 +122,10 @@ template <class T>
 static void repeat_each(int64_t rows, int64_t n, const T* x, int64_t stride, T* y) {
   constexpr int L = lanes<T>;
   if constexpr (has_permute<T>)
-    if (stride == 1 && n < L) {  // n vectors from one
-      ivec<T> source[L];         // for element e = j L + lane: e / n; the half guards against rounding
+    if (stride == 1 && n < L) {  // n vectors of y from each vector of x
+      // The lane of x for element e = j L + lane of y: e / n rounded down. Adding 0.5 makes the rounded
+      // quotient safe.
+      ivec<T> source[L];
       for (int64_t j = 0; j < n; ++j)
         source[j] = to_int((iota<T>() + (static_cast<T>(j * L) + T(0.5))) / static_cast<T>(n));
       for (; rows >= L; rows -= L, x += L)

@@ -1,5 +1,5 @@
-// Calls on images of 16-bit floats, made of calls on float32 (half_images.h). ImageBlock has a copy of the
-// call, whose views it points to blocks of floats.
+// Runs calls on images of 16-bit floats by calls on float32 (half_images.h): ImageBlock holds a copy of the
+// call, and points the views in it to the floats of one block of images after the other.
 #include "kernels/copy/half_images.h"
 
 #include <algorithm>
@@ -12,12 +12,15 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kFloats = 3 << 16;   // floats of the images of a block: 768 KB
-constexpr int64_t kTimesOthers = 16;   // or this many times the weights, which each block may pack again
-constexpr int64_t kLeast = 2;          // images: sums of pairs of bfloat16 are of two, see conv2d/medium
-constexpr double kNsPerElement = 0.5;  // the time of an element of the largest view, at least
+// The floats of the images of a block: at most kFloats (768 KB), or kTimesOthers times those of the weights
+// if that is more, since each block may pack the weights again.
+constexpr int64_t kFloats = 3 << 16;
+constexpr int64_t kTimesOthers = 16;
+constexpr int64_t kLeast = 2;  // a block has an even number of images: conv2d/medium takes pairs of images
+constexpr double kNsPerElement = 0.5;  // serial time of an element of the largest view, at least
 
-// The strides of memory without gaps, in the order of v's dimensions.
+// Sets the strides of v to those of memory without gaps, with the dimensions in the order that they have in
+// memory.
 void make_dense(AnyView& v) {
   int order[kMaxDims];
   for (int d = 0; d < v.ndim; ++d) {
@@ -32,6 +35,7 @@ void make_dense(AnyView& v) {
   }
 }
 
+// The same view with elements of type T.
 template <class T>
 TensorView<T> elements(const AnyView& v) {
   TensorView<T> to;
@@ -40,6 +44,7 @@ TensorView<T> elements(const AnyView& v) {
   return to;
 }
 
+// y = x: from halves to floats, and from floats to halves.
 void widen(const Team& team, const AnyView& x, const AnyView& y) {
   const DType from = x.stored == Stored::float16 ? DType::float16 : DType::bfloat16;
   Cast<uint16_t, float>{from, elements<const uint16_t>(x), elements<float>(y)}.run(team, nullptr);
@@ -53,6 +58,7 @@ void round(const Team& team, const AnyView& x, const AnyView& y) {
     Cast<uint32_t, BFloat16>{DType::float32, from, elements<BFloat16>(y)}.run(team, nullptr);
 }
 
+// y += x. Both are dense and have the same layout.
 void add_floats(const Team& team, const AnyView& x, const AnyView& y) {
   const float* from = reinterpret_cast<const float*>(x.data);
   float* to = reinterpret_cast<float*>(y.data);
@@ -63,14 +69,15 @@ void add_floats(const Team& team, const AnyView& x, const AnyView& y) {
 
 }  // namespace
 
-// The call on some images as a call on floats, in a copy of its bytes.
+// The call on one block of images, as a call on floats.
 struct ImageBlock {
   using Place = ImageCall::Place;
   static constexpr int kMost = ImageCall::kMost, kBytes = ImageCall::kBytes;
-  const ImageCall& whole;
-  alignas(16) char call[kBytes];
-  int64_t images = 0, size = 0;             // the number of images; the most in a block
-  float *floats[kMost] = {}, *more[kMost];  // more: for what is added to the sums of the blocks before
+  const ImageCall& whole;         // the call on halves
+  alignas(16) char call[kBytes];  // a copy of its bytes, with other views
+  int64_t images = 0, size = 0;   // the number of images; the images of a block (the last one may have fewer)
+  // By view: its floats; of a sum over images also those of a later block.
+  float *floats[kMost] = {}, *more[kMost];
 
   explicit ImageBlock(const ImageCall& whole, Carver& carver) : whole(whole) {
     int64_t others = 0, in_image = 0;
@@ -90,7 +97,7 @@ struct ImageBlock {
     });
   }
 
-  // f(index, place, the view of halves)
+  // Calls f(index, place, view) for each view of the call on halves.
   template <class F>
   void for_each(const F& f) const {
     for (int i = 0; i < whole.count_; ++i)
@@ -98,7 +105,7 @@ struct ImageBlock {
   }
   AnyView& view(const Place& p) { return *reinterpret_cast<AnyView*>(call + p.position); }
 
-  // Makes it the call on the images from `first` on.
+  // Makes `call` the call on the block of images from `first` on.
   void set(int64_t first) {
     for_each([&](int i, const Place& p, AnyView v) {
       if (p.images) v = part(v, first);
@@ -106,19 +113,21 @@ struct ImageBlock {
         make_dense(v);
         v.stored = Stored::whole;
         float* const own = more[i] && first > 0 ? more[i] : floats[i];
-        if (own) v.data = reinterpret_cast<char*>(own);  // none: where the workspace is measured
+        if (own) v.data = reinterpret_cast<char*>(own);  // null while workspace_bytes() counts
       }
       view(p) = v;
     });
   }
+  // The part of a view of the call on halves that belongs to the block.
   AnyView part(AnyView v, int64_t first) const {
     v.shape[0] = std::min(size, images - first);
     v.data += first * v.strides[0] * item(v);
     return v;
   }
-  // Bytes of an element: those that are no floats are offsets.
+  // Bytes of an element: a half, or in a view that has no halves an offset.
   int64_t item(const AnyView& v) const { return v.stored == Stored::whole ? whole.offset_ : 2; }
 
+  // The workspace of the call on floats: the larger one of a full block and of the last block.
   size_t bytes(int threads) {
     size_t most = 0;
     const int64_t last = images - images % std::max<int64_t>(size, 1);
@@ -130,6 +139,8 @@ struct ImageBlock {
     return most;
   }
 
+  // Runs the blocks one after another: widens what the call reads, runs it, rounds its results or adds its
+  // sums.
   void run(const OpenTeam& team, void* scratch) {
     int64_t first = 0;
     do {

@@ -1,9 +1,10 @@
-// Calls on images of 16-bit floats ("halves"), such as convolutions and pools, made of the same calls on
-// float32. A block of images, few enough to stay in cache, is widened to floats, the call runs on the block,
-// and results are rounded; weights are widened once. Sums over all images are those of the blocks, added in
-// order.
+// Runs calls on images of 16-bit floats ("halves": float16 or bfloat16), such as convolutions and pools, by
+// the same calls on float32. A block of images, few enough to stay in cache, is widened to floats; the call
+// runs on the block; its results are rounded. Weights are widened once. A result that is a sum over all
+// images (the gradient of weights) is the sum of the results of all blocks, added in order.
 //
-// Memory: the floats of a block. The blocks depend on the shapes alone.
+// The workspace holds the floats of one block. How images are divided into blocks depends on the shapes
+// alone, so that bits do not depend on the threads.
 #pragma once
 #include <cstddef>
 #include <type_traits>
@@ -11,7 +12,8 @@
 #include "base/parallel.h"
 #include "base/views.h"
 
-// Lists the views of a call: those with an image for each index of the first dimension, and all others.
+// A call that may run on halves lists its views with this macro, in two parenthesised lists: `images`, whose
+// first dimension counts images, and `others`, such as weights.
 #define RANVIER_IMAGES(images, others) \
   template <class Views>               \
   void list_images(Views& v) const {   \
@@ -21,7 +23,7 @@
 
 namespace ranvier {
 
-// A call on halves: its bytes, and the places of the views in them, which RANVIER_IMAGES lists.
+// A call on halves, without its type: its bytes, the positions of its views in them, and its two functions.
 class ImageCall {
  public:
   template <class Call>
@@ -47,10 +49,10 @@ class ImageCall {
   }
 
  private:
-  static constexpr int kMost = 6, kBytes = 1536;
-  struct Place {  // the place of a view in the call
-    int64_t position;
-    bool images, writes;
+  static constexpr int kMost = 6, kBytes = 1536;  // views of a call, and bytes of a call, at most
+  struct Place {
+    int64_t position;     // bytes from the start of the call to the view
+    bool images, writes;  // whether it is one of `images`; whether the call writes it
   };
   friend struct ImageBlock;
 
@@ -66,11 +68,12 @@ class ImageCall {
   size_t (*const bytes_)(const void* call, int threads);
   void (*const run_)(const void* call, const Team& team, void* workspace);
   Place places_[kMost];
-  int count_ = 0, offset_ = 1;  // bytes of an offset
-  int64_t total_ = 0;
+  // The number of views; bytes of an element of a view of offsets (`where` of a max-pool)
+  int count_ = 0, offset_ = 1;
+  int64_t total_ = 0;  // elements of the largest view of images
 };
 
-// The kernel call that runs `call`, whose views are of halves, in this way.
+// The kernel call that runs `call`, whose views are of halves, by an ImageCall.
 template <class Call>
 struct OfHalves {
   static constexpr const char* name = Call::name;

@@ -4,8 +4,8 @@
 namespace ranvier {
 namespace {
 
-// move(data, place, elements) for each run of elements that is contiguous both in memory, at data, and in the
-// buffer, from `place` on.
+// Calls move(data, place, elements) for each run of elements that is contiguous in the lines, from `data` on,
+// and in the buffer, from index `place` on.
 template <class Move>
 void each_run(const HalfLines& x, int64_t count, int64_t n, bool beside, const Move& move) {
   const int64_t runs = beside ? n : count, length = beside ? count : n;

@@ -1,7 +1,8 @@
-// Lines of 16-bit floats ("halves") converted to float32 in a buffer, and back.
+// Converts lines of 16-bit floats ("halves": float16 or bfloat16) to float32 in a buffer, and back. A line is
+// all elements of an array along one axis.
 //
-// A kernel whose loops are of float32 runs them on halves in blocks: it widens some lines to a buffer that
-// stays in cache, computes there, and rounds the result (softmax, layer_norm).
+// A kernel whose loops compute in float32, such as softmax and layer_norm, runs them on halves in blocks: it
+// widens some lines into a buffer that stays in cache, computes there, and rounds the result.
 #pragma once
 #include <algorithm>
 
@@ -9,7 +10,8 @@
 
 namespace ranvier {
 
-// Some lines of n elements: element k of line i is at data + 2 (i line + k step).
+// Some lines of halves. Element k of line i is 2 (i line + k step) bytes behind `data`; offset, line and step
+// count elements.
 struct HalfLines {
   char* data;
   int64_t line, step;
@@ -21,19 +23,19 @@ struct HalfLines {
         line(line_),
         step(step_),
         stored(v.stored) {}
-  // True where element k of neighbouring lines is adjacent in memory, and not the elements of one line.
+  // True if elements k of neighbouring lines are adjacent in memory, and elements of one line are not.
   bool are_beside() const { return line == 1 && step != 1; }
 };
 
-// The size of the buffer in elements; longer lines take a buffer of one line.
+// The elements of a buffer; lines that are longer take a buffer of one line each. n: elements of a line.
 constexpr int64_t kHalfLines = 4096;
 static inline int64_t lines_at_once(int64_t n) {
   return std::max<int64_t>(kHalfLines / std::max<int64_t>(n, 1), 1);
 }
 static inline int64_t elements_at_once(int64_t n) { return lines_at_once(n) * n; }
 
-// From `count` lines of n elements to a buffer, and back. In the buffer element k of line i is at k * count +
-// i where `beside`, else at i * n + k.
+// widen_lines converts `count` lines of n elements to a buffer, round_lines the buffer to lines. In the
+// buffer, element k of line i has the index k * count + i if `beside` is true, else i * n + k.
 void widen_lines(const HalfLines& x, int64_t count, int64_t n, bool beside, float* to);
 void round_lines(const float* from, int64_t count, int64_t n, bool beside, const HalfLines& y);
 

@@ -6,9 +6,11 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kAtOnce = 256;
+constexpr int64_t kAtOnce = 256;  // elements between two conversions of an int64_t index to a Number
 
-// i = a multiple of kAtOnce + j: j is an int, as processors convert several of these to doubles at a time.
+// y[i] = first + i step for i < n. An index is split into a multiple of kAtOnce and a rest j. The rest is an
+// int, since processors convert a vector of 32-bit integers to doubles by one instruction, but not a vector
+// of 64-bit integers.
 template <class T, class Number>
 void fill_progression(Number first, Number step, int64_t n, T* y) {
   for (int64_t i = 0; i < n; i += kAtOnce) {

@@ -1,4 +1,4 @@
-// Shares out the lines of both distances and of their gradients among threads: see distance.h.
+// DistanceForward and DistanceBackward (distance.h): divide the lines among threads.
 #include "kernels/distance/distance.h"
 
 #include "base/without_axis.h"
@@ -6,8 +6,9 @@
 namespace ranvier {
 namespace {
 
-double cost_ns(int64_t n) { return 15 + 0.3 * static_cast<double>(n); }  // the time of a line
+double cost_ns(int64_t n) { return 15 + 0.3 * static_cast<double>(n); }  // of a line of n elements
 
+// What all lines of a call share.
 template <class T, class Call>
 DistanceLines<T> common_lines(const Call& call) {
   DistanceLines<T> lines{};
@@ -22,7 +23,7 @@ template <class T>
 void DistanceForward<T>::run(const Team& team, void*) const {
   const DistanceLines<T> common = common_lines<T>(*this);
   const auto function = distance_kernels<T>().forward[static_cast<int>(kind)];
-  // called by for_lines for `count` lines at a time
+  // for_lines() calls this for `count` lines at a time.
   const auto forward = [&](const Team&, int64_t count, const Lines<T>& to, const Lines<const T>& second,
                            const Lines<const T>& first) {
     DistanceLines<T> lines = common;

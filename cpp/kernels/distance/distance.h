@@ -1,11 +1,14 @@
-// The similarity or distance of two vectors, for each pair of lines along one axis of x1 and x2:
+// The similarity or distance of two vectors, for each line of x1 and the same line of x2 (a line is all
+// elements along the axis):
 //
 //   cosine_similarity  y = sum x1 x2 / (max(|x1|, eps) max(|x2|, eps))
-//   pairwise_distance  y = (sum |x1 - x2 + eps|^p)^(1/p), the largest of them for p = infinity
+//   pairwise_distance  y = (sum |x1 - x2 + eps|^p)^(1/p); for p = infinity the largest |x1 - x2 + eps|
 //
-//   x1, x2 of one shape, any strides (0 where repeated); y without the axis. backward: dx is the gradient of
-//   x1, or of_second of x2; each line is summed again, which costs less than keeping three sums. The
-//   order of a sum depends on the line's length and on the layout, not on threads.
+//   x1 and x2 have the same shape and any strides (0 where they are broadcast); y has no such axis.
+//   backward: dx is the gradient of x1, or with `of_second` that of x2. Each line is summed again, which
+//   costs less than keeping three sums for it.
+//
+// The order of a sum depends on the length of the line and on the layout, not on threads.
 #pragma once
 #include <cstddef>
 
@@ -51,8 +54,8 @@ struct DistanceLines {
   int64_t count, n;
   Lines<const T> x1, x2;
   T eps, p;
-  Lines<T> y;         // forward, one for each pair
-  Lines<const T> dy;  // backward, likewise
+  Lines<T> y;         // for the forward: one number for each pair
+  Lines<const T> dy;  // for the backward: one number for each pair
   Lines<T> dx;
   bool of_second;
 };

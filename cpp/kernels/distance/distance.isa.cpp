@@ -1,4 +1,14 @@
-// Distances of pairs of lines and their gradients, compiled once for each ISA level.
+// The loops of DistanceKernels (distance.h), compiled once for each ISA level: distances of pairs of lines,
+// and gradients.
+//
+// Pairs of lines are read in one of two ways. `across`: a vector of pairs at a time, one in each lane, as the
+// columns of two transposed tiles. `along`: long contiguous lines one pair after another, with vectors along
+// the elements. What is done with each vector of elements is a body: a struct with
+//
+//   step(x1, x2, inside, lines, pairs, sums)  the mask `inside` is false in lanes behind the end of a line
+//   writes   whether the result of step() is stored to dx
+//   sums     how many of the three sums it adds to; over_pairs() returns them
+//   rare     whether it is always read across, which saves code
 #include "kernels/distance/distance.h"
 #include "simd/mask_bits.h"
 #include "simd/math.h"
@@ -6,15 +16,13 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Reads pairs of lines: a vector of them at a time, as the columns of two tiles; long lines whose elements
-// are side by side are read one pair after another, along the elements. Three numbers of each pair of lines,
-// a pair in each lane; or of one pair, all lanes alike.
+// Three numbers for each pair of lines, one pair in each lane; or those of one pair in all lanes.
 template <class T>
 struct OfPairs {
   vec<T> v[3];
 };
 
-// Up to a vector of pairs, from `first` on.
+// `count` pairs of lines from pair `first` on, at most a vector of them.
 template <class T>
 struct PairGroup {
   const DistanceLines<T>& l;
@@ -22,8 +30,7 @@ struct PairGroup {
   int count;
 };
 
-// Body::step(x1, x2, inside, lines, pairs, sums): the mask `inside` is false beyond a line. Its result is
-// written to dx if Body::writes; Body::sums sums are kept. A rare body has no separate code for long lines.
+// o: the numbers of each pair that step() gets as `pairs`.
 template <class Body, class T>
 __attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const OfPairs<T>& o) {
   const DistanceLines<T>& l = g.l;
@@ -43,10 +50,10 @@ __attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const 
   return sums;
 }
 
-// The same, one pair after another.
+// The same for long contiguous lines, one pair after another.
 template <class Body, class T>
 __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const OfPairs<T>& o) {
-  constexpr int L = lanes<T>, kVectors = 2;  // sums that need not wait for each other
+  constexpr int L = lanes<T>, kVectors = 2;  // independent sums
   const DistanceLines<T>& l = g.l;
   alignas(64) T given[3][L], found[3][L];
   for (int s = 0; s < 3; ++s) store(given[s], o.v[s]);
@@ -79,7 +86,7 @@ __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const O
   return {load(found[0]), load(found[1]), load(found[2])};
 }
 
-// The results from Body's sums, pair by pair.
+// Runs a body over the lines of a group, and returns its sums for each pair.
 template <class Body, class T>
 RANVIER_INLINE OfPairs<T> over_pairs(const PairGroup<T>& g, const OfPairs<T>& o = {}) {
   const DistanceLines<T>& l = g.l;
@@ -89,7 +96,7 @@ RANVIER_INLINE OfPairs<T> over_pairs(const PairGroup<T>& g, const OfPairs<T>& o 
   return across<Body>(g, o);
 }
 
-// The operation on each vector of elements; see across().
+// Parts of the bodies below: a body that adds to sums, and one that stores slopes.
 struct Adds {
   static constexpr bool writes = false, rare = false;
   static constexpr int sums = 1;
@@ -107,7 +114,8 @@ struct WritesSlopes : Adds {
   static constexpr int sums = 0;
 };
 
-// Squares stay in the range of T, and so do sums of them, if lines beyond these are scaled by a power of 2.
+// is_far(): true where a sum of squares is so large or small that squares may have left the range of T. Such
+// lines are summed again, scaled by the power of 2 that scale_for() returns (1 for other lines).
 template <class T>
 RANVIER_INLINE ivec<T> is_far(typename VecOf<T>::type squares) {
   constexpr T limit = sizeof(T) == 4 ? 0x1p60f : T(0x1p500);
@@ -120,8 +128,9 @@ RANVIER_INLINE vec<T> scale_for(typename VecOf<T>::type squares) {
                 vec<T>{} + T(1));
 }
 
+// --- The two distances. forward() returns y of each pair of a group, backward() stores dx.
 struct Cosine {
-  struct Sums : Adds {  // x1 x2, x1^2, x2^2
+  struct Sums : Adds {  // the sums of x1 x2, x1^2 and x2^2
     static constexpr int sums = 3;
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L&, const O&, O& sums) {
@@ -129,28 +138,28 @@ struct Cosine {
       return a;
     }
   };
-  struct ScaledSums : Sums {  // the sums of x1 v[1] and x2 v[2]
+  struct ScaledSums : Sums {  // the same sums for x1 v[1] and x2 v[2], where v are the numbers of a pair
     static constexpr bool rare = true;
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O& o, O& sums) {
       return Sums::step(a * o.v[1], b * o.v[2], inside, l, o, sums);
     }
   };
-  struct Slope : WritesSlopes {  // (other v[0] - own v[1]) v[2]
+  struct Slope : WritesSlopes {  // (other v[0] - own v[1]) v[2]; own: the line whose gradient is wanted
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L& l, const O& o, O&) {
       return l.of_second ? (a * o.v[0] - b * o.v[1]) * o.v[2] : (b * o.v[0] - a * o.v[1]) * o.v[2];
     }
   };
 
-  // The cosine, and the lengths.
+  // Returns the cosine, |x1| and |x2| of each pair.
   template <class T>
   __attribute__((noinline)) static OfPairs<T> lengths(const PairGroup<T>& g) {
     OfPairs<T> s = over_pairs<Sums>(g);
     const vec<T> one = vec<T>{} + T(1);
     OfPairs<T> scale = {one, one, one};
     const ivec<T> far = is_far<T>(s.v[1]) | is_far<T>(s.v[2]);
-    if (any(far & (iota<T>() < T(g.count)))) {  // beyond the pairs is anything
+    if (any(far & (iota<T>() < T(g.count)))) {  // lanes from g.count on have no pair
       scale = {one, scale_for<T>(s.v[1]), scale_for<T>(s.v[2])};
       s = over_pairs<ScaledSums>(g, scale);
     }
@@ -164,7 +173,8 @@ struct Cosine {
     return lengths(g).v[0];
   }
 
-  // By x1: (x2 / |x2| - y x1 / |x1|) / |x1|, the second part only where |x1| is not bounded.
+  // The gradient of x1: (x2 / |x2| - y x1 / |x1|) / |x1|, without the second term where eps takes the place
+  // of |x1|.
   template <class T>
   RANVIER_INLINE void backward(const PairGroup<T>& g, typename VecOf<T>::type dy) {
     const OfPairs<T> of = lengths(g);
@@ -177,7 +187,7 @@ struct Cosine {
 
 enum class Power { one, two, any, largest };
 
-// Not inlined: it was most of this kernel family's code.
+// Not inlined, since pow would be most of the code of this file.
 template <class T>
 __attribute__((noinline)) static vec<T> power_of(vec<T> x, vec<T> y) {
   return pow(x, y);
@@ -185,6 +195,7 @@ __attribute__((noinline)) static vec<T> power_of(vec<T> x, vec<T> y) {
 
 template <Power p>
 struct Norm {
+  // The sum of d^p with d = |x1 - x2 + eps|, or the largest d. For Power::any, d is divided by v[0] first.
   struct Sums : Adds {
     static constexpr bool rare = p == Power::largest;
     template <class V>
@@ -206,7 +217,7 @@ struct Norm {
       return a;
     }
   };
-  struct Ties : Adds {  // v[0]: the largest
+  struct Ties : Adds {  // how many d equal v[0], the largest one
     static constexpr bool rare = true;
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O& o, O& sums) {
@@ -214,7 +225,7 @@ struct Norm {
       return a;
     }
   };
-  struct Slope : WritesSlopes {  // v[0]: y; v[1]: dy
+  struct Slope : WritesSlopes {  // the gradient; v[0]: y; v[1]: dy, with the sign for x2
     static constexpr bool rare = p == Power::largest;
     template <class V, class M, class L, class O>
     RANVIER_INLINE V step(V a, V b, M, const L& l, const O& o, O&) {
@@ -224,7 +235,7 @@ struct Norm {
       if constexpr (p == Power::largest) slope = select(size == o.v[0], slope, V{});
       if constexpr (p == Power::two) slope = size / o.v[0];
       if constexpr (p == Power::any) slope = power_of<T>(size / o.v[0], V{} + (l.p - T(1)));
-      return select(size > T(0), copysign(slope, d) * o.v[1], d);  // no slope at 0, NaN where d is
+      return select(size > T(0), copysign(slope, d) * o.v[1], d);  // 0 where d is 0, NaN where d is NaN
     }
   };
 
@@ -237,7 +248,7 @@ struct Norm {
     return any(far) ? select(far, Norm<Power::any>::of_largest(g), y) : y;
   }
 
-  // By the largest difference, so that no power leaves the range.
+  // The norm computed from d divided by the largest d, so that no power leaves the range of T.
   template <class T>
   __attribute__((noinline)) static vec<T> of_largest(const PairGroup<T>& g) {
     const vec<T> top = over_pairs<Norm<Power::largest>::Sums>(g).v[0];
@@ -245,7 +256,8 @@ struct Norm {
     return unit * power_of<T>(over_pairs<Sums>(g, OfPairs<T>{{unit}}).v[0], broadcast(T(1) / g.l.p));
   }
 
-  // By x1: sign(d) (|d| / y)^(p - 1); of the largest alone, shared where several are, for p = infinity.
+  // The gradient of x1 is sign(d) (|d| / y)^(p - 1). For p = infinity only the largest |d| has one; equal
+  // ones share it.
   template <class T>
   RANVIER_INLINE void backward(const PairGroup<T>& g, typename VecOf<T>::type dy) {
     const vec<T> y = forward(g);
@@ -265,7 +277,7 @@ static void forward(const DistanceLines<T>& l) {
 
 template <class Op, class T>
 static void backward(const DistanceLines<T>& l) {
-  // Both passes over the lines of a group find them in the first cache.
+  // `some` lines at a time: the second pass over them finds them in the L1 cache.
   const int64_t near = 1024 / (l.n + 1) + 1, some = near < lanes<T> && l.n > kTileRows ? near : lanes<T>;
   for (int64_t i = 0; i < l.count; i += some) {
     const PairGroup<T> g = {l, i, int(l.count - i < some ? l.count - i : some)};

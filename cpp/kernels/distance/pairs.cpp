@@ -1,4 +1,5 @@
-// Shares out the rows of pairs.h among threads, forward in tiles of pairs, backward in blocks of rows of dx.
+// PairDistances and PairGradients (pairs.h). Threads divide the rows: of y in the forward, which is computed
+// in tiles of pairs; of dx in the backward, in blocks of kReadRows rows.
 #include "kernels/distance/pairs.h"
 
 #include <algorithm>
@@ -11,7 +12,8 @@
 namespace ranvier {
 namespace {
 
-constexpr int kReadRows = 16;  // floats of a cache line
+// Rows of a block of dx: the floats of a cache line of dy, which is read by columns.
+constexpr int kReadRows = 16;
 constexpr int kNorm = static_cast<int>(Distance::pairwise_distance);
 
 PairPower power_of(double p) {
@@ -20,7 +22,7 @@ PairPower power_of(double p) {
 }
 bool in_tiles(double p) { return power_of(p) != PairPower::other; }
 
-// The rows of a call: m rows of x1 and n of x2 for each of `batches`.
+// The sizes of a call: m rows of x1 and n rows of x2, of d elements, for each of `batches` batch indices.
 struct Counts {
   int64_t batches, m, n, d;
 
@@ -35,6 +37,7 @@ struct Counts {
   }
 };
 
+// The pairs of one row of x1 with `count` rows of x2, for the loops of distance.h.
 template <class T>
 DistanceLines<T> lines_of(const T* x1, const T* x2, int64_t d, double p, int64_t count) {
   DistanceLines<T> lines{};
@@ -43,7 +46,7 @@ DistanceLines<T> lines_of(const T* x1, const T* x2, int64_t d, double p, int64_t
   return lines;
 }
 
-// y of `count` pairs of a row of x1 with rows of x2.
+// y = the distances of a row of x1 from `count` rows of x2.
 template <class T>
 void single(const T* x1, const T* x2, int64_t d, double p, int64_t count, T* y) {
   DistanceLines<T> lines = lines_of(x1, x2, d, p, count);
@@ -51,7 +54,7 @@ void single(const T* x1, const T* x2, int64_t d, double p, int64_t count, T* y) 
   distance_kernels<T>().forward[kNorm](lines);
 }
 
-// Equal rows are frequent: each is near itself.
+// PairTile::exact. Equal rows, such as a row and itself, are frequent, so they are found first.
 template <class T>
 T euclidean(const T* x1, const T* x2, int64_t d) {
   int64_t k = 0;
@@ -101,26 +104,29 @@ void PairDistances<T>::run(const Team& team, void*) const {
 
 namespace {
 
-// A block of rows of the gradient, with groups of the other set's rows.
+// A block of rows of dx. It sums over the rows of the other matrix, a group of kPairGroup rows at a time.
 template <class T>
 struct Block {
   const PairGradients<T>& call;
   const Counts& size;
-  int64_t rows, columns;  // the sizes of the set that dx is for, and of the other
+  int64_t rows, columns;  // the rows of the matrix whose gradient dx is, and of the other matrix
   const T *own, *other, *dy, *y;
-  T* of_pairs;
+  T* of_pairs;  // the workspace: gradients of the pairs of a group
   PairPower power;
   PairSlopes<T> slopes;
   T distance[kReadRows][kPairGroup], weight[kReadRows][kPairGroup];
 
+  // The index in y and dy of the pair of row i of `own` and row j of `other`.
   int64_t pair(int64_t i, int64_t j) const {
     if (call.of_one) return pair_row(true, rows, std::min(i, j)) + std::max(i, j);
     return call.of_second ? j * size.n + i : i * size.n + j;
   }
 
-  // from: dy or y, of the pairs of rows [i, i + count) with columns [j, j + group).
+  // to[r][k] = the number in `from` (dy or y) of the pair of rows i + r and j + k, for r < count and k <
+  // group.
   void read(const T* from, int64_t i, int64_t count, int64_t j, int64_t group, T (*to)[kPairGroup]) const {
-    for (int64_t k = 0; k < group && (call.of_one || call.of_second); ++k) {  // neighbours in memory first
+    // Numbers of pairs (j + k, i + r), in the order of memory.
+    for (int64_t k = 0; k < group && (call.of_one || call.of_second); ++k) {
       const T* line = from + pair_row(call.of_one, size.n, j + k) + i;
       for (int64_t r = call.of_one ? std::max<int64_t>(0, j + k + 1 - i) : 0; r < count; ++r)
         to[r][k] = line[r];
@@ -135,6 +141,7 @@ struct Block {
     }
   }
 
+  // Adds the gradients of row i by `count` rows of `other` from j on, by the loops of distance.h.
   void add_single(int64_t i, int64_t j, int64_t count, T* to) const {
     if (count <= 0) return;
     const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
@@ -146,11 +153,11 @@ struct Block {
     for (int64_t k = 0; k < count; ++k) add(size.d, to, of_pairs + k * size.d);
   }
 
-  // Rows [i, i + count), count <= kReadRows.
+  // Computes rows [i, i + count) of dx, count <= kReadRows.
   void run(int64_t i, int64_t count, T* dx) {
     slopes.d = size.d, slopes.power = power;
     std::fill_n(dx, count * size.d, T(0));
-    if (power == PairPower::zero) return;  // steps
+    if (power == PairPower::zero) return;  // the number of differing elements has no gradient
     for (int64_t j = 0; j < columns; j += kPairGroup) {
       const int64_t group = std::min(kPairGroup, columns - j);
       if (power != PairPower::other) read(dy, i, count, j, group, weight);
@@ -160,14 +167,14 @@ struct Block {
     }
   }
 
-  // The gradients of rows i + [first, first + count), count <= kPairRows, by one group.
+  // Adds to rows [i + first, i + first + count) of dx, count <= kPairRows, the gradients by one group.
   void add(int64_t i, int64_t first, int64_t count, int64_t j, int64_t group, T* dx) {
     bool tiled = false;
     slopes.distance = distance + first, slopes.weight = weight + first;
     for (int64_t r = 0; r < kPairRows; ++r) {
       const int64_t place = first + (r < count ? r : 0), row = i + place;
       slopes.x1[r] = own + row * size.d, slopes.to[r] = nullptr;
-      if (r >= count || (call.of_one && group == 1 && row == j)) continue;  // none, or a row with itself
+      if (r >= count || (call.of_one && group == 1 && row == j)) continue;  // no row, or only the row itself
       T* to = dx + place * size.d;
       if (power == PairPower::two ? pair_kernels<T>().weights(group, distance[place], weight[place])
                                   : power != PairPower::other) {

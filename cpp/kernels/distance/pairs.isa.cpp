@@ -1,8 +1,9 @@
-// The inner loops of pairs.h, which says what each computes, compiled once for each ISA level.
+// The loops of PairKernels (pairs.h, which says what each of them computes), compiled once for each ISA
+// level.
 //
-// distances() computes tiles of kPairRows rows of x1 by kVectors vectors of rows of x2: rows of x2 are
-// transposed, so that lane j of a vector belongs to one row of x2 and no sum runs over lanes. add_slopes()
-// has elements of a row in the lanes.
+// distances() computes tiles of kPairRows rows of x1 by kVectors vectors of rows of x2. Rows of x2 are
+// transposed, so that each lane belongs to one row of x2, and no sum runs over lanes. In add_slopes() the
+// lanes have elements of a row.
 #include "kernels/distance/pairs.h"
 
 #include <cstring>
@@ -12,10 +13,11 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kVectors = 2;
+constexpr int kVectors = 2;  // of rows of x2 in a tile
 
-// to [kPairRows][kVectors * lanes] = the sums of |a - b|^p over the first n elements a of `rows` and b of the
-// rows of x2 that the tiles hold; the largest |a - b| for PairPower::largest, how many differ for zero.
+// to (kPairRows, kVectors * lanes) = for each pair the sum over n elements of |a - b|^p; for
+// PairPower::largest the largest |a - b|, for zero how many differ. a: the elements of `rows`; b: those of
+// the rows of x2, which the tiles hold.
 template <PairPower p, class T>
 __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>* x2, int64_t n, T* to) {
   vec<T> sums[kPairRows][kVectors] = {};
@@ -44,8 +46,8 @@ __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>
   }
 }
 
-// Square roots of the sums of row i with columns [first, last). A sum whose squares may have overflowed or
-// underflowed is computed again by t.exact().
+// Replaces the sums of row i and columns [first, last) by their square roots. A sum whose squares may have
+// overflowed or underflowed is computed again by t.exact().
 template <class T>
 static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, T* sums) {
   constexpr T limit = sizeof(T) == 4 ? 0x1p60f : T(0x1p500);
@@ -64,7 +66,8 @@ static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, 
   }
 }
 
-// Joins two parts of a sum over d: a + b, or for PairPower::largest the larger one, NaN before numbers.
+// Joins two parts of a sum over d: a + b, or for PairPower::largest the larger one, where NaN is larger than
+// any number.
 template <class T>
 RANVIER_INLINE T join(PairPower p, T a, T b) {
   return p != PairPower::largest ? a + b : a > b || a != a ? a : b;
@@ -81,7 +84,7 @@ static void distances(const PairTile<T>& t) {
   for (int64_t k0 = 0; k0 < t.d; k0 += kTileRows) {
     const int64_t n = t.d - k0 < kTileRows ? t.d - k0 : kTileRows;
     for (int v = 0; v < kVectors; ++v) {
-      // lanes beyond the columns hold rows that are not stored
+      // Lanes behind the last column hold other rows, whose sums are not stored.
       const int64_t at = v * L < t.columns ? v * L : 0, left = t.columns - at;
       load_tile(x2[v], t.x2 + (t.column + at) * t.d + k0, t.d, 1, left < L ? int(left) : L, n);
     }
@@ -144,7 +147,7 @@ static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
   }
 }
 
-// PairSlopes: the gradient of kPairRows rows of x1, a vector of elements at a time, over the rows of x2.
+// PairKernels::slopes for one p: the gradient of kPairRows rows of x1, a vector of their elements at a time.
 template <PairPower p, class T>
 static void add_slopes(const PairSlopes<T>& s) {
   const vec<T> zero = {}, one = zero + T(1);
@@ -164,7 +167,7 @@ static void add_slopes(const PairSlopes<T>& s) {
         if constexpr (p == PairPower::one) slope = select(abs(slope) > zero, copysign(one, slope), slope);
         if constexpr (p == PairPower::largest)
           slope = select((abs(slope) == s.distance[r][k]) & (slope != zero), copysign(one, slope),
-                         select(slope == slope, zero, slope));  // NaN, as infinity from itself, stays
+                         select(slope == slope, zero, slope));  // NaN stays, as that of infinity - infinity
         sums[r] = fma(broadcast(s.weight[r][k]), slope, sums[r]);
       }
     }

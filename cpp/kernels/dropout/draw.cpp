@@ -1,4 +1,4 @@
-// Draws indices in proportion to weights, with or without replacement: see draw.h. Each thread takes rows.
+// DrawRows (draw.h): draws indices with probabilities in proportion to weights; threads divide the rows.
 #include "kernels/dropout/draw.h"
 
 #include <algorithm>
@@ -10,12 +10,13 @@
 namespace ranvier {
 namespace {
 
+// One row; sums: room for n numbers.
 template <class T>
 void with_replacement(const DrawRows<T>& call, const T* weights, const double* uniform, int64_t* chosen,
                       double* sums) {
   const int64_t n = call.weights.shape[1], step = call.weights.strides[1];
   double sum = 0;
-  int64_t last = 0;  // rounding never passes the last weight > 0
+  int64_t last = 0;  // the last index with a weight > 0: a rounded sum must not give a later one
   for (int64_t j = 0; j < n; ++j) {
     sum += static_cast<double>(weights[j * step]);
     sums[j] = sum;
@@ -25,6 +26,7 @@ void with_replacement(const DrawRows<T>& call, const T* weights, const double* u
     chosen[k] = std::min<int64_t>(std::upper_bound(sums, sums + n, uniform[k] * sum) - sums, last);
 }
 
+// One row; keys and order: room for n numbers each.
 template <class T>
 void without(const DrawRows<T>& call, const T* weights, const double* uniform, int64_t* chosen, double* keys,
              int64_t* order) {
@@ -34,7 +36,8 @@ void without(const DrawRows<T>& call, const T* weights, const double* uniform, i
     keys[j] = w > 0 ? std::log(1 - uniform[j]) / w : -std::numeric_limits<double>::infinity();
     order[j] = j;
   }
-  // Weights of 0, if it needs any, come in the order in which PyTorch's topk leaves equal keys.
+  // If indices of weight 0 are needed, they come in the order in which PyTorch's topk leaves equal keys,
+  // which is that of these two algorithms of the C++ library.
   const auto before = [&](int64_t a, int64_t b) { return keys[a] > keys[b]; };
   if (count * 64 <= n) {
     std::partial_sort(order, order + count, order + n, before);

@@ -1,9 +1,13 @@
-// Indices of rows drawn in proportion to their elements, from numbers u uniform in [0, 1).
+// draw_rows: k indices for each row, drawn with probabilities in proportion to the elements of the row
+// (multinomial), from given random numbers u, which are uniform in [0, 1)
 //
 //   weights (m, n) any strides, >= 0; chosen (m, k) contiguous
-//   replacement   chosen[i, j] is where the running sum of row i passes uniform[i, j] times the whole
-//   without it    the k greatest keys log(1 - u) / w, the greatest first (Efraimidis and Spirakis, 2006), for
-//                 uniform (m, n); where fewer weights are > 0, others follow these
+//
+//   with replacement, uniform (m, k): chosen[i, j] is the index at which the running sum of row i exceeds
+//   uniform[i, j] times the sum of the row.
+//
+//   without replacement, uniform (m, n): the indices of the k greatest keys log(1 - u) / w, the greatest
+//   first (Efraimidis and Spirakis, 2006). If fewer than k weights are > 0, indices of weight 0 follow.
 #pragma once
 #include <cstddef>
 

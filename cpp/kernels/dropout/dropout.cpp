@@ -1,6 +1,6 @@
-// Random numbers: dropout and the fills of random_uniform and random_normal, whose loops are in
-// dropout_kernels; here are the shares of the threads and arrays whose memory is not in logical order. Behind
-// them, the random numbers of NumPy's generator Philox: permutations, integers and Bernoulli draws.
+// The calls of dropout.h. First dropout and arrays of random numbers: the division among threads, and arrays
+// whose memory is not in logical order (the loops are in dropout.isa.cpp). Then the random numbers of NumPy's
+// generator Philox: permutations, integers and Bernoulli draws.
 #include "kernels/dropout/dropout.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace ranvier {
 
 namespace {
 
-constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;
+constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;  // on one thread, roughly
 
 RandomKey key_of(const TensorView<const int64_t>& v) {
   return {static_cast<uint64_t>(v.data[0]), static_cast<uint64_t>(v.data[v.strides[0]])};
@@ -42,7 +42,7 @@ void for_each_group_share(const Team& team, int64_t n, double ns, const F& f) {
 
 }  // namespace
 
-// In a team one thread takes the key; two programs that share a stream never get the same one.
+// One thread of the team takes the key. The counter is raised atomically, so that no key is given twice.
 void NextKey::run(const Team& team, void*) const {
   team.parallel_for(1, 0, [&](int64_t, int64_t) {
     const int64_t calls = __atomic_add_fetch(state.data + 1, 1, __ATOMIC_RELAXED);
@@ -89,8 +89,9 @@ void RandomFill<T>::run(const Team& team, void*) const {
 RANVIER_INSTANTIATE(Dropout);
 RANVIER_INSTANTIATE(RandomFill);
 
-// NumPy's generator: the seed is spread by SeedSequence (M. E. O'Neill's seed_seq), the words are those of
-// Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+// --- NumPy's generator. Its key comes from the seed by NumPy's SeedSequence (M. E. O'Neill's seed_seq); its
+// words are those of Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011). All
+// constants below are those of NumPy or of the paper.
 
 namespace {
 
@@ -122,23 +123,25 @@ void spread(uint64_t seed, uint64_t (&key)[2]) {
 }
 
 // Draws words of 32 bits from a generator, in the order of NumPy's philox_next32. Words are made in advance,
-// many at a time; the destructor sets the generator's state back to behind the last word that was used.
+// many at a time. The destructor sets the state of the generator to just behind the last word that was used.
 class Words {
  public:
-  static constexpr int kWords = 64;
+  static constexpr int kWords = 64;  // words that are made in advance, at most
   __extension__ typedef unsigned __int128 Wide;
 
-  // `wanted`: how many words will be drawn, about.
+  // wanted: about how many words will be drawn.
   Words(PhiloxState& state, int64_t wanted) : state_(state), wanted_(wanted) {}
   ~Words() { go_back(); }
 
-  // A word of 64 bits, which leaves the half that is kept: philox_next64. Not between calls of draw().
+  // The next word of 64 bits, as philox_next64 of NumPy. It does not use the half that is kept for next32.
+  // Must not be called between calls of draw().
   uint64_t next_whole() {
     if (state_.position == 4) block(state_.counter, state_.key, state_.buffer), state_.position = 0;
     return state_.buffer[state_.position++];
   }
 
-  // Calls f(words, count), which returns how many words it has used; while it uses all, it is called again.
+  // Calls f(words, count), which returns how many of the words it has used. While f uses all, it is called
+  // again.
   template <class F>
   void draw(const F& f) {
     do {
@@ -156,13 +159,13 @@ class Words {
     while (state_.has_half || state_.position < 4) words_[n++] = next();
     if (n == 0 || n < wanted_) {
       const int64_t some = std::clamp<int64_t>(wanted_, n + 8, kWords - 7) + 7;
-      const int64_t most = wanted_ > n + 24 ? kWords : some;  // by vectors
+      const int64_t most = wanted_ > n + 24 ? kWords : some;  // several blocks are made at once, by vectors
       n = make_blocks(n, static_cast<int>(most));
     }
     wanted_ -= n, made_ = n, at_ = 0;
   }
 
-  // Whole blocks behind n words, up to `most`; returns how many words there are then.
+  // Makes whole blocks behind the first n words, up to `most` words. Returns how many words there are then.
   int make_blocks(int n, int most) {
     uint64_t counter[4], made[4];  // the lower half of each is the first word
     std::copy_n(counter_, 4, counter);
@@ -182,7 +185,7 @@ class Words {
     return n;
   }
 
-  // Leaves the state as it is after the `at_` words that were used: by as many steps from the saved one.
+  // Sets the state to that after the first `at_` words, by as many steps from the saved state.
   void go_back() {
     if (at_ == made_) return;
     state_ = saved_;
@@ -209,7 +212,7 @@ class Words {
     for (int i = 0; i < 4 && ++counter[i] == 0;) ++i;
   }
 
-  // The four words of the next counter.
+  // Raises the counter, and computes its four words of 64 bits.
   __attribute__((noinline)) static void block(uint64_t* counter, const uint64_t* key, uint64_t* to) {
     advance(counter);
     uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]}, k0 = key[0], k1 = key[1];
@@ -243,14 +246,14 @@ void permutation(uint64_t seed, int64_t n, int64_t* order) {
 void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   std::iota(order, order + n, 0);
   Words stream(state, n + n / 2);
-  constexpr int64_t kChunk = 512;
+  constexpr int64_t kChunk = 512;  // places that are drawn before their elements are swapped
   uint32_t drawn[kChunk];
   for (int64_t i = n - 1; i > 0;) {
     const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
     const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
-    // Step i swaps order[i] with a place drawn from 0 to i; a number above i is drawn again. No branch on
-    // that: it would be mispredicted at every third number. The swaps come afterwards, so that none waits for
-    // the places of those before it.
+    // Step i swaps order[i] with a place drawn from 0 to i; a number above i is drawn again. That test is no
+    // branch, which would be mispredicted at every third number. The swaps follow after a chunk of draws, so
+    // that draws need not wait for them.
     stream.draw([&](const uint32_t* words, int count) {
       uint32_t left = static_cast<uint32_t>(i), *to = drawn + (first - i);
       const uint32_t *next = words, *end = words + count;
@@ -258,7 +261,7 @@ void permutation(PhiloxState& state, int64_t n, int64_t* order) {
         for (const uint32_t* some = next + std::min(end - next, left - last); next < some; ++next) {
           const uint32_t word = *next & mask, before = left;
           *to = word;
-          left += (left < word) - 1u;  // with the carry of the comparison
+          left += (left < word) - 1u;  // one less, unless the number is drawn again
           to += before - left;
         }
       }
@@ -269,8 +272,8 @@ void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   }
 }
 
-// A value is the upper half of the product of a word and the number of values (Lemire, "Fast random integer
-// generation in an interval", 2019); a word whose product has too low a lower half is drawn again.
+// A value is the upper half of the 64-bit product of a word and the number of values (Lemire, "Fast random
+// integer generation in an interval", 2019). If the lower half is below too_low, another word is drawn.
 void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t* y) {
   if (range == 0) return static_cast<void>(std::fill_n(y, n, low));
   const uint64_t values = uint64_t{range} + 1;

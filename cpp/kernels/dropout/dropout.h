@@ -4,10 +4,12 @@
 // number of the call and a counter to four 32-bit words. The counter comes from the element's place in
 // logical order (n, c, h, w), so a value depends on neither threads, vector width nor strides:
 //
-//   group e / 64 holds counters 16 (e / 64) + 0 ... 15; element e has counter e % 16 of its group and word
-//   (e % 64) / 16.
+//   element e of floats belongs to group e / 64, which has the counters 16 (e / 64) + 0 ... 15; it has
+//   counter e % 16 of the group, and of its words number (e % 64) / 16. (A double of random_fill takes two
+//   words; a group has 32 of them.)
 //
-// `key` is a buffer of two int64: the key and the number of the call.
+// `key` is an array of two int64: the key and the number of the call. The file also has the random numbers of
+// NumPy's Philox generator, which are not kernel calls.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -17,9 +19,10 @@
 
 namespace ranvier {
 
-constexpr int kRandomGroup = 64;  // words made at once
+constexpr int kRandomGroup = 64;  // the words of a group, which are computed together
 
-// y = x / (1 - p) where the element's word is at least p 2^32, else 0. The same call on dy is the gradient.
+// y = x / (1 - p) where the word of the element is at least p 2^32, else 0. The gradient is the same call on
+// dy, with the same key.
 template <class T>
 struct Dropout {
   RANVIER_CALL("dropout", key, x, y);
@@ -45,16 +48,17 @@ struct RandomKey {
   uint64_t key, call;
 };
 
-// The next key of a stream: state holds its seed and how many keys it has given; that is raised by one.
+// The next key of a stream. state holds the seed of the stream and `calls`, how many keys it has given, which
+// is raised by one first.
 //
-//   key = (mix(mix(seed) + calls), 0), mix being SplitMix64's finaliser (Steele, Lea, Flood 2014)
+//   key = (mix(mix(seed) + calls), 0), where mix is the finaliser of SplitMix64 (Steele, Lea, Flood 2014)
 struct NextKey {
   RANVIER_CALL("next_key", in_place(state), key);
   TensorView<int64_t> state;  // (2), contiguous
   TensorView<int64_t> key;    // (2), contiguous
 };
 
-constexpr int kNumpyBlocks = 8;
+constexpr int kNumpyBlocks = 8;  // that DropoutKernels::blocks computes at once
 
 template <class T>
 struct DropoutKernels {
@@ -62,15 +66,17 @@ struct DropoutKernels {
   void (*dropout)(RandomKey, uint32_t threshold, T scale, int64_t first, int64_t n, const T* x, T* y);
   void (*uniform)(RandomKey, T low, T high, int64_t first, int64_t n, T* y);
   void (*normal)(RandomKey, T mean, T deviation, int64_t first, int64_t n, T* y);
-  // kNumpyBlocks blocks of NumPy's Philox, of eight words each, for the counters behind this one; its first
-  // word does not overflow. Null: a block after another takes no longer.
+  // Computes kNumpyBlocks blocks of NumPy's Philox, of eight words each, for the counters that follow
+  // `counter`, whose first word does not overflow. Null where vectors are too short to be faster than one
+  // block after another.
   void (*blocks)(const uint64_t* counter, const uint64_t* key, uint32_t* words);
 };
 
 RANVIER_TABLES(DropoutKernels, dropout_kernels)
 
-// The state of NumPy's Philox, as NumPy has it in memory: words of 64 bits are drawn from a buffer, and of 32
-// bits as the halves of one, the lower first.
+// The state of NumPy's Philox, with the memory layout that it has in NumPy. Words of 64 bits are drawn from a
+// buffer. Words of 32 bits are the halves of a word of 64 bits, the lower half first; the upper half is kept
+// in `half`.
 struct PhiloxState {
   uint64_t* counter;  // 4 words
   uint64_t* key;      // 2
@@ -80,16 +86,15 @@ struct PhiloxState {
   uint32_t half;
 };
 
-// The numbers 0 to n - 1 in random order: that of NumPy's Generator(Philox(seed)).permutation(n), to the bit.
-// order has room for n < 2**32 numbers.
+// order = the numbers 0 to n - 1 in the order of NumPy's Generator(Philox(seed)).permutation(n). n < 2^32.
 void permutation(uint64_t seed, int64_t n, int64_t* order);
-// The same of a generator in any state, which is left as NumPy leaves it.
+// The same for a generator in any state. The state afterwards is the one that NumPy leaves, here and below.
 void permutation(PhiloxState& state, int64_t n, int64_t* order);
-// y[i] = 1 where the next number of Generator.random is below limit[i step], else 0: of float32 for limits of
-// float, else of float64.
+// y[i] = 1 if the next number of NumPy's Generator.random is below limit[i step], else 0. The number is a
+// float32 if limits are floats, else a float64.
 template <class Limit, class T>
 void bernoulli(PhiloxState& state, const Limit* limit, int64_t step, int64_t n, T* y);
-// n numbers from low to low + range: those of NumPy's Generator.integers, to the bit.
+// y = n numbers from low to low + range, both included, as NumPy's Generator.integers draws them.
 void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t* y);
 
 }  // namespace ranvier

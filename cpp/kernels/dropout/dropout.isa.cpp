@@ -1,12 +1,12 @@
-// dropout's loops, compiled once for each ISA level.
+// The loops of DropoutKernels (dropout.h), compiled once for each ISA level: Philox on vectors of counters,
+// and what is made of its words.
 #include "kernels/dropout/dropout.h"
 #include "simd/math.h"
 #include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// 32 x 32 -> 64 bit products of unsigned lanes. The low 32 bits of each 64-bit lane times b; the lanes' upper
-// bits do not matter.
+// In each 64-bit lane, the product of the low 32 bits of a and b. The upper bits of a do not matter.
 RANVIER_INLINE uvec<double> multiply_low(uvec<double> a, uint32_t b) {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
   return (uvec<double>)_mm512_maskz_mul_epu32(all8, (__m512i)a, _mm512_set1_epi64(b));
@@ -21,13 +21,12 @@ RANVIER_INLINE uvec<double> multiply_low(uvec<double> a, uint32_t b) {
 #endif
 }
 
-// Each 64-bit lane holds one counter's words in its low 32 bits: that is what the instruction multiplies;
-// the high bits are ignored.
+// A vector of 64-bit lanes, each with a 32-bit word of one counter in its low half. The high half is ignored.
 typedef uvec<double> wide;
 
 RANVIER_INLINE wide all_lanes(uint32_t x) { return uint64_t{x} - wide{}; }
 
-// Ten rounds on the counters (low, high, call): the four words of each.
+// Philox4x32-10: out has the four words of each counter (low, high, key.call).
 RANVIER_INLINE void philox(RandomKey key, wide low, uint32_t high, wide (&out)[4]) {
   wide c0 = low, c1 = all_lanes(high);
   wide c2 = all_lanes(static_cast<uint32_t>(key.call)), c3 = all_lanes(static_cast<uint32_t>(key.call >> 32));
@@ -43,8 +42,8 @@ RANVIER_INLINE void philox(RandomKey key, wide low, uint32_t high, wide (&out)[4
   out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-// The words of one group in the order of its elements: `lanes<float>` counters at a time. A 64-bit lane holds
-// one word, so the even counters and the odd ones are computed apart and then joined.
+// The words of one group, in the order of its elements; lanes<float> counters at a time. Since a word takes a
+// 64-bit lane, even and odd counters are computed separately and then joined.
 RANVIER_INLINE void random_group(RandomKey key, int64_t group, uint32_t* out) {
   const uint64_t counter = static_cast<uint64_t>(group) * 16;
   for (int i = 0; i < 16; i += lanes<float>) {
@@ -59,7 +58,7 @@ RANVIER_INLINE void random_group(RandomKey key, int64_t group, uint32_t* out) {
   }
 }
 
-// A word for each lane, as an integer of T's size.
+// Words for the lanes of a vector of T, each as an integer of the size of T.
 RANVIER_INLINE uvec<float> lane_words(const uint32_t* p, float) {
   uvec<float> w;
   __builtin_memcpy(&w, p, sizeof w);
@@ -86,7 +85,7 @@ static void dropout(RandomKey key, uint32_t threshold, T scale, int64_t first, i
   }
 }
 
-// [0, 1) from the high 24 bits of a word, or 53 bits of two.
+// Numbers in [0, 1): a float from the high 24 bits of a word, a double from 53 bits of two words.
 static inline void unit_numbers(const uint32_t* random, float* out) {
   for (int i = 0; i < kRandomGroup; ++i) out[i] = static_cast<float>(random[i] >> 8) * 0x1p-24f;
 }
@@ -113,12 +112,14 @@ static void uniform(RandomKey key, T low, T high, int64_t first, int64_t n, T* y
     const int64_t rest = n - i < kNumbers<T> ? n - i : kNumbers<T>;
     for (int64_t j = 0; j < rest; ++j) {
       const T v = low + unit[j] * (high - low);
-      y[i + j] = v < high || low == high ? v : low;  // rounding may reach high
+      // V may be rounded up to high, which does not belong to [low, high)
+      y[i + j] = v < high || low == high ? v : low;
     }
   }
 }
 
-// Box and Muller (1958): two uniform numbers give two normal ones. u1 is moved to (0, 1].
+// Box and Muller (1958): two uniform numbers give two normal ones. The first is moved from [0, 1) to (0, 1],
+// so that its logarithm exists.
 template <class T>
 static void normal(RandomKey key, T mean, T deviation, int64_t first, int64_t n, T* y) {
   alignas(64) uint32_t random[kRandomGroup];
@@ -141,7 +142,8 @@ static void normal(RandomKey key, T mean, T deviation, int64_t first, int64_t n,
 }
 
 #if RANVIER_VECTOR_BYTES > 16
-// The products of 64 bits: *high and the lower half, of those of 32 bits.
+// The product of 64-bit numbers, from products of 32 bits: returns the lower 64 bits, and sets *high to the
+// upper ones.
 RANVIER_INLINE wide multiply(wide a, uint64_t b, wide* high) {
   const uint32_t b_low = static_cast<uint32_t>(b), b_high = static_cast<uint32_t>(b >> 32);
   const wide low = multiply_low(a, b_low), cross = multiply_low(a, b_high);
@@ -150,7 +152,7 @@ RANVIER_INLINE wide multiply(wide a, uint64_t b, wide* high) {
   return middle << 32 | (low & 0xffffffffull);
 }
 
-// Philox4x64-10: a block in each lane.
+// DropoutKernels::blocks: Philox4x64-10 with one block in each lane.
 static void blocks(const uint64_t* counter, const uint64_t* key, uint32_t* words) {
   constexpr int L = lanes<double>;
   for (int first = 0; first < kNumpyBlocks; first += L) {

@@ -1,4 +1,5 @@
-// elementwise: which arrays, which inner loop, how costly.
+// elementwise: chooses for each call its arrays, its inner loop and an estimate of its cost, and gives them
+// to run_loops() (loops.h).
 #include "kernels/elementwise/loops.h"
 
 namespace ranvier {
@@ -8,7 +9,7 @@ using elementwise::Array;
 using elementwise::array_of;
 using elementwise::run_loops;
 
-// Nanoseconds of arithmetic for one float32, beyond moving it.
+// Nanoseconds of arithmetic for an element of float32 on one thread, without the time for memory.
 double arithmetic_ns(ElementwiseOp op) {
   switch (op) {
     case ElementwiseOp::pow:
@@ -39,8 +40,8 @@ double arithmetic_ns(ElementwiseOp op) {
   }
 }
 
-// The op for pow(x, exponent) with one number as exponent: products or roots, where these give it. The same
-// element with the same exponent may differ in its last bit from one in an array of exponents.
+// The op that computes pow(x, exponent) for one number as exponent: a product or a root, if there is one. The
+// result may differ in its last bit from pow with an array of exponents.
 ElementwiseOp power_of(double exponent) {
   if (exponent == 2) return ElementwiseOp::square;
   if (exponent == 3) return ElementwiseOp::cube;
@@ -51,7 +52,7 @@ ElementwiseOp power_of(double exponent) {
   return ElementwiseOp::pow;
 }
 
-// The loop of rows that all have these 16 bits; null where there is none.
+// The loop for rows of 16-bit floats, if y and all operands are stored alike and the op has one; else null.
 ElementwiseFunction row_of_halves(ElementwiseOp op, int operands, const Array* x, const Array& y) {
   if (y.stored == Stored::whole) return nullptr;
   for (int k = 0; k < operands; ++k)
@@ -70,7 +71,7 @@ void Elementwise<T>::run(const Team& team, void*) const {
   if (op == ElementwiseOp::pow && !x[1].data) best = power_of(scalar[1]);
   if (op == ElementwiseOp::pow_backward && !x[2].data && scalar[2] == 2)
     best = ElementwiseOp::square_backward;
-  const int count = best == op ? operands : operands - 1;
+  const int count = best == op ? operands : operands - 1;  // other ops do not take the exponent
   Array result = array_of(y);
   ElementwiseFunction f = elementwise_kernels<T>().op[static_cast<int>(best)];
   if (const ElementwiseFunction own = row_of_halves(best, count, arrays, result)) {

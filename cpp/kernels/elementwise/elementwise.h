@@ -1,11 +1,12 @@
 // elementwise: y = op(a, b, c), element by element
 //
-//   a, b, c and y have one shape; an operand that is repeated along a dimension has stride 0 there (that is
-//   how NumPy's broadcasting arrives here), and one without data is the scalar of its place. Any strides; y's
-//   elements do not overlap each other, and y may be exactly an operand (in place).
+//   a, b, c and y have the same shape and any strides. An operand that is broadcast along a dimension has
+//   stride 0 there. An operand whose view has no data is a number, scalar[k]. The elements of y do not
+//   overlap each other; y may be the same view as an operand (in place).
 //
-// Every element is computed by the same vector code wherever it is stored, so its bits depend on the
-// operands' elements alone. Edge values follow NumPy: x / 0, log of a negative number and NaN raise nothing.
+// Every element is computed by the same vector code wherever it is stored, so the bits of y depend on the
+// elements of the operands alone. Edge values follow NumPy; x / 0, log of a negative number and NaN raise no
+// error.
 #pragma once
 #include <cstddef>
 
@@ -15,18 +16,20 @@
 
 namespace ranvier {
 
-// Row by row: name, number of operands. The order is that of the kernels' table.
-//   forward of one operand; clip(x, low, high); rsqrt = 1 / sqrt(x); what pow(x, b) is for some numbers b
-//   forward of two
-//   backward: f_backward(dy, saved) = dy f'(x), where saved is x, or y where f' is shortest in terms of y
-//   backward of two-operand functions with respect to one operand:
+// X(name, number of operands). The order is that of the kernels' tables. The operands and formulas that a
+// name does not tell:
+//   clip(x, low, high); rsqrt = 1 / sqrt(x); cube, pow_half ... are pow(x, b) for one number b
+//   f_backward(dy, saved) = dy f'(x), where saved is x, or y for expm1, sqrt and reciprocal
+//   clip_backward(dy, x, low, high)
+//   gradients of functions of two operands, with respect to one of them:
 //     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
 //     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
-//   fmod(a, b): exact, with the sign of a; remainder(a, b): with that of b; floor_divide: floor(a / b)
+//   fmod(a, b) is exact and has the sign of a; remainder(a, b) has the sign of b
+//   floor_divide(a, b) = floor(a / b)
 //   where_equal(x, y, dy): dy where x == y or both are NaN, else 0
 //   addcmul(a, b, c, d) = a + (b c) d, addcdiv(a, b, c, d) = a + (b / c) d, lerp(a, b, c, d) = a + d (c - b)
-//   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b; prelu(x, w) = x where x > 0, else w x,
-//   prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
+//   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b
+//   prelu(x, w) = x where x > 0, else w x, prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
 // clang-format off
 #define RANVIER_ELEMENTWISE_OPS(X)                                                              \
   X(neg, 1) X(exp, 1) X(expm1, 1) X(erf, 1) X(log, 1) X(log1p, 1) X(sqrt, 1)                    \
@@ -61,7 +64,7 @@ struct Elementwise {
 
 enum class CompareOp { eq, ne, lt, le, gt, ge, count };
 
-// y = a op b as bool; a comparison with NaN is false (ne: true).
+// y = (x[0] op x[1]) as bool. A comparison with NaN is false, except that `ne` is true.
 template <class T>
 struct Compare {
   RANVIER_CALL("compare", x, y);
@@ -71,7 +74,7 @@ struct Compare {
   TensorView<bool> y;
 };
 
-// y = condition ? a : b
+// y = condition ? x[0] : x[1]
 template <class T>
 struct Where {
   RANVIER_CALL("where", condition, x, y);
@@ -86,7 +89,8 @@ using ElementwiseFunction = void (*)(const ElementRow&);
 template <class T>
 struct ElementwiseKernels {
   ElementwiseFunction op[static_cast<int>(ElementwiseOp::count)];
-  // For rows of float16 or bfloat16, in all operands and y; null where op takes rows that are made floats.
+  // For rows whose operands and y are all of float16 or all of bfloat16. Null if the op has no such loop;
+  // then `op` runs on rows that have been converted to floats (loops.cpp).
   ElementwiseFunction of_float16[static_cast<int>(ElementwiseOp::count)];
   ElementwiseFunction of_bfloat16[static_cast<int>(ElementwiseOp::count)];
   ElementwiseFunction compare[static_cast<int>(CompareOp::count)];

@@ -1,5 +1,5 @@
-// The inner loops of elementwise, and what each op does to one vector of elements, compiled once for each ISA
-// level.
+// The inner loops of ElementwiseKernels (elementwise.h), compiled once for each ISA level: first what each op
+// does to vectors of elements, then the loops over rows.
 #include "kernels/elementwise/elementwise.h"
 #include "simd/bytes.h"
 #include "simd/halves.h"
@@ -18,13 +18,15 @@ RANVIER_INLINE V sigmoid_slope(V x) {  // s (1 - s) = e / (1 + e)^2, even in x
   return e / (d * d);
 }
 
-// sqrt(x), but +0 of -0 and infinity of -infinity
+// pow(x, 0.5), which equals sqrt(x) except that -0 gives +0 and -infinity gives infinity.
 template <class V>
 RANVIER_INLINE V pow_half(V x) {
   using T = element_of<V>;
   return select(x == -Limits<T>::infinity, abs(x), sqrt(x + T(0)));
 }
 
+// log(x), in the form of simd/math_log.h that is fastest in a loop over many vectors. The bits are those of
+// log().
 template <class V>
 RANVIER_INLINE V quick_log(V x) {
 #if RANVIER_HAS_LOOKUP
@@ -34,14 +36,16 @@ RANVIER_INLINE V quick_log(V x) {
 #endif
 }
 
-// a = whole b + rest, where whole is a / b rounded to nearest, or in slow lanes towards 0. rest is exact.
+// a = whole b + rest. whole is a / b rounded to the nearest integer, or towards 0 in lanes of
+// slow_quotient(). rest is exact.
 template <class V>
 struct Quotient {
   V whole, rest;
 };
 
-// In double, for |whole| < kQuotient: the product of whole and a float has 24 + 24 bits there, and FMA gives
-// all bits of that with a double. Larger quotients, and infinite b, are for fmod.
+// quick_quotient() is exact for |whole| < kQuotient. For floats it computes in double, where the product of
+// whole and b has at most 24 + 24 bits and is exact; for doubles the FMA rounds only after the exact
+// subtraction. Larger quotients and infinite b take slow_quotient(), by the C function fmod.
 template <class T>
 constexpr double kQuotient = sizeof(T) == 4 ? 0x1p24 : 0x1p52;
 
@@ -55,7 +59,8 @@ __attribute__((noinline)) static Quotient<vec<T>> slow_quotient(vec<T> a, vec<T>
   Quotient<vec<T>> q;
   for (int i = 0; i < lanes<T>; ++i) {
     const double x = double(a[i]), y = double(b[i]), rest = __builtin_fmod(x, y);
-    double whole = __builtin_rint((x - rest) / y);  // two roundings
+    // Rounded twice, so it may be off by one: the next lines correct it.
+    double whole = __builtin_rint((x - rest) / y);
     if (__builtin_fabs(whole) >= 1 && __builtin_fabs(whole) < 0x1p53)
       whole += __builtin_rint((__builtin_fma(-whole, y, x) - rest) / y);
     q.rest[i] = T(rest), q.whole[i] = T(whole);
@@ -63,6 +68,7 @@ __attribute__((noinline)) static Quotient<vec<T>> slow_quotient(vec<T> a, vec<T>
   return q;
 }
 
+// The quotient, in lanes that need it by slow_quotient().
 template <class T>
 RANVIER_INLINE Quotient<vec<T>> any_quotient(vec<T> a, vec<T> b) {
   if constexpr (sizeof(T) == 8 && !RANVIER_HAS_FMA) return slow_quotient<T>(a, b);
@@ -82,8 +88,9 @@ RANVIER_INLINE Quotient<vec<T>> any_quotient(vec<T> a, vec<T> b) {
   return q;
 }
 
-// Out of line: the division takes longer than a call. A NaN is that of a, else that of b: the sign of a NaN
-// that two NaNs make depends on the order in which a compiler takes them.
+// The quotient of any a and b. It is not inlined, since a call takes less time than the division. If a is
+// NaN, the results are a, else if b is NaN, b: otherwise the sign of the NaN would depend on the order in
+// which a compiler takes operands.
 template <class T>
 __attribute__((noinline)) static Quotient<vec<T>> quotient(vec<T> a, vec<T> b) {
   const Quotient<vec<T>> q = any_quotient<T>(a, b);
@@ -91,7 +98,8 @@ __attribute__((noinline)) static Quotient<vec<T>> quotient(vec<T> a, vec<T> b) {
   return {of(q.whole), of(q.rest)};
 }
 
-// a less a whole multiple of b, with the sign of `like`; 0 has that of a.
+// a minus a whole multiple of b: the rest whose size is below |b| and which has the sign of `like`; a rest of
+// 0 has the sign of a.
 template <class V>
 RANVIER_INLINE V rest_like(V like, V a, V b) {
   const V rest = quotient<element_of<V>>(a, b).rest;
@@ -99,6 +107,8 @@ RANVIER_INLINE V rest_like(V like, V a, V b) {
   return select(rest == V{}, copysign(V{}, a), select(stays, rest, rest + copysign(b, like)));
 }
 
+// floor(a / b), as NumPy computes it: from the exact rest, so that a rounded quotient does not exceed the
+// true one.
 template <class V>
 RANVIER_INLINE V floor_divide(V a, V b) {
   const auto q = quotient<element_of<V>>(a, b);
@@ -171,13 +181,15 @@ RANVIER_ELEMENTWISE(square_backward, 2, (a * (b + b)))
 RANVIER_ELEMENTWISE(reciprocal_backward, 2, (-a * b * b))
 RANVIER_ELEMENTWISE(clip_backward, 4, (select((b >= c) & (b <= d), a, zero)))
 
-// In these the comment names the operands a, b and c: (dy, y, divisor), y = x / divisor, slope -y / divisor
+// The comment of each of the next ops says what its operands a, b and c are.
+// (dy, y, divisor): y = x / divisor, dy/d(divisor) = -y / divisor
 RANVIER_ELEMENTWISE(div_backward, 3, (-a * b / c))
 // (dy, a, b): y = a^b, dy/da = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite
 RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* quick_pow(b, c - one)))))
 // (dy, a, y): dy/db = y log(a), and 0 for a = 0 where y is finite
 RANVIER_ELEMENTWISE(exponent_backward, 3, (select((b == zero) & (abs(c) <= one), zero, a*(c* log(b)))))
-// (dy, a, b): all of dy to the greater, half to each of two equals
+// (dy, a, b): the gradient of a, which is dy if a is the greater (or smaller) operand, dy / 2 if both are
+// equal, else 0
 RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b < c, zero, select(b == c, a* T(0.5), a))))
 RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b > c, zero, select(b == c, a* T(0.5), a))))
 RANVIER_ELEMENTWISE(where_equal, 3, (select((a == b) | ((a != a) & (b != b)), c, zero)))
@@ -187,7 +199,7 @@ RANVIER_ELEMENTWISE(addcdiv, 4, (a + b / c * d))
 RANVIER_ELEMENTWISE(lerp, 4, (a + d * (c - b)))
 
 RANVIER_ELEMENTWISE(glu, 2, (a * sigmoid(b)))
-// (dy, a, b): dy a sigmoid'(b)
+// (dy, a, b): the gradient of b, dy a sigmoid'(b)
 RANVIER_ELEMENTWISE(glu_backward, 3, (a * b * sigmoid_slope(c)))
 RANVIER_ELEMENTWISE(prelu, 2, (select(a > zero, a, a* b)))
 RANVIER_ELEMENTWISE(prelu_backward, 3, (select(b > zero, a, a* c)))
@@ -210,10 +222,11 @@ RANVIER_COMPARE(ge, >=)
 
 #undef RANVIER_COMPARE
 
-// The loop of an op over whole vectors, and over rows of any length (op_row).
+// The loop of an op over whole vectors. op_row is the loop over a row of any length: run_row
+// (simd/vector_loop.h) calls op_loop on its vectors.
 template <class T, class Op>
 static void op_loop(const Vectors& v) {
-  // Absent operands repeat the last one; the op does not look at them.
+  // Operands that an op does not have are given the last one that it has; it does not use them.
   constexpr int last = Op::operands - 1, b = last < 1 ? last : 1, c = last < 2 ? last : 2, d = last;
   for_each_vector<Op::operands, sizeof(vec<T>)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const vec<T> result =
@@ -226,8 +239,8 @@ static void op_row(const ElementRow& r) {
   run_row<T, T, T, T>(r, Op::operands, op_loop<T, Op>);
 }
 
-// Ops that take less time than to write floats into a buffer and read them have loops of their own for 16-bit
-// floats.
+// Short ops, whose arithmetic takes less time than a way through a buffer of floats, have loops of their own
+// for rows of 16-bit floats.
 template <class Op, class... Ops>
 constexpr bool is_among = (std::is_same_v<Op, Ops> || ...);
 template <class Op>
@@ -235,13 +248,15 @@ constexpr bool is_short =
     is_among<Op, neg_op<float>, abs_op<float>, square_op<float>, add_op<float>, sub_op<float>, mul_op<float>,
              div_op<float>, maximum_op<float>, minimum_op<float>>;
 
+// The loop of a short op on vectors of 16-bit floats.
 template <class Half, class Op>
 static void half_loop(const Vectors& v) {
   constexpr int last = Op::operands - 1;
   for_each_vector<Op::operands, sizeof(halves)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const auto at = [&](int k) RANVIER_INLINED { return load_halves(reinterpret_cast<const Half*>(x[k])); };
     if constexpr (std::is_same_v<Op, neg_op<float>> || std::is_same_v<Op, abs_op<float>>) {
-      halves a;  // the sign is the upper bit of 16, too
+      // The sign is the highest of the 16 bits, as in a float, so it is changed without a conversion.
+      halves a;
       __builtin_memcpy(&a, x[0], sizeof a);
       a = std::is_same_v<Op, neg_op<float>> ? a ^ 0x8000 : a & 0x7fff;
       __builtin_memcpy(y, &a, sizeof a);
@@ -263,7 +278,7 @@ static constexpr ElementwiseFunction half_row_of() {
     return nullptr;
 }
 
-// One byte for each lane.
+// The loop of a comparison, which stores one byte (0 or 1) for each lane.
 template <class T, class Op>
 static void compare_loop(const Vectors& v) {
   for_each_vector<2, lanes<T>>(v, [](char* y, const char* const* x) RANVIER_INLINED {
@@ -276,6 +291,7 @@ static void compare_row(const ElementRow& r) {
   run_row<T, T, T, bool>(r, 2, compare_loop<T, Op>);
 }
 
+// The loop of Where: operand 0 is the condition, a byte for each element.
 template <class T>
 static void where_loop(const Vectors& v) {
   for_each_vector<3, sizeof(vec<T>)>(v, [](char* y, const char* const* x) RANVIER_INLINED {

@@ -1,5 +1,5 @@
-// Ways to run an element-wise loop: at once on arrays in C order, and by rows where arrays have 16-bit
-// floats.
+// run_loops() (loops.h): arrays in C order are one long row; other arrays go to run_strided() (strided.cpp).
+// If an array has 16-bit floats, each row is computed in blocks of float (run_halves).
 #include "kernels/elementwise/loops.h"
 
 #include <algorithm>
@@ -9,10 +9,11 @@
 namespace ranvier::elementwise {
 namespace {
 
+// Nanoseconds on one thread: to read or write a byte, and to convert a 16-bit float.
 constexpr double kNsPerByte = 0.03, kNsPerHalf = 0.1;
 
-// Runs f on arrays that are all stored in C order, or repeat one element: the loops of a small call take as
-// long as the rest of it. False where there are others.
+// Runs f if each array is in C order or repeats one element, else returns false. This short way matters for
+// small calls, in which a loop nest would take as long as the rest.
 bool run_row(const Team& team, int operands, const Array* x, const Array& y, int ndim, const int64_t* shape,
              ElementwiseFunction f, double ns, const void* attributes) {
   int64_t size = 1;
@@ -39,13 +40,15 @@ bool run_row(const Team& team, int operands, const Array* x, const Array& y, int
   return true;
 }
 
+// Runs f in one of the two ways. ns: of all elements.
 void run_arrays(const Team& team, int operands, const Array* x, const Array& y, int ndim,
                 const int64_t* shape, ElementwiseFunction f, double ns, const void* attributes) {
   if (!run_row(team, operands, x, y, ndim, shape, f, ns, attributes))
     run_strided(team, operands, x, y, ndim, shape, f, ns, attributes);
 }
 
-// The attributes of run_halves(): the function, which works on floats, and how its arrays are stored.
+// The attributes of run_halves(): the inner loop, which takes floats, its own attributes, and how arrays are
+// stored.
 struct OfHalves {
   ElementwiseFunction function;
   const void* attributes;
@@ -54,7 +57,8 @@ struct OfHalves {
   int item[kElementOperands], y_item;
 };
 
-// A row, block by block: operands of 16 bits are widened, a result of 16 bits is rounded.
+// An inner loop for rows with 16-bit floats. Block by block, operands of 16 bits are widened to floats,
+// own.function computes, and a result of 16 bits is rounded.
 void run_halves(const ElementRow& r) {
   constexpr int64_t kBlock = 1024;  // the blocks of all operands stay in L1
   const auto& own = *static_cast<const OfHalves*>(r.attributes);
@@ -82,7 +86,6 @@ void run_halves(const ElementRow& r) {
 
 }  // namespace
 
-// Runs f on the arrays, by way of floats where an array has 16-bit floats; ns: of an element, without memory.
 void run_loops(const Team& team, int operands, const Array* x, const Array& y, int ndim, const int64_t* shape,
                ElementwiseFunction f, double ns, const void* attributes) {
   OfHalves own{f, attributes, operands, {}, y.stored, {}, y.item};

@@ -1,12 +1,15 @@
 // Element-wise calls, y = f(x[0], ..., x[operands - 1]), on arrays that are not all in C order. All arrays
-// have the same shape, and strides of their own; stride 0 repeats an element. The inner loop f takes n
-// elements of each array, contiguous or one repeated. Loops::run chooses how it gets them:
+// have the same shape, and each has strides of its own; stride 0 repeats an element. The inner loop f takes n
+// elements of each array, which have to be contiguous or one repeated element. Loops::run chooses how f gets
+// them:
 //
-//   rows    if all arrays have step 1 or 0 along the innermost dimension: row by row, in place
-//   strips  if the other operands are contiguous along one other dimension, as a transposed matrix: tiles of
-//           kTileRows x kTileColumns elements, in which those operands are transposed into buffers
-//   blocks  else: operands are copied (gathered) into blocks in L1, f runs on these, and its result is copied
-//           (scattered) to y
+//   rows    if y is contiguous along the innermost dimension, and each operand is contiguous or repeated
+//           there: row by row, in place
+//   strips  if the operands for which that does not hold are contiguous along another dimension, as a
+//           transposed matrix is: tiles of kTileRows x kTileColumns elements, in which these operands are
+//           transposed into buffers
+//   blocks  else: operands are copied (gathered) into blocks in the L1 cache, f runs on the blocks, and its
+//           result is copied (scattered) to y
 #include <algorithm>
 #include <cstring>
 
@@ -19,12 +22,14 @@
 namespace ranvier::elementwise {
 namespace {
 
-constexpr int kArrays = kElementOperands + 1;     // the operands, then y
-constexpr int kY = kElementOperands;              // the index of y
-constexpr int64_t kBlockBytes = 4096;             // bytes of each array in a block: all of them stay in L1
-constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in whole vectors
-constexpr int64_t kShortRow = 128;                // elements: shorter rows are joined to blocks
-constexpr int64_t kLeastGroup = 32;  // elements of a group (see Repeated); others are copied row by row
+constexpr int kArrays = kElementOperands + 1;  // the operands, then y
+constexpr int kY = kElementOperands;           // the index of y
+constexpr int64_t kBlockBytes = 4096;          // bytes of each array in a block: all of them stay in L1
+// Bytes of a buffer: repeat_each() may write a vector too much.
+constexpr int64_t kBlockRoom = kBlockBytes + 64;
+constexpr int64_t kShortRow = 128;  // elements: shorter rows are joined to blocks
+// Elements of a group (see Repeated); smaller groups are copied row by row.
+constexpr int64_t kLeastGroup = 32;
 // The tile of a transposed operand: whole cache lines in both directions, four of them in a row of floats.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
 
@@ -43,8 +48,8 @@ __attribute__((noinline)) void copy_strided(int item, int64_t n, const void* src
   copy_strided<int64_t>(n, src, src_step, dst, dst_step);
 }
 
-// Copies `rows` rows of n elements from x to y. x_row, y_row: the distance of rows; x_step, y_step: of
-// elements.
+// Copies `rows` rows of n elements of `item` bytes from x to y. In elements, rows are x_row and y_row apart,
+// and the elements of a row x_step and y_step.
 void copy_rows(int item, int64_t rows, int64_t n, const char* x, int64_t x_row, int64_t x_step, char* y,
                int64_t y_row, int64_t y_step) {
   const bool even = x_step == 1 && y_step == 1;
@@ -57,7 +62,7 @@ void copy_rows(int item, int64_t rows, int64_t n, const char* x, int64_t x_row, 
   for (; rows > 0; --rows, x += x_row * item, y += y_row * item) copy_strided(item, n, x, x_step, y, y_step);
 }
 
-// to[i, j] = x[i * step] for i < count, j < n. Up to a vector is written beyond the end.
+// to[i * n + j] = x[i * step] for i < count, j < n. Up to one vector behind the end of `to` is overwritten.
 void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step, char* to) {
   if (item == 4)
     return copy_kernels<float>().repeat_each(count, n, reinterpret_cast<const float*>(x), step,
@@ -108,15 +113,15 @@ struct Loops {
     return item;
   }
 
-  // True if each row of array k is the same.
+  // True if all rows of array k are the same memory.
   bool repeats_row(int k) const {
     for (int d = 0; d < nest.ndim - 1; ++d)
       if (nest.strides[k][d] != 0) return false;
     return true;
   }
 
-  // True if rows() can be used, and is faster than blocks(). Blocks of several rows are faster if rows are
-  // short, or if nothing has to be gathered except one repeated row.
+  // True if rows() can be used and is faster than blocks(). blocks() is faster if rows are short, or if
+  // nothing has to be gathered except operands that repeat one row.
   bool direct() const {
     for (int k = 0; k < operands; ++k)
       if (!moves_evenly(k)) return false;
@@ -330,7 +335,7 @@ struct Loops {
     }
   }
 
-  // The number of strips at one place of outside(along).
+  // The number of strips for each element of outside(along).
   int64_t strips_of(int along) const { return ceil_div(nest.shape[along], kTileRows); }
 
   // The nest without the two dimensions of the tiles.
@@ -349,6 +354,7 @@ struct Loops {
                       [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
   }
 
+  // Chooses the way and divides the work among threads. ns: of all elements.
   void run(const Team& team, double ns) const {
     if (nest.size == 0) return;
     int item = 1;  // bytes of the largest element of an operand

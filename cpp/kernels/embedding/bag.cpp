@@ -1,5 +1,5 @@
-// Sums, means and maxima of bags of rows: see embedding.h. Forward shares out bags, backward columns of
-// dweight.
+// Sums, means and maxima of bags of rows (embedding.h). In the forward, threads divide the bags; in the
+// backward, the columns of dweight.
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
@@ -12,10 +12,10 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.03;   // the time of a byte in rows that are in the second cache
-constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
+constexpr double kNsPerByte = 0.03;   // of rows in the L2 cache
+constexpr int64_t kColumnBytes = 64;  // threads divide a row at multiples of a cache line
 
-// to += scale * from. Vectors by hand: this file is compiled for size.
+// to += scale * from, for n elements. Vectors are written by hand, since this file is compiled for size.
 template <class T>
 void add_scaled(int64_t n, T scale, const T* from, T* to) {
   typedef T Four __attribute__((vector_size(16)));
@@ -30,7 +30,7 @@ void add_scaled(int64_t n, T scale, const T* from, T* to) {
   for (; j < n; ++j) to[j] += scale * from[j];
 }
 
-// to += from, or 1, where a = b.
+// to += from where a equals b; if from is null, to += 1 there.
 template <class T>
 void add_where_equal(int64_t n, const T* a, const T* b, const T* from, T* to) {
   typedef T Four __attribute__((vector_size(16)));
@@ -47,7 +47,7 @@ void add_where_equal(int64_t n, const T* a, const T* b, const T* from, T* to) {
   for (; j < n; ++j) to[j] += a[j] == b[j] ? (from ? from[j] : T(1)) : T(0);
 }
 
-// The indices of bag b: [begin, end).
+// Bag b has the indices [begin, end). starts may change while a call runs, so they are limited to the index.
 template <class Call>
 void bounds(const Call& call, int64_t b, int64_t* begin, int64_t* end) {
   const int64_t count = numel(call.index);
@@ -86,17 +86,17 @@ void BagForward<T>::run(const Team& team, void*) const {
 
 namespace {
 
-// One thread's columns [first, last) of dweight.
+// Columns [first, last) of dweight, which one thread computes.
 template <class T>
 struct Columns {
   const BagBackward<T>& call;
   int64_t first, last, rows, width;
-  T* shares;        // the shares of a bag, by column
-  int64_t* picked;  // null: not wanted
+  T* shares;        // by column: what each index of a bag gets of dy
+  int64_t* picked;  // by row: how often it is picked; null if not wanted
 
   int64_t row(int64_t i) const { return inside(call.index.data[i], rows); }
 
-  // Where each of the bag's greatest elements is found, its share of dy is added.
+  // For BagMode::max: adds dy to the rows that have the greatest element of a column, in equal shares.
   void add_greatest(int64_t b, int64_t begin, int64_t end) const {
     const T *y = call.y.data + b * width + first, *dy = call.dy.data + b * width;
     std::fill(shares + first, shares + last, T(0));
@@ -111,6 +111,7 @@ struct Columns {
                         call.dweight.data + row(i) * width + first);
   }
 
+  // For sums and means: adds dy, scaled, to the rows of the bag.
   void add_rows(int64_t b, int64_t begin, int64_t end) const {
     const T* dy = call.dy.data + b * width;
     int64_t used = 0;

@@ -1,4 +1,5 @@
-// Rows of a bag together, compiled once for each ISA level.
+// The loops of BagKernels (embedding.h), compiled once for each ISA level: the rows of one bag joined in
+// registers, some vectors of columns at a time.
 #include "kernels/embedding/embedding.h"
 
 #include "base/unroll.h"
@@ -7,9 +8,10 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int64_t kAhead = 8;  // rows that are on their way from memory
+constexpr int64_t kAhead = 8;  // rows are prefetched this many indices ahead
 
-// Columns [column, column + n) of y: `vectors` of them, or less than one.
+// `vectors` vectors of columns of y from `column` on; n lanes of each are used (fewer than all only for a
+// single vector).
 template <bool greatest, int vectors, class T>
 __attribute__((noinline)) static void columns(const BagRows<T>& b, int64_t column, int n) {
   constexpr int L = lanes<T>;
@@ -62,6 +64,7 @@ static void bag(const BagRows<T>& b) {
   b.settings.mode == BagMode::max ? rows<true>(b) : rows<false>(b);
 }
 
+// The sum of a[i] b[i], i < n.
 template <class T>
 static T dot(int64_t n, const T* a, const T* b) {
   vec<T> sum = {};

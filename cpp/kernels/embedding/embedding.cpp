@@ -1,5 +1,5 @@
-// embedding: copies rows of the table, and adds gradients to them. Memory is the limit, so that the code is
-// compiled once, for the baseline.
+// EmbeddingForward and EmbeddingBackward (embedding.h): copies rows of the table, and adds gradients to them.
+// The code is compiled once, since memory is the limit, not arithmetic.
 #include "kernels/embedding/embedding.h"
 
 #include <algorithm>
@@ -13,12 +13,12 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.1;    // the time of a byte in rows that are anywhere in the table
-constexpr int64_t kAtOnce = 4096;     // indices between two looks for a signal
-constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
+constexpr double kNsPerByte = 0.1;    // of rows that lie anywhere in the table
+constexpr int64_t kAtOnce = 4096;     // indices between two tests for an interrupt
+constexpr int64_t kColumnBytes = 64;  // threads divide a row at multiples of a cache line
 
-// f(i, index[i]) for i in [begin, end), in C order, of this many rows. The index may have any strides: it is
-// small compared with the rows.
+// Calls f(i, index[i]) for elements [begin, end) of the index, in C order. index may have any strides. rows:
+// of the table; an index outside it becomes 0 (base/rows.h: inside).
 template <class F>
 void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_t begin, int64_t end,
                     const F& f) {
@@ -67,7 +67,7 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
       if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
     });
     const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
-    // A thread adds all rows, in its share of the columns: no two threads write to one element.
+    // A thread adds all rows, but in its own columns only: no two threads write to the same element.
     const int64_t first = team.share_begin(lines) * line;
     const int64_t last = std::min(team.share_end(lines) * line, width);
     for (int64_t i = 0; i < count && first < last && !interrupted(team); i += kAtOnce)

@@ -1,20 +1,21 @@
-// embedding: rows of a table selected by index, and the gradient
+// embedding: rows of a table picked by index, and the gradient of the table
 //
 //   forward   y[i] = weight[index[i]]
 //   backward  dweight = 0, then dweight[index[i]] += dy[i] in the order of i, unless index[i] is `padding`;
-//             by_frequency: a row's sum is then divided by how often it was picked
+//             with by_frequency each row of dweight is then divided by how often it was picked
 //
-//   weight, dweight (rows, width); dweight contiguous. y, dy (..., width) contiguous, as many rows as index
-//   has elements; index of any shape, its values in [0, rows). A column's sums are one thread's work: they do
-//   not depend on the team.
+//   weight, dweight (rows, width); dweight is contiguous. index has any shape, with values in [0, rows).
+//   y, dy (..., width) are contiguous and have a row for each element of index. One thread sums all of a
+//   column, so sums do not depend on the team.
 //
-// bags: y[b] = sum of scale[i] weight[index[i]] over the i of bag b, in order, or their mean, or the greatest
-// of each column; 0 of none. scale, only of sums, is 1 without data; rows `padding` do not count.
+// bags: a bag is a list of indices. y[b] = the sum of scale[i] weight[index[i]] over the i of bag b, in
+// order; or the mean of these rows, or the greatest element of each column; 0 for an empty bag. scale is for
+// sums only, and is 1 if it has no data. Indices that are `padding` do not count.
 //
-//   backward  dweight, and dscale where it has data. Equal greatest elements share the gradient.
+//   backward  dweight and dscale, each if it has data. Equal greatest elements share the gradient.
 //
-//   All contiguous but starts. index is (bags, k), or (n) where starts has data: bag b begins at starts[b]
-//   and ends where the next one begins, the last one at n.
+//   All arrays except starts are contiguous. index is (bags, k), or if starts has data (n): bag b then begins
+//   at starts[b] and ends where the next bag begins, the last bag at n.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -63,7 +64,7 @@ struct BagForward {
 template <class T>
 struct BagBackward {
   RANVIER_CALL("bag_backward", dy, y, weight, index, starts, scale, dweight, dscale);
-  size_t workspace_bytes(int) const {  // shares of a bag, and how often each row is picked
+  size_t workspace_bytes(int) const {  // for the shares of a bag, and how often each row is picked
     return sizeof(T) * (weight.shape[1] + 1) + sizeof(int64_t) * (by_frequency ? weight.shape[0] : 0);
   }
   BagSettings settings;
@@ -74,15 +75,15 @@ struct BagBackward {
   TensorView<T> dweight, dscale;
 };
 
-// The rows of one bag.
+// One bag.
 template <class T>
 struct BagRows {
   BagSettings settings;
   const T* weight;
   int64_t rows, width;
   const int64_t* index;
-  int64_t count, after;  // indices of the bag, and beyond it, whose rows are wanted soon
-  const T* scale;        // null: 1
+  int64_t count, after;  // the indices of the bag, and those behind them, whose rows may be prefetched
+  const T* scale;        // or null: 1
   T* y;
 };
 

@@ -1,5 +1,5 @@
-// Computes the roots of unity, divides the rows among the threads, and transforms as many rows at a time as a
-// vector has lanes (fourier.h).
+// Fourier (fourier.h): computes the roots of unity, divides the rows among the threads, and transforms as
+// many rows at a time as a vector has lanes.
 #include "kernels/fourier/fourier.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kMostBytes = 64;  // the bytes of the longest vector
-constexpr int64_t kBlock = 64;      // roots: see fill_roots
+constexpr int64_t kBlock = 64;      // roots of a block: see fill_roots()
 
 // roots: n complex numbers. rows: two buffers for each thread (a and b of FourierRows).
 template <class T>
@@ -21,9 +21,11 @@ struct FourierWorkspace {
   int64_t each;  // elements of a thread's rows
 };
 
+// The workspace of transforms of n points. Each of a thread's two buffers has n + 1 pairs of vectors, and for
+// transposes as many vectors more as a vector has lanes (fourier.h). This is counted for the longest vectors.
 template <class T>
 FourierWorkspace<T> carve(Carver& carver, int64_t n, int threads) {
-  const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // the elements of each of two arrays
+  const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // of one buffer
   const int64_t each = 2 * vectors * kMostBytes / int64_t(sizeof(T));
   T* roots = carver.take<T>(2 * n);
   return {roots, carver.take<T>(threads * each), each};
@@ -32,6 +34,7 @@ FourierWorkspace<T> carve(Carver& carver, int64_t n, int threads) {
 struct Root {
   double re, im;
 };
+// exp(-2 pi i t / n)
 Root root(int64_t t, int64_t n) {
   const double angle = -6.28318530717958647693 * double(t) / double(n);
   return {std::cos(angle), std::sin(angle)};
@@ -92,7 +95,7 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
         rows.count = int(std::min(lanes, count - first));
         rows.y = y.data + first * size;
         rows.adjacent = true;
-        for (int i = 0; i < lanes; ++i) {  // lanes without a row do the first one's work again
+        for (int i = 0; i < lanes; ++i) {  // lanes without a row repeat the first row
           int64_t place = first + (i < rows.count ? i : 0), offset = 0;
           for (int d = outer - 1; d >= 0; --d) {
             offset += place % x.shape[d] * x.strides[d];

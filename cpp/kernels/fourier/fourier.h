@@ -7,8 +7,7 @@
 //
 // Shapes. A complex number is a pair (re, im) in a last axis of size 2, dense in memory.
 //   x: (..., m) if it is real (rfft), else (..., m, 2). If m is less than the number of points that the
-//   transform
-//      reads, zeros follow. The other strides are arbitrary: rows may overlap.
+//      transform reads, zeros follow. The other strides are arbitrary: rows may overlap.
 //   y: contiguous; (..., n, 2) of fft and ifft, (..., n/2 + 1, 2) of rfft, (..., n) of irfft.
 //   window: (n) or none; multiplies the real side: x of rfft, y of irfft.
 //   edge: multiplies the frequencies 0 and, if n is even, n/2 (rfft, irfft).

@@ -1,8 +1,10 @@
-// The transform of a vector of rows, compiled once for each ISA level.
+// FourierKernels::run (fourier.h): transforms a vector of rows, one in each lane; compiled once for each ISA
+// level.
 //
-// Buffers have the layout (point, re or im, lane): point t of all rows is a pair of vectors. fft: load_rows
-// (memory -> buffer, transposed), passes, store_rows. rfft of even n: the row as n/2 complex numbers, passes,
-// then untangle() computes the spectrum; irfft is the reverse, with tangle() first.
+// Buffers have the layout (point, re or im, lane): point t of all rows is a pair of vectors. An fft is
+// load_rows(), which transposes rows into a buffer, passes() and store_rows(). An rfft of even n takes the
+// real row as n/2 complex numbers; after the passes untangle() computes the spectrum. An irfft does the same
+// in the opposite order, with tangle() first.
 #include "kernels/fourier/fourier.h"
 
 #include "simd/strided.h"
@@ -10,6 +12,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// A complex number in each lane. times() multiplies all lanes by one root of unity.
 template <class T>
 struct Complex {
   vec<T> re, im;
@@ -35,8 +38,8 @@ RANVIER_INLINE Complex<T> times(Complex<T> a, const T* root) {
   const vec<T> re = factor<T>(root[0]), im = factor<T>(root[1]);
   return {fma(a.re, re, -(a.im * im)), fma(a.re, im, a.im * re)};
 }
-// Point `at` of a buffer. If `swapped` is 1, re and im are exchanged: an fft of exchanged parts, with the
-// parts of the result exchanged again, is the inverse transform.
+// Loads and stores point `at` of a buffer. If `swapped` is 1, re and im are exchanged: the fft of a row with
+// exchanged parts, whose parts are exchanged again, is the inverse transform.
 template <class T>
 RANVIER_INLINE Complex<T> get(const T* p, int64_t at, int swapped = 0) {
   p += 2 * at * lanes<T>;
@@ -49,7 +52,7 @@ RANVIER_INLINE void put(T* p, int64_t at, Complex<T> a, int swapped = 0) {
   store(p + (1 - swapped) * lanes<T>, a.im);
 }
 
-// cos (0) or sin (1) of 2 pi q / r, of r = 3, 5, 7.
+// cos (part 0) or sin (part 1) of 2 pi q / r, for r = 3, 5, 7 and 0 < q < r.
 RANVIER_INLINE constexpr double root_part(int r, int q, int part) {
   constexpr double parts[6][2] = {
       {-0.5, 0.86602540378443864676},
@@ -63,7 +66,7 @@ RANVIER_INLINE constexpr double root_part(int r, int q, int part) {
   return 2 * q < r ? parts[first + q][part] : (part ? -1 : 1) * parts[first + r - q][part];
 }
 
-// The transform of r points, in place.
+// The Fourier transform of r points, in place.
 template <class T, int r>
 RANVIER_INLINE void butterfly(Complex<T> (&a)[r]) {
   if constexpr (r == 2) {
@@ -97,8 +100,8 @@ RANVIER_INLINE void butterfly(Complex<T> (&a)[r]) {
   }
 }
 
-// One pass of Stockham's algorithm with radix r. done: the product of the radices of the passes before; left:
-// of those after it, so that the row has done * r * left points.
+// One pass of Stockham's algorithm with radix r. done: the product of the radices of the earlier passes;
+// left: that of the later passes. So the row has done * r * left points.
 //
 //   y[j, k, i] = root^(j * done * i) * (transform over j of x[k, j, i]),  k < done, j < r, i < left
 //
@@ -121,8 +124,8 @@ static void pass(const T* x, T* y, int64_t done, int64_t left, const T* roots, i
   }
 }
 
-// The transform of m points of x, with y as the other buffer; in the end x points to the result. step: the
-// distance of the roots of m points in `roots`.
+// The transform of m points of x, with y as a second buffer. At the end x points to the buffer with the
+// result. step: the distance in `roots` of two neighbouring m-th roots of unity.
 template <class T>
 static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int swapped) {
   for (int64_t done = 1, left = m; left > 1;) {
@@ -140,14 +143,14 @@ static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int sw
   }
 }
 
-// Every second lane of a, then of b.
+// Every second lane of a and then of b, from lane `first` on.
 template <int first, class V, int... lane>
 RANVIER_INLINE V halves(V a, V b, std::integer_sequence<int, lane...>) {
   return __builtin_shufflevector(a, b, (2 * lane + first)...);
 }
 
-// The first `count` elements of each row to buffer a; the points of a row are `step` elements apart in
-// memory. If `adjacent`, the same point of all rows is contiguous.
+// Loads the first `count` elements of each row to buffer a, where the points of a row are l.step elements
+// apart in memory. If l.adjacent, the same point of all rows is contiguous.
 template <class T>
 static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
   using Lanes = std::make_integer_sequence<int, lanes<T>>;
@@ -168,7 +171,8 @@ static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
   }
 }
 
-// Element t of each row, t < count, to vector t of a; zeros follow up to n. Complex numbers are two elements.
+// Loads element t of each row to vector t of a, for t < count, and zeros up to vector n. A complex number is
+// two elements.
 template <class T>
 static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
   const T* window = l.kind == FourierKind::rfft ? l.window : nullptr;
@@ -190,7 +194,7 @@ static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
   for (int64_t t = count; t < n; ++t) store(a + t * lanes<T>, vec<T>{});
 }
 
-// Vector t of a, times scale and window, to element t of each row of y, t < n.
+// Stores vector t of a, times scale and window, to element t of each row of y, for t < n.
 template <class T>
 static void store_rows(const FourierRows<T>& l, int64_t n, const T* a) {
   const vec<T> scale = broadcast(l.scale);
@@ -218,9 +222,10 @@ static void scale_edges(const FourierRows<T>& l, T* a) {
   }
 }
 
-// A real row u of n = 2 m elements is transformed as the complex row u[2 t] + i u[2 t + 1] of m points.
-// untangle: the spectrum x[0 ... m] of u from the spectrum z of that row; tangle: 2 z from x. The even and
-// odd elements have the spectra (z[k] + conj z[m - k]) / 2 and (z[k] - conj z[m - k]) / 2i.
+// A real row u of n = 2 m elements is transformed as the complex row u[2 t] + i u[2 t + 1] of m points, whose
+// spectrum is z. untangle() computes the spectrum x[0 ... m] of u from z, and tangle() computes 2 z from x.
+// The spectra of the even and of the odd elements of u are (z[k] + conj z[m - k]) / 2 and (z[k] - conj z[m -
+// k]) / 2i.
 template <class T>
 static void untangle(const FourierRows<T>& l, const T* z, T* x) {
   const int64_t m = l.n / 2;
@@ -251,7 +256,7 @@ static void tangle(const FourierRows<T>& l, const T* x, T* z) {
   }
 }
 
-// The transform of as many rows as a vector has lanes. A real row of even n is one of n / 2 complex numbers.
+// FourierKernels::run. m: the points of the passes for a real row.
 template <class T>
 static void transform(const FourierRows<T>& l) {
   const int64_t n = l.n, half = n / 2 + 1, m = n % 2 ? n : n / 2;

@@ -1,4 +1,4 @@
-// Moves, no arithmetic worth a vector: compiled once, for the baseline.
+// gather, scatter and its gradient (index.h). They are compiled once, since vectors would gain little.
 #include "kernels/index/index.h"
 
 #include <cstdlib>
@@ -14,28 +14,28 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 1.0;
-constexpr int64_t kAtOnce = 1 << 16;  // picks between two looks for a signal
-constexpr int64_t kWide = 8;          // lines: with fewer it does not pay that each thread reads all picks
-constexpr int64_t kLongRow = 16;      // elements: with fewer a loop takes no longer than a call
-constexpr int64_t kPicksAhead = 16;   // rows of a large table are fetched before they are needed:
-constexpr int64_t kBytesAhead = 256;  // only their beginning: the hardware fetches what follows
+constexpr double kNsPerElement = 1.0;  // on one thread, roughly
+constexpr int64_t kAtOnce = 1 << 16;   // picks between two tests for an interrupt
+constexpr int64_t kWide = 8;           // with fewer lines it does not pay that each thread reads all picks
+constexpr int64_t kLongRow = 16;       // elements; for shorter rows a loop is as fast as a call
+constexpr int64_t kPicksAhead = 16;    // rows of a large table are prefetched this many picks ahead
+constexpr int64_t kBytesAhead = 256;   // of such a row; the hardware prefetches the rest
 
 struct Range {
   int64_t begin, end;
 };
 
-// The picked elements, their places in the whole, and the lines along the axis that both share. `picked` is
-// shaped as the index, `whole` has the axis that the index points into.
+// `picked` has the shape of the index (gather: y), `whole` the axis into which it points (gather: x). A line
+// is all elements along the axis; pick j of a line moves one element.
 template <class P, class W>
 struct Picks {
   int axis;
   TensorView<P> picked;
   TensorView<const int64_t> index;
   TensorView<W> whole;
-  LoopNest<3> lines;
-  bool from_0 = false;       // where indices are looked at: whether a negative one is outside
-  int64_t* found = nullptr;  // becomes 1 where one is
+  LoopNest<3> lines;         // over the first elements of lines, of index, picked and whole
+  bool from_0 = false;       // see index.h
+  int64_t* found = nullptr;  // see index.h
 
   Picks(int axis_in, const TensorView<P>& picked_in, const TensorView<const int64_t>& index_in,
         const TensorView<W>& whole_in)
@@ -55,13 +55,13 @@ struct Picks {
 
   int64_t count() const { return picked.shape[axis]; }
   int64_t length() const { return whole.shape[axis]; }
-  bool shared() const {  // all lines pick the same
+  bool shared() const {  // all lines have the same indices
     for (int d = 0; d < lines.ndim; ++d)
       if (lines.shape[d] > 1 && lines.strides[0][d] != 0) return false;
     return true;
   }
 
-  // One index for all lines, which are side by side: whole rows are picked, one after another.
+  // True if all lines have the same indices and lie side by side: a pick moves a contiguous row.
   bool are_rows() const {
     const int inner = lines.ndim - 1;
     return shared() && lines.ndim == 1 &&
@@ -72,10 +72,10 @@ struct Picks {
   bool has_unit_steps() const {
     return picked.strides[axis] == 1 && whole.strides[axis] == 1 && index.strides[axis] == 1;
   }
-  // True if the team shares out places rather than lines.
+  // True if threads divide the places along the axis of `whole` rather than the lines.
   bool shares_places() const { return shared() && lines.size >= kWide && length() > lines.size; }
 
-  // True if the picked elements are side by side along the axis, rather than from line to line.
+  // True if picked elements are closer in memory along the axis than from line to line.
   bool are_along() const {
     if (lines.size <= 1) return true;
     const int64_t line = std::llabs(lines.strides[1][lines.ndim - 1]), own = std::llabs(picked.strides[axis]);
@@ -83,7 +83,7 @@ struct Picks {
     return std::llabs(index.strides[axis]) < std::llabs(lines.strides[0][lines.ndim - 1]);
   }
 
-  // use(j, row) for the picks of one line, in order or backwards, that point into `rows`.
+  // Calls use(j, row) for picks js of one line, in order or backwards, whose index `row` is in `rows`.
   template <bool backwards, class Use>
   void each_pick(Range js, Range rows, const int64_t* line, const Use& use) const {
     const int64_t step = index.strides[axis], n_rows = length();
@@ -95,8 +95,7 @@ struct Picks {
     }
   }
 
-  // move.row(n, picked, whole) for the picks' rows of n contiguous elements. Those of a large whole are
-  // anywhere in memory: their beginnings are fetched before they are needed.
+  // Calls move.row(n, picked, whole) for the rows that picks js move. Prefetches those of a large `whole`.
   template <bool backwards, class Move>
   void each_row(Range js, Range rows, const int64_t* line, P* p, W* w, int64_t n, const Move& move) const {
     const int64_t step = index.strides[axis], n_rows = length(), axis_p = picked.strides[axis];
@@ -114,8 +113,7 @@ struct Picks {
     });
   }
 
-  // move(picked, whole) for the picks of one line, in order, into all rows, where the picks, the elements of
-  // the whole and the indices are each side by side. `found` is set if an index is outside.
+  // Calls move(picked, whole) for picks js of a line with has_unit_steps(). Sets `found` if one is outside.
   template <class Move>
   void each_adjacent(Range js, const int64_t* line, P* p, W* w, const Move& move) const {
     const int64_t n_rows = length(), from_end = from_0 ? 0 : n_rows;
@@ -134,9 +132,8 @@ struct Picks {
     if (outside && found) __atomic_store_n(found, 1, __ATOMIC_RELAXED);
   }
 
-  // move(picked, whole) for each element of the lines and picks that points into `rows`; the picks of a line
-  // in order, or backwards. Where the picked elements are side by side along the axis, line after line; else
-  // pick after pick, for all lines at once where they share it.
+  // Calls move(picked, whole) for each of the lines and picks js whose index is in `rows`; the picks of a
+  // line in order, or backwards. The loop goes line by line if are_along(), else pick by pick for all lines.
   template <bool backwards, class Move>
   void each(Range line, Range js, Range rows, const Move& move) const {
     const int inner = lines.ndim - 1;
@@ -181,8 +178,8 @@ struct Picks {
     });
   }
 
-  // The same, where the team shares out what is written in the whole: lines, or, where these are few and
-  // pick the same, the places along the axis, which each thread finds among all picks.
+  // The same, divided among threads by lines, or (shares_places) by the places of `whole` along the axis:
+  // then each thread reads all picks and takes those that point to its places.
   template <bool backwards, class Move>
   void each_shared(const Team& team, double cost, const Move& move) const {
     const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
@@ -206,8 +203,7 @@ struct Picks {
   }
 };
 
-// Operations on a picked element and its place in the whole: functors, so that they are inlined. row() is the
-// same for rows of contiguous elements.
+// What a pick does with the picked element and its place in `whole`; row() does it with n of them.
 struct Take {
   template <class T>
   void operator()(T& picked, const T& whole) const {
@@ -252,7 +248,7 @@ struct Product {
   }
 };
 
-// The greatest, or with the sign -1 the least, without a branch that cannot be predicted.
+// The greatest (sign 1) or least (sign -1) element stays; a NaN stays before any number.
 template <int sign>
 struct Extreme {
   template <class T>
@@ -267,7 +263,7 @@ struct Extreme {
   }
 };
 
-// The value that was put last gets the gradient. Picks are walked backwards, so that earlier ones find 0.
+// The value that was put last gets the gradient. Picks go backwards, so that earlier ones find 0.
 struct TakeOut {
   template <class T>
   void operator()(T& picked, T& whole) const {
@@ -283,7 +279,7 @@ struct TakeOut {
 
 }  // namespace
 
-// The elements of a line of x at the places of an index; false where one of them is outside.
+// y[j] = x[at[j]] for a line of `count` picks; returns false if an index is outside, and skips it.
 template <class T>
 bool take_line(int64_t count, const int64_t* at, int64_t at_step, const T* x, int64_t x_step, int64_t length,
                bool from_0, T* y, int64_t y_step) {
@@ -361,7 +357,7 @@ void Scatter<T>::run(const Team& team, void*) const {
   picks.found = found.data, picks.from_0 = from_0 && found.data;
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
-    if (base.data != y.data)  // null: zeros
+    if (base.data != y.data)
       base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
     if constexpr (sizeof(T) == 2)
       return picks.template each_shared<false>(team, cost, Put{});

@@ -15,8 +15,9 @@ namespace {
 
 typedef uint64_t Two __attribute__((vector_size(16)));
 
-// The sign of k - low or of high - k, of any k among n: no branch, and vectors by hand, since this file is
-// compiled for size.
+// The highest bit of the result is set if one of the n elements k is outside [low, high]: then k - low or
+// high - k, modulo 2^64, has this bit, even if the other difference overflows. There is no branch in the
+// loop, and vectors are written by hand, since this file is compiled for size.
 uint64_t signs_of_all(const int64_t* p, int64_t n, int64_t low, int64_t high) {
   const Two least = {uint64_t(low), uint64_t(low)}, most = {uint64_t(high), uint64_t(high)};
   Two signs[4] = {};
@@ -38,18 +39,19 @@ uint64_t signs_of_all(const int64_t* p, int64_t n, int64_t low, int64_t high) {
 }  // namespace
 
 void IndexRange::run(const Team& team, void*) const {
-  const auto signs_of = [=](int64_t k) {
+  const auto signs_of = [=](int64_t k) {  // the same of one element
     return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
   };
-  constexpr int64_t kFew = 256;
+  constexpr int64_t kFew = 256;  // so few indices are checked without the cost of a loop nest
   if (index.ndim == 1 && index.strides[0] == 1 && index.shape[0] <= kFew) {  // without a loop nest
     if (int64_t(signs_of_all(index.data, index.shape[0], low, high)) >= 0)
       return team.parallel_for(1, 0, [&](int64_t) { *found.data = 0; });
   }
   const LoopNest<1> nest(index.ndim, index.shape, {index.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
-  // One thread does the work. Its cost is given only where it is long: only then it tests for signals.
-  constexpr int64_t kPiece = 1 << 22;
+  // One thread does the work. parallel_for() is told the cost of long work only, since it then tests for
+  // interrupts.
+  constexpr int64_t kPiece = 1 << 22;  // indices between two tests for an interrupt
   team.parallel_for(1, nest.size > kPiece ? 0.5 * static_cast<double>(nest.size) : 0, [&](int64_t, int64_t) {
     bool outside = false;
     const auto look = [&](int64_t n, const int64_t* offsets) {
@@ -71,7 +73,7 @@ void IndexRange::run(const Team& team, void*) const {
 
 namespace {
 
-// Vectors by hand, since this file is compiled for size.
+// True if all n elements are in [low, high]; vectors are written by hand, as above.
 template <class T>
 bool are_inside(const T* p, int64_t n, T low, T high) {
   constexpr int kSize = 16 / sizeof(T), kVectors = 4;
@@ -114,7 +116,7 @@ void ValueRange<T>::run(const Team& team, void*) const {
     });
     return all;
   };
-  constexpr double kNsPerByte = 0.045;
+  constexpr double kNsPerByte = 0.045;  // on one thread, roughly
   const double ns = kNsPerByte * sizeof(T) * static_cast<double>(nest.size);
   if (ns < kParallelPays)
     return team.parallel_for(1, 0, [&](int64_t, int64_t) { *found.data = !good(0, nest.size); });

@@ -1,6 +1,8 @@
-// index_range: whether every index is in its range, for kernels that trust it
+// Checks of values that ops call before kernels which rely on them. In a compiled step they are the checks at
+// which a replay ends (program/program.h).
 //
-//   found = 1 where an element of index is outside [low, high] and not `also`, else 0
+// index_range: found = 1 if an element of index is outside [low, high] (and not equal to `also`, if
+// has_also), else 0.
 #pragma once
 #include <cstddef>
 
@@ -17,10 +19,7 @@ struct IndexRange {
   TensorView<int64_t> found;  // one element
 };
 
-// value_range: whether every element is in a range, for ops that raise an error where one is not
-//
-//   found = 1 where an element of x is not inside [low, high], else 0; a NaN is never inside
-
+// value_range: found = 1 if an element of x is not inside [low, high], else 0. A NaN is never inside.
 template <class T>
 struct ValueRange {
   RANVIER_CALL("value_range", x, found);

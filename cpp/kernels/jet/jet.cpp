@@ -1,4 +1,5 @@
-// Walks over arrays of any strides, and gives each run of elements to the kernel: see jet.h.
+// JetForward and JetBackward (jet.h): divide the elements among threads, and give lines of them to the loops
+// of jet.isa.cpp.
 #include "kernels/jet/jet.h"
 
 #include "base/loop_nest.h"
@@ -7,6 +8,7 @@
 namespace ranvier {
 namespace {
 
+// In the forward dy is t and dx has no data; in the backward y is dt.
 template <class T>
 void run_lines(const Team& team, typename JetKernels<T>::Function function, const TensorView<const T>& saved,
                const TensorView<const T>& t, const TensorView<const T>& dy,

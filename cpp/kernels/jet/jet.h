@@ -1,10 +1,17 @@
-// jet: the derivatives of y = f(x), f a smooth function of each element, from the derivatives of x.
+// jet: derivatives of y = f(x) from derivatives of x, where f is a smooth function of each element (forward
+// mode of higher order)
 //
-//   x (...), t, y (rows, ...), any strides. `saved` is f(x) for exp, sigmoid and tanh, else x.
-//   Without weights the rows are Taylor coefficients: x(s) = x + t[0] s + t[1] s^2 + ..., y those of f(x(s)).
-//   With weights w (rows - 1): t[i] is the first derivative of x by variable i, the last row the sum of the
-//   second ones, weighted: y[i] = f' t[i], y[last] = f' t[last] + f'' sum of w[i] t[i]^2.
-//   Backward: dt (rows, ...) and dx (...) from dy (rows, ...).
+//   x (...), t, y (rows, ...), any strides. t has derivatives of x, and y gets those of f(x). `saved` is f(x)
+//   for exp, sigmoid and tanh, else x. There are two kinds:
+//
+//   Without weights the rows are Taylor coefficients along a curve: t[k] is the coefficient of s^(k + 1) in
+//   x(s) = x + t[0] s + t[1] s^2 + ..., and y[k] that in f(x(s)).
+//
+//   With weights w (rows - 1), for a Laplacian: t[i] is the first derivative of x by variable i, and the last
+//   row is the weighted sum of the second derivatives:
+//   y[i] = f' t[i],  y[last] = f' t[last] + f'' sum of w[i] t[i]^2
+//
+//   The backward computes dt (rows, ...) and dx (...) from dy (rows, ...).
 #pragma once
 #include <cstddef>
 
@@ -13,9 +20,9 @@
 
 namespace ranvier {
 
-constexpr int kMaxJetOrder = 15;
+constexpr int kMaxJetOrder = 15;  // the most rows of Taylor coefficients
 
-// X(name, what computes its series)
+// X(name, its series in jet.isa.cpp)
 #define RANVIER_FOR_EACH_JET(X) \
   X(exp, ExpSeries)             \
   X(sigmoid, SigmoidSeries)     \
@@ -34,8 +41,8 @@ constexpr int kJetKinds = sizeof kJetNames / sizeof kJetNames[0];
 template <class T>
 struct JetForward {
   RANVIER_CALL("jet_forward", saved, t, weights, y);
-  int kind;
-  TensorView<const T> saved, t, weights;  // weights: data is null for Taylor coefficients
+  int kind;                               // an index in kJetNames
+  TensorView<const T> saved, t, weights;  // weights has data null for Taylor coefficients
   TensorView<T> y;
 };
 
@@ -47,7 +54,7 @@ struct JetBackward {
   TensorView<T> dt, dx;
 };
 
-// n elements in a line: `step` from one to the next, `row` from one row to the next.
+// A line of elements: `step` is the distance of two elements, `row` that of two rows.
 template <class T>
 struct JetArray {
   T* data;
@@ -57,8 +64,8 @@ template <class T>
 struct JetLine {
   int64_t n;
   int rows;
-  JetArray<const T> saved, t, dy, weights;  // weights: `row` from one to the next
-  JetArray<T> y, dx;                        // y: of forward; dt of backward
+  JetArray<const T> saved, t, dy, weights;  // weight i is at i * weights.row
+  JetArray<T> y, dx;                        // y is that of the forward, or dt of the backward
 };
 
 template <class T>

@@ -1,4 +1,8 @@
-// jet's loops over a line of elements, compiled once for each ISA level.
+// The loops of JetKernels (jet.h) over a line of elements, compiled once for each ISA level.
+//
+// Each function f is a series: a struct that computes the Taylor coefficients of y = f(x(s)) and of its slope
+// g = f'(x(s)), order by order. y follows from g, since y' = g x'. g follows from y and x by an equation of
+// its own, such as g = y for exp.
 #include "kernels/jet/jet.h"
 
 #include "simd/math.h"
@@ -6,29 +10,30 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kTerms = kMaxJetOrder + 1;  // with order 0
+constexpr int kTerms = kMaxJetOrder + 1;  // coefficients, with that of order 0
 
-template <class T>
+template <class T>  // kInverse[k] = 1 / k
 static constexpr T kInverse[kTerms] = {0,         T(1),      T(1) / 2,  T(1) / 3, T(1) / 4,  T(1) / 5,
                                        T(1) / 6,  T(1) / 7,  T(1) / 8,  T(1) / 9, T(1) / 10, T(1) / 11,
                                        T(1) / 12, T(1) / 13, T(1) / 14, T(1) / 15};
 
-// A curve x(s), by its Taylor coefficients x[k] and dx[k] = k x[k]; kUnit: x + s, where x[0] is read alone.
-// And what the series of f along it keeps.
+// A curve x(s) by its Taylor coefficients x[k], with dx[k] = k x[k]; with kUnit the curve x[0] + s, for which
+// only x[0] is read. Also the numbers that a series keeps along the curve: those of order 0 that begin()
+// computes (start), and coefficients of other functions (a and b).
 template <class T, bool kUnit>
 struct Path {
   const vec<T>*x, *dx;
   vec<T> start[2], a[kTerms], b[kTerms];
 };
 
-// sum of a[i] b[n - i], with b[n], which is computed last, at the end
+// The sum of a[i] b[n - i] over i = 0 ... n. b[n], which is computed last by the caller, is used last.
 template <class T>
 RANVIER_INLINE vec<T> product(const vec<T>* a, const vec<T>* b, int n) {
   vec<T> sum = a[n] * b[0];
   for (int i = n - 1; i >= 0; --i) sum = fma(a[i], b[n - i], sum);
   return sum;
 }
-// The coefficients of order k: of a^2, of y with y' = g x', and of x g.
+// Coefficients of order k: square() of a^2, integral() of the y with y' = g x', times_x() of x g.
 template <class T>
 RANVIER_INLINE vec<T> square(const vec<T>* a, int k) {
   vec<T> sum{};
@@ -46,8 +51,9 @@ RANVIER_INLINE vec<T> times_x(const Path<T, kUnit>& p, const vec<T>* g, int k) {
   return k ? fma(p.x[0], g[k], g[k - 1]) : p.x[0] * g[0];
 }
 
-// Each series gives the coefficients of y = f(x(s)) and of its slope f'(x(s)), order by order. begin: y[0]
-// from x, or from f(x) where that is saved; it may limit x. slope: the one of order k, from y[0..k].
+// The functions of a series. begin() returns y[0] from x, or from f(x) if that is saved; it may limit x, and
+// sets `start`. slope() returns the coefficient of order k of the slope, from y[0 ... k] and what it kept for
+// lower orders. (softplus, silu and gelu return x, since nothing reads their y[0].)
 #define RANVIER_BEGIN \
   template <class T>  \
   RANVIER_INLINE vec<T> begin(vec<T>& x, [[maybe_unused]] vec<T>* start)
@@ -68,7 +74,7 @@ struct TanhSeries : OfSaved {
   RANVIER_SLOPE { return T(k == 0) - square<T>(y, k); }
 };
 
-struct Oscillation {  // f'' = -f
+struct Oscillation {  // sin and cos: f'' = -f
   RANVIER_SLOPE { return k ? -integral(p, y, k) : p.start[0]; }
 };
 template <class T>
@@ -87,7 +93,9 @@ struct CosSeries : Oscillation {
   }
 };
 
-struct SoftplusSeries {  // f' = s = sigmoid(x), s' = s - s^2; x itself above 20, as in activation
+// f' = s = sigmoid(x), s' = s - s^2. Above 20 softplus is x itself, as in kernels/activation, and its
+// slope 1.
+struct SoftplusSeries {
   RANVIER_BEGIN {
     *start = select(x > T(20), broadcast(T(1)), sigmoid(x));
     return x;
@@ -100,7 +108,8 @@ struct SoftplusSeries {  // f' = s = sigmoid(x), s' = s - s^2; x itself above 20
 };
 struct SiluSeries {  // f' = s + x s'
   RANVIER_BEGIN {
-    x = at_most(at_least(x, T(-1000)), T(1000));  // beyond, the slope is 0 or 1; inf * 0 would be NaN
+    // Farther out the slope is 0 or 1, but inf * 0 would give NaN.
+    x = at_most(at_least(x, T(-1000)), T(1000));
     *start = sigmoid(x);
     return x;
   }
@@ -123,13 +132,13 @@ struct GeluSeries {  // f' = P + x d, where P' = d is the normal density, d' = -
   }
 };
 
-// A call, where `begin` is longer than the rest.
+// begin() as a call that is not inlined: it is longer than the rest of the code.
 template <class Series, class T>
 __attribute__((noinline)) static vec<T> begin_of(vec<T>& x, vec<T>* start) {
   return Series::template begin<T>(x, start);
 }
 
-// y[0..order] and the slopes g[0..order]; x[0] is x, or f(x) where that is saved.
+// Computes y[0 ... order] and the slopes g[0 ... order]. x[0] is x, or f(x) if that is saved.
 template <class Series, class T>
 RANVIER_INLINE void series(vec<T>* x, const vec<T>* dx, int order, vec<T>* y, vec<T>* g) {
   Path<T, false> p;
@@ -141,7 +150,8 @@ RANVIER_INLINE void series(vec<T>* x, const vec<T>* dx, int order, vec<T>* y, ve
   }
 }
 
-// y[0..kOrder] along x + s
+// y[0 ... kOrder] along the curve x + s, whose coefficients are f^(k)(x) / k!. unit_terms() is a loop over k,
+// unrolled by recursion.
 template <class Series, int kOrder, int k = 0, class T>
 RANVIER_INLINE void unit_terms(Path<T, true>& p, vec<T>* y, vec<T>* g) {
   if constexpr (k < kOrder) {
@@ -159,7 +169,7 @@ RANVIER_INLINE void unit_series(vec<T> x, vec<T>* y) {
   unit_terms<Series, kOrder, 0, T>(p, y, g);
 }
 
-// The first n lanes of row k.
+// The first n lanes of elements i, i + 1, ... of row k.
 template <class T>
 RANVIER_INLINE vec<T> get(const JetArray<const T>& x, int64_t i, int k, int n) {
   return load_lanes(x.data + i * x.step + k * x.row, x.step, n);
@@ -169,12 +179,14 @@ RANVIER_INLINE void put(const JetArray<T>& y, int64_t i, int k, vec<T> v, int n)
   store_lanes(y.data + i * y.step + k * y.row, y.step, v, n);
 }
 
+// Calls f(i, n) for each vector of `size` elements; it begins at element i and has n elements.
 template <class T, class F>
 RANVIER_INLINE void for_vectors(int64_t size, const F& f) {
   for (int64_t i = 0; i < size; i += lanes<T>) f(i, int(size - i < lanes<T> ? size - i : lanes<T>));
 }
 
-// Calls, so that the loops around them are compiled once for all functions.
+// series() and unit_series() as functions that are called through a pointer, so that the loops around them
+// are compiled once for all f.
 template <class Series, class T>
 __attribute__((noinline)) static void any_series(vec<T>* x, const vec<T>* dx, int order, vec<T>* y,
                                                  vec<T>* g) {
@@ -190,7 +202,7 @@ __attribute__((noinline)) static void unit_series_of(const vec<T>* x, vec<T>* y)
 template <class T>
 using UnitFunction = void (*)(const vec<T>*, vec<T>*);
 
-// The Laplacian's few coefficients: inlined for float.
+// The few coefficients that a Laplacian needs: inlined for float, else a call.
 template <class Series, int kOrder, class T>
 RANVIER_INLINE void few(vec<T> x, vec<T>* y, [[maybe_unused]] UnitFunction<T> function) {
   if constexpr (sizeof(T) == 4) {
@@ -200,6 +212,7 @@ RANVIER_INLINE void few(vec<T> x, vec<T>* y, [[maybe_unused]] UnitFunction<T> fu
   }
 }
 
+// The rows of a Laplacian (jet.h); a[k] is the k-th Taylor coefficient of f.
 template <class Series, class T>
 static void laplacian_forward(const JetLine<T>& l, UnitFunction<T> function) {
   const int d = l.rows - 1;
@@ -215,8 +228,7 @@ static void laplacian_forward(const JetLine<T>& l, UnitFunction<T> function) {
   });
 }
 
-// The gradients of the rows of a Laplacian (jet.h), by t and by x, with a[k] the k-th Taylor coefficient of
-// f.
+// The gradients of these rows by t and by x.
 template <class Series, class T>
 static void laplacian_backward(const JetLine<T>& l, UnitFunction<T> function) {
   const int d = l.rows - 1;
@@ -237,6 +249,7 @@ static void laplacian_backward(const JetLine<T>& l, UnitFunction<T> function) {
   });
 }
 
+// Taylor coefficients of f(x(s)).
 template <class T>
 __attribute__((noinline)) static void taylor_forward(const JetLine<T>& l, SeriesFunction<T> function) {
   const int order = l.rows;
@@ -249,7 +262,7 @@ __attribute__((noinline)) static void taylor_forward(const JetLine<T>& l, Series
   });
 }
 
-// dy[k] / dx[j] = g[k - j]
+// Their gradients: the derivative of y[k] by x[j] is g[k - j].
 template <class T>
 __attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, SeriesFunction<T> function) {
   const int order = l.rows;

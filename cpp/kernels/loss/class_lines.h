@@ -1,15 +1,15 @@
-// Reads lines of class scores, a group of as many lines as a vector has lanes at a time, and their
-// log-sum-exp. A group is read in one of two ways:
+// Loops over lines of class scores, for class_loss.isa.cpp. A group of as many lines as a vector has lanes is
+// read at a time, in one of two ways:
 //
-//   across  a vector has one class of all lines; the lines are transposed by a tile
-//   along   a vector has neighbouring classes of one line: long lines whose classes are contiguous
+//   across  a vector has one class of all lines; lines are transposed through a tile
+//   along   a vector has neighbouring classes of one line, if lines are long and their classes contiguous
 //
-// Each vector of scores x is replaced by y = body.step(x, q, sum). A Body has vectors of numbers, one
-// number for each line, and says
+// over_classes(l, group, body, ...) calls y = body.step(x, q, sum) for each vector of scores x. A body is a
+// struct of vectors that have one number for each line, and says
 //
-//   weighs  whether it needs the coefficients q of the classes; they are 0 if not
-//   writes  whether y goes to dx. If not, it adds to sum, of which over_classes() gives each line's
-//   rare    whether lines are read across also where they are long: that saves code
+//   weighs  whether it needs the coefficients q of the classes; else q is 0
+//   writes  whether y is stored to dx. Otherwise step() adds to `sum`, and over_classes() returns these sums
+//   rare    whether even long lines are read across, which saves code
 #pragma once
 #include <limits>
 
@@ -20,20 +20,21 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The lines of a group, from `first` on, and what their targets say; a line in each lane.
+// `count` lines from line `first` on, one in each lane, and their targets.
 template <class T>
 struct LineGroup {
   int64_t first;
   int count;
-  bool along;
-  bool any_ignored;
+  bool along;                                          // the way in which the group is read
+  bool any_ignored;                                    // some line has no class
   alignas(64) T used[lanes<T>];                        // 0: the line is ignored
   alignas(64) T weight[lanes<T>], of_class[lanes<T>];  // the weight and the score of the line's class
   int64_t index[lanes<T>];                             // the index of the line's class; -1: none
 };
 
-// scores: whether of_class is needed; the caller then does more with each line than write it once. This and
-// the next functions are not inlined: that made this file's code three times as large.
+// Makes the group of lines from `first` on. scores: of_class is needed (in the forward, which reads lines
+// several times, so transposing pays for longer ones). This function and the next ones are not inlined, which
+// would triple the code.
 template <bool scores, class T>
 __attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, int64_t first) {
   LineGroup<T> g;
@@ -47,7 +48,8 @@ __attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, i
   store(g.used, broadcast(T(1))), store(g.weight, broadcast(T(1))), store(g.of_class, vec<T>{});
   for (int i = 0; l.index.data && i < g.count; ++i) {
     const int64_t c = l.index.data[(first + i) * l.index.line];
-    if (c == l.settings.ignore_index || c < 0 || c >= l.n) {  // beyond: another thread has changed it since
+    // Another thread may have changed a checked index.
+    if (c == l.settings.ignore_index || c < 0 || c >= l.n) {
       g.used[i] = g.weight[i] = T(0), g.any_ignored = true;
     } else {
       g.index[i] = c;
@@ -58,18 +60,21 @@ __attribute__((noinline)) static LineGroup<T> group_of(const ClassLines<T>& l, i
   return g;
 }
 
+// v, but 0 for lines that are ignored.
 template <class T>
 RANVIER_INLINE vec<T> where_used(const LineGroup<T>& g, typename VecOf<T>::type v) {
   return g.any_ignored ? select(load(g.used) == T(0), vec<T>{}, v) : v;
 }
 
-// The coefficient of class c is q[c] = w[c] (keep p[c] + spread), p and w if there are any; 0 beyond a line.
+// The coefficient of class c is q[c] = w[c] (keep p[c] + spread), where p is 0 without probabilities, and w
+// is 1 without weights.
 template <class T>
 struct Coefficients {
   T keep, spread;
 };
 
-// taken: subtracted from dx at each line's class, or null.
+// The two ways of over_classes(). taken: numbers that are subtracted from dx at the class of each line, or
+// null.
 template <class Body, class T>
 __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const LineGroup<T>& g, Body body,
                                                Coefficients<T> q, const T* taken) {
@@ -102,7 +107,7 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Lin
   return sum;
 }
 
-// The numbers of line i, in all lanes.
+// A body whose vectors have the numbers of line i in all lanes.
 template <class T, class Body>
 RANVIER_INLINE Body of_line(const Body& body, int i) {
   Body line;
@@ -151,13 +156,13 @@ RANVIER_INLINE vec<T> over_classes(const ClassLines<T>& l, const LineGroup<T>& g
   return across(l, g, body, q, taken);
 }
 
-// The maximum of x and the sum of exp(x - it), of a group of lines.
+// top: the maximum of x; sum: the sum of exp(x - top); for each line of a group.
 template <class T>
 struct TopAndSum {
   vec<T> top, sum;
 };
 
-// A NaN that the maxima lose comes back in the sum.
+// The two ways to compute them. `maximum` may lose a NaN, but then the sum is NaN.
 template <class T>
 __attribute__((noinline)) static TopAndSum<T> top_and_sum_across(const ClassLines<T>& l,
                                                                  const LineGroup<T>& g) {
@@ -185,7 +190,7 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_across(const ClassLine
 template <class T>
 __attribute__((noinline)) static TopAndSum<T> top_and_sum_along(const ClassLines<T>& l,
                                                                 const LineGroup<T>& g) {
-  constexpr int L = lanes<T>, kVectors = 4;  // maxima that need not wait for each other
+  constexpr int L = lanes<T>, kVectors = 4;  // independent maxima
   constexpr T lowest = -Limits<T>::infinity;
   alignas(64) T tops[L] = {}, sums[L] = {};
   for (int i = 0; i < g.count; ++i) {
@@ -206,13 +211,15 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_along(const ClassLines
   return {load(tops), load(sums)};
 }
 
-// factor exp(y): 0 where one of them is subnormal, as with samples that a network has learned well.
-// Processors of Intel take 150 cycles for a vector with such a number, here and in each product that follows.
-// least: least_softmax(factor).
+// scaled_softmax() returns factor exp(y), or 0 if exp(y) or the product would be subnormal, as happens for
+// samples that a network has learned well. Intel's processors take 150 cycles for a vector with a subnormal
+// number, here and in each later product. least_softmax(factor) is the argument `least`: the smallest exp(y)
+// that is kept.
 template <class V>
 RANVIER_INLINE V least_softmax(V factor) {
   constexpr auto tiny = std::numeric_limits<element_of<V>>::min();
-  return at_least(tiny / abs(factor), 2 * tiny);  // more than exp_beside_1 gives in the place of less
+  // exp_beside_1() gives less than 2 * tiny in place of smaller numbers.
+  return at_least(tiny / abs(factor), 2 * tiny);
 }
 template <class V>
 RANVIER_INLINE V scaled_softmax(V y, V factor, V least) {
@@ -220,7 +227,7 @@ RANVIER_INLINE V scaled_softmax(V y, V factor, V least) {
   return select(p < least, V{}, p) * factor;
 }
 
-// Also kept for backward.
+// Computes top and sum of a group, and saves them for the backward.
 template <class T>
 RANVIER_INLINE TopAndSum<T> top_and_sum(const ClassLines<T>& l, const LineGroup<T>& g) {
   const TopAndSum<T> s = g.along ? top_and_sum_along(l, g) : top_and_sum_across(l, g);

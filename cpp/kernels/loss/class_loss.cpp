@@ -1,4 +1,5 @@
-// Losses of classes: passes lines of scores to the kernels in the order of memory, and adds up their losses.
+// The losses of classes (class_loss.h): gives lines of scores to the loops of class_loss.isa.cpp, in the
+// order of memory, and sums their losses.
 #include "kernels/loss/class_loss.h"
 
 #include "base/loop_nest.h"
@@ -11,21 +12,22 @@ namespace {
 #define RANVIER_X(name, cost) cost,
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X)};
 #undef RANVIER_X
-constexpr double kNsPerLine = 5;
-constexpr int64_t kLines = 256;  // lines of one kernel call, whose losses are added while they are in cache
+constexpr double kNsPerLine = 5;  // on one thread, roughly
+constexpr int64_t kLines = 256;   // lines of one kernel call, whose losses are added while they are in cache
 
 double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
   return static_cast<double>(lines) *
          (kNsPerLine + kNsPerElement[static_cast<int>(kind)] * static_cast<double>(n));
 }
 
-// The strides from line to line: those of v without `axis`. All are 0 if v is absent.
+// The strides from line to line: those of v without `axis`. All are 0 if v has no data.
 template <class E>
 WithoutAxis line_strides(const TensorView<E>& v, int axis = 1) {
   return WithoutAxis(v.data ? v.strides : kZeros, v.data ? v.ndim : kMaxDims, axis);
 }
 
-// Lines of v, tensor number `tensor` of the nest, at the offsets of a walk. step: from class to class.
+// The lines of v, which is tensor number `tensor` of the nest, at the offsets of a walk. step: from class to
+// class.
 template <class E, int kTensors>
 OverLines<E> lines_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor,
                       const int64_t* offsets, int64_t step = 0) {
@@ -80,6 +82,7 @@ bool is_small(const Call& call) {
          call.tops_and_sums.strides[1] == 1 && ignored == static_cast<int32_t>(ignored);
 }
 
+// The lines of such a call, for the functions of small_cross_entropy.h.
 template <class T, class Call>
 ClassLines<T> small_lines(const Call& call) {
   ClassLines<T> lines{};
@@ -90,6 +93,7 @@ ClassLines<T> small_lines(const Call& call) {
   return lines;
 }
 
+// Writes the loss and the divisor from the sums of losses and of shares of the divisor.
 template <class T>
 void finish(const ClassLossForward<T>& call, double (&sums)[2]) {
   const bool mean = call.reduction == Reduction::mean;

@@ -1,19 +1,25 @@
-// Losses of scores for C classes against a class index, or for cross_entropy against probabilities p of the
-// classes. With the weights w of classes (1 where null), of a line x of C scores and its class t:
+// Losses of scores for C classes. The target of a line x of C scores is the index t of a class, or for
+// cross_entropy probabilities p of the classes. With weights w of the classes (1 if weight has no data):
 //
-//   cross_entropy  sum_c q[c] (logsumexp(x) - x[c]) with q[c] = w[c] ((1 - smoothing) p[c] + smoothing / C)
-//                  of p, or p = 1 at t and 0 elsewhere; smoothed indices weigh p by w[t]
+//   cross_entropy  sum_c q[c] (logsumexp(x) - x[c]),  q[c] = w[c] ((1 - smoothing) p[c] + smoothing / C);
+//                  for an index t, p[t] = 1 and p is 0 elsewhere
 //   nll            -w[t] x[t]
 //
-//   x (N, C, d1, ...), any strides; index (N, d1, ...), 0 <= index < C or ignore_index, whose lines have loss
-//   0; or probabilities like x (the other one's data is null). Reduction none: loss (N, d1, ...); sum, mean:
-//   0-d. divisor, 0-d, is written: what a mean is divided by (1 for other reductions). That is the sum of
-//   w[t] over the lines that are not ignored (of indices), or their number.
-//   tops_and_sums (2, N, d1, ...), C-contiguous, is written by cross_entropy: max(x) of each line
-//   and the sum of exp(x - max(x)); null for the others. A softmax of both has all digits where scores are
-//   far from 0, which one of logsumexp(x), rounded, has not. backward: dx, or of_target the gradient of
-//   probabilities. Sums are made of partial sums over at most 16 fixed parts of the lines, in order, in
-//   double.
+//   x (N, C, d1, ...), any strides. Either index (N, d1, ...) or probabilities, shaped as x, has data. An
+//   index is in [0, C), or ignore_index; a line with ignore_index has loss 0.
+//
+//   Reduction `none`: loss (N, d1, ...); sum, mean: loss has no dimensions.
+//
+//   divisor (no dimensions) is written by the forward: by what a mean is divided, else 1. For indices that is
+//   the sum of w[t] over the lines that are not ignored; for probabilities it is the number of lines.
+//
+//   tops_and_sums (2, N, d1, ...), C-contiguous, is written by the forward of cross_entropy: for each line
+//   max(x) and the sum of exp(x - max(x)); nll has none. The backward computes the softmax from both numbers,
+//   since a softmax from a rounded logsumexp(x) loses digits if scores are far from 0.
+//
+//   backward: dx is the gradient of x, or with `of_target` that of the probabilities.
+//
+// Sums consist of partial sums over at most 16 fixed parts of the lines, added in order, in double.
 #pragma once
 #include <cstddef>
 
@@ -23,7 +29,7 @@
 
 namespace ranvier {
 
-// X(name, nanoseconds a class takes on one core, roughly)
+// X(name, nanoseconds of a class of a line on one core, roughly)
 #define RANVIER_FOR_EACH_CLASS_LOSS(X) X(cross_entropy, 0.25) X(nll, 0.05)
 
 #define RANVIER_X(name, cost) name,
@@ -61,7 +67,7 @@ struct ClassLossBackward {
   TensorView<T> dx;
 };
 
-// Class k of line i is at data[i * line + k * step]. Null: absent.
+// The number for class k of line i is data[i * line + k * step]. data is null if there is no such operand.
 template <class E>
 struct OverLines {
   E* data;
@@ -74,23 +80,23 @@ struct ClassLines {
   int64_t count, n;
   OverLines<const T> x, probabilities;
   OverLines<const int64_t> index;
-  OverLines<const T> dy;             // one for each line, or with line = 0 one for all
+  OverLines<const T> dy;             // one number for each line; with dy.line = 0 one for all
   OverLines<T> tops_and_sums, loss;  // written by forward
   OverLines<T> share;                // each line's share of the divisor, written by forward
   OverLines<const T> saved;          // tops_and_sums, as backward reads it
   OverLines<T> dx;
-  const T* weight;  // the weights of n classes, dense
-  T scale;          // dy is multiplied by it
-  T weights;        // their sum, where smoothing > 0
+  const T* weight;  // the weights of n classes, contiguous
+  T scale;          // a factor of dy
+  T weights;        // the sum of the weights, if smoothing > 0
   ClassLossSettings settings;
 };
 
-// cross_entropy of few lines and classes: see small_cross_entropy.h.
+// The most lines and classes of the functions in small_cross_entropy.h.
 constexpr int64_t kSmallLines = 256, kSmallClasses = 16;
 
 template <class T>
 struct SmallCrossEntropy {
-  // sums: of the losses, and of the lines that are not ignored.
+  // sums: the sum of the losses, and the number of lines that are not ignored.
   void (*forward)(const ClassLines<T>&, double (&sums)[2]);
   void (*backward)(const ClassLines<T>&);
 };
@@ -101,7 +107,7 @@ struct ClassLossKernels {
   Function forward[int(ClassLoss::count)], backward[int(ClassLoss::count)];
   Function target_backward;  // the gradient of probabilities of cross_entropy
   double (*sum)(int64_t n, const T* x);
-  SmallCrossEntropy<T> small;  // null where the level or T has none
+  SmallCrossEntropy<T> small;  // null for double, and at the lowest ISA level
 };
 
 RANVIER_TABLES(ClassLossKernels, class_loss_kernels)

@@ -1,6 +1,6 @@
-// The losses over lines of class scores, compiled once for each ISA level. A line has the scores x of one
-// sample for all classes. With top = the largest score and sum = the sum of exp(x - top), which forward
-// saves:
+// The loops of ClassLossKernels (class_loss.h) over lines of class scores, compiled once for each ISA level.
+// A line has the scores x of one sample for all classes. With top = the largest score and sum = the sum of
+// exp(x - top), which the forward saves:
 //
 //   cross_entropy   loss = sum over classes of q (top - x + log(sum)), q = the (smoothed, weighted) target
 //   its gradient    (exp(x - top) / sum * (the sum of q) - q) dy
@@ -13,16 +13,18 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// True if a line has a class. One beyond the classes was changed by another thread since it was checked.
+// True if c is a class, and not ignore_index. The caller has checked the indices, but another thread may have
+// changed them since.
 template <class T>
 RANVIER_INLINE bool has_class(const ClassLines<T>& l, int64_t c) {
   return c != l.settings.ignore_index && static_cast<uint64_t>(c) < static_cast<uint64_t>(l.n);
 }
 
-// nll picks one score of each line: no arithmetic worth a vector.
+// nll picks one score of each line, so that vectors would gain nothing.
 template <bool is_weighted, class T>
 static void nll_lines(const ClassLines<T>& lines) {
-  const ClassLines<T> l = lines;  // a store might change what is after a reference
+  // A copy: the compiler assumes that a store may change what a reference names.
+  const ClassLines<T> l = lines;
   for (int64_t i = 0; i < l.count; ++i) {
     const int64_t c = l.index.data[i * l.index.line];
     T weight = 0, loss = 0;
@@ -39,7 +41,7 @@ static void nll_forward(const ClassLines<T>& l) {
   l.weight ? nll_lines<true>(l) : nll_lines<false>(l);
 }
 
-// Zeros into lines [first, first + count).
+// Sets dx of lines [first, first + count) to 0.
 template <class T>
 RANVIER_INLINE void clear_lines(const ClassLines<T>& l, int64_t first, int64_t count) {
   constexpr int L = lanes<T>;
@@ -59,8 +61,8 @@ RANVIER_INLINE void clear_lines(const ClassLines<T>& l, int64_t first, int64_t c
 
 template <bool is_weighted, class T>
 static void nll_gradients(const ClassLines<T>& lines) {
-  const ClassLines<T> l = lines;  // a store might change what is after a reference
-  // lines that are still in the first cache when their class is written
+  const ClassLines<T> l = lines;  // a copy, as in nll_lines()
+  // How many lines are cleared at a time: they are still in the L1 cache when their class is written.
   const int64_t near = l.n < 2048 ? 4096 / (l.n + 1) + 1 : 1;
   for (int64_t first = 0; first < l.count; first += near) {
     const int64_t end = l.count - first < near ? l.count : first + near;
@@ -79,7 +81,8 @@ static void nll_backward(const ClassLines<T>& l) {
   l.weight ? nll_gradients<true>(l) : nll_gradients<false>(l);
 }
 
-// Bodies, the operations on each vector of scores: see class_lines.h.
+// --- The bodies of loops over classes (class_lines.h says what a body is). q are the coefficients of the
+// classes.
 template <class T>
 struct SumOfCoefficients {  // adds up q
   static constexpr bool weighs = true, writes = false, rare = true;
@@ -98,27 +101,27 @@ struct CrossEntropyRest {  // adds up the loss
   }
 };
 template <class T>
-struct ScaledSoftmax {  // the gradient but for the line's class
+struct ScaledSoftmax {  // the gradient, without what `taken` subtracts at the class of the line
   static constexpr bool weighs = false, writes = true, rare = false;
-  vec<T> top, factor, least;  // factor: over the sum
+  vec<T> top, factor, least;  // factor: weight dy / sum
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T>, vec<T>&) const {
     return scaled_softmax(x - top, factor, least);
   }
 };
 template <class T>
-struct CrossEntropySlope {  // the gradient with q for all classes
+struct CrossEntropySlope {  // the gradient, if all classes have coefficients
   static constexpr bool weighs = true, writes = true, rare = false;
-  vec<T> top, total, dy;  // total: of coefficients, over the sum
+  vec<T> top, total, dy;  // total: the sum of the coefficients / sum
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>&) const { return (exp(x - top) * total - q) * dy; }
 };
 template <class T>
-struct SlopeOfProbability {  // the gradient of the target
+struct SlopeOfProbability {  // the gradient of the target's probabilities
   static constexpr bool weighs = true, writes = true, rare = true;
   vec<T> top, log_sum, dy;
   RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>&) const { return ((top - x) + log_sum) * dy * q; }
 };
 
-// The losses of a group, and what its lines add to the divisor of a mean: their weights, or their number.
+// Stores the losses of a group, and what each line adds to the divisor of a mean (share): its weight, or 1.
 template <class T>
 RANVIER_INLINE void put(const ClassLines<T>& l, const LineGroup<T>& g, typename VecOf<T>::type loss,
                         const T* share) {
@@ -126,24 +129,26 @@ RANVIER_INLINE void put(const ClassLines<T>& l, const LineGroup<T>& g, typename 
   if (l.share.data) store_lanes(l.share.data + g.first, 1, load(share), g.count);
 }
 
-// The gradients dy of a group's losses; the tops and sums that forward has saved.
+// The gradients dy of a group's losses, times scale.
 template <class T>
 RANVIER_INLINE vec<T> dy_of(const ClassLines<T>& l, const LineGroup<T>& g) {
   return load_lanes(l.dy.data + g.first * l.dy.line, l.dy.line, g.count) * l.scale;
 }
+// The tops and sums of a group that the forward has saved.
 template <class T>
 RANVIER_INLINE TopAndSum<T> saved_of(const ClassLines<T>& l, const LineGroup<T>& g) {
   const T* saved = l.saved.data + g.first * l.saved.line;
   return {load_lanes(saved, l.saved.line, g.count), load_lanes(saved + l.saved.step, l.saved.line, g.count)};
 }
 
-// q = keep * target + spread.
+// The coefficients without weights: q = keep * target + spread.
 template <class T>
 RANVIER_INLINE Coefficients<T> coefficients_of(const ClassLines<T>& l) {
   const double smoothing = l.settings.smoothing;
   return {T(1) - T(smoothing), smoothing > 0 ? T(smoothing / double(l.n)) : T(0)};
 }
 
+// cross_entropy of a group of lines from line `first` on.
 struct CrossEntropy {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {

@@ -1,5 +1,7 @@
-// Each step adds up three numbers of the step before for every place of a target, in one loop over the
-// places. Compiled once, for the baseline.
+// ctc_loss (ctc.h). A target with a blank before, between and after its labels has 2 size + 1 places. For
+// each place the forward pass sums the probabilities of all paths that reach it at a step, from up to three
+// places of the step before; the backward pass does so from the end. The gradient comes from the products of
+// both sums. A thread computes whole samples.
 #include "kernels/loss/ctc.h"
 
 #include <algorithm>
@@ -13,12 +15,13 @@
 namespace ranvier {
 namespace {
 
-// Numbers m 2^e >= 0. Products of many probabilities leave the range of doubles; sums of their logarithms
-// would take an exp and a log for each. e is whole while it is below 2^53; of 0 it is kNone or less.
+// A number m 2^e >= 0. Products of many probabilities leave the range of double, and sums of logarithms would
+// need an exp and a log for each term. e is a whole number, if its size is below 2^53. The number 0 has m = 0
+// and e <= kNone.
 struct Wide {
   double m, e;
 };
-constexpr double kNone = -1e300;
+constexpr double kNone = -1e300;  // the exponent of 0
 
 uint64_t bits_of(double x) {
   uint64_t bits;
@@ -31,13 +34,13 @@ double of_bits(uint64_t bits) {
   return x;
 }
 
-// 2^e for e < 1024, and 0 for exponents below those of normal numbers.
+// 2^e for e < 1024; 0 if e is less than the exponents of normal numbers.
 inline double power(double e) {
   const double biased = e + 1023 > 0 ? e + 1023 : 0;
   return of_bits(bits_of(biased + 0x1p52) << 52);  // the last bits of biased + 2^52 are the whole number
 }
 
-// The same number with m in [1, 2) or 0, for m in [0, 2^1000) or NaN.
+// m 2^e as a Wide whose m is in [1, 2) or 0. The argument m is in [0, 2^1000) or NaN.
 inline Wide normal(double m, double e) {
   const uint64_t biased = bits_of(m) >> 52 & 2047;
   const double scaled = m * of_bits((2046 - biased) << 52);
@@ -45,6 +48,7 @@ inline Wide normal(double m, double e) {
   return {scaled, m == 0 ? kNone : exponent};
 }
 
+// The natural logarithm of a, and exp(x) as a Wide.
 double log_of(Wide a) { return a.m == 0 ? -HUGE_VAL : std::log(a.m) + a.e * M_LN2; }
 
 __attribute__((noinline)) Wide exp_of(double x) {
@@ -57,7 +61,8 @@ __attribute__((noinline)) Wide exp_of(double x) {
   return {std::exp((x - e * high) - e * low), e};
 }
 
-// A number for each place of a target, with two zeros before and after them.
+// A Wide for each place of a target, with two zeros before and after them. The memory has doubles(width)
+// elements.
 struct Row {
   double *m, *e;
 
@@ -71,7 +76,8 @@ struct Row {
   }
 };
 
-// to[s] = (a[s] + a[s + side] + a[s + 2 side]) p[s], the third where skips[s] is 0, not -inf.
+// to[s] = (a[s] + a[s + side] + a[s + 2 side]) p[s] for each place s; the third term counts only where
+// skips[s] is 0, not where it is -inf. side: -1 or 1.
 __attribute__((noinline)) void add_up(int64_t places, int64_t side, Row a, const double* __restrict__ skips,
                                       Row p, Row to) {
   const double *m1 = a.m + side, *e1 = a.e + side, *m2 = m1 + side, *e2 = e1 + side;
@@ -91,16 +97,16 @@ __attribute__((noinline)) Wide sum(Wide a, Wide b) {
   return normal(a.m * power(a.e - e) + b.m * power(b.e - e), e);
 }
 
-// One sample: the labels at the places of its target with blanks.
+// One sample, and the class at each place of its target.
 template <class T>
 struct Sample {
   const T* x;
   int64_t step, of_class;  // strides of x
   int64_t places;
-  int64_t* label;
-  double *to_next, *to_last;  // -inf, or 0 where a path may go from s to s + 2, or come from s - 2
+  int64_t* label;             // by place
+  double *to_next, *to_last;  // by place s: 0 if a path may go from s to s + 2 (come from s - 2), else -inf
 
-  // The blank between two different labels may be left out.
+  // Fills these arrays. A path may leave out the blank between two different labels.
   void set(const int64_t* labels, int64_t of_label, int64_t blank, int64_t classes) const {
     for (int64_t s = 0; s < places; ++s)
       label[s] = s % 2 == 0 ? blank : inside(labels[s / 2 * of_label], classes);
@@ -109,7 +115,7 @@ struct Sample {
       to_next[s] = s % 2 == 1 && s + 2 < places && label[s] != label[s + 2] ? 0 : -HUGE_VAL;
     }
   }
-  // The probability of each place at a step.
+  // The probability of the class at each place, at step t.
   void probabilities(int64_t t, Row p) const {
     const T* from = x + t * step;
     const Wide of_blank = exp_of(from[label[0] * of_class]);
@@ -120,7 +126,8 @@ struct Sample {
 }  // namespace
 
 template <class T>
-int64_t CtcLoss<T>::rows() const {  // labels and where a path may go, five rows, and one for each step
+// Two for the arrays of Sample, five that run_one() uses in turn, and one for each step (without dx two).
+int64_t CtcLoss<T>::rows() const {
   return 2 + 5 + (dx.data ? x.shape[0] + 1 : 2);
 }
 
@@ -144,7 +151,8 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
   for (int64_t k = 0; k < rows() - 2; ++k)
     if (k < 5 || k <= 5 + steps) row(k).clear(places);
   for (int64_t s = 0; s < places; ++s) ones.set(s, {1, 0});
-  // Row 0 is before the first step: at the first place. Without dx two rows take turns.
+  // before(t): the sums over all paths to each place after t steps. Before the first step a path is at place
+  // 0. Without dx only two rows are kept.
   const auto before = [&](int64_t t) { return row(5 + (dx.data ? t : t % 2)); };
   before(0).set(0, {1, 0});
   for (int64_t t = 0; t < steps && !interrupted(team); ++t) {
@@ -162,7 +170,9 @@ void CtcLoss<T>::run_one(const Team& team, int64_t i, double* memory) const {
       std::fill_n(to, classes, T(t >= steps ? 0.0 : total.m == 0 ? at_infinity : total.m));
       continue;
     }
-    const Row after = row(2 + (t + 1) % 2), now = row(2 + t % 2);  // the sums over all ends of paths after t
+    // now: the sums over all continuations of paths from each place after step t; after: the same for step t
+    // + 1.
+    const Row after = row(2 + (t + 1) % 2), now = row(2 + t % 2);
     if (t == steps - 1) {
       for (int64_t s = std::max<int64_t>(places - 2, 0); s < places; ++s) now.set(s, {1, 0});
     } else {

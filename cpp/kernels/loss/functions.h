@@ -1,6 +1,7 @@
-// The element-wise losses on vectors: value(x, t, o), and their derivatives by_x and by_target.
-// s: scalars of the loss (LossStrip). Limits and exact zeros are chosen so that no certain prediction gives
-// NaN where the limit of the formula is finite.
+// The element-wise losses on vectors: value(x, t, o, s), and its derivatives by_x and by_target. t is the
+// target, o the third operand, and s has the scalars of a strip (LossStrip in loss.h). A prediction that is
+// certain (a probability of 0 or 1) must not give NaN where the formula has a finite limit; this is why some
+// terms are limited or replaced by 0.
 #pragma once
 #include <limits>
 
@@ -20,7 +21,7 @@ RANVIER_INLINE V sign_of(V x) {  // -1, 0, 1 or NaN
                 select(x < element_of<V>(0), V{} - element_of<V>(1), x));
 }
 
-// log(1 + exp(x)), which cannot overflow
+// log(1 + exp(x)), computed so that it cannot overflow.
 template <class V>
 RANVIER_INLINE V log_one_plus_exp(V x) {
   return at_least(x, element_of<V>(0)) + log1p(exp(-abs(x)));
@@ -67,7 +68,7 @@ struct Huber {
 // -(t log x + (1 - t) log(1 - x))
 struct Bce {
   static constexpr int floor = -100;            // the least logarithm: x = 0 or 1 gives a finite loss
-  static constexpr double least_slope = 1e-12;  // the least x (1 - x), which the gradient divides by
+  static constexpr double least_slope = 1e-12;  // a lower limit of x (1 - x), by which the gradient divides
   template <class V>
   RANVIER_INLINE V log_of(V x) {
     return at_least(log(x), floor);
@@ -82,12 +83,13 @@ struct Bce {
 };
 
 struct BceWithLogits {   // bce of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|))
-  RANVIER_LOSS(value) {  // an infinite x has a part in x t only where t is not 0
+  RANVIER_LOSS(value) {  // x t is 0 where t is 0, even if x is infinite
     const V e = exp_beside_1(-abs(x));
     return at_least(x, T(0)) - select(t == T(0), V{}, x * t) +
            log1p(select(e < 2 * std::numeric_limits<T>::min(), V{}, e));
   }
-  RANVIER_LOSS(by_x) {  // 0 where it is subnormal, as in class_lines.h
+  // A sigmoid that is subnormal, or would make a subnormal product, becomes 0: it would be slow.
+  RANVIER_LOSS(by_x) {
     constexpr T limit = ExpRange<T>::normal;
     const V p = sigmoid(at_most(at_least(x, limit), -limit));
     return select(p < s.least, V{}, p) - t;
@@ -112,7 +114,7 @@ struct KlDiv {  // t (log t - x), 0 where t is 0
   RANVIER_LOSS(by_target) { return log(t) + T(1) - x; }
 };
 
-struct KlDivLog {  // the same of exp(t): exp(t) (t - x)
+struct KlDivLog {  // the same for a target exp(t): exp(t) (t - x)
   RANVIER_LOSS(value) {
     const V e = exp(t);
     return select(e == T(0), V{}, e * (t - x));

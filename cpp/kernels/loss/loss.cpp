@@ -1,5 +1,5 @@
-// Walks over the operands of element-wise losses in strips that the kernels take, and sums their values: see
-// loss.h.
+// The element-wise losses (loss.h): divides elements among threads, brings them into the strips that the
+// loops take, and sums the losses.
 #include "kernels/loss/loss.h"
 
 #include <algorithm>
@@ -22,14 +22,14 @@ double cost_ns(Loss kind, int64_t n) {
   return kNsPerElement[static_cast<int>(kind)] * static_cast<double>(n) * static_cast<double>(sizeof(T) / 4);
 }
 
-// Elements along the innermost loop; null where there is no such operand.
+// The elements of an operand along the innermost loop; data is null if there is no such operand.
 template <class E>
 struct Line {
   E* data;
   int64_t stride;
 };
 
-// Elements i to i + n as whole vectors: in place, or copied with zeros after them.
+// Elements [i, i + n) of a line as whole vectors: in place, or in `copy` with zeros behind them.
 template <class T>
 const T* whole(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
   const T* p = line.data + i * line.stride;
@@ -42,18 +42,21 @@ const T* whole(const Line<const T>& line, int64_t i, int64_t n, T* copy) {
   return copy;
 }
 
+// The line of v, which is tensor number `tensor` of the nest, at the offsets of a walk.
 template <class E, int kTensors>
 Line<E> line_at(const TensorView<E>& v, const LoopNest<kTensors>& nest, int tensor, const int64_t* offsets) {
   return {v.data ? v.data + offsets[tensor] : nullptr, nest.strides[tensor][nest.ndim - 1]};
 }
 
+// The operands of a line of losses. factors: weight, and in the backward dy, by which results are multiplied.
 template <class T>
 struct LossOperands {
   Line<const T> x, target, other, factors[2];
 };
 
-// The strips of one line: function(x, target, other) * common.scale, times each of the factors that are
-// there, written to `to` if it is there; then done(n, values).
+// Computes one line of `count` elements, strip by strip: function(x, target, other) * common.scale, times
+// each factor that has data. Writes the values to `to`, if it has data, and calls done(n, values) after each
+// strip.
 template <class T, class Done>
 void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>::Function function,
                     const LossOperands<T>& in, const Line<T>& to, const Done& done) {
@@ -67,7 +70,7 @@ void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>:
     common.other = in.other.data ? whole(in.other, i, n, copies[2]) : common.x;
     common.out = direct ? to.data + i : out;
     function(common);
-    for (const Line<const T>& factor : in.factors)  // the operands' copies are done with
+    for (const Line<const T>& factor : in.factors)  // copies[0] is free again
       if (factor.data) loss_kernels<T>().multiply(common.n, common.out, whole(factor, i, n, copies[0]));
     if (to.data && !direct)
       for (int64_t j = 0; j < n; ++j) to.data[(i + j) * to.stride] = out[j];
@@ -75,6 +78,7 @@ void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>:
   }
 }
 
+// What all strips of a call share.
 template <class T>
 LossStrip<T> strip_of(double setting, double scale) {
   LossStrip<T> strip{};
@@ -85,6 +89,7 @@ LossStrip<T> strip_of(double setting, double scale) {
   return strip;
 }
 
+// By what a sum of losses is divided.
 template <class T>
 double divisor(Reduction reduction, const TensorView<const T>& x) {
   if (reduction == Reduction::mean) return static_cast<double>(numel(x));

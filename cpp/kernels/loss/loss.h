@@ -1,12 +1,16 @@
 // Element-wise losses, forward and backward. Their formulas are in functions.h.
 //
-//   x, target and, for bce_with_pos_weight, a third operand `other`; loss and gradients in the shape of x.
-//   weight, or null, multiplies the element losses. target, other and weight may repeat elements (stride 0).
-//   Reduction none: loss has x's shape; sum, mean, batch_mean (divided by x.shape[0]): loss is 0-d.
-//   backward: dy has the loss's shape, dx is the gradient of x, or of_target of target.
-//   Lines are processed in strips of kLossStrip elements, copied first where they are not dense or no whole
-//   vectors. A sum is made of partial sums over at most 16 fixed parts of the elements, in order of memory,
-//   each of strips, added in double: its bits do not depend on threads.
+//   All operands have the shape of x: x, target and, for bce_with_pos_weight, `other`. weight, which may have
+//   data null, multiplies the losses of elements. target, other and weight may repeat elements (stride 0).
+//
+//   Reduction `none`: loss has the shape of x. sum, mean, batch_mean (divided by x.shape[0]): loss has no
+//   dimensions.
+//
+//   backward: dy has the shape of the loss; dx is the gradient of x, or with `of_target` that of target.
+//
+//   Lines are processed in strips of kLossStrip elements. A strip that is not dense, or not a whole number of
+//   vectors, is copied first. A sum consists of partial sums over at most 16 fixed parts of the elements, in
+//   the order of memory; each adds its strips in double. So its bits do not depend on threads.
 #pragma once
 #include <cstddef>
 
@@ -16,10 +20,10 @@
 
 namespace ranvier {
 
-constexpr int64_t kLossStrip = 512;
-constexpr int64_t kLossWhole = 16;  // elements: whole vectors of every level
+constexpr int64_t kLossStrip = 512;  // elements of a strip, whose copies stay in the L1 cache
+constexpr int64_t kLossWhole = 16;   // elements: a multiple of the vector lengths of all levels
 
-// X(name, what computes it, nanoseconds an element takes on one core, roughly)
+// X(name, its struct in functions.h, nanoseconds of an element of float32 on one core, roughly)
 #define RANVIER_FOR_EACH_LOSS(X)                \
   X(mse, Mse, 0.1)                              \
   X(l1, L1, 0.1)                                \
@@ -41,7 +45,7 @@ struct LossForward {
   size_t workspace_bytes(int) const { return kLossParts * sizeof(double); }
   Loss kind;
   Reduction reduction;
-  double setting;  // beta, delta
+  double setting;  // of smooth_l1: beta; of huber: delta
   TensorView<const T> x, target, other, weight;
   TensorView<T> loss;
 };
@@ -52,27 +56,27 @@ struct LossBackward {
   Loss kind;
   Reduction reduction;
   bool of_target;
-  double setting;  // beta, delta
+  double setting;  // as in LossForward
   TensorView<const T> dy, x, target, other, weight;
   TensorView<T> dx;
 };
 
-// n dense elements, a multiple of kLossWhole; out = scale * what the loss's function gives.
+// n dense elements, n a multiple of kLossWhole: out = scale * f(x, target, other).
 template <class T>
 struct LossStrip {
   int64_t n;
   const T *x, *target, *other;
   T* out;
   T scale, setting;
-  T least;  // less, and scale times less, may be subnormal
+  T least;  // a smaller number, or its product with scale, may be subnormal, which is slow
 };
 
 template <class T>
 struct LossKernels {
   using Function = void (*)(const LossStrip<T>&);
-  Function value[int(Loss::count)], gradient[2][int(Loss::count)];
-  void (*multiply)(int64_t n, T* out, const T* by);  // n as in a strip
-  double (*sum)(int64_t n, const T* x);              // any n
+  Function value[int(Loss::count)], gradient[2][int(Loss::count)];  // gradient[of_target]
+  void (*multiply)(int64_t n, T* out, const T* by);                 // out *= by, n a multiple of kLossWhole
+  double (*sum)(int64_t n, const T* x);                             // any n
 };
 
 RANVIER_TABLES(LossKernels, loss_kernels)

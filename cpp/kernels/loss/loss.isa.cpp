@@ -1,4 +1,5 @@
-// The element-wise losses on dense strips, compiled once for each ISA level.
+// The loops of LossKernels (loss.h) over dense strips, compiled once for each ISA level. functions.h has the
+// formulas.
 #include "kernels/loss/functions.h"
 #include "kernels/loss/sum.h"
 

@@ -1,10 +1,10 @@
-// cross_entropy of a few lines of a few classes, as a small network's step has it. is_small() in
-// class_loss.cpp chooses it: classes and lines are contiguous, targets are indices, there are no weights and
-// no smoothing.
+// cross_entropy of few lines and few classes, as in a step of a small network. is_small() in class_loss.cpp
+// decides when it is used: classes and lines are contiguous, targets are indices, and there are no weights
+// and no smoothing.
 //
-// A vector has one class of L lines. The classes of the L lines are one vector of indices too, which is
-// compared with each class number in turn; the general functions read the index of one line after another.
-// Results have the same bits as theirs. Included by class_loss.isa.cpp only.
+// A vector has the scores of one class for L lines. The indices of the L lines are one vector, too, which is
+// compared with each class number in turn; the general functions of class_loss.isa.cpp read one index after
+// another. The results have the same bits. Included by class_loss.isa.cpp only.
 #pragma once
 #include "kernels/loss/class_lines.h"
 #include "kernels/loss/class_loss.h"
@@ -88,7 +88,7 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
     for (int k = 0; k < l.n; ++k) {
       const vec<T> x = Tile<T>::row(tile, k);
       of_class = select(classes == k, x, of_class);
-      sum += exp_beside_1(x - top);  // exp; where it is too small to change the sum, not exact
+      sum += exp_beside_1(x - top);  // exp, which is not exact where it is too small to change the sum
     }
     T* saved = l.tops_and_sums.data + first;
     store_lanes(saved, top, count);

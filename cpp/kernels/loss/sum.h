@@ -1,4 +1,5 @@
-// The sum of a strip's losses. Its order depends on n alone.
+// The sum of n contiguous losses, for the kernels of both loss.h and class_loss.h. The order depends on n
+// alone.
 #pragma once
 #include "base/unroll.h"
 #include "simd/strided.h"
@@ -7,7 +8,8 @@ namespace ranvier::RANVIER_ISA {
 
 template <class T>
 static double sum(int64_t n, const T* x) {
-  constexpr int L = lanes<T>, kTotals = 4;  // so that one addition need not wait for the last
+  // Independent totals, so that no addition waits for the one before it.
+  constexpr int L = lanes<T>, kTotals = 4;
   vec<T> total[kTotals] = {};
   int64_t i = 0;
   for (; i + kTotals * L <= n; i += kTotals * L) {

@@ -1,20 +1,24 @@
-// Products of bfloat16 by AMX: the tables of matmul whose elements are pairs, as in pairs.h, and whose tiles
-// are 32 x 32, four of the processor's. Along k, 16 pairs are a step: a is packed as [step][row][pair], b as
-// [step][pair][column].
+// Products of bfloat16 by AMX, the matrix registers of the processor. This file declares amx_kernels(), the
+// MatmulKernels whose tiles are 32 x 32 sums, four registers. A pair is two numbers of bfloat16 that are
+// neighbours along k, in the place of one float32. 16 pairs along k are a step, as many as one register has
+// in a row: a is packed as [step][row][pair], b as [step][pair][column]. amx.isa.cpp has the functions.
 //
-// "medium": one number for each factor. The processor adds up the products of the first numbers of the 16
-// pairs of a step, those of the second ones, and both to the sum.
+// Precision "medium": a factor is one number of bfloat16, an element a pair of factors. For each step the
+// processor adds up the products of the first numbers of the 16 pairs, and separately those of the second
+// numbers, and adds both to the sum.
 //
-// "high", halves: a factor x is the sum of two numbers of bfloat16, hi = x to nearest, lo = x - hi to
-// nearest, and each step has three products in this order: hi lo, hi hi, lo hi. A step of b is [hi,
-// lo][pair][column].
-//   |x - hi| <= 2^-8 |x|, |x - hi - lo| <= 2^-17 |x|: what is left out, lo lo and the rests, is at most
-//   2^-16 + 2 * 2^-17 = 2^-15 of |a| |b|, where all factors are the worst ones. For others these errors have
-//   random signs: docs/accuracy.md has what is measured.
-// Factors are multiplied by 2^45 while they are packed, and sums by 2^-90: so nothing that float32 has is
-// flushed as subnormal (lo is at least 2^-149 + 45, products that are lost are below 2^-216). Factors of 2^82
-// or more, sums of 2^38 or more, infinities and NaN give a sum that is no number: such rows of c are computed
-// again in float32 (unfit.h). A row depends on itself and b alone, so it has the same bits beside others.
+// Precision "high": a factor x is the sum of two numbers of bfloat16, its halves: hi is x rounded to nearest,
+// lo is x - hi rounded to nearest. An element is one factor. Each step has three products, in this order:
+// hi lo, hi hi, lo hi (a before b). A step is packed as [hi, lo][row][pair] of a and [hi, lo][pair][column]
+// of b.
+//   Errors: |x - hi| <= 2^-8 |x| and |x - hi - lo| <= 2^-17 |x|. What the three products leave out, lo lo and
+//   the products of the rests, is at most 2^-16 + 2 * 2^-17 = 2^-15 of |a| |b| for the worst factors. Usual
+//   errors have random signs and are much smaller: docs/accuracy.md has measurements.
+//   Range: packing multiplies factors by 2^45, and sums are multiplied by 2^-90. So no factor of float32
+//   becomes subnormal, which the processor takes as 0: lo is at least 2^(-149 + 45). Products that are lost
+//   are below 2^-216. Factors of 2^82 or more, sums of 2^38 or more, infinities and NaN give an infinite or
+//   NaN sum; unfit.h computes such rows of c again in float32. A row of c depends on its row of a and on b
+//   alone, so it has the same bits beside any other rows.
 #pragma once
 #include "kernels/matmul/tile.h"
 
@@ -27,15 +31,15 @@ extern const MatmulKernels<float> matmul_amx[2][2];  // [medium][emulated]
 static inline const MatmulKernels<float>& amx_kernels(bool medium, bool emulated) {
   return v4::matmul_amx[medium][emulated];
 }
-#else  // not called
+#else  // without level v4 it is not called
 static inline const MatmulKernels<float>& amx_kernels(bool, bool) { return matmul_kernels<float>(); }
 #endif
 
-// Up to this many rows are multiplied by a b that is rounded where it is used: each of its numbers is needed
-// once. Its rows or columns are contiguous.
+// Up to this many rows of a, one tile, are multiplied by a b that is not packed beforehand
+// (MatmulKernels::gemv), since each number of b is then used once. Rows or columns of b must be contiguous.
 constexpr int kAmxFewRows = 32;
 
-// By n and k alone, as pays_in_pairs.
+// True if a product (m, k) x (k, n) takes less time by AMX. It does not depend on m, as pays_in_pairs().
 inline bool pays_in_tiles(bool medium, int64_t n, int64_t k) {
   return medium ? n >= 32 && k >= 32 && n * k >= 4096 : n >= 256 && k >= 256;
 }

@@ -1,4 +1,10 @@
-// matmul's tiles for the processor's matrix registers, AMX: see amx.h. Compiled for level v4 alone.
+// matmul's tiles for AMX, the matrix registers of the processor: see amx.h for the arithmetic and how
+// operands are packed. Compiled for level v4 alone.
+//
+// Template parameters: Tiles is AmxTiles (simd/amx.h), or EmulatedTiles for tests. kParts: how many numbers
+// of bfloat16 a factor has, 1 for precision "medium", 2 (hi and lo) for "high"; an element along k then has
+// 3 - kParts factors. kTall, kWide: the tile has more than L = 16 rows, or columns, and needs two registers
+// for them. Packed operands are pairs of bfloat16, each in the place of a float.
 #if RANVIER_PAIRS
 #include "kernels/matmul/amx.h"
 
@@ -12,7 +18,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// --- The processor has eight tile registers: 0 to 3 are the sums, 4 and 5 hold a, 6 and 7 hold b.
+// --- There are eight tile registers of 16 x 16 floats: 0 and 1 are the sums of the first 16 rows, 2 and 3
+// those of the others; 4 and 5 hold a, 6 and 7 hold b.
 
 template <class Tiles, bool kTall, bool kWide>
 RANVIER_INLINE void zero_sums() {
@@ -22,7 +29,7 @@ RANVIER_INLINE void zero_sums() {
   if constexpr (kTall && kWide) Tiles::template zero<3>();
 }
 
-// Rows of `width` elements.
+// Loads the sums from rows of `width` elements.
 template <class Tiles, bool kTall, bool kWide>
 RANVIER_INLINE void load_sums(const float* sums, int64_t width) {
   const int64_t line = width * static_cast<int64_t>(sizeof(float));
@@ -41,7 +48,9 @@ RANVIER_INLINE void store_sums(float* sums, int64_t width) {
   if constexpr (kTall && kWide) Tiles::template store<3>(sums + L * width + L, line);
 }
 
-// Where c' = b' a' is computed, halves come in the order that they have in c.
+// Adds the products of k elements of a packed panel of `rows` rows and a packed strip of b to the sums in the
+// registers. kSwapped: c' = b' a' is computed, and the three products of halves are in the order that they
+// would have for c, so that its bits are the same.
 template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
 static void add_products(int64_t k, int rows, const float* a, const float* b) {
   constexpr int kWidth = kWide ? kSide : L;
@@ -76,6 +85,7 @@ static void add_products(int64_t k, int rows, const float* a, const float* b) {
   }
 }
 
+// Stores one chain, the sum of k elements from 0 on, to `sums`, rows of 16 or 32 elements.
 template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
 static void chain(int64_t k, int rows, const float* a, const float* b, float* sums) {
   zero_sums<Tiles, kTall, kWide>();
@@ -83,13 +93,16 @@ static void chain(int64_t k, int rows, const float* a, const float* b, float* su
   store_sums<Tiles, kTall, kWide>(sums, kWide ? kSide : L);
 }
 
+// Precision "high": takes the scale of packed factors off the sums.
 static void unscale(int rows, int width, float* sums) {
   for (int i = 0; i < rows * width; i += L) store(sums + i, load(sums + i) * kUnscale);
 }
 
+// The lanes that are NaN, one bit each.
 static unsigned no_numbers(V zeros) { return _mm512_cmp_ps_mask(__m512(zeros), __m512(zeros), _CMP_UNORD_Q); }
 
-// Marks the rows of c whose sums have an infinity or NaN; swapped: of c' = b' a', whose columns these are.
+// Sets t.unfit for the rows of c that have an infinite or NaN sum: such a sum times 0 is NaN. swapped: the
+// tile is of c' = b' a', whose columns are rows of c.
 static void mark_unfit(const MatmulResult<float>& t, bool swapped, const float* sums, int width) {
   if (swapped) {
     for (int j = 0; j < t.columns; j += L) {
@@ -107,7 +120,8 @@ static void mark_unfit(const MatmulResult<float>& t, bool swapped, const float* 
   }
 }
 
-// MatmulKernels::tile: chooses the chain by the sizes of the tile, and finishes and stores its sums.
+// MatmulKernels::tile: chooses the code of a chain by the size of the tile; run_tiles_of_pairs() adds the
+// chains, applies the epilogue and stores.
 template <class Tiles, int kParts>
 static void run_tile(const MatmulTile<float>& tile) {
   typedef void (*Chain)(int64_t, int, const float*, const float*, float*);
@@ -129,28 +143,34 @@ static void run_tile(const MatmulTile<float>& tile) {
                      [&](MatmulTile<float>& t, const float* sums) RANVIER_INLINED {
                        if (kParts != 2 || !t.unfit) return;
                        mark_unfit(t, t.swapped, sums, width);
+                       // The next tile of this call has other rows of c if it has other columns of c' (then
+                       // step_a is 0), or, not swapped, other rows.
                        if (t.swapped == (t.step_a == 0)) t.unfit += t.swapped ? t.columns : t.rows;
                      });
 }
 
-// --- Few rows of a: a block of b at a time is rounded into L1, in turns with products of the one before.
+// --- Few rows of a (MatmulKernels::gemv): b is not packed beforehand. One block of b after another is
+// rounded to `rounded`, which stays in L1. Rounding one half of a block alternates with multiplying by one
+// half of the block before. Where columns of b are contiguous, they are the rows of tiles (the left factor),
+// and the sums are transposed at the end.
 
-constexpr int kFactors = 2 * L;    // factors of a step
-constexpr int kRounded = 128 * L;  // elements of a block
+constexpr int kFactors = 2 * L;    // factors of b along k in a step
+constexpr int kRounded = 128 * L;  // elements of a rounded block
 constexpr int kSums = kGemvBytes / static_cast<int>(sizeof(float));
 
-// The steps and columns of a block. kAlong: columns of b are contiguous along k, and rows of the left factor;
-// else rows of b are.
+// The steps and columns of a block. kAlong: columns of b are contiguous; else rows of b are.
 template <int kParts, bool kAlong>
 constexpr int kSteps = (kAlong ? 4 : 2) / kParts;
 template <bool kAlong>
 constexpr int kColumns = kAlong ? kSide : 2 * kSide;
+// The lines of a block that are rounded one after another: columns of b, or pairs of rows.
 template <int kParts, bool kAlong>
-constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;  // columns, or pairs of rows
+constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;
 
-// Lines [begin, end) of a block, as add_products() reads it: [step][part][column][pair], or, for each kSide
-// columns, [step][part][pair][column]. b[p, j] at b[p * rs + j * cs]. What is at `next` is fetched into L2,
-// since lines of both blocks may share the sets of L1.
+// Rounds the lines [begin, end) of a block of b, `columns` x `factors` numbers, where b[p, j] is at
+// b[p * rs + j * cs]. They are stored as add_products() reads them: [step][part][column][pair], or, for each
+// kSide columns, [step][part][pair][column]. kWhole: the block is whole. The same lines of the block at
+// `next` are prefetched, into L2, since lines of both blocks may share sets of L1.
 template <int kParts, bool kAlong, bool kWhole>
 static void round_lines(const float* b, const float* next, int64_t rs, int64_t cs, int columns, int factors,
                         float* to, int begin, int end) {
@@ -184,7 +204,7 @@ static void round_lines(const float* b, const float* next, int64_t rs, int64_t c
   }
 }
 
-// to[i][j] = from[j][i], kSide of j.
+// to[i * width + j] = from[j * wide + i] for i < rows, j < kSide.
 static __attribute__((noinline)) void turn(int rows, const float* from, int wide, float* to, int width) {
   for (int i = 0; i < rows; i += L)
     for (int j = 0; j < kSide; j += L) {
@@ -196,11 +216,13 @@ static __attribute__((noinline)) void turn(int rows, const float* from, int wide
     }
 }
 
-// sums[i][j]: rows of `width`. kMany: there are more than L rows. They are packed in x.
+// The products of all blocks of b by few rows of a, which are packed in x (pack_few()). They are stored to
+// `sums`, rows of `width` elements. kMany: there are more than L rows.
 template <class Tiles, int kParts, bool kAlong, bool kMany>
 struct FewProducts {
   static constexpr int kBlock = kSteps<kParts, kAlong> * kFactors;
-  static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;  // in a step, a block
+  // The elements along k of x in a step, and in a block.
+  static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;
   static constexpr int kWide = kMany ? kSide : L;
   const MatmulRows<float>& t;
   const float* x;
@@ -208,12 +230,14 @@ struct FewProducts {
   int width;
   const int factors = static_cast<int>(t.k) * (3 - kParts) - t.missing;
 
+  // The elements of x from factor p on, at most `most`.
   int64_t elements(int p, int most) const {
     const int64_t left = t.k - p / kFactors * kElements;
     return left < most ? left : most;
   }
 
-  // Half of the steps of a block, whose columns are rows of the sums until the last.
+  // kAlong: multiplies half of the steps of a block, from factor p on. The columns of b are rows of the sums,
+  // which stay in registers until the last step and are then transposed.
   void multiply_steps(int j, int p, const float* b) const {
     if (p >= factors) return;
     if (p == 0) zero_sums<Tiles, true, kMany>();
@@ -225,7 +249,7 @@ struct FewProducts {
     turn(t.rows, turned, kWide, sums + j, width);
   }
 
-  // All steps of a block and half of its columns.
+  // Not kAlong: multiplies all steps of a block for half of its columns, from column j on.
   void multiply_columns(int j, int p, const float* b) const {
     if (j >= t.columns) return;
     const float* from = x + p / kFactors * kElements * t.rows;
@@ -266,9 +290,11 @@ struct FewProducts {
   }
 };
 
+// The most columns for which kSums has room.
 static int columns_of_sums(int rows) { return kSums / rows / (2 * kSide) * 2 * kSide; }
 
-// The rows of a as left factors, or as right ones: of one or two, their columns, as the others are not used.
+// Packs the rows of a to x, as left factors (rows of a tile), or as right factors (columns of a tile). Of one
+// or two right factors only their own columns are written; the sums of the other columns are not used.
 template <int kParts>
 static void pack_few(const MatmulRows<float>& t, bool left, float* x) {
   constexpr int kRows = 2;
@@ -315,7 +341,7 @@ static void run_few(const MatmulRows<float>& all) {
   }
 }
 
-static int few_columns(int) { return 1 << 16; }
+static int few_columns(int) { return 1 << 16; }  // any number: run_few() itself takes some at a time
 
 static int widest_tile(int) { return kSide; }
 
@@ -332,7 +358,7 @@ static constexpr MatmulKernels<float> table() {
 #if RANVIER_EMULATED_TILES
 using OtherTiles = EmulatedTiles;
 #else
-using OtherTiles = AmxTiles;  // not called
+using OtherTiles = AmxTiles;  // the tables are there, but not called
 #endif
 extern const MatmulKernels<float> matmul_amx[2][2] = {{table<AmxTiles, 2>(), table<OtherTiles, 2>()},
                                                       {table<AmxTiles, 1>(), table<OtherTiles, 1>()}};

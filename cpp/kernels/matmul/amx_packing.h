@@ -1,5 +1,6 @@
-// Packing for AMX (see amx.h): blocks of 16 rows or columns and 32 factors are rounded to bfloat16 (kParts =
-// 1, "medium"), or split into two numbers of bfloat16 (kParts = 2, "high"). Included by amx.isa.cpp only.
+// Packing for AMX (see amx.h): blocks of 16 lines (rows of a, or columns of b) and 32 factors along k are
+// rounded to bfloat16 (kParts = 1, precision "medium"), or split into two numbers of bfloat16, hi and lo
+// (kParts = 2, "high"). Included by amx.isa.cpp only.
 #pragma once
 #include "kernels/matmul/amx.h"
 #include "simd/transpose.h"
@@ -12,10 +13,10 @@ constexpr int L = lanes<float>, kSide = 2 * L;  // kSide: rows and columns of a 
 // Factors are multiplied by kScale, sums by kUnscale, against subnormal numbers: see amx.h.
 constexpr float kScale = 0x1p45f, kUnscale = 0x1p-90f;
 
-// The lanes of both vectors as bfloat16, first all of `low`.
+// The lanes of both vectors rounded to bfloat16: first all of `low`, then all of `high`.
 RANVIER_INLINE V rounded(V low, V high) { return (V)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low)); }
 
-// Lanes of the lower (kHalf = 0) or upper half of x, which are bfloat16, as float32.
+// The numbers of the lower (kHalf = 0) or upper half of x, which are bfloat16, as float32.
 template <int kHalf>
 RANVIER_INLINE V widened(V x) {
   static constexpr uint16_t order[2][2 * L] = {
@@ -25,14 +26,16 @@ RANVIER_INLINE V widened(V x) {
   return (V)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, _mm512_loadu_si512(order[kHalf]), (__m512i)x);
 }
 
-// Numbers side by side become pairs of a number of `low` and one of `high`.
+// The 32 numbers of x = rounded(low, high) in the order of pairs: number i of `low`, then number i of `high`.
 RANVIER_INLINE V paired(V x) {
   static constexpr uint16_t order[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   return (V)_mm512_maskz_permutexvar_epi16(~__mmask32(0), _mm512_loadu_si512(order), (__m512i)x);
 }
 
-// 32 numbers as 16 pairs, of neighbours or of a number of `low` and one of `high`, and the rests of 16 pairs.
+// Rounds or splits 32 numbers to 16 pairs: to[0][i] = the numbers rounded, and with kParts = 2 to[1][i] = the
+// rests rounded (hi and lo of amx.h, scaled). kPairs: a pair is lane l of `low` and of `high`; else
+// neighbours of `low`, then of `high`.
 template <bool kPairs, int kParts>
 RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
   constexpr int kHigh = -65536;
@@ -45,7 +48,7 @@ RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
     to[1][i] = rounded(low - widened<0>(hi), high - widened<1>(hi));
 }
 
-// n elements, 0 <= n <= L, that are `stride` apart.
+// n elements, 0 <= n <= L, that are `stride` apart; zeros in the other lanes.
 static V line_of(const float* p, int64_t stride, int n) {
   float x[L] = {};
 #pragma GCC unroll 1
@@ -53,10 +56,11 @@ static V line_of(const float* p, int64_t stride, int n) {
   return load(x);
 }
 
-// The first n elements at p, none for n <= 0, at most a vector.
+// The first n elements at p, at most a vector, none for n <= 0; zeros in the other lanes.
 RANVIER_INLINE V load_some(const float* p, int n) { return n > 0 ? load_n(p, n < L ? n : L) : V{}; }
 
-// One block: `n` lines of rows or columns, `cs` apart, and `factors`, `rs` apart.
+// Rounds or splits one block: n lines, cs apart, of `factors` numbers, rs apart. to[part][i] is line i, its
+// 16 pairs, if the numbers of a line are contiguous (rs = 1); else pair i of all lines. The rest is zeros.
 template <int kParts>
 static void load_block(const float* src, int64_t rs, int64_t cs, int n, int factors, V (&to)[kParts][L]) {
   int done = 0;
@@ -82,8 +86,8 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
     for (int q = 0; q < kParts; ++q) to[q][done] = V{};
 }
 
-// The function pack of MatmulKernels. Rows of a (kRows) are packed as [step][part][row][pair], columns of b
-// as [step][part][pair][column].
+// MatmulKernels::pack and pack_rows: rows of a (kRows) are packed as [step][part][row][pair], columns of b as
+// [step][part][pair][column].
 template <int kParts, bool kRows>
 static void pack_blocks(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                         float* dst, int missing) {

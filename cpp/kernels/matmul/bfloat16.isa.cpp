@@ -1,9 +1,9 @@
 // matmul's tiles and packing for pairs of bfloat16: see pairs.h. This file is compiled for level v4 alone.
 //
 // A pair is two numbers of bfloat16 that are neighbours along k; it has the place of one float32. A packed
-// array consists of pairs. An array that is not packed consists of numbers of float32, two for each pair. Its
-// stride along k (rs_pair in packing, cs_a and rs_b in a tile) is that from one pair to the next: the second
-// number of a pair is half of this stride after the first.
+// array consists of pairs. An array that is not packed consists of numbers of float32, two for each pair. The
+// stride of such an array along k (rs_pair in packing, cs_a and rs_b in a tile) is the distance from one pair
+// to the next; the second number of a pair is half of this distance after the first.
 #if RANVIER_PAIRS
 #include "kernels/matmul/pairs.h"
 
@@ -31,6 +31,7 @@ RANVIER_INLINE vec<float> pairs_at(const float* p, int count) {
   return (vec<float>)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low));
 }
 
+// See pairs.h.
 extern void round_rows(int64_t rows, int64_t factors, const float* src, int64_t rs, float* dst, int64_t rd) {
   for (; rows > 0; --rows, src += rs, dst += rd)
     for (int64_t p = 0; 2 * p < factors; p += L) {
@@ -90,6 +91,7 @@ static void pack_pairs(int64_t k, int columns, int width, const float* src, int6
     pack_lines(k, columns, width, src, rs_pair, cs, dst, odd);
 }
 
+// MatmulKernels::tile: t.k counts pairs, and a and b are packed.
 static void run_pair_tile(const MatmulTile<float>& tile) {
   const int width = tile.columns > L ? kTileVectors * L : L;
   const Chain chain = chain_of(tile.rows, tile.columns > L, std::make_integer_sequence<int, kTileRows>());
@@ -99,8 +101,8 @@ static void run_pair_tile(const MatmulTile<float>& tile) {
   run_tiles_of_pairs(tile, width, total, more, sum, [](const MatmulTile<float>&, float*) RANVIER_INLINED {});
 }
 
-// --- Few rows of a. b is not packed beforehand: each pass over b multiplies up to kFewRows rows of a by it,
-// and rounds its numbers to bfloat16 again.
+// --- Few rows of a. b is not packed beforehand: a pass over b rounds its numbers to bfloat16 and multiplies
+// up to kFewRows rows of a by them; for more rows of a, there are several passes.
 
 // The most rows of a in a pass. The loops exist for the numbers of rows in kHeights; others are padded with
 // rows of zeros to the next height. A height is at most twice the number of rows, for which `sums` has room.
@@ -134,7 +136,7 @@ struct FewRows {
 template <int kRows, int kVectors, bool kPacked>
 static void few_columns(const FewRows& t, int column) {
   constexpr int kAheadPairs = 4;
-  static constexpr float zeros[kVectors * L] = {};
+  static constexpr float zeros[kVectors * L] = {};  // for the second numbers of a last pair that lacks them
   const int64_t ahead = t.rs_b > kLongRow ? kVectors * L : kAheadPairs * t.rs_b;
   const int left = t.columns - column - (kVectors - 1) * L, last = left < L ? left : L;
   const int64_t second = t.rs_b / 2;

@@ -1,4 +1,5 @@
-// Chooses the way to compute a product: the first in this list whose condition holds.
+// Chooses the way to compute a product c (m, n) = a (m, k) b (k, n): the first in this list whose condition
+// holds. MatmulWay (plan.h) has the same names.
 //
 //   way          rows of a   columns of b        when                                         runs in
 //   small        any         at most 256         n and k are small, c by rows; m is small or  small.h
@@ -7,7 +8,7 @@
 //   dots         any         at most 4           a and b are contiguous along k               dot.h
 //   few_rows     at most 4   any                 a and b are contiguous along k               few_rows.h
 //   tiles        any         any                 b is packed, or `parts`                      microkernel.h
-//   gemv         at most 96  any                 bfloat16: rows round b where it is bfloat16.isa.cpp,
+//   gemv         at most 96  any                 bfloat16: b is rounded where it is read bfloat16.isa.cpp,
 //                                                                                             amx.isa.cpp
 //   tiles        any         any                 bfloat16                                     the same
 //   gemv         at most 8   eight vectors       b is large and stored by rows                gemv.h
@@ -15,8 +16,9 @@
 //   small_batch  any         at most 256         a batch of products like `small`             small.h
 //   tiles        any         any                 all others                                   microkernel.h
 //
-// The conditions of dots and few_rows decide bits. The last four compute c' = b' a' where that costs less
-// (`transposed`): a and b are then those of c'. What runs a tile is a second list, in matmul.isa.cpp.
+// Of the ways at one precision only dots changes the bits of c (see matmul.h). The last four ways compute the
+// transposes c' = b' a' where that costs less (`transposed`); "a" and "b" in the list are then b' and a'.
+// run_tile() in matmul.isa.cpp has a second list: which code runs a tile.
 #include <algorithm>
 #include <cstdlib>
 
@@ -28,8 +30,8 @@
 
 namespace ranvier {
 
-// The table of the call: those of bfloat16 where the precision allows, the processor has and n and k pay for
-// them.
+// The kernels that run the call: those of bfloat16 where the precision allows them, the processor has them,
+// and n and k are large enough; otherwise those of T at the active ISA level.
 template <class T>
 const MatmulKernels<T>& Matmul<T>::kernels() const {
   if constexpr (sizeof(T) == sizeof(float))
@@ -46,7 +48,9 @@ const MatmulKernels<T>& Matmul<T>::kernels() const {
   return matmul_kernels<T>();
 }
 
-// One chain for each element, by tiles whatever the level and the threads: only then it is added at the end.
+// True if c += a @ b may be computed by `added`. It requires that each element is one chain (k <= kc), and
+// that tiles compute it at every ISA level and team size: only then is the chain added to c at its end, with
+// the same bits everywhere.
 template <class T>
 bool Matmul<T>::can_add() const {
   const int64_t k = a.shape[2];
@@ -57,14 +61,15 @@ bool Matmul<T>::can_add() const {
 
 namespace {
 
-// True if a and b are read along k: few columns are dot products (see matmul.h), few rows chains.
+// True if a and b are contiguous along k, and c has few columns, which become dot products (see matmul.h), or
+// few rows.
 template <class T>
 bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return call.a.shape[2] >= kernels.lanes && call.a.strides[2] == 1 && call.b.strides[1] == 1 &&
          std::min(call.c.shape[1], call.c.shape[2]) <= kDotRows;
 }
 
-// True if `small` does all of a product, if it is small enough.
+// True if `small` (small.h) can compute the product, apart from its size.
 template <class T>
 bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const auto is_rows = [&](const auto& v) {
@@ -76,14 +81,14 @@ bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
          (!call.saved.data || is_rows(call.saved));
 }
 
-// True if b fits into L1 beside the sums.
+// True if b has at most kSmallSide^2 elements, so that it fits into L1 beside the sums.
 template <class T>
 bool has_small_b(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return call.a.shape[2] * round_up(call.c.shape[2], kernels.lanes) <= kSmallSide * kSmallSide;
 }
 
-// True if n and k are small, and m too, unless a bias or an activation follows: in registers they take less
-// time than after the tiles of the plan.
+// The condition of `small`: n and k are small, and m is small, too, unless a bias or an activation follows.
+// small.h applies these in registers, which takes less time than the epilogue of tiles.
 template <class T>
 bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1], longest = std::max(call.c.shape[2], call.a.shape[2]);
@@ -93,8 +98,9 @@ bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return !reads_along_k(call, kernels) && has_small(call, kernels);
 }
 
-// Each product of a batch as a small one, by a thread of its own. If columns of b are contiguous, tiles of
-// many registers pack more than a few products in less time.
+// The condition of `small_batch`: each product of a batch is computed as a small one, by one thread. Where
+// columns of b are contiguous and the level has many registers (kernels.many_registers()), tiles with a
+// packed b take less time for more than a few products along k.
 template <class T>
 bool is_small_batch(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t n = call.c.shape[2], k = call.a.shape[2];
@@ -111,7 +117,8 @@ MatmulWay way_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return call.c.shape[2] <= kDotRows ? MatmulWay::dots : MatmulWay::few_rows;
 }
 
-// Few rows and a packed b of a product that takes about as long as its plan would: see MatmulPack.
+// The condition of `packed_rows`: b is packed (MatmulPack), there are few rows, and the product is so short
+// that making a plan would take about as long.
 template <class T>
 bool is_packed_rows(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1], k = call.a.shape[2];
@@ -135,14 +142,15 @@ bool Matmul<T>::is_small() const {
   return way_without_plan(*this, kernels()) == MatmulWay::small;
 }
 
-// True if a is a few rows and b is large and stored by rows.
+// The condition of `gemv`: a has few rows, and b is large and stored by rows.
 template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   if (o.k == 0 || o.cs_b != 1 || o.n < 8 * kernels_.lanes || o.m > kGemvRows) return false;
   if (o.m == 1 && o.n * kSize > kRowInRegisters) return true;
   const int64_t row = std::abs(o.rs_b) * kSize, bytes = o.k * row;
-  // Where the registers hold many sums, tiles that read b in place take less time, unless its rows are in
-  // each other's way: then `gemv`, whose groups of four rows are whole, or float64, whose tiles are narrow.
+  // Where there are many registers, tiles that read b in place take less time. The exception is a b whose
+  // rows share few sets of L1 (kAliased, kInTheWay). There gemv takes less time for one group of up to four
+  // rows, two whole groups (8 rows), and for float64, whose tiles are narrow.
   if (kernels_.many_registers() && !kernels_.pairs) {
     const bool groups = o.m <= 4 || o.m == kGemvRows || kSize > 4;
     const bool in_the_way = groups && row % (o.m == 4 ? kInTheWay : kAliased) == 0;
@@ -150,16 +158,18 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   }
   const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
   const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels) && !kernels_.many_registers();
-  return bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
+  return bytes >= 2 * (few ? caches.l1 : caches.l2);  // from there on, reading whole rows of b is faster
 }
 
+// The condition of `stack`: a batch of products of few rows and columns, without an epilogue.
 template <class T>
 bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const {
   return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.kc && o.cs_b == 1 &&
          o.cs_c == 1 && !call.bias.data && !call.norm.data && call.activation.kind == Activation::none;
 }
 
-// True if so few rows round b to bfloat16 where it is. `transposed`: else, whether tiles compute c' = b' a'.
+// The condition of `gemv` for elements that are pairs of bfloat16 (pairs.h, amx.h): a has so few rows that
+// rounding b to bfloat16 each time it is read takes less time than packing it.
 template <class T>
 bool MatmulPlan<T>::is_gemv_of_bfloat16(const Operands<T>& o) const {
   if (part > 0 || o.k == 0) return false;
@@ -168,13 +178,15 @@ bool MatmulPlan<T>::is_gemv_of_bfloat16(const Operands<T>& o) const {
   return o.m <= (2 * o.k * std::abs(o.rs_b) * kSize <= caches.l2 ? kPassedRows : kPassedTwice);
 }
 
-// The elements that AMX's tiles transpose: not rows of a along k, nor rows of b.
+// The number of elements that packing for AMX's tiles transposes: those of an a that is not contiguous along
+// k, and of a b whose rows are not contiguous.
 template <class T>
 int64_t MatmulPlan<T>::elements_turned(const Operands<T>& o) const {
   return (o.cs_a == kernels_.factors ? 0 : o.m * o.k) + (o.cs_b == 1 ? 0 : o.k * o.n);
 }
 
-// `way` and `transposed`, and the size of the tiles: the part of the list that needs a plan.
+// Sets way, transposed and the tile sizes: the part of the list above that needs a plan. plain: the operands
+// of c = a b; swapped: those of c' = b' a'.
 template <class T>
 void MatmulPlan<T>::choose(const Matmul<T>& call, int threads, Operands<T>& plain, Operands<T>& swapped) {
   prepacked = call.packed.data != nullptr;

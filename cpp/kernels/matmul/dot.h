@@ -1,6 +1,8 @@
-// Products with few columns of operands that are both contiguous in k, as in the last linear layer of a
-// regression: dot products read each element of a once and pack nothing. The few columns, or fewer rows, are
-// the rows of a tile here. Included by matmul.isa.cpp only.
+// Products with at most kDotRows columns whose operands are both contiguous along k, as in the last linear
+// layer of a regression. Each element of c is a dot product: lanes are products along k, and the lanes of the
+// sum are added at the end. So each element is read once, and nothing is packed. Here "rows" are the few
+// columns of c, after a transposition, or the rows where these are fewer (see choice.cpp); "columns" are the
+// other dimension. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"
@@ -10,7 +12,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// sums[l * kRows + i], whose lanes are to be added up: the products of row i of a and column j + l of b.
+// Adds the products of row i of a and column j + l of b to sums[l * kRows + i], whose lanes are still to be
+// added up.
 template <int kRows, int kColumns, class T, int kSums>
 RANVIER_INLINE void add_products(const MatmulRows<T>& t, int64_t j, typename VecOf<T>::type (&sums)[kSums]) {
   constexpr int L = lanes<T>;
@@ -31,7 +34,7 @@ RANVIER_INLINE void add_products(const MatmulRows<T>& t, int64_t j, typename Vec
   if (p < t.k) step([n = static_cast<int>(t.k - p)](const T* x) { return load_n(x, n); }, p);
 }
 
-// c[i, j + l] = the sum of row i and column l, and the biases.
+// c[i, j + l] = sum_of(l * kRows + i) plus the bias.
 template <int kRows, int kColumns, class T, class Sum>
 RANVIER_INLINE void finish_sums(const MatmulRows<T>& t, int64_t j, const Sum& sum_of) {
   RANVIER_UNROLL
@@ -46,7 +49,7 @@ RANVIER_INLINE void finish_sums(const MatmulRows<T>& t, int64_t j, const Sum& su
   }
 }
 
-// kRows rows of a and kColumns columns of b, from j on.
+// Computes kRows rows and kColumns columns of c, from column j on.
 template <class T, int kRows, int kColumns>
 static void dot(const MatmulRows<T>& t, int64_t j) {
   vec<T> sums[kRows * kColumns] = {};
@@ -54,12 +57,12 @@ static void dot(const MatmulRows<T>& t, int64_t j) {
   finish_sums<kRows, kColumns>(t, j, [&](int k) RANVIER_INLINED { return reduce_add(sums[k]); });
 }
 
-// Columns that are done at once: one sum in each lane of a vector.
+// The columns of dot_group(): their sums for kRows rows fill the lanes of one vector.
 template <class T, int kRows>
 constexpr int kDotColumns = lanes<T> / kRows;
 
-// kDotColumns columns from j on. `bias`: bias_column, again and again. joined: c's elements are next to each
-// other, column by column.
+// Computes kDotColumns columns from j on; the lanes of all sums are added up together. joined: the elements
+// of c follow each other in memory, column by column. bias: bias_column, repeated for each column.
 template <class T, int kRows>
 RANVIER_INLINE void dot_group(const MatmulRows<T>& t, int64_t j, typename VecOf<T>::type bias, bool joined) {
   constexpr int L = lanes<T>, kColumns = kDotColumns<T, kRows>, kSums = kRows * kColumns;
@@ -76,10 +79,12 @@ RANVIER_INLINE void dot_group(const MatmulRows<T>& t, int64_t j, typename VecOf<
   finish_sums<kRows, kColumns>(t, j, [&](int k) RANVIER_INLINED { return total[k]; });
 }
 
+// Computes all columns for kRows rows: groups of kDotColumns where k is short, then some at a time, then one.
 template <class T, int kRows>
 static void dots(const MatmulRows<T>& t) {
-  constexpr int64_t kShort = 256;  // products: of longer sums the lanes are a small part, and this many rows
-                                   // of b a page apart are in each other's way
+  // The largest k for groups. For a larger k, adding up the lanes is a small part of the time, and the
+  // columns of a group, if a page apart, share few sets of L1.
+  constexpr int64_t kShort = 256;
   constexpr int L = lanes<T>, kLongColumns = kRows == 1 ? 8 : 4;
   const bool joined = t.cs_c == kRows && (kRows == 1 || t.rs_c == 1) && !t.after.bias_row;
   alignas(64) T repeated[L] = {};
@@ -87,7 +92,7 @@ static void dots(const MatmulRows<T>& t) {
     for (int i = 0; i < L; ++i) repeated[i] = t.after.bias_column[i % kRows];
   const vec<T> bias = load(repeated);
   int64_t j = 0;
-  if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))  // else not worth its size
+  if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))  // elsewhere not worth the size of its code
     for (constexpr int kColumns = kDotColumns<T, kRows>; t.k <= kShort && j + kColumns <= t.columns;
          j += kColumns)
       dot_group<T, kRows>(t, j, bias, joined);
@@ -120,14 +125,15 @@ static __attribute__((noinline)) void activate_rows(const MatmulRows<T>& t) {
   }
 }
 
-// The epilogue of finished elements of c, but for the bias.
+// Applies the epilogue, except the bias, to finished elements of c, in place.
 template <class T>
 RANVIER_INLINE void finish_in_place(const MatmulRows<T>& t) {
   if (t.after.norm_row || t.after.norm_column) normalize_rows(t);
   if (t.after.activation.kind != Activation::none) activate_rows(t);
 }
 
-// All of c: t.k is the whole k, a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p].
+// MatmulKernels::dots: all of c. t.k is the whole k, a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b +
+// p].
 template <class T>
 static void run_dots(const MatmulRows<T>& t) {
   static constexpr void (*of_rows[kDotRows])(const MatmulRows<T>&) = {dots<T, 1>, dots<T, 2>, dots<T, 3>,

@@ -1,6 +1,7 @@
-// The work after the sums of a tile: bias, norm, activation or an activation's derivative, and the store, for
-// c of any strides. One loop for all tile shapes, on the accumulators spilled to memory. Included by
-// matmul.isa.cpp only.
+// The work after the sums of a tile (MatmulEpilogue in tile.h): bias, norm, activation or the derivative of
+// an activation, and the store to c of any strides. The tile first stores its sums to an array `acc`, rows of
+// `width` elements, whole vectors; so the same loops serve tiles of all sizes. store_general() is the entry.
+// Included by files that are compiled for each ISA level.
 #pragma once
 #include "base/integers.h"
 #include "base/unroll.h"
@@ -14,6 +15,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// n elements that are `stride` apart, n <= lanes; zeros in the other lanes.
 template <class T>
 static __attribute__((noinline)) vec<T> gather(const T* p, int64_t stride, int n) {
   T x[lanes<T>] = {};
@@ -29,7 +31,7 @@ static __attribute__((noinline)) void scatter(T* p, int64_t stride, vec<T> v, in
   for (int l = 0; l < n; ++l) p[l * stride] = x[l];
 }
 
-// n elements, 0 < n <= lanes, that are `stride` apart.
+// Loads or stores n elements, 0 < n <= lanes, that are `stride` apart.
 template <class T>
 RANVIER_INLINE vec<T> load_strided(const T* p, int64_t stride, int n) {
   if (stride != 1) return gather<T>(p, stride, n);
@@ -45,8 +47,8 @@ RANVIER_INLINE void store_strided(T* p, int64_t stride, vec<T> x, int n) {
     store_first<T>(p, x, n);
 }
 
-// f(i, j, n) for each vector of the tile: its row, its first column, its elements; n is a constant in whole
-// vectors.
+// Calls f(i, j, n) for each vector of a tile: row i, first column j, n elements. n is a constant for whole
+// vectors, so that f is compiled for them without masks.
 template <class T, class F>
 RANVIER_INLINE void for_each_part(int rows, int columns, const F& f) {
   constexpr int L = lanes<T>;
@@ -57,14 +59,14 @@ RANVIER_INLINE void for_each_part(int rows, int columns, const F& f) {
   }
 }
 
-// acc = c + acc; rows of `width` elements.
+// acc = c + acc.
 template <class T>
 static __attribute__((noinline)) void add_rows(const MatmulResult<T>& part, T* acc, int width) {
   const T* c = part.c;
   const int64_t rs = part.rs_c, cs = part.cs_c;
   for_each_part<T>(part.rows, part.columns, [&](int i, int j, int n) RANVIER_INLINED {
     T* sum = acc + i * width + j;
-    const int64_t step = opaque(cs);  // not a loop for each
+    const int64_t step = opaque(cs);  // else GCC makes a loop for each case of the stride
     store(sum, load_strided(c + i * rs + j * step, step, n) + load(sum));
   });
 }
@@ -77,10 +79,11 @@ RANVIER_INLINE const ActivationKernels<T>& activation_functions() {
     return activation_kernels_double;
 }
 
-// acc = f(acc), or acc f'(saved): all rows as one line, with what is between them.
+// acc = f(acc), or acc f'(saved). All rows are one line for the activation's loop, which also computes the
+// unused elements between the columns and `width`.
 template <class T>
 static __attribute__((noinline)) void activate_tile(const MatmulResult<T>& t, T* acc, int width) {
-  alignas(64) T dense[kGemvBytes / sizeof(T)];  // no tile is larger
+  alignas(64) T dense[kGemvBytes / sizeof(T)];  // the sums of no tile and no gemv are larger
   const T* saved = t.after.saved;
   const int64_t rs = t.after.rs_s, cs = t.after.cs_s, n = t.rows * int64_t(width);
   if (saved)
@@ -96,7 +99,7 @@ static __attribute__((noinline)) void activate_tile(const MatmulResult<T>& t, T*
     functions.forward[kind]({n, acc, nullptr, acc, 1, 0, 1, alpha, beta});
 }
 
-// The last vector of a row overlaps the one before.
+// Copies acc to contiguous rows of c. The last vector of a row may overlap the one before.
 template <class T>
 RANVIER_INLINE void copy_rows(int rows, int64_t columns, const T* acc, int width, T* c, int64_t rs_c) {
   constexpr int L = lanes<T>;
@@ -109,8 +112,8 @@ RANVIER_INLINE void copy_rows(int rows, int64_t columns, const T* acc, int width
   }
 }
 
-// The rows of a tile, in acc: adds the bias, applies the norm and ReLU, or its derivative, and stores. ReLU
-// is not left to the activations' own loop, since the way there takes as long as a small tile.
+// Adds the bias to acc, applies the norm and ReLU or its derivative, and stores to c. ReLU is not left to
+// activate_tile(), since that takes as long as a small tile. kDense: rows of c and saved are contiguous.
 template <class T, bool kDense>
 static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
@@ -130,7 +133,7 @@ static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
   if (kDense && all == 0) return copy_rows<T>(t.rows, t.columns, acc, width, c, rs_c);
   for (int i = t.rows; i > 0; --i) {
     const auto part = [=](int64_t j, int n) RANVIER_INLINED {
-      const int steps = opaque(all);  // not a loop for each combination
+      const int steps = opaque(all);  // else GCC makes a loop for each combination
       vec<T> x = load(acc + j);
       if (steps & kBiasRow) x = x + load_strided(bias_row + j, 1, n);
       if (steps & kBiasColumn) x = x + broadcast<T>(*bias_column);
@@ -144,7 +147,7 @@ static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
     int64_t j = 0;
     for (; j + L <= columns; j += L) part(j, L);
     if (j < columns && columns >= L && c != acc)
-      part(columns - L, L);  // overlaps the one before, which must not be changed twice
+      part(columns - L, L);  // overlaps the vector before; not in place, where it would be changed twice
     else if (j < columns)
       part(j, static_cast<int>(columns - j));
     c = opaque(c + rs_c), acc = opaque(acc + width);
@@ -154,8 +157,9 @@ static void finish_rows(const MatmulResult<T>& t, const T* acc, int width) {
   }
 }
 
-// finish_rows() for dense rows of a vector or more without a norm, to another place: one column of vectors
-// after another, whose bias stays in a register. x + -0 has the bits of x: what is not there is added as -0.
+// The same as finish_rows() for contiguous rows of a vector or more, without a norm and not in place (c is
+// not acc). It takes one column of vectors after another, whose bias stays in a register. Where there is no
+// bias, -0 is added, which does not change the bits of any number.
 template <class T>
 static void finish_columns(const MatmulResult<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
@@ -182,6 +186,7 @@ static void finish_columns(const MatmulResult<T>& t, const T* acc, int width) {
   }
 }
 
+// Applies all of the epilogue except activations other than ReLU, and stores to c.
 template <class T>
 static __attribute__((noinline)) void finish(const MatmulResult<T>& t, const T* acc, int width) {
   if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
@@ -194,12 +199,13 @@ static __attribute__((noinline)) void finish(const MatmulResult<T>& t, const T* 
     finish_rows<T, false>(t, acc, width);
 }
 
-// The tile is in acc, rows of `width` elements.
+// Applies the epilogue to acc, and stores to c, vectors along the rows of c. Activations other than ReLU are
+// applied to acc as a whole, between the bias and the store.
 template <class T>
 static __attribute__((noinline)) void store_rows(const MatmulResult<T>& t, T* acc, int width) {
   const Activation kind = t.after.activation.kind;
   if (kind == Activation::none || kind == Activation::relu) return finish(t, acc, width);
-  MatmulResult<T> s = t;  // first into acc
+  MatmulResult<T> s = t;  // bias and norm in acc; then the activation; then the store
   s.after.activation.kind = Activation::none;
   s.c = acc, s.rs_c = width, s.cs_c = 1;
   finish(s, acc, width);
@@ -209,7 +215,7 @@ static __attribute__((noinline)) void store_rows(const MatmulResult<T>& t, T* ac
   finish(s, acc, width);
 }
 
-// c[i + j * cs_c] = acc[i * width + j] for up to four rows: squares of four.
+// c[i + j * cs_c] = acc[i * width + j] for up to four rows, transposed in squares of four.
 template <class T>
 static __attribute__((noinline)) void store_squares(int rows, int columns, const T* acc, int width, T* c,
                                                     int64_t cs_c) {
@@ -230,11 +236,13 @@ static __attribute__((noinline)) void store_squares(int rows, int columns, const
   }
 }
 
-// Where c's columns are contiguous, as in c' = b' a', the tile is transposed first.
+// Applies the epilogue to acc, and stores to c of any strides. Where columns of c are contiguous, as in
+// c' = b' a', acc is transposed first, and its columns are stored as rows.
 template <class T>
 static __attribute__((noinline)) void store_general(const MatmulResult<T>& t, T* acc, int width) {
   constexpr int L = lanes<T>;
-  // Columns x rows in whole vectors. Where vectors have two elements, tiles have more rows than that.
+  // The elements of the largest transposed tile: a tile of 1 to 8 vectors of columns by at most L rows, or,
+  // where a vector has two elements, by more rows than that.
   constexpr int kMost = L > 2 ? 8 * L * L : L * (kAccumulators + 8 * (L - 1));
   static_assert(kMost * sizeof(T) <= kGemvBytes);
   if (t.rs_c != 1 || t.cs_c == 1 || t.rows == 1) return store_rows(t, acc, width);
@@ -263,8 +271,10 @@ static __attribute__((noinline)) void store_general(const MatmulResult<T>& t, T*
   store_rows(s, transposed, transposed_width);
 }
 
-// Tiles of pairs, one after another, sums in rows of `width` elements. sum(t, p, k, to): those of k pairs
-// from p on; see(t, total): all of a tile, before the epilogue.
+// Runs tiles of bfloat16 (bfloat16.isa.cpp, amx.isa.cpp), t and the t.more tiles after it. sum(t, p, k, to)
+// stores the chain over k elements from p on as rows of `width`; the chains of a tile are added up in
+// `total`, with `more` as memory for one chain. see(t, total) is called with the finished sums, before the
+// epilogue.
 template <class Sum, class See>
 RANVIER_INLINE void run_tiles_of_pairs(MatmulTile<float> t, int width, float* total, float* more,
                                        const Sum& sum, const See& see) {

@@ -1,7 +1,7 @@
 // Products with few rows of a, and a b that is contiguous along k, as in a linear layer at batch 1. Lanes are
-// columns of b: 16 bytes of each are read at a time and transposed in registers, so that each element of b is
-// read once, nothing is packed, and an element of c is the chain of FMAs that the tiles of many rows make.
-// Included by matmul.isa.cpp only.
+// columns of b: 16 bytes of each column are read at a time and transposed in registers. So each element of b
+// is read once, nothing is packed, and an element of c has the same chains of FMAs, and bits, as in the tiles
+// of microkernel.h. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/blocking.h"
@@ -11,31 +11,33 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Squares of this many columns of b, and elements of each, are transposed.
+// A piece is 16 bytes of a column, and, as lanes, as many columns: a square of kPiece columns and kPiece
+// elements of each is transposed.
 template <class T>
 constexpr int kPiece = 16 / int(sizeof(T));
 template <class T>
-constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces of a vector
+constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // pieces in a vector
 
-constexpr int64_t kSameSets = 2048;    // bytes: columns a multiple of them apart share few sets of L1
-constexpr int kChunk = 256;            // bytes of a column that are fetched at once
-constexpr int64_t kLongColumn = 8192;  // bytes: chunks of longer ones are too far apart
+constexpr int64_t kSameSets = 2048;  // bytes; columns that are a multiple of this apart share few sets of L1
+constexpr int kChunk = 256;          // bytes of a column that are prefetched at a time
+constexpr int64_t kLongColumn = 8192;  // bytes; with many registers, fewer of longer columns are read at once
 
-// Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
-// columns share the sets of L1, whose lines are read more than once.
+// The vectors of columns that are computed at once for this many rows: several hide the latency of FMAs, as
+// several rows do. Of vectors of 64 bytes at most two, since the columns of more share sets of L1, whose
+// lines are read several times.
 template <class T>
 constexpr int few_vectors(int rows) {
   if (kManyRegisters) return rows > 3 ? 1 : 2;
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
 
-// The elements of a, then those of b, as one vector.
+// One vector with the elements of a, then those of b.
 template <class Piece, int... I>
 RANVIER_INLINE auto join_pieces(const Piece& a, const Piece& b, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(a, b, I...);
 }
 
-// The elements at at[0], at[1] ... as one vector; strides in bytes, which are parts of an address.
+// One vector with the 16 bytes at at[0] + offset, at[1] + offset, ..., kCount of them; offset in bytes.
 template <class T, int kCount>
 RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   if constexpr (kCount == 1) {
@@ -43,7 +45,7 @@ RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
     Piece piece;
     __builtin_memcpy(&piece, at[0] + offset, sizeof piece);
     return piece;
-#ifdef __AVX__  // as they are loaded: joined in registers, they wait for the port of the transpositions
+#ifdef __AVX__  // joined by the loads: joining registers would use the port that the transpositions need
 #if RANVIER_VECTOR_BYTES == 64
   } else if constexpr (kCount == 4 && sizeof(T) == sizeof(float)) {
     const auto piece = [=](int i) RANVIER_INLINED {
@@ -67,7 +69,7 @@ RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
   }
 }
 
-// Transposes the squares of rows: 4 x 4 elements of float, 2 x 2 of double, in each 16 bytes of a vector.
+// Transposes the square in each 16 bytes of the vectors: 4 x 4 elements of float, 2 x 2 of double.
 template <class V, class Lanes>
 RANVIER_INLINE void transpose_pieces(V (&rows)[4], Lanes lanes) {
   transpose_fours(rows, lanes);
@@ -80,8 +82,9 @@ RANVIER_INLINE void transpose_pieces(V (&rows)[2], Lanes lanes) {
 }
 
 #if RANVIER_VECTOR_BYTES == 64
-// The pieces of a vector, eight elements of each column, transposed: halves of a vector are loaded, so that
-// there are as many loads as for four.
+// Eight elements of each of the 16 columns of a vector, transposed: lane j of column[i] is element i of
+// column j. It loads 32 bytes of a column at a time, so that it needs as many loads as pieces_at() for four
+// elements. rs_b: from one column of b to the next, in bytes.
 RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float> (&column)[8]) {
   typedef std::make_integer_sequence<int, 16> Lanes;
   typedef vec<float>(&Four)[4];
@@ -107,24 +110,24 @@ RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float
 }
 #endif
 
-// The first column of piece i: the last ones overlap those before.
+// The first column of piece i; the last pieces begin earlier, so that they end with the columns.
 template <class T>
 RANVIER_INLINE int64_t piece_column(const MatmulRows<T>& t, int64_t i) {
   const int64_t column = i * kPiece<T>, last = t.columns - kPiece<T>;
   return column < last ? column : last;
 }
 
-// The vectors of columns that are summed at once. Strides in bytes.
+// Where kVectors vectors of columns of b, from piece `first` on, are read next. Strides are in bytes.
 template <class T, int kVectors>
 struct ColumnsOfB {
   static constexpr int kColumns = kVectors * lanes<T>;
-  // Columns are streams that end before the processor fetches ahead: with vectors of 64 bytes the next chunk
-  // of each is fetched, so that it comes from L1, some columns in each of kTurns turns.
+  // Each column is a stream that is too short for the processor's prefetching. With vectors of 64 bytes, the
+  // next chunk of each column is prefetched to L1, kAtOnce columns in each of kTurns turns.
   static constexpr bool kFetches = RANVIER_VECTOR_BYTES == 64 && sizeof(T) == sizeof(float) && kVectors > 1;
   static constexpr int kTurns = kChunk / 32, kAtOnce = kColumns / kTurns;
   const char* at[kVectors * kPieces<T>];  // where the pieces are read next
   int64_t step;                           // from one column to the next
-  const char *next, *after, *end;         // what is fetched, or null; the next columns; where chunks end
+  const char *next, *after, *end;  // what is prefetched, or null; the columns after these; the last chunk
   int turn = 0;
 
   [[gnu::always_inline]] ColumnsOfB(const MatmulRows<T>& t, int64_t first)
@@ -152,7 +155,7 @@ struct ColumnsOfB {
   }
 };
 
-// acc[r] += kCount products of each lane, of which the first `done` are left out: a[r, p] column[p].
+// acc[r][v] += a[r, p] column[p] for kCount products p, without the first `done`, which are already added.
 template <int kCount, class T, int kRows, int kVectors>
 RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T>::type* column, int64_t done,
                                 int v, typename VecOf<T>::type (&acc)[kRows][kVectors]) {
@@ -164,7 +167,7 @@ RANVIER_INLINE void add_columns(const T* a, int64_t rs_a, const typename VecOf<T
   }
 }
 
-// The same of one piece of vector v, which is read from b.
+// The same for one piece (kPiece products) of vector v, which it reads from b.
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>& b, int64_t done, int v,
                               typename VecOf<T>::type (&acc)[kRows][kVectors]) {
@@ -177,7 +180,7 @@ RANVIER_INLINE void add_piece(const T* a, int64_t rs_a, ColumnsOfB<T, kVectors>&
   add_columns<kE, T>(a, rs_a, column, done, v, acc);
 }
 
-// acc += k products, one chain; returns a's place after them.
+// Adds k products to acc, one chain for each element. Returns the place in a after them.
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOfB<T, kVectors>& b,
                                   typename VecOf<T>::type (&acc)[kRows][kVectors]) {
@@ -197,9 +200,10 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
   } else
 #endif
   {
-    // A line in one round is a tenth faster with one row; with more rows it is only more code.
+    // Unrolling a whole cache line is a tenth faster with one row; with more rows it is only more code.
     constexpr int kSteps = kRows == 1 && kVectors > 2 && kFrequent<T> ? kLine / kE : 1;
-    for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
+    // One vector after another reads a whole line of its columns, since many columns may share a set of L1.
+    for (; k >= kLine; k -= kLine, a += kLine) {
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         RANVIER_NO_UNROLL
@@ -211,7 +215,7 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
     }
   }
   for (; k > 0; k -= kE, a += kE) {
-    const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are done already
+    const int64_t done = k < kE ? kE - k : 0;  // how many of the last kE products are already added
     if (done > 0) a -= done;
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -222,7 +226,7 @@ RANVIER_INLINE const T* add_chain(const T* a, int64_t rs_a, int64_t k, ColumnsOf
   return a;
 }
 
-// sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
+// sums = the products of kRows rows and kVectors vectors of columns, from piece `first` on, over all of k.
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
   ColumnsOfB<T, kVectors> b(t, first);
@@ -240,8 +244,8 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sum
   }
 }
 
-// The sums of kRows rows and kVectors vectors of columns from `first` on, with the bias, stored piece by
-// piece.
+// Computes kRows rows and kVectors vectors of columns of c, from piece `first` on, adds the bias, and stores
+// piece by piece.
 template <class T, int kRows, int kVectors>
 static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
@@ -265,12 +269,13 @@ static __attribute__((noinline)) void few_columns(const MatmulRows<T>& t, int64_
   }
 }
 
-// All columns for kRows rows: as many vectors at a time as few_vectors() says, or half of them.
+// Computes all columns for kRows rows, few_vectors() vectors at a time, or half as many.
 template <class T, int kRows>
 static void few(const MatmulRows<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
-  // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
+  // Columns that are a multiple of kSameSets apart share two sets of L1, which do not hold the lines of 32
+  // columns. Then half as many columns are read at once.
   const int64_t column = t.cs_b * int64_t(sizeof(T));
   const bool halved =
       kMost * lanes<T> > 16 && (column % kSameSets == 0 || (kManyRegisters && column > kLongColumn));
@@ -282,7 +287,8 @@ static void few(const MatmulRows<T>& t) {
   for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
-// All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; a piece of k and of columns at least.
+// MatmulKernels::few_rows: all of c. a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * cs_b + p]; k and the
+// number of columns are at least kPiece.
 template <class T>
 static void run_few_rows(const MatmulRows<T>& t) {
   static constexpr void (*of_rows[kDotRows])(const MatmulRows<T>&) = {few<T, 1>, few<T, 2>, few<T, 3>,

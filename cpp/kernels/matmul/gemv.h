@@ -1,5 +1,6 @@
-// GEMV: products with few rows of a large b stored by rows, as in a layer at batch 1. The time is that of
-// reading b, once, in whole rows; the sums stay in L1. Included by matmul.isa.cpp only.
+// GEMV: products of few rows of a by a large b whose rows are contiguous, as in a layer at batch 1. Reading b
+// takes most of the time, so b is read once, in whole rows: some rows of b at a time are multiplied by the
+// elements of a and added to the sums of all columns, which stay in L1. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/integers.h"
 #include "base/unroll.h"
@@ -9,11 +10,12 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// sums[i, j] = the chain so far, + a[i, p] b[p, j] for kSteps values of p in turn.
+// Adds a[i, p] b[p, j] to sums[i * width + j] for kRows rows i and kSteps values of p, one after another. a
+// and b point to the first p; with `first` the sums begin with 0.
 template <class T, int kRows, int kSteps>
 static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
-  const int64_t columns = t.columns, rs_b = t.rs_b;  // since the compiler assumes that a store may change it
+  const int64_t columns = t.columns, rs_b = t.rs_b;  // copies: for the compiler, stores may change t
   vec<T> x[kRows][kSteps];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
@@ -39,7 +41,8 @@ static void gemv_rows(const MatmulRows<T>& t, const T* a, const T* b, bool first
   if (rest > 0) vector(j, [=](const T* p) RANVIER_INLINED { return load_n(p, rest); });
 }
 
-// The same for `steps` values of p, as many at a time as registers hold factors of a for.
+// The same for `steps` values of p from p on, kGemvSteps at a time: registers hold the elements of a for
+// these.
 template <class T, int kRows>
 static void gemv_steps(const MatmulRows<T>& t, const T* a, int64_t p, int64_t steps, T* sums, int64_t width) {
   constexpr int kMost = kGemvSteps<kRows>;
@@ -51,19 +54,20 @@ static void gemv_steps(const MatmulRows<T>& t, const T* a, int64_t p, int64_t st
     gemv_rows<T, kRows, 1>(t, a, b, p == 0, sums, width);
 }
 
-// The most columns of a call, for which the sums of all rows stay in L1.
+// MatmulKernels::gemv_columns: the most columns of a call, so that the sums of all rows fit into kGemvBytes.
 template <class T>
 static int gemv_columns(int rows) {
   return kGemvBytes / static_cast<int>(sizeof(T)) / rows / lanes<T> * lanes<T>;
 }
 
-// MatmulKernels::gemv, up to kGemvRows rows and gemv_columns() columns: some rows of b at a time, which stay
-// in L1 while the rows of a pass, up to four at once.
+// MatmulKernels::gemv: up to kGemvRows rows and gemv_columns() columns. k is at most one chain. Up to four
+// rows of a are computed at once. With more rows, a few rows of b are multiplied by all rows of a before the
+// next ones, so that they are still in L1 for the second four.
 template <class T>
 static void run_gemv(const MatmulRows<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];
   const int64_t width = round_up(t.columns, lanes<T>);
-  // The rows of b that the second rows of a then find in L1.
+  // How many rows of b are read before the next rows of a.
   const int64_t together = t.rows <= 4 ? t.k : kGemvSteps<1>;
   int64_t p = 0;
   do {

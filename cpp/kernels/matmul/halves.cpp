@@ -1,4 +1,6 @@
-// Products of floats of 16 bits: which are of few rows, and the blocks of all others.
+// Products of floats of 16 bits: HalfMatmul::run chooses one of the three ways that halves.h lists. FewRows
+// runs products of few rows, StoredProduct (stored_pairs.h) those of bfloat16, and Blocks converts blocks of
+// the operands to float32 and multiplies them by Matmul.
 #include "kernels/matmul/halves.h"
 
 #include <algorithm>
@@ -13,13 +15,13 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kSums = 4096;        // sums of few rows at a time: they stay in L1
+constexpr int64_t kSums = 4096;        // FewRows: sums that are computed at a time; they stay in L1
 constexpr int64_t kChain = 512;        // products in one chain of HalfKernels::rows
-constexpr int64_t kUnit = 64;          // columns that are not divided among threads
-constexpr double kNsPerNumber = 0.04;  // the time of a number of a matrix that few rows read
-// The largest block of a product.
+constexpr int64_t kUnit = 64;          // FewRows: threads take whole units of this many columns
+constexpr double kNsPerNumber = 0.04;  // FewRows: the time for each number of b, in nanoseconds
+// The largest block: rows of a, columns of b, and products along k.
 constexpr int64_t kBlockRows = 256, kBlockColumns = 256, kBlockProducts = 1024;
-// The same where rows of b are contiguous, whose pieces are longer.
+// The same where rows of b are contiguous: longer pieces of rows, fewer of them.
 constexpr int64_t kLongColumns = 1024, kLongProducts = 256;
 
 template <class Half>
@@ -27,7 +29,7 @@ const HalfKernels& kernels_of() {
   return half_matmul_kernels().of[std::is_same_v<Half, BFloat16>];
 }
 
-// One product, or its transpose: c' = b' a'.
+// The operands of one product of the batch, or of its transpose c' = b' a'.
 template <class Half>
 struct Sides {
   int64_t m, n, k;
@@ -53,7 +55,7 @@ struct Sides {
   bool is_few() const { return m <= kHalfRows && k > 0 && (rs_b == 1 || cs_b == 1); }
 };
 
-// Few rows, those of a or the columns of b.
+// True if the product has few rows (FewRows); transposed: if these are the columns of b.
 template <class Half>
 bool is_few(const HalfMatmul<Half>& call, bool& transposed) {
   const bool plain = Sides<Half>(call, 0, false).is_few(), turned = Sides<Half>(call, 0, true).is_few();
@@ -73,7 +75,8 @@ void round(int64_t n, const float* x, Half* y, int64_t stride) {
   for (int64_t i = 0; i < n; ++i) y[i * stride] = Half(x[i]);
 }
 
-// Adds the biases to the sums of n elements in a row, applies the activation, and rounds.
+// Adds the bias to n sums of a row, applies the activation, and stores them as the elements of c from row i
+// and column j on, rounded; or to o.wide as they are.
 template <class Half>
 void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias, const Sides<Half>& o,
             int64_t i, int64_t j) {
@@ -88,17 +91,18 @@ void finish(const MatmulActivation& f, int64_t n, float* sums, const float* bias
 
 // --- few rows
 
-// The workspace of a thread for products with few rows: `a` has a copy of call.a as float32.
+// A thread's part of products with few rows. `a`: memory of the thread for the few rows as float32, in rows
+// of line(k) elements.
 template <class Half>
 struct FewRows {
   const HalfMatmul<Half>& call;
   const bool transposed;
   float* const a;
-  int64_t widened = -1;  // the product whose matrix `a` holds; -1: none
+  int64_t widened = -1;  // the product of the batch whose rows are in `a`; -1: none
 
   static int64_t line(int64_t k) { return round_up(k, 16); }
 
-  // The columns [j, end) of a product.
+  // Computes the columns [j, end) of a product whose rows are in `a`.
   void run(const Sides<Half>& o, int64_t j, int64_t end) const {
     alignas(64) float sums[kSums], more[kSums], bias[kSums];
     const HalfKernels& kernels = kernels_of<Half>();
@@ -129,7 +133,7 @@ struct FewRows {
     }
   }
 
-  // The units [begin, end), numbered product by product.
+  // Computes the units [begin, end) of kUnit columns, numbered product by product.
   void run_units(int64_t begin, int64_t end) {
     const int64_t n = Sides<Half>(call, 0, transposed).n, units = ceil_div(n, kUnit);
     while (begin < end) {
@@ -147,19 +151,19 @@ struct FewRows {
 
 // --- blocks
 
-// Sizes of even parts of n, at most `most`.
+// The size of a part, if n is divided into even parts of at most `most`; several are multiples of 16.
 int64_t even(int64_t n, int64_t most) {
   return n <= most ? std::max<int64_t>(n, 1) : round_up(ceil_div(n, ceil_div(n, most)), 16);
 }
 
-// An operand's block as float32, in its own order: lines of rows, or of columns.
+// A block of an operand as float32. Its lines are rows or columns, whichever are contiguous in the operand.
 template <class Half>
 struct Widened {
-  static constexpr int64_t kOdd = 16;  // lines a power of two apart would share few sets of L1
+  static constexpr int64_t kOdd = 16;  // added, since lines a power of two apart share few sets of L1
 
   bool rows;
   int64_t line;            // elements from one line to the next
-  int64_t i = -1, j = -1;  // its first row and column
+  int64_t i = -1, j = -1;  // the first row and column of the block that `data` holds; -1: none
   float* data;
 
   Widened(int64_t m, int64_t n, int64_t rs, int64_t cs, Carver& carver)
@@ -167,7 +171,7 @@ struct Widened {
     data = carver.take<float>(line * (rows ? m : n));
   }
 
-  // The thread's share of the block from row i and column j on.
+  // Converts this thread's share of the m x n block from row i and column j on, unless it is there already.
   void fill(const OpenTeam& team, const Half* x, int64_t rs, int64_t cs, int64_t i, int64_t j, int64_t m,
             int64_t n) {
     if (this->i == i && this->j == j) return;
@@ -182,6 +186,7 @@ struct Widened {
   }
 };
 
+// Products by blocks that are converted to float32.
 template <class Half>
 class Blocks {
  public:
@@ -193,14 +198,16 @@ class Blocks {
     products_ = even(k_, lines ? kLongProducts : kBlockProducts);
   }
 
-  // The bytes of memory for a crew of this many threads.
+  // The bytes of workspace for a crew, the threads that compute one product together.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver);
     const auto last = [](int64_t n, int64_t size) { return n - (ceil_div(n, size) - 1) * size; };
     const int64_t whole[] = {rows_, columns_, std::min(products_, k_)};
     const int64_t rest[] = {last(m_, rows_), last(n_, columns_), k_ == 0 ? 0 : last(k_, products_)};
-    size_t most = 0;  // a last block may take more than a whole one
+    // The largest workspace of Matmul for the 8 kinds of blocks, whole or last in each of the three
+    // dimensions: a last block may need more than a whole one.
+    size_t most = 0;
     for (int which = 0; which < 8; ++which) {
       int64_t size[3];
       bool again = false;
@@ -224,7 +231,7 @@ class Blocks {
       for (int64_t j = 0; j < n_; j += columns_) {
         const int64_t m = std::min(rows_, m_ - i), n = std::min(columns_, n_ - j);
         int64_t p = 0;
-        do {  // once also for k = 0
+        do {  // once also for k = 0, where c is f(bias)
           const int64_t k = std::min(products_, k_ - p);
           x.a.fill(crew, o.a, o.rs_a, o.cs_a, i, p, m, k);
           x.b.fill(crew, o.b, o.rs_b, o.cs_b, p, j, k, n);
@@ -275,7 +282,7 @@ class Blocks {
   int64_t m_, n_, k_, rows_, columns_, products_;
 };
 
-// --- all products of a call, by StoredProduct or Blocks: each by one thread, or by all, one after the other
+// --- all products of a batch, by StoredProduct or Blocks (`Way`)
 
 template <class Way, class Half>
 size_t bytes_of(const HalfMatmul<Half>& call, int threads) {
@@ -283,8 +290,8 @@ size_t bytes_of(const HalfMatmul<Half>& call, int threads) {
   return std::max(alone, Way(call, threads).bytes(threads));
 }
 
-// All products of a batch: each by one thread, where there are as many as threads; else one after another,
-// each by the team.
+// If there are at least as many products as threads, each is computed by one thread. Otherwise the whole team
+// computes one after another.
 template <class Way, class Half>
 void run_all(const HalfMatmul<Half>& call, const Team& team, void* workspace) {
   const int64_t batch = call.a.shape[0], m = call.a.shape[1], n = call.b.shape[2], k = call.a.shape[2];

@@ -1,12 +1,15 @@
-// matmul of floats of 16 bits: c = f(a @ b + bias), computed in float32, each element of c rounded once
+// matmul of floats of 16 bits: c = f(a @ b + bias), computed in float32; each element of c is rounded once.
+// Shapes and strides of a, b, bias and c are as in Matmul (matmul.h). There are three ways:
 //
-//   a, b, bias and c as in Matmul. A product with up to kHalfRows rows, or columns, and another operand that
-//   is contiguous along one of its dimensions reads that one where it is: see LineProduct. Others of bfloat16
-//   are multiplied as they are where that pays (stored_pairs.h). Of any other, blocks of a and b become
-//   float32, which Matmul multiplies: of bfloat16 with Precision::medium. Both are exact but for subnormal
-//   factors, which are 0.
+//   - Few rows: one operand has at most kHalfRows rows (a) or columns (b), and the other operand is
+//   contiguous
+//     along one dimension. The latter is read where it is and converted in registers: see LineProduct.
+//   - bfloat16 where stored_pairs.h takes less time: the processor multiplies the numbers as they are.
+//   - Any other: blocks of a and b are converted to float32, which Matmul multiplies; blocks of bfloat16 with
+//     Precision::medium.
 //
-// The bits of c depend on the shapes and strides, not on the threads.
+// Products of two factors are exact, except that bfloat16 instructions take subnormal factors as 0. The bits
+// of c depend on the shapes and strides, not on the number of threads.
 #pragma once
 #include <cstddef>
 
@@ -16,7 +19,7 @@
 
 namespace ranvier {
 
-constexpr int64_t kHalfRows = 16;  // more take less time in blocks
+constexpr int64_t kHalfRows = 16;  // with more rows, blocks of float32 take less time
 
 template <class Half>  // Float16 or BFloat16
 struct HalfMatmul {
@@ -24,33 +27,35 @@ struct HalfMatmul {
   size_t workspace_bytes(int threads) const;
   TensorView<const Half> a, b;  // 3-D
   TensorView<const Half> bias;  // 1-D, or data null
-  TensorView<Half> c;           // 3-D, or data null:
-  TensorView<float> wide;       // then c without the rounding
+  TensorView<Half> c;           // 3-D; or data null, and c is stored to `wide`
+  TensorView<float> wide;       // 3-D: c as float32, not rounded to 16 bits; or data null
   MatmulActivation activation;
 };
 
-// sums[i * width + j] = the products of row i of a, of float32, and column j of b, 1 to kHalfRows rows.
+// A product of few rows: sums[i * width + j] = the sum over p of a[i * rs_a + p] and b[p, j]. a is float32, b
+// of 16 bits. A line of b is what is contiguous: a column for HalfKernels::dots, a row for HalfKernels::rows.
 struct LineProduct {
-  int rows;
+  int rows;  // 1 to kHalfRows
   int64_t k, columns;
   const float* a;
   int64_t rs_a;
   const void* b;
-  int64_t step_b;  // from one line of b to the next
+  int64_t step_b;  // from one line of b to the next, in elements
   float* sums;
-  int64_t width;  // at least `columns` and whole vectors
+  int64_t width;  // a multiple of 16, at least `columns`
 };
 
+// The loops for one type of 16 bits.
 struct HalfKernels {
-  void (*widen)(int64_t n, const void* x, float* y);
-  void (*round)(int64_t n, const float* x, void* y);
-  void (*dots)(const LineProduct&);  // lines of b are its columns: a chain in each lane
-  void (*rows)(const LineProduct&);  // rows: chains along k
+  void (*widen)(int64_t n, const void* x, float* y);  // y = x as float32
+  void (*round)(int64_t n, const float* x, void* y);  // y = x rounded to 16 bits
+  void (*dots)(const LineProduct&);  // one chain in each lane along k, then the sum of the lanes
+  void (*rows)(const LineProduct&);  // one chain along k for each element
 };
 
 struct HalfMatmulKernels {
-  HalfKernels of[2];  // Float16, BFloat16
-  void (*add)(int64_t n, const float* x, float* y);
+  HalfKernels of[2];                                 // of Float16, of BFloat16
+  void (*add)(int64_t n, const float* x, float* y);  // y += x
 };
 RANVIER_TABLE(HalfMatmulKernels, half_matmul_kernels)
 

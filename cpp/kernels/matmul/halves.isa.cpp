@@ -1,5 +1,6 @@
-// The loops of products of 16 bits, compiled once for each ISA level: few rows by a large matrix, whose time
-// is that of reading it, and what moves between 16 and 32 bits.
+// The inner loops of halves.h, compiled once for each ISA level: few rows of float32 by a large matrix of
+// 16-bit floats, which is converted in registers and takes the time of reading it; and conversions of lines
+// between 16 and 32 bits.
 #include "kernels/matmul/halves.h"
 
 #include "base/unroll.h"
@@ -9,9 +10,9 @@
 namespace ranvier::RANVIER_ISA {
 
 constexpr int L = lanes<float>;
-constexpr int kLine = 32;  // numbers of a line of cache
+constexpr int kLine = 32;  // 16-bit numbers in a cache line
 
-// As load_halves() and store_halves(), but for the bits of NaN.
+// L numbers as float32, as load_halves() (simd/halves.h) gives them, except for the bits of NaN.
 template <class Half>
 RANVIER_INLINE vec<float> wide(const Half* p) {
 #if defined(__F16C__) && RANVIER_VECTOR_BYTES == 64
@@ -25,7 +26,7 @@ RANVIER_INLINE vec<float> wide(const Half* p) {
   return load_halves(p);
 }
 
-// The first n lanes, 0 < n < L; zeros in the others.
+// The first n numbers at p, 0 < n < L; zeros in the other lanes.
 template <class Half>
 RANVIER_INLINE vec<float> wide_n(const Half* p, int n) {
   Half part[L] = {};
@@ -59,16 +60,17 @@ static void add(int64_t n, const float* x, float* y) {
   if (rest > 0) store_n(y + i, load_n(y + i, rest) + load_n(x + i, rest), rest);
 }
 
-// --- dots: a vector of each column at a time
+// --- HalfKernels::dots: columns of b are contiguous. Lanes are products along k.
 
-// Columns at once, which hide the FMA's latency.
+// The columns that are computed at once, which hide the latency of FMAs.
 template <int kRows>
 constexpr int kColumns = kManyRegisters || kRows <= 2 ? 4 : 2;
 
+// The sums of kRows rows from a on and kCount columns from b on, stored from `sums` on.
 template <class Half, int kRows, int kCount>
 static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, const Half* b, float* sums) {
   const int64_t k = t.k, rs_a = t.rs_a, step_b = t.step_b;
-  const int64_t ahead = kCount * step_b;  // the columns that come next
+  const int64_t ahead = kCount * step_b;  // from a column to the one that comes next in its place
   vec<float> acc[kRows][kCount] = {};
   const auto step = [&](int64_t p, const auto& row_at, const auto& column_at) RANVIER_INLINED {
     vec<float> row[kRows];
@@ -90,7 +92,7 @@ static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, 
   for (; p + kLine <= k; p += kLine) {
     RANVIER_UNROLL
     for (int j = 0; j < kCount; ++j) __builtin_prefetch(b + ahead + j * step_b + p, 0, 3);
-#if RANVIER_VECTOR_BYTES > 16  // else only more code
+#if RANVIER_VECTOR_BYTES > 16  // with shorter vectors it only makes more code
     RANVIER_UNROLL
 #endif
     for (int u = 0; u < kLine; u += L) whole(p + u);
@@ -107,7 +109,7 @@ static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, 
   }
 }
 
-// f(first, count) for the rows, 4, 2 or 1 at a time: constants.
+// Calls f(first row, count) for all rows, 4, 2 or 1 at a time; count is a constant of the compiler.
 template <class F>
 RANVIER_INLINE void some_rows(int rows, const F& f) {
   int i = 0;
@@ -121,7 +123,8 @@ static void dots(const LineProduct& t) {
   const Half* b = static_cast<const Half*>(t.b);
   constexpr int kMost = kColumns<1>;
   int64_t j = 0;
-  if constexpr (constexpr int kCount = 2 * kMost; kManyRegisters)  // so much more is on its way from memory
+  // With one row and many registers twice as many columns at once: more reads from memory are then under way.
+  if constexpr (constexpr int kCount = 2 * kMost; kManyRegisters)
     for (; t.rows == 1 && j + kCount <= t.columns; j += kCount)
       dot<Half, 1, kCount>(t, t.a, b + j * t.step_b, t.sums + j);
   for (; j + kMost <= t.columns; j += kMost)
@@ -135,9 +138,11 @@ static void dots(const LineProduct& t) {
       dot<Half, 1, 1>(t, t.a + i * t.rs_a, b + j * t.step_b, t.sums + i * t.width + j);
 }
 
-// --- rows: as gemv.h, some rows of b at a time
+// --- HalfKernels::rows: rows of b are contiguous. As in gemv.h, lanes are columns, and some rows of b at a
+// time are multiplied and added to the sums.
 
-// sums[i] += the sum over kSteps rows of b of a[i, s] b[s], for kRows rows of a and all columns.
+// sums[i] += the sum over s < kSteps of a[i, s] times row s of b, for kRows rows of a and all columns. first:
+// the sums begin with 0.
 template <class Half, int kRows, int kSteps>
 static void add_rows(const LineProduct& t, const float* a, const Half* b, bool first, float* sums) {
   const int64_t columns = t.columns, step_b = t.step_b, width = t.width;

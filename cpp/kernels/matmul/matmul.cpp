@@ -1,7 +1,7 @@
-// matmul's loops, independent of the ISA: the five loops of Goto and van de Geijn, "Anatomy of
-// High-Performance Matrix Multiplication" (2008), in the notation of BLIS: jc, pc, ic over blocks, jr, ir
-// over tiles. A panel is a tile's rows of a, a strip its columns of b; plan.h says what is packed and shared
-// how.
+// Matmul::run, and the loops over blocks and tiles, independent of the ISA: those of Goto and van de Geijn,
+// "Anatomy of High-Performance Matrix Multiplication" (2008), where jc and pc are the first column and the
+// first product of a block. A panel is the rows of a that a tile has, a strip the columns of b. MatmulPlan
+// (plan.h) decides what is packed and how the threads share the work.
 #include "kernels/matmul/matmul.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace ranvier {
 namespace {
 
-// Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
+// Columns [jc, jc + n) of b, divided into `strips`, and the products [pc, pc + k) along k.
 struct Block {
   int64_t jc, n, pc, k, strips;
 };
@@ -25,13 +25,13 @@ struct Product {
   const MatmulKernels<T>& kernels;
   const Operands<T>& o;
   const OpenTeam& team;  // the threads that work on this product
-  T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
-  T* packed_a;           // a run of panels, this thread's
+  T* packed_b;           // packed strips, shared by the team or of this thread: see Sharing in plan.h
+  T* packed_a;           // packed panels of this thread
   bool added;            // true if the product is added to what is in c
   uint8_t* unfit;        // this thread's flag for each row of c, see unfit.h; or null
 
-  // In pieces of a strip, so that the team's shares are even when there are few strips. Pairs of whole rows
-  // of b: a share of the rows.
+  // The team packs all strips of a block: a thread takes pieces of strips, so that the shares are even when
+  // there are few strips. Of elements that are pairs (pairs.h), a thread takes some rows of all strips.
   void pack_together(const Block& x) {
     if (kernels.pairs && o.cs_b == 1) {
       const int64_t rows = rows_of_pairs(), groups = ceil_div(x.k, rows);
@@ -43,7 +43,7 @@ struct Product {
       if (packs(x, u / kPieces)) pack_piece(x, u / kPieces, u % kPieces, packed_strip(x, u / kPieces, 0));
   }
 
-  // The tiles of a's first panel; those of whole strips also pack b while they read it.
+  // Runs the tiles of the first panel; tiles of full width also pack b while they read it.
   void first_panel(const Block& x) {
     pack_panels(x, 0, 1);
     for (int64_t j = team.share_begin(x.strips); j < team.share_end(x.strips); ++j) {
@@ -52,8 +52,8 @@ struct Product {
     }
   }
 
-  // The tiles from the `begin`th to the `end`th, numbered panel by panel. Whole panels are taken plan.run at
-  // a time (they stay in L2), with plan.strips strips at a time.
+  // Runs the tiles [begin, end), numbered panel by panel. Whole panels are taken plan.run at a time, which
+  // stay in L2, against plan.strips strips at a time.
   void run_tiles(const Block& x, int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end;) {
       const int64_t i = u / x.strips, j = u - i * x.strips;
@@ -72,9 +72,9 @@ struct Product {
     }
   }
 
-  // The tiles that a thread takes at a time: thirds of a run of panels, where each thread has some runs. An
-  // even share of all, the same in each block, where a thread that does not wait for the others might
-  // otherwise add to a tile that another one still computes.
+  // How many tiles a thread takes at a time: thirds of a run of panels, where each thread has at least four
+  // runs, otherwise its even share. It is also the even share where there are several blocks and the threads
+  // do not wait between them, since a thread must then add to the same tiles in each block.
   int64_t tiles_at_once(const Block& x, int64_t all) const {
     const int64_t run = std::min(plan.run, plan.panels), some = ceil_div(run, 3) * x.strips;
     const bool one_block = x.k == o.k && x.n == o.n;
@@ -83,7 +83,7 @@ struct Product {
     return ceil_div(Chunks::size(team, all), some) * some;
   }
 
-  // b is packed for the whole team, or by each thread for itself; then no thread waits.
+  // Runs all tiles of a block. Either the team packs b and then waits, or each thread packs it for itself.
   void tiles(const Block& x) {
     const bool packs_b = plan.pack_b || plan.ragged_b, together = plan.sharing == Sharing::one;
     if (plan.fused)
@@ -98,11 +98,11 @@ struct Product {
     for (Chunks c(team, all, tiles_at_once(x, all)); c.next() && !interrupted(team);)
       run_tiles(x, done + c.begin, done + c.end);
     const bool again = x.pc + x.k < o.k || x.jc + x.n < o.n;
-    if (together && again) team.barrier();  // before the strips are overwritten
+    if (together && again) team.barrier();  // the next block overwrites the strips
   }
 
-  // The thread's columns of a block, in whole vectors: it packs some strips, uses them and forgets them.
-  // Where there are few columns for this many threads, some take the same ones, and split the panels.
+  // Sharing::columns: runs this thread's columns of a block, whole vectors, and packs some strips just before
+  // they are used. Where there are few columns, several threads take the same ones and divide the panels.
   void own_columns(const Block& all) {
     const int64_t vectors = ceil_div(all.n, kernels.lanes);
     int shares = team.size();
@@ -125,8 +125,8 @@ struct Product {
     }
   }
 
-  // The first column of strip j. A last one of less than a vector, or than two after tiles of three, gets the
-  // rest of it from the one before.
+  // The first column of strip j. With plan.overlaps, a last strip of fewer than plan.least columns takes the
+  // missing ones from the strip before.
   int64_t column(const Block& x, int64_t j) const {
     if (j == x.strips) return x.n;
     const int64_t first = j * plan.nr;
@@ -139,23 +139,23 @@ struct Product {
     return plan.pack_b || (plan.ragged_b && j == x.strips - 1 && columns(x, j) != plan.width(columns(x, j)));
   }
 
-  // Is strip j packed by its tile of panel i?
+  // True if strip j is packed by its tile of panel i.
   bool fuses(const Block& x, int64_t j, int64_t i) const {
     return plan.fused && i == 0 && columns(x, j) == plan.nr;
   }
 
-  // The address that strip j is packed at, in a buffer that begins with strip `first`.
+  // Where strip j is packed, in a buffer that begins with strip `first`.
   T* packed_strip(const Block& x, int64_t j, int64_t first) const {
     return plan.pack_b ? packed_b + (j - first) * plan.nr * x.k : packed_b;
   }
 
-  // One of kPieces parts of strip j, in whole squares of the widest transposition.
+  // Packs one of kPieces parts of strip j: a multiple of 16 rows, the side of the widest transposition.
   void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
     const int64_t length = round_up(ceil_div(x.k, kPieces), std::max(kernels.step, 16)), p = piece * length;
     if (p < x.k) pack_rows(x, j, p, std::min(length, x.k - p), to);
   }
 
-  // k rows of strip j from p on, to their place among the strip's.
+  // Packs the rows [p, p + k) of strip j; `to` is where the strip's row 0 is packed.
   void pack_rows(const Block& x, int64_t j, int64_t p, int64_t k, T* to) {
     if (interrupted(team)) return;
     const int n = columns(x, j), width = plan.width(n);
@@ -166,8 +166,8 @@ struct Product {
   int missing(int64_t end) const { return end == o.k ? o.missing : 0; }
   int64_t rows_of_pairs() const { return std::max<int64_t>(kRowsOfPairs, kernels.step); }
 
-  // Rows [begin, end) of the strips [j0, j1), but those that tiles of `panel` pack; of pairs from beyond L2
-  // some rows, pages, at a time.
+  // Packs the rows [begin, end) of the strips [j0, j1), except strips that the tiles of `panel` pack. If b is
+  // of pairs and larger than L2, it packs a few rows of all strips at a time, since each is on another page.
   void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel, int64_t begin, int64_t end) {
     const bool far = o.cs_b == 1 && o.k * std::abs(o.rs_b) * int64_t{sizeof(T)} > caches.l2;
     const int64_t rows = kernels.pairs && far ? rows_of_pairs() : std::max<int64_t>(end - begin, 1);
@@ -177,7 +177,7 @@ struct Product {
           pack_rows(x, j, p, std::min(rows, end - p), packed_strip(x, j, j0));
   }
 
-  // The address that panel i is packed at, in a buffer that begins with panel `first`.
+  // Where panel i is packed, in a buffer that begins with panel `first`.
   T* packed_panel(const Block& x, int64_t i, int64_t first) const {
     return packed_a + (plan.row(i) - plan.row(first)) * x.k;
   }
@@ -196,10 +196,10 @@ struct Product {
       }
   }
 
-  // Does anything follow the sums of this block?
+  // True if the epilogue follows the sums of this block, which is then the last one along k.
   bool finishes(const Block& x) const { return x.pc + x.k == o.k && !o.after.is_empty(); }
 
-  // A tile with the values that all tiles of a block have.
+  // A tile with the values that are the same for all tiles of a block.
   MatmulTile<T> any_tile(const Block& x) const {
     MatmulTile<T> t{};
     t.k = x.k, t.tree = plan.part > 0, t.k_block = t.tree ? plan.part : plan.k_block;
@@ -209,7 +209,7 @@ struct Product {
     return t;
   }
 
-  // Panel i of a, where panel `first` is the first that is packed.
+  // Sets where t reads panel i of a; the packed panels begin with panel `first`.
   void place_panel(const Block& x, int64_t i, int64_t first, MatmulTile<T>& t) const {
     const int64_t row = plan.row(i);
     t.rows = static_cast<int>(plan.row(i + 1) - row);
@@ -219,7 +219,7 @@ struct Product {
       t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
   }
 
-  // Strip j of b and its tile of panel i.
+  // Sets where t reads strip j of b and stores c, for the tile of panel i.
   void place_strip(const Block& x, int64_t i, int64_t j, int64_t first_packed, MatmulTile<T>& t) const {
     const int64_t row = plan.row(i), column = x.jc + this->column(x, j);
     const bool packing = fuses(x, j, i);
@@ -236,11 +236,11 @@ struct Product {
     if (unfit) t.unfit = unfit + (plan.transposed ? column : row);
   }
 
-  // The strips [j0, j1) of b against the panels [i0, i1) of a.
+  // Runs the tiles of the strips [j0, j1) and the panels [i0, i1); one call of the kernel runs several tiles.
   void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t i0, int64_t i1) {
     MatmulTile<T> t = any_tile(x);
     const bool plain = o.cs_c == 1 && !finishes(x);
-    // Few strips: each with all of some panels that stay in L1, which are one call.
+    // Few strips: one call runs a strip with `near` panels, as many as stay in L1.
     const int64_t bytes = std::max<int64_t>(x.k, 1) * plan.rows * static_cast<int64_t>(sizeof(T));
     const int64_t near = x.strips == 1 ? i1 - i0 : caches.l1 / 2 / bytes;
     if (x.strips <= kFewStrips && near >= x.strips && plain && !t.accumulate && !fuses(x, j0, i0) &&
@@ -269,8 +269,8 @@ struct Product {
     }
   }
 
-  // Strip j against the panels [i0, i1). After the one that packs, if any does, two fetch a half of the next
-  // strip each.
+  // Runs strip j with the panels [i0, i1). The first panel may pack it. The first two panels that do not pack
+  // it prefetch the next strip, half of the rows each.
   void pass(const Block& x, int64_t j, int64_t i0, int64_t i1) {
     MatmulTile<T> t = any_tile(x);
     const bool in_one = o.cs_c == 1 && !finishes(x) && !t.accumulate;
@@ -291,8 +291,8 @@ struct Product {
     }
   }
 
-  // One strip of b, where nothing follows the sums: panels [i, i1) with as many rows are one call. Panel i0
-  // is the first that is packed.
+  // Runs strip j with the panels [i, i1), where nothing follows the sums: panels of the same number of rows
+  // are one call of the kernel. Panel i0 is the first that is packed.
   __attribute__((noinline)) void sweep_panels(const Block& x, int64_t j, int64_t first_packed, int64_t i0,
                                               int64_t i, int64_t i1, MatmulTile<T> t) {
     const int64_t most =
@@ -306,7 +306,7 @@ struct Product {
     }
   }
 
-  // While the tiles of the first strip run, they fetch the panel of a that is `ahead` further.
+  // Sets that tiles of the first strip prefetch the panel of a that is `ahead` panels further.
   void fetch_rows(const Block& x, int64_t j, int64_t ahead, MatmulTile<T>& t) const {
     t.fetch.panels = static_cast<int16_t>(ahead);
     t.fetch.a = 0, t.fetch.gap_a = 0;
@@ -317,7 +317,7 @@ struct Product {
     for (int64_t jc = 0; jc < o.n; jc += plan.nc) {
       const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;
-      do {  // once also for k = 0, which leaves the bias
+      do {  // once also for k = 0, where c is f(bias)
         const Block x{jc, n, pc, std::min(plan.chunk, o.k - pc), plan.strips_of(n)};
         plan.sharing == Sharing::columns ? own_columns(x) : tiles(x);
         pc += plan.chunk;

@@ -1,16 +1,17 @@
-// matmul: c = f(a @ b + bias), or c = (a @ b + bias) f'(saved), f the activation
+// matmul: c = f(a @ b + bias), where f is an activation; or for a backward c = (a @ b + bias) f'(saved)
 //
-//   a (batch, m, k), b (batch, k, n), bias (n) or none, c (batch, m, n), saved as c or none. Any strides,
-//   also 0 (a broadcast operand) in a, b and saved; c's elements do not overlap each other or the inputs. c
-//   is written only, never read from before the call (but for `added`). k = 0 gives f(bias). With saved, c is
-//   what ActivationBackward makes of dy = a @ b + bias, bit for bit: saved is f's output or its input, as
-//   there.
+//   a (batch, m, k), b (batch, k, n), c (batch, m, n), bias (n) or none, saved (batch, m, n) or none. a, b
+//   and saved may have any strides; a stride of 0 is a broadcast operand. The elements of c overlap neither
+//   each other nor the inputs. What c contains before the call is not read, except with `added`. k = 0 gives
+//   f(bias). With saved, c has the bits that ActivationBackward (kernels/activation/activation.h) makes of
+//   dy = a @ b + bias; saved is the output or the input of f, whichever ActivationBackward takes for this f.
 //
-// Every element of c is the sum, in order, of partial sums over even blocks of at most kc products, each one
-// chain of FMAs: its bits depend on k alone, not on m, n, tile or threads. Where b has at most kDotRows
-// columns, and a and b are contiguous along k in memory, it is a dot product instead: a chain for each lane,
-// then the sum of the lanes. m decides about nothing that changes bits: a row of c has those that it has
-// without the other rows.
+// Bits. A chain is a sum by FMAs, one product after another in the order of k. k is divided into even blocks
+// of at most kc products (kSumBlock in blocking.h); each block is one chain, and the sums of the blocks are
+// added in order. So the bits of an element of c depend on k alone, not on m, n, the tiles or the threads.
+// There is one exception: where b has at most kDotRows columns, and a and b are contiguous along k in memory,
+// an element of c is a dot product, with one chain for each lane of a vector, and then the sum of the lanes.
+// m affects no bits: a row of c has the bits that it has without the other rows.
 #pragma once
 #include <cstddef>
 
@@ -24,17 +25,18 @@ namespace ranvier {
 struct MatmulActivation {
   Activation kind = Activation::none;
   double alpha = 0, beta = 0;
-  // True if small products and tiles apply it in registers; any other follows them.
+  // True if the loops that store the sums also apply it; any other is applied to the stored elements.
   bool is_in_tiles() const { return kind == Activation::none || kind == Activation::relu; }
 };
 
 template <class T>
 struct MatmulKernels;
 
+// The most columns of c that are computed as dot products (dot.h), and the most rows of few_rows.h.
 constexpr int kDotRows = 4;
-constexpr int kMostParts = 64;
+constexpr int kMostParts = 64;  // the largest Matmul::parts
 
-// (1, rows, columns), as Matmul takes matrices in batches; element (i, j) is at data[i * rs + j * cs].
+// A view (1, rows, columns) of one matrix: a batch of one. Element (i, j) is at data[i * rs + j * cs].
 template <class T>
 static inline TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns, int64_t rs, int64_t cs) {
   return {data, 3, {1, rows, columns}, {0, rs, cs}};
@@ -44,41 +46,45 @@ template <class T>
 struct Matmul {
   RANVIER_CALL("matmul", a, packed.data ? packed : b, precision == Precision::high ? b : bias, bias, norm,
                saved, in_place(c, added));
-  size_t workspace_bytes(int threads) const;  // 0 for a product that needs no plan
-  // The bytes of the plan, whether or not this product needs one: for operations that ask with some sizes, or
-  // without memory, and then run products with other sizes.
+  size_t workspace_bytes(int threads) const;  // 0 for a product that needs no plan (plan.h)
+  // The bytes that the plan of this product needs, whether or not the product uses a plan. For callers that
+  // reserve the workspace before they know the operands' addresses or which of several products will run.
   size_t plan_bytes(int threads) const;
   TensorView<const T> a, b;  // 3-D
   TensorView<const T> bias;  // 1-D, or data null
   TensorView<T> c;           // 3-D
   MatmulActivation activation;
-  TensorView<const T> saved;   // 3-D: the activation's backward; or data null: its forward
-  TensorView<const T> packed;  // 1-D: b in strips, of MatmulPack, which is then not read; or data null
-  // In programs: (3, n), C-contiguous, the numbers m, a and b of a batch norm by running statistics,
-  // which comes before the activation: f((x - m) a + b), x = a @ b + bias. Or data null.
+  TensorView<const T> saved;  // 3-D: c is the activation's backward; or data null: its forward
+  // 1-D: b as MatmulPack packs it, or data null. b itself is then read only with Precision::high, which
+  // computes some rows of c again (unfit.h).
+  TensorView<const T> packed;
+  // Set by passes of cpp/program: (3, n), C-contiguous: for each column the numbers m, a and b of a batch
+  // norm with running statistics, which is applied before the activation: c = f((x - m) a + b), where
+  // x = a @ b + bias. Or data null.
   TensorView<const T> norm = {};
-  // In programs: c += a @ b, where can_add() holds.
+  // True: c += a @ b. Allowed only where can_add() holds.
   bool added = false;
-  // The precision of a and b, where the processor multiplies numbers of bfloat16: see pairs.h and amx.h.
+  // The precision to which a and b may be rounded, where the processor multiplies bfloat16: see pairs.h and
+  // amx.h. It has no effect on double.
   Precision precision = Precision::highest;
-  // This many even blocks of k, a power of two: each is one chain, and they are added along a tree,
-  // neighbours, then neighbouring pairs ... At most kc products each; nothing follows the sums, and
-  // `precision` is the highest.
+  // If more than 1, k is divided into this many equal parts, a power of two, of at most kc products each. A
+  // part is one chain. The sums of parts are added in a binary tree: neighbours, then neighbouring pairs, and
+  // so on. It requires that nothing follows the sums (no bias, norm or activation) and the highest precision.
   int parts = 1;
   bool can_add() const;
   const MatmulKernels<T>& kernels() const;
-  bool is_small() const;  // one that needs no plan: b is read where it is, see small.h
+  bool is_small() const;  // True if small.h computes it, which needs no plan and reads b where it is
 };
 
-// b (1, k, n) as the tiles read it, for products that all have the same b: strips of `width` columns one
-// after another, each k rows long; a last one is as wide as the narrowest tile that holds its columns. Bits
-// of c stay.
+// Packs b (1, k, n) once for several products with the same b, as Matmul::packed. The result has strips of
+// `width` columns one after another, each stored row by row, k rows. The last strip is as wide as the
+// narrowest tile that holds its columns. Packing does not change the bits of c.
 template <class T>
 struct MatmulPack {
   RANVIER_CALL("matmul_pack", b, packed);
   TensorView<const T> b;  // 3-D
-  TensorView<T> packed;   // 1-D, of size()
-  int width;              // columns of a tile
+  TensorView<T> packed;   // 1-D, size() elements
+  int width;              // columns of a strip: MatmulPlan::nr of the products
   const MatmulKernels<T>* kernels;
 
   int64_t size() const;

@@ -1,5 +1,6 @@
-// matmul's inner loops, compiled once for each ISA level: the choice of the code for a tile, by its size, and
-// the table of the level's functions. The loops themselves are in the headers that are included here.
+// matmul's inner loops, compiled once for each ISA level. run_tile() chooses the code for a tile by its size;
+// table() makes MatmulKernels, the table of the level's functions. The loops are in the headers included
+// here.
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/dot.h"
 #include "kernels/matmul/few_rows.h"
@@ -16,7 +17,7 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 using Tile = void (*)(const MatmulTile<T>&);
 
-// The tile of kRows rows and 1, 2, 4 or 8 vectors; null where no tile is called so.
+// The code for a tile of kRows rows and 1, 2, 4 or 8 vectors; null for sizes that are not used.
 template <class T, int kRows, int kVectors>
 static constexpr Tile<T> tile_or_null() {
   if constexpr (kVectors <= tile_vectors<T>(kRows))
@@ -25,7 +26,8 @@ static constexpr Tile<T> tile_or_null() {
     return nullptr;
 }
 
-// Runs a tile of any number of rows, 1 + R, by the code for this number and the fewest vectors of columns.
+// Runs a tile by the code for its number of rows (the values R + 1) and the fewest vectors that hold its
+// columns.
 template <class T, int... R>
 static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<T> tiles[][4] = {{tile_or_null<T, R + 1, 1>(), tile_or_null<T, R + 1, 2>(),
@@ -34,7 +36,7 @@ static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   tiles[t.rows - 1][(t.columns > L) + (t.columns > 2 * L) + (t.columns > 4 * L)](t);
 }
 
-// Runs a tile that also packs the b that it reads, for the tiles of other rows.
+// Runs a tile that also packs the strip of b that it reads, for the tiles of the panels after it.
 template <class T, int... R>
 static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<T> tiles[] = {tile<T, kPackingRows<T> + R, kPackingVectors, Meanwhile::pack>...};
@@ -57,8 +59,8 @@ static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int,
 }
 #endif
 
-// One product for each element, any number of columns: a row of c is stored from its begin to its end. Tiles
-// would store pieces of many rows in turn, which takes longer.
+// An outer product (k = 1) with any number of columns, two vectors or more: each row of c is stored from its
+// begin to its end. Tiles would store pieces of many rows in turn, which takes longer.
 template <class T>
 static void outer(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>;
@@ -74,8 +76,8 @@ static void outer(const MatmulTile<T>& t) {
     }
 }
 
-// MatmulKernels::tile. The first code that fits: an outer product, a tile that packs, few columns, three
-// vectors, a last half vector, tiles that prefetch meanwhile; else the code for all sizes.
+// MatmulKernels::tile. The first code that fits runs the tile: an outer product, a tile that packs b, few
+// columns, three vectors of columns, a last half vector, tiles that prefetch a; otherwise the general code.
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
   if (t.k == 1 && t.columns >= 2 * lanes<T> && t.cs_c == 1 && !t.accumulate && !t.pack_to &&
@@ -121,6 +123,7 @@ static void run_tile(const MatmulTile<T>& t) {
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }
 
+// MatmulKernels::nr: the most columns of a tile of this many rows.
 template <class T>
 static int widest(int rows) {
   return tile_vectors<T>(rows) * lanes<T>;

@@ -1,4 +1,6 @@
-// The micro-kernel: a tile of c held in registers while k runs. Included by matmul.isa.cpp only.
+// The micro-kernel: computes a tile of c (MatmulTile), whose sums stay in registers during the loop over k.
+// In each step of k it reads a row of b as vectors, broadcasts each element of a column of a, and does one
+// FMA for each row and vector. Included by matmul.isa.cpp only.
 #pragma once
 #include <utility>
 
@@ -10,12 +12,14 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Rows of b that are fetched ahead of their use: from L2 into L1, and from memory into L2, since rows a power
-// of two apart share the few lines of a set of L1. After the last row come those of the strip to the right.
+// How many rows ahead of their use rows of b are prefetched: from L2 into L1 (kAhead; kWideAhead for more
+// than two vectors), and by tiles that pack from memory into L2 (kFarAhead). Those are not fetched into L1,
+// since rows a power of two apart would share the few lines of a set. After the last row of a strip come the
+// rows of the strip to the right.
 constexpr int kAhead = 16, kWideAhead = 4, kFarAhead = 24;
-constexpr int kPackedAhead = 1024;  // bytes of a packed a
+constexpr int kPackedAhead = 1024;  // bytes; how far ahead a packed a is prefetched
 
-// The addresses at which a tile's operands are read next, b is copied to, and lines are prefetched.
+// The addresses at which a tile reads a and b next, packs b to, and prefetches.
 template <class T>
 struct Cursor {
   const T *a, *b;
@@ -23,13 +27,13 @@ struct Cursor {
   const T* fetch[2];  // the next line, and the one after it
 };
 
-// The other work of a tile while k runs: none; it stores b's rows one after another, for the tiles that
-// follow; or it fetches rows of another strip, two lines each, or rows of a: one line in each step of k; or a
-// packed a.
+// What a tile does besides its sums. pack: it packs b for the tiles that follow. fetch: it prefetches rows of
+// another strip, two cache lines each. fetch_a: it prefetches rows of a, one line in each step of k.
+// fetch_packed: it prefetches a packed a.
 enum class Meanwhile { nothing, pack, fetch, fetch_a, fetch_packed };
 
-// Elements of a column of a. Its rows are found from few registers: a pointer for every fifth, and multiples
-// of the stride.
+// Reads the elements of one column of a for kRows rows. To need few registers, it keeps a pointer for every
+// fifth row and adds 0 to 4 times the stride: addresses that the processor computes in a load.
 template <class T, int kRows>
 struct ColumnOfA {
   static constexpr int kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
@@ -53,15 +57,16 @@ struct ColumnOfA {
   }
 };
 
-// The vectors of a row of a tile. Where the columns are no whole vectors, the last ones overlap, and no lane
-// is masked, but in a single vector if masks cost nothing. kWhole: all vectors are whole.
+// Where the vectors of a row of a tile begin. Where the columns are not whole vectors, the last vectors
+// overlap those before, so that no lane needs a mask. The exception is a tile of one vector at a level where
+// masks cost nothing. kWhole: the columns are whole vectors.
 template <class T, int kVectors, bool kWhole>
 struct Vectors {
   static constexpr bool kMasked = kMasks && kVectors == 1;
   int columns;
-  int64_t first[kVectors];  // the column of each
+  int64_t first[kVectors];  // the first column of each vector
 
-  // `last`: the column of the last one.
+  // last: the first column of the last vector.
   [[gnu::always_inline]] Vectors(int columns, int64_t last) : columns(columns) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -80,20 +85,20 @@ struct Vectors {
 template <class T>
 constexpr int kElementsOfLine = 64 / int(sizeof(T));
 
-// Rows of b from which lines are fetched ahead of their use.
+// How many rows ahead a row of b is prefetched.
 template <int kVectors, bool kPack>
 constexpr int kRowsAhead = kPack          ? kFarAhead
                            : kVectors > 2 ? kWideAhead
                                           : kAhead;
 
-// Fetches the line of vector v of a later row of b.
+// Prefetches the cache line of vector v of a later row of b.
 template <class T, int kVectors, bool kPack>
 RANVIER_INLINE void fetch_vector(const T* row, int v) {
   if (v * sizeof(vec<T>) % 64 != 0) return;
   if (kPack) {
     __builtin_prefetch(row + v * lanes<T>, 0, 2);
-    // A strip of one line takes both lines of 128 bytes from beyond L2 at once: each row is on another page,
-    // and the next strip then finds its line.
+    // Where a row of the strip is one line, the other line of the same 128 bytes is fetched, too: each row is
+    // on another page, and the next strip needs that line.
     if (kVectors * sizeof(vec<T>) <= 64)
       __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(row) ^ 64), 0, 2);
   } else if ((kManyRegisters && kVectors <= 2) || kVectors == 8) {
@@ -101,15 +106,16 @@ RANVIER_INLINE void fetch_vector(const T* row, int v) {
   }
 }
 
-// acc[i][v] = sum over k products of a[i, p] * b[p, v], in one chain. goes_on: more products follow.
+// One chain: acc[i][v] = the sum of k products of a[i, p] and vector v of row p of b, from `at` on, which it
+// moves behind them. goes_on: true if another chain of the tile follows.
 template <class T, int kRows, int kVectors, Meanwhile kMeanwhile, class V>
 RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, const V& vectors, Cursor<T>& at,
                              vec<T> (&acc)[kRows][kVectors]) {
   constexpr bool kPack = kMeanwhile == Meanwhile::pack, kFetch = kMeanwhile == Meanwhile::fetch;
   constexpr bool kFetchA = kMeanwhile == Meanwhile::fetch_a;
   ColumnOfA<T, kRows> a(t, at.a);
-  // The last element of a cache line's vectors: where b is not aligned, its line is the one that no strip
-  // before has fetched. After the last row come those of the strip to the right; packed strips are in order.
+  // `ahead` points to the end of 64 bytes: where b is not aligned, the strip to the left has fetched their
+  // first line. kLater rows before its end it goes on to the strip to the right (which follows a packed one).
   constexpr int kLater = kRowsAhead<kVectors, kPack>, kWidth = kVectors * lanes<T>;
   const T *b = at.b, *right = b + kWidth + kElementsOfLine<T> - 1;
   const int64_t turn = goes_on || t.rs_b == kWidth ? 0 : kLater + 1;
@@ -152,7 +158,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
     b += t.rs_b;
     ahead = k == turn ? right : ahead + t.rs_b;
   };
-  if constexpr (kFetchA) {  // in parts, see MatmulFetch
+  if constexpr (kFetchA) {  // one row of a after another, with the gap after each: see MatmulFetch
     const int64_t row_steps = t.fetch.gap_a ? (t.k + t.fetch.a - 1) / t.fetch.a : k;
     while (k > 0) {
       for (const int64_t end = k > row_steps ? k - row_steps : 0; k > end; --k) step();
@@ -164,10 +170,10 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   at = {reinterpret_cast<const T*>(a.at[0]), b, pack_to, {fetch, then}};
 }
 
-constexpr int kLevels = 6;
+constexpr int kLevels = 6;  // of the binary tree of Matmul::parts
 static_assert(kMostParts == 1 << kLevels);
 
-// Fetches the lines of a tile of c, while k runs.
+// Prefetches the lines of a tile of c.
 template <class T, int kRows, int kWidth>
 RANVIER_INLINE void fetch_result(const T* c, int64_t rs_c) {
   const auto fetch_row = [&](int i) RANVIER_INLINED {
@@ -184,7 +190,7 @@ RANVIER_INLINE void fetch_result(const T* c, int64_t rs_c) {
   }
 }
 
-// acc = the sums in `rows`, one after another `step` apart, + acc.
+// acc = the sums in `rows` + acc, where rows are `step` elements apart. Returns the end of the rows.
 template <class T, int kRows, int kVectors, class V>
 RANVIER_INLINE const T* add_sums(const T* rows, int64_t step, const V& vectors,
                                  vec<T> (&acc)[kRows][kVectors]) {
@@ -205,12 +211,14 @@ RANVIER_INLINE void store_sums(T* rows, int64_t step, const V& vectors, vec<T> (
   }
 }
 
-// The chains of one tile, added up in `spilled` from the second on, then stored.
+// Computes a tile, and the tiles after it (t.more). Where k has several chains, their sums are added in
+// `spilled`, in order or in a binary tree (t.tree); finished sums are stored to c. Sums that an epilogue
+// follows, or that are not stored as contiguous rows, go through `spilled` to store_general().
 template <class T, int kRows, int kVectors, Meanwhile kMeanwhile = Meanwhile::nothing>
 static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
   typedef Vectors<T, kVectors, kMeanwhile == Meanwhile::pack> V;
-  const bool is_vector = V::kMasked || t.columns >= L;  // no less than one, which is then masked
+  const bool is_vector = V::kMasked || t.columns >= L;  // false: fewer columns than a vector, without masks
   const bool finishes = !t.after.is_empty(), whole = t.cs_c == 1 && is_vector, plain = whole && !finishes;
   const V vectors(t.columns, is_vector ? t.columns - L : kWidth - L);
   vec<T> acc[kRows][kVectors];
@@ -236,7 +244,7 @@ static void tile(const MatmulTile<T>& t) {
       left -= t.k_block, ++chains;
       const bool done = left <= 0 && plain;
       const int level = t.tree && left > 0 ? __builtin_ctz(chains) : 0;
-      // Before anything is stored, since vectors overlap.
+      // All sums are added before any is stored, since vectors overlap.
       for (; adds > 0; --adds) sums = add_sums(sums, sums_step, vectors, acc);
       store_sums(done ? c : spilled + level * (kRows * kWidth), done ? t.rs_c : kWidth, vectors, acc);
       if (t.accumulate && !has_sums) add_rows<T>(t, spilled, kWidth);
@@ -251,9 +259,10 @@ static void tile(const MatmulTile<T>& t) {
 }
 
 #if RANVIER_VECTOR_BYTES == 64
-// At most half a vector of columns, after a whole one if kWide, of dense rows with nothing after the sums. On
-// cores that do two FMAs of 32 bytes, or one of 64, half a vector takes half the time. Fewer than kHalfRows
-// chains wait for the FMAs' latency all the same.
+// A tile whose columns are at most half a vector, or with kWide a whole vector and at most half a vector,
+// with contiguous rows of c and no epilogue. On cores that do two FMAs of 32 bytes or one of 64 bytes in a
+// cycle, a half vector takes half the time. Tiles of fewer than kHalfRows rows wait for the latency of FMAs
+// anyway.
 constexpr int kHalfRows = kTileRows / 2;
 
 template <int kRows, bool kWide>
@@ -274,7 +283,7 @@ static void half_tile(const MatmulTile<float>& t) {
       for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; --k, b += rs_b, a.next()) {
         const __m256 row = _mm256_maskz_loadu_ps(mask, b + kFirst);
         const __m512 wide_row = kWide ? __m512(load(b)) : __m512{};
-        if (kRows == kTileRows) {  // as panels of many rows have
+        if (kRows == kTileRows) {  // only full panels prefetch the next rows of a
           __builtin_prefetch(fetch, 0, 2);
           fetch += fetch_a;
         }

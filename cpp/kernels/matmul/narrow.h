@@ -1,6 +1,7 @@
-// Products with few columns. 2 to 4: vectors along the rows of a, four products of which are transposed in
-// registers, since a vector of b would be more than half empty. At AVX2 up to a vector of columns: more rows
-// at once than other tiles have. Included by matmul.isa.cpp only.
+// Products with few columns, float32, at AVX2 and AVX-512. With 2 to 4 columns a vector of b would be more
+// than half empty: lanes are rows of c instead. Squares of four rows of a and four products along k are
+// transposed in registers to vectors of rows. At AVX2, one_vector() computes other products of at most one
+// vector of columns, with more rows at once than the tiles of microkernel.h. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"
@@ -19,17 +20,19 @@ namespace ranvier::RANVIER_ISA {
 #if RANVIER_HAS_NARROW
 
 #if RANVIER_HAS_HALF
-typedef half_vec narrow_vec;  // eight elements
+typedef half_vec narrow_vec;  // eight elements at AVX-512, too
 #else
 typedef vec<float> narrow_vec;
 #endif
 constexpr int kNarrowest = 2, kWidestNarrow = 4;  // columns
-constexpr int kHalf = 8;                          // elements of half a vector, which takes half the time
-constexpr int64_t kNarrowProducts = 20;           // for fewer, the start takes longer than is gained
-constexpr int kNarrowVectors = kManyRegisters ? 3 : 2, kNarrowRows = kNarrowVectors * kHalf;  // at once
+constexpr int kHalf = 8;                          // elements of narrow_vec
+constexpr int64_t kNarrowProducts = 20;           // for a smaller k, transposing takes longer than it saves
+// The vectors of rows that are computed at once, and their rows.
+constexpr int kNarrowVectors = kManyRegisters ? 3 : 2, kNarrowRows = kNarrowVectors * kHalf;
 
-// kNarrowRows rows of c; fetch_a elements of the next rows of a for four rows and products. Rows of a are
-// found from a pointer for every fourth, and multiples of the stride.
+// Computes kNarrowRows rows of c. For each four products it prefetches kGroups lines of the next rows of a,
+// each fetch_a elements further than the one before. Rows of a are found from a pointer for every fourth row
+// and multiples of the stride.
 template <int kColumns>
 static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, int64_t fetch_a) {
   constexpr int kGroups = kNarrowRows / 4;
@@ -42,7 +45,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
   for (int64_t left = t.k;; left -= t.k_block) {
     narrow_vec acc[kNarrowVectors][kColumns] = {};
     for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; k -= 4) {
-      const int64_t done = k < 4 ? 4 - k : 0;  // how many of the last four products are done already
+      const int64_t done = k < 4 ? 4 - k : 0;  // so many of the last four products are already added
       RANVIER_UNROLL
       for (int g = 0; g < kGroups; ++g) at[g] -= done;
       b -= done * rs_b;
@@ -86,7 +89,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
   store_squares<float>(kColumns, kNarrowRows, sums[0], 32, c, t.rs_c);
 }
 
-// All rows of a tile and of those after it; the last ones overlap those before.
+// Computes all rows of a tile and of the tiles after it; the last group of rows may overlap the one before.
 template <int kColumns>
 static void narrow(const MatmulTile<float>& t) {
   const int64_t rows = int64_t{t.rows} * (t.more + 1), fetch_a = t.fetch.gap_a ? 0 : 16 * t.fetch.a / t.rows;
@@ -97,11 +100,12 @@ static void narrow(const MatmulTile<float>& t) {
 }
 
 #if RANVIER_VECTOR_BYTES == 32
-constexpr int kOneRows = 12;  // this many chains hide the FMA's latency
+constexpr int kOneRows = 12;  // rows at once: this many chains hide the latency of FMAs
 
-// All rows of a tile of at most one vector and of those after it, kOneRows at once; the last ones overlap
-// those before. A row of less than a vector that nothing follows in memory but the next one is stored whole:
-// the next one writes over its end.
+// Computes all rows of a tile of at most one vector of columns and of the tiles after it, kOneRows at once;
+// the last group of rows may overlap the one before. Where rows of c follow each other in memory without a
+// gap, a row of less than a vector is stored as a whole vector, since the next row then overwrites the
+// excess.
 static void one_vector(const MatmulTile<float>& t) {
   constexpr int L = lanes<float>;
   const int64_t rows = int64_t{t.rows} * (t.more + 1), rs_b = t.rs_b, rs_c = t.rs_c;
@@ -140,7 +144,8 @@ static void one_vector(const MatmulTile<float>& t) {
 }
 #endif
 
-// True if a tile and those after it are rows of a and of c one after another, and nothing follows the sums.
+// True if a tile and the tiles after it are at least `least` consecutive rows of a and c, and nothing follows
+// the sums.
 RANVIER_INLINE bool is_run_of_rows(const MatmulTile<float>& t, int least) {
   return t.cs_c == 1 && !t.accumulate && t.rows * (t.more + 1) >= least && t.step_a == t.rows * t.rs_a &&
          t.after.is_empty();

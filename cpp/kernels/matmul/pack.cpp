@@ -1,4 +1,5 @@
-// The packing of a b that several products share.
+// MatmulPack: packs a b that several products share. The threads divide its strips. Each strip is packed by
+// the `pack` function of the kernels that will multiply it.
 #include <algorithm>
 
 #include "base/parallel.h"

@@ -1,5 +1,6 @@
-// Packing: a strip of the operand copied to where the micro-kernel reads it in order. Included by
-// matmul.isa.cpp only.
+// Packing: copies a strip of an operand to memory where the micro-kernel reads it in order, row by row of the
+// strip: dst[p * width + j] = src[p * rs + j * cs]. The strip has k rows and `columns` columns; zeros fill up
+// the columns to `width`, whole vectors of a tile. Included by files that are compiled for each ISA level.
 #pragma once
 #include <type_traits>
 
@@ -8,15 +9,15 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The same number, opaque to the compiler. It keeps GCC from making a second version of each loop for a
-// stride of 1, and from computing all addresses before it uses the first.
+// Returns n, but the compiler cannot know its value. It keeps GCC from making a second version of each loop
+// for a stride of 1, and from computing all addresses before it uses the first.
 template <class N>
 RANVIER_INLINE N opaque(N n) {
   __asm__("" : "+r"(n));
   return n;
 }
 
-// In each four lanes: rows[i] lane j becomes rows[j] lane i.
+// Transposes each group of four lanes: lane j of rows[i] becomes lane i of rows[j].
 template <class V, class Lanes>
 RANVIER_INLINE void transpose_fours(V (&rows)[4], Lanes lanes) {
   const V low01 = unpack<false>(rows[0], rows[1], lanes), low23 = unpack<false>(rows[2], rows[3], lanes);
@@ -27,7 +28,7 @@ RANVIER_INLINE void transpose_fours(V (&rows)[4], Lanes lanes) {
   rows[3] = interleave<2, true>(high01, high23, lanes);
 }
 
-// n elements, 0 < n <= lanes, as two parts of the largest power of two, which overlap.
+// Copies n elements, 0 < n <= lanes, by two moves of the largest power of two that fits, which may overlap.
 template <class T>
 RANVIER_INLINE void copy_first(T* to, const T* from, int n) {
   const auto ends = [&](auto size) RANVIER_INLINED {
@@ -45,8 +46,8 @@ RANVIER_INLINE void copy_first(T* to, const T* from, int n) {
     ends(std::integral_constant<int, 1>());
 }
 
-// The first n lanes, 0 < n <= lanes, as store_n(), without AVX2's masked store, which takes AMD's cores
-// dozens of operations.
+// Stores the first n lanes, 0 < n <= lanes, as store_n() does, but without the masked store of AVX2, which
+// takes dozens of operations on AMD's cores.
 template <class T>
 RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
 #if RANVIER_VECTOR_BYTES == 32
@@ -59,11 +60,11 @@ RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
 #endif
 }
 
-// Rows contiguous in memory (cs = 1): row p of the strip is a copy of row p.
+// Packs a strip whose rows are contiguous in memory (cs = 1).
 template <class T>
 static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t rs, T* dst) {
   constexpr int L = lanes<T>;
-  constexpr int kAheadRows = 16;  // a row is often a separate page, where no hardware fetches ahead
+  constexpr int kAheadRows = 16;  // a row is often on a separate page, before which no hardware prefetches
   if (RANVIER_VECTOR_BYTES < 64 && columns < L && columns == width) {
     for (; k > 0; --k, src += rs, dst += width) {
       __builtin_prefetch(src + kAheadRows * rs, 0, 2);
@@ -86,8 +87,9 @@ static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t r
   }
 }
 
-// A square of lanes x lanes: np rows of nj columns of src, transposed; zeros up to the store_j columns of
-// dst. Inlined with constants where the square is whole.
+// Packs a square of at most lanes x lanes: np rows of nj columns, contiguous along the columns, are
+// transposed and stored as np rows of store_j elements, with zeros after nj. It is inlined with constants for
+// np, nj and store_j where the square is whole.
 template <class T>
 RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst, int64_t width,
                                 int store_j) {
@@ -107,8 +109,9 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
   }
 }
 
-// Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers. Some lines of
-// each column at a time, whose part of the strip stays in L2 until its lines are complete.
+// Packs a strip whose columns are contiguous in memory (rs = 1): squares of lanes x lanes are transposed in
+// registers. It takes some cache lines of each column at a time (64 KB of the strip), so that this part of
+// the strip stays in L2 until all columns have written to its lines.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
   constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T)), kStrip = (64 << 10) / int(sizeof(T));
@@ -132,9 +135,10 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
   }
 }
 
+// MatmulKernels::pack: any strides. The last argument (missing factors) is 0 for elements of one factor.
 template <class T>
 static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst, int = 0) {
-  constexpr int kSquare = 4;  // fewer elements of a column take longer to transpose than one after another
+  constexpr int kSquare = 4;  // shorter columns are copied element by element, which takes less time
   if (cs == 1) return pack_rows<T>(k, columns, width, src, rs, dst);
   if (rs == 1 && k >= kSquare) return pack_columns<T>(k, columns, width, src, cs, dst);
   for (int64_t p = 0; p < k; ++p)

@@ -1,4 +1,5 @@
-// Sums of products of pairs of bfloat16, in registers. Included by bfloat16.isa.cpp only.
+// The inner loop of products of bfloat16: sums of products of pairs (see pairs.h) in registers. Included by
+// bfloat16.isa.cpp only, with pair_packing.h and stored_tiles.h.
 #pragma once
 #include <utility>
 
@@ -10,8 +11,8 @@ namespace ranvier::RANVIER_ISA {
 
 constexpr int L = lanes<float>;
 
-// sums[i][v] = one chain over k pairs of a panel of a, a[i, p] at a[i * rs_a + p * cs_a], and a
-// packed strip of b.
+// sums [kRows, kVectors * L] = one chain over k pairs of a panel of a, where pair a[i, p] is at
+// a[i * rs_a + p * cs_a], and a packed strip of b of kVectors vectors of columns.
 template <int kRows, int kVectors>
 static void chain(int64_t k, const float* a, int64_t rs_a, int64_t cs_a, const float* b, float* sums) {
   __m512 acc[kRows][kVectors] = {};
@@ -34,6 +35,7 @@ static void chain(int64_t k, const float* a, int64_t rs_a, int64_t cs_a, const f
 }
 
 typedef void (*Chain)(int64_t k, const float* a, int64_t rs_a, int64_t cs_a, const float* b, float* sums);
+// chain() for this number of rows (the values R + 1) and one vector of columns, or with `wide` kTileVectors.
 template <int... R>
 static Chain chain_of(int rows, bool wide, std::integer_sequence<int, R...>) {
   static constexpr Chain chains[][2] = {{chain<R + 1, 1>, chain<R + 1, kTileVectors>}...};

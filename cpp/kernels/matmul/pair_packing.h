@@ -1,6 +1,6 @@
-// Packing of pairs of bfloat16, [k, columns] -> [ceil(k / 2), width]: two numbers of a column that are
-// neighbours along k become one element. Of numbers of float32 it is in bfloat16.isa.cpp, which alone
-// includes this file.
+// Packing for products of bfloat16 (pairs.h), [k, columns] -> [ceil(k / 2), width]: two numbers of a column
+// that are neighbours along k become one element, a pair. pack_stored() packs a matrix that is stored as
+// bfloat16; bfloat16.isa.cpp, which alone includes this file, packs float32, with pack_columns() from here.
 #pragma once
 #include "kernels/matmul/pair_chains.h"
 #include "kernels/matmul/pairs.h"
@@ -8,13 +8,14 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// n numbers of a column, 0 <= n <= 2 L, as pairs, zeros after them.
+// n contiguous numbers of a column, 0 <= n <= 2 L, as pairs, then zeros.
 RANVIER_INLINE vec<float> column_pairs(const uint16_t* p, int n) {
   if (n == 2 * L) return (vec<float>)_mm512_loadu_si512(p);
   return (vec<float>)_mm512_maskz_loadu_epi16(_bzhi_u32(~0u, unsigned(n)), p);
 }
 
-// n pairs, 0 <= n <= L, of two rows; high: null where k is odd and there is no second row.
+// n pairs, 0 <= n <= L, each of a number of row `low` and one of row `high`. high is null after the last row
+// of an odd k; the second numbers are then 0.
 RANVIER_INLINE vec<float> row_pairs(const uint16_t* low, const uint16_t* high, int n) {
   const __mmask16 some = __mmask16(_bzhi_u32(0xffff, unsigned(n)));
   const auto row = [=](const uint16_t* p) RANVIER_INLINED {
@@ -26,8 +27,8 @@ RANVIER_INLINE vec<float> row_pairs(const uint16_t* low, const uint16_t* high, i
   return (vec<float>)x;
 }
 
-// Columns contiguous in memory, `cs` apart: squares of L pairs of L columns are transposed in registers.
-// pairs_of(p, n): n numbers of a column, 0 <= n <= 2 L, as pairs.
+// Packs columns that are contiguous in memory and `cs` elements apart: squares of L pairs of L columns are
+// transposed in registers. pairs_of(p, n) gives n numbers of a column from p on, 0 <= n <= 2 L, as pairs.
 template <class T, class PairsOf>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, float* dst,
                          const PairsOf& pairs_of) {
@@ -55,6 +56,7 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
   }
 }
 
+// StoredPairs::pack: any strides.
 static void pack_stored(const PackStored& x) {
   if (x.rs == 1 && x.cs != 1)
     return pack_columns(x.k, x.columns, x.width, x.src, x.cs, x.dst,

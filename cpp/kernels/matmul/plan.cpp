@@ -1,4 +1,6 @@
-// The choices of plan.h, from the shapes, the strides and the caches.
+// Makes a MatmulPlan (plan.h): from the shapes, the strides and the sizes of the caches it decides what is
+// packed, how much is worked on at a time, and how the threads share the work. choice.cpp chooses the way,
+// tile_size.cpp the tiles; thresholds.h has the constants. None of it changes the bits of c.
 #include "kernels/matmul/plan.h"
 
 #include <algorithm>
@@ -14,19 +16,19 @@ constexpr int64_t kLine = 64;  // bytes
 
 }  // namespace
 
-// True if it is an outer product (k = 1), whose rows are stored one after the other: see outer() in
-// matmul.isa.cpp.
+// True if it is an outer product (k = 1), which outer() in matmul.isa.cpp computes row by row.
 template <class T>
 bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
   return o.k == 1 && !prepacked && plain_ && !adds_ && !kernels_.pairs && o.cs_b == 1 && o.cs_c == 1 &&
          o.n >= 2 * kernels_.lanes && o.n * kSize <= near_b();
 }
 
+// True if a is not packed: what a tile reads of it stays in L1, or too few strips read it for packing to pay.
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   if (kernels_.pairs) return false;
   const int64_t rows = o.tile.rows, k = std::min(o.k, kernels_.kc);
-  if (o.rs_a == 1 && o.cs_a > 0) {  // a line for each product: as few as stay in L1, and on few pages
+  if (o.rs_a == 1 && o.cs_a > 0) {  // a column is in one cache line: k lines must fit into L1, on few pages
     const int64_t step = o.cs_a * kSize, apart = std::max<int64_t>(step & -step, 64);
     if (std::min(k, k * step / kAliased) <= kFewPages && k * apart <= caches.l1 / 2) return true;
   }
@@ -37,15 +39,16 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
-// The tiles of one panel pack b at no cost: for a second one, or to fetch far ahead, that pays.
+// True if b can be packed by the tiles of the first panel (`fused`), which then costs hardly anything.
 template <class T>
 bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
   return o.cs_b == 1 && o.n >= 2 * kernels_.lanes && o.tile.columns == kernels_.packing_columns &&
          o.tile.rows >= kernels_.packing_rows;
 }
 
-// At AVX2: whether each panel of a reads all of a b in L2, where it is. Else the panels pass a strip of b in
-// L1, and each writes a short piece of c on another page. With more rows and products, b takes longer than c.
+// Only where tiles have three vectors (AVX2). True if each panel reads all of b in place from L2. Otherwise
+// all panels are multiplied by one strip of b, which stays in L1, and each panel then writes a short piece of
+// c on another page. With many rows and products, reading b takes longer than writing c.
 template <class T>
 bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
   const int64_t bytes = o.k * std::abs(o.rs_b) * kSize, bytes_c = o.m * std::abs(o.rs_c) * kSize;
@@ -53,6 +56,7 @@ bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
          ((o.k <= kFewPages && o.m <= kFewPages) || (o.k <= kFewProducts && 2 * bytes_c > caches.l2));
 }
 
+// True if b is not packed: it stays in a cache, or too few panels read it for packing to pay.
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   if (o.cs_b != 1 || kernels_.pairs) return false;
@@ -61,15 +65,15 @@ bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
   if (is_passed_again(o)) return true;
   if (!has_lines()) return false;
-  // A tile's rows are whole cache lines, and fetched ahead in time.
+  // The rows of a strip are whole cache lines here, which tiles prefetch early enough.
   return passes == 1 || (passes <= kFewPassesOfLines && row % kInTheWay != 0);
 }
 
-// The tiles, and what is moved to feed them, in FMAs of vectors.
+// The estimated time of a product, in the unit of one FMA of vectors: the tiles, packing, and storing c.
 template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
   const int64_t tiles = ceil_div(o.m, o.tile.most) * ceil_div(o.n, o.tile.columns);
-  const int parts = has_halves(o) ? 2 : 1;  // parts of a vector
+  const int parts = has_halves(o) ? 2 : 1;  // the parts of a vector that are computed alone
   const double products = static_cast<double>(o.m) * o.k;
   double fmas = kCostOfTile * tiles + products * ceil_div(parts * o.n, kernels_.lanes) / parts;
   if (has_narrow(o)) fmas = products * (o.n + kCostOfTransposes) / kernels_.lanes;
@@ -93,7 +97,8 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
   k_block = part > 0 ? o.k : k_block_of(o.k, kernels_.kc, kernels_.step);
-  // A small batch has the buffers of tiles, too: who asks for their size may not know c's memory yet.
+  // A small batch has the buffers of tiles, too: a caller of plan_bytes() may give no addresses and strides
+  // yet.
   if (way != MatmulWay::tiles && way != MatmulWay::small_batch) return;
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
@@ -109,8 +114,9 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   share(o, threads);
 }
 
-// True if a result is so large that its lines come from beyond L2, or takes most of it, or if its vectors are
-// whole lines that are not aligned: each is stored to two, and tiles of few products wait for both.
+// True if tiles prefetch their lines of c: c is so large that its lines come from beyond L2; or c and b take
+// most of L2; or a vector is as long as a cache line and not aligned, so that each is stored to two lines,
+// for which tiles of few products would wait.
 template <class T>
 bool MatmulPlan<T>::fetches_c(const Operands<T>& o) const {
   const int64_t row = std::abs(o.rs_c) * kSize, bytes = o.m * row;
@@ -121,17 +127,18 @@ bool MatmulPlan<T>::fetches_c(const Operands<T>& o) const {
   return o.rs_c * kSize % kLine != 0 && bytes > caches.l1 && o.k <= kFewProducts;
 }
 
-// The products that are worked on at once: all, where what is read of the packed b for one panel of a, or all
-// of it, stays near. Then no sum is written to c before it is finished. That would take a larger part of the
-// time of pairs: b may take twice L2.
+// The products along k that are worked on at once (`chunk`). All of them, where the part of b that they need
+// stays in L2: one strip, or where the threads do not divide the columns all strips. Then c is written once,
+// with finished sums. To write c several times would take a larger part of the time of pairs (pairs.h), so
+// their b may take twice L2.
 template <class T>
 int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
   if (kernels_.tiles) return k_block;                   // a panel of a stays in L1
-  const bool together = kernels_.pairs && !by_columns;  // packed some rows at a time
-  // Rows of a b in memory are separate pages: as few as possible at a time, each over all its columns.
-  // Where b stays there, L2 then has the lines that two strips share for the second.
-  const int64_t twice = pack_b || prepacked ? 4 : 3;  // what L2 holds
+  const bool together = kernels_.pairs && !by_columns;  // pack_strips() packs some rows at a time
+  // Each row of a large b is on separate pages: as few rows as possible are used at a time, over all columns.
+  // Where b is read in place, L2 must also keep the lines that two strips share until the second is read.
+  const int64_t twice = pack_b || prepacked ? 4 : 3;  // b may take half of this times L2
   if (!together && o.cs_b == 1 && 2 * o.k * std::abs(o.rs_b) * kSize > twice * caches.l2) return k_block;
   int64_t most = near_strip() / (std::max(nr, rows) * kSize);
   const int64_t near = together ? 2 * caches.l2 : pack_b ? caches.l2 : caches.l2 / 2;
@@ -139,8 +146,8 @@ int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
 }
 
-// Sets the blocks that are worked on at once where the threads split the columns or panels, and their
-// buffers.
+// Sets chunk, run and strips, and the sizes of the buffers. by_columns: the threads divide the columns, else
+// the panels.
 template <class T>
 void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns) {
   const int64_t all_strips = strips_of(o.n);
@@ -151,21 +158,23 @@ void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns) {
   const int64_t packed = !pack_b      ? 1
                          : by_columns ? std::min(strips, all_strips)
                                       : strips_of(std::min(o.n, nc));
-  // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one. A team may
-  // be smaller than the one that the buffers were made for: they fit both ways.
+  // Each buffer is rounded up to whole cache lines, so that no two threads write to the same line. share()
+  // calls this for both ways where a smaller team than expected may choose the other one: the larger size
+  // stays.
   if (pack_a) size_a_ = std::max(size_a_, round_up(chunk * std::min(o.m, run * rows), 64));
   if (pack_b || ragged_b) size_b_ = std::max(size_b_, round_up(chunk * nr * packed, 64));
 }
 
-// Who packs which part of b, and which tiles a thread takes.
+// Decides how the threads share the work: who packs which part of b, and which tiles a thread takes.
 template <class T>
 void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const int64_t all_strips = strips_of(o.n);
   const int64_t strips_of_two = nr == 3 * kernels_.lanes ? ceil_div(o.n, 2 * kernels_.lanes) : all_strips;
   const bool few = has_few_panels(o, strips_of_two);
   set_last_strip(o, few);
-  // Strips are packed as they are needed, by threads that split the columns: unless more of c's lines, which
-  // two threads then share, than lines of b are got from another core.
+  // With some strips and not too many panels, the threads may also divide the columns and pack strips just
+  // before they use them. Two threads then write to some lines of c, at the boundaries of their columns. That
+  // must cost less than it costs to read parts of b that another core has packed.
   const bool as_needed =
       !few && pack_b && strips_of_two >= kSomeStrips && panels <= panels_near(chunk_of(o, true));
   const bool by_columns = few || (as_needed && (threads == 1 || o.k * o.n > kLinesOfB * o.m));
@@ -174,13 +183,14 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
   if (!by_columns) even_out(o, all_strips, threads);
   const bool near = chunk * std::abs(o.rs_b) * kSize <= near_b();
-  // Rows of a that are read across lines are not read again for each strip.
+  // An a that is read in place across cache lines must not be read again for each strip.
   const bool along = pack_a || o.cs_a == 1;
   one_by_one = by_columns && !near && along && o.cs_b == 1 && o.tile.threes && !is_passed_again(o);
   if (one_by_one) pass_one_by_one(o);
 }
 
-// True if there are so few panels of a that threads split the columns.
+// True if there are so few panels of a that the threads divide the columns. strips_of_two: the number of
+// strips, counted as strips of two vectors.
 template <class T>
 bool MatmulPlan<T>::has_few_panels(const Operands<T>& o, int64_t strips_of_two) const {
   if (prepacked) return false;
@@ -190,8 +200,9 @@ bool MatmulPlan<T>::has_few_panels(const Operands<T>& o, int64_t strips_of_two) 
   return panels <= std::min(some * kernels_.mr / o.tile.most, strips_of_two);
 }
 
-// Whether a last strip of fewer columns overlaps the one before, or is packed alone: without masks, no tile
-// reads columns beyond its own.
+// Decides how a last strip of fewer columns is read at levels without masked loads (`masks`), since a tile
+// must not read beyond its columns: it overlaps the strip before (`overlaps`), or it alone is packed and
+// padded (`ragged_b`).
 template <class T>
 void MatmulPlan<T>::set_last_strip(const Operands<T>& o, bool few_panels) {
   const int lanes = kernels_.lanes, last = static_cast<int>(o.n % nr);
@@ -202,8 +213,9 @@ void MatmulPlan<T>::set_last_strip(const Operands<T>& o, bool few_panels) {
              ((last != 0 && width(last) != last) || (few_panels && nr > lanes * 2));
 }
 
-// A strip of b stays in L1 while all panels pass: as it is, if its lines fit, and are not all in the same
-// sets. Where lines nearly fill L1, each panel drives some of them out, which is worth packing for many.
+// A strip of b stays in L1 while all panels are multiplied by it. It is read in place if its lines fit into
+// L1 and do not fall into few sets. Where the lines nearly fill L1, each panel evicts some of them; for many
+// panels packing pays then.
 template <class T>
 void MatmulPlan<T>::pass_one_by_one(const Operands<T>& o) {
   strips = 1;
@@ -212,7 +224,8 @@ void MatmulPlan<T>::pass_one_by_one(const Operands<T>& o) {
   if (fused && overlaps && spread && chunk * kLine * kLinesOfThree <= 2 * l1) pack_b = fused = false;
 }
 
-// The same number of tiles for each thread, if a few more panels with hardly fewer rows give that.
+// Makes the panels a multiple of the threads, with hardly fewer rows each, so that all threads have the same
+// number of tiles: where there are few tiles and smaller panels do not change the tile's columns.
 template <class T>
 void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int threads) {
   constexpr int64_t kManyTiles = 8;
@@ -224,8 +237,9 @@ void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int threa
     panels = even, rows = fewer;
 }
 
-// As many elements in each step of k as pass by until the rows are used. Where they are far apart, one row
-// after the other in parts of k, of which each chain has its share.
+// Sets how a tile prefetches the rows of a later panel: fetch.a elements further in each step of k, so that
+// after k steps all `rows` rows are fetched, with what is between them. Where rows are far apart, it fetches
+// one row after another and skips gap_a elements between them; the rows are divided among the chains.
 template <class T>
 void MatmulPlan<T>::fetch_rows(int64_t rs_a, int64_t k, MatmulFetch<T>& fetch) const {
   fetch.gap_a = 0;
@@ -246,7 +260,7 @@ size_t MatmulPlan<T>::workspace_bytes(int threads) const {
          (own * threads + size_b_ * (sharing == Sharing::one ? std::min<int64_t>(batch_, threads) : threads));
 }
 
-// [bias and a of each thread][b of each thread, or one for all].
+// The layout of the workspace: [bias and a of each thread][b of each thread, or one b for all].
 template <class T>
 MatmulBuffers<T> MatmulPlan<T>::buffers(void* workspace, int thread, bool alone, int threads) const {
   T* base = static_cast<T*>(workspace);

@@ -1,8 +1,10 @@
-// The plan of one matmul: which operand is broadcast, what is packed, how the threads share the tiles.
+// The plan of one matmul: which way computes it (choice.cpp), the size of tiles (tile_size.cpp), what is
+// packed, and how the threads share the tiles (plan.cpp). The loops of matmul.cpp follow it.
 //
-// c (m, n) = a (m, k) b (k, n) is computed in tiles. A panel is as many rows of a as a tile has, a strip as
-// many columns of b. Packed, a panel or strip is copied to where the micro-kernel reads it in order. rs_x and
-// cs_x are the strides of rows and columns of x, in elements.
+// c (m, n) = a (m, k) b (k, n) is computed in tiles: blocks of c whose sums are held in registers. A panel is
+// the rows of a that a tile has, a strip the columns of b. To pack a panel or a strip is to copy it to memory
+// where the tile reads it in order. An operand that is not packed is read in place. rs_x is the stride from
+// one row of x to the next, cs_x from one column to the next, in elements.
 #pragma once
 #include <algorithm>
 
@@ -26,32 +28,35 @@ enum class MatmulWay {
   tiles,        // the loops of matmul.cpp: panels, strips and tiles
 };
 
-// The time of a product on one thread. Few columns take that of half a vector, few rows that of reading b.
+// The estimated time of a product c (rows, n) on one thread, in nanoseconds. Few columns take as long as half
+// a vector of them, few rows as long as reading b.
 template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
   constexpr int kLanes = 16;  // kMatmulNsPerProduct holds for vectors of this many lanes
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
-  const int at_once = kernels.tiles ? 8 : kernels.pairs ? 2 : 1;
+  const int at_once = kernels.tiles ? 8 : kernels.pairs ? 2 : 1;  // products in the time of one in float32
   const double products = static_cast<double>(rows) * columns * k / at_once;
   const double read = static_cast<double>(rows) * k + static_cast<double>(k) * n;
   return std::max(kMatmulNsPerProduct * kLanes / kernels.lanes * products,
                   kMatmulNsPerByte * sizeof(T) * read);
 }
 
-// The length of even blocks of k, of at most `most` products; a multiple of the widest transposition (16).
+// The products in a chain: k divided into even blocks of at most `most` products, whose length is a multiple
+// of 16, the side of the widest transposition, or of a larger `step`.
 inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
   if (k <= most) return most;
   return round_up(ceil_div(k, ceil_div(k, most)), std::max(step, 16));
 }
 
-// The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
+// The tiles of a product: m is split evenly into panels of at most `most` rows, which have `rows` rows.
 struct TileSize {
-  bool threes;  // true if tiles have three vectors
+  bool threes;  // true if tiles have three vectors of columns
   int most, rows, columns;
 };
 
-// One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
-// transpose of the caller's: c' = b' a'.
+// One 2-D product, as the tiles see it: elements of a are broadcast, rows of b are vectors. It may be the
+// transpose of the caller's: c' = b' a'. Where kernels multiply bfloat16, an element may have two factors
+// (MatmulKernels::factors in tile.h): k, cs_a and rs_b then count such elements.
 template <class T>
 struct Operands {
   int64_t m, n, k;
@@ -59,16 +64,16 @@ struct Operands {
   T* c;
   int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
   MatmulEpilogue<T> after;
-  const T* packed;  // b in strips, or null
-  int missing;      // factors of the last elements
+  const T* packed;  // b packed before the call (Matmul::packed), or null
+  int missing;      // how many factors the last elements along k lack, since k is rounded up
   TileSize tile = {};
 };
 
-// The first way of those that need no plan; else `tiles`.
+// The way of a product that needs no plan: small, packed_rows, dots or few_rows; `tiles` for all others.
 template <class T>
 MatmulWay way_without_plan(const Matmul<T>& call, const MatmulKernels<T>& kernels);
 
-// What follows the sums of the first product of a call or, transposed, of c' = b' a'.
+// Sets e to what follows the sums of the first product of a call or, transposed, of c' = b' a'.
 template <class T>
 inline void set_epilogue(MatmulEpilogue<T>& e, const Matmul<T>& call, bool transposed) {
   const int row = transposed ? 2 : 1;
@@ -79,10 +84,11 @@ inline void set_epilogue(MatmulEpilogue<T>& e, const Matmul<T>& call, bool trans
   e.saved = call.saved.data, e.rs_s = call.saved.strides[row], e.cs_s = call.saved.strides[3 - row];
 }
 
-// The operands of the same product, with k and its strides in elements of the kernels.
+// The operands of the same product, with k and the strides along k in elements of the kernels.
 template <class T>
 Operands<T> operands_of(const Matmul<T>& call, const MatmulKernels<T>& kernels, bool transposed);
 
+// Where a thread packs strips of b and panels of a.
 template <class T>
 struct MatmulBuffers {
   T *b, *a;
@@ -90,60 +96,62 @@ struct MatmulBuffers {
 
 // Who packs b, and which tiles a thread takes.
 enum class Sharing {
-  columns,  // a thread packs the strips of its own columns, some at a time
-  own,      // b is small: each thread packs all of it for itself, then takes a run of tiles, panel by panel
-  one,      // the threads pack b together and wait, then take a run of tiles
+  columns,  // the threads divide the columns of c; each packs the strips of its own, some at a time
+  own,      // b is small: each thread packs all of it for itself, then takes consecutive tiles
+  one,      // the threads pack b together and wait, then take consecutive tiles
 };
 
 template <class T>
 class MatmulPlan {
  public:
-  MatmulPlan(const Matmul<T>& call, int threads);  // threads: that work on one product
+  MatmulPlan(const Matmul<T>& call, int threads);  // threads: how many work on one product of the batch
 
   MatmulWay way;
-  bool transposed;  // c' = b' a'
-  bool prepacked;   // b comes in strips
+  bool transposed;  // c' = b' a' is computed, and a and b below are b' and a'
+  bool prepacked;   // b was packed before the call (Matmul::packed)
   bool pack_a, pack_b;
-  bool fetch_a;     // a is read in place, from beyond L2
-  bool fetch_c;     // c's lines come from beyond L2, or each vector stored takes two of them
+  bool fetch_a;     // tiles prefetch a: it is read in place and comes from beyond L2
+  bool fetch_c;     // tiles prefetch their lines of c: see fetches_c()
   bool fused;       // b is packed by the tiles of the first panel, not before
-  bool ragged_b;    // b is read in place, but for a last strip that no tile fits
-  bool one_by_one;  // strips: each passes all panels, of which some fetch the next
-  bool overlaps;    // no strip has less than a vector, and no tile needs columns beyond its own
+  bool ragged_b;    // b is read in place, except a last strip that no tile fits, which is packed
+  bool one_by_one;  // a strip is multiplied by all panels before the next one; some tiles prefetch the next
+  bool overlaps;    // a last strip of few columns also takes columns of the strip before: no masks are needed
   Sharing sharing;
-  int rows;         // the most rows of a tile
-  int64_t panels;   // panels of a: m split evenly, so that no thin tile is left over
-  int nr;           // columns of a tile, at most
-  int64_t least;    // columns of a last strip that overlaps the one before
-  int64_t strips;   // strips that stay near while panels pass
-  int64_t run;      // panels that stay near while strips pass
+  int rows;         // the most rows of a panel
+  int64_t panels;   // the number of panels: m split evenly, so that no thin tile is left over
+  int nr;           // the columns of a strip; the last may have fewer
+  int64_t least;    // with `overlaps`, the fewest columns of the last strip
+  int64_t strips;   // how many strips are used at a time, so that they stay in L2 for all panels
+  int64_t run;      // how many panels are used at a time, so that they stay in L2 for all strips
   int64_t k_block;  // products in one chain: k split evenly
-  int64_t chunk;    // products for which b is packed at once, whole blocks
-  int64_t nc;       // columns of b at once: kc x nc stays in L3
-  int64_t part;     // products of a part, or 0: see Matmul
+  int64_t chunk;    // products along k that are worked on at once: a multiple of k_block, or all
+  int64_t nc;       // columns of b that are worked on at once: kc x nc elements stay in L3
+  int64_t part;     // products of a part, see Matmul::parts; or 0
 
-  // The first row of a panel. The first panels have `rows` rows each, the others one less.
+  // The first row of a panel. The first panels have `rows` rows each, the others one row less.
   int64_t row(int64_t panel) const { return panel * (rows - 1) + std::min(panel, m_ - panels * (rows - 1)); }
 
-  // The end of the panels from `panel` on that have as many rows, at most `end`.
+  // The end of the panels from `panel` on that have as many rows as this panel, at most `end`.
   int64_t end_alike(int64_t panel, int64_t end) const {
     const int64_t first = m_ - panels * (rows - 1);
     return panel < first ? std::min(first, end) : end;
   }
 
-  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // strips of n columns
+  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // the number of strips of n columns
 
-  // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds this many.
+  // The columns of the narrowest tile that holds this many: 1, 2, 4 or 8 vectors, or 3 where nr has three.
   int width(int columns) const {
     if (nr == 3 * kernels_.lanes && columns > 2 * kernels_.lanes) return nr;
     return kernels_.width(columns);
   }
 
-  void fetch_rows(int64_t rs_a, int64_t k,
-                  MatmulFetch<T>& fetch) const;  // how tiles fetch the next rows of a
+  // Sets how tiles fetch the next rows of a.
+  void fetch_rows(int64_t rs_a, int64_t k, MatmulFetch<T>& fetch) const;
   size_t workspace_bytes(int threads) const;
   MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int threads) const;
-  const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;  // its copy if it is strided
+  // The bias with a stride of 1: call.bias, or a copy of it in the workspace of the thread.
+  const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;
+  // The operands of product `batch`, transposed if the plan is.
   Operands<T> operands(const Matmul<T>& call, int64_t batch, const T* dense_bias) const;
 
  private:
@@ -175,21 +183,21 @@ class MatmulPlan {
   void even_out(const Operands<T>& o, int64_t all_strips, int threads);
   TileSize tile_of(const Operands<T>& o) const;
   int64_t panels_near(int64_t k) const { return std::max<int64_t>(near_panels() / (k * rows * kSize), 1); }
-  // Bytes that stay in L2 while others pass. A panel of a stays in L1 while strips of b pass from L2.
-  // Rows of b that are not packed are in each other's way in L1; wide strips of them pass from L2 all the
-  // same.
+  // How many bytes of an operand stay in a cache while other operands pass through it. For a b that is not
+  // packed, they stay in L2 where a vector is a whole cache line, otherwise in L1, half of which is used:
+  // rows that are not packed may fall into the same sets.
   int64_t near_b() const { return has_lines() ? caches.l2 / 5 : caches.l1 / 2; }
-  // At AVX2 less, since each panel reads the strip again from there.
+  // One strip of a packed b. At AVX2 less, since each panel reads the strip again.
   int64_t near_strip() const { return caches.l2 / (has_lines() ? 4 : 16); }
-  static int64_t near_strips() { return caches.l2 * 3 / 8; }
-  static int64_t near_panels() { return caches.l2 / 2; }
+  static int64_t near_strips() { return caches.l2 * 3 / 8; }  // all strips that are used at a time
+  static int64_t near_panels() { return caches.l2 / 2; }      // all panels that are used at a time
 
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;
   bool plain_;  // nothing follows the sums
   bool adds_;   // the product is added to c
   int64_t batch_, m_;
-  int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
+  int64_t size_a_, size_b_, size_bias_;  // elements of a buffer: the packed a, the packed b, the dense bias
 };
 
 }  // namespace ranvier

@@ -1,6 +1,6 @@
-// Products whose b stays in L1, and a with it or row by row: no plan, nothing packed but a b that is
-// contiguous along k. Bias, ReLU or its derivative are applied to the sums in registers. Included by
-// matmul.isa.cpp only.
+// Small products: b stays in L1. They have no plan, and nothing is packed, except a b whose rows are not
+// contiguous. The sums of a tile are held in registers, where bias, ReLU or its derivative are applied to
+// them. Rows of c are contiguous. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/activation/functions.h"
@@ -13,11 +13,11 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Rows of a tile of this many vectors: sums, vectors of b and a broadcast fill the registers, or half of
-// them.
+// The rows of a tile with this many vectors of columns: the sums, the vectors of b and a broadcast element of
+// a fill the registers, or about half of them.
 constexpr int small_rows(int vectors) { return kManyRegisters || vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
 
-// n elements of a vector of the type of the last argument.
+// The first n elements at p, in a vector of the type of the last argument.
 template <class T>
 RANVIER_INLINE vec<T> load_last(const T* p, int n, vec<T>) {
   return load_n(p, n);
@@ -31,8 +31,9 @@ RANVIER_INLINE half_vec load_last(const float* p, int n, half_vec) { return load
 RANVIER_INLINE void store_last(float* p, half_vec v, int n) { store_half(p, v, n); }
 #endif
 
-// The vectors of a row: whole ones, then one of type Last. kMasked: of which only n elements are there.
-// Otherwise it ends where the columns end, and overlaps the one before.
+// The vectors of a row of n columns: kWhole whole ones, then one of type Last. kMasked: Last holds all n
+// columns and is masked. Otherwise Last begins at column `offset` = n - its elements, so that it ends with
+// the columns and overlaps the vector before.
 template <class T, int kWhole, class Last, bool kMasked>
 struct SmallRow {
   vec<T> whole[kWhole + 1];
@@ -58,7 +59,7 @@ struct SmallRow {
       __builtin_memcpy(p + offset, &row.last, sizeof row.last);
     }
   }
-  // f(vector, other's vector) for each.
+  // Replaces each vector x of `row` by f(x, the same vector of `other`).
   template <class F>
   RANVIER_INLINE void each(SmallRow& row, const SmallRow& other, const F& f) {
     RANVIER_UNROLL
@@ -67,7 +68,8 @@ struct SmallRow {
   }
 };
 
-// kRows rows of c, from `column` on; `n` columns.
+// Computes kRows rows of c from `row` on and n columns from `column` on; a and b point to the first row and
+// the first column of these.
 template <class T, int kRows, class Row>
 static void small_tile(const MatmulRows<T>& t, const T* a, const T* b, int64_t column, int64_t row, int n) {
   const int64_t offset = n - int64_t(sizeof(Row::last) / sizeof(T));
@@ -103,6 +105,7 @@ static void small_tile(const MatmulRows<T>& t, const T* a, const T* b, int64_t c
   }
 }
 
+// Computes all rows of n columns, which are kVectors vectors, the last of type Last.
 template <class T, int kVectors, class Last, bool kMasked = false>
 static void small_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   using Row = SmallRow<T, kVectors - 1, Last, kMasked>;
@@ -114,17 +117,17 @@ static void small_columns(const MatmulRows<T>& t, const T* b, int64_t column, in
     small_tile<T, kRows, Row>(t, a + row * t.rs_a, b, column, row, n);
     row += kRows;
   };
-  // 8 rows are twice four, without an overlap.
+  // With tiles of 6 rows, a rest of 8 rows is computed as twice 4, without an overlap.
   while (t.rows - row >= kMost && (kMost != 6 || t.rows - row != 8))
     rows(std::integral_constant<int, kMost>());
-  while (t.rows > row && t.rows >= 4) {  // the last ones overlap those before
+  while (t.rows > row && t.rows >= 4) {  // a last tile of 4 rows may overlap the one before
     if (t.rows - row < 4) row = t.rows - 4;
     rows(std::integral_constant<int, 4>());
   }
   while (t.rows > row) rows(std::integral_constant<int, 1>());
 }
 
-// The last columns, which are no two whole vectors.
+// Computes the last n columns, at most two vectors (three where the level has no half vectors).
 template <class T>
 RANVIER_INLINE void last_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   constexpr int L = lanes<T>;
@@ -140,13 +143,14 @@ RANVIER_INLINE void last_columns(const MatmulRows<T>& t, const T* b, int64_t col
   small_columns<T, 2, vec<T>>(t, b, column, n);
 }
 
-// The last `n` columns, at most four, where a has the rows side by side and nothing follows the sums, as in
-// the gradient of a weight: vectors of rows instead of vectors with few columns. The chains are the same.
+// Computes the last n columns, at most four, where columns of a are contiguous (rs_a = 1) and nothing follows
+// the sums, as in the gradient of a weight. Lanes are rows of c here, since vectors of columns would be
+// mostly empty. The chain of each element is the same, and so are its bits.
 template <class T, int kVectors>
 static void few_columns(const MatmulRows<T>& t, const T* b, int64_t column, int n) {
   constexpr int L = lanes<T>, kRows = kVectors * L;
   for (int64_t row = 0, next; row < t.rows; row = next) {
-    next = row + kRows, row = next <= t.rows ? row : t.rows - kRows;  // the last ones overlap those before
+    next = row + kRows, row = next <= t.rows ? row : t.rows - kRows;  // the last may overlap those before
     const T *x = t.a + row, *y = b;
     vec<T> acc[kVectors][4] = {};
     for (int64_t p = t.k; p > 0; --p, x += t.cs_a, y += t.rs_b) RANVIER_UNROLL
@@ -158,7 +162,7 @@ static void few_columns(const MatmulRows<T>& t, const T* b, int64_t column, int 
     T* c = t.c + row * t.rs_c + column;
     for (int v = 0; v < kVectors; ++v) {
       transpose_fours(acc[v], std::make_integer_sequence<int, L>());
-      T lines[4][L];  // four columns of row 4 q + i at lines[i][4 q]
+      T lines[4][L];  // row 4 q + i of c has its four columns at lines[i][4 q]
       RANVIER_UNROLL
       for (int i = 0; i < 4; ++i) store(lines[i], acc[v][i]);
       for (int i = 0; i < L; ++i, c += t.rs_c) {
@@ -172,7 +176,8 @@ static void few_columns(const MatmulRows<T>& t, const T* b, int64_t column, int 
   }
 }
 
-// c (t.rows, t.columns), rows contiguous; b as it is, or if cs_b is not 1 first copied to `scratch`.
+// MatmulKernels::small: c (t.rows, t.columns). If cs_b is not 1, b is packed to `scratch`, and t describes
+// the packed b afterwards, so that a call for further rows does not pack it again.
 template <class T>
 static void run_small(MatmulRows<T>& t, T* scratch) {
   constexpr int L = lanes<T>;
@@ -181,7 +186,7 @@ static void run_small(MatmulRows<T>& t, T* scratch) {
     pack<T>(t.k, t.columns, width, t.b, t.rs_b, t.cs_b, scratch);
     t.b = scratch, t.rs_b = width, t.cs_b = 1;
   }
-  constexpr int kMost = RANVIER_HAS_HALF ? 2 * L : 3 * L;  // columns that are left to the end
+  constexpr int kMost = RANVIER_HAS_HALF ? 2 * L : 3 * L;  // the most columns that last_columns() takes
   const bool by_rows =
       t.rs_a == 1 && t.rows >= L && !t.after.bias_row && t.after.activation.kind == Activation::none;
   const int few = by_rows && t.columns % L <= 4 ? t.columns % L : 0;

@@ -1,5 +1,6 @@
-// Stacks of small matrices: products of one or two vectors' columns and few rows, one after the other in one
-// loop. What a product costs beside its sums would be most of it elsewhere. Included by matmul.isa.cpp only.
+// Stacks: a batch of small products (MatmulStack), each with one or two vectors of columns and few rows,
+// computed one after another in one loop. In the general loops, calling and preparing each product would take
+// most of the time. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/packing.h"
@@ -8,7 +9,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// kRows rows of one product; n of the last vector's columns are there.
+// Computes kRows rows of one product. n: the columns in the last vector.
 template <class T, int kRows, int kVectors>
 static void stack_rows(const MatmulStack<T>& s, const T* a, const T* b, T* c, int n) {
   constexpr int L = lanes<T>, kWhole = (kVectors - 1) * L;
@@ -36,7 +37,7 @@ static void stack_rows(const MatmulStack<T>& s, const T* a, const T* b, T* c, in
 template <class T, int kVectors>
 static void stack(const MatmulStack<T>& stack) {
   constexpr int kMost = kVectors == 1 || kManyRegisters ? 8 : kTileRows;
-  const MatmulStack<T> s = stack;  // since the compiler assumes that a store may change it
+  const MatmulStack<T> s = stack;  // a copy, since the compiler assumes that a store to c may change `stack`
   const int n = static_cast<int>(s.n - (kVectors - 1) * lanes<T>);
   const T *a = s.a, *b = s.b;
   T* c = s.c;

@@ -1,7 +1,10 @@
-// Products of matrices that are stored as bfloat16, by the tiles of pairs.h: packing moves pairs of numbers
-// as they are, and a tile is rounded where it is finished, so no float32 of a, b or c is in memory.
+// StoredProduct: products of matrices that are stored as bfloat16, on processors that multiply pairs of
+// bfloat16 (pairs.h). Packing moves pairs of numbers as they are, and a finished tile is rounded as it is
+// stored, so a, b and c are never in memory as float32. Included by halves.cpp only.
 //
-// A chain has at most kc pairs, in even blocks of even parts of k; then come the bias, the activation and the
+// The loops are those of matmul.cpp: k is divided into even parts of at most kMostPairs pairs, whose packed b
+// the team shares; a part is divided into even chains of at most kc pairs. The sums of a tile that has
+// several parts are kept as float32 from part to part. After the last part come the bias, the activation and
 // rounding.
 #pragma once
 #include <algorithm>
@@ -19,6 +22,7 @@ namespace ranvier {
 class StoredProduct {
  public:
   typedef HalfMatmul<BFloat16> Call;
+  // True if this takes less time than other ways. By n and k alone (see pays_in_pairs()).
   static bool pays(const Call& x) {
     return bfloat16() == Bfloat16::pairs && pays_in_pairs(x.b.shape[2], x.a.shape[2]);
   }
@@ -37,7 +41,7 @@ class StoredProduct {
                   : 1;
   }
 
-  // The bytes of memory for a crew of this many threads.
+  // The bytes of workspace for a crew, the threads that compute one product together.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver, threads);
@@ -57,10 +61,10 @@ class StoredProduct {
   }
 
  private:
-  struct Sides {  // of one product
+  struct Sides {  // the operands of one product of the batch
     const BFloat16 *a, *b;
     BFloat16* c = nullptr;
-    float* floats = nullptr;  // or c as float32
+    float* floats = nullptr;  // or c as float32 (HalfMatmul::wide)
     int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
 
     Sides(const Call& x, int64_t batch) {
@@ -73,15 +77,18 @@ class StoredProduct {
   };
 
   static constexpr int64_t kSize = sizeof(float);  // bytes of a pair
-  static constexpr int64_t kMostPairs = 2048;      // pairs of a part of k: a panel and a strip stay in L2
-  static constexpr int64_t kPanels = 128;          // panels whose sums are kept from part to part
-  static constexpr int64_t kBlock = 4 << 20;       // bytes of b that are packed at once
-  static constexpr int64_t kUnits = 4;             // a thread has this many units at least
-  static constexpr int64_t kLeastStrips = 4;  // the fewest strips of a unit, for each of which a is packed
-  // Numbers along k that are packed of all strips in turn.
+  static constexpr int64_t kMostPairs = 2048;      // the most pairs of a part: a panel and a strip stay in L2
+  static constexpr int64_t kPanels = 128;          // the most panels whose sums are kept from part to part
+  static constexpr int64_t kBlock = 4 << 20;       // the most bytes of b that are packed at once
+  // A unit is a run of panels by a group of strips, which one thread computes. Each unit packs its panels of
+  // a.
+  static constexpr int64_t kUnits = 4;        // the units that each thread should have, at least
+  static constexpr int64_t kLeastStrips = 4;  // the fewest strips in a group
+  // How many numbers along k are packed for each strip or panel in turn, where those share cache lines: fewer
+  // where the rows of the matrix are so large that they are on separate pages.
   static constexpr int64_t kTogether = 16, kManyTogether = 128;
 
-  struct Part {  // n columns from j on, k products from p on
+  struct Part {  // n columns of b from j on, and k products from p on
     int64_t j, n, p, k;
     int64_t pairs() const { return ceil_div(k, 2); }
   };
@@ -97,17 +104,19 @@ class StoredProduct {
           sums(x.has_parts() ? carver.take<float>(std::min(x.m_, kPanels * x.tile_.rows) * line) : nullptr) {}
     float *b, *bias;
     int64_t size_a;
-    float* a;  // the packed panel of each thread
-    int64_t line;
-    float* sums;  // sums of rows of `line` columns, or null
+    float* a;      // the packed panels of each thread, size_a elements each
+    int64_t line;  // the columns of a row of `sums`, whole strips
+    float* sums;   // the sums of kPanels panels from part to part, in rows of `line`; null for one part
   };
 
-  int64_t row(int64_t panel) const { return m_ * panel / panels_; }
+  int64_t row(int64_t panel) const { return m_ * panel / panels_; }  // the first row of a panel
   int width(int64_t columns) const { return columns > tile_.columns / 2 ? tile_.columns : tile_.columns / 2; }
+  // The columns of a strip, where n columns are divided into strips.
   int columns(int64_t n, int64_t strip) const {
     return static_cast<int>(std::min<int64_t>(tile_.columns, n - strip * tile_.columns));
   }
 
+  // Packs b of a part, and runs its units for the panels [begin, end), shared out among the crew.
   void run_part(const OpenTeam& crew, const Sides& x, const Memory& memory, int64_t begin, int64_t end,
                 const Part& part) const {
     const int64_t strips = ceil_div(part.n, tile_.columns), units = ceil_div(end - begin, run_) * groups_;
@@ -122,13 +131,14 @@ class StoredProduct {
     crew.barrier();
   }
 
+  // Packs this thread's share of b of a part: some strips, or, where rows of b are contiguous, some rows of
+  // all strips. Converts the bias to float32.
   void pack_b(const OpenTeam& crew, const Sides& x, const Memory& memory, const Part& part) const {
     const int64_t strips = ceil_div(part.n, tile_.columns);
     const TensorView<const BFloat16>& bias = call_.bias;
     if (crew.index() == 0 && bias.data)
       for (int64_t l = 0; l < round_up(part.n, tile_.columns); ++l)
         memory.bias[l] = l < part.n ? float(bias.data[(part.j + l) * bias.strides[0]]) : 0;
-    // Some numbers of all strips are packed in turn, fewer where lines are far apart.
     const int64_t some =
         part.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)} > caches.l2 ? kTogether : kManyTogether;
     const auto pack = [&](int64_t strip, int64_t p, int64_t k) {
@@ -147,14 +157,15 @@ class StoredProduct {
       for (int64_t s = 0; s < strips; ++s) pack(s, g * some, std::min(some, part.k - g * some));
   }
 
-  // Rows whose numbers are neighbours are pairs as they are. Those of a panel are not all in the same sets of
-  // L1.
+  // True if a need not be packed: numbers of a row that are neighbours in memory are pairs as they are. The
+  // rows of a panel must not all be in the same sets of L1.
   bool reads_a_in_place(const Sides& x) const {
     constexpr int64_t kInTheSameSets = 2048;  // bytes
     const int64_t step = x.rs_a * int64_t{sizeof(BFloat16)};
     return x.cs_a == 1 && k_ % 2 == 0 && x.rs_a % 2 == 0 && step % kInTheSameSets != 0;
   }
 
+  // Packs the panels [i0, i1) of a for a part.
   void pack_a(const Sides& x, const Part& part, float* to, int64_t i0, int64_t i1) const {
     const int64_t some = x.rs_a == 1 && x.cs_a != 1 ? kTogether : part.k;
     for (int64_t p = 0; p < part.k; p += some)
@@ -166,7 +177,8 @@ class StoredProduct {
       }
   }
 
-  // The strips [j0, j1) against the panels [i0, i1); sums are kept from panel `begin` on.
+  // Runs the tiles of the strips [j0, j1) and the panels [i0, i1). The sums of panel `begin` are at
+  // memory.sums.
   void sweep(const OpenTeam& crew, const Sides& x, const Memory& memory, const Part& part, int64_t begin,
              int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
     float* const packed = memory.a + crew.index() * memory.size_a;
@@ -203,10 +215,10 @@ class StoredProduct {
   static const uint16_t* bits(const BFloat16* p) { return reinterpret_cast<const uint16_t*>(p); }
 
   const Call& call_;
-  int64_t m_, n_, k_, chunk_;  // pairs of a part of k, at most
+  int64_t m_, n_, k_, chunk_;  // chunk_: the most pairs of a part
   const StoredPairs& tile_;
-  int64_t panels_, run_;    // panels of rows; this many of them are packed at once
-  int64_t block_, groups_;  // columns that are packed at once; parts of their strips that threads take
+  int64_t panels_, run_;    // the number of panels; how many of them a unit has
+  int64_t block_, groups_;  // the columns that are packed at once; the groups of their strips
 };
 
 }  // namespace ranvier

@@ -1,5 +1,6 @@
-// A tile of a product of matrices of bfloat16: its sums of float32, then bias and activation, and its
-// elements of c, rounded to bfloat16 or as they are. See stored_pairs.h. Included by bfloat16.isa.cpp only.
+// StoredPairs::run: computes a tile of a product of matrices that are stored as bfloat16 (StoredTile in
+// pairs.h). The sums are float32; then come the bias and the activation, and the elements of c are stored,
+// rounded to bfloat16 or as float32. stored_pairs.h calls it. Included by bfloat16.isa.cpp only.
 #pragma once
 #include "kernels/activation/activation.h"
 #include "kernels/matmul/epilogue.h"
@@ -9,11 +10,11 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Columns of the tile in memory: whole vectors.
+// The columns of a row of sums: one vector, or two.
 RANVIER_INLINE int width_of(const StoredTile& t) { return t.columns > L ? kTileVectors * L : L; }
 
-// sums [rows, width]: a [rows, k] times b [k, width] in chains of at most k_block pairs, which are added in
-// turn.
+// sums [rows, width] = a [rows, k] times b [k, width], in chains of at most k_block pairs, whose sums are
+// added one after another.
 RANVIER_INLINE void sum_chains(const StoredTile& t, float* sums) {
   const int width = width_of(t);
   const Chain chain = chain_of(t.rows, t.columns > L, std::make_integer_sequence<int, kTileRows>());
@@ -26,7 +27,7 @@ RANVIER_INLINE void sum_chains(const StoredTile& t, float* sums) {
   }
 }
 
-// Where k is in parts: the sums of the parts before are added, and all are kept for the next part.
+// Where k is divided into parts: adds the sums of the parts before, and keeps the sums for the next part.
 RANVIER_INLINE void join_parts(const StoredTile& t, float* sums) {
   const int width = width_of(t);
   for (int i = 0; i < t.rows; ++i)
@@ -37,6 +38,7 @@ RANVIER_INLINE void join_parts(const StoredTile& t, float* sums) {
     }
 }
 
+// Adds the bias to the sums, and applies the activation.
 RANVIER_INLINE void activate(const StoredTile& t, float* sums) {
   const MatmulActivation& f = t.activation;
   const int width = width_of(t), all = t.rows * width;
@@ -45,7 +47,7 @@ RANVIER_INLINE void activate(const StoredTile& t, float* sums) {
       {all, sums, nullptr, sums, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
 }
 
-// c = scale * (sums + bias), or c += that.
+// Stores scale * (sums + bias) to c, or adds it to c. bias: null if there is none or it is already added.
 static void store_floats(const StoredTile& t, const float* bias, const float* sums) {
   const vec<float> scale = broadcast(t.scale);
   const auto store_part = [&](const float* sum, float* c, int j, int n) RANVIER_INLINED {
@@ -66,7 +68,8 @@ static void store_floats(const StoredTile& t, const float* bias, const float* su
   }
 }
 
-// Two vectors with the bits of store_halves(). The processor's rounding makes subnormal numbers 0.
+// Rounds and stores two vectors, with the bits of store_halves(). Subnormal numbers go through
+// store_halves(), since the processor's instruction rounds them to 0.
 RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> low, vec<float> high) {
   const auto has_subnormal = [](vec<float> x)
                                  RANVIER_INLINED { return _mm512_fpclass_ps_mask(__m512(x), 0x20); };
@@ -76,7 +79,7 @@ RANVIER_INLINE void store_rounded(BFloat16* c, vec<float> low, vec<float> high) 
   __builtin_memcpy(c, &y, sizeof y);
 }
 
-// c = sums + bias, rounded.
+// Stores sums + bias to c, rounded to bfloat16.
 static void store_bfloat16(const StoredTile& t, const float* bias, const float* sums) {
   BFloat16* c = t.c;
   const int width = width_of(t);
@@ -99,7 +102,7 @@ static void store_bfloat16(const StoredTile& t, const float* bias, const float* 
 }
 
 static void run_stored(const StoredTile& t) {
-  if (t.cs_c == 1 && t.c)  // its lines come while the sums are computed
+  if (t.cs_c == 1 && t.c)  // prefetched while the sums are computed
     for (int i = 0; i < t.rows; ++i) __builtin_prefetch(t.c + i * t.rs_c, 1, 3);
   alignas(64) float sums[kTileRows * kTileVectors * L];
   sum_chains(t, sums);

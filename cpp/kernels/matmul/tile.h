@@ -1,5 +1,7 @@
-// What the inner loops of a product get: where their operands are, what they fetch, and what follows the
-// sums. a's rows are broadcast, b's rows are vectors. Strides are in elements.
+// The interface between the loops of matmul.cpp and ways.h and the inner loops that are compiled for each ISA
+// level: the arguments of the inner loops, and MatmulKernels, the table of them. Elements of a are broadcast,
+// rows of b are read as vectors. rs_x is the stride from one row of x to the next, cs_x from one column to
+// the next, in elements. "To fetch" is to prefetch.
 #pragma once
 #include <cstddef>
 
@@ -9,20 +11,23 @@
 
 namespace ranvier {
 
-// What follows the sums, in this order. Null pointers: nothing of the kind.
+// What follows the sums, in the order of the members. A null pointer: nothing of the kind. Where c' = b' a'
+// is computed, the bias and norm of a column of c are those of a row of c'.
 template <class T>
 struct MatmulEpilogue {
-  const T *bias_row, *bias_column;  // bias[j], along the vectors; bias[i], along the rows
-  const T *norm_row, *norm_column;  // the numbers m of a norm likewise, a norm_step further, then b
+  const T *bias_row, *bias_column;  // one of them is added: bias_row[j] or bias_column[i] to c[i, j]
+  // (x - m) a + b, with m[j] of norm_row or m[i] of norm_column; a is norm_step elements after m, b after a.
+  const T *norm_row, *norm_column;
   int64_t norm_step;
   MatmulActivation activation;
-  const T* saved;  // saved[i, j] at saved[i * rs_s + j * cs_s]: the activation's derivative is applied
+  // If not null, c[i, j] is multiplied by the activation's derivative at saved[i * rs_s + j * cs_s].
+  const T* saved;
   int64_t rs_s, cs_s;
 
   [[gnu::always_inline]] bool is_empty() const {
     return !bias_row && !bias_column && !norm_row && !norm_column && activation.kind == Activation::none;
   }
-  // That of the part of c which begins so many rows and columns further.
+  // Makes this the epilogue of the part of c that begins this many rows and columns further.
   [[gnu::always_inline]] void move(int64_t rows, int64_t columns) {
     if (bias_row) bias_row += columns;
     if (bias_column) bias_column += rows;
@@ -32,14 +37,15 @@ struct MatmulEpilogue {
   }
 };
 
-// A part of c: c[i, j] at c[i * rs_c + j * cs_c].
+// A part of c that is computed: c[i, j] is at c[i * rs_c + j * cs_c].
 template <class T>
 struct MatmulResult {
   T* c;
   int64_t rs_c, cs_c;
   int rows, columns;
   MatmulEpilogue<T> after;
-  uint8_t* unfit;  // halves: unfit[i] = 1 where sums of c's row i are no numbers, see amx.h; or null
+  // With Precision::high (amx.h), unfit[i] is set to 1 where sums of row i of c are infinite or NaN; or null.
+  uint8_t* unfit;
 
   [[gnu::always_inline]] void move(int64_t rows, int64_t columns) {
     c += rows * rs_c + columns * cs_c;
@@ -47,39 +53,40 @@ struct MatmulResult {
   }
 };
 
-// What a tile fetches while k runs, beside rows of b that come next.
+// What a tile prefetches while its loop over k runs, beside the next rows of b.
 template <class T>
 struct MatmulFetch {
-  const T* b;      // in tiles of three vectors: the first of k / 2 rows of another strip, or null
-  int64_t rs_b;    // from one of them to the next
-  int64_t gap_a;   // from the end of a row of a that is fetched to the next one; 0: all between them, too
-  int a;           // elements of rows of a in each step of k, or 0
-  int16_t panels;  // from this panel of a to the one that is fetched
-  bool c;          // the tile's lines of c
+  const T* b;      // only in tiles of three vectors: the first of k / 2 rows of another strip, or null
+  int64_t rs_b;    // from one of these rows to the next
+  int64_t gap_a;   // elements skipped after each row of a that is fetched; 0: what lies between comes, too
+  int a;           // how many elements of a are fetched in each step of k; 0: none
+  int16_t panels;  // how many panels further the rows of a are that are fetched
+  bool c;          // true: the tile's own lines of c
 };
 
-// A tile: rows x (vectors * lanes). Where nothing follows the sums, c's rows are dense and b is not packed
-// meanwhile, further tiles of as many rows and columns may come after it.
+// A tile: a part of c of rows x (vectors * lanes) sums. Where nothing follows the sums, rows of c are
+// contiguous and the tile does not pack b, one call may run several tiles of the same numbers of rows and
+// columns.
 template <class T>
 struct MatmulTile : MatmulResult<T> {  // columns <= vectors * lanes are stored
-  int64_t k, k_block;                  // the products of an element, and the most in one chain
+  int64_t k, k_block;                  // the products of an element of c, and the most in one chain
   const T* a;                          // a[i, p] at a[i * rs_a + p * cs_a]
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable: rows as they are given, or packed
   int64_t rs_b;
-  T* pack_to;  // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
+  T* pack_to;  // where the tile packs b while it reads it (packing_columns, packing_rows below), or null
   MatmulFetch<T> fetch;
-  int more;                        // further tiles
-  bool swapped : 1;                // c' = b' a', see amx.h
-  bool tree : 1;                   // the chains are added along one, see Matmul::parts
-  bool accumulate;                 // to what is in c, else c = a b
-  int64_t step_a, step_b, step_c;  // from one tile to the next
+  int more;                        // how many further tiles this call runs
+  bool swapped : 1;                // only for AMX: c' = b' a' is computed, see amx.isa.cpp
+  bool tree : 1;                   // the chains are added in a binary tree, see Matmul::parts
+  bool accumulate;                 // c += a b, else c = a b
+  int64_t step_a, step_b, step_c;  // from one tile to the next, in elements
 };
 
-// GCC copies a larger struct by `rep movs`, which takes a tenth of the time of a strip of few products.
+// GCC copies a larger struct by `rep movs`; where k is short, that is a tenth of the time of a strip.
 static_assert(sizeof(MatmulTile<double>) <= 256);
 
-// Some rows of a by all of some columns of b, without tiles: see dot.h, few_rows.h, gemv.h and small.h.
+// Some rows of a by some columns of b, computed without tiles: see dot.h, few_rows.h, gemv.h and small.h.
 template <class T>
 struct MatmulRows : MatmulResult<T> {
   int64_t k, k_block;
@@ -87,12 +94,12 @@ struct MatmulRows : MatmulResult<T> {
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j * cs_b]
   int64_t rs_b, cs_b;
-  int missing;      // gemv of bfloat16: factors of the last elements that are not there
-  bool accumulate;  // gemv: to what is in c
-  bool fetch;       // few_rows: the next chunks of columns of b
+  int missing;      // only gemv of bfloat16: how many factors the last elements along k lack
+  bool accumulate;  // only gemv: c += a b, else c = a b
+  bool fetch;       // only few_rows: prefetch the next chunks of columns of b
 };
 
-// Products of a stack, one after another: see stack.h.
+// A batch of small products, computed one after another: see stack.h. step_x is from one matrix to the next.
 template <class T>
 struct MatmulStack {
   int64_t count, m, n, k;  // n <= 2 vectors, k <= kc
@@ -104,14 +111,15 @@ struct MatmulStack {
   int64_t step_c, rs_c;
 };
 
+// The inner loops of one ISA level, or of bfloat16, and their sizes.
 template <class T>
 struct MatmulKernels {
-  bool pairs = false;                         // elements are pairs of products: see pairs.h
-  int mr;                                     // the most rows of a tile, as a rule
-  int packing_rows = 0, packing_columns = 0;  // a tile that packs: its fewest rows; its columns (0: none)
+  bool pairs = false;                         // the kernels multiply bfloat16: see pairs.h and amx.h
+  int mr;                                     // the most rows of a tile of one or two vectors
+  int packing_rows = 0, packing_columns = 0;  // of tiles that can pack b: fewest rows; columns (0: none can)
   int lanes;                                  // elements of a vector
-  int rows_of_three = 0;  // rows of a tile of three vectors, or one less; 0: there is none
-  bool narrow = false;    // 2 to kDotRows columns take less time, see narrow.h
+  int rows_of_three = 0;  // tiles of three vectors have this many rows or one less; 0: there are none
+  bool narrow = false;    // true if narrow.h has loops for 2 to kDotRows columns
   int (*nr)(int rows);    // the most columns of a tile of this many rows
   int64_t kc;             // the most products in one chain
   void (*tile)(const MatmulTile<T>&);
@@ -120,24 +128,27 @@ struct MatmulKernels {
   void (*gemv)(const MatmulRows<T>&);                // see gemv.h
   int (*gemv_columns)(int rows);                     // the most columns that `gemv` takes
   void (*stack)(const MatmulStack<T>&) = nullptr;
-  // See small.h, or null. With cs_b != 1, b is copied to `scratch`, and b, rs_b and cs_b say so afterwards: a
-  // copy of them would wait until what the caller has stored is in L1.
+  // See small.h; or null. If cs_b != 1, b is packed to `scratch`, and b, rs_b and cs_b are changed to
+  // describe the packed b. The argument is changed and not copied, since a copy would wait for the caller's
+  // stores.
   void (*small)(MatmulRows<T>&, T* scratch) = nullptr;
-  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. This
-  // many factors of the last elements are missing.
+  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. The
+  // last elements along k lack `missing` factors (see `factors`), which are not read and are packed as zeros.
   typedef void (*Pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
                        int missing);
   Pack pack;
-  Pack pack_rows;      // packs a: with width = columns
-  int factors = 1;     // the factors of an element, which are neighbours along k
-  int step = 1;        // along k, elements are packed in whole multiples of it
-  bool tiles = false;  // see amx.h
+  Pack pack_rows;      // packs a: "columns" are then rows of a, and width = columns
+  int factors = 1;     // numbers of a or b in an element: 2 for pairs of bfloat16, neighbours along k; else 1
+  int step = 1;        // the elements along k are padded to a multiple of this
+  bool tiles = false;  // the processor's tile registers are used: see amx.h
 
-  bool many_registers() const { return mr > 8; }
+  bool many_registers() const { return mr > 8; }  // true where the level has 32 vector registers
+  // True for Precision::high in AMX, where each factor is split in two numbers of bfloat16, its halves.
   bool halves() const { return tiles && factors == 1; }
+  // The elements along k of k factors, and how many factors these lack.
   int64_t elements(int64_t k) const { return round_up(ceil_div(k, factors), step); }
   int missing(int64_t k) const { return static_cast<int>(elements(k) * factors - k); }
-  // Columns of the narrowest tile, of 1, 2, 4 or 8 vectors, that holds this many.
+  // The columns of the narrowest tile that holds this many: 1, 2, 4 or 8 vectors.
   int width(int64_t columns) const {
     int width = lanes;
     while (width < columns) width *= 2;

@@ -1,5 +1,6 @@
-// Chooses the size of the tiles in which a product is computed: rows of a, and two, three or four vectors of
-// columns of b. A chain is the sums of one register, a vector of one row; fewer chains take less time.
+// Chooses the size of the tiles in which a product is computed: the rows of a, and two, three or four vectors
+// of columns of b. Each size is judged by how many chains it needs in all: here a chain is the sums in one
+// register (one row, one vector of columns), and fewer chains take less time.
 #include <algorithm>
 #include <cstdlib>
 
@@ -11,7 +12,8 @@ namespace {
 
 constexpr int64_t kLine = 64;  // bytes
 
-// The chains of all tiles of c, of which each takes the time of kLeastChains at least.
+// The number of chains of all tiles of c: m rows by `vectors` vectors of columns, in tiles of rows x width.
+// A smaller tile counts as kLeastChains, since fewer chains wait for the latency of FMAs.
 int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
   const auto panel = [=](int64_t rows) {
     const auto tile = [=](int64_t w) { return rows && w ? std::max(rows * w, kLeastChains) : 0; };
@@ -24,9 +26,10 @@ int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
 
 }  // namespace
 
-// Tiles of four vectors for few products, where the columns are whole ones: half as many strips read a, and
-// c is stored in longer runs. Else tiles of three, unless those of two have clearly fewer chains. Two or four
-// vectors of columns have tiles of two without a rest.
+// Tiles of four vectors for few products along k, where the columns are a multiple of four vectors: half as
+// many strips read a, and c is stored in longer runs. Otherwise tiles of three vectors where the level has
+// them (few registers), unless tiles of two have clearly fewer chains. Fewer than three or exactly four
+// vectors of columns fit tiles of two.
 template <class T>
 TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
   const auto rows_of = [&](int most) {

@@ -1,5 +1,5 @@
-// Solves with triangles (triangle.h) by halves: a part of the rows is solved, and its product subtracted
-// from the rest.
+// Solves systems of triangular matrices (triangle.h) recursively: one part of the rows is solved, its product
+// with the other columns of a is subtracted from the rest of y, and then the rest is solved.
 #include "kernels/matmul/triangle.h"
 
 #include <algorithm>
@@ -10,14 +10,15 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kColumns = 128;  // columns that a thread solves at a time
-constexpr double kNsPerProduct = 0.1;
+constexpr int64_t kColumns = 128;      // columns that a thread solves at a time
+constexpr double kNsPerProduct = 0.1;  // the time of one multiplication on one thread, roughly
 
-// Rows that are solved without a product: more of them where products of so few columns are slow.
+// The most rows that are solved without a matrix product: more where y has few columns, since products of so
+// few columns are slow.
 constexpr int64_t kRowsOfFew = 32;
 int64_t least_rows(int64_t columns) { return columns <= 4 ? kRowsOfFew : 8; }
 
-// c (m, n), dense, = a (m, k) b (k, n), whose rows are contiguous.
+// The product c (m, n) = a (m, k) b (k, n); c is C-contiguous, and rows of b are contiguous, rs_b apart.
 template <class T>
 Matmul<T> product(const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t rs_b, T* c, int64_t m,
                   int64_t n, int64_t k) {
@@ -26,7 +27,7 @@ Matmul<T> product(const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t rs
   return p;
 }
 
-// y -= factor x, for rows of n.
+// y -= factor x, for n elements.
 template <class T, class U>
 __attribute__((noinline)) void subtract(int64_t n, U factor, const T* __restrict__ x, U* __restrict__ y) {
   for (int64_t c = 0; c < n; ++c) y[c] -= factor * U(x[c]);
@@ -40,10 +41,10 @@ struct Triangle {
   T* y;
   int64_t rs_y, columns;
   bool upper, unit;
-  T* shares;  // memory for products
-  void* workspace;
+  T* shares;        // memory for the result of a product
+  void* workspace;  // memory for the work of a product
 
-  // solve_few for one column, for which its loops over columns would take longer.
+  // solve_few() for one column, where loops over the columns would take longer.
   void solve_column(int64_t begin, int64_t end) const {
     double rest[kRowsOfFew];
     for (int64_t i = begin; i < end; ++i) rest[i - begin] = y[i * rs_y];
@@ -55,7 +56,8 @@ struct Triangle {
     }
   }
 
-  // Rows begin ... end - 1, without products. In double: a float is rounded once in these steps.
+  // Solves the rows [begin, end) without a matrix product. It computes in double, so that the result of these
+  // steps is rounded to T once.
   void solve_few(int64_t begin, int64_t end) const {
     if (columns == 1) return solve_column(begin, end);
     double rest[kColumns];
@@ -70,6 +72,7 @@ struct Triangle {
     }
   }
 
+  // Solves the rows [begin, end), if the rows solved before have been subtracted from them.
   void solve(const OpenTeam& team, int64_t begin, int64_t end) const {
     int64_t half = least_rows(columns);
     if (end - begin <= half) return solve_few(begin, end);
@@ -86,7 +89,7 @@ struct Triangle {
   }
 };
 
-// The most bytes of the products of some columns of n rows, and the place after their results.
+// The largest workspace of the products that solve() runs for this many columns.
 template <class T>
 size_t bytes_of_products(const SolveTriangle<T>& s, int64_t columns) {
   const int64_t n = s.rows(), *strides = s.a.strides + s.a.ndim - 2;
@@ -105,6 +108,7 @@ size_t bytes_of_products(const SolveTriangle<T>& s, int64_t columns) {
   return most;
 }
 
+// The bytes of Triangle::shares.
 template <class T>
 int64_t bytes_of_shares(const SolveTriangle<T>& s) {
   return round_up(s.rows() * std::min(s.columns(), kColumns) * int64_t(sizeof(T)), 64);

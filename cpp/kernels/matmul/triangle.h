@@ -1,11 +1,12 @@
-// solve_triangle: y = a^-1 y in place, for triangles a
+// solve_triangle: y = a^-1 y in place, for triangular matrices a
 //
-//   a (..., n, n), of which the triangle below the diagonal, or with `upper` above it, and the diagonal are
-//   read; with `unit` the diagonal is taken as 1. y (..., n, k), C-contiguous. Zeros in the diagonal give
+//   a (..., n, n): only the diagonal and the triangle below it, or with `upper` above it, are read. With
+//   `unit` the diagonal is not read and taken as 1. y (..., n, k), C-contiguous. Zeros in the diagonal give
 //   infinities and NaN.
 //
-// The first rows are solved, their share is taken off the others by a product, and so on in each half, so
-// that most of the work is products. Columns are shared out by 128: bits do not depend on the team.
+// Each half of the rows is solved recursively: after the first half, a matrix product subtracts its share
+// from the right-hand side of the second half. So most of the work is matrix products. Threads take groups of
+// 128 columns; the groups do not depend on the number of threads, so the bits do not, either.
 #pragma once
 #include "kernels/matmul/matmul.h"
 

@@ -1,9 +1,10 @@
-// Repairs rows of c after a product by AMX at precision "high", where a factor is split in two numbers of
-// bfloat16, its halves (amx.h). Factors and sums that are too large there, infinities and NaN give sums that
-// are no numbers. The tiles set a flag for each such row; afterwards these rows are computed again in
-// float32.
+// UnfitRows repairs rows of c after a product by AMX at precision "high", where a factor is split into two
+// numbers of bfloat16, its halves (amx.h). There, factors and sums that are too large, infinities and NaN
+// give infinite or NaN sums. The tiles set a flag for each row with such a sum; afterwards these rows are
+// computed again in float32. For other kernels ("without halves") nothing happens. Used by Matmul::run
+// (matmul.cpp).
 //
-// A crew is the threads that multiply one matrix of the batch: the whole team, or each thread for itself.
+// A crew is the threads that compute one product of the batch: the whole team, or each thread for itself.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -18,13 +19,14 @@ namespace ranvier {
 template <class T>
 class UnfitRows {
  public:
-  // Bytes of workspace for one crew of this many threads or as many crews of one; 0 without halves.
+  // Bytes of workspace: enough for one crew of this many threads, and for as many crews of one thread; 0
+  // without halves.
   static size_t bytes(const Matmul<T>& call, int threads) {
     return call.kernels().halves() ? std::max(threads * area(call, 1), area(call, threads)) : 0;
   }
 
-  // For the crew of number `place`, whose part of the workspace has this layout: the flags (threads, line),
-  // the rows computed again (height, n), the workspace of their product.
+  // place: the number of the crew, 0 for the whole team. The layout of a crew's part of the workspace: the
+  // flags (threads, line), the rows that are computed again (height, n), the workspace of their product.
   UnfitRows(const Matmul<T>& call, const OpenTeam& crew, int place, void* workspace)
       : call_(call), crew_(crew) {
     if (!call.kernels().halves()) return;
@@ -34,7 +36,8 @@ class UnfitRows {
     scratch_ = rows_ + round_up(height(call) * call.c.shape[2], 16);
   }
 
-  // Clears this thread's flags, one for each row of c, and returns them for the tiles; null without halves.
+  // Clears this thread's flags, one for each row of c, and returns them, for MatmulResult::unfit; null
+  // without halves.
   uint8_t* clear() const {
     if (!flags_) return nullptr;
     uint8_t* own = flags_ + crew_.index() * line(call_);
@@ -42,8 +45,9 @@ class UnfitRows {
     return own;
   }
 
-  // Computes the flagged rows of matrix `batch` of c, in blocks of `height` rows that have a flag. The last
-  // block ends with c, and may begin within the one before.
+  // Computes the flagged rows of matrix `batch` of c again. All threads of the crew call it. It computes
+  // whole blocks of `height` rows, those with a flag. The last block ends with c, and may overlap the one
+  // before.
   void compute(int64_t batch) const {
     if (!flags_) return;
     crew_.barrier();
@@ -60,7 +64,8 @@ class UnfitRows {
   static constexpr int64_t kRows = 32;  // the most rows of a block
 
   static int64_t height(const Matmul<T>& call) { return std::min(call.c.shape[1], kRows); }
-  static int64_t line(const Matmul<T>& call) { return round_up(call.c.shape[1], 64); }
+  static int64_t line(const Matmul<T>& call) { return round_up(call.c.shape[1], 64); }  // bytes of flags
+  // The bytes for a crew of this many threads.
   static size_t area(const Matmul<T>& call, int threads) {
     const int64_t rows = round_up(height(call) * call.c.shape[2], 16);
     const auto again = static_cast<int64_t>(of_rows(call, 0, 0, nullptr).plan_bytes(threads));

@@ -1,5 +1,6 @@
-// Runs the ways to compute a product that have no tiles, or tiles without a plan: see choice.cpp. Included by
-// matmul.cpp only.
+// Runs the ways to compute a product that have no tiles, or tiles without a plan (the list in choice.cpp).
+// Each function divides the work among the threads of a team and calls a kernel of the ISA level
+// (MatmulKernels in tile.h). Included by matmul.cpp only.
 #pragma once
 #include <algorithm>
 
@@ -9,8 +10,8 @@
 
 namespace ranvier {
 
-// The first product of a call or, transposed, c' = b' a'. Not by Operands: a copy of what has just been
-// stored takes as long as a small product.
+// The first product of a call or, transposed, c' = b' a'. It does not go through Operands, because copying
+// values that have just been stored would take as long as a small product.
 template <class T>
 MatmulRows<T> rows_of(const Matmul<T>& call, bool transposed = false) {
   const TensorView<const T>&a = transposed ? call.b : call.a, &b = transposed ? call.a : call.b;
@@ -37,7 +38,7 @@ MatmulRows<T> rows_of(const Operands<T>& o) {
   return t;
 }
 
-// The activation of n finished elements in a row, or its backward, in place.
+// Applies the activation in place to n finished elements, which are contiguous; with saved, its backward.
 template <class T>
 void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
   const ActivationKernels<T>& kernels = activation_kernels<T>();
@@ -45,7 +46,7 @@ void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
       {n, saved ? saved : c, c, c, 1, 1, 1, static_cast<T>(f.alpha), static_cast<T>(f.beta)});
 }
 
-// This thread's rows of a small product, kSmallRows at a time.
+// Runs this thread's rows of a small product, kSmallRows at a time.
 template <class T>
 void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t) {
   alignas(64) T scratch[kSmallSide * kSmallSide];
@@ -62,7 +63,7 @@ void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows
   }
 }
 
-// This thread's products of a batch, each as one that is alone.
+// Runs this thread's products of a batch, each as a small product on one thread.
 template <class T>
 void run_small_batch(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   const int64_t batch = call.c.shape[0];
@@ -75,7 +76,7 @@ void run_small_batch(const OpenTeam& team, const MatmulKernels<T>& kernels, cons
     }
 }
 
-// A product of few rows by a packed b, strip by strip.
+// Runs a product of few rows by a packed b (Matmul::packed), one strip after another.
 template <class T>
 void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   const int64_t n = call.c.shape[2];
@@ -93,8 +94,9 @@ void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   }
 }
 
-// Columns as dot products or by few_rows.h. The team splits the columns. few_rows takes kDotRows of them at
-// least: with fewer it would read and write what is before them.
+// Runs this thread's columns by kernels.few_rows or kernels.dots; n is their number for the whole team.
+// few_rows needs at least kDotRows columns: a last group of columns begins before them to be full, and with
+// fewer would read and write outside of the share.
 template <class T>
 void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRows<T>& t, int64_t n,
                  bool few_rows) {
@@ -113,7 +115,8 @@ void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRo
   }
 }
 
-// The team splits the columns, by whole vectors.
+// Runs this thread's columns, whole vectors, by kernels.gemv. k_block: the products of a chain; added: the
+// product is added to c; unfit: this thread's flags for the rows of c (unfit.h), or null.
 template <class T>
 void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o, int64_t k_block,
               bool added, uint8_t* unfit) {
@@ -139,7 +142,7 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
   }
 }
 
-// The products [first, last) of a stack of small ones.
+// Runs the products [first, last) of a batch by kernels.stack.
 template <class T>
 void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan,
                const Matmul<T>& call, int64_t first, int64_t last) {
@@ -153,13 +156,14 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
   }
 }
 
-// f(crew, i) for the products of a batch: each by one thread, where there are as many as threads; else one
-// after another, each by the team.
+// Calls f(crew, i) for the products i of a batch; crew is the threads that compute it. If there are at least
+// as many products as threads, each is computed by one thread. Otherwise the whole team computes one after
+// another.
 template <class F>
 void each_product(const OpenTeam& team, int64_t batch, const F& f) {
   if (batch < team.size()) {
     for (int64_t i = 0; i < batch; ++i) {
-      if (i > 0) team.barrier();  // before the packed b is overwritten
+      if (i > 0) team.barrier();  // the next product overwrites the packed b
       f(team, i);
     }
     return;

@@ -1,9 +1,11 @@
-// Calls the kernel of nms.h on one thread, with memory for the kept boxes.
+// Calls the loop of nms.isa.cpp on one thread, with a workspace for the kept boxes: four corners and a size
+// for each.
 #include "kernels/nms/nms.h"
 
 namespace ranvier {
 namespace {
 
+// Of the longest vectors: each line of the workspace ends with a whole vector.
 constexpr int64_t kMostLanes = 16;
 
 }  // namespace

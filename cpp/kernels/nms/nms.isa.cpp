@@ -22,7 +22,7 @@ static void nms(const T* boxes, int64_t n, T threshold, T* workspace, bool* kept
     }
     kept[j] = !any(gone);
     if (!kept[j]) continue;
-    if (count % lanes<T> == 0)  // places behind the last kept box overlap nothing
+    if (count % lanes<T> == 0)  // begins a new vector of boxes of size 0, which overlap nothing
       for (T* line : {left, top, right, bottom, size}) store(line + count, zero);
     left[count] = b[0], top[count] = b[1], right[count] = b[2], bottom[count] = b[3], size[count] = area;
     ++count;

@@ -1,10 +1,7 @@
-// Batch norm, forward and backward, in three steps that the threads share: sums over the elements of each
-// channel, by units; for each channel its statistics, or gradients, and the numbers m, a, b with which its
-// elements are computed; the elements.
-//
-// A unit is one segment of the elements of a panel of channels; the division is ChannelPlan's (channels.h).
-// In the layout of columns channels are contiguous, and `fold` pixels are one row where channels are few. In
-// the layout of planes a channel of a sample is contiguous.
+// Batch norm (batch_norm.h), forward and backward, in three steps, each divided among the threads: sums over
+// the elements of each channel; for each channel its statistics or gradients, and the numbers m, a, b (and k)
+// with which its elements are computed; the elements. channels.h has the division of the sums, and explains
+// the layouts of columns and of planes, units, segments, panels and `fold`.
 #include "kernels/norm/batch_norm.h"
 
 #include <cmath>
@@ -21,10 +18,10 @@ namespace ranvier {
 
 namespace {
 
-// Blocks of rows between batch norm and the ReLU or max-pool after it: made in scratch by the kernels of
-// those kernel families. Rows are those of ChannelPlan in the layout of columns.
+// --- A ReLU and a max-pool after the batch norm, which are applied to blocks of rows while these are in
+// cache. Rows are those of ChannelPlan in the layout of columns.
 
-// Rows of a block, which stay in L1: whole ones of kNormRows, whose sums keep their order.
+// The rows of a block that stays in half the L1 cache: a multiple of kNormRows.
 template <class T>
 int64_t block_rows(const ChannelPlan& plan) {
   const int64_t bytes = kNormRows * std::max<int64_t>(plan.width, 1) * static_cast<int64_t>(sizeof(T));
@@ -36,15 +33,16 @@ void relu(T* y, int64_t n) {
   activation_kernels<T>().forward[int(Activation::relu)]({n, y, nullptr, y, 1, 0, 1, 0, 0});
 }
 
-constexpr int64_t kPooledSlack = 16;  // pooling reads whole vectors
+constexpr int64_t kPooledSlack = 16;  // elements behind the last row, since pooling reads whole vectors
 
+// The elements of a thread's buffer for the pixels of one row of windows.
 template <class T>
-int64_t pooled_rows_size(const BatchNormForward<T>& f) {  // elements for a thread
+int64_t pooled_rows_size(const BatchNormForward<T>& f) {
   if (!f.pool.y.data) return 0;
   return round_up(f.pool.window[0] * f.pool.size[1] * f.x.shape[1] + kPooledSlack, 64);
 }
 
-// Row i of windows, from their pixels z.
+// Computes row i of windows from their pixels z.
 inline void pool_rows(const NormPool& p, bool relu, int64_t i, const float* z) {
   const int64_t channels = p.y.shape[1];
   PooledRow row{};
@@ -89,6 +87,7 @@ struct ChannelForward {
                  : measure_planes(segment, panel, mean, m2);
   }
 
+  // measure() in the layout of columns: the panel begins at `column`.
   void measure_columns(int64_t segment, int64_t column, double* mean, double* m2) const {
     const int64_t begin = plan.first(segment), end = plan.first(segment + 1), stride = row_stride(f.x);
     const int64_t panel = std::min(plan.kPanel, plan.width - column), row = stride * plan.fold;
@@ -103,6 +102,7 @@ struct ChannelForward {
       kernels.column_moments(x + plan.length * row, row, 1, rest, end - begin, mean + column, m2 + column);
   }
 
+  // measure() in the layout of planes.
   void measure_planes(int64_t segment, int64_t c, double* mean, double* m2) const {
     RunningMoments all;
     for (int64_t n = plan.first(segment); n < plan.first(segment + 1); ++n)
@@ -129,6 +129,7 @@ struct ChannelForward {
     return all;
   }
 
+  // Moves the running statistics of channel c towards those of this batch.
   void update_running(int64_t c, Moments all) const {
     const double n = double(plan.elements());
     if (!f.running_mean.data || n == 0) return;
@@ -190,7 +191,7 @@ struct ChannelForward {
     for (int64_t n = 0; n < plan.length; ++n) apply_plane(n, c);
   }
 
-  // Rows of windows [begin, end): their pixels are brought into scratch, and pooled from there.
+  // Rows of windows [begin, end): their pixels are normalized into scratch memory, and pooled from there.
   void pool(const OpenTeam& team, int64_t begin, int64_t end) const {
     const int64_t rows = f.pool.size[0] / f.pool.window[0], pixels = f.pool.window[0] * f.pool.size[1];
     T* z = scratch + team.index() * pooled_rows_size(f);
@@ -273,6 +274,7 @@ struct ChannelBackward {
       tables.a[j] = T(a), tables.b[j] = T(b), tables.k[j] = T(k - b * missing), tables.second[j] = b;
   }
 
+  // True if the sums of dy and dy (x - m) are needed.
   bool sums_wanted() const { return f.dweight.data || f.dbias.data || f.training; }
 
   void apply(int64_t begin, int64_t end) const {
@@ -359,7 +361,7 @@ RANVIER_INSTANTIATE(BatchNormBackward);
 
 template <class T>
 void BatchNormScale<T>::run(const Team& team, void*) const {
-  constexpr double kNsPerChannel = 10;
+  constexpr double kNsPerChannel = 10;  // on one thread, roughly
   const int64_t channels = line.shape[1];
   const auto at = [](const TensorView<const T>& v, int64_t k) { return double(v.data[k * v.strides[0]]); };
   team.parallel_for(channels, kNsPerChannel * double(channels), [&](int64_t k) {

@@ -1,17 +1,18 @@
 // batch norm: each channel is brought to mean 0 and variance 1 over the batch and its pixels
 //
-//   x, y, dy, dx (n, c, s), s the pixels of an image; of one layout, which `columns` names:
+//   x, y, dy, dx (n, c, s), where s is the number of pixels of an image; all have one layout:
 //     columns  channels-last: c contiguous, the n s rows evenly spaced (also (n, c), with s = 1)
 //     else     planes: s contiguous
-//   mean, rstd (c) in double, for backward: of this batch when training, else of the running statistics
-//   running_mean, running_var (c): r += factor (statistic - r), var being the unbiased one (n s - 1)
-//   batches (1): counted up by one; where momentum is negative, factor = 1 / batches, the average of all
+//   mean, rstd (c) in double, for the backward: of this batch if `training`, else of the running statistics
+//   running_mean, running_var (c): r += factor (statistic - r); this variance is divided by n s - 1; factor
+//     is momentum, or if momentum is negative 1 / batches, which gives the average over all batches
+//   batches (1): how many batches there were; raised by one if `training`
 //
-// Sums over rows are cut into at most kNormSegments segments of fixed size, joined in order.
+// Sums over rows are cut into at most kNormSegments segments, whose sums are joined in order.
 //
-// For compiled steps, and dense columns only, the ReLU and the max-pool that follow are a part of the call:
-// the values between them are made a block at a time, in the caches, by the kernels of those kernel families.
-// The bits are the same.
+// In compiled steps a following ReLU and max-pool can be part of the call, for dense columns
+// (program/fuse_patterns.cpp). The values in between are made a block at a time, which stays in cache, by the
+// loops of the activation and conv2d_pool kernels. The bits are the same.
 #pragma once
 #include <cstddef>
 
@@ -20,14 +21,14 @@
 
 namespace ranvier {
 
-constexpr int64_t kNormSegments = 16;
+constexpr int64_t kNormSegments = 16;  // the most segments of the sums of a channel
 
-// y of a max-pool over windows that do not overlap, and `where` as in conv2d_pool.h: found before the
-// ReLU.
+// The result of a max-pool over windows that do not overlap, and the offsets of the maxima, which are found
+// before the ReLU (as in kernels/conv2d_pool/conv2d_pool.h).
 struct NormPool {
   TensorView<float> y;                   // (n, c, oh, ow), dense, channels-last; or data null: no pool
   TensorView<uint8_t> where;             // as y, or data null
-  int64_t window[2] = {}, size[2] = {};  // size: h, w of x
+  int64_t window[2] = {}, size[2] = {};  // height and width of a window, and of the images x
 };
 
 template <class T>
@@ -38,7 +39,7 @@ struct BatchNormForward {
   bool columns, training;
   double momentum, eps;
   TensorView<const T> x, weight, bias;      // weight, bias: (c), or data null
-  TensorView<T> running_mean, running_var;  // training: both or neither; else both
+  TensorView<T> running_mean, running_var;  // if training, both may have data null
   TensorView<int64_t> batches;              // or data null
   TensorView<T> y;                          // with a pool: data null
   TensorView<double> mean, rstd;
@@ -58,13 +59,13 @@ struct BatchNormBackward {
   TensorView<T> dx, dweight, dbias;     // each may have data null
 };
 
-// A batch norm by running statistics as one line for each channel, y = (x - m) a + b, in the numbers that
-// BatchNormForward computes with:
+// A batch norm by running statistics is a linear function for each channel, y = (x - m) a + b. With the same
+// numbers that BatchNormForward uses, a kernel whose result is x can compute y before it stores x, with the
+// same bits:
 //
 //   m = mean rounded to T,  a = weight / sqrt(var + eps),  b = bias - (mean - m) a
 //
-// so that a kernel whose result is x can make y before it stores it, to the same bits.
-
+// line_of() returns these numbers from mean, a and bias. BatchNormScale computes them for all channels.
 template <class T>
 Normalize<T> line_of(double mean, double scale, double bias) {
   const T m = T(mean);

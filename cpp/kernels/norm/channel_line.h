@@ -1,16 +1,18 @@
-// A batch norm and a ReLU as the last things that another kernel does: see scale.h. Included by ISA files
-// only.
+// A batch norm by running statistics, and a ReLU, on vectors of results: a convolution or product applies
+// them to its sums before it stores them. The numbers m, a and b of each channel come from BatchNormScale
+// (batch_norm.h), y = (x - m) a + b. Included by ISA files only.
 #pragma once
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// The numbers of n channels, 0 < n <= lanes, that begin at `line`: m, a and b, `step` elements apart.
+// The numbers of some channels, one in each lane.
 template <class T>
 struct ChannelLine {
   vec<T> m, a, b;
 };
 
+// Loads those of n channels, 0 < n <= lanes: m begins at `line`, a and b follow `step` elements apart.
 template <class T>
 RANVIER_INLINE ChannelLine<T> channel_line(const T* line, int64_t step, int n) {
   if (n == lanes<T>) return {load(line), load(line + step), load(line + 2 * step)};
@@ -34,7 +36,7 @@ RANVIER_INLINE T normalized(T x, const T* line, int64_t step) {
   return normalized(broadcast<T>(x), same_line(line, step))[0];
 }
 
-// ReLU. `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0.
+// ReLU. `maximum` returns its second argument if that is NaN or -0; adding 0 turns -0 into 0.
 template <class V>
 RANVIER_INLINE V cut_off(V x) {
   return maximum(V{}, x) + V{};

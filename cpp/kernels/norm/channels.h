@@ -20,7 +20,7 @@
 
 namespace ranvier {
 
-// The distance from a pixel to the next in the layout of columns.
+// The distance from one pixel to the next in the layout of columns, in elements.
 template <class E>
 int64_t row_stride(const TensorView<E>& v) {
   return v.shape[2] > 1 ? v.strides[2] : v.strides[0];
@@ -73,14 +73,14 @@ struct ChannelPlan {
   bool is_by_channel(int64_t bytes, int threads) const {
     return !columns && channels >= 4 * int64_t{threads} && elements() * bytes <= caches.l2 / 2;
   }
-  // f(unit) for the units of a channel in the layout of planes, where a panel is a channel
+  // Calls f(unit) for the units of a channel in the layout of planes, where a panel is a channel.
   template <class F>
   void for_units(int64_t channel, const F& f) const {
     for (int64_t s = 0; s < segments; ++s) f(s * channels + channel);
   }
 
-  // rows(begin, end, width) for rows [begin, end) of the layout of columns. The last call may be for the
-  // `rest` pixels, a shorter row.
+  // Calls rows(begin, end, width) for rows [begin, end) in the layout of columns. The `rest` pixels are a
+  // shorter row, with a call of its own.
   template <class F>
   void for_rows(int64_t begin, int64_t end, const F& rows) const {
     const int64_t whole = std::min(end, length);

@@ -1,4 +1,5 @@
-// Runs longer than a chunk, and moments of several runs.
+// Statistics and gradients of runs that are longer than a chunk (kNormChunk in norm.h), and the rare cases in
+// which T is too small and double is needed.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -8,13 +9,13 @@
 
 namespace ranvier {
 
-// f(begin, n) over [0, n) in chunks of a line.
+// Calls f(begin, count) for each chunk of a line of n elements.
 template <class F>
 void for_each_chunk(int64_t n, const F& f) {
   for (int64_t i = 0; i < n; i += kNormChunk) f(i, std::min(kNormChunk, n - i));
 }
 
-// kernels.moments; once more in double, where squares left the range of T.
+// kernels.moments of at most kNormChunk elements; computed again in double if the squares overflow in T.
 template <class T>
 Moments chunk_moments(const NormKernels<T>& kernels, const T* x, int64_t n) {
   Moments all = kernels.moments(x, n);
@@ -25,7 +26,7 @@ Moments chunk_moments(const NormKernels<T>& kernels, const T* x, int64_t n) {
   return all;
 }
 
-// Moments of the runs taken in so far.
+// The moments of several runs of elements together.
 class RunningMoments {
  public:
   void join(Moments m, int64_t count) {
@@ -45,6 +46,7 @@ class RunningMoments {
   double count_ = 0;
 };
 
+// kernels.sums over a line of any length.
 template <class T>
 GradientSums line_sums(const NormKernels<T>& kernels, const T* dy, const T* x, int64_t n, T m,
                        const T* weight) {
@@ -56,12 +58,13 @@ GradientSums line_sums(const NormKernels<T>& kernels, const T* dy, const T* x, i
   return all;
 }
 
-// dx = dy weight a + (x - m) b + k of n elements that are s.. apart, where b is too small for T, as is the
-// square of a large x's deviation.
+// True if the coefficient b of a gradient is too small for T: b is about 1 / deviation^2, so it is small if x
+// is large.
 template <class T>
 bool is_below(double b) {
   return b != 0 && std::fabs(b) < double(std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon());
 }
+// dx = dy weight a + (x - m) b + k in double, for n elements that are sdy, sx and sdx apart.
 template <class T>
 void wide_gradient(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t n, NormGradient<T> f, double b,
                    const T* weight, T* dx, int64_t sdx) {
@@ -71,7 +74,7 @@ void wide_gradient(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t n, 
   }
 }
 
-// kernels.gradient, with b in double.
+// kernels.gradient, or wide_gradient() if b is too small for T.
 template <class T>
 void line_gradient(const NormKernels<T>& kernels, const T* dy, const T* x, int64_t n, NormGradient<T> f,
                    double b, const T* weight, T* dx) {
@@ -79,7 +82,7 @@ void line_gradient(const NormKernels<T>& kernels, const T* dy, const T* x, int64
   kernels.gradient(dy, x, n, f, weight, dx);
 }
 
-// After kernels.gradient_rows: the columns whose b is too small, b in double.
+// Called after kernels.gradient_rows: computes dx again for the columns whose b is too small for T.
 template <class T>
 void mend_columns(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t rows, int64_t width, const T* m,
                   const T* a, const double* b, const T* k, T* dx, int64_t sdx) {
@@ -88,7 +91,8 @@ void mend_columns(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t rows
       wide_gradient<T>(dy + j, sdy, x + j, sx, rows, {m[j], a[j], 0, k[j]}, b[j], nullptr, dx + j, sdx);
 }
 
-// to[j], if it is wanted: the sum of column j over rows of n, in order.
+// to[j] = the sum of column j of `sums`, which has `rows` rows of n numbers, in order. Nothing is done if
+// `to` has no data.
 template <class T>
 void add_rows(const double* sums, int64_t rows, int64_t n, int64_t j, const TensorView<T>& to) {
   if (!to.data) return;

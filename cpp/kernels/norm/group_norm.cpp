@@ -1,4 +1,4 @@
-// Group norm: a thread takes whole groups of a sample, from their sums to the result.
+// Group norm (group_norm.h): a thread computes whole groups of a sample, from their sums to the result.
 #include "kernels/norm/group_norm.h"
 
 #include <algorithm>
@@ -12,13 +12,14 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerByte = 0.03;     // the time of a byte in one pass over memory, on one core, roughly
-constexpr int64_t kSamplesEnough = 16;  // with fewer, the columns of a sample are shared out too
-constexpr int64_t kPanel = 64;          // columns of a share, at least
+constexpr int64_t kSamplesEnough = 16;  // with fewer samples, the channels of a sample are divided, too
+constexpr int64_t kPanel = 64;          // the least channels of a panel
 
-// The channels and groups of a unit of work. It follows from the problem alone.
+// The division into units of work, which depends on the shapes alone. A unit is a panel: some whole groups of
+// one sample (in the layout of planes one group).
 struct GroupPlan {
-  int64_t samples, channels, inner, groups, width;  // width: channels of a group
-  int64_t panels;                                   // units of a sample; each has whole groups
+  int64_t samples, channels, inner, groups, width;  // inner: pixels; width: channels of a group
+  int64_t panels;                                   // of a sample
 
   template <class T>
   GroupPlan(bool columns, int64_t groups_, const TensorView<const T>& x)
@@ -29,15 +30,16 @@ struct GroupPlan {
   }
   int64_t units() const { return samples * panels; }
   int64_t first_group(int64_t panel) const { return groups * panel / panels; }
-  double elements() const { return double(width * inner); }
+  double elements() const { return double(width * inner); }  // of a group
 };
 
-// Numbers of each channel: one thread's, while it works on a sample.
+// The numbers of each channel (channels.h), of one thread while it works on a sample.
 template <class T>
 ChannelTables<T> tables_of(const GroupPlan& plan, void* memory) {
   return {plan.channels, plan.channels, memory};
 }
 
+// v[c], or `otherwise` if v has no data. part: the address of v[c], or null.
 template <class T>
 double value(const TensorView<const T>& v, int64_t c, double otherwise) {
   return v.data ? double(v.data[c * v.strides[0]]) : otherwise;
@@ -48,20 +50,22 @@ const T* part(const TensorView<const T>& v, int64_t c) {
   return v.data ? v.data + c : nullptr;
 }
 
+// planes() computes group g of sample n, columns() the groups of a panel.
 template <class T>
 struct GroupForward {
   const GroupNormForward<T>& f;
   const GroupPlan& plan;
   const NormKernels<T>& kernels;
 
-  double keep(int64_t n, int64_t g, Moments all) const {  // the statistics; returns rstd
-    const double count = std::max<int64_t>(plan.elements(), 1);
-    const double rstd = 1 / std::sqrt(all.m2 / count + f.eps);  // count >= 1: no NaN in dweight
+  // Stores the statistics of group g of sample n, and returns rstd.
+  double keep(int64_t n, int64_t g, Moments all) const {
+    const double count = std::max<int64_t>(plan.elements(), 1);  // at least 1, so that dweight has no NaN
+    const double rstd = 1 / std::sqrt(all.m2 / count + f.eps);
     f.mean.data[n * plan.groups + g] = all.mean, f.rstd.data[n * plan.groups + g] = rstd;
     return rstd;
   }
 
-  // Gives the function of each of the group's channels.
+  // Stores the statistics, and calls put(c, function) for each channel c of the group.
   template <class Put>
   void finish(int64_t n, int64_t g, Moments all, const Put& put) const {
     const double rstd = keep(n, g, all);
@@ -81,7 +85,8 @@ struct GroupForward {
     });
   }
 
-  // A group without pixels is a line, and so are its parameters.
+  // A group whose channels have one pixel each is contiguous, and so are its weights and biases: it is
+  // computed as a line.
   void line(int64_t n, int64_t g, Moments all) const {
     const double rstd = keep(n, g, all);
     const int64_t c = g * plan.width;
@@ -120,7 +125,8 @@ struct GroupBackward {
   const NormKernels<T>& kernels;
   double *dy_sums, *dots;  // (n, c): sum dy, and sum dy (x - m), later sum dy xhat
 
-  // The group's channels have their sums; put(c, gradient) where dx is needed.
+  // Called when the sums of the group's channels are complete. Turns `dots` into sums of dy xhat, and if dx
+  // is wanted calls put(c, gradient, b) for each channel.
   template <class Put>
   void finish(int64_t n, int64_t g, const Put& put) const {
     const double mean = f.mean.data[n * plan.groups + g], rstd = f.rstd.data[n * plan.groups + g];
@@ -136,7 +142,7 @@ struct GroupBackward {
       put(c, NormGradient<T>{T(mean), T(rstd * value(f.weight, c, 1)), T(b), T(k)}, b);
   }
 
-  // A group without pixels: its sums run along its channels, not along theirs.
+  // A group whose channels have one pixel each: the sums for dx run along its channels.
   void line(int64_t n, int64_t g) const {
     const int64_t c = g * plan.width, row = n * plan.channels + c;
     const T *dy = plane(f.dy, n, c), *x = plane(f.x, n, c);

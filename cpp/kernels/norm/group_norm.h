@@ -1,13 +1,14 @@
-// group norm: each sample's channels, in groups of c / groups, are brought to mean 0 and variance 1
+// group norm: the channels of each sample are divided into groups of c / groups, and each group is brought to
+// mean 0 and variance 1
 //
-//   x, y, dy, dx (n, c, s), s the pixels of an image; of one layout, which `columns` names:
+//   x, y, dy, dx (n, c, s), where s is the number of pixels of an image; all have one layout:
 //     columns  channels-last: c contiguous, a sample's s rows evenly spaced
 //     else     planes: c s contiguous (also (n, c), with s = 1)
 //   weight, bias (c): contiguous, or data null
-//   mean, rstd (n, groups) in double: what backward needs
+//   mean, rstd (n, groups) in double, for the backward
 //
-// groups = c is instance norm. One sample's groups (its whole columns) are one thread's work: they stay in
-// its cache between the measuring and the applying.
+// groups = c is instance norm. One thread computes a group from the statistics to the result, so that its
+// elements stay in the thread's cache.
 #pragma once
 #include "kernels/norm/norm.h"
 

@@ -1,5 +1,6 @@
-// Layer norm and RMS norm. Forward: the threads share the lines. Backward: they share segments of lines; each
-// segment has its own sums of the gradients of weight and bias, which are then added in order.
+// Layer norm and RMS norm (layer_norm.h). In the forward the threads divide the lines among them; in the
+// backward, segments of lines. Each segment has its own sums for the gradients of weight and bias, which are
+// then added in order.
 #include "kernels/norm/layer_norm.h"
 
 #include <cmath>
@@ -19,11 +20,13 @@ constexpr int64_t kAtOnceBytes = 1 << 12;  // ... and their bytes, which stay in
 // The bytes of the lines whose elements are summed together; the bits of the results depend on it.
 constexpr int64_t kSumBlockBytes = int64_t{1} << 17;
 
+// The forward on some lines.
 template <class T>
 struct LineForward {
   const LayerNormForward<T>& f;
   const NormKernels<T>& kernels;
 
+  // The mean and m2 of a line.
   Moments moments(const T* x, int64_t n) const {
     if (n > 0 && n <= kNormChunk) return chunk_moments(kernels, x, n);
     RunningMoments running;
@@ -61,6 +64,7 @@ struct LineForward {
   }
 };
 
+// The division of the backward, which depends on the shapes alone.
 template <class T>
 struct LinePlan {
   int64_t lines, n, segments, block;  // block: lines whose dy and x stay in cache

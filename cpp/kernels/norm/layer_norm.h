@@ -1,18 +1,19 @@
-// layer norm: each line of n elements is brought to mean 0 and variance 1; without `centered`, RMS norm,
-// which only divides it by its root mean square (mean = 0, var = mean(x^2))
+// layer norm: each line of n elements is brought to mean 0 and variance 1. Without `centered` it is RMS norm,
+// which divides a line by its root mean square: mean = 0, var = mean(x^2).
 //
-//   x, y, dy, dx (m, n), lines contiguous and evenly spaced; weight, bias (n) contiguous, or data null
-//   x, weight, bias and y of forward may be halves
-//   mean, rstd (m) in double: what backward needs; mean is not there without `centered`
+//   x, y, dy, dx (m, n): each line is contiguous, and lines are evenly spaced
+//   weight, bias (n): contiguous, or data null
+//   x, weight, bias and y of the forward may be halves (floats of 16 bits).
+//   mean, rstd (m) in double, for the backward; mean has no data without `centered`
 //
-// A line's sums run along it in vectors. Sums over lines, for the parameters, are cut into at most
-// kLineSegments segments of fixed size, joined in order.
+// A line is summed in vectors along it. Sums over lines, for the gradients of parameters, are cut into at
+// most kLineSegments segments, whose sums are added in order.
 #pragma once
 #include "kernels/norm/norm.h"
 
 namespace ranvier {
 
-constexpr int64_t kLineSegments = 16;
+constexpr int64_t kLineSegments = 16;  // the most segments of lines
 
 template <class T>
 struct LayerNormForward {

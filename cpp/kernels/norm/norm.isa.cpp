@@ -1,14 +1,15 @@
-// The inner loops of the normalisations, compiled once for each ISA level.
+// The inner loops of the normalisations (NormKernels in norm.h), compiled once for each ISA level.
 #include "kernels/norm/norm.h"
 #include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// The loops along a line.
+// --- The loops along a line.
 
-constexpr int kNormVectors = 4;  // independent sums, so that one addition need not wait for the last
+constexpr int kNormVectors = 4;  // independent sums, so that one addition need not wait for the one before it
 
-// f(vector, i, n) for the vectors of [0, count): `vector` counts the accumulators up, n lanes are inside.
+// Calls f(v, i, n) for each vector of [0, count): it begins at element i and has n elements, and belongs to
+// sum v.
 template <class T, class F>
 RANVIER_INLINE void for_each_vector(int64_t count, const F& f) {
   constexpr int L = lanes<T>;
@@ -19,7 +20,7 @@ RANVIER_INLINE void for_each_vector(int64_t count, const F& f) {
   if (i < count) f(1, i, static_cast<int>(count - i));
 }
 
-// v in the first n lanes, 0 in the others
+// v in the first n lanes, 0 in the others.
 template <class T>
 RANVIER_INLINE vec<T> first_lanes(typename VecOf<T>::type v, int n) {
   return n == lanes<T> ? v : select(iota<T>() < T(n), v, vec<T>{});
@@ -29,12 +30,13 @@ RANVIER_INLINE double total(const typename VecOf<T>::type (&v)[kNormVectors]) {
   return double(reduce_add((v[0] + v[1]) + (v[2] + v[3])));
 }
 
+// Two passes: the mean m, rounded to T; then the sums of x - m, which correct the mean, and of their squares.
 template <class T>
 static Moments moments(const T* x, int64_t n) {
   vec<T> sum[kNormVectors]{}, rest[kNormVectors]{}, squares[kNormVectors]{};
   for_each_vector<T>(n, [&](int v, int64_t i, int l) { sum[v] += load_lanes(x + i, l); });
   const T m = T(total<T>(sum) / double(n));
-  const int64_t ahead = n >= 256 ? n : 0;  // what follows comes while this is in L1
+  const int64_t ahead = n >= 256 ? n : 0;  // prefetches the next line in the second pass over this one
   for_each_vector<T>(n, [&](int v, int64_t i, int l) {
     __builtin_prefetch(x + i + ahead);
     const vec<T> d = first_lanes<T>(load_lanes(x + i, l) - m, l);
@@ -70,7 +72,7 @@ template <bool has_weight, class T>
 static GradientSums line_sums(const T* dy, const T* x, int64_t n, T m, const T* weight) {
   vec<T> sum[kNormVectors]{}, dot[kNormVectors]{};
   for_each_vector<T>(n, [&](int v, int64_t i, int l) {
-    vec<T> g = load_lanes(dy + i, l);  // 0 past the end
+    vec<T> g = load_lanes(dy + i, l);  // 0 in lanes behind the end
     if constexpr (has_weight) g = g * load_lanes(weight + i, l);
     const vec<T> d = first_lanes<T>(load_lanes(x + i, l) - m, l);
     sum[v] += g, dot[v] = fma(g, d, dot[v]);
@@ -98,14 +100,16 @@ static void gradient(const T* dy, const T* x, int64_t n, NormGradient<T> f, cons
   (weight ? line_gradient<true, T> : line_gradient<false, T>)(dy, x, n, f, weight, dx);
 }
 
-// The loops over rows whose columns are handled side by side.
+// --- The loops over rows, in which a group of columns is handled at a time.
 
-// f(group, j, n) for groups of columns of [0, width): as many whole vectors as group says, or a part of one.
+// A group of columns: kVectors vectors of them.
 template <int kVectors>
 struct ColumnGroup {
   static constexpr int vectors = kVectors;
 };
 
+// Calls f(group, j, n) for groups of columns that cover [0, width). A group begins at column j; n is the
+// number of lanes of each of its vectors, fewer than all only for a single vector.
 template <class T, class F>
 RANVIER_INLINE void for_each_group(int64_t width, const F& f) {
   constexpr int L = lanes<T>;
@@ -115,7 +119,7 @@ RANVIER_INLINE void for_each_group(int64_t width, const F& f) {
   if (j < width) f(ColumnGroup<1>{}, j, static_cast<int>(width - j));
 }
 
-// Sums the squares of columns whose squares left the range of T.
+// Computes again, in double, the sums of squares that overflowed in T.
 template <class T>
 __attribute__((noinline)) static void sum_wide_squares(const T* x, int64_t stride, int64_t rows,
                                                        int64_t count, const T* first, double* squares) {
@@ -129,15 +133,16 @@ __attribute__((noinline)) static void sum_wide_squares(const T* x, int64_t strid
   }
 }
 
-// Sums over rows of n columns, of x - first and of its squares.
+// For a group of columns: row 0 (first), and the sums over rows of x - first and of its square.
 template <class T>
 struct ColumnSums {
-  static constexpr int kMost = kNormVectors * lanes<T>;
+  static constexpr int kMost = kNormVectors * lanes<T>;  // columns
   T first[kMost], sum[kMost], squares[kMost];
 };
 
-// Joins these with the moments of the rows seen before; far: whether squares left the range of T. One
-// function for groups of any width: its loop is long where it is vectorised.
+// Joins the sums of `rows` rows and `count` columns with the moments of the `seen` rows before. far: a sum of
+// squares overflowed in T. It is one function for groups of any width, since its vectorised loop is long
+// code.
 template <class T>
 __attribute__((noinline)) static void join_columns(const ColumnSums<T>& c, const T* x, int64_t stride,
                                                    int64_t rows, int64_t count, int64_t seen, bool far,
@@ -155,8 +160,6 @@ __attribute__((noinline)) static void join_columns(const ColumnSums<T>& c, const
   }
 }
 
-// NormKernels::column_moments: mean and sum of squared deviations of each column, joined with `seen` earlier
-// rows.
 template <class T>
 static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t width, int64_t seen,
                            double* mean, double* m2) {
@@ -180,7 +183,7 @@ static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t wid
   });
 }
 
-// y[r][j] = (x[r][j] - m[j]) a[j] + b[j]
+// y[r, j] = (x[r, j] - m[j]) a[j] + b[j]
 template <class T>
 static void normalize_rows(const T* x, int64_t stride_x, int64_t rows, int64_t width, const T* m, const T* a,
                            const T* b, T* y, int64_t stride_y) {
@@ -194,7 +197,7 @@ static void normalize_rows(const T* x, int64_t stride_x, int64_t rows, int64_t w
     });
 }
 
-// Adds the lanes of sums in T to sums in double.
+// to[i] += lane i of v, for i < n.
 template <class T>
 RANVIER_INLINE void add_lanes(double* to, typename VecOf<T>::type v, int n) {
   T lane[lanes<T>];
@@ -205,7 +208,7 @@ RANVIER_INLINE void add_lanes(double* to, typename VecOf<T>::type v, int n) {
     for (int i = 0; i < n; ++i) to[i] += double(lane[i]);
 }
 
-// Adds, for each column, the sum of dy and of dy (x - m).
+// Adds to dy_sums[j] the sum of dy over rows, and to dots[j] that of dy (x - m).
 template <class T>
 static void column_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
                         int64_t width, const T* m, double* dy_sums, double* dots) {
@@ -225,6 +228,7 @@ static void column_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stri
   });
 }
 
+// dx[r, j] = dy[r, j] a[j] + (x[r, j] - m[j]) b[j] + k[j]
 template <class T>
 static void gradient_rows(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
                           int64_t width, const T* m, const T* a, const T* b, const T* k, T* dx,
@@ -240,6 +244,7 @@ static void gradient_rows(const T* dy, int64_t stride_dy, const T* x, int64_t st
     });
 }
 
+// The gradients of weight and bias of a layer norm (NormKernels).
 template <class T>
 static void parameter_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
                            int64_t width, const Normalize<T>* f, double* dweight, double* dbias) {
@@ -250,7 +255,7 @@ static void parameter_sums(const T* dy, int64_t stride_dy, const T* x, int64_t s
     for (int64_t r = 0; r < rows; ++r) {
       const vec<T> a = broadcast(f[r].a), b = broadcast(f[r].b);
       for (int v = 0; v < kVectors; ++v) {
-        __builtin_prefetch(dy + (rows + r) * stride_dy + j + v * L, 0, 2);  // the next rows come into L2
+        __builtin_prefetch(dy + (rows + r) * stride_dy + j + v * L, 0, 2);  // prefetches the next rows to L2
         __builtin_prefetch(x + (rows + r) * stride_x + j + v * L, 0, 2);
         const vec<T> g = load_lanes(dy + r * stride_dy + j + v * L, l);
         sum[v] += g;

@@ -1,4 +1,4 @@
-// Gradient clipping: the norm of a list of gradients, and their scaling or clamping in place.
+// GradientNorm and GradientClip (clip.h).
 #include "kernels/optimizer/clip.h"
 
 #include <cmath>
@@ -9,9 +9,9 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.1;
+constexpr double kNsPerElement = 0.1;  // on one thread, roughly
 
-// The part of the norm from n elements: a sum, or the largest.
+// The contribution of n elements to the norm, before the root: a sum, or for p = infinity the largest size.
 template <class T>
 double norm_of(const T* g, int64_t n, double p) {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
@@ -21,12 +21,14 @@ double norm_of(const T* g, int64_t n, double p) {
   return kernels.sum_of_powers(g, n, p);
 }
 
+// Joins two contributions.
 double combine(double a, double b, double p) {
   if (!std::isinf(p)) return a + b;
   return a != a || b < a ? a : b;  // a NaN stays
 }
 
-// In chunks also where the gradient is contiguous, so that its strides do not change the bits.
+// The contribution of one block, chunk by chunk even if the gradient is contiguous, so that strides do not
+// change the bits.
 template <class T>
 double norm_of_block(const TensorView<const T>& g, int64_t begin, int64_t end, double p) {
   double total = 0;

@@ -1,14 +1,16 @@
-// Gradient clipping and penalties: the norm of a list of gradients, and their scaling or clamping in place.
+// Gradient clipping and penalties on weights: the norm of a list of gradients, their scaling or clamping in
+// place, and the gradients of penalties.
 //
-// A norm is a sum over fixed blocks combined in order, so its bits depend on neither the team nor the
-// strides.
+// A norm is a sum over fixed blocks, whose sums are combined in order. So its bits depend neither on the team
+// nor on strides.
 #pragma once
 #include "kernels/optimizer/optimizer.h"
 
 namespace ranvier {
 
 // norm = (sum over all gradients of |g|^p)^(1/p), or the largest |g| for p = infinity. A list longer than
-// kMaxSegments takes several calls: the first sets `norm` to the sum, the last takes the root.
+// kMaxSegments takes several calls: the first sets `norm` to its sum, the others add to it, and the last
+// takes the root.
 template <class T>
 struct GradientNorm {
   RANVIER_CALL("gradient_norm", views(gradients, count), in_place(norm, !first));
@@ -20,7 +22,7 @@ struct GradientNorm {
   TensorView<const T> gradients[kMaxSegments];
 };
 
-// By norm: g *= min(1, limit / (norm + 1e-6)). By value (norm's data is null): g = clamp(g, -limit, limit).
+// g *= min(1, limit / (norm + 1e-6)), or if norm has no data: g = clamp(g, -limit, limit).
 template <class T>
 struct GradientClip {
   RANVIER_CALL("gradient_clip", norm, limit, in_place(views(gradients, count)));
@@ -29,14 +31,15 @@ struct GradientClip {
   TensorView<T> gradients[kMaxSegments];
 };
 
-// Penalties on the weights, L1 and L2: their value, and their gradients added to those of the loss.
+// L1 and L2 penalties on the weights p: their value, and their gradients, which are added to the gradients g
+// of the loss.
 //
 //   value = sum over the parameters of l1 sum |p| + l2 sum p^2
 //   g     = scale g + l1 sign(p) + 2 l2 p,   sign(0) = 0
 //
-// The value is a sum over fixed blocks combined in order, in double: its bits depend on neither the team nor
-// the strides. `scale` divides gradients that were summed up over several batches by their samples.
-
+// l1 and l2 are numbers of each parameter. `scale` is for gradients that were summed over several batches: 1
+// / samples. The value is a sum in double over fixed blocks, whose sums are added in order.
+//
 // A list longer than kMaxSegments takes several calls: the first sets `value`, the others add to it.
 template <class T>
 struct WeightPenalty {
@@ -49,7 +52,7 @@ struct WeightPenalty {
   TensorView<const double> scale;   // one element
   TensorView<double> value;         // one element
   TensorView<const T> parameters[kMaxSegments];
-  TensorView<T> gradients[kMaxSegments];  // data null: the value alone
+  TensorView<T> gradients[kMaxSegments];  // or data null: only the value is computed
 };
 
 }  // namespace ranvier

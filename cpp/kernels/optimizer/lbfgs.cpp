@@ -1,4 +1,4 @@
-// L-BFGS: dot products over fixed blocks, and the two loops.
+// FlatDot and LbfgsLoop (lbfgs.h).
 #include "kernels/optimizer/lbfgs.h"
 
 #include "kernels/optimizer/kernels.h"
@@ -7,16 +7,17 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.3;
+constexpr double kNsPerElement = 0.3;  // of a dot product, on one thread, roughly
 
-// f(first element, elements, block) for this thread's blocks of n elements, which stay in the first cache
-// between an update and the next dot product.
+// Calls f(first element, elements, block) for this thread's blocks of n elements. A block stays in the L1
+// cache between an update and the next dot product.
 template <class F>
 void for_each_block(const OpenTeam& team, int64_t n, const F& f) {
   team.parallel_for(blocks_of(n), 0,
                     [&](int64_t block) { f(block * kBlock, std::min(kBlock, n - block * kBlock), block); });
 }
 
+// The sum of the partial sums of all blocks of n elements.
 double sum(const double* partial, int64_t n) {
   double total = 0;
   for (int64_t i = 0; i < blocks_of(n); ++i) total += partial[i];

@@ -1,7 +1,8 @@
-// L-BFGS on the flat vector of all parameters: dot products, and the two loops of its direction.
+// The optimizer L-BFGS on one vector of all parameters: dot products, and the two loops that compute its
+// direction.
 //
-// A dot product is taken in double as a sum over fixed blocks combined in order, so its bits do not depend on
-// the team. All vectors are (n,), contiguous.
+// A dot product is a sum in double over fixed blocks, whose sums are added in order. So its bits do not
+// depend on the team. All vectors are (n,), contiguous.
 #pragma once
 #include <cstddef>
 
@@ -17,15 +18,16 @@ struct FlatDot {  // product = a . b
   TensorView<double> product;  // one element
 };
 
-constexpr int kMaxPairs = 32;  // the most pairs of one call; a longer history takes several
+constexpr int kMaxPairs = 32;  // the most pairs of one call; a longer history takes several calls
 
-// For each pair of a step s and the change y of the gradient along it, ro = 1 / (y . s):
+// One of the two loops over the pairs of earlier steps s and the changes y of the gradient along them, on the
+// direction d. With ro = 1 / (y . s):
 //
-//   first loop, the newest pair first:   alpha = ro (s . d);  d -= alpha y
-//   second loop, the oldest pair first:  d += (alpha - ro (y . d)) s
+//   first loop, from the newest pair:   alpha = ro (s . d);  d -= alpha y
+//   second loop, from the oldest pair:  d += (alpha - ro (y . d)) s
 //
-// `scale`, if given, multiplies d before the loop. Source: Nocedal and Wright, "Numerical Optimization"
-// (2006), algorithm 7.4.
+// If scale has data, d is multiplied by it before the loop. Source: Nocedal and Wright, "Numerical
+// Optimization" (2006), algorithm 7.4.
 template <class T>
 struct LbfgsLoop {
   RANVIER_CALL("lbfgs_loop", in_place(direction), ro, views(changes, count), views(steps, count),

@@ -1,4 +1,4 @@
-// Parameters moved along values or towards them.
+// MoveParameters and AverageWeight (move.h).
 #include "kernels/optimizer/move.h"
 
 #include <algorithm>

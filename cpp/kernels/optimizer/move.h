@@ -1,10 +1,11 @@
-// Parameters moved in place along values of their shapes, or towards them: running averages, line searches.
+// Parameters moved in place along values of the same shapes, or towards such values: for running averages of
+// parameters, and line searches.
 #pragma once
 #include "kernels/optimizer/optimizer.h"
 
 namespace ranvier {
 
-// p += factor * v, or p += factor * (v - p) where `towards`; towards by 1 makes p exactly v.
+// p += factor * v, or with `towards` p += factor * (v - p), where a factor of 1 makes p exactly v.
 template <class T>
 struct MoveParameters {
   RANVIER_CALL("move_parameters", factor, in_place(views(parameters, count)), views(values, count));
@@ -12,11 +13,13 @@ struct MoveParameters {
   int count;
   TensorView<const double> factor;  // one element
   TensorView<T> parameters[kMaxSegments];
-  TensorView<const T> values[kMaxSegments];  // arrays of the same shapes with any strides, as the parameters
+  TensorView<const T> values[kMaxSegments];  // shaped as the parameters; both have any strides
 };
 
-// The weight with which a running average moves towards the next value; its count becomes one more:
-//   weight = 1 where count is 0, else 1 - decay, or 1 / (count + 1), the plain mean, where decay is negative
+// The weight with which a running average moves towards the next value. count, the number of values so far,
+// is raised by one:
+//   weight = 1 if count was 0; else 1 - decay, or if decay is negative 1 / (count + 1), which gives the plain
+//   mean
 struct AverageWeight {
   RANVIER_CALL("average_weight", in_place(count), weight);
   double decay;

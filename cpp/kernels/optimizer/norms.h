@@ -1,12 +1,12 @@
-// Loops over contiguous parameters and gradients, for one ISA level: norms, dot products and the penalty on
-// weights, which are sums in double; and loops that scale, clamp or add.
+// Loops of OptimizerKernels (kernels.h) over contiguous parameters and gradients, for one ISA level: norms,
+// dot products and penalties on weights, which are sums in double; and loops that scale, clamp or add.
 #pragma once
 #include "base/unroll.h"
 #include "simd/math.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// As many elements as a vec<double> has lanes, in double.
+// Loads as many elements as a vec<double> has lanes, as doubles.
 RANVIER_INLINE vec<double> load_double(const double* p) { return load(p); }
 RANVIER_INLINE vec<double> load_double(const float* p) {
   typedef float half __attribute__((vector_size(RANVIER_VECTOR_BYTES / 2)));
@@ -22,7 +22,8 @@ RANVIER_INLINE vec<double> load_double(const T* p, int n) {  // the first n, the
   return load_double(last);
 }
 
-// A fold adds elements to partial sums, joins these, and gives the sum of a vector's lanes.
+// A Fold is a struct of three functions: `add` adds a vector of elements to a partial sum, `join` joins two
+// partial sums, and `finish` returns the total of the lanes.
 struct AddedUp {
   RANVIER_INLINE double finish(vec<double> sum) { return reduce_add(sum); }
   RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return a + b; }
@@ -35,7 +36,7 @@ struct SumOfProducts : AddedUp {
 struct SumOfMagnitudes : AddedUp {
   RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double>, double) { return sum + abs(a); }
 };
-// Not inline: pow is long, and a sum of powers rare.
+// Not inlined, since pow is long code and sums of other powers are rare.
 static __attribute__((noinline)) vec<double> add_power(vec<double> sum, vec<double> a, double p) {
   return sum + pow(abs(a), broadcast(p));
 }
@@ -52,7 +53,8 @@ struct LargestMagnitude {
   RANVIER_INLINE vec<double> join(vec<double> a, vec<double> b) { return max(a, b); }
 };
 
-// Over the pairs (a[i], b[i]) in four chains; the last lanes are padded with zeros, which add nothing.
+// Folds the pairs (a[i], b[i]) in four independent chains. Missing lanes of the last vector are zeros, which
+// add nothing.
 template <class Fold, class T>
 RANVIER_INLINE double fold(const T* a, const T* b, int64_t n, double p = 0) {
   constexpr int step = lanes<double>, chains = 4;
@@ -113,7 +115,8 @@ static void add_scaled(T* y, const T* x, int64_t n, T factor) {
   map(y, x, n, [=](vec<T> v, vec<T> u) { return fma(broadcast(factor), u, v); });
 }
 
-// From the end that is nearer, so that a weight of 1 gives the value itself.
+// average += weight (value - average), computed from the nearer of the two numbers, so that a weight of 1
+// gives `value`.
 template <class T>
 static void move_towards(T* average, const T* value, int64_t n, T weight) {
   const vec<T> w = broadcast(weight), rest = broadcast(T(1) - weight);
@@ -123,11 +126,12 @@ static void move_towards(T* average, const T* value, int64_t n, T weight) {
     map(average, value, n, [=](vec<T> a, vec<T> v) { return fma(rest, a - v, v); });
 }
 
+// g scale + l1 sign(p) + twice_l2 p.
 template <class T>
 RANVIER_INLINE vec<T> penalised(typename VecOf<T>::type g, typename VecOf<T>::type p, T scale, T l1,
                                 T twice_l2) {
   g = g * broadcast(scale);
-  if (twice_l2 != 0) g = fma(broadcast(twice_l2), p, g);  // not 0 times an infinite weight
+  if (twice_l2 != 0) g = fma(broadcast(twice_l2), p, g);  // 0 times an infinite weight would be NaN
   if (l1 != 0) {
     const vec<T> sign = select((p == 0) | (p != p), p, copysign(broadcast(T(1)), p));
     g = fma(broadcast(l1), sign, g);
@@ -172,7 +176,7 @@ static double sum_of_terms(const T* p, int64_t n, double l1, double l2) {
 // sum of l1 |p| + l2 p^2, in double
 template <class T>
 static double penalty(const T* p, int64_t n, double l1, double l2) {
-  if (l2 == 0) return sum_of_terms<false>(p, n, l1, l2);  // not 0 times an infinite weight
+  if (l2 == 0) return sum_of_terms<false>(p, n, l1, l2);  // 0 times an infinite weight would be NaN
   return sum_of_terms<true>(p, n, l1, l2);
 }
 

@@ -1,4 +1,4 @@
-// optimizer: each segment's rule, and the walk over the segments.
+// OptimizerStep (optimizer.h): divides the segments among threads, and applies the rule to each of them.
 #include "kernels/optimizer/optimizer.h"
 
 #include <cmath>
@@ -10,10 +10,11 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.5;
+constexpr double kNsPerElement = 0.5;  // on one thread, roughly
 
-// A rule as it is made for one parameter. Most often all parameters are at the same step, and two powers take
-// as long as the update of some hundred elements.
+// A rule, and the numbers that it has computed for the latest parameter (OptimizerRule::make). They are kept
+// for the next one: most often all parameters are at the same step, and computing two powers takes as long as
+// updating some hundred elements.
 template <class T>
 class StepRule {
  public:
@@ -25,6 +26,7 @@ class StepRule {
     if (past.steps != past_.steps || past.number != past_.number) rule_.make(made_, settings_, past_ = past);
     optimizer_kernels<T>().update(rule_, run, made_);
   }
+  // Raises the number of steps of a segment by one, and computes its next `number`.
   void count(const OptimizerSegment<T>& s) const {
     *s.step.data += 1;
     if (!rule_.next) return;
@@ -36,6 +38,7 @@ class StepRule {
   }
 
  private:
+  // The number that a rule keeps for a parameter; 1 if it keeps none.
   static double number_of(const OptimizerSegment<T>& s) {
     return s.single.data ? *s.single.data : s.number.data ? *s.number.data : 1;
   }
@@ -46,7 +49,7 @@ class StepRule {
   alignas(double) char made_[kMadeBytes];
 };
 
-// Elements [begin, end) of one segment; strided ones are brought into a dense copy, chunk by chunk.
+// Updates elements [begin, end) of one segment. Strided ones are copied, chunk by chunk.
 template <class T>
 void update_segment(const OptimizerSegment<T>& s, int64_t begin, int64_t end, StepRule<T>& rule) {
   const int64_t piece = is_contiguous(s.gradient) && is_contiguous(s.parameter) ? end - begin : kChunk;
@@ -61,9 +64,9 @@ void update_segment(const OptimizerSegment<T>& s, int64_t begin, int64_t end, St
   });
 }
 
-// A segment of halves, chunk by chunk as floats.
+// Updates elements [begin, end) of a segment of 16-bit floats, chunk by chunk in copies of float.
 void update_halves(const OptimizerSegment<float>& s, int64_t begin, int64_t end, StepRule<float>& rule) {
-  constexpr int kMost = 2 + kMaxStates;
+  constexpr int kMost = 2 + kMaxStates;  // arrays: parameter, gradient, states
   alignas(64) float blocks[kMost][kChunk];
   uint16_t bits[kChunk];
   TensorView<uint16_t> views[kMost];

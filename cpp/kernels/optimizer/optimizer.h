@@ -1,15 +1,15 @@
 // optimizer: one step of an update rule over a list of parameters
 //
-// A segment is one parameter with its gradient and states, all of one shape. Parameter and gradient have any
-// strides; states are C-contiguous. Everything is updated in place. What changes from step to step is read
-// from buffers: `settings` (learning rate and the other numbers of the rule, float64) and each segment's
-// step count, which the kernel increments.
+// A segment is one parameter with its gradient and states (such as running means), all of the same shape.
+// Parameter and gradient may have any strides; states are C-contiguous. Everything is updated in place. What
+// changes from step to step is read from arrays: `settings` (learning rate and the other numbers of the rule,
+// in double), and for each segment the number of steps, which the call raises by one.
 //
-// Parameter, gradient and states of a segment may be 16-bit floats, all of the same dtype.
+// Parameter, gradient and states of a segment may be 16-bit floats, all of the same dtype. Each element is
+// updated by itself, so the bits depend neither on the team nor on the strides.
 //
-// Each element is updated by itself, so the bits depend neither on the team nor on the strides.
-//
-// If a loss is given, and is NaN or infinite, the step changes nothing: no parameter, no state, no count.
+// If a loss is given and is NaN or infinite, the step changes nothing: no parameter, no state, no number of
+// steps.
 #pragma once
 #include <cstddef>
 
@@ -18,16 +18,16 @@
 namespace ranvier {
 
 constexpr int kMaxSegments = 32;  // the most segments of one call; longer lists take several calls
-constexpr int kMaxStates = 3;
+constexpr int kMaxStates = 3;     // the most arrays of state of a rule
 
 template <class T>
 struct OptimizerSegment {
   TensorView<T> parameter;
   TensorView<const T> gradient;
-  TensorView<T> states[kMaxStates];  // data null where the rule has no such state
+  TensorView<T> states[kMaxStates];  // data is null if the rule has no such state
   TensorView<double> step;           // one element: steps taken before this one
-  TensorView<double> number;         // one element: a number that some rules keep per parameter; 1 at first
-  TensorView<float> single;          // `number` if it is stored as float32; at most one of the two has data
+  TensorView<double> number;  // one element: a number that some rules keep for each parameter; 1 at first
+  TensorView<float> single;   // `number` if it is stored as float32; at most one of the two has data
 };
 
 template <class T>

@@ -1,10 +1,12 @@
-// optimizer's loops, compiled once for each ISA level.
+// The loops of OptimizerKernels (kernels.h), compiled once for each ISA level: the update of contiguous
+// elements by a rule of rules.h. The other loops are in norms.h.
 #include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/norms.h"
 #include "kernels/optimizer/rules.h"
 
 namespace ranvier::RANVIER_ISA {
 
+// Elements [i, i + n) of a run.
 template <class T>
 static OptimizerRun<T> part_of(const OptimizerRun<T>& r, int64_t i, int64_t n) {
   OptimizerRun<T> part = {n, r.p + i, r.g + i, {}};
@@ -12,8 +14,8 @@ static OptimizerRun<T> part_of(const OptimizerRun<T>& r, int64_t i, int64_t n) {
   return part;
 }
 
-// Copies of fewer elements than a vector has, in whole vectors whose other lanes are 0: the rule has no
-// second form for them.
+// Copies of fewer elements than a vector has, in whole vectors whose other lanes are 0. So a rule has to
+// handle whole vectors only.
 template <class T>
 struct Padded {
   alignas(64) T copies[2 + kMaxStates][lanes<T>];
@@ -38,14 +40,16 @@ struct Padded {
   }
 };
 
-// The update that a rule makes, on a run of whole vectors.
+// OptimizerRule::on_vectors: the update on whole vectors.
 template <class Rule, class T>
 static void on_vectors(const OptimizerRun<T>& run, const void* made) {
-  const OptimizerRun<T> r = run;  // copies: the stores below cannot change them
+  // A copy: the compiler assumes that stores may change what a reference names.
+  const OptimizerRun<T> r = run;
   const auto update = *static_cast<const decltype(Rule::of({}, {}))*>(made);
   for (int64_t i = 0; i < r.n; i += lanes<T>) update(r, i);
 }
 
+// Updates fewer elements than a vector has.
 template <class T>
 static __attribute__((noinline)) void on_part(const OptimizerRule<T>& rule, const OptimizerRun<T>& r,
                                               const void* made) {
@@ -55,7 +59,8 @@ static __attribute__((noinline)) void on_part(const OptimizerRule<T>& rule, cons
   padded.write_to(r);
 }
 
-// Aligned to the first state, as the others are, or to the parameter.
+// OptimizerKernels::update. Whole vectors begin where the first state, or without states the parameter, is
+// aligned; the other states have the same alignment.
 template <class T>
 static void on_elements(const OptimizerRule<T>& rule, const OptimizerRun<T>& r, const void* made) {
   const int64_t first = before_aligned<lanes<T>>(r.states[0] ? r.states[0] : r.p, r.n);
@@ -65,6 +70,7 @@ static void on_elements(const OptimizerRule<T>& rule, const OptimizerRun<T>& r, 
   on_part(rule, part_of(r, first + whole, r.n - first - whole), made);
 }
 
+// OptimizerRule::make: stores the function that the rule returns, with the numbers that it has captured.
 template <class Rule>
 static void make(void* made, const double* settings, const OptimizerPast& past) {
   const auto update = Rule::of(*reinterpret_cast<const Rule*>(settings), past);

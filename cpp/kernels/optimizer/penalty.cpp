@@ -1,4 +1,5 @@
-// Penalties on the weights: blocks of all parameters shared out, each read once for its value and gradient.
+// WeightPenalty (clip.h): threads divide the blocks of all parameters; each block is read once for its value
+// and gradient.
 #include "kernels/optimizer/clip.h"
 
 #include "kernels/optimizer/kernels.h"
@@ -7,9 +8,9 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerElement = 0.2;
+constexpr double kNsPerElement = 0.2;  // on one thread, roughly
 
-// Elements [begin, end) of one parameter, in chunks that stay in the first cache; returns their value.
+// Elements [begin, end) of parameter i, in chunks that stay in the L1 cache. Returns their part of the value.
 template <class T>
 double penalise(const WeightPenalty<T>& call, int i, int64_t begin, int64_t end) {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();

@@ -1,4 +1,5 @@
-// Parts of several update rules, for one ISA level: the gradient, running means, the root of Adam.
+// What several update rules (rules.h) share, for one ISA level: the gradient with weight decay, running
+// means, the square root of Adam, and the first part of Adam's variants.
 #pragma once
 #include <math.h>
 
@@ -24,9 +25,9 @@ struct Gradient {
   }
 };
 
-// x, and 0 for magnitudes below least. A mean of gradients that are all 0 shrinks to a subnormal number and
-// then stays one, since beta times the least of them is rounded to itself. Some processors take 150 cycles
-// for a vector with a subnormal number.
+// x, but 0 where |x| is below `least`. A running mean of gradients that are all 0 shrinks to a subnormal
+// number and then stays subnormal, since beta times the smallest subnormal number is rounded to itself. Some
+// processors take 150 cycles for a vector with a subnormal number.
 template <class T>
 RANVIER_INLINE vec<T> from(T least, typename VecOf<T>::type x) {
   return select(abs(x) < broadcast(least), vec<T>{}, x);  // NaN stays
@@ -37,16 +38,17 @@ RANVIER_INLINE vec<T> without_subnormals(typename VecOf<T>::type x) {
   return from(std::numeric_limits<T>::min(), x);
 }
 
-// A running mean of which each step keeps `beta`.
+// A running mean: mean = beta mean + (1 - beta) g.
 template <class T>
 struct Mean {
   T beta, one_minus_beta;
   T least = 0;  // a mean of squares below it becomes 0
 
   explicit Mean(double beta) : beta(beta), one_minus_beta(1 - beta) {}
-  // A mean of squares, to whose root eps is added: least is the least normal number where eps rounds the
-  // difference away, even from roots 32 times as large (Adam's first step). Without eps, 0 would be divided
-  // by.
+  // For a mean of squares to whose square root eps is added. `least` is the smallest normal number if eps is
+  // so large that the difference is rounded away, even if the root is multiplied by 32, as in Adam's first
+  // step. With a smaller eps, setting a mean to 0 could change a result, or make it a division by 0, so
+  // `least` stays 0.
   Mean(double beta, double eps) : Mean(beta) {
     constexpr T normal = std::numeric_limits<T>::min();
     if (32 * ::sqrt(double(normal)) < eps * std::numeric_limits<T>::epsilon() / 4) least = normal;
@@ -66,12 +68,12 @@ struct Mean {
   }
 };
 
-// sqrt(v), which leaves the divider of the processor to the divisions beside it. A rule that takes a root and
-// a division of each element waits for the divider, which makes both. At v4 one vector in four gets its root
-// from multiplications instead: Newton's step on an estimate with 14 bits, and one on the remainder, which
-// rounds as the instruction does (Markstein, "Computation of elementary functions on the IBM RISC System/6000
-// processor", 1990). Compared with the instruction for each float from 2^-100 on. number: which vector of the
-// row this is.
+// sqrt(v), for rules that take a square root and a division of each element. The processor has one unit for
+// both, and waits for it. So at level v4 one vector in four gets its root from multiplications instead: one
+// Newton step on an estimate of 14 bits, and one step on the remainder, which rounds as the instruction does
+// (Markstein, "Computation of elementary functions on the IBM RISC System/6000 processor", 1990). The result
+// was compared with the instruction for every float from 2^-100 on. number: the number of the vector in the
+// row.
 template <class T>
 RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
@@ -80,8 +82,8 @@ RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
     const __m512i bits = (__m512i)v, smallest = _mm512_set1_epi32(0x0d800000);  // 2^-100
     const __m512i range = _mm512_set1_epi32(0x7f800000 - 0x0d800000);
     const __mmask16 nonzero = _mm512_test_epi32_mask(bits, bits);
-    // Left to the instruction, by one unsigned comparison of the bits: numbers below 2^-100, whose remainder
-    // is not exact, negative ones, infinity and NaN. The root of 0 is 0, by the mask.
+    // One unsigned comparison of the bits finds numbers that are left to the instruction: those below 2^-100,
+    // whose remainder is not exact, negative ones, infinity and NaN. The root of 0 becomes 0 by the mask.
     if (__builtin_expect(_mm512_mask_cmpge_epu32_mask(nonzero, _mm512_sub_epi32(bits, smallest), range), 0))
       return sqrt(v);
     const vec<float> estimate = _mm512_maskz_rsqrt14_ps(all16, v), half = broadcast(0.5f);
@@ -95,7 +97,7 @@ RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
   return sqrt(v);
 }
 
-// The first part of Adam and its variants: decoupled weight decay, the gradient and its mean.
+// What Adam and its variants do first: decoupled weight decay, the gradient and its running mean (states[0]).
 template <class T>
 struct Moments {
   Gradient<T> gradient;

@@ -1,15 +1,16 @@
-// The update rules of the optimizers, for one ISA level: their list, and a class of each.
+// The update rules of the optimizers, for one ISA level: their list, and a class for each.
 //
-// The members of a class are the rule's settings: the arguments of the Python class's constructor in their
-// order, a flag as 1 or 0. of(s, past) makes the update of one step. What it computes from the settings is
-// computed in double before it is rounded: 1 - 0.999 in float is wrong in its fourth digit. The update is
-// written for the whole vector of elements that begins at i; optimizer.isa.cpp takes it over the arrays.
-// r.states[k] is the k-th of the arrays that Python names in _states, then in _optional; null where it is not
-// in use.
+// The members of a class are the settings of the rule: the arguments of the Python class's constructor in
+// their order, a flag as 1 or 0. of(s, past) returns the update of one step, a function of a run and an index
+// i. It first computes all numbers that depend on settings alone, in double, and then rounds them to T: 1 -
+// 0.999 in float is wrong in its fourth digit. The update handles the vector of elements that begins at i;
+// optimizer.isa.cpp applies it to whole arrays. r.states[k] is the k-th of the arrays that the Python class
+// names in _states and then in _optional; it is null if it is not in use.
 #pragma once
 #include "kernels/optimizer/rule_parts.h"
 
-// X(name, class, arrays of state that it needs, arrays that settings may add, the next number or nullptr)
+// X(name, class, the states that it always has, the states that settings may add, NextNumber (kernels.h) or
+// nullptr)
 #define RANVIER_FOR_EACH_OPTIMIZER(X)   \
   X(sgd, Sgd, 0, 1, nullptr)            \
   X(rmsprop, Rmsprop, 1, 2, nullptr)    \
@@ -110,8 +111,9 @@ struct Adadelta {
   }
 };
 
-// Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning" (1993). Where the sign
-// has changed, the element stays and the next step has no sign to compare with.
+// Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning" (1993). If the sign of
+// a gradient has changed, the element keeps its value, and 0 is stored as its gradient, so that the next step
+// finds no change of sign.
 template <class T>
 struct Rprop {
   double lr, etaminus, etaplus, least, most, maximize;
@@ -182,7 +184,8 @@ struct Adam {
   }
 };
 
-// Section 7 of Kingma and Ba (2015): the largest gradient, forgotten exponentially, in the place of the root.
+// Section 7 of Kingma and Ba (2015): the largest gradient, which decays exponentially, in place of Adam's
+// root.
 template <class T>
 struct Adamax {
   double lr, beta1, beta2, eps, weight_decay, maximize;
@@ -205,7 +208,7 @@ template <class T>
 struct Nadam {
   double lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize;
 
-  // That of step t, which rises towards beta1.
+  // The momentum of step t, which rises towards beta1.
   static double momentum(const Nadam& s, double t) {
     return s.beta1 * (1 - 0.5 * ::pow(0.96, t * s.momentum_decay));
   }
@@ -237,7 +240,7 @@ struct Radam {
     const double t = past.steps + 1, power = ::pow(s.beta2, t), correction = 1 - power;
     const double limit = 2 / (1 - s.beta2) - 1, length = limit - 2 * t * power / correction;
     const double share = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length);
-    const bool rectified = length > 5;  // the variance is known well enough to divide by
+    const bool rectified = length > 5;  // the variance is known well enough for a division by its root
     const double rate = s.lr / (1 - ::pow(s.beta1, t));
     const T eps(s.eps), size(rectified ? rate * ::sqrt(share) * ::sqrt(correction) : rate);
     return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {

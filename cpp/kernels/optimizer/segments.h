@@ -1,4 +1,5 @@
-// Lists of arrays as one long array: how a team shares them, and how strided elements are reached.
+// Helpers of the optimizer's calls, which work on lists of arrays: the division of a list among threads, and
+// loops over arrays with any strides.
 #pragma once
 #include <algorithm>
 #include <type_traits>
@@ -10,15 +11,17 @@
 
 namespace ranvier {
 
-// Elements of a strided array that are copied together; the threads' shares begin at multiples of it.
+// Elements of a chunk. A strided array is copied chunk by chunk, and shares of threads begin at chunks.
 constexpr int64_t kChunk = 256;
 
-// An array with this many chunks for each thread is divided among the threads on its own.
+// An array with at least this many chunks for each thread is divided among all threads. The smaller arrays of
+// a list are divided together, as one long array.
 constexpr int64_t kLargeChunks = 16;
 
-// f(i, begin, end) for elements [begin, end) of array i, of count arrays of size(i) elements each, shared out
-// in a team; then, on one thread, finish(), if there is one. Each thread has a part of each large array, as
-// in the products before and after, so that it is in its caches.
+// Calls f(i, begin, end) for elements [begin, end) of array i, in all threads, so that all elements of
+// `count` arrays, of size(i) elements each, are covered. Then one thread calls finish(), if it is given. Each
+// thread has a part of each large array, as in the matrix products before and after, so that its part may
+// still be in its caches.
 template <class Size, class F, class... Finish>
 void for_each_share(const Team& team, int count, double ns_per_element, const Size& size, const F& f,
                     const Finish&... finish) {
@@ -27,10 +30,10 @@ void for_each_share(const Team& team, int count, double ns_per_element, const Si
   for (int i = 0; i < count; ++i) elements += size(i);
   team.region(ns_per_element * elements, [&](const OpenTeam& team) {
     const auto is_large = [&](int i) { return chunks(i) >= kLargeChunks * team.size(); };
-    int64_t small = 0;  // chunks of the other arrays, which are shared as one
+    int64_t small = 0;  // chunks of all smaller arrays
     for (int i = 0; i < count; ++i) small += is_large(i) ? 0 : chunks(i);
     int64_t begin = team.share_begin(small), end = team.share_end(small);
-    F own = f;  // what it keeps is this thread's
+    F own = f;  // a copy, since f may have members that it changes
     for (int i = 0; i < count; ++i) {
       const int64_t here = chunks(i);
       const bool large = is_large(i);
@@ -46,11 +49,13 @@ void for_each_share(const Team& team, int count, double ns_per_element, const Si
   });
 }
 
-// A sum over all arrays has a partial for each kBlock elements of one: its order does not depend on the team.
-constexpr int64_t kBlock = 16 * kChunk;
+// A sum over all arrays has a partial sum for each block of an array. So its order does not depend on the
+// team.
+constexpr int64_t kBlock = 16 * kChunk;  // elements of a block
 
 inline int64_t blocks_of(int64_t n) { return ceil_div(n, kBlock); }
 
+// The workspace for the partial sums of all blocks.
 template <class T>
 size_t partials_bytes(const TensorView<T>* arrays, int count) {
   int64_t blocks = 0;
@@ -58,8 +63,8 @@ size_t partials_bytes(const TensorView<T>* arrays, int count) {
   return sizeof(double) * blocks;
 }
 
-// partial[b] = f(i, begin, end) for each block b, elements [begin, end) of array i, shared out in a team;
-// then, on one thread, finish(number of blocks).
+// partial[b] = f(i, begin, end) for each block b, which is elements [begin, end) of array i; threads divide
+// the blocks. Then one thread calls finish(number of blocks).
 template <class T, class F, class Finish>
 void reduce_blocks(const Team& team, const TensorView<T>* arrays, int count, double ns_per_element,
                    double* partial, const F& f, const Finish& finish) {
@@ -83,20 +88,21 @@ void reduce_blocks(const Team& team, const TensorView<T>* arrays, int count, dou
   });
 }
 
-// f(offset) for the elements [begin, end) of a view in logical order.
+// Calls f(offset) for elements [begin, end) of a view, in logical order.
 template <class T, class F>
 void for_each_offset(const TensorView<T>& v, int64_t begin, int64_t end, const F& f) {
   LogicalWalk<T> walk(v, begin);
   for (int64_t i = begin; i < end; ++i, walk.next()) f(walk.offset);
 }
 
+// Copies elements [begin, end) of a view to contiguous memory.
 template <class T, class U>
 void gather(const TensorView<T>& v, int64_t begin, int64_t end, U* dense) {
   for_each_offset(v, begin, end, [&](int64_t offset) { *dense++ = v.data[offset]; });
 }
 
-// f(pointer, first, n) for the elements [begin, end), read in pieces; strided ones are brought into a dense
-// copy.
+// Calls f(pointer, first, n) for elements [begin, end) of v, in pieces of at most `piece` elements: `pointer`
+// has elements [first, first + n). A view that is not contiguous is copied; then `piece` is at most kChunk.
 template <class T, class F>
 void for_each_piece(const TensorView<T>& v, int64_t begin, int64_t end, int64_t piece, const F& f) {
   const bool dense = is_contiguous(v);
@@ -108,13 +114,14 @@ void for_each_piece(const TensorView<T>& v, int64_t begin, int64_t end, int64_t 
   }
 }
 
+// Copies contiguous memory to elements [begin, end) of a view.
 template <class T>
 void scatter(const T* dense, const TensorView<T>& v, int64_t begin, int64_t end) {
   for_each_offset(v, begin, end, [&](int64_t offset) { v.data[offset] = *dense++; });
 }
 
-// f(pointer, n) for the elements [begin, end) in place, or, where they are strided, chunk by chunk in a copy
-// that goes back afterwards.
+// Calls f(pointer, n), which changes n elements, for elements [begin, end) of v: in place if v is contiguous,
+// else chunk by chunk in a copy, which is then copied back.
 template <class T, class F>
 void update_elements(const TensorView<T>& v, int64_t begin, int64_t end, const F& f) {
   if (is_contiguous(v)) return f(v.data + begin, end - begin);

@@ -1,4 +1,4 @@
-// Writes y in its own order of memory: runs of the value, and rows of x: see pad.h.
+// Writes y from its first byte to its last: runs of the value, and rows of x between them (see pad.h).
 #include "kernels/pad/pad.h"
 
 #include <algorithm>
@@ -10,14 +10,15 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.06;
+constexpr double kNsPerByte = 0.06;  // of y, on one thread, roughly
 
-// y's dimensions from the slowest to the fastest in memory. One that is not padded joins the one before,
-// where x too steps evenly from one to the other: a frame around (h, w) of channels-last images pads two
-// dimensions, (h) and (w c).
+// The dimensions of y from the slowest to the fastest in memory. A dimension that is not padded is joined
+// with the one before it, if the strides of x allow it. So a frame around (h, w) of channels-last images pads
+// two dimensions: (h) and (w c). A row is the last of these dimensions, a plane the last two.
 struct Frame {
   int ndim = 0;
-  int64_t x[kMaxDims], y[kMaxDims], before[kMaxDims], stride[kMaxDims];  // sizes, frame, x's strides
+  // The sizes of x and of y; the elements of y before those of x; the strides of x.
+  int64_t x[kMaxDims], y[kMaxDims], before[kMaxDims], stride[kMaxDims];
 
   template <class T>
   explicit Frame(const Pad<T>& p) {
@@ -33,24 +34,25 @@ struct Frame {
     if (ndim == 0) append(1, 1, 0, 1);
   }
 
-  int64_t rows() const {
+  int64_t rows() const {  // of y
     int64_t n = 1;
     for (int d = 0; d + 1 < ndim; ++d) n *= y[d];
     return n;
   }
 
+  // The index of a row of y in all dimensions except the last.
   void start_at(int64_t row, int64_t* index) const {
     for (int d = ndim - 2; d >= 0; row /= y[d], --d) index[d] = row % y[d];
   }
 
-  // Moves on by `count` rows, at most to the end of the plane of the last two dimensions.
+  // Moves the index on by `count` rows, which do not reach beyond the end of its plane.
   void advance(int64_t* index, int64_t count) const {
     int d = ndim - 2;
     if (d < 0) return;
     for (index[d] += count; d > 0 && index[d] == y[d]; --d) index[d] = 0, ++index[d - 1];
   }
 
-  // True if this plane of y has rows of x; offset: of the row of x at its index 0.
+  // True if the plane of y at this index has rows of x. offset: the element of x at which its plane begins.
   bool find_plane(const int64_t* index, int64_t* offset) const {
     bool inside = true;
     *offset = 0;
@@ -63,6 +65,7 @@ struct Frame {
   }
 
  private:
+  // Adds a dimension, or joins it with the one before.
   void append(int64_t nx, int64_t ny, int64_t b, int64_t step) {
     if (nx == 1 && ny == 1 && b == 0 && ndim > 0) return;
     if (ndim > 0 && b == 0 && nx == ny && stride[ndim - 1] == step * nx) {
@@ -74,13 +77,15 @@ struct Frame {
   }
 };
 
-// The form of all rows of y that come from x: [begin, end) is x, the rest of `size` elements value.
+// The form of all rows of y that contain a row of x: `size` elements, of which [begin, end) come from x,
+// where they are `step` apart. The others are `value`.
 template <class T>
 struct PaddedRow {
   int64_t begin, end, size, step;
   T value;
 
-  // `count` rows; x's are `stride` apart. What follows one row and precedes the next is filled in one go.
+  // Writes `count` rows to y. The rows of x are `stride` elements apart. The end of one row and the start of
+  // the next are filled together.
   void write(const T* x, int64_t stride, int64_t count, T* y) const {
     if (count <= 0) return;
     fill_run(value, begin, y);
@@ -105,8 +110,8 @@ void Pad<T>::run(const Team& team, void*) const {
   const int64_t size = f.y[last], b = f.before[last], step = f.stride[last];
   const int64_t begin = std::clamp<int64_t>(b, 0, size), end = std::clamp(f.x[last] + b, begin, size);
   const PaddedRow<T> row{begin, end, size, step, value};
-  const T* from = x.data + (b < 0 ? -b * step : 0);  // after what is cropped at the front of a row
-  // the rows of a plane
+  const T* from = x.data + (b < 0 ? -b * step : 0);  // the first element of a row that is not cropped
+  // Of a plane: rows of y, rows of x, rows of y before those of x (top), and the stride of rows in x.
   const int64_t rows = last ? f.y[above] : 1, inside = last ? f.x[above] : 1;
   const int64_t top = last ? f.before[above] : 0, stride = last ? f.stride[above] : 0;
   team.parallel_for(
@@ -117,7 +122,7 @@ void Pad<T>::run(const Team& team, void*) const {
           const int64_t i = last ? index[above] : 0, count = std::min(end_row - r, rows - i);
           T* to = y.data + r * size;
           const bool has_rows = f.find_plane(index, &offset);
-          // rows [low, high) of those from i on come from x
+          // Rows [low, high) of the plane come from x.
           const int64_t low = has_rows ? std::clamp(top, i, i + count) : i + count;
           const int64_t high = has_rows ? std::clamp(top + inside, low, i + count) : i + count;
           fill_run(value, (low - i) * size, to);

@@ -1,7 +1,9 @@
-// pad: y = x inside a frame of one value; where `before` is negative or y smaller, x is cropped.
+// pad: y = x inside a frame of one value. x is cropped where `before` is negative, or where y ends earlier
+// than x.
 //
-//   x and y of any one number of dimensions; y[i + before] = x[i] where both exist, else value. x of any
-//   strides; y is dense in whatever order of its dimensions. Its gradient is a pad of the negative sizes.
+//   y[i + before] = x[i] where both indices exist; all other elements of y are `value`. x and y have the same
+//   number of dimensions. x may have any strides; y is dense, with its dimensions in any order. The gradient
+//   of a pad is a pad with the negative sizes.
 #pragma once
 #include <cstddef>
 

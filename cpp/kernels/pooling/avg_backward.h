@@ -1,4 +1,6 @@
-// avg_pool2d backward, for one ISA level.
+// The backward loops of avg_pool2d, for one ISA level. Channels-last, each pixel of dx sums over the windows
+// that contain it (avg_pool2d_gather). In NCHW, each row of dy is spread over the columns of a row buffer,
+// which is then added to the rows of dx that its windows cover (avg_pool2d_spread).
 #pragma once
 #include "kernels/pooling/lanes.h"
 #include "kernels/pooling/pooling.h"
@@ -6,26 +8,28 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// One pixel of dx and the windows that it is in: row.count by column.count windows, which are neighbours in
+// One pixel of dx and the windows that contain it: row.count by column.count windows, which are neighbours in
 // dy. (An average pool has no dilation.)
 template <class T>
 struct MeanPixel {
-  const T* dy;                                // of this image
-  int64_t row_step, column_step, lane;        // distances in dy of rows, columns, channels
-  PoolInputs rows, columns;                   // the windows of all rows and columns of the image
-  PoolEntries row, column;                    // those of this pixel
-  const int64_t *row_counts, *column_counts;  // of each window: its divisor is the product of both ...
-  int64_t divisor;                            // ... unless this is not 0
+  const T* dy;                          // of this image
+  int64_t row_step, column_step, lane;  // strides of dy in elements: of rows, columns and channels
+  PoolInputs rows, columns;             // the windows of all rows and columns of the image
+  PoolEntries row, column;              // the windows of this pixel
+  // For each row and column of windows the number of elements by which a mean divides. A window's divisor is
+  // the product of both numbers, unless `divisor` is not 0.
+  const int64_t *row_counts, *column_counts;
+  int64_t divisor;
 };
 
-// dx of channels [i, i + n) of a pixel: the sum of dy / divisor over its windows. kWhole: n is a whole vector
-// of contiguous channels; else x.lane is the distance of two channels.
+// dx of channels [i, i + n) of a pixel: the sum of dy * (1 / divisor) over its windows. kWhole: the channels
+// are a whole vector and contiguous in dy.
 template <bool kWhole, class T>
 RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int n, T* dx) {
   vec<T> sum{};
   int64_t elements = x.divisor;
   T share = T(1) / static_cast<T>(elements ? elements : 1);
-  // Copies of members: for the compiler, the stores to dx might change x.
+  // Members are copied to locals, since the compiler has to assume that a store to dx changes x.
   const int64_t rows = x.row.count, columns = x.column.count, step = x.column_step;
   const int64_t *row_counts = x.row_counts + x.row.window, *counts = x.column_counts + x.column.window;
   const T* row = x.dy + x.row.window * x.row_step + x.column.window * step + i * x.lane;
@@ -40,7 +44,7 @@ RANVIER_INLINE void mean_gradient_of_lanes(const MeanPixel<T>& x, int64_t i, int
   store_lanes(dx + i, sum, n);
 }
 
-// dx of a row of pixels, with all channels; stops at an interrupt.
+// dx of a row of pixels, with all channels. Ends early after an interrupt.
 template <class T>
 static void mean_gradient_of_row(const Team& team, MeanPixel<T> x, int64_t width, int64_t channels, T* dx) {
   constexpr int L = lanes<T>;
@@ -61,6 +65,7 @@ static void avg_pool2d_gather(const Team& team, const AvgPool2dBackward<T>& f, i
                               void* scratch) {
   MeanPixel<T> x{};
   char* memory = static_cast<char*>(scratch);
+  // The next `bytes` bytes of the workspace.
   const auto take = [&](size_t bytes) { return static_cast<void*>((memory += bytes) - bytes); };
   x.rows = list_pool_inputs(f.rows, take(pool_inputs_bytes(f.rows)));
   x.columns = list_pool_inputs(f.columns, take(pool_inputs_bytes(f.columns)));
@@ -142,7 +147,7 @@ static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, i
     const T* dy = f.dy.data + n * f.dy.strides[0] + c * f.dy.strides[1];
     T* dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
     __builtin_memset(dx, 0, sizeof(T) * height * width);
-    int64_t down = 0, work = 0;  // the row count that `share` is made for; work since the last test
+    int64_t down = 0, work = 0;  // the value of `count` for which `share` holds; elements since the last test
     for (int64_t oh = 0; oh < f.rows.out; ++oh, dy += f.dy.strides[2]) {
       const PoolWindow w = pool_window(f.rows, oh);
       const int64_t count = pool_divisor(f.rows, w, f.count_include_pad);
@@ -163,6 +168,7 @@ static void avg_pool2d_spread(const Team& team, const AvgPool2dBackward<T>& f, i
   }
 }
 
+// AvgPoolKernels::backward: units [begin, end) of dx.
 template <class T>
 static void avg_pool2d_backward(const Team& team, const AvgPool2dBackward<T>& f, int64_t begin, int64_t end,
                                 void* scratch) {

@@ -1,4 +1,9 @@
-// avg_pool2d over rows of y, for one ISA level.
+// The forward loops of avg_pool2d over rows of y, for one ISA level.
+//
+// A channels-last row is computed pixel by pixel, with vectors along the channels. A row in NCHW is computed
+// in two steps: each column of the image is summed over the rows of the windows into a row buffer
+// (row_buffer.h), then these sums are added up over the columns of each window. Windows of adaptive and
+// global pools in NCHW are summed one by one.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/pooling/lanes.h"
@@ -7,16 +12,16 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The part of one window that is inside the image; channels are `lane` elements apart in x.
+// The part of one window that is inside the image.
 template <class T>
 struct SumWindow {
-  const T* x;
-  int64_t rows, columns;
-  int64_t row, column, lane;
+  const T* x;                 // its first element
+  int64_t rows, columns;      // its size
+  int64_t row, column, lane;  // strides of x in elements: of rows, columns and channels
   T divisor;
 };
 
-// kVectors whole vectors of contiguous channels
+// The means of kVectors whole vectors of contiguous channels, from channel i on.
 template <int kVectors, class T>
 RANVIER_INLINE void mean_of_vectors(const SumWindow<T>& w, int64_t i, T* y) {
   vec<T> sum[kVectors] = {};
@@ -30,7 +35,7 @@ RANVIER_INLINE void mean_of_vectors(const SumWindow<T>& w, int64_t i, T* y) {
   for (int v = 0; v < kVectors; ++v) store(y + i + v * lanes<T>, sum[v] / broadcast<T>(w.divisor));
 }
 
-// n channels, any distance apart
+// The means of channels [i, i + n), any distance apart.
 template <class T>
 static void mean_of_lanes(const SumWindow<T>& w, int64_t i, int n, T* y) {
   vec<T> sum{};
@@ -40,6 +45,7 @@ static void mean_of_lanes(const SumWindow<T>& w, int64_t i, int n, T* y) {
   store_lanes(y + i, sum / broadcast<T>(w.divisor), n);
 }
 
+// The means of all `count` channels of a window.
 template <class T>
 static void mean_of_channels(const SumWindow<T>& w, int64_t count, T* y) {
   constexpr int L = lanes<T>;
@@ -51,12 +57,13 @@ static void mean_of_channels(const SumWindow<T>& w, int64_t count, T* y) {
   for (; i < count; i += L) mean_of_lanes(w, i, static_cast<int>(count - i < L ? count - i : L), y);
 }
 
-// The part of the image that a row of windows covers, then that of one window.
+// Sets the fields of a SumWindow: at_row() those that all windows of a row share, then at_column() the
+// others.
 template <class T>
 struct MeanPlace {
   const AvgPool2dForward<T>& f;
-  const T* x;  // the image's first row that the windows have
-  int64_t count;
+  const T* x;     // the first row of the image that the row of windows covers
+  int64_t count;  // by how many elements of a column the mean divides (pool_divisor)
 
   __attribute__((always_inline)) void at_row(SumWindow<T>& w, const T* image, int64_t oh) {
     const PoolWindow down = pool_window(f.rows, oh);
@@ -73,7 +80,7 @@ struct MeanPlace {
   }
 };
 
-// A row (n, oh) of a channels-last y: all channels of one pixel after another.
+// A row (n, oh) of a channels-last y, pixel by pixel. far: whether to prefetch (pool_is_far in pooling.h).
 template <class T>
 static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, const T* image, int64_t oh,
                                  T* y, bool far) {
@@ -87,7 +94,7 @@ static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, c
   }
 }
 
-// n contiguous elements, lane by lane, added to four independent sums.
+// Adds n contiguous elements to four independent vectors of sums.
 template <class T>
 RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
   constexpr int L = lanes<T>;
@@ -95,7 +102,8 @@ RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
   for (; s + 4 * L <= n; s += 4 * L) {
     RANVIER_UNROLL
     for (int v = 0; v < 4; ++v) {
-      __builtin_prefetch(p + s + v * L + 512);  // a later plane: one is too short for hardware prefetching
+      // Of a later plane: one plane is too short for the hardware's prefetcher.
+      __builtin_prefetch(p + s + v * L + 512);
       sum[v] = sum[v] + load(p + s + v * L);
     }
   }
@@ -112,7 +120,7 @@ RANVIER_INLINE T mean_of(const vec<T> (&sum)[4], T divisor) {
   return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])) / divisor;
 }
 
-// One window of an NCHW image: vectors along its rows.
+// The mean of one window of an NCHW image, with vectors along its rows.
 template <class T>
 __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
   vec<T> sum[4] = {};
@@ -130,23 +138,28 @@ __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
   return mean_of<T>(sum, w.divisor);
 }
 
-// The sum over the rows of the windows, for each column of the image.
+// For each of the `width` columns of the image: the sum over `rows` rows from x on. row, column: strides in
+// elements.
 template <class T>
 static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t column, int64_t width, T* sums) {
   for (int64_t j = 0; j < width; j += lanes<T>) {
     const int n = static_cast<int>(width - j < lanes<T> ? width - j : lanes<T>);
     vec<T> sum{};
     for (int64_t r = 0; r < rows; ++r) sum = sum + load_lanes(x + r * row + j * column, column, n);
-    store(sums + j, sum);  // whole, 0 after the last column: a masked store delays the loads after it
+    // A whole vector, 0 behind the last column, since a masked store would delay later loads of these
+    // elements.
+    store(sums + j, sum);
   }
 }
 
-// The means of the windows from these sums. across[ow]: what window ow divides by along the row.
+// The means of a row of windows from the sums of columns. A mean divides by down * across[ow]: the number of
+// elements of window ow along a column and along a row. kStride: as for load_every() in lanes.h.
 template <int kStride, class T>
 static void mean_across(const PoolAxis& columns, const T* sums, const T* across, T down, T* y) {
   const Every<T> every(columns.stride);
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
-    if (kStride == 0 && 2 * (columns.out - ow) <= lanes<T>) {  // one by one: to collect a vector takes longer
+    // Few windows: gathering a vector would take longer.
+    if (kStride == 0 && 2 * (columns.out - ow) <= lanes<T>) {
       for (; ow < columns.out; ++ow) {
         T sum = 0;
         for (int64_t s = 0; s < columns.kernel; ++s) sum = sum + sums[ow * columns.stride + s];
@@ -162,7 +175,7 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
   }
 }
 
-// A long row.
+// The same for a long row, in pieces of `piece` windows, with a test for an interrupt after each.
 template <class T>
 static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, PoolAxis columns, const T* sums,
                                                             const T* across, T down, T* y, int64_t piece) {
@@ -179,10 +192,12 @@ static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, Po
   }
 }
 
+// A thread's workspace for rows in NCHW: a row buffer for the sums, and the divisors along a row (all 1 if
+// f.divisor is given).
 template <class T>
 struct MeanRowScratch {
   T *sums, *across;
-  int64_t piece;  // elements of a piece of a row
+  int64_t piece;  // windows of a piece of a long row
 
   MeanRowScratch(const AvgPool2dForward<T>& f, void* memory) {
     sums = static_cast<T*>(memory);
@@ -196,7 +211,7 @@ struct MeanRowScratch {
   }
 };
 
-// A row (n, c, oh) of y in NCHW.
+// A row (n, c, oh) of y in NCHW. image: the plane of x.
 template <class T>
 static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, SumWindow<T> w,
                                 const T* image, int64_t oh, const MeanRowScratch<T>& scratch, T* y) {
@@ -223,12 +238,13 @@ static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, 
     mean_across<0>(f.columns, scratch.sums, scratch.across, count, y);
 }
 
-// The global average of planes [begin, end) in NCHW.
+// The means of whole planes [begin, end) in NCHW (global average pooling).
 template <class T>
 static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t begin, int64_t end) {
   w.rows = f.rows.in, w.columns = f.columns.in;
   w.divisor = static_cast<T>(f.divisor ? f.divisor : w.rows * w.columns);
-  const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;  // elements of one run
+  // Elements of a plane if it is contiguous, else 0.
+  const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;
   for (RowWalk at(begin, f.y.shape[1], 1); begin < end; ++begin, at.next()) {
     w.x = f.x.data + at.n * f.x.strides[0] + at.row * f.x.strides[1];
     T& y = f.y.data[at.n * f.y.strides[0] + at.row * f.y.strides[1]];
@@ -242,7 +258,7 @@ static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t
   }
 }
 
-// Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
+// AvgPoolKernels::forward: rows [begin, end) of y.
 template <class T>
 static void avg_pool2d_forward(const Team& team, const AvgPool2dForward<T>& f, int64_t begin, int64_t end,
                                void* memory) {

@@ -1,22 +1,26 @@
-// The windows of a pool along one axis of the image.
+// The windows of a pool along one axis of the image (its rows or its columns): which inputs a window covers,
+// and which windows contain an input. A tap is a place in a window; along one axis taps count 0, 1, 2, ...
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 #include "base/congruence.h"
 
-// Called once for each share of the work. (Not `cold`: code that leads to a cold function is cold itself.)
+// For functions that run once for each thread's share of the work. They are not marked `cold`, since GCC
+// would then treat the code that calls them as cold, too.
 #define RANVIER_RARE static __attribute__((noinline, unused))
 
 namespace ranvier {
 
-// Window o covers the inputs o * stride - padding + r * dilation, 0 <= r < kernel, as far as they exist.
-// kernel = 0: adaptive windows, [floor(o in / out), ceil((o + 1) in / out)).
+// `in` inputs and `out` windows. Window o covers the inputs o * stride - padding + r * dilation for 0 <= r <
+// kernel, as far as they exist. kernel = 0 means adaptive windows: window o covers [floor(o in / out),
+// ceil((o + 1) in / out)).
 struct PoolAxis {
   int64_t in, out, kernel, stride, padding, dilation;
 };
 
-// The taps [first, last) of window o that are inside the image; tap 0 is at input `start`.
+// The taps [first, last) of a window that are inside the image. Tap 0 is at input `start`, which may be
+// negative.
 struct PoolWindow {
   int64_t start, first, last;
 };
@@ -37,23 +41,24 @@ static __attribute__((noinline, unused)) PoolWindow pool_window(const PoolAxis& 
   return {start, first, last > first ? last : first};
 }
 
-// The number of elements along this axis that an average divides by. Padding may count, but not what a last
-// window covers beyond it (ceil_mode).
+// The number of elements along this axis by which an average divides. With count_include_pad the padding
+// counts, but not what the last window covers beyond the padding (PyTorch's ceil_mode makes such windows).
 static inline int64_t pool_divisor(const PoolAxis& a, const PoolWindow& w, bool count_include_pad) {
   if (a.kernel == 0 || !count_include_pad) return w.last - w.first;
   const int64_t end = w.start + a.kernel, limit = a.in + a.padding;
   return (end < limit ? end : limit) - w.start;
 }
 
-// One window, which is the whole image.
+// True if there is one window, which covers the whole axis.
 static inline bool is_global(const PoolAxis& a) { return a.kernel == 0 && a.out == 1; }
 
-// Every window is inside the image.
+// True if every window is wholly inside the image.
 static inline bool all_inside(const PoolAxis& a) {
   return a.kernel > 0 && a.padding == 0 && (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation < a.in;
 }
 
-// Rows of images one after another: sample, plane of the sample, row. Divisions only at the start.
+// Walks over the rows of images, which are numbered by `unit` in the order (sample n, plane c, row). It
+// divides at the start only.
 struct RowWalk {
   int64_t rows, planes, n, c, row;
 
@@ -67,17 +72,19 @@ struct RowWalk {
   }
 };
 
-// The windows that an input is in, `count` of them in ascending order, and its tap in the first of them.
+// The windows that contain an input: their number, the first of them, and the input's tap in that first
+// window.
 struct PoolEntries {
   int64_t window, tap, count;
 };
 
-// The entries of all inputs of an axis. A table: pool_entries() takes 10 ns, a pixel of a row often less, and
-// an entry is used in many rows or columns. The k-th window of an input is window + k * window_step, by its
-// tap tap - k * tap_step. An adaptive window that is not the input's first begins with it: there the step
-// leads below 0, which means tap 0.
+// A table of the PoolEntries of all inputs of an axis. Each entry is used for many rows or columns, and
+// computing one takes 10 ns, often longer than the work for a pixel. The k-th window of an input, from 0 on,
+// is entry.window + k * window_step, and contains the input as its tap entry.tap - k * tap_step. Of the
+// adaptive windows that contain an input, all except the first begin at this input, which is then tap 0: the
+// formula gives a value of at most 0.
 struct PoolInputs {
-  const PoolEntries* of;
+  const PoolEntries* of;  // by input
   int64_t window_step, tap_step;
 
   __attribute__((always_inline)) int64_t window(const PoolEntries& e, int64_t k) const {
@@ -89,13 +96,15 @@ struct PoolInputs {
   }
 };
 
-// From the first window that ends after i to the last that begins at i or before.
+// The adaptive windows that contain input i.
 static inline PoolEntries adaptive_entries(const PoolAxis& a, int64_t i) {
   const int64_t first = i * a.out / a.in, end = ((i + 1) * a.out + a.in - 1) / a.in;
   return {first, i - first * a.in / a.out, end - first};
 }
 
-// Window o has input i as its tap (i + padding - o stride) / dilation, where that is whole.
+// The windows that contain input i: those for which the tap (i + padding - o stride) / dilation is a whole
+// number from 0 to kernel - 1. whole: the windows o with a whole number, as a congruence; they are `period`
+// apart.
 static inline PoolEntries pool_entries(const PoolAxis& a, const Congruence& whole, int64_t i) {
   const int64_t at = i + a.padding, before = at - (a.kernel - 1) * a.dilation, step = whole.period;
   const int64_t last = at / a.stride < a.out ? at / a.stride : a.out - 1;
@@ -106,11 +115,13 @@ static inline PoolEntries pool_entries(const PoolAxis& a, const Congruence& whol
   return {o, (at - o * a.stride) / a.dilation, (last - o) / step + 1};
 }
 
+// Bytes of tables in a thread's workspace: of PoolInputs, and of one number for each window.
 static inline size_t pool_inputs_bytes(const PoolAxis& a) {
   return (sizeof(PoolEntries) * a.in + 63) / 64 * 64;
 }
 static inline size_t pool_counts_bytes(const PoolAxis& a) { return (sizeof(int64_t) * a.out + 63) / 64 * 64; }
 
+// Fills the table in `memory`, of pool_inputs_bytes(a).
 RANVIER_RARE PoolInputs list_pool_inputs(const PoolAxis& a, void* memory) {
   PoolEntries* of = static_cast<PoolEntries*>(memory);
   const Congruence whole = congruence(-a.stride, a.dilation);
@@ -119,14 +130,16 @@ RANVIER_RARE PoolInputs list_pool_inputs(const PoolAxis& a, void* memory) {
   return {of, whole.period, a.kernel ? whole.period * a.stride / a.dilation : a.in};
 }
 
+// At least the number of taps of the longest window that are inside the image.
 static inline int64_t pool_longest_window(const PoolAxis& a) {
   const int64_t most = a.kernel ? a.kernel : a.in / (a.out ? a.out : 1) + 2;
   return most < a.in ? most : a.in;
 }
 
-// The taps that offsets in a window are counted by: its offset is r * pool_taps(columns) + s.
+// The width of a window in offsets: tap (r, s) has the offset r * pool_taps(columns) + s (`where` in
+// pooling.h).
 static inline int64_t pool_taps(const PoolAxis& a) { return a.kernel ? a.kernel : pool_longest_window(a); }
 
-constexpr int64_t kMostTaps = 256;  // the most taps of windows whose offsets are bytes
+constexpr int64_t kMostTaps = 256;  // the most taps of a two-dimensional window whose offsets are bytes
 
 }  // namespace ranvier

@@ -1,6 +1,6 @@
-// Helpers of the pooling loops over rows, besides vec.h: strided loads, with shuffles for stride 2, and loads
-// and stores of window offsets (the place of a maximum in its window, see pooling.h), which are bytes or
-// int64 in memory and integers of T's size in registers.
+// Vector functions of the pooling loops, beside those of simd/vec.h: shuffles, strided loads, and loads and
+// stores of offsets. An offset is the place of a maximum in its window (see pooling.h). It is a byte or an
+// int64 in memory, and an integer of the size of T in a vector.
 #pragma once
 #include "base/unroll.h"
 #include "simd/bytes.h"
@@ -9,7 +9,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// A vector whose lane i is lane index[i] of a and b, counted on from a to b.
+// A vector whose lane i is lane index[i] of a and b in a row: indices from lanes_of<V> on are lanes of b.
 template <class V, int... index>
 RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
 #if defined(__clang__) || __GNUC__ >= 12
@@ -24,14 +24,14 @@ template <int kFirst, class V, int... lane>
 RANVIER_INLINE V every_second(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (2 * lane + kFirst)...>());
 }
-// Lane kFirst of a, then of b, lane kFirst + 1 of a, then of b, and so on.
+// Lane kFirst of a, lane kFirst of b, lane kFirst + 1 of a, lane kFirst + 1 of b, and so on.
 template <int kFirst, class V, int... lane>
 RANVIER_INLINE V alternating(V a, V b, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
   return pick(a, b, std::integer_sequence<int, (lane % 2 * n + lane / 2 + kFirst)...>());
 }
 
-// 0 2 4 ... of the first vector, then 1 3 ... of the second
+// Lanes 0 2 4 ... of a, then lanes 1 3 5 ... of b.
 template <class V, int... lane>
 RANVIER_INLINE V even_then_odd(V a, V b, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
@@ -58,14 +58,14 @@ RANVIER_INLINE V zip_high(V a, V b) {
   return alternating<lanes_of<V> / 2>(a, b, AllLanes<V>());
 }
 
-// Lanes kFirst, kFirst + 1, ... of both vectors, one after the other.
+// Lanes kFirst, kFirst + 1, ... of a, followed by the first lanes of b.
 template <int kFirst, class V, int... lane>
 RANVIER_INLINE V from_lane(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (lane + kFirst)...>());
 }
 
-// A plan to load elements `stride` apart (load_every). Where n of them lie in one vector, it is loaded, and
-// lane i takes its lane from[i].
+// A plan to load n elements that are `stride` apart (load_every). If they lie within the length of one
+// vector, that vector is loaded and permuted: lane i of the result is its lane from[i].
 template <class T>
 struct Every {
   int64_t stride;
@@ -77,12 +77,12 @@ struct Every {
   }
 };
 
-// Lane i = p[i * stride] for i < n. All vectors that are read lie inside a buffer. kStride: the stride, if it
-// is 1 or 2; 0: any other.
+// Lane i of the result is p[i * stride] for i < n; the other lanes have any value. Whole vectors are read, so
+// p must point into a row buffer (row_buffer.h). kStride: the stride if it is 1 or 2, else 0.
 template <int kStride, class T>
 RANVIER_INLINE vec<T> load_every(const T* p, const Every<T>& every, int n) {
   if constexpr (kStride == 1) return load(p);
-  // Nothing after the last of them is read: the second load starts one element early.
+  // The second load starts one element early, so that nothing behind the last element is read.
   if constexpr (kStride == 2) {
     const vec<T> low = load(p), high = load(p + lanes<T> - 1);
     return even_then_odd(low, high, AllLanes<vec<T>>());
@@ -114,6 +114,7 @@ __attribute__((noinline)) static void store_offsets(int64_t* p, ivec<T> v, int n
     if (i < n) p[i] = v[i];
 }
 
+// Fewer than a vector of offsets, 0 in the other lanes.
 template <class T>
 __attribute__((noinline)) static ivec<T> load_some_offsets(const uint8_t* p, int n) {
   ivec<T> v{};
@@ -122,7 +123,8 @@ __attribute__((noinline)) static ivec<T> load_some_offsets(const uint8_t* p, int
   return v;
 }
 
-// One element after the last of an array, or its first where a stride is negative.
+// The end of the memory that loads may read: one element after the last of the array. If a stride is
+// negative, the start of the data, so that no load of a whole vector is allowed.
 template <class Offset>
 static const Offset* end_of(const TensorView<const Offset>& v) {
   int64_t last = 0;
@@ -133,17 +135,18 @@ static const Offset* end_of(const TensorView<const Offset>& v) {
   return v.data + last + 1;
 }
 
-// n contiguous offsets, read with those after them where the array has enough.
+// n contiguous offsets. Where the array has a whole vector of elements from p on, the lanes after n hold what
+// follows.
 template <class T>
 RANVIER_INLINE ivec<T> load_offsets(const uint8_t* p, const uint8_t* end, int n) {
   return end - p >= lanes<T> ? widen_bytes(p, T{}) : load_some_offsets<T>(p, n);
 }
 
-// The offsets of kVectors vectors of windows, less `base`, for max_pool2d_backward: add() sums the dy of
-// windows whose maximum is at one tap. kWhole: all lanes are used, else only the first n.
+// For max_pool2d_backward: kVectors vectors of offsets, from each of which `base` is subtracted. add() adds
+// the dy of the windows whose offset is then `tap`. kWhole: all lanes are used, else only the first n.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512BW__)
 template <int kVectors, bool kWhole, class T>
-struct ByteOffsets {  // one comparison for all vectors
+struct ByteOffsets {  // the offsets stay bytes of one register, so that one comparison serves all vectors
   __m512i offset;
   uint64_t valid;
 
@@ -152,7 +155,7 @@ struct ByteOffsets {  // one comparison for all vectors
     RANVIER_READS(p, kWhole ? kVectors * lanes<T> : n);
     offset = _mm512_sub_epi8(_mm512_maskz_loadu_epi8(valid, p), _mm512_set1_epi8(static_cast<char>(base)));
   }
-  // sum += v where the offset is `tap`
+  // sum += v in the lanes whose offset is `tap`.
   __attribute__((always_inline)) void add(int tap, const vec<T> (&v)[kVectors],
                                           vec<T> (&sum)[kVectors]) const {
     const uint64_t found =

@@ -1,5 +1,9 @@
-// max_pool2d backward, for one ISA level: each window adds its dy to the element that was its maximum, in the
-// order of the windows.
+// The backward loops of max_pool2d, for one ISA level: each window adds its dy to the element of dx that was
+// its maximum.
+//
+// For channels-last images whose windows have few columns, each row of dx is gathered from the windows that
+// contain it (max_pool2d_gather). Planes of NCHW images are in max_planes.h. All other cases scatter: window
+// after window adds its dy (scatter_rows).
 #pragma once
 #include "base/interrupt.h"
 #include "base/unroll.h"
@@ -10,23 +14,25 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// --- Channels-last with windows of bytes: each row of dx is computed from the windows it is in, column after
-// column, by vectors of channels.
+// --- Channels-last with offsets of one byte: each row of dx is computed from the windows that contain it,
+// column after column, by vectors of channels.
 
-// The windows that a row of dx is in: the first of each row of windows, and the offset of tap 0 of the row of
-// dx in the first row of windows. Further rows of windows are `step` apart.
+// The `count` rows of windows that contain a row of dx. In row a of windows, the window ow has its dy at
+// dy + a * step_dy + ow * column_dy (the same for `where`). Its elements in this row of dx have the offsets
+// base - a * step_base + s, s being the column in the window.
 template <class T>
 struct GradientRow {
   const T* dy;
   const uint8_t* where;
   int64_t count, step_dy, step_where, base, step_base;
   int64_t column_dy, column_where;
-  int64_t out, width, padding, channels;
+  int64_t out, width, padding, channels;  // windows of a row, columns of dx, padding at the left
 };
 
-// A row of dx, channels [i, i + n): kWhole: kVectors whole vectors, else n < lanes. Windows are kTaps wide
-// and kStride apart. The sums of the columns that the next windows reach stay in registers. A pixel's windows
-// are added column by column, each from the top.
+// Channels [i, i + n) of a row of dx, with kVectors vectors. kWhole: the vectors are whole, else n < lanes.
+// Windows are kTaps wide and kStride apart. sum[s] is the sum for the column of tap s of the current window;
+// after each window the first kStride columns are complete and are stored, and the others move on. A pixel's
+// windows are added column by column, each column from the top.
 template <int kTaps, int kStride, int kVectors, bool kWhole, class T>
 static void max_gradient_of_channels(const Team& team, const GradientRow<T>& row, int64_t i, int n, T* dx) {
   constexpr int L = lanes<T>;
@@ -67,7 +73,7 @@ static void max_gradient_of_channels(const Team& team, const GradientRow<T>& row
   for (column = column < 0 ? 0 : column; column < x.width; ++column) put(none, column);
 }
 
-// All channels of a row of dx, four, two or one vectors at a time.
+// All channels of a row of dx, four vectors, two or one at a time.
 template <int kTaps, int kStride, class T>
 static void max_gradient_of_row(const Team& team, const GradientRow<T>& x, T* dx) {
   constexpr int L = lanes<T>;
@@ -79,12 +85,13 @@ static void max_gradient_of_row(const Team& team, const GradientRow<T>& x, T* dx
     max_gradient_of_channels<kTaps, kStride, 2, true>(team, x, i, 2 * L, dx);
   if (channels < L)
     max_gradient_of_channels<kTaps, kStride, 1, false>(team, x, 0, static_cast<int>(channels), dx);
-  else  // the last overlaps the one before
+  else  // the last vector overlaps the one before it
     for (; i < channels; i += L)
       max_gradient_of_channels<kTaps, kStride, 1, true>(team, x, i > channels - L ? channels - L : i, L, dx);
 }
 
-// A row of dx in at most one row of windows, which are side by side: each window writes its own columns.
+// A row of dx that at most one row of windows contains, whose windows are side by side: each window writes
+// its own columns.
 template <class T>
 static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& columns, T* dx) {
   constexpr int L = lanes<T>;
@@ -94,7 +101,7 @@ static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& colum
   const ivec<T> first = ibroadcast<T>(x.base);
   for (int64_t ow = 0; ow < (x.count ? x.out : 0); ++ow, dy += x.column_dy, where += x.column_where) {
     for (int64_t i = 0; i < channels; i += L) {
-      const int64_t j = i > channels - L ? channels - L : i;  // the last overlaps the one before
+      const int64_t j = i > channels - L ? channels - L : i;  // the last vector overlaps the one before it
       const vec<T> v = load(dy + j);
       ivec<T> tap = widen_bytes(where + j, T{}) - first;
       for (T* to = dx + j; to < dx + columns.kernel * channels; to += channels, tap -= 1)
@@ -105,8 +112,9 @@ static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& colum
   for (; dx < end; ++dx) *dx = 0;
 }
 
-// Computes rows (n, h) of a channels-last dx in this way. Returns false where scatter_rows() below takes less
-// time or has to do it, as channels are not contiguous.
+// Computes rows [begin, end) of a channels-last dx in this way. Returns false, with nothing written, where
+// scatter_rows() below is faster, or is needed since channels are not contiguous or windows have another
+// form.
 template <class T>
 static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8_t>& f, int64_t begin,
                               int64_t end, void* scratch) {
@@ -117,7 +125,8 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
   const bool tiles = columns.stride == columns.kernel && all_inside(columns) && rows.stride >= rows.kernel &&
                      rows.dilation == 1 && channels >= lanes<T>;
   void (*run)(const Team&, const GradientRow<T>&, T*) = nullptr;
-  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)  // elsewhere small code matters more
+  // Other types and levels have no such loop, which keeps the code small.
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
     run = columns.kernel == 3 && columns.stride == 2   ? max_gradient_of_row<3, 2, T>
           : columns.kernel == 3 && columns.stride == 1 ? max_gradient_of_row<3, 1, T>
           : columns.kernel == 2 && columns.stride == 2 ? max_gradient_of_row<2, 2, T>
@@ -142,22 +151,24 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
   return true;
 }
 
-// A row of windows: its dy and offsets, at their first lane. Lanes are the channels of a pixel, or one in
-// NCHW.
+// --- All other cases: window after window adds its dy to dx.
+
+// A row of windows, and the image or plane of dx to which it adds. Lanes are the channels of a pixel, or in
+// NCHW one.
 template <class T, class Offset>
 struct MaxGradient {
-  const T* dy;
-  const Offset* where;
-  int64_t row_dy, column_dy, lane_dy, row_where, column_where, lane_where;
+  const T* dy;          // the first lane of the first window
+  const Offset* where;  // the same
+  int64_t row_dy, column_dy, lane_dy, row_where, column_where, lane_where;  // strides in elements
   int64_t lanes;
-  T* dx;  // the gradient of the image or plane
-  int64_t row, column;
+  T* dx;                // of the image, or in NCHW of the plane
+  int64_t row, column;  // strides of dx in elements
 };
 
-// `count` rows of windows, of which tap 0 of the first is in row `top` of dx, and of each the windows
-// [begin, end). Taps in rows outside [first, last) and beside the image are ignored; the windows [unchecked,
-// checked_again) have none, so their taps are not compared with these bounds. kDense: lanes, or in NCHW
-// columns, are contiguous in dy and where.
+// Adds the windows [begin, end) of `count` rows of windows. Tap 0 of the first row of windows is in row `top`
+// of dx. Taps in rows outside [first, last) or in columns outside the image are ignored. Windows [unchecked,
+// checked_again) have no such taps, so that theirs need no comparison. kDense: lanes are contiguous in dy and
+// where.
 template <bool kDense, class T>
 static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolAxis& columns,
                     const TapList& taps, int64_t top, int64_t count, int64_t first, int64_t last,
@@ -192,8 +203,9 @@ static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolA
   }
 }
 
-// The same for windows of any size: windows [ow, end) of a row of windows whose tap 0 is in row `top`. Only
-// rows [first, last) of dx are written; offsets outside them or outside the image are ignored.
+// The same for windows of any size, adaptive ones too: windows [ow, end) of one row of windows, whose tap 0
+// is in row `top` of dx. Only rows [first, last) of dx are written. Offsets that lie outside these rows or
+// outside the image are ignored.
 template <class T, class Offset>
 static __attribute__((noinline, cold)) void scatter_any(const MaxGradient<T, Offset>& x, const PoolAxis& rows,
                                                         const PoolAxis& columns, int64_t top, int64_t first,
@@ -214,14 +226,16 @@ static __attribute__((noinline, cold)) void scatter_any(const MaxGradient<T, Off
   }
 }
 
-// The first window that may reach row h.
+// The first window that may contain row h.
 static inline int64_t first_window(const PoolAxis& a, int64_t h) {
   if (a.kernel == 0) return h * a.out / a.in;
   const int64_t before = h + a.padding - (a.kernel - 1) * a.dilation;
   return before > 0 ? (before + a.stride - 1) / a.stride : 0;
 }
 
-// Rows [first, last) of an image or plane of dx. x.dy and x.where: those of its windows.
+// Computes rows [first, last) of an image or plane of dx. x.dy and x.where point at the first row of windows
+// of the image. Rows of dx are set to 0 shortly before the first window that reaches them, so that they stay
+// in the L1 cache.
 template <class T, class Offset>
 static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f, MaxGradient<T, Offset> x,
                          const TapList& taps, int64_t first, int64_t last) {
@@ -244,7 +258,7 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
   for (int64_t oh = first_window(rows, first), count; oh < rows.out; oh += count) {
     const int64_t top = pool_window(rows, oh).start, rows_below = last - 1 - reach - top;
     if (top >= last) break;
-    const bool inside = top >= first && rows_below >= 0;  // all rows of these windows
+    const bool inside = top >= first && rows_below >= 0;  // all rows of these windows are in [first, last)
     count = 1;
     if (inside && taps.count > 0 && columns.out < windows_at_once) {
       count = rows_below / rows.stride + 1 < rows_at_once ? rows_below / rows.stride + 1 : rows_at_once;
@@ -272,7 +286,8 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
   clear_to(last);
 }
 
-// Units: rows (n, h) of a channels-last dx, planes (n, c) in NCHW.
+// MaxPoolKernels::backward: units [begin, end), which are rows (n, h) of a channels-last dx, or planes (n, c)
+// in NCHW.
 template <class T, class Offset>
 static void max_pool2d_backward(const Team& team, const MaxPool2dBackward<T, Offset>& f, int64_t begin,
                                 int64_t end, void* scratch) {

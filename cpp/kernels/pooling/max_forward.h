@@ -1,4 +1,9 @@
-// max_pool2d over rows of y, for one ISA level.
+// The forward loops of max_pool2d over rows of y, for one ISA level.
+//
+// A channels-last row is computed pixel by pixel, with vectors along the channels. A row in NCHW is computed
+// in two steps: the maximum of each column of the image over the rows of the windows goes into a row buffer
+// (row_buffer.h), then the maximum of each window over its columns is taken. Offsets go along with the
+// maxima.
 #pragma once
 #include "kernels/pooling/lanes.h"
 #include "kernels/pooling/pooling.h"
@@ -6,26 +11,28 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// A row of windows: taps [r0, r1) of their rows are inside the image.
+// A row of windows, which makes one row of y.
 template <class T, class Offset>
 struct MaxRow {
-  const T* x;                 // the image's first element
-  int64_t row, column, lane;  // x's strides
-  int64_t top, r0, r1;
-  int64_t kernel_w;
-  T* y;
-  Offset* where;
+  const T* x;                 // the first element of the image, or in NCHW of the plane
+  int64_t row, column, lane;  // the strides of x in elements: of rows, columns and channels
+  int64_t top, r0, r1;  // tap row 0 is at row `top` of the image; tap rows [r0, r1) are inside the image
+  int64_t kernel_w;     // pool_taps(columns)
+  T* y;                 // the row of y
+  Offset* where;        // the row of `where`
 };
 
+// Whether to prefetch; other cases keep the code small.
 template <class Offset>
-constexpr bool kFetches = RANVIER_HAS_FMA && sizeof(Offset) == 1;  // elsewhere small code matters more
+constexpr bool kFetches = RANVIER_HAS_FMA && sizeof(Offset) == 1;
 
+// True in the lanes where v replaces the maximum so far, `best`: it is larger, or a NaN.
 template <class V>
 RANVIER_INLINE auto beats(V v, V best) {
   return (v > best) | (v != v);
 }
 
-// n channels from i on of one pixel, for any window.
+// Channels [i, i + n) of one pixel of y, for a window of any kind. across: the columns of the window.
 template <class T, class Offset>
 __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, const PoolWindow& across,
                                                     int64_t dilation_h, int64_t dilation_w, int64_t i,
@@ -45,9 +52,11 @@ __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, 
   store_offsets<T>(w.where + i, offset, n);
 }
 
-// Windows inside the image, `step` apart, over contiguous channels. Tap k of each has offset first + k and is
-// taps[k] elements from x; kTaps of them, or 0: any number. kWhole: whole vectors are read and written. The
-// last vector overlaps the one before it; that of fewer channels than lanes reaches into the next pixels.
+// `pixels` windows in a row that are inside the image, over contiguous channels; the windows are `step`
+// elements apart in x. Tap k of a window has the offset first + k and is taps[k] elements from the window's
+// first element. There are kTaps taps, or if kTaps is 0 `count`. kWhole: whole vectors are read and written.
+// Then the last vector of a pixel overlaps the one before it, and with fewer channels than lanes a vector
+// reaches into the next pixels, which are written later.
 template <int kTaps, bool kWhole, class T>
 static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_t* taps, int64_t count,
                           int64_t first, int64_t channels, T* y, uint8_t* where) {
@@ -73,8 +82,8 @@ static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_
     }
 }
 
-// The windows of a row that are inside the image, from taps.first on. x_end: up to here any load is inside x.
-// far: see pooling.h.
+// The windows [taps.first, taps.last) of a row, which are inside the image. x_end: loads may read up to here.
+// far: whether to prefetch (pool_is_far in pooling.h).
 template <class T>
 static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, uint8_t>& w,
                        const TapList& taps, const T* x_end, bool far) {
@@ -85,14 +94,14 @@ static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, ui
   const T* x = w.x + w.top * w.row + taps.first * step - f.columns.padding * w.column;
   T* y = w.y + taps.first * channels;
   uint8_t* where = w.where + taps.first * channels;
-  int64_t whole = pixels;
-  if (channels < L) {  // as many as the row of y and the array have space for
+  int64_t whole = pixels;  // pixels that may be computed by whole vectors
+  if (channels < L) {      // such a vector must end within the row of y, and within the array x
     const int64_t space = x_end - x - distance[count - 1] - L, fit = (pixels * channels - L) / channels + 1;
     whole = pixels * channels < L || space < 0 || step <= 0 ? 0 : fit;
     if (whole > 0 && space / step + 1 < whole) whole = space / step + 1;
   }
   const auto run = count == 4 ? max_of_pixels<4, true, T> : max_of_pixels<0, true, T>;
-  constexpr int64_t kAtOnce = 512 / sizeof(T);  // elements of a row: more would keep loads waiting
+  constexpr int64_t kAtOnce = 512 / sizeof(T);  // elements to prefetch at once: more would delay other loads
   const int64_t at_once = far ? kAtOnce / step + 1 : whole;
   for (int64_t i = 0, n; i < whole; i += n) {
     n = whole - i < at_once ? whole - i : at_once;
@@ -104,7 +113,7 @@ static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, ui
                                y + whole * channels, where + whole * channels);
 }
 
-// A row (n, oh) of a channels-last y: all channels of one pixel after another.
+// A row (n, oh) of a channels-last y, pixel by pixel.
 template <class T, class Offset>
 static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, Offset> w,
                                 const TapList& taps, const T* x_end, bool far) {
@@ -126,10 +135,10 @@ static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, 
   }
 }
 
-constexpr int32_t kNoOffset = INT32_MAX / 2;  // the offset of the padding: no other is larger
+constexpr int32_t kNoOffset = INT32_MAX / 2;  // the offset of padding, larger than any other
 
-// The maximum over the rows of the windows, for n columns of the image from j on, and its offset at tap s =
-// 0.
+// For columns [j, j + n) of the image: the maximum over the rows of the windows, and its offset r * kernel_w.
+// (The second step adds the tap's column s.) Offsets are stored as the bits of T.
 template <class T, class Offset>
 RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation, int64_t j, int n, T* values,
                                     T* offsets) {
@@ -142,17 +151,18 @@ RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation
     best = select(better, v, best);
     offset = select(better, ibroadcast<T>(static_cast<int_of<T>>(r * w.kernel_w)), offset);
   }
-  if (n < lanes<T>) {  // after the last column there is padding
+  if (n < lanes<T>) {  // behind the last column lies padding
     const ivec<T> inside = iota<T>() < broadcast(T(n));
     best = select(inside, best, broadcast<T>(-__builtin_inf()));
     offset = select(inside, offset, ibroadcast<T>(kNoOffset));
   }
-  store(values + j, best);  // whole: a masked store delays the loads after it
+  store(values + j, best);  // a whole vector, since a masked store would delay later loads of these elements
   store(offsets + j, from_bits(offset));
 }
 
-// The maximum of window ow from these, of its taps from `at` on: of equal ones that of the smaller offset,
-// the first in the window; of NaN the last.
+// The second step for window ow: the maximum of `taps` columns, whose values and offsets max_down_column()
+// has stored from element `at` on, `dilation` apart. Of equal values the one with the smaller offset counts,
+// which is the first in the window; of several NaN the last.
 template <class T, class Offset>
 static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int64_t taps, int64_t dilation,
                         const T* values, const T* offsets) {
@@ -169,10 +179,10 @@ static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int6
     offset = better ? o : offset;
   }
   w.y[ow] = best;
-  w.where[ow] = static_cast<Offset>(offset < kNoOffset ? offset : 0);  // a window of padding only
+  w.where[ow] = static_cast<Offset>(offset < kNoOffset ? offset : 0);  // 0 for a window of padding only
 }
 
-// The same of all windows of a row.
+// The same for all windows of a row, a vector of windows at a time. kStride: as for load_every() in lanes.h.
 template <int kStride, class T, class Offset>
 static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
                        const T* offsets) {
@@ -193,7 +203,7 @@ static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, cons
       best = select(better, v, best);
       offset = select(better, o, offset);
     }
-    offset = select(offset < ibroadcast<T>(kNoOffset), offset, ivec<T>{});  // a window of padding only
+    offset = select(offset < ibroadcast<T>(kNoOffset), offset, ivec<T>{});  // 0 for a window of padding only
     store_lanes(w.y + ow, best, n);
     store_offsets<T>(w.where + ow, offset, n);
   }
@@ -209,7 +219,7 @@ static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& colu
   }
 }
 
-// A long row.
+// The same for a long row, in pieces of `piece` windows, with a test for an interrupt after each.
 template <class T, class Offset>
 static __attribute__((noinline)) void max_across_in_pieces(const Team& team, MaxRow<T, Offset> w,
                                                            PoolAxis columns, const T* values,
@@ -228,7 +238,8 @@ static __attribute__((noinline)) void max_across_in_pieces(const Team& team, Max
   }
 }
 
-// 2 x 2 windows that do not overlap, on two rows of contiguous pixels: without a buffer.
+// A row of 2 x 2 windows that do not overlap, on two rows of contiguous pixels. No row buffer is needed: even
+// and odd columns are separated by shuffles.
 template <class T, class Offset>
 static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Offset* where) {
   constexpr int L = lanes<T>;
@@ -254,7 +265,8 @@ static void max_of_squares(const T* upper, const T* lower, int64_t out, T* y, Of
   }
 }
 
-// A row (n, c, oh) of y in NCHW.
+// A row (n, c, oh) of y in NCHW. values, offsets: row buffers, whose padding is already filled. piece: the
+// windows of a piece of a long row.
 template <class T, class Offset>
 static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, const PoolAxis& rows,
                                const PoolAxis& columns, T* values, T* offsets, int64_t piece) {
@@ -280,7 +292,7 @@ static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, con
   max_across<0>(w, columns, values, offsets);
 }
 
-// Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
+// MaxPoolKernels::forward: rows [begin, end) of y.
 template <class T, class Offset>
 static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offset>& f, int64_t begin,
                                int64_t end, void* scratch) {
@@ -288,7 +300,7 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
   T* offsets = values + row_buffer_size<T>(f.columns);
   TapList taps;
   taps.first = taps.last = 0;
-  if (!f.channels_last) {  // outside the image: -inf, and an offset that is larger than all
+  if (!f.channels_last) {  // padding: -inf, with an offset larger than any other
     fill(values, row_buffer_size<T>(f.columns), broadcast<T>(-__builtin_inf()));
     fill(offsets, row_buffer_size<T>(f.columns), from_bits(ibroadcast<T>(kNoOffset)));
   } else if (sizeof(Offset) == 1 && f.x.strides[1] == 1) {

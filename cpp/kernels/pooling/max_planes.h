@@ -1,4 +1,10 @@
-// max_pool2d backward over the planes of NCHW images, for one ISA level.
+// The backward loops of max_pool2d for the planes (n, c) of NCHW images, for one ISA level, with offsets of
+// one byte.
+//
+// There are three ways: 2 x 2 windows side by side, and (with vectors of at least 16 lanes) 3 wide windows
+// with padding 1 or 2 wide ones without, at stride 1, compute each element of dx from the windows that
+// contain it, a vector at a time; all other windows add their dy to dx one by one (MaxBand). max_backward.h
+// takes the calls for which max_pool2d_planes() returns false.
 #pragma once
 #include "base/interrupt.h"
 #include "base/unroll.h"
@@ -8,28 +14,31 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// One plane of dy, of where and of dx.
+// One plane of dy, of where and of dx. Rows of dx are dense.
 template <class T>
 struct MaxPlane {
   const T* dy;
   const uint8_t* where;
-  const uint8_t* where_end;  // up to here any load is inside the array
-  int64_t row_dy, row_where;
+  const uint8_t* where_end;   // loads may read up to here
+  int64_t row_dy, row_where;  // the strides of rows in elements
   T* dx;
 };
 
+// Sets n elements to 0.
 template <class T>
 static void clear(T* p, int64_t n) {
   __builtin_memset(p, 0, sizeof(T) * n);
 }
 
-// n lanes at `to`; all of them where the plane has room, since what follows in it is written later.
+// Stores n lanes of v at `to`, or all of them if the plane has `room` for so many elements from `to` on: the
+// elements behind the first n are written later.
 template <class T>
 RANVIER_INLINE void store_first(T* to, typename VecOf<T>::type v, int64_t n, int64_t room) {
   n >= lanes<T> || room >= lanes<T> ? store(to, v) : store_n(to, v, static_cast<int>(n));
 }
 
-// 2 x 2 windows that do not overlap, of contiguous dy and where: each element of dx is written once.
+// 2 x 2 windows that do not overlap, with contiguous rows of dy and where. Each element of dx is written
+// once.
 template <class T>
 static void max_gradient_of_squares(const MaxPlane<T>& x, const PoolAxis& rows, const PoolAxis& columns) {
   constexpr int L = lanes<T>;
@@ -48,7 +57,9 @@ static void max_gradient_of_squares(const MaxPlane<T>& x, const PoolAxis& rows, 
         const vec<T> even = select(offset == ibroadcast<T>(2 * r), v, vec<T>{});
         const vec<T> odd = select(offset == ibroadcast<T>(2 * r + 1), v, vec<T>{});
         T* to = dx + r * width + 2 * j;
-        const int64_t room = n == L ? 0 : x.dx + rows.in * width - to;  // several vectors: row 1 is begun
+        // If n < L, one vector makes the whole row of windows, and what lies behind it in the plane is
+        // written later.
+        const int64_t room = n == L ? 0 : x.dx + rows.in * width - to;
         store_first(to, zip_low(even, odd), 2 * n, room);
         if (2 * n > L) store_first(to + L, zip_high(even, odd), 2 * n - L, room - L);
       }
@@ -58,8 +69,10 @@ static void max_gradient_of_squares(const MaxPlane<T>& x, const PoolAxis& rows, 
   clear(dx, (rows.in - 2 * rows.out) * width);
 }
 
-// Windows kTaps wide, one column apart: sums of a vector of columns, from what taps `tap` and lower of three
-// vectors of windows take, in the order of the windows.
+// For windows kTaps wide at stride 1. before, here and after are three successive vectors of windows; [t] has
+// for each window the sum of the dy that go to its tap column t. Returns a vector of columns of dx, the
+// columns whose numbers are those of the windows `here`: the sum over taps 0 to `tap`. Column j is tap t of
+// window j + kPadding - t, so the vector of each tap is shifted by kPadding - t lanes.
 template <int kPadding, int tap, class V, int kTaps>
 RANVIER_INLINE V sum_of_taps(const V (&before)[kTaps], const V (&here)[kTaps], const V (&after)[kTaps]) {
   constexpr int shift = kPadding - tap;
@@ -70,7 +83,8 @@ RANVIER_INLINE V sum_of_taps(const V (&before)[kTaps], const V (&here)[kTaps], c
   if constexpr (tap > 0) return v + sum_of_taps<kPadding, tap - 1>(before, here, after);
 }
 
-// The gradients of each tap are summed at the places of its windows, then moved to its column.
+// Windows kTaps wide at stride 1, with any rows. For each row of dx and each tap column, dy is summed by
+// window over all rows of windows that contain the row; sum_of_taps() then moves these sums to their columns.
 template <int kTaps, int kPadding, class T>
 static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& inputs, const PoolAxis& rows,
                                     const PoolAxis& columns) {
@@ -81,7 +95,7 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
   T* dx = x.dx;
   for (int64_t h = 0; h < height; ++h, dx += width) {
     const PoolEntries entries = windows.of[h];
-    vec<T> before[kTaps] = {}, here[kTaps] = {};
+    vec<T> before[kTaps] = {}, here[kTaps] = {};  // of the windows from k - 2 L and from k - L on
     for (int64_t k = 0, rest = width + L; rest > 0; k += L, rest -= L) {
       vec<T> after[kTaps] = {};
       if (const int n = static_cast<int>(out - k < L ? out - k : L); n > 0)
@@ -102,15 +116,18 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
   }
 }
 
-// The windows of a plane one after another. Where their taps 0 are is listed for a band of them: some planes,
-// some rows, or a part of a long row.
+// Windows of any form are taken one after another, each adding its dy to one element of dx. A band is a
+// number of windows for which the distances in dx are listed once: those of some planes, of some rows, or of
+// a part of a long row.
 struct MaxBand {
-  static constexpr int64_t kMost = 512;
-  int32_t start[kMost];         // from tap 0 of the band's first window
-  int32_t distance[kMostTaps];  // each tap's, from tap 0; where there is no tap, beyond any plane
-  int64_t planes, rows, windows;
+  static constexpr int64_t kMost = 512;  // windows of a band
+  int32_t start[kMost];                  // elements from tap 0 of the first window to tap 0 of this one
+  // Elements from tap 0 to this tap; beyond any plane if the window has no such tap.
+  int32_t distance[kMostTaps];
+  int64_t planes, rows, windows;  // of the band: planes, rows of windows in each, windows in each row
 
-  // False where a window may have no tap in the image, or planes are too large for the numbers.
+  // Fills the lists. Returns false if a window may have no tap inside the image, since its offset would then
+  // name an element outside, or if planes are too large for int32.
   bool list(const PoolAxis& down, const PoolAxis& across) {
     for (const PoolAxis* a : {&down, &across})
       if (!all_inside(*a) &&
@@ -136,8 +153,9 @@ struct MaxBand {
   }
 };
 
-// dy of n windows of a band to their maxima; `first` is tap 0 of the first of them, `size` the plane's size.
-// Loads and stores are what takes the time: offsets are read eight at a time.
+// Adds the dy of n windows of a band to their maxima in dx, which has `size` elements. first: the index in dx
+// of tap 0 of the first window, modulo 2^32 (with padding it is negative). Loads and stores take the time, so
+// eight offsets are read in one load.
 template <class T>
 static __attribute__((noinline)) void add_band(T* dx, uint32_t size, uint32_t first, const MaxBand& band,
                                                const T* dy, const uint8_t* where, int64_t n) {
@@ -156,7 +174,8 @@ static __attribute__((noinline)) void add_band(T* dx, uint32_t size, uint32_t fi
   for (; i < n; ++i) add(i, where[i]);
 }
 
-// One plane; false where the call is to end.
+// One plane, band after band; returns false if the call is interrupted. dx is set to 0 just before the first
+// window that can reach it.
 template <class T>
 static bool max_gradient_of_bands(const Team& team, const MaxPlane<T>& x, const MaxBand& band,
                                   const PoolAxis& rows, const PoolAxis& columns) {
@@ -187,7 +206,7 @@ static inline bool is_square_pool(const PoolAxis& a) {
   return a.kernel == 2 && a.stride == 2 && a.dilation == 1 && all_inside(a);
 }
 
-// Planes (n, c); false where max_backward.h has to take them.
+// Planes [begin, end). Returns false, with nothing written, if max_backward.h has to compute them.
 template <class T>
 static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8_t>& f, int64_t begin,
                               int64_t end, [[maybe_unused]] void* scratch) {
@@ -222,6 +241,7 @@ static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8
   MaxBand band;
   if (!band.list(rows, columns)) return false;
   const int64_t size = rows.in * columns.in, windows = rows.out * columns.out, channels = f.dx.shape[1];
+  // True if all planes of v, of `plane` elements each, lie one after another without gaps.
   const auto joined = [&](const auto& v, int64_t plane) {
     return v.strides[1] == plane && v.strides[0] == channels * plane && v.strides[2] * v.shape[2] == plane;
   };

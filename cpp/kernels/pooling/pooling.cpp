@@ -1,4 +1,5 @@
-// pooling: shares rows and planes out among the team.
+// pooling: divides the rows and planes of images among the team, and calls the loops of the active ISA level.
+// It also turns the offsets of maxima into places in the image (MaxPool2dIndices).
 #include "kernels/pooling/pooling.h"
 
 #include <algorithm>
@@ -9,7 +10,8 @@
 namespace ranvier {
 namespace {
 
-// One element of a window in a vector, in nanoseconds: about a byte of memory traffic each 0.02.
+// Serial time in nanoseconds, roughly: for an element of a window (a lane of a vector), and for an element of
+// y besides.
 constexpr double kNsPerTap = 0.05;
 constexpr double kNsPerOutput = 0.2;
 
@@ -21,6 +23,7 @@ const MaxPoolKernels<T, Offset>& max_kernels() {
     return pooling_kernels<T>().max_wide;
 }
 
+// The serial time of a call in nanoseconds.
 double cost(int64_t outputs, const PoolAxis& rows, const PoolAxis& columns) {
   return outputs * (kNsPerOutput + kNsPerTap * pool_longest_window(rows) * pool_longest_window(columns));
 }
@@ -60,7 +63,7 @@ size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t 
 }
 
 bool pool_is_far(const int64_t* shape, int64_t column, int64_t size) {
-  constexpr int64_t kFar = 10 << 20;
+  constexpr int64_t kFar = 10 << 20;  // bytes
   return column > 0 && shape[0] * shape[1] * shape[2] * shape[3] * size > std::min(caches.l3 / 3, kFar);
 }
 

@@ -1,12 +1,15 @@
 // pooling: the maximum or the mean of windows of images
 //
-//   x (n, c, h, w), y (n, c, oh, ow); any strides in x. y is dense and either channels-last (its channels are
-//   contiguous and vectorised over) or NCHW (its rows are); `channels_last` says which.
+//   x (n, c, h, w), y (n, c, oh, ow); any strides in x. y is dense. With `channels_last` the channels of a
+//   pixel are contiguous, and vectors run along the channels; otherwise y is in NCHW, and vectors run along
+//   its rows.
 //
-// max_pool2d also writes `where`, laid out as y: the offset r * kernel_w + s of the maximum in its window, in
-// one byte if the window has at most 256 elements; of adaptive windows, kernel_w is that of the longest. Of
-// equal maxima the first counts; a NaN wins. Padding is never chosen. Each thread writes its own rows, and
-// each sum is over one window in order: the bits do not depend on the team.
+// max_pool2d also writes `where`, with the strides of y. For each window it has the offset r * kernel_w + s
+// of the maximum, which is in row r and column s of the window. The offset is a byte if the window has at
+// most 256 elements, else an int64. For adaptive windows, kernel_w is the width of the longest one (pool_taps
+// in axis.h). Of equal elements the first one is the maximum; a NaN is larger than any number. Padding is
+// never chosen. Each thread writes its own rows, and each sum is over one window in order, so the bits do not
+// depend on the team.
 #pragma once
 #include <cstddef>
 
@@ -17,13 +20,17 @@
 
 namespace ranvier {
 
-// The workspace of one thread: the entries of rows and columns, or rows of the image with padding.
+// Bytes of one thread's workspace: either tables of the windows of all rows and columns (PoolInputs in
+// axis.h, and counts), or two rows of the image with padding (row_buffer.h). item: bytes of an element.
 size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item);
 
-// True if images of this shape, whose columns are `column` elements of `size` bytes apart, come from memory.
-// Where channels are contiguous, runs of them are then too short for hardware prefetchers, which do not see
-// that windows are side by side: what the windows of the next row will be the first to read is fetched to L2,
-// below n elements from x on.
+// True if images of this shape do not fit into the caches. shape: (n, c, h, w); column: the stride of columns
+// in elements; size: bytes of an element.
+//
+// Then the loops over windows of channels-last images prefetch. The hardware does not, since a window reads
+// short runs of contiguous elements in several rows. While a loop is at x in one row of windows,
+// pool_fetch_below() prefetches to L2 what the next row of windows will read as the first: n elements of each
+// row of the image that is new to it, below x. row: the stride of rows in elements.
 bool pool_is_far(const int64_t* shape, int64_t column, int64_t size);
 void pool_fetch_below(const PoolAxis& rows, const void* x, int64_t row, int64_t n, int64_t size);
 
@@ -39,7 +46,7 @@ struct MaxPool2dForward {
   bool channels_last;
 };
 
-// dx = dy where the element was its window's maximum, summed over windows; dy and where of any strides.
+// dx = the sum of dy over the windows whose maximum is this element. Any strides in dy and where.
 template <class T, class Offset>
 struct MaxPool2dBackward {
   RANVIER_CALL("max_pool2d_backward", dy, where, dx);
@@ -52,7 +59,8 @@ struct MaxPool2dBackward {
   bool channels_last;  // the layout of dx
 };
 
-// indices = the place of each maximum in its image: h * width + w. All of one layout.
+// indices = the place of each maximum in its image, h * width + w. where and indices have the same shape and
+// layout.
 template <class Offset>
 struct MaxPool2dIndices {
   RANVIER_CALL("max_pool2d_indices", where, indices);
@@ -61,7 +69,8 @@ struct MaxPool2dIndices {
   PoolAxis rows, columns;
 };
 
-// y = sum of the window / divisor; divisor 0: the number of elements in the window.
+// y = sum of the window / divisor. If divisor is 0, the number of elements in the window takes its place
+// (with count_include_pad also those of the padding).
 template <class T>
 struct AvgPool2dForward {
   RANVIER_CALL("avg_pool2d", x, y);
@@ -74,7 +83,7 @@ struct AvgPool2dForward {
   int64_t divisor;
 };
 
-// dx = dy / divisor, summed over the windows that the element is in; dy of any strides.
+// dx = the sum of dy / divisor over the windows that contain the element. Any strides in dy.
 template <class T>
 struct AvgPool2dBackward {
   RANVIER_CALL("avg_pool2d_backward", dy, dx);
@@ -87,8 +96,9 @@ struct AvgPool2dBackward {
   int64_t divisor;
 };
 
-// The loops over a range of units, which are rows of the result ([n, oh] channels-last, [n, c, oh] in NCHW)
-// or, backward in NCHW, planes [n, c]. scratch: this thread's.
+// The loops over units [begin, end). A unit of the forward is a row of y: (n, oh) channels-last, (n, c, oh)
+// in NCHW. A unit of the backward is a row (n, h) of dx channels-last, a plane (n, c) in NCHW. scratch: the
+// thread's workspace.
 template <class T, class Offset>
 struct MaxPoolKernels {
   void (*forward)(const Team&, const MaxPool2dForward<T, Offset>&, int64_t begin, int64_t end, void* scratch);
@@ -104,7 +114,7 @@ struct AvgPoolKernels {
 template <class T>
 struct PoolingKernels {
   MaxPoolKernels<T, uint8_t> max;
-  MaxPoolKernels<T, int64_t> max_wide;
+  MaxPoolKernels<T, int64_t> max_wide;  // for windows of more than 256 elements
   AvgPoolKernels<T> avg;
 };
 

@@ -1,12 +1,14 @@
-// A row of the image in a buffer, with its padding around it: every window of the row is then read by whole
-// vectors, without a case for the edges. Long rows are computed in pieces.
+// A row buffer holds one row of an image with its padding around it, so that every window of the row can be
+// read by whole vectors without a case for the edges. This file has its size, how long rows are divided into
+// pieces, and a table of the taps of a window.
 #pragma once
 #include "base/interrupt.h"
 #include "kernels/pooling/axis.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// Element 0 is tap 0 of window 0; the last vector of windows reads to the end.
+// Elements of a row buffer. Element 0 is tap 0 of window 0, and element `padding` is column 0 of the image.
+// The last vector of windows may read up to the end.
 template <class T>
 static int64_t row_buffer_size(const PoolAxis& a) {
   constexpr int64_t line = 64 / sizeof(T);
@@ -21,11 +23,14 @@ static void fill(T* p, int64_t count, typename VecOf<T>::type v) {  // count: wh
   for (int64_t i = 0; i < count; i += lanes<T>) store(p + i, v);
 }
 
-// Elements read between two tests for a signal: a millisecond or so.
+// Reads between two tests for an interrupt, of elements or (windows_at_once) of vectors: about a millisecond
+// of work.
 constexpr int64_t kTapsBetweenTests = 1 << 20;
 
-// The number of windows of `taps` elements to compute between two tests for a signal: whole vectors of them.
-// More than the row has where it is short.
+// How many windows of a row to compute between two tests for an interrupt. taps: the elements of a window
+// that lie in one row. The number is a multiple of all vector lengths, since a vector computes as many
+// windows as it has lanes; or for a short row one more than its windows, so that the row is computed in one
+// piece.
 RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
   constexpr int64_t kVector = 16;  // lanes of the widest vectors
   if (static_cast<double>(columns.out) * static_cast<double>(taps) <= kTapsBetweenTests)
@@ -33,15 +38,17 @@ RANVIER_RARE int64_t windows_at_once(const PoolAxis& columns, int64_t taps) {
   return (kTapsBetweenTests / taps + 1) * kVector;
 }
 
-// The offsets of the elements of a window, for windows of at most kMostTaps elements: what the windows of one
-// image have in common.
+// The taps (r, s) of a window of at most kMostTaps elements, row by row. All windows of an image have the
+// same list.
 struct TapList {
-  int64_t distance[kMostTaps];                 // distance of tap (r, s) from tap (0, 0), in elements
-  int64_t down[kMostTaps], across[kMostTaps];  // in rows and columns
-  int64_t count;
-  int64_t first, last;  // the windows of a row that are inside it
+  int64_t distance[kMostTaps];                 // from tap (0, 0), in elements of the array
+  int64_t down[kMostTaps], across[kMostTaps];  // from tap (0, 0), in rows and in columns of the image
+  int64_t count;                               // taps; 0 for adaptive windows, which have no such list
+  int64_t first, last;  // windows [first, last) of a row have all columns inside the image
 };
 
+// Fills the list. row, column: strides of the image in elements. It is called only where offsets in a window
+// are stored as bytes; so a window has at most kMostTaps elements (axis.h).
 RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64_t row, int64_t column,
                             TapList& taps) {
   taps.first = taps.last = taps.count = 0;

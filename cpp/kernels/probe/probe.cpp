@@ -1,4 +1,4 @@
-// Runs the probes of probe.h on all threads, and counts what they do.
+// Runs the probes of probe.h on all threads, and counts their floating-point operations and bytes.
 #include "kernels/probe/probe.h"
 
 #include "base/parallel.h"
@@ -6,7 +6,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.02;
+constexpr double kNsPerByte = 0.02;  // on one thread, roughly
 
 }  // namespace
 

@@ -6,10 +6,12 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Enough chains to fill two FMA units of latency 4 or 5; they and the two factors fit in the register file.
+// The number of chains: enough to fill two FMA units with a latency of 4 or 5 cycles, and few enough that the
+// chains and the two factors stay in registers.
 static constexpr int kChains = RANVIER_VECTOR_REGISTERS / 4 * 3;
 
-// x = x * a + b, chain after chain: converges to b / (1 - a), so no value overflows or becomes subnormal.
+// Each round computes x = x * a + b in every chain. x converges to b / (1 - a), so no value overflows or
+// becomes subnormal.
 template <class T>
 static T chains(int64_t repeats) {
   vec<T> acc[kChains];
@@ -26,7 +28,7 @@ static T chains(int64_t repeats) {
   return reduce_add(sum);
 }
 
-// n is a multiple of kUnroll * lanes.
+// The vectors of a round of the loops below, in which n must be a multiple of kUnroll * lanes.
 static constexpr int kUnroll = 8;
 static_assert(ProbeBandwidth::kBlock % (kUnroll * lanes<float>) == 0, "a block is whole rounds");
 

@@ -57,25 +57,54 @@ struct IntegerRows {
 
 }  // namespace
 
+namespace {
+
+typedef float Four __attribute__((vector_size(16)));
+
+// Up to 4 values of codes that are neighbours: (code - zero) * factor.
+void unpack_quad(uint32_t codes, float zero, float factor, float* y, int64_t n) {
+  const Four code = {float(codes & 255), float(codes >> 8 & 255), float(codes >> 16 & 255),
+                     float(codes >> 24)};
+  const Four value = (code - zero) * factor;
+  if (n >= 4) return void(std::memcpy(y, &value, sizeof value));
+  std::memcpy(y, &value, static_cast<size_t>(n) * sizeof *y);
+}
+
+uint32_t quad_at(const uint8_t* p) {
+  uint32_t codes;
+  std::memcpy(&codes, p, sizeof codes);
+  return codes;
+}
+
+}  // namespace
+
 void QuantizedMatrix::unpack(int64_t j, float* y) const {
   const uint8_t* panel = panels.data + j / kPanel * panel_bytes();
   const int64_t row = j % kPanel;
   if (kind == QuantizedKind::int8) {
     const float factor = scale.data[j * scale.strides[0]];
-    for (int64_t l = 0; l < k; ++l) y[l] = float(panel[l / 4 * kQuadBytes + 4 * row + l % 4] - 128) * factor;
+    panel += 4 * row;
+    for (int64_t l = 0; l < k; l += 4, panel += kQuadBytes)
+      unpack_quad(quad_at(panel), 128, factor, y + l, k - l);
     return;
   }
   const bool is_four = kind == QuantizedKind::q4_0;
   const int64_t lines = is_four ? kGroup / 8 : kGroup / 4;
   for (int64_t begin = 0; begin < k; begin += kGroup) {
-    Float16 factor;
-    std::memcpy(&factor, panel + 2 * row, sizeof factor);
+    Float16 half;
+    std::memcpy(&half, panel + 2 * row, sizeof half);
+    const float factor = half;
     const uint8_t* codes = panel + 2 * kPanel + 4 * row;
-    for (int64_t l = 0; l < std::min(kGroup, k - begin); ++l) {
-      const int64_t quad = l / 4;
-      const int code = codes[quad % lines * kQuadBytes + l % 4];
-      const int value = !is_four ? code - 128 : (quad < lines ? code & 15 : code >> 4) - 8;
-      y[begin + l] = float(value) * float(factor);
+    const int64_t left = k - begin;
+    for (int64_t line = 0; line < lines; ++line, codes += kQuadBytes) {
+      const uint32_t quad = quad_at(codes);
+      const int64_t low = 4 * line, high = low + kGroup / 2;
+      if (!is_four) {
+        if (low < left) unpack_quad(quad, 128, factor, y + begin + low, left - low);
+        continue;
+      }
+      if (low < left) unpack_quad(quad & 0x0f0f0f0f, 8, factor, y + begin + low, left - low);
+      if (high < left) unpack_quad(quad >> 4 & 0x0f0f0f0f, 8, factor, y + begin + high, left - high);
     }
     panel += 2 * kPanel + lines * kQuadBytes;
   }

@@ -1,4 +1,5 @@
-// A recurrent layer forward: all inputs through their weights at once, then the loop over time.
+// A recurrent layer, forward and backward (recurrent.h): the products over all steps, and the loop over time
+// around the cells of recurrent.isa.cpp.
 #include "base/carve.h"
 #include "base/integers.h"
 #include "base/parallel.h"
@@ -9,14 +10,15 @@ namespace ranvier {
 
 namespace {
 
-constexpr double kNsPerUnit = 1.5;  // the functions or slopes of a unit's gates, roughly
+constexpr double kNsPerUnit = 1.5;  // the functions or slopes of the gates of a unit, roughly
 
+// A forward call and its workspace.
 template <class T>
 struct SequenceForward {
   const RecurrentForward<T>& call;
-  int64_t rows, hidden, width;  // width: of all gates
-  T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T; what is added in the loop
-  char* scratch;                // scratch of the product with x
+  int64_t rows, hidden, width;  // rows of all steps, H, and GH
+  T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T packed; the bias that is added in the loop
+  char* scratch;                // the workspace of the product with x
   size_t bytes;
 
   SequenceForward(const RecurrentForward<T>& c, void* workspace, int threads)
@@ -29,15 +31,17 @@ struct SequenceForward {
     bytes = carver.used();
   }
 
-  // Only a GRU's r is between the two biases. All others are summed, and their sum is added in the loop.
+  // True if both biases are added to the same sum, so that their sum is added in the loop. In a GRU, r
+  // multiplies one of them.
   bool has_one_bias() const { return call.cell != Cell::gru; }
 
+  // Computes the bias that the loop adds.
   void add_up_biases() const {
     const T *of_x = call.b_ih.data, *of_h = call.b_hh.data;
     for (int64_t j = 0; j < width; ++j) bias[j] = !of_h ? T(0) : has_one_bias() ? of_x[j] + of_h[j] : of_h[j];
   }
 
-  // gates = x W_ih^T, + b_ih of a GRU
+  // gates = x W_ih^T, and for GRU + b_ih.
   Matmul<T> input_product() const {
     const int64_t size = call.w_ih.shape[1];
     Matmul<T> m{};
@@ -52,9 +56,10 @@ struct SequenceForward {
     return PackedProduct<T>(call.w_hh.data, hidden, width, 1, hidden, most);
   }
 
+  // Where x W_ih^T goes: the gates, or if they are not kept y.
   T* gates() const { return call.gates.data ? call.gates.data : call.y.data; }
 
-  // Sequences [begin, end) through all of time.
+  // Sequences [begin, end) through all steps.
   void loop(const OpenTeam& team, const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
     const auto step = recurrent_kernels<T>().forward[static_cast<int>(call.cell)];
     bool at_rest = !call.h0.data;
@@ -112,18 +117,18 @@ void RecurrentForward<T>::run(const Team& team, void* workspace) const {
 
 RANVIER_INSTANTIATE(RecurrentForward);
 
-// A recurrent layer backward: the loop against time, then the gradients that sum over all steps.
+// --- The backward: the loop over time in the opposite direction, then the gradients that sum over all steps.
 
 namespace {
 
 template <class T>
 struct SequenceBackward {
   const RecurrentBackward<T>& call;
-  int64_t rows, hidden, width;  // width: of all gates
-  T *dgates, *dproduct;         // the gradients to x W_ih^T and to h W_hh^T in all steps
-  T* packed;                    // W_hh
-  T* carry;                     // see CellBackward; LSTM: dc0 itself
-  char* scratch;                // scratch of one of the products or sums after the loop
+  int64_t rows, hidden, width;  // rows of all steps, H, and GH
+  T *dgates, *dproduct;         // the gradients of x W_ih^T and of h W_hh^T in all steps
+  T* packed;                    // W_hh packed
+  T* carry;                     // see CellBackward; for LSTM dc0 itself
+  char* scratch;                // the workspace of one of the products or sums after the loop
   size_t bytes;
 
   SequenceBackward(const RecurrentBackward<T>& c, void* workspace, int threads)
@@ -149,7 +154,7 @@ struct SequenceBackward {
     return m;
   }
 
-  // The sum of the rows.
+  // to = the sum of all rows of `of`.
   Reduce<T> total(const T* of, const TensorView<T>& to) const {
     Reduce<T> sum{};
     sum.op = ReduceOp::sum, sum.divisor = 1;
@@ -158,7 +163,7 @@ struct SequenceBackward {
     return sum;
   }
 
-  // use(sum) for each gradient that sums over gates or steps.
+  // Calls use(call) for each product or sum over all steps whose gradient is wanted.
   template <class F>
   void each_sum(const F& use) const {
     const int64_t size = call.w_ih.shape[1];
@@ -173,7 +178,7 @@ struct SequenceBackward {
     if (call.db_hh.data) use(total(of_h, call.db_hh));
   }
 
-  // Sequences [begin, end) back through all of time; dh0 holds the gradient to their state.
+  // Sequences [begin, end) back through all steps; dh0 holds the gradient of their state h.
   void loop(const OpenTeam& team, const PackedProduct<T>& recurrent, int64_t begin, int64_t end) const {
     const auto step = recurrent_kernels<T>().backward[static_cast<int>(call.cell)];
     T* const dh = call.dh0.data + begin * hidden;
@@ -210,7 +215,7 @@ struct SequenceBackward {
     team.barrier();
     loop(team, recurrent, begin, end);
     each_sum([&](const auto& sum) {
-      team.barrier();  // before the scratch is used again, and for what the sum reads
+      team.barrier();  // all threads are done with the scratch, and have written what the sum reads
       sum.run(team, scratch);
     });
   }

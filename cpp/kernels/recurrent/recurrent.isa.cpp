@@ -1,4 +1,5 @@
-// The gates of one time step in one pass, compiled once for each ISA level.
+// The cells of RecurrentKernels (recurrent.h): all gates of one time step in one pass, compiled once for each
+// ISA level.
 #include "kernels/recurrent/recurrent.h"
 
 #include "simd/math.h"
@@ -6,7 +7,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// f(i, j, n) for each vector of the rows: i its place in (rows, H), j that in its row, n its elements.
+// Calls f(r, j, n) for each vector of units: it has n units, from unit j of row r on.
 template <class T, class F>
 RANVIER_INLINE void for_each_unit(int64_t rows, int64_t hidden, const F& f) {
   for (int64_t r = 0; r < rows; ++r)
@@ -14,27 +15,27 @@ RANVIER_INLINE void for_each_unit(int64_t rows, int64_t hidden, const F& f) {
       f(r, j, hidden - j < lanes<T> ? static_cast<int>(hidden - j) : lanes<T>);
 }
 
-// Called, not inlined: in five places it would be a quarter of the code.
+// Not inlined: in five places tanh would be a quarter of the code.
 template <class T>
 static __attribute__((noinline)) vec<T> tanh_of(typename VecOf<T>::type v) {
   return tanh(v);
 }
 
-// The sum that goes into the function of gate k: at i in (rows, GH), at j in the bias.
+// The argument of a gate's function. i: the index in (rows, GH); j: the index in the bias.
 template <class T>
 RANVIER_INLINE vec<T> before(const CellForward<T>& s, int64_t i, int64_t j, int n) {
   return load_lanes(s.gates + i, n) + (load_lanes(s.product + i, n) + load_lanes(s.bias + j, n));
 }
 
-// The gradient to the state after the step.
+// dy + dh at index u of (rows, H): the gradient of the state h' after the step.
 template <class T>
 RANVIER_INLINE vec<T> incoming(const CellBackward<T>& s, int64_t u, int n) {
   const vec<T> dh = load_lanes(s.dh + u, n);
   return s.dy ? dh + load_lanes(s.dy + u, n) : dh;
 }
 
-// One gate after another: a quarter of the code of four side by side, and the next vector's gates need not
-// wait.
+// A loop computes one gate after another. Four gates side by side would take four times the code, and the CPU
+// overlaps the loop with that of the next vector.
 template <class T>
 static void lstm(const CellForward<T>& s) {
   const int64_t H = s.hidden;
@@ -54,7 +55,7 @@ static void lstm(const CellForward<T>& s) {
   });
 }
 
-// The gradients of lstm(): s.carry holds that of c, from one step to the one before.
+// The gradients of lstm(): s.carry holds the gradient of c', and then that of c.
 template <class T>
 static void lstm_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;
@@ -99,7 +100,7 @@ static void gru(const CellForward<T>& s) {
   });
 }
 
-// The gradients of gru(): s.carry holds the part of the state's that does not pass W_hh.
+// The gradients of gru(): s.carry holds the part of the state's gradient that does not come through W_hh.
 template <class T>
 static void gru_backward(const CellBackward<T>& s) {
   const int64_t H = s.hidden;

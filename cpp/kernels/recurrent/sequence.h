@@ -1,5 +1,5 @@
-// A sequence has rows for each time step, one for each sample that is not yet at its end. This file finds the
-// rows of each step, and has the product with the state inside the loop over time.
+// Helpers of recurrent.cpp: the rows of each time step, and the matrix product with the state inside the loop
+// over time.
 #pragma once
 #include <algorithm>
 
@@ -9,12 +9,12 @@
 
 namespace ranvier {
 
-// f(first, count) for the rows of each step, in the order of time, or from_end: `first` is the step's first
-// row in an array of all steps' rows.
+// Calls f(first, count) for each step, in the order of time, or with from_end in the opposite order. The step
+// has `count` rows, from row `first` on in arrays of all rows.
 template <class Call, class F>
 void for_each_step(const Call& call, bool from_end, const F& f) {
   const int64_t rows = call.y.shape[0], last = call.steps - 1;
-  // Sizes are arguments that a replay reads again, so a step never passes the arrays' ends.
+  // sizes is an argument, and a replay may pass other values. The limits keep each step within the arrays.
   const auto size = [&](int64_t t, int64_t most) {
     const int64_t n = call.sizes.data ? call.sizes.data[t * call.sizes.strides[0]] : call.batch;
     return std::clamp<int64_t>(n, 0, std::min(most, call.batch));
@@ -28,7 +28,7 @@ void for_each_step(const Call& call, bool from_end, const F& f) {
   }
 }
 
-// Sets elements [begin, end) of a state to those of an initial one, or to zeros where there is none.
+// Sets elements [begin, end) of a state to those of `initial`, or to zeros if it has no data.
 template <class T>
 void start(T* state, const TensorView<const T>& initial, int64_t begin, int64_t end) {
   if (initial.data)
@@ -37,7 +37,7 @@ void start(T* state, const TensorView<const T>& initial, int64_t begin, int64_t 
     std::fill(state + begin, state + end, T(0));
 }
 
-// A contiguous matrix (rows, columns); and below it the transpose of one.
+// A contiguous matrix (rows, columns), and the transpose of such a matrix.
 template <class T>
 TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns) {
   return as_matrix(data, rows, columns, columns, 1);
@@ -47,8 +47,9 @@ TensorView<T> transposed(T* data, int64_t rows, int64_t columns) {
   return as_matrix(data, columns, rows, 1, columns);
 }
 
-// c = a B, computed at every time step with the same B and an a of few rows. So B (k, n) is packed once, in
-// strips of as many columns as a tile has. All threads pack together; then each multiplies rows of its own.
+// c = a B, which is computed at every time step with the same B (k, n) and an a of few rows. So B is packed
+// once, in strips of as many columns as a tile of kernels/matmul has. All threads pack together; then each
+// multiplies its own rows.
 template <class T>
 class PackedProduct {
  public:

@@ -1,5 +1,6 @@
-// argmax and argmin: the places of extremes along an axis. The first of equal extremes counts, whatever the
-// order of search, so that a long line may be divided among the threads.
+// arg_reduce (reduce.h), argmax and argmin: the index of the extreme of each line, a line being the elements
+// along the axis. The first of equal extremes counts, in whatever order they are searched, so a long line may
+// be divided among threads.
 #include <algorithm>
 
 #include "base/loop_nest.h"
@@ -13,6 +14,7 @@ namespace {
 constexpr int64_t kPanel = 256;         // columns that are searched side by side
 constexpr int64_t kPartWork = 1 << 14;  // elements that make a part of a line worthwhile
 
+// An extreme and its index in the line.
 template <class T>
 struct Found {
   T value;
@@ -26,13 +28,15 @@ bool beats(bool maximum, T later, T earlier) {
   return earlier == earlier && (later != later || (maximum ? later > earlier : later < earlier));
 }
 
+// The three ways to search lines: `line`, `columns` and `transposed`.
 template <class T>
 struct Search {
   const ArgReduce<T>& call;
   const ReduceKernels<T>& kernels;
   int64_t step;  // from one element of a line to the next
 
-  // n elements, `step` apart; in the buffer, unless they are there to be read.
+  // n elements of a line as contiguous T: where they are in x, or copied (or widened from halves) to the
+  // buffer.
   const T* read(int64_t offset, int64_t n, T* buffer) const {
     if constexpr (sizeof(T) == sizeof(float))
       if (call.x.stored != Stored::whole) {
@@ -48,7 +52,7 @@ struct Search {
     return buffer;
   }
 
-  // Elements [begin, end) of the line that begins at an offset of x, 0 <= begin < end.
+  // Searches elements [begin, end) of the line that begins at offset `first` of x, begin < end.
   Found<T> line(int64_t first, int64_t begin, int64_t end) const {
     T buffer[kReduceChunk];
     Found<T> best{};
@@ -64,7 +68,7 @@ struct Search {
     return best;
   }
 
-  // `count` lines whose first elements are neighbours in memory.
+  // Searches `count` lines whose first elements are contiguous in memory, as columns.
   void columns(const T* x, int64_t count, int64_t* y, int64_t step_y) const {
     T best[kPanel], value[kPanel];
     ArgIndex<T> at[kPanel];
@@ -83,7 +87,8 @@ struct Search {
     }
   }
 
-  // `count` short lines, `apart` from each other, as the columns of a tile.
+  // Searches `count` short contiguous lines, `apart` elements from each other, which are transposed into a
+  // tile.
   void transposed(const T* x, int64_t count, int64_t apart, int64_t* y, int64_t step_y) const {
     alignas(64) T tile[kReduceShort * kReduceLanes], best[kReduceLanes];
     ArgIndex<T> at[kReduceLanes];
@@ -97,6 +102,7 @@ struct Search {
   }
 };
 
+// How many parts a line is divided into: more than one if there are few, long lines.
 template <class T>
 int64_t parts_of_line(const ArgReduce<T>& call) {
   const int64_t length = call.x.shape[call.axis], lines = length ? numel(call.x) / length : 0;

@@ -17,8 +17,8 @@ constexpr int kVectors = 4;  // independent totals, so that an addition does not
 //   join(a, b)         one total of two
 //   across(v)          the total of a vector's lanes
 //
-// vectors: how many totals the loop has. Join: the op that has the same join and across; the code that joins
-// chunks is compiled once for all ops with the same Join.
+// vectors: the number of independent totals in the loop. Join: an op with the same join and across; the code
+// that joins chunks is compiled once for all ops with the same Join.
 template <class T>
 struct Sum {
   using Join = Sum;
@@ -41,7 +41,7 @@ template <class T>
 struct Equals : Sum<T> {
   static constexpr int vectors = 2;
   using V = vec<T>;
-  // Not equal to c: NaN, or 0 where c is NaN.
+  // An element that does not equal c: NaN, or 0 in lanes where c is NaN.
   RANVIER_INLINE V pad(V c) { return select(c == c, V{} + T(__builtin_nan("")), V{}); }
   RANVIER_INLINE V step(V total, V x, V c) {
     return total + select((x == c) | ((x != x) & (c != c)), V{} + T(1), V{});
@@ -55,7 +55,7 @@ struct Absolute : Sum<T> {
 };
 template <class T>
 struct Exps : Sum<T> {
-  static constexpr int vectors = 1;  // a step has enough independent work
+  static constexpr int vectors = 1;  // one step of exp has enough independent instructions
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return select(abs(c) == T(__builtin_inf()), V{}, c); }
   RANVIER_INLINE V pad(V) { return V{} - T(__builtin_inf()); }
@@ -93,7 +93,8 @@ using Max = Extreme<T, true>;
 template <class T>
 using Min = Extreme<T, false>;
 
-// Written out for each number of totals, so that they stay in registers.
+// The total of all vectors of totals. It is written out for each number of them, so that they stay in
+// registers.
 template <class Op, class V>
 RANVIER_INLINE V join_all(const V (&total)[4]) {
   return Op::join(Op::join(total[0], total[1]), Op::join(total[2], total[3]));
@@ -107,19 +108,21 @@ RANVIER_INLINE V join_all(const V (&total)[1]) {
   return total[0];
 }
 
-// The ops of float32 that are used most; they have additional loops. For others small code matters more.
+// The ops of float32 that are used most have additional loops. The others have none, which keeps the code
+// small.
 template <class T, class Op>
 static constexpr bool is_extreme = std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
 template <class T, class Op>
 static constexpr bool is_common =
     RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
 
-// True if plain_step is tried first: one instruction, with the same result if no operand is NaN. A step takes
-// five instructions with AVX2; with AVX-512 it takes three, and plain_step is not used.
+// True if the loop tries plain_step first. plain_step is one instruction, and gives the result of step if no
+// operand is NaN. step takes five instructions with AVX2; with AVX-512 it takes three, so there plain_step is
+// not used.
 template <class T, class Op>
 static constexpr bool has_plain_step = RANVIER_VECTOR_BYTES == 32 && is_common<T, Op> && is_extreme<T, Op>;
 
-// A mask of the lanes where neither is NaN. GCC makes one comparison of the two.
+// A mask of the lanes in which neither a nor b is NaN. GCC makes one comparison of the two.
 template <class V>
 RANVIER_INLINE ivec<element_of<V>> are_ordered(V a, V b) {
   return (a <= b) | (a > b);

@@ -1,5 +1,6 @@
-// Totals joined in pairs, so that each goes through few additions: a binary counter whose digit k, where it
-// is set, holds the total of 2^k blocks.
+// Pairwise: joins the totals of blocks in pairs, as a binary tree, so that each total goes through few
+// additions. The totals that wait form a binary counter: if digit k of the number of blocks is set, there is
+// a total of 2^k blocks.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -8,9 +9,10 @@
 
 namespace ranvier {
 
-constexpr int kPairwiseLevels = 48;  // more blocks than memory holds
+constexpr int kPairwiseLevels = 48;  // enough for 2^47 blocks, more than memory holds
 
-// Each total is a row of `width` elements; storage has kPairwiseLevels rows of `pitch`.
+// A total is a row of `width` elements, one for each column that is reduced. `storage` has room for
+// kPairwiseLevels rows, `pitch` elements apart.
 template <class T>
 class Pairwise {
  public:
@@ -20,14 +22,14 @@ class Pairwise {
         width_(width),
         pitch_(pitch) {}
 
-  // The place for the next block's total; push() takes it in.
+  // Where the caller writes the total of the next block; then push() joins it to the others.
   T* next() { return storage_ + used_ * pitch_; }
   void push() {
     ++used_;
     for (uint64_t c = count_++; c & 1; c >>= 1) join_last();
   }
   bool empty() const { return used_ == 0; }
-  const T* finish() {  // at least one block
+  const T* finish() {  // the total of all blocks, of which there is at least one
     while (used_ > 1) join_last();
     return storage_;
   }

@@ -1,7 +1,7 @@
-// reduce's loops, independent of the ISA. The axes fall into those that are kept and those that are reduced.
-// Where a reduced one is innermost in memory, the inner loop runs along it; else across rows, for a panel of
-// columns at a time. Long reductions are cut into segments, whose totals are joined. `center` is subtracted
-// from x before squares are summed; `rest` is what its rounding has lost.
+// reduce (reduce.h): the loops around those of reduce.isa.cpp, as ReducePlan (plan.h) divides the work. If a
+// reduced axis is innermost in memory, each result is summed along it; else rows are summed, a panel of
+// columns at a time. Segments of long reductions are joined at the end. Halves are floats of 16 bits.
+// `center` is the number for each result that some ops compare with or subtract (reduce.h).
 #include "kernels/reduce/reduce.h"
 
 #include <algorithm>
@@ -17,22 +17,22 @@
 namespace ranvier {
 namespace {
 
-// E: what x and y store, T or the 16 bits of halves, of which blocks are computed as floats.
+// E: the type in which x and y are stored: T, or uint16_t for halves.
 template <class T, class E>
 struct Reduction {
   const Reduce<T>& r;
   const ReducePlan<T>& plan;
   const ReduceKernels<T>& kernels;
-  const ReduceLoops<T, E>& loops;  // loops over what is stored; null where blocks become floats first
-  T* totals;                       // parts x segments x panel
-  T* scratch;                      // this thread's
+  const ReduceLoops<T, E>& loops;  // the loops over E; where one is null, blocks are converted to T first
+  T* totals;                       // (parts, segments, panel)
+  T* scratch;                      // the workspace of this thread
 
   static constexpr bool kHalves = !std::is_same_v<T, E>;
 
   const E* x_at(int64_t offset) const { return reinterpret_cast<const E*>(r.x.data) + offset; }
   E* y_at(int64_t offset) const { return reinterpret_cast<E*>(r.y.data) + offset; }
 
-  // `count` runs of n elements as floats, at most kReduceBlock, and the stride of these.
+  // `count` runs of n elements as T, at most kReduceBlock elements. Sets `stride` to their distance.
   const T* floats(const E* x, int64_t n, int64_t count, int64_t& stride) const {
     if constexpr (kHalves) {
       T* block = scratch + plan.levels();
@@ -44,6 +44,7 @@ struct Reduction {
     }
   }
 
+  // The total of some runs.
   T total_of(const Runs<E>& runs, T center) const {
     if (const auto f = loops.runs[static_cast<int>(r.op)])
       return f(runs.first, runs.n, runs.count, runs.stride, center);
@@ -52,8 +53,8 @@ struct Reduction {
     return kernels.runs[static_cast<int>(r.op)](x, runs.n, runs.count, stride, center);
   }
 
-  // The total of positions [begin, end) of the reduced axes for one result: of runs of contiguous elements,
-  // or of elements that are gathered in a buffer first.
+  // The total of elements [begin, end) of the reduced axes, for one result. Long contiguous runs are read in
+  // place; others are gathered in a buffer.
   T along(const E* x, T center, int64_t begin, int64_t end) const {
     const LoopNest<1>& nest = plan.reduced;
     const int64_t step = nest.strides[0][nest.ndim - 1];
@@ -94,7 +95,7 @@ struct Reduction {
     return *pairwise.finish();
   }
 
-  // The totals of a panel's columns over the same positions, by blocks of rows that are joined in pairs.
+  // The totals of a panel's columns over elements [begin, end), by blocks of rows that are joined in pairs.
   const T* across(const E* x, const T* center, int64_t columns, int64_t begin, int64_t end) const {
     const auto reduce = kernels.columns[static_cast<int>(r.op)];
     const auto own = kHalves && columns <= kReduceNarrow ? nullptr : loops.columns[static_cast<int>(r.op)];
@@ -123,8 +124,7 @@ struct Reduction {
     return pairwise.finish();
   }
 
-  // Part = one row of the kept axes, one panel of its columns. f(x, center, y, columns), pointers moved
-  // there.
+  // Calls f(x, center, y, columns) for a part, one panel of a row of results, with pointers to its first one.
   template <class F>
   void at_part(int64_t part, const F& f) const {
     const int64_t row = part / plan.panels, column = part % plan.panels * plan.panel;
@@ -154,7 +154,7 @@ struct Reduction {
     }
   }
 
-  // Units in the order of memory: the parts of a segment before the next one.
+  // Runs one segment of one part. Units are in the order of memory: all parts of segment 0, then of 1 ...
   void run_unit(int64_t unit) const {
     const int64_t part = unit % plan.parts(), segment = unit / plan.parts();
     const int64_t begin = plan.reduced.size * segment / plan.segments;
@@ -178,13 +178,12 @@ struct Reduction {
     });
   }
 
-  // `count` lines of contiguous elements: short ones are transposed, so that a vector of them is summed
-  // element by element.
+  // `count` results, each of one contiguous line. Short lines are transposed and summed as columns.
   void run_lines(int64_t count, const int64_t* offsets) const {
     const int inner = plan.kept.ndim - 1, op = static_cast<int>(r.op);
     const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
     const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
-    const bool transposed = n <= kReduceTransposed;  // however few, so that each has the same bits
+    const bool transposed = n <= kReduceTransposed;  // for any `count`, so that a line has the same bits
     int64_t most = transposed ? kernels.lanes : kReduceLanes;
     const auto own = transposed ? nullptr : loops.lines[op];
     if (!own) most = std::min(most, kReduceBlock / n);
@@ -207,7 +206,7 @@ struct Reduction {
     }
   }
 
-  // True if the reduced axes are runs at even distances, between which the same runs of other lines are.
+  // True if each result has contiguous runs at even distances, and other results have the runs in between.
   bool are_beside() const {
     const LoopNest<1>& reduced = plan.reduced;
     if (!kernels.beside[static_cast<int>(r.op)] || reduced.ndim != 2 || reduced.strides[0][1] != 1 ||
@@ -217,7 +216,7 @@ struct Reduction {
     return n >= kReduceRun && n <= kReduceChunk && line >= n && line < reduced.strides[0][0];
   }
 
-  // `count` such lines, with the bits of along().
+  // `count` such results, with the bits of along().
   void run_beside(int64_t count, const int64_t* offsets) const {
     const int inner = plan.kept.ndim - 1;
     const int64_t line = plan.kept.strides[kX][inner], step_center = plan.kept.strides[kCenter][inner];
@@ -239,7 +238,7 @@ struct Reduction {
     }
   }
 
-  // Results [begin, end), each of one segment along memory.
+  // Results [begin, end), each reduced along memory in one segment.
   void run_along(int64_t begin, int64_t end) const {
     const LoopNest<4>& nest = plan.kept;
     const int inner = nest.ndim - 1;
@@ -261,6 +260,7 @@ struct Reduction {
     });
   }
 
+  // The centers of a panel's columns, contiguous.
   const T* dense_center(const T* center, int64_t columns) const {
     T* dense = scratch + kPairwiseLevels * plan.panel;
     const int64_t step = plan.kept.strides[kCenter][plan.kept.ndim - 1];
@@ -268,8 +268,8 @@ struct Reduction {
     return dense;
   }
 
-  // Sums of squares become results [begin, end). Where squares left T's range, or all were so small that
-  // bits were lost, they are summed again in a wider type.
+  // Turns totals of squares into results [begin, end). A total that overflowed, or is so small that squares
+  // lost bits (not above `low`), is computed again in a wider type.
   void finish_squares(int64_t begin, int64_t end) const {
     const LoopNest<4>& nest = plan.kept;
     const int inner = nest.ndim - 1;
@@ -291,6 +291,7 @@ struct Reduction {
     });
   }
 
+  // The result for one total of squares, in a wider type than T.
   T wide(const T* x, T center) const {
     using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
     const LoopNest<1>& nest = plan.reduced;
@@ -302,13 +303,14 @@ struct Reduction {
       });
       return sum;
     };
-    Wide mean = center;  // the exact one, where rest is there
+    Wide mean = center;  // with `rest`, center is the rounded mean, and the exact one is computed below
     if (r.rest.data) mean = total_of([](Wide v) { return v; }) / static_cast<Wide>(nest.size);
     const Wide value =
         total_of([&](Wide v) { return (v - mean) * (v - mean); }) / static_cast<Wide>(r.divisor);
     return static_cast<T>(r.root ? std::sqrt(value) : value);
   }
 
+  // Joins the totals of a part's segments as a binary tree, and finishes the result.
   void join_segments(int64_t part) const {
     const auto join = kernels.join[static_cast<int>(r.op)];
     T* first = totals + part * plan.segments * plan.panel;
@@ -321,7 +323,7 @@ struct Reduction {
   }
 };
 
-// The columns of a few dense rows, such as the gradient of a bias: one block of `columns`, and no plan.
+// True for columns of few rows, such as the gradient of a bias: one call of `columns` does it without a plan.
 template <class T>
 bool is_small(const Reduce<T>& r) {
   return r.x.stored == Stored::whole && r.x.ndim == 2 && r.reduced[0] && !r.reduced[1] && !r.center.data &&
@@ -356,7 +358,6 @@ static const ReduceLoops<T, E>& loops_of(const Reduce<T>& r, const ReduceKernels
     return kernels.halves[r.x.stored == Stored::bfloat16];
 }
 
-// E: what x and y store
 template <class E, class T>
 static void run_plan(const Reduce<T>& r, const ReducePlan<T>& plan, const Team& team, void* workspace) {
   const ReduceKernels<T>& kernels = reduce_kernels<T>();

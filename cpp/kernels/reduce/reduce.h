@@ -1,26 +1,26 @@
 // reduce: y = op over some axes of x
 //
-//   x of any strides, it and y of floats of any width where there is no center and no root; y and center have
-//   x's rank, with size 1 and stride 0 along the reduced axes. y is written only. An empty reduction gives
-//   the op's identity (sum 0, max -inf).
+//   x may have any strides. x and y may be stored in 16 bits if there is no center and no root. y, center and
+//   rest have as many dimensions as x, with size 1 and stride 0 along the reduced axes. y is written only. A
+//   reduction of no elements gives the identity of the op (sum 0, product 1, max -inf ...).
 //
 //   sum      sum of x                        squares  sum of (x - center)^2
-//   max, min the extreme, NaN if any is      equals   number of x that equal center, NaN too
+//   max, min the extreme; NaN if any x is    equals   the number of x that equal center; NaN equals NaN
 //   product  product of x                    absolute sum of |x|
 //   exps     sum of exp(x - center), where an infinite center counts as 0
 //   then y = total / divisor, and its square root if root is set
 //
-// Squares that leave the range of float, or are rounded away below it, are summed again in a wider type where
-// the result is in the range. `rest`, the mean of x - center, takes n rest^2 off the total: center is
-// rounded.
+// If a total of squares overflows, or is so small that its terms lost bits, the squares are summed again in a
+// wider type. center is the mean of x rounded to T. `rest` is the mean of x - center, what the rounding has
+// lost; n rest^2 is subtracted from the total, which corrects it to the exact mean.
 //
-// Order of summation: chunks of at most kReduceChunk elements (along contiguous memory: 4 vectors of partial
-// sums; across rows: one after another, of up to
-// kReduceNarrow dense columns a vector's lanes apart) whose sums are added in pairs, as NumPy's pairwise
-// summation: the error grows with the logarithm of the length. Lines of at most kReduceTransposed elements
-// are summed element by element. A long reduction is cut into at most kReduceSegments segments of fixed size,
-// so that several threads can share it. The order depends on what one result is made of, and of the other
-// axes only on those beside it in memory (columns): a row has the same total beside any number of rows.
+// Order of summation: chunks of at most kReduceChunk elements are summed, and their sums are added in pairs,
+// as in NumPy's pairwise summation, so that the error grows with the logarithm of the length. In a chunk,
+// contiguous memory is summed in 4 vectors of partial sums, and columns row after row (columns()). Lines of
+// at most kReduceTransposed elements are summed element by element. A long reduction is cut into at most
+// kReduceSegments segments, so that several threads can share it. The order depends on the elements of one
+// result and on its neighbours in memory (columns), but not on other rows: a row has the same total beside
+// any number of rows.
 #pragma once
 #include <cstddef>
 #include <type_traits>
@@ -32,21 +32,22 @@ namespace ranvier {
 
 enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, count };
 
-constexpr int64_t kReduceChunk = 4096;  // elements of contiguous memory: what joins them costs some 50 cycles
-constexpr int64_t kReduceBlock = 1 << 14;  // the most elements of a call
-constexpr int64_t kReduceRows = 32;        // rows of a block that is reduced across
-constexpr int64_t kReduceNarrow = 64;      // columns of dense rows that are summed as one run of memory
-constexpr int64_t kReducePanel = 512;      // columns of such a block
-constexpr int64_t kReduceFew = 1 << 13;    // elements of a wider panel, where few rows are reduced
-constexpr int64_t kReduceSegments = 16;
-// Lines up to this are transposed, and reduced as the columns of a tile: longer ones take less time one by
-// one.
+// Contiguous elements of a chunk: long enough that the 50 cycles or so of joining two chunks do not matter.
+constexpr int64_t kReduceChunk = 4096;
+constexpr int64_t kReduceBlock = 1 << 14;  // the most elements of one call of a loop along memory
+constexpr int64_t kReduceRows = 32;        // rows of a block in which columns are reduced
+constexpr int64_t kReduceNarrow = 64;    // up to so many columns, dense rows are summed as one run of memory
+constexpr int64_t kReducePanel = 512;    // columns of such a block
+constexpr int64_t kReduceFew = 1 << 13;  // elements of a block with few rows, which has more columns
+constexpr int64_t kReduceSegments = 16;  // the most segments of a long reduction
+// Lines of up to so many elements are transposed, and reduced as the columns of a tile. Longer lines are
+// faster one by one.
 constexpr int64_t kReduceTransposed = 32;
-constexpr int64_t kReduceShort = 48;   // the same where places are searched
-constexpr int64_t kReduceLanes = 16;   // the most lanes of a tile
-constexpr int kReduceTogether = 8;     // lines of several runs each that are read in the order of memory
-constexpr int64_t kReduceRun = 64;     // elements of such a run, at least: shorter ones are collected first
-constexpr int64_t kArgRows = 1 << 16;  // rows of a column that are searched at once
+constexpr int64_t kReduceShort = 48;   // the same limit for arg_reduce
+constexpr int64_t kReduceLanes = 16;   // the most lanes of a vector
+constexpr int kReduceTogether = 8;     // lines that ReduceKernels::beside takes at once
+constexpr int64_t kReduceRun = 64;     // shorter runs of contiguous elements are collected in a buffer first
+constexpr int64_t kArgRows = 1 << 16;  // the most rows of a call of ReduceKernels::arg
 
 template <class T>
 struct Reduce {
@@ -61,7 +62,8 @@ struct Reduce {
   TensorView<T> y;
 };
 
-// y = index of the first maximum (or minimum, or NaN) along one axis; y as above. The axis is not empty.
+// y = the index of the first maximum (or minimum) along one axis; the first NaN, if there is one. y is shaped
+// as in Reduce. The axis is not empty.
 template <class T>
 struct ArgReduce {
   RANVIER_CALL("arg_reduce", x, y);
@@ -75,39 +77,44 @@ struct ArgReduce {
 template <class T>
 using ArgIndex = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-// Loops over elements as they are stored: E is T, or the 16 bits of halves.
+// The loops over elements as they are stored: E is T, or uint16_t for the bits of float16 or bfloat16
+// ("halves"). Each is an array indexed by the op; `center` is the op's center, where it has one.
 template <class T, class E>
 struct ReduceLoops {
-  // The op over `count` runs of n elements, `stride` apart; at least one run.
+  // Returns the op over `count` runs of n contiguous elements; the runs are `stride` apart, and count is at
+  // least 1.
   T(*runs[static_cast<int>(ReduceOp::count)])
   (const E* x, int64_t n, int64_t count, int64_t stride, T center);
-  // y[i] = op over line i of n elements, 0 < n <= kReduceBlock, of `count` lines that are `stride` apart.
+  // y[i] = op over line i, of `count` lines that are `stride` apart, with n contiguous elements, 0 < n <=
+  // kReduceBlock.
   void (*lines[static_cast<int>(ReduceOp::count)])(const E* x, int64_t n, int64_t count, int64_t stride,
                                                    const T* center, int64_t center_step, T* y);
-  // y[j] = op over rows i of x[i * stride + j], for j < width; center[j] where the op has one.
+  // y[j] = op over rows i of x[i * stride + j], for j < width, with center[j].
   void (*columns[static_cast<int>(ReduceOp::count)])(const E* x, int64_t stride, int64_t rows, int64_t width,
                                                      const T* center, T* y);
 };
 
 template <class T>
 struct ReduceKernels : ReduceLoops<T, T> {
-  // The loops over float16 and bfloat16; null where blocks are made floats first. Columns: more than
-  // kReduceNarrow.
+  // The loops over float16 and over bfloat16. Where one is null, blocks are converted to floats first.
+  // `columns` takes more than kReduceNarrow columns.
   ReduceLoops<T, uint16_t> halves[2];
-  // y[i] = what `runs` gives of x + i * line, for i < lines <= kReduceTogether, kReduceRun <= n <=
-  // kReduceChunk and count * n <= kReduceBlock; null where small code matters more.
+  // y[i] = runs(x + i * line, n, count, stride, center[i * center_step]) for i < lines. At most
+  // kReduceTogether lines, kReduceRun <= n <= kReduceChunk, count * n <= kReduceBlock. Null for ops that are
+  // rarely used, to keep the code small.
   void (*beside[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, int64_t count, int64_t stride,
                                                     int lines, int64_t line, const T* center,
                                                     int64_t center_step, T* y);
-  // a[j] = what joins two totals of the op
+  // a[j] = the total of the two totals a[j] and b[j], for j < n
   void (*join[static_cast<int>(ReduceOp::count)])(int64_t n, T* a, const T* b);
-  // The place of the greatest, or else the least, of a line of 1 to kReduceChunk elements: the first of equal
-  // ones, the first NaN before all.
+  // The index of the greatest (`maximum`) or least of 1 to kReduceChunk contiguous elements: the first of
+  // equal ones; the first NaN, if there is one.
   int64_t (*arg_line)(const T* x, int64_t n, bool maximum);
-  // The same of each of `width` columns of 1 to kArgRows rows. Writes whole vectors.
+  // arg[maximum]: the same for each of `width` columns of 1 to kArgRows rows: the value and its row. Writes
+  // whole vectors.
   void (*arg[2])(const T* x, int64_t stride, int rows, int64_t width, T* best, ArgIndex<T>* where);
-  // Element k of `count` lines, count <= lanes, at tile[k * lanes ...], for k < n <= kReduceShort; the other
-  // lanes are 0. tile holds kReduceShort rounded up to lanes.
+  // tile[k * lanes + i] = element k of line i, for i < count <= lanes and k < n <= kReduceShort; 0 in the
+  // other lanes. tile has room for kReduceShort rows, rounded up to a multiple of lanes.
   int lanes;
   void (*transpose_lines)(T* tile, const T* x, int64_t line, int count, int64_t n);
 };

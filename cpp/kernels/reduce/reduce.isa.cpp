@@ -1,4 +1,5 @@
-// The inner loops of reduce, compiled once for each ISA level.
+// The inner loops of reduce (ReduceKernels in reduce.h), compiled once for each ISA level. ops.h has the
+// arithmetic of each op. Results are summed along memory (runs, lines, beside) or across rows (columns).
 #include "kernels/reduce/ops.h"
 #include "kernels/reduce/pairwise.h"
 #include "simd/halves.h"
@@ -8,9 +9,9 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kRowBlock = 8;  // rows read side by side: as many streams as the caches follow
+constexpr int kRowBlock = 8;  // rows read side by side: as many streams as the prefetcher follows
 
-// The storage of elements of type E, and a vector of them.
+// How elements of type E (float, double, Float16 or BFloat16) are stored, and loads of a vector of them as T.
 template <class E>
 using Bits = std::conditional_t<sizeof(E) == 2, uint16_t, E>;
 template <class E>
@@ -28,7 +29,7 @@ RANVIER_INLINE auto load_as(const Bits<E>* x, int n) {
     return load_n(x, n);
 }
 
-// Takes four vectors into four totals; the lanes without NaN.
+// Adds four vectors to four totals by plain_step. Returns the lanes without a NaN.
 template <class T, class Op, class E>
 RANVIER_INLINE ivec<T> plain_row(const Bits<E>* x, vec<T> (&total)[4]) {
   constexpr int L = lanes<T>;
@@ -38,7 +39,8 @@ RANVIER_INLINE ivec<T> plain_row(const Bits<E>* x, vec<T> (&total)[4]) {
   return are_ordered(a, b) & are_ordered(c, d);
 }
 
-// Lane by lane the op over x[0, n), n <= kReduceChunk; c: the center, as it counts.
+// The op over x[0, n), n <= kReduceChunk, lane by lane; Op::across() of the result is the total. c: what
+// Op::center() returned.
 template <class T, class Op, class E = T>
 RANVIER_INLINE vec<T> chunk_lanes(const Bits<E>* x, int64_t n, typename VecOf<T>::type c) {
   constexpr int L = lanes<T>, kTotals = Op::vectors;
@@ -48,7 +50,7 @@ RANVIER_INLINE vec<T> chunk_lanes(const Bits<E>* x, int64_t n, typename VecOf<T>
   if constexpr (has_plain_step<T, Op>) {
     ivec<T> ordered = ~ivec<T>{};
     for (; i + kTotals * L <= n; i += kTotals * L) ordered &= plain_row<T, Op, E>(x + i, total);
-    if (any(~ordered)) {  // once more, with care
+    if (any(~ordered)) {  // a NaN: start again with step()
       for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
       i = 0;
     }
@@ -69,7 +71,8 @@ __attribute__((noinline)) static vec<T> chunk(const Bits<E>* x, int64_t n, typen
   return chunk_lanes<T, Op, E>(x, n, c);
 }
 
-// Chunks' vectors joined in pairs, by a binary counter as in pairwise.h. The same code for all ops that add.
+// The op over `count` runs: the vectors of their chunks are joined in pairs by a binary counter, as in
+// pairwise.h. All ops with the same Join share this code.
 template <class T, class Join, class E>
 __attribute__((noinline)) static T join_chunks(decltype(&chunk<T, Join, E>) chunk_of, const E* x, int64_t n,
                                                int64_t count, int64_t stride, typename VecOf<T>::type c) {
@@ -99,7 +102,8 @@ static T runs(const Bits<E>* x, int64_t n, int64_t count, int64_t stride, T cent
   return join_chunks<T, typename Op::Join, Bits<E>>(chunk<T, Op, E>, x, n, count, stride, c);
 }
 
-// join_chunks of several lines at once, a chunk for each run: memory is read in its order.
+// The same for several lines at once, whose runs are one chunk each: run 0 of all lines, then run 1, and so
+// on, so that memory is read in order.
 template <class T, class Join>
 __attribute__((noinline)) static void join_beside(decltype(&chunk<T, Join>) chunk_of, const T* x, int64_t n,
                                                   int64_t count, int64_t stride, int lines, int64_t line,
@@ -142,6 +146,7 @@ static constexpr auto beside_of() {
 template <class T, class Op>
 static constexpr auto beside = beside_of<T, Op>();
 
+// ReduceLoops::lines. For common ops a vector of lines is summed, and their totals are computed together.
 template <class T, class Op, class E = T>
 static void lines(const Bits<E>* x, int64_t n, int64_t count, int64_t stride, const T* center,
                   int64_t center_step, T* y) {
@@ -158,12 +163,12 @@ static void lines(const Bits<E>* x, int64_t n, int64_t count, int64_t stride, co
     y[i] = runs<T, Op, E>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
 }
 
-// Rows [0, rows) taken into y, or where first is set into new totals.
+// Adds rows [0, rows) to the totals in y; with `first` the totals begin with these rows.
 template <class T, class Op, class E = T>
 static void row_block(const Bits<E>* x, int64_t stride, int rows, int64_t width, const T* center, T* y,
                       bool first) {
   constexpr int L = lanes<T>, kTotals = Op::vectors;
-  // The extreme of one row is the row.
+  // The totals of an extreme begin with row 0 itself.
   const int begin = is_extreme<T, Op> && first && rows > 0;
   int64_t j = 0;
   for (; kTotals > 1 && j + kTotals * L <= width; j += kTotals * L) {
@@ -203,8 +208,8 @@ static void join(int64_t n, T* a, const T* b) {
     store_n(a + i, Op::join(load_n(a + i, rest), load_n(b + i, rest)), rest);
 }
 
-// Dense rows of a few elements as one run of memory: kTotals vectors hold a whole number of rows, and lane by
-// lane their columns. Returns the rows that are taken.
+// Dense rows of few columns, read as one run of memory. kTotals vectors hold a whole number of rows, so each
+// lane always has the same column. Returns how many rows it has reduced, which may be fewer than all.
 template <class T, class Op, int kTotals>
 static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, T* y) {
   constexpr int64_t size = kTotals * lanes<T>;
@@ -225,9 +230,11 @@ static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, 
   return i;
 }
 
+// ReduceLoops::columns, block by block of rows.
 template <class T, class Op, class E = T>
 static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
-  const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
+  // A narrow block is one stream.
+  const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;
   int64_t i = 0;
   if constexpr (is_common<T, Op> && sizeof(E) == sizeof(T))
     if (stride == width && width <= kReduceNarrow &&
@@ -246,7 +253,7 @@ static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t widt
   }
 }
 
-// The greatest of the lanes, in all of them; none is NaN.
+// The greatest lane of v, in all lanes; no lane is NaN.
 template <class V>
 RANVIER_INLINE V greatest_lane(V v) {
   constexpr int L = lanes<element_of<V>>;
@@ -256,10 +263,10 @@ RANVIER_INLINE V greatest_lane(V v) {
   return maximum(v, swap_lanes<1>(v));
 }
 
-// The place of the greatest (least) of a line of 1 to kReduceChunk elements, the first of equal ones; the
-// first NaN before all. Lane by lane the first block with the best is kept; the place is searched in that
-// block. The least is the greatest with the sign bits flipped. Without branches that depend on the elements,
-// so that the end of a line does not hold up the next.
+// ReduceKernels::arg_line. Each lane keeps its greatest element and the first block (of 4 vectors) that has
+// it; then the first place of the greatest element is searched in its block. For the least element all sign
+// bits are flipped. No branch depends on the elements, except for a NaN, so that the CPU can begin the next
+// line before this one ends.
 template <class T>
 static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   using V = vec<T>;
@@ -272,7 +279,7 @@ static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   }
   const ivec<T> flip = is_max ? ivec<T>{} : sign_bit(broadcast(T(-1)));
   const auto vector_at = [&](int64_t i) RANVIER_INLINED { return from_bits(bits(load(x + i)) ^ flip); };
-  V top = vector_at(0), before{};  // before: minus the elements before the block
+  V top = vector_at(0), before{};  // before: minus the number of elements before the block, by lane
   ivec<T> ordered = ~ivec<T>{};
   const auto take = [&](int64_t i, V minus_i) RANVIER_INLINED {
     const V a = vector_at(i), b = vector_at(i + L), c = vector_at(i + 2 * L), d = vector_at(i + 3 * L);
@@ -283,7 +290,8 @@ static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   };
   V minus_i{};
   for (int64_t i = 0; i + kBlock <= n; i += kBlock, minus_i -= T(kBlock)) take(i, minus_i);
-  take(n - kBlock, broadcast(T(kBlock - n)));  // what it has of the block before is there earlier
+  // The last block overlaps the one before it, which is taken first.
+  take(n - kBlock, broadcast(T(kBlock - n)));
   if (any(~ordered)) {
     while (x[at] == x[at]) ++at;
     return at;
@@ -297,8 +305,7 @@ static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   return at + __builtin_ctzll((bits_at(0) | bits_at(1)) | (bits_at(2) | bits_at(3))) / (kBits / L);
 }
 
-// The first place of the greatest (least) among the rows of a few vectors of columns; the first NaN before
-// all.
+// ReduceKernels::arg for some vectors of columns, or for one vector of `width` columns.
 template <int vectors, bool maximum, class T>
 static void arg_block(const T* x, int64_t stride, int rows, int width, T* best, ArgIndex<T>* where) {
   constexpr int L = lanes<T>;
@@ -331,14 +338,13 @@ static void arg_columns(const T* x, int64_t stride, int rows, int64_t width, T* 
     arg_block<1, maximum>(x + j, stride, rows, int(width - j < L ? width - j : L), best + j, where + j);
 }
 
-// Short lines as columns of a tile.
 template <class T>
 static void transpose_lines(T* tile, const T* x, int64_t line, int count, int64_t n) {
   load_tile(*reinterpret_cast<Tile<T>*>(tile), x, line, 1, count, n);
 }
 
-// Ops that take less time than to make floats first read halves as they are: a sum everywhere, an extreme in
-// long runs.
+// The loops that read halves directly, where that takes less time than converting blocks to floats: a sum in
+// all loops, an extreme in `runs`.
 #define RANVIER_LOOPS_OF(E)                                                               \
   {                                                                                       \
     {runs<float, Sum<float>, E>, runs<float, Max<float>, E>, runs<float, Min<float>, E>}, \

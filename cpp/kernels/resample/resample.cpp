@@ -1,5 +1,4 @@
-// resample: builds the matrices R and C of both axes once for a call, as ResampleTable, and shares the rows
-// of y out among the team.
+// Resample (resample.h): makes the tables of both axes, then divides the rows of y among the threads.
 #include "kernels/resample/resample.h"
 
 #include <algorithm>
@@ -11,17 +10,19 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerTap = 0.1;  // the time of a tap of an element; about two bytes of memory traffic
-constexpr int32_t kMostLevels = 8;
-constexpr int32_t kLongRun = 16;  // copied faster on its own than with all others
+constexpr double kNsPerTap = 0.1;   // of one input of an element of y, on one thread, roughly
+constexpr int32_t kMostLevels = 8;  // an output of a transposed axis may have more entries: then no levels
+constexpr int32_t kLongRun = 16;    // elements; copying such a run at once is faster than adding levels
 
-// The table's memory, which build() fills.
+// Takes the memory of a table, which build() fills. Its outputs and inputs are those of `axis`, exchanged
+// with `transposed`.
 template <class T>
 ResampleTable<T> take_table(const ResampleAxis& axis, bool transposed, Carver& carver) {
   const int64_t entries = axis.out * resample_taps(axis.map);
   ResampleTable<T> t{};
   t.size = transposed ? axis.in : axis.out;
-  t.levels = transposed ? kMostLevels : resample_taps(axis.map);  // at most
+  // The most levels that the memory holds; list_levels() sets the real number.
+  t.levels = transposed ? kMostLevels : resample_taps(axis.map);
   t.starts = carver.take<int32_t>(t.size + 2);
   t.inputs = carver.take<int32_t>(entries);
   t.weights = carver.take<T>(entries);
@@ -31,7 +32,7 @@ ResampleTable<T> take_table(const ResampleAxis& axis, bool transposed, Carver& c
   return t;
 }
 
-template <class F>  // f(output, input, weight) for each entry, by outputs
+template <class F>  // calls f(output, input, weight) for each entry, in the order of outputs
 void each_entry(const ResampleAxis& axis, const F& f) {
   int64_t inputs[kMaxResampleTaps];
   double weights[kMaxResampleTaps];
@@ -41,7 +42,8 @@ void each_entry(const ResampleAxis& axis, const F& f) {
   }
 }
 
-// Lists the entries of each row of the matrix: outputs with their inputs, or transposed the other way.
+// Lists the entries of each output of the table. With `transposed` the outputs of the table are the inputs of
+// the axis.
 template <class T>
 void list_entries(const ResampleAxis& axis, bool transposed, const ResampleTable<T>& t) {
   const auto put = [&](int32_t place, int64_t input, double weight) {
@@ -53,13 +55,14 @@ void list_entries(const ResampleAxis& axis, bool transposed, const ResampleTable
     return each_entry(axis, [&](int64_t o, int64_t input, double weight) {
       put(place, input, weight), t.starts[o + 1] = ++place;
     });
-  // A counting sort. Counts are stored two places further, so that after filling, starts are in their places.
+  // A counting sort by inputs. Counts are stored two places further on, so that after filling, starts are in
+  // their places.
   each_entry(axis, [&](int64_t, int64_t input, double) { ++t.starts[input + 2]; });
   for (int64_t i = 0; i < t.size; ++i) t.starts[i + 2] += t.starts[i + 1];
   each_entry(axis, [&](int64_t o, int64_t input, double weight) { put(t.starts[input + 1]++, o, weight); });
 }
 
-// Finds outputs that are copies of consecutive inputs, and the longest run of these.
+// Finds the outputs that are copies of consecutive inputs, and the longest run of them.
 template <class T>
 void find_runs(ResampleTable<T>& t) {
   t.copies = true, t.runs[t.size] = 0;
@@ -74,7 +77,8 @@ void find_runs(ResampleTable<T>& t) {
   }
 }
 
-// Lists the first entries of all rows, then the second ones ...: loops over outputs then have no inner loop.
+// Lists the entries by level (ResampleTable). A loop over the outputs of one level has no inner loop, so it
+// can be vectorised.
 template <class T>
 void list_levels(ResampleTable<T>& t) {
   const int32_t most = t.levels;
@@ -90,6 +94,7 @@ void list_levels(ResampleTable<T>& t) {
     }
 }
 
+// Fills a table.
 template <class T>
 void build(const ResampleAxis& axis, bool transposed, ResampleTable<T>& table) {
   list_entries(axis, transposed, table);
@@ -102,9 +107,11 @@ template <class T>
 struct Plan {
   Carver carver;
   ResampleTable<T> rows, columns;
-  int64_t row_size;  // elements of a row of x, and some between threads
+  int64_t row_size;  // elements of a thread's scratch: a row of x, and some distance to the next thread
   T* scratch;
-  ResampleTable<T>* built;  // rows and columns: in the workspace, as each thread of a replay has its own Plan
+  // The finished tables of rows and columns. They are in the workspace, since in a replay each thread has a
+  // Plan of its own.
+  ResampleTable<T>* built;
 
   Plan(const Resample<T>& call, void* workspace, int threads)
       : carver(workspace),

@@ -1,13 +1,15 @@
-// resample: images whose rows and columns are weighted sums of a few rows and columns of others. interpolate
-// does this, and pad in its modes reflect, replicate and circular; `transposed`, their gradients.
+// resample: images whose rows and columns are weighted sums of a few rows and columns of other images.
+// `interpolate` is of this form, and so is `pad` with the modes reflect, replicate and circular. Their
+// gradients are calls with `transposed`.
 //
-//   x (n, c, h, w), y (n, c, h', w'); any strides in x. y is dense and either channels-last or NCHW;
-//   `channels_last` says which.
 //   y[n, c, i, j] = sum over h, w of R[i, h] C[j, w] x[n, c, h, w]
-//   R and C, one for each axis, have at most four entries for each output; transposed, R^T and C^T.
 //
-// First rows are summed into one row, then its columns. Each thread writes its own rows, and every sum is in
-// order of the inputs: the bits do not depend on the team.
+//   x (n, c, h, w), y (n, c, h', w'); any strides in x. y is dense, and either channels-last or NCHW; the
+//   field `channels_last` says which. R and C are matrices, one for each axis, with at most four entries in
+//   each row; with `transposed`, R^T and C^T take their places.
+//
+// For each row of y, rows of x are summed into one row; then the columns of this row are summed. Each thread
+// writes its own rows, and every sum is in the order of the inputs, so the bits do not depend on the team.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -17,31 +19,33 @@
 
 namespace ranvier {
 
-// How an axis finds the inputs of an output. nearest ... cubic: interpolation at the coordinate that an
-// output has in the input. reflect ... circular: padding by repeated values of the image.
+// How an axis finds the inputs of an output. nearest, nearest_exact, linear, cubic: interpolation at the
+// coordinate that the output has in the input. reflect, replicate, circular: padding that repeats values of
+// the image.
 enum class ResampleMap { nearest, nearest_exact, linear, cubic, reflect, replicate, circular };
 
 struct ResampleAxis {
   ResampleMap map;
   int64_t in, out;
-  double scale;        // interpolation: inputs for each output
+  double scale;        // interpolation: the distance of two outputs, in inputs
   bool align_corners;  // linear, cubic: the first and last outputs are the first and last inputs
-  int64_t before;      // padding: output o is input o - before, where that is inside
+  int64_t before;      // padding: output o is input o - before, if that exists
 };
 
 constexpr int kMaxResampleTaps = 4;
 
+// The most inputs of an output.
 static inline int resample_taps(ResampleMap map) {
   return map == ResampleMap::cubic ? 4 : map == ResampleMap::linear ? 2 : 1;
 }
 
 static inline int64_t clamp_to(int64_t i, int64_t size) { return i < 0 ? 0 : i < size ? i : size - 1; }
 
-// The input that a padded position repeats.
+// Padding: the input that output o repeats.
 static inline int64_t repeated_input(const ResampleAxis& a, int64_t o) {
   const int64_t i = o - a.before;
   if (a.map == ResampleMap::replicate) return clamp_to(i, a.in);
-  if (a.map == ResampleMap::circular) {  // values that a negative pad crops are not repeated
+  if (a.map == ResampleMap::circular) {  // inputs that a negative padding crops are not repeated
     const int64_t after = a.out - a.in - a.before, first = a.before < 0 ? -a.before : 0;
     const int64_t last = a.in + (after < 0 ? after : 0);
     return i < first ? i + last - first : i < last ? i : i - (last - first);
@@ -49,7 +53,8 @@ static inline int64_t repeated_input(const ResampleAxis& a, int64_t o) {
   return i < 0 ? -i : i < a.in ? i : 2 * (a.in - 1) - i;
 }
 
-// The four weights of cubic convolution (Keys, 1981; a = -0.75) at distance t from the second input.
+// The four weights of cubic convolution (Keys, 1981; a = -0.75) at distance t from the second of four inputs,
+// 0 <= t <= 1.
 static inline void cubic_weights(double t, double* w) {
   constexpr double a = -0.75;
   const auto near = [](double x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
@@ -57,8 +62,8 @@ static inline void cubic_weights(double t, double* w) {
   w[0] = far(t + 1), w[1] = near(t), w[2] = near(1 - t), w[3] = far(2 - t);
 }
 
-// The inputs and weights of output o; returns their number. An input of weight 0 is left out, so that its
-// infinities and NaNs do not count.
+// The inputs of output o and their weights; returns their number. An input of weight 0 is left out, so that 0
+// times infinity or NaN does not count.
 static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inputs, double* weights) {
   weights[0] = 1;
   if (a.map >= ResampleMap::reflect) {
@@ -66,7 +71,7 @@ static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inp
     return 1;
   }
   if (a.map <= ResampleMap::nearest_exact) {
-    // In float32 as in PyTorch: where the coordinate is a whole number, its rounding decides.
+    // In float32 as in PyTorch, since rounding decides where the coordinate is near a whole number.
     const float middle = a.map == ResampleMap::nearest ? 0.0f : 0.5f;
     const float at = (static_cast<float>(o) + middle) * static_cast<float>(a.scale);
     inputs[0] = clamp_to(static_cast<int64_t>(__builtin_floorf(at)), a.in);
@@ -80,7 +85,7 @@ static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inp
   double all[kMaxResampleTaps];
   const int taps = resample_taps(a.map);
   if (a.map == ResampleMap::linear) {
-    const bool last = start == a.in - 1;  // nothing after it to go to
+    const bool last = start == a.in - 1;  // no input follows
     all[0] = last ? 1 : 1 - t, all[1] = last ? 0 : t;
   } else {
     cubic_weights(t, all);
@@ -98,29 +103,32 @@ struct Resample {
   size_t workspace_bytes(int threads) const;
   TensorView<const T> x;
   TensorView<T> y;
-  ResampleAxis rows, columns;  // the axes of the direction that is not transposed
+  // Of the call that is not transposed: with `transposed`, `in` and `out` are those of y and x.
+  ResampleAxis rows, columns;
   bool transposed, channels_last;
 };
 
-// One axis's matrix: row i has the entries [starts[i], starts[i + 1]). A table, made once for a call: to
-// compute the entries of an output takes 2 to 8 times as long as to use them.
+// The matrix of one axis as a table: output i has the entries [starts[i], starts[i + 1]) of inputs and
+// weights. It is made once for a call, since computing the entries of an output takes 2 to 8 times as long as
+// using them.
 template <class T>
 struct ResampleTable {
-  int64_t size;
+  int64_t size;  // outputs
   int32_t *starts, *inputs;
   T* weights;
-  int32_t* runs;  // runs[i] outputs from i on are copies of consecutive inputs
-  // The k-th entry of every row at [k * size, (k + 1) * size), with weight 0 where the row has fewer. 0
-  // levels: rows have many entries, or there are long runs of copies.
+  int32_t* runs;  // runs[i]: how many outputs from i on are copies of consecutive inputs
+  // The same entries by level: level k has the k-th entry of every output, at [k * size, (k + 1) * size),
+  // with weight 0 if the output has fewer. There are no levels (0) if an output has many entries, or if there
+  // are long runs of copies.
   int32_t levels;
   int32_t* level_inputs;
   T* level_weights;
-  // Every output is one input as it is, and outputs [run_begin, run_end) are their longest run.
-  bool copies;
-  int32_t run_begin, run_end;
+  bool copies;                 // every output is a copy of an input
+  int32_t run_begin, run_end;  // the longest run of copies of consecutive inputs
 };
 
-// Rows [begin, end) of y: (n, i) channels-last, (n, c, i) in NCHW. scratch: a row of x, this thread's.
+// Computes rows [begin, end) of y, which are (n, i) channels-last, (n, c, i) in NCHW. scratch: the thread's
+// room for a row of x.
 template <class T>
 struct ResampleKernels {
   void (*rows)(const Resample<T>&, const ResampleTable<T>& rows, const ResampleTable<T>& columns,

@@ -1,6 +1,6 @@
-// resample's loops over one row of y, compiled once for each ISA level: first a row of x is made, the sum of
-// the rows that it needs, then its columns are summed. Tables (ResampleTable in resample.h) list the inputs
-// and weights of each output; x is the rows of one image, or of one channel of it.
+// ResampleKernels::rows (resample.h), compiled once for each ISA level. For each row of y, the rows of x that
+// it needs are summed into one row; then the columns of that row are summed. ResampleTable (resample.h) has
+// the inputs and weights of each output. x is one image (channels-last) or one channel of an image (NCHW).
 #include "kernels/resample/resample.h"
 #include "base/caches.h"
 
@@ -9,7 +9,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// y[i] = sum over taps of weights[k] * x[inputs[k] * step + i], i < n
+// A weighted sum of rows: y[i] = sum over k < taps of weights[k] * x[inputs[k] * step + i].
 template <class T>
 struct RowSum {
   const T* x;
@@ -19,7 +19,7 @@ struct RowSum {
   int32_t taps;
 };
 
-// Elements from i on: kVectors whole vectors, or the first n lanes of one.
+// Elements from i on: kVectors whole vectors, or with kWhole false the first n lanes of one vector.
 template <int kVectors, bool kWhole, class T>
 RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
   vec<T> sum[kVectors] = {};
@@ -29,7 +29,7 @@ RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const vec<T> x = kWhole ? load(p + v * lanes<T>) : load_n(p, n);
-      sum[v] = k == 0 ? weight * x : fma(weight, x, sum[v]);  // a copy keeps its sign of zero
+      sum[v] = k == 0 ? weight * x : fma(weight, x, sum[v]);  // no 0 is added first, which would change -0
     }
   }
 #pragma GCC unroll 4
@@ -40,7 +40,7 @@ RANVIER_INLINE void sum_lanes(const RowSum<T>& s, int64_t i, int n, T* y) {
       store_n(y + i, sum[v], n);
 }
 
-// All n >= lanes elements; the last vector overlaps the one before it.
+// A sum of n >= lanes elements; the last vector overlaps the one before it.
 template <class T>
 static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
   constexpr int L = lanes<T>;
@@ -49,6 +49,7 @@ static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
   for (; i < n; i += L) sum_lanes<1, true>(s, i + L <= n ? i : n - L, L, y);
 }
 
+// Stores a vector; with kStream past the caches.
 template <bool kStream, class T>
 RANVIER_INLINE void put(T* y, vec<T> v) {
   if constexpr (kStream)
@@ -57,7 +58,7 @@ RANVIER_INLINE void put(T* y, vec<T> v) {
     store(y, v);
 }
 
-// sum_taps() for two taps, a and b.
+// sum_taps() for two rows, a and b.
 template <bool kStream = false, class T>
 RANVIER_INLINE void sum_two(const T* a, const T* b, T weight_a, T weight_b, int64_t n, T* y) {
   constexpr int L = lanes<T>;
@@ -67,6 +68,7 @@ RANVIER_INLINE void sum_two(const T* a, const T* b, T weight_a, T weight_b, int6
   at(n - L);
 }
 
+// A sum of n elements, for any n.
 template <bool kStream = false, class T>
 RANVIER_INLINE void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
   if (n < lanes<T>) {
@@ -79,7 +81,7 @@ RANVIER_INLINE void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
   }
 }
 
-// Rows of x that are not contiguous: lane by lane, with the arithmetic of the vectors.
+// The same if elements of x are `stride` apart: they are loaded lane by lane; the arithmetic is the same.
 template <class T>
 static void sum_strided(const RowSum<T>& s, int64_t n, int64_t stride, T* y) {
   for (int64_t i = 0; i < n; i += lanes<T>) {
@@ -96,7 +98,7 @@ static void sum_strided(const RowSum<T>& s, int64_t n, int64_t stride, T* y) {
   }
 }
 
-// y = x for n elements, past the caches if kStream.
+// y = x for n contiguous elements; with kStream past the caches.
 template <bool kStream = false, class T>
 RANVIER_INLINE void copy_elements(const T* x, int64_t n, T* y) {
   constexpr int L = lanes<T>;
@@ -108,7 +110,8 @@ RANVIER_INLINE void copy_elements(const T* x, int64_t n, T* y) {
   put<kStream>(y + n - L, load(x + n - L));
 }
 
-// One row of x, (w, c) or (w), from the rows that row i of y needs: x's own where it is a plain copy.
+// The sum of the rows of x that row i of y needs, as a row (w, c) or (w): in scratch, or a row of x itself if
+// row i is a copy.
 template <class T>
 static const T* sum_rows(const Resample<T>& f, const ResampleTable<T>& rows, int64_t i, const T* x,
                          int64_t channels, T* scratch) {
@@ -130,7 +133,7 @@ static const T* sum_rows(const Resample<T>& f, const ResampleTable<T>& rows, int
   return scratch;
 }
 
-// Columns [j, end) of a row (w, c), channels contiguous.
+// Columns [j, end) of a row of y, from a row x (w, c) with contiguous channels.
 template <bool kStream, class T>
 static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, int64_t end, const T* x,
                                   int64_t channels, T* y) {
@@ -149,17 +152,17 @@ static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, in
   }
 }
 
-// A row of pixels of x whose channels and columns are contiguous: block by block, each after the sum over
-// rows has come as far as it reads.
+// Row i of y, if the channels and columns of x are contiguous, block by block: rows of x are summed as far as
+// the block reads, then the columns of the block are summed.
 template <bool kStream, class T>
 static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                         int64_t i, const T* x, T* scratch, T* y) {
   const int64_t channels = f.y.shape[1], pixel = channels * static_cast<int64_t>(sizeof(T));
-  const int64_t bytes = caches.l1 / 4;  // bytes of y: what it is made of stays in L1 too
+  const int64_t bytes = caches.l1 / 4;  // of a block of y: what it reads stays in the L1 cache, too
   const int64_t block = pixel < bytes ? bytes / pixel : 1;
   const int32_t first = rows.starts[i];
   RowSum<T> s{x, f.x.strides[2], rows.inputs + first, rows.weights + first, rows.starts[i + 1] - first};
-  int64_t summed = 0;  // pixels
+  int64_t summed = 0;  // pixels of the row that are summed so far
   for (int64_t j = 0; j < columns.size; j += block) {
     const int64_t end = columns.size - j < block ? columns.size : j + block;
     int64_t needed = summed;
@@ -172,7 +175,8 @@ static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, cons
   }
 }
 
-// Columns that are all copies, of pixels of `channels` elements: the padding and the image.
+// A row of y whose columns are all copies, of pixels of `channels` elements: the longest run (the image
+// itself, in a padding), and the others one by one.
 template <class T>
 RANVIER_INLINE void copy_columns(const ResampleTable<T>& columns, const T* x, int64_t channels, T* y) {
   const auto one_by_one = [&](int64_t begin, int64_t end) {
@@ -188,7 +192,7 @@ RANVIER_INLINE void copy_columns(const ResampleTable<T>& columns, const T* x, in
   one_by_one(last, columns.size);
 }
 
-// Columns of a row (w) of one channel: runs of copies, and sums in between.
+// A row (w) of y of one channel: runs of copies, and sums in between.
 template <class T>
 static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   for (int64_t j = 0; j < columns.size;) {
@@ -204,9 +208,9 @@ static void copy_runs(const ResampleTable<T>& columns, const T* x, T* y) {
   }
 }
 
-// One level of the table, the k-th input of all outputs: y[j] += weights[j] * x[inputs[j]] where the weight
-// is not 0; the first level (kFirst) sets y[j]. The bits are the same whether the compiler vectorises the
-// loop or not.
+// One level of the table, the k-th entry of all outputs: y[j] += weights[j] * x[inputs[j]] if the weight is
+// not 0. The first level (kFirst) sets y[j]. The bits are the same whether the compiler vectorises the loop
+// or not.
 template <bool kFirst, class T>
 static void add_level(int64_t n, const int32_t* __restrict inputs, const T* __restrict weights,
                       const T* __restrict x, T* __restrict y) {
@@ -217,7 +221,7 @@ static void add_level(int64_t n, const int32_t* __restrict inputs, const T* __re
   }
 }
 
-// All columns of a row (w) of one channel.
+// A row (w) of y of one channel, by levels if the table has them.
 template <class T>
 static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
   if (columns.levels == 0) return copy_runs(columns, x, y);
@@ -227,7 +231,7 @@ static void sum_columns(const ResampleTable<T>& columns, const T* x, T* y) {
     add_level<false>(n, columns.level_inputs + k * n, columns.level_weights + k * n, x, y);
 }
 
-// True if row i of y is a copy of the same row of x as the one before it.
+// True if rows i and i - 1 of y are copies of the same row of x.
 template <class T>
 static bool repeats(const ResampleTable<T>& rows, int64_t i) {
   return i > 0 && rows.runs[i] > 0 && rows.runs[i - 1] > 0 &&
@@ -237,7 +241,7 @@ static bool repeats(const ResampleTable<T>& rows, int64_t i) {
 template <class T>
 constexpr bool kCanStream = sizeof(vec<T>) >= 32 && sizeof(T) == sizeof(float);
 
-// True if y is large, and its pixels are whole cache lines.
+// True if y is to be stored past the caches: it is large, and its pixels are whole cache lines.
 template <class T>
 static bool can_stream(const TensorView<T>& y) {
   int64_t bytes = sizeof(T);
@@ -248,8 +252,8 @@ static bool can_stream(const TensorView<T>& y) {
          (pixel | reinterpret_cast<uintptr_t>(y.data)) % 64 == 0;
 }
 
-// ResampleKernels::rows. A row of y is a copy of the row before it, copies of elements of x, or the sums
-// above.
+// ResampleKernels::rows. A row of y is a copy of the row before it, or consists of copies, or is computed by
+// the sums above.
 template <class T>
 static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                           int64_t begin, int64_t end, T* scratch) {
@@ -262,7 +266,7 @@ static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, co
   int64_t i = begin % rows.size, c = begin / rows.size % planes, n = begin / rows.size / planes;
   T* y = f.y.data + begin * size;
   for (int64_t unit = begin; unit < end; ++unit, ++i, y += size) {
-    if (i == rows.size) i = 0, ++c;  // no divisions: a row may be short
+    if (i == rows.size) i = 0, ++c;  // without divisions, which would take long beside a short row
     if (c == planes) c = 0, ++n;
     const T* x = f.x.data + n * f.x.strides[0] + c * f.x.strides[1];
     if (unit > begin && repeats(rows, i)) {

@@ -1,5 +1,5 @@
-// Shares out the lines of running sums, products and extremes among threads: see scan.h. A line is the
-// elements along the axis.
+// The calls of scan.h: divides the lines (the elements along the axis) among the threads. Running extremes
+// are computed here, sums and products in scan.isa.cpp.
 #include "kernels/scan/scan.h"
 
 #include <algorithm>
@@ -42,9 +42,9 @@ void ProductBackward<T>::run(const Team& team, void*) const {
 
 namespace {
 
-constexpr int64_t kLook = 1 << 16;  // elements between two looks for a signal
+constexpr int64_t kLook = 1 << 16;  // elements between two tests for an interrupt
 
-// One line of n elements, with the place of the extreme: of equal ones the last, and NaN follows all numbers.
+// One line of n elements of x, and the place of each extreme. sx, sy, sp: the distances of elements.
 template <class T>
 void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int64_t sx, T* y, int64_t sy,
                      int64_t* places, int64_t sp) {
@@ -54,7 +54,7 @@ void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int
     if (k > 0 && interrupted(team)) return;
     for (const int64_t end = std::min(n, k + kLook); k < end;) {
       if (follows(x[k * sx], best)) best = x[k * sx], place = k;
-      const T same = best;  // until the next one
+      const T same = best;  // the result for all elements up to the next one that replaces it
       do y[k * sy] = same, places[k * sp] = place;
       while (++k < end && !follows(x[k * sx], same));
     }
@@ -63,8 +63,9 @@ void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int
 
 }  // namespace
 
-// Each comparison along a line depends on the one before, so that vectors gain nothing there. Where
-// neighbouring lines are closer in memory than the elements of one, kBeside lines are computed together.
+// Each comparison along a line depends on the one before it, so vectors along a line would gain nothing. If
+// lines are closer to each other in memory than the elements of a line are, kBeside lines are computed
+// together.
 template <class T>
 void RunningExtreme<T>::run(const Team& team, void*) const {
   constexpr int64_t kBeside = 256;  // lines at a time

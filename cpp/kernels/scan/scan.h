@@ -1,20 +1,20 @@
-// scan: running sums and products along one axis, and the gradient of the latter
+// scan: running sums, products and extremes along one axis, and the gradient of running products
 //
 //   scan              y[i] = x[0] op ... op x[i], or x[i] op ... op x[n - 1] where reverse is set
 //   product_backward  dx[i] = sum over j >= i of dy[j] * (product over k <= j, k != i, of x[k])
 //                           = before[i] * after[i], with before[0] = 1, before[i] = before[i - 1] * x[i - 1],
 //                                                   after[n - 1] = dy[n - 1],
 //                                                   after[i] = dy[i] + x[i + 1] * after[i + 1]:
-//                     no division, so zeros in x are right. Where dy has length 1 along the axis it is that
-//                     of the last place, and the others have none: the gradient of the whole product.
+//                     There is no division, so zeros in x are right. If dy has length 1 along the axis, it
+//                     belongs to y[n - 1], and dy of all other elements is 0: dx is the gradient of the
+//                     product of the line.
+//   running_extreme   y[i] = the greatest (or least) of x[0] ... x[i], index[i] = its place, the last one of
+//                     equal elements; a NaN is more extreme than any number
 //
-//   running_extreme   y[i] = the greatest (or least) of x[0] ... x[i] and its last place; the last NaN before
-//   all
-//
-//   x, y, dy, dx of one shape with at least one dimension, any strides. The axis is walked in order: one
-//   element after another where lines are side by side in memory, else a vector at a time, with a fixed tree
-//   inside it. The order depends on the line's length and the layout alone. scan adds and multiplies in
-//   double.
+//   All tensors have the same shape, with at least one dimension, and any strides. The elements of a line
+//   (those along the axis) are joined one after another, or if they are contiguous a vector at a time with a
+//   fixed tree inside the vector. The order depends on the length of the line and on the layout alone. scan
+//   adds and multiplies in double.
 #pragma once
 #include <cstddef>
 
@@ -54,10 +54,10 @@ struct RunningExtreme {
   TensorView<int64_t> index;
 };
 
-// `count` lines of n elements.
+// `count` lines of n elements. scan reads x; product_backward reads x and dy.
 template <class T>
 struct ScanLines {
-  const Team* team;
+  const Team* team;  // for interrupted()
   int64_t count, n;
   Lines<const T> x, dy;
   bool only_last;  // dy has only the last element of each line

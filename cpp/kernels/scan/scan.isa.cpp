@@ -1,4 +1,6 @@
-// The lines of scan, compiled once for each ISA level.
+// The loops of ScanKernels (scan.h) over lines, compiled once for each ISA level: running sums and products
+// of a contiguous line (along), of lines side by side in memory (across), of any lines (apart), and
+// product_backward.
 #include "kernels/scan/scan.h"
 #include "base/interrupt.h"
 #include "simd/strided.h"
@@ -6,8 +8,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Lane i of the result is lane i - distance of v (i + distance, where down is set); lanes that would come
-// from outside are those of rest.
+// Lane i of the result is lane i - distance of v (with `down`, lane i + distance). If v has no such lane, it
+// is lane i of `rest`.
 template <int distance, bool down, class V, int... lane>
 RANVIER_INLINE V shift_lanes_of(V v, V rest, std::integer_sequence<int, lane...>) {
   constexpr int n = lanes_of<V>;
@@ -26,8 +28,8 @@ RANVIER_INLINE V shift_lanes(V v, V rest) {
   return shift_lanes_of<distance, down>(v, rest, std::make_integer_sequence<int, lanes_of<V>>());
 }
 
-// Lane i: op over lanes 0 ... i (i ... last, where down is set), in a tree of fixed shape. identity leaves
-// every element as it is.
+// Lane i of the result is the op over lanes 0 ... i of v (with `down`, over i ... last), in a tree of fixed
+// shape. `identity` has the op's identity in all lanes.
 template <class Op, bool down, class V>
 RANVIER_INLINE V running(V v, V identity) {
   v = Op::join(v, shift_lanes<1, down>(v, identity));
@@ -37,7 +39,8 @@ RANVIER_INLINE V running(V v, V identity) {
   return v;
 }
 
-// identity leaves every element as it is: x + -0 is x for every x, -0 included.
+// The ops. The identity changes no element: for sums it is -0, since x + -0 is x even if x is -0. Its sign is
+// a separate number, as an integer cannot hold -0.
 struct RunningSum {
   static constexpr int identity_sign = -1, identity = 0;
   template <class V>
@@ -56,11 +59,12 @@ struct RunningProduct {
 template <class Op>
 static constexpr double kIdentity = double(Op::identity_sign) * double(Op::identity);
 
-// The work between two calls of interrupted(): elements of a line; steps of a vector of lines.
+// The work between two tests for an interrupt: elements of a line (kPiece), or steps of a vector of lines
+// (kSteps).
 constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
 
-// Running results for a vector of T, in double for any T: errors do not add up along a long line, and
-// products leave the range of floats on the way.
+// Running results for a vector of T, in double for any T: so rounding errors of a long line stay small, and
+// products may leave the range of float on the way.
 template <class T>
 struct Totals {
   static constexpr int parts = lanes<T> / lanes<double>;
@@ -70,7 +74,8 @@ struct Totals {
     if constexpr (parts == 1) return {{v}};
     if constexpr (parts == 2) return {{widen<0>(v), widen<1>(v)}};
   }
-  // The totals of elements that are side by side, without exchanging lanes.
+  // A vector of contiguous elements, and the way back. Parts are converted separately, so no lanes are
+  // exchanged.
   template <class E>
   RANVIER_INLINE Totals load(const E* p) {
     typedef E Part __attribute__((vector_size(sizeof(E) * lanes<double>)));
@@ -102,7 +107,7 @@ struct Totals {
   }
 };
 
-// One line whose elements are side by side: a vector at a time, and the total of what came before.
+// One contiguous line, a vector at a time; `carry` has the total of all vectors before.
 template <class T, class Op, bool reverse>
 static void along(const Team& team, int64_t n, const T* x, T* y) {
   constexpr int L = lanes<T>, first = reverse ? Totals<T>::parts - 1 : 0, last = Totals<T>::parts - 1 - first;
@@ -137,10 +142,10 @@ static void along(const Team& team, int64_t n, const T* x, T* y) {
   }
 }
 
-// Lines side by side, a row of them at a time; of floats at most kColumns. Totals of doubles are y's row
-// before.
-constexpr int64_t kColumns = 512;
-// Lines side by side in memory, `count` of them: each step joins a vector of lines with the step before.
+constexpr int64_t kColumns = 512;  // the most lines of a call of across() for floats
+
+// `count` lines that are side by side in memory, element after element (k) for all of them. The totals of
+// floats are kept in double in `totals`; those of doubles are read from the row of y before.
 template <class T, class Op>
 static void across(const Team& team, int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
   constexpr int L = lanes<T>;
@@ -165,7 +170,8 @@ static void across(const Team& team, int64_t count, int64_t n, const T* x, int64
   }
 }
 
-// Any strides: a line in each lane.
+// Up to a vector of lines with any strides, one in each lane. lx, ly: distances of lines; sx, sy: of
+// elements; `left`: how many lines there are from x on.
 template <class T, class Op>
 static void apart(const Team& team, int64_t left, int64_t n, const T* x, int64_t lx, int64_t sx, T* y,
                   int64_t ly, int64_t sy) {
@@ -202,7 +208,9 @@ static void scan(const ScanLines<T>& l) {
   }
 }
 
-// A line in each lane.
+// A vector of lines from line `first` on, one in each lane: first `before` is written to dx, then each
+// element is multiplied by `after` (scan.h), from the end to the start. dense: lines are side by side in
+// memory.
 template <class T, bool dense>
 static void product_backward(const ScanLines<T>& l, int64_t first) {
   const int64_t left = l.count - first, n = l.n;
@@ -226,6 +234,7 @@ static void product_backward(const ScanLines<T>& l, int64_t first) {
   }
 }
 
+// ScanKernels::product_backward.
 template <class T>
 static void product_backward(const ScanLines<T>& l) {
   const bool dense = l.x.line == 1 && l.dy.line == 1 && l.out.line == 1;

@@ -21,7 +21,7 @@ void run_halves(const SoftmaxForward<T>& c, const Team& team, T* workspace) {
   const int64_t n = c.x.shape[c.axis], at_once = lines_at_once(n);
   const auto function = softmax_kernels<T>().forward[c.log];
   const LoopNest<2> nest = lines_along(c.axis, c.x, c.y);
-  // from, to: the distance from a line to the next in x and in y.
+  // The distances from one line to the next, in x and in y.
   const int64_t *from = nest.strides[0] + nest.ndim - 1, *to = nest.strides[1] + nest.ndim - 1;
   team.parallel_for(nest.size, 1.5 * cost_ns<T>(n * nest.size),
                     [&](const OpenTeam& team, int64_t begin, int64_t end) {
@@ -64,7 +64,7 @@ template <class T>
 void SoftmaxBackward<T>::run(const Team& team, void*) const {
   const int64_t n = dx.shape[axis];
   const auto function = softmax_kernels<T>().backward[log];
-  // above: dy; from: y.
+  // `above` has the lines of dy, `from` those of y.
   const auto backward = [&](const Team&, int64_t count, const Lines<const T>& above,
                             const Lines<const T>& from,
                             const Lines<T>& to) { function({count, n, from, above, to}); };

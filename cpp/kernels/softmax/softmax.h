@@ -1,9 +1,10 @@
 // softmax over one axis: y = exp(x) / sum(exp(x)), or its logarithm, and their gradients from dy and y.
 //
-//   x, y, dy, dx of one shape with at least one dimension, any strides; y may be x, dx may be dy or y.
-//   Forward takes halves. The maximum of a line is subtracted first, so that nothing overflows. A line's sums
-//   run along it in vectors, or, where lines are side by side in memory, one lane each: their order depends
-//   on the line's length and on the layout, not on threads.
+//   x, y, dy and dx have the same shape, with at least one dimension, and any strides; y may be x, dx may be
+//   dy or y (in place). The forward also takes floats of 16 bits (halves). The maximum of a line (the
+//   elements along the axis) is subtracted first, so that nothing overflows. A line is summed in vectors
+//   along it, or where lines are side by side in memory, one line in each lane. The order depends on the
+//   length of the line and on the layout, not on threads.
 #pragma once
 #include <cstddef>
 
@@ -36,7 +37,7 @@ struct SoftmaxBackward {
 template <class T>
 struct SoftmaxLines {
   int64_t count, n;
-  Lines<const T> x, dy;  // forward reads x; backward reads x, which is y, and dy
+  Lines<const T> x, dy;  // the forward reads x; the backward reads dy, and y as `x`
   Lines<T> out;
 };
 

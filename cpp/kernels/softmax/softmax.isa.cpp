@@ -1,4 +1,7 @@
-// softmax's lines, compiled once for each ISA level.
+// The loops of SoftmaxKernels (softmax.h) over lines, compiled once for each ISA level. A long contiguous
+// line is computed with vectors along it (`along`). Otherwise a vector of lines is computed at a time, one in
+// each lane: through transposed tiles of up to kTileRows elements of each line (`across`), or directly where
+// lines are next to each other in memory (`beside`).
 #include "kernels/softmax/softmax.h"
 
 #include "base/unroll.h"
@@ -10,7 +13,7 @@ namespace ranvier::RANVIER_ISA {
 // One line, with vectors along it.
 template <bool is_log, class T>
 static void along(int64_t n, const T* x, T* y) {
-  constexpr int L = lanes<T>, kVectors = 4;  // maxima that need not wait for each other
+  constexpr int L = lanes<T>, kVectors = 4;  // independent maxima, so that none waits for the one before it
   constexpr T lowest = -Limits<T>::infinity;
   vec<T> tops[kVectors], least[kVectors], sum{};
   for (int v = 0; v < kVectors; ++v) tops[v] = broadcast(lowest), least[v] = broadcast(-lowest);
@@ -31,7 +34,8 @@ static void along(int64_t n, const T* x, T* y) {
       sum += e;
     }
   };
-  // masked scores, or a NaN
+  // exp_in_range() is faster, but holds only if no element is a NaN, or so far below the maximum, as masked
+  // scores are, that its exponential is 0 or subnormal.
   if (any(~(minimum(minimum(least[0], least[1]), minimum(least[2], least[3])) - top > ExpRange<T>::normal)))
     whole_vectors([](vec<T> v) RANVIER_INLINED { return exp_or_0(v); });
   else
@@ -50,7 +54,8 @@ static void along(int64_t n, const T* x, T* y) {
   if (k < n) store_n(y + k, result(load_n(from + k, int(n - k))), int(n - k));
 }
 
-// A vector of lines as the columns of a tile.
+// `count` lines from line `first` on, at most a vector of them, as the columns of a tile. Three passes: the
+// maximum; the exponentials and their sum; the result.
 template <bool is_log, class T>
 static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   const T* x = l.x.data + first * l.x.line;
@@ -66,7 +71,7 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   const auto write = [&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     store_tile(tile, y + k0 * l.out.step, l.out.line, l.out.step, count, n);
   };
-  const bool whole = l.n <= kTileRows;  // then the tile keeps what the next pass needs
+  const bool whole = l.n <= kTileRows;  // one tile holds the lines, and keeps them for the next pass
   vec<T> top = broadcast(-Limits<T>::infinity), odd = top, sum{};
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     read(x, l.x, k0, n);
@@ -95,14 +100,14 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   });
 }
 
-// As across(), the same bits: kVectors vectors of lines that are next to each other in memory, the last one
-// with n of them, in registers.
+// Like across(), with the same bits, for lines that are next to each other in memory: kVectors vectors of
+// them from line `first` on, each of n lines (n < lanes only for a single vector).
 template <int kVectors, class T>
 static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t first, int n, bool is_log) {
   constexpr int L = lanes<T>;
   const T* x = l.x.data + first;
   T* y = l.out.data + first;
-  const int64_t step = l.x.step, out_step = l.out.step;  // 0 and below, too: elements are counted
+  const int64_t step = l.x.step, out_step = l.out.step;  // may be 0 or negative
   vec<T> top[kVectors], sum[kVectors] = {};
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) top[v] = broadcast(-Limits<T>::infinity);
@@ -133,6 +138,7 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   }
 }
 
+// SoftmaxKernels::forward: chooses by the layout between along, beside and across.
 template <bool is_log, class T>
 static void forward(const SoftmaxLines<T>& l) {
   if (l.n >= kTileRows && l.x.step == 1 && l.out.step == 1) {
@@ -140,7 +146,8 @@ static void forward(const SoftmaxLines<T>& l) {
       along<is_log>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
     return;
   }
-  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)  // elsewhere small code matters more
+  // Other types and levels have no such loop, which keeps the code small.
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
     if (l.count >= lanes<T> && l.x.line == 1 && l.out.line == 1) {
       constexpr int L = lanes<T>, kVectors = 4;
       int64_t i = 0;
@@ -152,7 +159,7 @@ static void forward(const SoftmaxLines<T>& l) {
     across<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
 
-// The terms that are summed over the line, and the gradient from the sum.
+// The backward: `term` is summed over the line, and `gradient` gives dx from the sum.
 template <bool is_log, class V>
 RANVIER_INLINE V term(V dy, V y) {
   return is_log ? dy : dy * y;
@@ -162,6 +169,7 @@ RANVIER_INLINE V gradient(V dy, V y, V sum) {
   return is_log ? dy - exp(y) * sum : y * (dy - sum);
 }
 
+// One contiguous line, with vectors along it.
 template <bool is_log, class T>
 static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
   constexpr int L = lanes<T>, kVectors = 4;
@@ -177,7 +185,8 @@ static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
     store_n(dx + k, gradient<is_log>(load_n(dy + k, left), load_n(y + k, left), total), left);
 }
 
-// Lines in the lanes of vectors: a tile of up to kTileRows elements of each is transposed at a time.
+// `count` lines from line `first` on, in the lanes of a vector: up to kTileRows elements of each are
+// transposed at a time.
 template <bool is_log, class T>
 static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) {
   Tile<T> dy, y;
@@ -205,10 +214,10 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
   }
 }
 
-// As across_backward(), the same bits: some vectors of lines that are next to each other, in registers.
-constexpr int kBeside = 4;
+constexpr int kBeside = 4;  // vectors of lines
 
-// Two passes over the lines: the sums, elements with even and odd k apart, then the gradients.
+// Like across_backward(), with the same bits, for lines that are next to each other in memory. Two passes:
+// the sums, in which elements with even and with odd k are added separately, then the gradients.
 template <bool is_log, class T>
 static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, int64_t first) {
   constexpr int L = lanes<T>;
@@ -232,6 +241,7 @@ static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, 
   }
 }
 
+// SoftmaxKernels::backward: chooses in the same way.
 template <bool is_log, class T>
 static void backward(const SoftmaxLines<T>& l) {
   if (l.n > kShortRow<T> && l.x.step == 1 && l.dy.step == 1 && l.out.step == 1) {

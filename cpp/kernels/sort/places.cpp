@@ -6,10 +6,11 @@
 namespace ranvier {
 namespace {
 
-// The places of kFew values, none of them NaN. A step has no branch, as its prediction would be wrong half of
-// the time. All values take the same steps, so that the CPU overlaps them. At each step the place of
-// values[k] is in [first[k], first[k] + n].
 constexpr int kFew = 8;
+
+// The places of kFew values, none of which is NaN. A step has no branch, since its prediction would be wrong
+// half of the time. All values take the same number of steps, which the CPU overlaps. At each step the place
+// of values[k] is in [first[k], first[k] + n].
 template <bool right, class T>
 void find_few(const T* row, int64_t n, const T* values, int64_t* places) {
   const T* first[kFew];
@@ -23,14 +24,15 @@ void find_few(const T* row, int64_t n, const T* values, int64_t* places) {
   for (int k = 0; k < kFew; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
 }
 
-// The place of one value, also of NaN. A NaN counts as greater than all numbers, and as equal to any NaN.
+// The place of one value, which may be NaN.
 template <class T>
 __attribute__((noinline)) int64_t find_one(const T* row, int64_t n, T v, bool right) {
   const auto is_before = [&](T x) { return v != v ? right || x == x : right ? x <= v : x < v; };
   return std::partition_point(row, row + n, is_before) - row;
 }
 
-// The places of all values: by find_few() where the next kFew are of one row and have no NaN.
+// The places of all values: by find_few() if the next kFew values belong to one row and none is NaN, else by
+// find_one().
 template <bool right, class T>
 void find_all(const T* row, int64_t n, const T* values, int64_t count, int64_t each, int64_t* to) {
   for (int64_t done = 0; done < count; row += n) {

@@ -1,7 +1,6 @@
-// sort: lines in order, or their first elements, with the indices; stable, NaN as the greatest. A line is
-// sorted by ranks, by insertion, by the bytes of the keys (radix sort), or by selection where few elements
-// are wanted: see sort_line(). Ranks are counted by vectors (sort_kernels); the rest is compiled once, for
-// the baseline.
+// sort (sort.h): sorts lines, or finds their first elements in order, with the indices. sort_line() chooses
+// the way: by ranks (sort.isa.cpp), by insertion into a sorted list, by the bytes of the keys (radix sort),
+// or by selection if few elements of a long line are wanted.
 #include "kernels/sort/sort.h"
 
 #include <algorithm>
@@ -15,14 +14,15 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
-constexpr int64_t kShort = 128;     // lines of up to this length are sorted by ranks
-constexpr int64_t kFew = 32;        // this many first elements are kept in a list
-constexpr int64_t kSelect = 8;      // if a line is this many times longer than wanted, elements are selected
-constexpr int64_t kAlone = 4;       // lines of at most this many elements are too short for vectors
-constexpr int kDigits = 256;
-constexpr int64_t kPiece = 1 << 16;  // elements of a line between two looks for a signal
+constexpr int64_t kInsertion = 48;  // lines of up to this length are sorted by insertion, if not by ranks
+constexpr int64_t kShort = 128;  // lines of up to this length are sorted by ranks, if all elements are wanted
+constexpr int64_t kFew = 32;     // up to this many first elements are kept in a sorted list
+constexpr int64_t kSelect = 8;   // elements are selected if at most 1 / kSelect of a line is wanted
+constexpr int64_t kAlone = 4;    // lines of at most this many elements are too short for ranks
+constexpr int kDigits = 256;     // values of a byte of a key
+constexpr int64_t kPiece = 1 << 16;  // elements of a line between two tests for an interrupt
 
+// An unsigned integer of the size of T.
 template <class T>
 struct KeyOf;
 template <>
@@ -34,13 +34,15 @@ struct KeyOf<double> {
   using type = uint64_t;
 };
 
+// An element of a line: its key, and its index in the line.
 template <class T>
 struct Entry {
   using Key = typename KeyOf<T>::type;
   Key key, index;
 };
 
-// An unsigned number that rises with x: the sign bit is flipped, and below 0 all others too.
+// The key of x: an unsigned integer with the order of the elements. The sign bit of x is flipped, and if x is
+// negative all other bits, too. NaN gets the greatest key; with `descending` the order is reversed.
 template <class T>
 typename KeyOf<T>::type key_of(T x, bool descending) {
   using Key = typename KeyOf<T>::type;
@@ -53,7 +55,8 @@ typename KeyOf<T>::type key_of(T x, bool descending) {
   return descending ? ~bits : bits;
 }
 
-// e[0, n) sorted and stable, where only the first `kept` are needed; `entry` is inserted.
+// Inserts `entry` into e[0, n), which is sorted. Entries beyond the first `kept` are dropped. Equal keys stay
+// in order.
 template <class E>
 void insert(E* e, int64_t n, int64_t kept, E entry) {
   int64_t i = std::min(n, kept - 1);
@@ -61,7 +64,7 @@ void insert(E* e, int64_t n, int64_t kept, E entry) {
   e[i] = entry;
 }
 
-// body(begin, end) on pieces of [0, n), in order; false where a signal ends the call before that.
+// Calls body(begin, end) on pieces of [0, n), in order. Returns false if an interrupt has ended the loop.
 template <class Body>
 bool in_pieces(const Team& team, int64_t n, const Body& body) {
   for (int64_t at = 0; at < n; at += kPiece) {
@@ -71,8 +74,9 @@ bool in_pieces(const Team& team, int64_t n, const Body& body) {
   return true;
 }
 
-// Sorts e[0, n), which read(i) gives, by one byte of the key after another; returns the buffer that holds the
-// result, or null where a signal ends the call.
+// Sorts n entries, read(0) ... read(n - 1), by one byte of the key after another, from the lowest to the
+// highest. e and `other` are buffers of n entries. Returns the one that holds the result, or null after an
+// interrupt.
 template <class E, class Read>
 E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   constexpr int passes = sizeof(e->key);
@@ -85,7 +89,7 @@ E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   });
   if (!counted) return nullptr;
   for (int p = 0; p < passes; ++p) {
-    if (counts[p][e[0].key >> (8 * p) & 255] == n) continue;  // all alike in this byte
+    if (counts[p][e[0].key >> (8 * p) & 255] == n) continue;  // all keys have the same byte
     int64_t start = 0;
     for (int64_t& count : counts[p]) {
       const int64_t size = count;
@@ -102,7 +106,7 @@ E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   return e;
 }
 
-// True if none of kCount elements comes before `last`. A NaN, which is not ordered against it, may.
+// True if none of kCount elements comes before `last`. If one of them or `last` is NaN, the result is false.
 template <int kCount, class T>
 bool none_before(const T* x, T last, bool descending) {
   int after = 0;
@@ -113,8 +117,9 @@ bool none_before(const T* x, T last, bool descending) {
   return after == kCount;
 }
 
-// use(i) for each i in [i, n), in order, where x[i] may come before last(), which rises to the front; ends
-// where use gives false. Several elements are tested at a time, then a part of them.
+// Calls use(i) for each index from i to n - 1, in order, for which x[i] may come before last(), the last of
+// the wanted elements so far. Ends early if use() returns false. kLook elements are tested at a time, then
+// kPart of them.
 template <class T, class Last, class Use>
 void each_candidate(const T* x, int64_t i, int64_t n, bool descending, const Last& last, const Use& use) {
   constexpr int kLook = 32, kPart = 8;
@@ -132,8 +137,9 @@ void each_candidate(const T* x, int64_t i, int64_t n, bool descending, const Las
   }
 }
 
-// The first `kept` elements of a line: those that come before the last of the best so far are appended
-// and, when the space is full, sorted together with them. Equal ones stay in order, as the sort is stable.
+// The first `kept` elements of a line in order. scratch begins with the best elements so far. Elements that
+// come before the last of these are appended; when there is no more room, all are sorted, and the first
+// `kept` remain. Equal elements stay in order, since the sort is stable. Returns null after an interrupt.
 template <class T, class EntryAt>
 const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
                              bool descending, Entry<T>* scratch, const EntryAt& entry) {
@@ -162,7 +168,7 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
   return stopped ? nullptr : scratch;
 }
 
-// A short line in order: each entry is put at its rank.
+// A short line in order: each entry is stored at the place that its rank names.
 template <class T>
 const Entry<T>* sort_by_ranks(const T* x, int64_t step, int64_t n, bool descending, Entry<T>* scratch) {
   using Signed = typename SortKeys<T>::Key;
@@ -177,8 +183,8 @@ const Entry<T>* sort_by_ranks(const T* x, int64_t step, int64_t n, bool descendi
   return scratch;
 }
 
-// The first `kept` of a line's n elements in order, or null where a signal ends the call. scratch holds 2 n
-// entries.
+// The first `kept` of the n elements of a line, in order; null after an interrupt. scratch has room for 2 n
+// entries. Only the indices of the entries that are returned are valid.
 template <class T>
 const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
                           bool descending, Entry<T>* scratch) {

@@ -1,15 +1,16 @@
-// sort: the elements along one axis in order, and where each came from
+// sort: the elements along one axis in order, or the first of them (topk), and the index of each
 //
-//   values[k] = x[indices[k]], rising (falling where descending is set). Equal elements keep their order, -0
-//   and 0 are equal, NaN counts as greater than every number.
+//   values[k] = x[indices[k]] along the axis, in rising order, or falling with `descending`. The sort is
+//   stable: equal elements keep their order. -0 and 0 are equal, and NaN counts as greater than every number.
 //
-//   x of any strides and at least one dimension; values and indices have its shape but for the axis, along
-//   which they hold the first `count` in order. float32: fewer than 2^32 elements along the axis.
+//   x has at least one dimension and any strides. values and indices have the shape of x except along the
+//   axis, where they may be shorter and then hold the first elements in order. For float32 the axis has fewer
+//   than 2^32 elements.
 //
-//   An element becomes an unsigned number of the same order, with its index beside it. Long lines are sorted
-//   by their bytes, the lowest first (a radix sort: stable, no comparisons); a few first elements of a line
-//   are kept in a sorted list while it is read. In short lines the elements that come before each are
-//   counted.
+//   Each element becomes an unsigned integer with the same order (its key), beside its index. A long line is
+//   sorted by the bytes of its keys, the lowest byte first (a radix sort, which makes no comparisons). A
+//   short line is sorted by ranks: for each element the elements that come before it are counted. If few
+//   elements are wanted, they are kept in a sorted list while the line is read.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +31,7 @@ struct Sort {
   TensorView<int64_t> indices;
 };
 
-// Signed numbers that rise with the elements.
+// The type of the keys whose ranks are counted: signed integers with the order of the elements.
 template <class T>
 struct SortKeys;
 template <>
@@ -42,12 +43,12 @@ struct SortKeys<double> {
   using Key = int64_t;
 };
 
-constexpr int64_t kRanked = 16;  // keys and ranks of a line are whole groups of this many
+constexpr int64_t kRanked = 16;  // the arrays of `rank` are padded to a multiple of this
 
 template <class T>
 struct SortKernels {
-  // ranks[i] = how many of the n keys come before the i-th; n is rounded up, as are both arrays: keys behind
-  // a line are the greatest.
+  // ranks[i] = how many of the n keys come before keys[i] in a stable order. n is a multiple of kRanked; the
+  // caller pads the keys of a line with the greatest number.
   void (*rank)(int64_t n, const typename SortKeys<T>::Key* keys, typename SortKeys<T>::Key* ranks);
 };
 

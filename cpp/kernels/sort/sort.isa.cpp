@@ -1,11 +1,13 @@
-// Ranks of short lines: how many elements come before each, counted for a vector of elements at a time.
+// SortKernels::rank (sort.h): for each key of a short line the number of keys that come before it, counted
+// for a vector of keys at a time.
 #include "kernels/sort/sort.h"
 #include "base/isa.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// A rank is how many keys come before a key; of equal keys the first one does. So equal keys count if they
-// are before a vector, not if they are after it, and within it by their places.
+// Of equal keys, the one with the smaller index comes first. So a key that equals one of the vector counts if
+// its index is before the vector; it does not count if it is after it; and within the vector the lanes are
+// compared.
 template <class T>
 static void rank(int64_t n, const typename SortKeys<T>::Key* keys, typename SortKeys<T>::Key* ranks) {
   using Key = typename SortKeys<T>::Key;
@@ -17,7 +19,8 @@ static void rank(int64_t n, const typename SortKeys<T>::Key* keys, typename Sort
     Vector own, count = {};
     __builtin_memcpy(&own, keys + i, sizeof own);
     for (int64_t j = 0; j < i; ++j) count += own < keys[j];
-    count += Key(i);  // it has counted, as -1, those that come after
+    // A true comparison is -1: this turns minus the number of keys that come after into those before.
+    count += Key(i);
     for (int64_t j = i; j < i + kLanes; ++j)
       count -= (own > keys[j]) | ((own == keys[j]) & (lane > Key(j - i)));
     for (int64_t j = i + kLanes; j < n; ++j) count -= own > keys[j];

@@ -87,8 +87,9 @@ def jacobian(
 ) -> Any:
     """J[..., ...], the derivative of each output by each input: (*shape of output, *shape of input).
 
-    A tuple over the outputs of tuples over the inputs, where these are tuples. One backward for each element
-    of the outputs: vectorize changes nothing. Raises ValueError for another strategy.
+    If the outputs are a tuple, the result is a tuple over them; if the inputs are a tuple, each of its items
+    is a tuple over the inputs. It costs one backward for each element of the outputs: vectorize changes
+    nothing. Raises ValueError for another strategy.
 
     >>> import ranvier as rv
     >>> rv.autograd.functional.jacobian(lambda x: x**2, rv.tensor([1.0, 2.0]))

@@ -1,5 +1,5 @@
-"""Gradients as values: PyTorch's ``autograd.grad`` and ``autograd.backward``; and their check against central
-differences in float64."""
+"""Gradients as values: PyTorch's ``autograd.grad`` (here `gradients`) and ``autograd.backward``; and the
+check of gradients against central differences in float64: `gradcheck` and `gradgradcheck`."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def gradients(
         NotImplementedError where an op cannot be differentiated twice.
     allow_unused: the gradient of an input that was not used is None; else RuntimeError.
     materialize_grads: zeros in place of that None.
-    is_grads_batched: grad_outputs have one more dimension, the first, and so have the results: one backward
-        for each of its elements. only_inputs: True; False raises ValueError.
+    is_grads_batched: grad_outputs have one more dimension, the first, and so have the results; one backward
+        runs for each index of this dimension. only_inputs: True; False raises ValueError.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(2.0, requires_grad=True)
@@ -82,7 +82,8 @@ def gradients(
 
 
 def _fitting(gradient: Array, of: Any) -> Array:
-    """A copy, since backward may have left the array in two places, in the dtype of the input."""
+    """A copy of the gradient in the dtype of the input. A copy, because the array may also belong to another
+    gradient or to the caller."""
     own = getattr(of, "_array", gradient)
     if np.shape(gradient) != own.shape:
         raise RuntimeError(f"[grad] got a gradient of shape {np.shape(gradient)} for an input of {own.shape}")
@@ -92,7 +93,8 @@ def _fitting(gradient: Array, of: Any) -> Array:
 def _batched(
     outputs: Any, inputs: Any, weights: Any, retain_graph: Any, *settings: Any
 ) -> tuple[Tensor | None, ...]:
-    """The gradients for each element of the weights, one after the other, stacked."""
+    """The gradients for each index of the first dimension of the weights, one backward after another,
+    stacked."""
     counts = {len(w) for w in weights if w is not None}
     if len(counts) != 1 or 0 in counts:
         raise RuntimeError(
@@ -186,7 +188,8 @@ def numeric_gradients(
 
 
 def _of_tensors(func: Callable[..., Any], inputs: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """The function of those inputs that are Tensors or arrays, and these; the others stay as they are."""
+    """(A function of those inputs that are Tensors or arrays, these inputs). The function passes the other
+    inputs to func as they are."""
     inputs = [inputs] if isinstance(inputs, (Tensor, np.ndarray)) else list(inputs)
     moving = [isinstance(x, (Tensor, np.ndarray)) for x in inputs]
     if all(moving):
@@ -320,7 +323,7 @@ def gradgradcheck(
 
 
 def _in_float64(inputs: Any) -> list[Array]:
-    """Copies of the inputs, those of floats in float64."""
+    """Copies of the inputs as arrays; floats become float64."""
     inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else inputs
     arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
     return [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
@@ -347,9 +350,10 @@ def _chosen(inputs: Any) -> list[bool]:
 
 
 def _floating(outputs: Any) -> list[Tensor]:
-    """The outputs, of one or several, that may have gradients."""
+    """The outputs, one or several, that have floats, and so may have gradients."""
     return [t for t in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)) if t.dtype.kind == "f"]
 
 
 def _weights(rng: np.random.Generator, y: Tensor) -> Array:
+    """A random gradient of an output y, with elements of size 0.5 to 1.5 and either sign."""
     return rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)

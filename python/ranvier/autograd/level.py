@@ -1,7 +1,8 @@
-"""Derivatives of functions: one call of a function on a tape of its own.
+"""`Level`: one call of a function on a tape of its own, and its derivatives, for `ranvier.func` and others.
 
-The leaves of that tape are copies of the inputs, so that calls within calls have leaves of their own, and the
-derivatives of the inner call can be on the tape of the outer one.
+The inputs of the call are new Tensors on the memory of the given ones, and the derivatives are taken with
+respect to these. So nested calls have inputs of their own, and the derivatives of an inner call can be on the
+tape of the outer call. A tree, here, is a nested structure of tuples, lists and dicts with values in it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Tensors = tuple[Tensor, ...]
 
 
 def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The nested tuples, lists and dicts with each of their values replaced by the function of it."""
+    """The tree with function(value) in place of each value."""
     if isinstance(tree, dict):
         return {key: mapped(function, value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -35,6 +36,7 @@ def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def values_of(tree: Any) -> list[Any]:
+    """The values in a tree, in order."""
     if isinstance(tree, Tensor):
         return [tree]
     values: list[Any] = []
@@ -43,7 +45,7 @@ def values_of(tree: Any) -> list[Any]:
 
 
 def like(tree: Any, values: Iterable[Any]) -> Any:
-    """The tree with these values."""
+    """The tree with these values, in order, in place of its own."""
     rest = iter(values)
     if isinstance(tree, Tensor):
         return next(rest)
@@ -58,7 +60,8 @@ _calls = _Calls()
 
 
 def _as_now(x: Tensor) -> Tensor:
-    """x with its history of now: a change in place, of x or of what it is a view of, gives x another one."""
+    """A Tensor that keeps the present history of x: a later change in place, of x or of its base if x is a
+    view, gives x another history."""
     if x._grad_fn is None:
         return x
     now = wrap(x._array, requires_grad=True)
@@ -69,14 +72,17 @@ def _as_now(x: Tensor) -> Tensor:
 class Level:
     """A block in which a function is called and its derivatives are taken; recording is on inside.
 
-    inputs: a tree of Tensors; given: whether results keep the history that leads out of the block, and the
-    copies of inputs theirs. None: where recording was on before the block, and there is such a history.
+    name: the public function, for errors. inputs: a tree of Tensors. given: whether the results keep a
+    history that leads out of the block, to Tensors outside that require gradients. None: they do if recording
+    was on before the block. strict: outputs and inputs that do not depend on each other raise RuntimeError.
 
     Attributes:
-        inputs: the tree of the copies
-        xs, ys: the inputs and outputs on the tape of the block
-        outputs: the tree of the ys
-        history: whether derivatives are recorded, but for what `weighted` says
+        inputs: the tree of the new Tensors that the function gets
+        xs, ys: these inputs, and the outputs, on the tape of the block, as flat tuples
+        outputs: the tree that the function has returned
+        history: whether derivatives are recorded, so that they can be differentiated again; `weighted` says
+            it for derivatives that are weighted by other Tensors
+        _own, _inside: ids of the leaves of the block, and nodes from which no path leads out of the block
     """
 
     def __init__(self, name: str, inputs: Any, given: bool | None = None, strict: bool = False) -> None:
@@ -102,6 +108,7 @@ class Level:
         self._block.__exit__(*error)
 
     def tensors(self, what: str, tree: Any) -> Tensors:
+        """The values of a tree. Raises TypeError if one is no Tensor; what: names the tree."""
         xs = tuple(values_of(tree))
         for x in xs:
             if not isinstance(x, Tensor):
@@ -109,6 +116,7 @@ class Level:
         return xs
 
     def _leaf(self, x: Tensor) -> Tensor:
+        """A new Tensor on the memory of an input: with its history if that is needed, else a leaf."""
         if x._array.dtype.kind != "f":
             raise DtypeError(
                 f"[{self.name}] got inputs of dtype {x._array.dtype}; expected float32 or float64"
@@ -116,11 +124,12 @@ class Level:
         if self.history and x._requires_grad:
             return cut(x)
         leaf = wrap(x._array, requires_grad=True)
-        leaf._cell = x._cell  # a change of x in place is noticed
+        leaf._cell = x._cell  # the same count of changes: backward notices a change of x in place
         return leaf
 
     def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
-        """Calls the function; returns what it has returned as the second of two with has_aux."""
+        """Calls the function and takes its outputs. With has_aux the function returns (outputs, aux), and
+        `call` returns aux."""
         outputs, aux = require_function(self.name, "func", function)(*args, **(kwargs or {})), None
         if has_aux:
             if not (isinstance(outputs, tuple) and len(outputs) == 2):
@@ -133,7 +142,7 @@ class Level:
         return mapped(lambda x: self.result(x) if isinstance(x, Tensor) else x, aux) if has_aux else None
 
     def take(self, outputs: Any) -> None:
-        """Takes what the function has returned."""
+        """Sets the outputs: what the function has returned, a tree of Tensors."""
         self.outputs, self.ys = outputs, self.tensors("the result of func", outputs)
         if self.strict and any(not y.requires_grad for y in self.ys):
             raise RuntimeError(
@@ -158,7 +167,7 @@ class Level:
         return False
 
     def result(self, x: Tensor) -> Tensor:
-        """The Tensor as the caller gets it."""
+        """A Tensor as the caller gets it: detached, unless it keeps a history that leads out of the block."""
         kept = not x._requires_grad or (self._enabled and (self.given or self._leads_out(x)))
         return x if kept else x.detach()
 
@@ -167,14 +176,17 @@ class Level:
         return like(self.outputs, map(self.result, self.ys))
 
     def number(self) -> Tensor:
-        """The result of the function, which has one element."""
+        """The only output of the function, which must have one element."""
         if len(self.ys) != 1 or self.ys[0].numel() != 1:
             shapes = [tuple(y.shape) for y in self.ys]
             raise RuntimeError(f"[{self.name}] got a function with results {shapes}; expected one element")
         return self.ys[0]
 
     def vectors(self, v: Any, tree: Any, xs: Tensors, what: str) -> Tensors:
-        """The values of v, in the tree of xs if that is given; 1 if it is None and there is one element."""
+        """The values of v, which must have the shapes of xs, and the structure of `tree` if one is given.
+
+        v None: 1, if xs have one element in all. what: names xs in errors.
+        """
         if v is None:
             if len(xs) != 1 or xs[0].numel() != 1:
                 raise RuntimeError(
@@ -195,7 +207,7 @@ class Level:
     def gradients(
         self, ys: Tensors, xs: Tensors, vs: Tensors, history: bool | None = None, retain: bool = True
     ) -> Tensors:
-        """The gradients of ys, weighted by vs, for each x; 0 where there is none."""
+        """The gradients of ys, weighted by vs and summed, by each x; 0 for an x on which no y depends."""
         used = [(y, v) for y, v in zip(ys, vs, strict=True) if y.requires_grad]
         slopes: Any = (None,) * len(xs)
         history = self.history if history is None else history
@@ -215,21 +227,22 @@ class Level:
         return [*map(self.result, slopes)]
 
     def pulled(self, ys: Tensors) -> tuple[Tensors, Tensors]:
-        """Variables u, and u J for the Jacobian J of ys: J v is its gradient by u."""
+        """New variables u in the shapes of ys, and u J for the Jacobian J of ys. u J is linear in u, so that
+        its gradient by u, weighted by v, is J v."""
         us = tuple(wrap(filled_like(0, y._array), requires_grad=True) for y in ys)
         self._own |= {id(u) for u in us}
         return us, self.gradients(ys, self.xs, us, True)
 
     def pushed(self, vs: Tensors) -> Any:
-        """J v, in the tree of the outputs."""
+        """J v, computed in reverse, in the tree of the outputs."""
         us, slopes = self.pulled(self.ys)
         return like(self.outputs, map(self.result, self.gradients(slopes, us, vs, self.weighted(vs))))
 
     def jacobian(self, ys: Tensors, history: bool | None = None, columns: bool = True) -> list[Tensors]:
         """For each of ys its derivatives by each input: (*shape of y, *shape of input).
 
-        One backward for each element of ys. columns: if there are less than half as many elements of the
-        inputs, two for each of these in their place, where all ops have second derivatives.
+        Computed by rows: one backward for each element of ys. columns: if the inputs have less than half as
+        many elements as ys, and all ops have second derivatives, computed by columns (`_columns`) instead.
         """
         if columns and 2 * sum(x.numel() for x in self.xs) < sum(y.numel() for y in ys):
             try:
@@ -243,27 +256,31 @@ class Level:
         return derivatives
 
     def _columns(self, ys: Tensors, history: bool | None) -> list[Tensors]:
+        """As `jacobian`, with two backwards for each element of the inputs: J v for unit vectors v."""
         us, slopes = self.pulled(ys)
         of_outputs: list[list[Tensor]] = [[] for _ in ys]
         for x, slope in zip(self.xs, slopes, strict=True):
             columns = [self.gradients((slope,), us, (v,), history) for v in _units(x)]
             places = tuple(range(x.ndim)), tuple(range(-x.ndim, 0))
             for derivatives, (part, y) in zip(of_outputs, _turned(columns, ys), strict=True):
-                derivatives.append(_stacked(part, x, y).movedim(*places).to(x.dtype))  # as rows have
+                # The axes of x go to the end, and the dtype is that of x, as with rows.
+                derivatives.append(_stacked(part, x, y).movedim(*places).to(x.dtype))
         return [tuple(derivatives) for derivatives in of_outputs]
 
     def jacobians(self, columns: bool = True) -> Any:
-        """The tree of the outputs, for each the tree of its derivatives by the inputs."""
+        """The tree of the outputs, with the tree of the derivatives by the inputs in place of each output."""
         return like(self.outputs, map(self._tree, self.jacobian(self.ys, columns=columns)))
 
     def hessians(self) -> Any:
-        """The same with trees of second derivatives in place of the derivatives."""
+        """As `jacobians`, with the tree of the second derivatives by the inputs in place of each
+        derivative."""
         first = self.jacobian(self.ys, True)
         second = iter(self.jacobian(tuple(slope for slopes in first for slope in slopes)))
         trees = [like(self.inputs, [self._tree(next(second)) for _ in slopes]) for slopes in first]
         return like(self.outputs, trees)
 
     def _tree(self, slopes: Tensors) -> Any:
+        """The derivatives by the inputs, as the caller gets them, in the tree of the inputs."""
         return like(self.inputs, map(self.result, slopes))
 
 
@@ -276,6 +293,7 @@ def _units(x: Tensor) -> Iterator[Tensor]:
 
 
 def _turned(rows: list[Tensors], xs: Tensors) -> Iterable[tuple[Any, Tensor]]:
+    """(the parts of all rows for x, x) for each x. rows: tuples with a part for each x."""
     return zip(zip(*rows, strict=True) if rows else [()] * len(xs), xs, strict=True)
 
 
@@ -289,7 +307,8 @@ def _stacked(of_elements: Tensors, first: Tensor, second: Tensor) -> Tensor:
 
 
 def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
-    """The places of arguments, none twice, as numbers from 0."""
+    """argnums as different non-negative numbers below `count`, the number of arguments. Raises TypeError or
+    ValueError for others. name: the public function."""
     if type(argnums) is int and 0 <= argnums < count:
         return (argnums,)
     places = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
@@ -302,7 +321,8 @@ def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
 
 
 def level_of(name: str, argnums: Any, args: Any) -> tuple[Level, Callable[[], list[Any]]]:
-    """A level for some of the arguments, and a function that gives all of them inside it."""
+    """A level whose inputs are the arguments with the numbers `argnums`, and a function that gives all
+    arguments of the call inside the level."""
     wanted = numbers(name, argnums, len(args))
     several = isinstance(argnums, (tuple, list))
     level = Level(name, tuple(args[i] for i in wanted) if several else args[wanted[0]])
@@ -344,6 +364,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
 
 
 def _value(value: Any) -> Tensor:
+    """What a function has returned, which must be a Tensor of one element."""
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
         raise RuntimeError(f"[grad] the function returned {got}; expected a Tensor of one element")

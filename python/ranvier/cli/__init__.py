@@ -1,6 +1,7 @@
 """The command line: `ranvier train digits`, `ranvier config` ..., with a file for each large command.
 
-Modules that only some commands need are imported when these run, so that help and errors appear immediately.
+Modules that only some commands need are imported when such a command runs, so that help and errors appear
+immediately.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Traceback (most recent call last):
     SystemExit: 2
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
+    if isinstance(sys.stdout, io.TextIOWrapper):  # characters that its encoding lacks are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     with redirect_stdout(_Printed(sys.stdout)), redirect_stderr(_Printed(sys.stderr)):
         return _run(argv)
 
 
 class _Printed:
-    """A stream that gets no control codes: what a command prints has names of files, columns and classes."""
+    """A stream without control codes, which names of files, columns and classes in the output may have."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

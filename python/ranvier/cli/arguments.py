@@ -1,5 +1,7 @@
-"""Shared by all commands: types of arguments, checks of paths, mistakes, which are shown as one line, and
-`--distributed`, a command on the processes that mpirun started."""
+"""What all commands share: types of arguments, checks of paths, and errors of the user as one line.
+
+Also `--distributed`, which runs a command on the processes that mpirun started.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def mistakes(*kinds: type[Exception]) -> Iterator[None]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are two lines: the mistake with the nearest known name, and where help is."""
+    """A parser whose errors are two lines: the mistake with the nearest known name, and how to get help."""
 
     def error(self, message: str) -> NoReturn:
         hint = ""
@@ -74,7 +76,7 @@ def add_command(
 
 
 def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, tuple[Any, str | None, str]]) -> None:
-    """Add flags: name -> (type, metavar, help); (choices, default, help) for a choice; (bool, None, help).
+    """Add flags, each by its name: (type, metavar, help), (choices, default, help) or (bool, None, help).
 
     A flag whose value is NAME=VALUE may be given several times.
     """
@@ -91,7 +93,10 @@ def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, tuple[Any, st
 def number_of(
     kind: type, least: float, below: float = math.inf, *, above: bool = False, **words: int
 ) -> Callable[[str], Any]:
-    """The type of an argument from `least`, with `above` larger than that; or a word, for its number."""
+    """An argparse type: a number of at least `least` (above: larger than it) and below `below`.
+
+    words: texts that are allowed too, and the numbers that they mean.
+    """
 
     def read(text: str) -> Any:
         value = words[text] if text in words else kind(text)
@@ -148,9 +153,11 @@ def require_folder(flag: str, path: str) -> None:
 
 
 def require_outputs(paths: dict[str, str | Path | None], *inputs: str | None, writes: bool = True) -> None:
-    """Raise a mistake, before the work, for outputs (flag -> path) that cannot be written.
+    """Raise Mistake, before the work begins, for outputs that cannot be written.
 
-    Two have one path, one is an input, or the system refuses it, which this process tries if it `writes`.
+    Two outputs have the same path, one is an input, or the file cannot be written.
+
+    paths: {flag: path}. writes: whether this process writes them, so that it checks that it can.
     """
     seen: dict[str, str] = {}
     for flag, path in paths.items():
@@ -178,11 +185,11 @@ def set_threads(threads: int | None) -> None:
 
 
 T = TypeVar("T")
-_LATER = 2.0  # seconds that other ranks leave rank 0 to tell its mistake, which is theirs, too
+_LATER = 2.0  # seconds that other ranks wait before they report an error, which rank 0 may report first
 
 
 def launched_size() -> int:
-    """The processes that a launcher started; 1 without the part of ranvier that connects them."""
+    """The number of processes that a launcher started; 1 without ranvier's part for distributed runs."""
     try:
         from ranvier.distributed.job import launched_size as size
     except ModuleNotFoundError:
@@ -191,7 +198,7 @@ def launched_size() -> int:
 
 
 def connect(distributed: bool) -> None:
-    """Find the other processes; all but rank 0 print nothing on stdout.
+    """Connect to the other processes, if the command is distributed. Only rank 0 then prints on stdout.
 
     Raises Mistake: several processes were started without --distributed, or they cannot be connected.
     """
@@ -217,7 +224,7 @@ def _world() -> Any:
 
 
 def after_first(make: Callable[[], T]) -> T:
-    """Return make(); rank 0 calls it before the others, since it may download a file."""
+    """The result of make(), which rank 0 calls before the others, since it may download a file."""
     job = _world()
     if job is None:
         return make()
@@ -230,7 +237,7 @@ def after_first(make: Callable[[], T]) -> T:
 
 
 def end_job(code: int, tell: Callable[[], None]) -> int:
-    """End the other processes, too, after an error of this one; `tell` prints it."""
+    """Report an error by `tell()`, end the other processes too, and return the exit code."""
     job = _world()
     if job is not None and job.world().rank:
         time.sleep(_LATER)

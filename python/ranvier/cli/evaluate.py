@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _of_scores(model: Any, output: Any, classes: Any) -> Any:
-    """Probabilities from the outputs of a model whose file does not say what they are: scores of classes."""
+    """Probabilities of a model whose file does not say what its outputs are: taken as class scores."""
     if rv.serialization.info(model).training_data:
         raise Mistake(OTHER_LABELS)
     if output.shape[1:] != (len(classes),):
@@ -81,7 +81,7 @@ def _of_scores(model: Any, output: Any, classes: Any) -> Any:
 
 
 def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: Any, figures: Any) -> None:
-    """Print that the samples trained the model, with the score of the others."""
+    """Print a note if samples of the data trained the model, with the score of the other samples."""
     classes = "accuracy" in figures
     places = None if arguments.data in NAMED else test_part(about.training_data, arguments.data, y, classes)
     if places is None:
@@ -117,7 +117,7 @@ def _errors(y: Any, predicted: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _samples(arguments: argparse.Namespace, model: Any) -> Any:
-    """Labelled samples, without preprocessing, as the model file's transforms expect them."""
+    """The labelled samples, without preprocessing: the transforms of the model file are applied later."""
     require_data_flags(arguments)
     if arguments.seed is not None and arguments.data not in ("digits", "iris"):
         raise Mistake(f"--seed is for digits and iris, which are split, not for {arguments.data}")

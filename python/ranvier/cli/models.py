@@ -16,8 +16,8 @@ from ranvier.cli.networks import add_model, dtype_of, inputs, open_model
 from ranvier.cli.predict import samples_of
 from ranvier.cli.tables import READING
 
-FEW = 32  # samples for --int8: with fewer, ranges of values are mostly chance
-SHOWN = 100  # entries of a list: the columns and categories of a table
+FEW = 32  # with fewer samples for --int8, the measured ranges of values are mostly chance
+SHOWN = 100  # the most entries of a printed list, such as the columns of a table
 
 
 def add(commands: Any) -> None:

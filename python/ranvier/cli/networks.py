@@ -1,4 +1,4 @@
-"""The networks of the commands: made by name, read from a file, described."""
+"""The networks of the commands: made by name or by a Python file, read from a model file, and applied."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def epochs_of(data: str, kind: str) -> int:
 
 
 def batch_size_of(samples: int) -> int:
-    """Small enough for many steps in an epoch."""
+    """The default batch size for a number of samples, small enough for many steps in an epoch."""
     return 32 if samples < 10_000 else 128
 
 
@@ -41,9 +41,9 @@ def learning_rate_of(optimizer: str, kind: str) -> float:
 
 
 def network(kind: str, input_shape: tuple[int, ...], classes: int, embedded: Sequence[int] = ()) -> Any:
-    """`cnn`, `mlp`, or what the file's `build()` returns.
+    """The network of a kind: "cnn", "mlp", or the path of a Python file, whose `build()` makes it.
 
-    embedded: how many classes there are of each of a table's last columns, which are class indices.
+    embedded: the number of classes of each of a table's last columns, if these are class indices.
     """
     if kind not in KINDS:
         return build(kind, input_shape, classes)
@@ -116,9 +116,9 @@ def initialize(model: Any, name: str) -> None:
 
 
 def rescale(model: Any, scale: Any) -> None:
-    """Change the last layer so that its outputs are not standardized by `scale`.
+    """Change the last layer so that its outputs are values, no longer standardized by `scale`.
 
-    A network becomes one of float64 if float32 would round off what its outputs differ by.
+    The network becomes float64 if float32 would round away the differences between its outputs.
     """
     from ranvier.data.scaling import beyond_float32
 
@@ -165,7 +165,7 @@ def open_model(arguments: argparse.Namespace) -> Any:
 
 
 def image_form(model: Any) -> dict[str, Any]:
-    """The arguments with which images are read as the model takes them; none if it takes no images."""
+    """The arguments of `rv.data.load` that read images as the model takes them; {} if it takes no images."""
     shape = rv.serialization.info(model).input_shape
     if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
         return {}

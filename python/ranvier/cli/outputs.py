@@ -1,4 +1,4 @@
-"""The files and lines that a command writes: models, checkpoints, results as lines and as JSON."""
+"""What commands write: models, checkpoints, and results as text and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ SHOWN = 10
 
 
 def results(y: Any, p: Any, names: list[str] | None) -> str:
-    """For labels (n,) and probabilities (n, classes); without names, for values (n, outputs)."""
+    """The results on a test part as text: scores, confusion matrix and some samples.
+
+    For labels y (n,) and probabilities p (n, classes); without names, for values y and p (n, outputs).
+    """
     if names is None:
         return _errors(y, p)
     labels, predicted = list(range(len(names))), p.argmax(1)
@@ -86,7 +89,7 @@ def write_json(path: str, document: dict[str, Any]) -> None:
 def save_somewhere(save: Callable[[Path], None], path: Path) -> None:
     """Save to `path`; if that fails, to the folder of temporary files.
 
-    Raises Mistake: it is not saved to `path`; says where it is.
+    Raises Mistake if it could not be saved to `path`; the message says where it is.
     """
     try:
         save(path)

@@ -14,7 +14,7 @@ from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name
 from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_flags, to_train
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
-FEW = 40  # samples: with fewer, results on the test part are mostly chance
+FEW = 40  # with fewer samples, results on the test part are mostly chance
 SHARES = (0.7, 0.1, 0.2)  # the shares of a file's samples to train on, to validate, to test
 VALUES = "; for labels that are values: --task regression"
 Part = tuple[Any, Any]
@@ -111,9 +111,9 @@ def sum_of(path: Path) -> str:
 
 
 def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) -> Any:
-    """The rows of the test part in the file that the model was trained on; None for another file.
+    """The rows of the test part, if `path` is the file that the model was trained on; None for another file.
 
-    An empty list: the file is the same, and they are not known.
+    An empty list means that it is the same file, but the rows are not known.
     """
     if not trained or not Path(path).is_file() or sum_of(Path(path)) != trained.get("sha256"):
         return None
@@ -200,14 +200,14 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
 
 
 def say_label(samples: Any) -> None:
-    """Print the column of labels of a table, which may have been chosen by its place."""
+    """Print which column of a table has the labels, as its place may have decided."""
     if samples.target is not None:
         kind = "values" if samples.class_names is None else f"{len(samples.class_names)} classes"
         print(f"the labels are in column '{samples.target}' ({kind})", flush=True)
 
 
 def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
-    """Raise a mistake for samples without columns; prints a column that counts the rows."""
+    """Raise Mistake for samples without columns; prints a note about a column that just counts the rows."""
     columns = list(samples.feature_names or ())
     for i, column in enumerate(columns):
         values = samples.x[:, i]
@@ -317,7 +317,7 @@ def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -
 
 
 def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> Any:
-    """Stratified by class; of few samples only where each class has a place in both parts."""
+    """Split off `held_out` samples, stratified by class if each class has a sample in both parts."""
     counts = np.unique(y, return_counts=True)[1] if classes else np.array([])
     if classes and len(x) < FEW and (counts.min() < 2 or min(held_out, len(x) - held_out) < len(counts)):
         classes = False

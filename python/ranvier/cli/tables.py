@@ -1,4 +1,7 @@
-"""Flags for data, refused where they have no effect, and how the table of a model is read."""
+"""The commands' flags for data, and how a table is read as the model's training table was.
+
+A flag that has no effect on the data is an error.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def setting(text: str) -> tuple[str, Any]:
     return name, WORDS.get(value, int(value) if value.isdigit() else value)
 
 
-# What the words in such a setting mean.
+# The values that words in such a setting mean.
 WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, "tab": "\t", r"\t": "\t"}
 READING: dict[str, tuple[Any, str | None, str]] = {
     "--read": (
@@ -95,7 +98,7 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
 
 
 def reading(arguments: argparse.Namespace, path: str | Path, about: Any = None) -> dict[str, Any]:
-    """The arguments of `rv.data.load` for the text of a table: flags, else those of the model's training."""
+    """The arguments of `rv.data.load` for a table's text: from the flags, else as in the model's training."""
     given = dict(arguments.read or ())
     trained = (getattr(about, "training_data", None) or {}).get("reading", {})
     return given if Path(path).suffix == ".parquet" else trained | given
@@ -154,7 +157,7 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
 
 
 def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
-    """The column of labels: that of the training, or the only one that is no feature; else "auto".
+    """The name of the column of labels: as in the training, or the only one that is no feature; else "auto".
 
     Raises Mistake: the table has features only, or several columns may be the labels.
     """
@@ -193,7 +196,7 @@ ARGUMENTS = {"categories": "categorical"}  # arguments of load_csv -> names of t
 
 @contextmanager
 def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
-    """Within the block, errors of tables are mistakes, with the flags that the command has as remedies."""
+    """Within the block, errors of tables become Mistakes, whose remedies are the command's flags."""
     from ranvier.data.datasets.table_errors import TableError
     from ranvier.data.datasets.table_settings import DEFAULTS
 
@@ -215,7 +218,7 @@ def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def _left_out(columns: list[str], features: list[str] | None, encoder: Any, label: str | None) -> list[str]:
-    """The columns that are neither features nor the label; prints those that training did not leave out.
+    """The columns that are neither features nor the label; prints those that were not in the training data.
 
     Raises Mistake: a column of the model is missing.
     """

@@ -17,7 +17,7 @@ from ranvier.cli.outputs import how_to_resume, keeper, results, save_somewhere, 
 from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.tables import NAMED, reading
 
-# a resumed run must have the same
+# the settings that a resumed run must have in common with the stopped one
 RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed", "early_stopping")
 
 
@@ -213,7 +213,10 @@ def _say(message: Warning | str, *_: Any) -> None:
 
 
 def _watch(settings: dict[str, Any]) -> Any:
-    """A callback that refuses to resume a run with other settings, but for more epochs at a constant rate."""
+    """A callback that refuses to resume a run with other settings.
+
+    More epochs are allowed if the learning rate is constant.
+    """
     from ranvier.train import Callback
 
     class Watch(Callback):

@@ -1,11 +1,12 @@
-"""The captured step: `rv.compile`, in three nouns.
+"""The captured step: the package `ranvier.compile`, which is also the function `rv.compile`.
 
 A *compiled function* (`CompiledFunction`) is what `rv.compile` returns. Its first call with new shapes makes
-a *recording* (`tensors.recording.Recording`): one eager run that notes every kernel call and all that Python
-read. From the recording follows a *program* (`Program`): the kernel calls on fixed memory, and guards on what
-was read. Later calls replay the program while its guards hold.
+a *recording* (`tensors.recording.Recording`): one eager run that notes every kernel call and every value that
+Python code read. A *program* (`Program`) is built from the recording: the kernel calls on fixed memory, and
+*guards*, which are the values that were read. Later calls replay the program while its guards hold.
 
-The package has the name of its function, and is that: a call of it is one of `api.compile`.
+The function has the same name as this package, so the module object can be called, and passes the call to
+`api.compile`. The submodules are loaded at the first use of one of their names.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import types
 from typing import Any
 
+# Public name -> the submodule that has it.
 _LATER = {"CaptureError": "record", "CompiledFunction": "compiled_function", "Program": "program"}
 _LATER |= dict.fromkeys(("compile", "constant"), "api")
 _LATER |= dict.fromkeys(("Buffer", "Instruction", "MemoryUse", "Operand"), "listing")
@@ -25,9 +27,9 @@ __all__ = [
 
 
 class _Package(types.ModuleType):
-    """A module that is called."""
+    """The class of a module that can be called."""
 
-    __wrapped__ = property(lambda self: self.compile)  # has the signature
+    __wrapped__ = property(lambda self: self.compile)  # `inspect.signature` reads the signature from it
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.compile(*args, **kwargs)

@@ -1,8 +1,8 @@
-"""compile and constant: the public functions.
+"""The public functions compile and constant.
 
-`compile` reads the arguments that PyTorch's has, too, and makes a `CompiledFunction` of a function or a
-compiled model of a module. `constant` declares values that a step makes from none of its arguments. The
-words of this package (captured, recorded, replayed, guard ...) are explained in
+`compile` accepts the arguments of PyTorch's function, too. It makes a `CompiledFunction` of a function, and a
+compiled model of a module. `constant` declares that an array which a step makes itself has the same values in
+each call. The words of this package (captured, recorded, replayed, guard ...) are explained in
 docs/design/captured_step.md.
 """
 
@@ -101,7 +101,7 @@ def compile(
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
     if disable:
         return function
-    from ranvier.compile.compiled_function import CompiledFunction  # loaded where something is compiled
+    from ranvier.compile.compiled_function import CompiledFunction  # loaded only where something is compiled
     from ranvier.compile.compiled_model import CompiledModel, compiled_model
     from ranvier.nn import Module
 

@@ -1,7 +1,9 @@
-"""A program is built from a recorded run.
+"""Builds a program from a recorded run, for `CompiledFunction`.
 
-The run has left kernel calls, results and gradients, and has read values in Python. `build` puts them
+The run has left kernel calls, results and gradients, and has read values in Python. `build` puts these
 together, and raises CaptureError with the reason where a replay could not do what the run has done.
+The core sorts the memory that a run uses into kinds: "temporary" (allocated by the core during the run),
+"argument", "persistent" (existed before the run) and "foreign" (made by NumPy during the run).
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ from ranvier.tensors.tensor import Tensor
 def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None = None) -> Program:
     """The program of a recorded run. Raises CaptureError where a replay could not repeat it.
 
-    key: the signature of the call. function: that ran.
-    walk: what a step of the library's own leads to, of which no code was read.
+    key: the signature of the call. function: the one that ran.
+    walk: the guards of a step that is the library's own (a Trainer's), which were found before the run; None:
+    they are found here, from the code that ran.
     """
     result, recording, arguments = run.result, run.recording, run.arguments.arrays
     tensors: list[Tensor] = []
-    form = flattened(result, tensors)
+    form = flattened(result, tensors)  # appends the result's Tensors to `tensors`
     kinds = [recording.core.kind_of(t._array) for t in tensors]
     fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
     results = Results(form, fixed, tensors)
@@ -65,7 +68,11 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
 
 
 def _shares_memory(recording: Recording, arguments: list[Array], reads: Reads) -> str:
-    """The reason, or "": an argument or optimizer setting shares memory that the step also uses otherwise."""
+    """The reason why the program cannot tell two uses of the same memory apart, or "".
+
+    An argument may share memory with a Tensor that the step reads, or a setting of an optimizer with a Tensor
+    that the step changes.
+    """
     if _core.share_memory([t._array for t in reads.walk.tensors], arguments):
         return "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
     held = [array for plan, *_ in recording.plans for array in plan.in_memory]
@@ -75,16 +82,20 @@ def _shares_memory(recording: Recording, arguments: list[Array], reads: Reads) -
 
 
 def _lasting(modules: dict[int, Any]) -> list[Any]:
-    """The modules that outlive the step: others were made in it, and end with the recording's reference."""
+    """The modules that outlive the step: those made in it are freed when the recording drops its reference.
+
+    modules: `Recording.modules`; it is emptied.
+    """
     references = [ref(m) for m in modules.values()]
     modules.clear()
     return [m for r in references if (m := r()) is not None]
 
 
 def _watched(modules: list[Any]) -> list[Tensor]:
-    """Parameters and buffers, each in separate memory, of a step without a tape.
+    """The parameters and buffers from which the program may prepare data, such as packed weights.
 
-    With a tape they are likely to change, and what was prepared from them would not last.
+    The core prepares again after a change of such a Tensor, so each must be the only one on its memory. With
+    a tape there are none, because parameters then change at nearly every step.
     """
     if mode.enabled:
         return []
@@ -93,6 +104,6 @@ def _watched(modules: list[Any]) -> list[Tensor]:
 
 
 def _is_alone(array: Array) -> bool:
-    """True if the array is all of its memory: who changes the memory then changes this Tensor."""
+    """True if the array covers all of its memory: every change of the memory is a change of this array."""
     base = array.base
     return base is None or (type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes)

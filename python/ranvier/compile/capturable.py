@@ -1,8 +1,8 @@
-"""The containers, functions and classes that a captured step may use.
+"""The lists of containers, C functions and C classes that a captured step may use.
 
-CONTAINERS are compared item by item. FUNCTIONS, MODULES and TYPES are made in C, and their results follow
-from their arguments alone. A step that uses others runs eagerly; `equality.py` has the values that are
-compared whole.
+CONTAINERS are compared item by item before each replay. FUNCTIONS, MODULES and TYPES are made in C, and their
+results depend on their arguments alone, so that no guard is needed. A step that uses any other C function or
+class runs eagerly. `equality.py` lists the plain values, which are compared whole.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ranvier.compile.equality import pairs_of
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
-MOST = 1024  # items of a container
+MOST = 1024  # items of a container; a larger one takes too long to compare before each replay
 
 
 class GuardKind:
@@ -35,7 +35,8 @@ class GuardKind:
     ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
 
 
-# Class -> (its guard, or None where it never changes; what it compares and leads to, as a function).
+# Class -> (kind of guard, or None for objects that never change; a function that gives the items of an
+# object: the guard compares these items, and the walk follows each of them).
 CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     list: (GuardKind.LIST, tuple),
     dict: (GuardKind.DICT, pairs_of),
@@ -49,17 +50,18 @@ CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     type(os.environ): (None, lambda x: (x._data,)),
 }
 
-# Modules made in C all of whose functions are pure, and the pure functions of others.
+# Modules made in C whose functions are all pure: their results depend on the arguments alone.
 MODULES = frozenset(
     {"math", "cmath", "_operator", "_functools", "_bisect", "_heapq", "_struct", "_collections", "_abc",
      "itertools"}
 )  # fmt: skip
-# Not hash: that of a Tensor is its place, by which a call with another one differs.
+# The pure functions among Python's built-in ones. `hash` is missing: the hash of a Tensor is its address, so
+# that a call with another Tensor gives another result.
 _BUILTINS = """
 __build_class__ abs all any ascii bin callable chr divmod hex isinstance issubclass iter len max min next
 oct ord pow repr round sorted sum
 """
-# NumPy's functions of arguments alone: objects of one class, whether made in C or in Python.
+# NumPy's pure functions, made in C or in Python.
 _OF_NUMPY = """
 all any arange argmax argmin array asarray ascontiguousarray ceil clip concatenate cumsum diff dot expand_dims
 floor full isscalar linspace max mean median min ndim ones ones_like outer prod reshape round shape size sort
@@ -95,7 +97,7 @@ _MORE = """
 aenter aexit array array_function array_interface array_priority array_struct array_ufunc buffer bytes copy
 deepcopy del delete dlpack enter exit fspath getattr length_hint missing next post_init set
 """
-# The names that Python itself looks up in a class.
+# The names that Python itself looks up in a class: for operators, `with`, `for`, copies ...
 SPECIAL = frozenset(
     name
     for kind in (object, type, int, float, list, dict, set, str, bytes, types.FunctionType, BaseException)
@@ -109,13 +111,14 @@ _HIDDEN = """
 annotations builtins code closure defaults delattr dict dir getattribute getstate globals hash import
 kwdefaults match_args reduce reduce_ex setstate sizeof subclasses text_signature type_params weakref
 """
-# Names with two underscores that code may not have: they look into Python's own objects.
+# Names with two underscores that the code of a step may not contain: they look into Python's own objects.
 HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
 
 # Attributes of a Tensor that a step cannot read: its own memory, or how often it was changed.
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 
-# Functions and classes that call what they are given, which no event tells; the second where it is a `key`.
+# Functions and classes that call a function which they get as an argument. Such a call comes from C, and
+# `sys.setprofile` reports only calls from Python code. TAKES_A_KEY: those that get the function as `key=`.
 _ITERATORS = ("accumulate", "starmap", "takewhile", "dropwhile", "filterfalse", "groupby")
 TAKES_FUNCTIONS = frozenset(
     [map, filter, functools.reduce, functools.partial, functools.cmp_to_key, collections.defaultdict]
@@ -124,12 +127,13 @@ TAKES_FUNCTIONS = frozenset(
 )
 TAKES_A_KEY = frozenset([min, max, sorted, list.sort, *filter(callable, vars(bisect).values())])
 
-# The classes of wrappers of a function, method or attribute, in `__wrapped__` (public_function.cpp).
+# The core's classes that wrap a public function, method or attribute. `__wrapped__` is what they wrap
+# (cpp/bindings/tape/public_function.cpp).
 PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
 
 def is_listed(function: Any) -> bool:
-    """True if the result of a function made in C follows from its arguments and its owner alone."""
+    """True if the result of a function made in C depends on its arguments and its `__self__` alone."""
     owner, name = getattr(function, "__self__", None), function.__name__
     if name in NOT_PURE:
         return False
@@ -141,27 +145,29 @@ def is_listed(function: Any) -> bool:
             return _is_kernel(name)
         return module in MODULES or name in FUNCTIONS.get(module, ())
     kind = owner if isinstance(owner, type) else type(owner)
+    # The classes that define the method in C. A Python function of this name, in a class of the user's, has
+    # overridden the method, and calls it by super().
     makers = [b for b in kind.__mro__ if type(vars(b).get(name)) is not types.FunctionType]
-    makers = [b for b in makers if name in vars(b)]  # what a class of the program has overridden
+    makers = [b for b in makers if name in vars(b)]
     if isinstance(owner, type) and not makers:
         makers = [type]
     return bool(makers) and is_listed_type(makers[0])
 
 
 def _is_kernel(name: str) -> bool:
-    import ranvier.kernels as kernels  # not needed by most programs
+    import ranvier.kernels as kernels  # loaded here, since most programs do not use it
 
     return name in vars(kernels)["__all__"]
 
 
 def is_listed_type(kind: type) -> bool:
-    """True if instances of a class made in C hold no state but what was given to them."""
+    """True if instances of a class made in C hold no state except what was given to them."""
     of_python = kind.__module__ in ("builtins", "numpy")
     return kind in TYPES or (of_python and issubclass(kind, (BaseException, np.generic)))
 
 
 def is_numpy_function(x: Any) -> bool:
-    """True if x is a function of NumPy, or a ufunc, whose result follows from its arguments alone."""
+    """True if x is a function of NumPy, or a ufunc, whose result depends on its arguments alone."""
     name = getattr(x, "__name__", "")
     if isinstance(x, np.ufunc):
         return getattr(np, name, None) is x
@@ -169,7 +175,8 @@ def is_numpy_function(x: Any) -> bool:
 
 
 def functions_of(value: Any) -> list[Any]:
-    """The Python functions that an attribute of a class calls."""
+    """The Python functions that run when an attribute of a class is used. value: as ``vars(class)`` has
+    it."""
     if isinstance(value, (staticmethod, classmethod)):
         value = value.__func__
     if isinstance(value, property):

@@ -33,9 +33,11 @@ from ranvier.nn.often import attach, attached
 from ranvier.observe import Lock, may_replay, observers
 from ranvier.tensors.tensor import borrowed
 
-_CACHED = 1 << 20  # the most bytes that a recording may leave in the allocator's cache
-_MOST_EXCEPTIONS = 4  # how many recorded runs may fail to give a program
-_POSTPONED = 16  # how many replays come before the next attempt to check
+_CACHED = 1 << 20  # If more bytes are in the allocator's cache after a recording, the cache is emptied.
+# how many recorded runs may pass without a program (`_passed`) before the step is refused
+_MOST_EXCEPTIONS = 4
+# After a check in which the step raised an exception, the next check is this many replays later.
+_POSTPONED = 16
 _numbers = count()
 
 
@@ -46,6 +48,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     method, the forward pass of a model, or a step of a Trainer.
     """
 
+    # Where another step calls this object, its guards are those on this attribute (`library_guards.py`).
     step_root = "_function"
 
     def __init__(self, function: Any, verify: int = True, strict: bool = False, policy: Any = None) -> None:
@@ -57,16 +60,16 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     def _forget(self) -> None:
         """Drops all programs and what is known of calls."""
-        # Under which the core keeps the function of one object.
+        # The key under which the core keeps the compiled method with the object that it is bound to.
         self._place = f"compiled {next(_numbers)}"
         may_bind = type(self._function) is FunctionType and not self._policy.is_kept
         self._serve(self._place if may_bind else None, None)
         code = 0 if self._strict else self._policy.code_of(self._function)
         self._cache = ProgramCache(code, self._policy.waits)
-        # one compiled function for each object whose method this is
+        # If this is a method of a class: the compiled functions of the objects that have called it.
         self._instances: WeakSet[CompiledFunction] = WeakSet()
         self._warned, self._exceptions = False, 0
-        # the last that ran, and the one before it: a call that fits one of them is replayed at once
+        # The program that ran last, and the one that ran before it. A call is compared with these two first.
         self._latest: Any = None
         self._before: Any = None
         self._lock = Lock()
@@ -123,11 +126,13 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     # --- what a call becomes
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        """A call that the core leaves to Python: no program is armed, and the function does not rest."""
+        """A call that the core leaves to Python: the core has no program that answers it (`_arm`), and the
+        function does not rest (`_let_rest`)."""
         return self._policy.around_call(self, args, kwargs)
 
     def _answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Decides what the call becomes.
+        """Decides what the call becomes; the first row of the table that fits. A function rests while its
+        calls go straight to it, because recordings have not paid (`program_cache.py`).
 
         | the call                                   | becomes                                              |
         |--------------------------------------------|------------------------------------------------------|
@@ -143,7 +148,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         if observers and not may_replay():
             return self._eager(args, kwargs)
         if self._rests():
-            with self._lock if self._cache.kept else nullcontext():  # in turn with replays
+            with self._lock if self._cache.kept else nullcontext():  # not at the same time as a replay
                 return self._eager(args, kwargs)
         with self._lock:  # Other threads wait while a step is recorded, checked or replayed.
             for program in (self._latest, self._before):
@@ -166,11 +171,12 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             return self._not_replayed(OneCall(args, kwargs, key, arrays))
 
     def _not_replayed(self, call: OneCall) -> Any:
-        """A call that no program fits."""
-        if _core._modes_are_asked():  # about each call of the step
+        """A call that is no replay: no program fits it, or the program is due for a check."""
+        if _core._modes_are_asked():  # A TorchFunctionMode has to be asked about each function of the step.
             return self._eager(call.args, call.kwargs)
         becomes: Any = self._cache.look_up(call.key, call.args, call.kwargs)
-        if becomes == RECORDED or (becomes == REFUSED and self._strict):  # for its error, at each call
+        # With `strict` a refused call is recorded again, since each such call has to raise its error.
+        if becomes == RECORDED or (becomes == REFUSED and self._strict):
             return self._first(call)
         if becomes in (EAGER, REFUSED):
             return self._missed(call.args, call.kwargs, hopeless=becomes == REFUSED)
@@ -197,7 +203,11 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return ""
 
     def _replayed(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """results: of a replay; False where a check of values has ended it, so that the step itself runs."""
+        """The result of a call that a program has answered.
+
+        results: the arrays of the replay, as a tuple; False where a check of values (such as an index out of
+        range) has ended the replay: then the step runs eagerly, and raises the error.
+        """
         if program is not self._latest:
             self._ran(program)
         if type(results) is not tuple:
@@ -218,7 +228,10 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return self._run_eagerly(self._function, args, kwargs)
 
     def _missed(self, args: tuple[Any, ...], kwargs: dict[str, Any], hopeless: bool = False) -> Any:
-        """An eager call where a replay was looked for. After many in a row the function rests."""
+        """An eager call for which no program was found. After many such calls in a row the function rests.
+
+        hopeless: whether the call can never be replayed; it then counts as several calls.
+        """
         began = perf_counter()
         try:
             return self._eager(args, kwargs)
@@ -231,7 +244,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                     self._warn(f"changes of {self._cache.cause()} come too often; {remedy}")
 
     def _let_rest(self, calls: int) -> None:
-        """Passes the next `calls` calls straight to the function, in the core if it can."""
+        """Passes the next `calls` calls straight to the function, in the core where the policy allows it."""
         self._disarm()
         policy = self._policy
         function = None if policy.as_tensors or policy.forward_only else self._function
@@ -239,7 +252,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         policy.when_resting(self, calls)
 
     def _declined(self, call: OneCall, why: str) -> Any:
-        """A call that is not recorded."""
+        """Makes a call eagerly that cannot be recorded, and refuses its signature for the reason `why`."""
         eager = self._eager if self._strict else functools.partial(self._missed, hopeless=True)
         result = eager(call.args, call.kwargs)
         self._refuse(call.key, CaptureError(why, result))
@@ -248,7 +261,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def _refuse(self, key: Any, error: CaptureError) -> None:
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
         if error.kept and self._cache.passes(key):
-            return  # a mask that is kept in a dict, say: the next call finds it there
+            # The step may have stored a result for later calls, such as a mask: a later run may differ.
+            return
         self._cache.refuse(key)
         if self._strict:
             raise error
@@ -261,9 +275,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
     # --- recordings and checks
     def _record(self, call: OneCall, checked: Program | None = None, walk: Walk | None = None) -> Any:
-        """An eager call that is recorded: for a program, or beside one that is checked.
+        """An eager call that is recorded: for a new program, or to check the program `checked`.
 
-        walk: what a step of the library's own leads to, in which no code of the user's runs.
+        walk: the guards of a step of the library's own, in which no code of the user's runs; else None.
         """
         policy, is_new = self._policy, checked is None
         if not policy.before_recording(self, call.args, not is_new):
@@ -276,7 +290,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             run = record(self._function, call, policy, reads, beside)
             recording = run.recording
             recording.fault = recording.fault or policy.after_recording(recording, run.result)
-        except BaseException:  # the step's own, as an index out of range: the program is as good as it was
+        except BaseException:  # The step itself raised it, such as IndexError. The program stays valid.
             self._cache.spend(perf_counter() - began, is_new)
             if checked is not None and checked.checks:
                 checked.grant(_POSTPONED)
@@ -296,14 +310,18 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
                 made.renewed = not is_new
         except CaptureError as error:
             self._refuse(call.key, error)
-        except MemoryError:  # the step is done; a later call may have the memory for its program
+        except MemoryError:  # The step has run. A later call may have enough memory for a program.
             pass
         finally:
             self._keep(call.key, checked, made, perf_counter() - began)
         return run.result
 
     def _keep(self, key: Any, checked: Program | None, made: Program | None, took: float) -> None:
-        """After a recording, or the check of a program: keeps what is right, and drops what is not."""
+        """Updates the cache after a recording, or after the check of the program `checked`.
+
+        made: the program that is right for this key; `checked` itself if the check found no difference, None
+        if there is none. took: seconds.
+        """
         self._cache.spend(took, recording=checked is None)
         if checked is not None:
             self._checked, self._check_took = perf_counter(), took
@@ -313,7 +331,10 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             _core.empty_cache()
 
     def _passed(self, key: Any, result: Any) -> Any:
-        """A run that was an exception; where each is one, the step runs eagerly."""
+        """The result of a run that is unlike later ones (`Recording.passing`): no program is made of it.
+
+        If that happens several times and there is no program, the signature is refused.
+        """
         self._exceptions += 1
         if self._exceptions >= _MOST_EXCEPTIONS and not self._cache.all():
             why = "another thread or an object that holds a gradient changes how it runs, at each call"
@@ -321,20 +342,21 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         return result
 
     def _is_same(self, key: Any, program: Program, settings: Any, run: Run) -> bool:
-        """True if the program stays; False where it has to be made anew from this run.
+        """True if the program stays after a check; False if a new one has to be built from this run.
 
-        settings: of its optimizers before. Raises CaptureError where the eager run was not like the replay.
+        settings: the numbers of the program's optimizers before the run. Raises CaptureError where the eager
+        run was not like the replay beside it.
         """
         changed, other = program.reads.changed(), program.core.other_path(run.recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
-            return False  # the first run had something to set up, or this one
+            return False  # The recorded run or this run has set something up, such as an optimizer's state.
         fault = difference(program, run.recording, settings, changed, other) or program.accept(run.recording)
         if fault:
             raise CaptureError(fault, run.result)
         program.checks = self._cache.checked(key, program.checks > 0)
         replays = -1 if isinstance(self._verify, bool) else self._verify
         if self._verify is True and program.reads.users:
-            replays = 2**program.checks - 1  # calls 2, 4, 8 ...: finds changes that no guard covers
+            replays = 2**program.checks - 1  # checks at calls 2, 4, 8 ... find changes that no guard covers
         program.grant(replays)
         self._policy.after_check(key, program)
         return True

@@ -1,9 +1,9 @@
 """Compiled models: what `rv.compile` returns for a module.
 
-It is an object of a class that is made for it. This class inherits from the module's class, and the object's
-``__dict__`` is the module's, so all that the module does, it does: attributes, operators, ``with``, hooks,
-``modules()``. Only its call differs: ``__call__`` is a slot with a compiled function. Eager runs and
-recordings call the module itself.
+A compiled model is an object whose class is made here for the class of the module. The made class inherits
+from the module's class, and the object's ``__dict__`` is the ``__dict__`` of the module. So the compiled
+model does all that the module does: attributes, operators, ``with``, hooks, ``modules()``. Only its call
+differs: ``__call__`` is a slot that holds a compiled function. Eager runs and recordings call the module.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class OfModel(Policy):
     """The policy of a compiled model's call: the forward pass of its module, replayed without a tape.
 
     Attributes:
-        model: a weak reference to it.
-        shown: the module whose attributes it has: that which is called, or the one set as `_orig_mod`.
-        kind: the class of that.
+        model: a weak reference to the compiled model.
+        shown: the module whose attributes the model has: the module that is called, or the one that was set
+            as `_orig_mod`.
+        kind: the class of `shown` when it was last looked at.
     """
 
     forward_only = True
@@ -47,24 +48,25 @@ class OfModel(Policy):
     def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = off_tape(call, args, kwargs)
         if type(self.shown) is not self.kind and (model := self.model()) is not None:
-            serve(call, model, self.shown)  # a lazy layer has got its size
+            serve(call, model, self.shown)  # A lazy layer has got its size, and with it another class.
         return result
 
 
 def off_tape(call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A call of a model, whose programs have no tape: the model itself runs where gradients may be needed."""
+    """Makes a call of a model. Its programs have no tape, so the module itself runs where gradients may be
+    needed, and where another step is recorded or observed."""
     module: Any = call._function
     in_step = get_ident() in running or (observers and current() is not None)
     if in_step or (mode.enabled and (module.training or _any_requires_grad(args, kwargs))):
         return module(*args, **kwargs)
-    with no_grad():  # what is recorded or runs eagerly makes no tape either
+    with no_grad():  # Runs that are recorded or eager make no tape either.
         if call._warned and call._rests():
             return call._run_eagerly(module, args, kwargs)
         return call._answer(args, kwargs)
 
 
 class CompiledModel:
-    """The first base of the classes of compiled models: where they are not what the module is.
+    """The first base of the classes of compiled models: the methods in which these differ from the module.
 
     >>> import numpy as np, ranvier as rv
     >>> model = rv.nn.Linear(3, 2).eval()
@@ -79,10 +81,10 @@ class CompiledModel:
     step_root = "__call__"
 
     def __init_subclass__(cls) -> None:
-        """A class of the user's that registers its subclasses is not told of this one."""
+        """Hides the made class from a class of the user's that registers its subclasses here."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        kind = _module_class(cls)  # ``type(model)`` makes what the module's class makes
+        kind = _module_class(cls)  # ``type(model)(...)`` makes a module, not a compiled model
         return kind.__new__(kind, *args, **kwargs)
 
     @property
@@ -95,8 +97,8 @@ class CompiledModel:
         serve(self.__call__, self, module_of(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """`_orig_mod` is what PyTorch makes of it: the attributes become those of another module, while the
-        call stays that of the first one; copies call the other."""
+        """Setting `_orig_mod` does what it does in PyTorch: the model gets the attributes of the new module,
+        a call still runs the first module, and copies of the model call the new module."""
         if name != "_orig_mod":
             super().__setattr__(name, value)
         elif isinstance(value, Module):
@@ -107,8 +109,8 @@ class CompiledModel:
     def __repr__(self) -> str:
         return f"compiled {super().__repr__()}"
 
-    # Copies and pickles are compiled, too, without programs. The model comes before what it holds, since that
-    # may hold the model.
+    # Copies and pickles are compiled, too, without programs. A pickle has an empty model first and its state
+    # after it, because the state may refer to the model.
     def __copy__(self) -> Any:
         call = self.__call__
         return compiled_model(copy.copy(module_of(self)), call._verify, call._strict)
@@ -127,7 +129,8 @@ class CompiledModel:
 
 
 class _OfCall:
-    """An attribute of a model's call, which a module may have itself under this name."""
+    """A descriptor: an attribute of the compiled function in the model's ``__call__``. If the module's class
+    has the same name, the module's attribute is found first."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -151,7 +154,8 @@ class _Programs:
 
 
 class _Class(type):
-    """The class of such a class, which counts as that of the module: ``type(fast) == type(model)``."""
+    """The metaclass of the made classes. A made class counts as the module's class: it is equal to this class
+    (``type(fast) == type(model)``), and attributes set on it are set on the module's class."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return _module_class(cls)(*args, **kwargs)
@@ -183,7 +187,8 @@ def compiled_model(module: Any, verify: bool | int = True, strict: bool = False)
 
 
 def serve(call: CompiledFunction, model: Any, shown: Any = None) -> None:
-    """`call` becomes that of this model, with the attributes of its module, or of another one."""
+    """Sets `call` as the call of this model, and gives the model the attributes of `call`'s module, or of
+    the module `shown`."""
     policy: Any = call._policy
     policy.shown = call._function if shown is None else shown
     policy.model, policy.kind = ref(model), type(policy.shown)
@@ -202,7 +207,7 @@ def _blank(kind: type) -> Any:
 
 
 def _class_for(kind: type) -> Any:
-    """The class of compiled models for the modules of a class."""
+    """The class of the compiled models for modules of the class `kind`; made once for each."""
     known: list[Any] = type.__subclasses__(kind)
     for made in known:
         if made.__bases__[0] is CompiledModel:
@@ -211,26 +216,29 @@ def _class_for(kind: type) -> Any:
     own |= {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     own["__slots__"] = ("__call__",)
     own["__signature__"] = _Signature()
-    if vars(object)["__eq__"] is kind.__eq__:  # else it compares the attributes, which are the same
+    # A class with its own `__eq__` compares attributes, and the model shares those of the module.
+    if vars(object)["__eq__"] is kind.__eq__:
         own |= {"__eq__": _is_same, "__hash__": lambda model: hash(module_of(model))}
-    if hasattr(kind, "__del__"):  # the module's own end is the only one
+    if hasattr(kind, "__del__"):  # `__del__` must run once, when the module itself ends.
         own["__del__"] = lambda model: None
     meta = _Class if type(kind) is type else type(type(kind).__name__, (_Class, type(kind)), {})
-    # not by a call of the class: a metaclass of the user's is not told of it either
+    # `type.__new__` instead of a call of `meta`, so that `__new__` of a metaclass of the user's does not run.
     return type.__new__(meta, kind.__name__, (CompiledModel, kind, _Programs), own)
 
 
 def _module_class(kind: Any) -> Any:
+    """The class of the module, of a class that `_class_for` has made."""
     return kind.__bases__[1]
 
 
 def _slots(kind: type) -> list[tuple[str, Any]]:
+    """(name, descriptor) of each member in ``__slots__`` of a class and its bases."""
     members = [pair for base in kind.__mro__ for pair in vars(base).items()]
     return [(name, x) for name, x in members if type(x) is MemberDescriptorType]
 
 
 def _slot(member: Any) -> property:
-    """A value that an instance has outside its ``__dict__``."""
+    """A property of the model that reads and writes a slot of its module, which is not in ``__dict__``."""
     return property(
         lambda model: member.__get__(module_of(model)),
         lambda model, value: member.__set__(module_of(model), value),

@@ -1,8 +1,8 @@
 """Decides how two values are compared: by value, by identity, item by item, or not at all.
 
-Used by signatures, guards and the forms of steps. The core has the same rules (`same_value` in
-cpp/bindings/replay/guards.cpp): numbers by their bits, so that 0.0 and -0.0 differ and NaN is equal to
-itself.
+Signatures of calls, guards and the forms of steps (`shared_programs.py`) use it. The core has the same rules
+(`same_value` in cpp/bindings/replay/guards.cpp): numbers are compared by their bits, so that 0.0 and -0.0
+differ and NaN is equal to itself.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.tensors.dtypes import dtype as DType
 
-# Equal by value.
+# Classes whose objects are compared by value.
 BY_VALUE = frozenset({type(None), bool, int, float, str, bytes, type(...), type(NotImplemented)})
-# Nothing follows them: equal by value, or by identity where they never change.
+# Classes whose objects lead to no other value that a guard would need. Those besides BY_VALUE never change,
+# so they are compared by value or by identity.
 PLAIN = BY_VALUE | {
     complex, range, types.CodeType, datetime.timedelta, datetime.date, datetime.time, datetime.datetime,
     re.Pattern, type(vars(collections.namedtuple("_", "x"))["x"]),
 }  # fmt: skip
-# The same in all steps that have them.
+# Objects of these classes are shared by steps: two steps have the same value only if it is the same object.
 _THEMSELVES = (type, types.ModuleType, _core.PublicFunction, np.ufunc, np.dtype, DType)
-# Not equal to anything that another step has.
+# It is not known when objects of these classes are equal in two steps, so `canonical` refuses them.
 _UNKNOWN = (*(PLAIN - BY_VALUE), np.generic, types.FunctionType, types.BuiltinFunctionType, property)
 
 
@@ -39,10 +40,11 @@ def pairs_of(x: Any) -> tuple[Any, ...]:
 
 
 def canonical(x: Any, numbers: dict[int, int], objects: list[Any]) -> list[Any]:
-    """A value as a list that is equal for equal values, also of other steps.
+    """A value as a flat list, such that two steps have equal lists where their values are equal.
 
-    An object of a step is a number in it. numbers: of those met so far, by id; objects: by number; both grow.
-    Raises ValueError where it is not known what is equal.
+    An object that belongs to one step (a Tensor, a layer ...) is replaced by a number: the order in which the
+    objects are met. numbers: from the id of each object met so far to its number. objects: the objects by
+    number. Both grow. Raises ValueError for a value of which it is not known what is equal to it.
     """
     parts: list[Any] = []
     stack = [x]

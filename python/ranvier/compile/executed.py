@@ -1,8 +1,9 @@
 """Finds the code that a recorded run enters, and the names in that code.
 
 `Executed` is called through ``sys.setprofile`` for each function that begins and each C function that is
-called. By the table in `origins.py` it notes the code, or refuses the step. `Names` are the names in a code
-object, by which `walk.py` finds what the code may have read.
+called. The table in `origins.py` says for each kind of code whether `Executed` notes it, or refuses the step,
+so that it runs eagerly. `Names` holds the names in a code object, by which `walk.py` finds the values that
+the code may have read.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _LOADS: tuple[str, ...] = (*_VARIABLES, "LOAD_DEREF", "LOAD_CLASSDEREF")
 _LOADS += ("LOAD_FROM_DICT_OR_DEREF", "LOAD_FROM_DICT_OR_GLOBALS")
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR")
 _LOADED = (*_LOADS, *_ATTRIBUTES[:2], _ATTRIBUTES[-1], "IMPORT_FROM")
+# Functions that look up, or store, a name which need not stand in the code.
 _AT_RUN_TIME = frozenset(
     {"getattr", "setattr", "hasattr", "delattr", "vars", "dir", "globals", "locals", "eval", "exec", "format",
      "format_map", "__import__"}
@@ -35,19 +37,19 @@ _AT_RUN_TIME = frozenset(
 
 
 class Names:
-    """The names in code.
+    """The names in the bytecode of one code object.
 
     Attributes:
         variables: global variables.
-        names: all others too, of attributes and modules.
-        imports: modules that are imported inside.
-        texts: strings.
-        after: (name, attribute), where a variable or an attribute is loaded, and then an attribute of it.
-        alone: variables and attributes that are loaded, and used otherwise than for one of their attributes.
-        catches: whether it has `try` or `with`.
-        passed: names that are loaded otherwise than to be called at once.
-        sorts: whether a call names `key`, as that of sorted.
-        hidden: names that look into Python's own objects, but for those that guards on all attributes cover.
+        names: global variables, attributes and modules together.
+        imports: modules that the code itself imports.
+        texts: strings among the constants.
+        after: (name, attribute) pairs: a variable or attribute that is loaded to load an attribute of it.
+        alone: variables and attributes that are loaded for another purpose than that.
+        catches: whether the code has `try` or `with`.
+        passed: names that are loaded for another purpose than to be called at once.
+        sorts: whether the code passes an argument named `key`, as to sorted.
+        hidden: names that look into Python's own objects, except those that guards on all attributes cover.
     """
 
     def __init__(self, code: CodeType) -> None:
@@ -56,13 +58,13 @@ class Names:
         constants = [name for c in tuples for name in c if isinstance(name, str)]
         matches = [
             step.arg for step in steps if step.opname == "MATCH_CLASS"
-        ]  # each: patterns without a name
+        ]  # of each `case Class(...)` the number of positional patterns, for which __match_args__ is read
         looks = {"__instancecheck__", *constants} if matches else set()
         looks |= {"__match_args__"} if any(matches) else set()
         self.names = looks.union(*[(name, *name.split(".")) for name in code.co_names])
         self.variables = {step.argval for step in steps if step.opname in _VARIABLES}
         self.texts = {c for c in code.co_consts if isinstance(c, str)}
-        self.catches = bool(getattr(code, "co_exceptiontable", b"?"))  # Python 3.10 does not tell
+        self.catches = bool(getattr(code, "co_exceptiontable", b"?"))  # Python 3.10 has no table: assume yes
         loaded = [(i, step.argval) for i, step in enumerate(steps) if step.opname in _LOADED]
         self.passed = {name for i, name in loaded if not _is_called(steps, i)}
         self.sorts = "key" in constants or "key" in code.co_consts
@@ -85,13 +87,16 @@ class Names:
 
 @functools.lru_cache(maxsize=4096)
 def names_of(code: CodeType) -> Names:
-    """The names of a code object, and of all that are equal: those of a notebook's cell that is run again."""
+    """The `Names` of a code object. Equal code objects share them, as when a notebook's cell is run again."""
     return Names(code)
 
 
 def _is_called(steps: list[Any], i: int) -> bool:
-    """True if an instruction loads what is called with the arguments that follow; in Python 3.10 this can
-    be seen of methods only."""
+    """True if the instruction steps[i] loads a function that is called with the arguments loaded after it.
+
+    The mark for that (PUSH_NULL, or the lowest bit of `arg`) depends on Python's version. Python 3.10 has it
+    for methods only; for other functions the answer is then False.
+    """
     step, after = steps[i], steps[i + 1 : i + 2]
     if step.opname == "LOAD_METHOD" or (after and after[0].opname == "PUSH_NULL"):
         return True
@@ -105,8 +110,11 @@ def _is_called(steps: list[Any], i: int) -> bool:
 
 
 def _covered(code: CodeType, steps: list[Any]) -> set[str]:
-    """The hidden names that are used only in ways that guards cover: `function.__code__`,
-    `self.__dict__`, and `super().__getattribute__(name)` where a class looks attributes up in its own way."""
+    """The hidden names that the code uses only in ways that guards cover.
+
+    These are `function.__code__`, `self.__dict__`, and `super().__getattribute__(name)` in a class that looks
+    up attributes in its own way.
+    """
     own = {"self", *code.co_varnames[: min(code.co_argcount, 1)]}
     uses: dict[str, list[bool]] = {}
     for i, step in enumerate(steps):
@@ -123,7 +131,7 @@ def _covered(code: CodeType, steps: list[Any]) -> set[str]:
 
 
 def inner_of(code: CodeType) -> list[CodeType]:
-    """The code inside a code object itself, not inside an equal one."""
+    """The code objects nested in `code`. Not cached by equality: callers use their ids."""
     return [c for c in code.co_consts if isinstance(c, CodeType)]
 
 
@@ -133,11 +141,12 @@ class Executed:
     Attributes:
         codes: by id, the user's code that ran and its global variables.
         library: by id, code of the library that ran.
-        called: ids of functions made in C, and of code of Python's library, that code of others has called.
-        calls_back: whether `iter` got a function.
-        fault: the first call of a function of which nothing is known, or "".
-        asked: names made at run time, of attributes that `getattr` and `hasattr` were asked for.
-        watched: the built-in functions that note these.
+        called: ids of C functions that code other than the user's has called, and of code of Python's library
+            that it has called.
+        calls_back: whether `iter` got a function, which its iterator then calls from C.
+        fault: the first reason why the run cannot be replayed, or "".
+        asked: names of attributes that `getattr` and `hasattr` were asked for at run time.
+        watched: names of the built-in functions that are replaced meanwhile to note `asked` (`looked_up.py`).
         reads_code: whether `inspect.signature` looked at functions.
     """
 
@@ -152,13 +161,13 @@ class Executed:
         self.watched: frozenset[str] = frozenset()
         self.reads_code = False
         self._has_arrays = has_arrays
-        self._ignored: Any = None  # a frame which is no part of the step, with all that it calls
+        self._ignored: Any = None  # a running frame that, with all its calls, is no part of the step
         self._catching: set[int] = set()  # ids of the user's code that may catch an exception
-        self._traced = False  # whether a trace function looks for these
+        self._traced = False  # whether a trace function looks for exceptions in that code
 
     @property
     def ignores(self) -> bool:
-        """True if an import runs, or what a signal calls: no part of the step."""
+        """True while an import or a signal handler runs, which is no part of the step."""
         return self._ignored is not None
 
     def __enter__(self) -> Executed:
@@ -178,12 +187,12 @@ class Executed:
         if self._traced:
             sys.settrace(None)
         before: Any = self._before
-        if hasattr(before, "enable"):  # cProfile's, which is no Python function
+        if hasattr(before, "enable"):  # a profiler of cProfile, which sys.setprofile does not accept
             before.enable()
         elif self._before is not None:
             sys.setprofile(self._before)
         self._ignored = None
-        if gc.get_threshold()[0] == 0:  # else the step has set it
+        if gc.get_threshold()[0] == 0:  # else the step itself has set the thresholds
             gc.set_threshold(*self._thresholds)
 
     def _event(self, frame: Any, kind: str, arg: Any) -> None:
@@ -202,13 +211,14 @@ class Executed:
                 self.called.add(id(arg))
             elif not self.fault:
                 self._call(arg)
-                # the instruction has the number of arguments: a second one is where a function's results end
+                # The argument of the call instruction is the number of arguments. iter(function, sentinel)
+                # has two, and calls the function from C.
                 self.calls_back |= arg is iter and code.co_code[frame.f_lasti + 1] != 1
 
     def _enter(self, frame: Any, code: CodeType) -> None:
         """Notes code that runs for the first time, by the table in `origins.py`."""
         origin, module = _origin(frame)
-        if id(code) in self._handlers and origin != LIBRARY:  # what a signal calls
+        if id(code) in self._handlers and origin != LIBRARY:  # a signal handler is ignored like an import
             origin = IMPORT
         refused_from, noted = rule_of(origin, module, code.co_name)
         if frame.f_back is not None and _origin(frame.f_back)[0] in refused_from:
@@ -216,7 +226,7 @@ class Executed:
             self.refuse(all_settings if origin == LIBRARY else f"calls {module}.{code.co_name}")
         if noted == origins.READ:
             self.codes[id(code)] = code, frame.f_globals
-            self._ignored = frame  # also what `dis` looks up
+            self._ignored = frame  # so that calls which `names_of` makes in `dis` are not noted
             if names_of(code).catches:
                 self._catching.add(id(code))
             self._ignored = None
@@ -231,7 +241,7 @@ class Executed:
             self.asked |= {"__signature__", "__wrapped__"}
 
     def _watch(self, frame: Any) -> None:
-        """Looks for exceptions that come to a frame of the user's; not where a debugger traces the step."""
+        """Traces the exceptions that come to a frame of the user's; not if a debugger already traces it."""
         if not self._traced and sys.gettrace() is None:
             self._traced = True
             sys.settrace(lambda frame, event, arg: None)
@@ -239,8 +249,10 @@ class Executed:
             frame.f_trace, frame.f_trace_lines = self._raised, False
 
     def _raised(self, frame: Any, event: str, arg: Any) -> Any:
-        """Refuses a step that catches an error of the library: it may depend on values, of which a replay
-        would not take the same path."""
+        """The trace function of a frame: refuses a step that catches an error of the library.
+
+        Whether the error occurs may depend on values, and a replay always takes the recorded path.
+        """
         trace = arg[2] if event == "exception" else None
         while trace is not None and not self.fault:
             if trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
@@ -253,9 +265,9 @@ class Executed:
         return self._raised
 
     def _call(self, function: Any) -> None:
-        """A C function that the user's code calls: refused unless its result depends on arguments alone."""
+        """Refuses a C function that the user's code calls, unless its result depends on arguments alone."""
         module, name = getattr(function, "__module__", None), function.__name__
-        # These may read the elements of a watched array by C alone, of which it notices nothing.
+        # These may read the elements of an array in C, which `Watched` (`step_arguments.py`) does not notice.
         reads_unseen = self._has_arrays and (module == "numpy" or name in ("extend", "join"))
         if reads_unseen or not is_listed(function):
             owner = getattr(function, "__self__", None)
@@ -281,7 +293,8 @@ def _origin(frame: Any) -> tuple[int, str]:
 
 
 def looks_at_class(function: Any) -> bool:
-    """True if a function's own code names `type`: an array of NumPy is of another class in a recording."""
+    """True if a function's own code names `type`: in a recording an array of NumPy has another class
+    (`Watched` in `step_arguments.py`), so that the step would not do the same."""
     codes = [code for code in [getattr(function, "__code__", None)] if code is not None]
     for code in codes:  # grows: with the code inside
         codes += inner_of(code)

@@ -1,8 +1,8 @@
 """Guards: values that a step has read, with the places where they were.
 
-The core reads each place again before a replay, and compares. `Guards` has the guards of one step and
-makes them; `walk.py` says of which values. A value that cannot be compared denies the step, which then
-runs eagerly.
+Before each replay the core reads each place again, and compares. The class `Guards` makes and keeps the
+guards of one step. Its subclass `Walk` (`walk.py`) decides which values get one. If a value cannot be
+compared, the step is denied (`deny`), and runs eagerly.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.executed import Executed, names_of
 from ranvier.tensors.tensor import Tensor
 
-_CALL = (property, staticmethod, classmethod)
-Text = str | tuple[str, str]  # with the name of the value in between
-# kind, owner, key and expected, as the core takes them (cpp/bindings/replay/guards.h); a text that names
-# the place
+_CALL = (property, staticmethod, classmethod)  # wrappers that call their content from C
+# Names the place of a guard, for messages. Of a guard on several values: what stands before and after the
+# name of the value that has changed.
+Text = str | tuple[str, str]
+# (kind, owner, key, expected, text): the first four as the core takes them (cpp/bindings/replay/guards.h).
 Guard = tuple[int, Any, Any, Any, Text]
 
 
@@ -32,15 +33,20 @@ class Guards:
     """The guards of one recorded step, and the values that are still to be followed.
 
     Attributes:
-        guards: in the order in which they were found; add: appends one.
-        of_library: on its classes and modules, by the id of each; they come after the others.
+        guards: in the order in which they were found. add: appends one.
+        of_library: guards on the library's classes and modules, by the id of each; `all` has them last.
         fault: why the step cannot be guarded, or "".
-        tensors, optimizers: those that were reached; optimizers with their names.
-        names: of attributes in the user's code; looks_up: it may look for some that do not exist; stores: it
-            may store by a name that is a text (`super().__setattr__(name, value)`): all attributes count.
+        tensors: the Tensors that were reached. optimizers: the optimizers, with a text that names each.
+        stack: (value, text that names it) of the values that are still to be followed.
+        seen: the values that were followed, by id.
+        names: all names in the user's code (see `Names`).
+        looks_up: whether the user's code may look up attributes that do not exist (it catches errors, or uses
+            `hasattr`): then guards also compare that they are missing.
+        stores: whether the user's code may store by a name that is a text (`super().__setattr__(name,
+            value)`): then all attributes are guarded.
         users: whether anything of the user's own was reached.
-        passed: names that the user's code loads otherwise than to call them.
-        texts: strings in the user's code, and those that it leads to.
+        passed: names that the user's code loads for another purpose than to call them at once.
+        texts: strings in the user's code, and strings that were reached.
         library_names: names in the library's code that ran.
     """
 
@@ -52,7 +58,7 @@ class Guards:
         self.tensors: list[Tensor] = []
         self.optimizers: list[tuple[Any, str]] = []
         self.stack: list[tuple[Any, str]] = []
-        self.seen: dict[Any, Any] = {}  # by id
+        self.seen: dict[Any, Any] = {}
         self.users = False
         self.library_names = {name for code in executed.library.values() for name in code.co_names}
         self._codes, self._library, self._called = executed.codes, executed.library, executed.called
@@ -67,17 +73,19 @@ class Guards:
         self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
         self._reads_code = executed.reads_code or "__code__" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
-        self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
-        # ... and whether another function may call it
+        # The text of a reached C function that `capturable.py` does not list. A call of it by Python code
+        # would have refused the step; a call by a C function is not seen.
+        self._unlisted = ""
+        # Whether such a C function, which calls its argument, is used.
         self._takes_functions = executed.calls_back or "__call__" in self.names
         self._takes_functions |= self._sorts and "sort" in self.names
 
     def all(self) -> list[Guard]:
-        """All guards, in the order of places."""
+        """All guards. The core calls the index of a guard in this list its place."""
         return [*self.guards, *self.of_library.values()]
 
     def text(self, place: int) -> str:
-        """A text that names the value of a guard that does not hold."""
+        """A text that names the value of the guard at this place, which does not hold."""
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text
@@ -89,7 +97,10 @@ class Guards:
     def items(
         self, owner: Any, names: Iterable[Any], before: str, after: str = "", follow: bool = True
     ) -> None:
-        """A guard on the items of a dict with these names, be they there or not."""
+        """Adds a guard on the items of the dict `owner` under these names, or on their absence.
+
+        before, after: the guard's text around the name. follow: whether the values are followed, too.
+        """
         values: list[Any] = []
         for name in names:
             value = owner.get(name, NotImplemented)
@@ -101,13 +112,14 @@ class Guards:
             if type(value) is types.ModuleType:
                 self.module(value, name)
             elif type(value) is not types.BuiltinFunctionType or name in self.passed or is_listed(value):
-                # a call of any other would have been seen
+                # Not followed: an unlisted C function that the code only calls. Each call of it was seen.
                 self.stack.append((value, f"{before}{name}{after}"))
         if values:
             self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
 
     def module(self, x: types.ModuleType, name: str) -> None:
-        # If the code only looks up attributes of a module, its other attributes are not guarded.
+        """Adds a guard on the attributes that the code reads of the module x, which it calls `name`."""
+        # If the code only loads attributes of `name`, these alone are guarded; else all names in the code.
         after = {b for n in self._code_names for a, b in n.after if a == name}
         names = after if after and name not in self._alone else self.names
         if (id(x), name) not in self.seen:
@@ -115,7 +127,7 @@ class Guards:
             self._module(x, names)
 
     def _module(self, x: types.ModuleType, wanted: set[str]) -> None:
-        """wanted: names of attributes."""
+        """wanted: names of the attributes that are guarded."""
         own = vars(x)
         self.add((GuardKind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
         read = (wanted | self.texts if self.stores else wanted) & own.keys()
@@ -124,35 +136,39 @@ class Guards:
         self.items(own, read, f"{x.__name__}.")
 
     def whole(self, owner: dict[Any, Any], text: Text) -> None:
-        """A guard on all items of a dict."""
+        """Adds a guard on all items of a dict, which are not followed."""
         self.add((GuardKind.DICT, owner, "", pairs_of(owner), text))
 
     def call(self, text: str, function: Callable[..., Any], *args: Any) -> None:
-        """A guard on what a function gives."""
+        """Adds a guard on what function(*args) returns."""
         self.add((GuardKind.CALL, functools.partial(function, *args), "", function(*args), text))
 
     def attribute(self, x: Any, name: str, text: str) -> None:
-        """A guard on an attribute, which is not followed."""
+        """Adds a guard on an attribute, which is not followed."""
         self.add((GuardKind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
 
     def list(self, x: list[Any], text: str) -> None:
-        """A guard on the items of a list, which are not followed."""
+        """Adds a guard on the items of a list, which are not followed."""
         self.add((GuardKind.LIST, x, "", tuple(x), text))
 
     def kind(self, x: Any, text: str) -> None:
-        """A guard on the class of x, which is followed."""
+        """Adds a guard on the class of x, which is followed."""
         text = f"the class of {text}"
         self.add((GuardKind.TYPE, x, getattr(x, "__dict__", None), type(x), text))
         self.stack.append((type(x), text))
 
     def deny(self, text: str, what: str, remedy: str = "") -> None:
-        """The step cannot be guarded, for this value; the first reason stays."""
+        """Notes that the step cannot be guarded, because it depends on the value that `text` names.
+
+        what: what kind of value it is. Only the first reason is kept.
+        """
         if not self.fault:
             remedy = remedy or "use it outside the step and pass what it gives as an argument"
             self.fault = f"the step depends on {text}, {what}; {remedy}"
 
     def container(self, x: Any, text: str, base: type | None = None) -> None:
-        """A guard on the items of x, which are followed. base: the class in CONTAINERS, if not that of x."""
+        """Adds a guard on the items of x, which are followed. base: the class in CONTAINERS from which the
+        class of x inherits; None: the class of x itself."""
         base = base or type(x)
         kind, contents_of = CONTAINERS[base]
         if base in (list, dict, tuple) and len(x) > MOST:
@@ -162,8 +178,8 @@ class Guards:
         contents = contents_of(x)
         if kind is not None:
             self.add((kind, x, "", contents, f"the items of {text}"))
-        if base is functools.partial:  # it calls by C
-            for name in ("func", "args", "keywords"):  # `__setstate__` replaces them, and its __dict__
+        if base is functools.partial:  # calls its function from C
+            for name in ("func", "args", "keywords"):  # `__setstate__` can replace these, and `__dict__`
                 self.attribute(x, name, text)
             self.add((GuardKind.TYPE, x, vars(x), type(x), f"the class of {text}"))
             self.whole(vars(x), (f"{text}.", ""))
@@ -174,7 +190,7 @@ class Guards:
                 type(f) is types.BuiltinFunctionType and not is_listed(f) for f in contents
             )
         if by_c:
-            self.deny(text, "which calls a function that is made in C")  # no event tells of that
+            self.deny(text, "which calls a function that is made in C")  # sys.setprofile does not report that
         for item in contents:
             if type(item) not in PLAIN:
                 self.stack.append((item, text))
@@ -182,30 +198,31 @@ class Guards:
                 self.texts.add(item)
 
     def numpy(self) -> None:
-        """A guard, made once, on np.errstate: by it, arithmetic of NumPy warns or raises, or does not."""
+        """Adds a guard, once, on the settings of np.errstate: they decide whether NumPy warns or raises."""
         if "numpy" not in self.seen:
             self.seen["numpy"] = True
             self.add((GuardKind.CALL, _error_handling, "", _error_handling(), "np.errstate"))
 
     def abstract_classes(self) -> None:
-        """A guard on their registrations, which change what isinstance() and `match` say."""
+        """Adds a guard on the registrations of abstract classes, which change what isinstance() returns."""
         self.add((GuardKind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
 
 
 def is_empty(cell: Any) -> bool:
-    """True if a variable of a closure has no value as yet: only then the cell is equal to one without."""
+    """True if a variable of a closure has no value yet. Only such a cell is equal to an empty cell."""
     return bool(cell == _EMPTY)
 
 
 _EMPTY = types.CellType()
-# The object that holds NumPy's error settings, a new one after each change; else a new object at each call.
+# Gives the object that holds NumPy's error settings: another object after each change. Where NumPy has no
+# such object, it gives a new object at each call, so that the settings are always read.
 _current_settings: Callable[[], Any] = getattr(
     getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
 )
 
 
 def _error_handling() -> Any:
-    """The settings of np.seterr and np.errstate."""
+    """The settings of np.seterr and np.errstate, as a tuple."""
     return _settings_in(_current_settings())
 
 

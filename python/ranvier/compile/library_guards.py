@@ -1,8 +1,10 @@
-"""Guards on objects of the library: no code of the library is read, so its objects are guarded whole.
+"""Makes the guards on objects of the library, for the walk (`walk.py`).
 
-A class that holds more than a step depends on declares what that is, in ``step_state``: names of attributes,
-with dots where they are attributes of an attribute. ``step_constants`` names attributes whose contents never
-change. A wrapper that always refers to the same object names it in ``step_root``.
+The walk does not read the library's code, so all attributes of a library object are guarded. Class attributes
+say where that is not needed:
+- ``step_state``: the names of the only attributes that a step depends on ("a.b": the attribute b of a).
+- ``step_constants``: the names of attributes whose contents never change.
+- ``step_root``: of a wrapper, the name of the attribute with the wrapped object, which is guarded instead.
 """
 
 from __future__ import annotations
@@ -27,25 +29,29 @@ from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
 
-ops.load_layers()  # guards on layers compare all names of this module, so no name comes later
-STATE = "the state"  # the state of an optimizer, which its first steps make
+# Guards on layers compare all names in the module `ranvier.ops`. So all names are loaded before the first
+# guard.
+ops.load_layers()
+STATE = "the state"  # begins the text of guards on the state of an optimizer, which its first steps make
 # The attributes that hold an optimizer's settings.
 SETTINGS = frozenset({"param_groups", "defaults", "state"})
-READ_BY_KERNELS = (int, float, tuple, list, Tensor, np.ndarray)  # settings that no guard compares
-# The attributes of an optimizer that have guards of their own, which are not those of an object.
+# Settings of an optimizer of these classes get no guard: the kernel reads their numbers at each replay.
+READ_BY_KERNELS = (int, float, tuple, list, Tensor, np.ndarray)
+# The attributes of an optimizer for which `guard_settings` and `guard_optimizer` make guards.
 OF_OPTIMIZERS = SETTINGS | {"_plans"}
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
 # Packages whose objects hold much that steps do not read. Where the code that ran is known, only the
 # attributes that it names are guarded.
 _AROUND = ("ranvier.train.", "ranvier.data.")
-# The program may have replaced these.
+# Methods of an optimizer that the user's program may have replaced by attributes of the object.
 METHODS = ("step", "zero_grad", "_settings", "_state_names")
 # Attributes that show settings of an optimizer.
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
 
 def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:
-    """(name, value, ...) as a class has them, or NotImplemented: what a guard of kind NAMES compares."""
+    """(name, value, name, value ...) of attributes of a class or its bases; the value is NotImplemented where
+    there is none. A guard of kind NAMES expects such a tuple."""
     members: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         members.update(vars(base))
@@ -56,6 +62,7 @@ def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:
 
 
 def names_of_class(kind: type) -> set[str]:
+    """The names of all attributes of a class and its bases, except bases made in C."""
     names = _names.get(kind)
     if names is None:
         names = set().union(*[vars(base) for base in kind.__mro__ if is_python_class(base)])
@@ -68,7 +75,8 @@ _names: dict[type, set[str]] = {}  # the names in each class of the library
 
 
 def guard_class(walk: Guards, kind: type) -> None:
-    """A class of the library, those that it inherits from, and their modules: functions may be replaced."""
+    """Adds the guards on a class of the library, on its bases and on their modules, in which the program may
+    have replaced functions. Functions that are not the library's are followed."""
     made = _of_class.get(kind)
     if made is None:
         made = {}, []
@@ -88,15 +96,15 @@ def guard_class(walk: Guards, kind: type) -> None:
     members = iter(in_class(kind, walk.names - SPECIAL))
     for name, value in zip(members, members, strict=True):
         if value is NotImplemented or callable(value) or hasattr(type(value), "__get__"):
-            continue  # not there, a method or a property
-        # perhaps the program's
+            continue  # absent, a method or a property
+        # A value, which the program may have set.
         walk.add((GuardKind.NAMES, kind, "", (name, value), f"the class {kind.__name__}"))
         walk.stack.append((value, f"{kind.__name__}.{name}"))
 
 
 def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
-    """(owner, guard, how the files begin of functions that belong there): the classes, and the modules that
-    they are in or that these import."""
+    """(owner, guard, prefixes) of the class and its bases, of their modules, and of the library's modules
+    which these import. prefixes: how the file names of the functions begin that belong in the owner."""
     for base in filter(is_of_library, kind.__mro__):
         values = in_class(base, names_of_class(base))
         yield base, (GuardKind.NAMES, base, "", values, f"the class {base.__name__}"), (PACKAGE,)
@@ -108,7 +116,7 @@ def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
 
 
 def renew() -> None:
-    """Forgets all guards on classes and modules of the library where one has changed."""
+    """Forgets all guards on classes and modules of the library if one of these has changed."""
     with _lock:
         if not _comparison:
             guards = _core.Guards()
@@ -120,28 +128,30 @@ def renew() -> None:
 
 
 _lock = Lock()
-# These guards are made once, because they are the same for all steps. Each comes with the functions that
-# others have put in the class or module.
-# The guards of a class, with those of its bases and of their modules.
+# Guards on classes and modules are the same for all steps, so they are made once. Each is stored with the
+# functions, and their names, that code outside the library has put in the class or module.
+# By class: the guards on it, on its bases and on their modules, by the id of each.
 _of_class: dict[type, tuple[dict[int, Guard], list[tuple[Any, str]]]] = {}
-# The guard of one class or module, by its id; it stays until one has changed.
+# The guard on one class or module, by its id, until `renew` finds a change.
 _made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}
-_comparison: list[Any] = []  # The guards of all of them in one object of the core, if it is made.
+# One `_core.Guards` with all guards of `_made`, or empty if it has to be made again.
+_comparison: list[Any] = []
 
 
 def guard_object(walk: Guards, x: Any, text: str) -> None:
+    """Adds the guards on an object of the library, other than Tensors and optimizers. text: names it."""
     kind = type(x)
     root = getattr(kind, "step_root", None)
     own = getattr(x, "__dict__", None) if root is None else None
     walk.add((GuardKind.TYPE, x, own, kind, f"the class of {text}"))
     if root is not None:
-        walk.items(vars(x), walk.names & vars(x).keys(), f"{text}.")  # what the program has added
+        walk.items(vars(x), walk.names & vars(x).keys(), f"{text}.")  # attributes that the program has added
         walk.stack.append((getattr(x, root), text))
         return
     if id(kind) not in walk.seen:
         walk.stack.append((kind, f"the class of {text}"))
     declared = getattr(kind, "step_state", None)
-    if declared is not None:  # enough, unless the user's code names other attributes
+    if declared is not None:  # These suffice, unless the user's code names other attributes.
         named = walk.names & (names_of_class(kind) | set(own or ()))
         if not [name for name in named if not name.startswith("__") and name not in declared]:
             for path in declared:
@@ -158,6 +168,7 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
 
 
 def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
+    """Adds the guards on the attribute "a.b" of x, and on each attribute before it in the path."""
     *owners, last = path.split(".")
     for name in owners:
         walk.items(vars(x), [name], f"{text}.", follow=False)
@@ -168,14 +179,15 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
         walk.stack.append((value, text))
 
 
-# Where the classes are that layers of a program inherit from; a subclass of any other is guarded whole.
+# Modules of the library whose base classes read few attributes of a subclass (those with names in `Module`).
+# Of an object that also inherits from a class of any other module, all attributes are guarded.
 _BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container", "conversion", "state_dicts")}
 
 
 def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str]:
-    """The attributes of an object of the user's that may be read: names, and what the library's code reads.
+    """The names of the attributes of an object of the user's that the user's or the library's code may read.
 
-    own: its attributes. names: in the user's code.
+    kind: its class. own: its `__dict__`. names: the names in the user's code.
     """
     bases = {base.__module__ for base in kind.__mro__ if is_of_library(base)}
     if not bases or issubclass(kind, Optimizer):
@@ -187,7 +199,7 @@ def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str
 
 
 def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
-    """The values that an instance holds outside its dict; names: only these."""
+    """Adds the guards on the values in `__slots__` of x, which are followed. names: only on these."""
     for base in type(x).__mro__:
         for name, member in () if base in CONTAINERS or base is object else vars(base).items():
             if type(member) is types.MemberDescriptorType and (names is None or name in names):
@@ -199,9 +211,11 @@ def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = N
 
 
 def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
+    """Adds the guards on a Tensor: its memory and its place on the tape, not its elements, which replays
+    read."""
     walk.tensors.append(x)
     walk.add((GuardKind.SLOT, x, "_array", x._array, f"the memory of {text}"))
-    own = vars(x)  # what the program has added, which may hide a method
+    own = vars(x)  # attributes that the program has added, and which may hide a method
     if own:
         walk.items(own, walk.names & {*own, *names_of_class(Tensor)}, f"{text}.")
     if walk.looks_up or walk.stores or (walk.names and not own):
@@ -215,7 +229,7 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
 
 
 def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
-    """Hooks on tensors, which backward calls."""
+    """Adds the guards on the hooks that backward calls for these leaves; without any hook, on that."""
     for table, text in (
         (hooks.before_accumulation, "the hooks of a tensor"),
         (hooks.after_accumulation, "the hooks after accumulation"),
@@ -228,10 +242,13 @@ def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
 
 # --- optimizers
 def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
-    """The settings and names of the state, where the user's code may read them."""
+    """Adds guards on the settings and the state of optimizers, if the user's code may read them.
+
+    optimizers: each with the text that names it.
+    """
     names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
     for x, text in optimizers if names else ():
-        walk.items(vars(x), SETTINGS, f"{text}.", follow=False)  # The program may replace these attributes.
+        walk.items(vars(x), SETTINGS, f"{text}.", follow=False)  # The program may set these attributes anew.
         walk.list(x.param_groups, f"the groups of {text}")
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
@@ -245,15 +262,17 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
 
 
 def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
-    """Follows the items of a dict whose names the code has as texts; all of them if it goes through dicts."""
+    """Follows the values in a dict whose keys are strings in the code; all values if the code names `values`
+    or `items`, with which it may iterate over the dict."""
     everything = walk.names & {"values", "items"}
     walk.stack += [(value, text) for name, value in items.items() if everything or name in walk.texts]
 
 
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
-    """Guards on one group of an optimizer whose step was recorded; those on its class are `guard_methods`.
+    """Adds the guards on one parameter group of an optimizer whose step was recorded.
 
-    Numbers among the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
+    plan: the group's plan (`optim/optimizer_state.py`), with the arrays that the kernel reads. Numbers among
+    the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
     """
     name, own = type(optimizer).__name__, vars(optimizer)
     walk.items(own, ("param_groups", "state", "_plans", *METHODS), f"{name}.", follow=False)

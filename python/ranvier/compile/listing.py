@@ -1,7 +1,7 @@
-"""A program as it can be printed: instructions, operands, buffers, memory, and all of them as a table.
+"""Makes the printable form of a program: its instructions, operands, buffers, memory, and a table of all.
 
-The core numbers the memory of a program. Here it gets the names that a user knows: those of parameters,
-gradients, optimizer state and arguments.
+The core knows memory by numbers and addresses only. This file finds the names that a user knows, of
+parameters, gradients, optimizer state and arguments, by comparing addresses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 from ranvier.compile.step_gradients import address_of
 from ranvier.ops.making import random
 
+# The core's letter of a dtype -> its name.
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
 _DTYPES |= {"e": "float16", "E": "bfloat16"}
 _ROW = "{:>3}  {:<22} {:<44} {:<44} {:<7} {:>9} {:>5}"
 _NOT_MEASURED = 1e30  # The seconds of an `Instruction` before it is measured (cpp/program/program.h).
-# The most characters of an instruction's operands: an update has some operands for each parameter.
+# The most characters in which operands are listed: an optimizer's update has several for each parameter.
 _WIDE = 42
 
 
@@ -29,8 +30,9 @@ class Operand:
         buffer: number of its memory; two operands with the same number share memory.
         role: "argument", "persistent" (parameters, gradients, state ...), "temporary", "output" or "prepared"
             (computed from parameters alone).
-        name: of a parameter, by its module ("0.weight", "0.weight.grad", "0.weight.exp_avg"); else the place:
-            "argument 0", "result 0", "prepared 2", "@128" (bytes from the start of the arena).
+        name: the name of a parameter, its gradient or its state, with the path of its module ("0.weight",
+            "0.weight.grad", "0.weight.exp_avg"); else the place: "argument 0", "result 0", "prepared 2",
+            "@128" (bytes from the start of the arena).
         shape, dtype: of the elements that are used.
     """
 
@@ -48,11 +50,11 @@ class Instruction:
     Attributes:
         number: its place in the order of execution.
         op: the kernel.
-        fused: kernels of the recorded step whose work it does as well.
+        fused: kernels of the recorded step whose work this instruction does as well.
         prepared: whether it runs only after a parameter or statistic has changed, not in each replay.
-        reads, writes: operands; what is changed in place is in both.
+        reads, writes: operands; an operand that is changed in place is in both.
         team: whether all threads share it; else one thread runs it alone. The faster way is measured.
-        ns: the shortest time measured; NaN before the first replay, and for what is prepared.
+        ns: the shortest time measured, in nanoseconds; NaN before the first replay, and if it is prepared.
         place: file and line of the step that made the call.
     """
 
@@ -72,10 +74,10 @@ class MemoryUse:
     """Bytes that a program holds.
 
     Attributes:
-        arena: one block for all temporaries; two whose lifetimes do not overlap share a place.
-        workspace: scratch memory of the kernel that needs most.
+        arena: one block for all temporaries; temporaries whose lifetimes do not overlap share a place in it.
+        workspace: scratch memory, as large as the kernel that needs most asks for.
         persistent: memory that outlives the step: parameters, gradients, optimizer state.
-        prepared: computed from parameters alone: packed weights, and the lines of batch norms.
+        prepared: data computed from parameters alone: packed weights, and the lines of batch norms.
         made: gradients and results, which every step leaves.
     """
 
@@ -102,13 +104,14 @@ class Buffer:
 
 
 def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
-    """The instructions of a `_core.Program`. names: of memory, by address."""
+    """The instructions of a `_core.Program`. names: of memory, by its address."""
     buffers, made = core.buffers(), []
     for number, row in enumerate(core.instructions()):
         op = row["name"]
         operands: tuple[list[Operand], list[Operand]] = [], []
-        checks = op in ("index_range", "value_range")  # the core reads the result
-        # the last one of NumPy's says whether it has failed
+        # The result of such a check of values is read by the core alone.
+        checks = op in ("index_range", "value_range")
+        # The last operand of a call of NumPy is the core's flag that the call has failed: it is not shown.
         for at, role, written, kind, shape, byte in row["views"][: -1 if op == "numpy" else None]:
             name = "found" if checks and written else _name(buffers[at], names, byte)
             operands[written].append(Operand(at, role, name, shape, _DTYPES[kind]))
@@ -128,6 +131,7 @@ def buffers_of(core: Any, names: dict[int, str]) -> list[Buffer]:
 
 
 def _name(buffer: dict[str, Any], names: dict[int, str], byte: int = 0) -> str:
+    """The name of the operand that begins `byte` bytes after the start of a buffer."""
     role, start = buffer["role"], buffer["address"]
     if role == "temporary":
         return f"@{buffer['offset'] + byte}"
@@ -140,10 +144,12 @@ def _name(buffer: dict[str, Any], names: dict[int, str], byte: int = 0) -> str:
 def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[Any]) -> dict[int, str]:
     """Names of memory by address: parameters, gradients, optimizer state.
 
-    modules: those that were called; plans: (plan, optimizer, group) of each update.
+    modules: the modules that were called. gradients: (leaf, gradient or None). plans: (plan, optimizer,
+    group) of each update.
     """
     names = {address_of(random.current()._state): "random stream"}
     of: dict[int, str] = {}  # names of parameters by id
+    # Names begin at the outermost modules: `inner` has the ids of all modules inside others.
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
     roots = [m for m in modules if id(m) not in inner and any(True for _ in (*m.parameters(), *m.buffers()))]
     for number, root in enumerate(roots):
@@ -163,7 +169,7 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
                 value = getattr(value, "_array", value)
                 if hasattr(value, "ctypes"):
                     names.setdefault(address_of(value), f"{of.get(id(p), 'parameter')}.{key}")
-        # The state of some optimizers, as SGD, has no arrays for the steps: the plan has them.
+        # The state of some optimizers, such as SGD, has no array for the count of steps: the plan has it.
         for parameters, steps, *_ in plan.by_dtype:
             for p, step in zip(parameters, steps, strict=True):
                 names.setdefault(address_of(step), f"{of.get(id(p), 'parameter')}.step")
@@ -171,7 +177,7 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
 
 
 def table(instructions: list[Instruction], memory: MemoryUse) -> str:
-    """Totals, then a line for each instruction, and one for what was fused into it."""
+    """Totals, then a line for each instruction, and a line for the kernels that were fused into it."""
     replayed = [i for i in instructions if not i.prepared]
     total, fused = sum(i.ns for i in replayed), sum(len(i.fused) for i in instructions)
     lines = [
@@ -203,7 +209,7 @@ def table(instructions: list[Instruction], memory: MemoryUse) -> str:
 
 
 def _operands(operands: tuple[Operand, ...]) -> str:
-    """As many as there is space for, at least one."""
+    """The names and shapes of the first operands, as many as fit into _WIDE characters, at least one."""
     texts = [f"{o.name} {'x'.join(map(str, o.shape)) or 'number'}" for o in operands]
     shown = next(n for n in range(len(texts), -1, -1) if n < 2 or len(", ".join(texts[:n])) <= _WIDE)
     more = [f"{len(texts) - shown} more"] if shown < len(texts) else []
@@ -217,6 +223,6 @@ def _time(ns: float) -> str:
 
 
 def _size(count: int) -> str:
-    """Bytes for people."""
+    """A number of bytes as text."""
     scale, unit = (1e6, "MB") if count >= 1e6 else (1e3, "KB") if count >= 1e3 else (1, "B")
     return f"{count / scale:.1f} {unit}" if scale > 1 else f"{count} B"

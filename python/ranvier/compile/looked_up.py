@@ -1,7 +1,9 @@
-"""Names that are made at run time: `getattr(config, name)` is recorded as if the code had the name.
+"""Notes names that are made at run time, so that `getattr(config, name)` is guarded like `config.lr`.
 
-While a step is recorded, the built-in functions are replaced by wrappers that note the names they get. A
-reference to the function made in C, as in `functools.partial(getattr, x)` made before, is refused as such.
+While a step is recorded, the built-in functions getattr, hasattr, setattr and delattr are replaced by
+wrappers that note the names they get in `Executed.asked`. A step that calls the original C function in
+another way, such as by a `functools.partial(getattr, x)` made before, is refused like for any C function that
+is not listed.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from ranvier.observe import Lock, current
 LOOK_UP = frozenset({"getattr", "hasattr"})
 _STORE = frozenset({"setattr", "delattr"})
 WATCHED = LOOK_UP | _STORE
-_OWN = HIDDEN | STATE_OF_TENSORS  # the own attributes of Python's and the library's objects
-_made = {name: vars(builtins)[name] for name in WATCHED}  # the built-in functions
-_active: list[Any] = []
+_OWN = HIDDEN | STATE_OF_TENSORS  # attributes of Python's and the library's objects that a step must not read
+_made = {name: vars(builtins)[name] for name in WATCHED}  # the original built-in functions
+_active: list[Any] = []  # the `Executed` of each thread that records
 _lock = Lock()
 
 
 def _noted(name: str) -> Any:
+    """The wrapper of a built-in function."""
     function = _made[name]
 
     def look(*args: Any, **kwargs: Any) -> Any:
@@ -46,7 +49,10 @@ _noting = {name: _noted(name) for name in WATCHED}
 
 
 def watch(executed: Any) -> frozenset[str]:
-    """Notes the names from now on: of these functions, of none where the program has replaced one."""
+    """Replaces the built-in functions, so that `executed` notes names from now on.
+
+    Returns the names of the replaced functions: none if the program itself has replaced one before.
+    """
     with _lock:
         if not _active and any(vars(builtins).get(name) is not made for name, made in _made.items()):
             return frozenset()
@@ -56,7 +62,7 @@ def watch(executed: Any) -> frozenset[str]:
 
 
 def unwatch(executed: Any) -> None:
-    """No longer."""
+    """Ends `watch`; the last recording puts the built-in functions back."""
     with _lock:
         if executed in _active:
             _active.remove(executed)

@@ -1,8 +1,8 @@
-"""Many calls in one: `step.run`, and the batches of a Trainer.
+"""Many calls of a compiled function in one call of the core: `step.run`, and the batches of a Trainer.
 
-`Batches` says which samples of the arguments each call gets. `ManyCalls` is the part of
-`CompiledFunction` that replays a program on one batch after the other in the core, until the next call
-has to be made in Python. Then `_together` makes one result of those of the parts.
+`Batches` says which samples of the arguments each call gets. `ManyCalls` is the part of `CompiledFunction`
+that replays a program in the core on one batch after another, until a call has to be made in Python. So a run
+has several parts, and `_together` joins their results into one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ranvier.compile.signature import Place, array_of, filled, flattened, parts_
 from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
 
-_SHARE = 100  # a check may take 1/_SHARE of the time since the last one
+_SHARE = 100  # a check may take 1/_SHARE of the time since the last check
 
 
 @dataclass
@@ -29,9 +29,10 @@ class Batches:
     """`count` batches of `size` samples each, from number `first` on.
 
     Attributes:
-        order: the samples of all batches, as indices; None: as they are.
-        entries: whether an array may have an entry for each batch instead: one axis more than in a call.
-        done: how many of them a call has run, also if it raised an exception.
+        order: indices of the samples of all batches, one batch after another; None: entry i of axis 0 of each
+            array is the argument of call i.
+        entries: whether an array with one axis more than in a single call has an entry for each batch.
+        done: how many batches the latest call has run, also if it raised an exception.
     """
 
     order: np.ndarray[Any, np.dtype[np.intp]] | None
@@ -42,7 +43,7 @@ class Batches:
     entries: bool = True
 
     def next_of(self, samples: Any) -> Any:
-        """The rows of an array or Tensor that the call of the first batch gets."""
+        """The part of an array or Tensor that the call of the batch `first` gets."""
         if self.order is None:
             return samples[self.first] if isinstance(samples, Tensor) else samples[self.first, ...]
         return samples[self.order[self.first * self.size :][: self.size]]
@@ -105,29 +106,30 @@ class ManyCalls:
 
         An array among the arguments has the samples or entries of all batches. The run ends
         early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
-        finite. None where the next call would not replay one of them.
+        finite. Returns None if the next call would not be a replay of one of the latest programs.
         """
         found = replayed([Call(self, args, kwargs or {})], batches)
         return None if found is None else found[0]
 
     def _usable(self: Any, all_of_them: bool) -> list[Any]:
-        """The latest programs, or all, that may make many calls in one."""
+        """The programs that may make many calls in one: among all, or among the two latest."""
         programs = self._cache.all() if all_of_them else (self._latest, self._before)
         return [program for program in programs if program is not None and program.may_repeat()]
 
     def _ran_many(self: Any, program: Any) -> None:
-        """Notes that a program made calls: replays, which pay for recordings."""
+        """Notes that a program has replayed, so that the cache counts these replays for recordings."""
         self._cache.row = 0
         if program is not self._latest:
             self._ran(program)
 
     def writes(self: Any, arrays: Iterable[Any]) -> bool:
-        """True if the program that ran last writes to an array; to the state of a stream: draws from it."""
+        """True if the program that ran last writes to one of these arrays. A draw of random numbers writes to
+        the state of its stream."""
         program = self._latest
         return program is not None and program.core.overlaps([*arrays])
 
     def check_soon(self: Any) -> None:
-        """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
+        """Makes the next call a check, unless checks would then take more than 1 % of the time."""
         program = self._latest
         long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
         if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
@@ -136,7 +138,8 @@ class ManyCalls:
 
 @dataclass
 class Call:
-    """Calls of a compiled function, one for each batch, on the rows [begin, end) of the batch; -1: all."""
+    """Calls of a compiled function, one for each batch, on the rows [begin, end) of the batch; end -1:
+    all."""
 
     function: Any
     args: tuple[Any, ...]
@@ -146,11 +149,11 @@ class Call:
 
 
 def replayed(calls: list[Call], batches: Batches, between: Any = None) -> Any:
-    """Replays programs on batch after batch: what the last function returns, along a new axis 0, and numbers.
+    """Replays the programs of `calls`, one after another, for each batch.
 
-    The programs of `calls` run one after another; only the last may return something. between: a
-    `_core.Between`, which acts before the last one; the numbers, (batches, 2), are its. All else is as in
-    `run_batches`.
+    Returns the results of the last program, along a new axis 0, and the numbers of `between`, (batches, 2);
+    None where nothing can be replayed. Only the last program may return something. between: a
+    `_core.Between`, which acts before the last program of each batch. The run ends early as in `run_batches`.
     """
     if observers and not may_replay():
         return None
@@ -176,7 +179,10 @@ def replayed(calls: list[Call], batches: Batches, between: Any = None) -> Any:
 
 
 def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
-    """The steps of a run, those of one size together."""
+    """The steps of a run, as one `Batches` for consecutive steps of the same size.
+
+    indices: None, integers (steps, batch), or a list of (batch,). Raises the errors of `run`.
+    """
     if not arrays or any(a.ndim == 0 for a in arrays):
         what = "an array without axes among" if arrays else "no array among"
         raise ValueError(f"[run] got {what} the arguments; expected arrays with an axis of steps or samples")
@@ -201,9 +207,10 @@ def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
 
 
 def _together(results: list[tuple[Any, int]]) -> Any:
-    """The results of a run as one; where they differ in form, a list with that of each step.
+    """The results of the parts of a run as one, along axis 0; if their forms differ, a list of all steps'
+    results.
 
-    results: (result, its steps along axis 0; 0: it is of one step, without that axis).
+    results: (result, steps) of each part: its number of steps along axis 0; 0: one step, without that axis.
     """
     tensors: list[list[Any]] = [[] for _ in results]
     forms = [flattened(result, found) for (result, _), found in zip(results, tensors, strict=True)]

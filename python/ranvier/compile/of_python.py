@@ -1,7 +1,7 @@
-"""Guards on objects of Python's own library and NumPy, other than containers and functions.
+"""Makes the guards on objects of Python's own library and NumPy, other than containers and functions.
 
-Each function here is a row of the table `_FOLLOW` in `walk.py`: it makes the guards of one kind of value,
-or denies it.
+Each function here handles one kind of value, and the table `_FOLLOW` in `walk.py` calls it by the value's
+class. It adds guards to the walk, or denies the step. text: names the value in messages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ranvier.compile.guards import Guards
 
 
 def guard_set(walk: Guards, x: set[Any], text: str) -> None:
-    """Also its order, in which a loop over it goes."""
+    """Guards the items of a set and their order, in which a loop over the set goes."""
     if len(x) > MOST:
         walk.deny(text, f"a set of {len(x)} items, too many to be compared before each replay")
         return
@@ -40,22 +40,23 @@ def guard_field(walk: Guards, x: Any, text: str) -> None:
 
 
 def guard_logger(walk: Guards, x: logging.Logger, text: str) -> None:
-    """A step that logs is refused: what is left to read are attributes."""
+    """Guards the attributes of a logger that the code names. A step that logs was refused before."""
     walk.items(vars(x), walk.names & vars(x).keys(), f"{text}.", follow=False)
     if not walk.names.isdisjoint(("handlers", "filters", "manager")):
         walk.deny(text, "a logger, of which lists may be read")
 
 
 def guard_namespace(walk: Guards, x: types.SimpleNamespace, text: str) -> None:
-    """C makes its text and comparisons."""
+    """Guards all attributes: C code that makes the text of a namespace, or compares it, reads them all."""
     walk.users = True
     walk.whole(vars(x), (f"{text}.", ""))
     walk.stack += [(value, f"{text}.{name}") for name, value in vars(x).items()]
 
 
 def guard_scalar(walk: Guards, x: Any, text: str) -> None:
+    """Guards np.errstate beside a scalar of NumPy, whose own value the guard on its place compares."""
     walk.numpy()
-    if isinstance(x, np.void):  # a row of a table, which can be written to
+    if isinstance(x, np.void):  # a row of a structured array, which can be written to
         walk.deny(text, "a row of a table of NumPy")
 
 

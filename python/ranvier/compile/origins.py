@@ -1,8 +1,8 @@
-"""A table of the origins of code (the user's, the library's ...) and of what a step may do with it.
+"""The table of the origins of code (the user's, the library's ...), and of what a step may do with it.
 
-Only the user's own code is read for names. The library's classes declare what a step may depend on
-(`library_guards.py`); of Python's and NumPy's code it is known which functions depend on their arguments
-alone.
+`Executed` (`executed.py`) uses it for each function that a recorded step enters. Only the user's own code is
+read for names. The library's classes declare what a step may depend on (`library_guards.py`). For Python's
+and NumPy's code, this file lists the functions whose results depend on their arguments alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ statistics string types typing weakref
 _PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozenset(
     _PYTHON + name.replace("/", os.sep) + ".py" for name in _PURE.split()
 )
-# NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
+# How the paths of NumPy's modules in Python begin whose functions depend on their arguments alone, except the
+# files in _OF_SETTINGS, which depend on NumPy's settings.
 _PURE_NUMPY = tuple(_NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))
 _OF_SETTINGS = ("_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py")
 
@@ -42,7 +43,8 @@ USER, LIBRARY, IMPORT, PURE, PYTHON, NUMPY, NUMPY_SETTINGS = range(7)
 
 
 def origin_of(file: str, module: str = "") -> int:
-    """The origin of the code of a file. module: that of the call, by which generated code is recognized."""
+    """The origin of the code in a file. module: `__name__` in the globals of the code, by which generated
+    code (of named tuples and dataclasses), which has no file, is recognized."""
     if file.startswith(PACKAGE) or (file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))):
         return LIBRARY
     if file in _PURE_FILES:
@@ -57,22 +59,23 @@ def origin_of(file: str, module: str = "") -> int:
 
 
 # Actions for code that a step enters. READ: note its names, from which the guards are made. RAN: note that
-# it ran, so that its functions are compared. LOOKS: note also that it looks at the code of functions.
-# CALLED: note that it was called, so that no guard may reach it. IGNORED: note neither it nor the code that
-# it calls. NOTHING: note nothing.
+# it ran, so that the functions with this code are compared. LOOKS: note also that it looks at the code of
+# functions. CALLED: note that it was called; if the walk reaches its function, the step is denied. IGNORED:
+# note neither it nor the code that it calls. NOTHING: note nothing.
 READ, RAN, LOOKS, CALLED, IGNORED, NOTHING = range(6)
 
-_USER, _NOT_READ = {USER}, {USER, PURE}  # a call by a pure function counts as a call by the user's code
+# A call by one of Python's pure functions counts as a call by the user's code, which passes it functions.
+_USER, _NOT_READ = {USER}, {USER, PURE}
 # Methods of the library that read all of an object's settings.
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
-# The attributes that functions of dataclasses read have no name in the code; a method of string.Formatter
-# looks names up.
+# dataclasses.asdict and astuple read attributes that the user's code does not name;
+# string.Formatter.get_field looks up names from a text.
 _AS_DATA, _LOOKS_UP = frozenset({"asdict", "astuple"}), frozenset({"get_field"})
-# Methods of `os.environ`, which guards compare.
+# Methods of `os.environ` that a step may call, since guards compare its contents.
 _ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})
 _OF_CODE = frozenset({"signature", "parameters"})
-# Rows: origin, module ("": any), names (None: all); origins of callers whose call makes the step eager;
-# action. The first row that fits counts.
+# Rows: origin, module ("": any), names of functions (None: all), origins of callers whose call of such a
+# function makes the step eager, action. The first row that fits counts.
 _RULES: tuple[tuple[int, str, frozenset[str] | None, set[int], int], ...] = (
     (LIBRARY, "", _SHOW_ALL, {*range(7)} - {LIBRARY}, NOTHING),
     (LIBRARY, "", None, set(), RAN),
@@ -90,7 +93,7 @@ _RULES: tuple[tuple[int, str, frozenset[str] | None, set[int], int], ...] = (
 
 
 def rule_of(origin: int, module: str, name: str) -> tuple[set[int], int]:
-    """The callers whose call of a function makes the step eager, and what is noted of the function."""
+    """The origins of callers whose call of a function makes the step eager, and the action for its code."""
     return next(
         (refused_from, noted)
         for whose, of, names, refused_from, noted in _RULES
@@ -110,10 +113,13 @@ def is_of_library(kind: type) -> bool:
 
 
 def is_python_class(kind: type) -> bool:
-    """True if a class is made by Python code: it has no function of its own that is made in C."""
+    """True if a class is made by Python code: it has no function of its own that is made in C.
+
+    Tensor and the classes of `nn/module.py` count as such, although some of their methods are in the core.
+    """
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
-    if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # Their methods in the core are known.
+    if kind is Tensor or kind.__module__ == "ranvier.nn.module":
         return True
     for value in vars(kind).values():
         if type(value) in _IN_C:
@@ -125,5 +131,5 @@ def is_python_class(kind: type) -> bool:
 
 
 def is_read(kind: type) -> bool:
-    """True if the code of a class is read: it is the user's."""
+    """True if a class is in a file of the user's, so that its code is read for names."""
     return origin_of(getattr(sys.modules.get(kind.__module__), "__file__", None) or "") is USER

@@ -23,18 +23,19 @@ class Policy:
     """The policy of a plain function.
 
     Attributes:
-        forward_only: whether this is a model that always runs without a tape.
-        as_tensors: whether arrays of NumPy arrive as Tensors.
-        clones: whether a model may return a copy of an argument in its place.
-        waits: whether each signature is recorded only when it comes back.
-        is_kept: whether an object keeps the function, so that a copy of the object starts without it.
+        forward_only: whether the function is a model's forward pass, recorded without a tape.
+        as_tensors: whether arrays of NumPy among the arguments are passed to the function as Tensors.
+        clones: whether a model that returns an argument gets a copy of it as the result instead.
+        waits: whether a signature is recorded only at its second call.
+        is_kept: whether the compiled function is stored with an object, and is not copied or pickled with it.
     """
 
     forward_only = as_tensors = waits = is_kept = False
     clones = True
 
     def code_of(self, function: Any) -> int:
-        """A number that functions of the same code have in common, as if one is made anew in each call."""
+        """A number that is the same for functions of the same code, such as those that another function makes
+        anew in each call. The cache counts their recordings together (`program_cache.py`)."""
         while isinstance(function, functools.partial):
             function = function.func
         if isinstance(function, Module):
@@ -43,7 +44,7 @@ class Policy:
         return hash(code) if isinstance(code, CodeType) else id(type(function))
 
     def in_copies(self, function: Any) -> Any:
-        """The function of a copy."""
+        """The function that a copy of the compiled function, or what a pickle of it loads, compiles."""
         return function
 
     def around_call(self, call: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -51,12 +52,15 @@ class Policy:
         return call._answer(args, kwargs)
 
     def before_run(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of a call, from those of `run`."""
+        """The arguments of the function, from those of `step.run`."""
         return args
 
     def before_first(self, function: Any, call: OneCall) -> tuple[Program | None, Walk | None]:
-        """Before the first recording of a signature: a program that serves it already, and what the step
-        leads to if it is known that no code of the user's runs in it."""
+        """Called before the first recording of a signature.
+
+        Returns a program that fits the call already, or None; and the guards of the step if they are known
+        without its code, because no code of the user's runs in it, or None.
+        """
         return None, None
 
     def before_recording(self, call: Any, args: tuple[Any, ...], is_check: bool) -> bool:
@@ -64,7 +68,7 @@ class Policy:
         return True
 
     def after_recording(self, recording: Recording, result: Any) -> str:
-        """The reason why a run that can be replayed must not be; "": it may."""
+        """The reason why a recorded run must not be replayed, although it could; or ""."""
         return ""
 
     def after_check(self, key: Any, program: Program) -> None:

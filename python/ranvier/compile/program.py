@@ -31,19 +31,20 @@ class Program:
     """
 
     # For CompiledFunction:
-    #   core            the instructions, replayed as one call into the core
-    #   call            a whole replay: the results, or None where these arguments or the guards do not fit
-    #   result          what the step returns, from the arrays of a replay
+    #   core            the `_core.Program`: the instructions, replayed as one call into the core
+    #   call            makes a whole replay: the arrays of the results, or None where the arguments or the
+    #                   guards do not fit; False where a check of values has failed in it
+    #   result          a function: what the step returns, made from the arrays of a replay
     #   plans           (plan, optimizer, group) of each optimizer step
     #   checks          how many checks there were
-    #   granted         what `core.checks_left` would be without the replays since `replays_since`
-    #   renewed         made from the second eager run, because the first took another path
-    #   may_arm         whether the core may answer calls with it by itself
-    #   size            bytes of all its memory that does not outlive it
-    #   signature       of the calls that it serves (`_core.Signature`)
+    #   granted         what `checks_left` would be without the replays since the last `replays_since()`
+    #   renewed         whether it was made from the run of a check, because the first run took another path
+    #   may_arm         whether the core may answer calls with this program without asking Python
+    #   size            bytes of the memory that is freed with the program
+    #   signature       of the calls that it fits (`_core.Signature`)
     #   reads           the guards
-    #   changed_in_place  Tensors whose changes a replay counts
-    #   modules         those that outlive the step
+    #   changed_in_place  Tensors of the caller that the step changes: a replay raises their counts of changes
+    #   modules         the modules that were called and outlive the step
 
     def __init__(
         self,
@@ -56,8 +57,8 @@ class Program:
         changed_in_place: list[Tensor],
         left: step_gradients.Left,
     ) -> None:
-        """left: as of `_core.Program.set_call`. It is not kept: gradients that others refer to are not
-        written to."""
+        """left: (leaf, gradient, index) as `_core.Program.set_call` takes it. It is not stored here: a replay
+        writes only to gradients to which nothing else refers."""
         self.core, self.result = core, results.made
         self.call = self._refreshed_call if plans else core.call
         self.signature, self.plans, self.modules = signature, plans, modules
@@ -75,7 +76,7 @@ class Program:
     )
 
     def accept(self, recording: Recording) -> str:
-        """Takes in what another run has read, after which replays go on; "" or why they cannot."""
+        """Makes the guards anew from another recorded run, after a check; returns "", or why that fails."""
         fault = self.reads.of_run(recording, self.modules, self.results.fixed)
         recording.leaves.clear()  # adopt_gradients counts the references to them
         self.core.adopt_gradients()
@@ -90,7 +91,10 @@ class Program:
         return self.core.call(args, kwargs) if self.refreshed() else None
 
     def refreshed(self) -> bool:
-        """Copies the settings of the optimizers for the kernels; False where they are no longer possible."""
+        """Copies the settings of the optimizers to the arrays that the kernels read.
+
+        False if a setting has a value with which the program cannot run.
+        """
         try:
             for plan, optimizer, group in self.plans:
                 if not plan.refresh(optimizer, group):
@@ -123,12 +127,12 @@ class Program:
     # --- what a user sees
     @property
     def instructions(self) -> list[Instruction]:
-        """In the order of execution; the first replays measure their times."""
+        """The kernel calls in the order of execution; the first replays measure their times."""
         return listing.instructions_of(self.core, self._names())
 
     @property
     def buffers(self) -> list[Buffer]:
-        """Memory that the instructions use, by number."""
+        """The blocks of memory that the instructions use, by number."""
         return listing.buffers_of(self.core, self._names())
 
     @property

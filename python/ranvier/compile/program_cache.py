@@ -1,6 +1,7 @@
-"""The programs of a compiled function, by signature, and which calls are recorded.
+"""Keeps the programs of a compiled function by signature, and decides which calls are recorded.
 
-A recording takes several times as long as an eager call, and pays by its replays:
+A recording takes several times as long as an eager call, so it must be paid for by the time that replays
+save:
 
 1. The first four recordings of a function are made at once, and another one for each 16 replays, up to 16.
 2. Then a call is recorded while recordings have cost less than replays have saved, and a sixteenth of the
@@ -21,36 +22,39 @@ from typing import Any
 
 from ranvier.compile.program import Program
 
-_MEMORY = 1 << 28  # the most bytes of all programs; beyond, the least recently used one is dropped
+_MEMORY = 1 << 28  # the most bytes of all programs of a function; then the least recently used is dropped
 _TIMED = 4  # how many replays are timed after a recording
-_OVERHEAD = 1 << 16  # the bytes of a program besides its arrays
+_OVERHEAD = 1 << 16  # an estimate of the bytes of a program besides its arrays
 _VARIANTS = 4  # the most programs of one signature, which differ in their guards
 _KEYS = 4096  # the most signatures, and codes, that are remembered
-_FREE, _MOST_FREE = 4, 16  # recordings that need not be paid for, at first and later
+_FREE, _MOST_FREE = 4, 16  # recordings that need not be paid for: at first, and at most
 _PAYS = 16  # the replays for which one more recording is free
-_SHARE = 1 / 16  # the share of the time of eager calls that recordings may take
-_IN_ADVANCE = 8  # the most recordings that replays can pay for in advance
+_SHARE = 1 / 16  # the share of the time of eager calls that recordings may take besides
+_IN_ADVANCE = 8  # the most recordings for which the time saved so far counts in advance
 _SAMPLES = 8  # eager calls that are timed before a recording has to be paid for
-_ROW, _LONGEST = 64, 1 << 14  # eager calls in a row after which as many rest; the most calls that rest
+# After _ROW eager calls in a row as many calls rest; later more rest, up to _LONGEST.
+_ROW, _LONGEST = 64, 1 << 14
 _BY_REPLAY = 4  # a replay among eager calls in a row reduces their count by this number
-RECORDED, EAGER, REFUSED = range(3)
-# The state of a signature: seen, not recorded once, or never to be recorded.
+RECORDED, EAGER, REFUSED = range(3)  # what `look_up` says that a call becomes
+# The state of a signature: seen; refused once for a reason that may pass; never to be recorded.
 _SEEN, _PASSED, _REFUSED = range(3)
-_HOPELESS = 16  # a call that cannot be replayed, or whose replay fails, counts as this many calls
+_HOPELESS = 16  # a call that cannot be replayed, or whose replay fails, counts as this many eager calls
 
 
-# How many recorded functions of a code (the key) ended since one of them paid for its recordings.
+# By the number of a code (`Policy.code_of`): how many of its functions were recorded and freed without having
+# paid for their recordings, since one last did.
 _unpaid: dict[int, int] = {}
 
 
 class ProgramCache:
-    """Programs up to 256 MB; those of one signature differ in their guards.
+    """The programs of one function, of up to 256 MB; programs of the same signature differ in their guards.
 
     Attributes:
-        kept: programs by their key, a `_core.Signature`, the one used last at the end.
-        ran: those that have replayed since the last count, the latest at the end.
-        row: eager calls in a row, but for a few replays among them.
-        replay: seconds that a replay takes, at most. untimed: how many replays are still to be timed.
+        kept: lists of programs by their key, a `_core.Signature`; the key used last is at the end.
+        ran: the programs whose replays are not counted yet (`_count_replays`), the latest at the end.
+        row: how many eager calls came in a row. A replay between them reduces the number, but does not clear
+            it.
+        replay: the shortest time of a replay, in seconds. untimed: how many replays are still to be timed.
     """
 
     def __init__(self, code: int = 0, waits: bool = False) -> None:
@@ -60,20 +64,23 @@ class ProgramCache:
         """
         self.kept: OrderedDict[Any, list[Program]] = OrderedDict()
         self.ran: deque[Program] = deque(maxlen=_ROW)
-        # The state of each signature, by its hash: a key would keep arguments alive.
+        # The state of each signature, by its hash. The signature itself would keep arguments alive.
         self._known: dict[int, int] = {}
-        self._checks: dict[int, int] = {}
+        self._checks: dict[int, int] = {}  # the number of checks, by the key's hash without numbers
         self._last_key: Any = None  # the key of the latest replay or recording
-        self._asked: Any = None
+        self._asked: Any = None  # the key of the latest `look_up`
+        # _rest: how many calls rest the next time.
         self.row, self._rest, self.untimed = 0, _ROW, 0
+        # Numbers of recordings; of replays: all, those counted in _saved, those before the function last
+        # rested.
         self._recordings = self._replays = self._valued = self._at_rest = 0
         self._spent = self._saved = 0.0  # the seconds that recordings have cost, and that replays have saved
+        # The shortest times of a recording that is not free, of an eager call and of a replay.
         self._cheapest = self._eager = self.replay = math.inf
-        # the number of eager calls whose time is known, and of recordings refused for reasons that might have
-        # passed
+        # The number of timed eager calls, and of recordings refused for reasons that might pass.
         self._timed = self._passed = 0
         self._code, self._waits = code, waits
-        self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
+        self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0  # how many recordings are free
 
     def __del__(self) -> None:
         self._count_replays()
@@ -87,14 +94,15 @@ class ProgramCache:
         return [program for programs in self.kept.values() for program in programs]
 
     def used(self, key: Any, began: float) -> None:
-        """Notes a replay that was looked up."""
+        """Notes a replay of a program in `kept`. began: when its call began (`perf_counter`)."""
         self.kept.move_to_end(key)
         self._last_key = key
         if self.untimed:
             self.replay, self.untimed = min(self.replay, perf_counter() - began), self.untimed - 1
 
     def look_up(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | int:
-        """Decides about a call that is no replay: RECORDED, EAGER, REFUSED, or the program that it checks."""
+        """Decides what a call becomes that no program has answered: RECORDED, EAGER, REFUSED, or a program:
+        it fits the call and is due for a check."""
         self._asked = key
         known = self._known.get(hash(key))
         if known == _REFUSED:
@@ -115,14 +123,18 @@ class ProgramCache:
             self.kept.popitem(last=False)
 
     def checked(self, key: Any, again: bool) -> int:
-        """The number of checks of calls that differ only in numbers, without the first ones."""
+        """Counts a check, and returns the number of checks of all calls that differ from it only in numbers.
+
+        again: whether the program was checked before. Only one first check is counted, so that many programs
+        for different numbers do not make checks rarer.
+        """
         alike = key.hash_without_numbers()
         before = self._checks.get(alike, 0)
         self._checks[alike] = before + (again or not before)
         return self._checks[alike]
 
     def change(self, key: Any, before: Program | None, after: Program | None) -> None:
-        """Keeps a new program, drops one that is wrong, or has one in the place of another."""
+        """Replaces the program `before` by `after`. None: there is no program before, or after."""
         self._count_replays()
         if before is not None:
             self.kept[key].remove(before)
@@ -132,11 +144,11 @@ class ProgramCache:
 
     # --- which calls are recorded
     def passes(self, key: Any) -> bool:
-        """True if the reason against a recording, one that may pass, has come for the first time."""
+        """Notes that a recording gave no program for a reason that may pass (`CaptureError.kept`). True if
+        the signature may be recorded again: it is the first time for this signature, and rare among all."""
         before = self._known.get(hash(key))
         self._known[hash(key)] = _PASSED
         self._passed += 1
-        # This is done for a few keys, not for each of many.
         return before != _PASSED and self._passed < _FREE
 
     def refuse(self, key: Any) -> None:
@@ -146,10 +158,11 @@ class ProgramCache:
             program.grant(0)
 
     def begins_with(self) -> int:
-        """The number of calls that rest at first."""
+        """The number of calls that rest when the function is new."""
         return 0 if self._free else _ROW
 
     def _may_record(self, key: Any, is_new: bool) -> bool:
+        """True if a call without a program is recorded. is_new: whether its signature was not seen before."""
         if len(self._known) >= _KEYS:
             self._known.clear()
         self._known.setdefault(hash(key), _SEEN)
@@ -163,16 +176,19 @@ class ProgramCache:
         return self._recordings < self._free or self._saved >= self._spent
 
     def spend(self, seconds: float, recording: bool) -> None:
-        """Notes the time of a recording or check."""
+        """Notes the time of a recording (`recording`) or of a check."""
         self._recordings += recording
         self._count_replays()
         if self._recordings > self._free:
             self._cheapest = min(self._cheapest, seconds)
-            # Other programs may have had the processor meanwhile, so the seconds have a limit.
+            # The time is limited, since other processes may have had the processor meanwhile.
             self._spent += min(seconds, 2 * self._cheapest)
 
     def missed(self, seconds: float, hopeless: bool) -> int:
-        """Notes an eager call; returns how many of the next calls rest."""
+        """Notes an eager call of this many seconds; returns how many of the next calls rest.
+
+        hopeless: whether the call can never be replayed.
+        """
         self._eager = min(self._eager, seconds)
         self._timed += 1
         self._saved += _SHARE * seconds
@@ -182,20 +198,22 @@ class ProgramCache:
         self._count_replays()
         rest = _ROW if self._replays - self._at_rest >= _ROW else self._rest
         self.row, self._rest, self._at_rest = 0, min(2 * rest, _LONGEST), self._replays
-        self._saved = max(self._saved + _SHARE * self._eager * rest, self._spent)  # one at least, after it
+        # At least _spent, so that after the rest one call is recorded.
+        self._saved = max(self._saved + _SHARE * self._eager * rest, self._spent)
         return rest
 
     def replayed(self) -> None:
-        """Notes a replay where there were eager calls."""
+        """Notes a replay that came after eager calls."""
         self.row = max(self.row - _BY_REPLAY, 0)
 
     def is_rare(self) -> bool:
-        """True if calls rest though what they do could be replayed: too much changes."""
+        """True if the function rests although it has programs: its arguments or reads change too often."""
         return self._recordings >= _FREE and bool(self.kept)
 
     def _count_replays(self) -> None:
+        """Adds the replays since the last count, and the time that they have saved."""
         self._replays += sum([program.replays_since() for program in self.ran])
-        while len(self.ran) > 2:  # the latest, and the one before
+        while len(self.ran) > 2:  # The two latest programs may replay further, without a call of Python code.
             self.ran.popleft()
         if self._eager < math.inf:
             saved = max(0.0, self._eager - self.replay) * (self._replays - self._valued)
@@ -208,7 +226,7 @@ class ProgramCache:
             _unpaid.pop(self._code, None)
 
     def cause(self) -> str:
-        """A text that says what differs from call to call."""
+        """A text that names the argument or value which differs from call to call."""
         last, key = self._last_key, self._asked
         if last is not None and key is not None and last != key:
             argument = key.different_argument(last)

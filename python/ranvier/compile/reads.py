@@ -1,7 +1,7 @@
-"""The values that a program reads besides its arguments: its guards.
+"""`Reads`: the guards of one program, on the values that its step reads besides its arguments.
 
-They come from a walk through what the step's code can reach, and from what no name leads to: modes, the
-random stream, optimizers, hooks, gradients of earlier steps.
+Most guards come from a walk through all values that the step's code can reach by names (`walk.py`). The
+others are on what no name leads to: modes, the random stream, optimizers, hooks, gradients of earlier steps.
 """
 
 from __future__ import annotations
@@ -27,13 +27,16 @@ class Reads:
     """The guards of one program.
 
     Attributes:
+        core: the `_core.Program`. plans: (plan, optimizer, group) of each optimizer step.
         leaves: Tensors whose gradients the step leaves.
-        roots: the function and the arguments that are no arrays, with their names.
-        walk: what they lead to.
+        roots: the function and the arguments that are no arrays, each with a text that names it.
+        walk: the latest walk from the roots, with its guards.
         forward_only: whether the step runs without a tape.
         users: whether code of the user's runs in the step.
         nothing_else: whether a replay needs no more than what the library's code reads: no name in code of
             the user's, and no gradient of an earlier step.
+        _carried: (leaf, address of its gradient) of gradients of earlier steps that the step uses.
+        _moves: by id, the leaves whose gradient a replay may find in other memory; None before the first run.
     """
 
     core: Any
@@ -45,18 +48,20 @@ class Reads:
     nothing_else: bool = True
     walk: Any = None
     _carried: list[tuple[Any, int]] = field(default_factory=list)
-    _moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
+    _moves: dict[int, Tensor] | None = None
 
     def of_form(self, walk: Walk) -> None:
-        """Takes what a step leads to that has the form of another one."""
+        """Takes the guards of a step that was not recorded, since another step has its form
+        (`shared_programs.py`)."""
         self._find_rest(walk)
         self.core.set_guards(walk.all())
 
     def of_run(self, recording: Recording, modules: Any, fixed: Any, walk: Walk | None = None) -> str:
-        """Finds what a run has read; "" or why it cannot be compared.
+        """Makes the guards from a recorded run; returns "", or why something that was read cannot be
+        compared.
 
-        modules: those that outlive the step. fixed: results that do. walk: what it leads to, where that is
-        known.
+        modules: the modules that outlive the step. fixed: the results that outlive it, or None. walk: the
+        guards of the step if they were found before the run.
         """
         if walk is None:
             walk = Walk(recording.executed)
@@ -84,6 +89,7 @@ class Reads:
         walk.refuse_unreached()
 
     def _find_gradients(self, recording: Recording, walk: Walk, fixed: list[Tensor | None]) -> None:
+        """Guards on gradients of earlier steps, by the address of each: -1: it may be anywhere, 0: none."""
         updated = [p for plan, *_ in self.plans for p in plan.active]
         if self._moves is None:
             used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
@@ -106,11 +112,12 @@ class Reads:
         self.nothing_else = not (expected or asked or self.users or self.forward_only or walk.names)
 
     def changed(self) -> str:
-        """A text that names the first guarded value that has changed; "" where none has."""
+        """A text that names the first guarded value that has changed; "" if none has."""
         place = self.core.first_changed()
         return "" if place < 0 else self.walk.text(place)
 
 
 def may_change(text: str) -> bool:
-    """True if this may change in a step that is replayed: gradients move, optimizers make their state."""
+    """True if the value that the text names may change although the step can be replayed: gradients move to
+    other memory, and optimizers make their state in the first step."""
     return text == EARLIER or text.startswith(f"{STATE} of ")

@@ -1,8 +1,8 @@
-"""One eager run of a function, recorded, and whether it can be replayed.
+"""Records one eager run of a function, and finds out whether a replay could repeat it.
 
-`record` runs the function while the core keeps its kernel calls, arguments notice what is done with them,
-and `executed.py` notes the code. The other functions say why a result, or a second run, is nothing that a
-replay would give.
+While `record` runs the function, the core keeps its kernel calls, `step_arguments.py` watches what is done
+with the arguments, and `executed.py` notes the code that runs. The other functions here give the reason why a
+replay would not give the result of the run, or the result of a second run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ranvier.tensors.tensor import Tensor
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
-_MOST_CONTAINERS = 256  # in a result
+_MOST_CONTAINERS = 256  # containers in a result; each is compared with all others, by identity
 CHANGES_SETTINGS = "the step changes the settings of its optimizer (a schedule?); do that outside"
 
 
@@ -45,14 +45,16 @@ class CaptureError(RuntimeError):
     def __init__(self, why: str, result: Any = None) -> None:
         super().__init__(why)
         self.result = result
-        self.kept = False  # whether it kept a result, as a step that initialises something in its first call
+        # Whether the reason is that the step keeps a Tensor. A step that stores something in its first call
+        # only may be recorded at a later call.
+        self.kept = False
 
     def __str__(self) -> str:
         return f"[compile] {self.args[0]}"
 
 
 def callers_level() -> int:
-    """The level of the stack, for a warning, at which the library was called."""
+    """The `stacklevel` of a warning, for the line at which code outside the library called the library."""
     frame: Any = sys._getframe(1)
     level = 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -61,7 +63,8 @@ def callers_level() -> int:
 
 
 class OneCall(NamedTuple):
-    """One call of a compiled function. key: its signature. arrays: of the arguments, in that order."""
+    """One call of a compiled function. key: its signature. arrays: the arrays among the arguments, in
+    order."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -80,12 +83,12 @@ class Run(NamedTuple):
 def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool, program: Any) -> Run:
     """Runs the step once, eagerly and recorded.
 
-    policy: of the compiled function. Where it is the forward pass of a model and returns an argument, as
-    dropout in evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new
-    memory. Without `clones` it was the library that decided to record.
+    policy: the policy of the compiled function. If the function is the forward pass of a model and returns an
+    argument, as dropout in evaluation mode does, `policy.clones` makes the result a copy, so that a replay
+    can make it in new memory. Without `clones` the library itself has decided to record, not the user.
     read: whether to note the user's code that runs.
-    program: of the core, run beside the step and compared with it, or None; `check` of the recording then
-    has the differences.
+    program: a `_core.Program` that runs beside the step and is compared with it, or None; the differences are
+    then in `check` of the recording.
     """
     recorded = Recording(_core.Recording(PACKAGE))
     recorded.wanted = policy.clones
@@ -94,7 +97,8 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
     settings = _core._signature((), {}, False)  # the library's settings, such as the default dtype
-    kept, casts.kept = casts.kept, {}  # a replay casts the weights again
+    # An empty cache of autocast, so that the casts of weights are recorded, and each replay makes them.
+    kept, casts.kept = casts.kept, {}
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
@@ -102,8 +106,8 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
             if policy.forward_only and policy.clones and not unlike:
                 result = _arguments_cloned(result, recorded)
     except BaseException:
-        recorded.check = None  # a traceback would keep it, and its copies of the state
-        recorded.__exit__()  # once more: a signal may have come as it began
+        recorded.check = None  # else the traceback would keep the check, with its copies of the state
+        recorded.__exit__()  # once more, since a signal may have come while the recording began
         raise
     finally:
         casts.kept = kept
@@ -121,12 +125,16 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
 
 
 def _compare_settings(recorded: Recording, before: Any) -> None:
-    """After the run: refuses a step if it has changed a setting, or another thread one that it uses."""
+    """After the run, refuses a step that has changed a setting of the library.
+
+    If another thread may have changed the setting, or data of the step, the run only passes
+    (`Recording.passing`): it gives no program, and a later one may.
+    """
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
-        recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
+        recorded.passing, recorded.check = True, None  # the run cannot be compared with the replay
     if _core._signature((), {}, False) == before:
         return
-    if other_threads():  # one of them may have changed it
+    if other_threads():
         recorded.passing = True
     elif not recorded.fault:
         recorded.fault = (
@@ -136,7 +144,7 @@ def _compare_settings(recorded: Recording, before: Any) -> None:
 
 
 def detached(result: Any) -> Any:
-    """The result of a step off the tape."""
+    """The result of a step, with detached Tensors in place of those that have a tape."""
     tensors: list[Tensor] = []
     form = flattened(result, tensors)
     if not any(t._grad_fn for t in tensors):
@@ -153,7 +161,7 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 
 
 def _has_tape(x: Tensor) -> bool:
-    """True if backward() could be called on a result: no node that it leads to has been freed."""
+    """True if backward() could still be called on a result: no node of its graph has been freed."""
     stack, seen = [x._grad_fn], set()
     while stack:
         node = stack.pop()
@@ -167,7 +175,11 @@ def _has_tape(x: Tensor) -> bool:
 
 
 def require_replayable(recording: Recording, kinds: list[str], expected: list[Array], result: Any) -> None:
-    """Raises CaptureError where it is not. kinds: of the results; expected: what may outlive the step."""
+    """Raises CaptureError if a replay could not make the results.
+
+    kinds: the kinds of the memory of the results' Tensors (see `build.py`). expected: the arrays of results
+    and gradients, the only new arrays that may outlive the step.
+    """
     fault, held = "", None
     if "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
@@ -180,7 +192,7 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
         )
     else:
         held = recording.core.still_referenced(expected)
-        if held is not None:  # perhaps by a cycle only
+        if held is not None:  # perhaps only by a reference cycle, which the garbage collector frees
             gc.collect()
             held = recording.core.still_referenced(expected)
     if held is not None:
@@ -190,16 +202,17 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
         )
     if fault:
         error = CaptureError(fault, result)
-        error.kept = held is not None  # it may have been made in this call only: the next may be recorded
+        error.kept = held is not None
         raise error
 
 
 def _is_new_leaf(x: Tensor, kind: str) -> bool:
+    """True if the step has made the Tensor x, and made it a leaf of the tape."""
     return kind == "temporary" and x._grad_fn is None and (x._requires_grad or x._grad is not None)
 
 
 def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
-    """True if a result has a list or dict that the step also reads."""
+    """True if a result has a list or dict that the step also reads. reached: the values read, by id."""
     items = parts_of(result)
     if items is None:
         return False
@@ -208,10 +221,10 @@ def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
 
 
 def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
-    """The difference between a replay and another eager run of the step, or "".
+    """The difference between a replay and the eager run of the step that was recorded beside it, or "".
 
-    settings: of the optimizers before it. changed: the first guard that does not hold; other: how its calls
-    differ from the program's.
+    settings: the optimizers' numbers before the run. changed: the text of the first guard that does not hold
+    after it, or "". other: how the kernel calls of the run differ from the program's, or "".
     """
     fault = ""
     if changed and not may_change(changed):
@@ -232,8 +245,8 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
 def _why_not_plain(result: Any, seen: list[Any], given: list[Any]) -> str:
     """The reason why a replay could not return such a result, or "".
 
-    seen: gets the containers in it. given: arguments whose objects belong to the form of the call, so that a
-    replay returns them, too (a cache).
+    seen: receives the containers in the result. given: the arguments of the call. An argument that is no
+    array is compared by identity in the signature, so a replay can return the same object (a cache).
     """
     kind, parts = type(result), parts_of(result)
     if parts is not None:

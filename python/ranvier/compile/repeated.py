@@ -1,9 +1,9 @@
-"""A Sequential of the library's layers, or a module of the user's, that is called again and again without
-gradients is replayed.
+"""Replays modules that are called often without gradients, although the user has not called `rv.compile`.
 
-Its calls are those of a compiled model (`compiled_model.py`), which the core keeps for it. The user has not
-asked for replays, so guards alone are not enough where the user's code runs: code that stores anything but
-local variables is never replayed (`_stores`).
+These are Sequentials of the library's layers and modules of the user's (`nn/often.py` counts their calls, and
+then calls `begin`). A `CompiledFunction` of the module's forward pass, which the core keeps with the module,
+answers further calls. Since the user has not asked for replays, guards alone are not enough where the user's
+code runs: code that stores anything except local variables is never replayed (`_stores`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY
 from ranvier.nn.often import attach
 
-# Bytes of parameters: a program has copies of them, and is freed by the garbage collector only.
+# The most bytes of parameters of a module that is replayed: a program has packed copies of the parameters,
+# and is freed by the garbage collector only.
 _MOST = 1 << 22
-# Products of a row and a weight, for each layer: with more of them, 0.05 ms, the few us that a replay saves
-# are not worth its memory. It saves more of a convolution, which becomes one call with its norm and ReLU.
+# The most multiplications for each layer. A layer with more takes over 0.05 ms, so that the few us which a
+# replay saves are not worth its memory. Convolutions have no limit: a replay saves more there, since it makes
+# a convolution, its norm and its ReLU one call.
 _PRODUCTS = 1 << 21
-_RECORDINGS = 8  # after this many it always runs eagerly: shapes or parameters change too often
+# After this many recordings the module always runs eagerly: its shapes or parameters change too often.
+_RECORDINGS = 8
 # Files of layers that are replayed. Embeddings and recurrent layers gain little, and have many parameters.
 _FILES = (
     "activation", "container", "conv", "distance", "dropout", "linear", "norm", "pooling", "resample",
@@ -43,7 +46,7 @@ _STORES = (
 
 
 class Layers:
-    """The forward pass of a module, without its hooks and wrappers."""
+    """The function that is compiled: a call of a module's `forward`, without its hooks and wrappers."""
 
     step_root = "module"
 
@@ -59,7 +62,8 @@ class Layers:
 
 
 class OfRepeated(Policy):
-    """The policy of such a call, until it serves no more: then the module runs as it is written."""
+    """The policy of a module's replayed calls. If they do not pay, or a hook is added, the compiled function
+    is taken from the module (`_end`), which then always runs as it is written."""
 
     forward_only, clones, is_kept = True, False, True
 
@@ -70,7 +74,8 @@ class OfRepeated(Policy):
         return super().code_of(function.module)
 
     def around_call(self, call: CompiledFunction, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # Other threads predict side by side. A signal handler may come while this one records.
+        # The call is eager if another thread is replaying, so that threads run at the same time, or if this
+        # thread is recording and a signal handler calls the module.
         lock: Any = call._lock
         if lock._is_owned() or not lock.acquire(blocking=False):
             return call._eager(args, kwargs)
@@ -86,7 +91,7 @@ class OfRepeated(Policy):
         self._recordings += not is_check
         if self._recordings <= _RECORDINGS and is_replayed(module):
             return True
-        _end(call)  # a hook was added, or a layer of the user's
+        _end(call)  # there are too many recordings, or a hook or a layer of the user's was added
         return False
 
     def after_recording(self, recording: Any, result: Any) -> str:
@@ -99,16 +104,18 @@ class OfRepeated(Policy):
         _end(call)
 
     def when_resting(self, call: CompiledFunction, calls: int) -> None:
-        if calls and self._recordings:  # replays do not pay
+        if calls and self._recordings:  # the function rests because replays do not pay
             _end(call)
 
 
 def _end(call: CompiledFunction) -> None:
+    """Takes the compiled function from its module."""
     attach(call._function.module, KEY, None)
 
 
 def is_replayed(module: Any) -> bool:
-    """True if it may be worth a recording, and no code is known that has to run at each call."""
+    """True if a module may be worth a recording, and has no code that must run at each call, such as
+    hooks."""
     if not all(map(_is_plain, Module.modules(module))):
         return False
     parameters = list(Module.parameters(module))
@@ -127,14 +134,15 @@ def is_long(module: Any, args: tuple[Any, ...]) -> bool:
 
 
 def _is_plain(module: Any) -> bool:
+    """True if calling a module only runs its `forward`, and that is replayable code."""
     kind = type(module)
     call: Any = kind.__call__
     forward: Any = kind.forward
-    own = type(call) is MethodDescriptorType and call.__objclass__ is Module  # not wrapped
+    own = type(call) is MethodDescriptorType and call.__objclass__ is Module  # `__call__` is not replaced
     if not own or module._rv_hooks is not None or "forward" in module.__dict__:
         return False
     if kind.__module__.startswith("ranvier."):
-        # wrappers have their own code, whatever they call themselves
+        # A wrapper of a layer's forward may have copied its name and module, but its code is in another file.
         file = getattr(getattr(forward, "__code__", None), "co_filename", "")
         return kind.__module__ in _HOMES and file.startswith(PACKAGE)
     return type(forward) is FunctionType and not _stores(forward.__code__)
@@ -142,13 +150,16 @@ def _is_plain(module: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _stores(code: CodeType) -> bool:
-    """True if code may change what outlives its call: a replay would not do it again."""
+    """True if code may change an object that outlives its call, which a replay would not do again."""
     steps = dis.Bytecode(code)
     return any(step.opname.startswith(_STORES) and step.opname != "DELETE_FAST" for step in steps)
 
 
 def begin(module: Any, args: tuple[Any, ...]) -> Any:
-    """The call of a module from now on, if such a call is replayed; None: it stays as it is."""
+    """The compiled function that answers the calls of a module from now on; None: they stay as they are.
+
+    args: of the present call, all Tensors.
+    """
     if is_long(module, args):
         return None
     call = CompiledFunction(Layers(module), policy=OfRepeated()) if is_replayed(module) else None

@@ -1,7 +1,8 @@
-"""The result of a step, and how a replay makes it.
+"""`Results`: the form of a step's result, and how a replay makes such a result.
 
-The form of the result is kept, with places of its Tensors. A replay fills them with new Tensors, with
-Tensors that outlive the step, with views of those, or with the gradient that it has left.
+The form is the recorded result with numbers (`signature.Place`) instead of its Tensors. A replay puts a
+Tensor in each place: a new one, a Tensor that outlives the step, a view of such a Tensor, or the gradient of
+    a leaf.
 """
 
 from __future__ import annotations
@@ -21,28 +22,32 @@ class Results:
     """The form of a result, and how its Tensors are made.
 
     Attributes:
-        form: the result with places of Tensors.
-        fixed: for each place the Tensor itself, if it outlives the step; None: of a new array.
-        has_fixed: whether there are such. all_new: whether a replay makes each Tensor of a new array.
+        form: the result with places instead of Tensors.
+        fixed: for each place the Tensor itself, if it outlives the step; None: a replay makes it of a new
+            array.
+        has_fixed: whether any Tensor outlives the step. all_new: whether each is made of a new array.
         is_one: whether the result is one new Tensor, and nothing else has to be done.
     """
 
     def __init__(self, form: Any, fixed: list[Tensor | None], tensors: Iterable[Tensor] = ()) -> None:
-        """tensors: of a recorded run."""
+        """tensors: the Tensors of the result of a recorded run."""
         self.form, self.fixed, self.has_fixed = form, fixed, any(t is not None for t in fixed)
-        same = {id(t._cell): i for i, t in enumerate(tensors)}  # views count changes together
+        # Tensors of the same memory have one cell (`tensors/views.py`), which counts changes in place. Pairs
+        # (i, j): result i gets the cell of result j.
+        same = {id(t._cell): i for i, t in enumerate(tensors)}
         self._joined = [(i, same[id(t._cell)]) for i, t in enumerate(tensors) if fixed[i] is None]
+        # Results whose flag of inference mode differs from the mode in which the step was called.
         flag = INFERENCE * mode.inference
         unlike = [i for i, t in enumerate(tensors) if t._cell[FLAG] & INFERENCE != flag]
         self._of_other_mode = [(i, INFERENCE - flag) for i in unlike]
-        self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # results that no array is made for
+        self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # (place, function that gives the Tensor)
         self.all_new = not self.has_fixed
         self.is_one = self.all_new and type(form) is Place and not unlike
 
     def find_makers(self, tensors: list[Tensor], gradients: Any, lasting: list[Tensor]) -> None:
         """Finds the results that are the gradient of a Tensor, or new views of Tensors that outlive the step.
 
-        tensors: the results of the run. gradients: those that it has left, (leaf, gradient). lasting:
+        tensors: the Tensors of the run's result. gradients: (leaf, gradient) that the run has left. lasting:
         Tensors that the step has read.
         """
         leaf_of = {id(t._grad): t for t in lasting} | {id(grad): leaf for leaf, grad in gradients}

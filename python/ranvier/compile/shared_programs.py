@@ -1,10 +1,11 @@
-"""Programs that steps of the same form have in common, such as those of the fits of a cross-validation.
+"""Shares programs between a Trainer's steps of the same form, such as those of the fits of a
+cross-validation.
 
-The guards of a step of the library name everything that its calls follow from. Where the objects among them
-have numbers in the order in which the walk comes to them, two steps of the same form have the same guards:
-the second would be recorded as the same program on other memory. So a program that was checked once against
-its step is kept without its memory. A step of the same form gets a copy of it for its own parameters,
-optimizer state and gradients: it is not recorded, nor compared again.
+The guards of such a step contain everything on which its kernel calls depend. If the objects in the guards
+are replaced by numbers, in the order in which the walk meets them, two steps of the same form have equal
+guards, and the second step would be recorded as the same program on other memory. So a program that was
+checked once is kept here without its memory (`Shared`). A step of the same form gets a copy that is bound to
+its own parameters, optimizer state and gradients. That step is neither recorded nor checked.
 """
 
 from __future__ import annotations
@@ -31,15 +32,18 @@ from ranvier.observe import Lock
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 
+# Kinds of guards that are part of a form as they are.
 _COMPARED = frozenset(
     {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}
 )
-_MOST = 64  # programs
+_MOST = 64  # programs that are kept
+# classes of arguments, besides arrays, of steps that share programs
 _ARGUMENTS = (int, bool, str, type(None))
+# Packages whose modules and classes are guarded: a program is dropped if the user's program changes one.
 _FOLDERS = "tensors", "tape", "autograd", "ops", "nn", "optim", "train", "sklearn"
 _PACKAGES = tuple(f"ranvier.{name}" for name in _FOLDERS)
 _programs: OrderedDict[Any, Shared] = OrderedDict()  # by the key of a form, the one used last at the end
-_guards: list[_core.Guards] = []  # on the code that they were made with, at most one
+_guards: list[_core.Guards] = []  # at most one: the guards on the code with which the programs were made
 _lock = Lock()
 
 
@@ -48,14 +52,18 @@ class StepForm:
 
     Attributes:
         key: equal for all steps of the form that are called with the same signature.
-        objects: of this step, by number. arrays: those that outlive the step, as they are found.
+        objects: the objects of this step by number. numbers: the numbers by the objects' id.
+        optimizers: (optimizer, group) of each group that has a plan.
+        arrays: the arrays that outlive the step, in the order of their numbers; last the random stream's
+            state.
     """
 
     def __init__(self, walk: Walk, signature: Any) -> None:
-        """Raises ValueError for a value of which it is not known how it is compared."""
+        """signature: of the call. Raises ValueError for a value of which it is not known how it is
+        compared."""
         self.walk = walk
         self.objects: list[Any] = []
-        self.optimizers: list[tuple[Any, Any]] = []  # with a group
+        self.optimizers: list[tuple[Any, Any]] = []
         self.numbers: dict[int, int] = {}
         guards = [g[:4] if g[0] in _COMPARED else _call(*g[:4]) for g in walk.guards]
         owners = {id(thing) for _, owner, key, *_ in walk.guards for thing in (owner, key)}
@@ -63,7 +71,8 @@ class StepForm:
         owners.update(id(group) for _, group in self.optimizers)
         values = tuple(canonical((*guards, *plans), self.numbers, self.objects))
         self.arrays = [x for x in self.objects if type(x) is np.ndarray] + [random.current().state]
-        # No guard compares the contents of an object that the walk did not come to; arrays are bound by form.
+        # An object that the walk has not followed has no guards on its contents, so the form does not
+        # describe it. Arrays need no guards: they are described by `layouts`.
         unreached = self.numbers.keys() - walk.seen.keys() - owners
         if any(type(self.objects[self.numbers[key]]) is not np.ndarray for key in unreached):
             raise ValueError
@@ -72,8 +81,8 @@ class StepForm:
         self.key = signature, tuple(walk.of_library), values, kinds, layouts
 
     def _groups(self, x: Any) -> tuple[Any, ...]:
-        """The groups of an optimizer, without the numbers among its settings, which a kernel reads at each
-        replay."""
+        """All on which an optimizer's update depends, for the key. Numbers among its settings are left out:
+        the kernel reads them at each replay."""
         described: list[Any] = [x]
         for group in x.param_groups:
             settings = [(k, type(v), v) for k, v in group.items() if type(v) not in READ_BY_KERNELS]
@@ -92,17 +101,18 @@ class StepForm:
 
 
 def _call(kind: int, owner: Any, key: Any, expected: Any) -> Any:
-    """A guard on what a function gives."""
+    """A guard of kind CALL in the form in which `canonical` compares it."""
     if kind == GuardKind.CALL and type(owner) is functools.partial and not owner.keywords:
         return kind, owner.func, owner.args, expected
     raise ValueError
 
 
 class Shared:
-    """A checked program without its memory, and the numbers of the objects that it belongs to."""
+    """A checked program without its memory, and the numbers in the form of the objects that it uses."""
 
     def __init__(self, core: Any, program: Program, form: StepForm) -> None:
-        """Raises KeyError or ValueError where it uses something that is no part of the form."""
+        """core: of `_core.Program.form`. Raises KeyError or ValueError if the program uses an object that is
+        no part of the form."""
         self.core, self.signature = core, program.signature
         self.results = program.results.form
         self.leaves = [form.numbers[id(leaf)] for leaf, _ in program.core.gradients()]
@@ -112,7 +122,8 @@ class Shared:
         self.plans = [places.index((id(x), id(group))) for _, x, group in program.plans]
 
     def bound(self, form: StepForm, arrays: list[Array]) -> Program | None:
-        """The program for a step of the same form, called with such arrays; None where it cannot be."""
+        """The program for a step of the same form, called with these arrays as arguments; None if a gradient
+        does not exist yet, or the memory differs from that of the checked step."""
         leaves = [form.objects[n] for n in self.leaves]
         tensors = [t._array for t in form.walk.tensors]
         if any(leaf._grad is None for leaf in leaves) or _core.share_memory(tensors, arrays):
@@ -133,7 +144,7 @@ class Shared:
 
 
 def form(walk: Walk | None, call: OneCall) -> StepForm | None:
-    """The form of a step of the library's own; None where it is not known."""
+    """The form of a step of the library's own; None if the step has none. walk: its guards, or None."""
     if walk is None or call.kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in call.args):
         return None
     try:
@@ -150,9 +161,9 @@ def forget() -> None:
 
 
 def _forget_outdated() -> None:
-    """Drops all programs where functions of the library have been replaced since.
+    """Drops all programs if functions of the library have been replaced since the programs were made.
 
-    Within one fit only a comparison with an eager step would notice that, but the next one has to.
+    The programs of one fit have no guards on that, but a new fit must use the new functions.
     """
     if _guards and _guards[0].first_changed() >= 0:
         forget()

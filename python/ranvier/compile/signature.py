@@ -1,7 +1,8 @@
-"""Arguments and results as structures of items: tuples, lists, dicts and dataclasses.
+"""Arguments and results of steps as structures: nested tuples, lists, dicts and dataclasses.
 
-The core tells calls apart by the signature of their arguments (`replay/signature.cpp`). Here are the same
-structures in Python: their parts, the arrays in them, and a copy with other parts.
+The core computes the signature, which tells calls apart, from these structures
+(cpp/bindings/replay/signature.cpp). The functions here take the same structures apart in Python: they list
+the parts, find the arrays, and make copies with other parts.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ def is_array(x: Any) -> bool:
 
 
 def array_of(x: Any) -> Array:
-    """The array of such an argument."""
+    """The NumPy array of an argument for which `is_array` is true."""
     return np.asarray(x._array if isinstance(x, Tensor) else x)
 
 
 def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
-    """The arguments that are no arrays, with a name for each: what guards have to compare."""
+    """The arguments that are no arrays and no plain values, each with a text that names it: guards compare
+    them.
+
+    Plain values (BY_VALUE) are part of the signature.
+    """
     if is_array(x):
         return
     items = parts_of(x, records=False)
@@ -72,7 +77,8 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
 
 
 def _attributes(x: Any) -> dict[str, Any]:
-    """The attributes of an object of a dataclass, in its slots and its dict, fields or not."""
+    """All attributes of an object, in its slots and its `__dict__`, also those that are no dataclass
+    fields."""
     slots = (name for base in type(x).__mro__ for name in vars(base).get("__slots__", ()))
     return {name: getattr(x, name) for name in slots if hasattr(x, name)} | getattr(x, "__dict__", {})
 
@@ -101,7 +107,8 @@ def replaced(
     """The arguments with take(x) in the place of each array or Tensor, in the order of `_core._signature`.
 
     take is called once for an array that occurs several times. Containers in which nothing is replaced stay
-    what they are. containers: gets (the caller's, the new one) of each list and dict.
+    the same objects. seen: the results of take by the id of the array. containers: a list that receives (the
+    caller's container, the new one) of each list and dict.
     """
     seen = {} if seen is None else seen
     if is_array(x):
@@ -119,13 +126,13 @@ def replaced(
 
 
 class Place(int):
-    """Stands for a Tensor in a structure: its number."""
+    """Stands for a Tensor in a structure; its value is the Tensor's index in a list."""
 
     __slots__ = ()
 
 
 def flattened(x: Any, tensors: list[Tensor]) -> Any:
-    """A structure with the places of its Tensors in `tensors`, to which they are appended, each once."""
+    """The structure x with places instead of Tensors; the Tensors are appended to `tensors`, each once."""
     if isinstance(x, Tensor):
         tensors.append(x)
         return Place(0)
@@ -141,7 +148,7 @@ def flattened(x: Any, tensors: list[Tensor]) -> Any:
 
 
 def filled(form: Any, tensors: list[Tensor]) -> Any:
-    """The structure with Tensors in their places."""
+    """The structure with Tensors in their places: the inverse of `flattened`."""
     return _mapped(form, Place, tensors.__getitem__)
 
 

@@ -1,8 +1,8 @@
-"""The arguments of a step while it is recorded: the caller's own objects.
+"""Watches the arguments of a step while it is recorded.
 
-An array of NumPy arrives as a view (`Watched`), which notices what Python or NumPy do with it: a replay would
-not do that again. Arguments that share memory count as one, so that an address in a kernel call means one
-argument only.
+The step gets the caller's own objects, except arrays of NumPy. Each of these is passed as a view of the class
+`Watched`, which refuses the recording if Python or NumPy use its elements: a replay would not do that again.
+Arguments that share memory count as one, so that an address in a kernel call belongs to one argument only.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor, wrap
 
-# Attributes of an array that are part of a program's key. A step may read them, since replays have the same.
+# Attributes of an array that are part of a program's key. A step may read them, since they are the same in
+# all replays.
 _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
 # Methods of np.ndarray that Watched does not forward to the caller's array: those that make objects, those
-# that Watched defines itself, and those by which NumPy and the core read memory.
+# that Watched defines itself, and those through which NumPy and the core read memory.
 _NOT_FORWARDED = frozenset(
     {"__new__", "__init__", "__getattribute__", "__setattr__", "__class__", "__doc__", "__len__",
      "__array_finalize__", "__array_priority__", "__array_ufunc__", "__array_function__", "__hash__",
@@ -93,7 +94,7 @@ def _note_use(what: str) -> None:
 
 
 def _forwarded(name: str) -> Any:
-    """A method that notes its use, and calls that of the caller's array."""
+    """A method that notes its use, and calls the method of the same name of the caller's array."""
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = getattr(_unwatched(self), name)(*map(_unwatched, args), **kwargs)
@@ -126,11 +127,11 @@ class Arguments:
     """
 
     def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool) -> None:
-        """tensors: arrays of NumPy arrive as Tensors."""
+        """tensors: whether the step gets Tensors in place of arrays of NumPy."""
         self.has_arrays = False
         self._copies: dict[int, Array] = {}  # the copies of empty arrays, by the id of the array
         self._recording, self._as_tensors = recording, tensors
-        # Each Tensor with its own array, and with the array that it has while the step runs.
+        # (Tensor, its own array, the array that it has while the step runs).
         self._tensors: list[tuple[Tensor, Array, Array]] = []
         self._containers: list[tuple[Any, Any]] = []  # lists and dicts, each with what the step gets for it
         seen: dict[int, Any] = {}
@@ -145,10 +146,11 @@ class Arguments:
             recording.arguments.append(memory)
 
     def _take(self, x: Any) -> Any:
+        """What the step gets for the array or Tensor x among the arguments."""
         array = array_of(x)
         memory = array
         # The recording tells arguments apart by their addresses, and an empty array may have the address of
-        # another array. So it gets the memory of one element, which no other has.
+        # another array. So an empty array is replaced by one on the memory of one element of its own.
         if array.size == 0:
             own = np.ndarray(array.shape, array.dtype, np.empty(1, array.dtype), strides=array.strides)
             memory = self._copies.setdefault(id(array), own)
@@ -194,10 +196,14 @@ class Arguments:
             self._recording.refuse(f"the step changes {what}", "return what is new")
 
     def callers(self, result: Any) -> Any:
-        """The result of the step, with the caller's own arrays; refused if it shares memory with them."""
+        """The result of the step, with the caller's arrays in place of watched ones.
+
+        Refuses the recording if the result shares memory with an argument.
+        """
         unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
-        # The step may read copies, so the callers' arrays are compared, too.
+        # `self.arrays` has the copies of empty arrays, so the arrays of the caller's Tensors are compared,
+        # too.
         arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]
         if has_arrays or _core.share_memory([t._array for t in tensors_of(unwatched)], arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
@@ -205,5 +211,5 @@ class Arguments:
 
 
 def _flat(x: Any) -> list[Any]:
-    """The items of a list, or keys and values of a dict in turn."""
+    """The items of a list, or the keys and values of a dict as key, value, key, value ..."""
     return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)

@@ -1,8 +1,12 @@
-"""The gradients that a step begins with, or leaves.
+"""Finds the gradients with which a step begins, and those that it leaves.
 
-A step may make gradients, add to those of an earlier step, read them, or end with none. These functions
-find in a recording which it does, for the program (what a replay leaves) and for its guards (what it
-needs).
+A step may make gradients, add to gradients of an earlier step, read them, or set them to None. These
+functions find in a recording what the step does. `build.py` uses this for the gradients that a replay leaves,
+and `reads.py` for the guards on the gradients that a replay needs.
+
+`Recording.leaves` has for each Tensor whose gradient the step touches: (leaf, its gradient before the step,
+whether the step first adds to that). Kinds of memory ("persistent", "temporary") are explained in `build.py`;
+`region_of` gives the number of a region of memory that the recorded kernel calls use, or -1.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ from ranvier.tensors.memory import Array, like
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor, wrap
 
-# As `_core.Program.set_call` takes it.
+# (leaf, its gradient after the step or None, the index of the gradient's array among the program's results,
+# or -1), as `_core.Program.set_call` takes them.
 Left = list[tuple[Tensor, Tensor | None, int]]
 
 
 def forget_local(recording: Recording) -> None:
-    """Drops the leaves that ended with the step, as images that a gradient penalty is computed at."""
+    """Drops the leaves to which only the recording refers: the step has made them, and they end with it. An
+    example are the images at which a gradient penalty is computed."""
     for key in list(recording.leaves):
         leaf, *rest = recording.leaves.pop(key)
         alive = ref(leaf)
@@ -31,13 +37,13 @@ def forget_local(recording: Recording) -> None:
 
 
 def left_by(recording: Recording) -> list[tuple[Tensor, Tensor]]:
-    """(leaf, gradient) of each leaf that has one after the step."""
+    """(leaf, gradient) of each leaf that has a gradient after the step."""
     return [(leaf, leaf._grad) for leaf, *_ in recording.leaves.values() if leaf._grad is not None]
 
 
 def changes(recording: Recording, kept: list[Array]) -> tuple[Left, list[Tensor]]:
-    """The leaves that get a new gradient, each with this gradient and its index in `kept`, or -1; and the
-    Tensors that the step changes in place besides gradients."""
+    """The leaves that get a new gradient or lose theirs; and the Tensors, except gradients, that the step
+    changes in place. kept: the new arrays of gradients; the index in `Left` is the place in this list."""
     number = {id(array): i for i, array in enumerate(kept)}
     left: Left = []
     gradients = set()
@@ -50,11 +56,13 @@ def changes(recording: Recording, kept: list[Array]) -> tuple[Left, list[Tensor]
 
 
 def address_of(array: Array) -> int:
+    """The address of the array's first element."""
     return int(array.__array_interface__["data"][0])
 
 
 def carried_over(recording: Recording) -> list[tuple[Any, int]]:
-    """(leaf, address of its gradient before the step, or 0) where the step adds to it, or reads it."""
+    """(leaf, address of its gradient before the step; 0: it had none), if the step adds to or reads this
+    gradient."""
     return [
         (leaf, 0 if grad is None else address_of(grad._array))
         for leaf, grad, added in recording.leaves.values()
@@ -63,7 +71,8 @@ def carried_over(recording: Recording) -> list[tuple[Any, int]]:
 
 
 def not_made(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
-    """(tensor, address of its gradient or 0) where the step uses a gradient that it does not make."""
+    """(tensor, address of its gradient; 0: it has none), if the step uses a gradient that it has not made, or
+    an optimizer skips the tensor since it has none."""
     core = recording.core
     read: list[tuple[Tensor, int]] = []
     for t in tensors:
@@ -76,9 +85,10 @@ def not_made(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, 
 
 
 def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -> list[tuple[Tensor, int]]:
-    """(tensor, region of its gradient before the step) where a replay may find that in other memory.
+    """(tensor, region of its gradient before the step), if a replay may find the gradient in other memory.
 
-    others: Tensors that the step reads or returns otherwise.
+    This needs a region that only this gradient uses. others: Tensors that the step reads or returns, besides
+    the gradients of `tensors`.
     """
     core = recording.core
     movable_ones: dict[int, Tensor] = {}  # by region
@@ -107,13 +117,17 @@ def odd(recording: Recording, gradients: list[tuple[Tensor, Tensor]]) -> str:
     """The reason why a replay could not leave these (leaf, gradient), or ""."""
     for leaf, grad in gradients:
         made = recording.core.kind_of(grad._array) == "temporary"
-        if made == (grad is recording.leaves[id(leaf)][1]):  # another's Tensor, or other memory for its own
+        # Either the leaf got a Tensor that the step has not made, or its old gradient got new memory.
+        if made == (grad is recording.leaves[id(leaf)][1]):
             return "the step makes a Tensor that it has not made a gradient, or changes its data; clone() it"
     return ""
 
 
 def shared(arrays: list[Array]) -> str:
-    """The reason why gradients cannot be moved when the caller keeps them, or ""."""
+    """The reason why two gradients cannot be moved to new memory independently, or "".
+
+    A replay moves a gradient if the caller has kept the old one. arrays: the new arrays of gradients.
+    """
     bases = [a.base for a in arrays]
     if np.ndarray not in map(type, bases) and len(set(map(address_of, arrays))) == len(arrays):
         return ""

@@ -1,10 +1,11 @@
-"""The values that a step has read in Python, found by following the names in the user's code.
+"""Finds the values that a step may have read in Python, by following the names in the user's code.
 
-The recording notes which code ran (`executed.py`). From the step's function, the variables that this code
-names and the arguments that are no arrays, the walk follows every attribute that is named in any of the code,
-the contents of containers, closures and defaults. `capturable.py` says how each kind of value is guarded,
-`library_guards.py` how the library's objects are; what neither lists ends the walk, and the step runs
-eagerly. So more is guarded than was read, never less.
+The recording notes which code ran (`executed.py`). The walk starts from the step's function, the variables
+that this code names, and the arguments that are no arrays. From each value it follows every attribute whose
+name occurs anywhere in the code, the items of containers, closures and defaults of functions. The table
+`_FOLLOW` below has for each class of values the function that adds the guards and puts what the value leads
+to on a stack. A value of any other kind denies the step, which then runs eagerly. So more values are guarded
+than were read, never fewer.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ranvier.optim import Optimizer
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 
-_MOST_GUARDS = 20_000
+_MOST_GUARDS = 20_000  # a step with more runs eagerly: comparing them would take longer than a replay saves
 # Attributes of functions and classes.
 _NAMES_OF_OWN = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
 
@@ -52,8 +53,8 @@ class Walk(Guards):
             self._variables(names.variables, variables, code.co_name)
             paths = {p for n in names.imports for p in (n, f"{variables.get('__package__')}.{n}")}
             self.items(sys.modules, paths & sys.modules.keys(), "the module ")
-        if self.names:  # the methods of Tensors; no Tensor is followed for them
-            own = vars(Tensor)  # a method that is not loaded yet was not called
+        if self.names:  # One guard on the class Tensor stands for the methods of all Tensors.
+            own = vars(Tensor)  # A method that is not loaded yet (`Later`) was not called.
             loaded = [name for name in self.names | capturable.SPECIAL if type(own.get(name)) is not Later]
             self.add((GuardKind.NAMES, Tensor, "", library.in_class(Tensor, loaded), "the class Tensor"))
         if "__instancecheck__" in self.names:
@@ -65,8 +66,9 @@ class Walk(Guards):
             self.deny(self._unlisted, "which another function may call")
 
     def refuse_unreached(self) -> None:
-        """After hooks were followed, too: code that ran, but to which nothing leads."""
-        nested = {id(c) for code, _ in self._codes.values() for c in inner_of(code)}  # comes with the outer
+        """Refuses a step in which code ran to which no name leads. Called after hooks were followed, too."""
+        # guarded with the outer code
+        nested = {id(c) for code, _ in self._codes.values() for c in inner_of(code)}
         for key, (code, _) in self._codes.items():
             if key not in self._reached and key not in nested and not self.fault:
                 place = f"{code.co_filename}:{code.co_firstlineno}"
@@ -83,7 +85,7 @@ class Walk(Guards):
                         self.texts.add(x)
                     continue
                 self.seen[id(x)] = x
-                if kind is dict and not x:  # most are, of a layer
+                if kind is dict and not x:  # a shortcut: most dicts of a layer are empty
                     self.add((GuardKind.DICT, x, "", (), f"the items of {text}"))
                     continue
                 (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
@@ -94,12 +96,17 @@ class Walk(Guards):
 
     # --- what code names
     def _refuse_names(self) -> None:
+        """Refuses a step whose code has a name that looks into Python's own objects, or into Tensors."""
         hidden = {name for n in self._code_names for name in n.hidden if name not in sys.modules}
         hidden |= self.names & (capturable.STATE_OF_TENSORS | {"get_type_hints", "get_annotations"})
         if hidden and not self.fault:
             self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
 
     def _variables(self, names: set[str], variables: dict[str, Any], place: str) -> None:
+        """Guards global variables, or the built-in names of those that do not exist.
+
+        names: named by the code of the function `place`. variables: its globals.
+        """
         self.items(variables, names, "the variable ", f" in {place}")
         missing = [name for name in names if name not in variables]
         if missing and variables.get("__builtins__") not in (builtins, vars(builtins)):
@@ -109,7 +116,7 @@ class Walk(Guards):
 
     # --- what a value leads to
     def _object(self, x: Any, text: str) -> None:
-        """An object of a class that _FOLLOW lacks."""
+        """Follows an object of a class that is not in _FOLLOW."""
         kind = type(x)
         base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
         if base in CONTAINERS:
@@ -133,7 +140,11 @@ class Walk(Guards):
         self.optimizers.append((x, text))
 
     def _cell(self, cell: Any, name: str, f: Any, of_library: bool) -> None:
-        """of_library: a decorator of it may lead to a function of the user's."""
+        """Guards the content of a closure's cell: the variable `name` of the function f.
+
+        of_library: f is the library's. Then only functions and classes are followed, since f may be the
+        wrapper that a decorator of the library has made of a function of the user's.
+        """
         text = f"the variable {name} in {f.__name__}"
         if is_empty(cell):
             self.call(text, is_empty, cell)
@@ -168,8 +179,8 @@ class Walk(Guards):
             self.attribute(f, name, f.__name__)
         if id(code) in self._codes:
             self._reached.add(id(code))
-        # Some code that counts as the library's is in no file of it: that of named tuples and of Python's
-        # decorators.
+        # `_library` also has code that is in no file of the library: that of named tuples and Python's pure
+        # modules, such as the wrappers which functools makes.
         ran = id(code) in self._codes or id(code) in self._library
         if ran or self._reads_code:
             expected = code, f.__defaults__, f.__kwdefaults__
@@ -192,13 +203,14 @@ class Walk(Guards):
             self._takes_functions = True
 
     def _context_variable(self, x: ContextVar[Any], text: str) -> None:
-        # A call of a method of it is refused when it is seen; of one by a function of C, no event tells.
+        # Python code that calls the variable's `get` is refused when it runs. A call from C is not seen, so a
+        # `get` that is passed on is denied here.
         if "get" in self.passed:
             self.deny(text, "a context variable, whose value no guard compares")
 
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
-        """Guards what the code can read of a class."""
+        """Guards the attributes of a class that the code can read."""
         hook = vars(kind).get("__subclasshook__")
         asks = any(origin_of(f.__code__.co_filename) == USER for f in capturable.functions_of(hook))
         if asks or "_is_protocol" in vars(kind):
@@ -215,7 +227,8 @@ class Walk(Guards):
             if is_of_library(base):
                 library.guard_class(self, base)
             elif is_python_class(base):
-                if is_read(base):  # each base class, since super() finds attributes that a subclass overrides
+                # Each base is followed, since super() finds attributes that a subclass overrides.
+                if is_read(base):
                     self.stack.append((base, base.__name__))
             elif not capturable.is_listed_type(base) and base.__module__ not in ("typing", "abc", "types"):
                 self.deny(text, f"the class {base.__name__}, which is made in C")
@@ -233,7 +246,7 @@ class Walk(Guards):
             self._members(kind)
 
     def _members(self, kind: type) -> None:
-        """Follow the members that the code has used of a class of the user's."""
+        """Follows the members of a class of the user's that the code has used."""
         self.users = True
         everything = self.stores or "__getattribute__" in library.names_of_class(kind)
         for name, value in list(vars(kind).items()):
@@ -241,22 +254,24 @@ class Walk(Guards):
             codes = [f.__code__ for f in functions]
             in_c = isinstance(value, types.BuiltinFunctionType)
             if in_c and name in capturable.SPECIAL and not capturable.is_listed(value):
-                self.deny(text, f"which calls {value.__name__}")  # no event tells of that
+                self.deny(text, f"which calls {value.__name__}")  # sys.setprofile does not report that call
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
             named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
                 self.stack.extend((part, text) for part in (value, *functions))
 
     def _instance(self, x: Any, text: str, base: type | None) -> None:
+        """Guards the attributes of an object of the user's. base: the class of `_object` that it inherits
+        from."""
         kind, own = type(x), getattr(x, "__dict__", None)
         self.users = True
         if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
-        # True if its code looks any name up.
+        # True if a method of the class finds attributes by names that are made at run time.
         own_way = "__getattribute__" in library.names_of_class(kind)
         self.kind(x, text)
-        # True if code takes part that is not read: code of Python or NumPy.
+        # True if a base class is of Python's library or NumPy, whose code is not read for names.
         unread = any(is_python_class(b) and not is_of_library(b) and not is_read(b) for b in kind.__mro__)
         everything = unread or own_way or self.stores
         names = set(own or ()) if everything else library.read_by_library(kind, own or {}, self.names)
@@ -295,15 +310,16 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
-    Transient: lambda walk, x, text: None,  # It matters for files, not for steps.
+    Transient: lambda walk, x, text: None,  # It marks what files leave out, on which no step depends.
 }
 
 
-_FOLLOW_BASES = tuple(_FOLLOW.items())  # before _FOLLOW gets the library's classes, as they are met
+_FOLLOW_BASES = tuple(_FOLLOW.items())  # a copy, because `_follower` adds classes of the library to _FOLLOW
 _FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
 
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
+    """The function that follows values of a class which is not in _FOLLOW itself."""
     follower = next((f for base, f in _FOLLOW_BASES if issubclass(kind, base)), Walk._object)
     if is_of_library(kind):
         if follower is Walk._object and CONTAINERS.keys().isdisjoint(kind.__mro__):

@@ -1,4 +1,8 @@
-"""Batches of the indices that a sampler gives, with the random numbers of a pass; batches made ahead."""
+"""How batches are made: from the indices of a sampler, with random numbers that belong to the pass.
+
+Each batch has a stream of its own, seeded by the pass's key and its number, so that a batch can be made in
+another thread, or again after a resume, with the same numbers. `ahead` makes batches in a thread.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ _WHOLE = (int, np.integer)
 
 
 def drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
-    """`indices`; their random numbers come from a stream of the pass."""
+    """Yields `indices`; random numbers that they draw come from a stream of the pass with this key."""
     stream, end = random.Generator().manual_seed(philox.mixed(key, 0)), object()
     with random.using(stream):
         rest = iter(indices)
@@ -53,7 +57,7 @@ def parts(samples: Iterable[Any], size: int | None, drop_last: bool) -> Iterator
 class Batches:
     """Makes the batches of one pass. It has no reference to the loader, which a thread would keep alive.
 
-    key: of the pass; None where the numbers come from the generator in force.
+    key: the key of the pass; None if random numbers come from the generator that is in force.
     """
 
     def __init__(self, loader: Any, key: int | None, dataset: Any) -> None:

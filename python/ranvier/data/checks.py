@@ -21,7 +21,7 @@ def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int
 
 
 def sides(name: str, padding: Any) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a number, (across, down) or all four."""
+    """The padding (left, top, right, bottom) from one number for all, a pair (across, down), or all four."""
     counts = _counts(name, "padding", padding, 0)
     if len(counts) not in (1, 2, 4):
         raise ValueError(f"[{name}] got padding {padding!r}; expected 1, 2 or 4 counts of pixels")
@@ -46,8 +46,10 @@ def span(
     above: bool = False,
     symmetric: bool = False,
 ) -> tuple[float, float]:
-    """A pair of finite numbers in order, both as `number` takes them; `symmetric`: one number means (-number,
-    number)."""
+    """A pair of finite numbers in order, both as `number` takes them.
+
+    `symmetric`: one number means (-number, number).
+    """
     if symmetric and isinstance(value, Real):
         most = float(number(name, argument, value, 0.0, high))
         return -most, most

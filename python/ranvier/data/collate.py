@@ -1,4 +1,4 @@
-"""Batches of samples, and single samples, as Tensors in the containers that the samples have."""
+"""How a DataLoader puts samples together: a list of samples becomes Tensors in the samples' containers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def default_collate(batch: Any) -> Any:
 
 
 def collate(batch: Any, *, collate_fn_map: Mapping[Any, Any] | None = None) -> Any:
-    """The same, with functions of your own for classes of samples: `f(batch, collate_fn_map=...)`."""
+    """As `default_collate`, with functions of your own for classes of samples.
+
+    collate_fn_map: {class: function}; a function is called as `f(batch, collate_fn_map=...)`.
+    """
     return _collated(batch, collate_fn_map or {})
 
 
@@ -76,7 +79,7 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
 
 
 def _rebuilt(original: Any, values: Any) -> Any:
-    """New values in a container of the class of the original; in a plain one where that cannot be."""
+    """The values in a container of the original's class; in a dict or list if none can be made."""
     kind = type(original)
     if kind in (dict, list):
         return values

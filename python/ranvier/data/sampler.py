@@ -73,7 +73,7 @@ class Sampler(Generic[T_co]):
 
 
 class OrderSampler(Sampler[int]):
-    """A sampler with an epoch in one array, which is a function of a key."""
+    """A sampler whose epochs are arrays of indices, each a function of the epoch's key."""
 
     generator: random.Generator | None = None  # None: the library's generator
     num_samples: int  # how many indices an epoch has
@@ -87,7 +87,7 @@ class OrderSampler(Sampler[int]):
         return (random.current() if self.generator is None else self.generator).next_key()
 
     def _drawn(self, key: int) -> Indices | Iterator[int]:
-        """The same, or an iterator where the array would be large."""
+        """The indices of the epoch with this key, or an iterator over them if the array would be large."""
         return self._order(key)
 
     def __len__(self) -> int:
@@ -274,7 +274,7 @@ class BatchSampler(Sampler[list[int]]):
 
 
 def require_indices(name: str, key: str, value: Any) -> None:
-    """Raises TypeError for what cannot be iterated over, text, which has letters, and tensors of floats."""
+    """Raises TypeError for values that are no indices: not iterable, text, or Tensors of floats."""
     iterates = hasattr(value, "__iter__") or hasattr(value, "__getitem__")
     no_indices = isinstance(value, (str, bytes)) or getattr(getattr(value, "dtype", None), "kind", "i") == "f"
     if no_indices or not iterates or getattr(value, "ndim", 1) == 0:

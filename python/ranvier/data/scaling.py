@@ -45,11 +45,11 @@ class Affine:
             self._learn(np.asarray(first, np.float64), np.asarray(second, np.float64))
 
     def _learn(self, first: Numbers, second: Numbers) -> None:
-        """Shift and scale from the constructor's numbers."""
+        """Set shift and scale from the two arguments of the constructor, such as mean and std."""
         raise NotImplementedError
 
     def _measure(self, x: Array, axes: tuple[int, ...]) -> tuple[Numbers, Numbers]:
-        """The constructor's numbers from samples."""
+        """The two arguments of the constructor, measured from samples over these axes."""
         raise NotImplementedError
 
     def fit(self: Self, x: npt.ArrayLike) -> Self:

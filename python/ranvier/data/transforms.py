@@ -28,7 +28,7 @@ def one_hot(
     Args:
         labels: integers of any shape, 0 to num_classes - 1.
         num_classes: the length of the new last axis; by default the largest label + 1.
-        dtype: of the result.
+        dtype: the dtype of the result.
 
     Raises TypeError: labels are not integers; ValueError: a label is negative or not below `num_classes`.
     | rv.data.one_hot([2, 0], 3).tolist() -> [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]"""

@@ -1,5 +1,10 @@
-"""Copies of a data set for the workers of a DataLoader, as a fork makes them: without the methods that
-prepare an object for a file, which may leave out an open one."""
+"""Copies of a data set for the workers of a DataLoader, in one process.
+
+PyTorch's workers are processes that a fork copies: every object as it is. Here `pickle` makes the copies, but
+without the classes' own methods for pickling (`__getstate__`, `__reduce__`), which may leave things out, such
+as open files. Functions, classes, modules and objects that cannot be copied are shared; large arrays share
+memory until one of the copies changes them.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +27,16 @@ import numpy as np
 _SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _HOOKS = {"__getnewargs__", "__getnewargs_ex__", "__getstate__", "__reduce__", "__reduce_ex__"}
 _CONTAINERS = (list, dict, set)
-# Arrays of at least this many bytes share memory, of which pages are copied when they are changed.
+# Arrays of at least this many bytes share memory. A page of it is copied when a copy writes to it.
 _LARGE = 2**16
-_local = threading.local()  # `held` is what the copy that is being made refers to.
+_local = threading.local()  # `held`: the objects that the copy being made refers to by their index
 
 
 def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
-    """Copies of a data set; what cannot be copied is shared. pickled: as a file would have it."""
+    """`count` copies of a data set; objects that cannot be copied are shared.
+
+    pickled: use the classes' own methods for pickling, as for processes that are not forked.
+    """
     in_memory = getattr(os, "memfd_create", None)  # Only Linux has it.
     try:
         with os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile() as memory:
@@ -44,16 +52,15 @@ def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
 
 
 class _Copier(pickle.Pickler):
-    """Writes an object as text, but for objects that the copies share and the memory of large arrays."""
+    """Pickles an object. Objects that the copies share, and large arrays, become references into `held`."""
 
     def __init__(self, memory: Any, pickled: bool) -> None:
         self.text, self.pickled = io.BytesIO(), pickled
         super().__init__(self.text, 5)
         self.held: list[Any] = []
-        # Where the large arrays begin in the memory, by their index in `held`. The memory has each page once,
-        # for all copies.
+        # index of a large array in `held` -> offset of its bytes in the file `memory`, which all copies share
         self.places: dict[int, int] = {}
-        self.memory = memory  # a file
+        self.memory = memory
 
     def reducer_override(self, x: Any) -> Any:
         if x is _held:
@@ -84,7 +91,7 @@ class _Copier(pickle.Pickler):
         return _held, (len(self.held) - 1,)
 
     def copy(self) -> Any:
-        """One copy; the pages of its large arrays are copied where they are changed."""
+        """One copy. Its large arrays are views of a private mapping: a page is copied when it is written."""
         file = self.memory.fileno()  # A mapping keeps its file open, so there is one mapping for all arrays.
         memory = mmap.mmap(file, 0, access=mmap.ACCESS_COPY) if self.places else None
         _local.held = [
@@ -99,8 +106,14 @@ class _Copier(pickle.Pickler):
 
 @cache
 def _form(kind: type) -> tuple[Any, Any] | None:
-    """The class of Python beside whose contents its objects have attributes alone, and what gives them to a
-    new one. None where Python or this library copies them in a way of its own, or not all is known."""
+    """How to copy objects of a class without its own methods for pickling: (base, restore), or None.
+
+    base: list, dict or set if the class inherits from it, else object. The contents of the base and the
+    attributes are then all that an object has. restore: the `__setstate__` of the library or of Python's
+    library that gives the attributes to a new object, or None if they are just set.
+
+    None if a class of Python or of this library has its own way of pickling, or for classes written in C.
+    """
     restore: Any = None
     for owner in kind.__mro__:
         package = owner.__module__.partition(".")[0]
@@ -118,7 +131,7 @@ def _form(kind: type) -> tuple[Any, Any] | None:
 
 
 def _is_variable(x: Any) -> bool:
-    """True for an object that is the variable of a module, which pickle stores by its name."""
+    """True for an object that is a variable of its class's module, which pickle stores by its name."""
     kind: Any = type(x)
     if kind.__reduce__ is object.__reduce__ and kind.__reduce_ex__ is object.__reduce_ex__:
         return False
@@ -126,7 +139,7 @@ def _is_variable(x: Any) -> bool:
 
 
 def _parts(x: Any, base: Any, restore: Any) -> Any:
-    """The parts of an object: attributes, slots and the items of a container."""
+    """An object as pickle's "reduce" tuple: its attributes, slots and the items of a container."""
     own = dict(object.__getattribute__(x, "__dict__")) if type(x).__dictoffset__ else {}
     slots = {}
     for name in copyreg._slotnames(type(x)):  # type: ignore[attr-defined]
@@ -153,7 +166,7 @@ def _held(i: int) -> Any:
 
 
 def _is_mapped(array: Any) -> bool:
-    """True if the array shows memory of a file, or of several processes, which a copy would not share."""
+    """True if the array is a view of a file's memory or of shared memory, which a copy would not share."""
     while isinstance(array, np.ndarray):
         array = array.base
     return isinstance(array, (mmap.mmap, memoryview))

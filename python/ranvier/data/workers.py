@@ -1,9 +1,9 @@
-"""The workers of a DataLoader, one after the other in this process.
+"""The workers of a DataLoader, which run in turn in this process.
 
-Each has its own copy of the data set and its own random numbers, in force while it makes a batch: programs
-see what they see with PyTorch's processes, in the same order. The memory of large arrays is copied once, and
-again where a worker changes it. Objects that cannot be copied, such as open files and locks, are shared,
-and so are the variables of modules.
+Each worker has its own copy of the data set and its own random numbers, which are in force while it makes a
+batch: a program sees what it sees with PyTorch's worker processes, in the same order. The memory of large
+arrays is copied only where a worker changes it. Objects that cannot be copied, such as open files and locks,
+are shared, and so are the variables of modules.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ class Worker:
             self._begin(lambda: begin(number))
 
     def _begin(self, call: Callable[[], Any]) -> Any:
-        """The result of what runs before the first batch; its error is raised in place of the batches."""
+        """The result of a call before the first batch; its error is raised when a batch is asked for."""
         try:
             return self._run(call)
         except Exception as error:
             self.failed = _told(error, self.info.id)
 
     def begin_pass(self, loader: Any) -> None:
-        """Reads the loader's settings, and starts anew with a stream."""
+        """Reads the loader's settings, and begins the stream again if the data set is one."""
         self.batches = Batches(loader, None, self.info.dataset)
         self.batches.collate = self.collate
         if loader._stream and self.failed is None:
@@ -113,7 +113,7 @@ class Worker:
             raise _told(error, self.info.id) from None
 
     def _run(self, call: Callable[[], Any]) -> Any:
-        """Calls the function with this worker's random numbers."""
+        """The result of the call with this worker's random numbers, in a thread if there is a timeout."""
         with self._numbers():
             if not self.timeout:
                 return self._inside(call)
@@ -137,7 +137,7 @@ class Worker:
             return result
 
     def _inside(self, call: Callable[[], Any]) -> Any:
-        """The result of the call in the worker: what it sets for its process holds in it alone."""
+        """The result of the call with this worker's settings (grad mode, default dtype), then kept."""
         before, _local.info = _local.info, self.info
         kept = mode.enabled, default.dtype
         mode.enabled, default.dtype = self.settings
@@ -173,7 +173,7 @@ def started(loader: Any, seed: int) -> list[Worker]:
         loader.multiprocessing_context,
     )
     plain = own[1] is None and isinstance(own[0], FunctionType)
-    # No code of the program could change the arrays, so all workers share them.
+    # No code of the program runs in a worker that could change the arrays, so all workers share them.
     if plain and whole_arrays(loader.dataset) is not None:
         return [Worker(loader, i, seed, (loader.dataset, *own)) for i in range(n)]
     pickled = context is not None and context.get_start_method() != "fork"
@@ -181,10 +181,10 @@ def started(loader: Any, seed: int) -> list[Worker]:
 
 
 class Turns:
-    """The batches of these indices, of one worker after the other.
+    """An iterator over the batches, which the workers make in turn.
 
-    As in PyTorch, up to `ahead` indices for each worker are drawn before their batches are due, a worker
-    whose stream has ended is left out, and an error is that of one batch.
+    As in PyTorch, the indices of up to `ahead` batches for each worker are drawn before the batches are due,
+    a worker whose stream has ended is left out, and after an error the next batch can be asked for.
     """
 
     def __init__(self, workers: list[Worker], indices: Iterable[Any], ahead: int) -> None:

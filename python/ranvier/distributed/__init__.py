@@ -1,7 +1,9 @@
-"""torch.distributed on MPI: the processes that `mpirun` started, and collective calls on tensors.
+"""PyTorch's torch.distributed, on MPI: the processes that `mpirun` started, and collective calls on tensors.
 
-`mpirun -n 4 python program.py` starts four processes; :func:`init` connects them. In a process that no
-launcher started, rank is 0 and size is 1, nothing is imported, and every call returns at once.
+`mpirun -n 4 python program.py` starts four processes; :func:`init` connects them. A process is called a rank,
+and its number too. In a process that no launcher started, the rank is 0 and the size is 1, MPI is not
+imported, and every call returns at once. The calls check their arguments here; `collectives.py` and
+`messages.py` exchange data.
 """
 
 from __future__ import annotations
@@ -120,12 +122,12 @@ def get_backend(group: Any = None) -> str:
 def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: Any, **settings: Any) -> Any:
     """A group of some ranks, for the argument `group` of the other calls. Every rank calls it.
 
-    The number of a rank within the group is its place among them in ascending order; `src` and `dst` of calls
-    are numbers of the job, as in PyTorch. A rank outside gets GroupMember.NON_GROUP_MEMBER; calls with it do
+    Within the group, ranks are numbered from 0 in ascending order; `src` and `dst` of calls are numbers of
+    the whole job, as in PyTorch. A rank outside the group gets GroupMember.NON_GROUP_MEMBER; calls with it do
     nothing and warn.
 
-    timeout: how long its calls wait for other ranks, a timedelta or seconds; that of :func:`init` unless set.
-    Other arguments have no effect.
+    timeout: how long calls of the group wait for other ranks, a timedelta or seconds; by default that of
+    :func:`init`. Other arguments have no effect.
 
     Raises ValueError: ranks that do not exist, or are named twice.
 
@@ -168,7 +170,7 @@ def init_process_group(
 
 
 def destroy_process_group(group: Any = None) -> None:
-    """:func:`is_initialized` is False until the next call; processes stay connected until they end."""
+    """:func:`is_initialized` is False until the next call that uses ranks. They stay connected to the end."""
     if group is None:
         job.close()
 
@@ -187,12 +189,14 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
     A sum over a power of two of ranks is added along one binary tree, with the same bits on every rank. The
     sum of bools is "any", as their maximum. NaN on one rank is the minimum and the maximum.
 
-    async_op: return a :class:`Work`; the call is complete already. So in the other calls.
+    async_op: return a :class:`Work`, although the call is complete already; the same holds for the other
+    calls.
 
-    group: of :func:`new_group`; by default all ranks.
+    group: what :func:`new_group` returned; by default all ranks.
 
-    Raises ValueError: another operation; a read-only array; another call, shape or dtype on another rank.
-    TypeError: no numbers or bools, or no group. TimeoutError: another rank does not call.
+    Raises ValueError: an unknown operation; a read-only array; a different call, shape or dtype on another
+    rank.
+    TypeError: no numbers or bools, or no group. TimeoutError: another rank does not make the call.
 
     >>> import ranvier as rv
     >>> x = rv.ones(2)
@@ -231,7 +235,7 @@ def reduce(
 def reduce_scatter(
     output: Any, input_list: list[Any], op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False
 ) -> Work | None:
-    """Each rank gets the sum (product ...) over all ranks of its entry of their lists."""
+    """Rank r gets in `output` the sum (product ...) over all ranks of entry r of their lists."""
     here = member("reduce_scatter", group)
     if here is not None:
         require_like("reduce_scatter", input_list, output, here)
@@ -265,7 +269,7 @@ def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op:
 def gather(
     tensor: Any, gather_list: list[Any] | None = None, dst: int = 0, group: Any = None, async_op: bool = False
 ) -> Work | None:
-    """As :func:`all_gather`, where the rank `dst` alone gives a list."""
+    """As :func:`all_gather`, but only the rank `dst` passes a list and gets the tensors."""
     here = member("gather", group)
     if here is not None:
         collects = here.place(dst) == here.rank
@@ -275,6 +279,10 @@ def gather(
 
 
 def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None:
+    """Writes the tensors of all ranks to `outs`, which is None on a rank that does not want them.
+
+    name: the name of the call, for errors.
+    """
     array = array_of(name, tensor)
     if outs is not None:
         require_like(name, outs, tensor, here)
@@ -291,7 +299,7 @@ def scatter(
     group: Any = None,
     async_op: bool = False,
 ) -> Work | None:
-    """Replaces a tensor by its entry of a list of the rank `src`, one for each rank, which gives it alone."""
+    """Replaces the tensor on rank r by entry r of the list of rank `src`; other ranks pass none."""
     here = member("scatter", group)
     if here is not None:
         at = here.place(src)

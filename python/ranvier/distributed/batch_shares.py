@@ -1,4 +1,8 @@
-"""Cuts a batch into parts, and says which of them a rank computes."""
+"""Cuts each batch of a distributed Trainer into parts, and gives a rank the samples of its own parts.
+
+The number of parts (`shards`) is a setting of the Trainer, and does not depend on the number of ranks: so the
+sums over parts have the same bits with any number of ranks. Each rank computes neighbouring parts.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,13 @@ from ranvier.train.losses import batch_weight, mean_weights
 class Share:
     """A rank's part of a batch.
 
-    samples, weight: of the whole batch; weight is its `batch_weight`.
-    divided: whether the loss weights or ignores classes, so that those of the parts have to be sums.
-    first, end: the rank's samples in the batch.
-    parts: (number in the batch, begin, end) of each of the rank's parts, counted from `first`.
-    used: the parts of the batch that are not empty, on all ranks: the first ones.
+    samples, weight: those of the whole batch; weight is its `batch_weight` (`train/losses.py`).
+    divided: whether the loss weights or ignores classes. The loss of a part is then a sum, since the mean of
+    the parts' means is not the mean of the batch.
+    first, end: the rank has the samples first .. end - 1 of the batch.
+    parts: for each part of the rank (number of the part in the batch, begin, end); samples count from
+    `first`.
+    used: the number of parts of the batch, on all ranks, that are not empty. These are the first ones.
     """
 
     samples: int
@@ -35,14 +41,15 @@ class Share:
 
     @property
     def ranks(self) -> int:
-        """The ranks that have samples: the first ones."""
+        """The number of ranks that have samples. These are the first ones."""
         return -(-self.used // len(self.parts))
 
 
 class Cut:
-    """Cuts batches into `shards` parts of nearly equal size; one that is not empty has two samples.
+    """Cuts batches into `shards` parts of nearly equal size.
 
-    Each rank has shards / size neighbouring parts.
+    A part is empty or has at least two samples, except that a batch of one sample is one part. Each rank has
+    shards / size neighbouring parts. own: the numbers of this rank's parts.
     """
 
     def __init__(self, shards: int, rank: int = 0, size: int = 1) -> None:
@@ -74,7 +81,10 @@ def require_ranks(shards: int, deterministic: bool) -> World:
 
 
 class CutSource(Source):
-    """Batches of which each rank gets its own samples; `share` is of the last batch."""
+    """A source of batches that yields only this rank's samples.
+
+    `share`: the Share of the batch yielded last.
+    """
 
     cut: Cut
     share: Share
@@ -87,7 +97,7 @@ class CutSource(Source):
 
 
 class CutArrays(CutSource, ArraySource):
-    """This rank's samples of each batch of arrays, and no others, are read."""
+    """Batches of arrays in memory; only this rank's samples are read."""
 
     def __init__(self, whole: ArraySource, cut: Cut, loss: Any) -> None:
         super().__init__(whole.data, whole.batch_size, whole.shuffled)
@@ -103,8 +113,10 @@ class CutArrays(CutSource, ArraySource):
         return slice(whole.start + self.share.first, whole.start + self.share.end)
 
     def ahead(self, passes: int = 1) -> Any:
-        """The batches that the core can run without Python, as for the whole source; `share` applies to
-        each of them."""
+        """As `ArraySource.ahead`: the batches that the core can run without Python. `share` is that of all.
+
+        Batches of a weighted source, or of a loss with weights of classes, are not run so.
+        """
         ahead = super().ahead() if self._counted is None and self.data.weights is None else None
         if ahead is not None:
             self.share = self.cut.share(self.batch_size, float(self.batch_size))
@@ -112,7 +124,10 @@ class CutArrays(CutSource, ArraySource):
 
 
 class CutBatches(CutSource):
-    """The batches of a loader, which every rank makes as a whole: they are the same on all ranks."""
+    """The batches of a loader.
+
+    Every rank loads whole batches, which have to be equal, and keeps its samples.
+    """
 
     def __init__(self, whole: Source, cut: Cut, loss: Any) -> None:
         self._whole, self.cut, self._loss = whole, cut, loss
@@ -148,15 +163,20 @@ def cut_source(whole: Source, cut: Cut, loss: Any) -> CutSource:
 
 
 def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
-    """A mark (a hash) of each array, to compare ranks; begins: also of arrays that the program cannot
-    change."""
+    """The hash of each array of a source, to compare ranks.
+
+    begins: True at the beginning of a run; False: without read-only arrays, which cannot have changed since.
+    """
     data = getattr(source, "data", None)
     named = zip(("x", "y", "weights"), () if data is None else data.arrays)  # noqa: B905
     return {name: mark(array) for name, array in named if begins or array.flags.writeable}
 
 
 def require_whole(source: Source | None, call: str) -> None:
-    """Raise ValueError for a loader whose sampler gives each rank other samples."""
+    """Raise ValueError for a loader whose sampler gives each rank different samples.
+
+    call: the name of the caller, for errors.
+    """
     loader = getattr(source, "loader", None)
     samplers = [getattr(x, "sampler", None) for x in (loader, getattr(loader, "batch_sampler", None))]
     if any(getattr(sampler, "num_replicas", 1) > 1 for sampler in samplers):
@@ -167,6 +187,7 @@ def require_whole(source: Source | None, call: str) -> None:
 
 
 def _require_same(ours: str) -> None:
+    """Raise ValueError unless the hash of the batches loaded so far is the same on all ranks."""
     marks = gather_objects(ours, "Trainer.fit batches")
     others = [rank for rank, theirs in enumerate(marks) if theirs != marks[0]]
     if others:

@@ -1,13 +1,13 @@
-"""Calls that every rank makes, in the same order and with the same shapes; sums along one binary tree.
+"""Collective calls on arrays: every rank makes them, in the same order and with the same shapes.
 
-Before each exchange the ranks compare their calls. So a call that another rank does not make, or makes with
-another shape, is an error that names the calls.
+Before each exchange the ranks compare their calls (`ranks.agree`). If another rank does not make the call, or
+makes it with another shape, the error names the calls.
 
-A sum has the same bits at any power of two of ranks. Rank r has the sum of a subtree: pairs are ranks r and
-r ^ 1, then groups of two, of four ... Every element is added in this order, lower rank + upper rank. In step
-d, a rank sends one half of its part to the rank at distance 2^d and adds the other half (recursive halving).
-Then the parts are exchanged in the opposite order (recursive doubling). A small array is exchanged whole,
-which takes half as many messages.
+`tree_sum` adds arrays of a power of two of ranks along a binary tree: ranks 2i and 2i + 1 are added, then
+neighbouring pairs, then neighbouring groups of four ..., each time lower ranks + upper ranks. Every element
+is added in this order. In step d (from 0) rank r exchanges with rank r ^ 2^d: it sends one half of its
+elements and adds what it receives to the other half (recursive halving). Afterwards the sums are exchanged in
+the opposite order (recursive doubling). A small array is exchanged whole, which takes half as many messages.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from ranvier.tensors.memory import HALVES, Array
 from ranvier.train.saving import difference
 
 _SMALL = 4096  # Arrays of at most this many bytes are exchanged whole in each step of `tree_sum`.
-_TAG = 0  # mpi4py receives messages of any tag unless it is given
+_TAG = 0  # of the messages of `tree_sum`; without a tag mpi4py would receive any message
 
 
 def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int = 1) -> None:
-    """Replace `values` by its sum over all ranks; both arrays are contiguous, `spare` is overwritten.
+    """Replace `values` (one-dimensional) by its sum over ranks; `spare`, of the same size, is overwritten.
 
-    The number of ranks is a power of two. distance: between neighbours; other ranks do not call it.
+    Both arrays are contiguous, and the number of ranks is a power of two. Only ranks that are multiples of
+    `distance` take part and call this. call: names the call in errors.
     """
+    # This rank adds the elements first .. end - 1 in the current step.
     first, end, steps = 0, len(values), []
     add = _core.add if values.dtype.char in "fd" else np.add
     while distance < world.size:
@@ -56,19 +58,19 @@ def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int
 
 
 def _exchange(world: World, other: int, give: Array, into: Array, call: str) -> None:
-    """Send to another rank and receive from it."""
+    """Send `give` to the rank `other`, and receive `into` from it."""
     give, into = typed(give), typed(into)
     complete(world, [world.comm.Irecv(into, other, _TAG), world.comm.Isend(give, other, _TAG)], call, other)
 
 
-REDUCTIONS = {  # MPI's names, and the kinds of dtypes that have them
+REDUCTIONS = {  # operation -> its name in MPI, and the kinds of dtypes (NumPy's letters) that have it
     "sum": ("SUM", "biufc"), "product": ("PROD", "biufc"), "min": ("MIN", "biuf"), "max": ("MAX", "biuf"),
     "band": ("BAND", "biu"), "bor": ("BOR", "biu"), "bxor": ("BXOR", "biu"), "avg": ("SUM", "fc"),
 }  # fmt: skip
 
 
 def new_group(ranks: list[int] | None, timeout: Any = None) -> World | None:
-    """Some ranks of the job, in ascending order; None on the others. Every rank of the job calls it."""
+    """The World of some ranks of the job; None on the other ranks. Every rank of the job calls it."""
     here = world()
     seconds = here.timeout if timeout is None else limit_of("new_group", timeout)
     chosen = sorted(range(here.size) if ranks is None else map(operator.index, ranks))
@@ -104,9 +106,10 @@ def all_reduce(values: Array, op: str, here: World) -> None:
 
 
 def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
-    """MPI's own reduction in place (for a mean, the sum), in an order that depends on the number of ranks.
+    """MPI's own reduction, in place. Its order of additions depends on the number of ranks; op "avg" sums.
 
-    The sum and maximum of bools is "any". NaN of one rank is the minimum and the maximum, as in NumPy.
+    The sum and the maximum of bools is "any". If one rank has NaN, it is the minimum and the maximum, as in
+    NumPy; MPI leaves this open, so the places with NaN are reduced as well.
     """
     if flat.dtype == bool:
         flat, op = flat.view(np.uint8), {"sum": "max", "product": "min"}.get(op, op)
@@ -142,7 +145,7 @@ def all_gather(values: Array, here: World) -> Array:
 
 
 def gather_objects(thing: Any, name: str = "all_gather_object", here: World | None = None) -> list[Any]:
-    """The objects of all ranks, which can be pickled."""
+    """The objects of all ranks, in their order; they are pickled. name: the name of the call, for errors."""
     import pickle
 
     here = here or world()
@@ -163,13 +166,16 @@ def _mpi() -> Any:
 
 
 def of_first(thing: Any, name: str) -> Any:
-    """The object of rank 0."""
+    """The object that rank 0 passes, on all ranks. name: the name of the call, for errors."""
     here = world()
     return gather_objects(thing if here.rank == 0 else None, name)[0]
 
 
 def require_equal(of_ranks: Sequence[dict[str, Any]], call: str, what: str) -> None:
-    """Raise ValueError, with the first difference, unless all ranks have the same."""
+    """Raise ValueError, with the first difference, unless all entries are equal.
+
+    of_ranks: one for each rank.
+    """
     for rank, theirs in enumerate(of_ranks):
         if theirs != of_ranks[0]:
             raise ValueError(
@@ -178,7 +184,7 @@ def require_equal(of_ranks: Sequence[dict[str, Any]], call: str, what: str) -> N
             )
 
 
-_ROWS = 1 << 22  # bytes of the rows that are copied at once, where an array is not contiguous
+_ROWS = 1 << 22  # bytes of rows that are hashed at once; they are copied if the array is not contiguous
 
 
 def mark(*values: Any) -> str:
@@ -209,7 +215,7 @@ def _digest(digest: Any, value: Any) -> None:
 
 
 def with_marks(value: Any) -> Any:
-    """Nested values with marks in place of arrays: short enough to be sent and shown."""
+    """Nested values with hashes (`mark`) in place of arrays: short enough to be sent and shown."""
     if isinstance(value, Mapping):
         return {key: with_marks(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

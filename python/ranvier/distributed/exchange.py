@@ -1,9 +1,11 @@
-"""The sums over the parts of a batch and over ranks: of gradients, and of the changes of buffers.
+"""Adds gradients and changes of buffers over the parts of a batch and over ranks.
 
-Ranks of one host add a vector in memory that they share. A rank writes its terms to a row of this memory and
-reads those of the others there; they synchronize through counters in the same memory
-(`cpp/bindings/ranks/rank_sum.cpp`). Between hosts, the first rank of each sends messages. Where a host
-gives no memory, as with ranks in separate containers, all is sent.
+`Sum` adds a vector over ranks. Ranks of one host add in memory that they share: a rank writes its vector to
+its row of this memory and reads the other rows, and ranks synchronize through counters in the same memory
+(`cpp/bindings/ranks/rank_sum.cpp`). Between hosts, the first rank of each host sends messages. Where ranks
+cannot share memory, for example in separate containers, every rank sends messages. `Gradients` adds the
+gradients of this rank's parts along a binary tree, and `Changes` adds the changes of buffers; each then uses
+a `Sum`.
 """
 
 from __future__ import annotations
@@ -24,19 +26,20 @@ from ranvier.distributed.ranks import World, agree, complete
 from ranvier.optim.optimizer_state import aligned_zeros
 from ranvier.tensors.memory import Array, cast, keep
 
-# The memory that the ranks of a host share has a head, with a line of marks for each rank, and then a row for
-# each rank's values. Marks are the counters by which ranks synchronize: a line has room for eight int64, of
-# which the core uses the first four. The first rank also writes a random name behind its own four marks (32
-# bytes): a rank that reads the same name there has opened the same memory.
+# The memory that the ranks of a host share begins with a line of 64 bytes for each rank, followed by a row
+# for each rank's values. A line holds the rank's marks, which are the counters by which ranks synchronize: it
+# has room for eight int64, of which the core uses the first four. The first rank also writes a random name of
+# 16 bytes at byte 32 of its line: a rank that reads the same name there has opened the same memory.
 _PAGE, _LINE_BYTES = 4096, 64
 _NAME_BYTES, _NAME_AT = 16, 32
 
 
 class Sum:
-    """The sum of a vector over all ranks, which all make these calls: it replaces the vector.
+    """Replaces a vector by its sum over all ranks, at each call of `add`. Every rank makes the object and
+    calls it.
 
     Attributes:
-        core: the sum in shared memory, where no messages are needed; else None.
+        core: the object of the core that adds in shared memory, if no messages are needed; else None.
 
     There are four cases:
 
@@ -61,9 +64,10 @@ class Sum:
                 """Wait, as for a message, for a rank of this host that has not come for a while."""
                 complete(world, [], call, world.host[place], lambda: marks[place, kind] >= number)
 
-            place = world.host.index(world.rank)
+            place = world.host.index(world.rank)  # this rank's number on its host
             self._shared = _core.RankSum(values, rows.view(values.dtype), marks, place, wait)
-        # Every rank whose number is a multiple of `_distance` sends messages, if any rank has to send.
+        # If messages are needed, they are sent by the ranks whose number is a multiple of `_distance`: all
+        # ranks, or the first rank of each host.
         self._distance = 1 if self._shared is None else len(world.host)
         self._sends = values.size > 0 and world.size > self._distance
         # The memory for values received; where none are received, any array does.
@@ -85,8 +89,12 @@ class Sum:
 
 
 def along_tree(parts: Sequence[Callable[[Array | None], Array]], out: Array | None) -> Array:
-    """The sum of arrays, each made by a function of `parts`: the sum of the lower half of them plus that of
-    the upper half, and so on within the halves. The result is in `out`, where the first array is made."""
+    """The sum of the arrays that the functions `parts` make, along a binary tree.
+
+    It is the sum of the first half of the arrays plus the sum of the second half, and each half is added in
+    the same way. A function gets the array to write to, or None. The first one gets `out`, which then holds
+    the result.
+    """
     if len(parts) == 1:
         return parts[0](out)
     half = len(parts) // 2
@@ -95,11 +103,12 @@ def along_tree(parts: Sequence[Callable[[Array | None], Array]], out: Array | No
 
 
 def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
-    """Memory that the ranks of this host share: a line of eight marks and a row of `size` bytes for each
-    rank. None where a rank cannot have the memory.
+    """Memory that the ranks of this host share, as two arrays: marks (ranks, 8) int64 and rows (ranks, size)
+    bytes.
 
-    It is no file of a folder, so that nothing is left of it where ranks are killed. The first rank makes it,
-    and the others open it as an open file of that process (/proc/PROCESS/fd/FILE).
+    None on all ranks of the host if one of them cannot open the memory. The memory has no name in a folder,
+    so nothing is left of it if ranks are killed. The first rank makes it, and the others open it through the
+    first rank's open file (/proc/PROCESS/fd/FILE).
     """
     first, name, memory, file, ranks = world.host[0], os.urandom(_NAME_BYTES), None, -1, len(world.host)
     head, stride = (max(-(-n // _PAGE), 1) * _PAGE for n in (ranks * _LINE_BYTES, size))
@@ -109,8 +118,8 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
             os.ftruncate(file, head + stride * ranks)
             os.pwrite(file, name, _NAME_AT)
     process, theirs, expected = gather_objects((os.getpid(), file, name), call, world)[first]
-    # Where ranks do not see each other's processes (in containers), this may be a file of another process.
-    # So the link has to be a memory of this library, and the name in it the first rank's.
+    # In containers, where ranks do not see each other's processes, this path may belong to another process.
+    # So it is used only if it is a memory of this library that holds the first rank's random name.
     path = f"/proc/{process}/fd/{theirs}"
     with contextlib.suppress(OSError):
         if file < 0 <= theirs and "memfd:ranvier" in os.readlink(path):
@@ -129,24 +138,25 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
 
 
 CALL = "Trainer.fit"
-_LINE = 16  # Each array begins at a multiple of this many elements, which is a cache line or more.
-_EXACT = 2**50  # Whole numbers up to here, and their mean's nearest integer, are exact in float64.
+_LINE = 16  # Each array begins at a multiple of this many elements: a cache line of float32, two of float64.
+_EXACT = 2**50  # Sums of integers up to this, and the nearest integer of their mean, are exact in float64.
 
 
 def in_order_of(part: Array, like: Array) -> Array:
-    """A view of a flat array with the shape and the memory order of another."""
+    """A view of a flat array with the shape of `like` and its order of axes in memory."""
     order = sorted(range(like.ndim), key=lambda axis: -like.strides[axis])
     inverse = [order.index(axis) for axis in range(like.ndim)]
     return part.reshape([like.shape[axis] for axis in order]).transpose(inverse)
 
 
 class Flat:
-    """One buffer of a dtype for some numbers and the values of several arrays, each from a cache line on.
+    """One buffer that holds `count` numbers and then the values of several arrays, so that all are added at
+    once.
 
     Attributes:
-        values: all of it, one-dimensional, with zeros in between.
+        values: the whole buffer, one-dimensional. Each array begins at a cache line, after zeros.
         numbers: the first `count` elements.
-        views: the part of each array, in its shape and memory order.
+        views: for each array a view of the buffer, with the array's shape and memory order.
     """
 
     def __init__(self, arrays: Sequence[Array], dtype: Any, count: int = 0) -> None:
@@ -160,17 +170,18 @@ class Flat:
 
 
 class Changes:
-    """The changes that the parts of a batch make to buffers, as running means. Each part begins with the same
-    values; in the end a buffer is changed by the mean of the changes, weighted by the samples of the parts.
+    """Adds the changes that the parts of a batch make to the model's buffers, such as running means.
 
-    The sums are float64. Those of integers (and bools, as 0 and 1) are exact, and their mean is rounded to
-    the nearest integer, half to even.
+    Each part begins with the same values. In the end a buffer is changed by the mean of the parts' changes,
+    weighted by their numbers of samples. The sums are float64. Sums of integers (and bools, as 0 and 1) are
+    exact, and their mean is rounded to the nearest integer, half to even.
     """
 
     def __init__(self, world: World, buffers: list[Any], parts: int, deterministic: bool) -> None:
         self.buffers = [b for b in buffers if b._array.dtype.kind in "biuf"]
         self._flat = Flat([b._array for b in self.buffers], np.float64)
         self._sum = Sum(world, self._flat.values, CALL, deterministic)
+        # for each part and buffer: change * samples of the part
         self._made: list[list[Any]] = [[0.0] * len(self.buffers) for _ in range(parts)]
 
     def begin(self) -> None:
@@ -184,9 +195,10 @@ class Changes:
         return [b._cell[0] for b in self.buffers]
 
     def take(self, number: int, counts: list[int], samples: int, total: int) -> None:
-        """Keep what a part has changed since `counts`, and put the buffers back; total: samples of the batch.
+        """Keep what part `number` has changed since `counts`, and restore the buffers.
 
-        Raises ValueError: a change of an integer whose sums could not be exact.
+        samples, total: those of the part and of the batch. Raises ValueError: a change of an integer that is
+        so large that its sums might not be exact.
         """
         for i, (b, before, count) in enumerate(zip(self.buffers, self._before, counts, strict=True)):
             if b._cell[0] == count:
@@ -203,7 +215,7 @@ class Changes:
             bump(b)
 
     def reduce(self, total: int, applies: bool) -> None:
-        """Add the changes of all ranks, and change the buffers."""
+        """Add the changes of all ranks; if applies, change the buffers. total: samples of the batch."""
         for view, *changes in zip(self._flat.views, *self._made, strict=True):
             view[...] = _sum_of(changes)
         self._sum.add()
@@ -225,14 +237,17 @@ def _sum_of(terms: Sequence[Any]) -> Any:
 
 
 class Gradients:
-    """The gradients of the parameters of one dtype, in flat buffers that begin with the loss, for each
-    parameter how many parts have a gradient for it, and how many ranks have changed a buffer of the model.
+    """Adds the gradients of the parameters of one dtype over this rank's parts of a batch, and over ranks.
 
-    The parts come one after another, and their sum is that of a binary tree: neighbours are added, then
-    neighbouring pairs, and so on. Not all parts are kept: the partial sums that wait for further parts are as
-    a binary counter, one buffer (level) for each. A part is written to a free level, or added to it if it is
-    the second of a pair (`added` is 1). After a second one, as many partial sums as are complete are joined:
-    `joins` levels, each added to the one before it. For eight parts (`place` in reduction.py):
+    They are in flat buffers. A buffer begins with these numbers: the loss, then for each parameter how many
+    parts have a gradient for it, then how many ranks have changed a buffer of the model.
+
+    The parts come one after another, and are added along a binary tree: neighbours are added, then
+    neighbouring pairs, and so on. Only partial sums that wait for further parts are kept, each in a buffer
+    called a level; they behave like the digits of a binary counter. The first part of a pair is written to a
+    free level; the second is added to the same level (`added` is 1). Then the partial sums that are complete
+    are joined: `joins` levels, each added to the one before it. For eight parts (`place` in reduction.py
+    computes this table):
 
         part  level  added  joins  levels then hold
         0     0      0      0      [0]
@@ -245,13 +260,14 @@ class Gradients:
         7     2      1      2      [0..7]
 
     Attributes:
-        levels: the buffers of partial sums. In the end the first one has the sum of this rank's parts.
-        sum: the sum of the first level over all ranks.
-        counts: the numbers behind the loss, of the first level; of_size: as they were, by a batch's samples.
+        levels: the buffers of partial sums (Flat). In the end the first one has the sum of this rank's parts.
+        sum: adds the first level over all ranks.
+        loss, counts: views of the first level's numbers: the loss, and the numbers after it.
+        of_size: number of samples of a batch -> a copy of `counts` after the last batch of this size.
     """
 
-    # A compiled step depends on no attribute of this (compile/library_guards.py): arrays and parameters
-    # stay the same.
+    # The attributes of this class that a compiled step depends on (compile/library_guards.py): none, since
+    # arrays and parameters stay the same.
     step_state = ()
 
     def __init__(
@@ -269,16 +285,19 @@ class Gradients:
         self._flags: dict[bytes, Array] = {}
 
     def begin(self, first: bool) -> None:
-        """Keep the gradients of the earlier batches of the same update; first: there are no earlier ones."""
+        """Copy the gradients of earlier batches of the same update, to add them again in `take`.
+
+        first: this batch is the first of its update, so there are none.
+        """
         grads = [None if first else p._grad for p in self.parameters]
         self._before = [None if grad is None else grad._array.copy() for grad in grads]
 
     # --- within a part: a compiled step records these calls and repeats them
 
     def pack(self, loss: Tensor, share: Array, level: int, added: int, joins: int) -> None:
-        """Put the loss and gradients of a part in a level, as the scheme above says.
+        """Write or add the loss and gradients of a part to a level, then join levels (see the class's table).
 
-        share: the weight of the part, by which its gradients are multiplied already.
+        share: the weight of the part. It multiplies the loss here, and the gradients before.
         """
         flat = self.levels[level]
         value = _core.mul(self._cast(loss.detach()._array), self._cast(share), None)
@@ -289,7 +308,7 @@ class Gradients:
         self._join(level, joins)
 
     def pack_sums(self, losses: Sequence[Array]) -> None:
-        """Write the sum of the parts' losses, and that each part has all gradients."""
+        """Write the sum of the parts' losses, and the counts: all parts have gradients for all parameters."""
         numbers = self.levels[0].numbers
         along_tree([functools.partial(_core.copy, value, False) for value in losses], numbers[:1])
         put(self._constant([len(losses)] * len(self.parameters) + [0]), numbers[1:], False)
@@ -312,16 +331,19 @@ class Gradients:
     # --- between parts, and after them
 
     def empty(self, level: int, added: int, joins: int) -> None:
-        """Put the zeros of a part without samples in a level, as `pack` does for one with samples."""
+        """As `pack`, for a part without samples, whose loss and gradients are zeros."""
         values = self.levels[level].values
         if added:
-            values += 0  # A rank that adds zeros makes 0 of -0, so this has to do it, too.
+            values += 0  # On a rank with samples, adding zeros turns -0 into 0: so it has to be done here.
         else:
             values.fill(0)
         self._join(level, joins)
 
     def take(self, counts: Array) -> None:
-        """Make the sums the gradients of the parameters; a parameter for which no part has one gets None."""
+        """Make the sums the gradients of the parameters, plus those that `begin` has kept.
+
+        A parameter for which no part has a gradient gets None.
+        """
         flags = counts[:-1].astype(bool).tolist()
         before = self._before or [None] * len(flags)
         for p, tensor, used, old in zip(self.parameters, self._tensors, flags, before, strict=True):

@@ -1,6 +1,8 @@
-"""The processes of the job, found at the first `init`; each keeps its part of the cores.
+"""Connects the processes of the job at the first `init`, binds each to its part of the cores, and ends them
+together.
 
-MPI is loaded only where a launcher (`mpirun`, `srun`) says that there are several processes.
+The environment variables of a launcher (`mpirun`, `srun`) say how many processes there are. Only if there are
+several, MPI is loaded. `world()` returns the connected processes as a `ranks.World`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ from ranvier.settings import Settings
 
 
 def part_of(cores: list[set[int]], place: int, ranks: int) -> list[set[int]]:
-    """The cores of the rank at a place among the ranks of a host; none where there are too few."""
+    """The cores of one rank; cores: the CPUs of each core of the host. [] if there are fewer cores than
+    ranks.
+
+    place: the number of the rank among the `ranks` ranks of the host.
+    """
     if len(cores) < ranks:
         return []
     first, end = (len(cores) * i // ranks for i in (place, place + 1))
@@ -34,11 +40,11 @@ def part_of(cores: list[set[int]], place: int, ranks: int) -> list[set[int]]:
 
 
 def share_cores(place: int, ranks: int) -> None:
-    """Keep this process and its threads on its part of the host's cores, and use one thread a core.
+    """Bind this process to its part of the host's cores, and use one thread for each core.
 
-    mpirun may have bound the process to one core; all cores that the system allows count. Nothing changes
-    where OMP_NUM_THREADS or `set_num_threads` has set the threads. With more ranks than cores, each has one
-    thread on any core.
+    place: its number among the `ranks` ranks of this host. The cores are all that the system allows, although
+    mpirun may have bound the process to one of them. Nothing changes if OMP_NUM_THREADS or `set_num_threads`
+    has set the threads. With more ranks than cores, each rank has one thread on any core.
     """
     if "OMP_NUM_THREADS" in os.environ or get_num_threads() != _core.usable_cpus():
         return
@@ -73,9 +79,11 @@ def _physical(cpus: set[int]) -> list[set[int]]:
 
 
 def end_job_on_failure(comm: Any, finalize: Callable[[], None] | None) -> None:
-    """Call `abort` for an exception that nothing catches, in place of Python's message and exit.
+    """Install hooks of the interpreter: an uncaught exception ends all ranks, and a rank that ends waits for
+    all.
 
-    finalize: is called when the process ends, after the other ranks have come to their end.
+    comm: mpi4py's communicator of all ranks. finalize: ends MPI when all ranks have come to their end; None
+    if the program has loaded mpi4py, which then ends MPI itself.
     """
     rank = os.getpid()
 
@@ -108,21 +116,23 @@ def abort(comm: Any, error: BaseException, code: int = 1) -> None:
 
 
 # The variables in which launchers (Open MPI, MPICH and Intel MPI, Slurm) tell the processes that they start
-# how many there are. The first one that is set counts: Slurm also starts the daemons of mpirun.
+# how many there are. The first variable that is set counts: mpirun may run below Slurm, which then has set
+# its variable for the daemons of mpirun.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
-# The variables that torchrun and Kubernetes' jobs set, and those of Slurm in a program that neither srun nor
-# mpirun has started.
+# Variables that state a number of processes but do not start MPI; `init` compares them with what MPI
+# connects. Those of _UNSTARTED count only in a program that neither srun nor mpirun has started.
 _STATED, _UNSTARTED = ("WORLD_SIZE",), ("PET_NNODES", "SLURM_NTASKS", "SLURM_JOB_NUM_NODES")
 _SHELL = "4294967290"  # the number of the step of Slurm that is the shell of salloc
 # The variables in which launchers say which process this is. A program that the process starts inherits them.
 _PLACES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMI_PORT", "PMI_FD", "PMI_RANK", "SLURM_STEP_ID", "SLURM_PROCID")
+# The variable in which a rank leaves its process number and its place, for the processes that it starts.
 _MARK = "RANVIER_RANK"
 # The variables for the number of this process (its rank), and for how many processes are on its host.
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 
 _world: World | None = None
-# True between init and close; the backend that the program asked for.
+# is_open: True between init and close. backend: the one that the program asked for.
 chosen = Settings(is_open=False, backend="mpi")
 
 
@@ -147,7 +157,7 @@ def is_initialized() -> bool:
 
 
 def close() -> None:
-    """Not initialized from here on, until the next call."""
+    """`is_initialized` is False from here on, until the next call of `world` or `init`."""
     chosen.is_open = False
 
 
@@ -157,7 +167,10 @@ def world() -> World:
 
 
 def init(timeout: Any = None, size: int | None = None, rank: int | None = None) -> World:
-    """As `ranvier.distributed.init`; size, rank: what the program expects, else RuntimeError."""
+    """As `ranvier.distributed.init`.
+
+    Raises RuntimeError if size or rank is given and is not that of the job.
+    """
     global _world
     if _world is None:
         limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
@@ -185,7 +198,10 @@ def limit_of(name: str, timeout: Any) -> float:
 
 
 def _require(here: World, sizes: dict[str, int], ranks: dict[str, int]) -> None:
-    """Raise RuntimeError unless this is the job that the program or the environment states."""
+    """Raise RuntimeError unless size and rank are as stated.
+
+    sizes, ranks: name of the source -> stated value.
+    """
     for name, value in sizes.items():
         if value != here.size:
             raise RuntimeError(
@@ -214,11 +230,13 @@ def _require_own_place(size: int) -> None:
 
 
 def _connected(size: int, timeout: float) -> World:
+    """Connect to the other ranks, or end this process after the timeout with a message."""
     _require_own_place(size)
     ours = "mpi4py.MPI" not in sys.modules
     limit = min(max(timeout, TIMEOUT), 1e6)
     rank = next((os.environ[name] for name in _RANKS if os.environ.get(name)), "?")
-    faulthandler.dump_traceback_later(limit + 1, exit=True, file=2)  # MPI waits without a limit
+    # MPI's start waits without a limit and holds Python's lock; this timer ends the process all the same.
+    faulthandler.dump_traceback_later(limit + 1, exit=True, file=2)
     try:
         with announced(size, rank, limit, _job(size)):
             return _join(size, timeout, ours)
@@ -227,15 +245,15 @@ def _connected(size: int, timeout: float) -> World:
 
 
 def _job(size: int) -> str:
-    """A text that names this job on its host; empty where ranks are on other hosts, or the launcher has no
-    name."""
+    """A text that names this job on its host; empty if some ranks are on other hosts, or the launcher has no
+    name for the job."""
     name = " ".join(os.environ.get(n, "") for n in ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID"))
     is_whole = str(size) in (os.environ.get(n) for n in _ON_HOST)
     return f"ranvier {name}" if sys.platform == "linux" and name.strip() and is_whole else ""
 
 
 def _join(size: int, timeout: float, ours: bool) -> World:
-    """Start MPI, where every rank has to come."""
+    """Start MPI, which waits for all ranks. ours: mpi4py was not loaded before, so this library ends MPI."""
     try:
         if ours:  # a fork that ends must not end MPI, as mpi4py would
             importlib.import_module("mpi4py").rc.finalize = False
@@ -259,7 +277,11 @@ def _join(size: int, timeout: float, ours: bool) -> World:
 
 
 def _leave() -> None:
-    """Wait for the other ranks without a limit: one may have more to do at the end. Raises as `agree`."""
+    """Tell the other ranks that this program ends, and wait for their ends without a limit. Raises as
+    `agree`.
+
+    There is no limit because another rank may have more to do at the end, such as writing files.
+    """
     here = replace(world(), timeout=math.inf)
     others = [other for other in range(here.size) if other != here.rank]
     said = [here.comm.Isend(bytearray(1), other, LEFT) for other in others]

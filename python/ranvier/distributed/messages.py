@@ -1,4 +1,9 @@
-"""Arguments of PyTorch's calls; messages to one rank; objects of Python, as bytes."""
+"""Messages between two ranks (send, recv), calls on pickled objects, and checks of the arguments of all
+calls.
+
+A message to a rank is sent as two: a description of dtype and shape, which the receiver compares, and the
+values.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +30,17 @@ class GroupMember:
 
 
 def in_place(name: str, tensor: Any, call: Callable[[Any], None]) -> None:
-    """Call a function that changes a contiguous array, of the tensor's values."""
+    """Call a function that changes a contiguous array of the values, then write these to the tensor."""
     values = np.asarray(writable(name, tensor), order="C")
     call(values)
     put(name, tensor, values)
 
 
 def array_of(name: str, tensor: Any) -> Any:
+    """The array of a Tensor or an array.
+
+    Raises TypeError for something else. name: the name of the call, for errors.
+    """
     array = tensor._array if isinstance(tensor, Tensor) else tensor
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[{name}] got a {type(tensor).__name__}; expected a Tensor or an array")
@@ -41,6 +50,7 @@ def array_of(name: str, tensor: Any) -> Any:
 
 
 def writable(name: str, tensor: Any) -> Any:
+    """As `array_of`; ValueError for a read-only array."""
     array = array_of(name, tensor)
     if not array.flags.writeable:
         raise ValueError(f"[{name}] got a read-only array; expected a writable one")
@@ -48,6 +58,7 @@ def writable(name: str, tensor: Any) -> Any:
 
 
 def put(name: str, tensor: Any, values: Any) -> None:
+    """Write values to a Tensor or an array, and count the change in place."""
     array = writable(name, tensor)
     if values is not array:
         array[...] = values
@@ -56,7 +67,7 @@ def put(name: str, tensor: Any, values: Any) -> None:
 
 
 def member(name: str, group: Any) -> World | None:
-    """The group, or None outside it."""
+    """The World of the argument `group` of a call; None, with a warning, on a rank outside the group."""
     if group == GroupMember.NON_GROUP_MEMBER:
         warnings.warn(
             f"[{name}] rank {world().rank} is not in the group; the call does nothing", stacklevel=3
@@ -68,6 +79,7 @@ def member(name: str, group: Any) -> World | None:
 
 
 def require_list(name: str, argument: str, value: Any, wanted: bool) -> None:
+    """Raise ValueError if a list is missing on the rank that must pass it (wanted), or passed on another."""
     if value is None if wanted else value:  # An empty list counts as None, as in PyTorch.
         where = "the rank that it is for" if name.startswith("gather") else "the rank that it comes from"
         raise ValueError(f"[{name}] got {argument} {type(value).__name__}; expected a list on {where}, only")
@@ -93,9 +105,10 @@ _TEXT = 128  # the most bytes of a description
 
 
 class Work:
-    """A call that may be in progress; one with `async_op=True` is complete already.
+    """A call that may be in progress. A collective call with `async_op=True` is complete already.
 
-    test: whether `wait` would return at once; finish: what it does, which gives the rank of the sender.
+    test: returns whether `wait` would return at once. finish: completes the call; `recv` returns the sender's
+    rank.
     """
 
     def __init__(self, test: Any = None, finish: Callable[[], Any] | None = None) -> None:
@@ -202,7 +215,7 @@ def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> No
 
 
 def gather_object(obj: Any, object_gather_list: Any = None, dst: int = 0, group: Any = None) -> None:
-    """As :func:`all_gather_object`, where the rank `dst` alone gives a list."""
+    """As :func:`all_gather_object`, but only the rank `dst` passes a list and gets the objects."""
     here = member("gather_object", group)
     if here is not None:
         collects = here.place(dst) == here.rank
@@ -229,7 +242,7 @@ def scatter_object_list(
     src: int = 0,
     group: Any = None,
 ) -> None:
-    """Puts the entry of this rank of a list of the rank `src` first in the output list."""
+    """Writes entry r of the list of rank `src` to the first place of the output list on rank r."""
     here, name = member("scatter_object_list", group), "scatter_object_list"
     if here is not None:
         at, out = here.place(src), scatter_object_output_list

@@ -1,4 +1,8 @@
-"""DataParallel, DistributedDataParallel, SyncBatchNorm and DistributedSampler, with PyTorch's names."""
+"""PyTorch's DataParallel, DistributedDataParallel, SyncBatchNorm and DistributedSampler, for a loop of the
+program.
+
+A Trainer with `distributed=True` divides batches itself (`reduction.py`).
+"""
 
 from __future__ import annotations
 
@@ -28,17 +32,20 @@ NAME = "DistributedDataParallel"
 
 
 class MeanGradients:
-    """Exchanges the gradients of a module's parameters after each backward that has reached one of them.
+    """Replaces gradients by their means over ranks, after each backward that has reached one of the
+    parameters.
 
-    They are copied to one buffer for each dtype, and the means are copied from it: a program may keep them.
-    The buffer begins with a number for each parameter: how many ranks have a gradient for it.
+    The gradients are copied to one buffer for each dtype. The means are copied from the buffer to new arrays,
+    which the program may keep. The buffer begins with a number for each parameter: how many ranks have a
+    gradient for it.
 
-    enabled: whether they are exchanged (`no_sync`).
+    enabled: whether gradients are exchanged; False within `no_sync`.
     """
 
     def __init__(self, module: Any, here: World) -> None:
         self.enabled, self._due, self.here = True, False, here
-        # For each parameter, and for each dtype. A parameter's hook keeps this object; this keeps none.
+        # For each parameter (weak reference, dtype); for each dtype (weak references, buffer, its sum over
+        # ranks). The references are weak because the hook of a parameter refers to this object.
         self._layout: list[tuple[Any, Any]] = []
         self._parts: list[tuple[list[Any], Flat, Sum]] = []
         self._hooks: list[Any] = []
@@ -46,7 +53,7 @@ class MeanGradients:
         self.take_from_first([*module.parameters(), *module.buffers()])
 
     def renew(self, module: Any) -> None:
-        """Take the parameters that require gradients now; every rank calls it."""
+        """Make the buffers and hooks for the parameters that require gradients now; every rank calls it."""
         parameters = [p for p in module.parameters() if p.requires_grad]
         pairs = zip(parameters, self._layout)  # noqa: B905
         same = all(p is of() and p._array.dtype == dtype for p, (of, dtype) in pairs)
@@ -69,17 +76,17 @@ class MeanGradients:
             in_place(NAME, tensor, lambda values: broadcast(values, 0, self.here))
 
     def _reached(self, _: Tensor) -> None:
-        """A gradient was computed: the exchange follows at the end of the backward."""
+        """The hook of each parameter: its gradient is computed, so an exchange follows after backward."""
         refuse(f"{NAME} exchanges gradients", "call backward outside the compiled step, or use Trainer")
         if self.enabled and not self._due:
             self._due = True
             hooks.at_end.append(self.exchange)
 
     def exchange(self) -> None:
-        """The means of the gradients."""
+        """Replace the gradients by their means over ranks; None for a parameter that no rank has used."""
         self._due, here = False, self.here
         for refs, flat, total in self._parts:
-            parameters = [of() for of in refs]  # None: it was replaced, and is gone
+            parameters = [of() for of in refs]  # None for a parameter that no longer exists
             for i, (p, view) in enumerate(zip(parameters, flat.views, strict=True)):
                 gradient = getattr(p, "_grad", None)
                 flat.numbers[i] = gradient is not None
@@ -175,13 +182,13 @@ class DataParallel(Module):
 class DistributedDataParallel(DataParallel):
     """Calls `module`; at the end of each backward, its gradients are the means over all ranks.
 
-    Parameters and buffers begin as those of rank 0, and buffers (running statistics) are taken from rank 0
-    again before each forward pass in training mode, unless `broadcast_buffers` is False. A parameter that no
-    rank has used keeps grad None. Parameters that are added, replaced or unfrozen later count from the next
-    forward pass in training mode, and so does a copy of this module. Over a power of two of ranks the sums
+    Parameters and buffers get the values of rank 0. Buffers (running statistics) are copied from rank 0 again
+    before each forward pass in training mode, unless `broadcast_buffers` is False. A parameter that no rank
+    has used keeps grad None. Parameters that are added, replaced or unfrozen later take part from the next
+    forward pass in training mode on, and so does a copy of this module. Over a power of two of ranks the sums
     are added along one binary tree. The ranks are those of :func:`ranvier.distributed.init`, or of
-    `process_group`. Where `require_backward_grad_sync` is False in the forward pass, backward exchanges
-    nothing, as in :meth:`no_sync`. Other settings of PyTorch have no effect.
+    `process_group`. If `require_backward_grad_sync` is False in the forward pass, backward exchanges nothing,
+    as in :meth:`no_sync`. Other settings of PyTorch have no effect.
 
     Raises RuntimeError: a module without parameters that require gradients, as in PyTorch.
 
@@ -215,6 +222,7 @@ class DistributedDataParallel(DataParallel):
         self._connect()
 
     def _connect(self) -> None:
+        """Begin to exchange gradients, if there are several ranks."""
         from ranvier.distributed.job import world
 
         here = self.process_group or world()
@@ -267,12 +275,13 @@ class DistributedDataParallel(DataParallel):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch norm whose mean and variance in training are those of all ranks: x and y (N, C, ...).
+    """Batch norm whose mean and variance in training are those over all ranks: x and y (N, C, ...).
 
-    Under :class:`DistributedDataParallel` and in a loop of your own, the batches of all ranks together are
-    normalised. In a Trainer with `distributed=True` it is the whole batch, in place of each of its `shards`;
-    its steps are not compiled then. The statistics are added in float64 along one binary tree. In evaluation
-    mode, and in one process with one part, it is :class:`BatchNorm1d` for 2 to 5 dimensions.
+    Under :class:`DistributedDataParallel` and in a loop of your own, the statistics are those of the batches
+    of all ranks together. In a Trainer with `distributed=True` they are those of the whole batch, not of each
+    of its `shards`; the Trainer's steps are not compiled then. The statistics are added in float64 along one
+    binary tree. In evaluation mode, and in one process with one part, it computes what :class:`BatchNorm1d`
+    does, for 2 to 5 dimensions.
 
     process_group: None; statistics over a part of the ranks are not available.
 
@@ -284,7 +293,7 @@ class SyncBatchNorm(_BatchNorm):
             [ 1.0000,  1.0000]], grad_fn=<BatchNorm>)
     """
 
-    _compared = False
+    _compared = False  # True after the ranks have compared their first calls
     _ranks = {  # noqa: RUF012
         2: "2 dimensions (N, C)", 3: "3 (N, C, L)", 4: "4 (N, C, H, W)", 5: "5 (N, C, D, H, W)"
     }  # fmt: skip
@@ -361,6 +370,7 @@ def _require_all_ranks(process_group: Any) -> None:
 
 
 def _converted(cls: type[SyncBatchNorm], module: Module, done: dict[int, Module]) -> Module:
+    """`convert_sync_batchnorm` of a module; done: id of a shared module -> its result."""
     if id(module) not in done:
         other = isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
         done[id(module)] = _of_norm(cls, module) if other else module

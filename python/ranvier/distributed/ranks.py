@@ -1,7 +1,7 @@
-"""The ranks of a job, and waiting for other ranks, with a time limit.
+"""`World`: the ranks of a job or of a group of them; and waiting for other ranks with a time limit.
 
-A blocking call of MPI cannot be ended from outside. So each exchange is started without blocking, and tested
-until it is complete.
+A blocking call of MPI cannot be ended from outside. So every exchange is started as a non-blocking one, whose
+requests are tested until they are complete (`complete`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from ranvier.observe import place, refuse
 from ranvier.tensors.memory import BF16, Array
 
 TIMEOUT = 60.0  # the seconds that a rank waits for others by default
-LEFT = 2  # tag of the message with which a rank says that its program has ended
+LEFT = 2  # the tag of the message by which a rank tells the others that its program has ended
 
 
 @dataclass(frozen=True)
 class World:
-    """rank, size: of this process; connection: a communicator of mpi4py, or None in a job of one process.
+    """All ranks of the job, or a group of them, as one of these ranks sees them.
 
-    timeout: the seconds that a call waits for other ranks.
-    ranks: all of this group, as numbers of the job.
-    host: the ranks of this group on this host, neighbours whose sum is a part of the tree; () otherwise.
-    sent: messages whose `Work` objects the program may have dropped.
+    rank: the number of this process in the group. size: the number of ranks of the group.
+    connection: a communicator of mpi4py, or None in a job of one process.
+    timeout: the seconds that a call waits for other ranks. pid: the process number of this rank.
+    ranks: the ranks of the group, as numbers of the job.
+    host: the ranks of this group on this host, if they can add in shared memory as a subtree of the sum over
+    all ranks (`neighbours`); () otherwise.
+    sent: requests of messages on their way. They keep the arrays, also if the program has dropped its `Work`.
     unfinished: (call, requests) of calls that an error has ended. MPI may still write to their arrays, which
     the requests keep.
     """
@@ -48,7 +51,7 @@ class World:
     host: tuple[int, ...] = ()
 
     def keep(self, requests: list[Any]) -> None:
-        """Hold the memory of messages until they are complete."""
+        """Keep the requests of messages, and so their arrays, until they are complete."""
         self.sent[:] = [*(one for one in self.sent if not one.Test()), *requests]
 
     def place(self, rank: int) -> int:
@@ -59,8 +62,11 @@ class World:
 
     @property
     def comm(self) -> Any:
-        """The connection, for an exchange. RuntimeError in a fork of the rank, and after an exchange that an
-        error has ended early: what comes next could be its numbers."""
+        """The connection, for a new exchange.
+
+        Raises RuntimeError in a fork of the rank, and after an error has ended an exchange early: numbers of
+        that exchange could arrive in the next one.
+        """
         if self.pid != os.getpid():
             raise RuntimeError(
                 f"[distributed] got a call in a process that rank {self.rank} has started; expected calls of "
@@ -75,7 +81,11 @@ class World:
 
 
 def neighbours(comm: Any, here: Any) -> tuple[int, ...]:
-    """`World.host` of a communicator; here: that of its ranks on this host."""
+    """`World.host`; comm: the communicator of all ranks of the group. here: that of its ranks on this host.
+
+    The result is () unless every host has a block of as many neighbouring ranks, and these numbers are powers
+    of two or there is one host: then the sum of a host is a subtree of the sum over all ranks.
+    """
     ranks, size = tuple(here.allgather(comm.Get_rank())), comm.Get_size()
     count = len(ranks)
     blocks = {tuple(range(first, first + count)) for first in range(0, size, count)}
@@ -84,7 +94,8 @@ def neighbours(comm: Any, here: Any) -> tuple[int, ...]:
     return ranks if alike and count > 1 and (powers or count == size) else ()
 
 
-# Waits for the end of its standard input; if that does not come in time, it says which ranks are missing.
+# A program for another process. It waits for the end of its standard input, which means that MPI has started.
+# If this does not come in time, it prints which ranks are missing.
 _WATCH = r"""
 import select, socket, sys
 size, rank, seconds, job = sys.argv[1:]
@@ -109,11 +120,12 @@ print(
 
 @contextlib.contextmanager
 def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
-    """The start of MPI, with a message after these seconds that names the ranks that have not come.
+    """A block that starts MPI. If it takes longer than these seconds, a message names the ranks that are
+    missing.
 
-    MPI holds Python's lock while it waits, so another process writes the message. A rank exists while a
-    socket has its name. job: a text that distinguishes this job from others of the host; empty if sockets
-    do not show all ranks.
+    MPI holds Python's lock while it waits, so another process writes the message (`_WATCH`). Each rank binds
+    a socket to its own name, by which that process sees that the rank exists. rank: the rank of this process.
+    job: a text that distinguishes this job from others of the host; empty if some ranks are on other hosts.
     """
     if not (sys.executable and hasattr(socket, "AF_UNIX")):
         yield
@@ -131,14 +143,14 @@ def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
             watch.communicate()
 
 
-_SPINS = 200  # how often a message is tested for without a pause: on one host it takes some microseconds
-_TEXT = 128  # the most characters of a call's description, and of where it is
-_LONG = 0.002  # seconds after which the processor is left to others for longer
-_LAST = 2.0  # seconds in which the last messages of a rank that has ended arrive
+_SPINS = 200  # the tests of a request without a pause; a message on the same host takes some microseconds
+_TEXT = 128  # the most characters of a call's description, and of the line of code that makes it
+_LONG = 0.002  # seconds after which the process sleeps between tests; before, it only yields the processor
+_LAST = 2.0  # seconds in which the last messages of a rank that has ended its program arrive
 
 
 def typed(values: Array) -> Array:
-    """The array with a type that MPI has: bfloat16 as its bits."""
+    """The array in a dtype that MPI has: bfloat16 as uint16 of the same bits."""
     return values.view(np.uint16) if values.dtype == BF16 else values
 
 
@@ -149,10 +161,12 @@ def complete(
     other: int | None = None,
     test: Callable[[], Any] | None = None,
 ) -> None:
-    """Wait until all requests are complete, or `test()`; `call` and `other`: call and rank in the error.
+    """Wait until all requests are complete, or until `test()` is true if it is given.
+
+    call: names the call in errors. other: the rank that is waited for, None for all or any.
 
     Raises:
-        TimeoutError: they were not after the seconds of `init`.
+        TimeoutError: after `world.timeout` seconds.
         ValueError: the other rank has ended its program.
     """
     try:
@@ -194,7 +208,10 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
 
 
 def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
-    """True if the mark is the same on all ranks; ValueError unless they all make this call."""
+    """Compare a call between all ranks: ValueError unless they all make it, with the same text `about`.
+
+    Returns True if the mark (a hash of what may differ without an error) is the same on all ranks.
+    """
     if here.size == 1:
         return True
     refuse(f"{call} exchanges data with other processes", "call it outside the step")

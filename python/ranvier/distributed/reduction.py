@@ -1,13 +1,12 @@
-"""Reduce: loss and gradients of a batch on several processes, for the step of a Trainer.
+"""`Reduce`: loss and gradients of a batch on several processes, for the step of a Trainer.
 
-Where no row of the output depends on another row of the batch, the parts of a rank go in one pass: a row of a
-product has the same bits in any batch. So the layers take all rows of the rank at once, and only what is a
-sum over rows follows the parts and their tree: the loss, and the gradients of weights.
+A batch is cut into parts, and each rank computes some of them (`batch_shares.py`). Sums over the parts are
+added along a binary tree, so the result has the same bits with any number of ranks. `Gradients`
+(`exchange.py`) has a vector for each level of the tree, and `place` says to which level a part is added.
 
-A batch is cut into parts, of which each rank computes some (`batch_shares.py`). Their sums are added in
-pairs, pairs of pairs and so on, as leaves of a binary tree, so that the bits are those of any number of
-ranks: `Gradients` (`exchange.py`) has a vector for each level of the tree, and `place` says where a part
-goes.
+The parts are computed one after another. If no row of the model's output depends on another row of the batch,
+a rank computes all its parts in one pass: the layers take all rows at once, since a row of a product has
+the same bits in any batch. Only sums over rows (the loss, gradients of weights) are added part by part.
 """
 
 from __future__ import annotations
@@ -41,15 +40,20 @@ from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.losses import summed, weighting
 from ranvier.train.step import TrainingStep, parameters_of
 
-_PARTS = 64  # the most parts of a product that the core adds itself: its kMostParts
-_CHAIN = 384  # the most rows of a part then: its kc
-_DOTS = 4  # with no more rows or columns it may choose a dot product for a part, which has other bits
+# When `_core.matmul` adds the products of parts itself (`_ByParts.backward`):
+_PARTS = 64  # the most parts: kMostParts of cpp/kernels/matmul
+_CHAIN = 384  # the most rows of a part: one block (kc) of the kernel, which adds them in order
+_DOTS = 4  # with at most so many rows or columns the kernel may choose a dot product, which has other bits
+# Layers that compute each element of the output from the same element of the input.
 _BY_ELEMENT = {nn.Identity, *(getattr(nn, row.layer) for row in TABLE.values())}
 
 
 def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
-    """True if the model is a Sequential of Linear, Flatten and activations without hooks, which takes x and
-    has just these parameters to train, and the loss is one of the library that has none."""
+    """True if all parts of a rank may be computed in one pass (see the head of this file).
+
+    The model has to be a Sequential of Linear, Flatten and activations without hooks that takes x, and
+    `trained` its parameters. The loss has to be one of the library, without parameters.
+    """
     if not type(loss).__module__.startswith("ranvier.nn.loss") or [*loss.parameters()]:
         return False
     features, parameters = -1 if x.ndim != 2 else x.shape[1], []
@@ -71,7 +75,7 @@ def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
 
 
 def _layers(model: Any) -> Iterator[Any]:
-    """The layers of nested Sequentials, in order; anything else is a layer."""
+    """The layers of nested Sequentials, in order. A module of another class counts as one layer."""
     if type(model) is nn.Sequential and model._rv_hooks is None and "forward" not in vars(model):
         for layer in model:
             yield from _layers(layer)
@@ -80,7 +84,10 @@ def _layers(model: Any) -> Iterator[Any]:
 
 
 def output_of(model: Any, x: Tensor, bounds: Sequence[tuple[int, int]], sums: dict[int, Array]) -> Tensor:
-    """The output; backward writes the sums over the parts to the arrays `sums`, by the parameters' ids."""
+    """The output for the rows of all parts; bounds: (begin, end) of each part.
+
+    sums: id of a parameter -> the array to which backward writes its gradient.
+    """
     for layer in _layers(model):
         if type(layer) is nn.Linear:
             x = _ByParts(bounds, sums, layer).apply(x, layer.weight, layer.bias)
@@ -90,7 +97,7 @@ def output_of(model: Any, x: Tensor, bounds: Sequence[tuple[int, int]], sums: di
 
 
 class _ByParts(Linear):
-    """Linear; backward gives dx alone, and writes the gradients of W and b to their arrays."""
+    """Linear whose backward returns dx only. Gradients of W and b, added part by part, go to `sums`."""
 
     def __init__(self, bounds: Sequence[tuple[int, int]], sums: dict[int, Array], layer: Any) -> None:
         self.bounds = bounds
@@ -115,10 +122,10 @@ class _ByParts(Linear):
 
 
 def place(number: int) -> tuple[int, int, int]:
-    """The place of the gradients of part `number` in the sum along a binary tree, part after part.
+    """Where the gradients of part `number` go in the sum along a binary tree, if parts come in order.
 
-    Returns the level, 1 if they are added to what is there, else 0, and how many levels are added then, each
-    to the one before it.
+    Returns (level, added, joins): the level; 1 if they are added to the values there, else 0; and how many
+    levels are added afterwards, each to the one before it. The docstring of `exchange.Gradients` has a table.
     """
     pair, added = number >> 1, number & 1
     return pair.bit_count(), added, (((pair + 1) & ~pair).bit_length() - 1) * added
@@ -127,13 +134,13 @@ def place(number: int) -> tuple[int, int, int]:
 class Reduce:
     """Computes this rank's parts of a batch, one after another or in one pass, and sums over parts and ranks.
 
-    It is kept from one `fit` to the next with its step, because its buffers belong to their programs.
+    It is kept from one `fit` to the next with its step, whose compiled programs use its buffers.
 
     Attributes:
-        step: of the Trainer, which takes its loss and gradients from here.
-        finite: whether the losses of this rank's parts are finite.
-        divides: whether each rank may update a part of the weights. Where code of the program runs in between
-            it may not: it would get the other ranks' weights, and so hide a change on one rank.
+        step: the Trainer's step, which takes its loss and gradients from this object.
+        finite: whether the losses of this rank's parts were finite.
+        divides: whether each rank may update only a part of the weights and get the rest from other ranks.
+            False if code of the program runs between updates, whose change on one rank would be overwritten.
     """
 
     # The attributes that the compiled methods depend on (compile/library_guards.py).
@@ -180,7 +187,8 @@ class Reduce:
         """
         self._prepare(first)
         key, of_batch = random.current().next_key(), self.source.share
-        alone = isinstance(share, bool)  # Otherwise loss and gradients are sums over parts.
+        # alone: the update has one batch. Otherwise sums over its batches are added undivided.
+        alone = isinstance(share, bool)
         total = of_batch.weight or 1.0 if alone else 1.0
         if self._is_one_pass(x, weights):
             output = self._in_one_pass(x, y, *self._shares(total), bool(self._trainer.metrics))
@@ -204,7 +212,10 @@ class Reduce:
         return self.step.after(wrap(self._sums[0].loss), scale, updates)
 
     def _prepare(self, first: bool) -> None:
-        """Buffers for the parameters that are trained now, without gradients."""
+        """Make the buffers, if other parameters are trained than before, and set all gradients to None.
+
+        first: the batch is the first of its update.
+        """
         parameters = parameters_of(self._trainer.optimizer)
         trained = [p for p in parameters if p._requires_grad]
         layout = [*trained, None, *self._buffers]
@@ -224,7 +235,12 @@ class Reduce:
     # --- one part after another
 
     def _one_after_another(self, x: Array, y: Array, weights: Array | None, total: float, key: int) -> Any:
-        """Computes this rank's parts one by one; returns their outputs. Synced norms sum over all parts."""
+        """Computes this rank's parts one by one; returns their outputs if a metric needs them.
+
+        total: the weight of the batch, by which losses are divided. key: the key of the batch's random
+        numbers; each part has a key of its own. If the model has SyncBatchNorm, the parts run interleaved
+        (`sync_norm.Parts`).
+        """
         share, outputs = self.source.share, []
 
         def compute(number: int) -> None:
@@ -251,6 +267,7 @@ class Reduce:
         return outputs
 
     def _part(self, x: Array, y: Array, weights: Array | None, total: float, key: int, *where: Any) -> Any:
+        """Runs `part`, compiled, for the rows of one part; where: its `place`."""
         share = self.source.share
         counted = len(y) if weights is None else weights.sum()
         if share.divided:  # the loss of a part is then a sum
@@ -274,9 +291,9 @@ class Reduce:
         measured: bool,
         *where: int,
     ) -> Tensor | None:
-        """Loss and gradients of one part, for the sums; the output where a metric needs it. It is compiled.
+        """Adds loss and gradients of one part to the sums; returns the output if `measured`. It is compiled.
 
-        share: what they are multiplied by; divided: whether the loss of a part is a sum; where: its `place`.
+        share: the factor of loss and gradients. divided: the loss of a part is a sum. where: its `place`.
         """
         step = self.step
         loss_of = summed(self._trainer.loss) if divided else None
@@ -289,14 +306,14 @@ class Reduce:
     # --- all parts in one pass
 
     def _is_one_pass(self, x: Array, weights: Array | None) -> bool:
-        """True if the rank's parts can be computed together, with the bits of one after another."""
+        """True if computing the rank's parts in one pass gives the same bits as one after another."""
         share = self.source.share
         plain = weights is None and not share.divided and not self._buffers and len(self._sums) == 1
         plain = plain and all(begin < end for _, begin, end in share.parts)
         return plain and is_by_row(self._trainer.model, self._trainer.loss, x, self._sums[0].parameters)
 
     def _shares(self, total: float) -> tuple[Array, tuple[int, ...]]:
-        """The weights of the parts, and where they begin and end."""
+        """The factor of each part's loss, and the bounds of the parts: (0, end of the first, ...)."""
         bounds = (0, *[end for *_, end in self.source.share.parts])
         counts = np.diff(bounds)
         return np.ones(len(counts)) if self.step.summed else counts / total, bounds
@@ -304,7 +321,7 @@ class Reduce:
     def all_parts(
         self, x: Tensor, y: Tensor, shares: Tensor, bounds: tuple[int, ...], measured: bool
     ) -> Tensor | None:
-        """As `part`, of all of them."""
+        """As `part`, for all parts of this rank in one pass. shares, bounds: as `_shares` returns them."""
         optimizer, (sums,) = self._trainer.optimizer, self._sums
         optimizer.zero_grad()
         parts = [*itertools.pairwise(bounds)]
@@ -328,7 +345,10 @@ class Reduce:
     # --- many batches in the core
 
     def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
-        """Runs batches whose parts, sums and updates the core computes without Python; None if it cannot."""
+        """Runs the batches of `ahead` in the core, without Python; None if it cannot.
+
+        Returns the losses of the batches, None for the outputs, and the penalties or None.
+        """
         b = ahead.batches
         if self._trainer.metrics or self.source.share.samples != b.size:
             return None
@@ -353,7 +373,7 @@ class Reduce:
         return total, None, None if penalty is None else penalty._array.astype(float).reshape(-1)
 
     def _calls(self, ahead: Any) -> list[Call]:
-        """Calls for this rank's parts of batches; none where they take Python in between."""
+        """The compiled calls for this rank's parts of a batch; [] if Python is needed between them."""
         x, y, step, first = ahead.x, ahead.y, self.step, self.source.share.first
         weights, bounds = self._shares(self.source.share.weight or 1.0)
         batches = ahead.batches.first + ahead.batches.count

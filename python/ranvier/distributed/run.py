@@ -1,4 +1,8 @@
-"""DistributedRun: one `fit` on several processes."""
+"""`DistributedRun`: what differs in a `fit` of a Trainer on several processes.
+
+Each rank computes a part of every batch (`reduction.py`) and makes the same update. Data, model, settings and
+random streams are compared between ranks at the beginning and after epochs; a difference is an error.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +39,12 @@ from ranvier.train.step import TrainingStep
 
 
 class CutMeasured(Measured):
-    """Sums up batches of which each rank has a part; `logs` and `state_dict` are calls on all ranks."""
+    """The measured values of an epoch, where each rank has a part of every batch.
 
-    _gathered = 0  # how many batches have their outputs from all ranks
+    `logs` and `state_dict` gather the outputs of all ranks, so every rank has to call them.
+    """
+
+    _gathered = 0  # the number of batches whose outputs were gathered from all ranks
 
     def add(
         self, value: float, output: Array | None, y: Array, weights: Array | None, penalty: float = 0.0
@@ -48,7 +55,7 @@ class CutMeasured(Measured):
         return super().add(value, output, y, weights, penalty)
 
     def _gather(self) -> None:
-        """Put the outputs and targets of all ranks in the order of the batches."""
+        """Join the outputs and targets of all ranks, for each batch that was added since the last call."""
         first = self._gathered
         if self._metrics and world().size > 1:
             new = self._predicted[first:], self._true[first:]
@@ -72,9 +79,10 @@ class CutMeasured(Measured):
 
 
 class SharedEvaluator(Evaluator):
-    """An Evaluator whose `measure` is a call on all ranks: the batches are dealt out to them in turn.
+    """An Evaluator whose `measure` every rank calls: batch i is evaluated by rank i % size.
 
-    The state of the random generator is restored afterwards, since each rank draws only for its own batches.
+    The state of the random generator is restored afterwards, because each rank draws for its own batches
+    only.
     """
 
     def measure(self, source: Source) -> dict[str, float]:
@@ -109,10 +117,9 @@ CALL = "Trainer.fit"
 
 
 class DistributedRun(Run):
-    """A Run of which every rank computes a part of each batch.
+    """A Run in which every rank computes a part of each batch, and all ranks make the same updates.
 
-    All ranks make the same updates. Rank 0 writes files and lines: callbacks with `everywhere = False` are
-    called there only.
+    Rank 0 writes files and prints: callbacks with `everywhere = False` are called on this rank only.
     """
 
     source: CutSource
@@ -126,20 +133,24 @@ class DistributedRun(Run):
         super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), *rest)
         self.alone, self._between = here.size == 1, True
         self._nonfinite = _NonFinite(trainer, self._reduce)
-        self._stopped: bool | None = None  # None before the first epoch
-        self._drawn: Any = None  # the random stream at the end of an epoch's batches
+        self._stopped: bool | None = None  # what all ranks agreed on; None before the first epoch
+        self._drawn: Any = None  # the state of the random stream after the batches of the last epoch
         aside = random.Generator().manual_seed(philox.mixed(random.initial_seed(), 1))
         called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in rest[1]]
         self._called = [hook for hook in called if hook.everywhere or not here.rank]
 
     def find(self, path: str | os.PathLike[str]) -> None:
-        """Rank 0 reads the checkpoint, and the others get it."""
+        """Rank 0 reads the checkpoint, and the other ranks get it from there."""
         if self._world.rank == 0:
             super().find(path)
         self._resumed = of_first(self._resumed, f"{CALL} resume")
 
     def go(self) -> None:
-        """Data, model and settings have to be the same on all ranks; what differs else is that of rank 0."""
+        """Compare the ranks, then run.
+
+        Raises ValueError if data, model or settings differ. Weights, the optimizer's state and the random
+        stream may differ: all ranks take those of rank 0.
+        """
         trainer = self.trainer
         about = {
             **self._description,
@@ -178,12 +189,11 @@ class DistributedRun(Run):
         super().go()
 
     def _agree(self, call: str, *things: Any) -> bool:
-        """True if all ranks have the same things; objects of different types may count as equal, as 1 and
-        1.0."""
+        """True if all ranks have things with the same hash (`collectives.mark`)."""
         return self.alone or agree(self._world, call, mark=mark(*things))
 
     def _train_epoch(self) -> None:
-        """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
+        """One epoch, with rank 0's stream, since a callback may have drawn random numbers on one rank."""
         stream = random.current().plain_state()
         if not self._agree(f"{CALL} random numbers", stream):
             random.set_rng_state(of_first(stream, CALL))
@@ -192,8 +202,11 @@ class DistributedRun(Run):
         self._drawn = random.current().plain_state()
 
     def _epoch_ended(self) -> None:
-        """A callback of one rank can stop them all. Where code of the program may have run, and at the end,
-        what makes the run is compared; this library's code does the same on all ranks."""
+        """Agree whether to stop, as a callback of one rank may ask, and compare the state of the ranks.
+
+        The state is compared at the end, and if code of the program may have run in the epoch. Code of this
+        library alone does the same on all ranks.
+        """
         if self.alone:
             return
         trainer = self.trainer
@@ -218,15 +231,18 @@ class DistributedRun(Run):
         self._stopped = any(stops for stops, *_ in told)
         trainer.stop_training = trainer.stop_training or self._stopped
         others = [theirs for *_, theirs in told]
-        found = set.intersection(*(set(theirs["all rows"]) for theirs in others))  # not read-only on a rank
+        # only arrays that every rank has hashed: an array may be read-only on some ranks
+        found = set.intersection(*(set(theirs["all rows"]) for theirs in others))
         for theirs in others:
             theirs["all rows"] = {name: theirs["all rows"][name] for name in found}
         if all(finite for _, finite, _ in told):
             require_equal(others, CALL, f"runs after epoch {self.epoch}")
 
     def _is_stopped(self) -> bool:
-        """The flag as all ranks agreed on it: a signal handler may set that of one rank for the next
-        epoch."""
+        """Whether training stops, as all ranks agreed.
+
+        A signal handler may set the flag of one rank at any time; this counts from the next agreement on.
+        """
         if self.alone:
             return super()._is_stopped()
         if self._stopped is None:
@@ -249,7 +265,7 @@ class DistributedRun(Run):
         if self._world.rank == 0:
             return super().state_dict()
         self._nonfinite.parameters()
-        self._measured.state_dict()  # This is called because it gathers, which all ranks have to do.
+        self._measured.state_dict()  # It gathers, and every rank has to take part; the result is not used.
         return {"epoch": self.epoch, "batch": self.batch}
 
     # --- what differs
@@ -268,7 +284,7 @@ class DistributedRun(Run):
 
 
 class _NonFinite(NonFinite):
-    """The rank whose part of the loss is not finite finds the layer."""
+    """Finds the cause of a loss that is not finite, on the ranks whose part of the loss is not finite."""
 
     def __init__(self, trainer: Training, reduce: Reduce) -> None:
         super().__init__(trainer)
@@ -288,7 +304,10 @@ class _NonFinite(NonFinite):
 
 
 class _Alone:
-    """A callback of rank 0: it draws from a stream of its own, so that those of all ranks stay equal."""
+    """A callback of rank 0.
+
+    It draws from its own random stream, so that the streams of all ranks stay equal.
+    """
 
     everywhere = False
 
@@ -306,15 +325,17 @@ class _Alone:
 
 
 def _modules(trainer: Training) -> list[nn.Module]:
+    """The model, and the loss if it is a module."""
     return [m for m in (trainer.model, trainer.loss) if isinstance(m, nn.Module)]
 
 
 def _is_own(thing: Any) -> bool:
+    """True for an object whose class, and whose `forward`, is this library's."""
     return type(thing).__module__.startswith("ranvier.") and "forward" not in vars(thing)
 
 
 def _forms(trainer: Training) -> dict[str, Any]:
-    """Layers with their settings and modes, tensors and hooks, of the model and the loss."""
+    """Texts about model and loss, to compare ranks: layers with settings and modes, tensors, hooks."""
     layers, tensors, hooked = [], [], []
     for module in _modules(trainer):
         layers += re.sub(r" at 0x[0-9a-f]+", "", repr(module)).split("\n")
@@ -331,7 +352,7 @@ def _forms(trainer: Training) -> dict[str, Any]:
 
 
 def _attributes(trainer: Training) -> dict[str, Any]:
-    """Numbers and marks of arrays of modules that are neither parameters nor buffers."""
+    """Floats, and hashes of arrays, in attributes of modules that are neither parameters nor buffers."""
     kinds = (float, np.ndarray, Tensor, list, tuple)
     return {
         f"{name}.{key}": value if isinstance(value, float) else mark(value)
@@ -346,12 +367,13 @@ def _attributes(trainer: Training) -> dict[str, Any]:
 
 
 def _named(of_kind: Any) -> str:
+    """The names of the hooks of one kind."""
     functions = [hook[0] if isinstance(hook, tuple) else hook for hook in of_kind.values()]
     return " ".join(getattr(f, "__qualname__", type(f).__qualname__) for f in functions)
 
 
 def _settings(loss: Any) -> Any:
-    """The plain settings of a loss module, and marks of its buffers; of a function, of what it holds."""
+    """A loss module's plain attributes and hashes of its buffers; of a function, a hash of its values."""
     if isinstance(loss, nn.Module):
         settings = {
             name: value for name, value in vars(loss).items() if isinstance(value, (bool, int, float, str))

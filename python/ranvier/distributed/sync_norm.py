@@ -1,7 +1,9 @@
-"""Batch norm over all ranks: within a pass, the parts of a batch exchange numbers; each gets their sum.
+"""Batch norm with the statistics of all ranks: within a pass, the parts of a batch exchange numbers to be
+summed.
 
-Without a Trainer, the batch of each rank is a part. A distributed Trainer sets the function for the time of a
-part, since it may have several parts on a rank, and ranks without samples.
+A layer calls the function that `current()` returns, with its numbers, and gets their sum over the parts.
+Without a Trainer, the batch of each rank is one part. A distributed Trainer may have several parts on a rank,
+and ranks without samples: it runs each part on a thread (`Parts`) and sets the part's function (`meeting`).
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ from ranvier.tensors.memory import Array
 Add = Callable[[Array, Array], Array]  # rows of numbers and as many rows -> the sums of each pair
 Join = Callable[[Array, Add], Array]  # the numbers of a part -> the sum over the parts of the batch
 CALL = "SyncBatchNorm"
-_TAG = 1  # This tag tells these messages from those of a reduction.
+_TAG = 1  # the tag of messages here; those of `tree_sum` have 0
 
 
 class _Local(local):
-    joins: tuple[Join | None, ...] = ()  # the function that a Trainer has set, if it has
+    joins: tuple[Join | None, ...] = ()  # the function that a Trainer has set, or () if it has not set any
 
 
 _local = _Local()
@@ -52,18 +54,22 @@ def current() -> Join | None:
 
 
 def compare(about: str) -> None:
-    """Compare a call of all ranks, unless a Trainer has set the function."""
+    """Compare a call between all ranks (`ranks.agree`), unless a Trainer has set the function."""
     if not _local.joins:
         agree(world(), CALL, about)
 
 
 def _every_rank(values: Array, add: Add) -> Array:
+    """The sum of the numbers of all ranks: the function without a Trainer."""
     here = world()
     return along_tree(of_ranks(here, here.size, values[None]), add)
 
 
 def along_tree(rows: Array, add: Add) -> Array:
-    """Neighbouring rows are added, then neighbouring pairs ...; a last row without neighbour waits."""
+    """The sum of rows along a binary tree: neighbouring rows are added, then neighbouring sums, and so on.
+
+    A last row without a neighbour goes to the next round unchanged.
+    """
     while len(rows) > 1:
         pairs = len(rows) // 2 * 2
         rows = np.concatenate([add(rows[0:pairs:2], rows[1:pairs:2]), rows[pairs:]])
@@ -88,18 +94,22 @@ def of_ranks(here: World, ranks: int, rows: Array) -> Array:
 
 
 class Parts:
-    """Runs functions that synchronize. Each has a thread, but only one runs at a time: the first until it
-    waits for the others or ends, then the second ... When all wait, they continue in the same order, with
-    the numbers of all.
+    """Runs the parts of a rank as coroutines that meet at each SyncBatchNorm.
 
-    Each part has the gradients of the parameters, and the buffers, as if it were the only one.
+    Each part has a thread, but only one runs at a time: the first part until it waits at a meeting or ends,
+    then the second part, and so on. When all wait, their numbers are summed with those of the other ranks,
+    and they continue in the same order. While a part runs, the parameters' gradients and the buffers are its
+    own.
     """
 
     def __init__(self, parameters: list[Any], buffers: list[Any]) -> None:
         self._parameters, self._buffers = parameters, buffers
 
     def run(self, works: Sequence[Callable[[], None]], join: Callable[[Array], Array]) -> None:
-        """Call the functions; join: the rows of this rank's parts -> those of the whole batch."""
+        """Call the functions.
+
+        join: exchanges the rows of this rank's parts for those of all parts of the batch.
+        """
         before = [b._array.copy() for b in self._buffers]
         parts = [_Part(work, [None] * len(self._parameters), before) for work in works]
         try:
@@ -138,18 +148,21 @@ class Parts:
 
 
 class _Ended(BaseException):
-    """Ends a part that waits, because another has failed."""
+    """Is raised in a part that waits, to end it after another part has failed."""
 
 
 class _Part:
-    """asked: what the part gives to the meeting at which it waits, None where it has ended.
+    """One part: a function that runs on its own thread while `resume` is called.
 
-    gradients, values: of the parameters and buffers, while other parts run.
+    asked: (numbers, function that adds two rows of them) of the meeting at which the part waits; None after
+    its end.
+    gradients, values: the gradients of the parameters and the values of the buffers, while other parts run.
     """
 
     def __init__(self, work: Callable[[], None], gradients: list[Any], values: list[Array]) -> None:
         self._work, self._ended = work, False
-        # Only one of the two locks is free at a time.
+        # The thread of the part acquires _runs to run, and the caller of `resume` acquires _waits to run. At
+        # most one of the two locks is free at a time.
         self._runs, self._waits = threading.Lock(), threading.Lock()
         self._runs.acquire()
         self._waits.acquire()
@@ -161,11 +174,13 @@ class _Part:
         self._thread.start()
 
     def resume(self) -> None:
+        """Let the part run until its next meeting or its end."""
         self.asked = None
         self._runs.release()
         self._waits.acquire()
 
     def end(self) -> None:
+        """End the thread; a part that waits raises _Ended."""
         if self._thread.is_alive():
             self._ended = True
             self._runs.release()
@@ -184,6 +199,7 @@ class _Part:
         self._waits.release()
 
     def _meet(self, values: Array, add: Add) -> Any:
+        """The Join of this part: gives its numbers, waits for the other parts, and returns the sum."""
         self.asked = values, add
         self._waits.release()
         self._runs.acquire()
@@ -193,13 +209,15 @@ class _Part:
 
 
 class SyncBatchNorm(Function):
-    """y = (x - mean) rstd weight + bias, mean and rstd of all parts; forward sets `count`, `mean` and `var`.
+    """y = (x - mean) rstd weight + bias, with mean and rstd = 1 / sqrt(var + eps) over all parts; x: (N, C,
+    ...).
 
-    With sums over all parts, as for batch norm:
+    forward sets `count` (the values of a channel), `mean` and `var`. With sums over all parts and
+    xhat = (x - mean) rstd, as for batch norm:
 
         dx = weight rstd (dy - (sum dy + xhat sum(dy xhat)) / count)
 
-    The gradients of weight and bias are those of this part.
+    The gradients of weight and bias are those of this part alone.
     """
 
     def __init__(self, join: Join, eps: float) -> None:
@@ -250,12 +268,13 @@ def _moments(x: Array) -> Array:
 
 
 def _split(moments: Array) -> tuple[Any, Array, Array]:
+    """Count, means and sums of squared differences of moments (..., 1 + 2 C)."""
     channels = moments.shape[-1] // 2
     return moments[..., 0], moments[..., 1 : 1 + channels], moments[..., 1 + channels :]
 
 
 def _joined(a: Array, b: Array) -> Array:
-    """The moments of two sets of values together: Chan, Golub and LeVeque (1979)."""
+    """The moments of the union of two sets, from those of each (Chan, Golub and LeVeque, 1979)."""
     (of_a, mean_a, squares_a), (of_b, mean_b, squares_b) = _split(a), _split(b)
     of_a, of_b = of_a[..., None], of_b[..., None]
     count = of_a + of_b
@@ -265,7 +284,10 @@ def _joined(a: Array, b: Array) -> Array:
 
 
 def _affine(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
-    """(x - mean) scale + shift, by the kernel of batch norm with a mean that is rounded to x's dtype."""
+    """(x - mean) scale + shift in x's dtype, by the kernel of batch norm; mean, scale and shift are float64.
+
+    The kernel gets the mean rounded to x's dtype; the rounding error is added to the shift.
+    """
     near = mean.astype(x.dtype)
     shift = shift + (near - mean) * scale
     statistics = scale.astype(x.dtype), shift.astype(x.dtype), near, np.ones_like(near)

@@ -42,7 +42,10 @@ def tensors(*values: Any) -> list[Tensor]:
 
 
 def _dtype(values: Any) -> Any:
-    """The dtype of the first floating tensor, or parameter of a distribution; None where there is none."""
+    """The dtype of the first floating Tensor among the values, or among the parameters of a distribution.
+
+    None if there is none.
+    """
     for x in values:
         if isinstance(x, Tensor) and x.dtype.kind == "f":
             return x.dtype
@@ -52,7 +55,7 @@ def _dtype(values: Any) -> Any:
 
 
 def _in(x: Any, dtype: Any) -> Tensor:
-    """A number, or a sequence of numbers, in this dtype; an array in its own."""
+    """A number or a sequence of numbers as a Tensor of this dtype; a NumPy array keeps its own dtype."""
     return tensor(x, dtype=None if isinstance(x, np.ndarray) else dtype)
 
 
@@ -99,7 +102,10 @@ class Distribution:
                 )
 
     def _with(self, validate_args: bool | None, **values: Any) -> None:
-        """Keeps the parameters of a distribution of single numbers, broadcast, and checks them."""
+        """Sets the parameters as attributes, broadcast to one shape, and checks them.
+
+        For distributions of single numbers (event_shape ()).
+        """
         made = parameters(type(self).__name__, *values.values())
         for name, x in zip(values, made, strict=True):
             setattr(self, name, x)
@@ -126,9 +132,9 @@ class Distribution:
         Distribution._validate_args = bool(value)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """This distribution with the parameters of batch_shape, to which its own is broadcast.
+        """This distribution with its parameters broadcast to batch_shape.
 
-        _instance: of a subclass, which gets the parameters that it does not have.
+        _instance: for subclasses: an object to fill, whose existing attributes stay.
         """
         new: Any = copy(self) if _instance is None else _instance
         kept = () if _instance is None else frozenset(vars(_instance))
@@ -145,7 +151,10 @@ class Distribution:
         return new
 
     def _get_checked_instance(self, cls: Any, _instance: Any = None) -> Any:
-        """An empty instance for the method expand of `cls`; a subclass with another __init__ has its own."""
+        """An empty instance for the method expand of `cls`.
+
+        Raises NotImplementedError for a subclass with another __init__ that does not define expand itself.
+        """
         if _instance is None and type(self).__init__ is not cls.__init__:
             raise NotImplementedError(
                 f"[{type(self).__name__}] got another __init__ than {cls.__name__}'s; expected expand as well"
@@ -157,7 +166,7 @@ class Distribution:
         raise NotImplementedError(f"[{type(self).__name__}] rsample is not defined; use sample and log_prob")
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples off the tape, in the shape sample_shape + batch_shape + event_shape."""
+        """Samples without gradients, in the shape sample_shape + batch_shape + event_shape."""
         with no_grad():
             return self.rsample(sample_shape)
 
@@ -182,7 +191,10 @@ class Distribution:
         return ops.exp(self.entropy())
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All values of a finite distribution, in a new first dimension; expand: for each of the batch."""
+        """All values of a finite distribution, along a new first dimension.
+
+        expand: repeat them for each element of the batch; otherwise the batch dimensions have size 1.
+        """
         raise self._undefined("enumerate_support")
 
     @moment

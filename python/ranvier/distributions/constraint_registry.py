@@ -1,4 +1,8 @@
-"""Transforms from all numbers onto a set: `biject_to` is one to one, `transform_to` may have more numbers."""
+"""Transforms from unconstrained real numbers onto the set of a constraint.
+
+`biject_to` gives a transform that is one to one; that of `transform_to` may take more numbers than it needs,
+as softmax does for probabilities.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class ConstraintRegistry:
         self._registry: dict[type, Any] = {}
 
     def register(self, constraint: Any, factory: Any = None) -> Any:
-        """The function from a set of this class to its transform; without it, a decorator."""
+        """Use `factory(constraint)` for this constraint or class; without factory, returns a decorator."""
         if factory is None:
             return lambda function: self.register(constraint, function)
         kind = constraint if isinstance(constraint, type) else type(constraint)

@@ -1,4 +1,4 @@
-"""Sets of values, under PyTorch's names: what a transform or a distribution is defined on."""
+"""Constraints: sets of allowed values, of parameters, samples and transforms, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ class Constraint:
 
     event_dim: Any = 0
     is_discrete: Any = False
-    _limits: Any = ()  # (least, most, whether the least is outside) of a set that is all numbers between them
-    _kind = "f"  # the kind of dtypes whose numbers these are
-    _text = ""  # what errors call the set
+    # (least, most) of a set that is all numbers between them, for one fast check; True as a third element if
+    # the least itself is not in the set. () for other sets
+    _limits: Any = ()
+    _kind = "f"  # `_limits` decide for dtypes of this kind alone
+    _text = ""  # what errors call the set; may name attributes in braces
 
     def check(self, value: Any) -> Any:
         raise NotImplementedError(f"[{type(self).__name__}] check is not defined")
@@ -58,7 +60,7 @@ class Constraint:
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def _bounds(self) -> Any:
-        return self._limits if type(self).__module__ == __name__ else ()  # others have a check of their own
+        return self._limits if type(self).__module__ == __name__ else ()  # others define their own check
 
     def __repr__(self) -> str:
         bounds = ", ".join(f"{k}={v}" for k, v in vars(self).items() if k.endswith("_bound"))
@@ -66,7 +68,10 @@ class Constraint:
 
 
 class _Dependent(Constraint):
-    """A set that depends on a distribution's other parameters: what it is, an instance says."""
+    """A set that depends on a distribution's other parameters, so that only an instance knows it.
+
+    is_discrete and event_dim are given if they are the same for all instances.
+    """
 
     def __init__(self, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented) -> None:
         self._is_discrete, self._event_dim = is_discrete, event_dim
@@ -94,7 +99,7 @@ class _Dependent(Constraint):
 
 
 class dependent_property(property, _Dependent):
-    """A property whose value is a Constraint; of the class, it tells is_discrete and event_dim.
+    """A property whose value is a Constraint; read from the class, it tells is_discrete and event_dim.
 
     >>> from ranvier.distributions import constraints
     >>> class Below:
@@ -288,7 +293,7 @@ class _PositiveDefinite(_PositiveSemidefinite):
 
 
 class _IndependentConstraint(Constraint):
-    """The last dimensions as one event, all of whose numbers are inside."""
+    """The last `reinterpreted_batch_ndims` dimensions are one event; all its numbers must be in the set."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
         self.base_constraint, self.reinterpreted_batch_ndims = base_constraint, reinterpreted_batch_ndims
@@ -314,7 +319,7 @@ class _IndependentConstraint(Constraint):
 
 
 class _Parts(Constraint):
-    """Parts along a dimension, each in a set of its own."""
+    """Values whose parts along `dim` each have a constraint of their own, `cseq`."""
 
     is_discrete = property(lambda c: any(part.is_discrete for part in c.cseq))
 
@@ -326,7 +331,7 @@ class _Parts(Constraint):
 
 
 class _Cat(_Parts):
-    """Parts of these lengths, one after the other."""
+    """The parts are slices along `dim`, of these lengths."""
 
     event_dim = property(lambda c: max(part.event_dim for part in c.cseq))
 
@@ -339,7 +344,7 @@ class _Cat(_Parts):
 
 
 class _Stack(_Parts):
-    """Parts of one index each."""
+    """The parts are the elements along `dim`, one for each index."""
 
     @property
     def event_dim(self) -> Any:

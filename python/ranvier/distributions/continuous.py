@@ -46,7 +46,7 @@ class Normal(_LocScale):
         return self.loc + self.scale * randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples off the tape; as in PyTorch, without the ``rsample`` of a subclass."""
+        """Samples without gradients; as in PyTorch, this does not call the ``rsample`` of a subclass."""
         with no_grad():
             return Normal.rsample(self, sample_shape)
 

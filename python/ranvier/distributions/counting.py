@@ -88,7 +88,7 @@ class Geometric(_OfTrials):
 
 
 class Binomial(_OfTrials):
-    """The successes of total_count trials.
+    """The number of successes in n = total_count trials: k with probability C(n, k) p^k (1 - p)^(n - k).
 
     >>> import ranvier as rv
     >>> rv.distributions.Binomial(4, 0.5).log_prob(rv.tensor(2.0))
@@ -141,7 +141,7 @@ class Binomial(_OfTrials):
 
 
 class NegativeBinomial(_OfTrials):
-    """The successes before total_count failures.
+    """The successes before r = total_count failures: k with probability C(k + r - 1, k) (1 - p)^r p^k.
 
     >>> import ranvier as rv
     >>> rv.distributions.NegativeBinomial(2.0, 0.5).log_prob(rv.tensor(1.0))

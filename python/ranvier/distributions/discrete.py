@@ -37,7 +37,7 @@ class _OfTrials(Distribution):
     arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
 
     def _set(self, probs: Any, logits: Any, validate_args: bool | None, **counts: Any) -> None:
-        """Keeps the one that is given; the other is computed at its first use."""
+        """Sets probs or logits, whichever is given; the other is computed at its first use."""
         _one_of(type(self).__name__, probs, logits)
         self._by_logits = logits is not None
         given = {"probs": probs} if logits is None else {"logits": logits}
@@ -98,7 +98,7 @@ class Bernoulli(_OfTrials):
 
 
 class Categorical(Distribution):
-    """The number i with a probability in proportion to probs[..., i], or softmax(logits)[..., i].
+    """The index i with a probability proportional to probs[..., i], or softmax(logits)[..., i].
 
     >>> import ranvier as rv
     >>> rv.distributions.Categorical(rv.tensor([1.0, 3.0])).log_prob(rv.tensor(1))
@@ -205,7 +205,7 @@ class OneHotCategorical(Categorical):
 
 
 class MixtureSameFamily(Distribution):
-    """A draw of one of k components of a kind: p(x) = sum over i of p_i p(x | component i).
+    """A mixture of k distributions of one class: p(x) = sum over i of p_i p(x | component i).
 
     mixture_distribution is a Categorical over k; the last dimension of component_distribution's batch_shape
     is k, and the dimensions before are those of the mixture.
@@ -259,7 +259,7 @@ class MixtureSameFamily(Distribution):
         return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
 
     def _mean(self, values: Tensor) -> Tensor:
-        """The mean over the components of one value for each."""
+        """The mean over the components, weighted by their probabilities, of one value for each."""
         probs = self.mixture_distribution.probs
         return ops.sum(ops.reshape(probs, probs.shape + (1,) * len(self.event_shape)) * values, self._axis)
 

@@ -43,7 +43,7 @@ def _exponential(p: Any, q: Any) -> Tensor:
 
 
 def _limits(terms: Tensor, never: Tensor, impossible: Tensor) -> Tensor:
-    """p log(p / q): 0 where p is 0, infinite where q alone is."""
+    """The terms p log(p / q), with 0 where p is 0 (never) and infinity where only q is 0 (impossible)."""
     return ops.where(never, 0.0, ops.where(impossible, float("inf"), terms))
 
 
@@ -125,7 +125,7 @@ def _independent(p: Any, q: Any) -> Tensor:
     return p._summed(kl_divergence(p.base_dist, q.base_dist))
 
 
-# --- of two kinds: -entropy(p) less the mean of log q under p
+# --- p and q of different classes: KL = -entropy(p) - (mean of log q(x) under p)
 def _to_normal(p: Any, q: Any) -> Tensor:
     away = p.mean - q.loc
     spread = (p.variance + away * away) / (2 * q.scale * q.scale)
@@ -153,7 +153,7 @@ def _to_gamma(p: Any, q: Any) -> Tensor:
 
 
 def _to_beta(p: Any, q: Any) -> Tensor:
-    """From a Uniform."""
+    """p is a Uniform."""
     a, b, turned = q.concentration1, q.concentration0, Uniform(1 - p.high, 1 - p.low, False)
     logs = (a - 1) * _mean_log(p) + (b - 1) * _mean_log(turned)
     outside = (p.low < 0) | (p.high > 1)
@@ -161,13 +161,13 @@ def _to_beta(p: Any, q: Any) -> Tensor:
 
 
 def _to_uniform(p: Any, q: Any) -> Tensor:
-    """From a Beta."""
+    """p is a Beta."""
     outside = (q.low > 0) | (q.high < 1)
     return ops.where(outside, math.inf, ops.log(q.high - q.low) - p.entropy())
 
 
 def _to_gumbel(p: Any, q: Any) -> Tensor:
-    """KL(p, q) by the mean of exp(-x / scale) under p."""
+    """KL(p, q) from the mean of exp(-x / q.scale) under p."""
     t = 1 / q.scale
     if isinstance(p, Normal):
         log_mean = 0.5 * (p.scale * t) ** 2 - p.loc * t
@@ -247,8 +247,8 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Any], Any]:
 def kl_divergence(p: Any, q: Any) -> Tensor:
     """The mean under p of log p(x) - log q(x).
 
-    For the pairs that PyTorch has, as far as the distributions are here, and those of :func:`register_kl`.
-    Raises NotImplementedError for others.
+    Defined for the pairs that PyTorch defines, as far as both distributions exist here, and for those of
+    :func:`register_kl`. Raises NotImplementedError for others.
 
     >>> import ranvier as rv
     >>> rv.distributions.kl_divergence(rv.distributions.Bernoulli(0.5), rv.distributions.Bernoulli(0.25))

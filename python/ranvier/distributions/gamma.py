@@ -1,9 +1,14 @@
 """Gamma, Dirichlet and Beta.
 
-The derivative of a draw x by a concentration a is -(dF/da) / p, F the distribution function, p the density
-(Figurnov, Mohamed and Mnih, "Implicit Reparameterization Gradients", 2018). It is computed for y = log x, or
-logit x of a Beta: the integral of the score d log p(t) / da times p(t) / p(y) over all t on the side of y on
-which p falls. The integrand is smooth: Gauss and Legendre's points.
+The derivative of a draw x with respect to a concentration a is dx/da = -(dF/da) / p, where F is the
+distribution function and p the density (Figurnov, Mohamed and Mnih, "Implicit Reparameterization Gradients",
+2018). It is computed for y = log x (Gamma) or y = logit x (Beta), as
+
+    dy/da = -integral over t < y of (d log p(t) / da) p(t) / p(y) dt
+          = +integral over t > y of the same
+
+Of the two integrals the one on the side of y where p falls is taken. Its integrand is smooth, so
+Gauss-Legendre quadrature with 48 points computes it.
 """
 
 from __future__ import annotations
@@ -26,20 +31,23 @@ from ranvier.kernels import digamma, lgamma
 from ranvier.ops.making.random import generator
 
 Array = np.ndarray[Any, Any]
-_ROWS = 512  # rows of 48 points that fit in a cache
+_ROWS = 512  # elements at a time, each with 48 points: the arrays fit in a cache
 _FAR = 40.0  # integrals end where the density has fallen to exp(-40) of that at y
 
 
 @cache
 def _points() -> tuple[Array, Array]:
-    """Points in (0, 1), closer together near 0, and their weights."""
+    """48 quadrature points in (0, 1), closer together near 0, and their weights, each (48)."""
     x, weights = np.polynomial.legendre.leggauss(48)
     x = (x + 1) / 2
     return x**3, 1.5 * x**2 * weights
 
 
 def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
-    """The function of float64 arrays of one shape, at some elements at a time: each takes 48 points."""
+    """The function of arrays of one shape (...), as float64, at `_ROWS` elements at a time.
+
+    It gets columns (n, 1) and gives (n, ...); the result has the shape of the arrays, then those dimensions.
+    """
     columns = [np.asarray(x, np.float64).reshape(-1, 1) for x in arrays]
     with np.errstate(all="ignore"):
         starts = range(0, max(columns[0].size, 1), _ROWS)
@@ -48,14 +56,17 @@ def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
 
 
 def _reach(curve: Array, slope: Array) -> Array:
-    """The distance at which the density of y has fallen far; slope and curve: of -log p, the curve at its
-    least."""
+    """A distance u from y at which the density has fallen to exp(-_FAR) or less of that at y.
+
+    slope * u and curve * u^2 / (u + 2) are lower bounds for the rise of -log p over the distance u. The
+    result is the smaller u at which one of them is _FAR.
+    """
     k = _FAR / curve
     return np.minimum((k + np.sqrt(k * k + 8 * k)) / 2, _FAR / np.maximum(slope, 1e-300))
 
 
 def _of_gamma(a: Array, x: Array) -> Array:
-    """d log x / da of a draw x of Gamma(a, 1), and the distribution function at x."""
+    """d log x / da of a draw x of Gamma(a, 1), and the distribution function at x: (n, 2) from (n, 1)."""
     low, far = x <= a, _FAR / x
     above = np.minimum(np.sqrt(2 * far), np.maximum(1.26, np.log1p(2 * far)))
     above = np.minimum(above, _FAR / np.maximum(x - a, 1e-300))
@@ -70,7 +81,7 @@ def _of_gamma(a: Array, x: Array) -> Array:
 
 
 def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
-    """d logit x / da of a draw x of Beta(a, b)."""
+    """d logit x / da of a draw x of Beta(a, b): (n) from (n, 1)."""
     n, rest = a + b, np.maximum(1 - x, 1e-17)
     low = x * n <= a
     c, d, q = np.where(low, a, b), np.where(low, b, a), np.where(low, x, rest)
@@ -84,7 +95,7 @@ def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
 
 
 class _GammaDraw(Function):
-    """Draws of Gamma(a, 1), at least the least normal number."""
+    """Draws of Gamma(a, 1), but not below the smallest normal number of the dtype: never 0."""
 
     def __init__(self, source: Generator | None = None) -> None:
         self.source = source
@@ -117,7 +128,10 @@ class _GammaBelow(Function):
 
 
 class _DirichletDraw(Function):
-    """Draws of Dirichlet(c): Gamma variables over their sum, by their logarithms, as small ones underflow."""
+    """Draws of Dirichlet(c): Gamma variables divided by their sum.
+
+    Computed from their logarithms, as small variables would underflow to 0.
+    """
 
     def __init__(self, source: Generator | None = None) -> None:
         self.source = source
@@ -135,7 +149,7 @@ class _DirichletDraw(Function):
         return np.clip(np.exp(self.logs), info.tiny, 1 - info.eps / 2).astype(c.dtype)
 
     def backward(self, dy: Array) -> Array:
-        """A part moves along its own Beta; the others keep their ratios."""
+        """x_i is a Beta(c_i, sum of the other c) variable; as c_i changes, the others keep their ratios."""
         if self.c.shape[-1] == 1:
             return np.zeros_like(dy)
         x, least = np.exp(self.logs), self.c.min(-1, keepdims=True)
@@ -152,7 +166,10 @@ def standard_gamma(
 
 
 def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) -> Tensor:
-    """Draws of Dirichlet(concentration) along the last axis, the generator's or those of ``manual_seed``."""
+    """Draws of Dirichlet(concentration) along the last axis.
+
+    Without a generator the numbers are those of ``manual_seed``.
+    """
     return _DirichletDraw(generator).apply(concentration)
 
 

@@ -107,7 +107,7 @@ class Gumbel(_LocScale):
         return self.loc - self.scale * ops.log(-ops.log(u))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Samples off the tape; as in PyTorch, without the ``rsample`` of a subclass."""
+        """Samples without gradients; as in PyTorch, this does not call the ``rsample`` of a subclass."""
         with no_grad():
             return Gumbel.rsample(self, sample_shape)
 

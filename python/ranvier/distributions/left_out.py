@@ -1,4 +1,7 @@
-"""Distributions of PyTorch that are not here: libraries name them, and make subclasses of them."""
+"""Stand-ins for distributions of PyTorch that ranvier lacks: classes whose constructor raises an error.
+
+Libraries import these names and make subclasses of them, even if a program never uses them.
+"""
 
 from __future__ import annotations
 

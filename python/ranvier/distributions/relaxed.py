@@ -51,7 +51,7 @@ class LogitRelaxedBernoulli(_Tempered, _OfTrials):
 
 
 class _Relaxed(TransformedDistribution):
-    """Hands out the parameters of the base distribution."""
+    """A TransformedDistribution with the parameters of its base distribution as attributes."""
 
     has_rsample = True
     temperature = moment(lambda d: d.base_dist.temperature)

@@ -91,11 +91,11 @@ class Transform:
         return type(self)(cache_size=cache_size)
 
     def forward_shape(self, shape: Any) -> Any:
-        """The shape of a result, of the shape of an argument."""
+        """The shape of f(x) for an x of this shape."""
         return shape
 
     def inverse_shape(self, shape: Any) -> Any:
-        """The shape of an argument, of the shape of a result."""
+        """The shape of x for an f(x) of this shape."""
         return shape
 
     def __getstate__(self) -> dict[str, Any]:
@@ -181,7 +181,11 @@ class ComposeTransform(Transform):
 
     @staticmethod
     def _outer(steps: list[Any]) -> Any:
-        """The last set, of as many dimensions as the steps from one set to the next leave of the first."""
+        """The constraint of the last step, with the event dimensions of the whole chain.
+
+        steps: pairs (set before, set after) of the parts, in order. Earlier parts may act on events of more
+        dimensions than the last one; these are added to its set.
+        """
         if not steps:
             return constraints.real
         dims = steps[0][0].event_dim
@@ -231,7 +235,8 @@ identity_transform = ComposeTransform([])
 
 
 class IndependentTransform(Transform):
-    """The base transform on values whose last dimensions are one event."""
+    """The base transform, with the last `reinterpreted_batch_ndims` dimensions as one event: log |dy/dx| is
+    summed over them."""
 
     def __init__(
         self, base_transform: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0
@@ -277,7 +282,7 @@ class IndependentTransform(Transform):
 
 
 class ReshapeTransform(Transform):
-    """The last dimensions, in_shape, as out_shape."""
+    """Reshapes the last dimensions from in_shape to out_shape."""
 
     bijective = True
 

@@ -45,7 +45,8 @@ else:
 
 
 class _of_class(property, lazy_property):
-    """A lazy property asked of a class: a property for what reads signatures, and lazy still."""
+    """What a lazy property gives when it is read from the class: both a property, which tools such as inspect
+    know, and a lazy_property."""
 
     def __init__(self, wrapped: Any) -> None:
         property.__init__(self, wrapped)
@@ -73,7 +74,7 @@ def _standard_normal(shape: Any, dtype: Any, device: Any = None) -> Tensor:
 
 
 def _sum_rightmost(value: Any, dim: int) -> Any:
-    """The sum over the last dimensions, as many as `dim`."""
+    """The sum over the last `dim` dimensions."""
     return ops.sum(value, tuple(range(-dim, 0))) if dim else value
 
 
@@ -84,7 +85,7 @@ def clamp_probs(probs: Tensor) -> Tensor:
 
 
 def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
-    """The logarithms of probabilities; is_binary: of their odds."""
+    """The logarithms of probabilities; is_binary: the logarithms of their odds."""
     p = clamp_probs(probs)
     return ops.log(p) - ops.log1p(-p) if is_binary else ops.log(p)
 
@@ -111,7 +112,7 @@ def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
             f"[vec_to_tril_matrix] got {vec.shape[-1]} values; expected as many as a triangle has"
         )
     rows, columns = tril_indices(n, n, diag)
-    places = full((n * n,), vec.shape[-1])  # outside of the triangle: the 0 after the values
+    places = full((n * n,), vec.shape[-1])  # for each element its index in `padded`: outside, that of the 0
     places[rows * n + columns] = arange(vec.shape[-1])
     padded = ops.cat([vec, vec[..., :1] * 0], -1)
     return ops.reshape(padded[..., places], (*vec.shape[:-1], n, n))

@@ -1,4 +1,4 @@
-"""Transforms of vectors: onto probabilities, factors of matrices, and of each part by its own."""
+"""Transforms of vectors and matrices: onto probabilities and Cholesky factors, and one for each part."""
 
 from __future__ import annotations
 
@@ -86,8 +86,11 @@ class PositiveDefiniteTransform(Transform):
 
 
 class CorrCholeskyTransform(Transform):
-    """n (n - 1) / 2 numbers as the lower factor of a correlation matrix: the tanh of each is a partial
-    correlation, its place times the root of what the elements before it leave of the row's norm 1."""
+    """n (n - 1) / 2 numbers x as the lower Cholesky factor L (n, n) of a correlation matrix.
+
+    z = tanh(x), placed row by row below the diagonal, are partial correlations:
+    L[i, j] = z[i, j] * prod over k < j of sqrt(1 - z[i, k]^2), with z[i, i] = 1. Each row has norm 1.
+    """
 
     bijective, domain, codomain = True, constraints.real_vector, constraints.corr_cholesky
 
@@ -120,7 +123,7 @@ class CorrCholeskyTransform(Transform):
 
 
 class _Parts(Transform):
-    """Parts along a dimension, each with a transform of its own."""
+    """Transforms the parts along `dim`, each with its own of `tseq`."""
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
         super().__init__(cache_size)
@@ -146,14 +149,14 @@ class _Parts(Transform):
 
 
 class StackTransform(_Parts):
-    """Parts of one index each."""
+    """The parts are the elements along `dim`, one for each index."""
 
     domain = property(lambda t: constraints.stack([part.domain for part in t.transforms], t.dim))
     codomain = property(lambda t: constraints.stack([part.codomain for part in t.transforms], t.dim))
 
 
 class CatTransform(_Parts):
-    """Parts of these lengths, one after the other."""
+    """The parts are slices along `dim`, of these lengths."""
 
     def __init__(
         self, tseq: Sequence[Transform], dim: int = 0, lengths: Any = None, cache_size: int = 0
@@ -177,4 +180,4 @@ class CatTransform(_Parts):
             _sum_rightmost(t.log_abs_det_jacobian(a, b), dims - t.domain.event_dim) for t, a, b in parts
         ]
         dim = (self.dim if self.dim < 0 else self.dim - x.ndim) + dims
-        return ops.cat(slopes, dim) if dim < 0 else sum(slopes)  # parts of one event: one number for all
+        return ops.cat(slopes, dim) if dim < 0 else sum(slopes)  # `dim` within the event: one sum for all

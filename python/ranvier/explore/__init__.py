@@ -1,4 +1,4 @@
-"""Finds what is wrong with a network or its training, and tells how large its layers are."""
+"""Tools that find faults of a network or its training (`diagnose`, `judge_fit`), and sizes of networks."""
 
 import types as _types
 import typing as _typing

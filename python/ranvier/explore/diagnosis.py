@@ -21,7 +21,9 @@ def _place(finding: Finding) -> int:
 
 
 class Diagnosis(Sequence[Finding]):
-    """The findings, worst first, but inputs before what they cause; empty (and false) for a healthy network.
+    """The findings, worst first; those about the inputs count as errors here, since they cause others.
+
+    Empty, and so false, for a healthy network.
 
     `str()` of it is the report.
 

@@ -97,7 +97,7 @@ def weights(model: Any) -> Findings:
 
 
 def output_layer(model: Any, loss: Any, seen: Seen | None) -> Findings:
-    """Judged by the last layer; without data, for a Sequential only, since others may call it earlier."""
+    """An output layer that does not fit the loss. Without data only a Sequential's last layer is known."""
     if seen is not None and seen.refused:
         yield Finding("output and loss", "error", f"the loss refuses them: {seen.refused}", "see there")
     link = link_of(loss)

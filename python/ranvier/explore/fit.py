@@ -39,7 +39,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Fit:
-    """The result of `judge_fit`; `str()` of it is the text to print.
+    """The result of `judge_fit`; print it for the text.
 
     Attributes:
         verdict: "underfitting", "good", "overfitting", "diverged" or "unknown".
@@ -78,8 +78,7 @@ def judge_fit(history: Mapping[str, Sequence[float]], *, baseline: float | None 
         baseline: the loss of an untrained network; by default that of the first epoch.
 
     Returns:
-        A Fit. Its verdict is "unknown" with fewer than three epochs or without validation; the reasons say
-        which.
+        A Fit. Its verdict is "unknown" with fewer than three epochs or without validation.
 
     Raises TypeError: history is not a mapping; ValueError: it has no "loss".
 

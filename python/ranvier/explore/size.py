@@ -45,7 +45,7 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
 
     Args:
         model: an `nn.Conv2d`, or a model with convolutions.
-        input_shape: of one sample, without the batch, (channels, h, w).
+        input_shape: the shape of one sample, without the batch, (channels, h, w).
 
     Raises TypeError: model is not a Module.
     Raises ValueError: a model without convolutions, or that does not take the shape.

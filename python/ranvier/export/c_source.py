@@ -1,4 +1,8 @@
-"""The text of the files: helpers, arrays, functions and the header."""
+"""Writes the text of the exported files: the header, and the source with helpers, arrays and functions.
+
+A helper is a C function that instructions call. Helpers are in `kernels/*.c`, each below a comment that
+begins in the first column, and in `elementwise.HELPERS`. A file contains only those that its functions use.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,18 @@ import numpy as np
 import ranvier.export.elementwise as elementwise
 from ranvier.export.instructions import CArray, Instruction, Routine, Value, literal
 
-_WIDTH = 110
+_WIDTH = 110  # columns of a line of C
 
 
 def _helpers() -> dict[str, str]:
     """The helpers of the folder `kernels` and of `elementwise`, by name."""
-    return _of_files() | dict(sorted(elementwise.HELPERS.items()))  # whatever was exported before
+    # sorted: the order in HELPERS depends on what this process has exported before
+    return _of_files() | dict(sorted(elementwise.HELPERS.items()))
 
 
 @functools.cache
 def _of_files() -> dict[str, str]:
+    """The helpers of the folder `kernels`: name of the function or struct -> its comment and text."""
     table = {}
     for path in sorted((Path(__file__).parent / "kernels").glob("*.c")):
         for chunk in re.split(r"^(?=/\* )", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
@@ -33,7 +39,7 @@ def _of_files() -> dict[str, str]:
 
 
 def identifier(text: str, taken: set[str], prefix: str = "") -> str:
-    """A C identifier for a name of Python, unlike those that are taken."""
+    """A C identifier made of `text`, unlike those in `taken` (in lower case), to which it is added."""
     plain = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_") or "x"
     plain = prefix + plain if prefix or not plain[0].isdigit() else f"x{plain}"
     name, number = plain, 1
@@ -45,9 +51,10 @@ def identifier(text: str, taken: set[str], prefix: str = "") -> str:
 
 
 def argument_name(text: str, taken: set[str]) -> str:
-    """A name of an argument, which hides no helper and no weights."""
+    """A name for an argument of a function, unlike the names of helpers and of arrays of weights."""
     taken.update(_of_files())
-    is_taken = "w_" in text.lower() or text.startswith(("map_", "loss_"))  # as helpers are named
+    # names of weights contain w_; names of helpers of `elementwise` begin with map_ or loss_
+    is_taken = "w_" in text.lower() or text.startswith(("map_", "loss_"))
     return identifier(f"x_{text}" if is_taken else text, taken)
 
 
@@ -69,13 +76,20 @@ _DTYPES = {"float": np.float32, "int32_t": np.int32, "int8_t": np.int8}
 
 
 class FileArrays:
-    """The weights and the state of a file: every array has one place in it."""
+    """The constants and the state of a file: each array has one place in it, whichever function uses it.
+
+    names: id of an array -> its name in Python. learned: ids of the arrays that a step changes, which are
+    state.
+    prefix: the prefix of the names of constants. buffers: all arrays. scalars: (C type, name, first value) of
+    single numbers of the state, such as the number of steps.
+    """
 
     def __init__(self, names: dict[int, str], learned: set[int], prefix: str) -> None:
         self.names, self.learned, self.prefix = names, learned, prefix
         self.buffers: list[CArray] = []
         self.scalars: list[tuple[str, str, float]] = []
         self.taken: set[str] = {"steps", "learning_rate"}
+        self.matrices: dict[int, tuple[Value, Value]] = {}  # of few bits, by id of their bytes
         self._values: dict[int, Value] = {}
         self._alive: list[Any] = []
 
@@ -89,17 +103,24 @@ class FileArrays:
         return value
 
     def beside(self, value: Value, name: str, array: Any) -> Value:
-        """State of an optimizer for a parameter."""
+        """A new array of the state beside a parameter, for an optimizer.
+
+        array: its first values, None for zeros.
+        """
         array = np.zeros(value.shape, np.float32) if array is None else np.asarray(array)
         return self._new(identifier(f"{value.buffer.name}_{name}", self.taken), array, "state")
 
     def scalar(self, name: str, kind: str, start: float, number: int) -> str:
+        """Adds a number to the state; returns its name in C.
+
+        number: that of the optimizer's parameter group, from 1.
+        """
         name = name if number == 1 else f"{name}_{number}"
         self.scalars.append((kind, name, start))
         return name
 
     def constant(self, array: Any, name: str) -> Value:
-        """A new array of the file: int8 remains int8."""
+        """A new constant; int8 remains int8, and other integers become int32_t."""
         type = "int8_t" if array.dtype == np.int8 else None
         return self._new(identifier(name, self.taken, self.prefix), array, "constant", type)
 
@@ -112,17 +133,19 @@ class FileArrays:
         return Value(buffer, array.shape)
 
     def keep(self, routines: list[Routine]) -> None:
-        """Drops what no instruction uses, such as weights that became others."""
+        """Drops arrays that no instruction uses, such as weights that were combined with a batch norm."""
         ones = [one for routine in routines for one in routine.instructions]
         used = {id(v.buffer) for one in ones for v in (*one.operands(), *one.writes)}
         self.buffers = [b for b in self.buffers if id(b) in used]
 
     def bytes(self, kind: str) -> int:
+        """The bytes of all arrays (and for "state" the numbers) of a kind of CArray."""
         scalars = 4 * len(self.scalars) if kind == "state" else 0
         return sum(b.bytes for b in self.buffers if b.kind == kind) + scalars
 
 
 def _numbers(buffer: CArray) -> str:
+    """The values of an array as the lines of an initializer."""
     assert buffer.values is not None
     texts = [str(int(v)) if buffer.integer else literal(v) for v in buffer.values]
     across = 8 if buffer.type != "int8_t" else 20
@@ -130,7 +153,10 @@ def _numbers(buffer: CArray) -> str:
 
 
 def _argument(arg: Any, name: str) -> str:
-    """An argument of a call in C."""
+    """An argument of a call in C; name: the name of the export.
+
+    A dict becomes a struct, a tuple an array of int.
+    """
     if arg is None:
         return "NULL"
     if isinstance(arg, Value):
@@ -159,19 +185,20 @@ def _argument(arg: Any, name: str) -> str:
 
 
 def _call(one: Instruction, name: str) -> list[str]:
+    """The lines of an instruction, with its comment."""
     text = f"{one.helper}({', '.join(_argument(a, name) for a in one.args)});"
     return ([f"    /* {_comment(one.comment)} */"] if one.comment else []) + _wrapped(text)
 
 
 def _wrapped(text: str) -> list[str]:
-    """A statement on lines."""
+    """A statement, broken into indented lines."""
     return textwrap.wrap(
         text, _WIDTH, initial_indent="    ", subsequent_indent="        ", break_long_words=False
     )
 
 
 def _comment(text: str) -> str:
-    """Text that ends no comment, on one line of ASCII."""
+    """Text for a comment of C: one line of ASCII, without what would end the comment."""
     plain = re.sub(r"\s+", " ", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
     return plain.encode("ascii", "replace").decode().replace("\\", "/")
 
@@ -205,7 +232,7 @@ def _function(routine: Routine, name: str) -> str:
 
 
 def same_text(name: str, *written: Any) -> bool:
-    """True if memories and functions have the same text, and constants the same numbers."""
+    """True if two results (memory, functions, plans) have equal functions and arrays of equal values."""
     (memory, functions, _), (other, others, _) = written
     if [_function(f, name) for f in functions] != [_function(f, name) for f in others]:
         return False
@@ -214,7 +241,7 @@ def same_text(name: str, *written: Any) -> bool:
 
 
 def _needed(routines: list[Routine]) -> list[str]:
-    """The helpers that the functions call, and those that these use, in the order of the table."""
+    """The helpers that the functions call, directly or through helpers, in the order of the table."""
     table, needed = _helpers(), set()
     more = {one.helper for routine in routines for one in routine.instructions}
     while more:
@@ -230,7 +257,10 @@ def _code(text: str) -> str:
 
 
 def code_size(routines: list[Routine]) -> int:
-    """An estimate of the machine code, from the tokens of the source: gcc -Os for Cortex-M4 and x86-64."""
+    """An estimate of the bytes of machine code, from the number of tokens of the source.
+
+    The factors were fitted to gcc -Os for Cortex-M4 and x86-64.
+    """
     tokens = sum(len(re.findall(r"\w+|[^\s\w]", _code(_helpers()[name]))) for name in _needed(routines))
     calls = sum(len(one.args) for routine in routines for one in routine.instructions)
     return int(1.1 * tokens + 5 * calls)
@@ -239,7 +269,11 @@ def code_size(routines: list[Routine]) -> int:
 def files(
     name: str, stem: str, routines: list[Routine], memory: FileArrays, ram: int, separate: str | None
 ) -> dict[str, str]:
-    """The texts by file: header, source and, with separate, the file of the weights."""
+    """File name -> text, of the header, the source, and the file of the weights if `separate` names one.
+
+    name: the name of the export. stem: the file name of header and source without its ending. ram: floats of
+    the block of intermediate values.
+    """
     constants = [b for b in memory.buffers if b.kind == "constant"]
     weights = "\n".join(_constant(b, name, "static " if separate is None else "") for b in constants)
     state = _state(name, memory)

@@ -1,6 +1,6 @@
-"""A run of a model or of a training step as a list of calls of Functions.
+"""`captured`: runs a model or a training step once, and records the calls of Functions, for the export to C.
 
-A backward pass and an update are only noted: nothing is computed, so a capture changes nothing.
+backward, zero_grad and the optimizers' steps are recorded but not executed, so a capture changes nothing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ Array = np.ndarray[Any, Any]
 
 
 class Capture(Calls):
-    """The calls of one run with these arguments, its results, the loss, the optimizers.
+    """The calls of one run with these arguments (`tape/calls.py`), its results, its loss and its optimizers.
 
-    Operands and results are arrays. That of a result is the same object where it is an operand.
+    Operands and results of calls are arrays; the result of a call is the same object as the operand of a
+    later call.
+    roots: the modules that are called, by the prefix of their parameters' names.
     """
 
     op = "export.c"
@@ -36,13 +38,13 @@ class Capture(Calls):
         self.loss: Array | None = None
         self.optimizers: list[Any] = []
         self.outputs: list[Array] = []
-        self.cleared = False  # whether gradients were dropped
+        self.cleared = False  # whether zero_grad was called
         self.made: set[int] = set()  # ids of the arrays of inputs and results
-        self.dependent: set[int] = set()  # ids of those that depend on parameters
-        self.stopped = ""  # where a gradient ends in between
-        self.restore = ExitStack()
-        self._names: dict[int, str] = {}
-        self._layers: list[str] = []
+        self.dependent: set[int] = set()  # ids of the arrays that depend on parameters
+        self.stopped = ""  # the first line of code that uses such an array without its gradient
+        self.restore = ExitStack()  # restores running statistics after the run
+        self._names: dict[int, str] = {}  # id of a module -> its name and its repr
+        self._layers: list[str] = []  # names of the modules that run now; "" for those with children
         for prefix, root in roots.items():
             for name, module in root.named_modules():
                 label = f"{prefix}{'.' if prefix and name else ''}{name}"
@@ -72,7 +74,7 @@ class Capture(Calls):
         kind = type(function).__name__
         if kind in LOSSES and not any(getattr(x, "_requires_grad", False) for x in inputs):
             plain = not any(isinstance(v, np.ndarray) for v in function.settings)
-            return plain and function.reduction != "none"  # as helpers are
+            return plain and function.reduction != "none"  # other losses have no helper
         return kind in RULES
 
     def add(self, kind: str, settings: dict[str, Any], *rest: Any) -> None:
@@ -103,7 +105,10 @@ class Capture(Calls):
             self.add(name, settings, inputs, (result,))
 
     def _follow(self, inputs: Any, results: Any) -> None:
-        """Notes where a loss uses, without its gradient, what depends on parameters: C would add that."""
+        """Notes where an array that depends on parameters is used without its gradient.
+
+        The backward pass in C would add this gradient, so `instead` refuses such a step.
+        """
         tensors = [x for x in inputs if isinstance(x, Tensor) and x._array.dtype.kind == "f"]
         depends = [x for x in tensors if x._requires_grad or id(x._array) in self.dependent]
         if any(y._requires_grad for y in results) and not all(x._requires_grad for x in depends):
@@ -112,7 +117,7 @@ class Capture(Calls):
             self.dependent.update(id(y._array) for y in results)
 
     def read(self, how: str, tensor: Tensor | None = None) -> None:
-        if self.loss is None:  # it is read when the step is done
+        if self.loss is None:  # after backward, the loss may be read
             super().read(how, tensor)
 
     def call(self, run: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -131,7 +136,7 @@ class Capture(Calls):
             )
 
     def instead(self, method: str, owner: Any, argument: Any) -> bool:
-        """backward, zero_grad and step are only noted."""
+        """Records backward, zero_grad and step; True: they are not executed."""
         if method == "zero_grad":
             self.cleared = True
         elif method == "backward":
@@ -157,7 +162,7 @@ class Capture(Calls):
 
 
 def captured(target: Any, arguments: list[Any], roots: dict[str, nn.Module]) -> Capture:
-    """Runs the target once with these Tensors and notes its calls."""
+    """Runs the target once with these Tensors, and returns the Capture of its calls."""
     capture = Capture(arguments, roots)
     with capture, capture.restore:
         result = target(*arguments)

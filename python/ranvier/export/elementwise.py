@@ -1,4 +1,7 @@
-"""Operations element by element: tables of C expressions, and the helpers that they become."""
+"""Element-wise operations and losses: tables of C expressions, and the helpers (C functions) made of them.
+
+The gradient of an operation is made from the formula of its Function in Python (`expressions.gradients`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from ranvier.ops.formulas import ELEMENTS, LOSSES
 
 BOOL = np.dtype(np.bool_)
 HELPERS: dict[str, str] = {}
-"""C text of the helpers of this module, by name; those of gradients are made while they are used."""
+"""C text of the helpers of this module, by name. Helpers of gradients and losses are added when a call needs
+them."""
 
 
 def _snake(kind: str) -> str:
@@ -24,7 +28,10 @@ def _snake(kind: str) -> str:
 
 
 class Unary(NamedTuple):
-    """y = value of x; settings: attributes a, b. The gradient follows from that of the Function."""
+    """y = value, an expression in C of x and the numbers a, b.
+
+    settings: the attributes that a and b stand for.
+    """
 
     value: str
     settings: tuple[str, ...] = ()
@@ -32,7 +39,7 @@ class Unary(NamedTuple):
 
 _ELU = "x > 0.0f ? x : a * expm1f(x)"
 _SOFTPLUS = "a * x > b ? x : (a * x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(a * x))) / a"
-# limits where a formula would be infinity times 0: from there on float32 has no other value
+# Limits below which the formulas would give infinity times 0; the result in float32 is 0 from there on.
 _MISH = "x < -104.0f ? 0.0f : x * tanhf((x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))))"
 _CLAMP = "x < a ? a : x > b ? b : x"
 _GELU_SLOPE = (
@@ -81,7 +88,7 @@ _OF_C = """
     sin sinh sqrt tanh trunc
 """
 UNARY |= {name.capitalize(): Unary(f"{name}f(x)") for name in _OF_C.split()}
-BINARY = {  # y from a and b
+BINARY = {  # y, an expression of a and b
     "Add": "a + b",
     "Sub": "a - b",
     "Mul": "a * b",
@@ -115,7 +122,8 @@ FUNCTIONS = Functions(
         "softplus": ("x", "(x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x)))"),
     }
 )
-"""The functions that formulas may call."""
+"""The functions that formulas of gradients and losses may call, by name: letters of the operands, and C
+text."""
 _VALUE = """/* y = {value} */
 static void {name}({operands}, float *y, int n{settings})
 {{
@@ -142,19 +150,25 @@ static void {name}(const float *x, const float *t, float *y, float *dx, int n, f
 
 
 def _at(text: str, letters: str) -> str:
-    """An expression with an index after the names of arrays."""
+    """An expression with [i] after each of these letters, which name arrays."""
     return re.sub(rf"(?<![\w.])([{letters}])(?![\w\[])", r"\1[i]", text)
 
 
 def _read(text: str, letters: str) -> list[str]:
-    """The letters that an expression reads: arrays, or settings."""
+    """Those of the letters that occur in an expression."""
     return [letter for letter in letters if _at(text, letter) != text]
 
 
 def _gradients(
     s: Site, name: str, operands: str, given: Sequence[Value], attributes: dict[str, str]
 ) -> Sequence[Value | None]:
-    """The gradients of the operands, by the helpers map_x_backward, or map_x_by_a and map_x_by_b."""
+    """The gradients of the operands, by helpers map_x_backward, or map_x_by_a and map_x_by_b for two
+    operands.
+
+    name: the name of the forward helper. operands: their letters. given: the operands, the result y and dy,
+    as Values.
+    attributes: letter of a number -> the attribute that it stands for.
+    """
     dy, shape = given[-1], given[-1].shape
     try:
         formulas = gradients(FUNCTIONS, s.call, operands, attributes)
@@ -179,7 +193,7 @@ def _gradients(
 def _helper(
     name: str, operand: str, formula: Expression, arrays: dict[str, Value], numbers: dict[str, float]
 ) -> tuple[list[Value], list[float]]:
-    """Adds the helper of a gradient; the arrays and numbers that it reads."""
+    """Adds the helper of a gradient; returns the arrays and the numbers that it reads."""
     lines, text = written(formula)
     text = "\n        ".join([*lines, f"dx[i] = {text};"])
     read, settings = _read(text, "".join(arrays)), _read(text, "".join(numbers))
@@ -195,7 +209,11 @@ def _helper(
 
 
 def _elementwise(kind: str, operands: str, value: Any, settings: Sequence[str] = ()) -> None:
-    """The rule of an operation whose operands have these letters; value: a text, or an expression."""
+    """Enters the helper and the rule of an operation.
+
+    kind: the Function's class name. operands: the letters of its operands. value: C text, or an Expression.
+    settings: the attributes that the letters a, b stand for.
+    """
     name, attributes = f"map_{_snake(kind)}", dict(zip("ab", settings, strict=False))
     lines, text = ([], value) if isinstance(value, str) else written(value)
     body = "\n        ".join(_at(line, operands) for line in (*lines, f"y[i] = {text};"))
@@ -220,8 +238,10 @@ def _elementwise(kind: str, operands: str, value: Any, settings: Sequence[str] =
 
 
 def _loss(kind: str) -> None:
+    """Enters the rule of an element-wise loss, whose helper computes value and gradient in one pass."""
+
     def helper(s: Site, settings: Sequence[Any]) -> str:
-        """Adds the helper of value and gradient; its name."""
+        """Adds the helper of value and gradient for these settings; returns its name."""
         name = f"loss_{_snake(kind)}" + "".join(f"_{v}".lower() for v in settings if isinstance(v, bool))
         x, t = Expression("x[i]"), Expression("t[i]")
         lines, text = written(LOSSES[kind](FUNCTIONS, x, t, *settings))

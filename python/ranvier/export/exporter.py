@@ -1,4 +1,7 @@
-"""`c`: a model or a training step as a file of C99."""
+"""`rv.export.c`: runs a model or a training step (`capture.py`), and writes its calls as C99.
+
+A second run with other values must give the same text, so that a dependence on the values is found.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 
 import ranvier.export.layers
 import ranvier.export.norms
+import ranvier.export.quantized
 import ranvier.export.shapes  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
 from ranvier.compile import CompiledFunction
@@ -30,10 +34,13 @@ from ranvier.tape.calls import Refused
 from ranvier.tape.variations import accepted, other_values
 from ranvier.tensors.data import refuse_torch
 
+# Functions that take integers (indices), and those that also take bools.
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "Getitem", "Permute", "Expand", "Flip"}
+_OF_INTEGERS |= {"QuantizedLinear", "QuantizedRows"}
 _OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
 _OF_BOOLS |= {"isfinite", "isinf", "isnan", "Where", "MaskedFill", "Cast", "Concatenate"}
 _OF_BOOLS |= {f"bitwise_{name}" for name in ("and", "or", "xor", "not")}
+# Functions whose backward rule takes ONE, the gradient 1 of the loss itself.
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
 
 
@@ -50,14 +57,15 @@ def c(
     """Writes a model, or a training step, as one C99 file and its header.
 
     target: a module, which becomes the function ``<name>_predict(x, y)`` with its weights as constants; or a
-    step, a function of zero_grad, forward, loss, backward and the update of an SGD, Adam or AdamW, compiled
-    or not, which becomes ``<name>_step(x, target)``: it returns the loss and goes on with the training where
-    it runs. example: the input, or a tuple of the inputs; their shapes, with the batch, are those of the C
-    function, their values do not matter. path: of the file, which ends in ``.c``. predict: with a step,
-    (model, example) of a ``<name>_predict`` with the weights that the step learns. name: of the functions, by
-    default that of the file. separate_weights: the numbers go to a file of their own, ``<name>_weights.c``.
-    calibration: inputs, or a tuple of them, as the network will get them, some hundred rows: linear layers
-    and convolutions of a prediction become sums of int8, scaled for the values that these rows give.
+    step, compiled or not: a function that calls zero_grad, forward, loss, backward and the update of an SGD,
+    Adam or AdamW. It becomes ``<name>_step(x, target)``, which makes one update in C and returns the loss.
+    example: the input, or a tuple of the inputs. The C function takes inputs of these shapes, with the batch;
+    the values do not matter. path: the path of the file, which ends in ``.c``. predict: with a step, (model,
+    example) of a ``<name>_predict`` that uses the weights of the step. name: the name of the functions, by
+    default that of the file. separate_weights: the weights are written to a file of their own,
+    ``<name>_weights.c``.
+    calibration: typical inputs, or a tuple of them, some hundred rows: linear layers and convolutions of a
+    prediction are then computed in int8, with scales for the values that these rows give.
 
     Arguments and results are float32, class indices int32. Images are (N, C, H, W) as in Python. No
     parameter, gradient or running statistic is changed here. docs/export.md lists what is supported.
@@ -127,7 +135,7 @@ def _capture(target: Any, example: Any) -> Capture:
 
 
 def _with_other_values(target: Any, first: Capture) -> Capture:
-    """A capture with values as far from those of the first one as the target accepts them."""
+    """A capture with other input values, as different from the first ones as the target accepts."""
     arrays = [x._array for x in first.arguments]
 
     def run(widths: list[int]) -> Capture:
@@ -135,7 +143,7 @@ def _with_other_values(target: Any, first: Capture) -> Capture:
         return _capture(target, values)
 
     def attempt(widths: list[int]) -> None:
-        with suppress(Refused):  # as it is below
+        with suppress(Refused):  # the run below raises it
             run(widths)
 
     return run(accepted(attempt, [0] * len(arrays)))
@@ -145,7 +153,7 @@ def _array(x: Any) -> Any:
     """A copy of an example as float32 or integers."""
     array = np.array(getattr(x, "_array", x), order="C")
     if array.dtype.kind == "f" and array.dtype != np.float32 and not hasattr(x, "dtype"):
-        array = array.astype(np.float32)  # numbers of Python
+        array = array.astype(np.float32)  # Python floats
     if array.dtype != np.float32 and array.dtype.kind not in "iu":
         raise TypeError(f"[export.c] got an example of {array.dtype}; expected float32 or integers")
     if array.size == 0:
@@ -176,7 +184,7 @@ def _ranges(target: Any, capture: Capture, calibration: Any) -> Any:
 
 
 def _roots(target: Any) -> dict[str, Module]:
-    """The modules of a target by the names of its variables; a single one without."""
+    """The modules that a target uses, by the names of its variables; "" if there is only one."""
     if isinstance(target, Module):
         return {"": target}
     function = inspect.unwrap(getattr(target, "__func__", target))
@@ -191,7 +199,7 @@ def _roots(target: Any) -> dict[str, Module]:
 
 
 def _names(roots: dict[str, Module]) -> dict[int, str]:
-    """Names of parameters and buffers, by id of their arrays."""
+    """id of the array of each parameter and buffer -> its name."""
     names: dict[int, str] = {}
     for prefix, root in roots.items():
         for name, tensor in (*root.named_parameters(prefix), *root.named_buffers(prefix)):
@@ -200,7 +208,7 @@ def _names(roots: dict[str, Module]) -> dict[int, str]:
 
 
 def _named(captures: list[Capture]) -> dict[int, str]:
-    """The names of all of them; batch norms of a prediction become part of the weights."""
+    """The names of all arrays. Also folds batch norms of a prediction into weights: its calls change."""
     names = {i: text for one in captures for i, text in _names(one.roots).items()}
     if captures[0].loss is None:
         captures[0].calls = with_folded_norms(captures[0], names)
@@ -223,7 +231,7 @@ def _learned(capture: Capture) -> set[int]:
 
 
 class _Values:
-    """The places of the arrays of a capture."""
+    """Array -> its Value: inputs and results of the routine (`made`), parameters and constants."""
 
     def __init__(self, memory: FileArrays) -> None:
         self.memory, self.made = memory, dict[int, Value]()
@@ -235,7 +243,11 @@ class _Values:
 def _instructions(
     name: str, parts: Any, captures: list[Capture], names: dict[int, str], prefix: str, ranges: Any
 ) -> Any:
-    """The weights, the C functions, and the sizes of their memory."""
+    """The arrays of the file, its functions, and for each function the words of memory that `planned`
+    returns.
+
+    parts: (target, example) of each function. ranges: the ranges of the values, for int8, or None.
+    """
     memory = FileArrays(names, _learned(captures[0]), prefix)
     routines = [
         _routine(name, capture, memory, one, ranges)
@@ -246,7 +258,7 @@ def _instructions(
 
 
 def _routine(name: str, capture: Capture, memory: FileArrays, target: Any, ranges: Any) -> Routine:
-    """The C function of a capture."""
+    """The C function of a capture; target: for the names of its arguments."""
     is_step = capture.loss is not None
     routine = Routine(f"{name}_{'step' if is_step else 'predict'}")
     values = _Values(memory)
@@ -274,6 +286,7 @@ def _routine(name: str, capture: Capture, memory: FileArrays, target: Any, range
 
 
 def _argument_names(target: Any, count: int) -> list[str]:
+    """The names of the target's parameters; x, or x0, x1 ..., where it has no suitable names."""
     function = target.forward if isinstance(target, Module) else target
     try:
         names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (0, 1)]
@@ -287,14 +300,15 @@ def _argument_names(target: Any, count: int) -> list[str]:
 def _forward(
     routine: Routine, capture: Capture, values: _Values, trained: set[int], quantized: Quantized | None
 ) -> list[Site]:
-    sites, needing, layer = [], set(trained), ""
+    """Adds the instructions of the forward pass; the sites of its calls, for the backward pass."""
+    sites, needing, layer = [], set(trained), ""  # needing: ids of arrays that need a gradient
     for call in capture.calls:
         _require(call)
         in_int8 = quantized is not None and quantized.takes(call, values)
         operands = [None if x is None else values(x) for x in call.inputs]
         needs = [x is not None and id(x) in needing for x in call.inputs]
         site = Site(routine, call, operands, needs)
-        site.value_of = values
+        site.value_of, site.memory = values, values.memory
         if call.kind == "BatchNorm" and call.settings["training"] and capture.loss is None:
             raise site.refuse("it takes no running statistics: keep them, and call eval() before")
         text = call.layer or f"{call.kind}, {_file(call.where)}"
@@ -313,7 +327,7 @@ def _forward(
 
 
 def _require(call: Any) -> None:
-    """Raises for what no rule can write."""
+    """Raises TypeError or ValueError for a call that no rule can write, or with a wrong dtype or size."""
     layer = call.layer or call.kind
     for x in (*call.inputs, *call.outputs):
         kinds = "biu" if call.kind in _OF_BOOLS else "iu"
@@ -339,7 +353,7 @@ def _file(where: str) -> str:
 
 
 def _backward(routine: Routine, capture: Capture, sites: list[Site], trained: set[int]) -> dict[int, Value]:
-    """Adds the backward pass; the gradients of the parameters by id of their arrays."""
+    """Adds the backward pass. Returns {id of the array of a trained parameter: its gradient}."""
     gradients: dict[int, Any] = {id(capture.loss): ONE}
     for site in reversed(sites):
         dys = [gradients.get(id(x)) for x in site.call.outputs]
@@ -364,7 +378,7 @@ def _backward(routine: Routine, capture: Capture, sites: list[Site], trained: se
 
 
 def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str]) -> None:
-    """The results as arguments that are written; of a step the loss as the value of the function."""
+    """Makes results arguments that the function writes. The loss of a step is the value that it returns."""
     outputs = [a for a in capture.outputs if a is not capture.loss]
     if capture.loss is not None and len(outputs) < len(capture.outputs):
         routine.result = values(capture.loss)

@@ -1,6 +1,8 @@
-"""Expressions in C from formulas of Python, as the gradients of element-wise Functions (ops/slopes.py) are.
+"""Makes C expressions by running formulas in Python: those of gradients of element-wise Functions
+(ops/slopes.py).
 
-An Expression stands for a float32 of an element. Operators, and the namespace `Functions`, make others of it:
+A formula is called with Expressions, each of which stands for one float32, in place of tensors. Operators and
+the functions of the namespace `Functions` return further Expressions:
 
 >>> x, f = Expression("x"), Functions({"tanh": ("x", "tanhf(x)")})
 >>> y = f.tanh(x)
@@ -23,16 +25,19 @@ CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # precedences,
 
 
 class Expression:
-    """Parts of a text, and how strongly its operator binds. A part that is an expression is a tuple of it and
-    of how strongly the operator beside it binds."""
+    """An expression in C.
 
-    shape = None  # expressions have none: broadcasting is no matter of one element
+    parts: strings, and tuples (Expression, binds): an operand, and how strongly the operator beside it binds,
+    by which `written` sets parentheses. binds: how strongly this expression's own operator binds.
+    """
+
+    shape = None  # formulas read shapes to undo broadcasting, which does not concern a single element
 
     def __init__(self, *parts: Any, binds: int = ATOM) -> None:
         self.parts, self.binds = parts, binds
 
     def inside(self, binds: int) -> tuple[Expression, int]:
-        """It as a part of another one; `written` puts it in parentheses where its operator binds less."""
+        """This expression as a part of another; in parentheses if its operator binds less than `binds`."""
         return self, binds
 
     def __neg__(self) -> Any:
@@ -46,13 +51,14 @@ _OPERATORS |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "
 
 
 def _operator(sign: str, swapped: bool) -> Any:
+    """The method of a binary operator; swapped: the reflected one (`__radd__`)."""
     binds = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "&&": AND, "||": OR}.get(sign, COMPARISON)
 
     def joined(self: Expression, other: Any) -> Expression:
         if sign == "*" and isinstance(other, float) and other == 1.0:
             return self
         a, b = (as_expression(other), self) if swapped else (self, as_expression(other))
-        least = COMPARISON if sign == "||" else binds  # compilers warn of && in || without parentheses
+        least = COMPARISON if sign == "||" else binds  # compilers warn about && inside || without parentheses
         return Expression(a.inside(least), f" {sign} ", b.inside(max(least, binds + 1)), binds=binds)
 
     return joined
@@ -72,7 +78,7 @@ def as_expression(x: Any) -> Expression:
 
 
 def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str]:
-    """The lines before its text, local values of what it reads more than once, and the text."""
+    """(lines, text) of an expression in C; the lines define variables for parts used more than once."""
     uses: Counter[int] = Counter()
 
     def count(x: Expression) -> None:
@@ -100,7 +106,10 @@ def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str
 
 
 class Functions:
-    """The functions of formulas, by the names of ops: those of `texts`, (operands, text in C), and these."""
+    """The namespace `f` of formulas: functions with the names of ops, which take and return Expressions.
+
+    texts: name -> (letters of its operands, text in C). Other names are formulas of ops/slopes.py.
+    """
 
     def __init__(self, texts: dict[str, tuple[str, str]]) -> None:
         self.texts = texts
@@ -137,16 +146,17 @@ class Functions:
 
 
 def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) -> list[Expression | None]:
-    """The gradients of the operands of an element-wise Function, from dy, the operands and the result y.
+    """The gradients of the operands of an element-wise Function, as expressions of dy, the operands and the
+    result y.
 
-    operands: their letters; settings: the attributes of numbers, by their letters. Raises AttributeError,
-    which the caller makes a refusal, where the gradient is no formula, or one of functions that C lacks.
+    call: the recorded call. operands: the letters of its operands. settings: letter of a number -> attribute.
+    Raises AttributeError if backward is not a formula, or uses functions that C lacks.
     """
     dy: Any = Expression("dy")
     kind = call.made_by
     letters = {name: letter for letter, name in settings.items()}
     letters |= {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
-    node = object.__new__(kind)  # as its backward reads it
+    node = object.__new__(kind)  # a node whose saved values are Expressions, for which backward is called
     vars(node).update({name: Expression(letter) for name, letter in letters.items()})
     node.needs, node.shape, node.shapes, node.a_shape = (True,) * len(operands), None, (None, None), None
     made = kind.backward(node, dy, f)

@@ -1,8 +1,8 @@
-"""The instructions of an exported function, and the places of its values in memory.
+"""The instructions of an exported C function (`Routine`), and the plan of its memory.
 
-A Value is an array at a place in a CArray. Every value is written once, by the instruction that makes it:
-gradients with several parts are sums in new values. So the lifetime of a buffer follows from the order of the
-instructions, and buffers that are not in use at the same time share memory.
+A Value is an array at a place in a buffer (CArray). Each value is written once, by the instruction that makes
+it; a sum of gradients is a new value. So the first and the last instruction that use a buffer tell how long
+it lives, and temporaries that do not live at the same time share memory (`Routine.planned`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ Array = np.ndarray[Any, Any]
 class CArray:
     """Memory of `size` elements.
 
-    kind: "constant" (weights that no step changes), "state" (those that one changes), "argument" (of the
-    function) or "temporary" (in the block that all functions share). values: of constants and state. type: of
-    an element, in C. offset: of a temporary, in words of 4 bytes.
+    kind: "constant" (weights that no step changes), "state" (arrays that a step changes), "argument" (of the
+    function) or "temporary" (in the block that all functions share). values: the numbers of constants and of
+    the state at the start. type: the type of an element, in C. offset: the offset of a temporary in the
+    block, in words of 4 bytes.
     """
 
     name: str
@@ -58,16 +59,17 @@ class Value:
         return math.prod(self.shape)
 
     def as_shape(self, shape: Any, offset: int = 0) -> Value:
-        """The same memory, or a part of it."""
+        """A Value on the same memory, or on a part that begins `offset` elements later."""
         return Value(self.buffer, tuple(map(int, shape)), self.offset + offset)
 
 
 @dataclass(eq=False)
 class Instruction:
-    """A call of a helper of the file. A Value among args is an operand; writes are those it changes.
+    """A call of a helper (C function). The Values among args are its operands; writes: those that it writes
+    to.
 
-    replaced: operands that it reads at an index before it writes there, so that a result of the same size may
-    take their memory.
+    replaced: operands of which it reads each element before it writes the result's element at this index, so
+    that a result of the same size may have the operand's memory.
     """
 
     helper: str
@@ -93,7 +95,7 @@ class Report(NamedTuple):
             that are in use at the same time.
         unplanned: bytes that the intermediate values would need if each had its own memory.
         code: an estimate of the bytes of machine code.
-        multiplications: in one call of each function.
+        multiplications: the number of multiplications in one call of each function.
     """
 
     path: str
@@ -128,7 +130,7 @@ class Routine:
         self._parts = 0
 
     def new(self, shape: Any, type: str = "float") -> Value:
-        """A value in memory of its own."""
+        """A new temporary."""
         shape = tuple(map(int, shape))
         self._parts += 1
         return Value(CArray(f"t{self._parts}", math.prod(shape), "temporary", type=type), shape)
@@ -158,16 +160,20 @@ class Routine:
         self.instructions = kept[::-1]
 
     def planned(self) -> tuple[int, int]:
-        """Gives the temporaries their places: words of the block, and of all temporaries apart."""
+        """Gives the temporaries their offsets in the block of memory that they share.
+
+        Returns the words of the block, and the words that the temporaries would need without sharing. The
+        largest are placed first, each at the lowest offset that is free while it lives.
+        """
         spans = self._spans()
         owner = self._merged(spans)
-        blocks: dict[int, list[Any]] = {}  # by owner: first, last, buffers
+        # owner -> [first instruction, last instruction, buffers]: buffers that take each other's memory
+        blocks: dict[int, list[Any]] = {}
         for key, (first, last, buffer) in spans.items():
             block = blocks.setdefault(owner.get(key, key), [first, last, []])
             block[0], block[1] = min(block[0], first), max(block[1], last)
             block[2].append(buffer)
         placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
-        # the largest first; each at the lowest place that is free while it lives
         for first, last, buffers in sorted(blocks.values(), key=lambda b: (-b[2][0].words, b[0])):
             size, offset = max(b.words for b in buffers), 0
             for start, end, begin, until in sorted(placed):
@@ -179,7 +185,7 @@ class Routine:
         return max((end for _, end, _, _ in placed), default=0), sum(b.words for _, _, b in spans.values())
 
     def _spans(self) -> dict[int, tuple[int, int, CArray]]:
-        """The first and the last instruction that uses each temporary."""
+        """id of each temporary -> the first and the last instruction that uses it, and the buffer."""
         spans: dict[int, tuple[int, int, CArray]] = {}
         for i, one in enumerate(self.instructions):
             for v in (*one.operands(), *one.writes):
@@ -191,7 +197,10 @@ class Routine:
         return spans
 
     def _merged(self, spans: dict[int, tuple[int, int, CArray]]) -> dict[int, int]:
-        """Results that take the memory of an operand that nothing reads afterwards: owners by buffer."""
+        """Results that take the memory of an operand (`replaced`) which no later instruction reads.
+
+        id of the result's buffer -> id of the buffer whose memory it takes.
+        """
         owner: dict[int, int] = {}
         for i, one in enumerate(self.instructions):
             for old in one.replaced:
@@ -204,7 +213,7 @@ class Routine:
 
 
 def literal(x: Any) -> str:
-    """A float32 in C, with the digits that give it back."""
+    """A float32 as a literal of C, with as many digits as are needed to read the same number."""
     value = np.float32(x)
     if np.isnan(value):
         return "NAN"

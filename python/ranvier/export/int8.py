@@ -1,10 +1,11 @@
-"""Predictions in int8: the products of linear layers and convolutions, and what lies between them.
+"""Predictions in int8: linear layers and convolutions with constant weights, and simple operations between
+them.
 
-A value x is stored as q, x = scale (q - zero), with the scale and the zero of the array, so that the smallest
-and the largest value of the calibration data become -128 and 127. Weights have a scale for each output and no
-zero. A product is a sum of integers; scaled, it is int8 again, or float32 where another operation reads it
-(Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
-2018). A NaN is the smallest value: -128.
+A value x is stored as an int8 q with x = scale (q - zero). Scale and zero belong to the array, and are such
+that the smallest and the largest value of the calibration data become -128 and 127. Weights have a scale for
+each output and no zero. The sum of a product is an integer of 32 bits. It is scaled to int8, or to float32 if
+another operation reads the result (Jacob et al., "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", 2018). NaN becomes -128.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Ranges = dict[int, tuple[float, float]]
 _PRODUCTS = {"Linear", "Conv1d", "Conv2d"}
 _SAME_SCALE = {"Relu", "MaxPool1d", "MaxPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "Reshape", "Clone"}
 
-_MOST_TERMS = 2**15  # terms of a sum: 2^15 * 2^7 * 2^7 is below 2^30, and so is the bias
+# The most terms of a sum of products of two int8: 2^15 * 2^7 * 2^7 = 2^29. With a bias below 2^30 it fits in
+# 32 bits.
+_MOST_TERMS = 2**15
 
 
 class Scale(NamedTuple):
@@ -42,9 +45,9 @@ def ranges_of(target: Any, capture: Capture, batches: Any) -> Ranges:
 
     def extend(array: Array, values: Array) -> None:
         if array.dtype.kind == "f":
-            low, high = ranges.get(id(array), (0.0, 0.0))  # 0 has a place of its own: it is what padding adds
+            low, high = ranges.get(id(array), (0.0, 0.0))  # 0 is always in the range: padding adds zeros
             ranges[id(array)] = (
-                float(np.minimum(low, values.min())),  # NaN remains
+                float(np.minimum(low, values.min())),  # NaN stays NaN; `_scale` refuses it
                 float(np.maximum(high, values.max())),
             )
 
@@ -59,9 +62,11 @@ def ranges_of(target: Any, capture: Capture, batches: Any) -> Ranges:
 
 
 def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
-    """The calls with each batch norm behind a product, which nothing else reads, in the product's weights.
+    """The calls, in which a batch norm after a product is folded into the product's weights and bias.
 
-    Weights, biases, gains and shifts that the network computes are not constants, and remain operands.
+    This is done where nothing else reads the product, and where all weights and biases of the two are
+    constants.
+    names: gets the names of the new arrays.
     """
     calls, outputs = capture.calls, capture.outputs
     uses, computed = _uses(calls, outputs), capture.made
@@ -105,7 +110,11 @@ def _uses(calls: list[Call], outputs: list[Array]) -> Counter[int]:
 
 
 class Quantized:
-    """The values of a routine in int8, and the calls that work on them."""
+    """Decides which calls of a routine work in int8, and adds their instructions.
+
+    values: id of an array -> its Value in int8, and its scale. results: ids of the function's results.
+    readers: id of an array -> the calls that read it.
+    """
 
     def __init__(self, routine: Routine, capture: Capture, ranges: Ranges) -> None:
         self.routine, self.ranges = routine, ranges
@@ -118,7 +127,10 @@ class Quantized:
                 self.readers.setdefault(id(x), []).append(call)
 
     def takes(self, call: Call, values: Any) -> bool:
-        """True if a call works in int8. If not, its operands are float32 from here on."""
+        """True if a call works in int8.
+
+        If not, its operands are converted to float32, also for later calls.
+        """
         x = call.inputs[0]
         if self._is_product(call) or (id(x) in self.values and self._keeps(call)):
             return True
@@ -146,15 +158,17 @@ class Quantized:
         return weight is not None and weight.size // len(weight) <= _MOST_TERMS
 
     def _keeps(self, call: Call) -> bool:
+        """True if a call passes int8 values on with the same scale, to calls that work in int8."""
         return call.kind in _SAME_SCALE and len(call.outputs) == 1 and self._stays(call.outputs[0])
 
     def _stays(self, array: Array) -> bool:
-        """True if all calls that read an array take it in int8."""
+        """True if all calls that read an array take it in int8, so that it needs no float32 values."""
         readers = self.readers.get(id(array), [])
         used = id(array) in self.results or any(id(array) in map(id, call.inputs[1:]) for call in readers)
         return bool(readers) and not used and all(self._is_product(c) or self._keeps(c) for c in readers)
 
     def _scale(self, array: Array) -> Scale:
+        """The scale of an array from its range in the calibration data, or from a constant's values."""
         low, high = self.ranges.get(id(array)) or (min(0.0, float(array.min())), max(0.0, float(array.max())))
         if not np.isfinite([low, high]).all():
             raise ValueError(
@@ -165,7 +179,7 @@ class Quantized:
         return Scale(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
     def _int8(self, array: Array, values: Any) -> tuple[Value, Scale]:
-        """An array in int8, which is made of its float32 values where it is not there."""
+        """An array in int8; it is quantized from its float32 values if no call has made it in int8."""
         made = self.values.get(id(array))
         if made is None:
             x, scale = values(array), self._scale(array)
@@ -175,6 +189,12 @@ class Quantized:
         return made
 
     def _product(self, site: Site, x: Value, of_x: Scale, values: Any) -> Value:
+        """Adds the instruction of a linear layer or convolution.
+
+        It computes factor (bias + sum of q_x q_w): the bias contains -zero_x times the sum of the weights'
+        q_w, and the factor is scale_x scale_w / scale_y. scale_w is large enough for the bias to stay below
+        2^30.
+        """
         call, weight = site.call, site.input(1)
         name = weight.buffer.name.removeprefix(values.memory.prefix).removesuffix("_weight")
         assert weight.buffer.values is not None
@@ -212,7 +232,7 @@ class Quantized:
         return y
 
     def _output(self, call: Call) -> tuple[Array, bool]:
-        """The array that a product computes, and whether a ReLU, its only reader, is part of it."""
+        """The array that a product computes, and whether it includes a ReLU, its only reader."""
         array = call.outputs[0]
         readers = self.readers.get(id(array), [])
         if id(array) not in self.results and len(readers) == 1 and readers[0].kind == "Relu":
@@ -223,7 +243,7 @@ class Quantized:
 
     def _same_scale(self, site: Site, x: Value, scale: Scale) -> Value:
         call, shape = site.call, site.call.outputs[0].shape
-        if id(call.outputs[0]) in self.values:  # a ReLU that its product has done
+        if id(call.outputs[0]) in self.values:  # a ReLU that the product's instruction has computed
             return x
         if call.kind in ("Reshape", "Clone"):
             y = x.as_shape(shape)

@@ -1,4 +1,8 @@
-"""Layers and losses of classes as instructions: forward and backward."""
+"""Rules for linear layers, products, embeddings, convolutions, pools, softmax and losses of classes.
+
+A rule turns a call (`operations.Site`) into instructions, which call the helpers of `kernels/*.c`; the
+helpers' comments have the formulas.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +55,10 @@ rule("Linear")(Rule(_linear, _linear_backward))
 
 
 def _matrices(s: Site) -> list[Value]:
-    """Both operands as (..., rows, columns); leading dimensions that differ are those of the result."""
+    """Both operands as (..., rows, columns).
+
+    Batch dimensions are broadcast, except that a single matrix stays one.
+    """
     a, b = s.input(0), s.input(1)
     a = a.as_shape((1, *a.shape)) if len(a.shape) == 1 else a
     b = b.as_shape((*b.shape, 1)) if len(b.shape) == 1 else b
@@ -63,7 +70,7 @@ def _matrices(s: Site) -> list[Value]:
 
 
 def _batches(x: Value) -> int:
-    """The number of matrices; 0 for one that all batches share: the step from one matrix to the next."""
+    """The number of matrices of a batch; 0 for a single matrix, which all products share."""
     return int(np.prod(x.shape[:-2])) if len(x.shape) > 2 else 0
 
 
@@ -71,6 +78,7 @@ def _matmul(s: Site) -> Value:
     a, b = s.saved = _matrices(s)
     (m, k), n = a.shape[-2:], b.shape[-1]
     batches = max(_batches(a), _batches(b), 1)
+    # elements from one matrix, row and column to the next; 0 for a matrix that all products share
     steps = [(bool(_batches(x)) * x.shape[-2] * x.shape[-1], x.shape[-1], 1) for x in (a, b)]
     s.r.multiplications += batches * m * k * n
     return s.r.made("matmul", a, b, ..., batches, m, k, n, *steps, shape=s.call.outputs[0].shape)
@@ -97,7 +105,7 @@ def _matmul_backward(s: Site, dy: Value) -> Gradients:
 
 
 def _of_operand(s: Site, dx: Value, i: int) -> Value:
-    """The gradient of an operand, which may be a vector, from that of its matrices."""
+    """The gradient of operand i, summed over broadcast axes; dx: that of its matrices."""
     shape = s.input(i).shape
     matrix = shape if len(shape) > 1 else dx.shape[-2:]
     return s.reduced(dx, matrix).as_shape(shape)
@@ -124,17 +132,18 @@ def _embedding_backward(s: Site, dy: Value) -> Gradients:
 rule("Embedding")(Rule(_embedding, _embedding_backward))
 
 
-# --- convolutions and pools: signals are images of one row
+# --- convolutions and pools; signals are computed as images with one row
 
 
 def _pair(value: Any, axes: int, first: int) -> tuple[int, int]:
-    """A setting for rows and columns; first: of the rows of a signal."""
+    """A setting as (value for rows, value for columns); first: the value for the single row of a signal."""
     sizes = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
     sizes = sizes * axes if len(sizes) == 1 else sizes
     return (first, sizes[0]) if axes == 1 else (sizes[0], sizes[1])
 
 
 def _window(s: Site, axes: int, kernel: Any, stride: Any, padding: Any, step: Any, groups: int) -> Any:
+    """The `struct window` of kernels/image.c; axes: 1 for signals, 2 for images. step: the dilation."""
     shape, out = s.input(0).shape, s.call.outputs[0].shape
     n = shape[0] if len(shape) == axes + 2 else 1
     h, w = _pair(shape[-axes:], axes, 1)
@@ -149,7 +158,7 @@ def _window(s: Site, axes: int, kernel: Any, stride: Any, padding: Any, step: An
 
 
 def conv_window(s: Site) -> Any:
-    """The sizes of a convolution."""
+    """The `struct window` of a convolution."""
     axes = int(s.call.kind[-2])
     stride, padding, step, groups = s.get("geometry")
     kernel = s.input(1).shape[2:]
@@ -179,8 +188,10 @@ rule("Conv1d", "Conv2d")(Rule(_conv, _conv_backward))
 
 
 def pool_window(s: Site) -> tuple[Any, bool] | None:
-    """The sizes of a pool, and whether an average counts the padding. None: windows of several sizes, or an
-    average with another divisor."""
+    """The `struct window` of a pool, and whether an average counts the padding.
+
+    None if the windows have different sizes, or an average has another divisor.
+    """
     axes = int(s.call.kind[-2])
     if "Adaptive" in s.call.kind:
         sizes, outs = s.input(0).shape[-axes:], s.call.outputs[0].shape[-axes:]
@@ -198,7 +209,7 @@ def pool_window(s: Site) -> tuple[Any, bool] | None:
 
 
 def max_window(s: Site) -> Any:
-    """The sizes of a max pool."""
+    """The `struct window` of a max pool; ValueError for one that is not supported."""
     if s.call.settings.get("return_indices"):
         raise s.refuse("return_indices is not supported")
     if (window := pool_window(s)) is None:

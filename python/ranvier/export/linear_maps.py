@@ -1,6 +1,6 @@
-"""Functions that are linear maps with fixed numbers, such as a resize or a repeat: by tables of these.
+"""Functions that are linear maps with fixed coefficients, such as a resize or a repeat.
 
-A table is found by calls of the Function itself, so that no Function needs a rule of its own.
+They have one rule. It finds the coefficients by calls of the Function itself, and writes them as a table.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ranvier.export.instructions import Value
 from ranvier.export.operations import Rule, Site, rule
 
 Array = np.ndarray[Any, Any]
-_MOST = 2**22  # numbers of a matrix
+_MOST = 2**22  # the most elements of the matrix of a map, which is computed to find its coefficients
 _NAMES = "Fourier FourierByNumPy Interpolate OverlapAdd Pick TakeRows Unfold"
 KINDS = frozenset(_NAMES.split())
-"""Functions without another rule, by the names of their classes."""
+"""Class names of the Functions that have this rule."""
 
 
 def arrays_in(settings: Any) -> Iterator[Array]:
-    """The arrays of nested settings, which a table would keep as constants."""
+    """The arrays in nested settings of a call; a table treats them as constants."""
     if isinstance(settings, np.ndarray):
         yield settings
     elif isinstance(settings, (dict, tuple, list)):
@@ -30,7 +30,7 @@ def arrays_in(settings: Any) -> Iterator[Array]:
 
 
 def linear(s: Site) -> Value:
-    """The result of the site's call."""
+    """Adds the instruction of a call, by its table; its result."""
     x, shape = s.input(0), s.call.outputs[0].shape
     index, starts, weights = _table(s)
     s.saved = [s.value_of(index, "index")]
@@ -41,6 +41,7 @@ def linear(s: Site) -> Value:
 
 
 def linear_backward(s: Site, dy: Value) -> Sequence[Value | None]:
+    """The gradient of the first input: the transposed map, by the same table."""
     dx = s.r.made("fill", ..., s.input(0).size, 0.0, shape=s.input(0).shape)
     helper = "picked_backward" if len(s.saved) == 1 else "weighted_sums_backward"
     s.r.call(helper, dy, *s.saved, dx, dy.size, writes=dx)
@@ -48,8 +49,12 @@ def linear_backward(s: Site, dy: Value) -> Sequence[Value | None]:
 
 
 def _table(s: Site) -> tuple[Array, Array | None, Array]:
-    """(index, starts, weights): y[i] is the sum of weights[j] x[index[j]] from j = starts[i] on, before
-    starts[i + 1]. Without starts it is x[index[i]], or 0 where that is -1."""
+    """(index, starts, weights): y[i] is the sum of weights[j] x[index[j]] for starts[i] <= j < starts[i + 1].
+
+    If each y[i] is an element of x or 0, starts is None, and y[i] is x[index[i]], or 0 for index -1. This is
+    tested with x = 1, 2 ... n, which gives the indices, and with random numbers. Otherwise the map's matrix
+    is computed by applying the Function to unit vectors.
+    """
     shape, made_by = s.input(0).shape, s.call.made_by
 
     def computed(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Norms and recurrent layers as instructions: forward and backward."""
+"""Rules for norms and recurrent layers; the helpers are in kernels/norm.c and kernels/recurrent.c."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _batch_norm_backward(s: Site, dy: Value) -> Gradients:
 
 
 def _three(s: Site) -> list[Value | None]:
-    """Memory for the gradient of x, and for those of weight and bias where they are needed."""
+    """New values for the gradient of x, and for those of weight and bias, None if not needed."""
     made: list[Value | None] = [s.r.new(s.input(0).shape)]
     for i in (1, 2):
         there = i < len(s.inputs) and s.inputs[i] is not None and s.needs[i]
@@ -68,7 +68,7 @@ rule("BatchNorm")(Rule(_batch_norm, _batch_norm_backward))
 
 
 def _rows(s: Site) -> tuple[int, int, int, int, int]:
-    """rows, size of a row, inner and count of `normalize`, and whether it subtracts the mean."""
+    """The arguments rows, size, inner, count and centre of the helper `normalize`, which norm.c explains."""
     x, kind = s.input(0), s.call.kind
     if kind == "GroupNorm":
         rows = x.shape[0] * int(s.get("part"))
@@ -102,7 +102,7 @@ rule("LayerNorm", "GroupNorm", "RMSNorm")(Rule(_normalize, _normalize_backward))
 
 
 def _layer(s: Site) -> dict[str, Any]:
-    """The operands and sizes, as the struct of the helpers."""
+    """The `struct recurrent` of kernels/recurrent.c."""
     x, h0, c0, w_ih, w_hh, b_ih, b_hh = s.inputs
     assert x is not None
     assert w_hh is not None
@@ -114,7 +114,7 @@ def _layer(s: Site) -> dict[str, Any]:
 
 
 def _cell(s: Site) -> tuple[str, list[Any]]:
-    """The helper and what follows its structs."""
+    """The name of the helper, and its arguments after the structs."""
     cell = s.get("cell")
     return cell.partition("_")[0], [int(cell.endswith("relu"))] if cell.startswith("rnn") else []
 

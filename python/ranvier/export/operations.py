@@ -1,4 +1,7 @@
-"""The table of operations: how each becomes instructions, forward and backward."""
+"""The table of rules, by which calls become instructions, and `Site`: a call that becomes instructions.
+
+Rules are entered by elementwise.py, layers.py, linear_maps.py, norms.py and shapes.py.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from ranvier.export.instructions import Routine, Value
 from ranvier.tape.calls import Call
 
 ONE: Any = object()
-"""The gradient of the loss with respect to itself, 1."""
+"""Stands for the gradient 1 of the loss with respect to itself."""
 
 
 class Rule(NamedTuple):
-    """forward(site): its result or results. backward(site, dy ...): a gradient, or None, for each input."""
+    """forward(site) adds the instructions of a call and returns its result or results, as Values.
+
+    backward(site, dy ...) adds those of its gradients, and returns a Value or None for each input.
+    """
 
     forward: Callable[[Site], Any]
     backward: Callable[..., Sequence[Value | None]] | None = None
@@ -30,9 +36,11 @@ def rule(*kinds: str) -> Callable[[Rule], None]:
 
 
 class Site:
-    """A call that becomes instructions of a routine.
+    """A call that becomes instructions of a routine (`r`).
 
-    needs: which inputs need a gradient; saved: what the forward pass leaves for the backward pass.
+    inputs, outputs: its operands and results as Values. needs: which inputs need a gradient. saved: what the
+    forward rule leaves for the backward rule. value_of: array -> its Value in the file; a second argument
+    names a new one.
     """
 
     def __init__(self, routine: Routine, call: Call, inputs: list[Value | None], needs: list[bool]) -> None:
@@ -40,6 +48,7 @@ class Site:
         self.outputs: list[Value] = []
         self.saved: list[Any] = []
         self.value_of: Callable[..., Value]  # the place of an array, which may get a name
+        self.memory: Any  # the arrays of the file
 
     def get(self, name: str) -> Any:
         """An attribute of the Function."""
@@ -57,7 +66,10 @@ class Site:
     # --- values in other shapes
 
     def strided(self, x: Value, view: Callable[[Any], Any]) -> Value:
-        """The elements of a NumPy view of x: the same memory if the view is in C order, else a copy."""
+        """The elements of a view of x: the same memory if the view is in C order, else a copy.
+
+        view: a function that makes the view of a NumPy array of x's shape.
+        """
         shape, offset, n, steps = self._walk(x, view, 99)
         if _contiguous(n, steps):
             return x.as_shape(shape, offset)
@@ -72,7 +84,7 @@ class Site:
         return y
 
     def scattered(self, dy: Value, x: Value, view: Callable[[Any], Any]) -> Value:
-        """The gradient of `strided`: zeros, and dy added where the view is."""
+        """The gradient of `strided`: zeros of x's shape, to which dy is added at the view's elements."""
         shape, offset, n, steps = self._walk(x, view, 99)
         if _contiguous(n, steps) and dy.size == x.size:
             return dy.as_shape(x.shape)
@@ -93,7 +105,11 @@ class Site:
     def _walk(
         self, x: Value, view: Callable[[Any], Any], most: int = 4
     ) -> tuple[Any, int, list[int], list[int]]:
-        """Shape and first element of the view, and its axes, four or more: sizes and steps."""
+        """The shape of a view of x, the offset of its first element, and sizes and steps of its axes.
+
+        Axes that can be walked as one are joined, and axes of size 1 are added in front up to four. most: of
+        axes.
+        """
         base = np.empty(x.shape, np.int8)
         seen = view(base)
         offset = seen.__array_interface__["data"][0] - base.__array_interface__["data"][0]
@@ -102,7 +118,7 @@ class Site:
         for size, step in zip(seen.shape, seen.strides, strict=True):
             if size == 1:
                 continue
-            if n and steps[-1] == step * size:  # one axis with the one before
+            if n and steps[-1] == step * size:  # can be joined with the axis before
                 n[-1], steps[-1] = n[-1] * size, step
             else:
                 n.append(size)

@@ -1,4 +1,4 @@
-"""Views, joins, padding and reductions as instructions: forward and backward."""
+"""Rules for views, joins, padding and reductions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ Gradients = Sequence[Value | None]
 
 
 def _view(kind: str, view: Callable[[Site], Callable[[Any], Any]]) -> None:
+    """Enters the rule of a Function whose result is a view; view(site) gives a function array -> view."""
+
     def forward(s: Site) -> Value:
         return s.strided(s.input(0), view(s))
 
@@ -49,7 +51,7 @@ rule("Clone")(Rule(lambda s: s.input(0), lambda s, dy: [dy]))
 
 
 def _places(s: Site) -> list[tuple[int, Callable[[Any], Any]]]:
-    """The inputs of a join, each with the view of the result that it becomes."""
+    """For each input of a join its number, and a function that makes its part of the result as a view."""
     shape = s.call.outputs[0].shape
     axis = s.get("axis") % len(shape)
     places: list[tuple[int, Callable[[Any], Any]]] = []
@@ -96,7 +98,7 @@ def _pad(s: Site) -> Value:
 
 
 def _inside(s: Site) -> Callable[[Any], Any]:
-    """The part of a padded array that the operand becomes."""
+    """A function that makes the view of a padded array which holds the operand."""
     sizes, shape = [int(n) for n in s.get("sizes")], s.input(0).shape
     if min(sizes, default=0) < 0:
         raise s.refuse("padding below 0 is not supported")
@@ -118,7 +120,7 @@ rule("Pad")(Rule(_pad, _pad_backward))
 
 
 def _sum_axes(s: Site) -> tuple[tuple[int, ...], float]:
-    """The axes of a sum, and its factor."""
+    """The axes of a sum in ascending order, and its factor: 1, or 1 / the number of terms for a mean."""
     shape, axes = s.input(0).shape, s.get("axes")
     if axes is None:
         axes = tuple(range(len(shape)))
@@ -134,7 +136,7 @@ def _sum(s: Site) -> Value:
 
 
 def _along(s: Site, x: Value, axes: tuple[int, ...]) -> tuple[Value, list[int], Any]:
-    """x with these axes beside each other; the sizes before, of and after them; the view of x that it is."""
+    """(x with these axes adjacent, [sizes before, of and after them], the function for it or None)."""
     view = None
     if axes and axes != tuple(range(axes[0], axes[-1] + 1)):
         order = [a for a in range(len(x.shape)) if a not in axes] + list(axes)

@@ -1,4 +1,5 @@
-"""The updates of SGD, Adam and AdamW as instructions."""
+"""The updates of SGD, Adam and AdamW as instructions; the helpers `sgd` and `adam` are in
+kernels/update.c."""
 
 from __future__ import annotations
 
@@ -13,8 +14,12 @@ _RATE = "learning_rate"
 
 
 def updates(routine: Routine, memory: Any, optimizers: list[Any], gradients: dict[int, Value]) -> None:
-    """Adds each update after the last use of its parameter and its gradient, whose memory is then free."""
-    used: dict[int, int] = {}
+    """Adds the update of each parameter directly after the last instruction that uses it or its gradient.
+
+    So the memory of the gradient is free early. memory: the FileArrays. gradients: by id of the parameter's
+    array.
+    """
+    used: dict[int, int] = {}  # id of a buffer -> the last instruction that uses it
     for i, one in enumerate(routine.instructions):
         used.update((id(v.buffer), i) for v in (*one.operands(), *one.writes))
     placed = [((i, 0), one) for i, one in enumerate(routine.instructions)]
@@ -55,7 +60,7 @@ def _kind(optimizer: Any, group: Any) -> str:
 
 
 def _steps(optimizer: Any, group: Any) -> int:
-    """The updates that were made already."""
+    """The number of updates of a group that were made in Python; for SGD only whether there was one."""
     states = [optimizer.state.get(p, {}) for p in group["params"]]
     if type(optimizer).__name__ == "SGD":
         return int(any(s.get("momentum_buffer") is not None for s in states))
@@ -66,6 +71,7 @@ def _steps(optimizer: Any, group: Any) -> int:
 
 
 def _prologue(kind: str, group: Any, steps: str, number: int) -> list[str]:
+    """C before the instructions: counts Adam's steps, and computes 1 - beta^steps for both betas."""
     if kind == "sgd":
         return []
     fixes = [
@@ -76,6 +82,7 @@ def _prologue(kind: str, group: Any, steps: str, number: int) -> list[str]:
 
 
 def _settings(kind: str, group: Any, rate: str, steps: str, number: int) -> list[Any]:
+    """The arguments of the helper after the number of elements."""
     decay = float(group["weight_decay"])
     if kind == "sgd":
         numbers = [decay, float(group["momentum"]), float(group["dampening"])]

@@ -1,4 +1,4 @@
-"""functional_call: a module with other parameters and buffers for one call."""
+"""functional_call: calls a module with other parameters and buffers, which it has for this one call only."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ def functional_call(
     """module(*args, **kwargs) with other parameters and buffers, by their names as in ``state_dict``.
 
     parameter_and_buffer_dicts: a dict, or several with different names. args: a tuple, or one argument.
-    The others stay the module's. Gradients flow to the given Tensors; what the call changes in place, as
-    BatchNorm its running mean, are those; what it assigns anew is put into the dict. Afterwards, also after
-    an exception, the module is as before. Threads need a copy each: RuntimeError where another one is within
-    functional_call of the module. Its plain call there sees the other values.
+    Parameters and buffers that are not given stay the module's. Gradients flow to the given Tensors. If the
+    call changes a parameter or buffer in place, as BatchNorm changes its running mean, the given Tensor is
+    changed; if the call assigns a new Tensor, this is put into the dict. Afterwards, also after an exception,
+    the module is as before. Each thread needs its own copy of the module: RuntimeError if another thread is
+    within functional_call of the module. A plain call by another thread would use the given values.
 
     tie_weights: a value for one name of a tied Tensor is used for all its names. strict: raises
     RuntimeError if names are missing or unknown. Raises ValueError for a name in two dicts and for several
@@ -65,6 +66,7 @@ def reparametrized(
 
 
 def _merged(dicts: Any) -> dict[str, Any]:
+    """The values of one or several dicts by name, checked."""
     several = list(dicts) if isinstance(dicts, (list, tuple)) else [dicts]
     if not all(isinstance(one, dict) for one in several):
         raise TypeError(f"[functional_call] got {type(dicts).__name__}; expected a dict, or a tuple of dicts")
@@ -104,7 +106,10 @@ def _reserved(module: Any) -> Iterator[None]:
 
 @contextmanager
 def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) -> Iterator[dict[str, Any]]:
-    """A block in which the module has these values; gives the attributes and the name in them of each."""
+    """A block in which the module has the values `replaced`.
+
+    Gives a dict by name: (the ``__dict__`` of the layer that has the parameter or buffer, its name there).
+    """
     named = {
         name: x
         for names in (module.named_parameters, module.named_buffers)

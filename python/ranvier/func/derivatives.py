@@ -1,8 +1,12 @@
-"""Gradients, Jacobians and Hessians of functions, as functions.
+"""Functions that return derivatives of functions: gradients, Jacobians, Hessians, Taylor series, Laplacians.
+
+Each calls the function once in a `Level` (autograd/level.py), a block with a tape of its own. Derivatives in
+reverse come from backward on this tape; derivatives forward from a walk along it (`pushed` in
+func/forward.py).
 
 Inputs and outputs may be nested tuples, lists and dicts of Tensors. The results can be differentiated again
-where that is wanted: inside another of these functions, or where something that requires gradients leads to
-them and recording is on outside. ``no_grad`` inside the function holds; around the call it only keeps the
+in two cases: inside another of these functions, and if they depend on something outside that requires
+gradients and recording is on there. ``no_grad`` inside the function holds; around the call it only keeps the
 results off the tape. No ``.grad`` and no ``requires_grad`` of an input changes.
 """
 
@@ -33,7 +37,8 @@ _Function = Callable[..., Any]
 def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Function:
     """A function that returns (the gradients, the value) of func, whose result is one number.
 
-    argnums: the argument, or a tuple of arguments, to differentiate by; the gradients have its structure.
+    argnums: the number of the argument to differentiate by, or a tuple of numbers; the gradients have the
+    structure of these arguments.
     has_aux: func returns (output, aux), and the result is (gradients, (output, aux)).
 
     Raises TypeError for inputs and outputs that are no floating Tensors, ValueError for an argnum that is no
@@ -66,7 +71,8 @@ def grad(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Func
 
 
 def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
-    """(func(*primals), f) with f(v) = v J for the Jacobian J there: a tuple with one part for each primal.
+    """(func(*primals), f). f(v) = v J, for the Jacobian J at the primals, is a tuple with a part for each
+    primal.
 
     v has the structure of the output. With has_aux: (output, f, aux). f can be called again, unless it was
     called with retain_graph=False. Raises RuntimeError for a v of another structure or shape.
@@ -93,9 +99,10 @@ def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
 def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
     """(func(*primals), J v) for the Jacobian J and the tangents v, a tuple like the primals.
 
-    Computed forward, along the tape of one call. Where an op has no forward rule (docs/physics.md), in
-    reverse: u J is linear in u, and J v is its gradient by u; then every op must have second derivatives
-    (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v, aux).
+    Computed forward, along the tape of one call. If an op has no forward rule (docs/physics.md), computed in
+    reverse: u J is linear in u, and J v is the gradient of u J by u. Then every op must have second
+    derivatives (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v,
+    aux).
     strict: an output that does not depend on the primals raises RuntimeError.
     | rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
     -> (tensor([1., 4.]), tensor([6., 4.]))"""
@@ -107,7 +114,7 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
     with Level("jvp", primals, strict=strict) as level:
         vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
         aux = level.call(func, level.inputs, None, has_aux)
-        level.strict = False  # strict asks for outputs alone: a primal may be without use
+        level.strict = False  # strict concerns outputs only (checked in `call`): a primal may be unused
         try:
             tangents = first_derivatives(level, vs)
         except NotImplementedError:  # an op without a forward rule
@@ -119,7 +126,8 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
 
 
 def _only_forward(level: Level) -> bool:
-    """True if a backward is not the derivative of its forward, as that of embeddings with padding_idx."""
+    """True if some node's backward is not the derivative of its forward, as of embeddings with padding_idx:
+    then J v cannot be computed in reverse."""
     return any(getattr(node, "is_apart", False) for node in order(level.ys, map(key, level.xs)))
 
 
@@ -129,9 +137,10 @@ def jacrev(
     """A function that returns the Jacobians of func, (*shape of output, *shape of input): in the structure of
     the output, for each Tensor there in the structure of the input.
 
-    It costs one forward and one backward for each element of the outputs; where the inputs have less than
-    half as many elements, two for each of these, if all ops have second derivatives. chunk_size, of PyTorch's
-    batches of rows, changes nothing. argnums, has_aux: as of :func:`grad_and_value`.
+    It costs one forward, and one backward for each element of the outputs. If the inputs have less than half
+    as many elements as the outputs, and all ops have second derivatives, it costs two backwards for each
+    element of the inputs instead. chunk_size, of PyTorch's batches of rows, changes nothing. argnums,
+    has_aux: as of :func:`grad_and_value`.
     | rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0) -> tensor([[ 6.,  0.], [ 0., 12.]])"""
     if chunk_size is not None and not (isinstance(chunk_size, int) and chunk_size > 0):
         raise OpError(f"[jacrev] got chunk_size {chunk_size!r}; expected a positive int or None")
@@ -150,9 +159,10 @@ def jacrev(
 def jacfwd(
     func: _Function, argnums: _Argnums = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> _Function:
-    """The same as :func:`jacrev`, forward: one pass along the tape of one call for each input, with all its
-    elements together. As jacrev where the outputs have less than half as many elements as the inputs, and
-    where an op has no forward rule (docs/physics.md). randomness, of PyTorch's vmap, changes nothing.
+    """The same result as :func:`jacrev`, computed forward: func is called once, and for each input
+    derivatives by all its elements together are carried along the tape. Computed as by jacrev if the outputs
+    have less than half as many elements as the inputs, or if an op has no forward rule (docs/physics.md).
+    randomness, of PyTorch's vmap, changes nothing.
     | rv.func.jacfwd(lambda x: x**2)(rv.tensor([1.0, 2.0])) -> tensor([[2., 0.], [0., 4.]])"""
 
     @functools.wraps(func)
@@ -190,7 +200,7 @@ def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
     return wrapper
 
 
-MAX_ORDER = 15
+MAX_ORDER = 15  # the most derivatives of `jet`: kMaxJetOrder of the kernel (cpp/kernels/jet/jet.h)
 
 
 def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
@@ -244,7 +254,8 @@ def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
 
 
 def _term(x: Tensor, value: Any, k: int) -> Tensor:
-    """The Taylor coefficient of order k of the derivative of that order."""
+    """The Taylor coefficient of order k, value / k!, from the derivative `value` of order k of the curve
+    x(s)."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return wrap(filled_like(value / math.factorial(k), x._array))
     if not isinstance(value, Tensor):
@@ -264,7 +275,9 @@ def _scaled(t: Tensor, k: int) -> Tensor:
 def derived(
     level: Level, form: Form, vs: tuple[Tensor, ...], seeds: Callable[[], list[Tensor]]
 ) -> list[Rows]:
-    """The rows of the level's ys. vs: what the seeds, the rows of its xs, are computed from."""
+    """The rows (func/forward.py) of the outputs of a level. seeds: a function that gives the rows of its
+    inputs.
+    vs: the Tensors from which the seeds are computed; they decide whether the derivatives are recorded."""
     block: AbstractContextManager[Any] = nullcontext() if level.weighted(vs) else no_grad()
     with block:
         sources = {key(x): t for x, t in zip(level.xs, seeds(), strict=True)}
@@ -272,14 +285,15 @@ def derived(
 
 
 def first_derivatives(level: Level, vs: tuple[Tensor, ...]) -> Any:
-    """J v, in the tree of the outputs."""
+    """J v, computed forward, in the structure of the outputs. vs: v, one Tensor for each input."""
     ts = derived(level, Taylor(1), vs, lambda: [v.unsqueeze(0) for v in vs])
     rows = [filled_like(0, y._array) if t is None else t for y, t in zip(level.ys, ts, strict=True)]
     return like(level.outputs, [level.result(t[0]) if isinstance(t, Tensor) else wrap(t) for t in rows])
 
 
 def jacobian_columns(level: Level) -> Any:
-    """As `level.jacobians()`, forward: one pass for each input, with a row for each of its elements."""
+    """As `level.jacobians()`, computed forward: one pass for each input, with a row for each of its
+    elements."""
     of_outputs: list[list[Tensor]] = [[] for _ in level.ys]
     with nullcontext() if level.history else no_grad():
         for x in level.xs:
@@ -300,8 +314,9 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
     weights[i] d^2 / dx_i^2, weights all 1 by default; (0, 1) gives u_xx of (t, x), (1, -1) the wave operator.
     Further arguments are passed on to func.
 
-    All go through the network together, as d + 1 rows of each point: y = s(z) has grad y = s'(z) grad z and
-    lap y = s'(z) lap z + s''(z) |grad z|^2. The results are differentiable by the weights of func.
+    Gradient and Laplacian go through the network together, as d + 1 rows for each point: y = s(z) has
+    grad y = s'(z) grad z and lap y = s'(z) lap z + s''(z) |grad z|^2. The results are differentiable by the
+    weights of func.
 
     Raises TypeError for arguments that are no floating Tensors, ValueError for x without a dimension, for
     weights of another number, and for results of another shape; NotImplementedError for ops without a forward

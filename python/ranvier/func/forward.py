@@ -1,15 +1,17 @@
 """Forward mode: carries derivatives from the inputs of a function to its results.
 
-The function runs once, on a tape. Then the derivatives go from node to node, from the inputs on. For each
-value, `t` has them stacked along a leading axis, (rows, *shape of the value), so that a Linear is one product
-for all rows. A Form says what the rows are: Taylor coefficients, or first derivatives with a Laplacian. A
-linear op does the same to each row, whatever it is. Rules are written with differentiable ops, and read the
-arrays that a node has saved as Tensors of the tape (`of_input`): the results can be differentiated again, by
-inputs and weights.
+The function runs once, on a tape. Then `pushed` visits the nodes of the tape from the inputs on, and computes
+the derivatives of each node's result from those of its inputs, by the forward rule of the node. The
+derivatives of a value are stacked along a leading axis, as its *rows*: a Tensor `t` (rows, *shape of the
+value), so that a Linear is one product for all rows. A Form says what the rows are: Taylor coefficients,
+first derivatives, or first derivatives with a Laplacian. A linear op does the same to each row, whatever the
+row is. Rules consist of differentiable ops, and read the arrays that a node has saved as Tensors of the tape
+(`of_input`). So the results can be differentiated again, by inputs and weights.
 
-RULES has a row for each op that is not covered by its rule of create_graph, which says whether it is linear
-(`rules.linear_rule`), a formula of other ops (`rules.recomputed`) or a function of each element. Its rows
-are in forward_rules.py.
+`rule` finds the forward rule of a node: from RULES, which forward_rules.py fills, or from the node's rule of
+create_graph (tape/higher_order.py), if that says that the op is linear (`linear_rule` in
+ops/gradient_rules.py) or a formula of other ops (`recomputed` there), or if the op is a function of each
+element.
 """
 
 from __future__ import annotations
@@ -34,29 +36,32 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Form:
-    """A kind of derivatives, in rows.
+    """The meaning of the rows: which derivatives they are.
 
-    slopes: how many derivatives of an element-wise function f its rule needs: f', f'' ...
+    slopes: how many derivatives f', f'' ... of an element-wise function f `of_element` needs.
     """
 
     slopes: int
-    weights: Any = None  # the argument `weights` of the kernel `jet`
-    has_kernel = True
+    weights: Any = None  # the argument `weights` of the kernel `jet`, which a Laplacian needs
+    has_kernel = True  # whether the kernel `jet` computes such rows
 
     def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
-        """The rows of a product a b: y has a t_b + t_a b already, pair(i, j) is row i of t_a times row j of
-        t_b."""
+        """The rows of a product a b, where both operands have rows t_a and t_b.
+
+        y: a t_b + t_a b, the part that is linear in the rows. pair(i, j): row i of t_a times row j of t_b.
+        """
         raise NotImplementedError
 
     def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
-        """The rows of f(x), from f', f'' ... at x."""
+        """The rows of f(x). slopes: f', f'' ... at x. t: the rows of x."""
         raise NotImplementedError
 
 
 class Taylor(Form):
-    """Row i is the Taylor coefficient of order i + 1 of the value along a curve of inputs."""
+    """Row i is the Taylor coefficient of order i + 1 of the value, while the inputs move along a curve."""
 
     def __init__(self, order: int) -> None:
+        """order: the number of rows."""
         self.slopes = order
 
     def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
@@ -67,8 +72,11 @@ class Taylor(Form):
         return stack(rows)
 
     def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
+        # f(x + u) - f(x) is the sum of f^(m)(x) u^m / m!, where u is a polynomial in the curve's parameter
+        # whose coefficients are the rows of t. Horner's rule on such polynomials, cut off after `order`
+        # coefficients.
         u, order = unbind(t), len(slopes)
-        y = [slopes[-1] / math.factorial(order)]  # Horner's rule for polynomials in the curve's parameter
+        y = [slopes[-1] / math.factorial(order)]
         for m in range(order - 1, -1, -1):
             head = [slopes[m - 1] / math.factorial(m)] if m else []
             y = head + [sum_of([u[i] * y[j - i] for i in range(j + 1)]) for j in range(order - m)]
@@ -76,7 +84,7 @@ class Taylor(Form):
 
 
 class Tangents(Form):
-    """Rows of first derivatives along directions of their own, any number of them."""
+    """Each row is a first derivative along a direction of its own; there may be any number of rows."""
 
     slopes, has_kernel = 1, False
 
@@ -88,7 +96,8 @@ class Tangents(Form):
 
 
 class Laplacian(Form):
-    """Rows of first derivatives by each variable, and a last one: the sum of weights[i] d^2 / dx_i^2."""
+    """Row i < d is the first derivative by the variable x_i; the last row is the sum of weights[i] d^2 /
+    dx_i^2."""
 
     slopes = 2
 
@@ -113,22 +122,24 @@ def sum_of(terms: Sequence[Tensor]) -> Tensor:
     return total
 
 
-Rows = Tensor | None  # the derivatives of a value; None where it does not depend on the function's inputs
+Rows = Tensor | None  # the rows of a value; None: the value does not depend on the function's inputs
 
 
-RULES: dict[Any, Any] = {}  # by the class of a node: rule(name, form, node, *rows of its inputs)
+# class of a node -> rule(name, form, node, *rows of its inputs) -> rows of the result
+RULES: dict[Any, Any] = {}
 
 
 # --- the walk
 
 
 def key(x: Tensor) -> Any:
-    """The node or leaf of the tape that a Tensor is."""
+    """The node of the tape that has made a Tensor, or the Tensor itself if it is a leaf."""
     return x if x._grad_fn is None else x._grad_fn
 
 
 def order(ys: Sequence[Tensor], sources: Any) -> list[Any]:
-    """The nodes between the sources and ys, each after those it reads."""
+    """The nodes on paths from the sources to ys, each after the nodes whose results it reads. sources: as
+    `key`."""
     nodes: list[Any] = []
     reached: dict[Any, bool] = dict.fromkeys(sources, True)
     stack_of_nodes = [(key(y), False) for y in ys if y._requires_grad]
@@ -147,15 +158,16 @@ def order(ys: Sequence[Tensor], sources: Any) -> list[Any]:
 
 
 def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -> list[Rows]:
-    """The rows of ys; ts: the rows of the sources, by `key`. None where a y depends on none of them.
+    """The rows of ys; None for a y that depends on no source.
 
+    ts: the rows of the sources, by their `key`. name: the public function, for errors.
     Raises NotImplementedError for an op without a forward rule.
     """
     values: dict[Any, Any] = dict(ts)
     for node in order(ys, ts):
         if type(node) is Output:
             rows = values[node.function]
-            if isinstance(rows, Tensor):  # only the first output has derivatives, as the values of a sort
+            if isinstance(rows, Tensor):  # Only the first output has derivatives, as the values of a sort.
                 rows = [rows]
             values[node] = rows[node.index]
         else:
@@ -166,7 +178,7 @@ def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -
 
 
 def rule(node: Any) -> Any:
-    """The forward rule of a node: rule(name, form, node, *rows of its inputs)."""
+    """The forward rule of a node, rule(name, form, node, *rows of its inputs); `refused` if there is none."""
     if type(node) in RULES:
         return RULES[type(node)]
     try:
@@ -182,6 +194,7 @@ def rule(node: Any) -> Any:
 
 
 def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
+    """The rule of ops without a forward rule."""
     raise NotImplementedError(
         f"[{name}] got {node._op_name()} of a Tensor that depends on the inputs; expected ops "
         "with a forward rule (docs/physics.md), or autograd.grad(..., create_graph=True)"
@@ -189,7 +202,10 @@ def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 
 
 def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
-    """Rows of a linear op y = A a + B b ..., one by one: `maps` of its rule has (A, A^T), (B, B^T) ..."""
+    """The rule of a linear op y = A a + B b ..., which is applied to each row.
+
+    `maps` of the op's rule of create_graph gives (A, A^T), (B, B^T) ... as functions of arrays.
+    """
     copy, first = copy_of(node), next(t for t in ts if t is not None)
     maps = rule_of(node).maps(copy, first._array.dtype)  # type: ignore[attr-defined]
     if any(t is not None for t in ts[len(maps) :]):
@@ -205,7 +221,8 @@ def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
 
 
 def _scaled(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
-    """Rows of y = d x with a constant d: its backward, dx = d dy, is the same function."""
+    """The rule of y = d x with a constant d. Its backward, dx = d dy, is the same function, applied to
+    rows."""
     return type(node).backward(node, t, TENSORS)
 
 
@@ -223,7 +240,10 @@ def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 class Jet(Function):
-    """The rows of f(x) from those of x, by the kernel `jet`; f is one of KERNELS, source the node of f(x)."""
+    """Computes the rows of f(x) from the rows of x by the kernel `jet`.
+
+    function: the name of f in KERNELS. source: a copy of the node that has computed f(x).
+    """
 
     def __init__(self, function: str, form: Form, source: Any) -> None:
         self.function, self.form, self.source = function, form, source
@@ -242,7 +262,8 @@ def _by_slopes(node: Any, x: Tensor, t: Tensor) -> Tensor:
 
 
 def _copied(node: Any) -> Any:
-    """A node of the tape with what this one has saved, which is not released with it."""
+    """A copy of a node of the tape, with what the node has saved. It stays usable when the node is
+    released."""
     copy = copy_of(node)
     copy.released, copy.hooks, copy.outputs = False, None, 1
     copy.edges, copy.versions, copy.changes = node.edges, node.versions, node.changes
@@ -250,7 +271,11 @@ def _copied(node: Any) -> Any:
 
 
 def slopes(source: Any, x: Tensor, count: int) -> list[Tensor]:
-    """f', f'' ... at x for the function of each element that the node has computed; x: on the tape."""
+    """The derivatives f', f'' ... at x, `count` of them, of the element-wise function f of a node.
+
+    x: the node's input, as a Tensor on the tape. f' comes from the node's rule of create_graph with dy = 1,
+    and each further derivative is the gradient of the one before it.
+    """
     node = _copied(source)
     node.edges = (key(x), *source.edges[1:])  # as if x were its input
     of_order: list[Tensor] = []
@@ -269,7 +294,8 @@ def slopes(source: Any, x: Tensor, count: int) -> list[Tensor]:
 
 
 def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Tensor:
-    """A function of each element: by its kernel, or by its slopes."""
+    """The rule of a function of each element: by the kernel `jet` if it has the function, else by its
+    slopes."""
     if any(other is not None for other in others):
         refused(name, form, node)
     function, saves = KERNELS.get(type(node), ("", ""))
@@ -277,14 +303,14 @@ def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Te
     if function and form.has_kernel and default and t.dtype == getattr(node, saves).dtype:
         x = of_input(node, 0, getattr(node, saves))
         if saves == "y" and node.versions:
-            x._cell = node.versions[0]  # its array is the output's: a change of that is noticed
+            x._cell = node.versions[0]  # The array is the output's: a change of the output is noticed.
         return Jet(function, form, _copied(node)).apply(x, t)
     x = _leaf(of_input(node, 0, _operand(node)))
     return form.of_element([s if mode.enabled else s.detach() for s in slopes(node, x, form.slopes)], t)
 
 
 def _operand(node: Any) -> Any:
-    """An array of the shape and dtype of the input: the input itself where the node has it."""
+    """An array of the shape and dtype of the input: the input itself, if the node has saved it."""
     return next(vars(node)[name] for name in ("x", "a", "y") if name in vars(node))
 
 
@@ -298,7 +324,7 @@ def _leaf(x: Tensor) -> Tensor:
 
 
 def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequence[Rows]) -> Any:
-    """The rows of function(*xs), which runs on a tape of its own."""
+    """The rows of function(*xs), which is run on a tape of its own. ts: the rows of xs."""
     leaves = [x if t is None else _leaf(x) for x, t in zip(xs, ts, strict=True)]
     with enable_grad():
         y = function(*leaves)
@@ -308,7 +334,7 @@ def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequenc
 
 
 def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
-    """Rows of an op whose rule of create_graph is a formula of other ops: those of the formula."""
+    """The rule of an op whose rule of create_graph is a formula of other ops: the rows of the formula."""
     forward, given = rule_of(node).expression  # type: ignore[attr-defined]
     xs = given(node)
     if any(t is not None for t in ts[len(xs) :]):
@@ -316,7 +342,8 @@ def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
     return composed(name, form, lambda *xs: forward(node, *xs), xs, ts[: len(xs)])
 
 
-# The functions that the kernel `jet` has: its name there, and the array that the node has saved.
+# The functions f that the kernel `jet` has: class of the node -> (name in the kernel, the attribute of the
+# node with the array that the kernel reads: the input x or the result y).
 KERNELS: dict[Any, tuple[str, str]] = {
     **{ROWS[name].node: (name, "y") for name in ("tanh", "sigmoid", "exp")},
     **{ROWS[name].node: (name, "x") for name in ("sin", "cos", "softplus", "silu", "gelu")},

@@ -1,9 +1,10 @@
 """The forward rules of ops: how derivatives of an op's inputs become those of its result (see forward.py).
 
-A rule is called as rule(name, form, node, *ts). name: the public function, for errors; form: the meaning of
-the rows, such as Taylor coefficients; node: the op's Function, with what it saved; ts: for each input its
-derivatives, a Tensor (rows, *shape), or None where the input is constant. It returns those of the result.
-`_TABLE` at the end lists the rules by class of node. In names, `ta` are the rows of input `a`.
+A rule is called as rule(name, form, node, *ts). name: the public function, for errors. form: the meaning of
+the rows, such as Taylor coefficients. node: the op's Function, with what it saved. ts: for each input its
+derivatives, a Tensor (rows, *shape), or None if the input is constant. The rule returns the derivatives of
+the result, (rows, *shape of the result). `_TABLE` at the end lists the rules by class of node. In names, `ta`
+are the rows of the input `a`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ranvier.tape.higher_order import Same, of_input, of_output
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor, wrap
 
-# --- linear ops: each row goes through the op alone, whatever the form
+# --- linear ops: each row goes through the op by itself, whatever the form
 
 
 def lifted(t: Tensor, ndim: int) -> Tensor:
@@ -43,6 +44,7 @@ def lifted(t: Tensor, ndim: int) -> Tensor:
 
 
 def _added(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
+    """a + b and a - b, with broadcasting."""
     minus = type(node) is arithmetic.Sub
     shape = np.broadcast_shapes(*node.shapes)
     terms = [lifted(t, len(shape)) for t in (a, -b if minus and b is not None else b) if t is not None]
@@ -58,13 +60,15 @@ def _same(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
 def _sum(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
     axes, ndim = node.axes, len(node.shape)
     axes = range(ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    axes_of_rows = tuple(axis % ndim + 1 for axis in axes if ndim)  # after the axis of rows
+    axes_of_rows = tuple(axis % ndim + 1 for axis in axes if ndim)  # + 1: axis 0 is the axis of rows
     if not axes_of_rows:
         return t
     return (t.mean if node.mean else t.sum)(axes_of_rows, keepdim=node.keepdims)
 
 
 def _concatenated(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
+    """Concatenation: constant inputs have rows of zeros. Inputs of another number of dimensions are the empty
+    ones that PyTorch's cat allows."""
     one = max((t for t in ts if t is not None), key=lambda t: t.ndim)
     ndim = one.ndim - 1
     pairs = [(t, shape) for t, shape in zip(ts, node.shapes, strict=True) if len(shape) == ndim]
@@ -79,7 +83,7 @@ def _chosen(name: str, form: Form, node: Any, _: Rows, a: Rows, b: Rows) -> Tens
 
 
 def _extreme(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
-    """maximum and minimum: the rows of a times the op's slope by a, plus those of b times its slope by b."""
+    """maximum and minimum: the rows of a times the slope by a, plus the rows of b times the slope by b."""
     ndim = max(node.a.ndim, node.b.ndim)
     rows = [None if t is None else lifted(t, ndim) for t in (a, b)]
     one = wrap(filled_like(1, _core.maximum(node.a, node.b, None)))
@@ -92,9 +96,11 @@ def _extreme(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
 
 
 def product(form: Form, op: Any, a: Any, ta: Rows, b: Any, tb: Rows) -> Tensor:
-    """The rows of op(a, b), for an op that is linear in each: op(ta, b) + op(a, tb), and the form's terms.
+    """The rows of op(a, b), for an op that is linear in a and in b: op(ta, b) + op(a, tb), and the terms with
+    both ta and tb, which `form.mixed` adds.
 
-    a, b: functions that return the values, called only where these are needed. op must take rows, too.
+    a, b: functions that return the values, called only if these are needed. op must accept rows as operands,
+        too.
     """
     terms = [op(ta, b())] if ta is not None else []
     if tb is not None:
@@ -118,8 +124,10 @@ def _multiplied(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
 
 
 def _matrices(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
+    """a @ b. A vector becomes a matrix of one row or column, since a stack of rows of a vector is a
+    matrix."""
     a, b = _values(node)
-    row, column = node.a.ndim == 1, node.b.ndim == 1  # vectors, as matrices of one row or column
+    row, column = node.a.ndim == 1, node.b.ndim == 1
     ndim = max(node.a.ndim, node.b.ndim, 2)
     if row:
         a, ta = (lambda: of_input(node, 0, node.a).unsqueeze(0)), ta if ta is None else ta.unsqueeze(-2)
@@ -132,9 +140,11 @@ def _matrices(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
 
 
 def _linear(name: str, form: Form, node: Any, tx: Rows, tw: Rows, tb: Rows) -> Tensor:
+    """x @ w^T + b."""
     ndim = node.x.ndim
 
     def op(x: Tensor, w: Tensor) -> Tensor:
+        """x @ w^T, where either x or w may be rows of it."""
         if w.ndim == 2:
             return linear(x, w)
         if ndim > 2:
@@ -160,13 +170,16 @@ def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     if form.slopes == 1:  # first derivatives alone: (a' - y b') / b
         of_b = y * lifted(tb, ndim)
         return (-of_b if ta is None else ta - of_b) / b
-    size = norms.size_of(b._array)  # b^2 may leave the range
+    # a / b = (y b) (1 / b), with the product rule of the form. b is scaled, since b^2 may leave the dtype's
+    # range.
+    size = norms.size_of(b._array)
     b, tb, ta = b / size, tb / size, None if ta is None else ta / size
     t_reciprocal = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
     return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, t_reciprocal)
 
 
 def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
+    """a ** b: a function of each element of a if b is constant, else exp(b log a)."""
     if tb is None and node.a.shape == node.y.shape:
         return by_element(name, form, node, ta)  # type: ignore[arg-type]
 
@@ -174,7 +187,7 @@ def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
         of_base = a.expand(node.y.shape) ** b.detach()
         if tb is None:
             return of_base
-        is_0 = wrap(node.a).eq(0.0) & wrap(node.b).ge(0.0)  # where a**b has a value but log(a) has none
+        is_0 = wrap(node.a).eq(0.0) & wrap(node.b).ge(0.0)  # There a**b has a value, but log(a) has none.
         return where(is_0, of_base, (where(is_0, 1.0, a).log() * b).exp())
 
     return composed(name, form, formula, inputs(node, [node.a, node.b]), [ta, tb])
@@ -225,7 +238,7 @@ _TABLE: dict[Any, Any] = {
     ),
     shapes.Permute: lambda name, form, node, t: permute(t, (0, *(d % (t.ndim - 1) + 1 for d in node.dims))),
     shapes.Expand: lambda name, form, node, t: lifted(t, len(node.target)).expand((t.shape[0], *node.target)),
-    # padding_idx and scale_grad_by_freq are of backward alone
+    # padding_idx and scale_grad_by_freq concern backward only
     Embedding: lambda name, form, node, t, _: t[:, wrap(node.index)],
     arrange.AsStrided: lambda name, form, node, t: (refused if node.is_apart else _each)(name, form, node, t),
     join.Concatenate: _concatenated,

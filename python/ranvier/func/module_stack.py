@@ -1,4 +1,8 @@
-"""stack, unstack: many modules of one form as one module, each with its own weights and batches."""
+"""stack and unstack: many modules of the same structure as one module, each with its own weights and batches.
+
+A `Stack` holds the parameters of all members stacked along a leading axis. A call runs each member on its
+slice of the arguments, with its slice of the parameters (`functional_call`), and stacks the results.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +110,7 @@ class Stack(Module):
     def forward(self, *args: Any, in_dims: Any = 0, **kwargs: Any) -> Any:
         """Each member's result for its slice of the arguments, stacked along dimension 0.
 
-        in_dims: as of :func:`vmap`: 0, each member has its own batch; None, all have the same.
+        in_dims: as of :func:`vmap`. 0: each member has its own batch; None: all members have the same batch.
         """
         named = next((name for name, x in kwargs.items() if any(map(_is_array, values_of(x)))), None)
         if named is not None:
@@ -134,7 +138,8 @@ class Stack(Module):
             given = {**{name: x[i] for name, x in weights.items()}, **state}
             result = functional_call(self._members[i], given, args, kwargs)
             for name, x in state.items():
-                if given[name] is not x:  # assigned, not changed
+                # The member has assigned a new buffer instead of changing its slice.
+                if given[name] is not x:
                     with no_grad():
                         x.copy_(given[name])
             return result
@@ -146,8 +151,8 @@ _REMEDY = "expected it of the modules before stack(), or of the members of stack
 
 
 class _Layer(Module):
-    """Holds the parameters of one layer in a Stack. The layers are the members': what would change this one
-    instead, silently, is refused."""
+    """Holds the parameters of one layer in a Stack. The layers that run are those of the members, so a hook
+    or a setting here would have no effect: it is refused."""
 
     def _refused(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("[stack] got a call, mode, hook or setting of a layer of all members; " + _REMEDY)
@@ -226,6 +231,7 @@ def unstack(module: Stack) -> list[Module]:
 
 
 def _members(name: str, models: Any) -> list[Module]:
+    """The modules as a list, checked. name: the public function, for errors."""
     members = list(models)
     if not members:
         raise OpError(f"[{name}] got no modules; expected at least one")
@@ -236,7 +242,7 @@ def _members(name: str, models: Any) -> list[Module]:
 
 
 def state_of(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str, Tensor]]:
-    """The parameters and buffers of all, by name, stacked: `torch.func.stack_module_state`."""
+    """The parameters and the buffers of all members by name, stacked: `torch.func.stack_module_state`."""
     first = _form(members[0])
     for i, member in enumerate(members):
         form = _form(member)
@@ -259,8 +265,8 @@ def state_of(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str,
 
 
 def _form(member: Module) -> dict[str, tuple[Any, ...]]:
-    """The facts that must be equal in all members, by name: type, shape, dtype, trained or not, first
-    name."""
+    """What must be equal in all members, by the name of a parameter or buffer: (class, shape, dtype,
+    requires_grad, the first name of the same Tensor)."""
     form: dict[str, tuple[Any, ...]] = {}
     for kind in ("named_parameters", "named_buffers"):
         names: dict[int, str] = {}
@@ -271,6 +277,7 @@ def _form(member: Module) -> dict[str, tuple[Any, ...]]:
 
 
 def _said(form: tuple[Any, ...] | None) -> str:
+    """An entry of `_form` as text, for errors."""
     if form is None:
         return "missing"
     _, shape, dtype, trained, tied = form

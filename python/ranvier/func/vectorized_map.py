@@ -1,4 +1,4 @@
-"""vmap: a function of one sample, applied to many."""
+"""vmap: applies a function of one sample to many samples, in a loop over views of the arguments."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def vmap(
 ) -> Callable[..., Any]:
     """A function that applies func to slices of its arguments, and stacks the results.
 
-    result[i] = func(argument[i], ...) along the dimensions in_dims: one for all, or a tuple with one
-    for each; of a nested argument one for all its Tensors, or nested as it is. None: the argument is given
-    whole to each call, as all that is passed by name. out_dims: the dimension of the slices in each result.
-    randomness: whether func may draw random numbers ("error": no), "different" ones in each
-    call or the "same". chunk_size, of PyTorch's memory, changes nothing.
+    result[i] = func(argument[i], ...), where [i] is along the dimensions in_dims: an int for all arguments,
+    or a tuple with one item for each. The item of a nested argument is an int for all its Tensors, or nested
+    like the argument. None: the argument is given whole to each call; so are arguments passed by name.
+    out_dims: the dimension along which the results are stacked. randomness: "error": func must not draw
+    random numbers; "different": each call draws other numbers; "same": each call draws the same. chunk_size,
+    with which PyTorch limits its memory, changes nothing.
 
     func runs once for each slice, on views: eagerly that takes as long as a loop. In a step compiled by
     :func:`ranvier.compile` calls that do not depend on each other run side by side. The places in memory of
@@ -76,7 +77,8 @@ Parts = Callable[[int], tuple[Any, ...]]
 
 
 def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int | None]:
-    """A function that gives the i-th slices of the arguments, and how many there are; None: all are whole."""
+    """A function that gives the i-th slices of the arguments, and the number of slices; None: no argument is
+    sliced. name: the public function, for errors."""
     if not (in_dims is None or isinstance(in_dims, (int, tuple, list))) or isinstance(in_dims, bool):
         raise TypeError(f"[{name}] got in_dims of type {type(in_dims).__name__}; expected an int or a tuple")
     if isinstance(in_dims, (tuple, list)) and len(in_dims) != len(args):
@@ -98,7 +100,7 @@ def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int |
 
 
 def _spread(name: str, dims: Any, tree: Any) -> Iterator[int | None]:
-    """A dimension for each value of a tree."""
+    """The dimension, or None, for each value in the nested arguments `tree`, in order."""
     nested = isinstance(dims, (tuple, list, dict))
     if isinstance(tree, dict) or (isinstance(tree, (tuple, list)) and not isinstance(tree, Tensor)):
         keys = list(tree) if isinstance(tree, dict) else range(len(tree))
@@ -114,6 +116,7 @@ def _spread(name: str, dims: Any, tree: Any) -> Iterator[int | None]:
 
 
 def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
+    """The slices of a Tensor along a dimension."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"[{name}] got an argument of type {type(value).__name__} and dimension {dim}; expected a "
@@ -124,7 +127,8 @@ def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
             f"[{name}] got dimension {dim} for an argument of shape {tuple(value.shape)}; expected its own"
         )
     parts: tuple[Tensor, ...] = unbind(value, dim)
-    if name == "vmap" and value._array.size:  # no function of a program sees the parts of a Stack
+    # Only for vmap: no function of the user's gets the slices of a Stack.
+    if name == "vmap" and value._array.size:
         begin_alike(parts)
     return parts
 
@@ -136,7 +140,7 @@ def _common(name: str, count: int | None, size: int) -> int:
 
 
 def joined(name: str, results: list[Any], out_dims: Any) -> Any:
-    """One result with the Tensors of several stacked."""
+    """One result of the same structure as each of the results, with their Tensors stacked."""
     columns = [values_of(result) for result in results]
     for value in (value for column in columns for value in column):
         if not isinstance(value, Tensor):
@@ -173,7 +177,8 @@ class _Refused(_Same):
 
 @contextmanager
 def _drawing(randomness: str) -> Iterator[Callable[[], Any]]:
-    """Gives a function that makes a block for each call."""
+    """Gives a function that makes the block in which one call of func runs, with its stream of random
+    numbers."""
     stream = random.current()
     if randomness == "different":
         yield nullcontext

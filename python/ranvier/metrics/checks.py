@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def targets(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
-    """Both as arrays; TypeError for masked ones."""
+    """Both as arrays. Raises TypeError for masked arrays."""
     return np.asarray(plain(name, y_true)), np.asarray(plain(name, y_pred))
 
 

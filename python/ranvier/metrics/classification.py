@@ -87,7 +87,10 @@ def _selected(name: str, counts: Counts, pos_label: Any, average: str | None) ->
 def scores(
     name: str, counts: Counts, pos_label: Any = 1, average: str | None = "binary", labels: Any = None
 ) -> tuple[Any, Any, Any, Any]:
-    """Precision, recall and F1 of counts, and the samples of each label; labels: those to score."""
+    """(precision, recall, F1, number of samples of each label), from the counts.
+
+    Arrays (labels) with average None; otherwise three numbers and None. labels: the labels to score.
+    """
     one_of(name, "average", average, ("binary", "macro", "micro", "weighted", None))
     chosen = _selected(name, counts, pos_label, average) if labels is None else labels
     everything = counts.to(distinct(name, counts.labels, chosen))
@@ -153,8 +156,8 @@ def classification_report(y_true: Any, y_pred: Any, *, labels: Any = None, targe
 
 
 def accuracy_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
-    """Share of correct labels. Of more than one axis each element counts, where scikit-learn takes rows of 0
-    and 1 as wholes.
+    """Share of correct labels. In arrays of more than one axis each element counts; scikit-learn counts a row
+    of 0 and 1 as right only as a whole.
 
     Args:
         y_true: labels; or probabilities (n, classes), of which the largest counts, if `y_pred` is (n,).

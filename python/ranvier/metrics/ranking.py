@@ -105,7 +105,7 @@ def _one_against_rest(true: Array, score: Array, labels: Array, average: str) ->
     if average == "macro":
         return float(areas.mean())
     share = positive.sum(axis=0)
-    areas[share == 0] = 0.0  # not NaN: classes that do not occur
+    areas[share == 0] = 0.0  # classes that do not occur; their NaN times the weight 0 would be NaN
     return float(np.average(areas, weights=share))
 
 

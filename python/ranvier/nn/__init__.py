@@ -11,7 +11,7 @@ from ranvier.nn.registry import absent as _absent
 from ranvier.nn.table import LAYERS as _LAYERS
 from ranvier.nn.table import MODULE_OF as _MODULE_OF
 
-if _typing.TYPE_CHECKING:  # all modules of the table
+if _typing.TYPE_CHECKING:  # all modules of nn/table.py
     from ranvier.nn import functional, init, utils
     from ranvier.nn.activation import *
     from ranvier.nn.attention import *

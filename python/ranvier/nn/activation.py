@@ -1,4 +1,5 @@
-"""Activations as layers. Those that work element by element follow from :mod:`ranvier.ops.activation.table`.
+"""Activations as layers. `_layer` makes those that work element by element, from the rows of
+:mod:`ranvier.ops.activation.table`.
 
 ``inplace=True`` changes the input and returns it, as in PyTorch.
 """
@@ -30,11 +31,11 @@ _SHOWN = {
     "softshrink": ("*lambd",),
     "hardsigmoid": (),
     "hardswish": (),
-}  # PyTorch's
+}  # the settings that repr shows, as in PyTorch; see `settings_text` of nn/arguments.py
 
 
 def _layer(op: str, name: str) -> type[Layer]:
-    """The layer of an op, with the op's settings, formula and example."""
+    """Makes the layer class `name` of an op, with the settings, formula and example of the op."""
     function = getattr(ops, op)
     settings = [*inspect.signature(function).parameters.values()][1:]
     example = r">>> rv\.(?:nn\.functional\.)?\w+\((rv\.tensor\(\[.*?\]\))(?:, (.*))?\)\n"
@@ -83,10 +84,10 @@ class Heaviside(Layer):
 
 
 class PReLU(Module):
-    """y = x where x > 0, else weight x, with a slope that is learned: one, or one for each channel.
+    """y = x where x > 0, else weight x. weight is learned: one number, or one for each channel.
 
-    weight (num_parameters,), starting at init; x (N, num_parameters, ...), any shape for one parameter.
-    Raises ValueError where x has another number of channels.
+    weight (num_parameters,) starts with the value init. x (N, num_parameters, ...), or with one parameter any
+    shape. Raises ValueError if x has another number of channels.
     | rv.nn.PReLU()(rv.tensor([-2.0, 3.0])).detach() -> tensor([-0.5000,  3.0000])"""
 
     _shown = ("num_parameters",)
@@ -115,7 +116,7 @@ class GLU(Layer):
 
 
 class AlongDim(Layer):
-    """dim: None is the dimension that the op chooses."""
+    """Base of layers that compute along dimension dim. dim = None: the op chooses the dimension."""
 
     dim: int | None = None
 
@@ -168,4 +169,4 @@ def named(name: str) -> Any:
 
 
 _BY_NAME = {name.lower(): globals()[name] for name in __all__ if name != "Softmax2d"}
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,7 +1,7 @@
-"""The arguments of a layer's constructor.
+"""The arguments of the constructors of layers.
 
-`check_arguments` tries a layer's op with them when the layer is made; `arguments_of` reads them from its
-attributes, for files; `settings_text` shows them.
+`check_arguments` makes each new layer try its op, so that a wrong argument is an error at once.
+`arguments_of` reads the arguments from the attributes of a layer, for files. `settings_text` shows them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def check_arguments(cls: Any) -> None:
-    """Wraps the ``__init__`` of a class: it takes PyTorch's ``device``, and its op accepts the settings."""
+    """Wraps the ``__init__`` of a class: it then takes the argument ``device`` of PyTorch, too, and calls the
+    new layer once on ``_example()``, so that the op refuses wrong settings at once."""
     if "__init__" not in cls.__dict__:
         return
     init = cls.__init__  # This lookup makes a function of a partialmethod.
@@ -38,10 +39,11 @@ def check_arguments(cls: Any) -> None:
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         device = None
-        if "device" in kwargs and "device" not in takes and "dtype" in takes:  # no layer here stores it
+        # No layer of this package stores it.
+        if "device" in kwargs and "device" not in takes and "dtype" in takes:
             kwargs, device = dict(kwargs), kwargs["device"]
             del kwargs["device"]
-        if len(args) >= most:  # PyTorch's order is (..., device, dtype)
+        if len(args) >= most:  # In PyTorch the last arguments are device and dtype.
             args, device = _without_device(args, most, device)
         if device is not None:
             if not is_meta(device):
@@ -50,24 +52,25 @@ def check_arguments(cls: Any) -> None:
                 with on_device(device):
                     return __init__(self, *args, **kwargs)
         kind = type(self)
-        if kind._maker is not cls:  # the call of a subclass
+        if kind._maker is not cls:  # The __init__ of a subclass calls this one, and checks its own arguments.
             return init(self, *args, **kwargs)
         try:
             for name, value in (*zip([*signature.parameters][1:], args, strict=False), *kwargs.items()):
                 if name in flags and getattr(value, "ndim", False):
                     raise TypeError(f"[{kind.__name__}] got {name} {value!r}; expected True or False")
             init(self, *args, **kwargs)
-            # `contexts` has those of other threads too, and one may be the CPU
+            # `contexts` also has the devices of other threads, and one of its devices may be the CPU.
             skips = observers or (contexts and get_default_device() != CPU)
             if not skips and belongs_to(kind.__module__, "ranvier.nn"):
                 example = self._example()
                 on_meta = (x is not None and x.is_meta for x in self._parameters.values())
                 if example is not None and not any(on_meta):
-                    self.training = False  # no random numbers are drawn, no statistics change
+                    self.training = False  # So forward draws no random numbers and changes no statistics.
                     self.forward(*example)
                     self.training = True
         except Exception as error:
-            # Python names the function where arguments do not fit its signature.
+            # An error without a further frame is of Python: the arguments do not fit the signature. Its
+            # message has the name of the function.
             no_call = error.__traceback__.tb_next is None  # type: ignore[union-attr]
             if no_call or not belongs_to(kind.__module__, "ranvier"):
                 raise
@@ -79,18 +82,19 @@ def check_arguments(cls: Any) -> None:
 
 
 def evaluate_annotations(cls: Any) -> None:
-    """Makes the texts of a class's annotations what they name: `typing.get_type_hints` of an instance, as
-    libraries call it, looks for them in the caller's names."""
+    """Replaces the annotations of a class, which are texts, by the types that they name. Libraries call
+    `typing.get_type_hints` with an instance, and it would look for the names in the wrong module."""
     space = vars(sys.modules[cls.__module__])
     for name, text in vars(cls).get("__annotations__", {}).items():
-        # A name may be missing: it is imported for type checkers alone, or a class that is defined later.
+        # A name may be missing here: it is imported only for type checkers, or its class is defined later.
         with suppress(NameError):
             cls.__annotations__[name] = Any
             cls.__annotations__[name] = eval(text, space) if isinstance(text, str) else text
 
 
 def settings_text(module: Any, shown: tuple[str, ...]) -> str:
-    """Settings by name: "*name" is the value alone, "name?" only where it is not that of the constructor."""
+    """The text of settings for repr. shown has their names: "*name" shows only the value, and "name?" shows
+    the setting only if it is not the default of the constructor."""
     if shown and "inplace" not in " ".join(shown) and module.__dict__.get("inplace"):
         shown = (*shown, "inplace")
     words = []
@@ -107,7 +111,8 @@ def settings_text(module: Any, shown: tuple[str, ...]) -> str:
 
 
 def _without_device(args: tuple[Any, ...], most: int, device: Any) -> tuple[tuple[Any, ...], Any]:
-    """Separates the device, which PyTorch's calls may give in the place of dtype, from the arguments."""
+    """(arguments without the device, device). PyTorch has device before dtype, and a call may give only
+    device. most: the place of dtype among the arguments, counted with self."""
     given = args[most - 1]
     if len(args) == most + 1 or (isinstance(given, str) and given.startswith(("cpu", "cuda", "mps", "meta"))):
         return (*args[: most - 1], *args[most:]), given
@@ -115,10 +120,11 @@ def _without_device(args: tuple[Any, ...], most: int, device: Any) -> tuple[tupl
 
 
 def arguments_of(module: Any) -> dict[str, Any]:
-    """The constructor's arguments for JSON, but for those of the default: an equal layer can be made of them.
+    """The arguments of the constructor that are not the defaults, for JSON; they make an equal layer.
 
-    Each is the attribute of its name, or what ``_paths`` of the class has the path of.
-    Raises TypeError for a class from outside this package, or an argument that JSON cannot hold.
+    An argument is read from the attribute with its name, or from the attribute path that ``_paths`` of the
+    class has for it. Raises TypeError for a class from outside this package, or an argument that JSON cannot
+    hold.
     """
     cls = module.__class__
     if not cls.__module__.startswith("ranvier."):
@@ -136,9 +142,9 @@ def arguments_of(module: Any) -> dict[str, Any]:
             continue
         try:
             value = operator.attrgetter(cls._paths.get(name, name))(module)
-        except AttributeError:  # a layer in it was replaced, or it has none
+        except AttributeError:  # The layer inside that has the attribute was replaced, or there is none.
             continue
-        if isinstance(parameter.default, bool) and not isinstance(value, bool):  # a bias
+        if isinstance(parameter.default, bool) and not isinstance(value, bool):  # a bias: a Tensor or None
             value = value is not None
         if parameter.kind is not inspect.Parameter.VAR_POSITIONAL and not _same(value, parameter.default):
             arguments[name] = _plain(cls.__name__, name, value)

@@ -28,7 +28,7 @@ __all__ = LAYERS["attention"]
 
 
 class SDPBackend(enum.IntEnum):
-    """PyTorch's names of ways to compute attention; this library has one."""
+    """PyTorch's names of the ways to compute attention. This library has one way and ignores the choice."""
 
     ERROR = -1
     MATH = 0
@@ -57,11 +57,12 @@ class MultiheadAttention(Module):
     embed_dim if not given. dropout: the probability that a weight is dropped in training.
 
     W_q, W_k and W_v are in_proj_weight (3 embed_dim, embed_dim), or q_proj_weight, k_proj_weight and
-    v_proj_weight where kdim or vdim differs; their biases are in_proj_bias; W_o is out_proj. add_bias_kv: one
-    more key and value after the projection, bias_k and bias_v (1, 1, embed_dim); add_zero_attn: one more key
-    and value of zeros. No mask hides them. A query whose keys are all hidden has y and weights NaN with
-    need_weights, else y = b_o, as in PyTorch (where y is NaN without need_weights, too, of bool masks where
-    query, key and value are one tensor, the batch is first, num_heads even, and nothing trained or recorded).
+    v_proj_weight if kdim or vdim is not embed_dim; the biases b_q, b_k and b_v are in_proj_bias; W_o and b_o
+    are out_proj. add_bias_kv: one more key and value after the projection, bias_k and bias_v (1, 1,
+    embed_dim). add_zero_attn: one more key and value of zeros. No mask hides these additional keys. If all
+    keys of a query are hidden, its y and weights are NaN with need_weights, and y = b_o without need_weights,
+    as in PyTorch. (PyTorch gives NaN without need_weights, too, in one case: with bool masks, query, key and
+    value as one tensor, batch_first, an even num_heads, and without training or gradients.)
 
     Raises ValueError where num_heads does not divide embed_dim, and for shapes of inputs and masks that do
     not fit; TypeError for masks of other dtypes.
@@ -131,9 +132,10 @@ class MultiheadAttention(Module):
     def merge_masks(
         self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
     ) -> tuple[Tensor | None, int | None]:
-        """(mask, kind): both masks as one (N, heads, L, S), kind 2; a key_padding_mask alone, kind 1.
+        """(mask, kind), as in PyTorch: both masks as one (N, heads, L, S) and kind 2, or a key_padding_mask
+        alone and kind 1.
 
-        Masks of floats, which are added; query (N, L, E).
+        The masks are floats, which are added to the scores; query (N, L, E).
         """
         if attn_mask is None:
             return key_padding_mask, None if key_padding_mask is None else 1
@@ -145,7 +147,7 @@ class MultiheadAttention(Module):
         return mask if key_padding_mask is None else mask + key_padding_mask.view(n, 1, 1, length), 2
 
     def _reset_parameters(self) -> None:
-        """Draws new starting values: Glorot's for the projections in, biases zero."""
+        """Draws new starting values: Glorot's for the projections of the inputs, zero for the biases."""
         for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
             if weight is not None:
                 init.xavier_uniform_(weight)
@@ -168,7 +170,7 @@ class MultiheadAttention(Module):
         is_causal: bool = False,
         cache: Any = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(y, weights), see the class; weights is None without need_weights.
+        """(y, weights): see the class for y; weights is None without need_weights.
 
         key_padding_mask (N, S) hides keys, attn_mask (L, S) or (N num_heads, L, S) pairs of query and key.
         Both: bool, True where hidden, or numbers that are added to the scores. is_causal: query i uses only
@@ -176,9 +178,9 @@ class MultiheadAttention(Module):
 
         weights (N, L, S), the mean over the heads, or (N, num_heads, L, S) with average_attn_weights=False.
 
-        cache: a :class:`KeyValueCache` of one layer, or ``cache[i]``: query, key and value are one Tensor,
-        the next tokens, which also see those before. With is_causal and without masks and weights.
-        RuntimeError in training mode and while gradients are recorded.
+        cache: a :class:`KeyValueCache` of one layer, or ``cache[i]`` of one with more layers. query, key and
+        value are then one Tensor with the next tokens, and these also see all tokens in the cache. It needs
+        is_causal, and no masks and weights. RuntimeError in training mode and while gradients are recorded.
         """
         same = query is key and key is value
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
@@ -207,7 +209,7 @@ class MultiheadAttention(Module):
     def _attended(
         self, inputs: tuple[Tensor, ...], packed: bool, masks: list[Tensor], settings: tuple[Any, ...]
     ) -> tuple[Tensor, Tensor | None]:
-        """y and the weights, if wanted, of inputs that are projected in one product or apart."""
+        """(y, weights or None). packed: the inputs are one Tensor, which one product projects."""
         if packed:
             attention: Attention = PackedAttention(self.num_heads, self.batch_first, *settings)
             y = attention.over(self._in(inputs[0]), *masks)
@@ -218,7 +220,7 @@ class MultiheadAttention(Module):
         return self._out(y if packed else self._joined(y)), weights
 
     def _continued(self, x: Tensor, cache: Any, fits: bool) -> Tensor:
-        """The attention of the tokens x that follow those of the cache."""
+        """The attention of the tokens x, which follow the tokens of the cache. fits: see the error."""
         if not fits:
             raise OpError(
                 f"[{_NAME}] got a cache with other inputs than one causal sequence; expected query, key and "
@@ -228,7 +230,7 @@ class MultiheadAttention(Module):
         return self._out(cache.attend(self._in(x), self.batch_first))
 
     def _in(self, x: Tensor) -> Tensor:
-        """Queries, keys and values of all heads in one."""
+        """Queries, keys and values of all heads in one Tensor."""
         return ops.linear(x, self.in_proj_weight, self.in_proj_bias)
 
     def _out(self, y: Tensor) -> Tensor:
@@ -255,7 +257,7 @@ class MultiheadAttention(Module):
         return [ops.linear(*arguments) for arguments in zip(inputs, weights, biases, strict=True)]
 
     def _longer(self, x: Tensor, row: Parameter | None) -> Tensor:
-        """Keys or values (N, heads, S, D) and those that the settings add."""
+        """Keys or values (N, heads, S, D) and behind them the rows of add_bias_kv and add_zero_attn."""
         n, heads, _, size = x.shape
         rows = [] if row is None else [ops.expand(ops.reshape(row, 1, heads, 1, size), n, heads, 1, size)]
         if self.add_zero_attn:
@@ -263,7 +265,7 @@ class MultiheadAttention(Module):
         return ops.cat([x, *rows], 2) if rows else x
 
     def _joined(self, y: Tensor) -> Tensor:
-        """(N, heads, L, D) as (N, L, heads D) or (L, N, heads D)."""
+        """y (N, heads, L, D) as (N, L, heads * D) with batch_first, or else (L, N, heads * D)."""
         y = ops.permute(y, *((0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)))
         return ops.reshape(y, *y.shape[:2], self.embed_dim)
 
@@ -314,7 +316,8 @@ def multi_head_attention_forward(
     average_attn_weights: bool = True,
     is_causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """:class:`MultiheadAttention` of these parameters, with the length before the batch."""
+    """:class:`MultiheadAttention` as a function of its parameters; query, key and value are (length, N,
+    ...)."""
     if static_k is not None or static_v is not None:
         raise OpError(f"[{_NAME}_forward] got static_k or static_v; expected None: they are projected here")
     width, apart = embed_dim_to_check, use_separate_proj_weight

@@ -1,4 +1,5 @@
-"""Modules made of modules or parameters."""
+"""Containers: modules made of modules (Sequential, ModuleList, ModuleDict) or parameters (ParameterList,
+ParameterDict)."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class _Numbered(Module):
         return iter(self._modules.values())
 
     def _name(self, index: int) -> str:
-        """The name of a child by its place; negative counts from the end."""
+        """The name of a child by its place; a negative place counts from the end."""
         n = len(self)
         if not -n <= index < n:
             raise IndexError(f"[{type(self).__name__}] index {index} is out of range for {n} layers")
@@ -84,7 +85,8 @@ class _Numbered(Module):
         return Sequential(*self, *other)
 
     def insert(self, index: int, module: Module) -> Any:
-        """Adds a layer before the one at the place; raises IndexError outside of -n to n."""
+        """Adds a layer before the layer at this place. Raises IndexError unless -n <= index <= n, for n
+        layers."""
         modules, n = list(self), len(self)
         if not -n <= index <= n:
             raise IndexError(f"[{type(self).__name__}] got index {index}; expected {-n} to {n}")
@@ -98,8 +100,8 @@ class Sequential(_Numbered):
 
     Takes layers, or one mapping of names to layers. Raises TypeError for anything else.
 
-    Of the library's layers alone, and called again and again without gradients, it is replayed as a compiled
-    model is (`rv.compile`), with the same bits.
+    If all layers are of this library, and it is called often without gradients, the calls are replayed like
+    those of a compiled model (`rv.compile`), with the same bits.
 
     >>> from ranvier import nn
     >>> nn.Sequential(nn.Flatten(), nn.Sequential())
@@ -130,7 +132,7 @@ class Sequential(_Numbered):
         return input
 
     def __mul__(self, times: int) -> Any:
-        """The layers several times, as those of a list."""
+        """A Sequential with the layers several times, as for a list."""
         if times <= 0:
             raise ValueError(f"[Sequential] got times {times}; expected a whole number > 0")
         return Sequential(*list(self) * times)
@@ -177,13 +179,13 @@ class ModuleList(_Numbered):
 
 
 def _block(name: str, lines: list[str]) -> str:
-    """A name and, indented between its parentheses, the lines."""
+    """The text "name(...)" with the lines indented between the parentheses."""
     inside = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
     return f"{name}({inside}\n)" if lines else f"{name}()"
 
 
 class _Dictionary(Module):
-    """Base of ModuleDict and ParameterDict; ``_entries()`` has their names."""
+    """Base of ModuleDict and ParameterDict. ``_entries()`` is the dict of their names and values."""
 
     def _entries(self) -> dict[str, Any]:
         raise NotImplementedError
@@ -261,8 +263,8 @@ class ModuleDict(_Dictionary):
 
 
 class ParameterList(Module):
-    """A list of parameters, which are also the parent's; Tensors and arrays become Parameters. Modules in it
-    are the parent's too, and other values are kept.
+    """A list of parameters, which are also parameters of the parent. Tensors and arrays become Parameters;
+    modules become children; other values stay as they are.
     | len(rv.nn.ParameterList([rv.ones(2), rv.zeros(3)])) -> 2"""
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
@@ -309,8 +311,8 @@ class ParameterList(Module):
 
 
 class ParameterDict(_Dictionary):
-    """A dictionary of parameters, which are also the parent's; Tensors and arrays become Parameters. Modules
-    in it are the parent's too, and other values are kept.
+    """A dictionary of parameters, which are also parameters of the parent. Tensors and arrays become
+    Parameters; modules become children; other values stay as they are.
     | list(rv.nn.ParameterDict({"scale": rv.ones(2)})) -> ['scale']"""
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
@@ -368,7 +370,7 @@ def _parameter(value: Any) -> Any:
         return value
     if isinstance(value, (np.ndarray, Tensor)) or hasattr(value, OTHER_FORM):
         return Parameter(value)
-    refuse_torch("Parameter", "a value", value)  # a copy would not be the other library's parameter
+    refuse_torch("Parameter", "a value", value)  # A copy would be a different parameter from PyTorch's.
     return value
 
 

@@ -1,4 +1,4 @@
-"""Conv1d, Conv2d and their transposed forms, which enlarge: the convolutional layers."""
+"""The convolutional layers: Conv1d, Conv2d, and their transposed forms, whose output is larger than x."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Convolution(Product):
-    """Base of the convolutional layers, with the arguments of PyTorch's base; ``_op``: the op's name,
-    ``_axes``: how many spatial axes."""
+    """Base of the convolutional layers, with the arguments of PyTorch's base class. ``_op``: the name of the
+    op. ``_axes``: the number of spatial axes."""
 
     _op = "conv"
     _axes: int
@@ -57,7 +57,7 @@ class Convolution(Product):
         self.stride = self._sizes("stride", stride, 1)
         self.dilation = self._sizes("dilation", dilation, 1)
         self.groups = groups
-        if transposed != self.transposed:  # A class of a program may pass another value than its base has.
+        if transposed != self.transposed:  # A user's class may pass a value that differs from the base's.
             self.transposed = transposed
         if padding_mode not in (_PADDING_MODES[:1] if transposed else _PADDING_MODES):
             expected = "'zeros'" if transposed else f"one of {', '.join(map(repr, _PADDING_MODES))}"
@@ -95,7 +95,7 @@ class Convolution(Product):
         return sizes
 
     def _around(self) -> tuple[int, ...]:
-        """The padding for `pad`: before and after, from the last axis to the first."""
+        """The padding for `pad`: the sizes before and after, from the last axis to the first."""
         if self.padding == "valid":
             return (0,) * (2 * self._axes)
         if not isinstance(self.padding, str):
@@ -113,7 +113,7 @@ class Convolution(Product):
             raise OpError(f"[{self._op}] got padding 'same' and stride {self.stride}; expected stride 1")
         return padding
 
-    _reversed_padding_repeated_twice = property(_around)  # PyTorch's name for the same
+    _reversed_padding_repeated_twice = property(_around)  # PyTorch's name of `_around`
 
 
 class _Conv(Convolution):
@@ -139,7 +139,7 @@ class _Conv(Convolution):
         return self._conv_forward(input, self.weight, self.bias)
 
     def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Tensor:
-        """The convolution with another weight: subclasses of PyTorch's programs call it."""
+        """The convolution with this weight. It has PyTorch's name, since users' subclasses call it."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._around(), self.padding_mode), 0
@@ -261,4 +261,4 @@ class ConvTranspose2d(_ConvTranspose):
     _axes = 2
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

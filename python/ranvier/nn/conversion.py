@@ -1,4 +1,5 @@
-"""Other memory for the parameters and buffers of a module: casts, layouts, no values; arrays as inputs."""
+"""The methods of Module that give its parameters and buffers new memory: casts, layouts, `to_empty`. Also
+the cast of arrays that a module is called with."""
 
 from __future__ import annotations
 
@@ -20,14 +21,15 @@ Self = TypeVar("Self", bound="Conversions")
 
 
 class Conversions:
-    """The part of Module that converts: its tensors by ``_apply``, which a module may override, and arrays
-    that it is called with by ``_rv_cast``."""
+    """The part of Module that converts. ``_apply`` converts the tensors of the module, and a subclass may
+    override it. ``_rv_cast`` converts arrays that the module is called with."""
 
     children: Any
     _rv_some_parameters: Any
 
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
-        """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last: if of 4 dimensions."""
+        """Casts floating parameters and buffers, as :meth:`Tensor.to`. memory_format "channels_last" changes
+        only tensors of 4 dimensions."""
 
         def cast(tensor: Tensor) -> Tensor:
             if tensor.dtype.kind == "c":
@@ -49,7 +51,7 @@ class Conversions:
             ) from None
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Replaces the memory of parameters, their gradients and buffers by that of fn of them."""
+        """Replaces the memory of parameters, gradients and buffers by the memory of fn(tensor)."""
         if recurse:
             for child in self.children():
                 child._apply(fn)
@@ -60,7 +62,7 @@ class Conversions:
                 continue
             with no_grad():
                 new = fn(tensor)
-            if new.is_meta != tensor.is_meta:  # another object, as in PyTorch
+            if new.is_meta != tensor.is_meta:  # The module gets a new object, as in PyTorch.
                 is_parameter = isinstance(tensor, Parameter)
                 put(attributes, name, Parameter(new, tensor.requires_grad) if is_parameter else new)
             elif new is not tensor:
@@ -96,7 +98,8 @@ class Conversions:
         raise RuntimeError("[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes")
 
     def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
+        """The arguments with arrays as Tensors. Floating arrays get the dtype of the first floating
+        parameter, or without one that of the first floating Tensor argument."""
         tensors = itertools.chain(self._rv_some_parameters(), args)
         for arg in args:
             if isinstance(arg, np.ndarray):

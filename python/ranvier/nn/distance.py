@@ -41,4 +41,4 @@ class PairwiseDistance(Module):
         return ops.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,4 +1,4 @@
-"""Dropout layers: they act while training; after ``eval()`` they return x as it is."""
+"""Dropout layers: in training mode they set random elements to zero; after ``eval()`` they return x."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ class AlphaDropout(_Dropout):
     _op = "alpha_dropout"
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,4 +1,4 @@
-"""Embedding, a table with a vector for each number."""
+"""Embedding, a table with a vector for each whole number; EmbeddingBag and CategoryEmbedding."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from ranvier.tensors.tensor import Tensor
 __all__ = LAYERS["embedding"]
 
 
-ONE_HOT = 8  # columns with more categories get an embedding
+# for automatic models: a column with more categories gets an embedding instead of one-hot columns
+ONE_HOT = 8
 _SIZES = ("*num_embeddings", "*embedding_dim")
 
 
@@ -61,9 +62,8 @@ class Embedding(_Table):
     """y[..., :] = weight[x[...], :]: x integers of any shape, weight (num_embeddings, embedding_dim).
 
     weight starts standard normal; the row padding_idx starts as zero and gets no gradient. See
-    :func:`ranvier.nn.functional.embedding` for the other arguments; sparse=True is accepted, and gradients
-    are dense all the same. Raises IndexError for an x outside
-    0 ... num_embeddings - 1.
+    :func:`ranvier.nn.functional.embedding` for the other arguments. sparse=True is accepted, but gradients
+    are always dense. Raises IndexError if an x is not in 0 ... num_embeddings - 1.
     | rv.nn.Embedding(1000, 16, padding_idx=0)(rv.tensor([[4, 7, 0]])).shape -> (1, 3, 16)"""
 
     _shown = (*_SIZES, "padding_idx?", "max_norm?", "norm_type?", "scale_grad_by_freq?")
@@ -95,7 +95,7 @@ class Embedding(_Table):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> Embedding:
-        """A layer of a given table (num_embeddings, embedding_dim); freeze: it is not trained.
+        """A layer with a given table (num_embeddings, embedding_dim). freeze: the table is not trained.
 
         >>> import ranvier as rv
         >>> rv.nn.Embedding.from_pretrained(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))(rv.tensor([1]))
@@ -124,7 +124,7 @@ def _shape(weight: Tensor) -> tuple[int, int]:
 
 
 class EmbeddingBag(_Table):
-    """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
+    """The sum, mean or maximum of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
 
     weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
     | rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape -> (2, 3)"""
@@ -163,7 +163,7 @@ class EmbeddingBag(_Table):
         include_last_offset: bool = False,
         padding_idx: int | None = None,
     ) -> EmbeddingBag:
-        """A layer of a given table (num_embeddings, embedding_dim); freeze: it is not trained."""
+        """A layer with a given table (num_embeddings, embedding_dim). freeze: the table is not trained."""
         weight = Parameter(embeddings, requires_grad=not freeze)
         sizes, settings = _shape(weight), (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
         layer = cls(*sizes, *settings, weight, include_last_offset, padding_idx)  # type: ignore[arg-type]
@@ -177,11 +177,11 @@ class EmbeddingBag(_Table):
 
 
 class CategoryEmbedding(Module):
-    """The last columns of a table are class indices: a row of an Embedding replaces each.
+    """Replaces the class indices in the last columns of x by vectors, the rows of an Embedding per column.
 
-    x (N, numbers + len(categories)): first numbers, which stay as they are, then class indices 0 ...
-    categories[i] - 1 (floats or integers). y (N, numbers + the sum of the widths), where the vectors of a
-    column with c categories have min(8, (c + 1) // 2) elements. Class 0 is that of missing and unknown
+    x (N, numbers + len(categories)): first columns of numbers, which stay as they are, then columns of class
+    indices 0 ... categories[i] - 1 (floats or integers). y (N, numbers + the sum of the widths): the vectors
+    of a column with c categories have min(8, (c + 1) // 2) elements. Class 0 is for missing and unknown
     categories: its vector starts as zero, the others standard normal.
 
     Args:

@@ -31,7 +31,7 @@ globals().update({form.__name__: form for form in _FORMS.values()})
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """The rare ones are loaded with their first use; they do not become attributes (see ``ranvier.ops``)."""
+    """Loads a rare op at its first use. It does not become an attribute; ``ranvier.ops`` says why."""
     if name not in _table.FUNCTIONAL_OF:
         raise _absent(__name__, name)
     return _rare(_table.FUNCTIONAL_OF[name], name)

@@ -1,4 +1,8 @@
-"""Hooks on modules: functions called before and after forward, and when backward passes a module."""
+"""Hooks on modules: functions that are called before and after forward, or with gradients in backward.
+
+For hooks on gradients, the inputs and outputs of a call pass through Functions (`Watch`), which do not change
+them; the backward of such a Function calls the hooks.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,8 @@ class Hooks:
         self.after: dict[int, Hook] = {}
         self.backward: dict[int, Hook] = {}
         self.before_backward: dict[int, Hook] = {}
-        self.keywords: dict[int, bool] = {}  # the hooks of forward that take keywords
-        self.always: dict[int, bool] = {}  # those after forward that are called after an exception
+        self.keywords: dict[int, bool] = {}  # the numbers of hooks of forward that take keywords
+        self.always: dict[int, bool] = {}  # the hooks after forward that are called after an exception, too
 
     def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """module.forward between the hooks."""
@@ -55,8 +59,8 @@ class Hooks:
 
 
 class Outputs(Observer):
-    """A block in which ``note(name, module, args, output)`` is called after each call of one of the modules,
-    given with their names. What it returns, if not None, replaces the output."""
+    """A block in which ``note(name, module, args, output)`` is called after each call of the given modules.
+    What note returns, if not None, replaces the output. modules: pairs (name, module)."""
 
     def __init__(self, modules: Iterable[tuple[str, Any]], note: Hook) -> None:
         self.names = {id(module): name for name, module in modules}
@@ -71,14 +75,15 @@ class Outputs(Observer):
 
 
 class Passage:
-    """One call of a module with backward hooks: its inputs and its outputs pass through a Function each."""
+    """One call of a module with backward hooks. Its inputs pass through one Function and its outputs through
+    another, whose backward passes are `leave_backward` and `enter_backward`."""
 
     def __init__(self, hooks: Hooks, module: Any) -> None:
         self.hooks, self.module = hooks, module
         self.input_places: tuple[int, ...]
         self.output_places: tuple[int, ...]
-        self.at_output: Gradients | None = None  # the gradients of the outputs, in a pass that goes there
-        self.inputs, self.input_places = 0, ()  # how many, and which of them require a gradient
+        self.at_output: Gradients | None = None  # the gradients of the outputs, while backward is inside
+        self.inputs, self.input_places = 0, ()  # the number of inputs, and which require a gradient
         self.outputs, self.output_places = 0, ()
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -97,13 +102,13 @@ class Passage:
         for hook in list(self.hooks.before_backward.values()):
             gradients = replaced(hook(self.module, gradients), gradients)
         self.at_output = gradients
-        if not self.input_places:  # backward ends inside the module: no input requires a gradient
+        if not self.input_places:  # No input requires a gradient, so backward ends inside the module.
             for hook in list(self.hooks.backward.values()):
                 hook(self.module, (None,) * self.inputs, gradients)
         return tuple(gradients[place] for place in self.output_places)
 
     def leave_backward(self, passed: Gradients) -> Gradients:
-        if self.at_output is None:  # a second derivative, which enters through what the module has saved
+        if self.at_output is None:  # A second derivative: it enters at values that the module has saved.
             return passed
         at_input = _placed(passed, self.input_places, self.inputs)
         for hook in list(self.hooks.backward.values()):
@@ -126,7 +131,7 @@ def _placed(passed: Gradients, places: tuple[int, ...], count: int) -> Gradients
 
 
 def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> tuple[Any, ...]:
-    """The values; those at the places have passed through the Function."""
+    """The values. Only the values at these places pass through the Function."""
     if not places:
         return values
     passed = watch.apply(*(values[i] for i in places))
@@ -145,7 +150,7 @@ _WATCHED = (
 
 
 class Watch(TakesHalves):
-    """Returns its inputs, in their memory; backward passes on what a function returns for their gradients."""
+    """y = x for each input, in the same memory. dx = see(dy), for all inputs together."""
 
     def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
         self.see = see
@@ -159,7 +164,7 @@ class Watch(TakesHalves):
         return tuple(kept(g) if isinstance(g, Tensor) else g for g in passed)
 
     def release(self) -> None:
-        """Keeps its function, which holds no arrays: backward may run again."""
+        """Does nothing: the function holds no arrays, and backward may run again."""
 
 
 @rule(Watch)
@@ -169,7 +174,7 @@ def _on_tensors(node: Watch, *gradients: Any) -> Any:
 
 
 def _of(kind: str) -> Any:
-    """A property: the hooks of a kind by number, which may be changed, replaced or cleared."""
+    """A property: the dict {number: hook} of one kind, which programs may change, replace or clear."""
     return property(
         lambda module: getattr(module._rv_own_hooks(), kind),
         lambda module, new: setattr(module._rv_own_hooks(), kind, new),
@@ -207,11 +212,11 @@ class HookRegistration:
     def register_forward_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> RemovableHandle:
-        """Calls ``hook(module, args, output)`` after each forward, until ``remove()`` of what it returns.
+        """Calls ``hook(module, args, output)`` after each forward, until ``remove()`` of the returned handle.
 
-        What the hook returns, if not None, replaces the output. with_kwargs: ``hook(module, args, kwargs,
-        output)``. prepend: before the hooks registered so far. always_call: also where forward or a hook
-        before it raises; the output is then None, or what there was.
+        What the hook returns, if not None, replaces the output. with_kwargs: calls ``hook(module, args,
+        kwargs, output)``. prepend: the hook comes before the hooks registered so far. always_call: the hook
+        is called also if forward or an earlier hook raises. output is then the output so far, or None.
         """
         hooks = self._rv_own_hooks()
         handle = added(hooks.after, hook, prepend)
@@ -232,12 +237,13 @@ class HookRegistration:
     register_backward_hook = register_full_backward_hook
 
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        """Calls ``hook(module, grad_output)`` before backward enters; a tuple it returns replaces it."""
+        """Calls ``hook(module, grad_output)`` before backward enters the module. A tuple that the hook
+        returns replaces grad_output."""
         return added(self._rv_own_hooks().before_backward, hook, prepend)
 
 
 def added(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
-    """Puts a hook into a dictionary of them, last or first."""
+    """Puts a hook into a dictionary of hooks: last, or with prepend first."""
     handle = RemovableHandle(hooks, hook)
     if prepend:
         for key in [key for key in hooks if key != handle.id]:

@@ -32,7 +32,7 @@ _set = ThreadSettings(skips=False)
 
 
 class _Asked(local):
-    by: Callable[[Tensor], object] = id  # nothing
+    by: Callable[[Tensor], object] = id  # `id` stands for a function that does nothing.
 
 
 _asked = _Asked()
@@ -42,8 +42,8 @@ _asked = _Asked()
 def skipped(asked: Callable[[Tensor], object] | None = None) -> Iterator[None]:
     """Leaves parameters as they are in this thread, since their values come from a file.
 
-    No random numbers are drawn and no memory is touched, whatever the sizes of the layers. asked: is called
-    with each parameter and buffer, of copies of layers before they are made, and may raise an error.
+    No random numbers are drawn and no memory is touched, whatever the sizes of the layers. asked: a function
+    that gets each parameter and buffer (for copies of layers, before the copy) and may raise an error.
     """
     before, _set.skips = (_set.skips, _asked.by), True
     _asked.by = asked or _asked.by
@@ -54,14 +54,14 @@ def skipped(asked: Callable[[Tensor], object] | None = None) -> Iterator[None]:
 
 
 def copied(values: Iterable[Tensor]) -> None:
-    """Tells the :func:`skipped` of this thread that parameters and buffers will be copied."""
+    """Calls `asked` of the block :func:`skipped` with parameters and buffers that will be copied."""
     for tensor in values if _set.skips else ():
         _asked.by(tensor)
 
 
 def _skips(tensor: Tensor) -> bool:
-    """True to leave the tensor as it is, since a file has its values, or none has; it counts as filled, so
-    that the file's values are a change."""
+    """True if the tensor stays as it is: its values come from a file, or it has no values (device meta). It
+    is marked as changed all the same, since its later values are a change."""
     skips = _set.skips or getattr(tensor, "is_meta", False)
     if skips:
         if _set.skips:
@@ -98,7 +98,7 @@ _uniform, _normal = (functools.partial(_drawn, f"random_{kind}") for kind in ("u
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
-    """Uniform in [a, b); numbers of the generator, if one is given, here and below.
+    """Uniform in [a, b). generator: draws the numbers, here and below; by default the library's own.
     | bool((rv.nn.init.uniform_(rv.empty(9), 2, 3).numpy() >= 2).all()) -> True"""
     if not a <= b:
         raise ValueError(f"[uniform_] got a = {a} and b = {b}; expected a <= b")
@@ -170,7 +170,7 @@ def lecun_uniform_(tensor: Tensor) -> Tensor:
 def lecun_normal_(tensor: Tensor) -> Tensor:
     """Normal with standard deviation sqrt(1 / fan_in) (LeCun et al., Efficient BackProp, 1998).
 
-    Some texts call this Xavier's; that of Glorot and Bengio, `xavier_normal_`, averages fan_in and fan_out.
+    Some texts call this Xavier's. The method of Glorot and Bengio, `xavier_normal_`, averages both fans.
     It keeps the variance of a signal from layer to layer with linear, tanh or selu. relu halves the variance
     and needs `kaiming_normal_`.
 
@@ -240,7 +240,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Normal, given that the value is in [a, b]: the inverse of the distribution function, exact in tails.
+    """Normal, restricted to [a, b]: by the inverse of the distribution function, also accurate in the tails.
 
     All values are mean for std = 0. Raises ValueError unless a <= b and std >= 0, for std = 0 also unless
     mean is in [a, b].
@@ -261,7 +261,7 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
     from ranvier.ops import nextafter
 
     u = _core.random_uniform(tensor.shape, "float64", 0.0, 1.0, key)
-    with np.errstate(all="ignore"):  # the ends may be infinite, and squares of their distances too
+    with np.errstate(all="ignore"):  # The ends, and the squares of their distances, may be infinite.
         left, right = (a - mean, b - mean) if std == 0 else ((a - mean) / std, (b - mean) / std)
         if left > 3:
             values = a + std * _tail(u, left, right)
@@ -271,14 +271,14 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
             p, q = math.erf(left / math.sqrt(2)), math.erf(right / math.sqrt(2))
             values = mean + math.sqrt(2) * std * _core.erfinv(p + (q - p) * u, None)
         low, high = (wrap(np.array(x).astype(tensor.dtype)) for x in (a, b))
-        low = nextafter(low, b) if float(low) < a else low  # the ends may be rounded
+        low = nextafter(low, b) if float(low) < a else low  # Rounding may move the ends out of [a, b].
         high = nextafter(high, a) if float(high) > b else high
         return np.clip(values.astype(tensor.dtype), low._array, high._array)
 
 
 def _tail(u: Any, left: float, right: float) -> Any:
-    """d with Q(left + d) = Q(left) - u (Q(left) - Q(right)): Q, 1 less the standard normal distribution
-    function, is the density times `mills`. left > 3, at which three of Newton's steps are enough."""
+    """d with Q(left + d) = Q(left) - u (Q(left) - Q(right)), by Newton's method for fall(d) = t. Q = density
+    * mills is 1 minus the standard normal distribution function. left > 3, where three steps are enough."""
 
     left = min(left, 1e150)
 
@@ -317,7 +317,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     values = _draw("random_normal", tensor, kind, generator, 0.0, 1.0).reshape(rows, -1)
     wide = rows < values.shape[1]
     q, r = np.linalg.qr(values.T if wide else values)
-    q = q * np.where(np.diagonal(r) < 0, -1, 1).astype(q.dtype)  # uniform among all such matrices
+    # With this choice of signs, the matrix is uniformly distributed among all orthogonal matrices.
+    q = q * np.where(np.diagonal(r) < 0, -1, 1).astype(q.dtype)
     return _fill(tensor, gain * (q.T if wide else q).reshape(tensor.shape))
 
 
@@ -356,7 +357,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     return _fill(tensor, values)
 
 
-# PyTorch's names before 0.4
+# the names before PyTorch 0.4
 uniform, normal, constant, eye = uniform_, normal_, constant_, eye_
 dirac, sparse, orthogonal = dirac_, sparse_, orthogonal_
 xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_

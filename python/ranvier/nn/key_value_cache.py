@@ -21,23 +21,24 @@ from ranvier.tensors.views import bump
 __all__ = LAYERS["key_value_cache"]
 
 _NAME = "key_value_cache"
-_ROOM = 64  # the kernel reads whole vectors of keys
+_ROOM = 64  # `keys` has a multiple of 64 places for tokens, because the kernel reads whole vectors of them.
 
 
 class KeyValueCache(Module):
     """The keys and values of the tokens so far, in fixed memory, so that a model reads each token once.
 
     Attention layers take it as ``cache``, in evaluation mode and under ``no_grad()``, with ``is_causal``. A
-    call with L new tokens in each of the N sequences adds their keys and values, and gives those results that
-    a call with all tokens so far gives for the last L. ``layers``: attention layers of the model;
-    :class:`TransformerEncoder` and :class:`TransformerDecoder` take the whole cache, a layer of a model of
-    your own takes ``cache[i]``. The call of the last layer ends a step: then ``lengths`` (N,), the tokens of
-    each sequence so far, grows by L. So an exception before that leaves the cache as it was.
+    call with L new tokens in each of the N sequences adds their keys and values. It gives the same results as
+    a call with all tokens so far gives for the last L tokens. ``layers``: the number of attention layers of
+    the model. :class:`TransformerEncoder` and :class:`TransformerDecoder` take the whole cache; in a model of
+    your own, layer i takes ``cache[i]``. The call of the last layer ends a step: it adds L to ``lengths``
+    (N,), the number of tokens of each sequence so far. So an exception before that leaves the cache as it
+    was.
 
     Prompts of different lengths are padded behind their ends and read in one call; :meth:`crop` then cuts
     each sequence to its length. A compiled step is one program for all lengths.
 
-    max_length: tokens of a sequence at most; more raise ValueError, before anything is changed. Memory:
+    max_length: the most tokens of a sequence. More raise ValueError, before anything is changed. Memory:
     ``2 layers batch heads head_dim max_length`` numbers, as buffers that are no part of a state dict.
     Source: Pope et al., "Efficiently Scaling Transformer Inference" (2023), section 2.
 
@@ -82,14 +83,14 @@ class KeyValueCache(Module):
     def positions(self, count: int = 1) -> Tensor:
         """The places of the next ``count`` tokens in their sequences: lengths[i] + t, int64 (N, count).
 
-        For an embedding of places. Raises ValueError for more tokens than there is room for.
+        They are for an embedding of places. Raises ValueError if there is no room for so many tokens.
         """
         return CachePositions(whole(_NAME, "count", count), self.max_length).apply(self.lengths)
 
     def crop(self, lengths: Any) -> None:
-        """Forgets the tokens from ``lengths`` on: one number for all sequences, or (N,) numbers.
+        """Keeps only the first ``lengths`` tokens: one number for all sequences, or (N,) numbers.
 
-        Raises ValueError for negative numbers and more tokens than there are.
+        Raises ValueError for negative numbers, and for more tokens than a sequence has.
         """
         new, now = _whole_numbers(lengths), self.lengths.detach().numpy()
         if (
@@ -107,7 +108,7 @@ class KeyValueCache(Module):
             self.lengths.zero_()
 
     def reorder(self, rows: Any) -> None:
-        """Sequence i becomes what sequence rows[i] was, as in a beam search; rows: N whole numbers."""
+        """Replaces sequence i by the old sequence rows[i], as beam search needs; rows: N whole numbers."""
         rows = _whole_numbers(rows)
         if rows.dtype.kind not in "iu" or rows.shape != self.lengths.shape:
             raise OpError(
@@ -137,7 +138,8 @@ class CacheLayer(NamedTuple):
     layer: int
 
     def attend(self, qkv: Tensor, batch_first: bool) -> Tensor:
-        """Attention of new tokens; qkv (N, L, 3 heads D), or (L, N, 3 heads D) without batch_first."""
+        """The attention of new tokens, which are added to the cache. qkv: their projected queries, keys and
+        values (N, L, 3 * heads * D), or (L, N, 3 * heads * D) without batch_first."""
         cache, layer = self
         _, batch, heads, most, width = cache.values.shape
         if qkv.dtype != cache.values.dtype:
@@ -159,7 +161,7 @@ class CacheLayer(NamedTuple):
 
 
 def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
-    """The part of ``cache`` that this attention uses; raises where it does not fit."""
+    """The part of ``cache`` for the attention layer `module`. Raises an error if the cache does not fit."""
     if isinstance(cache, KeyValueCache) and cache.layers == 1:
         cache = cache[0]
     name = "multihead_attention"
@@ -179,7 +181,8 @@ def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
 
 
 def layers_of(cache: Any, name: str, count: int) -> list[dict[str, CacheLayer]]:
-    """The argument ``cache`` of each of this many layers: none without a cache."""
+    """The keyword arguments {"cache": cache[i]} for each of `count` layers; without a cache they are
+    empty."""
     if cache is None:
         return [{}] * count
     if not isinstance(cache, KeyValueCache) or cache.layers != count:

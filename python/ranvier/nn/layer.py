@@ -1,4 +1,5 @@
-"""Layers that are one op with its settings: OneOp, and Layer, which declares them as attributes."""
+"""The base classes of layers that are one op: OneOp, and Layer, whose annotated attributes are the settings
+of the op. Both generate the text of the constructor and of forward."""
 
 from __future__ import annotations
 
@@ -27,15 +28,15 @@ _KIND = Parameter.POSITIONAL_OR_KEYWORD
 
 
 class OneOp(Module):
-    """A layer that is one op: its constructor takes the settings of the op, forward its tensors."""
+    """A layer that is one op: its constructor takes the settings of the op, and forward takes the tensors."""
 
-    _op: ClassVar[str] = ""  # the name of the layer's op in ranvier.ops, or of a rare one in nn.functional
+    _op: ClassVar[str] = ""  # the name of the op in ranvier.ops, or of a rare op in nn.functional
     _settings: ClassVar[dict[str, Parameter]] = {}
     _inputs: ClassVar[tuple[str, ...]] = ("input",)
 
     @classmethod
     def _declare(cls, settings: Iterable[Parameter]) -> None:
-        """Makes the constructor."""
+        """Makes the constructor, which takes these settings."""
         cls._settings = {setting.name: setting for setting in settings}
         given = ", ".join(f"{name!r}: {name}" for name in cls._settings)
         body = f"super(OneOp, self).__init__()\nself._set({{{given}}})"
@@ -46,23 +47,24 @@ class OneOp(Module):
 
     @classmethod
     def _follow(cls, of_op: Mapping[str, Parameter]) -> None:
-        """Makes ``forward`` as written by hand for one class: loops and lookups cost a third of a small call.
+        """Makes ``forward`` of this class. It is as fast as one written by hand: a general forward with loops
+        and lookups would cost a third of a small call. of_op: the parameters of the op.
 
-        What an op of these parameters needs and is no setting is an input; its others come last.
+        The inputs of forward are the parameters of the op without defaults that are no settings.
         """
         required = [name for name, p in of_op.items() if p.default is Parameter.empty]
         cls._inputs = tuple(name for name in required if name not in cls._settings)
         if "forward" in vars(cls):
             return
         passed = [f"self.{name}" for name in of_op if name in cls._settings or name == "training"]
-        rare = FUNCTIONAL_OF.get(cls._op)  # its module, which the first call loads
+        rare = FUNCTIONAL_OF.get(cls._op)  # the module of a rare op, which the first call loads
         op = f"ops._rare({rare!r}, {cls._op!r})" if rare else f"ops.{cls._op}"
         taken: list[Any] = ["self", *(Parameter(name, _KIND, annotation=Any) for name in cls._inputs)]
         call = f"return {op}({', '.join([*cls._inputs, *passed])})"
         cls.forward = made(f"{cls.__qualname__}.forward", taken, call, globals(), Tensor)  # type: ignore[method-assign]
 
     def _set(self, settings: dict[str, Any]) -> None:
-        """Takes the settings; subclasses check and convert them."""
+        """Stores the settings as attributes; subclasses first check and convert them."""
         for name, value in settings.items():
             setattr(self, name, value)
 
@@ -71,8 +73,9 @@ class OneOp(Module):
 class Layer(OneOp):
     """y = op(x, settings). The settings are the annotated attributes of a class, with their defaults.
 
-    They are the arguments of its constructor, in their order, and those of the op with their names. The text
-    shows all but ``inplace``, unless ``_shown`` says otherwise. The op has the name of the class by default.
+    The constructor takes them in this order, and the op takes them by these names. The repr shows all except
+    ``inplace``, unless ``_shown`` says otherwise. The op has the name of the class, in lower case, by
+    default.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -88,7 +91,7 @@ class Layer(OneOp):
             if "__init__" not in vars(cls) and (own or not cls._settings):
                 for setting in own:
                     if setting.default is not Parameter.empty:
-                        delattr(cls, setting.name)  # instances have it
+                        delattr(cls, setting.name)  # The instances have the attribute.
                 cls._declare([*cls._settings.values(), *own])
             if cls._op in FUNCTIONAL_OF:
                 cls._follow({"input": Parameter("input", _KIND), **cls._settings})

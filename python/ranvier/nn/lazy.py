@@ -1,7 +1,7 @@
 """Layers that find the size of their input at their first call: LazyLinear, LazyConv2d, LazyBatchNorm1d ...
 
-Until then their parameters have no elements. The parameters stay the same objects, so an optimizer can be
-made before the first call. After it the layer has the class without "Lazy".
+Before the first call the parameters have no elements. They stay the same objects, so an optimizer can be made
+before the first call. The first call changes the class of the layer to the class without "Lazy".
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ __all__ = LAYERS["lazy"]
 
 
 class _Lazy(Module):
-    """Before the first call; ``_base``: the class afterwards, ``_size``: its argument that is found."""
+    """A layer before its first call. ``_base``: its class afterwards. ``_size``: the name of the argument of
+    that class that the first call finds."""
 
     _base: Any
-    _paths = None  # the layer cannot be described by its arguments: see nn/arguments.py
+    _paths = None  # `arguments_of` (nn/arguments.py) refuses the layer: it has no size yet.
     _settings: dict[str, Any]
     _size = "num_features"
-    _in_weight = 0  # the axis of the weight that has the size found in the input
+    _in_weight = 0  # the axis of the weight whose length is the size that is found
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         Module.__init__(self)
@@ -59,15 +60,16 @@ class _Lazy(Module):
         return list(inspect.signature(cls._base).parameters)
 
     def _sized(self) -> list[Tensor]:
-        """The parameters and buffers, but for the count of batches."""
+        """The parameters and buffers whose shape depends on the size: all except the number of batches."""
         return [t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None and t.ndim]
 
     def _example(self) -> None:
         return None
 
     def _found(self, x: Any) -> int:
-        """The size in an input: its channels, which come first in one image alone, else second."""
-        axes = getattr(self, "_axes", None)  # A convolution has the number of axes of its images here.
+        """The number of channels of an input: its first axis for one image without a batch, else its second
+        axis."""
+        axes = getattr(self, "_axes", None)  # for a convolution, the number of spatial axes
         ranks = (axes + 1,) if axes else (getattr(self._base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:
@@ -75,7 +77,7 @@ class _Lazy(Module):
         return int(shape[0 if len(shape) in ranks else 1])
 
     def _materialise(self, size: int) -> None:
-        """Makes the parameters for this size of input; the class becomes the one without "Lazy"."""
+        """Makes the parameters for this size of input, and changes the class to ``_base``."""
         pass_over()
         made = self._base(**{self._size: size}, **self._settings)
         for own, new in zip(self._sized(), _Lazy._sized(made), strict=True):
@@ -91,7 +93,7 @@ class _Lazy(Module):
         self.__class__ = self._base
 
     def _materialise_from(self, weight: Any) -> None:
-        """As :meth:`_materialise`, for the weight of a state dict."""
+        """As :meth:`_materialise`, with the size that the weight of a state dict has."""
         shape = np.shape(weight)
         if len(shape) > self._in_weight:
             groups = self._settings.get("groups", 1) if self._in_weight else 1
@@ -103,7 +105,7 @@ class _Lazy(Module):
 
 
 class LazyLinear(_Lazy, Linear):
-    """:class:`Linear` whose in_features is the last dimension of its first input.
+    """:class:`Linear` whose in_features is the length of the last axis of its first input.
 
     >>> import ranvier as rv
     >>> layer = rv.nn.LazyLinear(2)
@@ -120,7 +122,7 @@ class LazyLinear(_Lazy, Linear):
 
 
 class LazyConv2d(_Lazy, Conv2d):
-    """:class:`Conv2d` whose in_channels is that of its first input.
+    """:class:`Conv2d` whose in_channels is the number of channels of its first input.
     | rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 3, 3)"""
 
     _base, _size, _in_weight = Conv2d, "in_channels", 1
@@ -141,7 +143,7 @@ class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
 
 
 def find_sizes(model: Module, sample: Any) -> None:
-    """Calls a model that has lazy layers once, in evaluation mode, with a batch of one sample."""
+    """If a model has lazy layers, calls it once, in evaluation mode, with a batch of one sample."""
     if any(isinstance(module, _Lazy) for module in model.modules()):
         with evaluating(model):
             model(Tensor(sample))

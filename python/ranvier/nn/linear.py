@@ -18,7 +18,7 @@ __all__ = LAYERS["linear"]
 
 
 class Product(Module):
-    """The base class of Linear and the convolutions: weight and bias, uniform in +-1/sqrt(fan_in) as in
+    """The base class of Linear and the convolutions. weight and bias start uniform in +-1/sqrt(fan_in), as in
     PyTorch."""
 
     weight: Parameter
@@ -43,7 +43,7 @@ class Linear(Product):
 
     x (..., in_features), W (out_features, in_features), b (out_features,), y (..., out_features).
     W and b start uniform in +-1/sqrt(in_features), as in PyTorch (LeCun et al., Efficient BackProp, 1998).
-    Raises ValueError where the last dimension of x is not in_features.
+    Raises ValueError if the last axis of x has another length than in_features.
     | rv.nn.Linear(3, 2) -> Linear(in_features=3, out_features=2, bias=True)"""
 
     _shown = ("in_features", "out_features", "bias")
@@ -58,4 +58,4 @@ class Linear(Product):
         return ops.linear(input, self.weight, self.bias)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -28,24 +28,24 @@ def mlp(
 ) -> Sequential:
     """A multi-layer perceptron, an ordinary Sequential: a = f(a W^T + b) layer after layer.
 
-    x (N, sizes[0]), y (N, sizes[-1]). A hidden layer is Linear, optionally BatchNorm1d (the Linear then has
-    no bias, which the norm would cancel), the activation and Dropout; the last layer is Linear.
+    x (N, sizes[0]), y (N, sizes[-1]). A hidden layer is Linear, optionally BatchNorm1d, the activation and
+    Dropout; the last layer is Linear. With BatchNorm1d the Linear has no bias, since the norm would cancel
+    it.
 
     Args:
         sizes: inputs, hidden layers, outputs: [784, 128, 64, 10].
-        activation: of the hidden layers, a name ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "linear"
-            ...) or the class of a layer; or one for each of them.
-        init: the starting values of weights: "he" (for relu), "xavier" (Glorot's), "lecun", each also with
-        "_uniform",
-            "normal" (standard deviation 0.01), "zeros", a function that fills a weight, or "default" for
-            Linear's. Biases start at 0, except with "default".
+        activation: the activation of the hidden layers: a name ("relu", "leaky_relu", "tanh", "sigmoid",
+            "gelu", "linear" ...) or the class of a layer; or a list with one for each hidden layer.
+        init: the starting values of weights: "he" (for relu), "xavier" (Glorot's) or "lecun", each also with
+            "_uniform"; "normal" (standard deviation 0.01), "zeros", a function that fills a weight, or
+            "default" for the values of Linear. Biases start at 0, except with "default".
         output: an activation after the last layer, such as "sigmoid"; None for a loss that takes logits.
-        dropout: the share of each hidden layer that is dropped in training.
-        batch_norm: normalize each hidden layer before its activation.
-        dtype: of the parameters, float32 or float64.
+        dropout: the probability that an element of a hidden layer is dropped in training.
+        batch_norm: whether to normalise each hidden layer before its activation.
+        dtype: the dtype of the parameters, float32 or float64.
 
     Raises:
-        TypeError: sizes or activations of another type, an init that is neither a name nor a function.
+        TypeError: sizes or activations of another type, or an init that is neither a name nor a function.
         ValueError: fewer than two sizes, a size below 1, an unknown name, another number of activations than
             of hidden layers, or a dropout outside [0, 1].
 
@@ -72,7 +72,7 @@ def mlp(
                 f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer"
             )
     if isinstance(activation, str):
-        activation_named(activation)  # a wrong name is an error without hidden layers, too
+        activation_named(activation)  # So a wrong name is an error without hidden layers, too.
     hidden = len(sizes) - 2
     names: list[Any] = [activation] * hidden if one else list(activation)  # type: ignore[arg-type]
     if len(names) != hidden:

@@ -1,8 +1,9 @@
-"""Training and evaluation mode of a model, restored afterwards; the calls of its layers.
+"""Blocks in which a model is in training or evaluation mode, and which restore its modes; records of the
+calls of its layers.
 
 The mode is an attribute of the modules, so all threads share it. A training in one thread and an evaluation
-in another would switch each other's mode without notice: the later one is refused. Evaluations may run side
-by side: the first notes the modes, the last restores them.
+in another would switch each other's mode without notice: so the later one raises an error. Evaluations may
+run side by side: the first one stores the modes, and the last one restores them.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ __all__ = [
 
 @dataclass
 class _Evaluation:
-    """Evaluations of one model that are running, and the modes from before the first."""
+    """The evaluations of one model that are running, and the modes before the first of them."""
 
     before: list[tuple[Any, bool]]
     threads: list[int] = field(default_factory=list)
 
 
 class _State:
-    """The calls that run now, by the id of the model."""
+    """The trainings and evaluations that run now, by the id of the model."""
 
     def __init__(self) -> None:
         self.lock = RLock()
-        self.trained: dict[int, int] = {}  # the thread that trains it
+        self.trained: dict[int, int] = {}  # the thread that trains the model
         self.evaluated: dict[int, _Evaluation] = {}
 
     def forked(self) -> None:
-        """In a forked child, which has one thread: what others ran has ended."""
+        """Called in a forked child. It has one thread, so the calls of all other threads have ended."""
         self.lock, mine = RLock(), get_ident()
         self.trained = {key: thread for key, thread in self.trained.items() if thread == mine}
         for key, running in list(self.evaluated.items()):
@@ -52,7 +53,7 @@ class _State:
 
 
 _state = _State()
-if hasattr(os, "register_at_fork"):  # Windows has no fork
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
     os.register_at_fork(after_in_child=_state.forked)
 
 
@@ -67,7 +68,7 @@ def _restore(modes: list[tuple[Any, bool]]) -> None:
 
 @contextmanager
 def mode_kept(model: Any) -> Iterator[None]:
-    """Restores the mode (training or evaluation) of every module."""
+    """A block that restores the mode (training or evaluation) of every module at its end."""
     before = _modes(model)
     try:
         yield
@@ -76,7 +77,7 @@ def mode_kept(model: Any) -> Iterator[None]:
 
 
 def require_untrained(model: Any, name: str = "") -> None:
-    """Raises RuntimeError where another thread trains the model. name: of the method, for the error."""
+    """Raises RuntimeError if another thread trains the model. name: the name of the method, for the error."""
     if _state.trained.get(id(model), get_ident()) != get_ident():
         raise RuntimeError(
             f"[{name or type(model).__name__}] a fit of this model is running in another thread, and would "
@@ -87,7 +88,8 @@ def require_untrained(model: Any, name: str = "") -> None:
 
 @contextmanager
 def training(model: Any, name: str) -> Iterator[None]:
-    """Restores the modes after a training; until then no other thread may switch them.
+    """A block that trains a model. At its end the modes are restored; until then no other thread may switch
+    them. name: the name of the method, for the error.
 
     Raises:
         RuntimeError: another thread trains or evaluates the model.
@@ -104,7 +106,7 @@ def training(model: Any, name: str) -> Iterator[None]:
                 f"[{name}] another thread predicts or evaluates with this model; expected one at a time, or "
                 "a copy of the model there (copy.deepcopy(trainer.model))"
             )
-        outer = key in _state.trained  # a training in a callback of another one
+        outer = key in _state.trained  # True for a training inside a callback of another training.
         _state.trained[key] = mine
     try:
         with mode_kept(model):
@@ -117,7 +119,7 @@ def training(model: Any, name: str) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: Any, name: str = "") -> Iterator[None]:
-    """Evaluation mode without gradients. name: of the method, for the error.
+    """A block in evaluation mode and without gradients. name: the name of the method, for the error.
 
     Raises:
         RuntimeError: another thread trains the model.
@@ -142,18 +144,20 @@ def evaluating(model: Any, name: str = "") -> Iterator[None]:
 
 
 class ShortCalls:
-    """Calls of microseconds in training or evaluation mode: the modules of a model are listed once.
+    """Switches the mode for calls of microseconds. It is fast because it lists the modules of a model once.
 
-    A module that the model gets later stays in its mode; guards of programs compare the modules.
+    So a module that the model gets later stays in its mode. The guards of a compiled call notice such a
+    change of the modules.
     """
 
     def __init__(self, model: Any) -> None:
         self._own: list[dict[str, Any]] = [m.__dict__ for m in model.modules() if "training" in m.__dict__]
 
     def run(self, training: bool, function: Callable[..., Any], *args: Any) -> Any:
-        """function(*args) in this mode; None, without a call, while a model is trained or evaluated.
+        """function(*args) in this mode. Returns None, without a call, while any model is trained or
+        evaluated.
 
-        Other threads wait to begin a training or an evaluation.
+        Other threads that begin a training or an evaluation wait until the call has ended.
         """
         with _state.lock:
             if _state.trained or _state.evaluated:
@@ -172,7 +176,7 @@ class ShortCalls:
 class LayerCall:
     """One call of a layer: its path in the model, the layer, the shape of its first input and its output.
 
-    `gradient` is that of a loss at the output, where one was taken.
+    `gradient` is the gradient of a loss with respect to the output, or None.
     """
 
     name: str
@@ -183,15 +187,15 @@ class LayerCall:
 
     @property
     def value(self) -> Any:
-        """The array of an output that is a Tensor."""
+        """The array of the output, which must be a Tensor."""
         return self.output._array
 
 
 @contextmanager
 def layer_calls(model: Module) -> Iterator[list[LayerCall]]:
-    """Within the block, the list records every call of a layer that has parameters or no children.
+    """A block in which the list records every call of a layer that has parameters or no children.
 
-    The model goes on with copies of the outputs, which a layer with `inplace=True` may overwrite.
+    The model goes on with copies of the outputs: a layer with `inplace=True` may overwrite these.
     """
     calls: list[LayerCall] = []
 
@@ -210,7 +214,7 @@ def layer_calls(model: Module) -> Iterator[list[LayerCall]]:
 
 
 def layer_outputs(model: Module, x: Any) -> list[LayerCall]:
-    """The calls of the layers for a batch, in evaluation mode, without gradients.
+    """Calls the model with a batch x, in evaluation mode and without gradients; returns the calls of layers.
 
     >>> import numpy as np
     >>> from ranvier import nn

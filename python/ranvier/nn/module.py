@@ -1,4 +1,4 @@
-"""Module: a layer or network with its parameters, buffers and children, as PyTorch's.
+"""Module: a layer or network with its parameters, buffers and children, as in PyTorch.
 
 Parameters, buffers and children are ordinary attributes, which is fast. Three registries have them by name.
 """
@@ -147,7 +147,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         trail["_layer"], trail["_path"] = self, path
 
     def _example(self) -> tuple[Any, ...] | None:
-        """Empty inputs, on which a layer of this package is tried when made; the op refuses settings."""
+        """Empty inputs, with which a layer of this package is called when it is made: see check_arguments."""
         return None
 
     # --- registration
@@ -282,7 +282,7 @@ class Module(HookRegistration, StateDicts, Conversions):
     def _named_members(
         self, get_members_fn: Any, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Any]]:
-        """(path, value) of what a function gives of each module: (name, value) pairs."""
+        """(path, value) for all (name, value) pairs that get_members_fn gives for each module."""
         seen: set[int] = set()
         places = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
         for path, module in places if recurse else [(prefix, self)]:
@@ -320,7 +320,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         return submodule(self, target)
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
-        """Puts a module at a path such as ``features.3``; strict: in the place of one that is there."""
+        """Puts a module at a path such as ``features.3``. strict: the path must already have a module."""
         set_submodule(self, target, module, strict, Module)
 
     def get_parameter(self, target: str) -> Parameter:

@@ -28,7 +28,7 @@ __all__ = LAYERS["norm"]
 
 
 class _Norm(Module):
-    """weight and bias of one shape, or None."""
+    """Base of all norms: weight and bias, which have the same shape or are None."""
 
     weight: Parameter | None
     bias: Parameter | None
@@ -125,7 +125,7 @@ class _ChannelNorm(_Norm):
 
 class _BatchNorm(_ChannelNorm):
     _name = "batch_norm"
-    _version = 2  # of the state, as in PyTorch: since it has num_batches_tracked
+    _version = 2  # the version of the state dict, as in PyTorch; it has num_batches_tracked since version 2
 
     def forward(self, input: Any) -> Tensor:
         self._check_input_dim(input)
@@ -142,8 +142,8 @@ class BatchNorm1d(_BatchNorm):
 
     In training mode mean and variance are those of the batch, and update running_mean and running_var:
     r = (1 - momentum) r + momentum batch (momentum=None: the mean over all batches). In evaluation mode
-    running_mean and running_var are used; with track_running_stats=False always those of the batch. See
-    :func:`ranvier.nn.functional.batch_norm`.
+    running_mean and running_var are used. With track_running_stats=False mean and variance are always those
+    of the batch. See :func:`ranvier.nn.functional.batch_norm`.
 
     Raises ValueError for other shapes, and in training for a single value per channel.
     | sorted(rv.nn.BatchNorm1d(3).state_dict())
@@ -155,7 +155,7 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Each channel of images with mean 0 and variance 1 over the batch: x and y (N, C, H, W).
 
-    As :class:`BatchNorm1d`; fastest on channels-last images, the output of convolutions.
+    As :class:`BatchNorm1d`. It is fastest on channels-last images, which convolutions return.
     | rv.nn.Sequential(rv.nn.Conv2d(1, 8, 3, bias=False), rv.nn.BatchNorm2d(8), rv.nn.ReLU())[1]
     -> BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)"""
 

@@ -1,6 +1,7 @@
-"""Counts repeated calls without gradients, which `compile/repeated.py` replays.
+"""Counts the calls of modules without gradients. `compile/repeated.py` records a module that is called often
+and replays its calls.
 
-Counted are calls of a Sequential, and of a module whose class is the user's (`called`).
+`called` gets the calls of a Sequential, and of a module whose class is the user's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ gc.callbacks.append(_core._collects)
 # A module is recorded after this many seconds of calls without gradients, and at least this many calls. A
 # recording takes 1 to 6 ms, the first one of a process 60 ms.
 _ENOUGH, _AT_LEAST = 0.02, 16
-# A weak reference to a module, its calls so far, their seconds; by its id.
+# {id of a module: (weak reference to it, number of its calls so far, their seconds)}
 _calls: dict[int, tuple[Any, int, float]] = {}
 # sys.monitoring exists from Python 3.12 on.
 _tool_of: Any = getattr(getattr(sys, "monitoring", None), "get_tool", None)
@@ -34,7 +35,8 @@ _DEBUGGER, _PROFILER = 0, 2
 
 
 def called(module: Any, *args: Any) -> Any:
-    """A call without gradients that may be counted, or replayed; the core has asked most of this already."""
+    """module(*args), without gradients, counted or replayed if possible. The core calls this function after
+    it has checked most of the conditions, too."""
     plain = all(type(x) is Tensor and not x._requires_grad for x in args)
     call = attached(module, REPLAY, module)
     if observers or running or call is None or not (plain and args):
@@ -54,9 +56,9 @@ def is_watched() -> bool:
 
 
 def _counted(module: Any, args: tuple[Any, ...]) -> Any:
-    """A call of which it is not known yet whether many follow."""
+    """Calls the module and counts the call; records the module if it has been called often."""
     link, calls, seconds = _calls.get(id(module), (None, 0, 0.0))
-    if link is None or link() is not module:  # The id was that of a module that is gone.
+    if link is None or link() is not module:  # The id belonged to a module that is gone.
         link, calls, seconds = ref(module), 0, 0.0
     if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
         _calls.pop(id(module), None)  # Another thread may have removed it.

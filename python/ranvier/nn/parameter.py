@@ -37,12 +37,12 @@ class Parameter(Tensor):
         parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):
             share(data, parameter)  # They share memory, so they share the count of changes in place.
-        else:  # the memory may belong to a caller's array, whose changes are not counted
+        else:  # The memory may belong to an array of the caller, and nothing counts its changes.
             parameter._cell[FLAG] |= UNWATCHED
         return parameter.requires_grad_(requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any], with_grad: bool = False) -> Any:
-        return deepcopied(self, memo, with_grad)  # a copy of a network begins without gradients
+        return deepcopied(self, memo, with_grad)  # The copy of a network starts without gradients.
 
 
 class Buffer(Tensor):
@@ -78,5 +78,5 @@ class UninitializedParameter(Parameter):
 
 
 def is_lazy(param: Any) -> bool:
-    """True if it is the parameter of a lazy layer before its first call."""
+    """True if param is a parameter of a lazy layer before its first call."""
     return isinstance(param, UninitializedParameter)

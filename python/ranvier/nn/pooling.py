@@ -1,4 +1,5 @@
-"""Pooling layers."""
+"""Pooling layers: the maximum, mean or norm of windows, for windows of one size (MaxPool1d ...) or windows
+that divide the input (AdaptiveAvgPool1d ...); MaxUnpool1d and MaxUnpool2d."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ class _Pool(Layer):
     _extent = 2**20
 
     def _set(self, settings: dict[str, Any]) -> None:
-        """Tuples for lists, which model files have; the stride is the size of the kernel by default."""
+        """Makes tuples of lists, which model files have. stride = None becomes kernel_size."""
         if settings.get("stride", 0) is None and "norm_type" not in settings:
             settings["stride"] = settings["kernel_size"]
         sizes = {name: tuple(x) for name, x in settings.items() if name in _SIZES and isinstance(x, list)}
@@ -74,7 +75,7 @@ class AvgPool1d(_AvgPool):
 
     def _set(self, settings: dict[str, Any]) -> None:
         super()._set(settings)
-        for name in self._shown:  # tuples of one number, as in PyTorch
+        for name in self._shown:  # These become tuples of one number, as in PyTorch.
             size = getattr(self, name)
             setattr(self, name, size if isinstance(size, tuple) else (size,))
 
@@ -100,7 +101,7 @@ class LPPool2d(_Pool):
 
 
 class _AdaptiveAvg(_Pool):
-    _extent = 2**15  # one window may be the whole image
+    _extent = 2**15  # smaller than `_Pool._extent`, since one window may be the whole image
     output_size: Any
 
 
@@ -162,7 +163,7 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """Maxima at the places that they came from: see :func:`ranvier.nn.functional.max_unpool1d`.
+    """Puts maxima back to their places in the input: see :func:`ranvier.nn.functional.max_unpool1d`.
 
     >>> import ranvier as rv
     >>> y, at = rv.nn.MaxPool1d(2, return_indices=True)(rv.tensor([[[1.0, 2.0]]]))
@@ -174,7 +175,7 @@ class MaxUnpool1d(_MaxUnpool):
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """Maxima at the places that they came from: see :func:`ranvier.nn.functional.max_unpool2d`.
+    """Puts maxima back to their places in the input: see :func:`ranvier.nn.functional.max_unpool2d`.
 
     >>> import ranvier as rv
     >>> y, at = rv.nn.MaxPool2d(2, return_indices=True)(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))

@@ -1,6 +1,7 @@
 """Layers that few networks use; their functions are in :mod:`ranvier.nn.functional`.
 
-They are apart from other layers, since a compiled step compares the modules that a layer's module imports.
+They have a file of their own because of compiled steps. For each layer in a step, the guards compare the
+functions of all modules that the file of the layer imports (compile/library_guards.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ __all__ = LAYERS["rare"]
 
 
 class _Whole(Layer):
-    """A layer whose settings are whole numbers of at least these; with _axes, one or one for each axis."""
+    """A layer whose settings are whole numbers: setting `name` is at least _least[name]. With _axes > 0 a
+    setting may also be a tuple with one number for each axis."""
 
     _least: ClassVar[dict[str, int]]
     _axes: ClassVar[int] = 0
@@ -42,7 +44,7 @@ class _Whole(Layer):
 
 
 class _Numbers(Layer):
-    """A layer whose settings are numbers, but for ``inplace``."""
+    """A layer whose settings are numbers, except ``inplace``."""
 
     def _set(self, settings: dict[str, Any]) -> None:
         flags = {"inplace": bool(settings.pop("inplace"))} if "inplace" in settings else {}
@@ -123,7 +125,7 @@ class CTCLoss(Loss):
 
 
 class Threshold(_Numbers):
-    """x where x > threshold, else the value.
+    """y = x where x > threshold, else value.
     | rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0])) -> tensor([-1.,  2.])"""
 
     threshold: float
@@ -180,4 +182,4 @@ class Bilinear(Module):
         return F.bilinear(input1, input2, self.weight, self.bias)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,4 +1,5 @@
-"""Recurrent layers over whole sequences: RNN, LSTM, GRU."""
+"""Recurrent layers over whole sequences: RNN, LSTM, GRU. The op `recurrent` computes one layer in one
+direction; this file has the parameters and joins layers and directions."""
 
 from __future__ import annotations
 
@@ -23,14 +24,14 @@ from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["recurrent"]
 
-GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}  # weight_ih has gates * hidden_size rows
 MOST_LAYERS = 1000
 _OPTIONS = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class Recurrent(Module):
-    """The base class of recurrent layers and cells: sizes, starting values, checks of given states."""
+    """The base class of recurrent layers and cells: the sizes, the starting values, the given states."""
 
     _name: str
 
@@ -48,7 +49,7 @@ class Recurrent(Module):
             init.uniform_(parameter, -bound, bound)
 
     def _states(self, hx: Any, mode: str) -> list[Any]:
-        """The given states as Tensors: h0, or of an LSTM (h0, c0); None for zeros."""
+        """The given states as Tensors: [h0], or for an LSTM [h0, c0]. None stands for zeros."""
         if hx is None:
             return [None, None] if mode == "LSTM" else [None]
         if mode != "LSTM":
@@ -112,7 +113,7 @@ class RNNBase(Recurrent):
             )
 
     def _ends(self, layer: int) -> list[str]:
-        """The endings of the names of a layer's parameters, one for each direction."""
+        """The endings of the names of a layer's parameters, one ending for each direction."""
         return [f"_l{layer}"] + ([f"_l{layer}_reverse"] if self.bidirectional else [])
 
     def _names(self) -> tuple[str, ...]:
@@ -123,7 +124,7 @@ class RNNBase(Recurrent):
         return tuple([getattr(self, name + end) for name in self._names()])
 
     @property
-    def _all_weights(self) -> list[list[str]]:  # PyTorch programs that set the biases of gates read it
+    def _all_weights(self) -> list[list[str]]:  # PyTorch programs read it, to set the biases of gates.
         ends = [end for k in range(self.num_layers) for end in self._ends(k)]
         return [[name + end for name in self._names()] for end in ends]
 
@@ -171,7 +172,8 @@ class RNNBase(Recurrent):
         return y, last[0] if len(last) == 1 else tuple(last)
 
     def _through(self, x: Tensor, states: list[Any], sizes: Any) -> list[Tensor]:
-        """All layers and directions: y, and the last states (layers directions, N, hidden)."""
+        """Computes all layers and directions: [y, h_n], or for an LSTM [y, h_n, c_n]; h_n and c_n are
+        (layers * directions, N, hidden). sizes: the batch sizes of a packed sequence, or None."""
         ended: list[list[Tensor]] = [[] for _ in states]
         cell, one = self.mode.lower(), projected if self.proj_size else recurrent
         for layer in range(self.num_layers):
@@ -211,7 +213,8 @@ class RNNBase(Recurrent):
         return (*self.get_expected_hidden_size(input, batch_sizes)[:2], self.hidden_size)
 
     def check_hidden_size(self, hx: Tensor, expected_hidden_size: Any, msg: str = "") -> None:
-        """Raises RuntimeError for a state of another shape; msg has {} for both."""
+        """Raises RuntimeError for a state of another shape. msg has two {}: for the expected and the given
+        shape."""
         if hx.shape != tuple(expected_hidden_size):
             text = msg or "Expected hidden size {}, got {}"
             raise RuntimeError(text.format(tuple(expected_hidden_size), list(hx.shape)))
@@ -237,16 +240,17 @@ class RNNBase(Recurrent):
 def projected(
     cell: str, x: Tensor, state: tuple[Any, ...], weights: tuple[Any, ...], sizes: Any, reverse: bool
 ) -> list[Tensor]:
-    """:func:`recurrent` of an LSTM with a projection: h_t = W_hr (o tanh(c_t)), (y, h_n, c_n).
+    """[y, h_n, c_n] as :func:`recurrent`, for an LSTM with a projection: h_t = W_hr (o tanh(c_t)).
 
-    W_hh h = (W_hh W_hr) (o tanh(c)), so the core's loop runs without projection; only h0, which is no such
-    product, is given as further columns of each sequence's first x.
+    W_hh h = (W_hh W_hr) (o tanh(c)), so the core computes an LSTM without projection whose W_hh is W_hh W_hr.
+    h0 is no such product: so x gets further columns, which are h0 in the first step of each sequence and else
+    0, and W_ih gets the columns W_hh.
     """
     *weights, w_hr = weights  # type: ignore[assignment]
     w_ih, w_hh, *biases = weights
     h0, c0 = state
     if h0 is not None and len(x):
-        counts = np.full(x.shape[0], x.shape[1]) if sizes is None else sizes  # rows of each step
+        counts = np.full(x.shape[0], x.shape[1]) if sizes is None else sizes  # the rows per step
         rows = np.arange(counts[0] if len(counts) else 0)
         first = (counts[:, None] > rows).sum(0) - 1 if reverse else 0 * rows  # the step that is read first
         places = (np.cumsum(counts) - counts)[first] + rows
@@ -254,7 +258,7 @@ def projected(
         x = ops.cat([x, ops.reshape(of_h, *x.shape[:-1], h0.shape[-1])], -1)
         w_ih = ops.cat([w_ih, w_hh], 1)
     y, h_n, c_n = recurrent(cell, x, (None, c0), (w_ih, ops.matmul(w_hh, w_hr), *biases), sizes, reverse)
-    # products are in a list of autocast, the steps of c are not
+    # Under autocast, products have the lower precision, but the steps of c do not.
     return [ops.linear(y, w_hr), ops.linear(h_n, w_hr), c_n.to(x.dtype)]
 
 
@@ -269,9 +273,9 @@ class RNN(RNNBase):
 
     Takes x (steps, N, input_size), with batch_first (N, steps, input_size), without a batch (steps,
     input_size), or a PackedSequence; and h0 (num_layers * directions, N, hidden_size), zeros if not given.
-    Returns y, the last layer's states of all steps (..., directions * hidden_size), and h_n, every layer's
-    and direction's state after its last step, of h0's shape. bidirectional: a second set of weights reads
-    from the end, and y has the states of both. dropout acts on the output of each layer but the last.
+    Returns y (..., directions * hidden_size), the last layer's states of all steps, and h_n, in the shape of
+    h0, the last state of every layer and direction. bidirectional: a second set of weights reads from the
+    end, and y has the states of both. dropout acts on the output of each layer except the last.
     Parameters start uniform in +-1/sqrt(hidden_size).
 
     Raises ValueError for sizes and shapes that do not fit.
@@ -303,7 +307,7 @@ class RNN(RNNBase):
 
 
 class LSTM(RNNBase):
-    """Long short-term memory: a state c with gates for writing, forgetting and reading.
+    """Long short-term memory: a state c, and gates i, f and o for writing, forgetting and reading it.
 
         i, f, o = sigmoid(W x_t + b + U h_{t-1} + b'),  g = tanh(the same), each with its own weights
         c_t = f c_{t-1} + i g,   h_t = o tanh(c_t)
@@ -327,7 +331,8 @@ class LSTM(RNNBase):
 
 
 class GRU(RNNBase):
-    """Gated recurrent units: z is the share of the old state that is kept, r its share in the new state.
+    """Gated recurrent units. Gate z is the share of the old state that is kept; gate r scales the old state
+    in the computation of the new one.
 
         r, z = sigmoid(W x_t + b + U h_{t-1} + b'), each with its own weights
         n = tanh(W_n x_t + b_n + r (U_n h_{t-1} + b'_n)),   h_t = (1 - z) n + z h_{t-1}

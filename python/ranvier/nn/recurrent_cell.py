@@ -19,7 +19,7 @@ __all__ = LAYERS["recurrent_cell"]
 
 
 class RNNCellBase(Recurrent):
-    """The base class of the cells: parameters and the step."""
+    """The base class of the cells: the parameters, and `_step`, which computes one step."""
 
     bias_ih: Parameter | None
     bias_hh: Parameter | None
@@ -57,7 +57,7 @@ class RNNCellBase(Recurrent):
 
 
 class RNNCell(RNNCellBase):
-    """One step of :class:`RNN`: x (N, input_size) and h (N, hidden_size), zeros if not given, to the next h.
+    """One step of :class:`RNN`: the next h, of x (N, input_size) and h (N, hidden_size), zeros if not given.
 
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
     | rv.nn.RNNCell(4, 8, nonlinearity="relu")(rv.rand(3, 4)).shape -> (3, 8)"""
@@ -83,7 +83,7 @@ class RNNCell(RNNCellBase):
 
 
 class LSTMCell(RNNCellBase):
-    """One step of :class:`LSTM`: x (N, input_size) and (h, c), zeros if not given, to the next (h, c).
+    """One step of :class:`LSTM`: the next (h, c), of x (N, input_size) and (h, c), zeros if not given.
 
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
 
@@ -106,7 +106,7 @@ class LSTMCell(RNNCellBase):
 
 
 class GRUCell(RNNCellBase):
-    """One step of :class:`GRU`: x (N, input_size) and h (N, hidden_size), zeros if not given, to the next h.
+    """One step of :class:`GRU`: the next h, of x (N, input_size) and h (N, hidden_size), zeros if not given.
 
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
     | rv.nn.GRUCell(4, 8)(rv.rand(4)).shape -> (8,)"""

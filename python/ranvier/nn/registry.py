@@ -63,7 +63,7 @@ def set_submodule(module: Any, path: str, new: Any, strict: bool, kind: type) ->
 
 
 def value_at(module: Any, names: str, path: str) -> Any:
-    """The parameter or buffer at a path; names: the registry of those of a module."""
+    """The parameter or buffer at a path. names: which registry of the module has it."""
     owner, _, name = path.rpartition(".")
     module = submodule(module, owner)
     if name not in module.__dict__[names] or module.__dict__[name] is None:
@@ -73,8 +73,8 @@ def value_at(module: Any, names: str, path: str) -> Any:
 
 
 class Registry(dict[str, Any]):
-    """The values of one kind by name, in the ``__dict__`` of a module, whose attributes they are too. What is
-    set or deleted here changes the module."""
+    """The values of one kind (parameters, buffers or modules) by name, in the ``__dict__`` of a module. They
+    are also attributes of the module: setting or deleting a value here changes the module."""
 
     __slots__ = ("_kind", "_owner")
     _owner: Any
@@ -89,7 +89,7 @@ class Registry(dict[str, Any]):
         self._owner, self._kind = ref(module) if kind else NoneType, kind
 
     def is_of(self, module: Any) -> bool:
-        """True if this is the module's, and not that of one which it has the attributes of."""
+        """True if this registry belongs to the module, or to one with the same ``__dict__``."""
         owner = self._owner()
         return owner is module or (owner is not None and owner.__dict__ is module.__dict__)
 
@@ -172,7 +172,7 @@ def items_of(kind: str, module: Any) -> Iterable[tuple[str, Any]]:
 
 
 def values_of(modules: Iterable[Any], kind: str) -> Iterator[Any]:
-    """The values of one kind, each once, when they are asked for: `next(model.parameters())` stays quick."""
+    """The values of one kind, each once. It is a generator, so that `next(model.parameters())` is quick."""
     seen: set[Any] = {None}  # None is never yielded: it is the bias of a layer without one.
     for module in modules:
         attributes = module.__dict__
@@ -200,7 +200,7 @@ def place(module: Any, kind: str, name: str, value: Any) -> None:
 
 
 def replace(module: Any, name: str, value: Any) -> None:
-    """Writes None to the registry that has a name; refuses other values, which are not of its kind."""
+    """Writes None to the registry that has this name. Refuses other values: they are not of its kind."""
     for kind, expected in zip(KINDS, ("a Parameter", "a Tensor", "a Module"), strict=True):
         if name not in (names := module.__dict__[kind]):
             continue
@@ -220,7 +220,7 @@ def put(attributes: dict[str, Any], name: str, value: Any) -> None:
 
 
 def adopt(module: Any, kind: str, values: Any) -> Registry:
-    """Gives a module a registry of these values."""
+    """Makes a registry of these values and gives it to the module."""
     attributes = module.__dict__
     for other in KINDS:  # A program may set the registries one by one, so others can still be missing.
         attributes.setdefault(other, {})
@@ -231,7 +231,7 @@ def adopt(module: Any, kind: str, values: Any) -> Registry:
 
 
 def registry(kind: str) -> Any:
-    """A property: the registry of one kind; set, it replaces all."""
+    """A property: the registry of one kind. Setting it replaces all names and values."""
 
     def values(module: Any) -> Any:
         try:
@@ -252,8 +252,8 @@ def registry(kind: str) -> Any:
 
 
 def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -> None:
-    """Refuses a name that is no string, empty, with a dot (paths have dots), or that of another attribute,
-    and a value that is neither of this kind nor None."""
+    """Refuses a name that is no string, is empty, has a dot (paths have dots), or belongs to another
+    attribute; and a value that is neither of this kind nor None."""
     if not isinstance(name, str):
         raise TypeError(f"[register_{what}] got name {name!r}; expected a string")
     if not name or "." in name:
@@ -267,7 +267,7 @@ def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -
         )
 
 
-# a part of names of torch.nn and torch.nn.functional, and what those are for
+# {part of names of torch.nn and torch.nn.functional: what these names are for}
 _ABSENT = {
     "3d": "volumes (N, C, D, H, W) are",
     "quant": "quantised arithmetic is",
@@ -282,14 +282,15 @@ _ABSENT = {
 
 
 def absent(module: str, name: str) -> AttributeError:
-    """The error for a name that a module lacks; it says why where the name is one of PyTorch's."""
+    """The error for a name that a module lacks. If the name is one of PyTorch's, the error says why."""
     why = next((text for part, text in _ABSENT.items() if part in name.lower()), None)
     ending = "" if why is None else f": {why} not part of this library (docs/versions.md)"
     return AttributeError(f"module {module!r} has no attribute {name!r}{ending}")
 
 
 class CallSignature:
-    """``inspect.signature(module)``, which would parse the text of a method of the core at each call."""
+    """The result of ``inspect.signature(module)``: without it, inspect would parse the text of a method of
+    the core at each call."""
 
     _SIGNATURE = inspect.Signature(
         [
@@ -307,7 +308,7 @@ class CallSignature:
 
 
 def counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
-    """Checks settings that are one whole number, or one for each axis: name=(value, least)."""
+    """Checks settings that are one whole number, or one for each axis: name=(value, least value)."""
     for name, (value, least) in settings.items():
         sizes = value if isinstance(value, (tuple, list)) else (value,) * axes
         if len(sizes) != axes:

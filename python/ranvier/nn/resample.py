@@ -1,4 +1,4 @@
-"""Layers that pad, see :func:`ranvier.pad`, and that enlarge, see :func:`ranvier.interpolate`."""
+"""Layers that pad (see :func:`ranvier.pad`) or change the size (see :func:`ranvier.interpolate`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = LAYERS["resample"]
 
 
 class _Pad(Module):
-    """Pads by ``padding`` in its mode."""
+    """Base of the padding layers: y = pad(x, padding, _mode, value)."""
 
     _axes: int
     _mode: str
@@ -25,7 +25,8 @@ class _Pad(Module):
     value: float | None = None
 
     def _set(self, padding: Any) -> None:
-        """One number for all sides, or (before, after) of the last axis, then of the one before."""
+        """padding: one number for all sides, or (before, after) for the last axis, then the axis before
+        it."""
         sizes = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * (2 * self._axes)
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
         if len(sizes) != 2 * self._axes or not whole:
@@ -56,7 +57,7 @@ class _ReplicationPad(_Pad):
 
 
 class _OfPadding(_Pad):
-    """The layers whose setting is ``padding`` alone."""
+    """Base of the layers whose only setting is ``padding``."""
 
     _shown: tuple[str, ...] = ("*padding",)
 
@@ -104,14 +105,14 @@ class ZeroPad2d(_OfPadding, _ConstantPad):
 
 
 class ReflectionPad1d(_OfPadding, _ReflectionPad):
-    """Signals mirrored at the ends, which are not repeated.
+    """Signals mirrored at the ends; the end elements are not repeated.
     | rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 2., 1., 2., 3., 2., 1.]]])"""
 
     _axes = 1
 
 
 class ReflectionPad2d(_OfPadding, _ReflectionPad):
-    """Images mirrored at the edges, which are not repeated; padding as in ConstantPad2d.
+    """Images mirrored at the edges; the edge pixels are not repeated. padding as in ConstantPad2d.
     | rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 6, 6)"""
 
     _axes = 2
@@ -132,7 +133,7 @@ class ReplicationPad2d(_OfPadding, _ReplicationPad):
 
 
 class CircularPad1d(_OfPadding):
-    """Signals that continue at the other end.
+    """Periodic signals: at each end the values of the other end follow.
     | rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 1., 2., 3., 1.]]])"""
 
     _axes, _mode = 1, "circular"
@@ -153,7 +154,7 @@ class Upsample(Layer):
 
     def _set(self, settings: dict[str, Any]) -> None:
         super()._set(settings)
-        self.size = tuple(self.size) if isinstance(self.size, list) else self.size  # model files have lists
+        self.size = tuple(self.size) if isinstance(self.size, list) else self.size  # Model files have lists.
         factor = self.scale_factor
         if isinstance(factor, (tuple, list)):
             self.scale_factor = tuple(float(number("interpolate", "scale_factor", f)) for f in factor)
@@ -189,4 +190,4 @@ class UpsamplingBilinear2d(Upsample):
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,4 +1,4 @@
-"""Layers that arrange elements anew: Flatten, Unflatten, Identity, Fold, Unfold, shuffles of channels."""
+"""Layers that change only the shape: Flatten and Unflatten; and Identity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = LAYERS["reshape"]
 class Flatten(Module):
     """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in logical order for any layout.
 
-    Raises ValueError where x has fewer dimensions.
+    Raises ValueError if x has fewer dimensions.
     | rv.nn.Flatten() -> Flatten(start_dim=1, end_dim=-1)"""
 
     _shown = ("start_dim", "end_dim")
@@ -72,4 +72,4 @@ class Identity(Module):
         return input
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,6 +1,6 @@
 """State dicts of modules: what is saved and loaded, with PyTorch's hooks and methods to override.
 
-`state_dict` calls that of each child, and `_save_to_state_dict`; `load_state_dict` calls
+`state_dict` calls `_save_to_state_dict`, and `state_dict` of each child. `load_state_dict` calls
 `_load_from_state_dict` of each module. `_metadata` of a state dict has the versions of the modules.
 """
 
@@ -49,13 +49,13 @@ _NONE = StateHooks()
 
 
 def _require_whole(name: str, values: Iterable[Any]) -> None:
-    from ranvier.tensors.mapped_files import require_whole  # here: a millisecond of `import ranvier.nn`
+    from ranvier.tensors.mapped_files import require_whole  # It is here because it takes a millisecond.
 
     require_whole(name, values)
 
 
 def _of(kind: str) -> Any:
-    """A property: the hooks of a kind by number."""
+    """A property: the dict {number: hook} of one kind of hooks."""
     return property(lambda module: getattr(module._rv_own_state_hooks(), kind))
 
 
@@ -79,12 +79,12 @@ class StateDicts:
     def state_dict(
         self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> Any:
-        """Every parameter and persistent buffer by path, in its own memory; a shared one at each of its
-        paths.
+        """{path: Tensor} of all parameters and persistent buffers, without copies. A shared one is there
+        with each of its paths.
 
-        destination: a dict to add to. keep_vars: the parameters themselves rather than detached Tensors.
+        destination: a dict to add to. keep_vars: gives the parameters themselves, not detached Tensors.
         """
-        if args:  # PyTorch's former form
+        if args:  # the former signature of PyTorch
             given: list[Any] = [*args, *(destination, prefix, keep_vars)[len(args) :]]
             destination, prefix, keep_vars = given
         if destination is None:
@@ -130,9 +130,10 @@ class StateDicts:
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:
         """Copies values by path into the memory of the parameters and buffers.
 
-        state_dict: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
+        state_dict: a mapping to Tensors, NumPy arrays or torch tensors; they are cast to the dtypes of the
+            module.
         strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
-        assign: the values become the parameters and buffers, instead of a copy of them.
+        assign: the values become the parameters and buffers, and are not copied into the present ones.
         As in PyTorch, what fits is loaded before an error is raised, which names all that does not fit.
         Returns ``(missing_keys, unexpected_keys)``.
         """
@@ -183,7 +184,7 @@ class StateDicts:
             if path in state_dict:
                 if problem := _copy(self, name, path, state_dict[path], assign):
                     error_msgs.append(problem)
-            # Old files, and those of most converters, lack it.
+            # Old files, and the files of most converters, lack num_batches_tracked.
             elif strict and name != "num_batches_tracked":
                 missing_keys.append(path)
         if type(self).set_extra_state is not StateDicts.set_extra_state:
@@ -229,13 +230,14 @@ class StateDicts:
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def register_load_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
-        """Calls ``hook(module, incompatible_keys)`` after loading, which may change its two lists."""
+        """Calls ``hook(module, incompatible_keys)`` after loading. The hook may change the lists
+        ``missing_keys`` and ``unexpected_keys``."""
         name = "register_load_state_dict_post_hook"
         return RemovableHandle(self._rv_own_state_hooks().after_loading, partial(_without_result, name, hook))
 
 
 class Loading:
-    """One `load_state_dict`: what was found so far."""
+    """One call of `load_state_dict`: its settings, and the names and problems that it found so far."""
 
     def __init__(self, metadata: Mapping[str, Any] | None, assign: bool) -> None:
         self.metadata, self.assign = metadata or {}, assign
@@ -264,7 +266,7 @@ class Loading:
 
 
 def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
-    """Loads one value; or what is wrong with it."""
+    """Loads one value and returns "", or returns a text that says what is wrong with the value."""
     tensor, value = module.__dict__[name], as_array(given)
     kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
     value = value.reshape(()) if value.shape == (1,) and not tensor.ndim else value
@@ -307,8 +309,8 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
 
 
 def _remedies(values: dict[str, Any], loading: Loading) -> list[str]:
-    """Remedies for a state dict whose names are not those of the module: the kinds of dicts that it may
-    be."""
+    """Sentences for the error about a state dict with other names than the module: how to correct the names,
+    for two common mistakes."""
     missing = loading.missing
     for path in loading.unexpected:
         if {*missing}.intersection(getattr(values[path], "keys", list)()):

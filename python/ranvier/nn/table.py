@@ -1,4 +1,5 @@
-"""The one list of all layers, by module. A module is loaded with the first use of one of its names."""
+"""The list of all layers, by the module (file) that has them. A module is loaded at the first use of one of
+its names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformer encoders and decoders: layers of attention and a small network with residual connections."""
+"""Transformer encoders and decoders: layers of attention and a small network, with residual connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": op
 
 
 def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
-    """The function of a layer's argument ``activation``."""
+    """The function for the argument ``activation`` of a layer: a name or a function."""
     if isinstance(activation, str) and activation in _ACTIVATIONS:
         return _ACTIVATIONS[activation]
     if not callable(activation):
@@ -38,7 +38,7 @@ def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
 
 
 def copies(name: str, layer: Any, count: int) -> ModuleList:
-    """count copies of the layer of an encoder or decoder."""
+    """The copies of a layer of which an encoder or decoder consists."""
     if not isinstance(layer, Module):
         argument = f"{name.removeprefix('transformer_')}_layer"
         raise TypeError(f"[{name}] got {argument} of type {type(layer).__name__}; expected a layer")
@@ -100,28 +100,29 @@ class TransformerLayer(Module):
 
     @property
     def _activation_name(self) -> Any:
-        """The name of the activation, if it has one."""
+        """The name of the activation, or the function if it has no name."""
         return next((name for name, f in _ACTIVATIONS.items() if f == self.activation), self.activation)
 
     def _network(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
     def _added(self, x: Any, norm: Module, dropout: Module, part: Callable[[Any], Tensor]) -> Any:
-        """x and what a part of the layer adds to it; the norm is before the part, or after the sum."""
+        """x plus the result of a part of the layer. The norm acts on the input of the part (norm_first) or on
+        the sum."""
         if self.norm_first:
             return x + dropout(part(norm(x)))
         return norm(x + dropout(part(x)))
 
 
 class TransformerEncoderLayer(TransformerLayer):
-    """Attention of a sequence to itself, then a network for each place, each added to its input:
+    """Attention of a sequence to itself, then a network for each place; each result is added to its input:
 
         x = norm1(x + attention(x)),  x = norm2(x + linear2(activation(linear1(x))))
         x = x + attention(norm1(x)),  x = x + linear2(activation(linear1(norm2(x))))    with norm_first=True
 
     src and y (L, N, d_model), with batch_first=True (N, L, d_model), or without N. dim_feedforward: the width
-    of the network; dropout: of the weights, of the network's hidden layer, and of the added outputs;
-    activation: "relu", "gelu" or a function.
+    of the network. dropout: the probability for the attention weights, the hidden layer of the network, and
+    the results that are added. activation: "relu", "gelu" or a function.
 
     Raises ValueError for an unknown activation, and as :class:`MultiheadAttention`.
     Sources: Vaswani et al., "Attention Is All You Need" (2017); norm_first: Xiong et al., "On Layer
@@ -144,7 +145,8 @@ class TransformerEncoderLayer(TransformerLayer):
         is_causal: bool = False,
         cache: Any = None,
     ) -> Tensor:
-        """src_mask and src_key_padding_mask are attn_mask and key_padding_mask of the attention, as cache."""
+        """y. src_mask is attn_mask of the attention and src_key_padding_mask is key_padding_mask; is_causal
+        and cache have their names there, too."""
         masks = (src_key_padding_mask, False, src_mask, True, is_causal, cache)
         x = self._added(src, self.norm1, self.dropout1, lambda x: self.self_attn(x, x, x, *masks)[0])
         x = self._added(x, self.norm2, self.dropout2, self._network)
@@ -157,7 +159,7 @@ class TransformerEncoderLayer(TransformerLayer):
         return {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
 
     def _fast(self) -> bool:
-        """True if PyTorch computes it in one function, whose result is in the dtype of an autocast block."""
+        """True if PyTorch computes the layer in one function: the result then has the dtype of autocast."""
         own = self.self_attn
         even = own.batch_first and own.num_heads % 2 == 0 and own.in_proj_bias is not None
         return even and self.activation in _ACTIVATIONS.values()
@@ -218,17 +220,17 @@ class TransformerEncoder(_Stack):
         is_causal: bool | None = None,
         cache: Any = None,
     ) -> Tensor:
-        """mask and src_key_padding_mask, and is_causal, go to every layer; cache: :class:`KeyValueCache`."""
+        """y. mask, src_key_padding_mask and is_causal go to every layer; cache: :class:`KeyValueCache`."""
         return cast(Tensor, self._through(src, cache, mask, src_key_padding_mask, bool(is_causal)))
 
 
 class TransformerDecoderLayer(TransformerLayer):
-    """An encoder layer with a second attention between its two parts, to another sequence, memory:
+    """An encoder layer with a second attention between its two parts: to another sequence, called memory.
 
         x = norm1(x + attention(x)),  x = norm2(x + attention(x, memory)),  x = norm3(x + network(x))
         x = x + attention(norm1(x)),  x = x + attention(norm2(x), memory),  x = x + network(norm3(x))
 
-    the second line with norm_first=True. tgt and y (T, N, d_model), memory (S, N, d_model); with
+    The second line is for norm_first=True. tgt and y (T, N, d_model), memory (S, N, d_model); with
     batch_first=True N comes first. Arguments, errors and sources as :class:`TransformerEncoderLayer`.
 
     >>> import ranvier as rv
@@ -255,7 +257,8 @@ class TransformerDecoderLayer(TransformerLayer):
         memory_is_causal: bool = False,
         cache: Any = None,
     ) -> Tensor:
-        """Masks and is_causal of either attention: see :meth:`MultiheadAttention.forward`; cache: tgt's."""
+        """y. For the masks and is_causal of both attentions see :meth:`MultiheadAttention.forward`. cache:
+        for the tokens of tgt."""
         own = (tgt_key_padding_mask, False, tgt_mask, True, tgt_is_causal, cache)
         other = (memory_key_padding_mask, False, memory_mask, True, memory_is_causal)
         x = self._added(tgt, self.norm1, self.dropout1, lambda x: self.self_attn(x, x, x, *own)[0])
@@ -293,7 +296,7 @@ class TransformerDecoder(_Stack):
         memory_is_causal: bool = False,
         cache: Any = None,
     ) -> Tensor:
-        """Masks and is_causal go to every layer; cache: a :class:`KeyValueCache` of the tokens of tgt."""
+        """y. Masks and is_causal go to every layer; cache: a :class:`KeyValueCache` for the tokens of tgt."""
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
         y = self._through(tgt, cache, memory, *masks, bool(tgt_is_causal), memory_is_causal)
         return cast(Tensor, y)
@@ -303,7 +306,8 @@ class Transformer(Module):
     """An encoder of src and a decoder that continues tgt: y = decoder(tgt, encoder(src)).
 
     src (S, N, d_model), tgt and y (T, N, d_model); with batch_first=True N comes first. custom_encoder and
-    custom_decoder replace those of the other arguments. Matrices start with Glorot's values.
+    custom_decoder replace the encoder and decoder that the other arguments describe. Matrices start with
+    Glorot's values.
     Errors as :class:`TransformerEncoderLayer`.
     Source: Vaswani et al., "Attention Is All You Need" (2017).
 
@@ -371,14 +375,14 @@ class Transformer(Module):
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        """Masks and is_causal: see :meth:`MultiheadAttention.forward`."""
+        """y. For masks and is_causal see :meth:`MultiheadAttention.forward`."""
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
         return self.decoder(tgt, memory, *masks, tgt_is_causal, memory_is_causal)
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
-        """The mask (sz, sz) of is_causal as numbers: -inf where a key comes after the query, else 0.
+        """The mask (sz, sz) of is_causal as numbers: -inf if the key comes after the query, else 0.
 
         >>> import ranvier as rv
         >>> rv.nn.Transformer.generate_square_subsequent_mask(2)

@@ -1,4 +1,10 @@
-"""Divides a graph's nodes among the parts of a module, and orders them as they run."""
+"""Divides the nodes of an ONNX graph among the parts of its module (`parts.py`), and orders the nodes of each
+part.
+
+A part is the module at a prefix of the parameters' names. It can be called if the nodes that use its
+parameters, with all nodes between them, use no parameter of another part. The parts are taken from the
+innermost outwards; in the steps of an outer part the nodes of an inner one are replaced by one call of it.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +19,15 @@ import numpy as np
 from ranvier.onnx.graph import Graph, Node
 from ranvier.onnx.values import Array
 
+# The names that lead from the module to a part or a parameter: ("encoder", "0", "weight").
 Path = tuple[str, ...]
 
 
 class Call(NamedTuple):
-    """A step that calls a part; path: its name and those of the parts around it, from the caller on."""
+    """A step that calls a part. path: the names that lead from the calling part to the called one.
+
+    inputs, outputs: names of values of the graph.
+    """
 
     path: Path
     inputs: tuple[str, ...]
@@ -25,7 +35,11 @@ class Call(NamedTuple):
 
 
 class Filling(NamedTuple):
-    """The steps of a part; constants and the places of parameters are what they begin with."""
+    """The steps of a part.
+
+    unused: for each step the values that may be deleted after it. places: each parameter that the steps use,
+    as the name of its value and its path from this part. constants: the arrays that the steps use, by name.
+    """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -36,7 +50,7 @@ class Filling(NamedTuple):
 
 
 def last_uses(steps: Sequence[Node | Call], outputs: Iterable[str]) -> list[list[str]]:
-    """For each step: the values that no later one uses."""
+    """For each step: its operands and results that no later step uses and that are no outputs."""
     kept, unused = {"", *outputs}, []
     for step in reversed(steps):
         names = dict.fromkeys((*step.inputs, *step.outputs))
@@ -46,7 +60,7 @@ def last_uses(steps: Sequence[Node | Call], outputs: Iterable[str]) -> list[list
 
 
 class _Region(NamedTuple):
-    """Nodes that are one call of a part, by their numbers."""
+    """The nodes that one call of a part stands for, by their positions in the graph's list of nodes."""
 
     path: Path
     nodes: frozenset[int]
@@ -54,24 +68,29 @@ class _Region(NamedTuple):
 
 
 class _Cycle(Exception):
-    """Calls of parts that wait for each other: parts that cannot all be called."""
+    """Raised with the paths of parts whose calls need each other's results, so that not all can be called."""
 
 
 class Division:
-    """The calls of parts in a graph.
+    """Finds the calls of parts in the graph of a `Plan` (`parts.py`).
 
-    A value is active where it depends on inputs of the graph; others depend on parameters and constants only,
-    and are computed in each part that uses them.
+    A value is active if it depends on an input of the graph. A value that is not active depends on parameters
+    and constants only, and is computed in each part that uses it.
     """
 
     def __init__(self, plan: Any) -> None:
         self.plan, self.nodes = plan, plan.nodes
+        # value -> the node that makes it
         self.made = {v: i for i, node in enumerate(plan.nodes) for v in node.outputs if v}
+        # value -> the nodes that use it; -1: it is an output of the graph
         self.users: dict[str, set[int]] = {v: {-1} for v in plan.outputs}
         self.active = {*plan.inputs}
-        self.sizes: set[str] = set()  # that follow from shapes of active values
-        self.same: dict[str, Any] = {}  # equal for values that are not active and are computed alike
-        self.used: list[frozenset[str]] = []  # the parameters that each node uses
+        self.sizes: set[str] = set()  # active values that are computed from shapes of active values alone
+        # key of a value that is not active; two values that are computed alike have equal keys
+        self.same: dict[str, Any] = {}
+        # for each node: the parameters that it uses, directly or through values that are not active
+        self.used: list[frozenset[str]] = []
+        # value that is not active -> the parameters that it is computed from
         needs = {v: frozenset({v}) for v in plan.paths}
         numbers: dict[Any, int] = {}
         for i, node in enumerate(plan.nodes):
@@ -92,6 +111,7 @@ class Division:
         self.active.discard("")
 
     def fillings(self) -> dict[Path, Filling]:
+        """The steps of the module, whose path is (), and of each part that can be called, by path."""
         left_out: set[Path] = set()
         while True:
             try:
@@ -100,15 +120,18 @@ class Division:
                 left_out.update(cycle.args[0])
 
     def _accepted(self, left_out: set[Path]) -> dict[Path, Filling]:
-        """The steps of the module and of all parts that can be called; those inside others first."""
-        users: dict[Path, list[int]] = {}
+        """The steps of the module and of all callable parts except `left_out`; inner parts before outer ones.
+
+        Raises _Cycle: calls of parts that need each other's results.
+        """
+        users: dict[Path, list[int]] = {}  # part -> the active nodes that use one of its parameters
         for i, node in enumerate(self.nodes):
             if not self.active.isdisjoint(node.outputs):
                 paths = [self.plan.paths[v] for v in self.used[i]]
                 for path in {p[:n] for p in paths for n in range(1, len(p))} - left_out:
                     users.setdefault(path, []).extend((*self._product(i), i))
         made: dict[Path, Filling] = {}
-        outer: dict[int, _Region] = {}  # node -> the largest call that has it
+        outer: dict[int, _Region] = {}  # node -> the outermost call so far that contains it
         for path in sorted(users, key=len, reverse=True):
             regions = [self._region(path, nodes, outer) for nodes in self._calls(users[path])]
             found = [r for r in regions if r is not None]
@@ -122,7 +145,11 @@ class Division:
         return {**made, (): whole}
 
     def _product(self, i: int) -> list[int]:
-        """The product to which a bias is added: PyTorch gives the two parts of a layer unlike names."""
+        """For a node Add: the MatMul nodes whose result this node alone uses.
+
+        The two are one linear layer: PyTorch's exporter may give its matrix a name without the layer's
+        prefix, and only the bias has it.
+        """
         before = [self.made[v] for v in self.nodes[i].inputs if v in self.made and self.nodes[i].op == "Add"]
         return [
             k for k in before if self.nodes[k].op == "MatMul" and self.users[self.nodes[k].outputs[0]] == {i}
@@ -130,7 +157,11 @@ class Division:
 
     # --- the nodes of calls
     def _calls(self, users: list[int]) -> list[frozenset[int]]:
-        """The nodes of each call of a part whose parameters these nodes use."""
+        """The nodes of each call of a part; users: the nodes that use its parameters.
+
+        A shared part is called several times. It is taken as such where the nodes fall into groups that have
+        no node in common and compute the same; otherwise all nodes are one call.
+        """
         whole = self._between(users)
         for parts in (map(self._between, self._adjacent(users)), self._adjacent(sorted(whole))):
             groups = list(parts)
@@ -140,7 +171,7 @@ class Division:
         return [whole]
 
     def _adjacent(self, some: list[int]) -> list[frozenset[int]]:
-        """Groups of nodes that get each other's results; none uses a parameter twice."""
+        """Groups of nodes that are connected by their results; no group uses a parameter twice."""
         group: dict[int, list[int]] = {}
         for i in some:
             joined, used = [i], set(self.used[i])
@@ -154,7 +185,7 @@ class Division:
         return [frozenset(g) for g in {id(g): g for g in group.values()}.values()]
 
     def _between(self, some: Iterable[int]) -> frozenset[int]:
-        """These nodes and all on the ways from one to another."""
+        """These nodes, and all nodes on paths of the graph from one of these nodes to another."""
         some = set(some)
         first, last = min(some), max(some)
         after: set[int] = set()
@@ -169,7 +200,11 @@ class Division:
         return frozenset(after & before)
 
     def _form(self, group: Iterable[int]) -> list[Any]:
-        """Equal for groups of nodes that compute the same from other values."""
+        """A description of the group that is equal for groups that compute the same from different values.
+
+        Active operands are numbered in the order in which they occur; other operands have their keys of
+        `same`.
+        """
         numbers: dict[str, int] = {}
         rows: list[Any] = []
         for i in sorted(group):
@@ -184,7 +219,11 @@ class Division:
         return rows
 
     def _region(self, path: Path, nodes: frozenset[int], outer: dict[int, _Region]) -> _Region | None:
-        """A call of a part; None where it would cut another, or its nodes use other parameters."""
+        """These nodes as a call of the part.
+
+        None where they contain a call of a part that is not inside this one, or only some nodes of a call,
+        and where they use parameters outside the part.
+        """
         inside = _distinct(outer, nodes)
         if any(not r.nodes <= nodes or r.path[: len(path)] != path or r.path == path for r in inside):
             return None
@@ -193,7 +232,12 @@ class Division:
 
     # --- the steps of a call
     def _filling(self, path: Path, nodes: frozenset[int], inside: list[_Region]) -> Filling | None:
-        steps: dict[int, Node | Call] = {i: self.nodes[i] for i in nodes}
+        """The steps of the part at `path` for these nodes, with calls for the regions inside it.
+
+        Values that are not active, and sizes that follow from shapes of the inputs, are computed in the part.
+        None where the nodes use a parameter outside the part.
+        """
+        steps: dict[int, Node | Call] = {i: self.nodes[i] for i in nodes}  # by position in the graph
         for region in inside:
             for i in region.nodes:
                 del steps[i]
@@ -233,7 +277,7 @@ class Division:
         return Filling(tuple(inputs), tuple(outputs), order, last_uses(order, outputs), found, constants)
 
     def _behind(self, values: list[str], given: set[str]) -> set[int] | None:
-        """The nodes that compute sizes from shapes of given values; None where they need others."""
+        """The nodes that compute these sizes from shapes of the values; None if they need others."""
         found: set[int] = set()
         while values:
             v = values.pop()
@@ -248,14 +292,18 @@ class Division:
 
 
 def _distinct(outer: dict[int, _Region], nodes: Iterable[int]) -> list[_Region]:
+    """The calls that contain any of these nodes, each once."""
     return list({id(outer[i]): outer[i] for i in nodes if i in outer}.values())
 
 
 def _ordered(steps: dict[int, Node | Call], path: Path) -> list[Node | Call]:
-    """In an order in which each follows what it needs; else in that of the file."""
+    """The steps, each after those whose results it needs, and otherwise in the order of the file.
+
+    Raises _Cycle: calls of parts that need each other's results.
+    """
     made = {v: i for i, step in steps.items() for v in step.outputs if v}
     sorter = TopologicalSorter({i: {made[v] for v in s.inputs if v in made} for i, s in steps.items()})
-    with suppress(CycleError):  # those outside of cycles are sorted all the same
+    with suppress(CycleError):  # the sorter still returns the steps that are in no cycle
         sorter.prepare()
     order: dict[int, Node | Call] = {}
     ready: list[int] = []
@@ -272,7 +320,7 @@ def _ordered(steps: dict[int, Node | Call], path: Path) -> list[Node | Call]:
 
 
 def _plain(value: Any) -> Any:
-    """Equal for equal settings, and hashable."""
+    """A node's settings, or one of them, as a hashable value; it is equal for equal settings."""
     if isinstance(value, np.ndarray):
         return str(value.dtype), value.shape, value.tobytes()
     if isinstance(value, dict):

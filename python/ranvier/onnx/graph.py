@@ -1,7 +1,8 @@
-"""A file's graph as a list of nodes with known operators, and limits for files of strangers.
+"""Reads the graph of an `onnx.ModelProto` as a list of `Node`s whose operators are known.
 
-A kilobyte can describe terabytes: the number of nodes after inlining is counted before it, and the elements
-of a node's result before it runs.
+It also decides which constants of the file are parameters, buffers or settings (`roles_of`). A file from an
+unknown source may be small and describe a huge graph, so the nodes that its functions stand for are counted
+(`node_count`) before the functions are replaced.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from ranvier.onnx.values import FLOATS, Array, dtype_of
 
 
 class Node(NamedTuple):
-    """A call of an operator. An input "" is left out; `settings` are its attributes.
+    """A call of an operator.
 
-    captured: the number of values, last among the inputs, that only the graphs in its attributes use.
+    version: the version of the operator set. inputs, outputs: names of values; an input "" is left out.
+    settings: the attributes by name. captured: the last so many inputs are no operands: the graphs in the
+    attributes use them.
     """
 
     op: str
@@ -33,7 +36,8 @@ class Node(NamedTuple):
 class Graph(NamedTuple):
     """A model's graph, or one in an attribute: a branch, or the body of a loop.
 
-    inputs: (name, dtype, shape with None for a size that may be any) of those that are no initializers.
+    inputs: (name, dtype, shape) of the inputs that are no initializers; None in a shape: the size may be any.
+    initializers: the arrays that the file stores, by name.
     """
 
     inputs: list[tuple[str, Any, list[int | None] | None]]
@@ -43,7 +47,7 @@ class Graph(NamedTuple):
 
 
 def every_node(nodes: Any) -> Iterator[Any]:
-    """The nodes, and those of the graphs in their attributes."""
+    """The nodes (NodeProtos) and all nodes of the graphs in their attributes."""
     for node in nodes:
         yield node
         for a in node.attribute:
@@ -52,9 +56,10 @@ def every_node(nodes: Any) -> Iterator[Any]:
 
 
 def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
-    """The nodes of a checked model.
+    """The graph of a ModelProto that onnx's checker has accepted.
 
-    Raises ValueError: attributes or element types that are not supported, all of them at once.
+    versions: the version of the operator set of each domain; "" is ONNX's own domain.
+    Raises ValueError that names all operators and attributes that are not supported.
     """
     lacking = _without_operator(every_node(model.graph.node), versions)
     if model.graph.sparse_initializer:
@@ -68,9 +73,11 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
 
 
 class _GraphReader(NamedTuple):
-    """Reads a model's graph and those in attributes.
+    """Reads a model's graph and the graphs in attributes of its nodes.
 
-    initializers: of all graphs. lacking: attributes that are not supported, and a node of each.
+    version: the version of the operator set. producer: the name of the program that wrote the file. Two dicts
+    are filled:
+    initializers: the arrays of all graphs. lacking: attributes that are not supported -> a node that has one.
     """
 
     onnx: Any
@@ -80,7 +87,11 @@ class _GraphReader(NamedTuple):
     lacking: dict[str, str]
 
     def graph(self, proto: Any) -> Graph:
-        """The graph; its inputs have no types. Initializers are shared by all graphs, but for equal names."""
+        """The graph, with inputs without types.
+
+        Its initializers go to the dict that all graphs share. An initializer whose name is taken there stays
+        in the Graph.
+        """
         own = {t.name: array_of_tensor(self.onnx, t) for t in proto.initializer}
         twice = {name: own.pop(name) for name in own.keys() & self.initializers.keys()}
         self.initializers.update(own)
@@ -93,6 +104,10 @@ class _GraphReader(NamedTuple):
         )
 
     def node(self, node: Any, used: set[str]) -> Node:
+        """The node of a NodeProto; used: all values that nodes and outputs of its graph use.
+
+        Attributes that a later version of the operator made inputs become inputs with constants.
+        """
         operator = find(node.op_type, self.version)
         assert operator is not None
         settings: dict[str, Any] = {}
@@ -123,14 +138,14 @@ class _GraphReader(NamedTuple):
 
 
 def _free(graph: Graph) -> list[str]:
-    """The values that a graph uses and does not make."""
+    """The names of values of the graph around it that a graph in an attribute uses."""
     made = {"", *[name for name, *_ in graph.inputs]}.union(*[node.outputs for node in graph.nodes])
     uses = [*[name for node in graph.nodes for name in node.inputs], *graph.outputs]
     return [name for name in dict.fromkeys(uses) if name not in made]
 
 
 def _without_operator(nodes: Any, versions: dict[str, int]) -> dict[str, str]:
-    """The operators that are not supported, and a node of each."""
+    """The operators that are not supported -> the name of a node with this operator."""
     lacking = {}
     for node in nodes:
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -140,6 +155,7 @@ def _without_operator(nodes: Any, versions: dict[str, int]) -> dict[str, str]:
 
 
 def _refuse(lacking: dict[str, str], version: int) -> None:
+    """Raises ValueError if something is lacking: what is not supported -> a node that has it."""
     if lacking:
         names = ", ".join(sorted(f"'{name}'" for name in lacking.values() if name))
         raise ValueError(
@@ -149,8 +165,12 @@ def _refuse(lacking: dict[str, str], version: int) -> None:
 
 
 def require_operators(onnx: Any, model: Any, versions: dict[str, int]) -> None:
-    """Raises ValueError: operators that are neither supported nor functions. onnx's own code, which replaces
-    functions, fails for some of them, and for attention without heads."""
+    """Raises ValueError: an operator is neither supported nor a function, or a function has no heads or
+    groups.
+
+    It is called before functions are replaced by their nodes, because the code of onnx that does this fails
+    for such a model.
+    """
     functions = {(f.domain, f.name) for f in model.functions}
     made, rest = [], []
     for node in every_node([*model.graph.node, *[node for f in model.functions for node in f.node]]):
@@ -165,9 +185,9 @@ def require_operators(onnx: Any, model: Any, versions: dict[str, int]) -> None:
                 raise ValueError(f"[onnx.load] got {a.name} {a.i} of {node.op_type}; expected 1 or more")
 
 
-# --- what constants are
-STATISTICS: dict[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}
-_SETTINGS = {  # inputs that are settings: they are no parameters
+# --- whether a constant is a parameter, a buffer or a setting; below: operator -> places among its inputs
+STATISTICS: dict[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}  # running mean and variance
+_SETTINGS = {  # constants in these places are no parameters
     "Clip": (1, 2),
     "Dropout": (1, 2),
     "OneHot": (1, 2),
@@ -176,7 +196,7 @@ _SETTINGS = {  # inputs that are settings: they are no parameters
     "Resize": (1, 2, 3),
     "Upsample": (1,),
 }
-_WEIGHTS = {  # inputs that are weights, where they are constants
+_WEIGHTS = {  # constants in these places are parameters
     **dict.fromkeys(("Conv", "ConvTranspose", "LayerNormalization", "InstanceNormalization"), (1, 2)),
     **dict.fromkeys(("GroupNormalization", "BatchNormalization"), (1, 2)),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (1, 2, 3, 7)),
@@ -190,15 +210,17 @@ _PLACES: dict[str, dict[str, tuple[int, ...]]] = {
     "weight": _WEIGHTS,
 }
 _PRODUCTS = ("MatMul", "Gemm", "Einsum", "Conv", "ConvTranspose")
+# operators whose result has the elements of their first input: a constant has the role of their result
 _PASSING = ("Identity", "Transpose", "Reshape", "Cast", "Squeeze", "Unsqueeze", "Flatten")
 
 
 def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, set[str]]:
-    """The uses of values: "setting", "buffer" (running statistics), "weight", "offset" or "other".
+    """For each value the roles in which nodes use it: "setting", "buffer", "weight", "offset" or "other".
 
-    offset: it is added to a product with a weight, or scales and shifts a quotient, as in a norm.
+    buffer: running statistics. offset: the value is added to a product with a weight (a bias), is multiplied
+    by a quotient, or is added to a product, as the scale and the shift of a norm.
     """
-    source: dict[str, Node] = {}  # what made each value, but for its shape
+    source: dict[str, Node] = {}  # value -> the node that computed its elements, before operators of _PASSING
     for node in nodes:
         origin = source.get(node.inputs[0]) if node.op in _PASSING else node
         source.update(dict.fromkeys(node.outputs, origin) if origin is not None else {})
@@ -222,7 +244,10 @@ def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, 
 
 
 def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Node]:
-    """The nodes without constants that are weights, which become initializers: some exporters write none."""
+    """The nodes without the Constant nodes that hold weights; these arrays are added to the initializers.
+
+    Some exporters write weights as Constant nodes.
+    """
     roles, rest = roles_of(nodes, initializers), []
     for node in nodes:
         operator = find(node.op, node.version) if node.op == "Constant" else None
@@ -236,6 +261,7 @@ def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Nod
 
 
 def _input(onnx: Any, value: Any) -> tuple[str, Any, list[int | None] | None]:
+    """An input of the graph as (name, dtype, shape); its shape is None where the file has none."""
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         raise ValueError(f"[onnx.load] got input '{value.name}' of type {kind}; expected a tensor")
@@ -283,14 +309,18 @@ def attribute(onnx: Any, proto: Any) -> Any:
 
 # --- limits
 NODES = 20_000
-"""Of a graph whose functions are replaced by their nodes, and its initializers: about a second, and 60 MB."""
+"""The most nodes of a graph whose functions are replaced by their nodes, and the most initializers, by
+default.
+
+A graph of this many nodes is read in about a second and takes 60 MB.
+"""
 
 _DEPTH = 64  # the deepest nesting of functions and graphs in each other
-_OF_FUNCTION = 200  # nodes that stand for an operator which ONNX defines by others
+_OF_FUNCTION = 200  # an operator that ONNX defines by other operators is counted as this many nodes
 
 
 def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
-    """The number of nodes when all functions are replaced by theirs, with those of graphs in attributes."""
+    """The number of nodes, with those inside each call of a function and in graphs of attributes."""
     functions = {(f.domain, f.name): f for f in model.functions}
     counts: dict[tuple[str, str], int] = {}
 
@@ -315,7 +345,7 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
 
 
 def is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
-    """True if it is one that ONNX defines by other operators, and that no operator here has."""
+    """True for an operator that ONNX defines by other operators and that this library does not implement."""
     domain = "" if domain == "ai.onnx" else domain
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text
         return False

@@ -1,8 +1,10 @@
-"""The cost of a node, counted before it runs: a file of a kilobyte can describe terabytes, or hours.
+"""The cost of a node of a loaded graph. `parts.run` counts it before the node runs and stops a run at a
+limit.
 
-The unit is an element of a result. Values between count, too, and work that is more than a few operations for
-each element: products of matrices and steps that run in Python. A size of 0 counts as 1, since a sum over no
-elements may have many.
+A file of a kilobyte can describe results of terabytes, or hours of work. The unit of cost is one element of a
+result. Elements of temporary arrays count too, and so does work of more than a few operations for each
+element: products of matrices, and steps that run in Python. A size of 0 counts as 1, because a sum over an
+axis of 0 elements may have a large result.
 """
 
 from __future__ import annotations
@@ -24,28 +26,32 @@ Inputs = list[Any]
 Settings = dict[str, Any]
 
 ELEMENTS = 14 * 2**20
-"""Of all results of a run together; 56 MB of float32. To these come ..."""
+"""The cost that a run may have apart from its inputs and weights: 56 MB of float32."""
 
 PER_ELEMENT = 4096
-"""... this many for each element of the inputs and initializers. Ten times what a large network has."""
+"""The cost that each element of inputs and initializers adds to the limit: ten times that of a large
+network."""
 
-STEP = 256  # a step in Python takes as long as this many elements ...
-_PRODUCTS = 128  # ... and this many multiplications of floats as one ...
-_OF_INTEGERS = 8  # ... or, by NumPy, of integers
-_MOST = 2**62
+STEP = 256  # the cost of a step that runs in Python
+_PRODUCTS = 128  # so many multiplications of floats cost as much as one element
+_OF_INTEGERS = 8  # so many multiplications of integers, which NumPy computes, cost as much as one element
+_MOST = 2**62  # a larger cost is counted as this
 
 _BY_VALUES = "AffineGrid Col2Im ConstantOfShape Expand MaxUnpool OneHot Pad Range Resize Tile Upsample"
 BY_VALUES = frozenset(_BY_VALUES.split())
-"""Operators whose cost follows from the values of their inputs; of others from their shapes."""
+"""Operators whose cost depends on values of their inputs. That of all others depends on the shapes of
+inputs."""
 
 
 def cost(op: str, inputs: Inputs, settings: Settings) -> int:
-    """The cost of a node, or more; an operator that is not in the table broadcasts its inputs. 8 bytes count
-    twice."""
+    """An upper bound of the cost of a node.
+
+    An operator that is not in `_RULES` is taken to broadcast its inputs. Elements of 8 bytes count twice.
+    """
     wide = 2 if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4 else 1
     rule = _RULES.get(op)
     if rule is not None:
-        # what is wrong is said by the operator
+        # for invalid inputs a rule may fail; the operator raises the error when it runs
         with suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return wide * int(min(max(rule(inputs, settings), 0), _MOST))
     shapes = [shape_of(v) for v in inputs if v is not None]
@@ -55,10 +61,12 @@ def cost(op: str, inputs: Inputs, settings: Settings) -> int:
 
 
 def _product(sizes: Iterable[float]) -> Any:
+    """The product of sizes, in which 0 counts as 1."""
     return math.prod([n or 1 for n in sizes])
 
 
 def _broadcast(shapes: list[tuple[int, ...]]) -> int:
+    """The number of elements of the common shape of broadcast operands."""
     return math.prod([max(sizes) or 1 for sizes in zip_longest(*[s[::-1] for s in shapes], fillvalue=1)])
 
 
@@ -67,15 +75,17 @@ def _size(value: Any) -> int:
 
 
 def _of_first(times: int) -> Callable[[Inputs, Settings], int]:
+    """A rule: so many times the elements of the first input."""
     return lambda inputs, settings: times * _size(inputs[0])
 
 
 def _multiplied(products: float, value: Any) -> float:
+    """The cost of so many multiplications of elements of the dtype of value."""
     return products / (_OF_INTEGERS if is_exact(raw(value).dtype) else _PRODUCTS)
 
 
 def _pad(inputs: Inputs, settings: Settings) -> int:
-    """Before anything is cut off."""
+    """The size with all positive pads; negative ones crop afterwards."""
     shape, pads = shape_of(inputs[0]), ints(inputs[1])
     axes = ints(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else range(len(shape))
     sizes = list(shape)
@@ -91,7 +101,7 @@ def _range(inputs: Inputs, settings: Settings) -> float:
 
 
 def _resize(inputs: Inputs, settings: Settings) -> float:
-    """One axis after the other, with the weights (n, out) of each."""
+    """Axes are resized in turn, each by a product with a matrix (out, n) (`operators/resize.py`)."""
     shape = shape_of(inputs[0])
     if "height_scale" in settings:
         scales: Any = np.array([1, 1, settings["height_scale"], settings["width_scale"]], np.float32)
@@ -126,7 +136,7 @@ def _gemm(inputs: Inputs, settings: Settings) -> float:
 
 
 def _einsum(inputs: Inputs, settings: Settings) -> float:
-    """Products of two after each other, over all their indices; of integers NumPy takes all at once."""
+    """Floats: operands are multiplied two at a time. Integers: NumPy loops over all indices at once."""
     terms, output = parsed(settings["equation"].replace(" ", ""), tuple(map(shape_of, inputs)))
     sizes: dict[str, int] = {}
     for term, value in zip(terms, inputs, strict=True):
@@ -156,7 +166,7 @@ def _gather_nd(inputs: Inputs, settings: Settings) -> int:
 
 
 def _window(inputs: Inputs, settings: Settings, kernel: Any) -> tuple[float, float, float]:
-    """Elements of the padded image, those of a plane of the result, and of the window."""
+    """The numbers of elements of the padded batch, of one channel of one result image, and of the window."""
     chosen = {name: settings[name] for name in WINDOW if name in settings}
     window = geometry("", inputs[0], kernel, **chosen)
     pads = zip(shape_of(inputs[0])[2:], window.before, window.after, strict=True)
@@ -181,7 +191,10 @@ def _pool(inputs: Inputs, settings: Settings) -> float:
 
 
 def _transposed(inputs: Inputs, settings: Settings) -> float:
-    """Computed without padding; SAME leads to n times the stride."""
+    """`conv_transpose` computes the result without padding, then crops.
+
+    With auto_pad SAME it has n stride.
+    """
     shape, weight = shape_of(inputs[0]), shape_of(inputs[1])
     space = len(shape) - 2
     strides, dilations = (settings.get(k) or [1] * space for k in ("strides", "dilations"))
@@ -211,14 +224,14 @@ def _col2im(inputs: Inputs, settings: Settings) -> float:
 
 
 def _recurrent(inputs: Inputs, settings: Settings) -> float:
-    """The gates of all steps and directions; what the kernel lacks runs step by step."""
+    """The gates of all steps and directions. 16 STEP for each: layers that the kernel lacks run in Python."""
     steps, batch = shape_of(inputs[0])[:2][:: -1 if settings.get("layout") else 1]
     directions, gates, features = shape_of(inputs[1])
     work = batch * gates * (1 + (features + shape_of(inputs[2])[-1]) / _PRODUCTS)
     return max(steps, 1) * directions * (work + 16 * STEP)
 
 
-# the cost of the first input: others are settings, or have a size for each channel
+# these cost the elements of their first input: their other inputs are settings or have one element a channel
 _AS_FIRST = """
     BatchNormalization Clip Compress CumProd CumSum DequantizeLinear Dropout GroupNormalization
     InstanceNormalization PRelu QuantizeLinear ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax

@@ -1,6 +1,7 @@
-"""Operators of ONNX that are one operation of the library: a row for each, for reading and writing.
+"""The operators of ONNX that correspond to one operation of the library, for reading and for writing.
 
-`reads` is the operation of Tensors. `writes` names the Functions that become this operator.
+The tables are entered into those of `registry.py` at the end of the file. A function in them takes Tensors
+when it reads an operator, and a `site.Site`, which is one call of a Function, when it writes one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 class Row(NamedTuple):
+    """An operator of ONNX that is one op of the library.
+
+    name: its name. writes: the class names of the Functions that are written as it. reads: computes it.
+    """
+
     name: str
     writes: str
     reads: Callable[..., Any]
@@ -34,13 +40,13 @@ def _divide(a: Tensor, b: Tensor) -> Any:
 
 
 def _power(a: Tensor, b: Tensor) -> Any:
-    """The dtype is that of the base."""
+    """a ** b; the result has the dtype of a."""
     if is_exact(a.dtype) and not is_exact(b.dtype):
         return ops.pow(a.to(np.float64), b.to(np.float64)).to(a.dtype)
     return ops.pow(a, b.to(a.dtype))
 
 
-SAME_NAME = (  # an op has the operator's name, and so has its Function
+SAME_NAME = (  # the op of the library (in lower case) and its Function have the operator's name
     *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor"),
     *("Log", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softsign"),
     *("Sqrt", "Tanh"),
@@ -74,7 +80,7 @@ UNARY = (
     Row("HardSwish", "Hardswish", ops.hardswish),
 )
 
-READ_ONLY: dict[str, Implementation] = {  # of Tensors
+READ_ONLY: dict[str, Implementation] = {  # operators that are read; FORMULAS and others write some of them
     "BitShift": lambda a, b, *, direction="LEFT": (
         ops.bitwise_left_shift(a, b) if direction == "LEFT" else ops.bitwise_right_shift(a, b)
     ),
@@ -90,11 +96,11 @@ READ_ONLY: dict[str, Implementation] = {  # of Tensors
     "Celu": lambda x, *, alpha=1.0: ops.celu(x, alpha),
     "LeakyRelu": lambda x, *, alpha=0.01: ops.leaky_relu(x, alpha),
 }
-# read by functions of their own
+# operator -> its Function; the functions that read these operators are elsewhere
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
 OF_NUMBERS = ("AddNumber", "MulNumber", "DivNumber", "PowNumber", "NumberSub", "NumberDiv", "NumberPow")
-"""Functions of a tensor and a number, in this order."""
-FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Site
+"""Functions of one tensor and one number. In those that begin with Number the number is the first operand."""
+FORMULAS: dict[str, Write] = {  # Function -> what writes it; s is a Site, s.w its Writer
     "MaskedFill": lambda s: s.node("Where", s.input(1), s.scalar(s.get("number")), s.input(0)),
     "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
     "Clip": lambda s: _clip(s, s.get("low"), s.get("high")),
@@ -113,12 +119,16 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
 
 
 def _clip(s: Any, low: float, high: float) -> str:
+    """The node Clip without infinite bounds."""
     bounds = [s.scalar(b) if math.isfinite(b) else "" for b in (low, high)]
     return s.node("Clip", s.input(0), *bounds) if any(bounds) else s.input(0)
 
 
 def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:
-    """Up to version 6: with an axis, the dimensions of b belong to a's from this one on."""
+    """function(a, b) as binary operators broadcast up to version 6 of the operator set.
+
+    With an axis, the first dimension of b belongs to this axis of a, and the others to the axes after it.
+    """
     if broadcast and axis is not None:
         after = raw(a).ndim - axis % raw(a).ndim - raw(b).ndim
         b = ops.reshape(tensor_of(b), (*raw(b).shape, *(1,) * after))
@@ -128,12 +138,16 @@ def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int |
 def _cast(
     old: bool, x: Any, target: Any = None, /, *, to: Any = 0, saturate: int = 1, round_mode: str = "up"
 ) -> Any:
-    """old: infinity saturates not in every float8."""
+    """x in the dtype `to`, or in the dtype of `target` (CastLike).
+
+    The other arguments are those of `values.cast`.
+    """
     dtype = dtype_of(to) if target is None else raw(target).dtype
     return cast(x, dtype, bool(saturate), old, round_mode)
 
 
 def _folded(function: Any, *values: Any) -> Any:
+    """A function of two operands applied to any number of operands, from the first on."""
     return reduce(function, values)
 
 

@@ -1,8 +1,9 @@
-"""The parts of a graph's module: which nodes each one stands for, and how these run.
+"""Runs the nodes of a loaded graph: `run` executes a list of them, `Part` is a module inside an `OnnxModule`.
 
-A part is the module at a prefix of the parameters' names. It stands for the nodes that use its parameters and
-those between them, if they use no others: it can be called. Where one is hooked or replaced, the graph calls
-the parts. While all are as they were loaded, the nodes run as they stand in the file.
+A part is the module at a prefix of the parameters' names. If the nodes that use its parameters, with all
+nodes between them, use no other parameters, the part stands for these nodes and can be called (`division.py`
+finds them). While all parts are as they were loaded, the nodes of the file run one after another and no part
+is called. After a part was hooked or replaced, the parts are called.
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ _REMEDY = (
 
 
 class Body:
-    """The computation of a part; without steps for a part that is not one function."""
+    """What a part computes: its steps in the plan. A part that cannot be called has none."""
 
     def __init__(self, plan: Plan, path: Path) -> None:
         self.plan, self.path = plan, path
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Body:
-        return self
+        return self  # copies of a module share the plan
 
     @property
     def filling(self) -> Filling:
@@ -66,10 +67,11 @@ _NOTHING = Filling((), (), (), (), (), {})
 
 
 class Plan:
-    """A graph, and the places of its parameters and buffers.
+    """A graph, and where its parameters and buffers are in the module.
 
-    paths: of each the names that lead to it. most: the elements of the results of a run, and those that each
-    element of an input adds.
+    paths: value of each parameter and buffer -> the names that lead to it. buffers: the values that are
+    buffers or copies of them. most: the cost that a run may have (`limits.py`), and what each input element
+    adds to it.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Plan:
         self.paths, self.buffers, self.most = paths, buffers, most
         self.inputs = [name for name, *_ in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
-        # id of a node -> the shapes of its operands, and its cost
+        # id of a node -> the shapes of its operands in an earlier run, and its cost with these
         self.costs: dict[int, tuple[list[Any], int]] = {}
         self.unused = last_uses(self.nodes, self.outputs)
         prefixes = [p[:i] for p in paths.values() for i in range(len(p))]
@@ -87,22 +89,26 @@ class Plan:
 
     @cached_property
     def tree(self) -> list[tuple[int, str, Body]]:
-        """For each part: the number of the one around it (0: the module itself), its name and its body."""
+        """For each part: the number of the part around it, its name and its body.
+
+        Parts are numbered from 1 in this order; 0 is the module itself.
+        """
         number = {path: i for i, path in enumerate(self.bodies)}
         return [(number[p[:-1]], p[-1], body) for p, body in self.bodies.items() if p]
 
     @cached_property
     def places(self) -> list[tuple[str, int, str]]:
-        """For each parameter: its value in the graph, the number of its part, and its name there."""
+        """For each parameter and buffer: its value in the graph, its part's number, its name there."""
         number = {path: i for i, path in enumerate(self.bodies)}
         return [(value, number[path[:-1]], path[-1]) for value, path in self.paths.items()]
 
     @cached_property
     def fillings(self) -> dict[Path, Filling]:
+        """The steps of each part that can be called, by path."""
         return Division(self).fillings()
 
     def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
-        """True if all parts are as they were loaded; then their parameters are put into values."""
+        """True if no part was replaced, hooked or put in another mode; then puts parameters into `values`."""
         parts, training = [module.__dict__], module.training
         for around, name, body in self.tree:
             part = parts[around].get(name)
@@ -131,7 +137,7 @@ def called(module: Module, body: Body, inputs: Iterable[Any]) -> tuple[Any, ...]
 
 
 class Room:
-    """The elements that the results of a run may still have."""
+    """The cost that the rest of a run may have, in the units of `limits.py`."""
 
     def __init__(self, plan: Plan, values: dict[str, Any], inputs: Iterable[str]) -> None:
         self.left = plan.most[0] + plan.most[1] * sum(raw(values[name]).size for name in inputs)
@@ -154,7 +160,11 @@ def run(
     left: Room,
     outputs: Iterable[str],
 ) -> tuple[Any, ...]:
-    """The outputs of steps; values: by their names."""
+    """Runs the steps, and returns the values that `outputs` names.
+
+    body: the body of the module or part. unused: for each step the values that are deleted after it. values:
+    inputs, parameters and constants, by name; results are added. left: what the run may still cost.
+    """
     costs = body.plan.costs
     for step, gone in zip(steps, unused, strict=False):
         operands = [values[name] for name in step.inputs]
@@ -178,8 +188,11 @@ def run(
 
 
 def _found(module: Any, body: Body, path: Path) -> Any:
-    """The object at a path from a part on: a parameter, or a part to call. Parts on the way, which are not
-    called, must be those of the file."""
+    """The object at a path from `module` on, which has this body: a parameter, or a part to call.
+
+    Raises ValueError if a part on the way is hooked or replaced: it is not called, so the change would have
+    no effect.
+    """
     bodies = body.plan.bodies
     for i, name in enumerate(path):
         at = (*body.path, *path[:i])
@@ -197,7 +210,7 @@ def _found(module: Any, body: Body, path: Path) -> Any:
 
 @contextmanager
 def _aside() -> Iterator[None]:
-    """A block that no observer of this thread follows: what it computes is a constant."""
+    """A block whose results are constants: no observer and no recording of this thread sees its calls."""
     here = [one for one in observers if one.thread == get_ident()]
     with paused():
         for one in here:
@@ -210,6 +223,7 @@ def _aside() -> Iterator[None]:
 
 
 def _results(module: Module, body: Body, node: Node, operands: list[Any], left: Room) -> tuple[Any, ...]:
+    """The results of a node. They are NumPy arrays if no operand is a Tensor."""
     operator = find(node.op, node.version)
     assert operator is not None
     more: dict[str, Any] = {}
@@ -225,7 +239,7 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
     try:
         with _aside() if is_constant and operands else nullcontext():
             result = operator.function(*operands[:count], **node.settings, **more)
-    except MemoryError:  # that of an op is a ValueError, too
+    except MemoryError:  # the MemoryError of an op is also a ValueError, which is caught below
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(shown(f"[onnx] {_named(node)}: {error} (operator set {node.version})")) from error
@@ -243,7 +257,7 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
 def _computed(
     module: Module, body: Body, node: Node, scope: dict[str, Any], left: Room, graph: Graph, *inputs: Any
 ) -> tuple[Any, ...]:
-    """The results of a graph in an attribute of the node; scope: values that it uses."""
+    """The results of `graph`, which is in an attribute of the node; scope: values of the graph around it."""
     left.take(STEP * (1 + len(graph.nodes)), node)
     names = [name for name, *_ in graph.inputs]
     values = {**scope, "": None, **graph.initializers, **dict(zip(names, inputs, strict=True))}

@@ -1,4 +1,8 @@
-"""Files that are read: the graph as a Module."""
+"""`rv.onnx.load`: reads an ONNX file as an `OnnxModule`, whose weights are its parameters.
+
+The file is checked and its functions are replaced by their nodes, by the package onnx. `graph.py` turns the
+result into nodes, which `parts.py` runs.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,7 @@ from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, t
 from ranvier.serialization.foreign_files import other_kind
 
 _DEPTH = 32  # the deepest nesting of names in names
+# names that parameters and parts cannot have
 _RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}
 
 
@@ -40,7 +45,7 @@ class OnnxModule(Module):
     and what the file marks so are buffers. Numbers without dimensions, settings and integers are constants.
 
     Attributes:
-        input_names, output_names: of the graph, in the order of the arguments and results.
+        input_names, output_names: the graph's names, in the order of the arguments and results.
         nodes: the operators, in the order in which they run.
     """
 
@@ -51,6 +56,7 @@ class OnnxModule(Module):
     ) -> None:
         super().__init__()
         held = sum(array.size for array in graph.initializers.values())
+        # the cost that a run may have: a constant, and a number for each element of the inputs
         most = (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
         self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.input_names = [name for name, *_ in graph.inputs]
@@ -97,7 +103,10 @@ class OnnxModule(Module):
 
 
 def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) -> Any:
-    """The input as the file declares it; integers are cast."""
+    """The input, cast to the declared dtype if both are integers.
+
+    Raises TypeError or ValueError if dtype or shape are not as the file declares.
+    """
     if not isinstance(value, (Tensor, np.ndarray)):
         value = np.asarray(value, dtype)
     array = raw(value)
@@ -116,7 +125,10 @@ def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) 
 
 
 def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
-    """For each initializer that is no constant: "parameter" or "buffer"."""
+    """For each initializer that is no constant: "parameter" or "buffer".
+
+    buffers: what the file marks as such.
+    """
     roles = roles_of(graph.nodes)
     kinds = {}
     for name, array in graph.initializers.items():
@@ -130,7 +142,11 @@ def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
 
 
 def _paths(names: list[str]) -> dict[str, tuple[str, ...]]:
-    """Names with dots as paths; one that cannot be a path gets "_" for its dots."""
+    """The path of each name: it is split at its dots.
+
+    A name becomes one word, with "_" in place of its dots, if it is too deep, if a part of it is empty or an
+    attribute of Module, or if it is also the prefix of another name.
+    """
     paths = {name: tuple(name.split(".")) for name in names}
     deep = {name for name, path in paths.items() if len(path) > _DEPTH}
     inner = {path[:i] for name, path in paths.items() if name not in deep for i in range(1, len(path))}
@@ -157,9 +173,10 @@ def load(
     """A module that computes the graph of an ONNX file, with its weights as parameters.
 
     path: the file, or an `onnx.ModelProto`. Tensors of an external data file are read beside it.
-    max_nodes: of a graph after its functions are replaced by their nodes, and of its initializers.
-    max_elements: of all results of a run together; None: 14 * 2^20, and 4096 for each element of the weights
-        and inputs. More is an error: a file of a kilobyte could ask for terabytes.
+    max_nodes: the most nodes of a graph after its functions are replaced by their nodes, and the most
+        initializers.
+    max_elements: the most elements of all results of a run together; None: 14 * 2^20, and 4096 for each
+        element of the weights and inputs. More is an error: a file of a kilobyte could ask for terabytes.
 
     The module is in evaluation mode, and can be trained: after `train()`, dropout is active, and batch norm
     uses the statistics of the batch and updates its running ones. It takes the graph's inputs in their order
@@ -227,10 +244,11 @@ def _read(onnx: Any, path: Path) -> Any:
 
 
 def _completed(onnx: Any, model: Any) -> Any:
-    """The model as its check wants it, which asks for more than files need: a copy, if something is missing.
+    """The model as onnx's checker accepts it: a copy, where something has to be added for the checker alone.
 
-    Inputs and results may have no shape, results no type. GroupNormalization of versions 18 to 20 was
-    withdrawn later.
+    The checker wants a shape for inputs and results, and a type for results. It refuses GroupNormalization of
+    versions 18 to 20, which ONNX has withdrawn: in the copy this operator is of another domain, which it
+    skips.
     """
     graph = model.graph
     ends = [*graph.input, *graph.output]
@@ -257,8 +275,11 @@ def _completed(onnx: Any, model: Any) -> Any:
 
 
 def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
-    """The model without calls of functions: its own, and those that ONNX defines and no operator here has."""
-    for _ in range(4):  # a function may use functions
+    """The model in which calls of functions are replaced by their nodes.
+
+    Functions are those of the file, and operators that ONNX defines by others and this library does not have.
+    """
+    for _ in range(4):  # a function may call functions, to so many levels
         nodes = [*every_node(model.graph.node)]
         if not model.functions and all(not n.domain and find(n.op_type, versions[""]) for n in nodes):
             return model
@@ -270,7 +291,7 @@ def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
             inlined = onnx.inliner.inline_selected_functions(typed, kept, True, True)
         except MemoryError:
             raise
-        except Exception:  # a function that the inliner cannot expand is named among what is not supported
+        except Exception:  # `graph_of` then refuses the function that the inliner cannot expand
             return model
         same = len(inlined.graph.node) == len(model.graph.node)
         inlined.graph.initializer.extend(weights)
@@ -281,7 +302,7 @@ def _inlined(onnx: Any, model: Any, versions: dict[str, int]) -> Any:
 
 
 def _complete_functions(onnx: Any, nodes: Any, versions: dict[str, int]) -> None:
-    """Attributes with a default that are left out: the inliner would leave them out inside, too."""
+    """Adds the defaults of attributes that calls of functions leave out; the inliner would not apply them."""
     for node in every_node(nodes):
         if not node.domain and is_function(onnx, "", node.op_type, versions):
             given = {a.name for a in node.attribute}
@@ -291,7 +312,11 @@ def _complete_functions(onnx: Any, nodes: Any, versions: dict[str, int]) -> None
 
 
 def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
-    """A copy for the inliner, in which initializers have types; and the large ones, inputs in it."""
+    """A copy of the model for the inliner, and the initializers of more than 1024 bytes.
+
+    Every initializer has a declared type in the copy. The large ones are inputs there, so that the inliner
+    does not copy them.
+    """
     large = [t for t in model.graph.initializer if t.ByteSize() > 1024]
     rest = [t for t in model.graph.initializer if t.ByteSize() <= 1024]
     kept = {name: getattr(model.graph, name) for name in ("name", "node", "input", "output", "value_info")}
@@ -311,7 +336,7 @@ def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
 
 
 def _buffers(model: Any) -> frozenset[str]:
-    """The names that export has marked as buffers."""
+    """The names of buffers in the metadata that `rv.onnx.export` writes; empty for other files."""
     for entry in model.metadata_props:
         if entry.key == KEY:
             try:

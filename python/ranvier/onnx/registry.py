@@ -1,9 +1,10 @@
-"""Two tables: what reads each ONNX operator, and what writes each Function of the library as operators.
+"""Two tables: what computes each ONNX operator of a loaded file, and what writes each Function as operators.
 
-A function that reads gets the node's inputs (None for one that is left out) and its attributes as keyword
-arguments. It can also ask for ``training`` (whether the module trains), ``outputs`` (how many results are
-used), ``owned`` (whether the running statistics are buffers of the module) and ``compute`` (a function that
-computes a graph of an attribute, from this and its inputs).
+An implementation of an operator gets the node's inputs (None for an input that is left out), and its
+attributes as keyword arguments. It can have further keyword arguments: ``training`` (whether the module is in
+training mode), ``outputs`` (how many results are used), ``owned`` (whether the running statistics are buffers
+of the module) and ``compute`` (a function that takes a graph of an attribute and its inputs, and returns the
+graph's results).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 Implementation = Callable[..., Any]
 
-ASKED = ("training", "outputs", "owned", "compute")
+ASKED = ("training", "outputs", "owned", "compute")  # the further keyword arguments, which are no attributes
 
 
 class Operator(NamedTuple):
@@ -32,10 +33,10 @@ class Operator(NamedTuple):
 
 
 OPERATORS: dict[str, list[Operator]] = {}
-"""By name; the newest first."""
+"""The implementations of an operator, by its name; that of the newest version is the first."""
 
 IGNORED = frozenset({"consumed_inputs"})
-"""Attributes of very old versions without a meaning for the result."""
+"""Attributes of very old versions that do not change the result."""
 
 
 def operator(
@@ -73,9 +74,13 @@ def find(name: str, version: int) -> Operator | None:
 
 Write = Callable[[Any], Any]
 WRITERS: dict[str, Write] = {}
-"""By the name of the Function: gets a Site, adds nodes and returns the names of the results."""
+"""Class name of a Function -> what writes its calls: it gets a Site, adds nodes and returns the results'
+names."""
 SINCE = {"Cumprod": 26, "Gelu": 20, "GeluTanh": 20, "Hardswish": 14, "LayerNorm": 17, "Mish": 18}
-"""From which version of the operator set on ONNX has an operator: before, the formula is written."""
+"""The version of the operator set from which on ONNX has an operator for the Function.
+
+For an older version the Function is written as its formula of simpler Functions.
+"""
 
 
 _AXES = ("ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum")
@@ -91,11 +96,11 @@ BECAME_INPUTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "TopK": (10, ("k",)),
     "Upsample": (9, ("scales",)),
 }
-"""From which version of the operator set on these attributes are the inputs after the first one."""
+"""Operator -> the version from which on these attributes are inputs, in this order after the first input."""
 
 
 def writes(*kinds: str) -> Callable[[Write], Write]:
-    """Registers what writes Functions."""
+    """Registers a function that writes the Functions with these class names."""
 
     def register(function: Write) -> Write:
         WRITERS.update(dict.fromkeys(kinds, function))

@@ -1,4 +1,8 @@
-"""Runs of a model at several sizes, and the names and sizes of its inputs and outputs."""
+"""Runs the model that `export` writes: traced runs at several sizes of the dynamic axes, and plain runs.
+
+The traced runs give the calls that are written; from the differences between them the writer learns what
+depends on sizes or values. The file's graph is compared with the results of the plain runs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,11 @@ Axes = dict[int, dict[int, str]]  # for each input: axis -> name
 
 
 class Run(NamedTuple):
-    """The calls of one run, the arrays it got, its results, and the names of parameters and buffers."""
+    """One run of the model.
+
+    outputs: for each result its `tracing.Value` (None in a plain run) and its array. weights: the parameters
+    and buffers by name. buffers: the names of those that are no parameters.
+    """
 
     trace: Trace
     inputs: list[Array]
@@ -33,7 +41,11 @@ class Run(NamedTuple):
 
 
 class Modules:
-    """Finds the modules that a function calls and puts them in evaluation mode."""
+    """Finds the modules that a function calls, puts them in evaluation mode and names their parameters.
+
+    roots: prefix of the names of parameters -> module. It is "" for the model, or for the first module that
+    an exported function calls.
+    """
 
     def __init__(self, target: Any, opset: int) -> None:
         self.opset = opset
@@ -41,7 +53,7 @@ class Modules:
         self.roots: dict[str, nn.Module] = {} if self.root is None else {"": self.root}
 
     def enter(self, trace: Trace, module: nn.Module, modes: ExitStack) -> None:
-        """Before a module is called."""
+        """Is called before each call of a module; modes restores the module's mode after the run."""
         is_registered = any(module is one for root in self.roots.values() for one in root.modules())
         if not is_registered:
             prefix = "" if not self.roots else f"{type(module).__name__.lower()}{len(self.roots)}"
@@ -54,7 +66,7 @@ class Modules:
             self.register(trace)
 
     def register(self, trace: Trace) -> tuple[dict[str, Array], set[str]]:
-        """Gives parameters and buffers their names."""
+        """Names parameters and buffers in the trace; returns the new names, and which are buffers."""
         weights: dict[str, Array] = {}
         buffers = set()
         for prefix, root in self.roots.items():
@@ -68,7 +80,10 @@ class Modules:
 
 
 def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
-    """One traced run with these arrays in the places of the example's."""
+    """One traced run.
+
+    example: the arguments of the model, whose tensors and arrays are replaced by `arrays`.
+    """
     with ExitStack() as modes:
         trace = Trace(lambda module: modules.enter(trace, module, modes), modules.opset)
         tensors = [wrap(np.array(a)) for a in arrays]
@@ -83,7 +98,7 @@ def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run
 
 
 def plain_run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
-    """A run that is not traced, to compare with."""
+    """A run that is not traced, with whose results the graph is compared. Arguments as of `run`."""
     with no_grad(), ExitStack() as modes:
         for root in modules.roots.values():
             modes.enter_context(evaluating(root))
@@ -93,7 +108,7 @@ def plain_run(target: Any, modules: Modules, example: Any, arrays: list[Array]) 
 
 
 def leaves(form: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What nested tuples, lists and dicts hold, with names of places."""
+    """What nested tuples, lists and dicts hold, each with a name made of `name` and its keys: "x_0"."""
     if isinstance(form, (tuple, list, dict)):
         items = form.items() if isinstance(form, dict) else enumerate(form)
         for key, item in items:
@@ -103,7 +118,7 @@ def leaves(form: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flat(value: Any, what: str) -> Iterator[Tensor]:
-    """The Tensors of nested tuples, lists and dicts."""
+    """The Tensors of nested tuples, lists and dicts; TypeError for another object except None."""
     for _, leaf in leaves(value):
         if isinstance(leaf, Tensor):
             yield leaf
@@ -124,7 +139,10 @@ def filled(form: Any, tensors: Iterator[Tensor]) -> Any:
 
 
 def extreme_values(array: Array, wide: Array, seed: int) -> Array:
-    """The same number everywhere, or of one sign: seed 0 to 2."""
+    """Unusual values of the shape of `array`; wide: values of this shape with a wide range.
+
+    seed 0: zeros. 1: the largest number of `wide` everywhere. 2: no positive numbers (integers: unchanged).
+    """
     if seed == 2:
         return -np.abs(wide) if array.dtype.kind == "f" else array
     return np.full_like(array, wide.max(initial=0) if seed else 0)
@@ -138,8 +156,11 @@ def resized(array: Array, sizes: dict[int, int]) -> Array:
 
 
 class Runs(NamedTuple):
-    """traced: at several sizes. sizes: of each dynamic axis, in each of these. plain: further ones, to
-    compare with. nearby: makes more of those, of sizes around the example's.
+    """The runs of a model.
+
+    traced: at several sizes; the first two have the sizes of the example. sizes: for each dynamic axis its
+    size in each traced run. plain: runs to compare with. nearby: makes further plain runs, of sizes near the
+    example's.
     """
 
     traced: list[Run]
@@ -151,17 +172,18 @@ class Runs(NamedTuple):
 def all_runs(
     target: Any, modules: Modules, args: Any, arrays: list[Any], axes: Axes, symbols: list[str]
 ) -> Runs:
-    """The runs of a model.
+    """The runs of a model. args: the example; arrays: its tensors; symbols: the names of the dynamic axes.
 
-    Among the plain ones are axes of size 1, where a model may do something else (`squeeze()`), or fail, and
-    values of any sign, of one sign and zeros.
+    The plain runs include axes of size 1, where a model may do something else (`squeeze()`) or fail, and
+    values of any sign, of one sign, and zeros.
     """
-    base = {
+    base = {  # symbol -> its size in the example
         s: next(arrays[i].shape[a] for i, of in axes.items() for a, n in of.items() if n == s)
         for s in symbols
     }
 
     def inputs(sizes: dict[str, int], seed: int, widths: list[int]) -> list[Array]:
+        """Inputs of these sizes: the example's values for seed 0, else others (`other_values`)."""
         here = (resized(x, {a: sizes[s] for a, s in axes.get(i, {}).items()}) for i, x in enumerate(arrays))
         return [other_values(x, seed + i, widths[i]) for i, x in enumerate(here)] if seed else [*here]
 
@@ -172,6 +194,8 @@ def all_runs(
     first = run(target, modules, args, inputs(base, 0, near))
     further = [plain(first.inputs)]
     widths = accepted(lambda tried: plain(inputs(base, 5, tried)), near)
+    # The traced runs: the example's sizes with other values, each axis alone enlarged by two numbers, and all
+    # axes enlarged by different numbers. Two sizes of an axis tell `Site.number` a linear dependence.
     plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, base[s] + 3)]
     if len(symbols) > 1:
         plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
@@ -209,7 +233,7 @@ def all_runs(
 
 
 def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) -> list[Run]:
-    """The runs with those of the inputs that the model takes."""
+    """Runs with these inputs, without those that the model refuses."""
     runs = []
     for values in inputs:
         with suppress(*FAILURES):
@@ -218,7 +242,10 @@ def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) ->
 
 
 def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Run, dict[str, int]]:
-    """The run; with sizes nearer to the example's, or smaller ones, if the model takes no larger ones."""
+    """The run once(sizes), and the sizes it had.
+
+    If the model refuses them, sizes nearer to the example's (base) are tried, then sizes below them.
+    """
     nearer = {s: min(n, base[s] + 3) for s, n in sizes.items()}
     less = {s: max(1, 2 * base[s] - n) for s, n in nearer.items()}
     failure: Any = None
@@ -232,6 +259,7 @@ def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Ru
 
 
 def inputs_of(target: Any, args: tuple[Any, ...], wanted: Any) -> tuple[list[str], list[Any]]:
+    """The names and the arrays of the graph's inputs: all tensors and arrays in args. wanted: input_names."""
     forward = target.forward if isinstance(target, Module) else target
     try:
         parameters = list(inspect.signature(forward).parameters.values())
@@ -267,7 +295,7 @@ def _names(what: str, wanted: Any, count: int) -> list[str]:
 
 
 def outputs_of(count: int, wanted: Any) -> list[str]:
-    """The names of the results."""
+    """The names of the results; wanted: output_names of `export`."""
     if not count:
         raise ValueError("[onnx.export] got a model without results; expected a tensor, or several")
     if wanted is not None:
@@ -278,14 +306,18 @@ def outputs_of(count: int, wanted: Any) -> list[str]:
 def dynamic(
     names: list[str], arrays: list[Any], dynamic_axes: Mapping[str, Any] | None, outputs: Sequence[str]
 ) -> tuple[Axes, list[str]]:
-    """The names of the dynamic axes of each input, and all names."""
+    """The dynamic axes of each input with their symbols (names), and all symbols.
+
+    names, arrays: the names and the arrays of the inputs. outputs: the names of results, whose entries in
+    dynamic_axes are ignored.
+    """
     axes: Axes = {}
     symbols: dict[str, int] = {}
     if dynamic_axes is not None and not isinstance(dynamic_axes, Mapping):
         raise TypeError(f"[onnx.export] got dynamic_axes {dynamic_axes!r}; expected a dict, {{'x': [0]}}")
     for name, chosen in (dynamic_axes or {}).items():
         if name not in names:
-            if name in outputs or name.startswith("output"):  # those of results follow from the model
+            if name in outputs or name.startswith("output"):  # sizes of results follow from the model
                 continue
             raise ValueError(
                 f"[onnx.export] got dynamic_axes of '{name}'; expected the inputs {', '.join(names)}"

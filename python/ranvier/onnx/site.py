@@ -1,4 +1,8 @@
-"""The nodes of a file that is written, and a call of the model at several sizes."""
+"""What the functions that write nodes work with: `Writer` collects nodes, `Site` is one call of the model.
+
+A Site holds the same call in each traced run (`runs.py`). What is equal in all runs is written as a constant.
+What differs is written as nodes that compute it from sizes of dynamic axes, or refused.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +22,18 @@ Array = np.ndarray[Any, Any]
 
 
 class Writer:
-    """Collects nodes. Names of values are strings; "" is an input that is left out.
+    """Collects the nodes of a graph. Values are named by strings; "" is an input that is left out.
 
-    Nodes are written as in the newest version of the operator set; `node` adapts them to an older one.
+    onnx: the package. opset: the version of the operator set. `node` takes inputs and attributes as in the
+    newest version, and writes inputs as attributes where the older version has them so.
     """
 
     def __init__(self, onnx: Any, opset: int) -> None:
         self.onnx, self.opset = onnx, opset
         self.nodes: list[Any] = []
         self.initializers: dict[str, Array] = {}
-        self._constants: dict[Any, str] = {}
-        self._arrays: dict[str, Array] = {}
+        self._constants: dict[Any, str] = {}  # dtype, shape and bytes of a constant -> its name
+        self._arrays: dict[str, Array] = {}  # name of a constant -> its array
         self._taken: set[str] = set()
 
     def reserve(self, name: str) -> str:
@@ -41,7 +46,7 @@ class Writer:
         return free
 
     def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Adds a node; the name of its result, or the names of its results.
+        """Adds a node, and returns the name of its result, or a list of names for several outputs.
 
         Raises ValueError: the version of the operator set does not have the operator.
         """
@@ -55,7 +60,7 @@ class Writer:
             inputs, attributes = inputs[:1], {**attributes, **{n: a.tolist() for n, a in given.items()}}
         name = self.reserve(op)
         results = [self.reserve(f"{name}_out" + (f"_{i}" if outputs > 1 else "")) for i in range(outputs)]
-        while inputs and not inputs[-1]:  # what is left out at the end
+        while inputs and not inputs[-1]:  # inputs that are left out at the end are not written
             inputs = inputs[:-1]
         settings = {key: value for key, value in attributes.items() if value is not None}
         self.nodes.append(self.onnx.helper.make_node(op, list(inputs), results, name, **settings))
@@ -75,6 +80,14 @@ class Writer:
             self.nodes.append(self.onnx.helper.make_node("Constant", [], [name], name, value=tensor))
             self._constants[key] = name
             self._arrays[name] = array
+        return self._constants[key]
+
+    def weight(self, name: str, value: Array) -> str:
+        """The name of an initializer, the given one if it is free; equal ones are stored once."""
+        key = (str(value.dtype), value.shape, value.tobytes())
+        if key not in self._constants:
+            self._constants[key] = name = self.reserve(name)
+            self.initializers[name] = value
         return self._constants[key]
 
     def ints(self, *values: int) -> str:
@@ -98,9 +111,12 @@ def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
 
 
 class Sizes:
-    """The dynamic axes: their names, for each the size in each run, and (input, axis) where it is found.
+    """The dynamic axes.
 
-    divided: True once a size is written as a quotient, which sizes near those of the runs may not show.
+    names: their symbols. values: for each its size in each run. sources: for each the (input, axis) that has
+    it.
+    divided: True after a size was written as a quotient. A wrong quotient may fit the sizes of all runs, so
+    `export` then compares the graph at further sizes.
     """
 
     def __init__(
@@ -111,7 +127,11 @@ class Sizes:
 
 
 class Site:
-    """A call that is written. Its methods raise ValueError where a setting depends on a dynamic size."""
+    """A call that is written. Its methods raise ValueError where a setting depends on a dynamic size.
+
+    calls: the call in each run. names: name of a value in the traces -> its name in the graph. In the
+    methods, `i` is the number of an input of the call.
+    """
 
     def __init__(self, writer: Writer, calls: Sequence[Call], names: dict[str, str], sizes: Sizes) -> None:
         self.w, self.calls, self._names, self.sizes = writer, calls, names, sizes
@@ -120,11 +140,13 @@ class Site:
 
     # --- errors
     def refuse(self, what: str, remedy: str = "") -> ValueError:
+        """The error, for the caller to raise."""
         return ValueError(
             f"[onnx.export] {self.kind} at {self.calls[0].where}: {what}" + (f"; {remedy}" if remedy else "")
         )
 
     def depends(self, what: str) -> ValueError:
+        """The error for something that differs between runs of different sizes, for the caller to raise."""
         axes = ", ".join(f"'{name}'" for name in self.sizes.names)
         return self.refuse(
             f"{what} depends on the size of a dynamic axis ({axes}) in a way that has no counterpart",
@@ -132,7 +154,7 @@ class Site:
         )
 
     def require_ranks(self) -> None:
-        """Raises ValueError: an operand or result has not as many dimensions in all runs."""
+        """Raises ValueError: the number of dimensions of an operand or result differs between runs."""
         for values in zip(*([*c.inputs, *c.outputs] for c in self.calls), strict=True):
             if len({None if v is None else v.array.ndim for v in values}) > 1:
                 raise self.depends("the number of dimensions")
@@ -141,7 +163,7 @@ class Site:
     def get(self, name: str) -> Any:
         """A setting that is equal in all runs."""
         values = [call.settings[name] for call in self.calls]
-        if not _equal(values[0], values[1]):  # the second run has the same sizes
+        if not _equal(values[0], values[1]):  # the first two runs have the same sizes and other values
             raise self.refuse(f"{name} depends on the values of the inputs", "use operations on tensors")
         if any(not _equal(v, values[0]) for v in values[1:]):
             raise self.depends(name)
@@ -182,14 +204,15 @@ class Site:
         return self.operand([call.inputs[i] for call in self.calls])
 
     def setting(self, name: str, place: int) -> str:
-        """The name of an array in a tuple of the settings."""
+        """The name of the array at a place in the setting `name`, which is a tuple."""
         return self.operand([call.settings[name][place] for call in self.calls])
 
     def index(self, i: int, dtypes: tuple[str, ...] = ("int32", "int64")) -> str:
-        """The name of an operand of whole numbers, in one of these dtypes, which indices have."""
+        """The name of an operand that holds indices, cast to int64 if it has none of these dtypes."""
         return self.input(i) if self.dtype(i).name in dtypes else self.w.cast(self.input(i), np.int64)
 
     def operand(self, values: Sequence[Value | None]) -> str:
+        """The name in the graph of an operand, given as its value in each run; a constant is added."""
         first = values[0]
         if first is None:
             return ""
@@ -201,16 +224,21 @@ class Site:
         return self._constant([v.array for v in present])
 
     def _constant(self, arrays: list[Array]) -> str:
+        """The name of an array that no call made, given in each run.
+
+        If it depends on sizes, it has to be one element repeated, numbers at equal distances, or a triangle.
+        """
         first = arrays[0]
         if all(_equal(a, first) for a in arrays[1:]):
             return self.w.constant(first)
-        if not _equal(first, arrays[1]):  # the second run has the same sizes
+        if not _equal(first, arrays[1]):  # the first two runs have the same sizes and other values
             raise self.refuse(
                 "got a tensor that depends on the inputs, but was not made from them by operations that have "
                 "a counterpart in ONNX",
                 "use operations on floats, or compute it outside and pass it as an input",
             )
         shape = self.shape([a.shape for a in arrays])
+        # the axes whose size varies: the array may be the same along them
         same = [d for d in range(first.ndim) if len({a.shape[d] for a in arrays}) > 1]
         one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
         if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
@@ -221,7 +249,7 @@ class Site:
         return written
 
     def _steps(self, arrays: list[Array]) -> str:
-        """Whole numbers at equal distances; "" for others."""
+        """Nodes for a vector of equally spaced whole numbers whose length varies; "" for another array."""
         if any(a.ndim != 1 or not a.size or not _equal(a, np.round(a)) for a in arrays):
             return ""
         longest = max(arrays, key=len)
@@ -230,14 +258,17 @@ class Site:
             return ""
         count = self.node("Squeeze", self.number(tuple(map(len, arrays))), self.w.ints(0))
         zero, one = (self.w.constant(np.int64(n)) for n in (0, 1))
-        y = self.node("Range", zero, count, one)  # 0, 1 ...: onnxruntime's optimizer breaks one that falls
+        y = self.node("Range", zero, count, one)  # 0, 1 ...: onnxruntime's optimizer fails for negative steps
         y = y if step == 1 else self.node("Mul", y, self.w.ints(step))
         starts = tuple(int(a[0]) for a in arrays)
         y = y if not any(starts) else self.node("Add", y, self.number(starts))
         return y if arrays[0].dtype == np.int64 else self.w.cast(y, arrays[0].dtype)
 
     def _triangle(self, arrays: list[Array], shape: str) -> str:
-        """A matrix with one number up to a diagonal and another beyond it (a causal mask); "" for others."""
+        """Nodes for a matrix with one number up to a diagonal and another beyond it, such as a causal mask.
+
+        shape: the name of its shape. "" for another array.
+        """
         largest = max(arrays, key=lambda a: a.size)
         if any(a.ndim != 2 for a in arrays) or min(largest.shape) < 2:
             return ""
@@ -261,10 +292,10 @@ class Site:
     def shape(
         self, shapes: Sequence[tuple[int, ...]], of: str = "", of_shapes: Any = None, free: bool = False
     ) -> str:
-        """The name of an int64 vector that has these values in the runs.
+        """The name of an int64 vector that holds these shapes, one for each run.
 
-        of, of_shapes: a value and its shapes; its sizes may be used. free: the vector is the target of a
-        reshape of `of`: 0 copies a size, and one may be -1.
+        of, of_shapes: the name of a value and its shapes in the runs; the nodes may read its sizes. free: the
+        vector is the target of a reshape of `of`, in which 0 copies a size and one entry may be -1.
         """
         entries = list(zip(*shapes, strict=True))
         varying = [i for i, entry in enumerate(entries) if len(set(entry)) > 1]
@@ -277,7 +308,7 @@ class Site:
         return self.joined([self.number(e, of, of_shapes) if len({*e}) > 1 else e[0] for e in entries])
 
     def joined(self, numbers: Sequence[int | str]) -> str:
-        """The name of a vector of numbers, and of vectors of one element."""
+        """The name of a vector joined from numbers and from names of vectors of one element."""
         known = [n for n in numbers if not isinstance(n, str)]
         if len(known) == len(numbers):
             return self.w.ints(*known)
@@ -285,15 +316,18 @@ class Site:
         return self.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
 
     def reshaped(self, x: str, shapes: Any, results: Sequence[tuple[int, ...]]) -> str:
-        """x, which has these shapes in the runs, in those of the results."""
-        if self.w.opset > 13 and any(0 in result for result in results):  # there a 0 is a size
+        """The name of x reshaped to the results. shapes, results: its shape before and after, in each run."""
+        if self.w.opset > 13 and any(0 in result for result in results):  # allowzero: a 0 is a size
             return self.node("Reshape", x, self.shape(results, x, shapes), allowzero=1)
         return self.node("Reshape", x, self.shape(results, x, shapes, free=True))
 
     def number(self, entry: tuple[int, ...], of: str = "", of_shapes: Any = None) -> str:
-        """The name of an int64 vector of one element with these values.
+        """The name of an int64 vector of one element, which has the value entry[r] in run r.
 
-        They are (p n + c) // q for numbers p, c, q, where n is a size or a product of two.
+        The value is written as (p n + c) // q, where n is a size, or a product of two, that varies, and p, c
+        and q are constants that fit all runs. Among several fits the one with the least q, then with one
+        size, is taken.
+        of, of_shapes: as in `shape`.
         """
         if len(set(entry)) == 1:
             return self.w.ints(entry[0])
@@ -318,11 +352,15 @@ class Site:
 
 
 def _along(shapes: Sequence[tuple[int, ...]], axis: int) -> tuple[int, ...]:
+    """The size of an axis in each run."""
     return tuple(shape[axis] for shape in shapes)
 
 
 def _quotients(values: tuple[int, ...], entry: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    """The numbers p, c and q with (p n + c) // q = e for all n of the values and e of the entry."""
+    """All (p, c, q) with (p n + c) // q == e for each run's n in `values` and e in `entry`.
+
+    q is 1 to 8, or the quotient of the first pair. The slope p / q follows from the least and the largest n.
+    """
     low, high = values.index(min(values)), values.index(max(values))
     slope = (entry[high] - entry[low]) / (values[high] - values[low])
     for q in {*range(1, 9), values[0] // max(entry[0], 1)} - {0}:

@@ -1,7 +1,7 @@
-"""A run of a model as a list of calls of Functions, with names for the values.
+"""`Trace`: a run of a model as a list of calls of Functions, in which values have names.
 
-An array that no call made and that is no parameter is a constant; runs with other inputs show whether it
-depends on them.
+An array that no call has made and that is no parameter is a constant. `site.py` compares it between runs with
+different inputs, and refuses it if it depends on their values.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Array = np.ndarray[Any, Any]
 
 
 class Value(NamedTuple):
-    """An operand or result of a call: a value of the graph, or without a name a constant.
+    """An operand or result of a call. It is a constant if its name is "", else a value of the graph.
 
-    array: of a constant its numbers; of others only shape and dtype are right.
+    array: the numbers of a constant; for other values an array of zeros with the right shape and dtype.
     """
 
     name: str
@@ -34,7 +34,11 @@ class Value(NamedTuple):
 
 
 class Trace(Calls):
-    """The calls of one run, for a version of the set. enter is called with each module that is called."""
+    """The calls of one run (`tape/calls.py`).
+
+    enter: is called with each module before its call. opset: the version of the operator set; a Function that
+    this version has no operator for is recorded as its formula.
+    """
 
     op = "onnx.export"
 
@@ -45,7 +49,7 @@ class Trace(Calls):
         self._count = 0
 
     def name(self, tensor: Tensor, name: str, is_computed: bool = True) -> Value:
-        """Gives a tensor's array a name."""
+        """Gives a tensor's array a name; is_computed: whether it depends on inputs of the run."""
         self.see(tensor, name, is_computed)
         return Value(name, _outline(tensor._array))
 
@@ -59,7 +63,7 @@ class Trace(Calls):
         if entry is None:
             self.alive.append(array)
             return Value("", array)
-        return Value(entry.value, _outline(array))
+        return Value(entry.value, _outline(array))  # entry.value: the name that `name` gave
 
     def result(self, kind: str, x: Tensor) -> Value:
         self._count += 1
@@ -70,16 +74,21 @@ class Trace(Calls):
         return kind in WRITERS and self.opset >= SINCE.get(kind, 0)
 
     def add(self, kind: str, settings: dict[str, Any], inputs: Any, *rest: Any) -> None:
-        if kind not in WRITERS:  # it is refused by its name
+        if kind not in WRITERS:  # `export` refuses it by its name
             settings, inputs = {}, ()
         elif kind == "Pick":
             basic, axes, _, shape, arrays = settings["picks"]
             settings, inputs = {"basic": basic, "axes": axes, "shape": shape}, (*inputs, *arrays)
         elif kind == "TakeRows":
             settings, inputs = {}, (*inputs, settings["index"])
+        elif kind in ("QuantizedLinear", "QuantizedRows"):  # the bytes are written in another layout
+            panels = inputs[-3]._array
+            super().add(kind, {**settings, "panels": Value("", panels)}, inputs, *rest)
+            return
         super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, *rest)
 
     def _setting(self, value: Any) -> Any:
+        """A setting of a call, in which arrays are replaced by Values."""
         if isinstance(value, np.ndarray):
             return self.operand(value)
         if isinstance(value, tuple):
@@ -89,7 +98,7 @@ class Trace(Calls):
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
         results = result if isinstance(result, tuple) else (result,)
         if self.find(results[0]._array) is not None or not any(map(self._is_value, inputs)):
-            return  # made by a Function, or a constant
+            return  # the result was made by a Function, whose call is recorded, or is a constant
         kind, dtype = name, results[0]._array.dtype
         if name in COMPARISONS or name in ("isin", "searchsorted"):
             settings["dtype"] = result_dtype(*(as_operand(name, x) for x in inputs))
@@ -110,7 +119,8 @@ class Trace(Calls):
         self.enter(module)
         result = run(*args, **kwargs)
         if isinstance(module, nn.Dropout) and module.p > 0:
-            same = wrap(result._array[...])  # the same numbers as another value
+            # evaluation mode: the dropout returned its input; a view of it is the result here
+            same = wrap(result._array[...])
             self.add("DropoutLayer", {"p": module.p}, (result,), (same,))
             return same
         return result

@@ -1,7 +1,8 @@
-"""Values of an ONNX graph: Tensors, or NumPy arrays; their dtypes; the package onnx, loaded at its first use.
+"""The values of a loaded ONNX graph while it runs, conversions between dtypes, and the import of the package
+onnx.
 
-A value that depends on constants and shapes only is a NumPy array, and is computed where no captured step
-records it, so that it can be the shape of a reshape there. Other values are Tensors.
+A value that depends on constants and shapes only is a NumPy array; all other values are Tensors. Arrays are
+computed outside the recording of a captured step (`parts._results`), so that they can be shapes there.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 def array_of(value: Any) -> Array:
-    """The numbers of a value; of a Tensor they are read, which a captured step refuses."""
+    """The numbers of a value. Reading those of a Tensor is refused in a captured step."""
     if isinstance(value, Tensor):
         return value._read("an ONNX operator that needs numbers")
     return np.asarray(value)
 
 
 def raw(value: Any) -> Array:
-    """The array of a value that an operator computes with."""
+    """The array of a value, without telling a captured step: for shapes and dtypes, and for the kernels."""
     return value._array if isinstance(value, Tensor) else np.asarray(value)
 
 
@@ -86,13 +87,16 @@ def axis_of(op: str, axis: int, ndim: int) -> int:
 
 
 def by_numpy(function: Callable[..., Any], *values: Any) -> Any:
-    """function of the arrays of the values; without a gradient."""
+    """function(arrays of the values), as Tensors without a gradient."""
     with np.errstate(all="ignore"):
         return on_each(function(*[None if v is None else raw(v) for v in values]), tensor_of)
 
 
 def in_float(function: Callable[..., Any], *values: Any) -> Any:
-    """function of Tensors; floats of other widths than the core's are computed in float32."""
+    """function(values as Tensors).
+
+    Other floats than float32 and float64 are computed in float32, then cast back.
+    """
     present = [v for v in values if v is not None]
     wide = next((raw(v).dtype for v in present if not is_exact(raw(v).dtype)), None)
     narrow = wide is not None and wide not in FLOATS
@@ -101,7 +105,7 @@ def in_float(function: Callable[..., Any], *values: Any) -> Any:
 
 
 def on_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as an operator: it gets Tensors as `in_float` makes them, and settings."""
+    """Makes a function of Tensors and settings an implementation of an operator, by `in_float`."""
 
     @wraps(function)
     def computed(*values: Any, **settings: Any) -> Any:
@@ -116,15 +120,18 @@ def is_exact(dtype: np.dtype[Any]) -> bool:
 
 
 def widened(value: Any) -> Any:
+    """The value in float32 if it has floats of another width than the core's, else as it is."""
     array = raw(value)
     return value if is_exact(array.dtype) or array.dtype in FLOATS else cast(value, np.dtype(np.float32))
 
 
 def back(y: Any, dtype: Any) -> Any:
+    """A result in a dtype if it has floats, else as it is."""
     return cast(y, dtype) if raw(y).dtype in FLOATS else y
 
 
 def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
+    """function of one result, or of each of a tuple of results."""
     return tuple(map(function, result)) if isinstance(result, tuple) else function(result)
 
 
@@ -151,10 +158,11 @@ def number_of(dtype: np.dtype[Any]) -> int:
 
 
 def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False, rounded: str = "up") -> Any:
-    """x in another dtype; on the tape from float to float. Floats are rounded towards 0 for integers.
+    """x in another dtype, with a gradient from float to float. Floats are rounded towards 0 for integers.
 
-    saturate: what is too large for a float8 becomes its largest number; infinity, too, but with `old`
-    (up to version 23) NaN in those without a negative zero. rounded: how, for the float8 of powers of 2.
+    saturate: numbers too large for a float8 become its largest number, and so does infinity. old: up to
+    version 23 of the operator set, infinity becomes NaN in the float8 types without a negative zero ("uz").
+    rounded: how numbers become powers of two, for float8_e8m0fnu.
     """
     if isinstance(x, Tensor) and raw(x).dtype.name in _CORE and dtype.name in _CORE:
         return x.to(dtype)

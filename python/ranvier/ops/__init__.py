@@ -1,7 +1,7 @@
 """Differentiable ops on Tensors: one module for each kernel family, forward and backward side by side.
 
-`table.py` has their names, which are those of this package, of ``ranvier``, of Tensor's methods and, for
-layers, of ``ranvier.nn.functional``.
+`table.py` lists the names of all ops and says when their modules are loaded. The names are attributes of this
+package and of ``ranvier``, methods of Tensor and, for the ops of layers, names of ``ranvier.nn.functional``.
 """
 
 import functools as _functools
@@ -10,7 +10,7 @@ import typing as _typing
 import ranvier.ops.attach
 import ranvier.ops.table as _table
 
-if _typing.TYPE_CHECKING:  # all modules of the table
+if _typing.TYPE_CHECKING:  # all modules of the table, for type checkers and editors
     from ranvier.ops.activation.piecewise import *
     from ranvier.ops.activation.smooth import *
     from ranvier.ops.activation.softmax import *
@@ -66,19 +66,20 @@ else:
 
 @_functools.cache
 def _rare(module: str, name: str) -> _typing.Any:
-    """An op that few networks use. It does not become an attribute: guards compare those of this module, so
-    each program of a layer that imports it would have to be recorded again."""
+    """An op that few networks use. It does not become an attribute of this module: the guards of compiled
+    steps compare all attributes of the module, so that each new one would cause new recordings."""
     return getattr(_table.module_of(f"ranvier.ops.{module}"), name)
 
 
 def load_layers() -> None:
-    """Loads the ops of layers and losses, for what compares or replaces the attributes of this module."""
+    """Loads the ops of layers and losses as attributes, for code that compares or replaces the attributes."""
     for name, function in _table.functions_of(_table.WITH_LAYERS).items():
         globals().setdefault(name, function)
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """Ops of layers and losses become attributes, with all of their module; rare ones are looked up again."""
+    """An op that is loaded later. An op of layers or losses becomes an attribute, with all ops of its module;
+    a rare op is looked up here again at each use."""
     if name not in _table.LATER:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
     if (module := _table.LATER[name]) not in _table.WITH_LAYERS:

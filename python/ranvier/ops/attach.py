@@ -1,4 +1,5 @@
-"""Puts the operators and methods on Tensor: functions of this package whose first argument is the tensor."""
+"""Attaches the operators and methods to the class Tensor: the functions of this package whose first argument
+is a tensor, by the tables in `table.py`, and methods from lower modules, by `_METHODS` here."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ from ranvier.tensors.tensor import Tensor
 
 
 class Later:
-    """A method whose module is loaded at its first use; then the method itself takes this place in Tensor."""
+    """A descriptor for a method whose module is not loaded yet. The first use loads the module, and puts the
+    method itself in this place in Tensor."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
@@ -57,7 +59,7 @@ def _method(home: str, name: str) -> Callable[..., Any]:
 
 
 def _operator(module: Any, word: str) -> Callable[..., Any]:
-    """``__add__``, ``__radd__`` or ``__iadd__``."""
+    """The method of an operator. word: its name without underscores, such as add, radd or iadd."""
     if word in OPERATORS:
         return getattr(module, OPERATORS[word])
     op = OPERATORS[word[1:]]
@@ -65,7 +67,8 @@ def _operator(module: Any, word: str) -> Callable[..., Any]:
 
 
 def _puts(x: Any, dim: Any, index: Any, src: Any, out: Any, *, slices: bool, add: bool) -> Any:
-    """x[.., index[.., j, ..], ..] = src[.., j, ..], or +=; slices: with an index of one dimension."""
+    """x[.., index[.., j, ..], ..] = src[.., j, ..], or += with `add`. slices: the index has one dimension;
+    else it has the shape of src. Returns NotImplemented for other shapes."""
     fits = index.ndim == 1 if slices else index.shape == src.shape and index.ndim == x.ndim
     return _core.scatter(x, index, src, dim, add, out, True) if fits else NotImplemented
 
@@ -78,9 +81,11 @@ _PUT = {
 
 
 def _kernels(op: str) -> tuple[Any, Any, None, Any]:
-    """The functions that write the op in place off the tape, for `_core._into`: the kernel for floats,
-    NumPy's function for integers, one for other dtypes (always None), the kernel for floats with settings
-    (``alpha=2``)."""
+    """The functions with which the core computes an op in place off the tape, for `_core._into`.
+
+    They are: the kernel for floats, NumPy's function for integers, the function for other dtypes (always
+    None), and the kernel for floats with settings such as ``alpha=2``. None: Python computes it.
+    """
     if op in _PUT:
         return _PUT[op], None, None, None
     row = ELEMENTWISE.get(op)
@@ -90,18 +95,20 @@ def _kernels(op: str) -> tuple[Any, Any, None, Any]:
 
 
 def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """``x.add_(y)``: x takes the result of ``x.add(y)``, and on the tape its history."""
+    """The method in place of an op: by ``x.add_(y)`` x gets the value of ``x.add(y)``, and on the tape its
+    history."""
 
     def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
         call = partial(function, x, *args, **settings)
-        # autocast casts operands of addmm and baddbmm, but not those of their forms in place
+        # In a block of autocast, the operands of addmm and baddbmm are cast, but not those of addmm_ and
+        # baddbmm_.
         is_cast = name in ("addmm_", "baddbmm_")
         return assign(x, _core._without_autocast(call) if is_cast else call(), name)
 
-    computed = _core._into(in_python, *_kernels(function.__name__), True)  # multiply is mul
+    computed = _core._into(in_python, *_kernels(function.__name__), True)  # the name of `multiply` is mul
 
-    # a function of Python: it has the name, the signature and the docstring, which an op of the core lacks
+    # A function of Python around the op of the core, because it has a name, a signature and a docstring.
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         return computed(x, *args, **settings)
 
@@ -118,7 +125,7 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(other, self)
         except TypeError:
-            if isinstance(other, Sequence):  # [1] * n: the sequence's own operator
+            if isinstance(other, Sequence):  # [1] * n: Python then uses the sequence's operator
                 return NotImplemented
             raise
 
@@ -126,7 +133,8 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _equality(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Python itself compares a tensor with what is no tensor, array or number (None, a string)."""
+    """The method for == or !=. For an operand that is no tensor, array or number (None, a string) it returns
+    NotImplemented, so that Python compares by identity."""
 
     def method(self: Tensor, other: Any) -> Any:
         if isinstance(other, (Tensor, np.ndarray, np.generic, int, float)):
@@ -142,6 +150,7 @@ def _where(self: Tensor, condition: Any, other: Any) -> Any:
 
 
 def _adjoint(x: Tensor) -> Tensor:
+    """``x.H``"""
     if x.ndim not in (0, 2):
         raise OpError(f"[H] got shape {x.shape}; expected a matrix: mH transposes the last two dimensions")
     return x if x.ndim == 0 else x.mH
@@ -154,7 +163,8 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "mH": lambda self: _core._transpose("transpose", self, -2, -1),  # real numbers are their own conjugates
 }
 
-# Methods that are no ops.
+# Module -> its functions that become methods, although they are no ops of the table. Of modules with an empty
+# text only the errors get names.
 _METHODS = {
     backpropagation: "backward",
     check: "allclose conj equal is_inference isfinite isinf isnan to_dense",
@@ -165,6 +175,7 @@ _METHODS = {
     other_memory: "resize_ resize_as_ set_",
     random: "",
 }
+# Methods whose name differs from that of the function.
 _OTHER_NAMES: dict[str, Any] = {
     **dict.fromkeys(("conj_physical", "resolve_conj", "resolve_neg"), check.conj),
     **{name.lower(): convert.cast_to(name.lower(), kind) for name, kind in data.TENSOR_TYPES.items()},

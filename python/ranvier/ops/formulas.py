@@ -1,8 +1,8 @@
-"""Functions as formulas of other ops, for file formats that lack them as one operation.
+"""Functions as formulas of other ops, for file formats that lack them as one operation (ONNX, C).
 
-Some Functions have a method `formula` for this. Here are those of the others, by the names of their classes.
-This module is loaded where a model is written. The formulas of elements and of losses take a namespace f
-(`ops/slopes.py`), so that they are expressions in C, too; all others are of Tensors.
+Some Functions have a method `formula` for this. The formulas of others are here, by the names of the classes.
+This module is loaded only where a model is written to a file. Formulas of elements and of losses take a
+namespace f (`ops/slopes.py`), so that they can be written in C, too; all other formulas compute with Tensors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DEGREE = math.pi / 180
 
 
 def _is_negative(b: Any) -> Any:
-    """Also of -0.0, whose reciprocal is -inf."""
+    """True where b has a negative sign, also for -0.0, whose reciprocal is -inf."""
     return (b < 0.0) | ((b == 0.0) & (1.0 / b < 0.0))
 
 
@@ -33,7 +33,7 @@ def _copysign(f: Any, a: Any, b: Any) -> Any:
 
 
 def _atan2(f: Any, a: Any, b: Any) -> Any:
-    """The angle to the nearer end of the axis of b, mirrored where b is negative."""
+    """atan(a / |b|), the angle from the positive half of the axis of b, mirrored where b is negative."""
     endless = (f.abs(a) == math.inf) & (f.abs(b) == math.inf)
     slope = f.where(endless, f.sign(a), a / f.abs(b))
     angle = f.where((a == 0.0) & (b == b), a, f.atan(slope))
@@ -104,7 +104,7 @@ def _weighted(y: Any, weight: Any) -> Any:
 
 
 def _bce_with_logits(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
-    """max(x, 0) - x t + log(1 + exp(-|x|)), which needs no difference of infinities for t = 0."""
+    """max(x, 0) - x t + log(1 + exp(-|x|)). Where t = 0, x t counts as 0, also for an infinite x."""
     rest = f.log1p(f.exp(-f.abs(x)))
     if positive is None:
         return _weighted(f.where(x > 0.0, x, 0.0) - f.where(t == 0.0, 0.0, x * t) + rest, weight)
@@ -136,10 +136,13 @@ LOSSES: dict[str, Any] = {
 
 
 def _element(formula: Any) -> Any:
+    """The formula of a node, on Tensors."""
     return lambda node, *xs: formula(TENSORS, *xs)
 
 
 def _loss(formula: Any) -> Any:
+    """The formula of the node of a loss, on Tensors, with its reduction."""
+
     def computed(node: Any, x: Tensor, t: Tensor) -> Tensor:
         settings = [wrap(s) if isinstance(s, np.ndarray) else s for s in node.settings]
         y: Tensor = formula(TENSORS, x, t, *settings)
@@ -156,7 +159,7 @@ def _prelu(node: Any, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _diagonal(node: Any, x: Tensor) -> Tensor:
-    """The diagonals: every (columns + 1)-th element of the matrices in C order."""
+    """The diagonals of matrices: every (columns + 1)-th element of each matrix in C order."""
     offset, first, second = node.place
     others = [d for d in range(x.ndim) if d not in (first, second)]
     rows, columns = x.shape[first], x.shape[second]

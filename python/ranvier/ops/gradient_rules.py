@@ -1,8 +1,10 @@
 """Helpers of the rules of ``create_graph=True``: gradients of Functions by differentiable ops.
 
 A rule is called with the node and the gradients of its outputs, and returns one gradient, or None, for each
-input. It is defined after its Function; if it uses only operators and methods of Tensor, the module of an
-op needs no imports for it (docs/design/create_graph.md).
+input. It stands after its Function. If it uses only operators and methods of Tensor, the module of the op
+needs no imports for it (docs/design/create_graph.md). The helpers make rules of common kinds: of linear
+Functions (`linear_rule`, `additive`, `diagonal`), and of Functions whose forward is a formula of other ops
+(`recomputed`).
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ OnArray = Callable[[Array], Array]
 
 
 class Map(TakesHalves):
-    """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy.
+    """y = A x for a matrix A that is given as two functions of arrays: `there`, x -> A x, and `back`, dy ->
+    A^T dy.
 
-    constant_in: tensors on which A depends, but which change it at isolated points only. Their gradients are
-    therefore 0. x has the dtype of the arrays that the two functions read, which may be a half float.
+    constant_in: tensors on which A depends, but only at isolated points (kinks), so that their gradients are
+    0. x has the dtype of the arrays that the two functions read, which may be a half float.
     """
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
@@ -80,7 +83,7 @@ def with_zero_slope(dx: Tensor, z: Tensor) -> Tensor:
 
 
 def by_rule(node: Any, *dys: Array | None) -> Any:
-    """The backward of a Function whose gradient needs no speed: its rule, on arrays."""
+    """The gradients on arrays by the Function's rule, for a Function whose backward need not be fast."""
     return on_arrays(rule_of(node), node, *dys)
 
 
@@ -98,11 +101,12 @@ def copy_of(node: Any) -> Any:
 
 
 def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = None, shape: Any = None) -> None:
-    """The rule of Functions y = A x with one input that has gradients: backward is A^T, forward A.
+    """Defines the rule of Functions y = A x with one input that has gradients: forward is A, backward is A^T.
 
-    forward, backward: functions of the node and an array, which take the place of the node's own.
-    shape: a function of the node and dy that gives the shape of x. It is set where A changes with x at kinks
-        only. The second gradient of x is then 0, as in PyTorch; without it, it is missing.
+    forward, backward: functions of the node and an array, used instead of the node's own methods.
+    shape: a function of the node and dy that gives the shape of x. It is set if A depends on x, but changes
+        only at kinks. The second gradient of x is then 0, as in PyTorch; without `shape` there is none
+        (None).
     """
 
     def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
@@ -113,10 +117,10 @@ def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = Non
 
 
 def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
-    """The rule of a Function y = A a + B b.
+    """Defines the rule of a Function y = A a + B b.
 
-    arguments(node, dtype): zeros in the shapes of a and b. With all arguments of forward but one at zero,
-    forward computes A a or B b alone.
+    arguments(node, dtype): zeros in the shapes of a and b. If all arguments of forward except one are zeros,
+    forward computes A a or B b.
     """
 
     def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
@@ -133,7 +137,8 @@ def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
 
 
 def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
-    """The rule of Functions y = A a + B b ... . maps(node, dtype): (A, A^T) for each of the first inputs."""
+    """Defines the rule of Functions y = A a + B b ... . maps(node, dtype): (A, A^T), as functions of arrays,
+    for each of the first inputs."""
 
     def apply(node: Function, dy: Tensor, *_: Any) -> Any:
         copy, x = copy_of(node), []
@@ -151,16 +156,16 @@ def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
 
 
 def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
-    """The rule of Functions y = D x for a diagonal matrix D, which is its own transpose.
+    """Defines the rule of Functions y = D x for a diagonal matrix D, which is its own transpose.
 
-    kinks: whether D changes with x, at kinks only: its second gradient is then 0.
+    kinks: whether D depends on x, but changes only at kinks; the second gradient of x is then 0.
     """
     shape = (lambda node, dy: dy.shape) if kinks else None
     linear_rule(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
 
 
 def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
-    """The gradient of a function that is constant between its jumps."""
+    """The gradient, 0, of a function that is constant between its jumps."""
     return wrap(zeros(shape, dy._array.dtype))
 
 
@@ -170,9 +175,12 @@ def inputs(node: Any, arrays: list[Any]) -> list[Any]:
 
 
 def recomputed(*names: str, kinds: tuple[type[Function], ...], saved: Any = None) -> Callable[[Any], Any]:
-    """A decorator: the function is the forward of these Functions by differentiable ops, which is then
-    differentiated. It gets the node and the Tensors of its inputs, whose arrays have these names or are
-    ``saved(node)``."""
+    """A decorator of a function that computes the forward of these Functions by differentiable ops. Their
+    rule runs it again and differentiates it.
+
+    The function gets the node and the Tensors of the node's inputs. names: the attributes in which the node
+    has saved the arrays of its inputs; or ``saved(node)`` gives these arrays.
+    """
 
     def register(forward: Any) -> Any:
         def given(node: Any) -> list[Any]:
@@ -189,9 +197,9 @@ def recomputed(*names: str, kinds: tuple[type[Function], ...], saved: Any = None
 
 
 def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tuple[Tensor | None, ...]:
-    """The gradients of forward(*xs) for the inputs that need one, on the tape.
+    """The gradients of forward(*xs), weighted by dys, on the tape, for the inputs of the node that need one.
 
-    forward may have fewer inputs than the node: those after them (settings) have no gradient.
+    forward may have fewer inputs than the node: the further inputs (settings) have no gradient.
     """
     xs = [cut(x) if needed else x for x, needed in zip(xs, node.needs, strict=False)]
     y = forward(*xs)
@@ -222,7 +230,8 @@ class NoDerivative(Function):
 
 
 def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
-    """The values as a Tensor; a backward through it is refused, where one of the inputs needs a gradient."""
+    """The values as a Tensor. If one of the inputs needs a gradient, backward through the Tensor raises an
+    error."""
     values = np.asarray(values)
     if values.dtype.kind == "f" and any(getattr(x, "requires_grad", False) for x in inputs):
         return NoDerivative(name, values).apply(*inputs)
@@ -230,8 +239,12 @@ def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
 
 
 def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
-    """The result, a Tensor or a Function of x, or with inplace x with its values. An array of the caller
-    (BORROWED) is never changed."""
+    """The result of an op with the argument `inplace`. With inplace, x gets the values of the result and is
+    returned.
+
+    result: a Tensor, or a Function that is to be applied to x. An array of the caller (BORROWED in
+    tensors/views.py) is never changed.
+    """
     is_made = isinstance(result, Tensor)
     try:
         changed = inplace and isinstance(x, Tensor) and not x._cell[FLAG] & BORROWED

@@ -1,4 +1,10 @@
-"""Gradients in memory: the order of their axes, arrays of zeros, a max-pool's gradient at its maxima only."""
+"""Gradients in memory: the order of their axes, arrays of zeros, and two gradients that are not stored as
+arrays.
+
+`AtMaxima` is the gradient of a max-pool's input, stored at the maxima only; `Parts` is that of a tensor of
+which parts were taken. Both are `Deferred` (tape/deferred.py), so that they become arrays only where it is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,7 @@ __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
 Array = np.ndarray[Any, Any]
 
-# The zeros that `_core.expand` repeats to arrays of zeros.
+# One zero of each dtype, which `_core.expand` repeats to an array of zeros.
 _ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
 
 
@@ -31,15 +37,16 @@ def fill_part(part: Array, values: Array) -> None:
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = False) -> Array:
-    """Zeros, of float32 and float64 in the core's memory."""
+    """A new array of zeros."""
     zero = _ZERO.get(dtype.newbyteorder("="))
-    if zero is None:  # a dtype that the core has no zeros of, as float16
+    if zero is None:  # a dtype other than float32 and float64
         return filled(0, shape, dtype)
     return _core.expand(zero, shape, None, 1.0, channels_last)
 
 
 def widening(adds: F) -> F:
-    """A decorator for what adds elements of arrays: those of half floats in float32, the sum rounded once."""
+    """A decorator for a function of arrays that adds elements: half floats are added in float32, and the
+    result is rounded once."""
 
     @wraps(adds)
     def in_float32(*operands: Any) -> Any:
@@ -55,16 +62,19 @@ def widening(adds: F) -> F:
 class AtMaxima(Deferred):
     """The gradient of the input of a max-pool over windows that do not overlap: dy at each window's maximum.
 
-    A ReLU before the pool masks dy where the maximum is not positive. The sums of a convolution before that
-    use the maxima only (`_core.conv2d_pool_backward`).
+    The backward of a ReLU before the pool sets dy to 0 where the maximum is not positive (`behind_relu`). The
+    backward of a convolution before the ReLU reads the gradient at the maxima only
+    (`_core.conv2d_pool_backward`).
     """
 
     __slots__ = ("dy", "pool", "where", "windows")
 
     def __init__(self, dy: Any, where: Any, windows: tuple[int, ...], pool: tuple[Any, ...]) -> None:
-        """dy, where (a maximum's offset in its window): of the shape of the pool's output with a batch axis.
+        """dy: the gradient of the pool's output. where: the offset of each maximum in its window. Both have
+        the shape of the pool's output with a batch axis.
 
-        windows: sizes of a window. pool: (forward, backward, x's shape, arguments, whether x is one sample).
+        windows: the sizes of a window. pool: (the kernels forward and backward, the shape of x, their further
+        arguments, whether x is one sample without a batch axis).
         """
         self.dy, self.where, self.windows, self.pool = dy, where, windows, pool
 
@@ -84,7 +94,11 @@ _ALL = slice(None)
 
 
 class Parts(Deferred):
-    """The gradient of a tensor of which parts were taken: 0 but for the sum of theirs, in their order."""
+    """The gradient of a tensor x of which parts x[key] were taken: 0, plus the gradient of each part at its
+    place.
+
+    The gradients are added in the order in which they came. parts: (key, gradient of the part).
+    """
 
     __slots__ = ("channels_last", "parts", "shape")
     joins = True
@@ -113,7 +127,8 @@ class Parts(Deferred):
         return dx
 
     def _joined(self) -> Array | None:
-        """The parts side by side, where they are slices along one dimension, and all of them."""
+        """The gradients of the parts joined, if the parts are slices along one dimension that cover x without
+        overlap; else None."""
         slices: Any = [_slice(key, dy, self.shape) for key, dy in self.parts]
         if None in [place for place, _ in slices] or len({dy.dtype for _, dy in slices}) > 1:
             return None
@@ -126,7 +141,10 @@ class Parts(Deferred):
 
 
 def _slice(key: tuple[Any, ...], dy: Array, shape: tuple[int, ...]) -> tuple[Any, Array]:
-    """Dimension, begin and end of a part that is whole along all dimensions before, or None; and the part."""
+    """((dimension, begin, end), gradient of the part with all dimensions), for a part x[:, .., begin:end].
+
+    None in place of the first if the part x[key] has another form. dy: the gradient of the part. shape: of x.
+    """
     if key and key[0] is ...:
         key = (*[_ALL] * (len(shape) - len(key) + 1), *key[1:])
     axis = len(key) - 1

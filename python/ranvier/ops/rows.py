@@ -1,8 +1,9 @@
-"""Generates code at import: docstring examples from one line each, functions from rows of a table.
+"""Generates code at import: the lines of docstring examples, and functions with given arguments.
 
-`document` reads a table with a row for each function, `examples` the docstrings of functions and classes.
-``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs; ``->``
-may begin the next line. The rows of a matrix, ``tensor([[1., 0.], [0., 1.]])``, become lines.
+``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` at the end of a docstring stands for the lines of an example,
+which doctest runs; ``->`` may begin the next line. The rows of a matrix, ``tensor([[1., 0.], [0., 1.]])``,
+become lines. `examples` writes them for the functions and classes of a module, `document` for a table with a
+row for each function. `made` makes a function from the text of its body.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
         text, example = row.replace("\n    | ", " | ").rsplit(" | ", 1)
         name, formula = text.split(": ", 1)
         arguments, result = re.sub(r"\s+-> ", " -> ", example).split(" -> ")
-        # [2, 3] or [[1, 2], [3, 4]] -> rv.tensor(...), but where rv.tensor( stands before it
+        # [2, 3] or [[1, 2], [3, 4]] -> rv.tensor(...), unless rv.tensor( stands before it
         call = re.sub(r"(?<!rv.tensor\()(\[\[.*?\]\]|\[[^]]*\])", r"rv.tensor(\1)", arguments)
         result = f"tensor({result})" if result[0] == "[" else result
         op = module[name]
@@ -52,7 +53,8 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
 def examples(module: dict[str, Any], errors: Iterable[str] = ()) -> None:
     """Writes the examples of a module's functions and classes as lines.
 
-    errors: the names whose errors begin with them (:func:`own_errors`).
+    errors: the names of functions that are wrapped so that their errors begin with the name
+        (:func:`own_errors`).
 
     >>> def double(x):
     ...     "2 x | rv.double(rv.tensor([1.0])) -> tensor([2.])"
@@ -78,11 +80,12 @@ def examples(module: dict[str, Any], errors: Iterable[str] = ()) -> None:
 def made(
     name: str, parameters: Iterable[str | Parameter], body: str, scope: dict[str, Any], returns: Any = Any
 ) -> Any:
-    """The function of these parameters and of a text as its body, with a module's names as its global ones.
+    """A function with this name and these parameters, whose body is a text.
 
-    Functions of many ops differ in their arguments only. One function for all of them would take *args and
-    loop over these, which takes as long as a small op computes. So each gets its own, which exec makes from a
-    text with its arguments. A name may be that of a method, "Layer.forward".
+    The functions of many ops differ in their arguments only. One function for all of them would take *args
+    and loop over these, which takes as long as a small op computes. So each op gets its own function, which
+    exec makes from a text with the op's arguments. name: may be that of a method, "Layer.forward". scope: the
+    global variables.
 
     >>> made("double", ["x"], "return x * two", {"__file__": "doubles.py", "two": 2})(3)
     6
@@ -105,7 +108,7 @@ def made(
 
 
 def _written(text: str, call: str, result: str) -> str:
-    """The docstring: the text and the example as doctest reads it."""
+    """The docstring: the text, and the example in the form that doctest reads."""
     if result.startswith("tensor([["):  # one line for each row
         opening = len(result) - len(result.removeprefix("tensor(").lstrip("["))  # the length of "tensor([["
         result = result.replace("], [", "],\n" + " " * (4 + opening - 1) + "[")  # 4: of the docstring

@@ -1,16 +1,18 @@
 """Runs one definition of a backward on arrays, on Tensors, or to produce text (such as C).
 
-The backward of a Function may take a namespace `f`, by which it calls what it computes from dy and from what
-forward has saved. A name has the same arguments and meaning in each namespace:
+The backward of a Function may have a parameter `f`, a namespace, and call by it all that it computes:
+``f.mul(dy, self.y)``. A name has the same arguments and meaning in each namespace:
 
 - KERNELS, the kernels of the core on arrays. This is the default, with which `backward()` runs.
-- TENSORS, the ops on Tensors of the same names. It is the rule of ``create_graph=True``; what forward has
-  saved is then read as Tensors with a history.
-- namespaces of satellites, such as that of the expressions in C (`export/expressions.py`).
+- TENSORS, the ops on Tensors of the same names. The backward with TENSORS is the rule of
+``create_graph=True``;
+  arrays that forward has saved are then read as Tensors with a history.
+- namespaces of satellites, such as the one of expressions in C (`export/expressions.py`).
 
-A kernel that fuses a backward, such as ``div_backward``, is a formula of other ops elsewhere, so that
-gradients of any order follow. It is defined after the Function: ``@formula_of("div_backward")`` for all
-namespaces, or ``TENSORS.softmax_backward = ...`` for Tensors only.
+A kernel that fuses a whole backward, such as ``div_backward``, has no op of that name. In the other
+namespaces it is a formula of ops, so that gradients of any order follow. The formula stands after the
+Function: ``@formula_of("div_backward")`` for all namespaces, or ``TENSORS.softmax_backward = ...`` for
+    Tensors only.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ FORMULAS: dict[str, Any] = {}
 
 
 def formula_of(kernel: str) -> Callable[[F], F]:
-    """A decorator: the function, of f and the kernel's arguments, is this kernel in all other namespaces."""
+    """A decorator: the function, of f and the kernel's arguments, is this kernel in all namespaces but
+    KERNELS."""
 
     def enter(formula: F) -> F:
         FORMULAS[kernel] = formula
@@ -51,7 +54,7 @@ def _zeros(shape: tuple[int, ...], dy: Array) -> Array:
     return zeros(shape, dy.dtype, is_channels_last(dy))
 
 
-KERNELS: Any = ModuleType("kernels")  # Python finds the attributes of a module in the least time
+KERNELS: Any = ModuleType("kernels")  # a module, because Python looks up its attributes fastest
 vars(KERNELS).update(
     vars(_core),
     cast=in_dtype,
@@ -65,8 +68,8 @@ vars(KERNELS).update(
 
 
 class Ops(SimpleNamespace):
-    """A namespace with the ops on Tensors, besides what was given to it. Their package imports this module,
-    so they are looked up at their first use."""
+    """A namespace with the given names, the formulas, and all ops on Tensors. Formulas and ops are looked up
+    at their first use, because their modules import this one."""
 
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)
@@ -76,7 +79,7 @@ class Ops(SimpleNamespace):
 
 
 def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The gradient of an operand that was repeated to the shape of dy."""
+    """The gradient of an operand of this shape that was broadcast to the shape of dy (as `unbroadcast`)."""
     if dy.shape == shape:
         return dy
     lead = dy.ndim - len(shape)
@@ -85,6 +88,7 @@ def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _gradient_of(shape: tuple[int, ...], op: Any, *operands: Any) -> Tensor:
+    """op(*operands) as the gradient of an operand of this shape."""
     dx = op(*operands)
     return dx if dx.shape == shape else sum_to(dx, shape)
 
@@ -97,7 +101,7 @@ TENSORS: Any = Ops(
     neg=operator.neg,
     matmul=operator.matmul,
     cast=lambda x, dtype: x.to(dtype),
-    channels_last=lambda x: x,  # the layout of memory is no matter of a Tensor
+    channels_last=lambda x: x,  # the order in memory changes no value, so it is left as it is
     gradient_of=_gradient_of,
     sum_to=sum_to,
     zeros_of=lambda shape, dy: wrap(_zeros(shape, dy._array)),
@@ -105,9 +109,10 @@ TENSORS: Any = Ops(
 
 
 def _view(kind: Any, saves: dict[str, int]) -> Any:
-    """The class of nodes as a backward reads them for TENSORS: saved operands and results are Tensors.
+    """A subclass of a Function's class whose saved arrays are read as Tensors, for a backward with TENSORS.
 
-    Its instances share the attributes of a node; the properties of this class are found before them.
+    An instance shares its ``__dict__`` with a node. The properties of the class are found before the node's
+    attributes of the same names. saves: as of `written_once`.
     """
 
     def of(name: str, place: int) -> property:
@@ -124,9 +129,10 @@ def _view(kind: Any, saves: dict[str, int]) -> Any:
 
 
 def written_once(**saves: int) -> Any:
-    """A decorator for a Function whose backward takes `f`, and for subclasses with a backward of their own.
+    """A decorator for a Function whose backward takes `f`; a subclass with its own backward needs it, too.
 
-    saves: of which operand an attribute has the array, or RESULT. Other attributes stay as they are.
+    saves: name of an attribute = the index of the operand whose array it has, or RESULT. Other attributes
+    stay as they are.
     """
 
     def enter(kind: Any) -> Any:
@@ -135,7 +141,7 @@ def written_once(**saves: int) -> Any:
 
         def seen(node: Any) -> Any:
             view = object.__new__(view_of)
-            view.__dict__ = node.__dict__  # shared: a copy takes longer
+            view.__dict__ = node.__dict__  # shared, because a copy takes longer
             view.needs, view.node = node.needs, node  # these are slots
             return view
 

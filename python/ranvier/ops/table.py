@@ -1,14 +1,17 @@
 """The list of all ops: the public names of each module, and when the module is loaded.
 
-``cat``: a function; ``sum+``: a method of Tensor, too; ``add*``: also a method in place (``x.add_``);
-``.view``: a method alone. The functions that are activations of `activation/table.py` need no row.
-``add!`` takes about a microsecond and goes without `own_error`, which takes 0.1 us: the core puts its name
-in errors, or it does; so it is with activations. All others get theirs in `module_of`. A new op has the mark
-only where its time is measured.
+Each row is a module, below `ranvier.ops`, and its names. ``cat``: a function. ``sum+``: also a method of
+Tensor. ``add*``: also a method in place (``x.add_``). ``.view``: only a method. Activations of
+`activation/table.py` need no name here.
 
-A new op is a name in one of the four tables below, which say when its module is loaded. All else follows from
-them: `ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md. Here its
-errors also get its name (`module_of`).
+Errors of an op begin with its name: `module_of` wraps the functions in `own_error`. The mark in ``add!``
+leaves that out for ops of about a microsecond, since the wrapper takes 0.1 us: the core, or the op itself,
+puts the name in its errors. Activations go without the wrapper, too. A new op gets the mark only if its time
+was measured.
+
+A new op is a name in one of the four tables below, which differ in when a module is loaded.
+`ops/__init__.py`, `attach.py` (methods and operators), `nn/functional.py` and docs/toolbox.md follow from the
+tables.
 """
 
 from __future__ import annotations
@@ -119,7 +122,7 @@ AT_FIRST_USE = {
     """,
 }
 
-# As these, but names of `nn.functional` alone.
+# Loaded like AT_FIRST_USE, but names of `nn.functional` only.
 FUNCTIONAL = {
     "loss.ctc": "ctc_loss",
     "loss.rare": """
@@ -136,7 +139,8 @@ FUNCTIONAL = {
     """,
 }
 
-# functions that `attach.py` makes methods
+# Functions that `attach.py` makes methods, and that go without the wrapper `own_error`, as ops with the mark
+# "!".
 _QUICK_METHODS = """
     as_tensor backward clone conj contiguous copy_ cpu cuda empty fill_ from_numpy is_complex
     is_floating_point is_inference is_tensor isfinite isinf isnan new numel ones pin_memory register_hook
@@ -145,8 +149,8 @@ _QUICK_METHODS = """
 """
 
 COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")
-# Python's operators and their ops, which have no mark in the rows. Those of REFLECTED have ``__radd__``, too,
-# and ``__iadd__`` where the op has a method in place.
+# Python's operators (names without underscores) -> their ops. Operators of REFLECTED also have the method
+# ``__radd__``, and ``__iadd__`` if the op has a method in place.
 ALONE = {"abs": "abs", "invert": "bitwise_not", "neg": "neg", "pos": "positive"}
 ALONE |= {name: name for name in COMPARISONS}
 REFLECTED = {
@@ -160,7 +164,7 @@ _SYMBOLS = {op: name for name, op in OPERATORS.items()}
 
 
 def functions(words: str) -> list[str]:
-    """The functions of a row.
+    """The names of the functions in a row.
 
     >>> functions("add* cat .view")
     ['add', 'cat']
@@ -169,7 +173,7 @@ def functions(words: str) -> list[str]:
 
 
 def methods(words: str) -> list[str]:
-    """The methods of Tensor of a row, operators among them.
+    """The names of the methods of Tensor that follow from a row, with those of operators.
 
     >>> methods("add* cat .view")
     ['add', 'add_', '__add__', '__radd__', '__iadd__', 'view']
@@ -186,7 +190,7 @@ def methods(words: str) -> list[str]:
     return found
 
 
-# modules whose functions `nn.functional` has, too
+# The modules whose functions are also names of `nn.functional`.
 OF_LAYERS = [
     m for m in AT_IMPORT | WITH_LAYERS if m.startswith(("activation", "image", "matrix.linear", "neural"))
 ]
@@ -200,7 +204,7 @@ FUNCTIONAL_OF = {name: module for module, words in FUNCTIONAL.items() for name i
 
 @cache
 def module_of(path: str) -> Any:
-    """A module of the library, loaded: from here on errors of its public functions begin with their names."""
+    """Loads a module of the library, and makes errors of its public functions begin with their names."""
     module = importlib.import_module(path)
     words = ROWS.get(path.removeprefix("ranvier.ops."), "")
     own_errors(vars(module), [*functions(words), *methods(words)], QUICK)
@@ -208,7 +212,7 @@ def module_of(path: str) -> Any:
 
 
 def functions_of(modules: Iterable[str]) -> dict[str, Any]:
-    """The functions of modules, which are loaded."""
+    """Loads modules of the table, and returns their functions by name."""
     found = {}
     for module in modules:
         space = vars(module_of(f"ranvier.ops.{module}"))

@@ -1,4 +1,5 @@
-"""Hooks of optimizers: functions called before and after steps, saving and loading, as PyTorch's."""
+"""Hooks of optimizers, as in PyTorch: functions that are called before and after steps, saving and
+loading."""
 
 from __future__ import annotations
 
@@ -15,17 +16,17 @@ _ALL: WeakSet[HookedOptimizer] = WeakSet()
 
 
 class HookedOptimizer:
-    """The part of Optimizer that has hooks, each kind a dictionary that is made with its first hook.
+    """The part of Optimizer that has hooks. Each kind of hook has a dictionary, made with its first hook.
 
-    With a hook of steps, ``step`` is an attribute of the optimizer, so that a step without hooks costs
-    nothing more.
+    An optimizer with a hook of steps has an attribute ``step`` (a `_Step`), which hides the method. So a step
+    without hooks costs nothing more.
     """
 
     _hooks: dict[str, dict[int, Hook]]
     step: Any
 
     def _joined(self) -> None:
-        """Hooks of all optimizers are called for this one."""
+        """Makes the hooks of all optimizers act on this optimizer, too."""
         _ALL.add(self)
         if any(_OF_ALL.values()):
             self._between_hooks()
@@ -69,7 +70,7 @@ class HookedOptimizer:
         return self._added("after loading", hook, prepend)
 
     def _changed(self, kind: str, state: Any) -> Any:
-        """A state dict after the hooks of a kind."""
+        """The state dict that results when the hooks of a kind have changed `state`."""
         for hook in self._hooks_of(kind):
             changed = hook(self, state)
             state = state if changed is None else changed
@@ -77,14 +78,14 @@ class HookedOptimizer:
 
 
 class _Step:
-    """``optimizer.step`` between its hooks."""
+    """Replaces ``optimizer.step``: calls the hooks before it, the step, and the hooks after it."""
 
     def __init__(self, optimizer: Any, step: Any) -> None:
         self.optimizer, self.__func__ = optimizer, step
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = self.optimizer
-        args = (optimizer, *args)  # PyTorch's hooks see the arguments of the function
+        args = (optimizer, *args)  # PyTorch's hooks get all arguments of the function, with self.
         for hook in [*_OF_ALL["before step"].values(), *optimizer._hooks_of("before step")]:
             changed = hook(optimizer, args, kwargs)
             if changed is not None:
@@ -100,7 +101,7 @@ class _Step:
 
 
 def of_all(kind: str, hook: Hook) -> RemovableHandle:
-    """Adds a hook "before step" or "after step" of all optimizers, those that come later, too."""
+    """Adds a hook for all optimizers, also later ones. kind: "before step" or "after step"."""
     handle = added(_OF_ALL[kind], hook, False)
     for optimizer in list(_ALL):
         optimizer._between_hooks()

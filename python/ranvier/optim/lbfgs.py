@@ -1,4 +1,8 @@
-"""L-BFGS, and its line search for the strong Wolfe conditions."""
+"""L-BFGS, and its line search for the strong Wolfe conditions.
+
+The search first brackets good step lengths (`_bracket`), then shrinks the interval: each new step length is
+the minimum of a cubic through both ends.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from ranvier.tensors.memory import Array, in_dtype, narrow, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
-C1, C2 = 1e-4, 0.9  # the constants of the strong Wolfe conditions
+C1, C2 = 1e-4, 0.9  # the usual constants of the strong Wolfe conditions; see `strong_wolfe`
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +47,14 @@ def strong_wolfe(
     c1: float = C1,
     c2: float = C2,
 ) -> tuple[Point, int]:
-    """A point with f <= f(0) + c1 t slope(0) and |slope| <= c2 |slope(0)|, or the best one found.
+    """A point with f <= f(0) + c1 t slope(0) and |slope| <= c2 |slope(0)|, or the best point found.
 
     Args:
-        evaluate: the Point at a step length.
+        evaluate: gives the Point at a step length.
         start: the Point at 0; its slope is negative.
         t: the first step length to try.
-        size: the largest magnitude in the direction; the search ends if its interval times size is below
-            tolerance_change.
+        size: the largest magnitude in the direction; the search ends if the length of the interval times
+            size is below tolerance_change.
 
     Returns: The point, and the number of evaluations.
 
@@ -60,7 +64,7 @@ def strong_wolfe(
     bracket, count, done = _bracket(evaluate, start, t, max_evaluations, c1, c2)
     low, high = _ordered(bracket)
     stuck = False  # True if the last interpolation was close to an end of the interval
-    while not done and count <= max_evaluations:  # each pass counts one
+    while not done and count <= max_evaluations:  # Each pass makes one evaluation.
         if abs(high.t - low.t) * size < tolerance_change:
             break
         t, stuck = _inside(cubic_minimum(bracket[0], bracket[1]), bracket, stuck)
@@ -81,7 +85,9 @@ def strong_wolfe(
 def _bracket(
     evaluate: Callable[[float], Point], start: Point, t: float, limit: int, c1: float, c2: float
 ) -> tuple[list[Point], int, bool]:
-    """An interval that contains a good point; or the good point itself twice, and True."""
+    """(the two ends of an interval that contains a good point, number of evaluations, False); or if the
+    search has met a good point, (this point twice, number of evaluations, True). limit: the most intervals
+    that it tries."""
     before, new, count = start, evaluate(t), 1
     for tries in range(limit):
         if new.f > start.f + c1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
@@ -102,7 +108,9 @@ def _ordered(bracket: list[Point]) -> tuple[Point, Point]:
 
 
 def _inside(t: float, bracket: list[Point], stuck: bool) -> tuple[float, bool]:
-    """t, moved a tenth of the interval away from its end if it is close to one for the second time."""
+    """(t, stuck): t, moved to a tenth of the interval from an end if it is outside, or if it is close to an
+    end for the second time. stuck: whether t was close to an end the last time; returned for the next
+    time."""
     left, right = sorted(point.t for point in bracket)
     margin = 0.1 * (right - left)
     if min(right - t, t - left) >= margin:
@@ -113,7 +121,7 @@ def _inside(t: float, bracket: list[Point], stuck: bool) -> tuple[float, bool]:
 
 
 def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None) -> float:
-    """The minimum of the cubic through both points with both slopes, clipped to the bounds.
+    """The step length at the minimum of the cubic through both points, with their slopes; clipped to bounds.
 
     Source: Nocedal and Wright (2006), equation 3.59.
     """
@@ -136,20 +144,21 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
 class LBFGS(Optimizer):
     """Limited-memory BFGS: quasi-Newton steps from the last changes of the gradient. For full batches.
 
-    Each ``step(closure)`` makes up to max_iter iterations d = -H g, p += t d, where H is built from the last
-    history_size steps s and gradient changes y by the two-loop recursion. The closure clears the gradients,
-    computes the loss, calls backward and returns the loss; it is called several times.
+    Each ``step(closure)`` makes up to max_iter iterations d = -H g, p += t d. H approximates the inverse
+    Hessian; the two-loop recursion applies it, from the last history_size steps s and gradient changes y. The
+    closure clears the gradients, computes the loss, calls backward and returns the loss; it is called several
+    times.
 
     Args:
-        lr: the step length t; with a line search, the first one that it tries.
-        max_eval: calls of the closure in one step; 1.25 max_iter if not given.
-        tolerance_grad: a step ends when no gradient is larger than this,
-        tolerance_change: or when neither loss nor parameters change by more than this.
+        lr: the step length t; with a line search, the first step length that it tries.
+        max_eval: the most calls of the closure in one step; 1.25 max_iter if not given.
+        tolerance_grad: a step ends when no gradient is larger than this.
+        tolerance_change: a step also ends when neither loss nor parameters change by more than this.
         line_search_fn: None, or "strong_wolfe".
 
-    There is one group of parameters of one dtype; of half floats directions and gradients are float32. The
-    memory is 2 history_size + 4 times that of the parameters. Raises ValueError for settings out of range,
-    several groups, or a step without closure; TypeError for mixed dtypes.
+    All parameters are in one group and have one dtype; for half floats, directions and gradients are float32.
+    The memory is (2 history_size + 4) times the memory of the parameters. Raises ValueError for settings out
+    of range, several groups, or a step without closure; TypeError for mixed dtypes.
     Sources: Liu and Nocedal, "On the limited memory BFGS method" (1989); Nocedal and Wright, "Numerical
     Optimization" (2006), algorithm 7.4; iterations and stopping as in minFunc (Schmidt) and PyTorch.
 
@@ -185,7 +194,7 @@ class LBFGS(Optimizer):
         super().__init__(params, arguments(locals()))
 
     def _count(self, key: str, value: float) -> int:
-        """A number of at least 1, rounded up; inf stands for no limit."""
+        """The setting `key`, a number of at least 1, rounded up. inf means no limit."""
         return math.ceil(min(number(self._name, key, value, 1), 2**62))
 
     def _check(self, group: Group) -> None:
@@ -203,7 +212,7 @@ class LBFGS(Optimizer):
             raise TypeError("[lbfgs] got parameters of several dtypes; expected one")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Up to max_iter iterations; returns the loss before the first."""
+        """Makes up to max_iter iterations. Returns the loss before the first of them."""
         if closure is None:
             raise ValueError("[lbfgs] got no closure; expected a function that computes loss and gradients")
         require_function("lbfgs", "closure", closure)
@@ -240,7 +249,7 @@ class LBFGS(Optimizer):
                 state["t"] = t
             self._move(d, t)
             if group["line_search_fn"] is None and n_iter < group["max_iter"]:
-                f, g = evaluate()  # not needed after the last iteration
+                f, g = evaluate()  # After the last iteration nothing needs them.
             if state["func_evals"] >= last or abs(t) * _largest(d) <= group["tolerance_change"]:
                 break
             if abs(f - state["prev_loss"]) < group["tolerance_change"]:
@@ -248,7 +257,7 @@ class LBFGS(Optimizer):
         return loss
 
     def _direction(self, state: dict[str, Any], g: Array, history_size: int) -> Array:
-        """-H g; adds the last step to the history first, if the curvature along it is positive."""
+        """-H g. Before, the last step is added to the history if the curvature along it is positive."""
         d = _core.neg(g)
         if state["n_iter"] == 1:
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=_scalar(1.0))
@@ -274,7 +283,8 @@ class LBFGS(Optimizer):
     def _search(
         self, evaluate: Callable[[], tuple[float, Array]], here: Point, t: float, d: Array, calls: int
     ) -> tuple[float, float, Array]:
-        """Step length, loss and gradient of a good point along d; the parameters do not change."""
+        """Step length, loss and gradient of a good point along d. The parameters are the same afterwards.
+        here: the Point at step length 0. calls: the number of evaluations that are left."""
         params = self.param_groups[0]["params"]
         before = [p._array.copy() for p in params]
 
@@ -295,7 +305,7 @@ class LBFGS(Optimizer):
             np.zeros(p._array.size, p._array.dtype) if p._grad is None else p._grad._array.reshape(-1)
             for p in self.param_groups[0]["params"]
         ]
-        wide = widened(gradients)  # dtypes differ where some parameters were cast
+        wide = widened(gradients)  # The dtypes differ if the program has cast some parameters.
         return _core.concatenate([in_dtype(x, np.result_type(*wide)) for x in wide], 0)
 
     def _move(self, d: Array, t: float) -> None:

@@ -1,4 +1,7 @@
-"""Optimizer: parameter groups, their state, and one core call per group and step."""
+"""Optimizer: the parameter groups and their state; a step is one call of the core for each group.
+
+`Rule` makes the constructor of an optimizer from the settings that its class declares.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ from ranvier.tensors.strangers import printable
 from ranvier.tensors.tensor import Tensor
 
 Group = dict[str, Any]
-required = object()  # PyTorch's default of a setting that has none, which programs import
+required = object()  # PyTorch's mark of a setting without a default, which programs import
 ANY = -math.inf, math.inf  # limits of a setting that may be any number
-IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
+IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})  # settings without effect
 EXAMPLE = """
 
     >>> import ranvier as rv
@@ -40,7 +43,7 @@ EXAMPLE = """
 
 
 def _keyword(*, default: Any, kw_only: bool) -> Any:
-    """A setting by name only, for type checkers."""
+    """For type checkers: a setting that must be passed by name."""
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(_keyword,))
@@ -52,19 +55,21 @@ class Optimizer(HookedOptimizer):
     state. Parameters are updated in place.
 
     PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and ignored: there is one implementation,
-    a kernel over all parameters; ``differentiable`` must be False. Half floats and their states are rounded
-    once in a step, which is computed in float32. With ``maximize`` an optimizer ascends.
+    a kernel over all parameters; ``differentiable`` must be False. For half floats a step is computed in
+    float32, and the parameters and states are rounded once. With ``maximize`` the optimizer maximises.
     Settings out of range raise ValueError.
 
     A :class:`Rule` names the core's rule and its state:
 
     - ``_rule``: the core's name of the rule; ``_name`` is the name in errors
-    - ``_limits``: least and greatest value of a setting; at least 0 where it is not there
-    - ``_states``: the arrays of each parameter; ``_optional``: others, and the settings that add them
-    - ``_number``: a number of each parameter besides its step count, 1 at first, if the rule keeps one
+    - ``_limits``: the least and greatest value of each setting; without an entry it is at least 0
+    - ``_states``: the names of the arrays of each parameter; ``_optional``: further arrays, and for each the
+      setting that adds it
+    - ``_number``: the name of a number that each parameter has besides its step count; it starts with 1
     - ``_derived``: entries of PyTorch's state dict that follow from the others
-    - ``_counts``: whether the state has the step count; else only the first step differs, that without states
-    - ``_example``: arguments and the result of ``EXAMPLE``, which ends its docstring
+    - ``_counts``: whether the state has the step count; if not, the rule only asks whether it is the first
+      step, which is a step without states
+    - ``_example``: the arguments and the result in the text ``EXAMPLE``, which is added to the docstring
 
     >>> import ranvier as rv
     >>> a, b = rv.ones(1, requires_grad=True), rv.ones(1, requires_grad=True)
@@ -103,7 +108,7 @@ class Optimizer(HookedOptimizer):
             )
         self.defaults = dict(defaults)
         if self._rule:
-            self._check(self.defaults)  # before the parameters, as in PyTorch
+            self._check(self.defaults)  # It comes before the parameters, as in PyTorch.
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._plans: dict[int, Plan] = {}
@@ -133,16 +138,16 @@ class Optimizer(HookedOptimizer):
                 if default is False and type(value) is not bool:
                     value = value if truth(self._name, key, value) else False
                 number(self._name, key, value, *self._limits.get(key, (0.0,)))
-        betas = group["betas"] if "betas" in self._defaults else ()  # those of others may be anything
+        betas = group["betas"] if "betas" in self._defaults else ()  # a user's class may give it a meaning
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"[{self._name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
     def _settings(self, group: Group) -> tuple[Any, ...]:
-        """The numbers that the rule reads, those of pairs such as betas in a row."""
+        """The numbers that the rule reads, in order; a pair such as betas gives two of them."""
         raise NotImplementedError
 
     def _state_names(self, group: Group) -> tuple[str | None, ...]:
-        """The arrays of each parameter, with None for one that no setting adds."""
+        """The names of the arrays of each parameter; None instead of an optional array that is not used."""
         names = self._states
         for name, setting in self._optional.items():
             names += (name if group[setting] else None,)
@@ -150,7 +155,7 @@ class Optimizer(HookedOptimizer):
 
     # --- groups
     def add_param_group(self, param_group: Group) -> None:
-        """Adds parameters with their own settings; the other settings are the optimizer's defaults."""
+        """Adds a group of parameters. The settings that it does not give are the optimizer's defaults."""
         group = param_group
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(
@@ -181,7 +186,7 @@ class Optimizer(HookedOptimizer):
         self._check(full)
         for key in IGNORED & group.keys():
             del group[key]
-        group.update(full)  # the program's own, as in PyTorch
+        group.update(full)  # As in PyTorch, the group is the dict of the program, not a copy.
         self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -201,10 +206,10 @@ class Optimizer(HookedOptimizer):
 
     # --- the step
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every parameter that has a gradient.
+        """Updates every parameter that has a gradient, once.
 
-        closure: computes the loss and its gradients again, with gradients recorded also in a
-        :class:`ranvier.no_grad` block; its result is returned.
+        closure: a function that computes the loss and the gradients again. Gradients are recorded in it even
+        in a :class:`ranvier.no_grad` block. Its result is returned.
         """
         loss = None
         if observers and is_replaced("step", self, closure):
@@ -223,7 +228,7 @@ class Optimizer(HookedOptimizer):
 
     # --- saving
     def state_dict(self) -> dict[str, Any]:
-        """``{"state": {index: {name: Tensor}}, "param_groups": [...]}``: parameters by index."""
+        """``{"state": {index: {name: Tensor}}, "param_groups": [...]}``; index: the number of a parameter."""
         for hook in self._hooks_of("before saving"):
             hook(self)
         index: dict[int, int] = {}
@@ -237,10 +242,11 @@ class Optimizer(HookedOptimizer):
         return self._changed("after saving", {"state": state, "param_groups": groups})
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Loads settings and state (of NumPy, torch or ranvier) from a state_dict with equal groups.
+        """Loads settings and state from a state_dict with equal groups. The values may be NumPy arrays, or
+        Tensors of torch or ranvier.
 
-        Raises ValueError for other groups, and for the state of another kind of optimizer; then nothing is
-        changed.
+        Raises ValueError for different groups, and for the state of another kind of optimizer. After an error
+        nothing has changed.
         """
         state_dict = self._changed("before loading", state_dict)
         require_state(type(self).__name__, state_dict)
@@ -259,12 +265,12 @@ class Optimizer(HookedOptimizer):
             by_index.update(zip(saved["params"], group["params"], strict=True))
         states = {by_index[int(k)]: values for k, values in state_dict["state"].items() if int(k) in by_index}
         loaded_states = {p: self._load_state(p, values) for p, values in states.items()}
-        memo: dict[int, Any] = {}  # a Tensor in several groups stays one
+        memo: dict[int, Any] = {}  # So a Tensor in several groups stays one Tensor.
         for group, saved in zip(self.param_groups, groups, strict=True):
             kept = {k: deepcopy(v, memo) for k, v in saved.items() if k != "params" and k not in IGNORED}
             for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
-                del group[k]  # an entry that a schedule added after the state was saved
-            group.update(kept)  # also a schedule's entries, such as initial_lr
+                del group[k]  # A schedule added this entry after the state was saved.
+            group.update(kept)  # It also has the entries of schedules, such as initial_lr.
         before = dict(self.state)
         self.state.clear()
         for p, state in loaded_states.items():
@@ -274,7 +280,7 @@ class Optimizer(HookedOptimizer):
             hook(self)
 
     def _require_own(self, values: Mapping[str, Any]) -> None:
-        """Raises ValueError unless they are the names of this rule's state; a program's class may differ."""
+        """Raises ValueError unless the names are those of this rule's state."""
         names = {k for k, v in values.items() if v is not None} - {"step", *self._derived}
         needed = {name for name in (*self._states, self._number) if name is not None}
         ours = self._rule and type(self).__module__.startswith("ranvier.")
@@ -285,12 +291,12 @@ class Optimizer(HookedOptimizer):
             )
 
     def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A parameter's state from that of a state_dict."""
-        if not self._rule:  # a rule of a program's own: what it keeps is its own, too
+        """The state of parameter p, made of its state in a state_dict."""
+        if not self._rule:  # A user's optimizer may keep any entries.
             return {k: moved(v, p) for k, v in values.items()}
         dropped = self._derived if self._counts else ("step", *self._derived)
         kept = {k: v for k, v in values.items() if v is not None and k not in dropped}
-        of = dict.fromkeys(("step", self._number))  # one number each
+        of = dict.fromkeys(("step", self._number))  # None, for p in `loaded`: these are single numbers.
         return {k: from_numpy(loaded(v, k, of.get(k, p))) for k, v in kept.items()}
 
     def __repr__(self) -> str:
@@ -306,7 +312,7 @@ class Optimizer(HookedOptimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
         self._joined()
-        for group in self.param_groups:  # a file of an older PyTorch lacks newer settings
+        for group in self.param_groups:  # A file of an older PyTorch lacks newer settings.
             group.update({k: v for k, v in self._defaults.items() if k not in group})
 
 
@@ -317,17 +323,17 @@ def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
 
 
 def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, ...]]:
-    """A method that gives the settings of these names, and the numbers of pairs, in a row."""
+    """Makes the method `_settings`, which gives these settings as a tuple; a pair becomes two numbers."""
     parts = [f"{'*' * isinstance(value, tuple)}group[{key!r}]" for key, value in defaults.items()]
     return made("_settings", ["self", "group"], f"return ({', '.join(parts)},)", globals())
 
 
 class Rule(Optimizer):
-    """An optimizer of the core. Its settings are the annotated attributes of the class, in the core's order:
-    numbers, pairs of numbers and flags, as their defaults tell.
+    """An optimizer whose rule is in the core. Its settings are the annotated attributes of the class, in the
+    core's order. A setting is a number, a pair of numbers or a flag, like its default.
 
-    They are the arguments of its constructor after ``params``: ``maximize``, which all have at the end, and
-    those behind it by name only.
+    The constructor takes ``params`` and the settings. Every optimizer has the setting ``maximize``, by
+    default at the end; ``maximize`` and the settings after it are passed by name.
     """
 
     if TYPE_CHECKING:
@@ -352,7 +358,7 @@ class Rule(Optimizer):
 
 
 def _constructor(cls: Any, types: Mapping[str, str]) -> Any:
-    """``__init__`` as written by hand for a rule with these settings."""
+    """Makes ``__init__`` for a rule with these settings, the same as one written by hand."""
     kind: Any = Parameter.POSITIONAL_OR_KEYWORD
     taken = [Parameter("self", kind), Parameter("params", kind, annotation="Iterable[Any]")]
     for name, value in cls._defaults.items():

@@ -1,4 +1,5 @@
-"""The state of optimizers, new and from a state dict; what one step of a group passes to the core."""
+"""The state of optimizers, new or from a state dict; and `Plan`, the arguments of the core for a step of one
+group."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _FLOATS = frozenset({F32, _F64, *HALVES})
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeros that begin at a cache line, as the core's own arrays, so that no vector crosses two lines."""
+    """Zeros that begin at a cache line (64 bytes), like the core's own arrays, so that no vector crosses a
+    line."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
@@ -33,10 +35,11 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
-    """The array of an entry, which a program may have replaced with another Tensor or array.
+    """The array of an entry of the state. A program may have replaced the entry by another Tensor or array:
+    this is converted if necessary.
 
-    p: the parameter whose shape it has; None: it is one number. Of floats it keeps its dtype, also where the
-    parameter has another since.
+    p: the parameter whose shape the entry has; None for a single number. A floating entry keeps its dtype,
+    even if the parameter was cast to another dtype.
     """
     value = state[name]
     array: Array = getattr(value, "_array", value)
@@ -51,12 +54,12 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
 
 
 def number_dtype(name: str) -> Any:
-    """The dtype of a number in a parameter's state: PyTorch's, but for the count of steps."""
+    """The dtype of a number in a parameter's state: as in PyTorch, except for the step count."""
     return _F64 if name == "step" else get_default_dtype().dtype
 
 
 def plain(value: Any) -> Any:
-    """A setting as the number that it has at present, also one in a Tensor or an array."""
+    """The present value of a setting as a number. The setting may be a Tensor or array of one element."""
     if type(value) is tuple or type(value) is list:
         return tuple(map(plain, value))
     array = getattr(value, "_array", value)
@@ -81,7 +84,7 @@ def loaded(value: Any, name: str, p: Tensor | None) -> Array:
 
 
 def require_state(name: str, state: Any) -> None:
-    """Raises TypeError or KeyError, as PyTorch, unless it has the form of an optimizer's state dict."""
+    """Raises TypeError or KeyError, as PyTorch, unless `state` has the form of an optimizer's state dict."""
     if not isinstance(state, Mapping):
         remedy = "; its method state_dict gives one" * hasattr(state, "state_dict")
         raise TypeError(f"[{name}] got {type(state).__name__}; expected a state dict{remedy}")
@@ -104,7 +107,7 @@ def moved(value: Any, p: Tensor) -> Any:
 
 
 def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """The state, copied into the existing arrays if they fit, because a compiled step refers to these."""
+    """The state, copied into the arrays of `held` if they fit: a compiled step refers to these arrays."""
     for name, value in state.items():
         there = held.get(name)
         if isinstance(there, Tensor) and (there.shape, there.dtype) == (value.shape, value.dtype):
@@ -114,14 +117,14 @@ def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
 
 
 class Plan:
-    """The arguments of a group's core call, kept while the same parameters have gradients."""
+    """The arguments of the core for a step of a group, kept while the same parameters have gradients."""
 
     def __init__(self, optimizer: Any, group: Group, active: list[Tensor]) -> None:
         self.names = optimizer._state_names(plain_group(optimizer, group))
         self.active = active
         self.given: tuple[Any, ...] = ()  # the settings as they are in the group
-        self.values: list[Any] = []  # their numbers
-        self.in_memory: list[Array] = []  # those that may change in place
+        self.values: list[Any] = []  # the settings as numbers
+        self.in_memory: list[Array] = []  # the settings that are arrays, which may change in place
         self.current = True  # True if the rule needs these states with these values
         self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
@@ -136,7 +139,7 @@ class Plan:
     def fits(self, optimizer: Any, group: Group, active: list[Tensor]) -> bool:
         try:
             arrays = [state[name]._array for state, name in self.owners]
-        except (KeyError, AttributeError):  # dropped, or another object in its place
+        except (KeyError, AttributeError):  # The entry is gone, or is another kind of object.
             return False
         return (
             self.refresh(optimizer, group)
@@ -148,10 +151,11 @@ class Plan:
     def _states(
         self, optimizer: Any, parameters: list[Tensor]
     ) -> tuple[list[Array], list[Array] | None, list[Any], Any]:
-        """Step counts, numbers (or None) and states; creates those that a parameter does not have yet.
+        """(step counts, numbers or None, states, dtype) for parameters of one dtype. Creates the entries that
+        a parameter does not have yet.
 
-        Last the dtype in which a step is computed, None where that of the parameters is that of all states:
-        after a cast of the parameters they keep theirs.
+        dtype: in which the step is computed if parameters and states have different dtypes, as after a cast
+        of the parameters; else None.
         """
         steps: list[Array] = []
         numbers: list[Array] = []
@@ -160,7 +164,8 @@ class Plan:
         for p in parameters:
             state = optimizer.state[p]
             begun = any(state.get(name) is not None for name in self.names if name is not None)
-            step = keep(np.array(float(begun)))  # a loaded momentum without a count is not at its first step
+            # If there is a state without a step count, such as loaded momentum, it is not the first step.
+            step = keep(np.array(float(begun)))
             if optimizer._counts:
                 state.setdefault("step", from_numpy(step))
                 step = entry(state, "step", None)
@@ -180,9 +185,9 @@ class Plan:
         return steps, None if optimizer._number is None else numbers, states, wide
 
     def refresh(self, optimizer: Any, group: Group) -> bool:
-        """Copies changed settings, such as a schedule's, to the array that the kernel reads.
+        """Copies settings that have changed, by a schedule for example, to the array that the kernel reads.
 
-        False if the rule needs other states with these settings than this plan has.
+        Returns False if, with these settings, the rule needs other states than this plan has.
         """
         given = optimizer._settings(group)
         if self.in_memory or given != self.given:
@@ -190,7 +195,7 @@ class Plan:
             if values != self.values:
                 numbers = plain_group(optimizer, group)
                 optimizer._check(numbers)
-                self._numbers[...] = [value or 0 for value in values]  # a flag may be None
+                self._numbers[...] = [value or 0 for value in values]  # A flag may be None.
                 self.current = self.names == optimizer._state_names(numbers)
                 self.values = values
             arrays = [getattr(x, "_array", x) for x in given]

@@ -49,7 +49,7 @@ def get_swa_multi_avg_fn() -> MultiAverage:
 
 
 class _Moving:
-    """average += weight (value - average); the plain mean if decay is None."""
+    """average += (1 - decay) (value - average); the plain mean if decay is None."""
 
     def __init__(self, decay: float | None) -> None:
         self.decay = decay
@@ -73,15 +73,16 @@ def get_swa_avg_fn() -> Average:
 class AveragedModel(Module):
     """A copy of a model with the averages of its parameters, to evaluate and save.
 
-    Call ``update_parameters(model)`` after each step (EMA) or epoch (SWA): the first call copies the model's
-    parameters, the others add them to the average. Calling the object runs the averaged model. In a Trainer,
-    use the callback
+    Call ``update_parameters(model)`` after each step (for EMA, the exponential moving average) or each epoch
+    (for SWA, the plain mean). The first call copies the parameters of the model; the other calls add them to
+    the average. A call of the object calls the averaged model. In a Trainer, use the callback
     ``rv.train.LambdaCallback(on_batch_end=lambda batch, logs: average.update_parameters(model))``.
 
     Args:
-        avg_fn: computes the new average from (average, value, number averaged), for one parameter.
-        multi_avg_fn: the same in place for lists of parameters; ``get_ema_multi_avg_fn(decay)`` for EMA.
-            Without both, the plain mean (SWA).
+        avg_fn: a function of (average, value, number of averaged models) that returns the new average of one
+            parameter.
+        multi_avg_fn: a function of lists of these that changes the averages in place;
+            ``get_ema_multi_avg_fn(decay)`` for EMA. Without both functions the average is the plain mean.
         use_buffers: average the buffers too (batch norm's running statistics); if False they are copied.
 
     Attributes:
@@ -159,7 +160,8 @@ def _copy(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: Array) -> None:
-    """average += weight (value - average); integers (batch norm's count) in float64, then truncated."""
+    """average += weight (value - average). Integers, such as batch norm's number of batches, are computed in
+    float64 and truncated."""
     by_dtype: dict[Any, tuple[list[Any], list[Any]]] = {}
     for average, value in zip(averages, values, strict=True):
         if average.dtype.kind == "f":
@@ -180,7 +182,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     """Computes batch norm's running statistics again, for the averaged parameters.
 
     Args:
-        loader: batches; of a list or tuple, the first entry is the input of the model.
+        loader: the batches. If a batch is a list or tuple, its first entry is the input of the model.
     """
     norms: list[Any] = [m for m in model.modules() if hasattr(m, "reset_running_stats")]
     if not norms:
@@ -190,7 +192,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     model.train()
     for module in norms:
         module.reset_running_stats()
-        module.momentum = None  # the plain mean over all batches
+        module.momentum = None  # This means the plain mean over all batches.
     with no_grad():
         for batch in loader:
             model(batch[0] if isinstance(batch, (list, tuple)) else batch)
@@ -229,7 +231,7 @@ class SWALR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _set_anneal_func(self, strategy: str) -> None:
-        """The attributes are those of PyTorch's pickles."""
+        """Sets the two attributes that PyTorch has in pickles, under PyTorch's names."""
         self._anneal_strategy = strategy
         self.anneal_func = self._linear_anneal if strategy == "linear" else self._cosine_anneal
 

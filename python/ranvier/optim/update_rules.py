@@ -1,4 +1,5 @@
-"""The rules of the core, each a class with the settings of its row in `cpp/kernels/optimizer/rules.h`.
+"""The optimizers whose rules are in the core. Each class has the settings of its row in
+`cpp/kernels/optimizer/rules.h`.
 
 SGD and ASGD; Adam and its variants AdamW, Adamax, NAdam and RAdam; Adadelta, Adagrad, RMSprop and Rprop,
 whose step for each element depends on its earlier gradients.
@@ -76,7 +77,7 @@ class ASGD(Rule):
     weight_decay: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """As every optimizer's; with PyTorch's ``mu``, the weight of the next average."""
+        """As for every optimizer, and with PyTorch's ``mu``, the weight of the next average."""
         saved = super().state_dict()
         for group in saved["param_groups"]:
             for state in filter(None, map(saved["state"].get, group["params"])):
@@ -85,14 +86,14 @@ class ASGD(Rule):
 
 
 class Adam(Rule):
-    """Updates by running means of the gradient and of its square, corrected for their start at zero.
+    """Updates from running means of the gradient and of its square, corrected for their start at zero.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
     p -= lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps), where g = gradient + weight_decay p.
 
     amsgrad: the update uses the largest v of all steps. decoupled_weight_decay: as in AdamW. maximize: the
     gradient's sign is reversed. PyTorch's foreach, fused, capturable and differentiable have no effect.
-    Raises ValueError where a setting is out of range, TypeError for an unknown one.
+    Raises ValueError if a setting is out of range, TypeError for an unknown setting.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
     """
@@ -134,7 +135,7 @@ class AdamW(Adam):
         super().__init__(params, **arguments(locals()), decoupled_weight_decay=True, **ignored)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """The weight decay stays decoupled, also with a state of Adam."""
+        """Keeps the weight decay decoupled, even if the state is from Adam."""
         super().__setstate__(state)
         for group in self.param_groups:
             group["decoupled_weight_decay"] = True
@@ -167,7 +168,7 @@ class NAdam(Rule):
     d = sqrt(v / (1 - beta2^t)) + eps:
     p -= lr ((1 - mu_t) / (1 - M_t) g + mu_(t+1) / (1 - M_(t+1)) m) / d, where g = gradient + weight_decay p.
 
-    decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead.
+    decoupled_weight_decay: g = gradient, and instead p is first multiplied by 1 - lr weight_decay.
     Source: Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
     """
 
@@ -192,7 +193,7 @@ class RAdam(Rule):
     c = sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)), else p -= lr m / (1 - beta1^t),
     where g = gradient + weight_decay p.
 
-    decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead.
+    decoupled_weight_decay: g = gradient, and instead p is first multiplied by 1 - lr weight_decay.
     Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
     """
 
@@ -208,7 +209,8 @@ class RAdam(Rule):
 
 
 class Adadelta(Rule):
-    """Steps of the running size of earlier steps divided by that of the gradients, so that lr has no unit.
+    """The size of a step is the running size of earlier steps divided by the running size of the gradients.
+    So lr needs no unit.
 
     s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a + (1 - rho) d^2; p -= lr d,
     where g = gradient + weight_decay p.
@@ -257,7 +259,7 @@ class Adagrad(Rule):
 
 
 class RMSprop(Rule):
-    """Gradient descent in which the step of each element is divided by its root mean square gradient.
+    """Gradient descent in which the step of each element is divided by the root mean square of its gradient.
 
     s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps). With momentum, b = momentum b + g / (sqrt(s) +
     eps) and p -= lr b. centered: the square of the mean gradient is subtracted from s.
@@ -279,11 +281,11 @@ class RMSprop(Rule):
 
 
 class Rprop(Rule):
-    """Steps against the sign of each element's gradient, of a size that grows while the sign stays.
+    """Steps against the sign of each element's gradient. The size of the steps grows while the sign stays.
 
-    With s = g g', g' the gradient of the step before: size *= etas[1] where s > 0, etas[0] where s < 0,
-    within step_sizes; g = 0 where s < 0; p -= size sign(g). lr is the first size. For full batches: noise
-    changes signs.
+    With s = g g', where g' is the gradient of the step before: size *= etas[1] if s > 0, size *= etas[0] if
+    s < 0, clipped to step_sizes; g = 0 if s < 0; p -= size sign(g). lr is the first size. Use it with full
+    batches, since noise would change signs.
 
     Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP
     algorithm" (1993), in PyTorch's form, without the steps back.

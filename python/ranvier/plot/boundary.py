@@ -40,9 +40,9 @@ def decision_boundary(
             object with `predict_proba` or `predict` (a Trainer, a scikit-learn classifier).
         x: samples (n, 2).
         y: labels (n,).
-        class_names: of the labels 0 ... K-1; by default the sorted labels.
+        class_names: the names of the labels 0 ... K-1; by default the sorted labels.
         steps: points along each side of the grid.
-        feature_names: of the two columns of x.
+        feature_names: the names of the two columns of x.
         ax, path: see :mod:`ranvier.plot`.
 
     Returns: The Axes; its title counts the correct samples.
@@ -115,7 +115,7 @@ def _draw_samples(
     size = float(np.clip(6000 / len(points), 10, 45))
     for i, (c, text, colour) in enumerate(zip(classes, names, fig.colours(len(classes)), strict=True)):
         how = {"s": size, "color": colour, "marker": fig.MARKERS[i % len(fig.MARKERS)], "linewidths": 0.5}
-        edge = "white" if len(classes) <= len(fig.COLOURS) else fig.BLACK  # those of a rainbow are pale
+        edge = "white" if len(classes) <= len(fig.COLOURS) else fig.BLACK  # some rainbow colours are pale
         ax.scatter(*points[labels == c].T, edgecolors=edge, label=fig.shortened(text, 18), **how)
     if not right.all():
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}

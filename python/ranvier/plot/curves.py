@@ -30,7 +30,7 @@ def history(
     logarithmic axis.
 
     Args:
-        history: of `Trainer.fit`, or a mapping from names to lists; "val_loss" is drawn with "loss".
+        history: the result of `Trainer.fit`, or a mapping of lists; "val_loss" is drawn with "loss".
         kept: the epoch whose weights are kept, from 1 on, which gets a line.
         figure, path: see :mod:`ranvier.plot`.
 

@@ -46,7 +46,7 @@ def extremes(values: Any) -> tuple[float, float]:
 
 
 def number(value: float, most: float) -> str:
-    """`value` for a small cell, with the digits that matter next to the largest: 3e-5 next to 1 is 0."""
+    """`value` as a short text, with the digits that matter beside the largest value: 3e-5 beside 1 is 0."""
     if not 1e-4 < most < 1e5:
         return f"{value:.2g}"
     places = max(0, 2 - math.floor(math.log10(most)) - (most < 1))
@@ -111,7 +111,7 @@ def new_figure(
 
 
 def _make_current(made: Figure) -> None:
-    """The figure that pyplot takes for its current one, in place of the last one made so."""
+    """Make this the current figure of pyplot, in place of the last one made current in this way."""
     from matplotlib._pylab_helpers import Gcf
     from matplotlib.backend_bases import FigureManagerBase
 

@@ -45,7 +45,7 @@ def graph(
     Args:
         loss: a Tensor of one element on the tape, or a function without arguments that returns one. After
             `loss.backward()` only the leaves have gradients.
-        names: of leaves and intermediate tensors: a mapping, or a Module for the names of its parameters.
+        names: names of leaves and intermediate tensors: a mapping, or a Module for those of its parameters.
         limit: the most boxes; a larger graph is refused.
         ax, path: see :mod:`ranvier.plot`.
 
@@ -104,7 +104,7 @@ def _loss_of(loss: Any) -> tuple[Tensor, dict[Any, Tensor]]:
 
 
 def _inputs_of(root: Any) -> dict[Any, list[Any]]:
-    """The nodes that each node gets its inputs from; every node after its inputs."""
+    """{node: the nodes of its inputs}, in an order in which every node comes after its inputs."""
     inputs_of: dict[Any, list[Any]] = {}
     stack = [(root, False)]
     while stack:
@@ -168,7 +168,7 @@ def _text(array: Any) -> str:
 
 
 def _draw_arrow(ax: Any, points: list[Point]) -> None:
-    """From the right side of one box, through empty places, to the left side of another."""
+    """Draw an arrow from the right side of one box, through empty places, to the left side of another."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path as Curve
 

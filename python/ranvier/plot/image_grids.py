@@ -19,7 +19,7 @@ __all__ = ["feature_maps", "images"]
 
 
 def draw_maps(ax: Any, maps: Array, columns: int, cmap: str) -> None:
-    """Channels (C, height, width) in rows, each in a thin frame, on one scale with its colour bar."""
+    """Draw channels (C, height, width) in rows, each in a thin frame, all with one colour scale."""
     from matplotlib.collections import LineCollection
 
     n, h, w = maps.shape
@@ -55,7 +55,7 @@ def images(
     Args:
         images: (n, height, width), (n, 1, height, width), (n, 3, height, width), or one grey (height, width).
         titles: a text or number above each image, such as its label.
-        columns: of the grid; by default the grid is a little wider than high.
+        columns: the columns of the grid; by default the grid is a little wider than high.
         limit: the most images to draw; the first ones are drawn.
         figure, path: see :mod:`ranvier.plot`.
 
@@ -175,7 +175,7 @@ def _traced(model: Any, x: Any) -> tuple[Array, list[LayerCall]]:
     try:
         calls = layer_outputs(model, sample[None])
     except (ValueError, RuntimeError, IndexError):
-        if len(sample) != 1:  # else the sample may have a batch axis
+        if len(sample) != 1:  # an axis of length 1 may be a batch axis: tried next
             raise
         sample = sample[0]
         calls = layer_outputs(model, sample[None])

@@ -15,7 +15,7 @@ from ranvier.tensors.memory import Array
 
 __all__ = ["confusion_matrix", "heatmap"]
 
-MOST_NUMBERS = 30  # classes of a confusion matrix; of more, numbers would be too small to read
+MOST_NUMBERS = 30  # with more classes, the numbers of a confusion matrix would be too small to read
 
 
 def confusion_matrix(
@@ -35,7 +35,7 @@ def confusion_matrix(
     Args:
         y_true: labels (n,), or a matrix of counts (K, K), as of `rv.metrics.confusion_matrix`.
         y_pred: labels (n,); None with a matrix.
-        class_names: of the labels 0 ... K-1; by default the sorted labels.
+        class_names: the names of the labels 0 ... K-1; by default the sorted labels.
         shares: write the share of the row below each count; by default for up to 12 classes.
         ax, path: see :mod:`ranvier.plot`.
 
@@ -55,7 +55,7 @@ def confusion_matrix(
     rows = matrix.sum(axis=1, keepdims=True)
     share = np.divide(matrix, rows, out=np.zeros(matrix.shape), where=rows > 0)
     written = count <= MOST_NUMBERS
-    top = 1.0 if written else max(share.max(), 1e-9)  # many classes: the colours alone have to tell
+    top = 1.0 if written else max(share.max(), 1e-9)  # without numbers, the colours use their full range
     image = ax.imshow(share, cmap=fig.SHARES, vmin=0, vmax=top)
     size = min(fig.TEXT, 22 * side / count)
     for (i, j), n in np.ndenumerate(matrix):
@@ -120,7 +120,7 @@ def heatmap(
 
     Args:
         matrix: (rows, columns), or a Linear layer: its weight (outputs, inputs).
-        x_names, y_names: of the columns and the rows.
+        x_names, y_names: the names of the columns and of the rows.
         title, x, y: the texts above, below and at the left.
         ax, path: see :mod:`ranvier.plot`.
 

@@ -27,7 +27,7 @@ def layered(inputs: dict[Any, list[Any]]) -> tuple[dict[Any, Point], list[list[P
     1981).
 
     Args:
-        inputs: of every node, each node after its inputs.
+        inputs: the inputs of every node; each node comes after its inputs.
 
     >>> places, arrows = layered({"a": [], "b": ["a"], "c": ["a", "b"]})
     >>> [places[node][0] for node in "abc"], len(arrows[1])
@@ -107,7 +107,7 @@ def network(
     Args:
         model: a Module with Linear or convolution layers.
         input_names, output_names: written next to the units of the first and the last column.
-        limit: of a layer with more units, only the first and the last ones are drawn.
+        limit: the most units drawn of a layer: of more, only the first and the last ones.
         ax, path: see :mod:`ranvier.plot`.
 
     Returns: The Axes; its title counts layers and parameters.

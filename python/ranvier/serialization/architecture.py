@@ -44,7 +44,7 @@ def _name_of(kind: type) -> str:
 
 
 def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = None) -> dict[str, Any]:
-    """The JSON form of a model."""
+    """The JSON form of a model. seen: {id of a module: its path} of the modules so far."""
     seen = {} if seen is None else seen
     if id(model) in seen:
         return {"same": seen[id(model)]}
@@ -69,9 +69,10 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
 
 
 def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
-    """The JSON form of a layer, from which one with the same settings is built.
+    """The JSON form of a layer, from which `build` makes a layer with the same settings.
 
-    What was changed after the layer was made is one of its arguments, or else it cannot be built again.
+    The program may have changed attributes after it made the layer. If all of them are arguments of the
+    constructor, the JSON form has their new values; else the layer is described as a class of the user.
     """
     node["arguments"] = arguments_of(layer)
     changed = _changed(layer, node)
@@ -79,7 +80,7 @@ def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
         try:
             node["arguments"] |= json.loads(json.dumps(changed))
             changed = _changed(layer, node)
-        except (TypeError, ValueError):  # no JSON, or arguments that the layer refuses
+        except (TypeError, ValueError):  # JSON cannot hold the values, or the layer refuses them.
             pass
     return _custom(type(layer), changed) if changed else node
 
@@ -90,7 +91,7 @@ def _custom(kind: type, changed: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def _changed(layer: nn.Module, node: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a layer built from `node` has too, and of another value."""
+    """The settings of `layer` whose values differ from those of the layer that `node` describes."""
     with nn.init.skipped():
         built, settings = _settings(build(node)), _settings(layer)
     return {
@@ -101,7 +102,7 @@ def _changed(layer: nn.Module, node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(layer: nn.Module) -> dict[str, Any]:
-    """The attributes of a layer and of those in it, and the classes of these, by their paths."""
+    """By path: the attributes of a layer and of the layers inside, and the classes of the layers inside."""
     settings: dict[str, Any] = {}
     for path, module in layer.named_modules():
         held = {*module._parameters, *module._buffers, *module._modules, "training"}
@@ -122,11 +123,11 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def require_sizes(node: Any, elements: int, products: bool = False) -> None:
-    """Raise ValueError for numbers in layers that are far beyond the elements of the weights.
+    """Raise ValueError for numbers in layers that are far larger than the number of elements of the weights.
 
-    One layer with such an argument would make layers without end, or take more memory than there is.
+    In a damaged or forged file, one such argument would make layers without end, or fill the memory.
 
-    products: compare the product of a layer's numbers, too.
+    products: compare the product of the numbers of each layer, too.
     """
     inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     for name, value in node.items() if isinstance(node, dict) else ():
@@ -147,12 +148,11 @@ def build(
 ) -> nn.Module:
     """The model that `node` describes, without its weights.
 
-    built: the layers so far, with the number of layers that a walk over all paths in each meets.
-    work: what layers in several places are charged to.
+    built: by path, the layers so far, each with the number of layers inside, counted once per path.
+    work: the counter that layers in several places are charged to.
 
     Raises:
-        ValueError: a form or a layer that is unknown, a class of the user's own, or arguments that the layer
-            refuses.
+        ValueError: an unknown form or layer, a class of the user, or arguments that the layer refuses.
     """
     built = {} if built is None else built
     where = f"layer '{path}'" if path else "the model"
@@ -189,7 +189,7 @@ def build(
         ) from None
     built[path] = model, inside
     training = node.get("training", True) is not False
-    if kind in _CONTAINERS:  # the children may be in other modes
+    if kind in _CONTAINERS:  # The children may be in the other mode.
         model.training = training
     else:
         model.train(training)
@@ -197,7 +197,7 @@ def build(
 
 
 def _as_given(value: Any) -> Any:
-    """The argument of a layer: JSON lists become tuples, descriptions become layers."""
+    """The argument of a layer for this JSON value: lists become tuples, descriptions become layers."""
     if isinstance(value, dict):
         return build(value)
     if isinstance(value, str) and printable(value) != value:
@@ -206,7 +206,7 @@ def _as_given(value: Any) -> Any:
 
 
 def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any) -> tuple[nn.Module, int]:
-    """Build a container from its description; returns it and the number of modules in it."""
+    """Builds a container from its description. Returns the container and the number of modules in it."""
     model: nn.Module = kind()
     inside = 1
     for name, child in node["children"]:

@@ -1,4 +1,4 @@
-"""safetensors files: written atomically, and checked when read; nested states in them.
+"""safetensors files, which are written atomically and checked when read; and nested states in them.
 
 Nested dicts, lists and tuples of arrays and numbers are JSON and a flat table of named arrays. Numbers,
 strings and None are themselves; all other values are objects with one key:
@@ -44,13 +44,13 @@ KEY = "ranvier"
 RESERVED = "__metadata__"
 """The one name that the format does not allow for an array."""
 
-_LONGEST = 10**8  # bytes of a header: the limit of safetensors
+_LONGEST = 10**8  # the most bytes of a header that safetensors allows
 
 Arrays = dict[str, Array]
 
 
 def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dict[str, Any]) -> None:
-    """Write arrays and metadata to an open file, or so that `path` is always the complete old or new file.
+    """Write arrays and metadata to an open file or a path. `path` is always the complete old or new file.
 
     Raises TypeError: an array of a type that the format lacks (objects, strings, complex numbers).
     Raises ValueError: an array has the name that the format reserves.
@@ -66,7 +66,8 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
             raise TypeError(
                 f"[save] got array '{name}' of dtype {array.dtype}; expected numbers of up to 8 bytes"
             )
-    # safetensors stores strided arrays wrongly without an error; the reshape restores the shape of 0-d arrays
+    # safetensors would store strided arrays wrongly, without an error. ascontiguousarray gives an array of 0
+    # dimensions the shape (1,): reshape restores the shape.
     require_whole("save", arrays.values())
     plain = {
         name: np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
@@ -77,12 +78,12 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
 
 
 def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[str, Any] | None]:
-    """The arrays of a file and its metadata; None if another library wrote it.
+    """The arrays of a file and its metadata; the metadata are None if another library wrote the file.
 
     shown: what errors call the file, by default its path.
 
-    A large file is mapped (`tensors/mapped_files.py`): what is not used is not read, and a change of an array
-    copies its page.
+    A large file is mapped (`tensors/mapped_files.py`): arrays are read only when they are used, and a change
+    of an array copies the page of memory, not the file.
 
     Raises FileNotFoundError: no such file.
     Raises FileError: not a safetensors file, cut off, damaged, of a newer version, or of types Tensors lack.
@@ -90,7 +91,8 @@ def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[st
     from safetensors import SafetensorError, safe_open
 
     shown = shown or f"'{path}'"
-    with open(path, "rb") as stream:  # the system's error for a missing or unreadable file or a folder
+    # For a missing or unreadable file, or a folder, this raises the error of the system.
+    with open(path, "rb") as stream:
         begin = stream.read(BEGIN)
         if kind := recognised(begin, path):
             raise (FileError if begin else EndError)(f"[load] {shown} {kind}")
@@ -98,34 +100,35 @@ def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[st
             stream.seek(0)
             _parsed(_header(stream)[8:])
             with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}  # which has checked the header, and that the file is whole
-            if not os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):  # replaced in between
+                metadata = file.metadata() or {}  # safe_open has checked the header and the file's length.
+            if not os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):  # A program replaced the file.
                 return read(path, shown)
             arrays = _arrays(stream)
         except (SafetensorError, ValueError) as error:
             raise FileError(
                 f"[load] {shown} is not a safetensors file, or is cut off or damaged: {error}"
             ) from None
-        except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that Tensors lack
+        except (TypeError, AttributeError, KeyError) as error:  # such as float8
             raise FileError(f"[load] {shown} holds values of a type that Tensors lack: {error}") from None
     return arrays, _document(shown, metadata[KEY]) if KEY in metadata else None
 
 
 def _header(stream: BinaryIO) -> bytes:
-    """The length of the header and the header, at the place of a stream."""
+    """The bytes with the length of the header, and the header, from the present place of a stream."""
     size = stream.read(8)
     return size + stream.read(min(int.from_bytes(size, "little"), _LONGEST))
 
 
 def _parsed(text: bytes) -> Any:
-    """JSON. Raises ValueError where there is none, or its objects would take far more memory than it."""
-    work = Work(PER_BYTE * len(text))  # a list takes some 80 bytes, a dict 240, an item or a text 60
+    """The value of a JSON text. Raises ValueError if it is no JSON, or if its objects would take far more
+    memory than the text."""
+    work = Work(PER_BYTE * len(text))  # A list takes some 80 bytes, a dict 240, an item or a text 60.
     work.charge(80 * text.count(b"[") + 240 * text.count(b"{") + 60 * (text.count(b",") + text.count(b":")))
     return json.loads(text)
 
 
 class _Again:
-    """A stream that cannot go back, with the bytes that were read from it."""
+    """A stream that first gives `begin`, the bytes that were read from `stream`, and then the rest."""
 
     def __init__(self, begin: bytes, stream: BinaryIO) -> None:
         self.begin, self.stream = begin, stream
@@ -136,7 +139,7 @@ class _Again:
 
 
 def begin_of(f: Any) -> tuple[bytes, Any]:
-    """The first bytes of a file, and the path or the stream to read it from.
+    """(the first bytes of a file, the path or stream from which the whole file can be read).
 
     Raises FileNotFoundError: no such file. Raises TypeError: a stream of text.
     """
@@ -153,23 +156,24 @@ def begin_of(f: Any) -> tuple[bytes, Any]:
 
 
 def is_pickled(begin: bytes) -> bool:
-    """True if a file with these first bytes holds a pickle: as PyTorch writes, in a zip archive or alone.
+    """True if a file with these first bytes is a pickle, or a zip archive with a pickle, as PyTorch writes.
 
-    The length of a safetensors header may begin as a pickle does; its text follows from byte 8 on.
+    The length of a safetensors header may have the same first byte as a pickle, but then "{" is at byte 8.
     """
     return begin[:4] == b"PK\3\4" or (begin[:1] == b"\x80" and begin[8:9] != b"{")
 
 
 def one_of(stream: BinaryIO) -> bytes:
-    """The bytes of the file that starts at the place of the stream, which may go on after its end."""
+    """The bytes of the file that starts at the present place of the stream. More data may follow it there."""
     content = bytearray(_header(stream))
     try:
         entries = _parsed(bytes(content[8:]))
         ends = (index(about["data_offsets"][1]) for name, about in entries.items() if name != RESERVED)
         end = len(content) + max((0, *ends))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # damaged: `read` tells how
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # `read` finds the damage.
         return bytes(content + stream.read())
-    while part := stream.read(min(end - len(content), 2**24)):  # what is there, whatever the header says
+    # Reads parts, since a damaged header may claim more bytes than there are.
+    while part := stream.read(min(end - len(content), 2**24)):
         content += part
     return bytes(content)
 
@@ -234,9 +238,9 @@ _DTYPES = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16"
 
 
 def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
-    """`value` as JSON; its arrays are added to `arrays` under their paths ("state.0.step").
+    """`value` as JSON. Its arrays are added to `arrays` under their paths ("state.0.step").
 
-    Raises TypeError: something that is no array, number, string, None or a dict, list or tuple of these.
+    Raises TypeError: `value` has something other than arrays, numbers, strings, None, dicts, lists or tuples.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -274,9 +278,9 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
 
 
 def decode(node: Any, arrays: Arrays, keys: Keys | None = None) -> Any:
-    """The object from which `encode` made `node` and `arrays`. keys: counts the keys of the dicts around it.
+    """The object from which `encode` made `node` and `arrays`. keys: the counter of work for keys of dicts.
 
-    Raises ValueError: no such form, or an array that is not there.
+    Raises ValueError: an unknown form, or the name of an array that is missing.
     """
     keys = keys or Keys(Work())
     if node is None or isinstance(node, (bool, int, float, str)):
@@ -298,7 +302,7 @@ def decode(node: Any, arrays: Arrays, keys: Keys | None = None) -> Any:
             for item in content:
                 if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], (str, int))):
                     raise ValueError(f"unknown form {str(item)[:80]!r} in a dict")
-                keys.work.left += PER_BYTE * 4  # as long as an item is at least
+                keys.work.left += PER_BYTE * 4  # An item has at least 4 bytes of JSON.
                 keys.charge(item[0])
             return {key: decode(item, arrays, keys) for key, item in content}
         if kind in ("list", "tuple") and isinstance(content, list):
@@ -312,9 +316,9 @@ def _join(path: str, key: str | int) -> str:
 
 
 def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write a nested dict of arrays, Tensors, numbers, strings and None, whole or not at all.
+    """Write a nested dict of arrays, Tensors, numbers, strings and None, completely or not at all.
 
-    Raises TypeError: something else in it.
+    Raises TypeError: the dict has another kind of value.
     """
     arrays: Arrays = {}
     encoded = encode(state, arrays)
@@ -325,7 +329,8 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
 def read_checkpoint(
     path: str | os.PathLike[str], writer: str = "rv.Checkpoint", shown: str = ""
 ) -> dict[str, Any]:
-    """Read what `write_checkpoint` wrote for `writer`. Runs no code of the file. shown: as in `read`.
+    """Read a file of `write_checkpoint`. Runs no code of the file. writer: who wrote it, for errors. shown:
+    as in `read`.
 
     Raises FileNotFoundError: no such file.
     Raises ValueError: the file is damaged, of a newer version, or no checkpoint.
@@ -352,6 +357,6 @@ def _checksum(encoded: Any, arrays: Arrays) -> int:
     for name in sorted(arrays):
         array = arrays[name]
         total = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), total)
-        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))  # as the file holds it
+        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))  # the bytes in the file
         total = zlib.crc32(native.reshape(-1).view(np.uint8).data, total)
     return total

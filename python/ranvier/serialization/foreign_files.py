@@ -1,4 +1,5 @@
-"""Recognises a file that is no model by its first bytes: a page instead of a download, another format."""
+"""Recognises, by its first bytes, a file that is no model: a web page instead of a download, for example, or
+another format. Errors then say what the file is."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ BEGIN = 512
 
 
 class FileError(ValueError, RuntimeError, pickle.UnpicklingError):
-    """A file that cannot be read. PyTorch raises RuntimeError or UnpicklingError for the same."""
+    """A file that cannot be read. PyTorch raises RuntimeError or UnpicklingError for such files."""
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(printable(text))  # it may have names of the file
+        super().__init__(printable(text))  # The text may have names from the file.
 
 
 class EndError(FileError, EOFError):
@@ -58,16 +59,16 @@ _BINARY: list[tuple[bytes, str]] = [
 
 
 def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | None:
-    """The kind of a file that begins so, and what to do, as text; None for one that may be a model.
+    """A text that says what a file with these first bytes is, and what to do; None if it may be a model.
 
-    plain: text that is nothing else is no model either; a table is text that may begin as any file does.
+    plain: whether text of no special kind is reported, too. For a table it is not: a table is such a text.
 
     >>> recognised(b"version https://git-lfs.github.com/spec/v1").partition(",")[0]
     'is a pointer of Git LFS'
     """
     if not begin and plain:
         return "is empty: the download or the program that wrote it has failed"
-    if begin[4:9] == b"\0\0\0\0{":  # the length of a safetensors header, and the header
+    if begin[4:9] == b"\0\0\0\0{":  # A safetensors file: half of the length, and the start of the header.
         return None
     text = _text(begin)
     kinds = [(re.DOTALL | re.IGNORECASE, _TEXTS)] + [(re.DOTALL, _BINARY)] * (plain or not text)
@@ -83,14 +84,14 @@ def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | Non
 
 
 def other_kind(path: str | os.PathLike[str], *own: bytes) -> str | None:
-    """The kind of a file and what to do, as text; None if it begins with one of `own`, or is not known."""
+    """A text that says what a file is, and what to do; None if it begins with one of `own` or is unknown."""
     with open(path, "rb") as stream:
         begin = stream.read(BEGIN)
     return None if begin.startswith(own) else recognised(begin)
 
 
 def _text(begin: bytes) -> str:
-    try:  # the last letter may be cut off
+    try:  # The decoder is incremental because the last letter may be cut off.
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(begin)
     except UnicodeDecodeError:
         return ""

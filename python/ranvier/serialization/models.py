@@ -30,14 +30,15 @@ class Info:
 
     Attributes:
         input_shape: shape of one sample, without the batch.
-        class_names: of the labels 0, 1, ...
+        class_names: the names of the labels 0, 1, ...
         preprocessing: a description of each transform before the model, for
             `rv.data.transforms.from_config`.
         link: the function from outputs to probabilities: "softmax", "sigmoid" or "identity"; None for a model
             without probabilities.
-        version: of the library that wrote the file.
-        feature_names: of the columns of a sample, in order.
-        training_data: of a model of `ranvier train`: its file's sum, seed, parts, label, and how it was read.
+        version: the version of the library that wrote the file.
+        feature_names: the names of the columns of a sample, in order.
+        training_data: for a model of `ranvier train`: the checksum of its data file, the seed, the parts, the
+            label, and how the file was read.
     """
 
     input_shape: tuple[int, ...] | None = None
@@ -65,21 +66,21 @@ def save(
 ) -> None:
     """Save a model, a Tensor, or a (nested) dict or list of them such as a state dict, as a safetensors file.
 
-    PyTorch's other keywords (pickle_protocol ...) have no effect: a file never holds code. A path has the
-    complete old or new file at any moment; a new one keeps the mode of the old (docs/memory.md has more). Any
-    safetensors reader can open the file; the names of the
-    weights are those of the state dict. A model comes back in its mode, with the same parameters frozen, and
-    without hooks. Tensors in dicts and lists keep requires_grad, and each comes back
-    with its own memory.
+    PyTorch's other keywords (pickle_protocol ...) have no effect: a file never has code. A path has the
+    complete old or new file at any moment; a new file keeps the permissions of the old file (docs/memory.md
+    has more). Any safetensors reader can open the file; the names of the weights are those of the state dict.
+    A model is loaded in its mode, with the same parameters frozen, and without hooks. Tensors in dicts and
+    lists keep requires_grad, and each is loaded with its own memory.
 
     Args:
         obj: a Module, or a Tensor, array, number, string or None, or dicts, lists and tuples of these.
         f: the path of the file; ".safetensors" is the usual ending. Or a file opened for writing bytes.
-        input_shape: shape of one sample. This and the following are for models; a loaded model keeps them.
-        class_names: of the labels 0, 1, ...
+        input_shape: the shape of one sample. This and the following arguments are for models; a loaded model
+            has them, too.
+        class_names: the names of the labels 0, 1, ...
         preprocessing: the transforms (`rv.data.Standardize` ...) of the samples.
         link: the function from outputs to probabilities: "softmax", "sigmoid" or "identity".
-        feature_names: of the columns of a sample; `ranvier predict` orders the columns of a table by them.
+        feature_names: the names of the columns of a sample; `ranvier predict` orders a table by them.
         training_data: what the model was trained on, as plain values; `ranvier evaluate` reads it.
 
     Raises TypeError: `obj` is or holds something that cannot be saved.
@@ -126,33 +127,34 @@ def load(
     dtype: Any = None,
     encoding: str = "utf-8",
 ) -> Any:
-    """Load a file of `save`: a model made of our layers, or a dict; or one of PyTorch. Runs no code.
+    """Load a file of `save` (a model made of our layers, a dict ...) or a file of PyTorch. Runs no code.
 
     For a safetensors file of another library, returns a dict of Tensors; for a checkpoint of
     `rv.Checkpoint`, the state of its run as a nested dict. A file above 16 MB is mapped: values are read at
-    their first use, and a change of them copies their page. It may be replaced or removed, but other
-    processes must not write into it (docs/memory.md).
+    their first use, and a change of them copies the page of memory. The file may be replaced or removed, but
+    other processes must not write into it (docs/memory.md).
 
-    Files of PyTorch (.pt, .pth, .bin) are read without it: tensors, which share memory as they did, in
-    containers of any kind.
+    Files of PyTorch (.pt, .pth, .bin) are read without PyTorch: containers of any kind with tensors, which
+    share memory as they did before.
 
     Args:
-        f: the path of the file, or a file opened for reading bytes: what one `save` wrote there is read.
+        f: the path of the file, or a file opened for reading bytes, from which the data of one `save` are
+            read.
         into: a model to load the weights into (and return), also from a checkpoint; needed for a model with
             your own classes. Or a device, as PyTorch's second argument.
-        map_location: PyTorch's: a name of the CPU, or what PyTorch takes; all is loaded to the CPU.
-        weights_only: False takes any object from a file of PyTorch, as a whole module. That runs code of the
-            file: do it only if you trust the source of the file.
+        map_location: as in PyTorch; all is loaded to the CPU.
+        weights_only: False takes any object, such as a whole module, from a file of PyTorch. That runs code
+            of the file: do it only if you trust the source of the file.
         mmap: True maps the tensors of a large file of PyTorch, which are then read at their first use.
-        pickle_module, encoding: PyTorch's, for weights_only=False.
-        dtype: of the floating tensors of a file of PyTorch; None for that of the file.
+        pickle_module, encoding: as in PyTorch, for weights_only=False.
+        dtype: the dtype of the floating tensors of a file of PyTorch; None keeps the dtypes of the file.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged, of a newer version, or no model file, which the message says (a page
-            instead of a download, another format); or its model has a class that is not ours; names or shapes
-            that do not fit `into`. As in PyTorch, the error of a file is a RuntimeError and a
-            `pickle.UnpicklingError`, too, and that of an empty one an EOFError.
+        ValueError: the file is damaged, of a newer version, or no model file (the message says what it is,
+            for example a web page); or its model has a class that is not ours; or names or shapes do not fit
+            `into`. As in PyTorch, the error about a file is a RuntimeError and a `pickle.UnpicklingError`,
+            too, and for an empty file also an EOFError.
 
     >>> import pathlib, tempfile
     >>> import ranvier as rv
@@ -193,14 +195,14 @@ def _load_path(path: PathLike, into: nn.Module | None, shown: str = "") -> Any:
         if document.get("content") == "checkpoint":
             return read_checkpoint(path, shown=shown)
         raise ValueError(f"unknown content {document.get('content')!r}")
-    except MemoryError:  # the machine's memory is too small: no fault of the file
+    except MemoryError:  # The memory of the machine is too small, which is no fault of the file.
         raise
     except (ValueError, RecursionError) as error:
         raise FileError(f"[load] {shown}: {error}") from None
 
 
 def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
-    """As :func:`load`, of an open file, from its present place."""
+    """As :func:`load`, for an open file, from its present place."""
     content = files.one_of(stream)
     name = getattr(stream, "name", None)
     with tempfile.TemporaryDirectory() as folder:
@@ -211,7 +213,7 @@ def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
 
 
 def info(model_or_path: nn.Module | PathLike) -> Info:
-    """The information in a file, or in a model loaded from one, besides the weights."""
+    """The information besides the weights, of a file or of a model that was loaded from a file."""
     if isinstance(model_or_path, nn.Module):
         kept: Info = getattr(model_or_path, "_info", Info())
         return kept
@@ -239,7 +241,7 @@ def _step(transform: Any) -> dict[str, Any]:
     return {"transform": type(transform).__name__, **transform.config()}
 
 
-_ABOUT: dict[str, Any] = {  # what a file says of a model, and how it is written
+_ABOUT: dict[str, Any] = {  # {an argument of `save` about a model: the function that makes JSON of it}
     "input_shape": lambda shape: [int(n) for n in shape],
     "class_names": lambda names: [str(name) for name in names],
     "preprocessing": lambda steps: [_step(step) for step in steps],
@@ -250,7 +252,7 @@ _ABOUT: dict[str, Any] = {  # what a file says of a model, and how it is written
 
 
 def _owners(model: nn.Module) -> list[tuple[str, Any]]:
-    """All names of all parameters and buffers, also those of shared ones."""
+    """(name, value) for all names of all parameters and buffers: a shared one has several names."""
     return [
         (f"{path}.{name}" if path else name, value)
         for path, module in model.named_modules()
@@ -260,7 +262,7 @@ def _owners(model: nn.Module) -> list[tuple[str, Any]]:
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
-    """For each further name of a shared parameter or buffer, its first name."""
+    """{name: first name} for the second and further names of shared parameters and buffers."""
     first: dict[int, str] = {}
     tied = {}
     for name, value in _owners(model):
@@ -275,7 +277,7 @@ def tied_names(model: nn.Module) -> dict[str, str]:
 def _load_into(
     model: nn.Module, path: PathLike, shown: str, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
-    """Load a file's weights, or those of a checkpoint, into a model."""
+    """Loads the weights of a model file or of a checkpoint into a model."""
     about, state = document or {}, arrays
     if about.get("content") == "checkpoint":
         state = read_checkpoint(path, shown=shown).get("model", {})
@@ -303,14 +305,16 @@ def _load_state(model: nn.Module, shown: str, state: Any) -> nn.Module:
 def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
     node, elements = document.get("model"), sum(array.size for array in arrays.values())
     architecture.require_sizes(node, elements)
-    # twice the weights, of which some are tied, in a wider dtype; and what the objects of layers take
+    # The built layers may take more memory than the weights in the file: some weights are shared, and the
+    # dtype may be wider. 4000 bytes per array are for the objects of layers.
     work = Work(4 * sum(array.nbytes for array in arrays.values()) + 4000 * len(arrays))
     try:
-        # the values come from the file
+        # Layers need no starting values, because the values come from the file.
         with nn.init.skipped(lambda tensor: work.charge(tensor.nbytes + 1000)):
             model = architecture.build(node, work=work)
     except MemoryError:
-        architecture.require_sizes(node, elements, products=True)  # a layer larger than the file is damage
+        # A layer that is larger than the file is damage, and has its own error.
+        architecture.require_sizes(node, elements, products=True)
         raise
     except ValueError:
         if work.left >= 0:
@@ -320,9 +324,9 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         array = arrays.get(name, tensor._array)
         if array.shape == tensor.shape and (array.dtype.kind == "f" or array.dtype == tensor._array.dtype):
-            whole = tensor.is_contiguous()  # as in the file, whose memory it then gets
+            whole = tensor.is_contiguous()  # The file has contiguous arrays, so the tensor gets their memory.
             array = array if whole else np.empty_like(tensor._array, array.dtype)
-            tensor._array = tensor._cell[1] = array  # the cell would keep the first memory
+            tensor._array = tensor._cell[1] = array  # The cell would keep the first memory alive.
     try:
         model.load_state_dict(arrays)
     except (RuntimeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Limits the cost of reading a file of unknown origin: one counter, to which all work on it is charged."""
+"""Limits the cost of reading a file of unknown origin: all work on the file is charged to one counter."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ so much larger."""
 
 
 class Work:
-    """A counter of bytes of memory; a step, such as the hash of an element, counts as eight.
+    """A counter of bytes of memory. A step of work, such as the hash of an element, counts as eight bytes.
 
-    allowed: bytes beyond `BASE`; a reader that learns them later adds to `left`.
+    allowed: the bytes allowed in addition to `BASE`. A reader that learns the number later adds it to `left`.
     """
 
     def __init__(self, allowed: int = 0) -> None:
         self.left = BASE + allowed
 
     def charge(self, cost: int) -> None:
-        """Before the work is done. Raises FileError where the file has asked for too much."""
+        """Called before the work is done. Raises FileError if the file has asked for too much in all."""
         self.left -= cost
         if self.left < 0:
             raise FileError("asks for far more work or memory than its length allows")
 
 
-LARGE = 2**24  # integers below it collide too seldom to matter
+LARGE = 2**24  # Smaller integers collide too seldom to matter.
 
 
 class Keys:
     """Charges for the keys of dicts and sets, which are hashed and compared at each use.
 
-    A forged file may contain integers that collide in a hash table: each large one is charged for those
-    before it.
+    A forged file may have integers that all collide in a hash table. So each large integer is charged for a
+    comparison with all large integers before it.
     """
 
     def __init__(self, work: Work) -> None:

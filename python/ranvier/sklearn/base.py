@@ -1,4 +1,4 @@
-"""NetworkEstimator: what all estimators have in common: labels, batches, training and predictions."""
+"""NetworkEstimator, the base class of the estimators, with labels, batches, training and predictions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SparseBatches:
 
     Args:
         x: the matrix, (n, features).
-        arrays: y and weights, where there are any.
+        arrays: (), (y,) or (y, weights).
         batch_size: rows of a batch; the last one may be smaller.
         shuffle: a new random order for each pass.
     """
@@ -80,7 +80,7 @@ class Labels:
     def __init__(self, y: Any, classes: Any = None) -> None:
         if classes is None and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu":
             self.classes = np.unique(y)
-            if 2 * len(self.classes) <= len(y):  # else scikit-learn may warn
+            if 2 * len(self.classes) <= len(y):  # with more classes scikit-learn may warn, below
                 self.multilabel = False
                 return
         check_classification_targets(y)
@@ -109,7 +109,7 @@ class Labels:
                 )
             return dense.astype(np.float32)
         y = column_or_1d(y, warn=True)
-        order = np.argsort(self.classes)  # a program may have assigned others
+        order = np.argsort(self.classes)  # a program may have assigned classes_ in another order
         codes = order.take(np.searchsorted(self.classes, y, sorter=order), mode="clip")
         if not np.array_equal(self.classes.take(codes, mode="clip"), y):
             new = np.setdiff1d(y, self.classes)
@@ -139,7 +139,7 @@ class NetworkEstimator(BaseEstimator):
         return {name: value for name, value in super().__getstate__().items() if name != "_one_row"}
 
     def _stream(self) -> random.Generator:
-        """The stream of the library for this estimator; a new one is seeded from `_random_state`."""
+        """The estimator's random stream, made at the first use with a seed from `_random_state`."""
         if self._generator is None:
             seed = int(self._random_state.randint(2**31 - 1))
             self._generator = random.Generator().manual_seed(seed)
@@ -194,7 +194,7 @@ class NetworkEstimator(BaseEstimator):
         return SparseBatches(x) if issparse(x) else x
 
     def _checked_weights(self, sample_weight: Any, x: Any, y: Any = None) -> Array | None:
-        """The weights of samples and, with `class_weight`, of their classes; None where there are none.
+        """The sample weights (n) times the weights of the classes (`class_weight`); None without any.
 
         y: class indices (n,), or zeros and ones (n, k).
         """
@@ -215,7 +215,7 @@ class NetworkEstimator(BaseEstimator):
 
 
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):
-    """A classifier; `_labels` has its classes, and the outputs of its module are in their order."""
+    """The base class of classifiers; the module's outputs are in the order of the classes of `_labels`."""
 
     _labels: Labels
 
@@ -281,9 +281,9 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     _offset: Any = 0.0
 
     def _centred(self, y: Array, loss: Any, first: bool) -> Array:
-        """y in float32, less its mean where float32 would lose its differences; `predict` adds it in float64.
+        """y in float32, minus its mean where float32 would lose the differences between targets.
 
-        Only for losses of the difference alone.
+        `predict` adds the mean in float64. Only for losses that depend on y - output alone; others get y.
 
         Raises ValueError: a number that float32 cannot hold.
         """

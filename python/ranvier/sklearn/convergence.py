@@ -21,9 +21,9 @@ class Convergence(Callback):
     rate "adaptive" the rate is divided by 5 instead, until it is 1e-6.
 
     Args:
-        estimator: has the settings and gets `loss_curve_`, `n_iter_` and the other attributes.
-        samples: of an epoch.
-        score: gives the validation score, or None without validation data.
+        estimator: has the settings; its attributes `loss_curve_`, `n_iter_` and others are set here.
+        samples: the number of samples of an epoch.
+        score: a function that gives the validation score; None without validation data.
         constant: added to the loss that is recorded.
         stops: whether the run may end; `partial_fit` makes one epoch.
     """
@@ -43,7 +43,7 @@ class Convergence(Callback):
 
     @classmethod
     def of_row(cls, estimator: Any, constant: float = 0.0) -> Convergence:
-        """For a step with one row."""
+        """The recorder of one `partial_fit` with one row."""
         recorder = cls(estimator, 1, None, constant, False)
         recorder.trainer = estimator.trainer_
         return recorder
@@ -72,7 +72,7 @@ class Convergence(Callback):
             self._stop()
 
     def decay(self) -> None:
-        """The learning rate after the samples so far."""
+        """Set the learning rate that "invscaling" has after the samples so far."""
         e = self._estimator
         if self._is_sgd() and e.learning_rate == "invscaling":
             self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
@@ -100,7 +100,10 @@ class Convergence(Callback):
         self._say(f"{why} Stopping.")
 
     def diverged(self, error: Exception) -> bool:
-        """True if the best weights of a run with early stopping are restored after this error."""
+        """After an error by numbers that are not finite: restore the best weights of early stopping.
+
+        Returns False, and does nothing, if there are none.
+        """
         if self._best is None:
             return False
         warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)

@@ -1,4 +1,4 @@
-"""Lists of arrays that a network has, as attributes of estimators."""
+"""Held: the lists of a network's arrays that estimators have as attributes, `coefs_` and `intercepts_`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Held(list[Any]):
-    """Views of arrays of a network: what is assigned to an item is copied there. It has a fixed length.
+    """A list of fixed length of a network's arrays: a value assigned to an item is copied into its array.
 
     >>> a = np.zeros(2)
     >>> Held("weights", [a])[0] = [1, 2]; a.tolist()
@@ -36,5 +36,5 @@ class Held(list[Any]):
     append = extend = insert = pop = remove = clear = sort = reverse = _fixed
     __delitem__ = __iadd__ = __imul__ = _fixed
 
-    def __reduce__(self) -> Any:  # a copy is of the arrays, no part of the network
+    def __reduce__(self) -> Any:  # a copy is a plain list, independent of the network
         return list, ([*self],)

@@ -47,11 +47,11 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         tol, n_iter_no_change: the training ends after this many epochs without a gain of `tol`.
         verbose: print a line for each epoch.
         warm_start: `fit` continues with the weights of the last `fit`.
-        momentum, nesterovs_momentum: of "sgd".
+        momentum, nesterovs_momentum: settings of "sgd".
         early_stopping: hold out `validation_fraction` of the samples (or use `validation_data` of `fit`),
             stop when their score no longer rises or the loss is not finite, and restore the best weights.
         validation_fraction: see early_stopping.
-        beta_1, beta_2, epsilon: of "adam".
+        beta_1, beta_2, epsilon: settings of "adam".
         max_fun: evaluations of the loss at most, for lbfgs.
         loss: "log_loss", or a classification loss of `rv.nn` (`nn.NLLLoss()`,
             `nn.CrossEntropyLoss(label_smoothing=0.1)`), an object or a class. One over logits, such as
@@ -202,7 +202,7 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         return codes, target
 
     def _strata(self, codes: Array) -> Array | None:
-        """The classes, if each may be on both sides of the split."""
+        """The classes for a stratified split, if each has enough samples for both parts; else None."""
         if self._labels.multilabel:
             return None
         counts = np.unique(codes, return_counts=True)[1]

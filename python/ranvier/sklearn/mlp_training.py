@@ -29,7 +29,7 @@ ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
 
 
 class MLPTraining(NetworkEstimator):
-    """Settings, network and training of both."""
+    """The settings, the network and the training of MLPClassifier and MLPRegressor."""
 
     # --- checks
 
@@ -69,11 +69,11 @@ class MLPTraining(NetworkEstimator):
         return x, y, weights[0] if weights else None
 
     def _dtype(self) -> str:
-        """lbfgs compares losses that differ little: float64."""
+        """The dtype of the network: float64 for lbfgs, which compares losses that differ little."""
         return self.dtype or ("float64" if self.solver == "lbfgs" else "float32")
 
     def _checked(self, X: Any, y: Any, first: bool, **how: Any) -> Any:
-        """X and y of a fit; `first` notes the features."""
+        """X and y of a fit, checked by scikit-learn; first: take the number of features from X."""
         how |= {"accept_sparse": "csr", "multi_output": True, "dtype": self._dtype()}
         return validated(self, X, y, reset=first, **how)
 
@@ -84,7 +84,7 @@ class MLPTraining(NetworkEstimator):
         return validated(self, X, accept_sparse="csr", dtype=self._dtype(), reset=False)
 
     def _row(self, X: Any) -> Array | None:
-        """One row of floats in the dtype of the network; None: scikit-learn has to check it."""
+        """X in the network's dtype if it is one row of finite floats; None if scikit-learn must check."""
         if not is_row(self, X) or self.dtype not in (None, "float32", "float64"):
             return None
         return X.astype(self._dtype(), order="C", copy=False) if is_bounded(X) else None
@@ -161,9 +161,10 @@ class MLPTraining(NetworkEstimator):
         loss: Any,
         incremental: bool,
     ) -> Any:
-        """Train with `target` (n, outputs) or class indices (n,); `y` is what the score is compared with.
+        """Train the network.
 
-        validation: (x, y, target, weights or None).
+        target: what the loss compares the output with, (n, outputs) or class indices (n,). y: what the
+        validation score compares predictions with. validation: (x, y, target, weights or None).
         """
         if self.solver == "lbfgs":
             return self._fit_lbfgs(x, target, weights, loss)
@@ -204,7 +205,7 @@ class MLPTraining(NetworkEstimator):
         return self
 
     def _learn_row(self, X: Any, target: Array | None) -> bool:
-        """`partial_fit` for one row by the captured step; returns False where nothing was done."""
+        """`partial_fit` of one row by replaying a recorded step; False if none fits and nothing was done."""
         row, began = self._one_row, perf_counter()
         if row is None or target is None or row is not OneRow.of(self) or not row.is_as_before(self):
             return False
@@ -220,7 +221,7 @@ class MLPTraining(NetworkEstimator):
         return True
 
     def _note_row(self) -> None:
-        """After a step with one row on the full path: whether later ones may be replays."""
+        """After a step with one row on the full path: allow replays for later ones, if nothing forbids it."""
         own_way = self.callbacks or self.verbose or getattr(self, "class_weight", None) is not None
         if not own_way and isinstance(self.loss, str):
             OneRow.of(self).note(self)
@@ -285,7 +286,7 @@ class MLPTraining(NetworkEstimator):
         return self
 
     def _constant(self, target: Array, weights: Array | None) -> float:
-        """The difference of the loss that is recorded and the one that is trained: a constant."""
+        """What is added to the loss of the Trainer to give scikit-learn's loss."""
         return 0.0
 
     def __sklearn_tags__(self) -> Any:

@@ -31,7 +31,10 @@ _PREFIXES = ("module__", "criterion__", "optimizer__")
 
 
 def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of the parts. Raises TypeError for others, but for those of skorch that say what is."""
+    """The parameters of module, criterion and optimizer.
+
+    Raises TypeError for others, except for skorch's settings with the value that applies here (`_ONLY`).
+    """
     kept = {key: value for key, value in parameters.items() if key.startswith(_PREFIXES)}
     wrong = [
         key for key in parameters if key not in kept and not (key in _ONLY and parameters[key] == _ONLY[key])
@@ -94,7 +97,10 @@ class _NeuralNet(NetworkEstimator):
         return {name.removeprefix(prefix): value for name, value in own if name.startswith(prefix)}
 
     def _make(self, n_features: int, n_outputs: int) -> None:
-        """Module, criterion, optimizer and Trainer; the numbers are for parameters of these names."""
+        """Make the module, the optimizer and the Trainer.
+
+        n_features, n_outputs: arguments for the module, if it has parameters of these names.
+        """
         name = type(self).__name__
         self._random_state, self._generator = check_random_state(self.random_state), None
         refuse_torch(name, "a module", self.module)
@@ -122,7 +128,7 @@ class _NeuralNet(NetworkEstimator):
         return self._as_floats(validated(self, X, reset=False, allow_nd=True))
 
     def _as_floats(self, x: Array) -> Array:
-        """Integers stay where a module looks rows up by them."""
+        """x as float32; integers stay if the module has an Embedding."""
         if x.dtype.kind in "iu" and any(isinstance(m, nn.Embedding) for m in self.module_.modules()):
             return x
         if x.dtype.kind not in "fiub":
@@ -157,7 +163,10 @@ class _NeuralNet(NetworkEstimator):
 
 
 def _made(kind: Any, settings: dict[str, Any], sizes: dict[str, int]) -> Any:
-    """An object of a class or from a function, with those `sizes` that it has parameters for."""
+    """The result of `kind`, a class or a function, called with the settings and the sizes that it takes.
+
+    A module is copied.
+    """
     if isinstance(kind, nn.Module):
         if settings:
             raise ValueError(

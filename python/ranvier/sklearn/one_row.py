@@ -1,4 +1,4 @@
-"""The fast path of estimators for one row: `predict` and `partial_fit` replay captured programs directly.
+"""The fast path of estimators for one row: `predict` and `partial_fit` replay recorded programs directly.
 
 A call with one row takes the full path (checks by scikit-learn, conversions, the Trainer) until the Trainer
 has recorded a program for one row. From then on a row that is an array of the same dtype as in the fit is

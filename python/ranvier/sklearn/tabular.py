@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 def _order(category: Any) -> tuple[str, str]:
-    """Categories of several types in one order: 1 and "1" have the same text."""
+    """A sort key for categories of several types; the type's name decides between 1 and "1"."""
     return str(category), type(category).__name__
 
 
@@ -208,11 +208,11 @@ class TabularClassifier(NetworkClassifier, _Tabular):
     Args:
         hidden_layer_sizes: units of each hidden layer.
         n_members: perceptrons of the ensemble.
-        bins: of the piecewise linear embedding of each column of numbers; 0 leaves it out.
-        activation: of the hidden layers, a name.
+        bins: bins of the piecewise linear embedding of each column of numbers; 0 leaves the embedding out.
+        activation: the name of the activation of the hidden layers.
         dropout: the share of hidden units that each training step leaves out.
         label_smoothing: the share of each target that is divided among all classes.
-        learning_rate, weight_decay: of AdamW.
+        learning_rate, weight_decay: settings of AdamW.
         max_iter: epochs before those with all rows; "auto" is 100, 40 without a held-out part, fewer for more
             than 9,000 rows.
         batch_size: samples of a step; "auto" is a sixteenth of them, at least 32 and at most 256, from 16,384

@@ -1,4 +1,4 @@
-"""The network of TabularClassifier and TabularRegressor, and how it takes columns of a table."""
+"""The network of TabularClassifier and TabularRegressor, and the preparation of a table's columns for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ranvier.train.arrays import is_missing
 Array = npt.NDArray[Any]
 
 SIZE = 8  # elements of the embedding of a number
-FOREST_ROWS = 4000
+FOREST_ROWS = 4000  # the most rows that the random forest sees
 _LARGEST = 1e300  # medians and quartiles are made of numbers up to this, so that differences are finite
 
 
@@ -57,24 +57,25 @@ def is_number_text(column: Any) -> bool:
 
 
 class Columns:
-    """Prepares tables as the one that it was made from.
+    """Converts the columns of tables for the network, with numbers measured from the training table.
 
     Numbers: (x - median) / (upper - lower quartile), or for a column whose quartiles are equal
     2 (x - median) / (max - min), then x / sqrt(1 + (x / 3)^2), which keeps outliers within -3 and 3. A
-    missing number becomes 0. A column that had some in the training data gets a second one that says so.
+    missing number becomes 0. If a column had missing numbers in the training data, a second column is 1 where
+    the number is missing and else 0.
 
-    Categories: up to 8 classes become a column of zeros and ones each, two classes one column; more classes
-    become an index for an embedding. What the training data do not have is a class too, as are missing
-    values.
+    Categories: a column of up to 8 classes becomes a column of zeros and ones for each class, of two classes
+    one column of -1 and 1; of more classes a column of indices for an embedding. Missing and unknown classes
+    have zeros, or index 0.
 
     Args:
         table: (n, columns), numbers; categories as codes, which are -1 where missing.
         categorical: for each column, whether it is one of categories.
 
     Attributes:
-        numbers, plain: the columns of numbers and of zeros and ones that `apply` makes first.
-        categories: the number of classes of each further column, with one for what is unknown.
-        origin: for each column that `apply` makes, the column of the table that it is made from.
+        numbers, plain: how many columns of scaled numbers, and then of zeros and ones, `apply` makes.
+        categories: the number of indices of each further column, its classes and 1 for unknown ones.
+        origin: for each column that `apply` makes, the index of the table's column that it is made from.
 
     Source: Holzmüller, Grinsztajn and Steinwart, "Better by default" (2024).
     """
@@ -125,11 +126,12 @@ class Columns:
 
 
 def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) -> Array:
-    """The splits in a random forest (splits, 3): column, threshold, and the share of the impurity that it
-    takes away. The sum of the shares is what the forest explains of the targets that it sees.
+    """The splits in a random forest of 20 trees, (splits, 3).
 
-    It has 20 trees and sees up to 4,000 of the rows. y: class indices (n,), or values (n, outputs). There are
-    no splits where most of the rows have a class of their own.
+    A split has its column, its threshold, and the share of the impurity that it removes. The sum of the
+    shares is the share that the forest explains of the targets that it sees: of up to 4,000 rows.
+
+    y: class indices (n,), or values (n, outputs). There are no splits if most rows have a class of their own.
     """
     rows = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
     rows = random_state.permutation(rows)[:FOREST_ROWS]
@@ -155,13 +157,14 @@ def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) 
 
 
 def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
-    """Edges of narrow bins for columns in which the target jumps: the numbers on both sides of a threshold.
+    """{column: edges} of narrow bins where the target jumps: the numbers on both sides of a threshold.
 
-    The forest's splits of such a column are close together, those of a column with a smooth effect are
-    scattered. A threshold is taken if the splits within 1 % of the rows have 40 % of the gain of those within
-    15 %: up to 16, in the order of that gain, 4 of a column.
+    The forest's splits of a column with a jump are close together; those of a column with a smooth effect are
+    scattered. A threshold is taken if the splits within 1 % of the rows around it have at least 40 % of the
+    gain of those within 15 %. There are up to 16 thresholds, those with the most gain, and up to 4 per
+    column.
 
-    x (n, columns); splits (splits, 3) of `forest_splits`.
+    x: (n, columns). splits: (splits, 3), of `forest_splits`.
     """
     columns, (thresholds, gains) = splits[:, 0].astype(np.int64), splits[:, 1:].T
     rank = np.array([(x[:, c] <= t).mean() for c, t in zip(columns, thresholds, strict=True)])
@@ -184,10 +187,10 @@ def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
 
 
 def quantile_edges(numbers: Array, bins: int, more: dict[int, list[float]] | None = None) -> Array | None:
-    """Edges (columns, edges) of bins with as many of the numbers (n, columns) each; None without any.
+    """Edges (columns, edges) of bins that have equally many of the numbers (n, columns); None without bins.
 
-    more: further edges of some columns. Equal edges are left out, and the last one is repeated where a column
-    has fewer than another.
+    more: further edges for some columns. Equal edges are removed; then the last edge of a column is repeated,
+    so that all columns have the same number.
     """
     if not bins or not numbers.shape[1]:
         return None
@@ -199,9 +202,10 @@ def quantile_edges(numbers: Array, bins: int, more: dict[int, list[float]] | Non
 
 
 class PiecewiseLinearEmbedding(nn.Module):
-    """Each number x as e(x) W + x v + b, where e_t(x) = clip((x - edge_t) / (edge_(t+1) - edge_t), 0, 1).
+    """Each number x as y = e(x) W + x v + b, where e_t(x) = clip((x - edge_t) / (edge_(t+1) - edge_t), 0, 1).
 
-    x (N, features), y (N, features size). W, v and b are learnt for each feature; W starts as zeros.
+    x (N, features), y (N, features * size). W (bins, size), v and b (size) are learnt for each feature; W
+    starts as zeros.
 
     Args:
         edges: (features, bins + 1), not decreasing; equal ones make no bin.
@@ -242,8 +246,9 @@ class PiecewiseLinearEmbedding(nn.Module):
 
 
 class TabularNetwork(nn.Module):
-    """Several multi-layer perceptrons, the members, which have their hidden layers in common. Each scales the
-    embedded columns by numbers of its own first and has a last layer of its own.
+    """An ensemble of multi-layer perceptrons, the members, which share their hidden layers.
+
+    Each member k has its own scalings r_k of the embedded columns, and its own last layer V_k, b_k:
 
         z_k = body(r_k * embedded(x)),  y_k = z_k V_k + b_k
 
@@ -254,13 +259,14 @@ class TabularNetwork(nn.Module):
         numbers, plain: how many columns there are of both kinds.
         categories: the number of classes of each column of categories.
         outputs: classes or values.
-        edges: of the piecewise linear embedding of numbers; None leaves them as they are.
+        edges: the edges of the piecewise linear embedding of numbers; None leaves them as they are.
         hidden: units of each hidden layer.
         members: perceptrons.
-        activation: of the hidden layers, by name.
+        activation: the name of the activation of the hidden layers.
         dropout: after each hidden layer.
-        probabilities: y are logarithms of the members' mean softmax.
-        shares: the importance of each number and plain column, which its scalings have at the start, or None.
+        probabilities: y is the logarithm of the mean over the members of their softmax.
+        shares: the importance of each number and plain column, sum 1: important ones start with larger
+            scalings; None for equal ones.
 
     Source: Gorishniy, Kotelnikov and Babenko, "TabM: Advancing tabular deep learning with parameter-efficient
     ensembling" (2024), "TabM-mini".
@@ -343,8 +349,8 @@ class _OfMembers:
 
 
 class MemberSquaredError(_OfMembers, nn.MSELoss):
-    """Squared error of values, also of several members."""
+    """Squared error of values (N, outputs), or of those of several members (N, outputs, members)."""
 
 
 class MemberPoisson(_OfMembers, nn.PoissonNLLLoss):
-    """exp(z) - target z of logarithms z, also of several members."""
+    """exp(z) - target z, for logarithms z (N, outputs), or of several members (N, outputs, members)."""

@@ -21,14 +21,14 @@ from ranvier.train import EarlyStopping, Schedule, Trainer
 Array = npt.NDArray[Any]
 Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
 
-LEAST_HELD_OUT = 50  # rows: fewer say little about the loss
+LEAST_HELD_OUT = 50  # fewer rows measure the loss too roughly: then no part is held out
 MOST_HELD_OUT = 5000
-EPOCHS, EPOCHS_OF_SMALL = 100, 40  # with and without a held-out part
-SAMPLES = 900_000  # that the epochs of a large table take together
+EPOCHS, EPOCHS_OF_SMALL = 100, 40  # the most epochs with and without a held-out part
+SAMPLES = 900_000  # the epochs of a large table have about this many samples together
 LEAST_EPOCHS = 6
-DROPOUT = 0.1  # for noisy targets: a forest explains less than this share of their variance
+DROPOUT = 0.1  # the automatic dropout, unless the forest explains at least `EXPLAINED` of the variance
 EXPLAINED = 0.6
-KEPT = 1000  # rows for feature_importances_
+KEPT = 1000  # the most rows for feature_importances_
 
 
 def _rows(arrays: Arrays, rows: Array) -> Arrays:
@@ -66,7 +66,7 @@ class TabularTraining(NetworkEstimator):
             np.empty((0, 3)) if held is None else tabular_network.forest_splits(*train, self._random_state)
         )
         gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
-        gains = gains[: numbers.shape[1] + self._columns.plain]  # says little about class indices
+        gains = gains[: numbers.shape[1] + self._columns.plain]  # not of class indices, where they mislead
         steps = tabular_network.step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
         automatic = 0.0 if splits[:, 2].sum() >= EXPLAINED else DROPOUT
         with random.using(self._stream()):
@@ -87,7 +87,7 @@ class TabularTraining(NetworkEstimator):
         self.trainer_ = Trainer(self.module_, loss, optimizer)
         n = len(train[0])
         wanted = min(self._batch_size(n), n)
-        batch_size = -(-n // -(-n // wanted))  # batches of one size need few rows twice
+        batch_size = -(-n // -(-n // wanted))  # so that `_phase` repeats few rows for equal batches
         if held is None:
             self._kept = _rows(everything, order[:KEPT])
             self._phase(train, batch_size, self._epochs(n, False), self._warm_cosine)
@@ -99,7 +99,7 @@ class TabularTraining(NetworkEstimator):
             self._phase(train, batch_size, epochs, self._warm_cosine, valid, stop)
             best = stop.best_epoch or 0
             rate = self._warm_cosine(best, epochs)
-            if stop.stopped_epoch is not None or self.history_.epochs == epochs:  # nothing else ended it
+            if stop.stopped_epoch is not None or self.history_.epochs == epochs:  # no other callback ended it
                 more = max((best + 1) // 2, 2)
                 self._phase(everything, batch_size, more, lambda step, steps: rate * (1 - step / steps))
         self.n_iter_ = self.history_.epochs
@@ -114,9 +114,13 @@ class TabularTraining(NetworkEstimator):
         valid: Arrays | None = None,
         *callbacks: Any,
     ) -> None:
-        """Some epochs with share(step, steps) of the learning rate. Steps: epochs, or batches of a few."""
+        """Train some epochs, with the learning rate times share(step, steps).
+
+        A step of the schedule is an epoch, or a batch if there are fewer than 15 epochs. Some rows are
+        repeated, so that all batches have the same size, and one program runs them.
+        """
         n = len(arrays[0])
-        more = self._random_state.permutation(n)[: -n % batch_size]  # all batches have one size and program
+        more = self._random_state.permutation(n)[: -n % batch_size]
         x, y, weights = _rows(arrays, np.concatenate([np.arange(n), more])) if len(more) else arrays
         optimizer = self.trainer_.optimizer
         per, steps = ("epoch", epochs) if epochs >= 15 else ("batch", epochs * (len(x) // batch_size))
@@ -135,7 +139,10 @@ class TabularTraining(NetworkEstimator):
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
     def _held_out(self, order: Array, weights: Array | None) -> Array | None:
-        """The rows that stop the first phase; None for small tables."""
+        """The rows of the held-out part, whose loss stops the first phase; None for small tables.
+
+        order: a random order of all rows.
+        """
         count = min(int(len(order) * self.validation_fraction), MOST_HELD_OUT)
         held: Array = np.sort(order[:count])
         if count < LEAST_HELD_OUT:
@@ -156,7 +163,7 @@ class TabularTraining(NetworkEstimator):
         return int(min(max(2 ** round(math.log2(max(n, 1) / 16)), 32), max(256, min(n // 64, 1024))))
 
     def _optimizer(self) -> Any:
-        """Weight decay of matrices only."""
+        """AdamW, with weight decay for matrices only."""
         matrices: list[Any] = []
         others: list[Any] = []
         for name, p in self.module_.named_parameters():
@@ -167,11 +174,11 @@ class TabularTraining(NetworkEstimator):
 
     @property
     def feature_importances_(self) -> Array:
-        """The growth of the loss when the values of a column are exchanged at random, (columns,), sum 1.
+        """How much the loss grows if the values of a column are permuted at random, (columns,), sum 1.
 
-        Computed at the first use, on up to 1,000 of the rows that `fit` held out (of a small table, of all),
-        which the estimator keeps.
-        Columns that say the same share their importance: exchanging one of them changes little.
+        Computed at the first use, on up to 1,000 of the rows that `fit` held out (of all rows for a small
+        table), which the estimator keeps. Columns with the same information share their importance, since
+        permuting one of them changes little.
 
         Source: Breiman, "Random forests" (2001), section 10.
         """

@@ -1,5 +1,8 @@
-"""X and y of the estimators before scikit-learn checks them: what it refuses with an error from within; and
-their settings: numbers in their ranges, and names of optimizers and losses."""
+"""Checks of the estimators' X and y, before those of scikit-learn, and of their settings.
+
+X and y: data for which scikit-learn's error would be unclear. Settings: the ranges of numbers, and the names
+of optimizers and losses.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,7 @@ from ranvier.train.arrays import (
 
 
 def _is_plain(data: Any, kinds: str) -> bool:
-    """True if scikit-learn has to check nothing but numbers: an array of these dtypes, a sparse matrix,
-    None."""
+    """True for an array of these kinds of dtypes, a sparse matrix or None, which need no checks here."""
     return data is None or issparse(data) or (type(data) is np.ndarray and data.dtype.kind in kinds)
 
 
@@ -114,7 +116,7 @@ def table_of(owner: Any, X: Any) -> Any:
 
 
 def _may_hold_dates(dtype: Any) -> bool:
-    """True if the objects, or the categories, of a column have to be looked at."""
+    """True if the values, or the categories, of a column of this dtype must be searched for dates."""
     if getattr(dtype, "categories", None) is not None:
         return type(dtype).__module__.partition(".")[0] == "pandas"
     return isinstance(dtype, np.dtype) and dtype.kind in "OmM"

@@ -1,7 +1,9 @@
 """Autocast: blocks in which ops compute in the dtypes of PyTorch's lists for the CPU.
 
-`Dtypes.autocast` says which list an op is in (`tape/function.py`), `_core._autocast_cast` casts an operand as
-its list says. While an op of a list runs, its thread is in no block.
+`Dtypes.autocast` (`tape/function.py`) says in which list an op is. In a block, the core calls `_apply` here
+for a Function of a list, and `cast` for an operand. Both cast to the dtype of the list: "lower" is the
+block's dtype (half floats), "float32" is float32. While an op of a list runs, the core treats its thread as
+outside of blocks.
 
 Casts of leaves are kept until the outermost block ends, so that a weight is cast once, and its gradients are
 added up before they are cast back. A weight that has changed is cast again.
@@ -32,8 +34,12 @@ casts = _Casts()
 
 
 class Block(NamedTuple):
-    """A block of autocast: are ops cast, to which dtype, are casts of leaves kept, how many blocks are
-    around."""
+    """The settings of a block of autocast.
+
+    enabled: whether ops are cast. dtype: the dtype of the list "lower". keeps: whether casts of leaves are
+        kept.
+    depth: the number of blocks around this one.
+    """
 
     enabled: bool = False
     dtype: Any = BF16
@@ -45,13 +51,14 @@ state = ThreadSettings(block=Block())
 
 
 def begin(block: Block) -> None:
-    """It holds from now on."""
+    """Makes `block` the settings of this thread from now on."""
     state.block = block
     _core._autocast(block.dtype.num if block.enabled and block.dtype in HALVES else 0)
 
 
 def cast(kind: str, x: Any) -> Any:
-    """An input of an op in a list, "lower" or "float32"."""
+    """The input x of an op, cast as the list `kind` says ("lower" or "float32"); others than float Tensors as
+    they are."""
     if not isinstance(x, Tensor):
         return x
     own, dtype = x._array.dtype, state.block.dtype if kind == "lower" else F32
@@ -64,7 +71,7 @@ def cast(kind: str, x: Any) -> Any:
         leaf is None
         or leaf() is not x
         or (version, dtype) != (x._cell[0], kept._array.dtype)
-        or mode.enabled > kept._requires_grad  # it was cast under no_grad()
+        or mode.enabled > kept._requires_grad  # The kept cast was made under no_grad(), and has no tape.
     ):
         kept = x.to(dtype)
         casts.kept[id(x)] = weakref.ref(x), x._cell[0], kept
@@ -72,6 +79,7 @@ def cast(kind: str, x: Any) -> Any:
 
 
 def _apply(kind: str, function: Any, *inputs: Any) -> Any:
+    """Runs a Function of the list `kind` on inputs that are cast."""
     if kind == "products":
         if not (isinstance(inputs[0], Tensor) and inputs[0]._array.dtype in HALVES):
             return applied(function, inputs, state.block.dtype == BF16)

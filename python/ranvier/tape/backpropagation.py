@@ -1,8 +1,13 @@
 """Backward: gradients pass along the tape from the outputs to the leaves.
 
-A node (Function, Output or leaf Tensor) runs when all its uses have delivered their gradients. A Function may
-return the same array for two inputs, or the array that it got. So the sum of two gradients goes to a new
-array, to which others are added; and a leaf keeps an array as its ``grad`` only if nothing else holds it.
+`run` calls `_core._backward` (bindings/tape/backward.cpp), which visits the nodes (Function, Output or leaf
+Tensor) in order: a node runs when all its uses have delivered their gradients. The core calls back the
+functions in `_STEPS` for what is done in Python: add two gradients, run a Function's backward, call hooks,
+add to a leaf.
+
+A Function's backward may return the same array for two inputs, or the array that it got. So the sum of the
+first two gradients of a node goes to a new array, to which further ones are added in place. A leaf keeps an
+array as its ``grad`` only if nothing else refers to the array.
 """
 
 from __future__ import annotations
@@ -64,7 +69,8 @@ def backward(
 
 
 def targets(inputs: Any) -> set[Any]:
-    """The nodes of the tensors that get a ``grad``; of those that are no leaves it is retained."""
+    """The nodes of the tensors that get a ``grad``. Tensors that are no leaves get the hook of
+    retain_grad."""
     inputs = list(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, Tensor) else [inputs]
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
@@ -121,20 +127,23 @@ def run(
 ) -> None:
     """Computes the gradients from the roots to the leaves.
 
-    captured: is filled with the gradients of its nodes; then no ``grad`` is changed.
-    only: the nodes of the tensors that get a ``grad``; None means all leaves.
+    roots: (tensor, gradient). captured: a dict by node, whose values become the gradients of the nodes; then
+    no ``grad`` is changed. only: the nodes of the tensors that get a ``grad``; None means all leaves. Nodes
+    that lead to none of these are not run.
     create_graph: gradients are Tensors (higher_order.py), else arrays.
-    Nodes that lead to none of these are not run.
     """
     if create_graph and not mode.enabled:
         with enable_grad():
             return run(roots, retain_graph, captured, only, create_graph)
     steps, rules = (higher_order.STEPS, higher_order.RULES) if create_graph else (_STEPS, None)
-    # In a block of autocast, rules run outside of it: `higher_order.applied`, one of the steps, sees to that.
+    # The core may call a Function's rule itself (`rules`), or by `steps` (`by_steps`). In a block of autocast
+    # it has to do the latter, since `higher_order.applied` runs rules outside of the block.
     by_steps = create_graph and _core._autocast(-1) != 0
     if trace.anomaly.on and trace.anomaly.searches:
         steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
-    if replaced:  # entries that only nodes of earlier steps needed would make this backward slow
+    # `replaced` has entries for Tensors whose memory was replaced (tensors/replaced.py). Entries that no node
+    # needs any more are removed, since each makes backward slower.
+    if replaced:
         prune()
     nodes = [(root if root._grad_fn is None else root._grad_fn, seed) for root, seed in roots]
     retains = create_graph if retain_graph is None else bool(retain_graph)
@@ -143,13 +152,16 @@ def run(
         prune()
     if hooks.carried.tensors:
         hooks.carried.tensors.clear()
-    # autograd.grad, for which `captured` is set, may run inside a backward, whose end this is not.
+    # With `captured` this is autograd.grad, which may run inside a backward that has not ended yet.
     if hooks.at_end and captured is None:
         hooks.call_at_end()
 
 
 def _gradients(node: Any, dy: Any) -> Any:
-    """The result of the backward of one Function; dy: a list where the node has several outputs."""
+    """The result of the backward of one Function. dy: its gradient; a list if the node has several outputs.
+
+    Raises RuntimeError if what the Function has saved was changed in place or freed since forward.
+    """
     if replaced:
         renew(node)
     dys = dy if type(dy) is list else [dy]
@@ -165,11 +177,15 @@ def _gradients(node: Any, dy: Any) -> Any:
 
 
 def _as_array(gradient: Any) -> Any:
+    """A gradient as an array, if it is a Deferred (tape/deferred.py)."""
     return gradient.array() if isinstance(gradient, Deferred) else gradient
 
 
 def _add(held: Any, gradient: Any, own: bool) -> Any:
-    """The sum of the gradient, as an array, and the one that is there; own: in the memory of that."""
+    """The gradient of a node after a further gradient has arrived, as an array or a Deferred.
+
+    held: the gradient so far, or None. own: whether `held` is an array that may be overwritten.
+    """
     if isinstance(held, Deferred):
         if (both := held.plus(gradient)) is not None:
             return both
@@ -191,7 +207,7 @@ def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
     return added(a, in_dtype(b, a.dtype), out)
 
 
-_adding = Lock()  # threads that add to the gradient of one leaf take turns
+_adding = Lock()  # held by the thread that adds to the gradient of a leaf
 
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
@@ -206,6 +222,8 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 
 
 def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
+    """Does what `accumulate` says. Reference counts decide whether an array may be kept, or changed in place:
+    SOLE is the count of an array that has no other references (tensors/memory.py)."""
     if observers and (recording := current()) is not None:
         recording.gets_gradient(leaf)
     gradient, array = holder[0], leaf._array
@@ -224,11 +242,13 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
         _sum(total, gradient, total)
         return
     if observers and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
-        recording.passing = True  # a replay would add where the recorded step has added
+        # A replay would add in the same place as this run, which holds the gradient only while something else
+        # refers to it. A later run may be recorded.
+        recording.passing = True
     alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
     if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
         kept._array = _sum(total, gradient)
-    else:  # other tensors of this memory see the sum, as in PyTorch
+    else:  # in place: other tensors of this memory see the sum, as in PyTorch
         write(total, _sum(total, gradient))
         bump(kept)
 

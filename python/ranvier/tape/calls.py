@@ -1,11 +1,11 @@
-"""Records the run of a model as a list of calls of Functions, to write the model in another form.
+"""Records the run of a model as a list of calls of Functions, to write the model in another form (ONNX, C).
 
-Every operation of the library that has a gradient is a call of `Function.apply`; that is where the calls are
-read. A value is identified by the array of its Tensor. Other operations may compute arrays from the inputs,
-too. To know these, all kernel calls are recorded as well, as `rv.compile` does: an array that depends on the
-inputs is no constant, and its values may not be read in Python.
+Every operation of the library that has a gradient is a call of `Function.apply`, which tells observers of it.
+A value is identified by the array of its Tensor. Operations without a gradient may compute arrays from the
+inputs, too. To find these arrays, all kernel calls are recorded as well, as by `rv.compile`: an array that
+depends on the inputs is no constant, and the model must not read its values in Python.
 
-A subclass of Calls decides what stands for a value in the list, such as a name in a file.
+A subclass of `Calls` decides what stands for a value in the list, such as a name in a file.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ FORMULAS: dict[str, Any] = {}
 
 
 class Call(NamedTuple):
-    """One call: the Function's class name, its attributes before the call, operands, results, and its layer.
+    """One call of a Function.
 
-    inputs, outputs: the objects that stand for operands and results, by `Calls.operand` and `Calls.result`.
-    where: the line of the model's code. made_by: the Function's class.
+    kind: the name of the Function's class. settings: the Function's attributes before the call.
+    inputs, outputs: the objects that stand for operands and results, from `Calls.operand` and `Calls.result`.
+    where: the line of the model's code. layer: the name of the layer. made_by: the Function's class.
     """
 
     kind: str
@@ -52,13 +53,13 @@ class Refused(ValueError):
 
 
 class Seen(NamedTuple):
-    """A tensor of the run: its array, the object that stands for it in calls, its count of changes."""
+    """What is known of a tensor of the run."""
 
-    array: Callable[[], Any]  # a weak reference
-    value: Any
+    array: Callable[[], Any]  # a weak reference to the tensor's array
+    value: Any  # the object that stands for the tensor in calls
     is_computed: bool  # True if it was computed from the inputs of the run
-    cell: Any
-    changes: int
+    cell: Any  # the tensor's `_cell`, whose first item counts changes in place (tensors/views.py)
+    changes: int  # this count when the tensor was seen
 
 
 class Calls(Observer):
@@ -73,7 +74,7 @@ class Calls(Observer):
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # objects that are kept, so that their ids stay unique
         self.fault = ""  # the text of the first error that `refuse` has raised
-        self.failure = ""  # the first call that has failed, because of the values of its operands
+        self.failure = ""  # the first call that has failed because of its operands' values (`_failed`)
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
@@ -82,7 +83,7 @@ class Calls(Observer):
         with ExitStack() as block:
             block.callback(super().__exit__)
             super().__enter__()
-            block.enter_context(paused())  # the recording of a step that writes a file
+            block.enter_context(paused())  # pauses the recording of a step in which a file is written
             block.enter_context(self._recording)
             for entry in self._seen.values():
                 if entry.is_computed:
@@ -118,7 +119,7 @@ class Calls(Observer):
         return ""
 
     def writes(self, function: Function, inputs: Any) -> bool:
-        """True where a Function is written as it is, not as its formula."""
+        """True if a Function is written as one call; False if it is written as the ops of its formula."""
         return True
 
     def may_hold(self, array: Any) -> bool:
@@ -134,14 +135,15 @@ class Calls(Observer):
         return value
 
     def find(self, array: Any) -> Seen | None:
-        """The record of an array that was seen before; None for another."""
+        """The record of an array that was seen before, or None."""
         entry = self._seen.get(id(array))
         return entry if entry is not None and entry.array() is array else None
 
     def unchanged(self, array: Any) -> Seen | None:
         """The record of an array, as `find` returns it; None: the array is a constant.
 
-        Raises ValueError where it was changed in place since then, or is no constant.
+        Raises Refused if the array was changed in place after it was seen, or if it was not seen although it
+        depends on the inputs.
         """
         entry = self.find(array)
         if (
@@ -193,7 +195,10 @@ class Calls(Observer):
         return result
 
     def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Any) -> None:
-        """Notes a call that fails, but not with other values of the same shapes."""
+        """Notes a call that has raised an error, if it succeeds with other values of the same shapes.
+
+        If the model catches such an error, its course depends on values, so `__exit__` refuses it.
+        """
         arrays = [getattr(x, "_array", x) for x in inputs]
         if not any(isinstance(a, np.ndarray) and a.size and self._recording.core.varies(a) for a in arrays):
             return
@@ -205,7 +210,8 @@ class Calls(Observer):
             self.failure = self.failure or f"{made_by.__name__} at {place()}"
 
     def stored(self, tensor: Tensor, value: Any) -> None:
-        """The tensor holds the result of a call from then on."""
+        """Notes that a tensor was overwritten in place: if `value` is the result of a call, the tensor stands
+        for this result from now on."""
         array, entry = tensor._array, self.find(value)
         if entry is None or entry.cell[0] != entry.changes or not self.may_hold(array):
             return
@@ -213,7 +219,7 @@ class Calls(Observer):
             self.see(tensor, entry.value)
 
     def read(self, how: str, tensor: Any = None) -> None:
-        """Raises ValueError where a value that the inputs may change goes to Python."""
+        """Raises Refused where Python code reads a value that depends on the inputs."""
         array = getattr(tensor, "_array", tensor)
         if not isinstance(array, np.ndarray):
             return
@@ -226,7 +232,7 @@ class Calls(Observer):
 
 
 def _usual(array: Any) -> Any:
-    """Values of the same shape that most operations take: matrices with ones on the diagonal, indices 0."""
+    """Values of the same shape and dtype that most operations accept: identity matrices, indices 0."""
     if not isinstance(array, np.ndarray):
         return array
     values = np.zeros(array.shape, array.dtype)

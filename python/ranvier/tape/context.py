@@ -1,4 +1,9 @@
-"""Functions with static methods and a context, PyTorch's form of :class:`ranvier.autograd.Function`."""
+"""Functions with static methods and a context, PyTorch's form of :class:`ranvier.autograd.Function`.
+
+A subclass of Function whose ``forward(ctx, ...)`` is a static method is recognised when it is made
+(`_recognise`). Its ``apply`` runs the static forward without a tape, and then records one node of the class
+`_Node`, whose backward calls the static ``backward(ctx, ...)``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from ranvier.tape.host_nodes import noted
 from ranvier.tensors.memory import filled, like
 from ranvier.tensors.tensor import Tensor, wrap
 
-_INPUT = -1
+_INPUT = -1  # the source of a saved Tensor that is an input of forward, or one marked as not differentiable
 
 
 class Context:
@@ -28,27 +33,27 @@ class Context:
     def __init__(self, needs: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs
         self._saved: tuple[Any, ...] = ()
-        self._changes: tuple[int, ...] = ()
+        self._changes: tuple[int, ...] = ()  # the count of changes of each saved tensor, when it was saved
         self._shown: tuple[Any, ...] = ()  # the saved tensors with their history, while backward runs
-        self._plain: tuple[Any, ...] = ()
-        self._filled = True
+        self._plain: tuple[Any, ...] = ()  # outputs that are marked as not differentiable
+        self._filled = True  # whether backward gets zeros for outputs that were not used
         self._sources: tuple[Any, ...] = ()  # for each saved tensor: _INPUT, an output's number, or None
 
     def save_for_backward(self, *tensors: Any) -> None:
-        """Keeps tensors; a change of one before backward is an error."""
+        """Keeps tensors for backward, which raises RuntimeError if one was changed in place meanwhile."""
         if any(not (x is None or isinstance(x, Tensor)) for x in tensors):
             raise TypeError("[save_for_backward] got a value that is no Tensor; expected Tensors or None")
         self._saved = tensors
         self._changes = tuple(0 if x is None else x._version for x in tensors)
 
     def save_for_forward(self, *tensors: Any) -> None:
-        """Nothing: there is no forward mode; ``func.jvp`` comes from backward."""
+        """Does nothing: ``func.jvp`` computes forward mode of such a Function from its backward."""
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         if self._freed:
             raise RuntimeError(AGAIN)
-        # The saved outputs: backward reads them as new tensors, with no change so far.
+        # Backward reads saved outputs as new tensors, which must not have been changed either.
         made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]
         for x, count in (*zip(self._saved, self._changes, strict=True), *made):
             if x is not None and x._version != count:
@@ -78,6 +83,8 @@ class _Node(TakesHalves):
     """The node of the tape for one call of ``apply``."""
 
     def __init__(self, kind: Any, context: Context, outputs: tuple[Any, ...], slots: list[int]) -> None:
+        """kind: the class with the static methods. outputs: what its forward returned. slots: the indices of
+        the arguments of forward that are Tensors."""
         self.kind, self.context, self.slots = kind, context, slots
         self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
         self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
@@ -85,6 +92,8 @@ class _Node(TakesHalves):
         self.of_array = first._of_array if first.is_meta else tensor_of  # makes tensors of gradients
 
     def forward(self, *arrays: Any) -> Any:
+        """The arrays of the results that the class's forward has computed; copies if they share an input's
+        memory."""
         made, self.made = self.made, ()
         self.inputs = [(array.shape, array.dtype) for array in arrays]
         results = tuple(
@@ -117,7 +126,7 @@ class _Node(TakesHalves):
         return f"{self.kind.__name__}Backward"
 
     def __getattr__(self, name: str) -> Any:
-        """In PyTorch the node is the ctx."""
+        """The attributes of the context: in PyTorch the node and the context are the same object."""
         if "context" in vars(self):
             return getattr(self.context, name)
         raise AttributeError(name)
@@ -143,13 +152,14 @@ class _Node(TakesHalves):
                     f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
                     "Tensor; expected None there"
                 )
-        return [  # for an input that needs no gradient it may return anything
+        return [  # For an input that needs no gradient, backward may return anything.
             self._reduced(slopes[i], *about) if context.needs_input_grad[i] else None
             for i, about in zip(self.slots, self.inputs, strict=True)
         ]
 
     def _reduced(self, dx: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor | None:
-        """A gradient in the dtype and shape of its input, summed where that broadcasts to the gradient's."""
+        """A gradient in the dtype and shape of its input, summed over the axes along which the input's shape
+        was broadcast to the gradient's."""
         if dx is None:
             return None
         dx = dx if isinstance(dx, Tensor) else wrap(np.asarray(dx))
@@ -169,7 +179,7 @@ class _Node(TakesHalves):
 @rule(_Node)
 @of_program
 def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
-    """The class's backward on the tape, as in PyTorch: what it computes of inputs and outputs is recorded."""
+    """The class's backward with create_graph=True: what it computes from inputs and outputs is recorded."""
     from copy import copy  # used here alone
 
     name, context = node.kind.__name__, copy(node.context)
@@ -182,7 +192,7 @@ def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
 
 
 def _with_history(node: _Node, x: Any, source: int | None) -> Any:
-    """A saved Tensor as the backward on the tape reads it."""
+    """The saved Tensor x as a backward on the tape reads it. source: as in `Context._sources`."""
     if x is None or source == _INPUT or x._requires_grad or x._array.dtype.kind != "f":
         return x
     if source is None:
@@ -195,6 +205,7 @@ def _with_history(node: _Node, x: Any, source: int | None) -> Any:
 
 
 def _source(x: Any, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | None:
+    """_INPUT if x is among `as_it_is`, else its number among the outputs, or None."""
     if any(x is given for given in as_it_is):
         return _INPUT
     return next((i for i, y in enumerate(outputs) if x is y), None)
@@ -231,7 +242,8 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     results = results if isinstance(results, tuple) else (results,)
     sources = [outputs[i] for i in node.places]
     context._sources = tuple(_source(x, (*args, *context._plain), sources) for x in context._saved)
-    context._changes = tuple(  # forward may change an output after it has saved it, as in PyTorch
+    # As in PyTorch, forward may change an output in place after it has saved the output.
+    context._changes = tuple(
         x._version if source is not None and source >= 0 else count
         for x, source, count in zip(context._saved, context._sources, context._changes, strict=True)
     )
@@ -244,12 +256,13 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
 
 
 def _recognise(cls: Any, /, **settings: Any) -> None:
-    """A subclass whose ``forward`` is no method of instances has PyTorch's form: its ``apply`` is called on
-    the class."""
+    """Called for each new subclass of Function. If its ``forward`` is no method of instances, it has
+    PyTorch's form, and gets an ``apply`` that is called on the class."""
     forward = next(vars(base)["forward"] for base in cls.__mro__ if "forward" in vars(base))
     plain = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
     if plain or isinstance(forward, (staticmethod, classmethod)):
-        if "apply" not in vars(cls):  # an apply of the class itself stays; it may call this one
+        # An `apply` that the class defines stays, and may call this one by super().
+        if "apply" not in vars(cls):
             cls.apply = classmethod(applied)
         cls._node = type(cls.__name__, (_Node,), {})
     else:

@@ -1,4 +1,7 @@
-"""Functions that move values without arithmetic: Clone, Cast, Setitem, Put, Replace; and Refused."""
+"""Functions that move values without arithmetic, for copies, casts and changes in place; and Refused.
+
+`f` in a backward that has it: the namespace of ops for arrays or Tensors (`ops/slopes.py`), not needed here.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from ranvier.tensors.views import through
 
 
 class Clone(TakesHalves):
-    """y = x in its own memory. Order 'K' keeps the layout of memory without gaps; 'C' and 'channels_last'
-    change it."""
+    """y = x in new memory. Order 'K' keeps the order of axes in memory, if x has no gaps; 'C' and
+    'channels_last' are the layouts of y."""
 
     def __init__(self, order: Any = "K") -> None:
         self.order = order
@@ -45,7 +48,8 @@ class Cast(TakesHalves):
 
 
 class Setitem(TakesHalves):
-    """y = x with y[key] = value. Of several values for one place the last stays, and has the gradient."""
+    """y = x with y[key] = value. If several values go to one place, the last one stays and gets the
+    gradient."""
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -80,9 +84,11 @@ class Put(TakesHalves):
 
 
 class Replace(TakesHalves):
-    """y = x with the view that the chain of Functions gives replaced by value: the base of a changed view."""
+    """y = x, in which a view of x is replaced by value. The new history of a base whose view was changed in
+    place."""
 
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
+        """chain: the Functions that lead from the base to the view. base: the array of the base."""
         self.chain, self.shape = chain, base.shape
         self.order = sorted(range(base.ndim), key=lambda d: -abs(base.strides[d]))
         self.by_memory = any(hasattr(function, "by_memory") for function in chain)  # `as_strided`
@@ -109,7 +115,7 @@ class Replace(TakesHalves):
 
 
 class Refused(Function):
-    """The maker of a view whose memory was changed in place where the view cannot follow: backward raises."""
+    """The node of a view that could not follow a change in place of its memory: backward raises an error."""
 
     def __init__(self, why: str) -> None:
         self.why = why

@@ -8,22 +8,24 @@ import ranvier._core as _core
 
 
 class Deferred:
-    """A gradient that becomes an array where one is needed.
+    """A gradient that becomes an array only where an array is needed.
 
-    A backward may return one. The Function that made the input gets it unchanged if it sets
-    ``takes_deferred`` and gets no other gradient; sums, leaves, hooks and `rv.autograd.grad` get ``array()``.
-    The form depends on the graph alone, so that an eager step and a compiled one make the same kernel calls.
+    A Function's backward may return a Deferred for an input. The Function that made this input gets the
+    Deferred unchanged, if it sets ``takes_deferred`` and the input has no other gradient. Sums, leaves, hooks
+    and `rv.autograd.grad` call ``array()``. Which of both happens depends on the graph alone, so that an
+    eager step and a compiled one make the same kernel calls.
     """
 
     __slots__ = ()
-    joins = False  # True: it is one until all gradients of the tensor are there, and has these two, too
+    # True: the subclass has `added_to` and `plus`, so that sums of gradients need not call ``array()``.
+    joins = False
     shape: tuple[int, ...]
 
     def added_to(self, array: Any) -> Any:
-        """The array, which is changed to the sum."""
+        """Adds the gradient to the array in place, and returns the array."""
 
     def plus(self, other: Any) -> Any:
-        """The sum with another gradient; None where that is one of arrays."""
+        """The sum with another gradient as a Deferred; None: the sum is made of arrays."""
 
     def array(self) -> Any:
         """The gradient as an array: a new one each time."""

@@ -31,16 +31,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Dtypes(NamedTuple):
-    """The way in which an op treats half floats, within a block of autocast, and with integers.
+    """The dtypes in which an op computes half floats and integers, and all inputs in a block of autocast.
 
-    halves: "float32": it computes them in float32, and rounds results and gradients once. "own": it takes
-        them as they are. "forward": forward does, but a call with a gradient is computed in float32.
-    autocast: None: in a block it computes in the dtypes that it gets. "lower": floats are cast to the dtype
-        of the block; "float32": half floats are cast to float32; "products": of recurrent steps, whose
-        products alone are in the dtype of the block.
-    beside: inputs from this one on may be float32 beside halves, whose dtype results get; 0: none may.
+    halves: "float32": the op computes half floats in float32, and rounds results and gradients once. "own":
+        the op computes with half floats as they are. "forward": forward does that, but a call with a gradient
+        is computed in float32.
+    autocast: None: in a block the op computes in the dtypes that it gets. "lower": floats are cast to the
+        dtype of the block. "float32": half floats are cast to float32. "products": for recurrent steps, whose
+        matrix products alone are computed in the dtype of the block.
+    beside: the inputs from this index on may be float32 while the others are half floats; results get the
+        dtype of the half floats. 0: no input may.
     integers: "kept", or "floats": they become floats of the default dtype first.
-    like_first: results have the dtype of the first operand, where others are wider.
+    like_first: whether results have the dtype of the first operand although another operand is wider.
     """
 
     halves: str = "float32"
@@ -75,7 +77,7 @@ class Function(_core._FunctionBase):
     tensor([2., 6.])
     """
 
-    # the links of the tape; what forward saves is in the instance's __dict__
+    # The slots are the links of the tape (explained below). What forward saves is in the instance's __dict__.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -91,28 +93,30 @@ class Function(_core._FunctionBase):
     of_element: bool = False  # True if y is a function of one input, element by element
     is_view: bool = False  # True if the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
-    # How half floats are computed, and what a block of autocast does. A view always keeps its own dtype.
+    # The dtypes in which the op computes. A view always takes half floats as they are.
     dtypes: Dtypes = Dtypes()
     # True if NumPy computes forward or backward, from arrays and constants alone (tape/host_nodes.py).
     by_numpy: bool = False
-    # True if backward reads what forward has computed from its inputs: it raises after `x.data = ...`.
+    # True if backward reads arrays that forward has computed from its inputs. Backward cannot compute them
+    # again for new memory, so it raises an error after `x.data = ...`.
     derived: bool = False
-    # True if PyTorch's op saves nothing of its result, so that a program may change this in place before
-    # backward. What forward here saves of it is then copied before the change (tape/inplace.py).
+    # True if PyTorch's op does not save its result, so that a program may change the result in place before
+    # backward. If forward here has saved the result, it is copied before such a change (tape/inplace.py).
     frees_result: bool = False
-    # True if backward reads the input. An op in place, which writes the result over it, then saves a copy.
+    # True if backward reads the input. If an op in place writes its result over the input, a copy is saved.
     reads_old: bool = False
-    takes_deferred: bool = False  # backward may get a Deferred instead of an array
-    # The saved arrays that only one gradient needs: attribute's name -> number of that gradient's input.
+    takes_deferred: bool = False  # True if backward accepts a Deferred (tape/deferred.py) instead of an array
+    # The saved arrays that only one gradient needs: name of the attribute -> index of that gradient's input.
     reads: ClassVar[dict[str, int]] = {}
 
     needs: tuple[bool, ...]  # for each input whether it needs a gradient; set before forward
-    edges: tuple[Any, ...]
-    versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
-    changes: tuple[int, ...]  # ... and how far they had counted at the time of forward
+    edges: tuple[Any, ...]  # for each input the target of its gradient (see above)
+    # the `_cell` of output and inputs, whose first item counts changes in place
+    versions: tuple[list[Any], ...]
+    changes: tuple[int, ...]  # these counts at the time of forward
     hooks: dict[int, Any] | None  # functions that get the gradient of the output first: see hooks.py
-    released: bool  # set as soon as the call is on the tape
-    outputs: int
+    released: bool  # True if backward has freed what forward saved; set when the call is recorded
+    outputs: int  # the number of outputs
 
     def forward(self, *arrays: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.forward")
@@ -121,7 +125,8 @@ class Function(_core._FunctionBase):
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def through_view(self, place: int) -> bool:
-        """True if PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
+        """True if PyTorch saves a view of the input at this place (1, 2 ...): then `x.data = ...`, which
+        gives x other memory, does not change what backward reads."""
         return False
 
     def _op_name(self) -> str:
@@ -183,17 +188,20 @@ def by_kernel(
     takes: int = -1,
     name: str | None = None,
 ) -> Callable[[F], F]:
-    """A decorator of the function that computes an op in Python: the core computes simple calls without it.
+    """A decorator of the Python function of an op: the core then answers simple calls of the op by itself.
 
-    ``kernel`` gets the arrays of Tensors and the other arguments. The function gets all other calls: those
-    that the kernel refuses, by NotImplemented or an error, that observers follow, that have keywords, or that
-    need a gradient. With ``node`` the core computes the last, too.
+    For a simple call the core passes the arrays of Tensors and the other arguments to ``kernel``. The
+    decorated function gets all other calls: those that the kernel refuses, by NotImplemented or an error,
+    that observers follow, that have keywords, or that need a gradient. With ``node`` the core makes calls
+    with a gradient, too.
 
-    node: ``node(*settings).apply(*inputs)`` is the call on the tape; inputs: how many arguments come first.
-    floats: a first Tensor of another dtype than floats is left to the function; else the kernel decides.
-    dtypes: those of the function; as `floats`, and where autocast lists it all calls in such a block.
-    result: the class of named tuples that several results make; takes: the number of arguments of the kernel.
-    name: errors of the function get this name.
+    node: ``node(*settings).apply(*inputs)`` is the call on the tape. inputs: how many of the arguments are
+        inputs; they come first, and the settings after them.
+    floats: True: a call whose first Tensor has no floats goes to the function; else the kernel decides.
+    dtypes: the dtypes of the op; implies `floats`. If autocast lists the op, its calls in a block of autocast
+        go to the function.
+    result: the class of the named tuple for several results. takes: how many arguments the kernel gets.
+    name: the op's name, which errors of the function get.
 
     >>> import ranvier as rv
     >>> @by_kernel(_core.exp)
@@ -208,8 +216,8 @@ def by_kernel(
 
 
 def into(kernel: Callable[..., Any], takes: int = -1, name: str | None = None) -> Callable[[F], F]:
-    """As :func:`by_kernel`, of ``kernel(*arguments, array)``, which writes to the memory of the op's first
-    argument; this is then the result."""
+    """As :func:`by_kernel`, for an op that changes its first argument in place and returns it. The core calls
+    ``kernel(*other_arguments, array)``, where the array is that of the first argument."""
     return lambda in_python: _core._into(in_python, kernel, kernel, kernel, None, False, takes, name)
 
 
@@ -222,8 +230,10 @@ def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
 
 
 def watched(result: Any, *keys: Any) -> Any:
-    """The result of a Function that keeps arrays of these Tensors, or of tuples with some, which are not its
-    inputs: backward raises if one of them has changed."""
+    """The result of a Function, whose backward now raises an error if one of the Tensors in keys has changed.
+
+    keys: Tensors, or tuples with some, such as indices, that the Function has saved and that are no inputs.
+    """
     node = result._grad_fn
     if isinstance(node, Function):
         for key in keys:
@@ -248,17 +258,17 @@ _ABSENT = _Absent()
 
 
 def _widened(function: Any, *inputs: Any) -> Any:
-    """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
+    """Runs a Function on half floats in float32. Its results and its gradients are rounded to half floats."""
     floats = [x._array.dtype for x in inputs if isinstance(x, Tensor) and x._array.dtype.kind == "f"]
     own = floats[0]
     if one := {*floats} == {own} or _fits(floats, function.dtypes.beside):
         inputs = tuple(x.to(F32) if isinstance(x, Tensor) and x._array.dtype in HALVES else x for x in inputs)
     else:  # the inputs have several dtypes: the kernel gets them as they are, and most kernels refuse them
         function.dtypes = function.dtypes._replace(halves="own")
-    try:  # products that round factors to bfloat16 lose nothing where the factors were bfloat16
+    try:  # Factors that were bfloat16 may be rounded to bfloat16 in products without any loss.
         y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
         return rounded(y, own) if one else y
-    except DtypeError as error:  # it names the dtype that the caller gave
+    except DtypeError as error:  # The new error names the dtype of the caller instead of float32.
         op = op_of(error)
         if one:
             raise failure(DtypeError, op, error.got.replace("float32", str(own)), error.expected) from None
@@ -267,7 +277,8 @@ def _widened(function: Any, *inputs: Any) -> Any:
 
 
 def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
-    """The call; is_medium: its products round factors to bfloat16, whatever block the caller is in."""
+    """The result of function.apply(*inputs). is_medium: matrix products in it round their factors to
+    bfloat16, whatever precision the caller has set."""
     if not is_medium:
         return function.apply(*inputs)
     before = _core.set_own_precision(_MEDIUM)
@@ -278,14 +289,17 @@ def applied(function: Any, inputs: Any, is_medium: bool) -> Any:
 
 
 def _fits(floats: list[Any], beside: int) -> bool:
-    """True if inputs of these dtypes, and those from `beside` on, have one dtype each: halves first, or one
-    weight of halves beside float32, as PyTorch's RMS norm takes it."""
+    """True if the inputs before the index `beside` have one dtype, and the inputs from it on have one, too.
+
+    The first dtype must be a half float, except for two inputs, since PyTorch's RMS norm takes a float32
+    input with a weight of half floats.
+    """
     same = beside > 0 and len({*floats[:beside]}) == len({*floats[beside:]}) == 1
     return same and (floats[0] in HALVES or len(floats) == 2)
 
 
 def rounded(y: Any, dtype: Any) -> Any:
-    """Results in float32 as these half floats; others as they are."""
+    """Results of float32 in the dtype of half floats `dtype`; other results as they are."""
     if type(y) is tuple:
         return tuple(rounded(part, dtype) for part in y)
     return y.to(dtype) if y._array.dtype == F32 else y
@@ -301,10 +315,10 @@ def single(x: Any) -> Any:
 
 
 def in_dtypes(dtypes: Dtypes = Function.dtypes) -> Callable[[F], F]:
-    """A decorator for an op of several steps: the dtypes in which it computes all of them.
+    """A decorator for an op that consists of several ops: it fixes the dtypes in which all of them compute.
 
-    What autocast does comes first. Half floats are then float32 in all steps, unless `dtypes` takes them as
-    they are; the results, and the gradients, are rounded once.
+    First, operands are cast as autocast says. Then half floats become float32 for all steps, unless `dtypes`
+    takes them as they are. The results, and the gradients, are rounded once.
     """
 
     def decorate(op: F) -> F:
@@ -325,9 +339,10 @@ def _each(cast_of: Any, operands: Any, settings: dict[str, Any]) -> tuple[Any, d
 
 
 def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) -> Any:
+    """The result of an op of several steps, computed in the dtypes that `in_dtypes` says."""
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
     first: Any = None
-    if dtypes.like_first:  # the first operand is given by its place, or by its name
+    if dtypes.like_first:  # The first operand may be given by position or by keyword.
         first = operands[0] if operands else settings.get(op.__code__.co_varnames[0])
     if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
         own = first._array.dtype if _is_floating(first) else _core._result_dtype(*tensors)
@@ -343,7 +358,7 @@ _core._set_function_class(Function, Output, lambda f, x: as_inputs(x, f._op_name
 
 
 def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
-    """Tensors of the inputs; numbers get the dtype of PyTorch's promotion. The first must not be None."""
+    """The inputs as Tensors. Numbers get the dtype of PyTorch's promotion. The first must not be None."""
     tensors: list[Any] = []
     numbers = False
     for x in inputs:
@@ -373,7 +388,7 @@ def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
 
 
 def once_differentiable(function: F) -> F:
-    """A decorator for ``backward``: with create_graph=True it is refused.
+    """A decorator for a static ``backward``: a call of it with create_graph=True is refused.
 
     >>> @once_differentiable
     ... def backward(ctx, dy):

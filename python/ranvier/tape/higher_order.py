@@ -1,8 +1,9 @@
 """Backward on the tape, for ``create_graph=True``: gradients are Tensors with a history of their own.
 
-A Function's ``backward`` computes arrays. Its rule computes the same gradients by differentiable ops, from
-the Tensors of what forward has saved. A Function without a rule is refused, since its gradient would be a
-constant for the second backward.
+A Function's ``backward`` computes arrays. Its *rule*, a function in RULES, computes the same gradients by
+differentiable ops on Tensors. The arrays that forward has saved become Tensors with a history by `of_input`
+and `of_output`. A Function without a rule is refused: a second backward would treat its gradient as a
+constant. `backpropagation.run` uses the functions in STEPS, at the end of this file, instead of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ AGAIN = (
 
 
 def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
-    """A decorator: the function is the rule of these Functions, and of subclasses with their backward."""
+    """A decorator: the function is the rule of these Functions, and of subclasses that inherit their
+    backward."""
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(kinds, function))
@@ -43,13 +45,15 @@ def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
 
 
 def of_program(function: Rule) -> Rule:
-    """A decorator for a rule that calls functions of the program: they run in the block of the caller."""
+    """A decorator for a rule that calls functions of the user's: autocast stays on for them, as the caller
+    has set it."""
     function.of_program = True  # type: ignore[attr-defined]
     return function
 
 
 def applied(node: Function, *dys: Any) -> Any:
-    """The result of a node's rule, in the dtypes in which the node was computed: outside of autocast."""
+    """The result of a node's rule. It runs outside of autocast, in the dtypes in which the node was
+    computed."""
     of_node = rule_of(node)
     if hasattr(of_node, "of_program"):
         return of_node(node, *dys)
@@ -61,13 +65,14 @@ def rule_of(node: Function) -> Rule:
     for base in type(node).__mro__:
         if base in RULES:
             return RULES[base]
-        if "backward" in vars(base):  # the rule of its base computes another gradient
+        # The rules of further bases compute another gradient than this backward.
+        if "backward" in vars(base):
             break
     return refuse(node)
 
 
 def refuse(node: Function) -> Any:
-    """Raises NotImplementedError: the gradients of this Function have no gradients."""
+    """Raises NotImplementedError, because this Function has no rule."""
     raise NotImplementedError(
         f"[{node._op_name()}] got create_graph=True; expected ops that can be differentiated twice, which "
         f"{type(node).__name__} cannot; a Function of your own can if forward and backward are static methods"
@@ -97,23 +102,31 @@ class Rows(Function):
 
 
 def of_input(node: Function, index: int, array: Array) -> Tensor:
-    """The Tensor of an input of the node, with its history; array: its values, which forward has saved."""
+    """The Tensor of an input of the node, with its history, for a rule.
+
+    array: the values of the input, or a view of them, as forward has saved them.
+    """
     if not mode.enabled:
         return wrap(array)
     edge = node.edges[index]
     changed = node.versions and node.versions[1 + index][0] != node.changes[1 + index]
     if changed and all(node.needs[i] or getattr(node, k) is not array for k, i in node.reads.items()):
-        node.check_saved(array)  # forward may keep arrays of which backward reads the shape only
+        # Raises if the array was changed. Not called for an array that only a gradient which is not needed
+        # reads (`Function.reads`).
+        node.check_saved(array)
     if isinstance(edge, Tensor):  # a leaf
         if edge._array is array:
             return edge
-        # it has other memory since (`.data = ...`), or forward has saved a view
+        # The leaf has got other memory since (`.data = ...`), or forward has saved a view of its array.
         edge = as_node(Same(), edge)
     return _with_history(array, edge, node, 1 + index)
 
 
 def of_output(node: Function, array: Array, index: int | None = None) -> Tensor:
-    """The Tensor that the node has made; array: its values, which forward has saved; index: of several."""
+    """The Tensor that the node has made, with its history, for a rule.
+
+    array: its values, as forward has saved them. index: which output it is, if the node has several.
+    """
     if not mode.enabled:
         return wrap(array)
     if index is None:
@@ -122,6 +135,7 @@ def of_output(node: Function, array: Array, index: int | None = None) -> Tensor:
 
 
 def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tensor:
+    """A Tensor made by `maker`, with the count of changes at this place in the node's `versions`."""
     tensor = wrap(array, requires_grad=maker is not None and mode.enabled)
     tensor._grad_fn = maker
     if node.versions:
@@ -130,7 +144,8 @@ def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tenso
 
 
 def cut(x: Tensor) -> Tensor:
-    """x as a new Tensor on the tape: gradients with respect to it exclude those of other uses of x."""
+    """x as a new Tensor on the tape. A gradient with respect to the new Tensor counts only uses of this
+    Tensor, not other uses of x."""
     return Same().apply(x)
 
 
@@ -138,7 +153,7 @@ def cut(x: Tensor) -> Tensor:
 
 
 def gradients_of(node: Any, dy: Any) -> Any:
-    """The result of the rule of one Function; dy: a list where the node has several outputs."""
+    """The result of the rule of one Function; dy: a list if the node has several outputs."""
     if replaced:
         renew(node)
     node.check_saved()
@@ -200,7 +215,10 @@ def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
 
 
 def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
-    """The gradients, each in its own memory: the caller may change one in place."""
+    """The gradients, each in separate memory, so that the caller may change one in place.
+
+    seeds: the Tensors with which backward began, which belong to the caller.
+    """
     taken, separated = {id(x) for x in seeds}, []
     for g in gradients:
         if g is not None:
@@ -217,7 +235,8 @@ STEPS = (add, gradients_of, call_hooks, accumulate, at_leaf)
 
 
 def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
-    """The backward of a Function that is defined by its rule alone: arrays, not on the tape."""
+    """The gradients, as arrays and off the tape, of a Function whose backward is defined by its rule
+    alone."""
     with no_grad():
         gradients = _core._without_autocast(rule, node, *[None if dy is None else wrap(dy) for dy in dys])
     arrays = tuple(

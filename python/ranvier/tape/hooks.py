@@ -1,4 +1,8 @@
-"""Hooks on tensors: functions that get a gradient in backward, and may replace it."""
+"""Hooks on tensors and nodes: functions that get a gradient in backward, and may replace it.
+
+The hooks of a tensor that an op has made are in ``hooks`` of its node. The hooks of leaves, and those on
+nodes themselves, are in the tables below. Backward calls them by `call`, `at_leaf` and `around`.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +24,17 @@ from ranvier.tensors.views import FLAG, UNWATCHED
 
 Hooks = dict[int, Callable[..., Any]]
 
-# The hooks of leaves, by the leaf's id, while the leaf is alive. They are called before the gradient is added
-# to ``grad``, or after it. They are not in the Tensor: they are rare, and each Tensor would need a slot.
+# The hooks of leaves, by the leaf's id, while the leaf is alive. They are called before, or after, the
+# gradient is added to ``grad``. They are rare, so they are not in the Tensor, where they would need a slot.
 before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
-# The hooks of a node, called before it and after it, by the id of the Function or of the leaf.
+# (hooks called before a node runs, hooks called after it), by the id of the Function or of the leaf.
 of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
-# Functions that hooks want to be called when this backward has ended, once each.
+# Functions that hooks have asked to be called, once each, when the running backward ends.
 at_end: list[Callable[[], None]] = []
 
 
-_NONE = object()
+_NONE = object()  # the default of an argument that may be None
 
 
 class RemovableHandle:
@@ -69,7 +73,7 @@ class Retain:
         tensor = self.tensor()
         if tensor is None:
             return
-        held = tensor._grad  # it is replaced by a new Tensor, not changed: the caller may hold it
+        held = tensor._grad  # It is not changed, since the caller may hold it: a new Tensor replaces it.
         tensor._grad = wrap(copied(gradient) if held is None else added(held._array, gradient))
 
 
@@ -104,21 +108,25 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
 
 
 def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
+    """The entry of a leaf or node in a table of hooks; `mine` is the new entry if there is none."""
     mine = {} if mine is None else mine
-    hooks = registry.setdefault(id(leaf), mine)  # another thread may be first
+    hooks = registry.setdefault(id(leaf), mine)  # Another thread may have made an entry.
     if hooks is mine:
         weakref.finalize(leaf, registry.pop, id(leaf), None)
     return hooks
 
 
 def of_node(node: Any, place: int) -> Hooks:
-    """The hooks of a Function or leaf itself: those before it (place 0), or after it (1)."""
+    """The hooks of a Function or leaf itself that are called before it (place 0), or after it (place 1)."""
     hooks: Hooks = _of_leaf(node, of_nodes, ({}, {}))[place]
     return hooks
 
 
 def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
-    """Return ``run(*gradients)`` for a node with hooks of its own, which get tuples of Tensors."""
+    """Returns ``run(*gradients)`` for a node in `of_nodes`, with the node's hooks called before and after it.
+
+    gradients: arrays, or Tensors with create_graph. The hooks get tuples of Tensors.
+    """
     before, after = of_nodes[id(node)]
     on_arrays = not any(isinstance(g, Tensor) for g in gradients)
     given = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in gradients)
@@ -153,7 +161,8 @@ def replaced(changed: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class _Carried(local):
-    """The gradients of this backward that hooks have given attributes or a class, by the id of the array."""
+    """The gradients of this backward to which hooks have given attributes or another class, by the id of the
+    array. Backward passes arrays, so that the Tensor would get lost otherwise."""
 
     def __init__(self) -> None:
         self.tensors: dict[int, Tensor] = {}
@@ -163,13 +172,14 @@ carried = _Carried()
 
 
 def tensor_of(array: Any) -> Tensor:
-    """A gradient as a Tensor: the very one that a hook has given attributes, if there is one."""
+    """A gradient as a Tensor: the same object that an earlier hook has given attributes, if there is one."""
     tensor = carried.tensors.get(id(array)) if carried.tensors else None
     return wrap(array) if tensor is None else tensor
 
 
 def kept(tensor: Tensor) -> Any:
-    """The array of a gradient; where a program has given the Tensor attributes, later hooks get it again."""
+    """The array of a gradient. If a hook has given the Tensor attributes, later hooks get this Tensor
+    again."""
     if type(tensor) is not Tensor or tensor.__dict__:
         carried.tensors[id(tensor._array)] = tensor
     return tensor._array
@@ -185,7 +195,7 @@ def _of_maker(tensor: Tensor) -> Hooks:
 
 
 def retain_grad(tensor: Tensor) -> None:
-    """Keeps the gradient of a tensor that is not a leaf in its ``grad``, too."""
+    """Makes backward keep the gradient in ``grad`` also for this tensor, which is not a leaf."""
     if not tensor._requires_grad:
         raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
     if tensor._grad_fn is not None and not retains_grad(tensor):
@@ -199,10 +209,10 @@ def retains_grad(tensor: Tensor) -> bool:
 
 
 def call(hooks: Hooks, gradient: Any) -> Any:
-    """The gradient after all hooks, in order of registration; those of ``retain_grad`` come last.
+    """The gradient after all hooks, in order of registration; hooks of ``retain_grad`` come last.
 
-    Hooks get an array. A Deferred is returned unchanged if no hook has changed the array, so that hooks which
-    only read it change no bit of the result.
+    gradient: an array or a Deferred. Hooks get a Tensor of the array. A Deferred is returned unchanged if no
+    hook has changed the array, so that hooks which only read the gradient change no bit of the result.
     """
     deferred = gradient if isinstance(gradient, Deferred) else None
     first = array = gradient if deferred is None else deferred.array()
@@ -239,12 +249,14 @@ def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
         return False
     if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
         return True
-    # In a compiled step, a change that is 0 now may be another in a replay.
+    # Under an observer the answer is False: the values of a compiled step differ in each replay, and the hook
+    # may change those of another.
     return not observers and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
 
 
 def at_leaf(leaf: Tensor, holder: list[Any], accumulate: Callable[..., Any]) -> None:
-    """Adds the gradient in ``holder`` to that of a leaf, with its hooks before and after that."""
+    """Adds the gradient in ``holder``, a list of one array, to ``grad`` of a leaf, and calls the hooks of the
+    leaf's node and those after accumulation."""
     if leaf._requires_grad:  # it may have been switched off since forward
         if id(leaf) in of_nodes:
             around(leaf, holder, lambda g: accumulate(leaf, [g]) or ())
@@ -255,6 +267,7 @@ def at_leaf(leaf: Tensor, holder: list[Any], accumulate: Callable[..., Any]) -> 
 
 
 def call_at_end() -> None:
+    """Calls the functions in `at_end`, once."""
     calls = list(at_end)
     at_end.clear()
     for function in calls:

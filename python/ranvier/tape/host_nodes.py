@@ -1,9 +1,13 @@
-"""Functions of the tape whose forward or backward NumPy computes, in a compiled step.
+"""Records Functions whose forward or backward NumPy computes, so that a compiled step can have them.
 
-A Function of the user, or one of the library that says ``by_numpy = True``, gets NumPy arrays and may keep
-some for its backward. A replay calls forward and backward again, on a second instance that starts with what
-the recorded one started with (see `host`). Which of its attributes are arrays on the memory of the step is
-known when it is recorded; a replay puts its own arrays in their places.
+These are Functions of the user's, and those of the library with ``by_numpy = True``. When such a Function is
+recorded, its forward and its backward become instructions that call Python (`HostedCall` in
+tensors/recording.py). A replay calls the class's forward and backward on a second instance, the twin, whose
+attributes are a copy of those with which the recorded instance started. Attributes that are arrays on the
+memory of the step are found while it is recorded; a replay puts the arrays of its own memory in their places.
+
+Kinds of memory, from `kind_of`: "foreign": allocated by NumPy during the recording. "temporary": allocated by
+the core during the recording. "argument": of an argument of the step. "persistent": older than the recording.
 """
 
 from __future__ import annotations
@@ -23,12 +27,16 @@ from ranvier.tensors.recording import HostedCall, Recording, paused
 __all__ = ["noted"]
 
 Path = tuple[Any, ...]  # the name of an attribute, then indices in tuples and lists
-_OURS = ("forward", "backward")
+_OURS = ("forward", "backward")  # attributes of an instance that `_apply` sets
 
 
 def noted(cls: type[Function]) -> None:
-    """A new class of Functions: its calls are noted while a step is recorded. One that the step makes has
-    variables that a replay would not make; one of a module that the step is the first to import has none."""
+    """Called for each new class of Functions: its `apply` becomes `_apply` if NumPy may compute it.
+
+    A class of the user's that a recorded step itself defines gets the ordinary `apply`: its methods may use
+    variables of the step, which a replay would not have. That does not hold for classes of a module which the
+    step imports (`executed.ignores`).
+    """
     of_library = cls.__module__.startswith("ranvier.")
     if "apply" in vars(cls):
         return
@@ -41,6 +49,7 @@ def noted(cls: type[Function]) -> None:
 
 
 def _apply(self: Function, *inputs: Any) -> Any:
+    """`Function.apply`; in a recording forward and backward of this instance are those of a `_Node`."""
     recording = current()
     if recording is not None and not hasattr(self, "released"):
         node = _Node(self, recording)
@@ -49,20 +58,24 @@ def _apply(self: Function, *inputs: Any) -> Any:
 
 
 class _Node:
-    """A Function in a recording, and the twin of it that replays use."""
+    """A Function in a recording, and its twin for replays."""
 
     def __init__(self, function: Function, recording: Recording) -> None:
         self.kind, self.recording = type(function), recording
-        self.started = _kept(vars(function))
+        self.started = _kept(vars(function))  # the attributes before forward
         self.twin: Any = object.__new__(self.kind)
         self.again = False  # True if a replay calls forward
         self.function = ref(function)
 
     def forward(self, *arrays: Any) -> Any:
+        """Runs forward. If a replay can repeat the call, it becomes an instruction, and its results, also
+        among the attributes, are replaced by copies in memory of the core. Else the results stay NumPy's,
+        which makes the step eager if it uses them."""
         function: Any = self.function()
         del vars(function)["forward"]
         state = _arrays_of(self.started)
         call = _NodeCall(self, "forward", self.started, state)
+        # The bytes of the inputs, by which a forward of the user's that changes its inputs is found.
         changes = [] if self.kind.by_numpy else [array.tobytes() for array in arrays if array is not None]
         made, parts = self._run("forward", function, arrays)
         if not parts or not call.takes(arrays, parts) or any(self._kind_of(x) == "foreign" for _, x in state):
@@ -81,8 +94,10 @@ class _Node:
         return tuple(results) if isinstance(made, tuple) else results[0]
 
     def backward(self, *gradients: Any) -> Any:
+        """Runs backward, and records it like `forward`. The attributes on memory of the step are inputs of
+        the instruction."""
         function: Any = self.function()
-        del vars(function)["backward"]  # the class's is called again: `release` must see only what is saved
+        del vars(function)["backward"]  # `release` must see only what is saved
         if current() is not self.recording:
             return function.backward(*gradients)
         state = _arrays_of(vars(function))
@@ -98,15 +113,17 @@ class _Node:
         return str(self.recording.core.kind_of(array))
 
     def _run(self, name: str, function: Function, arrays: Any) -> tuple[Any, list[tuple[int, Array]]]:
-        """The results, and the numbers and arrays of those that a replay would not make without this call."""
+        """The results, and (index, array) of the results that NumPy has made, which a replay makes only by
+        repeating the call. If the method has called kernels, there are none: the kernel calls are
+        recorded."""
         method, recording = getattr(self.kind, name), self.recording
-        calls = recording.core.pause(False)
+        calls = recording.core.pause(False)  # the number of kernel calls so far
         if self.kind.by_numpy:
             with paused():
                 result = method(function, *arrays)
         else:
             result = method(function, *arrays)
-        if recording.core.pause(False) != calls:  # the method has called kernels, which are recorded
+        if recording.core.pause(False) != calls:
             return result, []
         listed = result if isinstance(result, tuple) else (result,)
         arrays_made = [
@@ -116,9 +133,17 @@ class _Node:
 
 
 class _NodeCall(HostedCall):
-    """A forward or backward, called again by a replay."""
+    """A forward or backward that a replay calls on the twin.
+
+    Attributes:
+        start: the attributes of the twin before the call; None: those that the twin's forward has left.
+        paths: the places of attributes that are arrays on memory of the step. state: these arrays.
+        known: whether all attributes are arrays and plain values, which can be copied.
+        kept: the indices of the results that the instruction writes.
+    """
 
     def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:
+        """name: "forward" or "backward". state: (path, array) of all attributes that are arrays."""
         self.kind, self.twin = node.kind, node.twin
         self.recording: Any = node.recording
         function: Any = node.function()
@@ -135,14 +160,16 @@ class _NodeCall(HostedCall):
         self.kept: list[int] = []
 
     def takes(self, arrays: Any, parts: Any) -> bool:
+        """True if one instruction can have these inputs and results."""
         self.given = [array is not None for array in arrays]
         inputs = [*[x for x in arrays if x is not None], *self.state]
         return self.known and self.fits(inputs, parts) and all(type(x) is np.ndarray for x in inputs)
 
     def record(self, arrays: Any, made: Any, parts: list[tuple[int, Array]]) -> list[Any]:
+        """Records the instruction; returns the results, with those in `parts` in memory of the core."""
         self.kept = [i for i, _ in parts]
         inputs = [*[x for x in arrays if x is not None], *self.state]
-        # A program keeps this object: it must not keep the recording and its arrays alive.
+        # The program keeps this object, so it must not refer to the recording and its arrays any more.
         recording, self.recording, self.state = self.recording, None, []
         results = list(made) if isinstance(made, tuple) else [made]
         for i, array in zip(
@@ -177,6 +204,7 @@ def _is_known(x: Any) -> bool:
 
 
 def _arrays_of(x: Any, path: Path = ()) -> list[tuple[Path, Array]]:
+    """(path, array) of each array in a dict, and in tuples and lists inside it."""
     arrays: list[tuple[Path, Array]] = []
     for key, value in x.items() if type(x) is dict else enumerate(x):
         if type(value) is np.ndarray:
@@ -187,14 +215,14 @@ def _arrays_of(x: Any, path: Path = ()) -> list[tuple[Path, Array]]:
 
 
 def _kept(x: Any) -> Any:
-    """A copy of attributes: of the dict, and of lists in it."""
+    """A copy of attributes: the dict, and the tuples and lists in it, are copied, arrays are not."""
     if type(x) is dict:
         return {name: _kept(value) for name, value in x.items() if name not in _OURS}
     return type(x)(map(_kept, x)) if type(x) in (tuple, list) else x
 
 
 def _put(x: Any, path: Path, value: Any) -> None:
-    """Replaces one item within dicts, lists and tuples."""
+    """Replaces the item at a path within dicts, lists and tuples."""
     key, *rest = path
     if rest:
         inner = list(x[key])

@@ -1,13 +1,16 @@
 """Changes of a Tensor in place, and the history of Tensors that share its memory.
 
-Off the tape, the memory is written and the count of changes increased. On the tape, the tensor takes the
-result of the ordinary operation, and its history. A tensor that shares its memory with no other takes the
-memory of the result, so that what earlier Functions saved stays right. Otherwise the memory is written, and
-backward raises if it was saved. Then, as in PyTorch, the base of a changed view gets a new history, in which
-the view's elements come from the result, and the history of each view of the base starts at the new one.
+Off the tape, the memory is written, and the count of changes is increased. On the tape, the tensor gets the
+result and the history of the ordinary operation, in one of two ways:
+- If no other tensor shares its memory, it takes the memory of the result (`_exchange`), so that the arrays
+  which earlier Functions have saved stay as they were.
+- Otherwise the memory is written, and backward raises an error if a Function has saved it. As in PyTorch, the
+  base of a changed view gets a new history, in which the view's elements come from the result, and the
+  history of each view of the base starts at the new one (`take_over`).
 
 `_cell` of a tensor is [count of changes, array changed last, flags, references to tensors of the same memory
-...], `_view` of a view (base, Functions from it, why it cannot be changed): see `tensors/views.py`.
+...]. `_view` of a view is (base, Functions that lead from the base to the view, why the view cannot be
+changed): see `tensors/views.py`.
 """
 
 from __future__ import annotations
@@ -79,13 +82,18 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
 
 
 def overwrite(tensor: Any, node: Any, name: str) -> Any:
-    """As `assign` of ``node.apply(tensor)``, in the tensor's memory unless something has its old values:
-    ``node.forward(array, out)`` writes there. Where backward ``reads_old`` values these are copied."""
+    """Does what ``assign(tensor, node.apply(tensor), name)`` does, but in the tensor's own memory, unless
+    something else still needs the old values.
+
+    node: its ``forward(array, out)`` writes to out. If its backward ``reads_old`` values, they are copied.
+    """
     recorded = tensor._requires_grad and mode.enabled
     wide = ("float32", "forward") if recorded else ("float32",)
     widens = tensor._array.dtype in HALVES and node.dtypes.halves in wide
     own = _is_sole(tensor)
-    step = current()  # a recorded one; not that of a file that is written, which has no memory of its own
+    step = current()
+    # Under an observer the call of the Function must be seen, except off the tape in a recording of
+    # rv.compile, which records the kernel calls. (A recording for a file, in another form, has `keeps`.)
     listed = observers and (recorded or step is None or step.keeps)
     if widens or listed or (recorded and not own):
         return assign(tensor, node.apply(tensor), name)
@@ -96,7 +104,7 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
         del vars(node)["forward"]
         _exchange(tensor, result)
         return tensor
-    if own and observers:  # a recorded program has its own memory for results, or merges the calls
+    if own and observers:  # In a recording, new memory for the result lets the program merge calls.
         tensor._array = node.apply(tensor)._array
     else:
         _before_store(tensor, name, tensor._array)
@@ -106,7 +114,7 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
 
 
 def _is_sole(tensor: Any) -> bool:
-    """True if nothing but the tensor has its array, or another one of its memory."""
+    """True if nothing except the tensor refers to its array, or to another array of the same memory."""
     array, cell = tensor._array, tensor._cell
     shares = tensor._view is not None or cell[FLAG] & UNWATCHED or (len(cell) > FIRST and sharing(tensor))
     if shares or type(array.base) is np.ndarray or not array.flags.writeable:
@@ -115,7 +123,7 @@ def _is_sole(tensor: Any) -> bool:
 
 
 def written(name: str, out: Any, result: Any) -> Any:
-    """PyTorch's out=: the result in the memory of another tensor of its shape, off the tape."""
+    """PyTorch's out=: writes the result to the memory of the tensor `out` of its shape, off the tape."""
     shape = getattr(result, "shape", None)
     if not isinstance(out, Tensor) or out.shape != shape:
         got = f"shape {out.shape}" if isinstance(out, Tensor) else type(out).__name__
@@ -136,6 +144,7 @@ def store(tensor: Any, value: Any, name: str) -> None:
 
 
 def _before_store(tensor: Any, name: str, places: Any) -> None:
+    """What must be done before all of a tensor is written. places: as in `before_writing`."""
     if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
         _keep_results(tensor)
     if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in tensor._array.strides:
@@ -143,7 +152,8 @@ def _before_store(tensor: Any, name: str, places: Any) -> None:
 
 
 def _passes_gradients(value: Any, tensor: Any) -> bool:
-    """True if the value requires gradients and goes into floats; integers have none."""
+    """True if the value requires gradients and the tensor it is written to has floats, which have
+    gradients."""
     return getattr(value, "requires_grad", False) and tensor._array.dtype.kind == "f"
 
 
@@ -175,6 +185,7 @@ def _set_places(x: Tensor, key: Any, value: Any) -> None:
 
 
 def _write_places(x: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value off the tape."""
     _keep_results(x)
     places, keys = _core._places(x._array, key), ()
     if places is None:
@@ -185,7 +196,7 @@ def _write_places(x: Tensor, key: Any, value: Any) -> None:
         before_writing(x, "setitem", None)
     if keys:
         put(x._array, keys, value)
-    else:  # the tensor may have got other memory since then
+    else:  # The places are found again, because `before_writing` may have given the tensor other memory.
         write(_core._places(x._array, key), value, "setitem")
     bump(x)
 
@@ -208,6 +219,8 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _replacing(name: str) -> Callable[[Tensor, Any], Tensor]:
+    """The op that replaces all elements of x by those of src, under this name."""
+
     @into(_core.write, name=name)
     def replace_all(x: Tensor, src: Any) -> Tensor:
         check_leaf(x, name)
@@ -222,8 +235,8 @@ def _replacing(name: str) -> Callable[[Tensor, Any], Tensor]:
 _fill, _zero, _copy = map(_replacing, ("fill_", "zero_", "copy_"))
 
 
-_SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
-_MOST = 16  # how many Functions of an operation are looked at; those before them belong to older ones
+_SAME_NUMBER = frozenset({"fill_", "zero_"})  # ops that give all elements one value
+_MOST = 16  # an operation in place consists of fewer Functions; those before them belong to older operations
 
 
 def take_over(tensor: Any, result: Any, name: str) -> None:
@@ -264,7 +277,7 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
 
 
 def _exchange(tensor: Any, result: Any) -> None:
-    """Gives the tensor the memory of the result."""
+    """Gives the tensor the memory and the history of the result."""
     if result._view is not None:
         result = result.clone()
     maker, cell = result._grad_fn, result._cell
@@ -279,9 +292,12 @@ def _exchange(tensor: Any, result: Any) -> None:
 
 
 def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
-    """Copies what the operation has saved of memory that will now be written; on: what its maker has, too."""
+    """Copies the arrays in memory that will now be written which the Functions of an operation have saved.
+
+    node: the last Function of the operation. on: whether the Function that made the tensor is included.
+    """
     nodes = [node]
-    for node, _ in zip(nodes, range(_MOST), strict=False):  # the loop adds to the list
+    for node, _ in zip(nodes, range(_MOST), strict=False):  # the list grows while the loop runs
         if not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
             continue
         if any(cell is tensor._cell for cell in node.versions):
@@ -290,8 +306,9 @@ def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
 
 
 def _keep_arrays(node: Any, tensor: Any) -> None:
+    """Copies the arrays on the tensor's memory that one Function has saved."""
     if node.changes != tuple([cell[0] for cell in node.versions]):
-        return  # the memory has changed since this Function was recorded: it belongs to an older operation
+        return  # Memory was changed after this Function was recorded: it belongs to an older operation.
     saved, array = vars(node), tensor._array
     for name, value in saved.items():
         if isinstance(value, np.ndarray):
@@ -302,7 +319,11 @@ def _keep_arrays(node: Any, tensor: Any) -> None:
 
 
 def _keep_results(tensor: Any) -> None:
-    """Copies saved results in memory that will now be written, of Functions whose inputs PyTorch saves."""
+    """Copies the results, in memory that will now be written, that Functions with ``frees_result`` have
+    saved.
+
+    PyTorch's ops save only their inputs there, so that the program may change the result before backward.
+    """
     base = None if tensor._view is None else _base_of(tensor)
     for owner in (tensor, base, *(sharing(tensor) if len(tensor._cell) > FIRST else ())):
         node = getattr(owner, "_grad_fn", None)
@@ -316,10 +337,12 @@ def _kept(value: Array, array: Array) -> Array:
 
 
 def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
-    """Lets the gradients of a change bypass the hooks of a view and of the views that it is made from.
+    """Lets the gradients of a change in place bypass the hooks of the view and of the views it is made from.
 
-    These hooks get the gradients of earlier uses only. Those of a view of memory that its maker did not show
-    (`as_strided`) go to the base.
+    As in PyTorch, these hooks get only the gradients of uses before the change. maker: the Function of the
+    change, whose first edge leads to the old history of the view. If a node of that history has hooks, or the
+    view is made by `as_strided` (`by_memory`), the edge is replaced by new nodes that lead straight to the
+    base.
     """
     base, chain, _ = view
     node = old = tensor._grad_fn

@@ -32,14 +32,15 @@ class Node(metaclass=ABCMeta):  # noqa: B024
     """
 
     def name(self) -> str:
-        """PyTorch's name: AddBackward0 for the op add, MyFunctionBackward for a program's own MyFunction."""
+        """PyTorch's name: AddBackward0 for the op add, MyFunctionBackward for a Function of the user's."""
         kind = type(self)
         own = kind.__module__.startswith("ranvier.ops.")
         return f"{kind.__name__.removesuffix('Number') if own else kind.__name__}Backward{'0' * own}"
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """For each input the node that made it and the number of its output; (None, 0): no gradient."""
+        """For each input (the node that made it, the number of that node's output); (None, 0): no
+        gradient."""
         return tuple(map(_link, self.edges))  # type: ignore[attr-defined]
 
     @property

@@ -1,6 +1,6 @@
-"""Methods by which a Tensor gets other memory, of another size or that of another tensor: resize_ and set_.
+"""The methods resize_ and set_, which give a Tensor other memory: of another size, or of another tensor.
 
-They are not on the tape; backward raises where a Function has saved the old memory.
+They are not recorded on the tape. Backward raises an error if a Function has saved the old memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ranvier.tensors.views import ALIASED, FLAG, UNWATCHED, count_change, sharin
 
 
 def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
-    """Another shape in place: the elements in their order, then zeros.
+    """Gives x another shape in place: its elements in their order, then zeros.
 
     Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor.
     """
@@ -50,10 +50,11 @@ def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tenso
 def set_(
     x: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
 ) -> Tensor:
-    """Takes the memory of a Tensor or storage, in place: with a size, the elements from an offset on; without
-    a source, none. Views of x keep what they have.
+    """Gives x the memory of a Tensor or storage, in place. Views of x keep their memory.
 
-    Raises RuntimeError for Tensors that require gradients, but for leaves under no_grad(), and for another
+    With a size, x gets the elements from the offset on; without a source, it has no elements.
+
+    Raises RuntimeError for Tensors that require gradients, except leaves under no_grad(), and for another
     dtype; ValueError for elements beyond the memory.
     """
     check_leaf(x, "set_")
@@ -83,6 +84,6 @@ def set_(
         except (ValueError, TypeError) as error:
             given = f"size {size}, stride {stride} and offset {storage_offset}"
             raise OpError(f"[set_] got {given}; expected elements of the memory of the source") from error
-    count_change(x)  # backward of what has saved the old memory raises
+    count_change(x)  # so that backward raises if a Function has saved the old memory
     x._array, x._view, x._cell = array, None, [x._cell[0], None, flags]
     return x

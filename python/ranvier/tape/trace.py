@@ -71,7 +71,7 @@ def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
     """Wraps the function by which backward gets the gradients of a node: they are searched for NaN."""
 
     def run(node: Any, dy: Any) -> Any:
-        # read first: `gradients_of` may release the node's attributes
+        # Read before the call, because `gradients_of` may release the node's attributes.
         place = getattr(node, "called_at", "an unknown line")
         gradients = gradients_of(node, dy)
         listed = gradients if type(gradients) is tuple else (gradients,)

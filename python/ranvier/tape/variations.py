@@ -1,4 +1,8 @@
-"""Other values of a model's inputs, with which it runs again before it is written in another form."""
+"""Makes other values of a model's inputs, for the exporters (ONNX, C).
+
+Before a model is written in another form, it runs again with such values, and the file must give the same
+results.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ __all__ = ["FAILURES", "accepted", "other_values"]
 Array = np.ndarray[Any, Any]
 # The errors with which a model refuses values.
 FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError)
-_WIDTHS = 4  # a width is how far values are from those of the example: 0, near them, to 3, also negative ones
+# A width is how far values are from those of the example: from 0, near them, to 3, which includes negative
+# ones.
+_WIDTHS = 4
 
 
 def other_values(array: Array, seed: int, width: int = 0) -> Array:
@@ -39,7 +45,10 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
 
 
 def accepted(attempt: Any, near: list[int]) -> list[int]:
-    """The greatest width of each input with which attempt(widths) raises no FAILURES; near: the least."""
+    """For each input the greatest width with which attempt(widths) raises no error of FAILURES.
+
+    near: for each input the least width, which is known to succeed.
+    """
     widths = [*near]
     for i in range(len(near)):
         for width in range(_WIDTHS - 1, 0, -1):

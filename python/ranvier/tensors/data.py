@@ -26,15 +26,15 @@ from ranvier.tensors.memory import (
     require_numbers,
 )
 
-RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
-_PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}
+RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # NumPy's kind of a dtype -> its rank: bools, integers, floats
+_PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}  # Python's class -> its dtype
 _NUMBERS = (*_PYTHON, np.generic)
 _WHOLE = {np.dtype(np.bool_), np.dtype(np.int64)}
 _LISTS = frozenset({list, tuple, *_PYTHON})
 
 
 def array_of(name: str, data: Any, dtype: Any = None) -> Array:
-    """The data as an array: numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own.
+    """The data as an array: Python's numbers in PyTorch's dtypes (float32, int64, bool), arrays in their own.
 
     dtype: the dtype that the caller will cast to; if it is given, floats stay in float64.
     """
@@ -46,6 +46,7 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         return plain(name, data) if isinstance(data, np.ndarray) else np.asarray(data)
     if hasattr(data, "detach"):  # a torch tensor
         return as_array(data)
+    # dtypes: of the numbers in nested lists; with None if there are Tensors among them.
     if own := hasattr(data, "__array__"):  # a data frame, a column, an array of another library
         dtypes, array = set(), _array_like(name, data)
     else:
@@ -122,7 +123,8 @@ def refuse_torch(name: str, what: str, thing: Any) -> None:
 
 
 def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
-    """Raises ValueError for numbers beyond a dtype of integers; -1 in uint8 is 255, as in PyTorch."""
+    """Raises ValueError for numbers that a dtype of integers cannot hold. Negative integers wrap around in
+    unsigned dtypes, as in PyTorch: -1 in uint8 is 255."""
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     low = -high if dtype.kind == "u" and array.dtype.kind in "iu" else low
     if not (low <= array.min() and array.max() <= high):
@@ -131,7 +133,8 @@ def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
 
 
 def _dtypes(data: Any) -> set[Any]:
-    """The dtypes of the numbers in nested lists, Python's as PyTorch's; with None if there are Tensors."""
+    """The dtypes of the numbers in nested lists. Python's numbers have PyTorch's dtypes; None stands for
+    Tensors beside their dtypes."""
     if not isinstance(data, (list, tuple)):
         dtype = getattr(data, "dtype", None)
         is_numeric = isinstance(dtype, (np.dtype, DType)) and dtype.kind in RANK
@@ -150,7 +153,8 @@ def _dtypes(data: Any) -> set[Any]:
 
 
 def _numbers(name: str, data: Any) -> Any:
-    """Nested lists with arrays for Tensors; one with a single element is a number there, as in PyTorch."""
+    """Nested lists with arrays in place of Tensors. In a list whose items all have one element, a Tensor
+    becomes a number, as in PyTorch."""
     if hasattr(data, "_cell"):
         return data._array
     if not isinstance(data, (list, tuple)):
@@ -195,7 +199,7 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: b
 
 
 def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> Array:
-    """The data as an array, a copy unless it is an array and `copied` is false."""
+    """The data as an array in this dtype; a copy, unless the data is an array and `copied` is false."""
     if not observers and type(data) in _LISTS:
         kind = default.dtype if dtype is None else np.dtype(dtype)
         made = _core._literal(data, kind, dtype is not None) if kind.char in "fdl" else None
@@ -210,7 +214,9 @@ def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> A
 
 
 def _in_step(data: Any, array: Any) -> Any:
-    """The array, made by kernels, which a compiled step runs again: a copy of an array, or its numbers."""
+    """The array made from the data, but by kernels, so that a replay of a recorded step makes it again. If
+    the data is an array or a Tensor, the replay reads its values; Python's numbers are constants of the
+    step."""
     if hasattr(data, "_cell") or isinstance(data, np.ndarray):
         source = array_of("tensor", given(data))
         if array.dtype.char in "fd":
@@ -224,7 +230,7 @@ def _in_step(data: Any, array: Any) -> Any:
 
 
 def given(array: Any) -> Any:
-    """An array from which the program makes a Tensor."""
+    """The array from which a Tensor is made. While a model is written to a file, it becomes a constant."""
     if is_written() and type(array) is np.ndarray:
         current().core.keep(array)
     return array

@@ -1,7 +1,8 @@
-"""deepcopy and pickle of Tensors, which keep which of them share memory, and where each begins in it.
+"""deepcopy and pickle of Tensors: copies share memory in the same way as the Tensors that they are copies of.
 
-As in PyTorch, if other Tensors share the memory of a Tensor, the whole memory is copied; else only the
-elements of the Tensor. NumPy arrays on the memory do not count.
+As in PyTorch, if other Tensors share the memory of a Tensor, the whole memory is copied (`TensorMemory`),
+with the place of each Tensor in it; else only the elements of the Tensor. NumPy arrays on the memory do not
+count.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
             if memory.array is not self._array:
                 refuse("a deep copy of a view", "copy before the step")
             memo[id(memory)] = TensorMemory(copied(memory.array))
-            # deepcopy does the same: an object that is kept alive shares its id with no other.
+            # As deepcopy itself does: the memory is kept alive, so that its id stays unique while memo
+            # exists.
             memo.setdefault(id(memo), []).append(memory)
         out = rebuild_shared(kind, memo[id(memory)], *place)
     else:
@@ -46,7 +48,8 @@ def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
 
 
 def reduced(self: Any) -> Any:
-    """Tensor.__reduce_ex__, for pickle. NumPy's pickle of an array keeps the orders C and Fortran alone."""
+    """Tensor.__reduce_ex__, for pickle. NumPy's pickle of an array keeps C order and Fortran order only, so
+    an array in another order is pickled with its memory."""
     array = self._array
     permuted = not array.flags.forc and memory_of(array).array.nbytes == array.nbytes
     if array.size and (permuted or is_shared(self)):
@@ -69,6 +72,7 @@ def make_subclass(kind: Any, data: Any, require_grad: bool = False) -> Any:
 
 
 def fill(tensor: Any, array: Array, requires_grad: bool) -> None:
+    """Sets the slots of a new Tensor, a leaf on this array."""
     tensor._array = array
     tensor._grad = None
     tensor._requires_grad = bool(requires_grad)
@@ -83,7 +87,7 @@ _firsts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Tensors by the
 def rebuild_shared(
     kind: Any, of: TensorMemory, offset: int, shape: Any, strides: Any, dtype: Any, requires_grad: bool
 ) -> Any:
-    """A leaf on a part of a copied memory; all leaves there have one count of changes."""
+    """A leaf on a part of a copied memory. offset: in bytes. All leaves on it share one count of changes."""
     memory = of.array
     whole = memory.shape == shape and memory.dtype == dtype and memory.strides == strides
     array: Array = memory if whole else np.ndarray(shape, dtype, memory, offset, strides)
@@ -104,13 +108,14 @@ def _placed(tensor: Any) -> tuple[Any, ...]:
 
 
 class TensorMemory:
-    """The memory of Tensors, in C order. An object, of which pickles of any kind write one."""
+    """The memory of Tensors, in C order. It is an object so that a pickle writes it once for all its
+    Tensors."""
 
     def __init__(self, array: Array) -> None:
         self.array = array
 
 
-# By the id of the array that owns it.
+# By the id of the array that owns the memory.
 _memories: WeakValueDictionary[int, TensorMemory] = WeakValueDictionary()
 
 
@@ -126,13 +131,14 @@ def memory_of(array: Array) -> TensorMemory:
             low, high = bounds(owner)
             lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
             whole = as_strided(np.asarray(lowest).reshape(-1).view(np.uint8), (high - low,), (1,))
-        # It keeps the owner alive, and so the owner's id its own.
+        # `whole` keeps the owner alive, so that the owner's id stays unique.
         memory = _memories[id(owner)] = TensorMemory(whole)
     return memory
 
 
 def place_in_memory(array: Array) -> tuple[TensorMemory, int]:
-    """The memory of which an array is a part, and the bytes there before the first element."""
+    """The memory of which an array is a part, and the number of bytes in it before the array's first
+    element."""
     memory = memory_of(array)
     return memory, 0 if memory.array is array else array.ctypes.data - memory.array.ctypes.data
 
@@ -142,8 +148,11 @@ class _OfSlice(np.ndarray[Any, Any]):
 
 
 def begin_alike(slices: Sequence[Any]) -> None:
-    """Gives the slices of a Tensor memory that begins as far before each, as PyTorch's vmap does: a place in
-    it is the same place of each slice."""
+    """Gives each slice of a Tensor a memory of its own that begins at the same distance before the slice.
+
+    As in PyTorch's vmap, the same offset in these memories is then the same place in each slice (`as_strided`
+    in a function under vmap).
+    """
     step = slices[-1]._array.ctypes.data - slices[0]._array.ctypes.data
     slices, step = slices[:: -1 if step < 0 else 1], abs(step) // max(len(slices) - 1, 1)
     first = slices[0]._array
@@ -151,7 +160,8 @@ def begin_alike(slices: Sequence[Any]) -> None:
     whole, high = memory.array.reshape(-1).view(np.uint8), bounds(first)[1] - memory.array.ctypes.data
     shape, dtype, strides, writeable = first.shape, first.dtype, first.strides, first.flags.writeable
     for i, x in enumerate(slices):
-        # NumPy takes the last but one of a type as a base
+        # NumPy makes the array behind a chain of plain views the base. The [:] after the view as _OfSlice
+        # keeps the _OfSlice as the base, at which `memory_of` ends.
         part = whole[i * step : i * step + high].view(_OfSlice)[:]
         x._array = np.ndarray(shape, dtype, part, start, strides)
         if not writeable:

@@ -1,7 +1,7 @@
 """Devices: the CPU, and "meta", whose tensors have a shape and a dtype, but no values.
 
-Meta tensors are made by a satellite, a package beside the library, which registers itself in `makers`;
-without one only the CPU is there.
+Meta tensors are made by a satellite package (`ranvier/torch/meta.py`), which registers itself in `makers`. As
+long as none is registered, only the CPU exists.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ CPU = device()
 
 
 _own = ThreadSettings(default=None, contexts=())
-contexts: list[device] = []  # the contexts of all threads: if there are none, no thread looks up its own
+# The contexts and default devices of all threads. If the list is empty, no thread has to look up its own.
+contexts: list[device] = []
 
 
 def set_default_device(device: object) -> None:
@@ -72,7 +73,7 @@ def set_default_device(device: object) -> None:
     >>> rv.set_default_device("cpu")
     """
     chosen = None if device is None else _device(device)
-    # This is the same as no call at all: new tensors need not look at devices.
+    # The CPU is the default anyway; with None, new tensors need not look at devices.
     if chosen is not None and chosen.type == "cpu":
         chosen = None
     if chosen is not None:

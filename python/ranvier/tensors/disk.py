@@ -1,7 +1,8 @@
 """Writes files atomically: a file is complete, or the old one stays; permissions of the old file are kept.
 
-A file is written beside the old one, under a hidden name that no other save has, and renamed. It is locked
-while it is written, so that the next save recognizes files of a process that was killed.
+The new file is written in the folder of the old one, under a hidden name that no other save has, and is then
+renamed to the old name. It is locked while it is written: a hidden file without a lock is left from a process
+that was killed, and the next save removes it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 TEMPORARY = ".tmp"
 """Ending of a file that is being written; it remains only if the process was killed, until the next save."""
 
-_HOUR = 3600
+_HOUR = 3600  # seconds; without locks, an older hidden file is taken as left by a killed process
 
 
 class Unchanged(str):
@@ -27,7 +28,7 @@ class Unchanged(str):
 def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str = "save") -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
-    path: or an open file, to which all is written; op: the name that errors of an open file get.
+    path: a path, or an open file, to which all is written. op: the op's name in errors about an open file.
     The file keeps the mode and the attributes of the old one, and its owner and group if the process may give
     them; a new file follows the umask. A symbolic link stays: the file that it names is replaced. A device or
     a pipe stays, too, and gets the content. A file with several hard links is written in place, so that all
@@ -86,8 +87,8 @@ def _as_it_is(path: str, flags: int) -> int:
 
 
 def _status(path: Any, target: str) -> os.stat_result | None:
-    """The status of the file at the path, None for a new one. Raises the system's error if a file may not be
-    written."""
+    """The status of the file at the path, None if there is no file. Raises the system's error if it may not
+    be written. target: the path without symbolic links."""
     try:
         old = os.stat(path)
         if stat.S_ISREG(old.st_mode):
@@ -98,11 +99,12 @@ def _status(path: Any, target: str) -> os.stat_result | None:
 
 
 def _send(stream: Any, content: bytes | memoryview, op: str) -> None:
+    """Writes the content to an open file."""
     if not hasattr(stream, "write"):
         raise TypeError(f"[{op}] got path {stream!r}; expected a path or a file opened for writing bytes")
     try:
         written = stream.write(content)
-        while isinstance(written, int) and 0 < written < len(content):  # a file without a buffer
+        while isinstance(written, int) and 0 < written < len(content):  # An unbuffered file may write a part.
             content = memoryview(content)[written:]
             written = stream.write(content)
     except TypeError:
@@ -110,7 +112,11 @@ def _send(stream: Any, content: bytes | memoryview, op: str) -> None:
 
 
 def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) -> None:
-    """Remove what killed saves left in a folder. was_for: whether saves to a file of this name are meant."""
+    """Removes the hidden files in a folder that killed saves have left.
+
+    was_for: says of the name of a file, shortened to 50 characters, whether hidden files of saves to it
+        count.
+    """
     with suppress(OSError):  # a folder that may not be listed
         for name in os.listdir(folder):
             stem, _, number = name.removesuffix(TEMPORARY).rpartition(".")
@@ -125,8 +131,8 @@ def remove_parts(folder: str | os.PathLike[str], was_for: Callable[[str], Any]) 
 
 
 def _is_locked(stream: Any, wait: bool = True) -> bool:
-    """Lock the file: True if this save has it now, or, where there are no such locks, if it is an hour
-    old."""
+    """Locks the file: True if this process has the lock now. If the system has no such locks: True if the
+    file is older than an hour."""
     try:
         import fcntl
 
@@ -149,7 +155,7 @@ def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any
         try:
             with open(part, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as stream:
                 _is_locked(stream)
-                if not os.path.exists(part):  # another save came before the lock
+                if not os.path.exists(part):  # Another save has removed the file before it was locked.
                     continue
                 if old is not None and hasattr(os, "fchown"):
                     _like(stream.fileno(), target, old)
@@ -187,7 +193,7 @@ def _like(new: int, target: str, old: os.stat_result) -> None:
         except OSError:
             try:
                 os.fchown(new, -1, old.st_gid)
-            except OSError:  # another group may do only what all may
+            except OSError:  # The file keeps another group, which gets the rights of all others only.
                 mode &= 0o707 | (mode & 0o007) << 3
     if hasattr(os, "listxattr"):
         with suppress(OSError):  # Some file systems have none.

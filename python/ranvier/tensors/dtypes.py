@@ -1,4 +1,5 @@
-"""dtypes: objects with PyTorch's attributes, which NumPy takes for its own."""
+"""The dtypes `rv.float32` and others: objects with PyTorch's attributes, which NumPy accepts as its
+dtypes."""
 
 from __future__ import annotations
 
@@ -17,14 +18,15 @@ _NAMES = """
 __all__ = _NAMES.split()
 
 
-_OWN = {"bfloat16": _core._BFloat16}  # the core's; NumPy may have another package's by this name
+# The core's bfloat16. NumPy itself has none, but another package may have registered one under this name.
+_OWN = {"bfloat16": _core._BFloat16}
 
 
 class dtype:
-    """``rv.float32`` and others: equal to NumPy's dtypes, and accepted by NumPy wherever it takes one. It has
-    their attributes too. There is one object for each dtype: ``x.dtype is rv.float32``.
+    """The class of ``rv.float32`` and others. They are equal to NumPy's dtypes, have the attributes of these,
+    and NumPy accepts them as dtypes. There is one object for each dtype: ``x.dtype is rv.float32``.
 
-    A call gives the object of a dtype, or of its name.
+    ``dtype(like)`` returns the object for a dtype or a name.
 
     >>> import numpy as np, ranvier as rv
     >>> rv.float32, rv.float32.is_floating_point, rv.float32 == np.float32, np.zeros(2, rv.int8).dtype
@@ -37,10 +39,12 @@ class dtype:
         "__numpy_dtype__", "char", "dtype", "is_complex", "is_floating_point", "is_signed", "itemsize",
         "kind", "name", "type",
     )  # fmt: skip
-    known: ClassVar[dict[Any, Any]] = {}  # by names and by NumPy's dtypes
+    known: ClassVar[dict[Any, Any]] = {}  # all objects, by name and by NumPy's dtype
 
-    __numpy_dtype__: np.dtype[Any]  # NumPy 2.4 and later ask for it,
-    dtype: np.dtype[Any]  # others for this one; neither is there where NumPy has no such dtype
+    # NumPy's dtype, which NumPy reads from `__numpy_dtype__` (from 2.4 on) or `dtype`. Both are missing if
+    # NumPy has no such dtype.
+    __numpy_dtype__: np.dtype[Any]
+    dtype: np.dtype[Any]
     name: str
     kind: str
     char: str
@@ -55,7 +59,7 @@ class dtype:
             return like
         try:
             own = cls.known.get(like)
-        except TypeError:  # a list of fields
+        except TypeError:  # The argument cannot be hashed: a list of fields.
             own = None
         return own or cls.known[np.dtype(like).newbyteorder("=")]
 
@@ -77,7 +81,7 @@ class dtype:
         return self.known[f"float{self.itemsize * 4}"] if self.is_complex else self
 
     def to_complex(self) -> DType:
-        """The dtype of complex numbers with parts of this one."""
+        """The dtype of complex numbers whose real and imaginary parts have this dtype."""
         size = 4 if self is bfloat16 else max(self.itemsize, 2)
         return self if self.is_complex else self.known[f"complex{size * 16}"]
 
@@ -108,7 +112,7 @@ int8, int16, int32, int64 = (_make(f"int{8 * n}", "i", n) for n in (1, 2, 4, 8))
 uint8, uint16, uint32, uint64 = (_make(f"uint{8 * n}", "u", n) for n in (1, 2, 4, 8))
 bool_ = _make("bool", "b", 1)
 bfloat16 = _make("bfloat16", "f", 2)
-# these can be named only: a call that gets one raises TypeError
+# The next dtypes have names only: an op that gets one raises TypeError.
 complex32, complex64, complex128 = (_make(f"complex{8 * n}", "c", n) for n in (4, 8, 16))
 _FORMS = "e4m3fn e4m3fnuz e5m2 e5m2fnuz e8m0fnu"
 float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu = (
@@ -117,18 +121,20 @@ float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu = (
 qint8, qint32, quint8 = _make("qint8", "i", 1), _make("qint32", "i", 4), _make("quint8", "u", 1)
 cfloat, cdouble, chalf, short = complex64, complex128, complex32, int16
 
-_numbered = [*map(np.dtype, "?bBhHiIlLqQefdFD"), np.dtype(_core._BFloat16)]  # long and long long may be equal
+# The core finds the object by NumPy's number of a dtype. `long` and `long long` may be equal, with two
+# numbers.
+_numbered = [*map(np.dtype, "?bBhHiIlLqQefdFD"), np.dtype(_core._BFloat16)]
 _by_number: list[Any] = [None] * (1 + max(kind.num for kind in _numbered))
 for _kind in _numbered:
     _by_number[_kind.num] = dtype(_kind)
 _core._set_dtypes(_by_number)
 
 
-default = Settings(dtype=np.dtype(np.float32))  # The dtype that Python's floats get where a tensor is made.
+default = Settings(dtype=np.dtype(np.float32))  # the dtype that Python's floats get in new tensors
 _core._set_default(default)
 
 
-_LIMITS = {  # dtypes that NumPy does not have -> eps, max, min, tiny, resolution
+_LIMITS = {  # name of a dtype that NumPy does not have -> (eps, max, min, tiny, resolution)
     "bfloat16": (2**-7, (2 - 2**-7) * 2.0**127, -(2 - 2**-7) * 2.0**127, 2.0**-126, 0.01),
     "float8_e4m3fn": (2**-3, 448, -448, 2**-6, 1),
     "float8_e4m3fnuz": (2**-3, 240, -240, 2**-7, 1),
@@ -140,7 +146,7 @@ _LIMITS = {  # dtypes that NumPy does not have -> eps, max, min, tiny, resolutio
 
 class finfo:
     """Limits of a dtype of floats: ``bits``, ``eps``, ``max``, ``min``, ``tiny``, ``smallest_normal``,
-    ``resolution``. Without a dtype: of the default one. TypeError for another kind.
+    ``resolution``. Without an argument: of the default dtype. Raises TypeError for other dtypes.
     | rv.finfo(rv.float32).max, rv.finfo().bits -> (3.4028234663852886e+38, 32)"""
 
     eps: float
@@ -165,7 +171,7 @@ class finfo:
 
 
 class iinfo:
-    """Limits of a dtype of integers: ``bits``, ``max``, ``min``. TypeError for another kind.
+    """Limits of a dtype of integers: ``bits``, ``max``, ``min``. Raises TypeError for other dtypes.
     | rv.iinfo(rv.int8).max -> 127"""
 
     def __init__(self, type: Any) -> None:
@@ -181,6 +187,7 @@ class iinfo:
 
 
 def _asked(name: str, kind: Any) -> dtype:
+    """The dtype of an argument. name: the function's, for the error."""
     try:
         return dtype(kind)
     except Exception:
@@ -188,8 +195,8 @@ def _asked(name: str, kind: Any) -> dtype:
 
 
 def promote_types(type1: Any, type2: Any) -> dtype:
-    """The dtype of an operation on tensors of these dtypes: of the higher kind (bool, integers, floats), the
-    wider. | rv.promote_types(rv.int64, rv.float16) -> torch.float16"""
+    """The dtype of an operation on tensors of these two dtypes: the one of the higher kind (bool, integers,
+    floats); of the same kind, the wider one. | rv.promote_types(rv.int64, rv.float16) -> torch.float16"""
     kinds = [_asked("promote_types", kind) for kind in (type1, type2)]
     if kinds[0] is kinds[1]:
         return kinds[0]
@@ -203,7 +210,8 @@ def promote_types(type1: Any, type2: Any) -> dtype:
 
 
 def can_cast(from_: Any, to: Any) -> bool:
-    """True if PyTorch's rules of promotion allow to write numbers of one dtype to another: to no lower kind.
+    """True if PyTorch allows to write numbers of the dtype from_ to a tensor of the dtype to: unless to is of
+    a lower kind (bool, integers, floats, complex numbers).
     | rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8) -> (False, True)"""
     kinds = [_asked("can_cast", kind).kind.replace("u", "i") for kind in (from_, to)]
     return "bifc".index(kinds[0]) <= "bifc".index(kinds[1])

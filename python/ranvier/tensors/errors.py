@@ -1,4 +1,9 @@
-"""Errors of public functions under their own names, whatever they call; checks of arguments."""
+"""Gives errors of public functions the function's own name, and checks arguments.
+
+`own_errors` and `own_error` wrap functions: an error that comes from within begins with the public name,
+``[name] got ...; expected ...``, instead of the name of an inner function (`renamed`). `number`, `whole`,
+`count`, `one_of` and others return the value of an argument, or raise such an error.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,12 @@ from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError, OpIndexError, failure, op_of, put_name
 
 F = TypeVar("F", bound=Callable[..., Any])
-# These functions call the ops of a step, and may refuse one of them. An error then keeps their name.
+# These functions run a function of the user's, and may refuse an op in it. Such an error keeps their name,
+# although it comes from within the op.
 _AROUND = ("compile", "jet", "jvp", "laplacian", "vmap")
+# Packages whose code is not the user's.
 _LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
+# Errors that stay as they are.
 _PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
 
 
@@ -32,11 +40,14 @@ class TooLarge(MemoryError, OpError):
 
 
 def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
-    """Errors of these functions and constructors of a module (its ``globals()``) begin with their names.
-    ``where`` may be a public class of the library: those of these methods begin with the name of the class.
+    """Wraps public functions and classes of a module by `own_error`, so that their errors begin with their
+    names.
 
-    Functions of other modules are replaced there, too: pickles look for them in these.
-    left_out: functions of about one microsecond, and what names itself.
+    where: the ``globals()`` of the module. names: of its functions and classes; of a class, the constructor
+    is wrapped. Or `where` is a public class of the library, and `names` are methods, whose errors get the
+    class's name. A function that another module defines is replaced in that module, too, where pickle looks
+    for it.
+    left_out: names that are not wrapped: functions of about one microsecond, and those that name themselves.
 
     >>> def half(x): return 1 / x
     >>> half.__module__ = "maths"
@@ -57,7 +68,7 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
         for f in public
         if isinstance(f, FunctionType)
         and f.__name__ not in skipped
-        and f.__code__.co_filename != __file__  # it has its name already
+        and f.__code__.co_filename != __file__  # a function of this file is a wrapper already
     }
     for space in (where, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
         own = {name: f for name, f in space.items() if isinstance(f, FunctionType)}
@@ -68,16 +79,20 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
 
 
 def named(function: Any, name: str, about: str) -> Any:
-    """The function, under this name and with this description."""
+    """Returns the function itself, with this name and docstring."""
     function.__name__ = function.__qualname__ = name
     function.__doc__ = about
     return function
 
 
 def own_error(function: F, name: str = "") -> F:
-    """The function, whose errors begin with its name (of ``_div``: div): one of a function that it calls gets
-    this name, one of Python or NumPy becomes a sentence on the arguments, with the cause. Parameters of type
-    bool take True and False alone, as in PyTorch."""
+    """The function wrapped so that its errors begin with its name, or with `name`. (The name of ``_div`` is
+    div.)
+
+    An error of a library function that it calls gets this name. An error of Python or NumPy is replaced by
+    one that describes the arguments and the cause. Parameters of type bool accept True and False only, as in
+    PyTorch.
+    """
     name = name or function.__name__.lstrip("_")
     flags = _flags(function)
     first = min((place for place, _, _ in flags), default=0)
@@ -93,7 +108,7 @@ def own_error(function: F, name: str = "") -> F:
             return function(*args, **settings)
         except Exception as error:
             if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
-                raise  # arguments that do not fit the signature: Python names the function
+                raise  # The arguments do not fit the signature. Python's error names the function.
             better = renamed(error, name, function, args, settings)
             if better is error:
                 raise
@@ -103,8 +118,11 @@ def own_error(function: F, name: str = "") -> F:
 
 
 def _flags(function: Any) -> list[tuple[int, str, bool | None]]:
-    """Of each parameter of type bool: its place, one that no argument has where it takes a name; its name;
-    None where that is allowed, or False. Without `inplace`, which PyTorch's functions read in Python."""
+    """(place, name, default) of each parameter of type bool, except `inplace`, for which PyTorch accepts any
+    value.
+
+    place: its position; sys.maxsize if it is keyword-only. default: None if None is allowed, else False.
+    """
     function = unwrap(function)
     code = getattr(function, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code else ()
@@ -118,17 +136,18 @@ def _flags(function: Any) -> list[tuple[int, str, bool | None]]:
 def renamed(
     error: Exception, name: str, function: Any = None, args: Any = (), settings: Any = MappingProxyType({})
 ) -> Exception:
-    """The error to raise for one within a call of this name: with the name, and of Python or NumPy a new one.
+    """The error to raise in place of one that was raised within a call of the function `name`.
 
-    In a handler it costs calls that succeed nothing; the core calls it for ops that have a name
-    (`bindings/tape/untaped.cpp`). An error within code of the user stays as it is.
+    An error of the library gets the name; one of Python or NumPy is replaced by a new error. An error within
+    code of the user's stays as it is. Called in an exception handler, so that calls that succeed cost nothing
+    more. The core calls it, too, for ops that have a name (`bindings/tape/untaped.cpp`).
     """
     own = op_of(error)
     if isinstance(error, _PASSED_ON) or own in (name, *_AROUND) or _of_users(error):
         return error
     if own:
-        # The error has the name already: that of the class (MSELoss for mse_loss), or one with a module. The
-        # names of operations in place differ by their last underscore.
+        # The error may have the name already: as the class's (MSELoss for mse_loss), or with a module before
+        # it. The op in place has another name, with an underscore at the end.
         own = own.rpartition(".")[2]
         is_same = own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]
         return error if is_same else put_name(error, name)
@@ -138,7 +157,7 @@ def renamed(
         return refused
     if isinstance(error, MemoryError):
         return failure(TooLarge, name, got, "a result that fits in memory")
-    several = "ambiguous" in str(error)  # several elements where True or False is expected
+    several = "ambiguous" in str(error)  # NumPy's error for an array of several elements as a condition
     kind: type[Exception] = OpIndexError if isinstance(error, IndexError) else OpError
     kind = TypeError if several or isinstance(error, (TypeError, AttributeError)) else kind
     cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
@@ -146,6 +165,7 @@ def renamed(
 
 
 def _of_users(error: Exception) -> bool:
+    """True if the error was raised in code of the user's, or passed through it."""
     at = error.__traceback__
     while at and at.tb_frame.f_globals.get("__name__", "ranvier").partition(".")[0] in _LIBRARY:
         at = at.tb_next
@@ -153,7 +173,8 @@ def _of_users(error: Exception) -> bool:
 
 
 def no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
-    """The error for a dimension that a tensor lacks: an IndexError, or a TypeError where it is no number."""
+    """The error for a dimension `dim` that a tensor does not have: IndexError; TypeError if it is no
+    number."""
     kind = IndexError if isinstance(error, IndexError) else TypeError
     limits = f"a whole number from {-ndim} to {ndim - 1}"
     return kind(f"[{name}] got dim {dim!r} for {ndim} dimensions; expected {limits}")
@@ -216,7 +237,7 @@ def truth(name: str, key: str, value: Any) -> bool:
 
 
 def index(value: Any) -> int:
-    """``operator.index``; a bool, which a program means as a flag, raises TypeError, as in PyTorch.
+    """``operator.index(value)``, but a bool raises TypeError, as in PyTorch.
 
     >>> index(2)
     2
@@ -255,7 +276,7 @@ def flag(name: str, key: str, value: Any) -> bool:
 
 
 def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) -> int:
-    """The same, from least to most, or a ValueError.
+    """As :func:`whole`; raises ValueError unless least <= value <= most.
 
     >>> count("op", "size", 0)
     Traceback (most recent call last):
@@ -269,7 +290,7 @@ def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) ->
 
 
 def one_of(name: str, key: str, value: Any, allowed: Iterable[Any]) -> Any:
-    """The value, a string or None, if it is allowed, or a ValueError.
+    """The value, a string or None. Raises ValueError unless it is one of the allowed values.
 
     >>> one_of("op", "mode", "mid", ("min", "max"))
     Traceback (most recent call last):
@@ -305,7 +326,7 @@ def require_function(name: str, key: str, value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A short text: kind, dtype and shape of a tensor."""
+    """A short text of a value for errors; of a tensor its class, dtype and shape."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and hasattr(value, "dtype"):
         return f"{type(value).__name__} of {value.dtype} and shape {tuple(shape)}"

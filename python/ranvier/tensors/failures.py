@@ -1,4 +1,8 @@
-"""The errors of operations: of the class that Python's conventions ask for, and PyTorch's RuntimeError."""
+"""The classes of errors of operations, and functions that make such errors and read their parts.
+
+Each class is that of Python's conventions (ValueError, TypeError, IndexError), and also RuntimeError, which
+PyTorch raises.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,8 @@ import ranvier._core as _core
 class OpError(RuntimeError, ValueError):
     """Shapes that do not fit, values out of range.
 
-    op, got and expected are the parts of its text, ``[op] got x; expected y``, shapes those of arguments by
-    their names, where they are known. A Trainer adds a remedy, which it makes of them.
+    op, got and expected are the parts of the text ``[op] got x; expected y``. shapes: the shapes of arguments
+    by their names, if they are known. remedy: advice that a Trainer has added.
     """
 
     op = got = expected = remedy = ""
@@ -32,12 +36,12 @@ class OpIndexError(OpError, IndexError):
 
 
 class SeveralElements(OpError, TypeError):
-    """A Tensor is not one number: PyTorch raises RuntimeError or ValueError, NumPy TypeError, which
-    matplotlib catches."""
+    """A Tensor has several elements where one number is expected. The class is all three that others raise
+    then: RuntimeError and ValueError (PyTorch), and TypeError (NumPy), which matplotlib catches."""
 
 
 class LinAlgError(OpError, np.linalg.LinAlgError):
-    """A matrix that is singular, or not positive definite, and what else has no solution.
+    """A matrix is singular or not positive definite, or a problem of linear algebra has no solution.
 
     >>> import ranvier as rv
     >>> try:
@@ -52,7 +56,7 @@ E = TypeVar("E", bound=Exception)
 
 
 def failure(kind: type[E], op: str, got: str, expected: str) -> E:
-    """The error of an op with the parts of its text as attributes; the core makes its own ones so, too.
+    """An error of an op, with the parts of its text as attributes. The core makes its errors in the same way.
 
     >>> failure(OpError, "dot", "one vector", "two").expected
     'two'
@@ -63,7 +67,7 @@ def failure(kind: type[E], op: str, got: str, expected: str) -> E:
 
 
 def misfit(op: str, shapes: Mapping[str, tuple[int, ...]], expected: object) -> OpError:
-    """The error for shapes, those of arguments by their names, that do not fit.
+    """The error for shapes that do not fit each other. shapes: by the names of the arguments.
 
     >>> misfit("dot", {"x": (2,), "y": (3,)}, "as many elements")
     OpError('[dot] got x of shape (2,) and y of shape (3,); expected as many elements')
@@ -109,7 +113,7 @@ def op_of(error: BaseException) -> str:
 
 
 def put_name(error: E, name: str) -> E:
-    """The error of the library, in whose text and attributes this name takes the place of its own."""
+    """The same error of the library, with this op's name in its text and attributes instead of its own."""
     text = f"[{name}] {text_of(error)[len(op_of(error)) + 3 :]}"
     error.__init__(text)  # type: ignore[misc]  # NumPy's AxisError has the text twice
     vars(error).update(op=name)

@@ -1,9 +1,10 @@
-"""Keys of x[key] with arrays, by PyTorch's rules.
+"""Splits the key of x[key] into a part that gives a view and a part with arrays, by PyTorch's rules.
 
 Integers, slices, None and Ellipsis are applied first and give a view of x. Then arrays of integers pick
-along their axes of the view, all broadcast to one shape; a mask means the places where it is true. The
-picked dimensions replace the axes if these are neighbours, otherwise they come first. An integer (or a tensor
-without dimensions) is no array: x[0, :, i] is x[0][:, i], where NumPy puts the picked dimensions first.
+elements along their axes of the view; the arrays broadcast to one shape. A mask stands for the indices of the
+places where it is true. The picked dimensions replace the axes of the arrays if these axes are neighbours,
+otherwise they come first. An integer (or a tensor of integers without dimensions) is no array: x[0, :, i] is
+x[0][:, i], while NumPy puts the picked dimensions first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def tuple_of(key: Any) -> Any:
     return parts if is_tuple else key
 
 
-def _is_sequence(part: Any) -> bool:  # Tensors and arrays are
+def _is_sequence(part: Any) -> bool:  # True of Tensors and arrays, too
     return hasattr(type(part), "__getitem__") and not isinstance(part, (np.generic, dict))
 
 
@@ -42,6 +43,7 @@ def raw_index(key: Any) -> Any:
 
 
 def _raw(part: Any) -> Any:
+    """One part of a key with an array in place of a Tensor or a sequence."""
     array = getattr(part, "_array", part)
     if array is not part:
         return array != 0 if array.dtype == np.uint8 else array
@@ -67,6 +69,7 @@ def _numbers(item: Any) -> Any:
 
 
 def _array_of(items: list[Any]) -> Array:
+    """The index array of a list; an empty one has integers."""
     try:
         array = np.asarray(items)
     except ValueError as error:
@@ -79,16 +82,16 @@ def _array_of(items: list[Any]) -> Array:
 class Picks(NamedTuple):
     """The parts of a key with arrays."""
 
-    basic: tuple[Any, ...]  # integers, slices and None: a view
-    axes: tuple[int, ...]  # the axes of the view that arrays pick along
-    rows: Array  # the index of each picked element in these axes, joined to one in C order
+    basic: tuple[Any, ...]  # integers, slices and None, which give a view
+    axes: tuple[int, ...]  # the axes of the view along which arrays pick
+    rows: Array  # (picked elements,): the index of each along all these axes, joined to one number in C order
     shape: tuple[int, ...]  # the sizes of the picked dimensions
-    arrays: tuple[Array, ...]  # what rows are made of
+    arrays: tuple[Array, ...]  # the index array of each axis, from which rows is made
 
 
 def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
     """The parts of a key for a tensor of this shape. Raises IndexError if the key does not fit."""
-    if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # rows
+    if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # x[rows]: a shortcut
         return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape, (key,))
     basic, arrays, axes, mask = _split(key, shape)
     if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
@@ -103,7 +106,7 @@ def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
 
 
 def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """Keys for NumPy, one after the other: the first gives a view, the second picks from it.
+    """The key as a sequence of keys for NumPy: the first gives a view of x, the second picks from this view.
 
     >>> import numpy as np
     >>> numbers_first((0, slice(None), np.array([1, 2])), (2, 3, 4))
@@ -122,7 +125,8 @@ def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
 
 
 def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) -> IndexError:
-    """NumPy's error about a key in the standard error format."""
+    """The error to raise for NumPy's error about a key: in the standard format, if possible with the
+    index."""
     try:
         basic, arrays, axes, _ = _split(raw_index(key), shape)
         sizes = np.broadcast_to(0, shape)[basic].shape
@@ -136,12 +140,13 @@ def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) 
 def _split(
     key: Any, shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:
-    """The part that gives a view, the arrays, the axes of the view for them, and the last mask."""
+    """(the part of the key that gives a view, the index arrays, the axis of the view for each, the last
+    mask)."""
     basic: list[Any] = []
     arrays: list[Array] = []
     axes: list[int] = []
     mask = None
-    source = axis = 0  # dimension of x, of the view
+    source = axis = 0  # the next dimension of x, and of the view
     for part in _parts(key, shape):
         if part is None or isinstance(part, slice):
             basic.append(part)
@@ -164,7 +169,8 @@ def _split(
 
 
 def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
-    """The key with arrays for lists, ints for numbers, and slices for Ellipsis and missing dimensions."""
+    """The parts of a key, with ints for numbers of any class, and slices in place of Ellipsis and for missing
+    dimensions."""
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     left = len(shape) - sum(map(_consumed, parts))
     if left < 0 or sum(part is ... for part in parts) > 1:
@@ -203,7 +209,10 @@ def _consumed(part: Any) -> int:
 
 
 def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
-    """An array of integers, or the places where a mask is true; one without dimensions is for a new one."""
+    """The index arrays of a part of the key: itself if it has integers, else the places where a mask is true.
+
+    sizes: of the dimensions of x under the mask. A mask without dimensions picks along a new axis of size 1.
+    """
     if part.dtype.kind != "b":
         return (part,)
     if part.ndim == 0:
@@ -236,10 +245,11 @@ def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ..
 
 
 def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
-    """The same with kernels, in float64, so that a compiled step computes it again."""
+    """The joined index of `_merged`, computed by kernels, in float64, so that a replay computes it again."""
     rows: Array | None = None
     for index, size in zip(arrays, sizes, strict=True):
-        _core.inside(index, -size, size - 1)  # true here: _merged has looked
+        # True here, since _merged has checked it; a replay checks again.
+        _core.inside(index, -size, size - 1)
         place = cast(index, np.dtype(np.float64))
         place = _core.where(_core.lt(place, 0.0, None), _core.add(place, float(size), None), place, None)
         rows = place if rows is None else _core.add(_core.mul(rows, float(size), None), place, None)

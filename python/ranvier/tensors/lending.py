@@ -1,6 +1,8 @@
-"""The array of a Tensor for NumPy and other libraries, which may write to it.
+"""Lends the array of a Tensor to NumPy and other libraries: `numpy()`, `__array__` and `__dlpack__`.
 
-NumPy has no bfloat16 in DLPack: it gives, and gets, its bits as uint16.
+They may write to the memory without the Tensor's knowledge, so the Tensor's flag UNWATCHED is set. NumPy's
+DLPack knows no bfloat16: such an array is exported as uint16, and the code of the dtype in the capsule is
+    then changed.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ def numpy(self: Any, *, force: bool = False) -> np.ndarray[Any, Any]:
 
 
 def _lent(tensor: Any, force: bool = False) -> Array:
+    """The array of a Tensor, whose memory counts as UNWATCHED from now on (tensors/views.py)."""
     if tensor._requires_grad and mode.enabled and not truth("numpy", "force", force):
         raise RuntimeError(
             "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
@@ -68,7 +71,8 @@ def as_capsule(self: Any, **settings: Any) -> Any:
 
 
 def recoded(capsule: Any, before: int, after: int) -> bool:
-    """Gives a capsule that was not used yet another code of a dtype; whether it had the one before."""
+    """Changes the code of the dtype in a DLPack capsule that was not used yet from `before` to `after`.
+    Returns whether the code was `before`; else nothing is changed."""
     api = ctypes.pythonapi
     api.PyCapsule_GetName.restype, api.PyCapsule_GetPointer.restype = ctypes.c_char_p, ctypes.c_void_p
     name = api.PyCapsule_GetName(ctypes.py_object(capsule))

@@ -1,13 +1,15 @@
-"""Files as memory that a program may change without a change of the file: large ones are mapped.
+"""Maps large files into memory. A program may change this memory without changing the file (a private
+mapping).
 
-A mapping shows the file. If the file is cut, its values are gone, also those that the process has changed,
-and reading them ends the process (SIGBUS); if something is written into it, they change. To replace or
-remove the file is safe. So before this process opens a mapped file for writing, which may cut it, the path
-gets a copy of the file, which is then written. A mapping needs no open file.
+A mapping shows the present content of the file. If the file is made shorter, the mapped values are lost, also
+those that the process has changed, and reading them ends the process (SIGBUS). If something is written into
+the file, the values change. Replacing or removing the file is safe. So before this process opens a mapped
+file for writing, the path gets a copy of the file (`_renew`), and the copy is written. The file need not stay
+open.
 
-What other processes do is found at some uses only (`require_whole`): behind the values a mapping has the
-first page of the file once more, with a mark in it, which is lost when the file is cut, whatever is written
-later.
+What other processes do is noticed at some uses only (`require_whole`). Behind the values, a mapping has the
+first page of the file once more, with a mark written in it. The mark is lost when the file is made shorter,
+whatever is written to the file later.
 """
 
 from __future__ import annotations
@@ -33,14 +35,14 @@ _WRITES = os.O_WRONLY | os.O_RDWR
 
 
 class MappedFile(mmap.mmap):
-    """The bytes of an open file, which may be closed then; a change copies its page.
+    """The bytes of a file, as memory. The stream may be closed afterwards.
 
-    shared: the file gets what is changed.
+    shared: changes of the memory are written to the file; else a changed page is copied.
     """
 
     path: str
     file: os.stat_result  # the status that the file had when it was mapped
-    place: int  # where the mark is in the mapping
+    place: int  # the offset of the mark in the mapping, in bytes: the file's size rounded up to pages
 
     def __new__(cls, stream: BinaryIO, shared: bool = False) -> MappedFile:
         file, kind = os.fstat(stream.fileno()), mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
@@ -57,7 +59,8 @@ class MappedFile(mmap.mmap):
         return self
 
     def _show(self, stream: BinaryIO, place: int, size: int, kind: int) -> None:
-        """Puts the beginning of the file at a place; a mapping of `mmap` would keep the file open."""
+        """Maps the first `size` bytes of the file at this offset of the memory. Python's `mmap` cannot do it,
+        and would keep the file open."""
         import ctypes
 
         system, pointer, number = ctypes.CDLL(None, use_errno=True).mmap, ctypes.c_void_p, ctypes.c_int
@@ -70,23 +73,25 @@ class MappedFile(mmap.mmap):
             raise OSError(code, f"[load] cannot map '{self.path}': {os.strerror(code)}")
 
     def is_whole(self, now: os.stat_result) -> bool:
-        """True if the mapped file, which has this status now, was never made shorter."""
+        """True if the mapped file was never made shorter. now: its present status."""
         return now.st_size >= self.file.st_size and self[self.place : self.place + len(_MARK)] == _MARK
 
 
-_files: weakref.WeakSet[MappedFile] = weakref.WeakSet()  # those that are not shared
+_files: weakref.WeakSet[MappedFile] = weakref.WeakSet()  # the mapped files that are not shared
 _lock = Lock()
 
 
 def mapped(stream: BinaryIO) -> MappedFile | None:
-    """An open file as memory, whatever its place; None where it should be read.
+    """A whole open file as memory, whatever the position of the stream; None if the file should be read
+    instead.
 
-    Small files are read, and those that this process may write to already.
+    Small files should be read, and files that this process already has open for writing.
     """
     file = os.fstat(stream.fileno())
     if file.st_size <= SMALL or os.name == "nt":
         return None
-    memory = MappedFile(stream)  # before the question, as another thread may open the file
+    # Mapped before it is asked who may write: another thread that opens the file later is noticed.
+    memory = MappedFile(stream)
     return None if memory.file.st_size != file.st_size or _is_open_for_writing(file) else memory
 
 
@@ -103,11 +108,14 @@ def _is_open_for_writing(file: os.stat_result) -> bool:
 
 
 def require_whole(op: str, values: Iterable[Any]) -> None:
-    """Raises OSError, which names the file, where another program cut a file that Tensors or arrays show."""
+    """Raises OSError, which names the file, if another program has cut a mapped file that a value shows.
+
+    values: Tensors or arrays. op: the name in the error.
+    """
     for memory in {_owner(getattr(value, "_array", value)) for value in values} if _files else ():
         if memory is None:
             continue
-        with suppress(FileNotFoundError):  # without its name the file is kept as long as it is mapped
+        with suppress(FileNotFoundError):  # A removed file stays on the disk as long as it is mapped.
             now = os.stat(memory.path)
             if os.path.samestat(now, memory.file) and not memory.is_whole(now):
                 raise OSError(
@@ -118,7 +126,8 @@ def require_whole(op: str, values: Iterable[Any]) -> None:
 
 
 def _owner(array: Any) -> MappedFile | None:
-    for _ in range(9):  # an object of another library may have a base without end
+    """The mapped file of whose memory an array is a part, or None."""
+    for _ in range(9):  # limited, since an object of another library may have an endless chain of bases
         if array is None or isinstance(array, MappedFile):
             return array
         array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
@@ -128,11 +137,13 @@ def _owner(array: Any) -> MappedFile | None:
 # --- what this process opens for writing
 @functools.cache
 def _watch() -> None:
+    """Begins to notice, once, which files this process opens for writing."""
     import safetensors
 
     sys.addaudithook(_notice)
     write: Any = safetensors.serialize_file
-    if int(safetensors.__version__.split(".")[1]) > 7:  # it replaces files; before, it cuts them unseen
+    # From 0.8 on safetensors replaces files. Older versions cut them in Rust, of which Python sends no event.
+    if int(safetensors.__version__.split(".")[1]) > 7:
         return
 
     @functools.wraps(write)
@@ -146,7 +157,8 @@ def _watch() -> None:
 
 
 def _notice(event: str, args: tuple[Any, ...]) -> None:
-    """Called by Python before it does what it says; an error here is one of the call."""
+    """An audit hook, which Python calls before it opens or cuts a file; an error raised here stops the
+    call."""
     if event == "open":
         flags = args[2]
         if type(flags) is int and flags & _WRITES and _files and type(args[0]) is not Unchanged:
@@ -156,7 +168,7 @@ def _notice(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _renew(path: Any) -> None:
-    """Gives a path of a file of which values are mapped a copy of it."""
+    """If the file at the path is mapped, replaces it by a copy, so that the mapped file is not written."""
     with _lock:
         try:
             file = os.stat(path)

@@ -1,6 +1,8 @@
-"""Copies, casts and fills of arrays by the core, so that a compiled step records them.
+"""Copies, casts, fills and writes of arrays, by kernels of the core, so that a compiled step records them.
 
-NumPy does what the core has no kernel for: small integers, memory that overlaps.
+NumPy does what the core has no kernel for (small integers, overlapping memory), by `host`
+(`tensors/recording.py`), which a replay repeats, too. `plain`, `native` and the `require_...` functions check
+the arrays that come from a program.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from ranvier.tensors.recording import host, host_in_place
 Array = np.ndarray[Any, Any]
 
 F16, BF16, F32 = np.dtype(np.float16), np.dtype(_core._BFloat16), np.dtype(np.float32)
-HALVES = frozenset((F16, BF16))  # floats of 16 bits: each is stored in them, and computed in float32
-# NumPy would make it again by a change of the registered dtype itself: of its hash, and of its byte order
+HALVES = frozenset((F16, BF16))  # half floats: floats of 16 bits, which most ops compute in float32
+# How bfloat16 is pickled. NumPy's own way would change the one registered dtype object when it is loaded.
 copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))
-_FLOATS = frozenset("fdeE")  # The codes of the dtypes that copies take.
-_READ = frozenset("fd?bBhHiIlqeE")  # what the core casts from, by NumPy's codes
+# NumPy's character codes of the dtypes for which the core has kernels. "E" is bfloat16.
+_FLOATS = frozenset("fdeE")  # the dtypes that the core copies
+_READ = frozenset("fd?bBhHiIlqeE")  # the dtypes that the core casts from
 _NUMBERS = (int, float, np.integer, np.floating)
-_MADE = frozenset("fd?ilqeE")  # The codes of the dtypes that the core casts to.
+_MADE = frozenset("fd?ilqeE")  # the dtypes that the core casts to
 MOST_ELEMENTS = 2**40  # The core takes no more.
 
 
@@ -37,19 +40,20 @@ def _in_order(order: Any) -> np.dtype[Any]:
 
 
 def bools(raw: Array) -> Array:
-    """Bytes as bools, of which True is 1: their memory itself, or a comparison where they have others."""
+    """An array of bytes as bools, whose True is the byte 1: a view, or a new array if there are other
+    bytes."""
     return raw.view(bool) if not raw.size or raw.max() <= 1 else raw != 0
 
 
 def keep(array: Any) -> Any:
-    """Declares an array constant, or state that outlives the step; returns it."""
+    """Tells a recording that an array is constant, or is state that outlives the step; returns the array."""
     if observers and (recording := current()) is not None:
         recording.core.keep(array)
     return array
 
 
 def plain(name: str, data: Any) -> Any:
-    """The data; an array in the machine's byte order, which a Tensor always has.
+    """The data as it is, if it is no array; an array in the machine's byte order, which a Tensor always has.
 
     Raises TypeError for an array with a mask, which would be lost, and ValueError for a view with more than
     2**40 elements.
@@ -69,7 +73,8 @@ def plain(name: str, data: Any) -> Any:
 
 
 def native_in_place(array: Array) -> Array:
-    """The same for a Tensor on this memory: the bytes of bools are changed in it, if they can be."""
+    """As :func:`native`, for a Tensor on the memory of the array: bools with other bytes than 0 and 1 are
+    changed in this memory, if it can be written."""
     changed = native(array)
     if array.dtype.char == "?" and changed is not array and array.flags.writeable:
         array[...] = changed
@@ -85,7 +90,7 @@ def require_size(name: str, shape: Any) -> None:
 
 def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
     """Raises TypeError for a dtype that no op takes: complex numbers, dates, strings, objects."""
-    if dtype.kind not in "biuf" or (dtype.isbuiltin == 2 and dtype != BF16):  # 2: of another package
+    if dtype.kind not in "biuf" or (dtype.isbuiltin == 2 and dtype != BF16):  # 2: a package has registered it
         remedy = ": split complex numbers into array.real and array.imag" * (dtype.kind == "c")
         if dtype.kind in "OUS":  # a table of several dtypes, or of texts
             remedy = ": array.astype(np.float32), or its columns of numbers alone"
@@ -93,10 +98,11 @@ def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
 
 
 def native(array: Array) -> Array:
-    """The values in the machine's byte order and bools of bytes 0 and 1, which the core reads.
+    """The array as the core can read it: in the machine's byte order, bools as bytes 0 and 1, bfloat16 of the
+    core's dtype.
 
-    The true pixels of an image of one bit are bytes of 255. bfloat16 of the package ml_dtypes, as JAX has it,
-    is the same memory in the core's.
+    In an image of one bit from Pillow, True is the byte 255. The bfloat16 of the package ml_dtypes, which JAX
+    uses, has the same bits as the core's, so a view is enough.
     """
     if array.dtype.char == "E" and array.dtype.kind == "V":
         return array.view(BF16)
@@ -121,7 +127,7 @@ def _like(array: Array, value: Array) -> Array:
 
 
 def copied(x: Array, order: Any = "K") -> Array:
-    """A copy in C order, channels-last, or in x's own order."""
+    """A copy of x. order: "C", "channels_last", or "K", the order of x."""
     last = order == "channels_last"
     if not last and x.dtype.char in _MADE and x.flags.c_contiguous:
         return _core.cast(x, x.dtype, None)
@@ -145,7 +151,7 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _cast_by_numpy(x: Array, dtype: np.dtype[Any]) -> Array:
-    with np.errstate(all="ignore"):  # NumPy warns of a value beyond the range of a half.
+    with np.errstate(all="ignore"):  # NumPy warns of values beyond the range of half floats.
         return x.astype(dtype)
 
 
@@ -160,7 +166,7 @@ def widened(arrays: list[Array]) -> list[Array]:
 
 
 def narrow(arrays: list[Array], wide: list[Array]) -> None:
-    """Writes what :func:`widened` has copied, and a kernel changed, to the arrays."""
+    """Writes the float32 copies of :func:`widened`, which a kernel has changed, back to the arrays."""
     for array, value in zip(arrays, wide, strict=True):
         if value is not array:
             write(array, value)
@@ -170,7 +176,8 @@ def added(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b, both of one dtype of floats; ``out`` may be a itself."""
     if a.dtype.char in _FLOATS:
         return _core.add(a, b, out)
-    total: Array = np.asarray(host(np.add, a, b))  # NumPy makes a number of two without dimensions
+    # The sum of two arrays without dimensions is a NumPy scalar.
+    total: Array = np.asarray(host(np.add, a, b))
     if out is None:
         return total
     write(out, total)
@@ -178,7 +185,8 @@ def added(a: Array, b: Array, out: Array | None = None) -> Array:
 
 
 def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
-    """The gradient of an operand that was repeated to the shape of dy: the sum over the axes of repetition.
+    """The gradient of an operand of this shape that was broadcast to the shape of dy: dy summed over the axes
+    along which the operand was repeated.
 
     >>> import numpy as np
     >>> unbroadcast(np.ones((4, 3)), (3,))
@@ -192,8 +200,10 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
 
 
 def gradient_of(shape: tuple[int, ...], kernel: Callable[..., Array], *arrays: Array) -> Array:
-    """The kernel's result for dy and other arrays, as the gradient of an operand of this shape: halves are
-    rounded once."""
+    """kernel(*arrays) as the gradient of an operand of this shape: summed as by :func:`unbroadcast`.
+
+    arrays: dy first. Half floats are computed and summed in float32, and rounded once.
+    """
     dy = arrays[0]
     if shape == dy.shape:
         return kernel(*arrays)
@@ -216,7 +226,7 @@ def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
 
 
 def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array of one number; None: of any numbers."""
+    """A new array with this number in all elements; None: the elements are not set."""
     if dtype.char in _MADE:
         return _core.full(shape, dtype, value)
     require_numbers("tensor", dtype)
@@ -224,7 +234,7 @@ def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
-    """An array of one number in the shape and memory order of another; None: of any numbers."""
+    """As :func:`filled`, in the shape and memory order of an array, and in its dtype if none is given."""
     kind = array.dtype if dtype is None else np.dtype(dtype)
     if kind.char in _MADE and array.dtype.char in _READ:
         return _core.full_like(array, kind, value)
@@ -233,7 +243,8 @@ def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
 
 
 def literal(array: Array) -> Array:
-    """A new array of constants that the step may change: a compiled step copies it in each replay."""
+    """An array of constants that the step may change: while a step is recorded, a copy, which each replay
+    makes anew."""
     if is_recording():
         if array.dtype.char in _FLOATS:
             return _core.copy_like(keep(array), array)
@@ -243,7 +254,7 @@ def literal(array: Array) -> Array:
 
 @functools.lru_cache(maxsize=1024)
 def numbers(*values: float) -> Array:
-    """Constants as kernels read them: float64, one array for the same values."""
+    """Constants as kernels read them: a read-only array of float64, the same array for the same values."""
     array = np.array(values, np.float64)
     array.flags.writeable = False
     return keep(array)
@@ -264,7 +275,7 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
                 _core.fill(array, value)
             return
         except (TypeError, ValueError, OverflowError):
-            pass  # The value does not fit, which raises below, or the arrays overlap, which NumPy can do.
+            pass  # NumPy copies overlapping arrays below, and raises an error if the value does not fit.
     try:
         host_in_place(_assign, array, value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -276,7 +287,8 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
 
 
 def _array_of(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
-    """The array of a sequence. NumPy reads numbers in texts, and takes any object as True or False."""
+    """The array of a sequence that is written. Raises TypeError for texts, which NumPy would read as numbers,
+    and for objects that NumPy would cast to bools."""
     array = np.asarray(value)
     if array.dtype.kind in "SU" or (array.dtype.kind == "O" and dtype.kind == "b"):
         raise TypeError(f"[{name}] got {value!r}; expected numbers")
@@ -324,6 +336,7 @@ def fill_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _write_array(array: Array, value: Array) -> None:
+    """array[...] = value by the core."""
     dtype = array.dtype
     if value.shape != array.shape:
         value = np.broadcast_to(value, array.shape)
@@ -336,7 +349,8 @@ def _write_array(array: Array, value: Array) -> None:
 
 
 def _sole_references() -> int:
-    """getrefcount of an array that one list or slot has, and a variable; it depends on Python's version."""
+    """What sys.getrefcount returns for an array to which one list (or slot) and one local variable refer. The
+    number depends on Python's version."""
     seen = []
 
     def probe(holder: list[Any]) -> None:
@@ -347,4 +361,4 @@ def _sole_references() -> int:
     return seen[0]
 
 
-SOLE = _sole_references()
+SOLE = _sole_references()  # A count of at most SOLE means that nothing else refers to an array.

@@ -1,4 +1,8 @@
-"""Elements of an array by keys: read, and written in place."""
+"""Reads and writes elements of an array by keys, for indexing of Tensors.
+
+keys: the sequence of keys from `numbers_first` (`tensors/keys.py`): all except the last give a view, the last
+may have index arrays. `_core._places(array, key)` is the view that a key without arrays gives, or None.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from ranvier.tensors.recording import host, host_in_place
 
 
 def picked(array: Array, keys: tuple[Any, ...]) -> Array:
-    """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
+    """The elements at the keys of ``numbers_first``: a view if the last key has no arrays."""
     for key in keys[:-1]:
         array = array[key]
     view = _core._places(array, keys[-1])
@@ -26,7 +30,8 @@ def _tuple(key: Any) -> tuple[Any, ...]:
 
 
 def _parts(key: Any) -> tuple[Any, ...]:
-    """The parts of a key, for `host`: what a mask picks has another shape each time."""
+    """The parts of a key, as operands of `host`. A mask counts as a read of values, which makes a recorded
+    step eager, because the shape of the result depends on it."""
     parts = _tuple(key)
     for part in parts if observers else ():
         if not isinstance(part, slice) and np.asarray(part).dtype.kind == "b":
@@ -39,13 +44,14 @@ def _picked(array: Array, *key: Any) -> Array:
 
 
 def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
-    """:func:`picked`; 0 for the elements that ``put`` overwrites with later ones at the same place."""
+    """As :func:`picked`, with 0 for each element whose place occurs again later in the key: of several values
+    that ``put`` writes to one place only the last stays, so only the last one has a gradient."""
     for key in keys[:-1]:
         array = array[key]
     key = _tuple(keys[-1])
     is_mask = len(key) == 1 and getattr(key[0], "dtype", None) == np.bool_
     if is_mask or _core._places(array, keys[-1]) is not None:
-        return picked(array, keys[-1:])  # each place once
+        return picked(array, keys[-1:])  # Each place occurs once.
     return host(_picked_last, array, *_parts(key))
 
 
@@ -57,8 +63,8 @@ def _picked_last(array: Array, *key: Any) -> Array:
 
 
 def put_in_order(array: Array, key: Any, values: Array) -> None:
-    """array[key] = values; of several values for one place the last one in C order stays: NumPy goes by the
-    strides of all operands."""
+    """array[key] = values; of several values for one place the last one in C order stays. The operands are
+    made contiguous, because NumPy's order of writing depends on their strides."""
     key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in _tuple(key))
     array[key] = np.ascontiguousarray(values) if values.ndim else values
 
@@ -78,7 +84,8 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
 
 
 def _put_slices(array: Array, key: Any, value: Any) -> bool:
-    """array[:, rows] = value by the core: rows of one dimension, a value of the array's dtype."""
+    """array[..., rows] = value by the core. Returns False, and writes nothing, unless the key is full slices
+    and one array of row numbers, and the value has the shape and dtype of the picked part."""
     parts = _tuple(key)
     axis, rows = len(parts) - 1, parts[-1]
     if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind == "i"):
@@ -95,7 +102,8 @@ def _put_slices(array: Array, key: Any, value: Any) -> bool:
 
 
 def _put(array: Array, value: Any, *key: Any) -> None:
-    """array[key] = value for a key with arrays. A number is cast to any dtype, a value to no lower kind."""
+    """array[key] = value for a key with arrays. A number is cast to any dtype; an array is not cast to a
+    dtype of a lower kind (bool, integers, floats)."""
     value = np.asarray(plain("setitem", value))
     if value.ndim == 0 and value.dtype.kind in "biuf":
         value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)

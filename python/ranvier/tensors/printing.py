@@ -29,14 +29,14 @@ def set_printoptions(
     profile: str | None = None,
     sci_mode: bool | None = None,
 ) -> None:
-    """Sets how tensors are printed; None leaves a setting, but sci_mode.
+    """Sets how tensors are printed. None leaves a setting as it is, except sci_mode.
 
     Args:
         precision: digits after the point.
         threshold: a tensor of more elements is shortened.
-        edgeitems: the elements at each end of a dimension that it keeps.
+        edgeitems: how many elements a shortened tensor shows at each end of a dimension.
         linewidth: characters in a line.
-        profile: "default", "short" or "full": values for all of these, before they are changed.
+        profile: "default", "short" or "full": the values of the settings above that are not given.
         sci_mode: True prints powers of ten, False never, None where the range of the elements is large.
 
     Raises ValueError for another profile or a negative number.
@@ -86,7 +86,7 @@ def text(tensor: Any) -> str:
 
 
 def values(array: np.ndarray[Any, Any], indent: int) -> str:
-    """The elements, in lines that begin at this column."""
+    """The elements as text. indent: the column at which each line after the first begins."""
     if array.size == 0:
         return "[]"
     shown, summarise = array, array.size > options.threshold
@@ -98,7 +98,8 @@ def values(array: np.ndarray[Any, Any], indent: int) -> str:
 
 
 def with_parts(line: str, parts: list[str], indent: int) -> str:
-    """The elements and what follows them, in the same line where it is short enough."""
+    """The text of the elements, followed by the parts: each in the same line if it fits, else in a new
+    one."""
     used = len(line) - line.rfind("\n") + 1
     for part in parts:
         fits = used + len(part) + 2 <= options.linewidth
@@ -138,6 +139,7 @@ class _Format:
 
 
 def _body(array: np.ndarray[Any, Any], number: _Format, indent: int, summarise: bool) -> str:
+    """The nested brackets of an array; summarise: whether the middle of long dimensions is left out."""
     if array.ndim == 0:
         return number(array.item())
     n = len(array)

@@ -1,14 +1,17 @@
-"""Recording: one eager run of a function that `rv.compile` records, and its calls of NumPy.
+"""`Recording`: one eager run of a function that `rv.compile` records; and `host`, by which it records NumPy.
 
-The core records the kernel calls. The layers above add what the core cannot see: which arrays made by NumPy
+The core records the kernel calls. The Python layers add what the core cannot see: which arrays made by NumPy
 are constants, which values were read, which leaves got gradients, which modules and optimizers took part.
 
 ``host(function, *operands)`` is ``function(*operands)``: a call that Python, the host of the core, makes with
 NumPy. While a step is recorded, the core notes the call as an instruction, if NumPy has made the result.
-In a replay the function gets arrays on the program's memory; what it returns is copied to where the program
-has the result. So the function may depend on nothing but its operands, and the shapes of its results follow
-from those of the operands. Where a replay finds other shapes, or an exception is raised, all is put back, and
-the step runs eagerly.
+In a replay the function gets arrays on the program's memory, and its results are copied to the memory in
+which the program has them. So the results must depend on the operands alone, and their shapes on the
+operands' shapes. If the results have other shapes in a replay, or an exception is raised, all changes of the
+replay are undone, and the step runs eagerly.
+
+The core sorts the memory of arrays into kinds (`kind_of`): "temporary": allocated by the core during the
+recording. "foreign": allocated by NumPy during it. "argument": of an argument. "persistent": existed before.
 """
 
 from __future__ import annotations
@@ -34,17 +37,19 @@ class Recording(Observer):
         core: the kernel calls and the memory that they use.
         executed: the Python code that ran (`compile/executed.py`).
         fault: the first reason why the run cannot be replayed, or "".
-        passing: this run is unlike later ones (see `pass_over`): it is not replayed, but a later one may be.
-        leaves: (tensor, its gradient before the run, whether the run first adds to that) of each tensor whose
-            gradient the run makes, adds to, sets or drops, by id.
+        passing: whether this run is unlike later ones (see `pass_over` in observe.py): no program is made of
+            it, but a later run may be recorded.
+        leaves: by id, (tensor, its gradient before the run, whether the run first adds to this gradient) of
+            each tensor whose gradient the run makes, adds to, sets or drops.
         changed: tensors that outlive the run and were changed in place.
         arguments: the arrays among the arguments.
         constants: arrays that the run has made and whose values may be read in Python.
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
-        check: of a program beside this run (`_core.Check`), or None.
-        keeps: whether arrays from which the program makes Tensors are constants, though NumPy made them.
-        wanted: whether the program has asked for it, and may be told that it is recorded.
+        check: the check of a program that runs beside this run (`_core.Check`), or None.
+        keeps: whether arrays from which the user's code makes Tensors are constants, although NumPy made
+            them: the run is written in another form (tape/calls.py).
+        wanted: whether the user has called `rv.compile`, so that the recording may be mentioned to the user.
     """
 
     def __init__(self, core: Any) -> None:
@@ -86,7 +91,8 @@ class Recording(Observer):
 
     def gets_gradient(self, leaf: Any) -> None:
         """Called before a gradient is added to that of a leaf."""
-        if id(leaf) not in self.leaves:  # the Tensors, not the arrays: autograd counts references to arrays
+        # Tensors are kept, not their arrays: autograd counts the references to arrays.
+        if id(leaf) not in self.leaves:
             self.leaves[id(leaf)] = leaf, leaf.grad, True
 
     def sets_gradient(self, leaf: Any) -> None:
@@ -95,7 +101,8 @@ class Recording(Observer):
             self.leaves[id(leaf)] = leaf, leaf.grad, False
 
     def changes(self, tensor: Any) -> None:
-        """Called after a change in place: replays count it, too, of tensors that outlive the step."""
+        """Called after a change in place. A replay counts the changes of tensors that outlive the step,
+        too."""
         array = tensor._array
         if self.core.kind_of(array) == "persistent":
             self.changed[id(tensor)] = tensor
@@ -145,7 +152,7 @@ def host(function: Callable[..., Any], *operands: Any) -> Any:
 
 
 def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:
-    """function(target, *operands), which changes the elements of the target alone."""
+    """function(target, *operands), which may change the elements of the target and nothing else."""
     recording = hosted() if observers else None
     if recording is None:
         function(target, *operands)
@@ -178,7 +185,7 @@ def _recorded(recording: Recording, function: Callable[..., Any], operands: tupl
 
 
 class _Changed:
-    """A function that changes its first argument, made into one that returns a changed copy."""
+    """A function made from one that changes its first argument: it returns a changed copy instead."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -190,7 +197,8 @@ class _Changed:
 
 
 def _are_constant(operands: Any) -> bool:
-    """True if the operands that are no arrays hold none, as a list of Tensors does."""
+    """True if no operand hides an array, as a list of arrays or a Tensor does: operands that are no arrays
+    become constants of the instruction."""
     for x in operands:
         if isinstance(x, (tuple, list)):
             if any(isinstance(part, np.ndarray) for part in x) or not _are_constant(x):
@@ -208,7 +216,7 @@ class HostedCall:
     """A function of Python that a replay calls, with the arrays that the instruction reads.
 
     Attributes:
-        kept: which results the instruction writes, by their index in what `run` returns, ascending.
+        kept: the indices, ascending, of those results of `run` that the instruction writes.
     """
 
     kept: list[int]
@@ -221,7 +229,8 @@ class HostedCall:
         return len(read) + len(results) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in read)
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...] | None:
-        """The results, or None where an exception was raised: the eager step raises it, too."""
+        """The results, or None if an exception was raised: the step then runs eagerly, and raises it
+        again."""
         try:
             with paused():
                 result = self.run(arrays)

@@ -1,7 +1,10 @@
-"""Tensors that got other memory (``x.data = ...``) after a node of the tape had kept their array.
+"""Handles Tensors that got other memory (``x.data = ...``) after a node of the tape had saved their array.
 
-As in PyTorch, backward reads the new values of what a node has kept as an input, the old ones of its output
-and of views. The list of changes of the old memory (``_cell``) tells which nodes kept it.
+As in PyTorch, backward then reads the new values of a tensor that a node has saved as its input, and the old
+values of a saved output or view. Each memory has a list, ``_cell`` (`tensors/views.py`), which all its
+Tensors and the ``versions`` of nodes refer to. So the cell of the old memory tells which nodes have saved it.
+An entry of `replaced` leads from this cell to the new memory; `renew` puts the new array in a node before its
+backward runs.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ from ranvier.tensors.views import FIRST, bounds
 
 
 class Replaced(NamedTuple):
-    cell: list[Any]
-    tensor: Any  # a weak reference to the tensor, which may be a leaf
+    """One change of a tensor's memory."""
+
+    cell: list[Any]  # the cell of the old memory
+    tensor: Any  # a weak reference to the tensor
     maker: Any  # a weak reference to the node that made the tensor; None for a leaf
-    start: int  # the address where the old memory begins; `end`: where it ends
+    start: int  # the address where the old array begins; `end`: where it ends
     end: int
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of the old array; strides, too
     strides: tuple[int, ...]
     new: Array
     new_cell: list[Any]
@@ -33,11 +38,11 @@ _ALONE = 2  # the result of getrefcount for a cell to which only an entry refers
 
 
 def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
-    """To be called before a tensor gets other memory."""
+    """Must be called before a tensor gets other memory. new, new_cell: its new array and cell."""
     cell, array, maker = tensor._cell, tensor._array, tensor._grad_fn
     for key in [key for key, entry in replaced.items() if entry.new_cell is cell]:
-        # An entry that led to this memory now leads to the new one. Without this, each of many changes would
-        # add an entry.
+        # An entry that led to the present memory now leads to the new memory. Otherwise each of many changes
+        # would add an entry.
         replaced[key] = replaced[key]._replace(new=new, new_cell=new_cell)
     if sys.getrefcount(cell) > _ALONE + 1:  # A node or another tensor also has the cell.
         prune()
@@ -48,15 +53,16 @@ def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
 
 
 def prune() -> None:
-    """Drops what no node needs any more."""
+    """Drops the entries to whose cell nothing else refers: no node has saved the old memory any more."""
     for key in [key for key, entry in replaced.items() if sys.getrefcount(entry.cell) <= _ALONE]:
         del replaced[key]
 
 
 def renew(node: Any) -> None:
-    """Gives a node the new values of its inputs, in place of the old ones that it has kept.
+    """Replaces the old arrays of inputs that a node has saved by the new ones.
 
-    Raises RuntimeError where they cannot take their place.
+    Raises RuntimeError if that is not possible, because the node has saved computed values, or the new array
+    has another layout.
     """
     for place, edge in enumerate(node.edges, 1):
         entry = replaced.get(id(node.versions[place])) if place < len(node.versions) else None
@@ -70,6 +76,8 @@ def renew(node: Any) -> None:
             new, cell = later.new, later.new_cell
         if node.derived:
             raise _stale(node._op_name(), entry)
+        # certain: all saved arrays on the old memory are this input. Otherwise another input or a view is on
+        # it, and an array there cannot be told apart.
         others = zip(node.edges, node.versions[1:], strict=False)
         alone = all(cell is not entry.cell or other is edge for other, cell in others)
         certain = alone if edge is not None else len(entry.cell) == FIRST
@@ -81,6 +89,8 @@ def renew(node: Any) -> None:
 
 
 def _renewed(value: Any, entry: Replaced, new: Array | None, name: str) -> Any:
+    """A saved value, with the part of `new` at the same place if it is an array on the old memory. Raises
+    RuntimeError if `new` is None, or has another layout than the old array."""
     if type(value) in (tuple, list):
         return type(value)([_renewed(part, entry, new, name) for part in value])
     if not isinstance(value, np.ndarray) or not value.size:
@@ -92,7 +102,8 @@ def _renewed(value: Any, entry: Replaced, new: Array | None, name: str) -> Any:
         raise _stale(name, entry)
     if (value.shape, value.strides) == (new.shape, new.strides):
         return new
-    places = new.ravel("K")[(value.ctypes.data - entry.start) // value.itemsize :]  # a view of it
+    # value was a part of the old array: the same part of the new one, which has the same strides.
+    places = new.ravel("K")[(value.ctypes.data - entry.start) // value.itemsize :]
     return np.lib.stride_tricks.as_strided(places, value.shape, value.strides)
 
 

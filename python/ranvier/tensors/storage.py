@@ -1,4 +1,4 @@
-"""The memory of tensors as bytes: what ``untyped_storage()`` gives."""
+"""The memory of tensors as objects: what ``untyped_storage()`` and ``storage()`` return."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class UntypedStorage(_Storage):
 
     @classmethod
     def _new_shared(cls, size: int, *, device: Any = None) -> UntypedStorage:
-        """New memory, where PyTorch's workers put a batch; here they share all memory."""
+        """New memory. PyTorch's worker processes put a batch there; here workers run in this process."""
         return cls(size)
 
     def data_ptr(self) -> int:
@@ -78,7 +78,7 @@ class UntypedStorage(_Storage):
         return int(self._array.ctypes.data) if self._array.size else 0
 
     def __getitem__(self, key: Any) -> Any:
-        """One byte, or those of a slice, a storage of its own in the same memory."""
+        """One byte as a number; of a slice, a new storage on the same memory."""
         if isinstance(key, slice):
             return UntypedStorage(np.frombuffer(self._array.data[key], np.uint8))
         return int(self._array[key])

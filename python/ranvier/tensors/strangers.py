@@ -10,8 +10,8 @@ _KEPT = str.maketrans({"\n": " ", "\t": " "})
 
 
 def printable(text: str) -> str:
-    """The text, with escapes for what no printer shows: codes that clear or retitle a terminal, turn the
-    direction of writing ... Ends of lines and tabs stay.
+    """The text, with escapes in place of characters that are not printable, such as codes that clear a
+    terminal or turn the direction of writing. Ends of lines and tabs stay.
 
     >>> printable("a\\x1b[2J")
     'a\\\\x1b[2J'
@@ -22,10 +22,11 @@ def printable(text: str) -> str:
 
 
 def settable(kind: type, name: Any, slot: bool = False) -> bool:
-    """True if a file may give an object of this class such an attribute.
+    """True if a file may set the attribute `name` on an object of this class.
 
-    Python, NumPy and ctypes ask objects for names with underscores at both ends; others may hide a method. A
-    plain value of the class is a default. slot: the name is one of the class's slots.
+    Names with underscores at both ends are refused, since Python, NumPy and ctypes ask objects for them. So
+    are names of methods and properties of the class, which the attribute would hide. A plain value in the
+    class is a default, which may be replaced. slot: whether a slot of the class may be set.
     """
     if not isinstance(name, str) or name[:1] == "_" == name[-1:]:
         return False

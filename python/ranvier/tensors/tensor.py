@@ -1,6 +1,7 @@
-"""Tensor: a NumPy array, its gradient, and the Function that made it.
+"""The class Tensor: a NumPy array, its gradient, and the Function that made it.
 
-Methods that need modules above this one are attached in ops/attach.py.
+Methods that need modules above this one (operators, ops, backward) are attached to the class in
+ops/attach.py.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def set_grad(tensor: Any, value: Any = None) -> None:
-    """Set Tensor.grad to a gradient of the same shape and dtype, or to None."""
+    """Sets Tensor.grad to a gradient of the same shape and dtype, or to None."""
     if value is not None:
         if not hasattr(value, "_cell"):
             raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
@@ -88,7 +89,7 @@ def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> 
 
 
 def set_data(tensor: Any, value: Any) -> None:
-    """Gives the tensor the memory of a value; tensors that shared its old memory keep that."""
+    """Gives the tensor the memory of a value. Tensors that shared its old memory keep the old memory."""
     is_tensor = hasattr(value, "_cell")
     array = value._array if is_tensor else np.asarray(plain("data", value))
     if tensor._requires_grad and array.dtype.kind != "f":
@@ -163,7 +164,7 @@ class Tensor:
         __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
         __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
 
-    # --- a leaf at the end of the tape; programs cannot set these names
+    # --- attributes of a node of the tape, as which a leaf Tensor counts; programs cannot set them
     edges = property(lambda self: ())
     hooks = property(lambda self: None)
 
@@ -303,7 +304,8 @@ class Tensor:
 
     # --- the array, for NumPy and others
     def _read(self, how: str) -> np.ndarray[Any, Any]:
-        """The array, for code that computes with its values in Python: no replay would see them change."""
+        """The array, for code that uses its values in Python. A recorded step that does so runs eagerly,
+        since a replay would not compute with new values."""
         if observers:
             value_read(how, self)
         return self._array
@@ -335,7 +337,8 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:
-        kinds = "iu" if self._array.ndim else "iub"  # NumPy then takes a mask of one element as a mask
+        # With a TypeError for a mask of one element, NumPy reads the mask as an array instead of as an index.
+        kinds = "iu" if self._array.ndim else "iub"
         if self._array.dtype.kind not in kinds:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())

@@ -2,9 +2,9 @@
 
 All Tensors of one memory hold the same list, ``_cell``: [number of changes, the array changed last, flags,
 weak references to Tensors that share the memory ...]. A Tensor made by a view Function has (base, Functions,
-why) in ``_view``. The base is the Tensor that is no view, the Functions lead from it to the view, and ``why``
-is empty, or the reason why the view cannot be changed in place on the tape; then the base is a weak
-reference.
+why) in ``_view``. The base is the Tensor that is no view itself, and the Functions (the chain) lead from the
+base to the view. ``why`` is empty, or the reason why the view cannot be changed in place on the tape; in that
+case the base is a weak reference.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ranvier.tensors.memory import copied
 FLAG, FIRST = 2, 3  # the places in _cell of the flags, and of the first weak reference
 
 # The flags: what is known of the memory that a cell stands for.
-BORROWED = 4  # It is the array of a caller, an argument of a module, and must not change.
-UNWATCHED = 8  # NumPy or `.data` can change it, and such changes are not counted.
+BORROWED = 4  # The memory is the array of a caller, an argument of a module, and must not change.
+UNWATCHED = 8  # NumPy or `.data` can change the memory, and such changes are not counted.
 ALIASED = 16  # Tensors with other cells have the same memory, made by `.data`.
-INFERENCE = 32  # It was made under inference_mode().
+INFERENCE = 32  # The Tensor was made under inference_mode().
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -54,7 +54,7 @@ def bump(tensor: Any) -> None:
 
 
 def count_change(tensor: Any) -> None:
-    """Counts a change: enough before all views get a new history."""
+    """Counts a change in place, without a new history for views: for a caller that gives them one itself."""
     cell = tensor._cell
     cell[0] += 1
     if observers and (recording := current()) is not None:
@@ -69,10 +69,10 @@ def count_change(tensor: Any) -> None:
 
 
 def renew(tensor: Any, without: Any = None) -> None:
-    """Gives the views of a changed memory, except those of one base, new nodes without their hooks.
+    """Gives the views of a changed memory, except the views of the base `without`, new nodes without hooks.
 
-    Their gradients stay the same. As in PyTorch, hooks of a view get the gradients of uses before the change,
-    and what a view of a base after ``base.detach_()`` was made from gets none.
+    The gradients stay the same. As in PyTorch, the hooks of a view get only the gradients of uses before the
+    change.
     """
     for view in (tensor, *sharing(tensor)):
         if view._view is not None:
@@ -83,9 +83,10 @@ def renew(tensor: Any, without: Any = None) -> None:
 
 
 def begin_gradients(leaf: Any) -> None:
-    """The leaf requires gradients from now on: of its views, those older than its last change follow it.
+    """Called when a leaf begins to require gradients: gives a history to its views that are older than the
+    last change of the leaf.
 
-    As in PyTorch, the others follow at the next change.
+    As in PyTorch, the other views get one at the next change.
     """
     for view in views_of(leaf):
         _, chain, why = view._view
@@ -94,7 +95,8 @@ def begin_gradients(leaf: Any) -> None:
 
 
 def change_history(tensor: Any, maker: Any) -> None:
-    """Gives a tensor another maker. Its hook of ``retain_grad`` moves there, other hooks stay."""
+    """Gives a tensor another maker. The tensor's hook of ``retain_grad`` moves to the new maker, other hooks
+    stay at the old one."""
     old = tensor._grad_fn
     if old is not None and old.hooks:
         for key, hook in list(old.hooks.items()):
@@ -111,6 +113,7 @@ def views_of(base: Any) -> list[Any]:
 
 
 def _base_of(view: Any) -> Any:
+    """The base of a view; None if it is gone."""
     base, _, why = view._view
     return base() if why else base
 
@@ -133,7 +136,7 @@ def is_shared(tensor: Any) -> bool:
 
 
 def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The view of an array that the chain of Functions gives. The Functions are not changed."""
+    """The view of an array that the chain of Functions gives. Copies of the Functions are run."""
     for function in chain:
         array = again(function, None).forward(array)
     return array
@@ -148,14 +151,15 @@ def as_node(function: Any, *edges: Any) -> Any:
 
 
 def again(function: Any, edge: Any) -> Any:
-    """A copy of a view Function, as a node of the tape that passes its gradient to another edge."""
+    """A copy of a view Function, as a node of the tape that passes its gradient to `edge`."""
     node = object.__new__(type(function))
     node.__dict__.update(function.__dict__)
     return as_node(node, edge)
 
 
 def chained(chain: tuple[Any, ...], edge: Any) -> Any:
-    """The last of new nodes of the tape that lead from a view to the edge of its base."""
+    """Copies the Functions of a chain as new nodes of the tape, the first of which passes its gradient to
+    `edge` (of the base); returns the last node, the maker of the view."""
     for function in chain:
         edge = again(function, edge)
     return edge
@@ -196,7 +200,7 @@ def refuse_leaf(name: str, what: str) -> None:
 
 
 def own_memory(tensor: Any) -> None:
-    """Gives the Tensors that share borrowed memory a copy of it."""
+    """Copies borrowed memory, so that all Tensors which share it are on the copy."""
     cell = tensor._cell
     cell[FLAG] &= ~BORROWED
     family = [tensor, *sharing(tensor)]

@@ -1,6 +1,6 @@
-"""PyTorch's names: the paths of its modules below `ranvier`, and this library in place of `torch`.
+"""Puts this library in place of `torch`, and makes PyTorch's module paths below `ranvier` (`ranvier.amp`).
 
-Programs and libraries that import `torch` run as they are:
+A program that imports `torch` runs unchanged, with this library's modules under PyTorch's names:
 
     python -m ranvier.torch program.py ...           a program
     python -m ranvier.torch -m pytest ...            a module
@@ -9,9 +9,8 @@ Programs and libraries that import `torch` run as they are:
     %load_ext ranvier.torch                          a notebook
     import ranvier.torch; ranvier.torch.install()    before the first `import torch`
 
-`torch`, and `torchvision` where it is not installed, are this library's for the process and for the Python
-processes that it starts.
-Nothing is installed and no file is changed. docs/unchanged.md says what works.
+This holds for `torch`, and for `torchvision` if it is not installed, in the process and in the Python
+processes that it starts. Nothing is installed and no file is changed. docs/unchanged.md says what works.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = ["install", "is_installed"]
 
 
 class Finder:
-    """The finder that Python asks for modules below its roots that have no file; `finder.py` answers."""
+    """An entry of sys.meta_path: Python asks it for modules below `roots`, and `finder.py` makes them."""
 
     def __init__(self, *roots: str) -> None:
         self.roots = roots
@@ -43,7 +42,8 @@ class Finder:
         return importlib.import_module("ranvier.torch.metadata").distributions(context)
 
 
-if "IN_PLACE" not in globals():  # else the module is loaded again: `%reload_ext ranvier.torch`
+# PATHS makes PyTorch's paths below `ranvier`; IN_PLACE makes `torch` itself, after `install`.
+if "IN_PLACE" not in globals():  # they exist if the module is loaded again: `%reload_ext ranvier.torch`
     PATHS, IN_PLACE = Finder("ranvier"), Finder("torch", "torchvision", "functorch")
     sys.meta_path.append(PATHS)
 _HERE = f"{__name__}.finder"
@@ -60,8 +60,9 @@ _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__fi
 def install(report: bool = False, numbers: bool = False) -> None:
     """Puts this library in place of `torch` and `torchvision`; a second call does nothing.
 
-    report: at the end, which names were missing, and which calls ran in NumPy, on stderr. numbers: seeds give
-    PyTorch's random numbers; the variable RANVIER_TORCH_RANDOM=1 asks for them, too.
+    report: print on stderr when the process ends which names were missing, and which calls ran in NumPy.
+    numbers: seeds give PyTorch's random numbers; the environment variable RANVIER_TORCH_RANDOM=1 has the same
+    effect.
 
     Raises RuntimeError if PyTorch is imported already.
 
@@ -106,7 +107,7 @@ def is_installed() -> bool:
 
 
 def _tell_children() -> None:
-    """Python processes that this one starts do the same: `site/sitecustomize.py` runs as they start."""
+    """Sets variables by which Python processes that this one starts run `site/sitecustomize.py`."""
     os.environ["RANVIER_IN_PLACE_OF_TORCH"] = "1"
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if _SITE not in paths:

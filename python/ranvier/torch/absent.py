@@ -1,4 +1,8 @@
-"""Names that stay out: libraries import them, and what they are used for is refused by name."""
+"""Objects in place of PyTorch's names that this library leaves out: they can be imported, but not called.
+
+Libraries import many names that they use rarely. `finder.py` gives them such an object, whose call raises an
+error with the name and the reason.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 
 from ranvier.torch.names import why
 
-# a guard, whose answer is a bool: False here
+# names of functions that answer a question, such as is_x or x_available: a call returns False
 _GUARD = r"(_|\w+_)?(is|are|has|can|should|supports?)_|\w+_(enabled|available|supported)$"
 _RAISED = r"\w*(Error|Exception|Warning|Unsupported)$"
 
@@ -18,8 +22,11 @@ def _full(path: str) -> str:
 
 
 class _Absent(type):
-    """The class of such names: an annotation, a base class, a test with isinstance, which is False, as is a
-    guard by its name (`is_...`); a call of another raises."""
+    """The metaclass of these objects, which are classes.
+
+    They can be used in annotations, as base classes, and in isinstance, which is False. A call raises, except
+    of a name that matches `_GUARD`: it returns False.
+    """
 
     _path: str
 
@@ -46,7 +53,7 @@ class _Absent(type):
 
 @cache  # libraries ask for a type at each call: isinstance(x, torch.SymInt)
 def absent(path: str) -> Any:
-    """The object in place of a name that stays out: it raises where it is used.
+    """The object in place of a name that is left out; path: without "torch.". A call of it raises.
 
     >>> absent("fx.replace_pattern")(None)
     Traceback (most recent call last):

@@ -28,7 +28,7 @@ from ranvier.ops.attach import Later
 from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.torch.dispatch import BINDS, nowrap, public, state
 
-_OPERATOR = 8  # as in public_function.cpp
+_OPERATOR = 8  # a flag of `_core._public`, as in public_function.cpp: the method of a binary operator
 _is_active = False
 
 
@@ -86,7 +86,8 @@ def _attach_layers() -> None:
         setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
 
 
-# Layers that call kernels instead of functions: their `forward` asks, under the name of PyTorch's function.
+# Layers that call kernels, not functions of `ops`: their `forward` asks, under the name of PyTorch's
+# function.
 _WHOLE: dict[Any, str] = {
     nn.MultiheadAttention: "multi_head_attention_forward",
     RNNBase: "rnn",
@@ -97,9 +98,10 @@ _WHOLE: dict[Any, str] = {
 
 
 def _loss(op: Any, form: Any) -> Callable[..., Any]:
-    """What a layer calls for a loss: op, or, if something has to be asked, PyTorch's function `form`.
+    """A function with the parameters of `op`, which layers call for a loss.
 
-    The two have different arguments.
+    It calls `op`, or PyTorch's function `form`, which has other parameters, if an argument's class or a mode
+    has to be asked.
     """
     op = getattr(op, "__wrapped__", op)
     names = list(parameters_of(op))
@@ -115,7 +117,7 @@ def _loss(op: Any, form: Any) -> Callable[..., Any]:
 
 
 def _for_layers(function: Callable[..., Any]) -> Any:
-    """The object that asks, for a function that PyTorch has, too; any other function as it is."""
+    """The object that asks in place of a function that PyTorch also has; any other function unchanged."""
     name = function.__name__
     for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
         own: Any = getattr(home, name, None) if name[0] != "_" else None

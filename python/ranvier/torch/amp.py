@@ -1,4 +1,8 @@
-"""torch.amp: blocks of mixed precision."""
+"""PyTorch's torch.amp: `autocast`, blocks of mixed precision, and the functions that read and set its state.
+
+The state of blocks on the CPU is `tape.autocast.state.block`, which ops read. Other devices have no tensors
+here; for them the state is only kept, so that programs read what they have set.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,12 @@ _DTYPES = {  # the default dtype of autocast for each device
     **dict.fromkeys(("cpu", "hpu", "maia", "xla"), bfloat16),
     **dict.fromkeys(("cuda", "ipu", "mps", "mtia", "privateuseone", "xpu"), float16),
 }
-# For devices that have no tensors: True if this thread is in a block, and the dtype.
+# For each device that has no tensors: (whether this thread is in a block, the block's dtype).
 _others = ThreadSettings(**{kind: (False, kept) for kind, kept in _DTYPES.items()})
 
 
 def _known(device_type: Any) -> str:
+    """The kind of a device, "cuda" for "cuda:0"; RuntimeError for one that PyTorch does not have."""
     kind: str = device_type.partition(":")[0] if isinstance(device_type, str) else ""
     if kind not in _DTYPES:
         raise RuntimeError(f"[autocast] got device_type {device_type!r}; expected one of {[*_DTYPES]}")
@@ -42,13 +47,13 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 
 
 def get_autocast_dtype(device_type: str) -> Any:
-    """The dtype of blocks of autocast that are given none. | get_autocast_dtype("cpu") -> torch.bfloat16"""
+    """The dtype of blocks of autocast without a dtype. | get_autocast_dtype("cpu") -> torch.bfloat16"""
     kind = _known(device_type)
     return as_dtype(state.block.dtype) if kind == "cpu" else getattr(_others, kind)[1]
 
 
 def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
-    """Begins or ends what a block of :class:`autocast` does, on this thread; one bool is for "cuda"."""
+    """Switches autocast on or off for this thread; without a device, as in old programs, for "cuda"."""
     if enabled is None:
         device_type, enabled = "cuda", device_type
     _set(_known(device_type), bool(enabled), get_autocast_dtype(device_type), *state.block[2:])
@@ -75,7 +80,7 @@ set_autocast_gpu_dtype = functools.partial(set_autocast_dtype, "cuda")
 
 
 def is_autocast_cache_enabled() -> bool:
-    """True if blocks keep the casts of leaves."""
+    """True if blocks keep the cast copies of leaf tensors, to use them again."""
     return bool(state.block.keeps)
 
 
@@ -101,15 +106,16 @@ def autocast_decrement_nesting() -> int:
 class autocast:
     """A block or decorator in which ops of this thread compute in the dtypes of PyTorch's CPU lists.
 
-    Matrix products, linear layers, convolutions, attention, ``prelu`` and recurrent layers cast what is
-    float32 to `dtype`, bfloat16 or float16, and give results of that; losses, ``prod``, ``cdist``,
+    Matrix products, linear layers, convolutions, attention, ``prelu`` and recurrent layers cast float32
+    inputs to `dtype` (bfloat16 or float16), and their results have this dtype. Losses, ``prod``, ``cdist``,
     ``quantile``, ``grid_sample``, ``pad`` that reflects or repeats, linear algebra and Fourier transforms
-    cast half floats to float32. float64 stays. All other ops compute in the dtypes that they get.
-    ``backward`` belongs behind the block: gradients have the dtypes of their tensors.
+    cast half floats to float32. float64 is not cast. All other ops compute in the dtypes that they get.
+    Call ``backward`` after the block: gradients have the dtypes of their tensors.
 
-    device_type: the CPU is the only one with tensors; others are accepted and have no effect. dtype: bfloat16
-    if it is None; another one switches the block off, with a warning. enabled=False: a block without casts.
-    cache_enabled: leaves that require gradients are cast once, until the outermost block ends.
+    device_type: only the CPU has tensors; other devices are accepted and have no effect. dtype: None for
+    bfloat16; a dtype other than bfloat16 and float16 switches the block off, with a warning. enabled=False: a
+    block without casts. cache_enabled: leaves that require gradients are cast once, until the outermost block
+    ends.
 
     >>> import ranvier as rv
     >>> weight = rv.ones(3, 2, requires_grad=True)
@@ -187,7 +193,7 @@ class CUDAAutocast(autocast):
 
 
 def _cast(value: Any, dtype: Any) -> Any:
-    """float32 and half floats among values in another dtype."""
+    """Nested values, in which float32 and half floats are cast to a dtype."""
     if isinstance(value, Tensor):
         return value.to(dtype) if value.is_floating_point() and value.dtype != np.float64 else value
     if isinstance(value, Mapping):
@@ -196,8 +202,11 @@ def _cast(value: Any, dtype: Any) -> Any:
 
 
 def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Any:
-    """A decorator for ``forward(ctx, ...)`` of an autograd.Function: with `cast_inputs`, its tensors are cast
-    to that dtype in a block of :class:`autocast`, and it runs outside of one."""
+    """A decorator for ``forward(ctx, ...)`` of an autograd.Function.
+
+    With `cast_inputs`, in a block of :class:`autocast` its tensors are cast to that dtype, and autocast is
+    off while it runs.
+    """
     if fwd is None:
         return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
 
@@ -214,7 +223,7 @@ def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any =
 
 
 def custom_bwd(bwd: Any = None, *, device_type: str = "cuda") -> Any:
-    """A decorator for ``backward(ctx, ...)``, which then runs in a block as its forward did."""
+    """A decorator for ``backward(ctx, ...)``, which then runs with the state of autocast that forward had."""
     if bwd is None:
         return functools.partial(custom_bwd, device_type=device_type)
 

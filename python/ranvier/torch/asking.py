@@ -1,4 +1,10 @@
-"""Tables: which functions, methods and operators ask `__torch_function__`, and how PyTorch calls them."""
+"""Tables of the functions, methods and operators that ask `__torch_function__`, and of PyTorch's names for
+them.
+
+`dispatch.py` and `activation.py` read them when they make the objects that ask. A function binds if it
+becomes a method when it is an attribute of a class: functions that PyTorch writes in Python do, built-in ones
+do not.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,8 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.tape.function import by_kernel
 
-# --- which of PyTorch's functions are written in Python, and which ask modes only
+# --- functions: those that PyTorch writes in Python, those that are not wrapped, and those that ask modes
+# only
 _IN_PYTHON = """
     atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod cdist chain_matmul einsum lu
     meshgrid norm split stft istft tensordot unique unique_consecutive unravel_index pca_lowrank svd_lowrank
@@ -36,18 +43,19 @@ _BUILT_IN = """
 """
 # The signature of kernels of one tensor that have their function's name.
 _OF_ONE_TENSOR = "(x: Array, out: Array | None = None)"
-SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
+SPACES = {  # module of PyTorch -> the names that bind; all others of the module do not bind
     "": frozenset(_IN_PYTHON.split()),
     "functional": frozenset(_IN_PYTHON.split()),
     "autograd": frozenset({"backward", "grad"}),
     "fft": frozenset[str](),
     "linalg": frozenset[str](),
     "special": frozenset[str](),
-    "nn.functional": None,  # all but those of _BUILT_IN
+    "nn.functional": None,  # all names except those of _BUILT_IN bind
     "nn.init": None,
 }
 PLAIN, ONLY_MODES, F_BUILT_IN = (frozenset(x.split()) for x in (_NOT_WRAPPED, _FACTORIES, _BUILT_IN))
-# --- attributes of Tensor: what operators give as the function, and what asks nobody
+# --- attributes of Tensor: the method that __torch_function__ gets for an operator, and attributes that do
+# not ask
 OPERATORS = {
     **{f"__{r}{op}__": op for op in ("add", "mul") for r in ("", "r")},
     **{f"__{op}__": op for op in ("sub", "matmul", "neg", "abs", "lt", "le", "gt", "ge", "ne")},
@@ -56,7 +64,7 @@ OPERATORS = {
     **{"__truediv__": "div", "__mod__": "remainder", "__rmatmul__": "__rmatmul__", "__itruediv__": "div_"},
     **{"__imod__": "remainder_", "__ifloordiv__": "floor_divide_", "ndimension": "dim", "nelement": "numel"},
 }
-CALLED = {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}  # PyTorch's __name__
+CALLED = {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}  # -> PyTorch's __name__ of it
 _OF_ONE = """
     abs neg array array_wrap bool complex contains deepcopy dlpack dlpack_device float format getitem index
     int invert len reduce_ex repr reversed setitem setstate copy
@@ -73,7 +81,9 @@ SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | OPERATORS.keys()
 OWN_GLOBALS = {"__name__": "ranvier."}
 ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
 # --- what the core answers without Python
-OPS = {  # function -> its op, if it has one of its own; how many arguments it needs, names of all
+# function -> the name of its op in its module ("" if the kernel has the function's name), how many arguments
+# it needs, and the names of the arguments that the op takes
+OPS = {
     **{
         name: ("", 1, ("input",))
         for name, kernel in vars(_core).items()
@@ -86,7 +96,7 @@ OPS = {  # function -> its op, if it has one of its own; how many arguments it n
 
 
 def op_of(function: Any) -> tuple[Any, int, tuple[str, ...]] | None:
-    """The op that calls of a function with the first of its parameters come to, and these, as in OPS."""
+    """The op that simple calls of a function go to, its number of arguments and their names; or None."""
     name, own = function.__name__, getattr(function, "__globals__", OWN_GLOBALS)
     if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
         return None

@@ -1,5 +1,7 @@
-"""What classes of the core have in place of PyTorch's: those of layers, losses, optimizers and loaders once
-their modules are loaded."""
+"""Changes classes of the core, when this library is in place of PyTorch, so that they look like PyTorch's.
+
+Tensor is changed at once; layers, losses, optimizers and loaders when their modules are loaded.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from ranvier.torch.names import LACKING, METHODS, Lacking
 
 
 def attach() -> None:
-    """Changes the classes that are loaded; the others follow."""
+    """Changes Tensor and Size, and the other classes when their modules are loaded."""
     Tensor.__torch_function__ = classmethod(dispatch.default)  # type: ignore[attr-defined]
     Tensor.as_subclass = dispatch.as_subclass  # type: ignore[attr-defined]
     Tensor.__new__ = _new  # type: ignore[method-assign]
@@ -47,7 +49,7 @@ def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _derived(cls: Any, **kwargs: Any) -> None:
-    """A class that a program derives from Tensor wants to be asked."""
+    """Tensor.__init_subclass__: after a program has derived a class, functions ask `__torch_function__`."""
     super(Tensor, cls).__init_subclass__(**kwargs)
     if not cls.__module__.startswith("ranvier.") and cls.__torch_function__ is not dispatch.silent:
         importlib.import_module("ranvier.torch.activation").activate()

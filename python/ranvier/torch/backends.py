@@ -1,4 +1,4 @@
-"""Settings of PyTorch's arithmetic, which programs set and read.
+"""torch.backends: settings of PyTorch's arithmetic, which programs set and read.
 
 Results are always deterministic, and none of PyTorch's libraries is used. One setting has an effect:
 `mkldnn.matmul.fp32_precision = "bf16"` is `set_float32_matmul_precision("medium")`.
@@ -27,6 +27,7 @@ __all__ = [
 
 
 def _backend(name: str, available: bool = False, /, **settings: Any) -> types.ModuleType:
+    """A module of torch.backends with these settings, and a function that tells whether it is available."""
     module = types.ModuleType(f"{__name__}.{name}", "Settings without effect.")
     vars(module).update(
         is_available=lambda: available, is_built=lambda: available, flags=NoEffect, **settings
@@ -52,7 +53,7 @@ cuda = _backend(
 
 
 def _capability() -> str:
-    """PyTorch's name for the vectors in use: torchvision resizes bytes by it."""
+    """PyTorch's name for the instruction set in use, by which torchvision chooses how it resizes bytes."""
     return {"x86-64-v3": "AVX2", "x86-64-v4": "AVX512"}.get(str(config()["isa"]), "DEFAULT")
 
 
@@ -62,7 +63,7 @@ mkl = _backend("mkl")
 
 
 class _Products:
-    """`mkldnn.matmul`: another name of the precision of products, "ieee", "tf32" or "bf16"."""
+    """`mkldnn.matmul`: fp32_precision ("ieee", "tf32" or "bf16") is the precision of float32 products."""
 
     _NAMES: ClassVar = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
 

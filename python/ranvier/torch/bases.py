@@ -23,7 +23,7 @@ _ReplicationPadNd = resample._ReplicationPad
 
 
 def _ntuple(count: int, name: str = "parse") -> Any:
-    """A number as a tuple of `count` equal ones; of anything iterable its elements."""
+    """A function that repeats a number `count` times, and makes a tuple of an iterable."""
 
     def sizes(value: Any) -> tuple[Any, ...]:
         return tuple(value) if isinstance(value, Iterable) else (value,) * count

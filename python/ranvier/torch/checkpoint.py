@@ -1,4 +1,9 @@
-"""`utils.checkpoint`: calls whose activations are freed, and computed again in backward."""
+"""torch.utils.checkpoint: calls whose activations are freed, and computed again in backward.
+
+The graph of a call is replaced by one node (`_Checkpoint`). Its inputs are the Tensors among the arguments,
+and the leaves (parameters) that the call has reached. Its backward runs the function again and differentiates
+that run.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +33,7 @@ def noop_context_fn() -> tuple[Any, Any]:
     return contextlib.nullcontext(), contextlib.nullcontext()
 
 
-# The answers of a policy about an operation: see `create_selective_checkpoint_contexts`.
+# What a program's policy may answer for an operation; see `create_selective_checkpoint_contexts`.
 _POLICIES = "MUST_SAVE PREFER_SAVE MUST_RECOMPUTE PREFER_RECOMPUTE MUST_CPU_OFFLOAD PREFER_CPU_OFFLOAD"
 CheckpointPolicy = enum.Enum("CheckpointPolicy", _POLICIES, start=0)  # type: ignore[misc]
 
@@ -61,10 +66,10 @@ def checkpoint(
 ) -> Any:
     """function(*args, **kwargs). Its activations are freed; backward runs it again with equal random numbers.
 
-    use_reentrant: True: as in PyTorch, one of args has to require a gradient, and there are no kwargs. The
-        gradients are computed in one way.
-    context_fn: returns the contexts of the first run and of the others. preserve_rng_state=False: the second
-        run draws other random numbers. determinism_check: "none" does not compare the operations of the runs.
+    use_reentrant: if True, one of args has to require a gradient and there are no kwargs, as in PyTorch. The
+        gradients are computed in the same way for both values.
+    context_fn: returns the contexts of the first run and of later ones. preserve_rng_state=False: later runs
+        draw other random numbers. determinism_check: "none" does not compare the operations of the runs.
     debug, early_stop: no effect; the second run goes to its end. A captured step keeps its activations.
 
     >>> import ranvier as rv
@@ -108,13 +113,13 @@ def checkpoint(
         made: Any = _Checkpoint.apply(call, *tensors, *call.leaves)  # type: ignore[arg-type]
         call.node = weakref.ref(made[0].grad_fn)
         for y, new in zip(call.outputs, made, strict=True):
-            y._grad_fn = new._grad_fn  # what no other Tensor needs of the graph is freed
+            y._grad_fn = new._grad_fn  # frees the graph of the call, except what other Tensors need of it
         call.outputs, call.checked = [], determinism_check == "default"
     return result
 
 
 class _Place:
-    """A mark for the place of a Tensor among the arguments."""
+    """Stands for a Tensor among the arguments; index: its place in the list of the Tensors."""
 
     def __init__(self, x: Tensor, tensors: list[Tensor]) -> None:
         self.index = len(tensors)
@@ -122,13 +127,13 @@ class _Place:
 
 
 class _Call:
-    """A function and its arguments without their Tensors, to be run again."""
+    """A function and its arguments, with `_Place`s for their Tensors, to be run again in the same state."""
 
-    node: weakref.ref[Any]  # the node on the tape
-    outputs: list[Tensor]
-    leaves: list[Tensor]
-    kinds: list[str]
-    checked: bool
+    node: weakref.ref[Any]  # the `_Checkpoint` node on the tape
+    outputs: list[Tensor]  # the results that have a history
+    leaves: list[Tensor]  # the leaves that the first run has reached
+    kinds: list[str]  # the names of the nodes of the first run
+    checked: bool  # whether these are compared with those of the second run
 
     def __init__(self, function: Any, given: Any, again: Any, state: Any) -> None:
         self.function, self.given, self.again, self.state = function, given, again, state
@@ -136,12 +141,17 @@ class _Call:
         self.casts = amp.autocast("cpu", amp.get_autocast_dtype("cpu"), amp.is_autocast_enabled("cpu"))
 
     def run(self, tensors: Any) -> tuple[Any, list[Tensor]]:
-        """The result, and the Tensors that the function has got: views, apart from other uses of the same."""
+        """The result, and the Tensors that the function got.
+
+        Those that require gradients are views, so that the function's uses of a Tensor have a node of their
+        own.
+        """
         entered = [x.view_as(x) if x.requires_grad else x for x in tensors]
         args, kwargs = tree_map_only(_Place, lambda place: entered[place.index], self.given)
         return self.function(*args, **kwargs), entered
 
     def gradients(self, tensors: Any, dys: Any) -> Iterator[Tensor | None]:
+        """Runs the function again; the gradients of tensors and leaves. dys: those of the outputs."""
         create_graph = is_grad_enabled()
         with contextlib.ExitStack() as block:
             block.enter_context(random.fork_rng(enabled=self.state is not None))
@@ -161,7 +171,7 @@ class _Call:
         views = [x._grad_fn for x in entered if x.requires_grad]
         edges = [view.edges for view in views]
         for view in views:
-            view.edges = (None,)  # the gradients end here
+            view.edges = (None,)  # backward stops at the function's inputs
         needs = self.node().needs  # type: ignore[union-attr]
         inputs = [x for x, needed in zip((*entered, *self.leaves), needs, strict=True) if needed]
         try:
@@ -189,7 +199,7 @@ class _Checkpoint(autograd.Function):
 
 
 def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
-    """The Tensors of a result that have a history of the function's."""
+    """The Tensors of a result that the function has computed on the tape, each once."""
     if isinstance(result, Tensor):
         known = result._grad_fn is None or any(result is x for x in entered)
         return [] if known else [result]
@@ -201,7 +211,7 @@ def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
 
 
 def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor], list[str]]:
-    """The leaves on the tape before the Tensors that were entered; the kinds of nodes."""
+    """The leaves and the kinds of nodes between the entered Tensors and the outputs."""
     seen = {id(x._grad_fn) for x in entered}
     nodes, leaves, kinds = [y._grad_fn for y in outputs], [], []
     while nodes:
@@ -220,7 +230,8 @@ def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor]
 def checkpoint_sequential(
     functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
 ) -> Any:
-    """The functions (or layers) one after the other, in segments, each but the last a :func:`checkpoint`.
+    """Runs functions or layers one after the other, in segments; each except the last is a
+    :func:`checkpoint`.
 
     >>> import ranvier as rv
     >>> rv.utils.checkpoint.checkpoint_sequential([rv.relu, rv.exp], 2, rv.zeros(1), use_reentrant=False)

@@ -1,5 +1,8 @@
-"""torch.compiler and torch._dynamo: rv.compile records code while it runs. torch.profiler and
-torch.cuda.nvtx: marks of a program have no effect, and a profile is refused."""
+"""torch.compiler, torch._dynamo, torch.profiler and torch.cuda.nvtx: names that have no effect here.
+
+`rv.compile` records code while it runs, so it needs no hints in the code; and labels of a profile are
+ignored.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from ranvier.observe import current
 
 
 def is_compiling() -> bool:
-    """True if a compiled function is recorded, or compared with its program: libraries read no values."""
+    """True while a compiled function is recorded or checked.
+
+    Libraries then avoid to read values of tensors.
+    """
     recording = current()
     return recording is not None and recording.wanted
 
@@ -37,20 +43,19 @@ assume_constant_result = allow_in_graph
 
 
 def mark(*args: Any, **settings: Any) -> Any:
-    """A decorator that gives the function itself."""
+    """A decorator that returns the function unchanged."""
     return allow_in_graph
 
 
 def reset() -> None:
-    """Does nothing: programs go with the compiled function that has them."""
+    """Does nothing: the recorded programs belong to their compiled function."""
 
 
 graph_break = cudagraph_mark_step_begin = reset
 
 
 class NoEffect(ContextDecorator):
-    """A call, block or decorator without effect: a compiled function has the results of the eager one, and
-    the label of a part of a program is for a profile."""
+    """An object that is accepted as a call, a block or a decorator, and has no effect."""
 
     def __init__(self, name: str = "", *args: Any, **settings: Any) -> None:
         self.name = name

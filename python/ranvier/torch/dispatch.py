@@ -1,10 +1,13 @@
-"""`__torch_function__`: functions, methods and attributes of Tensors ask the classes of their arguments.
+"""PyTorch's protocol `__torch_function__`, by which classes of arguments and modes take over calls of
+functions.
 
-The functions that `torch` hands out are objects of the core (`cpp/bindings/tape/public_function.cpp`), which
-call what they wrap at once until `activate` of `activation.py` has run. That is at the first class that a
-program derives from Tensor, and at the first TorchFunctionMode. From then on Tensor's own methods and
-attributes are such objects too, and the layers of `ranvier.nn` call them. A part of this library with tensors
-of its own, which have a `__torch_function__`, calls `activate()` before it makes the first.
+To ask means: before a function computes, it calls `__torch_function__` of the active mode (TorchFunctionMode)
+and of the classes of its arguments, and returns the first answer that is not NotImplemented. The functions
+that `torch` has here are objects of the core (`cpp/bindings/tape/public_function.cpp`). They do not ask until
+`activate` of `activation.py` has run: at the first class that a program derives from Tensor, and at the first
+mode. From then on Tensor's own methods and attributes are such objects too, and the layers of `ranvier.nn`
+call them. A part of this library that defines a class of tensors with `__torch_function__` calls `activate()`
+itself.
 """
 
 from __future__ import annotations
@@ -23,13 +26,15 @@ from ranvier import Tensor
 from ranvier.ops.shape.index import getitem
 from ranvier.tensors.deepcopy_pickle import rebuild
 
-_MODES_ONLY, BINDS, _RETRIES = 1, 2, 4  # as in public_function.cpp
+# Flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method; after
+# an error of the function it calls `failed`.
+_MODES_ONLY, BINDS, _RETRIES = 1, 2, 4
 
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
 
 
 def public(function: Any, path: str) -> Any:
-    """The object that `torch` has under a path, for a function; anything else is given back.
+    """The object that `torch` has under a path in place of a function; anything else is returned unchanged.
 
     >>> public(ranvier.tanh, "tanh").__module__
     'torch'
@@ -72,7 +77,7 @@ state = State()
 
 
 class switched_off:
-    """A block without questions: 1 to classes, 2 to modes either."""
+    """A block in which functions do not ask. level 1: they do not ask classes; 2: nor modes."""
 
     def __init__(self, level: int) -> None:
         self.level = level
@@ -99,9 +104,11 @@ def pop() -> Any:
 def ask(
     func: Any, kinds: tuple[type, ...], found: list[Any], args: Any, kwargs: Any, otherwise: Any = None
 ) -> Any:
-    """The first answer that is not NotImplemented: of the mode that was entered last, then of those found.
+    """The first answer that is not NotImplemented: of the mode that was entered last, then of the `found`
+    arguments.
 
-    Raises TypeError where none of them has one.
+    kinds: the classes of the arguments, which `__torch_function__` gets. otherwise: what is returned without
+    an answer; None: TypeError is raised.
     """
     if _core._modes_are_asked():
         mode = pop()
@@ -123,13 +130,16 @@ def ask(
     )
 
 
-# Reductions that PyTorch computes in the dtype of `out`.
+# Reductions that PyTorch computes in the dtype of the argument `out`.
 _SUMS = {"sum", "nansum", "mean", "nanmean", "prod", "cumsum", "cumprod", "var", "std", "logsumexp"}
 
 
 def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
-    """The result of a call that a function has refused: the answer of an argument of another library, or the
-    result written to `out`. Else raises its error."""
+    """Is called after a function has raised an error, and returns a result or raises the error again.
+
+    It tries the answer of an argument of another library; complex numbers as the result; and `out`, which
+    most functions here do not take: the result is computed and written to it.
+    """
     found = _core._overriding((*args, *kwargs.values()), 2)
     for x in found:
         answer = x.__torch_function__(func, tuple(type(x) for x in found), args, kwargs)
@@ -150,8 +160,10 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
 
 
 def written(name: str, out: Any, result: Any) -> Any:
-    """`out` with the values of the result, off the tape; several of several. It gets the shape of the result,
-    with PyTorch's warning if it has elements."""
+    """Writes the result, or several results, to `out`, without gradients, and returns `out`.
+
+    `out` is resized to the shape of the result, with PyTorch's warning if it had elements.
+    """
     if isinstance(out, (tuple, list)):
         parts = [written(name, *pair) for pair in zip(out, result, strict=True)]
         return getattr(type(result), "_make", tuple)(parts)
@@ -171,12 +183,12 @@ def written(name: str, out: Any, result: Any) -> Any:
 
 # --- Tensor's own answer
 def default(cls: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    """Tensor.__torch_function__: calls the function, and gives its results the class."""
+    """Tensor.__torch_function__: calls the function, and converts its results to the class cls."""
     return _core._own_answer(cls, func, types, args, kwargs or {})
 
 
 def nowrap() -> Any:
-    """The functions whose results are given back as they are."""
+    """The functions whose results are not converted to the class of the arguments."""
     _NOWRAP.add(Tensor.grad.__get__)
     return _NOWRAP
 
@@ -185,7 +197,10 @@ _NOWRAP: set[Any] = set()
 
 
 def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
-    """The Tensors of a result as those of a class. is_new: no other has them."""
+    """A result whose Tensors are converted to a class.
+
+    is_new: nobody else holds them, so they may be changed.
+    """
     if cls is Tensor:
         return result
     if isinstance(result, Tensor):
@@ -202,7 +217,7 @@ def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
 
 
 def as_subclass(self: Any, cls: Any) -> Any:
-    """The tensor as one of a class of Tensors: the same memory and, on the tape, a view.
+    """A view of the tensor that is an instance of cls, a class derived from Tensor.
 
     >>> class Image(Tensor): pass
     >>> type(as_subclass(ranvier.mean(Tensor([1.0])), Image)).__name__
@@ -215,7 +230,7 @@ def as_subclass(self: Any, cls: Any) -> Any:
 
 
 def _become(tensor: Any, cls: Any) -> Any:
-    """A new tensor, of the class that it is to have."""
+    """A new tensor converted to a class: it changes its class, or is copied if the class has slots."""
     try:
         tensor.__class__ = cls
         return tensor
@@ -226,7 +241,7 @@ def _become(tensor: Any, cls: Any) -> Any:
         return out
 
 
-class _Silent:  # its instance is no function: a class that has it as an attribute does not bind it
+class _Silent:  # an instance, not a function, so that it does not bind as a method of a class
     """`torch._C._disabled_torch_function_impl`: the `__torch_function__` of classes that are not asked."""
 
     def __call__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

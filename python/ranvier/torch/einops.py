@@ -1,7 +1,7 @@
-"""The package einops on Tensors: `from ranvier.utils.einops import rearrange, Rearrange`.
+"""The package einops for Tensors: `from ranvier.utils.einops import rearrange, Rearrange`.
 
-The functions are einops' own. Importing this module makes Tensors known to them, so that functions imported
-from einops take Tensors, too. The layers are those of ``einops.layers.torch``.
+The functions are those of einops. After this module was imported, functions imported from einops itself also
+take Tensors. The layers have the names of ``einops.layers.torch``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ __all__ = [
 
 
 class Backend(TorchBackend):
-    """The backend that einops calls for Tensors, as for PyTorch's; it finds the class among the
-    subclasses."""
+    """The backend that einops uses for Tensors. einops finds it among the subclasses of its own backends."""
 
     framework_name = "ranvier"
 

@@ -1,4 +1,8 @@
-"""TensorBoard's event files: records with checksums, each an Event of its protocol buffers."""
+"""Writes TensorBoard's event files: records with checksums, each holding an Event message of protocol
+buffers.
+
+Messages are encoded here field by field; the numbers of fields are those of TensorBoard's .proto files.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ _files = count()
 
 
 def _table() -> list[int]:
-    """The remainders of CRC-32C by byte."""
+    """For each byte its remainder of the polynomial of CRC-32C."""
     table = []
     for byte in range(256):
         for _ in range(8):
@@ -41,12 +45,13 @@ def checksum(data: bytes) -> int:
 
 
 def _masked(data: bytes) -> bytes:
+    """The checksum of data in the form of these files: rotated, with a constant added, as 4 bytes."""
     crc = checksum(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def number(value: int) -> bytes:
-    """A whole number in parts of seven bits."""
+    """A whole number as a varint: seven bits a byte, the lowest first."""
     value &= 2**64 - 1
     parts = bytearray()
     while value > 127:
@@ -56,7 +61,8 @@ def number(value: int) -> bytes:
 
 
 def field(key: int, value: Any) -> bytes:
-    """A field of a message: bytes, texts and messages (bytes), whole numbers, doubles; nothing for None.
+    """A field of a message, key: its number. value: bytes (also a message), a text, a whole number, or a
+    float, which is written as a double; None gives no bytes.
 
     >>> field(2, 300), field(1, "a")
     (b'\\x10\\xac\\x02', b'\\n\\x01a')
@@ -80,7 +86,10 @@ def doubles(key: int, values: Any) -> bytes:
 
 
 def summary(tag: str, content: bytes, plugin: str | None = None, data: bytes = b"") -> bytes:
-    """A Summary of one value; plugin: which of TensorBoard's shows it, with its data."""
+    """A Summary message of one value.
+
+    plugin, data: the plugin of TensorBoard that shows it, and its settings.
+    """
     metadata = None if plugin is None else field(1, field(1, plugin) + field(2, data))
     return field(1, field(1, tag) + content + field(9, metadata))
 
@@ -95,7 +104,7 @@ def text(tag: str, value: str) -> bytes:
 
 
 def histogram(tag: str, values: Any, bins: Any = "tensorflow") -> bytes:
-    """The counts between the limits that `bins` names: NumPy's, or steps of 10 % from 1e-12 on."""
+    """The histogram of values. bins: NumPy's, or "tensorflow" for limits that grow by 10 % from 1e-12 on."""
     values = np.asarray(values, np.float64).reshape(-1)
     if not values.size:
         raise ValueError("[add_histogram] got no values; expected at least one")
@@ -109,12 +118,12 @@ def histogram(tag: str, values: Any, bins: Any = "tensorflow") -> bytes:
     of_all = [float(values.min()), float(values.max()), float(values.size)]
     of_all += [float(values.sum()), float((values**2).sum())]
     head = b"".join(field(i + 1, x) for i, x in enumerate(of_all))
-    # the first limit is the lower one of the first bin, which has no count
+    # each count belongs to the limit at its upper end; the first limit is only a lower end, so its count is 0
     return summary(tag, field(5, head + doubles(6, limits) + doubles(7, [0, *counts])))
 
 
 def image(tag: str, pixels: np.ndarray[Any, Any]) -> bytes:
-    """pixels: (height, width, 1, 3 or 4), bytes."""
+    """An image, written as PNG; pixels: (height, width, channels) uint8 with 1, 3 or 4 channels."""
     height, width, channels = pixels.shape
     lines = b"".join(b"\0" + line.tobytes() for line in pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)

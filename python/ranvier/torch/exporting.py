@@ -1,6 +1,7 @@
-"""torch.onnx.export: PyTorch's arguments of :func:`ranvier.onnx.export`.
+"""torch.onnx.export: calls :func:`ranvier.onnx.export` with PyTorch's arguments.
 
-What has no effect on the file is accepted; what would change it and is not written is refused by its name.
+Arguments that do not change the file are accepted. An argument that asks for something that is not written is
+refused by its name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TrainingMode = enum.IntEnum("TrainingMode", "EVAL PRESERVE TRAINING", start=0)
 OperatorExportTypes = enum.IntEnum(
     "OperatorExportTypes", "ONNX ONNX_ATEN ONNX_ATEN_FALLBACK ONNX_FALLTHROUGH", start=0
 )
-_MODAL = ("Dropout", "BatchNorm", "InstanceNorm")  # layers that do something else while they train
+_MODAL = ("Dropout", "BatchNorm", "InstanceNorm")  # layers whose result differs in training mode
 
 
 class Dim:
@@ -74,11 +75,11 @@ def export(
     export_modules_as_functions: Any = False,
     autograd_inlining: bool = True,
 ) -> ONNXProgram | None:
-    """`ranvier.onnx.export` with PyTorch's arguments; a program that can be saved, with dynamo=False None.
+    """`ranvier.onnx.export` with PyTorch's arguments. Returns an ONNXProgram, or None with dynamo=False.
 
-    kwargs: arguments by name; also a dict at the end of args. dynamic_shapes: of each argument
-    {axis: name}, or a Dim. The model is written as it predicts. Where PyTorch ignores an argument, it is
-    ignored here.
+    kwargs: arguments by name; a dict at the end of args has the same effect. dynamic_shapes: for each
+    argument {axis: name or Dim}. The model is written in evaluation mode. An argument that PyTorch ignores is
+    ignored.
 
     Raises ValueError: an argument that asks for another file than is written here.
     """
@@ -130,7 +131,7 @@ def _mode_fault(model: Any, training: int) -> str:
 
 
 def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[str, dict[int, str]]:
-    """dynamic_shapes, by argument or in their order, as dynamic_axes."""
+    """dynamic_shapes, by name or in the order of the arguments, as dynamic_axes of `onnx.export`."""
     forward = model.forward if isinstance(model, Module) else model
     names = list(inspect.signature(forward).parameters)
     if not isinstance(shapes, Mapping):

@@ -1,8 +1,8 @@
-"""PyTorch's modules: `torch`, `torchvision` if it is not installed, and paths of theirs below `ranvier`.
+"""Makes PyTorch's modules: `torch`, `torchvision` if it is not installed, and their paths below `ranvier`.
 
-The finder in `__init__.py` asks the functions here. A module such as torch.nn is made empty; a name is looked
-up, when it is first used, in the tables of `names` and then in the module's homes: the modules of this
-library that have its names. For a name that is left out, `names.why` gives the reason for its error.
+The finder in `__init__.py` calls the functions here. A module such as torch.nn is made empty. When one of its
+names is first used, it is looked up in the tables of `names.py`, then in the module's homes, which are the
+modules of this library that have its names. The root of a path is its first word; its path is the rest.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"
 
 
 def spec_of(name: str) -> ModuleSpec | None:
-    """The spec by which Python loads a module; None for one that is not there, or that another finder has."""
+    """The spec by which Python loads a module; None if there is no such module, or another finder has it."""
     root, _, path = name.partition(".")
     if is_installed(root):
         return None
     homes = homes_of(root, path)
     if not homes and not _why(root, path):
-        asks = sys._getframe(3).f_code.co_name  # or importlib.util.find_spec
+        # An import statement gets an error that names this library; importlib.util.find_spec gets None.
+        asks = sys._getframe(3).f_code.co_name
         imports = asks == "_find_and_load_unlocked" and root != "ranvier"
         error = _not_found(name) if imports else None
         if error is None:
@@ -45,7 +46,7 @@ def spec_of(name: str) -> ModuleSpec | None:
 
 
 class Loader:
-    """The loader of these modules: gives a module the functions that look its names up in its homes."""
+    """The loader of these modules: gives a module the functions `__getattr__` and `__dir__`."""
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
@@ -69,11 +70,11 @@ class Loader:
             return sorted({*known, *names})
 
         def is_shown(home: ModuleType, name: str) -> Any:
-            """A module only where it is one of PyTorch, too."""
+            """Whether dir() lists a name of a home: submodules are listed only if PyTorch has them."""
             is_module = isinstance(vars(home).get(name), ModuleType)
             return not is_module or homes_of(root, f"{path}.{name}".strip("."))
 
-        if root == "ranvier":  # star-imports give what the home has
+        if root == "ranvier":  # `from ranvier.x import *` gives the names of the home, so they are set now
             home = homes[0]
             added = attributes(home.__name__)
             own = {n: getattr(home, n) for n in dir(home) if n[0] != "_" and n not in added}
@@ -93,7 +94,7 @@ class Loader:
 
 
 def __getattr__(name: str) -> ModuleType:
-    """The modules that `ranvier` and `ranvier.nn` have by these paths."""
+    """A module of `ranvier` or `ranvier.nn` with a path of PyTorch: `extension.add_attributes` asks here."""
     for path in (name, f"nn.{name}"):
         if path in names.PATHS:
             return importlib.import_module(f"ranvier.{path}")
@@ -102,14 +103,16 @@ def __getattr__(name: str) -> ModuleType:
 
 @cache
 def is_installed(root: str) -> bool:
-    """True if the package's own files are used: torchvision's, if it is installed."""
+    """True if the package itself is used: only torchvision, if it is installed."""
     others = (finder for finder in sys.meta_path if root not in getattr(finder, "roots", ()))
     return root == "torchvision" and any(finder.find_spec(root, None) for finder in others)
 
 
 def _not_found(name: str) -> ImportError | None:
-    """The error of a module that is not there, or of a name that `from ... import` takes for one, too.
-    None: `__import__(..., fromlist=[name])`, which lets such a name be missing."""
+    """The error for a missing module, or for `from parent import name`, which also tries name as a module.
+
+    None for a call `__import__(..., fromlist=[name])`, which accepts that the name is missing.
+    """
     frame, parent = sys._getframe(3), name.rpartition(".")[0]
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         if frame.f_code.co_name == "_handle_fromlist" and parent in sys.modules:
@@ -124,12 +127,12 @@ def _not_found(name: str) -> ImportError | None:
 
 
 def _file(homes: list[ModuleType]) -> str:
-    """A file of this library, which programs look for beside `torch.__file__`."""
+    """The `__file__` of a module: that of its last home, or of `ranvier`."""
     return str((homes and vars(homes[-1]).get("__file__")) or importlib.import_module("ranvier").__file__)
 
 
 def _full(root: str, path: str) -> str:
-    """The path in the tables: without `torch`, with torchvision."""
+    """The path as the tables of `names.py` have it: without `torch`, but with `torchvision`."""
     return path if root in ("ranvier", "torch") else f"{root}.{path}"
 
 
@@ -138,14 +141,15 @@ def _why(root: str, path: str) -> str:
     return "" if root == "ranvier" else why(_full(root, path))
 
 
-@cache  # libraries ask again and again for what is not there
+@cache  # libraries ask for missing names again and again
 def homes_of(root: str, path: str) -> list[ModuleType]:
     """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
     full = _full(root, path)
     row = names.PATHS.get(path) if root == "ranvier" else names.MODULES.get(full)
     if row is not None:
         return [importlib.import_module(home) for home in row]
-    if root != "ranvier" and not _why(root, path):  # a module of ranvier with a name that is out is another
+    # a module of ranvier with the path of a module that is left out is something else
+    if root != "ranvier" and not _why(root, path):
         try:
             return [importlib.import_module(f"{_ROOTS[root]}.{path}".rstrip("."))]
         except ModuleNotFoundError as error:
@@ -157,8 +161,11 @@ def homes_of(root: str, path: str) -> list[ModuleType]:
 
 
 def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
-    """The value of a name in a module of PyTorch: by its row, of a home, a method of Tensor, what stays out,
-    or a module. Raises AttributeError if it is none of these."""
+    """The value of a name in a module of PyTorch.
+
+    It is looked for, in this order, in the table of names, in the homes, among Tensor's methods, among names
+    that are left out (`absent.py`), and as a module. Raises AttributeError if it is none of these.
+    """
     full = f"{path}.{name}" if path else name
     if root == "torch" and full in names.NAMES:
         module, _, inner = names.NAMES[full].rpartition(".")
@@ -192,12 +199,12 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
 
 
 def _has_parts(path: str) -> bool:
-    """True if a path that stays out has parts that are here."""
+    """True if a path is left out but some names below it are not."""
     return any(known.startswith(path) for known in (*names.MODULES, *names.NAMES))
 
 
 def _missing(error: _Error, name: str) -> _Error:
-    """The error of a name that is not there, which `--report` notes."""
+    """The error for a missing name, which `--report` notes."""
     return importlib.import_module("ranvier.torch.report").missing(error, name)
 
 

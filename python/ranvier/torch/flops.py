@@ -1,5 +1,8 @@
-"""torch.utils.flop_counter: the products that a program's functions and layers compute, counted by PyTorch's
-formulas for each module, and those of the backward pass."""
+"""torch.utils.flop_counter: counts the floating-point operations of products, for each module.
+
+The counts follow PyTorch's formulas. Those of the backward pass are known from the forward call, and are
+added when backward is called.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,14 @@ from ranvier.torch.dispatch import pop, push
 from ranvier.torch.operators import ops
 from ranvier.torch.overrides import TorchFunctionMode
 
-_Part = tuple[str, int, str, int]  # an operator, its count, and those of its gradients
+_Part = tuple[str, int, str, int]  # an operator, its count, and the operator and the count of its gradients
 
 
 def _product(op: str, count: int, back: str, *operands: Any, shares: Any = None) -> _Part:
-    """A product; the gradient of each operand that needs one counts as much, times its share."""
+    """The counts of a product.
+
+    The gradient of each operand that needs one counts as the product times its share.
+    """
     shares = shares or [1] * len(operands)
     return op, count, back, sum(count * n for x, n in zip(operands, shares, strict=True) if _grad(x))
 
@@ -125,7 +131,8 @@ class FlopCounterMode(TorchFunctionMode):
         self.depth, self.display = depth, display
         self.flop_counts: dict[str, dict[Any, int]] = defaultdict(lambda: defaultdict(int))
         self._names: dict[Module, str] = {}
-        self._waiting: list[tuple[list[str], str, int]] = []  # what a backward pass will add
+        # (names of modules, operator, count) that the next backward pass adds
+        self._waiting: list[tuple[list[str], str, int]] = []
 
     def get_total_flops(self) -> int:
         return sum(self.flop_counts["Global"].values())
@@ -157,7 +164,7 @@ class FlopCounterMode(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func.__name__
         if name == "forward" and (hasattr(args[0], "weight") or any(args[0].children())):
-            push(self)  # a layer as a whole, which tensors without memory ask for
+            push(self)  # the call of a whole layer, by a meta tensor: the calls inside it are counted
             try:
                 return func.__wrapped__(*args, **kwargs)
             finally:
@@ -180,7 +187,10 @@ class FlopCounterMode(TorchFunctionMode):
             self.flop_counts[name][getattr(ops.aten, op)] += count
 
     def _modules(self, args: Any) -> list[str]:
-        """The names of the modules whose forward runs: the first one's class, and the path below it."""
+        """The names of the modules whose forward runs now, from the frames of the stack.
+
+        A name is the class of the outermost module, and the path below it.
+        """
         frame, running = sys._getframe(2), [x for x in args[:1] if isinstance(x, Module)]
         while frame is not None:
             code = frame.f_code

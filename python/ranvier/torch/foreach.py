@@ -1,4 +1,4 @@
-"""``torch._foreach_add`` and all others."""
+"""``torch._foreach_add`` and the other functions of this kind, which apply an op to each tensor of a list."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from ranvier import Tensor
 
 
 def foreach(name: str) -> Callable[..., Any]:
-    """A method of Tensor for each tensor of a list; further lists go along with it. One that changes its
-    tensors gives None.
+    """The function of this name: it calls a method of Tensor for each tensor of a list.
+
+    Other arguments that are lists have an entry for each tensor. A function in place returns None.
 
     >>> import ranvier as rv
     >>> foreach("_foreach_add")([rv.ones(1), rv.ones(2)], [1.0, 2.0])

@@ -1,4 +1,7 @@
-"""Functions of PyTorch that the core has under another name, without complex results or in other memory."""
+"""Functions of PyTorch that are made of this library's: decompositions, `segment_reduce`, and new tensors.
+
+Among the new tensors are those on given memory or with given strides, and complex ones (`created`).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ SVD = namedtuple("SVD", "U S V")
 
 
 def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
-    """(U, S, V) with input = U diag(S) V^T; some: without the columns for singular values that are not there.
+    """(U, S, V) with input = U diag(S) V^T; some: U and V have only as many columns as S has values.
 
     compute_uv=False: U and V are zeros.
 
@@ -33,8 +36,10 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
 
 
 def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None) -> SVD:
-    """(U, S, V) of the q largest singular values of A - M, about: A times random columns, niter steps of
-    subspace iteration (Halko, Martinsson and Tropp, 2011, algorithm 5.1).
+    """An approximation of (U, S, V) for the q largest singular values of A - M.
+
+    A is multiplied by random columns, then niter steps of subspace iteration follow (Halko, Martinsson and
+    Tropp, 2011, algorithm 5.1).
 
     >>> import ranvier as rv
     >>> u, s, v = svd_lowrank(rv.tensor([[0.0, 2.0], [0.0, 0.0], [0.0, 0.0]]), 1)
@@ -94,7 +99,7 @@ def eigvals(A: Any) -> rv.Tensor:
 
 
 def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
-    """The result of `torch.zeros(.., dtype=torch.complex64)` and others; None for other functions."""
+    """The complex result of a function that makes tensors, such as zeros of a complex dtype, or None."""
     name, dtype = function.__name__, settings.get("dtype")
     if name in ("tensor", "as_tensor", "from_numpy"):
         array = np.asarray(args[0])
@@ -102,7 +107,7 @@ def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
             dtype is None and hasattr(args[0], "dtype") and array.itemsize > 8
         )
         return as_complex(array.astype(np.complex128 if double else np.complex64))
-    if name == "full":  # real and imaginary parts are different numbers
+    if name == "full":  # the real and the imaginary part are filled separately
         settings = {**settings}
         size = args[0] if args else settings.pop("size")
         value = args[1] if len(args) > 1 else settings.pop("fill_value")
@@ -112,7 +117,7 @@ def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
             function(size, float(parts[0]), **settings), function(size, float(parts[1]), **settings)
         )
     settings = {**settings, "dtype": dtype.to_real() if isinstance(dtype, rv.dtype) else dtype}
-    if name in ("rand", "randn"):  # both parts of a number are drawn one after the other
+    if name in ("rand", "randn"):  # the two parts of a number are drawn one after the other, as in PyTorch
         size = args[0] if isinstance(args[0], (tuple, list)) else args
         return view_as_complex(function(*size, 2, **settings) * (1.0 if name == "rand" else 0.5**0.5))
     if name in ("zeros", "ones", "empty", "eye", "zeros_like", "ones_like"):
@@ -178,7 +183,8 @@ def segment_reduce(
 
 
 def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
-    """The start of each of `size` rows among sorted row numbers, and the end: compressed rows.
+    """For sorted row numbers: where each of `size` rows begins, and the end, as in the format of compressed
+    rows.
 
     >>> import ranvier as rv
     >>> row_starts(rv.tensor([0, 0, 2]), 3)
@@ -191,10 +197,11 @@ def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
 def frombuffer(
     buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> rv.Tensor:
-    """A tensor on the memory of a bytearray, an array ...; a copy of bytes, which cannot change, and of what
-    has other bytes than 0 and 1 for bools.
+    """A tensor on the memory of a buffer, such as a bytearray or an array.
 
-    offset: in bytes. count: of elements; -1 for all that follow.
+    It is a copy if the buffer is read-only, and for bools if some bytes are neither 0 nor 1. offset: in
+    bytes.
+    count: the number of elements; -1 for all that follow.
     """
     array = np.frombuffer(buffer, dtype, count, offset)
     array = bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
@@ -202,7 +209,7 @@ def frombuffer(
 
 
 class Nothing:
-    """No elements of a dtype that NumPy does not have: libraries ask for the size of one."""
+    """An empty tensor of a dtype that NumPy lacks, from which libraries read the size of an element."""
 
     shape, ndim = rv.Size([0]), 1
 
@@ -220,7 +227,7 @@ class Nothing:
 
 
 def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
-    """rv.empty; without elements also of dtypes that can be named only.
+    """rv.empty; an empty tensor may also have a dtype in which nothing can be computed (`Nothing`).
 
     >>> empty(0, dtype=rv.float8_e5m2).element_size()
     1
@@ -231,7 +238,7 @@ def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
 
 
 def empty_strided(size: Any, stride: Any, **settings: Any) -> rv.Tensor:
-    """A tensor of these sizes and steps, with any values.
+    """A tensor of these sizes and strides, with undefined values.
 
     >>> empty_strided((2, 3), (1, 2)).stride()
     (1, 2)
@@ -243,7 +250,8 @@ def empty_strided(size: Any, stride: Any, **settings: Any) -> rv.Tensor:
 
 
 def empty_permuted(size: Any, physical_layout: Any, **settings: Any) -> rv.Tensor:
-    """A tensor of these sizes, with any values; physical_layout: its dimensions in the order of memory.
+    """A tensor of these sizes, with undefined values; physical_layout: its dimensions in their order in
+    memory.
 
     >>> empty_permuted((2, 3), (1, 0)).stride()
     (1, 2)

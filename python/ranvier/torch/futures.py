@@ -1,4 +1,4 @@
-"""torch.futures: results that come later."""
+"""torch.futures: objects that stand for results which come later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Future", "collect_all", "wait_all"]
 
 
 class Future(_Future[Any]):
-    """A result that another thread, or a later call, gives: `set_result` once, `wait` for it."""
+    """A result that another thread or a later call sets once by `set_result`; `wait` waits for it."""
 
     def __init__(self, *, devices: Any = None) -> None:
         super().__init__()

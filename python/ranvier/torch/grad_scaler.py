@@ -1,4 +1,5 @@
-"""torch.amp.GradScaler: losses multiplied by a scale, so that small gradients in half floats are not 0."""
+"""torch.amp.GradScaler: multiplies losses by a scale, so that small gradients in half floats do not become
+0."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ def _new_state() -> dict[str, Any]:
 class GradScaler:
     """Multiplies losses by a scale, and divides gradients by it before a step of an optimizer.
 
-    A step whose gradients have an infinity or NaN is left out, and ``update`` multiplies the scale by
-    backoff_factor; after growth_interval steps in a row that were made, by growth_factor. bfloat16 needs no
-    scale: it has the range of float32. With enabled=False, and for "cuda", which is not there, ``scale``
-    returns what it gets and ``step`` is that of the optimizer. Steps read values: leave them eager.
+    A step whose gradients have an infinity or NaN is left out, and ``update`` then multiplies the scale by
+    backoff_factor. After growth_interval steps in a row without such gradients it multiplies it by
+    growth_factor. bfloat16 needs no scale, because it has the range of float32. With enabled=False, and for
+    the device "cuda", which does not exist here, ``scale`` returns its argument and ``step`` calls the
+    optimizer's. Steps read values of tensors, so they cannot be compiled.
 
     >>> import ranvier as rv
     >>> weight = rv.ones(1, requires_grad=True)
@@ -91,7 +93,7 @@ class GradScaler:
     def _unscale_grads_(
         self, optimizer: Any, inv_scale: Any, found_inf: Any, allow_fp16: bool
     ) -> dict[Any, Tensor]:
-        """Multiplies gradients by inv_scale; {device: 1 where one is not finite, else 0}."""
+        """Multiplies gradients by inv_scale; returns {device: 1 if a gradient is not finite, else 0}."""
         factor, found = float(inv_scale), float(found_inf)
         for p in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
             if p.grad.dtype == rv.float16 and not allow_fp16:
@@ -147,7 +149,7 @@ class GradScaler:
         return result
 
     def update(self, new_scale: Any = None) -> None:
-        """Sets the scale, by the steps since the last call or to a number or Tensor of one."""
+        """Sets the scale to new_scale, or changes it as the steps since the last call demand."""
         if not self._enabled:
             return
         scale, tracker = self._check_scale_growth_tracker("update")
@@ -184,7 +186,7 @@ class GradScaler:
         return self._scale
 
     def get_scale(self) -> float:
-        """The scale; 1 where the scaler is switched off."""
+        """The scale; 1 if the scaler is not enabled."""
         if not self._enabled:
             return 1.0
         return self._init_scale if self._scale is None else self._scale.item()
@@ -216,7 +218,7 @@ class GradScaler:
         return self._enabled
 
     def state_dict(self) -> dict[str, Any]:
-        """The settings, the scale, and the number of steps since it changed; empty where switched off."""
+        """The settings, the scale, and the number of steps since it changed; empty if not enabled."""
         if not self._enabled:
             return {}
         return {
@@ -228,7 +230,10 @@ class GradScaler:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes what ``state_dict`` has returned. Raises RuntimeError for that of one that is off."""
+        """Loads what ``state_dict`` returned.
+
+        Raises RuntimeError for the state of a scaler that is not enabled.
+        """
         if not self._enabled:
             return
         if not state_dict:

@@ -1,4 +1,5 @@
-"""The names of `torch.autograd.graph`, `torch.autograd.forward_ad` and `torch.utils.hooks`."""
+"""The functions and classes of `torch.autograd.graph`, `torch.autograd.forward_ad` and
+`torch.utils.hooks`."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-# all that is saved is on the CPU, and there are no such hooks
+# saved tensors are always on the CPU, and there are no hooks of saved tensors to disable
 save_on_cpu = disable_saved_tensors_hooks = NoEffect
 
 
@@ -33,8 +34,11 @@ def increment_version(tensor: Any) -> None:
 
 
 def register_multi_grad_hook(tensors: Iterable[Any], fn: Callable[..., Any], *, mode: str = "all") -> Any:
-    """Calls ``fn`` with the gradients of all tensors when the last has arrived, at the end of backward if
-    some have none (None); with ``mode="any"`` it gets the first."""
+    """Calls ``fn`` with the list of the gradients of all tensors, once in each backward; returns a handle.
+
+    It is called when the last gradient has arrived. If some tensors get none, it is called at the end of
+    backward with None for them. With ``mode="any"`` it gets the first gradient only.
+    """
     if mode not in ("all", "any"):
         raise ValueError(f"[register_multi_grad_hook] got mode {mode!r}; expected 'all' or 'any'")
     tensors = list(tensors)
@@ -80,7 +84,7 @@ class UnpackedDualTensor(NamedTuple):
 
 # --- utils.hooks
 class BackwardHook:
-    """The backward hooks of one call of a module, for modules that call them on their own.
+    """Applies backward hooks to one call of a module, for modules that call their hooks themselves.
 
     ``setup_input_hook(args)`` and ``setup_output_hook(result)`` return what they get, on the tape.
     """
@@ -98,7 +102,7 @@ class BackwardHook:
 
 
 def unserializable_hook(f: Any) -> Any:
-    """Marks a hook that is not to be saved with its tensor; none is."""
+    """Marks a hook that is not to be saved with its tensor. Hooks are never saved here."""
     f.__torch_unserializable__ = True
     return f
 

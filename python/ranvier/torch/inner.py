@@ -1,4 +1,5 @@
-"""Inner functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad and others."""
+"""Private functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad and
+others."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier.optim.lbfgs import Point, cubic_minimum, strong_wolfe
 
-TEXTS = re.compile("[SaUO]")  # the dtypes of arrays that no batch can have
+TEXTS = re.compile("[SaUO]")  # NumPy's letters of dtypes (text, objects) whose arrays cannot be batches
 
 
 def _vmap(
@@ -20,7 +21,7 @@ def _vmap(
 
 
 def _construct_standard_basis_for(tensors: Sequence[Any], tensor_numels: Sequence[int]) -> tuple[Any, ...]:
-    """The unit vectors of all elements together, as rows: the columns of each tensor, in its dtype.
+    """The identity matrix of all elements together, cut by columns into a part for each tensor, in its dtype.
 
     >>> _construct_standard_basis_for((rv.ones(1), rv.ones(1)), (1, 1))
     (tensor([[1.],
@@ -37,14 +38,14 @@ def _as_tuple(inputs: Any, arg_name: str = "", fn_name: str = "") -> tuple[bool,
 
 
 def _tuple_postprocess(results: Any, to_unpack: Any) -> Any:
-    """Results without the tuples that `_as_tuple` made of inputs, or of outputs and inputs."""
+    """Removes from results the tuples that `_as_tuple` has made of inputs, or of outputs and inputs."""
     outer, inner = to_unpack if isinstance(to_unpack, tuple) else (to_unpack, True)
     results = results if inner else tuple(row[0] for row in results)
     return results if outer else results[0]
 
 
 def _grad_postprocess(inputs: Any, create_graph: bool) -> Any:
-    """Results, which are off the tape without create_graph."""
+    """Results, which are detached unless create_graph is True."""
     if isinstance(inputs, tuple):
         return tuple(_grad_postprocess(x, create_graph) for x in inputs)
     return inputs if create_graph else inputs.detach()

@@ -1,4 +1,5 @@
-"""torch.jit: what programs call runs as Python. :func:`ranvier.compile` captures steps."""
+"""torch.jit without TorchScript: scripted functions and modules run as Python. See
+:func:`ranvier.compile`."""
 
 from __future__ import annotations
 
@@ -38,12 +39,12 @@ def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ScriptModule(nn.Module):
-    """A module as `script` gives it: of a class derived from this one and from its own."""
+    """The base class of modules that `script` returns; their class derives from their own as well."""
 
-    _scripted: Any = None  # its own class
+    _scripted: Any = None  # the module's own class
 
     def save(self, f: Any, **settings: Any) -> None:
-        """Writes it whole; see :func:`save`."""
+        """Writes the whole module; see :func:`save`."""
         save(self, f)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -56,8 +57,8 @@ RecursiveScriptModule = ScriptModule
 
 
 def script(obj: Any, *args: Any, **settings: Any) -> Any:
-    """A module as a copy with the same parameters and buffers, which runs as Python; else the object itself,
-    as decorator too.
+    """A copy of a module that shares its parameters and buffers and runs as Python. Any other object, such as
+    a function, is returned unchanged; `script` is also a decorator.
 
     >>> import ranvier as rv
     >>> layer = rv.nn.Linear(1, 1)
@@ -86,7 +87,10 @@ def save(m: Any, f: Any, _extra_files: Any = None) -> None:
 
 
 def load(f: Any, map_location: Any = None, _extra_files: Any = None, **settings: Any) -> Any:
-    """A module from a file of :func:`save`, whose pickle is run: of files that are trusted only."""
+    """The module in a file of :func:`save`.
+
+    The file's pickle may call any function: load trusted files only.
+    """
     return files.load(f, map_location, weights_only=False)
 
 
@@ -101,7 +105,7 @@ class Attribute(NamedTuple):
 
 
 def isinstance(obj: Any, target_type: Any) -> bool:
-    """True if an object, with what is in it, is of a type.
+    """True if an object is of a type, and so are the elements of containers in it.
 
     >>> isinstance([1], list[int]), isinstance({"a": 1}, dict[str, float]), isinstance(None, int | None)
     (True, False, True)
@@ -121,7 +125,7 @@ def isinstance(obj: Any, target_type: Any) -> bool:
 
 
 def fork(func: Any, *args: Any, **settings: Any) -> Future:
-    """A future with what the call gives, which runs at once."""
+    """A future with the result of the call, which runs at once."""
     future: Future = Future()
     future.set_result(func(*args, **settings))
     return future
@@ -135,7 +139,7 @@ optimized_execution = fuser = strict_fusion = NoEffect
 
 
 def set_fusion_strategy(strategy: Any) -> list[Any]:
-    """Nothing is fused: it had no strategy."""
+    """Does nothing, since nothing is fused. Returns the earlier strategy: none."""
     return []
 
 

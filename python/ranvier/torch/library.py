@@ -1,4 +1,8 @@
-"""torch.library: operators of programs and libraries, their functions, gradients and schemas."""
+"""torch.library: programs and libraries define operators, with their functions, gradients and schemas.
+
+`operators.py` has the operators and calls them; a kernel is the function of an operator for a dispatch key.
+Here programs register them.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +100,7 @@ def define(qualname: Any, schema: str, *args: Any, lib: Any = None, tags: Any = 
 
 
 def impl(qualname: Any, types: Any, func: Any = None, *args: Any, lib: Any = None) -> Any:
-    """Gives an operator its function for "cpu", "default" or a dispatch key; a decorator without it."""
+    """Gives an operator its function for "cpu", "default" or a dispatch key; without func a decorator."""
     if isinstance(qualname, Library):  # impl(lib, name, key)
         library, name, key = qualname, types, func or ""
 
@@ -128,7 +132,8 @@ impl_abstract = register_fake
 
 
 def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, lib: Any = None) -> None:
-    """Gives an operator its gradient, `backward(ctx, *grads)`; `setup_context` saves what that needs in ctx.
+    """Gives an operator its gradient, `backward(ctx, *grads)`; `setup_context` saves in ctx what backward
+    needs.
 
     >>> import ranvier as rv
     >>> @custom_op("mine::cube", mutates_args=())
@@ -155,8 +160,7 @@ def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, l
 
 
 def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
-    """Accepted without effect: also in blocks of `autocast` an operator computes in the dtypes that it
-    gets."""
+    """Accepted without effect: in blocks of `autocast`, too, an operator computes in the dtypes it gets."""
     overload_of(op)
 
 
@@ -205,7 +209,7 @@ def custom_op(
     schema: str | None = None,
     tags: Any = None,
 ) -> Any:
-    """An operator of a function, which runs without gradients; as decorator too.
+    """Makes an operator of a function, whose calls are not recorded for gradients; also a decorator.
 
     >>> import ranvier as rv
     >>> from ranvier.torch.operators import ops

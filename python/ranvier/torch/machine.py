@@ -43,11 +43,14 @@ def synchronize(device: Any = None) -> None:
 
 
 def log_usage(*args: Any) -> None:
-    """Does nothing: of `_C._log_api_usage_once`; None is the state of a trace, and of other devices."""
+    """Does nothing, and returns None.
+
+    It stands for several functions of torch._C, as `_log_api_usage_once`.
+    """
 
 
 def is_hooked(*args: Any) -> bool:
-    """False: nothing is traced, nor computed in other dtypes."""
+    """False: it answers whether calls are traced, or computed in other dtypes."""
     return False
 
 
@@ -64,7 +67,8 @@ def parse_to(
     copy: bool = False,
     memory_format: Any = None,
 ) -> tuple[Any, Any, bool, Any]:
-    """(device, dtype, non_blocking, memory_format), None for what is not given.
+    """The arguments of `Tensor.to` as (device, dtype, non_blocking, memory_format); None for one that is
+    missing.
 
     >>> import ranvier as rv
     >>> parse_to("cpu", rv.float64, True)[1:3]

@@ -1,4 +1,4 @@
-"""Functions of torch.linalg that are compositions of this library's, and products by groups."""
+"""Functions of torch.linalg that are made of this library's functions, and products of groups of rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> SolveEx:
-    """linalg.solve, and 0, or 1 for a singular A, whose result is NaN."""
+    """linalg.solve as `result`, which is NaN for a singular A; `info` is 1 for a singular A, else 0."""
     info = rv.linalg.inv_ex(A.detach()).info
     if check_errors or not info.any():
         return SolveEx(rv.linalg.solve(A, B, left=left), info)
@@ -91,11 +91,15 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
 def grouped_mm(
     mat_a: Tensor, mat_b: Tensor, *, offs: Any = None, bias: Any = None, out_dtype: Any = None
 ) -> Tensor:
-    """Products of groups, as of tokens by their experts. offs (int32) has the end of each group.
+    """Products of matrices for groups, such as the tokens of each expert. offs (int32) has the end of each
+    group.
 
-    a (m, k), b (g, k, n): the rows of a in groups, each by its matrix; (g, m, k), (k, n): the columns of b
-    in groups; (m, k), (k, n): k in groups, a result for each; (g, m, k), (g, k, n): without offs. Rows and
-    columns after the last group are 0.
+    The shapes of a and b say what is divided into g groups:
+    (m, k) and (g, k, n): the rows of a; each group is multiplied by its matrix of b. The result is (m, n).
+    (g, m, k) and (k, n): the columns of b. The result is (m, n).
+    (m, k) and (k, n): the axis k; each group gives a result. The result is (g, m, n).
+    (g, m, k) and (g, k, n): batches, without offs. The result is (g, m, n).
+    Rows and columns after the last group are 0.
 
     Raises RuntimeError for a bias, another out_dtype, other sizes, and offsets that fall or are too large.
 

@@ -1,7 +1,8 @@
-"""Tensors of the device "meta": a shape, strides and a dtype without values, and their Parameters.
+"""Tensors of the device "meta", which have a shape, strides and a dtype but no values; and meta Parameters.
 
-Their arrays lie in one region of zeros that takes no memory. What a function makes of them is computed as
-always, and becomes a meta tensor. So shapes, dtypes, views and gradients are those of other tensors.
+Their arrays all lie in one region of addresses that reads as zeros and takes no memory. A function of meta
+tensors is computed as usual, on these zeros, and its results become meta tensors. So shapes, dtypes, views
+and gradients are those of ordinary tensors.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NO_DATA = "Cannot copy out of meta tensor; no data!"
 
 @cache
 def _region() -> tuple[Any, int, int]:
-    """A map of zeros that no memory backs, its first address and its size."""
+    """The region: a mapping of zeros without memory, its first address, and its size in bytes."""
     activate()
     _attach_layers()
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
@@ -44,7 +45,7 @@ def _region() -> tuple[Any, int, int]:
 
 
 def _attach_layers() -> None:
-    """The layers of `ranvier.nn` ask meta inputs as a whole, since some compute by functions that do not."""
+    """Makes `forward` of each layer ask its inputs' classes, as some layers call functions that do not."""
     for name, module in [*sys.modules.items()]:
         if name.startswith("ranvier.nn.") and name != "ranvier.nn.container":
             for cls in [*vars(module).values()]:
@@ -58,7 +59,7 @@ def _attach_layers() -> None:
 
 
 def _clear() -> None:
-    """Gives back what a call in place has written."""
+    """Returns to the system the memory that a call in place has written in the region."""
     if hasattr(mmap, "MADV_DONTNEED"):
         _region()[0].madvise(mmap.MADV_DONTNEED)
 
@@ -91,7 +92,7 @@ def meta(array: Array) -> Any:
 def rebuilt(
     kind: Any, shape: Any, strides: Any, dtype: Any, requires_grad: bool, attributes: Any = None
 ) -> Any:
-    """A meta tensor of a class: of pickles."""
+    """A meta tensor of a class, as pickles and files make it."""
     out = rebuild(class_of(kind), without_memory(shape, dtype, strides), requires_grad)
     out.__dict__.update(attributes or {})
     return out
@@ -108,7 +109,7 @@ def _meta(x: Any) -> Any:
 
 @cache
 def class_of(kind: Any) -> Any:
-    """The class of meta tensors that are instances of a class."""
+    """The class of meta tensors that derives from Meta and from `kind` (Parameter, or a program's class)."""
     if kind is rv.Tensor or issubclass(kind, Meta):
         return Meta if kind is rv.Tensor else kind
     body = {"__slots__": (), "__doc__": kind.__doc__, "_kind": kind, "__module__": kind.__module__}
@@ -138,7 +139,7 @@ class NoStorage(UntypedStorage):
 
 
 class Meta(rv.Tensor):
-    """A tensor without values."""
+    """A tensor without values. _kind: the class that programs see, Tensor or Parameter."""
 
     __slots__ = ()
     _kind: Any = rv.Tensor
@@ -147,7 +148,7 @@ class Meta(rv.Tensor):
     _class, _of_array = staticmethod(class_of), staticmethod(lambda array: _meta(array))
 
     def __new__(cls, *args: Any, **settings: Any) -> Any:
-        return cls._kind(*args, **settings)  # type(parameter)(other): of what `other` is
+        return cls._kind(*args, **settings)  # type(parameter)(other): on the device of `other`
 
     # --- what needs values
     tolist = cpu = _refuse(NotImplementedError, _NO_DATA)
@@ -235,19 +236,19 @@ class Meta(rv.Tensor):
         return result if kwargs.get("device") is not None else _all_meta(result, tensors)
 
 
-# functions whose result, or its shape, depends on values
+# Functions whose result, or its shape, depends on values; they are refused.
 _VALUES = """
     allclose argwhere bincount equal is_nonzero masked_select nonzero unique unique_consecutive
 """
-# in place, without an effect on what a meta tensor is
+# Functions in place that change only values, so they do nothing for a meta tensor.
 _FILLS = """
     bernoulli_ cauchy_ constant_ copy_ dirac_ exponential_ eye_ fill_ geometric_ kaiming_normal_
     kaiming_uniform_ log_normal_ normal_ ones_ orthogonal_ random_ sparse_ trunc_normal_ uniform_
     xavier_normal_ xavier_uniform_ zero_ zeros_
 """
-# that take tensors of several devices
+# Functions that take tensors of different devices.
 _MIXES = "copy_ to type_as __getitem__ __setitem__ data grad is_same_size index_put_"
-# whose gradients are by inverses of what they have saved
+# Functions whose gradients need inverses of what they save; zeros have none, so `_of_ones` computes them.
 _SAVE = "cholesky linalg_cholesky logdet lu linalg_lu linalg_lu_factor qr linalg_qr slogdet linalg_slogdet"
 Meta.__name__ = Meta.__qualname__ = "Tensor"
 _UNKNOWN, _IDLE, _MIXED, _SAVED = (frozenset(s.split()) for s in (_VALUES, _FILLS, _MIXES, _SAVE))
@@ -262,7 +263,7 @@ def _tensors(values: Any, depth: int = 2) -> Iterator[Any]:
 
 
 def _of_ones(tensors: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
-    """The result for matrices with ones on the diagonal, which have inverses, vectors and integers of one."""
+    """The result of a function on values other than 0: identity matrices, ones in vectors and integers."""
     kept = [(x, x._array) for x in tensors if x.is_meta and x._array.dtype.kind in "fiu"]
     try:
         for x, array in kept:
@@ -279,7 +280,7 @@ def _is_mask(key: Any) -> bool:
 
 
 def _refusal(func: Any, name: str, tensors: list[Any]) -> bool:
-    """Raises the error of tensors that are not on one device; whether there is nothing to compute."""
+    """Raises an error for tensors on different devices; returns True if there is nothing to compute."""
     first: Any = tensors[0]
     if name not in _MIXED:
         first = next(x for x in tensors if x.is_meta or x._array.ndim)
@@ -302,7 +303,7 @@ def _refusal(func: Any, name: str, tensors: list[Any]) -> bool:
 
 
 def _all_meta(result: Any, given: list[Any]) -> Any:
-    """The tensors of a result as meta tensors, but those that were given."""
+    """A result whose tensors are made meta tensors, except those that the function was given."""
     if isinstance(result, rv.Tensor):
         return result if any(result is x for x in given) else _meta(result)
     if isinstance(result, Complex):

@@ -1,4 +1,4 @@
-"""What `importlib.metadata` finds for torch and torchvision."""
+"""The metadata (names and versions) that `importlib.metadata` finds for torch and torchvision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods of PyTorch's Tensor, functions of torch too, that are compositions of this library's."""
+"""Methods of PyTorch's Tensor that are made of this library's methods; most are functions of torch, too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Frexp = namedtuple("Frexp", "mantissa exponent")
 
 
 def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
-    """beta input + alpha term; what is times 0 may be infinite. Factors of integers are whole numbers."""
+    """beta input + alpha term.
+
+    With beta = 0 input is ignored, so it may hold infinities. Integers have integer factors.
+    """
     if not (term.is_floating_point() or input.is_floating_point()):
         beta, alpha = int(beta), int(alpha)
     term = term if alpha == 1 else alpha * term
@@ -146,7 +149,10 @@ gcd, lcm = _of_integers(np.gcd), _of_integers(np.lcm)
 def index_reduce(
     input: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """scatter_reduce of whole slices: "prod", "mean", "amax" or "amin"."""
+    """Reduces the slices of source along dim into those of a copy of input that index names.
+
+    reduce: "prod", "mean", "amax" or "amin".
+    """
     whole = index.reshape([-1 if d == dim % source.ndim else 1 for d in range(source.ndim)])
     return input.scatter_reduce(dim, whole.expand(source.shape), source, reduce, include_self=include_self)
 
@@ -243,7 +249,7 @@ def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_layers(name: str) -> Callable[..., Any]:
-    """A function of nn.functional, which is not imported before it is needed."""
+    """A function of nn.functional, which is imported at the first call."""
     return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
 
 

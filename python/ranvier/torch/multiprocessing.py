@@ -1,5 +1,7 @@
-"""torch.multiprocessing: Python's multiprocessing, `spawn` and `start_processes`. Tensors are copied to other
-processes, except those in shared memory, which :mod:`ranvier.torch` makes."""
+"""torch.multiprocessing: the names of Python's multiprocessing, and `spawn` and `start_processes`.
+
+Tensors are copied to other processes, except those in shared memory (`share_memory_`).
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,7 @@ class ProcessContext:
         return not self.sentinels
 
     def _end(self, grace_period: float | None) -> None:
-        """Ends the processes: by themselves, by SIGTERM, by SIGKILL."""
+        """Ends the processes: waits for them, then sends SIGTERM, then SIGKILL."""
         for end, seconds in ((None, grace_period or 0), ("terminate", grace_period or 30), ("kill", None)):
             deadline = None if seconds is None else _time.monotonic() + seconds
             for process in self.processes:

@@ -1,15 +1,15 @@
-"""Where PyTorch's modules and names are in this library, and which stay out: the rows of `paths.json`.
+"""Where PyTorch's modules and names are in this library, and which are left out: the tables of `paths.json`.
 
-A row begins with a path of PyTorch, without `torch.`. A path without a row is the same path below `ranvier`,
-if that exists.
+The key of a row is a path of PyTorch, without `torch.`. A path without a row is the same path below
+`ranvier`, if that exists.
 
-| section | what a row says |
+| section | key -> value of a row |
 |---|---|
-| modules of both roots | which modules here have the names of a module, in the order of asking |
-| modules | likewise; those above are below `ranvier`, too, these below `torch` alone; "" is `torch` itself |
-| names | where a name is that those modules lack, or have otherwise: a module and a name in it |
-| methods | which file of this package has a method of Tensor |
-| left out | why a name stays out, with all names below it |
+| modules of both roots | module -> the modules here that have its names, in the order of asking |
+| modules | the same, but the module exists below `torch` only, not below `ranvier`; "" is `torch` itself |
+| names | name -> a module here and a name in it, where the modules above lack the name or mean another thing
+| | methods | method of Tensor -> the module of this package that has it |
+| left out | name -> why it is left out, with all names below it |
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ NAMES: dict[str, str] = _ROWS["names"]
 METHODS: dict[str, str] = _ROWS["methods"]
 LEFT_OUT: dict[str, str] = _ROWS["left out"]
 
-# modules whose `__dict__` libraries go through: it has all names at once, or those of a module here
+# Modules whose `__dict__` libraries iterate over, so that all names are set when the module is loaded. The
+# value is the module here whose `__all__` names them, or "" for all names.
 _WHOLE = """
     torch.distributions torch.nn.init torch.optim torch.optim.lr_scheduler torchvision.datasets
     torchvision.models torchvision.transforms
 """
 WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}
 
-# methods that are functions of PyTorch, too, as are all that end with _
+# methods of Tensor that are also functions of torch; methods whose name ends with _ are, too
 FUNCTIONS = frozenset({"detach", "get_device", "is_same_size", "is_signed"})
 
-# methods of Tensor that may not be here: an access names this library
+# methods of PyTorch's Tensor that this library lacks; the error of an access says so
 LACKING = """
     as_strided_ chalf coalesce dense_dim dequantize eig geqrf i0 i0_ igamma igamma_ igammac
     igammac_ imag indices int_repr is_coalesced is_mkldnn istft map2_ orgqr ormqr polygamma polygamma_
@@ -49,7 +50,7 @@ LACKS = "ranvier, which is in place of PyTorch, lacks it; docs/pytorch_names.md 
 
 
 def why(path: str) -> str:
-    """The reason why a name stays out, or "" for a name that does not."""
+    """The reason why a name is left out; "" if it is not."""
     if path.startswith("nn.") and path.endswith("3d"):
         return "of volumes there are nn.Conv3d and nn.functional.max_pool3d alone"
     while path not in LEFT_OUT and "." in path:
@@ -58,7 +59,7 @@ def why(path: str) -> str:
 
 
 class Lacking:
-    """A method of PyTorch's Tensor that is not here, which says so; `hasattr` is False."""
+    """Stands for a missing method of PyTorch's Tensor; an access raises AttributeError with a text."""
 
     def __init__(self, name: str) -> None:
         self._name = name

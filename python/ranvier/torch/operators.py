@@ -1,4 +1,10 @@
-"""torch.ops: operators that programs and libraries define; a call runs their function."""
+"""torch.ops: operators that programs and libraries define (`library.py`), and PyTorch's own,
+`torch.ops.aten`.
+
+An operator has kernels: functions for dispatch keys such as "CPU", "Meta" (tensors without values) and
+"Autograd". A call runs the first kernel that applies. `torch.ops.aten.x` calls the function of this library
+named x.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +29,23 @@ from ranvier.torch.names import LACKS
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
 from ranvier.torch.schemas import FunctionSchema
 
+# The keys of kernels that compute, in the order in which they are tried. An "Autograd" kernel comes before
+# them.
 BELOW = (
     "CPU",
     "CompositeExplicitAutograd",
     "CompositeExplicitAutogradNonFunctional",
     "CompositeImplicitAutograd",
 )
-_state = ThreadSettings(below=0)  # how many guards exclude the Autograd kernels
+_state = ThreadSettings(below=0)  # the number of open blocks that exclude Autograd kernels
 
 
 class OpOverload:
-    """An operator with one schema: `torch.ops.ns.name.default`."""
+    """An operator with one schema: `torch.ops.ns.name.default`.
+
+    kernels: dispatch key -> function. backward, setup: the functions of `register_autograd`. is_custom:
+    whether `custom_op` defined it.
+    """
 
     def __init__(self, schema: FunctionSchema) -> None:
         self._schema = schema
@@ -75,7 +87,7 @@ class OpOverload:
         return self._below(values, named)
 
     def _below(self, values: list[Any], named: dict[str, Any]) -> Any:
-        """Runs the kernel; that of `custom_op` without gradients."""
+        """Runs the kernel that computes; that of a `custom_op` runs without recording gradients."""
         kernel = next((self.kernels[key] for key in BELOW if key in self.kernels), None)
         if kernel is None:
             raise NotImplementedError(
@@ -147,7 +159,7 @@ class _Node(TakesHalves):
 
 @contextmanager
 def _needs(ctx: Any) -> Any:
-    """`ctx.needs_input_grad` for each argument: a list for one that is a list."""
+    """A block in which `ctx.needs_input_grad` has an entry for each argument, a list for a list."""
     whole, rest = ctx.needs_input_grad, list(ctx.needs_input_grad[3:])
     ctx.needs_input_grad = tuple(
         tree_unflatten([rest.pop(0) for _ in range(spec.num_leaves)], spec) for spec in ctx.values
@@ -225,7 +237,7 @@ def _convolution(
     return getattr(F, name)(x, w, b, stride, padding, *last)
 
 
-_UNNAMED: dict[str, Callable[..., Any]] = {  # operators that no function or method is called by
+_UNNAMED: dict[str, Callable[..., Any]] = {  # operators without a function or method of the same name
     "alias": lambda x: x[...],
     "convolution": _convolution,
     "index": lambda x, indices: x[tuple(slice(None) if i is None else i for i in indices)],
@@ -236,8 +248,10 @@ _UNNAMED: dict[str, Callable[..., Any]] = {  # operators that no function or met
 
 @cache  # programs have tables by operators
 def _aten(name: str) -> _Aten | None:
-    """The function or method of this name; `linalg_x` and `special_x` are in the modules of these names.
-    An inner one that is not here can be named, as a key of a table, and refuses a call."""
+    """The operator of a name: a function or method; linalg_x is in the module linalg, special_x in special.
+
+    A private one, or one of gradients, that is not here can be named, as the key of a table, but not called.
+    """
     if name in _UNNAMED:
         return _Aten(name, _UNNAMED[name])
     module, _, inner = name.partition("_")
@@ -287,9 +301,9 @@ class _Ops:
         return space
 
     def load_library(self, path: Any) -> None:
-        """In place of compiled operators of torchvision and torchaudio takes this library's.
+        """Loads this library's operators in place of the compiled ones of torchvision or torchaudio.
 
-        Raises OSError for others.
+        Raises OSError for the file of another package.
         """
         folder, file = os.path.split(os.path.abspath(os.fspath(path)))
         package = next((name for name in ("torchvision", "torchaudio") if name in folder.split(os.sep)), "")
@@ -314,8 +328,8 @@ def _packet(name: str) -> OpOverloadPacket:
 
 
 def overload_of(op: Any) -> OpOverload:
-    """The operator of a name, an overload, a packet or what `custom_op` gives."""
-    op = getattr(op, "_opoverload", op)  # the overload of a result of `custom_op`
+    """The operator for a name, an overload, a packet or a result of `custom_op`."""
+    op = getattr(op, "_opoverload", op)  # a result of `custom_op` has its overload as this attribute
     if isinstance(op, OpOverload):
         return op
     name, _, overload = (op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)).partition(
@@ -356,7 +370,7 @@ class DispatchKeySet(frozenset[str]):
 
 @contextmanager
 def exclude(keys: Any = ("Autograd",)) -> Any:
-    """While it is open, operators run below their Autograd kernels, if that is among the keys."""
+    """A block in which operators run without Autograd kernels, if one of the keys is of Autograd."""
     step = int(any(key.startswith("Autograd") for key in keys))
     _state.below += step
     try:

@@ -1,4 +1,4 @@
-"""Names of torch.optim.optimizer that optimizers of other libraries import; SparseAdam."""
+"""Names of torch.optim.optimizer that optimizers of other libraries import, and SparseAdam."""
 
 from __future__ import annotations
 
@@ -70,7 +70,11 @@ def _view_as_real(params: Any, *state_and_grads: Any) -> None:
 
 
 def by_dtype(tensors: Any, with_indices: bool = False) -> dict[Any, tuple[list[list[Any]], list[int]]]:
-    """Lists of tensors that belong together by their places, divided by device and dtype of the first list.
+    """Groups parallel lists of tensors, such as parameters and gradients, by device and dtype of the first
+    list.
+
+    The result: (device, dtype) -> (the lists with the entries of this group, their places in the given
+    lists).
 
     >>> import ranvier as rv
     >>> list(by_dtype([[rv.ones(1), rv.ones(2)]], with_indices=True).values())
@@ -87,8 +91,8 @@ def by_dtype(tensors: Any, with_indices: bool = False) -> dict[Any, tuple[list[l
 
 
 class SparseAdam(Optimizer):
-    """Adam whose step changes, of each parameter and its moments, the rows (the first dimension) in which the
-    gradient is not 0: those of an embedding that the batch has.
+    """Adam that changes only the rows (the first dimension) of a parameter and its moments where the gradient
+    is not 0, such as the rows of an embedding that the batch has used.
 
     >>> w = rv.ones(3, 1, requires_grad=True)
     >>> (2 * w[1]).sum().backward()

@@ -1,4 +1,7 @@
-"""`torch.overrides`: which calls ask `__torch_function__`, and modes that are asked about all calls."""
+"""torch.overrides: functions of the protocol `__torch_function__` (`dispatch.py`), and modes.
+
+A mode (TorchFunctionMode) is a block in which one object is asked about all calls of torch's functions.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,10 @@ has_torch_function_unary = has_torch_function_variadic
 def handle_torch_function(
     public_api: Callable[..., Any], relevant_args: Iterable[Any], *args: Any, **kwargs: Any
 ) -> Any:
-    """The result of a function by the `__torch_function__` of its arguments. Raises TypeError where none of
-    them has an answer."""
+    """Asks a mode and the classes of the arguments for the result of a call.
+
+    Raises TypeError without an answer.
+    """
     relevant_args = tuple(relevant_args)
     found = _core._overriding(relevant_args, 0)
     kinds = [type(x) for x in found] + list(
@@ -49,7 +54,7 @@ def handle_torch_function(
 
 
 def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[..., Any]:
-    """A decorator: the function asks those arguments that the dispatcher gives for its own."""
+    """A decorator that makes a function ask the classes of the arguments that dispatcher(*args) returns."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -70,7 +75,7 @@ def is_tensor_like(value: Any) -> bool:
 
 
 def is_tensor_method_or_property(func: Any) -> bool:
-    """True if a function that `__torch_function__` is given is one of Tensor's."""
+    """True if a function that `__torch_function__` gets is a method or attribute of Tensor."""
     kinds = (_core.PublicMethod, _core.PublicAttribute)
     return isinstance(func, kinds) or type(getattr(func, "__self__", None)) in kinds
 
@@ -87,7 +92,10 @@ def resolve_name(func: Any) -> str | None:
 
 @functools.cache
 def _functions(modes_only: bool) -> dict[Any, list[Any]]:
-    """The functions and methods that ask modes, or also classes, by the module or class that has them."""
+    """The functions that ask modes only, or else the functions and methods that also ask classes.
+
+    They are listed by the module or class that has them.
+    """
     activate()
     found: dict[Any, list[Any]] = {}
     for path in ("", "functional", "nn.functional", "linalg", "special", "nn.init"):
@@ -139,7 +147,8 @@ class BaseTorchFunctionMode(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-# a function asks wherever it is called; blocks in which no class, and no mode either, is asked
+# The first has no effect, because functions always ask. In blocks of the second no class is asked, in blocks
+# of the third neither classes nor modes.
 enable_reentrant_dispatch = NoEffect
 DisableTorchFunctionSubclass = functools.partial(dispatch.switched_off, 1)
 DisableTorchFunction = functools.partial(dispatch.switched_off, 2)

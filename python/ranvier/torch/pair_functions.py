@@ -1,4 +1,4 @@
-"""Functions of torch that take or make complex numbers (`pairs.py`)."""
+"""Functions of torch on complex numbers, which are `Complex` objects here (`pairs.py`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAME |= {"__rdiv__": "__rtruediv__", "conj_physical": "conj", "concatenate": "c
 
 
 def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any = None) -> Any:
-    """A function of torch: of lists and masks, or the method of its name."""
+    """Complex.__torch_function__: computes a function of torch, by parts or by the method with its name."""
     name, settings = getattr(function, "__name__", ""), settings or {}
     inner = getattr(function, "__wrapped__", function)
     if getattr(inner, "__module__", "") in (__name__, f"{__package__}.spectra"):
@@ -56,13 +56,13 @@ Complex.__torch_function__ = classmethod(_answered)  # type: ignore[attr-defined
 
 
 def _by_parts(numbers: Any, function: Callable[[list[Any]], Any]) -> Any:
-    """The function of the real parts, and of the imaginary ones."""
+    """The complex result of function(list of real parts) and function(list of imaginary parts)."""
     xs = [as_complex(x, Complex) for x in numbers]
     return of_parts(function([x.real for x in xs]), function([x.imag for x in xs]))
 
 
 def of_numbers(name: str, a: Any, b: Any) -> Any:
-    """a op b of a tensor and a complex number."""
+    """The result of an operator for a tensor and a complex number of Python; name: the name of the op."""
     a, b = (of_parts(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
     return getattr(operator, {"div": "truediv"}.get(name, name))(a, b)
 
@@ -82,7 +82,7 @@ def polar(abs: Any, angle: Any) -> Complex:
 
 
 def view_as_complex(input: Any) -> Complex:
-    """The complex numbers of pairs (.., 2): views of their memory."""
+    """Pairs of real numbers (.., 2) as complex numbers, on the same memory."""
     if input.ndim == 0 or input.shape[-1] != 2:
         raise RuntimeError(f"[view_as_complex] got shape {tuple(input.shape)}; expected a last axis of 2")
     if input.stride(-1) != 1:
@@ -94,7 +94,7 @@ def view_as_complex(input: Any) -> Complex:
 
 
 def view_as_real(input: Any) -> Any:
-    """The pairs (.., 2) of complex numbers: their memory."""
+    """Complex numbers as pairs of real numbers (.., 2), on the same memory."""
     if not isinstance(input, Complex):
         raise RuntimeError(f"[view_as_real] got {type(input).__name__}; expected complex numbers")
     return input._memory("view_as_real")

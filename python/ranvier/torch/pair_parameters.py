@@ -1,4 +1,5 @@
-"""Parameters of complex numbers: pairs to the core, its optimizers and files, complex numbers to programs."""
+"""Parameters of complex numbers. Programs see complex numbers; the core, optimizers and files see pairs (..,
+2)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from ranvier.torch.dispatch import switched_off
 from ranvier.torch.pair_functions import view_as_complex
 from ranvier.torch.pairs import Complex
 
-# what a parameter answers itself, as one of real numbers does
+# attributes and methods that a parameter has itself, as a parameter of real numbers does
 _NAMES = """
     __deepcopy__ grad_fn is_leaf output_nr register_hook register_post_accumulate_grad_hook
     requires_grad requires_grad_ retain_grad retains_grad
@@ -66,7 +67,7 @@ def _pairs(x: Any) -> Any:
 
 
 def _numbers(x: Any) -> Any:
-    """The argument with complex numbers in place of their parameters; on the tape views of these."""
+    """An argument in which complex parameters are replaced by `Complex` views of them, with gradients."""
     if isinstance(x, PairParameter):
         with switched_off(2):
             return view_as_complex(x[...])

@@ -1,8 +1,8 @@
-"""Complex numbers of programs that use Fourier transforms: a real tensor of pairs, no dtype of tensors.
+"""`Complex`: complex numbers as a real tensor of pairs (.., 2), since tensors have no complex dtype.
 
-``torch.stft``, ``istft``, ``fft``, ``complex``, ``polar``, ``view_as_complex`` and ``view_as_real`` make and
-read a `Complex`. It has the arithmetic, the parts and the shapes of complex tensors, with gradients; what it
-lacks is refused by name. The pairs are the memory: parts, views, conjugates and arrays show it.
+It is for programs that use Fourier transforms: ``torch.stft``, ``istft``, ``fft``, ``complex``, ``polar``,
+``view_as_complex`` and ``view_as_real`` return or take it. It has arithmetic, parts, views and shapes, with
+gradients; other operations are refused by name. Parts, views and conjugates share its memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NEW = """
 
 
 class Parts(NamedTuple):
-    """The real and the imaginary part of a number, or a real tensor and zeros."""
+    """The real and the imaginary part of a number; for a real tensor the imaginary part is zeros or 0.0."""
 
     real: Any
     imag: Any
@@ -54,7 +54,7 @@ _OF_A_PART = ("device", "dim", "is_meta", "numel", "size")  # answered by the re
 
 
 class Complex:
-    """re + i im, of a real tensor (.., 2) of both; conjugate: re - i im.
+    """Complex numbers on a real tensor `pair` (.., 2), which has re and im; conjugate: they are re - i im.
 
     >>> z = Complex(rv.tensor([[3.0, 4.0]]))
     >>> z.abs(), (z * z.conj()).real, (z + 1).tolist()
@@ -81,8 +81,8 @@ class Complex:
     T = property(lambda self: self.permute(*range(self.ndim)[::-1]))
     H = property(lambda self: self.T.conj())
     is_sparse = is_cuda = is_quantized = is_nested = False
-    # isinstance(z, Tensor) is true in programs, but not in this library, whose functions expect of a Tensor
-    # that it has a NumPy array.
+    # isinstance(z, Tensor) is true for programs, but false for code of this library, which expects every
+    # Tensor to have a NumPy array.
     __class__ = property(
         lambda self: (
             Complex if sys._getframe(1).f_globals.get("__name__", "")[:8] == "ranvier." else rv.Tensor
@@ -109,17 +109,17 @@ class Complex:
 
     @property
     def _pairs(self) -> Any:
-        """The numbers as pairs: the memory, but of a conjugate a copy."""
+        """The numbers as pairs: the memory itself, or a copy for a conjugate."""
         return rv.stack([self.real, self.imag], -1) if self._conjugate else self._pair
 
     def _each(self, function: Callable[[Any], Any]) -> Any:
-        """New numbers: the function of each part."""
+        """New numbers whose parts are function(real) and function(imag)."""
         return of_parts(function(self.real), function(self.imag))
 
     def _view(self, name: str, *args: Any, **settings: Any) -> Any:
-        """Views of the memory, one or several; where a part would be copied, new numbers."""
+        """The result of a method such as permute or split: views of the pairs, or new numbers."""
         pair, n = self._pair, self.ndim
-        if name in _ORDERS:  # axes of 2, 3, 4 ... elements tell which is where
+        if name in _ORDERS:  # applied to axes of 2, 3, 4 ... elements, the sizes tell the new order of axes
             axes = getattr(rv.zeros(()).expand(*range(2, n + 2)), name)(*args, **settings).shape
             return Complex(pair.permute(*[size - 2 for size in axes], n), self._conjugate)
         part = pair.detach()[..., 0]
@@ -247,7 +247,7 @@ class Complex:
         return self * (1 / other if isinstance(other, complex) else as_complex(other).reciprocal())
 
     def _scaled(self, function: Callable[[Any, Any], Any], by: Any) -> Any:
-        """Multiplied or divided by real numbers."""
+        """The numbers multiplied or divided by real numbers."""
         return Complex(function(self._pairs, by[..., None] if getattr(by, "ndim", 0) else by))
 
     def __rtruediv__(self, other: Any) -> Any:
@@ -275,7 +275,7 @@ class Complex:
     sub, div, pow, matmul, neg = __sub__, __truediv__, __pow__, __matmul__, __neg__
 
     def reciprocal(self) -> Any:
-        """1 / z, by way of z / the larger part, so that no square overflows."""
+        """1 / z. z is divided by its larger part first, so that no square overflows."""
         scale = rv.maximum(self.real.detach().abs(), self.imag.detach().abs())
         z = self / scale
         return z.conj() / ((z.real * z.real + z.imag * z.imag) * scale)
@@ -351,13 +351,13 @@ def _is_real(x: Any) -> bool:
 
 
 def _read_only(x: Any) -> Any:
-    """A result that is no view, where a program takes it for one: a change of it would be lost."""
+    """Makes a copy read-only where a program expects a view: a change of it would not reach the numbers."""
     x._array.flags.writeable = False
     return x
 
 
 def _of_numbers(key: Any) -> Any:
-    """An index of numbers as one of pairs."""
+    """An index of complex numbers as an index of the pairs (.., 2)."""
     keys = key if isinstance(key, tuple) else (key,)
     return (*keys, slice(None)) if any(x is Ellipsis for x in keys) else key
 
@@ -376,8 +376,7 @@ def of_parts(real: Any, imag: Any) -> Any:
 
 
 def as_complex(x: Any, like: Any = None) -> Any:
-    """A number or a tensor as complex numbers, or as `Parts`: the imaginary part of a real one is 0.0, with
-    `like` zeros."""
+    """A number or tensor as Complex or `Parts`; a real one has the imaginary part 0.0, with `like` zeros."""
     if type(x) in (Complex, Parts):
         return x
     if rv.is_tensor(x) and x.is_complex():

@@ -1,4 +1,4 @@
-"""torchvision's operators for image files, `torch.ops.image`: Pillow reads and writes them."""
+"""torchvision's compiled operators for image files, `torch.ops.image`, which use Pillow here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ranvier.serialization.files import replace
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.torch.library import Library
 
-_KEPT, _MODES = 0, ("", "L", "LA", "RGB", "RGBA")  # the numbers of ImageReadMode
+# torchvision's numbers of ImageReadMode: 0 keeps the channels of the file; the others are Pillow's modes by
+# number.
+_KEPT, _MODES = 0, ("", "L", "LA", "RGB", "RGBA")
+# format -> the modes that it can be read in
 _TAKES = {"JPEG": (0, 1, 3), "PNG": (0, 1, 2, 3, 4), "WEBP": (0, 3, 4), "GIF": (0, 3)}
 
 
@@ -85,7 +88,7 @@ def _decoded(name: str, data: Tensor, mode: int = _KEPT, orient: bool = False, *
 
 
 def _wide(gray: Any, mode: int) -> Any:
-    """Gray of 16 bits in a mode."""
+    """Gray pixels of 16 bits with the channels of a mode."""
     channels = [gray] * (3 if _MODES[mode][:1] == "R" else 1)
     return np.stack(channels + [np.full_like(gray, 65535)] * _MODES[mode].endswith("A"), -1)
 

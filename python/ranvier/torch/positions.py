@@ -1,4 +1,5 @@
-"""Tensor.to_sparse, sparse_coo_tensor: dense tensors that also tell where their elements are."""
+"""Tensor.to_sparse and sparse_coo_tensor: `Sparse`, a dense tensor with the methods of PyTorch's sparse
+ones."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from ranvier.torch.dispatch import as_subclass
 
 
 class Sparse(Buffer):
-    """A dense tensor with the methods of sparse ones; all other operations compute with the zeros, too.
+    """A dense tensor that has the methods of sparse tensors. All other operations treat it as a dense tensor.
 
     >>> x = to_sparse(rv.tensor([[0, 5], [7, 0]]))
     >>> x.indices().tolist(), x.values().tolist(), x.shape
@@ -21,10 +22,11 @@ class Sparse(Buffer):
 
     is_sparse = True
 
-    _given: Any = None  # the places that it was made with, (dimensions, count), also of elements that are 0
+    # the places (dimensions, count) of the elements that it was made with, which may be 0
+    _given: Any = None
 
     def _places(self) -> Any:
-        """(dimensions, count): where it was given elements, and others that are not 0; in order."""
+        """(dimensions, count): the places of the given elements and all that are not 0, ascending."""
         found = rv.nonzero(self).numpy().T
         if self._given is not None:
             found = np.unique(np.hstack([self._given, found[: len(self._given)]]), axis=1)
@@ -60,7 +62,10 @@ class Sparse(Buffer):
 
 
 def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:
-    """The tensor as a `Sparse`, on its memory. With another layout or dense dimensions it is refused."""
+    """The tensor as a `Sparse` on the same memory.
+
+    Raises NotImplementedError for layouts and dense dimensions.
+    """
     if args not in ((), (x.ndim,)) or settings or x.requires_grad:
         raise NotImplementedError(
             f"[to_sparse] got {args or settings or 'a tensor with gradients'}; expected no arguments: "
@@ -83,7 +88,7 @@ def sparse_coo_tensor(
     check_invariants: bool | None = None,
     is_coalesced: bool | None = None,
 ) -> Any:
-    """A `Sparse` of this size with values at indices (ndim, count); those of one place are added.
+    """A `Sparse` of this size with values at indices (ndim, count); values of the same place are added up.
 
     >>> sparse_coo_tensor([[0, 2, 2]], [1.0, 2.0, 3.0], (4,)).to_dense()
     tensor([1., 0., 5., 0.])

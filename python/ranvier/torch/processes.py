@@ -1,4 +1,4 @@
-"""Names of torch.distributed besides this library's collective calls and the stores of `store.py`."""
+"""Names of torch.distributed that are neither in `ranvier.distributed` nor in `store.py`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_mpi_available() -> bool:
 
 
 def _rank_not_in_group(group: Any) -> bool:
-    from ranvier.distributed import GroupMember  # here, since this module stands without that folder
+    from ranvier.distributed import GroupMember  # imported here, because that folder may have been deleted
 
     return group == GroupMember.NON_GROUP_MEMBER
 
@@ -72,7 +72,7 @@ def all_gather_into_tensor(
 def reduce_scatter_tensor(
     output: Any, input: Any, op: str = "sum", group: Any = None, async_op: bool = False
 ) -> Any:
-    """Each rank gets its part of the sum (product ...) of the tensors of all ranks."""
+    """Rank r gets part r, along the first dimension, of the sum (product ...) of the tensors of all ranks."""
     distributed = import_module("ranvier.distributed")
     return distributed.reduce_scatter(
         output, list(input.view(-1, *output.shape).unbind()), op, group, async_op
@@ -82,7 +82,7 @@ def reduce_scatter_tensor(
 def all_to_all(
     output_tensor_list: Any, input_tensor_list: Any, group: Any = None, async_op: bool = False
 ) -> Any:
-    """Each rank sends its list's tensor r to rank r, and gets the list of those that it is sent."""
+    """Each rank sends tensor r of its list to rank r, and receives one tensor from each rank."""
     distributed = import_module("ranvier.distributed")
     lists: list[Any] = [None] * distributed.get_world_size(group)
     distributed.all_gather_object(lists, [x.detach() for x in input_tensor_list], group)
@@ -136,7 +136,7 @@ def get_group_rank(group: Any, global_rank: int) -> int:
 
 
 def get_node_local_rank(fallback_rank: int | None = None) -> int:
-    """The number of this process on its machine, where its launcher tells it."""
+    """The number of this process on its machine: LOCAL_RANK of its launcher, else fallback_rank."""
     rank = os.environ.get("LOCAL_RANK", fallback_rank)
     if rank is None:
         raise RuntimeError("[get_node_local_rank] got no LOCAL_RANK; expected a fallback_rank")

@@ -1,4 +1,8 @@
-"""torch.nn.utils.prune: parameters multiplied by masks, in a hook before each call of their module."""
+"""torch.nn.utils.prune: multiplies parameters by masks of 0 and 1, in a hook before each call of their
+module.
+
+A pruned parameter x becomes the parameter x_orig and the buffer x_mask; x is the product, an attribute.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ class BasePruningMethod(ABC):
     def apply(
         cls, module: Module, name: str, *args: Any, importance_scores: Any = None, **kwargs: Any
     ) -> BasePruningMethod:
-        """Prunes a parameter, and what is left of it where it is pruned already."""
+        """Prunes a parameter of a module; if it is pruned already, the elements that are left."""
         hooks = module._forward_pre_hooks
         key, old = next(((k, h) for k, h in hooks.items() if _prunes(h, name)), (None, None))
         method: BasePruningMethod = cls(*args, **kwargs)
@@ -67,7 +71,7 @@ class BasePruningMethod(ABC):
         return t * self.compute_mask(scores, default_mask=mask)
 
     def remove(self, module: Module) -> None:
-        """Makes the pruned values those of the parameter, under its own name."""
+        """Ends the pruning: the parameter has its own name again, and the pruned values."""
         name, values = self._tensor_name, self.apply_mask(module)
         delattr(module, name)
         original = module._parameters[f"{name}_orig"]
@@ -81,7 +85,7 @@ def _prunes(hook: Any, name: str) -> bool:
 
 
 class PruningContainer(BasePruningMethod):
-    """Methods for one parameter, one after the other."""
+    """Several pruning methods that were applied to one parameter, one after the other."""
 
     def __init__(self, *args: Any) -> None:
         self._pruning_methods: tuple[BasePruningMethod, ...] = ()
@@ -109,7 +113,7 @@ class PruningContainer(BasePruningMethod):
         return self._pruning_methods[idx]
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """The mask, with more zeros by the last method: of the elements, or channels, that are left."""
+        """default_mask with more zeros: those of the last method among the elements or channels left."""
         method, mask = self._pruning_methods[-1], default_mask.to(t.dtype)
         left: Any = default_mask.eq(1)
         if method.PRUNING_TYPE == "structured":
@@ -132,7 +136,7 @@ class Identity(BasePruningMethod):
 
 
 class _Amount(BasePruningMethod):
-    """Prunes a share, or a number, of what `_scores` gives a score."""
+    """Prunes a share (amount < 1) or a number of the elements, or of the slices, of a parameter."""
 
     def __init__(self, amount: Any) -> None:
         if not isinstance(amount, Real):

@@ -1,4 +1,4 @@
-"""torch.utils._pytree: the values in nested tuples, lists and dicts."""
+"""torch.utils._pytree: nested tuples, lists and dicts (nodes of a tree) as values (leaves) and a form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ranvier.settings import defined
 
 PyTree = Any
-# a class of nodes: what gives its children and the rest, what makes it of those
+# class of nodes -> functions from a node to (children, context), and back. context: the rest, such as keys
 _NODES: dict[Any, Any] = {
     tuple: (lambda x: (list(x), None), lambda parts, _: tuple(parts)),
     list: (lambda x: (x, None), lambda parts, _: list(parts)),
@@ -28,7 +28,7 @@ _NODES: dict[Any, Any] = {
 
 
 class _Item:
-    """The place of a value in a container, in the path to it."""
+    """A step of the path to a value: its place in a container."""
 
     def __str__(self) -> str:
         return f"[{self._at!r}]"
@@ -63,7 +63,8 @@ class GetAttrKey:
 
 
 class TreeSpec:
-    """The form of a tree without its values."""
+    """The form of a tree without its leaves. type, context: the class of the root, and what is needed beside
+    the parts to make it again; None for a leaf."""
 
     def __init__(self, type: Any = None, context: Any = None, children_specs: Any = ()) -> None:
         self.type, self.context, self.children_specs = type, context, list(children_specs)
@@ -84,7 +85,7 @@ class TreeSpec:
         return self.children()[index]
 
     def flatten_up_to(self, tree: Any) -> list[Any]:
-        """The parts of a tree of this form at the places of the leaves.
+        """The parts of another tree at the places of this form's leaves; they may be trees themselves.
 
         >>> tree_structure((0, [0])).flatten_up_to(((1, 2), [3]))
         [(1, 2), 3]
@@ -147,7 +148,7 @@ SUPPORTED_NODES = _NODES
 
 
 def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **settings: Any) -> None:
-    """Makes the objects of a class nodes: flatten_fn gives the children and the rest."""
+    """Makes the objects of a class nodes; flatten_fn returns the children and the context."""
     _NODES[cls] = NodeDef(flatten_fn, unflatten_fn, settings.get("flatten_with_keys_fn"))
     defined()
 
@@ -278,14 +279,14 @@ def tree_structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> T
 
 
 def tree_map(func: Any, tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
-    """func of each value, and of those at its place in the other trees, as a tree of the same form."""
+    """A tree of the same form with func(leaf, parts of the other trees at its place ...) for each leaf."""
     leaves, spec = tree_flatten(tree, is_leaf)
     others = [spec.flatten_up_to(rest) for rest in rests]
     return tree_unflatten([func(*values) for values in zip(leaves, *others, strict=True)], spec)
 
 
 def tree_map_only(kind: Any, func: Any, tree: Any = None, is_leaf: Any = None) -> Any:
-    """func of the values of a class, or of those for which `kind` is true; the others as they are."""
+    """As :func:`tree_map`, for leaves of a class, or for which kind(leaf) is true; others are unchanged."""
     if not isinstance(kind, (type, tuple)):
         return tree_map(lambda x: func(x) if kind(x) else x, tree, is_leaf=is_leaf)
     return tree_map(lambda x: func(x) if isinstance(x, kind) else x, tree, is_leaf=is_leaf)
@@ -309,7 +310,7 @@ def arg_tree_leaves(*args: Any, **settings: Any) -> list[Any]:
 
 
 def tree_map_(func: Any, tree: Any, *rests: Any, is_leaf: Any = None) -> Any:
-    """Calls func as :func:`tree_map` does, and gives the tree itself."""
+    """Calls func as :func:`tree_map` does, and returns the tree unchanged."""
     tree_map(func, tree, *rests, is_leaf=is_leaf)
     return tree
 
@@ -380,7 +381,7 @@ def key_get(obj: Any, kp: KeyPath) -> Any:
 
 
 def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec, is_leaf: Any = None) -> list[Any] | None:
-    """The values of a tree that ends earlier, repeated for the leaves below; None for another form."""
+    """The leaves of a tree, each repeated for all leaves of treespec below it; None for another form."""
     out: list[Any] = []
     whole = tree_unflatten([0] * treespec.num_leaves, treespec)
     try:

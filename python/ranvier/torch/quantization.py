@@ -6,8 +6,10 @@ import warnings
 from typing import Any
 
 import ranvier as rv
-from ranvier.nn.module import Module
-from ranvier.nn.quantized.convert import FORMS, quantize
+
+_FORMS: dict[type, type] = {
+    getattr(rv.nn, name): getattr(rv.nn.quantized, name) for name in rv.nn.quantized.__all__
+}
 
 
 def quantize_dynamic(
@@ -32,20 +34,20 @@ def quantize_dynamic(
     wanted = {rv.nn.Linear} if qconfig_spec is None else {*qconfig_spec}
     types = {kind for kind in wanted if isinstance(kind, type)}
     names = {name for name in wanted if isinstance(name, str)}
-    for kind in types - {*FORMS}:
+    for kind in types - {*_FORMS}:
         warnings.warn(f"[quantize_dynamic] {kind.__name__} stays in float32", stacklevel=2)
 
-    def is_wanted(name: str, layer: Module) -> bool:
+    def is_wanted(name: str, layer: rv.nn.Module) -> bool:
         parts = name.split(".")
         paths = {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
         return type(layer) in types or not names.isdisjoint(paths)
 
-    if not any(type(layer) in FORMS and is_wanted(name, layer) for name, layer in model.named_modules()):
+    if not any(type(layer) in _FORMS and is_wanted(name, layer) for name, layer in model.named_modules()):
         return model
-    made = quantize(model, where=is_wanted)
+    made = rv.quantize(model, where=is_wanted)
     if not inplace or made._modules.keys() != model._modules.keys():
         return made
     for name, child in [*made.named_modules()][1:]:
-        if type(child) in FORMS.values():
+        if type(child) in _FORMS.values():
             model.set_submodule(name, child)
     return model

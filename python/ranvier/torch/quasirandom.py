@@ -38,7 +38,7 @@ class SobolEngine:
     def draw(self, n: int = 1, out: Any = None, dtype: Any = None) -> rv.Tensor:
         """The next n points, as a tensor of shape (n, dimension)."""
         self.num_generated += n
-        with warnings.catch_warnings():  # SciPy wants powers of two, PyTorch does not
+        with warnings.catch_warnings():  # SciPy warns unless n is a power of two; PyTorch does not
             warnings.simplefilter("ignore", UserWarning)
             values = np.asarray(self._points.random(n))
         points = rv.tensor(values, dtype=dtype or rv.get_default_dtype())

@@ -1,7 +1,7 @@
-"""torchvision's compiled operators, `torch.ops.torchvision`: boxes, regions, deformable convolution.
+"""torchvision's compiled operators, `torch.ops.torchvision`: nms, pooling of regions, deformable convolution.
 
-A region's value is a weighted sum of pixels, so `embedding_bag` computes it and its gradient. Where regions
-are has none.
+A region (a box of an image) is divided into bins. The value of a bin is a weighted sum, or the maximum, of
+pixels, so `embedding_bag` computes it and its gradient with respect to the pixels. The boxes get no gradient.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Array = np.ndarray[Any, Any]
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """The numbers of the boxes that stay, by falling scores: a box that shares more with a better one leaves.
+    """Non-maximum suppression: the indices of the boxes that are kept, in the order of descending scores.
+
+    A box is left out if its overlap (intersection over union) with a kept box is above iou_threshold.
 
     >>> boxes = rv.tensor([[0.0, 0, 2, 2], [0, 0, 2, 1.9], [4, 4, 5, 5]])
     >>> nms(boxes, rv.tensor([0.5, 0.9, 0.1]), 0.5)
@@ -40,21 +42,25 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 class _Line(NamedTuple):
-    """The pixels that the bins of all regions read along one axis, one bin after another."""
+    """The rows (or columns) of pixels that the bins of all regions read, one bin after another."""
 
-    counts: Array  # how many pixels each bin reads: (regions * bins,)
-    pixels: Array
-    weights: Array
+    counts: Array  # (regions * bins,): how many rows each bin reads
+    pixels: Array  # (sum of counts,): the numbers of these rows
+    weights: Array  # their weights
 
 
 def _parts(counts: Array) -> tuple[Array, Array]:
-    """For things with counts[i] parts each: the thing that each part belongs to, and its place in that."""
+    """For items with counts[i] parts each: for each part its item, and its number within the item."""
     owners = np.repeat(np.arange(len(counts)), counts)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _Line:
-    """Points at equal distances in each bin, `ratio` of them or one a pixel, between two pixels each."""
+    """The rows for bilinear samples: each bin has `ratio` points (0: one a pixel), and each point reads two
+    rows.
+
+    start, length: where the regions begin along the axis, and how long they are. size: the rows of the image.
+    """
     step = length / start.dtype.type(bins)
     points = (
         np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
@@ -74,7 +80,7 @@ def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _
 
 
 def _within(start: Array, length: Array, bins: int, last: int) -> _Line:
-    """The pixels that each bin touches, up to `last`, with equal weights."""
+    """The rows that each bin touches, limited to `last`, with equal weights."""
     step = (length.astype(start.dtype) / start.dtype.type(bins))[:, None]
     edges = np.arange(bins + 1).astype(start.dtype)
     first = (np.floor(edges[:-1] * step) + start[:, None]).clip(0, last).astype(np.int64)
@@ -87,9 +93,10 @@ def _within(start: Array, length: Array, bins: int, last: int) -> _Line:
 def _bags(
     input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str
 ) -> Tensor:
-    """The sums of the pixels in all pairs of rows and columns, or the greatest: (regions, c, *bins).
+    """(regions, c, *bins): for each bin the weighted sum of the pixels at its rows and columns.
 
-    mode "bins": each bin reads channels of its own, of which there are bins times as many.
+    images: the image of each region. mode "max": the maximum of the pixels. mode "bins": a sum, where each
+    bin reads its own channels (position-sensitive pooling); the input has c channels for each bin.
     """
     (n, c, h, w), (ph, pw) = input.shape, bins
     region, i, j = (a.reshape(-1) for a in np.indices((len(images), ph, pw)))
@@ -117,7 +124,7 @@ def _bags(
 def _read(
     name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False
 ) -> tuple[Array, Array]:
-    """The images of regions, and their corners x1, y1, x2, y2 as columns."""
+    """The image of each region, and the arrays x1, y1, x2, y2 of their corners; rois: (k, 5)."""
     if input.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5:
         raise OpError(
             f"[{name}] got input of shape {input.shape} and rois of {rois.shape}; expected four "
@@ -139,7 +146,10 @@ def _read(
 def _aligned(
     name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
 ) -> Tensor:
-    """The regions of images (rois) by bins: bilinear samples in each bin, and their mean."""
+    """(k, c, *bins): the mean of bilinear samples in each bin.
+
+    half: pixel centres are at half coordinates.
+    """
     if input.dtype in HALVES:
         return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).to(input.dtype)
     own = name[0] == "p"
@@ -159,7 +169,7 @@ def _pooled(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[in
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)
     x1, y1, x2, y2 = (np.trunc(x + np.copysign(0.5, x)) for x in corners * corners.dtype.type(scale))
-    more, before = (0, 1) if own else (1, 0)  # the last pixel is not read, as in torchvision
+    more, before = (0, 1) if own else (1, 0)  # as in torchvision, ps_roi_pool does not read the last pixel
     rows = _within(y1, np.maximum(y2 - y1 + more, 1), bins[0], input.shape[2] - before)
     columns = _within(x1, np.maximum(x2 - x1 + more, 1), bins[1], input.shape[3] - before)
     return _bags(input, images, rows, columns, bins, "bins" if own else "max")
@@ -168,7 +178,7 @@ def _pooled(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[in
 def roi_align(
     input: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int, aligned: bool
 ) -> Tensor:
-    """The means of points between pixels in each bin of regions (k, 5): image, x1, y1, x2, y2.
+    """The mean of bilinear samples in each bin of regions (k, 5), whose rows are image, x1, y1, x2, y2.
 
     >>> roi_align(rv.arange(16.0).reshape(1, 1, 4, 4), rv.tensor([[0.0, 0, 0, 2, 2]]), 1.0, 1, 1, 1, False)
     tensor([[[[5.]]]])
@@ -184,7 +194,7 @@ def ps_roi_align(
 
 
 def roi_pool(input: Tensor, rois: Tensor, scale: float, height: int, width: int) -> tuple[Tensor, None]:
-    """The greatest pixel of each bin, and None for its place, which no function of torchvision gives on."""
+    """The maximum of each bin, and None in place of its index, which torchvision's functions do not use."""
     return _pooled("roi_pool", input, rois, scale, (height, width)), None
 
 
@@ -194,16 +204,18 @@ def ps_roi_pool(input: Tensor, rois: Tensor, scale: float, height: int, width: i
 
 
 def _channels(y: Tensor) -> Tensor:
-    """The channel that each number comes from."""
+    """For each element of y the channel of the input that it was computed from."""
     return rv.arange(y[:1].numel(), dtype=rv.int32).reshape(1, *y.shape[1:]).repeat(len(y), 1, 1, 1)
 
 
 def deform_conv2d(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, *settings: Any
 ) -> Tensor:
-    """A convolution that reads each pixel of its windows elsewhere, by the offsets (y, x), times the mask.
+    """A convolution whose windows read pixels moved by the offsets (y, x), bilinearly, and multiplied by the
+    mask.
 
-    settings: stride, padding, dilation of both axes, groups, groups of offsets, whether the mask counts.
+    settings: stride, padding and dilation (two numbers each), groups, groups of offsets, whether the mask is
+    used.
     """
     *places, groups, each, use_mask = settings
     (n, c, *size), (count, depth, *kernel) = input.shape, weight.shape
@@ -258,7 +270,7 @@ _SCHEMAS = f"""
     ps_roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)
     deform_conv2d({_DEFORM}, SymInt groups, SymInt offset_groups, bool use_mask) -> Tensor
 """
-# operators that torchvision registers more of; a call is refused by name
+# further operators that torchvision registers; a call raises an error with the name
 _OTHERS = """
     _roi_align_backward _roi_pool_backward _ps_roi_align_backward _ps_roi_pool_backward
     _deform_conv2d_backward qnms qroi_align box_iou_rotated

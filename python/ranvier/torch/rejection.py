@@ -1,6 +1,7 @@
-"""Numbers that PyTorch's CPU draws one after the other, by algorithms that reject some of their draws.
+"""Draws of Gamma, Poisson and binomial variables as PyTorch makes them, by algorithms that reject some draws.
 
-Each takes functions for the next uniform number in [0, 1) and the next normal one, and gives one number.
+`twister.py` uses them, where seeds give PyTorch's numbers. Each function gets two functions, which return the
+next uniform number in [0, 1) and the next standard normal number, and returns one number.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ _SQUEEZE = float(np.float32(0.0331))
 
 
 def prepared(a: Any) -> list[Any]:
-    """The arguments of :func:`gamma`, in the dtype of the concentrations a: 1 / a below 1, else 0, and d."""
+    """The arguments `power` and `d` of :func:`gamma`, in the dtype of the concentrations a.
+
+    power is 1 / a for a < 1, else 0. d is a - 1 / 3, with a + 1 in place of a < 1.
+    """
     one, third = a.dtype.type(1), a.dtype.type(np.float32(1) / np.float32(3))
     with np.errstate(divide="ignore"):
         return [np.where(a < 1, one / a, 0), np.where(a < 1, a + one, a) - third]
@@ -35,7 +39,7 @@ def log_gamma(uniform: Stream, normal: Stream, power: float, d: float) -> float:
 
 
 def _from_one(uniform: Stream, normal: Stream, d: float) -> float:
-    """For concentrations of at least 1, less 1 / 3: d."""
+    """A draw of Gamma(a, 1) for a >= 1; d = a - 1 / 3."""
     if not d < math.inf:
         return d
     c = 1 / math.sqrt(9 * d)
@@ -49,8 +53,8 @@ def _from_one(uniform: Stream, normal: Stream, d: float) -> float:
 
 
 def poisson(uniform: Stream, normal: Stream, rate: float) -> float:
-    """From a rate of 10 on Hörmann, "The Transformed Rejection Method for Generating Poisson Variables"
-    (1993); below, how many uniform numbers have a product above exp(-rate)."""
+    """A Poisson variable. From a rate of 10 on: Hörmann, "The Transformed Rejection Method for Generating
+    Poisson Variables" (1993). Below 10: how many uniform numbers have a product above exp(-rate)."""
     if rate < 10:
         count, product, end = 0, 1.0, math.exp(-rate)
         while rate > 0 and (product := product * uniform()) > end:
@@ -69,8 +73,8 @@ def poisson(uniform: Stream, normal: Stream, rate: float) -> float:
 
 
 def binomial(uniform: Stream, normal: Stream, n: float, p: float) -> float:
-    """From n p = 10 on Hörmann, "The Generation of Binomial Random Variates" (1993), BTRS; below, how many
-    waiting times for a success fit into n trials."""
+    """A binomial variable. From n p = 10 on: Hörmann, "The Generation of Binomial Random Variates" (1993),
+    algorithm BTRS. Below 10: how many waiting times for a success fit into n trials."""
     if n <= 0 or p <= 0 or p >= 1:
         return max(n, 0) if p >= 1 else 0
     if p > 0.5:
@@ -98,7 +102,11 @@ def binomial(uniform: Stream, normal: Stream, n: float, p: float) -> float:
 def _transformed(
     uniform: Stream, a: float, b: float, centre: float, least: float, is_below: Callable[..., bool]
 ) -> float:
-    """A whole number k by the transformed rejection of both articles."""
+    """A whole number k by transformed rejection, as in both articles.
+
+    k is accepted at once in a region where that is certain (v <= least), else if is_below(v, edge, k): v,
+    scaled, is below the probability of k.
+    """
     while True:
         u, v = uniform() - 0.5, uniform()
         edge = max(0.5 - abs(u), 1e-100)

@@ -1,4 +1,5 @@
-"""`--report`: which names were asked for and are not there, and which calls ran in NumPy."""
+"""`python -m ranvier.torch --report`: prints which missing names were asked for, and which calls ran in
+NumPy."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def missing(error: _Error, name: str) -> _Error:
-    """The error of a name that is not there; a report notes the name, and where it is asked for first."""
+    """Returns the error for a missing name; a report notes the name and who asked for it first."""
     if _missing is not None and name not in _missing:
         asker = _asker(sys._getframe(1))
         _missing[name] = error, f"{asker.f_code.co_filename}:{asker.f_lineno}"
@@ -35,7 +36,7 @@ def start() -> None:
 
 
 def _asker(frame: FrameType) -> FrameType:
-    """The frame of the program: neither of this satellite nor of Python's import."""
+    """The innermost frame that belongs neither to this folder nor to Python's import system."""
     while frame.f_back is not None and _is_inner(frame):
         frame = frame.f_back
     return frame
@@ -47,7 +48,7 @@ def _is_inner(frame: FrameType) -> bool:
 
 
 def _is_probed(error: BaseException) -> bool:
-    """True if the program asked with hasattr, getattr or `try`: none of the frames above it saw the error."""
+    """True if the program handled the error where it asked (hasattr, getattr, try)."""
     traceback, seen = error.__traceback__, 0
     while traceback is not None:
         seen += not _is_inner(traceback.tb_frame)

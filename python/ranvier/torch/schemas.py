@@ -1,4 +1,5 @@
-"""Schemas of operators, "name(Tensor x, int k=1) -> Tensor": read, and made of type hints."""
+"""Schemas of operators, such as "name(Tensor x, int k=1) -> Tensor": parses them, and makes them of type
+hints."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ _TYPES: dict[Any, str] = {
 
 @dataclass
 class Argument:
-    """One argument: `Tensor(a!) x` is changed by the operator."""
+    """One argument of a schema. The type `Tensor(a!)` says that the operator changes it."""
 
     name: str
     type: str
@@ -56,7 +57,7 @@ class Argument:
         return isinstance(value, Tensor)
 
     def read(self, value: Any) -> Any:
-        """The value as the operator's function gets it: a number of a list of n is repeated."""
+        """The value as the operator's function gets it; for a list of n numbers, one number is repeated."""
         size = re.match(r"(?:int|SymInt|float)\[(\d+)\]", self.type)
         if size and isinstance(value, (int, float)):
             return [value] * int(size[1])
@@ -123,7 +124,7 @@ class FunctionSchema:
 
 
 def _parts(text: str) -> list[str]:
-    """The parts of a text between commas that are outside of brackets and quoted texts."""
+    """The parts of a text between commas, except commas in brackets and quotes."""
     return [
         part.strip() for part in re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)
     ]

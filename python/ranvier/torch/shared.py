@@ -1,7 +1,7 @@
-"""`share_memory_` of tensors and `share_memory` of modules: memory that processes have in common.
+"""`Tensor.share_memory_` and `Module.share_memory`: move values into memory that several processes share.
 
-Children that are forked have it; a Process that is spawned gets the name of the memory in place of a copy, as
-`multiprocessing` pickles its arguments.
+A forked child process shares it in any case. When `multiprocessing` pickles a tensor for a spawned process,
+it sends the name of the memory instead of a copy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ranvier import Tensor
 from ranvier.nn import Buffer, Module, Parameter
 
 Array = np.ndarray[Any, Any]
-_blocks: dict[int, shared_memory.SharedMemory] = {}  # by the address where they begin
+_blocks: dict[int, shared_memory.SharedMemory] = {}  # first address -> the block of shared memory
 
 
 def share_memory_(tensor: Any) -> Any:
@@ -46,7 +46,7 @@ def is_shared(tensor: Any) -> bool:
 
 
 def _owner(array: Array) -> Array:
-    """The array of all the memory that a view shows a part of."""
+    """The array that owns the memory of a view."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
@@ -62,7 +62,7 @@ def _array(block: shared_memory.SharedMemory, dtype: Any, *place: Any) -> Array:
 
 
 def _remove(block: shared_memory.SharedMemory, process: int) -> None:
-    """Removes the name of memory that no tensor of the process that made it has any more."""
+    """Removes the name of a block, in the process that made it; the memory lasts as long as it is used."""
     if os.getpid() == process:
         with contextlib.suppress(FileNotFoundError):
             block.unlink()

@@ -1,4 +1,5 @@
-"""torchaudio's compiled operators, `torch.ops.torchaudio`: recursive filters, the alignment of labels."""
+"""torchaudio's compiled operators, `torch.ops.torchaudio`: recursive filters and alignment of labels, in
+NumPy."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from ranvier.torch.library import Library
 
 
 def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output: Tensor) -> None:
-    """y[i] = x[i] - sum over j of a[j] y[i - j], of x (n, c, length) with a (c, order), the last one first.
+    """A recursive filter: y[i] = x[i] - sum over j >= 1 of a[j] y[i - j].
 
-    y is `padded_output` (n, c, length + order - 1), whose first order - 1 numbers are those before x.
+    x: waveform (n, c, length). a: coefficients (c, order), the last one first. y is written to
+    `padded_output` (n, c, length + order - 1), which begins with the order - 1 values of y before x.
 
     >>> y = from_numpy(np.zeros((1, 1, 4), np.float32))
     >>> _lfilter_core_loop(from_numpy(np.ones((1, 1, 3), np.float32)), from_numpy(np.float32([[-0.5, 1]])), y)
@@ -29,7 +31,7 @@ def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output
 
 
 def _overdrive_core_loop(x: Tensor, temp: Tensor, last_in: Tensor, last_out: Tensor, output: Tensor) -> None:
-    """output[i] = x[i] / 2 + 0.75 o[i] of (n, length); o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]."""
+    """(n, length): output[i] = x[i] / 2 + 0.75 o[i], o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]."""
     t, y = temp.detach().numpy(), output.detach().numpy().copy()
     before, last = last_in.detach().numpy(), last_out.detach().numpy()
     for i in range(t.shape[1]):
@@ -41,9 +43,9 @@ def _overdrive_core_loop(x: Tensor, temp: Tensor, last_in: Tensor, last_out: Ten
 def forced_align(
     log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int
 ) -> tuple[Tensor, Tensor]:
-    """The most likely path of labels through log_probs (1, t, classes), and log_probs.
+    """The most likely path of labels through log_probs (1, t, classes), a label for each step; and log_probs.
 
-    By Viterbi's algorithm over the labels with a blank before, between and after them.
+    Viterbi's algorithm; its states are the labels with a blank before, between and after them.
 
     Raises ValueError for a batch, and for fewer steps than the labels need.
     """
@@ -58,7 +60,7 @@ def forced_align(
         raise OpError(f"[forced_align] {text}; expected {len(labels) + again} steps or more")
     states = np.full(2 * len(labels) + 1, blank, labels.dtype)
     states[1::2] = labels
-    leaps = np.zeros(len(states), bool)  # over the blank between two labels
+    leaps = np.zeros(len(states), bool)  # states that may follow the label before the blank before them
     leaps[3::2] = labels[1:] != labels[:-1]
     best = np.full(len(states), -np.inf, p.dtype)
     best[:2] = p[0, 0, states[:2]]
@@ -86,7 +88,7 @@ _SCHEMAS = f"""
 _library = Library("torchaudio", "DEF")
 for _schema in _SCHEMAS.strip().splitlines():
     _name = _library.define(_schema.strip())[len("torchaudio::") :]
-    if _name in globals():  # a call of another is refused by name
+    if _name in globals():  # a call of an operator without a function here raises an error with its name
         _library.impl(_name, globals()[_name])
 _about = Library("_torchaudio", "DEF")
 _answers: dict[str, Any] = {"is_align_available() -> bool": True, "cuda_version() -> int?": None}

@@ -1,4 +1,4 @@
-"""Functions of torch.special that the library has no op for."""
+"""Functions of torch.special for which the library has no op; they are formulas of its ops."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def log_ndtr(input: rv.Tensor) -> rv.Tensor:
 
 
 def ndtri(input: rv.Tensor) -> rv.Tensor:
-    """The number at which :func:`ndtr` has a value."""
+    """The inverse of :func:`ndtr`."""
     return rv.erfinv(2 * input - 1) * math.sqrt(2)
 
 
 def entr(input: rv.Tensor) -> rv.Tensor:
     """-x log(x), 0 at 0 and -inf below."""
-    # The slope at 0 is inf, as that of a root.
+    # The slope at 0 is infinite; the branch of a root gives this gradient.
     x, root = rv.where(input <= 0, 1.0, input), rv.where(input.eq(0), input + 0.0, 1.0).sqrt()
     return rv.where(input < 0, -math.inf, rv.where(input.eq(0), root, -x * x.log()))
 

@@ -1,4 +1,5 @@
-"""torch.stft, istft and torch.fft: the core's transforms of pairs, with `Complex` in their place."""
+"""torch.stft, torch.istft and torch.fft: this library's transforms, with `Complex` (pairs.py) in place of
+pairs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""torch.distributed.checkpoint.state_dict: states of models and optimizers, with names of parameters as keys.
+"""torch.distributed.checkpoint.state_dict: states of models and optimizers, with the names of parameters as
+keys.
 
-Each process has the whole model: a state is what `state_dict` gives, without the prefixes of wrappers.
+Each process has the whole model here. So a state is the result of `state_dict`, with names that lack the
+prefixes of wrappers such as DistributedDataParallel ("module.").
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def set_model_state_dict(model: Module, model_state_dict: Any, *, options: Any =
 
 
 def _numbers(model: Module, optimizer: Any) -> list[str]:
-    """The names of an optimizer's parameters, by their numbers in its state dict."""
+    """The names of an optimizer's parameters; the position is the parameter's number in its state dict."""
     names = {id(p): _name(name) for name, p in model.named_parameters()}
     parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
     if unknown := [tuple(p.shape) for key, p in parameters.items() if key not in names]:
@@ -118,7 +120,7 @@ def set_optimizer_state_dict(
             if found is None:
                 text = f"got no group with {sorted(wanted)[0]!r}"
                 raise OpError(f"[set_optimizer_state_dict] {text}; expected the groups of the optimizer")
-            # The settings of the file, the numbers of this optimizer.
+            # The settings are those of the loaded state, the parameters' numbers those of this optimizer.
             groups.append(group | found | {"params": group["params"]})
         state = {numbers[name]: x for name, x in optim_state_dict["state"].items() if name in numbers}
         optimizer.load_state_dict({"state": state, "param_groups": groups})

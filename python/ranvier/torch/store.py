@@ -1,4 +1,8 @@
-"""torch.distributed's stores of keys and values: TCPStore, which processes share, HashStore, PrefixStore."""
+"""torch.distributed's stores of keys and values: TCPStore (shared by processes), HashStore and PrefixStore.
+
+A store sends requests (op, parts ...) to a `_Table`, through a socket or directly. A message on a socket is
+the number of its parts (uint32), their sizes (uint64 each), and the parts.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,10 @@ default_pg_timeout = timedelta(seconds=300)
 
 
 class Store:
-    """Values, bytes or texts, by key. `get` and `wait` wait until the keys are there, for `timeout`."""
+    """A table from keys to values (bytes).
+
+    `get` and `wait` wait until the keys exist, at most for `timeout`.
+    """
 
     timeout: timedelta = default_pg_timeout
 
@@ -31,18 +38,18 @@ class Store:
         return self._ask("get", _seconds(self.timeout), key.encode())
 
     def add(self, key: str, amount: int) -> int:
-        """Adds to a number, which is 0 where the key is new; returns the sum."""
+        """Adds to the number of a key, which begins with 0; returns the sum."""
         return int(self._ask("add", key.encode(), str(amount).encode()))
 
     def wait(self, keys: list[str], timeout: timedelta | None = None) -> None:
-        """Raises RuntimeError where a key is not there in time."""
+        """Waits for keys. Raises RuntimeError if one of them does not exist in time."""
         self._ask("wait", _seconds(timeout or self.timeout), *[key.encode() for key in keys])
 
     def check(self, keys: list[str]) -> bool:
         return self._ask("check", *[key.encode() for key in keys]) == b"1"
 
     def compare_set(self, key: str, expected_value: str, desired_value: str) -> bytes:
-        """Sets a key that has the expected value, or, expected "", that is not there; returns its value."""
+        """Sets a key if it has the expected value, or is missing and "" is expected; returns its value."""
         return self._ask("compare", key.encode(), _bytes(expected_value), _bytes(desired_value))
 
     def delete_key(self, key: str) -> bool:
@@ -87,7 +94,7 @@ class PrefixStore(Store):
 
 
 class TCPStore(Store):
-    """A store in the process with ``is_master``, to which the others connect.
+    """A store that lives in the process with ``is_master``; the other processes connect to it.
 
     >>> store = TCPStore("127.0.0.1", 0, is_master=True)
     >>> store.set("a", "b"); store.get("a"), store.add("n", 2)
@@ -215,7 +222,7 @@ def _answer_all(connection: socket.socket, table: _Table) -> None:
         while True:
             op, *parts = _receive(connection)
             _send(connection, table.answer(op.decode(), parts))
-    except Exception:  # the other process is gone, or has sent what is no question: others go on
+    except Exception:  # the other process has ended, or has sent a wrong message; other connections go on
         connection.close()
 
 

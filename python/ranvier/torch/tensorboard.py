@@ -1,4 +1,5 @@
-"""`utils.tensorboard`: PyTorch's SummaryWriter, which writes TensorBoard's event files."""
+"""torch.utils.tensorboard: PyTorch's SummaryWriter, which writes TensorBoard's event files
+(`event_files.py`)."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ __all__ = ["SummaryWriter"]
 
 
 class SummaryWriter:
-    """Writes what is measured into a folder, for `tensorboard --logdir FOLDER`. No other package is needed.
+    """Writes event files into a folder, for `tensorboard --logdir FOLDER`. No other package is needed.
 
-    log_dir: runs/DATE_HOST followed by the comment, if not given. purge_step: TensorBoard hides earlier
-    events of this step and later ones. flush_secs: how long an event may wait for its way to the disk.
-    max_queue has no effect.
+    log_dir: the folder, by default runs/DATE_HOST followed by the comment. purge_step: TensorBoard hides
+    events of an earlier run from this step on. flush_secs: the most seconds before an event is written to the
+    disk. max_queue has no effect.
 
     Has add_scalar, add_scalars, add_text, add_histogram, add_image, add_images, add_figure and add_hparams;
     other names raise AttributeError.
@@ -79,7 +80,7 @@ class SummaryWriter:
     def add_scalars(
         self, main_tag: str, tag_scalar_dict: Any, global_step: Any = None, walltime: float | None = None
     ) -> None:
-        """Adds numbers that are shown together; each has a folder of its own."""
+        """Adds numbers that are shown in one diagram; each is written to a folder of its own."""
         for tag, value in tag_scalar_dict.items():
             folder = os.path.join(self.log_dir, f"{main_tag.replace('/', '_')}_{tag}")
             file = self._others.get(folder) or events.EventFile(folder, *self._settings)

@@ -10,8 +10,8 @@ import numpy as np
 
 import ranvier
 
-# by the digits of a dtype, bytes of its elements: relative and absolute tolerance
-_TOLERANCES = {  # by the parts of numbers
+# dtype (of complex numbers that of their parts) -> relative and absolute tolerance, as in PyTorch
+_TOLERANCES = {
     "bfloat16": (1.6e-2, 1e-5), "float16": (1e-3, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)
 }  # fmt: skip
 
@@ -59,8 +59,8 @@ def assert_allclose(actual: Any, expected: Any, rtol: Any = None, atol: Any = No
 
 
 class TestCase(unittest.TestCase):
-    """The class of `torch.testing._internal.common_utils`: assertEqual compares tensors, and what has them,
-    by assert_close, a tensor also with a number, and all else by ==.
+    """The class of `torch.testing._internal.common_utils`. assertEqual compares tensors, and containers of
+    them, as assert_close does, and a tensor also with a number. Other objects are compared by ==.
 
     >>> TestCase().assertEqual({"step": ranvier.tensor(2.0), "name": "Adam"}, {"step": 2, "name": "Adam"})
     """

@@ -1,4 +1,4 @@
-"""Functions of torch itself that libraries call, and that this library has in other words."""
+"""Functions of the module torch itself that are made of this library's functions."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def get_device_module(device: Any = None) -> Any:
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
-    """The places in a shape of indices into its flat form.
+    """Flat indices as indices along each dimension of a shape.
 
     >>> import ranvier as rv
     >>> unravel_index(rv.tensor([5]), (2, 3))
@@ -94,7 +94,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 
 
 def range(start: Any = 0, end: Any = None, step: Any = 1, **settings: Any) -> Tensor:
-    """arange with its end, in float32."""
+    """As arange, but with the end included, and in the default dtype."""
     start, end = (0, start) if end is None else (start, end)
     settings.setdefault("dtype", rv.get_default_dtype())
     return start + step * rv.arange(math.floor((end - start) / step) + 1, **settings)
@@ -110,7 +110,7 @@ def chain_matmul(first: Tensor, *rest: Tensor) -> Tensor:
 
 
 def multi_dot(tensors: Any) -> Tensor:
-    """The product of matrices, multiplied from the end on where this is less work."""
+    """The product of matrices, multiplied from the last one on if this takes fewer operations."""
     return chain_matmul(*tensors)
 
 
@@ -125,8 +125,10 @@ def fill(input: Tensor, value: Any) -> Tensor:
 
 @in_dtypes()
 def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
-    """The derivatives of a function along dimensions, from its values at points of equal distances, or at
-    coordinates: second-order differences inside, of order `edge_order` at the ends.
+    """The derivatives of a function along dimensions, estimated from its values.
+
+    spacing: the distance of the points, or their coordinates, for all dimensions or each. Inside, differences
+    are of second order; at the two ends they are of order `edge_order`.
 
     >>> import ranvier as rv
     >>> gradient(rv.tensor([0.0, 1.0, 4.0]), spacing=0.5)
@@ -150,7 +152,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
 
 
 def _slopes(x: Tensor, points: Any, order: int) -> Tensor:
-    """Along the last dimension."""
+    """`gradient` along the last dimension. points: the distance of the points, or their coordinates."""
     coordinates = isinstance(points, Tensor) and points.ndim == 1
     h = points.diff().to(x.dtype) if coordinates else x.new_full((x.shape[-1] - 1,), float(points))
     d = x.diff() / h
@@ -175,7 +177,7 @@ def sym_min(a: Any, b: Any) -> Any:
 
 
 def set_flush_denormal(mode: bool) -> bool:
-    """False: the mode of the processor stays."""
+    """Does nothing, and returns False: the mode of the processor is not changed."""
     return False
 
 
@@ -197,7 +199,7 @@ _DTYPES += "".join(f" int{n} uint{n}" for n in builtin_range(1, 8))
 
 
 def __getattr__(name: str) -> Any:
-    if name in _DTYPES.split():  # they can be named only
+    if name in _DTYPES.split():  # dtypes that can be named, but in which nothing can be computed
         return globals().setdefault(name, rv.dtype._make(name, "i" if name[0] == "i" else "u", 1))
     plain = name.removesuffix("_copy")
     if plain != name and hasattr(Tensor, plain):
@@ -206,7 +208,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _copying(view: Callable[..., Any]) -> Callable[..., Any]:
-    """`expand_copy`, `split_copy` ...: what a view shows, in memory of its own."""
+    """Makes `expand_copy`, `split_copy` and others: they copy the views that `view` returns."""
 
     def call(*args: Any, **settings: Any) -> Any:
         result = view(*args, **settings)

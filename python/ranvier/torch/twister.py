@@ -1,8 +1,8 @@
-"""PyTorch's random numbers, for programs whose results depend on them: its generator, and how functions draw.
+"""PyTorch's random numbers: `Twister` is its generator, and `start` makes functions draw as in PyTorch.
 
-`RANVIER_TORCH_RANDOM=1 python -m ranvier.torch program.py`: torch.manual_seed(0) and torch.rand(3) give then
-the numbers of PyTorch. It is asked for, since this library's own numbers are drawn several times faster, and
-in captured steps, too. docs/unchanged.md says which numbers stay others.
+`RANVIER_TORCH_RANDOM=1 python -m ranvier.torch program.py` switches it on: after torch.manual_seed(0),
+torch.rand(3) gives the same numbers as PyTorch. It is not the default, because this library's own numbers are
+drawn several times faster, and also in captured steps. docs/unchanged.md says which numbers still differ.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ from ranvier.settings import defined
 from ranvier.tensors.memory import HALVES
 
 _REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
-_WIDE = 2**28  # ranges of whole numbers from here on take words of 64 bits
+_WIDE = 2**28  # whole numbers of at least as large a range are made of words of 64 bits
 
 
 class Twister:
-    """The Mersenne Twister (Matsumoto and Nishimura, 1998), and the numbers that PyTorch makes of its words.
+    """The Mersenne Twister (Matsumoto and Nishimura, 1998), in place of NumPy's Generator; draws as PyTorch.
 
     >>> Twister(0).uniform(2, "float32")
     array([0.4962566, 0.7682218], dtype=float32)
     """
 
-    apart = False  # True if there are other elements in memory between those to be filled
-    short = False  # True if they have 16 bits
+    apart = False  # set while a draw fills elements that are not adjacent in memory
+    short = False  # set while a draw fills elements of 16 bits
 
     def __init__(self, seed: int) -> None:
-        self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # its seeding is PyTorch's
-        self._kept: float | None = None  # the second of a pair of normal numbers
+        self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # is seeded as PyTorch's generator
+        self._kept: float | None = None  # the second normal number of a pair, which the next draw returns
 
     def words(self, n: int) -> Any:
         """n words of 32 bits."""
         return self._words.randint(0, 2**32, n, np.uint32)
 
     def pairs(self, n: int) -> Any:
-        """n words of 64 bits, the upper half drawn first."""
+        """n words of 64 bits, each of two words of 32 bits; the upper half is drawn first."""
         halves = self.words(2 * n).astype(np.uint64)
         return (halves[0::2] << np.uint64(32)) | halves[1::2]
 
     def uniform(self, n: int, dtype: str, low: float = 0.0, high: float = 1.0) -> Any:
-        """n numbers in [low, high), of the lower 24 bits of a word, or 53 of two."""
+        """n numbers in [low, high): of the lower 24 bits of a word for float32, 53 of two for float64."""
         if dtype == "float32":
             values = (self.words(n) & np.uint32(2**24 - 1)) * 2.0**-24
         else:
@@ -67,9 +67,9 @@ class Twister:
         return values.astype(dtype)
 
     def normal(self, n: int, dtype: str, mean: float = 0.0, std: float = 1.0) -> Any:
-        """n normal numbers by Box and Muller (1958): below 16 in float64, in pairs; else in blocks of 16, of
-        which the last is drawn anew where n is no multiple, of halves without a draw before, unless the
-        numbers are for elements apart."""
+        """n normal numbers by Box and Muller (1958). Fewer than 16, and those for elements that are not
+        adjacent, are drawn in pairs in float64, others in blocks of 16. If n is no multiple of 16, the last
+        16 are drawn again as a block; for elements of 16 bits the incomplete block was not drawn before."""
         if n < 16 or self.apart:
             return (self._singles(n) * std + mean).astype(dtype)
         whole = n // 16 * 16
@@ -79,7 +79,7 @@ class Twister:
         return (values * float(std) + float(mean)).astype(dtype) if (mean, std) != (0.0, 1.0) else values
 
     def _singles(self, n: int) -> Any:
-        """n standard normal numbers in pairs, of which one may be kept."""
+        """n standard normal numbers, drawn in pairs; a number that is left is kept for the next call."""
         before = [] if self._kept is None else [self._kept]
         turn, u = self.uniform(max(n - len(before) + 1, 0) // 2 * 2, "float64").reshape(-1, 2).T
         radius, angle = np.sqrt(-2.0 * np.log1p(-u)), 2.0 * math.pi * turn
@@ -90,8 +90,8 @@ class Twister:
 
     @contextlib.contextmanager
     def one_by_one(self) -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
-        """Functions that give the next number in [0, 1) of float64, and the next normal one; all are drawn in
-        blocks, and after the block of code the state is that of those that were taken."""
+        """A block with two functions, which return the next number in [0, 1) (float64) and the next normal
+        number. They are drawn ahead; after the block the state is that of the numbers that were taken."""
         before, taken, waiting = self._words.get_state(legacy=False), 0, list[float]()
 
         def uniform() -> float:
@@ -116,7 +116,7 @@ class Twister:
             self.words(2 * taken)
 
     def integers(self, low: int, high: int, size: Any = None, dtype: Any = None) -> Any:
-        """Whole numbers, low <= n < high: remainders of words, of 64 bits for wide ranges or dtypes."""
+        """Whole numbers, low <= n < high: remainders of words, of 64 bits for large ranges or dtypes."""
         span, n = int(high) - int(low), 1 if size is None else math.prod(size)
         wide = span >= _WIDE if dtype is None else np.dtype(dtype).itemsize == 8
         words = self.pairs(n) if wide else self.words(n).astype(np.uint64)
@@ -126,7 +126,7 @@ class Twister:
         return int(values[0]) if size is None else values.reshape(size)
 
     def permutation(self, n: int) -> Any:
-        """0 to n - 1 in random order: each place gets one of those that follow, or stays."""
+        """0 to n - 1 in random order: each place is swapped with a random one that is not before it."""
         order = list(range(n))
         for i, word in enumerate(self.words(max(n - 1, 0)).tolist()):
             j = i + word % (n - i)
@@ -177,7 +177,7 @@ class Twister:
             values = [draw(*streams, *row) for row in zip(*(x.ravel().tolist() for x in arrays), strict=True)]
         return np.array(values, np.float64).reshape(arrays[0].shape)
 
-    def __getattr__(self, name: str) -> Any:  # other distributions, of the same words
+    def __getattr__(self, name: str) -> Any:  # other distributions: NumPy's, drawn from the same words
         return getattr(np.random.Generator(self._words._bit_generator), name)
 
     @property
@@ -197,7 +197,7 @@ class Twister:
 
 
 def _blocks(u: Any) -> Any:
-    """Normal numbers of uniform ones, in blocks of 16: 8 for the radius, 8 for the angle."""
+    """Normal numbers made of uniform ones, in blocks of 16: 8 give the radius, 8 the angle."""
     near, turn = u.reshape(-1, 2, 8).swapaxes(0, 1)
     radius, angle = np.sqrt(-2 * np.log(1 - near)), (2 * math.pi * turn).astype(u.dtype)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
@@ -214,8 +214,8 @@ _plain_truncated = init.truncated
 
 
 def _truncated(tensor: Any, mean: float, std: float, a: float, b: float, key: Any) -> Any:
-    """In place of that of nn.init: rejection (von Neumann, 1951) of normal numbers, or where few of these are
-    in [a, b], of uniform ones. A new number is drawn for each element until all are accepted."""
+    """Replaces `nn.init.truncated`. Normal numbers outside [a, b] are rejected (von Neumann, 1951); if that
+    would reject most, uniform ones are drawn, and accepted by the density. Each round draws all n anew."""
     n, kind, scale = tensor.numel(), tensor.dtype, std * math.sqrt(2)
     share = std and (math.erf((b - mean) / scale) - math.erf((a - mean) / scale)) / 2
     if not (share > 0.3 or 0 < std < math.inf > b - a):  # what PyTorch refuses
@@ -238,7 +238,7 @@ def _truncated(tensor: Any, mean: float, std: float, a: float, b: float, key: An
 
 
 def _slopes(x: Any) -> Any:
-    """In place of that of rrelu: numbers for elements that are not positive."""
+    """Replaces the slopes of rrelu: PyTorch draws numbers only for elements that are not positive."""
     values = np.zeros(x.shape)
     below = x._read("rrelu") <= 0
     values[below] = random.generator().random((int(below.sum()),))
@@ -246,13 +246,13 @@ def _slopes(x: Any) -> Any:
 
 
 def _axes(x: Any) -> Any:
-    """The axes of x in the order of its memory, in which PyTorch draws; images are in another order there."""
+    """The axes of x in PyTorch's order of drawing: that of its memory (images are stored differently)."""
     axes = sorted(range(x.ndim), key=lambda i: -x.strides[i])
     return axes if x.ndim != 4 and x.transpose(axes).flags.c_contiguous else range(x.ndim)
 
 
 def _transposed(attend: Any) -> Any:
-    """MultiheadAttention.forward whose results are in memory as PyTorch's, where dropout follows."""
+    """MultiheadAttention.forward with results in PyTorch's order in memory, in which a dropout draws."""
 
     def forward(layer: Any, *args: Any, **settings: Any) -> Any:
         y, weights = attend(layer, *args, **settings)
@@ -264,15 +264,15 @@ def _transposed(attend: Any) -> Any:
 
 
 class _Key(np.ndarray[Any, Any]):
-    """The key of a draw, which kernels of this library read, with what PyTorch's numbers come from."""
+    """The key of a draw, as this library's kernels take it, with the generator of PyTorch's numbers."""
 
     generator: Generator
-    kept: Any = None  # for a dropout: the elements that stay
-    by_memory = False  # True if they are drawn in the order of the input's memory
+    kept: Any = None  # for a dropout: a mask of the elements that are kept, for its gradient
+    by_memory = False  # True if the mask is drawn in the order of the input's memory
 
 
 def _in_memory_order(fill: Any) -> Any:
-    """Draws in the order of the tensor's memory, and one by one for elements apart."""
+    """Makes `fill` draw in the order of a tensor's memory; see `Twister.apart` for elements with gaps."""
 
     def filled(name: str, x: Any, generator: Any, draw: Any, *parameters: Any) -> Any:
         array = x._array
@@ -338,7 +338,7 @@ def start() -> None:
     _core.random_uniform = drawn(_core.random_uniform, "uniform")
     _core.random_normal = drawn(_core.random_normal, "normal")
     _core.dropout, Dropout.forward = dropout, forward  # type: ignore[method-assign, assignment]
-    rows._drawn_by_core = rows.drawn_by_key  # the core would not ask these two
+    rows._drawn_by_core = rows.drawn_by_key  # else the core draws without the functions replaced above
     rows._filled = _in_memory_order(rows._filled)
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)
@@ -392,7 +392,7 @@ def _start_orders() -> None:
     data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign]
     data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign]
     data.WeightedRandomSampler.__iter__ = _weighted_order  # type: ignore[method-assign]
-    with suppress(ModuleNotFoundError):  # this module stands without that folder
+    with suppress(ModuleNotFoundError):  # the folder `distributed` may have been deleted
         from ranvier.distributed import parallel
 
         # the order of DistributedSampler

@@ -1,4 +1,4 @@
-"""torch.types and torch.nn.common_types: names for annotations."""
+"""torch.types and torch.nn.common_types: names of types for annotations."""
 
 from __future__ import annotations
 

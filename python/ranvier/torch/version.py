@@ -13,7 +13,7 @@ LOCAL = "ranvier" + re.sub(r"[^0-9a-z.]", "", _RANVIER)
 
 
 class TorchVersion(str):
-    """A version as text that is compared by its numbers, with texts and tuples: as torch.torch_version has.
+    """A version: a text that is compared with texts and tuples by its numbers, as torch.torch_version has it.
 
     >>> TorchVersion("2.13.0+cpu") >= "2.9", TorchVersion("2.13.0") >= (1, 8)
     (True, True)

@@ -1,4 +1,7 @@
-"""Convolution and pools of volumes (N, C, D, H, W) by those of images."""
+"""Conv3d and max_pool3d for volumes (N, C, D, H, W), computed by the ops of images.
+
+A layer is one image (H, W) of a volume.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ranvier.tensors.failures import OpError
 
 
 def _three(op: str, what: str, value: Any, least: int) -> tuple[int, int, int]:
+    """A setting as three numbers, for depth, height and width."""
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(sizes) not in (1, 3) or not all(hasattr(n, "__index__") and n >= least for n in sizes):
         raise OpError(f"[{op}] got {what} {value!r}; expected one or three whole numbers from {least}")
@@ -26,7 +30,8 @@ def conv3d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Any:
-    """F.conv3d: `conv2d` of images whose channels are those of the layers that the kernel covers.
+    """F.conv3d: a `conv2d` for each layer of the result. Its channels are those of all layers that the kernel
+    covers.
 
     >>> conv3d(rv.ones(1, 1, 3, 3, 3), rv.ones(1, 1, 2, 2, 2)).shape
     (1, 1, 2, 2, 2)
@@ -68,7 +73,8 @@ def max_pool3d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """F.max_pool3d: the maxima of windows in each layer, then of those of the layers that a window covers.
+    """F.max_pool3d: first the maxima of the windows within each layer, then the maxima over the layers of a
+    window.
 
     >>> max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
     tensor([[[[[7.]]]]])

@@ -1,4 +1,4 @@
-"""torch.utils.weak: dictionaries whose keys are objects, not their values, and that do not keep them."""
+"""torch.utils.weak: dictionaries with weak references to objects as keys, which are compared by identity."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WeakRef = TensorWeakRef = weakref.ref
 
 
 class WeakIdRef(weakref.ref):  # type: ignore[type-arg]
-    """A weak reference that is equal to another of the same object."""
+    """A weak reference that equals other references to the same object, even if this defines ==."""
 
     def __init__(self, key: Any, callback: Any = None) -> None:
         super().__init__(key, callback)  # type: ignore[call-arg]
@@ -23,12 +23,12 @@ class WeakIdRef(weakref.ref):  # type: ignore[type-arg]
         here, there = self(), other() if isinstance(other, WeakIdRef) else None
         return self is other if here is None or there is None else here is there
 
-    def __ne__(self, other: object) -> bool:  # as it is, the objects would be compared
+    def __ne__(self, other: object) -> bool:  # weakref.ref.__ne__ would compare the objects
         return not self == other
 
 
 class WeakIdKeyDictionary(MutableMapping[Any, Any]):
-    """A dict by the identity of its keys, which leave it when nobody else has them.
+    """A dict whose keys are compared by identity; an entry is removed when its key is deleted elsewhere.
 
     >>> import ranvier as rv
     >>> x, kept = rv.ones(2), WeakIdKeyDictionary()

@@ -1,5 +1,4 @@
-"""Windows of signals: torch.hann_window, hamming_window, blackman_window, bartlett_window, kaiser_window, and
-torch.signal.windows."""
+"""Window functions of signals: torch.hann_window and others, and torch.signal.windows."""
 
 from __future__ import annotations
 
@@ -22,7 +21,10 @@ def _window(
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> rv.Tensor:
-    """shape(t) at `length` times t in [0, 1]; a periodic window leaves the last of one more out."""
+    """shape(t) at `length` points t at equal distances from 0 to 1.
+
+    A periodic window has the first `length` of length + 1 points.
+    """
     kind = np.dtype(rv.get_default_dtype() if dtype is None else dtype)
     if length < 0 or kind.kind != "f":
         raise RuntimeError(
@@ -94,7 +96,11 @@ def _bessel(k: Any, last: int, beta: float) -> Any:
 
 
 def _signal(name: str, of_places: Callable[..., Any], **defaults: Any) -> Callable[..., rv.Tensor]:
-    """A window whose formula takes the places 0, 1 .., the last of them, and the settings that it has."""
+    """A function of torch.signal.windows; of_places: its formula, of the places 0, 1 .., the last place and
+    settings.
+
+    defaults: the default values of these settings.
+    """
 
     def window(M: int, *, sym: bool = True, **settings: Any) -> rv.Tensor:
         own = {key: settings.pop(key, value) for key, value in defaults.items()}

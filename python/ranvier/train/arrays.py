@@ -31,7 +31,7 @@ def array_like(x: Any) -> bool:
 
 
 def column_names(x: Any) -> list[Any] | None:
-    """The names of a data frame's columns; None for what is no data frame."""
+    """The names of a data frame's columns; None for other data."""
     names = getattr(x, "column_names", None)  # A table of Arrow has this attribute.
     if names is None:
         names = getattr(x, "columns", None)

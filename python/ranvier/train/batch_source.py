@@ -1,4 +1,4 @@
-"""Sources of batches: arrays, or a loader of the user."""
+"""Where a Trainer's batches come from: arrays (ArraySource), or a loader of the user (LoaderSource)."""
 
 from __future__ import annotations
 
@@ -19,28 +19,36 @@ from ranvier.train.losses import batch_weight, mean_weights
 from ranvier.train.prepared_data import DataSpec, Prepared
 
 Batch = tuple[Array, Array, Array | None]
-_AHEAD = 1 << 16  # samples of passes whose order is computed before they begin
+_AHEAD = 1 << 16  # the passes whose order is computed before they begin have at most this many samples
 
 
 @dataclass
 class Ahead:
-    """Batches of arrays that can be taken in one call."""
+    """Batches of arrays that the core can run in one call, without Python between them.
+
+    `batches` says which: from number `batches.first` on, of `batches.size` samples in the order
+    `batches.order`. After the call `batches.done` of them have run, possibly of several passes.
+    """
 
     x: Array
     y: Array
-    weights: Array | None
-    totals: Array | None  # the sum of the weights of each batch
+    weights: Array | None  # one for each sample
+    totals: Array | None  # the sum of the weights of each batch of the pass
     batches: Batches
-    each: int  # how many batches a pass has
+    each: int  # the number of batches in a pass
 
     def arguments(self) -> tuple[Any, ...]:
-        """Samples, targets, weights and their sums, as `weighting` gives them for one batch."""
+        """The arguments (x, y, weights, totals) of a compiled step, whole arrays from which the core takes
+        each batch. As in `weighting`, weights and totals are False where there are none."""
         if self.weights is None or self.totals is None:
             return self.x, self.y, False, False
         return self.x, self.y, self.weights, np.where(self.totals == 0, 1.0, self.totals)
 
     def parts(self) -> list[tuple[Ahead, slice]]:
-        """The batches that are done, pass by pass, and their places among them."""
+        """The batches that are done, divided by passes.
+
+        For each pass an Ahead of its batches, and the slice of all done batches that these are.
+        """
         b = self.batches
         if b.first + b.done <= self.each:
             return [(self, slice(0, b.done))]
@@ -61,7 +69,7 @@ class Ahead:
         return array[here] if b.order is None else array.take(b.order[here], axis=0)
 
     def weight(self, counts: Array | None) -> Array | int:
-        """`batch_weight` of each batch that is done, or a number for all; counts: of the source."""
+        """`batch_weight` of each batch that is done, or one number for all; counts: `Source.counts`."""
         b = self.batches
         if self.totals is not None or counts is None:
             return b.size if self.totals is None else self.totals[b.first :][: b.done]
@@ -72,9 +80,9 @@ class Source:
     """Passes over data: each is an iterator over batches (x, y, weights or None).
 
     Attributes:
-        data: what is given as arrays; None for a loader.
-        batches: of a pass; 0 if that is not known before.
-        weighted: whether there are known to be weights.
+        data: the arrays; None for a loader.
+        batches: the number of batches of a pass; 0 if that is not known before.
+        weighted: whether there are sample weights, as far as that is known before.
     """
 
     data: Prepared | None = None
@@ -85,14 +93,16 @@ class Source:
         raise NotImplementedError
 
     def ahead(self, passes: int = 1) -> Ahead | None:
-        """The full batches that are left of the pass; None where each has to be asked for.
+        """The full batches that are left of the pass in progress, for one call of the core.
 
-        passes: how many may be taken together, with those that follow; there may be fewer.
+        None where there are none, or where each batch has to be asked for, as with a loader.
+
+        passes: the most passes to include, this one and those after it; fewer may be included.
         """
         return None
 
     def counts(self, loss: Any) -> Array | None:
-        """`mean_weights` of all samples, where `ahead` gives some."""
+        """`mean_weights` of all samples. Only for a source whose `ahead` gives batches."""
         raise NotImplementedError
 
     def samples(self, x: Array) -> int:
@@ -104,19 +114,19 @@ class Source:
         return batch_weight(loss, y, weights)
 
     def batch(self, number: int) -> Batch:
-        """A batch of the pass in progress, where `ahead` gives some."""
+        """Batch `number` of the pass in progress. Only for a source whose `ahead` gives batches."""
         raise NotImplementedError
 
     def skip(self, count: int) -> None:
-        """Leave out the next batches of `ahead`, which are done."""
+        """Skip the next `count` batches of the pass: those of `ahead` that have run."""
         raise NotImplementedError
 
     def begin_next(self) -> None:
-        """Begin the next pass, of which `ahead` gave batches too."""
+        """Begin the next pass, after an `ahead` that included batches of it."""
         raise NotImplementedError
 
     def description(self) -> dict[str, Any]:
-        """The facts that a resumed run must have in common, as plain values."""
+        """The facts about the data that must be the same in a run that is resumed, as plain values."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any] | None:
@@ -144,10 +154,11 @@ class ArraySource(Source):
         self.shuffled = shuffle
         self._sampler = RandomSampler(data.x) if shuffle else None
         self._key: int | None = None  # the key of the pass in progress; None between passes
-        # The order of that pass, and below the sum of each full batch's weights.
+        # The order of the samples in that pass, and the sum of the weights of each of its full batches; None
+        # before they are needed.
         self._order: Array | None = None
         self._totals: Array | None = None
-        # what the loss is like, with the mean weights of the labels for it
+        # (the facts about the loss that `counts` depends on, the result of `counts`)
         self._counts: tuple[Any, Array | None] | None = None
         self._done = 0
 
@@ -186,7 +197,7 @@ class ArraySource(Source):
         return gather(data.x, chosen), gather(data.y, chosen), weights
 
     def _here(self, number: int) -> slice:
-        """The places of the samples of a batch in the order of the pass."""
+        """The positions of a batch's samples in the order of the pass."""
         return slice(number * self.batch_size, min((number + 1) * self.batch_size, len(self.data.x)))
 
     def ahead(self, passes: int = 1) -> Ahead | None:

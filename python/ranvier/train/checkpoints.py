@@ -44,12 +44,13 @@ def write_state(folder: Path, state: dict[str, Any]) -> Path:
 
 
 def lock(folder: Path) -> int | None:
-    """Keep the folder for one run, since each run removes files of earlier ones.
+    """Lock the folder for one run, since each run removes files of earlier ones; returns the handle.
 
-    The lock ends with `unlock`, or with the process, however that ends. None where there are no such locks.
+    The lock ends with `unlock`, or with the process, however that ends. None where the system has no such
+    locks.
 
     Raises:
-        BlockingIOError: another run has it.
+        BlockingIOError: another run holds the lock.
     """
     try:
         import fcntl
@@ -85,9 +86,9 @@ def listed(folder: PathLike) -> list[Path]:
 
 
 def tidy(folder: Path, current: Path, keep: int) -> None:
-    """Remove all but the newest `keep`, and temporary files of killed runs.
+    """Remove all checkpoints except the newest `keep`, and temporary files that killed runs left.
 
-    Files newer than `current` are from a run that was resumed from an earlier checkpoint.
+    Those newer than `current` are removed too: they are of a run that was then resumed from an earlier one.
     """
     checkpoints = listed(folder)
     position = checkpoints.index(current)
@@ -143,7 +144,7 @@ class Checkpoint(Callback):
     before the run ends.
 
     Args:
-        folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if it does not exist.
+        folder: for the files "checkpoint-<epochs>-<batches>.safetensors"; made if it does not exist.
         every: epochs between checkpoints; the last epoch has one in any case.
         every_batches, every_seconds: also within an epoch, after this many batches, or this time since the
             last checkpoint.

@@ -21,8 +21,8 @@ from ranvier.compile.walk import Walk
 from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
 
-# A recording is made if this many calls are expected: it takes as long as some 60 eager calls of a small
-# step.
+# A step is recorded only if at least this many calls are expected: a recording takes as long as about 60
+# eager calls of a small step.
 _PAYS = 64
 _RECORDING = 0.005  # seconds that a small recording takes
 
@@ -30,18 +30,19 @@ _RECORDING = 0.005  # seconds that a small recording takes
 class OfTrainer(Policy):
     """The policy of a compiled function of a Trainer.
 
-    name: the caller, for the warning. shares: whether other fits may use the programs.
+    name: the caller, for the warning. waits: whether some calls run eagerly before a recording. shares:
+    whether other fits may use the programs.
     """
 
     as_tensors = True
 
     def __init__(self, name: str, waits: bool, shares: bool) -> None:
         self._caller, self.waits, self._shares = name, waits, shares
-        # the forms of programs that were not checked as yet, by the hash of their key
+        # hash of a program's key -> its form, until the program is checked by an eager call and shared
         self._forms: dict[int, Any] = {}
 
     def before_first(self, function: Any, call: OneCall) -> tuple[Any, Walk | None]:
-        """A program of another fit, if there is one."""
+        """(a program of another fit that does the same, or None; the walk over the function's objects)."""
         walk = _of_library(function)
         form = shared_programs.form(walk, call) if self._shares else None
         program = None if form is None else shared_programs.find(form, call.arrays)
@@ -60,7 +61,7 @@ class OfTrainer(Policy):
 
 
 def _of_library(function: Any) -> Walk | None:
-    """The walk over the objects that a step of the library uses, if it calls no code of the user."""
+    """The walk over the objects that a step uses; None if it calls code of the user, or hooks."""
     walk = Walk(Executed())
     walk.run([(function, "the step")])
     hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)
@@ -72,11 +73,12 @@ class CompiledOrEager:
 
     Args:
         name: the caller, for the warning.
-        function: of arrays, None and plain values; arrays arrive as Tensors.
+        function: a function of arrays, None and plain values; arrays arrive as Tensors.
         after: calls of a signature that run eagerly before it is recorded.
         waits: whether calls run eagerly at first, for as long as a small recording takes.
         shares: whether other fits may use the programs.
-        eager: whether to compile nothing. refused: why it cannot be compiled, if that is known before.
+        eager: whether to compile nothing.
+        refused: why the function cannot be compiled, if that is known before.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class CompiledOrEager:
         self.compiled = CompiledFunction(function, strict=True, policy=policy)
         self.writes = self.compiled.writes
         self._caller, self._is_eager = name, eager
-        # the seconds that eager calls must have taken before a recording
+        # calls run eagerly until they have taken this many seconds
         self._eager_seconds = _RECORDING * waits
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # how many of the next calls run eagerly
@@ -131,7 +133,7 @@ class CompiledOrEager:
         self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
-        """Several calls in one; None where Python has to make the next."""
+        """Runs a call for each batch in one call of the core; None if Python must make the next one."""
         return None if self._is_eager or self._eager_calls else self.compiled.run_batches(args, batches)
 
     @property
@@ -140,7 +142,7 @@ class CompiledOrEager:
         return not (self._is_eager or self._eager_calls)
 
     def refuse(self, why: str) -> None:
-        """Run eagerly from now on; the first time, and unless it already does, with a warning."""
+        """Run eagerly from now on, with a warning; does nothing if it already runs eagerly."""
         if self._is_eager:
             return
         self._is_eager = True
@@ -152,7 +154,7 @@ class CompiledOrEager:
         )
 
     def check_soon(self) -> None:
-        """Compare a replay with an eager step soon, if that takes little of the time."""
+        """Compare a replay with an eager step soon, if that costs little of the run's time."""
         if not self._eager_calls:
             self.compiled.check_soon()
 

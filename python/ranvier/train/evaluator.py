@@ -1,4 +1,4 @@
-"""Loss and metrics of a pass over data; passes without training: evaluate, predict, the validation."""
+"""Measured: loss and metrics of a pass over data. Evaluator: passes that evaluate and predict."""
 
 from __future__ import annotations
 
@@ -47,7 +47,15 @@ class Measured:
         weights: Array | int,
         penalties: Array | None,
     ) -> None:
-        """Add batches: their losses, outputs (batches, ...), all targets, the weight of each or of all."""
+        """Add several batches.
+
+        Args:
+            values: the losses (batches).
+            output: the outputs (batches, samples of a batch, ...), or None.
+            y: the targets of all samples, one batch after the other, or None.
+            weights: the weight of each batch, or one number for all.
+            penalties: the penalty of each batch, or None.
+        """
         if self._metrics and output is not None and y is not None:
             # A copy: the output is a view of more memory, which it would keep from being freed.
             for batch in [np.array(output).reshape(-1, *output.shape[2:])] if output.ndim > 1 else output:
@@ -61,7 +69,7 @@ class Measured:
         self._true.append(y)
 
     def logs(self) -> dict[str, float]:
-        """`{"loss": ..., metric: ...}` of what was added."""
+        """`{"loss": ..., name of a metric: ...}` over all batches that were added."""
         measured = {"loss": self._loss.value()}
         if self._metrics:
             y_true, outputs = self._counted(np.concatenate(self._true), np.concatenate(self._predicted))
@@ -103,7 +111,7 @@ def _needs_probabilities(metric: Any) -> bool:
 class Evaluator:
     """Measures and predicts with a Trainer's model, in evaluation mode and without gradients."""
 
-    # The attributes that the compiled methods depend on.
+    # The attributes that the compiled methods depend on; see ranvier.compile.
     step_state = ("_trainer.model", "_trainer.loss", "_trainer.metrics")
 
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:

@@ -26,9 +26,9 @@ from ranvier.train.prepared_data import Prepared
 
 LARGE = 100.0  # features with larger values count as not scaled
 RARE = 0.02  # a class with at most this share of the samples is rare
-FEW = 100  # with fewer samples the share of a class says nothing
-FAR = 1000.0  # a loss this many times that of a constant prediction: the training has failed
-EPOCHS = 3  # with fewer epochs it says nothing that all have the same loss
+FEW = 100  # with fewer samples no hint is given about a rare class
+FAR = 1000.0  # training has failed if its loss is this many times the loss of a constant prediction
+EPOCHS = 3  # a loss that stays the same means a failure only over at least this many epochs
 _APPLIED_BY_LOSS = ((nn.CrossEntropyLoss, nn.Softmax), (nn.BCEWithLogitsLoss, nn.Sigmoid))
 
 
@@ -172,7 +172,7 @@ def _is_still(losses: Sequence[float]) -> bool:
 
 
 def _of_constant(trainer: Training, data: Prepared) -> float:
-    """About the loss of a model that predicts the same for all samples; 0 if it is unknown."""
+    """An estimate of the loss of a model that predicts the same for all samples; 0 if it is unknown."""
     loss, y = trainer.loss, data.y
     if getattr(loss, "reduction", None) != "mean" or trainer.l1 or trainer.l2 or not y.size:
         return 0.0

@@ -23,7 +23,7 @@ class History(dict[str, list[float]]):
 
     Attributes:
         epochs: how many there are.
-        seconds, samples: of each epoch: the duration of its pass over the training data, and
+        seconds, samples: for each epoch the duration of its pass over the training data, and
             the number of samples in it; NaN in a history that was loaded.
 
     >>> from ranvier.train import History

@@ -92,7 +92,7 @@ class EpochLoss:
         return value + penalty
 
     def add_all(self, values: Array, weights: Array | int, penalties: Array | None) -> None:
-        """As `add` of one batch after another, to the bit; weights: a number where all have the same."""
+        """The same, bit for bit, as `add` of each batch in turn; weights: one number if all are equal."""
         with np.errstate(all="ignore"):
             terms = values * (1.0 if self._summed else weights)
             if isinstance(weights, int):
@@ -158,14 +158,16 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
 
 
 def batch_weight(loss: Any, y: Array, weights: Array | None) -> float:
-    """The divisor of the mean of a batch's losses, by which the batch counts among others."""
+    """The weight of a batch among others: the divisor in the mean of its losses."""
     counts = weights if weights is not None else mean_weights(loss, y)
     return float(len(y) if counts is None else counts.sum())
 
 
 def mean_weights(loss: Any, y: Array) -> Array | None:
-    """The weight of each sample in the mean of a loss that weights or ignores classes; None where all are
-    1."""
+    """The weight (n) of each sample in the mean of a loss that weights or ignores classes.
+
+    With several targets for a sample it is the sum of their weights. None if all weights are 1.
+    """
     kinds = nn.CrossEntropyLoss, nn.NLLLoss
     if not isinstance(loss, kinds) or loss.reduction != "mean" or y.dtype.kind not in "iu":
         return None

@@ -108,7 +108,7 @@ def _refuse(name: str, why: str, **arguments: Any) -> None:
 
 
 def _validation_parts(data: Any) -> tuple[Any, ...]:
-    """(x, y), (x, y, weights), or (loader, None)."""
+    """The parts of an argument (x, y), (x, y, weights) or a loader, which gives (loader, None)."""
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
         return tuple(data)
     if _is_loader(data):

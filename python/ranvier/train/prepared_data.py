@@ -18,7 +18,7 @@ from ranvier.tensors.memory import Array
 from ranvier.train.arrays import categories, column_names, require_finite, require_labels, to_array
 from ranvier.train.losses import link_of, name_of
 
-_FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses that take such targets
+_FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses whose targets must be in [0, 1]
 
 
 @dataclass
@@ -26,13 +26,13 @@ class DataSpec:
     """The data that a model and a loss take, and what is known of the data that `fit` was given.
 
     Attributes:
-        model, loss: of the Trainer.
+        model, loss: the model and the loss of the Trainer.
         classes: the labels, where they are not the numbers 0, 1, ...; class i is the i-th of them.
-        columns: the names of the columns of a data frame.
-        outputs: the same of targets in a data frame of several columns.
-        flat: whether the targets have one axis.
-        integers: whether the model takes integers, as one with an Embedding does; None before it was tried.
-        on_nonfinite: of the Trainer: what happens where numbers are NaN or infinite.
+        columns: the column names of x, if it is a data frame.
+        outputs: the column names of y, if it is a data frame of several columns.
+        flat: whether y has one axis.
+        integers: whether the model takes integers, as one with an Embedding does; None until it is tried.
+        on_nonfinite: the Trainer's setting: what happens if numbers are NaN or infinite.
     """
 
     model: Any
@@ -62,7 +62,7 @@ class DataSpec:
         self.columns = _same_columns(name, "columns", x, self.columns)
         array = to_array(name, "x", x)
         if array.dtype.kind != "f" and len(array):
-            if self.integers is None:  # so they stay also if the model takes no floats either
+            if self.integers is None:  # integers also stay if the model takes neither
                 x = array[:1]
                 self.integers = not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
             if self.integers:
@@ -113,7 +113,7 @@ class DataSpec:
         return self.classes[codes]
 
     def _require_0_to_1(self, name: str, array: Array) -> None:
-        """Refuse targets of a binary loss outside 0 to 1, of which it would give a number without meaning."""
+        """Raise ValueError for targets outside 0 to 1, for which a binary loss has no meaning."""
         low, high = array.min(), array.max()
         if low < 0 or high > 1:  # NaN is refused later, with its place
             remedy = "pass y - 1" if low >= 1 and high <= 2 else "pass y > 0" if low == -1 else "y / y.max()"
@@ -178,7 +178,8 @@ class DataSpec:
         return classes
 
     def _from_rows(self, array: Array, x: Array) -> Array:
-        """Class indices of one-hot rows and of a column, where the model has one output for each class."""
+        """Class indices (n) of one-hot rows (n, classes) or of a column (n, 1), where the model has one
+        output for each class; other arrays as they are."""
         whole = array.astype(np.int64)
         column = array.shape[1] == 1 and array.dtype.kind != "b"
         one_hot = array.shape[1] > 1 and ((whole == 0) | (whole == 1)).all() and (whole.sum(1) == 1).all()
@@ -194,7 +195,10 @@ class DataSpec:
 
 
 def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) -> list[str] | None:
-    """The names of a data frame's columns; `expected` for what has none, or has one column of targets."""
+    """The column names of a data frame; `expected` for other data, or for targets of one column.
+
+    Raises ValueError if they are not those expected.
+    """
     names = column_names(frame)
     if names is None or (len(names) == 1 and what != "columns"):
         return expected
@@ -208,7 +212,7 @@ def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) 
 
 
 def output_shape(model: Any, x: Array) -> tuple[int, ...]:
-    """The shape of the output, by a pass that leaves the random numbers as they are."""
+    """The shape of the model's output for x, by a forward pass that does not change the random state."""
     with random.fork_rng(), no_grad(), evaluating(model):
         return tuple(model(borrowed(x)).shape)
 
@@ -254,9 +258,9 @@ def prepare(
     whole: bool = True,
     learn: bool = False,
 ) -> Prepared:
-    """Check and convert; `name` is the method that errors name.
+    """The data, checked and converted; `name` is the method that errors name.
 
-    whole: these are all the data: their weights may not all be zero, as those of a batch may.
+    whole: these are all the data, so that their weights must not all be zero; those of a batch may be.
     learn: take the classes from y, if they are not known.
     """
     xs = spec.samples(name, x)
@@ -271,7 +275,7 @@ def prepare(
 
 
 def _require_order(name: str, x: Any, y: Any) -> None:
-    """Warn of a data frame and targets with the same row labels in different orders."""
+    """Warn if x and y are pandas objects with the same row labels in different orders."""
     rows: Any = getattr(x, "index", None)
     others: Any = getattr(y, "index", None)
     if not hasattr(rows, "equals") or not hasattr(others, "equals") or rows.equals(others):

@@ -44,7 +44,7 @@ class Run:
     Attributes:
         epoch, batch: epochs that are complete, of all `fit`s, and batches of the one in progress.
         first, last: `epoch` at the beginning and the end.
-        alone: whether there is one process.
+        alone: whether this process is the only one of the run.
     """
 
     alone = True
@@ -72,7 +72,9 @@ class Run:
         self._link = link_of(trainer.loss)
         self._measured = self._new_measured()
         self._samples, self._start = 0, 0.0  # the samples of the epoch in progress, and when it began
-        self._crossed: Any = None  # the program that ran at the end of the last epoch
+        # the program that ran at the end of the last epoch, with its number of checks; see `_passes`
+        self._crossed: Any = None
+        # whether Python has something to do between two epochs
         self._between = (
             valid is not None or bool(trainer.metrics) or must_act(hooks, "every_epoch", OF_EPOCHS)
         )
@@ -87,9 +89,10 @@ class Run:
         return describe(self.trainer, self.source, self.valid) | {"first epoch": self.first}
 
     def find(self, path: str | os.PathLike[str]) -> None:
-        """Find the checkpoint to resume from, of a folder the newest undamaged one; it has to be of this run.
+        """Find the checkpoint to resume from, in a folder the newest undamaged one.
 
-        An empty folder, or one that a Checkpoint will make, has none.
+        A folder that is empty, or that a Checkpoint of this run will make, has none: the run begins anew.
+        Raises ValueError for the checkpoint of a different run.
         """
         self._require_resumable()
         folders = [hook.folder for hook in self.hooks if isinstance(hook, Checkpoint)]
@@ -179,9 +182,9 @@ class Run:
         self._epoch_ended()
 
     def _train_epoch(self) -> None:
-        """The rest of the epoch in progress; where nothing has to happen between epochs, further ones too.
+        """Train the rest of the epoch in progress; where nothing has to happen between epochs, further ones.
 
-        `history.samples` of a resumed epoch are those of its rest.
+        If the epoch was resumed, `history.samples` counts only the samples since then.
         """
         trainer, step = self.trainer, self.step
         trainer.model.train()
@@ -279,7 +282,7 @@ class Run:
         )
 
     def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
-        """Counts the batches that the core has run, of which the last may have a loss that is not finite."""
+        """Counts the batches that the core has run; only the last can have a loss that is not finite."""
         done, last = ahead.batches.done, float(values[-1])
         penalty = 0.0 if penalties is None else float(penalties[-1])
         failed = not isfinite(last + penalty) and self.trainer.on_nonfinite != "ignore"
@@ -298,7 +301,7 @@ class Run:
         self.batch += batches
         self.trainer.updates += batches * updated
 
-    # --- what other processes change
+    # --- overridden for runs of several processes
 
     def _is_stopped(self) -> bool:
         """True if no further epoch begins."""

@@ -1,4 +1,4 @@
-"""A Trainer as a file and in words, and what a resumed run must have in common with an earlier one."""
+"""Saves and loads a Trainer, describes it in words, and compares a resumed run with the earlier one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
 
 
 def _same_form(theirs: Any, ours: Any) -> bool:
-    """True if two descriptions, of which one may name more arguments, are of the same model."""
+    """True if two descriptions are of the same model; one may name arguments that the other leaves out."""
     try:
         with nn.init.skipped():
             return architecture.describe(architecture.build(theirs)) == ours

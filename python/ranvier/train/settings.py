@@ -26,7 +26,7 @@ from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.losses import name_of
 from ranvier.train.step import parameters_of, strength
 
-_LOSSES = {  # other names in use
+_LOSSES = {  # other names of losses -> the class
     "mae": "L1Loss", "binary_cross_entropy": "BCELoss", "logistic": "BCEWithLogitsLoss",
     "binary_cross_entropy_with_logits": "BCEWithLogitsLoss", "categorical_cross_entropy": "CrossEntropyLoss",
     "sparse_categorical_cross_entropy": "CrossEntropyLoss", "mean_squared_error": "MSELoss",
@@ -37,7 +37,7 @@ _LOSSES = {  # other names in use
 class Setting:
     """An attribute of a Trainer that is checked wherever it is set, and not set while a fit is running.
 
-    check: of a Trainer and a value; gives the value that is kept.
+    check: a function (trainer, value) that gives the value to store, or raises.
     """
 
     def __init__(self, check: Callable[[Any, Any], Any]) -> None:
@@ -75,7 +75,7 @@ class Settings:
 
 
 def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
-    """The metric functions by name; those of another Trainer have their names."""
+    """The metric functions by name. A mapping, such as the metrics of another Trainer, has the names."""
     if isinstance(metrics, Mapping) and all(map(callable, metrics.values())):
         return dict(metrics)
     if isinstance(metrics, str):
@@ -126,7 +126,7 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
 
 
 def _losses() -> dict[str, Any]:
-    """The losses of an output and a target, by name."""
+    """The losses that take an output and a target, by name."""
     return {n: kind for n in nn.__all__ if n.endswith("Loss") and _of_two(kind := getattr(nn, n))}
 
 
@@ -177,12 +177,12 @@ def _made_optimizer(kind: Any, parameters: list[Any], settings: dict[str, Any]) 
 
 @functools.cache
 def _of_two(kind: Any) -> bool:
-    """True for a loss of an output and a target."""
+    """True for a loss that takes exactly an output and a target."""
     return isinstance(kind, type) and len(inspect.signature(kind.forward).parameters) == 3  # type: ignore[attr-defined]
 
 
 def _spellings(kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
-    """The names of classes by how they may be spelled."""
+    """{a spelling of a name, as `_plain` gives it: the name of the class}"""
     return {_plain(kind): kind for kind in kinds} | {_plain(alias): kind for alias, kind in aliases.items()}
 
 
@@ -243,7 +243,7 @@ def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
 
 
 def _require_hooks(hook: Callback) -> None:
-    """Refuse a method that looks like a hook, and that nothing would call."""
+    """Raise TypeError for a method whose name is close to that of a hook, and which nothing would call."""
     hooks = [name for name in vars(Callback) if name.startswith("on_")]
     for kind in type(hook).__mro__:
         if kind is Callback:
@@ -278,7 +278,7 @@ def processes() -> Any:
 
 
 def require_parameters(trainer: Training) -> None:
-    """Refuse an optimizer that updates nothing that the run computes with."""
+    """Raise for a missing optimizer, or one that updates neither the model nor the loss."""
     if trainer.optimizer is None:
         raise TypeError("[Trainer.fit] got no optimizer; expected one, or its name, in Trainer(...)")
     losses = trainer.loss.parameters() if isinstance(trainer.loss, nn.Module) else ()

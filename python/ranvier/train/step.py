@@ -1,4 +1,4 @@
-"""TrainingStep: what happens to one batch of a training run, with the penalties on weights."""
+"""TrainingStep: loss, gradients and update for a batch; Penalty: the L1 and L2 penalties on weights."""
 
 from __future__ import annotations
 
@@ -51,15 +51,14 @@ class Penalty:
         return _number(self.measure())
 
     def measure(self) -> Array | None:
-        """The same as an array of one element, or None where there is none."""
+        """The penalty as an array of one element, or None without a penalty."""
         return self.penalise(gradients=False)
 
     def penalise(self, scale: Array | None = None, gradients: bool = True) -> Array | None:
         """Multiply all gradients by `scale`, one number that the kernel reads, and add the penalty's to them.
 
-        gradients: False leaves them as they are.
-
-        Returns the penalty as an array of one element, or None where there is none.
+        gradients: False leaves them as they are. Returns the penalty as an array of one element, or None if
+        there is nothing to do.
         """
         if not self._active and scale is None:
             return None
@@ -127,7 +126,7 @@ def _number(value: Array | None) -> float:
 
 
 def _add_gradient(p: Any) -> None:
-    """Zeros as the gradient of what the loss does not depend on: it gets the penalty's alone."""
+    """Set the gradient of a parameter on which the loss does not depend to zeros, for the penalty's."""
     if (recording := current()) is not None:  # `observers` has those of other threads too
         recording.gets_gradient(p)
     p.grad = wrap(filled(0, p.shape, p.dtype))
@@ -143,17 +142,17 @@ class TrainingStep:
     Gradients of several batches add up to those of all their samples together: each counts by its
     `batch_weight`, and the sum is divided by them all. A 'sum' loss just adds up.
 
-    reduce: makes a step where other processes compute parts of the batch: calls of `gradients` for the parts
-    of this one, the sum over all, and `after`. It has the methods __call__, part, run_ahead and check_soon.
+    reduce: makes the step where other processes compute parts of the batch: it calls `gradients` for the
+    parts of this process, sums the gradients over all processes, and calls `after`. It has the methods
+    __call__, part, run_ahead and check_soon. None in a single process.
 
     Attributes:
-        source: of the batches.
-        summed: whether losses add up. own: whether the optimizer updates by its own Python code.
-        careful: whether there is no update where the loss is not finite.
+        source: where the batches come from. summed: whether the loss is a sum over samples, not a mean.
+        own: whether the optimizer overrides `step`, with its own Python code.
+        careful: whether to leave out an update if the loss is not finite.
     """
 
-    # The attributes that the compiled methods depend on. The others are their arguments, or counts of the
-    # batches so far.
+    # The attributes that the compiled methods depend on.
     step_state = (
         "_model", "_loss", "_optimizer", "_clip_norm", "_clip_value", "_penalty", "own", "careful",
         "_of_classes", "_classes",
@@ -193,7 +192,7 @@ class TrainingStep:
     ) -> tuple[float, Array | None, float, bool]:
         """(loss, output where a metric needs it, penalty, whether the weights were updated).
 
-        After the `last` batch they are.
+        last: the batch is the last of its epoch, so that the weights are updated after it in any case.
         """
         if isinstance(self._optimizer, LBFGS):
             return self._search(x, y, weights)
@@ -266,8 +265,9 @@ class TrainingStep:
     ) -> tuple[Tensor, Tensor | None]:
         """(loss, output where a metric needs it) of samples; their gradients are added to those before.
 
-        weights, total: as `batch_loss` takes them. share: what the gradients are multiplied by, False where
-        the batch is the only one of an update. first: of an update; loss_of: in place of the Trainer's loss.
+        weights, total: as `batch_loss` takes them. share: a factor for the gradients, the batch's weight;
+        False if it is the only batch of an update. first: whether it is the first of an update. measured:
+        whether a metric needs the output. loss_of: a loss to use in place of the Trainer's.
         """
         if first:
             self._optimizer.zero_grad()
@@ -279,7 +279,8 @@ class TrainingStep:
     def after(self, loss: Tensor, scale: Tensor | bool, updates: bool) -> Tensor | None:
         """The part of a step after the gradients: penalty, clipping and the update; returns the penalty.
 
-        scale: what the gradients of all batches of an update are multiplied by, False where there is one.
+        scale: a factor for the sum of the gradients, 1 / (the sum of the batches' weights); False if the
+        update has one batch. updates: whether an update is due; otherwise only the penalty is computed.
         """
         if updates:
             penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
@@ -306,7 +307,7 @@ class TrainingStep:
         return batch_loss(loss or self._loss, output, y, weights, total)
 
     def _update(self, loss: Tensor) -> None:
-        """An update; it is not made where the loss is not finite, unless that is ignored."""
+        """Update the weights, if the loss is finite or the Trainer ignores that."""
         if not self.careful:
             self._optimizer.step()
         elif self.own:
@@ -320,7 +321,7 @@ class TrainingStep:
                 self._optimizer._finite = None
 
     def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
-        """An update by an optimizer that evaluates loss and gradients several times."""
+        """An update by LBFGS, which evaluates loss and gradients several times; the result of the first."""
         seen: list[tuple[float, Array, float, bool]] = []
 
         def closure() -> float:
@@ -340,24 +341,24 @@ class TrainingStep:
         return seen[0]
 
     def begin(self, source: Source) -> None:
-        """Take the batches of this source from now on, without what a fit that failed has left."""
+        """Take batches of this source from now on, and forget what a fit that failed has accumulated."""
         self.source, self._batches, self._weight = source, 0, 0.0
 
     def finish(self) -> None:
-        """Update with what has been accumulated."""
+        """Update the weights with the gradients accumulated so far."""
         self._penalty.penalise(None if self.summed else np.array([self._scale()]))
         self._clip()
         self._optimizer.step()
         self._batches, self._weight = 0, 0.0
 
     def drop(self) -> None:
-        """Leave out the batches of the update to come, one of which has a loss that is not finite."""
+        """Discard the gradients accumulated for the next update, since a loss was not finite."""
         if self.unfinished:
             self._optimizer.zero_grad()
             self._batches, self._weight = 0, 0.0
 
     def expect(self, steps: int) -> None:
-        """The number of steps of this fit; 0 where it is not known."""
+        """Announce the number of steps of this fit; 0 if it is not known."""
         if self._reduce is None:
             self.compiled.expect(steps)
 

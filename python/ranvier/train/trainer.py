@@ -58,7 +58,7 @@ class Trainer(checked.Settings):
             `rv.train.NonFiniteError` that names the epoch, the batch and the first layer that is not finite;
             "warn": one warning, and the update of this batch is left out. In both cases the weights are those
             before the batch. "ignore": the update is made. NaN and infinity in the data are treated alike.
-        precision: of products, as for `rv.set_float32_matmul_precision`; None: that of the process.
+        precision: the precision of products, see `rv.set_float32_matmul_precision`; None: the process's.
         distributed: train on all processes of `mpirun`. Each calls `fit` and `evaluate` with the same data,
             computes a part of every batch and makes the same updates. Rank 0 writes files and lines.
         shards: parts of a batch, a power of two, not below the ranks. Batch norm normalises within a part.

@@ -1,5 +1,5 @@
-// The gradient to the input of a convolution with few pixels (columns.h): all pixels of dy are multiplied by
-// all weights at once, one matrix product; then each row of dx is summed from the products.
+// The gradient to the input of a convolution with few pixels: see columns.h. One matrix product multiplies
+// all pixels of dy by all weights; then each row of dx is summed from the products.
 #include "kernels/conv2d/columns/columns.h"
 
 #include <cmath>
@@ -9,16 +9,18 @@
 namespace ranvier {
 namespace {
 
+// The pixels of dy, of all images.
 int64_t pixels(const Conv2dBackwardInput<float>& c) { return c.dy.shape[0] * c.dy.shape[2] * c.dy.shape[3]; }
 
 }  // namespace
 
 // The direct sum has to pack the weights, which takes longer than the products where there are few pixels.
-// The price of reading them as they are: products with the padding, and columns that are written and read,
-// which counts the more the fewer channels dy has. Larger weights come from memory: their rows are read in
-// parts, which packing reads faster. The direct sum and Winograd take a tile's pixels from all images, and
-// few of each where borders cut up a small image; so the images count more than their pixels, and the more
-// the more taps and pixels of dx. The constants are fitted to measured times of 1400 shapes.
+// Reading the weights as they are has its own costs: products with the padding, and columns that are written
+// and read, which matters more the fewer channels dy has. Weights of more than kLargest elements come from
+// memory, and packing reads them faster. The tiles of the direct sum and of Winograd take pixels from all
+// images, but only a few of each image where borders divide a small image into many classes (axis.h). So for
+// them, and for this bound, the number of images counts more than their pixels; it counts more for many taps
+// and many pixels of dx. The constants are fitted to measured times of 1400 shapes.
 bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
   constexpr int64_t kMostPixels = 90, kWayOfColumns = 180, kLeastChannels = 16, kLargest = 1 << 22;
   constexpr double kMostImages = 22, kWayOfTap = 5, kWayOfSum = 4, kStrided = 1.5;
@@ -27,7 +29,7 @@ bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
   if (g.groups != 1 || steps * r * s == 1 || pixels(c) == 0 || out < kLeastChannels ||
       c.dx.shape[1] < kLeastChannels || numel(c.w) > kLargest)
     return false;
-  // With strides the direct sum has less work, with 3 x 3 taps Winograd's.
+  // The alternative has less work with strides (the direct sum) and with 3 x 3 taps (Winograd).
   const int64_t most = steps == 1 && (r != 3 || s != 3) ? 2 * kMostPixels : kMostPixels;
   if (pixels(c) * (out + kWayOfColumns) > most * out) return false;
   const double image = c.dy.shape[2] * c.dy.shape[3], sums = c.dx.shape[2] * c.dx.shape[3] / image;
@@ -70,6 +72,7 @@ void ColumnsInput::run(const Team& team) const {
   });
 }
 
+// Copies this thread's share of the weights to C-contiguous memory.
 void ColumnsInput::copy_weights(const OpenTeam& team) const {
   const int64_t *shape = c_.w.shape, *st = c_.w.strides;
   const Range share = even_share(team, shape[0]);
@@ -81,7 +84,8 @@ void ColumnsInput::copy_weights(const OpenTeam& team) const {
           *to++ = c_.w.data[k * st[0] + c * st[1] + r * st[2] + s * st[3]];
 }
 
-// A row of dx: each pixel is the sum of those elements of the columns that its taps have written.
+// Computes a row of dx: a pixel is the sum, over the taps that met it, of the columns of the pixels of dy.
+// taps: memory for the addresses of these columns.
 void ColumnsInput::sum_row(int64_t image, int64_t row, const float** taps) const {
   const AxisGeometry &h = axes_[0], &w = axes_[1];
   const int64_t channels = c_.dx.shape[1], step = h.taps * w.taps;

@@ -1,4 +1,6 @@
-// Passes over the rows of outputs, which threads share: their taps, the weights in vectors, partial sums.
+// Depthwise convolutions (depthwise.h): lists the taps of each pass, packs the weights as vectors of
+// channels, shares the output rows among the threads, and joins the partial sums of dw. The loops over a row
+// are in rows.isa.cpp.
 #include "kernels/conv2d/depthwise/depthwise.h"
 
 #include <algorithm>
@@ -9,7 +11,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kWaits = 2;  // times as long as products: for memory
+constexpr double kWaits = 2;  // it takes this many times as long as the products, waiting for memory
 
 }  // namespace
 
@@ -109,7 +111,7 @@ void Depthwise<T>::prepare(const OpenTeam& team) const {
   for (int64_t block = share.begin; block < share.end; ++block) pack_block(block);
 }
 
-// Where transposed, the taps are flipped.
+// Packs the weights of a block of channels, [tap][lanes], and the bias; transposed: the taps are flipped.
 template <class T>
 void Depthwise<T>::pack_block(int64_t block) const {
   const int64_t lanes = conv_kernels<T>().lanes, first = blocks_.first_channel(block);
@@ -130,7 +132,7 @@ void Depthwise<T>::pack_block(int64_t block) const {
   }
 }
 
-// True if the output is large, and made of whole cache lines.
+// True if y is stored past the caches: it is large, and made of whole cache lines.
 template <class T>
 bool Depthwise<T>::streams() const {
   constexpr int64_t line = 64 / sizeof(T), kLarge = 16 << 20;
@@ -141,7 +143,8 @@ bool Depthwise<T>::streams() const {
          reinterpret_cast<uintptr_t>(p_.y.data) % 64 == 0;
 }
 
-// Items are the output rows, ordered by image, chunk of channels, row.
+// Computes y. The items that the threads share are output rows of a chunk of channels, ordered by image,
+// chunk and row.
 template <class T>
 void Depthwise<T>::compute(const OpenTeam& team) const {
   const int64_t lanes = conv_kernels<T>().lanes, height = p_.y.shape[2];
@@ -210,7 +213,8 @@ void DepthwiseWeight<T>::run(const Team& team) const {
   });
 }
 
-// No vector of x is read past the last channel.
+// Fills x_first_ and pick_ (see DepthwiseWeightRow in rows.h), so that no vector of x is read past the last
+// channel.
 template <class T>
 void DepthwiseWeight<T>::list_inputs() const {
   using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
@@ -249,12 +253,13 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
     d.x = x_.data + n * x_.stride_n;
     d.dy = dy_.pixel(n, p, 0);
     if (far) set_next_row<T>(d, rows_, p, x_.stride_h, d.dy + dy_.stride_h);
-    if (pick_) d.new_rows = 0;  // those are of the channels of dy
+    if (pick_) d.new_rows = 0;  // x_next would be prefetched for the channels of dy
     depthwise_kernels<T>().weight(d);
   }
 }
 
-// Channels that the last two blocks share are stored from the first of them.
+// Adds the sums of the parts, and stores dw and db. Channels that the last two blocks have in common are
+// stored from the first of these blocks.
 template <class T>
 void DepthwiseWeight<T>::combine(const OpenTeam& team) const {
   const int64_t lanes = conv_kernels<T>().lanes, panel = taps_ * in_ * lanes;

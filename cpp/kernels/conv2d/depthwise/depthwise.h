@@ -1,16 +1,18 @@
-// Depthwise convolutions: each channel of y is computed from one channel of x. Forward and the gradient to
-// the input are one computation.
+// Depthwise convolutions: each channel of y is computed from one channel of x. The forward and the gradient
+// to the input are the same computation (Correlation in direct/direct.h).
 //
 //   y[n, k, p, q] = bias[k] + sum over taps (r, s) of x[n, k, h(p, r), w(q, s)] w[k, 0, r, s]
-//   h(p, r) = p stride - pad + r dilation, w likewise
+//   h(p, r) = p stride - pad + r dilation, and w(q, s) the same along the other axis
 //
-// Chosen: as many groups as channels of x and of y; the gradient to the weight also in groups of as many or
-// more outputs than inputs, up to half a vector. A tile is 8 pixels times a vector of channels: the taps
-// slide over values that are loaded once.
+// A tile is 8 pixels of a row by a vector of channels. Where the taps of a row are neighbours, each vector of
+// x is loaded once and multiplied by all taps that meet it (the taps slide over it).
 //
-// Memory: the weights, one vector of channels after another; of dw at most 16 partial sums.
+// Chosen: as many groups as channels of x and of y. The gradient to the weight also for groups that have at
+// most as many inputs as outputs, and at most half a vector of outputs.
 //
-// Earns: 2.4 to 10 times the speed of the direct sum.
+// Memory: the weights, one vector of channels after another; at most 16 partial sums of dw.
+//
+// Gain: 2.4 to 10 times the speed of the direct sum.
 #pragma once
 #include <algorithm>
 
@@ -22,13 +24,14 @@
 
 namespace ranvier {
 
+// True if a forward or a gradient to the input is depthwise.
 template <class X, class Y>
 bool is_depthwise(const Conv2dGeometry& geometry, const X& x, const Y& y) {
   return geometry.groups > 1 && geometry.groups == x.shape[1] && geometry.groups == y.shape[1];
 }
 
-// The passes over a row of outputs. A pass computes the outputs that use the same taps: forward all of them;
-// in a gradient to the input of stride s there are s groups of them, the phases.
+// The passes over a row of outputs. A pass computes the outputs that use the same taps. The forward has one
+// pass. A gradient to the input of stride s has s passes, one for each phase: the outputs that are s apart.
 class DepthwiseColumns {
  public:
   // Takes its memory; build() fills it. both_phases: see DepthwiseKernels.
@@ -40,23 +43,24 @@ class DepthwiseColumns {
 
  private:
   AxisGeometry g_;
-  bool both_;  // both phases of stride 2 in one pass
+  bool both_;  // stride 2: one pass computes both phases
   int64_t count_;
   DepthwisePass* passes_;
   DepthwiseTap* taps_;
 };
 
-// Channels in blocks of one vector each, and chunks of blocks that threads share. The last block overlaps the
-// one before, where the channels are no whole vectors.
+// The channels, divided into blocks of one vector, and the blocks into chunks, which threads share. If the
+// channels are not whole vectors, the last block overlaps the one before.
 template <class T>
 struct DepthwiseBlocks {
   explicit DepthwiseBlocks(int64_t channels);
   int64_t first_channel(int64_t block) const;
-  Range chunk(int64_t i, int64_t chunks) const;  // overlapping blocks stay together
+  Range chunk(int64_t i, int64_t chunks) const;  // the blocks of chunk i; overlapping blocks are in one chunk
   int64_t channels, count, splits;               // splits: the most chunks there may be
 };
 
-// Fewer channels than a vector are read from a copy with space after them.
+// The argument whole_vectors of PixelRows (operands.h): fewer channels than a vector are read from a copy
+// with space after them.
 template <class T>
 int64_t whole_vectors(int64_t channels) {
   return channels < conv_kernels<T>().lanes ? channels : 0;
@@ -81,12 +85,12 @@ class Depthwise : public PacksNothing {
   AxisGeometry rows_;
   DepthwiseColumns columns_;
   int64_t chunks_;
-  T *weights_, *bias_;         // those of whole blocks
-  DepthwiseRowTap* row_taps_;  // taps along h for each thread
+  T *weights_, *bias_;         // [block][tap][lanes], [block][lanes]
+  DepthwiseRowTap* row_taps_;  // for each thread the taps along h of a row
 };
 
-// dw and db: sums over fixed parts of the output rows, combined in order. Where groups have several channels,
-// a vector of outputs meets each input of its groups in turn.
+// dw and db: sums over fixed parts of the output rows, which are then added in order. Where groups have
+// several channels, a vector of outputs is multiplied by one input of each lane's group after another.
 template <class T>
 class DepthwiseWeight {
  public:
@@ -110,7 +114,7 @@ class DepthwiseWeight {
   DepthwiseRowTap* row_taps_;
 };
 
-// The taps along h that meet the input in an output row; returns their number.
+// Lists the taps along h that meet the input for an output row; returns their number.
 inline int64_t list_row_taps(const AxisGeometry& rows, int64_t row, int64_t x_stride, int64_t w_stride,
                              DepthwiseRowTap* taps) {
   int64_t count = 0;
@@ -121,8 +125,8 @@ inline int64_t list_row_taps(const AxisGeometry& rows, int64_t row, int64_t x_st
   return count;
 }
 
-// Sets what the next output row will be the first to read or write: y_next, or null, and its last rows of x
-// beyond those of this row.
+// Sets what is prefetched for the next output row: y_next, or null, and the rows of x that the next row reads
+// and this row does not.
 template <class T>
 void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int64_t x_stride,
                   const T* y_next) {
@@ -136,8 +140,8 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + (last - i) * x_stride;
 }
 
-// True if images come from memory, and are prefetched: of what the last cache holds, prefetches take more
-// time than they save. times: multiplies the least size for that.
+// True if the images are so large that they come from memory; only then prefetching saves more time than it
+// takes. times: a factor of the least size.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y, int64_t times = 1) {
   constexpr int64_t kFar = 16 << 20;
@@ -145,8 +149,8 @@ bool is_far(const X& x, const Y& y, int64_t times = 1) {
   return bytes > times * std::min(caches.l3 / 2, kFar);
 }
 
-// True if the gradient to the weight is computed as that of a depthwise convolution. With several inputs,
-// other algorithms take less time for taps that do not slide.
+// True if DepthwiseWeight computes the gradient to the weight. For groups of several inputs it takes less
+// time than other algorithms only where the taps of a row slide (`slides`).
 template <class T>
 bool is_depthwise(const Conv2dBackwardWeight<T>& c) {
   const int64_t groups = c.geometry.groups, in = c.x.shape[1] / groups, out = c.dy.shape[1] / groups;

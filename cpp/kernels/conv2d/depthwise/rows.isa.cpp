@@ -1,4 +1,6 @@
-// The inner loops of depthwise convolutions, compiled once for each ISA level.
+// The inner loops of depthwise convolutions (rows.h), compiled once for each ISA level. A tile is Q outputs
+// of a row by one vector of channels. slide() and slide_weight() are for taps that are neighbours: they load
+// each vector of x once for all taps of a row. gather() and gather_weight() are for any taps.
 #include "kernels/conv2d/depthwise/rows.h"
 #include "base/integers.h"
 #include "base/unroll.h"
@@ -10,7 +12,8 @@
 namespace ranvier::RANVIER_ISA {
 
 constexpr int Q = kDepthwisePixels;
-// Lines that are streamed in parts, with others between them, go to memory once for each part.
+// True if a vector is a whole cache line. A line that is streamed in parts, with other lines between them,
+// goes to memory once for each part.
 template <class T>
 constexpr bool kStreams = sizeof(vec<T>) == 64 && sizeof(T) == sizeof(float);
 
@@ -20,16 +23,16 @@ RANVIER_INLINE int64_t first_channel(const DepthwiseRow<T>& d, int64_t block) {
   return at <= last ? at : last < 0 ? 0 : last;
 }
 
-// Bits [begin, end), as far as they are in [0, count).
+// A mask with the bits [begin, end) set, as far as they are in [0, count).
 RANVIER_INLINE uint32_t bits_between(int64_t begin, int64_t end, int64_t count) {
   begin = begin < 0 ? 0 : begin;
   end = end < count ? end : count;
   return begin < end ? ((uint32_t{1} << end) - 1) & ~((uint32_t{1} << begin) - 1) : 0;
 }
 
-// Prefetches to L2 a block's part of what the next row's tile will be the first to read or write. Where all
-// channels of the pixels are used, parts are runs of memory, which hardware prefetchers follow: pixel by
-// pixel, one line of each, they do not.
+// Prefetches to L2, for one block, a part of what the next row will read and write (DepthwiseRow::y_next,
+// x_next), at the columns of this tile. Where all channels of pixels are used, each block prefetches a run of
+// memory, which the hardware's prefetchers then follow; one line of each pixel they would not.
 template <class T>
 static __attribute__((noinline)) void prefetch_far(const DepthwiseRow<T>& d, int64_t column, int64_t columns,
                                                    int64_t t, int64_t block) {
@@ -56,7 +59,8 @@ RANVIER_INLINE void prefetch_next(const DepthwiseRow<T>& d, int64_t column, int6
   if (d.y_next || d.new_rows > 0) prefetch_far(d, column, columns, t, block);
 }
 
-// To the outputs of a tile at y that are in `stored`, channels from `channel` on.
+// Adds the bias, applies norm and ReLU, and stores those outputs q of a tile whose bit is set in `stored`, at
+// y + q * step, channels from `channel` on.
 template <class T>
 RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, const T* bias, uint32_t stored,
                            T* y, int64_t step, vec<T> (&acc)[Q]) {
@@ -93,9 +97,9 @@ RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, con
     if (stored >> q & 1) store(y, acc[q]);
 }
 
-// Outputs [t, t + Q) of a pass whose kTaps taps are side by side: each vector of x is loaded once for a row
-// of taps. Output q and tap s meet at column j where j * kPhases + kPhases - 1 = q * kStep + s. At an edge,
-// columns outside the image and outputs outside the row are skipped.
+// Computes the outputs [t, t + Q) of a pass whose kTaps taps are neighbours: each vector of x, column j of
+// the tile, is loaded once for a row of taps. Output q and tap s meet at the column j for which j * kPhases +
+// kPhases - 1 = q * kStep + s. kEdge: columns outside the image and outputs outside the row are skipped.
 template <class T, int kTaps, int kStep, int kPhases, bool kEdge>
 static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>, kColumns = ((Q - 1) * kStep + kTaps - kPhases) / kPhases + 1;
@@ -133,7 +137,7 @@ static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
   }
 }
 
-// The same for any taps: a load for each product.
+// The same for any taps: it loads a vector of x for each product.
 template <class T>
 static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>;
@@ -160,6 +164,7 @@ static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
   }
 }
 
+// Loads Q vectors of dy, zeros beyond the row, and adds them to db.
 template <class T, bool kEdge>
 RANVIER_INLINE void load_dy(const DepthwiseWeightRow<T>& d, int64_t block, int64_t t, vec<T> (&dy)[Q]) {
   const T* from = d.dy + first_channel(d, block) + t * d.y_stride;
@@ -171,10 +176,12 @@ RANVIER_INLINE void load_dy(const DepthwiseWeightRow<T>& d, int64_t block, int64
   store(sum, load(sum) + (((dy[0] + dy[1]) + (dy[2] + dy[3])) + ((dy[4] + dy[5]) + (dy[6] + dy[7]))));
 }
 
-// A block's vectors of x, and of each the lanes that its outputs meet.
+// What the outputs of a block are multiplied by: `count` inputs in the vector of x from channel `first` on;
+// pick has for each lane the lane of the first of these inputs (DepthwiseWeightRow). sums_step: from the sums
+// of a tap to those of the next.
 template <class T>
 struct Inputs {
-  int64_t first, count, sums_step;  // sums_step: from tap to tap
+  int64_t first, count, sums_step;
   ivec<T> pick;
 };
 template <class T, bool kPick>
@@ -190,7 +197,8 @@ RANVIER_INLINE vec<T> input(const Inputs<T>& in, const T* x, int64_t c) {
   return in_register(load(x));
 }
 
-// dy stays in registers, the sums of a row of taps too.
+// Adds the products of Q outputs from t on to the sums of all taps, for kTaps taps that are neighbours: dy
+// and the sums of a row of taps stay in registers.
 template <class T, int kTaps, int kStep, bool kEdge, bool kPick = false>
 static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>, kColumns = (Q - 1) * kStep + kTaps;
@@ -231,7 +239,7 @@ static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   }
 }
 
-// Adds to all taps' sums the products of Q outputs from t on with the inputs that they met.
+// The same for any taps.
 template <class T, bool kPick = false>
 static void gather_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>;
@@ -267,8 +275,9 @@ using Tile = void (*)(const Row&, int64_t);
 template <class T>
 constexpr bool kFloat = sizeof(T) == sizeof(float);
 
-// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1, for both phases of 3 and 5 at stride
-// 2. Rare cases use the first, and old CPUs, for which less code is compiled. kEdge: is the tile at an edge.
+// The code for a tile, by tile_of(): any taps; 3 taps at strides 1 and 2; 5 taps at strides 1 and 2; 7 taps;
+// both phases of 3 and of 5 taps at stride 2. Rare cases, and levels without FMA, use the first one, to have
+// less code. kEdge: true if the tile is at an edge.
 constexpr bool kWide = RANVIER_HAS_FMA;
 template <class T>
 constexpr bool kMany = kFloat<T> && kWide;
@@ -282,7 +291,7 @@ constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
                                                      kMany<T> ? slide<T, 3, 1, 2, kEdge> : gather<T>,
                                                      kMany<T> ? slide<T, 5, 1, 2, true> : gather<T>};
 
-// [is a tile at an edge]
+// The same for the gradient to the weight: kWeight[edge][tile_of()].
 template <class T>
 constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
     {gather_weight<T>, slide_weight<T, 3, 1, false>, slide_weight<T, 3, 2, false>,
@@ -302,6 +311,7 @@ constexpr Tile<DepthwiseWeightRow<T>> kPickWeight[] = {
     kFloat<T> && !kEdge ? slide_weight<T, 3, 2, false, kPick> : gather_weight<T, kPick>,
     kFloat<T> && !kEdge ? slide_weight<T, 5, 1, false, kPick> : gather_weight<T, kPick>};
 
+// The index of the code for a tile in the tables above.
 template <class T>
 RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
   const int64_t taps = d.pass->slides ? d.pass->tap_count : 0, step = d.in_step;
@@ -311,7 +321,8 @@ RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
   return static_cast<int>(taps - 3 + step);
 }
 
-// The last tile of a row overlaps the one before it where it is then inside the image.
+// DepthwiseKernels::forward: a pass over a row, Q outputs at a time. The last tile of a row begins earlier
+// and overlaps the one before, if all its taps are then inside the image.
 template <class T>
 static void forward(const DepthwiseForwardRow<T>& d) {
   const DepthwisePass& pass = *d.pass;
@@ -330,7 +341,7 @@ static void forward(const DepthwiseForwardRow<T>& d) {
   }
 }
 
-// DepthwiseKernels::weight: a row of dy, Q outputs at a time; at its edges taps are checked.
+// DepthwiseKernels::weight: a row of dy, Q outputs at a time.
 template <class T>
 static void weight(const DepthwiseWeightRow<T>& d) {
   const DepthwisePass& pass = *d.pass;

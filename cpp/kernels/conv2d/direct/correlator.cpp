@@ -1,4 +1,6 @@
-// The order in which a direct sum is computed: blocks of images, groups of panels, chunks of tiles.
+// Correlator: computes all tiles of a direct sum (direct.h) in an order that keeps weights and inputs in the
+// caches, and shares them among the threads. The loops, from the outside: blocks of images, groups of panels
+// of weights, regions of output pixels, chunks of tiles, panels, tiles.
 #include <algorithm>
 
 #include "base/caches.h"
@@ -8,7 +10,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kCacheLine = 64;
-constexpr int64_t kTileOverhead = 12;  // the time of a tile's pointers and stores, as steps of products
+constexpr int64_t kTileOverhead = 12;  // the time of a tile's pointers and stores, in steps of products
 
 }  // namespace
 
@@ -20,8 +22,8 @@ Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
   chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.tile_rows), 1);
 }
 
-// True if results are stored past the caches: the output is large, and each panel's part of a pixel is whole
-// cache lines.
+// True if results are stored past the caches: the output is large, and the part of a pixel that a panel
+// stores is whole cache lines.
 template <class T>
 bool Correlator<T>::streams() const {
   constexpr int64_t line = kCacheLine / sizeof(T);
@@ -43,7 +45,8 @@ void Correlator<T>::run(const Team& team) const {
   });
 }
 
-// Weights are work in steps of products, by which it is shared out (share.h).
+// A weight here is the work of a tile or block, in steps of products; threads take even shares of it
+// (share.h).
 template <class T>
 int64_t Correlator<T>::tile_weight(const Region& region) const {
   return region.rows.tap_count * region.columns.tap_count * sum_.steps + kTileOverhead;
@@ -60,12 +63,13 @@ int64_t Correlator<T>::block_weight(int64_t images) const {
   return weight * sum_.panels.count();
 }
 
-// A thread takes runs of the work: whole images where there are many, else panels, else tiles.
+// Computes this thread's share. Shares are consecutive parts of the work in the order of run_share(), so a
+// thread gets whole images where there are many, else panels, else tiles.
 template <class T>
 void Correlator<T>::compute(const OpenTeam& team) const {
   const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once;
   const int64_t weight = images / block * block_weight(block) + block_weight(images % block);
-  // Chunks of whole groups of panels, so that few groups are packed by two threads.
+  // Where weights are packed late, chunks are whole groups of panels, so that few groups are packed twice.
   const int64_t chunk = sum_.packs_late
                             ? std::max<int64_t>(weight / sum_.panels.count() * sum_.panels_at_once, 1)
                             : Chunks::size(team, weight);
@@ -74,8 +78,8 @@ void Correlator<T>::compute(const OpenTeam& team) const {
     run_share(team, Share({c.begin, c.end}), packed);
 }
 
-// All of the work, in order: blocks of images, groups of panels, regions, chunks of tiles, panels, tiles.
-// packed: the first panel of the group that this thread has packed.
+// Walks through all work in order, and computes what is in `share`. packed: the first panel of the group that
+// this thread has packed last, or -1.
 template <class T>
 void Correlator<T>::run_share(const OpenTeam& team, Share share, int64_t& packed) const {
   const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once, group = sum_.panels_at_once;
@@ -98,7 +102,8 @@ void Correlator<T>::run_share(const OpenTeam& team, Share share, int64_t& packed
   }
 }
 
-// Items are numbered chunk by chunk, in it panel by panel, tile by tile.
+// Computes the items [items.begin, items.end) of a region and a group of panels. An item is a tile of a
+// panel; they are numbered chunk by chunk, within a chunk panel by panel.
 template <class T>
 void Correlator<T>::run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const {
   const Taps taps = sum_.taps(team, region);
@@ -116,9 +121,9 @@ void Correlator<T>::run_region(const OpenTeam& team, const Region& region, Range
   }
 }
 
-// While the tiles of one chunk are computed, the next chunk's input is prefetched: for each tile as much as
-// it reads of new pixels itself, and for each panel a part of that. Input rows are one after another, so that
-// it is so much further in memory than the tile's own last tap.
+// What a tile prefetches: the input of the next chunk, while the tiles of this chunk are computed. A tile
+// prefetches as much as it reads of new pixels itself, and each panel of the group a part of that. Rows of
+// the input follow each other in memory, so this input is a fixed distance after the last tap of the tile.
 template <class T>
 typename DirectSum<T>::Fetch Correlator<T>::next_inputs(const Region& region, Range panels, int64_t panel,
                                                         const Taps& taps) const {

@@ -1,5 +1,6 @@
-// The sums of any tiles of a correlation: its form, its packed weights, the segments of its taps, and the
-// pointers of each tile. correlator.cpp says in which order all tiles are computed.
+// DirectSum (direct.h): computes any tiles of a correlation. It chooses the form (SumForm), packs the
+// weights, lists the taps of a region as segments, and sets the pointers of each tile. correlator.cpp decides
+// the order of all tiles.
 #include "kernels/conv2d/direct/direct.h"
 
 #include <algorithm>
@@ -11,8 +12,9 @@
 namespace ranvier {
 namespace {
 
-// True if groups have so few channels that a vector holds the outputs of several, and another their inputs.
-// With more inputs than outputs, the vector of outputs is not full, and dots may take less: see prefers_dots.
+// True for SumForm::spans: groups have so few channels that one vector holds the outputs of several groups,
+// and one vector their inputs. With more inputs than outputs, the vector of outputs is not full, and dots may
+// take less time: see prefers_dots().
 template <class T>
 bool prefers_span(const Correlation<T>& p, int64_t in, int64_t out) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
@@ -20,10 +22,10 @@ bool prefers_span(const Correlation<T>& p, int64_t in, int64_t out) {
   return p.geometry.groups > 1 && fits && kernels.grouped && p.algorithms.has(ConvAlgorithm::grouped);
 }
 
-// True if one vector has a group's outputs, for which the input is read as often as the weights are
-// multiplied, and taps that follow one another meet pixels that do. Many segments of one channel would not
-// stay in L1. Without groups conv2d_pool, whose tiles of windows need the usual order of products, has to
-// give the same bits.
+// True for SumForm::shared: the outputs of a group are one vector, so that in other forms an input is loaded
+// for each product, and the kSharedTaps taps of a row meet neighbouring pixels. in <= kMostChannels, since
+// the segments (one for each channel and row of taps) must stay in L1. Only with groups: without them
+// conv2d_pool has to give the same bits, whose tiles need the usual order of products.
 template <class T>
 bool shares_inputs(const Correlation<T>& p, int64_t in, int64_t out) {
   constexpr int64_t kMostChannels = 64;
@@ -34,7 +36,7 @@ bool shares_inputs(const Correlation<T>& p, int64_t in, int64_t out) {
          p.y.shape[3] >= kSharedRows[1] + kSharedTaps - 1;
 }
 
-// The correlation on those pixels of x alone that it reads (see skip_pixels).
+// The same correlation with a view of x that has only the pixels that it reads (see skip_pixels()).
 template <class T>
 Correlation<T> without_skipped(Correlation<T> p) {
   if (!p.transposed) skip_pixels(p.w.shape[2], p.w.shape[3], p.y.shape + 2, p.geometry, p.x);
@@ -50,7 +52,7 @@ SumForm form_of(const Correlation<T>& p, int64_t in, int64_t out) {
   return shares_inputs(p, in, out) ? SumForm::shared : SumForm::panels;
 }
 
-// may_be_wide: see Panels.
+// The panels of output channels for a form. may_be_wide: see Panels (operands.h).
 template <class T>
 Panels<T> panels_of(const Correlation<T>& p, SumForm form, int64_t in, int64_t out, bool may_be_wide) {
   const int64_t groups = p.geometry.groups;
@@ -59,6 +61,7 @@ Panels<T> panels_of(const Correlation<T>& p, SumForm form, int64_t in, int64_t o
   return {1, groups * out, static_cast<int>(conv_kernels<T>().lanes / std::max(in, out) * out)};
 }
 
+// The most pixels of a tile.
 template <class T>
 int rows_of_tile(const Panels<T>& panels, SumForm form, bool may_be_wide) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
@@ -69,8 +72,9 @@ int rows_of_tile(const Panels<T>& panels, SumForm form, bool may_be_wide) {
 
 }  // namespace
 
-// Vectors of inputs need ceil(in / lanes) * out products a tap, vectors of outputs `in`. The factor 4 / 3 is
-// for their loads, of which each serves fewer products; 8 out^2 is for the sums over lanes at the end.
+// For each tap, vectors of inputs need ceil(in / lanes) * out products of vectors, vectors of outputs `in`.
+// The factor 4 / 3 is for the loads, each of which serves fewer products; 8 out^2 is for adding the lanes at
+// the end.
 template <class T>
 bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
   const int64_t lanes = conv_kernels<T>().lanes;
@@ -97,8 +101,8 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
   panel_size_ = taps_[0] * taps_[1] * steps * step_size();
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
   panels_at_once = std::clamp<int64_t>(caches.l2 / 4 / panel_bytes, 1, std::max<int64_t>(panels.count(), 1));
-  // Weights that L2 does not hold would go to memory and back. With more images at a time they are read
-  // often.
+  // Weights that L2 does not hold would go to memory and back if they were packed beforehand. But where there
+  // are several blocks of images, they are read several times, and packing beforehand pays.
   packs_late = tiles_alone && !p.packed_w && images_at_once >= p.y.shape[0] &&
                2 * threads * panels_at_once <= panels.count() &&
                packed_size() * static_cast<int64_t>(sizeof(T)) > caches.l2 / 2;
@@ -117,6 +121,7 @@ int64_t DirectSum<T>::step_size() const {
   return form == SumForm::spans ? conv_kernels<T>().lanes : panels.width;
 }
 
+// The most segments of a region.
 template <class T>
 int64_t DirectSum<T>::segments_of_thread() const {
   return taps_[0] * (form == SumForm::shared ? in_group : taps_[1]);
@@ -136,6 +141,7 @@ void DirectSum<T>::prepare(const OpenTeam& team) const {
   if (!problem.packed_w && !packs_late) pack_weights(team);
 }
 
+// Where this thread's packed panels begin.
 template <class T>
 T* DirectSum<T>::packed_by(const OpenTeam& team) const {
   return weights_ + (packs_late ? team.index() * panels_at_once * panel_size_ : 0);
@@ -154,8 +160,8 @@ void DirectSum<T>::pack_group(const OpenTeam& team, Range group) const {
     pack_panel(panel, packed_by(team) + slot(panel) * panel_size_);
 }
 
-// Where transposed, the roles of the weights' channels change and the taps are flipped. `row`: the elements
-// of w for one index of its first dimension.
+// Packs the weights of a panel. Where transposed, input and output channels of w are exchanged and the taps
+// are flipped. `row`: the elements of w for one index of its first dimension.
 template <class T>
 void DirectSum<T>::pack_panel(int64_t panel, T* to) const {
   const TensorView<const T>& w = problem.w;
@@ -174,7 +180,8 @@ void DirectSum<T>::pack_panel(int64_t panel, T* to) const {
     pack_panel_by_element(p, panel);
 }
 
-// As pack_panel; of dots [tap][vector of channels][output channel][lane].
+// The same as pack_panel() for all forms and strides of w. For dots, the order is [tap][vector of input
+// channels][output channel][lane].
 template <class T>
 void DirectSum<T>::pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const {
   const int64_t first = panels.first(panel);
@@ -188,6 +195,7 @@ void DirectSum<T>::pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) c
           *to++ = o < p.columns && i < in_group ? weight(first + o, i, p.flipped ? p.taps - 1 - t : t) : T(0);
 }
 
+// spans: fills pick_, for each lane the first input channel of its group.
 template <class T>
 void DirectSum<T>::pick_inputs() const {
   using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
@@ -211,7 +219,7 @@ T DirectSum<T>::weight(int64_t out, int64_t channel, int64_t tap) const {
   return problem.w.data[(group * in_group + channel) * st[0] + (out - group * out_group) * st[1] + at];
 }
 
-// The taps of a region, in the thread's own memory for segments.
+// The taps of a region as segments, in this thread's part of segments_.
 template <class T>
 typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Region& region) const {
   ConvSegment* const segments = segments_ + team.index() * segments_of_thread();
@@ -220,7 +228,7 @@ typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Regio
   return {segments, count, packed_by(team)};
 }
 
-// A segment for each tap; taps whose values are side by side in the input and in the panel become one.
+// A segment for each tap; taps whose values follow each other both in the input and in the panel become one.
 template <class T>
 int64_t DirectSum<T>::all_taps(const Region& region, ConvSegment* segments) const {
   const int64_t tap_size = panel_size_ / (taps_[0] * taps_[1]);
@@ -240,7 +248,7 @@ int64_t DirectSum<T>::all_taps(const Region& region, ConvSegment* segments) cons
   return count;
 }
 
-// A segment for each row of taps and input channel.
+// SumForm::shared: a segment for each row of taps and input channel.
 template <class T>
 int64_t DirectSum<T>::row_taps(const Region& region, ConvSegment* segments) const {
   int64_t count = 0;
@@ -268,8 +276,9 @@ int64_t DirectSum<T>::tiles(const Region& region) const {
   return ceil_div(region.pixels(), tile_rows);
 }
 
-// The last tile of a row begins early enough to be whole. What it has in common with the one before, which
-// may be another thread's, it stores nowhere. t.a[0]: the panel's first input.
+// SumForm::shared: runs tiles of kSharedRows pixels. The last tile of a row begins earlier, to be whole. The
+// pixels that it has in common with the tile before are stored to `nowhere`, as another thread may compute
+// that tile. t.a[0]: the first input channel of the panel.
 template <class T>
 void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow& shared, ConvTile<T>& t,
                               Fetch fetch, const Sink& sink) const {
@@ -297,7 +306,7 @@ void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow
   }
 }
 
-// The values that all tiles of a panel in a region have.
+// A ConvTile with the values that are the same for all tiles of a panel in a region.
 template <class T>
 __attribute__((always_inline)) inline ConvTile<T> DirectSum<T>::tile_of_panel(const Region& region,
                                                                               int64_t panel, const Taps& taps,
@@ -318,6 +327,8 @@ __attribute__((always_inline)) inline ConvTile<T> DirectSum<T>::tile_of_panel(co
   return t;
 }
 
+// Runs the tiles of a panel in a region. The pixels of a region are numbered row by row, image by image, and
+// divided evenly into tiles.
 template <class T>
 void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
                              const Sink& sink) const {
@@ -330,7 +341,7 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
     t.a[0] = from;
     return run_shared(region, tiles, shared, t, fetch, sink);
   }
-  // The tile's pixels, row by row of each image: their inputs become t.a, their results t.c.
+  // t.a: the inputs of the tile's pixels; t.c: where their results are stored.
   const Axis::Class &down = region.rows, &across = region.columns;
   const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
   const int64_t first_y = across.first_position * sink.stride_w,

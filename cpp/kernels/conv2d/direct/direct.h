@@ -1,22 +1,24 @@
-// The direct sum.
+// The direct sum: a convolution, or its gradient to the input, computed by its formula.
 //
 //   y[n, k, p, q] = bias[k] + sum over taps (r, s) and channels c of x[n, c, h(p, r), w(q, s)] w[k, c, r, s]
-//   h(p, r) = p stride - pad + r dilation, w likewise
+//   h(p, r) = p stride - pad + r dilation, and w(q, s) the same along the other axis
 //
-// The gradient to the input is the same sum on dy, with the taps flipped and the weights' channels
-// exchanged. Each output pixel gathers the pixels of its taps, times panels of weights: a tile of pixels by
-// output channels is held in registers, and no tap is multiplied by the padding. Two forms for few output
-// channels: where those of a group are at most 4 and its inputs fill more lanes, vectors are of input
-// channels, added at the end (`dots`); where groups have at most half a vector of outputs, a vector holds
-// several groups (`spans`). Groups of up to a vector of outputs: with AVX-512, pixels side by side share the
-// inputs that the taps of a row meet (`shared`).
+// The gradient to the input is the same sum on dy, with the taps flipped and the input and output channels of
+// the weights exchanged. A panel is the weights of one or more vectors of output channels. A tile, some
+// output pixels by the channels of a panel, has its sums in registers; each pixel reads the inputs of its
+// taps. No tap is multiplied by the padding.
+//
+// The forms (SumForm): usually lanes are output channels (`panels`). If a group has at most 4 outputs and its
+// inputs fill more lanes, lanes are input channels, added at the end (`dots`). If groups have at most half a
+// vector of outputs, a vector holds several groups (`spans`). For groups of up to a vector of outputs, with
+// AVX-512, neighbouring pixels share the inputs that the taps of a row meet (`shared`).
 //
 // Chosen: for all that no other algorithm computes faster.
 //
-// Memory: the weights in panels, once, or where L2 does not hold them a group of panels for each thread; a
-// copy of x where its channels are not contiguous.
+// Memory: the weights in panels; or, if L2 does not hold them, a group of panels for each thread. A copy of x
+// if its channels are not contiguous.
 //
-// Earns: dots 1.8 to 4 times, spans 1.4 to 2.7 times the speed of tiles of output channels.
+// Gain: dots 1.8 to 4 times, spans 1.4 to 2.7 times the speed of `panels`.
 #pragma once
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/conv2d.h"
@@ -26,6 +28,8 @@
 
 namespace ranvier {
 
+// What the direct sum and several other algorithms compute: a forward convolution, or its gradient to the
+// input.
 template <class T>
 struct Correlation {
   TensorView<const T> x;     // (n, ci, h, w): x, or dy where transposed
@@ -36,10 +40,10 @@ struct Correlation {
   bool transposed;
   bool relu;
   ConvAlgorithms algorithms;
-  const T* packed_w = nullptr;  // the weights as pack_weights() writes them; or null
+  const T* packed_w = nullptr;  // the weights as pack_weights() of the algorithm writes them; or null
   const T* norm = nullptr;      // (3, co): see conv2d.h; or null
   bool pairs = false;           // elements are pairs of bfloat16, see medium/
-  bool pooled = false;          // panels are conv2d_pool's, of at most two vectors
+  bool pooled = false;          // panels must be those of conv2d_pool, of at most two vectors
   const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }
   double ns() const {  // on one thread, roughly
     const double taps = static_cast<double>(w.shape[2] * w.shape[3]);
@@ -50,6 +54,7 @@ struct Correlation {
   }
 };
 
+// The correlation of a forward call.
 template <class T>
 Correlation<T> correlation(const Conv2dForward<T>& c) {
   const bool relu = c.activation == Conv2dActivation::relu;
@@ -62,7 +67,7 @@ bool keeps_pixels(const Correlation<T>& p) {
   return p.geometry.keeps_pixels(p.w.shape[2], p.w.shape[3], p.x.shape, p.y.shape);
 }
 
-// True if the channels of pixels, and pixels, follow one another without gaps.
+// True if x is channels-last without gaps.
 template <class T>
 bool is_dense(const TensorView<T>& x) {
   const int64_t *n = x.shape, *st = x.strides;
@@ -70,7 +75,8 @@ bool is_dense(const TensorView<T>& x) {
          (n[0] == 1 || st[0] == n[2] * n[3] * n[1]);
 }
 
-// A 1x1 filter with a stride meets only some pixels of x: a view of these, which has stride 1.
+// A 1x1 filter with a stride reads only some pixels of x: changes x to a view of these, and g to stride 1.
+// out: the height and width of the output.
 template <class X>
 void skip_pixels(int64_t r, int64_t s, const int64_t* out, Conv2dGeometry& g, X& x) {
   if (r != 1 || s != 1 || g.pad[0] != 0 || g.pad[1] != 0) return;
@@ -81,20 +87,20 @@ void skip_pixels(int64_t r, int64_t s, const int64_t* out, Conv2dGeometry& g, X&
   }
 }
 
-// True if input channels fill more lanes than output channels would.
+// True if SumForm::dots takes less time: for groups of `in` input and `out` output channels.
 template <class T>
 bool prefers_dots(int64_t in, int64_t out, int64_t taps);
 
 // The meaning of the lanes of a vector.
 enum class SumForm {
-  panels,  // output channels; the rows of a tile are any pixels
-  shared,  // the same, of pixels side by side, which share the inputs that the taps of a row meet
-  dots,    // input channels, added at the end
-  spans    // output channels of several groups
+  panels,  // lanes are output channels; the rows of a tile are any pixels
+  shared,  // the same, but the rows of a tile are neighbouring pixels, which share inputs
+  dots,    // lanes are input channels, added at the end
+  spans    // lanes are output channels of several groups
 };
 
-// The operands of a correlation as the micro-kernel reads them, and the sums of any tiles of output pixels,
-// stored where the caller needs them.
+// Prepares the operands of a correlation for the micro-kernel, and computes any tiles of output pixels,
+// stored where the caller says. The callers are Correlator (below) and conv2d_pool.
 template <class T>
 class DirectSum {
  public:
@@ -107,7 +113,7 @@ class DirectSum {
   struct Taps {
     const ConvSegment* segments;
     int64_t count;
-    const T* weights;  // the weights of panels as slot() counts them
+    const T* weights;  // packed panels; panel i is at slot(i)
   };
   struct Sink {  // where a panel's results go, and how they are finished
     T* y;        // the address of image 0's first pixel
@@ -117,18 +123,19 @@ class DirectSum {
     const T* norm;  // or null
     bool relu, stream;
   };
+  // What tiles prefetch: from `begin` elements after their first input on, `step` bytes for each product.
   struct Fetch {
-    int64_t begin, step;  // elements after a tile's first input, bytes
+    int64_t begin, step;
   };
 
-  // tiles_alone: all is computed by run_tiles(), before which pack_group() is called where packs_late.
+  // tiles_alone: the caller computes everything by run_tiles(), and calls pack_group() before if packs_late.
   DirectSum(const Correlation<T>& problem, Carver& carver, int threads, bool tiles_alone = false);
-  void prepare(const OpenTeam& team) const;  // each thread its share; a barrier has to follow
-  void pack_weights(const OpenTeam& team) const;
-  void pack_group(const OpenTeam& team, Range group) const;  // for this thread alone
+  void prepare(const OpenTeam& team) const;                  // each thread its share; a barrier has to follow
+  void pack_weights(const OpenTeam& team) const;             // this thread's share of all panels
+  void pack_group(const OpenTeam& team, Range group) const;  // the panels of a group, for this thread alone
   int64_t packed_size() const { return panels.count() * panel_size_; }
 
-  int64_t tiles(const Region& region) const;
+  int64_t tiles(const Region& region) const;                    // the number of tiles of a panel
   Taps taps(const OpenTeam& team, const Region& region) const;  // valid until the thread's next call
   void run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
                  const Sink& sink) const;
@@ -139,13 +146,13 @@ class DirectSum {
   const Correlation<T> problem;
   const int64_t in_group, out_group;  // channels of a group
   const SumForm form;
-  const int64_t steps;  // products of a tap: one for each channel; of dots, one for each vector of channels
+  const int64_t steps;  // products of a tap: one for each channel; with dots, one for each vector of channels
   const Panels<T> panels;
-  const int tile_rows;  // at most
+  const int tile_rows;  // the most pixels of a tile
   const PixelRows<T> x;
   const Axis rows, columns;
-  int64_t images_at_once, panels_at_once;  // this many stay in L2
-  bool packs_late;                         // each group of panels just before its tiles, into L2
+  int64_t images_at_once, panels_at_once;  // how many are used at a time, to stay in L2
+  bool packs_late;                         // each group of panels is packed just before its tiles, into L2
 
  private:
   // The place of a panel among the packed ones.
@@ -154,7 +161,7 @@ class DirectSum {
   void pack_panel(int64_t panel, T* to) const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
   void pick_inputs() const;
-  int64_t step_size() const;  // packed weights of a step
+  int64_t step_size() const;  // how many packed weights a step has
   int64_t segments_of_thread() const;
   int64_t all_taps(const Region& region, ConvSegment* segments) const;
   int64_t row_taps(const Region& region, ConvSegment* segments) const;
@@ -167,13 +174,13 @@ class DirectSum {
 
   int64_t taps_[2];
   int64_t panel_size_;       // elements
-  T *weights_, *bias_copy_;  // panels; bias_copy_ where the caller's is strided
+  T *weights_, *bias_copy_;  // packed panels; a copy of a bias that is strided
   const T* bias_;            // or null
   void* pick_;               // spans: for each lane of a panel its group's first channel
-  ConvSegment* segments_;    // taps for each thread
+  ConvSegment* segments_;    // for each thread memory for Taps::segments
 };
 
-// The whole output of a correlation, in an order that keeps weights and input in the caches.
+// Computes the whole output of a correlation, in an order that keeps weights and inputs in the caches.
 template <class T>
 class Correlator {
  public:
@@ -196,8 +203,8 @@ class Correlator {
                                            const Taps& taps) const;
 
   DirectSum<T> sum_;
-  int64_t chunk_;  // tiles that a group of panels passes over before the next
-  bool stream_;    // past the caches
+  int64_t chunk_;  // tiles that all panels of a group compute before the next tiles
+  bool stream_;    // results are stored past the caches
 };
 
 }  // namespace ranvier

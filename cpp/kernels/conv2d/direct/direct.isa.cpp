@@ -1,5 +1,6 @@
-// conv2d's inner loops, compiled once for each ISA level. The micro-kernel: rows x vectors sums held in
-// registers while the products run.
+// The inner loops of the direct sum, compiled once for each ISA level. A tile has rows (pixels) x vectors (of
+// output channels) sums in registers during the products. run_tile() chooses the code by the size of a tile;
+// at the end is the table ConvKernels (tile.h).
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/dots.h"
 #include "kernels/conv2d/direct/half_tiles.h"
@@ -11,9 +12,9 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// As in matmul: the accumulators, a row of b and one element of a fill the register file.
-// The heights that there is code for, of tiles one vector wide, two and three. Other heights use the next
-// larger one.
+// The numbers of rows for which there is code, for tiles of one, two and three vectors. Tiles of other
+// heights use the next larger one. As in matmul, the sums, a row of b and one element of a fill the
+// registers.
 template <class T>
 struct TileHeights {
 #if RANVIER_VECTOR_REGISTERS >= 32
@@ -27,7 +28,7 @@ struct TileHeights {
   static constexpr int kCount = sizeof of[0] / sizeof(int);
 };
 template <>
-struct TileHeights<double> {  // fewer, for less code
+struct TileHeights<double> {  // fewer sizes, as float64 is rare
 #if RANVIER_VECTOR_REGISTERS >= 32
   static constexpr int of[2][3] = {{4, 8, 14}, {4, 8, 14}};
 #elif RANVIER_HAS_FMA
@@ -37,6 +38,7 @@ struct TileHeights<double> {  // fewer, for less code
 #endif
   static constexpr int kCount = sizeof of[0] / sizeof(int);
 };
+// The most rows of tiles of two vectors, of one, and (kWideRows) of three.
 constexpr int kConvRows = TileHeights<float>::of[1][TileHeights<float>::kCount - 1];
 constexpr int kNarrowRows = TileHeights<float>::of[0][TileHeights<float>::kCount - 1];
 template <class T>
@@ -45,7 +47,8 @@ template <class T>
 constexpr int kWideRows = kWidths<T> > 2 ? TileHeights<T>::of[kWidths<T> - 1][TileHeights<T>::kCount - 1] : 0;
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
-// Finishes and stores a tile: with a bias and ReLU, or added to c, of whole vectors; else by store_general().
+// Finishes and stores a tile: one or two whole vectors with a bias and ReLU, or added to c; all others by
+// store_general() (store.h).
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
@@ -90,9 +93,10 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVecto
   put([&](int i, int v) RANVIER_INLINED { return acc[i][v] + bias[v]; });
 }
 
+// Computes a tile, by the loop of products.h that fits it.
 template <class T, int kRows, int kVectors>
 static void tile(const ConvTile<T>& t) {
-  // The lines of the results are prefetched while the products run.
+  // The lines of the results are prefetched, to arrive while the products are computed.
   if (!t.stream) {
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -118,8 +122,8 @@ static void tile(const ConvTile<T>& t) {
   store_tile<T, kRows, kVectors>(t, acc);
 }
 
-// The sums of kVectors vectors of columns: four pixels at a time, for four independent sums. Pixels may be so
-// far apart that no hardware fetches ahead.
+// Adds the sums of kVectors vectors of columns to `out`, four pixels at a time, so that four sums are
+// independent. Pixels may be so far apart that the hardware does not prefetch them.
 template <class T, int kVectors>
 static void sum_vectors(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns,
                         T* out) {
@@ -149,6 +153,7 @@ static void sum_vectors(const ConvSegment* segments, int64_t count, const T* b, 
   }
 }
 
+// ConvKernels::sum.
 template <class T>
 static void sum(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns, T* out) {
   constexpr int L = lanes<T>;
@@ -157,9 +162,9 @@ static void sum(const ConvSegment* segments, int64_t count, const T* b, int64_t 
   if (columns > 0) sum_vectors<T, 1>(segments, count, b, step, columns, out);
 }
 
-// Where groups have few channels, a vector holds the output channels of several groups, and each lane takes
-// its group's input channels, one after another, out of one vector of input.
-// A row holds two registers, its input and its sums.
+// ConvKernels::grouped, for groups of few channels: a vector holds the output channels of several groups. A
+// vector of input has the channels of these groups, and a permutation gives each lane the input channels of
+// its group, one after another. A row needs two registers, for its input and its sums.
 constexpr int kGroupedRows = RANVIER_VECTOR_REGISTERS >= 32 ? 12 : 6;
 
 template <class T>
@@ -198,7 +203,7 @@ static constexpr auto grouped_or_none() -> void (*)(ConvTile<T>&) {
 }
 
 #if RANVIER_VECTOR_BYTES == 64
-// As store_tile() of one vector, for any number of rows.
+// The same as store_tile() for one vector and any number of rows, from sums in memory.
 static __attribute__((noinline)) void store_rows(const ConvTile<float>& t, const float* acc) {
   constexpr int L = lanes<float>;
   if (t.columns < L || t.norm || t.stream) return store_general<float>(t, acc, L);
@@ -209,7 +214,8 @@ static __attribute__((noinline)) void store_rows(const ConvTile<float>& t, const
   }
 }
 
-// ConvKernels::shared: each input is read once, and multiplied by all taps that meet it.
+// ConvKernels::shared: the rows are neighbouring pixels; each input is read once, and multiplied by all taps
+// that meet it.
 template <int kRows>
 static void shared_tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>;
@@ -250,7 +256,7 @@ static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
   return nullptr;
 }
 
-// Rows one after another, in tiles of one vector. Null: no code for this many.
+// A tile of one vector whose rows are consecutive in memory (ConvTile::consecutive).
 template <class T, int kRows>
 static void consecutive_tile(const ConvTile<T>& t) {
   vec<T> acc[kRows][1] = {};
@@ -282,7 +288,7 @@ static auto consecutive([[maybe_unused]] int rows) -> void (*)(const ConvTile<T>
 }
 constexpr int kConsecutiveRows = RANVIER_VECTOR_REGISTERS >= 32 ? 16 : kNarrowRows;
 
-// of[vectors - 1][height]
+// The table of tile(): of[vectors - 1][index of the height].
 template <class T, class Heights>
 struct ConvTiles;
 template <class T, int... I>
@@ -293,7 +299,8 @@ struct ConvTiles<T, std::integer_sequence<int, I...>> {
   static constexpr const Function* of[] = {row<1>, row<2>, row<kWidths<T>>};
 };
 
-// The rows that make up for a missing height repeat the last one and write nowhere.
+// ConvKernels::tile. Where there is no code for the number of rows, the tile is lengthened by rows that
+// repeat the last one and are stored to `nowhere`.
 template <class T>
 static void run_tile(ConvTile<T>& t) {
   constexpr int L = lanes<T>;

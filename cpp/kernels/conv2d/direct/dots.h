@@ -1,5 +1,5 @@
-// The micro-kernel for few output channels: the lanes are input channels, which are added at the end.
-// Included by direct.isa.cpp only.
+// ConvKernels::dots (tile.h), the micro-kernel for up to four output channels: lanes are input channels, and
+// the lanes of a sum are added at the end. Included by direct.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/tile.h"
@@ -9,14 +9,16 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// As many rows as registers hold, beside a vector of weights for each output channel and a few of the input
-// (with one only, GCC reads it from memory for each product).
+// The rows (pixels) of a tile with this many output channels: as many as the registers hold sums for, beside
+// a vector of weights for each output channel and a few vectors of input (with a single one, GCC reads the
+// input from memory for each product).
 constexpr int dot_rows(int outs) {
   const int rows = (RANVIER_VECTOR_REGISTERS - 4 - outs) / outs;
   return rows < 12 ? rows : 12;
 }
 
-// c[i][j] from its sums, one vector each.
+// Adds the lanes of the sums, sums[i * width + j] one vector each, adds the bias, applies norm and ReLU, and
+// stores c[i][j].
 template <class T>
 static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* sums) {
   constexpr int L = lanes<T>;
@@ -29,7 +31,8 @@ static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* 
     store(totals + first, sum_lanes<L / 2, T>(square));
   }
   int i = 0, j = 0;
-  for (int k = 0; k < count; ++k) {  // loops over i and j would be vectorised, and slower
+  // One loop over all elements: the compiler would vectorise loops over i and j, which takes longer.
+  for (int k = 0; k < count; ++k) {
     if (j < t.columns) {
       T x = t.bias ? totals[k] + t.bias[j] : totals[k];
       if (t.norm) x = normalized(x, t.norm + j, t.norm_step);
@@ -39,6 +42,7 @@ static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* 
   }
 }
 
+// Computes a tile with kOuts output channels.
 template <class T, int kOuts>
 static void dot_tile(const ConvTile<T>& t) {
   constexpr int L = lanes<T>, kRows = dot_rows(kOuts);
@@ -67,7 +71,7 @@ static void dot_tile(const ConvTile<T>& t) {
     const int rest = static_cast<int>(end - at);
     if (rest > 0) step(b, at, [&](const T* p) { return load_n(p + at, rest); });
   }
-  alignas(64) T sums[(kRows * kOuts + L - 1) * L];  // the last are not results
+  alignas(64) T sums[(kRows * kOuts + L - 1) * L];  // with space, as store_dots() reads L sums at a time
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
@@ -76,7 +80,7 @@ static void dot_tile(const ConvTile<T>& t) {
   store_dots<T>(t, sums);
 }
 
-// More columns than half a vector are faster as vectors of columns.
+// More output channels than half a vector do not come here, as other tiles take less time for them.
 template <class T, int kOuts>
 static void dots_if_few([[maybe_unused]] const ConvTile<T>& t) {
   if constexpr (2 * kOuts <= lanes<T>) dot_tile<T, kOuts>(t);

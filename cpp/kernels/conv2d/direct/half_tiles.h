@@ -1,4 +1,5 @@
-// Tiles of the direct sum whose last columns fit into half a vector. Included by direct.isa.cpp only.
+// Tiles of the direct sum at AVX-512 whose last columns (output channels) fit into half a vector: tiles of
+// half a vector, and of a vector and a half. Included by direct.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/store.h"
@@ -11,8 +12,8 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 constexpr bool kHasHalf = RANVIER_HAS_HALF && sizeof(T) == sizeof(float);
 #if RANVIER_HAS_HALF
-// The rows of the tiles of half a vector, and of a vector and a half. With fewer than 6 rows the tiles of
-// whole vectors are as fast.
+// The numbers of rows of tiles of half a vector, and of a vector and a half. With fewer than 6 rows, tiles of
+// whole vectors take as little time.
 constexpr int kHalfRows[2][3] = {{8, 12, 14}, {8, 12, kPairedRows}};
 
 template <int kRows>
@@ -21,7 +22,7 @@ RANVIER_INLINE void prefetch_rows(const ConvTile<float>& t) {
   for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.c[i], 1);
 }
 
-// acc[i] += kSteps products: a[i][at + u] times half a vector of b.
+// acc[i] += kSteps products: a[i][at + u] times half a vector of row u of b.
 template <int kRows, int kSteps>
 RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, const float* b, int64_t step_b,
                                   half_vec (&acc)[kRows]) {
@@ -35,7 +36,7 @@ RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, co
   }
 }
 
-// Tiles of half a vector.
+// Computes a tile of half a vector.
 template <int kRows>
 static void half_tile(const ConvTile<float>& t) {
   constexpr int kWidth = lanes<float>, kSteps = 4;
@@ -65,8 +66,9 @@ static void half_tile(const ConvTile<float>& t) {
   store_general<float>(t, spilled, kWidth);
 }
 
-// Tiles of a vector and a half: two rows are three whole vectors, of which the second has the end of the
-// first row and the beginning of the second one.
+// The products of a tile of a vector and a half: two rows are three whole vectors, of which the second has
+// the end of the first row and the beginning of the second one. kEven: the second row of each pair is
+// t.row_step after the first.
 template <int kRows, bool kEven>
 RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, vec<float> (&acc)[kRows / 2][3]) {
   constexpr int H = lanes<float> / 2, kStep = kEven ? 2 : 1, kPointers = kRows / kStep;
@@ -98,7 +100,7 @@ RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, vec<float> (&ac
   }
 }
 
-// A tile of a vector and a half, by pairs of rows; the results go through `spilled` to c.
+// Computes a tile of a vector and a half, by pairs of rows; the results go through `spilled` to c.
 template <int kRows>
 static void row_pairs_tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>, kWidth = L + L / 2;

@@ -10,9 +10,9 @@ namespace ranvier::RANVIER_ISA {
 
 // Packs `elements` consecutive elements of w for each output channel, from input channel `first` on: element
 // e is tap e % taps of channel first + e / taps. Squares of `lanes` output channels (o) x `lanes` elements
-// (e) are transposed in registers; no and ne are how many of either there are. opaque() keeps the compiler
-// from computing all addresses of a square in advance. What lies `ahead` of the elements is prefetched: rows
-// of w are in pages of their own, at whose ends hardware prefetchers stop.
+// (e) are transposed in registers; `no` of the output channels and `ne` of the elements exist. opaque() keeps
+// the compiler from computing all addresses of a square in advance. What is `ahead` elements further is
+// prefetched: rows of w are on separate pages, at whose ends the hardware's prefetchers stop.
 template <class T>
 static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
   constexpr int L = lanes<T>;
@@ -27,7 +27,7 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
       const T* from = w + o * stride + e;
       int64_t tap = e % taps;
       T* to = begin + tap * tap_step + (first + e / taps) * width + o;
-      if (ne == 1) {  // no square: such as the last element of 3 x 3 taps
+      if (ne == 1) {  // one element needs no transposition: for example the last one of 3 x 3 taps
         store(to, vec<T>{});
         for (int i = 0; i < no; ++i, from = opaque(from + stride)) to[i] = *from;
         continue;
@@ -60,7 +60,8 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
   }
 }
 
-// All channels at once where their taps follow one another in w, else channel by channel.
+// ConvKernels::pack_panel. The channels are packed together if their taps follow each other in w, else one
+// after another.
 template <class T>
 static void pack_panel(const ConvPanel<T>& p) {
   constexpr int64_t kLinesAhead = 8;
@@ -70,7 +71,8 @@ static void pack_panel(const ConvPanel<T>& p) {
     pack_elements<T>(p, p.w + c * p.stride_c, c, p.taps, 2 * p.stride_c);
 }
 
-// The sums of the partial panels, transposed back to the order of w: see ConvPartials.
+// ConvKernels::combine: adds the partial sums of a panel, and transposes them to the order of w: see
+// ConvPartials.
 template <class T>
 static void combine(const ConvPartials<T>& p) {
   constexpr int L = lanes<T>;

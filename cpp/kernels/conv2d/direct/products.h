@@ -9,8 +9,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// kSteps products of each row, one after another: element `at` + u of each row by the vectors of b at u *
-// step_b.
+// Adds kSteps products to each row, one after another: element at + u of a[i] by the vectors of b at
+// u * step_b.
 template <class T, int kRows, int kVectors, int kSteps>
 RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const T* b, int64_t step_b,
                                    vec<T> (&acc)[kRows][kVectors]) {
@@ -32,7 +32,8 @@ RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const
   }
 }
 
-// The prefetches of kSteps products: each line once. More prefetches delay the loads.
+// Prefetches what belongs to kSteps products, `step` bytes each, every cache line once, as more prefetches
+// would delay the loads. Returns the address after it.
 template <int kSteps>
 RANVIER_INLINE const char* prefetch_steps(const char* fetch, int64_t step) {
   constexpr int kLine = 64;
@@ -44,9 +45,9 @@ RANVIER_INLINE const char* prefetch_steps(const char* fetch, int64_t step) {
   return fetch + kSteps * step;
 }
 
-// Each row has its own pointer, so that a tile may hold any pixels (of several image rows or images); all
-// move by the same index. The pointers do not all fit into registers: in tiles one vector wide, four products
-// share one load of it.
+// The general loop. Each row has its own pointer, so that a tile may hold any pixels (of several image rows
+// or images); all rows move by the same index. The pointers do not all fit into registers, and loading them
+// takes time: in tiles one vector wide, four products share one load of a pointer.
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int kSteps = kVectors == 1 ? 4 : 1;
@@ -78,9 +79,9 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
   }
 }
 
-// multiply() where rows are in pairs, and the second row of each pair is at the same distance (row_step) from
-// the first: it has the pointer of the first and an index of its own. All pointers fit into registers.
-// kFetch: prefetches what t.fetch names.
+// The same as multiply() where rows are in pairs, and the second row of each pair is row_step after the
+// first. A pair has one pointer, and second rows a separate index, so all pointers fit into registers.
+// kFetch: prefetches at t.fetch.
 template <class T, int kRows, int kVectors, bool kFetch = true>
 RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   const T* a[(kRows + 1) / 2];
@@ -110,8 +111,8 @@ RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRow
   }
 }
 
-// multiply_wide_pairs() for tiles one vector wide, whose channels and weights follow one another: four
-// products at a time.
+// The same as multiply_wide_pairs() for tiles of one vector with step_a = 1 and step_b = L: four products at
+// a time.
 template <class T, int kRows>
 RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]) {
   constexpr int kSteps = 4, L = lanes<T>;
@@ -143,7 +144,7 @@ RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]
   }
 }
 
-// The products of rows that are stored one after another: they share a pointer.
+// The same as multiply() for rows that are consecutive elements, a[i] = a[0] + i: they share a pointer.
 template <class T, int kRows>
 RANVIER_INLINE void multiply_consecutive(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]) {
   const int64_t step_a = t.step_a, step_b = t.step_b;

@@ -1,15 +1,16 @@
-// Chooses the tiles of a row whose pixels share inputs: see shared_row.h.
+// Divides a row of pixels into tiles whose pixels share inputs: see shared_row.h.
 #include "kernels/conv2d/direct/shared_row.h"
 
 namespace ranvier {
 
 SharedRow shared_row(const Axis& columns) {
-  constexpr int64_t kApart = 2;  // the time of a pixel that is not in such a tile, in those that are
+  constexpr int64_t kApart = 2;  // a pixel outside of such tiles takes as long as this many inside
   const Axis::Class* wide = nullptr;
   for (int64_t c = 0; c < columns.classes(); ++c)
     if (columns[c].tap_count == kSharedTaps) wide = &columns[c];
   SharedRow best{};
   if (!wide) return best;
+  // True if this position alone is a class that lacks one outermost tap, and begins with `tap`.
   const auto has = [&](int64_t position, int64_t tap) {
     for (int64_t c = 0; c < columns.classes(); ++c)
       if (columns[c].tap_count == kSharedTaps - 1 && columns[c].first_tap == tap && columns[c].size == 1 &&

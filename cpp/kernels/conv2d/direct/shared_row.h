@@ -1,5 +1,5 @@
-// A row of pixels in tiles of pixels side by side, which share the inputs that the taps of a row meet: see
-// ConvKernels::shared.
+// The division of a row of output pixels into tiles of neighbouring pixels, which share the inputs that the
+// taps of a row meet: for SumForm::shared (direct.h) and ConvKernels::shared (tile.h).
 #pragma once
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/direct/tile.h"
@@ -7,13 +7,13 @@
 namespace ranvier {
 
 struct SharedRow {
-  int64_t rows, tiles, width;  // pixels of a tile, tiles, pixels in all
-  bool first, last;            // true if they have a pixel to the left of the class, and one to the right
+  int64_t rows, tiles, width;  // the pixels of a tile; the number of tiles; the pixels of all tiles
+  bool first, last;            // true if the tiles include the pixel before the class, and the one after it
 };
 
-// The division of the pixels of a row into tiles that share inputs; none if it has no rows. A first and a
-// last pixel that lack the outermost tap are a class of their own each, and part of these tiles where that
-// takes less.
+// Divides the pixels of the class (axis.h) that uses all kSharedTaps taps into tiles. The pixels before and
+// after this class lack the outermost tap, and each is a separate class; the tiles include them where that
+// takes less time. rows = 0 in the result: there are no such tiles.
 SharedRow shared_row(const Axis& columns);
 
 }  // namespace ranvier

@@ -1,4 +1,5 @@
-// Finishes and stores the sums of a tile of the direct sum. Included by the levels' files only.
+// Finishes and stores the sums of a tile of the direct sum (ConvTile in tile.h). Included by files that are
+// compiled for each ISA level.
 #pragma once
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/norm/channel_line.h"
@@ -7,8 +8,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Ragged columns and norms, with all settings of a tile. One loop for all tile shapes, on accumulators
-// spilled to memory.
+// The general way, with all settings of a tile: the sums are in `acc`, rows of `width` elements, so that one
+// loop serves tiles of all sizes.
 template <class T>
 static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;

@@ -1,5 +1,5 @@
-// The kernels that an ISA level has for conv2d: one micro-kernel, for forward and both gradients, and the
-// changes of layout around it.
+// The kernels that an ISA level has for the direct sums of conv2d (ConvKernels), and their arguments: one
+// micro-kernel, ConvTile, for the forward and both gradients, and functions that pack weights for it.
 #pragma once
 #include "base/isa.h"
 #include "base/precision.h"
@@ -7,23 +7,26 @@
 
 namespace ranvier {
 
-constexpr int kMaxConvRows = 14, kPairedRows = 16;  // rows of tiles of whole vectors; of a vector and a half
+constexpr int kMaxConvRows = 14, kPairedRows = 16;  // the most rows: of whole vectors; of a vector and a half
 constexpr int kSharedRows[] = {14, 12}, kSharedTaps = 3;  // rows and taps of shared()
 constexpr int kMaxDots = 4;  // output channels of a tile whose vectors are of input channels
 
-// A run of n products: a[i][this->a + t * step_a] and b[this->b + t * step_b + vector], t < n.
+// A run of n products for row i: of a[i][this->a + t * step_a] and the vectors at b + this->b + t * step_b, t
+// < n.
 struct ConvSegment {
   int64_t a, b, n;
 };
 
-// c[i][0, columns) = finish(sum over segments of a[i] * b), i < rows. a[i] is broadcast against vectors of b,
-// all of which are readable.
-//   forward: rows are output pixels, a[i] their first input value, b a panel of weights, segments the taps
-//   to dx:   the same on dy and flipped weights
-//   to dw:   rows are taps of the weights, a[i] their places in x, b is dy, segments are runs of pixels
+// A tile: c[i][j] = finish(the sum over all segments of a[i] times b), for i < rows and j < columns. Elements
+// of a[i] are broadcast, b is read as vectors of columns; whole vectors of b are readable.
+//   forward: rows are output pixels, a[i] points to their first input, b is a panel of weights, segments are
+//   taps dx:      the same on dy and flipped weights dw:      rows are taps and channels of the weights, a[i]
+//   are their places in x, b is dy, segments are runs of
+//            pixels
 //
-// For dots() the lanes are input channels instead: a[i] and b are read in vectors, of b one for each of
-// step_b columns, up to kMaxDots; the last of a segment counts n % lanes channels, and b is zero beyond them.
+// For dots() lanes are input channels instead: a[i] is read as vectors, and b has one vector for each of
+// step_b columns, at most kMaxDots. The last vector of a segment has n % lanes channels, and b is zero beyond
+// them.
 template <class T>
 struct ConvTile {
   const T* a[kPairedRows];
@@ -32,40 +35,41 @@ struct ConvTile {
   const ConvSegment* segments;
   int64_t count;
   int64_t step_a, step_b;
-  int64_t row_step = 0;  // a[i + 1] = a[i] + row_step for even i; or 0: they may have any places
+  int64_t row_step = 0;  // a[i + 1] = a[i] + row_step for even i; or 0: a[i] may be anywhere
   int rows, columns;
-  bool consecutive = false;                          // a[i] = a[0] + i
-  bool without_first = false, without_last = false;  // shared(): the outermost inputs are padding
+  bool consecutive = false;                          // true: a[i] = a[0] + i
+  bool without_first = false, without_last = false;  // for shared(): the first, or last, input is padding
   bool accumulate = false;  // c += the sum; else c = activation(norm(the sum + bias))
   bool relu = false;
   bool stream = false;      // c is aligned to vectors, and is stored past the caches
   const T* bias = nullptr;  // `columns` elements, or null
-  const T* norm = nullptr;  // m of columns elements, and norm_step further a, then b; or null: none
+  const T* norm = nullptr;  // m of `columns` elements; a is norm_step after it, b after a; or null: no norm
   int64_t norm_step = 0;
-  // grouped(): lane i reads, for the channels of its group, a[pick[i]], a[pick[i] + 1] ...; a has `reach`
-  // channels, and pick is of integers of T's size.
+  // For grouped(): lane i reads a[pick[i]], a[pick[i] + 1], ... for the channels of its group. pick has
+  // integers of the size of T; `reach` elements of a are readable.
   const void* pick;
   int reach;
-  const char* fetch = nullptr;  // prefetched meanwhile: what a later tile will read,
+  const char* fetch = nullptr;  // what is prefetched during the products, for a later tile:
   int64_t fetch_step = 0;       // this many bytes for each product
-  int64_t ahead = 0;            // dots(): prefetches this many elements after each vector
+  int64_t ahead = 0;            // for dots(): prefetches this many elements after each vector
 };
 
-// The weights of one panel: up to `width` output channels o, for each tap t and input channel c.
+// Arguments of pack_panel(): the weights of one panel, up to `width` output channels o, for each tap t and
+// input channel c.
 //   panel[(t * channels + c) * width + o] = w[o * stride_o + c * stride_c + t], zero for o >= columns
 // Where flipped, tap taps - 1 - t takes the place of t.
 template <class T>
 struct ConvPanel {
   const T* w;
-  int64_t stride_o, stride_c;  // one of them is taps
+  int64_t stride_o, stride_c;  // one of the two is `taps`
   int64_t channels, taps;
   int columns, width;
   bool flipped;
   T* panel;
 };
 
-// The way back, for dw: w[o * stride_o + c * taps + t] = sum over partials, in order, of
-// partial[p * stride_p + (t * channels + c) * width + o], for the elements [begin, end) of c * taps + t.
+// Arguments of combine(), the reverse for dw: w[o * stride_o + c * taps + t] = the sum over p < partials, in
+// order, of partial[p * stride_p + (t * channels + c) * width + o], for c * taps + t in [begin, end).
 template <class T>
 struct ConvPartials {
   const T* partial;
@@ -79,27 +83,29 @@ struct ConvPartials {
 
 template <class T>
 struct ConvKernels {
-  int mr, lanes;         // the tile: rows, half its columns
-  int narrow_rows;       // rows of a tile of one vector
-  int consecutive_rows;  // rows of a tile of one vector, if they are consecutive
-  int paired_rows;       // rows of a tile of a vector and a half
-  int wide_rows;         // rows of a tile of three vectors; 0: the level has none
-  int rows(int64_t columns) const {
+  int mr, lanes;                     // the most rows of a tile of two vectors; elements of a vector
+  int narrow_rows;                   // the most rows of a tile of one vector
+  int consecutive_rows;              // the same if the rows are consecutive
+  int paired_rows;                   // the most rows of a tile of a vector and a half
+  int wide_rows;                     // the most rows of a tile of three vectors; 0: there are none
+  int rows(int64_t columns) const {  // the most rows of a tile with this many columns
     if (columns > lanes && 2 * columns <= 3 * lanes) return paired_rows;
     return columns > 2 * lanes ? wide_rows : columns > lanes ? mr : narrow_rows;
   }
-  void (*tile)(ConvTile<T>&);  // may lengthen its lists of rows
+  void (*tile)(ConvTile<T>&);  // may lengthen the lists a and c
   void (*stream_end)();        // to be called after tiles that stream
-  int dot_rows[kMaxDots + 1];  // by step_b
+  int dot_rows[kMaxDots + 1];  // the most rows of a tile for dots(), by step_b
   void (*dots)(const ConvTile<T>&);
-  int grouped_rows;
-  void (*grouped)(ConvTile<T>&);  // null where the level has no instruction for it
-  // A tile of one vector and kSharedRows pixels, at a[0] + i * row_step, as far apart as taps (step_a):
-  // an input serves all kSharedTaps of a segment that meet it. Null at levels of few registers.
+  int grouped_rows;               // the most rows of a tile for grouped()
+  void (*grouped)(ConvTile<T>&);  // null if the level has no instruction for it
+  // A tile of one vector and kSharedRows pixels. Pixel i is at a[0] + i * row_step, and taps are as far apart
+  // (step_a = row_step), so an input serves all kSharedTaps of a segment that meet it. Null at levels with
+  // few registers.
   void (*shared)(const ConvTile<T>&);
   void (*pack_panel)(const ConvPanel<T>&);
   void (*combine)(const ConvPartials<T>&);
-  // sum[j] += b[segment.b + t * step_b + j] over segments and t < n, j < columns; whole vectors readable
+  // sum[j] += b[segment.b + t * step_b + j] over all segments and t < n, for j < columns. Whole vectors of b
+  // are readable.
   void (*sum)(const ConvSegment* segments, int64_t count, const T* b, int64_t step_b, int columns, T* sum);
 };
 
@@ -112,6 +118,7 @@ extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, 
 }  // namespace v4
 #endif
 
+// The function that runs a tile; pairs: elements are pairs of bfloat16 (medium/).
 template <class T>
 static inline auto tile_of([[maybe_unused]] bool pairs) {
 #if RANVIER_HAS_V4

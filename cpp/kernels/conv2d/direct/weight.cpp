@@ -1,4 +1,7 @@
-// Chooses the pixels, taps and channels of the tiles of the gradient to the weight, and joins partial sums.
+// The gradient to the weight as a direct sum: see weight.h. Each thread takes units of work (tiles of some
+// taps and channels) of a part of the pixels, and adds their products chunk by chunk of output rows to
+// partial sums; at the end the partial sums of all parts are added. WeightJob describes the pixels and taps
+// of some tiles.
 #include "kernels/conv2d/direct/weight.h"
 
 #include <algorithm>
@@ -10,10 +13,11 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kSumChunkBytes = 512 << 10;  // bytes of x and dy in a chunk: they stay in L2 for all taps
-constexpr int64_t kMinChunkPixels = 256;       // fewer would not pay for loading and storing a tile's sums
+constexpr int64_t kMinChunkPixels = 256;  // fewer would not pay for loading and storing the sums of a tile
 constexpr int64_t kMaxChunkPixels = 1024;
-constexpr int64_t kCopiedRows = 128;  // rows of a panel that read the same pixels of dy: fewer need no copy
+constexpr int64_t kCopiedRows = 128;  // the fewest rows of sums of a panel for which dy is copied
 
+// The most rows of a tile.
 template <class T>
 int rows_of_tile(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels, bool by_tap) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
@@ -24,8 +28,9 @@ int rows_of_tile(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels, b
   return kernels.rows(panels.columns(0));
 }
 
-// True if the rows of a tile are channels of one tap. Else they are any of a region's taps: that fills tiles
-// of few channels, but at the edges of images regions have few pixels.
+// True if the rows of a tile are channels of one tap. Otherwise they are channels of any taps of a region
+// (the pixels of one class of rows and one of columns, see axis.h): that fills tiles where channels are few,
+// but regions at the edges of images have few pixels.
 template <class T>
 bool tiles_by_tap(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels) {
   constexpr int64_t kLeastRows = 8;
@@ -82,6 +87,8 @@ void WeightGradient<T>::run(const Team& team) const {
   });
 }
 
+// Computes the partial sums of a part for some units, which are numbered panel by panel. Where by_tap_, a
+// unit is one tile of a tap, else all taps.
 template <class T>
 void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Range units) const {
   const int64_t per_panel = units_per_panel(), rows = c_.dy.shape[0] * c_.dy.shape[2];
@@ -107,7 +114,7 @@ void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Rang
   }
 }
 
-// Adds the products of a chunk of rows of dy to the sums of a panel: by taps (units), or by regions.
+// Adds the products of a chunk of rows of dy to the sums of a panel: for some units, or by regions.
 template <class T>
 void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel,
                                        Range units) const {
@@ -132,7 +139,8 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
   }
 }
 
-// Copies the panel's channels of the chunk's rows of dy, so that vectors of them are contiguous.
+// Copies the channels of a panel from the rows of dy in a chunk, so that pixels follow each other without
+// gaps.
 template <class T>
 void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
   const int64_t height = c_.dy.shape[2], q = c_.dy.shape[3], width = panels_.width;
@@ -144,6 +152,7 @@ void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_
   }
 }
 
+// The pixels for which one tap meets the input.
 template <class T>
 WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
   const Conv2dGeometry& g = c_.geometry;
@@ -153,7 +162,8 @@ WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
   return {p.begin, p.end, q.begin, q.end, r, r + 1, s, s + 1};
 }
 
-// Where not transposed, the positions of a class and its taps are without gaps.
+// The pixels and taps of a class of rows and a class of columns. The positions and taps of a class have no
+// gaps here, as the axes are not transposed.
 template <class T>
 WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::Class& columns) const {
   const int64_t p = rows.first_position, q = columns.first_position;
@@ -161,7 +171,8 @@ WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::
   return {p, p + rows.size, q, q + columns.size, r, r + rows.tap_count, s, s + columns.tap_count};
 }
 
-// Lists the runs of pixels of a chunk that the job's taps meet; returns their number.
+// Lists the pixels of a job that are in a chunk as segments, runs of pixels; returns their number. copied: b
+// is the copy of dy.
 template <class T>
 int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments,
                                          bool copied) const {
@@ -189,7 +200,8 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
   return count;
 }
 
-// Rows [first, last) of the job, in the order tap by tap, channel by channel, in tiles of equal height.
+// Adds the products of a chunk to the rows of sums [first, last) of a job, in tiles of equal height. Rows are
+// numbered tap by tap, channel by channel.
 template <class T>
 void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel,
                                 int64_t first, int64_t last) const {
@@ -223,6 +235,7 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   }
 }
 
+// Adds dy of a chunk to the sums of db of a panel.
 template <class T>
 void WeightGradient<T>::sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
   ConvSegment* segments = segments_ + team.index() * chunk_rows_;
@@ -262,6 +275,8 @@ void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts,
 template void combine_parts(const OpenTeam&, const Panels<float>&, int64_t, int64_t, int64_t, const float*,
                             const float*, const TensorView<float>&, const TensorView<float>&);
 
+// The exchange needs stride 1, and padding not larger than the reach of the taps, so that the exchanged
+// padding (exchanged() in weight.h) is not negative.
 template <class T>
 bool ExchangedWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   const Conv2dGeometry& g = call.geometry;

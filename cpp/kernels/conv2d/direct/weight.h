@@ -1,13 +1,14 @@
-// The gradients to weight and bias as direct sums, which compute what no other algorithm does.
+// The gradients to weight and bias as direct sums, for all calls that no other algorithm computes.
 //
 //   dw[k, c, r, s] = sum over images n and pixels (p, q) of dy[n, k, p, q] x[n, c, h(p, r), w(q, s)]
 //   db[k]          = sum over images and pixels of dy[n, k, p, q]
 //
-// That is a matrix product over pixels, (taps x channels) by output channels. x is read where it is. Where
-// many tiles read a part of dy's channels, those are copied for them, some rows at a time: pixels far apart
-// share few sets of L1.
+// That is a product of matrices, (taps x channels) by pixels and pixels by output channels. x is read in
+// place. Where many tiles read the same channels of dy, these are copied, some rows at a time, because pixels
+// that are far apart share few sets of L1.
 //
-// Memory: at most 16 partial sums of dw, one for each fixed part of the pixels; for each thread the copy.
+// Memory: at most 16 partial sums of dw, one for each fixed part of the pixels; the copy of dy for each
+// thread.
 #pragma once
 #include <utility>
 
@@ -16,13 +17,14 @@
 
 namespace ranvier {
 
-// The pixels for which a set of taps is used: output rows [p0, p1) x columns [q0, q1), taps [r0, r1) x
-// [s0, s1). Every pixel of the one meets every tap of the other inside the input.
+// Output pixels, rows [p0, p1) x columns [q0, q1), and taps [r0, r1) x [s0, s1): for each of these pixels,
+// each of these taps meets the input.
 struct WeightJob {
   int64_t p0, p1, q0, q1, r0, r1, s0, s1;
 };
 
-// The sums of a panel of output channels are [tap][channel of the group][width]; a row is one (tap, channel).
+// The sums of a panel of output channels are [tap][channel of the group][width]; a row of the sums is one tap
+// and channel.
 template <class T>
 class WeightGradient {
  public:
@@ -30,7 +32,7 @@ class WeightGradient {
   void run(const Team& team) const;
 
  private:
-  struct Chunk {  // output rows of all images, numbered through
+  struct Chunk {  // output rows, numbered through all images
     int64_t part, first_row, last_row;
   };
   void accumulate_part(const OpenTeam& team, int64_t part, Range units) const;
@@ -57,35 +59,36 @@ class WeightGradient {
   Conv2dBackwardWeight<T> c_;
   int64_t in_group_, out_group_, taps_;
   Panels<T> panels_;
-  bool by_tap_;  // tiles hold channels of one tap; else any taps and channels of a region
-  int mr_;       // rows of a tile
+  bool by_tap_;  // the rows of a tile are channels of one tap; else of any taps of a region
+  int mr_;       // the most rows of a tile
   bool copies_dy_;
   PixelRows<T> x_, dy_;
   Axis rows_, columns_;
   int64_t tiles_per_tap_;  // where by_tap_
   int64_t parts_;          // the number of parts of the pixels; decided by the shapes alone
-  int64_t chunk_rows_;
-  int64_t panel_size_;  // elements
-  T *sums_, *bias_sums_;
-  T* dy_copy_;             // for each thread: rows of a chunk, width channels of each pixel
-  ConvSegment* segments_;  // chunk_rows_ for each thread
+  int64_t chunk_rows_;     // output rows of a chunk
+  int64_t panel_size_;     // elements of the sums of a panel
+  T *sums_, *bias_sums_;   // [part][panel][tap][channel][width], [part][panel][width]
+  T* dy_copy_;             // for each thread: the rows of a chunk, `width` channels of each pixel
+  ConvSegment* segments_;  // for each thread chunk_rows_ segments
 };
 
-// dw and db, either of which may be null, from the sums of parts, [part][panel][tap][channel][width], and of
-// their biases, [part][panel][width].
+// Computes dw and db, either of which may be null, from the sums of the parts for dw,
+// [part][panel][tap][channel] [width], and for db, [part][panel][width].
 template <class T>
 void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts, int64_t in, int64_t taps,
                    const T* sums, const T* bias, const TensorView<T>& dw, const TensorView<T>& db);
 
+// The same call for db alone.
 template <class T>
 Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
   call.dw.data = nullptr, call.x.shape[0] = 0;  // x is not read
   return call;
 }
 
-// x and dy with their roles exchanged, at stride 1: the sum over outputs of dy[p] x[p + tap - pad] is the sum
-// over inputs of x[h] dy[h + tap' - pad'] with tap' = taps - 1 - tap and pad' = (taps - 1) dilation - pad: a
-// gradient to weights whose taps are flipped, flipped[g, c, k, taps - 1 - t] = dw[g, k, c, t].
+// The call with x and dy exchanged, at stride 1. The sum over outputs of dy[p] x[p + tap - pad] is also the
+// sum over inputs of x[h] dy[h + tap' - pad'], where tap' = taps - 1 - tap and pad' = (taps - 1) dilation -
+// pad. So it is a gradient to weights with flipped taps: flipped[g, c, k, taps - 1 - t] = dw[g, k, c, t].
 template <class T>
 Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
   const int64_t groups = call.geometry.groups, out = call.dy.shape[1] / groups;
@@ -99,7 +102,7 @@ Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
   return call;
 }
 
-// dw of the output channels [begin, end) from what exchanged() computed.
+// Sets dw of the output channels [begin, end) from `flipped`, which the exchanged call has computed.
 template <class T>
 void flip_back(const Conv2dBackwardWeight<T>& call, const T* flipped, int64_t begin, int64_t end) {
   const int64_t groups = call.geometry.groups, out = call.dy.shape[1] / groups, in = call.x.shape[1] / groups;
@@ -112,9 +115,10 @@ void flip_back(const Conv2dBackwardWeight<T>& call, const T* flipped, int64_t be
     }
 }
 
-// dw with x and dy exchanged, so that the vectors are of input channels.
-// Chosen: at stride 1, where the outputs of a group are at most half a vector and its inputs at least a whole
-// one: vectors of outputs would be mostly empty. Memory: a second dw.
+// dw by a WeightGradient with x and dy exchanged, so that lanes are input channels.
+//
+// Chosen: at stride 1, where a group has at most half a vector of outputs, which would leave vectors of
+// outputs mostly empty, and at least a whole vector of inputs. Memory: a second dw.
 template <class T>
 class ExchangedWeight {
  public:

@@ -1,5 +1,6 @@
-// The direct sum's tile for pairs of bfloat16 by AMX, in steps of 16 pairs: see medium.h. Compiled for level
-// v4 alone.
+// The tile of the direct sum for pairs of bfloat16, computed by AMX (simd/amx.h), the matrix registers of the
+// processor, in steps of 16 pairs: see medium.h for pairs, ConvTile (direct/tile.h) for the fields. Compiled
+// for level v4 alone.
 #if RANVIER_PAIRS
 #include "simd/amx.h"
 #include "base/unroll.h"
@@ -15,7 +16,7 @@ namespace ranvier::RANVIER_ISA {
 using V = vec<float>;
 constexpr int L = lanes<float>, kSide = 2 * L;
 
-// `n` pairs of each row from `at` on: [row][pair], zero beyond them.
+// Copies n pairs of each row of a, from element `at` on, to [row][pair], rows of L; the rest is zero.
 static void copy_rows(const ConvTile<float>& t, int64_t at, int n, float* to) {
   if (t.step_a == 1) {
     for (int i = 0; i < t.rows; ++i) store(to + i * L, load_n(t.a[i] + at, n));
@@ -35,7 +36,7 @@ static void copy_rows(const ConvTile<float>& t, int64_t at, int n, float* to) {
   }
 }
 
-// From row to row of a, or 0: they may have any places.
+// The distance from one row of a to the next, if it is always the same; else 0.
 static int64_t row_step(const ConvTile<float>& t) {
   const int64_t step = t.rows > 1 ? t.a[1] - t.a[0] : 0;
   for (int i = 2; i < t.rows; ++i)
@@ -43,7 +44,8 @@ static int64_t row_step(const ConvTile<float>& t) {
   return step;
 }
 
-// A tile by AMX: for each 16 pairs of a segment, rows of a and of b are loaded as tiles and multiplied.
+// Computes a tile: for each 16 pairs of a segment, rows of a and of b are loaded into tile registers and
+// multiplied. kWide: more than one vector of columns.
 template <class Tiles, bool kWide>
 static void run(const ConvTile<float>& t) {
   constexpr int kWidth = kWide ? kSide : L, kBytes = sizeof(float);

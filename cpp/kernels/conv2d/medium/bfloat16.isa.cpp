@@ -1,5 +1,5 @@
-// The direct sum's tile for pairs of bfloat16: see medium.h, and ConvTile for the fields. This file is
-// compiled for level v4 alone.
+// The tile of the direct sum for pairs of bfloat16, by the instruction vdpbf16ps: see medium.h for pairs,
+// ConvTile (direct/tile.h) for the fields. This file is compiled for level v4 alone.
 #if RANVIER_PAIRS
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/store.h"
@@ -7,8 +7,8 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// kRows rows of pixels times kVectors vectors of outputs. kEven: each second row of x is row_step after the
-// one before it, so that all pointers fit into registers.
+// Computes a tile of kRows rows and kVectors vectors of columns. kEven: each second row of a is row_step
+// after the row before it, so that all pointers fit into registers.
 template <int kRows, int kVectors, bool kEven>
 static void tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>, kStep = kEven ? 2 : 1, kPointers = (kRows + kStep - 1) / kStep;

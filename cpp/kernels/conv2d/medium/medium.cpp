@@ -1,6 +1,6 @@
-// Convolutions of factors rounded to bfloat16 (medium.h). Each run rounds its operands to pairs of bfloat16
-// in the workspace, which take the place of floats, and then runs the direct sum on them. in, out: channels
-// of the input and of the output.
+// Convolutions whose factors are rounded to bfloat16 (medium.h). A run rounds its operands to pairs of
+// bfloat16 in the workspace, where a pair has the size of a float, and then runs the direct sum on the pairs.
+// in, out: channels of the input and of the output.
 #include "kernels/conv2d/medium/medium.h"
 
 #include "base/precision.h"
@@ -14,8 +14,8 @@ namespace {
 
 constexpr int64_t kLeast = 16;  // channels of the input and of the output: with fewer there is no gain
 
-// The distance of pixels of this many elements: a vector more where all of them would fall into the same sets
-// of the L1 cache.
+// The distance of pixels of this many elements: a vector more where all pixels would fall into the same sets
+// of L1.
 int64_t spread(int64_t elements) { return elements + (elements % 1024 == 0 ? 16 : 0); }
 
 // A view (n, c, h, w) of channels-last memory; `pixel`: elements from one pixel to the next.
@@ -47,8 +47,8 @@ Conv2dBackwardWeight<float> in_pairs(Conv2dBackwardWeight<float> c, const float*
   return c;
 }
 
-// Rounds images 2 i and 2 i + 1 to image i of `to`, whose elements are pairs: shape (n, c, h, w) is that of
-// `rows`. The last image of an odd number is paired with zeros.
+// Rounds the images 2 i and 2 i + 1 of `rows`, of this shape (n, c, h, w), to image i of `to`, whose elements
+// are pairs. The last image of an odd number is paired with zeros.
 void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int64_t* shape, float* to) {
   const int64_t images = shape[0], c = shape[1], h = shape[2], w = shape[3], line = c * w;
   const bool dense = rows.stride_w == c;
@@ -64,7 +64,7 @@ void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int6
   }
 }
 
-// True if the call may be medium, and its sums are long enough for the rounding to pay.
+// True if the call may use bfloat16, and there are enough channels for the rounding to pay.
 bool is_wide(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
   return algorithms.has(ConvAlgorithm::medium) && has_bfloat16() && in >= kLeast && out >= kLeast;
 }
@@ -79,6 +79,8 @@ bool by_tiles(const ConvAlgorithms& algorithms) {
   return algorithms.has(ConvAlgorithm::medium) && has_tiles();
 }
 
+// Where AMX multiplies, 1x1 convolutions are left to matrix products (pointwise/); otherwise Winograd's
+// algorithm takes those for which it pays, which then also uses pairs.
 bool MediumSum::pays(const Correlation<float>& p) {
   const int64_t groups = p.geometry.groups;
   return pays_in_pairs(p.algorithms, p.x.shape[1] / groups, p.y.shape[1] / groups) &&
@@ -93,8 +95,9 @@ MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
       stride_(spread(p.x.shape[1] / 2)),
       sum_(in_pairs(p, pairs_x_, stride_, pairs_w_), carver, threads) {}
 
-// Rounds w (out, in, r, s), or (in, out, r, s) where transposed, to pairs of two input channels. A channel is
-// a line of `length` elements of w: the taps of one output, or, where inputs are the first dimension, of all.
+// Rounds w (out, in, r, s), or (in, out, r, s) where transposed, to pairs of two input channels. An input
+// channel is a line of `length` elements of w: the taps of one output, or, where inputs are the first
+// dimension, the taps of all outputs.
 void MediumSum::round_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = p_.w;
   const bool inputs_first = p_.transposed, dense = is_contiguous(w);
@@ -138,7 +141,7 @@ void MediumSum::run(const Team& team) const {
   });
 }
 
-// A call of one image would have only pairs that lack their second image.
+// A call of one image is left to other algorithms, as its pairs would lack their second image.
 bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1] / c.geometry.groups, out = c.dy.shape[1] / c.geometry.groups;
   return c.dw.data && c.x.shape[0] > 1 && is_wide(c.algorithms, in, out) &&

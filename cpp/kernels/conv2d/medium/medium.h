@@ -1,20 +1,23 @@
 // Convolutions whose factors are rounded to bfloat16, for rv.set_float32_matmul_precision("medium"): the
-// direct sum (direct/direct.h) on pairs, as matmul's in matmul/pairs.h.
+// direct sum (direct/direct.h) on pairs. A pair is two numbers of bfloat16 in the place of one float32, which
+// the processor multiplies and adds at once, as in kernels/matmul/pairs.h.
 //
-// Two neighbours along the sum are one element: two channels of x and w in the forward and the gradient to
-// the input, two images of x and dy in the gradient to the weights. So each operand has half as many channels
-// or images, and the direct sum's plans hold as they are; its tile alone is another one.
+// A pair is two neighbours along the sum: two channels of x and w in the forward and the gradient to the
+// input, two images of x and dy in the gradient to the weights. So each operand has half as many channels or
+// images. The direct sum is computed as with float32, except for the inner loop of a tile.
 //
-// Chosen: where the call is medium, the processor has such products, and a group has an even number of at
-// least 16 channels to add up and at least 16 outputs (of the weights: channels and outputs).
+// Chosen: where the call has this precision, the processor has these products, and a group has at least 16
+// outputs and an even number of at least 16 input channels (which may be odd for the gradient to the
+// weights).
 //
-// Memory: a copy of half the size of both operands.
+// Memory: copies of both operands, of half their size.
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/direct/weight.h"
 
 namespace ranvier {
 
+// The forward, or the gradient to the input.
 class MediumSum : public PacksNothing {
  public:
   static bool pays(const Correlation<float>& p);
@@ -31,6 +34,7 @@ class MediumSum : public PacksNothing {
   Correlator<float> sum_;
 };
 
+// The gradients to weight and bias; the bias is summed in float32.
 class MediumWeight {
  public:
   static bool pays(const Conv2dBackwardWeight<float>& c);

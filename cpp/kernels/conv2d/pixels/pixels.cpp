@@ -1,5 +1,5 @@
-// 1x1 convolutions with few channels (pixels.h). Prepares places and weights, then shares out pixels among
-// the threads.
+// 1x1 convolutions with few channels (pixels.h): prepares the weights as vectors, and shares the pixels among
+// the threads. The second half is the gradient to the weights, PixelWeight.
 #include "kernels/conv2d/pixels/pixels.h"
 
 #include <algorithm>
@@ -12,12 +12,12 @@ namespace ranvier {
 
 namespace {
 
-// The pixels whose channels fit in one vector.
+// How many pixels fit into one vector, with their channels of both x and y.
 int64_t pixels_together(int64_t in, int64_t out) { return pixel_kernels().lanes / std::max(in, out); }
 
 }  // namespace
 
-// A vector takes one step for each input channel: with many of these a product of matrices takes less.
+// A vector takes one step for each input channel, so with many of them a product of matrices takes less time.
 bool Pixels::pays(const Correlation<float>& p) {
   constexpr int64_t kFewInputs = 4;
   const int64_t in = p.x.shape[1], out = p.y.shape[1], together = pixels_together(in, out);
@@ -53,8 +53,8 @@ void Pixels::run(const Team& team) const {
   });
 }
 
-// For each lane, which is output k of a pixel in the vector: where its pixel begins in x, its weights, and
-// its bias and norm.
+// Fills pick_, weights_ and lines_: for each lane, which is output k of a pixel, where the inputs of this
+// pixel begin in the vector of x, the weights of k, and the bias and norm of k.
 void Pixels::prepare() const {
   const int64_t lanes = pixel_kernels().lanes, *st = p_.w.strides;
   const int64_t stride_c = st[p_.transposed ? 0 : 1], stride_k = st[p_.transposed ? 1 : 0];
@@ -72,13 +72,15 @@ namespace {
 
 constexpr int64_t kChunkElements = 8 << 10;  // elements of x and dy: a chunk stays in L1 for all channels
 
+// x or dy as dense pixels.
 struct PixelView {
   const float* data;
   int64_t channels;
 };
 
-// The sums of products of wide and narrow, as vectors: (blocks of lanes of wide, channels of narrow, lanes).
-// The last block overlaps the one before it.
+// The layout of the sums of products of a wide and a narrow array (see PixelWeight): (blocks of channels of
+// wide, channels of narrow, lanes). A block is a vector of channels; the last block overlaps the one before
+// it. Where wide has less than a vector, the lanes are `together` pixels of `width` channels.
 struct VectorSums {
   VectorSums(int64_t wide, int64_t narrow)
       : lanes(pixel_kernels().lanes),
@@ -103,8 +105,8 @@ struct VectorSums {
   int64_t lanes, channels, width, together, rows;
 };
 
-// sums += the products of `count` pixels from `begin` on. narrow may have no channels: one vector for all
-// pixels, and one row of sums.
+// sums += the products of `count` pixels from `begin` on. If narrow has no channels, its one vector serves
+// all pixels, and there is one row of sums.
 void add_products(const PixelView& wide, const PixelView& narrow, int64_t begin, int64_t count, float* sums) {
   const int64_t rows = std::max<int64_t>(narrow.channels, 1);
   const VectorSums v(wide.channels, rows);
@@ -128,7 +130,7 @@ bool PixelWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t narrow = std::min(in, out), wide = std::max(in, out);
   if (lanes == 0 || c.geometry.groups != 1 || narrow == 0) return false;
   if (!c.geometry.keeps_pixels(c.taps[0], c.taps[1], c.x.shape, c.dy.shape)) return false;
-  // With more channels, tiles of channels have enough chains.
+  // With more channels, the tiles of other algorithms have enough independent sums.
   const int64_t most = wide <= lanes ? 8 : wide <= 2 * lanes ? 2 : 0;
   return narrow <= most && is_dense(c.x) && is_dense(c.dy);
 }
@@ -159,8 +161,8 @@ void PixelWeight::run(const Team& team) const {
   });
 }
 
-// The sums of a part of the pixels. The operand with more channels is read by vectors, and the channels of
-// the other one meet it in turn.
+// Computes the sums of a part of the pixels. The operand with more channels is read as vectors, which are
+// multiplied by one channel of the other operand after another.
 void PixelWeight::accumulate(const OpenTeam& team, int64_t part) const {
   const PixelView x{c_.x.data, in_}, dy{c_.dy.data, out_};
   const PixelView &wide = in_ < out_ ? dy : x, &narrow = in_ < out_ ? x : dy;

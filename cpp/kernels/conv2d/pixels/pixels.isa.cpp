@@ -1,5 +1,5 @@
-// The loops of loops.h, compiled once for each ISA level. A level whose vectors have four lanes needs none of
-// them.
+// The loops of loops.h, compiled once for each ISA level. At a level whose vectors have four lanes there are
+// none, since few channels fill such vectors.
 #include "base/unroll.h"
 #include "kernels/conv2d/pixels/loops.h"
 #include "kernels/norm/channel_line.h"
@@ -13,8 +13,8 @@ extern const PixelKernels pixel_kernels_float = {};
 
 #else
 
-// PixelKernels::outputs, four vectors of pixels at a time. A vector stores past its last pixel; the next
-// vector overwrites that.
+// PixelKernels::outputs, four vectors of pixels at a time. A whole vector is stored even if it holds less of
+// y; the next vector overwrites the rest.
 static void outputs(const PixelOutputs& t) {
   constexpr int kLanes = lanes<float>, kVectors = 4;
   ivec<float> first;
@@ -56,8 +56,8 @@ static void outputs(const PixelOutputs& t) {
   }
 }
 
-// PixelKernels::products for kNarrow channels of `narrow`, as four chains: a permutation takes as long as a
-// product. Lanes past the last pixel of a vector get any values.
+// PixelKernels::products for kNarrow channels of `narrow`, with four independent chains, which suffice since
+// a permutation takes as long as a product. Lanes that belong to no whole pixel get any values.
 template <int kNarrow>
 static void narrow_products(const PixelProducts& t) {
   constexpr int kLanes = lanes<float>, kVectors = 4 / kNarrow;

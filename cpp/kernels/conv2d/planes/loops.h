@@ -1,13 +1,15 @@
-// The inner loops of convolutions with few channels: the lanes of vectors are pixels of a row, and each
-// channel has its own plane.
+// The inner loops of convolutions with few channels (planes.h): their arguments, and PlanarKernels, the
+// functions of an ISA level. Lanes are pixels of a row, and each channel is in a separate plane. The pixels
+// of a plane are numbered row by row, with the padding, `pitch` to a row.
 #pragma once
 #include "base/isa.h"
 #include "base/views.h"
 
 namespace ranvier {
 
-// sums[k * step + i] = bias[k] + sum over j < count of x[offsets[j] + i] * w[j * outs + k], for k < outs and
-// i < step, which is a whole number of tiles. All vectors of x are readable.
+// Computes sums[k * step + i] = bias[k] + the sum over j < count of x[offsets[j] + i] * w[j * outs + k], for
+// k < outs and pixels i < step, which is a multiple of the pixels of a tile. j is a tap and an input channel;
+// outs is the index of the function in PlanarKernels::sums. Whole vectors of x are readable.
 struct PlanarSums {
   const float* x;
   const int64_t* offsets;
@@ -17,11 +19,11 @@ struct PlanarSums {
   int64_t step;
 };
 
-// y[places[i] + k] = activation(norm(sums[k * step + i])) for i < pixels, k < channels, in the order of i.
-// sums has whole vectors, of a multiple of 8 channels. A pixel's stores may reach into the next pixels, but
-// not past the first `dense` ones.
+// Stores y[places[i] + k] = activation(norm(sums[k * step + i])) for i < pixels, k < channels, in the order
+// of i. sums has whole vectors, of a multiple of 8 channels. The store of a pixel may also write over the
+// next pixels, which are stored later, but only within the first `dense` pixels.
 struct PlanarStore {
-  float* sums;  // changed
+  float* sums;  // is changed
   int64_t step;
   int pixels, channels;
   const int64_t* places;
@@ -32,8 +34,8 @@ struct PlanarStore {
   int64_t dense;
 };
 
-// sums[k * step + j] += sum over images n < images and i < pixels of dy[n * dy_step + k * dy_plane + i] *
-// x[n * x_step + offsets[j] + i], for k < outs and j < weight_rows. Whole vectors are read, of dy with zeros
+// Adds to sums[k * step + j] the sum over n < images and i < pixels of dy[n * dy_step + k * dy_plane + i] *
+// x[n * x_step + offsets[j] + i], for k < outs and j < weight_rows. Whole vectors are read; dy has zeros
 // after the last pixel.
 struct PlanarProducts {
   const float *x, *dy;
@@ -44,9 +46,9 @@ struct PlanarProducts {
   int64_t step;
 };
 
-// dst[c * plane + r * pitch + p] = src[r * row_step + p * step + c] for c < channels, r < rows, p < pixels;
-// then zeros up to a whole vector. Unless `last`, 8 elements after the first of a pixel may be read in the
-// last row, too.
+// Copies pixels to planes: dst[c * plane + r * pitch + p] = src[r * row_step + p * step + c] for c <
+// channels, r < rows, p < pixels; then zeros up to a whole vector. It reads up to 8 elements of each pixel,
+// also where there are fewer channels. last: in the last row this would go beyond the memory, and is avoided.
 struct PlanarSplit {
   const float* src;
   int64_t row_step, step;
@@ -57,12 +59,13 @@ struct PlanarSplit {
   int64_t pitch, plane;
 };
 
-// y[i * y_step + j] = activation(norm(bias + sum over rows of taps r and c < count of x[offsets[c] + (i + r)
-// * pitch + j] * w[r * count + c])) for i < shared_rows, j < pixels. All vectors of x are readable.
+// Computes one output channel for several rows: y[i * y_step + j] = activation(norm(bias + the sum over rows
+// of taps r and over c < count of x[offsets[c] + (i + r) * pitch + j] * w[r * count + c])) for i <
+// shared_rows, j < pixels. c is an input channel and a tap of a row. Whole vectors of x are readable.
 struct PlanarRows {
   const float* x;
   int64_t pitch;
-  const int64_t* offsets;  // offsets of the first row of taps
+  const int64_t* offsets;  // of the first row of taps
   int64_t count;
   const float* w;
   float bias;
@@ -76,17 +79,17 @@ struct PlanarRows {
 constexpr int kMaxPlanarOuts = 8, kMaxSharedTaps = 5;
 
 struct PlanarKernels {
-  int lanes;                       // 0: the level has none of these
-  int outs;                        // the most outputs of `sums`
-  int pixels[kMaxPlanarOuts + 1];  // pixels of a tile of `sums`, by the number of outputs
-  void (*sums[kMaxPlanarOuts + 1])(const PlanarSums&);
-  int weight_outs, weight_rows;  // the most outputs of `products`; its rows
+  int lanes;                       // 0: the level has none of these functions
+  int outs;                        // the most output channels of `sums`
+  int pixels[kMaxPlanarOuts + 1];  // the pixels of a tile of `sums`, by the number of output channels
+  void (*sums[kMaxPlanarOuts + 1])(const PlanarSums&);  // by the number of output channels
+  int weight_outs, weight_rows;                         // of `products`: the most outputs; the rows j
   void (*store)(const PlanarStore&);
   void (*products)(const PlanarProducts&);
   void (*split)(const PlanarSplit&);
-  float (*total)(const float* x, int64_t n);            // the sum of n elements, whole vectors
-  int shared_rows, shared_pixels;                       // the tile of `rows`
-  void (*rows[kMaxSharedTaps + 1])(const PlanarRows&);  // by rows of taps, or null
+  float (*total)(const float* x, int64_t n);            // the sum of n elements, which are whole vectors
+  int shared_rows, shared_pixels;                       // the rows and pixels of a tile of `rows`
+  void (*rows[kMaxSharedTaps + 1])(const PlanarRows&);  // by the number of rows of taps; or null
 };
 
 RANVIER_TABLE(PlanarKernels, planar_kernels)

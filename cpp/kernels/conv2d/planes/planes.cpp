@@ -1,4 +1,5 @@
-// Images copied into planes, sums of bands of their rows, and when that pays.
+// Convolutions with few channels (planes.h): the conditions under which planes pay, the layout of planes and
+// the copy into them, and the sums of bands of output rows. The inner loops are in planes.isa.cpp.
 #include "kernels/conv2d/planes/planes.h"
 
 #include <algorithm>
@@ -9,14 +10,15 @@
 namespace ranvier {
 namespace {
 
-// To copy an input channel takes as long as the products of some output channels.
+// The most input channels, and the most for each output channel: copying an input channel to a plane takes as
+// long as the products of some output channels.
 constexpr int64_t kMostInputs = 32, kInputsOfOutput = 10;
-constexpr int64_t kTiles = 4;           // tiles that are stored together
-constexpr int64_t kChannelsAtOnce = 8;  // channels of one store
+constexpr int64_t kTiles = 4;           // tiles whose sums are stored together
+constexpr int64_t kChannelsAtOnce = 8;  // output channels that are stored together
 
 }  // namespace
 
-// The gradient to the input is a correlation with other padding and flipped taps.
+// The gradient to the input is a correlation, too, with flipped taps and other padding.
 PlanarAxis::PlanarAxis(const AxisGeometry& g)
     : out(g.out),
       in(g.in),
@@ -24,7 +26,7 @@ PlanarAxis::PlanarAxis(const AxisGeometry& g)
       dilation(g.dilation),
       pad(g.transposed ? (g.taps - 1) * g.dilation - g.pad : g.pad) {}
 
-// The zeros between two rows are the padding after the one and before the other.
+// The zeros between two rows serve both as the padding after the first and as the padding before the second.
 Planes::Planes(const PlanarAxis& rows, const PlanarAxis& columns, int64_t channels, int64_t most_rows)
     : rows(rows), columns(columns), channels(channels) {
   const int64_t read = columns.out + columns.spread();  // elements read in a row, with its padding
@@ -42,8 +44,8 @@ void Planes::list_offsets(bool channels_fastest, int64_t* offsets) const {
   }
 }
 
-// Copies the rows of an image that `count` rows of outputs from `first` on read to planes, with zeros as
-// padding.
+// Copies to planes those rows of an image that the output rows [first, first + count) read, with zeros as
+// padding above and below.
 void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count,
                   float* to) const {
   const auto inside = [](const PlanarAxis& axis, int64_t begin, int64_t outs) {
@@ -62,7 +64,7 @@ void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first
 
 void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, Range columns, float* to,
                   int64_t pitch, int64_t plane) {
-  constexpr int64_t kReach = 8;  // elements that may be read of each pixel
+  constexpr int64_t kReach = 8;  // PlanarSplit may read this many elements of each pixel
   const int64_t step = x.strides[3];
   PlanarSplit t{};
   t.src = x.data + image * x.strides[0] + rows.begin * x.strides[2] + columns.begin * step;
@@ -84,12 +86,16 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
   }
 }
 
-// Beside the direct sum, in vectors' products of an image: planes also compute what is between the rows and
-// in the last tile, and meet the taps on the padding; they copy rows, and each image has a cost of its own.
-// The direct sum has one for each pixel, and for each class of pixels that use the same taps, whose tiles few
-// images do not fill. Sums of dots have other bits than planes, and the number of images may not change an
-// image's bits: it is asked for only where the direct sum has those of planes. Fitted to measured times of
-// 900 shapes.
+// True if planes take less time than the direct sum. Compares estimated times of one image, in products of
+// vectors:
+//   - Planes also compute the pixels between the rows and the rest of the last tile, and the products with
+//   the
+//     padding. They copy rows (kRow), and each image has a fixed cost (kImage).
+//   - The direct sum has a cost for each pixel (kPixel), and for each class of pixels that use the same taps
+//     (kClass), since few images do not fill its tiles; that cost is divided among the images of a tile.
+// Where the direct sum would use dots (direct.h), it gives other bits than planes; then the number of images
+// must not decide, or the bits of an image would depend on it. The constants are fitted to times of 900
+// shapes.
 template <class T>
 bool fills_planes(const Correlation<T>& p) {
   constexpr double kDirectProduct = 1.15, kPixel = 50, kClass = 160, kRow = 30, kImage = 500;
@@ -101,7 +107,8 @@ bool fills_planes(const Correlation<T>& p) {
   const int64_t flat = Planes(axes[0], axes[1], in, 1).flat(axes[0].out);
   const bool other_bits = prefers_dots<T>(in, out, taps);
   const int64_t images = other_bits ? kImagesOfTile : std::clamp<int64_t>(p.y.shape[0], 1, kImagesOfTile);
-  double classes = 1, used = static_cast<double>(in);  // products of an output that do not meet the padding
+  // used: the products of an output channel, without those with the padding.
+  double classes = 1, used = static_cast<double>(in);
   for (const PlanarAxis& axis : axes) {
     int64_t pairs = 0;
     for (int64_t t = 0; t < axis.taps; ++t) {
@@ -111,7 +118,7 @@ bool fills_planes(const Correlation<T>& p) {
     used *= static_cast<double>(pairs);
     classes *= static_cast<double>(std::min(axis.out, 2 * axis.taps - 1));
   }
-  const bool halves = conv_kernels<float>().mr > 6;  // many registers, and half vectors
+  const bool halves = conv_kernels<float>().mr > 6;  // AVX-512: the direct sum has tiles of half vectors
   const double vectors = halves ? ceil_div(2 * out, kernels.lanes) / 2.0 : ceil_div(out, kernels.lanes);
   const double vectors_of_planes =
       static_cast<double>(round_up(flat, kernels.pixels[block_outs]) / kernels.lanes * blocks * block_outs);
@@ -132,13 +139,15 @@ bool has_few_channels(const Correlation<T>& p) {
   const Conv2dGeometry& g = p.geometry;
   if (kernels.lanes == 0 || !g.steps_by_one()) return false;
   const int64_t in = p.x.shape[1] / g.groups, out = p.y.shape[1] / g.groups;
-  if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;  // stores of parts; grouped_tile
+  // With groups: stores need a multiple of 4 channels, and small groups are SumForm::spans of the direct
+  // sum.
+  if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;
   return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= (in <= 4 ? 12 : 8);
 }
 
 bool all_finite(const TensorView<const float>& w) {
   const int64_t* st = w.strides;
-  uint32_t most = 0;  // the greatest of the bits without the sign
+  uint32_t most = 0;  // the greatest bits without the sign; infinity and NaN have the greatest of all
   for (int64_t k = 0; k < w.shape[0]; ++k)
     for (int64_t c = 0; c < w.shape[1]; ++c)
       for (int64_t r = 0; r < w.shape[2]; ++r)
@@ -173,7 +182,8 @@ void PlanarSum::prepare() const {
   for (int64_t group = 0; group < problem.geometry.groups; ++group) pack_group(group);
 }
 
-// Weights in the order of the sums: block of outputs, tap, input channel, output. The last block has zeros.
+// Packs the weights of a group in the order of PlanarSums: [block of outputs][tap][input channel][output];
+// the last block is filled up with zeros. Copies the bias.
 void PlanarSum::pack_group(int64_t group) const {
   const Correlation<float>& p = problem;
   float* to = weights_ + group * group_size();
@@ -203,9 +213,9 @@ const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_
   return inputs;
 }
 
-// The last rows of a band cover rows of the ones before them again.
+// The last rows of a band are computed together with rows before them, which are then computed twice.
 bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
-  constexpr double kMostPixels = 1.3;  // computed, for each one of a row
+  constexpr double kMostPixels = 1.3;  // the most pixels that tiles may compute for each pixel of a row
   const Correlation<float>& p = problem;
   const int64_t taps = row_axis.taps, columns = column_axis.out, most = kernels.shared_rows;
   if (taps > kMaxSharedTaps || !kernels.rows[taps] || row_axis.dilation != 1 || p.y.shape[1] != 1)
@@ -270,7 +280,7 @@ void Planar::run(const Team& team) const {
   });
 }
 
-// A band of rows of one image: its planes are filled, summed and stored as pixels.
+// Computes a band of output rows of one image: fills the planes, sums, and stores the sums as pixels.
 void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread,
                       int64_t group) const {
   const Correlation<float>& p = sum_.problem;

@@ -1,5 +1,5 @@
-// The inner loops of loops.h. A level whose vectors have four lanes needs none of them: few channels
-// fill such vectors.
+// The inner loops of loops.h, compiled once for each ISA level. At a level whose vectors have four lanes
+// there are none, since few channels fill such vectors. A quad is four neighbouring lanes.
 #include <utility>
 
 #include "base/integers.h"
@@ -18,15 +18,17 @@ extern const PlanarKernels planar_kernels_float = {};
 
 #else
 
-constexpr int kOuts = kManyRegisters ? 8 : 6;
-// As many as registers hold: a load across two lines of cache, which most are, takes as long as two.
+constexpr int kOuts = kManyRegisters ? 8 : 6;  // PlanarKernels::outs
+// The vectors of pixels of a tile with this many outputs: as many as the registers hold sums for. Each load
+// then serves all outputs; most loads cross two cache lines, and take as long as two loads.
 constexpr int vectors_of(int outs) {
   if (kManyRegisters) return outs < 7 ? 4 : 3;
   return outs < 3 ? 4 : outs < 5 ? 3 : 2;
 }
 constexpr int kWeightOuts = 4, kWeightRows = kManyRegisters ? 5 : 3;
 
-// PlanarSums for kOuts output channels: each vector of pixels of a plane is multiplied by all their weights.
+// PlanarKernels::sums for kOuts output channels: each vector of pixels is multiplied by the weights of all of
+// them.
 template <int kOuts>
 static void sums(const PlanarSums& t) {
   constexpr int kVectors = vectors_of(kOuts);
@@ -55,7 +57,7 @@ static void sums(const PlanarSums& t) {
   }
 }
 
-// Squares of 4 x 4 within each four lanes.
+// Transposes the square of 4 x 4 in each quad.
 RANVIER_INLINE void transpose_quads(vec<float>* rows) {
   using Lanes = std::make_integer_sequence<int, kLanes>;
   const vec<float> low01 = unpack<false>(rows[0], rows[1], Lanes{});
@@ -68,7 +70,7 @@ RANVIER_INLINE void transpose_quads(vec<float>* rows) {
   rows[3] = interleave<2, true>(high01, high23, Lanes{});
 }
 
-// The quads of two rows.
+// Exchanges quads between the rows i and i + 4: even quads of both become row i, odd quads row i + 4.
 RANVIER_INLINE void exchange_quads(vec<float>* rows) {
   using Lanes = std::make_integer_sequence<int, kLanes>;
   RANVIER_UNROLL
@@ -79,8 +81,8 @@ RANVIER_INLINE void exchange_quads(vec<float>* rows) {
   }
 }
 
-// kWidth channels, one in each row, become pixels of kWidth channels: pixel p is part p / kWidth of row p %
-// kWidth. And back.
+// to_pixels: kWidth rows that each have one channel become pixels of kWidth channels; pixel p is part p /
+// kWidth of row p % kWidth. to_channels is the reverse.
 template <int kWidth>
 RANVIER_INLINE void to_pixels(vec<float> (&rows)[kWidth]) {
   RANVIER_UNROLL
@@ -94,12 +96,13 @@ RANVIER_INLINE void to_channels(vec<float> (&rows)[kWidth]) {
   for (int i = 0; i < kWidth; i += 4) transpose_quads(rows + i);
 }
 
+// A vector of kWidth floats: the channels of a pixel.
 template <int kWidth>
 struct Part {
   typedef float type __attribute__((vector_size(kWidth * sizeof(float))));
 };
 
-// By shuffles: copies of memory would go through the stack.
+// Parts of a vector, and a vector from its parts, by shuffles: __builtin_memcpy would go through the stack.
 template <int kFirst, int... I>
 RANVIER_INLINE auto lanes_from(vec<float> v, std::integer_sequence<int, I...>) {
   return __builtin_shufflevector(v, v, (kFirst + I)...);
@@ -121,6 +124,7 @@ RANVIER_INLINE vec<float> join(const V (&part)[kParts]) {
                 std::make_integer_sequence<int, 2 * n>());
 }
 
+// Stores the pixels P of `rows`, in the order of to_pixels(), to y + places[P].
 template <int kWidth, int... P>
 RANVIER_INLINE void put_pixels(const vec<float> (&rows)[kWidth], const int64_t* places, float* y,
                                std::integer_sequence<int, P...>) {
@@ -131,6 +135,7 @@ RANVIER_INLINE void put_pixels(const vec<float> (&rows)[kWidth], const int64_t* 
   (put(P, lanes_from<P / kWidth * kWidth>(rows[P % kWidth], std::make_integer_sequence<int, kWidth>())), ...);
 }
 
+// The same for the first `count` pixels and `channels` channels, from memory.
 static __attribute__((noinline)) void store_pixels(const float* rows, int width, int count, int channels,
                                                    const int64_t* places, float* y) {
   for (int p = 0; p < count; ++p) {
@@ -139,7 +144,8 @@ static __attribute__((noinline)) void store_pixels(const float* rows, int width,
   }
 }
 
-// Rows past the last channel have any values: what is stored of them is overwritten.
+// PlanarKernels::store for the channels [k, k + kWidth). Channels past the last one have any values; they are
+// stored only where a later pixel overwrites them.
 template <int kWidth>
 static void store_channels(const PlanarStore& t, int k) {
   const int channels = t.channels - k < kWidth ? t.channels - k : kWidth;
@@ -163,6 +169,7 @@ static void store_channels(const PlanarStore& t, int k) {
   }
 }
 
+// PlanarKernels::store for one channel: vectors where places are consecutive.
 static void store_channel(const PlanarStore& t) {
   for (int i = 0; i < t.pixels; i += kLanes) {
     const int count = t.pixels - i;
@@ -173,6 +180,7 @@ static void store_channel(const PlanarStore& t) {
   }
 }
 
+// Applies norm and ReLU to the sums.
 static void finish(const PlanarStore& t) {
   for (int k = 0; k < t.channels; ++k)
     for (int i = 0; i < t.pixels; i += kLanes) {
@@ -190,8 +198,8 @@ static void store_any(const PlanarStore& t) {
     t.channels - k > 4 ? store_channels<8>(t, k) : store_channels<4>(t, k);
 }
 
-// The last pixels of a row, as `width` channels each with zeros. Of the first `wide` ones, this many may be
-// read.
+// Copies the last pixels of a row to `to`, `width` elements each, with zeros for missing channels and pixels.
+// The first `wide` pixels may be read with `width` elements.
 static __attribute__((noinline)) void gather(const float* src, int64_t step, int channels, int width,
                                              int64_t pixels, int64_t wide, float* to) {
   for (int p = 0; p < kLanes; ++p, src += step, to += width) {
@@ -204,7 +212,8 @@ static __attribute__((noinline)) void gather(const float* src, int64_t step, int
   }
 }
 
-// Pixels [0, kLanes) of src to the first `count` elements of each channel; then zeros.
+// Copies the pixels [0, count) of src to the planes of their channels, then zeros up to a vector. kLanes
+// pixels are read, kWidth elements of each.
 template <int kWidth>
 RANVIER_INLINE void split_vector(const float* src, int64_t step, int channels, int count, float* dst,
                                  int64_t plane) {
@@ -236,8 +245,8 @@ RANVIER_INLINE void split_vector(const float* src, int64_t step, int channels, i
     if (c < channels) store(dst, rows[c]);
 }
 
-// A row, of which `wide` pixels may be read with all of their kWidth elements: those of later rows, too. The
-// last vector of a row covers pixels of the one before it again.
+// Copies a row to planes. The first `wide` pixels may be read with kWidth elements; this may include memory
+// of later rows. The last vector of a row begins earlier and overlaps the one before.
 template <int kWidth>
 RANVIER_INLINE void split_row(const float* src, int64_t step, int channels, int64_t pixels, int64_t wide,
                               float* dst, int64_t plane) {
@@ -255,6 +264,7 @@ RANVIER_INLINE void split_row(const float* src, int64_t step, int channels, int6
   }
 }
 
+// PlanarKernels::split for the channels [c, c + kWidth).
 template <int kWidth>
 static void split_channels(const PlanarSplit& t, int c) {
   const int channels = t.channels - c < kWidth ? t.channels - c : kWidth;
@@ -288,7 +298,8 @@ static __attribute__((noinline)) void add_lanes(const float* acc, int outs, floa
     for (int j = 0; j < kWeightRows; ++j, acc += kLanes) sums[k * step + j] += reduce_add(load(acc));
 }
 
-// PlanarProducts for kOuts channels of dy and kWeightRows rows of weights; the lanes are added at the end.
+// PlanarKernels::products for kOuts channels of dy and kWeightRows rows of weights; the lanes are added at
+// the end.
 template <int kOuts>
 static void products(const PlanarProducts& t) {
   vec<float> acc[kOuts][kWeightRows] = {};

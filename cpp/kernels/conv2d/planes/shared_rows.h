@@ -1,6 +1,7 @@
-// The sums of one output channel over planes, for several rows of pixels at a time: a row of the input serves
-// all rows of taps that meet it. Loads from planes mostly cross lines of cache, and without this each serves
-// one product. Included by planes.isa.cpp only.
+// PlanarKernels::rows (loops.h): one output channel, for several rows of pixels at a time. A vector of the
+// input is loaded once for all rows of taps that meet it. Most loads from planes cross cache lines and are
+// slow; with one output channel, each would otherwise serve a single product. Included by planes.isa.cpp
+// only.
 #pragma once
 #include <type_traits>
 #include <utility>
@@ -18,7 +19,7 @@ constexpr bool kManyRegisters = RANVIER_VECTOR_REGISTERS >= 32;
 constexpr int kSharedRows = kManyRegisters ? 8 : 6, kSharedVectors = 2;
 using SharedSums = vec<float>[kSharedRows][kSharedVectors];
 
-// The products of input row kRow, counted from the first output row's first tap.
+// Adds the products of input row kRow, which is counted from the input of the first output row and first tap.
 template <int kTaps, int kRow>
 RANVIER_INLINE void add_row(const PlanarRows& t, const float* x, SharedSums& acc) {
   const float* w = t.w;
@@ -45,7 +46,7 @@ RANVIER_INLINE void add_rows(const PlanarRows& t, const float* x, SharedSums& ac
   (add_row<kTaps, kRow>(t, x + kRow * t.pitch, acc), ...);
 }
 
-// y = the sums, [row][pixel], with bias, norm and ReLU.
+// Stores the sums, [row][pixel], with bias, norm and ReLU to y, from pixel `first` on.
 static __attribute__((noinline)) void store_rows(const PlanarRows& t, const float* sums, int64_t first) {
   constexpr int kWidth = kSharedVectors * kLanes;
   const vec<float> bias = broadcast<float>(t.bias);
@@ -63,7 +64,8 @@ static __attribute__((noinline)) void store_rows(const PlanarRows& t, const floa
     }
 }
 
-// kSharedRows rows of y, some vectors of pixels at a time; each row of x is loaded once for all of them.
+// PlanarKernels::rows for kTaps rows of taps: kSharedRows rows of y, kSharedVectors vectors of pixels at a
+// time.
 template <int kTaps>
 static void share_rows(const PlanarRows& t) {
   constexpr int kWidth = kSharedVectors * kLanes;

@@ -1,5 +1,5 @@
-// The gradient to the weights of a convolution with few channels (weight.h). Each part of the images has its
-// own sums of the weights' gradient, added at the end.
+// The gradient to the weights of a convolution with few channels: see weight.h. Each part of the images has
+// separate sums, which are added at the end.
 #include "kernels/conv2d/planes/weight.h"
 
 #include <algorithm>
@@ -10,12 +10,13 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kBlockElements = 6 << 10;  // elements of x and of a tile's channels of dy: they stay in L1
-constexpr int64_t kFewestRows = 4;
+constexpr int64_t kFewestRows = 4;           // of a block
 
 PlanarAxis axis(const Conv2dBackwardWeight<float>& c, int d) {
   return axis_geometry(c.geometry, d, c.dy.shape[2 + d], c.x.shape[2 + d], c.taps[d]);
 }
 
+// The call of one group.
 Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group) {
   const int64_t groups = c.geometry.groups, in = c.x.shape[1] / groups, out = c.dy.shape[1] / groups;
   c.x.data += group * in * c.x.strides[1], c.dy.data += group * out * c.dy.strides[1];
@@ -25,8 +26,9 @@ Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group
   return c;
 }
 
-// True if x and dy exchange their roles (direct/weight.h): a tile reads each vector of x for several
-// channels of dy. With one channel it would wait for the loads, most of which cross lines of cache.
+// True if x and dy are exchanged (exchanged() in direct/weight.h), because dy has one channel and x several.
+// A tile loads each vector of x once for several channels of dy; with one channel it would wait for the
+// loads, most of which cross cache lines.
 bool exchanges(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];
   for (int d = 0; d < 2; ++d)
@@ -36,16 +38,17 @@ bool exchanges(const Conv2dBackwardWeight<float>& c) {
 
 }  // namespace
 
-// The direct sum has vectors of output channels: up to 8 leave a vector empty in part or, where it is full,
-// give a tile too few chains to hide the latency of an FMA; 9 to 12 have to leave a quarter of their vectors
-// empty. Whole vectors of input channels are faster than planes (ExchangedWeight). Fewer products of each
-// element than kFewestProducts take less time than the copy of dy.
+// The alternative, the direct sum, has vectors of output channels. Up to 8 outputs leave a vector empty in
+// part or, where they fill it, give a tile too few chains to hide the latency of FMAs; so planes pay. With 9
+// to 12 outputs planes pay only if a quarter of the direct sum's vectors would be empty. Whole vectors of
+// input channels are faster than planes (ExchangedWeight). If in x taps is less than kFewestProducts, the
+// products take less time than copying dy.
 bool PlanarWeights::pays(const Conv2dBackwardWeight<float>& c) {
   constexpr int64_t kMostInputs = 8, kMostOutputs = 12, kFewestProducts = 4;
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1] / g.groups, out = c.dy.shape[1] / g.groups;
   if (lanes == 0 || numel(c.dy) == 0 || !g.steps_by_one()) return false;
-  const int64_t before_vectors = std::max<int64_t>(kMostInputs, lanes - 1);  // input channels
+  const int64_t before_vectors = std::max<int64_t>(kMostInputs, lanes - 1);  // less than a vector of inputs
   if (exchanges(c)) return in <= std::max(kMostOutputs, before_vectors);
   const bool part_of_vector = out <= 8 || 4 * out <= 3 * round_up(out, lanes);
   return in <= (out <= 8 ? before_vectors : kMostInputs) && out <= kMostOutputs && part_of_vector &&
@@ -121,6 +124,7 @@ bool PlanarWeights::run(const OpenTeam& team) const {
   return finite;
 }
 
+// The offsets beyond products_ are 0; the sums for them are not used.
 bool PlanarWeight::run(const OpenTeam& team) const {
   if (team.index() == 0) {
     planes_.list_offsets(false, offsets_);
@@ -162,7 +166,7 @@ void PlanarWeight::fill(const Block& b, Range outs, float* x, float* dy) const {
   for (int64_t n = 0; n < b.images; ++n) {
     if (c_.dw.data) planes_.fill(c_.x, b.image + n, b.first_row, b.rows, x + n * planes_.size());
     float* const to = dy + n * gradient.shape[1] * dy_plane_;
-    for (int64_t k = 0; k < gradient.shape[1]; ++k)  // an earlier block may have had more rows
+    for (int64_t k = 0; k < gradient.shape[1]; ++k)  // zeros where an earlier block had more rows
       std::fill(to + k * dy_plane_ + planes_.flat(b.rows), to + (k + 1) * dy_plane_, 0.0f);
     split_pixels(gradient, b.image + n, {b.first_row, b.first_row + b.rows}, {0, columns_.out}, to,
                  planes_.pitch, dy_plane_);

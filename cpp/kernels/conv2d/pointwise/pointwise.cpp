@@ -1,4 +1,4 @@
-// 1x1 convolutions by matrix products (pointwise.h). Describes them as calls of Matmul, and runs those.
+// 1x1 convolutions as matrix products (pointwise.h): makes calls of Matmul for them, and runs these.
 #include "kernels/conv2d/pointwise/pointwise.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kLeastChannels = 16;  // and pixels: fewer are no tile
+constexpr int64_t kLeastChannels = 16;  // the fewest channels and pixels: fewer do not fill a tile
 
 template <class T>
 int64_t pixels(const TensorView<T>& x) {
@@ -26,6 +26,7 @@ bool is_pointwise(const Conv2dGeometry& g, int64_t r, int64_t s, const Dy& dy, c
          dy.shape[1] >= kLeastChannels && x.shape[1] >= kLeastChannels;
 }
 
+// The same call with a view of x that has only the pixels which a filter with a stride reads.
 template <class T>
 Conv2dBackwardWeight<T> without_skipped(Conv2dBackwardWeight<T> c) {
   skip_pixels(c.taps[0], c.taps[1], c.dy.shape + 2, c.geometry, c.x);
@@ -37,9 +38,9 @@ double cost(const Matmul<T>& m) {
   return kMatmulNsPerProduct * numel(m.c) * m.a.shape[2] * (sizeof(T) / 4);
 }
 
-// True if the direct sum takes less time because it stores a large y past the caches, which products of
-// matrices do not: with few inputs, or vectors of whole cache lines. Both have the same bits here, so that
-// the machine may decide.
+// True if the direct sum takes less time because it stores a large y past the caches, which matrix products
+// do not do: with few inputs, or where vectors are whole cache lines. Both algorithms give the same bits
+// here, so the condition may depend on the machine.
 template <class T>
 bool is_bound_by_stores(const Correlation<T>& p) {
   constexpr int64_t line = 64 / sizeof(T), kFewInputs = 12, kMostInputs = 256;
@@ -52,7 +53,8 @@ bool is_bound_by_stores(const Correlation<T>& p) {
 
 }  // namespace
 
-// Tiles of the direct sum take a pointer for each pixel, and it packs weights and reads pixels from L2 again.
+// The direct sum takes longer, since its tiles have a pointer for each pixel, it packs the weights, and reads
+// pixels from L2 several times.
 template <class T>
 bool Pointwise<T>::pays(const Correlation<T>& p) {
   constexpr int64_t kLeastProducts = 8;
@@ -62,9 +64,10 @@ bool Pointwise<T>::pays(const Correlation<T>& p) {
 
 namespace {
 
-// True if each image is a product of its own that reads the planes of x as they are: it packs some pixels at
-// a time, which stay in cache. A copy of all of x goes to memory and back, but each image packs the weights
-// again, and with many outputs the products take so long that the copy hardly counts.
+// x is not channels-last, but (n, c, h, w) with planes. True if each image is a separate product that reads
+// these planes as they are: it packs some pixels at a time, which stay in cache, while a copy of all of x
+// goes to memory and back. But each product packs the weights again; and with many outputs the products take
+// so long that the copy hardly matters.
 template <class T>
 bool reads_planes(const Correlation<T>& p) {
   constexpr int64_t kFewVectors = 2, kSomeVectors = 6, kLeastPixels = 7 * 7;
@@ -77,8 +80,8 @@ bool reads_planes(const Correlation<T>& p) {
 
 }  // namespace
 
-// Few outputs are dot products where the inputs of a weight are contiguous. A copy of other weights makes
-// them so, for any layout the same bits.
+// With few outputs, Matmul computes dot products if the input channels of w are contiguous (matmul.h). Other
+// weights are copied to make them contiguous, so that the bits do not depend on the layout of w.
 template <class T>
 Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
     : x_(reads_planes(p) ? TensorView<const T>{} : p.x, 0, carver, false, true), product_{} {
@@ -173,7 +176,8 @@ template <class T>
 bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   const Conv2dBackwardWeight<T> c = without_skipped(call);
   const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
-  // The direct sum reads its operands in place: in strides that miss L1.
+  // The direct sum reads its operands in place, in strides that miss L1. With few registers it takes longer
+  // only where there are many channels.
   const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
   return c.dw.data && channels >= (by_tiles(c.algorithms) ? 32 : 96) && fills_tiles &&
          is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);

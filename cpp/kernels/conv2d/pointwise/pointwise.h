@@ -1,17 +1,17 @@
-// 1x1 convolutions and their gradients as products of matrices, of (n h w) pixels by channels.
+// 1x1 convolutions and their gradients as matrix products: x and y are matrices of n h w pixels by channels.
 //
 //   y = x w^T + bias        dx = dy w        dw = dy^T x
 //
-// Chosen: 1x1 taps and no groups, at stride 1 wherever pixels are evenly spaced in memory, but for results so
-// large that the direct sum stores them past the caches (is_bound_by_stores); dw from 96 input channels on.
-// With a stride, a view of the pixels that the filter meets has stride 1; dx of these is
-// spread among zeros (SpreadInput), from 16 channels on.
+// Chosen: 1x1 taps and no groups. At stride 1 wherever pixels are evenly spaced in memory, except results so
+// large that the direct sum stores them past the caches (is_bound_by_stores()); dw from 96 input channels on.
+// With a stride, dw takes a view of the pixels that the filter reads, which has stride 1; and dx, from 16
+// channels on, is computed for these pixels and then spread among zeros (SpreadInput).
 //
-// Memory: a copy of x or dy where its channels are not contiguous, but of planes that a forward or dx of few
-// outputs reads as they are (reads_planes); dx of the pixels met, where it is spread.
+// Memory: a copy of x or dy if its channels are not contiguous, except planes that a forward or dx with few
+// outputs reads as they are (reads_planes()). For SpreadInput, dx of the pixels that the filter reads.
 //
-// Earns: forward and dx 1.05 to 2.5 times, dw 1.1 to 1.8 times, a dx that is spread 1.1 to 2.3 times the
-// speed of the direct sum, whose tiles take a pointer for each pixel and which packs the weights.
+// Gain: 1.05 to 2.5 times the speed of the direct sum for the forward and dx, 1.1 to 1.8 times for dw, 1.1
+// to 2.3 times for SpreadInput.
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/direct/weight.h"
@@ -31,14 +31,14 @@ class Pointwise : public PacksNothing {
   void copy_weights() const;
 
   PixelRows<T> x_;
-  TensorView<const T> w_;  // (1, in, out)
-  T* w_copy_;
+  TensorView<const T> w_;  // (1, in, out): a view of the weights
+  T* w_copy_;              // a copy of w_ whose inputs are contiguous, where needed
   Matmul<T> product_;
   void* workspace_;
 };
 
-// dx of a 1x1 convolution with a stride: first for the pixels that the filter reads, as with stride 1;
-// these are then spread, with zeros between.
+// dx of a 1x1 convolution with a stride: it is first computed for the pixels that the filter reads, a call
+// with stride 1 (met_); these pixels are then copied to dx, with zeros between them.
 template <class T>
 class SpreadInput {
  public:

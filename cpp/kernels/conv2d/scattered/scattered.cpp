@@ -1,5 +1,5 @@
-// See the head of scattered.h for the algorithm. A run packs the weights, then each thread takes images: it
-// adds the products of all pixels of dy to the sums of an image (add_rows) and copies these to dx (copy_out).
+// The algorithm is described in scattered.h. A run packs the weights; then each thread takes images, adds the
+// products of all pixels of dy to the sums of an image (add_rows()), and copies the sums to dx (copy_out()).
 #include "kernels/conv2d/scattered/scattered.h"
 
 #include <algorithm>
@@ -11,10 +11,10 @@
 
 namespace ranvier {
 
-// Compares the cost of this algorithm with that of the one which would run instead: planes or the direct sum.
-// Costs are in products of vectors; here they are those of the rows of taps, and for each image kWayOfSums
-// for reading and writing the sums, and a part of packing the weights. The constants are fitted to measured
-// times.
+// Compares the estimated time of this algorithm with that of the one that would run instead, planes or the
+// direct sum, in products of vectors. This algorithm has for each row of taps and pixel the products and
+// kWayOfSums for reading and writing the sums, and a part of packing the weights (kPacked). The constants are
+// fitted to measured times.
 bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation<float>& problem) {
   constexpr double kWayOfSums = 12, kPacked = 6, kPlanes = 1.3, kStrided = 2, kFewChains = 1.5;
   constexpr int64_t kLeastImages = 4;  // an image is computed by one thread
@@ -80,7 +80,8 @@ void ScatteredInput::prepare(const OpenTeam& team) const {
   pack_outputs(team);
 }
 
-// Packs the weights in panels of two vectors of a row of taps; the last may have one, and ends with zeros.
+// Packs this thread's share of the weights: for each row of taps panels of two vectors; the last panel may
+// have one vector, and is filled up with zeros.
 void ScatteredInput::pack_outputs(const OpenTeam& team) const {
   const int64_t *st = c_.w.strides, channels = c_.dx.shape[1];
   int64_t* const weight_at = weight_at_ + team.index() * row_;
@@ -102,7 +103,8 @@ void ScatteredInput::pack_outputs(const OpenTeam& team) const {
 }
 
 // Lists where each pixel of dy is, and where its sums begin. A tile reads the sums of all its pixels before
-// it stores any, so pixels whose sums overlap must not be in one tile: they are listed in different turns.
+// it stores any, so pixels whose sums overlap must not be in one tile. Such pixels are neighbours in a row,
+// so the list takes every turns-th pixel of a row, in `turns` turns.
 void ScatteredInput::order_pixels() const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t turns = ceil_div(padded(), g.stride[1] * c_.dx.shape[1]);

@@ -1,8 +1,8 @@
-// Winograd's transforms for products of bfloat16, which are described in pairs.h. This file is compiled for
-// level v4 alone.
+// Winograd's transforms for products of bfloat16: see pairs.h for the functions and winograd.h for the
+// formula. This file is compiled for level v4 alone.
 //
-// An element of v has the size of a float32 and holds a pair of bfloat16: either two neighbouring channels of
-// one tile, or the same channel of two tiles (`tiles`).
+// An element of v has the size of a float32 and holds a pair of bfloat16: two neighbouring channels of one
+// tile, or, where a parameter `tiles` is true, the same channel of two tiles.
 #if RANVIER_PAIRS
 #include "kernels/conv2d/winograd/pairs.h"
 
@@ -14,7 +14,7 @@ namespace ranvier::RANVIER_ISA {
 using V = vec<float>;
 static constexpr int L = lanes<float>;
 
-// The lanes of two vectors, first all of `low`, as bfloat16.
+// The lanes of two vectors rounded to bfloat16: first all of `low`, then all of `high`.
 RANVIER_INLINE __m512i rounded(V low, V high) {
   return (__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low));
 }
@@ -35,7 +35,7 @@ RANVIER_INLINE __m512i ordered(__m512i both, bool interleaved) {
   return _mm512_permutexvar_epi16(_mm512_load_si512(kOrders[interleaved].at), both);
 }
 
-// The lanes of a vector that are in use where `left` numbers are left: 0 to L.
+// How many lanes of a vector are in use if `left` numbers are left: 0 to L.
 static int within(int64_t left) { return static_cast<int>(left < 0 ? 0 : left < L ? left : L); }
 
 // The transform B^T d B of the input, for L elements of v at a time. Their pairs come from two vectors, `low`
@@ -46,7 +46,7 @@ static void input(const WinogradInput& p, const float* const* other, bool tiles)
   float* to = p.v;
   for (int64_t c = 0; c < p.channels; c += step, to += L) {
     const int low = within(p.channels - c), high = within(p.channels - c - apart);
-    // The outputs of row i from rows `one` and `two` of the inputs, whose second is added or taken away.
+    // Row i of B^T d B: row i of B^T d is row `one` of d plus (`adds`) or minus row `two`.
     const auto outputs = [&](int i, int one, int two, bool adds) RANVIER_INLINED {
       V d[2][4];
       RANVIER_UNROLL
@@ -72,7 +72,8 @@ static void input(const WinogradInput& p, const float* const* other, bool tiles)
 extern void winograd_pairs(const WinogradInput& p) { input(p, p.pixel, false); }
 extern void winograd_tiles(const WinogradInput& p, const float* const* other) { input(p, other, true); }
 
-// (A dy A^T) of two tiles: rows is A dy, and each row is then multiplied by A^T and stored.
+// A dy A^T of two tiles: first A dy (`rows`), then each row is multiplied by A^T, rounded and stored. The
+// bias gets the sum of all dy of both tiles.
 extern void winograd_gradient_tiles(const WinogradGradient& p) {
   for (int64_t c = 0; c < p.channels; c += L) {
     const int n = within(p.channels - c);
@@ -103,8 +104,9 @@ extern void winograd_gradient_tiles(const WinogradGradient& p) {
   }
 }
 
-// (A dy A^T) where dy has at most one pixel that is not 0 in a tile, the one that a pooling of 2 x 2 has
-// taken. All entries of the result are this gradient, its negative or 0: it is rounded once and then copied.
+// A dy A^T of pooled tiles: in a tile at most one pixel of dy is not 0, the one that a max-pool of 2 x 2 has
+// taken. So all entries of the result are this gradient, its negative, or 0: it is rounded once and then
+// copied.
 extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
   const __m512i sign = _mm512_set1_epi16(INT16_MIN);
   const int step = tiles ? L : 2 * L, apart = step - L;
@@ -123,7 +125,7 @@ extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
     const __mmask32 below = _mm512_test_epi16_mask(where, _mm512_set1_epi16(2));
     const __mmask32 right = _mm512_test_epi16_mask(where, _mm512_set1_epi16(1));
     const __mmask32 inside = _mm512_testn_epi16_mask(where, _mm512_set1_epi16(0xfc));
-    // x times the rows of A for the first or second pixel
+    // y = x times the column of A for the first pixel, or where is_second for the second pixel.
     const auto spread = [&](__m512i x, __mmask32 is_second, __m512i(&y)[4]) RANVIER_INLINED {
       const __m512i negative = _mm512_xor_si512(x, sign);
       y[0] = _mm512_maskz_mov_epi16(~is_second, x), y[1] = x;
@@ -143,7 +145,7 @@ extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
   }
 }
 
-// G^T m G: dw of 3 x 3 taps from the sums m of 4 x 4 products, first by columns (rows[r][j]), then by rows.
+// G^T m G: dw of 3 x 3 taps from the sums m of 4 x 4 products; first G^T m (rows[r][j]), then times G.
 extern void winograd_weight_sums(const WinogradWeightSums& p) {
   const auto transform = [](const V(&m)[4], V(&w)[3]) RANVIER_INLINED {
     const V even = (m[1] + m[2]) * 0.5f;
@@ -171,7 +173,8 @@ extern void winograd_weight_sums(const WinogradWeightSums& p) {
   }
 }
 
-// Stores columns `column` and `column` + 1 of row r of dx, the channels from c on that are in a vector.
+// Stores a vector of channels from c on of the columns `column` and `column` + 1 of row r of dx, as far as
+// these columns are inside.
 static void put_columns(const WinogradPatches& p, int r, int64_t column, int64_t c, const V (&y)[2]) {
   const int n = within(p.channels - c);
   RANVIER_NO_UNROLL

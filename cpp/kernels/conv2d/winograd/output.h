@@ -1,4 +1,6 @@
-// The outputs of one tile of Winograd's algorithm, in registers. Included by ISA files only.
+// The outputs of one tile of Winograd's algorithm, in registers: the last transform, A^T m A
+// (transforms.isa.cpp has the matrices). Included by files that are compiled for each ISA level, of conv2d
+// and conv2d_pool.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d/winograd/transforms.h"
@@ -7,12 +9,12 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The least value of an output: 0 with ReLU, else -infinity.
+// The least value of an output, for a maximum: 0 with ReLU, else -infinity.
 RANVIER_INLINE vec<float> floor_of(bool relu) {
   return relu ? vec<float>{} : vec<float>{} - __builtin_inff();
 }
 
-// norm(A^T m A + bias) of n channels from k on, 0 < n <= lanes.
+// y = norm(A^T m A + bias) for n channels from k on, 0 < n <= lanes; y[i][j] is output (i, j) of the tile.
 RANVIER_INLINE void winograd_outputs(const WinogradSums& p, int64_t k, int n, vec<float> (&y)[2][2]) {
   const vec<float> bias = p.bias ? load_n(p.bias + k, n) : vec<float>{};
   vec<float> a[2][4];  // (A^T m)

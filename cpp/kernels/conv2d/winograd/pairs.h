@@ -1,6 +1,6 @@
-// Winograd's transforms for products of bfloat16, which conv_pair_tile (direct/tile.h) computes. An element
-// of v has the size of a float32 and holds a pair of bfloat16: two neighbouring channels of one tile, or the
-// same channel of two tiles.
+// Winograd's transforms (transforms.h) for products of bfloat16, which conv_pair_tile (direct/tile.h)
+// computes. An element of v, the transformed input, has the size of a float32 and holds a pair of bfloat16:
+// two neighbouring channels of one tile, or the same channel of two tiles.
 //
 // Two gradients are computed with such pairs only, so the transforms of their sums are here, too. In the
 // notation of winograd.h:
@@ -10,8 +10,9 @@
 //
 // In dx each tile adds a patch of 4 x 4 pixels, and neighbouring patches overlap by two pixels.
 //
-// A tile is pooled if its 2 x 2 outputs are one window of a max-pool. dy is then one number for each channel.
-// `where` names the output 2 i + j that was the maximum, to which dy belongs; above 3: none, dy is not used.
+// A tile is pooled if its 2 x 2 outputs are one window of a max-pool (conv2d_pool). dy is then one number for
+// each channel, and `where` the output 2 i + j that was the maximum, to which dy belongs; above 3: dy is not
+// used.
 #pragma once
 #include "kernels/conv2d/winograd/transforms.h"
 

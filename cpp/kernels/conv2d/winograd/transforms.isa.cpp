@@ -1,5 +1,5 @@
-// The transforms of Winograd's F(2x2, 3x3), compiled once for each ISA level: additions only, on a vector of
-// channels at a time.
+// The transforms of Winograd's F(2x2, 3x3), compiled once for each ISA level. They consist of additions, and
+// products with 1/2 for weights; lanes are channels. The matrices:
 //
 //   B^T = [1  0 -1  0]    G = [ 1    0    0 ]    A^T = [1  1  1  0]
 //         [0  1  1  0]        [1/2  1/2  1/2]          [0  1 -1 -1]
@@ -12,6 +12,7 @@ namespace ranvier::RANVIER_ISA {
 using V = vec<float>;
 static constexpr int L = lanes<float>;
 
+// WinogradKernels::input: see WinogradInput; first the columns (B^T d), then the rows.
 static void input(const WinogradInput& p) {
   const int64_t plane = p.plane;
   alignas(64) float rest[kWinogradProducts][L];
@@ -62,7 +63,7 @@ static void output(const WinogradSums& p, float* const* to) {
   }
 }
 
-// One row of G g, or of (G g) G^T.
+// u = G g for one column g, or one row of (G g) G^T.
 RANVIER_INLINE void transform(const V (&g)[3], V (&u)[4]) {
   const V even = (g[0] + g[2]) * 0.5f, odd = g[1] * 0.5f;
   u[0] = g[0], u[1] = even + odd, u[2] = even - odd, u[3] = g[2];

@@ -1,7 +1,7 @@
-// The gradient to the weight by Winograd's algorithm (weight.h, pairs.h). The tiles are divided into parts,
-// each with its own sums. A thread takes some panels of outputs of a part, and its tiles block by block:
-// transforms inputs to v and gradients to d, pairs of tiles as elements, and adds their 16 matrix products to
-// m.
+// The gradient to the weight by Winograd's algorithm (weight.h; the formula is in pairs.h). The tiles are
+// divided into parts, each of which has separate sums. A thread takes some panels of output channels of a
+// part, and the tiles of the part block by block: it transforms inputs to v and gradients to d, where an
+// element is a pair of tiles, and adds their 16 matrix products to m.
 //
 //   v [16][pair][channel]   d [16][pair][output]   m [16][panel][channel][width]
 #include "kernels/conv2d/winograd/weight.h"
@@ -16,15 +16,16 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kSumBlockBytes = 512 << 10;  // bytes of a block's transformed factors, which stay in L2
-constexpr int64_t kLeastPairs = 64;            // pairs of a block: fewer would not pay for its sums' loads
-constexpr int64_t kPixelsOfPart = 2048;
-constexpr int64_t kTilesAhead = 16;  // pooled gradients that are prefetched
+constexpr int64_t kLeastPairs = 64;  // the fewest pairs of a block: fewer would not pay for loading the sums
+constexpr int64_t kPixelsOfPart = 2048;  // the fewest output pixels of a part
+constexpr int64_t kTilesAhead = 16;      // how many tiles ahead pooled gradients are prefetched
 
 }  // namespace
 
 bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry& g, const int64_t (&taps)[2],
                           const WinogradWeightCall& c) {
-  // In multiply-adds in pairs. Sums over the maxima take longer for each, and meet a quarter of the pixels.
+  // The unit of these times is one multiply-add of pairs. The alternative for gradients at maxima (`where`)
+  // sums over the maxima alone, a quarter of the pixels, and takes longer for each (kOfMaxima).
   constexpr double kTile = 4000, kVector = 800, kSums = 800, kOfMaxima = 16;
   constexpr int64_t kLeast = 16;
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];
@@ -93,7 +94,8 @@ void WinogradWeight::run(const Team& team) const {
   });
 }
 
-// The sums of a part for these panels: its blocks of pairs, and the last transform, from m to dw.
+// Computes the sums of a part for some panels: adds the products of all blocks of pairs to m, then transforms
+// m to sums of dw.
 void WinogradWeight::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
   Carver own(scratch_ + team.index() * scratch_bytes_);
   const Scratch s = take_scratch(own);
@@ -111,7 +113,8 @@ void WinogradWeight::accumulate_part(const OpenTeam& team, int64_t part, Range p
     winograd_weight_sums({s.m + panel * panel_size_, m_plane_, panel_size_, sums(part, panel), panel_size_});
 }
 
-// Transforms pairs of tiles: the input's channels to v, and the gradients of these panels' outputs to d.
+// Transforms some pairs of tiles: all channels of the input to v, and the gradients of the outputs of some
+// panels to d.
 void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scratch& s) const {
   const int64_t first = panels_.first(panels.begin);
   const float* other[kWinogradProducts];
@@ -149,7 +152,7 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
   }
 }
 
-// m[product][panel][channel][output] += the sums over pairs of v and d.
+// m[product][panel][channel][output] += the sums over pairs of v times d.
 void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const ConvSegment segment{0, 0, pairs};

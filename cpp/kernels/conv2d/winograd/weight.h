@@ -1,8 +1,9 @@
-// The gradient to the weight by Winograd's algorithm, from pairs of tiles: the sums over tiles are 16 matrix
-// products, channels x tiles by tiles x outputs. See pairs.h.
+// The gradient to the weight by Winograd's algorithm: the sums over tiles are 16 matrix products, channels x
+// tiles by tiles x outputs. Elements are pairs of bfloat16, the same channel of two tiles: see pairs.h, which
+// has the formula.
 //
-// Chosen: 3x3 taps, stride 1, no dilation, no groups, where the call is medium, from 16 channels and outputs
-// on, where winograd_weight_pays. Also of the gradients at the maxima of windows of 2 x 2 (conv2d_pool).
+// Chosen: precision "medium", 3x3 taps, stride 1, no dilation, no groups, at least 16 channels and outputs,
+// where winograd_weight_pays(). Also for the gradients at the maxima of windows of 2 x 2 (conv2d_pool).
 //
 // Memory: at most 16 partial sums of dw; for each thread the 16 sums, and the transformed factors of a block
 // of tiles.
@@ -13,12 +14,14 @@ namespace ranvier {
 
 struct WinogradWeightCall {
   TensorView<const float> dy, x;
-  TensorView<const uint8_t> where;  // offsets in windows of 2 x 2, or data null: dy has all pixels
-  TensorView<float> dw, db;         // db may be null
+  // Which pixel of its window of 2 x 2 each dy belongs to (pairs.h); or data null: dy has all pixels.
+  TensorView<const uint8_t> where;
+  TensorView<float> dw, db;  // db may be null
   int64_t pad[2];
 };
 
-// From the shapes alone; taps of the weights.
+// True if WinogradWeight takes less time than the alternatives. It reads the shapes alone. taps: of the
+// weights.
 bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry& geometry,
                           const int64_t (&taps)[2], const WinogradWeightCall& call);
 
@@ -46,8 +49,9 @@ class WinogradWeight {
   Panels<float> panels_;
   PixelRows<float> x_, dy_;
   PixelRows<uint8_t> where_;
-  int64_t parts_, block_;  // parts, blocks of pairs of tiles: by the shapes alone
-  int64_t panel_size_;     // channels by outputs of a panel
+  int64_t parts_, block_;  // the number of parts; pairs of tiles in a block. Decided by the shapes alone
+  int64_t panel_size_;     // channels times outputs of a panel
+  // From one pair of tiles to the next in v and d; from one product to the next in v, d and m.
   int64_t v_stride_, d_stride_, v_plane_, d_plane_, m_plane_;
   float *sums_, *bias_sums_;  // [part][panel][tap][channel][width]; [part][panel][width]
   float* zeros_;              // a pixel of the padding

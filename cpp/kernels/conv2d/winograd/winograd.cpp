@@ -1,9 +1,10 @@
-// The order of Winograd's work. A thread takes a block of tiles, transforms their inputs to v, and multiplies
-// them by a group of panels of transformed weights u, which gives m:
+// The order in which Winograd's algorithm (winograd.h) is computed. A thread takes a block of tiles,
+// transforms their inputs to v, and multiplies these by a group of panels of transformed weights u, which
+// gives the products m:
 //
 //   v [16][tile][c]   u [16][panel][c][width]   m [16][tile][o]   (the formula is in winograd.h)
 //
-// A sink then transforms m to outputs. A panel is `width` output channels.
+// A WinogradSink then transforms m to outputs and stores these. A panel is `width` output channels.
 #include "kernels/conv2d/winograd/winograd.h"
 
 #include <algorithm>
@@ -16,14 +17,14 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kMinBlock = 56;                      // tiles that use a weight once it is loaded
-constexpr int64_t kGroupColumns = kMostPatchChannels;  // output channels of a group of panels
-constexpr int64_t kPackedChannels = 32;  // channels whose weights are transformed together: a run
+constexpr int64_t kMinBlock = 56;  // the fewest tiles of a block, for each load of a weight
+constexpr int64_t kGroupColumns = kMostPatchChannels;  // the most output channels of a group of panels
+constexpr int64_t kPackedChannels = 32;  // a run: input channels whose weights are transformed together
 
 constexpr int64_t kLine = kWinogradLine;
 
-// The distance, in elements, between the rows of neighbouring tiles in v or m: whole cache lines, and not a
-// multiple of eight of them, as such rows would share few sets of the cache.
+// The distance in v or m from one tile to the next, in elements: whole cache lines, and not a multiple of
+// eight lines, as such tiles would share few sets of the cache.
 int64_t row_stride(int64_t elements) {
   const int64_t lines = ceil_div(elements, kLine);
   return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
@@ -32,7 +33,8 @@ int64_t row_stride(int64_t elements) {
 // True if transformed inputs and weights are rounded to bfloat16, and multiplied as pairs.
 bool rounds(const Correlation<float>& p) { return pays_in_pairs(p.algorithms, p.x.shape[1], p.y.shape[1]); }
 
-// The padding before the first row (d = 0) or column; a gradient to the input has taps flipped.
+// The padding before the first row (d = 0) or column (d = 1). A gradient to the input has flipped taps, and
+// so other padding.
 int64_t first_pad(const Correlation<float>& p, int d) {
   return p.transposed ? 2 - p.geometry.pad[d] : p.geometry.pad[d];
 }
@@ -46,7 +48,6 @@ int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad) {
   return count;
 }
 
-// The addresses of the 4 x 4 input pixels of a tile; those outside the image are zeros.
 void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
                      int64_t row, int64_t column, const float** pixel) {
   const float* first = x.pixel(image, row, column);
@@ -66,7 +67,8 @@ void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const floa
   }
 }
 
-// first_: where the groups of tiles begin: cut at the right, whole, cut below, cut at both.
+// first_: where the kinds of tiles begin in the order: tiles whose second column is outside of y; whole
+// tiles; tiles whose second row is outside; tiles with both outside.
 WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
   const int64_t rows = height / 2, columns = width / 2, below = height % 2, right = width % 2;
   first_[0] = 0;
@@ -126,7 +128,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
 
 namespace {
 
-// The outputs as they are, to y.
+// The sink that stores the outputs to y.
 class ToOutput final : public WinogradSink {
  public:
   ToOutput(const Winograd& from, const TensorView<float>& y, float* spare)
@@ -180,8 +182,9 @@ void Winograd::prepare(const OpenTeam& team) const {
   if (!p_.packed_w && !packs_late(team)) pack_weights(team);
 }
 
-// Copies weights of a panel and a run of input channels to ordered[tap][c][o], zeros for o beyond the last.
-// transposed: the roles of the weights' channels change and, but for patches, the taps are flipped.
+// Copies the weights of a panel and some input channels to ordered[tap][c][o], with zeros for o beyond the
+// last output channel. Where transposed, input and output channels are exchanged; and the taps are flipped,
+// except for pooled gradients, whose patches (pairs.h) need them as they are.
 void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
   const int64_t* st = p_.w.strides;
   const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
@@ -200,7 +203,7 @@ void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* or
   }
 }
 
-// Transforms the weights of a run of a panel's input channels, into the place of panel `slot` in u.
+// Transforms the weights of a panel for one run of input channels, to the place of panel `slot` in u.
 void Winograd::pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t slot) const {
   float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
   const int64_t channel = run * kPackedChannels, channels = std::min(kPackedChannels, in_ - channel);
@@ -226,15 +229,16 @@ int64_t Winograd::across(int64_t threads) const {
   return threads_across(threads, panels_.count(), tiles_.count(), 2 * conv_kernels<float>().mr);
 }
 
-// True if each thread transforms a panel just before its products: where no weight is used twice and L2 does
-// not hold all, they would go to memory and back.
+// True if each thread transforms the weights of a panel just before its products. That pays where no weight
+// is used twice and L2 does not hold all of them: otherwise the transformed weights would go to memory and
+// back.
 bool Winograd::packs_late(const OpenTeam& team) const {
   return !p_.packed_w && tiles_.count() <= block_ && across(team.size()) == team.size() &&
          packed_size() * static_cast<int64_t>(sizeof(float)) > caches.l2 / 2;
 }
 
-// A thread takes its own tiles. Where there are few, several threads take the same tiles and different
-// panels.
+// Computes this thread's tiles. Where there are few tiles, several threads (`across`) take the same tiles and
+// divide the panels.
 void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
   const int64_t size = team.size(), index = team.index(), across = this->across(size);
   const bool late = packs_late(team);
@@ -277,7 +281,8 @@ void Winograd::inputs(const WinogradBlock& block) const {
   }
 }
 
-// Transforms the pooled gradients of a block's tiles: windows of 2 x 2 whose maxima get them.
+// Transforms the pooled gradients of a block's tiles to v: each tile is a window of 2 x 2, whose maximum gets
+// the gradient.
 void Winograd::gradients(const WinogradBlock& block) const {
   constexpr int64_t kTilesAhead = 16;
   const auto* nowhere = reinterpret_cast<const uint8_t*>(zeros_);
@@ -298,8 +303,9 @@ void Winograd::gradients(const WinogradBlock& block) const {
   }
 }
 
-// The 16 matrix products of a block: m = v times the weights of its panels, which are in u from `slot` on.
-// Each call of the kernel, which takes up to mr tiles, prefetches a part of the next panel of them.
+// Computes the 16 matrix products of a block: m = v times the weights of its panels, which are in u from
+// panel `slot` on. Each call of the kernel takes up to mr tiles, and prefetches a part of the weights that
+// come next.
 void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::Ahead ahead) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const int64_t size = steps_ * panels_.width;  // a panel's size
@@ -316,7 +322,7 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
     const int64_t begin = std::max(all.begin, block.tiles.begin) - block.tiles.begin;
     const int64_t end = std::min(all.end, block.tiles.end) - block.tiles.begin;
     if (begin >= end) continue;
-    // even heights: odd ones take as long as the next even one
+    // Even numbers of rows, since an odd number takes as long as the next even one.
     const int64_t rows = ceil_div(end - begin, ceil_div(end - begin, kernels.mr) * 2) * 2;
     const int64_t part = size / ceil_div(end - begin, rows);
     t.fetch_step = part / steps_ * static_cast<int64_t>(sizeof(float));
@@ -344,7 +350,7 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
   }
 }
 
-// The products of the block's first tile, and what its outputs get besides: bias, norm and ReLU.
+// The argument of the last transform for the first tile of a block: the products, and bias, norm and ReLU.
 WinogradSums Winograd::sums(const WinogradBlock& block) const {
   const int64_t first = first_channel(block);
   const int64_t end = panels_.first(block.panels.end - 1) + panels_.width;
@@ -353,10 +359,11 @@ WinogradSums Winograd::sums(const WinogradBlock& block) const {
           out_,    p_.relu};
 }
 
-// Costs are in multiply-adds of the products of an image; the constants are fitted to times of 100 shapes
+// Compares estimated times of one image, in multiply-adds; the constants are fitted to times of 100 shapes
 // from 1x1 to 28x28 pixels and from 4 to 1024 channels. The weights are transformed once for all images, but
-// an image's bits may not depend on their number: each has the share that it has among sixteen. Planes take
-// less from some size on, or the direct sum, which has their bits.
+// the bits of an image must not depend on the number of images: so each image counts a sixteenth (kImages) of
+// that time. For few channels and large images, planes take less time, or the direct sum, which has the same
+// bits as planes.
 bool winograd_pays(const Correlation<float>& p) {
   constexpr double kDirectProduct = 0.9;  // longer chains
   constexpr double kStepsOfTile = 5;      // products in the time that a product's sums are loaded and stored

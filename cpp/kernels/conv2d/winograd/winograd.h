@@ -1,21 +1,23 @@
-// Winograd's minimal filtering F(2x2, 3x3): a tile of 2 x 2 outputs from 4 x 4 inputs with 16 products for
-// each pair of channels, where the direct sum has 36. Forward and the gradient to the input.
+// Winograd's minimal filtering F(2x2, 3x3), for the forward and the gradient to the input: a tile of 2 x 2
+// outputs is computed from 4 x 4 inputs with 16 products for each pair of an input and an output channel,
+// where the direct sum has 36.
 //
-//   y = A^T [ sum over c of (G g_c G^T) * (B^T d_c B) ] A        (* element by element; see
-//   transforms.isa.cpp)
+//   y = A^T [ sum over c of (G g_c G^T) * (B^T d_c B) ] A
 //
-// The sums over channels are 16 matrix products: tiles x channels by channels x outputs.
+// where g_c are the 3 x 3 weights and d_c the 4 x 4 inputs of channel c, * multiplies element by element, and
+// transforms.isa.cpp has the matrices A, B and G. The sums over channels are 16 matrix products: tiles x
+// channels by channels x outputs.
 //
 // Chosen: float32, 3x3 taps, stride 1, no dilation, no groups, more than 4 outputs, where a cost model that
-// is fitted to measured shapes expects a gain (winograd_pays): from some 32 channels on; but for at most 8
-// outputs of images for which planes take less.
+// is fitted to measured shapes expects a gain (winograd_pays()): from about 32 channels on. Not for few
+// channels and large images, for which planes/ takes less time.
 //
-// Memory: weights of 16/9 their size, and for each thread the transformed inputs and products of a block of
-// tiles, half of L2.
+// Memory: the transformed weights, 16/9 of the weights; for each thread the transformed inputs and products
+// of a block of tiles, half of L2.
 //
-// With factors of bfloat16 (medium/) the transformed inputs and weights are rounded, the inputs in registers.
+// With precision "medium" the transformed inputs and weights are rounded to bfloat16 (pairs.h).
 //
-// Earns: 1.2 to 1.8 times the speed of the direct sum.
+// Gain: 1.2 to 1.8 times the speed of the direct sum.
 //
 // Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016).
 #pragma once
@@ -27,24 +29,25 @@ namespace ranvier {
 // True if Winograd's algorithm applies, and takes less time than the direct sum; from the shapes alone.
 bool winograd_pays(const Correlation<float>& problem);
 
-// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes, of this many
-// elements, are an odd number of lines apart.
+// The distance of the 16 planes (one for each product), if they have this many elements: an odd number of
+// cache lines, since addresses that are a multiple of many lines apart share few sets of a cache.
 constexpr int64_t kWinogradLine = 64 / sizeof(float);
 inline int64_t winograd_plane(int64_t elements) {
   return (ceil_div(elements, kWinogradLine) | 1) * kWinogradLine;
 }
 
-// The 4 x 4 pixels from (row, column) on of an image of x, which has this shape; `zeros` where there is none.
-// Prefetches what the tile below will be the first to read.
+// Sets `pixel` to the addresses of the 4 x 4 pixels of x, which has this shape, from (row, column) of an
+// image on; `zeros` for pixels outside the image. Prefetches the pixels that the tile below will be the first
+// to read.
 void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
                      int64_t row, int64_t column, const float** pixel);
 
-// Pairs of an output along one axis and a tap that is inside the input.
+// The number of pairs of an output along one axis and a tap that meets the input for it.
 int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad);
 
-// The tiles of all images in the order of the work: by the part of the tile that is inside y, so that the
-// tiles that need one of the 16 products are neighbours. A tile whose second column (row) is outside needs
-// none of the products with j = 3 (i = 3).
+// The tiles of all images, in the order in which they are computed: sorted by which part of the tile is
+// inside y, so that the tiles that need one of the 16 products are consecutive. A tile whose second column
+// (row) is outside of y does not need the products with j = 3 (i = 3).
 class WinogradTiles {
  public:
   struct Tile {
@@ -52,16 +55,17 @@ class WinogradTiles {
   };
   WinogradTiles(int64_t images, int64_t height, int64_t width);
   int64_t count() const { return first_[4]; }
+  // The tiles that need product (i, j).
   Range of_product(int i, int j) const { return {first_[j == 3], first_[i < 3 ? (j < 3 ? 4 : 3) : 2]}; }
   Tile operator[](int64_t index) const;
 
  private:
   int64_t height_, width_;
-  int64_t first_[5];  // cut at the right; whole; cut below; cut at both; end
+  int64_t first_[5];  // where each kind of tile begins (winograd.cpp), and the end
 };
 
-// The division of images into bands of rows: `count` of each image, `height` rows from `step` to `step`; and
-// whether a band's tiles have to be in one block.
+// The division of images into bands of output rows: each image has `count` bands of `height` rows, which
+// begin `step` rows apart. whole: the tiles of a band must be in one block.
 struct WinogradBands {
   int64_t count, step, height;
   bool whole;
@@ -72,12 +76,12 @@ struct WinogradBlock {  // tiles and panels that a thread works on at a time, an
   float *v, *m;
 };
 
-// Takes the products of a block: transforms them to outputs, and stores those. `sums` is of the block's first
-// tile; the next tile's are Winograd::tile_step() elements further.
+// Takes the products of a block, transforms them to outputs, and stores these. `sums` describes the first
+// tile of the block; the products of the next tile are Winograd::tile_step() elements further.
 class WinogradSink {
  public:
   virtual void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const = 0;
-  // Memory that take() will read, and write to, which the products prefetch: this many bytes.
+  // Memory that take() will read and write, `bytes` each, to be prefetched during the products.
   struct Ahead {
     const char *read, *written;
     int64_t bytes;
@@ -92,9 +96,10 @@ class Winograd {
  public:
   Winograd(const Correlation<float>& problem, Carver& carver, int threads)
       : Winograd(problem, {1, 0, problem.y.shape[2], false}, carver, threads) {}
-  // where: of a gradient at the maxima of windows of 2 x 2, the problem's x, each of which makes a tile. The
-  // sums are then those of the patches of its dx, see pairs.h; the bands' first rows are the last of the
-  // bands before them.
+  // For conv2d_pool. If `where` is given, the x of the problem is the gradient of a max-pool at the maxima of
+  // windows of 2 x 2, each of which is a tile; `where` has the places of the maxima. The products are then
+  // those of the patches of dx (pairs.h), and the first row of tiles of a band is the last one of the band
+  // before.
   Winograd(const Correlation<float>& problem, const WinogradBands& bands, Carver& carver, int threads,
            const TensorView<const uint8_t>& where = {});
   int64_t packed_size() const { return kWinogradProducts * u_plane_; }
@@ -103,8 +108,8 @@ class Winograd {
   void run(const Team& team, const WinogradSink& sink) const;
 
   int64_t tile_step() const { return m_stride_; }
-  int64_t tiles_of_block() const { return block_; }  // at most
-  int64_t tiles_of_band() const { return unit_; }    // where bands are whole
+  int64_t tiles_of_block() const { return block_; }  // the most tiles of a block
+  int64_t tiles_of_band() const { return unit_; }    // if bands are whole
   int64_t first_channel(const WinogradBlock& block) const { return panels_.first(block.panels.begin); }
   WinogradTiles::Tile tile(int64_t index) const { return tiles_[index]; }
 
@@ -113,8 +118,8 @@ class Winograd {
   void prepare(const OpenTeam& team) const;
   void order(int64_t panel, int64_t channel, int64_t channels, float* ordered) const;
   void pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t slot) const;
-  int64_t across(int64_t threads) const;        // threads with the same tiles
-  bool packs_late(const OpenTeam& team) const;  // each panel just before its products, into L2
+  int64_t across(int64_t threads) const;        // how many threads take the same tiles
+  bool packs_late(const OpenTeam& team) const;  // true: each panel is packed just before its products
   void compute(const OpenTeam& team, const WinogradSink& sink) const;
   void inputs(const WinogradBlock& block) const;
   void gradients(const WinogradBlock& block) const;
@@ -122,26 +127,26 @@ class Winograd {
 
   Correlation<float> p_;
   WinogradBands bands_;
-  WinogradTiles tiles_;  // the tiles of bands, as if these were images
-  int64_t unit_;         // tiles that stay in one block
+  WinogradTiles tiles_;  // the tiles of all bands, as if bands were images
+  int64_t unit_;         // how many consecutive tiles must stay in one block
   int64_t in_, out_;     // channels
-  bool pairs_;           // pairs of bfloat16, see medium/: two channels of v_ and u_ are one element
-  int64_t steps_;        // products of a sum, or pairs of them
+  bool pairs_;           // elements of v_ and u_ are pairs of bfloat16, two channels each: see pairs.h
+  int64_t steps_;        // the products of a sum, or pairs of products
   int64_t pad_[2];
   Panels<float> panels_;
   PixelRows<float> x_;
   PixelRows<uint8_t> where_;
   bool pooled_;
-  int64_t block_, group_;        // tiles, panels
-  int64_t v_stride_, m_stride_;  // the distances from tile to tile
-  int64_t u_plane_, v_plane_, m_plane_;
-  float* u_;        // [product][panel, or thread where it packs late][channel][width]
-  float *v_, *m_;   // for each thread [product][tile][channel]
-  float* zeros_;    // a pixel of the padding
-  float* spare_;    // for each thread a pixel outside y
-  float* ordered_;  // for each thread weights of a few channels, [tap][channel][width]
-  float* wide_;     // where in pairs: of the same, [product][channel][width]
-  float* bias_;     // where the caller's is strided
+  int64_t block_, group_;                // the tiles of a block, the panels of a group
+  int64_t v_stride_, m_stride_;          // from tile to tile, in elements
+  int64_t u_plane_, v_plane_, m_plane_;  // from product to product
+  float* u_;                             // [product][panel, or thread where it packs late][channel][width]
+  float *v_, *m_;                        // for each thread [product][tile][channel]
+  float* zeros_;                         // a pixel of the padding
+  float* spare_;                         // for each thread a pixel outside y
+  float* ordered_;  // for each thread the weights of a run and panel, [tap][channel][width]
+  float* wide_;     // with pairs_: the same transformed, [product][channel][width], before the rounding
+  float* bias_;     // a copy of a bias that is strided
 };
 
 }  // namespace ranvier

@@ -1,4 +1,5 @@
-// Shares out parts of a grid (forward) or images (backward) among threads: see grid.h.
+// GridSample and GridSampleBackward (grid.h): threads divide parts of grids in the forward, images in the
+// backward.
 #include "kernels/resample/grid/grid.h"
 
 #include <algorithm>
@@ -9,7 +10,7 @@
 namespace ranvier {
 namespace {
 
-// Part k of those that grids are divided in, from the forward or backward call.
+// The part of image i that begins at point `first`, from the forward or backward call.
 template <class Call>
 auto part_of(const Call& call, int64_t i, int64_t first) {
   using T = std::remove_const_t<std::remove_pointer_t<decltype(call.x.data)>>;
@@ -23,13 +24,13 @@ auto part_of(const Call& call, int64_t i, int64_t first) {
   return part;
 }
 
-// The offset of a point's values in images of a grid's size.
+// The offset in y or dy of the values at point `first` of image i.
 template <class T>
 int64_t place(const GridPart<T>& part, int64_t i, int64_t first) {
   return i * part.c * part.points + first * (part.settings.channels_last ? part.c : 1);
 }
 
-double cost_ns(const GridSettings& settings, int64_t channels) {  // the time of a point
+double cost_ns(const GridSettings& settings, int64_t channels) {  // of a point
   const double taps = settings.mode == GridMode::bicubic ? 16 : settings.mode == GridMode::bilinear ? 4 : 1;
   return 3 + taps * (0.4 + 0.2 * double(channels));
 }

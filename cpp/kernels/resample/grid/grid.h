@@ -1,13 +1,15 @@
-// grid_sample: images read between their pixels
+// grid_sample: images sampled at points between their pixels
 //
-//   forward   y[i, :, p, q] = x[i] at the point grid[i, p, q], a column and a row from -1 to 1: the nearest
-//             pixel, or the weighted sum of 2 x 2 (bilinear) or 4 x 4 of them (bicubic: Keys, a = -0.75)
-//   backward  dx, dgrid, each where it has data; nearest: dgrid is 0
+//   forward   y[i, :, p, q] = x[i] at the point grid[i, p, q], whose column and row are in [-1, 1]: the
+//             nearest pixel, or the weighted sum of 2 x 2 pixels (bilinear) or 4 x 4 pixels (bicubic: Keys,
+//             a = -0.75)
+//   backward  dx and dgrid, each if it has data; for `nearest` dgrid is 0
 //
-//   x, dx (n, c, h, w), y, dy (n, c, p, q), all of them dense, in this order or channels-last; an image, or
-//   without channels-last a channel, has less than 2^31 elements. grid, dgrid (n, p, q, 2) contiguous. Beyond
-//   the edge: zeros; the border; reflection. NaN where a point is NaN. An image's dx is one thread's work,
-//   point after point.
+//   x, dx (n, c, h, w), y, dy (n, c, p, q): all dense, in this order or channels-last. An image (without
+//   channels-last, a channel) has less than 2^31 elements. grid, dgrid (n, p, q, 2) contiguous.
+//
+// GridPadding says what lies beyond the edge of an image: zeros, the pixels at the border, or the reflected
+// image. y is NaN if the point is. One thread computes dx of an image, point after point.
 #pragma once
 #include <cstddef>
 
@@ -22,8 +24,8 @@ enum class GridPadding { zeros, border, reflection };
 struct GridSettings {
   GridMode mode;
   GridPadding padding;
-  bool align_corners;  // -1 and 1 are the centres of the outer pixels, else their outer edges
-  bool in_pixels;      // instead, points are given in pixels, from the centre of the first
+  bool align_corners;  // -1 and 1 are the centres of the first and last pixels; else their outer edges
+  bool in_pixels;      // points are given in pixels instead, counted from the centre of the first pixel
   bool channels_last;
 };
 
@@ -49,11 +51,11 @@ struct GridSampleBackward {
 template <class T>
 struct GridPart {
   GridSettings settings;
-  int64_t c, h, w, points;  // the sizes of x, and the points of the whole grid
-  const T *x, *grid;
-  int count;
-  T* y;         // forward, at the first point
-  const T* dy;  // backward, likewise
+  int64_t c, h, w, points;  // the sizes of x; points: of the whole grid of the image
+  const T *x, *grid;        // the image; the first point of the part
+  int count;                // points of the part
+  T* y;                     // for the forward, at the first point
+  const T* dy;              // for the backward, at the first point
   T *dx, *dgrid;
 };
 

@@ -1,4 +1,5 @@
-// Parts of grids, compiled once for each ISA level.
+// The loops of GridKernels (grid.h) over a part of a grid, compiled once for each ISA level. First the pixels
+// around each point and their weights are found, a vector of points at a time; then channels are summed.
 #include "kernels/resample/grid/grid.h"
 
 #include "simd/math_base.h"
@@ -12,8 +13,9 @@ constexpr int taps_of(GridMode mode) {
   return mode == GridMode::bicubic ? 4 : mode == GridMode::bilinear ? 2 : 1;
 }
 
-// For each point, along one axis: its pixels, -1 outside, their weights and the slopes of these by the
-// place in pixels, and the slope of that by the point.
+// For each point, along one axis: the pixels around it (-1: outside the image), their weights, the
+// derivatives of the weights by the place in pixels (slope), and the derivative of the place by the
+// coordinate of the point (chain).
 template <class T>
 struct alignas(64) GridAxis {
   int_of<T> pixel[kMostTaps][kGridPoints];
@@ -26,7 +28,8 @@ RANVIER_INLINE V floor_of(V v) {
   return select(near > v, near - element_of<V>(1), near);
 }
 
-// A place within the image, and its slope by the place given, which is 0 at the edges too.
+// Moves the place p, in pixels, into an image of `size` pixels, as the padding says. slope: the derivative of
+// the result by p, which is 0 beyond the edges and at them.
 template <class T>
 RANVIER_INLINE vec<T> limited(const GridSettings& s, T size, vec<T> p, vec<T>& slope) {
   const vec<T> one = vec<T>{} + T(1);
@@ -47,7 +50,7 @@ RANVIER_INLINE vec<T> limited(const GridSettings& s, T size, vec<T> p, vec<T>& s
   return at_most(at_least(p, T(0)), size - T(1));
 }
 
-// Keys' cubic at distance d, and its slope.
+// The cubic of Keys at a signed distance, and its derivative.
 template <class T>
 RANVIER_INLINE vec<T> cubic(vec<T> signed_distance, vec<T>& slope) {
   constexpr T a = T(-0.75);
@@ -60,8 +63,8 @@ RANVIER_INLINE vec<T> cubic(vec<T> signed_distance, vec<T>& slope) {
                 ((a * d - T(5 * a)) * d + T(8 * a)) * d - T(4 * a));
 }
 
-// The places of `count` points along one axis of `pixels` pixels, and their weights. points: the coordinates
-// of this axis, every second element (x and y alternate).
+// Fills `axis` for `count` points along an axis of `pixels` pixels. points: the coordinates of this axis are
+// every second element, since columns and rows alternate.
 template <class T>
 __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels, const T* points, int count,
                                            GridAxis<T>& axis) {
@@ -87,7 +90,8 @@ __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels
         pixel = limited(s, size, low + T(k - 1), unused);
       }
       const ivec<T> inside = (pixel >= T(0)) & (pixel < size);
-      const vec<T> must = s.mode == GridMode::bicubic ? weight : p;  // NaN stays
+      // A NaN must reach y, even outside the image.
+      const vec<T> must = s.mode == GridMode::bicubic ? weight : p;
       store(axis.weight[k] + i, select(inside | (must != must), weight, zero));
       store(axis.slope[k] + i, select(inside, slope, zero));
       const ivec<T> place = select(inside, to_int(select(inside, pixel, zero)), ibroadcast<T>(-1));
@@ -96,7 +100,7 @@ __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels
   }
 }
 
-// The pixels around each point: where they are in an image, -1 outside, and their weights.
+// The pixels around each point: their offsets in an image or channel (-1: outside), and their weights.
 template <class T>
 struct alignas(64) GridTaps {
   GridAxis<T> columns, rows;
@@ -111,7 +115,7 @@ RANVIER_INLINE ivec<T> load_integers(const int_of<T>* p) {
   return v;
 }
 
-// The pixels that the points of a part read, with their weights: products of those along both axes.
+// Finds the pixels around the points of a part. Their weights are products of the weights along both axes.
 template <class T>
 static void find(const GridPart<T>& part, GridTaps<T>& taps) {
   const int each = taps_of(part.settings.mode);
@@ -130,9 +134,11 @@ static void find(const GridPart<T>& part, GridTaps<T>& taps) {
     }
 }
 
+// The smaller one.
 RANVIER_INLINE int some(int count, int most) { return count < most ? count : most; }
 
-// y = the weighted sum of each point's pixels: points in the lanes, or channels where these are contiguous.
+// y = the weighted sum of the pixels around each point. The lanes have points, or with channels-last
+// channels.
 template <class T>
 static void forward(const GridPart<T>& part) {
   GridTaps<T> taps;
@@ -162,7 +168,8 @@ static void forward(const GridPart<T>& part) {
     }
 }
 
-// products[k][i] = the sum over channels of dy times the pixel. Planar images.
+// Adds dy times the weights to dx, and sets products[k][i] = the sum over channels of dy times pixel k of
+// point i. For images in NCHW.
 template <class T>
 static void by_channels(const GridPart<T>& part, const GridTaps<T>& taps, int count,
                         T (*products)[kGridPoints]) {
@@ -181,7 +188,7 @@ static void by_channels(const GridPart<T>& part, const GridTaps<T>& taps, int co
   }
 }
 
-// The same of channels-last images.
+// The same for channels-last images.
 template <class T>
 static void by_pixels(const GridPart<T>& part, const GridTaps<T>& taps, int count,
                       T (*products)[kGridPoints]) {
@@ -202,7 +209,7 @@ static void by_pixels(const GridPart<T>& part, const GridTaps<T>& taps, int coun
     }
 }
 
-// Adds dy times the weights to dx; dgrid follows from the products of dy with the pixels of x.
+// GridKernels::backward: dx, and dgrid from the products of dy with the pixels of x.
 template <class T>
 static void backward(const GridPart<T>& part) {
   GridTaps<T> taps;

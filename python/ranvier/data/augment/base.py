@@ -19,7 +19,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 class Augmentation:
-    """Base class: a subclass has the count of numbers to draw for each image, and `apply`, which uses them.
+    """Base class: a subclass has `draws`, the count of random numbers for each image, and `apply`.
 
     >>> from ranvier import kernels
     >>> from ranvier.data import augment

@@ -1,7 +1,7 @@
 """The columns of a table that pandas has read: numbers, dates, categories and missing values.
 
-A cell that is a number for a reader and none for pandas, as "(1.20)", "1.5D+00", "$5" and "1,234" are, is
-refused.
+A cell that a person reads as a number and pandas as text, such as "(1.20)", "1.5D+00", "$5" or "1,234", is
+an error: it must not silently become a category.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ranvier.data.datasets.table_errors import TableError, short
 from ranvier.data.datasets.table_settings import COMMA, DATE, NUMBER, WORD, ZEROS, kind_of, number_of
 from ranvier.tensors.memory import Array
 
-FEW = 8  # different words may be names even if they are numbers with units
-MOST = 100  # categories of a column; of more, each has to occur twice on average
+FEW = 8  # up to this many different words such as "2wd", a number with a unit, may be names
+MOST = 100  # the most categories of a column; with more, each has to occur twice on average
 EXACT = 2.0**53  # float64 represents all smaller whole numbers exactly
 LARGEST = float(np.finfo(np.float64).max)
 
-NUMERAL = re.compile(  # a number in a form that pandas does not read; `name`: it may be a name, as "2wd" is
+NUMERAL = re.compile(  # a number in a form that pandas does not read; a named group makes it a possible name
     r"""[='"`(]*  (?P<before>[~≈<>≤≥]=?\s?)?
     [-+(\u2212\u2013\ufe63\uff0d\uff0b]*  (?:[A-Z]{0,3}[€$£¥₹₽₩₺]\s?|[A-Z]{3}\s)?  [-+(\u2212\u2013]*
     (?: (?P<hex>0[xX][\dA-Fa-f]+) | \d+(?P<fraction>/[1-9]\d*) | \d?\.\d+[-+]\d{3}
@@ -37,7 +37,9 @@ NUMERAL = re.compile(  # a number in a form that pandas does not read; `name`: i
 
 
 def name_of(numeral: str) -> str | None:
-    """What makes a name of a number in another form, as a unit does; None for a text that is none.
+    """For a number in a form that pandas does not read, the part that may make it a name, such as a unit.
+
+    "" without such a part; None for a text that is no number.
 
     >>> name_of("2wd"), name_of("$5"), name_of("red")
     ('wd', '', None)
@@ -50,10 +52,14 @@ class Column:
     """A column of a table, of numbers or of texts.
 
     Attributes:
-        codes: for each row the number of its text in `texts`, whose `kinds` are above, or -1 without a value;
-            None for numbers.
+        texts: the different texts of the cells.
+        kinds: the kind of each text: NUMBER, COMMA, DATE or WORD.
+        codes: for each row the index of its cell in `texts`, -1 without a value; None for a column of
+            numbers, which has no texts.
         missing: for each row whether it has no value.
-        counts: how many cells are of each kind.
+        counts: the number of cells of each kind.
+        is_label: whether the column has the labels. is_date: whether its numbers are days.
+        is_flag: whether all its cells are True or False.
     """
 
     def __init__(self, table: Table, at: int, cells: Array, missing: Array) -> None:
@@ -109,7 +115,7 @@ class Column:
         return values
 
     def _require_apart(self, values: Array) -> None:
-        """Raise TableError if whole numbers of too many digits become equal in float64."""
+        """Raise TableError if different whole numbers, of too many digits, become equal in float64."""
         cells = self.table.frame(())[self.at].astype(str).str.strip()
         whole = (cells.str.lstrip("+-").str.isdigit() & (np.abs(values) >= EXACT)).to_numpy()
         if cells[whole].nunique() > len(np.unique(values[whole])):
@@ -123,8 +129,8 @@ class Column:
     def require_exact(self, values: Array, dtype: Any) -> None:
         """Raise TableError if `dtype` changes whole numbers, or makes different values equal.
 
-        The latter of dates, and of numbers that lie close together beside their size: of others, such as
-        random ones with 17 digits, the last digits do not count.
+        Equal values are an error for dates, and for numbers whose range is small compared to their size. The
+        last digits of others, such as random numbers with 17 digits, do not matter.
         """
         with np.errstate(over="ignore"):
             rounded = values.astype(dtype).astype(np.float64)
@@ -185,7 +191,7 @@ class Column:
         raise TableError(f"{holds}; expected a finite number", *first, *how, *without)
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
-        """The categories; None for a column of numbers. chosen: as of `load_csv`."""
+        """The categories; None for a column of numbers. chosen: the argument `categories` of `load_csv`."""
         if isinstance(chosen, Mapping):
             return None if chosen.get(self.title) is None else tuple(chosen[self.title])
         code = next(filter(ZEROS.fullmatch, self.texts), None)
@@ -236,7 +242,7 @@ class Column:
             self.refuse(int((self.codes == self.texts.index(next(iter(found)))).argmax()))
 
     def numbered(self, categories: tuple[str, ...], missing: bool, unknown: bool) -> Array:
-        """For each row the number of its category, NaN for a missing value, or -1."""
+        """For each row the index of its category, NaN for a missing value, or -1 for an unknown one."""
         numbers = {name: float(number) for number, name in enumerate(categories)}
         values = np.array([*(numbers.get(text, -1.0) for text in self.texts), np.nan])[self.codes]
         new = list(dict.fromkeys(self.texts[code] for code in self.codes[values == -1]))
@@ -254,7 +260,10 @@ class Column:
 
 
 def columns_of(table: Table, wanted: Collection[int], texts: Collection[int]) -> dict[int, Column]:
-    """Some columns of a table: numbers and days as float64, those of `texts` and all others as texts."""
+    """The `wanted` columns of a table, by index: numbers and dates (as days) as float64, others as texts.
+
+    texts: columns to read as texts in any case.
+    """
     frame = table.frame(texts)
     kinds = [dtype.kind for dtype in frame.dtypes.to_list()]
     days = {at: days_since_1970(frame[at]) for at in wanted if kinds[at] in "mM"}

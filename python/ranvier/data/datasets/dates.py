@@ -1,7 +1,7 @@
-"""Dates in the text of a table as days since 1970.
+"""Dates in the text of a table, converted to days since 1970.
 
-A date whose year is first is read without a setting. The order of day and month is never guessed: dayfirst or
-date_format says it.
+A date whose year is first is read without a setting. The order of day and month is never guessed: it is given
+by dayfirst or date_format.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def days_since_1970(times: Any) -> Array:
 
 
 def parsed_days(table: Table, at: int, cells: Any) -> Array:
-    """The days of a column of texts that parse_dates names; NaN for missing cells."""
+    """The days since 1970 of a column of texts that parse_dates names; NaN for missing cells.
+
+    Raises TableError for a cell that is no date, or one whose order of day and month is not known.
+    """
     cells = cells.astype("string").str.strip()
     different = cells.dropna().unique().tolist()
     if time := next(filter(NO_DATE.fullmatch, different), None):
@@ -59,7 +62,7 @@ def _refuse(table: Table, at: int, cells: Any, wrong: str, expected: str) -> NoR
 
 
 def _form_of(cell: str, day_first: bool | None) -> str | None:
-    """The date_format of a date such as 31.12.2024; None for others, or if the order is not known."""
+    """The date_format of a date such as 31.12.2024; None for another form, or if day_first is None."""
     found = YEAR_LAST.fullmatch(cell)
     if found is None or day_first is None:
         return None

@@ -173,7 +173,7 @@ def load_npz(
             target ... For an archive of samples only, y is None.
         task: "classification": targets are classes; "regression": they are values; "auto": text, whole
             numbers (n,) and one-hot rows (n, classes) are classes, other arrays are values.
-        dtype: of samples and values: float32, or float64 for large numbers that differ little.
+        dtype: the dtype of samples and values: float32, or float64 for large numbers that differ little.
 
     Returns:
         Samples. Pixels of unsigned bytes are divided by 255, images (n, h, w) become

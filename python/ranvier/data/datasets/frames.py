@@ -1,4 +1,4 @@
-"""A table as a frame of pandas, which a program gives or a file of Parquet has."""
+"""Table: a frame of pandas, given by a program or read from a Parquet file, with what errors need."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def is_frame(source: Any) -> bool:
 
 
 class Table:
-    """A frame of pandas, as a program gives it or a file of Parquet has it.
+    """A frame of pandas, given by a program or read from a Parquet file; TextTable is that of a text file.
 
     Attributes:
-        title: what it is called in errors.
-        names: of the columns; None for a text file without a header.
+        title: its name in errors.
+        names: the names of the columns; None for a text file without a header.
         width: the number of columns.
         marks: the texts that mean a missing value, in lower case.
     """
@@ -49,7 +49,7 @@ class Table:
         self.marks: frozenset[str] = frozenset()
 
     def at(self, label: str | int) -> int:
-        """The number of the column of this name or number."""
+        """The index of the column with this name or number, which may be negative."""
         names = self.names or list(map(str, range(self.width)))
         if isinstance(label, bool) or not isinstance(label, (str, int, np.integer)):
             raise TypeError(f"[load_csv] got label {label!r}; expected a column's name or number, or None")
@@ -69,7 +69,7 @@ class Table:
         return names.index(label)
 
     def other_separator(self) -> list[tuple[str, str, str]]:
-        """The remedy where cells are not divided, or wrongly."""
+        """The remedy for lines that are not, or wrongly, divided into cells."""
         return []
 
     def column(self, at: int) -> str:
@@ -83,7 +83,7 @@ class Table:
         return f"{self.title} row {row}, {self.column(at)}", str(self._frame.iloc[row, at])
 
     def frame(self, texts: Collection[int]) -> Any:
-        """The frame, its columns numbered; those of `texts` are objects, if they are no floats or dates."""
+        """The frame with column numbers as names; columns of `texts` are objects, unless floats or dates."""
         frame = self._frame.set_axis(range(self.width), axis=1)
         if not len(frame):
             raise ValueError(f"[load_csv] {self.title} has no samples; expected at least one")

@@ -12,8 +12,8 @@ from ranvier.data.datasets.table_errors import TableError
 from ranvier.data.datasets.table_settings import WORD, kind_of
 
 GAP = -1  # the kind of a cell that is a mark of a missing value
-FIRST_LINES = 500  # for the decisions about the header
-EXCEL_LINE = re.compile(r'"?sep=([^"\r\n])"?(?=[\r\n])', re.I)  # by which Excel names the separator
+FIRST_LINES = 500  # the lines from which the header is decided
+EXCEL_LINE = re.compile(r'"?sep=([^"\r\n])"?(?=[\r\n])', re.I)  # a first line that names the separator
 
 
 def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
@@ -41,7 +41,7 @@ def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
 
 
 def _mark(text: str, decimal: str, quoted: bool) -> str | None:
-    """The first of the usual separators that a text has; a decimal comma is none, except beside quotes."""
+    """The first of the usual separators in a text. The decimal mark is none, unless cells are quoted."""
     mark = next((mark for mark in "\t;|," if mark in text and (mark != decimal or quoted)), None)
     return r"\s+" if mark == "\t" and "  " in text.strip() else mark
 
@@ -49,10 +49,12 @@ def _mark(text: str, decimal: str, quoted: bool) -> str | None:
 def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> int | None:
     """0 if the first line has names, None if it is a sample.
 
-    Words that stand above numbers are names; numbers, and words that occur again in their columns, are cells
+    Words that stand above numbers are names. Numbers, and words that occur again in their columns, are cells
     of a sample.
 
-    Raises TableError: the line has both, or its numbers count, as the names of pandas and years do.
+    head: the cells of the first lines. known: names of columns; see `table_of`.
+
+    Raises TableError: the line has both, or its numbers count up, as pandas' default names and years do.
     """
     first, *body = head
     first = first[:-1] if len(first) > 1 and not first[-1] else first  # a separator ends the line
@@ -79,7 +81,7 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
 
 
 def _count(numbers: list[str]) -> bool:
-    """True for 0, 1, 2 ..., and for whole numbers with equal steps, as years."""
+    """True for 0, 1, 2 ..., and for whole numbers with equal steps, such as years."""
     whole = [int(cell) for cell in numbers if cell.isdigit()]
     steps = {b - a for a, b in itertools.pairwise(whole)}
     counts = whole == list(range(len(whole))) or (len(whole) > 2 and len(steps) == 1 and steps != {0})

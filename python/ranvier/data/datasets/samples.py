@@ -33,11 +33,11 @@ class Samples:
         feature_names: the names of the columns of x, if there are any.
         scale: the divisor of the numbers of the file: 255 for the bytes of images, else 1.
         unused: the names of the other arrays of an archive.
-        categories: of a table, for each column its categories, or None for numbers; None if there are none.
-        rows: of a table, the numbers of the rows that are kept; None for all.
+        categories: for each column of a table its categories, or None for numbers; None if there are none.
+        rows: the indices of the rows of a table that are kept; None for all.
         skipped: the names of broken images that are left out.
         files: the names of the images.
-        target: of a table, the name of the column of targets.
+        target: the name of a table's column of targets.
 
     >>> from ranvier.data.datasets import load_iris, IRIS_CLASSES, Samples
     >>> iris = Samples(*load_iris(), class_names=IRIS_CLASSES)

@@ -1,4 +1,7 @@
-"""The settings of a table in a text file: those of `pandas.read_csv` that leave lines and columns known."""
+"""The settings of a table in a text file: the arguments of `pandas.read_csv` that `load_csv` takes.
+
+Only those after which it is still known from which line and column a cell comes, for the errors.
+"""
 
 from __future__ import annotations
 

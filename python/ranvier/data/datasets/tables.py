@@ -1,4 +1,4 @@
-"""Tables, which pandas reads, as samples: their columns, labels and categories."""
+"""load_csv: tables, which pandas reads, as samples with labels; columns of words become categories."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ def load_csv(
             in another table. `TableEncoder` makes one-hot columns or class indices of them.
         unknown: names of columns in which a category that such a mapping does not have is -1, with a warning.
         without: names of columns to leave out.
-        dtype: of x and of values: float32, which refuses large numbers that differ little, or float64.
-        read_csv: of a text file, settings of `pandas.read_csv`: sep, header, decimal, thousands, na_values,
+        dtype: the dtype of x and of values: float32, which refuses large numbers that differ little, or
+            float64.
+        read_csv: settings of `pandas.read_csv` for a text file: sep, header, decimal, thousands, na_values,
             keep_default_na, encoding, comment, skiprows, nrows, parse_dates, date_format and dayfirst. For
             others call it, and pass the frame.
 
@@ -146,7 +147,7 @@ def _values(
 
 @contextmanager
 def _noted(errors: list[TableError]) -> Iterator[None]:
-    """Within the block, an error of the table is put on the list."""
+    """Within the block, an error of the table is appended to the list, to report several together."""
     try:
         yield
     except TableError as error:
@@ -177,7 +178,7 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
 
 
 def _rows(table: Table, features: list[Column], label: Column | None, missing: str) -> Array | None:
-    """The numbers of the rows that are kept; None for all."""
+    """The indices of the rows that are kept; None for all."""
     empty = features[0].missing & False if label is None else label.missing
     if missing == "drop":
         empty = np.any([empty, *(column.missing for column in features)], axis=0)

@@ -21,7 +21,7 @@ from ranvier.data.datasets.table_errors import TableError, short
 from ranvier.data.datasets.table_settings import MARKS, ZEROS, checked
 from ranvier.serialization.foreign_files import BEGIN, recognised
 
-MOST_COLUMNS = 2**16  # each takes pandas and this some 40 us
+MOST_COLUMNS = 2**16  # each takes about 40 us
 SPOKEN = {"\t": "tabs", r"\s+": "blanks"}
 EXCEL = "is a workbook of Excel, or another archive; save the sheet as CSV, or pass pandas.read_excel(path)"
 OTHERS = {  # how files of other kinds begin
@@ -110,7 +110,7 @@ class TextTable(Table):
         return {at for _, cells in self.rows() for at, cell in enumerate(cells) if ZEROS.fullmatch(cell)}
 
     def _parsed(self, texts: Collection[int]) -> Any:
-        """What pandas reads; flags such as "true" are lost where the column is none of `texts`."""
+        """The frame that pandas reads; the columns `texts` as text, without which "true" becomes True."""
         pandas = require_pandas(self.title)
         how = {name: value for name, value in self.settings.items() if name != "encoding"}
         how |= {"index_col": False, "names": range(self.width), "skipinitialspace": True, "low_memory": False}
@@ -157,9 +157,10 @@ class TextTable(Table):
 
 
 def table_of(source: Any, known: Collection[str] = (), **settings: Any) -> Table:
-    """A table of a file's path or a frame of pandas, polars or Arrow; errors as of `load_csv`.
+    """The table of a file's path, or of a frame of pandas, polars or Arrow; errors name `load_csv`.
 
-    known: names of columns: a first line with one of them, or with all if they are numbers, is a header.
+    known: names of columns. A first line that has one of them is a header; of names that are numbers it must
+    have all.
     """
     if is_frame(source):
         frame = source if hasattr(source, "iloc") else source.to_pandas()  # of polars and Arrow

@@ -1,5 +1,4 @@
-"""Images, each a PIL image or a Tensor (..., c, h, w), and functions of one: flips, crops, pads,
-rotations."""
+"""Functions of an image, a PIL image or a Tensor (..., c, h, w): flips, crops, pads, resizing, rotations."""
 
 from __future__ import annotations
 
@@ -165,7 +164,7 @@ def resize(
         size: (height, width), or a number for the shorter side; the other one keeps the proportions.
         interpolation: "nearest", "bilinear", "bicubic" ...; Tensors have these three.
         max_size: the most pixels of the longer side, if `size` is a number.
-        antialias: of Tensors, smooth before shrinking; PIL images always are.
+        antialias: smooth Tensors before shrinking; PIL images always are.
 
     Raises ValueError: another size or interpolation.
     """
@@ -205,7 +204,7 @@ def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple
 
 
 def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
-    """The image with pixels around it.
+    """The image with pixels added around it.
 
     Args:
         padding: a number for all sides, (left and right, top and bottom), or (left, top, right, bottom).
@@ -266,8 +265,9 @@ def rotate(
 
     Args:
         expand: the result is as large as the rotated image needs if that is about the middle.
-        fill: the value of new pixels, or one for each channel. With "bilinear" a pixel at the border that
-            lies inside by the share s is s v + (1 - s) fill with v interpolated to 0s, as torchvision has it.
+        fill: the value of new pixels, or one for each channel. With "bilinear", a border pixel of which the
+            share s lies in the image is s v + (1 - s) fill, where v is interpolated with zeros outside, as in
+            torchvision.
 
     Raises ValueError: "bicubic" for a Tensor; another count of fills than of channels.
     """
@@ -301,7 +301,7 @@ def rotate(
     if not x.size:
         return of_pixels(np.zeros((*x.shape[:-2], rows, columns), x.dtype))
     planes = floats(x).reshape(-1, h, w)
-    planes = np.append(planes, np.ones_like(planes[:1]), 0)  # rotated too, ones become the share inside
+    planes = np.append(planes, np.ones_like(planes[:1]), 0)  # rotated ones are the share of a pixel inside
     grid = _grid(matrix.astype(planes.dtype), (h, w), (rows, columns))
     moved = grid_sample(of_pixels(planes[None]), of_pixels(grid), mode, align_corners=False)._array[0]
     y, inside = moved[:-1].reshape(*x.shape[:-2], rows, columns), moved[-1]
@@ -323,7 +323,7 @@ def _expanded(matrix: Array, h: int, w: int) -> tuple[int, int]:
 
 
 def _grid(matrix: Array, old: tuple[int, int], new: tuple[int, int]) -> Array:
-    """(1, rows, columns, 2): where each pixel of the result is in the image, in [-1, 1]."""
+    """For each pixel of the result its place (x, y) in the image, in [-1, 1]: (1, rows, columns, 2)."""
     (h, w), (rows, columns) = old, new
     grid = np.ones((rows, columns, 3), matrix.dtype)
     grid[..., 0] = np.arange(columns) - (columns - 1) / 2

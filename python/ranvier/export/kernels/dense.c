@@ -1,4 +1,5 @@
-/* y[r][o] = b[o] + sum over i of x[r][i] w[o][i]; sums of 32 terms are added, which rounds less than one long sum */
+/* y[r][o] = b[o] + sum over i of x[r][i] w[o][i]; b may be NULL. Sums of 32 terms each are added up, which has a
+   smaller rounding error than one long sum. */
 static void linear(const float *x, const float *w, const float *b, float *y, int rows, int in, int out)
 {
     for (int r = 0; r < rows; r++, x += in) {
@@ -39,8 +40,8 @@ static void linear_dw(const float *dy, const float *x, float *dw, int rows, int 
     }
 }
 
-/* y = a b for each of the batches: a (m, k), b (k, n). The steps lead from one element to the next along each axis, and
-   from one matrix to the next: so a and b may be transposed, or the same for all batches. */
+/* y = a b for each batch: a (m, k), b (k, n), y (m, n). a_step and b_step: elements from one matrix to the next, from
+   one row to the next, and from one column to the next. So a and b may be transposed, or the same for all batches. */
 static void matmul(const float *a, const float *b, float *y, int batches, int m, int k, int n, const int *a_step,
                    const int *b_step)
 {
@@ -68,7 +69,7 @@ static void sum_axis(const float *x, float *y, int outer, int n, int inner, floa
     }
 }
 
-/* y[...] = x[...] over four axes of n elements; the steps lead from one element to the next along each axis */
+/* y[...] = x[...] over four axes of n[axis] indices; y_step, x_step: elements from one index to the next */
 static void copy(float *y, const float *x, const int *n, const int *y_step, const int *x_step)
 {
     for (int a = 0; a < n[0]; a++)
@@ -79,7 +80,7 @@ static void copy(float *y, const float *x, const int *n, const int *y_step, cons
                         x[a * x_step[0] + b * x_step[1] + c * x_step[2] + d * x_step[3]];
 }
 
-/* y[...] += x[...] over four axes of n elements */
+/* y[...] += x[...], with arguments as of copy */
 static void copy_add(float *y, const float *x, const int *n, const int *y_step, const int *x_step)
 {
     for (int a = 0; a < n[0]; a++)
@@ -102,7 +103,7 @@ static void copy_all(const float *x, float *y, int n)
     for (int i = 0; i < n; i++) y[i] = x[i];
 }
 
-/* y[r] = table[index[r]], rows of `width` elements; an index outside of the table gives zeros */
+/* y[r] = table[index[r]], rows of `width` elements; the table has `count` rows, an index outside of it gives zeros */
 static void embedding(const float *table, const int32_t *index, float *y, int rows, int count, int width)
 {
     for (int r = 0; r < rows; r++)
@@ -152,7 +153,7 @@ static void weighted_sums_backward(const float *dy, const int32_t *index, const 
         for (int j = starts[i]; j < starts[i + 1]; j++) dx[index[j]] += weights[j] * dy[i];
 }
 
-/* y = the greatest of x[o][j][i] over j, or with sign -1 the least; NaN where one is NaN */
+/* y[o][i] = the greatest of x[o][j][i] over j, or with sign -1 the least; NaN if one of them is NaN */
 static void extreme(const float *x, float *y, int outer, int n, int inner, float sign)
 {
     for (int o = 0; o < outer; o++, x += n * inner) {
@@ -167,7 +168,7 @@ static void extreme(const float *x, float *y, int outer, int n, int inner, float
     }
 }
 
-/* dx = shares of dy where x is y, or where both are NaN; spread_nan: dx is NaN where y is */
+/* dy is divided equally among the x[o][j][i] that equal y[o][i] (NaN equals NaN here); spread_nan: dx is NaN if y is */
 static void extreme_backward(const float *dy, const float *x, const float *y, float *dx, int outer, int n, int inner,
                              int spread_nan)
 {

@@ -1,5 +1,5 @@
-/* The sizes of a convolution or pool: images of n samples, in channels and h x w elements become out channels of
-   out_h x out_w; a window has kh x kw elements. */
+/* The sizes of a convolution or pool. The input has n samples of `in` channels with h x w elements, the result `out`
+   channels with out_h x out_w; a window has kh x kw elements, step_h and step_w apart (the dilation). */
 struct window {
     int n, in, h, w, out, out_h, out_w, kh, kw, stride_h, stride_w, pad_h, pad_w, step_h, step_w, groups;
 };
@@ -17,7 +17,7 @@ static void conv2d(const float *x, const float *weight, const float *bias, float
                 const float *k = weight + o * in * s->kh * s->kw;
                 float sum = bias ? bias[o] : 0.0f;
                 for (int c = 0; c < in; c++) {
-                    float part = 0.0f; /* of one channel: a sum of sums rounds less */
+                    float part = 0.0f; /* the sum of one channel: a sum of such sums has a smaller rounding error */
                     for (int r = top; r < top + s->kh * s->step_h; r += s->step_h) {
                         for (int q = left; q < left + s->kw * s->step_w; q += s->step_w, k++)
                             if (r >= 0 && r < s->h && q >= 0 && q < s->w) part += image[(c * s->h + r) * s->w + q] * *k;
@@ -62,7 +62,8 @@ static void conv2d_backward(const float *dy, const float *x, const float *weight
     }
 }
 
-/* The place of the first maximum of a window, from row `top` and column `left` on; of a NaN the last. */
+/* The index in the image of the maximum of the window that begins at row `top` and column `left`: the first of equal
+   ones. If there are NaN, it is the last NaN. */
 static int max_place(const float *image, int top, int left, const struct window *s)
 {
     int place = -1;
@@ -96,7 +97,8 @@ static void max_pool_backward(const float *dy, const float *x, float *dx, const 
     }
 }
 
-/* The rows or columns [*from, *to) of an average at place i, of those that exist; the result is what it divides by. */
+/* The rows (or columns) *from <= r < *to of the image that are in window i. Returns how many rows the mean divides by:
+   those in the image, or with with_pad also those in the padding. */
 static int pool_range(int i, int stride, int pad, int kernel, int size, int with_pad, int *from, int *to)
 {
     const int first = i * stride - pad, end = first + kernel;

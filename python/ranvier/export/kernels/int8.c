@@ -1,4 +1,4 @@
-/* value rounded, plus zero, from low to 127; NaN becomes low */
+/* value rounded, plus zero, limited to low .. 127; NaN becomes low */
 static int8_t to_int8(float value, int zero, int low)
 {
     const float moved = rintf(value) + (float)zero;
@@ -23,8 +23,8 @@ static void clip_int8(const int8_t *x, int8_t *q, int n, int low)
     for (int i = 0; i < n; i++) q[i] = (int8_t)(x[i] > low ? x[i] : low);
 }
 
-/* sum[r][o] = bias[o] + sum over i of x[r][i] w[o][i]. The result is factor[o] sum: int8 in q, not below low, or
-   float in y; the other one is NULL. */
+/* sum[r][o] = bias[o] + sum over i of x[r][i] w[o][i]. The result factor[o] sum[r][o] is written to q as int8 (plus
+   zero, at least low), or to y as float; the other of the two is NULL. */
 static void linear_int8(const int8_t *x, const int8_t *w, const int32_t *bias, const float *factor, int8_t *q, float *y,
                         int rows, int in, int out, int zero, int low)
 {
@@ -41,7 +41,7 @@ static void linear_int8(const int8_t *x, const int8_t *w, const int32_t *bias, c
     }
 }
 
-/* A convolution with the sums and results of linear_int8; beyond the edges x is `edge`. */
+/* A convolution whose sums become results as in linear_int8; in the padding x is `edge`, which stands for 0. */
 static void conv2d_int8(const int8_t *x, const int8_t *w, const int32_t *bias, const float *factor, int8_t *q, float *y,
                         const struct window *s, int edge, int zero, int low)
 {

@@ -1,4 +1,4 @@
-/* y = x scale[c] + shift[c] for each channel c of [n][channels][inner]: a batch norm with fixed statistics */
+/* y = x scale[c] + shift[c] for x [n][channels][inner] and its channels c: a batch norm with fixed statistics */
 static void scale_shift(const float *x, const float *scale, const float *shift, float *y, int n, int channels,
                         int inner)
 {
@@ -17,8 +17,8 @@ static void batch_norm_eval(const float *x, const float *w, const float *b, cons
     }
 }
 
-/* A batch norm with the statistics of the batch, which it writes to mean and rstd (1 / sqrt(var + eps)); the running
-   ones move towards them. w, b and the running ones may be NULL. */
+/* A batch norm of x [n][channels][inner] with the statistics of the batch, which are written to mean and rstd
+   (1 / sqrt(var + eps)). running_mean and running_var move towards them. These two, and w and b, may be NULL. */
 static void batch_norm(const float *x, const float *w, const float *b, float *running_mean, float *running_var,
                        float *y, float *mean, float *rstd, int n, int channels, int inner, float momentum, float eps)
 {
@@ -66,9 +66,9 @@ static void batch_norm_backward(const float *dy, const float *x, const float *w,
     }
 }
 
-/* y = (x - mean) / sqrt(var + eps) w + b, with mean and variance over each row of `size` elements; centre 0: without
-   mean, by the root of the mean square. Element i of all belongs to the weight i / inner % count. The mean and
-   1 / sqrt(var + eps) of each row are written to stats. w and b may be NULL. */
+/* y = (x - mean) / sqrt(var + eps) w + b, with mean and variance over each row of `size` elements. centre 0: the mean
+   is taken to be 0 (RMS norm). Element i of x (over all rows) has the weight number i / inner % count. The mean and
+   1 / sqrt(var + eps) of each row are written to stats [rows][2]. w and b may be NULL. */
 static void normalize(const float *x, const float *w, const float *b, float *y, float *stats, int rows, int size,
                       int inner, int count, int centre, float eps)
 {
@@ -179,8 +179,8 @@ static void cross_entropy(const float *x, const int32_t *target, float *y, float
     *y = total * scale;
 }
 
-/* The mean (or sum) over samples of -x[target]; a target `ignored` does not count. dx, if not NULL, gets the gradient of
-   x for a gradient of 1. */
+/* The mean (or sum) over samples of -x[target]; a target `ignored` does not count. dx, if not NULL, gets the gradient
+   of x for a gradient of 1. */
 static void nll(const float *x, const int32_t *target, float *y, float *dx, int n, int classes, int ignored, int mean)
 {
     float total = 0.0f;

@@ -13,23 +13,26 @@ static void gate_sums(const float *x, const float *w, const float *b, float *sum
     }
 }
 
-/* The operands of a recurrent layer and its sizes. x [steps][n][in], h0 and c0 [n][hidden] or NULL, y [steps][n][hidden],
-   w_ih [gates][in], w_hh [gates][hidden]; gates and c have a row for each step and sample where `keep` is 1, for a
-   backward pass; u is memory for W h of one row. */
+/* The operands of a recurrent layer and its sizes. x [steps][n][in], h0 and c0 [n][hidden] or NULL, y
+   [steps][n][hidden] gets the states h, w_ih [rows][in] and w_hh [rows][hidden] with `hidden` rows for each gate, b_ih
+   and b_hh [rows] or NULL. keep 1: gates [steps][n][4][hidden] and c [steps][n][hidden] keep all steps for a backward
+   pass; keep 0: gates has one row and c one step. u [rows] is memory for w_hh h of one sample. reverse: from the last
+   step to the first. */
 struct recurrent {
     const float *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh;
     float *y, *c, *gates, *u;
     int steps, n, in, hidden, reverse, keep;
 };
 
-/* The gradients: of y (or NULL), of the last h and c on entry, which become those of the first, and of the operands (dx
-   may be NULL); d is memory for the gates of one row, twice. */
+/* The gradients of a recurrent layer. dy: of y, or NULL. dh and dc [n][hidden]: on entry those of the last states, at
+   the end those of h0 and c0. dx (or NULL) is written; the helpers add to dw_ih, dw_hh, db_ih and db_hh (or NULL). d:
+   memory for the gradients of the gates of one sample; of a GRU twice as much. */
 struct recurrent_gradients {
     const float *dy;
     float *dh, *dc, *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *d;
 };
 
-/* The state before row r of y, or NULL at the start. */
+/* The state of sample b before step t: a row of `states`, or of `first` (which may be NULL) at the first step. */
 static const float *state_before(const struct recurrent *s, const float *states, const float *first, int t, int b)
 {
     const int before = s->reverse ? t + 1 : t - 1;
@@ -37,7 +40,8 @@ static const float *state_before(const struct recurrent *s, const float *states,
     return first ? first + b * s->hidden : NULL;
 }
 
-/* Adds the gradients of the sums of one row: dgx of W x + b, dgh of U h + b; dh becomes the gradient of h before. */
+/* Adds what one step of one sample contributes to the gradients of weights, biases and dx. dgx, dgh [out]: the
+   gradients of w_ih x + b_ih and of w_hh h + b_hh; h: the state before (or NULL), whose gradient is added to dh. */
 static void gates_backward(const struct recurrent *s, const struct recurrent_gradients *g, const float *dgx,
                            const float *dgh, const float *h, float *dh, int row, int out)
 {
@@ -57,7 +61,7 @@ static void gates_backward(const struct recurrent *s, const struct recurrent_gra
         for (int o = 0; o < out; o++) dh[i] += dgh[o] * s->w_hh[o * s->hidden + i];
 }
 
-/* Elman's network: h = tanh(W x + b + U h + b), or with relu */
+/* Elman's network: h = tanh(w_ih x + b_ih + w_hh h + b_hh), or with relu in place of tanh */
 static void rnn(const struct recurrent *s, int relu)
 {
     for (int i = 0; i < s->steps; i++) {
@@ -74,7 +78,7 @@ static void rnn(const struct recurrent *s, int relu)
     }
 }
 
-/* From the last step to the first. */
+/* The gradients of rnn, from the last step to the first. */
 static void rnn_backward(const struct recurrent *s, const struct recurrent_gradients *g, int relu)
 {
     for (int i = s->steps - 1; i >= 0; i--) {
@@ -93,7 +97,7 @@ static void rnn_backward(const struct recurrent *s, const struct recurrent_gradi
     }
 }
 
-/* LSTM, gates in the order i, f, g, o: c = f c + i g; h = o tanh(c) */
+/* LSTM with gates in the order i, f, g, o: c = f c + i g; h = o tanh(c) */
 static void lstm(const struct recurrent *s)
 {
     const int size = s->hidden;
@@ -118,7 +122,7 @@ static void lstm(const struct recurrent *s)
     }
 }
 
-/* From the last step to the first. */
+/* The gradients of lstm, from the last step to the first. */
 static void lstm_backward(const struct recurrent *s, const struct recurrent_gradients *g)
 {
     const int size = s->hidden;
@@ -145,7 +149,8 @@ static void lstm_backward(const struct recurrent *s, const struct recurrent_grad
     }
 }
 
-/* GRU, gates in the order r, z, n: n = tanh(W x + b + r (U h + b)); h = n + z (h - n) */
+/* GRU with gates in the order r, z, n: n = tanh(w_ih x + b_ih + r (w_hh h + b_hh)); h = n + z (h - n). The fourth row
+   of `gates` keeps w_hh h + b_hh of n. */
 static void gru(const struct recurrent *s)
 {
     const int size = s->hidden;
@@ -167,7 +172,7 @@ static void gru(const struct recurrent *s)
     }
 }
 
-/* From the last step to the first. */
+/* The gradients of gru, from the last step to the first. */
 static void gru_backward(const struct recurrent *s, const struct recurrent_gradients *g)
 {
     const int size = s->hidden;

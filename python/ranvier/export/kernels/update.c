@@ -1,5 +1,5 @@
-/* SGD: g += decay p; v = momentum v + (1 - dampening) g, in the first step g; p -= rate v. Nesterov: p -= rate (g +
-   momentum v). v may be NULL. */
+/* SGD with g = gradient + decay p: v = momentum v + (1 - dampening) g, in the first step v = g; p -= rate v, or with
+   nesterov p -= rate (g + momentum v). Without momentum v is NULL, and p -= rate g. */
 static void sgd(float *p, const float *g, float *v, int n, float rate, float decay, float momentum, float dampening,
                 int nesterov, int first)
 {
@@ -13,8 +13,9 @@ static void sgd(float *p, const float *g, float *v, int n, float rate, float dec
     }
 }
 
-/* Adam: m and v move towards g and g^2; p -= rate m / (sqrt(v / fix) + eps), where rate has the correction of m.
-   shrink: of decoupled weight decay, p is multiplied by it. */
+/* Adam with d = g + decay p: m += rest1 (d - m), v = beta2 v + rest2 d^2, p = shrink p - rate m / (sqrt(v / fix) +
+   eps). rest1 = 1 - beta1, rest2 = 1 - beta2; rate is divided by 1 - beta1^steps already, and fix is 1 - beta2^steps.
+   shrink: the factor of decoupled weight decay. */
 static void adam(float *p, const float *g, float *m, float *v, int n, float rate, float fix, float decay, float shrink,
                  float rest1, float beta2, float rest2, float eps)
 {

@@ -30,9 +30,10 @@ _OBSOLETE = ("size_average", "reduce")
 
 
 class Loss(OneOp):
-    """The layer of a loss: the settings of its form in ``nn.functional`` are attributes, weights buffers.
+    """The layer of a loss. The settings of the function in ``nn.functional`` are attributes; weights are
+    buffers.
 
-    ``_op`` in a class of this package is its declaration.
+    A subclass in this package sets ``_op``, the name of the op; constructor and forward follow from it.
     """
 
     # how the settings may be passed: by position or name, or by name only
@@ -57,7 +58,7 @@ class Loss(OneOp):
         super().__init_subclass__(**kwargs)
 
     def _set(self, settings: dict[str, Any]) -> None:
-        """The settings, with the reduction that PyTorch's obsolete ones mean."""
+        """Takes the settings. PyTorch's obsolete size_average and reduce change the setting reduction."""
         average, reduce = settings.pop("size_average", None), settings.pop("reduce", None)
         settings["reduction"] = reduction_of(type(self).__name__, average, reduce, settings["reduction"])
         weights = {name: settings.pop(name) for name in self._weights if name in settings}
@@ -69,7 +70,7 @@ class Loss(OneOp):
         return (empty(0, 1),) * len(self._inputs)
 
     def extra_repr(self) -> str:
-        """The settings that are not the defaults; for weights the shape."""
+        """The settings that are not the defaults; weights are shown by their shape."""
         shown = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
             if name in _OBSOLETE:
@@ -82,17 +83,17 @@ class Loss(OneOp):
         return ", ".join(shown)
 
     def _register_weight(self, name: str, value: Any) -> None:
-        """A buffer of constants, or None."""
+        """Registers a weight (a Tensor, numbers or None) as a buffer."""
         if value is not None and not isinstance(value, Tensor):
             array = np.asarray(value)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"[{type(self).__name__}] got {name} {value!r}; expected a Tensor or numbers")
-            value = tensor(array.astype(default.dtype))  # The default dtype, which tensor(list) has too.
+            value = tensor(array.astype(default.dtype))  # Like tensor(list), it has the default dtype.
         self.register_buffer(name, value)
 
 
 class WeightedLoss(Loss):
-    """A loss with a weight of each class or element."""
+    """A loss with a weight for each class or element."""
 
 
 for _kind, _names in ((Loss, ()), (WeightedLoss, ("weight",))):
@@ -128,8 +129,8 @@ class HuberLoss(Loss):
 
 
 class PoissonNLLLoss(Loss):
-    """exp(x) - target x, of counts ``target`` and logarithms x of their rates; of rates x, with ``log_input``
-    False, x - target log(x + eps). ``full`` adds Stirling's log(target!).
+    """exp(x) - target x, for counts ``target`` and the logarithms x of their rates; with ``log_input=False``
+    x are the rates, and the loss is x - target log(x + eps). ``full`` adds Stirling's log(target!).
     | rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0])) -> tensor(0.8591)"""
 
     _op = "poisson_nll"
@@ -139,7 +140,7 @@ class PoissonNLLLoss(Loss):
 
 
 class GaussianNLLLoss(Loss):
-    """(log v + (x - target)^2 / v) / 2 of the variance v = max(var, eps); called with x, target and var.
+    """(log v + (x - target)^2 / v) / 2 with the variance v = max(var, eps); called with x, target and var.
     ``full`` adds log(2 pi) / 2.
     | rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0])) -> tensor(1.1931)"""
 
@@ -159,7 +160,7 @@ class _Weighted(WeightedLoss):
 
 
 class BCELoss(_Weighted):
-    """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
+    """-(t log x + (1 - t) log(1 - x)) times ``weight``, for probabilities x; each logarithm is at least -100.
 
     Raises ValueError for x outside [0, 1].
     | rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1])) -> tensor(0.1976)"""
@@ -181,7 +182,7 @@ class BCEWithLogitsLoss(_Weighted):
 
 
 class KLDivLoss(Loss):
-    """target (log target - x) of log-probabilities x; ``reduction`` 'batchmean' gives the divergence.
+    """target (log target - x), for log-probabilities x. ``reduction='batchmean'`` gives the divergence.
 
     >>> import ranvier as rv
     >>> x = rv.log_softmax(rv.tensor([[1.0, 2.0]]), dim=1)
@@ -193,7 +194,7 @@ class KLDivLoss(Loss):
 
 
 class _OfClasses(WeightedLoss):
-    """x (N, C), target class indices (N,)"""
+    """Base of losses for x (N, C) and class indices, the target (N,)."""
 
     def _example(self) -> tuple[Any, ...]:
         weight = getattr(self, self._weights[0])
@@ -214,7 +215,7 @@ class CrossEntropyLoss(_OfClasses):
 
 
 class NLLLoss(_OfClasses):
-    """-x of the true class, for log-probabilities x; else as CrossEntropyLoss.
+    """-x of the true class, for log-probabilities x. The rest is as in CrossEntropyLoss.
     | rv.nn.NLLLoss()(rv.tensor([[-0.5, -1.0]]), rv.tensor([0])) -> tensor(0.5000)"""
 
     _op = "nll"
@@ -228,8 +229,8 @@ class MarginRankingLoss(Loss):
 
 
 class CosineEmbeddingLoss(Loss):
-    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1; called with x1, x2
-    (N, D) and target (N,).
+    """1 - cos(x1, x2) if the target is 1, max(0, cos(x1, x2) - margin) if it is -1; called with x1, x2 (N, D)
+    and target (N,).
     | rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0]]), rv.tensor([[0.0, 1]]), rv.tensor([1]))
     -> tensor(1.)"""
 
@@ -240,8 +241,8 @@ class CosineEmbeddingLoss(Loss):
 
 
 class TripletMarginLoss(Loss):
-    """max(0, margin + d(anchor, positive) - d(anchor, negative)) of distances in the p-norm; called with
-    anchor, positive and negative (N, D).
+    """max(0, margin + d(anchor, positive) - d(anchor, negative)), with d the distance in the p-norm; called
+    with anchor, positive and negative (N, D).
 
     >>> import ranvier as rv
     >>> anchor, near, far = (rv.tensor([[x, 0.0]]) for x in (0.0, 1.0, 1.5))

@@ -1,6 +1,7 @@
-"""The losses of ``nn.functional``: a row has the op and PyTorch's arguments in its order.
+"""The losses of ``nn.functional``. Each row of a table has an op and PyTorch's arguments in PyTorch's order,
+and `_form` makes a function of each row.
 
-The arguments have the types and defaults of the op's; the docstring is the op's.
+The types and defaults of the arguments, and the docstring, come from the op.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ranvier.tensors.tensor import Tensor
 
 ops: Any = ranvier.ops  # mypy finds no type of a decorated function in a cycle of imports
 _INPUTS = {"x": "input", "x1": "input1", "x2": "input2"}  # PyTorch's names of arguments of ops
-FORMS: dict[str, Callable[..., Tensor]] = {}  # by the name of the op
+FORMS: dict[str, Callable[..., Tensor]] = {}  # {name of the op: the function in nn.functional}
 
 
 def parameters_of(op: Callable[..., Tensor]) -> dict[str, Parameter]:
@@ -29,7 +30,8 @@ def parameters_of(op: Callable[..., Tensor]) -> dict[str, Parameter]:
 
 
 def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Tensor]:
-    """The function of a row. A weight that the op lacks multiplies the losses of elements."""
+    """Makes the function of a row. If the op has no weight but PyTorch's function has one, it multiplies the
+    losses of the elements."""
     of_op = parameters_of(op)
     call = f"ops.{op.__name__}({', '.join(of_op)})"
     lines = []
@@ -38,7 +40,7 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
         lines.append(f"if not (size_average is None is reduce): reduction = {old}")
     if "weight" in order.split() and "weight" not in of_op:
         losses = call.replace("reduction", "'none'")
-        if name != "huber_loss":  # PyTorch computes them by ops that autocast does not list
+        if name != "huber_loss":  # PyTorch computes the others by ops that autocast does not change.
             losses = f"_core._without_autocast(lambda: {losses})"
         lines.append(f"if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
     lines.append(f"return {call}")
@@ -51,8 +53,8 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
 
 
 def _weighted(name: str, losses: Tensor, weight: Any, reduction: str) -> Tensor:
-    """The losses of elements times their weights; a mean is divided by the sum of the weights, that of
-    huber_loss by the number of elements."""
+    """Reduces the losses of elements, times their weights. For a mean the sum is divided by the sum of the
+    weights, in huber_loss by the number of elements."""
     weight = as_tensor(name, weight)
     if weight.shape != losses.shape:
         raise misfit(name, {"weight": weight.shape}, losses.shape)

@@ -3,3 +3,5 @@
 from ranvier.nn.quantized.layers import Embedding as Embedding
 from ranvier.nn.quantized.layers import Linear as Linear
 from ranvier.nn.quantized.layers import MultiheadAttention as MultiheadAttention
+
+__all__ = ["Embedding", "Linear", "MultiheadAttention"]

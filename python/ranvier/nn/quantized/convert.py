@@ -122,19 +122,20 @@ def _converted(name: str, layer: Any, kind: str, weights: dict[int, QuantizedWei
         if parameter.dtype == "float64":
             raise OpError(f"[quantize] got {shown} of float64; expected float32: model.float() makes it")
     try:
-        if isinstance(layer, nn.MultiheadAttention):
-            return layers.MultiheadAttention.from_float(layer, kind)
-        key = id(layer.weight)
-        if key not in weights:
-            weights[key] = quantized(layer.weight, kind)
-        made = (
-            layers.Linear.from_weight(weights[key], layer.bias)
-            if isinstance(layer, nn.Linear)
-            else layers.Embedding.from_weight(weights[key])
-        )
-        return made.train(layer.training)
+        if isinstance(layer, nn.Linear | nn.Embedding):
+            if id(layer.weight) not in weights:
+                weights[id(layer.weight)] = quantized(layer.weight, kind)
+            weight = weights[id(layer.weight)]
+        if isinstance(layer, nn.Linear):
+            made: Any = layers.Linear.from_weight(weight, layer.bias)
+        elif isinstance(layer, nn.Embedding):
+            made = layers.Embedding.from_weight(weight)
+        else:
+            made = layers.MultiheadAttention.from_float(layer, kind)
     except OpError as error:
         raise OpError(f"{error} (in {shown})") from None
+    made._rv_hooks = copy.copy(layer._rv_hooks)
+    return made.train(layer.training)
 
 
 def _distance(y: Any, from_y: Any) -> tuple[float, float]:

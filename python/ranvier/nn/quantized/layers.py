@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import ranvier.nn as nn
@@ -42,6 +43,15 @@ class Quantized(Module):
         self.register_buffer("panels", made.panels)
         self.register_buffer("scale", made.scale)
         self._matrix_shape = n, k
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Takes new memory, and keeps its dtypes: ``model.half()`` is for the layers beside."""
+
+        def same_dtype(tensor: Tensor) -> Tensor:
+            new = fn(tensor)
+            return new if new.dtype == tensor.dtype else tensor
+
+        return super()._apply(same_dtype, recurse)
 
     @property
     def quantized_weight(self) -> QuantizedWeight:

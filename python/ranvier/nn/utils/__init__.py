@@ -24,5 +24,5 @@ __all__ = [
 ]  # fmt: skip
 
 _own_errors(globals(), __all__, "clip_grad_norm_")
-for _former in ("spectral_norm", "weight_norm"):  # former modules of classes, which pickles name
+for _former in ("spectral_norm", "weight_norm"):  # Old pickles have these names of modules.
     _sys.modules[f"{__name__}.{_former}"] = _reweighted

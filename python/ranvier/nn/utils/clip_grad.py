@@ -1,4 +1,4 @@
-"""Functions of all parameters together: clipping of their gradients, their values as one vector."""
+"""Functions of all parameters together: they clip the gradients, or give the values as one vector."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scales the gradients so that the norm of all of them together is at most max_norm; returns that norm.
+    """Scales the gradients so that the norm of all of them together is at most max_norm; returns the norm
+    before.
 
-    g *= min(1, max_norm / (norm + 1e-6)), norm = (sum |g|^norm_type)^(1/norm_type), for infinity the largest
-    |g|.
+    g *= min(1, max_norm / (norm + 1e-6)), norm = (sum |g|^norm_type)^(1/norm_type). For norm_type = infinity
+    the norm is the largest |g|.
     The sum is computed in float64, in the same order at any number of threads. PyTorch's foreach is ignored.
 
-    Raises ValueError for a norm_type that is not above 0, RuntimeError for a norm that is not finite where
-    error_if_nonfinite is True. Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent
-    neural networks" (2013).
+    Raises ValueError unless norm_type > 0, and with error_if_nonfinite=True RuntimeError for a norm that is
+    not finite. Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks"
+    (2013).
 
     >>> import ranvier as rv
     >>> p = rv.tensor([3.0, 4.0], requires_grad=True)
@@ -122,7 +123,8 @@ def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]
         found = [(p, gradient) for p in every if (gradient := p.grad) is not None]
     except AttributeError:
         raise TypeError(f"[{name}] got parameters {every[:3]}; expected Tensors") from None
-    # `grad` is asked for first, as exports listen to it; numbers in another form have a Tensor behind it
+    # `grad` is read first, because an export records this. For numbers in another form than a Tensor
+    # (`OTHER_FORM` of nn/registry.py), `_grad` is the Tensor that has the gradient.
     return [gradient if isinstance(gradient, Tensor) else p._grad for p, gradient in found]
 
 
@@ -135,7 +137,7 @@ def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
 
 def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_nonfinite: bool) -> Array:
     try:
-        p = float(norm_type)  # also from "inf"
+        p = float(norm_type)  # norm_type may be the text "inf".
     except Exception:
         raise TypeError(f"[{name}] got norm_type {norm_type!r}; expected a number") from None
     if type(error_if_nonfinite) is not bool:
@@ -157,7 +159,8 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
 
 
 def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> None:
-    """Clips by norm, or by value if norm is None."""
+    """Clips the gradients: so that `norm`, their norm, becomes at most `limit`; or, if norm is None, each
+    element to [-limit, limit]."""
     for part in by_dtype:
         arrays = [g._array for g in part]
         wide = widened(arrays)
@@ -174,9 +177,9 @@ def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """The elements of all parameters, one after another, in one dimension; on the tape.
+    """The elements of all parameters, one after another, in one dimension, with gradients.
 
-    Raises ValueError if there is none.
+    Raises ValueError if there is no parameter.
 
     >>> import ranvier as rv
     >>> rv.nn.utils.parameters_to_vector([rv.ones(2, 2), rv.zeros(1)])
@@ -191,7 +194,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Copies a vector into the memory of the parameters, in their order.
 
-    Raises ValueError unless it has as many elements as all of them together.
+    Raises ValueError unless the vector has as many elements as all parameters together.
 
     >>> import ranvier as rv
     >>> layer = rv.nn.Linear(2, 1)

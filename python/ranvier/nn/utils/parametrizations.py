@@ -19,7 +19,7 @@ M = TypeVar("M", bound=Module)
 
 
 class _WeightNorm(Module):
-    """weight = g v / |v|, the norm over all dimensions but dim"""
+    """weight = g v / |v|, with the norm over all dimensions except dim"""
 
     def __init__(self, dim: int | None = 0) -> None:
         super().__init__()
@@ -34,8 +34,8 @@ class _WeightNorm(Module):
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
-    """Computes the parameter ``name`` from ``parametrizations.name.original0``, its norms over all dimensions
-    but dim, and ``original1``, its direction; with dim None or -1 there is one norm. Returns the layer.
+    """Computes the parameter ``name`` from ``parametrizations.name.original0``, the norms over all dimensions
+    except dim, and ``original1``, the direction. With dim None or -1 there is one norm. Returns the layer.
 
     `load_state_dict` also takes `name_g` and `name_v` of :func:`ranvier.nn.utils.weight_norm`.
 
@@ -50,7 +50,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
 
 
 def _renamed(name: str, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """The values of nn.utils.weight_norm under the names of the parametrization."""
+    """Gives values that nn.utils.weight_norm has saved the names of the parametrization, in `state`."""
     former = [f"{prefix}{name}_g", f"{prefix}{name}_v"]
     if all(key in state for key in former):
         for i, key in enumerate(former):
@@ -84,7 +84,8 @@ class _SpectralNorm(Module):
         rows = rows_of(weight, self.dim)
         if self.training:
             self._iterate(rows, self.n_power_iterations)
-        u, v = self._u.clone(), self._v.clone()  # backward needs them, and the next call changes the buffers
+        # These are copies, because backward needs the values and the next call changes the buffers.
+        u, v = self._u.clone(), self._v.clone()
         return weight / ops.dot(u, ops.mv(rows, v))
 
     def right_inverse(self, value: Tensor) -> Tensor:
@@ -94,8 +95,9 @@ class _SpectralNorm(Module):
 def spectral_norm(
     module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
 ) -> M:
-    """Divides the parameter ``name`` by its greatest singular value, as a matrix with the rows dim (0; 1 for
-    transposed convolutions). Each call in training mode improves the singular vectors. Returns the layer.
+    """Divides the parameter ``name``, as a matrix whose rows are dimension dim, by its greatest singular
+    value. dim is 0 by default, for transposed convolutions 1. Each call in training mode improves the
+    singular vectors, by n_power_iterations steps of the power method. Returns the layer.
 
     Source: Miyato et al.: Spectral Normalization for GANs, 2018. Raises ValueError if the layer has no such
     parameter, and for less than one iteration.

@@ -14,11 +14,11 @@ from ranvier.tensors.tensor import Tensor
 
 
 class ParametrizationList(ModuleList):
-    """The parametrizations of one tensor, applied in turn to ``original``, or ``original0``, ``original1``
-    ... where ``right_inverse`` of the first gives several."""
+    """The parametrizations of one tensor: modules that are applied in turn to ``original``. If
+    ``right_inverse`` of the first module gives several tensors, it gets ``original0``, ``original1`` ..."""
 
     original: Any
-    ntensors: int | None = None  # how many originals, where their names have numbers
+    ntensors: int | None = None  # the number of originals if their names have numbers, else None
 
     def originals(self) -> list[Any]:
         if self.ntensors is None:
@@ -65,7 +65,7 @@ class Parametrized(Reweighting):
 
 
 def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
-    """True if a tensor of the module, or any, has a parametrization.
+    """True if this tensor of the module, or without a name any tensor, has a parametrization.
 
     >>> import ranvier as rv
     >>> rv.nn.utils.parametrize.is_parametrized(rv.nn.Linear(3, 2))
@@ -89,9 +89,9 @@ def register_parametrization(
 
     The tensor itself is then ``layer.parametrizations.weight.original``. A second parametrization gets the
     result of the first. ``layer.weight = value`` sets the original to
-    ``parametrization.right_inverse(value)``; with this method, registration keeps the weight's value. Where
-    it gives several tensors, these are ``original0``, ``original1`` ... unsafe: whether the parametrization's
-    result may have another shape or dtype than the tensor that it replaces; False refuses such a result.
+    ``parametrization.right_inverse(value)``; a module with this method also keeps the value of the weight at
+    registration. If the method gives several tensors, these are ``original0``, ``original1`` ... unsafe:
+    whether the result may have another shape or dtype than the tensor that it replaces.
 
     Raises ValueError for a name that is no parameter or buffer, and for another shape or dtype; TypeError for
     no Module, and for a result that is no Tensor.

@@ -1,6 +1,6 @@
 """Weights that are computed from other parameters whenever a layer reads them: weight and spectral norm.
 
-The layer gets a class in which ``weight`` is a property, so that the weight is never that of an earlier step.
+The layer gets a class in which ``weight`` is a property. So the weight is computed anew whenever it is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Reweighting:
     """The computation of one weight of a layer."""
 
     name: str
-    parts: tuple[str, ...] = ()  # what follows the name in the names of the parts
+    parts: tuple[str, ...] = ()  # the endings of the names of the parts: name + ending
 
     def start(self, module: Any) -> None:
         """Replaces the parameter by its parts."""
@@ -35,7 +35,7 @@ class Reweighting:
         raise NotImplementedError
 
     def assign(self, module: Any, value: Tensor) -> None:
-        """Gives the parts the values that make this weight."""
+        """Gives the parts the values from which this weight is computed."""
         raise AttributeError(f"[setattr] got {self.name!r}, which is computed; expected the name of a part")
 
 
@@ -55,7 +55,7 @@ def _reduce(module: Any) -> Any:
 
 @cache
 def _class(kind: type, names: tuple[str, ...]) -> type:
-    """A subclass of a layer's class with these properties, under its name."""
+    """A subclass of a layer's class, with the same name, in which these names are properties."""
     own = {name: _computed(name) for name in names}
     return type(kind.__name__, (kind,), {**own, "__module__": kind.__module__, "__reduce__": _reduce})
 
@@ -75,7 +75,7 @@ def hold(module: Any, held: dict[str, Reweighting]) -> None:
 
 
 def add(op: str, module: M, reweighting: Reweighting) -> M:
-    """Lets a parameter of the module be computed; op: the caller, for errors."""
+    """Lets a parameter of the module be computed. op: the name of the caller, for errors."""
     name, held = reweighting.name, module.__dict__.get(HELD, {})
     if name in held:
         raise ValueError(f"[{op}] got {name!r}, which is computed already; expected another parameter")
@@ -87,7 +87,7 @@ def add(op: str, module: M, reweighting: Reweighting) -> M:
 
 
 def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
-    """Makes a computed weight a parameter again; kind: how it has to be computed."""
+    """Makes a computed weight a parameter again. kind: the class that computes it, else ValueError."""
     held = dict(module.__dict__.get(HELD, {}))
     reweighting = held.pop(name, None)
     if not isinstance(reweighting, kind):
@@ -102,13 +102,14 @@ def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
 
 
 def norm_except(v: Tensor, dim: int | None) -> Tensor:
-    """The 2-norm over all dimensions but dim, which keep size 1; of all elements without dim."""
+    """The 2-norm over all dimensions except dim; they stay, with size 1. dim = None: the norm of all
+    elements, without dimensions."""
     axes = tuple(range(v.ndim)) if dim is None else tuple(d for d in range(v.ndim) if d != dim % v.ndim)
     return ops.norm(v, 2, axes, dim is not None) if axes else ops.abs(v)
 
 
 class WeightNorm(Reweighting):
-    """weight = g v / |v|, the norm over all dimensions but dim"""
+    """weight = g v / |v|, with the norm over all dimensions except dim"""
 
     parts = ("_g", "_v")
 
@@ -130,8 +131,8 @@ class WeightNorm(Reweighting):
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
-    """Replaces the parameter ``name`` of a layer by ``name_g``, its norms over all dimensions but dim, and
-    ``name_v``, its direction; with dim None or -1 there is one norm. Returns the layer.
+    """Replaces the parameter ``name`` of a layer by ``name_g``, the norms over all dimensions except dim, and
+    ``name_v``, the direction. With dim None or -1 there is one norm. Returns the layer.
 
     Source: Salimans, Kingma: Weight Normalization, 2016. Raises ValueError if the layer has no such
     parameter, or it is normalised already.
@@ -156,14 +157,15 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
 
 
 def row_dim(module: Any, iterations: int, dim: int | None) -> int:
-    """The dimension of the rows of a layer's weight, for spectral norm; checks the iterations, too."""
+    """The dimension of a layer's weight whose elements are the rows, for spectral norm. Also checks the
+    number of iterations."""
     if isinstance(iterations, bool) or iterations < 1:
         raise ValueError(f"[spectral_norm] got n_power_iterations {iterations}; expected at least 1")
     return int(isinstance(module, (ConvTranspose1d, ConvTranspose2d))) if dim is None else dim
 
 
 def rows_of(weight: Tensor, dim: int) -> Tensor:
-    """The weight as a matrix whose rows are those of `dim`."""
+    """The weight as a matrix whose rows are its slices along dimension `dim`."""
     rows = ops.movedim(weight, dim, 0) if dim else weight
     return rows.reshape(rows.shape[0], -1)
 
@@ -196,16 +198,18 @@ class SpectralNorm(Reweighting):
                 for _ in range(self.iterations):
                     v.copy_(unit(ops.mv(rows.mT, u), self.eps))
                     u.copy_(unit(ops.mv(rows, v), self.eps))
-                u, v = u.clone(), v.clone()  # backward needs them, and the next call changes the buffers
+                # These are copies, because backward needs the values and the next call changes the buffers.
+                u, v = u.clone(), v.clone()
         return weight / ops.dot(u, ops.mv(rows, v))
 
 
 def spectral_norm(
     module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
 ) -> M:
-    """Divides the parameter ``name`` of a layer by its greatest singular value, as a matrix with the rows dim
-    (0; 1 for transposed convolutions). The parameter is called ``name_orig``; each call in training mode
-    improves the singular vectors, buffers ``name_u`` and ``name_v``. Returns the layer.
+    """Divides the parameter ``name`` of a layer, as a matrix whose rows are dimension dim, by its greatest
+    singular value. dim is 0 by default, for transposed convolutions 1. The parameter is then ``name_orig``.
+    Each call in training mode improves the singular vectors, the buffers ``name_u`` and ``name_v``, by
+    n_power_iterations steps of the power method. Returns the layer.
 
     Source: Miyato et al.: Spectral Normalization for GANs, 2018. Raises ValueError if the layer has no such
     parameter, or it is normalised already.

@@ -6,7 +6,7 @@ Packed, the rows of all steps follow each other, and step t has only the sequenc
                                                        2 5
                                                        3 0
 
-The longest sequence comes first. Other orders are sorted, and restored when they are unpacked.
+The longest sequence comes first: sequences in another order are sorted, and unpacking restores the order.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class PackedSequence(_Fields):
     Attributes:
         data: the rows of all steps, (rows, ...).
         batch_sizes: the number of sequences with a step t, int64 (steps,).
-        sorted_indices: the original places of the sequences, the longest first; None if they were sorted.
+        sorted_indices: the original places of the sequences, of the longest first; None if the sequences
+            were given in this order.
         unsorted_indices: the inverse permutation.
     """
 
@@ -62,7 +63,7 @@ class PackedSequence(_Fields):
         sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
     ) -> Self:
-        if batch_sizes is None:  # the old form, a pair
+        if batch_sizes is None:  # In the old form, `data` is the pair (data, batch_sizes).
             data, batch_sizes = data
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
@@ -108,14 +109,14 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 
 def _constant(values: Array) -> Tensor:
-    """A Tensor of values that follow from numbers of the step."""
+    """A Tensor of values that follow from shapes and plain numbers: a recording keeps them as constants."""
     if (recording := current()) is not None:
         recording.constants.append(values)
     return wrap(keep(values))
 
 
 def read_values(name: str, x: Tensor) -> Array:
-    """The array, for shapes that follow from its values: a recording may read what its step has packed."""
+    """The array of x, whose values determine shapes. A recording may read the values of `_constant`."""
     recording = current()
     own = recording is not None and any(x._array is values for values in recording.constants)
     return x._array if own else x._read(name)
@@ -126,9 +127,9 @@ def pack_padded_sequence(
 ) -> PackedSequence:
     """The first lengths[n] steps of each sequence n, without the padding after them.
 
-    input: (steps, N, ...), with batch_first (N, steps, ...); lengths: N numbers from 1 to steps, without
-    their fractions.
-    enforce_sorted: the longest sequence comes first, the shortest last, else ValueError; False sorts them.
+    input: (steps, N, ...), with batch_first (N, steps, ...). lengths: N numbers from 1 to steps; fractions
+    are cut off. enforce_sorted: the longest sequence must come first and the shortest last, else ValueError.
+    With False the sequences are sorted.
 
     Raises ValueError for lengths that do not fit.
 
@@ -165,9 +166,9 @@ def pad_packed_sequence(
     padding_value: float = 0.0,
     total_length: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Unpacks: (steps, N, ...), with batch_first (N, steps, ...), and the length of each sequence.
+    """Unpacks: the padded sequences (steps, N, ...), with batch_first (N, steps, ...), and their lengths.
 
-    total_length: steps to pad to, where that is more than the longest has; fewer raise ValueError.
+    total_length: the number of steps after padding. ValueError if the longest sequence has more steps.
 
     >>> import ranvier as rv
     >>> from ranvier.nn.utils.rnn import pack_sequence, pad_packed_sequence
@@ -201,7 +202,7 @@ def pad_sequence(
     """Sequences (steps, ...) of several lengths in one batch, padded to the longest.
 
     Gives (steps, N, ...), with batch_first (N, steps, ...). padding_side: "right", or "left" for padding
-    at the start. Raises ValueError where other sizes than the first differ.
+    at the start. Raises ValueError if the sequences differ in another size than the first.
     | rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
     -> tensor([[1., 2.], [3., 0.]])"""
     one_of("pad_sequence", "padding_side", padding_side, ("right", "left"))
@@ -251,7 +252,7 @@ def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
     if counts.dtype.kind not in "biuf" or not np.isfinite(counts).all():
         shown = counts.dtype if counts.dtype.kind not in "f" else counts.tolist()
         raise DtypeError(f"[{name}] got lengths {shown}; expected finite numbers")
-    counts = counts.astype(np.int64)  # PyTorch takes floats, without their fractions
+    counts = counts.astype(np.int64)  # As in PyTorch, fractions of floats are cut off.
     if counts.shape != (batch,) or not batch:
         raise misfit(name, {"lengths": counts.shape}, f"{(batch,)}, one or more")
     if counts.min() < 1 or counts.max() > steps:
@@ -270,7 +271,7 @@ def _sequences(name: str, sequences: Sequence[Any]) -> tuple[list[Tensor], Array
 
 
 def _padded_rows(counts: Array, order: Array | None, steps: int, batch_first: bool) -> Array:
-    """The place of each row of the packed data among the N * steps padded ones."""
+    """For each row of the packed data, its place among the N * steps rows of the padded data."""
     number = np.arange(counts.size) if order is None else order
     step = np.arange(counts[0])[:, None]
     rows = number * steps + step if batch_first else step * counts.size + number
@@ -278,7 +279,7 @@ def _padded_rows(counts: Array, order: Array | None, steps: int, batch_first: bo
 
 
 def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool, value: float) -> Tensor:
-    """The rows at their places; sizes: N and steps."""
+    """The padded data: the rows of `data` at the places `rows`, `value` elsewhere. sizes: N and steps."""
     batch, steps = sizes
     padding = data.dtype.type(value).item()  # a whole number for integers
     padded = wrap(filled(padding, (batch * steps, *data.shape[1:]), data.dtype))

@@ -1,4 +1,5 @@
-"""The operators, one module for each kind; importing this package registers all."""
+"""The functions that compute ONNX's operators, a module for each kind; importing this package registers
+them."""
 
 import ranvier.onnx.one_to_one
 import ranvier.onnx.operators.arithmetic

@@ -1,4 +1,7 @@
-"""Element-wise operators of more than one op (the others: `one_to_one`), products of matrices, reductions."""
+"""Computes arithmetic operators: element-wise ones, products of matrices, reductions, softmax and TopK.
+
+Operators that are one op of the library are in `one_to_one.py`.
+"""
 
 from __future__ import annotations
 
@@ -59,10 +62,10 @@ def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
 
 
 def _clip(infinite: bool, x: Any, low: Any = None, high: Any = None) -> Any:
-    """low and high hold one number each. Where low > high, every element becomes high.
+    """x limited to low .. high, which hold one number each. Where low > high, every element becomes high.
 
-    One that is left out is the smallest or largest finite number, so that infinity becomes finite; up to
-    version 5 it is infinite.
+    A limit that is left out is the smallest or largest finite number, so that infinities become finite.
+    infinite: the limit is infinite instead, as up to version 5 of the operator set.
     """
     dtype = raw(x).dtype
     if dtype.kind == "f":
@@ -106,6 +109,7 @@ def gemm(
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
+    """x * factor; integers times a factor that is not whole are computed in float64."""
     if factor == 1 or not is_exact(x.dtype):
         return x if factor == 1 else x * factor
     return x * int(factor) if factor == int(factor) else x.to(np.float64) * factor
@@ -119,7 +123,10 @@ def einsum(*values: Tensor, equation: str) -> Any:
 
 # --- reductions
 def _extreme(function: Any, sign: int, x: Tensor, axes: Any, keep: bool) -> Tensor:
-    """Of no elements the least (sign -1) or the largest number of the dtype."""
+    """The maximum (sign -1) or minimum (sign 1) over axes.
+
+    The maximum of no elements is the least number of the dtype, the minimum of none is the largest.
+    """
     if all(x.shape[a] for a in axes):
         return function(x, axes, keep)
     edge: Any = sign * math.inf
@@ -137,7 +144,7 @@ def _product(x: Tensor, axes: Any, keep: bool) -> Tensor:
     return x
 
 
-_REDUCTIONS: dict[str, Any] = {  # functions of a Tensor, axes and keepdims
+_REDUCTIONS: dict[str, Any] = {  # functions of (Tensor, axes, keepdims)
     "ReduceSum": ops.sum,
     "ReduceMean": ops.mean,
     "ReduceProd": _product,
@@ -149,15 +156,17 @@ _REDUCTIONS: dict[str, Any] = {  # functions of a Tensor, axes and keepdims
     "ReduceLogSumExp": ops.logsumexp,
     "ReduceSumSquare": lambda x, *how: ops.sum(ops.square(x), *how),
 }
-# These return an array without axes as it is; the others change its one number, as ReduceL1 its sign.
+# Over no axes these reductions return x unchanged. Others change each element: ReduceL1 takes absolute
+# values.
 _IDENTITY_ON_SCALARS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")
+# These compute integers as integers. For the others integers become float64, and the result is cast back.
 _OF_INTEGERS = ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceSumSquare")
 
 
 def _reduced(
     name: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Any:
-    """No axes: over none with `noop`, else over all. Means of integers are computed as floats."""
+    """The reduction `name` over axes. Without axes it is over all, or over none with noop_with_empty_axes."""
     ndim, dtype = raw(x).ndim, raw(x).dtype
     chosen = () if axes is None else tuple(axis_of(name, axis, ndim) for axis in ints(axes))
     if not chosen and not noop_with_empty_axes:
@@ -168,7 +177,8 @@ def _reduced(
 
     def of_tensors(x: Tensor) -> Any:
         x = x.to(np.float64) if as_floats else x
-        x, over = (x, chosen) if chosen else (ops.unsqueeze(x, -1), (-1,))  # of none: each by itself
+        # a reduction over no axes is one over a new axis of one element
+        x, over = (x, chosen) if chosen else (ops.unsqueeze(x, -1), (-1,))
         return _REDUCTIONS[name](x, over, bool(chosen and keepdims)).to(dtype)
 
     return in_float(of_tensors, x)
@@ -192,11 +202,14 @@ for _name in ("ArgMax", "ArgMin"):
     operator(_name)(on_tensors(partial(_extremum_at, _name)))
 
 _RUNNING: dict[str, tuple[int, Any]] = {"CumSum": (0, ops.cumsum), "CumProd": (1, ops.cumprod)}
-"""The value before the first element, and the function."""
+"""Operator -> the sum or product of no elements, and the op."""
 
 
 def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: int = 0) -> Any:
-    """Running sums or products; exclusive: of the elements before each one, without itself."""
+    """Running sums or products along an axis.
+
+    exclusive: each element is left out of its own sum. reverse: from the last element to the first.
+    """
     neutral, function = _RUNNING[name]
     (at,) = ints(axis)
 
@@ -217,20 +230,20 @@ for _name in _RUNNING:
 
 # --- softmax
 def _flattened(function: Callable[..., Any], axis: int, x: Tensor) -> Any:
-    """softmax and its like up to version 12: over all axes from this one on, taken as one."""
+    """function(x, axis) as up to operator set 12: over all axes from this one on, joined to one."""
     at = axis_of("Softmax", axis, x.ndim)
     return function(ops.reshape(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:]))), -1).reshape(x.shape)
 
 
 def _hardmax(x: Tensor, axis: int) -> Any:
-    """1 at the first maximum along an axis, else 0."""
+    """1 at the first maximum along an axis, 0 elsewhere."""
     steps = np.arange(x.shape[axis]).reshape([-1 if d == axis % x.ndim else 1 for d in range(x.ndim)])
     return ops.argmax(x, axis, True).eq(tensor_of(steps)).to(x.dtype)
 
 
 # --- the k largest or smallest
 def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
-    """Values and indices along an axis; equal elements in the order of their indices."""
+    """The k largest or smallest values along an axis, and their indices; of equal ones the first."""
     at = axis_of("TopK", axis, raw(x).ndim)
     if not 0 <= k <= shape_of(x)[at]:
         raise ValueError(f"[onnx TopK] got k {k} for an axis of length {shape_of(x)[at]}")

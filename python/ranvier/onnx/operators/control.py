@@ -20,7 +20,12 @@ def if_(condition: Any, *, then_branch: Any, else_branch: Any, compute: Any = No
 
 @operator("Loop")
 def loop(most: Any = None, condition: Any = None, *states: Any, body: Any, compute: Any = None) -> Any:
-    """The last states, and the rows that the steps give, stacked."""
+    """The states after the last step, then for each further result of a step the results of all steps,
+    stacked.
+
+    most: the limit of steps. body: gets the step's number, the condition and the states; returns the
+    condition for the next step, the new states and the results that are stacked.
+    """
     limit = math.inf if most is None else int(array_of(most).reshape(()))
     goes_on = condition is None or array_of(condition).all()
     rows: list[tuple[Any, ...]] = []
@@ -45,7 +50,12 @@ def scan(
     scan_output_directions: Any = None,
     compute: Any = None,
 ) -> Any:
-    """A loop over slices of the last values; directions: 1 for an axis that is read or written backwards."""
+    """A loop over slices of the last num_scan_inputs values; the values before them are the first states.
+
+    body: gets the states and a slice of each of those values; returns the new states and results, which are
+    stacked. The axes along which values are sliced and results are stacked are 0 by default. directions: 1
+    for a value or result whose slices are taken from the last to the first.
+    """
     count = len(values) - num_scan_inputs
     states, sequences = values[:count], values[count:]
     zeros = [0] * (num_scan_inputs + len(body.outputs))
@@ -62,13 +72,14 @@ def scan(
 
 
 def _slices(x: Any, axis: int, backwards: int) -> list[Any]:
+    """The slices of x along an axis, which they lack."""
     at = axis_of("Scan", axis, raw(x).ndim)
     parts = list(ops.unbind(tensor_of(x), at))
     return parts[::-1] if backwards else parts
 
 
 def _columns(op: str, rows: list[tuple[Any, ...]], count: int) -> list[list[Tensor]]:
-    """The results of all steps, for each result of a step."""
+    """For each of the `count` results of a step, its values in all steps. rows: the results of each step."""
     if count and not rows:
         raise ValueError(f"[onnx {op}] got no steps; expected one or more, whose results are stacked")
     return [list(map(tensor_of, column)) for column in zip(*rows, strict=True)]

@@ -1,4 +1,5 @@
-"""Elements chosen and replaced by their places."""
+"""Computes operators that choose or replace elements by index: Gather, Scatter, OneHot, NonZero and
+others."""
 
 from __future__ import annotations
 
@@ -37,6 +38,7 @@ def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
 
 @operator("GatherND")
 def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
+    """The last axis of index holds indices into the axes of x after batch_dims, which are shared."""
     indices = array_of(index)
     shape = shape_of(x)
     depth = indices.shape[-1] if indices.ndim else 0
@@ -53,6 +55,7 @@ def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
 @operator("Scatter")
 @operator("ScatterElements")
 def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reduction: str = "none") -> Any:
+    """x, where each element of updates is written at its own place, but along `axis` at that in index."""
     at = axis_of("ScatterElements", axis, raw(x).ndim)
     places = array_of(index).astype(np.int64)
     if places.shape != shape_of(updates):
@@ -68,6 +71,7 @@ def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reducti
 
 @operator("ScatterND")
 def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> Any:
+    """x with updates written at the places that the last axis of index holds."""
     indices = array_of(index)
     depth = indices.shape[-1] if indices.ndim else 0
     shape = shape_of(x)
@@ -81,15 +85,16 @@ def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> 
 
 
 _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
-"""ONNX's name -> that of `scatter_reduce`."""
+"""ONNX's name of a reduction -> the name in `ops.scatter_reduce`."""
 
 
 def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
-    """x with updates at some places."""
+    """x with updates written at x[key], or combined with the elements there by the reduction."""
     if reduction != "none" and reduction not in _REDUCTIONS:
         expected = ", ".join(_REDUCTIONS)
         raise ValueError(f"[onnx Scatter] got reduction {reduction!r}; expected none, {expected}")
     shape = shape_of(x)
+    # the positions of x[key] in the flattened x
     flat = tensor_of(np.arange(math.prod(shape)).reshape(shape)[key].reshape(-1))
 
     def of_tensors(x: Tensor, updates: Tensor) -> Any:
@@ -102,7 +107,11 @@ def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
 
 
 def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: int = -1) -> Any:
-    """negative: such an index counts from the end; up to version 10 it is outside."""
+    """A new axis of length depth, with values[1] at the index and values[0] elsewhere.
+
+    negative: a negative index counts from the end, as from version 11 of the operator set on. Before, and for
+    other indices out of range, all elements are values[0].
+    """
     (count,) = array_of(depth).reshape(-1).astype(np.int64).tolist()
     if count < 0 or count > 2**31:
         raise ValueError(f"[onnx OneHot] got depth {count}")
@@ -135,7 +144,7 @@ def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
 
 @operator("ReverseSequence")
 def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
-    """The first lengths[n] steps of each sequence, reversed."""
+    """x, in which the first lengths[n] steps of sequence n are reversed."""
     shape = shape_of(x)
     counts = np.array(ints(lengths))
     if {batch_axis, time_axis} != {0, 1} or len(shape) < 2 or len(counts) != shape[batch_axis]:
@@ -153,7 +162,10 @@ def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: in
 
 @operator("TensorScatter")
 def tensor_scatter(x: Any, update: Any, start: Any = None, *, axis: int = -2, mode: str = "linear") -> Any:
-    """x with update written along an axis from start[n] on, for each sample n."""
+    """x with update written along an axis from start[n] on, for each sample n of the batch.
+
+    mode "circular": indices beyond the end go on at the beginning.
+    """
     shape, new = shape_of(x), shape_of(update)
     at = axis_of("TensorScatter", axis, len(shape))
     first = np.zeros(shape[0], np.int64) if start is None else array_of(start)

@@ -1,8 +1,8 @@
-"""Normalisation, dropout, and recurrent layers.
+"""Computes normalisation, dropout, and recurrent layers.
 
-The usual settings of RNN, GRU and LSTM are computed by the library's kernel, which has its own order of the
-gates. Others (peepholes, sequence_lens, other activations, a reset gate before the product) are computed step
-by step.
+RNN, GRU and LSTM with usual settings are computed by the library's kernel, which has another order of the
+gates than ONNX. Other settings (peepholes, sequence_lens, other activations, a reset gate before the product)
+are computed step by step (`_Cell`, `_loop`).
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ def batch_norm(
     outputs: int = 1,
     owned: bool = False,
 ) -> Any:
-    """Statistics that are buffers of the module are used and updated as in :class:`ranvier.nn.BatchNorm2d`.
+    """owned: the statistics are buffers, which are used and updated as in :class:`ranvier.nn.BatchNorm2d`.
 
-    training_mode, for others: batch statistics; the second and third result are the updated ones.
+    Otherwise, with training_mode, the statistics of the batch are used; the second and third result are the
+    updated running statistics.
     """
     if not spatial:
         raise ValueError("[onnx BatchNormalization] got spatial 0; expected 1")
@@ -50,7 +51,7 @@ def batch_norm(
     axes = (0, *range(2, x.ndim))
     means, variances = ops.mean(x, axes, True), ops.var(x, axes, correction=0)
     away = x - means
-    rest = ops.mean(away, axes)  # what the rounded mean lacks
+    rest = ops.mean(away, axes)  # the rounding error of the mean, which is subtracted too
     y = ops.batch_norm(away, rest, variances, scale, bias, False, 0.1, epsilon)
     both = ((mean, means.flatten()), (var, variances))
     return (y, *(old * momentum + new * (1 - momentum) for old, new in both))[:outputs]
@@ -68,7 +69,10 @@ def layer_norm(
     stash_type: int = 1,
     outputs: int = 1,
 ) -> Any:
-    """Over all axes from this one on; further outputs are the mean and 1 / the standard deviation."""
+    """Normalises over all axes from `axis` on.
+
+    Further outputs: the mean, and 1 / sqrt(variance + epsilon).
+    """
     inner = x.shape[axis % x.ndim :]
     if scale.shape == inner and (bias is None or bias.shape == inner):
         y = ops.layer_norm(x, inner, scale, bias, epsilon)
@@ -98,7 +102,7 @@ def local_response_norm(
 ) -> Any:
     """x / (bias + alpha / size * the sum of squares of `size` channels around)^beta"""
     channels = x.shape[1]
-    before = min((size - 1) // 2, channels)  # beyond all channels there are zeros
+    before = min((size - 1) // 2, channels)  # a window that reaches beyond the channels has zeros there
     after = min(size - 1 - (size - 1) // 2, channels)
     squares = ops.pad(x * x, (*(0, 0) * (x.ndim - 2), before, after))
     total = sum(ops.narrow(squares, 1, i, channels) for i in range(before + 1 + after))
@@ -116,10 +120,10 @@ def dropout(
     training: bool = False,
     outputs: int = 1,
 ) -> Any:
-    """Active while the module trains, or where training_mode is an input of the graph and true.
+    """Dropout, which is active in training mode, or where training_mode is an input of the graph and true.
 
-    A constant training_mode is not used: it says how the model was when it was exported. A seed gives the
-    numbers that ONNX's reference has, but none while the module trains; others are those of the library.
+    A constant training_mode is not used: it says in which mode the model was exported. Outside training mode
+    a seed gives the same random numbers as ONNX's reference implementation. Otherwise they are the library's.
     """
     p = 0.5 if ratio is None else float(array_of(ratio).reshape(()))
     asked = isinstance(training_mode, Tensor) and bool(array_of(training_mode).reshape(()))
@@ -139,7 +143,7 @@ def dropout(
 def group_norm(
     x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Any:
-    """Up to version 20, scale and bias hold a number for each group."""
+    """Up to operator set 20, scale and bias hold a number for each group, later for each channel."""
     each = x.shape[1] // scale.shape[0]
     scale, bias = (v.unsqueeze(1).expand(-1, each).flatten() if each > 1 else v for v in (scale, bias))
     return ops.group_norm(x, num_groups, scale, bias, epsilon)
@@ -152,7 +156,7 @@ def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e
 
 
 # --- RNN, GRU and LSTM
-_ACTIVATIONS: dict[str, tuple[Any, tuple[float, ...]]] = {  # and the defaults of alpha and beta
+_ACTIVATIONS: dict[str, tuple[Any, tuple[float, ...]]] = {  # the function, and defaults of its alpha and beta
     "sigmoid": (ops.sigmoid, ()),
     "tanh": (ops.tanh, ()),
     "relu": (ops.relu, ()),
@@ -163,12 +167,13 @@ _ACTIVATIONS: dict[str, tuple[Any, tuple[float, ...]]] = {  # and the defaults o
     "thresholdedrelu": (lambda x, alpha: ops.where(x > alpha, x, 0.0), (1.0,)),
     "hardsigmoid": (lambda x, alpha, beta: ops.clamp(alpha * x + beta, 0.0, 1.0), (0.2, 0.5)),
 }
+# the activations of the layers' definitions, for which there are kernels
 _USUAL = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}
 _ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
-"""Of ONNX's gates (zrh, iofc) those of the kernel (rzn, ifgo)."""
+"""For each gate in the kernel's order (GRU rzn, LSTM ifgo) its place in ONNX's order (zrh, iofc)."""
 
 
-_SETTINGS = (
+_SETTINGS = (  # the attributes of the three operators
     *("activations", "activation_alpha", "activation_beta", "clip", "direction"),  # `_ways` takes these
     *("layout", "linear_before_reset", "input_forget", "hidden_size", "output_sequence"),
 )
@@ -195,12 +200,14 @@ def _ways(
     names = names or _USUAL[name] * len(reverse)
     if len(names) != count * len(reverse):
         raise ValueError(f"[onnx {name}] got {len(names)} activations; expected {count} for each direction")
-    given = [iter(activation_alpha or ()), iter(activation_beta or ())]  # each function takes what it has
+    # activation_alpha and _beta list values only for the functions that have one; each takes the next
+    given = [iter(activation_alpha or ()), iter(activation_beta or ())]
 
     def function(at: int) -> Any:
         f, defaults = _ACTIVATIONS[names[at]]
         scales = [next(values, default) for values, default in zip(given, defaults, strict=False)]
-        clips = clip and at % count < 2  # not the input of an LSTM's third activation, as in onnxruntime
+        # as in onnxruntime, the input of an LSTM's third activation is not clipped
+        clips = clip and at % count < 2
         return lambda x: f(ops.clamp(x, -clip, clip) if clips else x, *scales)
 
     functions = [function(at) for at in range(len(names))]
@@ -209,7 +216,11 @@ def _ways(
 
 
 def _run(name: str, *values: Any, **settings: Any) -> Any:
-    """x, w, r, b, sequence_lens, h0, and of an LSTM c0 and the peepholes; from b on may be None."""
+    """The operator `name`; values: x, w, r, b, sequence_lens, h0, and for an LSTM c0 and the peepholes.
+
+    x: (steps, N, features). w, r: (directions, gates * hidden, features or hidden), the matrices for x and
+    for the state. b and what follows may be None or missing.
+    """
     x, w, r, b, lengths, *states_and_peepholes = (*values, *(None,) * 5)[:8]
     sizes = None if lengths is None else np.array(ints(lengths))
     return in_float(partial(_directions, name, sizes, **settings), x, w, r, b, *states_and_peepholes)
@@ -233,7 +244,10 @@ def _directions(
     output_sequence: int = 0,
     **settings: Any,
 ) -> Any:
-    """All directions: y (steps, directions, N, hidden) and the last states, (N first with layout 1)."""
+    """y (steps, directions, N, hidden) and the last states (directions, N, hidden).
+
+    layout 1: N is the first axis of x, of y and of all states. sizes: sequence_lens as an array, or None.
+    """
     states = [h0, c0] if name == "LSTM" else [h0]
     if layout:
         x = ops.transpose(x, 0, 1)
@@ -270,7 +284,7 @@ def _directions(
 
 
 def _kernel(name: str, activations: list[str], before_reset: int) -> str:
-    """The library's kernel for a cell; "" for another cell."""
+    """The name of the library's kernel for these activations; "" where it has none."""
     if name == "RNN":
         return f"rnn_{activations[0]}" if activations[0] in ("tanh", "relu") else ""
     usual = activations == _USUAL[name] and (name == "LSTM" or before_reset)
@@ -278,12 +292,17 @@ def _kernel(name: str, activations: list[str], before_reset: int) -> str:
 
 
 def _ordered(v: Any, name: str, hidden: int) -> Any:
-    """The rows of the gates in the order of the kernel."""
+    """A matrix or bias whose rows are those of ONNX's gates, in the kernel's order of gates."""
     return v if name == "RNN" else ops.cat([v[i * hidden : (i + 1) * hidden] for i in _ORDER[name]], 0)
 
 
 class _Cell(NamedTuple):
-    """One step of one direction, written as in the specification."""
+    """One step of one direction, written as in ONNX's specification.
+
+    w, r: the matrices for x and for the state. bias: the biases of both. p: the peepholes or None. functions:
+    the activations. before_reset: linear_before_reset. coupled: input_forget, the forget gate is 1 - the
+    input gate.
+    """
 
     name: str
     w: Any
@@ -299,9 +318,11 @@ class _Cell(NamedTuple):
         return int(self.r.shape[-1])
 
     def gates(self, v: Any) -> Any:
+        """The parts of the last axis, one for each gate."""
         return ops.split(v, self.hidden, -1)
 
     def step(self, x: Any, h: Any, c: Any) -> tuple[Any, ...]:
+        """The new h, and for an LSTM the new c; c is ignored by other cells."""
         of_x, of_h = ops.linear(x, self.w, self.bias[0]), ops.linear(h, self.r, self.bias[1])
         f = self.functions
         if self.name == "RNN":
@@ -326,6 +347,10 @@ class _Cell(NamedTuple):
 
 
 def _loop(cell: _Cell, x: Any, first: list[Any], sizes: Any, reverse: bool) -> tuple[Any, ...]:
+    """All steps of one direction: y (steps, N, hidden) and the last states.
+
+    first: the first states, None for zeros. Sequence n has sizes[n] steps; after them y is 0 and states stay.
+    """
     steps, batch = x.shape[:2]
     zeros = tensor_of(np.zeros((batch, cell.hidden), x.dtype))
     state = [zeros if s is None else s for s in first]

@@ -1,4 +1,7 @@
-"""Numbers of few bits in place of floats: y = (x - zero) scale."""
+"""Computes operators on quantized numbers: integers or float8 x that stand for the floats (x - zero) scale.
+
+Products of quantized numbers are computed in float64, where sums of products of 8-bit integers are exact.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from ranvier.onnx.values import array_of, axis_of, by_numpy, cast, dtype_of, raw
 
 
 def _spread(value: Any, shape: tuple[int, ...], axis: int, block: int) -> Any:
-    """The scale or zero point of each element: one, one for each index of the axis, or for each block."""
+    """A scale or zero point as an array that broadcasts to `shape`; 0 for None.
+
+    value holds one number, or one for each index of the axis, or with `block` one for each so many indices.
+    """
     if value is None:
         return 0
     array = array_of(value)
@@ -67,7 +73,7 @@ def dequantize(
 
 
 def _exact(x: Any, zero: Any, axis: int, scale: Any = 1.0) -> Tensor:
-    """(x - zero) scale in float64."""
+    """(x - zero) scale in float64; axis: along which zero and scale have a number for each index."""
     shifts, scales = (np.asarray(_spread(v, shape_of(x), axis, 0), np.float64) for v in (zero, scale))
     return tensor_of((raw(x).astype(np.float64) - shifts) * scales)
 

@@ -1,7 +1,7 @@
-"""Resize, Upsample and other operators of images.
+"""Computes Resize and Upsample, and GridSample, AffineGrid and Col2Im.
 
-Each axis is one product with a matrix of weights, which NumPy makes from the sizes; the cases that the
-library's own kernel has are computed by that.
+Each axis is resized by a product with a matrix of weights, which NumPy makes from the sizes. Cases that
+`ops.interpolate` has are computed by it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from ranvier.onnx.values import array_of, in_float, ints, on_tensors, raw, shape
 
 
 class _Filter(NamedTuple):
-    """Attributes of Resize that say how an output element is computed from the input elements around its
-    place."""
+    """Attributes of Resize: how an output element is computed from the inputs around its place."""
 
     mode: str
     nearest_mode: str
@@ -39,7 +38,7 @@ def upsample_images(x: Any, *, height_scale: float, width_scale: float, mode: st
 @operator("Upsample", since=7)
 @operator("Resize", since=10)
 def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
-    """The text does not say which element is the nearest; here that of onnxruntime."""
+    """Version 10. The specification leaves open which element is nearest; this is onnxruntime's choice."""
     settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "version 10"}
     return resize(x, None, scales, None, mode=mode, **settings)
 
@@ -62,7 +61,11 @@ def resize(
     nearest_mode: str = "round_prefer_floor",
     whole: int = 0,
 ) -> Any:
-    """whole: align_corners takes the whole number of elements, as PyTorch does, not scale times the size."""
+    """x resized along axes, to sizes or by scales.
+
+    whole: is set for files of PyTorch. With align_corners the coordinates follow from the result's size,
+    which is a whole number, as in PyTorch; ONNX takes scale times the size.
+    """
     shape = shape_of(x)
     chosen = list(range(len(shape))) if axes is None else [a % len(shape) for a in axes]
     factors, outs = sizes_of(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
@@ -92,20 +95,25 @@ def resize(
 
 
 def _decimals(numbers: Any) -> list[float]:
-    """The numbers that a file's float32 numbers mean: 0.6, where 0.6f would move what is halfway between two
-    elements."""
+    """The shortest decimal numbers that round to these float32 numbers: 0.6 for 0.6f.
+
+    With the exact value of 0.6f, places halfway between two elements would move to one side.
+    """
     return [float(str(number)) for number in numbers.reshape(-1)]
 
 
 def sizes_of(
     shape: Any, chosen: list[int], scales: Any, sizes: Any, policy: str
 ) -> tuple[list[float], tuple[int, ...]]:
-    """The factor of each chosen axis, and the sizes of all axes."""
+    """The factor of each chosen axis, and the resulting sizes of all axes.
+
+    policy: keep_aspect_ratio_policy; except for "stretch", sizes are bounds for one common factor.
+    """
     outs = list(shape)
     if scales is not None and raw(scales).size:
         numbers = array_of(scales).reshape(-1).astype(np.float32)
         factors = _decimals(numbers)
-        # in float32: 5 times 2.6f is 13
+        # the product is computed in float32, where 5 * 2.6f is 13
         wanted = [math.floor(shape[a] * f) for a, f in zip(chosen, numbers, strict=False)]
     elif sizes is not None:
         wanted = list(ints(sizes))
@@ -123,7 +131,8 @@ def sizes_of(
     return factors, tuple(outs)
 
 
-_KERNELS = {  # mode and transformation: those of ops.interpolate for signals and images, and align_corners
+# mode and transformation -> the modes of ops.interpolate for signals and for images, and its align_corners
+_KERNELS = {
     ("nearest", "asymmetric"): ("nearest", "nearest", None),
     ("linear", "half_pixel"): ("linear", "bilinear", False),
     ("linear", "align_corners"): ("linear", "bilinear", True),
@@ -151,14 +160,18 @@ def _own_kernel(
 
 
 def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, float]) -> Any:
-    """(out,): where each output element lies among n input elements; part: begin and end of the crop."""
+    """(out,): where each output element lies among n input elements, as a fractional index.
+
+    how: coordinate_transformation_mode. scale: out / n. part: begin and end of the crop, as fractions of the
+    axis.
+    """
     o = np.arange(out, dtype=np.float64)
     if how == "tf_crop_and_resize" and out == 1:
         return o + sum(part) / 2 * (n - 1)
     if (how == "pytorch_half_pixel" and out <= 1) or (how == "align_corners" and scale * n <= 1):
         return o * 0
     first, last = part
-    places = {  # as functions: some divide by what may be 0
+    places = {  # functions, because some of the formulas divide by a number that may be 0
         "half_pixel": lambda: (o + 0.5) / scale - 0.5,
         "half_pixel_symmetric": lambda: (o + 0.5) / scale - 0.5 + n / 2 * (1 - out / (scale * n)),
         "pytorch_half_pixel": lambda: (o + 0.5) / scale - 0.5,
@@ -211,7 +224,10 @@ def _weights(places: Any, n: int, factor: float, filter: _Filter) -> Any:
 
 
 def _along(x: Tensor, axis: int, weights: Any, outside: Any, value: float) -> Tensor:
-    """The product of x with weights (out, n) along an axis of n elements; value where outside (out,)."""
+    """The product of x with weights (out, n) along an axis of n elements.
+
+    outside: (out,) which elements of the result become `value`, or None.
+    """
     last = ops.movedim(x, axis, -1)
     y = ops.movedim(ops.matmul(last, tensor_of(weights.T.astype(x.dtype))), -1, axis)
     if outside is None or not outside.any():
@@ -238,10 +254,11 @@ def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
 def col2im(
     x: Any, size: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
 ) -> Any:
-    """(N, C elements, windows) -> (N, C, ...): each element of each window is added at its place."""
+    """(N, C * elements of a window, windows) -> (N, C, ...): each element is added at its place."""
     image = np.zeros((1, 1, *ints(size)))
     window = geometry("Col2Im", image, ints(block), strides=strides, pads=pads, dilations=dilations)
-    places = window.padded(np.arange(image.size).reshape(image.shape), image.size)  # the last: outside
+    # the flat index of each place of the image; image.size stands for places in the padding
+    places = window.padded(np.arange(image.size).reshape(image.shape), image.size)
     for axis in range(2, image.ndim):
         places = np.stack(elements_along(places, axis, window), -1)
     batch, rows, _ = shape_of(x)

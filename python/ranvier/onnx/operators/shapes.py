@@ -1,4 +1,4 @@
-"""The same elements in other shapes, shapes themselves, and constants."""
+"""Computes operators that rearrange, repeat or crop elements, that read shapes, and that make constants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ranvier.onnx.values import array_of, axis_of, dtype_of, in_float, ints, raw
 
 
 def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
-    """0 copies the size of x at that place; -1 follows from the others."""
+    """x in another shape.
+
+    In target -1 follows from the other sizes; 0 copies a size of x unless allowzero.
+    """
     shape = shape_of(x)
     wrong = f"[onnx Reshape] got shape {target} for a value of shape {shape}"
     if not allowzero and any(n == 0 for n in target[len(shape) :]):
@@ -76,7 +79,11 @@ def concat(*values: Any, axis: int = 1) -> Any:
 
 
 def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
-    """given: the attribute num_outputs."""
+    """x split along an axis into parts of these sizes, or into `count` equal ones; given: num_outputs or
+    None.
+
+    With num_outputs the last parts may be smaller.
+    """
     if given not in (None, count):
         raise ValueError(f"[onnx Split] got num_outputs {given} for {count} results")
     at = axis_of("Split", axis, raw(x).ndim)
@@ -101,7 +108,7 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         at = axis_of("Slice", axis, len(shape))
         n = shape[at]
-        if step < 0:  # numpy's end before the first element is None; a start before it is the first
+        if step < 0:  # the same elements as a slice with a positive step, which is flipped at the end
             start, end = max(start, -n), None if end < -n else end
             chosen = range(n)[slice(start, end, step)]
             flipped.append(at)
@@ -144,7 +151,7 @@ def constant_of_shape(shape: Any, *, value: Any = None) -> Any:
     if min(sizes, default=0) < 0 or math.prod(sizes) > 2**40:
         raise ValueError(f"[onnx ConstantOfShape] got shape {sizes}; expected sizes of 0 to 2^40 elements")
     number = np.zeros((), np.float32) if value is None else np.asarray(value).reshape(())
-    return np.broadcast_to(number, sizes)  # one number in memory
+    return np.broadcast_to(number, sizes)  # all elements share the memory of one
 
 
 @operator("Range")
@@ -213,7 +220,10 @@ def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "
 
 
 def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0) -> Any:
-    """x with values around it; pads: those before each axis, then those after. Negative ones crop."""
+    """x with elements added around it.
+
+    pads: how many before each axis, then how many after. Negative ones crop.
+    """
     shape = shape_of(x)
     ndim = len(shape)
     if len(pads) != 2 * ndim or mode not in ("constant", "reflect", "edge", "wrap"):
@@ -233,7 +243,7 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
 
 
 def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
-    """x with its elements repeated at the ends of an axis; negative sizes crop before."""
+    """x with its own elements added at the ends of an axis, as mode says; negative sizes crop first."""
     first, last = max(-before, 0), shape_of(x)[axis] - max(-after, 0)
     n = last - first
     places = np.arange(-max(before, 0), n + max(after, 0))

@@ -1,7 +1,7 @@
-"""Convolutions and pooling: of signals and images by the library's kernels.
+"""Computes convolutions and pooling, for signals and images by the library's kernels.
 
-Settings that the kernels lack (padding of different sizes, more dimensions, dilated means) are computed by
-padding first, and along one axis after the other.
+Settings that the kernels lack are padding of different sizes at the two ends, more than two axes, and dilated
+means. For these the input is padded first, and axes are computed one after another from strided slices.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ WINDOW = ("auto_pad", "dilations", "pads", "strides")  # attributes that `geomet
 
 
 class Window(NamedTuple):
-    """A number for each axis of the image; before, after: the padding at its ends."""
+    """The window of a convolution or a pool. Each field has a number for each axis after the first two (N,
+    C).
+
+    kernel: the elements of the window. before, after: the padding at the two ends of the axis.
+    """
 
     kernel: Sizes
     strides: Sizes
@@ -35,16 +39,19 @@ class Window(NamedTuple):
 
     @property
     def reach(self) -> list[int]:
-        """The elements from the first to the last of a window."""
+        """The elements of the input that a window spans, along each axis."""
         return [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
 
     @property
     def is_even(self) -> bool:
-        """True if the library's kernels have such padding."""
+        """True if the kernels take this window: at most two axes, and equal padding at both ends."""
         return len(self.kernel) <= 2 and self.before == self.after
 
     def beyond(self, x: Any) -> Window:
-        """With ceil_mode: padding to the end of the last window, which begins in or before the image."""
+        """The window for ceil_mode: more padding after the image, to the end of the last window.
+
+        The last window begins in the image or in the padding before it.
+        """
         after = []
         for n, low, high, s, reach in zip(
             shape_of(x)[2:], self.before, self.after, self.strides, self.reach, strict=True
@@ -56,6 +63,7 @@ class Window(NamedTuple):
         return self._replace(after=tuple(after))
 
     def padded(self, x: Any, value: Any = 0) -> Any:
+        """x (N, C, ...) with the window's padding."""
         return padded(x, (0, 0, *self.before, 0, 0, *self.after), value=value)
 
 
@@ -69,6 +77,11 @@ def geometry(
     dilations: Any = None,
     auto_pad: str = "NOTSET",
 ) -> Window:
+    """The Window of an operator's attributes for an input x (N, C, ...).
+
+    SAME_UPPER and SAME_LOWER: the result has ceil(n / stride) elements along each axis. If the total padding
+    is odd, its larger half is at the end, or with SAME_LOWER at the start.
+    """
     axes = raw(x).ndim - 2
     kernel = tuple(kernel)
     strides = tuple(strides or (1,) * axes)
@@ -100,7 +113,7 @@ def _pair(sizes: Sizes) -> Any:
 
 
 def elements_along(x: Any, axis: int, window: Window) -> list[Any]:
-    """For each element of the window along an axis: that element of all windows."""
+    """For each place of the window along an axis: the elements of x at this place of all windows."""
     k, s, d = (sizes[axis - 2] for sizes in (window.kernel, window.strides, window.dilations))
     last = (shape_of(x)[axis] - d * (k - 1) - 1) // s * s
     if last < 0:
@@ -133,7 +146,8 @@ def conv(x: Any, w: Any, b: Any = None, *, group: int = 1, kernel_shape: Any = N
 
 
 def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
-    """More than two axes: a sum over the first axis of the kernel, of products with slices of the image."""
+    """A convolution. With more than two axes, for each index of the kernel's first axis a convolution over
+    the other axes is computed, with slices of the image as batch; the sum of these is the result."""
     if not window.is_even:
         x, window = window.padded(x), window._replace(before=(0,) * len(window.kernel))
     if len(window.kernel) <= 2:
@@ -160,10 +174,11 @@ def _conv_transpose(
     output_shape: Any = None,
     **settings: Any,
 ) -> Any:
-    """Computed without padding; then the pads are cut off, and missing elements are the bias.
+    """A transposed convolution. Where the kernels lack the padding, the result is computed without padding,
+    and cropped; elements that are missing then are the bias.
 
-    halved: where output_shape leads to pads, the values of auto_pad with which the start gets total // 2 and
-    the end the rest; with others the end gets total // 2.
+    halved: values of auto_pad. Where the pads follow from output_shape, with these values the start gets
+    total // 2 and the end the rest, and with other values the end gets total // 2.
     """
     same = auto_pad if auto_pad.startswith("SAME") else ""
     settings |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
@@ -194,7 +209,10 @@ def _conv_transpose(
 
 
 def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: Sizes, extra: Sizes) -> Any:
-    """cut, extra: of the kernels' own padding. More than two axes: what each slice of the kernel adds."""
+    """A transposed convolution; cut, extra: padding and output_padding of the kernels.
+
+    With more than two axes the result is a sum over the indices of the kernel's first axis.
+    """
     if len(window.kernel) <= 2:
         function: Any = ops.conv_transpose1d if len(window.kernel) == 1 else ops.conv_transpose2d
         return function(x, w, b, *map(_pair, (window.strides, cut, extra)), group, _pair(window.dilations))
@@ -210,26 +228,29 @@ def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: S
 
 
 def _padded_along(axis: int, low: int, high: int, x: Tensor) -> Tensor:
+    """x with zeros before and after an axis; negative sizes crop."""
     pads = [0] * (2 * x.ndim)
     pads[axis], pads[axis + x.ndim] = low, high
     return padded(x, tuple(pads))
 
 
-# The equations up to version 10 have the reverse of 11 in all cases; with SAME_UPPER and SAME_LOWER they
-# contradict the text of auto_pad beside them, which all versions have, and which runtimes follow.
+# Up to version 10 the specification's equations split the pads in the opposite way of version 11. For
+# SAME_UPPER and SAME_LOWER they contradict its text on auto_pad, which is the same in all versions and which
+# runtimes follow.
 operator("ConvTranspose", more=WINDOW)(partial(_conv_transpose, ("NOTSET", "VALID", "SAME_UPPER")))
 operator("ConvTranspose", 11, WINDOW)(partial(_conv_transpose, ("SAME_UPPER",)))
 
 
-# --- pooling: along one axis after the other
+# --- pooling
 def _pooled(combine: Any, x: Any, window: Window) -> Any:
+    """The elements of each window combined by a function of two operands, along one axis after another."""
     for axis in reversed(range(2, len(window.kernel) + 2)):
         x = reduce(combine, elements_along(x, axis, window))
     return x
 
 
 def _fits(window: Window) -> bool:
-    """True if the library's pools have the window."""
+    """True if the library's pools take the window: its padding is at most half of the kernel."""
     return window.is_even and all(2 * p <= k for p, k in zip(window.before, window.kernel, strict=True))
 
 
@@ -257,6 +278,7 @@ def max_pool(
 
     if outputs == 1:
         return in_float(of_tensors, x)
+    # pairs (value, flat index in the image) are pooled together; index -1 is padding
     places = raw(at.padded(np.arange(math.prod(image)).reshape(1, 1, *image), -1))
     pairs = np.empty(shape_of(x)[:2] + places.shape[2:], "f8,i8")
     pairs["f0"], pairs["f1"] = raw(at.padded(array_of(x), least)), places
@@ -265,12 +287,12 @@ def max_pool(
 
 
 def _larger(a: Any, b: Any) -> Any:
-    """Of two values with their places the larger one; of equal ones the first that is no padding."""
+    """The pair (value, index) with the larger value; of equal values the first that is no padding."""
     return np.where((b["f0"] > a["f0"]) | ((a["f1"] < 0) & (b["f0"] == a["f0"])), b, a)
 
 
 def _in_batch(places: Any, shape: Sizes, column_major: int) -> Any:
-    """Places in the image as places in the whole batch."""
+    """Flat indices in an image as flat indices in the whole batch, as ONNX returns them."""
     image = shape[2:]
     if column_major:
         places = np.ravel_multi_index(np.unravel_index(places, image), image, order="F")
@@ -321,7 +343,10 @@ operators(
 def max_unpool(
     x: Any, where: Any, size: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
 ) -> Any:
-    """Zeros but for x at the places that MaxPool found."""
+    """Zeros, except for x at the flat indices `where` that MaxPool returned.
+
+    size: the shape of the result.
+    """
     window = geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
     sizes = zip(shape_of(x)[2:], window.strides, window.kernel, window.before, window.after, strict=True)
     inner = (*shape_of(x)[:2], *[(n - 1) * s + k - low - high for n, s, k, low, high in sizes])

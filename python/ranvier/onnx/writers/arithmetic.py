@@ -1,4 +1,9 @@
-"""Arithmetic, comparisons, activations and reductions that are no row of `one_to_one`."""
+"""Writes arithmetic, comparisons, activations and reductions that are no row of `one_to_one.py`.
+
+A writer gets a `site.Site` (s), which is one call of a Function, adds nodes, and returns the result's name.
+Names in lower case (`where`, `argmax`) are operations that no Function computes; `tracing.Trace.computed`
+records them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ import numpy as np
 from ranvier.onnx.registry import WRITERS, writes
 from ranvier.onnx.site import Site
 
-_WHOLE = {
+_WHOLE = {  # op on integers -> operator
     **{"add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "remainder": "Mod", "fmod": "Mod"},
     **{
         "maximum": "Max",
@@ -27,19 +32,19 @@ _WHOLE = {
 
 
 def wide(dtype: Any) -> Any:
-    """int64 in place of smaller integers and bools, for which runtimes lack operators."""
+    """The dtype to compute in: int64 for bools and integers for which runtimes lack operators."""
     is_small = dtype.kind in "biu" and dtype.name not in ("int32", "uint64")
     return np.dtype(np.int64) if is_small else dtype
 
 
 def _in_dtype(s: Site, dtype: Any, first: int = 0) -> list[str]:
-    """The operands, cast where they have another dtype."""
+    """The names of the operands from number `first` on, cast to a dtype."""
     own = range(first, len(s.calls[0].inputs))
     return [s.input(i) if s.dtype(i) == dtype else s.w.cast(s.input(i), dtype) for i in own]
 
 
 def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
-    """The node that is written for the operands in the dtype of the result, or a wider one."""
+    """write(operands), computed in the dtype of the result or in int64, then cast back."""
     dtype = s.calls[0].outputs[0].array.dtype
     y = write(*_in_dtype(s, wide(dtype), first))
     return y if dtype == wide(dtype) else str(s.w.cast(y, dtype))
@@ -77,11 +82,11 @@ def whole(s: Site) -> str:
 
 @writes("Compare")
 def compare(s: Site) -> str:
-    """In the dtype in which the library compares: a number has that of the tensor beside it."""
+    """A comparison, in the dtype in which the library compares (`tracing.Trace.computed` sets it)."""
     name, common = s.get("name"), wide(s.get("dtype"))
     operands = _in_dtype(s, common)
     op = {"lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}.get(name, "Equal")
-    if not s.w.has(op):  # Or, not the opposite, which is true for NaN
+    if not s.w.has(op):  # a <= b as (a < b) or (a == b): not (a > b) would be true for NaN
         y = s.node("Or", s.node(op.removesuffix("OrEqual"), *operands), s.node("Equal", *operands))
     else:
         y = s.node(op, *operands)
@@ -116,7 +121,10 @@ def is_in(s: Site) -> str:
 
 @writes("searchsorted")
 def searchsorted(s: Site) -> str:
-    """The number of elements that are less than the value, or not greater than it; all for NaN."""
+    """For each value the number of elements of its sorted row that are less (right: not greater) than it.
+
+    For NaN it is the number of all elements.
+    """
     rows, values = _in_dtype(s, wide(s.get("dtype")))
     if s.ndim() > 1:
         rows = s.node("Unsqueeze", rows, s.w.ints(s.ndim() - 1))
@@ -126,7 +134,7 @@ def searchsorted(s: Site) -> str:
 
 
 def _count(s: Site, truth: str, axis: int) -> tuple[str, str]:
-    """The number of true elements along the axis, and 0."""
+    """The names of the number of true elements along the axis, and of the constant 0, to compare with."""
     counted = s.node("ReduceSum", s.w.cast(truth, np.int64), s.w.ints(axis), keepdims=0)
     return counted, s.w.constant(np.int64(0))
 
@@ -143,7 +151,7 @@ def softplus(s: Site) -> str:
     scaled = s.input(0) if beta == 1 else s.node("Mul", s.input(0), s.scalar(beta))
     y: str = s.node("Softplus", scaled)
     y = y if beta == 1 else s.node("Div", y, s.scalar(beta))
-    if s.get("threshold") >= 20:  # beyond it softplus is x itself, for 20 in float32 too
+    if s.get("threshold") >= 20:  # beyond 20, softplus(x) equals x in float32, so no threshold is needed
         return y
     linear = s.node("Greater", scaled, s.scalar(s.get("threshold")))
     return str(s.node("Where", linear, s.input(0), y))
@@ -159,7 +167,10 @@ def prelu(s: Site) -> str:
 
 # --- reductions
 def _reduced(s: Site, op: str, x: str = "", keep: bool | None = None) -> str:
-    """Over the axes of the call, None for all; x and keep: operand and keepdims, if not those of the call."""
+    """The node of a reduction over the axes of the call.
+
+    x, keep: operand and keepdims instead of the call's.
+    """
     x = x or s.input(0)
     if s.ndim() == 0:
         return s.node("Identity", x)
@@ -183,7 +194,8 @@ def of_integers(s: Site) -> str:
 
 @writes("any", "all")
 def truth(s: Site) -> str:
-    """True if some are true, or none is false: with a sum, which also nothing has."""
+    """any: the count of true elements is above 0. all: that of false elements is 0. Sums also have a value
+    for no elements."""
     (x,) = _in_dtype(s, np.dtype(np.bool_))
     total = _reduced(s, "ReduceSum", s.w.cast(s.node("Not", x) if s.kind == "all" else x, np.int64))
     return s.node("Equal" if s.kind == "all" else "Greater", total, s.w.constant(np.int64(0)))

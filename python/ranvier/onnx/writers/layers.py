@@ -1,4 +1,8 @@
-"""Linear layers, convolutions, pooling, norms, attention and recurrent layers."""
+"""Writes linear layers, convolutions, pooling, interpolation, norms and recurrent layers.
+
+A writer gets a `site.Site` (s), which is one call of a Function, adds nodes, and returns the result's name.
+The settings "geometry" and "arguments" are tuples of the op's arguments in their order.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ def _sizes(value: Any, axes: int) -> list[int]:
 
 
 def _batched(s: Site, dimensions: int, write: Any) -> str:
-    """write(x); a single image is a batch of one."""
+    """The name of write(x). An input without the batch axis, which has one dimension less, gets this axis."""
     x = s.input(0)
     if s.ndim() == dimensions:
         return write(x)
@@ -101,7 +105,12 @@ def _pooled(s: Site, op: str, axes: int, kernel: Any, stride: Any, settings: dic
 def _without_late_windows(
     s: Site, kernel: list[int], strides: list[int], settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Pads in place of ceil_mode where ONNX, up to version 21, has a window that begins in the padding."""
+    """Settings that replace ceil_mode where ONNX would have more windows than the library; else {}.
+
+    Up to version 21 of the operator set, ONNX also counts a last window that begins in the padding after the
+    image. Pads after the image that end with the library's last window, without ceil_mode, give the same
+    result.
+    """
     axes = len(kernel)
     starts, dilations = settings["pads"][:axes], settings.get("dilations", [1] * axes)
     ins, outs = ({tuple(shape[-axes:]) for shape in shapes} for shapes in (s.shapes(0), s.results()))
@@ -164,11 +173,10 @@ def interpolate(s: Site) -> str:
     elif mode == "bicubic":
         how["cubic_coeff_a"] = -0.75
     kind = {"bicubic": "cubic", "linear": "linear", "bilinear": "linear"}.get(mode, "nearest")
-    none = s.w.constant(np.zeros(0, np.float32)) if s.w.opset < 13 else ""  # for inputs that are left out
+    none = s.w.constant(np.zeros(0, np.float32)) if s.w.opset < 13 else ""  # an input that is left out
     factors = [] if scale is None else scale if isinstance(scale, (tuple, list)) else [scale] * axes
-    if size is None and not (
-        corners and any(f != int(f) for f in factors)
-    ):  # runtimes differ in what they do
+    # with align_corners and factors that are not whole, runtimes differ: then the sizes are written
+    if size is None and not (corners and any(f != int(f) for f in factors)):
         scales = s.w.constant(np.array([1, 1, *map(float, factors)], np.float32))
         return s.node("Resize", s.input(0), none, scales, mode=kind, **how)
     wanted = s.shape(s.results(), s.input(0), s.shapes(0))
@@ -223,7 +231,7 @@ def layer_norm(s: Site) -> str:
 
 # --- recurrent
 _ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
-"""Of the kernel's gates (ifgo, rzn) those of ONNX (iofc, zrh)."""
+"""For each gate in ONNX's order (LSTM iofc, GRU zrh) its place in the kernel's order (ifgo, rzn)."""
 
 
 @writes("Recurrent")
@@ -236,6 +244,7 @@ def recurrent(s: Site) -> Any:
     zero = w.ints(0)
 
     def ordered(name: str) -> str:
+        """A matrix or bias with the rows of its gates in ONNX's order."""
         order = _ORDER.get(cell)
         if order is None or not name:
             return name

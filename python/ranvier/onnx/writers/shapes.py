@@ -1,4 +1,9 @@
-"""Shapes, indices and joins."""
+"""Writes calls that change shapes, index, join and pad.
+
+A writer gets a `site.Site` (s), which is one call of a Function in all runs of the model, adds nodes, and
+returns the result's name. Sizes that differ between the runs are written as nodes (`Site.shape`,
+`Site.number`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import numpy as np
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
 
-_FAR = 2**62
+_FAR = 2**62  # a bound of a slice beyond every axis
 
 
 @writes("Reshape")
@@ -27,12 +32,11 @@ def permute(s: Site) -> str:
 def expand(s: Site) -> str:
     results, shapes = s.results(), s.shapes(0)
     if any(0 in result for result in results) and not any(0 in shape for shape in shapes):
-        none = s.w.onnx.numpy_helper.from_array(
-            np.zeros(1, s.dtype())
-        )  # onnxruntime expands 1 to 1, not to 0
+        # onnxruntime expands a size of 1 to 1, not to 0; an empty result needs no elements of the operand
+        none = s.w.onnx.numpy_helper.from_array(np.zeros(1, s.dtype()))
         return s.node("ConstantOfShape", s.shape(results, s.input(0), shapes), value=none)
     lead = len(results[0]) - len(shapes[0])
-    kept = [  # an axis that is not repeated is 1
+    kept = [  # Expand leaves an axis whose target is 1 as it is
         tuple(1 if i >= lead and n == shape[i - lead] else n for i, n in enumerate(result))
         for result, shape in zip(results, shapes, strict=True)
     ]
@@ -94,7 +98,7 @@ def getitem(s: Site) -> str:
 
 
 def _whole(key: Any, shape: tuple[int, ...]) -> list[Any]:
-    """The key with a part for each dimension, and None for each new one."""
+    """The key of an index as a list: a part for each dimension of the operand, and None for each new axis."""
     key_of_axes = list(key) if isinstance(key, tuple) else [key]
     missing = len(shape) - sum(p is not None and p is not Ellipsis for p in key_of_axes)
     at = next((i for i, p in enumerate(key_of_axes) if p is Ellipsis), None)
@@ -104,7 +108,10 @@ def _whole(key: Any, shape: tuple[int, ...]) -> list[Any]:
 
 
 def _bound(s: Site, values: list[Any], default: int, sizes: tuple[int, ...]) -> Any:
-    """A number, or the name of a vector of one element where it depends on a dynamic size."""
+    """The start or stop of a slice: a number, or the name of a vector of one element that depends on a size.
+
+    values: the bound in each run, with None for `default`. sizes: the size of the axis in each run.
+    """
     bounds = tuple(default if v is None else int(v) for v in values)
     if len(set(bounds)) == 1:
         return bounds[0]
@@ -115,7 +122,11 @@ def _bound(s: Site, values: list[Any], default: int, sizes: tuple[int, ...]) -> 
 
 @writes("Pick")
 def pick(s: Site) -> str:
-    """Arrays of indices along some axes."""
+    """x[..., index, ...] with arrays of indices along the axes `axes`: Gather for one axis, else GatherND.
+
+    For GatherND these axes are moved to the front; if they are adjacent, the result's axes are moved back to
+    their place.
+    """
     axes, rank, x = s.get("axes"), len(s.calls[0].settings["shape"]), s.input(0)
     if len(axes) == 1:
         return s.node("Gather", x, s.index(1), axis=axes[0])
@@ -193,5 +204,5 @@ def pad(s: Site) -> str:
     if mode in ("constant", "circular") or pads.min() >= 0:
         return s.node("Pad", s.input(0), s.w.constant(pads), *value, mode=names[mode])
     wide = s.node("Pad", s.input(0), s.w.constant(pads.clip(min=0)), mode=names[mode])
-    # cropped only now, so that x is what is repeated
+    # negative pads crop after the elements of the whole x were repeated
     return s.node("Pad", wide, s.w.constant(pads.clip(max=0)))

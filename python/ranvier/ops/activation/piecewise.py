@@ -1,9 +1,12 @@
 """Piecewise linear activations: y = f(x) element by element.
 
 Every function takes a Tensor or array of any float dtype and shape, and returns a Tensor of the same
-shape, dtype and memory order. Another dtype raises TypeError, but relu, relu6 and hardtanh keep integers.
-``inplace=True`` changes x and returns it; RuntimeError where x is a leaf that requires gradients, as in
-PyTorch.
+shape, dtype and memory order. Another dtype raises TypeError, except that relu, relu6 and hardtanh keep
+integers. ``inplace=True`` changes x and returns it; RuntimeError if x is a leaf that requires gradients, as
+in PyTorch.
+
+The declarations (`@elementwise`, ops/elementwise/row.py) give the kernel and the gradient of each function,
+and `@activation` (table.py) its properties.
 """
 
 from __future__ import annotations
@@ -76,6 +79,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 
 
 def _of_tensors(x: Any, values: Any, out: Any) -> Any:
+    """heaviside of arrays, by kernels."""
     common_shape("heaviside", x, values)
     return _core.where(_core.eq(x, 0.0, None), values, _core.heaviside(x), out)
 
@@ -97,8 +101,8 @@ _WITH_NUMBER = elementwise(
 def heaviside(input: Any, values: Any) -> Tensor:
     """1 where x > 0, values where x = 0, else 0 (also at NaN): the threshold of the first artificial neurons.
 
-    values: a number, or a tensor that broadcasts with x. The gradient of x is 0, that of values is the one
-    that arrives where x = 0. dtypes and errors as in :func:`ranvier.add`.
+    values: a number, or a tensor that broadcasts with x. The gradient of x is 0; the gradient of values is dy
+    where x = 0. dtypes and errors as in :func:`ranvier.add`.
 
     Source: McCulloch and Pitts, "A Logical Calculus of the Ideas Immanent in Nervous Activity" (1943).
     | rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5) -> tensor([0.0000, 0.5000, 1.0000])"""
@@ -189,7 +193,8 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
 
 @written_once(x=0, weight=1)
 class Prelu(Function):
-    """y = x where x > 0, else weight x; the slopes belong to dimension 1 of x"""
+    """y = x where x > 0, else weight x; weight has one slope, or a slope for each index of dimension 1 of
+    x"""
 
     dtypes = Dtypes(autocast="lower")
 
@@ -240,4 +245,4 @@ def prelu(input: Any, weight: Any) -> Tensor:
     return Prelu().apply(input, weight)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,9 +1,12 @@
 """Activations with an exponential: y = f(x) element by element.
 
-Every function takes a Tensor or array of any float dtype and shape, and returns a Tensor of the same
-shape, dtype and memory order. Integers and bools raise TypeError, but sigmoid, tanh, softsign
-and tanhshrink compute them in float32. ``inplace=True`` changes x and returns it; RuntimeError
-where x is a leaf that requires gradients, as in PyTorch.
+Every function takes a Tensor or array of any float dtype and shape, and returns a Tensor of the same shape,
+dtype and memory order. Integers and bools raise TypeError, except that sigmoid, tanh, softsign and tanhshrink
+compute them in floats of the default dtype. ``inplace=True`` changes x and returns it; RuntimeError if x is a
+leaf that requires gradients, as in PyTorch.
+
+The declarations (`@elementwise`, ops/elementwise/row.py) give the kernel and the gradient of each function,
+and `@activation` (table.py) its properties.
 """
 
 from __future__ import annotations
@@ -28,27 +31,29 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 _ROOT = math.sqrt(2 / math.pi)
 
 
-# --- gradients that are no single expression; a factor that vanishes faster than x grows ends at infinity
+# --- gradients that are longer than one expression
 
 
 def _below(f: Any, x: Any) -> Any:
-    """x where it is below 0 or NaN, else 0: exp of others, which is not taken, may leave the range."""
+    """x where it is negative or NaN, else 0. Used in exp(x) where only negative x count: exp of a large x,
+    whose result is not used, would overflow."""
     return f.where(x >= 0.0, 0.0, x)
 
 
 def _finite(f: Any, x: Any) -> Any:
-    """x, and 0 where it is infinite: a factor of what vanishes there faster."""
+    """x, but 0 where x is infinite: in a product with a factor that is 0 there, so that the product is 0, not
+    NaN."""
     return f.where(f.abs(x) == math.inf, 0.0, x)
 
 
 def _gelu_tanh_gradient(f: Any, dy: Any, x: Any) -> Any:
-    x = f.clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
+    x = f.clip(x, -1e3, 1e3)  # Beyond these limits the slope is 0 or 1, and x^3 could overflow.
     t = f.tanh((x + x * x * x * 0.044715) * _ROOT)
     return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _ROOT) * 0.5
 
 
 def _gelu_slope_gradient(f: Any, dy: Any, x: Any) -> Any:
-    x = f.clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
+    x = f.clip(x, -1e3, 1e3)  # Beyond these limits the slope of gelu is constant: 0 or 1.
     return dy * f.exp(x * x * -0.5) * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
 
 
@@ -67,7 +72,7 @@ def _softsign_gradient(f: Any, dy: Any, x: Any) -> Any:
     return dy / (root * root)
 
 
-# P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu
+# The derivative of gelu as an op: P(Z <= x) + x p(x) for a standard normal Z with density p.
 TENSORS.gelu_slope = elementwise(
     lambda x, out: _core.gelu_backward(filled_like(1, x), x, out), _gelu_slope_gradient
 ).op("gelu_slope")
@@ -260,4 +265,4 @@ def glu(input: Any, dim: int = -1) -> Tensor:
     return Glu(dim).apply(input)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

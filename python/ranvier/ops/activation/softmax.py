@@ -52,9 +52,11 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any 
 
 
 def _along(node: Any, name: str) -> Any:
+    """The op of a node along a dimension, with the kernel of this name."""
+
     @by_kernel(getattr(_core, name), node, floats=True, name=name)
     def along(x: Any, dim: Any) -> Tensor:
-        """The node along a dimension; of a number, as of one element."""
+        """Runs the node along a dimension; a number is treated as one element."""
         x = as_tensor(name, x)
         if x._array.ndim == 0:
             return reshape(node(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
@@ -64,6 +66,7 @@ def _along(node: Any, name: str) -> Any:
 
 
 def _implied(name: str, x: Any) -> int:
+    """The dimension that PyTorch chooses if none is given."""
     ndim = as_tensor(name, x).ndim
     dim = 0 if ndim in (0, 1, 3) else 1
     if ndim > 2:
@@ -94,4 +97,4 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
 
 _softmax_along, _log_softmax_along = _along(Softmax, "softmax"), _along(LogSoftmax, "log_softmax")
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

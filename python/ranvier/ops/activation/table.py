@@ -1,7 +1,9 @@
-"""The table of the element-wise activations: the properties of each, beside its formula.
+"""The table of the element-wise activations, with the properties of each.
 
-A row stands above the function. The layer, the tests of both (tests/reference has the formula again, in
-NumPy), the layers that a distributed Trainer takes in one pass, and rows of docs/toolbox.md follow from it.
+A row is a decorator, ``@activation(...)``, above the function. These follow from the table: the layers in
+`ranvier.nn`, the tests of functions and layers (tests/reference has each formula again, in NumPy), the list
+of layers that a distributed Trainer computes on all parts of a batch in one pass, and rows of
+docs/toolbox.md.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Activation(NamedTuple):
+    """The properties of an activation y = f(x)."""
+
     layer: str  # its name in ranvier.nn
     limits: tuple[float, float]  # the values at infinity and at -infinity
     kinks: Callable[..., tuple[float, ...]]  # from the settings, the x without a derivative
@@ -25,7 +29,8 @@ TABLE: dict[str, Activation] = {}
 def activation(
     layer: str, limits: tuple[float, float], kinks: Any = (), inner: float = 0.0
 ) -> Callable[[F], F]:
-    """Enters a function in the table. kinks: numbers, or a function of the settings that gives them."""
+    """A decorator that enters a function in the table. kinks: numbers, or a function of the settings that
+    gives the numbers. The other arguments are those of `Activation`."""
     where = kinks if callable(kinks) else lambda *settings: kinks
 
     def enter(function: F) -> F:

@@ -1,6 +1,7 @@
-"""add, sub, mul, div, neg.
+"""The ops add, sub, mul, div and neg.
 
-A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keeps the dtype of x.
+A number beside a tensor is an attribute of the node, not an input, and gets no gradient: ``x * 2`` keeps the
+dtype of x.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
 
 Pair = tuple[Tensor | None, Tensor | None]
-_NONE: Any = None  # shapes that no gradient needs: a missing attribute would make later instances slower
+# Stands for shapes that no gradient needs. An instance without the attribute would make attribute access
+# slower.
+_NONE: Any = None
 
 
 @written_once()
@@ -58,7 +61,7 @@ class Sub(Add):
 
 
 class OfNumber(TakesHalves):
-    """An operation with a number, which is no input: it gets no gradient."""
+    """The base class of operations with a number, which is an attribute and gets no gradient."""
 
     of_element = True
 
@@ -124,7 +127,8 @@ class Div(Function):
         return da, f.sum_to(f.div_backward(dy, self.y, b), b.shape) if of_b else None
 
 
-formula_of("div_backward")(lambda f, dy, y, b: -(dy * y) / b)  # the kernel multiplies first, too
+# Multiplied first, as in the kernel, so that both round in the same way.
+formula_of("div_backward")(lambda f, dy, y, b: -(dy * y) / b)
 
 
 @written_once()
@@ -180,15 +184,15 @@ _SUB = elementwise(
 ).op("sub")
 _DIV = elementwise(_core.div, node=Div, with_number=DivNumber, of_number=NumberDiv).op("div")
 
-_ONE = 1  # the default alpha: other numbers are checked
+_ONE = 1  # the object that is the default of alpha; any other object is checked
 
 
 def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
     """a + alpha b; ``add(a, alpha, b)`` is PyTorch's old form.
 
-    Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. out: a Tensor
-    of the result's shape that takes the result, off the tape. Raises ValueError where the shapes do not
-    broadcast, RuntimeError for out with gradients.
+    Shapes broadcast; float32 and float64 give float64, a number takes the tensor's dtype. out: a Tensor of
+    the result's shape that takes the result, off the tape. Raises ValueError if the shapes do not broadcast,
+    RuntimeError if out or an operand requires a gradient.
     | rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]])) -> tensor([[11., 12.], [21., 22.]])"""
     if third is not None:
         other, alpha = third, other
@@ -200,11 +204,13 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 
 
 def _scaled(op: Any, sign: int) -> Any:
+    """The function of a + alpha b (sign 1) or a - alpha b (sign -1), for an alpha other than 1."""
     name = op.__name__
 
     @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True, name=name)
     def scaled(a: Any, b: Any, alpha: Any) -> Tensor:
-        """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
+        """a +- alpha b, computed in the dtype of the result: if a is float32 and b int8, alpha b does not
+        overflow int8."""
         if is_pair(a, b) and not getattr(alpha, "ndim", 0):
             return op(a, mul(b, alpha))
         return of_operands(as_operand(name, a), as_operand(name, b), alpha)
@@ -270,7 +276,7 @@ def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
 
 
 def _towards_zero(a: Any, b: Any) -> Any:
-    """a / b without its fraction; exact for integers."""
+    """a / b rounded towards 0; exact for integers."""
     if np.result_type(a, b).kind == "f":
         return np.trunc(np.divide(a, b))
     whole = np.floor_divide(a, b)
@@ -283,8 +289,8 @@ _ROUNDED: dict[str, Any] = {"floor": np.floor_divide, "trunc": _towards_zero}
 def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Tensor:
     """a / b; integers are divided in float32. x / 0 is inf or nan without a warning. See :func:`add`.
 
-    rounding_mode 'floor' rounds downwards, 'trunc' towards 0: the gradient is then 0, and integers stay
-    integers. Raises ValueError for another mode, and where an integer would be divided by 0.
+    rounding_mode 'floor' rounds downwards, 'trunc' towards 0; the gradient is then 0, and integers stay
+    integers. Raises ValueError for another mode, and with a mode for an integer divided by 0.
     | rv.tensor([1.0, -1.0, 0.0]) / 0 -> tensor([inf, -inf, nan])"""
     if out is not None:
         return written("div", out, div(input, other, rounding_mode=rounding_mode))
@@ -295,6 +301,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 
 @own_error
 def _div(a: Any, b: Any, mode: str) -> Tensor:
+    """div with a rounding_mode."""
     one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
     a, b = as_operand("div", a), as_operand("div", b)
     if result_dtype(a, b).kind == "b":

@@ -38,7 +38,8 @@ from ranvier.tensors.tensor import Tensor
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The gradients of fmax or fmin: of equal values a gets all; where one is NaN, the other does."""
+    """The gradients of fmax or fmin. Where a and b are equal, a gets the whole gradient; where one operand is
+    NaN, the other operand gets it. first(a, b): whether the result is a."""
 
     def of_a(f: Any, dy: Any, a: Any, b: Any) -> Any:
         return dy * f.where(first(a, b) | (b != b), 1.0, 0.0)
@@ -52,7 +53,8 @@ def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
     """A slope of atan2: `along` divided by a^2 + b^2; 0 where that is 0."""
     size = f.abs(a) + f.abs(b)
-    far = (size > 0) & (size < np.inf) & ((size < 1e-8) | (size > 1e8))  # squares may leave the range
+    # The squares of such numbers may leave the range of float32. They are divided by |a| + |b| first.
+    far = (size > 0) & (size < np.inf) & ((size < 1e-8) | (size > 1e8))
     size = f.where(far, size, 1.0)
     p, q = a / size, b / size
     square = p * p + q * q
@@ -61,7 +63,7 @@ def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
 
 
 def _log_or_zero(f: Any, a: Any, b: Any) -> Any:
-    """The slope of xlogy by a."""
+    """The slope of xlogy by a: log(b), but 0 where a = 0 and b <= 0."""
     zero = (a == 0) & (b <= 0)
     return f.where(zero, 0.0, f.log(f.where(zero, 1.0, b)))
 
@@ -112,7 +114,7 @@ def fmin(input: Any, other: Any) -> Tensor:
 formula_of("truncated_quotient")(lambda f, a, b: f.trunc(a / b))
 TENSORS.truncated_quotient = partial(
     div, rounding_mode="trunc"
-)  # its slope is 0, also where that of a / b is inf
+)  # Its slope is 0, also where the slope of a / b is infinite.
 
 
 @elementwise(
@@ -132,7 +134,8 @@ def hypot(input: Any, other: Any) -> Tensor:
 
 
 def _next(a: Any, b: Any) -> Any:
-    """NumPy's nextafter; of bfloat16 by its bits, as numbers in the order of the values."""
+    """NumPy's nextafter. A bfloat16, which NumPy's function does not know, is taken as an integer, its bits,
+    such that the integers are in the order of the values; the next value is the integer +- 1."""
     if a.dtype != BF16:
         return np.nextafter(a, b)
     values, to = a.astype(F32), b.astype(F32)
@@ -143,14 +146,14 @@ def _next(a: Any, b: Any) -> Any:
     return np.where(np.isnan(values) | np.isnan(to), np.nan, y)
 
 
-# a half float has other neighbours than a float32
+# The dtype of half floats is "own": computed in float32, the next number would be another one.
 @elementwise(
     numpy=_next,
     gradient=(lambda f, dy, a, b: dy * f.where(a != b, 1.0, 0.0), 0),
     dtypes=Dtypes("own", integers="floats"),
 )
 def nextafter(input: Any, other: Any) -> Tensor:
-    """The next number after a towards b; the gradient is that of a, and 0 where a = b.
+    """The next number after a towards b. The gradient goes to a; it is 0 where a = b.
     | rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0])) -> tensor([1.0000])"""
 
 
@@ -206,7 +209,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
 @in_dtypes()
 def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
     if result_dtype(as_operand("lerp", input), as_operand("lerp", end)).kind in "iu":
-        input = mul(input, 1.0)  # the difference of unsigned integers would wrap round
+        input = mul(input, 1.0)  # In floats, since the difference of unsigned integers would wrap around.
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
         return add(input, mul(weight, step)) if -0.5 < weight < 0.5 else add(end, mul(weight - 1, step))
@@ -215,11 +218,13 @@ def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
 
 
 def _added(name: str, joined: Any) -> Callable[..., Tensor]:
+    """The op x + value joined(a, b), with the kernel of this name."""
+
     @by_kernel(getattr(_core, name), floats=True)
     @in_dtypes()
     def in_python(input: Any, tensor1: Any, tensor2: Any, value: float) -> Tensor:
         if isinstance(input, Tensor) and isinstance(tensor1, Tensor):
-            # the dtype of the sum: products of small integers would overflow, quotients be rounded
+            # Computed in the dtype of the sum: a product of small integers could overflow otherwise.
             tensor1 = cast(tensor1, result_dtype(input, tensor1))
         y = joined(tensor1, tensor2)
         return add(input, mul(y, value) if value != 1 else y)
@@ -274,7 +279,7 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     endless = (input == other) & (input.abs() == math.inf)
     d = where(endless, 0.0, sub(input, other))
     y = where(d > 0, sub(input, logsigmoid(d)), sub(other, logsigmoid(-d)))
-    return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # equal infinities share the gradient
+    return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # Equal infinities share the gradient.
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

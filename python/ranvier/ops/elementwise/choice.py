@@ -57,13 +57,16 @@ class Minimum(Maximum):
 
 
 def _of_both(node: Any, dy: Any, f: Any, of_first: Any) -> Any:
+    """The gradients of both operands. of_first(dy, a, b): the gradient of the first operand, for each
+    order."""
     (of_a, of_b), a, b = node.needs, node.a, node.b
     da = f.gradient_of(a.shape, of_first, dy, a, b) if of_a else None
     return da, f.gradient_of(b.shape, of_first, dy, b, a) if of_b else None
 
 
 def _constant_slope(kernel: Any) -> Any:
-    """dy times a slope that changes at kinks only."""
+    """The function (dy, a, b) -> dy times a slope that changes at kinks only, and so has no gradient
+    itself."""
 
     def gradient(dy: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return dy * wrap(kernel(filled_like(1, dy._array), a._array, b._array))
@@ -77,7 +80,7 @@ TENSORS.minimum_backward = _constant_slope(_core.minimum_backward)
 
 @written_once()
 class AtLeast(TakesHalves):
-    """y = max(x, low); where they are equal, x gets the gradient"""
+    """y = max(x, low); where x and low are equal, x gets the gradient"""
 
     compare: Any = _core.ge
     reverse: Any = _core.lt
@@ -85,7 +88,7 @@ class AtLeast(TakesHalves):
 
     def forward(self, x: Array, limit: Array) -> Array:
         self.x, self.limit = x, limit
-        return self.extremum(limit, x, None)  # the kernel returns its second operand for 0.0 and -0.0: x
+        return self.extremum(limit, x, None)  # Of 0.0 and -0.0 the kernel returns its second operand, here x.
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         (of_x, of_limit), x, limit = self.needs, self.x, self.limit
@@ -95,14 +98,14 @@ class AtLeast(TakesHalves):
 
 @written_once()
 class AtMost(AtLeast):
-    """y = min(x, high); where they are equal, x gets the gradient"""
+    """y = min(x, high); where x and high are equal, x gets the gradient"""
 
     compare, reverse, extremum = _core.le, _core.gt, _core.minimum
 
 
 @written_once()
 class Between(TakesHalves):
-    """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
+    """y = min(max(x, low), high); at equal values the gradient goes to the same input as in PyTorch"""
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
         self.arrays = x, low, high
@@ -167,7 +170,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
         return _clip(input, low, high)
     if is_floating(input):
         low, high = -math.inf if low is None else low, math.inf if high is None else high
-        return _BY_NUMBERS(input, 1.0 * low, 1.0 * high)  # True counts as 1
+        return _BY_NUMBERS(input, 1.0 * low, 1.0 * high)  # 1.0 times: True as a limit becomes 1.0
     y = input if low is None else _AT_LEAST(input, low)
     return y if high is None else _AT_MOST(y, high)
 
@@ -211,7 +214,7 @@ class Where(TakesHalves):
 class MaskedFill(OfNumber):
     """y = mask ? number : x"""
 
-    of_element = False  # as y has two inputs; OfNumber has one
+    of_element = False  # because it has two inputs, unlike other subclasses of OfNumber
 
     def forward(self, x: Array, mask: Array) -> Array:
         self.mask, self.shape = mask, x.shape

@@ -23,7 +23,8 @@ from ranvier.tensors.tensor import Tensor
 
 
 def _number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
-    """The number; rounded to a half float, since NumPy takes one beside bfloat16 for float16."""
+    """The number x as NumPy's function gets it beside operands of this dtype. Beside half floats it is an
+    array of their dtype, because NumPy would treat a plain number beside bfloat16 as float16."""
     if dtype not in HALVES:
         return x
     with np.errstate(all="ignore"):
@@ -31,8 +32,11 @@ def _number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _comparison(kernel: Any, function: Any) -> elementwise:
+    """The declaration of a comparison, by its kernel and NumPy's function."""
+
     def of_integers(a: Any, b: Any) -> Array | None:
-        """Compares integers with a Python int that float64 holds: the kernel does so without rounding."""
+        """Compares integers with a Python int by the kernel, in float64; None if the int may be rounded
+        there."""
         exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
         return kernel(in_dtype(a, F64), float(b), None) if exact else None
 

@@ -1,9 +1,9 @@
-"""Computes an element-wise op in Python, for the calls that the core leaves to it.
+"""Computes an element-wise op in Python, for the calls that the core leaves to Python.
 
-Most calls are computed in the core (`bindings/tape/untaped.cpp`): float32 and float64 by the row's kernel,
-other dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute`
-does the rest: other objects, operands of several dtypes, half floats, calls that a recording has to note,
-all errors.
+The core answers most calls by itself (`bindings/tape/untaped.cpp`): float32 and float64 by the kernel of the
+op's declaration (`row.py`, here `row`), other dtypes by the inner loop of a ufunc of NumPy, and calls with a
+gradient by the node. `compute` answers all others: other objects, operands of several dtypes, half floats,
+calls that a recording has to note, and calls that raise an error.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
-DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
+DIVIDES = ("floor_divide", "remainder", "fmod")  # ops that raise an error for integers divided by 0
 
 
 def compute(row: Any, *given: Any) -> Tensor:
-    """The op of a row (`row.py`) on its operands, which its settings follow."""
+    """The op of a declaration. given: its operands, then its settings."""
     if row.settings:
         return _result(row, given[:1], given[1:])
     y = _result(row, given)
@@ -44,7 +44,7 @@ def compute(row: Any, *given: Any) -> Tensor:
 
 
 def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
-    """The op of Tensors, arrays and numbers, which broadcast, by PyTorch's promotion of dtypes."""
+    """The result for operands that are Tensors, arrays or numbers, by PyTorch's promotion of dtypes."""
     try:
         operands = [as_operand(row.name, x) for x in given]
     except TypeError:
@@ -63,7 +63,9 @@ def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
         wide = [cast(x, F32) if isinstance(x, Tensor) else x for x in operands]
         if not any(isinstance(x, Tensor) for x in wide):
             wide[0] = cast(wide[0], F32)
-        return rounded(_result(row, wide), dtype)  # a number may be beyond the range of halves
+        # Computed in float32. Numbers are left as they are, since they may be beyond the range of half
+        # floats.
+        return rounded(_result(row, wide), dtype)
     if dtype.kind == "f" and row.node is not None:
         return row.node().apply(*(cast(x, dtype) for x in operands))
     if dtype in (F32, F64) and row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
@@ -79,11 +81,12 @@ def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
 
 
 def _raw(row: Any, x: Any, dtype: np.dtype[Any]) -> Any:
-    """The operand of NumPy's function."""
+    """An operand as a kernel or NumPy's function gets it: an array of this dtype, or a number."""
     return in_dtype(x._array, dtype) if isinstance(x, Tensor) else row.number(row.name, x, dtype)
 
 
 def _of_integers(row: Any, dtype: np.dtype[Any], *raw: Any) -> Array:
+    """The result by NumPy's function. Raises ValueError for integers divided by 0."""
     if row.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
         raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
     return values(row.name, row.numpy, *raw)
@@ -99,5 +102,5 @@ def values(name: str, function: Any, *operands: Any) -> Array:
 
 
 def floats(name: str, function: Any, *operands: Array) -> Array:
-    """The same in the dtype of the operands."""
+    """As `values`, in the common dtype of the operands."""
     return values(name, function, *operands).astype(np.result_type(*operands), copy=False)

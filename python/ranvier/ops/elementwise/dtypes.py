@@ -1,10 +1,12 @@
-"""The dtype of an element-wise op, and whether the core or NumPy computes it.
+"""Operands of element-wise ops: as Tensors and numbers, their common dtype, and casts to it.
 
-The core computes float32 and float64, NumPy integers and bools. Most calls are one call into the core, which
-has the rules of this module; `ranvier.ops.elementwise.compute` does the rest.
-The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside it, a tensor
-without dimensions that of one with dimensions, unless its kind (bool < integer < float) is higher. Half
-floats are computed in float32 and rounded once: a number beside them may be beyond their range.
+The core answers most calls by the same rules; `compute.py` uses the functions here for all others. The
+kernels compute float32 and float64, NumPy integers and bools. Half floats are computed in float32 and rounded
+once.
+
+The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside it, and a
+tensor without dimensions takes that of a tensor with dimensions, unless its own kind (bool < integer < float)
+is higher.
 """
 
 from __future__ import annotations
@@ -31,12 +33,13 @@ _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
 
 def is_number(x: Any) -> bool:
-    """A Python or NumPy number. It does not decide the dtype within its kind."""
+    """True for a Python or NumPy number. Beside a tensor of the same kind it does not change the dtype."""
     return isinstance(x, _NUMBERS)
 
 
 def as_operand(name: str, x: Any) -> Any:
-    """A Tensor, or a Python number."""
+    """An operand as a Tensor or a Python number. Raises TypeError for other objects. name: the op's, for
+    errors."""
     if isinstance(x, Tensor):
         if not hasattr(x, "_array"):
             raise TypeError(f"[{name}] got a Tensor without a call of its __init__; expected one with data")
@@ -51,7 +54,7 @@ def as_operand(name: str, x: Any) -> Any:
 
 
 def as_tensor(name: str, x: Any) -> Tensor:
-    """The operand as a Tensor, a number as one without dimensions."""
+    """The operand as a Tensor; a number becomes a Tensor without dimensions."""
     if isinstance(x, Tensor):
         return x
     x = as_operand(name, x)
@@ -79,14 +82,14 @@ _REFLECTED["matmul"] = "__rmatmul__"
 
 
 def of_right_side(name: str, a: Any, b: Any) -> Any:
-    """Calls the reflected operator of b for `a op b`, if b has a class of the program; else NotImplemented.
+    """The answer of b's reflected operator to `a op b`, if b's class is the user's; else NotImplemented.
 
-    Python asks it only where Tensor's operator, which is the op itself, does not answer.
+    Python itself would not call it: Tensor's operator is the op itself, and raises TypeError for such a b.
     """
     if isinstance(a, complex) or isinstance(b, complex):
         try:
             return provider("complex numbers").of_numbers(name, a, b)
-        except ModuleNotFoundError:  # there are none
+        except ModuleNotFoundError:  # The satellite with complex numbers does not exist.
             return NotImplemented
     kind = type(b)
     method = getattr(kind, _REFLECTED.get(name, ""), None)
@@ -104,7 +107,7 @@ def unlike(name: str, *operands: Any) -> str:
 
 
 def common_shape(name: str, *operands: Any) -> tuple[int, ...]:
-    """The shape of the operands together."""
+    """The shape to which the operands broadcast. Raises ValueError if they do not."""
     try:
         return np.broadcast_shapes(*map(np.shape, operands))
     except ValueError as error:
@@ -112,7 +115,7 @@ def common_shape(name: str, *operands: Any) -> tuple[int, ...]:
 
 
 def floating(x: Any, name: str = "cast") -> Any:
-    """x as it is, or in the default dtype where its own is of integers or bools."""
+    """x as it is if it has floats; integers and bools in the default dtype."""
     if is_floating(x):
         return x
     if type(x) is not Tensor:
@@ -123,7 +126,7 @@ def floating(x: Any, name: str = "cast") -> Any:
 
 
 def alike(*operands: Any) -> Any:
-    """The operands, those that are Tensors in their common dtype."""
+    """The operands; Tensors among them are cast to their common dtype."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
     if not tensors or all(x._array.dtype is tensors[0]._array.dtype for x in tensors):
         return operands
@@ -132,24 +135,25 @@ def alike(*operands: Any) -> Any:
 
 
 def singles(*tensors: Tensor) -> list[Array]:
-    """Their arrays, half floats as float32: of both kinds together NumPy makes float16."""
+    """The arrays of Tensors, half floats as float32. (NumPy would make float16 of float16 and bfloat16
+    together.)"""
     return [(x.float() if x._array.dtype in HALVES else x)._array for x in tensors]
 
 
 def is_floating(x: Any) -> bool:
-    """True for a Tensor of floats, which a Function computes."""
+    """True for a Tensor of floats."""
     return isinstance(x, Tensor) and (x._array.dtype is F32 or x._array.dtype.kind == "f")
 
 
 def is_pair(a: Any, b: Any) -> bool:
-    """True for two Tensors of one dtype that the core computes on."""
+    """True for two Tensors that are both float32 or both float64."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         dtype = a._array.dtype
         return dtype is b._array.dtype and (dtype is F32 or dtype is F64)
     return False
 
 
-# --- results of integers and bools that kernels for floats find without rounding: a compiled step uses these.
+# --- reductions of integers and bools by kernels for floats, which are exact; a recorded step uses these
 
 I64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
@@ -157,7 +161,7 @@ _REDUCTIONS = {np.sum: (_core.sum, I64), np.all: (_core.min, BOOL), np.any: (_co
 
 
 def reduction(function: Any, x: Array, axes: Any, keepdims: bool) -> Array | None:
-    """all or any over axes, or the sum of bools; None for the rest."""
+    """np.all or np.any over axes, or np.sum of bools, by kernels, while a step is recorded; else None."""
     if not is_recording() or function not in _REDUCTIONS or 0 in (x.size, x.ndim) or x.dtype.char == "g":
         return None
     reduce, dtype = _REDUCTIONS[function]

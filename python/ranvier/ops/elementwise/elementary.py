@@ -1,9 +1,9 @@
-"""Elementary functions of one tensor, element by element, one row each.
+"""Elementary functions of one tensor, element by element, each a declaration (`row.py`) above its function.
 
-Integers are computed in float32, as in PyTorch; ceil, floor and trunc keep them. Outside its domain a
-function gives nan or inf without a warning. erf, erfc, erfinv, lgamma and digamma are kernels, within 5 ulp;
-of lgamma below 0 and of digamma these are ulp of the terms that cancel. NumPy computes the others, except for
-rsqrt and tan.
+Integers become floats of the default dtype, as in PyTorch; ceil, floor and trunc keep them. Outside its
+domain a function gives nan or inf without a warning. Kernels compute erf, erfc, erfinv, lgamma and digamma,
+with errors of at most 5 units in the last place (ulp); for lgamma below 0 and for digamma the ulp is that of
+the terms that cancel. Most other functions are computed by NumPy.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from ranvier.tensors.tensor import Tensor, by_numpy
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)
-NEAR = 0.1  # where |x| is smaller, the difference cos(pi x) - sinc(x) loses digits by cancellation
+NEAR = 0.1  # For smaller |x|, the difference cos(pi x) - sinc(x) loses digits by cancellation.
 
 
 def _sinc_gradient(f: Any, dy: Any, x: Any, y: Any) -> Any:
-    """dy (cos(pi x) - y) / x, and for |x| < NEAR its series, which is exact to 1e-16 there.
+    """dy (cos(pi x) - y) / x; for |x| < NEAR the series of this slope, whose error there is below 1e-16.
 
     The series is the sum over k >= 1 of (-1)^k 2k / (2k + 1)! pi^(2k) x^(2k - 1).
     """
@@ -73,9 +73,9 @@ def _no_third(f: Any, dy: Any, x: Any) -> Any:
     raise NotImplementedError("[digamma] got a third derivative; expected two at most")
 
 
-# frees_result: PyTorch saves the input of this op, not y. A change of y in place is then no error in PyTorch.
-# It is none here either: y is copied before the change, for backward. PyTorch saves y of exp2, where such a
-# change is an error in both.
+# frees_result, of erfinv and sinc: PyTorch saves the input of the op, not y, so that a change of y in place
+# before backward is no error. Here backward reads y, and y is copied before such a change. Of exp2 PyTorch
+# saves y, too, and a change is an error in both libraries.
 
 
 @elementwise(numpy=np.arccos, gradient=lambda f, dy, x: dy * (-1 / f.sqrt(1 - x * x)))
@@ -221,7 +221,7 @@ def trunc(input: Any) -> Tensor:
 
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 fix, sgn = trunc, sign
-# TENSORS finds public ops by their names (ops/slopes.py). These two are not public.
+# TENSORS finds public ops by their names (ops/slopes.py). These two ops are not public, so they are set here.
 TENSORS.trigamma, TENSORS.tetragamma = trigamma, tetragamma
 
 
@@ -289,7 +289,7 @@ def nan_to_num(
 def _finite_by_kernels(x: Any, nan: float, posinf: float | None, neginf: float | None) -> Any:
     """nan_to_num of an array of float32 or float64; other calls are left to `_finite`.
 
-    x == x is False for NaN alone. With nan=None `where` raises, and `_finite` is called, too.
+    x == x is False only for NaN. With nan=None, `where` raises an error, so that `_finite` is called, too.
     """
     if posinf is not None or neginf is not None:
         return NotImplemented
@@ -341,4 +341,4 @@ def _signbit(x: Any) -> Any:
     return np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,7 +1,8 @@
 """Functions of one tensor, element by element: y = f(x) in the shape, dtype and memory order of x; and pow.
 
-exp, expm1, log, log1p, sin and cos are within 2 ulp. Integers are computed in float32, as in PyTorch; abs,
-sign and round keep them. Outside its domain a function gives nan or inf without a warning.
+The errors of exp, expm1, log, log1p, sin and cos are at most 2 units in the last place (ulp). Integers become
+floats of the default dtype, as in PyTorch, except that abs, sign, round and square keep them. Outside its
+domain a function gives nan or inf without a warning.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _of_bools(x: Any, function: Any) -> Any:
-    """function(x); NumPy's function takes no bools, so these are returned as they are."""
+    """function(x) of integers. Bools, which NumPy's function does not take, are returned as they are."""
     return np.array(x) if x.dtype == np.bool_ else function(x)
 
 
@@ -141,7 +142,7 @@ def _pow_backward(dy: Tensor, a: Tensor, b: Any) -> Tensor:
         return (dy * (b * a ** (b.masked_fill(flat, 1.0) - 1.0))).masked_fill(flat, 0.0)
     if b == 0:
         return none(dy.shape, dy)
-    # a ** 0.5 is sqrt(a), which is nan at -inf. PowNumber is the power, which is inf there as in the kernel.
+    # a ** 0.5 would be sqrt(a), which is nan at -inf. PowNumber(0.5) is inf there, as the kernel of pow is.
     y = PowNumber(0.5).apply(a) if b == 1.5 else a ** (b - 1.0)
     return dy * (y * b)
 
@@ -153,7 +154,7 @@ def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
         return (dy * (y * a.masked_fill(zero, 1.0).log())).masked_fill(zero, 0.0)
     if a > 0:
         return dy * (y * math.log(a))
-    # For a <= 0 the slope y log(a) is 0, infinite or nan. It is then a constant of the second backward.
+    # For a <= 0 the slope y log(a) is 0, infinite or nan. The second backward treats it as a constant.
     return dy * wrap(_core.exponent_backward(filled_like(1, y._array), a, y._array))
 
 
@@ -188,12 +189,13 @@ class NumberPow(OfNumber):
 
 
 def _whole_power(a: Any, b: Any) -> Any:
-    """a^b of integers and bools; for negative b, the power 1 / a^|b| is 1 or -1 for those a, and else 0."""
-    if a.dtype.kind == "b":  # a^b is False for a False and b True alone
+    """a^b of integers and bools. For b < 0 it is 1 / a^|b|, rounded towards 0: 1 or -1 for a = 1 or -1, else
+    0."""
+    if a.dtype.kind == "b":  # a^b is False only for a = False and b = True
         return a | ~b
     if not np.any(np.less(b, 0)):
         return np.power(a, b)
-    # A negative b is replaced by 1 if it is odd, by 0 if even: this gives the right power of 1 and of -1.
+    # A negative b is replaced by 1 if it is odd, by 0 if it is even. The powers of 1 and -1 stay the same.
     powers = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))
     return np.where(np.less(b, 0) & (np.abs(a) != 1), powers.dtype.type(0), powers)
 
@@ -218,8 +220,9 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if is_pair(input, exponent):
         return Pow().apply(input, exponent)
-    # _of_number takes sqrt or reciprocal for some exponents. Of half floats the square alone is computed so:
-    # other powers are those of float32, rounded once, from which a root differs at -0 and -inf.
+    # _of_number takes square, sqrt or reciprocal for some exponents. For half floats only the square is
+    # computed so: their other powers are powers in float32, rounded once, from which sqrt differs at -0 and
+    # -inf.
     if is_number(exponent) and is_floating(input) and (exponent == 2 or input._array.dtype not in HALVES):
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):

@@ -1,6 +1,7 @@
-"""Kernels on arrays that compute in one pass what the ops take several for, and round as these do.
+"""Functions on arrays that compute in one pass what the ops compute in several, with the same rounding.
 
-They take an op's arguments and `out`; what they cannot compute, they refuse.
+They take the arguments of the op and `out`. For arguments that they cannot compute they return NotImplemented
+or raise an error; then Python computes the op. The core calls them for ops in place (`attach.py`).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def masked_fill(x: Array, mask: Array, value: float, out: Any = None) -> Array:
     return _core.where(mask, value, x, out)
 
 
-# The in-place ops: without settings, and with.
+# The functions of the ops in place: called without keyword settings, and with them.
 FUSED = {
     "addcdiv": addcdiv,
     "addcmul": addcmul,

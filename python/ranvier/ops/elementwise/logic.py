@@ -20,6 +20,7 @@ from ranvier.tensors.tensor import Tensor, by_numpy
 
 
 def _integers(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
+    """Raises TypeError for a dtype that an op on bits does not take."""
     wanted = "integers" if name.endswith("shift") else "bools or integers"
     if dtype.kind not in ("iu" if wanted == "integers" else "biu"):
         kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in operands)
@@ -27,14 +28,16 @@ def _integers(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
 
 
 def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
-    """The lowest bits of a number: -2 is a mask for any integers."""
+    """The number x in this dtype. Its lowest bits are taken, so that -2 can be a mask for integers of any
+    dtype."""
     if dtype.kind == "b" or name.endswith("shift"):
         return as_number(name, x, dtype)
     return np.array(x & (1 << 8 * dtype.itemsize) - 1, f"u{dtype.itemsize}").view(dtype)[()]
 
 
 def _bitwise(function: Callable[..., Any], of_bools: Any = None) -> elementwise:
-    """of_bools: a kernel that gives the function of 0 and 1."""
+    """The declaration of an op on bits, by NumPy's function. of_bools: a kernel for floats that computes the
+    same of 0 and 1, with which a recorded step computes bools."""
 
     def instead(*operands: Any) -> Array | None:
         if of_bools is None or not all(isinstance(x, np.ndarray) and x.dtype == np.bool_ for x in operands):
@@ -75,6 +78,7 @@ def bitwise_right_shift(input: Any, other: Any) -> Tensor:
 
 
 def _truth(name: str, x: Any) -> Any:
+    """x as bools: True where it is not 0."""
     x = as_tensor(name, x)
     return x if x.dtype == np.bool_ else ne(x, 0)
 
@@ -148,7 +152,8 @@ def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
             if not (rtol or atol):
                 return np.asarray((a == b) | (equal_nan & (a != a) & (b != b)))
             close = np.asarray(np.isclose(a, b, rtol, atol, equal_nan))
-            if math.inf in (rtol, atol):  # an infinite difference is not close
+            # An infinite difference is not close, even with an infinite tolerance.
+            if math.inf in (rtol, atol):
                 close &= (a == b) | (np.isinf(a) == np.isinf(b))
             return close
     except ValueError as error:

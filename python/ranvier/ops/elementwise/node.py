@@ -1,7 +1,8 @@
-"""The Function of an element-wise op that is declared by formulas (`row.py`).
+"""Makes the class of Functions (nodes of the tape) of an element-wise op from its declaration (`row.py`).
 
-A class gets a forward and a backward of its own, with its kernels: those of a common base class would look
-them up at each call.
+The texts of `forward` and `backward` are composed from the declaration and compiled (`made` in ops/rows.py).
+So each class has methods that call its own kernels directly; methods of a common base class would have to
+look them up at each call. `row` is the declaration, an `elementwise`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.higher_order import on_arrays
 from ranvier.tensors.recording import host
 
-PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}  # by the names of a formula's operands
+# Name of an operand, or the result, in formulas -> its index among the inputs.
+PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}
 
 
 def _parameters(formula: Any) -> tuple[str, ...]:
+    """The names of a formula's parameters; none for a number or None."""
     code = getattr(formula, "__code__", None)
     return code.co_varnames[: code.co_argcount] if code else ()
 
@@ -36,13 +39,14 @@ def _gradients(row: Any) -> tuple[Any, ...]:
 
 
 def settings_of(row: Any) -> tuple[str, ...]:
-    """The settings of a declaration: what its formulas have as other parameters."""
+    """The names of the settings of a declaration: the parameters of its formulas that are neither operands
+    nor the result, f or dy."""
     names = [name for formula in (*_gradients(row), row.formula) for name in _parameters(formula)]
     return tuple(dict.fromkeys(name for name in names if name not in PLACES and name not in ("f", "dy")))
 
 
 def node_of(row: Any) -> Any:
-    """The class of nodes of a declaration; None: its results carry no gradient."""
+    """The class of nodes of a declaration; None if its results carry no gradient."""
     if row.gradient is row.formula is None:
         return None
     operands = "ab" if len(_gradients(row)) > 1 else "x"
@@ -50,13 +54,14 @@ def node_of(row: Any) -> Any:
     calls, read = [call for call, _ in gradients], [name for _, names in gradients for name in names]
     saves = {name: PLACES[name] for name in read}
     methods: dict[str, Any] = {"of_element": operands == "x", "frees_result": row.frees_result}
-    if operands != "x":  # what one gradient alone reads
+    if operands != "x":  # the saved arrays that only one gradient reads (`Function.reads`)
         methods["reads"] = {
             name: i for i, (_, names) in enumerate(gradients) for name in names if read.count(name) == 1
         }
     methods |= {"saves": saves, "dtypes": row.dtypes, **_methods(row, operands, saves, calls)}
     if row.kernel is not None and operands == "x":
-        # A y that is rounded to half floats would give an inexact gradient: with one, halves use float32.
+        # The gradient from a y that is rounded to half floats would be inexact. If backward reads y, a call
+        # with a gradient is computed in float32.
         methods["dtypes"] = Dtypes("forward") if "y" in saves else OWN
     title = row.title or "".join(map(str.capitalize, row.name.split("_")))
     kind = type(title, (Function,), methods)
@@ -73,7 +78,11 @@ def node_of(row: Any) -> Any:
 
 
 def _gradient(row: Any, gradient: Any, operands: str, i: int) -> tuple[str, list[str]]:
-    """The text of a gradient in backward, and what it reads of operands and result."""
+    """(the text of a gradient in backward, the names of the operands and results that it reads).
+
+    operands: "x" or "ab". i: the index of the operand whose gradient it is. A formula becomes a kernel of the
+    namespaces KERNELS and TENSORS (ops/slopes.py) under the name that the text calls.
+    """
     shape = "dy.shape" if operands == "x" else f"self.shapes[{i}]"
     if isinstance(gradient, int):
         return f"f.zeros_of({shape}, dy)", []
@@ -93,19 +102,24 @@ def _gradient(row: Any, gradient: Any, operands: str, i: int) -> tuple[str, list
 
 
 def _on_arrays(formula: Any) -> Any:
-    """A function of arrays in place of a kernel; formula: of the namespace TENSORS and Tensors."""
+    """A function of arrays that takes the place of a kernel. formula: a function of the namespace TENSORS and
+    of Tensors."""
     nothing: Any = None
     return lambda *arrays: on_arrays(lambda node, *xs: formula(TENSORS, *xs), nothing, *arrays)
 
 
 def _by_numpy(gradient: Any, dy: Array, *saved: Array) -> Array:
-    """A formula where NumPy computes the values, too: the functions of f have NumPy's names."""
+    """A gradient by NumPy, for an op whose values NumPy computes. np takes the place of f, as the functions
+    of f have NumPy's names."""
     with np.errstate(all="ignore"):
         return np.asarray(gradient(np, dy, *saved), dy.dtype)
 
 
 def _methods(row: Any, operands: str, saves: dict[str, int], gradients: list[str]) -> dict[str, Any]:
-    """The methods of a class of nodes: what differs from class to class is text, which is compiled."""
+    """The methods of a class of nodes, compiled from text.
+
+    saves: names of saved arrays (as in `written_once`). gradients: the texts from `_gradient`.
+    """
     names, settings = ", ".join(operands), row.settings
     if row.kernel is None:
         y = f"host(floats, name, function, {names})"

@@ -1,9 +1,9 @@
 """The declaration of an element-wise op: ``@elementwise(...)`` above its public function.
 
-It names the kernel, the formulas of the gradients, the settings, and the conversion of other dtypes.
-From it follow the public function, the op of the core that computes most calls, the Python code for all
-others (`compute.py`), the node of the tape, derivatives of any order, forward mode, and what ONNX and C
-need.
+It names the kernel, the formulas of the gradients, the settings, and how other dtypes are converted. The
+following is made from the declaration: the public function, the op of the core that answers most calls, the
+Python code for all other calls (`compute.py`), the node of the tape (`node.py`), derivatives of any order,
+forward mode, and the formulas for ONNX and C.
 """
 
 from __future__ import annotations
@@ -39,31 +39,34 @@ class elementwise:
     The body of the function is its docstring. Its parameters are the operands, then the settings; with
     ``inplace`` or ``out`` among them it can change x, or write to another tensor.
 
-    kernel: of the core, kernel(operands, settings, out); computes floats.
-    gradient: dx by operators and functions of f (`ops/slopes.py`), for two operands a pair: da and db. The
-        names of its parameters say what it reads: f, dy, the operands x, or a and b, the result y; all others
-        are settings. It is the formula of the core's kernel <name>_backward; where there is none, it runs
-        in its place. 0: y is constant between its jumps. None: y carries no gradient.
-    numpy: NumPy's function: beside a kernel of integers and bools, which are kept, else of floats. If it is a
-        ufunc, the core runs its inner loops on integers; else those of `ufunc`, if there is one.
-    dtypes: KEPT where NumPy's function is of all dtypes; REFUSED: floats only. Otherwise integers become
-        floats, unless there are a kernel and a function of NumPy.
+    kernel: a function of the core, kernel(operands, settings, out), that computes floats.
+    gradient: a function that computes dx by operators and functions of f (`ops/slopes.py`); for two operands
+        a pair of functions, for da and db. The names of its parameters say what it reads: f, dy, the operands
+        x, or a and b, the result y; all other names are settings. It is the formula of the core's kernel
+        <name>_backward; if the core has none, the formula runs instead. 0: y is constant between its jumps.
+        None: y carries no gradient.
+    numpy: NumPy's function. Beside a kernel it computes integers and bools, which are kept; without a kernel,
+        floats. If it is a ufunc, the core runs its inner loops on integers; else the inner loops of `ufunc`,
+        if given.
+    dtypes: KEPT: NumPy's function computes all dtypes as they are. REFUSED: the op takes floats only.
+        Otherwise integers become floats, unless there are both a kernel and a function of NumPy.
 
-    of_integers(x, settings): the op of integers by others, in place of `numpy`.
-    check_settings(settings), check_dtype(name, dtype, operands): raise for those that the op lacks.
-    formula: y by operators and methods of Tensor, from x and the settings. Exports to other formats run it
-        where they have no such function. Without `gradient`, <name>_backward computes the first derivative,
-        and those of higher order follow from the formula.
-    kinks: the slope of y changes at kinks only. Second gradients are then 0, and <name>_backward also
-        computes first ones.
+    of_integers(x, settings): computes the op of integers by other ops, instead of `numpy`.
+    check_settings(settings), check_dtype(name, dtype, operands): raise an error for settings, or a dtype,
+        that the op does not support.
+    formula: a function that computes y by operators and methods of Tensor, from x and the settings. Exports
+        run it if their format has no such function. Without `gradient`, the kernel <name>_backward computes
+        first derivatives, and those of higher order follow from the formula.
+    kinks: whether the slope of y changes at kinks only. Second gradients are then 0, and <name>_backward also
+        computes first gradients.
     backward_kernel: the name of a kernel of f that computes dx from dy and what `gradient` reads.
-    same_slope(settings): whether the slope computed from y is that computed from x. An op in place, which
-        writes y over x, then needs no copy of x.
-    frees_result: see Function. PyTorch saves operands of the op, not y, which the gradient here reads.
-    node: makes a Function of its own; with_number and of_number make those of f(x, 2.0) and f(2.0, x).
-    number(name, x, dtype): what `numpy` gets for a number.
-    instead(*operands): what a recorded step computes by kernels in place of `numpy`, or None.
-    title: the name of the class of nodes, where an op has two declarations.
+    same_slope(settings): whether the slope computed from y is the same as that computed from x. An op in
+        place, which writes y over x, then needs no copy of x.
+    frees_result: see Function. PyTorch saves the operands of the op, while the gradient here reads y.
+    node: makes a Function that is defined elsewhere. with_number, of_number: make those of f(x, 2.0) and
+    f(2.0, x). number(name, x, dtype): what `numpy` gets in place of a number.
+    instead(*operands): what a recorded step computes by kernels instead of `numpy`, or None.
+    title: the name of the class of nodes, if the op has two declarations.
 
     >>> import ranvier as rv
     >>> @elementwise(numpy=lambda x: x**3, gradient=lambda f, dy, x: dy * (3.0 * x * x))
@@ -99,7 +102,8 @@ class elementwise:
         self.settings = settings_of(self)
 
     def op(self, name: str) -> Callable[..., Tensor]:
-        """The op of the core with this name, for functions that do more than call it."""
+        """Makes the op of the core with this name. Called directly for a public function that does more than
+        call the op."""
         self.name = name
         self.node = self.node or node_of(self)
         ROWS.setdefault(name, self)
@@ -110,12 +114,13 @@ class elementwise:
         return _core._elementwise(in_python, *kernels, self.node, self.with_number, self.of_number, name)
 
     def loops(self) -> Any:
-        """The ufunc whose inner loops compute dtypes without a kernel as they are; None: there is none."""
+        """The ufunc whose inner loops the core runs on dtypes for which there is no kernel; or None."""
         keeps = self.dtypes.integers == "kept"
         return self.numpy if isinstance(self.numpy, np.ufunc) and keeps else self.ufunc
 
     def __call__(self, function: F) -> F:
-        """The public function: a text of its own, since a call with *args takes as long as a small op."""
+        """Makes the public function. It is compiled from a text with the function's own parameters, since a
+        call with *args takes as long as a small op."""
         name, parameters = function.__name__, inspect.signature(function).parameters
         scope: dict[str, Any] = {"op": self.op(name), "node": self.node, "check": self.check_settings}
         scope |= {"Tensor": Tensor, "replaced": replaced, "written": written}
@@ -125,7 +130,7 @@ class elementwise:
         lines = [f"check({settings})"] if self.check_settings is not None else []
         if "inplace" in parameters:
             floats = f"isinstance({x}, Tensor) and {x}._array.dtype.kind == 'f'"
-            y = f"node({settings}) if {floats} else op({given})"  # a node can write to the memory of x
+            y = f"node({settings}) if {floats} else op({given})"  # a Function can write its result over x
             lines.append(f"if inplace is not False: return replaced({name!r}, {x}, {y}, inplace)")
         if "out" in parameters:
             lines.append(f"if out is not None: return written({name!r}, out, op({given}))")
@@ -133,5 +138,6 @@ class elementwise:
         public = made(name, parameters.values(), "\n".join(lines), scope, "Tensor")
         public.__code__ = public.__code__.replace(co_firstlineno=function.__code__.co_firstlineno)
         public.__doc__ = function.__doc__
-        function.__globals__.setdefault("__test__", {})[name] = public  # doctest skips what is made
+        # doctest does not find a compiled function by itself.
+        function.__globals__.setdefault("__test__", {})[name] = public
         return public

@@ -1,9 +1,11 @@
-"""conv1d, conv2d and the transposed ones: cross-correlations, as in all neural networks.
+"""conv1d, conv2d, conv_transpose1d and conv_transpose2d: cross-correlations, as in all neural networks.
 
-The kernels of one dimension are those of two, on images of one row. A transposed convolution, with which
-decoders enlarge images, is the gradient that a convolution computes for its input: each of its three passes
-is one of a convolution's. A convolution y = c(x, w) is linear in x and in w. So are the gradients dx(dy, w)
-and dw(dy, x), and the gradients of each of these three are given by the other two.
+The kernels of one dimension are those of two dimensions, on images of one row. A transposed convolution, with
+which decoders enlarge images, computes what a convolution computes as the gradient of its input. So each of
+its three passes (forward, and the gradients of x and w) is one of the three passes of a convolution.
+
+For create_graph: a convolution y = c(x, w) is linear in x and in w. Its gradients dx(dy, w) and dw(dy, x) are
+linear in their arguments, too. The gradients of each of these three functions are given by the other two.
 """
 
 from __future__ import annotations
@@ -30,12 +32,12 @@ Length = int | tuple[int]
 
 
 class Convolution(Function):
-    """conv1d, conv2d and the transposed ones: the same three passes of different kernels."""
+    """The base class of conv1d, conv2d and the transposed convolutions, which differ in their kernels."""
 
     reads: ClassVar = {"x": 1, "w": 0}
     dtypes = Dtypes("own", "lower")
     dimensions: int  # the number of dimensions of a batch; a single image or signal has one less
-    kernel: Any
+    kernel: Any  # the kernel of forward
     gradients: str  # the name of the kernel of backward
     kernel_at_maxima: Any  # the kernel of a backward that gets AtMaxima; only with takes_deferred
 
@@ -58,7 +60,8 @@ class Convolution(Function):
         return dx[0] if self.single and dx is not None else dx, dw, db
 
     def _backward_at_maxima(self, dy: AtMaxima) -> Any:
-        """The same sums over the maxima of a pool only: no float64, one group."""
+        """backward for a gradient dy that is 0 except at the maxima of a pool (ops/layout.py). The kernel for
+        it sums over the maxima only; it has no float64, and one group."""
         if dy.dy.dtype == "float64" or self.geometry[3] != 1:
             return self.backward(dy.array())
         stride, padding, dilation, _ = self.geometry
@@ -68,7 +71,11 @@ class Convolution(Function):
 
 
 def _convolution(name: str, dimensions: int, kernel: Any, at_maxima: Any = None) -> Any:
-    """The Function, whose gradients are Functions again on Tensors."""
+    """Makes the Function of a convolution. For create_graph its gradients are nodes of the class `_Gradient`.
+
+    dimensions: of a batch. kernel, at_maxima: kernels, the latter for a gradient at the maxima of a pool, or
+        None.
+    """
     gradients = f"{kernel.__name__}_backward"
     members = {"kernel": kernel, "gradients": gradients, "dimensions": dimensions}
     deferred = {"takes_deferred": at_maxima is not None, "kernel_at_maxima": at_maxima}
@@ -80,7 +87,8 @@ def _convolution(name: str, dimensions: int, kernel: Any, at_maxima: Any = None)
 class _Gradient(TakesHalves):
     """The gradient of a convolution for x, dx(dy, w), or for w, dw(dy, x), itself a node of the tape.
 
-    place: 0 for that of x, 1 for that of w; shape: of the gradient.
+    place: 0: the gradient of x; 1: the gradient of w. kind: the class of the convolution. shape: of the
+        gradient.
     """
 
     backward = by_rule
@@ -96,7 +104,8 @@ class _Gradient(TakesHalves):
 
 
 def _shaped(shape: tuple[int, ...], array: Array) -> Array:
-    """An array of zeros whose shape alone the kernel reads."""
+    """An array of zeros of this shape in the memory of one element, for an argument of which a kernel reads
+    only the shape."""
     return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
 
 
@@ -111,6 +120,7 @@ def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _gradients(kind: Any, dy: Tensor, x: Tensor, w: Tensor, *settings: Any) -> tuple[Tensor | None, ...]:
+    """The gradients of x, w and the bias on the tape, with the arguments of the kernel of backward."""
     *geometry, of_x, of_w, of_bias = settings
     dx = _Gradient(0, kind, geometry, x.shape).apply(dy, w) if of_x else None
     dw = _Gradient(1, kind, geometry, w.shape).apply(dy, x) if of_w else None
@@ -139,16 +149,16 @@ def conv2d(
     with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1, and Q likewise from W and S. All have
     one float dtype. stride, padding and dilation are numbers or (rows, columns); padding may be
     'valid' (none) or 'same' (P = H; needs stride 1). With groups, output channel k sees only the input
-    channels of its group; groups = C = K is depthwise. y is channels-last in memory; that of a
-    depthwise one of 2 to 4 channels in C order is in C order.
+    channels of its group; groups = C = K is depthwise. y is channels-last in memory, except for a
+    depthwise convolution of an x with 2 to 4 channels in C order: then y is in C order, too.
 
     float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where that is faster for the shapes
-    (`set_winograd(False)` turns it off). An infinity or NaN in x then reaches all 2 x 2 outputs of a tile,
+    (`set_winograd(False)` turns it off). Then an infinity or NaN in x reaches all 2 x 2 outputs of a tile,
     and equal inputs at two places of an image may give outputs with different last bits.
 
-    Where max_pool2d over windows that do not overlap follows a float32 convolution of one group, directly or
-    after a ReLU, the gradients are sums over the maxima only. An infinity or NaN in x or weight does
-    then not spread through zero gradients.
+    If max_pool2d over windows that do not overlap follows a float32 convolution of one group, directly or
+    after a ReLU, the gradients are sums over the maxima only. Then an infinity or NaN in x or weight does not
+    spread through zero gradients.
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,
@@ -230,4 +240,4 @@ def conv_transpose2d(
     return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

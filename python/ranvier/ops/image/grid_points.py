@@ -1,4 +1,5 @@
-"""Pixels of images at the points of a grid, for `grid_sample`."""
+"""Parts of `grid_sample` as differentiable ops: places in pixels, weights of interpolation, and sums of
+pixels."""
 
 from __future__ import annotations
 
@@ -16,15 +17,19 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def cubic(share: Tensor, taps: Tensor) -> Tensor:
-    """The weights of cubic interpolation. taps: -1, 0, 1 and 2, counted from the pixel before a point; share:
-    the point's distance from that. Distances are made without abs, which has no second derivative at 0."""
+    """The weights of cubic interpolation (Keys 1981, a = -0.75) of the four pixels around each point.
+
+    taps: -1, 0, 1 and 2, the pixels counted from the one before a point. share: the distance of the point
+    from that pixel, in [0, 1). Distances are computed without abs, which has no second derivative at 0.
+    """
     a, d = -0.75, where(taps > 0, taps - share, share - taps)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     return where(absolute(taps * 2 - 1).eq(1), near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
 
 
 def pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:
-    """Coordinates in [-1, 1] as places in pixels, 0 to size - 1 within the image."""
+    """Coordinates in [-1, 1] as places in pixels along an axis of this size: 0 to size - 1 inside the
+    image."""
     return (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
 
 
@@ -39,28 +44,35 @@ def limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Ten
         distance = absolute(p - low)
         turned, odd = map(wrap, host(_turns, distance._array, span))
         p = (distance - turned) * (1 - odd * 2) + odd * span + low
-    inside = (p > 0) & (p < size - 1)  # beyond, and at the edge itself, the gradient is 0 as in PyTorch
+    inside = (p > 0) & (p < size - 1)  # Outside, and at the edge itself, the gradient is 0, as in PyTorch.
     p = clip(p, 0, size - 1)
     return where(inside, p, wrap(p._array))
 
 
 def _turns(distance: Array, span: float) -> tuple[Array, Array]:
-    """The length of all turns at an edge before a point, and whether their number is odd."""
+    """(the distance up to the last edge at which a reflected path turns before a point, 1 if the number of
+    turns is odd, else 0). distance: from the first edge. span: between the edges."""
     turns = np.floor(distance / span)
     return (turns * span).astype(distance.dtype), (turns % 2).astype(distance.dtype)
 
 
 def read_at(x: Tensor, index: Array, weight: Tensor) -> Tensor:
-    """The sums of k weighted pixels of x (n, c, ...) for each of p ... points: index, which counts the pixels
-    of all images in a row, and weight are (n, p, ..., k); the result is (n, c, p, ...)."""
+    """The sums of k weighted pixels of x (n, c, ...) at each point: (n, c, points ...).
+
+    index, weight: (n, points ..., k). index numbers the pixels of all images consecutively.
+    """
     table = reshape(permute(x, (0, *range(2, x.ndim), 1)), (-1, x.shape[1]))
     rows = Embedding(None, False).apply(table, wrap(index))
     return permute((rows * unsqueeze(weight, -1)).sum(-2), (0, x.ndim - 1, *range(1, x.ndim - 1)))
 
 
 def _places_of(dtype: np.dtype[Any], axes: int, *given: Any) -> tuple[Array, Array]:
-    """The pixels at all pairs of rows (n, p, q, k) and columns, of all images together; 1 for those inside
-    their image, else 0: both (n, p, q, k k). given: the sizes of the images, then rows and columns."""
+    """The numbers of the pixels at all combinations of rows and columns (and layers), and 1 for pixels inside
+    their image, else 0: both (n, points ..., k^axes).
+
+    given: the sizes of the images along each axis, then for each axis the places (n, points ..., k) of k
+    pixels. The numbers count the pixels of all images consecutively; a pixel outside gets a number inside.
+    """
     sizes, lead, k = given[:axes], given[-1].shape[:-1], given[-1].shape[-1]
     at, inside = np.arange(lead[0]).reshape(-1, *(1,) * (len(lead) - 1 + axes)), np.True_
     for i, (size, p) in enumerate(zip(sizes, given[axes:], strict=True)):

@@ -1,8 +1,8 @@
 """Pooling: the maximum or the mean of windows of images and signals.
 
-x is (N, C, H, W), or (C, H, W) for one image; for the 1d pools (N, C, L), or (C, L). It is float32 or
-float64, for max_pool2d also integers up to 2^53; the result is channels-last in memory where x is. Sizes are
-a number for all axes or one for each (height, width), a stride of () as None. A wrong shape or size raises
+x is (N, C, H, W), or (C, H, W) for one image; for the 1d pools (N, C, L), or (C, L). x is of floats, for
+max_pool2d also of integers up to 2^53. The result is channels-last in memory if x is. Sizes are a number for
+all axes, or one for each (height, width); a stride of () counts as None. A wrong shape or size raises
 ValueError, another dtype TypeError.
 """
 
@@ -38,10 +38,12 @@ class Pool(TakesHalves):
         self.arguments = arguments
 
     def window(self) -> tuple[Any, ...]:
-        """The settings that backward needs: none where they follow from the shapes."""
+        """The settings that the kernel of backward takes: none for adaptive pools, where they follow from the
+        shapes."""
         return () if self.adaptive else self.arguments
 
     def batch(self, x: Any) -> Any:
+        """x as a batch; notes whether x was a single image, and the batch's shape."""
         self.single = x.ndim == self.dimensions - 1
         images = x[None] if self.single else x
         self.shape = images.shape
@@ -49,8 +51,11 @@ class Pool(TakesHalves):
 
 
 class MaxPool(Pool):
-    """arguments: kernel_size, stride, padding, dilation, ceil_mode, or the output_size of adaptive pools; and
-    whether indices are returned"""
+    """A pool of maxima. Its kernel also returns `where`, the offset of each maximum in its window.
+
+    arguments: kernel_size, stride, padding, dilation, ceil_mode, or the output_size of adaptive pools; then
+    whether indices are returned.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.return_indices = arguments[:-1], arguments[-1]
@@ -67,6 +72,8 @@ class MaxPool(Pool):
 
 
 class WindowedMaxPool(MaxPool):
+    """A max-pool with windows of a fixed size. If they do not overlap, its gradient is an `AtMaxima`."""
+
     def backward(self, dy: Any, *_: Any) -> Any:
         windows = self.side_by_side(dy)
         if windows is None:
@@ -75,7 +82,7 @@ class WindowedMaxPool(MaxPool):
         return AtMaxima(dy[None] if self.single else dy, self.where, windows, pool)
 
     def side_by_side(self, dy: Any) -> tuple[int, ...] | None:
-        """The sizes of the windows, if they neither overlap nor reach beyond the image."""
+        """The sizes of the windows, if the windows neither overlap nor reach beyond the image; else None."""
         size, stride, padding, dilation, _ = self.arguments
         axes = self.dimensions - 2
         if any(_for_each_axis(padding, axes)) or any(n != 1 for n in _for_each_axis(dilation, axes)):
@@ -89,6 +96,7 @@ class WindowedMaxPool(MaxPool):
 
 
 def _for_each_axis(setting: Any, axes: int) -> tuple[int, ...]:
+    """A setting as a tuple with a number for each axis."""
     return tuple(setting) * (1 + axes - len(setting)) if type(setting) in (tuple, list) else (setting,) * axes
 
 
@@ -108,7 +116,8 @@ class AvgPool(Pool):
 
 
 def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
-    """A pool by the names of its kernels, such as AvgPool1d of avg_pool1d; `of` is its op."""
+    """Makes the Function of a pool, with the kernels that its name says: AvgPool1d has avg_pool1d. Its
+    attribute `of` is the op, which the core answers by the kernel where it can."""
     kernel = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
     kernels = {"kernel": getattr(_core, kernel), "kernel_backward": getattr(_core, f"{kernel}_backward")}
     kind: Any = type(name, (base,), {"dimensions": 3 if name[-2] == "1" else 4, **kernels, **settings})
@@ -178,12 +187,12 @@ def max_pool2d(
     arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode, return_indices)
     try:
         return MaxPool2d.of(input, *arguments)
-    except TypeError:  # checked afterwards, since floats are the common case
+    except TypeError:  # Integers are looked for only here, since floats are the common case.
         input = as_tensor("max_pool2d", input)
         if input.dtype.kind not in "iu":
             raise
-    array = input._array  # integers are computed in float64, which holds them up to 2^53
-    if array.size and array.dtype.itemsize == 8:  # the core reads int64
+    array = input._array  # Integers are computed in float64, which holds them exactly up to 2^53.
+    if array.size and array.dtype.itemsize == 8:  # only 64 bits hold larger ones
         exact = array.max() <= 2**53 if array.dtype.kind == "u" else _core.inside(array, -(2**53), 2**53)
         if not exact:
             raise OpError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
@@ -277,14 +286,16 @@ def _shape(node: Any, dy: Any) -> Any:
     return node.shape[1:] if node.single else node.shape
 
 
-linear_rule(AvgPool, shape=_shape)  # with the shape, the second gradient of x is 0 as in PyTorch, not missing
+# With `shape`, the second gradient of x is 0, as in PyTorch, instead of None.
+linear_rule(AvgPool, shape=_shape)
 
 
-# --- max pooling: its gradient adds dy at the maxima, whose transpose reads there
+# --- max pooling as a linear function: backward adds dy at the places of the maxima, and forward reads x
+# there
 
 
 def _at_maxima(node: Any, x: Array) -> Array:
-    """The elements of x at which the maxima were."""
+    """The elements of x at the places at which the maxima of the node's input were."""
     refuse("the second derivative of max pooling", "call the step without rv.compile")
     images = x[None] if node.single else x
     axes = images.shape[2:]

@@ -1,4 +1,4 @@
-"""interpolate: images and signals at other sizes; pad: values around a tensor."""
+"""interpolate, which gives images and signals another size, and pad, which adds values around a tensor."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def interpolate(
     result is channels-last in memory where x is.
 
     antialias ('bilinear' and 'bicubic'): along an axis that gets shorter, the triangle (or the cubic, with
-    a = -1/2) is scale inputs wide in place of one, so that every input counts. Two products with matrices
-    (out, in) compute it. Bytes (uint8) are rounded to bytes after each, as in PyTorch.
+    a = -1/2) is `scale` times as wide, so that every input counts. It is computed by two products with
+    matrices (out, in). Bytes (uint8) are rounded to bytes after each product, as in PyTorch.
 
     Raises ValueError where shape, size and mode do not fit together.
     Source: Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981).
@@ -79,7 +79,7 @@ def interpolate(
         raise OpError(
             f"[interpolate] got size {size!r} and scale_factor {scale_factor!r}; expected one of them"
         )
-    if input._array.dtype.char == "B" and mode in ("nearest", "nearest-exact"):  # pixels: float32 has them
+    if input._array.dtype.char == "B" and mode in ("nearest", "nearest-exact"):  # float32 holds bytes exactly
         floats: Any = input.float()
         return interpolate(floats, size, scale_factor, mode, align_corners, antialias=antialias).byte()
     if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
@@ -96,24 +96,25 @@ def interpolate(
 
 
 def _of_unequal_sizes(x: Tensor, scale_factor: Any) -> Any:
-    """The factors, 1 for axes that keep their length: PyTorch copies along them."""
+    """The factor of each axis, but 1 for axes that keep their length, along which PyTorch copies."""
     axes = x.shape[2:]
     factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * len(axes)
     if len(factors) != len(axes) or not all(isinstance(f, (int, float)) and f > 0 for f in factors):
-        return scale_factor  # refused below
+        return scale_factor  # The kernel raises the error.
     return tuple(1.0 if n <= n * f < n + 1 else f for n, f in zip(axes, factors, strict=True))
 
 
 def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> Tensor:
+    """interpolate with antialias: a product with a matrix of `filters` along each axis."""
     if mode not in ("bilinear", "bicubic"):
         raise OpError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
     shape = tuple(x.shape)
-    # A call with an empty batch gives the sizes of the result, and makes all checks.
+    # A call with an empty batch makes all checks, and gives the sizes of the result.
     none = x._array[:0] if x._array.dtype != np.uint8 else x._array[:0].astype(np.float32)
     sizes = _core.interpolate(none, size, scale_factor, mode, align_corners).shape[2:]
     factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
     axes = list(enumerate(zip(shape[2:], sizes, factors, strict=True)))
-    # The last axis is first, as in PyTorch: bytes are rounded after each axis, so that the order counts.
+    # The last axis comes first, as in PyTorch. The order matters, since bytes are rounded after each axis.
     for axis, (old, new, factor) in axes[::-1]:
         if old == new:  # this axis stays as it is, even if the factor is not 1
             continue
@@ -130,7 +131,8 @@ def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners:
 
 
 def _of_bytes(x: Array, weights: Array, axis: int) -> Array:
-    """The sums along an axis as PyTorch and Pillow compute them: with weights as integers of 16 bits."""
+    """The weighted sums of bytes along an axis, as PyTorch and Pillow compute them: with weights as integers
+    of 16 bits. weights: (new, old) from `filters`."""
     bits = next((b for b in range(22) if int(0.5 + weights.max() * 2.0 ** (b + 1)) >= 1 << 15), 22)
     whole = np.trunc(weights * 2.0**bits + np.copysign(0.5, weights))
     sums = np.moveaxis(np.tensordot(whole, x.astype(np.float64), (1, axis)), 0, axis)  # exact
@@ -139,10 +141,10 @@ def _of_bytes(x: Array, weights: Array, axis: int) -> Array:
 
 @functools.lru_cache(maxsize=64)
 def filters(old: int, new: int, scale: float, mode: str) -> Array:
-    """(new, old): the share of each input in each output; a filter as wide as the new pixels.
+    """(new, old): the share of each input in each output, by a filter that is as wide as the new pixels.
 
-    Source: bilinear, a triangle; bicubic, R. Keys, "Cubic convolution interpolation for digital image
-    processing", 1981, with a = -1/2.
+    Bilinear: a triangle. Bicubic: R. Keys, "Cubic convolution interpolation for digital image processing"
+    (1981), with a = -1/2. scale: old pixels for each new pixel.
     """
     widened = max(scale, 1.0)
     reach = widened * (1 if mode == "bilinear" else 2)
@@ -163,6 +165,7 @@ def filters(old: int, new: int, scale: float, mode: str) -> Array:
 
 
 def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
+    """interpolate in the mode 'area'."""
     if align_corners is not None or size is None or x.ndim not in (3, 4):
         raise OpError(
             f"[interpolate] got mode 'area', x of shape {tuple(x.shape)}, size {size!r} and align_corners "
@@ -173,6 +176,7 @@ def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
 
 
 def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
+    """The sizes of the result for a scale_factor."""
     axes = x.shape[2:]
     factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * len(axes)
     try:
@@ -203,11 +207,12 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     """x with values added around it: pad = (before, after) of the last dimension, then of the one before it,
     and so on. Negative sizes crop.
 
-    mode 'constant' (any shape): the added elements are value, 0 where it is None. The others repeat x's own
-    values, in the last dimension of (N, C, L), two of (N, C, H, W), three of volumes, N or not: 'reflect'
-    mirrors at the edge, which is not repeated (sizes below the axis), 'replicate' repeats the edge,
-    'circular' continues at the other side (sizes up to the axis). The gradient of a value is the sum over its
-    copies. x is float32 or float64, in its memory order, or of whole numbers or bool.
+    mode 'constant' (any shape): the added elements are value, or 0 if value is None. The other modes repeat
+    x's own values, in the last dimension of (N, C, L), the last two of (N, C, H, W), or the last three of
+    volumes; N may be missing. 'reflect' mirrors at the edge, which is not repeated (sizes must be less than
+    the axis), 'replicate' repeats the edge, 'circular' continues at the other side (sizes at most the axis).
+    The gradient of an element is the sum over its copies. x has floats, integers or bools; the result keeps
+    the memory order of x.
 
     Raises ValueError where sizes, shape and mode do not fit together.
 
@@ -229,7 +234,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
 
 @in_dtypes()
 def _of_volumes(x: Tensor, sizes: Any, mode: str) -> Tensor:
-    """Layers are padded behind the images."""
+    """Pads volumes (.., d, h, w): first the images (h, w) of all layers, then along the layers d."""
     d, h, w = x.shape[-3:]
     images = _padded(reshape(x, (int(np.prod(x.shape[:-3])), d, h, w)), sizes[:4], mode)
     size = images.shape[-2] * images.shape[-1]
@@ -238,6 +243,7 @@ def _of_volumes(x: Tensor, sizes: Any, mode: str) -> Tensor:
 
 
 def _padded(x: Tensor, sizes: Any, mode: str, value: Any = 0.0) -> Tensor:
+    """pad of floats by the kernel, of integers and bools by NumPy."""
     if x._array.dtype.kind not in "biu":
         return Pad(sizes, mode, value).apply(x)
     if mode == "constant":
@@ -246,8 +252,9 @@ def _padded(x: Tensor, sizes: Any, mode: str, value: Any = 0.0) -> Tensor:
 
 
 def _picked(x: Any, sizes: Any, mode: str) -> Any:
-    """Labels and masks in the modes that repeat values: the padded indices are picked."""
-    _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, mode)  # the checks
+    """pad of integers in the modes that repeat values: the indices along each axis are padded by the kernel,
+    and the elements at these indices are taken."""
+    _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, mode)  # makes the checks
     for k in range(len(sizes) // 2):
         axis = x.ndim - 1 - k
         line = np.arange(x.shape[axis], dtype=np.float64).reshape(1, 1, -1)
@@ -257,8 +264,9 @@ def _picked(x: Any, sizes: Any, mode: str) -> Any:
 
 
 def _pad_integers(x: Any, sizes: Any, value: Any) -> Any:
-    """Labels and masks in mode "constant", by NumPy: they have no gradient."""
-    frame = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, "constant", value)  # checks
+    """pad of integers and bools in mode "constant", by NumPy."""
+    # The kernel makes the checks, and gives the shape.
+    frame = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, "constant", value)
     y = np.full(frame.shape, as_number("pad", value, x.dtype), x.dtype)
     to, of = [slice(None)] * x.ndim, [slice(None)] * x.ndim
     for k in range(len(sizes) // 2):

@@ -46,9 +46,11 @@ def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
 def _windows(
     name: str, size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any
 ) -> tuple[Any, tuple[int, int], tuple[int, int]]:
-    """The places that windows read: flat positions (r s, oh ow) in the padded image, its size, the padding.
+    """The places that windows read.
 
-    size: rows and columns of the image without padding; oh, ow: how many windows there are along both.
+    Returns (flat positions (r s, oh ow) in the padded image, the size of the padded image, the padding).
+    size: rows and columns of the image without padding. oh, ow: the numbers of windows along rows and
+        columns.
     """
     r, s = _two(name, "kernel_size", kernel, 1)
     dh, dw = _two(name, "dilation", dilation, 1)
@@ -67,7 +69,7 @@ def _windows(
 def _for_channels(positions: Array, n: int, c: int) -> Array:
     """The positions (r s, oh ow) repeated for each image and channel: (n, c, r s oh ow).
 
-    They depend only on sizes: a compiled step may keep them.
+    They depend on sizes only, so a compiled step may keep them as constants.
     """
     return keep(np.ascontiguousarray(np.broadcast_to(positions.reshape(1, 1, -1), (n, c, positions.size))))
 
@@ -284,7 +286,7 @@ def grid_sample(
     input, grid = (as_tensor("grid_sample", x) for x in (input, grid))
     fits = input.shape[:1] == grid.shape[:1] and grid.shape[4:] == (3,)
     if input.ndim == grid.ndim == 5 and fits and min(input.shape[2:]) > 0:
-        # the kernel is for images only; called with an empty batch, it checks settings and dtypes
+        # The kernel is for images only. Called here with an empty batch, it checks settings and dtypes.
         points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]
         GridSample(*node.settings).apply(input[:0, :, 0], points)
         shape = (*input.shape[:2], *grid.shape[1:4])
@@ -317,9 +319,9 @@ class GridSample(Function):
 def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
     """grid_sample as a formula of ops, for volumes and for gradients of gradients.
 
-    Along each axis a point lies between pixels: k of them (`taps`, counted from the one before the point)
-    have weights that depend on the point's distance (`share`). The result sums the pixels of all axes' taps,
-    each times the product of its weights.
+    Along each axis, the k pixels around a point (`taps`, counted from the pixel before the point) have
+    weights that depend on the distance of the point from that pixel (`share`). The result is the sum over all
+    combinations of the axes' taps: the pixel times the product of its weights.
     """
     mode, *limits, in_pixels = node.settings
     taps = keep(np.arange(-1, 3) if mode == "bicubic" else np.arange(2 if mode == "bilinear" else 1))
@@ -342,7 +344,10 @@ def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
 
 
 def _products(*weights: Tensor) -> Tensor:
-    """The products of the weights (n, p, q, k) of columns with those of rows, and so on: (n, p, q, k k)."""
+    """The products of the weights of all combinations of taps: (n, points ..., k^axes).
+
+    weights: (n, points ..., k) for columns, then for rows, then for layers.
+    """
     product = weights[-1]
     for weight in weights[-2::-1]:
         product = reshape(mul(unsqueeze(product, -1), unsqueeze(weight, -2)), (*weight.shape[:-1], -1))

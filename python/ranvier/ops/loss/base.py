@@ -1,4 +1,5 @@
-"""The arguments of losses, and the Functions that losses are rows of."""
+"""What losses share: the checks and dtypes of their arguments, their reduction, and the class `ElementLoss`
+of losses that a kernel computes element by element."""
 
 from __future__ import annotations
 
@@ -27,9 +28,10 @@ Slope = Callable[..., Any]
 
 
 def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> Any:
-    """The reduction; where one of PyTorch's old size_average and reduce is given, what they mean.
+    """The reduction. If one of PyTorch's old arguments size_average and reduce is given, the reduction that
+    they mean.
 
-    Raises TypeError where they are not bools, such as a reduction in their place.
+    Raises TypeError if they are not bools, such as a reduction in their position.
 
     >>> reduction_of("mse_loss", None, None, "sum")
     'sum'
@@ -49,8 +51,8 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
 
 
 def in_dtype_of(x: Any, target: Any) -> Any:
-    """A target in the dtype of x: float64 data can train a float32 model. Tensors of floats, which may have
-    gradients, stay as they are."""
+    """A target in the dtype of x, so that float64 data can train a float32 model. Tensors of floats stay as
+    they are, since they may have gradients."""
     dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
     target = keep(np.asarray(target)) if isinstance(target, (int, float)) else target
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
@@ -66,15 +68,17 @@ def in_dtype_of(x: Any, target: Any) -> Any:
 
 
 class Shapes:
-    """A setting: `broadcast` is True where losses broadcast x and target, with a warning, as PyTorch's do."""
+    """A setting. broadcast: whether losses broadcast x and target, with a warning, as in PyTorch; the
+    satellite `torch` sets it."""
 
     broadcast = False
 
 
 def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """x and target in their common shape, with a warning."""
     try:
         shape = np.broadcast_shapes(x.shape, target.shape)
-    except ValueError:  # the kernel says what it expects
+    except ValueError:  # The kernel raises the error.
         return x, target
     warnings.warn(
         f"got x of shape {x.shape} and target of shape {target.shape}, which are broadcast to {shape}; "
@@ -85,14 +89,14 @@ def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
-    """x, which has to be of floats, and target; two Tensors in their common dtype."""
+    """x, which must have floats, and target; two Tensors are cast to their common dtype."""
     if isinstance(target, Tensor) and is_floating(x):
         return (x, target) if x._array.dtype is target._array.dtype else alike(x, target)
     return x, in_dtype_of(x, target)
 
 
 def paired(x: Any, target: Any) -> tuple[Any, Any]:
-    """x and target, of which either may be of integers; where this library is torch they are broadcast."""
+    """As `promoted`, but x, too, may have integers; with `Shapes.broadcast` x and target are broadcast."""
     if isinstance(x, Tensor) and isinstance(target, Tensor):
         if Shapes.broadcast and x.shape != target.shape:
             x, target = _broadcast(x, target)
@@ -102,7 +106,11 @@ def paired(x: Any, target: Any) -> tuple[Any, Any]:
 
 def constant(op: str, name: str, value: Any, x: Any) -> Any:
     """A weight (a Tensor, an array, a sequence of numbers or None) as an array in the dtype in which x is
-    computed."""
+    computed.
+
+    op, name: the names of the op and of the argument, for errors. Raises ValueError for a Tensor with a
+        gradient.
+    """
     if value is None:
         return None
     if getattr(value, "requires_grad", False):
@@ -119,9 +127,11 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
 class ElementLoss(Function):
     """A loss of x and target, element by element; its kernels take the reduction, then the settings."""
 
-    loss: Any
-    gradient: str  # the kernel of x, or of target where the argument after the reduction is True
-    slopes: tuple[Slope | None, ...]
+    loss: Any  # the kernel of forward
+    # The name of the kernel of backward. Its argument after the reduction says which gradient it computes:
+    # False: that of x, True: that of target.
+    gradient: str
+    slopes: tuple[Slope | None, ...]  # see `element_loss`
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, reduction: str, *settings: Any) -> None:
@@ -139,8 +149,11 @@ class ElementLoss(Function):
 
 
 def element_loss(name: str, kernel: Callable[..., Array], *slopes: Slope | None) -> Any:
-    """A loss by its kernel, which has a <name>_backward, and, for create_graph and C, its slopes by x and
-    target: functions of a namespace (ops/slopes.py), of these and of the settings; None: it is 0."""
+    """Makes the Function of a loss from its kernel; the core also has <kernel>_backward.
+
+    slopes: for create_graph and C, the derivatives of an element's loss by x and by target: functions of a
+    namespace f (ops/slopes.py), x, target and the settings; None: the derivative is 0.
+    """
     gradient = f"{kernel.__name__}_backward"
     formula_of(gradient)(partial(_by_slopes, slopes))
     members = {"loss": kernel, "gradient": gradient, "slopes": slopes}
@@ -157,7 +170,8 @@ def _by_slopes(
     of_target: bool,
     *settings: Any,
 ) -> Tensor:
-    """dy, divided as the reduction says, times the slope of the loss of each element."""
+    """The gradient of x, or with of_target of target, by the slopes: the formula of
+    <kernel>_backward."""
     slope = slopes[of_target]
     if slope is None:
         return none(x.shape, x)
@@ -170,9 +184,9 @@ def _by_slopes(
 
 
 def same_floats(name: str, **arrays: Any) -> list[Tensor]:
-    """Operands of one shape as Tensors, in their common dtype.
+    """The operands as Tensors of one shape, in their common dtype. name: the op's, for errors.
 
-    Raises ValueError for different shapes, TypeError for different dtypes of floats.
+    Raises ValueError for different shapes, TypeError for dtypes that do not go together.
     """
     first, *others = alike(*arrays.values())
     x = as_tensor(name, floating(first, name))
@@ -188,10 +202,7 @@ def same_floats(name: str, **arrays: Any) -> list[Tensor]:
 
 
 def reduced(name: str, x: Tensor, reduction: str) -> Tensor:
-    """The losses, their mean or their sum.
-
-    Raises ValueError for another reduction.
-    """
+    """The losses x, or their mean or sum, as the reduction says. Raises ValueError for another reduction."""
     one_of(name, "reduction", reduction, ("none", "mean", "sum"))
     return x if reduction == "none" else mean(x) if reduction == "mean" else total(x)
 

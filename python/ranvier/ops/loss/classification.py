@@ -41,7 +41,10 @@ def _apply(function: Function, x: Any, target: Any, reduction: str, weight: Any)
 
 
 class ClassLoss(Function):
-    """A loss of scores. Its kernel returns the loss, and arrays that the backward kernel reads."""
+    """A loss of scores. Its kernel returns the loss, and arrays that the kernel of backward reads.
+
+    settings: reduction, weight, ignore_index, and for CrossEntropy label_smoothing.
+    """
 
     loss: Any
     dtypes = Dtypes(autocast="float32")
@@ -55,19 +58,19 @@ class ClassLoss(Function):
         return loss
 
     def formula(self, x: Tensor, target: Tensor) -> Tensor:
-        """The loss by differentiable ops: of logits, or for Nll of logarithms of probabilities."""
+        """The loss by differentiable ops. x: logits; for Nll, logarithms of probabilities."""
         reduction, weight, ignored, *smoothing = self.settings
         share, chosen = _column(weight, x), target
         if not is_floating(target):
             used = ne(unsqueeze(target, 1), ignored)
             share, chosen = used.to(x.dtype) * share, _one_hot(target, x)
-            x = where(used, x, 0.0)  # ignored rows may be infinite or NaN
+            x = where(used, x, 0.0)  # Rows of ignored targets may be infinite or NaN.
         x = log_softmax(x, 1) if smoothing else x
         if smoothing and smoothing[0]:
             x = x * (chosen * (1 - smoothing[0]) + smoothing[0] / max(x.shape[1], 1)) * share
         elif is_floating(target):
             x = x * chosen * share
-        else:  # those of other classes may be infinite
+        else:  # The logarithms of other classes may be infinite, so they are not multiplied by 0.
             others = chosen.eq(0.0)
             x = x.masked_fill(others, 0.0) * share.masked_fill(others, 0.0)
         losses = -total(x, 1)

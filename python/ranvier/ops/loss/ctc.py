@@ -1,4 +1,5 @@
-"""ctc_loss: targets without an alignment, as of speech and handwriting."""
+"""ctc_loss: the loss of a sequence of labels without an alignment to the steps, as for speech and
+handwriting."""
 
 from __future__ import annotations
 
@@ -20,7 +21,11 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 class CTC(Function):
-    """-log of the probability of all paths that give the target; dx = exp(x) less the shares of the paths"""
+    """-log of the probability of all paths that give the target.
+
+    dx = exp(x) - (the share of the paths that have the class at the step). The kernel of forward computes dx,
+    too, if it is needed.
+    """
 
     def __init__(self, blank: int, zero_infinity: bool) -> None:
         self.blank, self.at_infinity = blank, 0.0 if zero_infinity else math.nan
@@ -35,7 +40,13 @@ class CTC(Function):
 
 
 def _rows(shape: tuple[int, ...], labels: Array, lengths: Array, sizes: Array, blank: int) -> Array:
-    """The targets as rows, 0 after each. Raises ValueError for lengths and labels that do not fit x."""
+    """The targets as rows, filled up with 0: (n, longest target). Raises ValueError for lengths and labels
+    that do not fit x.
+
+    shape: of x, (t, n, c). labels: (n, s), or the labels of all samples one after another. lengths: of the
+        inputs.
+    sizes: the lengths of the targets.
+    """
     steps, batch, classes = shape
     if not (lengths.shape == sizes.shape == (batch,)):
         raise OpError(
@@ -55,7 +66,7 @@ def _rows(shape: tuple[int, ...], labels: Array, lengths: Array, sizes: Array, b
             f"[ctc_loss] got targets of shape {labels.shape} and target_lengths {sizes.tolist()}; expected a "
             "row for each sample, or the labels of all samples one after another"
         )
-    # the shape depends on shapes alone where it can, so that recorded steps keep it
+    # For labels (n, s), the shape does not depend on values, so that recorded steps can repeat this.
     rows = np.zeros((sizes.size, labels.shape[1] if labels.ndim == 2 else sizes.max(initial=0)), np.int64)
     used = np.arange(rows.shape[1]) < sizes[:, None]
     rows[used] = labels[used] if labels.ndim == 2 else labels[: sizes.sum()]
@@ -76,12 +87,12 @@ def ctc_loss(
 ) -> Tensor:
     """Connectionist temporal classification: -log of the probability of all alignments of each target.
 
-    log_probs: (t, n, c), or (t, c) of one sample, of log_softmax; targets: labels (n, s), or those of all
-    samples one after another; lengths: n whole numbers each. 'mean' divides each loss by the length of its
-    target first. Where a target does not fit, the loss is inf and its gradient NaN; both are 0 with
-    zero_infinity. The gradient is exp(log_probs) less the share of the alignments that have the class at the
-    step, as PyTorch's: that of the formula after log_softmax, which takes the first term off. Raises
-    ValueError for lengths and labels that do not fit.
+    log_probs: (t, n, c), or (t, c) for one sample, from log_softmax. targets: labels (n, s), or the labels of
+    all samples one after another. input_lengths, target_lengths: n whole numbers each. 'mean' divides each
+    loss by the length of its target first. If a target does not fit into its input, the loss is inf and its
+    gradient NaN; with zero_infinity both are 0. The gradient of log_probs is, as in PyTorch, exp(log_probs)
+    less the share of the alignments that have the class at the step; the first term makes no difference
+    behind log_softmax, whose backward removes it. Raises ValueError for lengths and labels that do not fit.
 
     Source: Graves et al., "Connectionist temporal classification" (2006).
 
@@ -95,7 +106,7 @@ def ctc_loss(
     if x.ndim not in (2, 3):
         raise misfit("ctc_loss", {"log_probs": x.shape}, "(t, n, c) or (t, c)")
     if isinstance(targets, Tensor) and targets.dtype.kind in "bf":
-        targets = targets.long()  # PyTorch takes them, though no lengths of floats
+        targets = targets.long()  # As in PyTorch, which takes targets of floats, but not lengths of floats.
     labels = index_array("ctc_loss", targets)
     lengths, sizes = (
         index_array("ctc_loss", [v] if isinstance(v, int) else v) for v in (input_lengths, target_lengths)
@@ -116,5 +127,6 @@ def ctc_loss(
 
 
 def _divisors(sizes: Array, dtype: Any, single: bool) -> Array:
+    """The lengths of the targets, at least 1, by which 'mean' divides the losses."""
     divisors = np.maximum(sizes, 1).astype(dtype)
     return divisors.reshape(()) if single else divisors

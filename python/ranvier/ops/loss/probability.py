@@ -12,12 +12,13 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _factor(weight: Any) -> Any:
-    """A weight of elements as a factor."""
+    """A weight as a factor: a Tensor, or 1.0 for None."""
     return 1.0 if weight is None else wrap(weight)
 
 
 def _by_x(f: Any, x: Any, t: Any, weight: Any) -> Any:
-    """The kernel's slope, with the derivatives of one that has its poles outside [0, 1], as in PyTorch."""
+    """The slope of bce by x. Its value is the kernel's; its derivatives are the derivatives of a function
+    whose poles are moved slightly outside of [0, 1], as in PyTorch."""
     slope = (1.0 - t) / (1.0 - x + 1e-12) - t / (x + 1e-12)
     value = (x - t) / f.clip(x * (1.0 - x), 1e-12)
     return (value.detach() + (slope - slope.detach())) * _factor(weight)

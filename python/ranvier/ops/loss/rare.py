@@ -1,4 +1,4 @@
-"""Losses of margins and of several labels that few programs have, under their names in nn.functional."""
+"""Losses of margins and of several labels that few programs use, with their names in nn.functional."""
 
 from __future__ import annotations
 
@@ -127,6 +127,7 @@ def multilabel_soft_margin_loss(
 
 
 def _scores(name: str, input: Any) -> Tensor:
+    """Scores (N, C) or (C,) as a Tensor of floats; a number becomes (1,)."""
     x = _row(as_tensor(name, floating(input, name)))
     if x.ndim not in (1, 2):
         raise misfit(name, {"x": x.shape}, "(N, C) or (C,)")
@@ -134,7 +135,7 @@ def _scores(name: str, input: Any) -> Tensor:
 
 
 def _row(x: Tensor) -> Tensor:
-    """A number is a row of one class."""
+    """x; a number becomes a row of one class."""
     return x if x.ndim else x.unsqueeze(0)
 
 

@@ -118,9 +118,9 @@ def gaussian_nll(
     (log v + (x - target)^2 / v) / 2, with ``full`` also log(2 pi) / 2.
 
     target: in the shape of x, or one that broadcasts with it. var: in the shape of x, with 1 as one of its
-    sizes, without the last dimension (one for each row), or a number >= 0. Its gradient is that of v, also
-    where eps is larger. Raises ValueError for eps <= 0, shapes that do not fit and a negative number, else as
-    :func:`mse`.
+    sizes, without the last dimension (one for each row), or a number >= 0. The gradient of var is the
+    gradient of v, even where eps > var. Raises ValueError for eps <= 0, shapes that do not fit and a negative
+    number, else as :func:`mse`.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
     | rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
@@ -166,4 +166,4 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
     return broadcast_to(var, shape)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

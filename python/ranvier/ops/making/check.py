@@ -21,6 +21,7 @@ __all__ += ["numel"]
 
 
 def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
+    """x as an array. name: the function's, for errors."""
     if isinstance(x, Tensor):
         return x._array
     x = plain(name, x)
@@ -64,6 +65,7 @@ def numel(input: Any) -> int:
 
 
 def _is(name: str, x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
+    """A test of each element, by a kernel for float32 and float64, else by NumPy."""
     array = _raw(name, x)
     require_numbers(name, array.dtype)
     y = wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(host(numpy, array)))
@@ -89,7 +91,8 @@ def isfinite(input: Any) -> Tensor:
 
 
 def _are_near(a: Any, b: Any, rtol: float, atol: float) -> bool:
-    """True if floats of one shape and dtype are close and b is finite; if False, NumPy compares again."""
+    """True if a and b have the same shape and dtype of floats and are close, and b is finite. False means
+    nothing: NumPy then compares again."""
     alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
     if not alike or {type(rtol), type(atol)} != {float} or not _core.inside(b, *_FINITE[b.dtype.char]):
         return False

@@ -56,6 +56,7 @@ def to(
 
 @own_error
 def _to(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
+    """y, which is x in its new dtype, on a device."""
     if is_meta(device):
         return on_device(y._array, device)
     require_cpu(device)
@@ -82,7 +83,7 @@ def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tup
 
 
 def to_dtype(name: str, x: Tensor, dtype: Any, memory_format: Any = None) -> Tensor:
-    """x in the dtype that an op of this name was given."""
+    """x in this dtype. name: of the op that was called with the dtype, for errors."""
     try:
         wanted = x._array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
@@ -121,7 +122,8 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
 
 @partial(own_error, name="view")
 def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
-    """The memory of x read as a dtype, without a gradient; a copy of bytes that are no bools.
+    """The memory of x read as another dtype, without a gradient; a copy if bytes other than 0 and 1 become
+    bools.
     | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
     dtype = np.dtype(dtype)
     if dtype == x._array.dtype:
@@ -168,6 +170,7 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
 
 
 def cast_to(name: str, dtype: Any) -> Callable[..., Tensor]:
+    """Makes the method of Tensor that casts to a dtype, such as ``x.float()``."""
     kind = np.dtype(dtype)
 
     def method(x: Tensor, memory_format: Any = None) -> Tensor:
@@ -193,7 +196,8 @@ def new(x: Tensor, *data: Any) -> Tensor:
 
 
 def storage_offset(x: Tensor) -> int:
-    """The elements of memory before the first one, from the array that owns the memory."""
+    """How many elements of the memory, from the beginning of the array that owns it, are before the first
+    element."""
     return place_in_memory(x._read("storage_offset()"))[1] // x._array.itemsize
 
 

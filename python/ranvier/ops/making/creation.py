@@ -1,4 +1,8 @@
-"""Functions that make Tensors: from data, filled, ranges. Names and dtypes are PyTorch's."""
+"""Functions that make Tensors: from data, filled with a value, and ranges. Names and dtypes are PyTorch's.
+
+`contexts` (tensors/devices.py) has all devices that threads have chosen: if it is empty, new Tensors are on
+the CPU.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +78,8 @@ _USUAL = tuple(map(np.dtype, (np.float32, np.float64, np.int64)))  # in the mach
 def _finish(
     array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None, settings: dict[str, Any] | None = None
 ) -> Tensor:
-    """settings: PyTorch's layout, pin_memory and memory_format, which have no effect here."""
+    """The Tensor of a new array on a device. settings: PyTorch's layout, pin_memory and memory_format, which
+    are checked and have no effect here."""
     if settings:
         _check_settings(settings)
     out = on_device(array, on) if contexts or (on is not None and on != "cpu") else wrap(array)
@@ -263,6 +268,8 @@ def full(
 
 
 def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
+    """A function such as zeros_like. value: as of `filled`."""
+
     def op(
         input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
     ) -> Tensor:
@@ -340,7 +347,7 @@ def arange(
     whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
     kind = np.dtype(dtype or (np.int64 if whole else default.dtype))
     if kind.kind in "iu" and not whole:
-        if kind.char != "l" and step:  # PyTorch counts before the fractions are lost, but for int64
+        if kind.char != "l" and step:  # Except for int64, PyTorch counts before the fractions are dropped.
             last = int(first) + int(step) * math.ceil((last - first) / step)
         first, last, step = int(first), int(last), int(step)
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):

@@ -1,4 +1,8 @@
-"""Tensors on the memory of another library's."""
+"""from_dlpack and to_dlpack: Tensors on the memory of other libraries' tensors, and the reverse.
+
+NumPy reads the memory. It has no bfloat16 in DLPack, so such a capsule is marked as uint16 first
+(`recoded` in tensors/lending.py).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ __all__ = ["from_dlpack", "to_dlpack"]
 
 
 class _Source:
-    """Another library's tensor, or a bare capsule of CPU memory, as the object that NumPy reads."""
+    """The object that NumPy reads, around another library's tensor, or around a bare capsule of CPU
+    memory."""
 
     def __init__(self, tensor: Any) -> None:
         self.tensor, self.is_bare = tensor, type(tensor).__name__ == "PyCapsule"

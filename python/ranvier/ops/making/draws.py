@@ -35,16 +35,19 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _drawing(generator: Any) -> Any:
+    """A block in which numbers are drawn from the generator, if one is given."""
     return contextlib.nullcontext() if generator is None else using(generator)
 
 
 def _float(name: str, x: Tensor) -> str:
+    """Raises TypeError unless x has floats."""
     require_dtype(name, "x", x, "f", "floats")
     return "float64" if x.dtype == np.float64 else "float32"
 
 
 class Drawn(Function):
-    """Random numbers of a distribution with these parameters, whose gradients are 0, as in PyTorch."""
+    """Random numbers of a distribution. Its inputs are the parameters, whose gradients are 0, as in
+    PyTorch."""
 
     def __init__(self, values: Array) -> None:
         self.values: Any = values
@@ -71,7 +74,8 @@ def _drawn(values: Array, *parameters: Any) -> Tensor:
 
 
 def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any], *parameters: Any) -> Tensor:
-    """x with the numbers that draw(x.shape) returns, in place; parameters: of their distribution."""
+    """Fills x in place with the numbers that draw(x.shape) returns. parameters: Tensors, of their
+    distribution."""
     with _drawing(generator):
         values = np.asarray(draw(x.shape))
     if any(p._requires_grad for p in parameters) and mode.enabled:
@@ -87,11 +91,14 @@ def _written(x: Tensor, values: Array, name: str) -> Tensor:
 
 
 def _by_core(name: str, normal: bool, x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
+    """Fills x in place: with normal numbers of mean a and standard deviation b, or uniform numbers in [a,
+    b)."""
     _float(name, x)
     return _drawn_by_core(x, normal, float(a), float(b), state_of(name, generator), name, generator)
 
 
 def drawn_by_key(x: Tensor, normal: bool, a: float, b: float, _: Any, name: str, generator: Any) -> Tensor:
+    """As `_by_core`, in Python, for calls that the core does not answer."""
     key = key_of(name, generator)
     kernel = "random_normal" if normal else "random_uniform"
     return _filled(name, x, None, lambda shape: philox.numbers(kernel, shape, x.dtype, a, b, key))
@@ -153,8 +160,8 @@ def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
 
 
 def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any = None) -> Tensor:
-    """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, or where `to`
-    is None, up to the largest that the dtype holds exactly.
+    """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, or if `to` is
+    None, the numbers go up to the largest that the dtype holds exactly.
 
     Raises ValueError for limits that are not in order, or that the dtype cannot hold.
     """
@@ -172,6 +179,7 @@ def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any 
 
 
 def _probabilities(name: str, p: Any) -> Any:
+    """The array of a Tensor of probabilities. Raises ValueError unless all are in [0, 1]."""
     array = p._read(name)
     if not _core.inside(array if array.dtype in (F32, F64) else array.astype(F64), 0.0, 1.0):
         raise OpError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
@@ -262,7 +270,8 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         )
     if rows.dtype.itemsize < 4:
         rows = rows.astype(F32)
-    if num_samples == 1 and uniform.wide:  # PyTorch draws one sample by its other algorithm
+    # For PyTorch's numbers: it draws one sample by its other algorithm.
+    if num_samples == 1 and uniform.wide:
         replacement = False
     with _drawing(generator):
         chosen = _core.draw_rows(np.atleast_2d(rows), num_samples, replacement, numpy_generator().random)
@@ -339,4 +348,4 @@ def _from(function: Any) -> Any:
 
 
 uniform_, random_ = (_from(own_error(function)) for function in (uniform_, random_))
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,4 +1,8 @@
-"""NumPy's Philox generators, whose numbers the core draws in less time; keys and ranges of draws."""
+"""Helpers of random draws: NumPy's Philox generators, keys of streams, and ranges of numbers.
+
+The core draws the numbers of a NumPy generator on Philox itself, faster than NumPy and with the same bits;
+for this it reads and writes the generator's state in memory.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ def _is_known() -> bool:
 
 
 def bits_of(draw: Any) -> Any:
-    """The bit generator of NumPy's, if the core draws NumPy's numbers from it; else None."""
+    """The bit generator of a NumPy generator, if the core can draw from it; else None."""
     bits = getattr(draw, "bit_generator", None)
     return bits if type(bits) is np.random.Philox and _is_known() else None
 
@@ -62,7 +66,7 @@ def _mix(x: int) -> int:  # the finaliser of SplitMix64 (Steele, Lea, Flood 2014
 
 
 def bernoulli(draw: Any, limit: Any, out: Array) -> None:
-    """out takes ``draw.random() < limit``. TypeError or ValueError where the core does not draw that."""
+    """Writes ``draw.random() < limit`` to out. Raises TypeError or ValueError if the core cannot draw it."""
     if observers or (bits := bits_of(draw)) is None:
         raise TypeError("another generator")
     _core._next_bernoulli(bits, limit, out)
@@ -86,8 +90,8 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
 
 
 def held(low: int, high: int, dtype: Any) -> tuple[int, int]:
-    """The limits of whole numbers, low <= n < high; for a dtype of floats moved so that none is rounded to
-    `high` or below `low`, as in PyTorch."""
+    """The limits of whole numbers, low <= n < high. For a dtype of floats the limits are moved inwards, as in
+    PyTorch, so that no number is rounded to `high` or to a number below `low`."""
     kind = np.dtype(dtype)
     if kind.kind != "f":
         return low, high
@@ -99,9 +103,12 @@ def held(low: int, high: int, dtype: Any) -> tuple[int, int]:
 
 
 def numbers(kernel: str, shape: Any, dtype: np.dtype[Any], a: float, b: float, key: Any) -> Any:
-    """Numbers of "random_uniform", in [a, b), or "random_normal", in a dtype of floats: halves are those of
-    float32, rounded; of uniform ones, those that are then the upper limit become the lower one, as in
-    PyTorch."""
+    """Random numbers in a dtype of floats. kernel: "random_uniform", in [a, b), or "random_normal", with mean
+    a and standard deviation b.
+
+    Half floats are drawn in float32 and rounded. A uniform number that is rounded to the upper limit becomes
+    the lower limit, as in PyTorch.
+    """
     draw = getattr(_core, kernel)
     if dtype not in HALVES:
         return draw(shape, _NAMES.get(dtype.char) or str(dtype), a, b, key)
@@ -110,6 +117,7 @@ def numbers(kernel: str, shape: Any, dtype: np.dtype[Any], a: float, b: float, k
 
 
 def _halves(values: Any, dtype: np.dtype[Any], *limits: float) -> Any:
+    """float32 numbers as half floats; limits: of uniform numbers."""
     values = values.astype(dtype)
     if limits:
         low, high = np.array(limits).astype(dtype)

@@ -1,8 +1,8 @@
 """Random numbers: the global Generator, which :func:`manual_seed` seeds, and further Generators.
 
-Floating numbers (``randn``, initialisation, dropout, augmentation) are drawn by counter-based kernels, which
-get a new key for each call; integers and permutations come from NumPy's ``generator()``. Within ``using(g)``
-both draw from ``g`` instead, on this thread only.
+Floats (``randn``, initialisation, dropout, augmentation) are drawn by counter-based kernels, which get a new
+key from the Generator for each call. Integers and permutations come from a NumPy generator that the Generator
+holds. Within ``using(g)``, this thread draws both from ``g``.
 """
 
 from __future__ import annotations
@@ -41,14 +41,17 @@ class Generator:
     """
 
     device = device("cpu")
-    step_state = ()  # not empty in the generator of a compiled step, whose kernels read the state from it
-    only = ""  # if set, the error for a draw from another generator while this one is in force
+    # The attributes that a compiled step guards (compile/library_guards.py): none, since kernels read the
+    # state.
+    step_state = ()
+    only = ""  # if not empty: the text of the error for a draw from another generator in a block of this one
 
     def __init__(self, device: Any = "cpu") -> None:
         self._numpy: np.random.Generator | None = None
-        self._bits: Any = None  # those of _numpy, once it has drawn: see philox.py
+        self._bits: Any = None  # the bit generator of _numpy, if the core can draw from it: see philox.py
         self._seeded = True
-        # The seed and the number of keys drawn, in memory that kernels read: a replay draws the next keys.
+        # (seed, number of keys drawn), in memory that the kernels of a replay read, so that it draws new
+        # keys.
         self._state = np.array([67280421310721, 0])  # PyTorch's default seed
 
     def manual_seed(self, seed: int) -> Generator:
@@ -60,7 +63,7 @@ class Generator:
 
     def _begin(self, seed: int) -> None:
         seed = int(number("manual_seed", "seed", seed, -(2.0**63), 2.0**64))
-        self._state.view(np.uint64)[...] = seed & _MASK, 0  # before another thread sees that it is seeded
+        self._state.view(np.uint64)[...] = seed & _MASK, 0  # set before other threads see _seeded
         self._numpy, self._bits, self._seeded = None, None, True
 
     def seed(self) -> int:
@@ -74,6 +77,7 @@ class Generator:
         return self._in_force()
 
     def _in_force(self) -> int:
+        """The seed; draws one from the system if the Generator has none yet."""
         if not self._seeded:
             with _lock:
                 if not self._seeded:
@@ -95,7 +99,7 @@ class Generator:
         return int(self.fresh_key()[0]) & _MASK
 
     def fresh_key(self) -> np.ndarray[Any, Any]:
-        """The same, as the buffer that a random kernel reads: see :func:`fresh_key`."""
+        """A new key as the buffer that a random kernel reads: see :func:`fresh_key`."""
         if not self._seeded:
             self._in_force()
         return _core.next_key(self._state)
@@ -141,11 +145,11 @@ class Generator:
 
 
 default_generator = Generator()
-default_generator._seeded = False  # until the program seeds or a first number is drawn
+default_generator._seeded = False  # until the program seeds it, or the first number is drawn
 
 
 class _Local(local):
-    generator: Generator | None = None  # that of the innermost `using` block on this thread
+    generator: Generator | None = None  # the generator of this thread's innermost `using` block
 
 
 _local = _Local()
@@ -171,6 +175,7 @@ def using(generator: Generator) -> Iterator[None]:
 
 
 def _refuse_other(generator: Generator) -> None:
+    """Raises RuntimeError if the generator in force allows no draw from another one (`Generator.only`)."""
     held = _local.generator
     if held is not None and held.only and not generator.only:
         raise RuntimeError(held.only)
@@ -253,11 +258,12 @@ def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "c
 
 
 def _drawn_seed() -> int:
-    """63 bits of the system; no module is imported, whose lock a fork in another thread would keep."""
+    """63 bits of the system. No module is imported: a fork in another thread would leave its lock locked."""
     return int.from_bytes(os.urandom(8), "little") >> 1
 
 
 def _plain(state: Any) -> Any:
+    """The state of a NumPy generator with lists in place of arrays; `_arrays` is the inverse."""
     if isinstance(state, dict):
         return {key: _plain(value) for key, value in state.items()}
     return state.tolist() if hasattr(state, "tolist") else state
@@ -342,7 +348,7 @@ randn_like = _random_like("randn_like", "random_normal")
 
 
 def _bits_of(name: str, drawn_from: Any) -> Any:
-    """The bits of the process's generator, or of a given one, if the core draws from them; else None."""
+    """The bit generator in force, or of a given generator, if the core can draw from it; else None."""
     if observers:
         return None
     own = (_local.generator or default_generator) if drawn_from is None else _given(name, drawn_from)

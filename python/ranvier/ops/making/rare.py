@@ -1,4 +1,4 @@
-"""New tensors that few programs make: of the dtype of another one, logarithmic ranges."""
+"""Functions that make tensors and that few programs use: new_zeros and others, result_type, logspace."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def new_tensor(
 
 
 def _new(name: str) -> Callable[..., Tensor]:
+    """The method new_zeros, new_ones ...: the function zeros, ones ... with x's dtype by default."""
+
     def op(
         x: Tensor,
         *size: Any,
@@ -75,4 +77,4 @@ def logspace(
     return creation.as_tensor(pow(float(base), exponents), dtype or default.dtype, device)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,4 +1,5 @@
-"""Uniform random numbers for formulas, whose dtype a satellite may widen."""
+"""Uniform random numbers for formulas of other distributions; a satellite may set the dtype in which they are
+drawn."""
 
 from __future__ import annotations
 
@@ -8,14 +9,16 @@ from ranvier.ops.making.random import rand
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
-wide: Any = None  # float64 where seeds give PyTorch's numbers, which it computes from uniform ones of float64
+# float64 if seeds have to give PyTorch's numbers (ranvier/torch/twister.py), which come from uniform numbers
+# in float64; else None.
+wide: Any = None
 
 
 def uniform_of(shape: Any, dtype: Any) -> Tensor:
-    """Numbers in [0, 1) for a formula whose result has the dtype."""
+    """Numbers in [0, 1) for a formula whose result has this dtype."""
     return rand(shape, dtype=wide or dtype)
 
 
 def slopes(x: Tensor) -> Tensor:
-    """The numbers of rrelu, in [0, 1), in float32 at least."""
+    """The random numbers of rrelu, in [0, 1), in the shape of x; for half floats in float32."""
     return rand(x.shape, dtype=F32 if x._array.dtype in HALVES else x.dtype)

@@ -36,6 +36,7 @@ from ranvier.tensors.tensor import Tensor
 
 @in_dtypes(Dtypes("own", "lower"))
 def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
+    """beta x + alpha a b; for half floats the sum is computed in float32 and rounded once."""
     own = a._array.dtype
     if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
         return rounded(_sum(single(x), WideMatmul(alpha).apply(a, b), beta, 1), own)
@@ -43,6 +44,7 @@ def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
 
 
 def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """beta x + alpha product, where x broadcasts to the product."""
     shape = np.shape(x)
     if len(shape) > product.ndim or any(
         n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
@@ -52,7 +54,7 @@ def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
             "to the product"
         )
     kind = result_dtype(as_tensor("addmm", x)._array.dtype, product._array.dtype)
-    if kind.kind in "biu":  # integers stay integers: the numbers lose their fractions
+    if kind.kind in "biu":  # The result has integers, so alpha and beta lose their fractions.
         beta, alpha = kind.type(beta).item(), kind.type(alpha).item()
     if alpha != 1:
         product = mul(product, alpha)
@@ -68,6 +70,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
 
 
 def _row_and_product(row: Array, a: Array, b: Array, beta: float, alpha: float) -> Array:
+    """addmm by the kernel of products with a bias, for a vector x and beta = alpha = 1."""
     if not beta == 1 == alpha or row.ndim != 1 or not a.ndim == 2 == b.ndim:
         return NotImplemented
     return _core.matmul(a, b, row, "none", None)
@@ -119,7 +122,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     else:
         left = [some_dim("tensordot", a, d) for d in dims[0]]
         right = [some_dim("tensordot", b, d) for d in dims[1]]
-    for i, j in zip(left, right, strict=False):  # size 1 is repeated: the sum over the other's dimension
+    # A dimension of size 1 would be repeated. Instead, the other operand is summed over its dimension.
+    for i, j in zip(left, right, strict=False):
         if a.shape[i] == 1 != b.shape[j]:
             b = total(b, j, True)
         elif b.shape[j] == 1 != a.shape[i]:
@@ -135,7 +139,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     k = math.prod(a.shape[d] for d in left)
     first = reshape(permute(a, (*rows, *left)), (math.prod(a.shape[d] for d in rows), k))
     second = reshape(permute(b, (*right, *columns)), (k, math.prod(b.shape[d] for d in columns)))
-    # autocast has the sums of several elements in its list
+    # As in PyTorch, autocast casts the operands unless the result has one element.
     single = math.prod(shape) == 1
     product = _core._without_autocast(matmul, first, second) if single else matmul(first, second)
     return reshape(product, shape)
@@ -220,7 +224,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
             if (w < 0).any():
                 raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
             weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
-    # The mean is rounded: that of the deviations, taken away as well, is what it lacks.
+    # The mean is subtracted twice: the first mean is rounded, and the mean of the deviations is its error.
     n: Any = rows.shape[1] if weights is None else total(weights)
     centred = rows
     for _ in range(2):
@@ -238,7 +242,8 @@ def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
     | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])"""
     input = as_tensor("corrcoef", input)
-    # Each row is divided by its greatest |x|, which changes no correlation: squares then stay in the range.
+    # Each row is divided by its greatest |x|, so that squares stay in the dtype's range. This changes no
+    # correlation.
     if is_floating(input) and input.numel():
         top = amax(abs(input.detach()), -1, True)
         input = input / where((top > 0) & (top < math.inf), top, 1.0)
@@ -290,4 +295,4 @@ def spmm(input: Any, mat2: Any) -> Tensor:
     return mm(input, mat2)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -26,7 +26,8 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 CholeskyExResult = namedtuple("CholeskyExResult", "L info")
 TriangularSolveResult = namedtuple("TriangularSolveResult", "solution cloned_coefficient")
-_FEW = 16  # with fewer columns in a batch of right sides, they become columns of one matrix
+# If each right side of a batch has fewer columns, all are solved as columns of one matrix.
+_FEW = 16
 
 
 def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
@@ -34,7 +35,7 @@ def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
 
     unit: the diagonal is not read but taken as 1. Raises ValueError for a 0 in the diagonal.
     """
-    if A.ndim == 2 < b.ndim and b.shape[-1] < _FEW and b.size:  # one matrix for all: columns
+    if A.ndim == 2 < b.ndim and b.shape[-1] < _FEW and b.size:  # one A for a batch of right sides
         n, columns = b.shape[-2:]
         wide = _core.solve_triangular(A, np.moveaxis(b, -2, 0).reshape(n, -1), upper, unit)
         return np.ascontiguousarray(np.moveaxis(wide.reshape(n, *b.shape[:-2], columns), 0, -2))
@@ -42,7 +43,8 @@ def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
 
 
 class SolveTriangular(Function):
-    """y = A^-1 b for a triangle A; dy/db is A^-T, dA = -db y^T in its triangle, or with whole everywhere"""
+    """y = A^-1 b for a triangle A; db = A^-T dy, dA = -db y^T in the triangle of A, or with `whole`
+    everywhere"""
 
     by_numpy = True
     backward = by_rule
@@ -103,8 +105,11 @@ def _of_cholesky(node: Any, dL: Tensor) -> Tensor:
 
 
 def _as_far_as(A: Array) -> Array:
-    """The factor of the largest leading part that has one, NaN in the rows after it."""
-    least, most = 0, len(A)  # the sizes of the largest part with a factor
+    """The factor of the largest leading part of A that is positive-definite; NaN in the rows after it.
+
+    The size of the part is found by bisection.
+    """
+    least, most = 0, len(A)  # the size is at least, and at most, this
     L = np.full_like(A, np.nan)
     while least < most:
         size = (least + most + 1) // 2
@@ -118,7 +123,7 @@ def _as_far_as(A: Array) -> Array:
 
 
 def _rows_without(L: Array) -> Array:
-    """The first row, counted from 1, that a factor has not; 0 of a whole factor."""
+    """The number, from 1, of the first row of L that has NaN; 0 if there is none: `info` of cholesky_ex."""
     never = np.isnan(np.diagonal(L, axis1=-2, axis2=-1))
     if not never.any():
         return np.zeros(L.shape[:-2], np.int32)
@@ -194,6 +199,7 @@ def triangular_solve(
 
 
 def _of_triangle(A: Array, B: Array, upper: bool, unit: bool) -> Array:
+    """`_solved` by the kernel, for simple calls."""
     if observers or (A.ndim == 2 != B.ndim):
         return NotImplemented
     return _core.solve_triangular(A, B, bool(upper), bool(unit))

@@ -1,8 +1,9 @@
 """einsum: sums of products by indices.
 
-Two operands become one matrix product. Indices of both that are needed later are its stack,
-indices of both that are not needed later are summed, indices of one operand are its rows or columns. More
-operands are taken from the left. The gradient follows from these ops.
+Two operands are multiplied by one matmul (or one product of elements, if nothing is summed). Indices of both
+operands that are needed later become the batch of matmul; indices of both that are not needed later are
+summed; indices of one operand become rows or columns. Further operands are joined from left to right. The
+gradient follows from the ops. `_plan` finds the ops for an equation and shapes, and is cached.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from ranvier.ops.shape.reshape import permute, reshape
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
-Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
-Steps = list[tuple[Any, ...]]  # ops and their settings
+Indices = list[str]  # a name for each dimension; "...k" for a dimension of an ellipsis, counted from its end
+Steps = list[tuple[Any, ...]]  # (op, settings ...), to be applied one after another
 
 
 def einsum(equation: Any, *operands: Any) -> Tensor:
-    """The sum over every index that the result lacks of the product of the operands' elements.
+    """The products of the operands' elements, summed over every index that the result does not have.
 
     equation: "ij,jk->ik": a letter for each dimension of each operand, and those of the result; without "->"
     these are the letters that occur once, in alphabetic order. A letter twice in an operand is its diagonal;
@@ -54,6 +55,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
 
 
 def _after(x: Tensor, steps: Steps) -> Tensor:
+    """x after these steps."""
     for op, *settings in steps:
         x = op(x, *settings)
     return x
@@ -61,8 +63,8 @@ def _after(x: Tensor, steps: Steps) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _plan(equation: str, *shapes: tuple[int, ...]) -> tuple[list[tuple[Steps, Steps, Any]], Steps]:
-    """For each operand after the first: the steps of what is there, those of the operand, their product;
-    and the last steps."""
+    """For each operand after the first (the steps for the product so far, the steps for the operand, the op
+    that multiplies both); and the steps for the last product."""
     inputs, output = parsed(equation, shapes)
     terms = [_Term(*term) for term in zip(shapes, inputs, strict=True)]
     for term in terms:
@@ -79,7 +81,8 @@ def _plan(equation: str, *shapes: tuple[int, ...]) -> tuple[list[tuple[Steps, St
 
 
 def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
-    """The equation and the operands of operand, list, operand, list ... [list of the result]."""
+    """The equation and the operands, from arguments in the form: operand, list, operand, list ... [result's
+    list]."""
     if not hasattr(args[0], "shape"):
         raise TypeError(f"[einsum] got an equation of type {type(args[0]).__name__}; expected a str")
     result = args[-1:] if len(args) % 2 else ()
@@ -138,14 +141,17 @@ def _indices(equation: str, part: str, ndim: int) -> Indices:
 
 
 class _Term:
-    """An operand, or the product of some: its shape and indices, and the ops that lead there."""
+    """An operand, or a product of operands: its shape and indices after the steps planned so far.
+
+    The methods append steps and update shape and indices.
+    """
 
     def __init__(self, shape: Any, indices: Indices) -> None:
         self.shape, self.indices = tuple(shape), indices
         self.steps: Steps = []
 
     def take_diagonals(self) -> None:
-        """One dimension for each index that occurs several times."""
+        """Replaces the dimensions of an index that occurs several times by their diagonal."""
         for name in [i for i, n in Counter(self.indices).items() if n > 1]:
             while self.indices.count(name) > 1:
                 a = self.indices.index(name)
@@ -158,13 +164,13 @@ class _Term:
                 self.shape, self.indices = (*self.shape, n), [*self.indices, name]
 
     def sum_to(self, keep: set[str]) -> None:
-        """Summed over the indices that are not in keep."""
+        """Sums over the indices that are not in keep."""
         if axes := tuple(d for d, i in enumerate(self.indices) if i not in keep):
             self.steps.append((total, axes))
             self._keep([d for d in range(len(self.shape)) if d not in axes])
 
     def drop_ones(self, sizes: dict[str, int]) -> None:
-        """Without the dimensions of size 1 along which the other operand is longer."""
+        """Drops the dimensions of size 1 along which the other operand is longer."""
         self._keep([d for d, i in enumerate(self.indices) if self.shape[d] == sizes[i]], True)
 
     def order(self, indices: Indices) -> None:

@@ -18,7 +18,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 class MatrixExp(Function):
-    """exp(A) (..., n, n); dA is the upper right part of exp([[A^T, dy], [0, A^T]])"""
+    """exp(A) (..., n, n); dA is the upper right block of exp([[A^T, dy], [0, A^T]])"""
 
     by_numpy = True
     backward = by_rule
@@ -30,7 +30,7 @@ class MatrixExp(Function):
 
 @rule(MatrixExp)
 def _of_matrix_exp(node: Any, dy: Tensor) -> Tensor:
-    """Najfeld and Havel (1995)."""
+    """The gradient as the exponential of a block matrix: Najfeld and Havel (1995)."""
     turned = transpose(of_input(node, 0, node.A), -1, -2)
     n = turned.shape[-1]
     whole = cat([cat([turned, dy], -1), cat([turned * 0.0, turned], -1)], -2)
@@ -38,7 +38,10 @@ def _of_matrix_exp(node: Any, dy: Tensor) -> Tensor:
 
 
 def _scaled(A: Array) -> Array:
-    """Taylor's series of A / 2^s, |A / 2^s| <= 1/2, to the order 18 (rest below 1e-22), squared s times."""
+    """exp(A) by scaling and squaring: the Taylor series of exp(A / 2^s), squared s times.
+
+    s is such that |A / 2^s| <= 1/2; the terms after order 18 are below 1e-22.
+    """
     norms = np.abs(A).sum(-2).max(-1, initial=0.0)
     halvings = np.ceil(np.log2(np.maximum(norms, 0.5))) + 1
     if not np.isfinite(halvings).all():

@@ -1,4 +1,7 @@
-"""Factors of matrices, computed by NumPy. Their gradients are the rules: long formulas that need no speed."""
+"""Factorizations of matrices (QR, eigenvalues, SVD, LU, pseudoinverse), computed by NumPy, with gradients.
+
+Each backward is the Function's rule of create_graph (`by_rule`): the formulas are long and need not be fast.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +57,12 @@ class Qr(Function):
 
 @rule(Qr)
 def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
-    """Walter and Lehmann (2012): (dQ + Q sym(R dR^T - dQ^T Q)) R^-T, sym(M) with the lower triangle of M in
-    both halves. For A = (X, Y), R = (U, W), m < n, Roberts and Roberts (2020): that with U and dQ + Y dW^T,
-    and Q dW."""
+    """The gradient of A (m, n).
+
+    m >= n, Walter and Lehmann (2012): dA = (dQ + Q sym(R dR^T - dQ^T Q)) R^-T, where sym(M) has the lower
+    triangle of M in both halves. m < n, Roberts and Roberts (2020), with A = (X, Y) and R = (U, W), X and U
+    square: dX is the formula above with U for R and dQ + Y dW^T for dQ, and dY = Q dW.
+    """
     if node.mode == "r":
         raise RuntimeError("[qr] got mode 'r', which keeps no Q; expected 'reduced', which has gradients")
     Q, R = (of_output(node, array, i) for i, array in enumerate(node.factors))
@@ -93,7 +99,8 @@ class Eigh(Function):
 
 @rule(Eigh)
 def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
-    """Magnus (1985): V (V^T dV / (L_j - L_i) off the diagonal, dL in it) V^T, made symmetric."""
+    """Magnus (1985): dA = V M V^T, made symmetric, where M is V^T dV / (L_j - L_i) off the diagonal and dL on
+    it."""
     L, V = (of_output(node, array, i) for i, array in enumerate(node.factors))
     inner = None if dL is None else dL.unsqueeze(-2) * ones_in_diagonal(L)
     if dV is not None:
@@ -124,10 +131,10 @@ def qr(input: Any, some: bool = True) -> QRResult:
 def svd(A: Any, full_matrices: bool = True, *, driver: None = None) -> SVDResult:
     """U, S and Vh with U diag(S) Vh = A (..., m, n), the singular values S in falling order.
 
-    Gradients by Townsend (2016), "Differentiating the singular value decomposition". Where two singular
-    values are equal those of U and Vh are inf or NaN, as are second ones of S, and where one is 0 and m != n.
-    With full_matrices those
-    of the columns of U and rows of Vh after the first min(m, n) are left out, as these are arbitrary.
+    Gradients by Townsend (2016), "Differentiating the singular value decomposition". If two singular values
+    are equal, or one is 0 and m != n, gradients through U and Vh, and second gradients through S, are inf or
+    NaN. With full_matrices, gradients of the columns of U and rows of Vh after the first min(m, n) are left
+    out, since these columns and rows are arbitrary.
     | rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S -> tensor([4., 3.])"""
     return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
 
@@ -145,8 +152,8 @@ def eigh(A: Any, UPLO: str = "L") -> EighResult:
     """Eigenvalues, in rising order, and eigenvectors, as columns, of symmetric matrices.
 
     UPLO: the triangle that is read. The gradient is symmetric; by Magnus (1985), "On differentiating
-    eigenvalues and eigenvectors". That of eigenvectors is inf or NaN where two eigenvalues are equal, as is
-    a second one of eigenvalues.
+    eigenvalues and eigenvectors". If two eigenvalues are equal, gradients through eigenvectors, and second
+    gradients through eigenvalues, are inf or NaN.
     | rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues -> tensor([1., 2.])"""
     return EighResult(*Eigh("eigh", UPLO).apply(matrix("eigh", A)))
 
@@ -161,7 +168,7 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
 
 
 class Pinv(Function):
-    """P = A^+ of a fixed rank: singular values up to max(atol, rtol times the greatest) count as 0"""
+    """P = A^+ for a fixed rank; singular values up to max(atol, rtol times the greatest) count as 0"""
 
     by_numpy = True
     backward = by_rule
@@ -191,7 +198,7 @@ def _of_pinv(node: Any, dP: Tensor) -> Tensor:
 
 
 def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> tuple[float, float]:
-    """atol and rtol: rtol is eps max(m, n) by default, and 0 beside an atol above 0."""
+    """(atol, rtol) as numbers. Without rtol it is eps max(m, n), or 0 if atol is above 0."""
     atol, rtol = (None if x is None else number(name, k, x) for k, x in (("atol", atol), ("rtol", rtol)))
     if hermitian:
         raise OpError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
@@ -201,7 +208,7 @@ def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) 
 
 
 def _counted(values: Array, atol: float, rtol: float) -> Array:
-    """A mask of the singular values that do not count as 0."""
+    """True for the singular values that do not count as 0."""
     return values > np.maximum(rtol * values.max(-1, initial=0.0, keepdims=True), atol)
 
 
@@ -242,13 +249,13 @@ def matrix_rank(
 
 
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
-    """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k); or B
-    (..., m) and X (..., n).
+    """The X with the least |A X - B|, and among these the least |X|: A (..., m, n), B (..., m, k), X (..., n,
+    k); or B (..., m) and X (..., n).
 
-    The solution is by Q and R where A has full rank, m >= n, else by singular values. driver only decides, as
-    in PyTorch, which of the others are empty: rank for "gels", singular_values unless "gelsd" or "gelss",
-    and residuals (..., k), the sums of squares of B - A X, for None and "gelsy", or where m <= n or a rank
-    is below n.
+    The solution is computed from Q and R if A has full rank and m >= n, else from singular values. driver
+    decides only, as in PyTorch, which of the other results are empty: rank for "gels"; singular_values unless
+    driver is "gelsd" or "gelss"; residuals (..., k), the sums of squares of B - A X, for None and "gelsy",
+    and if m <= n or a rank is below n.
     | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])"""
     A, B = matrix("lstsq", A, False), as_tensor("lstsq", B)
     if B.shape == A.shape[:-1]:
@@ -284,12 +291,14 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
 
 
 def _has_full_rank(R: Array, least: float) -> bool:
-    """True if R (..., n, n) is finite and each of its singular values is above that share of the greatest."""
+    """True if R (..., n, n) is finite, and each of its singular values is above `least` times the
+    greatest."""
     return bool(np.isfinite(R).all() and _counted(np.linalg.svd(R, compute_uv=False), 0.0, least).all())
 
 
 class Lu(Function):
-    """L and U with P L U = A (..., m, n) in one matrix, and the exchanged rows, counted from 1"""
+    """(L and U in one matrix, pivots) with P L U = A (..., m, n); pivots[i], from 1, is the row that was
+    exchanged with row i"""
 
     by_numpy = True
     backward = by_rule
@@ -311,9 +320,9 @@ class Lu(Function):
 
 @rule(Lu)
 def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
-    """The gradient of A (m, n). For m = n: P L^-T (the lower triangle of L^T dL, without its diagonal, and
-    the upper one of dU U^T) U^-T. More rows of L are A2 U^-1, more columns of U are L^-1 A2: they add to dA2,
-    dU and dL."""
+    """The gradient of A (m, n). For m = n: dA = P L^-T M U^-T, where M has the lower triangle of L^T dL,
+    without its diagonal, and the upper triangle of dU U^T. Further rows A2 of A give the rows A2 U^-1 of L,
+    further columns A2 give the columns L^-1 A2 of U: these add to dA2, and to dU or dL."""
     both, size = of_output(node, node.factors[0], 0), min(dLU.shape[-2:])
     more, axis = (both[..., size:, :], -2) if dLU.shape[-2] > size else (both[..., size:], -1)
     dmore = dLU[..., size:, :] if axis == -2 else dLU[..., size:]
@@ -339,7 +348,7 @@ def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _exchanges(pivots: Array, n: int, dtype: Any) -> Array:
-    """The matrix P of the exchanged rows, of n."""
+    """The matrix P (..., n, n) of the row exchanges."""
     order = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
     count = math.prod(pivots.shape[:-1])
     lists = pivots.reshape(count, pivots.shape[-1])

@@ -28,11 +28,12 @@ _INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
 
 
 class Fourier(Function):
-    """y = scale A x along the last axis, of n points: "rfft" (.., m) -> (.., n // 2 + 1, 2), "irfft" back to
-    (.., n), "fft" and "ifft" (.., m, 2) -> (.., n, 2).
+    """y = scale A x along the last axis, with n points: "rfft" (.., m) -> (.., n // 2 + 1, 2), "irfft" back
+    to (.., n), "fft" and "ifft" (.., m, 2) -> (.., n, 2).
 
-    A shorter x counts as padded with zeros. A is the matrix of the transform, A^T that of the inverse kind.
-    window, of n elements, is multiplied with the input of "rfft" or the result of "irfft"."""
+    A shorter x counts as padded with zeros. A is the matrix of the transform. A^T, for the gradient, is the
+    matrix of the inverse kind, up to factors (`adjoint`). window, of n elements, is multiplied with the input
+    of "rfft" or the result of "irfft"."""
 
     transform: Any = staticmethod(_core.fourier)
 
@@ -47,10 +48,12 @@ class Fourier(Function):
         return self.transform(x, self.kind, self.n, self.scale, 1.0, self.window)
 
     def adjoint(self, dy: Array) -> Array:
-        # The spectrum of a real row has half of the frequencies: each stands for itself and for its
-        # conjugate in the other half; only frequency 0, and n/2 for even n, stand for themselves alone. The
-        # inverse kind counts each pair of conjugates as A^T should not: `scale / edge` corrects that for all
-        # frequencies, and the factor `edge` takes the correction back for those two.
+        """dx = scale A^T dy."""
+        # The spectrum of a real row has one half of the frequencies. Each stands for itself and for its
+        # conjugate in the other half, except frequency 0, and n/2 for even n, which stand for themselves
+        # only. The inverse kind counts such a pair twice (or "rfft" once), other than A^T: `scale / edge`
+        # corrects this for all frequencies, and the kernel's argument `edge`, a factor for those two
+        # frequencies, undoes the correction for them.
         edge = {"rfft": 2.0, "irfft": 0.5}.get(self.kind, 1.0)
         dx = self.transform(dy, _INVERSE[self.kind], self.n, self.scale / edge, edge, self.window)
         return dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
@@ -59,9 +62,9 @@ class Fourier(Function):
         return self.adjoint(dy) if self.window is None else (self.adjoint(dy), None)
 
 
-@np.errstate(invalid="ignore", over="ignore")  # the core gives no warnings of infinities
+@np.errstate(invalid="ignore", over="ignore")  # no warnings of infinities, as from the core
 def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: Any) -> Array:
-    """The same as _core.fourier, by np.fft, for any n."""
+    """What _core.fourier computes, by np.fft, for any n."""
     dtype = x.dtype
     if kind == "rfft":
         x = x if window is None else x * window
@@ -92,9 +95,10 @@ linear_rule(Fourier, FourierByNumPy, backward=lambda node, dy: node.adjoint(dy))
 
 
 def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None = None) -> Tensor:
+    """The transform along the last axis, by the core's kernel or NumPy, whichever is faster."""
     rows = x.numel() // max(1, x.shape[-1] if kind == "rfft" else 2 * x.shape[-2])
-    # The kernel takes n without prime factors above 7 (210 = 2 3 5 7): such n divide 210^14, as n <= 16384 =
-    # 2^14. For larger n, and a few long rows, NumPy is faster.
+    # The kernel takes n whose prime factors are 2, 3, 5 and 7. Such n up to 16384 = 2^14 divide 210^14, since
+    # 210 = 2 3 5 7. For larger n, and for few long rows, NumPy is faster.
     by_kernel = pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and rows >= 8))
     node = (Fourier if by_kernel else FourierByNumPy)(kind, n, scale)
     if window is None or not window.requires_grad:
@@ -124,7 +128,10 @@ def spectrum(name: str, x: Any, least: int = 1) -> Tensor:
 
 
 def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm: Any = None) -> Tensor:
-    """A transform of n points along one axis; dim does not count the axis of pairs."""
+    """The transform of n points along the axis dim, which does not count the last axis of pairs.
+
+    name: the public function, for errors. Raises ValueError and IndexError.
+    """
     has_pairs = kind != "rfft"
     x = (spectrum if has_pairs else floats)(name, x)
     ndim = x.ndim - has_pairs
@@ -150,7 +157,8 @@ def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm
 
 
 class OverlapAdd(Function):
-    """Frames (.., count, size), each `step` after the one before, added up: (.., (count - 1) step + size)"""
+    """The sum of overlapping frames (.., count, size), each `step` elements after the one before: the result
+    is (.., (count - 1) step + size)"""
 
     by_numpy = True
 
@@ -169,7 +177,8 @@ linear_rule(OverlapAdd)
 
 
 def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: Any) -> tuple[int, int, Any]:
-    """Check the sizes of stft and istft: n_fft, the hop, and the window (n_fft,), None for one of ones."""
+    """Checks the sizes of stft and istft. Returns n_fft, the hop, and the window (n_fft,), or None for
+    ones."""
     n = whole(name, "n_fft", n_fft)
     hop = n // 4 if hop is None else whole(name, "hop_length", hop)
     win = n if win is None else whole(name, "win_length", win)
@@ -270,7 +279,7 @@ def istft(
     divided by the sum of the windows' squares. (B?, frequencies, frames, 2) -> (B?, L); arguments as in
     :func:`stft`.
 
-    length: that of the signal; what the frames do not reach is 0.
+    length: the length of the signal. Elements that no frame reaches are 0.
 
     Raises ValueError for other shapes and sizes, and for windows whose squares sum to 0 somewhere.
 

@@ -27,13 +27,16 @@ from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import HALVES, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
-# The ops that refuse half floats also in a block of autocast; it casts those of the others to float32.
+# Ops that refuse half floats even in a block of autocast, which casts the operands of the others to float32.
 _NOT_IN_FLOAT32 = frozenset({"det", "logdet", "lu_factor", "matrix_exp", "matrix_power", "slogdet"})
 SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 
 
 def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
-    """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
+    """A as a Tensor (..., m, n) of float32 or float64, checked. name: the op's, for errors.
+
+    square: whether m must equal n. gradient: False: raises RuntimeError if A requires a gradient.
+    """
     A = as_tensor(name, A)
     if A._array.dtype in HALVES and name not in _NOT_IN_FLOAT32:
         A = _core._autocast_cast("float32", A)
@@ -51,7 +54,7 @@ def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Ten
 
 
 def _constant(value: Tensor, like: Tensor) -> Tensor:
-    """The value; its gradient in `like`, of the same shape, is 0."""
+    """The value, recorded as a function of `like`, a Tensor of the same shape, with the gradient 0."""
     return where(wrap(keep(np.zeros(value.shape, bool))), like, value)
 
 
@@ -61,7 +64,7 @@ def singular(name: str) -> LinAlgError:
 
 
 class Solve(Function):
-    """y = A^-1 b for A (..., n, n), b (..., n, k); dy/db is A^-T, dA = -db y^T"""
+    """y = A^-1 b for A (..., n, n), b (..., n, k); db = A^-T dy, dA = -db y^T"""
 
     derived = True
     by_numpy = True
@@ -72,7 +75,8 @@ class Solve(Function):
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
-            # b gets as many axes as A: NumPy 1 takes a b with one axis less for vectors, not for a matrix.
+            # b gets as many axes as A, because NumPy 1 would take a b with one axis less as a batch of
+            # vectors.
             self.y = np.linalg.solve(A, b[(None,) * (A.ndim - b.ndim)])
         except np.linalg.LinAlgError as error:
             raise singular(self.op) from error
@@ -108,12 +112,13 @@ def _of_logabsdet(node: Any, dy: Tensor) -> Tensor:
 
 
 def _of_matrices(values: Tensor) -> Tensor:
+    """One number for each matrix, (...), as a factor (..., 1, 1)."""
     return unsqueeze(unsqueeze(values, -1), -1)
 
 
 @written_once(A=0)
 class Det(Function):
-    """y (...) = det A; its gradient is that of Cofactors, also where A has no inverse"""
+    """y (...) = det A; its gradient is the matrix of cofactors, also where A has no inverse"""
 
     derived = True
 
@@ -128,6 +133,7 @@ class Det(Function):
 
 
 def _cofactors(A: Array) -> Array:
+    """The cofactors of A: from the inverse if it is accurate, else from singular values."""
     cofactors = _by_inverse(A)
     if cofactors is None:
         cofactors = _in_singular_basis(A, lambda u, s, vt: (u * _others(s)[..., None, :]) @ vt)
@@ -135,7 +141,8 @@ def _cofactors(A: Array) -> Array:
 
 
 class Cofactors(Function):
-    """C (..., n, n), the gradient of det A: U diag(products of the other s) V^T det(UV)"""
+    """The cofactors C (..., n, n) of A = U diag(s) V^T: C = U diag(p) V^T det(UV), where p_i is the product
+    of all s except s_i"""
 
     by_numpy = True
     backward = by_rule
@@ -154,9 +161,12 @@ def _of_cofactors(node: Any, dC: Tensor) -> Tensor:
 
 
 class Minors(Function):
-    """The derivative of the cofactors of A along G, or the gradient of their product with G, as the second
-    derivatives of det are symmetric: with H = U^T G V, and p_ij, the product of the s but s_i and s_j, it is
-    U X V^T det(UV), X_ij = -p_ij H_ji but for X_ii, the sum of p_ij H_jj over j != i"""
+    """The derivative of the cofactors of A along G. It is also the gradient of sum(C G), since the second
+    derivatives of det are symmetric.
+
+    With A = U diag(s) V^T, H = U^T G V, and p_ij the product of all s except s_i and s_j, it is U X V^T
+    det(UV), where X_ij = -p_ij H_ji for i != j, and X_ii is the sum of p_ij H_jj over j != i.
+    """
 
     by_numpy = True
     backward = by_rule
@@ -178,7 +188,8 @@ class Minors(Function):
 def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A, G = of_input(node, 0, node.A), of_input(node, 1, node.G)
     dA = None
-    if node.needs[0]:  # a third derivative of det, computed from the inverse: A must not be singular
+    # A third derivative of det. It is computed from the inverse, so A must not be singular.
+    if node.needs[0]:
 
         def formula(A: Tensor) -> Tensor:
             C = transpose(_inverse("det", A), -1, -2)
@@ -192,7 +203,7 @@ def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _by_inverse(A: Array) -> Array | None:
-    """det A A^-T; None where a matrix has no inverse of many right digits."""
+    """The cofactors as det(A) A^-T; None if the inverse of a matrix has few right digits."""
     try:
         with np.errstate(all="ignore"):
             inverse, det = np.linalg.inv(A), np.linalg.det(A)[..., None, None]
@@ -208,13 +219,13 @@ def _in_singular_basis(A: Array, function: Callable[[Array, Array, Array], Array
     if A.shape[-1] == 0:
         return np.zeros_like(A)
     finite = np.isfinite(A).all((-2, -1), keepdims=True)
-    u, s, vt = np.linalg.svd(np.where(finite, A, 0))  # svd may never return for infinite elements
+    u, s, vt = np.linalg.svd(np.where(finite, A, 0))  # 0, since svd may never return for infinite elements
     y = function(u, s, vt) * (np.linalg.det(u) * np.linalg.det(vt))[..., None, None]
     return np.ascontiguousarray(np.where(finite, y, np.nan), dtype=A.dtype)
 
 
 def _others(s: Array) -> Array:
-    """The products of all other elements of the last dimension, also where some are 0."""
+    """For each element the product of all other elements of the last dimension, without a division."""
     one = np.ones_like(s[..., :1])
     before = np.cumprod(np.concatenate([one, s[..., :-1]], -1), -1)
     after = np.cumprod(np.concatenate([one, s[..., :0:-1]], -1), -1)[..., ::-1]
@@ -286,7 +297,7 @@ def matrix_power(A: Any, n: int) -> Tensor:
     | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])"""
     A = matrix("matrix_power", A)
     if n == 1:
-        return A.clone()  # the result is never the argument itself
+        return A.clone()  # so that the result is not the argument itself
     if n < 0:
         A, n = _inverse("matrix_power", A), -n
     result = None
@@ -300,4 +311,4 @@ def matrix_power(A: Any, n: int) -> Tensor:
     return result
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -36,14 +36,15 @@ class Linear(Function):
         x, weight = self.x, self.weight
         of_x, of_weight, of_bias = self.needs
         dx = f.matmul(dy, weight) if of_x else None
-        if dy.ndim != 2:  # all leading dimensions are the batch
-            rows = math.prod(dy.shape[:-1])  # not -1, which is undefined for an empty array
+        if dy.ndim != 2:  # All leading dimensions become one, the batch.
+            rows = math.prod(dy.shape[:-1])  # computed, since -1 is not allowed for an empty array
             dy, x = f.reshape(dy, (rows, weight.shape[0])), f.reshape(x, (rows, weight.shape[1]))
         dw = f.matmul(dy.T, x) if of_weight else None
         return dx, dw, f.sum_to(dy, dy.shape[1:]) if of_bias else None
 
 
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
+    """x weight + bias, for integers, and for a weight that is a vector."""
     y = matmul(x, weight)
     return y if bias is None else add(y, _core._autocast_cast("lower", bias))
 
@@ -73,7 +74,7 @@ def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         return _by_matmul(input, weight, bias)
     try:
         return Linear().apply(input, weight, bias)
-    except TypeError:  # checked afterwards, since floats are the common case
+    except TypeError:  # Integers are looked for only here, since floats are the common case.
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
             raise
         return _by_matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight, bias)

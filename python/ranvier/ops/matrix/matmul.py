@@ -1,4 +1,5 @@
-"""matmul: the product of matrices, vectors and stacks; mm, bmm, mv, dot, outer: with fixed dimensions."""
+"""matmul: the product of matrices, vectors and batches of matrices; and mm, bmm, mv, dot, outer, with fixed
+numbers of dimensions."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ class Matmul(Function):
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         a, b = self.a, self.b
         shapes = a.shape, b.shape
-        if b.ndim == 1:  # a vector is a matrix of one row or column; y lacks this dimension
+        if b.ndim == 1:  # A vector counts as a matrix of one row or column. y does not have this dimension.
             dy, b = dy[..., None], b[:, None]
         if a.ndim == 1:
             dy, a = dy[..., None, :], a[None, :]
@@ -48,7 +49,8 @@ class Matmul(Function):
 
 
 def _summed(a: Array, b: Array, batch: tuple[int, ...], x: Array, alpha: float) -> Array:
-    """alpha a b, the gradient of an x that was repeated to this batch; of halves, rounded once."""
+    """alpha a b as the gradient of x: summed over the dimensions along which x was broadcast to this batch.
+    For half floats product and sum are computed in float32 and rounded once."""
     shape = (*batch, *x.shape[-2:])
     if x.dtype not in HALVES or (shape == x.shape and alpha == 1):
         return unbroadcast(_core.matmul(a, b, None, "none", None), x.shape)
@@ -56,6 +58,7 @@ def _summed(a: Array, b: Array, batch: tuple[int, ...], x: Array, alpha: float) 
 
 
 def _wide(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
+    """a b of half floats as float32."""
     return _core.matmul(a, b, None, "none", filled(None, shape, F32))
 
 
@@ -73,7 +76,7 @@ KERNELS.summed_product, TENSORS.summed_product = _summed, _on_tensors
 
 @written_once(a=0, b=1)
 class WideMatmul(Matmul):
-    """y = alpha a b of half floats as float32, for what is rounded with y."""
+    """y = alpha a b of half floats as float32: for sums that are rounded once, such as addmm."""
 
     def __init__(self, alpha: float) -> None:
         self.alpha = float(alpha)
@@ -81,7 +84,7 @@ class WideMatmul(Matmul):
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
-            return in_dtype(super().forward(a, b), F32)  # raises
+            return in_dtype(super().forward(a, b), F32)  # raises the error
         return _times(_wide(a, b, (*a.shape[:-1], b.shape[-1])), self.alpha)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
@@ -161,7 +164,7 @@ def outer(input: Any, vec2: Any) -> Tensor:
 
 def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
-    # In a block of autocast products of matrices are cast, those of other operands are not.
+    # In a block of autocast the operands of a product of matrices are cast, those with a vector are not.
     return _matmul(a, b) if ndim_b > 1 else _core._without_autocast(_matmul, a, b)
 
 
@@ -176,4 +179,4 @@ def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor
     return a, b
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -146,3 +146,19 @@ def packed(kind: str, codes: Array, scales: Array) -> Array:
     panels[:, :, : 2 * PANEL].view(np.float16)[...] = of_rows.reshape(count, PANEL, groups).transpose(0, 2, 1)
     panels[:, :, 2 * PANEL :].view(np.uint32)[...] = lines.reshape(count, groups, lines.shape[2] * PANEL)
     return panels.reshape(count, groups * panels.shape[2])
+
+
+def unpacked(kind: str, n: int, k: int, panels: Array) -> tuple[Array, Array | None]:
+    """What `packed` got: codes, (n, k) of int8, else (n, groups, 32); and for groups their scales."""
+    count = len(panels)
+    if kind == "int8":
+        quads = panels.reshape(count, -(-k // 4), PANEL, 4).transpose(0, 2, 1, 3)
+        return quads.reshape(count * PANEL, -(-k // 4) * 4)[:n, :k], None
+    groups = -(-k // GROUP)
+    parts = panels.reshape(count, groups, panel_bytes(kind, GROUP))
+    scales = parts[:, :, : 2 * PANEL].view(np.float16).transpose(0, 2, 1)
+    quads = parts[:, :, 2 * PANEL :].reshape(count, groups, parts.shape[2] // (4 * PANEL), PANEL, 4)
+    if kind == "q4_0":
+        quads = np.concatenate([quads & 15, quads >> 4], 2)
+    codes = quads.transpose(0, 3, 1, 2, 4).reshape(count * PANEL, groups, GROUP)
+    return codes[:n], scales.reshape(count * PANEL, groups)[:n]

@@ -1,4 +1,4 @@
-"""Singular values: their decomposition, and the spectral and the nuclear norm of matrices."""
+"""The singular value decomposition with its gradient, and the spectral and the nuclear norm of matrices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 
 def decomposed(name: str, function: Callable[..., Any], A: Array, setting: Any) -> tuple[Array, ...]:
-    """The result of a function of NumPy for matrices. Raises ValueError where it finds no result."""
+    """function(A, setting) of NumPy. Raises LinAlgError, a ValueError, if it finds no result. name: the
+    op's."""
     try:
         return tuple(function(A, setting))
     except np.linalg.LinAlgError as error:
@@ -50,10 +51,11 @@ class Svd(Function):
 
 
 def over_differences(turned: Tensor, values: Tensor) -> Tensor:
-    """turned / (values[j] - values[i]) in row i and column j, for a diagonal of 0.
+    """turned / (values[j] - values[i]) in row i and column j; the diagonal of turned must be 0.
 
-    Values that differ by no more than their rounding are equal: NaN, unless turned is 0. Values next to 0 are
-    left out: those of a product of few columns stay 0, and their vectors have no part in its gradient.
+    values: eigenvalues or singular values. If two differ by no more than rounding errors, the result is NaN,
+    unless turned is 0. That does not hold for values next to 0: the many such values of a matrix of low rank
+    have vectors that usually do not count in a gradient.
     """
     gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
     rounding = total(values.abs(), -1, True).unsqueeze(-1) * (4 * np.finfo(values.dtype).eps)
@@ -62,14 +64,19 @@ def over_differences(turned: Tensor, values: Tensor) -> Tensor:
 
 
 def ones_in_diagonal(values: Tensor) -> Tensor:
+    """The identity matrix (n, n) for values (..., n)."""
     return wrap(keep(np.eye(values.shape[-1], dtype=values.dtype)))
 
 
 @rule(Svd)
 def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) -> Tensor:
-    """Townsend (2016): U (K_U / E S + S K_V / E + diag dS) Vh with K = X - X^T for U^T dU and V^T dV, E_ij =
-    S_j^2 - S_i^2, and what dU and dVh have outside of the spaces of U and Vh, over S. The first two sums are
-    (K_U + K_V) / 2 over S_j - S_i and (K_U - K_V) / 2 over S_i + S_j: of the nuclear norm the first is 0."""
+    """The gradient of A, by Townsend (2016): U (K_U / E S + S K_V / E + diag(dS)) Vh, plus the parts of dU
+    and dVh outside of the spaces of U and Vh, divided by S.
+
+    K_U = X - X^T for X = U^T dU, K_V likewise for V^T dV, and E_ij = S_j^2 - S_i^2. The first two terms are
+    computed in the form (K_U + K_V) / 2 / (S_j - S_i) + (K_U - K_V) / 2 / (S_i + S_j). For the nuclear norm
+    K_U + K_V is 0, so that equal singular values do no harm.
+    """
     U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.factors))
     k, across, along = S.shape[-1], S.unsqueeze(-2), S.unsqueeze(-1)
     if node.full:

@@ -1,4 +1,9 @@
-"""Scaled dot-product attention, also of packed heads as a projection gives them."""
+"""Scaled dot-product attention; also for queries, keys and values in one array, as one projection gives them.
+
+The kernel computes scores, softmax and the product with the values together. Backward needs the weights: if
+they are small, forward keeps them; else backward computes them again, part by part (`_parts`), so that a part
+stays in the processor's cache. Shapes: L queries, S keys, width E of queries and keys, width D of values.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +28,28 @@ from ranvier.tensors.memory import BF16, HALVES, keep, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
 
 _NAME = "scaled_dot_product_attention"
-_PART = 1 << 20  # bytes of scores in one part: they stay in the cache
-_LEAST_ROWS = 64  # queries of a part: fewer are slow products
-_CAUSAL_PARTS = 8  # more save few keys
-_MOST_KEPT = 1 << 26  # bytes of scores: the weights of more are computed again for the gradients
+_PART = 1 << 20  # bytes of scores in one part, so that they stay in the cache
+_LEAST_ROWS = 64  # the least queries of a part: products with fewer rows are slow
+# parts of causal attention: each leaves out the keys after its queries; more parts gain little
+_CAUSAL_PARTS = 8
+_MOST_KEPT = 1 << 26  # the most bytes of scores for which the weights are kept for backward
 
 
 class _Part(NamedTuple):
-    """Queries and keys whose scores are computed together, of a part of the leading dimensions."""
+    """The queries (rows) and keys, of a part of the leading dimensions, whose scores are computed
+    together."""
 
     lead: tuple[slice, ...]
     rows: slice
     keys: slice
 
     def of(self, x: Any, places: slice) -> Any:
-        """The part of queries, keys, values or results (..., length, width); None of None."""
+        """This part of x (..., length, width), the queries, keys, values or results; None for None. places:
+        the part of the length."""
         return x if self is _WHOLE or x is None else x[self.lead][..., places, :]
 
     def of_mask(self, mask: Array, ndim: int) -> Array:
+        """This part of a mask, which broadcasts to scores of ndim dimensions."""
         if self is _WHOLE:
             return mask
         every = (slice(None),) * (ndim - 2 - len(self.lead))
@@ -52,7 +61,8 @@ _WHOLE = _Part((), slice(None), slice(None))
 
 
 def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
-    """Divides leading dimensions into parts of at most `most` elements each, at least one."""
+    """Divides leading dimensions of these sizes into parts of at most `most` elements, but at least one
+    each."""
     cuts: list[tuple[slice, ...]] = [()]
     for axis, n in enumerate(lead):
         step = max(1, most // max(math.prod(lead[axis + 1 :]), 1))
@@ -67,9 +77,14 @@ def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
 class Attention(Function):
     """y = dropout(softmax(scale q k^T + masks)) v: q (..., L, E), k (..., S, E), v (..., S, D), y (..., L, D)
 
-    Masks broadcast to the scores (..., L, S). In bool masks True hides a key if ``hides``, else it shows it.
-    A query without visible keys has weights 0, and NaN ``with_weights``, as in PyTorch. Weights are in memory
-    as (..., S, L), as the kernel computes them.
+    Masks broadcast to the scores (..., L, S). In bool masks True hides a key if ``hides``; else True shows
+    it, and False hides it. A query without visible keys has weights 0; ``with_weights``, if the weights are a
+    result, they are NaN, as in PyTorch. Weights are stored as (..., S, L), as the kernel computes them.
+
+    Attributes:
+        kept: whether the weights of all queries are kept for backward
+        weights, dropped: these weights, before and after dropout
+        of_masks: whether a mask needs a gradient
     """
 
     dtypes = Dtypes(autocast="lower", beside=3)
@@ -100,7 +115,7 @@ class Attention(Function):
         return *(None if d is None else unbroadcast(d, shape) for d, shape in shapes), *of_masks
 
     def _of_masks(self, dscores: Array | None) -> tuple[Array | None, ...]:
-        """The gradients of masks, from that of the scores."""
+        """The gradients of the masks, from the gradient of the scores."""
         masks = zip(self.needs[len(self.needs) - len(self.mask_shapes) :], self.mask_shapes, strict=True)
         return tuple(
             unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
@@ -139,7 +154,8 @@ class Attention(Function):
         return y
 
     def over(self, *inputs: Tensor) -> Any:
-        """apply(); without a gradient the kernel takes bfloat16 as it is, where it can."""
+        """As apply(), but if the kernel can compute with bfloat16 as it is, calls without a gradient do
+        so."""
         arrays = [x._array for x in inputs]
         if self.p == 0 and not self.with_weights and self._reads_halves(*arrays):
             self.dtypes = self.dtypes._replace(halves="forward")
@@ -151,7 +167,8 @@ class Attention(Function):
         return _core._attention_reads_halves(q, k, v)
 
     def _run(self, part: _Part, v: Array | None, keep: bool) -> tuple[Any, Any]:
-        """The results of a part of the queries, and its weights where they are kept."""
+        """(results, weights) of a part of the queries. v: None: only weights are computed. keep: whether
+        weights are returned."""
         masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks] + [None, None]
         q, k = part.of(self.q, part.rows), part.of(self.k, part.keys)
         where = self.is_causal, part.rows.start or 0, masks[0], masks[1], self.hides
@@ -159,7 +176,8 @@ class Attention(Function):
         return _core.attention(q, k, v, self.scale, *where, keep, self.half, of_nothing)
 
     def _drop(self, weights: Any) -> Any:
-        """Dropout of weights or their gradient (..., S, L), which depends on the place in (..., L, S)."""
+        """Dropout of weights or of their gradient, stored as (..., S, L). The mask of dropout depends on an
+        element's place in (..., L, S)."""
         if self.key is None or weights is None:
             return weights
         return _core.dropout(weights.swapaxes(-1, -2), self.p, self.key, None).swapaxes(-1, -2)
@@ -168,10 +186,11 @@ class Attention(Function):
         return math.prod(self.q.shape[:-1]) * self.k.shape[-2] * self.q.itemsize
 
     def _parts(self) -> list[_Part]:
-        """Divides the weights that backward computes again into parts: of the leading dimensions and the
+        """Divides the weights that backward computes again into parts of the leading dimensions and the
         queries.
 
-        The scores of a part stay in the cache. Causal ones leave out the keys after their queries.
+        The scores of a part stay in the cache. Parts of causal attention leave out the keys after their
+        queries.
         """
         *lead, length, _ = self.q.shape
         keys = self.k.shape[-2]
@@ -190,7 +209,8 @@ class Attention(Function):
         ]
 
     def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
-        """Adds the gradients of q, k and v to arrays of zeros; returns that of the scores if it is needed."""
+        """Adds the gradients of q, k and v to the arrays of zeros `to`, or None where they are not needed.
+        Returns the gradient of the scores if a mask needs it."""
         q, k, v = self.q, self.k, self.v
         dq, dk, dv = to
         if dy is None or dweights is not None or self.key is not None or self.of_masks:
@@ -208,7 +228,8 @@ class Attention(Function):
         return None
 
     def _gradients_at_once(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array:
-        """The gradients with dropout, or with a gradient to the weights or of the scores, (..., L, S)."""
+        """As `_gradients`, from kept weights, for dropout, and if the weights have a gradient or the scores
+        need one. Returns the gradient of the scores (..., L, S)."""
         q, k, v = self.q, self.k, self.v
         dw = None
         if dweights is not None:
@@ -230,7 +251,7 @@ class Attention(Function):
 
 
 class PackedAttention(Attention):
-    """The same for q, k and v of all heads in one array, as one projection gives them.
+    """Attention for q, k and v of all heads in one array, as one projection gives them.
 
     qkv (N, L, 3 heads D), or (L, N, 3 heads D) unless ``batch_first``; y (N, L, heads D) or (L, N, heads D).
     """

@@ -1,7 +1,8 @@
-"""Masks of attention: what users give becomes what the kernel takes.
+"""Masks of attention: checks the masks that users give, and brings them into the form that the kernel takes.
 
-A mask is bool, or numbers that are added to the scores (..., L, S): of the queries' dtype, or float32 beside
-halves. The kernel takes two that broadcast to the scores, and a causal one hides the keys after a query.
+A mask has bools, or numbers that are added to the scores (..., L, S), in the queries' dtype, or in float32
+beside half floats. The kernel takes up to two masks that broadcast to the scores, and a flag is_causal, by
+which it hides the keys after each query.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ _ALONE, _OF_HEADS = "scaled_dot_product_attention", "multihead_attention"
 
 
 def later(queries: int, keys: int) -> Tensor:
-    """True where a key comes after the query: what a causal mask hides."""
+    """(queries, keys): True where a key comes after the query, so that a causal mask hides it."""
     return ones(queries, keys, dtype=bool).triu(1)
 
 
 def expect_on_scores(mask: Tensor, x: Tensor, shape: tuple[int, ...], is_causal: bool) -> None:
-    """Raises for a mask that does not broadcast to scores of this shape, and for one beside is_causal."""
+    """Raises ValueError for a mask that does not broadcast to scores of this shape, and for a mask beside
+    is_causal; TypeError for its dtype. x: the queries."""
     try:
         fits = np.broadcast_shapes(mask.shape, shape) == shape
     except ValueError:
@@ -40,10 +42,12 @@ def expect_on_scores(mask: Tensor, x: Tensor, shape: tuple[int, ...], is_causal:
 def of_heads(
     x: Tensor, shape: tuple[int, ...], given: tuple[Any, Any, bool], added: int, with_weights: bool
 ) -> tuple[list[Tensor], bool]:
-    """The masks of scores of all heads (N, heads, L, S), and whether the kernel is causal besides.
+    """The masks for scores of all heads, which broadcast to (N, heads, L, S), and whether the kernel gets
+    is_causal.
 
-    given: padding (N, S), or (S,) for one sequence; mask (L, S) or (N heads, L, S); is_causal. No mask hides
-    the keys that are ``added`` behind the others.
+    shape: of the scores without added keys. given: (padding mask (N, S), or (S,) for one sequence; mask (L,
+    S) or (N heads, L, S); is_causal). added: the number of keys behind the others that no mask hides.
+    with_weights: whether the weights are a result.
     """
     padding, mask, is_causal = given
     n, heads, queries, keys = shape
@@ -54,7 +58,8 @@ def of_heads(
     if mask is not None:
         mask = _given("attn_mask", mask, x, (queries, keys), (n * heads, queries, keys))
         masks.append(mask if mask.ndim == 2 else mask.reshape(*shape))
-    # A causal kernel would hide the added keys, and has no weights, not even NaN, of keys after a query.
+    # A causal kernel would hide the added keys. And its weights of keys after a query are 0, never NaN,
+    # unlike those of a mask. In these cases is_causal becomes a mask.
     if is_causal and (added or (masks and with_weights)):
         hidden, is_causal = later(queries, keys), False
         if mask is None:
@@ -67,6 +72,7 @@ def of_heads(
 
 
 def _given(name: str, mask: Any, x: Tensor, *shapes: tuple[int, ...]) -> Tensor:
+    """A mask as a Tensor, which must have one of these shapes."""
     mask = as_tensor(_OF_HEADS, mask)
     _check(_OF_HEADS, name, mask, x, tuple(mask.shape) in shapes, " or ".join(map(str, shapes)))
     return mask

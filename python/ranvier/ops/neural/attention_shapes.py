@@ -1,4 +1,5 @@
-"""Shapes of attention: what fits, and groups of queries that share keys and values."""
+"""Shapes of attention: checks of the arguments, and heads of queries that share keys and values (grouped
+queries)."""
 
 from __future__ import annotations
 
@@ -16,8 +17,13 @@ _NAME = "scaled_dot_product_attention"
 
 
 def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ...], one: bool) -> Any:
-    """query (..., heads, L, E) as (..., shared, group, L, E), keys and values repeated without a copy; of one
-    query that is not causal (..., shared, group, E), which read them once."""
+    """query, key, value and masks for grouped queries: `shared` heads of keys serve `group` heads of queries
+    each.
+
+    query (..., heads, L, E) becomes (..., shared, group, L, E), and keys and values are repeated along
+    `group`, as views. With `one`, a single query that is not causal, query becomes (..., shared, group, E):
+    the heads of a group are computed like queries of one head, so that keys and values are read once.
+    """
     of_query, *others = (x._array.shape for x in (query, key, value))
     for x, shape in zip((key, value), others, strict=True):
         if min(len(of_query), len(shape)) < 3 or shape[-3] == 0 or of_query[-3] % shape[-3]:
@@ -45,7 +51,8 @@ def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ..
 
 
 def scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
-    """(..., L, S), or raises."""
+    """The shape (..., L, S) of the scores. Raises ValueError for shapes, TypeError for dtypes that do not
+    fit."""
     of_q, of_k, of_v = q.shape, k.shape, v.shape
     if (
         q.dtype is k.dtype is v.dtype
@@ -54,7 +61,7 @@ def scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
         and of_q[:-2] == of_k[:-2] == of_v[:-2]
         and of_q[-1] == of_k[-1]
         and of_k[-2] == of_v[-2]
-    ):  # most calls: the checks below take longer than small products
+    ):  # a shortcut for most calls, since the checks below take longer than small products
         return *of_q[:-1], of_k[-2]
     # dtype.type is the same for both byte orders.
     if len({q.dtype.type, k.dtype.type, v.dtype.type}) > 1 or q.dtype.kind != "f":

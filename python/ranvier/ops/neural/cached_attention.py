@@ -1,4 +1,5 @@
-"""Attention of new tokens to the keys and values of those before, which a cache keeps. No gradients."""
+"""Attention of new tokens to the keys and values of earlier tokens, which a cache keeps. It has no
+gradients."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ from ranvier.tensors.memory import narrow, widened
 
 
 class CachedAttention(PackedAttention):
-    """Attention for q, k and v in one array (see PackedAttention); keys and values are added to the cache.
+    """Attention for q, k and v of new tokens in one array (see PackedAttention). Their keys and values are
+    added to the cache.
 
-    cache: keys, values, lengths, max_length and whether lengths grow, as the kernel takes them.
+    cache: (keys, values, lengths, max_length, whether lengths grow), as the kernel takes them
+    (nn/key_value_cache.py).
     """
 
     differentiable = False
@@ -34,7 +37,7 @@ class CachedAttention(PackedAttention):
 
 
 class CachePositions(Function):
-    """lengths[i] + t: (N, count)"""
+    """The positions of new tokens, lengths[i] + t for t < count: (N, count)"""
 
     differentiable = False
 

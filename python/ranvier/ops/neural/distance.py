@@ -19,7 +19,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
-    """Both in the shape that they broadcast to; integers and bools in float32."""
+    """x1 and x2 in the shape to which they broadcast; integers and bools become floats."""
     x1, x2 = (x if is_number(x) else floating(x, op) for x in alike(x1, x2))
     shape = common_shape(op, x1, x2)
     first, second = (x if np.shape(x) == shape else broadcast_to(x, shape) for x in (x1, x2))
@@ -105,7 +105,7 @@ recomputed("x1", "x2", kinds=(Distances,))(lambda node, x1, x2: node.formula(x1,
 
 
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
-    """:func:`ranvier.cdist` of checked arguments."""
+    """:func:`ranvier.cdist` for arguments that are checked."""
     if x1.dtype == x2.dtype and is_floating(x1):
         lead = x1.shape[:-2]
         if lead != x2.shape[:-2]:

@@ -1,4 +1,4 @@
-"""Dropout of elements and of whole channels, and the form that keeps mean and variance."""
+"""dropout of elements, dropout2d of whole channels, and alpha_dropout, which keeps mean and variance."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Dropout(Function):
         return _core.dropout(x, self.p, self.key, out)
 
     def backward(self, dy: Any) -> Any:
-        return _core.dropout(dy, self.p, self.key, None)  # the mask is made again, not kept
+        return _core.dropout(dy, self.p, self.key, None)  # The mask is computed again from the key, not kept.
 
 
 def probability(op: str, name: str, p: Any) -> Any:
-    """p, or an error where it is no probability."""
+    """p. Raises ValueError unless 0 <= p <= 1, TypeError if p is no number."""
     try:
         if 0 <= p <= 1:
             return p
@@ -42,7 +42,7 @@ def probability(op: str, name: str, p: Any) -> Any:
 
 
 def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
-    """function(p, key) of x while training; with inplace it replaces the values of x."""
+    """x after the Function function(p, key) if `training`, else x; with inplace, x gets the values."""
     if type(p) is not float or not 0 <= p <= 1:
         probability(name, "p", p)
     own = isinstance(x, Tensor)
@@ -107,7 +107,8 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
 
 
 class AlphaDropout(Function):
-    """y = a x + b, where a dropped x is what selu gives at -inf; a and b keep mean 0 and variance 1"""
+    """y = a x + b, where a dropped x counts as the limit of selu at -inf; a and b are such that numbers of
+    mean 0 and variance 1 keep both"""
 
     def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
         low, p = -SELU_SCALE * SELU_ALPHA, float(p)

@@ -27,7 +27,8 @@ class Embedding(Function):
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
         self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
-        self.is_apart = padding_idx is not None or scale_grad_by_freq  # read by forward mode
+        # True if backward is not the derivative of forward; forward mode reads it (func/derivatives.py).
+        self.is_apart = padding_idx is not None or scale_grad_by_freq
 
     def forward(self, weight: Array, index: Array) -> Array:
         self.index, self.rows = index, weight.shape[0]
@@ -39,7 +40,8 @@ class Embedding(Function):
 
 
 def _rows(node: Any, weight: Array) -> Array:
-    """The rows of the weight that backward adds to, by their indices."""
+    """The linear function whose transpose is backward, for the second gradient: the rows of the weight at the
+    indices, 0 for padding_idx, and divided by the counts with scale_grad_by_freq."""
     if node.padding_idx is not None:
         weight = copied(weight)
         write(weight[node.padding_idx], 0)
@@ -54,7 +56,7 @@ linear_rule(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_
 
 
 class Bag(Function):
-    """The sum, mean or greatest of the rows of each bag: see `_core.embedding_bag`."""
+    """The sum, mean or maximum of the rows of each bag: see `embedding_bag` in rare.py."""
 
     derived = frees_result = True
 
@@ -72,7 +74,8 @@ class Bag(Function):
         return *_core.embedding_bag_backward(dy, self.y, *arguments, *self.needs[:2]), None, None
 
     def rows(self) -> tuple[Array, Array, Array]:
-        """For the rows that count: their places in the index, their bags, and their shares of these."""
+        """For the picked rows that count, n in all: their places in the flat index (n,), their bags (n,), and
+        the factors with which they are summed in the bag, (n, 1) or (n, width)."""
         (mode, _, padding), count = self.settings, len(self.y)
         if self.offsets is None:
             bags = np.repeat(np.arange(count), self.index.shape[1])
@@ -94,7 +97,7 @@ class Bag(Function):
 
 @recomputed("weight", "scale", kinds=(Bag,))
 def _bag(node: Any, weight: Tensor, scale: Tensor | None) -> Tensor:
-    """The rows, picked, multiplied by their shares and then added."""
+    """Bag by other ops: the picked rows times their factors, summed in the bags."""
     kept, bags, shares = node.rows()
     rows = Embedding(None, node.scale_grad_by_freq).apply(weight, wrap(node.index.reshape(-1)[kept]))
     rows = rows * wrap(shares)
@@ -180,7 +183,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
             raise OpError("[one_hot] got no classes; expected num_classes to be given")
         value_read("one_hot without num_classes", classes)
         num_classes = int(classes.max()) + 1
-    # the core reads int64, of which uint64 from 2^63 on is below 0
+    # The core reads int64. Numbers of uint64 from 2^63 on are negative there, and so out of range.
     places = classes.view(np.int64) if classes.dtype == np.uint64 else classes
     if classes.size and not _core.inside(places, 0, num_classes - 1):
         raise OpError(
@@ -195,4 +198,4 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     return wrap(y)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -2,9 +2,9 @@
 
     y = (x - mean) rstd weight + bias,   rstd = 1 / sqrt(var + eps),   var the mean of (x - mean)^2
 
-They differ in the axes of the mean. x is of floats, weight and bias of its dtype, or of float32 beside half
-floats, or None; the result has x's memory order. Statistics are float64, which keeps the accuracy of data
-far from 0.
+The norms differ in the axes over which mean and variance are taken. x has floats. weight and bias have the
+dtype of x, or float32 beside half floats, or are None. The result has x's memory order. Statistics are
+float64, so that data far from 0 keep their accuracy.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class BatchNorm(Function):
     dtypes = Dtypes(beside=1)
 
     def __init__(self, running: tuple[Any, Any, Any], training: bool, momentum: Any, eps: float) -> None:
-        self.running = running  # mean, var, number of batches: changed by forward, not needed by backward
+        # (mean, variance, number of batches), each an array or None. forward changes them; backward does not
+        # need them.
+        self.running = running
         self.training, self.momentum, self.eps = training, momentum, eps
 
     def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
@@ -74,10 +76,10 @@ def batch_norm(
     """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each channel.
 
     input: (N, C), (N, C, L), (N, C, H, W) ...; the other arguments (C,), or None. training: mean and variance
-    of the batch over all axes but the channels'; the running ones are updated in place,
-    r += momentum (batch - r), with the variance over n - 1. Else the running ones are used.
-    num_batches_tracked: a count that training increases by one; with momentum None the running statistics are
-    the means over all batches.
+    are those of the batch, over all axes except the channels; the running statistics are updated in place,
+    r += momentum (batch - r), where the batch's variance is divided by n - 1. Without training the running
+    statistics are used. num_batches_tracked: a count that training increases by one; with momentum None the
+    running statistics are the means over all batches.
 
     Raises ValueError for shapes that do not fit, for a single value per channel when training and for missing
     running statistics when not; TypeError for other dtypes.
@@ -106,7 +108,7 @@ def batch_norm(
 
 
 class GroupNorm(Function):
-    """part: the number of groups"""
+    """Group norm; and the base class of LayerNorm. part: the number of groups."""
 
     dtypes = Dtypes(beside=1)
     kernel: Any = _core.group_norm
@@ -211,7 +213,7 @@ def _moved(
 
 
 class LayerNorm(GroupNorm):
-    """part: the sizes of the last axes"""
+    """Layer norm. part: the sizes of the normalised last axes."""
 
     dtypes = Dtypes("forward", beside=1)
     kernel = _core.layer_norm
@@ -227,7 +229,7 @@ class LayerNorm(GroupNorm):
 
 
 def _sizes(normalized_shape: Any) -> Any:
-    """A number is the shape of one axis."""
+    """normalized_shape as a tuple or list; a number is the size of one axis."""
     return normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
 
 
@@ -252,7 +254,7 @@ class RMSNorm(Function):
         self.normalized_shape, self.eps = normalized_shape, eps
 
     def forward(self, x: Array, weight: Array | None) -> Array:
-        if self.eps is None:  # the core refuses other dtypes
+        if self.eps is None:  # for other dtypes than floats the core raises the error
             self.eps = float(np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps)
         y, self.rstd = _core.rms_norm(x, self.normalized_shape, weight, self.eps)
         self.x, self.weight = x, weight
@@ -269,20 +271,23 @@ class RMSNorm(Function):
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
     """y = x / sqrt(mean(x^2) + eps) weight, with the mean over the last axes of x.
 
-    normalized_shape and errors as in :func:`layer_norm`; eps: the machine epsilon of x's dtype where it is
-    None, of half floats that of float32.
+    normalized_shape and errors as in :func:`layer_norm`. eps None: the machine epsilon of x's dtype; for half
+    floats that of float32.
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
     | rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,)) -> tensor([0.8485, 1.1314])"""
     return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)
 
 
-# --- what the formulas share. Their gradients are those of create_graph.
+# --- helpers of the formulas, which create_graph differentiates
 
 
 def _normalised(node: Any, x: Tensor, axes: tuple[int, ...], centred: bool = True) -> Tensor:
-    """(x - mean) rstd. Statistics are those of forward, which are more exact than sums in float32."""
-    if not hasattr(node, "rstd"):  # forward has not run, as where a file of another form is made
+    """(x - mean) rstd over the axes, by differentiable ops. centred: False: x rstd, for RMS norm.
+
+    Mean and rstd are those that forward has computed, which are more exact than sums in float32.
+    """
+    if not hasattr(node, "rstd"):  # forward has not run: the model is written to a file of another form
         away = x - mean(x, axes, keepdim=True) if centred else x
         eps = finfo(x.dtype).eps if node.eps is None else node.eps
         return away / (mean(away * away, axes, keepdim=True) + eps).sqrt()
@@ -293,10 +298,12 @@ def _normalised(node: Any, x: Tensor, axes: tuple[int, ...], centred: bool = Tru
         away = near - mean(near, axes, keepdim=True)
     unit = away * reshape(wrap(cast(node.rstd, x._array.dtype)), shape)
     squares = mean(unit * unit, axes, keepdim=True)  # var rstd^2
-    return unit * pow(squares - squares.detach() + 1.0, -0.5)  # 1, with the derivatives of rstd
+    # The factor is 1, with the derivatives of rstd.
+    return unit * pow(squares - squares.detach() + 1.0, -0.5)
 
 
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    """x weight + bias, with weight and bias in this shape."""
     y = x if weight is None else x * reshape(weight, shape)
     return y if bias is None else y + reshape(bias, shape)
 

@@ -46,7 +46,8 @@ def lp_pool2d(
     """y[oh, ow] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, H, W).
 
     norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
-    partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
+    partly inside counts, as if its missing elements had the mean power. Where the sum is 0, the gradient is
+    0, too.
     | rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2) -> tensor([[[[2., 2.], [2., 2.]]]])"""
     p, size = norm_type, kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if isinstance(p, bool) or not isinstance(p, (int, float)) or p in (0, -math.inf) or p != p:
@@ -85,6 +86,9 @@ def rrelu(
 
 
 def _in_place(function: Any, settings: str = "") -> Any:
+    """The function with inplace=True, under its name and an underscore. settings: for the docstring's
+    example."""
+
     def changed(input: Any, *args: Any, **settings: Any) -> Any:
         return function(input, *args, **settings, inplace=True)
 

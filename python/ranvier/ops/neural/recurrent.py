@@ -4,8 +4,8 @@
     GRU   r, z = sigmoid(.) of the same;  n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = n + z (h - n)
     RNN   h' = tanh(.) or relu(.) of the same
 
-The loop over time is in the core: the cost in Python does not depend on the number of steps. W_ih x is one
-product for all steps, and so are the gradients of the weights.
+The loop over time is in the core, so that the cost in Python does not depend on the number of steps. W_ih x
+is one product for all steps, and so is the gradient of each weight.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 class Recurrent(Function):
     @property
-    def reads(self) -> dict[str, int]:  # type: ignore[override]  # one step reads W_hh for dh0 alone
+    def reads(self) -> dict[str, int]:  # type: ignore[override]  # of one step, only dh0 reads W_hh
         steps = len(self.x if self.sizes is None else self.sizes)
         return {"w_ih": 0} if steps > 1 else {"w_ih": 0, "w_hh": 1}
 
     def through_view(self, place: int) -> bool:
-        return self.cell != "lstm" or len(self.x) == 1  # a cell
+        return self.cell != "lstm" or len(self.x) == 1  # one step: the layer is a cell
 
     def __init__(self, cell: str, sizes: Array | None, reverse: bool, alone: bool = False) -> None:
         self.cell, self.sizes, self.reverse = cell, sizes, reverse
@@ -54,7 +54,8 @@ class Recurrent(Function):
         )
         self.x, self.y, self.w_ih, self.w_hh = x, y, w_ih, w_hh
         if True in self.needs:
-            self.others = lambda: (h0, c0, b_ih, b_hh)  # backward does not read them, only create_graph
+            # In a function, so that a change of them is no error for backward: only create_graph reads them.
+            self.others = lambda: (h0, c0, b_ih, b_hh)
         self.kept = gates, candidate, h_before, c_before
         return (y, h_n) if c_n is None else (y, h_n, c_n)
 
@@ -78,11 +79,11 @@ def recurrent(
 ) -> tuple[Tensor, ...]:
     """The states h of all steps, and the last state of each sequence: (y, h_n), for LSTM (y, h_n, c_n).
 
-    cell: "lstm", "gru", "rnn_tanh" or "rnn_relu"; x: (steps, N, inputs), or with sizes, the number of rows of
-    each step in decreasing order, (rows, inputs); state: (h0, c0), for the others (h0,), each (N, hidden) or
-    None for zeros; weights: W_ih (gates hidden, inputs), W_hh (gates hidden, hidden) and, if there are any,
-    b_ih and b_hh. reverse: from each sequence's last step to its first. alone: it is a layer of one step. All
-    float32 or all float64.
+    cell: "lstm", "gru", "rnn_tanh" or "rnn_relu". x: (steps, N, inputs); with sizes, the number of sequences
+    that have each step, in decreasing order, x is (sum of sizes, inputs). state: (h0, c0) for LSTM, else
+    (h0,), each (N, hidden) or None for zeros. weights: W_ih (gates hidden, inputs), W_hh (gates hidden,
+    hidden) and, if there are any, b_ih and b_hh. reverse: from each sequence's last step to its first. alone:
+    whether the layer is a cell of one step. All arrays are float32, or all float64.
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes.
     Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with the forget gate of Gers et al.
@@ -107,6 +108,7 @@ State = tuple[Tensor, Tensor | None]
 
 
 def _pieces(x: Tensor, count: int) -> list[Tensor]:
+    """x (N, gates hidden) in one part (N, hidden) for each gate."""
     size = x.shape[1] // count
     return [narrow(x, 1, i * size, size) for i in range(count)]
 
@@ -124,7 +126,7 @@ def _gru(a: Tensor, s: Tensor, h: Tensor, c: Any) -> State:
     return n + z * (h - n), c
 
 
-# The next state h and c, from the parts of the input and of the state, and the state.
+# Functions (a, s, h, c) -> (next h, next c), with a = W_ih x + b_ih and s = W_hh h + b_hh.
 STEPS: dict[str, Any] = {
     "lstm": _lstm,
     "gru": _gru,
@@ -142,6 +144,7 @@ def _arrays(node: Any) -> tuple[Any, ...]:
 def _unrolled(
     node: Any, x: Tensor, h0: Any, c0: Any, w_ih: Tensor, w_hh: Tensor, b_ih: Any, b_hh: Any
 ) -> tuple[Tensor, ...]:
+    """Recurrent by other ops, step by step."""
     step, lstm = STEPS[node.cell], node.cell == "lstm"
     sizes = [x.shape[1]] * x.shape[0] if node.sizes is None else [int(n) for n in node.sizes]
     blank = wrap(zeros((sizes[0], w_hh.shape[1]), node.x.dtype))

@@ -1,6 +1,6 @@
-"""norm, logsumexp and prod: reductions that are not a plain sum.
+"""norm, logsumexp, prod, count_nonzero, all and any: reductions other than sums, means and extremes.
 
-dim and keepdim are those of :mod:`ranvier.ops.reduction.reduce`.
+dim and keepdim have the same meaning as in :mod:`ranvier.ops.reduction.reduce`.
 """
 
 from __future__ import annotations
@@ -51,13 +51,14 @@ class _Kept(Function):
 
 
 def size_of(y: Array) -> Tensor:
-    """|y| as a constant, 1 where it is 0 or not finite: powers of what it divides stay in the range."""
+    """|y| as a constant, or 1 where y is 0 or not finite: a divisor by which values are scaled, so that their
+    powers stay in the dtype's range."""
     size = _core.abs(y, None)
     return wrap(_core.where(_core.eq(_core.div(size, size, None), 1.0, None), size, 1.0, None))
 
 
 def scale_of(node: Any) -> Tensor | None:
-    """The size of a node's result; None before forward has run, as where a file of another form is made."""
+    """`size_of` a node's result; None if forward has not run, because the model is written to a file."""
     return size_of(node.y) if hasattr(node, "y") else None
 
 
@@ -78,7 +79,8 @@ class Norm(_Kept):
         return self.dropped(self._norm(x))
 
     def _norm(self, x: Array) -> Array:
-        """The norm with reduced axes in the shape. Kernels get (x, axes, keepdims, out): True, None."""
+        """The norm with reduced axes in the shape. The arguments True, None of kernels are keepdims and
+        out."""
         p, axes = self.p, self.axes
         if p == 2:
             return _core.norm(x, axes, True, None)
@@ -95,8 +97,9 @@ class Norm(_Kept):
             n = x.size // (total.size or 1)
             equal = _core.count_equal(x, zeros(total.shape, x.dtype), axes, True)
             return _core.sub(float(n), equal, equal)
-        # A sum of powers in [1 / far, far] is accurate, and y = total^(1 / p). A recorded step cannot choose
-        # by values, as a replay makes the same kernel calls for others: it takes the general way below.
+        # A sum of powers in [1 / far, far] is accurate, and y = total^(1 / p). A recorded step must not
+        # choose by values, since a replay makes the same kernel calls for other values. It takes the general
+        # way below.
         total, far = self._powers(x), 1e25 if x.itemsize == 4 else 1e250
         if not x.size or (
             not is_recording()
@@ -104,9 +107,9 @@ class Norm(_Kept):
             and _core.max(total, None, False, None) <= far
         ):
             return _core.pow(total, 1 / p, total)
-        # Other sums may overflow or underflow. For them y = top (sum of (|x| / top)^p)^(1 / p), where top is
-        # the greatest |x|, or the least for p < 0. top is 1 where it is 0, infinite or NaN (top / top is not
-        # 1), and where the sum is in the range (clip leaves it as it is).
+        # Other sums may overflow or underflow. Then y = top (sum of (|x| / top)^p)^(1 / p), where top is the
+        # greatest |x|, or the least for p < 0. top is replaced by 1 where it is 0, infinite or NaN (top / top
+        # is not 1), and where the sum is in the range (clip does not change it).
         size = _core.abs(x, None)
         top = (_core.max if p > 0 else _core.min)(size, axes, True, None)
         top = _core.where(_core.eq(_core.div(top, top, None), 1.0, None), top, 1.0, None)
@@ -139,7 +142,7 @@ class Norm(_Kept):
             powers = total((x.masked_fill(zero, 1.0).abs() ** p).masked_fill(zero, empty), axes, True)
             zero = powers.eq(empty)
             y = (powers.masked_fill(zero, 1.0) ** (1 / p)).masked_fill(zero, 0.0)
-        if size is not None:  # at 0 the slope is 0, but a gradient of NaN remains
+        if size is not None:  # Where y is 0 the slope is 0; a NaN in dy must still give NaN.
             y = y * size + total(x.masked_fill(y.ne(0.0), 0.0) * 0.0, axes, True)
         return y if kept else total(y, axes)
 
@@ -156,12 +159,13 @@ class Norm(_Kept):
             _core.div(dy, share, share)
             return _core.mul(_core.where_equal(size, y, share, None), _core.sign(x, size), size)
         nonzero = _core.ne(y, 0.0, None)
-        # The gradient is x dy / y. In this order: dy / y may overflow, and x / y times a small dy underflow.
-        # One kernel computes it: div_backward(a, b, c) = -(a b) / c. For y = 0, c is inf and the gradient 0.
+        # The gradient is (x dy) / y, in this order, because dy / y may overflow and (x / y) dy may underflow.
+        # One kernel computes it: div_backward(a, b, c) = -(a b) / c. For y = 0, c is inf, so that the
+        # gradient is 0.
         if p == 2:
             return _core.div_backward(x, _core.neg(dy, None), _core.where(nonzero, y, math.inf, None), None)
-        # dy sign(x) (|x| / y)^(p - 1), and 0 where y is 0. For p < 1 the power is infinite at x = 0: 0 is
-        # set.
+        # dy sign(x) (|x| / y)^(p - 1), and 0 where y is 0. For p < 1 the power is infinite at x = 0; it
+        # becomes 0.
         shape = _core.abs(x, None)
         _core.div(shape, _core.where(nonzero, y, math.inf if p > 1 else 1.0, None), shape)
         if p < 1:
@@ -204,8 +208,8 @@ recomputed("x", kinds=(Logsumexp,))(Logsumexp.formula)
 class Prod(_Kept):
     """y = product of x; dx[i] = dy times the product of all others, without a division"""
 
-    # backward and its rule read y. It is the product of the old data where x gets other data (`x.data = ...`)
-    # after forward: backward then raises.
+    # Backward's rule reads y. After `x.data = ...`, y would be the product of the old data: backward then
+    # raises.
     derived = True
 
     def forward(self, x: Array) -> Array:
@@ -219,7 +223,8 @@ class Prod(_Kept):
         return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
 
     def formula(self, x: Tensor) -> Tensor:
-        """The product of pairs, of pairs of pairs, and so on: without a division, as by zeros."""
+        """The product of pairs, then of pairs of these, and so on. Its derivative needs no division, so that
+        zeros do no harm."""
         ndim, axis = x.ndim, self.axes if isinstance(self.axes, int) else None
         x = x.reshape(-1) if axis is None else x.movedim(axis, 0)
         if x.shape[0] == 0:
@@ -285,10 +290,10 @@ def logsumexp(
     return Logsumexp(axes, keepdims).apply(floating(input))
 
 
-# The product of integers. The arguments of _reduction are (in_python, kernel, ufunc, flat, dtype, initial):
-# the core has no kernel, and runs the inner loop of np.multiply in int64, beginning with 1. flat=False: a
-# call whose input needs a gradient is left to Python. in_python gets all calls that the core does not
-# compute, with the arguments x, dim, axis, keepdim and keepdims.
+# The product of integers. The arguments of _reduction are (in_python, kernel, ufunc, flat, dtype, initial).
+# There is no kernel (None); the core runs the inner loop of np.multiply in int64, beginning with 1.
+# flat=False: a call whose input needs a gradient is left to Python. in_python gets all calls that the core
+# does not compute, with the arguments x, dim, axis, keepdim and keepdims.
 _PROD = _core._reduction(
     lambda x, dim, _, keepdim, __: _numpy(np.prod, x, dim, keepdim), None, np.multiply, False, I64.num, 1
 )
@@ -340,8 +345,8 @@ def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., 
         y = _numpy(function, input, axes, keepdims)
         return y.to(np.uint8) if input._array.dtype == np.uint8 else y
 
-    # There is no kernel (None); flat=True: the result has no gradient; the elements become bools first;
-    # initial: the result over no element.
+    # None: there is no kernel. True: the result has no gradient. BOOL: elements become bools first. initial:
+    # the result over no element.
     return with_arguments(_core._reduction(in_python, None, ufunc, True, BOOL.num, initial, name))
 
 
@@ -356,4 +361,4 @@ any: True where any element along the axes is; see :func:`all`. | [1.0, 0.0] -> 
 )
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -1,4 +1,5 @@
-"""Quantiles, medians, modes; counts, histograms, unique values and searches in sorted values."""
+"""quantile, nanmedian, mode; bincount, histogram; unique; searchsorted, bucketize and others, along a
+dimension."""
 
 from __future__ import annotations
 
@@ -55,28 +56,31 @@ def _quantile(
     n = x.shape[-1]
     if n == 0:
         raise OpError(f"[{name}] got x without an element along the dimension; expected at least one")
-    ordered = sort(x, -1).values  # NaN is last
+    # A quantile is at `place`, between two elements in order; it is interpolated between them.
+    ordered = sort(x, -1).values  # NaNs are last
     held = (x == x)._array.sum(-1, keepdims=True)
     last = np.maximum(held - 1, 0) if nans else np.full_like(held, n - 1)
     place = share.reshape((-1,) + (1,) * x.ndim) * last.astype(x.dtype)  # (q, ..., 1)
     if interpolation in ("lower", "higher", "nearest"):
         place = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}[interpolation](place)
-    bad = (held == 0) if nans else (held < n)  # the result is the last element, a NaN, and has its gradient
+    # There the result is NaN: the last element in order, which also gets the gradient.
+    bad = (held == 0) if nans else (held < n)
     place = np.where(bad, last, place).astype(x.dtype)
     low = np.floor(place).astype(np.int64)
     fraction = np.where(place > low, 0.5, 0) if interpolation == "midpoint" else place - low
     fraction = fraction.astype(x.dtype)
     flat = reshape(q, (-1,)).to(x.dtype)
-    # The derivative of the place by q: place = q last, but constant between jumps for other interpolations.
+    # The derivative of the place by q: place = q last; for other interpolations the place is constant between
+    # jumps.
     slope = last.astype(x.dtype) * (interpolation == "linear")
     endless = bool(np.isinf(x._array).any())
     parts = []
     for i in range(low.shape[0]):
         a = gather(ordered, -1, low[i])
-        b = gather(ordered, -1, np.ceil(place[i]).astype(np.int64))  # a itself, where place is whole
+        b = gather(ordered, -1, np.ceil(place[i]).astype(np.int64))  # equal to a where place is whole
         part = add(mul(flat[i], wrap(slope)), wrap(fraction[i] - share.reshape(-1)[i] * slope))
         y = a + mul(sub(b, a), part) if fraction[i].any() or q.requires_grad else a
-        if endless:  # the limit between infinite elements
+        if endless:  # Between infinite elements a + (b - a) part would be NaN.
             between = where(wrap(fraction[i] == 0), a, mul(a, 1 - part) + mul(b, part))
             y = where(wrap(np.isinf(a._array) | np.isinf(b._array)), between, y)
         parts.append(y)
@@ -126,7 +130,7 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
     if rows.shape[at] == 0:
         raise OpError("[nanmedian] got no element along the dimension; expected at least one")
-    if dim is None:  # equal values share the gradient, as those of median do
+    if dim is None:  # Equal values share the gradient, as in `median`.
         values = rows._read("nanmedian")
         held = np.flatnonzero(values == values)
         return median(index_select(rows, 0, held)) if held.size else reshape(rows[:1], ())
@@ -149,7 +153,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
         raise OpError("[mode] got no element along the dimension; expected at least one")
     values, order = in_order(rows, rows.ndim - 1, False, None)
     later, earlier = values[..., 1:], values[..., :-1]
-    new = (later != earlier) & ((later == later) | (earlier == earlier))  # NaNs are equal
+    new = (later != earlier) & ((later == later) | (earlier == earlier))  # Two NaNs count as equal.
     places = np.arange(rows.shape[-1])
     starts = np.zeros(rows.shape, np.int64)
     np.maximum.accumulate(np.where(new, places[1:], 0), -1, out=starts[..., 1:])
@@ -192,7 +196,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """The number of elements in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
+    """The number of elements in each of `bins` equal intervals of [min, max]; if min = max, of x's range.
     | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])"""
     input = as_tensor("histc", input)
     values = input._read("histc")
@@ -206,8 +210,9 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
 
 
 def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
-    """The limits in the dtype of the arithmetic: if equal those of the values; if these are, a number less
-    and more."""
+    """The limits low and high in the dtype in which intervals are computed. If both are equal, the limits are
+    the least and the greatest value; if these are equal, too, they are moved by `more` downwards and
+    upwards."""
     own = values.dtype if values.dtype.kind == "f" else F64
     exact = F32 if own in HALVES else own
     with np.errstate(all="ignore"):
@@ -222,11 +227,11 @@ def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
 
 
 def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
-    """The number of values in each interval, decided in the arithmetic of the limits' dtype, as in
+    """The number of values in each interval; the intervals are computed in the dtype of the limits, as in
     PyTorch."""
     exact, count, width = low.dtype, low.dtype.type(bins), high - low
     counts = np.zeros(bins, np.int64)
-    for start in range(0, values.size, 1 << 15):  # a part stays in the cache
+    for start in range(0, values.size, 1 << 15):  # in parts that stay in the cache
         some = values[start : start + (1 << 15)].astype(exact, copy=False)
         some = some[(some >= low) & (some <= high)]
         places = ((some - low) * count / width).astype(np.int64)
@@ -237,7 +242,7 @@ def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
 def histogram(
     input: Any, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> Histogram:
-    """The number of elements in each interval, and the edges of the intervals, for a number those of
+    """The number of elements in each interval, and the edges of the intervals; for a number, as by
     linspace.
     | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])"""
     input = as_tensor("histogram", input)
@@ -281,7 +286,7 @@ def unique(
 
 
 def _different(x: Any) -> Any:
-    """The different elements in order; a NaN differs from all."""
+    """The different elements in order. A NaN differs from all other elements, so each NaN is kept."""
     if x.dtype == np.bool_:
         return np.array([v for v, held in ((False, not x.all()), (True, x.any())) if held], bool)
     ordered = x.flatten()
@@ -380,4 +385,4 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     return searchsorted(limits, input, out_int32=out_int32, right=right)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -65,7 +65,7 @@ class Sum(TakesHalves):
 
 
 def _spread(dy: Tensor, shape: Any, axes: Axes, scale: float, channels_last: bool) -> Tensor:
-    """dy times the number, repeated along the axes that y lacks, or has with size 1."""
+    """dy times scale, repeated along the reduced axes to this shape."""
     dy = dy if scale == 1 else dy * scale
     return (dy.reshape(_with_ones(shape, axes)) if dy.ndim < len(shape) else dy).expand(shape)
 
@@ -74,8 +74,9 @@ KERNELS.spread, TENSORS.spread = _core.expand, _spread
 
 
 class Extreme(Function):
-    """y = max or min of x over the axes; elements that attain it share dy evenly. Where it is NaN, those that
-    are NaN do, as in PyTorch's max; or with spread_nan, as in its amax, all gradients there are NaN."""
+    """y = max or min of x over the axes; the elements that are equal to y share dy evenly. Where y is NaN,
+    the NaN elements share it, as in PyTorch's max; with spread_nan, as in PyTorch's amax, all gradients there
+    are NaN."""
 
     spread_nan = False
     dtypes = Dtypes("forward")
@@ -105,6 +106,7 @@ class Extreme(Function):
 
 
 def _of_shares(node: Any, x: Array) -> Array:
+    """The linear function whose transpose is backward, for second gradients."""
     shares = node.backward(filled_like(1, node.y))
     return _core.sum(_core.mul(shares, x, shares), node.axes, node.keepdims, None)
 
@@ -140,14 +142,14 @@ linear_rule(ExtremeAlong, backward=lambda node, dy: node.backward(dy, None), for
 
 
 def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
-    """The shape with size 1 for the axes."""
+    """The shape with size 1 for the reduced axes."""
     gone = range(len(shape)) if axes is None else (axes,) if isinstance(axes, int) else axes
     ones = {a % len(shape) for a in gone} if shape else set()
     return tuple(1 if d in ones else n for d, n in enumerate(shape))
 
 
 def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
-    """The shape without the axes."""
+    """The shape without the reduced axes."""
     if axes is None:
         return ()
     if isinstance(axes, int):
@@ -160,6 +162,7 @@ def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
 def _arguments(
     name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool
 ) -> tuple[Any, Axes, bool]:
+    """(x as a Tensor, the axes, whether reduced axes are kept) from the arguments of a reduction."""
     x = x if isinstance(x, Tensor) else as_tensor(name, x)
     axes = dim if axis is None else axis
     if (axes is None or type(axes) is int) and keepdim is False and keepdims is False:
@@ -177,6 +180,7 @@ def _arguments(
 
 
 def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    """The reduction by a function of NumPy, for integers and bools; no gradient."""
     name, several = function.__name__, (axes,) if isinstance(axes, int) else axes or ()
     for axis in several:
         _check_axis(name, x, axis)
@@ -199,7 +203,7 @@ def _empty(name: str, x: Tensor) -> OpIndexError:
 
 def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     y = np.asarray(function(x, axis=axes if x.ndim else None, keepdims=keepdims), order="C")
-    return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy's sums of uint8
+    return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy sums uint8 in uint64
 
 
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
@@ -210,7 +214,8 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
         )
 
 
-# Ops over axes: functions of (x, dim, axis, keepdim, keepdims), computed by the core, or by `in_python`.
+# `_core._reduction` makes functions of (x, dim, axis, keepdim, keepdims): the core computes simple calls, and
+# calls `in_python` for all others. The public functions put their arguments in this form.
 
 
 def _added_up(
@@ -257,7 +262,7 @@ def _extremes(name: str) -> Any:
 
 
 def with_arguments(reduced: Any) -> Callable[..., Tensor]:
-    """A reduction of the core with the arguments of the public ones."""
+    """A function with the arguments of a public reduction, from one of `_core._reduction`."""
 
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
@@ -389,4 +394,4 @@ def _no_axes(dim: Any, axis: Any) -> bool:
     return isinstance(axes, (tuple, list)) and not axes
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

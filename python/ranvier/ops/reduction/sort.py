@@ -30,7 +30,8 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 class Sort(Function):
-    """(y, i): elements first ... last - 1 of x in order along one axis, and their indices in x"""
+    """(y, i): the elements at places first ... last - 1 of x in order along one axis, and their indices in
+    x"""
 
     def __init__(self, axis: int, descending: bool, first: int, last: int) -> None:
         self.axis, self.descending, self.first, self.last = axis, descending, first, last
@@ -55,7 +56,8 @@ linear_rule(
 
 
 class Median(Sort):
-    """(y, i): the middle element in order along one axis, the lower of two; where there is NaN, the first"""
+    """(y, i): the middle element in order along one axis, the lower one of two; the first NaN if there is
+    any"""
 
     def __init__(self, axis: int, length: int) -> None:
         super().__init__(axis, False, 0, length)
@@ -131,7 +133,7 @@ def topk(
     """
     if sorted is not True:
         flag("topk", "sorted", sorted)
-    k = whole("topk", "k", k) if k is None else k  # None would mean all of them to the kernel
+    k = whole("topk", "k", k) if k is None else k  # raises an error: for the kernel, None means all elements
     return _greatest(input, dim if axis is None else axis, largest, k)
 
 
@@ -155,7 +157,8 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
 def median(
     input: Any, dim: int | None = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Any:
-    """The middle element along dim, the lower of two, as (values, indices); the first NaN where there is one.
+    """The middle element along dim, the lower one of two, as (values, indices); the first NaN if there is
+    any.
 
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
     PyTorch. Raises ValueError where there is no element.
@@ -178,7 +181,7 @@ def median(
 
 
 def _along(name: str, x: Any, dim: Any) -> tuple[Tensor, int, int]:
-    """x, the dimension and its length; a number is one element."""
+    """(x as a Tensor, the dimension, its length); a number counts as one element."""
     x = as_tensor(name, x)
     at = _dim(name, dim, max(x.ndim, 1))
     return x, at, x.shape[at] if x.ndim else 1
@@ -196,7 +199,8 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
 
 
 def exact_floats(x: Array) -> Array | None:
-    """Integers or bools as floats of the same values, which the kernels take; None where some have none."""
+    """Integers or bools as floats of exactly the same values, which the kernels take; None if that is
+    impossible."""
     kind, size = x.dtype.kind, x.dtype.itemsize
     if kind not in "biu" or (size == 8 and x.size and not -(2**53) <= x.min() <= x.max() <= 2**53):
         return None
@@ -210,7 +214,8 @@ def in_order(x: Array, axis: int, descending: bool, last: int | None, first: int
     if floats is not None:
         values, order = (np.ascontiguousarray(y[part]) for y in _core.sort(floats, axis, descending, last))
         return values if values.dtype == x.dtype else cast(values, x.dtype), order
-    if descending:  # a stable order from the back: equal elements keep their order when it is reversed
+    # Sorted from the back, so that equal elements keep their order when the order is reversed.
+    if descending:
         order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:
         order = np.argsort(x, axis, kind="stable")

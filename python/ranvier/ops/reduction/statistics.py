@@ -104,7 +104,8 @@ def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
 
 
 def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
-    """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
+    """The op cummax or cummin: the extreme element so far along dim, and the index of its last occurrence. A
+    NaN counts as the extreme."""
 
     @by_kernel(_core.running_extreme, floats=True, result=ValuesIndices)
     def in_python(input: Any, dim: int, greatest: bool) -> ValuesIndices:
@@ -195,6 +196,7 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1)
 
 
 def _trapezoids(name: str, y: Any, x: Any, dx: float, dim: int) -> Tensor:
+    """The areas of the trapezoids between neighbouring points along dim."""
     y = floating(as_tensor(name, y))
     at = some_dim(name, y, dim)
     n = max(y.shape[at] - 1, 0)
@@ -207,4 +209,4 @@ def _trapezoids(name: str, y: Any, x: Any, dx: float, dim: int) -> Tensor:
     return heights * (diff(x, dim=at - y.ndim) / 2)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -37,8 +37,8 @@ class Var(Function):
     def forward(self, x: Array) -> Array:
         self.x = x
         mean = _core.mean(x, self.axes, True, None)
-        # mean is rounded, with a large error if it is far from 0. rest, the mean of x - mean, corrects this
-        # error. Where rest is NaN (an infinite or NaN x), backward takes 0 instead.
+        # mean is rounded, with a large error if it is far from 0. rest, the mean of x - mean, is this error.
+        # Where rest is NaN (from an infinite or NaN x), backward takes 0 instead.
         rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
         self.mean, self.rest = mean, _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
         self.y = (_core.std if self.root else _core.var)(
@@ -54,7 +54,8 @@ class Var(Function):
         n = self.x.size // (self.y.size or 1)
         dy = dy.reshape(self.y.shape)
         divisor = n - self.correction if n > self.correction else 0.0
-        # dv/dx = 2 (x - mean) / divisor; d sqrt(v) = dv / (2 sqrt(v)), and 0 where v is 0: y is inf there
+        # dv/dx = 2 (x - mean) / divisor; d sqrt(v) = dv / (2 sqrt(v)). Where v is 0, y is set to inf: then it
+        # is 0.
         away = _core.sub(self.x, self.mean, None)
         _core.sub(away, self.rest, away)
         if not self.root:
@@ -64,7 +65,8 @@ class Var(Function):
         return _core.div_backward(away, _core.div(dy, -divisor, None), y, None)
 
     def formula(self, x: Tensor) -> Tensor:
-        # std: the deviations are divided by the size of the result, so that their squares stay in the range
+        # For std the deviations are divided by the size of the result, so that their squares stay in the
+        # range.
         size = scale_of(self) if self.root else None
         away = x - mean(x, self.axes, True)
         rest = mean(away, self.axes, True)  # the rounding error of the mean

@@ -1,4 +1,8 @@
-"""Tensors joined, cut, mirrored and written into: composed of the ops of shape, join, index and scatter."""
+"""Shape ops that few programs use: fliplr, rot90, combinations, diag, unfold, as_strided and others.
+
+Most are composed of the ops in reshape.py, join.py and index.py; unfold and as_strided have Functions of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -185,11 +189,16 @@ class Unfold(Function):
 
 
 def overlapped(x: Array, step: int, length: int) -> Array:
-    """The sum of frames (.., count, size) that begin `step` apart, in `length` elements."""
+    """The sum of overlapping frames (.., count, size), each `step` elements after the one before: (..,
+    length).
+
+    Each frame is cut into parts of `step` elements. Part j of all frames is added at once, to rows of `step`
+    elements.
+    """
     *lead, count, size = x.shape
     parts = -(-size // step)
     y = np.zeros((*lead, max(count + parts, -(-length // step)), step), x.dtype)
-    for j in range(parts):  # rows of `step` elements
+    for j in range(parts):
         part = x[..., j * step : (j + 1) * step]
         y[..., j : j + count, : part.shape[-1]] += part
     return y.reshape(*lead, y.shape[-2] * step)[..., :length]
@@ -208,11 +217,16 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
 
 
 class AsStrided(Function):
-    """y = a view of the memory of x; what it shows of it beyond x has no gradient, as in PyTorch"""
+    """y = a view of the memory of x. Elements of the memory that are not in x have no gradient, as in
+    PyTorch.
+
+    size, stride: of y, in elements. first: the place of y's first element in the memory, in elements.
+    """
 
     is_view = by_memory = True
     shape: tuple[int, ...]
-    place: tuple[Any, ...]  # the steps of x, its first element and the length of its memory
+    # (the steps of x, the place of its first element, the length of its memory), in elements
+    place: tuple[Any, ...]
 
     def __init__(self, size: Any, stride: Any, first: int) -> None:
         self.size, self.stride, self.first = size, stride, first
@@ -233,8 +247,8 @@ class AsStrided(Function):
 
     @property
     def is_apart(self) -> bool:
-        """True if y shows elements that x, itself a view, does not show; these may depend on the inputs,
-        too."""
+        """True if y has elements that x, itself a view, does not have. They may depend on the inputs, too, so
+        that backward is not the derivative of forward (func/derivatives.py)."""
         return not isinstance(self.edges[0], Tensor) and bool((self.places() == math.prod(self.shape)).any())
 
     @widening
@@ -254,8 +268,9 @@ def _memory(x: Array) -> tuple[Array, int]:
 
 
 def _part(of: Array, dtype: Any, shape: Any, steps: Any, at: int) -> Any:
-    """A view of contiguous memory; None for elements beyond it."""
-    if of.size == 0 and math.prod(shape):  # NumPy takes memory of no bytes for one of any length
+    """The view of contiguous memory with this shape and these steps from element `at` on; None if it would
+    have elements beyond the memory."""
+    if of.size == 0 and math.prod(shape):  # NumPy does not check memory of 0 bytes
         return None
     try:
         return np.ndarray(shape, dtype, of, at * dtype.itemsize, [n * dtype.itemsize for n in steps])
@@ -274,11 +289,11 @@ def _apart(size: Any, stride: Any) -> bool:
 
 
 def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """The memory of x with this shape and these steps, in elements: a view. Where x requires gradients, one
-    with several elements at one place is only read. storage_offset: the first element, from the beginning of
-    the memory, also where x is a part of it; None: that of x.
+    """A view of the memory of x with this shape and these steps, in elements. If x requires gradients, a view
+    with several elements at one place is read-only. storage_offset: the first element, counted from the
+    beginning of the memory, also if x is only a part of it; None: the first element of x.
 
-    Elements that x does not show have no gradient. Raises ValueError for elements beyond the memory.
+    Elements that are not in x have no gradient. Raises ValueError for elements beyond the memory.
     | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
     x = as_tensor("as_strided", input)
     memory, start = _memory(x._read("as_strided()"))
@@ -296,7 +311,8 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
             of_base.forward(base._array)
             y._view = base, (of_base,), why
         lacks = base._array.nbytes < memory.nbytes or not _apart(size, stride)
-        if lacks and y._requires_grad:  # `Replace` could not write it
+        # `Replace` (tape/copy_functions.py) could not repeat a change of such a view.
+        if lacks and y._requires_grad:
             y._array.flags.writeable = False
     return y
 

@@ -1,7 +1,7 @@
-"""x[key], gather and others: picked elements, and their gradients put back.
+"""Ops that pick elements: x[key], gather, index_select, masked_select and others.
 
-Integers, slices, None and Ellipsis give views. Integer and bool arrays or tensors pick copies; an element
-picked several times receives the sum of its gradients, added in order, whatever the number of threads.
+Integers, slices, None and Ellipsis in a key give views. Arrays or tensors of integers or bools pick copies.
+An element that is picked several times gets the sum of the gradients, added in order, at any thread count.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Getitem(Function):
 
 
 def _taken(x: Array, index: Array, rows: Array, axis: int, from_0: bool) -> Array:
-    """x at the rows along an axis; index: the same in as many dimensions as x, or one."""
+    """x at the rows along an axis; index: the rows in 1 or x.ndim dimensions. from_0: negative rows raise."""
     if x.dtype.char in _MOVED:
         return _core.gather(x, index, axis, None, from_0)
     if from_0:
@@ -81,7 +81,7 @@ class TakeRows(Function):
 
 
 class Pick(Function):
-    """y = x[key] for a key with arrays: the axes that they index are joined and gathered by one index"""
+    """y = x[key] for a key with arrays. The axes that the arrays index become one, with one index `rows`."""
 
     dtypes = Dtypes("forward")
 
@@ -95,7 +95,7 @@ class Pick(Function):
         view = x if self.whole else x[basic]
         first, count = axes[0], len(axes)
         self.order = None
-        if axes[-1] - first != count - 1:  # if indices are not adjacent, the new axes come first
+        if axes[-1] - first != count - 1:  # The axes are not neighbours: the picked dimensions come first.
             self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
             view, first = view.transpose(self.order), 0
         self.moved = view.shape
@@ -129,7 +129,7 @@ _core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:
-    """True where axes begin ... end - 1 can be joined without a copy."""
+    """True if axes begin ... end - 1 of x can be joined to one axis without a copy."""
     axes = [d for d in range(begin, end) if x.shape[d] != 1]
     return all(x.strides[a] == x.shape[b] * x.strides[b] for a, b in pairwise(axes))
 
@@ -166,7 +166,7 @@ linear_rule(
 
 
 def part_of(sizes: tuple[int, ...], shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:
-    """The slices of an array of these sizes that an index of a shape reaches; empty if it is all of it."""
+    """The part of an array of these sizes that an index of this shape reaches; () for the whole array."""
     for d, n in enumerate(shape):
         if n != sizes[d] and d != axis:
             return tuple([_ALL if d == axis else slice(n) for d, n in enumerate(shape)])
@@ -174,7 +174,7 @@ def part_of(sizes: tuple[int, ...], shape: tuple[int, ...], axis: int) -> tuple[
 
 
 def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -1) -> bool:
-    """True if an index of this shape is no larger than `sizes` in any dimension but the axis."""
+    """True if an index of this shape is no larger than `sizes` in any dimension except the axis."""
     if len(shape) != len(sizes):
         return False
     for d, n in enumerate(shape):  # noqa: SIM110  # all() of a generator takes twice as long
@@ -205,7 +205,7 @@ def getitem(x: Any, key: Any) -> Tensor:
         raise index_error("getitem", key, x.shape, error) from None
     if view is not None:
         return view
-    return _picked(x, (key,) if type(key) is ndarray else key)  # NumPy's bytes are indices
+    return _picked(x, (key,) if type(key) is ndarray else key)  # A bare array of uint8 would be a mask.
 
 
 @by_kernel(_core._picked)
@@ -221,7 +221,8 @@ def _picked(x: Any, key: Any) -> Tensor:
 
 
 def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
-    """x and a key in which a row of x, then its only one, stands for the first Tensor of one number."""
+    """For a model that is written to a file: x and the key without the first Tensor of one number, which may
+    depend on the inputs. x becomes its slice at that index; the key gets 0. None without such a Tensor."""
     parts = key if isinstance(key, tuple) else (key,)
     arrays: list[Any] = [getattr(part, "_array", part) for part in parts]
     for i, array in enumerate(arrays):
@@ -235,9 +236,9 @@ def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
 
 
 def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
-    if not picks.axes:  # the key has only integers, some of them in tensors
+    if not picks.axes:  # The key has only integers, slices and None, some integers as Tensors.
         return Getitem((*picks.basic, Ellipsis)).apply(x)
-    if is_written() and picks.basic.count(_ALL) < len(picks.basic):  # a file gets slices as their own call
+    if is_written() and picks.basic.count(_ALL) < len(picks.basic):  # In a file, slices are a separate call.
         x = Getitem(picks.basic).apply(x)
         picks = picks._replace(basic=(_ALL,) * x.ndim)
     return Pick(picks, from_0).apply(x)
@@ -344,7 +345,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
 
 
 def require_from_0(name: str, index: Any, size: int = 2**53) -> None:
-    """Raises IndexError for an index from `size` on, and for a negative one, as PyTorch does here."""
+    """Raises IndexError unless all indices are in 0 ... size - 1, as PyTorch for these ops."""
     places = index_array(name, index)
     if not places.size or _core.inside(in_dtype(places, _I64), 0, size - 1):
         return
@@ -371,7 +372,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
         shapes = f"index of shape {rows.shape} for x of shape {input.shape}"
         wanted = "one dimension" if input.ndim else "one dimension with one index"
         raise OpError(f"[index_select] got {shapes}; expected {wanted}")
-    rows = rows if rows.ndim else rows.reshape(1)  # not copied: a recording identifies the array
+    rows = rows if rows.ndim else rows.reshape(1)  # It is not copied: a recording identifies the array.
     try:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
     except IndexError:

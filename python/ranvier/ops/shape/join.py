@@ -48,6 +48,7 @@ class Concatenate(TakesHalves):
 
 
 def _split(dy: Array, sizes: list[int], axis: int) -> tuple[Array, ...]:
+    """Views of consecutive parts of these sizes along an axis."""
     parts, start = [], 0
     before: tuple[slice, ...] = (slice(None),) * (axis % dy.ndim)
     for n in sizes:
@@ -61,7 +62,7 @@ KERNELS.split = _split
 
 
 def _without_empty(arrays: Sequence[Array]) -> list[Array]:
-    """The arrays that are not of shape (0,), which PyTorch allows beside arrays of any shape."""
+    """The arrays except those of shape (0,), which PyTorch allows beside arrays of any shape."""
     return [x for x in arrays if x.shape != (0,)] or list(arrays)
 
 
@@ -79,7 +80,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
 def _cat(tensors: Sequence[Any], dim: int) -> Tensor:
     parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
     if not parts:
-        _core.concatenate([], dim)  # raises
+        _core.concatenate([], dim)  # raises the error
     first = parts[0]._array.dtype
     for x in parts:
         if x._array.dtype is not first:
@@ -161,7 +162,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 @written_once()
 class Unbind(Function):
-    """y[i] = x[i] along an axis, for all i; one join makes the gradient, where `getitem` adds n arrays"""
+    """y[i] = x[i] along an axis, for all i. The gradient is one join; for n calls of `getitem` it would be a
+    sum of n arrays."""
 
     is_view = True
 
@@ -193,7 +195,7 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
-    """The slices along dimension 0. Where no gradient is recorded, each is made when it is asked for."""
+    """The slices along dimension 0. If no gradient is recorded, each slice is made when it is asked for."""
     if x._array.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
     return iter(unbind(x)) if x._requires_grad and tape_mode.enabled else _off_tape(x)
@@ -202,7 +204,7 @@ def iterate(x: Tensor) -> Iterator[Tensor]:
 def _off_tape(x: Tensor) -> Iterator[Tensor]:
     """The slices of a tensor that needs no gradient, without nodes for them.
 
-    x is read anew for each: what uses the slices may give it other memory, or a history.
+    x is read again for each slice, because the loop over the slices may give x other memory or a history.
     """
     i = 0
     while i < x._array.shape[0]:

@@ -1,5 +1,5 @@
-"""Elements repeated or shifted cyclically (repeat, tile, repeat_interleave, roll, meshgrid); the diagonal of
-matrices and the elements on one side of it (diagonal, trace, tril, triu).
+"""Ops that repeat or shift elements (repeat, tile, repeat_interleave, roll, meshgrid), and ops on the
+diagonal of matrices and the elements on one side of it (diagonal, trace, tril, triu).
 """
 
 from __future__ import annotations
@@ -62,9 +62,10 @@ def _tiles(input: Any, sizes: Any) -> Tensor:
 
 
 class Repeat(Function):
-    """y = x repeated along each dimension: a dimension of n becomes (1, n), then (times, n), then times * n.
+    """y = x repeated along each dimension: a dimension of size n becomes (1, n), then (times, n), then times
+    * n.
 
-    split, wide, final: the shape with each dimension as (1, n), as (times, n), and as times * n.
+    split, wide, final: the shapes after these three steps.
     """
 
     def __init__(self, split: list[int], wide: list[int], final: tuple[int, ...]) -> None:
@@ -84,10 +85,12 @@ linear_rule(Repeat)
 
 
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
+    """x repeated as often as `times` says, along as many dimensions, of which x may lack leading ones."""
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
     if math.prod(times) >= 2**48:
         raise TooLarge
-    # A repeated dimension counts as two. A kernel takes 8 at most; for more, each dimension gets a call.
+    # A repeated dimension counts as two. A kernel takes at most 8; for more, each dimension gets a call of
+    # its own.
     if sum(1 if count == 1 else 2 for count in times) > 8:
         for d, count in enumerate(times):
             parts = (math.prod(shape[:d]), shape[d], math.prod(shape[d + 1 :]))
@@ -136,7 +139,8 @@ def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None =
             f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
             ">= 0, or one for each"
         )
-    if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:  # np.repeat checks no overflow
+    # np.repeat does not check for overflow
+    if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:
         raise TooLarge
     # The values of a Tensor decide the shape of the result. Observers are notified that Python has read them.
     if not isinstance(repeats, (int, list, tuple)):
@@ -224,8 +228,8 @@ class Diagonal(Function):
     def __init__(self, place: tuple[int, int, int]) -> None:
         self.place = place  # offset, dim1, dim2
 
-    # forward(x) is written in C++, a method of the core's base class: it reads place, sets shape to that of
-    # x, and returns the diagonal as a view of x.
+    # forward(x) is a method of the core's base class, written in C++: it reads `place`, sets `shape` to the
+    # shape of x, and returns the diagonal as a view of x.
     forward = Function._diagonal
 
     def backward(self, dy: Array) -> Array:
@@ -235,7 +239,8 @@ class Diagonal(Function):
 
 
 linear_rule(Diagonal)
-_core._set_placed(Diagonal, False)  # the core makes this node where x needs a gradient; True would be Unfold
+# The core makes this node if x needs a gradient. False: the class is Diagonal (True: Unfold).
+_core._set_placed(Diagonal, False)
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
@@ -258,16 +263,19 @@ def trace(input: Any) -> Tensor:
 
 
 class Triangle(MaskedFill):
-    """y = x with zeros where a mask is true; y is in C order. The op makes the mask from the shape of x."""
+    """y = x with zeros where a mask is true; y is in C order. The ops tril and triu make the mask from the
+    shape."""
 
     def forward(self, x: Array, mask: Array) -> Array:
         return super().forward(x if x.flags.c_contiguous else copied(x, "C"), mask)
 
-    def release(self) -> None:  # nothing is dropped: the mask has no values of x, and backward may run again
+    def release(self) -> None:  # The mask depends on the shape only, so it is kept: backward may run again.
         return
 
 
 def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
+    """The op triu (`upper`) or tril."""
+
     @by_kernel(_core.triangle)
     def in_python(input: Any, diagonal: Any, upper: bool) -> Tensor:
         x = as_tensor(name, input)
@@ -275,10 +283,11 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         if x.ndim < 2:
             raise misfit(name, {"x": tuple(x.shape)}, "at least 2 dimensions")
         rows, columns = x.shape[-2:]
-        diagonal = min(max(diagonal, -rows - 1), columns + 1)  # larger values give the same
+        diagonal = min(max(diagonal, -rows - 1), columns + 1)  # Larger values give the same result.
         ones = np.ones((rows, columns), np.bool_)
-        # `outside` is true where y is 0. Under an observer, as a recorded step, it is made by NumPy and
-        # declared constant (keep), so that no replay computes it. Else the kernel makes it in less time.
+        # `outside` is true where y is 0. Under an observer, such as a recording, NumPy makes it and it is
+        # declared constant (keep), so that replays do not compute it. Otherwise the kernel makes it, which is
+        # faster.
         if observers:
             outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
         else:

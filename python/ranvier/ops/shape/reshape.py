@@ -1,8 +1,9 @@
 """The same elements in another shape: reshape, transpose, permute, squeeze, expand, flip and others.
 
-The result is a view of x where NumPy gives one; the tape tracks in-place changes of both. reshape keeps the
-logical order of the elements: a channels-last image of which it is no view is copied to C order, and its
-gradient is channels-last again.
+The result is a view of x if NumPy gives one, and the tape tracks changes in place of both. reshape keeps the
+logical order of the elements. If a channels-last image has to be copied for it, the copy is in C order, and
+the gradient is channels-last again. The public functions are calls of the core (bindings/tensors/shapes.cpp,
+views.cpp), which makes the nodes of these classes if x needs a gradient.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Reshape(Function):
     def __init__(self, shape: Any) -> None:
         self.target = shape
 
-    forward = Function._reshaped
+    forward = Function._reshaped  # in the core; it calls `_strided` if x is not in C order
 
     def _strided(self, x: Array) -> Array:
         self.channels_last = x.dtype.char in "fdeE" and is_channels_last(x)
@@ -106,12 +107,13 @@ linear_rule(Flip)
 
 
 def numbers_of(arguments: tuple[Any, ...]) -> Any:
-    """The numbers that ``f(x, 2, 3)`` or ``f(x, (2, 3))`` lists."""
+    """The numbers in the arguments of ``f(x, 2, 3)`` or ``f(x, (2, 3))``, unchecked."""
     return arguments[0] if len(arguments) == 1 and type(arguments[0]) is not int else arguments
 
 
 def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
-    """The numbers of ``f(x, 2, 3)`` or ``f(x, (2, 3))``."""
+    """The numbers in the arguments of ``f(x, 2, 3)`` or ``f(x, (2, 3))``, checked. name: the op's, for
+    errors."""
     try:
         if len(arguments) == 1 and type(arguments[0]) is not int and not isinstance(arguments[0], np.integer):
             arguments = arguments[0]
@@ -173,7 +175,8 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     input = as_tensor("unflatten", input)
     at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
     size = math.prod(n for n in parts if n != -1)
-    # -1 is computed here, from the size of this dimension: reshape could not where another dimension is 0.
+    # -1 is computed here from the size of this dimension: reshape could not compute it if another dimension
+    # is 0.
     if -1 in parts and size > 0:
         parts[parts.index(-1)] = shape[at] // size if input.ndim else 1
     if input.ndim and math.prod(parts) != shape[at]:
@@ -263,8 +266,8 @@ def _flipped(input: Any, dims: Any) -> Tensor:
 
 
 def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
-    """:func:`reshape`; where no view is possible the elements are copied. With a dtype: the same memory read
-    as that dtype, without a gradient; the last dimension changes where the dtypes' sizes differ.
+    """:func:`reshape`; if no view is possible the elements are copied. With a dtype: the same memory read as
+    that dtype, without a gradient; the last dimension changes if the dtypes' sizes differ.
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0]).view(rv.int32)
@@ -299,7 +302,8 @@ def expand_as(x: Any, other: Any) -> Tensor:
 
 
 def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """``x.unsqueeze_(0)``: x itself gets the other shape, on the same memory, and its history the view."""
+    """A method such as ``x.unsqueeze_(0)``: x itself gets the other shape, on the same memory. The node of
+    the view is appended to its history."""
 
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
@@ -312,9 +316,10 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
             return x
         x._array = result._array
         x._view = None if x._view is None else result._view
-        if result._grad_fn is not None:  # hooks stay with the old node, and get gradients of the old shape
+        if result._grad_fn is not None:  # Hooks stay at the old node, and get gradients of the old shape.
             x._grad_fn = result._grad_fn
-        # The chains of x's views begin at its old shape: a step back to that shape is put first.
+        # The chains of x's views begin at its old shape. A step from the new shape back to it is put before
+        # them.
         if views:
             before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
             back = before._view[1][-1]  # type: ignore[index]
@@ -329,4 +334,4 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
     return method
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -27,7 +27,7 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 class Scatter(Function):
-    """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..], or += where add is set"""
+    """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..], or += with `add`"""
 
     def __init__(self, axis: int, add: bool) -> None:
         self.axis, self.add = axis, add
@@ -67,7 +67,7 @@ additive(Scatter, lambda node, dtype: [zeros(node.shape, dtype), node.index, zer
 
 
 def _with_dimension(x: Array) -> Array:
-    """x, with shape (1,) in place of ()."""
+    """x; with shape (1,) if its shape is ()."""
     return x if x.ndim else x.reshape(1)
 
 
@@ -82,10 +82,10 @@ def scatter(
 ) -> Tensor:
     """x with y[.., index[.., j, ..], ..] = src[.., j, ..] along dim, in a new tensor.
 
-    index: integers, as many dimensions as x and src, at most src's sizes, and but for dim at most x's; shape
-    () counts as one dimension. src is a tensor of x's dtype, or a number for all places. Of
-    several values for one place the last stays, and only it gets a gradient. reduce 'add' adds them (see
-    :func:`scatter_add`), 'multiply' multiplies, without a gradient.
+    index: integers, with as many dimensions as x and src, none larger than src's, and none except dim larger
+    than x's; shape () counts as one dimension. src is a tensor of x's dtype, or a number for all places. Of
+    several values for one place the last one stays, and only this one gets a gradient. reduce 'add' adds them
+    (see :func:`scatter_add`), 'multiply' multiplies, without a gradient.
 
     Raises IndexError where an index is negative or out of range, ValueError where the shapes do not fit,
     TypeError where the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
@@ -106,6 +106,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
 
 
 def _put_or_added(x: Array, dim: int, index: Array, src: Array, combine: str | None) -> Array:
+    """`_scatter` by the kernel, for an index of src's shape."""
     if combine == "multiply" or getattr(src, "shape", None) != index.shape:
         return NotImplemented
     return _core.scatter(x, index, src, dim, combine == "add", None, True)
@@ -154,7 +155,7 @@ def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array
 
 
 def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
-    """src in the dtype of x; TypeError where that would lose part of its values."""
+    """src in the dtype of x; TypeError if src's values may not fit in it."""
     own, wanted = src._array.dtype, x._array.dtype
     if own == wanted:
         return src
@@ -202,4 +203,4 @@ def _index_added(input: Any, dim: int, index: Any, source: Any, alpha: float) ->
     return watched(_scatter(input, at, places, source, "add", "index_add"), index)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

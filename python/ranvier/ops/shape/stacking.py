@@ -1,4 +1,5 @@
-"""Tensors joined as rows and columns, and cut into parts."""
+"""hstack, vstack, column_stack and others, which join tensors as rows or columns; tensor_split, which cuts
+one."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from ranvier.tensors.tensor import Tensor
 
 
 def listed(name: str, tensors: Any) -> list[Tensor]:
+    """The Tensors in the arguments of ``f(x, y)`` or ``f([x, y])``. name: the op's, for errors."""
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tensors[0]
     return [as_tensor(name, x) for x in tensors]
@@ -63,7 +65,7 @@ vstack = row_stack = _stacked("vstack", _as_rows, 0)
 column_stack = _stacked("column_stack", lambda x: reshape(x, (-1, 1)) if x.ndim < 2 else x, 1)
 
 
-_MOST_PARTS = 100_000  # beyond the size, where parts are empty
+_MOST_PARTS = 100_000  # the most parts of `tensor_split` beyond the dimension's size; such parts are empty
 
 
 def tensor_split(

@@ -1,4 +1,4 @@
-"""Elements read and written at given places: take, put, index_fill, index_copy, index_put and others."""
+"""Ops that read or write elements at given places: take, put, index_fill, scatter_reduce and others."""
 
 from __future__ import annotations
 
@@ -248,8 +248,8 @@ _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximu
 
 
 def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool) -> Array:
-    """Computes the reduction by NumPy; arrays without dimensions get one. src may be larger
-    than places: the part at the front counts."""
+    """scatter_reduce by NumPy. places may be smaller than src: then only the front part of src counts. Arrays
+    without dimensions get one."""
     places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
     part = tuple(map(slice, places.shape))
     rows: list[Any] = list(np.ogrid[part])
@@ -268,7 +268,7 @@ def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_
 
 
 def _neutral(reduce: str, dtype: Any) -> Any:
-    """The value that a reduction starts from."""
+    """The neutral element of a reduction, from which it starts."""
     if dtype.kind in "fb":
         low, high = (-math.inf, math.inf) if dtype.kind == "f" else (False, True)
     else:
@@ -277,7 +277,10 @@ def _neutral(reduce: str, dtype: Any) -> Any:
 
 
 class ScatterReduce(Function):
-    """The greatest, least or product of all values written to a place; equal extremes share the gradient"""
+    """y = the maximum, minimum or product of all values for a place; equal extremes share the gradient.
+
+    at: the dimension. include_self: whether the element of x at the place takes part, too.
+    """
 
     by_numpy = True
 
@@ -295,6 +298,7 @@ class ScatterReduce(Function):
         return self.y
 
     def _write(self, kernel: Any, x: Array, values: Array, *settings: Any) -> Array:
+        """x with values written to the places by a kernel."""
         part = kernel(x[self.part], self.places, values, self.at, *settings)
         if part.shape == x.shape:
             return part
@@ -302,7 +306,7 @@ class ScatterReduce(Function):
         y[self.part] = part
         return y
 
-    def _put(self, x: Array, value: float) -> Array:  # returns x with the value written at all places
+    def _put(self, x: Array, value: float) -> Array:
         values = np.broadcast_to(x.dtype.type(value), self.places.shape)
         return self._write(_core.scatter, x, values, False, None, True)
 
@@ -335,7 +339,7 @@ class ScatterReduce(Function):
         return dx, None, dsrc.reshape(self.src_shape)
 
     def _of_product(self, dy: Array, y: Array, own: Any) -> tuple[Array, Array]:
-        """dy times the product of all others at the place, also where one of them is 0."""
+        """The gradients of x and the values: dy times all other factors at the place, also where one is 0."""
         x, values = self.x, self.values
         none, empty = values == 0, own & (x == 0)
         if not (none.any() or empty.any()):
@@ -355,7 +359,7 @@ class ScatterReduce(Function):
 
 @rule(ScatterReduce)
 def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-    """dy times shares, which are constant between the ties of extremes."""
+    """The gradients by differentiable ops: dy times constants, or for "prod" times the other factors."""
     if node.reduce == "prod":
         of_x, of_src = _products_of_others(node)
     else:
@@ -373,7 +377,8 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
 
 
 def _products_of_others(node: Any) -> tuple[Tensor, Tensor]:
-    """y over each factor; of a factor 0 the product of those that are not."""
+    """For each factor, of x and of src, the product of all others at its place: y divided by it, or for a
+    factor 0 the product of the factors that are not 0."""
     source = np.zeros(node.src_shape or (1,), node.values.dtype)
     source[node.used] = node.values
     src = reshape(of_input(node, 2, source.reshape(node.src_shape)), source.shape)[node.used]
@@ -392,4 +397,4 @@ def _products_of_others(node: Any) -> tuple[Tensor, Tensor]:
     return reshape(of_x, node.shape), where(none, read_rest, read_y / src)
 
 
-examples(globals())  # written as ">>> call"
+examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -34,15 +34,16 @@ EXAMPLE = """
 class LRScheduler:
     """Base of the schedules: ``step()`` after each epoch (or batch) sets the learning rates of the groups.
 
-    Call it after ``optimizer.step()``. A rate in a Tensor is filled, others are replaced. Several schedules
-    may act on one optimizer: each changes the present rate.
+    Call it after ``optimizer.step()``. If a rate is a Tensor, the new value is written into it; a number is
+    replaced. Several schedules may act on one optimizer: each changes the present rate.
 
     Args:
         last_epoch: -1 starts a schedule; else the groups must have the ``initial_lr`` of the run to continue.
 
-    A subclass has ``get_lr()``, which computes the rates at ``self.last_epoch`` from the present ones, and
-    may have ``_get_closed_form_lr()``, which computes them from the initial ones, for ``step(epoch)``, and
-    ``example``, arguments and rates of ``EXAMPLE``, which then ends its docstring.
+    A subclass has ``get_lr()``, which computes the rates at ``self.last_epoch`` from the present rates. It
+    may have ``_get_closed_form_lr()``, which computes them from the initial rates, for ``step(epoch)``. It
+    may have ``example``: the arguments and rates of the text ``EXAMPLE``, which is then added to its
+    docstring.
 
     Raises TypeError for an object that is not an Optimizer, KeyError if initial_lr is missing.
     """
@@ -82,7 +83,7 @@ class LRScheduler:
         raise NotImplementedError
 
     def _get_closed_form_lr(self) -> list[float]:
-        """The rates at ``last_epoch``, computed from the initial ones."""
+        """The rates at ``last_epoch``, computed from the initial rates."""
         return self.get_lr()
 
     def get_last_lr(self) -> list[float]:
@@ -96,7 +97,7 @@ class LRScheduler:
 
     def _update_lr(self, epoch: float | None = None) -> None:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
-        self._get_lr_called_within_step = True  # get_lr of PyTorch's programs warns without it
+        self._get_lr_called_within_step = True  # Without it, get_lr of PyTorch programs would warn.
         try:
             rates = self.get_lr() if epoch is None else self._get_closed_form_lr()
         finally:
@@ -116,11 +117,11 @@ class LRScheduler:
         return [rate * factor for rate in self._rates()]
 
     def state_dict(self) -> dict[str, Any]:
-        """All attributes except the optimizer as plain values; of callable objects their attributes."""
+        """All attributes except the optimizer, as plain values. Of callable objects it has the attributes."""
         return {k: _state_of(v) for k, v in vars(self).items() if k != "optimizer"}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continues from a ``state_dict``; the rates are in that of the optimizer."""
+        """Continues from a ``state_dict``. The rates are in the state dict of the optimizer."""
         if not isinstance(state_dict, Mapping):
             kind = type(state_dict).__name__
             raise TypeError(f"[{type(self).__name__}] got {kind}; expected a state dict of a schedule")
@@ -161,7 +162,8 @@ def copied(rate: Any) -> Any:
 
 
 def set_rate(group: Group, rate: Any) -> None:
-    """Sets a group's rate; one in a Tensor is filled, so that all who hold the Tensor see it."""
+    """Sets the rate of a group. If the rate is a Tensor, the value is written into it, so that every holder
+    of the Tensor sees it."""
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(plain(rate))
     else:
@@ -176,7 +178,7 @@ def require_optimizer(name: str, optimizer: Any) -> None:
 
 
 def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> list[Any]:
-    """One value for each group; raises ValueError for a list of another length."""
+    """A list with one value for each group. Raises ValueError for a list of another length."""
     require_optimizer(name, optimizer)
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
@@ -189,7 +191,7 @@ def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> lis
 
 
 def require_numbers(name: str, **values: Any) -> None:
-    """Raises TypeError unless each is a number, or a list of numbers, and ValueError for nan."""
+    """Raises TypeError unless each value is a number or a list of numbers, and ValueError for nan."""
     for key, value in values.items():
         for x in value if isinstance(value, (list, tuple)) else (value,):
             number(name, key, x)
@@ -210,11 +212,11 @@ class ReduceLROnPlateau(LRScheduler):
 
     Args:
         mode: "min", smaller is better, or "max".
-        threshold, threshold_mode: the least improvement: a share of the best value ("rel"), or absolute
-            ("abs").
-        cooldown: epochs after a reduction that are not counted.
-        min_lr: the lowest rate, or one for each group.
-        eps: smaller changes of the rate are not made.
+        threshold, threshold_mode: the smallest change that counts as an improvement: a share of the best
+            value ("rel"), or absolute ("abs").
+        cooldown: the number of epochs after a reduction that do not count.
+        min_lr: the lowest rate, or a list with one for each group.
+        eps: the rate stays as it is if it would change by less than this.
 
     Raises ValueError for a factor of 1 or more or an unknown mode.
 
@@ -263,12 +265,12 @@ class ReduceLROnPlateau(LRScheduler):
         self.mode_worse = math.inf if mode == "min" else -math.inf
 
     def _reset(self) -> None:
-        """Begins anew: no best value, no epochs without improvement."""
+        """Starts anew: without a best value, and with 0 epochs without improvement."""
         self.best = self.mode_worse
         self.cooldown_counter = self.num_bad_epochs = 0
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Takes the epoch's value of the watched quantity."""
+        """Ends an epoch. metrics: the value of the watched quantity in this epoch, such as a loss."""
         value = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(value, self.best):
@@ -287,13 +289,13 @@ class ReduceLROnPlateau(LRScheduler):
 
     @property
     def in_cooldown(self) -> bool:
-        """True during a cooldown, in which epochs are not counted."""
+        """True during a cooldown, in which epochs do not count."""
         return self.cooldown_counter > 0
 
     def _reduce_lr(self, epoch: int) -> None:
         """Lowers the rates of the groups."""
         groups = self.optimizer.param_groups
-        if len(groups) != len(self.min_lrs):  # groups were added
+        if len(groups) != len(self.min_lrs):  # The program has added groups.
             if self.default_min_lr is None:
                 raise RuntimeError(
                     f"[ReduceLROnPlateau] got {len(groups)} groups and min_lr for {len(self.min_lrs)}: a "

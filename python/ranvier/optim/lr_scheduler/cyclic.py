@@ -41,7 +41,7 @@ class CosineAnnealingLR(LRScheduler):
             return [
                 low + (base - low) * (1 + math.cos(epoch * math.pi / length)) / 2 for base in self.base_lrs
             ]
-        if (epoch - 1 - length) % (2 * length) == 0:  # the previous rate is eta_min: the ratio is undefined
+        if (epoch - 1 - length) % (2 * length) == 0:  # The last rate is eta_min, so the ratio is undefined.
             return [
                 rate + (base - low) * (1 - math.cos(math.pi / length)) / 2
                 for base, rate in zip(self.base_lrs, self._rates(), strict=True)
@@ -57,7 +57,7 @@ class CosineAnnealingLR(LRScheduler):
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine from the initial lr to eta_min in T_0 epochs, then again in T_0 T_mult, T_0 T_mult^2 ...
 
-    ``step(epoch + batch / batches)`` moves along it within an epoch.
+    ``step(epoch + batch / batches)`` changes the rate within an epoch, too.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
     """
@@ -80,7 +80,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return [self.eta_min + (lr - self.eta_min) * wave / 2 for lr in self.base_lrs]
 
     def step(self, epoch: float | None = None) -> None:
-        """Advances by one epoch, or to the given one, which may be fractional."""
+        """Advances by one epoch, or to the given epoch, which may be a fraction."""
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:
@@ -97,7 +97,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._set(self.get_lr())
 
     def _find(self, epoch: float) -> None:
-        """Sets T_i and T_cur: the cosine of an epoch, and the position in it."""
+        """Sets T_i, the length of the cosine in which an epoch lies, and T_cur, the epochs since it began."""
         first, factor = self.T_0, self.T_mult
         if epoch < first:
             self.T_i, self.T_cur = first, epoch
@@ -113,13 +113,15 @@ Values = float | Sequence[float]
 
 
 class _WithMomentum(LRScheduler):
-    """Moves the groups' momentum, or beta1, between base_momentum and max_momentum."""
+    """Base of schedules that also move the momentum of the groups, or beta1, between base_momentum and
+    max_momentum."""
 
     cycle_momentum: bool
     use_beta1: bool
 
     def _prepare_momentum(self, optimizer: Optimizer, base: Values, most: Values, fresh: bool) -> None:
-        """Set the limits between which momentum, or beta1, cycles against the learning rate."""
+        """Sets the limits of momentum, or beta1, which falls while the rate rises. fresh: whether the
+        schedule starts, or else continues a run whose groups have the limits."""
         name = type(self).__name__
         if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
             raise ValueError(
@@ -142,15 +144,16 @@ class _WithMomentum(LRScheduler):
 
 
 class OneCycleLR(_WithMomentum):
-    """One cycle over total_steps batches: up to max_lr, then below the initial rate. ``step()`` per batch.
+    """One cycle over total_steps batches: up to max_lr, then below the initial rate. Call ``step()`` after
+    each batch.
 
-    The rate rises from max_lr / div_factor to max_lr in the first pct_start of the steps, then falls to the
-    initial rate divided by final_div_factor; with three_phase it falls to the initial rate first. The
-    momentum (or beta1) moves from max_momentum to base_momentum and back.
+    The rate rises from max_lr / div_factor, the initial rate, to max_lr. This takes the share pct_start of
+    the steps. Then it falls to the initial rate divided by final_div_factor; with three_phase it falls to the
+    initial rate first. The momentum (or beta1) moves from max_momentum to base_momentum and back.
 
     Args:
-        total_steps: or epochs and steps_per_epoch.
-        anneal_strategy: "cos" or "linear".
+        total_steps: the number of steps; or give epochs and steps_per_epoch.
+        anneal_strategy: "cos" or "linear", the form of the curve.
 
     Raises ValueError for settings out of range, and for more steps than total_steps.
     Source: Smith and Topin, "Super-Convergence" (2017), as in PyTorch.
@@ -236,7 +239,8 @@ class OneCycleLR(_WithMomentum):
 
 
 def _phases(share: float, total: int, three: bool) -> list[dict[str, Any]]:
-    """The end of each phase, and the keys of a group between whose values its rate and momentum move."""
+    """A dict for each phase: its last step, and the keys of a group that have the first and last value of the
+    rate and of the momentum in the phase."""
     rates, momenta, ends = ["initial_lr", "max_lr"], ["max_momentum", "base_momentum"], [share * total - 1]
     if three:
         rates, momenta, ends = [*rates, "initial_lr"], [*momenta, "max_momentum"], [*ends, 2 * ends[0]]
@@ -247,11 +251,13 @@ def _phases(share: float, total: int, three: bool) -> list[dict[str, Any]]:
 
 
 class CyclicLR(_WithMomentum):
-    """From base_lr up to max_lr in step_size_up steps, down in step_size_down, and again; a step per batch.
+    """From base_lr up to max_lr in step_size_up steps, down in step_size_down steps, and again. Call
+    ``step()`` after each batch.
 
-    mode: "triangular"; "triangular2", each cycle half as high; "exp_range", heights gamma^step. Or a function
-    scale_fn of the cycle (from 1) or the step (scale_mode "cycle" or "iterations"). The momentum (or beta1)
-    falls from max_momentum to base_momentum while the rate rises.
+    mode: "triangular"; "triangular2": each cycle is half as high as the last one; "exp_range": the height is
+    multiplied by gamma^step. Or scale_fn gives the factor of the height, as a function of the cycle (from 1)
+    or of the step (scale_mode "cycle" or "iterations"). The momentum (or beta1) falls from max_momentum to
+    base_momentum while the rate rises.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), as in PyTorch.
     """
@@ -307,7 +313,7 @@ class CyclicLR(_WithMomentum):
         self.base_lrs = rates
 
     def scale_fn(self, x: float) -> float:
-        """The factor of the height of a cycle, or at a step."""
+        """The factor of the height in cycle x, or at step x."""
         if self._scale_fn_custom is not None:
             return self._scale_fn_custom(x)
         if self.mode == "triangular2":

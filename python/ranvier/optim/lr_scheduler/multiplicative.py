@@ -1,4 +1,4 @@
-"""Schedules that multiply the rate: by functions, in steps, linear, exponential."""
+"""Schedules that multiply the rate by a factor: from functions of the user, in steps, linear, exponential."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Factor = Callable[[int], float]
 
 
 class _OfFunctions(LRScheduler):
-    """Base of schedulers that are given a function of the epoch, or one for each parameter group."""
+    """Base of schedules that get a function of the epoch, or one function for each parameter group."""
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
@@ -61,7 +61,7 @@ class StepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, step_size: float, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        whole = isinstance(step_size, float) and step_size.is_integer()  # 1.0, as in PyTorch's tutorials
+        whole = isinstance(step_size, float) and step_size.is_integer()  # PyTorch's tutorials give 1.0.
         require_whole("StepLR", "step_size", int(step_size) if whole else step_size)
         number("StepLR", "gamma", gamma)
         self.step_size = step_size
@@ -77,7 +77,7 @@ class StepLR(LRScheduler):
 
 
 def _epoch(given: Any) -> Any:
-    """A milestone as an int, if it is a whole number."""
+    """A milestone: an int if it is a whole number, else a float."""
     epoch = float(given)
     return int(epoch) if epoch.is_integer() else epoch
 
@@ -85,7 +85,7 @@ def _epoch(given: Any) -> Any:
 class MultiStepLR(LRScheduler):
     """lr *= gamma at each of the milestones; a milestone that is given twice counts twice.
 
-    A number between two epochs is never reached, and a warning says so."""
+    For a milestone between two epochs, which is never reached, there is a warning."""
 
     example = "milestones=[1, 3], gamma=0.5", "0.5, 0.25, 0.25, 0.125, 0.125"
 
@@ -114,7 +114,7 @@ class MultiStepLR(LRScheduler):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        # JSON turns the epochs into strings
+        # In a state from JSON the epochs are strings.
         self.milestones = Counter({_epoch(k): v for k, v in state_dict["milestones"].items()})
 
 
@@ -187,7 +187,7 @@ class LinearLR(LRScheduler):
         if self._is_initial or self.last_epoch > self.total_iters:
             return self._rates()
         if self.last_epoch == self.total_iters and self.end_factor == 0:
-            return self._scaled(0.0)  # the quotients below end at -2e-18
+            return self._scaled(0.0)  # The quotients below would end at -2e-18.
         change = self.end_factor - self.start_factor
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * change
         return self._scaled(1.0 + change / before)

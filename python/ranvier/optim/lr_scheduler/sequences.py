@@ -1,4 +1,4 @@
-"""Sequences of schedules."""
+"""Schedules made of schedules: ChainedScheduler steps all at once, SequentialLR one after another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _schedules(name: str, given: Any, optimizer: Optimizer | None) -> list[LRSch
 
 
 class ChainedScheduler(LRScheduler):
-    """Schedules that step together: each changes the rate that the one before it has set.
+    """Schedules that step together: each changes the rate that the schedule before it has set.
 
     Raises ValueError for schedules of different optimizers.
 
@@ -51,7 +51,7 @@ class ChainedScheduler(LRScheduler):
         self._last_lr = self._rates()
 
     def step(self, epoch: float | None = None) -> None:
-        """Advances all by one epoch, or to the given one."""
+        """Advances all schedules by one epoch, or to the given epoch."""
         for schedule in self._schedulers:
             schedule.step() if epoch is None else schedule.step(epoch)
         self._last_lr = self._rates()
@@ -63,8 +63,8 @@ class ChainedScheduler(LRScheduler):
 class SequentialLR(LRScheduler):
     """Schedules in sequence: at each milestone the next one begins.
 
-    Raises ValueError for schedules of different optimizers, and unless there is one milestone fewer than
-    schedules. For a warm-up see LinearLR.
+    There is one milestone fewer than schedules, else ValueError, which schedules of different optimizers
+    raise, too. For a warm-up see LinearLR.
 
     >>> import ranvier as rv
     >>> from ranvier.optim import lr_scheduler
@@ -93,7 +93,7 @@ class SequentialLR(LRScheduler):
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
-        # All schedules have made their first step: undo these, and start the first one.
+        # All schedules have made their first step. This undoes these steps, and starts the first schedule.
         for group in optimizer.param_groups:
             set_rate(group, group["initial_lr"])
         _undo_first_step(self._schedulers)

@@ -1,8 +1,8 @@
 """PyTorch's files, read and written without PyTorch.
 
 `load` reads what `torch.save` wrote, and `save` writes what `torch.load` reads. With `weights_only`, which is
-the default, a pickle is run by a machine that knows tensors, containers and plain values alone; else by
-Python's own, as PyTorch reads it: it may call anything.
+the default, a pickle is run by our own `Unpickler`, which makes only tensors, containers and plain values.
+Otherwise Python's unpickler runs it, as in PyTorch: such a file may call any function.
 """
 
 from __future__ import annotations
@@ -41,11 +41,15 @@ _Python: Any = pickle._Unpickler
 
 
 class _Overridden(Exception):
-    """A module has a __setstate__ of its own, which need not call that of Module."""
+    """A class of the file derives from Module; its own __setstate__ may not call that of Module."""
 
 
 class _WithStates(_Python):  # type: ignore[misc]
-    """Python's own unpickler, which gives each Module the attributes that it has here; it is slower."""
+    """Python's unpickler in Python code, which translates the state of each Module before its __setstate__ is
+    called.
+
+    It is slower than the unpickler in C, so it runs only after _Overridden was raised.
+    """
 
     dispatch: ClassVar[dict[Any, Any]] = {**_Python.dispatch}
 
@@ -57,7 +61,10 @@ class _WithStates(_Python):  # type: ignore[misc]
 
 
 def runner(module: Any, encoding: str) -> archive.Run:
-    """A function that runs a pickle with the Unpickler of a module such as `pickle`."""
+    """A function that runs a pickle with `module.Unpickler`.
+
+    encoding: the encoding of texts that Python 2 has written.
+    """
 
     def run(content: io.BytesIO, persistent: Any) -> Any:
         start = content.tell()
@@ -71,6 +78,8 @@ def runner(module: Any, encoding: str) -> archive.Run:
 
 
 def _reader(base: Any, persistent: Any, watch: bool) -> Any:
+    """A class of unpicklers that finds PyTorch's classes here. watch: raise _Overridden (see there)."""
+
     class Reader(base):  # type: ignore[misc]
         def find_class(self, path: str, name: str) -> Any:
             value = find_class(path, name, super().find_class)
@@ -125,6 +134,7 @@ def load(
 
 
 def _load_on_meta(f: Any, *settings: Any) -> Any:
+    """`load` of tensors without values, of the device "meta"."""
     before, to_meta.on = to_meta.on, True
     try:
         return load(f, None, *settings)
@@ -174,7 +184,7 @@ def save(
         content = pickler.old(obj, pickle_protocol)
     replace(f, content, flush=False)
     if not is_path:
-        getattr(f, "flush", bool)()  # a file of the program's own may do its work here
+        getattr(f, "flush", bool)()  # a file object of the program may write in its flush method
 
 
 def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | BinaryIO) -> list[str]:
@@ -201,7 +211,8 @@ def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | BinaryIO) -> li
 
 
 def _weights() -> archive.Run:
+    """A function that runs a pickle with our own Unpickler and the classes that the program allows."""
     safe = by_path(path_of)
-    # a class of this library may be several of PyTorch's
+    # one class of this library may stand for several classes of PyTorch
     safe |= {path: kind for path, kind in CLASSES.items() if kind in safe.values()}
     return lambda content, persistent: Unpickler(content, persistent, safe).load()

@@ -11,7 +11,9 @@ _safe: set[Any] = set()  # what programs add: classes and functions, or pairs of
 
 
 def add_safe_globals(safe_globals: list[Any]) -> None:
-    """Classes and functions that :func:`ranvier.load` may call for PyTorch's files; or pairs with a path.
+    """Allows :func:`ranvier.load` to call these classes and functions for PyTorch's files.
+
+    An entry may be a pair of a class or function and the path that files have for it.
 
     >>> import ranvier as rv, fractions
     >>> rv.serialization.add_safe_globals([fractions.Fraction])
@@ -57,7 +59,7 @@ def by_path(name_of: Callable[[Any], str]) -> dict[str, Any]:
 
 
 def refusal(path: str) -> str:
-    """The text of the error for a file that names anything else."""
+    """The text of the error for a file that names `path`, which is not allowed."""
     shown = path.removeprefix("builtins.")
     return (
         f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an "

@@ -1,8 +1,9 @@
-"""The two forms of PyTorch's files: a zip archive, and before version 1.6 pickles with data behind them.
+"""Reads the two forms of PyTorch's files: zip archives, and the form before version 1.6.
 
-A zip archive has a folder with data.pkl, the storages data/0, data/1 ... as bytes that are not compressed,
-and byteorder. An old file has four pickles (a number, a version, the machine's sizes, the object), one with
-the names of the storages, and after these their lengths and bytes.
+A storage is the memory of one or several tensors; a pickle names it by a persistent id. A zip archive has a
+folder with data.pkl, the storages data/0, data/1 ... as uncompressed bytes, and byteorder. An old file has
+four pickles (a number, a version, the machine's sizes, the object), a fifth with the names of the storages,
+and then the length and the bytes of each storage.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from ranvier.torch.files.values import Array, Storage, to_meta, type_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
-Run = Callable[[io.BytesIO, Any], Any]  # the object of a pickle, by its persistent ids
+# runs a pickle: its stream, and a function from a persistent id to the storage -> the object
+Run = Callable[[io.BytesIO, Any], Any]
 
 
 def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
-    """The object in an open file, from its present place on; path: of a file to map, or None for copies.
+    """The object in an open file, from its present position on.
 
-    Afterwards the place is behind the object, if the file has the old form.
+    path: the path of the file, if storages are to be mapped; None: they are copied. dtype: the dtype of
+    floating-point tensors; None: that of the file. Afterwards the position is at the end of the file, or in
+    the old format after the object.
     """
     start = content.tell()
     is_zip = content.read(2) == b"PK"
@@ -61,7 +65,7 @@ def _read(content: Any, start: int, is_zip: bool, path: str | None, run: Run, dt
 
 @contextlib.contextmanager
 def _damage() -> Iterator[None]:
-    """Errors of `zipfile`, as those of this module."""
+    """A block in which errors of `zipfile` become FileErrors."""
     try:
         yield
     except FileError:
@@ -74,7 +78,7 @@ _ERRORS = (zipfile.BadZipFile, EOFError, OSError, OverflowError, struct.error, V
 
 
 def _other_archive(names: Iterable[str]) -> str:
-    """The kind of a zip archive that torch.save did not write, and what to do, as text."""
+    """A text that says what a zip archive is that torch.save did not write, and how to read it."""
     files = [name for name in names if not name.endswith("/")]
     if files and all(name.endswith(".npy") for name in files):
         return "it is one of NumPy (.npz); np.load reads it"
@@ -87,7 +91,7 @@ def _other_archive(names: Iterable[str]) -> str:
 
 
 class _Zip:
-    """A zip archive. All storages together have at most the bytes of the file, whatever it says."""
+    """A zip archive. Reads at most as many bytes as the file has, even if entries overlap (`left`)."""
 
     def __init__(self, archive: zipfile.ZipFile, path: str | None, dtype: Any) -> None:
         self.archive, self.dtype = archive, dtype
@@ -119,6 +123,10 @@ class _Zip:
         return run(io.BytesIO(self.bytes_of("data.pkl")), self.storage)
 
     def entry(self, name: str) -> zipfile.ZipInfo:
+        """The entry of a name in the folder.
+
+        Raises FileError if it is missing, compressed, or beyond the limit.
+        """
         entry = self.entries.get(self.folder + name)
         if entry is None:
             raise FileError(f"lacks the entry {name!r}")
@@ -155,7 +163,7 @@ class _Zip:
         return np.frombuffer(bytearray(self.bytes_of(name)), np.uint8)
 
     def mapped(self, name: str, memory: MappedFile) -> Array:
-        """The bytes in the file, of which a change copies the page."""
+        """The bytes of an entry as a view of the mapped file; writing changes a copy of the page only."""
         entry, stream = self.entry(name), self.archive.fp
         assert stream is not None
         stream.seek(entry.header_offset)
@@ -171,7 +179,7 @@ class _Zip:
 
 
 class _Old:
-    """Pickles, and the bytes of storages after them, always in little-endian order."""
+    """A file of the old form. The bytes of storages are always in little-endian order."""
 
     def __init__(self, content: io.BytesIO, run: Run, dtype: Any) -> None:
         self.content, self.run, self.dtype = content, run, dtype
@@ -207,8 +215,9 @@ class _Old:
         return value
 
     def storage(self, pid: Any) -> Any:
+        """The storage, or a part of one, that a persistent id names; its values are read after the pickle."""
         if isinstance(pid, tuple) and len(pid) > 1 and pid[0] == "module":
-            return pid[1]  # a class, with the text of its file
+            return pid[1]  # the id of a class, which also has the class's source code
         if not isinstance(pid, tuple) or len(pid) != 6 or pid[0] != "storage":
             raise FileError("has a persistent id that is not one of a storage")
         _, kind, key, _, count, part = pid

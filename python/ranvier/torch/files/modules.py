@@ -29,6 +29,10 @@ _RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
 
 
 def _conv(state: dict[str, Any]) -> dict[str, Any]:
+    """The further attributes of PyTorch's convolutions; likewise the functions below.
+
+    state: the attributes of the layer here.
+    """
     around: Any = nn.Conv1d._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))
     return {
         "transposed": False,
@@ -63,7 +67,7 @@ def _recurrent(state: dict[str, Any]) -> dict[str, Any]:
     return {"_flat_weights_names": flat, "_all_weights": names, "_flat_weights": weights}
 
 
-# Attributes that only PyTorch's classes have: a function gives them from the attributes here.
+# Class -> a function that computes, from the attributes here, those that only PyTorch's class has.
 _EXTRA: dict[str, Any] = {
     **dict.fromkeys(("Conv1d", "Conv2d"), _conv),
     **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d"), _transposed),
@@ -76,7 +80,7 @@ _EXTRA: dict[str, Any] = {
     "ReLU6": lambda state: {"min_val": 0.0, "max_val": 6.0},
     "SyncBatchNorm": lambda state: {"process_group": None},
 }
-# Attributes that only this library's classes have, likewise.
+# Class -> a function that computes, from the common attributes, those that only this library's class has.
 _PRIVATE: dict[str, Any] = {
     "RNN": lambda state: {"_name": "rnn"},
     "LSTM": lambda state: {"_name": "lstm"},
@@ -87,7 +91,7 @@ _PRIVATE: dict[str, Any] = {
 }
 
 
-# Settings that PyTorch's classes got later: old files lack them.
+# Class -> settings that PyTorch added in later versions: old files lack them.
 _LATER = {
     **dict.fromkeys(("Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"), ("padding_mode",)),
     **dict.fromkeys(("RNN", "LSTM", "GRU"), ("proj_size",)),
@@ -98,7 +102,7 @@ _LATER = {
 
 
 def _row(kind: type, table: dict[str, Any]) -> Any:
-    """The row of the first class of this library that a class is or derives from."""
+    """The table's row for a class: that of its first base class that is a layer here, or None."""
     return next((table[c.__name__] for c in kind.__mro__ if c.__name__ in table and _is_ours(c)), None)
 
 
@@ -134,7 +138,7 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a Module here, of those that an instance of PyTorch's class has."""
+    """The attributes that a Module has here, from those of an instance of PyTorch's class."""
     kind = type(module)
     parameters, buffers, modules = ({**state.get(name, {})} for name in _VALUES)
     gone = {*_VALUES, *_HOOKS, "_flat_weight_refs", "all_weights"}
@@ -158,18 +162,18 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def state_here(value: Any, state: Any) -> Any:
-    """The state that an object of a pickle gets: for a Module, the attributes that it has in this library."""
+    """The state for an object of a pickle: that of PyTorch's Module is translated, any other is unchanged."""
     of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state
     return state_from_torch(value, state) if of_torch else state
 
 
 def _defaults(kind: type) -> dict[str, Any]:
-    """Settings that layers in old files lack, since they came later."""
+    """The default values of settings that old files lack (`_LATER`)."""
     usual: dict[str, Any] = getattr(kind, "_usual", {})
     return {name: usual[name] for name in _row(kind, _LATER) or ()}
 
 
-# --- hooks: PyTorch's attribute, and the attribute of nn.hooks.Hooks here
+# --- hooks: PyTorch's attribute -> the attribute of nn.hooks.Hooks here
 _CALLED = {
     "_forward_pre_hooks": "before",
     "_forward_hooks": "after",
@@ -205,7 +209,10 @@ def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
 
 
 class WrappedHook:
-    """A hook before a module's values are loaded, as PyTorch keeps it. module: its first argument, if any."""
+    """PyTorch's class for a hook that is called before values are loaded.
+
+    module: its first argument, or None.
+    """
 
     def __init__(self, hook: Any, module: Any = None) -> None:
         self.hook, self.module = hook, module
@@ -221,7 +228,7 @@ class WrappedHook:
         self.__init__(state["hook"], state.get("module"))  # type: ignore[misc]
 
 
-_STATE_HOOKS = {  # PyTorch's name: that of this library
+_STATE_HOOKS = {  # PyTorch's attribute -> the attribute of nn.state_dicts.StateHooks here
     "_state_dict_hooks": "after_saving",
     "_state_dict_pre_hooks": "before_saving",
     "_load_state_dict_pre_hooks": "before_loading",
@@ -239,9 +246,9 @@ def _state_hooks_for_torch(hooks: Any) -> dict[str, Any]:
 
 
 def _unbound(hook: Any, kind: str) -> Any:
-    """A hook as the program gave it, or as PyTorch keeps it."""
+    """A hook in the form in which PyTorch keeps it; kind: the attribute that has it here."""
     if isinstance(hook, partial) and hook.func.__module__ == "ranvier.nn.state_dicts":
-        return hook.args[-1]  # a check of its result
+        return hook.args[-1]  # here the program's hook is wrapped in a function that checks its result
     if kind != "before_loading" or isinstance(hook, WrappedHook):
         return hook
     if isinstance(hook, partial) and len(hook.args) == 1 and isinstance(hook.args[0], nn.Module):
@@ -262,7 +269,7 @@ def _state_hooks_from_torch(state: dict[str, Any]) -> Any:
 
 # --- optimizers
 def optimizer_state(values: dict[str, Any]) -> dict[str, Any]:
-    """The state of a parameter: Tensors for arrays, the number of steps in float32 as PyTorch's."""
+    """An optimizer's state of one parameter, as in PyTorch: Tensors, and the number of steps in float32."""
     return {name: _tensors(value, name) for name, value in values.items()}
 
 

@@ -1,4 +1,5 @@
-"""The paths that PyTorch has for the classes and functions of this library, and what its paths mean here."""
+"""Translates between the classes and functions of this library and the paths by which PyTorch's files name
+them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from ranvier.torch.files.values import CLASSES as IN_FILES_OF_WEIGHTS
 from ranvier.torch.files.values import KNOWN, Known
 from ranvier.torch.finder import homes_of, is_installed, value_of
 
-# the file of torch.nn.modules that has a layer, by its name: the first row that fits
+# pattern of a layer's name -> the file of torch.nn.modules that has the layer; the first row that matches
+# counts
 _FILES = {
     "Pool|Unpool": "pooling",
     "Dropout": "dropout",
@@ -37,7 +39,7 @@ _FILES = {
     "^Pixel(Uns|S)huffle$": "pixelshuffle",
     "Similarity$|Distance$": "distance",
 }
-# where else PyTorch has what this library has, in the order of asking
+# other modules of PyTorch in which `path_of` looks, in this order
 _MODULES = (
     *("nn.functional", "", "optim.lr_scheduler", "optim.swa_utils", "optim", "utils.data", "distributions"),
     *("nn.init", "nn.utils.rnn", "nn.utils", "nn.parallel"),
@@ -47,7 +49,7 @@ CLASSES = IN_FILES_OF_WEIGHTS | {
     "torch.nn.modules.module._WrappedHook": WrappedHook,
 }
 _PATHS = {value: path for path, value in CLASSES.items() if value is not nn.Linear}
-# torch.tanh is one of its methods
+# PyTorch's classes of built-in functions: a pickle names torch.tanh as a method of such a class
 _BUILT_IN = {"torch._C._VariableFunctionsClass", "torch._C._VariableFunctions"}
 
 
@@ -72,7 +74,7 @@ def path_of(value: Any) -> str:
 
 
 def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
-    """The object that a pickle of PyTorch names: this library's, where PyTorch's own is meant."""
+    """The object for a name in a pickle: for PyTorch's names ours, else otherwise(module, name)."""
     path = f"{module}.{name}"
     if path in CLASSES:
         return CLASSES[path]
@@ -89,7 +91,7 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
         if value is None:
             raise AttributeError(f"[load] the file has {path}, which ranvier does not have")
         module = f"{module}.{part}"
-    is_public = type(value) is _core.PublicFunction  # layers hold what it wraps
+    is_public = type(value) is _core.PublicFunction  # layers here hold the function that it wraps
     return value.__wrapped__ if is_public else value
 
 

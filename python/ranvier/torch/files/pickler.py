@@ -1,4 +1,9 @@
-"""Pickles as PyTorch writes them: tensors by their storages, modules and classes under PyTorch's names."""
+"""Writes pickles and files as PyTorch does: tensors as parts of storages, modules and classes with PyTorch's
+names.
+
+A storage is the memory of one or several tensors. The pickle names it by a persistent id, and the file has
+its bytes outside the pickle.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +31,17 @@ from ranvier.torch.pairs import Complex, array_of
 
 
 class Call:
-    """A call that the reader makes."""
+    """Is pickled as a call of the function `name` with args, which the reader of the file makes."""
 
     def __init__(self, name: Known, args: tuple[Any, ...]) -> None:
         self.reduced = name, args
 
 
 class Bytes:
-    """A storage: its bytes, and the dtype under which tensors have it."""
+    """A storage.
+
+    raw: its bytes. dtype: the dtype of the tensors on it. owner: the object that keeps the memory.
+    """
 
     def __init__(self, key: str, raw: Array, dtype: np.dtype[Any], owner: Any) -> None:
         self.raw, self.dtype, self.owner = raw, dtype, owner
@@ -56,16 +64,19 @@ _Base: Any = pickle._Pickler
 
 
 class Pickler(_Base):  # type: ignore[misc]
-    """Writes one object; `storages` are what its tensors have."""
+    """Writes one object.
+
+    storages: the storages of its tensors, which go to the file. old: use the format before PyTorch 1.6.
+    """
 
     def __init__(self, file: io.BytesIO, protocol: int, old: bool = False) -> None:
         super().__init__(file, protocol)
         self.old = old
         self.storages: list[Bytes] = []
         self._by_memory: dict[Any, Bytes] = {}
-        self._kept: list[Any] = []  # so that no id is used again
-        self._in_numpy = 0
-        self._projections: set[int] = set()  # ids of layers that PyTorch has as another class
+        self._kept: list[Any] = []  # objects made here, kept so that their ids stay unique
+        self._in_numpy = 0  # above 0 while an array is written, whose dtype has NumPy's name
+        self._projections: set[int] = set()  # ids of Linear layers that are of another class in PyTorch
 
     # --- what pickle asks for
     def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
@@ -97,7 +108,7 @@ class Pickler(_Base):  # type: ignore[misc]
         return (*obj.pid, None) if self.old else obj.pid
 
     def reducer_override(self, obj: Any) -> Any:
-        """The way in which an object is pickled, as PyTorch's own object where the file needs one."""
+        """How an object is pickled, as in `__reduce_ex__`: as PyTorch pickles its own object of this kind."""
         if isinstance(obj, Call):
             return obj.reduced
         if isinstance(obj, (rv.Tensor, Complex)):
@@ -135,7 +146,7 @@ class Pickler(_Base):  # type: ignore[misc]
     dispatch[type] = _type
 
     def _name(self, obj: Any, path: str) -> None:
-        """Writes the path of PyTorch for an object."""
+        """Writes an object by its path in PyTorch."""
         known = self.memo.get(id(obj))
         if known is not None:
             self.write(self.get(known[0]))
@@ -179,7 +190,7 @@ class Pickler(_Base):  # type: ignore[misc]
         return _SUBCLASS, (make, kind, args, dict(state))
 
     def _storage(self, tensor: Any, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:
-        """The storage of a tensor, the place of its first element there, and its strides."""
+        """The storage of a tensor, and in elements its first element's position and the strides."""
         dtype = array.dtype
         if not array.size:
             return self._bytes(np.empty(0, np.uint8), dtype, None), 0, _steps(array)
@@ -221,7 +232,7 @@ class Pickler(_Base):  # type: ignore[misc]
         return reduced
 
     def _projection(self, linear: nn.Linear) -> None:
-        """The last layer of an attention, whose class in PyTorch has another name."""
+        """Writes the last Linear of an attention, which has a class of its own in PyTorch."""
         self.save(_PROJECTION)
         self.save(())
         self.write(pickle.NEWOBJ)
@@ -245,7 +256,7 @@ def _joined(numbers: Any) -> Any:
     pairs = numbers[...]._pairs
     joined = rebuild(type(numbers)._kind, array_of(pairs._array), numbers.requires_grad)
     if np.may_share_memory(joined._array, pairs._array):
-        share(pairs, joined)  # as other tensors on it
+        share(pairs, joined)  # they share memory, so the file has one storage for both
     return joined
 
 
@@ -258,6 +269,7 @@ def _first(array: Array) -> Array:
 
 
 def _steps(array: Array) -> tuple[int, ...]:
+    """The strides in elements."""
     return tuple(s // array.itemsize for s in array.strides)
 
 
@@ -282,7 +294,7 @@ def zipped(obj: Any, folder: str, protocol: int) -> memoryview:
             entry = zipfile.ZipInfo(f"{folder}/{name}")
             size = len(data)
             begin = archive.tell() + 30 + len(entry.filename.encode()) + 4
-            if size * 1.05 > zipfile.ZIP64_LIMIT:  # zipfile puts 20 bytes before ours
+            if size * 1.05 > zipfile.ZIP64_LIMIT:  # then zipfile puts 20 bytes before this extra field
                 begin += 20
             padding = -begin % 64
             entry.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
@@ -291,7 +303,7 @@ def zipped(obj: Any, folder: str, protocol: int) -> memoryview:
 
 
 def old(obj: Any, protocol: int) -> memoryview:
-    """The form before version 1.6."""
+    """The file in the form before PyTorch 1.6 (see the head of archive.py)."""
     content = io.BytesIO()
     sizes = {"short": 2, "int": 4, "long": 4}
     machine = {"protocol_version": PROTOCOL, "little_endian": sys.byteorder == "little", "type_sizes": sizes}

@@ -1,9 +1,9 @@
-"""Pickles of weights, run by a machine that calls what is in the table of `values` and nothing else.
+"""An unpickler for files from unknown sources: it calls only the functions in the table KNOWN of values.py.
 
-`pickletools` divides a pickle into its operations. Here is what each does to the stack; what an operation may
-call, or write to, is named here. All work is charged to one counter before it is done, and each byte of the
-pickle adds to what is left. Containers are measured as they grow: how deep they are, and how many elements
-they have where one that occurs twice counts twice, as a comparison or a text of them takes it.
+`pickletools` divides a pickle into operations; `_STEPS` has what each does to the stack. A small pickle must
+not take much time or memory: every operation charges its work to a counter (`Work`), to which each byte of
+the pickle adds. Containers are measured as they grow (`Measure`): their depth, and their elements, where an
+object that occurs twice counts twice, because a comparison or a printed text also visits it twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from ranvier.torch.files.allowed import refusal
 from ranvier.torch.files.modules import OWN, state_here
 from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy, require_names
 
-_BLOCKED = {"sys", "os", "posix", "nt"}  # as in PyTorch: whatever a program allows
+_BLOCKED = {"sys", "os", "posix", "nt"}  # modules that cannot be allowed, as in PyTorch
+# operations that push their argument
 _PUSHED = {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE"}
 _PUSHED |= {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
 _PUSHED |= {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINUNICODE8"}
@@ -42,16 +43,14 @@ _FILLED = ("collections.OrderedDict", "collections.Counter", "collections.defaul
 _TYPED = "torch._tensor._rebuild_from_type_v2"
 _ATOMS = (str, bytes, bytearray, int, float, complex, type(None), np.dtype, np.generic, rv.dtype, rv.device)
 _PLAIN = frozenset((int, float, bool, type(None)))  # most of them
-_DEEPEST = 1000  # levels of containers: Python's own writer stops before
-_LONGEST = 16  # bytes of an integer: generators of random numbers have such
+_DEEPEST = 1000  # levels of nested containers; Python's own pickler cannot write as many
+_LONGEST = 16  # bytes of an integer; states of random generators have integers of this size
 _KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor, Parameter, type(rv.float32))
 
 
 class Measure:
-    """The measure of a container: levels below it, elements in it, True if it is within another.
-
-    It keeps the container, so that no other gets its id.
-    """
+    """The size of a container. of: the container, kept so that no other object gets its id. levels: those of
+    containers below it. elements: in it and in these. held: whether it is in another container."""
 
     __slots__ = ("elements", "held", "levels", "of")
 
@@ -60,7 +59,11 @@ class Measure:
 
 
 class Unpickler:
-    """One pickle; `load` gives its object."""
+    """Runs one pickle.
+
+    persistent: a function from a persistent id to a storage. safe: path -> class or function that the program
+    allows.
+    """
 
     def __init__(self, stream: io.BytesIO, persistent: Any, safe: dict[str, Any]) -> None:
         self.stream, self.persistent, self.safe = stream, persistent, safe
@@ -70,8 +73,11 @@ class Unpickler:
         self.work = Work()
         self.keys = Keys(self.work)
         self.measures: dict[int, Measure] = {}
-        self.unusual: dict[int, Any] = {}  # tuples of what may only be an argument
-        self.late, self.late_levels = 1, 0  # growth within others, whose measures do not have it
+        # id of a tuple -> an object in it that may only be an argument of a call (a storage, a function)
+        self.unusual: dict[int, Any] = {}
+        # Containers that are already in others may still grow. The measures of those around are not updated;
+        # they are at most `late` times as large and `late_levels` levels deeper than their measures say.
+        self.late, self.late_levels = 1, 0
 
     def load(self) -> Any:
         """The object. Raises FileError for a pickle that is damaged, or that asks for anything else."""
@@ -112,6 +118,7 @@ class Unpickler:
 
     # --- the stack
     def since_mark(self) -> list[Any]:
+        """Take the items above the last mark from the stack."""
         items, self.stack = self.stack, self.outer.pop()
         return items
 
@@ -141,14 +148,14 @@ class Unpickler:
         return self.measures[id(value)]
 
     def require_value(self, value: Any) -> None:
-        """Raise FileError for what only arguments of calls may be."""
+        """Raise FileError for a function, a storage or its type, which may only be arguments of calls."""
         value = self.unusual.get(id(value), value)
         if isinstance(value, (Known, Storage, Kind)):
             name = getattr(value, "name", "torch.UntypedStorage")
             raise FileError(f"holds {name} itself as a value; expected tensors, numbers and containers")
 
     def grow(self, target: Any, items: Iterable[Any]) -> None:
-        """Measures what a container gets. Raises FileError where it would be too deep or too large."""
+        """Adds items to the measure of a container. Raises FileError if it becomes too deep or too large."""
         levels, elements = 0, 0
         for item in items:
             elements += 1
@@ -163,7 +170,7 @@ class Unpickler:
             levels, elements = max(levels, inner.levels + 1), elements + inner.elements
         own = self.measure(target)
         self.work.charge(8 * elements if type(target) is tuple and levels else 8)
-        if own.held:  # those around it are at most so much larger
+        if own.held:  # see `late` in __init__
             self.late_levels += levels
             self.late *= 1 + elements
         own.levels, own.elements = max(own.levels, levels), own.elements + elements
@@ -178,7 +185,7 @@ class Unpickler:
         self.work.charge(56 + 8 * len(made))
         for item in items:
             inner = item if type(item) in _PLAIN else self.unusual.get(id(item), item)
-            if isinstance(inner, (Known, Storage, Kind)):  # an argument, and no value
+            if isinstance(inner, (Known, Storage, Kind)):  # the tuple may only hold arguments of a call
                 self.unusual[id(made)] = inner
                 self.measure(made)
                 return made
@@ -248,7 +255,7 @@ class Unpickler:
         return made
 
     def filled(self, made: Any, items: Any) -> Any:
-        """A container, with the items of another, or of pairs of a key and a value."""
+        """`made`, an empty dict of some kind, filled with the items of a dict, or with pairs (key, value)."""
         if type(items) in _DICTS:
             pairs: Any = items.items()
         elif type(items) in (list, tuple) and all(type(x) in (list, tuple) and len(x) == 2 for x in items):
@@ -260,7 +267,7 @@ class Unpickler:
         return made
 
     def require_keys(self, keys: Any, depth: int = 0) -> None:
-        """Raise FileError for what may be no key. A tuple is hashed anew at each use, with all it holds."""
+        """Raise FileError for keys of other types than `_KEYS` and short tuples, hashed at each use."""
         for key in keys:
             if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
                 self.require_keys(key, depth + 1)

@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 
 class _ToMeta(threading.local):
-    """A setting of each thread. If it is on, the tensors of a file get no values (device "meta")."""
+    """A setting of each thread. on: tensors are loaded without values, as tensors of the device "meta"."""
 
     on = False
 
@@ -42,8 +42,8 @@ to_meta = _ToMeta()
 class Known:
     """A class or function that a pickle names, by its path in PyTorch or Python.
 
-    call: makes the object when a file calls the name; None: a file may name it, but not call it. here: the
-    class of this library.
+    call: the function that is called when a file calls the name; None: a file may name it, but not call it.
+    here: this library's class for the name, or None.
     """
 
     def __init__(self, name: str, call: Callable[..., Any] | None, here: Any = None) -> None:
@@ -55,7 +55,7 @@ class Known:
 
 
 class Kind(NamedTuple):
-    """The type of a storage: its dtype's name, NumPy's dtype, bytes of an element in a file, its path."""
+    """The type of a storage: its dtype's name, NumPy's dtype, bytes of an element, path in PyTorch."""
 
     name: str
     dtype: np.dtype[Any]
@@ -64,9 +64,11 @@ class Kind(NamedTuple):
 
 
 class Storage:
-    """The memory of tensors: one array, whose values may be read later (`fill`).
+    """The memory of one or several tensors: an array, whose values may be read later (`fill`).
 
-    dtype: the array's dtype if the file has floating-point numbers; None: the dtype in the file.
+    kind, count: the type in the file, and the number of elements. dtype: the dtype of the array, if the file
+    has floating-point numbers; None: the dtype in the file. begin: the first element, for a part of another
+    storage.
     """
 
     def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
@@ -216,7 +218,7 @@ def parameter(data: Any, requires_grad: Any = True, hooks: Any = None, state: An
 
 
 def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
-    """A tensor with attributes, or of a subclass."""
+    """function(*args) as a tensor with attributes (state), and of the class `kind`, a subclass of Tensor."""
     call: Any = function.call if isinstance(function, Known) else function
     made = call(*args)
     kind = kind.here if isinstance(kind, Known) else kind

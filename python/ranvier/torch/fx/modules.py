@@ -1,4 +1,5 @@
-"""A graph as Python code, and modules that run it: GraphModule by its code, Interpreter node by node."""
+"""torch.fx: writes a Graph as Python code, and runs it: `GraphModule` by its code, `Interpreter` node by
+node."""
 
 from __future__ import annotations
 
@@ -30,13 +31,16 @@ def attribute(base: str, path: str) -> str:
 
 
 class Code:
-    """A graph as a function: src, and the globals that it reads."""
+    """A graph as a function `forward`. src: its Python code. globals: the names that the code reads.
+
+    root: the name of the first parameter, by which the code reads layers and parameters ("self").
+    """
 
     def __init__(self, graph: Graph, root: str) -> None:
         self.globals: dict[str, Any] = {"torch": sys.modules.get("torch")}
         self._names = Names()
         self._names.used |= {node.name for node in graph.nodes}
-        self._given: dict[int, str] = {}
+        self._given: dict[int, str] = {}  # id of a value -> its name in globals
         last = {used: node for node in graph.nodes for used in node.all_input_nodes}
         parameters, lines = [root], []
         for node in graph.nodes:
@@ -126,7 +130,7 @@ _USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"
 
 
 def _copy_attr(from_module: Any, to_module: Any, target: str) -> None:
-    """Gives a module what another one has at a path."""
+    """Sets the layer or tensor that one module has at a path at the same path of another module."""
     owner, name = _owner(to_module, target)
     value = attrgetter(target)(from_module)
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
@@ -136,7 +140,7 @@ def _copy_attr(from_module: Any, to_module: Any, target: str) -> None:
 
 
 def _owner(module: Any, target: str) -> tuple[Any, str]:
-    """The module that has what is at a path, made where it is not there, and the name."""
+    """The module that has the last name of a path, and this name. Missing modules on the way are made."""
     *path, name = target.split(".")
     for part in path:
         if not hasattr(module, part):
@@ -146,19 +150,22 @@ def _owner(module: Any, target: str) -> tuple[Any, str]:
 
 
 class _CodeOnlyModule(nn.Module):
-    """The attributes of a module alone."""
+    """A module with these attributes, from which a copied GraphModule takes its layers."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         super().__init__()
         self.__dict__ = body
 
 
-# by which libraries know a class of one module: their hooks then set forward on it, as recompile() does
+# PyTorch's qualified name of the class that each GraphModule has for itself; libraries recognise it by this
+# name
 _QUALNAME = "GraphModule.__new__.<locals>.GraphModuleImpl"
 
 
 class GraphModule(nn.Module):
-    """A module whose forward is a graph: it has those layers and parameters of root that the graph names.
+    """A module whose forward runs a graph. It has the layers and parameters of root that the graph names.
+
+    Each instance has a class of its own, on which `recompile` sets `forward`.
 
     >>> import ranvier as rv
     >>> class Twice(nn.Module):
@@ -260,7 +267,7 @@ def _made_again(kind: Any, name: str) -> GraphModule:
 
 
 def symbolic_trace(root: Any, concrete_args: dict[str, Any] | None = None) -> GraphModule:
-    """A module or function as a module that runs the graph of its calls.
+    """A module that runs the graph of the calls of a module or function.
 
     >>> print(symbolic_trace(lambda x, y: (x * y).tanh()).code)
     def forward(self, x, y):

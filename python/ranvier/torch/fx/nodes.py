@@ -1,4 +1,4 @@
-"""Nodes, each a call whose arguments may be other nodes, and graphs of them."""
+"""torch.fx's Node and Graph: a graph is a list of calls, and arguments of a call may be earlier nodes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 
 OPS = frozenset({"placeholder", "get_attr", "call_function", "call_method", "call_module", "output", "root"})
 Target = Callable[..., Any] | str
-_READ = ("self", "torch")  # by the code
+_READ = ("self", "torch")  # names that the code of a graph reads, so no node has them
 _effects: set[Any] = set()
 
 
 def has_side_effect(fn: Any) -> Any:
-    """Marks a function whose calls stay though nothing uses their results; a decorator."""
+    """A decorator that marks a function whose calls stay in the graph even if nothing uses their results."""
     _effects.add(fn)
     return fn
 
 
 def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
-    """The lists, tuples, dicts and slices of an argument with fn of all that is in them."""
+    """An argument in which each value x of nested lists, tuples, dicts and slices is replaced by fn(x)."""
     if isinstance(a, tuple):
         items = [map_aggregate(x, fn) for x in a]
         return type(a)(*items) if hasattr(a, "_fields") else tuple(items)
@@ -37,12 +37,15 @@ def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
 
 
 def map_arg(a: Any, fn: Callable[[Node], Any]) -> Any:
-    """An argument with fn of each Node in it."""
+    """An argument in which each Node n is replaced by fn(n)."""
     return map_aggregate(a, lambda x: fn(x) if isinstance(x, Node) else x)
 
 
 class Node:
-    """A call in a graph. users: the nodes that take its result."""
+    """A call in a graph.
+
+    users: the nodes that use its result. The nodes of a graph are a doubly linked ring.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Node:
         self._take(args, kwargs)
 
     def _take(self, args: Any, kwargs: Any) -> None:
+        """Sets the arguments, and updates the users of the nodes in them."""
         for node in self._inputs:
             node.users.pop(self, None)
         self._inputs = {}
@@ -114,7 +118,7 @@ class Node:
     def replace_all_uses_with(
         self, replace_with: Node, delete_user_cb: Any = lambda user: True, *, propagate_meta: bool = False
     ) -> list[Node]:
-        """Gives all users another node in place of this one; those that were changed."""
+        """Replaces this node by another in the arguments of its users; returns the changed users."""
         if propagate_meta:
             replace_with.meta.update(self.meta)
         changed = [user for user in self.users if delete_user_cb(user)]
@@ -159,7 +163,7 @@ class _Shown:
 
 
 class _Nodes:
-    """The nodes of a graph in order. While they are walked, nodes may be added and erased."""
+    """The nodes of a graph in order. Nodes may be added and erased during an iteration."""
 
     def __init__(self, graph: Graph, step: str = "_next") -> None:
         self.graph, self.step = graph, step
@@ -180,7 +184,7 @@ class _Nodes:
 
 
 class _Place:
-    """The place where a graph adds nodes: from the call on, to the end of the block."""
+    """Sets the node before which a graph adds new nodes, until the end of a `with` block."""
 
     def __init__(self, graph: Graph, before: Node) -> None:
         self.graph, self.old = graph, graph._before
@@ -193,7 +197,7 @@ class _Place:
 
 
 class Names:
-    """Names of a graph's nodes, and of what its code reads: none is given twice."""
+    """Makes unique names for the nodes of a graph and for the globals of its code."""
 
     def __init__(self) -> None:
         self.used: set[str] = set()
@@ -307,14 +311,17 @@ class Graph:
         return dead > 0
 
     def node_copy(self, node: Node, arg_transform: Any = lambda x: x) -> Node:
-        """A copy of another graph's node, with arg_transform of each node that it takes."""
+        """Adds a copy of another graph's node.
+
+        arg_transform: a function from a node in its arguments to one of this graph.
+        """
         args, kwargs = map_arg((node.args, node.kwargs), arg_transform)
         copy = self.create_node(node.op, node.target, args, kwargs, node.name, node.type)
         copy.meta = dict(node.meta)
         return copy
 
     def graph_copy(self, g: Graph, val_map: dict[Node, Node], return_output_node: bool = False) -> Any:
-        """Copies all nodes of a graph that val_map lacks; its output's value, of nodes of this graph."""
+        """Copies the nodes of g that are not in val_map (node of g -> node here); returns g's result."""
         for node in g.nodes:
             if node in val_map:
                 continue

@@ -1,4 +1,4 @@
-"""Proxies, which note what is done with their values, and a tracer that runs a module on them."""
+"""torch.fx's symbolic tracing: a Tracer runs a module on proxies, which record the calls on them as nodes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from ranvier.torch.activation import activate
 from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
 from ranvier.torch.overrides import is_tensor_method_or_property
 
-_wrapped: dict[tuple[int, str], dict[str, Any]] = {}  # globals of modules whose functions `wrap` has named
+# (id of a module's globals, name of a function that `wrap` was called for) -> these globals
+_wrapped: dict[tuple[int, str], dict[str, Any]] = {}
 _PLAIN: tuple[Any, ...] = (int, float, str, bool, bytes, complex, type(None), type(...), Enum)
 _PLAIN += (rv.device, type(rv.float32), np.dtype)
 
 
 class TraceError(ValueError):
-    """Python code would have to know the value of a proxy."""
+    """Python code needs the value of a proxy, which is not known while tracing."""
 
 
 class TracerBase:
@@ -88,14 +89,14 @@ class TracerBase:
 
 
 class GraphAppendingTracer(TracerBase):
-    """Adds to a graph that there is."""
+    """A tracer that adds nodes to an existing graph."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
 
 class Proxy:
-    """Stands for a value: operators, methods, attributes and functions of it become nodes."""
+    """Stands for the result of a node: operators, methods, attributes and functions on it become nodes."""
 
     def __init__(self, node: Node, tracer: TracerBase | None = None) -> None:
         self.tracer = tracer or GraphAppendingTracer(node.graph)
@@ -194,7 +195,7 @@ class ParameterProxy(_Late):
 
 
 def wrap(fn_or_name: Any) -> Any:
-    """Calls of a function of this module become nodes, where they get a proxy; as decorator too."""
+    """Makes calls of a function of the calling module nodes if an argument is a proxy; a decorator too."""
     if not (callable(fn_or_name) or isinstance(fn_or_name, str)):
         raise RuntimeError("Unsupported type for global function! Must be either a callable or string name")
     name = fn_or_name if isinstance(fn_or_name, str) else fn_or_name.__name__
@@ -212,7 +213,7 @@ def _first_proxy(*values: Any) -> Proxy | None:
 
 
 def _noting(function: Any) -> Any:
-    """The function, whose calls with proxies become nodes."""
+    """A function whose calls with proxies become nodes, and whose other calls run `function`."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         proxy = _first_proxy(args, kwargs)
@@ -225,7 +226,7 @@ def _noting(function: Any) -> Any:
 
 @contextmanager
 def _swapped(values: dict[str, Any], others: dict[str, Any]) -> Iterator[None]:
-    """While it is open, a dict has other values."""
+    """A block in which the dict `values` has the entries of `others`; afterwards it has its own again."""
     before = {key: values[key] for key in others if key in values}
     values.update(others)
     try:
@@ -237,9 +238,10 @@ def _swapped(values: dict[str, Any], others: dict[str, Any]) -> Iterator[None]:
 
 
 class Tracer(TracerBase):
-    """Runs a module, or a function, on proxies. Modules of torch.nn stay calls of a module (leaves).
+    """Runs a module or a function on proxies. A call of a layer of torch.nn becomes one node (a leaf).
 
-    autowrap_modules: modules whose functions become nodes, as `wrap`ped ones do; autowrap_functions: others.
+    autowrap_modules: Python modules whose functions become nodes, as if `wrap` was called for them.
+    autowrap_functions: further functions of this kind.
     """
 
     def __init__(
@@ -284,7 +286,7 @@ class Tracer(TracerBase):
     def create_args_for_root(
         self, root_fn: Any, is_module: bool, concrete_args: dict[str, Any] | None = None
     ) -> tuple[Any, list[Any]]:
-        """The function, and a proxy for each of its arguments that is not concrete; *args are one, too."""
+        """The function, and its arguments: concrete ones, and proxies for the others; *args is one proxy."""
         function = inspect.unwrap(root_fn)
         code, defaults = function.__code__, inspect.signature(function).parameters
         names = [*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
@@ -325,7 +327,7 @@ class Tracer(TracerBase):
 
     @contextmanager
     def _patched(self, function: Any) -> Iterator[None]:
-        """While it is open, modules and wrapped functions ask this tracer, and parameters are proxies."""
+        """A block in which modules and wrapped functions call this tracer, and parameters are proxies."""
         seen, alone_of = set(), getattr(function, "__globals__", {})
 
         def alone(namespace: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
-"""Runs as a Python process starts that one with this library in place of PyTorch has started.
+"""Python runs this module at its start, in processes that a process with ranvier in place of PyTorch has
+started.
 
-It is on PYTHONPATH then. The library is loaded at the first `import torch`.
+`ranvier.torch.install` has put this folder on PYTHONPATH. ranvier is loaded at the first `import torch`.
 """
 
 import importlib.machinery
@@ -29,7 +30,7 @@ class _First:
 
 
 def _put_in_place() -> Any:
-    """The finder that takes the place of this one."""
+    """Installs ranvier in place of torch; returns its finder, which replaces `_First`."""
     finders: list[Any] = sys.meta_path
     finders.remove(_First)
     packages = os.environ.get("RANVIER_PACKAGES")
@@ -47,7 +48,7 @@ def _put_in_place() -> Any:
 if os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
     sys.meta_path.insert(0, _First)
 
-# the module of this name that the process would have run
+# run the sitecustomize module, if there is another one, that this one hides
 _others = [path for path in sys.path if os.path.abspath(path or ".") != _HERE]
 _spec = importlib.machinery.PathFinder.find_spec("sitecustomize", _others)
 if _spec is not None and _spec.loader is not None:

@@ -164,7 +164,7 @@ class TensorBoard(Callback):
     hides what the stopped run wrote after the checkpoint.
 
     Args:
-        folder: of the event files.
+        folder: the folder of the event files.
         batches: also write each batch's loss, as "loss" over the updates of the weights, in a separate run
             in the subfolder "batches".
 

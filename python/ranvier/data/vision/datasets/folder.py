@@ -1,4 +1,4 @@
-"""The base of the data sets; files in folders, with a subfolder for each class, and random images."""
+"""The base class of image data sets; data sets of files in class folders, and of random images."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def constructor(name: str, make: Callable[..., nn.Module], **settings: Any) -> C
 
 
 def initialize(module: nn.Module, linear_std: float | None = None) -> None:
-    """He's normal weights for each Conv2d, with a deviation normal ones for each Linear, and zero biases."""
+    """Gives each Conv2d He's normal weights, with a deviation each Linear normal ones, and zero biases."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

@@ -1,5 +1,7 @@
-"""Transforms as objects: functions of an image with their settings. Random ones draw from `rv.manual_seed`'s
-stream."""
+"""Transforms as objects: each calls a function of an image with the settings of its constructor.
+
+Random ones draw from the stream of `rv.manual_seed`.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +61,10 @@ KEPT_AS: dict[str, Callable[[str, str, Any], Any]] = {
 
 
 class Transform(OneOp):
-    """The base class: its text has the constructor's arguments. A call changes no array into a Tensor.
+    """The base class of transforms. `repr` shows the constructor's arguments.
 
-    `of`: a function of an image, whose other arguments are the constructor's.
+    of: a function of an image and settings; the settings become the arguments of the constructor. A call does
+    not convert arrays to Tensors.
     """
 
     _of: ClassVar[Callable[..., Any]]
@@ -187,7 +190,7 @@ def _cropped(
 
 
 def _corner(down: int, across: int) -> tuple[int, int]:
-    """(top, left), up to these."""
+    """A random (top, left), each from 0 to the argument."""
     draw = generator()
     return int(draw.integers(down + 1)), int(draw.integers(across + 1))
 
@@ -216,7 +219,10 @@ def _resized_part(
 def _part(
     h: int, w: int, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of such an area and shape: the first of ten that fits, else the centre."""
+    """A random box (top, left, height, width) with area and shape in these ranges.
+
+    The first of ten draws that fits in the image (h, w); otherwise a box in its centre.
+    """
     draw = generator()
     for _ in range(10):
         area = h * w * draw.uniform(*scale)

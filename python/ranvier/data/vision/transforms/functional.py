@@ -1,6 +1,7 @@
-"""Transforms as functions of an image and their arguments, nothing random.
+"""Transforms as functions of an image, without random numbers.
 
-Here are conversions of PIL images, Tensors and dtypes, brightness, contrast and colours; moves in `images`.
+Here are conversions of PIL images, Tensors and dtypes, brightness, contrast and colours. Flips, crops, pads
+and rotations are in `images`.
 """
 
 from __future__ import annotations
@@ -137,12 +138,12 @@ def adjust_brightness(img: Any, brightness_factor: float) -> Any:
 
 
 def adjust_contrast(img: Any, contrast_factor: float) -> Any:
-    """Away from its mean gray by a factor: 0 is gray, 1 unchanged."""
+    """The image's difference from its mean gray, times a factor: 0 is gray, 1 unchanged."""
     return _adjusted("adjust_contrast", img, contrast_factor, "Contrast", _mean_gray)
 
 
 def adjust_saturation(img: Any, saturation_factor: float) -> Any:
-    """Away from its gray image by a factor: 0 is gray, 1 unchanged."""
+    """The image's difference from its gray version, times a factor: 0 is gray, 1 unchanged."""
     return _adjusted("adjust_saturation", img, saturation_factor, "Color", _gray)
 
 

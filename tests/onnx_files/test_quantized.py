@@ -1,0 +1,128 @@
+"""Layers of 8 and 4 bits in ONNX files: their numbers in onnxruntime, and files that it has quantized."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from ranvier.onnx.exporter import _is_equal
+from support.onnx_networks import drawn, flat, session, tokens
+from support.refused import refused
+
+FORMS = {"int8": ("int8", None), "q8_0": ("int8", 32), "q4_0": ("int4", None)}
+OF_KIND = pytest.mark.parametrize("kind", FORMS)
+
+
+def quantized(model, kind):
+    dtype, group = FORMS[kind]
+    return rv.quantize(model.eval(), dtype, group=group)
+
+
+class Mixer(nn.Module):
+    """All layers that are quantized; the head has the embedding's weight. Cross-attention takes the
+    projections apart."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.table, self.head = nn.Embedding(50, width), nn.Linear(width, 50, bias=False)
+        self.head.weight = self.table.weight
+        self.block = nn.TransformerEncoderLayer(width, 2, 2 * width, batch_first=True)
+        self.cross = nn.MultiheadAttention(width, 2, batch_first=True)
+
+    def forward(self, ids):
+        x = self.block(self.table(ids))
+        return self.head(self.cross(x, x.flip(1), x)[0])
+
+
+def check(y, layer, x):
+    """Within the roundings of float32 for each term of a sum; sums of integers of int8 are exact."""
+    wanted, bias = layer(rv.tensor(x)).numpy(), layer.bias.numpy()
+    sizes, roundings = abs(wanted - bias), 8
+    if layer.kind != "int8":
+        sizes = (abs(x) + abs(x).max(-1, keepdims=True) / 254) @ abs(layer.weight.numpy()).T
+        roundings += 2 * x.shape[-1]
+    assert (abs(y - wanted) <= roundings * 2.0**-24 * (sizes + abs(bias))).all()
+
+
+@OF_KIND
+@pytest.mark.parametrize("opset", [11, 18, 21])
+@pytest.mark.parametrize("shape", [(5, 64), (40,), (2, 3, 33), (1, 2, 2, 96)])
+def test_linear(kind, opset, shape, tmp_path):
+    layer, x = quantized(nn.Linear(shape[-1], 21), kind), drawn(*shape)
+    axes = {"x": {0: "n"}} if len(shape) > 1 else None
+    rv.onnx.export(layer, x, tmp_path / "m.onnx", input_names=["x"], dynamic_axes=axes, opset_version=opset)
+    more = np.concatenate([x, 3 * x, 0 * x]) if axes else x
+    for run in (session(tmp_path / "m.onnx"), rv.onnx.load(tmp_path / "m.onnx")):
+        check(flat(run(more))[0], layer, more)
+
+
+@OF_KIND
+@pytest.mark.parametrize("opset", [18, 21])
+def test_rows_that_are_not_finite(kind, opset, tmp_path):
+    layer, x = quantized(nn.Linear(64, 5), kind), drawn(4, 64)
+    rv.onnx.export(layer, x, tmp_path / "m.onnx", opset_version=opset)
+    x[1, 3], x[2, 5] = np.nan, np.inf
+    for run in (session(tmp_path / "m.onnx"), rv.onnx.load(tmp_path / "m.onnx")):
+        y = flat(run(x))[0]
+        assert np.isnan(y[1]).all()
+        assert not np.isfinite(y[2]).any()
+        check(y[::3], layer, x[::3])
+
+
+@OF_KIND
+@pytest.mark.parametrize("opset", [11, 21])
+def test_embedding(kind, opset, tmp_path):
+    layer, ids = quantized(nn.Embedding(11, 40), kind), tokens(2, 3)
+    rv.onnx.export(layer, ids, tmp_path / "m.onnx", opset_version=opset)
+    for run in (session(tmp_path / "m.onnx"), rv.onnx.load(tmp_path / "m.onnx")):
+        np.testing.assert_array_equal(flat(run(ids))[0], layer(rv.tensor(ids)).numpy())
+
+
+@OF_KIND
+@pytest.mark.parametrize(("width", "opset"), [(128, 21), (72, 18)])
+def test_networks(kind, width, opset, tmp_path):
+    model, ids = quantized(Mixer(width), kind), tokens(2, 5)
+    axes = {"ids": {0: "n", 1: "steps"}}
+    proto = rv.onnx.export(
+        model, ids, tmp_path / "m.onnx", input_names=["ids"], dynamic_axes=axes, opset_version=opset
+    )
+    # no number is there as a float, or twice
+    kept = sum(x.nbytes for x in (*model.parameters(), *model.buffers()))
+    assert sum(len(x.raw_data) for x in proto.graph.initializer) <= kept
+    assert proto.ByteSize() <= kept + 60_000
+    for given in (ids, tokens(3, 7)):
+        wanted = model(rv.tensor(given)).detach().numpy()
+        for run in (session(tmp_path / "m.onnx"), rv.onnx.load(tmp_path / "m.onnx")):
+            # an activation that rounds to another integer moves what follows by a part of a step
+            assert np.linalg.norm(flat(run(given))[0] - wanted) < 0.02 * np.linalg.norm(wanted)
+
+
+def test_steps_of_activations_are_no_other_result():
+    y = drawn(20, 30)
+    y[0, 0] = np.nan
+    moved = y + 0.02 * drawn(20, 30, seed=1)
+    assert _is_equal(moved, y, 0.1)
+    assert not _is_equal(moved, y, 0.0)
+    assert not _is_equal(1.2 * y, y, 0.1)
+    moved[0, 0] = 1.0
+    assert not _is_equal(moved, y, 0.1)
+
+
+def test_sums_that_leave_int32():
+    layer = quantized(nn.Linear(2**18, 1), "int8")
+    refused(ValueError, "sums of 262144 products", rv.onnx.export, layer, rv.zeros(1, 2**18))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_files_that_onnxruntime_has_quantized(signed, tmp_path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model, ids = Mixer(32).eval(), tokens(2, 5)
+    rv.onnx.export(model, ids, tmp_path / "f.onnx")
+    kind = QuantType.QInt8 if signed else QuantType.QUInt8
+    quantize_dynamic(tmp_path / "f.onnx", tmp_path / "m.onnx", weight_type=kind, per_channel=signed)
+    y, wanted = flat(rv.onnx.load(tmp_path / "m.onnx")(ids))[0], session(tmp_path / "m.onnx")(ids)[0]
+    assert np.linalg.norm(y - wanted) < 0.02 * np.linalg.norm(wanted)
