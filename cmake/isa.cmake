@@ -25,7 +25,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(RANVIER_DEFS_v2 RANVIER_VECTOR_BYTES=16 RANVIER_HAS_FMA=0 RANVIER_VECTOR_REGISTERS=16)
   # Families that take at most 1.2 times as long at v2 with -Os: the wheel is 78 kB smaller.
   set(RANVIER_SMALL_v2 activation attention augment conv2d conv2d_pool copy distance dropout elementwise embedding fourier
-    jet loss matmul nms norm optimizer pooling probe recurrent reduce resample scan softmax sort)
+    jet loss matmul nms norm optimizer pooling probe quantized recurrent reduce resample scan softmax sort)
   set(RANVIER_FLAGS_small_v2 $<$<CONFIG:Release>:-Os>)
   # At v3 and v4 -O2 is enough for these, whose loops are written with vectors.
   foreach(level IN ITEMS v3 v4)

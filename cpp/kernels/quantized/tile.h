@@ -199,14 +199,20 @@ static void tile(const QuantizedTile& t) {
     tile_groups<Products, kind == QuantizedKind::q4_0, rows, panels>(t);
 }
 
-// QuantizedKernels::tile: a tile of any size up to rows by panels.
+// QuantizedKernel::tile: any number of rows, in tiles of `rows` and then of half as many; up to `panels`
+// panels.
 template <class Products, QuantizedKind kind, int rows, int panels>
 static void any_tile(const QuantizedTile& t) {
-  if constexpr (rows > 1)
-    if (t.rows < rows) return any_tile<Products, kind, rows - 1, panels>(t);
   if constexpr (panels > 1)
     if (t.panels < panels) return any_tile<Products, kind, rows, panels - 1>(t);
-  tile<Products, kind, rows, panels>(t);
+  QuantizedTile rest = t;
+  for (; rest.rows >= rows; rest.rows -= rows) {
+    tile<Products, kind, rows, panels>(rest);
+    rest.q += rows * t.row_bytes, rest.y += rows * t.n;
+    rest.scale += rows * t.groups, rest.zero_sum += rows * t.groups;
+  }
+  if constexpr (rows > 1)
+    if (rest.rows > 0) any_tile<Products, kind, rows / 2, panels>(rest);
 }
 
 template <class Products, QuantizedKind kind, int rows, int panels>
