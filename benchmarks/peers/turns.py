@@ -11,12 +11,13 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
-FIRST = 256  # values of an answer that are compared
+PROCESSOR = "RANVIER_BENCHMARK_PROCESSOR"  # set: the times of answer() are the processor's, not the clock's
+SAMPLE = 256  # values of an answer that are compared
 
 
 class InTurns:
@@ -52,11 +53,18 @@ class InTurns:
         self._process.communicate()
 
 
+def sampled(values: Any) -> Any:
+    """Values of an answer, spread over the whole of it."""
+    flat = values.ravel()
+    return flat[:: max(1, len(flat) // SAMPLE)][:SAMPLE]
+
+
 def answer(make: Callable[[str], Callable[[], Any]], checked: int, steps: Callable[[str], int]) -> None:
     """A process: to (case, seconds) the values after `checked` calls, and the shortest time of a step.
 
     ``make(case)`` gives the call, which makes ``steps(case)`` steps. One case at a time is kept.
     """
+    clock = process_time if os.environ.get(PROCESSOR) else perf_counter
     now, run = "", None
     for line in sys.stdin:
         case, seconds = json.loads(line)
@@ -66,13 +74,13 @@ def answer(make: Callable[[str], Callable[[], Any]], checked: int, steps: Callab
             gc.collect()
             now, run = case, make(case)
             for _ in range(checked):
-                values = np.asarray(run()).ravel()[:FIRST].tolist()
+                values = sampled(np.asarray(run())).tolist()
         assert run is not None
         best, end = float("inf"), perf_counter() + seconds
         while best == float("inf") or perf_counter() < end:
-            start = perf_counter()
+            start = clock()
             run()
-            best = min(best, perf_counter() - start)
+            best = min(best, clock() - start)
         print(json.dumps([values, best / steps(case)]), flush=True)
 
 
@@ -86,8 +94,13 @@ def medians(processes: Sequence[InTurns], case: str, settings: Any, **tolerance:
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def arguments(about: str | None, libraries: Sequence[str], seconds: float) -> argparse.Namespace:
-    """The arguments of a program that measures cases in turns."""
+def arguments(
+    about: str | None,
+    libraries: Sequence[str],
+    seconds: float,
+    more: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.Namespace:
+    """The arguments of a program that measures cases in turns, and those that `more` adds."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("-k", dest="part", default="", help="only cases whose name has this in it")
@@ -95,4 +108,6 @@ def arguments(about: str | None, libraries: Sequence[str], seconds: float) -> ar
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=seconds, help="of a turn")
     parser.add_argument("--libraries", nargs="*", default=libraries, choices=libraries)
+    if more is not None:
+        more(parser)
     return parser.parse_args()

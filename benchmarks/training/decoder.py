@@ -12,12 +12,12 @@ time is the shortest of a turn, its median over the turns. All have the same wei
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
-from benchmarks import machine
 from benchmarks.peers.turns import InTurns, answer, arguments, medians
 
 LAYERS, WIDTH, HEADS, SHARED, INNER, WORDS, BASE = 24, 896, 14, 2, 4864, 151936, 1e6
@@ -75,6 +75,8 @@ def model_of(library: str) -> Any:
             self.words = nn.Embedding(WORDS, WIDTH)
             self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
             self.norm = nn.RMSNorm(WIDTH, eps=1e-6)
+            self.head = nn.Linear(WIDTH, WORDS, bias=False)
+            self.head.weight = self.words.weight
             speeds = BASE ** -(np.arange(0, HEAD, 2, dtype=np.float32) / HEAD)
             self.register_buffer("speeds", root.from_numpy(speeds), persistent=False)
 
@@ -85,32 +87,46 @@ def model_of(library: str) -> Any:
             mask = root.arange(ROOM) <= places[:, None] if fixed else None
             for layer, cache in zip(self.layers, caches, strict=True):
                 x = layer(x, places, cos, sin, cache, mask)
-            return F.linear(self.norm(x[:, -1]), self.words.weight)
+            return self.head(self.norm(x[:, -1]))
 
     with root.device("meta") if library == "torch" else root.no_grad():
         model = Model()
     return model
 
 
-def filled(model: Any, library: str, dtype: str) -> Any:
-    """The model with the same numbers in each library."""
+def numbers(name: str, shape: Sequence[int]) -> np.ndarray[Any, Any]:
+    """A parameter's values, which depend on its name and shape alone."""
+    x = np.random.default_rng(crc32(name.encode())).standard_normal(shape, np.float32)
+    if len(shape) == 2:
+        return x / np.float32(np.sqrt(shape[-1]))
+    return x / 10 if name.endswith("bias") else 1 + x / 10
+
+
+def filled(model: Any, library: str, precision: str) -> Any:
+    """The model with the same numbers in each library; int8 and int4: `rv.quantize`."""
     root: Any = importlib.import_module(library)
-    rng = np.random.default_rng(0)
+    dtype = getattr(root, "float32" if precision.startswith("int") else precision)
     state = {}
     for name, w in model.state_dict().items():
-        x = rng.standard_normal(w.shape, np.float32)
-        x = x / np.sqrt(w.shape[-1]) if w.ndim == 2 else 1 + x / 10
-        state[name] = root.from_numpy(np.asarray(x, np.float32)).to(getattr(root, dtype))
+        if name != "head.weight":
+            state[name] = root.from_numpy(numbers(name, w.shape)).to(dtype)
+    state["head.weight"] = state["words.weight"]
     model.load_state_dict(state, assign=True)
-    return model.to(getattr(root, dtype)).eval()
+    model = model.to(dtype).eval()
+    return root.quantize(model, precision) if precision.startswith("int") else model
+
+
+def words() -> np.ndarray[Any, Any]:
+    """A text, (1, CONTEXT)."""
+    return np.random.default_rng(1).integers(0, WORDS, (1, CONTEXT))
 
 
 def step(library: str, case: str) -> Callable[[], Any]:
     """A call writes TOKENS tokens, each given, and gives the last logits."""
     root: Any = importlib.import_module(library)
-    way, dtype = case.split()
-    model = filled(model_of(library), library, dtype)
-    text = root.from_numpy(np.random.default_rng(1).integers(0, WORDS, (1, CONTEXT)))
+    way, precision = case.split()
+    model = filled(model_of(library), library, precision)
+    text = root.from_numpy(words())
     places = root.arange(CONTEXT)
     begin = CONTEXT - TOKENS
     caches: Any = [[] for _ in range(LAYERS)]
@@ -144,10 +160,17 @@ def work(library: str) -> None:
     answer(lambda case: step(library, case), 4, lambda _: TOKENS)
 
 
+def parameters() -> int:
+    """Those of matrices, the words' vectors once."""
+    layer = WIDTH * (2 * WIDTH + 2 * SHARED * HEAD + 3 * INNER)
+    return LAYERS * layer + WORDS * WIDTH
+
+
 def limit(threads: int, dtype: str) -> float:
     """Seconds to read the weights once."""
-    layer = WIDTH * (2 * WIDTH + 2 * SHARED * HEAD + 3 * INNER)
-    size = {"float32": 4, "bfloat16": 2}[dtype] * (LAYERS * layer + WORDS * WIDTH)
+    from benchmarks import machine  # not above: it loads ranvier, which other libraries' processes must not
+
+    size = {"float32": 4, "bfloat16": 2}[dtype] * parameters()
     with machine.threads(threads):
         return size / machine.bandwidth(4 * machine.cache_sizes()["L3"], "read", 1)
 
