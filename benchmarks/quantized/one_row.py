@@ -79,7 +79,7 @@ def ranvier(case: str) -> Callable[[], Any]:
     if precision == "bfloat16":
         model, x = model.bfloat16(), x.bfloat16()
     elif precision != "float32":
-        model = rv.quantize(model, precision)
+        model = rv.quantize(model, precision, group=None if precision == "int8" else 32)
     fast = rv.compile(model)
 
     def run() -> Any:

@@ -151,7 +151,8 @@ def row(comparison: Comparison, libraries: Sequence[str], record: dict[str, Any]
     alike = {name: one["seconds"] for name, one in found.items() if name != comparison.unlike}
     ours = alike.pop("ranvier", None)
     ratios = [
-        f"{least / ours:.2f}" if ours else "" for least in (min(alike.values(), default=0), record["limit"])
+        f"{least / ours:.2f}" if ours and least else ""
+        for least in (min(alike.values(), default=None), record["limit"])
     ]
     errors = ", ".join(f"{one['error']:.1g}" for one in found.values() if one["error"] is not None)
     times = [*map(cell, libraries), f"{scale * record['limit']:.4g}"]
