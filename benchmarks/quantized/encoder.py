@@ -1,9 +1,9 @@
 """A text encoder of MiniLM's sizes: ``python -m benchmarks.quantized.encoder [--write]``.
 
 6 layers, 384 wide, 12 heads, 1536 inside, GELU, layer norm after each sum; random weights, given vectors of
-words, batch x length of them. ranvier: nn.TransformerEncoder, captured; int8 by `rv.quantize` with a scale
-for each output. ONNX Runtime: a graph of its own operators (Attention, SkipLayerNormalization,
-BiasGelu); int8 by `quantize_dynamic` with a scale for each column. OpenVINO: the same graph; int8 are weights by output channel,
+words, batch x length of them. ranvier: nn.TransformerEncoder, captured; int8 by `rv.quantize`, a scale for
+each output. ONNX Runtime: a graph of its own operators (Attention, SkipLayerNormalization, BiasGelu); int8 by
+`quantize_dynamic` with a scale for each column. OpenVINO: the same graph; int8 are weights by output channel,
 with groups of 128 activations as int8 at run time. One process for each library, in turns; the time is the
 shortest of a turn, its median over the turns. Answers are compared with NumPy's: the errors are relative to
 the norm. "limit": the arithmetic at the peak of float32, that of products by int8 weights at four times that.
