@@ -30,7 +30,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   # At v3 and v4 -O2 is enough for these, whose loops are written with vectors.
   foreach(level IN ITEMS v3 v4)
     set(RANVIER_SMALL_${level} activation conv2d_pool depthwise distance dropout elementwise embedding fourier grid
-      jet loss matmul nms optimizer pooling recurrent scan sort)
+      jet loss matmul nms optimizer pooling quantized recurrent scan sort)
     set(RANVIER_FLAGS_small_${level} $<$<CONFIG:Release>:-O2>)
   endforeach()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # Clang does not have these options
