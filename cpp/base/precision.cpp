@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 
 #include "base/isa.h"
 #include "base/system.h"
@@ -21,7 +22,6 @@ std::atomic<Precision> g_precision{Precision::highest};
 thread_local int t_precision = -1;
 std::atomic<int> g_bfloat16{-1};       // a Bfloat16, or -1: not yet chosen
 std::atomic<int> g_byte_products{-1};  // a ByteProducts, or -1
-constexpr const char* kNames[] = {"none", "pairs", "tiles", "emulated"};
 
 #if RANVIER_HAS_V4
 bool is_at_v4() { return active_isa() == Isa::v4; }
@@ -107,6 +107,23 @@ bool has(ByteProducts kind) { return kind == ByteProducts::words; }
 ByteProducts fastest_of_bytes() { return ByteProducts::words; }
 #endif
 
+// Chooses a kind of instructions by its name, or the fastest for "auto". All but the first, which every
+// processor has, need level v4. Returns false, and changes nothing, for a kind that is not available.
+template <class Kind>
+bool choose(const char* name, std::initializer_list<const char*> names, Kind (*fastest)(),
+            std::atomic<int>& chosen) {
+  if (!std::strcmp(name, "auto")) return chosen.store(static_cast<int>(fastest())), true;
+  int kind = 0;
+  for (const char* one : names) {
+    if (!std::strcmp(name, one)) {
+      if (!has(static_cast<Kind>(kind)) || (kind > 0 && !is_at_v4())) return false;
+      return chosen.store(kind), true;
+    }
+    ++kind;
+  }
+  return false;
+}
+
 }  // namespace
 
 __thread int t_tiles = 0;
@@ -133,14 +150,7 @@ int set_own_precision(int precision) {
 }
 
 bool set_bfloat16(const char* name) {
-  if (!std::strcmp(name, "auto")) return g_bfloat16.store(static_cast<int>(fastest())), true;
-  for (int i = 0; i < 4; ++i) {
-    if (std::strcmp(name, kNames[i])) continue;
-    if (!has(static_cast<Bfloat16>(i)) || (i > 0 && !is_at_v4())) return false;
-    g_bfloat16.store(i);
-    return true;
-  }
-  return false;
+  return choose(name, {"none", "pairs", "tiles", "emulated"}, fastest, g_bfloat16);
 }
 
 // The instructions for bfloat16 in use: the fastest that the processor has, or those that the environment
@@ -157,15 +167,7 @@ Bfloat16 bfloat16() {
 }
 
 bool set_byte_products(const char* name) {
-  constexpr const char* names[] = {"words", "vnni", "tiles", "emulated"};
-  if (!std::strcmp(name, "auto")) return g_byte_products.store(static_cast<int>(fastest_of_bytes())), true;
-  for (int i = 0; i < 4; ++i) {
-    if (std::strcmp(name, names[i])) continue;
-    if (!has(static_cast<ByteProducts>(i)) || (i > 0 && !is_at_v4())) return false;
-    g_byte_products.store(i);
-    return true;
-  }
-  return false;
+  return choose(name, {"words", "vnni", "tiles", "emulated"}, fastest_of_bytes, g_byte_products);
 }
 
 ByteProducts byte_products() {

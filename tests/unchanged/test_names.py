@@ -33,6 +33,8 @@ from torch.optim.lbfgs import _cubic_interpolate, _strong_wolfe
 from torch.optim.optimizer import StateDict
 from torch.optim.sparse_adam import SparseAdam
 from torch.optim import lr_scheduler
+from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
+from torch.ao.quantization import prepare, quantize_dynamic
 from torch.utils.data._utils.collate import default_collate
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 from torch.utils.tensorboard.summary import hparams
@@ -45,6 +47,11 @@ assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
 assert _list_with_default([None, 4], [1, 2, 3]) == [2, 4]
 
 layer = nn.Linear(2, 3)
+assert isinstance(quantize_dynamic(nn.Sequential(layer), {nn.Linear}, dtype=torch.qint8)[0], DynamicLinear)
+try:
+    prepare(layer)
+except NotImplementedError as error:
+    assert "quantize_dynamic alone" in str(error), error
 assert _calculate_fan_in_and_fan_out(layer.weight) == (2, 3)
 assert isinstance(layer.load_state_dict(layer.state_dict()), _IncompatibleKeys)
 assert isinstance(nn.BatchNorm1d(2), _BatchNorm) and isinstance(nn.GRU(1, 1), RNNBase)
