@@ -17,9 +17,9 @@ namespace {
 
 constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a product in a tile
 constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
-constexpr int64_t kFewRows = 4;                             // each thread makes their integers itself
-constexpr int64_t kBlockRows = 48;                          // rows of x that meet the same panels in turn
-constexpr int64_t kStep = 64;         // integers of a row that a tile of AMX reads at once
+constexpr int64_t kFewRows = 4;     // each thread makes their integers itself, and reads one panel at a time
+constexpr int64_t kBlockRows = 48;  // rows of x that meet the same panels in turn
+constexpr int64_t kStep = 64;       // integers of a row that a tile of AMX reads at once
 constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
 const QuantizedKernel& kernel_of(const QuantizedMatrix& w) {
@@ -179,7 +179,7 @@ size_t QuantizedMatmul::workspace_bytes(int threads) const {
 }
 
 void QuantizedMatmul::run(const Team& team, void* workspace) const {
-  const int64_t rows = row_count(*this), step = kernel_of(w).max_panels;
+  const int64_t rows = row_count(*this), step = rows <= kFewRows ? 1 : kernel_of(w).max_panels;
   const int64_t units = ceil_div(w.panel_count(), step), blocks = ceil_div(rows, kBlockRows);
   const double cost = double(w.n) * double(w.k) * (kNsPerCode + kNsPerProduct * double(rows));
   team.region(cost, [&](const OpenTeam& team) {

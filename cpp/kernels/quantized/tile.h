@@ -12,8 +12,17 @@ namespace ranvier::RANVIER_ISA {
 
 constexpr int kL = lanes<float>, kVectors = kColumnVectors;
 constexpr int64_t kScaleBytes = 2 * kPanel;
-// Bytes ahead of a single row's reading. The processor's own prefetchers stop at the end of a page.
+// Bytes ahead of the reading of one panel. The processor's own prefetchers stop at the end of a page.
 constexpr int64_t kAhead = 4096;
+
+// Fetches what is read soon: of one panel a later line, into L1, of several the same line of those that
+// follow, into L2. Without that, panels read side by side come at half of the memory's speed.
+template <int panels>
+RANVIER_INLINE void fetch_ahead(const uint8_t* line, int64_t panel_bytes) {
+  if constexpr (panels == 1) return __builtin_prefetch(line + kAhead);
+  RANVIER_UNROLL
+  for (int p = panels; p < 2 * panels; ++p) __builtin_prefetch(line + p * panel_bytes, 0, 2);
+}
 
 // Stores kL integers, and returns them.
 template <class Integer>
@@ -135,7 +144,7 @@ static void tile_int8(const QuantizedTile& t) {
     integers.start(t.zero_sum + group, t.groups);
     const int64_t left = t.quads - group * (kPiece / 4);
     for (int64_t quads = left < kPiece / 4 ? left : kPiece / 4; quads > 0; --quads) {
-      if (rows == 1) __builtin_prefetch(w + kAhead);
+      fetch_ahead<panels>(w, t.panel_bytes);
       integers.template add<kWhole>(w, t.panel_bytes, q, t.row_bytes);
       w += kQuadBytes, q += kFourBytes;
     }
@@ -165,7 +174,7 @@ static void tile_groups(const QuantizedTile& t) {
     const uint8_t* line = w + kScaleBytes;
     RANVIER_UNROLL
     for (int i = 0; i < kLines; ++i, line += kQuadBytes) {
-      if (rows == 1) __builtin_prefetch(line + kAhead);
+      fetch_ahead<panels>(line, t.panel_bytes);
       integers.template add<is_four ? 0 : kWhole>(line, t.panel_bytes, q + i * kFourBytes, t.row_bytes);
       if (is_four) integers.template add<1>(line, t.panel_bytes, q + (i + kLines) * kFourBytes, t.row_bytes);
     }
