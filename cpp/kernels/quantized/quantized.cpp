@@ -19,6 +19,7 @@ constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a
 constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
 constexpr int64_t kFewRows = 4;     // each thread makes their integers itself, and reads one panel at a time
 constexpr int64_t kBlockRows = 48;  // rows of x that meet the same panels in turn
+constexpr int64_t kTogether = 16;   // tiles of columns that are finished at once, while L2 has them
 constexpr int64_t kStep = 64;       // integers of a row that a tile of AMX reads at once
 constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
@@ -125,14 +126,17 @@ class Product {
                     w.panels.data + panel * w.panel_bytes(), w.panel_bytes(),
                     w.scale.data ? w.scale.data + j : nullptr,
                     call_.bias.data ? call_.bias.data + j : nullptr, call_.y.data + i * w.n + j, w.n});
-    const int64_t end = std::min(w.n, j + panels * kPanel);
-    for (int64_t i = first; i < last; ++i)
-      if (!rows_.fits[i]) run_in_floats(i, j, end);
+  }
+
+  // Rows that are not integers, and the activation: for columns [begin, end) of rows [first, last).
+  void finish(int64_t begin, int64_t end, int64_t first, int64_t last) const {
     const MatmulActivation& f = call_.activation;
-    for (int64_t i = first; i < last && f.kind != Activation::none; ++i) {
-      float* y = call_.y.data + i * w.n + j;
+    for (int64_t i = first; i < last; ++i) {
+      if (!rows_.fits[i]) run_in_floats(i, begin, end);
+      if (f.kind == Activation::none) continue;
+      float* y = call_.y.data + i * call_.w.n + begin;
       activation_kernels<float>().forward[static_cast<int>(f.kind)](
-          {end - j, y, nullptr, y, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
+          {end - begin, y, nullptr, y, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
     }
   }
 
@@ -197,10 +201,16 @@ void QuantizedMatmul::run(const Team& team, void* workspace) const {
     const Product product(*this, integers, unpacked);
     const int64_t count = units * blocks;
     for (Chunks some(team, count, Chunks::size(team, count)); some.next() && !interrupted(team);)
-      for (int64_t unit = some.begin; unit < some.end; ++unit) {
-        const int64_t first = unit / units * kBlockRows, panel = unit % units * step;
-        product.run(panel, std::min(step, w.panel_count() - panel), first,
-                    std::min(first + kBlockRows, rows));
+      for (int64_t unit = some.begin; unit < some.end;) {
+        const int64_t block = unit / units, first = block * kBlockRows,
+                      last = std::min(first + kBlockRows, rows);
+        const int64_t begin = unit % units * step;
+        const int64_t count = std::min({some.end - unit, kTogether, units - unit % units});
+        const int64_t end = std::min(begin + count * step, w.panel_count());
+        for (int64_t panel = begin; panel < end; panel += step)
+          product.run(panel, std::min(step, end - panel), first, last);
+        product.finish(begin * kPanel, std::min(end * kPanel, w.n), first, last);
+        unit += count;
       }
   });
 }
