@@ -70,7 +70,11 @@ constexpr int kColumns = kManyRegisters || kRows <= 2 ? 4 : 2;
 template <class Half, int kRows, int kCount>
 static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, const Half* b, float* sums) {
   const int64_t k = t.k, rs_a = t.rs_a, step_b = t.step_b;
-  const int64_t ahead = kCount * step_b;  // from a column to the one that comes next in its place
+  // What is prefetched: the columns that come next, in the order of memory if they are one stream. For more
+  // rows, whose products take longer than the reading, that is slower.
+  const bool dense = kRows == 1 && step_b == k;
+  const int64_t apart = dense ? kLine : step_b, round = dense ? kCount * kLine : kLine;
+  const Half* next = b + kCount * step_b;
   vec<float> acc[kRows][kCount] = {};
   const auto step = [&](int64_t p, const auto& row_at, const auto& column_at) RANVIER_INLINED {
     vec<float> row[kRows];
@@ -91,7 +95,8 @@ static __attribute__((noinline)) void dot(const LineProduct& t, const float* a, 
   int64_t p = 0;
   for (; p + kLine <= k; p += kLine) {
     RANVIER_UNROLL
-    for (int j = 0; j < kCount; ++j) __builtin_prefetch(b + ahead + j * step_b + p, 0, 3);
+    for (int j = 0; j < kCount; ++j) __builtin_prefetch(next + j * apart, 0, 3);
+    next += round;
 #if RANVIER_VECTOR_BYTES > 16  // with shorter vectors it only makes more code
     RANVIER_UNROLL
 #endif
@@ -123,10 +128,6 @@ static void dots(const LineProduct& t) {
   const Half* b = static_cast<const Half*>(t.b);
   constexpr int kMost = kColumns<1>;
   int64_t j = 0;
-  // With one row and many registers twice as many columns at once: more reads from memory are then under way.
-  if constexpr (constexpr int kCount = 2 * kMost; kManyRegisters)
-    for (; t.rows == 1 && j + kCount <= t.columns; j += kCount)
-      dot<Half, 1, kCount>(t, t.a, b + j * t.step_b, t.sums + j);
   for (; j + kMost <= t.columns; j += kMost)
     some_rows(t.rows, [&](int i, auto count) RANVIER_INLINED {
       constexpr int kRows = decltype(count)::value, kCount = kColumns<kRows>;

@@ -78,7 +78,7 @@ static void tile_by_amx(const QuantizedTile& t) {
 }
 
 template <class Tiles>
-static constexpr QuantizedKernel by_amx = {kMostRows, 2, quantize<int8_t>, tile_by_amx<Tiles>};
+static constexpr QuantizedKernel by_amx = {kMostRows, 2, quantize<int8_t, false>, tile_by_amx<Tiles>};
 extern const QuantizedKernel quantized_amx[2] = {by_amx<AmxTiles>,
 #if RANVIER_EMULATED_TILES
                                                  by_amx<EmulatedTiles>

@@ -17,9 +17,11 @@ namespace {
 
 constexpr double kNsPerCode = 0.03, kNsPerProduct = 0.006;  // reading a code; a product in a tile
 constexpr double kNsPerNumber = 0.3;                        // making an integer, or a float of a code
-constexpr int64_t kFewRows = 4;                             // each thread makes their integers itself
-constexpr int64_t kBlockRows = 48;                          // rows of x that meet the same panels in turn
-constexpr int64_t kStep = 64;         // integers of a row that a tile of AMX reads at once
+constexpr int64_t kFewRows = 4;     // each thread makes their integers itself, and reads one panel at a time
+constexpr int64_t kBlockRows = 48;  // rows of x that meet the same panels in turn
+constexpr int64_t kManyBlocks = 4;  // for each thread
+constexpr int64_t kTogether = 16;   // tiles of columns that are finished at once, while L2 has them
+constexpr int64_t kStep = 64;       // integers of a row that a tile of AMX reads at once
 constexpr int64_t kIntegerBytes = 2;  // those of any level: a replay may be at another one
 
 const QuantizedKernel& kernel_of(const QuantizedMatrix& w) {
@@ -32,13 +34,14 @@ const QuantizedKernel& kernel_of(const QuantizedMatrix& w) {
   return quantized_kernels().of[static_cast<int>(w.kind)];
 }
 
-// The integers of rows of x, cut from a workspace.
+// The integers of rows of x, from row `first` on, cut from a workspace.
 struct IntegerRows {
   int64_t row_bytes, groups;
   char* q;
   float* scale;
   int32_t* zero_sum;
   bool* fits;  // false: the row is computed in float32
+  int64_t first = 0;
 
   IntegerRows(const QuantizedMatrix& w, int64_t rows, Carver& carver)
       : row_bytes(round_up(w.padded() * kIntegerBytes + kStep * kIntegerBytes, 64)),
@@ -48,10 +51,15 @@ struct IntegerRows {
         zero_sum(carver.take<int32_t>(rows * groups)),
         fits(carver.take<bool>(rows)) {}
 
-  void make(const QuantizedMatrix& w, const float* x, int64_t i) const {
+  // Makes rows [begin, end) of x.
+  void make(const QuantizedMatrix& w, const float* x, int64_t begin, int64_t end) const {
     const int32_t zero = w.kind == QuantizedKind::q4_0 ? 8 : 128;
-    fits[i] = kernel_of(w).quantize({w.k, round_up(w.padded(), kStep), w.group(), x + i * w.k,
-                                     q + i * row_bytes, scale + i * groups, zero_sum + i * groups, zero});
+    const QuantizedKernel& kernel = kernel_of(w);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = i - first;
+      fits[at] = kernel.quantize({w.k, round_up(w.padded(), kStep), w.group(), x + i * w.k,
+                                  q + at * row_bytes, scale + at * groups, zero_sum + at * groups, zero});
+    }
   }
 };
 
@@ -118,21 +126,26 @@ class Product {
   void run(int64_t panel, int64_t panels, int64_t first, int64_t last) const {
     const QuantizedMatrix& w = call_.w;
     const int64_t j = panel * kPanel;
-    for (int64_t i = first; i < last; i += kernel_.max_rows)
+    for (int64_t i = first; i < last; i += kernel_.max_rows) {
+      const int64_t at = i - rows_.first;
       kernel_.tile({int(std::min<int64_t>(kernel_.max_rows, last - i)), int(panels), w.n - j, w.padded() / 4,
-                    rows_.groups, rows_.q + i * rows_.row_bytes, rows_.row_bytes,
-                    rows_.scale + i * rows_.groups, rows_.zero_sum + i * rows_.groups,
+                    rows_.groups, rows_.q + at * rows_.row_bytes, rows_.row_bytes,
+                    rows_.scale + at * rows_.groups, rows_.zero_sum + at * rows_.groups,
                     w.panels.data + panel * w.panel_bytes(), w.panel_bytes(),
                     w.scale.data ? w.scale.data + j : nullptr,
                     call_.bias.data ? call_.bias.data + j : nullptr, call_.y.data + i * w.n + j, w.n});
-    const int64_t end = std::min(w.n, j + panels * kPanel);
-    for (int64_t i = first; i < last; ++i)
-      if (!rows_.fits[i]) run_in_floats(i, j, end);
+    }
+  }
+
+  // Rows that are not integers, and the activation: for columns [begin, end) of rows [first, last).
+  void finish(int64_t begin, int64_t end, int64_t first, int64_t last) const {
     const MatmulActivation& f = call_.activation;
-    for (int64_t i = first; i < last && f.kind != Activation::none; ++i) {
-      float* y = call_.y.data + i * w.n + j;
+    for (int64_t i = first; i < last; ++i) {
+      if (!rows_.fits[i - rows_.first]) run_in_floats(i, begin, end);
+      if (f.kind == Activation::none) continue;
+      float* y = call_.y.data + i * call_.w.n + begin;
       activation_kernels<float>().forward[static_cast<int>(f.kind)](
-          {end - j, y, nullptr, y, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
+          {end - begin, y, nullptr, y, 1, 0, 1, static_cast<float>(f.alpha), static_cast<float>(f.beta)});
     }
   }
 
@@ -161,11 +174,17 @@ int64_t row_count(const QuantizedMatmul& call) {
   return rows;
 }
 
-// A thread's own memory: a row of w, and the integers of few rows.
-size_t own_bytes(const QuantizedMatmul& call, int64_t rows) {
+// Whether each thread makes the integers of the rows that it multiplies: of few, or of one block after
+// another, while L2 has them. Else the threads make all integers together.
+bool apart(int64_t rows, int threads) {
+  return rows <= kFewRows || rows >= kManyBlocks * kBlockRows * threads;
+}
+
+// A thread's own memory: a row of w, and the integers of a block.
+size_t own_bytes(const QuantizedMatmul& call, int64_t rows, int threads) {
   Carver carver(nullptr);
   carver.take<float>(call.w.k);
-  if (rows <= kFewRows) IntegerRows(call.w, rows, carver);
+  if (apart(rows, threads)) IntegerRows(call.w, std::min(rows, kBlockRows), carver);
   return carver.used() + kApart;
 }
 
@@ -174,33 +193,43 @@ size_t own_bytes(const QuantizedMatmul& call, int64_t rows) {
 size_t QuantizedMatmul::workspace_bytes(int threads) const {
   const int64_t rows = row_count(*this);
   Carver carver(nullptr);
-  if (rows > kFewRows) IntegerRows(w, rows, carver);
-  return carver.used() + threads * own_bytes(*this, rows);
+  if (!apart(rows, threads)) IntegerRows(w, rows, carver);
+  return carver.used() + threads * own_bytes(*this, rows, threads);
 }
 
 void QuantizedMatmul::run(const Team& team, void* workspace) const {
-  const int64_t rows = row_count(*this), step = kernel_of(w).max_panels;
+  const int64_t rows = row_count(*this), step = rows <= kFewRows ? 1 : kernel_of(w).max_panels;
   const int64_t units = ceil_div(w.panel_count(), step), blocks = ceil_div(rows, kBlockRows);
   const double cost = double(w.n) * double(w.k) * (kNsPerCode + kNsPerProduct * double(rows));
   team.region(cost, [&](const OpenTeam& team) {
+    const size_t bytes = own_bytes(*this, rows, team.threads());
+    const bool is_apart = apart(rows, team.threads());
     char* const base = static_cast<char*>(workspace);
-    Carver own(base + team.index() * own_bytes(*this, rows));
-    Carver shared(base + team.threads() * own_bytes(*this, rows));
+    Carver own(base + team.index() * bytes), shared(base + team.threads() * bytes);
     float* const unpacked = own.take<float>(w.k);
-    const IntegerRows integers(w, rows, rows > kFewRows ? shared : own);
-    if (rows > kFewRows) {
-      for (int64_t i = team.share_begin(rows); i < team.share_end(rows); ++i) integers.make(w, x.data, i);
+    IntegerRows integers(w, is_apart ? std::min(rows, kBlockRows) : rows, is_apart ? own : shared);
+    if (!is_apart) {
+      integers.make(w, x.data, team.share_begin(rows), team.share_end(rows));
       team.barrier();
-    } else {
-      for (int64_t i = 0; i < rows; ++i) integers.make(w, x.data, i);
     }
+    int64_t made = -1;  // the block whose integers this thread has made
     const Product product(*this, integers, unpacked);
     const int64_t count = units * blocks;
     for (Chunks some(team, count, Chunks::size(team, count)); some.next() && !interrupted(team);)
-      for (int64_t unit = some.begin; unit < some.end; ++unit) {
-        const int64_t first = unit / units * kBlockRows, panel = unit % units * step;
-        product.run(panel, std::min(step, w.panel_count() - panel), first,
-                    std::min(first + kBlockRows, rows));
+      for (int64_t unit = some.begin; unit < some.end;) {
+        const int64_t block = unit / units, first = block * kBlockRows,
+                      last = std::min(first + kBlockRows, rows);
+        if (is_apart && block != made) {
+          integers.first = first, made = block;
+          integers.make(w, x.data, first, last);
+        }
+        const int64_t begin = unit % units * step;
+        const int64_t count = std::min({some.end - unit, kTogether, units - unit % units});
+        const int64_t end = std::min(begin + count * step, w.panel_count());
+        for (int64_t panel = begin; panel < end; panel += step)
+          product.run(panel, std::min(step, end - panel), first, last);
+        product.finish(begin * kPanel, std::min(end * kPanel, w.n), first, last);
+        unit += count;
       }
   });
 }

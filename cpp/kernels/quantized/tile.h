@@ -7,13 +7,42 @@
 #include "simd/bytes.h"
 #include "simd/halves.h"
 #include "simd/strided.h"
+#include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {
 
 constexpr int kL = lanes<float>, kVectors = kColumnVectors;
 constexpr int64_t kScaleBytes = 2 * kPanel;
-// Bytes ahead of a single row's reading. The processor's own prefetchers stop at the end of a page.
+// Bytes ahead of the reading of one panel. The processor's own prefetchers stop at the end of a page.
 constexpr int64_t kAhead = 4096;
+
+// Fetches what is read soon: of one panel a later line, into L1, of several the same line of those that
+// follow, into L2. Without that, panels read side by side come at half of the memory's speed.
+template <int panels>
+RANVIER_INLINE void fetch_ahead(const uint8_t* line, int64_t panel_bytes) {
+  if constexpr (panels == 1) return __builtin_prefetch(line + kAhead);
+  RANVIER_UNROLL
+  for (int p = panels; p < 2 * panels; ++p) __builtin_prefetch(line + p * panel_bytes, 0, 2);
+}
+
+// The n numbers at x, or kL; zeros in other lanes.
+RANVIER_INLINE vec<float> load_up_to(const float* x, int64_t n) {
+  return n < kL ? load_lanes(x, int(n)) : load(x);
+}
+
+// Of sizes |x| as integers: they are in the same order, then infinity, then NaN.
+RANVIER_INLINE ivec<float> greater(ivec<float> a, ivec<float> b) { return select(a > b, a, b); }
+RANVIER_INLINE ivec<float> greater_size(ivec<float> most, vec<float> x) {
+  return greater(bits(abs(x)), most);
+}
+
+// Whether numbers whose greatest is this are computed in float32: see quantized.h.
+RANVIER_INLINE bool is_unfit(vec<float> most) {
+  return any((most != 0.0f) & ~((most > 0x1p-110f) & (most < __builtin_inff())));
+}
+RANVIER_INLINE vec<float> inverse_of(vec<float> most) {
+  return select(most > 0.0f, 127.0f / most, vec<float>{});
+}
 
 // Stores kL integers, and returns them.
 template <class Integer>
@@ -28,42 +57,82 @@ RANVIER_INLINE ivec<float> store_integers(Integer* q, vec<float> x) {
   return whole;
 }
 
-// The greatest |x| of n numbers. Sizes are compared as integers, of which NaN is the greatest, then infinity.
-static float greatest_size(const float* x, int64_t n) {
-  ivec<float> greatest = {};
-  for (int64_t l = 0; l < n; l += kL) {
-    const ivec<float> size = bits(abs(load_lanes(x + l, n - l < kL ? int(n - l) : kL)));
-    greatest = select(size > greatest, size, greatest);
+// A row with one scale, whose sums are of pieces.
+template <class Integer>
+static bool quantize_row(const QuantizedLine& line) {
+  constexpr int kSides = 4;  // hide the latency of comparisons
+  ivec<float> sides[kSides] = {};
+  for (int64_t l = 0; l < line.k; l += kSides * kL)
+    for (int i = 0; i < kSides && l + i * kL < line.k; ++i)
+      sides[i] = greater_size(sides[i], load_up_to(line.x + l + i * kL, line.k - l - i * kL));
+  const int32_t bits_of_most =
+      fold_lanes(greater(greater(sides[0], sides[1]), greater(sides[2], sides[3])), greater);
+  float most;
+  __builtin_memcpy(&most, &bits_of_most, sizeof most);
+  if (is_unfit(broadcast(most))) return false;
+  const vec<float> inverse = inverse_of(broadcast(most));
+  for (int64_t begin = 0, piece = 0; begin < line.k; begin += line.group, ++piece) {
+    const int64_t left = line.k - begin, count = left < line.group ? left : line.group;
+    Integer* q = static_cast<Integer*>(line.q) + begin;
+    ivec<float> sum = {};
+    for (int64_t l = 0; l < count; l += kL)
+      sum += store_integers(q + l, load_up_to(line.x + begin + l, count - l) * inverse);
+    line.scale[piece] = most / 127;
+    line.zero_sum[piece] = -line.zero * reduce_add(sum);
   }
-  const int32_t most =
-      fold_lanes(greatest, [](ivec<float> a, ivec<float> b) RANVIER_INLINED { return select(a > b, a, b); });
-  float size;
-  __builtin_memcpy(&size, &most, sizeof size);
-  return size;
+  return true;
+}
+
+// A row with a scale for each group of 32: kL groups at a time, since the lanes of one vector are compared
+// and added by many instructions, those of kL vectors by few.
+template <class Integer>
+static bool quantize_groups(const QuantizedLine& line) {
+  const int64_t all = (line.k + kGroup - 1) / kGroup;
+  float last[kGroup] = {};  // the last group, if it is not whole
+  if (line.k % kGroup)
+    __builtin_memcpy(last, line.x + line.k / kGroup * kGroup, size_t(line.k % kGroup) * sizeof *last);
+  for (int64_t begin = 0; begin < all; begin += kL) {
+    const int groups = all - begin < kL ? int(all - begin) : kL;
+    const auto group_at = [&](int g) RANVIER_INLINED {
+      return (begin + g + 1) * kGroup > line.k ? last : line.x + (begin + g) * kGroup;
+    };
+    vec<float> rows[kL];
+    for (int g = 0; g < kL; ++g) {
+      const float* x = group_at(g < groups ? g : 0);
+      ivec<float> most = {};
+      RANVIER_UNROLL
+      for (int l = 0; l < kGroup; l += kL) most = greater_size(most, load(x + l));
+      rows[g] = from_bits(most);
+    }
+    const vec<float> most = join_lanes<kL / 2, float>(
+        rows, [](auto a, auto b) RANVIER_INLINED { return from_bits(greater(bits(a), bits(b))); });
+    if (is_unfit(most)) return false;
+    float inverse[kL];
+    store(inverse, inverse_of(most));
+    for (int g = 0; g < kL; ++g) {
+      const float* x = group_at(g < groups ? g : 0);
+      Integer* q = static_cast<Integer*>(line.q) + (begin + (g < groups ? g : 0)) * kGroup;
+      const vec<float> factor = broadcast(inverse[g]);
+      ivec<float> sum = {};
+      RANVIER_UNROLL
+      for (int l = 0; l < kGroup; l += kL) sum += store_integers(q + l, load(x + l) * factor);
+      rows[g] = from_bits(sum);
+    }
+    const vec<float> sum = join_lanes<kL / 2, float>(
+        rows, [](auto a, auto b) RANVIER_INLINED { return from_bits(bits(a) + bits(b)); });
+    store_lanes(line.scale + begin, most / 127.0f, groups);
+    store_lanes(reinterpret_cast<float*>(line.zero_sum) + begin, from_bits(bits(sum) * -line.zero), groups);
+  }
+  return true;
 }
 
 // QuantizedKernel::quantize. q has room for whole vectors.
-template <class Integer>
+template <class Integer, bool kGroups>
 static bool quantize(const QuantizedLine& line) {
+  const bool fits = kGroups ? quantize_groups<Integer>(line) : quantize_row<Integer>(line);
   Integer* q = static_cast<Integer*>(line.q);
-  float most = 0;
-  for (int64_t begin = 0, group = 0; begin < line.k; begin += line.group, ++group) {
-    const int64_t left = line.k - begin, count = left < line.group ? left : line.group;
-    // The pieces of an int8 row share its scale.
-    if (line.group == kGroup || begin == 0)
-      most = greatest_size(line.x + begin, line.group == kGroup ? count : line.k);
-    if (most != 0 && !(most > 0x1p-110f && most < __builtin_inff())) return false;
-    const float inverse = most > 0 ? 127 / most : 0;
-    ivec<float> sum = {};
-    for (int64_t l = 0; l < count; l += kL) {
-      const int n = count - l < kL ? int(count - l) : kL;
-      sum += store_integers(q + begin + l, load_lanes(line.x + begin + l, n) * inverse);
-    }
-    line.scale[group] = most / 127;
-    line.zero_sum[group] = -line.zero * reduce_add(sum);
-  }
-  __builtin_memset(q + line.k, 0, static_cast<size_t>(line.padded - line.k) * sizeof *q);
-  return true;
+  if (fits) __builtin_memset(q + line.k, 0, static_cast<size_t>(line.padded - line.k) * sizeof *q);
+  return fits;
 }
 
 // The sums of integers of a tile.
@@ -135,7 +204,7 @@ static void tile_int8(const QuantizedTile& t) {
     integers.start(t.zero_sum + group, t.groups);
     const int64_t left = t.quads - group * (kPiece / 4);
     for (int64_t quads = left < kPiece / 4 ? left : kPiece / 4; quads > 0; --quads) {
-      if (rows == 1) __builtin_prefetch(w + kAhead);
+      fetch_ahead<panels>(w, t.panel_bytes);
       integers.template add<kWhole>(w, t.panel_bytes, q, t.row_bytes);
       w += kQuadBytes, q += kFourBytes;
     }
@@ -165,7 +234,7 @@ static void tile_groups(const QuantizedTile& t) {
     const uint8_t* line = w + kScaleBytes;
     RANVIER_UNROLL
     for (int i = 0; i < kLines; ++i, line += kQuadBytes) {
-      if (rows == 1) __builtin_prefetch(line + kAhead);
+      fetch_ahead<panels>(line, t.panel_bytes);
       integers.template add<is_four ? 0 : kWhole>(line, t.panel_bytes, q + i * kFourBytes, t.row_bytes);
       if (is_four) integers.template add<1>(line, t.panel_bytes, q + (i + kLines) * kFourBytes, t.row_bytes);
     }
@@ -214,7 +283,8 @@ static void any_tile(const QuantizedTile& t) {
 }
 
 template <class Products, QuantizedKind kind, int rows, int panels>
-static constexpr QuantizedKernel kernel_of = {rows, panels, quantize<typename Products::Integer>,
-                                              any_tile<Products, kind, rows, panels>};
+static constexpr QuantizedKernel kernel_of = {
+    rows, panels, quantize<typename Products::Integer, kind != QuantizedKind::int8>,
+    any_tile<Products, kind, rows, panels>};
 
 }  // namespace ranvier::RANVIER_ISA
