@@ -1,7 +1,7 @@
 """LSTM, GRU, RNN and their cells with weights of 8 or 4 bits, which are not trained.
 
-The weights are :class:`Linear` layers inside, with the endings of nn.LSTM's parameters: ``ih_l0`` of the input,
-``hh_l0`` of the state, with proj_size ``hr_l0``; those of a cell are ``ih`` and ``hh``.
+The weights are :class:`Linear` layers inside, with the endings of nn.LSTM's parameters: ``ih_l0`` of the
+input, ``hh_l0`` of the state, with proj_size ``hr_l0``; those of a cell are ``ih`` and ``hh``.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class _Quantized(recurrent.Recurrent):
         state = tuple([_in_float32(s) for s in state])
         if hr is None:
             w_hh = hh.quantized_weight
-            results = quantized_recurrent(mode.lower(), of_x, state, w_hh, hh.bias, sizes, reverse)
+            ys = [*quantized_recurrent(mode.lower(), of_x, state, w_hh, hh.bias, sizes, reverse)]
         else:
             weights = (None, hh.weight, None, hh.bias, hr.weight)
-            results = recurrent.projected(mode.lower(), of_x, state, weights, sizes, reverse)
-        return [y.to(x.dtype) for y in results]
+            ys = recurrent.projected(mode.lower(), of_x, state, weights, sizes, reverse)
+        return [y.to(x.dtype) for y in ys]
 
     @classmethod
     def from_float(
@@ -57,8 +57,8 @@ class _Quantized(recurrent.Recurrent):
         """The layer with its weights in this kind. weights: those that are made already, by the id of the
         parameter, to share them; those that are made here are added."""
         weights = {} if weights is None else weights
-        settings = arguments_of(layer)
-        made: Any = cls(**{k: v for k, v in settings.items() if k not in ("dtype", "dropout")}, kind=kind)
+        settings = arguments_of(layer) | {"kind": kind}
+        made: Any = cls(**{k: v for k, v in settings.items() if k not in ("dtype", "dropout")})
         if "dropout" in settings:
             made.dropout = layer.dropout
         for name in [*made._modules]:
@@ -87,7 +87,7 @@ class _Layers(_Quantized, recurrent.RNNBase):
     ) -> None:
         self.kind = one_of(type(self).__name__, "kind", kind, KINDS)
         settings: Any = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
-        super().__init__(*settings, proj_size)
+        super().__init__(*settings, proj_size)  # type: ignore[call-arg]
 
     def _add_weights(self, end: str, inputs: int, dtype: Any) -> None:
         width, state = recurrent.GATES[self.mode] * self.hidden_size, self.proj_size or self.hidden_size
@@ -146,7 +146,7 @@ class RNN(_Layers, recurrent.RNN):
 
 
 class _Cells(_Quantized, recurrent_cell.RNNCellBase):
-    _shown = (*recurrent_cell.RNNCellBase._shown, "kind")
+    _shown = (*recurrent_cell.RNNCellBase._shown, "kind")  # type: ignore[assignment]
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, kind: str = "int8") -> None:
         self.kind = one_of(type(self).__name__, "kind", kind, KINDS)

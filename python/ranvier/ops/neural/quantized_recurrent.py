@@ -18,7 +18,7 @@ class QuantizedRecurrent(Recurrent):
     """Recurrent for W_hh of 8 or 4 bits, and for x that is W_ih x + b_ih. W_hh gets no gradient; the other
     gradients are those of its values."""
 
-    reads: ClassVar = {}  # type: ignore[assignment]
+    reads: ClassVar = {}
 
     def __init__(self, cell: str, sizes: Array | None, reverse: bool, kind: str, n: int, k: int) -> None:
         super().__init__(cell, sizes, reverse)
@@ -29,13 +29,13 @@ class QuantizedRecurrent(Recurrent):
         self, x: Array, h0: Array | None, c0: Array | None, panels: Array, scale: Any, b_hh: Any
     ) -> tuple[Array, ...]:
         keep, kind = True in self.needs, self.settings[0]
-        y, h_n, c_n, *kept = _core.recurrent(
+        y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
             self.cell, x, h0, c0, None, None, None, b_hh, self.sizes, self.reverse, keep, panels, scale, kind
         )
-        self.x, self.y, self.kept = x, y, kept
-        self.panels, self.scale = panels, scale
+        self.x, self.y, self.panels, self.scale = x, y, panels, scale
         if keep:
-            self.others = lambda: (h0, c0, b_hh)  # in a function, as in Recurrent
+            self.others = lambda: (h0, c0, None, b_hh)  # in a function, as in Recurrent
+        self.kept = gates, candidate, h_before, c_before
         return (y, h_n) if c_n is None else (y, h_n, c_n)
 
     def backward(
@@ -70,7 +70,7 @@ def quantized_recurrent(
 
 
 def _arrays(node: Any) -> tuple[Any, ...]:
-    h0, c0, b_hh = node.others()
+    h0, c0, _, b_hh = node.others()
     return node.x, h0, c0, node.panels, node.scale, b_hh
 
 
