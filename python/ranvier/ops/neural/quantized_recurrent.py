@@ -26,27 +26,19 @@ class QuantizedRecurrent(Recurrent):
         self.settings = kind, n, k
 
     def forward(  # type: ignore[override]
-        self, x: Array, h0: Array | None, c0: Array | None, panels: Array, scale: Any, b_hh: Any
+        self, x: Array, h0: Any, c0: Any, panels: Array, scale: Any, b_hh: Any
     ) -> tuple[Array, ...]:
-        keep, kind = True in self.needs, self.settings[0]
-        y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
-            self.cell, x, h0, c0, None, None, None, b_hh, self.sizes, self.reverse, keep, panels, scale, kind
-        )
-        self.x, self.y, self.panels, self.scale = x, y, panels, scale
-        if keep:
-            self.others = lambda: (h0, c0, None, b_hh)  # in a function, as in Recurrent
-        self.kept = gates, candidate, h_before, c_before
-        return (y, h_n) if c_n is None else (y, h_n, c_n)
+        self.panels, self.scale = panels, scale
+        weights: Any = (None, None, None, b_hh)
+        return super().forward(x, h0, c0, *weights, panels, scale, self.settings[0])
 
     def backward(
         self, dy: Array | None, dh_n: Array | None, dc_n: Array | None = None
     ) -> tuple[Array | None, ...]:
         w_hh = _core.quantized_rows(self.panels, self.scale, None, *self.settings)
         saved = (self.x, self.y, *self.kept, None, w_hh, self.sizes, self.reverse)
-        of_b_hh = self.needs[5]
-        dx, dh0, dc0, _, _, _, db_hh = _core.recurrent_backward(
-            self.cell, dy, dh_n, dc_n, *saved, True, False, False, of_b_hh
-        )
+        wanted = (True, False, False, self.needs[5])
+        dx, dh0, dc0, _, _, _, db_hh = _core.recurrent_backward(self.cell, dy, dh_n, dc_n, *saved, *wanted)
         return dx, dh0, dc0, None, None, db_hh
 
 
