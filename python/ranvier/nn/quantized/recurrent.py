@@ -48,7 +48,7 @@ class _Quantized(recurrent.Recurrent):
         else:
             weights = (None, hh.weight, None, hh.bias, hr.weight)
             ys = recurrent.projected(mode.lower(), of_x, state, weights, sizes, reverse)
-        return [y.to(x.dtype) for y in ys]
+        return [y.to(x.dtype) for y in ys] if x.dtype in HALVES else ys
 
     @classmethod
     def from_float(
