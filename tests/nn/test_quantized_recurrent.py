@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 import reference.quantized as reference
-from ranvier import nn
+from ranvier import _core, nn
 from ranvier.nn.utils.rnn import pack_padded_sequence
 from ranvier.ops.matrix.quantized_weight import KINDS
 from ranvier.ops.neural.quantized_recurrent import quantized_recurrent
@@ -59,6 +59,10 @@ def test_steps_and_gradients_in_numpy(cell, kind, reverse, isa, rng):
     y, *last = quantized_recurrent(
         cell, given[0], (*given[1:],), weight.quantized_weight, bias, sizes, reverse
     )
+    of_lstm, of_x_alone = c0 if cell == "lstm" else None, (np.eye(width, dtype="f4"), None, 0 * b, b)
+    bits = (weight.panels.numpy(), None if weight.scale is None else weight.scale.numpy(), kind)
+    other = _core.recurrent(cell, of_x, h0, of_lstm, *of_x_alone, sizes, reverse, True, *bits)
+    np.testing.assert_array_equal(other[0], y.detach().numpy())  # W_ih of float32
     h, c, saved = h0.copy(), c0.astype(np.float64), {}
     for t, of_t, some in rows_of_steps(sizes, reverse):
         before = h[some].astype(np.float64)

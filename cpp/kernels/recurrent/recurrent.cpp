@@ -19,7 +19,7 @@ struct SequenceForward {
   const RecurrentForward<T>& call;
   int64_t rows, hidden, width;  // rows of all steps, H, and GH
   T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T packed; the bias that is added in the loop
-  char* scratch;                // the workspace of the product with x, or of integers for each thread
+  char* scratch;                // the workspace of the product with x, and then of integers for each thread
   size_t bytes;
 
   SequenceForward(const RecurrentForward<T>& c, void* workspace, int threads)
@@ -28,8 +28,8 @@ struct SequenceForward {
     product = carver.take<T>(call.batch * width);
     packed = carver.take<T>(call.w_hh.data ? recurrent_product(1).elements() : 0);
     bias = carver.take<T>(width);
-    const size_t of_product = call.w_ih.data ? input_product().plan_bytes(threads) : threads * own_bytes();
-    scratch = carver.take<char>(static_cast<int64_t>(of_product));
+    const size_t of_x = call.w_ih.data ? input_product().plan_bytes(threads) : 0;
+    scratch = carver.take<char>(static_cast<int64_t>(std::max(of_x, threads * own_bytes())));
     bytes = carver.used();
   }
 

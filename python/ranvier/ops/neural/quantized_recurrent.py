@@ -28,9 +28,15 @@ class QuantizedRecurrent(Recurrent):
     def forward(  # type: ignore[override]
         self, x: Array, h0: Any, c0: Any, panels: Array, scale: Any, b_hh: Any
     ) -> tuple[Array, ...]:
-        self.panels, self.scale = panels, scale
-        weights: Any = (None, None, None, b_hh)
-        return super().forward(x, h0, c0, *weights, panels, scale, self.settings[0])
+        keep, kind = True in self.needs, self.settings[0]
+        y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
+            self.cell, x, h0, c0, None, None, None, b_hh, self.sizes, self.reverse, keep, panels, scale, kind
+        )
+        self.x, self.y, self.panels, self.scale = x, y, panels, scale
+        if keep:  # in a function, as in Recurrent
+            self.others = lambda: (h0, c0, None, b_hh)
+        self.kept = gates, candidate, h_before, c_before
+        return (y, h_n) if c_n is None else (y, h_n, c_n)
 
     def backward(
         self, dy: Array | None, dh_n: Array | None, dc_n: Array | None = None

@@ -48,11 +48,9 @@ class Recurrent(Function):
         w_hh: Array,
         b_ih: Array | None,
         b_hh: Array | None,
-        *of_bits: Any,  # in place of w_hh: see quantized_recurrent.py
     ) -> tuple[Array, ...]:
-        given = (self.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, self.sizes, self.reverse)
         y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
-            *given, True in self.needs, *of_bits
+            self.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, self.sizes, self.reverse, True in self.needs
         )
         self.x, self.y, self.w_ih, self.w_hh = x, y, w_ih, w_hh
         if True in self.needs:
