@@ -56,13 +56,12 @@ def test_steps_and_gradients_in_numpy(cell, kind, reverse, isa, rng):
     weight = nn.quantized.Linear.from_weight(w / 4, b, kind)
     given = [rv.tensor(a).requires_grad_() for a in (of_x, h0, c0)[: 3 if cell == "lstm" else 2]]
     bias = weight.bias.requires_grad_()
-    y, *last = quantized_recurrent(
-        cell, given[0], (*given[1:],), weight.quantized_weight, bias, sizes, reverse
-    )
-    of_lstm, of_x_alone = c0 if cell == "lstm" else None, (np.eye(width, dtype="f4"), None, 0 * b, b)
+    of_bits, state = weight.quantized_weight, (*given[1:],)
+    y, *last = quantized_recurrent(cell, given[0], state, of_bits, bias, sizes, reverse)
+    start = (h0, c0 if cell == "lstm" else None, np.eye(width, dtype="f4"), None, 0 * b, b)  # W_ih of float32
     bits = (weight.panels.numpy(), None if weight.scale is None else weight.scale.numpy(), kind)
-    other = _core.recurrent(cell, of_x, h0, of_lstm, *of_x_alone, sizes, reverse, True, *bits)
-    np.testing.assert_array_equal(other[0], y.detach().numpy())  # W_ih of float32
+    other = _core.recurrent(cell, of_x, *start, sizes, reverse, True, *bits)
+    np.testing.assert_array_equal(other[0], y.detach().numpy())
     h, c, saved = h0.copy(), c0.astype(np.float64), {}
     for t, of_t, some in rows_of_steps(sizes, reverse):
         before = h[some].astype(np.float64)
@@ -130,17 +129,13 @@ def test_copies_files_and_captured_steps(name, kind, tmp_path):
     for same in (rv.load(path)[0], copy.deepcopy(small), pickle.loads(pickle.dumps(small))):
         assert_same(same(x), small(x))
         assert str(same) == str(small)
-    other, captured = made(name, kind)[1], rv.compile(small)
-    other.load_state_dict(small.state_dict())
-    assert_same(other(x), small(x))
+    captured = rv.compile(small)
     for _ in range(10):
         assert_same(captured(x), small(x))
         x = rv.randn(*x.shape)
     assert_same(copy.deepcopy(small).half()(x.half()), [t.half() for t in flat(small(x.half().float()))])
     refused(TypeError, "float64", small, x.double())
-    hard = x.clone()
-    hard[..., :1, :] = float("nan")
-    assert flat(small(hard))[0].isnan().any()
+    assert flat(small(x / 0))[0].isnan().any()  # in float32, as of Linear
 
 
 @pytest.mark.parametrize("name", LAYERS)
