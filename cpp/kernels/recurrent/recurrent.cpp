@@ -45,6 +45,7 @@ struct SequenceForward {
     const int64_t most = std::min(call.batch, kIntegerRows);
     return call.w_hh.data ? 0 : integer_product(nullptr, most, nullptr).workspace_bytes(1);
   }
+  // to = h W_hh^T, on this thread alone.
   void multiply_integers(const OpenTeam& team, const T* h, int64_t count, T* to) const {
     if constexpr (std::is_same_v<T, float>)
       for (int64_t i = 0; i < count; i += kIntegerRows)
