@@ -198,6 +198,8 @@ def test_errors(rng):
     x, flat = x.reshape(3, 4, 6), x
     states, short = (h0, c0, *weights), [w[:5] for w in weights]
     grows = "expected numbers of at least 1 that never grow"
+    wide, narrow, of_x = np.zeros((3, 4, 20)), np.zeros((3, 4, 20), "f4"), (None, weights[1])
+    rest = (None, None, None, False, True, np.zeros((3, 128), np.uint8), np.zeros(20, "f4"))
     for text, *arguments in (
         ("cell 'elman'; expected 'lstm', 'gru', 'rnn_tanh' or 'rnn_relu'", "elman", x, *states),
         ("x of shape (12, 6); expected 3 dimensions (steps, batch, inputs)", "lstm", flat, *states),
@@ -210,6 +212,12 @@ def test_errors(rng):
         ("sizes of 11 rows and x of 12; expected as many", "lstm", flat, *states, np.array([4, 4, 3])),
         ("one bias; expected b_ih and b_hh, or neither", "lstm", x, h0, c0, *weights[:3]),
         ("c0; expected None for this cell", "rnn_tanh", x, h0, c0, *short),
+        ("x of shape (3, 4, 6); expected (.., 4 * hidden) without w_ih", "lstm", x, h0, c0, *of_x),
+        ("b_ih without w_ih; expected None: x has it", "lstm", wide, h0, c0, *of_x, weights[2]),
+        ("no w_hh; expected w_hh or panels", "lstm", wide, h0, c0, None, None),
+        ("w_hh and panels; expected w_hh or panels", "lstm", wide, h0, c0, *of_x, *rest),
+        ("x of dtype float64; expected float32 with panels", "lstm", wide, h0, c0, None, None, *rest),
+        ("panels of shape (3, 128); expected (2, 128)", "lstm", narrow, None, None, None, None, *rest),
         (
             "x of dtype float64 and h0 of dtype float32; expected the same dtype",
             *("lstm", x, h0.astype("f4"), c0, *weights),

@@ -3,26 +3,18 @@
 #include "bindings/binder/define.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/ops/index_range.h"
-#include "kernels/quantized/quantized.h"
+#include "bindings/ops/quantized_args.h"
 
 namespace ranvier::bind {
-namespace {
 
-using Codes = Exactly<DType::uint8>;
-using MaybeScale = MaybeExactly<DType::float32>;
-
-constexpr int64_t kProductsPerElement = 16;  // this many take as long as one element of an element-wise op
-
-// The panels, or a copy in C order, which a replay would not make again.
 Input in_order(const Input& panels) {
-  if (panels.is_contiguous()) return panels;
+  if (!panels || panels.is_contiguous()) return panels;
   if (t_recording) panels.fail("contiguous panels in a recorded step");
   const py::object copy =
       checked(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(as_array(panels.object()))));
   return Input::exactly({panels.op(), panels.name(), copy}, DType::uint8);
 }
 
-// The matrix (n, k) whose panels these are: their shapes are checked.
 QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& scale, int64_t n, int64_t k) {
   QuantizedMatrix w{};
   w.kind = static_cast<QuantizedKind>(kind.one_of({"int8", "q8_0", "q4_0"}));
@@ -37,6 +29,10 @@ QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& sc
   if (scale) w.scale = scale.view<float>();
   return w;
 }
+
+namespace {
+
+constexpr int64_t kProductsPerElement = 16;  // this many take as long as one element of an element-wise op
 
 // x (.., k): y (.., n) = x w^T + bias
 Output quantized_matmul(const Exactly<DType::float32>& given_x, const Codes& given_panels,

@@ -4,6 +4,7 @@
 #include "base/precision.h"
 #include "bindings/binder/copied.h"
 #include "bindings/binder/define.h"
+#include "bindings/ops/quantized_args.h"
 #include "kernels/recurrent/recurrent.h"
 
 namespace ranvier::bind {
@@ -19,8 +20,8 @@ struct Sequence {
   Input x, sizes, w_ih, w_hh;
   int64_t rows, steps, batch, inputs, hidden, width;  // rows: of all steps; width: gates * hidden
 
-  Sequence(const Name& name, const Floats& given_x, const Steps& given_sizes, const Floats& given_w_ih,
-           const Floats& given_w_hh)
+  Sequence(const Name& name, const Floats& given_x, const Steps& given_sizes, const Input& given_w_ih,
+           const Input& given_w_hh)
       : op(name.op),
         cell(static_cast<Cell>(name.one_of({"lstm", "gru", "rnn_tanh", "rnn_relu"}))),
         is_lstm(cell == Cell::lstm),
@@ -41,9 +42,10 @@ struct Sequence {
     }
     if (steps < 1) fail_value(op, "got x of 0 steps; expected at least 1");
     const int64_t gates = gates_of(cell);
-    if (w_hh.ndim() != 2 || w_hh.shape(1) < 1 || w_hh.shape(0) != gates * w_hh.shape(1))
+    if (w_hh && (w_hh.ndim() != 2 || w_hh.shape(1) < 1 || w_hh.shape(0) != gates * w_hh.shape(1)))
       w_hh.fail("(", gates, " * hidden, hidden)");
-    hidden = w_hh.shape(1), width = w_hh.shape(0);
+    hidden = w_hh ? w_hh.shape(1) : inputs / gates, width = gates * hidden;
+    if (!w_ih && (inputs != width || hidden < 1)) x.fail("(.., ", gates, " * hidden) without w_ih");
     w_hh = contiguous(w_hh);
     w_ih = dense(w_ih, {width, inputs});
     x = contiguous(x);
@@ -103,13 +105,23 @@ void expect_given(const Input& a, bool needed) {
 // Returns (y, h_n, c_n) and for backward, if `keep`, (gates, candidate, h_before, c_before): see
 // kernels/recurrent/recurrent.h. Arrays that the cell does not have are None.
 std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput> recurrent(
-    Name cell, const Floats& x, const MaybeFloats& given_h0, const MaybeFloats& given_c0, const Floats& w_ih,
-    const Floats& w_hh, const MaybeFloats& given_b_ih, const MaybeFloats& given_b_hh, const Steps& sizes,
-    Truth reverse, Truth keep) {
+    Name cell, const Floats& x, const MaybeFloats& given_h0, const MaybeFloats& given_c0,
+    const MaybeFloats& w_ih, const MaybeFloats& w_hh, const MaybeFloats& given_b_ih,
+    const MaybeFloats& given_b_hh, const Steps& sizes, Truth reverse, Truth keep,
+    const Maybe<Codes>& given_panels, const MaybeScale& given_scale, Name kind) {
   const Sequence s(cell, x, sizes, w_ih, w_hh);
   const Input b_ih = s.dense(given_b_ih, {s.width}), b_hh = s.dense(given_b_hh, {s.width});
-  if (static_cast<bool>(b_ih) != static_cast<bool>(b_hh))
+  if (!s.w_ih && b_ih) fail_value(s.op, "got b_ih without w_ih; expected None: x has it");
+  if (s.w_ih && static_cast<bool>(b_ih) != static_cast<bool>(b_hh))
     fail_value(s.op, "got one bias; expected b_ih and b_hh, or neither");
+  const Input panels = in_order(given_panels), scale = contiguous(given_scale);
+  if (static_cast<bool>(s.w_hh) == static_cast<bool>(panels))
+    fail_value(s.op, "got ", s.w_hh ? "w_hh and panels" : "no w_hh", "; expected w_hh or panels");
+  QuantizedMatrix quantized{};
+  if (panels) {
+    if (s.x.dtype() != DType::float32) fail_type(s.op, "got x of dtype float64; expected float32 with panels");
+    quantized = matrix_of(kind, panels, scale, s.width, s.hidden);
+  }
   const Input h0 = s.state(given_h0), c0 = s.state(given_c0);
   if (!s.is_lstm) expect_given(given_c0, false);
   const Shape state{s.batch, s.hidden}, row{s.rows, s.hidden};
@@ -119,7 +131,7 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
   MaybeOutput c_before = s.make_if(keep && s.is_lstm, row);
   run<RecurrentForward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
                         by_rows(s.x), s.w_ih, s.w_hh, b_ih, b_hh, h0, c0, s.sizes, by_rows(y), h_n, c_n,
-                        gates, candidate, h_before, c_before);
+                        gates, candidate, h_before, c_before, quantized);
   if (!keep) gates = {};
   return {std::move(y),         std::move(h_n),      std::move(c_n),     std::move(gates),
           std::move(candidate), std::move(h_before), std::move(c_before)};
@@ -131,9 +143,9 @@ std::tuple<MaybeOutput, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutp
 recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& given_dh_n,
                    const MaybeFloats& given_dc_n, const Floats& x, const Floats& given_y,
                    const MaybeFloats& given_gates, const MaybeFloats& given_candidate,
-                   const MaybeFloats& given_h_before, const MaybeFloats& given_c_before, const Floats& w_ih,
-                   const Floats& w_hh, const Steps& sizes, Truth reverse, Truth need_dx, Truth need_dw_ih,
-                   Truth need_dw_hh, Truth need_db) {
+                   const MaybeFloats& given_h_before, const MaybeFloats& given_c_before,
+                   const MaybeFloats& w_ih, const Floats& w_hh, const Steps& sizes, Truth reverse,
+                   Truth need_dx, Truth need_dw_ih, Truth need_dw_hh, Truth need_db) {
   const Sequence s(cell, x, sizes, w_ih, w_hh);
   expect_given(given_h_before, true);
   expect_given(given_gates, s.has_gates), expect_given(given_candidate, s.cell == Cell::gru);
@@ -145,7 +157,7 @@ recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& gi
   const Input gates = s.dense(given_gates, {s.rows, s.width}), candidate = s.dense(given_candidate, row);
   const Input h_before = s.dense(given_h_before, row), c_before = s.dense(given_c_before, row);
   Output dh0 = s.make(state);
-  MaybeOutput dc0 = s.make_if(s.is_lstm, state), dx = s.make_if(need_dx, s.of_steps(s.inputs));
+  MaybeOutput dc0 = s.make_if(s.is_lstm, state), dx = s.make_if(need_dx || !s.w_ih, s.of_steps(s.inputs));
   MaybeOutput dw_ih = s.make_if(need_dw_ih, {s.width, s.inputs});
   MaybeOutput dw_hh = s.make_if(need_dw_hh, {s.width, s.hidden});
   MaybeOutput db_ih = s.make_if(need_db, {s.width}), db_hh = s.make_if(need_db, {s.width});
@@ -160,7 +172,9 @@ recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& gi
 }  // namespace
 
 void register_recurrent(Module m) {
-  def(m, "recurrent(cell, x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, sizes=None, reverse=False, keep=True)",
+  def(m,
+      "recurrent(cell, x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, sizes=None, reverse=False, keep=True, "
+      "panels=None, scale=None, kind='int8')",
       recurrent);
   def(m,
       "recurrent_backward(cell, dy, dh_n, dc_n, x, y, gates, candidate, h_before, c_before, w_ih, w_hh, "

@@ -153,7 +153,7 @@ void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns) {
   const int64_t all_strips = strips_of(o.n);
   chunk = chunk_of(o, by_columns);
   run = by_columns ? panels : panels_near(chunk);
-  strips = std::max<int64_t>(near_strips() / (chunk * nr * kSize), kGroup);
+  strips = std::max<int64_t>(near_strips() / (chunk * nr * kSize), kFewestStrips);
   if (kernels_.tiles && by_columns && o.cs_b != 1) strips = 1;  // it stays in L1
   const int64_t packed = !pack_b      ? 1
                          : by_columns ? std::min(strips, all_strips)

@@ -120,7 +120,7 @@ constexpr int64_t kShortChains = 96;
 // --- How much is worked on at a time
 
 constexpr int64_t kWidest = 512;  // plan.nc is a multiple of this
-constexpr int kGroup = 3;         // the fewest strips that a thread packs at a time
+constexpr int kFewestStrips = 3;  // the fewest strips that a thread packs at a time
 // Products along k that are packed for each panel in turn, where a cache line of a has rows of several
 // panels.
 constexpr int64_t kTogether = 16;

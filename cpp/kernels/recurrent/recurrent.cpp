@@ -10,7 +10,8 @@ namespace ranvier {
 
 namespace {
 
-constexpr double kNsPerUnit = 1.5;  // the functions or slopes of the gates of a unit, roughly
+constexpr double kNsPerUnit = 1.5;    // the functions or slopes of the gates of a unit, roughly
+constexpr int64_t kIntegerRows = 48;  // rows that become integers at a time
 
 // A forward call and its workspace.
 template <class T>
@@ -18,17 +19,38 @@ struct SequenceForward {
   const RecurrentForward<T>& call;
   int64_t rows, hidden, width;  // rows of all steps, H, and GH
   T *product, *packed, *bias;   // h W_hh^T of one step; W_hh^T packed; the bias that is added in the loop
-  char* scratch;                // the workspace of the product with x
+  char* scratch;                // the workspace of the product with x, and then of integers for each thread
   size_t bytes;
 
   SequenceForward(const RecurrentForward<T>& c, void* workspace, int threads)
-      : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
+      : call(c), rows(c.y.shape[0]), hidden(c.h_n.shape[1]), width(gates_of(c.cell) * hidden) {
     Carver carver(workspace);
     product = carver.take<T>(call.batch * width);
-    packed = carver.take<T>(recurrent_product(1).elements());
+    packed = carver.take<T>(call.w_hh.data ? recurrent_product(1).elements() : 0);
     bias = carver.take<T>(width);
-    scratch = carver.take<char>(static_cast<int64_t>(input_product().plan_bytes(threads)));
+    const size_t of_x = call.w_ih.data ? input_product().plan_bytes(threads) : 0;
+    scratch = carver.take<char>(static_cast<int64_t>(std::max(of_x, threads * own_bytes())));
     bytes = carver.used();
+  }
+
+  // h W_hh^T of some rows for a quantized W_hh.
+  QuantizedMatmul integer_product(const float* h, int64_t count, float* to) const {
+    QuantizedMatmul m{};
+    m.w = call.quantized;
+    m.x = as_matrix(h, count, hidden), m.y = as_matrix(to, count, width);
+    return m;
+  }
+  // A thread's own memory for it.
+  size_t own_bytes() const {
+    const int64_t most = std::min(call.batch, kIntegerRows);
+    return call.w_hh.data ? 0 : integer_product(nullptr, most, nullptr).workspace_bytes(1);
+  }
+  // to = h W_hh^T, on this thread alone.
+  void multiply_integers(const OpenTeam& team, const T* h, int64_t count, T* to) const {
+    if constexpr (std::is_same_v<T, float>)
+      for (int64_t i = 0; i < count; i += kIntegerRows)
+        integer_product(h + i * hidden, std::min(kIntegerRows, count - i), to + i * width)
+            .run(team.single(), scratch + static_cast<size_t>(team.index()) * own_bytes());
   }
 
   // True if both biases are added to the same sum, so that their sum is added in the loop. In a GRU, r
@@ -37,8 +59,8 @@ struct SequenceForward {
 
   // Computes the bias that the loop adds.
   void add_up_biases() const {
-    const T *of_x = call.b_ih.data, *of_h = call.b_hh.data;
-    for (int64_t j = 0; j < width; ++j) bias[j] = !of_h ? T(0) : has_one_bias() ? of_x[j] + of_h[j] : of_h[j];
+    const T *of_x = has_one_bias() ? call.b_ih.data : nullptr, *of_h = call.b_hh.data;
+    for (int64_t j = 0; j < width; ++j) bias[j] = !of_h ? T(0) : of_x ? of_x[j] + of_h[j] : of_h[j];
   }
 
   // gates = x W_ih^T, and for GRU + b_ih.
@@ -70,7 +92,8 @@ struct SequenceForward {
       if (s.rows <= 0 || interrupted(team)) return;
       T* const of_rows = product + begin * width;
       s.h = call.h_n.data + begin * hidden;
-      if (!at_rest) recurrent.run(packed, s.rows, s.h, of_rows);
+      if (!at_rest && call.w_hh.data) recurrent.run(packed, s.rows, s.h, of_rows);
+      if (!at_rest && !call.w_hh.data) multiply_integers(team, s.h, s.rows, of_rows);
       at_rest = false;
       s.product = of_rows, s.bias = bias;
       const int64_t row = first + begin;
@@ -91,9 +114,13 @@ struct SequenceForward {
   void run(const OpenTeam& team) const {
     const int index = team.index(), size = team.size();
     const int64_t begin = team.share_begin(call.batch), end = team.share_end(call.batch);
-    input_product().run(team, scratch);
+    if (call.w_ih.data)
+      input_product().run(team, scratch);
+    else
+      std::copy(call.x.data + team.share_begin(rows) * width, call.x.data + team.share_end(rows) * width,
+                gates() + team.share_begin(rows) * width);
     const PackedProduct<T> recurrent = recurrent_product(ceil_div(call.batch, size));
-    recurrent.pack(packed, index, size);
+    if (call.w_hh.data) recurrent.pack(packed, index, size);
     if (index == 0) add_up_biases();
     start(call.h_n.data, call.h0, begin * hidden, end * hidden);
     if (call.c_n.data) start(call.c_n.data, call.c0, begin * hidden, end * hidden);
@@ -134,7 +161,7 @@ struct SequenceBackward {
   SequenceBackward(const RecurrentBackward<T>& c, void* workspace, int threads)
       : call(c), rows(c.y.shape[0]), hidden(c.w_hh.shape[1]), width(c.w_hh.shape[0]) {
     Carver carver(workspace);
-    dgates = carver.take<T>(rows * width);
+    dgates = call.w_ih.data ? carver.take<T>(rows * width) : call.dx.data;
     dproduct = call.cell == Cell::gru ? carver.take<T>(rows * width) : dgates;
     packed = carver.take<T>(recurrent_product(1).elements());
     carry = call.cell == Cell::gru ? carver.take<T>(call.batch * hidden) : call.dc0.data;
@@ -168,7 +195,7 @@ struct SequenceBackward {
   void each_sum(const F& use) const {
     const int64_t size = call.w_ih.shape[1];
     const T *of_x = dgates, *of_h = dproduct;
-    if (call.dx.data)
+    if (call.dx.data && call.w_ih.data)
       use(product(as_matrix(of_x, rows, width), as_matrix(call.w_ih.data, width, size), call.dx));
     if (call.dw_ih.data)
       use(product(transposed(of_x, rows, width), as_matrix(call.x.data, rows, size), call.dw_ih));

@@ -10,7 +10,8 @@
 // t are the sequences that have a step t, the longest first; they are the first rows of the step before.
 //
 //   x (rows, I), y (rows, H), where rows are those of all steps
-//   w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH) or both with data null
+//   w_ih (GH, I), w_hh (GH, H), b_ih, b_hh (GH) or both with data null; w_ih with data null: x is x W_ih^T +
+//   b_ih already, (rows, GH), and b_ih has data null, too
 //   h0, c0, h_n, c_n (N, H), where N is `batch`, the number of sequences
 //   sizes (steps): the rows of each step, at most N, never growing; if data is null, each step has N rows
 //
@@ -23,6 +24,7 @@
 #include "base/isa.h"
 #include "base/precision.h"
 #include "base/views.h"
+#include "kernels/quantized/quantized.h"
 
 namespace ranvier {
 
@@ -32,7 +34,7 @@ constexpr int64_t gates_of(Cell cell) { return cell == Cell::lstm ? 4 : cell == 
 template <class T>
 struct RecurrentForward {
   RANVIER_CALL("recurrent_forward", x, w_ih, w_hh, b_ih, b_hh, h0, c0, sizes, y, h_n, c_n, gates, candidate,
-               h_before, c_before);
+               h_before, c_before, quantized.panels, quantized.scale);
   size_t workspace_bytes(int threads) const;
   Cell cell;
   bool reverse;         // from the last step of each sequence to the first
@@ -45,6 +47,7 @@ struct RecurrentForward {
   TensorView<T> gates;  // (rows, GH): the gates i, f ... themselves; data null for RNN, whose only gate is y
   // (rows, H), for the backward, or data null: W_hn h + b_hn of GRU; h and c before each step.
   TensorView<T> candidate, h_before, c_before;
+  QuantizedMatrix quantized;  // W_hh of 8 or 4 bits, if w_hh has data null; of float alone
 };
 
 template <class T>
@@ -57,7 +60,8 @@ struct RecurrentBackward {
   Precision precision;
   int64_t batch, steps;
   TensorView<const T> dy, dh_n, dc_n;  // with data null they are zeros
-  TensorView<const T> x, y, gates, candidate, h_before, c_before, w_ih, w_hh;  // as forward returned them
+  // as forward returned them; without w_ih, x is not read and dx is the gradient of x W_ih^T + b_ih
+  TensorView<const T> x, y, gates, candidate, h_before, c_before, w_ih, w_hh;
   TensorView<const int64_t> sizes;
   TensorView<T> dh0, dc0;
   TensorView<T> dx, dw_ih, dw_hh, db_ih, db_hh;  // each may have data null

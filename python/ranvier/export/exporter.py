@@ -36,7 +36,7 @@ from ranvier.tensors.data import refuse_torch
 
 # Functions that take integers (indices), and those that also take bools.
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "Getitem", "Permute", "Expand", "Flip"}
-_OF_INTEGERS |= {"QuantizedLinear", "QuantizedRows"}
+_OF_INTEGERS |= {"QuantizedLinear", "QuantizedRows", "QuantizedRecurrent"}
 _OF_BOOLS = {*_OF_INTEGERS, *COMPARISONS, *(f"{name}_number" for name in COMPARISONS)}
 _OF_BOOLS |= {"isfinite", "isinf", "isnan", "Where", "MaskedFill", "Cast", "Concatenate"}
 _OF_BOOLS |= {f"bitwise_{name}" for name in ("and", "or", "xor", "not")}

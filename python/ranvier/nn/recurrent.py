@@ -91,15 +91,19 @@ class RNNBase(Recurrent):
             raise ValueError(f"[{self._name}] got proj_size {proj_size}; expected {expected}")
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
-        width, state = GATES[self.mode] * hidden_size, proj_size or hidden_size
         for k in range(num_layers):
-            inputs = input_size if k == 0 else (2 if bidirectional else 1) * state
-            shapes = ((width, inputs), (width, state), (width,), (width,), (state, hidden_size))
+            inputs = input_size if k == 0 else (2 if bidirectional else 1) * (proj_size or hidden_size)
             for end in self._ends(k):
-                for name in self._names():
-                    shape = shapes[_WEIGHTS.index(name)]
-                    setattr(self, name + end, Parameter(empty(*shape, dtype=dtype)))
+                self._add_weights(end, inputs, dtype)
         self.reset_parameters()
+
+    def _add_weights(self, end: str, inputs: int, dtype: Any) -> None:
+        """Makes the parameters of a layer and direction, without values."""
+        width, state = GATES[self.mode] * self.hidden_size, self.proj_size or self.hidden_size
+        shapes = ((width, inputs), (width, state), (width,), (width,), (state, self.hidden_size))
+        for name in self._names():
+            shape = shapes[_WEIGHTS.index(name)]
+            setattr(self, name + end, Parameter(empty(*shape, dtype=dtype)))
 
     def _check_dropout(self, dropout: Any) -> None:
         if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
@@ -175,13 +179,12 @@ class RNNBase(Recurrent):
         """Computes all layers and directions: [y, h_n], or for an LSTM [y, h_n, c_n]; h_n and c_n are
         (layers * directions, N, hidden). sizes: the batch sizes of a packed sequence, or None."""
         ended: list[list[Tensor]] = [[] for _ in states]
-        cell, one = self.mode.lower(), projected if self.proj_size else recurrent
         for layer in range(self.num_layers):
             ways = []
             for reverse, end in enumerate(self._ends(layer)):
                 k = (2 if self.bidirectional else 1) * layer + reverse
                 state = tuple([s if s is None else s[k] for s in states])
-                y, *last = one(cell, x, state, self._weights(end), sizes, bool(reverse))
+                y, *last = self._direction(end, x, state, sizes, bool(reverse))
                 ways.append(y)
                 for all_ended, s in zip(ended, last, strict=True):
                     all_ended.append(s)
@@ -189,6 +192,11 @@ class RNNBase(Recurrent):
             if self.dropout and self.training and layer < self.num_layers - 1:
                 x = ops.dropout(x, self.dropout)
         return [x, *(s[0].unsqueeze(0) if len(s) == 1 else ops.stack(s) for s in ended)]
+
+    def _direction(self, end: str, x: Tensor, state: tuple[Any, ...], sizes: Any, reverse: bool) -> Any:
+        """One layer in one direction, as :func:`recurrent`."""
+        one = projected if self.proj_size else recurrent
+        return one(self.mode.lower(), x, state, self._weights(end), sizes, reverse)
 
     def check_input(self, input: Tensor, batch_sizes: Any) -> None:
         """Raises ValueError for an input of other dimensions or features."""
@@ -244,7 +252,7 @@ def projected(
 
     W_hh h = (W_hh W_hr) (o tanh(c)), so the core computes an LSTM without projection whose W_hh is W_hh W_hr.
     h0 is no such product: so x gets further columns, which are h0 in the first step of each sequence and else
-    0, and W_ih gets the columns W_hh.
+    0, and W_ih gets the columns W_hh. Without W_ih, x is W_ih x + b_ih: there W_hh h0 is added to it.
     """
     *weights, w_hr = weights  # type: ignore[assignment]
     w_ih, w_hh, *biases = weights
@@ -254,9 +262,14 @@ def projected(
         rows = np.arange(counts[0] if len(counts) else 0)
         first = (counts[:, None] > rows).sum(0) - 1 if reverse else 0 * rows  # the step that is read first
         places = (np.cumsum(counts) - counts)[first] + rows
-        of_h = ops.index_add(zeros(int(counts.sum()), h0.shape[-1], dtype=x.dtype), 0, places, h0)
-        x = ops.cat([x, ops.reshape(of_h, *x.shape[:-1], h0.shape[-1])], -1)
-        w_ih = ops.cat([w_ih, w_hh], 1)
+        added = h0 if w_ih is not None else ops.linear(h0, w_hh)
+        of_h = ops.index_add(zeros(int(counts.sum()), added.shape[-1], dtype=x.dtype), 0, places, added)
+        of_h = ops.reshape(of_h, *x.shape[:-1], added.shape[-1])
+        if w_ih is None:
+            x = x + of_h
+        else:
+            x = ops.cat([x, of_h], -1)
+            w_ih = ops.cat([w_ih, w_hh], 1)
     y, h_n, c_n = recurrent(cell, x, (None, c0), (w_ih, ops.matmul(w_hh, w_hr), *biases), sizes, reverse)
     # Under autocast, products have the lower precision, but the steps of c do not.
     return [ops.linear(y, w_hr), ops.linear(h_n, w_hr), c_n.to(x.dtype)]

@@ -33,12 +33,15 @@ class RNNCellBase(Recurrent):
         if not hasattr(self, "_mode"):
             self._mode = {4: "LSTM", 3: "GRU"}.get(num_chunks, "RNN_TANH")
         self.bias = bias
-        width = GATES[self._mode] * hidden_size
-        self.weight_ih = Parameter(empty(width, input_size, dtype=dtype))
-        self.weight_hh = Parameter(empty(width, hidden_size, dtype=dtype))
-        for name in ("bias_ih", "bias_hh"):
-            self.register_parameter(name, Parameter(empty(width, dtype=dtype)) if bias else None)
+        self._add_weights(GATES[self._mode] * hidden_size, dtype)
         self.reset_parameters()
+
+    def _add_weights(self, width: int, dtype: Any) -> None:
+        """Makes the parameters, without values; width: rows of the weights."""
+        self.weight_ih = Parameter(empty(width, self.input_size, dtype=dtype))
+        self.weight_hh = Parameter(empty(width, self.hidden_size, dtype=dtype))
+        for name in ("bias_ih", "bias_hh"):
+            self.register_parameter(name, Parameter(empty(width, dtype=dtype)) if self.bias else None)
 
     def _step(self, input: Any, hx: Any) -> list[Tensor]:
         x = as_tensor(self._name, input)
@@ -51,9 +54,13 @@ class RNNCellBase(Recurrent):
         single = x.ndim == 1
         if single:
             x, states = x.unsqueeze(0), [s if s is None else s.unsqueeze(0) for s in states]
-        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        _, *last = recurrent(self._mode.lower(), x.unsqueeze(0), tuple(states), weights, alone=True)
+        _, *last = self._computed(x.unsqueeze(0), tuple(states))
         return [s.squeeze(0) for s in last] if single else last
+
+    def _computed(self, x: Tensor, state: tuple[Any, ...]) -> Any:
+        """A sequence of one step, as :func:`recurrent`."""
+        weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        return recurrent(self._mode.lower(), x, state, weights, alone=True)
 
 
 class RNNCell(RNNCellBase):

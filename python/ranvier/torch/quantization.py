@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ import ranvier as rv
 _FORMS: dict[type, type] = {
     getattr(rv.nn, name): getattr(rv.nn.quantized, name) for name in rv.nn.quantized.__all__
 }
+_USUAL = [getattr(rv.nn, name) for name in ("Linear", "LSTM", "GRU", "LSTMCell", "GRUCell", "RNNCell")]
 
 
 def quantize_dynamic(
@@ -19,9 +21,10 @@ def quantize_dynamic(
 
     PyTorch has one scale for each tensor, and 7 bits of activations on some processors, so that results here
     are nearer to those of float32. qconfig_spec: types, names of layers or of their parents, or a dict of
-    them, where None as the value leaves a layer as it is; None for Linear. LSTM, GRU and other layers stay in
-    float32, with a warning where they are asked for. dtype: torch.qint8. inplace: the layers are replaced in
-    the model itself.
+    them, where None as the value leaves a layer as it is; None for Linear, LSTM, GRU, LSTMCell, GRUCell and
+    RNNCell. Other layers stay in float32, but for RNN, Embedding and MultiheadAttention where they are asked
+    for; a warning names others that are. dtype: torch.qint8. inplace: the layers are replaced in the model
+    itself. The result is in evaluation mode.
 
     >>> import ranvier as rv
     >>> quantize_dynamic(rv.nn.Sequential(rv.nn.Linear(3, 2)), {rv.nn.Linear})[0].kind
@@ -32,7 +35,7 @@ def quantize_dynamic(
         raise NotImplementedError(f"[quantize_dynamic] got dtype {dtype}; expected {expected}")
     if mapping is not None:
         raise NotImplementedError("[quantize_dynamic] got mapping; expected None")
-    wanted = {rv.nn.Linear} if qconfig_spec is None else {*qconfig_spec}
+    wanted = {*(_USUAL if qconfig_spec is None else qconfig_spec)}
     if isinstance(qconfig_spec, dict):
         wanted = {key for key, value in qconfig_spec.items() if value is not None}
     types = {kind for kind in wanted if isinstance(kind, type)}
@@ -45,10 +48,12 @@ def quantize_dynamic(
         paths = {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
         return type(layer) in types or not names.isdisjoint(paths)
 
+    if inplace:
+        model.eval()
     places = model.named_modules(remove_duplicate=False)
     if not any(type(layer) in _FORMS and is_wanted(name, layer) for name, layer in places):
-        return model
-    made = rv.quantize(model, group=None, where=is_wanted)
+        return model if inplace else copy.deepcopy(model).eval()
+    made = rv.quantize(model, group=None, where=is_wanted).eval()
     if not inplace or type(made) is not type(model):
         return made
     for name, child in [*made.named_modules(remove_duplicate=False)][1:]:

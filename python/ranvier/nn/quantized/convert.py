@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import ranvier.nn as nn
 import ranvier.nn.quantized.layers as layers
+import ranvier.nn.quantized.recurrent as recurrent
 from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
+from ranvier.nn.recurrent import Recurrent
 from ranvier.ops.matrix.quantized_weight import GROUP, QuantizedWeight, quantized
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import OpError
@@ -20,6 +22,7 @@ FORMS: dict[type, Any] = {
     nn.Linear: layers.Linear,
     nn.Embedding: layers.Embedding,
     nn.MultiheadAttention: layers.MultiheadAttention,
+    **{getattr(nn, name): getattr(recurrent, name) for name in recurrent.__all__},
 }
 
 
@@ -57,7 +60,8 @@ def quantize(
     group: int | None = GROUP,
     report: Any = None,
 ) -> Any:
-    """A copy of a model whose Linear, Embedding and MultiheadAttention layers have weights of 8 or 4 bits.
+    """A copy of a model whose Linear, Embedding, MultiheadAttention and recurrent layers (LSTM, GRU, RNN and
+    their cells) have weights of 8 or 4 bits.
 
     The copy computes with integers: activations become integers of 8 bits when a layer is called. It is a
     frozen base: gradients pass through its layers to their inputs, so that layers beside them can be trained
@@ -147,8 +151,10 @@ def _converted(name: str, layer: Any, kind: str, weights: dict[int, QuantizedWei
         if parameter.dtype == "float64":
             raise OpError(f"[quantize] got {shown} of float64; expected float32: model.float() makes it")
     try:
-        if isinstance(layer, nn.MultiheadAttention) or getattr(layer, "max_norm", None) is not None:
-            made: Any = FORMS[type(layer)].from_float(layer, kind)
+        if isinstance(layer, Recurrent):
+            made: Any = FORMS[type(layer)].from_float(layer, kind, weights)
+        elif isinstance(layer, nn.MultiheadAttention) or getattr(layer, "max_norm", None) is not None:
+            made = FORMS[type(layer)].from_float(layer, kind)
         else:
             if id(layer.weight) not in weights:
                 weights[id(layer.weight)] = quantized(layer.weight, kind)

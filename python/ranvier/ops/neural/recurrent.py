@@ -83,7 +83,8 @@ def recurrent(
     that have each step, in decreasing order, x is (sum of sizes, inputs). state: (h0, c0) for LSTM, else
     (h0,), each (N, hidden) or None for zeros. weights: W_ih (gates hidden, inputs), W_hh (gates hidden,
     hidden) and, if there are any, b_ih and b_hh. reverse: from each sequence's last step to its first. alone:
-    whether the layer is a cell of one step. All arrays are float32, or all float64.
+    whether the layer is a cell of one step. All arrays are float32, or all float64. Without W_ih and b_ih, x
+    is W_ih x + b_ih (steps, N, gates hidden).
 
     Raises ValueError for shapes that do not fit, TypeError for dtypes.
     Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with the forget gate of Gers et al.
@@ -142,20 +143,26 @@ def _arrays(node: Any) -> tuple[Any, ...]:
 
 @recomputed(kinds=(Recurrent,), saved=_arrays)
 def _unrolled(
-    node: Any, x: Tensor, h0: Any, c0: Any, w_ih: Tensor, w_hh: Tensor, b_ih: Any, b_hh: Any
+    node: Any, x: Tensor, h0: Any, c0: Any, w_ih: Any, w_hh: Tensor, b_ih: Any, b_hh: Any
 ) -> tuple[Tensor, ...]:
     """Recurrent by other ops, step by step."""
+    of_x = x if w_ih is None else linear(x, w_ih, b_ih)
+    return unrolled(node, of_x, h0, c0, w_hh.shape[1], lambda h: linear(h, w_hh, b_hh))
+
+
+def unrolled(node: Any, of_x: Tensor, h0: Any, c0: Any, hidden: int, of_h: Any) -> tuple[Tensor, ...]:
+    """The steps of a layer. of_x: W_ih x + b_ih of all steps; of_h: the function h -> W_hh h + b_hh."""
     step, lstm = STEPS[node.cell], node.cell == "lstm"
-    sizes = [x.shape[1]] * x.shape[0] if node.sizes is None else [int(n) for n in node.sizes]
-    blank = wrap(zeros((sizes[0], w_hh.shape[1]), node.x.dtype))
+    sizes = [of_x.shape[1]] * of_x.shape[0] if node.sizes is None else [int(n) for n in node.sizes]
+    blank = wrap(zeros((sizes[0], hidden), node.x.dtype))
     h, c = blank if h0 is None else h0, (blank if c0 is None else c0) if lstm else None
-    of_x, starts = linear(x, w_ih, b_ih), [sum(sizes[:t]) for t in range(len(sizes))]
+    starts = [sum(sizes[:t]) for t in range(len(sizes))]
     ys: dict[int, Tensor] = {}
     for t in reversed(range(len(sizes))) if node.reverse else range(len(sizes)):
         n = sizes[t]  # the sequences that have this step come first
         a = of_x[t] if node.sizes is None else narrow(of_x, 0, starts[t], n)
         before, c_before = narrow(h, 0, 0, n), None if c is None else narrow(c, 0, 0, n)
-        ys[t], c_new = step(a, linear(before, w_hh, b_hh), before, c_before)
+        ys[t], c_new = step(a, of_h(before), before, c_before)
         h = cat([ys[t], narrow(h, 0, n, h.shape[0] - n)])
         c = None if c is None else cat([c_new, narrow(c, 0, n, c.shape[0] - n)])
     steps = [ys[t] for t in range(len(sizes))]

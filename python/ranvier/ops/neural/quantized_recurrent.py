@@ -1,0 +1,83 @@
+"""quantized_recurrent: a recurrent layer whose product with the state is one of integers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import ranvier._core as _core
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.gradient_rules import recomputed
+from ranvier.ops.matrix.quantized import quantized_linear
+from ranvier.ops.matrix.quantized_weight import QuantizedWeight
+from ranvier.ops.neural.recurrent import Recurrent, unrolled
+from ranvier.tape.function import Dtypes
+from ranvier.tensors.tensor import Tensor
+
+
+class QuantizedRecurrent(Recurrent):
+    """Recurrent for W_hh of 8 or 4 bits, and for x that is W_ih x + b_ih. W_hh gets no gradient; the other
+    gradients are those of its values."""
+
+    reads: ClassVar = {}
+
+    def __init__(self, cell: str, sizes: Array | None, reverse: bool, kind: str, n: int, k: int) -> None:
+        super().__init__(cell, sizes, reverse)
+        self.dtypes = Dtypes()
+        self.settings = kind, n, k
+
+    def forward(  # type: ignore[override]
+        self, x: Array, h0: Any, c0: Any, panels: Array, scale: Any, b_hh: Any
+    ) -> tuple[Array, ...]:
+        keep, kind = True in self.needs, self.settings[0]
+        y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
+            self.cell, x, h0, c0, None, None, None, b_hh, self.sizes, self.reverse, keep, panels, scale, kind
+        )
+        self.x, self.y, self.panels, self.scale = x, y, panels, scale
+        if keep:  # in a function, as in Recurrent
+            self.others = lambda: (h0, c0, None, b_hh)
+        self.kept = gates, candidate, h_before, c_before
+        return (y, h_n) if c_n is None else (y, h_n, c_n)
+
+    def backward(
+        self, dy: Array | None, dh_n: Array | None, dc_n: Array | None = None
+    ) -> tuple[Array | None, ...]:
+        w_hh = _core.quantized_rows(self.panels, self.scale, None, *self.settings)
+        saved = (self.x, self.y, *self.kept, None, w_hh, self.sizes, self.reverse)
+        wanted = (True, False, False, self.needs[5])
+        dx, dh0, dc0, _, _, _, db_hh = _core.recurrent_backward(self.cell, dy, dh_n, dc_n, *saved, *wanted)
+        return dx, dh0, dc0, None, None, db_hh
+
+
+def quantized_recurrent(
+    cell: str,
+    x: Tensor,
+    state: tuple[Any, ...],
+    w_hh: QuantizedWeight,
+    b_hh: Tensor | None,
+    sizes: Array | None = None,
+    reverse: bool = False,
+) -> tuple[Tensor, ...]:
+    """As :func:`ranvier.ops.neural.recurrent.recurrent`, of x = W_ih x + b_ih (steps, N, gates hidden).
+
+    In each step the numbers of a row of h become integers, as in quantized_linear: so a step has the bits of
+    its product and of the gates in float32.
+    """
+    h0, c0 = state if len(state) == 2 else (*state, None)
+    node = QuantizedRecurrent(cell, sizes, reverse, w_hh.kind, *w_hh.shape)
+    return node.apply(x, h0, c0, w_hh.panels, w_hh.scale, b_hh)
+
+
+def _arrays(node: Any) -> tuple[Any, ...]:
+    h0, c0, _, b_hh = node.others()
+    return node.x, h0, c0, node.panels, node.scale, b_hh
+
+
+@recomputed(kinds=(QuantizedRecurrent,), saved=_arrays)
+def _unrolled(
+    node: Any, x: Tensor, h0: Any, c0: Any, panels: Tensor, scale: Any, b_hh: Any
+) -> tuple[Tensor, ...]:
+    def of_h(h: Tensor) -> Tensor:
+        s = quantized_linear(h, panels, scale, None, *node.settings)
+        return s if b_hh is None else s + b_hh
+
+    return unrolled(node, x, h0, c0, node.settings[2], of_h)
