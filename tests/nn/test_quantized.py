@@ -105,6 +105,27 @@ def test_gradients_of_inputs(dtype, group, error, network):
     refused(AttributeError, "weight", setattr, small, "weight", rv.zeros(48, 64))
 
 
+def test_writes_to_a_weight_are_refused(network, tmp_path):
+    """They would change values that are made when the weight is read."""
+    layer = rv.quantize(network)[0]
+    values = rv.zeros(48, 64)
+    for name in ("copy_", "add_", "sub_"):
+        refused(ValueError, f"[{name}] got a tensor on read-only", getattr(layer.weight, name), values)
+    refused(ValueError, "nn.quantized.Linear.from_weight", layer.weight.__setitem__, 0, 1.0)
+    refused(ValueError, "[add_]", layer.weight.data.add_, 1)
+    refused(ValueError, "[data]", setattr, layer.weight, "data", values)
+    refused(ValueError, "[normal_] got a tensor on read-only memory", nn.init.normal_, layer.weight)
+    for value in (values, nn.Parameter(values), None):
+        refused(AttributeError, "Linear.from_weight", setattr, layer, "weight", value)
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight.numpy()[0] = 1
+    rv.save({"weight": layer.weight}, tmp_path / "weight.safetensors")
+    for same in (copy.deepcopy(layer.weight), rv.load(tmp_path / "weight.safetensors")["weight"]):
+        np.testing.assert_array_equal(same.numpy(), layer.weight.numpy())
+        same += 1  # a copy is like any other Tensor
+        same.data = values
+
+
 def test_adapters_are_trained_beside_a_frozen_base(network):
     base = rv.quantize(network, "int8")
     down, up = nn.Linear(64, 4, bias=False), nn.Linear(4, 10, bias=False)

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 import ranvier.nn as nn
 import ranvier.nn.attention as attention
 import ranvier.ops as ops
@@ -27,7 +29,8 @@ from ranvier.ops.neural.embedding import renormalise
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, one_of
 from ranvier.tensors.failures import misfit
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.memory import Computed
+from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["Embedding", "Linear", "MultiheadAttention"]
 
@@ -64,8 +67,21 @@ class Quantized(Module):
 
     @property
     def weight(self) -> Tensor:
-        """The values of the weight as float32: a new Tensor, which is not trained."""
-        return self.quantized_weight.dequantize()
+        """The values of the weight as float32: a new Tensor, which is not trained.
+
+        Its memory is read-only, as a change of it would not be one of the layer: `from_weight` makes another.
+        """
+        # without [:] NumPy would make the first array the base of the last
+        array = self.quantized_weight.dequantize()._array.view(Computed)[:].view(np.ndarray)
+        array.flags.writeable = False
+        return wrap(array)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":
+            raise AttributeError(
+                "[weight] got a weight for a quantized layer; expected a layer by Linear.from_weight"
+            )
+        super().__setattr__(name, value)
 
 
 class Linear(Quantized):
