@@ -194,6 +194,31 @@ def test_hooks_are_kept(network):
     assert "the copy's own" not in seen
 
 
+def test_what_a_program_added_is_kept():
+    """As deepcopy does: attributes, registered values, parts, hooks of state dicts."""
+    model, saved = (
+        nn.Sequential(nn.Linear(8, 8), nn.Embedding(5, 8, padding_idx=2), nn.MultiheadAttention(8, 2)),
+        [],
+    )
+    for layer in model:
+        layer.tags, layer.owner, layer.factor = [1], (model,), nn.Parameter(rv.ones(2))
+        layer.part = nn.Linear(2, 2)
+        layer.register_buffer("mask", rv.ones(3))
+        layer.register_buffer("seen", rv.zeros(3), persistent=False)
+        layer.register_state_dict_post_hook(lambda layer, *args: saved.append(type(layer).__module__))
+    small = rv.quantize(model)
+    for layer, of_model in zip(small, model, strict=True):
+        assert layer.tags == [1]
+        assert layer.tags is not of_model.tags
+        assert layer.owner == (small,)
+        names = {"factor", "mask", "part.weight", "part.bias"}
+        assert {*layer.state_dict()} & {*names, "seen", "weight"} == names
+        assert type(layer.part) is nn.Linear
+        assert layer.factor is not of_model.factor
+    assert saved == ["ranvier.nn.quantized.layers"] * 3
+    assert small[1].padding_idx == 2
+
+
 def test_files_of_library_layers(tmp_path):
     layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
     for model in (layer, nn.TransformerEncoder(layer, 2), nn.Sequential(layer, nn.Linear(32, 3))):
@@ -229,6 +254,18 @@ def test_layers_with_a_forward_of_their_own_stay(network):
     small = rv.quantize(nn.Sequential(*network, Doubled(10, 3)))
     assert [getattr(layer, "kind", None) for layer in small] == [None, None, "q8_0", None]
     assert float(small[0](rv.zeros(64)).mean()) > 50
+
+
+def test_a_layer_whose_weight_a_hook_makes_stays(network):
+    """As torch.nn.utils.prune does."""
+    network[0].original = network[0].weight
+    del network[0].weight
+    network[0].register_forward_pre_hook(lambda layer, x: setattr(layer, "weight", 0 * layer.original))
+    with rv.no_grad():
+        network(rv.ones(64))
+    small = rv.quantize(network)
+    assert [type(layer).__module__.split(".")[2] for layer in small][::2] == ["linear", "quantized"]
+    np.testing.assert_array_equal(small[0](rv.ones(64)).detach().numpy(), network[0].bias.detach().numpy())
 
 
 def test_a_layer_in_two_places():
