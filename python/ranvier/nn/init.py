@@ -24,7 +24,7 @@ from ranvier.ops.rows import examples as _examples
 from ranvier.settings import ThreadSettings
 from ranvier.tensors.errors import number as _number
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import F32, require_writeable
+from ranvier.tensors.memory import F32, write
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
@@ -78,8 +78,7 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
             "[init] got a parameter of a lazy layer without its size; expected a call of the model first"
         )
     refuse("nn.init fills a tensor", "NumPy does it, which no replay repeats; do it outside the step")
-    require_writeable("init", tensor._array)
-    tensor._array[...] = values
+    write(tensor._array, values, "init")
     bump(tensor)
     return tensor
 

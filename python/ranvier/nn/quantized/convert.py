@@ -113,7 +113,8 @@ def quantize(
 
 
 def _chosen(model: Module, where: Any) -> dict[str, Module]:
-    """The layers to convert by their names. Parts of a layer that is converted are its own matter.
+    """The layers to convert by their names. Parts of a layer that is converted are its own matter, and those
+    of attention are read by it.
 
     A layer whose own attribute `forward` is in place of the method stays as it is, as a subclass does, and so
     does one whose weight is no parameter, since a hook makes it from others (pruning).
@@ -134,6 +135,8 @@ def _chosen(model: Module, where: Any) -> dict[str, Module]:
     found: dict[str, Module] = {}
     inside: set[int] = set()
     for name, layer in model.named_modules(remove_duplicate=False):
+        if isinstance(layer, nn.MultiheadAttention):
+            inside.update(id(part) for part in layer.children())
         own = layer.__dict__
         if type(layer) not in FORMS or id(layer) in inside or "forward" in own:
             continue

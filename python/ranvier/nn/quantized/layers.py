@@ -136,10 +136,10 @@ class Linear(Quantized):
 
     def forward(self, input: Any) -> Tensor:
         sizes = self.out_features, self.in_features
-        return _product(input, self.panels, self.scale, self.bias, self.kind, *sizes)
+        return product(input, self.panels, self.scale, self.bias, self.kind, *sizes)
 
 
-def _product(x: Any, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int) -> Tensor:
+def product(x: Any, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int) -> Tensor:
     """y = x W^T + b. The op has no gradient of b; so a bias that is trained is added by another."""
     if bias is not None and bias.requires_grad:
         y = quantized_linear(x, panels, scale, None, kind, n, k)
@@ -265,7 +265,7 @@ class MultiheadAttention(attention.MultiheadAttention):
         scales = (None,) * 3 if made.scale is None else ops.chunk(made.scale, 3)
         biases = (None,) * 3 if made.bias is None else ops.chunk(made.bias, 3)
         return [
-            _product(*parts, self.kind, width, width)
+            product(*parts, self.kind, width, width)
             for parts in zip(inputs, panels, scales, biases, strict=True)
         ]
 
