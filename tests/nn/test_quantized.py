@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
 from ranvier.torch.quantization import quantize_dynamic
 from support.refused import refused
 
@@ -364,6 +365,11 @@ def test_arguments_of_from_weight():
     make = nn.quantized.Linear.from_weight
     refused(ValueError, "got a weight of shape (3,); expected 2 dimensions (n, k)", make, rv.ones(3))
     refused(ValueError, "got bias of shape (2,); expected (3,)", make, rv.ones(3, 2), rv.ones(2))
+    blocks = np.zeros((1, 2, 34), np.uint8)
+    for scale in (np.inf, -np.inf, np.nan):
+        blocks[0, 1, :2].view(np.float16)[:] = scale
+        weight = QuantizedBlocks("q8_0", (1, 64), blocks)
+        refused(ValueError, "got a scale that is NaN or infinite; expected finite numbers", make, weight)
     layer = make(np.ones((3, 2)), np.ones(3))
     np.testing.assert_allclose(layer(rv.ones(1, 2)).numpy(), 3 * np.ones((1, 3)), rtol=1e-3)
 
