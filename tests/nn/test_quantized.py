@@ -162,6 +162,8 @@ def test_halves(network):
     same = copy.deepcopy(small).half()  # integers and scales keep their dtypes
     np.testing.assert_array_equal(same[0](x).numpy(), y.numpy())
     refused(TypeError, "float64", small, x.double())
+    with rv.autocast("cpu", dtype=rv.bfloat16):
+        assert (small[0](x).dtype, small[0](x.float()).dtype) == ("float16", "float32")
 
 
 def test_which_layers(network):
