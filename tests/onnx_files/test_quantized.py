@@ -118,11 +118,24 @@ def test_sums_that_leave_int32():
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_files_that_onnxruntime_has_quantized(signed, tmp_path):
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model, ids = Mixer(32).eval(), tokens(2, 5)
-    rv.onnx.export(model, ids, tmp_path / "f.onnx")
+    proto = rv.onnx.export(model, ids, tmp_path / "f.onnx")
+    # all weights as constants of products, but for the table's and those that are taken apart; none twice
+    sizes = {x.name: [*x.dims] for x in proto.graph.initializer}
+    assert (sizes["block.linear1.weight"], sizes["table.weight"]) == ([32, 64], [50, 32])
+    assert sum(len(x.raw_data) for x in proto.graph.initializer) == sum(x.nbytes for x in model.parameters())
+    again = rv.onnx.load(proto).state_dict()
+    assert all(
+        np.array_equal(again[name], x) for name, x in model.state_dict().items() if name != "head.weight"
+    )
+    expected = model(rv.tensor(ids)).detach().numpy()
+    np.testing.assert_allclose(session(tmp_path / "f.onnx")(ids)[0], expected, rtol=0, atol=1e-5)
     kind = QuantType.QInt8 if signed else QuantType.QUInt8
     quantize_dynamic(tmp_path / "f.onnx", tmp_path / "m.onnx", weight_type=kind, per_channel=signed)
+    integers = [node for node in onnx.load(tmp_path / "m.onnx").graph.node if node.op_type == "MatMulInteger"]
+    assert len(integers) == 5
     y, wanted = flat(rv.onnx.load(tmp_path / "m.onnx")(ids))[0], session(tmp_path / "m.onnx")(ids)[0]
     assert np.linalg.norm(y - wanted) < 0.02 * np.linalg.norm(wanted)
