@@ -40,15 +40,7 @@ class Linear(_Linear):
     """:class:`ranvier.nn.quantized.Linear` whose weight and bias are methods, as PyTorch's are."""
 
     def __init__(self, in_features: int, out_features: int, bias_: bool = True, dtype: Any = rv.int8) -> None:
-        own, self.__class__ = type(self), _Linear  # type: ignore[assignment]  # to which bias is a buffer
-        _Linear.__init__(self, in_features, out_features, bias_)
-        self.__class__ = own
-
-    @classmethod
-    def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
-        made = _Linear.from_weight(weight, bias, kind)
-        made.__class__ = cls
-        return made  # type: ignore[return-value]
+        super().__init__(in_features, out_features, bias_)
 
     def weight(self) -> QuantizedValues:  # type: ignore[override]
         codes, _ = unpacked(self.kind, *self._matrix_shape, self.panels.numpy())

@@ -13,6 +13,7 @@ import ranvier.nn.attention as attention
 import ranvier.ops as ops
 from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
+from ranvier.nn.registry import BUFFERS, place
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import arange, zeros
 from ranvier.ops.matrix.quantized import quantized_embedding, quantized_linear
@@ -103,7 +104,7 @@ class Linear(Quantized):
         self.in_features = count("linear", "in_features", in_features, 0)
         self.out_features = count("linear", "out_features", out_features, 0)
         self._make(kind, out_features, in_features)
-        self.register_buffer("bias", zeros(out_features) if bias else None)
+        place(self, BUFFERS, "bias", zeros(out_features) if bias else None)  # may be a property, too
 
     @classmethod
     def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
@@ -126,7 +127,7 @@ class Linear(Quantized):
             bias = as_tensor("Linear", bias).detach().float().clone()
             if bias.shape != (n,):
                 raise misfit("Linear", {"bias": bias.shape}, str((n,)))
-        made.register_buffer("bias", bias)
+        place(made, BUFFERS, "bias", bias)
         return made
 
     @classmethod
