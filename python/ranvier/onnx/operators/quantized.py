@@ -94,23 +94,14 @@ def _unpacked(packed: Array, bits: int, count: int) -> Array:
     return numbers.reshape(*packed.shape[:-1], -1)[..., :count]
 
 
-@operator("MatMulNBits", more=("K", "N"))
+@operator("MatMulNBits", more=("K", "N", "bits", "block_size", "accuracy_level"))
 def matmul_of_bits(
-    a: Any,
-    b: Any,
-    scales: Any,
-    zero: Any = None,
-    order: Any = None,
-    bias: Any = None,
-    *,
-    bits: int = 4,
-    block_size: int = 0,
-    accuracy_level: int = 0,
-    **sizes: int,
+    a: Any, b: Any, scales: Any, zero: Any = None, order: Any = None, bias: Any = None, **settings: int
 ) -> Any:
     """An operator of onnxruntime: a product with a matrix (N, K) of blocks along K, with a scale and a zero
     point each. accuracy_level, the precision in which onnxruntime computes it, is not followed."""
-    n, k = sizes.get("N", 0), sizes.get("K", 0)
+    n, k, block_size = (settings.get(name, 0) for name in ("N", "K", "block_size"))
+    bits = settings.get("bits", 4)
     if bits not in (2, 4, 8) or order is not None:
         got = f"{bits} bits" if order is None else "g_idx"
         raise ValueError(f"[onnx MatMulNBits] got {got}; expected 2, 4 or 8 bits without g_idx")
