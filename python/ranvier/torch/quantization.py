@@ -59,11 +59,11 @@ def quantize_dynamic(
 
 
 def _with_methods(model: Any) -> Any:
-    """The model, whose Linear layers of 8 bits become PyTorch's, but for those of attention."""
+    """The model, whose Linear layers of 8 bits become PyTorch's, but for those that others consist of."""
     inside: set[Any] = set()
     for layer in [*model.modules()]:
-        if type(layer) is rv.nn.quantized.MultiheadAttention:
-            inside.update(layer.children())
-        elif type(layer) is rv.nn.quantized.Linear and layer.kind == "int8" and layer not in inside:
+        if type(layer) is rv.nn.quantized.Linear and layer.kind == "int8" and layer not in inside:
             layer.__class__ = dynamic.Linear
+        elif type(layer) in _FORMS.values():
+            inside.update(layer.children())
     return model

@@ -172,7 +172,8 @@ def _converted(name: str, layer: Any, kind: str, weights: dict[int, QuantizedWei
 def _take_over(layer: Any, made: Any, copies: dict[int, Any]) -> None:
     """Gives a quantized layer the attributes that it lacks: hooks, settings, and what a program has added."""
     for name, value in layer.__dict__.items():
-        if name == "weight" or name in made.__dict__:
+        is_weight = name.startswith(("weight", "bias")) and name in layer._parameters  # in another form
+        if is_weight or name in made.__dict__:
             continue
         value = copy.deepcopy(value, copies)
         if name in layer._parameters:
