@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
 from ranvier.torch.quantization import quantize_dynamic
 from support.refused import refused
 
@@ -105,6 +106,27 @@ def test_gradients_of_inputs(dtype, group, error, network):
     refused(AttributeError, "weight", setattr, small, "weight", rv.zeros(48, 64))
 
 
+def test_writes_to_a_weight_are_refused(network, tmp_path):
+    """They would change values that are made when the weight is read."""
+    layer = rv.quantize(network)[0]
+    values = rv.zeros(48, 64)
+    for name in ("copy_", "add_", "sub_"):
+        refused(ValueError, f"[{name}] got a tensor on read-only", getattr(layer.weight, name), values)
+    refused(ValueError, "nn.quantized.Linear.from_weight", layer.weight.__setitem__, 0, 1.0)
+    refused(ValueError, "[add_]", layer.weight.data.add_, 1)
+    refused(ValueError, "[data]", setattr, layer.weight, "data", values)
+    refused(ValueError, "[normal_] got a tensor on read-only memory", nn.init.normal_, layer.weight)
+    for value in (values, nn.Parameter(values), None):
+        refused(AttributeError, "Linear.from_weight", setattr, layer, "weight", value)
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight.numpy()[0] = 1
+    rv.save({"weight": layer.weight}, tmp_path / "weight.safetensors")
+    for same in (copy.deepcopy(layer.weight), rv.load(tmp_path / "weight.safetensors")["weight"]):
+        np.testing.assert_array_equal(same.numpy(), layer.weight.numpy())
+        same += 1  # a copy is like any other Tensor
+        same.data = values
+
+
 def test_adapters_are_trained_beside_a_frozen_base(network):
     base = rv.quantize(network, "int8")
     down, up = nn.Linear(64, 4, bias=False), nn.Linear(4, 10, bias=False)
@@ -140,6 +162,8 @@ def test_halves(network):
     same = copy.deepcopy(small).half()  # integers and scales keep their dtypes
     np.testing.assert_array_equal(same[0](x).numpy(), y.numpy())
     refused(TypeError, "float64", small, x.double())
+    with rv.autocast("cpu", dtype=rv.bfloat16):
+        assert (small[0](x).dtype, small[0](x.float()).dtype) == ("float16", "float32")
 
 
 def test_which_layers(network):
@@ -171,6 +195,31 @@ def test_hooks_are_kept(network):
     small[0].register_forward_hook(lambda layer, args, y: seen.append("the copy's own"))
     network(rv.ones(64))
     assert "the copy's own" not in seen
+
+
+def test_what_a_program_added_is_kept():
+    """As deepcopy does: attributes, registered values, parts, hooks of state dicts."""
+    model, saved = (
+        nn.Sequential(nn.Linear(8, 8), nn.Embedding(5, 8, padding_idx=2), nn.MultiheadAttention(8, 2)),
+        [],
+    )
+    for layer in model:
+        layer.tags, layer.owner, layer.factor = [1], (model,), nn.Parameter(rv.ones(2))
+        layer.part = nn.Linear(2, 2)
+        layer.register_buffer("mask", rv.ones(3))
+        layer.register_buffer("seen", rv.zeros(3), persistent=False)
+        layer.register_state_dict_post_hook(lambda layer, *args: saved.append(type(layer).__module__))
+    small = rv.quantize(model)
+    for layer, of_model in zip(small, model, strict=True):
+        assert layer.tags == [1]
+        assert layer.tags is not of_model.tags
+        assert layer.owner == (small,)
+        names = {"factor", "mask", "part.weight", "part.bias"}
+        assert {*layer.state_dict()} & {*names, "seen", "weight"} == names
+        assert type(layer.part) is nn.Linear
+        assert layer.factor is not of_model.factor
+    assert saved == ["ranvier.nn.quantized.layers"] * 3
+    assert small[1].padding_idx == 2
 
 
 def test_files_of_library_layers(tmp_path):
@@ -208,6 +257,18 @@ def test_layers_with_a_forward_of_their_own_stay(network):
     small = rv.quantize(nn.Sequential(*network, Doubled(10, 3)))
     assert [getattr(layer, "kind", None) for layer in small] == [None, None, "q8_0", None]
     assert float(small[0](rv.zeros(64)).mean()) > 50
+
+
+def test_a_layer_whose_weight_a_hook_makes_stays(network):
+    """As torch.nn.utils.prune does."""
+    network[0].original = network[0].weight
+    del network[0].weight
+    network[0].register_forward_pre_hook(lambda layer, x: setattr(layer, "weight", 0 * layer.original))
+    with rv.no_grad():
+        network(rv.ones(64))
+    small = rv.quantize(network)
+    assert [type(layer).__module__.split(".")[2] for layer in small][::2] == ["linear", "quantized"]
+    np.testing.assert_array_equal(small[0](rv.ones(64)).detach().numpy(), network[0].bias.detach().numpy())
 
 
 def test_a_layer_in_two_places():
@@ -306,6 +367,11 @@ def test_arguments_of_from_weight():
     make = nn.quantized.Linear.from_weight
     refused(ValueError, "got a weight of shape (3,); expected 2 dimensions (n, k)", make, rv.ones(3))
     refused(ValueError, "got bias of shape (2,); expected (3,)", make, rv.ones(3, 2), rv.ones(2))
+    blocks = np.zeros((1, 2, 34), np.uint8)
+    for scale in (np.inf, -np.inf, np.nan):
+        blocks[0, 1, :2].view(np.float16)[:] = scale
+        weight = QuantizedBlocks("q8_0", (1, 64), blocks)
+        refused(ValueError, "got a scale that is NaN or infinite; expected finite numbers", make, weight)
     layer = make(np.ones((3, 2)), np.ones(3))
     np.testing.assert_allclose(layer(rv.ones(1, 2)).numpy(), 3 * np.ones((1, 3)), rtol=1e-3)
 

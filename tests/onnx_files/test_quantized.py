@@ -9,6 +9,7 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from ranvier.onnx.exporter import _is_equal
+from support.grouped import grouped
 from support.onnx_networks import drawn, flat, session, tokens
 from support.refused import refused
 
@@ -118,11 +119,72 @@ def test_sums_that_leave_int32():
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_files_that_onnxruntime_has_quantized(signed, tmp_path):
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model, ids = Mixer(32).eval(), tokens(2, 5)
-    rv.onnx.export(model, ids, tmp_path / "f.onnx")
+    proto = rv.onnx.export(model, ids, tmp_path / "f.onnx")
+    # all weights as constants of products, but for the table's and those that are taken apart; none twice
+    sizes = {x.name: [*x.dims] for x in proto.graph.initializer}
+    assert (sizes["block.linear1.weight"], sizes["table.weight"]) == ([32, 64], [50, 32])
+    assert sum(len(x.raw_data) for x in proto.graph.initializer) == sum(x.nbytes for x in model.parameters())
+    again = rv.onnx.load(proto).state_dict()
+    assert all(
+        np.array_equal(again[name], x) for name, x in model.state_dict().items() if name != "head.weight"
+    )
+    expected = model(rv.tensor(ids)).detach().numpy()
+    np.testing.assert_allclose(session(tmp_path / "f.onnx")(ids)[0], expected, rtol=0, atol=1e-5)
     kind = QuantType.QInt8 if signed else QuantType.QUInt8
     quantize_dynamic(tmp_path / "f.onnx", tmp_path / "m.onnx", weight_type=kind, per_channel=signed)
+    integers = [node for node in onnx.load(tmp_path / "m.onnx").graph.node if node.op_type == "MatMulInteger"]
+    assert len(integers) == 5
     y, wanted = flat(rv.onnx.load(tmp_path / "m.onnx")(ids))[0], session(tmp_path / "m.onnx")(ids)[0]
     assert np.linalg.norm(y - wanted) < 0.02 * np.linalg.norm(wanted)
+
+
+def of_bits(n, k, inputs, **settings):
+    """A file of one MatMulNBits, whose inputs after x are initializers, by their names."""
+    import onnx
+    from onnx import helper
+
+    names = ["x", "b", "scales", "zero", "order", "bias"]
+    names = [name if name == "x" or name in inputs else "" for name in names]
+    node = helper.make_node("MatMulNBits", names, ["y"], domain="com.microsoft", K=k, N=n, **settings)
+    kind = helper.np_dtype_to_tensor_dtype(inputs["scales"].dtype)
+    x, y = (helper.make_tensor_value_info(name, kind, ["n", size]) for name, size in (("x", k), ("y", n)))
+    stored = [onnx.numpy_helper.from_array(array, name) for name, array in inputs.items()]
+    sets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(
+        helper.make_graph([node], "g", [x], [y], stored), opset_imports=sets, ir_version=8
+    )
+
+
+@grouped("form", [(4, 32, 96), (4, 16, 100), (4, 128, 100), (8, 32, 64), (2, 64, 130)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_products_of_bits_of_onnxruntime(form, dtype, rng, tmp_path):
+    bits, block, k = form
+    n, blocks, x = 5, -(-k // block), drawn(3, k).astype(dtype)
+    inputs = {
+        "b": rng.integers(0, 256, (n, blocks, block * bits // 8), np.uint8),
+        "scales": rng.random(n * blocks).astype(dtype),
+    }
+    packed = {"zero": rng.integers(0, 256, (n, -(-blocks * bits // 8)), np.uint8)}
+    floats = {"zero": (15 * rng.random((n, blocks))).astype(dtype)} if bits == 4 else {}
+    for more in ({}, packed, {**floats, "bias": rng.random(n).astype(dtype)}):
+        proto = of_bits(n, k, {**inputs, **more}, bits=bits, block_size=block)
+        (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+        y, wanted = flat(rv.onnx.load(proto)(x))[0], session(tmp_path / "m.onnx")(x)[0]
+        # k terms, of a number of x, a code and a scale
+        limit = (k + 2) * np.finfo(dtype).eps * 2**bits * abs(x).sum(-1, keepdims=True)
+        assert (abs(y - wanted) <= limit).all()
+
+
+def test_products_of_other_bits():
+    b, scales = np.zeros((2, 1, 16), np.uint8), np.ones(2, np.float32)
+    for given, settings, said in [
+        ({"b": b}, {"bits": 3}, "got 3 bits; expected 2, 4 or 8 bits without g_idx"),
+        ({"b": b, "order": np.arange(32, dtype=np.int32)}, {}, "got g_idx"),
+        ({"b": b[:1]}, {}, "got 16 bytes and 2 scales for a matrix (2, 32) in blocks of 32"),
+    ]:
+        proto = of_bits(2, 32, {"scales": scales, **given}, block_size=32, **settings)
+        refused(ValueError, said, rv.onnx.load(proto), drawn(1, 32))

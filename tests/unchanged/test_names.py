@@ -47,7 +47,9 @@ assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
 assert _list_with_default([None, 4], [1, 2, 3]) == [2, 4]
 
 layer = nn.Linear(2, 3)
-assert isinstance(quantize_dynamic(nn.Sequential(layer), {nn.Linear}, dtype=torch.qint8)[0], DynamicLinear)
+small = quantize_dynamic(nn.Sequential(layer), {nn.Linear}, dtype=torch.qint8)[0]
+assert isinstance(small, DynamicLinear) and isinstance(small, torch.nn.quantized.dynamic.Linear)
+assert (small.weight().dtype, small.weight().qscheme()) == (torch.qint8, torch.per_channel_affine)
 try:
     prepare(layer)
 except NotImplementedError as error:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.tensors.memory as _memory
 from ranvier.nn.parameter import UninitializedParameter
 from ranvier.observe import refuse
 from ranvier.ops.making import philox
@@ -24,7 +25,6 @@ from ranvier.ops.rows import examples as _examples
 from ranvier.settings import ThreadSettings
 from ranvier.tensors.errors import number as _number
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import F32
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
@@ -78,13 +78,13 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
             "[init] got a parameter of a lazy layer without its size; expected a call of the model first"
         )
     refuse("nn.init fills a tensor", "NumPy does it, which no replay repeats; do it outside the step")
-    tensor._array[...] = values
+    _memory.write(tensor._array, values, "init")
     bump(tensor)
     return tensor
 
 
 def _draw(kernel: str, tensor: Tensor, dtype: Any, generator: Any, a: float, b: float) -> Any:
-    kind = dtype if dtype.kind == "f" else F32
+    kind = dtype if dtype.kind == "f" else _memory.F32
     return philox.numbers(kernel, tensor.shape, kind, float(a), float(b), key_of("init", generator))
 
 
@@ -313,7 +313,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     if _skips(tensor) or tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
-    kind = tensor.dtype if tensor.dtype == np.float64 else F32
+    kind = tensor.dtype if tensor.dtype == np.float64 else _memory.F32
     values = _draw("random_normal", tensor, kind, generator, 0.0, 1.0).reshape(rows, -1)
     wide = rows < values.shape[1]
     q, r = np.linalg.qr(values.T if wide else values)

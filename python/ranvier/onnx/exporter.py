@@ -50,6 +50,8 @@ def model_of(
                 "input_names or output_names"
             )
     nodes = _nodes(writer, runs, inputs, outputs, weights, sizes)
+    nodes, transposed = _with_transposed(nodes, weights, outputs)
+    weights.update((name, weights[name].T) for name in transposed)
     needed = {name for node in nodes for name in node.input}
     info = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
@@ -73,7 +75,9 @@ def model_of(
         producer_version=__version__,
         ir_version=8 if version < 19 else 10,  # of the file format: operator sets from 19 on need a later one
     )
-    onnx.helper.set_model_props(model, {KEY: json.dumps({"buffers": sorted(buffers & needed)})})
+    onnx.helper.set_model_props(
+        model, {KEY: json.dumps({"buffers": sorted(buffers & needed), "transposed": transposed})}
+    )
     return model
 
 
@@ -93,6 +97,34 @@ def _nodes(
     site = Site(writer, [_RESULT], names, sizes)
     values = [site.operand([r.outputs[i][0] for r in runs]) for i in range(len(outputs))]
     return _with_results(used(writer.nodes, values), values, outputs, onnx=writer.onnx)
+
+
+def _with_transposed(
+    nodes: list[Any], weights: dict[str, Any], outputs: list[str]
+) -> tuple[list[Any], list[str]]:
+    """The nodes, and the weights to store transposed: those that only products read, each by a Transpose.
+
+    A runtime can make integers of a product with a constant, but not of one with a node's result.
+    """
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    stored: dict[str, str] = {}  # the result of a Transpose -> the weight in its place
+    for name in readers.keys() & weights.keys():
+        made = readers[name] if weights[name].ndim == 2 else []
+        if all(
+            node.op_type == "Transpose"
+            and node.attribute[0].ints == [1, 0]
+            and node.output[0] not in outputs
+            and all(reader.op_type == "MatMul" for reader in readers[node.output[0]])
+            for node in made
+        ):
+            stored.update((node.output[0], name) for node in made)
+    rest = [node for node in nodes if node.output[0] not in stored]
+    for node in rest:
+        node.input[:] = [stored.get(name, name) for name in node.input]
+    return rest, sorted({*stored.values()})
 
 
 _RESULT = Call("the result", {}, [], [], "the model")  # stands for the end of the model in errors of `_nodes`

@@ -148,10 +148,15 @@ def _without_operator(nodes: Any, versions: dict[str, int]) -> dict[str, str]:
     """The operators that are not supported -> the name of a node with this operator."""
     lacking = {}
     for node in nodes:
-        domain = "" if node.domain == "ai.onnx" else node.domain
+        is_read = node.domain == "ai.onnx" or (node.domain, node.op_type) in OF_OTHERS
+        domain = "" if is_read else node.domain
         if domain or find(node.op_type, versions[""]) is None:
             lacking[f"{domain}.{node.op_type}" if domain else node.op_type] = node.name
     return lacking
+
+
+OF_OTHERS = {("com.microsoft", "MatMulNBits")}
+"""Operators of other domains that are read."""
 
 
 def _refuse(lacking: dict[str, str], version: int) -> None:

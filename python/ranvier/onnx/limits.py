@@ -231,6 +231,11 @@ def _recurrent(inputs: Inputs, settings: Settings) -> float:
     return max(steps, 1) * directions * (work + 16 * STEP)
 
 
+def _of_bits(inputs: Inputs, settings: Settings) -> float:
+    n, k = max(settings.get("N", 0), 0), max(settings.get("K", 0), 1)
+    return _size(inputs[0]) / k * n * (1 + k / _PRODUCTS) + 4 * n * k
+
+
 # these cost the elements of their first input: their other inputs are settings or have one element a channel
 _AS_FIRST = """
     BatchNormalization Clip Compress CumProd CumSum DequantizeLinear Dropout GroupNormalization
@@ -262,6 +267,7 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     **dict.fromkeys(("Conv", "ConvInteger"), _conv),
     "QLinearConv": lambda inputs, settings: _conv([inputs[0], inputs[3]], settings),
     "MatMulInteger": _matmul,
+    "MatMulNBits": _of_bits,
     "QLinearMatMul": lambda inputs, settings: _matmul([inputs[0], inputs[3]], settings),
     "ConvTranspose": _transposed,
     "MaxUnpool": _unpooled,

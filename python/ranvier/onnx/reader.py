@@ -20,6 +20,7 @@ from ranvier.nn import Module, Parameter
 from ranvier.onnx.graph import (
     NODES,
     Graph,
+    Node,
     every_node,
     graph_of,
     is_function,
@@ -228,7 +229,8 @@ def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> O
         raise ValueError(f"[onnx.load] {source} is not a valid model: {error}") from None
     require_operators(onnx, model, versions)
     graph = graph_of(onnx, _inlined(onnx, model, versions), versions)
-    return OnnxModule(graph, _buffers(model), max_elements).eval()
+    graph = _as_exported(graph, _marked(model, "transposed"))
+    return OnnxModule(graph, _marked(model, "buffers"), max_elements).eval()
 
 
 def _read(onnx: Any, path: Path) -> Any:
@@ -335,13 +337,26 @@ def _typed(onnx: Any, model: Any) -> tuple[Any, list[Any]]:
     return typed, large
 
 
-def _buffers(model: Any) -> frozenset[str]:
-    """The names of buffers in the metadata that `rv.onnx.export` writes; empty for other files."""
+def _marked(model: Any, kind: str) -> frozenset[str]:
+    """The names of this kind in the metadata that `rv.onnx.export` writes; empty for other files."""
     for entry in model.metadata_props:
         if entry.key == KEY:
             try:
-                names = json.loads(entry.value)["buffers"]
+                names = json.loads(entry.value)[kind]
                 return frozenset(name for name in names if isinstance(name, str))
             except (ValueError, TypeError, KeyError, RecursionError):
                 break
     return frozenset()
+
+
+def _as_exported(graph: Graph, transposed: frozenset[str]) -> Graph:
+    """The graph with weights in their layers' layout: nodes transpose those that the file has transposed."""
+    named = {name for name in transposed & graph.initializers.keys() if graph.initializers[name].ndim == 2}
+    initializers = {name: a.T if name in named else a for name, a in graph.initializers.items()}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        turned = {name: f"{name} transposed by {node.outputs[0]}" for name in node.inputs if name in named}
+        for name, new in turned.items():
+            nodes.append(Node("Transpose", node.version, (name,), (new,), {"perm": [1, 0]}, new))
+        nodes.append(node._replace(inputs=tuple(turned.get(name, name) for name in node.inputs)))
+    return graph._replace(initializers=initializers, nodes=nodes)

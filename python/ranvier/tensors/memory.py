@@ -297,10 +297,15 @@ def _array_of(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     return array
 
 
+class Computed(np.ndarray[Any, Any]):
+    """The read-only memory of a Tensor that is made anew when it is read, so that no change of it is seen."""
+
+
 def require_writeable(name: str, array: Array) -> None:
     if not array.flags.writeable:
         raise OpError(
-            f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it"
+            f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it (a "
+            "quantized layer gets other values by nn.quantized.Linear.from_weight)"
         ) from None
 
 

@@ -22,7 +22,7 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import index, no_dim
 from ranvier.tensors.failures import OpError, SeveralElements
 from ranvier.tensors.lending import as_capsule, asarray, numpy
-from ranvier.tensors.memory import plain
+from ranvier.tensors.memory import Computed, plain, require_writeable
 from ranvier.tensors.recording import host
 from ranvier.tensors.replaced import note
 from ranvier.tensors.views import (
@@ -90,6 +90,8 @@ def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> 
 
 def set_data(tensor: Any, value: Any) -> None:
     """Gives the tensor the memory of a value. Tensors that shared its old memory keep the old memory."""
+    if type(tensor._array.base) is Computed:
+        require_writeable("data", tensor._array)
     is_tensor = hasattr(value, "_cell")
     array = value._array if is_tensor else np.asarray(plain("data", value))
     if tensor._requires_grad and array.dtype.kind != "f":

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import ranvier as rv
+import ranvier.torch.dynamic as dynamic
 
 _FORMS: dict[type, type] = {
     getattr(rv.nn, name): getattr(rv.nn.quantized, name) for name in rv.nn.quantized.__all__
@@ -27,8 +28,8 @@ def quantize_dynamic(
     itself. The result is in evaluation mode.
 
     >>> import ranvier as rv
-    >>> quantize_dynamic(rv.nn.Sequential(rv.nn.Linear(3, 2)), {rv.nn.Linear})[0].kind
-    'int8'
+    >>> quantize_dynamic(rv.nn.Sequential(rv.nn.Linear(3, 2)), {rv.nn.Linear})[0].weight().int_repr().shape
+    (2, 3)
     """
     if dtype != rv.int8:
         expected = "torch.qint8; of 16 bits, use model.half() or model.bfloat16()"
@@ -53,10 +54,21 @@ def quantize_dynamic(
     places = model.named_modules(remove_duplicate=False)
     if not any(type(layer) in _FORMS and is_wanted(name, layer) for name, layer in places):
         return model if inplace else copy.deepcopy(model).eval()
-    made = rv.quantize(model, group=None, where=is_wanted).eval()
+    made = _with_methods(rv.quantize(model, group=None, where=is_wanted).eval())
     if not inplace or type(made) is not type(model):
         return made
     for name, child in [*made.named_modules(remove_duplicate=False)][1:]:
-        if type(child) in _FORMS.values():
+        if type(child) in {*_FORMS.values(), dynamic.Linear}:
             model.set_submodule(name, child)
+    return model
+
+
+def _with_methods(model: Any) -> Any:
+    """The model, whose Linear layers of 8 bits become PyTorch's, but for those that others consist of."""
+    inside: set[Any] = set()
+    for layer in [*model.modules()]:
+        if type(layer) is rv.nn.quantized.Linear and layer.kind == "int8" and layer not in inside:
+            layer.__class__ = dynamic.Linear
+        elif type(layer) in _FORMS.values():
+            inside.update(layer.children())
     return model

@@ -110,16 +110,18 @@ def quantize(
     copies = dict(made)
     result = copy.deepcopy(model, copies)
     for layer in chosen.values():
-        made[id(layer)]._rv_hooks = copy.deepcopy(layer._rv_hooks, copies)
+        _take_over(layer, made[id(layer)], copies)
     if report is None:
         return result
     return result, _report(model, result, chosen, made, report if isinstance(report, tuple) else (report,))
 
 
 def _chosen(model: Module, where: Any) -> dict[str, Module]:
-    """The layers to convert by their names. Parts of a layer that is converted are its own matter.
+    """The layers to convert by their names. Parts of a layer that is converted are its own matter, and those
+    of attention are read by it.
 
-    A layer whose own attribute `forward` is in place of the method stays as it is, as a subclass does.
+    A layer whose own attribute `forward` is in place of the method stays as it is, as a subclass does, and so
+    does one whose weight is no parameter, since a hook makes it from others (pruning).
     """
     if where is None:
         where = FORMS
@@ -137,7 +139,12 @@ def _chosen(model: Module, where: Any) -> dict[str, Module]:
     found: dict[str, Module] = {}
     inside: set[int] = set()
     for name, layer in model.named_modules(remove_duplicate=False):
-        if type(layer) not in FORMS or id(layer) in inside or "forward" in layer.__dict__:
+        if isinstance(layer, nn.MultiheadAttention):
+            inside.update(id(part) for part in layer.children())
+        own = layer.__dict__
+        if type(layer) not in FORMS or id(layer) in inside or "forward" in own:
+            continue
+        if "weight" in own and "weight" not in layer._parameters:
             continue
         if where(name, layer):
             found[name] = layer
@@ -166,6 +173,21 @@ def _converted(name: str, layer: Any, kind: str, weights: dict[int, QuantizedWei
     except OpError as error:
         raise OpError(f"{error} (in {shown})") from None
     return made.train(layer.training)
+
+
+def _take_over(layer: Any, made: Any, copies: dict[int, Any]) -> None:
+    """Gives a quantized layer the attributes that it lacks: hooks, settings, and what a program has added."""
+    for name, value in layer.__dict__.items():
+        is_weight = name.startswith(("weight", "bias")) and name in layer._parameters  # in another form
+        if is_weight or name in made.__dict__:
+            continue
+        value = copy.deepcopy(value, copies)
+        if name in layer._parameters:
+            made.register_parameter(name, value)
+        elif name in layer._buffers:
+            made.register_buffer(name, value, name not in layer._non_persistent_buffers_set)
+        else:
+            setattr(made, name, value)
 
 
 def _floats(y: Any) -> Iterator[Tensor]:

@@ -6,11 +6,14 @@ import copy
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 import ranvier.nn as nn
 import ranvier.nn.attention as attention
 import ranvier.ops as ops
 from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
+from ranvier.nn.registry import BUFFERS, place
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import arange, zeros
 from ranvier.ops.matrix.quantized import quantized_embedding, quantized_linear
@@ -27,7 +30,8 @@ from ranvier.ops.neural.embedding import renormalise
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, one_of
 from ranvier.tensors.failures import misfit
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.memory import Computed
+from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["Embedding", "Linear", "MultiheadAttention"]
 
@@ -64,8 +68,21 @@ class Quantized(Module):
 
     @property
     def weight(self) -> Tensor:
-        """The values of the weight as float32: a new Tensor, which is not trained."""
-        return self.quantized_weight.dequantize()
+        """The values of the weight as float32: a new Tensor, which is not trained.
+
+        Its memory is read-only, as a change of it would not be one of the layer: `from_weight` makes another.
+        """
+        # without [:] NumPy would make the first array the base of the last
+        array = self.quantized_weight.dequantize()._array.view(Computed)[:].view(np.ndarray)
+        array.flags.writeable = False
+        return wrap(array)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":
+            raise AttributeError(
+                "[weight] got a weight for a quantized layer; expected a layer by Linear.from_weight"
+            )
+        super().__setattr__(name, value)
 
 
 class Linear(Quantized):
@@ -87,7 +104,7 @@ class Linear(Quantized):
         self.in_features = count("linear", "in_features", in_features, 0)
         self.out_features = count("linear", "out_features", out_features, 0)
         self._make(kind, out_features, in_features)
-        self.register_buffer("bias", zeros(out_features) if bias else None)
+        place(self, BUFFERS, "bias", zeros(out_features) if bias else None)  # may be a property, too
 
     @classmethod
     def from_weight(cls, weight: Any, bias: Any = None, kind: str = "int8") -> Linear:
@@ -110,7 +127,7 @@ class Linear(Quantized):
             bias = as_tensor("Linear", bias).detach().float().clone()
             if bias.shape != (n,):
                 raise misfit("Linear", {"bias": bias.shape}, str((n,)))
-        made.register_buffer("bias", bias)
+        place(made, BUFFERS, "bias", bias)
         return made
 
     @classmethod
@@ -120,10 +137,10 @@ class Linear(Quantized):
 
     def forward(self, input: Any) -> Tensor:
         sizes = self.out_features, self.in_features
-        return _product(input, self.panels, self.scale, self.bias, self.kind, *sizes)
+        return product(input, self.panels, self.scale, self.bias, self.kind, *sizes)
 
 
-def _product(x: Any, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int) -> Tensor:
+def product(x: Any, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int) -> Tensor:
     """y = x W^T + b. The op has no gradient of b; so a bias that is trained is added by another."""
     if bias is not None and bias.requires_grad:
         y = quantized_linear(x, panels, scale, None, kind, n, k)
@@ -249,7 +266,7 @@ class MultiheadAttention(attention.MultiheadAttention):
         scales = (None,) * 3 if made.scale is None else ops.chunk(made.scale, 3)
         biases = (None,) * 3 if made.bias is None else ops.chunk(made.bias, 3)
         return [
-            _product(*parts, self.kind, width, width)
+            product(*parts, self.kind, width, width)
             for parts in zip(inputs, panels, scales, biases, strict=True)
         ]
 

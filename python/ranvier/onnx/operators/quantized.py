@@ -14,7 +14,7 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.windows import WINDOW, conv
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import array_of, axis_of, by_numpy, cast, dtype_of, raw, shape_of, tensor_of
+from ranvier.onnx.values import Array, array_of, axis_of, by_numpy, cast, dtype_of, raw, shape_of, tensor_of
 
 
 def _spread(value: Any, shape: tuple[int, ...], axis: int, block: int) -> Any:
@@ -86,6 +86,44 @@ def matmul_integer(a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> An
 @operator("ConvInteger", since=10, more=(*WINDOW, "group", "kernel_shape"))
 def conv_integer(x: Any, w: Any, x_zero: Any = None, w_zero: Any = None, **settings: Any) -> Any:
     return cast(conv(_exact(x, x_zero, 1), _exact(w, w_zero, 0), **settings), np.dtype(np.int32))
+
+
+def _unpacked(packed: Array, bits: int, count: int) -> Array:
+    """The first `count` numbers of the last axis, which has several in a byte, the lowest bits first."""
+    numbers = packed[..., None] >> np.arange(0, 8, bits, dtype=np.uint8) & np.uint8(2**bits - 1)
+    return numbers.reshape(*packed.shape[:-1], -1)[..., :count]
+
+
+@operator("MatMulNBits", more=("K", "N", "bits", "block_size", "accuracy_level"))
+def matmul_of_bits(
+    a: Any, b: Any, scales: Any, zero: Any = None, order: Any = None, bias: Any = None, **settings: int
+) -> Any:
+    """An operator of onnxruntime: a product with a matrix (N, K) of blocks along K, with a scale and a zero
+    point each. accuracy_level, the precision in which onnxruntime computes it, is not followed."""
+    n, k, block_size = (settings.get(name, 0) for name in ("N", "K", "block_size"))
+    bits = settings.get("bits", 4)
+    if bits not in (2, 4, 8) or order is not None:
+        got = f"{bits} bits" if order is None else "g_idx"
+        raise ValueError(f"[onnx MatMulNBits] got {got}; expected 2, 4 or 8 bits without g_idx")
+    blocks = -(-k // max(block_size, 1))
+    if n * blocks * block_size * bits != 8 * raw(b).size or n * blocks != raw(scales).size:
+        raise ValueError(
+            f"[onnx MatMulNBits] got {raw(b).size} bytes and {raw(scales).size} scales for a matrix "
+            f"({n}, {k}) in blocks of {block_size}; expected as many as the blocks have"
+        )
+
+    def values(b: Array, scales: Array, zero: Array | None) -> Array:
+        shifts: Any = np.float32(2 ** (bits - 1))
+        if zero is not None:
+            rows = zero.reshape(n, -1)
+            shifts = _unpacked(rows, bits, blocks) if zero.dtype == np.uint8 else rows
+            shifts = shifts.astype(np.float32)[..., None]
+        whole = _unpacked(b.reshape(n, blocks, -1), bits, block_size).astype(np.float32) - shifts
+        numbers = whole * scales.reshape(n, blocks, 1).astype(np.float32)
+        return numbers.reshape(n, -1)[:, :k].astype(raw(a).dtype)
+
+    weight = by_numpy(values, b, scales, zero)
+    return ops.linear(tensor_of(a), weight, None if bias is None else tensor_of(bias))
 
 
 @operator("QLinearMatMul", since=10)

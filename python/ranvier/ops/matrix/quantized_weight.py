@@ -65,6 +65,8 @@ def of_blocks(blocks: QuantizedBlocks) -> QuantizedWeight:
     for begin in range(0, n, rows):
         part = np.ascontiguousarray(blocks.blocks[begin : begin + rows])
         scales, codes = part[..., :2].view(np.float16)[..., 0], part[..., 2:]
+        if not np.isfinite(scales).all():  # products would be infinite where 0 times the scale is NaN
+            raise OpError("[quantize] got a scale that is NaN or infinite; expected finite numbers")
         # eight bits with a sign, plus 128; four bits have 8 added already
         codes = codes ^ 128 if blocks.kind == "q8_0" else np.concatenate([codes & 15, codes >> 4], -1)
         panels[begin // PANEL : (begin + rows) // PANEL] = packed(
