@@ -68,6 +68,41 @@ bool has(Bfloat16 kind) {
     return least;                                                                                      \
   }()
 
+// The cycles of 64 times 4 products of whole tiles, measured in the same way; opcode: 0x5c is tdpbf16ps, 0x5e
+// tdpbsud. The instructions are bytes, since an assembler refuses their names outside of files of level v4.
+template <int opcode>
+uint64_t tile_cycles() {
+  const TileConfiguration config;
+  release_tiles();
+  uint64_t least = UINT64_MAX;
+  for (int run = 0; run < 64; ++run) {
+    int64_t left = 64;
+    const uint64_t begin = __rdtsc();
+    asm volatile(
+        ".byte 0xc4, 0xe2, 0x78, 0x49, 0x00\nlfence\n1:\n"  // ldtilecfg (%rax)
+        ".irp sum, 0xc4, 0xcc, 0xd4, 0xdc\n.byte 0xc4, 0xe2, 0x4a, %c2, \\sum\n.endr\n"
+        "dec %0\njnz 1b\nlfence\n.byte 0xc4, 0xe2, 0x78, 0x49, 0xc0"  // tilerelease
+        : "+r"(left)
+        : "a"(&config), "i"(opcode), "m"(config)
+        : "cc");
+    least = std::min<uint64_t>(least, __rdtsc() - begin);
+  }
+  return least;
+}
+
+// True if tiles have at least twice the rate of FMA, so that of pairs; a tile has 512 times as many products
+// as a vector. Where they are fast, they have 16 times that rate.
+bool tiles_pay() {
+  static const bool pay = 3 * tile_cycles<0x5c>() < 256 * RANVIER_CYCLES("vfmadd231ps");
+  return pay;
+}
+
+// The same for bytes, beside VNNI: a tile has 256 times as many products as a vector.
+bool byte_tiles_pay() {
+  static const bool pay = 3 * tile_cycles<0x5e>() < 128 * RANVIER_CYCLES("vpdpbusd");
+  return pay;
+}
+
 // True if pairs have so much more products in a cycle than FMA that packing pairs pays. Processors have
 // either twice the rate of FMA or a third of it, so that each measurement gives the same answer.
 bool pairs_pay() {
@@ -88,7 +123,7 @@ bool has(ByteProducts kind) {
 
 // Words take two instructions, and one to widen the codes, for half as many products.
 ByteProducts fastest_of_bytes() {
-  if (has(ByteProducts::tiles)) return ByteProducts::tiles;
+  if (has(ByteProducts::tiles) && byte_tiles_pay()) return ByteProducts::tiles;
   static const bool pays =
       has(ByteProducts::vnni) &&
       RANVIER_CYCLES("vpdpbusd") < 2 * RANVIER_CYCLES("vpmaddwd") + RANVIER_CYCLES("vpaddd");
@@ -96,7 +131,7 @@ ByteProducts fastest_of_bytes() {
 }
 
 Bfloat16 fastest() {
-  if (has(Bfloat16::tiles)) return Bfloat16::tiles;
+  if (has(Bfloat16::tiles) && tiles_pay()) return Bfloat16::tiles;
   return has(Bfloat16::pairs) && pairs_pay() ? Bfloat16::pairs : Bfloat16::none;
 }
 #else

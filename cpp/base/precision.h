@@ -1,6 +1,7 @@
 // The precision of products of float32 (rv.set_float32_matmul_precision()), and the instructions for bfloat16
 // by which lower precisions are computed.
 #pragma once
+#include <cstdint>
 
 namespace ranvier {
 
@@ -17,9 +18,8 @@ int set_own_precision(int precision);
 int own_precision();
 
 // The instructions that multiply numbers of bfloat16 at the active level. They are used only if they take
-// less time than float32: pairs (vdpbf16ps) if their measured rate is higher than that of FMA; tiles (AMX) on
-// every processor that has them, since they have fifteen times the rate of FMA. `emulated` tiles are for
-// tests, and not in wheels.
+// less time than float32: pairs (vdpbf16ps) if their measured rate is higher than that of FMA, tiles (AMX) if
+// it is at least twice as high. `emulated` tiles are for tests, and not in wheels.
 enum class Bfloat16 { none, pairs, tiles, emulated };
 Bfloat16 bfloat16();
 // "auto", "none", "pairs", "tiles" or "emulated", also from RANVIER_BFLOAT16; false if it is not available.
@@ -28,11 +28,18 @@ inline bool has_bfloat16() { return bfloat16() != Bfloat16::none; }  // false: "
 inline bool has_tiles() { return bfloat16() >= Bfloat16::tiles; }
 
 // The products of unsigned by signed bytes at the level in use: by words of 16 bits; by AVX512_VNNI where
-// that has the higher measured rate; by AMX for many rows, with the processor's tiles or emulated ones.
+// that has the higher measured rate; by AMX for many rows, if it has twice the rate of VNNI, with the
+// processor's tiles or emulated ones.
 enum class ByteProducts { words, vnni, tiles, emulated };
 ByteProducts byte_products();
 bool set_byte_products(const char* name);  // one of these or "auto"; false if it is not available
 
+// What the instruction reads that configures the tiles: here all 8 of 16 rows of 64 bytes.
+struct TileConfiguration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
 // The configuration of the tile registers of this thread (simd/amx.h); 0: none. Configuring them takes 120
 // ns.
 extern __thread int t_tiles;

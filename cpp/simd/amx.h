@@ -16,11 +16,7 @@ struct AmxTiles {
   // tiles are lost if this changes the configuration.
   static void configure(int top, int bottom) {
     if (!changes(top, bottom)) return;
-    struct {
-      uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {};
-    } config;
+    TileConfiguration config;
     const auto first = static_cast<uint8_t>(top), second = static_cast<uint8_t>(bottom ? bottom : 16);
     const uint8_t rows[] = {first, first, second, second, first, second, 16, 16};
     __builtin_memcpy(config.rows, rows, sizeof rows);

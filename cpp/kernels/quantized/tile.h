@@ -97,8 +97,9 @@ static bool quantize_groups(const QuantizedLine& line) {
       return (begin + g + 1) * kGroup > line.k ? last : line.x + (begin + g) * kGroup;
     };
     vec<float> rows[kL];
-    for (int g = 0; g < kL; ++g) {
-      const float* x = group_at(g < groups ? g : 0);
+    for (int g = groups; g < kL; ++g) rows[g] = vec<float>{};
+    for (int g = 0; g < groups; ++g) {
+      const float* x = group_at(g);
       ivec<float> most = {};
       RANVIER_UNROLL
       for (int l = 0; l < kGroup; l += kL) most = greater_size(most, load(x + l));
@@ -109,9 +110,10 @@ static bool quantize_groups(const QuantizedLine& line) {
     if (is_unfit(most)) return false;
     float inverse[kL];
     store(inverse, inverse_of(most));
-    for (int g = 0; g < kL; ++g) {
-      const float* x = group_at(g < groups ? g : 0);
-      Integer* q = static_cast<Integer*>(line.q) + (begin + (g < groups ? g : 0)) * kGroup;
+    for (int g = groups; g < kL; ++g) rows[g] = vec<float>{};
+    for (int g = 0; g < groups; ++g) {
+      const float* x = group_at(g);
+      Integer* q = static_cast<Integer*>(line.q) + (begin + g) * kGroup;
       const vec<float> factor = broadcast(inverse[g]);
       ivec<float> sum = {};
       RANVIER_UNROLL
