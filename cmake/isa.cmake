@@ -35,6 +35,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   endforeach()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # Clang does not have these options
     list(APPEND RANVIER_FLAGS_v2 -fpeel-loops -funswitch-loops)
+    # Without the pass that schedules instructions after registers are given out, similar functions stay
+    # similar: the wheel is 11 kB smaller.
+    list(APPEND RANVIER_FLAGS_v2 -fno-schedule-insns2 -fno-caller-saves)
     list(APPEND RANVIER_FLAGS_small_v2 -fno-peel-loops -fno-unswitch-loops)
   endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")

@@ -51,7 +51,7 @@ def ordered(bodies: list[bytes]) -> list[int]:
         codes.append(np.unique(sum(padded[k : len(padded) - RUN + 1 + k] << (8 * k) for k in range(RUN))))
     of = np.repeat(np.arange(n), [len(c) for c in codes])
     _, run, times = np.unique(np.concatenate(codes), return_inverse=True, return_counts=True)
-    telling = (times[run] >= 2) & (times[run] < n / 20)
+    telling = (times[run] >= 2) & (times[run] < n / 8)
     of, run = of[telling], run[telling]
     runs = np.split(run, np.searchsorted(of, np.arange(1, n)))  # of each function
     holders = of[
@@ -61,7 +61,7 @@ def ordered(bodies: list[bytes]) -> list[int]:
     weight = np.log(n / times)
 
     order: list[int] = []
-    left, score, scale = np.ones(n, bool), np.zeros(n), np.maximum(sizes, 200) ** 1.8
+    left, score, scale = np.ones(n, bool), np.zeros(n), np.maximum(sizes, 200) ** 1.5
     while len(order) < n:
         best = np.where(left, score / scale, -1)
         last = int(best.argmax()) if best.max() > 0 else int(np.where(left, sizes, -1).argmax())
