@@ -172,6 +172,9 @@ def test_models():
     small(index)
     assert seen[-1] is nn.quantized.LSTM
     assert small.rnn.hh_l0.panels is small.rnn.hh_l1.panels  # a tied weight
+    refused(
+        AttributeError, "expected a Linear as hh_l0", setattr, small.rnn, "weight_hh_l0", rv.zeros(96, 24)
+    )
     packed = pack_padded_sequence(rv.rand(5, 3, 24), LENGTHS, enforce_sorted=False)
     assert rv.quantize(model.second, report=packed)[1].model < 0.02
     assert rv.quantize(model, where={nn.GRU}).rnn.__class__ is nn.LSTM
