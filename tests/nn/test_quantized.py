@@ -259,16 +259,20 @@ def test_layers_with_a_forward_of_their_own_stay(network):
     assert float(small[0](rv.zeros(64)).mean()) > 50
 
 
-def test_a_layer_whose_weight_a_hook_makes_stays(network):
+@pytest.mark.parametrize(
+    ("kind", "name"), [("Linear", "weight"), ("Linear", "bias"), ("LSTM", "weight_hh_l0")]
+)
+def test_a_layer_whose_weight_a_hook_makes_stays(kind, name):
     """As torch.nn.utils.prune does."""
-    network[0].original = network[0].weight
-    del network[0].weight
-    network[0].register_forward_pre_hook(lambda layer, x: setattr(layer, "weight", 0 * layer.original))
+    layer = getattr(nn, kind)(8, 8)
+    layer.original = getattr(layer, name)
+    delattr(layer, name)
+    layer.register_forward_pre_hook(lambda layer, x: setattr(layer, name, 0 * layer.original))
     with rv.no_grad():
-        network(rv.ones(64))
-    small = rv.quantize(network)
-    assert [type(layer).__module__.split(".")[2] for layer in small][::2] == ["linear", "quantized"]
-    np.testing.assert_array_equal(small[0](rv.ones(64)).detach().numpy(), network[0].bias.detach().numpy())
+        y, *_ = layer(rv.ones(3, 8))
+    small = rv.quantize(nn.ModuleList([layer, nn.Linear(8, 8)]))
+    assert [type(part).__module__.split(".")[2] == "quantized" for part in small] == [False, True]
+    np.testing.assert_array_equal(small[0](rv.ones(3, 8))[0].detach().numpy(), y.numpy())
 
 
 def test_a_layer_in_two_places():

@@ -89,6 +89,9 @@ def test_forms_of_calls(name, kind):
     y, states = small(x.detach())
     assert distance((y, states), layer(x)) < BOUND[kind]
     assert distance(small(x, states), layer(x, states)) < BOUND[kind]
+    captured = rv.compile(small)
+    for _ in range(3):
+        assert_same(captured(x.detach(), states), small(x, states))
     of_x = [rv.autograd.grad(model(x, states)[0].sum(), x)[0] for model in (small, layer)]
     assert distance(of_x[0], of_x[1]) < 2 * BOUND[kind]
     packed = small(pack_padded_sequence(x, LENGTHS, True, enforce_sorted=False), states)
@@ -169,6 +172,11 @@ def test_models():
     small(index)
     assert seen[-1] is nn.quantized.LSTM
     assert small.rnn.hh_l0.panels is small.rnn.hh_l1.panels  # a tied weight
+    refused(
+        AttributeError, "expected a Linear as hh_l0", setattr, small.rnn, "weight_hh_l0", rv.zeros(96, 24)
+    )
+    packed = pack_padded_sequence(rv.rand(5, 3, 24), LENGTHS, enforce_sorted=False)
+    assert rv.quantize(model.second, report=packed)[1].model < 0.02
     assert rv.quantize(model, where={nn.GRU}).rnn.__class__ is nn.LSTM
     dynamic = quantize_dynamic(model)
     kinds = [type(layer).__module__.split(".")[2] for layer in dynamic.children()]

@@ -66,7 +66,8 @@ def test_wrong_input():
     assert fixed.tolist() == [1, 1]
     refused(ValueError, "was used before", rv.from_dlpack, capsule)
     refused(ValueError, "read-only memory", fixed.fill_, 2.0)
-    refused(ValueError, "read-only memory", fixed.__setitem__, 0, 2.0)
+    for key, value in ((0, 2.0), ([0], 2.0), (fixed > 0, 2.0), (rv.tensor([0]), rv.zeros(1))):
+        refused(ValueError, "[setitem] got a tensor on read-only memory", fixed.__setitem__, key, value)
 
 
 def test_with_pytorch():

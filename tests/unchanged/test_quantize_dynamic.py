@@ -19,7 +19,8 @@ def test_layers_of_quantize_dynamic():
     values = weight.int_repr().numpy() * weight.q_per_channel_scales().numpy().astype("f4")[:, None]
     for found in (values, weight.dequantize().numpy()):
         np.testing.assert_array_equal(found, same[0].weight.numpy())
-    assert (weight.shape, weight.numel(), weight.element_size()) == ((48, 64), 48 * 64, 1)
+    assert (weight.shape, weight.dim(), weight.numel(), weight.element_size()) == ((48, 64), 2, 48 * 64, 1)
+    assert str(weight).startswith(str(weight.dequantize()))
     assert not weight.q_per_channel_zero_points().any()
     np.testing.assert_array_equal(small[0].bias().numpy(), network[0].bias.detach().numpy())
     assert str(small[2]).startswith(
@@ -38,6 +39,8 @@ def test_layers_of_quantize_dynamic():
 
 def test_layers_of_attention_stay():
     """Attention reads their weights; quantized attention has layers of its own."""
+    attention = nn.MultiheadAttention(32, 4)
+    assert type(quantize_dynamic(attention, {nn.Linear})) is nn.MultiheadAttention
     encoder, x = nn.TransformerEncoder(nn.TransformerEncoderLayer(32, 4, 64), 1).eval(), rv.randn(7, 1, 32)
     for types in ({nn.Linear}, {nn.MultiheadAttention, nn.Linear}):
         small = quantize_dynamic(encoder, types)

@@ -16,7 +16,7 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
 from ranvier.nn.utils.rnn import PackedSequence, read_values
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.making.creation import empty, zeros
+from ranvier.ops.making.creation import arange, empty, zeros
 from ranvier.ops.neural.recurrent import recurrent
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.tensors.failures import OpError, misfit
@@ -258,12 +258,15 @@ def projected(
     w_ih, w_hh, *biases = weights
     h0, c0 = state
     if h0 is not None and len(x):
-        counts = np.full(x.shape[0], x.shape[1]) if sizes is None else sizes  # the rows per step
-        rows = np.arange(counts[0] if len(counts) else 0)
-        first = (counts[:, None] > rows).sum(0) - 1 if reverse else 0 * rows  # the step that is read first
-        places = (np.cumsum(counts) - counts)[first] + rows
+        rows = math.prod(x.shape[:-1])  # places: those that are read first
+        if reverse and sizes is not None:  # each sequence begins at its own last step
+            last = (sizes[:, None] > np.arange(len(h0))).sum(0) - 1
+            places = (np.cumsum(sizes) - sizes)[last] + np.arange(len(h0))
+        else:
+            start = rows - len(h0) if reverse else 0
+            places = arange(start, start + len(h0))
         added = h0 if w_ih is not None else ops.linear(h0, w_hh)
-        of_h = ops.index_add(zeros(int(counts.sum()), added.shape[-1], dtype=x.dtype), 0, places, added)
+        of_h = ops.index_add(zeros(rows, added.shape[-1], dtype=x.dtype), 0, places, added)
         of_h = ops.reshape(of_h, *x.shape[:-1], added.shape[-1])
         if w_ih is None:
             x = x + of_h

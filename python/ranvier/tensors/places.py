@@ -13,7 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import observers, value_read
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import _FLOATS, _NUMBERS, Array, number_in, plain, write
+from ranvier.tensors.memory import _FLOATS, _NUMBERS, Array, number_in, plain, require_writeable, write
 from ranvier.tensors.recording import host, host_in_place
 
 
@@ -97,6 +97,7 @@ def _put_slices(array: Array, key: Any, value: Any) -> bool:
     shape = (*array.shape[:axis], len(rows), *array.shape[axis + 1 :])
     if value.shape != shape or 0 in array.strides or np.may_share_memory(array, value):
         return False
+    require_writeable("setitem", array)
     _core.scatter(array, rows, value, axis, False, array)
     return True
 
@@ -115,6 +116,7 @@ def _put(array: Array, value: Any, *key: Any) -> None:
     try:
         put_in_order(array, key, value)
     except (ValueError, TypeError) as error:
+        require_writeable("setitem", array)
         shape = array[key].shape
         extra = value.ndim - len(shape)
         if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1

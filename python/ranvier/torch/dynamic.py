@@ -21,7 +21,10 @@ class QuantizedValues:
     def __init__(self, integers: rv.Tensor, scale: rv.Tensor) -> None:
         self.int_repr, self.q_per_channel_scales = integers.clone, scale.double
         self.size, self.numel, self.element_size = integers.size, integers.numel, integers.element_size
-        self.shape = integers.shape
+        self.shape, self.dim, self.ndim = integers.shape, integers.dim, integers.ndim
+
+    def __repr__(self) -> str:
+        return f"{self.dequantize()} of {self.int_repr().dtype}, with scales {self.q_per_channel_scales()}"
 
     def dequantize(self) -> rv.Tensor:
         return self.int_repr() * self.q_per_channel_scales().float()[:, None]

@@ -8,6 +8,7 @@ from typing import Any
 
 import ranvier as rv
 import ranvier.torch.dynamic as dynamic
+from ranvier.nn.quantized.convert import chosen_layers
 
 _FORMS: dict[type, type] = {
     getattr(rv.nn, name): getattr(rv.nn.quantized, name) for name in rv.nn.quantized.__all__
@@ -51,8 +52,7 @@ def quantize_dynamic(
 
     if inplace:
         model.eval()
-    places = model.named_modules(remove_duplicate=False)
-    if not any(type(layer) in _FORMS and is_wanted(name, layer) for name, layer in places):
+    if not chosen_layers(model, is_wanted):
         return model if inplace else copy.deepcopy(model).eval()
     made = _with_methods(rv.quantize(model, group=None, where=is_wanted).eval())
     if not inplace or type(made) is not type(model):

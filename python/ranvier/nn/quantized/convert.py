@@ -96,7 +96,7 @@ def quantize(
         expected = "32 or None" if dtype == "int8" else "32 with int4"
         raise OpError(f"[quantize] got group {group!r}; expected {expected}")
     kind = "q4_0" if dtype == "int4" else "int8" if group is None else "q8_0"
-    chosen = _chosen(model, where)
+    chosen = chosen_layers(model, where)
     if not chosen:
         names = ", ".join(sorted(form.__name__ for form in FORMS))
         raise OpError(
@@ -113,15 +113,15 @@ def quantize(
         _take_over(layer, made[id(layer)], copies)
     if report is None:
         return result
-    return result, _report(model, result, chosen, made, report if isinstance(report, tuple) else (report,))
+    return result, _report(model, result, chosen, made, report if type(report) is tuple else (report,))
 
 
-def _chosen(model: Module, where: Any) -> dict[str, Module]:
+def chosen_layers(model: Module, where: Any) -> dict[str, Module]:
     """The layers to convert by their names. Parts of a layer that is converted are its own matter, and those
     of attention are read by it.
 
     A layer whose own attribute `forward` is in place of the method stays as it is, as a subclass does, and so
-    does one whose weight is no parameter, since a hook makes it from others (pruning).
+    does one with a weight or bias that is no parameter, since a hook makes it from others (pruning).
     """
     if where is None:
         where = FORMS
@@ -141,15 +141,23 @@ def _chosen(model: Module, where: Any) -> dict[str, Module]:
     for name, layer in model.named_modules(remove_duplicate=False):
         if isinstance(layer, nn.MultiheadAttention):
             inside.update(id(part) for part in layer.children())
-        own = layer.__dict__
-        if type(layer) not in FORMS or id(layer) in inside or "forward" in own:
+        if type(layer) not in FORMS or id(layer) in inside or "forward" in layer.__dict__:
             continue
-        if "weight" in own and "weight" not in layer._parameters:
+        if _has_a_made_weight(layer):
             continue
         if where(name, layer):
             found[name] = layer
             inside.update(id(part) for part in layer.modules())
     return found
+
+
+def _has_a_made_weight(layer: Any) -> bool:
+    """Whether a weight or bias is a Tensor that is neither a parameter nor a buffer."""
+    registered = {*layer._parameters, *layer._buffers}
+    return any(
+        ("weight" in name or "bias" in name) and isinstance(value, Tensor) and name not in registered
+        for name, value in layer.__dict__.items()
+    )
 
 
 def _converted(name: str, layer: Any, kind: str, weights: dict[int, QuantizedWeight]) -> Any:

@@ -32,6 +32,12 @@ class _Quantized(recurrent.Recurrent):
 
     kind: str
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith(("weight_", "bias_")):
+            layer = name.partition("_")[2]
+            raise AttributeError(f"[{name}] got a weight for a quantized layer; expected a Linear as {layer}")
+        super().__setattr__(name, value)
+
     def _add(self, name: str, inputs: int, outputs: int, bias: bool) -> None:
         self.add_module(name, Linear(inputs, outputs, bias, self.kind))
 
