@@ -24,13 +24,13 @@ from ranvier.ops.matrix.factorizations import (
     eigh,
     eigvalsh,
     lstsq,
+    lu as _lu,
     lu_unpack,
     matrix_rank,
     pinv,
     svd,
     svdvals,
 )
-from ranvier.ops.matrix.factorizations import lu as _lu
 from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples

@@ -18,8 +18,7 @@ from ranvier.func.call import functional_call
 from ranvier.func.vectorized_map import joined, slices
 from ranvier.nn import Module, Parameter
 from ranvier.nn.parameter import UninitializedParameter
-from ranvier.ops import stack as stacked_tensors
-from ranvier.ops import unbind
+from ranvier.ops import stack as stacked_tensors, unbind
 from ranvier.ops.making import random
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError

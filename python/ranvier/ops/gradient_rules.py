@@ -20,8 +20,7 @@ from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
 from ranvier.ops.slopes import written_once
 from ranvier.tape.function import Function, TakesHalves
-from ranvier.tape.higher_order import Rows, Same, cut, on_arrays, rule, rule_of
-from ranvier.tape.higher_order import of_input as saved_input
+from ranvier.tape.higher_order import Rows, Same, cut, of_input as saved_input, on_arrays, rule, rule_of
 from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap

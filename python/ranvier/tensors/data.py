@@ -10,8 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import current, is_written, observers, refuse
-from ranvier.tensors.dtypes import default
-from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.failures import OpError, failure, op_of
 from ranvier.tensors.memory import (
     BF16,

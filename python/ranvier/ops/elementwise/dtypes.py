@@ -22,8 +22,7 @@ from ranvier.observe import is_recording
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError, require_dtype
-from ranvier.tensors.memory import F32 as F32
-from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in, plain
+from ranvier.tensors.memory import F32 as F32, HALVES, in_dtype, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]

@@ -13,8 +13,7 @@ import numpy as np
 import ranvier.extension as extension
 from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
 from ranvier.ops.gradient_rules import none
-from ranvier.ops.reduction.reduce import mean
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.shape.reshape import broadcast_to
 from ranvier.ops.slopes import KERNELS, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function

@@ -17,6 +17,7 @@ from ranvier.observe import observers
 from ranvier.tape.inplace import written
 from ranvier.tensors.data import (
     TENSOR_TYPES,
+    Size as Size,
     array_of,
     given,
     layout,
@@ -25,7 +26,6 @@ from ranvier.tensors.data import (
     shape_of,
     sized_or_copied,
 )
-from ranvier.tensors.data import Size as Size
 from ranvier.tensors.devices import CPU, contexts, filled_on, get_default_device, on_device
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import count, flag, named, renamed

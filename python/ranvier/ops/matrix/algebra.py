@@ -23,8 +23,7 @@ from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
 from ranvier.ops.reduction.norms import norm
-from ranvier.ops.reduction.reduce import amax
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import amax, sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single

@@ -26,9 +26,9 @@ from ranvier.ops.reduction.reduce import (
     _no_axes,
     _numpy,
     _without,
+    sum as total,
     with_arguments,
 )
-from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
