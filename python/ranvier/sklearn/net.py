@@ -7,7 +7,6 @@ import inspect
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 
@@ -16,7 +15,7 @@ import ranvier.optim as optim
 from ranvier.autograd import no_grad
 from ranvier.nn.modes import evaluating
 from ranvier.ops.making import random
-from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
+from ranvier.sklearn.base import Array, Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
 from ranvier.sklearn.one_row import is_bounded, is_row
 from ranvier.sklearn.validation import labels_of, make_optimizer, number, validated, values_of, whole
 from ranvier.tensors.data import refuse_torch
@@ -24,7 +23,6 @@ from ranvier.train import Trainer
 from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of
 
-Array = npt.NDArray[Any]
 # Settings of skorch, with the only values that are taken here.
 _ONLY = {"verbose": 0, "device": "cpu", "warm_start": False, "compile": False}
 _PREFIXES = ("module__", "criterion__", "optimizer__")

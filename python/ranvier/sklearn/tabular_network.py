@@ -19,9 +19,8 @@ from ranvier import empty, no_grad, tensor, zeros
 from ranvier.autograd import Tensor
 from ranvier.nn.activation import named
 from ranvier.nn.embedding import ONE_HOT
+from ranvier.tensors.memory import Array
 from ranvier.train.arrays import is_missing
-
-Array = npt.NDArray[Any]
 
 SIZE = 8  # elements of the embedding of a number
 FOREST_ROWS = 4000  # the most rows that the random forest sees

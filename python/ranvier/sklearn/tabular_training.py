@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,11 +13,10 @@ import ranvier.optim as optim
 import ranvier.sklearn.tabular_network as tabular_network
 from ranvier.ops.making import random
 from ranvier.optim.lr_scheduler import LambdaLR
-from ranvier.sklearn.base import NetworkEstimator
+from ranvier.sklearn.base import Array, NetworkEstimator
 from ranvier.sklearn.validation import hidden_sizes
 from ranvier.train import EarlyStopping, Schedule, Trainer
 
-Array = npt.NDArray[Any]
 Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
 
 LEAST_HELD_OUT = 50  # fewer rows measure the loss too roughly: then no part is held out

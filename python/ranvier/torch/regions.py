@@ -16,10 +16,8 @@ import ranvier.nn.functional as F
 from ranvier import Tensor, kernels
 from ranvier.ops.image.sampling import GridSample
 from ranvier.tensors.failures import DtypeError, OpError, OpIndexError
-from ranvier.tensors.memory import HALVES
+from ranvier.tensors.memory import HALVES, Array
 from ranvier.torch.library import Library
-
-Array = np.ndarray[Any, Any]
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:

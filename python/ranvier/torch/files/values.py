@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier as rv
 import ranvier.torch.pair_parameters  # Parameters of complex numbers
@@ -21,13 +20,11 @@ from ranvier.nn import Parameter
 from ranvier.serialization.foreign_files import FileError
 from ranvier.tensors.deepcopy_pickle import TensorMemory, rebuild_shared
 from ranvier.tensors.devices import is_meta
-from ranvier.tensors.memory import MOST_ELEMENTS
+from ranvier.tensors.memory import MOST_ELEMENTS, Array as Array
 from ranvier.tensors.strangers import settable
 from ranvier.torch.meta import rebuilt
 from ranvier.torch.pair_functions import view_as_complex
 from ranvier.torch.pairs import Complex
-
-Array = npt.NDArray[Any]
 
 
 class _ToMeta(threading.local):
