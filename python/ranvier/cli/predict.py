@@ -72,10 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.csv is not None:  # before lines are printed, whose reader may close the pipe
         _write_csv(arguments.csv, places, rows, None if p is None else names)
     if arguments.json is not None:
-        results = (
-            {"outputs": output.tolist()} if p is None else {"classes": names, "probabilities": p.tolist()}
-        )
-        write_json(arguments.json, results)
+        of_classes = {"classes": names, "probabilities": rows.tolist()}
+        write_json(arguments.json, {"outputs": output.tolist()} if p is None else of_classes)
     for place, row in zip(places, rows, strict=True):
         print(f"{place}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
     return 0

@@ -183,9 +183,8 @@ class TableEncoder:
 
     def __repr__(self) -> str:
         kinds = sum(of_column is not None for of_column in self.categories)
-        return (
-            f"TableEncoder({len(self.categories)} columns, {kinds} of categories, missing={self.missing!r})"
-        )
+        columns = f"{len(self.categories)} columns, {kinds} of categories"
+        return f"TableEncoder({columns}, missing={self.missing!r})"
 
     def _rows(self, x: npt.ArrayLike, method: str) -> Array:
         values = np.asarray(plain("encoding", getattr(x, "_array", x)))

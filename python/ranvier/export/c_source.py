@@ -177,11 +177,9 @@ def _argument(arg: Any, name: str) -> str:
         return f"(const int[]){{{', '.join(map(str, arg))}}}"
     if isinstance(arg, (bool, int, np.integer)):
         return str(int(arg))
-    return (
-        literal(arg)
-        if isinstance(arg, (float, np.floating))
-        else str(arg).replace("state.", f"{name}_state.")
-    )
+    if isinstance(arg, (float, np.floating)):
+        return literal(arg)
+    return str(arg).replace("state.", f"{name}_state.")
 
 
 def _call(one: Instruction, name: str) -> list[str]:

@@ -71,9 +71,8 @@ class Convolution(Product):
         self._make((outputs, inputs // groups, *self.kernel_size), out_channels, bias, dtype)
 
     def extra_repr(self) -> str:
-        text = (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        )
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        text += f", stride={self.stride}"
         zero, one = (0,) * self._axes, (1,) * self._axes
         for name, usual in (("padding", zero), ("dilation", one), ("output_padding", zero), ("groups", 1)):
             value = getattr(self, name, usual)
@@ -87,9 +86,8 @@ class Convolution(Product):
     def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
         sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
         sizes = sizes * self._axes if len(sizes) == 1 else sizes
-        if len(sizes) != self._axes or not all(
-            isinstance(v, int) and type(v) is not bool and v >= least for v in sizes
-        ):
+        whole = all(isinstance(v, int) and type(v) is not bool and v >= least for v in sizes)
+        if not whole or len(sizes) != self._axes:
             expected = "an integer or a pair of integers" if self._axes == 2 else "an integer"
             raise OpError(f"[{self._op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes

@@ -275,10 +275,8 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
         return f'While copying the {kind} named "{path}", {expected}'
     if value.shape != tensor.shape:
         theirs, ours = ([*shape] for shape in (value.shape, tensor.shape))
-        text = (
-            f"copying a param with shape torch.Size({theirs}) from checkpoint, the shape in current model is "
-        )
-        return f"size mismatch for {path}: {text}torch.Size({ours})."
+        text = f"copying a param with shape torch.Size({theirs}) from checkpoint"
+        return f"size mismatch for {path}: {text}, the shape in current model is torch.Size({ours})."
     if not assign and tensor.is_meta:
         if not getattr(given, "is_meta", False):
             warnings.warn(

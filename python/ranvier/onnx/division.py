@@ -175,9 +175,8 @@ class Division:
         group: dict[int, list[int]] = {}
         for i in some:
             joined, used = [i], set(self.used[i])
-            for before in sorted(
-                {self.made[v] for v in self.nodes[i].inputs if v in self.made} & group.keys()
-            ):
+            makers = {self.made[v] for v in self.nodes[i].inputs if v in self.made}
+            for before in sorted(makers & group.keys()):
                 theirs = set().union(*[self.used[k] for k in group[before]])
                 if before not in joined and used.isdisjoint(theirs):
                     joined, used = [*group[before], *joined], used | theirs

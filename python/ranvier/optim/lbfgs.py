@@ -272,9 +272,8 @@ class LBFGS(Optimizer):
                 state[key] = [*state[key], value][-history_size:]
             state["H_diag"] = _scalar(curvature / _dot(y, y))
         ro = np.array([r.item() for r in state["ro"]], np.float64)
-        changes, steps = (
-            [in_dtype(x._array, d.dtype) for x in state[key]] for key in ("old_dirs", "old_stps")
-        )
+        changes = [in_dtype(x._array, d.dtype) for x in state["old_dirs"]]
+        steps = [in_dtype(x._array, d.dtype) for x in state["old_stps"]]
         alphas = np.zeros(len(ro))
         _core.lbfgs_loop(d, changes, steps, ro, alphas, None, False)
         _core.lbfgs_loop(d, changes, steps, ro, alphas, np.array([state["H_diag"].item()]), True)

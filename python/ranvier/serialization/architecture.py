@@ -228,13 +228,8 @@ def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any
     model: nn.Module = kind()
     inside = 1
     for name, child in node["children"]:
-        if (
-            not isinstance(name, str)
-            or not name
-            or "." in name
-            or not name.isprintable()
-            or hasattr(model, name)
-        ):
+        is_name = isinstance(name, str) and name and "." not in name and name.isprintable()
+        if not is_name or hasattr(model, name):
             raise ValueError(f"layer '{path}' has a part with the name {name!r}")
         place = f"{path}.{name}" if path else name
         model.add_module(name, build(child, place, built, work))

@@ -60,9 +60,9 @@ class TabularTraining(NetworkEstimator):
         held = self._held_out(order, weights)
         train: Arrays = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
         numbers = train[0][:, : self._columns.numbers]
-        splits = (
-            np.empty((0, 3)) if held is None else tabular_network.forest_splits(*train, self._random_state)
-        )
+        splits = np.empty((0, 3))
+        if held is not None:
+            splits = tabular_network.forest_splits(*train, self._random_state)
         gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
         gains = gains[: numbers.shape[1] + self._columns.plain]  # not of class indices, where they mislead
         steps = tabular_network.step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
@@ -188,8 +188,7 @@ class TabularTraining(NetworkEstimator):
             for column in range(len(grown)):
                 chosen, exchanged = self._columns.origin == column, x.copy()
                 exchanged[:, chosen] = x[rng.permutation(len(x))][:, chosen]
-                grown[column] = (
-                    max(self._measured(exchanged, y, weights) - base, 0.0) if chosen.any() else 0.0
-                )
+                if chosen.any():
+                    grown[column] = max(self._measured(exchanged, y, weights) - base, 0.0)
             self._importances = grown / grown.sum() if grown.sum() > 0 else grown
         return self._importances

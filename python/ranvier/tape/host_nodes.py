@@ -172,9 +172,8 @@ class _NodeCall(HostedCall):
         # The program keeps this object, so it must not refer to the recording and its arrays any more.
         recording, self.recording, self.state = self.recording, None, []
         results = list(made) if isinstance(made, tuple) else [made]
-        for i, array in zip(
-            self.kept, recording.core.host(self, inputs, [x for _, x in parts], None), strict=True
-        ):
+        hosted = recording.core.host(self, inputs, [x for _, x in parts], None)
+        for i, array in zip(self.kept, hosted, strict=True):
             results[i] = array
         return results
 

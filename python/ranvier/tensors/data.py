@@ -164,9 +164,8 @@ def _numbers(name: str, data: Any) -> Any:
     return items
 
 
-shape_of: Any = (
-    _core._shape
-)  # (size, name): the shape from ``f(2, 3)`` or ``f((2, 3))``, of the op's arguments
+# (size, name): the shape from ``f(2, 3)`` or ``f((2, 3))``, of the op's arguments
+shape_of: Any = _core._shape
 
 
 def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: bool = False) -> Array:

@@ -158,11 +158,10 @@ class _Node(TakesHalves):
         for dx, spec in zip(result, ctx.values, strict=True):
             # One gradient for each leaf of the argument: dx for a single one; for a list of several leaves dx
             # is a list, or None.
-            flat += (
-                [dx]
-                if spec.num_leaves == 1 and not isinstance(dx, (list, tuple))
-                else ([None] * spec.num_leaves if dx is None else list(dx))
-            )
+            if dx is None:
+                flat += [None] * spec.num_leaves
+            else:
+                flat += list(dx) if spec.num_leaves != 1 or isinstance(dx, (list, tuple)) else [dx]
         return (None, None, None, *flat, *[None] * (len(ctx.needs_input_grad) - 3 - len(flat)))
 
 

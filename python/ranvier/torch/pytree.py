@@ -111,11 +111,9 @@ class TreeSpec:
         return hash((self.type, self.num_leaves))
 
     def __repr__(self) -> str:
-        return (
-            "*"
-            if self.is_leaf()
-            else f"TreeSpec({self.type.__name__}, {self.context}, {self.children_specs})"
-        )
+        if self.is_leaf():
+            return "*"
+        return f"TreeSpec({self.type.__name__}, {self.context}, {self.children_specs})"
 
 
 LeafSpec = treespec_leaf = TreeSpec

@@ -60,9 +60,9 @@ def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _
     start, length: where the regions begin along the axis, and how long they are. size: the rows of the image.
     """
     step = length / start.dtype.type(bins)
-    points = (
-        np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
-    )
+    points = np.full(len(start), ratio)
+    if ratio <= 0:
+        points = np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
     counts = np.repeat(2 * points, bins)
     owners, places = _parts(counts)
     regions, step = owners // bins, step[owners // bins]
@@ -238,22 +238,12 @@ def deform_conv2d(
     read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
     if use_mask:
         read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
-    read = (
-        read.reshape(n, groups, depth, h * w, r * t)
-        .permute(1, 0, 3, 4, 2)
-        .reshape(groups, n * h * w, r * t * depth)
-    )
-    taps = (
-        weight.reshape(groups, count // groups, depth, r * t)
-        .permute(0, 3, 2, 1)
-        .reshape(groups, r * t * depth, count // groups)
-    )
-    y = (
-        _core._without_autocast(rv.matmul, read, taps)
-        .reshape(groups, n, h, w, count // groups)
-        .permute(1, 0, 4, 2, 3)
-    )
-    return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
+    read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2)
+    read = read.reshape(groups, n * h * w, r * t * depth)
+    taps = weight.reshape(groups, count // groups, depth, r * t).permute(0, 3, 2, 1)
+    taps = taps.reshape(groups, r * t * depth, count // groups)
+    y = _core._without_autocast(rv.matmul, read, taps).reshape(groups, n, h, w, count // groups)
+    return y.permute(1, 0, 4, 2, 3).reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
 
 
 _ROI = "Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"

@@ -99,9 +99,8 @@ class Measured:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._loss.load_state(state["loss"])
-        self._predicted, self._true = (
-            [] if state[name] is None else [state[name]] for name in ("predicted", "true")
-        )
+        self._predicted = [] if state["predicted"] is None else [state["predicted"]]
+        self._true = [] if state["true"] is None else [state["true"]]
 
 
 def _needs_probabilities(metric: Any) -> bool:

@@ -39,10 +39,8 @@ class Penalty:
             self._strengths, self._active = [(p, 0.0, 0.0) for p in parameters], False
             return
         named = list(model.named_parameters())
-        l1s, l2s = (
-            {id(p): _strength(s, name, p) for name, p in named} if s else {}
-            for s in (_checked("l1", l1, named), _checked("l2", l2, named))
-        )
+        checked = _checked("l1", l1, named), _checked("l2", l2, named)
+        l1s, l2s = ({id(p): _strength(s, name, p) for name, p in named} if s else {} for s in checked)
         self._strengths = [(p, l1s.get(id(p), 0.0), l2s.get(id(p), 0.0)) for p in parameters]
         self._active = any(a or b for _, a, b in self._strengths)
 

@@ -142,9 +142,8 @@ def _digits(path: Path, label: str | int | None) -> Samples:
     """Such a table as images (n, 1, 28, 28) in [0, 1]."""
     table = load_csv(path, None if _first_cells(path) == PIXELS else "label")
     labels = None if table.y is None else np.array(table.class_names, np.int64)[table.y]
-    if not (table.x.min() >= 0 and table.x.max() <= 255) or (
-        labels is not None and not {*labels} <= {*range(10)}
-    ):
+    are_digits = labels is None or {*labels} <= {*range(10)}
+    if not (table.x.min() >= 0 and table.x.max() <= 255 and are_digits):
         raise ValueError(f"[load] '{path}' has a pixel beyond 0 to 255, or a label beyond 0 to 9")
     x = (table.x / np.float32(255)).reshape(-1, 1, 28, 28)
     return Samples(x, None if label is None else labels, tuple("0123456789"), scale=255.0)

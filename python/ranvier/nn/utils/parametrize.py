@@ -108,9 +108,8 @@ def register_parametrization(
         raise TypeError(f"[register_parametrization] got {parametrization!r}; expected a Module")
     parametrization.train(module.training)
     again = is_parametrized(module, tensor_name)
-    value = (
-        getattr(module, tensor_name) if again else {**module._parameters, **module._buffers}.get(tensor_name)
-    )
+    own = {**module._parameters, **module._buffers}
+    value = getattr(module, tensor_name) if again else own.get(tensor_name)
     if value is None:
         raise ValueError(f"[register_parametrization] got {tensor_name!r}; expected a parameter or buffer")
     with no_grad():

@@ -53,9 +53,8 @@ class Window(NamedTuple):
         The last window begins in the image or in the padding before it.
         """
         after = []
-        for n, low, high, s, reach in zip(
-            shape_of(x)[2:], self.before, self.after, self.strides, self.reach, strict=True
-        ):
+        axes = zip(shape_of(x)[2:], self.before, self.after, self.strides, self.reach, strict=True)
+        for n, low, high, s, reach in axes:
             total = n + low + high
             last = -(-(total - reach) // s) * s
             last -= s if last >= n + low else 0

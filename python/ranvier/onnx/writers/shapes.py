@@ -134,9 +134,8 @@ def pick(s: Site) -> str:
     parts = []
     for i in range(1, len(axes) + 1):
         index = s.index(i, ("int64",))
-        index = (
-            index if s.shapes(i) == shapes else s.node("Expand", index, s.shape(shapes, index, s.shapes(i)))
-        )
+        if s.shapes(i) != shapes:
+            index = s.node("Expand", index, s.shape(shapes, index, s.shapes(i)))
         parts.append(s.node("Unsqueeze", index, s.w.ints(rank)))
     others = [d for d in range(s.ndim()) if d not in axes]
     order = [*axes, *others]

@@ -56,12 +56,8 @@ def in_dtype_of(x: Any, target: Any) -> Any:
     target = keep(np.asarray(target)) if isinstance(target, (int, float)) else target
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
         return wrap(cast(target._array, np.dtype(dtype)))
-    if (
-        dtype is not None
-        and isinstance(target, np.ndarray)
-        and target.dtype.kind in "biuf"
-        and target.dtype != dtype
-    ):
+    has_numbers = isinstance(target, np.ndarray) and target.dtype.kind in "biuf"
+    if has_numbers and dtype is not None and target.dtype != dtype:
         return cast(target, np.dtype(dtype))
     return target
 

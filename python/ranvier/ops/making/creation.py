@@ -64,11 +64,9 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name not in _HARMLESS and name != "memory_format":
             raise TypeError(f"[tensor] got an unexpected keyword {name!r}; expected dtype, device ...")
-        if (
-            name in _HARMLESS
-            and value not in _HARMLESS[name]
-            and not (name == "pin_memory" and value is True)
-        ):
+        if name == "memory_format" or (name == "pin_memory" and value is True):
+            continue
+        if value not in _HARMLESS[name]:
             raise OpError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
 
 

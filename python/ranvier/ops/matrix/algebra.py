@@ -45,9 +45,8 @@ def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
 def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     """beta x + alpha product, where x broadcasts to the product."""
     shape = np.shape(x)
-    if len(shape) > product.ndim or any(
-        n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
-    ):
+    pairs = zip(shape[::-1], product.shape[::-1], strict=False)
+    if len(shape) > product.ndim or any(n not in (1, m) for n, m in pairs):
         raise OpError(
             f"[addmm] got x of shape {shape} and a product of shape {product.shape}; expected x to broadcast "
             "to the product"

@@ -44,11 +44,9 @@ class Var(Function):
         self.y = (_core.std if self.root else _core.var)(
             x, mean, self.axes, True, self.correction, rest, None
         )
-        return (
-            self.y
-            if self.keepdims
-            else self.y.reshape(() if self.axes is None else _without(self.y.shape, self.axes))
-        )
+        if self.keepdims:
+            return self.y
+        return self.y.reshape(() if self.axes is None else _without(self.y.shape, self.axes))
 
     def backward(self, dy: Array) -> Array:
         n = self.x.size // (self.y.size or 1)
