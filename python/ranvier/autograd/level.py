@@ -219,9 +219,8 @@ class Level:
             slopes = gradients(outputs, xs, weights, retain, history, allow_unused=True)
         if self.strict and any(g is None for g in slopes):
             raise RuntimeError(f"[{self.name}] got strict=True and an input that is not used")
-        return tuple(
-            wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(slopes, xs, strict=True)
-        )
+        pairs = zip(slopes, xs, strict=True)
+        return tuple(wrap(filled_like(0, x._array)) if g is None else g for g, x in pairs)
 
     def slopes(self) -> list[Tensor]:
         """The gradients of one number by each input, as the caller gets them."""

@@ -111,9 +111,8 @@ def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
         image = 1 - image if arguments.invert else image
         return rv.data.Samples(image, None, scale=255.0, files=(str(path),))
     flat = any(images.is_image(file) for file in path.iterdir())
-    samples = (images.load_unlabelled if flat else images.load_images)(
-        path, **how, skip_broken=arguments.skip_broken
-    )
+    loaded = images.load_unlabelled if flat else images.load_images
+    samples = loaded(path, **how, skip_broken=arguments.skip_broken)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
     _hint(arguments, model, samples.x)

@@ -186,9 +186,8 @@ class Guards:
             contents += tuple(vars(x).values())
             by_c = not isinstance(x.func, (types.FunctionType, type)) or x.func in TAKES_FUNCTIONS
         else:
-            by_c = base in _CALL and any(
-                type(f) is types.BuiltinFunctionType and not is_listed(f) for f in contents
-            )
+            unlisted = (f for f in contents if type(f) is types.BuiltinFunctionType and not is_listed(f))
+            by_c = base in _CALL and any(unlisted)
         if by_c:
             self.deny(text, "which calls a function that is made in C")  # sys.setprofile does not report that
         for item in contents:

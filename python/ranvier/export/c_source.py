@@ -162,9 +162,8 @@ def _argument(arg: Any, name: str) -> str:
     if isinstance(arg, Value):
         place = {"temporary": "ram", "state": f"{name}_state.{arg.buffer.name}"}
         if arg.buffer.type != "float" and arg.buffer.kind == "temporary":
-            return f"({arg.buffer.type} *)(ram + {arg.buffer.offset})" + (
-                f" + {arg.offset}" if arg.offset else ""
-            )
+            further = f" + {arg.offset}" if arg.offset else ""
+            return f"({arg.buffer.type} *)(ram + {arg.buffer.offset}){further}"
         offset = arg.offset + (arg.buffer.offset if arg.buffer.kind == "temporary" else 0)
         base = place.get(arg.buffer.kind, arg.buffer.name)
         return f"{base} + {offset}" if offset or base == "ram" else base

@@ -257,9 +257,8 @@ def state_of(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str,
     for kind in ("named_parameters", "named_buffers"):
         named = [dict(getattr(member, kind)()) for member in members]
         stacked.append({name: stacked_tensors([of[name].detach() for of in named]) for name in named[0]})
-    parameters = {
-        name: Parameter(stacked[0].pop(name), p.requires_grad) for name, p in members[0].named_parameters()
-    }
+    of_first = members[0].named_parameters()
+    parameters = {name: Parameter(stacked[0].pop(name), p.requires_grad) for name, p in of_first}
     return parameters, stacked[1]
 
 

@@ -153,9 +153,8 @@ def joined(name: str, results: list[Any], out_dims: Any) -> Any:
         raise OpError(
             f"[{name}] got out_dims {out_dims!r} for {len(first)} results; expected an int for each"
         )
-    return like(
-        results[0], [stack(list(row), dim) for row, dim in zip(zip(*columns, strict=True), dims, strict=True)]
-    )
+    rows = zip(zip(*columns, strict=True), dims, strict=True)
+    return like(results[0], [stack(list(row), dim) for row, dim in rows])
 
 
 class _Same(random.Generator):

@@ -63,9 +63,8 @@ class Convolution(Product):
             expected = "'zeros'" if transposed else f"one of {', '.join(map(repr, _PADDING_MODES))}"
             raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected {expected}")
         self.padding = self._padding(padding)
-        self.output_padding = self._sizes(
-            "output_padding", 0 if output_padding is None else output_padding, 0
-        )
+        extra = 0 if output_padding is None else output_padding
+        self.output_padding = self._sizes("output_padding", extra, 0)
         self.padding_mode = padding_mode
         outputs, inputs = channels[:2] if transposed else channels[1::-1]
         self._make((outputs, inputs // groups, *self.kernel_size), out_channels, bias, dtype)

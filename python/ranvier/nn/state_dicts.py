@@ -121,10 +121,8 @@ class StateDicts:
         """The names of the module's own values in a state dict."""
         attributes: Any = self.__dict__
         transient = attributes["_non_persistent_buffers_set"]
-        return [
-            *attributes["_parameters"],
-            *(name for name in attributes["_buffers"] if name not in transient),
-        ]
+        lasting = [name for name in attributes["_buffers"] if name not in transient]
+        return [*attributes["_parameters"], *lasting]
 
     # --- loading
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:

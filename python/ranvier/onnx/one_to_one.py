@@ -156,9 +156,8 @@ def _write(name: str, s: Any) -> str:
 
 def _write_with_number(s: Any) -> str:
     operands = (s.input(0), s.scalar(s.get("number")))
-    return s.node(
-        s.kind.replace("Number", ""), *(operands[::-1] if s.kind.startswith("Number") else operands)
-    )
+    in_order = operands[::-1] if s.kind.startswith("Number") else operands
+    return s.node(s.kind.replace("Number", ""), *in_order)
 
 
 def _register() -> None:

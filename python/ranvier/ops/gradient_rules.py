@@ -205,11 +205,8 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
     ys = y if isinstance(y, tuple) else (y,)
     pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if dy is not None]
     wanted = [x for x, needed in zip(xs, node.needs, strict=False) if needed]
-    dxs = iter(
-        gradients(
-            [y for y, _ in pairs], wanted, [dy for _, dy in pairs], create_graph=True, materialize_grads=True
-        )
-    )
+    outputs, slopes = [y for y, _ in pairs], [dy for _, dy in pairs]
+    dxs = iter(gradients(outputs, wanted, slopes, create_graph=True, materialize_grads=True))
     return tuple(next(dxs) if needed else None for needed in node.needs)
 
 

@@ -131,9 +131,8 @@ def network(
     rows = max(len(s) + (len(s) < layer.units) for s, layer in zip(shown, layers, strict=True))
     gap = max(2.2, 0.45 * rows)
     ax = fig.one_axes("plot.network", ax, path, (max(4.0, 0.5 * gap * len(layers) + 1.2), 0.48 * rows + 1.4))
-    places = [
-        _places(gap * i, s, layer.units) for i, (s, layer) in enumerate(zip(shown, layers, strict=True))
-    ]
+    pairs = enumerate(zip(shown, layers, strict=True))
+    places = [_places(gap * i, s, layer.units) for i, (s, layer) in pairs]
     for i in range(1, len(layers)):
         _draw_weights(ax, layers[i].weight, places[i - 1], places[i])
     colour = [fig.YELLOW] + [fig.SKY] * (len(layers) - 2) + [fig.ORANGE]

@@ -34,9 +34,8 @@ def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     Raises TypeError for others, except for skorch's settings with the value that applies here (`_ONLY`).
     """
     kept = {key: value for key, value in parameters.items() if key.startswith(_PREFIXES)}
-    wrong = [
-        key for key in parameters if key not in kept and not (key in _ONLY and parameters[key] == _ONLY[key])
-    ]
+    usual = [key for key in parameters if key in _ONLY and parameters[key] == _ONLY[key]]
+    wrong = [key for key in parameters if key not in kept and key not in usual]
     if wrong:
         only = [f"{key}={_ONLY[key]!r} only" for key in wrong if key in _ONLY]
         only += ["callbacks=[rv.ProgressBar()] prints a line an epoch"] * ("verbose" in wrong)

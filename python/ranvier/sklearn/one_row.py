@@ -109,9 +109,8 @@ class OneRow:
 
     def __init__(self, trainer: Any) -> None:
         self.trainer, self.model = trainer, trainer.model
-        self._calls = ShortCalls(
-            trainer.model
-        )  # calls a function with the network in training or evaluation mode
+        # calls a function with the network in training or evaluation mode
+        self._calls = ShortCalls(trainer.model)
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
         self._latest: dict[str, Any] = {}  # for "predict" and "fit": the program that ran last
         # At the last step on the full path: the Trainer's settings; the estimator's parameters, as a getter

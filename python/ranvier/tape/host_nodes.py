@@ -126,9 +126,8 @@ class _Node:
         if recording.core.pause(False) != calls:
             return result, []
         listed = result if isinstance(result, tuple) else (result,)
-        arrays_made = [
-            (i, x if type(x) is np.ndarray else np.asarray(x)) for i, x in enumerate(listed) if _is_array(x)
-        ]
+        found = [(i, x) for i, x in enumerate(listed) if _is_array(x)]
+        arrays_made = [(i, x if type(x) is np.ndarray else np.asarray(x)) for i, x in found]
         return result, [(i, x) for i, x in arrays_made if self._kind_of(x) == "foreign"]
 
 

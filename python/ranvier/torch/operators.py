@@ -341,9 +341,8 @@ def overload_of(op: Any) -> OpOverload:
     op = getattr(op, "_opoverload", op)  # a result of `custom_op` has its overload as this attribute
     if isinstance(op, OpOverload):
         return op
-    name, _, overload = (op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)).partition(
-        "."
-    )
+    path = op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)
+    name, _, overload = path.partition(".")
     return getattr(_packet(name), overload or "default")
 
 

@@ -74,9 +74,8 @@ def reduce_scatter_tensor(
 ) -> Any:
     """Rank r gets part r, along the first dimension, of the sum (product ...) of the tensors of all ranks."""
     distributed = import_module("ranvier.distributed")
-    return distributed.reduce_scatter(
-        output, list(input.view(-1, *output.shape).unbind()), op, group, async_op
-    )
+    parts = list(input.view(-1, *output.shape).unbind())
+    return distributed.reduce_scatter(output, parts, op, group, async_op)
 
 
 def all_to_all(

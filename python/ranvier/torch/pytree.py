@@ -100,9 +100,8 @@ class TreeSpec:
             if tree.keys() != set(keys):
                 raise ValueError(f"[flatten_up_to] got the keys {list(tree)}; expected {keys}")
             parts = [tree[key] for key in keys]
-        return [
-            x for part, spec in zip(parts, self.children_specs, strict=True) for x in spec.flatten_up_to(part)
-        ]
+        pairs = zip(parts, self.children_specs, strict=True)
+        return [x for part, spec in pairs for x in spec.flatten_up_to(part)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TreeSpec) and vars(self) == vars(other)

@@ -230,9 +230,8 @@ def deform_conv2d(
         sizes = f"input {input.shape}, weight {weight.shape}, groups {groups} and {each}; expected multiples"
         raise OpError(f"[deform_conv2d] got {wrong or sizes}")
     rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
-    grid = rv.from_numpy(
-        np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.detach().numpy().dtype)
-    )
+    points = np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2)
+    grid = rv.from_numpy(points.astype(offset.detach().numpy().dtype))
     moved = offset.reshape(n * each, r * t, 2, h * w).permute(0, 3, 1, 2).flip(-1) + grid
     in_pixels = GridSample("bilinear", "zeros", False, True)
     read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)

@@ -143,9 +143,8 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         text = f"[gradient] got edge_order {edge_order} for shape {tuple(input.shape)}"
         raise RuntimeError(f"{text}; expected 1 or 2, and more values than it along each dimension")
     x = input if input.is_floating_point() else input.to(rv.get_default_dtype())
-    return tuple(
-        _slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in zip(every, points, strict=True)
-    )
+    pairs = zip(every, points, strict=True)
+    return tuple(_slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in pairs)
 
 
 def _slopes(x: Tensor, points: Any, order: int) -> Tensor:

@@ -76,9 +76,8 @@ class Measured:
             y_pred = outputs if self._link is None or self._keeps_labels else labels(outputs, self._link)
             for name, metric in self._metrics.items():
                 scored = self._link is not None and _needs_probabilities(metric)
-                measured[name] = float(
-                    metric(y_true, probabilities(outputs, self._link or "") if scored else y_pred)
-                )
+                answers = probabilities(outputs, self._link or "") if scored else y_pred
+                measured[name] = float(metric(y_true, answers))
         return measured
 
     def _counted(self, y: Array, outputs: Array) -> tuple[Array, Array]:

@@ -101,9 +101,8 @@ def load(
         _refuse("an array or an archive", **dict.fromkeys(table, True))
     if ending == ".npy":
         _refuse("an array, whose columns have no names", label=isinstance(label, str) and label != "auto")
-        return load_npy(
-            file, label if isinstance(label, int) else None if label is None else -1, task=task, dtype=dtype
-        )
+        column = -1 if isinstance(label, str) else label
+        return load_npy(file, column, task=task, dtype=dtype)
     if ending == ".npz":
         _refuse("an archive, whose arrays have names", label=not isinstance(label, str) and label is not None)
         name = label if isinstance(label, str) and label != "auto" else None

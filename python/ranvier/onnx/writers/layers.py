@@ -236,9 +236,8 @@ def group_norm(s: Site) -> str:
 def layer_norm(s: Site) -> str:
     inner = tuple(s.get("part"))
     scale = s.input(1) if s.has(1) else s.w.constant(np.ones(inner, s.dtype()))
-    return s.node(
-        "LayerNormalization", s.input(0), scale, s.input(2), axis=-len(inner), epsilon=float(s.get("eps"))
-    )
+    settings: Any = {"axis": -len(inner), "epsilon": float(s.get("eps"))}
+    return s.node("LayerNormalization", s.input(0), scale, s.input(2), **settings)
 
 
 # --- recurrent

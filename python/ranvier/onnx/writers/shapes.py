@@ -185,9 +185,8 @@ def scatter(s: Site) -> str:
         raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
     if s.get("add") and s.w.opset < 16:
         raise s.refuse("sums need a later version of the operator set", "pass opset_version=16")
-    return s.node(
-        "ScatterElements", *s.inputs(), axis=s.get("axis"), reduction="add" if s.get("add") else None
-    )
+    reduction = "add" if s.get("add") else None
+    return s.node("ScatterElements", *s.inputs(), axis=s.get("axis"), reduction=reduction)
 
 
 @writes("Pad")

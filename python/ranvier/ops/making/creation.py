@@ -353,9 +353,8 @@ def arange(
     try:
         if kind.char in "fdl" and not observers:
             count = math.ceil((last - first) / step)
-            values = _core._progression(
-                first, (first + step) - first, count, kind
-            )  # the step as NumPy has it
+            # the step as NumPy has it
+            values = _core._progression(first, (first + step) - first, count, kind)
         else:
             require_numbers("arange", kind)
             values = literal(np.arange(first, last, step).astype(kind))

@@ -149,10 +149,8 @@ def kron(input: Any, other: Any) -> Tensor:
     input, other = as_tensor("kron", input), as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
     left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
-    wide = mul(
-        reshape(input, tuple(s for m in left for s in (m, 1))),
-        reshape(other, tuple(s for m in right for s in (1, m))),
-    )
+    rows = reshape(input, tuple(s for m in left for s in (m, 1)))
+    wide = mul(rows, reshape(other, tuple(s for m in right for s in (1, m))))
     return reshape(wide, tuple(p * q for p, q in zip(left, right, strict=True)))
 
 

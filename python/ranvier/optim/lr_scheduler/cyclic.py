@@ -195,9 +195,8 @@ class OneCycleLR(_WithMomentum):
         self.total_steps: int = math.prod(steps.values())
         number("OneCycleLR", "pct_start", pct_start, 0, 1)
         self._anneal_func_type = one_of("OneCycleLR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
-        self._schedule_phases = _phases(
-            float(pct_start), self.total_steps, truth("OneCycleLR", "three_phase", three_phase)
-        )
+        three = truth("OneCycleLR", "three_phase", three_phase)
+        self._schedule_phases = _phases(float(pct_start), self.total_steps, three)
         require_whole("OneCycleLR", "last_epoch", last_epoch, -1)
         require_numbers("OneCycleLR", max_lr=max_lr, base_momentum=base_momentum, max_momentum=max_momentum)
         number("OneCycleLR", "div_factor", div_factor, 0, above=True)
@@ -329,6 +328,5 @@ class CyclicLR(_WithMomentum):
             ranges = zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True)
             for group, low, high in ranges:
                 self._set_momentum(group, high - (high - low) * height * scale)
-        return [
-            low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)
-        ]
+        limits = zip(self.base_lrs, self.max_lrs, strict=True)
+        return [low + (high - low) * height * scale for low, high in limits]
