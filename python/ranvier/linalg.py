@@ -42,10 +42,8 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cross", "det", "eigh", "eigvalsh", "inv", "lstsq", "lu",
-    "lu_factor",
-    "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "norm", "pinv", "qr", "slogdet",
-    "solve",
-    "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
+    "lu_factor", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "norm", "pinv", "qr", "slogdet",
+    "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 inv = inverse

@@ -215,9 +215,8 @@ def is_empty(cell: Any) -> bool:
 _EMPTY = types.CellType()
 # Gives the object that holds NumPy's error settings: another object after each change. Where NumPy has no
 # such object, it gives a new object at each call, so that the settings are always read.
-_current_settings: Callable[[], Any] = getattr(
-    getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
-)
+_settings_variable = getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None)
+_current_settings: Callable[[], Any] = getattr(_settings_variable, "get", object)
 
 
 def _error_handling() -> Any:

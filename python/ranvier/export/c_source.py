@@ -294,9 +294,8 @@ def files(
             *body,
         ]
     else:
-        texts[separate] = "\n".join(
-            [head[0] + "#include <math.h>\n", flash, *_externs(constants), weights, state]
-        )
+        parts = [head[0] + "#include <math.h>\n", flash, *_externs(constants), weights, state]
+        texts[separate] = "\n".join(parts)
         parts = [head[0] + includes, *_externs(constants), *body]
     texts[f"{stem}.c"] = "\n".join(parts)
     return texts

@@ -140,9 +140,8 @@ class _Conv(Convolution):
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._around(), self.padding_mode), 0
-        y: Tensor = getattr(ops, self._op)(
-            input, weight, bias, self.stride, padding, self.dilation, self.groups
-        )
+        settings = self.stride, padding, self.dilation, self.groups
+        y: Tensor = getattr(ops, self._op)(input, weight, bias, *settings)
         return y
 
 
@@ -204,9 +203,8 @@ class _ConvTranspose(TransposedConvolution):
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
         convolve = getattr(ops, self._op)
-        y: Tensor = convolve(
-            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
+        settings = self.stride, self.padding, extra, self.groups, self.dilation
+        y: Tensor = convolve(input, self.weight, self.bias, *settings)
         return y
 
     def _extra(self, x: Any, output_size: Any) -> tuple[int, ...]:

@@ -218,9 +218,8 @@ def _draw_names(ax: Any, names: Sequence[Any] | None, places: dict[int, Point], 
     if names is not None:
         side = "left" if step > 0 else "right"
         for unit, (x, y) in places.items():
-            ax.text(
-                x + step, y, fig.shortened(str(names[unit]), 18), ha=side, va="center", fontsize=fig.SMALL
-            )
+            name = fig.shortened(str(names[unit]), 18)
+            ax.text(x + step, y, name, ha=side, va="center", fontsize=fig.SMALL)
 
 
 def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after: dict[int, Point]) -> None:

@@ -225,9 +225,8 @@ def _read(header: _Header, path: str) -> GGUFFile:
     _require_places(table, start, alignment, header.size)
     kinds = {name: entry.kind for name, entry in table.items()}
     read = [name for name, kind in kinds.items() if kind in _DTYPES or kind in _BLOCKS]
-    return GGUFFile(
-        path, metadata, kinds, {name: _tensor(header.memory, start, table[name]) for name in read}
-    )
+    made = {name: _tensor(header.memory, start, table[name]) for name in read}
+    return GGUFFile(path, metadata, kinds, made)
 
 
 def _entry(header: _Header, name: str) -> _Entry:

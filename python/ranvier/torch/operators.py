@@ -169,9 +169,8 @@ class _Node(TakesHalves):
 def _needs(ctx: Any) -> Any:
     """A block in which `ctx.needs_input_grad` has an entry for each argument, a list for a list."""
     whole, rest = ctx.needs_input_grad, list(ctx.needs_input_grad[3:])
-    ctx.needs_input_grad = tuple(
-        tree_unflatten([rest.pop(0) for _ in range(spec.num_leaves)], spec) for spec in ctx.values
-    )
+    leaves = ([rest.pop(0) for _ in range(spec.num_leaves)] for spec in ctx.values)
+    ctx.needs_input_grad = tuple(map(tree_unflatten, leaves, ctx.values))
     try:
         yield
     finally:

@@ -308,9 +308,8 @@ class GridSample(Function):
     def backward(self, dy: Array) -> Any:
         mode, padding, align, in_pixels = self.settings
         needs_x, needs_grid = self.needs
-        return _core.grid_sample_backward(
-            dy, self.x, self.grid, mode, padding, align, needs_x, needs_grid, in_pixels
-        )
+        settings = mode, padding, align, needs_x, needs_grid, in_pixels
+        return _core.grid_sample_backward(dy, self.x, self.grid, *settings)
 
 
 @recomputed("x", "grid", kinds=(GridSample,))

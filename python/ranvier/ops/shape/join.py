@@ -34,7 +34,8 @@ class Concatenate(TakesHalves):
         try:
             y = _core.concatenate(arrays, self.axis)
         except (ValueError, TypeError):
-            y = _joined(_without_empty(arrays), self.axis)
+            # without arrays of shape (0,), which PyTorch allows beside arrays of any shape
+            y = _joined([x for x in arrays if x.shape != (0,)] or list(arrays), self.axis)
         self.shapes = tuple(map(_shape_of, arrays))
         return y
 
@@ -59,11 +60,6 @@ def _split(dy: Array, sizes: list[int], axis: int) -> tuple[Array, ...]:
 
 
 KERNELS.split = _split
-
-
-def _without_empty(arrays: Sequence[Array]) -> list[Array]:
-    """The arrays except those of shape (0,), which PyTorch allows beside arrays of any shape."""
-    return [x for x in arrays if x.shape != (0,)] or list(arrays)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:

@@ -38,14 +38,12 @@ class CosineAnnealingLR(LRScheduler):
             return self._rates()
         epoch, length, low = self.last_epoch, self.T_max, self.eta_min
         if self._step_count == 1 and epoch > 0:
-            return [
-                low + (base - low) * (1 + math.cos(epoch * math.pi / length)) / 2 for base in self.base_lrs
-            ]
+            height = 1 + math.cos(epoch * math.pi / length)
+            return [low + (base - low) * height / 2 for base in self.base_lrs]
         if (epoch - 1 - length) % (2 * length) == 0:  # The last rate is eta_min, so the ratio is undefined.
-            return [
-                rate + (base - low) * (1 - math.cos(math.pi / length)) / 2
-                for base, rate in zip(self.base_lrs, self._rates(), strict=True)
-            ]
+            rise = 1 - math.cos(math.pi / length)
+            pairs = zip(self.base_lrs, self._rates(), strict=True)
+            return [rate + (base - low) * rise / 2 for base, rate in pairs]
         ratio = (1 + math.cos(math.pi * epoch / length)) / (1 + math.cos(math.pi * (epoch - 1) / length))
         return [ratio * (rate - low) + low for rate in self._rates()]
 

@@ -250,9 +250,8 @@ class Tracer(TracerBase):
         autowrap_functions: tuple[Callable[..., Any], ...] = (),
         param_shapes_constant: bool = False,
     ) -> None:
-        functions = [
-            f for m in autowrap_modules for name, f in vars(m).items() if name[0] != "_" and callable(f)
-        ]
+        public = [x for m in autowrap_modules for name, x in vars(m).items() if name[0] != "_"]
+        functions = [x for x in public if callable(x)]
         self._alone = {id(f) for f in (*functions, *autowrap_functions) if not isinstance(f, type)}
         self._search = autowrap_modules
         self.param_shapes_constant = param_shapes_constant
