@@ -98,11 +98,8 @@ class Affine:
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as numbers and lists."""
-        values = (getattr(self, name) for name in self._names)
-        config = {
-            name: None if value is None else value.tolist()
-            for name, value in zip(self._names, values, strict=True)
-        }
+        values = {name: getattr(self, name) for name in self._names}
+        config = {name: None if value is None else value.tolist() for name, value in values.items()}
         return config if self.per == "feature" else {**config, "per": self.per}
 
     def __repr__(self) -> str:

@@ -95,10 +95,8 @@ class TableEncoder:
         self.names = None if names is None else list(names)
         self.fill = None if fill is None else np.asarray(fill, np.float64)
         self.one_hot = one_hot
-        self.indices = [
-            None if column is None else np.asarray(column, np.int64)
-            for column in indices or [None] * len(self.categories)
-        ]
+        given = indices or [None] * len(self.categories)
+        self.indices = [None if column is None else np.asarray(column, np.int64) for column in given]
         self.given = fill is not None  # a Compose does not fit what the constructor was given
 
     def fit(self, x: npt.ArrayLike) -> TableEncoder:

@@ -300,10 +300,8 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Array:
         """All gradients as one vector; zeros for a parameter without a gradient."""
-        gradients = [
-            np.zeros(p._array.size, p._array.dtype) if p._grad is None else p._grad._array.reshape(-1)
-            for p in self.param_groups[0]["params"]
-        ]
+        pairs = [(p._array, p._grad) for p in self.param_groups[0]["params"]]
+        gradients = [(np.zeros_like(x) if dx is None else dx._array).reshape(-1) for x, dx in pairs]
         wide = widened(gradients)  # The dtypes differ if the program has cast some parameters.
         return _core.concatenate([in_dtype(x, np.result_type(*wide)) for x in wide], 0)
 

@@ -167,11 +167,8 @@ def one_hot(s: Site) -> str:
 def gather(s: Site) -> str:
     x, index = s.input(0), s.index(1)
     axis, sizes, wanted = s.get("axis"), s.shapes(0), s.shapes(1)
-    less = [
-        d
-        for d in range(s.ndim())
-        if d != axis and any(a[d] != b[d] for a, b in zip(sizes, wanted, strict=True))
-    ]
+    pairs = list(zip(sizes, wanted, strict=True))
+    less = [d for d in range(s.ndim()) if d != axis and any(a[d] != b[d] for a, b in pairs)]
     if less:
         ends = [s.number(tuple(shape[d] for shape in wanted), index, wanted) for d in less]
         starts = s.w.ints(*[0] * len(less))

@@ -346,11 +346,8 @@ class Tracer(TracerBase):
                 stack.enter_context(_swapped(namespace, {name: _noting(function)}))
             for module in self.submodule_paths:
                 own = vars(module)
-                proxies = {
-                    name: ParameterProxy(self, "get_attr", self._paths[id(own[name])], ())
-                    for name in own.get("_parameters", ())
-                    if own[name] is not None
-                }
+                paths = {n: self._paths[id(own[n])] for n in own.get("_parameters", ()) if own[n] is not None}
+                proxies = {name: ParameterProxy(self, "get_attr", path, ()) for name, path in paths.items()}
                 stack.enter_context(_swapped(own, proxies))
             for namespace in (alone_of, *map(vars, self._search)):
                 alone(namespace)
