@@ -93,8 +93,7 @@ def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int |
 
     def part(i: int) -> tuple[Any, ...]:
         chosen = [value if dim is None else value[i] for value, dim in zip(divided, dims, strict=True)]
-        whole: tuple[Any, ...] = like(args, chosen)
-        return whole
+        return like(args, chosen)
 
     return part, count
 

@@ -141,8 +141,7 @@ class _Conv(Convolution):
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._around(), self.padding_mode), 0
         settings = self.stride, padding, self.dilation, self.groups
-        y: Tensor = getattr(ops, self._op)(input, weight, bias, *settings)
-        return y
+        return getattr(ops, self._op)(input, weight, bias, *settings)
 
 
 class Conv1d(_Conv):
@@ -204,8 +203,7 @@ class _ConvTranspose(TransposedConvolution):
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
         convolve = getattr(ops, self._op)
         settings = self.stride, self.padding, extra, self.groups, self.dilation
-        y: Tensor = convolve(input, self.weight, self.bias, *settings)
-        return y
+        return convolve(input, self.weight, self.bias, *settings)
 
     def _extra(self, x: Any, output_size: Any) -> tuple[int, ...]:
         """The output_padding that gives output_size."""

@@ -77,8 +77,7 @@ def with_zero_slope(dx: Tensor, z: Tensor) -> Tensor:
 
     dx changes with z only where the function has a kink. z then gets the gradient 0, as in PyTorch, not None.
     """
-    y: Tensor = Map(lambda x: x, lambda x: x, []).apply(dx, z)
-    return y
+    return Map(lambda x: x, lambda x: x, []).apply(dx, z)
 
 
 def by_rule(node: Any, *dys: Array | None) -> Any:

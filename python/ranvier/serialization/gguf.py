@@ -138,8 +138,7 @@ class _Header:
         if self.place > self.size:
             raise FileError(f"ends at byte {self.size}; expected {count} bytes from byte {start} on")
         self.work.charge(count)
-        content: bytes = self.memory[start : self.place]
-        return content
+        return self.memory[start : self.place]
 
     def unsigned(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")

@@ -224,8 +224,7 @@ class TrainingStep:
         if self._accumulate > 1:
             return None
         if self._reduce is not None:
-            found: tuple[Array, Array | None, Array | None] | None = self._reduce.run_ahead(ahead)
-            return found
+            return self._reduce.run_ahead(ahead)
         more = (False, False, True, True, bool(self._trainer.metrics))
         results = self.compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
         if results is None:

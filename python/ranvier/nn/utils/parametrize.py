@@ -53,8 +53,7 @@ class Parametrized(Reweighting):
         self.name = name
 
     def weight(self, module: Any) -> Tensor:
-        result: Tensor = module.parametrizations[self.name]()
-        return result
+        return module.parametrizations[self.name]()
 
     def assign(self, module: Any, value: Tensor) -> None:
         if not all(hasattr(part, "right_inverse") for part in module.parametrizations[self.name]):

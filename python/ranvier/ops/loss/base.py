@@ -174,8 +174,7 @@ def _by_slopes(
         dy = dy / max(x.numel(), 1)
     elif reduction == "batchmean":
         dy = dy / max(x.shape[0], 1)
-    dx: Tensor = dy * slope(f, x, target, *settings)
-    return dx
+    return dy * slope(f, x, target, *settings)
 
 
 def same_floats(name: str, **arrays: Any) -> list[Tensor]:

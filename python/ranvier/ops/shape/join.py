@@ -186,8 +186,7 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     input = as_tensor("unbind", input)
     if not (input._requires_grad and tape_mode.enabled and is_floating(input) and input._array.size):
         return _core._unbind("unbind", input, dim)
-    views: tuple[Tensor, ...] = Unbind(some_dim("unbind", input, dim)).apply(input)
-    return views
+    return Unbind(some_dim("unbind", input, dim)).apply(input)
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:
