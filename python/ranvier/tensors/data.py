@@ -139,11 +139,8 @@ def _dtypes(data: Any) -> set[Any]:
         is_numeric = isinstance(dtype, (np.dtype, DType)) and dtype.kind in RANK
         return {np.dtype(dtype) if is_numeric else default.dtype, *([None] if hasattr(data, "_cell") else [])}
     types = set(map(type, data))
-    dtypes: set[Any] = {
-        default.dtype if t is float else np.dtype(_PYTHON.get(t, t))
-        for t in types
-        if t in _PYTHON or issubclass(t, np.generic)
-    }
+    known = [t for t in types if t in _PYTHON or issubclass(t, np.generic)]
+    dtypes: set[Any] = {default.dtype if t is float else np.dtype(_PYTHON.get(t, t)) for t in known}
     if len(dtypes) < len(types):
         for item in data:
             if not isinstance(item, _NUMBERS):
