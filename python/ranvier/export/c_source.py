@@ -201,9 +201,8 @@ def _comment(text: str) -> str:
 
 
 def _prototype(routine: Routine) -> str:
-    parts = []
-    for name, value, written in routine.arguments:
-        parts.append(f"{'' if written else 'const '}{value.buffer.type} *{name}")
+    rows = [("" if written else "const ", x.buffer.type, name) for name, x, written in routine.arguments]
+    parts = [f"{constant}{kind} *{name}" for constant, kind, name in rows]
     result = "void" if routine.result is None else "float"
     return f"{result} {routine.name}({', '.join(parts) or 'void'})"
 
