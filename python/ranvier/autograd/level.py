@@ -47,9 +47,7 @@ def values_of(tree: Any) -> list[Any]:
 def like(tree: Any, values: Iterable[Any]) -> Any:
     """The tree with these values, in order, in place of its own."""
     rest = iter(values)
-    if isinstance(tree, Tensor):
-        return next(rest)
-    return mapped(lambda _: next(rest), tree)
+    return next(rest) if isinstance(tree, Tensor) else mapped(lambda _: next(rest), tree)
 
 
 class _Calls(local):
