@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ranvier import _core
-from reference import activation as reference
-from reference import special
+from reference import activation as reference, special
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race

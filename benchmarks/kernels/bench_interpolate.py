@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
-from reference import images as reference
-from reference import images as sampled
+from reference import images as reference, images as sampled
 from support.layouts import in_layout
 from support.tolerance import tolerance
 

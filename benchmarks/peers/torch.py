@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import attention as shared
-from benchmarks import recurrent as recurrent_layers
+from benchmarks import attention as shared, recurrent as recurrent_layers
 from benchmarks.functional import bags, functional
 from benchmarks.peers.torch_networks import fit, inference, train_step
 from benchmarks.peers.torch_optimizers import OPTIMIZERS, ema, weight_penalty

@@ -11,10 +11,7 @@ from __future__ import annotations
 import importlib as _importlib
 import os as _os
 import typing as _typing
-from math import e as e
-from math import inf as inf
-from math import nan as nan
-from math import pi as pi
+from math import e as e, inf as inf, nan as nan, pi as pi
 
 from numpy import newaxis as newaxis
 
@@ -71,8 +68,7 @@ from ranvier.ops.table import LATER as _OPS
 from ranvier.tensors.data import get_default_dtype, set_default_dtype, set_default_tensor_type
 from ranvier.tensors.devices import device, get_default_device, set_default_device
 from ranvier.tensors.dtypes import *
-from ranvier.tensors.dtypes import bool_ as bool
-from ranvier.tensors.dtypes import dtype, float16, float32, float64, int32, int64
+from ranvier.tensors.dtypes import bool_ as bool, dtype, float16, float32, float64, int32, int64
 from ranvier.tensors.tensor import Tensor
 
 if _typing.TYPE_CHECKING:

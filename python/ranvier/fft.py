@@ -102,16 +102,10 @@ def _along(name: str, last: str, others: str, x: Any, s: Any, dim: Any, norm: An
     if dim is None:
         dim = range(count if s is None else -len(s), 0) if s is not None else range(count)
     dims = [dim] if isinstance(dim, int) else list(dim)
-    lengths = (
-        [None] * len(dims)
-        if s is None
-        else [None if n == -1 else n for n in ([s] if isinstance(s, int) else s)]
-    )
-    if (
-        len(lengths) != len(dims)
-        or not dims
-        or len({d % count if -count <= d < count else d for d in dims}) < len(dims)
-    ):
+    given = [-1] * len(dims) if s is None else [s] if isinstance(s, int) else s
+    lengths = [None if n == -1 else n for n in given]
+    apart = {d % count if -count <= d < count else d for d in dims}
+    if not dims or not len(lengths) == len(dims) == len(apart):
         raise OpError(f"[{name}] got s {s} and dim {dim}; expected one length for each of some dimensions")
     steps = [(others, n, d) for n, d in zip(lengths, dims, strict=True)][:-1]
     steps.insert(0 if last == "rfft" else len(steps), (last, lengths[-1], dims[-1]))

@@ -24,13 +24,13 @@ from ranvier.ops.matrix.factorizations import (
     eigh,
     eigvalsh,
     lstsq,
+    lu as _lu,
     lu_unpack,
     matrix_rank,
     pinv,
     svd,
     svdvals,
 )
-from ranvier.ops.matrix.factorizations import lu as _lu
 from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
@@ -42,10 +42,8 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cross", "det", "eigh", "eigvalsh", "inv", "lstsq", "lu",
-    "lu_factor",
-    "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "norm", "pinv", "qr", "slogdet",
-    "solve",
-    "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
+    "lu_factor", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "norm", "pinv", "qr", "slogdet",
+    "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 inv = inverse

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import RLock, get_ident
-from _thread import _local as local  # threading.local, without the import of threading
+from _thread import (
+    RLock,
+    _local as local,  # threading.local, without the import of threading
+    get_ident,
+)
 from collections.abc import Callable
 from functools import partial
 from types import FrameType

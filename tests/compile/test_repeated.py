@@ -18,8 +18,7 @@ from compile.beside import bits
 from compile.staleness.judge import as_written
 from ranvier import nn
 from ranvier.compile import repeated
-from ranvier.nn import functional as F
-from ranvier.nn import often
+from ranvier.nn import functional as F, often
 from ranvier.tensors.replaced import replaced
 from support.conv_networks import network
 from support.threads import in_threads

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import alike, bits, outcome, played, same
-from ranvier import distributions as D
-from ranvier import nn
+from ranvier import distributions as D, nn
 from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.nn import functional as F
 from support.strict import strict

@@ -9,8 +9,7 @@ import pickle
 import numpy as np
 import pytest
 import ranvier as rv
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from ranvier.data import (
     BatchSampler,
     ConcatDataset,

@@ -7,8 +7,7 @@ from collections import Counter, OrderedDict
 import numpy as np
 import pytest
 import ranvier as rv
-from optim.test_lr_scheduler import CASES as SCHEDULES
-from optim.test_lr_scheduler import advance, optimizer_of, schedules_of
+from optim.test_lr_scheduler import CASES as SCHEDULES, advance, optimizer_of, schedules_of
 from ranvier.torch import files
 from samples import layer_samples
 from support.optimizers import KINDS

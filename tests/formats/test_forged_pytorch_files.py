@@ -11,8 +11,7 @@ import zipfile
 
 import pytest
 import ranvier as rv
-from formats.forged_pickles import HOOKS, OLD, name, text
-from formats.forged_pickles import number_of as number
+from formats.forged_pickles import HOOKS, OLD, name, number_of as number, text
 from support.refused import refused
 
 PROTO = b"\x80\x02"

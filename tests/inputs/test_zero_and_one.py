@@ -11,8 +11,7 @@ import pytest
 import ranvier as rv
 from optim.problem import closure_of
 from ranvier import _core, kernels, nn
-from reference import conv2d as conv2d_reference
-from reference import conv2d as conv_transpose_reference
+from reference import conv2d as conv2d_reference, conv2d as conv_transpose_reference
 from support.grouped import in_groups
 from support.isolated import Case, run_isolated
 from support.run_call import EVERY, call_of, cases

@@ -12,8 +12,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from ranvier import _core, kernels
 from support.convolution import check, conv, random_arrays
 from support.grouped import grouped  # parametrize, with many cases a test

@@ -14,8 +14,7 @@ import pytest
 import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
-from reference import conv2d as reference
-from reference import winograd
+from reference import conv2d as reference, winograd
 from support.bfloat16 import bfloat16, directly, medium, needs_bfloat16  # noqa: F401
 from support.convolution import conv
 from support.grouped import grouped  # parametrize, with many cases a test

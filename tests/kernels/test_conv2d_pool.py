@@ -8,8 +8,7 @@ channels; a band is the rows of an image, or the images, that a thread takes at 
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from ranvier import _core
 from reference import conv2d as reference
 from support.convolution import conv, pair, random_arrays

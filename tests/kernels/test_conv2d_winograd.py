@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import kernels
-from reference import conv2d as reference
-from reference import winograd
+from reference import conv2d as reference, winograd
 from support import convolution
 from support.grouped import grouped  # parametrize, with many cases a test
 from support.python import ended

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.ops.making import philox
-from reference import dropout as reference
-from reference import images
+from reference import dropout as reference, images
 from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import in_layout
 from support.threads import same_bits

@@ -5,8 +5,7 @@ Tensors, and its gradients, with one of arrays.
 
 import numpy as np
 import ranvier as rv
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from hypothesis.extra import numpy as nps
 from reference import shape as reference
 from support.check import agree

@@ -3,8 +3,7 @@
 import importlib
 import pkgutil
 
-from samples.sample import OPS as OPS
-from samples.sample import Sample
+from samples.sample import OPS as OPS, Sample
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"samples.{_file.name}")

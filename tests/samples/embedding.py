@@ -4,8 +4,7 @@ import numpy as np
 import ranvier as rv
 from ranvier import nn
 from ranvier.ops.making.random import fresh_key
-from reference import distance
-from reference import dropout as dropout_reference
+from reference import distance, dropout as dropout_reference
 
 from samples.draw import images
 from samples.sample import all_terms, call, fixed, many, op, refused

@@ -4,8 +4,7 @@ from functools import partial
 
 import numpy as np
 from ranvier import nn
-from reference import class_loss, distance
-from reference import loss as reference
+from reference import class_loss, distance, loss as reference
 
 from samples.sample import at_kink, call, fixed, op, refused
 

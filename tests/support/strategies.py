@@ -4,8 +4,7 @@ import os
 from typing import Any
 
 import numpy as np
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.extra import numpy as nps
 from support.layouts import any_layout
 

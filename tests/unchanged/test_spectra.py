@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.ops.attach import Later
-from ranvier.torch import IN_PLACE, names, positions, spectra, windows
-from ranvier.torch import pair_functions as pairs
+from ranvier.torch import IN_PLACE, names, pair_functions as pairs, positions, spectra, windows
 from support.refused import refused
 
 RNG = np.random.default_rng(0)

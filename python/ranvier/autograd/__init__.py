@@ -3,8 +3,14 @@
 import importlib as _importlib
 import typing as _typing
 
-from ranvier.autograd.gradients import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients
-from ranvier.autograd.gradients import gradients as grad
+from ranvier.autograd.gradients import (
+    GradcheckError,
+    backward,
+    gradcheck,
+    gradgradcheck,
+    gradients as grad,
+    numeric_gradients,
+)
 from ranvier.autograd.level import value_and_grad
 from ranvier.autograd.variable import Variable
 from ranvier.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled

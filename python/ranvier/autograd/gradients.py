@@ -235,10 +235,8 @@ def gradcheck(
     rtol = (1e-3 if eps else 1e-6) if rtol is None else rtol
     func, inputs = _of_tensors(func, inputs)
     arrays, chosen = _in_float64(inputs), _chosen(inputs)
-    leaves = [
-        wrap(a.copy(), requires_grad=a.dtype.kind == "f" and yes)
-        for a, yes in zip(arrays, chosen, strict=True)
-    ]
+    pairs = zip(arrays, chosen, strict=True)
+    leaves = [wrap(a.copy(), requires_grad=a.dtype.kind == "f" and yes) for a, yes in pairs]
     with enable_grad():
         y = func(*leaves)
     ys = _floating(y)
@@ -314,10 +312,8 @@ def gradgradcheck(
     rng = np.random.default_rng(seed + 1)
     dy = [_weights(rng, t) for t in ys] if grad_outputs is None else _in_float64(grad_outputs)
     chosen = [*_chosen(inputs), *[True] * len(dy)]
-    leaves = [
-        wrap(a, requires_grad=a.dtype.kind == "f" and yes)
-        for a, yes in zip((*arrays, *dy), chosen, strict=True)
-    ]
+    pairs = zip((*arrays, *dy), chosen, strict=True)
+    leaves = [wrap(a, requires_grad=a.dtype.kind == "f" and yes) for a, yes in pairs]
     settings: Any = {"eps": eps, "atol": atol, "rtol": rtol, "seed": seed, "entries": entries}
     return gradcheck(first, leaves, raise_exception=raise_exception, **settings)
 

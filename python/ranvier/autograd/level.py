@@ -47,9 +47,7 @@ def values_of(tree: Any) -> list[Any]:
 def like(tree: Any, values: Iterable[Any]) -> Any:
     """The tree with these values, in order, in place of its own."""
     rest = iter(values)
-    if isinstance(tree, Tensor):
-        return next(rest)
-    return mapped(lambda _: next(rest), tree)
+    return next(rest) if isinstance(tree, Tensor) else mapped(lambda _: next(rest), tree)
 
 
 class _Calls(local):
@@ -219,9 +217,8 @@ class Level:
             slopes = gradients(outputs, xs, weights, retain, history, allow_unused=True)
         if self.strict and any(g is None for g in slopes):
             raise RuntimeError(f"[{self.name}] got strict=True and an input that is not used")
-        return tuple(
-            wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(slopes, xs, strict=True)
-        )
+        pairs = zip(slopes, xs, strict=True)
+        return tuple(wrap(filled_like(0, x._array)) if g is None else g for g, x in pairs)
 
     def slopes(self) -> list[Tensor]:
         """The gradients of one number by each input, as the caller gets them."""

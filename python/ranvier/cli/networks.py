@@ -239,9 +239,8 @@ def require_names(expected: list[str], names: list[str]) -> None:
     twice = [name for name in expected if names.count(name) > 1]
     if missing or more or twice:
         said = [("lacks", missing), ("has, and the model does not take,", more), ("has twice", twice)]
-        text = "; it ".join(
-            f"{what} {', '.join(map(repr, differing))}" for what, differing in said if differing
-        )
+        parts = [f"{what} {', '.join(map(repr, differing))}" for what, differing in said if differing]
+        text = "; it ".join(parts)
         hint = "; --label NAME leaves a column of labels out" if more else ""
         raise Mistake(f"the table {text}: expected the columns {', '.join(expected)}{hint}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -130,8 +129,3 @@ def keeper(model_path: Path) -> Any:
             super().on_interrupt()
 
     return Keeper(interrupted_folder(model_path), best=False)
-
-
-def how_to_resume(line: str, folder: Path) -> str:
-    """The command that continues from a checkpoint in the folder."""
-    return f"{line} --checkpoint {shlex.quote(str(folder))} --resume"

@@ -72,10 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.csv is not None:  # before lines are printed, whose reader may close the pipe
         _write_csv(arguments.csv, places, rows, None if p is None else names)
     if arguments.json is not None:
-        results = (
-            {"outputs": output.tolist()} if p is None else {"classes": names, "probabilities": p.tolist()}
-        )
-        write_json(arguments.json, results)
+        of_classes = {"classes": names, "probabilities": rows.tolist()}
+        write_json(arguments.json, {"outputs": output.tolist()} if p is None else of_classes)
     for place, row in zip(places, rows, strict=True):
         print(f"{place}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
     return 0
@@ -113,9 +111,8 @@ def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
         image = 1 - image if arguments.invert else image
         return rv.data.Samples(image, None, scale=255.0, files=(str(path),))
     flat = any(images.is_image(file) for file in path.iterdir())
-    samples = (images.load_unlabelled if flat else images.load_images)(
-        path, **how, skip_broken=arguments.skip_broken
-    )
+    loaded = images.load_unlabelled if flat else images.load_images
+    samples = loaded(path, **how, skip_broken=arguments.skip_broken)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
     _hint(arguments, model, samples.x)

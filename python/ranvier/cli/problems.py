@@ -321,6 +321,5 @@ def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> An
     counts = np.unique(y, return_counts=True)[1] if classes else np.array([])
     if classes and len(x) < FEW and (counts.min() < 2 or min(held_out, len(x) - held_out) < len(counts)):
         classes = False
-    return rv.data.train_test_split(
-        x, y, test_size=held_out, random_state=seed, stratify=y if classes else None
-    )
+    strata = y if classes else None
+    return rv.data.train_test_split(x, y, test_size=held_out, random_state=seed, stratify=strata)

@@ -276,9 +276,8 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
     columns = samples.feature_names
     one_hot = ONE_HOT if arguments.model in (None, *KINDS) else None
     names = columns or list(map(str, range(len(categories))))
-    encoder = rv.data.TableEncoder(
-        categories, missing, names=columns, without=arguments.without or (), one_hot=one_hot
-    )
+    without = arguments.without or ()
+    encoder = rv.data.TableEncoder(categories, missing, names=columns, without=without, one_hot=one_hot)
     for name, values in zip(names, categories, strict=True):
         if one_hot is None and values is not None and len(values) > MOST:
             raise Mistake(

@@ -120,7 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
     set_threads(arguments.threads)
     problem = _limited(after_first(lambda: open_problem(arguments, arguments.seed)), arguments.limit)
     settings = _settings(arguments, problem)
-    model_path = _model_path(arguments, problem, settings)
+    out = Path(arguments.out or f"runs/{problem.name}-{Path(settings['model']).stem}")
+    model_path = out if out.suffix == ".safetensors" else out / f"{problem.name}.safetensors"
     picture_path = model_path.with_suffix(".png")
     outputs = {"--out": model_path, "the picture next to it": picture_path, "--json": arguments.json}
     leads = not arguments.distributed or rv.distributed.rank() == 0
@@ -190,8 +191,3 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "early_stopping": stopping or None,
         "standardize": (problem.values and model in KINDS) or None,  # not for the user's own network
     }
-
-
-def _model_path(arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any]) -> Path:
-    out = Path(arguments.out or f"runs/{problem.name}-{Path(settings['model']).stem}")
-    return out if out.suffix == ".safetensors" else out / f"{problem.name}.safetensors"

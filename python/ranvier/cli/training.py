@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 import ranvier as rv
 from ranvier.cli.arguments import Interrupted, Mistake
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
-from ranvier.cli.outputs import how_to_resume, keeper, results, save_somewhere, write_json
+from ranvier.cli.outputs import keeper, results, save_somewhere, write_json
 from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.tables import NAMED, reading
 
@@ -123,7 +124,7 @@ class Training:
             return f"'{checkpoint.latest}' is kept: continue with --resume"
         model_path = checkpoint.folder / self.model_path.name
         save_somewhere(self._save, model_path)
-        command = how_to_resume(self.arguments.line, checkpoint.folder)
+        command = f"{self.arguments.line} --checkpoint {shlex.quote(str(checkpoint.folder))} --resume"
         return f"the model so far is '{model_path}'; continue with: {command}"
 
     def _save(self, path: Path) -> None:

@@ -56,9 +56,8 @@ class Names:
         steps = [*dis.get_instructions(code)]
         tuples = [c for c in code.co_consts if isinstance(c, tuple)]
         constants = [name for c in tuples for name in c if isinstance(name, str)]
-        matches = [
-            step.arg for step in steps if step.opname == "MATCH_CLASS"
-        ]  # of each `case Class(...)` the number of positional patterns, for which __match_args__ is read
+        # of each `case Class(...)` the number of positional patterns, for which __match_args__ is read
+        matches = [step.arg for step in steps if step.opname == "MATCH_CLASS"]
         looks = {"__instancecheck__", *constants} if matches else set()
         looks |= {"__match_args__"} if any(matches) else set()
         self.names = looks.union(*[(name, *name.split(".")) for name in code.co_names])
@@ -122,9 +121,8 @@ def _covered(code: CodeType, steps: list[Any]) -> set[str]:
             before = steps[i - 1]
             loaded = before.argval if isinstance(before.argval, tuple) else (before.argval,)
             of_self = before.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) and loaded[-1] in own
-            above = step.opname == "LOAD_SUPER_ATTR" or any(
-                s.opname == "LOAD_GLOBAL" and s.argval == "super" for s in steps[max(i - 4, 0) : i]
-            )
+            loads = [(s.opname, s.argval) for s in steps[max(i - 4, 0) : i]]
+            above = step.opname == "LOAD_SUPER_ATTR" or ("LOAD_GLOBAL", "super") in loads
             fits = {"__code__": True, "__dict__": of_self, "__getattribute__": above}
             uses.setdefault(step.argval, []).append(fits[step.argval])
     return {name for name, all_fit in uses.items() if all(all_fit)}

@@ -186,9 +186,8 @@ class Guards:
             contents += tuple(vars(x).values())
             by_c = not isinstance(x.func, (types.FunctionType, type)) or x.func in TAKES_FUNCTIONS
         else:
-            by_c = base in _CALL and any(
-                type(f) is types.BuiltinFunctionType and not is_listed(f) for f in contents
-            )
+            unlisted = (f for f in contents if type(f) is types.BuiltinFunctionType and not is_listed(f))
+            by_c = base in _CALL and any(unlisted)
         if by_c:
             self.deny(text, "which calls a function that is made in C")  # sys.setprofile does not report that
         for item in contents:
@@ -216,9 +215,8 @@ def is_empty(cell: Any) -> bool:
 _EMPTY = types.CellType()
 # Gives the object that holds NumPy's error settings: another object after each change. Where NumPy has no
 # such object, it gives a new object at each call, so that the settings are always read.
-_current_settings: Callable[[], Any] = getattr(
-    getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
-)
+_settings_variable = getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None)
+_current_settings: Callable[[], Any] = getattr(_settings_variable, "get", object)
 
 
 def _error_handling() -> Any:

@@ -214,10 +214,8 @@ def _together(results: list[tuple[Any, int]]) -> Any:
     """
     tensors: list[list[Any]] = [[] for _ in results]
     forms = [flattened(result, found) for (result, _), found in zip(results, tensors, strict=True)]
-    arrays = [
-        [t._array if count else t._array[None] for t in found]
-        for (_, count), found in zip(results, tensors, strict=True)
-    ]
+    pairs = zip(results, tensors, strict=True)
+    arrays = [[t._array if count else t._array[None] for t in found] for (_, count), found in pairs]
     shapes = {tuple([(a.shape[1:], a.dtype) for a in of_one]) for of_one in arrays}
     layouts = [_layout(form) for form in forms]
     if len(shapes) == 1 and all(layout == layouts[0] for layout in layouts):

@@ -6,7 +6,6 @@ class. It adds guards to the walk, or denies the step. text: names the value in 
 
 from __future__ import annotations
 
-import enum
 import logging
 import types
 from typing import Any
@@ -25,12 +24,6 @@ def guard_set(walk: Guards, x: set[Any], text: str) -> None:
         return
     walk.call(f"the items of {text}", tuple, x)
     walk.stack += [(item, text) for item in x if type(item) not in PLAIN]
-
-
-def guard_members(walk: Guards, kind: enum.EnumMeta) -> None:
-    """Guard the members of an enumeration, by their names and by their values."""
-    for name in ("_member_map_", "_value2member_map_", "_member_names_"):
-        walk.container(getattr(kind, name), f"the members of {kind.__name__}")
 
 
 def guard_field(walk: Guards, x: Any, text: str) -> None:

@@ -26,9 +26,8 @@ _collections_abc _weakrefset abc bisect collections/__init__ collections/abc con
 dataclasses enum fractions functools heapq numbers operator re/__init__ re/_compiler re/_parser re reprlib
 statistics string types typing weakref
 """
-_PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozenset(
-    _PYTHON + name.replace("/", os.sep) + ".py" for name in _PURE.split()
-)
+_PURE_FILES = {_PYTHON + name.replace("/", os.sep) + ".py" for name in _PURE.split()}
+_PURE_FILES |= {"<frozen _collections_abc>", "<frozen abc>"}
 # How the paths of NumPy's modules in Python begin whose functions depend on their arguments alone, except the
 # files in _OF_SETTINGS, which depend on NumPy's settings.
 _PURE_NUMPY = tuple(_NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))

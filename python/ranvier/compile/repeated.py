@@ -20,8 +20,7 @@ from ranvier.compile.origins import PACKAGE
 from ranvier.compile.policy import Policy
 from ranvier.compile.signature import tensors_of
 from ranvier.nn import Module, Parameter
-from ranvier.nn.often import REPLAY as KEY
-from ranvier.nn.often import attach
+from ranvier.nn.often import REPLAY as KEY, attach
 
 # The most bytes of parameters of a module that is replayed: a program has packed copies of the parameters,
 # and is freed by the garbage collector only.

@@ -93,9 +93,8 @@ class StepForm:
             if not plan.fits(x, group, [p for p in group["params"] if p._grad is not None]):
                 raise ValueError
             self.optimizers.append((x, group))
-            lists = [
-                a for ps, steps, counts, states, _ in plan.by_dtype for a in (ps, steps, counts, *states)
-            ]
+            rows = plan.by_dtype
+            lists = [a for ps, steps, counts, states, _ in rows for a in (ps, steps, counts, *states)]
             described += plan.names, plan._numbers, *[None if a is None else tuple(a) for a in lists]
         return tuple(described)
 

@@ -216,7 +216,8 @@ class Walk(Guards):
         if asks or "_is_protocol" in vars(kind):
             self.deny(text, "a protocol, which looks for names of its own")
         if isinstance(kind, enum.EnumMeta):
-            of_python.guard_members(self, kind)
+            for name in ("_member_map_", "_value2member_map_", "_member_names_"):
+                self.container(getattr(kind, name), f"the members of {kind.__name__}")
         self._takes_functions = self._takes_functions or kind in capturable.TAKES_FUNCTIONS
         if is_of_library(kind):
             library.guard_class(self, kind)

@@ -81,14 +81,12 @@ class Affine:
     def transform(self, x: npt.ArrayLike) -> Array:
         """`(x - shift) / scale` with the numbers learnt by `fit`; a new array of the shape of `x`."""
         values, shift, scale = self._checked(x, "transform")
-        result: Array = (values - shift) / scale
-        return result
+        return (values - shift) / scale
 
     def inverse_transform(self, y: npt.ArrayLike) -> Array:
         """`y * scale + shift`, the inverse of `transform`."""
         values, shift, scale = self._checked(y, "inverse_transform")
-        result: Array = values * scale + shift
-        return result
+        return values * scale + shift
 
     def fit_transform(self, x: npt.ArrayLike) -> Array:
         """`fit(x)`, then `transform(x)`."""
@@ -98,11 +96,8 @@ class Affine:
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as numbers and lists."""
-        values = (getattr(self, name) for name in self._names)
-        config = {
-            name: None if value is None else value.tolist()
-            for name, value in zip(self._names, values, strict=True)
-        }
+        values = {name: getattr(self, name) for name in self._names}
+        config = {name: None if value is None else value.tolist() for name, value in values.items()}
         return config if self.per == "feature" else {**config, "per": self.per}
 
     def __repr__(self) -> str:

@@ -95,10 +95,8 @@ class TableEncoder:
         self.names = None if names is None else list(names)
         self.fill = None if fill is None else np.asarray(fill, np.float64)
         self.one_hot = one_hot
-        self.indices = [
-            None if column is None else np.asarray(column, np.int64)
-            for column in indices or [None] * len(self.categories)
-        ]
+        given = indices or [None] * len(self.categories)
+        self.indices = [None if column is None else np.asarray(column, np.int64) for column in given]
         self.given = fill is not None  # a Compose does not fit what the constructor was given
 
     def fit(self, x: npt.ArrayLike) -> TableEncoder:
@@ -183,9 +181,8 @@ class TableEncoder:
 
     def __repr__(self) -> str:
         kinds = sum(of_column is not None for of_column in self.categories)
-        return (
-            f"TableEncoder({len(self.categories)} columns, {kinds} of categories, missing={self.missing!r})"
-        )
+        columns = f"{len(self.categories)} columns, {kinds} of categories"
+        return f"TableEncoder({columns}, missing={self.missing!r})"
 
     def _rows(self, x: npt.ArrayLike, method: str) -> Array:
         values = np.asarray(plain("encoding", getattr(x, "_array", x)))

@@ -72,9 +72,8 @@ class _Copier(pickle.Pickler):
             self.places[len(self.held)] = place = -(-self.memory.tell() // mmap.PAGESIZE) * mmap.PAGESIZE
             self.memory.seek(place)
             order: Any = "F" if x.flags.f_contiguous else "C"
-            self.memory.write(
-                np.ascontiguousarray(x.T if order == "F" else x).reshape(-1).view(np.uint8).data
-            )
+            values = np.ascontiguousarray(x.T if order == "F" else x)
+            self.memory.write(values.reshape(-1).view(np.uint8).data)
             return self._hold((x.shape, x.dtype, order))
         form = None if self.pickled else _form(type(x))  # type: ignore[arg-type]
         if form is not None:

@@ -75,7 +75,8 @@ class Worker:
         self.info = WorkerInfo(number, loader.num_workers, seed + number, dataset)
         self.timeout: float = loader.timeout
         self.generator = random.Generator().manual_seed(seed + number)
-        self.bits: Any = np.random.RandomState(_generate_state(seed, number))._bit_generator
+        words = np.random.SeedSequence((number, seed & 0xFFFFFFFF, seed >> 32, 0)).generate_state(4)
+        self.bits: Any = np.random.RandomState(words)._bit_generator
         own = python_random.Random(seed + number)
         self.python = own.getstate()
         self.settings = mode.enabled, default.dtype
@@ -167,11 +168,8 @@ def started(loader: Any, seed: int) -> list[Worker]:
     # It is imported here, because programs without workers need neither it nor what it imports.
     from ranvier.data.worker_copies import copies
 
-    own, n, context = (
-        (loader.collate_fn, loader.worker_init_fn),
-        loader.num_workers,
-        loader.multiprocessing_context,
-    )
+    own = loader.collate_fn, loader.worker_init_fn
+    n, context = loader.num_workers, loader.multiprocessing_context
     plain = own[1] is None and isinstance(own[0], FunctionType)
     # No code of the program runs in a worker that could change the arrays, so all workers share them.
     if plain and whole_arrays(loader.dataset) is not None:
@@ -226,12 +224,6 @@ def _told(error: Exception, number: int) -> Exception:
         return type(error)(KeyErrorMessage(text) if type(error) is KeyError else text)
     except Exception:  # The class of the error takes other arguments than a text.
         return RuntimeError(text)
-
-
-def _generate_state(base_seed: int, worker_id: int) -> Any:
-    """The seed of a worker's `numpy.random`."""
-    words = worker_id, base_seed & 0xFFFFFFFF, base_seed >> 32, 0
-    return np.random.SeedSequence(words).generate_state(4)
 
 
 examples(globals())

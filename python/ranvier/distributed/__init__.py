@@ -17,8 +17,7 @@ import numpy as np
 
 import ranvier.distributed.collectives as collectives
 import ranvier.distributed.job as job
-from ranvier.distributed.job import is_initialized as is_initialized
-from ranvier.distributed.job import world
+from ranvier.distributed.job import is_initialized as is_initialized, world
 from ranvier.distributed.messages import (
     GroupMember,
     Work,
@@ -38,8 +37,10 @@ from ranvier.distributed.messages import (
     send,
     writable,
 )
-from ranvier.distributed.parallel import DistributedDataParallel as DistributedDataParallel
-from ranvier.distributed.parallel import DistributedSampler as DistributedSampler
+from ranvier.distributed.parallel import (
+    DistributedDataParallel as DistributedDataParallel,
+    DistributedSampler as DistributedSampler,
+)
 from ranvier.distributed.ranks import World
 
 __all__ = [

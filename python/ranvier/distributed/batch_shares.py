@@ -158,8 +158,7 @@ class CutBatches(CutSource):
 def cut_source(whole: Source, cut: Cut, loss: Any) -> CutSource:
     """Batches of which this rank gets its own samples."""
     kind: Any = CutArrays if isinstance(whole, ArraySource) else CutBatches
-    source: CutSource = kind(whole, cut, loss)
-    return source
+    return kind(whole, cut, loss)
 
 
 def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:

@@ -163,10 +163,8 @@ class Flat:
         ends = np.cumsum([-(-n // _LINE) * _LINE for n in (count, *(a.size for a in arrays))]).tolist()
         self.values = aligned_zeros((ends[-1],), dtype)
         self.numbers = self.values[:count]
-        self.views = [
-            in_order_of(self.values[begin : begin + array.size], array)
-            for array, begin in zip(arrays, ends, strict=False)
-        ]
+        places = zip(arrays, ends, strict=False)
+        self.views = [in_order_of(self.values[begin : begin + a.size], a) for a, begin in places]
 
 
 class Changes:

@@ -375,9 +375,8 @@ def _named(of_kind: Any) -> str:
 def _settings(loss: Any) -> Any:
     """A loss module's plain attributes and hashes of its buffers; of a function, a hash of its values."""
     if isinstance(loss, nn.Module):
-        settings = {
-            name: value for name, value in vars(loss).items() if isinstance(value, (bool, int, float, str))
-        }
+        plain = (bool, int, float, str)
+        settings = {name: value for name, value in vars(loss).items() if isinstance(value, plain)}
         return settings | {name: mark(buffer) for name, buffer in loss.named_buffers()}
     cells = [cell.cell_contents for cell in getattr(loss, "__closure__", None) or ()]
     held = [getattr(loss, name, None) for name in ("__defaults__", "__kwdefaults__", "args", "keywords")]

@@ -287,9 +287,8 @@ class Independent(Distribution):
             raise ValueError(
                 f"[Independent] got {n} dimensions for batch_shape {whole}; expected at most all"
             )
-        super().__init__(
-            whole[: len(whole) - n], (*whole[len(whole) - n :], *base_distribution.event_shape), validate_args
-        )
+        batch, own = whole[: len(whole) - n], whole[len(whole) - n :]
+        super().__init__(batch, (*own, *base_distribution.event_shape), validate_args)
 
     has_rsample = property(lambda d: d.base_dist.has_rsample)
     has_enumerate_support = property(

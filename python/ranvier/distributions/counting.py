@@ -121,15 +121,12 @@ class Binomial(_OfTrials):
         ways = ops.lgamma(n + 1) - ops.lgamma(x + 1) - ops.lgamma(n - x + 1)
         return ways + x * self.logits + n * ops.logsigmoid(-self.logits)
 
-    def _trials(self, what: str) -> int:
-        n = self.total_count._read(f"[Binomial] {what}")
-        if n.size and n.min() != n.max():
-            raise NotImplementedError(f"[Binomial] {what} is not defined for total_count of several values")
-        return int(n.max(initial=0))
-
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        n = self._trials("enumerate_support")
-        return self._enumerated(arange(n + 1, dtype=self.probs.dtype), expand)
+        what = "[Binomial] enumerate_support"
+        n = self.total_count._read(what)
+        if n.size and n.min() != n.max():
+            raise NotImplementedError(f"{what} is not defined for total_count of several values")
+        return self._enumerated(arange(int(n.max(initial=0)) + 1, dtype=self.probs.dtype), expand)
 
     def entropy(self) -> Tensor:
         logs = self.log_prob(self.enumerate_support(False))

@@ -24,9 +24,9 @@ from ranvier.distributions.transform import (
     IndependentTransform,
     ReshapeTransform,
     Transform,
+    _InverseTransform as _InverseTransform,
     identity_transform,
 )
-from ranvier.distributions.transform import _InverseTransform as _InverseTransform
 from ranvier.distributions.utils import _sum_rightmost, broadcast_all, expanded
 from ranvier.distributions.vector_transforms import (
     CatTransform,

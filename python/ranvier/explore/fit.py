@@ -18,9 +18,7 @@ FALL = 0.5  # little is learned if training loss fell by less than half of its f
 GOOD_SCORE = 0.9  # ... unless the score is this good (a run that continues a trained model)
 RISE = 0.1  # validation loss rises if it is above its best by a tenth of the first training loss ...
 NOISE = 2.0  # ... and by two standard deviations of its changes from epoch to epoch
-GAP = (
-    0.25  # the gap is too large if validation loss is above training loss by a quarter of the first loss ...
-)
+GAP = 0.25  # the gap is too large if validation loss is above training by a quarter of the first loss ...
 LEARNED = 0.2  # a network whose loss fell by less than this share of the first is not overfitting
 SCORE_GAP = 0.1  # ... or the score ten points below
 FALLING = 0.05  # training loss still falls if the last third of the epochs made a twentieth of the gain

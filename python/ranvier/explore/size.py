@@ -70,7 +70,6 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
             own = sum(p.numel() for p in call.layer.parameters())
             bias = call.layer.bias is not None
             dense = math.prod(output_shape) * (math.prod(input_shape) + bias)
-            compared.append(
-                Compared(call.name or type(call.layer).__name__, input_shape, output_shape, own, dense)
-            )
+            name = call.name or type(call.layer).__name__
+            compared.append(Compared(name, input_shape, output_shape, own, dense))
     return compared

@@ -162,9 +162,8 @@ def _argument(arg: Any, name: str) -> str:
     if isinstance(arg, Value):
         place = {"temporary": "ram", "state": f"{name}_state.{arg.buffer.name}"}
         if arg.buffer.type != "float" and arg.buffer.kind == "temporary":
-            return f"({arg.buffer.type} *)(ram + {arg.buffer.offset})" + (
-                f" + {arg.offset}" if arg.offset else ""
-            )
+            further = f" + {arg.offset}" if arg.offset else ""
+            return f"({arg.buffer.type} *)(ram + {arg.buffer.offset}){further}"
         offset = arg.offset + (arg.buffer.offset if arg.buffer.kind == "temporary" else 0)
         base = place.get(arg.buffer.kind, arg.buffer.name)
         return f"{base} + {offset}" if offset or base == "ram" else base
@@ -177,11 +176,9 @@ def _argument(arg: Any, name: str) -> str:
         return f"(const int[]){{{', '.join(map(str, arg))}}}"
     if isinstance(arg, (bool, int, np.integer)):
         return str(int(arg))
-    return (
-        literal(arg)
-        if isinstance(arg, (float, np.floating))
-        else str(arg).replace("state.", f"{name}_state.")
-    )
+    if isinstance(arg, (float, np.floating)):
+        return literal(arg)
+    return str(arg).replace("state.", f"{name}_state.")
 
 
 def _call(one: Instruction, name: str) -> list[str]:
@@ -204,9 +201,8 @@ def _comment(text: str) -> str:
 
 
 def _prototype(routine: Routine) -> str:
-    parts = []
-    for name, value, written in routine.arguments:
-        parts.append(f"{'' if written else 'const '}{value.buffer.type} *{name}")
+    rows = [("" if written else "const ", x.buffer.type, name) for name, x, written in routine.arguments]
+    parts = [f"{constant}{kind} *{name}" for constant, kind, name in rows]
     result = "void" if routine.result is None else "float"
     return f"{result} {routine.name}({', '.join(parts) or 'void'})"
 
@@ -297,9 +293,8 @@ def files(
             *body,
         ]
     else:
-        texts[separate] = "\n".join(
-            [head[0] + "#include <math.h>\n", flash, *_externs(constants), weights, state]
-        )
+        parts = [head[0] + "#include <math.h>\n", flash, *_externs(constants), weights, state]
+        texts[separate] = "\n".join(parts)
         parts = [head[0] + includes, *_externs(constants), *body]
     texts[f"{stem}.c"] = "\n".join(parts)
     return texts

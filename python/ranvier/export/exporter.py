@@ -249,10 +249,8 @@ def _instructions(
     parts: (target, example) of each function. ranges: the ranges of the values, for int8, or None.
     """
     memory = FileArrays(names, _learned(captures[0]), prefix)
-    routines = [
-        _routine(name, capture, memory, one, ranges)
-        for capture, (one, _) in zip(captures, parts, strict=True)
-    ]
+    pairs = zip(captures, parts, strict=True)
+    routines = [_routine(name, capture, memory, one, ranges) for capture, (one, _) in pairs]
     memory.keep(routines)
     return memory, routines, [routine.planned() for routine in routines]
 

@@ -90,9 +90,8 @@ def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
         x, weight, bias = (*product.inputs, None)[:3]
         assert weight is not None
         gain, shift = (None if a is None else a.astype(np.float64) for a in call.inputs[1:3])
-        scale = (1.0 if gain is None else gain) / np.sqrt(
-            running[1].astype(np.float64) + call.settings["eps"]
-        )
+        deviation = np.sqrt(running[1].astype(np.float64) + call.settings["eps"])
+        scale = (1.0 if gain is None else gain) / deviation
         start = 0.0 if bias is None else bias.astype(np.float64)
         new_weight = (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.float32)
         new_bias = ((start - running[0]) * scale + (0.0 if shift is None else shift)).astype(np.float32)

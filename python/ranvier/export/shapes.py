@@ -41,12 +41,10 @@ _view("Getitem", _getitem)
 _view("Permute", lambda s: lambda a: a.transpose(s.get("dims")))
 _view("Expand", lambda s: lambda a: np.broadcast_to(a, s.call.outputs[0].shape))
 _view("Flip", lambda s: lambda a: np.flip(a, s.get("dims")))
-rule("Reshape")(
-    Rule(
-        lambda s: s.input(0).as_shape(s.call.outputs[0].shape),
-        lambda s, dy: [dy.as_shape(s.input(0).shape)],
-    )
+_reshape = Rule(
+    lambda s: s.input(0).as_shape(s.call.outputs[0].shape), lambda s, dy: [dy.as_shape(s.input(0).shape)]
 )
+rule("Reshape")(_reshape)
 rule("Clone")(Rule(lambda s: s.input(0), lambda s, dy: [dy]))
 
 

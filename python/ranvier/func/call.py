@@ -110,11 +110,8 @@ def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) ->
 
     Gives a dict by name: (the ``__dict__`` of the layer that has the parameter or buffer, its name there).
     """
-    named = {
-        name: x
-        for names in (module.named_parameters, module.named_buffers)
-        for name, x in names(remove_duplicate=False)
-    }
+    named = dict(module.named_parameters(remove_duplicate=False))
+    named |= module.named_buffers(remove_duplicate=False)
     values = dict(replaced)
     if tie:
         places_of: dict[int, list[str]] = {}

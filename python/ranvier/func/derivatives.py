@@ -238,10 +238,8 @@ def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
             f"list of as many derivatives, 1 to {MAX_ORDER}"
         )
     with Level("jet", primals) as level:
-        rows = [
-            [_term(x, value, k) for k, value in enumerate(values, 1)]
-            for x, values in zip(level.xs, series, strict=True)
-        ]
+        pairs = zip(level.xs, series, strict=True)
+        rows = [[_term(x, value, k) for k, value in enumerate(values, 1)] for x, values in pairs]
         level.call(func, level.inputs)
         form = Taylor(orders[0])
         vs = tuple(row for of_one in rows for row in of_one)

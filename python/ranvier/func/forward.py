@@ -211,13 +211,8 @@ def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
     if any(t is not None for t in ts[len(maps) :]):
         refused(name, form, node)
     saved, pairs = list(vars(copy).values()), zip(ts, maps, strict=False)
-    return sum_of(
-        [
-            mapped(node, t, _by_rows(there), _by_rows(back), saved)
-            for t, (there, back) in pairs
-            if t is not None
-        ]
-    )
+    given = [(t, _by_rows(there), _by_rows(back)) for t, (there, back) in pairs if t is not None]
+    return sum_of([mapped(node, *one, saved) for one in given])
 
 
 def _scaled(name: str, form: Form, node: Any, t: Tensor) -> Tensor:

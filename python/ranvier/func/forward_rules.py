@@ -27,8 +27,7 @@ from ranvier.ops.matrix.matmul import Matmul
 from ranvier.ops.neural.embedding import Embedding
 from ranvier.ops.reduction.reduce import Sum
 from ranvier.ops.reduction.variance import Var
-from ranvier.ops.shape import arrange, join
-from ranvier.ops.shape import reshape as shapes
+from ranvier.ops.shape import arrange, join, reshape as shapes
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.copy_functions import Cast, Clone
 from ranvier.tape.higher_order import Same, of_input, of_output

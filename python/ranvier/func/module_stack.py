@@ -18,8 +18,7 @@ from ranvier.func.call import functional_call
 from ranvier.func.vectorized_map import joined, slices
 from ranvier.nn import Module, Parameter
 from ranvier.nn.parameter import UninitializedParameter
-from ranvier.ops import stack as stacked_tensors
-from ranvier.ops import unbind
+from ranvier.ops import stack as stacked_tensors, unbind
 from ranvier.ops.making import random
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
@@ -258,9 +257,8 @@ def state_of(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str,
     for kind in ("named_parameters", "named_buffers"):
         named = [dict(getattr(member, kind)()) for member in members]
         stacked.append({name: stacked_tensors([of[name].detach() for of in named]) for name in named[0]})
-    parameters = {
-        name: Parameter(stacked[0].pop(name), p.requires_grad) for name, p in members[0].named_parameters()
-    }
+    of_first = members[0].named_parameters()
+    parameters = {name: Parameter(stacked[0].pop(name), p.requires_grad) for name, p in of_first}
     return parameters, stacked[1]
 
 

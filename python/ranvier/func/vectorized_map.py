@@ -93,8 +93,7 @@ def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int |
 
     def part(i: int) -> tuple[Any, ...]:
         chosen = [value if dim is None else value[i] for value, dim in zip(divided, dims, strict=True)]
-        whole: tuple[Any, ...] = like(args, chosen)
-        return whole
+        return like(args, chosen)
 
     return part, count
 
@@ -153,9 +152,8 @@ def joined(name: str, results: list[Any], out_dims: Any) -> Any:
         raise OpError(
             f"[{name}] got out_dims {out_dims!r} for {len(first)} results; expected an int for each"
         )
-    return like(
-        results[0], [stack(list(row), dim) for row, dim in zip(zip(*columns, strict=True), dims, strict=True)]
-    )
+    rows = zip(zip(*columns, strict=True), dims, strict=True)
+    return like(results[0], [stack(list(row), dim) for row, dim in rows])
 
 
 class _Same(random.Generator):

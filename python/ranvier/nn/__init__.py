@@ -4,12 +4,9 @@ import importlib as _importlib
 import typing as _typing
 
 import ranvier.extension as _extension
-from ranvier.nn.module import Buffer as Buffer
-from ranvier.nn.module import Module as Module
-from ranvier.nn.module import Parameter as Parameter
+from ranvier.nn.module import Buffer as Buffer, Module as Module, Parameter as Parameter
 from ranvier.nn.registry import absent as _absent
-from ranvier.nn.table import LAYERS as _LAYERS
-from ranvier.nn.table import MODULE_OF as _MODULE_OF
+from ranvier.nn.table import LAYERS as _LAYERS, MODULE_OF as _MODULE_OF
 
 if _typing.TYPE_CHECKING:  # all modules of nn/table.py
     from ranvier.nn import functional, init, utils

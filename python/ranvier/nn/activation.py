@@ -96,9 +96,8 @@ class PReLU(Module):
         super().__init__()
         self.num_parameters = whole("prelu", "num_parameters", num_parameters)
         self.init = init
-        self.weight = Parameter(
-            full((self.num_parameters,), float(number("prelu", "init", init)), dtype=dtype)
-        )
+        start = float(number("prelu", "init", init))
+        self.weight = Parameter(full((self.num_parameters,), start, dtype=dtype))
 
     def reset_parameters(self) -> None:
         """Sets every slope to its starting value."""

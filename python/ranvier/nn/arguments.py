@@ -18,8 +18,14 @@ import numpy as np
 from ranvier.extension import belongs_to
 from ranvier.observe import observers
 from ranvier.tensors import errors
-from ranvier.tensors.devices import CPU, contexts, get_default_device, is_meta, require_cpu
-from ranvier.tensors.devices import device as on_device
+from ranvier.tensors.devices import (
+    CPU,
+    contexts,
+    device as on_device,
+    get_default_device,
+    is_meta,
+    require_cpu,
+)
 from ranvier.tensors.dtypes import default
 
 _PLAIN = (bool, int, float, str, type(None))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import MODULES, OTHER_FORM
+from ranvier.nn.registry import MODULES, OTHER_FORM, ByItems
 from ranvier.nn.table import LAYERS
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
@@ -184,15 +184,11 @@ def _block(name: str, lines: list[str]) -> str:
     return f"{name}({inside}\n)" if lines else f"{name}()"
 
 
-class _Dictionary(Module):
+class _Dictionary(ByItems, Module):
     """Base of ModuleDict and ParameterDict. ``_entries()`` is the dict of their names and values."""
 
     def _entries(self) -> dict[str, Any]:
         raise NotImplementedError
-
-    def update(self, values: Any) -> None:
-        for name, value in values.items() if hasattr(values, "items") else values:
-            self[name] = value
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._entries():
@@ -235,15 +231,6 @@ class _Dictionary(Module):
 
     def items(self) -> Iterable[tuple[str, Any]]:
         return {name: self[name] for name in self._entries()}.items()
-
-    def pop(self, name: str) -> Any:
-        value = self[name]
-        del self[name]
-        return value
-
-    def clear(self) -> None:
-        for name in list(self):
-            del self[name]
 
 
 class ModuleDict(_Dictionary):
@@ -335,24 +322,11 @@ class ParameterDict(_Dictionary):
     def get(self, name: str, default: Any = None) -> Any:
         return getattr(self, name) if name in self else default
 
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        if name not in self:
-            self[name] = default
-        return self[name]
-
-    def popitem(self) -> tuple[str, Any]:
-        name = list(self)[-1]
-        return name, self.pop(name)
-
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> Any:
         return type(self)(dict.fromkeys(keys, default))
 
     def copy(self) -> Any:
         return type(self)(dict(self.items()))
-
-    def __ior__(self, other: Any) -> Any:
-        self.update(other)
-        return self
 
     def __or__(self, other: Any) -> Any:
         return self.copy().__ior__(other)

@@ -63,17 +63,15 @@ class Convolution(Product):
             expected = "'zeros'" if transposed else f"one of {', '.join(map(repr, _PADDING_MODES))}"
             raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected {expected}")
         self.padding = self._padding(padding)
-        self.output_padding = self._sizes(
-            "output_padding", 0 if output_padding is None else output_padding, 0
-        )
+        extra = 0 if output_padding is None else output_padding
+        self.output_padding = self._sizes("output_padding", extra, 0)
         self.padding_mode = padding_mode
         outputs, inputs = channels[:2] if transposed else channels[1::-1]
         self._make((outputs, inputs // groups, *self.kernel_size), out_channels, bias, dtype)
 
     def extra_repr(self) -> str:
-        text = (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        )
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        text += f", stride={self.stride}"
         zero, one = (0,) * self._axes, (1,) * self._axes
         for name, usual in (("padding", zero), ("dilation", one), ("output_padding", zero), ("groups", 1)):
             value = getattr(self, name, usual)
@@ -87,9 +85,8 @@ class Convolution(Product):
     def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
         sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
         sizes = sizes * self._axes if len(sizes) == 1 else sizes
-        if len(sizes) != self._axes or not all(
-            isinstance(v, int) and type(v) is not bool and v >= least for v in sizes
-        ):
+        whole = all(isinstance(v, int) and type(v) is not bool and v >= least for v in sizes)
+        if not whole or len(sizes) != self._axes:
             expected = "an integer or a pair of integers" if self._axes == 2 else "an integer"
             raise OpError(f"[{self._op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes
@@ -143,10 +140,8 @@ class _Conv(Convolution):
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._around(), self.padding_mode), 0
-        y: Tensor = getattr(ops, self._op)(
-            input, weight, bias, self.stride, padding, self.dilation, self.groups
-        )
-        return y
+        settings = self.stride, padding, self.dilation, self.groups
+        return getattr(ops, self._op)(input, weight, bias, *settings)
 
 
 class Conv1d(_Conv):
@@ -207,10 +202,8 @@ class _ConvTranspose(TransposedConvolution):
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
         convolve = getattr(ops, self._op)
-        y: Tensor = convolve(
-            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
-        return y
+        settings = self.stride, self.padding, extra, self.groups, self.dilation
+        return convolve(input, self.weight, self.bias, *settings)
 
     def _extra(self, x: Any, output_size: Any) -> tuple[int, ...]:
         """The output_padding that gives output_size."""

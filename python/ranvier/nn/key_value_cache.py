@@ -93,11 +93,8 @@ class KeyValueCache(Module):
         Raises ValueError for negative numbers, and for more tokens than a sequence has.
         """
         new, now = _whole_numbers(lengths), self.lengths.detach().numpy()
-        if (
-            new.dtype.kind not in "iu"
-            or new.shape not in ((), now.shape)
-            or not np.all((new >= 0) & (new <= now))
-        ):
+        fits = new.dtype.kind in "iu" and new.shape in ((), now.shape)
+        if not fits or not np.all((new >= 0) & (new <= now)):
             raise OpError(f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}")
         with no_grad():
             self.lengths.copy_(np.broadcast_to(new, now.shape).astype(np.int64))

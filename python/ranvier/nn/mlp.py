@@ -8,8 +8,7 @@ from typing import Any
 from ranvier.nn.activation import named as activation_named
 from ranvier.nn.container import Sequential
 from ranvier.nn.dropout import Dropout
-from ranvier.nn.init import named as initialiser_named
-from ranvier.nn.init import zeros_
+from ranvier.nn.init import named as initialiser_named, zeros_
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d

@@ -233,10 +233,8 @@ class GroupNorm(_Norm):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        if (
-            whole("group_norm", "num_groups", num_groups) < 1
-            or whole("group_norm", "num_channels", num_channels) % num_groups
-        ):
+        groups = whole("group_norm", "num_groups", num_groups)
+        if groups < 1 or whole("group_norm", "num_channels", num_channels) % groups:
             raise OpError(
                 f"[group_norm] got {num_groups} num_groups and {num_channels} num_channels; expected a "
                 "divisor of the channels"
@@ -261,9 +259,8 @@ class _OfLastAxes(_Norm):
     eps: Any  # a number; None in RMSNorm only
 
     def _set(self, name: str, normalized_shape: Any, eps: float | None, elementwise_affine: bool) -> None:
-        shape = (
-            tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
-        )
+        several = isinstance(normalized_shape, (tuple, list))
+        shape = tuple(normalized_shape) if several else (normalized_shape,)
         if not shape or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
             raise OpError(f"[{name}] got normalized_shape {normalized_shape!r}; expected sizes of at least 0")
         self.normalized_shape = tuple(int(n) for n in shape)

@@ -72,7 +72,41 @@ def value_at(module: Any, names: str, path: str) -> Any:
     return module.__dict__[name]
 
 
-class Registry(dict[str, Any]):
+class ByItems:
+    """The methods of a dict that change it, made of ``self[name] = value`` and ``del self[name]``."""
+
+    __slots__ = ()
+
+    def pop(self: Any, name: str, default: Any = _MISSING) -> Any:
+        if name not in self and default is not _MISSING:
+            return default
+        value = self[name]
+        del self[name]
+        return value
+
+    def popitem(self: Any) -> tuple[str, Any]:
+        name = list(self)[-1]
+        return name, self.pop(name)
+
+    def setdefault(self: Any, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def update(self: Any, *given: Any, **named: Any) -> None:
+        for name, value in dict(*given, **named).items():
+            self[name] = value
+
+    def clear(self: Any) -> None:
+        for name in list(self):
+            del self[name]
+
+    def __ior__(self: Any, other: Any) -> Any:
+        self.update(other)
+        return self
+
+
+class Registry(ByItems, dict[str, Any]):
     """The values of one kind (parameters, buffers or modules) by name, in the ``__dict__`` of a module. They
     are also attributes of the module: setting or deleting a value here changes the module."""
 
@@ -106,34 +140,6 @@ class Registry(dict[str, Any]):
         super().__delitem__(name)
         if (module := self._owner()) is not None:
             module.__dict__.pop(name, None)
-
-    def pop(self, name: str, default: Any = _MISSING) -> Any:
-        if name not in self and default is not _MISSING:
-            return default
-        value = self[name]
-        del self[name]
-        return value
-
-    def popitem(self) -> tuple[str, Any]:
-        name = next(reversed(self))
-        return name, self.pop(name)
-
-    def setdefault(self, name: str, default: Any = None) -> Any:
-        if name not in self:
-            self[name] = default
-        return self[name]
-
-    def update(self, *given: Any, **named: Any) -> None:
-        for name, value in dict(*given, **named).items():
-            self[name] = value
-
-    def clear(self) -> None:
-        for name in list(self):
-            del self[name]
-
-    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
-        self.update(other)
-        return self
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)

@@ -162,10 +162,8 @@ class Upsample(Layer):
             self.scale_factor = float(number("interpolate", "scale_factor", factor)) or None
 
     def _example(self) -> tuple[Any, ...]:
-        one = self.mode == "linear" or 1 in (
-            len(s) for s in (self.size, self.scale_factor) if isinstance(s, tuple)
-        )
-        return (empty(0, 1, *(2**15,) * (1 if one else 2)),)
+        counts = [len(s) for s in (self.size, self.scale_factor) if isinstance(s, tuple)]
+        return (empty(0, 1, *(2**15,) * (1 if self.mode == "linear" or 1 in counts else 2)),)
 
     def extra_repr(self) -> str:
         what = f"size={self.size!r}" if self.scale_factor is None else f"scale_factor={self.scale_factor!r}"

@@ -121,10 +121,8 @@ class StateDicts:
         """The names of the module's own values in a state dict."""
         attributes: Any = self.__dict__
         transient = attributes["_non_persistent_buffers_set"]
-        return [
-            *attributes["_parameters"],
-            *(name for name in attributes["_buffers"] if name not in transient),
-        ]
+        lasting = [name for name in attributes["_buffers"] if name not in transient]
+        return [*attributes["_parameters"], *lasting]
 
     # --- loading
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:
@@ -275,10 +273,8 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
         return f'While copying the {kind} named "{path}", {expected}'
     if value.shape != tensor.shape:
         theirs, ours = ([*shape] for shape in (value.shape, tensor.shape))
-        text = (
-            f"copying a param with shape torch.Size({theirs}) from checkpoint, the shape in current model is "
-        )
-        return f"size mismatch for {path}: {text}torch.Size({ours})."
+        text = f"copying a param with shape torch.Size({theirs}) from checkpoint"
+        return f"size mismatch for {path}: {text}, the shape in current model is torch.Size({ours})."
     if not assign and tensor.is_meta:
         if not getattr(given, "is_meta", False):
             warnings.warn(

@@ -151,9 +151,8 @@ class Division:
         prefix, and only the bias has it.
         """
         before = [self.made[v] for v in self.nodes[i].inputs if v in self.made and self.nodes[i].op == "Add"]
-        return [
-            k for k in before if self.nodes[k].op == "MatMul" and self.users[self.nodes[k].outputs[0]] == {i}
-        ]
+        products = [k for k in before if self.nodes[k].op == "MatMul"]
+        return [k for k in products if self.users[self.nodes[k].outputs[0]] == {i}]
 
     # --- the nodes of calls
     def _calls(self, users: list[int]) -> list[frozenset[int]]:
@@ -175,9 +174,8 @@ class Division:
         group: dict[int, list[int]] = {}
         for i in some:
             joined, used = [i], set(self.used[i])
-            for before in sorted(
-                {self.made[v] for v in self.nodes[i].inputs if v in self.made} & group.keys()
-            ):
+            makers = {self.made[v] for v in self.nodes[i].inputs if v in self.made}
+            for before in sorted(makers & group.keys()):
                 theirs = set().union(*[self.used[k] for k in group[before]])
                 if before not in joined and used.isdisjoint(theirs):
                     joined, used = [*group[before], *joined], used | theirs

@@ -16,8 +16,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.registry import WRITERS, Implementation, Write, operators, writes
-from ranvier.onnx.registry import operator as reads
+from ranvier.onnx.registry import WRITERS, Implementation, Write, operator as reads, operators, writes
 from ranvier.onnx.values import by_numpy, cast, dtype_of, in_float, is_exact, on_tensors, raw, tensor_of
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -157,9 +156,8 @@ def _write(name: str, s: Any) -> str:
 
 def _write_with_number(s: Any) -> str:
     operands = (s.input(0), s.scalar(s.get("number")))
-    return s.node(
-        s.kind.replace("Number", ""), *(operands[::-1] if s.kind.startswith("Number") else operands)
-    )
+    in_order = operands[::-1] if s.kind.startswith("Number") else operands
+    return s.node(s.kind.replace("Number", ""), *in_order)
 
 
 def _register() -> None:

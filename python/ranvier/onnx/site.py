@@ -377,11 +377,7 @@ def _equal(a: Any, b: Any) -> bool:
         return a.name == b.name and (bool(a.name) or _equal(a.array, b.array))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         a, b = np.asarray(a), np.asarray(b)
-        return (
-            a.dtype == b.dtype
-            and a.shape == b.shape
-            and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
-        )
+        return a.dtype == b.dtype and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
     if type(a) in (tuple, list) and type(b) in (tuple, list):
         return len(a) == len(b) and all(map(_equal, a, b))
     return bool(a is b or (type(a) is type(b) and a == b))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.extension import optional
-from ranvier.tensors.memory import keep
+from ranvier.tensors.memory import Array as Array, keep
 
 OPSETS = range(1, 28)
 """The versions of the operator set that are read."""
@@ -33,7 +33,6 @@ def package(name: str) -> Any:
     return optional("onnx", text)
 
 
-Array = np.ndarray[Any, Any]
 Value = Tensor | Array
 
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})

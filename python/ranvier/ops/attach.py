@@ -24,9 +24,7 @@ from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
 from ranvier.ops.shape.reshape import reshaped_in_place
 from ranvier.ops.table import AT_IMPORT, OPERATORS, QUICK, ROWS, methods, module_of
-from ranvier.tape import backpropagation, hooks, inplace, other_memory
-from ranvier.tape import context as context
-from ranvier.tape import nodes as nodes
+from ranvier.tape import backpropagation, context as context, hooks, inplace, nodes as nodes, other_memory
 from ranvier.tape.inplace import assign, check_leaf
 from ranvier.tensors import data, devices, dtypes
 from ranvier.tensors.deepcopy_pickle import make_subclass

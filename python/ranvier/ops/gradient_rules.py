@@ -20,8 +20,7 @@ from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
 from ranvier.ops.slopes import written_once
 from ranvier.tape.function import Function, TakesHalves
-from ranvier.tape.higher_order import Rows, Same, cut, on_arrays, rule, rule_of
-from ranvier.tape.higher_order import of_input as saved_input
+from ranvier.tape.higher_order import Rows, Same, cut, of_input as saved_input, on_arrays, rule, rule_of
 from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap
@@ -78,8 +77,7 @@ def with_zero_slope(dx: Tensor, z: Tensor) -> Tensor:
 
     dx changes with z only where the function has a kink. z then gets the gradient 0, as in PyTorch, not None.
     """
-    y: Tensor = Map(lambda x: x, lambda x: x, []).apply(dx, z)
-    return y
+    return Map(lambda x: x, lambda x: x, []).apply(dx, z)
 
 
 def by_rule(node: Any, *dys: Array | None) -> Any:
@@ -206,11 +204,8 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
     ys = y if isinstance(y, tuple) else (y,)
     pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if dy is not None]
     wanted = [x for x, needed in zip(xs, node.needs, strict=False) if needed]
-    dxs = iter(
-        gradients(
-            [y for y, _ in pairs], wanted, [dy for _, dy in pairs], create_graph=True, materialize_grads=True
-        )
-    )
+    outputs, slopes = [y for y, _ in pairs], [dy for _, dy in pairs]
+    dxs = iter(gradients(outputs, wanted, slopes, create_graph=True, materialize_grads=True))
     return tuple(next(dxs) if needed else None for needed in node.needs)
 
 

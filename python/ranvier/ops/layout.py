@@ -16,11 +16,10 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.tape.deferred import Deferred
 from ranvier.tape.function import F
-from ranvier.tensors.memory import F32, HALVES, added, filled, in_dtype, write
+from ranvier.tensors.memory import F32, HALVES, Array, added, filled, in_dtype, write
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
-Array = np.ndarray[Any, Any]
 
 # One zero of each dtype, which `_core.expand` repeats to an array of zeros.
 _ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}

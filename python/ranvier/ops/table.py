@@ -191,13 +191,11 @@ def methods(words: str) -> list[str]:
 
 
 # The modules whose functions are also names of `nn.functional`.
-OF_LAYERS = [
-    m for m in AT_IMPORT | WITH_LAYERS if m.startswith(("activation", "image", "matrix.linear", "neural"))
-]
+_SUBJECTS = ("activation", "image", "matrix.linear", "neural")
+OF_LAYERS = [m for m in AT_IMPORT | WITH_LAYERS if m.startswith(_SUBJECTS)]
 ROWS = AT_IMPORT | WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
-QUICK = " ".join(
-    [_QUICK_METHODS, *(w.strip(".+*!") for words in ROWS.values() for w in words.split() if w[-1] == "!")]
-)
+_MARKED = [w.strip(".+*!") for words in ROWS.values() for w in words.split() if w[-1] == "!"]
+QUICK = " ".join([_QUICK_METHODS, *_MARKED])
 LATER = {name: module for module, words in (WITH_LAYERS | AT_FIRST_USE).items() for name in functions(words)}
 FUNCTIONAL_OF = {name: module for module, words in FUNCTIONAL.items() for name in functions(words)}
 

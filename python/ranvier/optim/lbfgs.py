@@ -272,9 +272,8 @@ class LBFGS(Optimizer):
                 state[key] = [*state[key], value][-history_size:]
             state["H_diag"] = _scalar(curvature / _dot(y, y))
         ro = np.array([r.item() for r in state["ro"]], np.float64)
-        changes, steps = (
-            [in_dtype(x._array, d.dtype) for x in state[key]] for key in ("old_dirs", "old_stps")
-        )
+        changes = [in_dtype(x._array, d.dtype) for x in state["old_dirs"]]
+        steps = [in_dtype(x._array, d.dtype) for x in state["old_stps"]]
         alphas = np.zeros(len(ro))
         _core.lbfgs_loop(d, changes, steps, ro, alphas, None, False)
         _core.lbfgs_loop(d, changes, steps, ro, alphas, np.array([state["H_diag"].item()]), True)
@@ -301,10 +300,8 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Array:
         """All gradients as one vector; zeros for a parameter without a gradient."""
-        gradients = [
-            np.zeros(p._array.size, p._array.dtype) if p._grad is None else p._grad._array.reshape(-1)
-            for p in self.param_groups[0]["params"]
-        ]
+        pairs = [(p._array, p._grad) for p in self.param_groups[0]["params"]]
+        gradients = [(np.zeros_like(x) if dx is None else dx._array).reshape(-1) for x, dx in pairs]
         wide = widened(gradients)  # The dtypes differ if the program has cast some parameters.
         return _core.concatenate([in_dtype(x, np.result_type(*wide)) for x in wide], 0)
 

@@ -89,9 +89,8 @@ def require_state(name: str, state: Any) -> None:
         remedy = "; its method state_dict gives one" * hasattr(state, "state_dict")
         raise TypeError(f"[{name}] got {type(state).__name__}; expected a state dict{remedy}")
     if not {"state", "param_groups"} <= state.keys():
-        inner = [
-            k for k, v in state.items() if isinstance(v, Mapping) and {"state", "param_groups"} <= v.keys()
-        ]
+        nested = [(k, v) for k, v in state.items() if isinstance(v, Mapping)]
+        inner = [k for k, v in nested if {"state", "param_groups"} <= v.keys()]
         remedy = f"; it is the entry {inner[0]!r}" if inner else ""
         names = ", ".join(map(repr, [*state][:4])) or "none"
         raise KeyError(f"[{name}] got a dict of {names}; expected 'state' and 'param_groups'{remedy}")

@@ -122,9 +122,8 @@ def _inputs_of(root: Any) -> dict[Any, list[Any]]:
 def _gradients(root: Tensor, nodes: Any) -> dict[Any, Any]:
     """The gradient of the root with respect to each node's output; of the leaves only after backward."""
     if any(getattr(node, "released", False) for node in nodes):
-        return {
-            node: node.grad._array for node in nodes if isinstance(node, Tensor) and node.grad is not None
-        }
+        leaves = [node for node in nodes if isinstance(node, Tensor)]
+        return {leaf: leaf.grad._array for leaf in leaves if leaf.grad is not None}
     gradients: dict[Any, Any] = dict.fromkeys(nodes)
     run([(root, root_gradient("plot.graph", root, None))], retain_graph=True, captured=gradients)
     return gradients

@@ -131,9 +131,8 @@ def network(
     rows = max(len(s) + (len(s) < layer.units) for s, layer in zip(shown, layers, strict=True))
     gap = max(2.2, 0.45 * rows)
     ax = fig.one_axes("plot.network", ax, path, (max(4.0, 0.5 * gap * len(layers) + 1.2), 0.48 * rows + 1.4))
-    places = [
-        _places(gap * i, s, layer.units) for i, (s, layer) in enumerate(zip(shown, layers, strict=True))
-    ]
+    pairs = enumerate(zip(shown, layers, strict=True))
+    places = [_places(gap * i, s, layer.units) for i, (s, layer) in pairs]
     for i in range(1, len(layers)):
         _draw_weights(ax, layers[i].weight, places[i - 1], places[i])
     colour = [fig.YELLOW] + [fig.SKY] * (len(layers) - 2) + [fig.ORANGE]
@@ -219,9 +218,8 @@ def _draw_names(ax: Any, names: Sequence[Any] | None, places: dict[int, Point], 
     if names is not None:
         side = "left" if step > 0 else "right"
         for unit, (x, y) in places.items():
-            ax.text(
-                x + step, y, fig.shortened(str(names[unit]), 18), ha=side, va="center", fontsize=fig.SMALL
-            )
+            name = fig.shortened(str(names[unit]), 18)
+            ax.text(x + step, y, name, ha=side, va="center", fontsize=fig.SMALL)
 
 
 def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after: dict[int, Point]) -> None:

@@ -110,11 +110,8 @@ def _changed(layer: nn.Module, node: dict[str, Any]) -> dict[str, Any]:
     """The settings of `layer` whose values differ from those of the layer that `node` describes."""
     with nn.init.skipped():
         built, settings = _settings(build(node)), _settings(layer)
-    return {
-        name: settings.get(name)
-        for name, value in built.items()
-        if name not in settings or not _equal(value, settings[name])
-    }
+    same = [name for name in built.keys() & settings.keys() if _equal(built[name], settings[name])]
+    return {name: settings.get(name) for name in built if name not in same}
 
 
 def _settings(layer: nn.Module) -> dict[str, Any]:
@@ -124,11 +121,8 @@ def _settings(layer: nn.Module) -> dict[str, Any]:
         held = {*module._parameters, *module._buffers, *module._modules, "training"}
         if path:
             settings[path] = type(module)
-        settings |= {
-            f"{path}.{name}" if path else name: value
-            for name, value in vars(module).items()
-            if name[0] != "_" and name not in held
-        }
+        own = {name: x for name, x in vars(module).items() if name[0] != "_" and name not in held}
+        settings |= {f"{path}.{name}" if path else name: value for name, value in own.items()}
     return settings
 
 
@@ -228,13 +222,8 @@ def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any
     model: nn.Module = kind()
     inside = 1
     for name, child in node["children"]:
-        if (
-            not isinstance(name, str)
-            or not name
-            or "." in name
-            or not name.isprintable()
-            or hasattr(model, name)
-        ):
+        is_name = isinstance(name, str) and name and "." not in name and name.isprintable()
+        if not is_name or hasattr(model, name):
             raise ValueError(f"layer '{path}' has a part with the name {name!r}")
         place = f"{path}.{name}" if path else name
         model.add_module(name, build(child, place, built, work))

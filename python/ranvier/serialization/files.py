@@ -69,10 +69,8 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
     # safetensors would store strided arrays wrongly, without an error. ascontiguousarray gives an array of 0
     # dimensions the shape (1,): reshape restores the shape.
     require_whole("save", arrays.values())
-    plain = {
-        name: np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
-        for name, array in arrays.items()
-    }
+    native = {name: np.ascontiguousarray(x, x.dtype.newbyteorder("=")) for name, x in arrays.items()}
+    plain = {name: x.reshape(arrays[name].shape) for name, x in native.items()}
     content = save(plain, {KEY: json.dumps(document, separators=(",", ":"))})
     replace(path, content)
 

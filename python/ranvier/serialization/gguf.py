@@ -138,8 +138,7 @@ class _Header:
         if self.place > self.size:
             raise FileError(f"ends at byte {self.size}; expected {count} bytes from byte {start} on")
         self.work.charge(count)
-        content: bytes = self.memory[start : self.place]
-        return content
+        return self.memory[start : self.place]
 
     def unsigned(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")
@@ -225,9 +224,8 @@ def _read(header: _Header, path: str) -> GGUFFile:
     _require_places(table, start, alignment, header.size)
     kinds = {name: entry.kind for name, entry in table.items()}
     read = [name for name, kind in kinds.items() if kind in _DTYPES or kind in _BLOCKS]
-    return GGUFFile(
-        path, metadata, kinds, {name: _tensor(header.memory, start, table[name]) for name in read}
-    )
+    made = {name: _tensor(header.memory, start, table[name]) for name in read}
+    return GGUFFile(path, metadata, kinds, made)
 
 
 def _entry(header: _Header, name: str) -> _Entry:

@@ -215,8 +215,7 @@ def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
 def info(model_or_path: nn.Module | PathLike) -> Info:
     """The information besides the weights, of a file or of a model that was loaded from a file."""
     if isinstance(model_or_path, nn.Module):
-        kept: Info = getattr(model_or_path, "_info", Info())
-        return kept
+        return getattr(model_or_path, "_info", Info())
     _, document = files.read(model_or_path)
     return _info(document or {})
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import column_or_1d
@@ -20,11 +19,11 @@ from ranvier.data.scaling import beyond_float32
 from ranvier.ops.making import random
 from ranvier.sklearn.one_row import OneRow, row_output
 from ranvier.sklearn.validation import HalfSquaredError, labels_of, values_of
+from ranvier.tensors.memory import Array as Array
 from ranvier.train import Callback
 from ranvier.train.arrays import require_finite
 from ranvier.train.losses import link_of, probabilities
 
-Array = npt.NDArray[Any]
 PREDICT_BATCH = 1024
 _DIFFERENCES = (nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss, HalfSquaredError)
 

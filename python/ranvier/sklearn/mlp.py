@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import xlogy
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state, column_or_1d
@@ -14,13 +13,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
 import ranvier.nn as nn
-from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
+from ranvier.sklearn.base import Array, Labels, NetworkClassifier, NetworkRegressor, set_parameters
 from ranvier.sklearn.mlp_training import MLPTraining
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
 from ranvier.sklearn.validation import HalfSquaredError, LogLoss, labels_of, make_loss, values_of
 from ranvier.train.losses import link_of
-
-Array = npt.NDArray[Any]
 
 
 class MLPClassifier(NetworkClassifier, MLPTraining):

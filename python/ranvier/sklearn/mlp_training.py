@@ -8,7 +8,6 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
@@ -16,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 import ranvier.nn as nn
 from ranvier import mlp
 from ranvier.ops.making import random
-from ranvier.sklearn.base import NetworkEstimator
+from ranvier.sklearn.base import Array, NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
 from ranvier.sklearn.held import Held
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
@@ -24,7 +23,6 @@ from ranvier.sklearn.validation import flag, hidden_sizes, make_optimizer, numbe
 from ranvier.tensors.data import refuse_torch
 from ranvier.train import NonFiniteError, Trainer
 
-Array = npt.NDArray[Any]
 ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
 
 

@@ -7,7 +7,6 @@ import inspect
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 
@@ -16,7 +15,7 @@ import ranvier.optim as optim
 from ranvier.autograd import no_grad
 from ranvier.nn.modes import evaluating
 from ranvier.ops.making import random
-from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
+from ranvier.sklearn.base import Array, Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
 from ranvier.sklearn.one_row import is_bounded, is_row
 from ranvier.sklearn.validation import labels_of, make_optimizer, number, validated, values_of, whole
 from ranvier.tensors.data import refuse_torch
@@ -24,7 +23,6 @@ from ranvier.train import Trainer
 from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of
 
-Array = npt.NDArray[Any]
 # Settings of skorch, with the only values that are taken here.
 _ONLY = {"verbose": 0, "device": "cpu", "warm_start": False, "compile": False}
 _PREFIXES = ("module__", "criterion__", "optimizer__")
@@ -36,9 +34,8 @@ def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     Raises TypeError for others, except for skorch's settings with the value that applies here (`_ONLY`).
     """
     kept = {key: value for key, value in parameters.items() if key.startswith(_PREFIXES)}
-    wrong = [
-        key for key in parameters if key not in kept and not (key in _ONLY and parameters[key] == _ONLY[key])
-    ]
+    usual = [key for key in parameters if key in _ONLY and parameters[key] == _ONLY[key]]
+    wrong = [key for key in parameters if key not in kept and key not in usual]
     if wrong:
         only = [f"{key}={_ONLY[key]!r} only" for key in wrong if key in _ONLY]
         only += ["callbacks=[rv.ProgressBar()] prints a line an epoch"] * ("verbose" in wrong)

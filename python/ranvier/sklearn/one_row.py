@@ -16,17 +16,16 @@ from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier._core import inside
 from ranvier.autograd import no_grad
 from ranvier.nn.modes import ShortCalls
 from ranvier.ops.making import random
+from ranvier.tensors.memory import Array
 from ranvier.train import Trainer
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.step import parameters_of
 
-Array = npt.NDArray[Any]
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 FEW_ROWS = 16  # with more rows the fast path saves too small a share of the time
 _LARGE = 3e38  # numbers up to this one are finite in float32
@@ -110,9 +109,8 @@ class OneRow:
 
     def __init__(self, trainer: Any) -> None:
         self.trainer, self.model = trainer, trainer.model
-        self._calls = ShortCalls(
-            trainer.model
-        )  # calls a function with the network in training or evaluation mode
+        # calls a function with the network in training or evaluation mode
+        self._calls = ShortCalls(trainer.model)
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
         self._latest: dict[str, Any] = {}  # for "predict" and "fit": the program that ran last
         # At the last step on the full path: the Trainer's settings; the estimator's parameters, as a getter

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_feature_names, assert_all_finite, validate_data
 
-from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
+from ranvier.sklearn.base import Array, Labels, NetworkClassifier, NetworkRegressor, set_parameters
 from ranvier.sklearn.one_row import is_row
 from ranvier.sklearn.tabular_network import (
     MemberCrossEntropy,
@@ -26,8 +26,6 @@ from ranvier.sklearn.tabular_network import (
 from ranvier.sklearn.tabular_training import TabularTraining
 from ranvier.sklearn.validation import hidden_sizes, labels_of, number, table_of, values_of, whole
 from ranvier.train.arrays import column_names, is_missing, to_array
-
-Array = npt.NDArray[Any]
 
 
 def _order(category: Any) -> tuple[str, str]:

@@ -19,9 +19,8 @@ from ranvier import empty, no_grad, tensor, zeros
 from ranvier.autograd import Tensor
 from ranvier.nn.activation import named
 from ranvier.nn.embedding import ONE_HOT
+from ranvier.tensors.memory import Array
 from ranvier.train.arrays import is_missing
-
-Array = npt.NDArray[Any]
 
 SIZE = 8  # elements of the embedding of a number
 FOREST_ROWS = 4000  # the most rows that the random forest sees
@@ -40,9 +39,8 @@ def is_category(column: Any) -> bool:
     if name == "object":
         values = np.asarray(column, object).ravel().tolist()
         return any(isinstance(v, bool) or not (is_missing(v) or is_number(v)) for v in values)
-    return name == "str" or name.startswith(
-        ("bool", "categor", "string", "large_string", "enum", "dictionary")
-    )
+    beginnings = ("bool", "categor", "string", "large_string", "enum", "dictionary")
+    return name == "str" or name.startswith(beginnings)
 
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d{3})*([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
@@ -99,9 +97,8 @@ class Columns:
         self.plain = int(self._has_missing.sum()) + one_hot
         self.categories = [count + 1 for count in counts if count > ONE_HOT]
         of_numbers, of_classes = np.flatnonzero(~categorical), np.flatnonzero(categorical)
-        few = [
-            np.repeat(i, 1 if c == 2 else c) for i, c in zip(of_classes, counts, strict=True) if c <= ONE_HOT
-        ]
+        pairs = zip(of_classes, counts, strict=True)
+        few = [np.repeat(i, 1 if c == 2 else c) for i, c in pairs if c <= ONE_HOT]
         many = [i for i, c in zip(of_classes, counts, strict=True) if c > ONE_HOT]
         self.origin = np.concatenate([of_numbers, of_numbers[self._has_missing], *few, many]).astype(np.int64)
 

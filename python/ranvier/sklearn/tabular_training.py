@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,11 +13,10 @@ import ranvier.optim as optim
 import ranvier.sklearn.tabular_network as tabular_network
 from ranvier.ops.making import random
 from ranvier.optim.lr_scheduler import LambdaLR
-from ranvier.sklearn.base import NetworkEstimator
+from ranvier.sklearn.base import Array, NetworkEstimator
 from ranvier.sklearn.validation import hidden_sizes
 from ranvier.train import EarlyStopping, Schedule, Trainer
 
-Array = npt.NDArray[Any]
 Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
 
 LEAST_HELD_OUT = 50  # fewer rows measure the loss too roughly: then no part is held out
@@ -62,9 +60,9 @@ class TabularTraining(NetworkEstimator):
         held = self._held_out(order, weights)
         train: Arrays = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
         numbers = train[0][:, : self._columns.numbers]
-        splits = (
-            np.empty((0, 3)) if held is None else tabular_network.forest_splits(*train, self._random_state)
-        )
+        splits = np.empty((0, 3))
+        if held is not None:
+            splits = tabular_network.forest_splits(*train, self._random_state)
         gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
         gains = gains[: numbers.shape[1] + self._columns.plain]  # not of class indices, where they mislead
         steps = tabular_network.step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
@@ -190,8 +188,7 @@ class TabularTraining(NetworkEstimator):
             for column in range(len(grown)):
                 chosen, exchanged = self._columns.origin == column, x.copy()
                 exchanged[:, chosen] = x[rng.permutation(len(x))][:, chosen]
-                grown[column] = (
-                    max(self._measured(exchanged, y, weights) - base, 0.0) if chosen.any() else 0.0
-                )
+                if chosen.any():
+                    grown[column] = max(self._measured(exchanged, y, weights) - base, 0.0)
             self._importances = grown / grown.sum() if grown.sum() > 0 else grown
         return self._importances

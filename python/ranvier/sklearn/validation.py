@@ -203,9 +203,8 @@ def one_of(owner: Any, name: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-_OPTIMIZERS = {
-    name.lower(): getattr(optim, name) for name in optim.__all__ if isinstance(getattr(optim, name), type)
-}
+_IN_OPTIM = {name.lower(): getattr(optim, name) for name in optim.__all__}
+_OPTIMIZERS = {name: value for name, value in _IN_OPTIM.items() if isinstance(value, type)}
 
 
 def make_optimizer(owner: str, kind: Any, parameters: list[Any], **settings: Any) -> Any:

@@ -146,12 +146,8 @@ class Calls(Observer):
         depends on the inputs.
         """
         entry = self.find(array)
-        if (
-            entry is None
-            and isinstance(array, np.ndarray)
-            and array.size
-            and self._recording.core.varies(array)
-        ):
+        has_values = isinstance(array, np.ndarray) and array.size
+        if entry is None and has_values and self._recording.core.varies(array):
             maker = self._recording.core.maker(array)
             file, _, line = maker.rpartition(" at ")[2].rpartition(":")
             text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""

@@ -96,10 +96,8 @@ class _Node(TakesHalves):
         memory."""
         made, self.made = self.made, ()
         self.inputs = [(array.shape, array.dtype) for array in arrays]
-        results = tuple(
-            like(y, y) if any(np.may_share_memory(y, x) for x in arrays) else y
-            for y in (m._array for m in made)
-        )
+        ys = [m._array for m in made]
+        results = tuple(like(y, y) if any(np.may_share_memory(y, x) for x in arrays) else y for y in ys)
         self.results = [(y.shape, y.dtype) for y in results]
         return results if self.several else results[0]
 

@@ -239,7 +239,6 @@ def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
     alone."""
     with no_grad():
         gradients = _core._without_autocast(rule, node, *[None if dy is None else wrap(dy) for dy in dys])
-    arrays = tuple(
-        None if d is None else d._array for d in (gradients if type(gradients) is tuple else (gradients,))
-    )
+    several = gradients if type(gradients) is tuple else (gradients,)
+    arrays = tuple(None if d is None else d._array for d in several)
     return arrays if len(arrays) > 1 else arrays[0]

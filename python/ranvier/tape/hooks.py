@@ -118,8 +118,7 @@ def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
 
 def of_node(node: Any, place: int) -> Hooks:
     """The hooks of a Function or leaf itself that are called before it (place 0), or after it (place 1)."""
-    hooks: Hooks = _of_leaf(node, of_nodes, ({}, {}))[place]
-    return hooks
+    return _of_leaf(node, of_nodes, ({}, {}))[place]
 
 
 def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
@@ -190,8 +189,7 @@ def _of_maker(tensor: Tensor) -> Hooks:
     maker = tensor._grad_fn
     if maker.hooks is None:
         maker.hooks = {}
-    hooks: Hooks = maker.hooks
-    return hooks
+    return maker.hooks
 
 
 def retain_grad(tensor: Tensor) -> None:

@@ -126,9 +126,8 @@ class _Node:
         if recording.core.pause(False) != calls:
             return result, []
         listed = result if isinstance(result, tuple) else (result,)
-        arrays_made = [
-            (i, x if type(x) is np.ndarray else np.asarray(x)) for i, x in enumerate(listed) if _is_array(x)
-        ]
+        found = [(i, x) for i, x in enumerate(listed) if _is_array(x)]
+        arrays_made = [(i, x if type(x) is np.ndarray else np.asarray(x)) for i, x in found]
         return result, [(i, x) for i, x in arrays_made if self._kind_of(x) == "foreign"]
 
 
@@ -172,9 +171,8 @@ class _NodeCall(HostedCall):
         # The program keeps this object, so it must not refer to the recording and its arrays any more.
         recording, self.recording, self.state = self.recording, None, []
         results = list(made) if isinstance(made, tuple) else [made]
-        for i, array in zip(
-            self.kept, recording.core.host(self, inputs, [x for _, x in parts], None), strict=True
-        ):
+        hosted = recording.core.host(self, inputs, [x for _, x in parts], None)
+        for i, array in zip(self.kept, hosted, strict=True):
             results[i] = array
         return results
 

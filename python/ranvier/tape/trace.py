@@ -45,9 +45,8 @@ class outputs_kept(Observer):
 def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
     """The tensors made by these nodes that are still alive, by node."""
     wanted = set(nodes)
-    return {
-        t._grad_fn: t for t in gc.get_referrers(*wanted) if isinstance(t, Tensor) and t._grad_fn in wanted
-    }
+    tensors = [t for t in gc.get_referrers(*wanted) if isinstance(t, Tensor)]
+    return {t._grad_fn: t for t in tensors if t._grad_fn in wanted}
 
 
 anomaly = Settings(on=False, searches=False)  # searches: backward looks for NaN (check_nan)

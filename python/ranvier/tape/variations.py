@@ -38,9 +38,8 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
     elif width:
         top, limits = int(array.max()), np.iinfo(array.dtype)
         low, high = ((0, top), (0, 2 * top + 3), (-3, 2 * top + 3))[width - 1]
-        drawn = rng.integers(
-            max(low, limits.min), min(max(high, low), limits.max), array.shape, endpoint=True
-        )
+        low, high = max(low, limits.min), min(max(high, low), limits.max)
+        drawn = rng.integers(low, high, array.shape, endpoint=True)
     return np.asarray(drawn).astype(array.dtype)
 
 

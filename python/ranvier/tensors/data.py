@@ -10,8 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import current, is_written, observers, refuse
-from ranvier.tensors.dtypes import default
-from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.failures import OpError, failure, op_of
 from ranvier.tensors.memory import (
     BF16,
@@ -140,11 +139,8 @@ def _dtypes(data: Any) -> set[Any]:
         is_numeric = isinstance(dtype, (np.dtype, DType)) and dtype.kind in RANK
         return {np.dtype(dtype) if is_numeric else default.dtype, *([None] if hasattr(data, "_cell") else [])}
     types = set(map(type, data))
-    dtypes: set[Any] = {
-        default.dtype if t is float else np.dtype(_PYTHON.get(t, t))
-        for t in types
-        if t in _PYTHON or issubclass(t, np.generic)
-    }
+    known = [t for t in types if t in _PYTHON or issubclass(t, np.generic)]
+    dtypes: set[Any] = {default.dtype if t is float else np.dtype(_PYTHON.get(t, t)) for t in known}
     if len(dtypes) < len(types):
         for item in data:
             if not isinstance(item, _NUMBERS):
@@ -165,9 +161,8 @@ def _numbers(name: str, data: Any) -> Any:
     return items
 
 
-shape_of: Any = (
-    _core._shape
-)  # (size, name): the shape from ``f(2, 3)`` or ``f((2, 3))``, of the op's arguments
+# (size, name): the shape from ``f(2, 3)`` or ``f((2, 3))``, of the op's arguments
+shape_of: Any = _core._shape
 
 
 def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: bool = False) -> Array:

@@ -85,8 +85,7 @@ def set_default_device(device: object) -> None:
 
 def get_default_device() -> device:
     """The device of new tensors. | rv.get_default_device() -> device(type='cpu')"""
-    chosen: device = _own.contexts[-1] if _own.contexts else _own.default or CPU
-    return chosen
+    return _own.contexts[-1] if _own.contexts else _own.default or CPU
 
 
 def is_meta(on: object) -> bool:

@@ -164,9 +164,8 @@ class finfo:
         vars(self).update(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
 
     def __repr__(self) -> str:
-        shown = ", ".join(
-            f"{key}={value:g}" for key, value in vars(self).items() if key not in ("bits", "dtype")
-        )
+        limits = {key: value for key, value in vars(self).items() if key not in ("bits", "dtype")}
+        shown = ", ".join(f"{key}={value:g}" for key, value in limits.items())
         return f"finfo({shown}, dtype={self.dtype})"
 
 

@@ -63,13 +63,9 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
         return
     here, skipped = where["__name__"], left_out.split()
     public = [where.get(name) for name in names if name[0] != "_"]
-    wrapped = {
-        f: own_error(f)
-        for f in public
-        if isinstance(f, FunctionType)
-        and f.__name__ not in skipped
-        and f.__code__.co_filename != __file__  # a function of this file is a wrapper already
-    }
+    functions = [f for f in public if isinstance(f, FunctionType) and f.__name__ not in skipped]
+    # a function of this file is a wrapper already
+    wrapped = {f: own_error(f) for f in functions if f.__code__.co_filename != __file__}
     for space in (where, *(vars(sys.modules[home]) for home in {f.__module__ for f in wrapped} - {here})):
         own = {name: f for name, f in space.items() if isinstance(f, FunctionType)}
         space.update({name: wrapped[f] for name, f in own.items() if f in wrapped})

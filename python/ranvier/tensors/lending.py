@@ -44,8 +44,7 @@ def _lent(tensor: Any, force: bool = False) -> Array:
             "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
         )
     tensor._cell[FLAG] |= UNWATCHED
-    array: Array = tensor._read("numpy()")
-    return array
+    return tensor._read("numpy()")
 
 
 def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:

@@ -47,9 +47,8 @@ def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
     if sys.getrefcount(cell) > _ALONE + 1:  # A node or another tensor also has the cell.
         prune()
         where = (*bounds(array), array.shape, array.strides)
-        replaced[id(cell)] = Replaced(
-            cell, ref(tensor), None if maker is None else ref(maker), *where, new, new_cell
-        )
+        of_maker = None if maker is None else ref(maker)
+        replaced[id(cell)] = Replaced(cell, ref(tensor), of_maker, *where, new, new_cell)
 
 
 def prune() -> None:

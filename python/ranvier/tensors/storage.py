@@ -64,9 +64,8 @@ class UntypedStorage(_Storage):
             )
         with open(filename, "r+b" if shared else "rb") as stream:
             memory = (MappedFile(stream, True) if shared else mapped(stream)) if nbytes else None
-            return cls(
-                np.frombuffer(bytearray(stream.read(nbytes)) if memory is None else memory, np.uint8, nbytes)
-            )
+            held = bytearray(stream.read(nbytes)) if memory is None else memory
+            return cls(np.frombuffer(held, np.uint8, nbytes))
 
     @classmethod
     def _new_shared(cls, size: int, *, device: Any = None) -> UntypedStorage:

@@ -31,6 +31,5 @@ def settable(kind: type, name: Any, slot: bool = False) -> bool:
     if not isinstance(name, str) or name[:1] == "_" == name[-1:]:
         return False
     own = getattr_static(kind, name, None)
-    return (slot and isinstance(own, MemberDescriptorType)) or not (
-        callable(own) or hasattr(type(own), "__get__")
-    )
+    is_value = not (callable(own) or hasattr(type(own), "__get__"))
+    return is_value or (slot and isinstance(own, MemberDescriptorType))

@@ -6,7 +6,7 @@ import os
 import runpy
 import sys
 from types import ModuleType, TracebackType
-from zipimport import ZipImportError, zipimporter
+from zipfile import is_zipfile
 
 from ranvier.torch import install
 
@@ -52,7 +52,7 @@ def main() -> None:
             sys.exit(f"python -m ranvier.torch: there is no file {how}")
         sys.argv = arguments
         path = os.path.abspath(how)
-        if os.path.isdir(path) or _is_archive(path):
+        if os.path.isdir(path) or is_zipfile(path):
             sys.path[0] = path
             runpy.run_path(path, run_name="__main__")
         else:
@@ -66,14 +66,6 @@ def _require_program(module: str) -> None:
         sys.exit(f"{module}: ranvier leaves it out; expected mpirun -n 4 python -m ranvier.torch program.py")
     if module.partition(".")[0] in ("torch", "torchvision"):
         sys.exit(f"{module}: ranvier leaves it out")
-
-
-def _is_archive(path: str) -> bool:
-    try:
-        zipimporter(path)
-    except ZipImportError:
-        return False
-    return True
 
 
 def _print_error(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -88,13 +88,8 @@ def _attach_layers() -> None:
 
 # Layers that call kernels, not functions of `ops`: their `forward` asks, under the name of PyTorch's
 # function.
-_WHOLE: dict[Any, str] = {
-    nn.MultiheadAttention: "multi_head_attention_forward",
-    RNNBase: "rnn",
-    **dict(
-        zip((nn.RNNCell, nn.LSTMCell, nn.GRUCell), ("rnn_tanh_cell", "lstm_cell", "gru_cell"), strict=True)
-    ),
-}
+_WHOLE: dict[Any, str] = {nn.MultiheadAttention: "multi_head_attention_forward", RNNBase: "rnn"}
+_WHOLE |= {nn.RNNCell: "rnn_tanh_cell", nn.LSTMCell: "lstm_cell", nn.GRUCell: "gru_cell"}
 
 
 def _loss(op: Any, form: Any) -> Callable[..., Any]:

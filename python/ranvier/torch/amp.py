@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import Tensor, bfloat16, float16
-from ranvier import dtype as as_dtype
+from ranvier import Tensor, bfloat16, dtype as as_dtype, float16
 from ranvier.settings import ThreadSettings
 from ranvier.tape.autocast import Block, begin, casts, state
 from ranvier.torch.grad_scaler import GradScaler as GradScaler

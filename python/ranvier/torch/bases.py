@@ -9,8 +9,7 @@ import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ranvier.nn import conv, dropout, norm, pooling, recurrent, recurrent_cell, resample
-from ranvier.nn import loss as losses
+from ranvier.nn import conv, dropout, loss as losses, norm, pooling, recurrent, recurrent_cell, resample
 
 RNNBase, RNNCellBase = recurrent.RNNBase, recurrent_cell.RNNCellBase
 _Loss, _WeightedLoss = losses.Loss, losses.WeightedLoss

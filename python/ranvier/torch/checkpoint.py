@@ -203,11 +203,10 @@ def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
     if isinstance(result, Tensor):
         known = result._grad_fn is None or any(result is x for x in entered)
         return [] if known else [result]
+    if not isinstance(result, (tuple, list, dict)):
+        return []
     values = result.values() if isinstance(result, dict) else result
-    found = (
-        [y for x in values for y in _outputs(x, entered)] if isinstance(result, (tuple, list, dict)) else []
-    )
-    return list({id(y): y for y in found}.values())
+    return list({id(y): y for x in values for y in _outputs(x, entered)}.values())
 
 
 def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor], list[str]]:

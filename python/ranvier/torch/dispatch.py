@@ -42,11 +42,8 @@ def public(function: Any, path: str) -> Any:
     space, _, name = path.rpartition(".")
     if type(function) in (_core.PublicFunction, _core.PublicMethod):
         function = getattr(function, "__wrapped__")  # noqa: B009
-    if (
-        not isinstance(function, _FUNCTIONS)
-        or space not in asking.SPACES
-        or (space == "" and name in asking.PLAIN)
-    ):
+    is_public = space in asking.SPACES and not (space == "" and name in asking.PLAIN)
+    if not is_public or not isinstance(function, _FUNCTIONS):
         return function
     made = _made.get((path, id(function)))
     if made is None:
@@ -204,13 +201,9 @@ def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
     if cls is Tensor:
         return result
     if isinstance(result, Tensor):
-        return (
-            result
-            if isinstance(result, cls)
-            else _become(result, cls)
-            if is_new
-            else as_subclass(result, cls)
-        )
+        if isinstance(result, cls):
+            return result
+        return _become(result, cls) if is_new else as_subclass(result, cls)
     if isinstance(result, (tuple, list)) and any(isinstance(x, (Tensor, tuple, list)) for x in result):
         return getattr(type(result), "_make", type(result))([converted(x, cls, is_new) for x in result])
     return result

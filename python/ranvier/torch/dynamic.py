@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier as rv
-from ranvier.nn.quantized.layers import Linear as _Linear
-from ranvier.nn.quantized.layers import product
+from ranvier.nn.quantized.layers import Linear as _Linear, product
 from ranvier.ops.matrix.quantized_weight import unpacked
 from ranvier.torch.absent import absent
 

@@ -151,13 +151,10 @@ def settings(
         kinds += field(4, field(1, name) + field(4, kind))
         values += field(1, field(1, name) + field(2, shown))
     names = b"".join(field(5, field(1, field(2, name))) for name in metric_dict)
-    now = time.time()
-    contents = (("experiment", field(2, kinds + names)), ("session_start_info", field(3, values)))
-    end = ("session_end_info", field(4, field(1, 1) + field(2, now)))
-    exp, start, ended = (
-        summary(f"_hparams_/{tag}", b"", "hparams", content) for tag, content in (*contents, end)
-    )
-    return exp, start, ended
+    exp = summary("_hparams_/experiment", b"", "hparams", field(2, kinds + names))
+    start = summary("_hparams_/session_start_info", b"", "hparams", field(3, values))
+    end = field(4, field(1, 1) + field(2, time.time()))
+    return exp, start, summary("_hparams_/session_end_info", b"", "hparams", end)
 
 
 class EventFile:

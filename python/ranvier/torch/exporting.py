@@ -124,9 +124,8 @@ def _mode_fault(model: Any, training: int) -> str:
     """The text of the error about a mode that a file cannot have; "" where no layer depends on the mode."""
     modal = [type(m).__name__ for m in model.modules()] if isinstance(model, Module) else []
     modal = [name for name in modal if any(kind in name for kind in _MODAL)]
-    trains = training == TrainingMode.TRAINING or (
-        training == TrainingMode.PRESERVE and getattr(model, "training", False)
-    )
+    kept = training == TrainingMode.PRESERVE and getattr(model, "training", False)
+    trains = training == TrainingMode.TRAINING or kept
     return f"training, which {modal[0]} follows" if trains and modal else ""
 
 

@@ -55,11 +55,9 @@ def _einsum(y: Any, equation: Any, *operands: Any) -> Iterator[_Part]:
     parts = operands[0] if operands and isinstance(operands[0], (list, tuple)) else operands
     if isinstance(equation, str) and "." not in equation and len(parts) == 2:
         terms = equation.replace(" ", "").partition("->")[0].split(",")
-        sizes = {
-            name: n
-            for term, x in zip(terms, parts, strict=True)
-            for name, n in zip(term, x.shape, strict=True)
-        }
+        sizes: dict[str, int] = {}
+        for term, x in zip(terms, parts, strict=True):
+            sizes |= zip(term, x.shape, strict=True)
         yield _product("bmm", 2 * math.prod(sizes.values()), "bmm", *parts)
 
 
@@ -144,10 +142,8 @@ class FlopCounterMode(TorchFunctionMode):
         """A line for each module that is no deeper: its count and its share."""
         total = self.get_total_flops()
         names = [name for name in self.flop_counts if name.count(".") < (depth or self.depth)]
-        sums = {
-            name: sum(self.flop_counts[name].values())
-            for name in sorted(names, key=lambda n: (n != "Global", n))
-        }
+        in_order = sorted(names, key=lambda n: (n != "Global", n))
+        sums = {name: sum(self.flop_counts[name].values()) for name in in_order}
         lines = [f"{name:40} {n:15} {n / max(total, 1):8.2%}" for name, n in sums.items()]
         return "\n".join([f"{'Module':40} {'FLOP':>15} {'% Total':>8}", *lines])
 

@@ -59,9 +59,8 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
 
 def pca_lowrank(A: Any, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
     """`svd_lowrank` of A minus the means of its columns; q: min(6, rows, columns) unless given."""
-    return svd_lowrank(
-        A - A.mean(-2, True) if center else A, min(6, *A.shape[-2:]) if q is None else q, niter
-    )
+    count = min(6, *A.shape[-2:]) if q is None else q
+    return svd_lowrank(A - A.mean(-2, True) if center else A, count, niter)
 
 
 def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,19 +102,16 @@ def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
     name, dtype = function.__name__, settings.get("dtype")
     if name in ("tensor", "as_tensor", "from_numpy"):
         array = np.asarray(args[0])
-        double = dtype == rv.complex128 or (
-            dtype is None and hasattr(args[0], "dtype") and array.itemsize > 8
-        )
+        wide = hasattr(args[0], "dtype") and array.itemsize > 8
+        double = wide if dtype is None else dtype == rv.complex128
         return as_complex(array.astype(np.complex128 if double else np.complex64))
     if name == "full":  # the real and the imaginary part are filled separately
         settings = {**settings}
         size = args[0] if args else settings.pop("size")
         value = args[1] if len(args) > 1 else settings.pop("fill_value")
         settings["dtype"] = None if dtype is None else dtype.to_real()
-        parts = value.real, value.imag
-        return complex_of(
-            function(size, float(parts[0]), **settings), function(size, float(parts[1]), **settings)
-        )
+        real, imag = (function(size, float(part), **settings) for part in (value.real, value.imag))
+        return complex_of(real, imag)
     settings = {**settings, "dtype": dtype.to_real() if isinstance(dtype, rv.dtype) else dtype}
     if name in ("rand", "randn"):  # the two parts of a number are drawn one after the other, as in PyTorch
         size = args[0] if isinstance(args[0], (tuple, list)) else args

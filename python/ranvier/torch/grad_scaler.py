@@ -153,11 +153,8 @@ class GradScaler:
         if not self._enabled:
             return
         scale, tracker = self._check_scale_growth_tracker("update")
-        found = [
-            x.item()
-            for state in self._per_optimizer_states.values()
-            for x in state["found_inf_per_device"].values()
-        ]
+        states = self._per_optimizer_states.values()
+        found = [x.item() for state in states for x in state["found_inf_per_device"].values()]
         if new_scale is not None:
             scale.fill_(float(new_scale))
         elif not found:

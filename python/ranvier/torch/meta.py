@@ -58,12 +58,6 @@ def _attach_layers() -> None:
                     cls.forward = rv._core._public(rv._core.PublicMethod, forward, None, *about)  # type: ignore
 
 
-def _clear() -> None:
-    """Returns to the system the memory that a call in place has written in the region."""
-    if hasattr(mmap, "MADV_DONTNEED"):
-        _region()[0].madvise(mmap.MADV_DONTNEED)
-
-
 def without_memory(shape: Any, dtype: Any, strides: Any = None) -> Array:
     """An array of this shape in the region."""
     dtype, region = np.dtype(dtype), _region()
@@ -231,8 +225,9 @@ class Meta(rv.Tensor):
             result = _of_ones(tensors, func, args, kwargs)
         finally:
             rv._core._dispatch_state(before, None, None)
-            if name[-1:] == "_" or name in ("__set__", "__setitem__"):
-                _clear()
+            in_place = name[-1:] == "_" or name in ("__set__", "__setitem__")
+            if in_place and hasattr(mmap, "MADV_DONTNEED"):  # the system gets what was written in the region
+                _region()[0].madvise(mmap.MADV_DONTNEED)
         return result if kwargs.get("device") is not None else _all_meta(result, tensors)
 
 

@@ -125,9 +125,8 @@ def start_processes(
     context: Any = _processes.get_context(start_method)
     folder = _tempfile.mkdtemp(prefix="ranvier-errors-")
     files = [_os.path.join(folder, str(i)) for i in range(nprocs)]
-    started = [
-        context.Process(target=_run, args=(fn, i, args, file), daemon=daemon) for i, file in enumerate(files)
-    ]
+    rows = [(fn, i, args, file) for i, file in enumerate(files)]
+    started = [context.Process(target=_run, args=row, daemon=daemon) for row in rows]
     for process in started:
         process.start()
     running = ProcessContext(started, files)

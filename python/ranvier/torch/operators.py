@@ -158,11 +158,10 @@ class _Node(TakesHalves):
         for dx, spec in zip(result, ctx.values, strict=True):
             # One gradient for each leaf of the argument: dx for a single one; for a list of several leaves dx
             # is a list, or None.
-            flat += (
-                [dx]
-                if spec.num_leaves == 1 and not isinstance(dx, (list, tuple))
-                else ([None] * spec.num_leaves if dx is None else list(dx))
-            )
+            if dx is None:
+                flat += [None] * spec.num_leaves
+            else:
+                flat += list(dx) if spec.num_leaves != 1 or isinstance(dx, (list, tuple)) else [dx]
         return (None, None, None, *flat, *[None] * (len(ctx.needs_input_grad) - 3 - len(flat)))
 
 
@@ -170,9 +169,8 @@ class _Node(TakesHalves):
 def _needs(ctx: Any) -> Any:
     """A block in which `ctx.needs_input_grad` has an entry for each argument, a list for a list."""
     whole, rest = ctx.needs_input_grad, list(ctx.needs_input_grad[3:])
-    ctx.needs_input_grad = tuple(
-        tree_unflatten([rest.pop(0) for _ in range(spec.num_leaves)], spec) for spec in ctx.values
-    )
+    leaves = ([rest.pop(0) for _ in range(spec.num_leaves)] for spec in ctx.values)
+    ctx.needs_input_grad = tuple(map(tree_unflatten, leaves, ctx.values))
     try:
         yield
     finally:
@@ -342,9 +340,8 @@ def overload_of(op: Any) -> OpOverload:
     op = getattr(op, "_opoverload", op)  # a result of `custom_op` has its overload as this attribute
     if isinstance(op, OpOverload):
         return op
-    name, _, overload = (op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)).partition(
-        "."
-    )
+    path = op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)
+    name, _, overload = path.partition(".")
     return getattr(_packet(name), overload or "default")
 
 

@@ -47,9 +47,8 @@ def handle_torch_function(
     """
     relevant_args = tuple(relevant_args)
     found = _core._overriding(relevant_args, 0)
-    kinds = [type(x) for x in found] + list(
-        dict.fromkeys(type(x) for x in relevant_args if type(x) is Tensor)
-    )
+    kinds = [type(x) for x in found]
+    kinds += [Tensor] * any(type(x) is Tensor for x in relevant_args)
     return dispatch.ask(public_api, tuple(kinds), found, args, kwargs)
 
 

@@ -78,9 +78,8 @@ def _decoded(name: str, data: Tensor, mode: int = _KEPT, orient: bool = False, *
     if image.mode == "1":
         image = image.convert("L")
     if mode != _KEPT and image.mode != _MODES[mode] and not image.mode.startswith("I"):
-        image = (
-            image.convert("RGBA").convert(_MODES[mode]) if image.mode == "P" else image.convert(_MODES[mode])
-        )
+        image = image.convert("RGBA") if image.mode == "P" else image
+        image = image.convert(_MODES[mode])
     pixels = np.asarray(image)
     if image.mode.startswith("I"):
         pixels = _wide(pixels.astype(np.uint16), mode)

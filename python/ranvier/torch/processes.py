@@ -74,9 +74,8 @@ def reduce_scatter_tensor(
 ) -> Any:
     """Rank r gets part r, along the first dimension, of the sum (product ...) of the tensors of all ranks."""
     distributed = import_module("ranvier.distributed")
-    return distributed.reduce_scatter(
-        output, list(input.view(-1, *output.shape).unbind()), op, group, async_op
-    )
+    parts = list(input.view(-1, *output.shape).unbind())
+    return distributed.reduce_scatter(output, parts, op, group, async_op)
 
 
 def all_to_all(
@@ -101,11 +100,9 @@ def all_to_all_single(
 ) -> Any:
     """As :func:`all_to_all`, of parts of a tensor along its first dimension: equal ones without sizes."""
     size = import_module("ranvier.distributed").get_world_size(group)
-    into, parts = (
-        list(x.detach().split(sizes or len(x) // size))
-        for x, sizes in ((output, output_split_sizes), (input, input_split_sizes))
-    )
-    return all_to_all(into, parts, group, async_op)
+    into = output.detach().split(output_split_sizes or len(output) // size)
+    parts = input.detach().split(input_split_sizes or len(input) // size)
+    return all_to_all(list(into), list(parts), group, async_op)
 
 
 class P2POp(NamedTuple):

@@ -258,10 +258,8 @@ def global_unstructured(
         raise TypeError("global_unstructured(): importance_scores must be of type dict")
     values = [getattr(module, name) for module, name in parameters]
     scores = [given.get(where, value) for where, value in zip(parameters, values, strict=True)]
-    masks = [
-        getattr(module, f"{name}_mask", rv.ones_like(value))
-        for (module, name), value in zip(parameters, values, strict=True)
-    ]
+    pairs = zip(parameters, values, strict=True)
+    masks = [getattr(module, f"{name}_mask", rv.ones_like(value)) for (module, name), value in pairs]
     method = pruning_method(**kwargs)
     method._tensor_name = "temp"
     if method.PRUNING_TYPE != "unstructured":

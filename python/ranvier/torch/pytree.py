@@ -100,9 +100,8 @@ class TreeSpec:
             if tree.keys() != set(keys):
                 raise ValueError(f"[flatten_up_to] got the keys {list(tree)}; expected {keys}")
             parts = [tree[key] for key in keys]
-        return [
-            x for part, spec in zip(parts, self.children_specs, strict=True) for x in spec.flatten_up_to(part)
-        ]
+        pairs = zip(parts, self.children_specs, strict=True)
+        return [x for part, spec in pairs for x in spec.flatten_up_to(part)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TreeSpec) and vars(self) == vars(other)
@@ -111,11 +110,9 @@ class TreeSpec:
         return hash((self.type, self.num_leaves))
 
     def __repr__(self) -> str:
-        return (
-            "*"
-            if self.is_leaf()
-            else f"TreeSpec({self.type.__name__}, {self.context}, {self.children_specs})"
-        )
+        if self.is_leaf():
+            return "*"
+        return f"TreeSpec({self.type.__name__}, {self.context}, {self.children_specs})"
 
 
 LeafSpec = treespec_leaf = TreeSpec

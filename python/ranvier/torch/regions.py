@@ -16,10 +16,8 @@ import ranvier.nn.functional as F
 from ranvier import Tensor, kernels
 from ranvier.ops.image.sampling import GridSample
 from ranvier.tensors.failures import DtypeError, OpError, OpIndexError
-from ranvier.tensors.memory import HALVES
+from ranvier.tensors.memory import HALVES, Array
 from ranvier.torch.library import Library
-
-Array = np.ndarray[Any, Any]
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
@@ -62,9 +60,9 @@ def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _
     start, length: where the regions begin along the axis, and how long they are. size: the rows of the image.
     """
     step = length / start.dtype.type(bins)
-    points = (
-        np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
-    )
+    points = np.full(len(start), ratio)
+    if ratio <= 0:
+        points = np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
     counts = np.repeat(2 * points, bins)
     owners, places = _parts(counts)
     regions, step = owners // bins, step[owners // bins]
@@ -232,30 +230,19 @@ def deform_conv2d(
         sizes = f"input {input.shape}, weight {weight.shape}, groups {groups} and {each}; expected multiples"
         raise OpError(f"[deform_conv2d] got {wrong or sizes}")
     rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
-    grid = rv.from_numpy(
-        np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.detach().numpy().dtype)
-    )
+    points = np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2)
+    grid = rv.from_numpy(points.astype(offset.detach().numpy().dtype))
     moved = offset.reshape(n * each, r * t, 2, h * w).permute(0, 3, 1, 2).flip(-1) + grid
     in_pixels = GridSample("bilinear", "zeros", False, True)
     read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
     if use_mask:
         read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
-    read = (
-        read.reshape(n, groups, depth, h * w, r * t)
-        .permute(1, 0, 3, 4, 2)
-        .reshape(groups, n * h * w, r * t * depth)
-    )
-    taps = (
-        weight.reshape(groups, count // groups, depth, r * t)
-        .permute(0, 3, 2, 1)
-        .reshape(groups, r * t * depth, count // groups)
-    )
-    y = (
-        _core._without_autocast(rv.matmul, read, taps)
-        .reshape(groups, n, h, w, count // groups)
-        .permute(1, 0, 4, 2, 3)
-    )
-    return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
+    read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2)
+    read = read.reshape(groups, n * h * w, r * t * depth)
+    taps = weight.reshape(groups, count // groups, depth, r * t).permute(0, 3, 2, 1)
+    taps = taps.reshape(groups, r * t * depth, count // groups)
+    y = _core._without_autocast(rv.matmul, read, taps).reshape(groups, n, h, w, count // groups)
+    return y.permute(1, 0, 4, 2, 3).reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
 
 
 _ROI = "Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"

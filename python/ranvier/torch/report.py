@@ -21,7 +21,9 @@ _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 def missing(error: _Error, name: str) -> _Error:
     """Returns the error for a missing name; a report notes the name and who asked for it first."""
     if _missing is not None and name not in _missing:
-        asker = _asker(sys._getframe(1))
+        asker = sys._getframe(1)
+        while asker.f_back is not None and _is_inner(asker):
+            asker = asker.f_back
         _missing[name] = error, f"{asker.f_code.co_filename}:{asker.f_lineno}"
     return error
 
@@ -35,14 +37,8 @@ def start() -> None:
         atexit.register(_print)
 
 
-def _asker(frame: FrameType) -> FrameType:
-    """The innermost frame that belongs neither to this folder nor to Python's import system."""
-    while frame.f_back is not None and _is_inner(frame):
-        frame = frame.f_back
-    return frame
-
-
 def _is_inner(frame: FrameType) -> bool:
+    """True if a frame belongs to this folder or to Python's import system."""
     file = frame.f_code.co_filename
     return file.startswith((_HERE, "<frozen importlib"))
 

@@ -125,9 +125,8 @@ class FunctionSchema:
 
 def _parts(text: str) -> list[str]:
     """The parts of a text between commas, except commas in brackets and quotes."""
-    return [
-        part.strip() for part in re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)
-    ]
+    parts = re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)
+    return [part.strip() for part in parts]
 
 
 def _default(text: str) -> Any:
@@ -159,9 +158,8 @@ def parsed(schema: str, namespace: str = "") -> FunctionSchema:
             raise RuntimeError(
                 f"[torch.library] got the argument {part!r} in {schema!r}; expected 'Tensor x'"
             )
-        arguments.append(
-            Argument(label, kind.strip(), _default(default.strip()) if default else _NONE, named)
-        )
+        value = _default(default.strip()) if default else _NONE
+        arguments.append(Argument(label, kind.strip(), value, named))
     text = f"{name}{'.' + overload if overload else ''}({inner}) -> {returns}"
     return FunctionSchema(name, overload or "", arguments, returns.strip(), text)
 

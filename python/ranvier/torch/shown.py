@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ranvier import set_printoptions
-from ranvier.tensors.printing import options as PRINT_OPTS
-from ranvier.tensors.printing import values, with_parts
+from ranvier.tensors.printing import options as PRINT_OPTS, values, with_parts
 
 
 def get_printoptions() -> dict[str, Any]:

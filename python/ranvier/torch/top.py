@@ -135,20 +135,16 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     (tensor([2., 4., 6.]),)
     """
     every = list(builtin_range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    points = (
-        list(spacing)
-        if isinstance(spacing, (tuple, list))
-        else [1 if spacing is None else spacing] * len(every)
-    )
+    step = 1 if spacing is None else spacing
+    points = list(step) if isinstance(step, (tuple, list)) else [step] * len(every)
     if len(points) != len(every):
         raise RuntimeError(f"[gradient] got {len(points)} spacings; expected {len(every)}, one for each dim")
     if edge_order not in (1, 2) or any(input.shape[d] <= edge_order for d in every):
         text = f"[gradient] got edge_order {edge_order} for shape {tuple(input.shape)}"
         raise RuntimeError(f"{text}; expected 1 or 2, and more values than it along each dimension")
     x = input if input.is_floating_point() else input.to(rv.get_default_dtype())
-    return tuple(
-        _slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in zip(every, points, strict=True)
-    )
+    pairs = zip(every, points, strict=True)
+    return tuple(_slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in pairs)
 
 
 def _slopes(x: Tensor, points: Any, order: int) -> Tensor:

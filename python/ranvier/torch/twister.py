@@ -21,8 +21,7 @@ from ranvier import Generator, data, multinomial
 from ranvier.autograd import wrap
 from ranvier.nn import MultiheadAttention, init
 from ranvier.observe import refuse
-from ranvier.ops.making import draws as rows
-from ranvier.ops.making import philox, random, uniform
+from ranvier.ops.making import draws as rows, philox, random, uniform
 from ranvier.ops.making.random import current
 from ranvier.ops.neural.dropout import Dropout
 from ranvier.settings import defined

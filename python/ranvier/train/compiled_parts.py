@@ -171,8 +171,7 @@ class CompiledParts:
         """The compiled form of a function, made again where the trainer has changed."""
         more["eager"] = eager or not trainer.compile
         make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **more)
-        part: CompiledOrEager = self.kept(trainer, name, make)
-        return part
+        return self.kept(trainer, name, make)
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
         """The result of `make`, kept until the trainer changes."""

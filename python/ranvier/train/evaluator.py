@@ -76,9 +76,8 @@ class Measured:
             y_pred = outputs if self._link is None or self._keeps_labels else labels(outputs, self._link)
             for name, metric in self._metrics.items():
                 scored = self._link is not None and _needs_probabilities(metric)
-                measured[name] = float(
-                    metric(y_true, probabilities(outputs, self._link or "") if scored else y_pred)
-                )
+                answers = probabilities(outputs, self._link or "") if scored else y_pred
+                measured[name] = float(metric(y_true, answers))
         return measured
 
     def _counted(self, y: Array, outputs: Array) -> tuple[Array, Array]:
@@ -99,9 +98,8 @@ class Measured:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._loss.load_state(state["loss"])
-        self._predicted, self._true = (
-            [] if state[name] is None else [state[name]] for name in ("predicted", "true")
-        )
+        self._predicted = [] if state["predicted"] is None else [state["predicted"]]
+        self._true = [] if state["true"] is None else [state["true"]]
 
 
 def _needs_probabilities(metric: Any) -> bool:

@@ -177,9 +177,8 @@ def _of_constant(trainer: Training, data: Prepared) -> float:
     if getattr(loss, "reduction", None) != "mean" or trainer.l1 or trainer.l2 or not y.size:
         return 0.0
     if isinstance(loss, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)):
-        return (
-            math.log(max(int(y.max()) + 1, 2)) if link_of(loss) == "softmax" and y.ndim == 1 else math.log(2)
-        )
+        of_classes = link_of(loss) == "softmax" and y.ndim == 1
+        return math.log(max(int(y.max()) + 1, 2) if of_classes else 2)
     if isinstance(loss, nn.MSELoss):
         return float(np.mean(np.square(y, dtype=np.float64)))
     if isinstance(loss, (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)):

@@ -75,9 +75,8 @@ class Run:
         # the program that ran at the end of the last epoch, with its number of checks; see `_passes`
         self._crossed: Any = None
         # whether Python has something to do between two epochs
-        self._between = (
-            valid is not None or bool(trainer.metrics) or must_act(hooks, "every_epoch", OF_EPOCHS)
-        )
+        measures = valid is not None or bool(trainer.metrics)
+        self._between = measures or must_act(hooks, "every_epoch", OF_EPOCHS)
         self._resumed: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
             if isinstance(hook, Checkpoint):
@@ -268,18 +267,11 @@ class Run:
         What a step reads in Python is compared at each call. Something that changes with each epoch, such as
         the history, has changed since the program ran in an earlier epoch, so the program does not read it.
         """
-        if (
-            self._between
-            or self.batch > 0
-            or self._crossed is None
-            or self._crossed != self.step.compiled.latest
-        ):
+        is_same = self._crossed is not None and self._crossed == self.step.compiled.latest
+        if self._between or self.batch > 0 or not is_same:
             return 1
-        return (
-            1
-            if self.step.compiled.writes([random.current().state])
-            else min(self.last - self.epoch, MOST_EPOCHS)
-        )
+        draws = self.step.compiled.writes([random.current().state])
+        return 1 if draws else min(self.last - self.epoch, MOST_EPOCHS)
 
     def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
         """Counts the batches that the core has run; only the last can have a loss that is not finite."""

@@ -39,10 +39,8 @@ class Penalty:
             self._strengths, self._active = [(p, 0.0, 0.0) for p in parameters], False
             return
         named = list(model.named_parameters())
-        l1s, l2s = (
-            {id(p): _strength(s, name, p) for name, p in named} if s else {}
-            for s in (_checked("l1", l1, named), _checked("l2", l2, named))
-        )
+        checked = _checked("l1", l1, named), _checked("l2", l2, named)
+        l1s, l2s = ({id(p): _strength(s, name, p) for name, p in named} if s else {} for s in checked)
         self._strengths = [(p, l1s.get(id(p), 0.0), l2s.get(id(p), 0.0)) for p in parameters]
         self._active = any(a or b for _, a, b in self._strengths)
 
@@ -226,8 +224,7 @@ class TrainingStep:
         if self._accumulate > 1:
             return None
         if self._reduce is not None:
-            found: tuple[Array, Array | None, Array | None] | None = self._reduce.run_ahead(ahead)
-            return found
+            return self._reduce.run_ahead(ahead)
         more = (False, False, True, True, bool(self._trainer.metrics))
         results = self.compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
         if results is None:

@@ -12,8 +12,7 @@ from compile.staleness.judge import Case, default_inputs, patch
 from compile.staleness.scenario import eager, scenario, sets, whole
 from compile.staleness.small import Own
 from ranvier.tensors import printing
-from ranvier.torch import jit, operators, pytree
-from ranvier.torch import multiprocessing as mp
+from ranvier.torch import jit, multiprocessing as mp, operators, pytree
 
 W, FOLDER = rv.full((3, 3), 1.0 / 7), rv.hub.get_dir()
 INPUTS = [default_inputs(number) for number in range(52)]  # another default device makes none

@@ -191,10 +191,8 @@ class RandomAffine(Augmentation):
 
     def apply(self, x: Array, u: Numbers) -> Array:
         share = self.translate or (0.0, 0.0)
-        moves = [
-            np.rint(_between(u[:, 1 + i], (-size * t, size * t)))
-            for i, (size, t) in enumerate(zip(x.shape[:1:-1], share, strict=True))
-        ]
+        most = [size * t for size, t in zip(x.shape[:1:-1], share, strict=True)]
+        moves = [np.rint(_between(u[:, i], (-move, move))) for i, move in enumerate(most, 1)]
         shears = _between(u[:, 4], self.shear[:2]), _between(u[:, 5], self.shear[2:])
         angle, scale = _between(u[:, 0], self.degrees), _between(u[:, 3], self.scale)
         matrix = inverse_affine(x, angle, moves, scale, shears)

@@ -77,10 +77,8 @@ class Column:
         numbered: dict[str, int] = {}
         texts = [str(cell).strip() for cell in cells.tolist()]
         gaps = missing | np.array([text.lower() in table.marks for text in texts], bool)
-        codes = [
-            -1 if gap else numbered.setdefault(text, len(numbered))
-            for text, gap in zip(texts, gaps.tolist(), strict=True)
-        ]
+        pairs = zip(texts, gaps.tolist(), strict=True)
+        codes = [-1 if gap else numbered.setdefault(text, len(numbered)) for text, gap in pairs]
         self.is_flag = {*map(type, cells[~missing].tolist())} == {bool}  # of a frame
         self.codes, self.texts, self.missing = np.array(codes, np.intp), list(numbered), gaps
         self.kinds = np.array([kind_of(text, self.table.settings) for text in self.texts], np.intp)
@@ -104,9 +102,8 @@ class Column:
             read = [number_of(text, self.table.settings) for text in self.texts]
             if self.is_flag:
                 read = [float(text == "True") for text in self.texts]
-            values = np.array([*(np.nan if number is None else number for number in read), np.nan])[
-                self.codes
-            ]
+            values = np.array([*(np.nan if number is None else number for number in read), np.nan])
+            values = values[self.codes]
         wrong = ~(np.abs(values) <= limit) & ~(self.missing & missing)
         if wrong.any():
             self.refuse(int(wrong.argmax()), limit)

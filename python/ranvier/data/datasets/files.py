@@ -101,9 +101,8 @@ def load(
         _refuse("an array or an archive", **dict.fromkeys(table, True))
     if ending == ".npy":
         _refuse("an array, whose columns have no names", label=isinstance(label, str) and label != "auto")
-        return load_npy(
-            file, label if isinstance(label, int) else None if label is None else -1, task=task, dtype=dtype
-        )
+        column = -1 if isinstance(label, str) else label
+        return load_npy(file, column, task=task, dtype=dtype)
     if ending == ".npz":
         _refuse("an archive, whose arrays have names", label=not isinstance(label, str) and label is not None)
         name = label if isinstance(label, str) and label != "auto" else None
@@ -142,9 +141,8 @@ def _digits(path: Path, label: str | int | None) -> Samples:
     """Such a table as images (n, 1, 28, 28) in [0, 1]."""
     table = load_csv(path, None if _first_cells(path) == PIXELS else "label")
     labels = None if table.y is None else np.array(table.class_names, np.int64)[table.y]
-    if not (table.x.min() >= 0 and table.x.max() <= 255) or (
-        labels is not None and not {*labels} <= {*range(10)}
-    ):
+    are_digits = labels is None or {*labels} <= {*range(10)}
+    if not (table.x.min() >= 0 and table.x.max() <= 255 and are_digits):
         raise ValueError(f"[load] '{path}' has a pixel beyond 0 to 255, or a label beyond 0 to 9")
     x = (table.x / np.float32(255)).reshape(-1, 1, 28, 28)
     return Samples(x, None if label is None else labels, tuple("0123456789"), scale=255.0)

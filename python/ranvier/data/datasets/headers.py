@@ -64,9 +64,8 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
     kinds = [GAP if cell.lower() in table.marks else kind_of(cell, table.settings) for cell in first]
     numbers = [cell for cell, kind in zip(first, kinds, strict=True) if kind not in (GAP, WORD)]
     names = [at for at, kind in enumerate(kinds) if kind == WORD]
-    columns = [
-        [row[at] for row in body if at < len(row) and row[at].lower() not in table.marks] for at in names
-    ]
+    cells = [[row[at] for row in body if at < len(row)] for at in names]
+    columns = [[cell for cell in column if cell.lower() not in table.marks] for column in cells]
     again = any(first[at] in column for at, column in zip(names, columns, strict=True))
     counts = [sum(kind_of(cell, table.settings) != WORD for cell in column) for column in columns]
     above = any(count > 0.9 * len(column) for count, column in zip(counts, columns, strict=True))

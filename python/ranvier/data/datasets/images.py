@@ -148,11 +148,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """All files, through links to folders too; none in hidden folders, such as .ipynb_checkpoints."""
     for base, folders, files in os.walk(folder, followlinks=True):
         above = os.path.realpath(base) + os.sep
-        folders[:] = [
-            name
-            for name in folders
-            if name[0] != "." and not above.startswith(os.path.realpath(os.path.join(base, name)) + os.sep)
-        ]
+        places = {name: os.path.realpath(os.path.join(base, name)) for name in folders if name[0] != "."}
+        folders[:] = [name for name, place in places.items() if not above.startswith(place + os.sep)]
         yield from (Path(base, name) for name in files)
 
 

@@ -3,8 +3,7 @@
 
 import sys as _sys
 
-from ranvier.nn.utils import parametrizations, parametrize, rnn
-from ranvier.nn.utils import reweighted as _reweighted
+from ranvier.nn.utils import parametrizations, parametrize, reweighted as _reweighted, rnn
 from ranvier.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,

@@ -17,11 +17,9 @@ from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number, ordered, truth
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import cast, narrow, numbers, widened
+from ranvier.tensors.memory import Array, cast, narrow, numbers, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
-
-Array = np.ndarray[Any, Any]
 
 
 def clip_grad_norm_(

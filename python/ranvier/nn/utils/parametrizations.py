@@ -26,8 +26,7 @@ class _WeightNorm(Module):
         self.dim = None if dim == -1 else dim
 
     def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
-        result: Tensor = weight_v * (weight_g / norm_except(weight_v, self.dim))
-        return result
+        return weight_v * (weight_g / norm_except(weight_v, self.dim))
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return norm_except(weight, self.dim), weight

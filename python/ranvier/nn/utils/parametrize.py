@@ -53,8 +53,7 @@ class Parametrized(Reweighting):
         self.name = name
 
     def weight(self, module: Any) -> Tensor:
-        result: Tensor = module.parametrizations[self.name]()
-        return result
+        return module.parametrizations[self.name]()
 
     def assign(self, module: Any, value: Tensor) -> None:
         if not all(hasattr(part, "right_inverse") for part in module.parametrizations[self.name]):
@@ -108,9 +107,8 @@ def register_parametrization(
         raise TypeError(f"[register_parametrization] got {parametrization!r}; expected a Module")
     parametrization.train(module.training)
     again = is_parametrized(module, tensor_name)
-    value = (
-        getattr(module, tensor_name) if again else {**module._parameters, **module._buffers}.get(tensor_name)
-    )
+    own = {**module._parameters, **module._buffers}
+    value = getattr(module, tensor_name) if again else own.get(tensor_name)
     if value is None:
         raise ValueError(f"[register_parametrization] got {tensor_name!r}; expected a parameter or buffer")
     with no_grad():

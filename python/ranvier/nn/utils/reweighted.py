@@ -126,8 +126,7 @@ class WeightNorm(Reweighting):
 
     def weight(self, module: Any) -> Tensor:
         g, v = module.__dict__[self.name + "_g"], module.__dict__[self.name + "_v"]
-        result: Tensor = v * (g / norm_except(v, self.dim))
-        return result
+        return v * (g / norm_except(v, self.dim))
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:

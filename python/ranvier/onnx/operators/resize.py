@@ -148,9 +148,8 @@ def _own_kernel(
     signal, image, corners = _KERNELS.get((filter.mode, transformation), ("", "", None))
     mode = {3: signal, 4: image}.get(len(shape), "")
     exact = all(outs[axis] == shape[axis] * factor for axis, factor in zip(chosen, factors, strict=True))
-    special = (
-        filter.exclude_outside or filter.antialias or (mode == "bicubic" and filter.cubic_coeff_a != -0.75)
-    )
+    special = filter.exclude_outside or filter.antialias
+    special |= mode == "bicubic" and filter.cubic_coeff_a != -0.75
     if filter.mode == "nearest":
         enlarges = min(factors, default=1) >= 1
         special |= not (filter.nearest_mode == "floor" or (filter.nearest_mode == "version 10" and enlarges))

@@ -53,9 +53,8 @@ class Window(NamedTuple):
         The last window begins in the image or in the padding before it.
         """
         after = []
-        for n, low, high, s, reach in zip(
-            shape_of(x)[2:], self.before, self.after, self.strides, self.reach, strict=True
-        ):
+        axes = zip(shape_of(x)[2:], self.before, self.after, self.strides, self.reach, strict=True)
+        for n, low, high, s, reach in axes:
             total = n + low + high
             last = -(-(total - reach) // s) * s
             last -= s if last >= n + low else 0
@@ -189,9 +188,8 @@ def _conv_transpose(
     if output_shape or same:
         sizes = list(zip(shape_of(x)[2:], strides, window.reach, more, strict=True))
         wanted = output_shape or [n * s for n, s, *_ in sizes]
-        totals = [
-            (n - 1) * s + reach + m - out for (n, s, reach, m), out in zip(sizes, wanted[-axes:], strict=True)
-        ]
+        pairs = zip(sizes, wanted[-axes:], strict=True)
+        totals = [(n - 1) * s + reach + m - out for (n, s, reach, m), out in pairs]
         cuts = [max(t, 0) for t in totals]
         before = tuple(c // 2 if auto_pad in halved else c - c // 2 for c in cuts)
         ends = [m + b - t for m, b, t in zip(more, before, totals, strict=True)]
@@ -220,9 +218,8 @@ def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: S
     total: Any = 0
     for i in range(window.kernel[0]):
         y = _transposed(group, _inner(window), _slices(x), w[:, :, i], None, none, none)
-        y = _padded_along(
-            3, 0, s - 1, ops.unsqueeze(_joined(y, x.shape[0], x.shape[2]), 3)
-        )  # zeros between slices
+        y = ops.unsqueeze(_joined(y, x.shape[0], x.shape[2]), 3)
+        y = _padded_along(3, 0, s - 1, y)  # zeros between slices
         total = _padded_along(2, i * d, reach - i * d - s, ops.flatten(y, 2, 3)) + total
     return total
 
@@ -331,12 +328,9 @@ def _image_axes(x: Tensor) -> Sequence[int]:
     return tuple(range(2, raw(x).ndim))
 
 
-operators(
-    {
-        ("GlobalAveragePool", 1): on_tensors(lambda x: ops.mean(x, _image_axes(x), True)),
-        ("GlobalMaxPool", 1): on_tensors(lambda x: ops.amax(x, _image_axes(x), True)),
-    }
-)
+_average = on_tensors(lambda x: ops.mean(x, _image_axes(x), True))
+_greatest = on_tensors(lambda x: ops.amax(x, _image_axes(x), True))
+operators({("GlobalAveragePool", 1): _average, ("GlobalMaxPool", 1): _greatest})
 
 
 @operator("MaxUnpool")

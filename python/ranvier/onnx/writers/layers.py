@@ -75,11 +75,8 @@ def max_pool(s: Site) -> str:
         raise s.refuse("return_indices has no counterpart: ONNX counts places in the whole batch")
     axes = int(s.kind[-2])
     kernel, stride, padding, dilation, ceil = s.get("arguments")
-    settings = {
-        "pads": _sizes(padding, axes) * 2,
-        "dilations": _sizes(dilation, axes),
-        "ceil_mode": int(bool(ceil)),
-    }
+    settings: dict[str, Any] = {"pads": _sizes(padding, axes) * 2, "dilations": _sizes(dilation, axes)}
+    settings["ceil_mode"] = int(bool(ceil))
     return _pooled(s, "MaxPool", axes, kernel, stride, settings)
 
 
@@ -89,11 +86,8 @@ def avg_pool(s: Site) -> str:
     kernel, stride, padding, ceil, include, *divisor = s.get("arguments")
     if any(d is not None for d in divisor):
         raise s.refuse("divisor_override has no counterpart", "multiply the result of avg_pool2d")
-    settings = {
-        "pads": _sizes(padding, axes) * 2,
-        "ceil_mode": int(bool(ceil)),
-        "count_include_pad": int(bool(include)),
-    }
+    settings: dict[str, Any] = {"pads": _sizes(padding, axes) * 2, "ceil_mode": int(bool(ceil))}
+    settings["count_include_pad"] = int(bool(include))
     return _pooled(s, "AveragePool", axes, kernel, stride, settings)
 
 
@@ -236,9 +230,8 @@ def group_norm(s: Site) -> str:
 def layer_norm(s: Site) -> str:
     inner = tuple(s.get("part"))
     scale = s.input(1) if s.has(1) else s.w.constant(np.ones(inner, s.dtype()))
-    return s.node(
-        "LayerNormalization", s.input(0), scale, s.input(2), axis=-len(inner), epsilon=float(s.get("eps"))
-    )
+    settings: Any = {"axis": -len(inner), "epsilon": float(s.get("eps"))}
+    return s.node("LayerNormalization", s.input(0), scale, s.input(2), **settings)
 
 
 # --- recurrent

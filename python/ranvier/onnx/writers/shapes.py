@@ -134,9 +134,8 @@ def pick(s: Site) -> str:
     parts = []
     for i in range(1, len(axes) + 1):
         index = s.index(i, ("int64",))
-        index = (
-            index if s.shapes(i) == shapes else s.node("Expand", index, s.shape(shapes, index, s.shapes(i)))
-        )
+        if s.shapes(i) != shapes:
+            index = s.node("Expand", index, s.shape(shapes, index, s.shapes(i)))
         parts.append(s.node("Unsqueeze", index, s.w.ints(rank)))
     others = [d for d in range(s.ndim()) if d not in axes]
     order = [*axes, *others]
@@ -168,11 +167,8 @@ def one_hot(s: Site) -> str:
 def gather(s: Site) -> str:
     x, index = s.input(0), s.index(1)
     axis, sizes, wanted = s.get("axis"), s.shapes(0), s.shapes(1)
-    less = [
-        d
-        for d in range(s.ndim())
-        if d != axis and any(a[d] != b[d] for a, b in zip(sizes, wanted, strict=True))
-    ]
+    pairs = list(zip(sizes, wanted, strict=True))
+    less = [d for d in range(s.ndim()) if d != axis and any(a[d] != b[d] for a, b in pairs)]
     if less:
         ends = [s.number(tuple(shape[d] for shape in wanted), index, wanted) for d in less]
         starts = s.w.ints(*[0] * len(less))
@@ -186,9 +182,8 @@ def scatter(s: Site) -> str:
         raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
     if s.get("add") and s.w.opset < 16:
         raise s.refuse("sums need a later version of the operator set", "pass opset_version=16")
-    return s.node(
-        "ScatterElements", *s.inputs(), axis=s.get("axis"), reduction="add" if s.get("add") else None
-    )
+    reduction = "add" if s.get("add") else None
+    return s.node("ScatterElements", *s.inputs(), axis=s.get("axis"), reduction=reduction)
 
 
 @writes("Pad")

@@ -112,9 +112,8 @@ def fmin(input: Any, other: Any) -> Tensor:
 
 
 formula_of("truncated_quotient")(lambda f, a, b: f.trunc(a / b))
-TENSORS.truncated_quotient = partial(
-    div, rounding_mode="trunc"
-)  # Its slope is 0, also where the slope of a / b is infinite.
+# Its slope is 0, also where the slope of a / b is infinite.
+TENSORS.truncated_quotient = partial(div, rounding_mode="trunc")
 
 
 @elementwise(

@@ -138,12 +138,9 @@ def minimum(input: Any, other: Any) -> Tensor:
     | rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([1., 4.])"""
 
 
-_AT_LEAST = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast).op(
-    "clip"
-)
-_AT_MOST = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost).op(
-    "clip"
-)
+_at_least = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast)
+_at_most = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost)
+_AT_LEAST, _AT_MOST = _at_least.op("clip"), _at_most.op("clip")
 _BY_NUMBERS = elementwise(
     _core.clip,
     lambda f, dy, x, low, high: f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0),

@@ -22,11 +22,9 @@ from ranvier.observe import is_recording
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError, require_dtype
-from ranvier.tensors.memory import F32 as F32
-from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in, plain
+from ranvier.tensors.memory import F32 as F32, HALVES, Array as Array, in_dtype, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
 
-Array = np.ndarray[Any, Any]
 F64 = np.dtype(np.float64)
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)

@@ -86,9 +86,8 @@ def interpolate(
         size, scale_factor = _size_of(input, scale_factor), None
     if mode == "area" and not antialias:
         return _area(input, size, align_corners)
-    if scale_factor is not None and (
-        mode in ("linear", "bilinear") or (mode == "nearest" and input.ndim == 4)
-    ):
+    copies = mode in ("linear", "bilinear") or (mode == "nearest" and input.ndim == 4)
+    if scale_factor is not None and copies:
         scale_factor = _of_unequal_sizes(input, scale_factor)
     if antialias:
         return _smoothed(input, size, scale_factor, mode, bool(align_corners))

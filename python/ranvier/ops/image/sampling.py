@@ -83,9 +83,8 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     if input.ndim != 4:
         raise misfit("unfold", {"x": input.shape}, "(n, c, h, w) or (c, h, w)")
     n, c = input.shape[:2]
-    positions, size, (ph, pw) = _windows(
-        "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
-    )
+    image = input.shape[2], input.shape[3]
+    positions, size, (ph, pw) = _windows("unfold", image, kernel_size, dilation, padding, stride)
     padded = reshape(pad(input, (pw, pw, ph, ph)) if ph or pw else input, (n, c, size[0] * size[1]))
     taps, count = positions.shape
     return reshape(gather(padded, 2, _for_channels(positions, n, c)), (n, c * taps, count))
@@ -107,9 +106,8 @@ def fold(
         )
     n, c = input.shape[0], input.shape[1] // positions.shape[0]
     values = reshape(input, (n, c, positions.size))
-    wide = scatter_add(
-        zeros(n, c, size[0] * size[1], dtype=input.dtype), 2, _for_channels(positions, n, c), values
-    )
+    wide = zeros(n, c, size[0] * size[1], dtype=input.dtype)
+    wide = scatter_add(wide, 2, _for_channels(positions, n, c), values)
     return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
 
 
@@ -310,9 +308,8 @@ class GridSample(Function):
     def backward(self, dy: Array) -> Any:
         mode, padding, align, in_pixels = self.settings
         needs_x, needs_grid = self.needs
-        return _core.grid_sample_backward(
-            dy, self.x, self.grid, mode, padding, align, needs_x, needs_grid, in_pixels
-        )
+        settings = mode, padding, align, needs_x, needs_grid, in_pixels
+        return _core.grid_sample_backward(dy, self.x, self.grid, *settings)
 
 
 @recomputed("x", "grid", kinds=(GridSample,))

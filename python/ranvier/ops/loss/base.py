@@ -13,8 +13,7 @@ import numpy as np
 import ranvier.extension as extension
 from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
 from ranvier.ops.gradient_rules import none
-from ranvier.ops.reduction.reduce import mean
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.shape.reshape import broadcast_to
 from ranvier.ops.slopes import KERNELS, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function
@@ -57,12 +56,8 @@ def in_dtype_of(x: Any, target: Any) -> Any:
     target = keep(np.asarray(target)) if isinstance(target, (int, float)) else target
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
         return wrap(cast(target._array, np.dtype(dtype)))
-    if (
-        dtype is not None
-        and isinstance(target, np.ndarray)
-        and target.dtype.kind in "biuf"
-        and target.dtype != dtype
-    ):
+    has_numbers = isinstance(target, np.ndarray) and target.dtype.kind in "biuf"
+    if has_numbers and dtype is not None and target.dtype != dtype:
         return cast(target, np.dtype(dtype))
     return target
 
@@ -179,8 +174,7 @@ def _by_slopes(
         dy = dy / max(x.numel(), 1)
     elif reduction == "batchmean":
         dy = dy / max(x.shape[0], 1)
-    dx: Tensor = dy * slope(f, x, target, *settings)
-    return dx
+    return dy * slope(f, x, target, *settings)
 
 
 def same_floats(name: str, **arrays: Any) -> list[Tensor]:

@@ -14,8 +14,7 @@ from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, is_floating
 from ranvier.ops.gradient_rules import differentiated, inputs, recomputed, with_zero_slope
 from ranvier.ops.loss.base import constant, promoted
-from ranvier.ops.reduction.reduce import mean
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched

@@ -108,9 +108,8 @@ def ctc_loss(
     if isinstance(targets, Tensor) and targets.dtype.kind in "bf":
         targets = targets.long()  # As in PyTorch, which takes targets of floats, but not lengths of floats.
     labels = index_array("ctc_loss", targets)
-    lengths, sizes = (
-        index_array("ctc_loss", [v] if isinstance(v, int) else v) for v in (input_lengths, target_lengths)
-    )
+    given = ([v] if isinstance(v, int) else v for v in (input_lengths, target_lengths))
+    lengths, sizes = (index_array("ctc_loss", v) for v in given)
     single = x.ndim == 2
     if single:
         x, lengths, sizes = x.unsqueeze(1), lengths.reshape(-1), sizes.reshape(-1)

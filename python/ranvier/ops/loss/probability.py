@@ -79,10 +79,8 @@ def bce_with_logits(
     tensor(1.3863)
     """
     x, t = promoted(x, target)
-    settings = (
-        constant("bce_with_logits", "weight", weight, x),
-        constant("bce_with_logits", "pos_weight", pos_weight, x),
-    )
+    given = {"weight": weight, "pos_weight": pos_weight}
+    settings = [constant("bce_with_logits", name, value, x) for name, value in given.items()]
     y: Tensor = watched(BceWithLogits(reduction, *settings).apply(x, t), weight, pos_weight)
     if t is not target and is_floating(target):  # in a block of autocast half targets are float32, too
         return y.to(_core._autocast_cast("float32", target)._array.dtype)

@@ -13,8 +13,7 @@ from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, floating
 from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
-from ranvier.ops.reduction.reduce import mean
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
 from ranvier.tape.function import Dtypes, in_dtypes

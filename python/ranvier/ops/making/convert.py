@@ -14,8 +14,7 @@ from ranvier.tape.function import by_kernel
 from ranvier.tensors.data import TENSOR_TYPES, as_dtype, refuse_torch, sized_or_copied
 from ranvier.tensors.deepcopy_pickle import memory_of, place_in_memory
 from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
-from ranvier.tensors.dtypes import default
-from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.errors import own_error, truth
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import bools, cast, require_numbers

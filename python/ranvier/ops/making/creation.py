@@ -17,6 +17,7 @@ from ranvier.observe import observers
 from ranvier.tape.inplace import written
 from ranvier.tensors.data import (
     TENSOR_TYPES,
+    Size as Size,
     array_of,
     given,
     layout,
@@ -25,7 +26,6 @@ from ranvier.tensors.data import (
     shape_of,
     sized_or_copied,
 )
-from ranvier.tensors.data import Size as Size
 from ranvier.tensors.devices import CPU, contexts, filled_on, get_default_device, on_device
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import count, flag, named, renamed
@@ -64,11 +64,9 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if name not in _HARMLESS and name != "memory_format":
             raise TypeError(f"[tensor] got an unexpected keyword {name!r}; expected dtype, device ...")
-        if (
-            name in _HARMLESS
-            and value not in _HARMLESS[name]
-            and not (name == "pin_memory" and value is True)
-        ):
+        if name == "memory_format" or (name == "pin_memory" and value is True):
+            continue
+        if value not in _HARMLESS[name]:
             raise OpError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
 
 
@@ -355,9 +353,8 @@ def arange(
     try:
         if kind.char in "fdl" and not observers:
             count = math.ceil((last - first) / step)
-            values = _core._progression(
-                first, (first + step) - first, count, kind
-            )  # the step as NumPy has it
+            # the step as NumPy has it
+            values = _core._progression(first, (first + step) - first, count, kind)
         else:
             require_numbers("arange", kind)
             values = literal(np.arange(first, last, step).astype(kind))

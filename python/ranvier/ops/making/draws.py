@@ -20,8 +20,7 @@ from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.layout import zeros
 from ranvier.ops.making import creation, philox, uniform
 from ranvier.ops.making.philox import check_range
-from ranvier.ops.making.random import generator as numpy_generator
-from ranvier.ops.making.random import key_of, randint, state_of, using
+from ranvier.ops.making.random import generator as numpy_generator, key_of, randint, state_of, using
 from ranvier.ops.rows import examples
 from ranvier.tape.function import Function, into
 from ranvier.tape.higher_order import rule

@@ -16,12 +16,11 @@ import ranvier._core as _core
 from ranvier.observe import observers
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import HALVES, require_numbers
+from ranvier.tensors.memory import HALVES, Array, require_numbers
 from ranvier.tensors.recording import host
 
 I64 = np.dtype(np.int64)
 _NAMES = {"f": "float32", "d": "float64"}
-Array = np.ndarray[Any, Any]
 Order = np.ndarray[Any, np.dtype[np.intp]]
 _MASK = (1 << 64) - 1
 

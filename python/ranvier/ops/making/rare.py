@@ -12,8 +12,7 @@ from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.making import creation
 from ranvier.ops.rows import document, examples
 from ranvier.tensors.devices import CPU
-from ranvier.tensors.dtypes import default
-from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.tensor import Tensor
 
 

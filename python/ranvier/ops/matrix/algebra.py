@@ -23,8 +23,7 @@ from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
 from ranvier.ops.reduction.norms import norm
-from ranvier.ops.reduction.reduce import amax
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import amax, sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
@@ -46,9 +45,8 @@ def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
 def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     """beta x + alpha product, where x broadcasts to the product."""
     shape = np.shape(x)
-    if len(shape) > product.ndim or any(
-        n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
-    ):
+    pairs = zip(shape[::-1], product.shape[::-1], strict=False)
+    if len(shape) > product.ndim or any(n not in (1, m) for n, m in pairs):
         raise OpError(
             f"[addmm] got x of shape {shape} and a product of shape {product.shape}; expected x to broadcast "
             "to the product"
@@ -151,10 +149,8 @@ def kron(input: Any, other: Any) -> Tensor:
     input, other = as_tensor("kron", input), as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
     left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
-    wide = mul(
-        reshape(input, tuple(s for m in left for s in (m, 1))),
-        reshape(other, tuple(s for m in right for s in (1, m))),
-    )
+    rows = reshape(input, tuple(s for m in left for s in (m, 1)))
+    wide = mul(rows, reshape(other, tuple(s for m in right for s in (1, m))))
     return reshape(wide, tuple(p * q for p, q in zip(left, right, strict=True)))
 
 

@@ -218,9 +218,8 @@ def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermi
     Singular values up to max(atol, rtol times the greatest) count as 0; rcond is another name of rtol. rtol
     is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
     | rv.linalg.pinv(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
-    return _core._autocast_cast(
-        "lower", _pinv(matrix("pinv", A, False), rcond if rtol is None else rtol, atol, hermitian)
-    )
+    y = _pinv(matrix("pinv", A, False), rcond if rtol is None else rtol, atol, hermitian)
+    return _core._autocast_cast("lower", y)
 
 
 def _pinv(A: Tensor, rtol: Any, atol: Any = None, hermitian: bool = False) -> Tensor:

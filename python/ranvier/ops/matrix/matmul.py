@@ -118,11 +118,9 @@ def _matmul(input: Any, other: Any) -> Tensor:
         try:
             return by_numpy(np.matmul, input._array, other._array)
         except ValueError:
-            fits = (
-                "operands of at least one dimension, the last dimension of a equal to the last but one of b"
-            )
-            got = {"a": input.shape, "b": other.shape}
-            raise misfit("matmul", got, f"{fits}, and batches that broadcast") from None
+            fits = "operands of at least one dimension, the last dimension of a equal to the last but one "
+            fits += "of b, and batches that broadcast"
+            raise misfit("matmul", {"a": input.shape, "b": other.shape}, fits) from None
     return Matmul().apply(input, other)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, Array
 from ranvier.ops.gradient_rules import by_rule
-from ranvier.ops.reduction.reduce import amax, amin
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import amax, amin, sum as total
 from ranvier.ops.shape.reshape import permute, reshape
 from ranvier.tape.function import Function
 from ranvier.tape.higher_order import of_output, rule

@@ -104,10 +104,8 @@ class Attention(Function):
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         lead = self.q.shape[:-2]
-        to = [
-            zeros((*lead, *x.shape[-2:]), x.dtype) if needed else None
-            for x, needed in zip((self.q, self.k, self.v), self.needs, strict=False)
-        ]
+        pairs = zip((self.q, self.k, self.v), self.needs, strict=False)
+        to = [zeros((*lead, *x.shape[-2:]), x.dtype) if needed else None for x, needed in pairs]
         if dy is None:  # the weights do not depend on v
             to[2] = None
         of_masks = self._of_masks(self._gradients(dy, dweights, to))
@@ -202,11 +200,8 @@ class Attention(Function):
         if self.is_causal:
             step = min(step, max(_LEAST_ROWS, -(-length // _CAUSAL_PARTS)))
         rows = [slice(i, min(i + step, length)) for i in range(0, length, step)]
-        return [
-            _Part(lead, r, slice(0, min(r.stop, keys) if self.is_causal else keys))
-            for lead in leads
-            for r in rows
-        ]
+        parts = [(r, slice(0, min(r.stop, keys) if self.is_causal else keys)) for r in rows]
+        return [_Part(lead, *part) for lead in leads for part in parts]
 
     def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
         """Adds the gradients of q, k and v to the arrays of zeros `to`, or None where they are not needed.

@@ -26,9 +26,9 @@ from ranvier.ops.reduction.reduce import (
     _no_axes,
     _numpy,
     _without,
+    sum as total,
     with_arguments,
 )
-from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
@@ -87,9 +87,8 @@ class Norm(_Kept):
         if p == 1:
             return _core.sum_abs(x, axes, True, None)
         if p == math.inf:
-            return _core.maximum(
-                _core.max(x, axes, True, None), _core.neg(_core.min(x, axes, True, None), None), None
-            )
+            least = _core.neg(_core.min(x, axes, True, None), None)
+            return _core.maximum(_core.max(x, axes, True, None), least, None)
         if p == -math.inf:
             return _core.min(_core.abs(x, None), axes, True, None)
         if p == 0:

@@ -35,13 +35,8 @@ def _quantile(
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
     require_dtype(name, "x", x, "f", "floats")
     share = q._read(name).astype(x.dtype)
-    if (
-        interpolation not in modes
-        or q.ndim > 1
-        or q.numel() == 0
-        or np.any((share < 0) | (share > 1))
-        or np.any(share != share)
-    ):
+    inside = np.all((share >= 0) & (share <= 1))  # False for a NaN, too
+    if interpolation not in modes or q.ndim > 1 or q.numel() == 0 or not inside:
         raise OpError(
             f"[{name}] got q {q.tolist()} and interpolation {interpolation!r}; expected at least one "
             f"q in [0, 1] and one of {', '.join(modes)}"
@@ -161,9 +156,9 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     index = np.take_along_axis(order, best[..., None], -1)[..., 0]
     indices = wrap(np.expand_dims(index, at))
     y = gather(input if ndim else reshape(input, (1,)), at, indices)
-    return (
-        ValuesIndices(y, indices) if keepdim and ndim else ValuesIndices(squeeze(y, at), squeeze(indices, at))
-    )
+    if keepdim and ndim:
+        return ValuesIndices(y, indices)
+    return ValuesIndices(squeeze(y, at), squeeze(indices, at))
 
 
 class Histogram(NamedTuple):
@@ -177,12 +172,8 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """The number of times that 0, 1, 2 ... occur in a vector of integers >= 0, or the sum of their weights.
     | rv.bincount(rv.tensor([0, 2, 2])) -> tensor([1, 0, 2])"""
     input = as_tensor("bincount", input)
-    if (
-        input.ndim != 1
-        or input.dtype.kind not in "biu"
-        or (input.numel() and input._array.min() < 0)
-        or minlength < 0
-    ):
+    counts = input.ndim == 1 and input.dtype.kind in "biu" and input._array.min(initial=0) >= 0
+    if not counts or minlength < 0:
         raise OpError(
             f"[bincount] got x of shape {input.shape} and {input._array.dtype}; expected a vector of "
             "integers >= 0"
@@ -250,12 +241,8 @@ def histogram(
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
     require_numbers("histogram", np.asarray(edges).dtype)
-    if (
-        isinstance(bins, int)
-        and bins > 0
-        and values.dtype in (F32, F64)
-        and (range is None or range[0] < range[1])
-    ):
+    counted = isinstance(bins, int) and bins > 0
+    if counted and values.dtype in (F32, F64) and (range is None or range[0] < range[1]):
         first, last = range or ((0, 0) if values.size else (0, 1))
         low, high = _limits(values, first, last, 0.5)
         edges = linspace(float(low), float(high), bins + 1, dtype=input.dtype)._array

@@ -13,8 +13,7 @@ from ranvier.ops.elementwise.binary import logaddexp
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
-from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
-from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin, sum as total
 from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow

@@ -41,14 +41,11 @@ class Var(Function):
         # Where rest is NaN (from an infinite or NaN x), backward takes 0 instead.
         rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
         self.mean, self.rest = mean, _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
-        self.y = (_core.std if self.root else _core.var)(
-            x, mean, self.axes, True, self.correction, rest, None
-        )
-        return (
-            self.y
-            if self.keepdims
-            else self.y.reshape(() if self.axes is None else _without(self.y.shape, self.axes))
-        )
+        kernel = _core.std if self.root else _core.var
+        self.y = kernel(x, mean, self.axes, True, self.correction, rest, None)
+        if self.keepdims:
+            return self.y
+        return self.y.reshape(() if self.axes is None else _without(self.y.shape, self.axes))
 
     def backward(self, dy: Array) -> Array:
         n = self.x.size // (self.y.size or 1)

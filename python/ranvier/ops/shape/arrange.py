@@ -22,8 +22,7 @@ from ranvier.ops.making.creation import as_tensor as new_tensor
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import stack
-from ranvier.ops.shape.repeat import diagonal as diagonal_of
-from ranvier.ops.shape.repeat import meshgrid
+from ranvier.ops.shape.repeat import diagonal as diagonal_of, meshgrid
 from ranvier.ops.shape.reshape import _dim, broadcast_to, flip, movedim, reshape, some_dim, transpose
 from ranvier.ops.shape.stacking import listed
 from ranvier.tape.function import Function

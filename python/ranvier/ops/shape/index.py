@@ -319,9 +319,8 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     try:
         if places.ndim != input.ndim:
             raise OpError("ranks differ")
-        common = np.broadcast_shapes(
-            *(tuple(1 if d == at else n for d, n in enumerate(s)) for s in (input.shape, places.shape))
-        )
+        beside = [tuple(1 if d == at else n for d, n in enumerate(s)) for s in (input.shape, places.shape)]
+        common = np.broadcast_shapes(*beside)
     except ValueError as error:
         raise OpError(
             f"[take_along_dim] got indices of shape {places.shape} for x of shape {input.shape}; expected "

@@ -34,7 +34,8 @@ class Concatenate(TakesHalves):
         try:
             y = _core.concatenate(arrays, self.axis)
         except (ValueError, TypeError):
-            y = _joined(_without_empty(arrays), self.axis)
+            # without arrays of shape (0,), which PyTorch allows beside arrays of any shape
+            y = _joined([x for x in arrays if x.shape != (0,)] or list(arrays), self.axis)
         self.shapes = tuple(map(_shape_of, arrays))
         return y
 
@@ -59,11 +60,6 @@ def _split(dy: Array, sizes: list[int], axis: int) -> tuple[Array, ...]:
 
 
 KERNELS.split = _split
-
-
-def _without_empty(arrays: Sequence[Array]) -> list[Array]:
-    """The arrays except those of shape (0,), which PyTorch allows beside arrays of any shape."""
-    return [x for x in arrays if x.shape != (0,)] or list(arrays)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
@@ -190,8 +186,7 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     input = as_tensor("unbind", input)
     if not (input._requires_grad and tape_mode.enabled and is_floating(input) and input._array.size):
         return _core._unbind("unbind", input, dim)
-    views: tuple[Tensor, ...] = Unbind(some_dim("unbind", input, dim)).apply(input)
-    return views
+    return Unbind(some_dim("unbind", input, dim)).apply(input)
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:

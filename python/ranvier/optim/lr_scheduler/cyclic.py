@@ -38,14 +38,12 @@ class CosineAnnealingLR(LRScheduler):
             return self._rates()
         epoch, length, low = self.last_epoch, self.T_max, self.eta_min
         if self._step_count == 1 and epoch > 0:
-            return [
-                low + (base - low) * (1 + math.cos(epoch * math.pi / length)) / 2 for base in self.base_lrs
-            ]
+            height = 1 + math.cos(epoch * math.pi / length)
+            return [low + (base - low) * height / 2 for base in self.base_lrs]
         if (epoch - 1 - length) % (2 * length) == 0:  # The last rate is eta_min, so the ratio is undefined.
-            return [
-                rate + (base - low) * (1 - math.cos(math.pi / length)) / 2
-                for base, rate in zip(self.base_lrs, self._rates(), strict=True)
-            ]
+            rise = 1 - math.cos(math.pi / length)
+            pairs = zip(self.base_lrs, self._rates(), strict=True)
+            return [rate + (base - low) * rise / 2 for base, rate in pairs]
         ratio = (1 + math.cos(math.pi * epoch / length)) / (1 + math.cos(math.pi * (epoch - 1) / length))
         return [ratio * (rate - low) + low for rate in self._rates()]
 
@@ -195,9 +193,8 @@ class OneCycleLR(_WithMomentum):
         self.total_steps: int = math.prod(steps.values())
         number("OneCycleLR", "pct_start", pct_start, 0, 1)
         self._anneal_func_type = one_of("OneCycleLR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
-        self._schedule_phases = _phases(
-            float(pct_start), self.total_steps, truth("OneCycleLR", "three_phase", three_phase)
-        )
+        three = truth("OneCycleLR", "three_phase", three_phase)
+        self._schedule_phases = _phases(float(pct_start), self.total_steps, three)
         require_whole("OneCycleLR", "last_epoch", last_epoch, -1)
         require_numbers("OneCycleLR", max_lr=max_lr, base_momentum=base_momentum, max_momentum=max_momentum)
         number("OneCycleLR", "div_factor", div_factor, 0, above=True)
@@ -329,6 +326,5 @@ class CyclicLR(_WithMomentum):
             ranges = zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True)
             for group, low, high in ranges:
                 self._set_momentum(group, high - (high - low) * height * scale)
-        return [
-            low + (high - low) * height * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)
-        ]
+        limits = zip(self.base_lrs, self.max_lrs, strict=True)
+        return [low + (high - low) * height * scale for low, high in limits]

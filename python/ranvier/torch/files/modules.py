@@ -103,11 +103,8 @@ _LATER = {
 
 def _row(kind: type, table: dict[str, Any]) -> Any:
     """The table's row for a class: that of its first base class that is a layer here, or None."""
-    return next((table[c.__name__] for c in kind.__mro__ if c.__name__ in table and _is_ours(c)), None)
-
-
-def _is_ours(kind: type) -> bool:
-    return getattr(nn, kind.__name__, None) is kind
+    ours = [c.__name__ for c in kind.__mro__ if getattr(nn, c.__name__, None) is c]
+    return next((table[name] for name in ours if name in table), None)
 
 
 def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from ranvier.torch.files import load
 from ranvier.torch.files.values import KNOWN
 
 # The functions of `torch._utils` that files of `torch.save` name, too.
-_FUNCTIONS = {
-    path.rpartition(".")[2]: known.call for path, known in KNOWN.items() if path.startswith("torch._utils.")
-}
+_PATHS = [path for path in KNOWN if path.startswith("torch._utils.")]
+_FUNCTIONS = {path.rpartition(".")[2]: KNOWN[path].call for path in _PATHS}
 
 
 def _load_from_bytes(content: bytes) -> Any:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier as rv
 import ranvier.torch.pair_parameters  # Parameters of complex numbers
@@ -21,13 +20,11 @@ from ranvier.nn import Parameter
 from ranvier.serialization.foreign_files import FileError
 from ranvier.tensors.deepcopy_pickle import TensorMemory, rebuild_shared
 from ranvier.tensors.devices import is_meta
-from ranvier.tensors.memory import MOST_ELEMENTS
+from ranvier.tensors.memory import MOST_ELEMENTS, Array as Array
 from ranvier.tensors.strangers import settable
 from ranvier.torch.meta import rebuilt
 from ranvier.torch.pair_functions import view_as_complex
 from ranvier.torch.pairs import Complex
-
-Array = npt.NDArray[Any]
 
 
 class _ToMeta(threading.local):
@@ -73,9 +70,8 @@ class Storage:
 
     def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
         self.kind, self.count, self.begin = kind, count, 0
-        self.memory = TensorMemory(
-            np.empty(count, kind.dtype if dtype is None or kind.dtype.kind != "f" else np.dtype(dtype))
-        )
+        own = kind.dtype if dtype is None or kind.dtype.kind != "f" else np.dtype(dtype)
+        self.memory = TensorMemory(np.empty(count, own))
         self._typed: dict[Any, TensorMemory] = {}
 
     def fill(self, raw: Array, order: str, in_place: bool = False) -> None:
@@ -304,9 +300,8 @@ def build_numpy(value: Any, state: Any) -> None:
     if not fits or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
         raise FileError("has a damaged array of NumPy")
     # tobytes() copies: the pickle may have these bytes as another value, too
-    value.__setstate__(
-        (1, shape, dtype, state[3] is True, _as(np.frombuffer(data, np.uint8), dtype).tobytes())
-    )
+    raw = _as(np.frombuffer(data, np.uint8), dtype).tobytes()
+    value.__setstate__((1, shape, dtype, state[3] is True, raw))
 
 
 _LITTLE = np.dtype("<i4").isnative

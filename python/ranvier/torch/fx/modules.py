@@ -91,9 +91,8 @@ class Code:
             return f"{{{', '.join(f'{self._text(key)}: {self._text(x)}' for key, x in a.items())}}}"
         if isinstance(a, slice):
             return f"slice({', '.join(map(self._text, (a.start, a.stop, a.step)))})"
-        if type(a) in (int, str, bool, bytes, type(None), type(...)) or (
-            type(a) is float and math.isfinite(a)
-        ):
+        is_plain = type(a) in (int, str, bool, bytes, type(None), type(...))
+        if is_plain or (type(a) is float and math.isfinite(a)):
             return "..." if a is ... else repr(a)
         return self._global(a)
 

@@ -135,15 +135,14 @@ class Node:
 
     def format_node(self) -> str:
         """A line of `print(graph)`."""
+        left = f"%{self.name} : [num_users={len(self.users)}]"
         if self.op == "placeholder":
             default = f"(default={self.args[0]!r})" if self.args else ""
-            return (
-                f"%{self.name} : [num_users={len(self.users)}] = placeholder[target={self.target}]{default}"
-            )
+            return f"{left} = placeholder[target={self.target}]{default}"
         target = self.target if isinstance(self.target, str) else qualified(self.target)
         if self.op == "output":
             return f"return {self.args[0]!r}"
-        head = f"%{self.name} : [num_users={len(self.users)}] = {self.op}[target={target}]"
+        head = f"{left} = {self.op}[target={target}]"
         args = map_arg((self.args, self.kwargs), _Shown)
         return head if self.op == "get_attr" else f"{head}(args = {args[0]!r}, kwargs = {args[1]!r})"
 

@@ -250,9 +250,8 @@ class Tracer(TracerBase):
         autowrap_functions: tuple[Callable[..., Any], ...] = (),
         param_shapes_constant: bool = False,
     ) -> None:
-        functions = [
-            f for m in autowrap_modules for name, f in vars(m).items() if name[0] != "_" and callable(f)
-        ]
+        public = [x for m in autowrap_modules for name, x in vars(m).items() if name[0] != "_"]
+        functions = [x for x in public if callable(x)]
         self._alone = {id(f) for f in (*functions, *autowrap_functions) if not isinstance(f, type)}
         self._search = autowrap_modules
         self.param_shapes_constant = param_shapes_constant
@@ -347,11 +346,8 @@ class Tracer(TracerBase):
                 stack.enter_context(_swapped(namespace, {name: _noting(function)}))
             for module in self.submodule_paths:
                 own = vars(module)
-                proxies = {
-                    name: ParameterProxy(self, "get_attr", self._paths[id(own[name])], ())
-                    for name in own.get("_parameters", ())
-                    if own[name] is not None
-                }
+                paths = {n: self._paths[id(own[n])] for n in own.get("_parameters", ()) if own[n] is not None}
+                proxies = {name: ParameterProxy(self, "get_attr", path, ()) for name, path in paths.items()}
                 stack.enter_context(_swapped(own, proxies))
             for namespace in (alone_of, *map(vars, self._search)):
                 alone(namespace)

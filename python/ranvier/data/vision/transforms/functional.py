@@ -260,9 +260,8 @@ def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
     x = pixels("gaussian_blur", img)
     y = of_pixels(floats(x).reshape(-1, 1, *x.shape[-2:]))
     half_x, half_y = (size // 2 for size in sizes)
-    across, down = (
-        _gauss(*each).astype(y.dtype) for each in zip(sizes, (sigmas[0], sigmas[-1]), strict=True)
-    )
+    across = _gauss(sizes[0], sigmas[0]).astype(y.dtype)
+    down = _gauss(sizes[1], sigmas[-1]).astype(y.dtype)
     y = nn.functional.pad(y, (half_x, half_x, half_y, half_y), "reflect")
     y = nn.functional.conv2d(y, wrap(np.outer(down, across)[None, None]))
     return rounded(y._array.reshape(x.shape), x.dtype)
