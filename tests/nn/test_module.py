@@ -126,18 +126,6 @@ def test_tied_weights_learn_together():
     assert decode.weight is encode.weight
 
 
-def test_frozen_layers_stay_as_they_are():
-    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
-    net[0].requires_grad_(False)
-    before = [p.detach().numpy().copy() for p in net.parameters()]
-    optimizer = rv.optim.Adam(net.parameters(), lr=0.1)
-    net(rv.ones(4, 2)).sum().backward()
-    optimizer.step()
-    moved = [bool((p.detach().numpy() != b).any()) for p, b in zip(net.parameters(), before, strict=True)]
-    assert moved == [False, False, True, True]
-    assert [p.grad is None for p in net.parameters()] == [True, True, False, False]
-
-
 def test_things_are_found_by_path():
     net = Net()
     assert net.get_parameter("rest.1.0.w") is net.rest[1][0].w
@@ -165,9 +153,6 @@ def test_modes_and_conversions():
     assert not any(m.training for m in net.modules())
     assert all(m.training for m in net.train().modules())
     assert {p.dtype for p in net.double().parameters()} == {np.dtype("float64")}
-    for call in (net.half, lambda: net.to(rv.float16), lambda: net.to(dtype=rv.float16)):
-        assert {p.dtype for p in call().parameters()} == {np.dtype("float16")}
-    net.double()
     assert net.count.dtype == np.float64
     assert net.float().first.w.dtype == np.float32
     assert not any(p.requires_grad for p in net.requires_grad_(False).parameters())
@@ -257,13 +242,6 @@ def test_forgotten_init_is_named():
             self.layer = Affine()
 
     refused(AttributeError, "cannot assign module before Module.__init__() call", Forgot)
-
-
-def test_text_is_pytorchs():
-    assert repr(nn.Sequential(nn.Flatten(), nn.Sequential(nn.Identity()))) == (
-        "Sequential(\n  (0): Flatten(start_dim=1, end_dim=-1)\n"
-        "  (1): Sequential(\n    (0): Identity()\n  )\n)"
-    )
 
 
 def test_copies_and_pickles():
