@@ -75,17 +75,6 @@ def test_true_is_any_byte(make, writeable):
     assert np.shares_memory(x.numpy(), array) == (writeable and make not in (rv.tensor, rv.Tensor))
 
 
-def test_typed_constructors():
-    assert rv.FloatTensor([1, 2]).dtype == np.float32
-    assert rv.FloatTensor(2, 3).shape == (2, 3)
-    assert rv.LongTensor([1.0]).dtype == np.int64
-    assert rv.DoubleTensor([1]).dtype == np.float64
-    assert rv.IntTensor([1]).dtype == np.int32
-    assert rv.BoolTensor([1, 0]).tolist() == [True, False]
-    assert rv.FloatTensor().shape == (0,)
-    refused(ValueError, "[Tensor] got shape (2, -1); expected sizes >= 0", rv.Tensor, 2, -1)
-
-
 def test_filled():
     assert rv.zeros(2, 3).shape == rv.zeros((2, 3)).shape == rv.empty([2, 3]).shape == (2, 3)
     assert rv.zeros(()).shape == ()
@@ -238,16 +227,8 @@ def test_to_copies_where_it_is_asked():
     assert x.to("cpu", rv.float32) is x
     assert x.to("cpu", rv.float32, True) is x
     assert x.to("cpu", rv.float32, False, True) is not x
-    assert x.to(rv.float32, copy=True) is not x
     assert x.to(np.dtype(">f4")) is x
     refused(TypeError, "[view] got dtype", x.view, np.dtype("c8"))
-
-
-def test_full_refuses_what_integers_cannot_be():
-    for value in (float("nan"), float("inf"), 300, -1):
-        text = f"[full] got {value}; expected a number that uint8 can hold"
-        refused(ValueError, text, rv.full, 2, value, dtype=rv.uint8)
-    assert rv.full((2,), 2.7, dtype=rv.int64).tolist() == [2, 2]
 
 
 def test_ranges_of_tensors_and_of_what_a_dtype_cannot_hold():
