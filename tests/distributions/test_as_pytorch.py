@@ -18,6 +18,7 @@ ROWS = RNG.dirichlet(np.ones(3), 4)
 COUNTS = np.array([[1.0, 0, 4], [2, 2, 1], [0, 5, 0], [5, 0, 0]])
 CASES = {  # the parameters, and values
     "AffineOfNormal": ((ANY, POSITIVE), ANY + 1),
+    "Bernoulli": ((ROWS,), (COUNTS > 0) * 1.0),
     "Beta": ((POSITIVE, POSITIVE[::-1].copy()), RNG.uniform(0.1, 0.9, (4, 3))),
     "Binomial": ((np.full((4, 3), 5.0), ROWS), COUNTS),
     "Cauchy": ((ANY, POSITIVE), ANY * 3),
@@ -26,6 +27,7 @@ CASES = {  # the parameters, and values
     "Geometric": ((ROWS,), COUNTS),
     "Gumbel": ((ANY, POSITIVE), ANY * 2),
     "HalfNormal": ((POSITIVE,), POSITIVE),
+    "Laplace": ((ANY, POSITIVE), ANY * 2),
     "MixtureOfNormals": (
         (RNG.uniform(0.2, 1, (4, 3, 2)), RNG.normal(size=(4, 3, 2)), np.ones((4, 3, 2))),
         ANY,
@@ -34,6 +36,7 @@ CASES = {  # the parameters, and values
     "Multinomial": ((ROWS,), COUNTS),
     "MultivariateNormal": ((ANY, COVARIANCE), ANY * 2),
     "Poisson": ((POSITIVE,), COUNTS),
+    "RelaxedBernoulli": ((POSITIVE, ROWS), ROWS),
     "SquashedNormal": ((ANY, POSITIVE), np.tanh(ANY)),
     "StudentT": ((POSITIVE + 2, ANY, POSITIVE), ANY * 2),
 }
@@ -95,7 +98,9 @@ def test_half_precision(name, dtype):
     np.testing.assert_allclose(found.double(), expected, rtol=0, atol=40 * rv.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"Cauchy", "AffineOfNormal", "SquashedNormal"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(CASES) - {"AffineOfNormal", "Cauchy", "RelaxedBernoulli", "SquashedNormal"})
+)
 def test_moments_of_samples(name):
     arrays, _ = CASES[name]
     d = made("ranvier", name, [rv.tensor(a) for a in arrays])
