@@ -166,9 +166,8 @@ def test_refused():
     refused(ValueError, "expected (..., n) and (..., n, n)", D.MultivariateNormal, rv.zeros(3), eye)
     refused(ValueError, "got a matrix that is not", D.MultivariateNormal, rv.zeros(2), rv.ones(2, 2).triu())
     refused(ValueError, "positive", D.MultivariateNormal, rv.zeros(2), -eye)
-    refused(
-        ValueError, "expected a lower factor", D.MultivariateNormal, rv.zeros(2), scale_tril=rv.ones(2, 2)
-    )
+    text = "expected a lower factor"
+    refused(ValueError, text, D.MultivariateNormal, rv.zeros(2), scale_tril=rv.ones(2, 2))
     refused(ValueError, "got a value outside its range", D.Poisson(1.0).log_prob, rv.tensor(0.5))
     refused(ValueError, "add up to at most 2", D.Multinomial(2, rv.ones(2)).log_prob, rv.ones(2) * 2)
     refused(ValueError, "whole numbers from 0 to ", D.Binomial(1, 0.5).log_prob, rv.tensor(2.0))

@@ -143,9 +143,8 @@ def test_random_numbers():
     """A function that draws needs randomness="same" (one draw for all slices) or "different"."""
     noisy = lambda x: x + rv.randn(2)  # noqa: E731
     x = rv.zeros(3, 2)
-    refused(
-        RuntimeError, "[vmap] got a function that draws random numbers; expected randomness=", vmap(noisy), x
-    )
+    text = "[vmap] got a function that draws random numbers; expected randomness="
+    refused(RuntimeError, text, vmap(noisy), x)
     rv.manual_seed(0)
     same = vmap(noisy, randomness="same")(x)
     after = rv.randn(2)

@@ -247,7 +247,6 @@ def test_what_is_no_module_or_tensor_is_refused():
     with pytest.raises(TypeError, match=r"^\[register_parametrization\] got the result 5; expected a Tensor"):
         parametrize.register_parametrization(layer, "weight", Number())
     parametrize.register_parametrization(layer, "weight", rv.nn.Tanh())
-    with pytest.raises(
-        AttributeError, match=r"^\[setattr\] got 'weight'; expected modules with right_inverse"
-    ):
+    message = r"^\[setattr\] got 'weight'; expected modules with right_inverse"
+    with pytest.raises(AttributeError, match=message):
         layer.weight = rv.ones(2, 4)

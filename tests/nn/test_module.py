@@ -132,9 +132,8 @@ def test_things_are_found_by_path():
     assert net.get_buffer("count") is net.count
     refused(AttributeError, "Affine has no parameter 'v'", net.get_parameter, "first.v")
     refused(AttributeError, "Net has no buffer 'first'", net.get_buffer, "first")
-    refused(
-        AttributeError, "Linear has no parameter 'bias'", nn.Linear(1, 1, bias=False).get_parameter, "bias"
-    )
+    text = "Linear has no parameter 'bias'"
+    refused(AttributeError, text, nn.Linear(1, 1, bias=False).get_parameter, "bias")
 
 
 def test_gradients_reach_every_parameter_and_are_forgotten():

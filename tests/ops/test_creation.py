@@ -164,9 +164,8 @@ def test_sizes_that_do_not_exist():
     refused(TypeError, "[linspace] got steps 2.0; expected a whole number", rv.linspace, 0, 1, 2.0)
     refused(ValueError, "[linspace] got steps -1; expected at least 0", rv.linspace, 0, 1, -1)
     refused(ValueError, "[arange] got 0 to inf in steps of 2; expected fewer", rv.arange, 0, float("inf"), 2)
-    refused(
-        ValueError, "[arange] got 0 to 4 in steps of 0; expected a step towards the end", rv.arange, 0, 4, 0
-    )
+    text = "[arange] got 0 to 4 in steps of 0; expected a step towards the end"
+    refused(ValueError, text, rv.arange, 0, 4, 0)
     refused(ValueError, "[eye] got sizes -1 and None; expected numbers of at least 0", rv.eye, -1)
 
 
@@ -186,9 +185,8 @@ def test_sizes_that_do_not_exist():
     ],
 )
 def test_dtypes_that_no_op_takes(make):
-    with pytest.raises(
-        TypeError, match=r"\[\w+\] got .*; expected (bools, integers or floats|a real number)"
-    ):
+    message = r"\[\w+\] got .*; expected (bools, integers or floats|a real number)"
+    with pytest.raises(TypeError, match=message):
         make()
 
 

@@ -66,15 +66,8 @@ def test_mean_and_deviation(draw, mean, deviation):
 
 def test_ranges_and_seeds_that_are_refused():
     x, byte = rv.zeros(2), rv.uint8
-    refused(
-        ValueError,
-        "[randint] got 0 to 300; expected numbers that uint8",
-        rv.randint,
-        0,
-        300,
-        (2,),
-        dtype=byte,
-    )
+    text = "[randint] got 0 to 300; expected numbers that uint8"
+    refused(ValueError, text, rv.randint, 0, 300, (2,), dtype=byte)
     text = "[randint_like] got -1 to 3; expected numbers that uint8"
     refused(ValueError, text, rv.randint_like, x.byte(), -1, 3)
     refused(ValueError, "[randint] got 5 to 5; expected a lower number first", rv.randint, 5, 5, (2,))

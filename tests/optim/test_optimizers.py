@@ -156,9 +156,8 @@ def test_what_is_no_state_of_an_optimizer_is_refused(state, error, text):
     refused(error, text, optimizer.load_state_dict, state)
     assert repr(optimizer.state_dict()) == repr(before)
     if not isinstance(state, dict):
-        refused(
-            TypeError, "expected a state dict", optim.lr_scheduler.StepLR(optimizer, 1).load_state_dict, state
-        )
+        text = "expected a state dict"
+        refused(TypeError, text, optim.lr_scheduler.StepLR(optimizer, 1).load_state_dict, state)
 
 
 @pytest.mark.parametrize(

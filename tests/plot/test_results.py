@@ -219,9 +219,8 @@ def test_empty_history():
 
 def test_missing_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(
-        ImportError, match=r"\[plot.history\] pictures need matplotlib: pip install 'ranvier\[plot\]'"
-    ):
+    message = r"\[plot.history\] pictures need matplotlib: pip install 'ranvier\[plot\]'"
+    with pytest.raises(ImportError, match=message):
         rv.plot.history(HISTORY)
 
 

@@ -70,9 +70,8 @@ def test_requires_grad_of_what_an_operation_made_cannot_be_set(value):
     y = x * 2.0
     view = y[:1]
     for t in (y, view):
-        with pytest.raises(
-            RuntimeError, match=rf"\[requires_grad\] got {value} for a tensor that an operation"
-        ):
+        message = rf"\[requires_grad\] got {value} for a tensor that an operation"
+        with pytest.raises(RuntimeError, match=message):
             t.requires_grad = value
         assert t.requires_grad
     with pytest.raises(RuntimeError, match=r"\[requires_grad_\] got False .*expected a leaf.*detach\(\)"):
