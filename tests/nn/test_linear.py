@@ -51,22 +51,18 @@ def test_same_padding_keeps_the_size():
     assert nn.Conv2d(1, 2, 4, padding="same", dilation=2)(rv.zeros(1, 1, 7, 9)).shape == (1, 2, 7, 9)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((3, 4, 0), r"got kernel_size 0; expected an integer or a pair of integers >= 1"),
-        ((3, 4, 3, 1.5), r"got stride 1.5; expected"),
-        ((3, 4, 3, 1, -1), r"got padding -1; expected an integer or a pair of integers >= 0"),
-        ((3, 4, 3, 1, "full"), r"got padding 'full'; expected"),
-        ((3, 4, 3, 2, "same"), r"got padding 'same' and stride \(2, 2\); expected stride 1"),
-        ((3, 4, 3, 1, 0, 1, 2), r"got 3 in_channels, 4 out_channels and 2 groups; expected"),
-        ((0, 4, 3), r"got 0 in_channels"),
-        ((3, 4, 3, 1, 0, 1, 1, True, "mirror"), r"got padding_mode 'mirror'; expected one of 'zeros', "),
-    ],
-)
-def test_wrong_settings(arguments, message):
-    with pytest.raises(ValueError, match=r"\[conv2d\] " + message):
-        nn.Conv2d(*arguments)
+def test_wrong_settings():
+    for text, *arguments in (
+        ("got kernel_size 0; expected an integer or a pair of integers >= 1", 3, 4, 0),
+        ("got stride 1.5; expected", 3, 4, 3, 1.5),
+        ("got padding -1; expected an integer or a pair of integers >= 0", 3, 4, 3, 1, -1),
+        ("got padding 'full'; expected", 3, 4, 3, 1, "full"),
+        ("got padding 'same' and stride (2, 2); expected stride 1", 3, 4, 3, 2, "same"),
+        ("got 3 in_channels, 4 out_channels and 2 groups; expected", 3, 4, 3, 1, 0, 1, 2),
+        ("got 0 in_channels", 0, 4, 3),
+        ("got padding_mode 'mirror'; expected one of 'zeros', ", 3, 4, 3, 1, 0, 1, 1, True, "mirror"),
+    ):
+        refused(ValueError, f"[conv2d] {text}", nn.Conv2d, *arguments)
 
 
 def test_sizes_of_a_transposed_result():

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import ranvier as rv
-from support.refused import refused
 from support.tolerance import close, equal
 
 from properties.every import every_op
@@ -161,7 +160,8 @@ def check_in_place(method, x, others, y, exact, message, dtypes):
     x = x.detach().clone()
     dtype = x.dtype
     if rank(str(y.dtype)[6:]) > rank(str(dtype)[6:]):
-        refused(RuntimeError, "got a result of dtype", getattr(x, method), *others)
+        with pytest.raises(RuntimeError, match="got a result of dtype"):
+            getattr(x, method)(*others)
         return
     assert getattr(x, method)(*others) is x, message
     assert x.dtype == dtype, message
@@ -179,7 +179,8 @@ def test_promotion(sample):
         dtype, message = promoted(*pair), str(pair)
         given, wide = operands_of(call, pair)
         if KINDS[rank(dtype)] in refused:
-            refused(TypeError, "; expected", call.with_inputs, *given)
+            with pytest.raises(TypeError, match="; expected"):
+                call.with_inputs(*given)
             continue
         (y,), (exact,) = call.with_inputs(*given), call.with_inputs(*wide)
         assert str(y.dtype) == f"torch.{result_dtype(sample, dtype, exact)}", message
