@@ -152,6 +152,9 @@ def test_modes_and_conversions():
     assert not any(m.training for m in net.modules())
     assert all(m.training for m in net.train().modules())
     assert {p.dtype for p in net.double().parameters()} == {np.dtype("float64")}
+    for call in (net.half, lambda: net.to(rv.float16), lambda: net.to(dtype=rv.float16)):
+        assert {p.dtype for p in call().parameters()} == {np.dtype("float16")}
+    net.double()
     assert net.count.dtype == np.float64
     assert net.float().first.w.dtype == np.float32
     assert not any(p.requires_grad for p in net.requires_grad_(False).parameters())
