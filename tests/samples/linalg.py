@@ -183,6 +183,7 @@ matrices_of_numbers(
 )
 def linalg_eigvalsh(x):
     yield call(positive(x, 4, 4))
+    yield call(positive(x, 2, 3, 3))
 
 
 @op(
