@@ -78,9 +78,8 @@ def test_what_is_refused():
     refused(TypeError, "got int in inputs", functional.jacobian, lambda x: x, 3)
     refused(TypeError, "result of func", functional.jacobian, lambda x: 3, x)
     refused(ValueError, "strategy", functional.jacobian, lambda x: x, x, strategy="forward-mode")
-    refused(
-        ValueError, "strategy", functional.hessian, lambda x: x, x, outer_jacobian_strategy="forward-mode"
-    )
+    text = "strategy"
+    refused(ValueError, text, functional.hessian, lambda x: x, x, outer_jacobian_strategy="forward-mode")
     leaf = rv.ones(2, requires_grad=True)
     functional.hessian(lambda x: (x**3).sum(), leaf)
     assert leaf.grad is None

@@ -85,9 +85,8 @@ def test_wrong_archives(archive, tmp_path):
     for number, content in enumerate((b"", b"PK", good[: len(good) // 2], damaged)):
         path = tmp_path / f"{number}.npz"
         path.write_bytes(content)
-        with pytest.raises(
-            ValueError, match=r"\[load_npz\] '.*' is (a zip|(damaged or )?no a|damaged|empty)"
-        ):
+        message = r"\[load_npz\] '.*' is (a zip|(damaged or )?no a|damaged|empty)"
+        with pytest.raises(ValueError, match=message):
             load_npz(path)
     np.save(tmp_path / "single.npy", x)
     (tmp_path / "single.npy").rename(tmp_path / "single.npz")
@@ -295,9 +294,8 @@ def test_without_pillow(tmp_path, monkeypatch):
 
 def test_other_endings(tmp_path):
     (tmp_path / "a.xlsx").write_text("x")
-    with pytest.raises(
-        ValueError, match=r"\[load\] got '.*a.xlsx'; expected a table.*or a frame, as of pandas.read_excel"
-    ):
+    message = r"\[load\] got '.*a.xlsx'; expected a table.*or a frame, as of pandas.read_excel"
+    with pytest.raises(ValueError, match=message):
         load(tmp_path / "a.xlsx")
     refused(FileNotFoundError, "[load] no file or folder", load, tmp_path / "nowhere.csv")
 

@@ -236,22 +236,17 @@ def test_stratified_draw_of_a_part_of_the_data():
     assert np.bincount(test).tolist() == [6, 4]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"test_size": 1.0}, "got test_size 1.0; expected a share between 0 and 1"),
-        ({"test_size": 10}, "got test_size 10 of 10 samples; expected 1 to 9"),
-        ({"test_size": 6, "train_size": 6}, "do not split into 6 for training and 6 for testing"),
-        ({"stratify": np.zeros(9)}, r"got stratify of shape \(9,\); expected \(10,\)"),
-        ({"stratify": np.array([0] * 9 + [1])}, "one sample of class"),
-        ({"stratify": np.repeat(np.arange(5), 2), "test_size": 3}, "5 classes do not stratify"),
-        ({"stratify": np.repeat([0, 1], 5), "shuffle": False}, "got stratify with shuffle=False"),
-        ({"random_state": -1}, "got seed -1"),
-    ],
-)
-def test_errors_of_split(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        train_test_split(np.arange(10), **arguments)
+def test_errors_of_split():
+    split, x, halves = train_test_split, np.arange(10), np.repeat([0, 1], 5)
+    refused(ValueError, "got test_size 1.0; expected a share between 0 and 1", split, x, test_size=1.0)
+    refused(ValueError, "got test_size 10 of 10 samples; expected 1 to 9", split, x, test_size=10)
+    text = "do not split into 6 for training and 6 for testing"
+    refused(ValueError, text, split, x, test_size=6, train_size=6)
+    refused(ValueError, "got stratify of shape (9,); expected (10,)", split, x, stratify=np.zeros(9))
+    refused(ValueError, "one sample of class", split, x, stratify=np.arange(10) == 9)
+    refused(ValueError, "5 classes do not stratify", split, x, stratify=x // 2, test_size=3)
+    refused(ValueError, "got stratify with shuffle=False", split, x, stratify=halves, shuffle=False)
+    refused(ValueError, "got seed -1", split, x, random_state=-1)
 
 
 def test_more_errors():

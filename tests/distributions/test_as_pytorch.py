@@ -18,6 +18,7 @@ ROWS = RNG.dirichlet(np.ones(3), 4)
 COUNTS = np.array([[1.0, 0, 4], [2, 2, 1], [0, 5, 0], [5, 0, 0]])
 CASES = {  # the parameters, and values
     "AffineOfNormal": ((ANY, POSITIVE), ANY + 1),
+    "Bernoulli": ((ROWS,), (COUNTS > 0) * 1.0),
     "Beta": ((POSITIVE, POSITIVE[::-1].copy()), RNG.uniform(0.1, 0.9, (4, 3))),
     "Binomial": ((np.full((4, 3), 5.0), ROWS), COUNTS),
     "Cauchy": ((ANY, POSITIVE), ANY * 3),
@@ -26,6 +27,7 @@ CASES = {  # the parameters, and values
     "Geometric": ((ROWS,), COUNTS),
     "Gumbel": ((ANY, POSITIVE), ANY * 2),
     "HalfNormal": ((POSITIVE,), POSITIVE),
+    "Laplace": ((ANY, POSITIVE), ANY * 2),
     "MixtureOfNormals": (
         (RNG.uniform(0.2, 1, (4, 3, 2)), RNG.normal(size=(4, 3, 2)), np.ones((4, 3, 2))),
         ANY,
@@ -34,6 +36,7 @@ CASES = {  # the parameters, and values
     "Multinomial": ((ROWS,), COUNTS),
     "MultivariateNormal": ((ANY, COVARIANCE), ANY * 2),
     "Poisson": ((POSITIVE,), COUNTS),
+    "RelaxedBernoulli": ((POSITIVE, ROWS), ROWS),
     "SquashedNormal": ((ANY, POSITIVE), np.tanh(ANY)),
     "StudentT": ((POSITIVE + 2, ANY, POSITIVE), ANY * 2),
 }
@@ -95,7 +98,9 @@ def test_half_precision(name, dtype):
     np.testing.assert_allclose(found.double(), expected, rtol=0, atol=40 * rv.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - {"Cauchy", "AffineOfNormal", "SquashedNormal"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(CASES) - {"AffineOfNormal", "Cauchy", "RelaxedBernoulli", "SquashedNormal"})
+)
 def test_moments_of_samples(name):
     arrays, _ = CASES[name]
     d = made("ranvier", name, [rv.tensor(a) for a in arrays])
@@ -161,9 +166,8 @@ def test_refused():
     refused(ValueError, "expected (..., n) and (..., n, n)", D.MultivariateNormal, rv.zeros(3), eye)
     refused(ValueError, "got a matrix that is not", D.MultivariateNormal, rv.zeros(2), rv.ones(2, 2).triu())
     refused(ValueError, "positive", D.MultivariateNormal, rv.zeros(2), -eye)
-    refused(
-        ValueError, "expected a lower factor", D.MultivariateNormal, rv.zeros(2), scale_tril=rv.ones(2, 2)
-    )
+    text = "expected a lower factor"
+    refused(ValueError, text, D.MultivariateNormal, rv.zeros(2), scale_tril=rv.ones(2, 2))
     refused(ValueError, "got a value outside its range", D.Poisson(1.0).log_prob, rv.tensor(0.5))
     refused(ValueError, "add up to at most 2", D.Multinomial(2, rv.ones(2)).log_prob, rv.ones(2) * 2)
     refused(ValueError, "whole numbers from 0 to ", D.Binomial(1, 0.5).log_prob, rv.tensor(2.0))

@@ -196,9 +196,8 @@ def test_strings_that_are_not_marked():
         TabularClassifier().fit(np.array([["a"], ["b"]], object), [0, 1])
     pd = pytest.importorskip("pandas", reason="pandas is not installed")
     frame = pd.DataFrame({"price": ["1.50", None, "1.234,5"]})
-    refused(
-        ValueError, "got column 'price' of text that holds numbers", TabularRegressor().fit, frame, [0, 1, 2]
-    )
+    text = "got column 'price' of text that holds numbers"
+    refused(ValueError, text, TabularRegressor().fit, frame, [0, 1, 2])
     model = TabularRegressor(categorical_features=["price"], max_iter=1)
     assert model.fit(frame, [0, 1, 2])._is_category.all()
     assert TabularRegressor(max_iter=1).fit(frame.astype("category"), [0, 1, 2])._is_category.all()

@@ -41,9 +41,8 @@ def test_cut_off_anywhere(path):
     content = path.read_bytes()
     for length in (*range(0, 40), *range(40, len(content), 97), len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(
-            ValueError, match=r"\[load\] .*(is empty|not a safetensors file, or is cut off or)"
-        ):
+        message = r"\[load\] .*(is empty|not a safetensors file, or is cut off or)"
+        with pytest.raises(ValueError, match=message):
             rv.load(path)
 
 

@@ -190,9 +190,8 @@ def test_another_thread_needs_a_copy():
     thread.start()
     assert inside.wait(60)
     for module in (layer, layer[0], rv.nn.Sequential(layer)):
-        refused(
-            RuntimeError, "another thread calls with other parameters", func.functional_call, module, {}, x
-        )
+        text = "another thread calls with other parameters"
+        refused(RuntimeError, text, func.functional_call, module, {}, x)
     ended.set()
     thread.join()
     assert results == [3.0]

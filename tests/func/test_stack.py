@@ -243,62 +243,43 @@ def test_repr():
     assert len(stack(members("mlp"))) == MEMBERS
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (lambda: stack([]), ValueError, "[stack] got no modules"),
-        (lambda: stack([nn.ReLU(), 3]), TypeError, "[stack] got int; expected modules"),
-        (
-            lambda: stack([nn.Linear(2, 3), nn.Linear(2, 4)]),
-            ValueError,
-            "[stack] got 'weight' as float32 (3, 2), tied to 'weight' in member 0 and float32 (4, 2)",
-        ),
-        (
-            lambda: stack([nn.Linear(2, 3), nn.Linear(2, 3, bias=False)]),
-            ValueError,
-            "[stack] got 'bias' as float32 (3,), tied to 'bias' in member 0 and missing in member 1",
-        ),
-        (lambda: stack([nn.Linear(2, 3), nn.Linear(2, 3).double()]), ValueError, "float64 (3, 2)"),
-        (lambda: stack([nn.Linear(2, 3), nn.Linear(2, 3).requires_grad_(False)]), ValueError, "frozen"),
-        (lambda: stack([nn.LazyLinear(3)]), ValueError, "[stack] got member 0 with a lazy layer"),
-        (lambda: stack([nn.Linear(8, 3)], [1]), ValueError, "[stack] got generators [1]"),
-        (
-            lambda: stack(members("mlp"))(X[:3]),
-            ValueError,
-            "[stack] got 3 slices; expected one for each of 4",
-        ),
-        (lambda: stack(members("mlp"))(input=X), TypeError, "[stack] got the Tensor 'input' by name"),
-        (
-            lambda: stack(members("mlp"))(X, {}, states=[X]),
-            TypeError,
-            "[stack] got the Tensor 'states' by name",
-        ),
-        (lambda: stack(members("mlp")).members, RuntimeError, "expected stack(..., split=True)"),
-        (lambda: setattr(stack(members("mlp")), "active", [0]), RuntimeError, "[stack] got members with"),
-        (lambda: stack(members("mlp")).apply(print), TypeError, "[stack] got apply() of layers"),
-        (lambda: layer()(X), TypeError, LAYER),
-        (lambda: layer().eval(), TypeError, LAYER),
-        (lambda: layer().apply(print), TypeError, LAYER),
-        (lambda: layer().register_forward_hook(print), TypeError, LAYER),
-        (lambda: layer().register_full_backward_hook(print), TypeError, LAYER),
-        (lambda: setattr(layer(), "in_features", 3), TypeError, LAYER),
-        (lambda: setattr(layer(), "extra", nn.ReLU()), TypeError, LAYER),
-        (lambda: setattr(_split(), "active", [3, 0]), ValueError, "[stack] got active (3, 0)"),
-        (lambda: setattr(_split(), "active", []), ValueError, "[stack] got active ()"),
-        (lambda: setattr(_split(), "active", [4]), ValueError, "[stack] got active (4,)"),
-        (lambda: unstack(nn.ReLU()), TypeError, "[unstack] got ReLU; expected a Stack"),
-    ],
-)
-def test_errors(call, error, message):
-    refused(error, message, call)
+def test_errors():
+    refused(ValueError, "[stack] got no modules", stack, [])
+    refused(TypeError, "[stack] got int; expected modules", stack, [nn.ReLU(), 3])
+    linear = nn.Linear(2, 3)
+    text = "[stack] got 'weight' as float32 (3, 2), tied to 'weight' in member 0 and float32 (4, 2)"
+    refused(ValueError, text, stack, [linear, nn.Linear(2, 4)])
+    text = "[stack] got 'bias' as float32 (3,), tied to 'bias' in member 0 and missing in member 1"
+    refused(ValueError, text, stack, [linear, nn.Linear(2, 3, bias=False)])
+    refused(ValueError, "float64 (3, 2)", stack, [linear, nn.Linear(2, 3).double()])
+    refused(ValueError, "frozen", stack, [linear, nn.Linear(2, 3).requires_grad_(False)])
+    refused(ValueError, "[stack] got member 0 with a lazy layer", stack, [nn.LazyLinear(3)])
+    refused(ValueError, "[stack] got generators [1]", stack, [nn.Linear(8, 3)], [1])
+    refused(TypeError, "[unstack] got ReLU; expected a Stack", unstack, nn.ReLU())
 
 
-def _split():
-    return stack(members("mlp"), split=True)
+def test_errors_of_a_stack():
+    whole = stack(members("mlp"))
+    refused(ValueError, "[stack] got 3 slices; expected one for each of 4", whole, X[:3])
+    refused(TypeError, "[stack] got the Tensor 'input' by name", whole, input=X)
+    refused(TypeError, "[stack] got the Tensor 'states' by name", whole, X, {}, states=[X])
+    refused(RuntimeError, "expected stack(..., split=True)", lambda: whole.members)
+    refused(RuntimeError, "[stack] got members with", setattr, whole, "active", [0])
+    refused(TypeError, "[stack] got apply() of layers", whole.apply, print)
+    split = stack(members("mlp"), split=True)
+    for active, shown in (([3, 0], "(3, 0)"), ([], "()"), ([4], "(4,)")):
+        refused(ValueError, f"[stack] got active {shown}", setattr, split, "active", active)
 
 
-def layer():
-    return stack(members("mlp")).get_submodule("0")
+def test_a_layer_of_all_members_refuses_calls_and_settings():
+    layer = stack(members("mlp")).get_submodule("0")
+    refused(TypeError, LAYER, layer, X)
+    refused(TypeError, LAYER, layer.eval)
+    refused(TypeError, LAYER, layer.apply, print)
+    refused(TypeError, LAYER, layer.register_forward_hook, print)
+    refused(TypeError, LAYER, layer.register_full_backward_hook, print)
+    refused(TypeError, LAYER, setattr, layer, "in_features", 3)
+    refused(TypeError, LAYER, setattr, layer, "extra", nn.ReLU())
 
 
 def test_a_layer_of_all_members_is_frozen():

@@ -141,18 +141,12 @@ def test_no_more_dimensions_than_eight(name: str) -> None:
         run(name, [[deep] if x is not arrays[0] else deep, *arrays[1:]], attributes)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: rv.masked_fill(np.ones(2, np.uint8), np.array([True, False]), -1),
-        lambda: rv.scatter(np.ones(2, np.uint8), 0, np.array([0]), -1),
-        lambda: rv.cat([np.ones(2, np.uint8)], 2**63),
-        lambda: rv.argmax(np.ones(2, ">f4"), 2**63),
-    ],
-)
-def test_numbers_beyond_any_range_are_refused(call: Any) -> None:
-    with pytest.raises(ValueError, match=r"\[\w+\] got "):
-        call()
+def test_numbers_beyond_any_range_are_refused() -> None:
+    one = np.ones(2, np.uint8)
+    refused(ValueError, "[masked_fill] got ", rv.masked_fill, one, np.array([True, False]), -1)
+    refused(ValueError, "[scatter] got ", rv.scatter, one, 0, np.array([0]), -1)
+    refused(ValueError, "[cat] got ", rv.cat, [one], 2**63)
+    refused(ValueError, "[argmax] got ", rv.argmax, np.ones(2, ">f4"), 2**63)
 
 
 def test_zero_norm_of_swapped_bytes() -> None:

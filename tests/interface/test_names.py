@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import importlib
 import importlib.util
 import inspect
@@ -18,27 +17,9 @@ import ranvier as rv
 from ranvier import nn, optim
 from ranvier.ops import table
 from ranvier.ops.activation.table import TABLE
-from samples import OPS
 from support.grouped import grouped
 from support.python import printed
 from support.refused import refused
-
-
-def test_every_op_has_samples() -> None:
-    distinct = {op.__name__ for op in table.functions_of(table.ROWS).values()}  # one name of aliases
-    others = {"clip", "spmm"}  # clamp; of sparse matrices: tests/tensors
-    assert sorted(distinct - others - OPS.keys()) == [], "ops without samples"
-
-
-CONTAINERS = "DataParallel KeyValueCache Lazy* Module* Parameter* TransformerDecoder TransformerEncoder"
-
-
-def test_every_layer_has_samples() -> None:
-    kinds = {
-        name for name, kind in vars(nn).items() if isinstance(kind, type) and issubclass(kind, nn.Module)
-    }
-    without = {name for name in kinds for left in CONTAINERS.split() if fnmatch.fnmatchcase(name, left)}
-    assert sorted(kinds - without - OPS.keys()) == [], "layers without samples"
 
 
 def test_every_name_of_the_table_is_found() -> None:

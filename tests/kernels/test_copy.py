@@ -250,30 +250,6 @@ def test_write_casts_and_broadcasts(source, dtype, rng):
                 np.testing.assert_array_equal(rows, np.broadcast_to(value, rows.shape))
 
 
-def test_write_of_numbers_and_places():
-    """A number written to each element of a view, and to what a key of numbers and slices picks."""
-    for dtype in ROWS:
-        x = np.zeros((4, 6), dtype)
-        _core.write(1, x[:, ::2])
-        np.testing.assert_array_equal(x[0], [1, 0, 1, 0, 1, 0])
-        for key in (
-            0,
-            -1,
-            (1, 2),
-            (slice(None), 3),
-            slice(1, 3),
-            (None, 2),
-            (slice(None, None, -2), slice(4)),
-        ):
-            expected = x.copy()
-            expected[key] = 0
-            _core._put(key, 0, x)
-            np.testing.assert_array_equal(x, expected)
-            x[...] = 1
-    _core._put(slice(2), np.arange(6.0), x)
-    np.testing.assert_array_equal(x[:2], [np.arange(6)] * 2)
-
-
 @pytest.mark.parametrize("dtype", ROWS)
 def test_put_of_rows_and_masks(dtype, rng):
     """Rows at an array of places, of which the last one stays, and a number where a mask is True."""

@@ -336,9 +336,8 @@ def test_text(error, text, call):
 
 @pytest.mark.parametrize("weights", [[1.0, -1.0], [0.0, 0.0], [1.0, np.inf], [np.nan, 1.0]])
 def test_weights_of_drawn_rows(weights):
-    refused(
-        ValueError, "[multinomial] got weights that are negative, not finite", draw, [[1.0, 1.0], weights]
-    )
+    text = "[multinomial] got weights that are negative, not finite"
+    refused(ValueError, text, draw, [[1.0, 1.0], weights])
 
 
 def test_parts_of_products():

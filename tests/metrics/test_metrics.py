@@ -35,9 +35,8 @@ def test_errors():
     names = "accuracy_score binary_accuracy mean_squared_error mean_absolute_error r2_score"
     for name in (*names.split(), "root_mean_squared_error"):
         metric = getattr(metrics, name)
-        with pytest.raises(
-            ValueError, match=rf"\[{name}\] got y_true of shape \(2,\) and y_pred of shape \(2, 1\)"
-        ):
+        message = rf"\[{name}\] got y_true of shape \(2,\) and y_pred of shape \(2, 1\)"
+        with pytest.raises(ValueError, match=message):
             metric(np.array([0, 1]), np.array([[0], [1]]))
         refused(ValueError, f"[{name}] got no samples", metric, np.zeros(0, int), np.zeros(0, int))
     with pytest.raises(TypeError, match=r"\[accuracy_score\] got predictions of dtype float64; .* see"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 from support.tolerance import tolerance
 
 
@@ -158,43 +159,23 @@ def test_compiled_in_parts(monkeypatch):
 BATCH = rv.zeros(2, 3, 4)
 
 
-@pytest.mark.parametrize(
-    ("error", "text", "call"),
-    [
-        (ValueError, "got 6 embed_dim and 4 num_heads", lambda: nn.MultiheadAttention(6, 4)),
-        (ValueError, "got dropout 2; expected a prob", lambda: nn.MultiheadAttention(4, 2, 2)),
-        (ValueError, "got activation 'elu'", lambda: nn.TransformerEncoderLayer(4, 2, activation="elu")),
-        (ValueError, "got activation 'elu'", lambda: nn.Transformer(4, 2, activation="elu")),
-        (TypeError, "got decoder_layer of type int", lambda: nn.TransformerDecoder(3, 2)),
-        (ValueError, "got -1 num_layers", lambda: nn.TransformerEncoder(nn.Identity(), -1)),
-        (TypeError, "got encoder_layer of type int", lambda: nn.TransformerEncoder(3, 2)),
-        (
-            ValueError,
-            r"got query, key and value of shapes \(2, 3, 4\), \(2, 3, 5\) .*expected \(L, N, 4\)",
-            lambda: nn.MultiheadAttention(4, 2)(BATCH, rv.zeros(2, 3, 5), BATCH),
-        ),
-        (
-            ValueError,
-            r"expected \(N, L, 4\), \(N, S, 4\) and \(N, S, 4\)",
-            lambda: nn.MultiheadAttention(4, 2, batch_first=True)(BATCH, BATCH[:1], BATCH[:1]),
-        ),
-        (
-            ValueError,
-            r"got key_padding_mask of shape \(2, 3\); expected \(3, 2\)",
-            lambda: nn.MultiheadAttention(4, 2)(BATCH, BATCH, BATCH, np.zeros((2, 3), bool)),
-        ),
-        (
-            ValueError,
-            r"got attn_mask of shape \(3, 3\); expected \(2, 2\) or \(6, 2, 2\)",
-            lambda: nn.MultiheadAttention(4, 2)(BATCH, BATCH, BATCH, attn_mask=np.zeros((3, 3), bool)),
-        ),
-        (
-            TypeError,
-            "got attn_mask of dtype int64; expected bool or float32",
-            lambda: nn.MultiheadAttention(4, 2)(BATCH, BATCH, BATCH, attn_mask=np.zeros((2, 2), int)),
-        ),
-    ],
-)
-def test_errors(error, text, call):
-    with pytest.raises(error, match=r"^\[\w+\] .*" + text):
-        call()
+def test_errors():
+    layer, x = nn.MultiheadAttention, rv.zeros(2, 3, 4)
+    refused(ValueError, "[multihead_attention] got 6 embed_dim and 4 num_heads", layer, 6, 4)
+    refused(ValueError, "[multihead_attention] got dropout 2; expected a prob", layer, 4, 2, 2)
+    text = "[transformer_encoder_layer] got activation 'elu'"
+    refused(ValueError, text, nn.TransformerEncoderLayer, 4, 2, activation="elu")
+    refused(ValueError, "[transformer] got activation 'elu'", nn.Transformer, 4, 2, activation="elu")
+    refused(TypeError, "[transformer_decoder] got decoder_layer of type int", nn.TransformerDecoder, 3, 2)
+    refused(ValueError, "[transformer_encoder] got -1 num_layers", nn.TransformerEncoder, nn.Identity(), -1)
+    refused(TypeError, "[transformer_encoder] got encoder_layer of type int", nn.TransformerEncoder, 3, 2)
+    text = "got query, key and value of shapes (2, 3, 4), (2, 3, 5) and (2, 3, 4); expected (L, N, 4)"
+    refused(ValueError, text, layer(4, 2), x, rv.zeros(2, 3, 5), x)
+    text = "expected (N, L, 4), (N, S, 4) and (N, S, 4)"
+    refused(ValueError, text, layer(4, 2, batch_first=True), x, x[:1], x[:1])
+    text = "[multihead_attention] got key_padding_mask of shape (2, 3); expected (3, 2)"
+    refused(ValueError, text, layer(4, 2), x, x, x, np.zeros((2, 3), bool))
+    text = "[multihead_attention] got attn_mask of shape (3, 3); expected (2, 2) or (6, 2, 2)"
+    refused(ValueError, text, layer(4, 2), x, x, x, attn_mask=np.zeros((3, 3), bool))
+    text = "[multihead_attention] got attn_mask of dtype int64; expected bool or float32"
+    refused(TypeError, text, layer(4, 2), x, x, x, attn_mask=np.zeros((2, 2), int))

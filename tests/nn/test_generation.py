@@ -163,9 +163,8 @@ def test_a_captured_step_is_one_program_for_all_positions(dtype):
     assert len(fast.programs) == 1
     np.testing.assert_array_equal(cache.values.numpy(), eager.values.numpy())
     for _ in range(2):  # the end, within a replay: an error, and nothing has changed
-        with pytest.raises(
-            ValueError, match=r"got 1 more tokens for a row of length 40; expected at most 40"
-        ):
+        message = r"got 1 more tokens for a row of length 40; expected at most 40"
+        with pytest.raises(ValueError, match=message):
             fast(one, is_causal=True, cache=cache)
         assert cache.lengths.tolist() == [40, 40]
     np.testing.assert_array_equal(cache.keys.numpy(), eager.keys.numpy())

@@ -19,8 +19,6 @@ def test_parameters_are_pytorchs():
         assert p.dtype == np.float32
         assert p.requires_grad
         assert 0.08 < abs(p.detach().numpy()).max() <= 1 / math.sqrt(100) * (1 + np.finfo(np.float32).eps)
-    layers = [nn.Linear(n, m) for n, m in ((784, 128), (128, 64), (64, 10))]
-    assert sum(p.numel() for layer in layers for p in layer.parameters()) == 109386
 
 
 def test_a_bias_with_leading_ones():
@@ -53,22 +51,18 @@ def test_same_padding_keeps_the_size():
     assert nn.Conv2d(1, 2, 4, padding="same", dilation=2)(rv.zeros(1, 1, 7, 9)).shape == (1, 2, 7, 9)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((3, 4, 0), r"got kernel_size 0; expected an integer or a pair of integers >= 1"),
-        ((3, 4, 3, 1.5), r"got stride 1.5; expected"),
-        ((3, 4, 3, 1, -1), r"got padding -1; expected an integer or a pair of integers >= 0"),
-        ((3, 4, 3, 1, "full"), r"got padding 'full'; expected"),
-        ((3, 4, 3, 2, "same"), r"got padding 'same' and stride \(2, 2\); expected stride 1"),
-        ((3, 4, 3, 1, 0, 1, 2), r"got 3 in_channels, 4 out_channels and 2 groups; expected"),
-        ((0, 4, 3), r"got 0 in_channels"),
-        ((3, 4, 3, 1, 0, 1, 1, True, "mirror"), r"got padding_mode 'mirror'; expected one of 'zeros', "),
-    ],
-)
-def test_wrong_settings(arguments, message):
-    with pytest.raises(ValueError, match=r"\[conv2d\] " + message):
-        nn.Conv2d(*arguments)
+def test_wrong_settings():
+    for text, *arguments in (
+        ("got kernel_size 0; expected an integer or a pair of integers >= 1", 3, 4, 0),
+        ("got stride 1.5; expected", 3, 4, 3, 1.5),
+        ("got padding -1; expected an integer or a pair of integers >= 0", 3, 4, 3, 1, -1),
+        ("got padding 'full'; expected", 3, 4, 3, 1, "full"),
+        ("got padding 'same' and stride (2, 2); expected stride 1", 3, 4, 3, 2, "same"),
+        ("got 3 in_channels, 4 out_channels and 2 groups; expected", 3, 4, 3, 1, 0, 1, 2),
+        ("got 0 in_channels", 0, 4, 3),
+        ("got padding_mode 'mirror'; expected one of 'zeros', ", 3, 4, 3, 1, 0, 1, 1, True, "mirror"),
+    ):
+        refused(ValueError, f"[conv2d] {text}", nn.Conv2d, *arguments)
 
 
 def test_sizes_of_a_transposed_result():
@@ -128,10 +122,8 @@ def test_from_pretrained(tmp_path):
 
 
 def test_errors():
-    with pytest.raises(
-        ValueError, match=r"\[embedding\] got padding_idx 5 for 5 embeddings; expected -5 to 4"
-    ):
-        nn.Embedding(5, 2, padding_idx=5)
+    text = "[embedding] got padding_idx 5 for 5 embeddings; expected -5 to 4"
+    refused(ValueError, text, nn.Embedding, 5, 2, padding_idx=5)
     with pytest.raises(IndexError, match=r'\[embedding\] got index 5 for 5 embeddings.*\(in layer "0"\)'):
         nn.Sequential(nn.Embedding(5, 2))(np.array([5]))
 
@@ -150,9 +142,8 @@ def test_categories_of_a_table():
     assert layer.tables[0].weight.grad.numpy().sum(1).tolist() == [2.0, 0.0, 2.0]
     assert nn.CategoryEmbedding(2)(rv.tensor(x[:, :2])).tolist() == x[:, :2].tolist()
     assert nn.CategoryEmbedding(0, [5])(rv.tensor([[4.0]])).shape == (1, 3)
-    refused(
-        ValueError, "[CategoryEmbedding] got x of shape (2, 3); expected (n, 2 numbers + 2", layer, x[:, 1:]
-    )
+    text = "[CategoryEmbedding] got x of shape (2, 3); expected (n, 2 numbers + 2"
+    refused(ValueError, text, layer, x[:, 1:])
     refused(IndexError, "[embedding] got index 3", layer, np.array([[0.0, 0.0, 3.0, 0.0]]))
     refused(ValueError, "expected numbers >= 0 and categories >= 1", nn.CategoryEmbedding, -1, [0])
     refused(TypeError, "expected a whole number and a sequence", nn.CategoryEmbedding, 1, [2.5])

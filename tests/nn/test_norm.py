@@ -75,12 +75,10 @@ def test_arrays_and_dtypes():
 
 
 def test_wrong_settings():
-    refused(
-        ValueError, "[group_norm] got 3 num_groups and 4 num_channels; expected a divisor", nn.GroupNorm, 3, 4
-    )
-    refused(
-        ValueError, "[layer_norm] got normalized_shape -1; expected sizes of at least 0", nn.LayerNorm, -1
-    )
+    text = "[group_norm] got 3 num_groups and 4 num_channels; expected a divisor"
+    refused(ValueError, text, nn.GroupNorm, 3, 4)
+    text = "[layer_norm] got normalized_shape -1; expected sizes of at least 0"
+    refused(ValueError, text, nn.LayerNorm, -1)
 
 
 # weight_norm and spectral_norm: against formulas in NumPy, and PyTorch where installed.

@@ -5,6 +5,7 @@ Layers are compared with their formulas in NumPy, with their cells, and with eac
 
 import itertools
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.autograd import gradcheck, gradgradcheck
 from ranvier.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-from support.refused import refused
+from support.refused import refused, text_of
 from support.tolerance import tolerance
 
 LENGTHS = [2, 4, 3]
@@ -179,44 +180,29 @@ def test_text():
     assert nn.LSTM(3, 4, proj_size=2)._all_weights == [names]
 
 
-@pytest.mark.parametrize(
-    ("make", "text"),
-    [
-        (lambda: nn.LSTM(0, 3), "[lstm] got input_size 0; expected at least 1"),
-        (lambda: nn.GRU(2, -1), "[gru] got hidden_size -1; expected at least 1"),
-        (lambda: nn.GRU(2, 1, 0), "[gru] got num_layers 0; expected at least 1"),
-        (lambda: nn.LSTM(2, 3, proj_size=3), "[lstm] got proj_size 3; expected less than hidden_size"),
-        (lambda: nn.GRU(2, 3, proj_size=1), "[gru] got proj_size 1; expected 0: only an LSTM has it"),
-        (
-            lambda: nn.RNN(2, 3, dropout=1.5),
-            "[rnn] got dropout 1.5; expected a probability, 0 <= dropout <= 1",
-        ),
-        (lambda: nn.RNN(2, 3, 1, "elu"), "[rnn] got nonlinearity 'elu'; expected 'tanh' or 'relu'"),
-        (lambda: nn.LSTM(2, 3)(rv.rand(4, 5, 3)), "[lstm] got x with 3 features; expected input_size, 2"),
-        (
-            lambda: nn.LSTM(2, 3)(rv.rand(2)),
-            "[lstm] got x of shape (2,); expected (steps, N, input_size), or (steps, input_size) without a "
-            "batch",
-        ),
-        (
-            lambda: nn.GRU(2, 3)(rv.rand(4, 5, 2), rv.rand(1, 4, 3)),
-            "[gru] got h0 of shape (1, 4, 3); expected (1, 5, 3)",
-        ),
-        (lambda: nn.GRU(2, 3)(rv.rand(4, 2), rv.rand(2, 3)), "[gru] got h0 of shape (2, 3); expected (1, 3)"),
-        (
-            lambda: nn.GRUCell(2, 3)(rv.rand(4, 2), rv.rand(5, 3)),
-            "[grucell] got h of shape (5, 3); expected (4, 3)",
-        ),
-        (
-            lambda: nn.LSTMCell(2, 3)(rv.rand(4, 3)),
-            "[lstmcell] got x of shape (4, 3); expected (N, 2) or (2,)",
-        ),
-    ],
-)
-def test_errors(make, text):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
-        make()
-    assert str(caught.value) == text
+def test_errors():
+    said = partial(text_of, ValueError)
+    assert said(nn.LSTM, 0, 3) == "[lstm] got input_size 0; expected at least 1"
+    assert said(nn.GRU, 2, -1) == "[gru] got hidden_size -1; expected at least 1"
+    assert said(nn.GRU, 2, 1, 0) == "[gru] got num_layers 0; expected at least 1"
+    assert said(nn.LSTM, 2, 3, proj_size=3) == "[lstm] got proj_size 3; expected less than hidden_size"
+    assert said(nn.GRU, 2, 3, proj_size=1) == "[gru] got proj_size 1; expected 0: only an LSTM has it"
+    text = "[rnn] got dropout 1.5; expected a probability, 0 <= dropout <= 1"
+    assert said(nn.RNN, 2, 3, dropout=1.5) == text
+    assert said(nn.RNN, 2, 3, 1, "elu") == "[rnn] got nonlinearity 'elu'; expected 'tanh' or 'relu'"
+    lstm, gru = nn.LSTM(2, 3), nn.GRU(2, 3)
+    assert said(lstm, rv.rand(4, 5, 3)) == "[lstm] got x with 3 features; expected input_size, 2"
+    text = (
+        "[lstm] got x of shape (2,); expected (steps, N, input_size), or (steps, input_size) without a batch"
+    )
+    assert said(lstm, rv.rand(2)) == text
+    text = "[gru] got h0 of shape (1, 4, 3); expected (1, 5, 3)"
+    assert said(gru, rv.rand(4, 5, 2), rv.rand(1, 4, 3)) == text
+    assert said(gru, rv.rand(4, 2), rv.rand(2, 3)) == "[gru] got h0 of shape (2, 3); expected (1, 3)"
+    text = "[grucell] got h of shape (5, 3); expected (4, 3)"
+    assert said(nn.GRUCell(2, 3), rv.rand(4, 2), rv.rand(5, 3)) == text
+    text = "[lstmcell] got x of shape (4, 3); expected (N, 2) or (2,)"
+    assert said(nn.LSTMCell(2, 3), rv.rand(4, 3)) == text
 
 
 def test_wrong_types():

@@ -95,6 +95,5 @@ def test_refused(name):
 def test_states_of_another_batch(op):
     proto, x = node(op, "forward", {"h0": 1})
     proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "n"
-    refused(
-        ValueError, "got a first state of shape (1, 3, 3); expected (1, 1, 3)", rv.onnx.load(proto), x[:, :1]
-    )
+    text = "got a first state of shape (1, 3, 3); expected (1, 1, 3)"
+    refused(ValueError, text, rv.onnx.load(proto), x[:, :1])

@@ -120,5 +120,4 @@ def test_forward_mode_of_what_a_view_does_not_show():
 
 
 def test_wrong_calls():
-    with pytest.raises(ValueError, match=r"\[as_strided\] got size \(5,\) and stride \(3,\) from 0"):
-        X.as_strided((5,), (3,))
+    refused(ValueError, "[as_strided] got size (5,) and stride (3,) from 0", X.as_strided, (5,), (3,))

@@ -50,9 +50,7 @@ def test_several_dimensions_are_one_after_another(s, dim, sizes, sizes_of_irfftn
 
 def test_two_dimensions():
     z = noise(4, 3, 5)
-    close(numbers(rv.fft.fft2(pairs(z))), np.fft.fft2(z))
     close(numbers(rv.fft.ifft2(pairs(z))), np.fft.ifft2(z))
-    close(numbers(rv.fft.rfft2(rv.tensor(z.real))), np.fft.rfft2(z.real))
     close(rv.fft.irfft2(pairs(z)).numpy(), np.fft.irfft2(z))
 
 

@@ -97,9 +97,10 @@ def test_a_list_with_slices_gives_a_view():
     refused(IndexError, "[setitem] got lists of unequal lengths", x.__setitem__, ([[0, 1], [1]],), 1.0)
 
 
-def test_assignment_goes_where_the_key_reads():
+@pytest.mark.parametrize("dtype", [rv.bool, rv.int32, rv.int64, rv.float32, rv.float64], ids=str)
+def test_assignment_goes_where_the_key_reads(dtype):
     for key in (*KEYS, *MASKS, *BACKWARDS, *KEYS_WITH_NUMBERS):
-        x = rv.zeros(X)
+        x = rv.zeros(X, dtype=dtype)
         x[key] = 1
         assert x[key].numpy().all()
         assert x.sum().item() == np.unique(rv.arange(120).reshape(X)[key].numpy()).size

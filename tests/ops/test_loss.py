@@ -105,14 +105,8 @@ def test_wrong_settings():
     x = rv.zeros(4, 3)
     refused(ValueError, "[mse] got reduction 'batchmean'", ops.mse, x, x, "batchmean")
     refused(ValueError, "[huber] got delta 0.0; expected a number above 0", ops.huber, x, x, delta=0.0)
-    refused(
-        ValueError,
-        "[smooth_l1] got beta -1.0; expected a number of at least 0",
-        ops.smooth_l1,
-        x,
-        x,
-        beta=-1.0,
-    )
+    text = "[smooth_l1] got beta -1.0; expected a number of at least 0"
+    refused(ValueError, text, ops.smooth_l1, x, x, beta=-1.0)
 
 
 # Losses of class scores.

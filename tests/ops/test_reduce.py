@@ -27,9 +27,8 @@ def test_sums_and_means_of_nothing():
 @pytest.mark.parametrize("correction", [float("nan"), float("inf"), "1", 1j])
 def test_corrections_are_finite_numbers(correction):
     for op in (rv.var, rv.std, rv.var_mean):
-        with pytest.raises(
-            ValueError, match=r"\[(var|std)(_mean)?\] got correction .*; expected a finite number"
-        ):
+        message = r"\[(var|std)(_mean)?\] got correction .*; expected a finite number"
+        with pytest.raises(ValueError, match=message):
             op(rv.ones(3), correction=correction)
 
 

@@ -5,6 +5,7 @@
 import numpy as np
 import pytest
 import ranvier as rv
+from support.refused import refused
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "float16"])
@@ -119,8 +120,7 @@ def test_places_in_place(name):
     """In a part of a larger tensor, with gradients, and in a compiled step: as in a new tensor."""
     change, begin = IN_PLACE[name], rv.randn(3, 9, 4)
     if name.endswith("float32"):
-        with pytest.raises(TypeError, match=r"\[index_copy"):
-            change(begin)
+        refused(TypeError, "[index_copy", change, begin)
         return
     wanted, base = begin.clone(), rv.stack([begin, begin, begin], 1)
     change(wanted)
@@ -135,8 +135,7 @@ def test_places_in_place(name):
     y.sum().backward()
     kept = rv.ones(3, 9, 4) if "add" in name else (wanted == begin).float()
     np.testing.assert_array_equal(leaf.grad.numpy(), kept.numpy())
-    with pytest.raises(RuntimeError, match="leaf"):
-        change(leaf)
+    refused(RuntimeError, "leaf", change, leaf)
     state = begin.clone()
 
     def step():

@@ -129,8 +129,7 @@ def test_reshape_of_channels_last_images(target, dtype):
 def test_other_reshapes_of_channels_last_images():
     x = channels_last_images(2, 3, 4, 5)
     for wrong in ((7, -1), (2, 61), (-1, -1), (0,)):
-        with pytest.raises((ValueError, RuntimeError), match="reshape"):
-            x.reshape(wrong)
+        refused((ValueError, RuntimeError), "reshape", x.reshape, wrong)
     for shape in ((0, 3, 4, 5), (2, 0, 4, 5), (1, 3, 4, 5), (2, 1, 4, 5), (2, 3, 1, 1), (1, 3, 1, 1)):
         x = channels_last_images(*shape)
         whole = shape[0] * shape[1] * shape[2] * shape[3]

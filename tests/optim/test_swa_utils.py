@@ -186,11 +186,8 @@ def test_update_bn():
 def test_wrong_settings():
     refused(ValueError, "[get_ema_multi_avg_fn] got decay 1.5; expected 0", get_ema_multi_avg_fn, 1.5)
     refused(ValueError, "[AveragedModel] got avg_fn and", AveragedModel, networks(), None, abs, abs)
-    refused(
-        ValueError,
-        "[AveragedModel] got a model of other parameters",
-        lambda: AveragedModel(networks()).update_parameters(nn.Linear(3, 4)),
-    )
+    text = "[AveragedModel] got a model of other parameters"
+    refused(ValueError, text, AveragedModel(networks()).update_parameters, nn.Linear(3, 4))
     refused(ValueError, "[SWALR] got anneal_epochs -1", SWALR, rv.optim.SGD([rv.ones(1)]), 0.1, -1)
     refused(ValueError, "[SWALR] got anneal_strategy 'x'", SWALR, rv.optim.SGD([rv.ones(1)]), 0.1, 1, "x")
 

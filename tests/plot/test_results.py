@@ -92,19 +92,15 @@ def test_a_trainer_and_modes_are_left_as_they_were():
     assert all(np.array_equal(a, p.detach().numpy()) for a, p in zip(before, model.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("model", "x", "y", "error", "text"),
-    [
-        (nn.Linear(3, 1), np.ones((4, 3)), [0] * 4, ValueError, r"x of shape \(4, 3\); expected finite"),
-        (nn.Linear(2, 1), np.full((1, 2), np.nan), [0], ValueError, "expected finite values"),
-        (nn.Linear(2, 1), X, [0, 1], ValueError, r"y of shape \(2,\); expected \(4,\)"),
-        (nn.Linear(2, 2), X, [0, 1, 2, 0], ValueError, r"shape \(\d+, 2\) for 3 classes"),
-        (len, X, [0, 1, 2, 0], TypeError, "expected a Module, or something with predict_proba"),
-    ],
-)
-def test_wrong_arguments(model, x, y, error, text):
-    with pytest.raises(error, match=text):
-        rv.plot.decision_boundary(model, x, y)
+def test_wrong_arguments():
+    draw, layer = rv.plot.decision_boundary, nn.Linear(2, 1)
+    refused(ValueError, "x of shape (4, 3); expected finite", draw, nn.Linear(3, 1), np.ones((4, 3)), [0] * 4)
+    refused(ValueError, "expected finite values", draw, layer, np.full((1, 2), np.nan), [0])
+    refused(ValueError, "y of shape (2,); expected (4,)", draw, layer, X, [0, 1])
+    with pytest.raises(ValueError, match=r"shape \(\d+, 2\) for 3 classes"):
+        draw(nn.Linear(2, 2), X, [0, 1, 2, 0])
+    text = "expected a Module, or something with predict_proba"
+    refused(TypeError, text, draw, len, X, [0, 1, 2, 0])
 
 
 # The curves of a run: what is drawn, which epoch is marked as the best, and where the picture is saved.
@@ -223,9 +219,8 @@ def test_empty_history():
 
 def test_missing_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(
-        ImportError, match=r"\[plot.history\] pictures need matplotlib: pip install 'ranvier\[plot\]'"
-    ):
+    message = r"\[plot.history\] pictures need matplotlib: pip install 'ranvier\[plot\]'"
+    with pytest.raises(ImportError, match=message):
         rv.plot.history(HISTORY)
 
 

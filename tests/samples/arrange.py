@@ -110,18 +110,13 @@ def triangle_places(x):
     yield call(0, 3)
 
 
-op(
-    triangle_places,
-    names="tril_indices",
-    reference=lambda row, col, offset=0, dtype=None: np.stack(np.tril_indices(row, offset, col)),
-    lacks="C ONNX captured",
-)
-op(
-    triangle_places,
-    names="triu_indices",
-    reference=lambda row, col, offset=0, dtype=None: np.stack(np.triu_indices(row, offset, col)),
-    lacks="C ONNX captured",
-)
+for _name, _places in (("tril_indices", np.tril_indices), ("triu_indices", np.triu_indices)):
+    op(
+        triangle_places,
+        names=_name,
+        reference=lambda row, col, offset=0, dtype=None, f=_places: np.stack(f(row, offset, col)),
+        lacks="C ONNX captured",
+    )
 
 
 def windows(x, dimension, size, step):

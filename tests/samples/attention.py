@@ -1,5 +1,7 @@
 """Samples of attention: functions, then layers."""
 
+from functools import partial
+
 import numpy as np
 import ranvier as rv
 from ranvier import nn
@@ -24,13 +26,10 @@ def products(q, k, v, *mask, **settings):
     return sum(q.shape) + sum(k.shape) + sum(v.shape)
 
 
-@op(
-    reference=attended,
-    terms=products,
-    lacks="limits rounding promotion infinity C-infinity",
-    apart="NaN infinity",
-    autocast="lower",
-)
+of_products = partial(op, reference=attended, terms=products, autocast="lower")
+
+
+@of_products(lacks="limits rounding promotion infinity C-infinity", apart="NaN infinity")
 def scaled_dot_product_attention(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 6, 5), x(2, 3, 6, 7))
     yield call(x(3, 4, 5), x(3, 4, 5), x(3, 4, 5), is_causal=True)
@@ -84,14 +83,7 @@ def scaled_dot_product_attention(x):
     yield refused(TypeError, text, x(3, 4), x(3, 4), x(3, 4), x.integers(0, 2, 3, 3))
 
 
-@op(
-    of="nn.functional.scaled_dot_product_attention",
-    reference=attended,
-    terms=products,
-    draws=True,
-    lacks="C ONNX infinity",
-    autocast="lower",
-)
+@of_products(of="nn.functional.scaled_dot_product_attention", draws=True, lacks="C ONNX infinity")
 def attention_with_dropout(x):
     yield call(x(2, 3, 5, 7), x(2, 3, 9, 7), x(2, 3, 9, 4), dropout_p=0.3)
     yield call(x(33, 16), x(33, 16), x(33, 16), dropout_p=0.5)

@@ -42,13 +42,10 @@ def any_convolution(x, axes):
     return call(images, weight, x(k), **of_axes(axes, settings))
 
 
-@convolution(
-    reference=conv2d_reference.conv1d,
-    terms=products,
-    lacks="jet limits promotion",
-    apart="NaN infinity",
-    anything="padding",
-)
+gathered = partial(convolution, terms=products, lacks="jet limits promotion", apart="NaN infinity")
+
+
+@gathered(reference=conv2d_reference.conv1d, anything="padding")
 def conv1d(x):
     yield call(x(2, 4, 7), x(6, 4, 3), x(6))
     yield call(x(2, 4, 7), x(6, 2, 3), x(6), stride=2, padding=1, groups=2)
@@ -72,13 +69,7 @@ def conv1d(x):
     yield refused(ValueError, "x of shape (1, 3, 5, 1); expected 3 dimensions", x(1, 3, 5, 1), weight)
 
 
-@convolution(
-    reference=conv2d_reference.conv2d,
-    terms=products,
-    lacks="jet limits promotion",
-    apart="NaN infinity",
-    anything="padding",
-)
+@gathered(reference=conv2d_reference.conv2d, anything="padding")
 def conv2d(x):
     yield call(x(2, 4, 5, 6), x(6, 4, 3, 3), x(6))
     yield call(x(2, 4, 5, 6), x(6, 2, 3, 2), x(6), stride=(2, 1), padding=1, groups=2)
@@ -120,12 +111,10 @@ def conv2d(x):
         ("a kernel that reaches over 3 pixels along w and a padded input of 2", (1, 3, 5, 2), (4, 3, 3, 3)),
     ):
         yield refused(ValueError, f"[conv2d] got {text}", x(*shape), x(*of_weight))
-    yield refused(
-        TypeError, "[conv2d] got stride 1.5; expected an integer or a pair", images, weight, stride=1.5
-    )
-    yield refused(
-        TypeError, "[conv2d] got x of dtype int64; expected float", x.integers(0, 9, 1, 3, 5, 5), weight
-    )
+    text = "[conv2d] got stride 1.5; expected an integer or a pair"
+    yield refused(TypeError, text, images, weight, stride=1.5)
+    text = "[conv2d] got x of dtype int64; expected float"
+    yield refused(TypeError, text, x.integers(0, 9, 1, 3, 5, 5), weight)
 
 
 def any_transposed(x, axes):
@@ -142,12 +131,10 @@ def any_transposed(x, axes):
     return call(images, weight, x(groups * k), **of_axes(axes, settings))
 
 
-@convolution(
-    reference=conv2d_reference.conv_transpose1d,
-    terms=stamps,
-    lacks="C jet promotion",
-    apart="NaN infinity infinities",
-)
+scattered = partial(convolution, terms=stamps, lacks="C jet promotion", apart="NaN infinity infinities")
+
+
+@scattered(reference=conv2d_reference.conv_transpose1d)
 def conv_transpose1d(x):
     yield call(x(2, 4, 7), x(4, 3, 3), x(3))
     yield call(x(2, 4, 7), x(4, 2, 3), x(4), stride=2, padding=1, output_padding=1, groups=2)
@@ -155,19 +142,13 @@ def conv_transpose1d(x):
     yield call(x(0, 4, 7), x(4, 3, 3), x(3))
     yield any_transposed(x, 1)
     yield call(x(3, 5), x(3, 2, 2))
-    yield refused(
-        ValueError, "[conv_transpose1d] got x with 3 channels and weight for 4", x(1, 3, 5), x(4, 3, 3)
-    )
+    text = "[conv_transpose1d] got x with 3 channels and weight for 4"
+    yield refused(ValueError, text, x(1, 3, 5), x(4, 3, 3))
     text = "got x of shape (5, 1, 3, 5); expected 3 dimensions (n, c, l)"
     yield refused(ValueError, text, x(5, 1, 3, 5), x(3, 4, 3))
 
 
-@convolution(
-    reference=conv2d_reference.conv_transpose2d,
-    terms=stamps,
-    lacks="C jet promotion",
-    apart="NaN infinity infinities",
-)
+@scattered(reference=conv2d_reference.conv_transpose2d)
 def conv_transpose2d(x):
     yield call(x(2, 4, 3, 4), x(4, 3, 3, 2), x(3))
     yield call(x(2, 4, 3, 4), x(4, 2, 3, 3), stride=2, padding=1, output_padding=1, groups=2)

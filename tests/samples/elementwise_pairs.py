@@ -1,5 +1,7 @@
 """Samples of `ops/elementwise`: functions of two and three tensors that broadcast, comparisons, bits."""
 
+from functools import partial
+
 import numpy as np
 
 from samples.sample import call, fixed, op, refused
@@ -72,23 +74,10 @@ def divided_without_fraction(x):
         yield refused(ValueError, f"[{x.name}] got integers divided by 0", np.array([7]), zero)
 
 
-op(divided_without_fraction, names="fmod", reference=np.fmod, kinks=(0.0,), lacks="jet")
-op(
-    divided_without_fraction,
-    names="remainder",
-    reference=np.remainder,
-    kinks=(0.0,),
-    lacks="jet",
-    apart="gradient",
-)
-op(
-    divided_without_fraction,
-    names="floor_divide",
-    reference=np.floor_divide,
-    kinks=(0.0,),
-    lacks="jet",
-    apart="gradient",
-)
+divided_whole = partial(op, divided_without_fraction, kinks=(0.0,), lacks="jet")
+divided_whole(names="fmod", reference=np.fmod)
+divided_whole(names="remainder", reference=np.remainder, apart="gradient")
+divided_whole(names="floor_divide", reference=np.floor_divide, apart="gradient")
 
 
 @op(reference=lambda a, b, alpha=1: a + alpha * b)

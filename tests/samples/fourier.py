@@ -1,5 +1,7 @@
 """Samples of `fft` and of `ops/matrix/fourier.py`."""
 
+from functools import partial
+
 import numpy as np
 from reference import fourier as reference
 
@@ -36,40 +38,14 @@ def terms(*args, **settings):
     return 64
 
 
-_known = {"terms": terms, "apart": "NaN infinity"}
-op(
-    of_pairs,
-    names="fft_fft",
-    of="fft.fft",
-    reference=reference.fft,
-    lacks="halves ONNX limits C-infinity",
-    **_known,
-)
-op(
-    of_pairs,
-    names="fft_ifft",
-    of="fft.ifft",
-    reference=reference.ifft,
-    lacks="halves ONNX limits C-infinity",
-    **_known,
-)
-op(
-    of_signal,
-    names="fft_rfft",
-    of="fft.rfft",
-    reference=reference.rfft,
-    lacks="halves ONNX limits 0-d C-infinity",
-    **_known,
-)
+transform = partial(op, terms=terms, lacks="halves ONNX limits C-infinity", apart="NaN infinity")
+transform(of_pairs, names="fft_fft", of="fft.fft", reference=reference.fft)
+transform(of_pairs, names="fft_ifft", of="fft.ifft", reference=reference.ifft)
+_lacks = "halves ONNX limits 0-d C-infinity"
+transform(of_signal, names="fft_rfft", of="fft.rfft", reference=reference.rfft, lacks=_lacks)
 
 
-@op(
-    of="fft.irfft",
-    reference=reference.irfft,
-    terms=terms,
-    lacks="halves ONNX limits C-infinity",
-    apart="NaN infinity",
-)
+@transform(of="fft.irfft", reference=reference.irfft)
 def fft_irfft(x):
     yield call(x(5, 2))
     yield call(x(3, x.n + 1, 2))

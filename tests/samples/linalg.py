@@ -66,22 +66,9 @@ def of_symmetric(function):
     return lambda a, *others, **settings: function((a + a.mT) / 2, *others, **settings)
 
 
-matrices_of_numbers(
-    of_positive,
-    names="cholesky",
-    around=of_symmetric,
-    reference=np.linalg.cholesky,
-    terms=many,
-    apart="ties NaN infinity infinities",
-)
-matrices_of_numbers(
-    of_positive,
-    names="linalg_cholesky",
-    of="linalg.cholesky",
-    around=of_symmetric,
-    terms=many,
-    apart="ties NaN infinity infinities",
-)
+factored = partial(matrices_of_numbers, of_positive, around=of_symmetric, reference=np.linalg.cholesky)
+factored(names="cholesky", terms=many, apart="ties NaN infinity infinities")
+factored(names="linalg_cholesky", of="linalg.cholesky", terms=many, apart="ties NaN infinity infinities")
 
 
 def of_lower(function):
@@ -180,16 +167,15 @@ matrices_of_numbers(
 )
 
 
-@matrices_of_numbers(
+matrices_of_numbers(
+    of_any,
+    names="linalg_svdvals",
     of="linalg.svdvals",
     reference=lambda a: np.linalg.svd(a, compute_uv=False),
     terms=many,
     apart="NaN infinity",
     anything="driver",
 )
-def linalg_svdvals(x):
-    yield call(x(5, 3))
-    yield call(x(2, 3, 4))
 
 
 @matrices_of_numbers(
@@ -197,6 +183,7 @@ def linalg_svdvals(x):
 )
 def linalg_eigvalsh(x):
     yield call(positive(x, 4, 4))
+    yield call(positive(x, 2, 3, 3))
 
 
 @op(

@@ -1,5 +1,7 @@
 """Samples of `ops/reduction`: sorts, running totals, quantiles, counts, unique values and searches."""
 
+from functools import partial
+
 import numpy as np
 import ranvier as rv
 from reference import reduce as reference
@@ -165,15 +167,9 @@ def running(function):
     return lambda x, dim, dtype=None: function(x, dim)
 
 
-op(totals, names="cumsum", reference=running(np.cumsum), terms=all_terms)
-op(
-    totals,
-    names="cumprod",
-    reference=running(np.cumprod),
-    terms=all_terms,
-    lacks="infinity C-infinity",
-    apart="NaN infinity",
-)
+total = partial(op, totals, terms=all_terms)
+total(names="cumsum", reference=running(np.cumsum))
+total(names="cumprod", reference=running(np.cumprod), lacks="infinity C-infinity", apart="NaN infinity")
 
 
 def running_extreme(extreme):

@@ -91,47 +91,6 @@ def aminmax(x):
     yield refused(IndexError, "got axis 2", x(3, 5), dim=2)
 
 
-def extremes_and_places(x):
-    yield call(x(3, x.n, 4))
-    yield call(x(3, 2, x.n), 1)
-    yield call(x(3, x.n, 4), dim=-1, keepdim=True)
-    yield call(x.integers(0, 3, 3, x.n), 1)
-    yield call(x.bools(3, x.n), 0)
-    yield call(np.array([[1.0, INF], [NAN, 1.0], [-INF, INF]]), 1)
-    yield call(x(0, 3), 1)
-    yield call(x(3, x.n), x(x.n))
-    yield call(x())
-    yield refused(IndexError, f"[{x.name}] got axis 2", x(3, 5), 2)
-    yield refused(ValueError, f"[{x.name}] got x of shape (0, 3), empty", x(0, 3), 0)
-
-
-def with_places(extreme, place, of_two):
-    def reference(x, dim=None, keepdim=False):
-        if dim is None:
-            return extreme(x)
-        if isinstance(dim, np.ndarray):
-            return of_two(x, dim)
-        return extreme(x, axis=dim, keepdims=keepdim), place(x, axis=dim, keepdims=keepdim)
-
-    return reference
-
-
-op(
-    extremes_and_places,
-    names="max",
-    reference=with_places(np.max, np.argmax, np.maximum),
-    exact=True,
-    lacks="jet written",
-)
-op(
-    extremes_and_places,
-    names="min",
-    reference=with_places(np.min, np.argmin, np.minimum),
-    exact=True,
-    lacks="jet written",
-)
-
-
 def places(x):
     yield call(x(3, x.n, 4))
     yield call(x(3, 2, x.n), 1)
@@ -147,6 +106,28 @@ def places(x):
 
 op(places, names="argmax", reference=along(np.argmax), lacks="C")
 op(places, names="argmin", reference=along(np.argmin), lacks="C")
+
+
+def extremes_and_places(x):
+    yield from places(x)
+    yield call(x.bools(3, x.n), 0)
+    yield call(x(3, x.n), x(x.n))
+
+
+def with_places(extreme, place, of_two):
+    def reference(x, dim=None, keepdim=False):
+        if dim is None:
+            return extreme(x)
+        if isinstance(dim, np.ndarray):
+            return of_two(x, dim)
+        return extreme(x, axis=dim, keepdims=keepdim), place(x, axis=dim, keepdims=keepdim)
+
+    return reference
+
+
+extreme = partial(op, extremes_and_places, exact=True, lacks="jet written")
+extreme(names="max", reference=with_places(np.max, np.argmax, np.maximum))
+extreme(names="min", reference=with_places(np.min, np.argmin, np.minimum))
 
 
 def truth(x):

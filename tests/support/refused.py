@@ -17,6 +17,13 @@ def refused(
         function(*arguments, **settings)
 
 
+def text_of(error: Kind, function: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
+    """All of the text of this error, which function(*arguments, **settings) raises."""
+    with pytest.raises(error) as caught:
+        function(*arguments, **settings)
+    return str(caught.value)
+
+
 def refusals(function: Callable[..., Any]) -> Callable[..., None]:
     """`refused` for many calls of one function, whose errors begin with its name: "[name] text"."""
 

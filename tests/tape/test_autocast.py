@@ -14,6 +14,7 @@ from ranvier import nn
 from ranvier.tape.autocast import casts
 from ranvier.torch import volumes
 from ranvier.torch.checkpoint import checkpoint
+from support.refused import refused
 from support.threads import in_thread
 
 amp = rv.amp
@@ -211,12 +212,9 @@ def test_settings_of_blocks():
     assert (amp.autocast_increment_nesting(), amp.autocast_decrement_nesting()) == (1, 0)
     assert [amp.is_autocast_available(kind) for kind in ("xpu", "meta")] == [True, False]
     for wrong in (1, None):
-        with pytest.raises(ValueError, match="expected a str"):
-            rv.autocast(wrong)
-    with pytest.raises(RuntimeError, match="got device_type 'disk'"):
-        rv.autocast("disk")
-    with pytest.raises(TypeError, match="expected a function"):
-        rv.autocast("cpu")(3)
+        refused(ValueError, "expected a str", rv.autocast, wrong)
+    refused(RuntimeError, "got device_type 'disk'", rv.autocast, "disk")
+    refused(TypeError, "expected a function", rv.autocast("cpu"), 3)
 
 
 @pytest.mark.parametrize(

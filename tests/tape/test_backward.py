@@ -300,20 +300,6 @@ def test_what_leads_to_no_input_is_not_run():
     assert seen == ["x", "b"]
 
 
-def test_two_threads_walk_their_own_tapes():
-    from concurrent.futures import ThreadPoolExecutor
-
-    def work(seed):
-        x = rv.tensor(np.full(3, seed, np.float32), requires_grad=True)
-        for _ in range(200):
-            x.grad = None
-            total(mul(x, x)).backward()
-        return x.grad.tolist()
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(work, range(8))) == [[2.0 * i] * 3 for i in range(8)]
-
-
 def test_gradients_of_another_dtype_take_the_tensors():
     class Widening(Function):
         def forward(self, x):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
+from support.refused import refused
 
 LAYER = rv.nn.Linear(3, 3)
 
@@ -96,8 +97,7 @@ def test_the_function_runs_again_and_its_activations_are_freed(use_reentrant: bo
     assert inner[0]() is None
     y.backward()
     assert len(inner) == 2
-    with pytest.raises(RuntimeError, match="second time"):
-        y.backward()
+    refused(RuntimeError, "second time", y.backward)
     with rv.no_grad():
         checkpoint(function, x, use_reentrant=use_reentrant)
     assert len(inner) == 3
@@ -130,8 +130,7 @@ def test_contexts_and_what_is_refused() -> None:
     h = x * 2
     y = checkpoint(rv.exp, h, use_reentrant=False)
     h.add_(1)
-    with pytest.raises(RuntimeError, match="modified"):
-        y.sum().backward()
+    refused(RuntimeError, "modified", y.sum().backward)
 
 
 @pytest.mark.parametrize("check", ["default", "none"])
@@ -145,8 +144,7 @@ def test_another_second_run_is_an_error(check: str) -> None:
     y = checkpoint(function, rv.ones(3, requires_grad=True), use_reentrant=False, determinism_check=check)
     if check == "none":
         return y.sum().backward()
-    with pytest.raises(CheckpointError, match="recorded other operations"):
-        y.sum().backward()
+    refused(CheckpointError, "recorded other operations", y.sum().backward)
 
 
 @pytest.mark.parametrize("segments", [1, 2, 3])

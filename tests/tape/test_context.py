@@ -48,9 +48,8 @@ def test_arguments_by_keyword():
     scale = function(forward, lambda ctx, dy: dy * ctx.k)
     scale.apply(x, k=3.0).sum().backward()
     assert x.grad.tolist() == [3.0, 3.0]
-    refused(
-        TypeError, "[Scale.apply] got a Tensor that requires a gradient by keyword", scale.apply, 2.0, k=x
-    )
+    text = "[Scale.apply] got a Tensor that requires a gradient by keyword"
+    refused(TypeError, text, scale.apply, 2.0, k=x)
 
 
 def test_setup_context_gets_the_defaults():

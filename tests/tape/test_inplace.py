@@ -22,9 +22,8 @@ from support.refused import refused
 )
 def test_a_leaf_that_requires_grad_refuses_outside_no_grad(change):
     x = rv.ones(2, requires_grad=True)
-    refused(
-        RuntimeError, "a leaf Variable that requires grad is being used in an in-place operation", change, x
-    )
+    text = "a leaf Variable that requires grad is being used in an in-place operation"
+    refused(RuntimeError, text, change, x)
     with rv.no_grad():
         change(x)
     assert x._version == 1
@@ -215,6 +214,5 @@ def test_a_missing_operand_is_refused(name, dtype):
 def test_complex_numbers_are_not_written_without_their_imaginary_part():
     x = rv.ones(2)
     for write in (x.fill_, lambda value: x.__setitem__(0, value)):
-        with pytest.raises(ValueError, match="dtype complex128; expected numbers"):
-            write(1j)
+        refused(ValueError, "dtype complex128; expected numbers", write, 1j)
     assert x.tolist() == [1.0, 1.0]

@@ -53,13 +53,6 @@ def test_an_error_inside_restores():
     assert recorded()
 
 
-def test_one_block_object_can_be_entered_again():
-    block = rv.no_grad()
-    with block, block:
-        assert not recorded()
-    assert recorded()
-
-
 def test_a_block_is_entered_any_number_of_times():
     block = rv.no_grad()
     with contextlib.ExitStack() as stack:

@@ -70,9 +70,8 @@ def test_requires_grad_of_what_an_operation_made_cannot_be_set(value):
     y = x * 2.0
     view = y[:1]
     for t in (y, view):
-        with pytest.raises(
-            RuntimeError, match=rf"\[requires_grad\] got {value} for a tensor that an operation"
-        ):
+        message = rf"\[requires_grad\] got {value} for a tensor that an operation"
+        with pytest.raises(RuntimeError, match=message):
             t.requires_grad = value
         assert t.requires_grad
     with pytest.raises(RuntimeError, match=r"\[requires_grad_\] got False .*expected a leaf.*detach\(\)"):
@@ -174,40 +173,37 @@ def leaves(w=W):
     return rv.tensor(X, requires_grad=True), rv.tensor(w, requires_grad=True)
 
 
+def gradients(function, *values, create_graph=False):
+    """Those of x and w, where w.data is each of these values in turn before backward."""
+    x, w = leaves()
+    y = function(x, w)
+    for value in values:
+        w.data = rv.tensor(value)
+    y.sum().backward(create_graph=create_graph)
+    return x.grad, w.grad
+
+
 @pytest.mark.parametrize("create_graph", [False, True])
 @pytest.mark.parametrize("name", DIRECT)
 def test_backward_reads_the_new_values(name, create_graph):
-    x, w = leaves()
-    y = DIRECT[name](x, w)
-    w.data = rv.tensor(NEW)
-    y.sum().backward(create_graph=create_graph)
-    x2, w2 = leaves(NEW)
-    DIRECT[name](x2, w2).sum().backward()
+    dx, dw = gradients(DIRECT[name], NEW, create_graph=create_graph)
+    x, w = leaves(NEW)
+    DIRECT[name](x, w).sum().backward()
     if name != "sine":  # sin(w) was an input of the product
-        assert x.grad.tolist() == x2.grad.tolist()
+        assert dx.tolist() == x.grad.tolist()
     if name != "power":  # dy/dw is y log(x), and y is the old one
-        assert w.grad.tolist() == w2.grad.tolist()
+        assert dw.tolist() == w.grad.tolist()
 
 
 def test_the_last_of_several_counts_and_what_is_no_input_stays():
     """The last of several assignments counts; what an op keeps besides its inputs (exp its output, a view the
     old memory) stays."""
-    x, w = leaves()
-    y = rv.exp(w) * x
-    w.data = rv.tensor(W * 2)
-    w.data = rv.tensor(NEW)
-    y.sum().backward()
-    assert w.grad.tolist() == (x * rv.exp(rv.tensor(W))).tolist(), "exp keeps its output"
-    x, w = leaves()
-    y = x * w.view(2, 2)
-    w.data = rv.tensor(NEW)
-    y.sum().backward()
-    assert x.grad.tolist() == W.tolist(), "a view keeps the old memory"
-    x, w = leaves()
-    y = rv.nn.functional.linear(x, w)
-    w.data = rv.tensor(NEW)
-    y.sum().backward()
-    assert x.grad.tolist() == [W.sum(0).tolist()] * 2, "linear reads w.T"
+    _, dw = gradients(lambda x, w: rv.exp(w) * x, W * 2, NEW)
+    assert dw.tolist() == (rv.tensor(X) * rv.exp(rv.tensor(W))).tolist(), "exp keeps its output"
+    dx, _ = gradients(lambda x, w: x * w.view(2, 2), NEW)
+    assert dx.tolist() == W.tolist(), "a view keeps the old memory"
+    dx, _ = gradients(rv.nn.functional.linear, NEW)
+    assert dx.tolist() == [W.sum(0).tolist()] * 2, "linear reads w.T"
     for shape, read in (((2, 2), NEW), ((1, 2, 2), X)):  # if it has more dimensions it reads a view
         x, w = rv.tensor(X.reshape(shape), requires_grad=True), leaves()[1]
         y = rv.nn.functional.linear(x, w)
@@ -245,18 +241,9 @@ def test_a_tensor_that_is_gone_has_left_its_values():
 def test_what_cannot_take_the_new_values_is_refused():
     """Another memory order, an input that two views share, an op that keeps what it made of the old values, a
     change in place of the new ones."""
-    x, w = leaves()
-    y = x * w
-    w.data = rv.tensor(NEW).T
-    refused(RuntimeError, "`.data = ...`", y.sum().backward)
-    _, w = leaves()
-    y = w * w.T
-    w.data = rv.tensor(NEW)
-    refused(RuntimeError, "[mul]", y.sum().backward)
-    x, w = leaves()
-    y = x / w
-    w.data = rv.tensor(NEW)
-    refused(RuntimeError, "[div]", y.sum().backward)
+    refused(RuntimeError, "`.data = ...`", gradients, DIRECT["product"], NEW.T)
+    refused(RuntimeError, "[mul]", gradients, lambda x, w: w * w.T, NEW)
+    refused(RuntimeError, "[div]", gradients, lambda x, w: x / w, NEW)
     x, w = leaves()
     y = x * w
     w.data = rv.tensor(NEW)

@@ -27,17 +27,21 @@ def test_attributes():
 
 
 def test_the_constructor_makes_float32():
-    assert rv.Tensor([1, 2]).dtype == np.float32
     assert rv.Tensor(rv.ones(2, dtype=rv.float64)).dtype == np.float32
-    assert rv.Tensor().shape == (0,)
+    refused(ValueError, "[Tensor] got shape (2, -1); expected sizes >= 0", rv.Tensor, 2, -1)
     assert rv.Tensor([1.0], requires_grad=True).requires_grad
 
 
 @pytest.mark.parametrize(
-    "kind", ["Tensor", "FloatTensor", "DoubleTensor", "LongTensor", "IntTensor", "BoolTensor"]
+    ("kind", "dtype"),
+    [
+        *[("Tensor", rv.float32), ("FloatTensor", rv.float32), ("DoubleTensor", rv.float64)],
+        *[("LongTensor", rv.int64), ("IntTensor", rv.int32), ("BoolTensor", rv.bool)],
+    ],
 )
-def test_a_constructor_takes_a_shape_or_data(kind):
+def test_a_constructor_takes_a_shape_or_data(kind, dtype):
     make = getattr(rv, kind)
+    assert (make().shape, make().dtype, make([1.0]).dtype) == ((0,), dtype, dtype)
     for shape in ((2, 3), (5,), (0, 2), (np.int64(4), 1)):
         assert make(*shape).shape == shape
         assert not make(*shape).numpy().any()

@@ -346,16 +346,11 @@ def test_empty():
     refused(KeyError, "none yet", lambda: history["loss"])
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([1], "expected lists of numbers by name"),
-        ({"loss": ["x"]}, "could not convert"),
-        ({"loss": [1], "accuracy": []}, "got lists of lengths [0, 1]; expected equal lengths"),
-    ],
-)
-def test_what_is_no_history(values, message):
-    refused(ValueError, message, History.from_dict, values)
+def test_what_is_no_history():
+    refused(ValueError, "expected lists of numbers by name", History.from_dict, [1])
+    refused(ValueError, "could not convert", History.from_dict, {"loss": ["x"]})
+    text = "got lists of lengths [0, 1]; expected equal lengths"
+    refused(ValueError, text, History.from_dict, {"loss": [1], "accuracy": []})
 
 
 def test_plot(tmp_path):

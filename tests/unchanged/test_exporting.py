@@ -89,14 +89,8 @@ def test_wrong_arguments(tmp_path):
     with open(tmp_path / "text", "w") as file:
         refused(TypeError, "expected", export, nn.Linear(3, 2), X, file)
     refused(TypeError, "got path of type ndarray; expected", export, nn.Linear(3, 2), "f.onnx", X)
-    refused(
-        ValueError,
-        "got dynamic_shapes of 'z': [0]; expected {axis: name} of input",
-        export,
-        nn.Linear(3, 2),
-        X,
-        dynamic_shapes={"z": [0]},
-    )
+    text = "got dynamic_shapes of 'z': [0]; expected {axis: name} of input"
+    refused(ValueError, text, export, nn.Linear(3, 2), X, dynamic_shapes={"z": [0]})
 
     def by_keyword(x, *, scale):
         return x * scale

@@ -143,12 +143,10 @@ def test_nothing_to_do():
 
 def test_errors():
     x, rois = rv.ones(2, 3, 4, 4), rv.zeros(1, 5)
-    refused(
-        ValueError, "[roi_align] got input of shape", regions.roi_align, x, rois[:, :4], 1.0, 1, 1, 1, True
-    )
-    refused(
-        IndexError, "got rois of images 2 to 2; expected 0 to 1", regions.roi_pool, x, rois + 2, 1.0, 1, 1
-    )
+    text = "[roi_align] got input of shape"
+    refused(ValueError, text, regions.roi_align, x, rois[:, :4], 1.0, 1, 1, 1, True)
+    text = "got rois of images 2 to 2; expected 0 to 1"
+    refused(IndexError, text, regions.roi_pool, x, rois + 2, 1.0, 1, 1)
     refused(TypeError, "[roi_pool] got input of", regions.roi_pool, x.double(), rois, 1.0, 1, 1)
     refused(ValueError, "[ps_roi_pool] got 3 channels", regions.ps_roi_pool, x, rois, 1.0, 2, 2)
     refused(RuntimeError, "[nms] got boxes of shape", regions.nms, rois, rv.ones(1), 0.5)

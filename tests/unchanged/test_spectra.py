@@ -300,9 +300,8 @@ def test_a_sparse_tensor_is_dense_and_tells_its_places():
     assert (added.tolist(), added._nnz()) == ([[1, 0, 0, 0], [0, 0, 5, 0]], 2)
     assert positions.sparse_coo_tensor([[2]], [[1, 2]]).tolist() == [[0, 0], [0, 0], [1, 2]]
     assert positions.sparse_coo_tensor(rv.ones(2, 0).long(), rv.ones(0)).shape == (0, 0)
-    refused(
-        RuntimeError, "[sparse_coo_tensor] got indices (1, 2)", positions.sparse_coo_tensor, [[0, -1]], [1, 2]
-    )
+    text = "[sparse_coo_tensor] got indices (1, 2)"
+    refused(RuntimeError, text, positions.sparse_coo_tensor, [[0, -1]], [1, 2])
 
 
 def test_a_sparse_tensor_of_places():

@@ -181,9 +181,8 @@ def test_segment_reduce(reduce, initial, values, slopes) -> None:
     y = former.segment_reduce(x, reduce, offsets=rv.tensor([0, 2, 2, 3]), initial=initial)
     y.sum().backward()
     assert (y.tolist(), x.grad.tolist()) == (values, slopes)
-    refused(
-        ValueError, "expected sum, mean, prod", former.segment_reduce, x, reduce, lengths=rv.tensor([2, 2])
-    )
+    text = "expected sum, mean, prod"
+    refused(ValueError, text, former.segment_reduce, x, reduce, lengths=rv.tensor([2, 2]))
 
 
 # torch.distributed's stores, in one process and in several; states of the random numbers; names.
