@@ -174,6 +174,7 @@ def test_which_layers(network):
     refused(ValueError, "expected some of Linear", rv.quantize, network, where={nn.Conv2d})
     assert type(rv.quantize(Encoder(), where=nn.Embedding).head) is nn.Linear
     refused(TypeError, "got where 3; expected types or a function", rv.quantize, network, where=3)
+    refused(TypeError, "got where '2'; expected types or a function", rv.quantize, network, where="2")
     refused(ValueError, "got dtype 'int3'", rv.quantize, network, "int3")
     refused(ValueError, "got group 64; expected 32 or None", rv.quantize, network, group=64)
     refused(ValueError, "got group None; expected 32 with int4", rv.quantize, network, "int4", group=None)

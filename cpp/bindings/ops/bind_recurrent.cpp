@@ -119,7 +119,8 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
     fail_value(s.op, "got ", s.w_hh ? "w_hh and panels" : "no w_hh", "; expected w_hh or panels");
   QuantizedMatrix quantized{};
   if (panels) {
-    if (s.x.dtype() != DType::float32) fail_type(s.op, "got x of dtype float64; expected float32 with panels");
+    if (s.x.dtype() != DType::float32)
+      fail_type(s.op, "got x of dtype float64; expected float32 with panels");
     quantized = matrix_of(kind, panels, scale, s.width, s.hidden);
   }
   const Input h0 = s.state(given_h0), c0 = s.state(given_c0);

@@ -224,12 +224,12 @@ void QuantizedMatmul::run(const Team& team, void* workspace) const {
           integers.make(w, x.data, first, last);
         }
         const int64_t begin = unit % units * step;
-        const int64_t count = std::min({some.end - unit, kTogether, units - unit % units});
-        const int64_t end = std::min(begin + count * step, w.panel_count());
+        const int64_t tiles = std::min({some.end - unit, kTogether, units - unit % units});
+        const int64_t end = std::min(begin + tiles * step, w.panel_count());
         for (int64_t panel = begin; panel < end; panel += step)
           product.run(panel, std::min(step, end - panel), first, last);
         product.finish(begin * kPanel, std::min(end * kPanel, w.n), first, last);
-        unit += count;
+        unit += tiles;
       }
   });
 }

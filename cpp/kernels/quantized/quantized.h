@@ -21,7 +21,7 @@
 // pieces of kPiece, or 32 of k. Their scaled sum is taken in the order of k. So the bits of y[i, j] depend on
 // row i of x and row j of w alone (and on whether the level has FMA).
 //
-// A row with a group that has an infinity or NaN, or whose greatest number is below 2^-110 and not 0 (127 /
+// A row with a group that has an infinity or NaN, or whose greatest number is at most 2^-110 and not 0 (127 /
 // max |x| would overflow soon below), is computed in float32 from the values of w: it gives what they give.
 #pragma once
 #include <cstddef>

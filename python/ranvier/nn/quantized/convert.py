@@ -128,7 +128,7 @@ def chosen_layers(model: Module, where: Any) -> dict[str, Module]:
     if isinstance(where, type):
         where = (where,)
     if not callable(where):
-        if not isinstance(where, Iterable):
+        if isinstance(where, str) or not isinstance(where, Iterable):
             raise TypeError(f"[quantize] got where {where!r}; expected types or a function of name and layer")
         types = tuple(where)
         wrong = [kind for kind in types if kind not in FORMS]
