@@ -23,29 +23,27 @@ CASES = {"1 sequence": (1, nn.LSTM), "32 sequences": (32, nn.LSTM), "1 row, a ce
 LEAST = 2e-3  # seconds of a measurement
 
 
-def seconds(layer: Any, x: Any, calls: int) -> float:
+def seconds(layer: Any, given: Any, calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
-        layer(x)
+        layer(*given)
     return (time.perf_counter() - start) / calls
 
 
 def ratios(batch: int, kind: Any, units: int, rounds: int) -> dict[str, float]:
     """For each form its time over that of float32."""
     layer = kind(INPUTS, units).eval()
-    x = rv.randn(batch, INPUTS) if kind is nn.LSTMCell else rv.randn(STEPS, batch, INPUTS)
     if kind is nn.LSTMCell:
-        states = rv.rand(batch, units), rv.rand(batch, units)
-        call = lambda model: lambda x: model(x, states)  # noqa: E731
+        given: Any = rv.randn(batch, INPUTS), (rv.rand(batch, units), rv.rand(batch, units))
     else:
-        call = lambda model: model  # noqa: E731
-    models = {name: call(rv.quantize(layer, **form)) for name, form in FORMS.items()}
-    calls = max(1, int(LEAST / max(seconds(call(layer), x, 2), 1e-6)))
+        given = (rv.randn(STEPS, batch, INPUTS),)
+    models = {name: rv.quantize(layer, **form) for name, form in FORMS.items()}
+    calls = max(1, int(LEAST / max(seconds(layer, given, 2), 1e-6)))
     found: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
-        reference = seconds(call(layer), x, calls)
+        reference = seconds(layer, given, calls)
         for name, model in models.items():
-            found[name].append(seconds(model, x, calls) / reference)
+            found[name].append(seconds(model, given, calls) / reference)
     return {name: median(values) for name, values in found.items()}
 
 

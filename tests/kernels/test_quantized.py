@@ -24,7 +24,7 @@ SIZES = [
     (3, 33, 5),
     (5, 64, 64),
     (7, 70, 100),
-    (13, 31, 257),
+    (13, 31, 545),
 ]
 SIZES += [(50, 49, 96), (4, 16, 31), (6, 100, 128), (0, 5, 7), (3, 0, 7), (3, 5, 0), (1, 1, 0)]
 
@@ -81,8 +81,8 @@ def test_sizes(kind, size, levels, rng):
 
 @OF_KIND
 def test_any_number_of_threads(kind, threads, rng):
-    weight = quantized(drawn(rng, 500, 300), kind)
-    for m in (1, 3, 5, 200):
+    weight = quantized(drawn(rng, 1100, 300), kind)
+    for m in (1, 3, 5, 200, 400):
         x = drawn(rng, m, 300)
         same_bits(threads, lambda x=x: multiplied(x, weight))
 
@@ -101,7 +101,7 @@ def test_pieces_of_a_long_row(levels, rng):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, 1e-39])
 def test_rows_that_integers_do_not_hold(kind, value, levels, rng):
     """A row with such a number gives what the matrix's values give in float32; others stay as they are."""
-    x, weight = drawn(rng, 6, 70), quantized(drawn(rng, 20, 70), kind)
+    x, weight = drawn(rng, 6, 70), quantized(drawn(rng, 600, 70), kind)
     alone = multiplied(x, weight)
     x[2, 33] = value
     if abs(value) < 1:
@@ -111,7 +111,9 @@ def test_rows_that_integers_do_not_hold(kind, value, levels, rng):
         np.testing.assert_array_equal(np.delete(y, 2, 0).round(3), np.delete(alone, 2, 0).round(3))
         with np.errstate(all="ignore"):
             exact = (x[2].astype(np.float64) @ weight.dequantize().numpy().T.astype(np.float64)).astype("f4")
-        near = 0.02 * abs(exact[np.isfinite(exact)]).max(initial=0) if value == 3e38 else 0
+        near = 70 * 2.0**-149  # each product and each sum rounds a denormal by half of the least number
+        if value == 3e38:
+            near = 0.02 * abs(exact[np.isfinite(exact)]).max(initial=0)
         np.testing.assert_allclose(y[2], exact, rtol=1e-5, atol=near)
 
 
