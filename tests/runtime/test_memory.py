@@ -128,6 +128,12 @@ for level in rv._core.supported_isas():
         show(f"conv2d {c} {k}", F.conv2d(x, w, stride=stride, padding=1, groups=groups), x, w)
     x, w = array(2, 12, 40, 40), array(64, 12, 1, 1)
     show("conv2d 1x1", F.conv2d(x, w), x, w)
+    x, w = array(8, 5, 40, 40), array(16, 5, 5, 3)
+    show("conv2d of few channels", F.conv2d(x, w), x, w)
+    for _ in range(20):
+        n, c, k, size, taps = (int(i) for i in rng.integers(1, [9, 40, 40, 40, 6]))
+        x, w = array(n, c, size + taps, size + taps), array(k, c, taps, taps)
+        show(f"conv2d {n} {c} {k} {size} {taps}", F.conv2d(x, w), x, w)
     x, weight, bias = array(300, 700), array(700), array(700)
     show("layer_norm", F.layer_norm(x, (700,), weight, bias), x, weight, bias)
     x = array(4, 30, 21, 21)

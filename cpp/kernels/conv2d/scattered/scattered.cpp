@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "base/caches.h"
 #include "kernels/conv2d/planes/planes.h"
 
 namespace ranvier {
@@ -18,6 +17,9 @@ namespace ranvier {
 bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation<float>& problem) {
   constexpr double kWayOfSums = 12, kPacked = 6, kPlanes = 1.3, kStrided = 2, kFewChains = 1.5;
   constexpr int64_t kLeastImages = 4;  // an image is computed by one thread
+  // Bytes of an image's sums, which stay in L2. Not the size of this machine's cache: the choice decides in
+  // which order the sums are added, so that it has to be the same on every machine.
+  constexpr int64_t kMostSums = 512 << 10;
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = conv_kernels<float>().lanes, in = c.dx.shape[1], out = c.dy.shape[1];
   if (planar_kernels().lanes == 0 || keeps_pixels(problem) || g.groups != 1 || g.dilation[1] != 1 ||
@@ -26,7 +28,7 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   if (c.dy.shape[0] < kLeastImages || numel(c.dy) == 0) return false;
   const int64_t r = c.w.shape[2], s = c.w.shape[3], pixels = c.dy.shape[2] * c.dy.shape[3];
   const int64_t input = c.dx.shape[2] * c.dx.shape[3];
-  if ((input + 2 * pixels) * in * static_cast<int64_t>(sizeof(float)) > caches.l2 / 2) return false;
+  if ((input + 2 * pixels) * in * static_cast<int64_t>(sizeof(float)) > kMostSums) return false;
   const double packed = kPacked * lanes * out / c.dy.shape[0];  // packed by element, once for all images
   const double scattered = r * ceil_div(s * in, lanes) * (pixels * (out + kWayOfSums) + packed);
   if (is_planar(problem)) return scattered < kPlanes * input * r * s * out * in / lanes;
