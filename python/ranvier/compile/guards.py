@@ -151,6 +151,13 @@ class Guards:
         """Adds a guard on the items of a list, which are not followed."""
         self.add((GuardKind.LIST, x, "", tuple(x), text))
 
+    def sequence(self, x: Any, text: str) -> None:
+        """Adds a guard on the items of a list, which are not followed. A tuple needs none."""
+        if isinstance(x, list):
+            self.list(x, text)
+        elif not isinstance(x, tuple):
+            self.deny(text, f"a {type(x).__name__}, which is neither a list nor a tuple")
+
     def kind(self, x: Any, text: str) -> None:
         """Adds a guard on the class of x, which is followed."""
         text = f"the class of {text}"

@@ -229,15 +229,31 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
 
 
 def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
-    """Adds the guards on the hooks that backward calls for these leaves; without any hook, on that."""
-    for table, text in (
-        (hooks.before_accumulation, "the hooks of a tensor"),
-        (hooks.after_accumulation, "the hooks after accumulation"),
-    ):
+    """Adds the guards on the hooks that backward calls: at these leaves and the Tensors that the walk has
+    reached, and at the nodes of graphs that were made before the step."""
+    nodes = _nodes_before(walk.tensors)
+    for node in nodes:
+        walk.attribute(node, "hooks", f"the node {type(node).__name__}")
+        walk.stack.append((node.hooks, "the hooks of a tensor"))
+    keys = [id(x) for x in (*leaves, *walk.tensors, *nodes)]
+    for table in hooks.TABLES:
         if table:
-            walk.items(table, [id(leaf) for leaf in leaves], text, "")
+            walk.items(table, keys, "the hooks of a tensor", "")
         else:
-            walk.whole(table, text)
+            walk.whole(table, "the hooks of a tensor")
+
+
+def _nodes_before(tensors: Iterable[Tensor]) -> list[Any]:
+    """The nodes of the graphs of these Tensors, which outlive the step. A leaf is no node of its own."""
+    found: dict[int, Any] = {}
+    waiting = [t._grad_fn for t in tensors]
+    while waiting:
+        node = waiting.pop()
+        if node is None or isinstance(node, Tensor) or id(node) in found:
+            continue
+        found[id(node)] = node
+        waiting.extend(node.edges)
+    return list(found.values())
 
 
 # --- optimizers
@@ -268,6 +284,18 @@ def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
     walk.stack += [(value, text) for name, value in items.items() if everything or name in walk.texts]
 
 
+def guard_groups(walk: Guards, optimizer: Any, text: str) -> None:
+    """Adds the guards on the parameters of each group, which `step` and `zero_grad` read. The settings of
+    groups are left out."""
+    walk.items(vars(optimizer), ["param_groups"], f"{text}.", follow=False)
+    groups = vars(optimizer).get("param_groups", ())
+    walk.sequence(groups, f"the groups of {text}")
+    for group in groups:
+        if isinstance(group, dict):
+            walk.items(group, ["params"], "", f" of {text}", follow=False)
+            walk.sequence(group.get("params", ()), f"the parameters of {text}")
+
+
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
     """Adds the guards on one parameter group of an optimizer whose step was recorded.
 
@@ -275,11 +303,11 @@ def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, An
     the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
     """
     name, own = type(optimizer).__name__, vars(optimizer)
-    walk.items(own, ("param_groups", "state", "_plans", *METHODS), f"{name}.", follow=False)
-    walk.list(optimizer.param_groups, f"the groups of {name}")
-    walk.list(group["params"], f"the parameters of {name}")
+    walk.items(own, ("state", "_plans"), f"{name}.", follow=False)
+    walk.items(own, METHODS, f"{name}.")
+    guard_groups(walk, optimizer, name)
     fixed = [key for key, value in group.items() if type(value) not in READ_BY_KERNELS]
-    walk.items(group, ["params", *fixed], "", f" of {name}", follow=False)
+    walk.items(group, fixed, "", f" of {name}", follow=False)
     walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)
     states = [p for p in plan.active if optimizer.state.get(p) is not None]
     walk.items(optimizer.state, states, f"{STATE} of {name} ", follow=False)

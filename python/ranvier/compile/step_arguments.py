@@ -179,7 +179,7 @@ class Arguments:
                 changed = True
             # A hook, a gradient or an attribute that the step leaves on an argument is a change, too, which a
             # replay would not make.
-            hooked = id(x) in hooks.before_accumulation or id(x) in hooks.after_accumulation
+            hooked = bool(hooks.hooks_of(x))
             taped = x._requires_grad or x._grad is not None or x._grad_fn is not None
             changed = changed or hooked or taped or bool(x.__dict__)
         for (callers, passed), before in zip(self._containers, self._items_before, strict=True):

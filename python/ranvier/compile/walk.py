@@ -137,6 +137,7 @@ class Walk(Guards):
         self.items(vars(x), library.METHODS, f"{text}.")
         others = library.names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
         self.items(vars(x), self.names - others - library.OF_OPTIMIZERS, f"{text}.")
+        library.guard_groups(self, x, text)
         self.optimizers.append((x, text))
 
     def _cell(self, cell: Any, name: str, f: Any, of_library: bool) -> None:

@@ -69,7 +69,7 @@ def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
         elif kind not in _BY_ELEMENT:
             return False
     ids = [id(p) for p in parameters]
-    if any(of.get(i) for of in (hooks.before_accumulation, hooks.after_accumulation) for i in ids):
+    if any(map(hooks.hooks_of, parameters)):
         return False
     return len({*ids}) == len(ids) > 0 and {*ids} == {id(p) for p in trained}
 

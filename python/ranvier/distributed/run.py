@@ -255,7 +255,7 @@ class DistributedRun(Run):
         """True if only this library's code runs in an epoch."""
         trainer = self.trainer
         layers = [layer for module in _modules(trainer) for layer in module.modules()]
-        hooked = hooks.before_accumulation or hooks.after_accumulation or any(m._rv_hooks for m in layers)
+        hooked = any(hooks.TABLES) or any(m._rv_hooks for m in layers)
         if hooked or trainer.metrics or any(hook.every_epoch for hook in self.hooks):
             return False
         things = (*layers, trainer.loss, trainer.optimizer, *self.hooks)
@@ -345,9 +345,7 @@ def _forms(trainer: Training) -> dict[str, Any]:
             hooked += [f"{kind} of {name or 'the model'}: {_named(of)}" for kind, of in kinds.items() if of]
         for name, t in (*module.named_parameters(), *module.named_buffers()):
             tensors.append(f"{name} {t.dtype} {tuple(t.shape)} requires_grad={t.requires_grad}")
-            for of_tensors in (hooks.before_accumulation, hooks.after_accumulation):
-                if of_tensors.get(id(t)):
-                    hooked.append(f"of {name}: {_named(of_tensors[id(t)])}")
+            hooked += [f"of {name}: {_named(of_leaf)}" for of_leaf in hooks.hooks_of(t)]
     return {"layers": layers, "tensors": tensors, "hooks": hooked}
 
 

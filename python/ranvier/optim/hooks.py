@@ -23,6 +23,7 @@ class HookedOptimizer:
     """
 
     _hooks: dict[str, dict[int, Hook]]
+    _step: _Step  # the last one that was set as `step`
     step: Any
 
     def _joined(self) -> None:
@@ -32,12 +33,19 @@ class HookedOptimizer:
             self._between_hooks()
 
     def _between_hooks(self) -> None:
-        if not isinstance(vars(self).get("step"), _Step):
-            self.step = _Step(self, self.step)
+        """Puts `_Step` in place of ``step``, once: a program may have wrapped it since by a function of its
+        own, through which it is called."""
+        own = vars(self)
+        if "step" in own and "_step" in own:
+            return
+        self.step = self._step = _Step(self, self.step)
+
+    def _own_hooks(self, kind: str) -> dict[int, Hook]:
+        """The dictionary of the hooks of one kind; it is made if there is none."""
+        return vars(self).setdefault("_hooks", {}).setdefault(kind, {})  # type: ignore[no-any-return]
 
     def _added(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        hooks = vars(self).setdefault("_hooks", {}).setdefault(kind, {})
-        handle = added(hooks, hook, prepend)
+        handle = added(self._own_hooks(kind), hook, prepend)
         if "step" in kind:
             self._between_hooks()
         return handle
@@ -78,15 +86,21 @@ class HookedOptimizer:
 
 
 class _Step:
-    """Replaces ``optimizer.step``: calls the hooks before it, the step, and the hooks after it."""
+    """Replaces ``optimizer.step``: calls the hooks before it, the step, and the hooks after it.
+
+    The dictionaries of hooks are attributes, so that the guards of a compiled step, which follow the
+    attributes of ``optimizer.step``, compare what is in them. An optimizer keeps its dictionaries.
+    """
 
     def __init__(self, optimizer: Any, step: Any) -> None:
         self.optimizer, self.__func__ = optimizer, step
+        self.before_all, self.before = _OF_ALL["before step"], optimizer._own_hooks("before step")
+        self.after, self.after_all = optimizer._own_hooks("after step"), _OF_ALL["after step"]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = self.optimizer
         args = (optimizer, *args)  # PyTorch's hooks get all arguments of the function, with self.
-        for hook in [*_OF_ALL["before step"].values(), *optimizer._hooks_of("before step")]:
+        for hook in [*self.before_all.values(), *self.before.values()]:
             changed = hook(optimizer, args, kwargs)
             if changed is not None:
                 if not (isinstance(changed, tuple) and len(changed) == 2):
@@ -95,7 +109,7 @@ class _Step:
                     )
                 args, kwargs = changed
         result = self.__func__(*args[1:], **kwargs)
-        for hook in [*optimizer._hooks_of("after step"), *_OF_ALL["after step"].values()]:
+        for hook in [*self.after.values(), *self.after_all.values()]:
             hook(optimizer, args, kwargs)
         return result
 

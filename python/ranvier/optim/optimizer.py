@@ -307,7 +307,7 @@ class Optimizer(HookedOptimizer):
         return printable("\n".join([*lines, ")"]))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_plans", "_hooks", "step")}
+        return {k: v for k, v in vars(self).items() if k not in ("_plans", "_hooks", "_step", "step")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})

@@ -30,6 +30,8 @@ before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
 # (hooks called before a node runs, hooks called after it), by the id of the Function or of the leaf.
 of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
+# All of them. Guards of compiled steps compare the entries of the leaves and nodes that a step uses.
+TABLES: tuple[dict[int, Any], ...] = (before_accumulation, after_accumulation, of_nodes)
 # Functions that hooks have asked to be called, once each, when the running backward ends.
 at_end: list[Callable[[], None]] = []
 
@@ -114,6 +116,13 @@ def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
     if hooks is mine:
         weakref.finalize(leaf, registry.pop, id(leaf), None)
     return hooks
+
+
+def hooks_of(leaf: Tensor) -> list[Hooks]:
+    """The hooks that backward calls at a leaf: those before and after accumulation, and those of its node."""
+    key = id(leaf)
+    kinds = [before_accumulation.get(key), after_accumulation.get(key), *of_nodes.get(key, ())]
+    return [hooks for hooks in kinds if hooks]
 
 
 def of_node(node: Any, place: int) -> Hooks:

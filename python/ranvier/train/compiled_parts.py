@@ -18,7 +18,7 @@ from ranvier.compile.many_calls import Batches
 from ranvier.compile.policy import Policy
 from ranvier.compile.record import CaptureError, OneCall, callers_level
 from ranvier.compile.walk import Walk
-from ranvier.tape.hooks import after_accumulation, before_accumulation
+from ranvier.tape.hooks import hooks_of
 from ranvier.train.callbacks.base import Training
 
 # A step is recorded only if at least this many calls are expected: a recording takes as long as about 60
@@ -64,7 +64,7 @@ def _of_library(function: Any) -> Walk | None:
     """The walk over the objects that a step uses; None if it calls code of the user, or hooks."""
     walk = Walk(Executed())
     walk.run([(function, "the step")])
-    hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)
+    hooked = any(map(hooks_of, walk.tensors))
     return None if walk.users or walk.fault or hooked else walk
 
 

@@ -7,13 +7,14 @@ a class with these attributes, `given` sets attributes (objects.py).
 """
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import ranvier as rv
 from compile.staleness.judge import Case
 from compile.staleness.objects import Plain, given
 from compile.staleness.scenario import changed, eager, puts, scenario, sets, trained
-from compile.staleness.small import descends, of_leaves
+from compile.staleness.small import descends, node_of, of_leaves
 from ranvier import nn, optim
 
 
@@ -38,6 +39,34 @@ changed(lambda v: [rv.ones(3).requires_grad_(), rv.full((3,), 0.5).requires_grad
     lambda o, n: sets("data")(o[0], full(n, (1,))),
     lambda o, n: puts(0)(o, full(n).requires_grad_() * 2.0 if n % 2 else rv.ones(3)),
     ways=(leaves,))  # fmt: skip
+
+
+# --- hooks in a graph that was made before the step, which each call goes back through
+def grown(v):
+    """A leaf, what was made of it, and the parts of that."""
+    leaf = rv.full((3,), 0.5).requires_grad_()
+    middle = leaf * 2.0
+    parts = (middle * middle).split(1)
+    return SimpleNamespace(leaf=leaf, middle=middle, parts=parts, made=rv.cat(parts))
+
+
+def through_graph(run, o, change):
+    def step(x):
+        o.leaf.grad = None
+        loss = (x * o.made).sum()
+        loss.backward(retain_graph=True)
+        return loss.detach()
+
+    return Case(run.compile(step), lambda: o.leaf)
+
+
+changed(grown, lambda o, n: o.made.register_hook(lambda g: g * n),
+    lambda o, n: o.middle.register_hook(lambda g: g * n), lambda o, n: o.leaf.register_hook(lambda g: g * n),
+    lambda o, n: o.parts[0].register_hook(lambda g: g * (1.0 + n)),
+    lambda o, n: o.made.grad_fn.register_prehook(lambda g: (g[0] * (1.0 + n),)),
+    lambda o, n: o.middle.grad_fn.register_hook(lambda given, g: (given[0] * (1.0 + n), *given[1:])),
+    lambda o, n: node_of(o.leaf).register_prehook(lambda g: (g[0] * (1.0 + n),)),
+    ways=(through_graph,))  # fmt: skip
 
 
 def multiplied(run, o, change):

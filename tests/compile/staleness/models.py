@@ -19,8 +19,8 @@ from compile.staleness.judge import Case, patch
 from compile.staleness.objects import Plain, given, own
 from compile.staleness.scenario import changed, eager, empty, puts, scenario, sets
 from compile.staleness.small import (
-    Reads, classifies, descends, fitted, in_memory_of, in_one_vector, labelled, network, networks, sgd,
-    squares, trainer, used,
+    Reads, classifies, descends, fitted, in_memory_of, in_one_vector, labelled, network, networks, node_of,
+    sgd, squares, trainer, used,
 )  # fmt: skip
 from ranvier import distributions, nn, optim
 from ranvier.nn import functional as F
@@ -212,6 +212,8 @@ HOOKS = (
     lambda m, f: m[3].register_full_backward_hook(lambda mod, gi, go: (gi[0] * f(), *gi[1:])),
     lambda m, f: m[3].register_full_backward_pre_hook(lambda mod, go: (go[0] * f(),)),
     lambda m, f: m[0].weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(f())),
+    lambda m, f: node_of(m[0].weight).register_prehook(lambda gradients: (gradients[0] * f(),)),
+    lambda m, f: node_of(m[0].weight).register_hook(lambda gi, go: (m[0].weight.grad.mul_(f()), None)[1]),
 )  # fmt: skip
 for hook in HOOKS:
     simple = classifier(nn.Identity)
@@ -227,7 +229,14 @@ for hook in HOOKS:
         hook(s.m, lambda: s.seen.append(1) or float(len(s.seen)))
         return s
 
+    def after_another(v, hook=hook):
+        """A hook was there and is removed: the tables are empty, but exist."""
+        s = simple(v)
+        hook(s.m, lambda: 1.0).remove()
+        return s
+
     changed(simple, lambda s, n, hook=hook: hook(s.m, lambda: 1.0 + n), ways=TRAINED)
+    changed(after_another, lambda s, n, hook=hook: hook(s.m, lambda: 1.0 + n), ways=TRAINED)
     scenario(hooked, lambda s, v: s.handles.pop().remove() if s.handles else hook(s.m, lambda: 3.0), hook,
         ways=(in_step,))  # fmt: skip
     scenario(hooked, sets("factor"), hook, ways=(in_step,))

@@ -9,6 +9,7 @@ attributes, `given` sets attributes (objects.py).
 # ruff: noqa: B009, I001, RUF015
 
 import functools
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +22,7 @@ from compile.staleness.small import (
 )  # fmt: skip
 from optim.problem import CASES
 from ranvier import nn, optim
-from ranvier.optim import lr_scheduler, swa_utils
+from ranvier.optim import hooks, lr_scheduler, swa_utils
 from support.optimizers import KINDS
 
 INF = float("inf")
@@ -91,6 +92,56 @@ changed(two(optim.Adam), lambda t, n: t.optimizer.defaults.update(lr=0.1 * n),
     lambda t, n: t.optimizer.zero_grad(), neutral=True)  # fmt: skip
 
 
+# --- hooks of steps: of one optimizer or of all, the first, after another one was removed, in a wrapped step
+def with_factor(when, of_all):
+    """A function that adds a hook, which scales the gradients before the step or a parameter after it."""
+
+    def add(t, factor):
+        def hook(optimizer, args, kwargs):
+            with rv.no_grad():
+                (t.a.grad if when == "before step" else t.a).mul_(factor)
+
+        if not of_all:
+            kinds = {"before step": t.optimizer.register_step_pre_hook}
+            return kinds.get(when, t.optimizer.register_step_post_hook)(hook)
+        handle = hooks.of_all(when, hook)
+        patch.after(handle.remove)
+        return handle
+
+    return add
+
+
+def wraps_step(t):
+    step = t.optimizer.step
+    t.optimizer.step = lambda *args: step(*args)
+
+
+for when, of_all in itertools.product(("before step", "after step"), (False, True)):
+    add = with_factor(when, of_all)
+
+    def once_hooked(v, add=add):
+        t = two(optim.SGD, momentum=0.5)(v)
+        add(t, 1.0).remove()
+        return t
+
+    def with_two(v, add=add):
+        t = two(optim.SGD, momentum=0.5)(v)
+        return given(t, handles=[add(t, 0.5), add(t, 0.9)])
+
+    def wrapped(v, add=add):
+        t = two(optim.SGD, momentum=0.5)(v)
+        add(t, 0.5)
+        wraps_step(t)
+        return t
+
+    adds = lambda t, n, add=add: add(t, 0.1 * n)  # noqa: E731
+    changed(two(optim.SGD, momentum=0.5), adds)
+    changed(once_hooked, adds)
+    changed(wrapped, adds)
+    changed(with_two, lambda t, n, add=add: t.handles.pop().remove() if t.handles else add(t, 0.3))
+changed(two(optim.SGD), lambda t, n: wraps_step(t), neutral=True)
+
+
 # --- gradients that are added up over calls, that the step drops or does not compute
 def carried(run, t, _):
     return Case(run.compile(t.accumulated(False)), lambda: t.watch)
@@ -103,6 +154,35 @@ def dropped(run, t, _):
 def without_a(run, t, _):
     return Case(run.compile(t.without_a()), lambda: t.watch)
 
+
+def zeroed(run, t, _):
+    """zero_grad and backward, without a step."""
+
+    def step(x):
+        t.optimizer.zero_grad()
+        loss = t.loss(x)
+        loss.backward()
+        return loss
+
+    return Case(run.compile(step), lambda: t.watch)
+
+
+def without_one(t, n):
+    """Takes the parameters away, one after the other, and puts one back."""
+    params = t.groups[0]["params"]
+    params.pop() if n < 3 else params.append(t.a)
+
+
+def tuples(t, n):
+    """A tuple in place of a list."""
+    t.groups[0]["params"] = (t.a,) if n % 2 else (t.a, t.b)
+
+
+def tuple_of_groups(t, n):
+    t.optimizer.param_groups = ({"params": [t.a]},) * (n % 2)
+
+
+changed(two(optim.SGD), without_one, tuples, tuple_of_groups, lambda t, n: t.groups.clear(), ways=(zeroed,))
 
 GRADIENTS = (
     lambda t, n: t.optimizer.zero_grad(), lambda t, n: t.optimizer.zero_grad(set_to_none=False),

@@ -193,6 +193,11 @@ def sgd(model, lr=0.1, momentum=0.0):
     return optim.SGD(model.parameters(), lr=lr, momentum=momentum)
 
 
+def node_of(leaf):
+    """The node that adds to the gradient of a leaf."""
+    return leaf.expand_as(leaf).grad_fn.next_functions[0][0]
+
+
 def of_leaves(leaves):
     """A step whose loss has the first and the last of these leaves as factors."""
 
