@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.key_value_cache import layer_of
-from ranvier.nn.linear import Linear
+from ranvier.nn.linear import NonDynamicallyQuantizableLinear
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -122,7 +122,7 @@ class MultiheadAttention(Module):
         for name in ("bias_k", "bias_v"):
             self.register_parameter(name, _new(add_bias_kv, dtype, 1, 1, embed_dim))
         self.add_zero_attn = add_zero_attn
-        self.out_proj = Linear(embed_dim, embed_dim, bias, dtype)
+        self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, dtype)
         self._reset_parameters()
 
     @property

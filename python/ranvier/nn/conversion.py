@@ -18,6 +18,26 @@ from ranvier.tensors.memory import BF16, F16, F32, in_float, plain, require_numb
 from ranvier.tensors.tensor import Tensor, borrowed
 
 Self = TypeVar("Self", bound="Conversions")
+Conversion = Callable[[Tensor], Tensor]
+
+
+def _named(method: str, function: Conversion) -> Conversion:
+    """The function, with the name that PyTorch's function for this method has.
+
+    A module's own ``_apply`` tells the methods apart by that name alone: metrics of torchmetrics keep their
+    sums in float32 when a network is cast.
+    """
+    function.__qualname__ = f"Module.{method}.<locals>.{function.__name__}"
+    return function
+
+
+def _cast(method: str, dtype: np.dtype[Any]) -> Conversion:
+    """The cast of tensors of floats to a dtype."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(dtype) if tensor.dtype.kind == "f" else tensor
+
+    return _named(method, convert)
 
 
 class Conversions:
@@ -32,7 +52,7 @@ class Conversions:
         """Casts floating parameters and buffers, as :meth:`Tensor.to`. memory_format "channels_last" changes
         only tensors of 4 dimensions."""
 
-        def cast(tensor: Tensor) -> Tensor:
+        def convert(tensor: Tensor) -> Tensor:
             if tensor.dtype.kind == "c":
                 return tensor
             laid_out = memory_format != "channels_last" or tensor.ndim == 4
@@ -44,7 +64,7 @@ class Conversions:
             return new
 
         try:
-            return self._apply(cast)
+            return self._apply(_named("to", convert))
         except NotImplementedError as error:  # A tensor without values (on the device meta) raises this.
             raise NotImplementedError(
                 f"{error} Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when moving "
@@ -74,25 +94,40 @@ class Conversions:
 
     def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
         """Gives parameters and buffers new memory without values."""
-        return self._apply(lambda tensor: empty_like(tensor, device=device), recurse)
+        return self._apply(_named("to_empty", lambda tensor: empty_like(tensor, device=device)), recurse)
 
     def float(self: Self) -> Self:
-        return self.to(np.float32)
+        return self._apply(_cast("float", np.dtype(np.float32)))
 
     def double(self: Self) -> Self:
-        return self.to(np.float64)
+        return self._apply(_cast("double", np.dtype(np.float64)))
 
     def half(self: Self) -> Self:
-        return self.to(F16)
+        return self._apply(_cast("half", F16))
 
     def bfloat16(self: Self) -> Self:
-        return self.to(BF16)
+        return self._apply(_cast("bfloat16", BF16))
 
     def type(self: Self, dst_type: Any) -> Self:
-        return self.to(as_dtype("type", dst_type))
+        """Casts all parameters and buffers to a dtype, also those of whole numbers, as in PyTorch.
+
+        Raises TypeError for a parameter that requires gradients, if the dtype is not one of floats.
+        """
+        dtype = as_dtype("type", dst_type)
+        if dtype.kind == "c":
+            raise TypeError(f"[type] got {dtype}; expected one of real numbers, which layers have")
+
+        def convert(tensor: Tensor) -> Tensor:
+            if tensor.requires_grad and dtype.kind != "f":
+                raise TypeError(
+                    f"[type] got {dtype} for a parameter that requires gradients; expected a floating dtype"
+                )
+            return tensor.detach().to(dtype)
+
+        return self._apply(_named("type", convert))
 
     def cpu(self: Self) -> Self:
-        return self._apply(lambda tensor: tensor.cpu())
+        return self._apply(_named("cpu", lambda tensor: tensor.cpu()))
 
     def cuda(self: Self, device: Any = None) -> Self:
         """Raises RuntimeError: this library computes on the CPU."""

@@ -58,4 +58,9 @@ class Linear(Product):
         return ops.linear(input, self.weight, self.bias)
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """The Linear of an attention's results, whose parameters the attention reads without a call of the layer.
+    It has PyTorch's name: programs that choose layers by ``type(m) is Linear`` leave it alone."""
+
+
 examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -7,9 +7,12 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
+import numpy as np
+
 import ranvier._core as _core
 import ranvier.nn.init as init
 import ranvier.ops as ops
+from ranvier.extension import belongs_to
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.container import ModuleList
 from ranvier.nn.dropout import Dropout
@@ -47,6 +50,21 @@ def copies(name: str, layer: Any, count: int) -> ModuleList:
     for _ in range(count):
         init.copied((*layer.parameters(), *layer.buffers()))
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])
+
+
+def added(mask: Any, x: Any) -> Any:
+    """A bool mask as numbers in the dtype of x, which are added to scores; any other mask as it is."""
+    if mask is None or np.dtype(mask.dtype).kind != "b":
+        return mask
+    return zeros(*mask.shape, dtype=x.dtype).masked_fill(mask, -math.inf)
+
+
+def is_causal_mask(mask: Any) -> bool:
+    """True if a mask of numbers (length, length) hides from each place the later ones, and nothing else."""
+    if mask is None or mask.ndim != 2:
+        return False
+    causal = Transformer.generate_square_subsequent_mask(mask.shape[0], dtype=mask.dtype)
+    return bool(mask.shape == causal.shape and (mask == causal).all())
 
 
 class TransformerLayer(Module):
@@ -97,21 +115,34 @@ class TransformerLayer(Module):
         for k in parts:
             setattr(self, f"dropout{k}", Dropout(dropout))
         self.activation = chosen(self._name, activation)
+        # 1 for relu, 2 for gelu, else 0: programs read and set it to choose PyTorch's ways of computing.
+        self.activation_relu_or_gelu = {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
 
     @property
     def _activation_name(self) -> Any:
         """The name of the activation, or the function if it has no name."""
         return next((name for name, f in _ACTIVATIONS.items() if f == self.activation), self.activation)
 
-    def _network(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+    # The parts of the layer have PyTorch's names and arguments, since subclasses override and call them.
+    def _sa_block(
+        self, x: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False, **cached: Any
+    ) -> Any:
+        """The attention of x to itself. cached: the argument ``cache`` of the attention, if there is one."""
+        y = self.self_attn(
+            x,
+            x,
+            x,
+            attn_mask=attn_mask,
+            key_padding_mask=key_padding_mask,
+            need_weights=False,
+            is_causal=is_causal,
+            **cached,
+        )[0]
+        return self.dropout1(y)
 
-    def _added(self, x: Any, norm: Module, dropout: Module, part: Callable[[Any], Tensor]) -> Any:
-        """x plus the result of a part of the layer. The norm acts on the input of the part (norm_first) or on
-        the sum."""
-        if self.norm_first:
-            return x + dropout(part(norm(x)))
-        return norm(x + dropout(part(x)))
+    def _hidden(self, x: Any) -> Any:
+        """The network of a layer, without its last dropout."""
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
 
 class TransformerEncoderLayer(TransformerLayer):
@@ -147,16 +178,30 @@ class TransformerEncoderLayer(TransformerLayer):
     ) -> Tensor:
         """y. src_mask is attn_mask of the attention and src_key_padding_mask is key_padding_mask; is_causal
         and cache have their names there, too."""
-        masks = (src_key_padding_mask, False, src_mask, True, is_causal, cache)
-        x = self._added(src, self.norm1, self.dropout1, lambda x: self.self_attn(x, x, x, *masks)[0])
-        x = self._added(x, self.norm2, self.dropout2, self._network)
+        cached = {} if cache is None else {"cache": cache}
+        x = src
+        if not (src_mask is src_key_padding_mask is None or self._has_usual_attention()):
+            src_mask = added(src_mask, x)
+            src_key_padding_mask = added(src_key_padding_mask, x)
+        if self.norm_first:
+            y = self._sa_block(self.norm1(x), src_mask, src_key_padding_mask, is_causal=is_causal, **cached)
+            x = x + y
+            x = x + self._ff_block(self.norm2(x))
+        else:
+            y = self._sa_block(x, src_mask, src_key_padding_mask, is_causal=is_causal, **cached)
+            x = self.norm1(x + y)
+            x = self.norm2(x + self._ff_block(x))
         fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
         return cast(Tensor, _core._autocast_cast("lower", x)) if fast else x
 
-    @property
-    def activation_relu_or_gelu(self) -> int:
-        """1 for relu, 2 for gelu, else 0."""
-        return {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
+    def _ff_block(self, x: Any) -> Any:
+        """The network for each place."""
+        return self.dropout2(self._hidden(x))
+
+    def _has_usual_attention(self) -> bool:
+        """True if only the library's code gets the masks. That of a program gets numbers, as in PyTorch."""
+        usual = type(self)._sa_block is TransformerLayer._sa_block
+        return usual and belongs_to(type(self.self_attn).__module__, "ranvier.nn")
 
     def _fast(self) -> bool:
         """True if PyTorch computes the layer in one function: the result then has the dtype of autocast."""
@@ -177,11 +222,17 @@ class _Stack(Module):
         self.num_layers = num_layers
         self.norm = norm
 
-    def _through(self, x: Any, cache: Any, *arguments: Any) -> Any:
+    def _through(self, x: Any, cache: Any, *inputs: Any, **masks: Any) -> Any:
+        """x after all layers. inputs: the memory of a decoder. masks: by the names that the layers have for
+        them, since the arguments of a layer of a program may have another order."""
         of_layers = layers_of(cache, self._name, len(self.layers))
         for layer, own in zip(self.layers, of_layers, strict=True):
-            x = layer(x, *arguments, **own)
+            x = layer(x, *inputs, **masks, **own)
         return x if self.norm is None else self.norm(x)
+
+    def _has_usual_layers(self) -> bool:
+        """True if the layers are the library's."""
+        return all(belongs_to(type(layer).__module__, "ranvier.nn") for layer in self.layers)
 
 
 class TransformerEncoder(_Stack):
@@ -221,7 +272,18 @@ class TransformerEncoder(_Stack):
         cache: Any = None,
     ) -> Tensor:
         """y. mask, src_key_padding_mask and is_causal go to every layer; cache: :class:`KeyValueCache`."""
-        return cast(Tensor, self._through(src, cache, mask, src_key_padding_mask, bool(is_causal)))
+        if not (mask is src_key_padding_mask is None or self._has_usual_layers()):
+            src_key_padding_mask = added(src_key_padding_mask, src)
+            mask = added(mask, src)
+            is_causal = is_causal_mask(mask) if is_causal is None else is_causal
+        y = self._through(
+            src,
+            cache,
+            src_mask=mask,
+            is_causal=bool(is_causal),
+            src_key_padding_mask=src_key_padding_mask,
+        )
+        return cast(Tensor, y)
 
 
 class TransformerDecoderLayer(TransformerLayer):
@@ -259,12 +321,38 @@ class TransformerDecoderLayer(TransformerLayer):
     ) -> Tensor:
         """y. For the masks and is_causal of both attentions see :meth:`MultiheadAttention.forward`. cache:
         for the tokens of tgt."""
-        own = (tgt_key_padding_mask, False, tgt_mask, True, tgt_is_causal, cache)
-        other = (memory_key_padding_mask, False, memory_mask, True, memory_is_causal)
-        x = self._added(tgt, self.norm1, self.dropout1, lambda x: self.self_attn(x, x, x, *own)[0])
-        attend = self.multihead_attn
-        x = self._added(x, self.norm2, self.dropout2, lambda x: attend(x, memory, memory, *other)[0])
-        return cast(Tensor, self._added(x, self.norm3, self.dropout3, self._network))
+        cached = {} if cache is None else {"cache": cache}
+        x = tgt
+        own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
+        other = memory_mask, memory_key_padding_mask, memory_is_causal
+        if self.norm_first:
+            x = x + self._sa_block(self.norm1(x), *own, **cached)
+            x = x + self._mha_block(self.norm2(x), memory, *other)
+            x = x + self._ff_block(self.norm3(x))
+        else:
+            x = self.norm1(x + self._sa_block(x, *own, **cached))
+            x = self.norm2(x + self._mha_block(x, memory, *other))
+            x = self.norm3(x + self._ff_block(x))
+        return cast(Tensor, x)
+
+    def _mha_block(
+        self, x: Any, mem: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
+    ) -> Any:
+        """The attention of x to the memory."""
+        y = self.multihead_attn(
+            x,
+            mem,
+            mem,
+            attn_mask=attn_mask,
+            key_padding_mask=key_padding_mask,
+            is_causal=is_causal,
+            need_weights=False,
+        )[0]
+        return self.dropout2(y)
+
+    def _ff_block(self, x: Any) -> Any:
+        """The network for each place."""
+        return self.dropout3(self._hidden(x))
 
 
 class TransformerDecoder(_Stack):
@@ -297,8 +385,19 @@ class TransformerDecoder(_Stack):
         cache: Any = None,
     ) -> Tensor:
         """y. Masks and is_causal go to every layer; cache: a :class:`KeyValueCache` for the tokens of tgt."""
-        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        y = self._through(tgt, cache, memory, *masks, bool(tgt_is_causal), memory_is_causal)
+        if tgt_mask is not None and tgt_is_causal is None and not self._has_usual_layers():
+            tgt_is_causal = is_causal_mask(tgt_mask)
+        y = self._through(
+            tgt,
+            cache,
+            memory,
+            tgt_mask=tgt_mask,
+            memory_mask=memory_mask,
+            tgt_key_padding_mask=tgt_key_padding_mask,
+            memory_key_padding_mask=memory_key_padding_mask,
+            tgt_is_causal=bool(tgt_is_causal),
+            memory_is_causal=memory_is_causal,
+        )
         return cast(Tensor, y)
 
 
@@ -376,9 +475,19 @@ class Transformer(Module):
         memory_is_causal: bool = False,
     ) -> Tensor:
         """y. For masks and is_causal see :meth:`MultiheadAttention.forward`."""
-        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
-        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        return self.decoder(tgt, memory, *masks, tgt_is_causal, memory_is_causal)
+        memory = self.encoder(
+            src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal
+        )
+        return self.decoder(
+            tgt,
+            memory,
+            tgt_mask=tgt_mask,
+            memory_mask=memory_mask,
+            tgt_key_padding_mask=tgt_key_padding_mask,
+            memory_key_padding_mask=memory_key_padding_mask,
+            tgt_is_causal=tgt_is_causal,
+            memory_is_causal=memory_is_causal,
+        )
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:

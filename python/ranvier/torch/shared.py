@@ -35,9 +35,12 @@ def share_memory_(tensor: Any) -> Any:
 
 def share_all(module: Module) -> Module:
     """Moves the parameters and buffers of a module into memory that other processes have too."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        share_memory_(tensor)
-    return module
+
+    def share(tensor: Any) -> Any:
+        return share_memory_(tensor)
+
+    share.__qualname__ = "Module.share_memory.<locals>.share"  # as in PyTorch: see `nn/conversion.py`
+    return module._apply(share)
 
 
 def is_shared(tensor: Any) -> bool:

@@ -51,12 +51,6 @@ def _attention(state: dict[str, Any]) -> dict[str, Any]:
     return {"_qkv_same_embed_dim": one, **none}
 
 
-def _activation(state: dict[str, Any]) -> dict[str, Any]:
-    functional = (nn.functional.relu, nn.functional.gelu)
-    number = next((i for i, f in enumerate(functional, 1) if f == state["activation"]), 0)
-    return {"activation_relu_or_gelu": number}
-
-
 def _recurrent(state: dict[str, Any]) -> dict[str, Any]:
     names: list[list[str]] = []
     for layer in range(state["num_layers"]):
@@ -73,7 +67,6 @@ _EXTRA: dict[str, Any] = {
     **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d"), _transposed),
     **dict.fromkeys(("RNN", "LSTM", "GRU"), _recurrent),
     "MultiheadAttention": _attention,
-    "TransformerEncoderLayer": _activation,
     "Upsample": lambda state: {"name": "Upsample"},
     "UpsamplingNearest2d": lambda state: {"name": "UpsamplingNearest2d"},
     "UpsamplingBilinear2d": lambda state: {"name": "UpsamplingBilinear2d"},

@@ -11,6 +11,7 @@ from typing import Any
 import ranvier as rv
 import ranvier._core as _core
 from ranvier import nn
+from ranvier.nn.linear import NonDynamicallyQuantizableLinear
 from ranvier.torch.files.modules import WrappedHook
 from ranvier.torch.files.values import CLASSES as IN_FILES_OF_WEIGHTS, KNOWN, Known
 from ranvier.torch.finder import homes_of, is_installed, value_of
@@ -44,10 +45,10 @@ _MODULES = (
     *("nn.init", "nn.utils.rnn", "nn.utils", "nn.parallel"),
 )
 CLASSES = IN_FILES_OF_WEIGHTS | {
-    "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": nn.Linear,
+    "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": NonDynamicallyQuantizableLinear,
     "torch.nn.modules.module._WrappedHook": WrappedHook,
 }
-_PATHS = {value: path for path, value in CLASSES.items() if value is not nn.Linear}
+_PATHS = {value: path for path, value in CLASSES.items()}
 # PyTorch's classes of built-in functions: a pickle names torch.tanh as a method of such a class
 _BUILT_IN = {"torch._C._VariableFunctionsClass", "torch._C._VariableFunctions"}
 

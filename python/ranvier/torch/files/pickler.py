@@ -52,7 +52,6 @@ class Bytes:
 _STORAGES = {kind.dtype: kind for kind in KINDS.values() if kind.name != "untyped"}
 _DTYPE = rv.dtype
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
-_PROJECTION = Known("torch.nn.modules.linear.NonDynamicallyQuantizableLinear", None, nn.Linear)
 _TENSOR, _UNSIGNED = KNOWN["torch._utils._rebuild_tensor_v2"], KNOWN["torch._utils._rebuild_tensor_v3"]
 _META = KNOWN["torch._utils._rebuild_meta_tensor_no_storage"]
 _PARAMETER = KNOWN["torch._utils._rebuild_parameter"]
@@ -76,7 +75,6 @@ class Pickler(_Base):  # type: ignore[misc]
         self._by_memory: dict[Any, Bytes] = {}
         self._kept: list[Any] = []  # objects made here, kept so that their ids stay unique
         self._in_numpy = 0  # above 0 while an array is written, whose dtype has NumPy's name
-        self._projections: set[int] = set()  # ids of Linear layers that are of another class in PyTorch
 
     # --- what pickle asks for
     def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
@@ -89,8 +87,6 @@ class Pickler(_Base):  # type: ignore[misc]
             self._kept.append(obj)
         elif isinstance(obj, (Known, Kind)):
             return self._name(obj, obj.name if isinstance(obj, Known) else obj.path)
-        elif type(obj) is nn.Linear and id(obj) in self._projections and id(obj) not in self.memo:
-            return self._projection(obj)
         elif isinstance(obj, _DTYPE) and not self._in_numpy:
             path = _path(obj)
             return self._name(KNOWN.get(path, obj), path)
@@ -226,19 +222,8 @@ class Pickler(_Base):  # type: ignore[misc]
         reduced = module.__reduce_ex__(2)
         if len(reduced) > 2 and isinstance(reduced[2], dict) and "_parameters" in reduced[2]:
             state = state_for_torch(type(module), reduced[2])
-            if isinstance(module, nn.MultiheadAttention):
-                self._projections.add(id(reduced[2]["out_proj"]))
             return (*reduced[:2], state, *reduced[3:])
         return reduced
-
-    def _projection(self, linear: nn.Linear) -> None:
-        """Writes the last Linear of an attention, which has a class of its own in PyTorch."""
-        self.save(_PROJECTION)
-        self.save(())
-        self.write(pickle.NEWOBJ)
-        self.memoize(linear)
-        self.save(self._module(linear)[2])
-        self.write(pickle.BUILD)
 
     def _optimizer(self, optimizer: Any) -> Any:
         reduced = optimizer.__reduce_ex__(2)
