@@ -62,3 +62,8 @@ def absent(path: str) -> Any:
     module, _, name = _full(path).rpartition(".")
     bases = (Exception,) if re.match(_RAISED, name) else ()
     return _Absent(name, bases, {"_path": path, "__module__": module})
+
+
+def is_absent(value: Any) -> bool:
+    """True for an object that `absent` made."""
+    return type(value) is _Absent

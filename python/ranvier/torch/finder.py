@@ -18,9 +18,13 @@ from typing import Any, TypeVar
 import ranvier.torch.names as names
 from ranvier import Tensor
 from ranvier.extension import attributes
+from ranvier.torch.absent import absent, is_absent
+from ranvier.torch.fallbacks import is_awaited
 from ranvier.torch.names import LACKS, why
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
+# The other modules are plain ones, whose attributes Python finds faster.
+_PACKAGES = {path.rpartition(".")[0] for path in names.ALSO_MODULES}
 _Error = TypeVar("_Error", bound=BaseException)
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision", "functorch": "ranvier.func"}
 VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"}
@@ -32,7 +36,7 @@ def spec_of(name: str) -> ModuleSpec | None:
     if is_installed(root):
         return None
     homes = homes_of(root, path)
-    if not homes and not _why(root, path):
+    if not homes and not _is_stand_in(root, path):
         # An import statement gets an error that names this library; importlib.util.find_spec gets None.
         asks = sys._getframe(3).f_code.co_name
         imports = asks == "_find_and_load_unlocked" and root != "ranvier"
@@ -45,22 +49,38 @@ def spec_of(name: str) -> ModuleSpec | None:
     return spec
 
 
+class _Package(ModuleType):
+    """A module that has a function with the name of a submodule: an import of that leaves the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        path = f"{self.__name__}.{name}".partition(".")[2]
+        if path not in names.ALSO_MODULES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
 class Loader:
     """The loader of these modules: gives a module the functions `__getattr__` and `__dir__`."""
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
-        return None
+        path = spec.name.partition(".")[2]
+        return _Package(spec.name) if path in _PACKAGES else None
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         homes: list[ModuleType] = module.__spec__.loader_state  # type: ignore[union-attr]
         root, _, path = module.__name__.partition(".")
         known = vars(module)
+        stand_ins: dict[str, Any] = {}
         known.update(__file__=_file(homes), __doc__=homes[0].__doc__ if homes else None)
 
         def attribute(name: str) -> Any:
-            value = known[name] = value_of(root, path, name, homes)
+            if name in stand_ins and not is_awaited(name):
+                return stand_ins[name]
+            value = value_of(root, path, name, homes)
+            # A stand-in is no attribute of the module: who asks next may have a way to go on without it.
+            kept = stand_ins if is_absent(value) else known
+            kept[name] = value
             return value
 
         def listing() -> list[str]:
@@ -191,16 +211,24 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
     if root == "torch" and not path and method and hasattr(Tensor, name):
         return _public(getattr(Tensor, name), name)  # torch.relu_(x)
     if not name.startswith("__") or full in names.MODULES:
-        if out and not _has_parts(full):
-            return importlib.import_module("ranvier.torch.absent").absent(_full(root, full))
-        if out or homes_of(root, full):
+        is_module = full not in names.ALSO_MODULES and (homes_of(root, full) or (out and _has_parts(full)))
+        if is_module:
             return importlib.import_module(f"{root}.{full}")
+        if out and not is_awaited(name):
+            return absent(_full(root, full))
     raise _missing(AttributeError(text, name=name), f"{root}.{full}")
 
 
 def _has_parts(path: str) -> bool:
     """True if a path is left out but some names below it are not."""
-    return any(known.startswith(path) for known in (*names.MODULES, *names.NAMES))
+    return any(known.startswith(f"{path}.") for known in (*names.MODULES, *names.NAMES))
+
+
+def _is_stand_in(root: str, path: str) -> bool:
+    """True if a module of PyTorch is left out, and the code that asks for it cannot go on without it."""
+    if not _why(root, path) or _full(root, path) not in names.left_out_modules():
+        return False
+    return not is_awaited(path.rpartition(".")[2], imports=True)
 
 
 def _missing(error: _Error, name: str) -> _Error:

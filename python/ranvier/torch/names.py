@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from typing import Any
 
 with open(os.path.join(os.path.dirname(__file__), "paths.json"), encoding="utf-8") as _file:
@@ -33,6 +34,15 @@ _WHOLE = """
     torchvision.models torchvision.transforms
 """
 WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}
+
+# functions whose name is also that of a submodule: PyTorch's packages keep the function when it is imported
+_ALSO_MODULES = """
+    ao.quantization.fuse_modules ao.quantization.quantize ao.quantization.quantize_jit autograd.gradcheck
+    distributed.rendezvous export.unflatten multiprocessing.spawn nn.parallel.data_parallel
+    nn.parallel.parallel_apply nn.parallel.replicate nn.utils.spectral_norm nn.utils.weight_norm
+    quantization.fuse_modules quantization.quantize quantization.quantize_jit
+"""
+ALSO_MODULES = frozenset(_ALSO_MODULES.split())
 
 # methods of Tensor that are also functions of torch; methods whose name ends with _ are, too
 FUNCTIONS = frozenset({"detach", "get_device", "is_same_size", "is_signed"})
@@ -56,6 +66,15 @@ def why(path: str) -> str:
     while path not in LEFT_OUT and "." in path:
         path = path.rpartition(".")[0]
     return LEFT_OUT.get(path, "")
+
+
+@cache
+def left_out_modules() -> frozenset[str]:
+    """The modules that PyTorch has below names that are left out: an import of another name is an error."""
+    with open(os.path.join(os.path.dirname(__file__), "modules.json"), encoding="utf-8") as file:
+        rows: dict[str, str] = json.load(file)
+    paths = (f"{parent}.{name}" for parent, words in rows.items() for name in words.split())
+    return frozenset(path.lstrip(".") for path in paths)
 
 
 class Lacking:
