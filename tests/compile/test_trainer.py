@@ -108,7 +108,7 @@ def hooked(trainer):
 def images(trainer):
     """A fit, and predictions and scores, which are compiled, too."""
     fit(trainer, (IMAGES, Z), batch_size=6, validation_data=(IMAGES, Z))
-    trainer.found = trainer.predict(IMAGES, batch_size=4), trainer.evaluate(IMAGES, Z, batch_size=4)
+    trainer._found = trainer.predict(IMAGES, batch_size=4), trainer.evaluate(IMAGES, Z, batch_size=4)
     for what in ("predict", "evaluate"):
         assert bool(trainer.programs(what)) == trainer.compile
     return trainer
@@ -154,7 +154,7 @@ def test_as_without_compile(name):
         assert len(caught) == (compile and case.warning != "")
         assert all(re.search(case.warning, str(w.message)) for w in caught)
         assert len(trainer.programs("fit")) == (case.programs if compile else 0)
-        return bits_of(trainer), trainer.updates, bits(vars(trainer).get("found"))
+        return bits_of(trainer), trainer.updates, bits(vars(trainer).get("_found"))
 
     alike(found)
 

@@ -224,7 +224,7 @@ def _watch(settings: dict[str, Any]) -> Any:
         def state_dict(self) -> dict[str, Any]:
             return {f"--{name.replace('_', '-')}": settings[name] for name in RESUMED}
 
-        def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        def require_state(self, state: Mapping[str, Any]) -> None:
             """Compare the settings of the stopped run with the present ones; raise the first difference."""
             constant = settings["schedule"] == "constant"
             for name, ours in self.state_dict().items():

@@ -25,7 +25,7 @@ import ranvier._core as _core
 from ranvier.distributed.job import limit_of, world
 from ranvier.distributed.ranks import World, agree, complete, neighbours, typed
 from ranvier.tensors.memory import HALVES, Array
-from ranvier.train.saving import difference
+from ranvier.train.descriptions import difference
 
 _SMALL = 4096  # Arrays of at most this many bytes are exchanged whole in each step of `tree_sum`.
 _TAG = 0  # of the messages of `tree_sum`; without a tag mpi4py would receive any message

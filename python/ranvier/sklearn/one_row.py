@@ -23,6 +23,7 @@ from ranvier.nn.modes import ShortCalls
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train import Trainer
+from ranvier.train.callbacks.base import report
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.step import parameters_of
 
@@ -199,11 +200,11 @@ class OneRow:
         """Adds a step to the Trainer's counts and history, as a fit does; returns loss + penalty."""
         trainer = self.trainer
         value = loss + penalty
-        trainer.last_epoch, trainer.steps_per_epoch, trainer.resumed_from = trainer.epoch + 1, 1, None
-        trainer.stop_training = trainer.interrupted = False
+        report(trainer, last_epoch=trainer.epoch + 1, steps_per_epoch=1, resumed_from=None)
+        report(trainer, stop_training=False, interrupted=False)
         if not isfinite(value):
             NonFinite(trainer).loss((x, y, None), loss, penalty)
-        trainer.updates += 1
+        report(trainer, updates=trainer.updates + 1)
         trainer.history.append(loss=value)
         trainer.history.seconds[-1], trainer.history.samples[-1] = seconds, 1.0
         return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -237,7 +236,7 @@ class ArraySource(Source):
             "batch_size": self.batch_size,
             "shuffle": self._sampler is not None,
             **{
-                name: [array.dtype.name, list(array.shape[1:]), _sampled_checksum(array)]
+                name: [array.dtype.name, list(array.shape[1:])]
                 for name, array in zip(("x", "y", "weights"), self.data.arrays, strict=False)
             },
         }
@@ -286,7 +285,6 @@ class LoaderSource(Source):
         return {
             "samples": None if dataset is None else len(dataset),
             "batch_size": getattr(self.loader, "batch_size", None),
-            "shuffle": getattr(self.loader, "shuffle", None),
             "batches": self.batches,
         }
 
@@ -296,11 +294,3 @@ class LoaderSource(Source):
     def load_state_dict(self, state: Any) -> None:
         if state is not None:
             self.loader.load_state_dict(state)
-
-
-def _sampled_checksum(array: Array, samples: int = 256) -> int:
-    """CRC-32 of some samples, evenly spread: enough to recognise another split or another file."""
-    if len(array) == 0:
-        return 0
-    chosen = array[np.linspace(0, len(array) - 1, min(samples, len(array))).astype(np.intp)]
-    return zlib.crc32(np.ascontiguousarray(chosen).reshape(-1).view(np.uint8).data)

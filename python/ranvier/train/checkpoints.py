@@ -273,6 +273,10 @@ class Checkpoint(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {} if self._monitor is None else self._monitor.state_dict()
 
+    def require_state(self, state: Mapping[str, Any]) -> None:
+        if self._monitor is not None:
+            self._monitor.require_state(state)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._monitor is not None and state:
             self._monitor.load_state_dict(state)

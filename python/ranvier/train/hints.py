@@ -20,9 +20,10 @@ from ranvier.nn.modes import evaluating
 from ranvier.ops.making import random
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import Array
-from ranvier.train.callbacks.base import Training
+from ranvier.train.callbacks.base import Training, report
 from ranvier.train.losses import link_of, name_of
 from ranvier.train.prepared_data import Prepared
+from ranvier.train.step import parameters_of
 
 LARGE = 100.0  # features with larger values count as not scaled
 RARE = 0.02  # a class with at most this share of the samples is rare
@@ -184,6 +185,28 @@ def _of_constant(trainer: Training, data: Prepared) -> float:
     if isinstance(loss, (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)):
         return float(np.mean(np.abs(y), dtype=np.float64))
     return 0.0
+
+
+def note_left_out(trainer: Training) -> None:
+    """Warn of parameters of the model that would learn, and that the optimizer does not have; once for each
+    model and optimizer. They stay as they are, as in a layer that was put into the model after the optimizer
+    was made of its parameters."""
+    updated = {id(p) for p in parameters_of(trainer.optimizer)}
+    named = list(trainer.model.named_parameters())
+    left_out = [name for name, p in named if p.requires_grad and id(p) not in updated]
+    if not left_out or not updated or trainer.on_nonfinite != "raise":
+        return
+    if vars(trainer)["_said_left_out"] == left_out:
+        return
+    report(trainer, _said_left_out=left_out)
+    names = ", ".join(left_out[:3]) + ", ..." * (len(left_out) > 3)
+    warnings.warn(
+        f"[Trainer.fit] {len(left_out)} of the model's {len(named)} parameters ({names}) are not in the "
+        "optimizer and do not learn: make the optimizer after all layers are in the model, or say that it is "
+        "meant by requires_grad_(False)",
+        HintWarning,
+        stacklevel=3,
+    )
 
 
 def note_untrained(trainer: Training, name: str) -> None:

@@ -19,15 +19,25 @@ from ranvier.nn.lazy import find_sizes
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train.batch_source import Ahead, ArraySource, Source
-from ranvier.train.callbacks.base import OF_BATCHES, OF_EPOCHS, Callback, Interrupt, Training, call, must_act
+from ranvier.train.callbacks.base import (
+    OF_BATCHES,
+    OF_EPOCHS,
+    Callback,
+    Interrupt,
+    LambdaCallback,
+    Training,
+    call,
+    must_act,
+    report,
+)
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled_parts import CompiledParts
+from ranvier.train.descriptions import RATES, describe, require_same
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
 from ranvier.train.losses import link_of
 from ranvier.train.nonfinite import NonFinite
-from ranvier.train.saving import describe, require_same
 from ranvier.train.step import TrainingStep
 
 MOST_EPOCHS = 64  # the most epochs in one call of the core
@@ -36,6 +46,12 @@ PARTS = (
     "run", "epoch", "batch", "updates", "stopped", "model", "frozen", "loss", "optimizer", "step", "random",
     "data", "validation data", "measured", "history", "callbacks",
 )  # fmt: skip
+
+
+def _may_save(hook: Callback) -> bool:
+    """True for a Checkpoint, and for a callback with code of the program, which may ask for one."""
+    own = isinstance(hook, LambdaCallback) or not type(hook).__module__.startswith("ranvier.")
+    return own or isinstance(hook, Checkpoint)
 
 
 class Run:
@@ -85,7 +101,8 @@ class Run:
     @cached_property
     def _description(self) -> dict[str, Any]:
         """The facts that another run must have in common with this one to resume it, for a checkpoint."""
-        return describe(self.trainer, self.source, self.valid) | {"first epoch": self.first}
+        facts = describe(self.trainer, self.source, self.valid, self.hooks)
+        return facts | {"first epoch": self.first}
 
     def find(self, path: str | os.PathLike[str]) -> None:
         """Find the checkpoint to resume from, in a folder the newest undamaged one.
@@ -105,16 +122,24 @@ class Run:
                 raise ValueError(
                     f"[Trainer.fit] cannot resume from '{origin}': it lacks {', '.join(missing)}"
                 )
-            require_same(origin, state, self._description)
+            facts = self._description
+            require_same(origin, state, {name: facts[name] for name in facts if name not in RATES})
+            # A callback may know why the rates are others.
+            for hook, saved in self._with_states(state):
+                if hook is not None and saved:
+                    hook.require_state(saved)
+            require_same(origin, state, facts)
 
     def go(self) -> None:
         """Train up to the last epoch, or until something stops the run, and notify the callbacks."""
         trainer = self.trainer
-        trainer.last_epoch, trainer.steps_per_epoch = self.last, self.source.batches
-        trainer.stop_training = trainer.interrupted = False
-        trainer.resumed_from = None
+        if any(map(_may_save, self.hooks)):
+            self._description  # noqa: B018  # now, since the run changes rates and other settings
+        report(trainer, last_epoch=self.last, steps_per_epoch=self.source.batches)
+        report(trainer, stop_training=False, interrupted=False, resumed_from=None)
         if self._resumed is not None:
-            trainer.resumed_from, state = self._resumed
+            origin, state = self._resumed
+            report(trainer, resumed_from=origin)
             self.load_state_dict(state)
         for hook in self.hooks:
             hook.trainer = trainer
@@ -134,7 +159,7 @@ class Run:
         except KeyboardInterrupt:
             if not self.alone:
                 raise
-            trainer.interrupted = True
+            report(trainer, interrupted=True)
             where = trainer.where()
             print(f"\n[Trainer.fit] interrupted after {where}; the history is kept", file=sys.stderr)
         finally:
@@ -200,7 +225,8 @@ class Run:
                 step.drop()
                 updated = updated and isfinite(value)
                 self._nonfinite.loss((x, y, weights), value, penalty)
-            trainer.updates += updated
+            if updated:
+                report(trainer, updates=trainer.updates + 1)
             value = self._measured.add(value, output, y, weights, penalty)
             self.batch += 1
             self._samples += self.source.samples(x)
@@ -210,7 +236,7 @@ class Run:
         # A loader without a known length may end while an update still waits for batches.
         if step.unfinished:
             step.finish()
-            trainer.updates += 1
+            report(trainer, updates=trainer.updates + 1)
         if self.batch == 0:
             once = ": a generator gives them once, a list or a DataLoader in each epoch" * (self.epoch > 0)
             raise ValueError(f"[Trainer.fit] got a loader without batches; expected at least one{once}")
@@ -291,7 +317,7 @@ class Run:
     def _count(self, batches: int, updated: bool = True) -> None:
         self.source.skip(batches)
         self.batch += batches
-        self.trainer.updates += batches * updated
+        report(self.trainer, updates=self.trainer.updates + batches * updated)
 
     # --- overridden for runs of several processes
 
@@ -356,22 +382,30 @@ class Run:
             trainer.loss.load_state_dict(state["loss"])
         trainer.optimizer.load_state_dict(state["optimizer"])
         self.step.load_state_dict(state["step"])
-        trainer.history = History.from_dict(state["history"])
+        report(trainer, history=History.from_dict(state["history"]))
         self.epoch, self.batch = state["epoch"], state["batch"]
-        trainer.updates, trainer.stop_training = state["updates"], state["stopped"]
+        report(trainer, updates=state["updates"], stop_training=state["stopped"])
         self._measured.load_state_dict(state["measured"])
         self.source.load_state_dict(state["data"])
         if self.valid is not None:
             self.valid.load_state_dict(state["validation data"])
         random.set_rng_state(state["random"])
 
-    def _load_callbacks(self, state: Mapping[str, Any]) -> None:
-        """Restore the callbacks' states, by class and order."""
-        waiting = list(self.hooks)
+    def _with_states(self, state: Mapping[str, Any]) -> list[tuple[Callback | None, Any]]:
+        """The states of a checkpoint's callbacks, each with that of this run: by class and order."""
+        waiting, pairs = list(self.hooks), []
         for name, saved in state["callbacks"]:
             hook = next((hook for hook in waiting if type(hook).__name__ == name), None)
             if hook is not None:
                 waiting.remove(hook)
+            pairs.append((hook, saved))
+        return pairs
+
+    def _load_callbacks(self, state: Mapping[str, Any]) -> None:
+        """Restore the callbacks' states."""
+        names = [name for name, _ in state["callbacks"]]
+        for name, (hook, saved) in zip(names, self._with_states(state), strict=True):
+            if hook is not None:
                 hook.load_state_dict(saved)
             elif saved and name != Checkpoint.__name__:  # it does not affect the training
                 warnings.warn(

@@ -1,4 +1,4 @@
-"""Saves and loads a Trainer, describes it in words, and compares a resumed run with the earlier one."""
+"""Saves and loads a Trainer, and describes it in words."""
 
 from __future__ import annotations
 
@@ -14,26 +14,10 @@ from ranvier.metrics.named import METRICS
 from ranvier.serialization import architecture
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.serialization.models import load_model, tied_names
-from ranvier.train.batch_source import Source
-from ranvier.train.callbacks.base import Training
+from ranvier.train.callbacks.base import Training, report
 from ranvier.train.history import History
 from ranvier.train.losses import name_of
 from ranvier.train.prepared_data import DataSpec
-
-
-def describe(trainer: Training, source: Source, valid: Source | None) -> dict[str, Any]:
-    """Model, optimizer, loss, settings and data of a run as plain values, without anything that changes."""
-    state, groups = trainer.model.state_dict(), getattr(trainer.optimizer, "param_groups", ())
-    return {
-        "model": architecture.describe(trainer.model),
-        "weights": [[name, list(value.shape), value.dtype.name] for name, value in state.items()],
-        "optimizer": [type(trainer.optimizer).__name__, [len(group["params"]) for group in groups]],
-        "loss": name_of(trainer.loss),
-        "metrics": list(trainer.metrics),
-        "settings": trainer.settings(),
-        "data": source.description(),
-        "validation data": None if valid is None else valid.description(),
-    }
 
 
 def text(trainer: Training) -> str:
@@ -49,42 +33,6 @@ def text(trainer: Training) -> str:
         f"<Trainer of {name_of(trainer.model)} ({parameters:,} parameters), {name_of(trainer.loss)}, "
         f"{optimizer}{metrics}: {epochs}>"
     )
-
-
-def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
-    """Raise ValueError, which names the difference, unless the state is of a run of this description."""
-    theirs = state.get("run")
-    for what, value in ours.items():
-        saved = theirs.get(what) if isinstance(theirs, dict) else None
-        if saved != value and not (what == "model" and _same_form(saved, value)):
-            raise ValueError(
-                f"[Trainer.fit] cannot resume from '{path}': the {what} of its run "
-                f"{'are' if what.endswith('s') and what != 'loss' else 'is'} different: "
-                f"{difference(saved, value)}"
-            )
-
-
-def _same_form(theirs: Any, ours: Any) -> bool:
-    """True if two descriptions are of the same model; one may name arguments that the other leaves out."""
-    try:
-        with nn.init.skipped():
-            return architecture.describe(architecture.build(theirs)) == ours
-    except (KeyError, TypeError, ValueError):
-        return False
-
-
-def difference(theirs: Any, ours: Any, place: str = "") -> str:
-    """The first difference of two nested values, in words: theirs is in the file, ours of this run."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for key in [*ours, *theirs]:
-            if theirs.get(key) != ours.get(key):
-                return difference(theirs.get(key), ours.get(key), f"{place}{key}: ")
-    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
-        for a, b in zip(theirs, ours, strict=True):
-            if a != b:
-                return difference(a, b, place)
-    there, here = (text if len(text) <= 200 else text[:200] + "..." for text in map(str, (theirs, ours)))
-    return f"{place}{there} there, {here} here"
 
 
 PathLike = str | os.PathLike[str]
@@ -106,6 +54,7 @@ def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
         "loss": architecture.describe(loss) if isinstance(loss, nn.Module) else {"custom": name_of(loss)},
         "loss state": dict(loss.state_dict()) if isinstance(loss, nn.Module) else {},
         "optimizer": [name_of(trainer.optimizer), _order(trainer), trainer.optimizer.state_dict()],
+        "owns optimizer": vars(trainer)["_owns_optimizer"],
         "metrics": list(trainer.metrics),
         "own metrics": [n for n, metric in trainer.metrics.items() if METRICS.get(n) is not metric],
         "settings": {n: dict(v) if isinstance(v, Mapping) else v for n, v in trainer.settings().items()}
@@ -148,7 +97,8 @@ def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any)
     labels = None if classes is None else np.array(classes)
     spec = DataSpec(model, loss, labels, state["columns"], state["target columns"], state["flat"])
     trainer = kind(model, loss, optimizer, metrics=metrics, **state["settings"])
-    trainer.history, trainer.updates = History.from_dict(state["history"]), state["updates"]
+    report(trainer, history=History.from_dict(state["history"]), updates=state["updates"])
+    report(trainer, _owns_optimizer=state["owns optimizer"])
     return trainer, spec
 
 

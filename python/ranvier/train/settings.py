@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import numbers
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -19,10 +20,11 @@ import ranvier.optim as optim
 from ranvier.config import require_precision
 from ranvier.metrics.named import METRICS, Metric
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.errors import count, one_of
+from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Callback, Training
 from ranvier.train.checkpoints import Checkpoint
+from ranvier.train.history import History
 from ranvier.train.losses import name_of
 from ranvier.train.step import parameters_of, strength
 
@@ -37,30 +39,50 @@ _LOSSES = {  # other names of losses -> the class
 class Setting:
     """An attribute of a Trainer that is checked wherever it is set, and not set while a fit is running.
 
-    check: a function (trainer, value) that gives the value to store, or raises.
+    check: a function (trainer, value) that gives the value to store, or raises. stays: whether it cannot be
+    set while a fit is running; if not, it cannot be set between two fits, where nothing reads it.
     """
 
-    def __init__(self, check: Callable[[Any, Any], Any]) -> None:
-        self._check = check
+    def __init__(self, check: Callable[[Any, Any], Any], stays: bool = True) -> None:
+        self._check, self._stays = check, stays
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __set__(self, trainer: Any, value: Any) -> None:
-        if vars(trainer).get("_run") is not None:
+        running = vars(trainer).get("_run") is not None
+        if running and self._stays:
             raise RuntimeError(
                 f"[Trainer] got a new {self._name} while a fit is running, whose steps have that of its "
                 "beginning; expected it between two fits"
             )
+        if not running and not self._stays:
+            raise RuntimeError(
+                f"[Trainer] got a new {self._name} between two fits, each of which begins with False; "
+                "expected it while a fit is running, as in a method of a callback"
+            )
         vars(trainer)[self._name] = self._check(trainer, value)
 
 
+class Reported:
+    """An attribute of a Trainer that its runs write (`report` in callbacks/base.py), and programs read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, trainer: Any, value: Any) -> None:
+        raise AttributeError(
+            f"[Trainer] got a new {self._name}, which runs report; expected a setting, history or "
+            "stop_training, which a program may set"
+        )
+
+
 class Settings:
-    """The settings of a Trainer."""
+    """The settings of a Trainer, and what its runs report."""
 
     model: Any = Setting(lambda _, value: _object(value))
     loss: Any = Setting(lambda _, value: named_loss(value))
-    optimizer: Any = Setting(lambda self, value: named_optimizer(value, self.model, self.loss, None))
+    optimizer: Any = Setting(lambda self, value: take_optimizer(self, value, None))
     metrics: Any = Setting(lambda _, value: named_metrics(value))
     l1: Any = Setting(lambda self, value: strength("l1", value, self.model))
     l2: Any = Setting(lambda self, value: strength("l2", value, self.model))
@@ -71,7 +93,54 @@ class Settings:
     on_nonfinite: Any = Setting(lambda _, value: one_of("Trainer", "on_nonfinite", value, MODES))
     precision: Any = Setting(lambda _, value: value if value is None else require_precision("Trainer", value))
     distributed: Any = Setting(lambda _, value: _flag("distributed", value))
+    shards: Any = Setting(lambda _, value: _power_of_two("shards", value))
     deterministic: Any = Setting(lambda _, value: _flag("deterministic", value))
+    stop_training: Any = Setting(lambda _, value: flag("Trainer", "stop_training", value), stays=False)
+    history: Any = Setting(lambda _, value: _history(value))
+    updates: Any = Reported()
+    last_epoch: Any = Reported()
+    steps_per_epoch: Any = Reported()
+    interrupted: Any = Reported()
+    resumed_from: Any = Reported()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute of the class.
+
+        A subclass may have others, whose names are not close to those that are known.
+
+        Raises:
+            AttributeError: an attribute that nothing reads.
+        """
+        if not name.startswith("_") and not hasattr(type(self), name):
+            known = [known for known in dir(type(self)) if not known.startswith("_")]
+            near = get_close_matches(name, known, 1, 0.6)
+            is_own = not type(self).__module__.startswith("ranvier.")
+            if near or not is_own:
+                meant = f": did you mean '{near[0]}'?" if near else ""
+                raise AttributeError(
+                    f"[{type(self).__name__}] got a new attribute '{name}', which nothing reads; expected "
+                    f"one of its arguments{meant}"
+                )
+        object.__setattr__(self, name, value)
+
+    @property
+    def lr(self) -> Any:
+        """The learning rate of the optimizer's groups: one number, or a list where they differ.
+
+        Setting it gives all groups this rate, at once and also while a fit is running. A schedule
+        (`rv.Schedule`) computes the rate of its next step as if nothing had been set.
+        """
+        rates = [float(group["lr"]) for group in groups_of(self.optimizer) if "lr" in group]
+        return rates[0] if len(set(rates)) == 1 else rates or None
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        groups = [group for group in groups_of(self.optimizer) if "lr" in group]
+        if not groups:
+            raise ValueError("[Trainer] got lr and no optimizer that has one; expected an optimizer before")
+        rate = _rate(value)
+        for group in groups:
+            group["lr"] = rate
 
 
 def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
@@ -130,20 +199,35 @@ def _losses() -> dict[str, Any]:
     return {n: kind for n in nn.__all__ if n.endswith("Loss") and _of_two(kind := getattr(nn, n))}
 
 
+def groups_of(optimizer: Any) -> Sequence[dict[str, Any]]:
+    """The parameter groups of an optimizer; none of an object without."""
+    groups: Sequence[dict[str, Any]] = getattr(optimizer, "param_groups", ())
+    return groups
+
+
+def take_optimizer(trainer: Any, optimizer: Any, lr: float | None) -> Any:
+    """The optimizer for a Trainer, which notes whether it is the Trainer's own: made of a name, a class or a
+    function, so that it follows the parameters of the model."""
+    taken = named_optimizer(optimizer, trainer.model, trainer.loss, lr)
+    vars(trainer)["_owns_optimizer"] = taken is not optimizer
+    return taken
+
+
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
     """An optimizer; a name, a class or a function makes it of the parameters of model and loss."""
     refuse_torch("Trainer", "optimizer", optimizer)
     if optimizer is None:  # A Trainer without an optimizer evaluates and predicts.
+        if lr is not None:
+            raise ValueError(f"[Trainer] got lr {lr} and no optimizer; expected an optimizer or its name")
         return None
     kind = optimizer
     if isinstance(optimizer, str):
         kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}
         kind = _by_name("optimizer", optimizer, kinds, {})
     if isinstance(kind, type) or (callable(kind) and not hasattr(kind, "step")):
-        own = loss.parameters() if isinstance(loss, nn.Module) else ()
-        if lr is not None and (isinstance(lr, bool) or not isinstance(lr, numbers.Real)):
-            raise TypeError(f"[Trainer] got lr of type {type(lr).__name__}; expected a number")
-        return _made_optimizer(kind, [*model.parameters(), *own], {} if lr is None else {"lr": lr})
+        if lr is not None:
+            _rate(lr)
+        return _made_optimizer(kind, _trainable(model, loss), {} if lr is None else {"lr": lr})
     if not hasattr(optimizer, "step"):
         raise TypeError(
             f"[Trainer] got optimizer of type {type(optimizer).__name__}; expected an optimizer or its name"
@@ -257,6 +341,28 @@ def _require_hooks(hook: Callback) -> None:
                 )
 
 
+def _rate(value: Any) -> float:
+    """A learning rate as a number; the optimizer knows its limits."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"[Trainer] got lr of type {type(value).__name__}; expected a number")
+    rate = float(value)
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"[Trainer] got lr {value}; expected a finite number of at least 0")
+    return rate
+
+
+def _power_of_two(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or value & (value - 1):
+        raise ValueError(f"[Trainer] got {name} {value!r}; expected a power of two: 1, 2, 4, 8 ...")
+    return value
+
+
+def _history(value: Any) -> History:
+    if not isinstance(value, History):
+        raise TypeError(f"[Trainer] got history of type {type(value).__name__}; expected rv.train.History()")
+    return value
+
+
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"[Trainer] got {name} {value!r}; expected True or False")
@@ -277,12 +383,57 @@ def processes() -> Any:
     return extension.provider("distributed training")
 
 
+def _trainable(model: Any, loss: Any) -> list[Any]:
+    """The parameters of the model and of a loss that has some."""
+    of_loss = loss.parameters() if isinstance(loss, nn.Module) else ()
+    return [*model.parameters(), *of_loss]
+
+
+def follow_parameters(trainer: Training) -> bool:
+    """Give the Trainer's own optimizer the parameters that model and loss have now; True if they are others.
+
+    They are others where a layer was replaced, or the model or the loss as a whole. What the optimizer keeps
+    of a parameter that stays (its moments) stays, too. An optimizer with several groups, which a function has
+    made, is left as it is: nothing says into which group a parameter belongs.
+    """
+    groups = groups_of(trainer.optimizer)
+    if not vars(trainer)["_owns_optimizer"] or len(groups) != 1 or "param_names" in groups[0]:
+        return False
+    held, present = groups[0]["params"], _trainable(trainer.model, trainer.loss)
+    if len(held) == len(present) and all(map(operator.is_, held, present)):
+        return False
+    different = list({id(p): p for p in present}.values())
+    if {id(p) for p in held} == {id(p) for p in different} or not different:
+        return False
+    groups[0]["params"] = different
+    state = getattr(trainer.optimizer, "state", {})
+    if isinstance(trainer.optimizer, optim.LBFGS):  # Its state is of all parameters together.
+        state.clear()
+    kept = {id(p) for p in different}
+    for p in [p for p in state if id(p) not in kept]:
+        del state[p]
+    return True
+
+
+def require_processes(trainer: Training) -> None:
+    """Raise ValueError for settings of several processes that do not fit, or would have no effect."""
+    if trainer.distributed:
+        processes().require_ranks(trainer.shards, trainer.deterministic)
+        return
+    given = {"shards": (trainer.shards, 8), "deterministic": (trainer.deterministic, True)}
+    for name, (value, usual) in given.items():
+        if value != usual:
+            raise ValueError(
+                f"[Trainer] got {name} {value} without distributed=True, where it has no effect; expected "
+                f"distributed=True, or {name}={usual}"
+            )
+
+
 def require_parameters(trainer: Training) -> None:
     """Raise for a missing optimizer, or one that updates neither the model nor the loss."""
     if trainer.optimizer is None:
         raise TypeError("[Trainer.fit] got no optimizer; expected one, or its name, in Trainer(...)")
-    losses = trainer.loss.parameters() if isinstance(trainer.loss, nn.Module) else ()
-    own = {id(p) for p in (*trainer.model.parameters(), *losses)}
+    own = {id(p) for p in _trainable(trainer.model, trainer.loss)}
     updated = parameters_of(trainer.optimizer)
     if own and updated and not any(id(p) in own for p in updated):
         raise ValueError(

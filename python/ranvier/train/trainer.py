@@ -16,11 +16,11 @@ from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
 from ranvier.tensors.errors import count, flag
 from ranvier.tensors.memory import Array
-from ranvier.train.callbacks.base import Callback
+from ranvier.train.callbacks.base import Callback, report
 from ranvier.train.callbacks.logs import ProgressBar, shows_progress
 from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.evaluator import Evaluator
-from ranvier.train.hints import advise, judge, note_untrained, warning_once
+from ranvier.train.hints import advise, judge, note_left_out, note_untrained, warning_once
 from ranvier.train.history import History
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
 from ranvier.train.opening import only_samples, open_source, open_training
@@ -41,7 +41,8 @@ class Trainer(checked.Settings):
             BCELoss make it a classification: `predict` gives labels.
         optimizer: an optimizer over the model's parameters, its name ("adam", "sgd" ...), a function that
             makes it of the parameters, or None to predict.
-        lr: the learning rate of an optimizer that is given by name or class; its default if None.
+        lr: the learning rate of an optimizer that is given by name or class; its default if None. As an
+            attribute the rate of the optimizer's groups: a number, or a list where they differ.
         metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro", "roc_auc" ...), or
             functions `(y_true, y_pred)` such as scikit-learn's. They receive the result of `predict`, or of
             `predict_proba` if they need probabilities, once per epoch over all samples.
@@ -64,13 +65,19 @@ class Trainer(checked.Settings):
         shards: parts of a batch, a power of two, not below the ranks. Batch norm normalises within a part.
         deterministic: the same bits at any power of two of ranks; False: one part a rank and MPI's own sums.
 
-    The arguments are attributes, too, and may be changed between fits; `lr` is the optimizer's.
+    The arguments are attributes, too, and may be changed between fits; `lr`, the rate of all groups of the
+    optimizer, also during one. Another attribute is an error that names the nearest, so that a misspelled
+    setting is not lost; a subclass may have its own, whose names are not close to these.
+
+    An optimizer given by name, class or function is the Trainer's own: a layer or parameter that is put into
+    the model later is trained by the next `fit`. One that is given as an object keeps its parameters, and
+    `fit` gives a hint where it lacks some of the model's.
 
     Attributes:
         history: all epochs so far.
         classes_: the labels, in the order of the outputs, if `fit` was given labels other than indices.
             `predict` returns these labels; metrics receive indices.
-        stop_training: set it (from a callback) to end the run after this epoch.
+        stop_training: set it (from a callback) to end the run after this epoch; a fit begins with False.
         updates: updates of the weights so far.
         last_epoch, steps_per_epoch: the number of epochs at the end of the running `fit`, and of batches in
             an epoch (0 if a loader has no length).
@@ -84,6 +91,7 @@ class Trainer(checked.Settings):
     Raises:
         TypeError, ValueError: a loss that cannot be called, an unknown metric, a setting out of range.
         RuntimeError: a setting is changed while a fit is running, whose steps have those of its beginning.
+        AttributeError: an attribute that is not known, or that runs report (`updates`, `epoch` ...) is set.
 
     >>> import numpy as np
     >>> import ranvier as rv
@@ -118,16 +126,17 @@ class Trainer(checked.Settings):
         deterministic: bool = True,
     ) -> None:
         self.model, self.loss = model, loss
-        self.optimizer = checked.named_optimizer(optimizer, model, self.loss, lr)
+        vars(self)["optimizer"] = checked.take_optimizer(self, optimizer, lr)
         self.on_nonfinite, self.metrics, self.l1, self.l2 = on_nonfinite, metrics, l1, l2
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
         self.accumulate, self.compile, self.precision = accumulate, compile, precision
         self.distributed, self.shards, self.deterministic = distributed, shards, deterministic
+        checked.require_processes(self)
         self.history = History()
-        self.stop_training, self.interrupted, self.resumed_from = False, False, None
-        self.last_epoch = self.steps_per_epoch = self.updates = 0
         self._run: Run | None = None
-        self.leads = not distributed or checked.processes().require_ranks(shards, deterministic).rank == 0
+        self._said_left_out: list[str] = []  # the parameters that the last hint was about
+        report(self, updates=0, last_epoch=0, steps_per_epoch=0)
+        report(self, stop_training=False, interrupted=False, resumed_from=None)
         self._spec, self._parts = DataSpec(model, self.loss), CompiledParts()
 
     def fit(
@@ -174,7 +183,9 @@ class Trainer(checked.Settings):
                 them out.
             resume: a checkpoint of `rv.Checkpoint`, or a folder, of which the newest undamaged one is taken.
                 The run continues from there to the same number of `epochs`, with the bits of a run that was
-                never stopped. A folder without a checkpoint starts a new run.
+                never stopped. A folder without a checkpoint starts a new run. Settings, loss, schedules and
+                data that are not those of the run are an error; `self.trainer.lr = ` in `on_train_begin` of a
+                callback gives it another rate after the checkpoint is read.
 
         Returns:
             The history of all epochs so far: "loss", the metrics (measured while training), and with
@@ -196,7 +207,10 @@ class Trainer(checked.Settings):
             raise RuntimeError(f"[{name}] a fit of this Trainer is running; expected one at a time")
         epochs, batch_size = count(name, "epochs", epochs), count(name, "batch_size", batch_size)
         flag(name, "shuffle", shuffle)
+        if checked.follow_parameters(self):
+            self._parts = CompiledParts()
         checked.require_parameters(self)
+        checked.require_processes(self)
         spec = self._current_spec(first=self.history.epochs == 0)
         hook_list = checked.in_order(callbacks)
         if shows_progress(verbose, hook_list):
@@ -212,6 +226,8 @@ class Trainer(checked.Settings):
                 spec.flat = source.data.y.ndim == 1
                 if first:
                     advise(self, source.data, spec.classes, class_weight)
+            if verbose != 0 and self.leads:
+                note_left_out(self)
             self._spec = spec
             kind = checked.processes().DistributedRun if self.distributed else Run
             self._run = run = kind(self, self._parts, source, valid, hook_list, epochs)
@@ -335,6 +351,13 @@ class Trainer(checked.Settings):
         names += ["precision"] * (self.precision is not None)
         names += ["distributed", "shards", "deterministic"] * self.distributed
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and lines; if `distributed`, that of rank 0."""
+        if not self.distributed:
+            return True
+        return bool(checked.processes().require_ranks(self.shards, self.deterministic).rank == 0)
 
     @property
     def classes_(self) -> Array | None:

@@ -30,7 +30,6 @@ class Training(Protocol):
     distributed: bool
     shards: int
     deterministic: bool
-    leads: bool
     history: History
     stop_training: bool
     interrupted: bool
@@ -39,6 +38,8 @@ class Training(Protocol):
     steps_per_epoch: int
     resumed_from: Any
 
+    @property
+    def leads(self) -> bool: ...
     @property
     def classes_(self) -> Any: ...
     @property
@@ -111,6 +112,10 @@ class Callback:
         lists."""
         return {}
 
+    def require_state(self, state: Mapping[str, Any]) -> None:
+        """Raises an error for a state of `state_dict` that a callback with other settings has written; called
+        before anything of a resumed run is restored."""
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores a state from `state_dict`; called after `on_train_begin` of a resumed run."""
 
@@ -139,6 +144,11 @@ class LambdaCallback(Callback):
                     f"[LambdaCallback] got {name} of type {type(function).__name__}; expected a function"
                 )
             setattr(self, name, function)
+
+
+def report(trainer: Training, **values: Any) -> None:
+    """Write what a run reports as attributes of its Trainer, which a program cannot set."""
+    vars(trainer).update(values)
 
 
 OF_BATCHES = ("on_batch_begin", "on_batch_end")

@@ -31,6 +31,9 @@ def watched(owner: str, monitor: str | None, logs: Mapping[str, float]) -> float
     return logs[name]
 
 
+_WATCHED = {"monitor": "watched", "mode": "began with"}
+
+
 class Monitor:
     """The best value so far of one measured quantity.
 
@@ -59,7 +62,16 @@ class Monitor:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_epoch": self.best_epoch, "monitor": self.name, "mode": self.mode}
+
+    def require_state(self, state: Mapping[str, Any]) -> None:
+        """Raise ValueError for the state of a run that watched another quantity."""
+        for what, ours in (("monitor", self.name), ("mode", self.mode)):
+            if state[what] != ours:
+                raise ValueError(
+                    f"[{self.owner}] got {what} {ours!r} for a run that {_WATCHED[what]} {state[what]!r}; "
+                    "expected the same in a run that is resumed, since the best value so far is of that"
+                )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
@@ -135,6 +147,9 @@ class EarlyStopping(Callback):
     def state_dict(self) -> dict[str, Any]:
         own = {"waited": self._waited, "stopped_epoch": self.stopped_epoch, "weights": self._weights}
         return {**self._monitor.state_dict(), **own}
+
+    def require_state(self, state: Mapping[str, Any]) -> None:
+        self._monitor.require_state(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._monitor.load_state_dict(state)

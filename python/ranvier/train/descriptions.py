@@ -1,0 +1,246 @@
+"""What a run is: model, optimizer, loss, settings, schedules and data as plain values, which a run that is
+resumed must have in common with the earlier one."""
+
+from __future__ import annotations
+
+import functools
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+import ranvier.nn as nn
+from ranvier.config import get_float32_matmul_precision
+from ranvier.serialization import architecture
+from ranvier.tensors.memory import Array
+from ranvier.train.batch_source import Source
+from ranvier.train.callbacks.base import Callback, Training
+from ranvier.train.callbacks.control import Schedule
+from ranvier.train.losses import name_of
+
+_DEPTH = 4  # how many objects within objects are described
+_MOST = 1000  # of longer lists the first ones are described
+_OF_GROUPS = ("params", "initial_lr")  # entries that are no settings: of parameters and of a schedule
+_OPTIMIZER = "settings of the optimizer"
+RATES = ("schedules", _OPTIMIZER)  # what decides the learning rates
+# what is not a setting: data that are described elsewhere, and states that a checkpoint has
+_LEFT_OUT = {"dataset", "data_source", "datasets", "optimizer", "generator", "training"}
+
+
+def describe(
+    trainer: Training, source: Source, valid: Source | None, hooks: Sequence[Callback]
+) -> dict[str, Any]:
+    """A run at its beginning as plain values, without anything that a checkpoint restores."""
+    model, loss, optimizer = trainer.model, trainer.loss, trainer.optimizer
+    state, names = model.state_dict(), _names(model, loss)
+    groups = getattr(optimizer, "param_groups", ())
+    precision = trainer.settings().get("precision") or get_float32_matmul_precision()
+    described_model = architecture.describe(model)
+    schedules = [_schedule(hook) for hook in hooks if isinstance(hook, Schedule)]
+    return {
+        "model": described_model,
+        "settings of the model": _layers(model) if _is_custom(described_model) else {},
+        "weights": [[name, list(value.shape), value.dtype.name] for name, value in state.items()],
+        "frozen parameters": [name for name, p in model.named_parameters() if not p.requires_grad],
+        "optimizer": [type(optimizer).__name__, [[names.get(id(p)) for p in g["params"]] for g in groups]],
+        "data": _of_data(source),
+        "validation data": None if valid is None else _of_data(valid),
+        "schedules": schedules,
+        _OPTIMIZER: [described({k: v for k, v in g.items() if k not in _OF_GROUPS}) for g in groups],
+        "loss": name_of(loss),
+        "settings of the loss": _of_loss(loss),
+        "metrics": list(trainer.metrics),
+        "settings": described({**trainer.settings(), "precision": precision}),
+    }
+
+
+def _names(model: Any, loss: Any) -> dict[int, str]:
+    """The names of all parameters by their id: those of the loss, too, which may learn."""
+    named = {id(p): name for name, p in model.named_parameters()}
+    if isinstance(loss, nn.Module):
+        named |= {id(p): f"loss.{name}" for name, p in loss.named_parameters()}
+    return named
+
+
+def _is_custom(node: Any) -> bool:
+    """True if a description of a model has a class of the user's own in it."""
+    if isinstance(node, dict):
+        return "custom" in node or any(map(_is_custom, node.values()))
+    return isinstance(node, list) and any(map(_is_custom, node))
+
+
+def _layers(model: Any) -> dict[str, Any]:
+    """By path: the class of each module and its attributes that are numbers, texts or tuples of them."""
+    return {
+        path: [type(module).__name__, _attributes(module, 1, texts=True)]
+        for path, module in model.named_modules()
+    }
+
+
+def _of_loss(loss: Any) -> Any:
+    """The settings of a loss: attributes and buffers of a module, values that a function holds."""
+    if not isinstance(loss, nn.Module):
+        return described(loss)
+    of_layers = {path: _attributes(module, 1, texts=True) for path, module in loss.named_modules()}
+    return {"attributes": of_layers, "buffers": {name: described(b) for name, b in loss.named_buffers()}}
+
+
+def _schedule(hook: Schedule) -> dict[str, Any]:
+    scheduler = hook.scheduler
+    state = scheduler.state_dict() if hasattr(scheduler, "state_dict") else vars(scheduler)
+    settings = {key: value for key, value in state.items() if key not in _LEFT_OUT}
+    return {
+        "class": type(scheduler).__name__,
+        "per": hook.per,
+        "monitor": hook.monitor,
+        "settings": described(settings),
+    }
+
+
+def _of_data(source: Source) -> dict[str, Any]:
+    """The data of a run: of arrays all values, of a loader its settings and the arrays that it takes from."""
+    facts = source.description()
+    data = source.data
+    if data is not None:
+        named = dict(zip(("x", "y", "weights"), data.arrays, strict=False))
+        return facts | {name: [*facts[name], checksum(array)] for name, array in named.items()}
+    whole = getattr(source, "_whole", source)  # In a run on several processes it divides the batches.
+    loader = getattr(whole, "loader", None)
+    parts = ("sampler", "batch_sampler", "collate_fn", "augment", "transform", "drop_last")
+    held = getattr(loader, "__dict__", {})
+    dataset = getattr(loader, "dataset", None)
+    return {
+        **facts,
+        "loader": type(loader).__name__,
+        **{name: described(held[name]) for name in parts if name in held},
+        "dataset": described(dataset),
+        "class_weight": described(getattr(whole, "_class_weight", None)),
+    }
+
+
+def described(value: Any, depth: int = _DEPTH) -> Any:
+    """A value as plain ones, equal for equal settings: numbers and texts, lists and dicts of them; of an
+    array its dtype, shape and values or their checksum; of a function and of any other object its name and
+    what it holds in attributes, without texts, which may be paths of one machine."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    array = _as_array(value)
+    if array is not None:
+        learns = getattr(value, "requires_grad", False)  # A checkpoint has the values of parameters.
+        return [array.dtype.name, list(array.shape)] if learns else _of_array(array)
+    if depth == 0 or isinstance(value, type):
+        return name_of(value)
+    if isinstance(value, Mapping):
+        return {str(key): described(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+        return [described(item, depth - 1) for item in items[:_MOST]] + [len(items)] * (len(items) > _MOST)
+    if isinstance(value, functools.partial):
+        held = {"args": value.args, "keywords": value.keywords}
+        return {"function": described(value.func, depth - 1), **described(held, depth - 1)}
+    if isinstance(value, FunctionType):
+        return {"function": value.__qualname__, **_held(value, depth)}
+    return {"class": type(value).__name__, **_attributes(value, depth - 1)}
+
+
+def _held(function: FunctionType, depth: int) -> dict[str, Any]:
+    """The values of a function's defaults and of the names that it takes from around it."""
+    cells = [_of_cell(cell) for cell in function.__closure__ or ()]
+    values = {"defaults": function.__defaults__, "keywords": function.__kwdefaults__, "around": cells or None}
+    return {name: described(value, min(depth - 1, 2)) for name, value in values.items() if value is not None}
+
+
+def _of_cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # It is empty: the name has no value yet.
+        return None
+
+
+def _attributes(thing: Any, depth: int, texts: bool = False) -> dict[str, Any]:
+    """The public attributes of an object, without those that are described elsewhere."""
+    kept = {}
+    for name, value in getattr(thing, "__dict__", {}).items():
+        if name.startswith("_") or name in _LEFT_OUT or (isinstance(value, str) and not texts):
+            continue
+        kept[name] = described(value, depth)
+    return kept
+
+
+def _as_array(value: Any) -> Array | None:
+    """The array of a NumPy array or number, or of a Tensor; None for anything else."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return np.asarray(value)
+    array = getattr(value, "_array", None)
+    return array if isinstance(array, np.ndarray) else None
+
+
+def _of_array(array: Array) -> Any:
+    if array.ndim == 0 and array.dtype.kind in "biuf":
+        return described(array.item())
+    values = array.tolist() if array.size <= 16 and array.dtype.kind in "biuf" else checksum(array)
+    return [array.dtype.name, list(array.shape), described(values, 8)]
+
+
+def checksum(array: Array) -> int:
+    """CRC-32 of all values of an array."""
+    if array.dtype.kind == "O":
+        return zlib.crc32(repr(array.tolist()).encode())
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
+    """Raise ValueError, which names the difference, unless the state is of a run of this description."""
+    theirs = state.get("run")
+    for what, value in ours.items():
+        saved = theirs.get(what) if isinstance(theirs, dict) else None
+        if saved != value and not (what == "model" and _same_form(saved, value)):
+            raise ValueError(
+                f"[Trainer.fit] cannot resume from '{path}': the {what} of its run "
+                f"{'are' if _is_plural(what) else 'is'} different: {difference(saved, value)}; "
+                f"{_remedy(what)}"
+            )
+
+
+def _is_plural(what: str) -> bool:
+    first = what.split()[0]
+    return first in ("settings", "weights", "metrics", "schedules", "frozen")
+
+
+def _remedy(what: str) -> str:
+    """What the user can do about a difference."""
+    if what in RATES:
+        return (
+            "expected those of the run. To continue with another rate, leave them and set trainer.lr in "
+            "on_train_begin of a callback, which is called after the checkpoint is read; or begin a new run "
+            "from the weights: model.load_state_dict(rv.load(...))"
+        )
+    return "expected that of the run, or a new run without resume=, from the weights of this one"
+
+
+def _same_form(theirs: Any, ours: Any) -> bool:
+    """True if two descriptions are of the same model; one may name arguments that the other leaves out."""
+    try:
+        with nn.init.skipped():
+            return architecture.describe(architecture.build(theirs)) == ours
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def difference(theirs: Any, ours: Any, place: str = "") -> str:
+    """The first difference of two nested values, in words: theirs is in the file, ours of this run."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in [*ours, *theirs]:
+            if theirs.get(key) != ours.get(key):
+                return difference(theirs.get(key), ours.get(key), f"{place}{key}: ")
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        for a, b in zip(theirs, ours, strict=True):
+            if a != b:
+                return difference(a, b, place)
+    there, here = (text if len(text) <= 200 else text[:200] + "..." for text in map(str, (theirs, ours)))
+    return f"{place}{there} there, {here} here"
