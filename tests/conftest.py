@@ -51,9 +51,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`pytest -m quick`: the first parameters of each test, without those marked slow and without the folders
     that train networks or start processes. In the whole suite these come first, so that both processes end
-    with short tests, at the same time."""
+    with short tests, at the same time. `pytest -m levels`: the tests that run at each ISA level."""
     seen, slow = set(), set()
     for item in items:
+        if {"isa", "isas"} & set(item.fixturenames):
+            item.add_marker("levels")
         test = item.nodeid.partition("[")[0]
         if test.split("/")[1] in NOT_QUICK or item.get_closest_marker("slow"):
             slow.add(item)

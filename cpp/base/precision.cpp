@@ -205,10 +205,17 @@ bool set_byte_products(const char* name) {
   return choose(name, {"words", "vnni", "tiles", "emulated"}, fastest_of_bytes, g_byte_products);
 }
 
+// The instructions for bytes in use: the fastest that the processor has, or those that the environment
+// variable RANVIER_BYTE_PRODUCTS names. They are chosen at the first call.
 ByteProducts byte_products() {
   if (!is_at_v4()) return ByteProducts::words;
-  if (g_byte_products.load(std::memory_order_relaxed) < 0) set_byte_products("auto");
-  return static_cast<ByteProducts>(g_byte_products.load());
+  int kind = g_byte_products.load(std::memory_order_relaxed);
+  if (kind < 0) {
+    const char* wanted = std::getenv("RANVIER_BYTE_PRODUCTS");
+    if (!wanted || !*wanted || !set_byte_products(wanted)) set_byte_products("auto");
+    kind = g_byte_products.load();
+  }
+  return static_cast<ByteProducts>(kind);
 }
 
 }  // namespace ranvier

@@ -29,7 +29,7 @@ inline bool has_tiles() { return bfloat16() >= Bfloat16::tiles; }
 
 // The products of unsigned by signed bytes at the level in use: by words of 16 bits; by AVX512_VNNI where
 // that has the higher measured rate; by AMX for many rows, if it has twice the rate of VNNI, with the
-// processor's tiles or emulated ones.
+// processor's tiles or emulated ones. RANVIER_BYTE_PRODUCTS chooses other ones.
 enum class ByteProducts { words, vnni, tiles, emulated };
 ByteProducts byte_products();
 bool set_byte_products(const char* name);  // one of these or "auto"; false if it is not available

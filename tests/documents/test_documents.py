@@ -103,6 +103,21 @@ def test_the_programs_run(page, tmp_path, monkeypatch):
 README, SUMS = ROOT / "README.md", DOCS / "reproducibility.md"
 
 
+TRAINS, TESTS = "pip install '.[plot]' && ranvier train digits", "pip install '.[test]' && pytest"
+
+
+def test_the_readme_has_a_command_that_trains_and_one_that_tests():
+    commands = re.findall(r"```\n(.*?)\n```", README.read_text(), re.S)
+    assert TRAINS in commands
+    assert TESTS in commands
+
+
+@pytest.mark.skipif(not (ROOT / ".ci").exists(), reason="a source distribution has no .ci")
+def test_ci_runs_the_command_of_the_readme():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert f'bash -c "$(grep -Fx "{TESTS}" README.md)"' in lines
+
+
 def test_the_code_of_the_readme_runs(tmp_path, monkeypatch):
     program = tmp_path / "program.py"
     program.write_text("\n".join(re.findall(r"```python\n(.*?)```", README.read_text(), re.S)))
