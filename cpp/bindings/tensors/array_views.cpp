@@ -55,23 +55,6 @@ bool is_channels_last(PyArrayObject* x) {
   return true;
 }
 
-// True if a reshape of x, an image (n, c, h, w) in channels-last order, to the target has to copy. It need
-// not if the sizes of some leading dimensions of the target multiply to n, and those of some to n * c: then
-// no dimension of the target joins elements of n, c and (h, w). False if the target does not fit x. A size of
-// -1 stands for the one that fits.
-bool joins_channels(PyArrayObject* x, const Dims& target) {
-  const npy_intp n = PyArray_DIM(x, 0), all = PyArray_SIZE(x);
-  npy_intp known = 1, before = 1;
-  for (int d = 0; d < target.len; ++d) known *= target.ptr[d] < 0 ? 1 : target.ptr[d];
-  bool after_n = n == 1, after_c = n * PyArray_DIM(x, 1) == 1;
-  for (int d = 0; d < target.len && known > 0; ++d) {
-    before *= target.ptr[d] < 0 ? all / known : target.ptr[d];
-    after_n = after_n || before == n;
-    after_c = after_c || before == n * PyArray_DIM(x, 1);
-  }
-  return before == all && all > 0 && !(after_n && after_c);
-}
-
 // A copy of x in C order.
 py::object in_c_order(PyObject* x) {
   const Floats from({"copy", "x", x});
@@ -116,6 +99,31 @@ const Settings& settings() {
 
 py::object shape_of(PyArrayObject* x) {
   return checked(PyArray_IntTupleFromIntp(PyArray_NDIM(x), PyArray_DIMS(x)));
+}
+
+bool has_to_copy(PyArrayObject* x, const npy_intp* target, int count) {
+  if (PyArray_IS_C_CONTIGUOUS(x) || PyArray_SIZE(x) == 0) return false;
+  npy_intp known = 1;
+  for (int d = 0; d < count; ++d) known *= target[d] < 0 ? 1 : target[d];
+  const auto size = [&](int d) { return target[d] < 0 ? PyArray_SIZE(x) / known : target[d]; };
+  if (known <= 0) return false;  // it does not fit
+  // Both shapes from their ends: dimensions of x that lie one after the other in memory are a block, which
+  // has to have as many elements as some dimensions of the target.
+  int to = count - 1;
+  npy_intp of_block = 1, of_target = 1;
+  for (int d = PyArray_NDIM(x) - 1; d >= 0; --d) {
+    of_block *= PyArray_DIM(x, d);
+    int before = d - 1;
+    while (before >= 0 && PyArray_DIM(x, before) == 1) --before;
+    const bool goes_on =
+        before >= 0 &&
+        (PyArray_DIM(x, d) == 1 || PyArray_STRIDE(x, before) == PyArray_STRIDE(x, d) * PyArray_DIM(x, d));
+    if (goes_on) continue;
+    while (to >= 0 && (of_target < of_block || size(to) == 1)) of_target *= size(to--);
+    if (of_target != of_block) return true;
+    of_block = of_target = 1;
+  }
+  return false;
 }
 
 py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_intp* strides, char* data) {
@@ -185,7 +193,7 @@ py::object reshaped(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   const bool images = !contiguous && (type == NPY_FLOAT || type == NPY_DOUBLE) &&
                       PyArray_ISNOTSWAPPED(as_array(x)) && is_channels_last(as_array(x));
   Dims target(attribute(self, settings().target));
-  if (images && joins_channels(as_array(x), target)) {
+  if (images && has_to_copy(as_array(x), target.ptr, target.len)) {
     set_attribute(self, saved().channels_last, py::bool_(true));
     set_attribute(self, saved().is_view, py::bool_(false));
     return checked(PyArray_Newshape(as_array(in_c_order(x)), &target, NPY_CORDER));
@@ -241,10 +249,7 @@ py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   std::copy_n(PyArray_DIMS(x), ndim, shape), std::copy_n(PyArray_STRIDES(x), ndim, strides);
   shape[ndim] = place.ptr[1], strides[ndim] = strides[dim];
   shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1, strides[dim] *= place.ptr[2];
-  py::object y = strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
-  if (place.ptr[1] > place.ptr[2])  // windows overlap: an element of x is at several places in y
-    PyArray_CLEARFLAGS(as_array(y), NPY_ARRAY_WRITEABLE);
-  return y;
+  return strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
 }
 
 py::object on_diagonal(PyObject* self, PyObject* const* arguments, Py_ssize_t) {

@@ -13,6 +13,9 @@ py::object shape_of(PyArrayObject* x);  // a tuple
 // A view of x's memory with x's dtype. strides: in bytes; data: the address of the view's first element. The
 // view is writable if x is.
 py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_intp* strides, char* data);
+// True if no view of x has this shape, of as many elements: a reshape has to copy them. A size of -1 stands
+// for the one that fits. False for a shape that does not fit x.
+bool has_to_copy(PyArrayObject* x, const npy_intp* target, int count);
 // The key if x[key] is a view: an integer, slice, None or Ellipsis, or a tuple of them. Integers in Tensors
 // without dimensions are replaced by their values. Empty if the key has other parts.
 py::object basic_key(PyObject* key);

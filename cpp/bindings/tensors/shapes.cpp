@@ -19,13 +19,29 @@ using Arguments = PyObject* const*;
 
 Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;  // the Functions, set by Python
 
-py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
-  const Operand x(a);
-  const py::object target = x.sizes(a[2]);
+py::object reshaped_to(const Operand& x, const py::object& target) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)  // NumPy would take -2 as -1
     if (clamped(PyTuple_GET_ITEM(target.ptr(), i)) < -1) x.fail_shape(target, "sizes from 0 on, or -1 once");
   if (py::object y = x.fitting(g_reshape, target)) return y;
   x.fail_shape(target, "as many elements");
+}
+
+py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  return reshaped_to(x, x.sizes(a[2]));
+}
+
+// None if no view of x's memory has these sizes.
+py::object view(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  const py::object target = x.sizes(a[2]);
+  if (!PyArray_IS_C_CONTIGUOUS(x.array())) {
+    Setting sizes;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)
+      sizes.add(static_cast<npy_intp>(clamped(PyTuple_GET_ITEM(target.ptr(), i))));
+    if (has_to_copy(x.array(), sizes.at, sizes.count)) return py::none();
+  }
+  return reshaped_to(x, target);
 }
 
 py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
@@ -353,6 +369,7 @@ PyMethodDef g_functions[] = {
     method<set_shapes, 2>("_set_shapes", "_set_shapes(readers: Any, functions: Any) -> None"),
     method<set_placed, 2>("_set_placed", "_set_placed(function: Any, is_unfold: bool) -> None"),
     method<reshape, 3>("_reshape", "_reshape(op: str, input: Any, sizes: Any) -> Any"),
+    method<view, 3>("_view", "_view(op: str, input: Any, sizes: Any) -> Any"),
     method<flatten, 4>("_flatten", "_flatten(op: str, input: Any, start_dim: Any, end_dim: Any) -> Any"),
     method<squeeze, 3>("_squeeze", "_squeeze(op: str, input: Any, dim: Any) -> Any"),
     method<unsqueeze, 3>("_unsqueeze", "_unsqueeze(op: str, input: Any, dim: Any) -> Any"),

@@ -173,7 +173,7 @@ class Arguments:
         """Gives Tensors and containers back as the step left them; refuses a step that changed one."""
         changed = False
         for x, array, memory in self._tensors:
-            if x._array is memory:
+            if x._array is memory or self._only_moved(x):
                 x._array = array
             else:
                 changed = True
@@ -195,6 +195,13 @@ class Arguments:
             what = "a list, dict, array or Tensor among its arguments"
             self._recording.refuse(f"the step changes {what}", "return what is new")
 
+    def _only_moved(self, x: Tensor) -> bool:
+        """True if the memory of an argument got another order, and was not changed since."""
+        return any(
+            of() is x and start == x._array.ctypes.data and count == x._cell[0]
+            for of, start, _, count in self._recording.moved
+        )
+
     def callers(self, result: Any) -> Any:
         """The result of the step, with the caller's arrays in place of watched ones.
 
@@ -205,7 +212,8 @@ class Arguments:
         # `self.arrays` has the copies of empty arrays, so the arrays of the caller's Tensors are compared,
         # too.
         arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]
-        if has_arrays or _core.share_memory([t._array for t in tensors_of(unwatched)], arrays):
+        given = [t._array for t in tensors_of(unwatched)]
+        if has_arrays or _core.share_memory(given, arrays) or any(map(self._recording.has_moved, given)):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
         return unwatched
 

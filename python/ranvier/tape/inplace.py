@@ -45,6 +45,7 @@ from ranvier.tensors.views import (
     chained,
     change_history,
     count_change,
+    overlaps,
     refuse_leaf,
     renew,
     sharing,
@@ -145,6 +146,7 @@ def store(tensor: Any, value: Any, name: str) -> None:
 
 def _before_store(tensor: Any, name: str, places: Any) -> None:
     """What must be done before all of a tensor is written. places: as in `before_writing`."""
+    require_writeable(name, tensor._array)
     if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
         _keep_results(tensor)
     if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in tensor._array.strides:
@@ -186,11 +188,12 @@ def _set_places(x: Tensor, key: Any, value: Any) -> None:
 
 def _write_places(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value off the tape."""
+    require_writeable("setitem", x._array)
     _keep_results(x)
     places, keys = _core._places(x._array, key), ()
     if places is None:
         keys = numbers_first(raw_index(key), x._array.shape)
-    if 0 in x._array.strides and np.size(value) != 1:
+    if overlaps(x._array) and np.size(value) != 1:
         before_writing(x, "setitem", picked(x._array, keys) if keys else places)
     else:
         before_writing(x, "setitem", None)

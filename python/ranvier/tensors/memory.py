@@ -301,12 +301,41 @@ class Computed(np.ndarray[Any, Any]):
     """The read-only memory of a Tensor that is made anew when it is read, so that no change of it is seen."""
 
 
+class CopyOfView(np.ndarray[Any, Any]):
+    """The read-only memory of what `view` gives where no view of the tensor's memory has the shape."""
+
+
+class CopyOfBytes(np.ndarray[Any, Any]):
+    """The read-only memory of `view(bool)` of bytes other than 0 and 1."""
+
+
+_READ_ONLY = {
+    CopyOfBytes: "what view(bool) gave of bytes other than 0 and 1: a copy, so that the tensor would not "
+    "change; expected to(bool) for a copy that can be changed",
+    Computed: "the values of a quantized layer, made when they were read; expected a layer with other values "
+    "by nn.quantized.Linear.from_weight, or a clone()",
+    CopyOfView: "what view() gave of a tensor that is not contiguous: a copy, so that the tensor would not "
+    "change; expected reshape() for a copy that can be changed, or contiguous() before view()",
+}
+
+
+def read_only(array: Array, kind: type[Array]) -> Array:
+    """The array as read-only memory of a kind, which errors tell."""
+    # without [:] NumPy would make the first array the base of the last
+    marked: Array = array.view(kind)[...].view(np.ndarray)
+    marked.flags.writeable = False
+    return marked
+
+
 def require_writeable(name: str, array: Array) -> None:
-    if not array.flags.writeable:
-        raise OpError(
-            f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it (a "
-            "quantized layer gets other values by nn.quantized.Linear.from_weight)"
-        ) from None
+    if array.flags.writeable:
+        return
+    what = "a tensor on read-only memory; expected one that can be changed: clone() it"
+    base = array.base
+    while isinstance(base, np.ndarray):
+        what = _READ_ONLY.get(type(base), what)
+        base = base.base
+    raise OpError(f"[{name}] got {what}") from None
 
 
 def _assign(array: Array, value: Any) -> None:

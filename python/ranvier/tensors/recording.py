@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -43,6 +44,8 @@ class Recording(Observer):
             each tensor whose gradient the run makes, adds to, sets or drops.
         changed: tensors that outlive the run and were changed in place.
         arguments: the arrays among the arguments.
+        moved: the arguments whose memory got another order (`to_c_order`), each with the addresses where its
+            new memory begins and ends, and its count of changes. No array: a reference would be a result.
         constants: arrays that the run has made and whose values may be read in Python.
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
@@ -60,6 +63,7 @@ class Recording(Observer):
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}
         self.changed: dict[int, Any] = {}
         self.arguments: list[Any] = []
+        self.moved: list[tuple[Any, int, int, int]] = []
         self.constants: list[Any] = []
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []
@@ -106,8 +110,18 @@ class Recording(Observer):
         array = tensor._array
         if self.core.kind_of(array) == "persistent":
             self.changed[id(tensor)] = tensor
-        if _core.share_memory([array], self.arguments):
+        if _core.share_memory([array], self.arguments) or self.has_moved(array):
             self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
+
+    def moves(self, tensor: Any, array: Array) -> None:
+        """Called before an argument gets memory in another order. A replay, which leaves the argument as it
+        is, would not write to it."""
+        start = array.ctypes.data
+        self.moved.append((ref(tensor), start, start + array.nbytes, tensor._cell[0]))
+
+    def has_moved(self, array: Array) -> bool:
+        """True if an array is on the new memory of an argument."""
+        return any(start <= array.ctypes.data < end for _, start, end, _ in self.moved)
 
     def refuse(self, what: str, remedy: str) -> None:
         """Notes why the step cannot be replayed. The step itself continues."""

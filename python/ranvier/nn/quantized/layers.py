@@ -6,8 +6,6 @@ import copy
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
-
 import ranvier.nn as nn
 import ranvier.nn.attention as attention
 import ranvier.ops as ops
@@ -30,7 +28,7 @@ from ranvier.ops.neural.embedding import renormalise
 from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, one_of
 from ranvier.tensors.failures import misfit
-from ranvier.tensors.memory import Computed
+from ranvier.tensors.memory import Computed, read_only
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["Embedding", "Linear", "MultiheadAttention"]
@@ -72,10 +70,7 @@ class Quantized(Module):
 
         Its memory is read-only, as a change of it would not be one of the layer: `from_weight` makes another.
         """
-        # without [:] NumPy would make the first array the base of the last
-        array = self.quantized_weight.dequantize()._array.view(Computed)[:].view(np.ndarray)
-        array.flags.writeable = False
-        return wrap(array)
+        return wrap(read_only(self.quantized_weight.dequantize()._array, Computed))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight":

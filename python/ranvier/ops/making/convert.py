@@ -17,7 +17,7 @@ from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.errors import own_error, truth
 from ranvier.tensors.failures import DtypeError, OpError
-from ranvier.tensors.memory import bools, cast, require_numbers
+from ranvier.tensors.memory import CopyOfBytes, bools, cast, read_only, require_numbers
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import FLAG, UNWATCHED, share
@@ -139,6 +139,8 @@ def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
         ) from None
     if np.may_share_memory(x._array, out._array):
         share(x, out)
+    else:
+        out._array = read_only(out._array, CopyOfBytes)
     return out
 
 

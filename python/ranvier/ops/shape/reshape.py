@@ -27,9 +27,9 @@ from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.errors import index
 from ranvier.tensors.failures import OpError
-from ranvier.tensors.memory import like, reshaped
+from ranvier.tensors.memory import CopyOfView, like, read_only, reshaped
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.views import views_of
+from ranvier.tensors.views import to_c_order, views_of
 
 
 @written_once()
@@ -266,8 +266,13 @@ def _flipped(input: Any, dims: Any) -> Tensor:
 
 
 def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
-    """:func:`reshape`; if no view is possible the elements are copied. With a dtype: the same memory read as
-    that dtype, without a gradient; the last dimension changes if the dtypes' sizes differ.
+    """The elements of x in another shape, on the same memory; a write to one is seen in the other. Results of
+    ops that are stored in another order than PyTorch's, as images, get C order for it where no other memory
+    depends on theirs. Where no view is possible, as of a transposed tensor, the elements are copied, and the
+    copy is read-only: :func:`reshape` gives one that can be changed.
+
+    With a dtype: the same memory read as that dtype, without a gradient; the last dimension changes if the
+    dtypes' sizes differ.
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0]).view(rv.int32)
@@ -277,7 +282,24 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
         dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
     if dtype is not None:
         return reinterpreted(x, dtype)
-    return _core._reshape("view", x, sizes if size is None else (size,))
+    return _viewed("view", x, sizes if size is None else (size,))
+
+
+def _viewed(name: str, x: Any, sizes: Any) -> Tensor:
+    y = _core._view(name, x, sizes)
+    return _view_or_copy(name, x, sizes) if y is None else y
+
+
+def _view_or_copy(name: str, x: Tensor, sizes: Any) -> Tensor:
+    """The view of a tensor whose memory has to get C order first; else a copy that is read-only."""
+    channels_last = is_channels_last(x._array)
+    y = _core._view(name, x, sizes) if to_c_order(x) else None
+    if y is None:
+        y = _core._reshape(name, x, sizes)
+        y._array = read_only(y._array, CopyOfView)
+    elif channels_last and isinstance(y._grad_fn, Reshape):
+        y._grad_fn.channels_last = True  # the order of the gradient in which the convolution reads it
+    return y
 
 
 def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:
@@ -288,7 +310,7 @@ def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:
 
 def view_as(x: Any, other: Any) -> Tensor:
     """x in the shape of other."""
-    return _as(_core._reshape, "view_as", x, other)
+    return _as(_viewed, "view_as", x, other)
 
 
 def reshape_as(x: Any, other: Any) -> Tensor:
