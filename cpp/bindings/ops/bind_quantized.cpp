@@ -15,10 +15,16 @@ Input in_order(const Input& panels) {
   return Input::exactly({panels.op(), panels.name(), copy}, DType::uint8);
 }
 
-QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& scale, int64_t n, int64_t k) {
+QuantizedMatrix matrix_of(const Name& kind, const Input& panels, const Input& scale, int64_t n, int64_t k,
+                          bool may_be_rows) {
   QuantizedMatrix w{};
   w.kind = static_cast<QuantizedKind>(kind.one_of({"int8", "q8_0", "q4_0"}));
   w.n = n, w.k = k;
+  if (may_be_rows && panels.ndim() == 2) {
+    w.panel = 1;
+    const bool are_rows = panels.shape(0) == n && panels.shape(1) == w.panel_bytes();
+    w.panel = are_rows ? 1 : kPanel;
+  }
   panels.expect_shape({w.panel_count(), w.panel_bytes()});
   const bool of_rows = w.kind == QuantizedKind::int8;
   if (of_rows != static_cast<bool>(scale))
@@ -58,7 +64,7 @@ Output quantized_rows(const Codes& given_panels, const MaybeScale& given_scale,
                       const Maybe<Integers>& given_index, Name kind, Whole n, Whole k) {
   const Input panels = in_order(given_panels), scale = contiguous(given_scale);
   if (n < 0 || k < 0) n.fail("n and k of at least 0");
-  const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k);
+  const QuantizedMatrix w = matrix_of(kind, panels, scale, n, k, true);
   Input index = given_index;
   if (index && !index.is_contiguous()) {
     Output dense = Output::contiguous(DType::int64, index.shape());

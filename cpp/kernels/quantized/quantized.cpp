@@ -63,54 +63,40 @@ struct IntegerRows {
   }
 };
 
-typedef float Four __attribute__((vector_size(16)));
+constexpr int64_t kGathered = 512;  // numbers of a row whose codes are gathered at a time: whole groups
 
-// Up to 4 values of codes that are neighbours: (code - zero) * factor.
-void unpack_quad(uint32_t codes, float zero, float factor, float* y, int64_t n) {
-  const Four code = {float(codes & 255), float(codes >> 8 & 255), float(codes >> 16 & 255),
-                     float(codes >> 24)};
-  const Four value = (code - zero) * factor;
-  if (n >= 4) return void(std::memcpy(y, &value, sizeof value));
-  std::memcpy(y, &value, static_cast<size_t>(n) * sizeof *y);
+// Copies the `bytes` of each of the 16 rows of a panel that belong to one row, for `count` pieces: a quad, or
+// the scale of a group.
+template <size_t bytes>
+void gather(const uint8_t* from, int64_t from_step, uint8_t* to, int64_t to_step, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * to_step, from + i * from_step, bytes);
 }
 
-uint32_t quad_at(const uint8_t* p) {
-  uint32_t codes;
-  std::memcpy(&codes, p, sizeof codes);
-  return codes;
+// The bytes of `count` quads of int8, or groups, of a row of a panel of 16, as a panel of one row has them.
+void gather_row(QuantizedKind kind, const uint8_t* panel, int64_t row, int64_t count, uint8_t* to) {
+  if (kind == QuantizedKind::int8) return gather<4>(panel + 4 * row, kQuadBytes, to, 4, count);
+  const int64_t quads = kind == QuantizedKind::q8_0 ? kGroup / 4 : kGroup / 8, bytes = 2 + 4 * quads;
+  gather<2>(panel + 2 * row, bytes * kPanel, to, bytes, count);
+  for (int64_t group = 0; group < count; ++group) {
+    const uint8_t* const codes = panel + group * bytes * kPanel + 2 * kPanel + 4 * row;
+    gather<4>(codes, kQuadBytes, to + group * bytes + 2, 4, quads);
+  }
 }
 
 }  // namespace
 
 void QuantizedMatrix::unpack(int64_t j, float* y) const {
-  const uint8_t* panel = panels.data + j / kPanel * panel_bytes();
-  const int64_t row = j % kPanel;
-  if (kind == QuantizedKind::int8) {
-    const float factor = scale.data[j * scale.strides[0]];
-    panel += 4 * row;
-    for (int64_t l = 0; l < k; l += 4, panel += kQuadBytes)
-      unpack_quad(quad_at(panel), 128, factor, y + l, k - l);
-    return;
-  }
-  const bool is_four = kind == QuantizedKind::q4_0;
-  const int64_t lines = is_four ? kGroup / 8 : kGroup / 4;
-  for (int64_t begin = 0; begin < k; begin += kGroup) {
-    Float16 half;
-    std::memcpy(&half, panel + 2 * row, sizeof half);
-    const float factor = half;
-    const uint8_t* codes = panel + 2 * kPanel + 4 * row;
-    const int64_t left = k - begin;
-    for (int64_t line = 0; line < lines; ++line, codes += kQuadBytes) {
-      const uint32_t quad = quad_at(codes);
-      const int64_t low = 4 * line, high = low + kGroup / 2;
-      if (!is_four) {
-        if (low < left) unpack_quad(quad, 128, factor, y + begin + low, left - low);
-        continue;
-      }
-      if (low < left) unpack_quad(quad & 0x0f0f0f0f, 8, factor, y + begin + low, left - low);
-      if (high < left) unpack_quad(quad >> 4 & 0x0f0f0f0f, 8, factor, y + begin + high, left - high);
-    }
-    panel += 2 * kPanel + lines * kQuadBytes;
+  const auto run = quantized_row_kernels().of[static_cast<int>(kind)];
+  const uint8_t* codes = panels.data + j / panel * panel_bytes();
+  const float factor = kind == QuantizedKind::int8 ? scale.data[j * scale.strides[0]] : 0.0f;
+  if (panel == 1) return run({k, codes, factor, y});
+  uint8_t gathered[kGathered / kGroup * (2 + kGroup)];
+  const int64_t unit = kind == QuantizedKind::int8 ? 4 : kGroup;  // numbers of a quad or group
+  for (int64_t begin = 0; begin < k; begin += kGathered) {
+    const int64_t count = std::min(kGathered, k - begin), units = ceil_div(count, unit);
+    gather_row(kind, codes, j % kPanel, units, gathered);
+    run({count, gathered, factor, y + begin});
+    codes += units * (panel_bytes() / (padded() / unit));
   }
 }
 

@@ -13,7 +13,9 @@
 //                                          line q has quad q in the low halves of its bytes and quad q + 4
 //                                          in the high halves
 //
-// Codes of l >= k have value 0. The values of q8_0 and q4_0 are those of GGUF's types of these names.
+// Codes of l >= k have value 0. What is read row by row alone (quantized_rows) may have panels of one row
+// each, so that a row's codes are neighbours: those of q8_0 and q4_0 are then GGUF's blocks, with codes that
+// have no sign. The values of q8_0 and q4_0 are those of GGUF's types of these names.
 //
 // The product is one of integers. The numbers of a row of x, or of 32 neighbours of a row for q8_0 and q4_0,
 // become integers of -127 ... 127: x is q * scale_x, scale_x = max |x| / 127, q = x * (127 / max |x|) rounded
@@ -44,6 +46,7 @@ struct QuantizedMatrix {
   int64_t n, k;
   TensorView<const uint8_t> panels;  // contiguous, (panels, bytes of a panel)
   TensorView<const float> scale;     // (n,), of int8 alone
+  int64_t panel = kPanel;            // rows of a panel: kPanel, or 1
 
   int64_t group() const { return kind == QuantizedKind::int8 ? kPiece : kGroup; }
   int64_t groups() const { return (k + group() - 1) / group(); }
@@ -52,14 +55,14 @@ struct QuantizedMatrix {
   int64_t panel_bytes() const {
     switch (kind) {
       case QuantizedKind::int8:
-        return padded() * kPanel;
+        return padded() * panel;
       case QuantizedKind::q8_0:
-        return groups() * (2 * kPanel + kGroup * kPanel);
+        return groups() * (2 + kGroup) * panel;
       default:
-        return groups() * (2 * kPanel + kGroup * kPanel / 2);
+        return groups() * (2 + kGroup / 2) * panel;
     }
   }
-  int64_t panel_count() const { return (n + kPanel - 1) / kPanel; }
+  int64_t panel_count() const { return (n + panel - 1) / panel; }
   // Row j as k floats.
   void unpack(int64_t j, float* y) const;
 };
@@ -120,6 +123,19 @@ struct QuantizedKernels {
   QuantizedKernel of[3];  // by kind
 };
 RANVIER_TABLE(QuantizedKernels, quantized_kernels)
+
+// A row as floats, from the bytes that it has in a panel of one row. codes: those of k numbers, then the rest
+// of a quad or group; factor: the scale of int8.
+struct QuantizedRow {
+  int64_t k;
+  const uint8_t* codes;
+  float factor;
+  float* y;
+};
+struct QuantizedRowKernels {
+  void (*of[3])(const QuantizedRow&);  // by kind
+};
+RANVIER_TABLE(QuantizedRowKernels, quantized_row_kernels)
 
 #if RANVIER_HAS_V4
 namespace v4 {
