@@ -38,7 +38,8 @@ class Guards:
         fault: why the step cannot be guarded, or "".
         tensors: the Tensors that were reached. optimizers: the optimizers, with a text that names each.
         stack: (value, text that names it) of the values that are still to be followed.
-        seen: the values that were followed, by id.
+        seen: the values that were followed, by id. described: ids of objects of which a class of the library
+            has declared the attributes that a step reads; these are guarded.
         names: all names in the user's code (see `Names`).
         looks_up: whether the user's code may look up attributes that do not exist (it catches errors, or uses
             `hasattr`): then guards also compare that they are missing.
@@ -59,6 +60,7 @@ class Guards:
         self.optimizers: list[tuple[Any, str]] = []
         self.stack: list[tuple[Any, str]] = []
         self.seen: dict[Any, Any] = {}
+        self.described: set[int] = set()
         self.users = False
         self.library_names = {name for code in executed.library.values() for name in code.co_names}
         self._codes, self._library, self._called = executed.codes, executed.library, executed.called

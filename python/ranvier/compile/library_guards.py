@@ -173,8 +173,14 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
     for name in owners:
         walk.items(vars(x), [name], f"{text}.", follow=False)
         x = getattr(x, name)
-    value, text = vars(x).get(last, NotImplemented), f"the {last.lstrip('_')}"
-    walk.add((GuardKind.ITEMS, vars(x), None, (last, value), text))
+        walk.described.add(id(x))
+    text = f"the {last.lstrip('_')}"
+    if last in vars(x) or not hasattr(x, last):
+        value = vars(x).get(last, NotImplemented)
+        walk.add((GuardKind.ITEMS, vars(x), None, (last, value), text))
+    else:  # a property, as a subclass of the user's may have
+        value = getattr(x, last)
+        walk.call(text, getattr, x, last)
     if type(value) not in PLAIN:
         walk.stack.append((value, text))
 

@@ -73,7 +73,7 @@ class StepForm:
         self.arrays = [x for x in self.objects if type(x) is np.ndarray] + [random.current().state]
         # An object that the walk has not followed has no guards on its contents, so the form does not
         # describe it. Arrays need no guards: they are described by `layouts`.
-        unreached = self.numbers.keys() - walk.seen.keys() - owners
+        unreached = self.numbers.keys() - walk.seen.keys() - owners - walk.described
         if any(type(self.objects[self.numbers[key]]) is not np.ndarray for key in unreached):
             raise ValueError
         kinds = tuple(map(type, self.objects))

@@ -158,6 +158,7 @@ class Reduce:
         self._in_one_pass = parts.of(trainer, "pass", self.all_parts, eager=self.step.own)
         self._stream = random.Generator()
         self._layout: list[Any] = []
+        self._buffers: list[Any] = []  # of the model, as they are in this step
         self._sums: list[Gradients] = []  # one for each dtype
         self.finite, self.divides = True, False
 
@@ -165,7 +166,6 @@ class Reduce:
         """Take the batches of this source from now on."""
         self.source = source
         self.step.begin(source)
-        self._buffers = list(self._trainer.model.buffers())
         synced = any(isinstance(m, SyncBatchNorm) for m in self._trainer.model.modules())
         self._synced = synced and source.cut.shards > 1
         if self._synced:
@@ -212,10 +212,12 @@ class Reduce:
         return self.step.after(wrap(self._sums[0].loss), scale, updates)
 
     def _prepare(self, first: bool) -> None:
-        """Make the buffers, if other parameters are trained than before, and set all gradients to None.
+        """Make the sums, if the model has other parameters or buffers than before, and set all gradients to
+        None.
 
         first: the batch is the first of its update.
         """
+        self._buffers = list(self._trainer.model.buffers())
         parameters = parameters_of(self._trainer.optimizer)
         trained = [p for p in parameters if p._requires_grad]
         layout = [*trained, None, *self._buffers]

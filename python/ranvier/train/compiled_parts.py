@@ -174,10 +174,14 @@ class CompiledParts:
         return self.kept(trainer, name, make)
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
-        """The result of `make`, kept until the trainer changes."""
+        """The result of `make`, kept until the trainer changes.
+
+        It holds no copy of what it was made from, since that may change in place: a program's guards compare
+        what its step reads.
+        """
         classes = None if trainer.classes_ is None else len(trainer.classes_)
         settings = trainer.compile, list(trainer.metrics), trainer.settings(), classes
-        made_from = trainer.model, trainer.loss, trainer.optimizer, settings
+        made_from = trainer, trainer.model, trainer.loss, trainer.optimizer, settings
         if name not in self._kept or self._kept[name][0] != made_from:
             self._kept[name] = made_from, make()
         return self._kept[name][1]

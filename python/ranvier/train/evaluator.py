@@ -114,7 +114,6 @@ class Evaluator:
 
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:
         self._trainer, self._parts = trainer, parts
-        self._penalty: tuple[Any, Penalty] = None, Penalty(None, [], 0.0, 0.0)  # with what it was made from
 
     def measure(self, source: Source) -> dict[str, float]:
         """Loss and metrics over one pass."""
@@ -144,12 +143,9 @@ class Evaluator:
 
     def _penalty_now(self) -> float:
         trainer = self._trainer
-        parameters = parameters_of(trainer.optimizer)
-        l1, l2 = (dict(s) if isinstance(s, Mapping) else s for s in (trainer.l1, trainer.l2))
-        made_from = trainer.model, [*map(id, parameters)], l1, l2
-        if self._penalty[0] != made_from:
-            self._penalty = made_from, Penalty(trainer.model, parameters, l1, l2)
-        return self._penalty[1].value()
+        if trainer.l1 == trainer.l2 == 0:
+            return 0.0
+        return Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2).value()
 
     def output(self, name: str, batches: Iterable[Array]) -> Array:
         """The model's output for all batches; `name` is the method that errors name."""

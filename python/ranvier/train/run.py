@@ -329,7 +329,9 @@ class Run:
         """After the callbacks of an epoch."""
 
     def _new_step(self, trainer: Training, parts: CompiledParts) -> TrainingStep:
-        return TrainingStep(trainer, parts, self.source)
+        step: TrainingStep = parts.kept(trainer, "step", lambda: TrainingStep(trainer, parts, self.source))
+        step.begin(self.source)
+        return step
 
     def _new_evaluator(self, trainer: Training, parts: CompiledParts) -> Evaluator:
         return Evaluator(trainer, parts)

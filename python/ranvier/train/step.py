@@ -144,46 +144,58 @@ class TrainingStep:
     parts of this process, sums the gradients over all processes, and calls `after`. It has the methods
     __call__, part, run_ahead and check_soon. None in a single process.
 
+    It is kept from one `fit` to the next. Model, loss, optimizer, penalties and limits are read from the
+    Trainer at each step, and the parameters from the optimizer's groups, which may change at any time.
+
     Attributes:
-        source: where the batches come from. summed: whether the loss is a sum over samples, not a mean.
-        own: whether the optimizer overrides `step`, with its own Python code.
-        careful: whether to leave out an update if the loss is not finite.
+        source: where the batches come from.
     """
 
     # The attributes that the compiled methods depend on.
     step_state = (
-        "_model", "_loss", "_optimizer", "_clip_norm", "_clip_value", "_penalty", "own", "careful",
-        "_of_classes", "_classes",
+        "_trainer.model", "_trainer.loss", "_trainer.optimizer", "_trainer.l1", "_trainer.l2",
+        "_trainer.clip_grad_norm", "_trainer.clip_grad_value", "_trainer.on_nonfinite", "_of_classes",
+        "_classes",
     )  # fmt: skip
 
     def __init__(self, trainer: Training, parts: CompiledParts, source: Source, reduce: Any = None) -> None:
-        self._trainer, self.source, self._reduce = trainer, source, reduce
-        self._model, self._loss, self._optimizer = trainer.model, trainer.loss, trainer.optimizer
-        self._accumulate = trainer.accumulate
-        self._clip_norm, self._clip_value = trainer.clip_grad_norm, trainer.clip_grad_value
-        self._penalty = Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
-        self.summed = getattr(trainer.loss, "reduction", "mean") == "sum"
-        self._batches, self._weight = 0, 0.0  # the batches so far of the update to come, and their weight
-        self.own = own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
-        self._of_classes = link_of(trainer.loss) == "softmax"
-        classes = trainer.classes_
-        self._classes = len(classes) if classes is not None and self._of_classes else 0
-        self.careful = trainer.on_nonfinite != "ignore"
+        self._trainer, self._reduce = trainer, reduce
+        self.begin(source)
         self.compiled = parts.of(
             trainer,
             "fit",
             self._take if reduce is None else reduce.part,
-            eager=isinstance(self._optimizer, LBFGS),
+            eager=isinstance(trainer.optimizer, LBFGS),
             # The first step makes the optimizer's state, so recordings begin after it. A fit of one step
             # records nothing.
             after=int(reduce is None),
             shares=reduce is None,
-            refused=f"{name_of(self._optimizer)} updates by its own Python code" if own else "",
+            refused=f"{name_of(trainer.optimizer)} updates by its own Python code" if self.own else "",
         )
-        if self._accumulate > 1 and isinstance(self._optimizer, LBFGS):
+        if trainer.accumulate > 1 and isinstance(trainer.optimizer, LBFGS):
             raise ValueError(
                 "[Trainer] got accumulate with LBFGS, which evaluates a batch several times; expected 1"
             )
+
+    def begin(self, source: Source) -> None:
+        """Take batches of this source from now on, and forget what a fit that failed has accumulated."""
+        trainer = self._trainer
+        self.source = source
+        self._batches, self._weight = 0, 0.0  # the batches so far of the update to come, and their weight
+        self._of_classes = link_of(trainer.loss) == "softmax"
+        classes = trainer.classes_
+        self._classes = len(classes) if classes is not None and self._of_classes else 0
+        self._penalty()  # raises for names that the model lacks
+
+    @property
+    def own(self) -> bool:
+        """Whether the class of the optimizer overrides `step`, with Python code of its own."""
+        return getattr(type(self._trainer.optimizer), "step", None) is not Optimizer.step
+
+    @property
+    def summed(self) -> bool:
+        """Whether the loss is a sum over samples, not a mean."""
+        return bool(getattr(self._trainer.loss, "reduction", "mean") == "sum")
 
     def __call__(
         self, x: Array, y: Array, weights: Array | None, last: bool
@@ -192,15 +204,15 @@ class TrainingStep:
 
         last: the batch is the last of its epoch, so that the weights are updated after it in any case.
         """
-        if isinstance(self._optimizer, LBFGS):
+        if isinstance(self._trainer.optimizer, LBFGS):
             return self._search(x, y, weights)
         first = self._batches == 0
         self._batches += 1
-        updates = last or self._batches == self._accumulate
+        updates = last or self._batches == self._trainer.accumulate
         share: Array | bool = False
         scale: Array | bool = False
         if not (first and updates):
-            weight = 1.0 if self.summed else self.source.weight(self._loss, y, weights)
+            weight = 1.0 if self.summed else self.source.weight(self._trainer.loss, y, weights)
             self._weight += weight
             share = np.array(weight)
             if updates and not self.summed:
@@ -221,7 +233,7 @@ class TrainingStep:
         None where the next batch has to be taken alone: it is recorded or compared with an eager step, some
         batches make an update together, or Python makes the update.
         """
-        if self._accumulate > 1:
+        if self._trainer.accumulate > 1:
             return None
         if self._reduce is not None:
             return self._reduce.run_ahead(ahead)
@@ -267,8 +279,8 @@ class TrainingStep:
         whether a metric needs the output. loss_of: a loss to use in place of the Trainer's.
         """
         if first:
-            self._optimizer.zero_grad()
-        output = self._model(x)
+            self._trainer.optimizer.zero_grad()
+        output = self._trainer.model(x)
         loss = self.loss_of(output, y, weights, total, loss_of)
         loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)
         return loss.detach(), output.detach() if measured else None
@@ -280,11 +292,11 @@ class TrainingStep:
         update has one batch. updates: whether an update is due; otherwise only the penalty is computed.
         """
         if updates:
-            penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
+            penalty = self._penalise(scale._array if isinstance(scale, Tensor) else None)
             self._clip()
             self._update(loss)
         else:
-            penalty = self._penalty.measure()
+            penalty = self._measure()
         return None if penalty is None else wrap(penalty)
 
     def loss_of(
@@ -292,41 +304,43 @@ class TrainingStep:
     ) -> Tensor:
         """The loss of a batch, with the errors of outputs that do not fit the classes."""
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
+            name = name_of(self._trainer.loss)
             raise ValueError(
-                f"[Trainer.fit] got an output of shape {output.shape} for {name_of(self._loss)}, whose loss "
-                "over one class is always 0; expected an output for each class, or BCEWithLogitsLoss"
+                f"[Trainer.fit] got an output of shape {output.shape} for {name}, whose loss over one class "
+                "is always 0; expected an output for each class, or BCEWithLogitsLoss"
             )
         if self._classes and output.shape[1] != self._classes:
             raise ValueError(
                 f"[Trainer.fit] got {self._classes} different labels and an output of shape {output.shape}; "
                 f"expected {self._classes} outputs, one for each label"
             )
-        return batch_loss(loss or self._loss, output, y, weights, total)
+        return batch_loss(loss or self._trainer.loss, output, y, weights, total)
 
     def _update(self, loss: Tensor) -> None:
         """Update the weights, if the loss is finite or the Trainer ignores that."""
+        optimizer = self._trainer.optimizer
         if not self.careful:
-            self._optimizer.step()
+            optimizer.step()
         elif self.own:
             if math.isfinite(loss.item()):
-                self._optimizer.step()
+                optimizer.step()
         else:
-            self._optimizer._finite = loss
+            optimizer._finite = loss
             try:
-                self._optimizer.step()
+                optimizer.step()
             finally:
-                self._optimizer._finite = None
+                optimizer._finite = None
 
     def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
         """An update by LBFGS, which evaluates loss and gradients several times; the result of the first."""
         seen: list[tuple[float, Array, float, bool]] = []
 
         def closure() -> float:
-            self._optimizer.zero_grad()
-            output = self._model(borrowed(x))
-            loss = batch_loss(self._loss, output, wrap(y), *weighting(weights))
+            self._trainer.optimizer.zero_grad()
+            output = self._trainer.model(borrowed(x))
+            loss = batch_loss(self._trainer.loss, output, wrap(y), *weighting(weights))
             loss.backward()
-            penalty = _number(self._penalty.penalise())
+            penalty = _number(self._penalise())
             self._clip()
             seen.append((float(loss.item()), output._array, penalty, True))
             if self.careful and len(seen) == 1 and not math.isfinite(seen[0][0]):
@@ -334,24 +348,20 @@ class TrainingStep:
             return seen[-1][0] + penalty
 
         with suppress(_Unusable):
-            self._optimizer.step(closure)
+            self._trainer.optimizer.step(closure)
         return seen[0]
-
-    def begin(self, source: Source) -> None:
-        """Take batches of this source from now on, and forget what a fit that failed has accumulated."""
-        self.source, self._batches, self._weight = source, 0, 0.0
 
     def finish(self) -> None:
         """Update the weights with the gradients accumulated so far."""
-        self._penalty.penalise(None if self.summed else np.array([self._scale()]))
+        self._penalise(None if self.summed else np.array([self._scale()]))
         self._clip()
-        self._optimizer.step()
+        self._trainer.optimizer.step()
         self._batches, self._weight = 0, 0.0
 
     def drop(self) -> None:
         """Discard the gradients accumulated for the next update, since a loss was not finite."""
         if self.unfinished:
-            self._optimizer.zero_grad()
+            self._trainer.optimizer.zero_grad()
             self._batches, self._weight = 0, 0.0
 
     def expect(self, steps: int) -> None:
@@ -369,26 +379,51 @@ class TrainingStep:
         """True if there are gradients that no update has used."""
         return self._batches > 0
 
+    @property
+    def careful(self) -> bool:
+        """Whether to leave out an update if the loss is not finite."""
+        return self._trainer.on_nonfinite != "ignore"
+
+    def _penalty(self) -> Penalty:
+        """The penalty on the parameters that the optimizer has now."""
+        trainer = self._trainer
+        return Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
+
+    def _penalise(self, scale: Array | None = None) -> Array | None:
+        """Multiplies the gradients by `scale` and adds the penalty's: see `Penalty.penalise`."""
+        if scale is None and self._is_free():
+            return None
+        return self._penalty().penalise(scale)
+
+    def _measure(self) -> Array | None:
+        """The penalty of the weights as they are: see `Penalty.measure`."""
+        return None if self._is_free() else self._penalty().measure()
+
+    def _is_free(self) -> bool:
+        """True if nothing is penalised."""
+        return bool(self._trainer.l1 == self._trainer.l2 == 0)
+
     def _scale(self) -> float:
         return 1.0 if self._weight == 0 else 1 / self._weight
 
     def _clip(self) -> None:
-        if self._clip_value is not None:
-            utils.clip_grad_value_(parameters_of(self._optimizer), self._clip_value)
-        if self._clip_norm is not None:
-            utils.clip_grad_norm_(parameters_of(self._optimizer), self._clip_norm)
+        trainer = self._trainer
+        if trainer.clip_grad_value is not None:
+            utils.clip_grad_value_(parameters_of(trainer.optimizer), trainer.clip_grad_value)
+        if trainer.clip_grad_norm is not None:
+            utils.clip_grad_norm_(parameters_of(trainer.optimizer), trainer.clip_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
         gradients: list[Array | None] = []
         if self.unfinished:
-            grads = [p.grad for p in parameters_of(self._optimizer)]
+            grads = [p.grad for p in parameters_of(self._trainer.optimizer)]
             gradients = [None if grad is None else grad._array for grad in grads]
         return {"batches": self._batches, "weight": self._weight, "gradients": gradients}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._batches, self._weight = state["batches"], state["weight"]
         if self.unfinished:
-            for p, gradient in zip(parameters_of(self._optimizer), state["gradients"], strict=True):
+            for p, gradient in zip(parameters_of(self._trainer.optimizer), state["gradients"], strict=True):
                 p.grad = None if gradient is None else wrap(gradient)
 
 

@@ -73,6 +73,9 @@ class Trainer(checked.Settings):
     the model later is trained by the next `fit`. One that is given as an object keeps its parameters, and
     `fit` gives a hint where it lacks some of the model's.
 
+    Layers, parameters, `requires_grad`, groups and settings of the optimizer, settings of the loss and the
+    mappings `l1` and `l2` may change at any time, also in a callback: each step follows them as they are.
+
     Attributes:
         history: all epochs so far.
         classes_: the labels, in the order of the outputs, if `fit` was given labels other than indices.
