@@ -5,6 +5,7 @@ the epoch at which a run stops is known.
 """
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ class Scripted(rv.Callback):
         self.values = values
 
     def on_epoch_end(self, epoch, logs):
-        logs["score"] = self.values[epoch]
+        logs["scripted_loss"] = self.values[epoch]
         with rv.no_grad():
             self.trainer.model.bias.fill_(float(epoch))
 
@@ -113,8 +114,10 @@ class Scripted(rv.Callback):
 )
 def test_early_stopping(values, arguments, epochs, best):
     trainer = new_trainer()
-    stopping = rv.EarlyStopping("score", **arguments)
-    history = trainer.fit(X, Y, epochs=len(values), callbacks=[Scripted(values), stopping])
+    stopping = rv.EarlyStopping("scripted_loss", **arguments)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".EarlyStopping. 'scripted_loss' is NaN")
+        history = trainer.fit(X, Y, epochs=len(values), callbacks=[Scripted(values), stopping])
     assert history.epochs == epochs
     assert stopping.best == values[best]
     assert stopping.best_epoch == best
@@ -126,16 +129,17 @@ def test_early_stopping(values, arguments, epochs, best):
 
 def test_early_stopping_without_restoring():
     trainer = new_trainer()
-    stopping = rv.EarlyStopping("score", patience=1, restore_best_weights=False)
+    stopping = rv.EarlyStopping("scripted_loss", patience=1, restore_best_weights=False)
     trainer.fit(X, Y, epochs=3, callbacks=[Scripted([1, 2, 3]), stopping])
     assert trainer.model.bias.item() == 1
 
 
 def test_early_stopping_when_nothing_is_a_number():
     trainer = new_trainer()
-    stopping = rv.EarlyStopping("score", patience=2)
+    stopping = rv.EarlyStopping("scripted_loss", patience=2)
     trainer.fit(X, Y, epochs=1)
-    history = trainer.fit(X, Y, epochs=5, callbacks=[Scripted([math.nan] * 6), stopping])
+    with pytest.warns(UserWarning, match="'scripted_loss' is NaN, which never counts as an improvement"):
+        history = trainer.fit(X, Y, epochs=5, callbacks=[Scripted([math.nan] * 6), stopping])
     assert history.epochs == 3
     assert stopping.best_epoch is None
 
@@ -156,7 +160,7 @@ def test_of_each_metric_it_is_known_whether_it_rises():
 
 
 def test_early_stopping_can_be_used_twice():
-    stopping = rv.EarlyStopping("score", patience=1)
+    stopping = rv.EarlyStopping("scripted_loss", patience=1)
     trainer = new_trainer()
     trainer.fit(X, Y, epochs=2, callbacks=[Scripted([1, 2]), stopping])
     trainer.fit(X, Y, epochs=2, callbacks=[Scripted([1, 2, 9, 8]), stopping])

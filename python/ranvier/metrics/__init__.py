@@ -1,8 +1,11 @@
 """Metrics: functions `(y_true, y_pred)` on NumPy arrays with scikit-learn's names and results.
 
 `Trainer(metrics=["accuracy", "f1_macro"])` finds them by the names in `METRICS` and computes them once per
-epoch over all samples. It also takes any other function of `(y_true, y_pred)`, such as scikit-learn's; one
-with an attribute `scored = "probabilities"` receives these in place of labels.
+epoch over all samples. It also takes any other function of `(y_true, y_pred)`, such as scikit-learn's, and
+its scorers. A function receives labels, unless its second parameter is called `y_score`, `y_prob`, `y_proba`
+or the like: then probabilities as scikit-learn has them, (n,) of the second class where there are two, else
+(n, classes). It says so itself by an attribute `scored`: "labels", "positive" (as these) or "probabilities"
+(always the result of `predict_proba`). An attribute `greater_is_better` tells callbacks its direction.
 """
 
 import types as _types

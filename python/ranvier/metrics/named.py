@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy.typing as npt
@@ -55,15 +57,130 @@ METRICS: dict[str, Metric] = {
     },
 }
 
-_HIGHER = {"accuracy", "auc", "f1", "precision", "r2", "recall"}
+# --- what a metric receives
+
+# Words of the second parameter of a function that takes probabilities or scores: y_score, y_prob, y_proba ...
+_SCORES = {"score", "scores", "prob", "probs", "proba", "probas", "probability", "probabilities"}
+# Functions of scikit-learn that take probabilities as `y_pred`.
+_TAKE_PROBABILITIES = {"log_loss", "d2_log_loss_score"}
 
 
-def higher_is_better(name: str) -> bool:
-    """True for accuracies, r2 and the like, and scikit-learn's "..._score"; False for losses and errors.
+class OfScorer:
+    """A metric made of a scorer of scikit-learn (`make_scorer`), which has a function, its settings and what
+    it receives. Its value is that of the scorer: negative where less of the function's is better."""
 
-    >>> higher_is_better("val_accuracy"), higher_is_better("f1_macro"), higher_is_better("loss")
-    (True, True, False)
+    def __init__(self, scorer: Any) -> None:
+        self._function, self._settings = scorer._score_func, dict(scorer._kwargs)
+        self._sign = scorer._sign
+        response = getattr(scorer, "_response_method", "predict")
+        self.scored = "labels" if response in ("predict", ("predict",), ["predict"]) else "positive"
+        name = self._function.__name__
+        self.__name__ = name if self._sign > 0 else f"neg_{name}"
+        self.greater_is_better = True
+
+    def __call__(self, y_true: Any, y_pred: Any) -> float:
+        return float(self._sign * self._function(y_true, y_pred, **self._settings))
+
+
+def is_scorer(metric: Any) -> bool:
+    """True for a scorer of scikit-learn."""
+    return all(hasattr(metric, name) for name in ("_score_func", "_kwargs", "_sign"))
+
+
+def scored(metric: Any) -> str:
+    """What a metric receives as its second argument: "labels", "probabilities" (the result of
+    `predict_proba`), or "positive": scikit-learn's convention, of two classes the probability of the second
+    one, of more the result of `predict_proba`.
+
+    A metric says it itself by an attribute `scored`, or `needs_proba`. scikit-learn's functions, and others,
+    take scores if their second parameter is called `y_score`, `y_prob`, `y_proba` or the like. All others
+    receive labels.
+
+    Raises:
+        ValueError: another word than these in `scored`, or a metric of decision values.
+
+    >>> import ranvier as rv
+    >>> def brier(y_true, y_prob):
+    ...     return ((y_prob - y_true) ** 2).mean()
+    >>> scored(brier), scored(rv.metrics.accuracy_score), scored(rv.metrics.roc_auc_score)
+    ('positive', 'labels', 'probabilities')
     """
-    *before, last = words = name.removeprefix("val_").split("_")
-    is_score = bool(before) and last == "score"
-    return last not in ("loss", "error") and (is_score or not _HIGHER.isdisjoint(words))
+    declared = getattr(metric, "scored", None)
+    if declared is not None:
+        if declared not in ("labels", "probabilities", "positive"):
+            raise ValueError(
+                f"[Trainer] got a metric with scored {declared!r}; expected 'labels', 'probabilities' (the "
+                "result of predict_proba) or 'positive' (of two classes those of the second)"
+            )
+        return str(declared)
+    if getattr(metric, "needs_proba", False) or getattr(metric, "needs_threshold", False):
+        return "positive"
+    function = metric.func if isinstance(metric, functools.partial) else metric
+    if function is not metric:
+        return scored(function)
+    second = _second_parameter(function) if isinstance(function, Hashable) else _second_of(function)
+    name = getattr(function, "__name__", "")
+    if second == "pred_decision":
+        raise ValueError(
+            f"[Trainer] got metric {name}, which takes decision values; expected one of labels or "
+            "probabilities, or a function of your own around it"
+        )
+    if _SCORES.isdisjoint(second.split("_")) and name not in _TAKE_PROBABILITIES:
+        return "labels"
+    ours = str(getattr(function, "__module__", "")).startswith("ranvier.metrics.")
+    return "probabilities" if ours else "positive"
+
+
+@functools.lru_cache(maxsize=256)
+def _second_parameter(function: Any) -> str:
+    return _second_of(function)
+
+
+def _second_of(function: Any) -> str:
+    """The name of the second parameter of a function; "" if it has none, or cannot say it."""
+    try:
+        names = [*inspect.signature(function).parameters]
+    except (TypeError, ValueError):
+        return ""
+    return names[1] if len(names) > 1 else ""
+
+
+# --- whether more of a quantity is better
+
+_ERRORS = {"mae", "mse", "rmse", "msle", "rmsle", "mape", "smape", "log_loss", "loss"}
+# scikit-learn's names whose end says nothing, or something else.
+_RISING = {
+    "accuracy", "auc", "average_precision", "balanced_accuracy", "explained_variance", "matthews_corrcoef",
+    "positive_likelihood_ratio", "r2",
+}  # fmt: skip
+_FALLING = {"brier_score", "davies_bouldin_score", "negative_likelihood_ratio"}
+_FAMILIES = ("f1", "jaccard", "precision", "recall", "roc_auc")  # with an average: f1_macro, roc_auc_ovr
+_AVERAGES = {"macro", "micro", "weighted", "samples", "ovr", "ovo"}
+
+
+def direction(name: str) -> str | None:
+    """ "max" or "min", which of a quantity is better, by its name; None if it is not known.
+
+    Known are the names of `METRICS` and scikit-learn's, and its convention: "..._score" and "..._accuracy"
+    rise, "..._loss", "..._error" and "..._deviance" fall.
+
+    >>> direction("val_accuracy"), direction("f1_macro"), direction("loss"), direction("iou")
+    ('max', 'max', 'min', None)
+    """
+    plain = name.removeprefix("val_")
+    last = plain.rsplit("_", 1)[-1]
+    if plain in _RISING or plain.startswith("neg_") or _is_of_family(plain):
+        return "max"
+    if plain in _ERRORS or plain in _FALLING or last in ("loss", "error", "deviance"):
+        return "min"
+    return "max" if plain.endswith(("_score", "_accuracy")) else None
+
+
+def _is_of_family(plain: str) -> bool:
+    for family in _FAMILIES:
+        if plain == family:
+            return True
+        averages = plain.removeprefix(f"{family}_").split("_")
+        if plain.startswith(f"{family}_") and _AVERAGES.issuperset(averages):
+            return True
+    return False

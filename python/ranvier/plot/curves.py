@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ranvier.plot.figure as fig
-from ranvier.metrics.named import higher_is_better
+from ranvier.metrics.named import direction
 from ranvier.plot.figure import Figure, Panels, Path
 
 __all__ = ["history"]
@@ -67,8 +67,9 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
             panel.plot(range(1, len(values) + 1), values, style, color=colour, label=text, markersize=marks)
             watched = values
     good = [(value, epoch) for epoch, value in enumerate(watched, 1) if math.isfinite(value)]
-    sign = 1 if higher_is_better(name) else -1
-    if good and (sign > 0 or "loss" in name or "error" in name):
+    better = direction(name)
+    if good and better is not None:
+        sign = 1 if better == "max" else -1
         best, epoch = max(good, key=lambda point: sign * point[0])
         panel.axvline(epoch, color=fig.GRAY, linewidth=0.8, linestyle=":", zorder=0)
         text = f"best: {best:.4g} in epoch {epoch}"

@@ -155,7 +155,8 @@ class Checkpoint(Callback):
 
     Raises:
         ValueError: a file in the folder's place, a folder with checkpoints of a run that is not resumed, a
-            count below 1, an unknown mode, or a quantity that is not measured.
+            count below 1, an unknown mode, a quantity that is not measured, or one whose direction is not
+            known without `mode`.
         BlockingIOError: another run, of this process or another, is writing to the folder.
 
     >>> import tempfile
@@ -210,7 +211,7 @@ class Checkpoint(Callback):
     def on_train_begin(self) -> None:
         self._saved = time.monotonic()
         if self._monitor is not None:
-            self._monitor.forget()
+            self._monitor.begin(self.trainer.metrics)
         if self.trainer.leads:
             self._take_folder()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.metrics.named import Metric
+from ranvier.metrics.named import Metric, scored
 from ranvier.nn.modes import evaluating
 from ranvier.tensors.memory import BF16, Array
 from ranvier.train.batch_source import Source
@@ -26,7 +26,7 @@ class Measured:
         self._metrics, self._link, self._source = metrics, link, source
         self._ignored = getattr(loss, "ignore_index", None)
         # Outputs are kept only where a metric needs probabilities: labels take less memory.
-        self._keeps_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
+        self._keeps_labels = link is not None and not any(map(_is_of_scores, metrics.values()))
         self._of, self._loss = loss, EpochLoss(loss)
         self._predicted: list[Array] = []
         self._true: list[Array] = []
@@ -75,8 +75,10 @@ class Measured:
             y_true, outputs = self._counted(np.concatenate(self._true), np.concatenate(self._predicted))
             y_pred = outputs if self._link is None or self._keeps_labels else labels(outputs, self._link)
             for name, metric in self._metrics.items():
-                scored = self._link is not None and _needs_probabilities(metric)
-                answers = probabilities(outputs, self._link or "") if scored else y_pred
+                what = "labels" if self._link is None else scored(metric)
+                answers = y_pred if what == "labels" else probabilities(outputs, self._link or "")
+                if what == "positive":
+                    answers = _of_second_class(answers, y_true)
                 measured[name] = float(metric(y_true, answers))
         return measured
 
@@ -102,8 +104,15 @@ class Measured:
         self._true = [] if state["true"] is None else [state["true"]]
 
 
-def _needs_probabilities(metric: Any) -> bool:
-    return getattr(metric, "scored", "labels") == "probabilities"
+def _is_of_scores(metric: Any) -> bool:
+    return scored(metric) != "labels"
+
+
+def _of_second_class(answers: Array, y_true: Array) -> Array:
+    """Probabilities as scikit-learn's functions take them: (n) of the second class where there are two."""
+    if answers.ndim == 2 and answers.shape[1] == 2 and y_true.ndim == 1:
+        return answers[:, 1]
+    return answers.reshape(-1) if answers.shape[1:] == (1,) else answers
 
 
 class Evaluator:

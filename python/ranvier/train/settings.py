@@ -18,7 +18,7 @@ import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.config import require_precision
-from ranvier.metrics.named import METRICS, Metric
+from ranvier.metrics.named import METRICS, Metric, OfScorer, is_scorer, scored
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.arrays import MODES
@@ -152,6 +152,8 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
     named: dict[str, Metric] = {}
     for metric in metrics:
         refuse_torch("Trainer", "a metric", metric)
+        if is_scorer(metric):
+            metric = OfScorer(metric)
         name = metric if isinstance(metric, str) else name_of(metric)
         if name in named or name == "loss":
             raise ValueError(
@@ -168,6 +170,7 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
                 )
             named[metric] = METRICS[metric]
         elif callable(metric):
+            scored(metric)  # It raises for one that no Trainer can compute.
             named[name_of(metric)] = metric
         else:
             raise TypeError(

@@ -44,8 +44,9 @@ class Trainer(checked.Settings):
         lr: the learning rate of an optimizer that is given by name or class; its default if None. As an
             attribute the rate of the optimizer's groups: a number, or a list where they differ.
         metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro", "roc_auc" ...), or
-            functions `(y_true, y_pred)` such as scikit-learn's. They receive the result of `predict`, or of
-            `predict_proba` if they need probabilities, once per epoch over all samples.
+            functions `(y_true, y_pred)` and scorers such as scikit-learn's. They receive class indices, or
+            probabilities if they need these: by the name of the second parameter (`y_score`, `y_prob` ...),
+            or an attribute `scored` (see `rv.metrics`). Once per epoch over all samples.
         l1, l2: penalties `l1 sum |w| + l2 sum w^2`, added to the loss, also in the reported "loss" and
             "val_loss" (Keras's definition). A number applies to all weights of two or more dimensions, so not
             to biases and the scales of norms; a mapping such as `{"features": 1e-4}` to the modules and

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.metrics.named import higher_is_better
+from ranvier.metrics.named import direction
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.errors import count
+from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["EarlyStopping", "Schedule"]
@@ -31,30 +32,75 @@ def watched(owner: str, monitor: str | None, logs: Mapping[str, float]) -> float
     return logs[name]
 
 
+def known_direction(owner: str, name: str, metrics: Mapping[str, Any]) -> str:
+    """ "max" or "min" of a quantity, by its name or the metric's own word.
+
+    Raises:
+        ValueError: neither says it.
+    """
+    by_name = direction(name)
+    if by_name is not None:
+        return by_name
+    rises = getattr(metrics.get(name.removeprefix("val_")), "greater_is_better", None)
+    if rises is None:
+        raise ValueError(
+            f"[{owner}] got monitor '{name}' without mode, and whether more of it is better is not known; "
+            "expected mode='max' or mode='min', or an attribute greater_is_better of the metric"
+        )
+    return "max" if rises else "min"
+
+
+def warn_of_nan(owner: str, name: str | None, logs: Mapping[str, float]) -> None:
+    """Say that the watched quantity is NaN."""
+    watched_name = name or ("val_loss" if "val_loss" in logs else "loss")
+    warnings.warn(
+        f"[{owner}] '{watched_name}' is NaN, which never counts as an improvement: some metrics are, for "
+        "example where a class is missing in the data",
+        stacklevel=5,
+    )
+
+
 _WATCHED = {"monitor": "watched", "mode": "began with"}
 
 
 class Monitor:
     """The best value so far of one measured quantity.
 
-    mode: "min" or "max"; "auto" means max for accuracies, r2 and the like, else min.
+    mode: "min" or "max"; "auto" takes the direction of the quantity's name (`metrics.named.direction`), else
+    of the metric's attribute `greater_is_better`, and is an error at the beginning of a run without either.
     """
 
     def __init__(self, owner: str, monitor: str | None, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"[{owner}] got mode '{mode}'; expected 'auto', 'min' or 'max'")
         self.owner, self.name, self.min_delta = owner, monitor, abs(min_delta)
-        rises = mode == "max" or (mode == "auto" and higher_is_better(monitor or ""))
-        self.mode = "max" if rises else "min"
+        self.mode = mode
+        if mode == "auto":
+            self.mode = direction(monitor or "loss") or mode
         self.forget()
 
     def forget(self) -> None:
         self.best = math.nan
         self.best_epoch: int | None = None
+        self._said = False  # whether NaN was said
+
+    def begin(self, metrics: Mapping[str, Any]) -> None:
+        """The beginning of a run with these metrics.
+
+        Raises:
+            ValueError: mode is "auto", and the direction of the quantity is not known.
+        """
+        self.forget()
+        if self.mode == "auto":
+            self.mode = known_direction(self.owner, str(self.name), metrics)
 
     def improved(self, epoch: int, logs: Mapping[str, float]) -> bool:
-        """True if this epoch is the best so far, which is then kept; NaN is never the best."""
+        """True if this epoch is the best so far, which is then kept; NaN, of which the first is said, is
+        never the best."""
         value = watched(self.owner, self.name, logs)
+        if math.isnan(value) and not self._said:
+            self._said = True
+            warn_of_nan(self.owner, self.name, logs)
         gain = self.best - value if self.mode == "min" else value - self.best
         if math.isnan(value) or not (self.best_epoch is None or gain > self.min_delta):
             return False
@@ -67,7 +113,7 @@ class Monitor:
     def require_state(self, state: Mapping[str, Any]) -> None:
         """Raise ValueError for the state of a run that watched another quantity."""
         for what, ours in (("monitor", self.name), ("mode", self.mode)):
-            if state[what] != ours:
+            if ours != "auto" and state[what] != ours:
                 raise ValueError(
                     f"[{self.owner}] got {what} {ours!r} for a run that {_WATCHED[what]} {state[what]!r}; "
                     "expected the same in a run that is resumed, since the best value so far is of that"
@@ -84,7 +130,8 @@ class EarlyStopping(Callback):
         monitor: the quantity to watch; "val_loss" if there is validation data, else "loss", when not given.
         patience: epochs without improvement after which the run stops.
         min_delta: the least change that counts as an improvement.
-        mode: "min" or "max"; "auto" means max for accuracies, r2 and the like, else min.
+        mode: "min" or "max"; "auto" takes the direction of known names: losses and errors fall, accuracies,
+            scores, r2 and the like rise. A metric of another name needs a mode.
         restore_best_weights: put the parameters and buffers of the best epoch back at the end of the run.
 
     Attributes:
@@ -92,7 +139,8 @@ class EarlyStopping(Callback):
         stopped_epoch: the epoch after which the run was stopped, or None.
 
     Raises:
-        ValueError: an unknown mode, a patience below 1, or a quantity that is not measured.
+        ValueError: an unknown mode, a patience below 1, a quantity that is not measured, or one whose
+            direction is not known without `mode`; the last two in a run.
     | rv.EarlyStopping("val_accuracy", patience=3).mode -> 'max'"""
 
     def __init__(
@@ -106,12 +154,12 @@ class EarlyStopping(Callback):
     ) -> None:
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self.patience = count("EarlyStopping", "patience", patience)
-        self.restore_best_weights = restore_best_weights
-        self.on_train_begin()
+        self.restore_best_weights = flag("EarlyStopping", "restore_best_weights", restore_best_weights)
+        self._forget()
 
     @property
     def mode(self) -> str:
-        """ "min" or "max"."""
+        """ "min" or "max"; "auto" before the first run, if only the metric itself can say it."""
         return self._monitor.mode
 
     @property
@@ -123,7 +171,10 @@ class EarlyStopping(Callback):
         return self._monitor.best_epoch
 
     def on_train_begin(self) -> None:
-        self._monitor.forget()
+        self._monitor.begin(self.trainer.metrics)
+        self._forget()
+
+    def _forget(self) -> None:
         self.stopped_epoch: int | None = None
         self._waited = 0
         self._weights: dict[str, npt.NDArray[Any]] | None = None
@@ -166,11 +217,14 @@ class Schedule(Callback):
             an update takes several batches.
         monitor: the measured quantity that `step` is given; a schedule whose `step` needs a value
             (reduce-on-plateau) gets "val_loss" if there is validation data, else "loss", when not given.
+        mode: "min" or "max", that of a schedule with a `mode` of its own, where the monitor's direction is
+            not known, or another one is meant.
 
     Raises:
         TypeError: a scheduler without `step`.
-        ValueError: an unknown `per`, a monitor together with per="batch", a quantity that is not measured, or
-            a scheduler of another optimizer than the Trainer's.
+        ValueError: an unknown `per`, a monitor together with per="batch", a quantity that is not measured, a
+            scheduler of another optimizer than the Trainer's, or one whose mode is not the direction of what
+            it watches.
 
     >>> import ranvier as rv
     >>> class Halving:
@@ -187,7 +241,9 @@ class Schedule(Callback):
     0.025
     """
 
-    def __init__(self, scheduler: Any, *, per: str = "epoch", monitor: str | None = None) -> None:
+    def __init__(
+        self, scheduler: Any, *, per: str = "epoch", monitor: str | None = None, mode: str = "auto"
+    ) -> None:
         refuse_torch("Schedule", "a schedule", scheduler)
         if not callable(getattr(scheduler, "step", None)):
             raise TypeError(
@@ -197,10 +253,16 @@ class Schedule(Callback):
             raise ValueError(f"[Schedule] got per '{per}'; expected 'epoch' or 'batch'")
         self.per, self.every_batch = per, per == "batch"
         self.scheduler, self.monitor = scheduler, monitor
+        self.mode = one_of("Schedule", "mode", mode, ("auto", "min", "max"))
+        self._said = False  # whether NaN was said
         self._watches = monitor is not None or _needs_a_value(scheduler)
         if self._watches and per == "batch":
             raise ValueError(
                 "[Schedule] got per 'batch' for a schedule that watches a value; expected 'epoch'"
+            )
+        if mode != "auto" and not self._has_mode():
+            raise ValueError(
+                f"[Schedule] got mode '{mode}' for a schedule without a mode of its own; expected 'auto'"
             )
 
     def on_train_begin(self) -> None:
@@ -212,6 +274,27 @@ class Schedule(Callback):
                 "[Schedule] got a scheduler of an optimizer that the Trainer does not use; expected one over "
                 "trainer.optimizer"
             )
+        if self._has_mode():
+            self._require_mode()
+
+    def _has_mode(self) -> bool:
+        """Whether the schedule itself tells better values from worse, as ReduceLROnPlateau."""
+        return self._watches and getattr(self.scheduler, "mode", None) in ("min", "max")
+
+    def _require_mode(self) -> None:
+        """Raise ValueError unless the schedule's mode is the direction of what it watches."""
+        ours, expected = self.scheduler.mode, self.mode
+        if expected == "auto" and self.monitor is not None:
+            # "min" is the schedule's default: it may be that nobody has thought of it.
+            given = ours == "max" and direction(self.monitor) is None
+            expected = ours if given else known_direction("Schedule", self.monitor, self.trainer.metrics)
+        if expected not in ("auto", ours):
+            name = type(self.scheduler).__name__
+            raise ValueError(
+                f"[Schedule] got {name} with mode '{ours}' for '{self.monitor or 'the loss'}', of which the "
+                f"direction is '{expected}'; expected {name}(optimizer, mode='{expected}'), or "
+                f"Schedule(..., mode='{ours}')"
+            )
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         if self.per == "batch":
@@ -221,7 +304,11 @@ class Schedule(Callback):
         if self.per == "batch":
             self._follow()
         elif self._watches:
-            self.scheduler.step(watched("Schedule", self.monitor, logs))
+            value = watched("Schedule", self.monitor, logs)
+            if math.isnan(value) and not self._said:
+                self._said = True
+                warn_of_nan("Schedule", self.monitor, logs)
+            self.scheduler.step(value)
         else:
             self.scheduler.step()
 
