@@ -156,6 +156,31 @@ def test_random_numbers():
     assert (after == different[1]).all()
 
 
+@pytest.mark.parametrize("randomness", ["error", "same", "different"])
+def test_no_slices(randomness):
+    """The result is empty, has the other sizes and leads to the gradients of the arguments."""
+    none = rv.zeros(5, 0, requires_grad=True)
+    weight = rv.ones(5, 2, requires_grad=True)
+    function = vmap(lambda x, w: (x @ w, x.argmax()), (1, None), (1, 0), randomness=randomness)
+    product, place = function(none, weight)
+    assert (product.shape, place.shape, place.dtype) == ((2, 0), (0,), rv.int64)
+    product.sum().backward()
+    assert (none.grad.shape, weight.grad.tolist()) == ((5, 0), [[0.0, 0.0]] * 5)
+    assert vmap(grad(lambda x: (x**2).sum()))(A[:0]).shape == (0, 4, 5)
+    assert vmap(vmap(rv.sum))(A[:0]).shape == (0, 4)
+    assert vmap(vmap(rv.sum))(A[:, :0]).shape == (3, 0)
+
+
+def test_draws_of_no_slices():
+    rv.manual_seed(0)
+    after = rv.rand(2)
+    rv.manual_seed(0)
+    noisy = lambda x: x + rv.rand(5)  # noqa: E731
+    assert vmap(noisy, randomness="different")(V[:0]).shape == (0, 5)
+    assert (rv.rand(2) == after).all()  # nothing was drawn
+    refused(RuntimeError, "that draws random numbers", vmap(noisy), V[:0])
+
+
 def test_errors():
     add = rv.add
     refused(ValueError, "[vmap] got 3 and 5 slices; expected arguments with as many", vmap(add), A, B)
@@ -163,7 +188,6 @@ def test_errors():
     refused(ValueError, "[vmap] got 1 in_dims for 2 arguments", vmap(add, (0,)), A, A)
     refused(TypeError, "[vmap] got an argument of type float and dimension 0", vmap(add), A, 2.0)
     refused(ValueError, "[vmap] got dimension 3 for an argument of shape (3, 4, 5)", vmap(add, 3), A, A)
-    refused(ValueError, "[vmap] got a dimension of 0", vmap(add), A[:0], A[:0])
     for dim in ("a", True, {"a": 0}):
         refused(ValueError, f"[vmap] got in_dims {dim!r} for one argument", vmap(add, (dim, 0)), A, A)
     refused(TypeError, "[vmap] got in_dims of type float", lambda: vmap(add, 1.0)(A, A))

@@ -55,6 +55,17 @@ def test_arrays_become_tensors():
         assert number == 1
 
 
+def test_arrays_of_objects_are_passed_on_to_a_class_of_the_user():
+    """As tianshou gives its networks the infos of an environment; a layer refuses them."""
+    model, infos = Takes(), np.array([{"step": 1}, None], object)
+    model(np.ones(2), infos, key=infos)
+    (tensor, given), names = model.given
+    assert type(tensor) is rv.Tensor
+    assert given is names["key"] is infos
+    with pytest.raises(TypeError, match=r"^\[Linear\] got dtype object"):
+        rv.nn.Linear(2, 1)(infos)
+
+
 def test_references_are_given_back():
     model, x, key = Takes(), rv.ones(2), object()
     model.forward = lambda *args, **kwargs: None

@@ -87,3 +87,21 @@ def test_tangents_of_embeddings(settings):
     if settings.keys() & {"padding_idx", "scale_grad_by_freq"}:  # fmax has no forward rule
         for way in (lambda h: rv.func.jvp(h, (w,), (v,)), lambda h: rv.func.jacfwd(h)(w)):
             refused(NotImplementedError, "got fmax", way, lambda w: rv.fmax(f(w), rv.tensor(0.5)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "bool"])
+@pytest.mark.parametrize("shape", [(), (0,), (4,), (2, 0, 3), (2, 3)])
+def test_rows_of_a_table_of_integers(dtype, shape):
+    table = np.arange(15).reshape(5, 3).astype(dtype)
+    index = np.random.default_rng(0).integers(0, 5, shape)
+    y = ops.embedding(rv.tensor(index), rv.tensor(table), padding_idx=1)
+    assert (str(y.dtype), y.requires_grad) == (f"torch.{dtype}", False)
+    np.testing.assert_array_equal(y.numpy(), table[index])
+
+
+def test_wrong_indices_of_a_table_of_integers():
+    table = rv.ones(5, 3, dtype=rv.int8)
+    refused(IndexError, "[embedding] got index 0 to 5", ops.embedding, rv.tensor([[0, 5]]), table)
+    refused(IndexError, "[embedding] got index -1", ops.embedding, rv.tensor([-1]), table)
+    refused(TypeError, "[embedding] got index of dtype float32", ops.embedding, rv.tensor([0.0]), table)
+    refused(TypeError, "[embedding] got weight", ops.embedding, rv.tensor([0]), table, max_norm=1.0)

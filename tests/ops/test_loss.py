@@ -182,3 +182,30 @@ def test_the_dtype_is_that_of_x_in_whatever_order_the_arguments_are_named(name):
     for y in (loss(x, target), loss(input=x, target=target), loss(target=target, input=x)):
         assert y.dtype == rv.float16
         assert y.item() == loss(x, target).item()
+
+
+def test_cosine_embedding_of_several_shapes():
+    """As in PyTorch each norm is that of the operand before it is broadcast."""
+    x1, x2 = rv.tensor([[3.0, 4.0]], requires_grad=True), rv.tensor([[2.0]], requires_grad=True)
+    loss = rv.nn.functional.cosine_embedding_loss(x1, x2, rv.tensor([1.0]))
+    loss.backward()
+    assert loss.item() == pytest.approx(1 - (6 + 8) / (5 * 2))
+    np.testing.assert_allclose(x1.grad.numpy(), [[-(1 / 5 - 7 * 3 / 125), -(1 / 5 - 7 * 4 / 125)]], rtol=1e-5)
+    assert x2.grad.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_multi_margin_of_one_row():
+    """The row and its target may each have the dimension of rows or not."""
+    row = rv.tensor([0.5, 0.25])
+    for x in (row, row.unsqueeze(0)):
+        for target in (rv.tensor(0), rv.tensor([0])):
+            loss = rv.nn.functional.multi_margin_loss(x, target, reduction="none")
+            assert (loss.shape, loss.sum().item()) == (target.shape, 0.375)
+
+
+def test_a_target_may_change_after_a_ranking_loss():
+    x1, x2, target = (rv.tensor([0.5, 1.0], requires_grad=True), rv.zeros(2), rv.tensor([1.0, -1.0]))
+    loss = rv.nn.functional.margin_ranking_loss(x1, x2, target, margin=1.0, reduction="sum")
+    target.zero_()
+    loss.backward()
+    assert x1.grad.tolist() == [-1.0, 1.0]

@@ -171,3 +171,11 @@ def test_backward_runs_again_as_nothing_is_saved_of_x():
 
 def test_one_hot_finds_the_number_of_classes():
     assert rv.ops.one_hot(np.array([0, 3])).shape == (2, 4)
+
+
+def test_broadcast_to_takes_the_sizes_one_by_one():
+    x = rv.arange(3.0)
+    for sizes in ((2, 3), ((2, 3),), ([2, 3],), (rv.Size([2, 3]),), (2, -1)):
+        assert x.broadcast_to(*sizes).shape == (2, 3)
+    assert rv.broadcast_to(x, size=(1, 3)).shape == (1, 3)
+    refused(ValueError, "[broadcast_to] got shape (2, 4)", x.broadcast_to, 2, 4)

@@ -364,3 +364,51 @@ def test_losses_broadcast_with_a_warning(monkeypatch, loss):
     assert y.item() == same.item()
     np.testing.assert_allclose(x.grad.numpy(), wide.grad.numpy().sum(1, keepdims=True), rtol=1e-6)
     refused(ValueError, "expected equal shapes", loss, x, rv.ones(3, 2))
+
+
+SIGNS = [1.0, -1.0, 1.0]
+BROADCAST = {  # losses without a warning: more operands, the target
+    "poisson_nll_loss": ([], [1.0, 4.0, 0.5]),
+    "kl_div": ([], [0.2, 0.5, 0.3]),
+    "hinge_embedding_loss": ([], SIGNS),
+    "soft_margin_loss": ([], SIGNS),
+    "multilabel_soft_margin_loss": ([], [1.0, 0.0, 1.0]),
+    "margin_ranking_loss": ([[[0.25, -0.5, 3.0]]], [SIGNS]),
+}
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("loss", BROADCAST)
+def test_losses_broadcast(monkeypatch, loss, reduction):
+    others, target = BROADCAST[loss]
+    function = getattr(rv.nn.functional, loss)
+    x = rv.tensor([[0.5, 0.5, 0.5], [2.0, 2.0, 2.0]], requires_grad=True)
+    column = rv.tensor([[0.5], [2.0]], requires_grad=True)
+    operands = [rv.tensor(value) for value in (*others, target)]
+    refused(ValueError, "expected equal shapes", function, column, *operands)
+    monkeypatch.setattr(Shapes, "broadcast", True)
+    first = x if loss == "multilabel_soft_margin_loss" else column  # whose classes are those of x
+    y = function(first, *operands, reduction=reduction)
+    y.sum().backward()
+    wide = rv.tensor([[0.5] * 3, [2.0] * 3], requires_grad=True)
+    same = function(wide, *[operand.expand(2, 3).clone() for operand in operands], reduction=reduction)
+    same.sum().backward()
+    np.testing.assert_allclose(y.detach().numpy(), same.detach().numpy(), rtol=1e-6)
+    expected = wide.grad if first is x else wide.grad.sum(1, keepdim=True)
+    np.testing.assert_allclose(first.grad.numpy(), expected.numpy(), rtol=1e-6)
+
+
+def test_sums_of_losses_that_broadcast(monkeypatch):
+    """The batch of kl_div, and the classes of multilabel_soft_margin_loss, are those of x as given."""
+    monkeypatch.setattr(Shapes, "broadcast", True)
+    F = rv.nn.functional
+    x, target = rv.tensor([-1.0, -0.5, -2.0, -1.5]), rv.full((2, 4), 0.25)
+    wide = x.expand(2, 4)
+    assert F.kl_div(x, target, reduction="batchmean").item() == pytest.approx(
+        F.kl_div(wide, target, reduction="sum").item() / 4
+    )
+    x, target = rv.tensor([[0.5, -1.0], [2.0, 0.0]]), rv.ones(3, 2, 2)
+    loss = F.multilabel_soft_margin_loss(x, target, reduction="none")
+    terms = F.binary_cross_entropy_with_logits(x.expand(3, 2, 2), target, reduction="none")
+    np.testing.assert_allclose(loss.numpy(), terms.numpy().sum(1) / 2, rtol=1e-6)
+    refused(ValueError, "[margin_ranking]", F.margin_ranking_loss, x, x, rv.ones(2))

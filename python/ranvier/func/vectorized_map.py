@@ -38,9 +38,11 @@ def vmap(
     :func:`ranvier.compile` calls that do not depend on each other run side by side. The places in memory of
     each slice (`as_strided`, `storage_offset()`) are numbered as those of the first one.
 
-    Raises ValueError for sizes that differ, for no or unknown dimensions and for no slices, TypeError for
-    arguments and results that are no Tensors, RuntimeError for draws with randomness="error", and from a
-    generator that func has itself unless they are "different".
+    Of no slices (a dimension of 0) func runs once, on zeros, which gives the sizes of the empty result.
+
+    Raises ValueError for sizes that differ and for no or unknown dimensions, TypeError for arguments and
+    results that are no Tensors, RuntimeError for draws with randomness="error", and from a generator that
+    func has itself unless they are "different".
 
     >>> import ranvier as rv
     >>> rv.func.vmap(rv.dot)(rv.ones(3, 2), rv.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
@@ -61,8 +63,8 @@ def vmap(
         parts, count = slices("vmap", in_dims, args)
         if count is None:
             raise OpError("[vmap] got in_dims without a dimension; expected one for an argument at least")
-        if not count:
-            raise OpError("[vmap] got a dimension of 0; expected at least one slice")
+        if count == 0:
+            return _of_no_slices(func, in_dims, out_dims, args, kwargs, randomness)
         results = []
         with _drawing(randomness) as each:
             for i in range(count):
@@ -71,6 +73,26 @@ def vmap(
         return joined("vmap", results, out_dims)
 
     return wrapper
+
+
+def _of_no_slices(
+    func: Callable[..., Any], in_dims: Any, out_dims: Any, args: Any, kwargs: Any, randomness: str
+) -> Any:
+    """The result of :func:`vmap` for dimensions of 0: that of one slice of zeros, without this slice."""
+    pairs = zip(values_of(args), _spread("vmap", in_dims, args), strict=True)
+    zeros = [value if dim is None else _zeros_of_a_slice(value, dim) for value, dim in pairs]
+    stream = _Refused() if randomness == "error" else random.Generator()  # which nobody else draws from
+    with random.using(stream):
+        result = func(*like(args, zeros), **kwargs)
+    whole = joined("vmap", [result], out_dims)
+    values = values_of(whole)
+    dims = out_dims if isinstance(out_dims, (tuple, list)) else [out_dims] * len(values)
+    return like(whole, [value.narrow(dim, 0, 0) for value, dim in zip(values, dims, strict=True)])
+
+
+def _zeros_of_a_slice(value: Tensor, dim: int) -> Tensor:
+    """Zeros of the size of a slice. As the sum over no elements, they lead to the tensor's gradient."""
+    return value.sum(dim).to(value.dtype)
 
 
 Parts = Callable[[int], tuple[Any, ...]]

@@ -135,12 +135,18 @@ class Conversions:
 
     def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments with arrays as Tensors. Floating arrays get the dtype of the first floating
-        parameter, or without one that of the first floating Tensor argument."""
+        parameter, or without one that of the first floating Tensor argument. Arrays of Python objects are
+        passed on to the user's own classes and refused by layers."""
         tensors = itertools.chain(self._rv_some_parameters(), args)
+        name, is_layer = type(self).__name__, type(self).__module__.startswith("ranvier.")
+        numbers = []
         for arg in args:
-            if isinstance(arg, np.ndarray):
-                require_numbers(type(self).__name__, plain(type(self).__name__, arg).dtype)
+            is_array = isinstance(arg, np.ndarray) and (is_layer or not arg.dtype.hasobject)
+            numbers.append(is_array)
+            if is_array:
+                require_numbers(name, plain(name, arg).dtype)
         wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
         if wanted is None and any(hasattr(type(m), "quantized_weight") for m in self.modules()):
             wanted = F32  # which layers of 8 and 4 bits compute in: they have no parameters
-        return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, np.ndarray) else arg for arg in args)
+        pairs = zip(args, numbers, strict=True)
+        return tuple(borrowed(in_float(arg, wanted)) if is_array else arg for arg, is_array in pairs)

@@ -69,18 +69,25 @@ class Shapes:
     broadcast = False
 
 
-def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """x and target in their common shape, with a warning."""
+def in_one_shape(*operands: Any) -> tuple[Any, ...]:
+    """The operands; with `Shapes.broadcast` Tensors of several shapes in their common shape."""
+    shapes = {x.shape for x in operands if isinstance(x, Tensor)}
+    if not Shapes.broadcast or len(shapes) < 2:
+        return operands
     try:
-        shape = np.broadcast_shapes(x.shape, target.shape)
-    except ValueError:  # The kernel raises the error.
-        return x, target
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:  # The loss raises the error.
+        return operands
+    return tuple(broadcast_to(x, shape) if isinstance(x, Tensor) else x for x in operands)
+
+
+def _warn(x: Tensor, target: Tensor) -> None:
+    """The warning of losses for which PyTorch has one."""
     warnings.warn(
-        f"got x of shape {x.shape} and target of shape {target.shape}, which are broadcast to {shape}; "
-        "expected equal shapes",
-        stacklevel=6,
+        f"got x of shape {x.shape} and target of shape {target.shape}, which are broadcast; expected equal "
+        "shapes",
+        stacklevel=5,
     )
-    return broadcast_to(x, shape), broadcast_to(target, shape)
 
 
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
@@ -94,7 +101,10 @@ def paired(x: Any, target: Any) -> tuple[Any, Any]:
     """As `promoted`, but x, too, may have integers; with `Shapes.broadcast` x and target are broadcast."""
     if isinstance(x, Tensor) and isinstance(target, Tensor):
         if Shapes.broadcast and x.shape != target.shape:
-            x, target = _broadcast(x, target)
+            wide = in_one_shape(x, target)
+            if wide[0].shape == wide[1].shape:
+                _warn(x, target)
+            x, target = wide
         return (x, target) if x._array.dtype is target._array.dtype else alike(x, target)
     return x, in_dtype_of(x, target)
 
@@ -178,13 +188,14 @@ def _by_slopes(
 
 
 def same_floats(name: str, **arrays: Any) -> list[Tensor]:
-    """The operands as Tensors of one shape, in their common dtype. name: the op's, for errors.
+    """The operands as Tensors of one shape, in their common dtype; with `Shapes.broadcast` they are
+    broadcast. name: the op's, for errors.
 
     Raises ValueError for different shapes, TypeError for dtypes that do not go together.
     """
     first, *others = alike(*arrays.values())
     x = as_tensor(name, floating(first, name))
-    tensors = [x, *(as_tensor(name, in_dtype_of(x, other)) for other in others)]
+    tensors = [*in_one_shape(x, *(as_tensor(name, in_dtype_of(x, other)) for other in others))]
     shapes, dtypes = [t._array.shape for t in tensors], [t._array.dtype for t in tensors]
     if shapes.count(shapes[0]) == dtypes.count(dtypes[0]) == len(tensors) and dtypes[0].kind == "f":
         return tensors

@@ -7,6 +7,7 @@ from typing import Any
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.functions import sqrt
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
 from ranvier.tape.function import Dtypes, in_dtypes
@@ -27,8 +28,17 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     tensor([0.0000, 0.7000])
     """
     margin = number("margin_ranking", "margin", margin)
-    x1, x2, target = same_floats("margin_ranking", x1=x1, x2=x2, target=target)
-    return reduced("margin_ranking", clip(margin - target * (x1 - x2), 0.0), reduction)
+    x1, x2, target = _of_as_many_dimensions(x1, x2, target)
+    wrong_by = -target * (x1 - x2)  # as in PyTorch the tape keeps -target: a program may change the target
+    return reduced("margin_ranking", clip(margin + wrong_by, 0.0), reduction)
+
+
+def _of_as_many_dimensions(x1: Any, x2: Any, target: Any) -> list[Tensor]:
+    """The operands of :func:`margin_ranking`, which also where losses broadcast have as many dimensions."""
+    shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2, target)]
+    if len({len(shape) for shape in shapes}) > 1:
+        raise OpError(f"[margin_ranking] got x1, x2 and target of shapes {shapes}; expected equal shapes")
+    return same_floats("margin_ranking", x1=x1, x2=x2, target=target)
 
 
 @in_dtypes(Dtypes(autocast="float32"))
@@ -54,10 +64,22 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
         raise OpError(
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
-    cosine = cosine_similarity(*promoted(x1, x2), dim=-1, eps=1e-6)
+    x1, x2 = promoted(x1, x2)
+    if x1.shape == x2.shape:
+        cosine = cosine_similarity(x1, x2, dim=-1, eps=1e-6)
+    else:
+        cosine = _cosine_of_several_shapes(x1, x2)
     target = as_tensor("cosine_embedding", target)
     far = where(eq(target, -1), clip(cosine - margin, 0.0), 0.0)
     return reduced("cosine_embedding", where(eq(target, 1), 1.0 - cosine, far), reduction)
+
+
+def _cosine_of_several_shapes(x1: Any, x2: Any) -> Tensor:
+    """The cosine along the last dimension as in PyTorch, where each norm is that of the operand before it is
+    broadcast."""
+    x1, x2 = as_tensor("cosine_embedding", x1), as_tensor("cosine_embedding", x2)
+    squares = ((x1 * x1).sum(-1) + 1e-12) * ((x2 * x2).sum(-1) + 1e-12)
+    return (x1 * x2).sum(-1) / sqrt(squares)
 
 
 @in_dtypes(Dtypes(autocast="float32"))

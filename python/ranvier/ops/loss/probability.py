@@ -6,7 +6,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import is_floating
-from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, promoted
+from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, in_one_shape, promoted
 from ranvier.tape.function import watched
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -113,6 +113,11 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     >>> rv.nn.functional.kl_div(x, rv.tensor([[0.5, 0.5]]), reduction="batchmean")
     tensor(0.1201)
     """
-    if str(reduction) == "batchmean" and getattr(x, "shape", None) == ():  # no batch
+    own = getattr(x, "shape", None)
+    if str(reduction) == "batchmean" and own == ():  # no batch
         reduction = "sum"
-    return KlDiv(reduction, log_target).apply(*promoted(x, target))
+    x, target = in_one_shape(*promoted(x, target))
+    if str(reduction) == "batchmean" and own != getattr(x, "shape", None):
+        # As in PyTorch the batch is that of x before it is broadcast.
+        return KlDiv("sum", log_target).apply(x, target) / own[0]
+    return KlDiv(reduction, log_target).apply(x, target)

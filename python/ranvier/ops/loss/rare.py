@@ -11,7 +11,7 @@ from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, floating
-from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
+from ranvier.ops.loss.base import constant, in_one_shape, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.rows import examples
@@ -69,6 +69,9 @@ def multi_margin_loss(
     margin = number(name, "margin", margin)
     reduction = reduction_of(name, size_average, reduce, reduction)
     x, chosen = _scores(name, input), as_tensor(name, target)
+    own = chosen.shape
+    if x.shape[:-1] in ((), (1,)) and own in ((), (1,)):  # one row
+        x, chosen = x.reshape(1, -1), chosen.reshape(1)
     if chosen.shape != x.shape[:-1] or p not in (1, 2):
         raise OpError(
             f"[{name}] got target of shape {chosen.shape} for x of shape {x.shape} and p {p}; expected "
@@ -80,7 +83,8 @@ def multi_margin_loss(
     if weight is not None:
         losses = losses * wrap(constant(name, "weight", weight, x))[chosen].unsqueeze(-1)
     others = ne(wrap(np.arange(x.shape[-1])), at)
-    return reduced(name, mean(where(others, losses, 0.0), -1), reduction)
+    result = reduced(name, mean(where(others, losses, 0.0), -1), reduction)
+    return result.reshape(own) if reduction == "none" else result
 
 
 @in_dtypes(Dtypes(autocast="float32"))
@@ -117,12 +121,15 @@ def multilabel_soft_margin_loss(
     | rv.nn.functional.multilabel_soft_margin_loss(rv.zeros(1, 2), rv.ones(1, 2)) -> tensor(0.6931)"""
     name = "multilabel_soft_margin_loss"
     reduction = reduction_of(name, size_average, reduce, reduction)
-    input, target = alike(input, target)
-    losses = bce_with_logits(input, target, reduction="none")
+    x, target = alike(input, target)
+    classes = as_tensor(name, x).ndim - 1  # the dimension that PyTorch sums, where the loss has others, too
+    losses = bce_with_logits(*in_one_shape(x, target), reduction="none")
     if weight is not None:
         weight = weight if isinstance(weight, Tensor) else wrap(constant(name, "weight", weight, losses))
         losses = losses * weight
-    return reduced(name, mean(losses, -1), reduction)
+    if losses.shape == x.shape:
+        return reduced(name, mean(losses, -1), reduction)
+    return reduced(name, total(losses, classes) / x.shape[-1], reduction)
 
 
 def _scores(name: str, input: Any) -> Tensor:

@@ -15,8 +15,10 @@ from ranvier.ops.gradient_rules import linear_rule, recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
+from ranvier.ops.shape.index import selected
+from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
-from ranvier.tensors.errors import flag, index, number, whole
+from ranvier.tensors.errors import flag, index, number, renamed, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap
@@ -117,11 +119,12 @@ def embedding(
 ) -> Tensor:
     """y[..., :] = weight[x[...], :]
 
-    input: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), float32
-    or float64; y: (*input.shape, embedding_dim). padding_idx: a row that gets no gradient; a negative one
-    counts from the end. scale_grad_by_freq: the gradient of a row is divided by how often the input has it.
-    The gradient is dense, also with sparse=True. max_norm: rows of the input whose norm_type-norm n is
-    greater are first multiplied by max_norm / (n + 1e-7), in weight itself and without a gradient.
+    input: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), floats,
+    or integers and bools, which have no gradient; y: (*input.shape, embedding_dim), in the dtype of weight.
+    padding_idx: a row that gets no gradient; a negative one counts from the end. scale_grad_by_freq: the
+    gradient of a row is divided by how often the input has it. The gradient is dense, also with sparse=True.
+    max_norm: rows of the input whose norm_type-norm n is greater are first multiplied by
+    max_norm / (n + 1e-7), in weight itself and without a gradient.
 
     Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
     Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
@@ -138,7 +141,18 @@ def embedding(
         renormalise(weight, input, number("embedding", "max_norm", max_norm), norm_type)
     if scale_grad_by_freq is not False:
         scale_grad_by_freq = flag("embedding", "scale_grad_by_freq", scale_grad_by_freq)
+    if weight._array.dtype.kind in "biu":
+        return _rows_of_integers(input, weight)
     return Embedding(padding_idx, scale_grad_by_freq).apply(weight, input)
+
+
+def _rows_of_integers(input: Tensor, weight: Tensor) -> Tensor:
+    """`embedding` of a table of integers or bools."""
+    try:
+        rows = selected(weight, 0, reshape(input, -1), True)
+    except Exception as error:
+        raise renamed(error, "embedding") from None
+    return reshape(rows, (*input.shape, weight.shape[1]))
 
 
 def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:

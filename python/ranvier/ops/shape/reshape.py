@@ -238,9 +238,9 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     return _core._expand("expand", input, sizes if size is None else (size,))
 
 
-def broadcast_to(input: Any, size: Any) -> Tensor:
-    """:func:`expand` with the shape as a tuple."""
-    return _core._expand("broadcast_to", input, (size,))
+def broadcast_to(input: Any, *sizes: Any, size: Any = None) -> Tensor:
+    """:func:`expand`; as a function PyTorch's takes the shape as a tuple alone."""
+    return _core._expand("broadcast_to", input, sizes if size is None else (size,))
 
 
 def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
