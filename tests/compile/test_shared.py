@@ -23,7 +23,10 @@ from support.training import X, Y, Z
 
 @pytest.fixture(autouse=True)
 def alone():
-    """Begins and ends without programs."""
+    """Begins and ends without programs, with all layers loaded: the first use of one changes `ranvier.nn`,
+    after which all programs are dropped."""
+    for name in nn.__all__:
+        getattr(nn, name)
     gc.collect()  # hooks on parameters, whose steps share nothing
     shared_programs.forget()
     yield
