@@ -303,7 +303,8 @@ def guard_groups(walk: Guards, optimizer: Any, text: str) -> None:
 
 
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
-    """Adds the guards on one parameter group of an optimizer whose step was recorded.
+    """Adds the guards on one parameter group of an optimizer whose step was recorded. The parameters that it
+    updates are followed.
 
     plan: the group's plan (`optim/optimizer_state.py`), with the arrays that the kernel reads. Numbers among
     the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
@@ -315,7 +316,12 @@ def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, An
     fixed = [key for key, value in group.items() if type(value) not in READ_BY_KERNELS]
     walk.items(group, fixed, "", f" of {name}", follow=False)
     walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)
+    walk.stack += [(p, f"a parameter of {name}") for p in plan.active]
     states = [p for p in plan.active if optimizer.state.get(p) is not None]
     walk.items(optimizer.state, states, f"{STATE} of {name} ", follow=False)
     for p in states:
-        walk.whole(optimizer.state[p], f"{STATE} of {name}")
+        state = optimizer.state[p]
+        walk.whole(state, f"{STATE} of {name}")
+        for x in state.values():
+            if isinstance(x, Tensor):
+                walk.add((GuardKind.SLOT, x, "_array", x._array, f"{STATE} of {name}"))

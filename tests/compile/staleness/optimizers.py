@@ -173,6 +173,32 @@ def without_one(t, n):
     params.pop() if n < 3 else params.append(t.a)
 
 
+def updated(run, t, _):
+    """The update alone, of gradients that were made outside the step."""
+
+    def step(x):
+        t.optimizer.step()
+        return x * 2.0
+
+    def gradients(number, result):
+        for p in (t.a, t.b):
+            p.grad = rv.full(p.shape, 0.1 * number)
+
+    gradients(1, None)
+    return Case(run.compile(step), lambda: t.watch, each=gradients)
+
+
+def other_memory_of_state(t, n):
+    for p in (t.a, t.b):
+        for state in t.optimizer.state[p].values():
+            state.data = state.data * 0.5
+
+
+for kind in (optim.Adam, functools.partial(optim.SGD, momentum=0.5)):
+    changed(two(kind), lambda t, n: sets("data")(t.a, t.a.data * 0.5), other_memory_of_state,
+        lambda t, n: sets("grad")(t.a, None), without_one, ways=(updated,))  # fmt: skip
+
+
 def tuples(t, n):
     """A tuple in place of a list."""
     t.groups[0]["params"] = (t.a,) if n % 2 else (t.a, t.b)
