@@ -33,6 +33,7 @@ from ranvier.onnx.parts import Part, Plan, Room, called, run
 from ranvier.onnx.registry import OPERATORS, find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
 from ranvier.serialization.foreign_files import other_kind
+from ranvier.tensors.reading import open_file, reading
 
 _DEPTH = 32  # the deepest nesting of names in names
 # names that parameters and parts cannot have
@@ -199,10 +200,9 @@ def load(
     (1, 2)
     """
     onnx = package("onnx.load")
-    try:
+    source = "the model" if isinstance(path, onnx.ModelProto) else path
+    with reading("onnx.load", source):
         return _module(onnx, path, max_nodes, max_elements)
-    except ValueError as error:
-        raise ValueError(shown(error)) from error.__cause__
 
 
 def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> OnnxModule:
@@ -234,15 +234,22 @@ def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> O
 
 
 def _read(onnx: Any, path: Path) -> Any:
-    with open(path, "rb"):  # the system's error for a missing or unreadable file or a folder
+    """The model of a file, read as bytes of protobuf whatever its name: a parser of text in onnx ends the
+    process at a text that is nested deeply."""
+    with open_file(path, "onnx.load"):  # the system's error for a missing or unreadable file or a folder
         pass
     try:
-        return onnx.load(os.fspath(path))
+        return onnx.load(os.fspath(path), format="protobuf")
     except MemoryError:
         raise
     except Exception as error:
         kind = other_kind(path, b"\x08") or f"is not an ONNX file, or is damaged: {error}"
+        if path.suffix in _OF_TEXT:
+            kind = "is a text; expected the bytes that onnx.save(onnx.load(path), 'model.onnx') writes"
         raise ValueError(f"[onnx.load] '{path}' {kind}") from None
+
+
+_OF_TEXT = (".json", ".onnxjson", ".onnxtext", ".onnxtxt", ".pbtxt", ".prototxt", ".textproto")
 
 
 def _completed(onnx: Any, model: Any) -> Any:

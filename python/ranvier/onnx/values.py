@@ -17,6 +17,8 @@ import numpy as np
 from ranvier.autograd import Tensor, wrap
 from ranvier.extension import optional
 from ranvier.tensors.memory import Array as Array, keep
+from ranvier.tensors.reading import shortened
+from ranvier.tensors.strangers import printable
 
 OPSETS = range(1, 28)
 """The versions of the operator set that are read."""
@@ -73,9 +75,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 def shown(text: Any) -> str:
     """A text that a file may have written: without control codes, and not longer than a page."""
-    text = str(text)
-    text = text if len(text) < 2000 else f"{text[:2000]} ..."
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return shortened(printable(str(text)))
 
 
 def axis_of(op: str, axis: int, ndim: int) -> int:

@@ -34,6 +34,7 @@ from ranvier.tensors.disk import replace as replace
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.mapped_files import mapped, require_whole
 from ranvier.tensors.memory import BF16, Array, bools
+from ranvier.tensors.reading import open_file, reading
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""
@@ -90,7 +91,7 @@ def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[st
 
     shown = shown or f"'{path}'"
     # For a missing or unreadable file, or a folder, this raises the error of the system.
-    with open(path, "rb") as stream:
+    with open_file(path) as stream, reading("load", path, FileError):
         begin = stream.read(BEGIN)
         if kind := recognised(begin, path):
             raise (FileError if begin else EndError)(f"[load] {shown} {kind}")
@@ -108,7 +109,8 @@ def read(path: str | os.PathLike[str], shown: str = "") -> tuple[Arrays, dict[st
             ) from None
         except (TypeError, AttributeError, KeyError) as error:  # such as float8
             raise FileError(f"[load] {shown} holds values of a type that Tensors lack: {error}") from None
-    return arrays, _document(shown, metadata[KEY]) if KEY in metadata else None
+        document = _document(shown, metadata[KEY]) if KEY in metadata else None
+    return arrays, document
 
 
 def _header(stream: BinaryIO) -> bytes:
@@ -142,7 +144,7 @@ def begin_of(f: Any) -> tuple[bytes, Any]:
     Raises FileNotFoundError: no such file. Raises TypeError: a stream of text.
     """
     if isinstance(f, (str, os.PathLike)):
-        with open(f, "rb") as file:
+        with open_file(f) as file:
             return file.read(BEGIN), f
     begin = "" if isinstance(f, io.TextIOBase) else f.read(BEGIN)
     if not isinstance(begin, bytes):
@@ -219,7 +221,7 @@ def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: 
 def _document(shown: str, text: str) -> dict[str, Any]:
     try:
         document = _parsed(text.encode())
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FileError(f"[load] {shown} has metadata that is no JSON: {error}") from None
     version = document.get("version") if isinstance(document, dict) else None
     if not isinstance(version, int) or version < 1:
@@ -333,7 +335,11 @@ def read_checkpoint(
     Raises FileNotFoundError: no such file.
     Raises ValueError: the file is damaged, of a newer version, or no checkpoint.
     """
-    shown = shown or f"'{path}'"
+    with reading("load", path, FileError):
+        return _checkpoint(path, writer, shown or f"'{path}'")
+
+
+def _checkpoint(path: str | os.PathLike[str], writer: str, shown: str) -> dict[str, Any]:
     arrays, document = read(path, shown)
     if document is None or document.get("content") != "checkpoint":
         raise ValueError(f"[load] {shown} is no checkpoint; expected a file written by {writer}")
@@ -342,7 +348,7 @@ def read_checkpoint(
         raise ValueError(f"[load] {shown} is damaged: its content does not have its checksum")
     try:
         state = decode(encoded, arrays)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FileError(f"[load] {shown}: {error}") from None
     if not isinstance(state, dict):
         raise ValueError(f"[load] {shown} holds no state of a run")

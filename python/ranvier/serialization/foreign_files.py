@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 
+from ranvier.tensors.reading import open_file
 from ranvier.tensors.strangers import printable
 
 BEGIN = 512
@@ -85,7 +86,7 @@ def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | Non
 
 def other_kind(path: str | os.PathLike[str], *own: bytes) -> str | None:
     """A text that says what a file is, and what to do; None if it begins with one of `own` or is unknown."""
-    with open(path, "rb") as stream:
+    with open_file(path) as stream:
         begin = stream.read(BEGIN)
     return None if begin.startswith(own) else recognised(begin)
 

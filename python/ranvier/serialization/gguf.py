@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ranvier.serialization.files import array_in, memory_of
 from ranvier.serialization.foreign_files import BEGIN, FileError, recognised
 from ranvier.serialization.work import PER_BYTE, Work
 from ranvier.tensors.memory import BF16, MOST_ELEMENTS
+from ranvier.tensors.reading import open_file, reading
 
 MOST_WORK = 2**29
 """Bytes of memory that the metadata and the table of tensors may take, however large the file is."""
@@ -113,16 +114,20 @@ def load_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"[load_gguf] got path {path!r}; expected the path of a file")
-    try:
-        with open(path, "rb") as stream:
-            begin = stream.read(BEGIN)
-            if begin[:4] != b"GGUF":
-                kind = recognised(begin, path) or f"begins {begin[:4]!r}"
-                raise FileError(f"{kind}; expected a GGUF file")
-            memory, size = memory_of(stream)
-        return _read(_Header(memory, size), str(path))
-    except FileError as error:
-        raise FileError(f"[load_gguf] got '{path}', which {error}") from None
+    with open_file(path, "load_gguf") as stream, reading("load_gguf", path, FileError):
+        try:
+            return _opened(stream, path)
+        except FileError as error:
+            raise FileError(f"[load_gguf] got '{path}', which {error}") from None
+
+
+def _opened(stream: BinaryIO, path: str | os.PathLike[str]) -> GGUFFile:
+    begin = stream.read(BEGIN)
+    if begin[:4] != b"GGUF":
+        kind = recognised(begin, path) or f"begins {begin[:4]!r}"
+        raise FileError(f"{kind}; expected a GGUF file")
+    memory, size = memory_of(stream)
+    return _read(_Header(memory, size), str(path))
 
 
 class _Header:

@@ -19,6 +19,7 @@ from ranvier.extension import provider
 from ranvier.serialization.files import Arrays, read_checkpoint
 from ranvier.serialization.foreign_files import FileError
 from ranvier.serialization.work import Work
+from ranvier.tensors.reading import reading, shortened
 
 PathLike = str | os.PathLike[str]
 LINKS = ("softmax", "sigmoid", "identity")
@@ -187,18 +188,23 @@ def _load_path(path: PathLike, into: nn.Module | None, shown: str = "") -> Any:
         return _load_into(into, path, shown, arrays, document)
     if document is None:
         return {name: wrap(array) for name, array in arrays.items()}
-    try:
-        if document.get("content") == "dict":
-            return files.decode(document.get("dict"), arrays)
-        if document.get("content") == "model":
-            return load_model(arrays, document)
-        if document.get("content") == "checkpoint":
-            return read_checkpoint(path, shown=shown)
-        raise ValueError(f"unknown content {document.get('content')!r}")
-    except MemoryError:  # The memory of the machine is too small, which is no fault of the file.
-        raise
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"[load] {shown}: {error}") from None
+    with reading("load", path, FileError):
+        try:
+            return _content(path, shown, arrays, document)
+        except ValueError as error:
+            raise FileError(f"[load] {shown}: {error}") from None
+
+
+def _content(path: PathLike, shown: str, arrays: Arrays, document: dict[str, Any]) -> Any:
+    """What a file of `save`, or of a checkpoint, holds."""
+    content = document.get("content")
+    if content == "dict":
+        return files.decode(document.get("dict"), arrays)
+    if content == "model":
+        return load_model(arrays, document)
+    if content == "checkpoint":
+        return read_checkpoint(path, shown=shown)
+    raise ValueError(f"unknown content {content!r}")
 
 
 def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
@@ -281,10 +287,8 @@ def _load_into(
     if about.get("content") == "checkpoint":
         state = read_checkpoint(path, shown=shown).get("model", {})
     if about.get("content") == "dict":
-        try:
+        with reading("load", path, FileError):
             state = files.decode(about.get("dict"), arrays)
-        except ValueError as error:
-            raise FileError(f"[load] {shown}: {error}") from None
     _load_state(model, shown, state)
     if document is not None:
         model._info = _info(document)
@@ -295,9 +299,8 @@ def _load_state(model: nn.Module, shown: str, state: Any) -> nn.Module:
     try:
         model.load_state_dict(state.state_dict() if isinstance(state, nn.Module) else state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"[load] {shown} does not fit the model of type {type(model).__name__}: {error}"
-        ) from None
+        said = f"[load] {shown} does not fit the model of type {type(model).__name__}: {error}"
+        raise ValueError(shortened(said)) from None
     return model
 
 

@@ -18,6 +18,8 @@ _PROFILES = {
     "short": {**_DEFAULT, "precision": 2, "edgeitems": 2},
     "full": {**_DEFAULT, "threshold": math.inf},
 }
+MOST_SHOWN = 10**6
+"""The most elements of a shortened text: the ends of twenty dimensions of two elements are all elements."""
 options = Settings(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
 
 
@@ -89,12 +91,24 @@ def values(array: np.ndarray[Any, Any], indent: int) -> str:
     """The elements as text. indent: the column at which each line after the first begins."""
     if array.size == 0:
         return "[]"
-    shown, summarise = array, array.size > options.threshold
-    for axis in range(array.ndim if summarise else 0):  # only the shown elements decide the format
-        n, edge = array.shape[axis], options.edgeitems
-        if n > 2 * edge:
-            shown = shown.take([*range(edge), *range(n - edge, n)], axis)
+    summarise = array.size > options.threshold
+    shown = array
+    if summarise:  # only the shown elements decide the format
+        ends = _ends(array.shape, options.edgeitems)
+        if math.prod(axis.size for axis in ends) > MOST_SHOWN:
+            return "[...]"
+        shown = array[ends]
     return _body(array, _Format(shown), indent, summarise)
+
+
+def _ends(shape: tuple[int, ...], edge: int) -> tuple[Any, ...]:
+    """The index of the elements at both ends of each long axis. It is one for all axes: to take an axis after
+    the other would copy the rest, which is large where an expanded tensor has one element many times."""
+    axes = []
+    for n in shape:
+        both = [*range(edge), *range(n - edge, n)]
+        axes.append(both if n > 2 * edge else [*range(n)])
+    return np.ix_(*axes)
 
 
 def with_parts(line: str, parts: list[str], indent: int) -> str:

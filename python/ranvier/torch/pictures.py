@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.data.datasets.images import require_pixels
 from ranvier.serialization.files import replace
 from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.reading import open_file, shortened
+from ranvier.tensors.strangers import printable
 from ranvier.torch.library import Library
 
 # torchvision's numbers of ImageReadMode: 0 keeps the channels of the file; the others are Pillow's modes by
@@ -23,9 +28,11 @@ _TAKES = {"JPEG": (0, 1, 3), "PNG": (0, 1, 2, 3, 4), "WEBP": (0, 3, 4), "GIF": (
 def read_file(filename: str) -> Tensor:
     """The bytes of a file. Raises RuntimeError if there is none."""
     try:
-        return rv.from_numpy(np.fromfile(filename, np.uint8))
-    except OSError as error:
-        raise RuntimeError(f"[read_file] {error}") from None
+        with open_file(filename, "read_file") as stream:
+            return rv.from_numpy(np.fromfile(stream, np.uint8))
+    except (OSError, ValueError) as error:
+        text = str(error).removeprefix("[read_file] ")
+        raise OpError(f"[read_file] {text}") from None
 
 
 def write_file(filename: str, data: Tensor) -> None:
@@ -45,10 +52,8 @@ def _opened(name: str, data: Tensor, formats: tuple[str, ...]) -> Any:
     import PIL.Image
 
     content = _bytes(name, data).tobytes()
-    try:
+    with _damage(name, f"the bytes of {' or '.join(formats)}"):
         image = PIL.Image.open(io.BytesIO(content), formats=formats)
-    except (OSError, SyntaxError) as error:
-        raise OpError(f"[{name}] got {error}; expected the bytes of {' or '.join(formats)}") from None
     if image.format == "PNG" and content[24] == 16 and content[25]:
         raise OpError(
             f"[{name}] got a PNG of colours of 16 bits; expected 8, or gray: Pillow reads no others"
@@ -65,14 +70,14 @@ def _decoded(name: str, data: Tensor, mode: int = _KEPT, orient: bool = False, *
         raise OpError(
             f"[{name}] got mode {mode}; The provided mode is not supported for {image.format} files"
         )
+    length = data.numel()
     if image.format == "GIF":
-        return _frames(image)
+        return _frames(name, image, length)
+    _require_pixels(name, image.size, length)
     if image.format == "JPEG" and _MODES[mode] == "L":
         image.draft("L", image.size)  # the brightness that is stored
-    try:
+    with _damage(name):
         image.load()
-    except (OSError, SyntaxError) as error:
-        raise OpError(f"[{name}] got damaged bytes: {error}") from None
     if orient:
         image = PIL.ImageOps.exif_transpose(image)
     if image.mode == "1":
@@ -92,14 +97,41 @@ def _wide(gray: Any, mode: int) -> Any:
     return np.stack(channels + [np.full_like(gray, 65535)] * _MODES[mode].endswith("A"), -1)
 
 
-def _frames(image: Any) -> Tensor:
-    """The images of a GIF as they are shown: one, or (n, 3, h, w)."""
-    frames = []
-    for number in range(image.n_frames):
-        image.seek(number)
-        frames.append(np.asarray(image.convert("RGB")))
-    frames = rv.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
-    return frames[0] if len(frames) == 1 else frames
+def _frames(name: str, image: Any, length: int) -> Tensor:
+    """The images of a GIF as they are shown: one, or (n, 3, h, w). length: the bytes of the file."""
+    _require_pixels(name, image.size, length)  # before a frame is looked for
+    with _damage(name):
+        count = image.n_frames
+    _require_pixels(name, image.size, length, count)
+    width, height = image.size
+    frames = np.empty((count, height, width, 3), np.uint8)
+    for number in range(count):
+        with _damage(name):
+            image.seek(number)
+            frames[number] = np.asarray(image.convert("RGB"))
+    shown = rv.from_numpy(frames).permute(0, 3, 1, 2)
+    return shown[0] if count == 1 else shown
+
+
+def _require_pixels(name: str, size: tuple[int, int], length: int, frames: int = 1) -> None:
+    """Raise OpError for far more pixels than a file of so many bytes holds."""
+    try:
+        require_pixels(size, length, frames)
+    except ValueError as error:
+        raise OpError(f"[{name}] got a picture that is refused: {error}") from None
+
+
+@contextmanager
+def _damage(name: str, expected: str = "those of a whole picture") -> Iterator[None]:
+    """A block of Pillow's parsers, which raise many types for damaged bytes: all become OpErrors."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = str(error) or type(error).__name__
+        text = f"[{name}] got bytes that cannot be read: {said}; expected {expected}"
+        raise OpError(shortened(printable(text))) from None
 
 
 def decode_image(data: Tensor, mode: int, apply_exif_orientation: bool = False) -> Tensor:

@@ -212,7 +212,7 @@ class Column:
                 f"{numbers + commas} numbers and {others} words, such as {word!r}: all are read as categories"
             )
             text = f"[load_csv] {where} has {text}; na_values names words that mean a missing value"
-            warnings.warn(text, stacklevel=5)
+            warnings.warn(text, stacklevel=6)
         self.warn_of_case(words)
         if len(words) > max(MOST, len(self.codes) // 2):
             text = f"expected categories: at most {MOST}, or half as many as lines"
@@ -227,7 +227,7 @@ class Column:
         if pair := next(((a, b) for a, b in pairs if a != b), None):
             where, kind = self.table.column(self.at), "classes" if self.is_label else "categories"
             text = f"{pair[0]!r} and {pair[1]!r}, different {kind} that differ in upper and lower case only"
-            warnings.warn(f"[load_csv] {self.table.title} {where} has {text}", stacklevel=6)
+            warnings.warn(f"[load_csv] {self.table.title} {where} has {text}", stacklevel=7)
 
     def refuse_forms(self, few: int = FEW) -> None:
         """Raise the error of the first word if nearly all are numbers in a form such as "$5" or "(1.20)"."""
@@ -250,7 +250,7 @@ class Column:
         if new:
             shown = ", ".join(map(repr, new[:5])) + (" ..." if len(new) > 5 else "")
             text = f"has unknown categories ({len(new)}), which count as missing: {shown}"
-            warnings.warn(f"[load_csv] {self.table.title} {self.table.column(self.at)} {text}", stacklevel=5)
+            warnings.warn(f"[load_csv] {self.table.title} {self.table.column(self.at)} {text}", stacklevel=6)
         if not missing and np.isnan(values).any():
             self.refuse(int(np.isnan(values).argmax()))
         return values

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from ranvier.data.datasets.samples import unpacked
 from ranvier.extension import optional
+from ranvier.tensors.reading import open_file, reading
 
 __all__ = [
     "FASHION_MNIST_CLASSES", "MNIST_CLASSES", "load_fashion_mnist", "load_mnist", "read_idx",
@@ -51,7 +52,12 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     ...     read_idx(path).tolist()
     [7, 2, 1]
     """
-    path = Path(path)
+    with reading("read_idx", path):
+        return _array(Path(path))
+
+
+def _array(path: Path) -> npt.NDArray[Any]:
+    """The array of an IDX file, as `read_idx`."""
     content = _content(path)
     if len(content) < 4:
         raise ValueError(f"[read_idx] '{path}' holds {len(content)} bytes; an IDX header has at least 4")
@@ -82,7 +88,7 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
 
 
 def _content(path: Path) -> bytes:
-    with open(path, "rb") as stream:
+    with open_file(path, "read_idx") as stream:
         if stream.read(2) != _GZIP_MAGIC:
             stream.seek(0)
             return stream.read()

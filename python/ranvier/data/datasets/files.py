@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from ranvier.data.datasets.tables import load_csv
 from ranvier.serialization.foreign_files import other_kind
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array, bools
+from ranvier.tensors.reading import open_file, reading, require_file_of_bytes, shortened
 from ranvier.tensors.strangers import printable
 
 __all__ = ["load", "load_npy", "load_npz"]
@@ -93,6 +94,7 @@ def load(
     if not file.exists():
         url = "; expected a path: download it first" * ("://" in str(path))
         raise FileNotFoundError(f"[load] no file or folder '{path}'{url}")
+    require_file_of_bytes(file)
     ending = ending_of(file)
     if ending in ENDINGS:
         images = {"size": size is not None, "grayscale": grayscale, "skip_broken": skip_broken}
@@ -189,7 +191,13 @@ def load_npz(
     ((3, 1, 8, 8), [0, 1, 0], ('disc', 'ring'))
     """
     one_of("load_npz", "task", task, TASKS)
-    path = require_file("load_npz", path)
+    file = require_file("load_npz", path)
+    with reading("load_npz", path):
+        return _npz(file, x, y, task, dtype)
+
+
+def _npz(path: Path, x: str | None, y: str | None, task: str, dtype: Any) -> Samples:
+    """As `load_npz`, with errors of any length."""
     arrays = _read("load_npz", path)
     if not isinstance(arrays, dict):
         raise ValueError(f"[load_npz] '{path}' is a single array (.npy); expected an archive (.npz)")
@@ -204,7 +212,8 @@ def load_npz(
     if unused and x is None:
         taken = f"{name_x} is" if name_y is None else f"{name_x} and {name_y} are"
         more = f"not used: {', '.join(unused)} (x= and y= choose others)"
-        warnings.warn(printable(f"[load_npz] '{path}': {taken} taken, {more}"), stacklevel=2)
+        text = shortened(printable(f"[load_npz] '{path}': {taken} taken, {more}"))
+        warnings.warn(text, stacklevel=3)
     if name_y is None:
         return Samples(values, None, scale=scale, unused=unused)
     labels = arrays[name_y]
@@ -256,7 +265,13 @@ def load_npy(
     Raises ValueError: a damaged file, Python objects in it, no such column, or no samples.
     """
     one_of("load_npy", "task", task, TASKS)
-    path = require_file("load_npy", path)
+    file = require_file("load_npy", path)
+    with reading("load_npy", path):
+        return _npy(file, label, task, dtype)
+
+
+def _npy(path: Path, label: int | None, task: str, dtype: Any) -> Samples:
+    """As `load_npy`, with errors of any length."""
     array = _read("load_npy", path)
     if not isinstance(array, np.ndarray) or array.size == 0:
         raise ValueError(f"[load_npy] '{path}' holds no single array of samples; expected one")
@@ -275,23 +290,28 @@ def load_npy(
 
 def _read(name: str, path: Path) -> Any:
     """The array of a file, or the arrays of an archive by their names."""
-    try:
-        with open(path, "rb") as stream:
-            if stream.read(2) != b"PK":
-                return _array(stream)
-            with zipfile.ZipFile(stream) as archive:
-                require_unpacked(path, sum(entry.file_size for entry in archive.infolist()), DEFLATED)
-                members = {}
-                for entry in archive.infolist():
-                    if entry.filename.endswith(".npy"):
-                        with archive.open(entry) as member:
-                            members[entry.filename[:-4]] = _array(member)
-                return members
-    except _DAMAGE as e:
-        kind = other_kind(path, b"\x93NUMPY", b"PK") or (
-            f"is damaged, or no file of plain arrays: {e} (Python objects are not loaded)"
-        )
-        raise ValueError(printable(f"[{name}] '{path}' {kind}")) from None
+    with open_file(path, name) as stream:
+        try:
+            return _arrays(stream, path)
+        except _DAMAGE as error:
+            plain = f"is damaged, or no file of plain arrays: {error} (Python objects are not loaded)"
+            kind = other_kind(path, b"\x93NUMPY", b"PK") or plain
+            raise ValueError(f"[{name}] '{path}' {kind}") from None
+
+
+def _arrays(stream: BinaryIO, path: Path) -> Any:
+    if stream.read(2) != b"PK":
+        return _array(stream)
+    members = {}
+    with zipfile.ZipFile(stream) as archive:
+        entries = archive.infolist()
+        require_unpacked(path, sum(entry.file_size for entry in entries), DEFLATED)
+        for entry in entries:
+            if not entry.filename.endswith(".npy"):
+                continue
+            with archive.open(entry) as member:
+                members[entry.filename[:-4]] = _array(member)
+    return members
 
 
 _DAMAGE = (

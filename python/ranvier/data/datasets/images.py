@@ -13,6 +13,8 @@ import numpy.typing as npt
 from ranvier.data.checks import pair
 from ranvier.data.datasets.samples import PathLike, Samples, path_of, require_file
 from ranvier.extension import optional
+from ranvier.tensors.reading import open_file, shortened
+from ranvier.tensors.strangers import printable
 
 __all__ = ["load_images", "read_image"]
 
@@ -144,13 +146,38 @@ def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
     return names, files
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """All files, through links to folders too; none in hidden folders, such as .ipynb_checkpoints."""
-    for base, folders, files in os.walk(folder, followlinks=True):
+def walk(folder: PathLike, hidden: bool = True) -> Iterator[tuple[str, list[str]]]:
+    """(folder, names of its files) of a folder and all below, through links to folders too, in order of their
+    names.
+
+    A folder that several links lead to is entered once, and none that lies above: links in a circle, or ten
+    links to a folder with ten links to the next, would give more files than there are.
+
+    hidden: whether hidden folders are entered, such as .ipynb_checkpoints.
+    Raises OSError: a folder that may not be listed.
+    """
+    entered = {os.path.realpath(folder)}
+    for base, folders, files in os.walk(folder, followlinks=True, onerror=_refused):
         above = os.path.realpath(base) + os.sep
-        places = {name: os.path.realpath(os.path.join(base, name)) for name in folders if name[0] != "."}
-        folders[:] = [name for name, place in places.items() if not above.startswith(place + os.sep)]
-        yield from (Path(base, name) for name in files)
+        below = []
+        for name in sorted(folders):
+            place = os.path.realpath(os.path.join(base, name))
+            is_new = place not in entered and not above.startswith(place + os.sep)
+            if is_new and (hidden or name[0] != "."):
+                entered.add(place)
+                below.append(name)
+        folders[:] = below
+        yield base, sorted(files)
+
+
+def _refused(error: OSError) -> None:
+    raise error
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, none in hidden folders."""
+    for base, names in walk(folder, hidden=False):
+        yield from (Path(base, name) for name in names)
 
 
 def is_image(path: Path) -> bool:
@@ -175,10 +202,8 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
     library = pillow(name)
     try:
         # Given a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
-        with open(path, "rb") as file, library.open(file, formats=_formats(library)) as image:
-            width, height = image.size
-            if width * height > max(MOST_PIXELS, 200 * os.path.getsize(path)):
-                raise ValueError(f"it has {width}x{height} pixels, far more than a file of its length holds")
+        with open_file(path, name) as file, library.open(file, formats=_formats(library)) as image:
+            require_pixels(image.size, os.path.getsize(path))
             image.load()  # Pillow turns a TIFF image here itself, and removes its orientation.
             turn = _TURNS.get(_orientation(image))
             image.info.pop("transparency", None)  # convert() warns of it
@@ -191,14 +216,29 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
                     raise ValueError("its pixels are not 0, 1 ... 255; expected 8 or 16 bits")
             image = image.convert("L" if grayscale else "RGB")
             return image if turn is None else image.transpose(turn)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError, MemoryError):
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, library.DecompressionBombError) as error:
-        raise ImageError(f"[{name}] '{path}' is broken or no image: {error}") from None
+    except Exception as error:  # pillow's parsers raise many types for broken files
+        said = str(error) or type(error).__name__
+        raise ImageError(shortened(printable(f"[{name}] '{path}' is broken or no image: {said}"))) from None
 
 
-# A picture may always have this many pixels; it may have more if its file has a byte for each 200 of them.
 MOST_PIXELS = 2**25
+"""A picture may always have so many pixels, and more if its file has a byte for each 200 of them."""
+
+
+def require_pixels(size: tuple[int, int], length: int, frames: int = 1) -> None:
+    """Raise ValueError for a picture of far more pixels than a file of so many bytes holds.
+
+    frames: the number of pictures of an animation that are kept.
+    """
+    width, height = size
+    if width * height * frames <= max(MOST_PIXELS, 200 * length):
+        return
+    what = f"{frames} frames of {width}x{height}" if frames > 1 else f"{width}x{height}"
+    raise ValueError(f"it has {what} pixels, far more than a file of its length holds")
+
+
 # The formats that are read. Others are not: reading EPS, for one, runs a program.
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 

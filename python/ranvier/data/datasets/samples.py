@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.tensors.memory import Array
+from ranvier.tensors.reading import require_file_of_bytes
 
 __all__ = ["DIGITS_CLASSES", "IRIS_CLASSES", "IRIS_FEATURES", "Samples", "load_digits", "load_iris"]
 
@@ -113,6 +114,8 @@ def require_file(name: str, path: PathLike) -> Path:
     file = path_of(name, path)
     if not file.is_file():
         url = "://" in str(path)
+        if file.exists() and not file.is_dir():
+            require_file_of_bytes(file, name)
         raise FileNotFoundError(f"[{name}] no file '{path}'{'; expected a path: download it first' * url}")
     return file
 

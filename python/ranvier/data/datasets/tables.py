@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from ranvier.data.datasets.columns import EXACT, FEW, Column, columns_of
-from ranvier.data.datasets.frames import Table
+from ranvier.data.datasets.frames import Table, is_frame
 from ranvier.data.datasets.samples import TASKS, Samples, targets
 from ranvier.data.datasets.table_errors import TableError, joined
 from ranvier.data.datasets.table_settings import DATE, WORD, ZEROS
 from ranvier.data.datasets.text_table import TextTable, table_of
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
+from ranvier.tensors.reading import reading
 
 __all__ = ["load_csv"]
 
@@ -87,6 +88,25 @@ def load_csv(
     """
     one_of("load_csv", "task", task, TASKS)
     one_of("load_csv", "missing", missing, ("error", "drop", "keep"))
+    settings = (label, task, missing, categories, unknown, without, dtype, read_csv)
+    if is_frame(path):
+        return _samples(path, *settings)
+    with reading("load_csv", path):
+        return _samples(path, *settings)
+
+
+def _samples(
+    path: Any,
+    label: str | int | None,
+    task: str,
+    missing: str,
+    categories: bool | Sequence[str] | Mapping[str, Sequence[str] | None],
+    unknown: Sequence[str],
+    without: Sequence[str],
+    dtype: Any,
+    read_csv: dict[str, Any],
+) -> Samples:
+    """As `load_csv`, with errors of any kind."""
     named = [] if isinstance(categories, bool) else [*categories]
     known = [name for name in (*without, *named, label) if isinstance(name, str) and name != "auto"]
     table = table_of(path, known, **read_csv)
@@ -184,7 +204,7 @@ def _rows(table: Table, features: list[Column], label: Column | None, missing: s
         empty = np.any([empty, *(column.missing for column in features)], axis=0)
     elif empty.any():
         count = f"{empty.sum()} of {len(empty)} lines without a label"
-        warnings.warn(f"[load_csv] {table.title} has {count}, which are left out", stacklevel=3)
+        warnings.warn(f"[load_csv] {table.title} has {count}, which are left out", stacklevel=4)
     if empty.all():
         raise ValueError(f"[load_csv] {table.title} has a missing value in each line; expected a full one")
     return np.flatnonzero(~empty) if missing == "drop" or empty.any() else None

@@ -134,7 +134,7 @@ class Generator:
 
             try:
                 state = json.loads(state.numpy().tobytes())
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise RuntimeError(
                     f"[set_state] got {len(state)} bytes, which are not of get_state or get_rng_state here"
                 ) from None

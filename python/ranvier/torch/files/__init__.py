@@ -12,6 +12,7 @@ import os
 import pickle
 import pickletools
 import zipfile
+from contextlib import ExitStack, suppress
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from ranvier import nn
 from ranvier.serialization.foreign_files import EndError, FileError
 from ranvier.tensors.devices import is_meta, require_cpu
+from ranvier.tensors.reading import open_file, reading, require_file_of_bytes
 from ranvier.torch.files import archive
 from ranvier.torch.files.allowed import (
     add_safe_globals,
@@ -120,17 +122,23 @@ def load(
         raise ValueError("[load] got mmap=True and an open file; expected a path")
     full = not (pickle_module is None if weights_only is None else weights_only)
     run = runner(pickle_module or pickle, encoding) if full else _weights()
-    try:
+    mapped_path = name if mmap or to_meta.on else None
+    with ExitStack() as closing:
         if isinstance(f, (str, os.PathLike)):
-            with open(f, "rb") as stream:
-                return archive.read(stream, name if mmap or to_meta.on else None, run, dtype)
-        seekable = getattr(f, "seekable", lambda: hasattr(f, "seek"))()
-        return archive.read(f if seekable else io.BytesIO(f.read()), None, run, dtype)
-    except FileError as error:
-        raise type(error)(f"[load] {shown} {error}") from error.__cause__
-    except (EOFError, pickle.UnpicklingError) as error:
-        kind = EndError if isinstance(error, EOFError) else FileError
-        raise kind(f"[load] {shown} has a pickle that is cut off or damaged: {error}") from error
+            stream: Any = closing.enter_context(open_file(f))
+        else:
+            seekable = getattr(f, "seekable", lambda: hasattr(f, "seek"))()
+            stream = f if seekable else io.BytesIO(f.read())
+            mapped_path = None
+        if not full:  # else code of the file runs, whose errors are its own
+            closing.enter_context(reading("load", name, FileError))
+        try:
+            return archive.read(stream, mapped_path, run, dtype)
+        except FileError as error:
+            raise type(error)(f"[load] {shown} {error}") from error.__cause__
+        except (EOFError, pickle.UnpicklingError) as error:
+            kind = EndError if isinstance(error, EOFError) else FileError
+            raise kind(f"[load] {shown} has a pickle that is cut off or damaged: {error}") from error
 
 
 def _load_on_meta(f: Any, *settings: Any) -> Any:
@@ -192,12 +200,22 @@ def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | BinaryIO) -> li
 
     Raises ValueError for another file.
     """
-    try:
-        with zipfile.ZipFile(f) as file:
-            content = file.read(next(name for name in file.namelist() if name.endswith("/data.pkl")))
-    except (zipfile.BadZipFile, StopIteration):
-        text = "expected one of torch.save"
-        raise ValueError(f"[get_unsafe_globals_in_checkpoint] got another file; {text}") from None
+    op = "get_unsafe_globals_in_checkpoint"
+    if isinstance(f, (str, os.PathLike)):
+        require_file_of_bytes(f, op)
+    with reading(op, getattr(f, "name", f)):
+        return _unsafe_names(f, op)
+
+
+def _unsafe_names(f: str | os.PathLike[str] | BinaryIO, op: str) -> list[str]:
+    content = b""
+    with suppress(zipfile.BadZipFile), zipfile.ZipFile(f) as file:
+        for entry in file.infolist():
+            if entry.filename.endswith("/data.pkl") and entry.compress_type == zipfile.ZIP_STORED:
+                content = file.read(entry)
+                break
+    if not content:
+        raise ValueError(f"[{op}] got another file; expected one of torch.save")
     found: set[str] = set()
     words: list[str] = []
     for code, argument, _ in pickletools.genops(content):

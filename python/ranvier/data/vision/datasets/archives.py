@@ -20,6 +20,7 @@ from ranvier.data.datasets import FASHION_MNIST_CLASSES
 from ranvier.data.datasets.downloads import PARTS, Source, fetch, mnist_files, read_mnist
 from ranvier.data.vision.datasets.folder import Function, VisionDataset, as_item
 from ranvier.serialization.files import replace
+from ranvier.tensors.reading import reading
 
 __all__ = ["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"]
 
@@ -177,10 +178,8 @@ class CIFAR10(_Archive):
                 f"[{kind}] '{path}' has the md5 {digest}; expected {md5}: it is damaged; "
                 "remove it and use download=True"
             )
-        try:
+        with reading(kind, path):
             content: dict[str, Any] = _Arrays(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"[{kind}] '{path}' is damaged: {error}") from None
         return content
 
     def _download(self, folder: Path, names: list[str]) -> None:

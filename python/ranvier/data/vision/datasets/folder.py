@@ -132,8 +132,8 @@ def make_dataset(
     ok = is_valid_file or (lambda path: has_file_allowed_extension(path, extensions))
     samples = []
     for name in sorted(numbers):
-        for folder, _, files in sorted(os.walk(os.path.join(directory, name), followlinks=True)):
-            paths = (os.path.join(folder, file) for file in sorted(files))
+        for folder, files in sorted(images.walk(os.path.join(directory, name))):
+            paths = (os.path.join(folder, file) for file in files)
             samples += [(path, numbers[name]) for path in paths if ok(path)]
     used = {number for _, number in samples}
     empty = [name for name, number in numbers.items() if number not in used]
