@@ -29,8 +29,12 @@ def rows():
 def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys, works):
     path, model = write_table(tmp_path / "t.csv", rows), str(tmp_path / "m.safetensors")
     how = ["--missing", missing, "--without", "id"]
-    said = works("train", path, *how, "--epochs", "8", "--out", model).out
-    assert "columns of categories, one-hot: colour (3)" in said
+    said = works("train", path, *how, "--epochs", "8", "--out", model)
+    assert "columns of categories, one-hot: colour (3)" in said.out
+    gaps = sum(not row[1] for row in rows)
+    lines = f"{gaps} of {len(rows)} lines have missing values and are left out: {len(rows) - gaps} are kept\n"
+    assert gaps
+    assert (lines in said.err) == (missing == "drop")
     assert rv.serialization.info(rv.load(model)).feature_names == ["size", "colour"]
     # the columns in another order, the columns left out gone, no labels
     other = write_table(tmp_path / "new.csv", [row[2:0:-1] for row in rows], ("colour", "size"))
@@ -41,8 +45,9 @@ def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys, 
     assert [int(row["sample"]) for row in found] == kept
     assert [row["prediction"] for row in found] == [rows[i][3] for i in kept]
     assert all(abs(float(row["yes"]) + float(row["no"]) - 1) < 1e-6 for row in found)
-    capsys.readouterr()
+    assert (lines in capsys.readouterr().err) == (missing == "drop")
     captured = works("evaluate", model, path, "--label", "kind")
+    assert (lines in captured.err) == (missing == "drop")
     assert "accuracy 1.0000" in captured.out
     valid, test = (round(share * len(kept)) for share in (0.1, 0.2))
     trained = f"{len(kept) - valid - test} of these samples trained the model and {valid} validated it"

@@ -198,6 +198,10 @@ def test_strings_that_are_not_marked():
     frame = pd.DataFrame({"price": ["1.50", None, "1.234,5"]})
     text = "got column 'price' of text that holds numbers"
     refused(ValueError, text, TabularRegressor().fit, frame, [0, 1, 2])
+    codes = pd.DataFrame({"zip": ["01234", "10115", None, "00501"] * 20, "size": np.arange(80.0)})
+    by_code = TabularClassifier(max_iter=30, random_state=0).fit(codes, codes["zip"] == "01234")
+    assert by_code._is_category.tolist() == [True, False]
+    assert by_code.score(codes, codes["zip"] == "01234") > 0.95
     model = TabularRegressor(categorical_features=["price"], max_iter=1)
     assert model.fit(frame, [0, 1, 2])._is_category.all()
     assert TabularRegressor(max_iter=1).fit(frame.astype("category"), [0, 1, 2])._is_category.all()

@@ -373,3 +373,18 @@ def test_memory_that_runs_out_is_no_damaged_file(tmp_path, monkeypatch):
     monkeypatch.setattr(rv.nn.Linear, "__init__", none_left)
     with pytest.raises(MemoryError):
         rv.load(tmp_path / "m.safetensors")
+
+
+def test_objects_that_are_saved_in_another_way(tmp_path):
+    class Estimator:
+        def get_params(self):
+            return {}
+
+        def fit(self, x, y):
+            return self
+
+    with pytest.raises(TypeError, match=r"got the estimator Estimator, .*pickle.dump\(estimator, file\)"):
+        rv.save(Estimator(), tmp_path / "a.safetensors")
+    trainer = rv.Trainer(rv.nn.Linear(1, 1), "mse", "sgd")
+    with pytest.raises(TypeError, match=r"got a Trainer, which saves itself; expected trainer.save\(path\)"):
+        rv.save(trainer, tmp_path / "a.safetensors")

@@ -291,3 +291,15 @@ def test_wrong_arguments_of_images(model):
     refused(ValueError, "no layer that gives", maps, nn.Linear(2, 2), np.ones(2))
     refused(TypeError, "builtin_function_or_method; expected a Module", maps, len, np.ones(2))
     refused(ValueError, "channels", maps, model, np.ones((2, 6, 6)))
+
+
+def test_titles_of_images_are_whole():
+    """Long ones take several lines, or a smaller font where a word is long; none is cut."""
+    long = [f"circle/triangle {i / 100:.2f}" for i in range(12)]
+    panels = rv.plot.images(np.zeros((12, 3, 32, 32)), long)
+    assert [title.replace("\n", " ") for title in titles(panels)] == long
+    word = "a_name_without_any_space_in_it"
+    (panel, *_) = np.ravel(rv.plot.images(np.zeros((12, 8, 8)), [word] * 12))
+    assert panel.get_title() == word
+    usual = np.ravel(rv.plot.images(np.zeros((12, 8, 8)), ["a"] * 12))[0]
+    assert panel.title.get_fontsize() < usual.title.get_fontsize()

@@ -256,6 +256,10 @@ def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool 
         print(f"ranvier: {text}", file=sys.stderr)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
+    if samples.dropped:
+        count = len(samples) + samples.dropped
+        dropped = f"{samples.dropped} of {count} lines have missing values and are left out"
+        print(f"{dropped}: {len(samples)} are kept", file=sys.stderr, flush=True)
     return samples
 
 
@@ -289,6 +293,4 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
         texts = [text for i, text in counts.items() if encoder.is_embedded(i) == embedded]
         if texts:
             print(f"columns of categories, {kind}: {', '.join(texts)}", flush=True)
-    if samples.rows is not None:
-        print(f"{len(samples.rows)} lines without missing values are kept", flush=True)
     return encoder

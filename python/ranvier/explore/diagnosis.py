@@ -59,9 +59,9 @@ def diagnose(
 
     The faults, with thresholds that `ranvier.explore.diagnosis_rules` explains: weights that are NaN or
     Inf; an output layer that does not fit the loss (softmax before CrossEntropyLoss); inputs that are not
-    finite or badly scaled; imbalanced classes; dead ReLU units; saturated sigmoids and tanhs; signals and
-    gradients that vanish or explode; a learning rate that is too high or too low; underfitting and
-    overfitting. The model runs in evaluation mode and is not changed, gradients included.
+    finite or badly scaled; targets far from 1; imbalanced classes; dead ReLU units; saturated sigmoids and
+    tanhs; signals and gradients that vanish or explode; a learning rate that is too high or too low;
+    underfitting and overfitting. The model runs in evaluation mode and is not changed, gradients included.
 
     Args:
         model: a Module, or a Trainer, which also gives its history and loss.
@@ -95,12 +95,14 @@ def diagnose(
             f"[diagnose] got history of type {type(history).__name__}; expected a History or a mapping"
         )
     findings, missing = list(diagnosis_rules.weights(model)), []
+    targets: list[Finding] = []
     seen = None if data is None else Seen(model, data, loss)
     findings += diagnosis_rules.output_layer(model, loss, seen)
     if seen is None:
         missing.append("inputs, classes, units and gradients: give data=(x, y)")
     else:
-        findings += [*diagnosis_rules.inputs(seen), *diagnosis_rules.classes(seen)]
+        targets = list(diagnosis_rules.targets(seen))
+        findings += [*diagnosis_rules.inputs(seen), *diagnosis_rules.classes(seen), *targets]
         if any(finding.rule in ("weights", "inputs") and finding.severity == "error" for finding in findings):
             missing.append("units and gradients: what goes through them is not finite")
         else:
@@ -112,6 +114,6 @@ def diagnose(
     if history is None or "loss" not in history:
         missing.append("learning rate and fit: give history")
     else:
-        rate = list(diagnosis_rules.learning_rate(history, seen, loss))
-        findings += rate or diagnosis_rules.fit(history)  # the cause, else the effect
+        rate = [] if targets else list(diagnosis_rules.learning_rate(history, seen, loss))
+        findings += rate or (() if targets else diagnosis_rules.fit(history))  # the cause, else the effect
     return Diagnosis(findings, missing)

@@ -14,6 +14,7 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.explore.examine import SAMPLES, SATURATED, Seen, rms, spread, weighs
 from ranvier.explore.fit import judge_fit, level
+from ranvier.train.hints import far_targets
 from ranvier.train.losses import link_of
 
 INPUT_RMS = 10.0
@@ -152,6 +153,16 @@ def inputs(seen: Seen) -> Findings:
         ratio = float(largest / smallest)
         evidence = f"the largest feature is {ratio:.3g} times the smallest"
         yield Finding("inputs", "warning", evidence, scale, {"ratio": ratio})
+
+
+def targets(seen: Seen) -> Findings:
+    """Targets of a loss of values that are far from the numbers that a new network gives."""
+    if seen.y is None:
+        return
+    text, _, remedy = far_targets(seen.loss, seen.y).partition(": ")
+    if text:
+        figures = {"mean": float(seen.y.mean()), "deviation": float(seen.y.std())}
+        yield Finding("targets", "warning", text, remedy, figures)
 
 
 def classes(seen: Seen) -> Findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,8 @@ from ranvier.plot.figure import Figure, Panels, Path
 from ranvier.tensors.memory import Array
 
 __all__ = ["feature_maps", "images"]
+
+_PER_INCH = 14  # characters of a title in an inch of width
 
 
 def draw_maps(ax: Any, maps: Array, columns: int, cmap: str) -> None:
@@ -77,15 +80,26 @@ def images(
         raise ValueError(f"[plot.images] got {len(titles)} titles; expected one for each of {count}")
     columns = min(count, columns or int(np.ceil(np.sqrt(1.6 * count))))
     width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
-    height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + 0.25 * (titles is not None)
+    characters = int(width * _PER_INCH)
+    lines = [_in_lines(str(title), characters).count("\n") + 1 for title in (titles or ())[:count]]
+    height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + 0.25 * max(lines, default=0)
     panels = fig.grid_axes("plot.images", figure, path, count, columns, (width, height))
     low, high = fig.extremes(pixels)
     for n, panel in enumerate(panels):
         panel.imshow(pixels[n], cmap=fig.PIXELS, vmin=low, vmax=high if high > low else low + 1)
         fig.bare(panel)
         if titles is not None:
-            panel.set_title(fig.shortened(str(titles[n]), 16), fontsize=fig.SMALL)
+            title = _in_lines(str(titles[n]), characters)
+            longest = max(map(len, title.split("\n")))
+            size = fig.SMALL * min(1.0, max(0.6, characters / max(longest, 1)))
+            panel.set_title(title, fontsize=size)
     return fig.finish(panels, path)
+
+
+def _in_lines(title: str, characters: int) -> str:
+    """A title in lines of at most this many characters, broken at spaces where there are some."""
+    lines = textwrap.wrap(title, max(characters, 4), break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines) or title
 
 
 def _pixels(images: Any) -> Array:

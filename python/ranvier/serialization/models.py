@@ -112,9 +112,26 @@ def save(
             raise TypeError(
                 f"[save] got {', '.join(names)} or {last} with a {type(obj).__name__}; expected a Module"
             )
+        _refuse_others(obj)
         arrays = {}
         document = {"content": "dict", "dict": files.encode(obj, arrays)}
     files.write(f, arrays, {"version": files.VERSION, "library": __version__, **document})
+
+
+def _refuse_others(obj: Any) -> None:
+    """Raise TypeError for an object that is saved in another way, with the way in the text."""
+    name = type(obj).__name__
+    if hasattr(obj, "get_params") and hasattr(obj, "fit"):
+        raise TypeError(
+            f"[save] got the estimator {name}, whose settings, labels and columns a model file does not "
+            "have; expected pickle.dump(estimator, file) or joblib.dump(estimator, path) for all of it, or "
+            "rv.save(estimator.module_, path) for its network"
+        )
+    if hasattr(obj, "predict") and hasattr(obj, "save"):
+        raise TypeError(
+            f"[save] got a {name}, which saves itself; expected {name.lower()}.save(path), or its network, "
+            f"rv.save({name.lower()}.model, path)"
+        )
 
 
 def load(

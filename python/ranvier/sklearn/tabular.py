@@ -218,8 +218,8 @@ class TabularClassifier(NetworkClassifier, _Tabular):
         validation_fraction: the share that is held out; parts of less than 50 rows are not.
         n_iter_no_change: epochs in which the loss of the held-out part does not fall that end the training.
         categorical_features: "from_dtype" (strings, categories and booleans of a data frame; strings that
-            are all numbers are refused), names, indices or a mask of the columns that have categories, or
-            None.
+            are all numbers are refused, but not codes with leading zeros such as "01234"), names, indices or
+            a mask of the columns that have categories, or None.
         class_weight: weights by class, a dict or "balanced".
         callbacks: objects of `rv.Callback`.
         random_state: a number for the same result each time, a RandomState, or None.

@@ -44,13 +44,19 @@ def is_category(column: Any) -> bool:
 
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d{3})*([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
+_CODE = re.compile(r"\s*[+-]?0\d+\s*")
 
 
 def is_number_text(column: Any) -> bool:
-    """True if all values of a column of text are numbers, such as "1.50", "1,50" and "1,234.5"."""
+    """True if all values of a column of text are numbers, such as "1.50", "1,50" and "1,234.5".
+
+    A number has no leading zero: with "01234" among them they are codes, as of places or products.
+    """
     if str(getattr(column, "dtype", "")).lower().startswith(("categor", "enum", "dictionary")):
         return False
     values = [v for v in np.asarray(column, object).ravel().tolist() if not is_missing(v)]
+    if any(isinstance(v, str) and _CODE.fullmatch(v) for v in values):
+        return False
     return bool(values) and all(isinstance(v, str) and _NUMBER.fullmatch(v) for v in values)
 
 

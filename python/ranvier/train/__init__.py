@@ -4,7 +4,7 @@ import types as _types
 import typing as _typing
 
 from ranvier.train.callbacks import *
-from ranvier.train.hints import HintWarning as HintWarning
+from ranvier.train.callbacks.base import HintWarning as HintWarning
 from ranvier.train.history import *
 from ranvier.train.nonfinite import NonFiniteError as NonFiniteError
 from ranvier.train.trainer import *

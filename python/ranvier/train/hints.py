@@ -20,7 +20,7 @@ from ranvier.nn.modes import evaluating
 from ranvier.ops.making import random
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import Array
-from ranvier.train.callbacks.base import Training, report
+from ranvier.train.callbacks.base import HintWarning, Training, report
 from ranvier.train.losses import link_of, name_of
 from ranvier.train.prepared_data import Prepared
 from ranvier.train.step import parameters_of
@@ -31,17 +31,6 @@ FEW = 100  # with fewer samples no hint is given about a rare class
 FAR = 1000.0  # training has failed if its loss is this many times the loss of a constant prediction
 EPOCHS = 3  # a loss that stays the same means a failure only over at least this many epochs
 _APPLIED_BY_LOSS = ((nn.CrossEntropyLoss, nn.Softmax), (nn.BCEWithLogitsLoss, nn.Sigmoid))
-
-
-class HintWarning(UserWarning):
-    """A hint of `Trainer.fit` about data and model; `fit(verbose=0)` gives none.
-
-    >>> import warnings
-    >>> import ranvier as rv
-    >>> with warnings.catch_warnings():
-    ...     warnings.filterwarnings("ignore", category=rv.train.HintWarning)
-    ...     _ = rv.Trainer(rv.nn.Linear(1, 2), "cross_entropy", "sgd").fit([[500.0]], [1], epochs=1)
-    """
 
 
 @contextmanager
@@ -64,6 +53,7 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
         _broadcast_targets(trainer, data),
         _label_counts(trainer, data, classes, class_weight),
         _unscaled(trainer.model, data.x),
+        _unscaled_targets(trainer, data.y),
     ]
     text = "; ".join(hint for hint in hints if hint)
     if text:
@@ -149,6 +139,29 @@ def _unscaled(model: Any, x: Array) -> str:
     return f"x has values up to {largest:.4g}, and networks learn best from numbers near 1: {how}"
 
 
+_OF_VALUES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)  # losses of values of any size
+
+
+def far_targets(loss: Any, y: Array) -> str:
+    """A remedy for targets that are far from what a new network gives, numbers near 1; else ""."""
+    if not isinstance(loss, _OF_VALUES) or y.dtype.kind != "f" or y.size == 0:
+        return ""
+    mean, deviation = float(np.mean(y, dtype=np.float64)), float(np.std(y, dtype=np.float64))
+    if not LARGE < max(abs(mean), deviation) < np.inf:
+        return ""
+    return (
+        f"the targets have mean {mean:,.6g} and deviation {deviation:,.6g}, and networks give numbers near "
+        "1: scale the targets by rv.data.Standardize, and predictions back by its inverse_transform"
+    )
+
+
+def _unscaled_targets(trainer: Training, y: Array) -> str:
+    """A hint for large targets, unless the model ends with a layer of the program's own, which may scale."""
+    last = _leaves(trainer.model)[-1:]
+    is_known = bool(last) and type(last[0]).__module__.startswith("ranvier.")
+    return far_targets(trainer.loss, y) if is_known else ""
+
+
 def judge(trainer: Training, data: Prepared, losses: Sequence[float]) -> None:
     """Warn if it is certain that the first fit has learnt nothing. losses: one for each of its epochs."""
     if trainer.on_nonfinite != "raise" or not losses or not all(map(math.isfinite, losses)):
@@ -156,7 +169,7 @@ def judge(trainer: Training, data: Prepared, losses: Sequence[float]) -> None:
     rates = sorted({float(group["lr"]) for group in getattr(trainer.optimizer, "param_groups", ())})
     rate = f"the learning rate {rates[-1]:g} is" if rates else "the learning rate is"
     constant = _of_constant(trainer, data)
-    if losses[-1] > FAR * constant > 0:
+    if losses[-1] > FAR * constant > 0 and not far_targets(trainer.loss, data.y):
         text = (
             f"the loss is {losses[-1]:.3g} at the end, where a constant answer gives {constant:.3g}: {rate} "
             "likely too large: try a hundredth of it"
@@ -209,6 +222,33 @@ def note_left_out(trainer: Training) -> None:
     )
 
 
+def note_order(name: str, loader: Any) -> None:
+    """Warn of answers for a loader that gives its samples in another order, or not all of them."""
+    sampler = getattr(loader, "sampler", None)
+    shuffles = "Random" in type(sampler).__name__ or getattr(loader, "shuffle", False) is True
+    if shuffles:
+        text = (
+            "got a loader that shuffles: the answers are in its order, not in that of the data; expected one "
+            "with shuffle=False, or arrays"
+        )
+    elif getattr(loader, "drop_last", False) is True and _drops(loader):
+        text = (
+            "got a loader with drop_last=True: the last samples have no answer; expected drop_last=False, or "
+            "arrays"
+        )
+    else:
+        return
+    warnings.warn(f"[{name}] {text}", HintWarning, stacklevel=4)
+
+
+def _drops(loader: Any) -> bool:
+    """Whether the samples of a loader with drop_last fill no last batch; True if their number is unknown."""
+    dataset, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None)
+    if not hasattr(dataset, "__len__") or not isinstance(size, int):
+        return True
+    return len(dataset) % size != 0
+
+
 def note_untrained(trainer: Training, name: str) -> None:
     """Warn of predictions by a Trainer before any fit, if the model still has its initial weights.
 
@@ -247,6 +287,11 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
             return f"x has shape {x.shape} and y {y.shape}: x comes before y"
         return "samples are rows: pass x[:, None] for samples of one feature"
     of_op = isinstance(error, OpError)
+    if _is_channels_last(model, x):
+        return (
+            f"x has shape {x.shape}, and its first convolution takes images (n, channels, height, width): of "
+            "images with the channels last pass np.moveaxis(x, -1, 1), in a Tensor x.permute(0, 3, 1, 2)"
+        )
     if isinstance(error, OpError) and error.op == "linear" and len(error.shapes.get("x", ())) > 2:
         numbers = math.prod(error.shapes["x"][1:])
         if error.shapes["weight"][1:] == (numbers,):
@@ -262,8 +307,11 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
     if of_op and y.ndim == 1 and len(shape) > 2:
         return f"the model gives {shape} for one target a sample: put nn.Flatten() before its Linear layers"
     if link == "softmax":
-        if y.dtype.kind == "f" and y.ndim == 1:
+        if y.dtype.kind == "f" and y.ndim == 1 and (y == np.rint(y)).all():
             return "class indices are integers: pass y.astype(int)"
+        if y.dtype.kind == "f" and y.ndim == 1:
+            between = f"y has values such as {y[y != np.rint(y)][0]:g}, which are no class indices"
+            return f"{between}: take 'mse' for values, 'bce_with_logits' and one output for shares of 1"
         if y.dtype.kind in "iu" and y.ndim == 2 and y.shape[1] == 1:
             return "class indices have one axis: pass y.ravel()"
         if y.dtype.kind in "iu" and y.ndim == 2 and (np.sort(y, axis=1)[:, :-1] == 0).all():
@@ -286,6 +334,14 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
     if y.shape == (*shape, 1):
         return f"the model gives {shape} and y is {y.shape}: pass y[..., 0]"
     return ""
+
+
+def _is_channels_last(model: Any, x: Array) -> bool:
+    """True for images whose last axis has the channels that the model's first convolution takes."""
+    first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
+    if first is None or x.ndim != 4:
+        return False
+    return bool(x.shape[-1] == first.in_channels != x.shape[1])
 
 
 def _takes_statistics(model: Any) -> bool:

@@ -15,12 +15,24 @@ from ranvier.train.prepared_data import DataSpec, Prepared
 
 
 def open_source(
-    name: str, x: Any, y: Any, spec: DataSpec, batch_size: int, sample_weight: Any = None
+    name: str,
+    x: Any,
+    y: Any,
+    spec: DataSpec,
+    batch_size: int,
+    sample_weight: Any = None,
+    class_weight: Any = None,
 ) -> Source:
-    """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name."""
+    """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name.
+
+    class_weight: a mapping from label to weight, which may have labels that do not occur here.
+    """
     if y is None:
-        return _of_loader(name, x, spec, sample_weight)
-    return ArraySource(prepared_data.prepare(name, x, y, spec, sample_weight), batch_size)
+        return _of_loader(name, x, spec, sample_weight, class_weight)
+    data = prepared_data.prepare(name, x, y, spec, sample_weight, class_weight, whole=False)
+    if sample_weight is not None and data.weights is not None and not data.weights.any():
+        raise ValueError(f"[{name}] got sample_weight of zeros alone; expected some above 0")
+    return ArraySource(data, batch_size)
 
 
 def _of_loader(
@@ -49,22 +61,26 @@ def open_training(
     if validation_data is not None:
         _refuse(name, "and validation_data; expected one of them", validation_split=split)
 
-    def validation() -> Source | None:
+    def validation(by_label: Any) -> Source | None:
         if validation_data is None:
             return None
         xv, yv, *weights = _validation_parts(validation_data)
         weight = weights[0] if weights else None
-        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight)
+        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight, by_label)
 
     if y is None:
         source = _of_loader(name, x, spec, sample_weight, class_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
-        return source, validation()
+        return source, validation(class_weight)
     data = prepared_data.prepare(name, x, y, spec, sample_weight, learn=True)
-    valid = validation()  # after the classes are known
+    held_out = None
     if split is not None:
         data, held_out = _split_off(name, data, split)
-        valid = ArraySource(held_out, valid_size)
+    by_label = prepared_data.weights_by_label(name, class_weight, data.y, spec.classes)
+    valid = validation(by_label)  # after the classes are known
+    if held_out is not None:
+        weighted = prepared_data.weighted(name, held_out, by_label, spec, whole=False)
+        valid = ArraySource(weighted, valid_size)
     data = prepared_data.weighted(name, data, class_weight, spec)
     return ArraySource(data, batch_size, shuffle), valid
 

@@ -79,7 +79,8 @@ class DataSpec:
         array = to_array(name, "y", y, text=True)
         if len(array) != len(x):
             raise ValueError(
-                f"[{name}] got {len(x)} samples in x and {len(array)} targets in y; expected as many"
+                f"[{name}] got {len(x)} samples in x and {len(array)} targets in y; expected as "
+                f"many{_of_lengths(x, array)}"
             )
         kind, flags = array.dtype.kind, self.link == "softmax" and array.ndim == 1
         labelled = kind in "UO" or (kind == "b" and flags) or (categories(y) and self.link is not None)
@@ -192,6 +193,18 @@ class DataSpec:
         if one_hot and shape == (1, array.shape[1]):
             return whole.argmax(axis=1)
         return array.ravel() if column and len(shape) == 2 else array
+
+
+def _of_lengths(x: Array, y: Array) -> str:
+    """A remedy for samples and targets of different numbers; "" if none is known."""
+    if x.ndim > 2 and len(x) <= 8 and x.shape[1] == len(y):
+        return (
+            f": x holds {len(x)} arrays of {len(y)} samples each. A model of several inputs gets them as "
+            "one array, np.concatenate(x, axis=1), which it divides in forward, or in a loop of your own"
+        )
+    if x.ndim > 1 and x.shape[-1] == len(y):
+        return ": samples are rows, so pass x.T"
+    return ""
 
 
 def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) -> list[str] | None:
@@ -308,6 +321,16 @@ def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.N
     if not (np.isfinite(array).all() and (array >= 0).all() and (array.sum() > 0 or not whole)):
         raise ValueError(f"[{name}] got a sample_weight below 0, not finite, or all zeros")
     return array
+
+
+def weights_by_label(name: str, weights: Any, y: Array, names: Array | None) -> dict[Any, float] | None:
+    """The weights of the classes of training data by their labels, for other data; None without weights."""
+    if weights is None:
+        return None
+    per_sample = class_weights(name, weights, y, True, names)
+    codes, first = np.unique(y.reshape(-1).astype(np.int64), return_index=True)
+    labels = codes if names is None else names[codes]
+    return dict(zip(labels.tolist(), per_sample[first].tolist(), strict=True))
 
 
 def class_weights(

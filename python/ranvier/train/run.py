@@ -75,7 +75,11 @@ class Run:
         epochs: int,
     ) -> None:
         if isinstance(source, ArraySource):
-            find_sizes(trainer.model, source.data.x[:1])
+            first = source.data.x[:1]
+            try:
+                find_sizes(trainer.model, first)
+            except (TypeError, ValueError) as error:
+                raise_with_hint(error, trainer.model, None, first)
         self.trainer, self._evaluator = trainer, self._new_evaluator(trainer, parts)
         self.source, self.valid, self.hooks = source, valid, hooks
         self._called = hooks  # the callbacks that are notified in this process

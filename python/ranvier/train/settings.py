@@ -102,6 +102,7 @@ class Settings:
     steps_per_epoch: Any = Reported()
     interrupted: Any = Reported()
     resumed_from: Any = Reported()
+    gives_hints: Any = Reported()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Sets an attribute of the class.

@@ -17,10 +17,10 @@ from ranvier.nn.modes import require_untrained, training
 from ranvier.tensors.errors import count, flag
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Callback, report
-from ranvier.train.callbacks.logs import ProgressBar, shows_progress
+from ranvier.train.callbacks.logs import own_progress
 from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.evaluator import Evaluator
-from ranvier.train.hints import advise, judge, note_left_out, note_untrained, warning_once
+from ranvier.train.hints import advise, judge, note_left_out, note_order, note_untrained, warning_once
 from ranvier.train.history import History
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
 from ranvier.train.opening import only_samples, open_source, open_training
@@ -87,6 +87,7 @@ class Trainer(checked.Settings):
             an epoch (0 if a loader has no length).
         epoch, batch: complete epochs so far, and complete batches of the one in progress.
         interrupted: whether Ctrl-C ended the last `fit`.
+        gives_hints: whether the last `fit` gave hints (`verbose`).
         leads: whether this process writes files and lines; if `distributed`, that of rank 0.
         resumed_from: the checkpoint from which the last `fit` was resumed, or None.
 
@@ -138,6 +139,7 @@ class Trainer(checked.Settings):
         checked.require_processes(self)
         self.history = History()
         self._run: Run | None = None
+        report(self, gives_hints=True)
         self._said_left_out: list[str] = []  # the parameters that the last hint was about
         report(self, updates=0, last_epoch=0, steps_per_epoch=0)
         report(self, stop_training=False, interrupted=False, resumed_from=None)
@@ -173,18 +175,20 @@ class Trainer(checked.Settings):
             batch_size: samples per step; a last batch may be smaller. A loader has its own.
             shuffle: a new random order for each epoch. A loader has its own.
             validation_data: `(x, y)`, `(x, y, sample_weight)` or a loader, evaluated after each epoch:
-                "val_loss" ...
+                "val_loss" ... With `class_weight`, its loss has the weights of the classes, too, so that
+                an epoch is chosen by what is trained.
             validation_split: instead of validation_data, this share of the samples, the last ones as they
                 are given (Keras's choice: shuffle sorted data before).
-            class_weight: mapping from label to weight, one weight per class, or "balanced".
+            class_weight: mapping from label to weight, one weight per class, or "balanced": by the labels of
+                the training data.
             sample_weight: one weight per sample, multiplied with the class's. The loss of a batch is then
                 `sum(w_i l_i) / sum(w_i)`. Metrics are not weighted.
             callbacks: see `rv.Callback`.
             verbose: True or 1 prints a line for each epoch (or about 50 lines in all) and a bar over the
-                batches of long epochs, 2 the lines alone, False or 0 nothing. None: as 1
-                on a terminal and in a notebook; elsewhere, in tests, and where `callbacks` has a ProgressBar
-                it prints nothing. Hints are warnings of the category `rv.train.HintWarning`; verbose=0 leaves
-                them out.
+                batches of long epochs, 2 the lines alone, False or 0 nothing. None: as 1 on a terminal and in
+                a notebook; where the output goes to a file or a pipe, the lines of a fit that takes more than
+                ten seconds, from then on; in tests nothing. Where `callbacks` has a ProgressBar, `fit` adds
+                none. Hints are warnings of the category `rv.train.HintWarning`; verbose=0 leaves them out.
             resume: a checkpoint of `rv.Checkpoint`, or a folder, of which the newest undamaged one is taken.
                 The run continues from there to the same number of `epochs`, with the bits of a run that was
                 never stopped. A folder without a checkpoint starts a new run. Settings, loss, schedules and
@@ -216,21 +220,23 @@ class Trainer(checked.Settings):
         checked.require_parameters(self)
         checked.require_processes(self)
         spec = self._current_spec(first=self.history.epochs == 0)
+        report(self, gives_hints=verbose != 0)
         hook_list = checked.in_order(callbacks)
-        if shows_progress(verbose, hook_list):
-            hook_list.insert(0, ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5))
+        progress = own_progress(verbose, hook_list, epochs)
+        if progress is not None:
+            hook_list.insert(0, progress)
         with warning_once(self.leads):
             weights = {"class_weight": class_weight, "sample_weight": sample_weight}
             held = {"validation_data": validation_data, "validation_split": validation_split}
             source, valid = open_training(x, y, spec, batch_size, bool(shuffle), **weights, **held)
             if class_weight is not None or source.weighted:
                 unreduced(self.loss)
-            first = self.history.epochs == 0 and verbose != 0 and self.leads
+            first = self.history.epochs == 0 and self.gives_hints and self.leads
             if source.data is not None:
                 spec.flat = source.data.y.ndim == 1
                 if first:
                     advise(self, source.data, spec.classes, class_weight)
-            if verbose != 0 and self.leads:
+            if self.gives_hints and self.leads:
                 note_left_out(self)
             self._spec = spec
             kind = checked.processes().DistributedRun if self.distributed else Run
@@ -272,7 +278,8 @@ class Trainer(checked.Settings):
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
 
-        `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken. A data
+        `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken. The
+        answers of a loader are in its order: one that shuffles gives a `rv.train.HintWarning`. A data
         frame must have the columns of `fit`, in the same order. Before the first fit of a Trainer that has an
         optimizer this gives a `rv.train.HintWarning`, if the model's layers drew their weights and nothing
         has changed them since.
@@ -404,6 +411,7 @@ class Trainer(checked.Settings):
         size = count(name, "batch_size", batch_size)
         if self._run is None:
             note_untrained(self, name)
+        note_order(name, x)
         batches = only_samples(name, x, self._current_spec(), size)
         with float32_matmul_precision(self.precision):
             return Evaluator(self, self._parts).output(name, batches)

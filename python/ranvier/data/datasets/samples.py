@@ -36,6 +36,7 @@ class Samples:
         unused: the names of the other arrays of an archive.
         categories: for each column of a table its categories, or None for numbers; None if there are none.
         rows: the indices of the rows of a table that are kept; None for all.
+        dropped: how many rows of a table are left out because of missing values (missing="drop").
         skipped: the names of broken images that are left out.
         files: the names of the images.
         target: the name of a table's column of targets.
@@ -54,6 +55,7 @@ class Samples:
     unused: tuple[str, ...] = ()
     categories: tuple[tuple[str, ...] | None, ...] | None = None
     rows: Array | None = None
+    dropped: int = 0
     skipped: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     target: str | None = None

@@ -141,6 +141,8 @@ def _samples(
     rows = _rows(table, of_features, None if at is None else columns[at], missing)
     plain, names = all(kind is None for kind in kinds), table.names
     about: dict[str, Any] = {"categories": None if plain else tuple(kinds), "rows": rows}
+    if missing == "drop" and rows is not None:
+        about["dropped"] = len(x) - len(rows)
     about["feature_names"] = tuple(names[column] for column in features) if names else None
     x = (x if rows is None else x[rows]).astype(dtype)
     if at is None or labels is None:

@@ -13,6 +13,17 @@ from ranvier.train.history import History
 __all__ = ["Callback", "LambdaCallback"]
 
 
+class HintWarning(UserWarning):
+    """A hint of `Trainer.fit` about data and model; `fit(verbose=0)` gives none.
+
+    >>> import warnings
+    >>> import ranvier as rv
+    >>> with warnings.catch_warnings():
+    ...     warnings.filterwarnings("ignore", category=rv.train.HintWarning)
+    ...     _ = rv.Trainer(rv.nn.Linear(1, 2), "cross_entropy", "sgd").fit([[500.0]], [1], epochs=1)
+    """
+
+
 class Training(Protocol):
     """The attributes of a Trainer that callbacks and the parts of a run use; `Trainer` describes them."""
 
@@ -37,6 +48,7 @@ class Training(Protocol):
     last_epoch: int
     steps_per_epoch: int
     resumed_from: Any
+    gives_hints: bool
 
     @property
     def leads(self) -> bool: ...

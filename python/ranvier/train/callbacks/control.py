@@ -15,7 +15,7 @@ from ranvier.metrics.named import direction
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
-from ranvier.train.callbacks.base import Callback
+from ranvier.train.callbacks.base import Callback, HintWarning
 
 __all__ = ["EarlyStopping", "Schedule"]
 
@@ -276,6 +276,24 @@ class Schedule(Callback):
             )
         if self._has_mode():
             self._require_mode()
+        self._note_length()
+
+    def _note_length(self) -> None:
+        """Warn of a schedule whose length is that of the run in the other unit: updates with per="epoch"."""
+        steps, trainer = _length(self.scheduler), self.trainer
+        epochs = trainer.last_epoch - trainer.epoch
+        updates = epochs * -(-trainer.steps_per_epoch // trainer.accumulate)
+        if not trainer.gives_hints or steps is None or epochs < 1 or updates <= 1.5 * epochs:
+            return
+        kind = type(self.scheduler).__name__
+        middle = math.sqrt(epochs * updates)
+        if self.per == "epoch" and middle < steps <= 1.5 * updates:
+            text = f"it steps after each of {epochs} epochs; expected per='batch': {updates} updates"
+        elif self.per == "batch" and 0.5 * epochs <= steps <= min(middle, 1.5 * epochs):
+            text = f"it steps after each of {updates} updates; expected per='epoch', or {updates} steps"
+        else:
+            return
+        warnings.warn(f"[Schedule] got {kind} of {steps} steps, and {text}", HintWarning, stacklevel=5)
 
     def _has_mode(self) -> bool:
         """Whether the schedule itself tells better values from worse, as ReduceLROnPlateau."""
@@ -333,6 +351,20 @@ def _needs_a_value(scheduler: Any) -> bool:
     first = next(iter(inspect.signature(scheduler.step).parameters.values()), None)
     required = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return first is not None and first.kind in required and first.default is inspect.Parameter.empty
+
+
+def _length(scheduler: Any) -> int | None:
+    """The steps after which a schedule is at its end; None for one without an end, or that may end early (a
+    warm-up)."""
+    name = next((name for name in _LENGTHS if hasattr(scheduler, name)), None)
+    if name is None or type(scheduler).__name__ in ("LinearLR", "ConstantLR"):
+        return None
+    value = getattr(scheduler, name)
+    steps = max(value, default=0) if name == "milestones" else value
+    return int(steps) if isinstance(steps, (int, float)) else None
+
+
+_LENGTHS = ("total_steps", "T_max", "total_iters", "milestones")  # attributes of schedules, PyTorch's names
 
 
 examples(globals())

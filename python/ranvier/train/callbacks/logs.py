@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.tensors.errors import count
+from ranvier.tensors.errors import count, flag, number
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar", "TensorBoard"]
 
+LONG = 10.0  # seconds after which a fit is long enough for lines in a file
 SOON = 0.2  # seconds between two updates of the bar
 
 
@@ -53,16 +54,20 @@ class ProgressBar(Callback):
         bar: False leaves only the lines everywhere.
         every: a line for the first epoch, every this many, and the last.
         delay: seconds after which an epoch gets a bar.
+        after: seconds of the run after which the lines begin.
 
     Raises:
-        ValueError: every below 1.
+        ValueError: every below 1, delay or after below 0.
     """
 
     every_batch = every_epoch = False  # it only shows: the core may run several batches or epochs in one call
     everywhere = False  # on several processes, that of rank 0 alone
 
-    def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:
-        self.bar, self.every, self.delay = bar, count("ProgressBar", "every", every), delay
+    def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0, after: float = 0.0) -> None:
+        self.bar = flag("ProgressBar", "bar", bar)
+        self.every = count("ProgressBar", "every", every)
+        self.delay = number("ProgressBar", "delay", delay, 0.0)
+        self.after = number("ProgressBar", "after", after, 0.0)
         self._tqdm: Any = None
         self._next = float("inf")  # the time from which on a batch updates the bar
 
@@ -100,6 +105,8 @@ class ProgressBar(Callback):
         if not (last or done % self.every == 0 or done == 1):
             return
         now = time.perf_counter()
+        if now - self._began < self.after:
+            return
         measured = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         left = "" if last else self._left(now)
         print(
@@ -133,19 +140,22 @@ class ProgressBar(Callback):
             self._tqdm = None
 
 
-def shows_progress(verbose: Any, hooks: Iterable[Callback]) -> bool:
-    """True if `fit` adds a ProgressBar of its own: not where `hooks` have one.
+def own_progress(verbose: Any, hooks: Iterable[Callback], epochs: int) -> ProgressBar | None:
+    """The ProgressBar that `fit` adds; None where `hooks` have one.
 
-    `verbose` decides where it is not None; else a bar is added in a terminal or a notebook, but not in a test
-    (pytest).
+    `verbose` decides where it is not None; else a bar is added in a terminal or a notebook. Elsewhere, as
+    where the output goes to a file or a pipe, lines are written once a fit has taken `LONG` seconds, and none
+    in a test (pytest).
     """
     if not isinstance(verbose, (bool, int, type(None))) or verbose not in (None, 0, 1, 2):
         raise ValueError(f"[Trainer.fit] got verbose {verbose!r}; expected True, False, None, 0, 1 or 2")
     if any(isinstance(hook, ProgressBar) for hook in hooks):
-        return False
-    if verbose is not None:
-        return bool(verbose)
-    return "PYTEST_CURRENT_TEST" not in os.environ and is_shown(sys.stdout)
+        return None
+    silent = verbose is None and "PYTEST_CURRENT_TEST" in os.environ
+    if silent or (verbose is not None and not verbose):
+        return None
+    after = LONG if verbose is None and not is_shown(sys.stdout) else 0.0
+    return ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5, after=after)
 
 
 def duration(seconds: float) -> str:
