@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from _thread import _local as local  # threading.local, without the import of threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ranvier.grad_mode import no_grad
@@ -9,6 +12,8 @@ from ranvier.nn.container import ModuleDict, ModuleList
 from ranvier.nn.module import Module
 from ranvier.nn.parameter import Parameter
 from ranvier.nn.utils.reweighted import HELD, Reweighting, hold
+from ranvier.observe import current, refuse
+from ranvier.settings import ThreadSettings
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -53,6 +58,8 @@ class Parametrized(Reweighting):
         self.name = name
 
     def weight(self, module: Any) -> Tensor:
+        if _blocks.depth:
+            return _kept.of(module, self.name)
         return module.parametrizations[self.name]()
 
     def assign(self, module: Any, value: Tensor) -> None:
@@ -60,7 +67,61 @@ class Parametrized(Reweighting):
             raise AttributeError(
                 f"[setattr] got {self.name!r}; expected modules with right_inverse, or original"
             )
+        _kept.forget(module, self.name)
         module.parametrizations[self.name].right_inverse(value)
+
+
+class _Kept(local):
+    """The tensors that a thread has computed in its blocks of `cached`."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[tuple[int, str], tuple[Any, Tensor]] = {}  # with the module, which keeps its id
+        self.recording: Any = None  # the recording in which the outermost block began
+
+    def of(self, module: Any, name: str) -> Tensor:
+        if current() is not self.recording:  # A replay would compute the tensor again.
+            refuse(
+                "parametrize.cached() around it",
+                "open the block inside the compiled step",
+            )
+        found = self.tensors.get((id(module), name))
+        if found is None:
+            found = self.tensors[id(module), name] = module, module.parametrizations[name]()
+        return found[1]
+
+    def forget(self, module: Any, name: str) -> None:
+        self.tensors.pop((id(module), name), None)
+
+
+_blocks = ThreadSettings(depth=0)  # how many blocks of `cached` the thread is in
+_kept = _Kept()
+
+
+@contextmanager
+def cached() -> Iterator[None]:
+    """Within the block each parametrized tensor is computed once, at its first use, for all modules.
+
+    A tensor that is used several times, as the weight of a cell in a loop, is then computed as often as
+    once, and one with random numbers is the same at each use. A value that is assigned to the tensor
+    (``layer.weight = value``) holds from then on. Of nested blocks the outermost counts.
+
+    >>> import ranvier as rv
+    >>> from ranvier.nn.utils import parametrize
+    >>> layer = parametrize.register_parametrization(rv.nn.Linear(3, 2), "weight", rv.nn.Tanh())
+    >>> with parametrize.cached():
+    ...     layer.weight is layer.weight
+    True
+    """
+    if _blocks.depth == 0:
+        _kept.recording = current()
+    _blocks.depth += 1
+    try:
+        yield
+    finally:
+        _blocks.depth -= 1
+        if _blocks.depth == 0:
+            _kept.tensors.clear()
+            _kept.recording = None
 
 
 def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
