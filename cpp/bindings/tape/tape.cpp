@@ -49,7 +49,8 @@ struct Inputs {
   // True if the Tensor's slots are set: a subclass may have an __init__ that does not call Tensor's.
   bool is_whole(size_t i) const {
     const TensorSlots& slots = tensor_slots();
-    for (int64_t slot : {slots.array, slots.requires_grad, slots.grad_fn})
+    if (!has_array(tensors[i])) return false;
+    for (int64_t slot : {slots.requires_grad, slots.grad_fn})
       if (!slot_of(tensors[i], slot)) return false;
     const Held cell = slot_of(tensors[i], slots.cell);
     return cell && PyList_CheckExact(cell.ptr()) && PyList_GET_SIZE(cell.ptr()) > 0;

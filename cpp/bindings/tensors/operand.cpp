@@ -33,7 +33,7 @@ py::object tuple_of(PyObject* argument) { return checked(PyTuple_Pack(1, argumen
 Operand::Operand(PyObject* const* arguments) : op(arguments[0]) {
   tensor = PyObject_TypeCheck(arguments[1], tensor_class()) ? py::reinterpret_borrow<py::object>(arguments[1])
                                                             : read_by(kAsTensor, op, arguments[1]);
-  if (const Held own = slot_of(tensor.ptr(), tensor_slots().array); !own || !PyArray_Check(own.ptr()))
+  if (!has_array(tensor.ptr()) || !PyArray_Check(slot_of(tensor.ptr(), tensor_slots().array).ptr()))
     fail(Fault::type, "got a Tensor without a call of its __init__; expected one with data");
 }
 

@@ -128,6 +128,14 @@ PyMethodDef g_functions[] = {
 
 const TensorSlots& tensor_slots() { return g_slots; }
 
+bool has_array(PyObject* tensor) {
+  if (slot_of(tensor, g_slots.array)) return true;
+  static PyObject* const name = PyUnicode_InternFromString("_array");
+  const auto made = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor, name));
+  if (!made) PyErr_Clear();
+  return static_cast<bool>(slot_of(tensor, g_slots.array));
+}
+
 int64_t slot_offset(PyTypeObject* type, PyObject* name) {
   const Held member = class_attribute(type, name);
   if (!member || !Py_IS_TYPE(member.ptr(), &PyMemberDescr_Type))

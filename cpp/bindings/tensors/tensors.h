@@ -20,6 +20,8 @@ const TensorSlots& tensor_slots();
 int64_t slot_offset(PyTypeObject* type, PyObject* name);
 
 PyTypeObject* tensor_class();
+// True if a Tensor has its array. A class of Tensors that makes it when it is read makes it here.
+bool has_array(PyObject* tensor);
 bool has_attributes(PyObject* tensor);  // true if the user has set attributes, which may hide methods
 // Removes an object that cannot be part of a cycle from Python's garbage collector; its reference count alone
 // frees it. The collector visits every object that it knows.

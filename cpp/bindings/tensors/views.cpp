@@ -232,7 +232,7 @@ using Arguments = PyObject* const*;
 
 // x, if it is a real Tensor. A proxy, whose `__class__` is Tensor, has no slots.
 PyObject* checked_tensor(PyObject* x) {
-  if (!PyObject_TypeCheck(x, tensor_class()) || !slot_of(x, tensor_slots().array))
+  if (!PyObject_TypeCheck(x, tensor_class()) || !has_array(x))
     fail_type("share", "got ", Py_TYPE(x)->tp_name, " in place of a Tensor; expected a Tensor with data");
   return x;
 }

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+import ranvier.serialization.few_bits as few_bits
 from ranvier.nn.arguments import arguments_of
 from ranvier.serialization.work import Work
 from ranvier.tensors.dtypes import dtype as DType
@@ -52,7 +53,8 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
     seen[id(model)] = path
     kind = model.__class__
     if _layer(_name_of(kind)) is not kind:
-        return _custom(kind)
+        few = few_bits.kind_of(model)
+        return _custom(kind) | ({"few_bits": few} if few else {})
     if "forward" in vars(model):
         return _custom(kind, ["forward"])
     node: dict[str, Any] = {"layer": _name_of(kind)}
@@ -175,9 +177,10 @@ def build(
         built[path] = built[same]
         return built[same][0]
     if isinstance(custom := node.get("custom"), str):
+        into = few_bits.call(node["few_bits"]) if "few_bits" in node else "model"
         raise ValueError(
             f"{where} has the class {custom}, which is not part of ranvier; build the model yourself and "
-            "call rv.load(path, into=model)"
+            f"call rv.load(path, into={into})"
         )
     if not isinstance(node.get("layer"), str):
         raise ValueError(f"{where} has no description that this version knows")

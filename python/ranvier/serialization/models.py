@@ -12,6 +12,7 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.serialization.architecture as architecture
+import ranvier.serialization.few_bits as few_bits
 import ranvier.serialization.files as files
 from ranvier._core import __version__
 from ranvier.autograd import wrap
@@ -313,10 +314,12 @@ def _load_into(
 
 
 def _load_state(model: nn.Module, shown: str, state: Any) -> nn.Module:
+    values = state.state_dict() if isinstance(state, nn.Module) else state
     try:
-        model.load_state_dict(state.state_dict() if isinstance(state, nn.Module) else state)
+        model.load_state_dict(values)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        said = f"[load] {shown} does not fit the model of type {type(model).__name__}: {error}"
+        why = few_bits.remedy(model, values) or error
+        said = f"[load] {shown} does not fit the model of type {type(model).__name__}: {why}"
         raise ValueError(shortened(said)) from None
     return model
 

@@ -55,6 +55,9 @@ def quantize_dynamic(
     if not chosen_layers(model, is_wanted):
         return model if inplace else copy.deepcopy(model).eval()
     made = _with_methods(rv.quantize(model, group=None, where=is_wanted).eval())
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(name in trained)
     if not inplace or type(made) is not type(model):
         return made
     for name, child in [*made.named_modules(remove_duplicate=False)][1:]:

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import ranvier.nn as nn
 import ranvier.nn.attention as attention
 import ranvier.ops as ops
+from ranvier.grad_mode import no_grad
 from ranvier.nn.init import skipped
 from ranvier.nn.module import Module
+from ranvier.nn.quantized.values import Values
 from ranvier.nn.registry import BUFFERS, place
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import arange, zeros
@@ -21,43 +23,77 @@ from ranvier.ops.matrix.quantized_weight import (
     PANEL,
     QuantizedWeight,
     of_blocks,
-    panel_bytes,
+    panels_shape,
     quantized,
 )
 from ranvier.ops.neural.embedding import renormalise
 from ranvier.ops.rows import examples
+from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.errors import count, one_of
 from ranvier.tensors.failures import misfit
-from ranvier.tensors.memory import Computed, read_only
-from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.memory import HALVES
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["Embedding", "Linear", "MultiheadAttention"]
 
 
+def half_or_float32(x: Any) -> str:
+    """The name of a weight's dtype: float32, but for Tensors of 16 bits."""
+    is_half = isinstance(x, Tensor) and x._array.dtype in HALVES
+    return str(x.dtype.name) if is_half else "float32"
+
+
 class Quantized(Module):
-    """The base class: a matrix (n, k) in the buffers ``panels`` and ``scale``."""
+    """The base class: a matrix (n, k) in the buffers ``panels`` and ``scale``.
+
+    Attributes:
+        kind: "int8", "q8_0" or "q4_0".
+        weight_dtype: the dtype of ``weight``, of a model of 16 bits its own; ``half()`` and others change it.
+    """
 
     panels: Tensor
     scale: Tensor | None
+    weight_dtype: str
+    _panel = PANEL  # rows of a panel
 
-    def _make(self, kind: str, n: int, k: int, made: QuantizedWeight | None = None) -> None:
+    def _make(
+        self, kind: str, n: int, k: int, made: QuantizedWeight | None = None, weight_dtype: Any = "float32"
+    ) -> None:
         """Takes a matrix, or makes room for one of a file."""
-        self.kind = one_of(type(self).__name__, "kind", kind, KINDS)
+        name = type(self).__name__
+        self.kind = one_of(name, "kind", kind, KINDS)
+        self.weight_dtype = one_of(name, "weight_dtype", weight_dtype, ("float32", "bfloat16", "float16"))
         if made is None:
-            panels = zeros(-(-n // PANEL), panel_bytes(kind, k), dtype="uint8")
+            panels = zeros(*panels_shape(kind, n, k, self._panel), dtype="uint8")
             made = QuantizedWeight(kind, (n, k), panels, zeros(n) if kind == "int8" else None)
         self.register_buffer("panels", made.panels)
         self.register_buffer("scale", made.scale)
         self._matrix_shape = n, k
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Takes new memory, and keeps its dtypes: ``model.half()`` is for the layers beside."""
+        """Takes new memory, and keeps its dtypes: ``model.half()`` is for the layers beside, and the dtype of
+        ``weight``."""
 
         def same_dtype(tensor: Tensor) -> Tensor:
             new = fn(tensor)
             return new if new.dtype == tensor.dtype else tensor
 
+        with no_grad():
+            self.weight_dtype = half_or_float32(fn(zeros(0, dtype=DType(self.weight_dtype))))
         return super()._apply(same_dtype, recurse)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Takes panels of another number of rows, too: of an Embedding that shares them with a Linear, or
+        not."""
+        name, (n, k) = f"{prefix}panels", self._matrix_shape
+        given = state_dict.get(name)
+        shape = None if given is None else tuple(given.shape)
+        if shape != tuple(self.panels.shape):
+            for rows in (1, PANEL):
+                if shape == panels_shape(self.kind, n, k, rows):
+                    weight = QuantizedWeight(self.kind, (n, k), as_tensor("load_state_dict", given), None)
+                    state_dict = {**state_dict, name: weight.in_panels(PANEL if rows == 1 else 1).panels}
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def quantized_weight(self) -> QuantizedWeight:
@@ -66,11 +102,12 @@ class Quantized(Module):
 
     @property
     def weight(self) -> Tensor:
-        """The values of the weight as float32: a new Tensor, which is not trained.
+        """The values of the weight in ``weight_dtype``: a new Tensor, which is not trained. They are made
+        when one is read; dtype, shape, device and the like cost nothing.
 
         Its memory is read-only, as a change of it would not be one of the layer: `from_weight` makes another.
         """
-        return wrap(read_only(self.quantized_weight.dequantize()._array, Computed))
+        return Values.of(self.quantized_weight, DType(self.weight_dtype))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "weight":
@@ -83,22 +120,30 @@ class Quantized(Module):
 class Linear(Quantized):
     """y = x W^T + b with W of 8 or 4 bits.
 
-    x (..., in_features), y (..., out_features), b (out_features,), float32. kind: "int8", with a scale for
-    each output; "q8_0" or "q4_0", of 8 and 4 bits, with one for each 32 inputs. When the layer is called, x
-    becomes integers of 8 bits, by a scale for each row, or for each 32 numbers. Only x gets a gradient: the
-    layer is a frozen base.
+    x (..., in_features) and y (..., out_features) of float32 or 16 bits, b (out_features,) of float32. kind:
+    "int8", with a scale for each output; "q8_0" or "q4_0", of 8 and 4 bits, with one for each 32 inputs. When
+    the layer is called, x becomes integers of 8 bits, by a scale for each row, or for each 32 numbers. Only x
+    gets a gradient: the layer is a frozen base. weight_dtype: "float32", "bfloat16" or "float16", the dtype
+    that ``weight`` has.
 
     Raises ValueError where the last dimension of x is not in_features.
     | rv.nn.quantized.Linear(3, 2).kind -> 'int8'"""
 
     bias: Tensor | None
-    _shown = ("in_features", "out_features", "bias", "kind")
+    _shown = ("in_features", "out_features", "bias", "kind", "weight_dtype?")
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, kind: str = "int8") -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        kind: str = "int8",
+        weight_dtype: str = "float32",
+    ) -> None:
         super().__init__()
         self.in_features = count("linear", "in_features", in_features, 0)
         self.out_features = count("linear", "out_features", out_features, 0)
-        self._make(kind, out_features, in_features)
+        self._make(kind, out_features, in_features, weight_dtype=weight_dtype)
         place(self, BUFFERS, "bias", zeros(out_features) if bias else None)  # may be a property, too
 
     @classmethod
@@ -110,14 +155,17 @@ class Linear(Quantized):
         >>> rv.nn.quantized.Linear.from_weight(rv.ones(2, 64), kind="q4_0")
         Linear(in_features=64, out_features=2, bias=False, kind='q4_0')
         """
+        weight_dtype = half_or_float32(weight)
         if isinstance(weight, QuantizedBlocks):
             weight = of_blocks(weight)
+        if isinstance(weight, QuantizedWeight):
+            weight = weight.in_panels(PANEL)
         if not isinstance(weight, QuantizedWeight):
             weight = quantized(weight, one_of("Linear", "kind", kind, KINDS))
         made = cls.__new__(cls)
         super(Linear, made).__init__()
         n, k = made.out_features, made.in_features = weight.shape
-        made._make(weight.kind, n, k, weight)
+        made._make(weight.kind, n, k, weight, weight_dtype)
         if bias is not None:
             bias = as_tensor("Linear", bias).detach().float().clone()
             if bias.shape != (n,):
@@ -144,27 +192,49 @@ def product(x: Any, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, 
 
 
 class Embedding(Quantized):
-    """y[..., :] = weight[x[...], :], weight (num_embeddings, embedding_dim) of 8 or 4 bits, y of float32.
+    """y[..., :] = weight[x[...], :], weight (num_embeddings, embedding_dim) of 8 or 4 bits, y of
+    weight_dtype.
 
-    See :class:`Linear` for the kinds. Raises IndexError for an x outside 0 ... num_embeddings - 1.
+    See :class:`Linear` for the kinds. tied: the bytes are in the order of :class:`Linear`'s, so that a Linear
+    can have the same weight; a row of others is read in less time. Raises IndexError for an x outside 0 ...
+    num_embeddings - 1.
     | rv.nn.quantized.Embedding(10, 3)(rv.tensor([[1, 2]])).shape -> (1, 2, 3)"""
 
-    _shown = ("*num_embeddings", "*embedding_dim", "kind")
+    _shown = ("*num_embeddings", "*embedding_dim", "kind", "weight_dtype?")
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, kind: str = "int8") -> None:
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        kind: str = "int8",
+        weight_dtype: str = "float32",
+        tied: bool = False,
+    ) -> None:
         super().__init__()
         self.num_embeddings = count("embedding", "num_embeddings", num_embeddings, 0)
         self.embedding_dim = count("embedding", "embedding_dim", embedding_dim, 0)
-        self._make(kind, num_embeddings, embedding_dim)
+        self.tied = tied
+        self._make(kind, num_embeddings, embedding_dim, weight_dtype=weight_dtype)
+
+    @property
+    def _panel(self) -> int:  # type: ignore[override]
+        return PANEL if self.tied else 1
 
     @classmethod
-    def from_weight(cls, weight: Any, kind: str = "int8") -> Embedding:
+    def from_weight(cls, weight: Any, kind: str = "int8", tied: bool = False) -> Embedding:
         """The layer of a weight (num_embeddings, embedding_dim), as :meth:`Linear.from_weight`."""
-        layer = Linear.from_weight(weight, None, kind)
+        weight_dtype, rows = half_or_float32(weight), PANEL if tied else 1
+        if isinstance(weight, QuantizedBlocks):
+            weight = of_blocks(weight, rows)
+        elif isinstance(weight, QuantizedWeight):
+            weight = weight.in_panels(rows)
+        else:
+            weight = quantized(weight, one_of("Embedding", "kind", kind, KINDS), rows)
         made = cls.__new__(cls)
         super(Embedding, made).__init__()
-        made.num_embeddings, made.embedding_dim = layer.out_features, layer.in_features
-        made._make(layer.kind, layer.out_features, layer.in_features, layer.quantized_weight)
+        n, k = made.num_embeddings, made.embedding_dim = weight.shape
+        made.tied = tied
+        made._make(weight.kind, n, k, weight, weight_dtype)
         return made
 
     @classmethod
@@ -177,7 +247,8 @@ class Embedding(Quantized):
         return cls.from_weight(weight, kind).train(layer.training)
 
     def forward(self, input: Any) -> Tensor:
-        return quantized_embedding(input, self.quantized_weight)
+        y = quantized_embedding(input, self.quantized_weight)
+        return y if self.weight_dtype == "float32" else y.to(DType(self.weight_dtype))
 
 
 class MultiheadAttention(attention.MultiheadAttention):

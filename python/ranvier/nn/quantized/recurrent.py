@@ -52,7 +52,8 @@ class _Quantized(recurrent.Recurrent):
             w_hh = hh.quantized_weight
             ys = [*quantized_recurrent(mode.lower(), of_x, state, w_hh, hh.bias, sizes, reverse)]
         else:
-            weights = (None, hh.weight, None, hh.bias, hr.weight)
+            values = [part.quantized_weight.dequantize() for part in (hh, hr)]
+            weights = (None, values[0], None, hh.bias, values[1])
             ys = recurrent.projected(mode.lower(), of_x, state, weights, sizes, reverse)
         return [y.to(x.dtype) for y in ys] if x.dtype in HALVES else ys
 

@@ -1,7 +1,7 @@
 """Matrices of 8 or 4 bits: made from floats, and as the core's kernels read them.
 
 The layouts are described in cpp/kernels/quantized/quantized.h: panels of 16 rows, quads of 4 neighbours along
-k, codes without a sign.
+k, codes without a sign. What is read row by row alone, as an Embedding, has panels of one row.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class QuantizedWeight(NamedTuple):
     """A matrix (n, k) of 8 or 4 bits.
 
     kind: "int8", whose rows have a scale each; "q8_0" and "q4_0", of 8 and 4 bits, whose groups of 32 along k
-    have one of float16 (GGUF's types of these names). panels: uint8 (ceil(n / 16), bytes); scale: float32
-    (n,) of "int8", else None.
+    have one of float16 (GGUF's types of these names). panels: uint8 (ceil(n / 16), bytes), or (n, bytes) of
+    panels of one row; scale: float32 (n,) of "int8", else None.
     """
 
     kind: str
@@ -40,6 +40,17 @@ class QuantizedWeight(NamedTuple):
         scale = None if self.scale is None else self.scale._array
         return wrap(_core.quantized_rows(self.panels._array, scale, None, self.kind, *self.shape))
 
+    def in_panels(self, rows: int) -> QuantizedWeight:
+        """The same codes and scales in panels of this many rows: 16, or 1."""
+        panels = self.panels._array
+        n, k = self.shape
+        if panels.shape == panels_shape(self.kind, n, k, rows):
+            return self
+        codes, scales = unpacked(self.kind, n, k, panels)
+        flat = codes if scales is None else codes.reshape(n, codes.shape[1] * GROUP)
+        made = packed(self.kind, flat, scales, rows)
+        return QuantizedWeight(self.kind, self.shape, wrap(made), self.scale)
+
     def numel(self) -> int:
         return self.shape[0] * self.shape[1]
 
@@ -48,19 +59,22 @@ class QuantizedWeight(NamedTuple):
         return self.panels.nbytes + (0 if self.scale is None else self.scale.nbytes)
 
 
-def panel_bytes(kind: str, k: int) -> int:
-    """Bytes of a panel: 16 rows of k codes, with the scales of groups."""
+def panels_shape(kind: str, n: int, k: int, rows: int = PANEL) -> tuple[int, int]:
+    """The shape of the panels of a matrix (n, k), and so the bytes of one: k codes of each of its rows, with
+    the scales of groups."""
     if kind == "int8":
-        return PANEL * 4 * -(-k // 4)
-    return -(-k // GROUP) * PANEL * (2 + (GROUP if kind == "q8_0" else GROUP // 2))
+        row_bytes = 4 * -(-k // 4)
+    else:
+        row_bytes = -(-k // GROUP) * (2 + (GROUP if kind == "q8_0" else GROUP // 2))
+    return -(-n // rows), rows * row_bytes
 
 
-def of_blocks(blocks: QuantizedBlocks) -> QuantizedWeight:
+def of_blocks(blocks: QuantizedBlocks, rows_of_panel: int = PANEL) -> QuantizedWeight:
     """The matrix of a GGUF file, with the same codes and scales, in panels."""
     if len(blocks.shape) != 2:
         raise misfit("quantize", {"a weight": blocks.shape}, "2 dimensions (n, k)")
     n, k = blocks.shape
-    panels = np.empty((-(-n // PANEL), panel_bytes(blocks.kind, k)), np.uint8)
+    panels = np.empty(panels_shape(blocks.kind, n, k, rows_of_panel), np.uint8)
     rows = max(PANEL, _AT_ONCE // max(k, 1) // PANEL * PANEL)
     for begin in range(0, n, rows):
         part = np.ascontiguousarray(blocks.blocks[begin : begin + rows])
@@ -69,13 +83,12 @@ def of_blocks(blocks: QuantizedBlocks) -> QuantizedWeight:
             raise OpError("[quantize] got a scale that is NaN or infinite; expected finite numbers")
         # eight bits with a sign, plus 128; four bits have 8 added already
         codes = codes ^ 128 if blocks.kind == "q8_0" else np.concatenate([codes & 15, codes >> 4], -1)
-        panels[begin // PANEL : (begin + rows) // PANEL] = packed(
-            blocks.kind, codes.reshape(len(part), k), scales
-        )
+        made = packed(blocks.kind, codes.reshape(len(part), k), scales, rows_of_panel)
+        panels[begin // rows_of_panel : (begin + rows) // rows_of_panel] = made
     return QuantizedWeight(blocks.kind, (n, k), wrap(panels), None)
 
 
-def quantized(weight: Any, kind: str) -> QuantizedWeight:
+def quantized(weight: Any, kind: str, rows_of_panel: int = PANEL) -> QuantizedWeight:
     """A matrix of floats in 8 or 4 bits. The error of an element is at most half a step of its scale.
 
     int8: scale = max |row| / 127, code = round(w / scale). q8_0: the same for each group of 32, by the scale
@@ -87,7 +100,7 @@ def quantized(weight: Any, kind: str) -> QuantizedWeight:
     if array.ndim != 2:
         raise misfit("quantize", {"a weight": array.shape}, "2 dimensions (n, k)")
     n, k = array.shape
-    panels = np.empty((-(-n // PANEL), panel_bytes(kind, k)), np.uint8)
+    panels = np.empty(panels_shape(kind, n, k, rows_of_panel), np.uint8)
     scale = np.empty(n, np.float32) if kind == "int8" else None
     rows = max(PANEL, _AT_ONCE // max(k, 1) // PANEL * PANEL)
     for begin in range(0, n, rows):
@@ -97,7 +110,8 @@ def quantized(weight: Any, kind: str) -> QuantizedWeight:
         codes, scales = (_by_rows if kind == "int8" else _by_groups)(part, kind)
         if scale is not None:
             scale[begin : begin + rows] = scales
-        panels[begin // PANEL : (begin + rows) // PANEL] = packed(kind, codes, scales)
+        made = packed(kind, codes, scales, rows_of_panel)
+        panels[begin // rows_of_panel : (begin + rows) // rows_of_panel] = made
     return QuantizedWeight(kind, (n, k), wrap(panels), None if scale is None else wrap(scale))
 
 
@@ -135,40 +149,44 @@ def _by_groups(x: Array, kind: str) -> tuple[Array, Array]:
     return codes.reshape(n, -1), scale
 
 
-def packed(kind: str, codes: Array, scales: Array) -> Array:
-    """Panels of codes (n, k) and, for groups, their scales (n, groups)."""
+def packed(kind: str, codes: Array, scales: Array | None, rows: int = PANEL) -> Array:
+    """Panels of this many rows, of codes (n, k) and, for groups, their scales (n, groups)."""
     n, k = codes.shape
     zero = 8 if kind == "q4_0" else 128
-    padded = np.full((-(-n // PANEL) * PANEL, -(-k // 4) * 4), zero, np.uint8)
+    padded = np.full((-(-n // rows) * rows, -(-k // 4) * 4), zero, np.uint8)
     padded[:n, :k] = codes
-    count = len(padded) // PANEL
+    count = len(padded) // rows
     # a quad is moved as one number of 4 bytes
-    quads = padded.view(np.uint32).reshape(count, PANEL, -1).transpose(0, 2, 1)
+    in_row = padded.shape[1] // 4
+    quads = np.ascontiguousarray(padded.view(np.uint32).reshape(count, rows, in_row).transpose(0, 2, 1))
     if kind == "int8":
-        return np.ascontiguousarray(quads).view(np.uint8).reshape(count, -1 if k else 0)
+        return quads.view(np.uint8).reshape(count, 4 * in_row * rows)
     groups = k // GROUP
-    lines = quads.reshape(count, groups, GROUP // 4, PANEL)
+    lines = quads.reshape(count, groups, GROUP // 4, rows)
     if kind == "q4_0":
         lines = lines[:, :, : GROUP // 8] | lines[:, :, GROUP // 8 :] << 4
     of_rows = np.zeros((len(padded), groups), np.float16)
     of_rows[:n] = scales
-    panels = np.empty((count, groups, 2 * PANEL + 4 * PANEL * lines.shape[2]), np.uint8)
-    panels[:, :, : 2 * PANEL].view(np.float16)[...] = of_rows.reshape(count, PANEL, groups).transpose(0, 2, 1)
-    panels[:, :, 2 * PANEL :].view(np.uint32)[...] = lines.reshape(count, groups, lines.shape[2] * PANEL)
+    of_panels = np.ascontiguousarray(of_rows.reshape(count, rows, groups).transpose(0, 2, 1))
+    code_bytes = 4 * rows * lines.shape[2]
+    panels = np.empty((count, groups, 2 * rows + code_bytes), np.uint8)
+    panels[:, :, : 2 * rows] = of_panels.view(np.uint8)
+    panels[:, :, 2 * rows :] = np.ascontiguousarray(lines).view(np.uint8).reshape(count, groups, code_bytes)
     return panels.reshape(count, groups * panels.shape[2])
 
 
 def unpacked(kind: str, n: int, k: int, panels: Array) -> tuple[Array, Array | None]:
     """What `packed` got: codes, (n, k) of int8, else (n, groups, 32); and for groups their scales."""
     count = len(panels)
+    rows = 1 if panels.shape == panels_shape(kind, n, k, 1) else PANEL
     if kind == "int8":
-        quads = panels.reshape(count, -(-k // 4), PANEL, 4).transpose(0, 2, 1, 3)
-        return quads.reshape(count * PANEL, -(-k // 4) * 4)[:n, :k], None
+        quads = panels.reshape(count, -(-k // 4), rows, 4).transpose(0, 2, 1, 3)
+        return quads.reshape(count * rows, -(-k // 4) * 4)[:n, :k], None
     groups = -(-k // GROUP)
-    parts = panels.reshape(count, groups, panel_bytes(kind, GROUP))
-    scales = parts[:, :, : 2 * PANEL].view(np.float16).transpose(0, 2, 1)
-    quads = parts[:, :, 2 * PANEL :].reshape(count, groups, parts.shape[2] // (4 * PANEL), PANEL, 4)
+    parts = panels.reshape(count, groups, panels_shape(kind, rows, GROUP, rows)[1])
+    scales = np.ascontiguousarray(parts[:, :, : 2 * rows]).view(np.float16).transpose(0, 2, 1)
+    quads = parts[:, :, 2 * rows :].reshape(count, groups, parts.shape[2] // (4 * rows), rows, 4)
     if kind == "q4_0":
         quads = np.concatenate([quads & 15, quads >> 4], 2)
-    codes = quads.transpose(0, 3, 1, 2, 4).reshape(count * PANEL, groups, GROUP)
-    return codes[:n], scales.reshape(count * PANEL, groups)[:n]
+    codes = quads.transpose(0, 3, 1, 2, 4).reshape(count * rows, groups, GROUP)
+    return codes[:n], scales.reshape(count * rows, groups)[:n]
