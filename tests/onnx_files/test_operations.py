@@ -40,7 +40,7 @@ OF_ROWS = {
     ),
     "masks": lambda x: (
         (x @ x.T) + nn.Transformer.generate_square_subsequent_mask(len(x)),
-        (x @ x.T) * rv.tensor(np.tri(len(x), k=-1, dtype=np.float32)),
+        (x @ x.T) * rv.ones(len(x), len(x)).tril(-1),
     ),
     "quotients and steps": lambda x: (
         x[: (x.shape[0] + 1) // 2], x[x.shape[0] // 3 :], x[rv.arange(x.shape[0] - 1, -1, -1)],

@@ -15,12 +15,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-import ranvier.onnx.writers  # noqa: F401  # fills the table
+import ranvier.onnx.handlers  # fills the table of stand-ins
+import ranvier.onnx.writers  # noqa: F401  # fills the table of writers
 from ranvier.nn import Module
 from ranvier.onnx.reader import KEY, load
 from ranvier.onnx.registry import WRITERS
 from ranvier.onnx.runs import Axes, Modules, Run, all_runs, dynamic, inputs_of, outputs_of
-from ranvier.onnx.site import Site, Sizes, Writer, used
+from ranvier.onnx.site import Site, Writer, used
+from ranvier.onnx.sizes import Size
 from ranvier.onnx.values import number_of, package
 from ranvier.serialization.files import replace
 from ranvier.tape.calls import Call
@@ -29,13 +31,18 @@ from ranvier.version import __version__
 
 
 def model_of(
-    onnx: Any, runs: list[Run], inputs: list[str], outputs: list[str], axes: Axes, sizes: Sizes, version: int
+    onnx: Any,
+    runs: list[Run],
+    inputs: list[str],
+    outputs: list[str],
+    axes: Axes,
+    symbols: list[str],
+    version: int,
 ) -> Any:
     """The ModelProto for these runs of one model.
 
-    runs: traced runs with the same calls at different sizes. inputs, outputs: their names in the graph. axes,
-    sizes: the dynamic axes of each input, and their sizes in the runs. version: the version of the operator
-    set.
+    runs: traced runs with the same calls at different sizes. inputs, outputs: their names in the graph. axes:
+    the dynamic axes of each input. symbols: their names. version: the version of the operator set.
     """
     weights: dict[str, Any] = {}
     buffers: set[str] = set()
@@ -49,7 +56,7 @@ def model_of(
                 f"[onnx.export] got the name '{name}' twice among inputs, results and parameters; pass other "
                 "input_names or output_names"
             )
-    nodes = _nodes(writer, runs, inputs, outputs, weights, sizes)
+    nodes = _nodes(writer, runs, inputs, outputs, weights, symbols)
     nodes, transposed = _with_transposed(nodes, weights, outputs)
     weights.update((name, weights[name].T) for name in transposed)
     needed = {name for node in nodes for name in node.input}
@@ -61,7 +68,7 @@ def model_of(
             info(name, number_of(x.dtype), [axes.get(i, {}).get(a, n) for a, n in enumerate(x.shape)])
             for i, (name, x) in enumerate(zip(inputs, runs[0].inputs, strict=True))
         ],
-        [_result(onnx, name, [r.outputs[i][1] for r in runs], sizes) for i, name in enumerate(outputs)],
+        [_result(onnx, name, *runs[0].outputs[i]) for i, name in enumerate(outputs)],
         [
             onnx.numpy_helper.from_array(np.asarray(a, order="C"), name)
             for name, a in {**weights, **writer.initializers}.items()
@@ -82,19 +89,19 @@ def model_of(
 
 
 def _nodes(
-    writer: Writer, runs: list[Run], inputs: list[str], outputs: list[str], weights: Any, sizes: Sizes
+    writer: Writer, runs: list[Run], inputs: list[str], outputs: list[str], weights: Any, axes: list[str]
 ) -> list[Any]:
     """The nodes of the graph, without those that no result needs."""
     # name of a value in the traces (`runs.run` gives inputs the name "input i") -> its name in the graph
     names = {**{f"input {i}": name for i, name in enumerate(inputs)}, **{name: name for name in weights}}
     _check_calls(runs)
     for calls in zip(*(r.trace.calls for r in runs), strict=True):
-        site = Site(writer, calls, names, sizes)
+        site = Site(writer, calls, names, axes)
         site.require_ranks()
         written = WRITERS[site.kind](site)
         results = written if isinstance(written, tuple) else (written,)
         names.update((value.name, name) for value, name in zip(calls[0].outputs, results, strict=True))
-    site = Site(writer, [_RESULT], names, sizes)
+    site = Site(writer, [_RESULT], names, axes)
     values = [site.operand([r.outputs[i][0] for r in runs]) for i in range(len(outputs))]
     return _with_results(used(writer.nodes, values), values, outputs, onnx=writer.onnx)
 
@@ -164,16 +171,18 @@ def _with_results(nodes: list[Any], values: list[str], outputs: list[str], onnx:
     return nodes
 
 
-def _result(onnx: Any, name: str, arrays: list[Any], sizes: Sizes) -> Any:
-    """The declaration of a result; arrays: the result in each run. A size that varies gets a symbol."""
+def _result(onnx: Any, name: str, value: Any, array: Any) -> Any:
+    """The declaration of a result. A size that varies has a symbol, that of its axis where it is one."""
     shape: list[Any] = []
-    for axis in range(arrays[0].ndim):
-        entry = tuple(a.shape[axis] for a in arrays)
-        symbol = next(
-            (s for s, v in zip(sizes.names, sizes.values, strict=True) if v == entry), f"{name}_{axis}"
-        )
-        shape.append(entry[0] if len(set(entry)) == 1 else symbol)
-    return onnx.helper.make_tensor_value_info(name, number_of(arrays[0].dtype), shape)
+    for at, n in enumerate(value.dims):
+        is_axis = isinstance(n, Size) and n.terms == {(n.key,): 1} and not n.key.startswith("size of ")
+        if not isinstance(n, Size):
+            shape.append(n)
+        elif is_axis and n.atoms[n.key].kind == "axis":
+            shape.append(n.key)
+        else:
+            shape.append(f"{name}_{at}")
+    return onnx.helper.make_tensor_value_info(name, number_of(array.dtype), shape)
 
 
 VERSIONS = range(11, 28)  # of the operator set, that `export` writes
@@ -255,19 +264,15 @@ def export(
     axes, symbols = dynamic(names, arrays, dynamic_axes, output_names or ())
     modules = Modules(target, opset_version)
     runs = all_runs(target, modules, args, arrays, axes, symbols)
-    sources = [
-        next((names[i], a) for i, of in axes.items() for a, n in of.items() if n == s) for s in symbols
-    ]
-    sizes = Sizes(symbols, runs.sizes, sources)
     results = outputs_of(len(runs.traced[0].outputs), output_names)
-    proto = model_of(onnx, runs.traced, names, results, axes, sizes, opset_version)
+    proto = model_of(onnx, runs.traced, names, results, axes, symbols, opset_version)
     try:
         onnx.checker.check_model(proto, full_check=True)
     except MemoryError:
         raise
     except Exception as error:  # onnx raises its own kinds
         raise ValueError(f"[onnx.export] the graph of the model is not valid: {error}") from None
-    _compare(proto, runs.traced + runs.plain + (runs.nearby() if sizes.divided else []))
+    _compare(proto, runs.traced + runs.plain)
     if keep_initializers_as_inputs:
         for weight in proto.graph.initializer:
             info = onnx.helper.make_tensor_value_info(weight.name, weight.data_type, list(weight.dims))

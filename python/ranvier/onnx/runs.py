@@ -18,8 +18,14 @@ from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.extension import belongs_to
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating, mode_kept, require_untrained
+from ranvier.observe import package
+from ranvier.onnx.dims import Dim, Dims
+from ranvier.onnx.site import equal_calls
+from ranvier.onnx.sizes import Size, size_of_axis
+from ranvier.onnx.symbols import followed, recording
 from ranvier.onnx.tracing import Trace
 from ranvier.onnx.values import number_of
+from ranvier.tape.calls import Refused
 from ranvier.tape.variations import FAILURES, accepted, other_values
 
 Array = np.ndarray[Any, Any]
@@ -79,22 +85,49 @@ class Modules:
         return weights, buffers
 
 
-def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
+def run(
+    target: Any,
+    modules: Modules,
+    example: Any,
+    arrays: list[Array],
+    axes: Axes,
+    answers: Sequence[bool] = (),
+) -> Run:
     """One traced run.
 
-    example: the arguments of the model, whose tensors and arrays are replaced by `arrays`.
+    example: the arguments of the model, whose tensors and arrays are replaced by `arrays`. axes: the dynamic
+    axes, whose sizes are symbols in the run. answers: to the first conditions on sizes.
     """
-    with ExitStack() as modes:
-        trace = Trace(lambda module: modules.enter(trace, module, modes), modules.opset)
+    with ExitStack() as block:
+        trace = Trace(lambda module: modules.enter(trace, module, block), modules.opset)
+        trace.answers = list(answers)
         tensors = [wrap(np.array(a)) for a in arrays]
-        for i, tensor in enumerate(tensors):
-            trace.name(tensor, f"input {i}")
+        for i, dims in enumerate(_symbols(trace, arrays, axes)):
+            trace.name(tensors[i], f"input {i}", dims=dims)
         modules.register(trace)
-        with no_grad(), trace:
-            result = target(*filled(example, iter(tensors)))
+        block.enter_context(no_grad())
+        block.enter_context(trace)
+        if axes:
+            block.enter_context(recording())
+            block.enter_context(followed(trace))
+        result = target(*filled(example, iter(tensors)))
     weights, buffers = modules.register(Trace())
     outputs = [(trace.operand(t), np.array(t._array)) for t in flat(result, "result")]
     return Run(trace, arrays, outputs, weights, buffers)
+
+
+def _symbols(trace: Trace, arrays: list[Array], axes: Axes) -> list[Dims]:
+    """The shapes of the inputs, in which the size of a dynamic axis is a symbol."""
+    found: dict[str, Size] = {}
+    shapes = []
+    for i, array in enumerate(arrays):
+        dims: list[Dim] = list(array.shape)
+        for at, name in axes.get(i, {}).items():
+            if name not in found:
+                found[name] = size_of_axis(trace, f"input {i}", at, 1, array.shape[at], name)
+            dims[at] = found[name]
+        shapes.append(tuple(dims))
+    return shapes
 
 
 def plain_run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
@@ -158,15 +191,12 @@ def resized(array: Array, sizes: dict[int, int]) -> Array:
 class Runs(NamedTuple):
     """The runs of a model.
 
-    traced: at several sizes; the first two have the sizes of the example. sizes: for each dynamic axis its
-    size in each traced run. plain: runs to compare with. nearby: makes further plain runs, of sizes near the
-    example's.
+    traced: at several sizes; the first two have the sizes of the example. plain: runs to compare with, at
+    sizes near and far.
     """
 
     traced: list[Run]
-    sizes: list[tuple[int, ...]]
     plain: list[Run]
-    nearby: Callable[[], list[Run]]
 
 
 def all_runs(
@@ -174,8 +204,9 @@ def all_runs(
 ) -> Runs:
     """The runs of a model. args: the example; arrays: its tensors; symbols: the names of the dynamic axes.
 
-    The plain runs include axes of size 1, where a model may do something else (`squeeze()`) or fail, and
-    values of any sign, of one sign, and zeros.
+    The traced runs tell whether a constant depends on sizes or values. The plain runs are a check of what is
+    written: axes of size 1, sizes near the example's and primes up to eight times as large, and values of any
+    sign, of one sign, and zeros.
     """
     base = {  # symbol -> its size in the example
         s: next(arrays[i].shape[a] for i, of in axes.items() for a, n in of.items() if n == s)
@@ -191,22 +222,22 @@ def all_runs(
         return plain_run(target, modules, args, values)
 
     near = [0] * len(arrays)
-    first = run(target, modules, args, inputs(base, 0, near))
+    first = _settled(lambda answers: run(target, modules, args, inputs(base, 0, near), axes, answers))
     further = [plain(first.inputs)]
     widths = accepted(lambda tried: plain(inputs(base, 5, tried)), near)
     # The traced runs: the example's sizes with other values, each axis alone enlarged by two numbers, and all
-    # axes enlarged by different numbers. Two sizes of an axis tell `Site.number` a linear dependence.
+    # axes enlarged by different numbers.
     plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, base[s] + 3)]
     if len(symbols) > 1:
         plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
-    runs, used_sizes = [first], [base]
+    runs = [first]
     for seed, sizes in enumerate(plans, 1):
 
         def once(sizes: dict[str, int], seed: int = 100 * seed) -> Run:
             try:
-                return run(target, modules, args, inputs(sizes, seed, widths))
+                return run(target, modules, args, inputs(sizes, seed, widths), axes)
             except FAILURES:
-                return run(target, modules, args, inputs(sizes, seed, near))
+                return run(target, modules, args, inputs(sizes, seed, near), axes)
 
         other, taken = _attempt(once, sizes, base)
         if [c.kind for c in other.trace.calls] != [c.kind for c in first.trace.calls]:
@@ -216,27 +247,87 @@ def all_runs(
                 "graph has no branches that depend on them"
             )
         runs.append(other)
-        used_sizes.append(taken)
 
-    def around(low: int, high: int) -> list[list[Array]]:
-        steps = {(s, max(base[s] + more, 1)) for s in symbols for more in range(low, high)}
-        return [inputs({**base, s: n}, 7, near) for s, n in sorted(steps)]
-
-    ends = [{**base, s: n} for s in symbols for n in (1, base[s] + 16)]
-    ends += [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
     wide = [inputs(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
     extremes = [[extreme_values(a, w, seed) for a, w in zip(*wide[:2], strict=True)] for seed in range(3)]
-    others = [*(inputs(sizes, 7, near) for sizes in ends), *around(-2, 5), *wide, *extremes]
-    further += _accepted(plain, others)
-    values = [tuple(sizes[s] for sizes in used_sizes) for s in symbols]
-    return Runs(runs, values, further, lambda: _accepted(plain, around(-4, 9)))
+    others = [inputs(sizes, 7, near) for sizes in _compared_sizes(base, arrays, first.trace.least_sizes)]
+    further += _accepted(plain, [*others, *wide, *extremes])
+    return Runs(runs, further)
+
+
+_MOST_ELEMENTS = 2**22  # of an input in a comparison at a far size
+
+
+def _compared_sizes(base: dict[str, int], arrays: list[Array], least: int) -> list[dict[str, int]]:
+    """Sizes at which the file is compared. base: those of the example. least: all sizes up to this one."""
+    elements = max(array.size for array in arrays)
+    plans = []
+    for s, n in base.items():
+        near = {1, *range(max(n - 2, 1), n + 5), *range(1, least + 1)}
+        far = {_prime(times * n) for times in (2, 4, 8) if elements * times * 2 < _MOST_ELEMENTS}
+        plans += [{**base, s: size} for size in sorted(near | far)]
+    if len(base) > 1:
+        plans.append(dict.fromkeys(base, 1))
+    if len(base) > 1 and elements * 3 ** len(base) < _MOST_ELEMENTS:
+        plans.append({s: _prime(2 * n + i) for i, (s, n) in enumerate(base.items())})
+    return plans
+
+
+def _prime(n: int) -> int:
+    """The least prime that is greater than n."""
+    n += 1
+    while n < 2 or any(n % divisor == 0 for divisor in range(2, int(n**0.5) + 1)):
+        n += 1
+    return n
+
+
+def _settled(once: Callable[[Sequence[bool]], Run]) -> Run:
+    """The run once(()), in which no condition on sizes changes what is computed.
+
+    The model runs again with each other answer. It may raise an error of its own, so that sizes with this
+    answer are refused by the model, or compute the same.
+    """
+    first = once(())
+    for i, condition in enumerate(first.trace.conditions):
+        answers = [one.answer for one in first.trace.conditions[:i]]
+        try:
+            other = once([*answers, not condition.answer])
+        except Exception as error:
+            is_settled = _is_own(error)
+        else:
+            is_settled = equal_calls(first.trace.calls, other.trace.calls) and _same_results(first, other)
+        if not is_settled:
+            raise ValueError(
+                f"[onnx.export] {condition.where} depends on the condition {condition.text}, which holds for "
+                "some sizes of a dynamic axis and not for others; expected the same operations for all "
+                "sizes, or an axis that is static: leave it out of dynamic_axes"
+            )
+    return first
+
+
+def _same_results(a: Run, b: Run) -> bool:
+    """True if two runs with equal calls return the same values, or equal constants."""
+    pairs = zip(a.outputs, b.outputs, strict=False)
+    same = all(
+        one.name == other.name and np.array_equal(array, wanted) for (one, array), (other, wanted) in pairs
+    )
+    return same and len(a.outputs) == len(b.outputs)
+
+
+def _is_own(error: Exception) -> bool:
+    """True for an error that the model's code raises, not the library for it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    file = "" if trace is None else trace.tb_frame.f_code.co_filename
+    return not isinstance(error, Refused) and not file.startswith(package())
 
 
 def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) -> list[Run]:
     """Runs with these inputs, without those that the model refuses."""
     runs = []
     for values in inputs:
-        with suppress(*FAILURES):
+        with suppress(*FAILURES, AssertionError):
             runs.append(plain(values))
     return runs
 

@@ -1,19 +1,20 @@
 """What the functions that write nodes work with: `Writer` collects nodes, `Site` is one call of the model.
 
-A Site holds the same call in each traced run (`runs.py`). What is equal in all runs is written as a constant.
-What differs is written as nodes that compute it from sizes of dynamic axes, or refused.
+A Site holds the same call in each traced run (`runs.py`). What is equal in all runs is written as a constant,
+and a size (`sizes.py`) as the nodes that compute it. What differs otherwise is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.dims import Dim, Dims, equal, same
 from ranvier.onnx.registry import BECAME_INPUTS
+from ranvier.onnx.sizes import Atom, Real, Size, least
 from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
 from ranvier.tape.calls import Call
@@ -35,6 +36,7 @@ class Writer:
         self._constants: dict[Any, str] = {}  # dtype, shape and bytes of a constant -> its name
         self._arrays: dict[str, Array] = {}  # name of a constant -> its array
         self._taken: set[str] = set()
+        self.sizes: dict[str, str] = {}  # key of a size -> the name of the vector that holds it
 
     def reserve(self, name: str) -> str:
         """The name, or one like it that is not taken yet."""
@@ -110,31 +112,17 @@ def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
     return kept[::-1]
 
 
-class Sizes:
-    """The dynamic axes.
-
-    names: their symbols. values: for each its size in each run. sources: for each the (input, axis) that has
-    it.
-    divided: True after a size was written as a quotient. A wrong quotient may fit the sizes of all runs, so
-    `export` then compares the graph at further sizes.
-    """
-
-    def __init__(
-        self, names: list[str], values: list[tuple[int, ...]], sources: list[tuple[str, int]]
-    ) -> None:
-        self.names, self.values, self.sources = names, values, sources
-        self.divided = False
-
-
 class Site:
     """A call that is written. Its methods raise ValueError where a setting depends on a dynamic size.
 
-    calls: the call in each run. names: name of a value in the traces -> its name in the graph. In the
-    methods, `i` is the number of an input of the call.
+    calls: the call in each run. names: name of a value in the traces -> its name in the graph. axes: the
+    names of the dynamic axes. In the methods, `i` is the number of an input of the call.
     """
 
-    def __init__(self, writer: Writer, calls: Sequence[Call], names: dict[str, str], sizes: Sizes) -> None:
-        self.w, self.calls, self._names, self.sizes = writer, calls, names, sizes
+    def __init__(
+        self, writer: Writer, calls: Sequence[Call], names: dict[str, str], axes: Sequence[str]
+    ) -> None:
+        self.w, self.calls, self._names, self._axes = writer, calls, names, axes
         self.node = writer.node
         self.kind, self.settings = calls[0].kind, calls[0].settings
 
@@ -147,17 +135,20 @@ class Site:
 
     def depends(self, what: str) -> ValueError:
         """The error for something that differs between runs of different sizes, for the caller to raise."""
-        axes = ", ".join(f"'{name}'" for name in self.sizes.names)
+        axes = ", ".join(f"'{name}'" for name in self._axes)
         return self.refuse(
             f"{what} depends on the size of a dynamic axis ({axes}) in a way that has no counterpart",
             "leave that axis out of dynamic_axes",
         )
 
     def require_ranks(self) -> None:
-        """Raises ValueError: the number of dimensions of an operand or result differs between runs."""
+        """Raises ValueError: the rank of an operand, or the shape of a result, differs between runs."""
         for values in zip(*([*c.inputs, *c.outputs] for c in self.calls), strict=True):
             if len({None if v is None else v.array.ndim for v in values}) > 1:
                 raise self.depends("the number of dimensions")
+        for values in zip(*(c.outputs for c in self.calls), strict=True):
+            if not all(equal(value.dims, values[0].dims) for value in values):
+                raise self.depends("the shape of the result")
 
     # --- settings
     def get(self, name: str) -> Any:
@@ -169,23 +160,24 @@ class Site:
             raise self.depends(name)
         return values[0]
 
-    def shapes(self, i: int) -> list[tuple[int, ...]]:
-        """The shape of an input in each run."""
-        return [call.inputs[i].array.shape for call in self.calls]
-
-    def results(self, i: int = 0) -> list[tuple[int, ...]]:
-        """The shape of a result in each run."""
-        return [call.outputs[i].array.shape for call in self.calls]
-
     def ndim(self, i: int = 0) -> int:
-        return len(self.shapes(i)[0])
+        return len(self.dims(i))
+
+    def dims(self, i: int) -> Dims:
+        """The shape of an input, with sizes that depend on dynamic axes."""
+        value = self.calls[0].inputs[i]
+        assert value is not None
+        return value.dims
+
+    def result_dims(self, i: int = 0) -> Dims:
+        return self.calls[0].outputs[i].dims
 
     def size(self, i: int, axis: int) -> int:
-        """A size that is equal in all runs."""
-        sizes = {shape[axis] for shape in self.shapes(i)}
-        if len(sizes) > 1:
+        """A size that does not depend on dynamic axes."""
+        n = self.dims(i)[axis]
+        if isinstance(n, Size):
             raise self.depends(f"the size of axis {axis}")
-        return sizes.pop()
+        return n
 
     def dtype(self, i: int = 0) -> Any:
         value = self.calls[0].inputs[i]
@@ -224,88 +216,37 @@ class Site:
         return self._constant([v.array for v in present])
 
     def _constant(self, arrays: list[Array]) -> str:
-        """The name of an array that no call made, given in each run.
-
-        If it depends on sizes, it has to be one element repeated, numbers at equal distances, or a triangle.
-        """
+        """The name of an array that no call made, given in each run; it has to be the same in all of them."""
         first = arrays[0]
         if all(_equal(a, first) for a in arrays[1:]):
             return self.w.constant(first)
-        if not _equal(first, arrays[1]):  # the first two runs have the same sizes and other values
-            raise self.refuse(
-                "got a tensor that depends on the inputs, but was not made from them by operations that have "
-                "a counterpart in ONNX",
-                "use operations on floats, or compute it outside and pass it as an input",
-            )
-        shape = self.shape([a.shape for a in arrays])
-        # the axes whose size varies: the array may be the same along them
-        same = [d for d in range(first.ndim) if len({a.shape[d] for a in arrays}) > 1]
-        one = first[tuple(slice(1) if d in same else slice(None) for d in range(first.ndim))]
-        if one.size and all(_equal(a, np.broadcast_to(one, a.shape)) for a in arrays):
-            return self.node("Expand", self.w.constant(one), shape)
-        written = self._steps(arrays) or self._triangle(arrays, shape)
-        if not written:
+        if _equal(first, arrays[1]):  # the first two runs have the same sizes and other values
             raise self.depends(f"a constant of shape {first.shape}")
-        return written
-
-    def _steps(self, arrays: list[Array]) -> str:
-        """Nodes for a vector of equally spaced whole numbers whose length varies; "" for another array."""
-        if any(a.ndim != 1 or not a.size or not _equal(a, np.round(a)) for a in arrays):
-            return ""
-        longest = max(arrays, key=len)
-        step = int(longest[1] - longest[0]) if len(longest) > 1 else 1
-        if any(not _equal(a, (a[0] + np.arange(len(a)) * step).astype(a.dtype)) for a in arrays):
-            return ""
-        count = self.node("Squeeze", self.number(tuple(map(len, arrays))), self.w.ints(0))
-        zero, one = (self.w.constant(np.int64(n)) for n in (0, 1))
-        y = self.node("Range", zero, count, one)  # 0, 1 ...: onnxruntime's optimizer fails for negative steps
-        y = y if step == 1 else self.node("Mul", y, self.w.ints(step))
-        starts = tuple(int(a[0]) for a in arrays)
-        y = y if not any(starts) else self.node("Add", y, self.number(starts))
-        return y if arrays[0].dtype == np.int64 else self.w.cast(y, arrays[0].dtype)
-
-    def _triangle(self, arrays: list[Array], shape: str) -> str:
-        """Nodes for a matrix with one number up to a diagonal and another beyond it, such as a causal mask.
-
-        shape: the name of its shape. "" for another array.
-        """
-        largest = max(arrays, key=lambda a: a.size)
-        if any(a.ndim != 2 for a in arrays) or min(largest.shape) < 2:
-            return ""
-        low, high = largest[-1, 0], largest[0, -1]
-        for k in range(1 - len(largest), largest.shape[1]):
-            if all(_equal(a, np.where(np.tri(a.shape[0], a.shape[1], k, bool), low, high)) for a in arrays):
-                one = self.w.onnx.numpy_helper.from_array(np.ones(1, np.float32))
-                ones = self.node("ConstantOfShape", shape, value=one)
-                below = self.node("Trilu", ones, self.w.constant(np.int64(k)), upper=0)
-                below = self.w.cast(below, np.bool_)
-                if largest.dtype == np.bool_:  # onnxruntime has no Where of bools
-                    return below if low else self.node("Not", below)
-                return self.node("Where", below, self.w.constant(low), self.w.constant(high))
-        return ""
+        raise self.refuse(
+            "got a tensor that depends on the inputs, but was not made from them by operations that have "
+            "a counterpart in ONNX",
+            "use operations on floats, or compute it outside and pass it as an input",
+        )
 
     def scalar(self, value: Any, i: int = 0) -> str:
         """A constant in the dtype of an operand."""
         return self.w.constant(np.array(value, self.dtype(i)))
 
     # --- shapes
-    def shape(
-        self, shapes: Sequence[tuple[int, ...]], of: str = "", of_shapes: Any = None, free: bool = False
-    ) -> str:
-        """The name of an int64 vector that holds these shapes, one for each run.
+    def shape(self, dims: Dims, of: str = "", of_dims: Dims = (), free: bool = False) -> str:
+        """The name of an int64 vector that holds a shape.
 
-        of, of_shapes: the name of a value and its shapes in the runs; the nodes may read its sizes. free: the
-        vector is the target of a reshape of `of`, in which 0 copies a size and one entry may be -1.
+        free: the vector is the target of a reshape of the value `of`, with the shape of_dims, in which 0
+        copies a size and one entry may be -1.
         """
-        entries = list(zip(*shapes, strict=True))
-        varying = [i for i, entry in enumerate(entries) if len(set(entry)) > 1]
-        fixed = [entry[0] for entry in entries]
-        if free and all(fixed[i] for i in range(len(fixed)) if i not in varying):
-            same = [i for i in varying if i < len(of_shapes[0]) and entries[i] == _along(of_shapes, i)]
-            rest = [i for i in varying if i not in same]
-            if not rest or (len(rest) == 1 and all(map(all, entries))):
-                return self.w.ints(*[0 if i in same else -1 if i in rest else n for i, n in enumerate(fixed)])
-        return self.joined([self.number(e, of, of_shapes) if len({*e}) > 1 else e[0] for e in entries])
+        varying = [i for i, n in enumerate(dims) if isinstance(n, Size)]
+        if free and all(n for i, n in enumerate(dims) if i not in varying):
+            copied = [i for i in varying if i < len(of_dims) and same(of_dims[i], dims[i])]
+            rest = [i for i in varying if i not in copied]
+            if not rest or (len(rest) == 1 and all(least(dims[i]) > 0 for i in copied)):
+                numbers = [0 if i in copied else -1 if i in rest else n for i, n in enumerate(dims)]
+                return self.w.ints(*numbers)
+        return self.joined([self.number(n) if isinstance(n, Size) else n for n in dims])
 
     def joined(self, numbers: Sequence[int | str]) -> str:
         """The name of a vector joined from numbers and from names of vectors of one element."""
@@ -315,66 +256,105 @@ class Site:
         names = [n if isinstance(n, str) else self.w.ints(n) for n in numbers]
         return self.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
 
-    def reshaped(self, x: str, shapes: Any, results: Sequence[tuple[int, ...]]) -> str:
-        """The name of x reshaped to the results. shapes, results: its shape before and after, in each run."""
-        if self.w.opset > 13 and any(0 in result for result in results):  # allowzero: a 0 is a size
-            return self.node("Reshape", x, self.shape(results, x, shapes), allowzero=1)
-        return self.node("Reshape", x, self.shape(results, x, shapes, free=True))
+    def reshaped(self, x: str, before: Dims, after: Dims) -> str:
+        """The name of x, of the shape `before`, reshaped to `after`."""
+        if self.w.opset > 13 and any(same(n, 0) for n in after):  # allowzero: a 0 is a size
+            return self.node("Reshape", x, self.shape(after), allowzero=1)
+        return self.node("Reshape", x, self.shape(after, x, before, free=True))
 
-    def number(self, entry: tuple[int, ...], of: str = "", of_shapes: Any = None) -> str:
-        """The name of an int64 vector of one element, which has the value entry[r] in run r.
+    # --- sizes
+    def number(self, n: Dim) -> str:
+        """The name of an int64 vector of one element that holds a size, made by the operations that it is
+        made of."""
+        if not isinstance(n, Size):
+            return self.w.ints(n)
+        if n.key not in self.w.sizes:
+            terms = [self._term(n, product, factor) for product, factor in n.terms.items()]
+            self.w.sizes[n.key] = reduce(partial(self.node, "Add"), terms)
+        return self.w.sizes[n.key]
 
-        The value is written as (p n + c) // q, where n is a size, or a product of two, that varies, and p, c
-        and q are constants that fit all runs. Among several fits the one with the least q, then with one
-        size, is taken.
-        of, of_shapes: as in `shape`.
-        """
-        if len(set(entry)) == 1:
-            return self.w.ints(entry[0])
-        sizes = [(_along(of_shapes, axis), (of, axis)) for axis in range(len(of_shapes[0]))] if of else []
-        sizes += zip(self.sizes.values, self.sizes.sources, strict=True)
-        sizes = [(values, source) for values, source in sizes if len(set(values)) > 1]
-        terms = [(values, [source]) for values, source in sizes]
-        for (a, first), (b, second) in combinations(sizes, 2):
-            terms.append((tuple(x * y for x, y in zip(a, b, strict=True)), [first, second]))
-        fits = [(found, sources) for values, sources in terms for found in _quotients(values, entry)]
-        if not fits:
+    def scalar_size(self, n: Any) -> str:
+        """The name of a scalar that holds a size (int64) or a number with a fraction (float64)."""
+        if isinstance(n, int):
+            return self.w.constant(np.int64(n))
+        made = self._real(n) if isinstance(n, Real) else self.number(n)
+        return self.node("Squeeze", made, self.w.ints(0))
+
+    def _term(self, n: Size, product: tuple[str, ...], factor: int) -> str:
+        """A product of atoms, times a number."""
+        if not product:
+            return self.w.ints(factor)
+        made = reduce(partial(self.node, "Mul"), [self._atom(n.atoms[key]) for key in product])
+        return made if factor == 1 else self.node("Mul", made, self.w.ints(factor))
+
+    def _atom(self, atom: Atom) -> str:
+        if atom.key not in self.w.sizes:
+            self.w.sizes[atom.key] = getattr(self, f"_{atom.kind}")(*atom.operands)
+        return self.w.sizes[atom.key]
+
+    def _axis(self, value: str, at: int) -> str:
+        if value not in self._names:
             raise self.depends("a size")
-        (p, c, q), sources = min(fits, key=lambda fit: (fit[0][2], len(fit[1]), abs(fit[0][1])))
-        self.sizes.divided |= q > 1
-        n = reduce(partial(self.node, "Mul"), [self._size(*source) for source in sources])
-        for op, k, neutral in (("Mul", p, 1), ("Add", c, 0), ("Div", q, 1)):
-            n = n if k == neutral else self.node(op, n, self.w.ints(k))
-        return n
+        return self.node("Gather", self.node("Shape", self._names[value]), self.w.ints(at), axis=0)
 
-    def _size(self, name: str, axis: int) -> str:
-        return self.node("Gather", self.node("Shape", name), self.w.ints(axis), axis=0)
+    def _floordiv(self, a: Dim, b: Dim) -> str:
+        dividend, divisor = self.number(a), self.number(b)
+        if least(a) < 0 or least(b) <= 0:  # Div rounds towards 0, Mod has the sign of the divisor
+            dividend = self.node("Sub", dividend, self.node("Mod", dividend, divisor))
+        return self.node("Div", dividend, divisor)
+
+    def _min(self, a: Dim, b: Dim) -> str:
+        return self._chosen("Min", "Less", a, b)
+
+    def _max(self, a: Dim, b: Dim) -> str:
+        return self._chosen("Max", "Greater", a, b)
+
+    def _chosen(self, op: str, relation: str, a: Dim, b: Dim) -> str:
+        names = self.number(a), self.number(b)
+        if self.w.opset > 11:
+            return self.node(op, *names)
+        return self.node("Where", self.node(relation, *names), *names)  # Min of integers came later
+
+    def _floor(self, x: Real) -> str:
+        return self.w.cast(self.node("Floor", self._real(x)), np.int64)
+
+    def _ceil(self, x: Real) -> str:
+        return self.w.cast(self.node("Ceil", self._real(x)), np.int64)
+
+    def _round(self, x: Real) -> str:
+        return self.w.cast(self.node("Round", self._real(x)), np.int64)
+
+    def _real(self, x: Any) -> str:
+        """The name of a float64 vector of one element."""
+        if isinstance(x, Size):
+            return self.w.cast(self.number(x), np.float64)
+        if not isinstance(x, Real):
+            return self.w.constant(np.array([x], np.float64))
+        op = {"truediv": "Div", "pow": "Pow", "mul": "Mul", "add": "Add", "sub": "Sub"}[x.op]
+        return self.node(op, *map(self._real, x.operands))
 
 
-def _along(shapes: Sequence[tuple[int, ...]], axis: int) -> tuple[int, ...]:
-    """The size of an axis in each run."""
-    return tuple(shape[axis] for shape in shapes)
-
-
-def _quotients(values: tuple[int, ...], entry: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
-    """All (p, c, q) with (p n + c) // q == e for each run's n in `values` and e in `entry`.
-
-    q is 1 to 8, or the quotient of the first pair. The slope p / q follows from the least and the largest n.
-    """
-    low, high = values.index(min(values)), values.index(max(values))
-    slope = (entry[high] - entry[low]) / (values[high] - values[low])
-    for q in {*range(1, 9), values[0] // max(entry[0], 1)} - {0}:
-        p = round(slope * q)
-        least = entry[low] * q - p * values[low]
-        for c in range(least, least + q) if p else ():
-            if all((p * n + c) // q == e for n, e in zip(values, entry, strict=True)):
-                yield p, c, q
+def equal_calls(first: list[Call], second: list[Call]) -> bool:
+    """True if two runs of the same sizes and values have made the same calls."""
+    if len(first) != len(second):
+        return False
+    for a, b in zip(first, second, strict=True):
+        operands = [*a.inputs, *a.outputs], [*b.inputs, *b.outputs]
+        if a.kind != b.kind or not _equal(operands[0], operands[1]) or a.settings.keys() != b.settings.keys():
+            return False
+        if not all(_equal(value, b.settings[name]) for name, value in a.settings.items()):
+            return False
+    return True
 
 
 def _equal(a: Any, b: Any) -> bool:
     """True if two settings are equal: numbers, strings, slices, arrays, tuples of them."""
     if isinstance(a, Value) and isinstance(b, Value):
-        return a.name == b.name and (bool(a.name) or _equal(a.array, b.array))
+        return a.name == b.name and equal(a.dims, b.dims) and (bool(a.name) or _equal(a.array, b.array))
+    if isinstance(a, (Size, Real)) or isinstance(b, (Size, Real)):
+        return type(a) is type(b) and a.key == b.key
+    if isinstance(a, slice) and isinstance(b, slice):
+        return _equal((a.start, a.stop, a.step), (b.start, b.stop, b.step))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         a, b = np.asarray(a), np.asarray(b)
         return a.dtype == b.dtype and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))

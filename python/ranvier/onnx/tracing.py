@@ -1,19 +1,26 @@
 """`Trace`: a run of a model as a list of calls of Functions, in which values have names.
 
 An array that no call has made and that is no parameter is a constant. `site.py` compares it between runs with
-different inputs, and refuses it if it depends on their values.
+different inputs, and refuses it if it depends on their values or sizes. The shape of each value is known as
+sizes (`sizes.py`), which follow from those of the inputs call by call (`dims.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 import ranvier.nn as nn
+import ranvier.onnx.dims as shapes
 from ranvier.autograd import Tensor, wrap
+from ranvier.observe import package, place
+from ranvier.onnx.dims import Dims
 from ranvier.onnx.registry import SINCE, WRITERS
+from ranvier.onnx.sizes import number, size_of_axis
 from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
@@ -27,10 +34,20 @@ class Value(NamedTuple):
     """An operand or result of a call. It is a constant if its name is "", else a value of the graph.
 
     array: the numbers of a constant; for other values an array of zeros with the right shape and dtype.
+    dims: the shape, with a Size for what depends on a dynamic axis.
     """
 
     name: str
     array: Array
+    dims: Dims
+
+
+class Condition(NamedTuple):
+    """A condition on sizes, with its answer in a run. where: what asks for it, and its line."""
+
+    text: str
+    answer: bool
+    where: str
 
 
 class Trace(Calls):
@@ -46,24 +63,34 @@ class Trace(Calls):
         super().__init__()
         self.opset = opset
         self.enter = enter or (lambda module: None)
+        self.called = ""  # the public function whose stand-in runs
+        self.is_silent = False  # True while a stand-in computes: its calls are not recorded
+        self.least_sizes = 0  # sizes up to this one are all compared (`compares_up_to`)
+        self.conditions: list[Condition] = []  # those that sizes decide in different ways
+        self.answers: list[bool] = []  # to the first conditions, in place of those of the present sizes
         self._count = 0
+        self._dims: dict[str, Dims] = {}  # name of a value -> its shape
+        self._given: Dims | None = None  # the shape of the result of the next call
+        self._replaced: dict[str, Any] = {}  # settings of calls that are recorded with sizes (`replaced`)
 
-    def name(self, tensor: Tensor, name: str, is_computed: bool = True) -> Value:
+    def name(self, tensor: Tensor, name: str, is_computed: bool = True, dims: Dims | None = None) -> Value:
         """Gives a tensor's array a name; is_computed: whether it depends on inputs of the run."""
         self.see(tensor, name, is_computed)
-        return Value(name, _outline(tensor._array))
+        self._dims[name] = tensor._array.shape if dims is None else dims
+        return Value(name, _outline(tensor._array), self._dims[name])
 
     def operand(self, x: Any) -> Value | None:
         if x is None:
             return None
         array = getattr(x, "_array", x)
         if not isinstance(array, np.ndarray):
-            return Value("", np.asarray(array))
+            return Value("", np.asarray(array), np.shape(array))
         entry = self.unchanged(array)
         if entry is None:
             self.alive.append(array)
-            return Value("", array)
-        return Value(entry.value, _outline(array))  # entry.value: the name that `name` gave
+            return Value("", array, array.shape)
+        name = entry.value  # that `name` gave
+        return Value(name, _outline(array), self._dims[name])
 
     def result(self, kind: str, x: Tensor) -> Value:
         self._count += 1
@@ -83,9 +110,11 @@ class Trace(Calls):
             settings, inputs = {}, (*inputs, settings["index"])
         elif kind in ("QuantizedLinear", "QuantizedRows"):  # the bytes are written in another layout
             panels = inputs[-3]._array
-            super().add(kind, {**settings, "panels": Value("", panels)}, inputs, *rest)
+            super().add(kind, {**settings, "panels": Value("", panels, panels.shape)}, inputs, *rest)
+            self._measure()
             return
         super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, *rest)
+        self._measure()
 
     def _setting(self, value: Any) -> Any:
         """A setting of a call, in which arrays are replaced by Values."""
@@ -95,7 +124,12 @@ class Trace(Calls):
             return tuple(map(self._setting, value))
         return value
 
+    def apply(self, run: Any, function: Any, *inputs: Any) -> Any:
+        return run(*inputs) if self.is_silent else super().apply(run, function, *inputs)
+
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+        if self.is_silent:
+            return
         results = result if isinstance(result, tuple) else (result,)
         if self.find(results[0]._array) is not None or not any(map(self._is_value, inputs)):
             return  # the result was made by a Function, whose call is recorded, or is a constant
@@ -109,6 +143,99 @@ class Trace(Calls):
             settings["name"] = name
         self.add(kind, settings, inputs, results)
 
+    # --- sizes
+    def dims(self, tensor: Any) -> Dims:
+        """The shape of a tensor, with a Size for what depends on a dynamic axis."""
+        array = getattr(tensor, "_array", tensor)
+        if not isinstance(array, np.ndarray):
+            return ()
+        entry = self.find(array)
+        if entry is None:
+            self.unchanged(array)  # refuses what a call without a counterpart has made
+            return array.shape
+        return self._dims[entry.value]
+
+    def made(self, kind: str, settings: dict[str, Any], inputs: Any, y: Tensor, dims: Dims | None) -> None:
+        """Records a call that a stand-in has computed; dims: the shape of y, None where a rule gives it."""
+        self._given = dims
+        self.add(kind, settings, inputs, (y,))
+        if not inputs:
+            self._recording.core.follow(y._array)
+
+    def _measure(self) -> None:
+        """Gives the results of the last call their dims: those that `made` was given, or those of a rule.
+
+        An axis that neither knows is a size of its own.
+        """
+        call, given = self.calls[-1], self._given
+        self._given = None
+        if given is None and "last" in self._replaced and call.kind in ("Sort", "sort"):
+            last = self._replaced["last"]
+            call.settings["last"] = call.inputs[0].dims[call.settings["axis"]] if last is None else last
+        if given is None and "arguments" in self._replaced and call.kind == "Interpolate":
+            call.settings["arguments"] = (self._replaced["arguments"], *call.settings["arguments"][1:])
+        found = [given] if given is not None else shapes.results(call)
+        for i, (value, dims) in enumerate(zip(call.outputs, found, strict=True)):
+            shape = value.array.shape
+            fits = dims is not None and len(dims) == len(shape)
+            sizes = list(dims) if fits else [None] * len(shape)
+            known = tuple(
+                size_of_axis(self, value.name, at, 0, n) if size is None or number(size) != n else size
+                for at, (size, n) in enumerate(zip(sizes, shape, strict=True))
+            )
+            self._dims[value.name] = known
+            call.outputs[i] = value._replace(dims=known)
+
+    @contextmanager
+    def replaced(self, **settings: Any) -> Iterator[None]:
+        """A block in which calls are recorded with these settings, which hold sizes."""
+        before, self._replaced = self._replaced, settings
+        try:
+            yield
+        finally:
+            self._replaced = before
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """A block in which nothing is recorded."""
+        before, self.is_silent = self.is_silent, True
+        try:
+            yield
+        finally:
+            self.is_silent = before
+
+    def compares_up_to(self, size: int) -> None:
+        """Asks for a comparison of the file at all sizes up to this one."""
+        self.least_sizes = max(self.least_sizes, size)
+
+    def refuse_number(self, size: Any, what: str) -> NoReturn:
+        """Raises Refused where Python takes the number of a size that depends on a dynamic axis."""
+        self.refuse(
+            f"{self.called or _taker()} at {place()} takes the size {size!r} of a dynamic axis as {what}, "
+            "which a file would hold for all sizes; expected arithmetic of sizes (+ - * // % min max) that "
+            "goes to functions of the library, or an axis that is static: leave it out of dynamic_axes"
+        )
+
+    def condition(self, text: str, holds: bool) -> bool:
+        """The answer to a condition that holds for some sizes of a dynamic axis and not for others.
+
+        `runs.settled` then tries the other answer.
+        """
+        at = len(self.conditions)
+        answer = self.answers[at] if at < len(self.answers) else holds
+        self.conditions.append(Condition(text, answer, f"{self.called or _taker()} at {place()}"))
+        return answer
+
+    def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Any) -> None:
+        if all(shapes.is_fixed(self.dims(x)) for x in inputs if x is not None):
+            super()._failed(made_by, settings, inputs)
+        else:
+            self.caught(made_by.__name__)
+
+    def caught(self, name: str) -> None:
+        """Notes an operation on a dynamic axis that has raised an error, which the model must not catch."""
+        self.failure = self.failure or f"{name} at {place()}"
+
     def _is_value(self, x: Any) -> bool:
         array = getattr(x, "_array", x)
         return isinstance(array, np.ndarray) and (
@@ -118,12 +245,23 @@ class Trace(Calls):
     def call(self, run: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         self.enter(module)
         result = run(*args, **kwargs)
-        if isinstance(module, nn.Dropout) and module.p > 0:
+        if isinstance(module, nn.Dropout) and module.p > 0 and not self.is_silent:
             # evaluation mode: the dropout returned its input; a view of it is the result here
             same = wrap(result._array[...])
             self.add("DropoutLayer", {"p": module.p}, (result,), (same,))
             return same
         return result
+
+
+def _taker() -> str:
+    """The public function that the model has called, or "the model"."""
+    frame: Any = sys._getframe(1)
+    found = "the model"
+    while frame is not None and frame.f_code.co_filename.startswith(package()):
+        if "/onnx/" not in frame.f_code.co_filename.replace("\\", "/"):
+            found = frame.f_code.co_name
+        frame = frame.f_back
+    return found
 
 
 def _outline(array: Array) -> Array:

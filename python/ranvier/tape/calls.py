@@ -97,8 +97,8 @@ class Calls(Observer):
             raise Refused(self.fault) from None
         if self.failure and error[0] is None:
             raise Refused(
-                f"[{self.op}] the model catches an error of {self.failure}, which the values of its inputs "
-                "decide; expected one that does the same for all values"
+                f"[{self.op}] the model catches an error of {self.failure}, which the values or sizes of its "
+                "inputs decide; expected one that does the same for all of them"
             )
 
     def refuse(self, text: str) -> NoReturn:

@@ -6,3 +6,4 @@ import ranvier.onnx.writers.arithmetic
 import ranvier.onnx.writers.layers
 import ranvier.onnx.writers.quantized
 import ranvier.onnx.writers.shapes
+import ranvier.onnx.writers.sizes

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.dims import is_fixed
 from ranvier.onnx.registry import WRITERS, writes
 from ranvier.onnx.site import Site
 
@@ -160,7 +161,7 @@ def softplus(s: Site) -> str:
 @writes("Prelu")
 def prelu(s: Site) -> str:
     slope = s.input(1)
-    if s.shapes(1)[0] != (1,):
+    if s.dims(1) != (1,):
         slope = s.w.reshape(slope, -1, *(1,) * (s.ndim() - 2))
     return s.node("PRelu", s.input(0), slope)
 
@@ -234,12 +235,13 @@ def var(s: Site) -> str:
     correction = s.get("correction")
     if correction:  # the sum over count - correction
         y = _reduced(s, "ReduceSum", squares)
-        counts = {math.prod(g) // max(math.prod(r), 1) for g, r in zip(s.shapes(0), s.results(), strict=True)}
-        if len(counts) == 1:
-            left = s.scalar(counts.pop() - correction)
+        if is_fixed(s.dims(0)):
+            count = math.prod(s.dims(0)) // max(math.prod(s.result_dims()), 1)
+            left = s.scalar(max(count - correction, 0))
         else:
             count = s.node("Div", s.node("Size", x), s.node("Size", y))
             left = s.node("Sub", s.w.cast(count, s.dtype()), s.scalar(correction))
+            left = s.node("Max", left, s.scalar(0))
         y = s.node("Div", y, left)
     return s.node("Sqrt", y) if s.get("root") else y
 
@@ -257,7 +259,7 @@ def softmax(s: Site) -> str:
 def sort(s: Site) -> tuple[str, str]:
     axis, first, dtype = s.get("axis"), s.get("first"), s.dtype()
     (x,) = _in_dtype(s, wide(dtype))
-    count = s.number(tuple(call.settings["last"] for call in s.calls), s.input(0), s.shapes(0))
+    count = s.number(s.get("last"))
     largest = int(s.get("descending"))
     values, places = s.node("TopK", x, count, outputs=2, axis=axis, largest=largest, sorted=1)
     if first:

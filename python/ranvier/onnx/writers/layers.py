@@ -2,8 +2,8 @@
 
 A writer gets a `site.Site` (s), which is one call of a Function in the model, adds nodes, and returns the
 result's name, or a tuple of names if the Function has several results. The model is traced in several runs
-with other values and other sizes of its dynamic axes; a Site has this call in each run. So `shapes` and
-`results` give a list with a shape for each run, and `get` gives a setting that is equal in all runs.
+with other values and other sizes of its dynamic axes; a Site has this call in each run. `dims` and
+`result_dims` give shapes in which dynamic sizes are symbols, `get` a setting that is equal in all runs.
 The settings "geometry" and "arguments" are tuples of the op's arguments in their order.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.dims import is_fixed, same
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
 
@@ -32,6 +33,11 @@ def _sizes(value: Any, axes: int) -> list[int]:
     return sizes * axes if len(sizes) == 1 else sizes
 
 
+def _kernel(s: Site) -> list[int]:
+    """The sizes of a filter."""
+    return [s.size(1, axis) for axis in range(2, s.ndim(1))]
+
+
 def _batched(s: Site, dimensions: int, write: Any) -> str:
     """The name of write(x). An input without the batch axis, which has one dimension less, gets this axis."""
     x = s.input(0)
@@ -45,7 +51,7 @@ def _batched(s: Site, dimensions: int, write: Any) -> str:
 def conv(s: Site) -> str:
     axes = int(s.kind[-2])
     stride, padding, dilation, groups = s.get("geometry")
-    kernel = s.shapes(1)[0][2:]
+    kernel = _kernel(s)
     settings: dict[str, Any] = {"strides": _sizes(stride, axes), "dilations": _sizes(dilation, axes)}
     if padding == "same":
         totals = [d * (k - 1) for d, k in zip(settings["dilations"], kernel, strict=True)]
@@ -56,7 +62,7 @@ def conv(s: Site) -> str:
 
 
 def _convolved(s: Site, op: str, axes: int, groups: Any, settings: dict[str, Any]) -> str:
-    settings |= {"group": int(groups), "kernel_shape": list(s.shapes(1)[0][2:])}
+    settings |= {"group": int(groups), "kernel_shape": _kernel(s)}
     return _batched(s, axes + 2, lambda x: s.node(op, x, s.input(1), s.input(2), **settings))
 
 
@@ -112,11 +118,11 @@ def _without_late_windows(
     """
     axes = len(kernel)
     starts, dilations = settings["pads"][:axes], settings.get("dilations", [1] * axes)
-    ins, outs = ({tuple(shape[-axes:]) for shape in shapes} for shapes in (s.shapes(0), s.results()))
-    if len(ins) > 1:
+    ins, outs = s.dims(0)[-axes:], s.result_dims()[-axes:]
+    if not is_fixed(ins):
         return {}
     ends, late = [], False
-    for n, out, k, step, dilation, start in zip(*ins, *outs, kernel, strides, dilations, starts, strict=True):
+    for n, out, k, step, dilation, start in zip(ins, outs, kernel, strides, dilations, starts, strict=True):
         reach = (k - 1) * dilation + 1  # the elements from the first to the last of a window
         # The library has fewer windows than ONNX counts.
         late |= out < -(-(n + 2 * start - reach) // step) + 1
@@ -137,9 +143,9 @@ def adaptive_pool(s: Site) -> str:
     axes, op = int(s.kind[-2]), "AveragePool" if "Avg" in s.kind else "MaxPool"
     if op == "MaxPool" and s.get("return_indices"):
         raise s.refuse("return_indices has no counterpart")
-    outs = s.results()[0][-axes:]  # the image's sizes in the first run
-    # A global pool fits all sizes of the input; other ways need sizes that are equal in all runs (`size`).
-    if all(n == 1 for n in outs) and all(r[-axes:] == outs for r in s.results()):
+    outs = s.result_dims()[-axes:]
+    # A global pool fits all sizes of the input; other ways need sizes that do not vary (`size`).
+    if is_fixed(outs) and all(n == 1 for n in outs):
         return _batched(s, axes + 2, lambda x: s.node(f"Global{op}", x))
     sizes = [s.size(0, axis) for axis in range(-axes, 0)]
     if all(n % out == 0 for n, out in zip(sizes, outs, strict=True)):
@@ -183,7 +189,7 @@ def interpolate(s: Site) -> str:
         scales = s.w.constant(np.array([1, 1, *map(float, factors)], np.float32))
         return s.node("Resize", s.input(0), none, scales, mode=kind, **how)
     # The name of a vector with the result's shape: a constant, or computed from the sizes of the input.
-    wanted = s.shape(s.results(), s.input(0), s.shapes(0))
+    wanted = s.shape(s.result_dims())
     return s.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
 
 
@@ -209,16 +215,14 @@ def batch_norm(s: Site) -> str:
 @writes("GroupNorm")
 def group_norm(s: Site) -> str:
     # The setting "part" of GroupNorm is the number of groups, that of LayerNorm the sizes of the last axes.
-    groups, channels, eps = [call.settings["part"] for call in s.calls], s.size(0, 1), float(s.get("eps"))
-    if len(set(groups)) > 1:
-        raise s.depends("the number of groups")
-    if groups[0] == channels and s.ndim() > 2:
+    groups, channels, eps = s.get("part"), s.size(0, 1), float(s.get("eps"))
+    if groups == channels and s.ndim() > 2:
         scale, bias = _filled(s, 1, channels, 1), _filled(s, 2, channels, 0)
         return s.node("InstanceNormalization", s.input(0), scale, bias, epsilon=eps)
-    if all(0 in shape for shape in s.shapes(0)):  # a reshape to -1 would divide by 0
+    if any(same(n, 0) for n in s.dims(0)):  # a reshape to -1 would divide by 0
         return s.node("Identity", s.input(0))
-    ones, zeros = (s.w.constant(np.full(groups[0], v, s.dtype())) for v in (1, 0))
-    y = s.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups[0], -1), ones, zeros, epsilon=eps)
+    ones, zeros = (s.w.constant(np.full(groups, v, s.dtype())) for v in (1, 0))
+    y = s.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups, -1), ones, zeros, epsilon=eps)
     y = s.node("Reshape", y, s.node("Shape", s.input(0)))
     for i, op in ((1, "Mul"), (2, "Add")):
         if s.has(i):
@@ -246,7 +250,7 @@ def recurrent(s: Site) -> Any:
     if s.calls[0].settings["sizes"] is not None:
         raise s.refuse("packed sequences have no counterpart", "pass padded sequences")
     x, h0, c0, w_ih, w_hh, b_ih, b_hh = s.inputs()
-    hidden = s.shapes(4)[0][1]
+    hidden = s.size(4, 1)
     zero = w.ints(0)
 
     def ordered(name: str) -> str:

@@ -1,8 +1,7 @@
 """Writes calls that change shapes, index, join and pad.
 
 A writer gets a `site.Site` (s), which is one call of a Function in all runs of the model, adds nodes, and
-returns the result's name. Sizes that differ between the runs are written as nodes (`Site.shape`,
-`Site.number`).
+returns the result's name. Sizes of dynamic axes are written as nodes (`Site.shape`, `Site.number`).
 """
 
 from __future__ import annotations
@@ -11,15 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.dims import Dim, broadcast, equal, same, whole_key
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
+from ranvier.onnx.sizes import Size, greatest, least, smallest
+from ranvier.onnx.writers.arithmetic import wide
 
 _FAR = 2**62  # a bound of a slice beyond every axis
 
 
 @writes("Reshape")
 def reshape(s: Site) -> str:
-    return s.reshaped(s.input(0), s.shapes(0), s.results())
+    return s.reshaped(s.input(0), s.dims(0), s.result_dims())
 
 
 @writes("Permute")
@@ -30,17 +32,35 @@ def permute(s: Site) -> str:
 
 @writes("Expand")
 def expand(s: Site) -> str:
-    results, shapes = s.results(), s.shapes(0)
-    if any(0 in result for result in results) and not any(0 in shape for shape in shapes):
+    dims, wanted = s.dims(0), s.result_dims()
+    if any(same(n, 0) for n in wanted) and not any(same(n, 0) for n in dims):
         # onnxruntime expands a size of 1 to 1, not to 0; an empty result needs no elements of the operand
         none = s.w.onnx.numpy_helper.from_array(np.zeros(1, s.dtype()))
-        return s.node("ConstantOfShape", s.shape(results, s.input(0), shapes), value=none)
-    lead = len(results[0]) - len(shapes[0])
+        return s.node("ConstantOfShape", s.shape(wanted), value=none)
+    lead = len(wanted) - len(dims)
     kept = [  # Expand leaves an axis whose target is 1 as it is
-        tuple(1 if i >= lead and n == shape[i - lead] else n for i, n in enumerate(result))
-        for result, shape in zip(results, shapes, strict=True)
+        1 if i >= lead and same(n, dims[i - lead]) else n for i, n in enumerate(wanted)
     ]
-    return s.node("Expand", s.input(0), s.shape(kept))
+    return s.node("Expand", s.input(0), s.shape(tuple(kept)))
+
+
+@writes("Tile")
+def tile(s: Site) -> str:
+    x, lead = s.input(0), len(s.get("counts")) - s.ndim()
+    if lead:
+        x = s.node("Unsqueeze", x, s.w.ints(*range(lead)))
+    return s.node("Tile", x, s.shape(s.get("counts")))
+
+
+@writes("Trilu")
+def triangle(s: Site) -> str:
+    x, dtype = s.input(0), s.dtype()
+    y = s.node("Trilu", _wide(s, x), s.scalar_size(s.get("k")), upper=int(s.get("upper")))
+    return y if dtype == wide(dtype) else s.w.cast(y, dtype)
+
+
+def _wide(s: Site, x: str) -> str:
+    return x if s.dtype() == wide(s.dtype()) else s.w.cast(x, wide(s.dtype()))
 
 
 @writes("Flip")
@@ -62,62 +82,51 @@ def concatenate(s: Site) -> str:
 
 @writes("Getitem")
 def getitem(s: Site) -> str:
-    keys = [_whole(call.settings["key"], shape) for call, shape in zip(s.calls, s.shapes(0), strict=True)]
-    kinds = [[type(part) for part in key] for key in keys]
-    if any(k != kinds[0] for k in kinds):
-        raise s.depends("the index")
     starts, ends, steps, axes, dropped, new = [], [], [], [], [], []
+    by_size: list[tuple[int, Size]] = []  # axes that are picked at an index that depends on a size
     axis, at = 0, 0  # of the operand, and of the result
-    for parts in map(list, zip(*keys, strict=True)):
-        if parts[0] is None:
+    for part in whole_key(s.get("key"), s.ndim()):
+        if part is None:
             new.append(at)
             at += 1
             continue
-        if isinstance(parts[0], slice):
+        if isinstance(part, Size):
+            by_size.append((axis, part))
+            axis += 1
+            continue
+        if isinstance(part, slice):
             at += 1
         else:
             dropped.append(axis)
-            parts = [slice(int(p), int(p) + 1 or None, 1) for p in parts]
-        sizes = tuple(shape[axis] for shape in s.shapes(0))
-        step = 1 if parts[0].step is None else int(parts[0].step)
-        if any(p.step != parts[0].step for p in parts):
+            part = slice(int(part), int(part) + 1 or None, 1)
+        step = 1 if part.step is None else part.step
+        if isinstance(step, Size) and least(step) <= 0:
             raise s.depends("the step of an index")
-        if (parts[0].start, parts[0].stop, step) != (None, None, 1):
-            starts.append(_bound(s, [p.start for p in parts], 0 if step > 0 else _FAR, sizes))
-            ends.append(_bound(s, [p.stop for p in parts], _FAR if step > 0 else -_FAR, sizes))
-            steps.append(step)
+        if not (part.start is None and part.stop is None and same(step, 1)):
+            starts.append(_bound(s, part.start, 0 if least(step) > 0 else _FAR))
+            ends.append(_bound(s, part.stop, _FAR if least(step) > 0 else -_FAR))
+            steps.append(s.number(step) if isinstance(step, Size) else int(step))
             axes.append(axis)
         axis += 1
     y = s.input(0)
     if axes:
-        more = [s.w.ints(*axes)] + ([s.w.ints(*steps)] if set(steps) != {1} else [])
+        more = [s.w.ints(*axes)] + ([s.joined(steps)] if set(steps) != {1} else [])
         y = s.node("Slice", y, s.joined(starts), s.joined(ends), *more)
+    for axis, index in reversed(by_size):  # a vector of one index leaves the axis, for Squeeze
+        y = s.node("Gather", y, s.number(index), axis=axis)
+        dropped.append(axis)
     if dropped:
-        y = s.node("Squeeze", y, s.w.ints(*dropped))
-    return s.node("Unsqueeze", y, s.w.ints(*new)) if new else y if axes else s.node("Identity", y)
+        y = s.node("Squeeze", y, s.w.ints(*sorted(dropped)))
+    if new:
+        return s.node("Unsqueeze", y, s.w.ints(*new))
+    return y if axes or dropped else s.node("Identity", y)
 
 
-def _whole(key: Any, shape: tuple[int, ...]) -> list[Any]:
-    """The key of an index as a list: a part for each dimension of the operand, and None for each new axis."""
-    key_of_axes = list(key) if isinstance(key, tuple) else [key]
-    missing = len(shape) - sum(p is not None and p is not Ellipsis for p in key_of_axes)
-    at = next((i for i, p in enumerate(key_of_axes) if p is Ellipsis), None)
+def _bound(s: Site, at: Any, default: int) -> int | str:
+    """The start or stop of a slice: a number, or the name of a vector of one element."""
     if at is None:
-        return key_of_axes + [slice(None)] * missing
-    return key_of_axes[:at] + [slice(None)] * missing + key_of_axes[at + 1 :]
-
-
-def _bound(s: Site, values: list[Any], default: int, sizes: tuple[int, ...]) -> Any:
-    """The start or stop of a slice: a number, or the name of a vector of one element that depends on a size.
-
-    values: the bound in each run, with None for `default`. sizes: the size of the axis in each run.
-    """
-    bounds = tuple(default if v is None else int(v) for v in values)
-    if len(set(bounds)) == 1:
-        return bounds[0]
-    if bounds == sizes:
-        return _FAR
-    return s.number(bounds, s.input(0), s.shapes(0))
+        return default
+    return s.number(at) if isinstance(at, Size) else int(at)
 
 
 @writes("Pick")
@@ -130,12 +139,14 @@ def pick(s: Site) -> str:
     axes, rank, x = s.get("axes"), len(s.calls[0].settings["shape"]), s.input(0)
     if len(axes) == 1:
         return s.node("Gather", x, s.index(1), axis=axes[0])
-    shapes = [call.settings["shape"] for call in s.calls]
+    wanted = broadcast(*(s.dims(i) for i in range(1, len(axes) + 1)))
+    if None in wanted:
+        raise s.depends("the shape of the indices")
     parts = []
     for i in range(1, len(axes) + 1):
         index = s.index(i, ("int64",))
-        if s.shapes(i) != shapes:
-            index = s.node("Expand", index, s.shape(shapes, index, s.shapes(i)))
+        if not equal(s.dims(i), wanted):
+            index = s.node("Expand", index, s.shape(wanted))
         parts.append(s.node("Unsqueeze", index, s.w.ints(rank)))
     others = [d for d in range(s.ndim()) if d not in axes]
     order = [*axes, *others]
@@ -149,28 +160,30 @@ def pick(s: Site) -> str:
 @writes("Unfold")
 def unfold(s: Site) -> str:
     at, size, step = s.get("place")
-    counts = {shape[at] for shape in s.results()}
-    if len(counts) > 1:
-        raise s.depends("the number of windows")
-    places = np.arange(counts.pop())[:, None] * step + np.arange(size)
-    y = s.node("Gather", s.input(0), s.w.constant(places), axis=at)
+    windows = s.result_dims()[at]
+    if isinstance(windows, Size):
+        zero, one = (s.w.constant(np.int64(n)) for n in (0, 1))
+        starts = s.node("Mul", s.node("Range", zero, s.scalar_size(windows), one), s.w.ints(step))
+        places = s.node("Add", s.node("Unsqueeze", starts, s.w.ints(1)), s.w.constant(np.arange(size)))
+    else:
+        places = s.w.constant(np.arange(windows)[:, None] * step + np.arange(size))
+    y = s.node("Gather", s.input(0), places, axis=at)
     order = [*(d for d in range(s.ndim() + 1) if d != at + 1), at + 1]
     return s.node("Transpose", y, perm=order)
 
 
 @writes("one_hot")
 def one_hot(s: Site) -> str:
-    return s.node("OneHot", s.index(0, ("int64",)), s.w.constant(np.int64(s.get("classes"))), s.w.ints(0, 1))
+    return s.node("OneHot", s.index(0, ("int64",)), s.scalar_size(s.get("classes")), s.w.ints(0, 1))
 
 
 @writes("Gather")
 def gather(s: Site) -> str:
     x, index = s.input(0), s.index(1)
-    axis, sizes, wanted = s.get("axis"), s.shapes(0), s.shapes(1)
-    pairs = list(zip(sizes, wanted, strict=True))
-    less = [d for d in range(s.ndim()) if d != axis and any(a[d] != b[d] for a, b in pairs)]
+    axis, sizes, wanted = s.get("axis"), s.dims(0), s.dims(1)
+    less = [d for d in range(s.ndim()) if d != axis and not same(sizes[d], wanted[d])]
     if less:
-        ends = [s.number(tuple(shape[d] for shape in wanted), index, wanted) for d in less]
+        ends = [s.number(wanted[d]) for d in less]
         starts = s.w.ints(*[0] * len(less))
         x = s.node("Slice", x, starts, s.node("Concat", *ends, axis=0), s.w.ints(*less))
     return s.node("GatherElements", x, index, axis=axis)
@@ -178,7 +191,7 @@ def gather(s: Site) -> str:
 
 @writes("Scatter")
 def scatter(s: Site) -> str:
-    if s.shapes(1) != s.shapes(2):
+    if not equal(s.dims(1), s.dims(2)):
         raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
     if s.get("add") and s.w.opset < 16:
         raise s.refuse("sums need a later version of the operator set", "pass opset_version=16")
@@ -188,16 +201,18 @@ def scatter(s: Site) -> str:
 
 @writes("Pad")
 def pad(s: Site) -> str:
-    sizes, mode, ndim = [int(n) for n in s.get("sizes")], s.get("mode"), s.ndim()
-    pads = np.zeros(2 * ndim, np.int64)
+    sizes, mode, ndim = s.get("sizes"), s.get("mode"), s.ndim()
+    pads: list[Dim] = [0] * (2 * ndim)
     for i in range(len(sizes) // 2):
         pads[ndim - 1 - i], pads[2 * ndim - 1 - i] = sizes[2 * i], sizes[2 * i + 1]
+    pads = [n if isinstance(n, Size) else int(n) for n in pads]
     names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     if mode == "circular" and s.w.opset < 19:
         raise s.refuse("mode 'circular' needs a later version of the operator set", "pass opset_version=19")
     value = [s.scalar(s.get("value"))] if mode == "constant" and s.get("value") else []
-    if mode in ("constant", "circular") or pads.min() >= 0:
-        return s.node("Pad", s.input(0), s.w.constant(pads), *value, mode=names[mode])
-    wide = s.node("Pad", s.input(0), s.w.constant(pads.clip(min=0)), mode=names[mode])
+    if mode in ("constant", "circular") or all(least(n) >= 0 for n in pads):
+        return s.node("Pad", s.input(0), s.shape(tuple(pads)), *value, mode=names[mode])
+    added, cropped = (tuple(f(n, 0) for n in pads) for f in (greatest, smallest))
+    wide = s.node("Pad", s.input(0), s.shape(added), mode=names[mode])
     # negative pads crop after the elements of the whole x were repeated
-    return s.node("Pad", wide, s.w.constant(pads.clip(max=0)))
+    return s.node("Pad", wide, s.shape(cropped))

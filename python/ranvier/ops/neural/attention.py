@@ -74,6 +74,11 @@ def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
     return cuts
 
 
+def seen_by(scores: Tensor) -> Tensor:
+    """True where causal attention lets a query (row) look at a key (column)."""
+    return wrap(keep(np.tri(*scores.shape[-2:], dtype=np.bool_)))
+
+
 class Attention(Function):
     """y = dropout(softmax(scale q k^T + masks)) v: q (..., L, E), k (..., S, E), v (..., S, D), y (..., L, D)
 
@@ -126,8 +131,7 @@ class Attention(Function):
             hidden = (mask if self.hides else ~mask) if is_bool else None
             scores = scores + mask if hidden is None else scores.masked_fill(hidden, -math.inf)
         if self.is_causal:
-            seen = np.tri(*scores.shape[-2:], dtype=np.bool_)
-            scores = where(wrap(keep(seen)), scores, -math.inf)
+            scores = where(seen_by(scores), scores, -math.inf)
         hidden = scores.eq(-math.inf)
         # Queries without visible keys have weights 0, or NaN where the weights are a result.
         fills = bool(masks) and not self.with_weights

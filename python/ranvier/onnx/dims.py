@@ -1,0 +1,426 @@
+"""The shapes of results as sizes (`sizes.py`): a rule for each kind of call.
+
+A rule gets a call whose operands have `dims`, and returns the dims of each result. An axis for which a call
+has no rule becomes an atom of its own: the file then asks the result for its size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ranvier.onnx.registry import WRITERS
+from ranvier.onnx.sizes import Size, divided, greatest, least, most, number, quotient, smallest
+from ranvier.tape.calls import Call
+
+Dim = Any  # an int or a Size
+Dims = tuple[Dim, ...]
+Rule = Callable[[Call], Sequence[Dims | None]]
+
+
+def numbers(dims: Dims) -> tuple[int, ...]:
+    """The shape in the present run."""
+    return tuple(map(number, dims))
+
+
+def is_fixed(dims: Dims) -> bool:
+    return not any(isinstance(n, Size) for n in dims)
+
+
+def same(a: Dim, b: Dim) -> bool:
+    """True if two sizes are one number, or one polynomial."""
+    if isinstance(a, Size) and isinstance(b, Size):
+        return a.key == b.key
+    return type(a) is type(b) and number(a) == number(b)
+
+
+def equal(a: Dims, b: Dims) -> bool:
+    return len(a) == len(b) and all(map(same, a, b))
+
+
+def count(dims: Sequence[Dim]) -> Dim:
+    """The number of elements."""
+    return math.prod(dims)
+
+
+def results(call: Call) -> list[Dims | None]:
+    """The dims of the results of a call; None in place of an axis or of all dims for what no rule gives."""
+    operands = [x.dims for x in call.inputs if x is not None]
+    if all(map(is_fixed, operands)) and not any(map(_holds_size, call.settings.values())):
+        return [value.array.shape for value in call.outputs]
+    if not RULES:
+        _fill()
+    rule = RULES.get(call.kind)
+    return list(rule(call)) if rule else [None] * len(call.outputs)
+
+
+def _holds_size(setting: Any) -> bool:
+    if isinstance(setting, slice):
+        return any(isinstance(n, Size) for n in _parts(setting))
+    if isinstance(setting, tuple):
+        return any(map(_holds_size, setting))
+    return isinstance(setting, Size)
+
+
+# --- rules
+def _first(call: Call) -> list[Dims | None]:
+    return [call.inputs[0].dims] * len(call.outputs)
+
+
+def broadcast(*shapes: Dims) -> Dims:
+    """The dims of operands that broadcast; None for an axis of which two sizes differ."""
+    ndim = max(map(len, shapes))
+    return tuple(
+        _of_axis([shape[len(shape) - ndim + at] for shape in shapes if len(shape) - ndim + at >= 0])
+        for at in range(ndim)
+    )
+
+
+def _of_axis(sizes: list[Dim]) -> Dim:
+    found: Dim = 1
+    for n in sizes:
+        if same(n, found) or same(n, 1):
+            continue
+        if same(found, 1):
+            found = n
+        elif isinstance(n, Size) and not isinstance(found, Size):
+            continue  # n is 1 or the number `found`
+        elif isinstance(found, Size) and not isinstance(n, Size):
+            found = n
+        else:
+            return None
+    return found
+
+
+def _elementwise(call: Call) -> list[Dims | None]:
+    return [broadcast(*(x.dims for x in call.inputs if x is not None))] * len(call.outputs)
+
+
+def _reduced(call: Call) -> list[Dims | None]:
+    settings = call.settings
+    axes = settings.get("axes", settings.get("axis"))
+    return [without(call.inputs[0].dims, axes, settings["keepdims"])] * len(call.outputs)
+
+
+def without(dims: Dims, axes: Any, keep: bool) -> Dims:
+    """The dims of a reduction over these axes."""
+    ndim = len(dims)
+    if axes is None:
+        axes = range(ndim)
+    gone = {a % max(ndim, 1) for a in (axes if isinstance(axes, (tuple, list, range)) else (axes,))}
+    kept = [1 if i in gone else n for i, n in enumerate(dims) if keep or i not in gone]
+    return tuple(kept)
+
+
+def _linear(call: Call) -> list[Dims | None]:
+    return [(*call.inputs[0].dims[:-1], call.outputs[0].array.shape[-1])]
+
+
+def _product(call: Call) -> list[Dims | None]:
+    a, b = (x.dims for x in call.inputs[:2])
+    if len(a) == 1 or len(b) == 1:
+        return [(*a[:-1], *b[:-2], *b[-1:])] if len(b) > 1 else [a[:-1]]
+    return [(*broadcast(a[:-2], b[:-2]), a[-2], b[-1])]
+
+
+def _each(value: Any, axes: int) -> list[int]:
+    sizes = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
+    return sizes * axes if len(sizes) == 1 else sizes
+
+
+def _windows(n: Dim, kernel: int, stride: int, pad: int, dilation: int) -> Dim:
+    return (n + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _conv(call: Call) -> list[Dims | None]:
+    axes = int(call.kind[-2])
+    stride, padding, dilation, _ = call.settings["geometry"]
+    lead, sizes = call.inputs[0].dims[: -axes - 1], call.inputs[0].dims[-axes:]
+    channels, *kernel = call.inputs[1].array.shape
+    kernel = kernel[-axes:]
+    if padding == "same":
+        return [(*lead, channels, *sizes)]
+    pads = _each(0 if padding == "valid" else padding, axes)
+    settings = zip(sizes, kernel, _each(stride, axes), pads, _each(dilation, axes), strict=True)
+    return [(*lead, channels, *(_windows(*one) for one in settings))]
+
+
+def _conv_transpose(call: Call) -> list[Dims | None]:
+    axes = int(call.kind[-2])
+    stride, padding, more, _, dilation = (_each(x, axes) for x in call.settings["geometry"])
+    lead, sizes = call.inputs[0].dims[: -axes - 1], call.inputs[0].dims[-axes:]
+    kernel = call.inputs[1].array.shape[-axes:]
+    made = [
+        (n - 1) * stride[i] - 2 * padding[i] + dilation[i] * (kernel[i] - 1) + more[i] + 1
+        for i, n in enumerate(sizes)
+    ]
+    return [(*lead, call.outputs[0].array.shape[-axes - 1], *made)]
+
+
+def _pool(call: Call) -> list[Dims | None]:
+    axes = int(call.kind[-2])
+    kernel, stride, padding, *rest = call.settings["arguments"]
+    is_max = call.kind.startswith("Max")
+    dilation, ceil = (rest[0], rest[1]) if is_max else (1, rest[0])
+    dims = call.inputs[0].dims
+    if ceil and not is_fixed(dims[-axes:]):
+        made: list[Dim] = [None] * axes
+    else:
+        shape = _each(kernel, axes)
+        steps = shape if stride is None else _each(stride, axes)
+        settings = zip(dims[-axes:], shape, steps, _each(padding, axes), _each(dilation, axes), strict=True)
+        made = [_windows(*one) for one in settings]
+        if ceil:
+            made = list(call.outputs[0].array.shape[-axes:])
+    return [(*dims[:-axes], *made)] * len(call.outputs)
+
+
+def _adaptive(call: Call) -> list[Dims | None]:
+    axes = int(call.kind[-2])
+    return [(*call.inputs[0].dims[:-axes], *y.array.shape[-axes:]) for y in call.outputs]
+
+
+def _interpolate(call: Call) -> list[Dims | None]:
+    size, scale, *_ = call.settings["arguments"]
+    dims = call.inputs[0].dims
+    axes = len(dims) - 2
+    if size is not None:
+        sizes = size if isinstance(size, (tuple, list)) else [size] * axes
+        return [(*dims[:2], *sizes)]
+    factors = scale if isinstance(scale, (tuple, list)) else [scale] * axes
+    scaled = (
+        n * int(f) if float(f).is_integer() else math.floor(n * float(f))
+        for n, f in zip(dims[2:], factors, strict=True)
+    )
+    return [(*dims[:2], *scaled)]
+
+
+def _permuted(call: Call) -> list[Dims | None]:
+    dims = call.inputs[0].dims
+    return [tuple(dims[d] for d in call.settings["dims"])]
+
+
+def _joined(call: Call) -> list[Dims | None]:
+    ndim = call.outputs[0].array.ndim
+    parts = [x.dims for x in call.inputs if x.array.ndim == ndim]  # cat ignores vectors without elements
+    at = call.settings["axis"] % ndim
+    total = sum(part[at] for part in parts)
+    others = [_of_equal([part[d] for part in parts]) for d in range(ndim)]
+    return [tuple(total if d == at else n for d, n in enumerate(others))]
+
+
+def _of_equal(sizes: list[Dim]) -> Dim:
+    """The one of equal sizes that is known best."""
+    return next((n for n in sizes if not isinstance(n, Size)), sizes[0])
+
+
+def sliced(n: Dim, part: slice) -> Dim:
+    """The number of elements that a slice takes of n; None where a bound may be of either sign."""
+    step = 1 if part.step is None else part.step
+    if isinstance(step, Size):
+        return None
+    if step < 0:
+        if part.start is None and part.stop is None:
+            return -(-n // -step)
+        return None if isinstance(n, Size) else len(range(*slice(*map(number, _parts(part))).indices(n)))
+    start = _bound(0 if part.start is None else part.start, n)
+    stop = n if part.stop is None else _bound(part.stop, n)
+    if start is None or stop is None:
+        return None
+    length = greatest(stop - start, 0)
+    return length if step == 1 else -(-length // step)
+
+
+def _parts(part: slice) -> tuple[Any, Any, Any]:
+    return part.start, part.stop, part.step
+
+
+def _bound(at: Any, n: Dim) -> Dim:
+    """A bound of a slice, counted from the front and within the axis; None where its sign is not known."""
+    at = at if isinstance(at, Size) else int(at)
+    if least(at) >= 0:
+        return smallest(at, n)
+    if most(at) < 0:
+        return greatest(at + n, 0)
+    return None
+
+
+def whole_key(key: Any, ndim: int) -> list[Any]:
+    """The key of an index as a list: a part for each dimension of the operand, and None for each new axis."""
+    key_of_axes = list(key) if isinstance(key, tuple) else [key]
+    missing = ndim - sum(p is not None and p is not Ellipsis for p in key_of_axes)
+    at = next((i for i, p in enumerate(key_of_axes) if p is Ellipsis), None)
+    if at is None:
+        return key_of_axes + [slice(None)] * missing
+    return key_of_axes[:at] + [slice(None)] * missing + key_of_axes[at + 1 :]
+
+
+def _picked(call: Call) -> list[Dims | None]:
+    dims = call.inputs[0].dims
+    made: list[Dim] = []
+    axis = 0
+    for part in whole_key(call.settings["key"], len(dims)):
+        if part is None:
+            made.append(1)
+            continue
+        if isinstance(part, slice):
+            made.append(sliced(dims[axis], part))
+        axis += 1
+    return [tuple(made)]
+
+
+def _taken(call: Call) -> list[Dims | None]:
+    return [(*call.inputs[1].dims, *call.inputs[0].dims[1:])]
+
+
+def _quantized_rows(call: Call) -> list[Dims | None]:
+    return [(*call.inputs[2].dims, call.outputs[0].array.shape[-1])]
+
+
+def _pick(call: Call) -> list[Dims | None]:
+    axes, dims = call.settings["axes"], call.inputs[0].dims
+    index = broadcast(*(x.dims for x in call.inputs[1:]))
+    others = [n for d, n in enumerate(dims) if d not in axes]
+    first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
+    return [(*others[:first], *index, *others[first:])]
+
+
+def _windowed(call: Call) -> list[Dims | None]:
+    at, size, step = call.settings["place"]
+    dims = list(call.inputs[0].dims)
+    dims[at] = (dims[at] - size) // step + 1
+    return [(*dims, size)]
+
+
+def _padded(call: Call) -> list[Dims | None]:
+    dims = list(call.inputs[0].dims)
+    sizes = call.settings["sizes"]
+    for i in range(len(sizes) // 2):
+        at = len(dims) - 1 - i
+        dims[at] = dims[at] + sizes[2 * i] + sizes[2 * i + 1]
+    return [tuple(dims)]
+
+
+def _expanded(call: Call) -> list[Dims | None]:
+    dims = call.inputs[0].dims
+    shape = call.outputs[0].array.shape
+    lead = len(shape) - len(dims)
+    return [tuple(n if i < lead else _kept(dims[i - lead], n) for i, n in enumerate(shape))]
+
+
+def _kept(before: Dim, after: int) -> Dim:
+    return before if number(before) == after else after
+
+
+def _sorted(call: Call) -> list[Dims | None]:
+    dims = list(call.inputs[0].dims)
+    at = call.settings["axis"]
+    dims[at] = call.settings["last"] - call.settings["first"]
+    return [tuple(dims)] * len(call.outputs)
+
+
+def _recurrent(call: Call) -> list[Dims | None]:
+    x = call.inputs[0].dims
+    steps, *last = call.outputs
+    made: list[Dims | None] = [(*x[:-1], steps.array.shape[-1])]
+    return made + [(*x[1:-1], y.array.shape[-1]) for y in last]
+
+
+def split_again(dims: Dims, shape: tuple[int, ...]) -> Dims:
+    """The dims of a reshape that the library's own code has computed from numbers.
+
+    Each group of axes with the same number of elements before and after is taken apart: an axis as long as
+    one before it is that axis, and one further axis of a group has what is left.
+    """
+    made: list[Dim] = []
+    before = after = 0
+    while before < len(dims) or after < len(shape):
+        first, start = before, after
+        left, right = 1, 1
+        while True:
+            if before < len(dims) and (left <= right or after == len(shape)):
+                left *= number(dims[before])
+                before += 1
+            elif after < len(shape):
+                right *= shape[after]
+                after += 1
+            if (left == right and after > start) or (before == len(dims) and after == len(shape)):
+                break
+        made += _group(dims[first:before], shape[start:after])
+    return tuple(made)
+
+
+def _group(dims: Dims, shape: tuple[int, ...]) -> list[Dim]:
+    rest = [n for n in dims if isinstance(n, Size)]
+    made: list[Dim] = []
+    for n in shape:
+        found = next((size for size in rest if number(size) == n), n)
+        if isinstance(found, Size):
+            rest.remove(next(size for size in rest if size is found))
+        made.append(found)
+    if rest:
+        # what is left of the product belongs to one axis
+        for at, n in enumerate(made):
+            others = count([*made[:at], *made[at + 1 :]])
+            left = divided(count(dims), others)
+            if left is None and isinstance(n, int) and not is_fixed(dims):
+                left = quotient(count(dims), others)
+            if left is not None and number(left) == n:
+                made[at] = left
+                break
+    return made
+
+
+_FIRST = [
+    "BatchNorm", "Cumprod", "Cumsum", "DropoutLayer", "Flip", "GroupNorm", "LayerNorm", "LogSoftmax",
+    "MaskedFill", "Prelu", "Scatter", "Softmax", "Triangle", "Trilu", "cumprod", "cumsum", "isin",
+    "isfinite", "isinf", "isnan",
+]  # fmt: skip
+_REDUCED = [
+    "Extreme", "ExtremeAlong", "Logsumexp", "Prod", "Sum", "Var", "all", "any", "argmax", "argmin", "max",
+    "min", "prod", "sum",
+]  # fmt: skip
+_OTHERS = [
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AvgPool1d",
+    "AvgPool2d", "Concatenate", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "Embedding",
+    "Expand", "Gather", "Getitem", "Interpolate", "Linear", "Matmul", "MaxPool1d", "MaxPool2d", "Pad",
+    "Permute", "Pick", "QuantizedLinear", "QuantizedRows", "Recurrent", "Reshape", "Sort", "TakeRows",
+    "Unfold", "one_hot", "searchsorted", "sort",
+]  # fmt: skip
+
+RULES: dict[str, Rule] = {}
+"""Kind of a call -> its rule."""
+
+
+def _fill() -> None:
+    """Enters the rules; all other kinds that are written are element-wise."""
+    for axes in "12":
+        RULES.update({f"Conv{axes}d": _conv, f"ConvTranspose{axes}d": _conv_transpose})
+        RULES.update({f"MaxPool{axes}d": _pool, f"AvgPool{axes}d": _pool})
+        RULES.update({f"AdaptiveAvgPool{axes}d": _adaptive, f"AdaptiveMaxPool{axes}d": _adaptive})
+    RULES.update(dict.fromkeys(_FIRST, _first))
+    RULES.update(dict.fromkeys(_REDUCED, _reduced))
+    RULES.update(dict.fromkeys(("Embedding", "TakeRows"), _taken))
+    RULES.update(dict.fromkeys(("Linear", "QuantizedLinear"), _linear))
+    RULES.update(dict.fromkeys(("Sort", "sort"), _sorted))
+    RULES.update(
+        Concatenate=_joined,
+        Expand=_expanded,
+        Gather=lambda call: [call.inputs[1].dims],
+        Getitem=_picked,
+        Interpolate=_interpolate,
+        Matmul=_product,
+        Pad=_padded,
+        Permute=_permuted,
+        Pick=_pick,
+        QuantizedRows=_quantized_rows,
+        Recurrent=_recurrent,
+        Reshape=lambda call: [split_again(call.inputs[0].dims, call.outputs[0].array.shape)],
+        Unfold=_windowed,
+        one_hot=lambda call: [(*call.inputs[0].dims, call.settings["classes"])],
+        searchsorted=lambda call: [call.inputs[1].dims],
+    )
+    for kind in WRITERS:
+        if kind not in RULES and kind not in _OTHERS:
+            RULES[kind] = _elementwise

@@ -1,0 +1,601 @@
+"""What stands in the place of the library's functions while sizes are symbols (`symbols.py`).
+
+Each function takes the trace, the original function, and the arguments of the original. It computes with the
+numbers of the present run and records one call, whose settings and `dims` hold the sizes; or it is composed
+of other public functions, which are recorded. NotImplemented: the original is called as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+import ranvier.onnx.dims as shapes
+from ranvier.autograd import Tensor
+from ranvier.onnx.dims import Dims, count, is_fixed
+from ranvier.onnx.sizes import Real, Size, divided, greatest, number, quotient, smallest
+from ranvier.onnx.symbols import OF_THE_LIBRARY, Original, from_library, handles, has_size
+from ranvier.ops.neural.attention import seen_by
+
+
+def _listed(sizes: tuple[Any, ...], named: Any = None) -> tuple[Any, ...]:
+    """The sizes in ``f(2, 3)``, ``f((2, 3))`` or ``f(size=(2, 3))``."""
+    if named is not None:
+        sizes = (named,)
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        return tuple(sizes[0])
+    return sizes
+
+
+def _axis(dim: int, ndim: int) -> int:
+    return dim % max(ndim, 1)
+
+
+def _is_dynamic(trace: Any, x: Any) -> bool:
+    return isinstance(x, Tensor) and not is_fixed(trace.dims(x))
+
+
+# --- new tensors
+def _made(trace: Any, y: Any, kind: str, dims: Dims, operands: tuple[Any, ...] = (), **settings: Any) -> Any:
+    """y, recorded as the result of a call of this kind."""
+    trace.made(kind, settings, operands, y, dims)
+    return y
+
+
+@handles("arange")
+def _arange(trace: Any, call: Original, start: Any = 0, end: Any = None, step: Any = 1, **how: Any) -> Any:
+    if not has_size((start, end, step)):
+        return NotImplemented
+    first, last = (0, start) if end is None else (start, end)
+    y = call(start, end, step, **how)
+    length = -((first - last) // step) if isinstance(step, (int, Size)) else math.ceil((last - first) / step)
+    if isinstance(length, Real):  # an arange of fractions in whole steps
+        length = math.ceil((last - first) / step)
+    return _made(trace, y, "Arange", (length,), start=first, step=step)
+
+
+@handles("zeros", "ones", "empty")
+def _sized(trace: Any, call: Original, *size: Any, **how: Any) -> Any:
+    dims = _listed(size, how.get("size"))
+    if not has_size(dims):
+        return NotImplemented
+    return _filled(trace, call(*size, **how), 1 if call.name == "ones" else 0, dims)
+
+
+@handles("new_zeros", "new_ones", "new_empty")
+def _new_sized(trace: Any, call: Original, x: Any, *size: Any, **how: Any) -> Any:
+    dims = _listed(size, how.get("size"))
+    if not has_size(dims):
+        return NotImplemented
+    return _filled(trace, call(x, *size, **how), 1 if call.name == "new_ones" else 0, dims)
+
+
+@handles("full")
+def _full(trace: Any, call: Original, size: Any, fill_value: Any, **how: Any) -> Any:
+    if not has_size((size, fill_value)):
+        return NotImplemented
+    dims = _listed((size,))
+    return _filled(trace, call(size, fill_value, **how), fill_value, dims)
+
+
+@handles("new_full")
+def _new_full(trace: Any, call: Original, x: Any, size: Any, fill_value: Any, **how: Any) -> Any:
+    if not has_size((size, fill_value)):
+        return NotImplemented
+    return _filled(trace, call(x, size, fill_value, **how), fill_value, _listed((size,)))
+
+
+@handles("zeros_like", "ones_like", "empty_like")
+def _like(trace: Any, call: Original, x: Any, **how: Any) -> Any:
+    if not _is_dynamic(trace, x):
+        return NotImplemented
+    return _filled(trace, call(x, **how), 1 if call.name == "ones_like" else 0, trace.dims(x))
+
+
+@handles("full_like")
+def _full_like(trace: Any, call: Original, x: Any, fill_value: Any, **how: Any) -> Any:
+    if not (_is_dynamic(trace, x) or has_size(fill_value)):
+        return NotImplemented
+    return _filled(trace, call(x, fill_value, **how), fill_value, trace.dims(x))
+
+
+def _filled(trace: Any, y: Tensor, value: Any, dims: Dims) -> Any:
+    if isinstance(value, Tensor):
+        return NotImplemented
+    if type(value) is int and value == 0:  # the values of `empty` may be any: those of the file are zeros
+        y._array[...] = 0
+    return _made(trace, y, "Fill", dims, value=value)
+
+
+@handles("eye")
+def _eye(trace: Any, call: Original, n: Any, m: Any = None, **how: Any) -> Any:
+    if not has_size((n, m)):
+        return NotImplemented
+    return _made(trace, call(n, m, **how), "Eye", (n, n if m is None else m))
+
+
+@handles("tensor", "as_tensor", "asarray")
+def _tensor(trace: Any, call: Original, data: Any, *args: Any, **how: Any) -> Any:
+    if isinstance(data, (Size, Real)):
+        return _made(trace, call(data, *args, **how), "SizeNumber", (), value=data)
+    if isinstance(data, (tuple, list)) and has_size(data) and all(isinstance(n, (int, Size)) for n in data):
+        return _made(trace, call(data, *args, **how), "SizeVector", (len(data),), values=tuple(data))
+    return NotImplemented
+
+
+def as_number(trace: Any, value: Any, dtype: Any) -> Tensor:
+    """A size as a tensor of shape (), in int64; a number with a fraction in a dtype."""
+    is_whole = isinstance(value, (int, Size))
+    array = np.array(number(value), np.int64 if is_whole else dtype)
+    y = call_on(trace, rv.as_tensor, array)
+    return _made(trace, y, "SizeNumber", (), value=value)
+
+
+_SCALARS = [
+    "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__isub__", "__mul__", "__rmul__",
+    "__imul__", "__truediv__", "__rtruediv__", "__itruediv__", "__floordiv__", "__rfloordiv__", "__mod__",
+    "__rmod__", "__pow__", "__rpow__", "__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "add",
+    "add_", "sub", "sub_", "subtract", "mul", "mul_", "multiply", "div", "div_", "divide", "true_divide",
+    "floor_divide", "remainder", "fmod", "pow", "maximum", "minimum", "lt", "le", "gt", "ge", "eq", "ne",
+    "less", "less_equal", "greater", "greater_equal", "not_equal", "where", "clamp", "clip", "clamp_min",
+    "clamp_max", "masked_fill", "bitwise_and", "bitwise_or",
+]  # fmt: skip
+
+
+@handles(*_SCALARS)
+def _with_number(trace: Any, call: Original, *args: Any, **how: Any) -> Any:
+    """An op on elements of which an operand is a size."""
+    if not has_size((args, how)):
+        return NotImplemented
+    tensors = [x for x in (*args, *how.values()) if isinstance(x, Tensor) and x._array.dtype != np.bool_]
+    floats = [x._array.dtype for x in tensors if x._array.dtype.kind == "f"]
+    dtype = floats[0] if floats else rv.get_default_dtype()
+
+    def replaced(x: Any) -> Any:
+        return as_number(trace, x, dtype) if isinstance(x, (Size, Real)) else x
+
+    settings = {name: replaced(x) for name, x in how.items()}
+    operands = [replaced(x) for x in args]
+    if call.name in ("clamp", "clip"):
+        return _clamped(operands, settings)
+    return call.function(*operands, **settings)
+
+
+def _clamped(operands: list[Any], settings: dict[str, Any]) -> Any:
+    x, *limits = operands
+    names = dict(zip(("min", "max"), limits, strict=False)) | settings
+    for name, function in (("min", rv.maximum), ("max", rv.minimum)):
+        limit = names.get(name)
+        if limit is not None:
+            limit = limit if isinstance(limit, Tensor) else rv.tensor(limit)
+            x = function(x, limit.to(x.dtype) if x.is_floating_point() else limit)
+    return x
+
+
+# --- shapes
+@handles("reshape", "view")
+def _reshape(trace: Any, call: Original, x: Any, *sizes: Any, **how: Any) -> Any:
+    if call.inside or not isinstance(x, Tensor):
+        return NotImplemented
+    target = _listed(sizes, how.get("shape", how.get("size")))
+    if how.get("dtype") is not None or not all(isinstance(n, (int, np.integer, Size)) for n in target):
+        return NotImplemented
+    if not (_is_dynamic(trace, x) or has_size(target)):
+        return NotImplemented
+    return _reshaped(trace, call(x, *sizes, **how), x, completed(trace.dims(x), target))
+
+
+def completed(dims: Dims, target: tuple[Any, ...]) -> Dims:
+    """The target of a reshape, of which one size may be -1."""
+    made = [n if isinstance(n, Size) else int(n) for n in target]
+    unknown = [i for i, n in enumerate(made) if not isinstance(n, Size) and n == -1]
+    if unknown:
+        rest = count([n for i, n in enumerate(made) if i not in unknown])
+        total = count(dims)
+        left = divided(total, rest) if isinstance(total, Size) or isinstance(rest, Size) else total // rest
+        made[unknown[0]] = quotient(total, rest) if left is None else left
+    return tuple(made)
+
+
+def _reshaped(trace: Any, y: Any, x: Any, dims: Dims) -> Any:
+    if y is x or trace.find(y._array) is not None:  # the tensor itself: nothing to record
+        return y
+    trace.made("Reshape", {}, (x,), y, dims)
+    return y
+
+
+@handles("view_as", "reshape_as")
+def _as_other(trace: Any, call: Original, x: Any, other: Any) -> Any:
+    if not (_is_dynamic(trace, x) or _is_dynamic(trace, other)):
+        return NotImplemented
+    return _reshaped(trace, call(x, other), x, trace.dims(other))
+
+
+@handles("flatten")
+def _flatten(trace: Any, call: Original, x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    if not _is_dynamic(trace, x):
+        return NotImplemented
+    dims = trace.dims(x)
+    first, last = _axis(start_dim, len(dims)), _axis(end_dim, len(dims))
+    flat = count(dims[first : last + 1])
+    return _reshaped(trace, call(x, start_dim, end_dim), x, (*dims[:first], flat, *dims[last + 1 :]))
+
+
+@handles("ravel")
+def _ravel(trace: Any, call: Original, x: Any) -> Any:
+    return rv.flatten(x) if _is_dynamic(trace, x) else NotImplemented
+
+
+@handles("unflatten")
+def _unflatten(trace: Any, call: Original, x: Any, dim: int, sizes: Any) -> Any:
+    if not (_is_dynamic(trace, x) or has_size(sizes)) or (call.inside and not has_size(sizes)):
+        return NotImplemented
+    dims = trace.dims(x)
+    at = _axis(dim, len(dims))
+    parts = completed((dims[at],), _listed((sizes,)))
+    return _reshaped(trace, call(x, dim, sizes), x, (*dims[:at], *parts, *dims[at + 1 :]))
+
+
+@handles("unsqueeze")
+def _unsqueeze(trace: Any, call: Original, x: Any, dim: Any = None, *, axis: Any = None) -> Any:
+    if not _is_dynamic(trace, x):
+        return NotImplemented
+    dims = list(trace.dims(x))
+    at = dim if axis is None else axis
+    dims.insert(_axis(at, len(dims) + 1), 1)
+    return _reshaped(trace, call(x, at), x, tuple(dims))
+
+
+@handles("squeeze")
+def _squeeze(trace: Any, call: Original, x: Any, dim: Any = None, *more: int, axis: Any = None) -> Any:
+    if not _is_dynamic(trace, x):
+        return NotImplemented
+    dims = trace.dims(x)
+    named = (dim, *more) if more else dim
+    named = named if axis is None else axis
+    if named is None:
+        named = tuple(range(len(dims)))
+    chosen = named if isinstance(named, (tuple, list)) else (named,)
+    gone = [_axis(d, len(dims)) for d in chosen if dims[_axis(d, len(dims))] == 1]
+    kept = tuple(n for i, n in enumerate(dims) if i not in gone)
+    return _reshaped(trace, call(x, tuple(gone)), x, kept) if gone else x
+
+
+@handles("expand", "broadcast_to")
+def _expand(trace: Any, call: Original, x: Any, *sizes: Any, size: Any = None) -> Any:
+    target = _listed(sizes, size)
+    if call.inside or not (_is_dynamic(trace, x) or has_size(target)):
+        return NotImplemented
+    dims = trace.dims(x)
+    lead = len(target) - len(dims)
+    made = [dims[i - lead] if _is_minus_one(n) else n for i, n in enumerate(target)]
+    return _expanded(trace, call(x, target), x, tuple(made))
+
+
+def _is_minus_one(n: Any) -> bool:
+    return not isinstance(n, Size) and n == -1
+
+
+def _expanded(trace: Any, y: Any, x: Any, dims: Dims) -> Any:
+    if y is x or trace.find(y._array) is not None:
+        return y
+    trace.made("Expand", {}, (x,), y, dims)
+    return y
+
+
+@handles("expand_as")
+def _expand_as(trace: Any, call: Original, x: Any, other: Any) -> Any:
+    if not (_is_dynamic(trace, x) or _is_dynamic(trace, other)):
+        return NotImplemented
+    return _expanded(trace, call(x, other), x, trace.dims(other))
+
+
+@handles("broadcast_tensors")
+def _broadcast_tensors(trace: Any, call: Original, *tensors: Any) -> Any:
+    if not any(_is_dynamic(trace, x) for x in tensors):
+        return NotImplemented
+    dims = shapes.broadcast(*map(trace.dims, tensors))
+    if None in dims:
+        return trace.refuse("broadcast_tensors of two dynamic axes; expected axes of one name")
+    return tuple(_expanded(trace, rv.broadcast_to(x, dims), x, dims) for x in tensors)
+
+
+@handles("meshgrid")
+def _meshgrid(trace: Any, call: Original, *tensors: Any, indexing: str = "ij") -> Any:
+    listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    if not any(_is_dynamic(trace, x) for x in listed):
+        return NotImplemented
+    order = list(range(len(listed)))
+    if indexing == "xy":
+        order[:2] = order[:2][::-1]
+    target = tuple(trace.dims(listed[i])[0] for i in order)
+    made = []
+    for i, x in enumerate(listed):
+        place: list[Any] = [1] * len(listed)
+        place[order.index(i)] = trace.dims(x)[0]
+        grid = rv.expand(_reshaped(trace, call_on(trace, rv.reshape, x, place), x, tuple(place)), target)
+        made.append(grid)
+    return tuple(made)
+
+
+def call_on(trace: Any, function: Any, *args: Any, **how: Any) -> Any:
+    """The result of a public function in the present run; nothing is recorded."""
+    return Original("", getattr(function, "__wrapped__", function), False)(*args, **how)
+
+
+@handles("repeat", "tile")
+def _repeat(trace: Any, call: Original, x: Any, *times: Any, **how: Any) -> Any:
+    counts = _listed(times, next(iter(how.values()), None))
+    if call.inside or not (_is_dynamic(trace, x) or has_size(counts)):
+        return NotImplemented
+    dims = trace.dims(x)
+    counts = (1,) * (len(dims) - len(counts)) + counts
+    wide = (1,) * (len(counts) - len(dims)) + dims
+    made = tuple(n * k for n, k in zip(wide, counts, strict=True))
+    return _made(trace, call(x, *times, **how), "Tile", made, (x,), counts=counts)
+
+
+@handles("repeat_interleave")
+def _interleaved(trace: Any, call: Original, x: Any, repeats: Any = None, dim: Any = None, **how: Any) -> Any:
+    if not isinstance(repeats, (int, Size)) or how or call.inside:
+        return NotImplemented
+    if not (_is_dynamic(trace, x) or has_size(repeats)):
+        return NotImplemented
+    if dim is None:
+        x, dim = rv.flatten(x), 0
+    dims = trace.dims(x)
+    at = _axis(dim, len(dims))
+    parts = rv.unsqueeze(x, at + 1)
+    wide = rv.expand(parts, (*dims[: at + 1], repeats, *dims[at + 1 :]))
+    target = (*dims[:at], dims[at] * repeats, *dims[at + 1 :])
+    return _reshaped(trace, call_on(trace, rv.reshape, wide, target), wide, target)
+
+
+# --- parts
+@handles("__getitem__")
+def _getitem(trace: Any, call: Original, x: Any, key: Any) -> Any:
+    if not has_size(key):
+        return NotImplemented
+    parts = key if isinstance(key, tuple) else (key,)
+    basic = (int, np.integer, Size, slice, type(None), type(Ellipsis))
+    if all(isinstance(part, basic) for part in parts):
+        return _sliced(trace, call, x, parts)
+    # sizes first, then the tensors and lists of the key
+    whole = shapes.whole_key(key, x.ndim)
+    sized = tuple(part if has_size(part) else slice(None) for part in whole if part is not None)
+    if any(isinstance(part, Size) for part in sized):
+        return NotImplemented
+    rest = tuple(slice(None) if has_size(part) else part for part in whole)
+    return _sliced(trace, call, x, sized)[rest]
+
+
+def _sliced(trace: Any, call: Original, x: Any, key: tuple[Any, ...]) -> Any:
+    return _made_view(trace, call(x, key), x, key)
+
+
+def _made_view(trace: Any, y: Any, x: Any, key: tuple[Any, ...]) -> Any:
+    trace.made("Getitem", {"key": key}, (x,), y, None)
+    return y
+
+
+def _part(x: Any, dim: int, start: Any, stop: Any) -> Any:
+    return x[(slice(None),) * _axis(dim, x.ndim) + (slice(start, stop),)]
+
+
+@handles("narrow")
+def _narrow(trace: Any, call: Original, x: Any, dim: int, start: Any, length: Any) -> Any:
+    if not has_size((start, length)) or isinstance(start, Tensor):
+        return NotImplemented
+    call(x, dim, start, length)  # checks the arguments
+    return _part(x, dim, start, start + length)
+
+
+@handles("select")
+def _select(trace: Any, call: Original, x: Any, dim: int, index: Any) -> Any:
+    if not has_size(index):
+        return NotImplemented
+    return x[(slice(None),) * _axis(dim, x.ndim) + (index,)]
+
+
+@handles("split")
+def _split(trace: Any, call: Original, x: Any, size: Any = None, dim: int = 0, **how: Any) -> Any:
+    size = next((how[name] for name in ("split_size", "split_size_or_sections") if name in how), size)
+    if call.inside or isinstance(size, Tensor) or not isinstance(x, Tensor):
+        return NotImplemented
+    n = trace.dims(x)[_axis(dim, x.ndim)]
+    if not isinstance(n, Size) and not has_size(size):
+        return NotImplemented
+    if isinstance(size, (tuple, list)):
+        if sum(size) != n:
+            call(x, size, dim)  # raises its error
+        bounds = [sum(size[:i]) for i in range(len(size) + 1)]
+        return tuple(_part(x, dim, a, b) for a, b in pairwise(bounds))
+    pieces = -(-n // size)
+    if isinstance(pieces, Size):
+        trace.refuse_number(pieces, "the number of pieces of split")
+    return tuple(_part(x, dim, i * size, (i + 1) * size) for i in range(pieces))
+
+
+@handles("chunk")
+def _chunk(trace: Any, call: Original, x: Any, chunks: int, dim: int = 0) -> Any:
+    """Pieces of ceil(n / chunks). A small n has less of them; all sizes up to chunks^2 are compared."""
+    n = trace.dims(x)[_axis(dim, x.ndim)]
+    if not isinstance(n, Size) and not has_size(chunks):
+        return NotImplemented
+    if has_size(chunks):
+        trace.refuse_number(chunks, "the number of chunks")
+    pieces = call(x, chunks, dim)
+    if len(pieces) != chunks:
+        trace.refuse(f"chunk gives {len(pieces)} of {chunks} pieces for this size; expected a larger example")
+    trace.compares_up_to(chunks * chunks)
+    size = -(-n // chunks)
+    return tuple(_part(x, dim, i * size, (i + 1) * size) for i in range(chunks))
+
+
+@handles("tensor_split")
+def _tensor_split(trace: Any, call: Original, x: Any, parts: Any = None, dim: int = 0, **how: Any) -> Any:
+    n = trace.dims(x)[_axis(dim, x.ndim)]
+    if how or not isinstance(parts, int) or not isinstance(n, Size):
+        return NotImplemented
+    size, longer = n // parts, n % parts
+    bounds = [i * size + smallest(i, longer) for i in range(parts + 1)]
+    return tuple(_part(x, dim, a, b) for a, b in pairwise(bounds))
+
+
+@handles("unbind")
+def _unbind(trace: Any, call: Original, x: Any, dim: int = 0, *, axis: Any = None) -> Any:
+    n = trace.dims(x)[_axis(dim if axis is None else axis, x.ndim)]
+    if isinstance(n, Size):
+        trace.refuse_number(n, "the number of slices (unbind, or a loop over a tensor)")
+    return NotImplemented
+
+
+@handles("__iter__")
+def _iterate(trace: Any, call: Original, x: Any) -> Any:
+    dims = trace.dims(x)
+    if dims and isinstance(dims[0], Size):
+        trace.refuse_number(dims[0], "the number of slices (unbind, or a loop over a tensor)")
+    return NotImplemented
+
+
+@handles("roll")
+def _roll(trace: Any, call: Original, x: Any, shifts: Any, dims: Any = None) -> Any:
+    if dims is None or not (_is_dynamic(trace, x) or has_size(shifts)):
+        if dims is None and (_is_dynamic(trace, x) or has_size(shifts)):
+            return rv.roll(rv.flatten(x), shifts, 0).view_as(x)
+        return NotImplemented
+    steps, axes = _listed((shifts,)), _listed((dims,))
+    for step, dim in zip(steps, axes, strict=True):
+        n = trace.dims(x)[_axis(dim, x.ndim)]
+        at = n - step % n
+        x = rv.cat([_part(x, dim, at, None), _part(x, dim, None, at)], dim)
+    return x
+
+
+@handles("topk")
+def _topk(trace: Any, call: Original, x: Any, k: Any, *args: Any, **how: Any) -> Any:
+    if not has_size(k):
+        return NotImplemented
+    with trace.replaced(last=k):
+        return call.function(x, number(k), *args, **how)
+
+
+@handles("sort", "argsort", "msort")
+def _sort(trace: Any, call: Original, x: Any, *args: Any, **how: Any) -> Any:
+    if not _is_dynamic(trace, x):
+        return NotImplemented
+    with trace.replaced(last=None):
+        return call.function(x, *args, **how)
+
+
+@handles("tril", "triu")
+def _triangle(trace: Any, call: Original, x: Any, diagonal: Any = 0) -> Any:
+    if not (_is_dynamic(trace, x) or has_size(diagonal)):
+        return NotImplemented
+    y = call(x, diagonal)
+    return _made(trace, y, "Trilu", trace.dims(x), (x,), upper=call.name == "triu", k=diagonal)
+
+
+@handles("diagonal")
+def _diagonal(trace: Any, call: Original, x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """Every (columns + 1)-th element of each matrix in C order."""
+    if not _is_dynamic(trace, x):
+        return NotImplemented
+    first, second = _axis(dim1, x.ndim), _axis(dim2, x.ndim)
+    dims = trace.dims(x)
+    rows, columns = dims[first], dims[second]
+    length = greatest(smallest(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    others = [d for d in range(x.ndim) if d not in (first, second)]
+    flat = rv.flatten(rv.permute(x, (*others, first, second)), -2)
+    start = greatest(offset, -offset * columns)
+    every = (..., slice(start, None, columns + 1))
+    picked = call_on(trace, Tensor.__getitem__, flat, every)
+    trace.made("Getitem", {"key": every}, (flat,), picked, None)
+    y = call_on(trace, Tensor.__getitem__, picked, (..., slice(None, length)))
+    lead = tuple(dims[d] for d in others)
+    return _made(trace, y, "Getitem", (*lead, length), (picked,), key=(..., slice(None, length)))
+
+
+@handles("linspace")
+def _linspace(trace: Any, call: Original, start: Any, end: Any, steps: Any, **how: Any) -> Any:
+    """start + i (end - start) / (steps - 1) in float64; the last number is `end` itself."""
+    if not has_size((start, end, steps)):
+        return NotImplemented
+    y = call(start, end, steps, **how)
+    if y._array.dtype.kind != "f":
+        return trace.refuse(
+            "linspace of integers takes the size of a dynamic axis; expected a dtype of floats"
+        )
+    last = greatest(steps - 1, 1)
+    at = rv.arange(steps)
+    numbers = at.double() * ((end - start) / last) + start
+    return rv.where(at == last, as_number(trace, end, np.float64), numbers).to(y.dtype)
+
+
+@handles("pad")
+def _pad(trace: Any, call: Original, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
+    if not has_size(pad):
+        return NotImplemented
+    y = call(x, pad, mode, value)
+    settings = {"sizes": tuple(pad), "mode": str(mode), "value": 0.0 if value is None else value}
+    return _made(trace, y, "Pad", None, (x,), **settings)
+
+
+@handles("interpolate")
+def _interpolate(trace: Any, call: Original, x: Any, size: Any = None, *args: Any, **how: Any) -> Any:
+    if not has_size(size):
+        return NotImplemented
+    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,) * (x.ndim - 2)
+    with trace.replaced(arguments=sizes):
+        return call.function(x, tuple(map(number, sizes)), *args, **how)
+
+
+@handles("one_hot")
+def _one_hot(trace: Any, call: Original, x: Any, num_classes: Any = -1) -> Any:
+    if not has_size(num_classes):
+        return NotImplemented
+    dims = (*trace.dims(x), num_classes)
+    return _made(trace, call(x, num_classes), "one_hot", dims, (x,), classes=num_classes)
+
+
+def _seen_by(trace: Any, call: Original, scores: Any) -> Any:
+    rows, columns = trace.dims(scores)[-2:]
+    if is_fixed((rows, columns)):
+        return NotImplemented
+    return rv.tril(rv.ones((rows, columns), dtype=np.bool_))
+
+
+OF_THE_LIBRARY.append((seen_by, _seen_by))
+
+
+# --- sizes that methods return
+@handles("size")
+def _size(trace: Any, call: Original, x: Any, dim: Any = None) -> Any:
+    if from_library(2):
+        return NotImplemented
+    dims = trace.dims(x)
+    return rv.Size(dims) if dim is None else dims[dim]
+
+
+@handles("numel", "nelement")
+def _numel(trace: Any, call: Original, x: Any) -> Any:
+    return NotImplemented if from_library(2) else count(trace.dims(x))
+
+
+@handles("__len__")
+def _length(trace: Any, call: Original, x: Any) -> Any:
+    dims = trace.dims(x)
+    if dims and isinstance(dims[0], Size) and not from_library(2):
+        trace.refuse_number(dims[0], "a length that Python takes as a plain number")
+    return NotImplemented
+
+
+@handles("stride")
+def _stride(trace: Any, call: Original, x: Any, dim: Any = None) -> Any:
+    if _is_dynamic(trace, x) and not from_library(2):
+        trace.refuse_number(count(trace.dims(x)), "a factor of a stride")
+    return NotImplemented

@@ -1,0 +1,535 @@
+"""Sizes of dynamic axes as symbols, while a model is recorded for a file.
+
+A `Size` is a polynomial with whole coefficients. Its variables are `Atom`s: the size of an axis of an input
+or of another value, or what no polynomial describes (a quotient, a minimum). `Real` is a number with a
+fraction that was computed from sizes. Both carry `hint`, their number in the present run.
+
+Neither is an int: Python and NumPy then ask it for its number (`__index__`, `__float__`, `__hash__` ...), and
+each of these methods refuses, as the file would hold that number for all sizes. docs/design/export.md says
+why. A comparison is answered where the bounds of the atoms decide it for all sizes; else it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Bound = float  # a whole number, or an infinity
+
+
+class Atom(NamedTuple):
+    """A variable of a Size.
+
+    key: its text; equal atoms have equal keys. kind: "axis", "floordiv", "min", "max", "floor", "ceil" or
+    "round". operands: what it is made from: (name of a value, axis), or Sizes. low, high: the least and the
+    greatest number that it may be. hint: its number in the present run.
+    """
+
+    key: str
+    kind: str
+    operands: tuple[Any, ...]
+    low: Bound
+    high: Bound
+    hint: int
+
+
+Product = tuple[str, ...]  # sorted keys of atoms, repeated for powers; () for the constant term
+
+
+_OF_INTS = frozenset(dir(int))
+
+
+class Size:
+    """A whole number that depends on sizes of dynamic axes: the sum of `terms`.
+
+    terms: a coefficient for each product of atoms. atoms: those that occur, by key. scope: the Trace, which
+    refuses what a file cannot say.
+    """
+
+    __slots__ = ("atoms", "hint", "scope", "terms")
+
+    def __init__(self, terms: dict[Product, int], atoms: dict[str, Atom], scope: Any) -> None:
+        used = {key for product in terms for key in product}
+        self.terms = terms
+        self.atoms = {key: atoms[key] for key in sorted(used)}
+        self.scope = scope
+        self.hint = sum(
+            factor * math.prod(atoms[key].hint for key in product) for product, factor in terms.items()
+        )
+
+    @property
+    def key(self) -> str:
+        """A text that is equal for equal Sizes, as Python would write it: ``n - 4*(n // 4)``."""
+        parts: list[str] = []
+        for product, factor in sorted(self.terms.items(), reverse=True):
+            sign = "-" if factor < 0 else "+"
+            factors = [] if abs(factor) == 1 and product else [str(abs(factor))]
+            parts += [sign, "*".join([*factors, *product])]
+        first = "-" if parts[0] == "-" else ""
+        return first + " ".join(parts[1:])
+
+    def __repr__(self) -> str:
+        return self.key
+
+    # --- arithmetic
+    def __add__(self, other: Any) -> Any:
+        return _with(self, other, _sum, operator.add)
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Any:
+        return _size({product: -factor for product, factor in self.terms.items()}, self.atoms, self.scope)
+
+    def __pos__(self) -> Size:
+        return self
+
+    def __sub__(self, other: Any) -> Any:
+        return _with(self, other, lambda a, b: _sum(a, -b), operator.sub)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _with(self, other, lambda a, b: _sum(-a, b), lambda a, b: b - a)
+
+    def __mul__(self, other: Any) -> Any:
+        return _with(self, other, _product, operator.mul)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        return _with(self, other, quotient, operator.floordiv)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _with(self, other, lambda a, b: quotient(b, a), lambda a, b: b // a)
+
+    def __mod__(self, other: Any) -> Any:
+        return _with(self, other, _rest, operator.mod)
+
+    def __rmod__(self, other: Any) -> Any:
+        return _with(self, other, lambda a, b: _rest(b, a), lambda a, b: b % a)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __truediv__(self, other: Any) -> Any:
+        return Real.of("truediv", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return Real.of("truediv", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        if type(other) is int and other >= 0:
+            return math.prod([self] * other)
+        return Real.of("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return Real.of("pow", other, self)
+
+    def __abs__(self) -> Any:
+        return greatest(self, -self)
+
+    def __floor__(self) -> Size:
+        return self
+
+    __ceil__ = __trunc__ = __floor__
+
+    def __round__(self, digits: int | None = None) -> Size:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in _OF_INTS:
+            raise AttributeError(f"a size of a dynamic axis has no attribute {name!r}")
+        return self.scope.refuse_number(self, f"an int, of which it asks {name}")
+
+    # --- comparisons
+    def __eq__(self, other: Any) -> Any:
+        return _compared(self, other, "==")
+
+    def __ne__(self, other: Any) -> Any:
+        return _compared(self, other, "!=")
+
+    def __lt__(self, other: Any) -> Any:
+        return _compared(self, other, "<")
+
+    def __le__(self, other: Any) -> Any:
+        return _compared(self, other, "<=")
+
+    def __gt__(self, other: Any) -> Any:
+        return _compared(self, other, ">")
+
+    def __ge__(self, other: Any) -> Any:
+        return _compared(self, other, ">=")
+
+    def __bool__(self) -> bool:
+        return _compared(self, 0, "!=")
+
+    # --- what takes the number
+    def __index__(self) -> int:
+        return self.scope.refuse_number(self, "a plain number (an index, a range, NumPy)")
+
+    def __int__(self) -> int:
+        return self.scope.refuse_number(self, "int()")
+
+    def __float__(self) -> float:
+        return self.scope.refuse_number(self, "float(), or a function of math,")
+
+    def __complex__(self) -> complex:
+        return self.scope.refuse_number(self, "complex()")
+
+    def __hash__(self) -> int:
+        return self.scope.refuse_number(self, "a key of a dict or set, or of a cache,")
+
+    def __str__(self) -> str:
+        return self.scope.refuse_number(self, "text")
+
+    def __format__(self, form: str) -> str:
+        return self.scope.refuse_number(self, "text")
+
+    def __array__(self, *args: Any, **settings: Any) -> Any:
+        return self.scope.refuse_number(self, "a NumPy array")
+
+    def __reduce__(self) -> Any:
+        return self.scope.refuse_number(self, "a copy or a pickle")
+
+    def __copy__(self) -> Size:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Size:
+        return self
+
+
+class Real:
+    """A number with a fraction that was computed from sizes, in float64, as Python computes it.
+
+    op: "truediv", "pow", "mul", "add" or "sub". operands: two of int, float, Size and Real.
+    """
+
+    __slots__ = ("hint", "op", "operands", "scope")
+
+    def __init__(self, op: str, operands: tuple[Any, Any], scope: Any) -> None:
+        self.op = op
+        self.operands = operands
+        self.scope = scope
+        first, second = map(number, operands)
+        self.hint = float(getattr(operator, op)(float(first), float(second)))
+
+    @staticmethod
+    def of(op: str, a: Any, b: Any) -> Any:
+        """a op b; NotImplemented for other operands than numbers."""
+        if not all(type(x) in (int, float, Size, Real) for x in (a, b)):
+            return NotImplemented
+        scope = a.scope if isinstance(a, (Size, Real)) else b.scope
+        return Real(op, (a, b), scope)
+
+    @property
+    def key(self) -> str:
+        first, second = map(_key, self.operands)
+        return f"{self.op}({first}, {second})"
+
+    def __repr__(self) -> str:
+        return self.key
+
+    def __add__(self, other: Any) -> Any:
+        return Real.of("add", self, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return Real.of("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return Real.of("sub", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return Real.of("mul", self, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        return Real.of("truediv", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return Real.of("truediv", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return Real.of("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return Real.of("pow", other, self)
+
+    def __neg__(self) -> Any:
+        return Real.of("mul", self, -1)
+
+    def __floor__(self) -> Size:
+        return _made(self.scope, "floor", (self,), -math.inf, math.inf, math.floor(self.hint))
+
+    def __ceil__(self) -> Size:
+        return _made(self.scope, "ceil", (self,), -math.inf, math.inf, math.ceil(self.hint))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is not None:
+            return self._number()
+        return _made(self.scope, "round", (self,), -math.inf, math.inf, round(self.hint))
+
+    def _number(self, *args: Any) -> Any:
+        return self.scope.refuse_number(self, "a plain number, a comparison or text")
+
+    __index__ = __int__ = __trunc__ = __float__ = __complex__ = __hash__ = __bool__ = _number
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = _number
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _number
+    __str__ = __format__ = __array__ = __reduce__ = _number
+
+
+def _key(x: Any) -> str:
+    """The text of a Size, Real or number."""
+    return x.key if isinstance(x, (Size, Real)) else repr(x)
+
+
+# --- making
+def size_of_axis(scope: Any, value: str, at: int, low: Bound, hint: int, name: str = "") -> Size:
+    """The size of an axis of a value of the graph. name: that of a dynamic axis."""
+    key = name or f"size of {value}, axis {at}"
+    atom = Atom(key, "axis", (value, at), low, math.inf, hint)
+    return Size({(key,): 1}, {key: atom}, scope)
+
+
+def _made(scope: Any, kind: str, operands: tuple[Any, ...], low: Bound, high: Bound, hint: int) -> Size:
+    if kind == "floordiv":
+        first, second = (f"({_key(x)})" if " " in _key(x) else _key(x) for x in operands)
+        key = f"({first} // {second})"
+    else:
+        key = f"{kind}({', '.join(map(_key, operands))})"
+    atom = Atom(key, kind, operands, low, high, hint)
+    return Size({(key,): 1}, {key: atom}, scope)
+
+
+def _size(terms: dict[Product, int], atoms: dict[str, Atom], scope: Any) -> Any:
+    """The Size with these terms; an int where nothing but the constant is left."""
+    kept = {product: factor for product, factor in terms.items() if factor}
+    if not any(kept):
+        return kept.get((), 0)
+    return Size(kept, atoms, scope)
+
+
+def _with(a: Size, b: Any, whole: Callable[[Any, Any], Any], real: Callable[[Any, Any], Any]) -> Any:
+    """whole(a, b) of Sizes and ints, real(a, b) with a float or Real; NotImplemented for anything else."""
+    if isinstance(b, (bool, np.integer)):
+        b = int(b)
+    if isinstance(b, Size) or type(b) is int:
+        return whole(a, b)
+    if isinstance(b, (float, Real)):
+        return real(Real("mul", (a, 1.0), a.scope), b)
+    return NotImplemented
+
+
+def _terms(x: Any) -> tuple[dict[Product, int], dict[str, Atom]]:
+    return (x.terms, x.atoms) if isinstance(x, Size) else ({(): x}, {})
+
+
+def _scope(*values: Any) -> Any:
+    return next(x.scope for x in values if isinstance(x, Size))
+
+
+def _sum(a: Any, b: Any) -> Any:
+    (first, atoms), (second, more) = _terms(a), _terms(b)
+    terms = dict(first)
+    for product, factor in second.items():
+        terms[product] = terms.get(product, 0) + factor
+    return _size(terms, {**atoms, **more}, _scope(a, b))
+
+
+def _product(a: Any, b: Any) -> Any:
+    (first, atoms), (second, more) = _terms(a), _terms(b)
+    terms: dict[Product, int] = {}
+    for left, p in first.items():
+        for right, q in second.items():
+            product = tuple(sorted(left + right))
+            terms[product] = terms.get(product, 0) + p * q
+    return _size(terms, {**atoms, **more}, _scope(a, b))
+
+
+def divided(a: Any, b: Any) -> Any:
+    """a / b where b, of one term, divides each term of a; None where it does not."""
+    divisor, _ = _terms(b)
+    if len(divisor) != 1:
+        return 1 if isinstance(a, Size) and a.key == b.key else None
+    ((by, factor),) = divisor.items()
+    terms, atoms = _terms(a)
+    result: dict[Product, int] = {}
+    for product, coefficient in terms.items():
+        rest = list(product)
+        for key in by:
+            if key not in rest:
+                return None
+            rest.remove(key)
+        if factor == 0 or coefficient % factor:
+            return None
+        result[tuple(rest)] = coefficient // factor
+    return _size(result, atoms, _scope(a, b)) if isinstance(a, Size) or isinstance(b, Size) else a // b
+
+
+def quotient(a: Any, b: Any) -> Any:
+    """a // b. Terms that b divides are taken out: (4 n + 3) // 4 is n."""
+    if not isinstance(a, Size) and not isinstance(b, Size):
+        return a // b
+    exact = divided(a, b)
+    if exact is not None and _is_positive(b):
+        return exact
+    scope = _scope(a, b)
+    if type(b) is int:
+        if b == 0:
+            raise ZeroDivisionError("integer division or modulo by zero")
+        if b < 0:
+            return quotient(-a, -b)
+        outside = {product: factor // b for product, factor in a.terms.items()}
+        rest = {product: factor % b for product, factor in a.terms.items()}
+        inside = _size(rest, a.atoms, scope)
+        taken = _size(outside, a.atoms, scope)
+        if not isinstance(inside, Size):
+            return taken + inside // b
+        low, high = _quotient_of(least(inside), b), _quotient_of(most(inside), b)
+        return taken + _exact(scope, "floordiv", (inside, b), low, high, inside.hint // b)
+    divisor, dividend = number(b), number(a)
+    if divisor == 0:
+        raise ZeroDivisionError("integer division or modulo by zero")
+    is_natural = least(a) >= 0 and least(b) > 0
+    low, high = (0, most(a)) if is_natural else (-math.inf, math.inf)
+    return _exact(scope, "floordiv", (a, b), low, high, dividend // divisor)
+
+
+def _quotient_of(bound: Bound, by: int) -> Bound:
+    return bound if math.isinf(bound) else bound // by
+
+
+def _exact(scope: Any, kind: str, operands: tuple[Any, ...], low: Bound, high: Bound, hint: int) -> Any:
+    """The atom as a Size, or a number where its bounds are equal."""
+    return int(low) if low == high else _made(scope, kind, operands, low, high, hint)
+
+
+def _rest(a: Any, b: Any) -> Any:
+    """a % b, with the sign of b."""
+    return a - _product(quotient(a, b), b) if isinstance(b, Size) else a - quotient(a, b) * b
+
+
+def smallest(*values: Any) -> Any:
+    """min() of ints and Sizes."""
+    return _extreme("min", values)
+
+
+def greatest(*values: Any) -> Any:
+    """max() of ints and Sizes."""
+    return _extreme("max", values)
+
+
+def _extreme(kind: str, values: Iterable[Any]) -> Any:
+    first, *others = values
+    for other in others:
+        first = _of_two(kind, first, other)
+    return first
+
+
+def _of_two(kind: str, a: Any, b: Any) -> Any:
+    choose: Any = min if kind == "min" else max
+    if not isinstance(a, Size) and not isinstance(b, Size):
+        return choose(a, b)
+    apart = a - b
+    if not isinstance(apart, Size):
+        return a if (apart <= 0) == (kind == "min") else b
+    if most(apart) <= 0:  # a <= b for all sizes
+        return a if kind == "min" else b
+    if least(apart) >= 0:
+        return b if kind == "min" else a
+    low, high = choose(least(a), least(b)), choose(most(a), most(b))
+    operands = tuple(sorted((a, b), key=_key))
+    return _made(_scope(a, b), kind, operands, low, high, choose(number(a), number(b)))
+
+
+# --- bounds
+def number(x: Any) -> Any:
+    """The number of a Size or Real in the present run; anything else as it is."""
+    return x.hint if isinstance(x, (Size, Real)) else x
+
+
+def most(x: Any) -> Bound:
+    """A number that x never exceeds."""
+    return -least(-x) if isinstance(x, Size) else x
+
+
+_DEEPEST = 6  # the most atoms that `least` replaces one after the other
+
+
+def least(x: Any, depth: int = 0) -> Bound:
+    """A number that x is never below: a bound, which need not be reached."""
+    if not isinstance(x, Size):
+        return x
+    found = sum(_least_of(product, factor, x.atoms) for product, factor in x.terms.items())
+    found = -math.inf if math.isnan(found) else found
+    if depth >= _DEEPEST:
+        return found
+    for key, atom in x.atoms.items():
+        factor = x.terms.get((key,), 0)
+        if not factor or any(key in product for product in x.terms if product != (key,)):
+            continue
+        rest = x - factor * Size({(key,): 1}, {key: atom}, x.scope)
+        if atom.kind in ("min", "max"):
+            both = [least(rest + factor * operand, depth + 1) for operand in atom.operands]
+            # factor * min(a, b) is the greater of both products where the factor is negative
+            takes_greater = (atom.kind == "max") == (factor > 0)
+            found = max(found, max(both) if takes_greater else min(both))
+        elif atom.kind == "floordiv" and type(atom.operands[1]) is int:
+            # (a - b + 1) / b <= a // b <= a / b
+            inside, by = atom.operands
+            bound = inside - by + 1 if factor > 0 else inside
+            scaled = least(rest * by + factor * bound, depth + 1)
+            found = max(found, scaled if math.isinf(scaled) else -(-scaled // by))
+    return found
+
+
+def _least_of(product: Product, factor: int, atoms: dict[str, Atom]) -> Bound:
+    """The least number of a term."""
+    low, high = 1.0, 1.0
+    for key in product:
+        ends = [_times(x, y) for x in (low, high) for y in (atoms[key].low, atoms[key].high)]
+        low, high = min(ends), max(ends)
+    return _times(factor, low if factor > 0 else high)
+
+
+def _times(a: Bound, b: Bound) -> Bound:
+    return 0 if a == 0 or b == 0 else a * b
+
+
+def _is_positive(x: Any) -> bool:
+    return least(x) > 0
+
+
+# --- decisions
+_ANSWERS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
+    ">=": operator.ge,
+}  # fmt: skip
+
+
+def _compared(a: Size, b: Any, relation: str) -> Any:
+    """a relation b: True or False where it is so for all sizes."""
+    if isinstance(b, (bool, np.integer)):
+        b = int(b)
+    if isinstance(b, (float, Real)):
+        return a.scope.refuse_number(a, f"the condition {a!r} {relation} {b!r}")
+    if not isinstance(b, Size) and type(b) is not int:
+        return NotImplemented
+    apart = a - b
+    low, high = least(apart), most(apart)
+    if relation in ("==", "!="):
+        if low > 0 or high < 0:
+            return relation == "!="
+        if low == high == 0:
+            return relation == "=="
+    elif _ANSWERS[relation](low, 0) == _ANSWERS[relation](high, 0):
+        return _ANSWERS[relation](low, 0)
+    holds = _ANSWERS[relation](number(a), number(b))
+    return a.scope.condition(f"{a!r} {relation} {b!r}", holds)

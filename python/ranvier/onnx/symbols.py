@@ -1,0 +1,250 @@
+"""Sizes of dynamic axes in the run of a model that is recorded: how they reach it, and what takes them.
+
+While a `recording()` is on, the shape of a tensor has a `Size` for each dynamic axis where code outside of
+the library reads it, and the functions of `handlers.py` stand in the place of the library's public ones. A
+stand-in computes with the numbers of the present run, and records one call whose settings hold the sizes. A
+function without a stand-in asks the Size for its number, which refuses. Outside of a recording nothing is
+replaced.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+import ranvier._core as _core
+from ranvier.autograd import Tensor
+from ranvier.observe import local, package
+from ranvier.onnx.sizes import Real, Size, greatest, number, smallest
+
+Handler = Callable[..., Any]
+
+HANDLERS: dict[str, Handler] = {}
+"""Name of a public function or method -> what stands in its place: handler(trace, call, *args, **settings).
+
+call: `Original`. NotImplemented: the function itself is called.
+"""
+
+
+OF_THE_LIBRARY: list[tuple[Any, Handler]] = []
+"""Functions that the library's own code calls, with what stands in their place."""
+
+
+def handles(*names: str) -> Callable[[Handler], Handler]:
+    def register(function: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+class _Local(local):
+    trace: Any = None
+
+
+_local = _Local()
+
+
+def active() -> Any:
+    """The Trace of this thread's run if it has symbols, and if no stand-in is computing; else None."""
+    return _local.trace
+
+
+@contextmanager
+def followed(trace: Any) -> Iterator[None]:
+    """A block in which sizes are those of the trace; None: they are plain numbers."""
+    before = _local.trace
+    _local.trace = trace
+    try:
+        yield
+    finally:
+        _local.trace = before
+
+
+_NUMPY = os.path.dirname(np.__file__)
+
+
+def from_library(depth: int) -> bool:
+    """True if the caller's caller, so many frames further up, is the library's own code, or NumPy for it."""
+    frame: Any = sys._getframe(depth + 1)
+    while frame is not None and frame.f_code.co_filename.startswith(_NUMPY):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(package())
+
+
+# --- arguments
+def concrete(value: Any) -> Any:
+    """An argument with the numbers of the present run in place of its sizes."""
+    if isinstance(value, (Size, Real)):
+        return number(value)
+    if isinstance(value, slice):
+        return slice(concrete(value.start), concrete(value.stop), concrete(value.step))
+    if isinstance(value, (tuple, list)):
+        items = [concrete(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, dict):
+        return {key: concrete(item) for key, item in value.items()}
+    return value
+
+
+def has_size(value: Any) -> bool:
+    """True if an argument is, or holds, a size."""
+    if isinstance(value, (Size, Real)):
+        return True
+    if isinstance(value, slice):
+        return has_size(value.start) or has_size(value.stop) or has_size(value.step)
+    if isinstance(value, (tuple, list)):
+        return any(map(has_size, value))
+    if isinstance(value, dict):
+        return any(map(has_size, value.values()))
+    return False
+
+
+class Original:
+    """The function that a stand-in stands for, with its name.
+
+    inside: True if the library's own code calls it, where shapes are plain numbers.
+    """
+
+    def __init__(self, name: str, function: Any, inside: bool) -> None:
+        self.name, self.function, self.inside = name, function, inside
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        """Calls it with the numbers of the present run; nothing is recorded."""
+        trace = active()
+        with followed(None), trace.silent():
+            return self.function(*concrete(args), **concrete(settings))
+
+
+def _stand_in(function: Any, name: str, handler: Handler) -> Any:
+    @functools.wraps(function, updated=())
+    def stand_in(*args: Any, **settings: Any) -> Any:
+        trace = active()
+        if trace is None or trace.is_silent:
+            return function(*args, **settings)
+        call = Original(name, function, from_library(1) and not has_size((args, settings)))
+        before, trace.called = trace.called, trace.called or name
+        try:
+            result = handler(trace, call, *args, **settings)
+        except Exception:
+            trace.caught(name)
+            raise
+        finally:
+            trace.called = before
+        return function(*args, **settings) if result is NotImplemented else result
+
+    return stand_in
+
+
+# --- what is replaced
+_SHAPE = vars(Tensor)["shape"]
+
+
+def _shape(tensor: Tensor) -> Any:
+    trace = active()
+    if trace is None or from_library(1):
+        return _SHAPE.__get__(tensor)
+    return rv.Size(trace.dims(tensor))
+
+
+def _nbytes(tensor: Tensor) -> Any:
+    trace = active()
+    if trace is None or from_library(1):
+        return tensor._array.nbytes
+    return math.prod(trace.dims(tensor)) * tensor.element_size()
+
+
+def _len(value: Any, /) -> Any:
+    trace = active()
+    if trace is None or not isinstance(value, Tensor) or from_library(1) or not value.ndim:
+        return _LEN(value)
+    return trace.dims(value)[0]
+
+
+def _min(*values: Any, **settings: Any) -> Any:
+    return _chosen(_MIN, smallest, values, settings)
+
+
+def _max(*values: Any, **settings: Any) -> Any:
+    return _chosen(_MAX, greatest, values, settings)
+
+
+def _chosen(function: Any, of_sizes: Any, values: Any, settings: Any) -> Any:
+    if active() is None:
+        return function(*values, **settings)
+    items = list(values[0]) if len(values) == 1 else list(values)
+    if settings or not any(isinstance(item, (Size, Real)) for item in items):
+        return function(items, **settings)
+    for item in items:
+        if isinstance(item, (float, Real)):
+            return active().refuse_number(item, "min() or max() with fractions")
+    return of_sizes(*items)
+
+
+_LEN, _MIN, _MAX = builtins.len, builtins.min, builtins.max
+_SPACES = ("", "nn.functional", "linalg", "special")
+
+
+def _originals() -> dict[int, tuple[Any, str, Handler]]:
+    """The functions with a stand-in, by their ids: the function, its name and its handler."""
+    found: dict[int, tuple[Any, str, Handler]] = {}
+    for name in HANDLERS:
+        for space in (rv, rv.nn.functional, Tensor):
+            function = getattr(space, name, None)
+            if callable(function):
+                found[id(function)] = (function, name, HANDLERS[name])
+    for function, handler in OF_THE_LIBRARY:
+        found[id(function)] = (function, function.__name__, handler)
+    return found
+
+
+@contextmanager
+def recording() -> Iterator[None]:
+    """A block in which stand-ins are in the places of public functions, in all modules that hold them."""
+    made = {key: _stand_in(*original) for key, original in _originals().items()}
+    places: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, name: str, value: Any) -> None:
+        before = owner[name] if isinstance(owner, dict) else vars(owner)[name]
+        places.append((owner, name, before))
+        _set(owner, name, value)
+
+    try:
+        for module in [m for m in sys.modules.values() if isinstance(m, ModuleType)]:
+            space = vars(module)
+            for name, value in [*space.items()]:
+                key = id(value)
+                if key not in made and type(value) is _core.PublicFunction:
+                    key = id(value.__wrapped__)
+                if key in made:
+                    put(space, name, made[key])
+        for name, value in [*vars(Tensor).items()]:
+            if id(value) in made:
+                put(Tensor, name, made[id(value)])
+            elif name in HANDLERS and id(getattr(Tensor, name)) in made:
+                put(Tensor, name, made[id(getattr(Tensor, name))])
+        put(Tensor, "shape", property(_shape))
+        put(Tensor, "nbytes", property(_nbytes))
+        for name, value in (("len", _len), ("min", _min), ("max", _max)):
+            put(vars(builtins), name, value)
+        yield
+    finally:
+        for owner, name, value in reversed(places):
+            _set(owner, name, value)
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    if isinstance(owner, dict):
+        owner[name] = value
+    else:
+        setattr(owner, name, value)

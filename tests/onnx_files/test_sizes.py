@@ -1,0 +1,275 @@
+"""Files with a dynamic length, at lengths far from the example's: right, or refused with the reason.
+
+Each form does something else from some length on, such as 40, that none of the recorded runs has.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier.nn.functional as F
+from ranvier import nn
+from ranvier.onnx.sizes import greatest, least, most, size_of_axis, smallest
+
+pytest.importorskip("onnx", reason="onnx is not installed")
+
+import contextlib
+
+from support.onnx_networks import drawn, session
+
+LENGTHS = (1, 2, 13, 41, 97)
+TABLE = rv.tensor(drawn(128, 4))
+
+
+def length(x):
+    return x.shape[1]
+
+
+def positions(x):
+    return rv.arange(x.shape[1])
+
+
+def products(x):
+    return x @ x.transpose(1, 2)
+
+
+def grids(x):
+    return rv.meshgrid(positions(x), positions(x), indexing="ij")
+
+
+def relative_buckets(x):
+    """Bias by buckets of distances: exact up to 8, then on a scale of logarithms up to 128."""
+    distance = (positions(x)[None, :] - positions(x)[:, None]).abs()
+    scaled = rv.log(distance.float().clamp(min=1) / 8) / math.log(128 / 8) * 8
+    far = rv.minimum(8 + scaled.long(), rv.full_like(distance, 15))
+    return products(x) + TABLE[rv.where(distance < 8, distance, far), 0]
+
+
+def rotated(x):
+    angle = positions(x).float()[:, None] / 10000 ** (rv.arange(0, 4, 2).float() / 4)
+    a, b = x.chunk(2, -1)
+    return rv.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+
+
+def in_blocks(x):
+    padded = F.pad(x, (0, 0, 0, -length(x) % 40))
+    return padded.reshape(2, -1, 40, 4).softmax(2).flatten(1, 2)[:, : length(x)]
+
+
+def at_most_128(x):
+    assert x.shape[1] <= 128
+    return x + TABLE[: x.shape[1]]
+
+
+FROM_POSITIONS = {
+    "tril": lambda x: products(x).tril(30),
+    "triu": lambda x: products(x).triu(-30),
+    "tril of n": lambda x: products(x).tril(length(x) - 40),
+    "band": lambda x: (rv.ones(length(x), length(x)).tril() * rv.ones(length(x), length(x)).triu(-39)) @ x,
+    "window": lambda x: products(x).masked_fill((positions(x)[:, None] - positions(x)).abs() > 40, -1.0),
+    "less": lambda x: x * (positions(x) < 40)[:, None],
+    "clamp": lambda x: x + positions(x).clamp(max=40)[:, None],
+    "quotient": lambda x: x + (positions(x) // 40)[:, None],
+    "rest": lambda x: x + (positions(x) % 40)[:, None],
+    "where": lambda x: x + rv.where(positions(x) < 40, 1.0, 2.0)[:, None],
+    "bucketize": lambda x: x + rv.bucketize(positions(x), rv.tensor([40, 80]))[:, None],
+    "isin": lambda x: x * rv.isin(positions(x), rv.tensor([2, 40, 60]))[:, None],
+    "one_hot": lambda x: x + F.one_hot((positions(x) // 40).clamp(max=3), 4),
+    "meshgrid": lambda x: (
+        products(x) + rv.meshgrid(positions(x), positions(x), indexing="ij")[1].clamp(max=40)
+    ),
+    "linspace": lambda x: x * rv.linspace(0, 1, length(x))[:, None],
+    "steps": lambda x: x[:, rv.arange(0, length(x), 40)],
+    "backwards": lambda x: x[:, rv.arange(length(x) - 1, -1, -1)],
+    "fractions": lambda x: x.sum(1) + rv.arange(0, length(x), 0.5).sum(),
+    "eye": lambda x: rv.eye(length(x) + 40)[40:, : length(x)] @ x,
+    "table": lambda x: x + TABLE[: min(length(x), 128)],
+    "table, clamped": lambda x: x + F.embedding(positions(x).clamp(max=50), TABLE),
+    "causal": lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "causal mask": lambda x: products(x) + nn.Transformer.generate_square_subsequent_mask(length(x)),
+    "slopes": lambda x: (products(x) + 0.25 * (positions(x) - positions(x)[:, None]).clamp(max=0)).softmax(
+        -1
+    ),
+    "buckets of distances": relative_buckets,
+    "rotated": rotated,
+    "diagonal": lambda x: products(x).diagonal(1, 1, 2),
+    "sort": lambda x: x.sort(1).values[:, :40],
+}
+FROM_SIZES = {
+    "topk": lambda x: x.topk(min(40, length(x)), dim=1).values,
+    "start": lambda x: x[:, max(0, length(x) - 40) :],
+    "sign of a bound": lambda x: x[:, length(x) - 40 :].sum(1),
+    "constant bounds": lambda x: (x[:, :40].sum(1), x[:, -40:].sum(1), x[:, 40:].sum(1), x[:, ::40].sum(1)),
+    "places": lambda x: (x[:, length(x) // 2], x[:, length(x) - 1], x.select(1, length(x) // 40), x[:, -1]),
+    "quotients": lambda x: x[:, : 1 + length(x) * 34 // 100],
+    "n - n // 40": lambda x: x[:, : length(x) - length(x) // 40],
+    "halves": lambda x: x.split([length(x) // 2, length(x) - length(x) // 2], 1)[1] * 2,
+    "chunk": lambda x: rv.cat([part.cumsum(1) for part in x.chunk(3, 1)], 1),
+    "tensor_split": lambda x: x.tensor_split(3, 1)[1] * 2,
+    "roll": lambda x: (x.roll(40, 1) * 2, x.roll(length(x) // 3, 1)),
+    "blocks": in_blocks,
+    "pad": lambda x: F.pad(x, (0, 0, max(0, 40 - length(x)), 0)),
+    "crop": lambda x: F.pad(x, (0, 0, 0, min(0, 40 - length(x)))),
+    "pools": lambda x: F.max_pool1d(F.pad(x, (0, 0, 0, 64)).transpose(1, 2), 64, 64) * length(x),
+    "its length": lambda x: x * F.max_pool1d(F.pad(x, (0, 0, 0, 64)).transpose(1, 2), 64, 64).shape[-1],
+    "windows": lambda x: F.pad(x, (0, 0, 0, 64)).unfold(1, 64, 40).sum(-1),
+    "interpolate": lambda x: F.interpolate(x.transpose(1, 2), size=min(length(x), 40)),
+    "operand": lambda x: (x / length(x), length(x) - x, x * (length(x) % 40), x.clamp(max=length(x) / 80)),
+    "power": lambda x: x / length(x) ** 0.5,
+    "ceil": lambda x: x[:, : math.ceil(length(x) / 40)],
+    "len and numel": lambda x: x * min(len(x[0]), 40) + min(x.numel(), 300) + max(x.size(1), 40),
+    "shapes": lambda x: x * min(math.prod(x.shape), 500) + max(x.shape),
+    "repeat": lambda x: x.mean(1, keepdim=True).repeat(1, length(x), 1) + x.repeat_interleave(2, 1)[:, ::2],
+    "a guard": at_most_128,
+    "a condition that holds": lambda x: x * 2 if length(x) + 40 > 40 and length(x) >= 1 else x,
+}  # fmt: skip
+WRITTEN = FROM_POSITIONS | FROM_SIZES
+
+
+def exported(form, path=None):
+    return rv.onnx.export(form, drawn(2, 6, 4), path, input_names=["x"], dynamic_axes={"x": {1: "n"}})
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_far_lengths(name, tmp_path):
+    form, path = WRITTEN[name], tmp_path / "m.onnx"
+    exported(form, path)
+    runs = [rv.onnx.load(path)]
+    with contextlib.suppress(ImportError):
+        runs.append(session(path))
+    for n in LENGTHS:
+        x = drawn(2, n, 4, seed=n)
+        wanted = form(rv.tensor(x))
+        wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+        for run in runs:
+            found = run(x)
+            found = found if isinstance(found, (tuple, list)) else (found,)
+            for y, z in zip(found, wanted, strict=True):
+                y = y.numpy() if isinstance(y, rv.Tensor) else y
+                assert (y.dtype, y.shape) == (z.numpy().dtype, z.shape)
+                np.testing.assert_allclose(y, z.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def caught(x):
+    try:
+        return x.reshape(2, 16, -1).sum(1)
+    except RuntimeError:
+        return x.flatten(1)
+
+
+def kept(x, cache={}):  # noqa: B006
+    return x * cache.setdefault(x.shape[1], 2.0)
+
+
+def halved(x):
+    while x.shape[1] > 30:
+        x = x[:, ::2]
+    return x
+
+
+REFUSED = {
+    "if": (lambda x: x * 2 if length(x) > 40 else x, "depends on the condition n > 40"),
+    "rest": (lambda x: x * 2 if length(x) % 4 else x, r"the condition n - 4\*\(n // 4\) != 0"),
+    "while": (halved, "the condition n > 30"),
+    "caught": (caught, "catches an error of reshape"),
+    "pieces": (lambda x: rv.cat([p.softmax(1) for p in x.split(40, 1)], 1), "split .* number of pieces"),
+    "range": (lambda x: sum(x[:, i] for i in range(length(x))), "takes the size n .* plain number"),
+    "iteration": (lambda x: sum(row.sum() for row in x[0]), "a loop over a tensor"),
+    "unbind": (lambda x: rv.stack(x.unbind(1)[:40], 1), "unbind .* the number of slices"),
+    "int": (lambda x: x[:, : int(length(x) * 0.34)], "takes the size .* plain number"),
+    "float": (lambda x: x * float(length(x)), r"float\(\)"),
+    "math": (lambda x: x / math.sqrt(length(x)), "a function of math"),
+    "text": (lambda x: x * len(f"{length(x)}"), "as text"),
+    "key": (kept, "a key of a dict"),
+    "bit_length": (lambda x: x * length(x).bit_length(), "bit_length"),
+    "numpy": (lambda x: x + rv.tensor(np.arange(length(x)).clip(max=40))[:, None], "NumPy"),
+    "tri": (lambda x: rv.tensor(np.tri(length(x), dtype=np.float32)) @ x, "plain number"),
+    "shape of numpy": (lambda x: x + rv.tensor(np.ones(x.shape[1:], np.float32)), "NumPy"),
+    "equal shapes": (lambda x: x if tuple(x.shape) == (2, 6, 4) else x * 2, "the condition n == 6"),
+    "stride": (lambda x: x * x.stride(0), "stride .* a factor of a stride"),
+    "squeeze": (lambda x: x[:, : max(length(x) // 40, 1)].squeeze(1), "squeeze .* the condition"),
+    "no stand-in": (lambda x: x.unfold(1, length(x) // 2, 1), r"takes the size \(n // 2\)"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name):
+    form, reason = REFUSED[name]
+    with pytest.raises(ValueError, match=reason) as error:
+        exported(form)
+    assert "test_sizes.py:" in str(error.value)
+    assert "leave it out of dynamic_axes" in str(error.value) or "expected" in str(error.value)
+
+
+def test_nothing_stays_replaced():
+    before = (len, min, max, rv.arange, rv.Tensor.reshape, vars(rv.Tensor)["shape"])
+    exported(lambda x: x + rv.arange(x.shape[1])[:, None])
+    with pytest.raises(ValueError, match="takes the size n"):
+        exported(lambda x: x * int(x.shape[1]))
+    assert before == (len, min, max, rv.arange, rv.Tensor.reshape, vars(rv.Tensor)["shape"])
+    assert type(rv.zeros(2, 3).shape[0]) is int
+
+
+class Scope:
+    """Notes what would be refused."""
+
+    def condition(self, text, holds):
+        raise LookupError(text)
+
+
+def test_arithmetic():
+    """One form for equal sizes, and bounds that decide."""
+    n = size_of_axis(Scope(), "x", 1, 1, 7, "n")
+    m = size_of_axis(Scope(), "x", 2, 1, 5, "m")
+    assert (n + m) * 2 - 2 * m == 2 * n
+    assert (4 * n + 3) // 4 == n
+    assert (n * m) // m == n
+    assert n - n == 0
+    assert isinstance(n - n, int)
+    assert n % 1 == 0
+    assert (n % 4).hint == 3
+    assert least(n % 4) >= 0
+    assert most(n % 4) <= 3
+    assert (-n // 4).hint == -2
+    assert smallest(n, n + 1) == n
+    assert greatest(n, n - 3, 1 - n) == n
+    assert least(n - smallest(n, 40)) == 0
+    assert most(smallest(n, 40)) == 40
+    assert n - n // 40 > 0
+    assert n >= 1
+    assert not n < 1
+    assert n != 0
+    assert (n + 2 * m).key == "n + 2*m"
+    for undecided in (lambda: n > 1, lambda: n == m, lambda: n - m < 0, lambda: bool(n - 1)):
+        with pytest.raises(LookupError):
+            undecided()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_arithmetic(seed):
+    """hint follows Python's arithmetic, and bounds hold, for random expressions."""
+    rng = np.random.default_rng(seed)
+    numbers = [int(k) for k in rng.integers(1, 50, 3)]
+    sizes = [size_of_axis(Scope(), "x", i, 1, k, "abc"[i]) for i, k in enumerate(numbers)]
+    for _ in range(30):
+        i, j = rng.integers(0, len(sizes), 2)
+        k = int(rng.integers(1, 9))
+        op = rng.integers(0, 6)
+        pairs = (
+            (lambda a, b: a + b, numbers[j], sizes[j]), (lambda a, b: a - b, numbers[j], sizes[j]),
+            (lambda a, b: a * b, k, k), (lambda a, b: a // b, k, k), (lambda a, b: a % b, k, k),
+            (None, numbers[j], sizes[j]),
+        )  # fmt: skip
+        function, number, size = pairs[op]
+        if function is None:
+            numbers.append(min(numbers[i], number))
+            sizes.append(smallest(sizes[i], size))
+        else:
+            numbers.append(function(numbers[i], number))
+            sizes.append(function(sizes[i], size))
+        found = getattr(sizes[-1], "hint", sizes[-1])
+        assert found == numbers[-1]
+        assert least(sizes[-1]) <= found <= most(sizes[-1])
