@@ -179,7 +179,8 @@ function headerText(program) {
   const kind = y.integer ? "int32_t" : "float";
   return [
     "/* Written by ranvier: net_step, net_predict. C99; needs libm only. All memory is",
-    "   static: two calls must not run at the same time. */",
+    "   static: two calls must not run at the same time. A result may be the array of an input of the",
+    "   same size, such as a state that each call renews; arrays must not overlap otherwise. */",
     "#ifndef NET_H", "#define NET_H", "", "#include <stdint.h>", "", "#ifdef __cplusplus", 'extern "C" {', "#endif", "",
     "/* What net learns: copy it as a whole to keep it, and back to go on from there. */", "struct net_state {",
     ...state.map((b) => `    float ${b.name}[${b.size}];`), "    float learning_rate;", "    int32_t steps;", "};",

@@ -328,10 +328,12 @@ def _state(name: str, memory: FileArrays) -> str:
 
 def _header(name: str, routines: list[Routine], memory: FileArrays) -> str:
     guard = f"{name.upper()}_H"
+    names = ", ".join(r.name for r in routines)
     lines = [
-        f"/* Written by ranvier: {', '.join(r.name for r in routines)}. C99; needs libm only. All memory is",
+        f"/* Written by ranvier: {names}. C99; needs libm only. All memory is",
+        "   static: two calls must not run at the same time. A result may be the array of an input of the",
+        "   same size, such as a state that each call renews; arrays must not overlap otherwise. */",
     ]
-    lines[0] += "\n   static: two calls must not run at the same time. */"
     lines += [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
     lines += ["#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
     if _has_state(memory):

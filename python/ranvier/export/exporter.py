@@ -29,7 +29,7 @@ from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
 from ranvier.ops.table import COMPARISONS
-from ranvier.serialization.files import replace
+from ranvier.serialization.files import replace_together
 from ranvier.tape.calls import Refused
 from ranvier.tape.variations import accepted, other_values
 from ranvier.tensors.data import refuse_torch
@@ -110,8 +110,8 @@ def c(
     memory, routines, plans = written
     ram, apart = max(n for n, _ in plans), max(n for _, n in plans)
     separate = f"{path.stem}_weights.c" if separate_weights else None
-    for file, text in files(name, path.stem, routines, memory, ram, separate).items():
-        replace(path.with_name(file), text.encode())
+    texts = files(name, path.stem, routines, memory, ram, separate)
+    replace_together({path.with_name(file): text.encode() for file, text in texts.items()}, "export.c")
     names_of, counts = tuple(r.name for r in routines), tuple(r.multiplications for r in routines)
     constant, state = (memory.bytes(kind) for kind in ("constant", "state"))
     sizes = constant, state, state + 4 * ram, 4 * apart, code_size(routines)
@@ -280,6 +280,7 @@ def _routine(name: str, capture: Capture, memory: FileArrays, target: Any, range
         updates(routine, memory, capture.optimizers, gradients)
     _results(routine, capture, values, taken)
     routine.without_unused()
+    routine.without_copies()
     return routine
 
 
@@ -376,23 +377,25 @@ def _backward(routine: Routine, capture: Capture, sites: list[Site], trained: se
 
 
 def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str]) -> None:
-    """Makes results arguments that the function writes. The loss of a step is the value that it returns."""
+    """Makes results arguments that the function writes, by copies at its end: a caller may give the array of
+    an input, such as a state, for a result. The loss of a step is the value that it returns."""
     outputs = [a for a in capture.outputs if a is not capture.loss]
     if capture.loss is not None and len(outputs) < len(capture.outputs):
         routine.result = values(capture.loss)
     if not outputs and capture.loss is None:
         raise ValueError("[export.c] got a target without results; expected tensors")
+    results: list[tuple[str, Value]] = []
     for number, array in enumerate(outputs):
         if array.size == 0:
             raise ValueError(f"[export.c] got a result of shape {array.shape}; expected sizes from 1 on")
         value = values(array)
         if array.dtype != np.float32:
             raise TypeError(f"[export.c] got a result of {array.dtype}; expected float32: float() of it")
+        if len(outputs) > 1 and value.buffer.kind == "argument":  # a result before it may lie there
+            value = routine.made("copy_all", value, ..., array.size, shape=array.shape)
         text = argument_name("y" if len(outputs) == 1 else f"y_{number}", taken)
-        if value.buffer.kind == "temporary" and value.buffer.size == value.size:
-            value.buffer.kind, value.buffer.name = "argument", text
-            y = value.as_shape(array.shape)
-        else:
-            y = Value(CArray(text, array.size, "argument"), array.shape)
-            routine.call("copy_all", value, y, array.size, writes=y)
+        results.append((text, value.as_shape(array.shape)))
+    for text, value in results:
+        y = Value(CArray(text, value.size, "argument"), value.shape)
+        routine.call("copy_all", value, y, value.size, writes=y)
         routine.arguments.append((text, y, True))

@@ -159,6 +159,44 @@ class Routine:
                 kept.append(one)
         self.instructions = kept[::-1]
 
+    def without_copies(self) -> None:
+        """Lets instructions write results where the function has them, in place of a copy at its end.
+
+        A result may lie in the array of an input of the same size. So this is done where no instruction reads
+        such an input once the result is being written.
+        """
+        written = {id(value.buffer): value for _, value, is_result in self.arguments if is_result}
+        inputs = [value.buffer for _, value, is_result in self.arguments if not is_result]
+        for copy in [one for one in self.instructions if id(one.writes[0].buffer) in written]:
+            value, result = copy.args[0], written[id(copy.writes[0].buffer)]
+            temporary = value.buffer
+            if temporary.kind != "temporary" or temporary.size != result.size or temporary.integer:
+                continue
+            same = {id(x) for x in inputs if x.size == result.size}
+            if self._reads_after_write(temporary, same):
+                continue
+            self.instructions.remove(copy)
+            temporary.kind, temporary.name = "argument", result.buffer.name
+            place = next(i for i, argument in enumerate(self.arguments) if argument[1] is result)
+            name = self.arguments[place][0]
+            self.arguments[place] = (name, value, True)
+
+    def _reads_after_write(self, buffer: CArray, inputs: set[int]) -> bool:
+        """True if an instruction reads one of these inputs when a buffer is written, or later.
+
+        The instruction that writes it may read an input of which each element is read before it is written.
+        """
+        is_written = False
+        for one in self.instructions:
+            writes = any(value.buffer is buffer for value in one.writes)
+            read = {id(value.buffer) for value in one.operands()} & inputs
+            if writes and not is_written and len(one.writes) == 1:
+                read -= {id(value.buffer) for value in one.replaced}
+            is_written = is_written or writes
+            if is_written and read:
+                return True
+        return False
+
     def planned(self) -> tuple[int, int]:
         """Gives the temporaries their offsets in the block of memory that they share.
 

@@ -30,7 +30,7 @@ from ranvier.nn.parameter import Parameter
 from ranvier.serialization.foreign_files import BEGIN, EndError, FileError, recognised
 from ranvier.serialization.work import PER_BYTE, Keys, Work
 from ranvier.tensors.data import refuse_torch
-from ranvier.tensors.disk import replace as replace
+from ranvier.tensors.disk import replace as replace, replace_together as replace_together
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.mapped_files import mapped, require_whole
 from ranvier.tensors.memory import BF16, Array, bools

@@ -11,9 +11,9 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, BinaryIO
 
 TEMPORARY = ".tmp"
 """Ending of a file that is being written; it remains only if the process was killed, until the next save."""
@@ -67,6 +67,77 @@ def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str 
         said = type(error)(f"[save] cannot write '{path}': {error.strerror or error}{kept}")
         said.errno = error.errno
         raise said from error
+
+
+def replace_together(contents: Mapping[str | os.PathLike[str], bytes], op: str = "save") -> None:
+    """Write several files that belong together: all of them have the new content afterwards, or the old one.
+
+    All are first written beside their targets, and then renamed. If one cannot be renamed, those before it
+    get their old files again.
+
+    Raises OSError: as `replace`; also for a path that is no ordinary file.
+    """
+    try:
+        with ExitStack() as stack:
+            _renamed_together([_staged(stack, path, content) for path, content in contents.items()])
+    except OSError as error:
+        paths = ", ".join(f"'{path}'" for path in contents)
+        text = f"[{op}] cannot write {paths}: {error.strerror or error}; the files that were there are kept"
+        said = type(error)(text)
+        said.errno = error.errno
+        raise said from error
+
+
+def _staged(stack: ExitStack, path: str | os.PathLike[str], content: bytes) -> tuple[str, str]:
+    """(hidden file with the new content, target). The stack removes what is left of the hidden file."""
+    target = os.path.realpath(path)
+    old = _status(path, target)
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, f"'{path}' is a folder or a device")
+    part = stack.enter_context(_part(target, old))
+    part.write(content)
+    _flush(part, True)
+    if os.name == "nt":
+        part.close()  # Windows does not rename an open file.
+    return part.name, target
+
+
+def _keep(target: str, kept: str) -> None:
+    """Gives a file a second name, under which it stays when the first is replaced."""
+    import shutil  # see `renew`
+
+    try:
+        os.link(target, kept)
+    except OSError:  # a file system without hard links
+        shutil.copy2(target, kept)
+
+
+def _renamed_together(staged: list[tuple[str, str]]) -> None:
+    """Renames each hidden file to its target; undoes it all if one cannot be renamed."""
+    former: list[tuple[str, str | None]] = []  # target, and the hidden name of its old file
+    try:
+        for part, target in staged:
+            kept = None
+            if os.path.exists(target):
+                kept = f"{part.removesuffix(TEMPORARY)}0{TEMPORARY}"
+                _keep(target, kept)
+            former.append((target, kept))
+            os.replace(part, target)
+    except OSError:
+        for target, kept in former:
+            if kept is None:
+                with suppress(FileNotFoundError):
+                    os.unlink(target)
+            else:
+                os.replace(kept, target)
+        raise
+    finally:
+        for _, kept in former:
+            if kept is not None:
+                with suppress(FileNotFoundError):  # renamed above, which keeps a second name of the same file
+                    os.unlink(kept)
+    for folder in {os.path.dirname(target) for _, target in staged}:
+        _flush_folder(folder)
 
 
 def renew(path: Any) -> None:
@@ -146,6 +217,20 @@ def _is_locked(stream: Any, wait: bool = True) -> bool:
 
 def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any], flush: bool) -> None:
     """Write a hidden file beside the target by write(stream), and rename it to the target."""
+    with _part(target, old) as stream:
+        write(stream)
+        _flush(stream, flush)
+        if os.name == "nt":
+            stream.close()  # Windows does not rename an open file.
+        os.replace(stream.name, target)
+    if flush:
+        _flush_folder(os.path.dirname(target))
+
+
+@contextmanager
+def _part(target: str, old: os.stat_result | None) -> Iterator[BinaryIO]:
+    """A new hidden file beside the target, locked, with the rights of the old one. What is left of it at the
+    end of the block is removed."""
     folder, name = os.path.split(target)
     name = name[:50]  # A longer name, with what is added to it, could be too long for the file system.
     remove_parts(folder, name.__eq__)
@@ -159,16 +244,16 @@ def _replace(target: str, old: os.stat_result | None, write: Callable[[Any], Any
                     continue
                 if old is not None and hasattr(os, "fchown"):
                     _like(stream.fileno(), target, old)
-                write(stream)
-                _flush(stream, flush)
-                if os.name == "nt":
-                    stream.close()  # Windows does not rename an open file.
-                os.replace(part, target)
-            break
+                yield stream
+            return
         finally:
             with suppress(OSError):  # the first error is the one to report
                 os.unlink(part)
-    if os.name == "nt" or not flush:  # Windows cannot open a folder; its file systems keep the new name
+
+
+def _flush_folder(folder: str) -> None:
+    """New names of the folder are on the disk afterwards."""
+    if os.name == "nt":  # Windows cannot open a folder; its file systems keep the new name
         return
     with suppress(PermissionError):  # a folder that may not be listed
         handle = os.open(folder, os.O_RDONLY)
