@@ -8,8 +8,10 @@
 //   step(x1, x2, inside, lines, pairs, sums)  the mask `inside` is false in lanes behind the end of a line
 //   writes   whether the result of step() is stored to dx
 //   sums     how many of the three sums it adds to; over_pairs() returns them
+//   adds     whether its sums are sums (LongSum), not a maximum
 //   rare     whether it is always read across, which saves code
 #include "kernels/distance/distance.h"
+#include "simd/long_sum.h"
 #include "simd/mask_bits.h"
 #include "simd/math.h"
 #include "simd/tile.h"
@@ -30,12 +32,19 @@ struct PairGroup {
   int count;
 };
 
+// Joins the sums of a block of elements to those of all blocks before, and clears them.
+template <class Body, class T>
+RANVIER_INLINE void end_block(OfPairs<T>& sums, LongSum<T>* totals) {
+  if constexpr (Body::adds && Body::sums > 0) end_blocks<Body::sums, T>(totals, sums.v);
+}
+
 // o: the numbers of each pair that step() gets as `pairs`.
 template <class Body, class T>
 __attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const OfPairs<T>& o) {
   const DistanceLines<T>& l = g.l;
   Tile<T> x1, x2;
   OfPairs<T> sums{};
+  LongSum<T> totals[3];
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n - k0 < kTileRows ? l.n - k0 : kTileRows;
     load_tile(x1, l.x1.data + g.first * l.x1.line + k0 * l.x1.step, l.x1.line, l.x1.step, g.count, n);
@@ -46,7 +55,10 @@ __attribute__((noinline)) static OfPairs<T> across(const PairGroup<T>& g, const 
     }
     if (Body::writes)
       store_tile(x1, l.dx.data + g.first * l.dx.line + k0 * l.dx.step, l.dx.line, l.dx.step, g.count, n);
+    end_block<Body>(sums, totals);
   }
+  if constexpr (Body::adds)
+    for (int s = 0; s < Body::sums; ++s) sums.v[s] = totals[s].value();
   return sums;
 }
 
@@ -62,14 +74,20 @@ __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const O
     T* dx = Body::writes ? l.dx.data + (g.first + i) * l.dx.line : nullptr;
     const OfPairs<T> pair = {broadcast(given[0][i]), broadcast(given[1][i]), broadcast(given[2][i])};
     OfPairs<T> sums[kVectors] = {};
+    LongSum<T> totals[3];
     int64_t k = 0;
-    for (; k + kVectors * L <= l.n; k += kVectors * L) {
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        const vec<T> y =
-            Body::step(load(x1 + k + v * L), load(x2 + k + v * L), vec<T>{} == T(0), l, pair, sums[v]);
-        if (Body::writes) store(dx + k + v * L, y);
+    while (k + kVectors * L <= l.n) {
+      const int64_t whole = (l.n - k) / (kVectors * L);
+      const int64_t end = k + (whole < kSumBlock ? whole : kSumBlock) * kVectors * L;
+      for (; k < end; k += kVectors * L) {
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          const vec<T> y =
+              Body::step(load(x1 + k + v * L), load(x2 + k + v * L), vec<T>{} == T(0), l, pair, sums[v]);
+          if (Body::writes) store(dx + k + v * L, y);
+        }
       }
+      for (auto& block : sums) end_block<Body>(block, totals);
     }
     for (; k < l.n; k += L) {
       const int left = int(l.n - k < L ? l.n - k : L);
@@ -80,6 +98,10 @@ __attribute__((noinline)) static OfPairs<T> along(const PairGroup<T>& g, const O
     for (int s = 0; s < Body::sums; ++s) {
       vec<T> sum = sums[0].v[s];
       for (int v = 1; v < kVectors; ++v) sum = Body::join(sum, sums[v].v[s]);
+      if constexpr (Body::adds) {
+        totals[s].add(sum);
+        sum = totals[s].value();
+      }
       found[s][i] = Body::across_lanes(sum);
     }
   }
@@ -98,7 +120,7 @@ RANVIER_INLINE OfPairs<T> over_pairs(const PairGroup<T>& g, const OfPairs<T>& o 
 
 // Parts of the bodies below: a body that adds to sums, and one that stores slopes.
 struct Adds {
-  static constexpr bool writes = false, rare = false;
+  static constexpr bool writes = false, rare = false, adds = true;
   static constexpr int sums = 1;
   template <class V>
   RANVIER_INLINE V join(V a, V b) {
@@ -197,7 +219,7 @@ template <Power p>
 struct Norm {
   // The sum of d^p with d = |x1 - x2 + eps|, or the largest d. For Power::any, d is divided by v[0] first.
   struct Sums : Adds {
-    static constexpr bool rare = p == Power::largest;
+    static constexpr bool rare = p == Power::largest, adds = p != Power::largest;
     template <class V>
     RANVIER_INLINE V join(V a, V b) {
       return p == Power::largest ? max(a, b) : a + b;

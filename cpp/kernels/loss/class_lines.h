@@ -15,6 +15,7 @@
 
 #include "base/unroll.h"
 #include "kernels/loss/class_loss.h"
+#include "simd/long_sum.h"
 #include "simd/math.h"
 #include "simd/tile.h"
 
@@ -79,13 +80,14 @@ template <class Body, class T>
 __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const LineGroup<T>& g, Body body,
                                                Coefficients<T> q, const T* taken) {
   Tile<T> tile, p;
-  vec<T> sum{};
+  LongSum<T> total;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n - k0 < kTileRows ? l.n - k0 : kTileRows;
     load_tile(tile, l.x.data + g.first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, g.count, n);
     if (Body::weighs && l.probabilities.data)
       load_tile(p, l.probabilities.data + g.first * l.probabilities.line + k0 * l.probabilities.step,
                 l.probabilities.line, l.probabilities.step, g.count, n);
+    vec<T> sum{};
     for (int64_t k = 0; k < n; ++k) {
       vec<T> weight{};
       if constexpr (Body::weighs) {
@@ -96,6 +98,7 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Lin
       const vec<T> y = body.step(Tile<T>::row(tile, k), weight, sum);
       if constexpr (Body::writes) Tile<T>::set_row(tile, k, y);
     }
+    total.add(sum);
     if constexpr (Body::writes) {
       for (int i = 0; taken && i < g.count; ++i)
         if (g.index[i] >= k0 && g.index[i] < k0 + n) tile.data[(g.index[i] - k0) * lanes<T> + i] -= taken[i];
@@ -104,7 +107,7 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Lin
       store_tile(tile, l.dx.data + g.first * l.dx.line + k0 * l.dx.step, l.dx.line, l.dx.step, g.count, n);
     }
   }
-  return sum;
+  return total.value();
 }
 
 // A body whose vectors have the numbers of line i in all lanes.
@@ -115,6 +118,13 @@ RANVIER_INLINE Body of_line(const Body& body, int i) {
   auto* to = reinterpret_cast<vec<T>*>(&line);
   for (size_t k = 0; k < sizeof(Body) / sizeof(vec<T>); ++k) to[k] = broadcast(from[k][i]);
   return line;
+}
+
+// The end of a block of whole vectors (LongSum) that begins at element k of n.
+template <class T>
+RANVIER_INLINE int64_t block_end(int64_t k, int64_t n) {
+  const int64_t whole = (n - k) / lanes<T>;
+  return k + (whole < kSumBlock ? whole : kSumBlock) * lanes<T>;
 }
 
 template <class Body, class T>
@@ -139,11 +149,18 @@ __attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const Line
       const vec<T> y = line.step(load_line<true>(x + k, 1, left), weight, sum);
       if constexpr (Body::writes) store_line<true>(dx + k, 1, used ? y : vec<T>{}, left);
     };
+    LongSum<T> total;
     int64_t k = 0;
-    for (; k + lanes<T> <= l.n; k += lanes<T>) at(k, lanes<T>);
+    while (k + lanes<T> <= l.n) {
+      const int64_t end = block_end<T>(k, l.n);
+      for (; k < end; k += lanes<T>) at(k, lanes<T>);
+      total.add(sum);
+      sum = vec<T>{};
+    }
     if (k < l.n) at(k, l.n - k);
+    total.add(sum);
     if (Body::writes && taken && g.index[i] >= 0) dx[g.index[i]] -= taken[i];
-    sums[i] = reduce_add(sum);
+    sums[i] = reduce_add(total.value());
   }
   return load(sums);
 }
@@ -172,7 +189,7 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_across(const ClassLine
     load_tile(tile, l.x.data + g.first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, g.count, n);
     return n;
   };
-  vec<T> top = broadcast(-Limits<T>::infinity), odd = top, sum{};
+  vec<T> top = broadcast(-Limits<T>::infinity), odd = top;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = load_from(k0);
     for (int64_t k = 0; k + 1 < n; k += 2)
@@ -180,11 +197,14 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_across(const ClassLine
     if (n % 2) top = maximum(top, Tile<T>::row(tile, n - 1));
   }
   top = maximum(top, odd);
+  LongSum<T> total;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n <= kTileRows ? l.n : load_from(k0);
+    vec<T> sum{};
     for (int64_t k = 0; k < n; ++k) sum += exp_beside_1(Tile<T>::row(tile, k) - top);
+    total.add(sum);
   }
-  return {top, sum};
+  return {top, total.value()};
 }
 
 template <class T>
@@ -195,7 +215,7 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_along(const ClassLines
   alignas(64) T tops[L] = {}, sums[L] = {};
   for (int i = 0; i < g.count; ++i) {
     const T* x = l.x.data + (g.first + i) * l.x.line;
-    vec<T> top[kVectors], sum{};
+    vec<T> top[kVectors];
     for (auto& t : top) t = broadcast(lowest);
     int64_t k = 0;
     for (; k + kVectors * L <= l.n; k += kVectors * L) {
@@ -204,9 +224,15 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_along(const ClassLines
     }
     for (; k < l.n; k += L) top[0] = maximum(top[0], load_line<true>(x + k, 1, l.n - k, lowest));
     tops[i] = reduce_max(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
-    for (k = 0; k + L <= l.n; k += L) sum += exp_beside_1(load(x + k) - tops[i]);
-    if (k < l.n) sum += exp_beside_1(load_padded(x + k, int(l.n - k), lowest) - tops[i]);
-    sums[i] = reduce_add(sum);
+    LongSum<T> total;
+    for (k = 0; k + L <= l.n;) {
+      const int64_t end = block_end<T>(k, l.n);
+      vec<T> sum{};
+      for (; k < end; k += L) sum += exp_beside_1(load(x + k) - tops[i]);
+      total.add(sum);
+    }
+    if (k < l.n) total.add(exp_beside_1(load_padded(x + k, int(l.n - k), lowest) - tops[i]));
+    sums[i] = reduce_add(total.value());
   }
   return {load(tops), load(sums)};
 }

@@ -82,17 +82,29 @@ struct Bce {
   RANVIER_LOSS(by_target) { return log_of_rest(x) - log_of(x); }
 };
 
+// sigmoid(x) and sigmoid(-x), each right to its last digits: 1 - sigmoid(x) would cancel. Numbers below
+// `least` become 0: they may be subnormal, which is slow.
+template <class V>
+struct Sigmoids {
+  V of_x, of_minus_x;
+};
+template <class V, class T>
+RANVIER_INLINE Sigmoids<V> sigmoids(V x, T least) {
+  const V e = exp_beside_1(-abs(x)), large = T(1) / (e + T(1)), product = e * large;
+  const V small = select(product < least, V{}, product);
+  const auto positive = x > T(0);
+  return {select(positive, large, small), select(positive, small, large)};
+}
+
 struct BceWithLogits {   // bce of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|))
   RANVIER_LOSS(value) {  // x t is 0 where t is 0, even if x is infinite
     const V e = exp_beside_1(-abs(x));
     return at_least(x, T(0)) - select(t == T(0), V{}, x * t) +
            log1p(select(e < 2 * std::numeric_limits<T>::min(), V{}, e));
   }
-  // A sigmoid that is subnormal, or would make a subnormal product, becomes 0: it would be slow.
   RANVIER_LOSS(by_x) {
-    constexpr T limit = ExpRange<T>::normal;
-    const V p = sigmoid(at_most(at_least(x, limit), -limit));
-    return select(p < s.least, V{}, p) - t;
+    const Sigmoids<V> p = sigmoids(x, s.least);
+    return (T(1) - t) * p.of_x - t * p.of_minus_x;
   }
   RANVIER_LOSS(by_target) { return -x; }
 };
@@ -104,7 +116,10 @@ struct BceWithPosWeight {
     return T(1) + (o - T(1)) * t;
   }
   RANVIER_LOSS(value) { return (T(1) - t) * x + of_log<T>(t, o) * log_one_plus_exp(-x); }
-  RANVIER_LOSS(by_x) { return of_log<T>(t, o) * sigmoid(x) - o * t; }
+  RANVIER_LOSS(by_x) {
+    const Sigmoids<V> p = sigmoids(x, s.least);
+    return (T(1) - t) * p.of_x - o * t * p.of_minus_x;
+  }
   RANVIER_LOSS(by_target) { return (o - T(1)) * log_one_plus_exp(-x) - x; }
 };
 

@@ -101,6 +101,12 @@ struct Totals {
     for (int i = 0; i < parts; ++i) t.part[i] = Op::join(part[i], next.part[i]);
     return t;
   }
+  // this * factor + term
+  Totals times_plus(const Totals& factor, const Totals& term) const {
+    Totals t;
+    for (int i = 0; i < parts; ++i) t.part[i] = fma(part[i], factor.part[i], term.part[i]);
+    return t;
+  }
   vec<T> rounded() const {
     if constexpr (parts == 1) return part[0];
     if constexpr (parts == 2) return narrow(part[0], part[1]);
@@ -209,28 +215,95 @@ static void scan(const ScanLines<T>& l) {
 }
 
 // A vector of lines from line `first` on, one in each lane: first `before` is written to dx, then each
-// element is multiplied by `after` (scan.h), from the end to the start. dense: lines are side by side in
-// memory.
+// element is multiplied by `after` (scan.h), from the end to the start. Both are running in double, so that
+// the error of float does not grow with the length. dense: lines are side by side in memory.
 template <class T, bool dense>
 static void product_backward(const ScanLines<T>& l, int64_t first) {
   const int64_t left = l.count - first, n = l.n;
   const T *x = l.x.data + first * l.x.line, *dy = l.dy.data + first * l.dy.line;
   T* dx = l.out.data + first * l.out.line;
-  vec<T> before = broadcast(T(1)), after{}, next{};  // next: x[i + 1]
+  const auto load_at = [&](const T* p, const Lines<const T>& lines, int64_t k) RANVIER_INLINED {
+    return Totals<T>::of(load_line<dense>(p + k * lines.step, lines.line, left));
+  };
+  Totals<T> before = Totals<T>::of(broadcast(T(1))), after{}, next{};  // next: x[i + 1]
   for (int64_t k = 0; k < n; ++k) {
     if (k % kSteps == kSteps - 1 && interrupted(*l.team)) return;
-    store_line<dense>(dx + k * l.out.step, l.out.line, before, left);
-    before *= load_line<dense>(x + k * l.x.step, l.x.line, left);
+    store_line<dense>(dx + k * l.out.step, l.out.line, before.rounded(), left);
+    before = before.template join<RunningProduct>(load_at(x, l.x, k));
   }
   for (int64_t k = n - 1; k >= 0; --k) {
     if (k % kSteps == kSteps - 1 && interrupted(*l.team)) return;
     const bool has_dy = !l.only_last || k == n - 1;
-    const vec<T> here =
-        has_dy ? load_line<dense>(dy + (l.only_last ? 0 : k) * l.dy.step, l.dy.line, left) : vec<T>{};
-    after = k == n - 1 ? here : fma(next, after, here);
-    next = load_line<dense>(x + k * l.x.step, l.x.line, left);
+    const Totals<T> here = has_dy ? load_at(dy, l.dy, l.only_last ? 0 : k) : Totals<T>{};
+    after = k == n - 1 ? here : next.times_plus(after, here);
+    next = load_at(x, l.x, k);
     T* p = dx + k * l.out.step;
-    store_line<dense>(p, l.out.line, load_line<dense>(p, l.out.line, left) * after, left);
+    const Totals<T> kept = Totals<T>::of(load_line<dense>(p, l.out.line, left));
+    store_line<dense>(p, l.out.line, kept.template join<RunningProduct>(after).rounded(), left);
+  }
+}
+
+// As many floats as a vec<double> has lanes, as doubles, and the way back.
+typedef float NarrowPart __attribute__((vector_size(sizeof(float) * lanes<double>)));
+
+RANVIER_INLINE vec<double> load_wide(const float* p) {
+  NarrowPart part;
+  __builtin_memcpy(&part, p, sizeof part);
+  return __builtin_convertvector(part, vec<double>);
+}
+RANVIER_INLINE void save_wide(float* p, vec<double> v) {
+  const NarrowPart part = __builtin_convertvector(v, NarrowPart);
+  __builtin_memcpy(p, &part, sizeof part);
+}
+
+// One step of the scan of `after` (scan.h) in a vector: lane i has a and b of after[i] = b + a after[j], at
+// first for j = i + 1. A step makes of j = i + distance one of i + 2 distance. Lanes whose after[j] belongs
+// to the next vector stay: an infinite a would make NaN of a 0 in its place.
+template <int distance, bool has_dy>
+RANVIER_INLINE void join_slopes(vec<double>& a, vec<double>& b) {
+  if constexpr (distance < lanes<double>) {
+    const auto inside = iota<double>() < double(lanes<double> - distance);
+    if constexpr (has_dy) b = select(inside, fma(a, shift_lanes<distance, true>(b, b), b), b);
+    a *= shift_lanes<distance, true>(a, broadcast(1.0));
+  }
+}
+
+// The same for one contiguous line of floats, with vectors along it.
+template <bool has_dy>
+static void product_backward_along(const Team& team, int64_t n, const float* x, const float* dy, float* dx) {
+  constexpr int L = lanes<double>;
+  const vec<double> one = broadcast(1.0);
+  double before = 1, after = has_dy ? dy[n - 1] : dy[0];
+  int64_t k = 0;
+  for (; k + L <= n; k += L) {
+    if (k % kPiece == kPiece - L && interrupted(team)) return;
+    const vec<double> products = running<RunningProduct, false>(load_wide(x + k), one);
+    save_wide(dx + k, shift_lanes<1, false>(products, one) * before);
+    before *= products[L - 1];
+  }
+  for (; k < n; ++k) {
+    dx[k] = float(before);
+    before *= x[k];
+  }
+  k = n - 1;
+  dx[k] = float(dx[k] * after);
+  const auto one_back = [&] {
+    --k;
+    after = has_dy ? dy[k] + double(x[k + 1]) * after : double(x[k + 1]) * after;
+    dx[k] = float(dx[k] * after);
+  };
+  while (k % L != 0) one_back();
+  while (k > 0) {
+    k -= L;
+    if (k % kPiece == 0 && interrupted(team)) return;
+    vec<double> a = load_wide(x + k + 1), b{};
+    if constexpr (has_dy) b = load_wide(dy + k);
+    join_slopes<1, has_dy>(a, b);
+    join_slopes<2, has_dy>(a, b);
+    join_slopes<4, has_dy>(a, b);
+    const vec<double> slopes = has_dy ? fma(a, broadcast(after), b) : a * after;
+    save_wide(dx + k, load_wide(dx + k) * slopes);
+    after = slopes[0];
   }
 }
 
@@ -238,6 +311,16 @@ static void product_backward(const ScanLines<T>& l, int64_t first) {
 template <class T>
 static void product_backward(const ScanLines<T>& l) {
   const bool dense = l.x.line == 1 && l.dy.line == 1 && l.out.line == 1;
+  if constexpr (sizeof(T) == 4)
+    if (l.x.step == 1 && (l.only_last || l.dy.step == 1) && l.out.step == 1) {
+      for (int64_t i = 0; i < l.count; ++i) {
+        const T *x = l.x.data + i * l.x.line, *dy = l.dy.data + i * l.dy.line;
+        T* dx = l.out.data + i * l.out.line;
+        l.only_last ? product_backward_along<false>(*l.team, l.n, x, dy, dx)
+                    : product_backward_along<true>(*l.team, l.n, x, dy, dx);
+      }
+      return;
+    }
   for (int64_t i = 0; i < l.count; i += lanes<T>)
     dense ? product_backward<T, true>(l, i) : product_backward<T, false>(l, i);
 }

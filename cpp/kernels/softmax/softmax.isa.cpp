@@ -5,6 +5,7 @@
 #include "kernels/softmax/softmax.h"
 
 #include "base/unroll.h"
+#include "simd/long_sum.h"
 #include "simd/math.h"
 #include "simd/tile.h"
 
@@ -15,7 +16,8 @@ template <bool is_log, class T>
 static void along(int64_t n, const T* x, T* y) {
   constexpr int L = lanes<T>, kVectors = 4;  // independent maxima, so that none waits for the one before it
   constexpr T lowest = -Limits<T>::infinity;
-  vec<T> tops[kVectors], least[kVectors], sum{};
+  vec<T> tops[kVectors], least[kVectors];
+  LongSum<T> sum;
   for (int v = 0; v < kVectors; ++v) tops[v] = broadcast(lowest), least[v] = broadcast(-lowest);
   int64_t k = 0;
   for (; k + kVectors * L <= n; k += kVectors * L)
@@ -28,10 +30,15 @@ static void along(int64_t n, const T* x, T* y) {
   if (k < n) tops[0] = maximum(tops[0], load_padded(x + k, int(n - k), lowest));
   const vec<T> top = broadcast(reduce_max(maximum(maximum(tops[0], tops[1]), maximum(tops[2], tops[3]))));
   const auto whole_vectors = [&](const auto& exp_of) RANVIER_INLINED {
-    for (k = 0; k + L <= n; k += L) {
-      const vec<T> e = exp_of(load(x + k) - top);
-      if (!is_log) store(y + k, e);
-      sum += e;
+    for (k = 0; k + L <= n;) {
+      const int64_t whole = (n - k) / L, end = k + (whole < kSumBlock ? whole : kSumBlock) * L;
+      vec<T> block{};
+      for (; k < end; k += L) {
+        const vec<T> e = exp_of(load(x + k) - top);
+        if (!is_log) store(y + k, e);
+        block += e;
+      }
+      sum.add(block);
     }
   };
   // exp_in_range() is faster, but holds only if no element is a NaN, or so far below the maximum, as masked
@@ -43,9 +50,9 @@ static void along(int64_t n, const T* x, T* y) {
   if (k < n) {
     const vec<T> e = exp_or_0(load_padded(x + k, int(n - k), lowest) - top);
     if (!is_log) store_n(y + k, e, int(n - k));
-    sum += e;
+    sum.add(e);
   }
-  const vec<T> total = broadcast(reduce_add(sum)), factor = T(1) / total, log_total = log(total);
+  const vec<T> total = broadcast(reduce_add(sum.value())), factor = T(1) / total, log_total = log(total);
   const auto result = [&](vec<T> v) __attribute__((always_inline)) {
     return is_log ? (v - top) - log_total : v * factor;
   };
@@ -65,14 +72,16 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
     for (int64_t k = 0; k < l.n; k += kTileRows) use(k, l.n - k < kTileRows ? l.n - k : kTileRows);
   };
   const auto read = [&](const T* from, const auto& lines, int64_t k0, int64_t n)
-                        __attribute__((always_inline)) {
-                          load_tile(tile, from + k0 * lines.step, lines.line, lines.step, count, n);
-                        };
+      __attribute__((always_inline)) {
+    load_tile(tile, from + k0 * lines.step, lines.line, lines.step, count, n);
+  };
   const auto write = [&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     store_tile(tile, y + k0 * l.out.step, l.out.line, l.out.step, count, n);
   };
   const bool whole = l.n <= kTileRows;  // one tile holds the lines, and keeps them for the next pass
-  vec<T> top = broadcast(-Limits<T>::infinity), odd = top, sum{};
+  vec<T> top = broadcast(-Limits<T>::infinity), odd = top;
+  LongSum<T> total;
+  vec<T> sum{};
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     read(x, l.x, k0, n);
     for (int64_t k = 0; k + 1 < n; k += 2)
@@ -82,13 +91,18 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   top = maximum(top, odd);
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     if (!whole) read(x, l.x, k0, n);
+    vec<T> block{};
     for (int64_t k = 0; k < n; ++k) {
       const vec<T> e = exp_or_0(Tile<T>::row(tile, k) - top);
       if (!is_log) Tile<T>::set_row(tile, k, e);
-      sum += e;
+      block += e;
     }
-    if (!is_log && !whole) write(k0, n);
+    sum = block;
+    if (whole) return;
+    total.add(block);
+    if (!is_log) write(k0, n);
   });
+  if (!whole) sum = total.value();
   const vec<T> factor = T(1) / sum, log_sum = log(sum);
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     if (!whole) is_log ? read(x, l.x, k0, n) : read(y, l.out, k0, n);
@@ -118,14 +132,21 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   }
   from = x;
   T* to = y;
-  for (int64_t k = 0; k < l.n; ++k, from += step, to += out_step) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const vec<T> e = exp_or_0(load_lanes(from + v * L, n) - top[v]);
-      if (!is_log) store_lanes(to + v * L, e, n);
-      sum[v] += e;
+  LongSum<T> totals[kVectors];
+  for (int64_t k = 0; k < l.n;) {
+    const int64_t end = l.n - k < kTileRows ? l.n : k + kTileRows;
+    for (; k < end; ++k, from += step, to += out_step) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<T> e = exp_or_0(load_lanes(from + v * L, n) - top[v]);
+        if (!is_log) store_lanes(to + v * L, e, n);
+        sum[v] += e;
+      }
     }
+    end_blocks<kVectors, T>(totals, sum);
   }
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) sum[v] = totals[v].value();
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) sum[v] = is_log ? log(sum[v]) : T(1) / sum[v];
   from = x, to = y;
@@ -173,13 +194,19 @@ RANVIER_INLINE V gradient(V dy, V y, V sum) {
 template <bool is_log, class T>
 static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
   constexpr int L = lanes<T>, kVectors = 4;
-  vec<T> sums[kVectors] = {};
+  LongSum<T> sum;
   int64_t k = 0;
-  for (; k + kVectors * L <= n; k += kVectors * L)
-    for (int v = 0; v < kVectors; ++v) sums[v] += term<is_log>(load(dy + k + v * L), load(y + k + v * L));
+  while (k + kVectors * L <= n) {
+    const int64_t whole = (n - k) / (kVectors * L);
+    const int64_t end = k + (whole < kSumBlock ? whole : kSumBlock) * kVectors * L;
+    vec<T> sums[kVectors] = {};
+    for (; k < end; k += kVectors * L)
+      for (int v = 0; v < kVectors; ++v) sums[v] += term<is_log>(load(dy + k + v * L), load(y + k + v * L));
+    sum.add((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  }
   for (; k < n; k += L)
-    sums[0] += term<is_log>(load_line<true>(dy + k, 1, n - k), load_line<true>(y + k, 1, n - k));
-  const vec<T> total = broadcast(reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3])));
+    sum.add(term<is_log>(load_line<true>(dy + k, 1, n - k), load_line<true>(y + k, 1, n - k)));
+  const vec<T> total = broadcast(reduce_add(sum.value()));
   for (k = 0; k + L <= n; k += L) store(dx + k, gradient<is_log>(load(dy + k), load(y + k), total));
   if (const int left = int(n - k))
     store_n(dx + k, gradient<is_log>(load_n(dy + k, left), load_n(y + k, left), total), left);
@@ -196,16 +223,18 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
     load_tile(y, l.x.data + first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, count, n);
     return n;
   };
-  vec<T> sum{}, odd{};
+  LongSum<T> total;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = read(k0);
+    vec<T> sum{}, odd{};
     for (int64_t k = 0; k + 1 < n; k += 2) {
       sum += term<is_log>(Tile<T>::row(dy, k), Tile<T>::row(y, k));
       odd += term<is_log>(Tile<T>::row(dy, k + 1), Tile<T>::row(y, k + 1));
     }
     if (n % 2) sum += term<is_log>(Tile<T>::row(dy, n - 1), Tile<T>::row(y, n - 1));
+    total.add(sum + odd);
   }
-  sum += odd;
+  const vec<T> sum = total.value();
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n <= kTileRows ? l.n : read(k0);
     for (int64_t k = 0; k < n; ++k)
@@ -222,16 +251,26 @@ template <bool is_log, class T>
 static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, int64_t first) {
   constexpr int L = lanes<T>;
   vec<T> sum[kBeside] = {}, odd[kBeside] = {};
+  LongSum<T> totals[kBeside];
   const auto add = [&](vec<T>(&to)[kBeside], int64_t k) RANVIER_INLINED {
     const T *dy = l.dy.data + first + k * l.dy.step, *y = l.x.data + first + k * l.x.step;
     RANVIER_UNROLL
     for (int v = 0; v < kBeside; ++v) to[v] += term<is_log>(load(dy + v * L), load(y + v * L));
   };
   int64_t k = 0;
-  for (; k + 1 < l.n; k += 2) add(sum, k), add(odd, k + 1);
-  if (k < l.n) add(sum, k);
+  while (k < l.n) {
+    const int64_t end = l.n - k < kTileRows ? l.n : k + kTileRows;
+    for (; k + 1 < end; k += 2) add(sum, k), add(odd, k + 1);
+    if (k < end) add(sum, k++);
+    RANVIER_UNROLL
+    for (int v = 0; v < kBeside; ++v) {
+      sum[v] += odd[v];
+      odd[v] = vec<T>{};
+    }
+    end_blocks<kBeside, T>(totals, sum);
+  }
   RANVIER_UNROLL
-  for (int v = 0; v < kBeside; ++v) sum[v] += odd[v];
+  for (int v = 0; v < kBeside; ++v) sum[v] = totals[v].value();
   for (k = 0; k < l.n; ++k) {
     const T *dy = l.dy.data + first + k * l.dy.step, *y = l.x.data + first + k * l.x.step;
     T* dx = l.out.data + first + k * l.out.step;

@@ -149,14 +149,31 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
 
 def _slopes(x: Tensor, points: Any, order: int) -> Tensor:
     """`gradient` along the last dimension. points: the distance of the points, or their coordinates."""
-    coordinates = isinstance(points, Tensor) and points.ndim == 1
-    h = points.diff().to(x.dtype) if coordinates else x.new_full((x.shape[-1] - 1,), float(points))
+    if not (isinstance(points, Tensor) and points.ndim == 1):
+        return _even_slopes(x, float(points), order)
+    h = points.diff().to(x.dtype)
     d = x.diff() / h
     inner = (h[:-1] * d[..., 1:] + h[1:] * d[..., :-1]) / (h[:-1] + h[1:])
     first, last = d[..., :1], d[..., -1:]
     if order == 2:
         first = first + (first - d[..., 1:2]) * (h[0] / (h[0] + h[1]))
         last = last + (last - d[..., -2:-1]) * (h[-1] / (h[-1] + h[-2]))
+    return rv.cat([first, inner, last], -1)
+
+
+def _even_slopes(x: Tensor, h: float, order: int) -> Tensor:
+    """`gradient` along the last dimension, of points at the distance h.
+
+    Inside it is one difference, x[i + 1] - x[i - 1]: the mean of two differences would cancel where they are
+    opposite.
+    """
+    inner = (x[..., 2:] - x[..., :-2]) / (2 * h)
+    if order == 1:
+        first = (x[..., 1:2] - x[..., :1]) / h
+        last = (x[..., -1:] - x[..., -2:-1]) / h
+    else:
+        first = (-1.5 * x[..., :1] + 2.0 * x[..., 1:2] - 0.5 * x[..., 2:3]) / h
+        last = (0.5 * x[..., -3:-2] - 2.0 * x[..., -2:-1] + 1.5 * x[..., -1:]) / h
     return rv.cat([first, inner, last], -1)
 
 

@@ -171,7 +171,12 @@ class PowNumber(OfNumber):
         return _core.pow(x, self.number, None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.pow_backward(dy, self.x, self.number)
+        """dy number x^(number - 1)."""
+        b = self.number
+        if b == np.float32(b):
+            return f.pow_backward(dy, self.x, b)
+        # The kernel rounds the number to x's dtype before it subtracts 1, which costs digits of the power.
+        return f.mul(dy, f.mul(f.pow(self.x, b - 1.0), b))
 
 
 @written_once(y=RESULT)
@@ -185,7 +190,11 @@ class NumberPow(OfNumber):
         return self.y
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        return f.exponent_backward(dy, self.number, self.y)
+        """dy y log(number)."""
+        if self.number <= 0:
+            return f.exponent_backward(dy, self.number, self.y)
+        # The kernel would round the number before its logarithm, which is ill-conditioned near 1.
+        return f.mul(dy, f.mul(self.y, math.log(self.number)))
 
 
 def _whole_power(a: Any, b: Any) -> Any:

@@ -49,9 +49,8 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
 
 
 def _logits_by_x(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
-    if positive is None:
-        return (f.sigmoid(x) - t) * _factor(weight)
-    return ((1.0 - t) * f.sigmoid(x) - t * f.sigmoid(-x) * wrap(positive)) * _factor(weight)
+    """(1 - t) sigmoid(x) - t sigmoid(-x), which does not cancel where x is right, unlike sigmoid(x) - t."""
+    return ((1.0 - t) * f.sigmoid(x) - t * f.sigmoid(-x) * _factor(positive)) * _factor(weight)
 
 
 def _logits_by_target(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:

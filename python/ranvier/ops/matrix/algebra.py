@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
 from ranvier.ops.reduction.norms import norm
-from ranvier.ops.reduction.reduce import amax, sum as total
+from ranvier.ops.reduction.reduce import amax, mean, sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
@@ -233,17 +233,27 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     return reshape(y, ()) if rows.shape[0] == 1 else y
 
 
+def _top(rows: Tensor) -> Tensor:
+    """The greatest |x| of each row, 1 where that is 0 or not finite; without a gradient."""
+    top = amax(abs(rows.detach()), -1, True)
+    return where((top > 0) & (top < math.inf), top, 1.0)
+
+
 @in_dtypes()
 def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
     | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])"""
     input = as_tensor("corrcoef", input)
-    # Each row is divided by its greatest |x|, so that squares stay in the dtype's range. This changes no
-    # correlation.
+    # Each row, less its mean, is divided by its greatest |x|, so that squares stay in the dtype's range. This
+    # changes no correlation. The mean is subtracted first: a quotient near 1 would lose the digits of the
+    # deviations. Half of the difference cannot overflow.
+    rows = reshape(input, (1, -1)) if input.ndim < 2 else input
     if is_floating(input) and input.numel():
-        top = amax(abs(input.detach()), -1, True)
-        input = input / where((top > 0) & (top < math.inf), top, 1.0)
-    c = cov(input)
+        top = _top(rows)
+        middle = mul(mean(rows.detach() / top, -1, True), mul(top, 0.5))
+        rows = sub(mul(rows, 0.5), middle)
+        rows = rows / _top(rows)
+    c = cov(rows)
     if c.ndim == 0:
         return c / c
     d = c.diagonal().sqrt()

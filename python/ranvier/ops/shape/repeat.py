@@ -63,7 +63,7 @@ def _tiles(input: Any, sizes: Any) -> Tensor:
 
 class Repeat(Function):
     """y = x repeated along each dimension: a dimension of size n becomes (1, n), then (times, n), then times
-    * n.
+    * n. Of repeat_interleave it becomes (n, 1), then (n, times).
 
     split, wide, final: the shapes after these three steps.
     """
@@ -139,6 +139,8 @@ def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None =
             f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
             ">= 0, or one for each"
         )
+    if isinstance(repeats, (int, np.integer)) and output_size is None:
+        return _each_repeated_alike(input, at, int(repeats))
     # np.repeat does not check for overflow
     if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:
         raise TooLarge
@@ -149,6 +151,17 @@ def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None =
     if output_size is not None and output_size != rows.size:
         raise OpError(f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None")
     return index_select(input, at, rows)
+
+
+def _each_repeated_alike(x: Tensor, at: int, times: int) -> Tensor:
+    """Each slice of x along the dimension `at`, `times` in place. The gradient is a sum along a dimension,
+    whose error does not grow with `times`."""
+    n = x.shape[at]
+    if times * n > 2**62:
+        raise TooLarge
+    before, after = math.prod(x.shape[:at]), math.prod(x.shape[at + 1 :])
+    final = (*x.shape[:at], n * times, *x.shape[at + 1 :])
+    return Repeat([before, n, 1, after], [before, n, times, after], final).apply(x)
 
 
 def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
