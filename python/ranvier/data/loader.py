@@ -35,7 +35,9 @@ from ranvier.tensors.errors import count, flag, number, one_of
 __all__ = ["DataLoader"]
 
 T = TypeVar("T")
-_FIXED = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "persistent_workers")
+_FIXED = (
+    "dataset", "batch_size", "shuffle", "sampler", "batch_sampler", "drop_last", "persistent_workers",
+)  # fmt: skip
 
 
 class _DatasetKind:
@@ -78,8 +80,8 @@ class DataLoader(Generic[T]):
         prefetch_factor: the number of indices for each worker that are drawn ahead.
         pin_memory, pin_memory_device, multiprocessing_context, in_order: PyTorch's; kept without effect.
 
-    `dataset`, `batch_size`, `sampler`, `batch_sampler`, `drop_last` and `persistent_workers` cannot be set
-    afterwards.
+    `dataset`, `batch_size`, `shuffle`, `sampler`, `batch_sampler`, `drop_last` and `persistent_workers`
+    cannot be set afterwards.
 
     Yields:
         A list of Tensors, or whatever `collate_fn` returns.
@@ -176,6 +178,11 @@ class DataLoader(Generic[T]):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _FIXED and "_start" in self.__dict__:
             raise ValueError(f"[DataLoader] got {name} of a loader that is made; expected a new DataLoader")
+        if name == "generator" and "_start" in self.__dict__:
+            value = stream_of(value, "DataLoader")
+            own = getattr(self.sampler, "generator", None)
+            if own is self.generator and isinstance(self.sampler, RandomSampler):
+                self.sampler.generator = value  # The sampler is the loader's own, for shuffle=True.
         super().__setattr__(name, value)
 
     def __len__(self) -> int:

@@ -139,9 +139,17 @@ class DistributedSampler(Sampler[int]):
         self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
         self.shuffle, self.seed, self.drop_last = bool(shuffle), index(seed), bool(drop_last)
         self.epoch = 0
-        n = len(dataset)
-        self.num_samples = n // num_replicas if drop_last else -(-n // num_replicas)
-        self.total_size = self.num_samples * num_replicas
+        self._count()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("dataset", "num_replicas", "drop_last") and "total_size" in vars(self):
+            self._count()
+
+    def _count(self) -> None:
+        n, replicas = len(self.dataset), self.num_replicas
+        self.num_samples = n // replicas if self.drop_last else -(-n // replicas)
+        self.total_size = self.num_samples * replicas
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch; without it, every epoch has the same order."""
