@@ -358,6 +358,15 @@ def test_adapters_are_left_alone():
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_a_trained_prompt_is_left_alone():
+    model = nn.Sequential()
+    model.prompt_encoder, model.head = nn.Embedding(3, 64), nn.Linear(64, 64)
+    small = rv.quantize(model)
+    assert type(small.prompt_encoder) is nn.Embedding
+    assert [name for name, p in small.named_parameters() if p.requires_grad] == ["prompt_encoder.weight"]
+    assert small.head.kind == "q8_0"
+
+
 def test_a_model_that_has_few_bits_already(index):
     small = rv.quantize(Language().eval())
     refused(ValueError, "got a model whose layers have few bits already", rv.quantize, small)

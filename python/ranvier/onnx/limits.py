@@ -84,6 +84,10 @@ def _multiplied(products: float, value: Any) -> float:
     return products / (_OF_INTEGERS if is_exact(raw(value).dtype) else _PRODUCTS)
 
 
+def _of_few_bits(inputs: Inputs, settings: Settings) -> float:
+    return _size(inputs[0]) * settings["n"] * (1 / max(settings["k"], 1) + 1 / _PRODUCTS)
+
+
 def _pad(inputs: Inputs, settings: Settings) -> int:
     """The size with all positive pads; negative ones crop afterwards."""
     shape, pads = shape_of(inputs[0]), ints(inputs[1])
@@ -268,6 +272,8 @@ _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
     "QLinearConv": lambda inputs, settings: _conv([inputs[0], inputs[3]], settings),
     "MatMulInteger": _matmul,
     "MatMulNBits": _of_bits,
+    "QuantizedMatrix": _of_few_bits,
+    "QuantizedTable": lambda inputs, settings: 2 * _size(inputs[0]) * max(settings["k"], 1),
     "QLinearMatMul": lambda inputs, settings: _matmul([inputs[0], inputs[3]], settings),
     "ConvTranspose": _transposed,
     "MaxUnpool": _unpooled,

@@ -37,7 +37,7 @@ from ranvier.tensors.reading import open_file, reading
 
 _DEPTH = 32  # the deepest nesting of names in names
 # names that parameters and parts cannot have
-_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "_inputs", "_body"}
+_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", "with_few_bits", "_inputs", "_body"}
 
 
 class OnnxModule(Module):
@@ -54,7 +54,11 @@ class OnnxModule(Module):
     step_constants = ("_body", "_inputs", "nodes")  # constants for a compiled step: they stay as in the file
 
     def __init__(
-        self, graph: Graph, buffers: frozenset[str] = frozenset(), max_elements: int | None = None
+        self,
+        graph: Graph,
+        buffers: frozenset[str] = frozenset(),
+        max_elements: int | None = None,
+        few_bits: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
         held = sum(array.size for array in graph.initializers.values())
@@ -62,7 +66,7 @@ class OnnxModule(Module):
         most = (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
         self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.input_names = [name for name, *_ in graph.inputs]
-        kinds = _kinds(graph, buffers)
+        kinds = _kinds(graph, buffers) | dict.fromkeys(few_bits, "buffer")
         marked = {name for name, kind in kinds.items() if kind == "buffer"}
         for node in graph.nodes:
             if node.op == "Identity" and node.inputs[0] in marked:
@@ -96,6 +100,27 @@ class OnnxModule(Module):
             outputs = called(self, self._body, given)
         results = tuple(map(tensor_of, outputs))
         return results[0] if len(results) == 1 else results
+
+    def with_few_bits(self, kind: str) -> OnnxModule | None:
+        """The copy that `rv.quantize` makes: products with matrices of this kind. None where there are
+        none."""
+        from ranvier.onnx.few_bits import converted
+
+        plan, values = self._body.plan, dict[str, Any]()
+        if not plan.unchanged(self, values):
+            raise ValueError(
+                "[quantize] got an OnnxModule of which a part is hooked, replaced or in another mode; "
+                "expected one as it was loaded"
+            )
+        held = {name: np.array(raw(value)) for name, value in values.items()}
+        small = converted(plan.nodes, held, kind)
+        if small is None:
+            return None
+        graph = Graph(self._inputs, self.output_names, {**plan.constants, **small.arrays}, small.nodes)
+        buffers = frozenset(name for name, value in values.items() if not isinstance(value, Parameter))
+        made = OnnxModule(graph, buffers, None, small.few_bits)
+        made._body.plan.most = plan.most
+        return made.train(self.training)
 
     def __repr__(self) -> str:
         counts = Counter(node.op for node in self.nodes).most_common()

@@ -118,16 +118,18 @@ def quantize(
         raise OpError(f"[quantize] got group {group!r}; expected {expected}")
     kind = "q4_0" if dtype == "int4" else "int8" if group is None else "q8_0"
     chosen = chosen_layers(model, where)
+    made = _made_layers(chosen, kind)
+    chosen = {name: layer for name, layer in chosen.items() if id(layer) in made}
     if not chosen:
         raise OpError(f"[quantize] got {_nothing_to_do(model)}")
-    made = _made_layers(chosen, kind)
     # deepcopy takes what it finds under the id of an object for its copy
     copies = dict(made)
     result = copy.deepcopy(model, copies)
     for layer in chosen.values():
-        _take_over(layer, made[id(layer)], copies)
+        if type(made[id(layer)]) is not type(layer):
+            _take_over(layer, made[id(layer)], copies)
     _freeze(result)
-    left = _left(model, chosen)
+    left = _left(model, chosen, made)
     if where is None and sum(row.share for row in left) > _MOST_LEFT:
         warnings.warn(f"[quantize] most of the weights stay as they are: {_told(left)}", stacklevel=2)
     if report is None:
@@ -138,7 +140,7 @@ def quantize(
 
 def _nothing_to_do(model: Module) -> str:
     """Why no layer of a model can be converted, and what is expected."""
-    if any(isinstance(layer, layers.Quantized) for layer in model.modules()):
+    if any(x.rpartition(".")[2] == "panels" for x, _ in model.named_buffers()):
         return (
             "a model whose layers have few bits already, and no other layer is chosen; expected the model "
             "that it was made from"
@@ -151,17 +153,25 @@ def _made_layers(chosen: dict[str, Module], kind: str) -> dict[int, Any]:
     """The new layers by the ids of the old ones."""
     of_products = {id(layer.weight) for layer in chosen.values() if _form(layer) is layers.Linear}
     weights: dict[int, QuantizedWeight] = {}
-    return {id(layer): _converted(name, layer, kind, weights, of_products) for name, layer in chosen.items()}
+    made = {}
+    for name, layer in chosen.items():
+        new = _converted(name, layer, kind, weights, of_products)
+        if new is not None:
+            made[id(layer)] = new
+    return made
 
 
 def _form(layer: Any) -> Any:
-    """The class that a layer becomes; None where it stays as it is.
+    """The class that a layer becomes; None where it stays as it is. A module that computes products without
+    layers makes its copy itself: its method ``with_few_bits(kind)``.
 
     A subclass of Linear or Embedding has to compute as these do: it may add what begins or shows a layer. A
     layer whose own attribute `forward` is in place of the method stays as it is, and so does one with a
     weight or bias that is no parameter, since a hook makes it from others (pruning).
     """
     cls = type(layer)
+    if hasattr(cls, "with_few_bits"):
+        return cls
     if "forward" in layer.__dict__ or _has_a_made_weight(layer):
         return None
     if f"{cls.__module__}.{cls.__qualname__}" in TRANSPOSED:
@@ -234,12 +244,12 @@ def _accepts(where: Any) -> Callable[[str, Any], bool]:
 
 def adapters(model: Module) -> list[Module]:
     """The small layers that are trained beside the layers of a base: those that a layer names itself in
-    ``adapter_layer_names``, as in peft, and those whose names begin with "lora_"."""
+    ``adapter_layer_names``, as in peft, and those whose names begin with "lora_" or "prompt_encoder"."""
     found = []
     for layer in model.modules():
         named = getattr(layer, "adapter_layer_names", ())
         for name, part in layer.named_children():
-            if name in named or name.startswith("lora_"):
+            if name in named or name.startswith(("lora_", "prompt_encoder")):
                 found.append(part)
     return found
 
@@ -255,19 +265,26 @@ def _freeze(result: Module) -> None:
 _MOST_LEFT = 0.5  # the share of weights that may stay as they are without a warning
 
 
-def _left(model: Module, chosen: dict[str, Module]) -> list[Left]:
+def _left(model: Module, chosen: dict[str, Module], made: dict[int, Any]) -> list[Left]:
     """What stays as it is, by the classes of layers, the largest share first. A weight of several layers
     counts once."""
-    counted = {id(p) for layer in chosen.values() for p in layer.parameters()}
+    trained = {id(part) for adapter in adapters(model) for part in adapter.modules()}
+    names = dict.fromkeys(trained, "adapters")
+    counted: set[int] = set()
+    for layer in chosen.values():
+        new = made[id(layer)]
+        kept = {name for name, _ in new.named_parameters()} if type(new) is type(layer) else set()
+        counted.update(id(p) for name, p in layer.named_parameters() if name not in kept)
+        if type(new) is type(layer):
+            names.update({id(part): type(layer).__name__ for part in layer.modules()})
     total = sum(p.numel() for p in model.parameters())
     total += sum(x.quantized_weight.numel() for x in model.modules() if isinstance(x, layers.Quantized))
     sizes: dict[str, list[int]] = {}
-    trained = {id(part) for adapter in adapters(model) for part in adapter.modules()}
     for layer in model.modules():
         own = [p for p in layer._parameters.values() if p is not None and id(p) not in counted]
         counted.update(map(id, own))
         if own:
-            name = "adapters" if id(layer) in trained else type(layer).__name__
+            name = names.get(id(layer), type(layer).__name__)
             sizes.setdefault(name, []).append(sum(p.numel() for p in own))
     rows = [Left(name, len(own), sum(own) / total) for name, own in sizes.items()]
     return sorted(rows, key=lambda row: -row.share)
@@ -301,6 +318,8 @@ def _converted(
             raise OpError(f"[quantize] got {shown} of float64; expected float32: model.float() makes it")
     form = _form(layer)
     try:
+        if form is type(layer):
+            return layer.with_few_bits(kind)
         if isinstance(layer, Recurrent):
             made: Any = form.from_float(layer, kind, weights)
         elif isinstance(layer, nn.MultiheadAttention) or getattr(layer, "max_norm", None) is not None:
