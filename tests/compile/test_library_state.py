@@ -1,8 +1,9 @@
 """State of the library: what a program can set is registered in settings.py, and its objects are guarded
 whole, so that a program notices a change of any of their attributes.
 
-The first part reads the library's source for what functions change and compares it with the list KNOWN; the
-last part changes each attribute of an object and asks the program of a step that uses it.
+The first part reads the library's source for what functions change and compares it with the list KNOWN, and
+for all that holds hooks, to each of which a hook is added; the last part changes each attribute of an object
+and asks the program of a step that uses it.
 """
 
 import ast
@@ -16,6 +17,7 @@ from threading import local
 import pytest
 import ranvier as rv
 from ranvier import distributions, nn, optim, settings
+from ranvier.optim import hooks
 from ranvier.tensors import printing
 from samples import layer_samples
 from support.strict import strict
@@ -96,7 +98,31 @@ def state_of(module, tree, settings=()):
             look(child, inner)
 
     look(tree, set())
-    return found
+    return found | begins_empty(tree)
+
+
+# Functions that make an empty container, if they get no items.
+CONTAINERS = "defaultdict deque dict list OrderedDict set WeakKeyDictionary WeakSet WeakValueDictionary"
+
+
+def is_empty(value):
+    """True if an expression makes an empty container, or a dict of such."""
+    if isinstance(value, ast.Dict):
+        return all(map(is_empty, value.values))
+    if isinstance(value, ast.List):
+        return not value.elts
+    if not isinstance(value, ast.Call) or value.args or value.keywords:
+        return False
+    return getattr(value.func, "attr", getattr(value.func, "id", "")) in CONTAINERS.split()
+
+
+def begins_empty(tree):
+    """The containers of a module that are empty at first: something changes them, if under another name."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and is_empty(node.value):
+            found |= set().union(*map(names_in, getattr(node, "targets", None) or [node.target]))
+    return found - {"__all__"}
 
 
 # What functions of the library change that is no setting: by module, the names.
@@ -109,7 +135,11 @@ tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NO
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _LOADED _PROVIDERS _WAITING
 onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
-nn/loss/functional FORMS
+nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
+== hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
+tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL
+== what a recording itself is, or nothing while steps are replayed
+observe observers; data/collate default_collate_fn_map; torch/processes _pg_map
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
 distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
 torch/activation Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/attached Size Tensor makers
@@ -126,11 +156,16 @@ observe running; data/workers _local; torch/report _calls _missing
 """
 
 
-def test_what_functions_change_is_a_setting_or_known():
-    trees = {
+def syntax_trees():
+    """{name of a module: its syntax tree}, of the whole library."""
+    return {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): ast.parse(path.read_text())
         for path in PACKAGE.rglob("*.py")
     }
+
+
+def test_what_functions_change_is_a_setting_or_known():
+    trees = syntax_trees()
     settings = set().union(*[at_top(*pair)[2] for pair in trees.items()])
     assert settings >= {"ranvier.tensors.dtypes.default", "ranvier.tape.autocast.state"}
     found = {f"{m[8:]} {name}" for m, tree in trees.items() for name in state_of(m, tree, settings)}
@@ -142,9 +177,11 @@ def test_what_functions_change_is_a_setting_or_known():
 @pytest.mark.parametrize(
     "code",
     [
+        "_hooks = {'before': {}, 'after': {}}\ndef set_on(on):\n    add(_hooks['before'], on)",
+        "_hooks: dict[str, int] = WeakSet()",
         "_on = False\ndef set_on(on):\n    global _on\n    _on = on",
-        "_set = {}\ndef set_on(on):\n    _set['on'] = on",
-        "_set = []\nclass Block:\n    def __enter__(self):\n        _set.append(self)",
+        "_set = {1: 2}\ndef set_on(on):\n    _set['on'] = on",
+        "_set = [1]\nclass Block:\n    def __enter__(self):\n        _set.append(self)",
         "_set = local()\ndef set_on(on):\n    def inner():\n        _set.on = on\n    inner()",
         "class State:\n    on = False\ndef set_on(on):\n    State.on = on",
         "from ranvier.ops import module\ndef set_on(on):\n    module.on = on",
@@ -153,10 +190,143 @@ def test_what_functions_change_is_a_setting_or_known():
 )
 def test_a_new_setting_is_found(code):
     assert state_of("m", ast.parse(code))
+    if "_hooks" in code:
+        return
     own_variables = code.replace("global _on", "pass").replace(
         "def set_on(", "def set_on(_set, State, module, "
     )
     assert not state_of("m", ast.parse(own_variables.replace("__enter__(self", "__enter__(self, _set")))
+
+
+# --- hooks
+def node_of(leaf):
+    """The node that adds to the gradient of a leaf."""
+    return leaf.expand_as(leaf).grad_fn.next_functions[0][0]
+
+
+def nothing(*args, **kwargs):
+    """A hook that changes nothing."""
+
+
+def prehook(module, state, prefix, *more):
+    """A hook before a state dict is loaded."""
+
+
+# All that holds hooks: how one is added to it, by functions of a layer and its optimizer; or why none is.
+HOOKS = {
+    "before_accumulation": [lambda layer, o: layer.weight.register_hook(nothing)],
+    "after_accumulation": [lambda layer, o: layer.weight.register_post_accumulate_grad_hook(nothing)],
+    "of_nodes": [
+        lambda layer, o: node_of(layer.weight).register_hook(nothing),
+        lambda layer, o: node_of(layer.bias).register_prehook(nothing),
+    ],
+    "_OF_ALL": [
+        lambda layer, o: hooks.of_all("before step", nothing),
+        lambda layer, o: hooks.of_all("after step", nothing),
+    ],
+    "HookedOptimizer._hooks": [
+        lambda layer, o: o.register_step_pre_hook(nothing),
+        lambda layer, o: o.register_step_post_hook(nothing),
+    ],
+    "Hooks.before": [lambda layer, o: layer.register_forward_pre_hook(nothing)],
+    "Hooks.after": [lambda layer, o: layer.register_forward_hook(nothing)],
+    "Hooks.keywords": [lambda layer, o: layer.register_forward_hook(nothing, with_kwargs=True)],
+    "Hooks.always": [lambda layer, o: layer.register_forward_hook(nothing, always_call=True)],
+    "Hooks.backward": [lambda layer, o: layer.register_full_backward_hook(nothing)],
+    "Hooks.before_backward": [lambda layer, o: layer.register_full_backward_pre_hook(nothing)],
+    "HookRegistration._rv_hooks": [lambda layer, o: layer.register_forward_hook(nothing)],
+    "StateHooks.before_saving": [lambda layer, o: layer.register_state_dict_pre_hook(nothing)],
+    "StateHooks.after_saving": [lambda layer, o: layer.register_state_dict_post_hook(nothing)],
+    "StateHooks.before_loading": [lambda layer, o: layer.register_load_state_dict_pre_hook(prehook)],
+    "StateHooks.after_loading": [lambda layer, o: layer.register_load_state_dict_post_hook(nothing)],
+    "StateDicts._rv_state_hooks": [lambda layer, o: layer.register_state_dict_pre_hook(nothing)],
+    "Function.hooks": [lambda layer, o: layer.scale.register_hook(nothing)],
+    "Output.hooks": [lambda layer, o: layer.shift.register_hook(nothing)],
+    "RemovableHandle._hooks": "the tables in which the hook of a handle is",
+    "Passage.hooks": "those of the module, during one call",
+    "MeanGradients._hooks": "handles of hooks of parameters",
+    "Run.hooks": "the callbacks of a fit, which Python calls between two steps",
+    "_Alone._hook": "a callback of a fit on several processes",
+    "WrappedHook.hook": "a hook itself, which is in one of the tables",
+}
+
+
+def holders_of_hooks():
+    """The tables of hooks of modules, and the attributes "Class.name" whose names or classes say hooks."""
+    found = {"before_accumulation", "after_accumulation", "of_nodes", "_OF_ALL"}
+    lines = KNOWN.partition("== hooks")[2].partition("==")[0].splitlines()[1:]
+    assert found == {name for line in lines for part in line.split(";") for name in part.split()[1:]}
+    for tree in syntax_trees().values():
+        for kind in ast.walk(tree):
+            if isinstance(kind, ast.ClassDef):
+                found |= {f"{kind.name}.{name}" for name in attributes_of_hooks(kind)}
+    return found
+
+
+def attributes_of_hooks(kind):
+    """The attributes of a class that hold hooks, which it declares or sets."""
+    for node in ast.walk(kind):
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        begins_empty = kind.name.endswith("Hooks") and is_empty(node.value)
+        if isinstance(target, ast.Name) and isinstance(node, ast.AnnAssign) and node in kind.body:
+            names = {target.id}
+        else:
+            parts = target.elts if isinstance(target, ast.Tuple) else [target]
+            own = [x for x in parts if isinstance(x, ast.Attribute) and getattr(x.value, "id", "") == "self"]
+            names = {x.attr for x in own}
+        yield from [name for name in names if "hook" in name or begins_empty]
+
+
+def test_all_holders_of_hooks_are_known():
+    assert holders_of_hooks() == HOOKS.keys()
+
+
+class Layer(nn.Linear):
+    """A layer with two tensors whose graph was made before the step: by one output, and by one of two."""
+
+    def __init__(self):
+        super().__init__(3, 3)
+        self.leaf = rv.ones(3, requires_grad=True)
+        self.scale = self.leaf * 2.0
+        self.shift = (rv.stack([self.leaf, self.leaf]) * 0.5).unbind()[0]
+
+    def forward(self, x):
+        return super().forward(x) * self.scale + self.shift
+
+
+ADDED = [(name, i) for name, ways in HOOKS.items() if isinstance(ways, list) for i in range(len(ways))]
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(("name", "way"), ADDED)
+def test_each_table_of_hooks_is_noticed(name, way, again):
+    """A step notices the first hook, and one after it was removed (again): the table then exists."""
+    layer = Layer()
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        layer.load_state_dict(layer.state_dict())
+        loss = layer(x).sum()
+        loss.backward(retain_graph=True)
+        optimizer.step()
+        return loss.detach()
+
+    fast = strict(step)
+    add = HOOKS[name][way]
+    if again:
+        add(layer, optimizer).remove()
+    for _ in range(8):
+        fast(X[:, :3])
+    program = fast._latest
+    assert not program.reads.changed()
+    handle = add(layer, optimizer)
+    try:
+        assert program.reads.changed()
+    finally:
+        handle.remove()
 
 
 # --- what is no scenario (staleness/settings.py)
