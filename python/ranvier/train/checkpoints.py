@@ -13,7 +13,8 @@ from typing import Any
 import ranvier.extension as extension
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.tensors.disk import remove_parts
-from ranvier.tensors.errors import count
+from ranvier.tensors.errors import count, flag
+from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.control import Monitor
 from ranvier.train.losses import link_of
@@ -131,7 +132,17 @@ def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
 BEST = "best.safetensors"
 
 
-class Checkpoint(Callback):
+def _seconds(owner: str, name: str, value: Any) -> float | None:
+    if value is not None and not value > 0:
+        raise ValueError(f"[{owner}] got {name} {value}; expected a number above 0")
+    return value  # type: ignore[no-any-return]
+
+
+def _batches(owner: str, name: str, value: Any) -> int | None:
+    return None if value is None else count(owner, name, value)
+
+
+class Checkpoint(Known, Callback):
     """Writes checkpoints of the run to a folder, and the best model so far to "best.safetensors" in it.
 
     A checkpoint holds everything that the rest of the run depends on: model, optimizer, schedule, random
@@ -175,6 +186,12 @@ class Checkpoint(Callback):
     (5, 'checkpoint-00002-000000.safetensors')
     """
 
+    every: Any = Checked(count)
+    keep: Any = Checked(count)
+    every_batches: Any = Checked(_batches)
+    every_seconds: Any = Checked(_seconds)
+    overwrite: Any = Checked(flag)
+
     def __init__(
         self,
         folder: str | os.PathLike[str],
@@ -189,19 +206,37 @@ class Checkpoint(Callback):
         overwrite: bool = False,
     ) -> None:
         self.folder = folder_at(folder)
-        self.every = count("Checkpoint", "every", every)
-        self.every_batches = None
-        if every_batches is not None:
-            self.every_batches = count("Checkpoint", "every_batches", every_batches)
-        self.every_batch = every_batches is not None
+        self.every, self.keep = every, keep
+        self.every_batches = every_batches
         self.every_seconds = every_seconds
-        if every_seconds is not None and not every_seconds > 0:
-            raise ValueError(f"[Checkpoint] got every_seconds {every_seconds}; expected a number above 0")
-        self.keep = count("Checkpoint", "keep", keep)
         self.overwrite = overwrite
+        if not flag("Checkpoint", "best", best) and (monitor is not None or mode != "auto"):
+            raise ValueError(
+                "[Checkpoint] got best=False with monitor or mode, which say what is best; expected best=True"
+            )
         self._monitor = Monitor("Checkpoint", monitor, mode) if best else None
         self._ours = False  # True if the files in the folder are of this run
         self._lock: int | None = None  # during a run
+        self._made = True
+
+    @property
+    def every_batch(self) -> bool:  # type: ignore[override]
+        return self.every_batches is not None
+
+    @property
+    def best(self) -> bool:
+        """Whether the best model is kept."""
+        return self._monitor is not None
+
+    @property
+    def monitor(self) -> str | None:
+        """The quantity that says what is best; None for "val_loss" or "loss"."""
+        return None if self._monitor is None else self._monitor.name
+
+    @property
+    def mode(self) -> str | None:
+        """ "min" or "max", the better direction of the quantity; "auto" before it is known."""
+        return None if self._monitor is None else self._monitor.mode
 
     @property
     def latest(self) -> Path | None:

@@ -22,6 +22,7 @@ from ranvier.metrics.named import METRICS, Metric, OfScorer, is_scorer, scored
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.arrays import MODES
+from ranvier.train.attributes import require_known
 from ranvier.train.callbacks.base import Callback, Training
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.history import History
@@ -112,16 +113,7 @@ class Settings:
         Raises:
             AttributeError: an attribute that nothing reads.
         """
-        if not name.startswith("_") and not hasattr(type(self), name):
-            known = [known for known in dir(type(self)) if not known.startswith("_")]
-            near = get_close_matches(name, known, 1, 0.6)
-            is_own = not type(self).__module__.startswith("ranvier.")
-            if near or not is_own:
-                meant = f": did you mean '{near[0]}'?" if near else ""
-                raise AttributeError(
-                    f"[{type(self).__name__}] got a new attribute '{name}', which nothing reads; expected "
-                    f"one of its arguments{meant}"
-                )
+        require_known(self, name)
         object.__setattr__(self, name, value)
 
     @property

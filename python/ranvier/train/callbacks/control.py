@@ -15,6 +15,7 @@ from ranvier.metrics.named import direction
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
+from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback, HintWarning
 
 __all__ = ["EarlyStopping", "Schedule"]
@@ -123,7 +124,7 @@ class Monitor:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
 
-class EarlyStopping(Callback):
+class EarlyStopping(Known, Callback):
     """Stops when a measured quantity has not improved for some epochs, and puts the best weights back.
 
     Args:
@@ -143,6 +144,9 @@ class EarlyStopping(Callback):
             direction is not known without `mode`; the last two in a run.
     | rv.EarlyStopping("val_accuracy", patience=3).mode -> 'max'"""
 
+    patience: Any = Checked(count)
+    restore_best_weights: Any = Checked(flag)
+
     def __init__(
         self,
         monitor: str | None = None,
@@ -153,9 +157,20 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = True,
     ) -> None:
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
-        self.patience = count("EarlyStopping", "patience", patience)
-        self.restore_best_weights = flag("EarlyStopping", "restore_best_weights", restore_best_weights)
+        self.patience = patience
+        self.restore_best_weights = restore_best_weights
         self._forget()
+        self._made = True
+
+    @property
+    def monitor(self) -> str | None:
+        """The quantity that is watched; None for "val_loss" or "loss"."""
+        return self._monitor.name
+
+    @property
+    def min_delta(self) -> float:
+        """The least change that counts."""
+        return self._monitor.min_delta
 
     @property
     def mode(self) -> str:
@@ -208,7 +223,13 @@ class EarlyStopping(Callback):
         self._weights = state["weights"]
 
 
-class Schedule(Callback):
+def _unit(owner: str, name: str, value: Any) -> str:
+    if value not in ("epoch", "batch"):
+        raise ValueError(f"[{owner}] got {name} '{value}'; expected 'epoch' or 'batch'")
+    return str(value)
+
+
+class Schedule(Known, Callback):
     """Steps a learning-rate schedule after each epoch, or after each update of the weights.
 
     Args:
@@ -241,6 +262,8 @@ class Schedule(Callback):
     0.025
     """
 
+    per: Any = Checked(_unit)
+
     def __init__(
         self, scheduler: Any, *, per: str = "epoch", monitor: str | None = None, mode: str = "auto"
     ) -> None:
@@ -249,9 +272,7 @@ class Schedule(Callback):
             raise TypeError(
                 f"[Schedule] got a scheduler of type {type(scheduler).__name__}; expected a step method"
             )
-        if per not in ("epoch", "batch"):
-            raise ValueError(f"[Schedule] got per '{per}'; expected 'epoch' or 'batch'")
-        self.per, self.every_batch = per, per == "batch"
+        self.per = per
         self.scheduler, self.monitor = scheduler, monitor
         self.mode = one_of("Schedule", "mode", mode, ("auto", "min", "max"))
         self._said = False  # whether NaN was said
@@ -264,6 +285,11 @@ class Schedule(Callback):
             raise ValueError(
                 f"[Schedule] got mode '{mode}' for a schedule without a mode of its own; expected 'auto'"
             )
+        self._made = True
+
+    @property
+    def every_batch(self) -> bool:  # type: ignore[override]
+        return bool(self.per == "batch")
 
     def on_train_begin(self) -> None:
         self._updates = self.trainer.updates

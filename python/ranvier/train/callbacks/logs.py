@@ -11,6 +11,7 @@ from typing import Any
 
 import ranvier.extension as extension
 from ranvier.tensors.errors import count, flag, number
+from ranvier.train.attributes import Checked, Known
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar", "TensorBoard"]
@@ -42,7 +43,11 @@ def bar(**settings: Any) -> Any:
     return Bar(disable=not is_shown(sys.stderr), **settings)
 
 
-class ProgressBar(Callback):
+def _time(owner: str, name: str, value: Any) -> float:
+    return number(owner, name, value, 0.0)
+
+
+class ProgressBar(Known, Callback):
     """A bar over the batches of an epoch (tqdm, on stderr), and a line for each finished epoch (on stdout).
 
     `Trainer.fit` makes one where it is not told otherwise (`verbose`). The line has the epoch, what was
@@ -63,13 +68,16 @@ class ProgressBar(Callback):
     every_batch = every_epoch = False  # it only shows: the core may run several batches or epochs in one call
     everywhere = False  # on several processes, that of rank 0 alone
 
+    bar: Any = Checked(flag)
+    every: Any = Checked(count)
+    delay: Any = Checked(_time)
+    after: Any = Checked(_time)
+
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0, after: float = 0.0) -> None:
-        self.bar = flag("ProgressBar", "bar", bar)
-        self.every = count("ProgressBar", "every", every)
-        self.delay = number("ProgressBar", "delay", delay, 0.0)
-        self.after = number("ProgressBar", "after", after, 0.0)
+        self.bar, self.every, self.delay, self.after = bar, every, delay, after
         self._tqdm: Any = None
         self._next = float("inf")  # the time from which on a batch updates the bar
+        self._made = True
 
     def on_train_begin(self) -> None:
         self._width = len(str(self.trainer.last_epoch))
@@ -167,7 +175,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-class TensorBoard(Callback):
+class TensorBoard(Known, Callback):
     """Writes what is measured as event files, for `tensorboard --logdir FOLDER`.
 
     Tags are "loss/train", "loss/validation" and so on, and "lr"; the step is the epoch, from 1. A resumed run
@@ -184,12 +192,18 @@ class TensorBoard(Callback):
 
     everywhere = False
 
+    batches: Any = Checked(flag)
+
     def __init__(self, folder: str | os.PathLike[str], *, batches: bool = False) -> None:
         self._home = extension.provider("event files")
         self.folder, self.batches = os.fspath(folder), batches
-        self.every_batch = batches
         self._writer: Any = None
         self._batch_writer: Any = None
+        self._made = True
+
+    @property
+    def every_batch(self) -> bool:  # type: ignore[override]
+        return bool(self.batches)
 
     def on_train_begin(self) -> None:
         self._writer = self._open(self.folder, self.trainer.history.epochs)
