@@ -264,3 +264,93 @@ for call in (lambda: ranvier.onnx.load("x.onnx"), lambda: ranvier.onnx.export(la
         print(error)
 """
     assert printed("-c", code).count("ONNX files need onnx: pip install 'ranvier[onnx]'") == 2
+
+
+# --- half floats
+HALF_MODELS = {
+    "Linear": lambda: nn.Linear(8, 4),
+    "GELU": lambda: nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)),
+    "deep": lambda: nn.Sequential(*[nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(6)]),
+    "norm": lambda: nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 4), nn.Softmax(-1)),
+    "encoder": lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+}
+
+
+@pytest.mark.parametrize("name", HALF_MODELS)
+def test_half_networks(name):
+    """Each node of the file rounds to 16 bits: results are within an epsilon for each of float32's."""
+    rv.manual_seed(0)
+    model = HALF_MODELS[name]().eval()
+    x = rv.tensor(drawn(2, 3, 8) if name == "encoder" else drawn(2, 8))
+    with rv.no_grad():
+        wanted = model(x).numpy()
+    model, x = model.half(), x.half()
+    file = rv.onnx.export(model, x)
+    got = rv.onnx.load(file)(x)
+    assert got.dtype == rv.float16
+    eps = rv.finfo(rv.float16).eps
+    np.testing.assert_allclose(got.float().numpy(force=True), wanted, rtol=0, atol=eps * len(file.graph.node))
+
+
+def test_a_half_network_with_another_result_is_refused():
+    """The limit grows with the rounding of nodes alone: a factor that differs by a tenth is found."""
+    calls = []
+
+    def changes(x):
+        calls.append(1)
+        return x * (1.0 if len(calls) < 5 else 1.1)
+
+    refused(ValueError, "does not compute what the model does", rv.onnx.export, changes, rv.ones(2, 3).half())
+
+
+# --- models that make a table at their first call
+class Table(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = None
+
+    def forward(self, x):
+        if self.table is None:
+            self.table = rv.arange(64.0).sin()
+        return x + self.table[: x.shape[1], None]
+
+
+class Masks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.masks = {}
+
+    def forward(self, x):
+        n = x.shape[1]
+        if n not in self.masks:
+            self.masks[n] = rv.ones(n, n).tril()
+        return self.masks[n] @ x
+
+
+class Scale(nn.Module):
+    """Its layer is made at the first call, as lazy ones are."""
+
+    def forward(self, x):
+        if not hasattr(self, "layer"):
+            self.layer = nn.Linear(x.shape[-1], 2)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("kind", [Table, Masks, Scale])
+def test_what_the_first_call_makes(kind):
+    rv.manual_seed(0)
+    model = kind()
+    file = rv.onnx.export(model, drawn(2, 5, 3))
+    other = drawn(2, 5, 3) * 3 - 1
+    wanted = model(rv.tensor(other)).numpy(force=True)
+    np.testing.assert_allclose(rv.onnx.load(file)(other).numpy(force=True), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_table_of_the_first_call_at_other_sizes():
+    file = rv.onnx.export(Table(), drawn(2, 5, 3), dynamic_axes={"x": {1: "n"}})
+    for n in (1, 4, 37):
+        x = drawn(2, n, 3)
+        np.testing.assert_allclose(rv.onnx.load(file)(x).numpy(), Table()(rv.tensor(x)).numpy(), atol=1e-6)
+    refused(
+        ValueError, "as a key of a dict", rv.onnx.export, Masks(), ROWS[None], dynamic_axes={"x": {1: "n"}}
+    )

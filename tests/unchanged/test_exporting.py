@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import nn
 from ranvier.torch import exporting
 from ranvier.torch.exporting import ONNXProgram, OperatorExportTypes, TrainingMode, export
@@ -77,7 +78,7 @@ def test_arguments_by_name_and_dynamic_shapes(args, settings, tmp_path):
 
 def test_parameters_as_inputs():
     program = export(nn.Linear(3, 2), X, keep_initializers_as_inputs=True)
-    assert [v.name for v in program.model_proto.graph.input] == ["x", "weight", "bias"]
+    assert [v.name for v in program.model_proto.graph.input] == ["input", "weight", "bias"]
 
 
 def test_every_argument_of_pytorch():
@@ -96,3 +97,51 @@ def test_wrong_arguments(tmp_path):
         return x * scale
 
     refused(ValueError, "got kwargs scale, which forward takes", export, by_keyword, X, kwargs={"scale": 2.0})
+
+
+LAYERS = {
+    "Sequential": (lambda: nn.Sequential(nn.Linear(3, 2), nn.ReLU()), (4, 3)),
+    "Linear": (lambda: nn.Linear(3, 2), (4, 3)),
+    "Conv2d": (lambda: nn.Conv2d(1, 2, 3), (4, 1, 8, 8)),
+    "LSTM": (lambda: nn.LSTM(3, 2, batch_first=True), (4, 5, 3)),
+    "LayerNorm": (lambda: nn.LayerNorm(3), (4, 3)),
+    "GELU": (lambda: nn.GELU(), (4, 3)),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (4, 1, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_first_argument_of_layers(name):
+    """It is `input`, as in PyTorch, in the file and in dynamic_shapes, which a tuple or a dict gives."""
+    make, shape = LAYERS[name]
+    x = rv.tensor(np.ones(shape, np.float32))
+    batch = {0: exporting.Dim("batch")}
+    for shapes in (None, (batch,), {"input": batch}):
+        program = export(make(), (x,), dynamic_shapes=shapes)
+        [first] = program.model_proto.graph.input
+        assert first.name == "input"
+        assert first.type.tensor_type.shape.dim[0].dim_param == ("batch" if shapes else "")
+    [by_name] = export(make(), (), kwargs={"input": x}).model_proto.graph.input
+    assert by_name.name == "input"
+    assert make()(input=x) is not None
+
+
+def test_names_of_functions():
+    assert [v.name for v in export(two, (X, X)).model_proto.graph.input] == ["x", "y"]
+    nested = export(lambda pair, z: pair[0] + pair[1] * z, ((X, X), X))
+    assert [v.name for v in nested.model_proto.graph.input] == ["pair_0", "pair_1", "z"]
+
+
+def test_a_program_is_called():
+    model = nn.Linear(3, 2).eval()
+    x = rv.tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
+    program = export(model, (x,))
+    found = program(x)
+    assert isinstance(found, tuple)
+    np.testing.assert_allclose(found[0].numpy(), model(x).numpy(force=True), rtol=1e-6)
+    assert not found[0].requires_grad
+    program.release()
+    several = export(lambda pair, z: (pair[0] + pair[1], z), ((X, X), X))
+    a, b = several((rv.tensor(X), rv.tensor(2 * X)), z=rv.tensor(X))
+    assert (a == 3).all()
+    assert (b == 1).all()

@@ -27,6 +27,7 @@ from ranvier.onnx.values import number_of, package
 from ranvier.serialization.files import replace
 from ranvier.tape.calls import Call
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.memory import BF16
 from ranvier.version import __version__
 
 
@@ -302,17 +303,16 @@ def _positional(target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 def _compare(proto: Any, runs: list[Run]) -> None:
     """Raises ValueError unless the graph gives the results of the runs from their inputs."""
     graph = load(proto)
-    close = _STEPS if any(c.kind.startswith("Quantized") for c in runs[0].trace.calls) else 0.0
+    calls = runs[0].trace.calls
+    close = _STEPS if any(c.kind.startswith("Quantized") for c in calls) else 0.0
+    rounding = _rounding(proto, calls)
     for one in runs:
         try:
             outputs = graph(*one.inputs)
             results = outputs if isinstance(outputs, tuple) else (outputs,)
             pairs = zip(results, one.outputs, strict=True)
-            fault = (
-                ""
-                if all(_is_equal(got._array, wanted, close) for got, (_, wanted) in pairs)
-                else "other results"
-            )
+            are_equal = [_is_equal(got._array, wanted, close, rounding) for got, (_, wanted) in pairs]
+            fault = "" if all(are_equal) else "other results"
         except ValueError as error:
             fault = str(error)
         if fault:
@@ -329,17 +329,35 @@ _STEPS = 0.1
 as its last bits differ, moves all that follows, by less than the rounding of activations does."""
 
 
-def _is_equal(array: Any, wanted: Any, close: float) -> bool:
+def _rounding(proto: Any, calls: list[Call]) -> float:
+    """The difference of results, relative to the largest one, that stems from the precision of half floats.
+
+    Every node of the file rounds its result to its dtype, by half an epsilon at most (eps: 2^-10 for float16,
+    2^-7 for bfloat16), while the model rounds once where it has one operation. A difference that goes through
+    n nodes, whose largest results differ by a factor of two at most, is not above n eps. 0 without halves:
+    the limits of float32 in `_is_equal` are for sums in another order, and float64 has them, too, since
+    attributes of a file are numbers of float32.
+    """
+    values = [value for call in calls for value in (*call.inputs, *call.outputs) if value is not None]
+    eps = max((_EPS.get(value.array.dtype, 0.0) for value in values), default=0.0)
+    return eps * len(proto.graph.node)
+
+
+_EPS = {np.dtype(np.float16): 2.0**-10, BF16: 2.0**-7}
+
+
+def _is_equal(array: Any, wanted: Any, close: float, rounding: float) -> bool:
     """True for equal integers, and for floats within 1e-4 of each value and 1e-5 of the largest one, or whose
-    difference has at most `close` times the norm of the wanted ones."""
+    difference has at most `close` times the norm of the wanted ones, or `rounding` times the largest one."""
     if array.shape != wanted.shape or array.dtype != wanted.dtype:
         return False
     if wanted.dtype.kind != "f":
         return bool((array == wanted).all())
+    array, wanted = (x.astype(np.float64) for x in (array, wanted))
     is_finite = np.isfinite(wanted)
     finite = wanted[is_finite]
     scale = max(float(np.abs(finite).max(initial=0)), 1.0)
-    if np.allclose(array, wanted, rtol=1e-4, atol=1e-5 * scale, equal_nan=True):
+    if np.allclose(array, wanted, rtol=1e-4, atol=max(1e-5, rounding) * scale, equal_nan=True):
         return True
     rest_is_equal = np.array_equal(array[~is_finite], wanted[~is_finite], equal_nan=True)
     return rest_is_equal and bool(np.linalg.norm(array[is_finite] - finite) <= close * np.linalg.norm(finite))

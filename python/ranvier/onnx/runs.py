@@ -222,6 +222,9 @@ def all_runs(
         return plain_run(target, modules, args, values)
 
     near = [0] * len(arrays)
+    with suppress(Exception):  # the run below raises it again, or the model has now what it lacked
+        # A model may make a mask or a table at its first call, and keep it: the runs to write come after it.
+        run(target, modules, args, inputs(base, 0, near), {})
     first = _settled(lambda answers: run(target, modules, args, inputs(base, 0, near), axes, answers))
     further = [plain(first.inputs)]
     widths = accepted(lambda tried: plain(inputs(base, 5, tried)), near)

@@ -13,8 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import ranvier as rv
 from ranvier.nn import Module
+from ranvier.torch.pytree import tree_leaves
 
 TrainingMode = enum.IntEnum("TrainingMode", "EVAL PRESERVE TRAINING", start=0)
 OperatorExportTypes = enum.IntEnum(
@@ -34,10 +37,25 @@ class Dim:
 
 
 class ONNXProgram:
-    """The result of `torch.onnx.export`: the model, which can be saved."""
+    """The result of `torch.onnx.export`: the model, which can be saved and called."""
 
     def __init__(self, proto: Any) -> None:
         self.model_proto = proto
+        self._loaded: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> tuple[rv.Tensor, ...]:
+        """The results of the file for the model's arguments: a tuple, also of one. Arguments by name follow
+        the others, in the order of the call; nested ones are taken apart, and None is left out."""
+        if self._loaded is None:
+            self._loaded = rv.onnx.load(self.model_proto)
+        given = [leaf for leaf in tree_leaves((args, kwargs)) if leaf is not None]
+        with rv.no_grad():
+            results = self._loaded(*given)
+        return results if isinstance(results, tuple) else (results,)
+
+    def release(self) -> None:
+        """Frees what calls have made."""
+        self._loaded = None
 
     def save(self, destination: str | os.PathLike[str], *, external_data: bool | None = None) -> None:
         """Writes the file. external_data: has no effect, the weights are in the file."""
@@ -103,6 +121,8 @@ def export(
     args = args if isinstance(args, tuple) else (args,)
     if not kwargs and args and isinstance(args[-1], dict):
         args, kwargs = args[:-1], args[-1]
+    if input_names is None:
+        input_names = _names(model, args, kwargs or {})
     if dynamic_shapes is not None:
         dynamic_axes = _axes(model, dynamic_shapes, input_names)
     proto = rv.onnx.export(
@@ -118,6 +138,28 @@ def export(
         keep_initializers_as_inputs=keep_initializers_as_inputs,
     )
     return ONNXProgram(proto) if dynamo else None
+
+
+def _names(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str] | None:
+    """The names of the inputs: those of the parameters of `forward`, as PyTorch has them. None where an
+    argument holds several tensors, or goes to no parameter of its own."""
+    forward = model.forward if isinstance(model, Module) else model
+    try:
+        bound = inspect.signature(forward).bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        return None
+    names = []
+    for name, value in bound.arguments.items():
+        if inspect.signature(forward).parameters[name].kind in (_REST, _NAMED_REST):
+            return None
+        if isinstance(value, (tuple, list, dict)):
+            return None
+        if isinstance(value, (rv.Tensor, np.ndarray)):
+            names.append(name)
+    return names or None
+
+
+_REST, _NAMED_REST = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 
 
 def _mode_fault(model: Any, training: int) -> str:
