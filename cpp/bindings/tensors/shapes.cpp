@@ -31,17 +31,31 @@ py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   return reshaped_to(x, x.sizes(a[2]));
 }
 
-// None if no view of x's memory has these sizes.
-py::object view(PyObject*, Arguments a, Py_ssize_t) {  // sizes
-  const Operand x(a);
-  const py::object target = x.sizes(a[2]);
+// The view of these sizes on x's memory; empty if there is none.
+py::object shared_view(const Operand& x, const py::object& target) {
   if (!PyArray_IS_C_CONTIGUOUS(x.array())) {
     Setting sizes;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(target.ptr()); ++i)
       sizes.add(static_cast<npy_intp>(clamped(PyTuple_GET_ITEM(target.ptr(), i))));
-    if (has_to_copy(x.array(), sizes.at, sizes.count)) return py::none();
+    if (has_to_copy(x.array(), sizes.at, sizes.count)) return {};
   }
   return reshaped_to(x, target);
+}
+
+PyObject* g_view_or_copy;  // a function of Python: the op's name, x and sizes of which x has no view
+
+py::object view(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  const py::object target = x.sizes(a[2]);
+  if (py::object y = shared_view(x, target)) return y;
+  return checked(PyObject_CallFunctionObjArgs(g_view_or_copy, a[0], x.tensor.ptr(), target.ptr(), nullptr));
+}
+
+// As view(); None if there is none.
+py::object view_or_none(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  const py::object y = shared_view(x, x.sizes(a[2]));
+  return y ? y : py::none();
 }
 
 py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
@@ -342,12 +356,14 @@ py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
   return x.view(g_getitem, key_of(dim, begin, count));
 }
 
-// _set_shapes(readers, functions): see set_readers(); the classes Reshape, Permute, Expand and Getitem.
+// _set_shapes(readers, functions): see set_readers(); the classes Reshape, Permute, Expand and Getitem, and
+// the function g_view_or_copy.
 py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
   set_readers(a[0]);
   const auto part = [&](int i) { return Py_NewRef(PyTuple_GET_ITEM(a[1], i)); };
   g_reshape = {part(0), settings().target}, g_permute = {part(1), settings().dims};
   g_expand = {part(2), settings().target}, g_getitem = {part(3), settings().key};
+  g_view_or_copy = part(4);
   return py::none();
 }
 // _set_placed(function, is_unfold): the class Unfold or Diagonal.
@@ -370,6 +386,7 @@ PyMethodDef g_functions[] = {
     method<set_placed, 2>("_set_placed", "_set_placed(function: Any, is_unfold: bool) -> None"),
     method<reshape, 3>("_reshape", "_reshape(op: str, input: Any, sizes: Any) -> Any"),
     method<view, 3>("_view", "_view(op: str, input: Any, sizes: Any) -> Any"),
+    method<view_or_none, 3>("_view_or_none", "_view_or_none(op: str, input: Any, sizes: Any) -> Any"),
     method<flatten, 4>("_flatten", "_flatten(op: str, input: Any, start_dim: Any, end_dim: Any) -> Any"),
     method<squeeze, 3>("_squeeze", "_squeeze(op: str, input: Any, dim: Any) -> Any"),
     method<unsqueeze, 3>("_unsqueeze", "_unsqueeze(op: str, input: Any, dim: Any) -> Any"),

@@ -18,7 +18,17 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
-from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
+from ranvier.ops.shape.reshape import (
+    Expand,
+    Permute,
+    Reshape,
+    _dim,
+    _sizes,
+    expand,
+    reshape,
+    some_dim,
+    view_or_copy,
+)
 from ranvier.tape.function import Dtypes, Function, by_kernel, ndarray, watched
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import flag
@@ -125,7 +135,7 @@ class Pick(Function):
 
 linear_rule(Getitem, backward=lambda node, dy: node.backward(dy).array())
 linear_rule(TakeRows, Pick)
-_core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, Getitem))
+_core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, Getitem, view_or_copy))
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:

@@ -282,18 +282,13 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
         dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
     if dtype is not None:
         return reinterpreted(x, dtype)
-    return _viewed("view", x, sizes if size is None else (size,))
+    return _core._view("view", x, sizes if size is None else (size,))
 
 
-def _viewed(name: str, x: Any, sizes: Any) -> Tensor:
-    y = _core._view(name, x, sizes)
-    return _view_or_copy(name, x, sizes) if y is None else y
-
-
-def _view_or_copy(name: str, x: Tensor, sizes: Any) -> Tensor:
+def view_or_copy(name: str, x: Tensor, sizes: Any) -> Tensor:
     """The view of a tensor whose memory has to get C order first; else a copy that is read-only."""
     channels_last = is_channels_last(x._array)
-    y = _core._view(name, x, sizes) if to_c_order(x) else None
+    y = _core._view_or_none(name, x, sizes) if to_c_order(x) else None
     if y is None:
         y = _core._reshape(name, x, sizes)
         y._array = read_only(y._array, CopyOfView)
@@ -310,7 +305,7 @@ def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:
 
 def view_as(x: Any, other: Any) -> Tensor:
     """x in the shape of other."""
-    return _as(_viewed, "view_as", x, other)
+    return _as(_core._view, "view_as", x, other)
 
 
 def reshape_as(x: Any, other: Any) -> Tensor:
