@@ -69,6 +69,7 @@ from ranvier.tensors.data import get_default_dtype, set_default_dtype, set_defau
 from ranvier.tensors.devices import device, get_default_device, set_default_device
 from ranvier.tensors.dtypes import *
 from ranvier.tensors.dtypes import bool_ as bool, dtype, float16, float32, float64, int32, int64
+from ranvier.tensors.spellings import spelled as _spelled
 from ranvier.tensors.tensor import Tensor
 
 if _typing.TYPE_CHECKING:
@@ -77,6 +78,7 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.making.creation import as_tensor, zeros  # Some modules of ops have other ones.
     from ranvier.ops.making.dlpack import from_dlpack
 
+globals().update({name: _spelled(value) for name, value in globals().items()})
 float, double, half, long, int = float32, float64, float16, int64, int32
 
 # Loaded on first use: modules, and names by the module that defines them.
@@ -137,7 +139,7 @@ def __getattr__(name: str) -> _typing.Any:
     elif _extension.adds("ranvier", name):
         value = _extension.attribute("ranvier", name)
     elif name in _PUBLIC:
-        value = getattr(_importlib.import_module("ranvier.ops"), name)
+        value = _spelled(getattr(_importlib.import_module("ranvier.ops"), name))
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
     globals()[name] = value

@@ -64,11 +64,11 @@ def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
 
 
 def vector_norm(
-    x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
     | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)"""
-    return ops.norm(x, ord, dim, keepdim, dtype=dtype)
+    return ops.norm(input, ord, dim, keepdim, dtype=dtype)
 
 
 def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:
@@ -88,14 +88,16 @@ def _is_singular(A: Any) -> Any:
     return np.asarray(np.linalg.slogdet(A)[0] == 0)
 
 
-def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False) -> Tensor:
+def matrix_norm(
+    input: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False
+) -> Tensor:
     """A norm of each matrix. ord: "fro"; 1 and -1, the greatest and least sum of |x| over a column; inf and
     -inf, the same over a row; 2 and -2, the greatest and least singular value; "nuc", the sum of the singular
     values.
 
     Raises ValueError for another ord.
     | rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf")) -> tensor(7.)"""
-    A = as_tensor("matrix_norm", A)
+    A = as_tensor("matrix_norm", input)
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise OpError(f"[matrix_norm] got dim {dim!r}; expected two dimensions")
     rows, columns = (some_dim("matrix_norm", A, d) for d in dim)
@@ -117,11 +119,11 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     return extreme if keepdim else ops.sum(extreme, (rows, columns))  # The sum removes the axes of length 1.
 
 
-def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
+def norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The 2-norm over the axes (by default all). With ord: for one axis or a vector the vector norm, for two
     axes or a matrix the matrix norm.
     | rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor(5.)"""
-    A = as_tensor("norm", A)
+    A = as_tensor("norm", input)
     if ord is None:
         return ops.norm(A, 2, dim, keepdim)
     if dim is None and A.ndim == 2:

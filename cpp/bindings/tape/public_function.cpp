@@ -20,8 +20,9 @@ namespace {
 
 // Flags of a function. kModesOnly: modes are asked, arguments are not. kBinds: it becomes a method as an
 // attribute of a class, as a Python function does. kRetries: g_failed gets a call that raised. kOperator: it
-// implements an operator of Python.
-enum How { kModesOnly = 1, kBinds = 2, kRetries = 4, kOperator = 8 };
+// implements an operator of Python. kRespells: g_again gets a call that raised and has one of NumPy's names
+// among its keywords. kAsksNobody: neither modes nor arguments are asked.
+enum How { kModesOnly = 1, kBinds = 2, kRetries = 4, kOperator = 8, kRespells = 16, kAsksNobody = 32 };
 
 struct Public {
   PyObject_HEAD vectorcallfunc call;
@@ -37,6 +38,8 @@ struct Public {
 };
 
 PyObject* g_failed;  // failed(func, args, kwargs, error) of torch/dispatch.py
+PyObject *g_again,
+    *g_spelled;  // again(function, args, kwargs, error), spelled(function) of tensors/spellings.py
 PyTypeObject *g_function, *g_method, *g_attribute;
 
 Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }
@@ -59,6 +62,23 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   });
 }
 
+// Called with Python's error set, after a call with keywords that raised. The result under PyTorch's names of
+// the arguments, or null with the error.
+PyObject* respelled(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  if (!PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
+  bool of_numpy = false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names) && !of_numpy; ++i)
+    for (const char* name : {"axis", "keepdims", "x", "a", "x1", "x2"})
+      of_numpy |= PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), name) == 0;
+  if (!of_numpy) return nullptr;
+  const py::object error = caught();
+  return detail::guarded([&] {
+    const PackedCall all(given, count, names);
+    return PyObject_CallFunctionObjArgs(g_again, self->wrapped, all.args.ptr(), all.settings.ptr(),
+                                        error.ptr(), nullptr);
+  });
+}
+
 // True if self->op can take the call: the first argument is a plain Tensor, and keyword arguments follow in
 // the order of the parameters, so that the op gets all of them by position.
 bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
@@ -74,12 +94,13 @@ PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject*
   Public* const self = as_public(object);
   const Py_ssize_t count = PyVectorcall_NARGS(flags);
   const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
-  if (g_dispatches.load(std::memory_order_relaxed) &&
+  if (g_dispatches.load(std::memory_order_relaxed) && !(self->how & kAsksNobody) &&
       (asks_modes() || (!(self->how & kModesOnly) && asks_classes() && any_override(given, all))))
     return asked(self->func ? self->func : object, given, count, names, self->how & kOperator);
-  PyObject* const y = self->op && answers(self, given, count, names)
-                          ? PyObject_Vectorcall(self->op, given, all, nullptr)
-                          : self->call_wrapped(self->wrapped, given, flags, names);
+  PyObject* y = self->op && answers(self, given, count, names)
+                    ? PyObject_Vectorcall(self->op, given, all, nullptr)
+                    : self->call_wrapped(self->wrapped, given, flags, names);
+  if (!y && names && self->how & kRespells) y = respelled(self, given, count, names);
   return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
 }
 
@@ -161,9 +182,12 @@ PyObject* looks_like(PyObject* self, void*) {
                                                           : &PyFunction_Type;
   return Py_NewRef(reinterpret_cast<PyObject*>(Py_IS_TYPE(self, g_attribute) ? &PyGetSetDescr_Type : type));
 }
-// For pickle: a function by its qualified name, a method or attribute as getattr(Tensor, name).
+// For pickle: a function by its qualified name, a method or attribute as getattr(Tensor, name); a function of
+// this library alone is made again of the one that it wraps.
 PyObject* reduced(PyObject* self, PyObject*) {
   const Public* const p = as_public(self);
+  if (Py_IS_TYPE(self, g_function) && p->how & kAsksNobody)
+    return Py_BuildValue("O(O)", g_spelled, p->wrapped);
   if (Py_IS_TYPE(self, g_function)) return Py_NewRef(p->qualname);
   PyObject* const builtins = PyEval_GetBuiltins();
   PyObject* const getattr = PyDict_GetItemString(builtins, "getattr");
@@ -261,6 +285,11 @@ py::object set_failed(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::none();
 }
 
+py::object set_again(PyObject*, PyObject* const* a, Py_ssize_t) {
+  g_again = Py_NewRef(a[0]), g_spelled = Py_NewRef(a[1]);
+  return py::none();
+}
+
 PyMethodDef g_functions[] = {
     method<make, 7>("_public",
                     "_public(kind: Any, wrapped: Any, func: Any, module: str, qualname: str, name: str, how: "
@@ -268,6 +297,7 @@ PyMethodDef g_functions[] = {
     method<set_op, 4>("_set_op",
                       "_set_op(function: Any, op: Any, least: int, parameters: tuple[str, ...]) -> None"),
     method<set_failed, 1>("_set_failed", "_set_failed(failed: Any) -> None"),
+    method<set_again, 2>("_set_again", "_set_again(again: Any, spelled: Any) -> None"),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace

@@ -6,6 +6,7 @@ import ranvier.ops.table as _table
 from ranvier.nn.loss.functional import FORMS as _FORMS
 from ranvier.nn.registry import absent as _absent
 from ranvier.ops import _rare
+from ranvier.tensors.spellings import OF_LAYERS as _OF_LAYERS, spelled as _spelled
 
 if _typing.TYPE_CHECKING:
     from ranvier.nn.loss.functional import *
@@ -28,6 +29,7 @@ if _typing.TYPE_CHECKING:
 
 globals().update(_table.functions_of(_table.OF_LAYERS))
 globals().update({form.__name__: form for form in _FORMS.values()})
+globals().update({name: _spelled(globals()[name]) for name in _OF_LAYERS.split() if name in globals()})
 
 
 def __getattr__(name: str) -> _typing.Any:

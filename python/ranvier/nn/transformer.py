@@ -37,7 +37,7 @@ def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
         return _ACTIVATIONS[activation]
     if not callable(activation):
         raise ValueError(f"[{name}] got activation {activation!r}; expected 'relu', 'gelu' or a function")
-    return activation
+    return next((function for function in _ACTIVATIONS.values() if function == activation), activation)
 
 
 def copies(name: str, layer: Any, count: int) -> ModuleList:

@@ -30,6 +30,7 @@ from ranvier.tensors import data, devices, dtypes
 from ranvier.tensors.deepcopy_pickle import make_subclass
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
+from ranvier.tensors.spellings import spelled
 from ranvier.tensors.tensor import Tensor
 
 
@@ -41,7 +42,7 @@ class Later:
         self.module, self.name = module, name
 
     def __get__(self, tensor: Any, owner: Any) -> Any:
-        method = _method(self.module, self.name)
+        method = _named_method(self.module, self.name)
         setattr(Tensor, self.name, method)
         return method if tensor is None else method.__get__(tensor, owner)
 
@@ -54,6 +55,12 @@ def _method(home: str, name: str) -> Callable[..., Any]:
     if not name.endswith("_") or hasattr(module, name):
         return getattr(module, name)
     return (reshaped_in_place if module is shapes else _in_place)(name, getattr(module, name[:-1]))
+
+
+def _named_method(home: str, name: str) -> Any:
+    """As `_method`; a method that has no gate takes NumPy's names of arguments, too."""
+    method = _method(home, name)
+    return method if name.startswith("__") else spelled(method, as_method=True)
 
 
 def _operator(module: Any, word: str) -> Callable[..., Any]:
@@ -96,9 +103,11 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
     """The method in place of an op: by ``x.add_(y)`` x gets the value of ``x.add(y)``, and on the tape its
     history."""
 
+    with_spellings = spelled(function)
+
     def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
-        call = partial(function, x, *args, **settings)
+        call = partial(with_spellings, x, *args, **settings)
         # In a block of autocast, the operands of addmm and baddbmm are cast, but not those of addmm_ and
         # baddbmm_.
         is_cast = name in ("addmm_", "baddbmm_")
@@ -190,7 +199,7 @@ for _module in (check, convert, creation, data, devices, dtypes, gradients, leve
 for _module, _words in _METHODS.items():
     own_errors(vars(_module), [*_words.split(), *getattr(_module, "__all__", ())], QUICK)
     for _name in _words.split():
-        setattr(Tensor, _name, getattr(_module, _name))
+        setattr(Tensor, _name, spelled(getattr(_module, _name), as_method=True))
 for _name, _function in _OTHER_NAMES.items():
     setattr(Tensor, _name, _function)
 for _name, _getter in PROPERTIES.items():
@@ -198,7 +207,9 @@ for _name, _getter in PROPERTIES.items():
 for _place, _words in ROWS.items():
     _home = f"ranvier.ops.{_place}"
     for _name in methods(_words):
-        setattr(Tensor, _name, _method(_home, _name) if _place in AT_IMPORT else Later(_home, _name))
+        is_loaded = _place in AT_IMPORT
+        _value = _named_method(_home, _name) if is_loaded else Later(_home, _name)
+        setattr(Tensor, _name, _value)
 Tensor.__eq__, Tensor.__ne__ = _equality(eq), _equality(ne)  # type: ignore[method-assign]
 Tensor.__getitem__, Tensor.__iter__ = getitem, iterate  # type: ignore[method-assign]
 _core._set_contiguous(Tensor, f"contiguous($self, memory_format=None)\n--\n\n{convert.contiguous.__doc__}")

@@ -24,6 +24,7 @@ import ranvier._core as _core
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.failures import OpError, OpIndexError, failure, op_of, put_name
+from ranvier.tensors.spellings import is_respelled, respelled
 
 F = TypeVar("F", bound=Callable[..., Any])
 # These functions run a function of the user's, and may refuse an op in it. Such an error keeps their name,
@@ -92,6 +93,7 @@ def own_error(function: F, name: str = "") -> F:
     name = name or function.__name__.lstrip("_")
     flags = _flags(function)
     first = min((place for place, _, _ in flags), default=0)
+    takes_spellings = is_respelled(function)
 
     @wraps(function)
     def call(*args: Any, **settings: Any) -> Any:
@@ -103,13 +105,18 @@ def own_error(function: F, name: str = "") -> F:
         try:
             return function(*args, **settings)
         except Exception as error:
-            if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
-                raise  # The arguments do not fit the signature. Python's error names the function.
-            better = renamed(error, name, function, args, settings)
-            if better is error:
-                raise
-            raise better from None
+            may_help = takes_spellings and settings and isinstance(error, TypeError)
+            own = respelled(function, settings) if may_help else None
+            if own is None:
+                if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
+                    raise  # The arguments do not fit the signature. Python's error names the function.
+                better = renamed(error, name, function, args, settings)
+                if better is error:
+                    raise
+                raise better from None
+        return call(*args, **own)
 
+    call.takes_spellings = True  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
 
 

@@ -26,6 +26,7 @@ from ranvier.nn.recurrent import RNNBase
 from ranvier.ops import load_layers
 from ranvier.ops.attach import Later
 from ranvier.ops.table import FUNCTIONAL_OF
+from ranvier.tensors.spellings import RESPELLS
 from ranvier.torch.dispatch import BINDS, nowrap, public, state
 
 _OPERATOR = 8  # a flag of `_core._public`, as in public_function.cpp: the method of a binary operator
@@ -62,6 +63,8 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
     is_method = callable(value) and not isinstance(value, type)
     kind = _core.PublicMethod if is_method else _core.PublicAttribute
     how, text = BINDS | _OPERATOR * (name in asking.BINARY), asking.CALLED.get(name, name)
+    if type(value) is _core.PublicMethod:
+        value, how = vars(type(value))["__wrapped__"].__get__(value), how | RESPELLS
     setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
 
 
@@ -73,6 +76,8 @@ def _attach_layers() -> None:
         modules.append(importlib.import_module(info.name))
     for module in (ops, *modules):
         for name, value in list(vars(module).items()):
+            if type(value) is _core.PublicFunction:
+                value = vars(type(value))["__wrapped__"].__get__(value)
             if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
                 setattr(module, name, made)
     rare: Any = ops._rare

@@ -25,9 +25,10 @@ import ranvier.torch.asking as asking
 from ranvier import Tensor
 from ranvier.ops.shape.index import getitem
 from ranvier.tensors.deepcopy_pickle import rebuild
+from ranvier.tensors.spellings import RESPELLS
 
-# Flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method; after
-# an error of the function it calls `failed`.
+# Other flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method;
+# after an error of the function it calls `failed`.
 _MODES_ONLY, BINDS, _RETRIES = 1, 2, 4
 
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
@@ -49,7 +50,12 @@ def public(function: Any, path: str) -> Any:
     if made is None:
         binding = asking.SPACES[space]
         binds = name in binding if binding is not None else name not in asking.F_BUILT_IN
-        how = _RETRIES | BINDS * binds | _MODES_ONLY * (space == "" and name in asking.ONLY_MODES)
+        how = (
+            _RETRIES
+            | BINDS * binds
+            | RESPELLS * (not binds)
+            | _MODES_ONLY * (space == "" and name in asking.ONLY_MODES)
+        )
         home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
         text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)

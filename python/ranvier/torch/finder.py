@@ -63,8 +63,8 @@ class Loader:
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
-        path = spec.name.partition(".")[2]
-        return _Package(spec.name) if path in _PACKAGES else None
+        root, _, path = spec.name.partition(".")
+        return _Package(spec.name) if root == "torch" and path in _PACKAGES else None
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:

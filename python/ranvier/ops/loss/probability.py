@@ -112,7 +112,7 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     >>> rv.nn.functional.kl_div(x, rv.tensor([[0.5, 0.5]]), reduction="batchmean")
     tensor(0.1201)
     """
-    own = getattr(x, "shape", None)
+    own: Any = getattr(x, "shape", None)
     if str(reduction) == "batchmean" and own == ():  # no batch
         reduction = "sum"
     x, target = in_one_shape(*promoted(x, target))

@@ -123,7 +123,8 @@ def multilabel_soft_margin_loss(
     reduction = reduction_of(name, size_average, reduce, reduction)
     x, target = alike(input, target)
     classes = as_tensor(name, x).ndim - 1  # the dimension that PyTorch sums, where the loss has others, too
-    losses = bce_with_logits(*in_one_shape(x, target), reduction="none")
+    logits, labels = in_one_shape(x, target)
+    losses = bce_with_logits(logits, labels, reduction="none")
     if weight is not None:
         weight = weight if isinstance(weight, Tensor) else wrap(constant(name, "weight", weight, losses))
         losses = losses * weight

@@ -1,0 +1,128 @@
+"""NumPy's names of arguments, which PyTorch's built-in functions take beside their own: ``axis`` for dim,
+``keepdims`` for keepdim, ``x``, ``a`` and ``x1`` for input, ``x2`` for other.
+
+They are looked at where a call fails because a function has no argument of that name, so that other calls
+cost nothing more: in `own_error` (`errors.py`), and in the objects that `spelled` makes of functions without
+such a gate. Functions that PyTorch writes in Python refuse them (`PLAIN`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+import ranvier._core as _core
+
+SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+"""NumPy's name -> PyTorch's."""
+
+# Functions with such an argument that PyTorch writes in Python.
+_PLAIN = """
+    adaptive_avg_pool2d adaptive_max_pool2d dropout2d fold glu grid_sample gumbel_softmax interpolate
+    local_response_norm lp_pool2d max_unpool1d max_unpool2d multi_margin_loss multilabel_margin_loss
+    multilabel_soft_margin_loss norm normalize pad soft_margin_loss split stft unique unique_consecutive
+"""
+PLAIN = frozenset(_PLAIN.split())
+_MODULES = ("ranvier.fft", "ranvier.linalg", "ranvier.ops.", "ranvier.tensors.")
+_BINDS, RESPELLS, _ASKS_NOBODY = 2, 16, 32  # flags of `_core._public`, as in public_function.cpp
+# Functions that, without settings, call an op of their module with their operands: the core then calls it.
+_OPS = {"add": "_ADD", "sub": "_SUB", "div": "_DIV", "matmul": "_matmul", "where": "_WHERE"}
+# Functions of nn.functional that are built-in in PyTorch.
+OF_LAYERS = """
+    adaptive_avg_pool1d avg_pool1d avg_pool2d bilinear celu_ conv1d conv2d conv_transpose1d conv_transpose2d
+    cosine_similarity elu_ gelu hardshrink hardtanh_ leaky_relu_ linear logsigmoid one_hot pairwise_distance
+    pdist pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ selu_ softplus softshrink threshold_
+"""
+
+
+# Functions whose matrix has the name A here and in PyTorch's documentation, but `input` in PyTorch.
+_OF_A = """
+    cholesky cholesky_ex det eigh eigvalsh inverse logdet lstsq matrix_power matrix_rank pinv pinverse slogdet
+    solve_triangular
+"""
+OF_A = frozenset(_OF_A.split())
+
+
+def is_respelled(function: Any) -> bool:
+    """True if a function of this library takes NumPy's names."""
+    home = function.__module__ or ""
+    is_plain = function.__name__ in PLAIN and home.startswith("ranvier.ops.")
+    return home.startswith(_MODULES) and not is_plain
+
+
+def respelled(function: Any, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The keyword arguments under PyTorch's names; None if no name is NumPy's, or if the function takes them
+    as they are.
+
+    >>> def total(input, dim=None): ...
+    >>> respelled(total, {"axis": 1}), respelled(total, {"dim": 1})
+    ({'dim': 1}, None)
+    """
+    parameters = inspect.signature(function).parameters
+    changed = {}
+    for name, value in settings.items():
+        own = SPELLINGS.get(name, name)
+        if own == "input" and function.__name__ in OF_A:
+            own = "A"
+        is_other = name not in parameters and own in parameters
+        changed[own if is_other else name] = value
+    unchanged = changed.keys() == settings.keys()
+    return None if unchanged or len(changed) < len(settings) else changed
+
+
+def again(function: Any, args: tuple[Any, ...], settings: dict[str, Any], error: BaseException) -> Any:
+    """The result of a call that raised the error, under PyTorch's names of its arguments; raises the error
+    where NumPy's names are not the cause."""
+    changed = respelled(function, settings)
+    if changed is None:
+        raise error
+    return function(*args, **changed)
+
+
+def spelled(function: Any, as_method: bool = False) -> Any:
+    """A function as an object of the core that takes NumPy's names; others as they are.
+
+    Functions with the gate `own_error` take them there. Calls with operands alone go to the function's op.
+    as_method: the object is a method of Tensor, whose first argument has no name.
+    """
+    is_plain = isinstance(function, FunctionType) and not hasattr(function, "takes_spellings")
+    if not is_plain or not is_respelled(function) or not _lacks_spellings(function, as_method):
+        return function
+    return _object(function, as_method)
+
+
+@cache  # a function has one object, which pickle finds again
+def _object(function: FunctionType, as_method: bool) -> Any:
+    kind = _core.PublicMethod if as_method else _core.PublicFunction
+    name, how = function.__name__, _BINDS | RESPELLS | _ASKS_NOBODY
+    made = _core._public(kind, function, None, function.__module__, function.__qualname__, name, how)
+    op = _op_of(function)
+    if op is not None:
+        _core._set_op(made, *op)
+    return made
+
+
+def _lacks_spellings(function: FunctionType, as_method: bool) -> bool:
+    """True if a function has an argument for which NumPy has another name, but not under that name."""
+    code = inspect.unwrap(function).__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    named = names[1:] if as_method else names
+    return any(own in named and other not in names for other, own in SPELLINGS.items())
+
+
+def _op_of(function: FunctionType) -> tuple[Any, int, tuple[str, ...]] | None:
+    """The op that a function calls with its operands, their number and their names; or None."""
+    space, code = function.__globals__, function.__code__
+    names = code.co_varnames[: code.co_argcount]
+    if function.__name__ in _OPS:
+        operands = tuple(name for name in names if name in ("condition", "input", "other"))
+        return space[_OPS[function.__name__]], len(operands), operands
+    if "op" not in space or space.get("check") is not None:
+        return None
+    given = tuple(name for name in names if name not in ("inplace", "out"))
+    return space["op"], len(given), given
+
+
+_core._set_again(again, spelled)
