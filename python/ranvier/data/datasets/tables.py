@@ -116,6 +116,11 @@ def _samples(
     else:
         for name in named:
             table.at(name)
+    if at is not None and any(table.at(name) == at for name in named):
+        raise ValueError(
+            f"[load_csv] got {table.column(at)} as label and in categories (--label, --categorical); "
+            "expected task='classification' (--task) for labels that are classes"
+        )
     texts = {column for column in features if table.name(column) in named}
     if at is not None and task != "regression":
         texts.add(at)
