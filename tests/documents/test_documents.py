@@ -213,3 +213,56 @@ def test_every_example_and_every_picture_serves_a_topic() -> None:
     assert sorted(examples - {Path(link).name for link in LINKS}) == []
     pictures = {f"rv.plot.{name}" for name in rv.plot.__all__ if name != "require_matplotlib"}
     assert sorted(pictures - set(NAMES)) == []
+
+
+# docs/unchanged.md: the jobs of its libraries run in .ci/run, with the packages of their requirements.
+
+
+LIBRARIES = ROOT / "tests" / "libraries"
+PACKAGES = {  # job -> the package on the index, where its name is another
+    "backpack": "backpack-for-pytorch",
+    "hummingbird": "hummingbird-ml",
+    "ignite": "pytorch-ignite",
+    "language_models": "gguf",
+    "open_clip": "open-clip-torch",
+    "pyro": "pyro-ppl",
+    "pytorch_grad_cam": "grad-cam",
+    "torchcrf": "pytorch-crf",
+    "torchmin": "pytorch-minimize",
+    "whisper": "openai-whisper",
+}
+SHOWN = {  # job -> its name on the page, where that is another
+    "language_models": "transformers",
+    "pytorch_grad_cam": "grad-cam",
+    "torchmin": "pytorch-minimize",
+    "torchcrf": "pytorch-crf",
+    "whisper": "openai-whisper",
+    "ignite": "PyTorch-Ignite",
+}
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_. ]+", "-", name).lower()
+
+
+def library_jobs() -> list[str]:
+    sources = [path.read_text() for path in sorted((LIBRARIES / "jobs").glob("*.py"))]
+    return [job for source in sources for job in re.findall(r"^def ([a-z]\w*)\(\):", source, re.M)]
+
+
+def test_every_job_of_a_library_runs_in_ci() -> None:
+    """Its package is installed there, and a job without one fails (test_libraries.py)."""
+    lines = (LIBRARIES / "requirements.txt").read_text().splitlines()
+    packages = {normalized(line.partition("==")[0]) for line in lines if line[:1] != "#"}
+    missing = [job for job in library_jobs() if normalized(PACKAGES.get(job, job)) not in packages]
+    assert missing == []
+    commands = (ROOT / ".ci" / "run").read_text()
+    assert "pip install --no-deps -r tests/libraries/requirements.txt" in commands
+    assert re.search(r"RANVIER_ALL_LIBRARIES=1 pytest .* tests/libraries\n", commands)
+
+
+def test_every_job_of_a_library_stands_on_the_page() -> None:
+    page = (DOCS / "unchanged.md").read_text()
+    table = page[page.index("| library | job |") : page.index("One thread. The geometric mean")]
+    shown = normalized(" ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")))
+    assert [job for job in library_jobs() if normalized(SHOWN.get(job, job)) not in shown] == []

@@ -12,6 +12,7 @@ import pytest
 import ranvier as rv
 from ranvier.ops.attach import Later
 from ranvier.torch import IN_PLACE, names, pair_functions as pairs, positions, spectra, windows
+from support.python import in_mode
 from support.refused import refused
 
 RNG = np.random.default_rng(0)
@@ -312,6 +313,48 @@ def test_a_sparse_tensor_of_places():
     assert (sparse.is_sparse, values.grad.tolist()) == (True, [1.0, 3.0, 3.0])
     assert positions.sparse_coo_tensor([[2]], rv.ones(1, 4), dtype=rv.float64).shape == (3, 4)
     assert positions.sparse_coo_tensor([[0]], [1.0], requires_grad=True).is_leaf
+
+
+SPARSE = """
+import torch
+s = torch.sparse_coo_tensor(torch.tensor([[0, 1, 1], [2, 0, 2]]), torch.tensor([3.0, 0.0, 5.0]), (2, 3))
+t = torch.sparse_coo_tensor(torch.tensor([[0, 1], [2, 1]]), torch.tensor([-3.0, 1.0]), (2, 3))
+d = torch.ones(2, 3)
+one = [[0, 1, 1], [2, 0, 2]]
+both = [[0, 1, 1, 1], [2, 0, 1, 2]]
+turned = [[0, 2, 2], [1, 0, 1]]
+sparse = {  # the result, its indices, its values
+    "t": (s.t(), turned, [0, 3, 5]), "mT": (s.mT, turned, [0, 3, 5]),
+    "transpose": (torch.transpose(s, 0, 1), turned, [0, 3, 5]),
+    "neg": (-s, one, [-3, 0, -5]), "2 s": (2 * s, one, [6, 0, 10]), "s / 2": (s / 2, one, [1.5, 0, 2.5]),
+    "s 0": (s * 0, one, [0, 0, 0]), "s d": (s * d, one, [3, 0, 5]), "s t": (s * t, [[0], [2]], [-9]),
+    "clone": (s.clone(), one, [3, 0, 5]), "double": (s.double(), one, [3, 0, 5]),
+    "tanh": (torch.tanh(s * 0), one, [0, 0, 0]),
+    "s + t": (s + t, both, [0, 0, 1, 5]), "s - s": (s - s, one, [0, 0, 0]),
+    "s[1]": (s[1], [[0, 2]], [0, 5]),
+    "index_select": (s.index_select(0, torch.tensor([1])), [[0, 0], [0, 2]], [0, 5]),
+    "cat": (torch.cat([s, t]), [[0, 1, 1, 2, 3], [2, 0, 2, 2, 1]], [3, 0, 5, -3, 1]),
+    "stack": (torch.stack([s, s]), [[0, 0, 0, 1, 1, 1], *[row * 2 for row in one]], [3, 0, 5] * 2),
+    "mm": (torch.sparse.mm(s, t.t()), [[0, 1], [0, 0]], [-9, -15]),
+    "(-s).t() 2": ((-s).t() * 2, turned, [0, -6, -10]),
+    "sum": (torch.sparse.sum(s, dim=0), [[0, 2]], [0, 8]),
+}
+dense = {"s + d": s + d, "d + s": d + s, "s @ d": s @ d.t(), "exp": torch.exp(s), "sum": s.sum()}
+dense["mm"] = torch.sparse.mm(s, d.t())
+same = lambda y, i, v: y.is_sparse and (y.indices().tolist(), y.values().tolist()) == (i, v)
+wrong = [name for name, (y, i, v) in sparse.items() if not same(y, i, v)]
+wrong += [name for name, y in dense.items() if y.is_sparse or type(y) is not torch.Tensor]
+assert s.double().dtype == torch.float64 and s._nnz() == 3
+values = torch.tensor([1.0, 2.0], requires_grad=True)
+g = torch.sparse_coo_tensor(torch.tensor([[0, 1], [1, 0]]), values, (2, 2)).t() * 3
+(g @ torch.tensor([[1.0], [2.0]])).sum().backward()
+print(wrong, values.grad.tolist())
+"""
+
+
+def test_what_is_made_of_a_sparse_tensor_keeps_its_places() -> None:
+    """Where PyTorch's result is sparse it is here, with elements that are 0."""
+    assert in_mode(SPARSE) == "[] [3.0, 6.0]\n"
 
 
 def test_methods_are_loaded_at_their_first_use(monkeypatch):

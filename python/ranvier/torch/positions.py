@@ -9,11 +9,26 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.nn import Buffer
-from ranvier.torch.dispatch import as_subclass
+from ranvier.torch.activation import activate
+from ranvier.torch.dispatch import as_subclass, switched_off
+
+# Functions of one sparse tensor whose result has its places: 0 stays 0.
+_SAME = """
+    abs asin asinh atan atanh bfloat16 ceil clone contiguous cpu deg2rad detach div divide double erf erfinv
+    expm1 float floor half int log1p long mul multiply neg negative positive pow rad2deg relu round sgn short
+    sign sin sinh sqrt square tan tanh to trunc type
+"""
+# Functions whose result has the places that they give of places, where all their tensors are sparse.
+_MOVED = """
+    T __getitem__ add cat index_select mT matmul mm movedim narrow permute select squeeze stack sub subtract
+    swapaxes swapdims t transpose unsqueeze
+"""
+SAME, MOVED = frozenset(_SAME.split()), frozenset(_MOVED.split())
 
 
 class Sparse(Buffer):
-    """A dense tensor that has the methods of sparse tensors. All other operations treat it as a dense tensor.
+    """A dense tensor that has the methods of sparse tensors. Functions whose result is sparse in PyTorch give
+    one; all others treat it as a dense tensor.
 
     >>> x = to_sparse(rv.tensor([[0, 5], [7, 0]]))
     >>> x.indices().tolist(), x.values().tolist(), x.shape
@@ -21,6 +36,18 @@ class Sparse(Buffer):
     """
 
     is_sparse = True
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        with switched_off(1):
+            result = func(*args, **kwargs)
+        if type(result) is not rv.Tensor:
+            return result
+        name = _name_of(func)
+        with rv.no_grad(), switched_off(1):
+            places = _places_of(name, func, args, kwargs, result)
+        return result if places is None else _sparse(result, places)
 
     # the places (dimensions, count) of the elements that it was made with, which may be 0
     _given: Any = None
@@ -61,6 +88,71 @@ class Sparse(Buffer):
         return int(self._places().shape[1])
 
 
+def _name_of(func: Any) -> str:
+    """The name of a function, or of the attribute that a getter reads."""
+    name = str(func.__name__)
+    return str(func.__self__.__name__) if name == "__get__" else name
+
+
+def _places_of(name: str, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
+    """The places of a result that is sparse; None of one that is dense."""
+    operands = [x for x in tensors_in((args, kwargs)) if name != "index_select" or x is args[0]]
+    sparse = [x for x in operands if isinstance(x, Sparse)]
+    if name in SAME and len(sparse) == 1 and operands[0] is sparse[0] and result.shape == sparse[0].shape:
+        return sparse[0]._places()
+    is_moved = name in MOVED or name in ("mul", "multiply")
+    if not is_moved or len(sparse) < len(operands) or any(x.dense_dim() for x in sparse):
+        return None
+    of_places = rv.add if name in ("sub", "subtract") else func  # else places of both would cancel
+    pattern = of_places(*_patterns(args), **_patterns(kwargs))
+    return rv.nonzero(pattern).numpy().T
+
+
+def tensors_in(value: Any) -> list[Any]:
+    """The Tensors in nested arguments."""
+    if isinstance(value, rv.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [x for part in value for x in tensors_in(part)] if isinstance(value, (list, tuple)) else []
+
+
+def _patterns(value: Any) -> Any:
+    """Arguments with 1 at the places of each sparse tensor, and 0 elsewhere, in its place."""
+    if isinstance(value, Sparse):
+        pattern = np.zeros(value.shape, np.float32)
+        pattern[tuple(value._places())] = 1
+        return rv.from_numpy(pattern)
+    if isinstance(value, dict):
+        return {key: _patterns(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_patterns(part) for part in value])
+    return value
+
+
+def _sparse(dense: Any, places: Any) -> Any:
+    """The `Sparse` of a dense tensor, with elements at these places, which may be 0."""
+    activate()  # functions, methods and attributes ask its class
+    made = as_subclass(dense, Sparse)
+    made._given = places
+    return made
+
+
+def mm(mat1: Any, mat2: Any) -> Any:
+    """torch.sparse.mm: a product that is sparse where both factors are."""
+    return Sparse.__torch_function__(rv.matmul, (), (mat1, mat2))
+
+
+def total(input: Any, dim: Any = None, dtype: Any = None) -> Any:
+    """torch.sparse.sum: with dim, a sum that is sparse where a dimension stays."""
+    result = rv.sum(input, dim, dtype=dtype)
+    if dim is None or result.ndim == 0 or not isinstance(input, Sparse) or input.dense_dim():
+        return result
+    with rv.no_grad(), switched_off(1):
+        places = rv.nonzero(rv.sum(_patterns(input), dim)).numpy().T
+    return _sparse(result, places)
+
+
 def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:
     """The tensor as a `Sparse` on the same memory.
 
@@ -71,6 +163,7 @@ def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:
             f"[to_sparse] got {args or settings or 'a tensor with gradients'}; expected no arguments: "
             "tensors are dense here, and tell where they are not 0"
         )
+    activate()
     return Sparse(x)
 
 
@@ -105,6 +198,5 @@ def sparse_coo_tensor(
         size = (*(int(row.max()) + 1 if len(row) else 0 for row in at), *values.shape[1:])
     empty = rv.zeros(size, dtype=values.dtype, device=device)
     dense = empty.index_put(tuple(at), values, accumulate=True)
-    made = as_subclass(dense, Sparse).requires_grad_(requires_grad or dense.requires_grad)
-    made._given = np.unique(at.numpy(), axis=1)
-    return made
+    made = _sparse(dense, np.unique(at.numpy(), axis=1))
+    return made.requires_grad_(requires_grad or dense.requires_grad)
