@@ -227,6 +227,10 @@ HOOKS = {
     "HookedOptimizer._hooks": [
         lambda layer, o: o.register_step_pre_hook(nothing),
         lambda layer, o: o.register_step_post_hook(nothing),
+        lambda layer, o: o.register_state_dict_pre_hook(nothing),
+        lambda layer, o: o.register_state_dict_post_hook(nothing),
+        lambda layer, o: o.register_load_state_dict_pre_hook(nothing),
+        lambda layer, o: o.register_load_state_dict_post_hook(nothing),
     ],
     "Hooks.before": [lambda layer, o: layer.register_forward_pre_hook(nothing)],
     "Hooks.after": [lambda layer, o: layer.register_forward_hook(nothing)],

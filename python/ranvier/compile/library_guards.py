@@ -291,8 +291,11 @@ def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
 
 
 def guard_groups(walk: Guards, optimizer: Any, text: str) -> None:
-    """Adds the guards on the parameters of each group, which `step` and `zero_grad` read. The settings of
-    groups are left out."""
+    """Adds the guards on the parameters of each group, which `step` and `zero_grad` read, once for each
+    optimizer. The settings of groups are left out."""
+    if ("groups", id(optimizer)) in walk.seen:
+        return
+    walk.seen["groups", id(optimizer)] = optimizer
     walk.items(vars(optimizer), ["param_groups"], f"{text}.", follow=False)
     groups = vars(optimizer).get("param_groups", ())
     walk.sequence(groups, f"the groups of {text}")

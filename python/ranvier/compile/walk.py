@@ -134,7 +134,7 @@ class Walk(Guards):
         if not is_of_library(type(x)):
             self._instance(x, text, None)
         self.kind(x, text)
-        self.items(vars(x), library.METHODS, f"{text}.")
+        self.items(vars(x), (*library.METHODS, "_hooks"), f"{text}.")
         others = library.names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
         self.items(vars(x), self.names - others - library.OF_OPTIMIZERS, f"{text}.")
         library.guard_groups(self, x, text)
