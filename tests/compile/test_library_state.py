@@ -133,7 +133,8 @@ compile/shared_programs _guards _programs; compile/walk _FOLLOW; nn/often _calls
 nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
 tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP; torch/shared _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _LOADED _PROVIDERS _WAITING
-onnx/registry OPERATORS WRITERS; ops/activation/table TABLE; ops/elementwise/row ROWS
+onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/symbols HANDLERS OF_THE_LIBRARY
+ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
@@ -151,6 +152,7 @@ cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/_
 == of a call or a run that is not over; the modes of a thread, which the core counts
 autograd/level _calls; compile/looked_up _active; compile/record casts; data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
+nn/utils/parametrize _kept; onnx/symbols _local
 tape/hooks at_end carried; tensors/recording _local; torch/dispatch state
 observe running; data/workers _local; torch/report _calls _missing
 """

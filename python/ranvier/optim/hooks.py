@@ -42,7 +42,7 @@ class HookedOptimizer:
 
     def _own_hooks(self, kind: str) -> dict[int, Hook]:
         """The dictionary of the hooks of one kind; it is made if there is none."""
-        return vars(self).setdefault("_hooks", {}).setdefault(kind, {})  # type: ignore[no-any-return]
+        return vars(self).setdefault("_hooks", {}).setdefault(kind, {})
 
     def _added(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
         handle = added(self._own_hooks(kind), hook, prepend)
