@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.grad_mode import enable_grad
+from ranvier.grad_mode import enable_grad, no_grad
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
-from ranvier.optim.optimizer_state import plain
+from ranvier.optim.optimizer_state import has_own, plain
 from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, own_errors, require_function
 from ranvier.tensors.memory import Array, in_dtype, narrow, widened
@@ -310,6 +310,12 @@ class LBFGS(Optimizer):
         arrays = [p._array for p in params]
         ends = np.cumsum([x.size for x in arrays])
         steps = [d[end - x.size : end].reshape(x.shape) for x, end in zip(arrays, ends, strict=True)]
+        if any(has_own(type(p)) for p in params):
+            refuse("an optimizer calls add_ of a parameter", "the class decides what a step does")
+            with no_grad():
+                for p, step in zip(params, steps, strict=True):
+                    p.add_(wrap(in_dtype(step, p._array.dtype)), alpha=float(t))
+            return
         wide = [in_dtype(x, d.dtype) for x in arrays]
         _core.move_parameters(wide, steps, np.array([float(t)]), False)
         narrow(arrays, wide)

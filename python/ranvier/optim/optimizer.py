@@ -224,6 +224,11 @@ class Optimizer(HookedOptimizer):
                 plan = self._plans[id(group)] = Plan(self, group, active)
                 plan.refresh(self, group)
             plan.run(self, group)
+            if plan.by_class:
+                from ranvier.optim.own_arithmetic import step
+
+                for p in plan.by_class:
+                    step(self, group, p)
         return loss
 
     # --- saving

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import cache
 from operator import is_
 from typing import Any
 
@@ -115,6 +116,21 @@ def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
+_IN_PLACE = ("add_", "mul_", "addcdiv_", "addcmul_")
+
+
+@cache
+def has_own(kind: type) -> bool:
+    """True if a class of parameters has one of the methods in place, or a `__torch_function__` that gets
+    their calls."""
+    if kind is Tensor or kind.__module__.startswith("ranvier."):
+        return False
+    if any(getattr(kind, name) is not getattr(Tensor, name) for name in _IN_PLACE):
+        return True
+    hooks = [vars(base).get("__torch_function__") for base in kind.__mro__ if base is not Tensor]
+    return any(isinstance(hook, (classmethod, staticmethod)) for hook in hooks)
+
+
 class Plan:
     """The arguments of the core for a step of a group, kept while the same parameters have gradients."""
 
@@ -129,8 +145,12 @@ class Plan:
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
         self.dtypes = [p._array.dtype for p in active]
         by_dtype: dict[Any, list[Tensor]] = {}
+        self.by_class: list[Tensor] = []  # those whose class adds the step: see own_arithmetic.py
         for p in active:
-            by_dtype.setdefault(p._array.dtype, []).append(p)
+            if has_own(type(p)):
+                self.by_class.append(p)
+            else:
+                by_dtype.setdefault(p._array.dtype, []).append(p)
         self.by_dtype = [(same, *self._states(optimizer, same)) for same in by_dtype.values()]
         self.held = [optimizer.state[p] for p in active]
         self.arrays = [state[name]._array for state, name in self.owners]

@@ -142,4 +142,4 @@ class SparseAdam(Optimizer):
         mean.copy_(rv.where(touched, mean + (1 - beta1) * (grad - mean), mean))
         square.copy_(rv.where(touched, square + (1 - beta2) * (grad * grad - square), square))
         size = group["lr"] * (1 - beta2 ** state["step"]) ** 0.5 / (1 - beta1 ** state["step"])
-        p.sub_(rv.where(touched, size * mean / (square.sqrt() + group["eps"]), 0.0))
+        p.add_(rv.where(touched, -size * mean / (square.sqrt() + group["eps"]), 0.0))
