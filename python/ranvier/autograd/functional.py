@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.autograd.level import Level, like
+from ranvier.autograd.level import Level
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import wrap
@@ -20,6 +20,8 @@ __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 class _Called(Level):
     """A level in which func has been called."""
+
+    keeps_class = True
 
     def __init__(self, name: str, func: Any, inputs: Any, create_graph: bool, strict: bool) -> None:
         super().__init__(name, tuple(inputs) if isinstance(inputs, list) else inputs, create_graph, strict)
@@ -44,7 +46,7 @@ def vjp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, stric
     """
     with _Called("vjp", func, inputs, create_graph, strict) as level:
         slopes = level.gradients(level.ys, level.xs, level.vectors(v, None, level.ys, "the outputs"))
-        return level.results(), like(level.inputs, map(level.result, slopes))
+        return level.results(), level._tree(slopes)
 
 
 def jvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
@@ -71,7 +73,7 @@ def hvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, stric
         y = level.number()
         slopes = level.gradients((y,), level.xs, (wrap(filled_like(1, y._array)),), True)
         products = level.gradients(slopes, level.xs, level.vectors(v, None, level.xs, "the inputs"))
-        return level.results(), like(level.inputs, map(level.result, products))
+        return level.results(), level._tree(products)
 
 
 vhp = hvp  # H is symmetric

@@ -17,6 +17,7 @@ import numpy as np
 from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.tape.higher_order import Rows, cut
+from ranvier.tensors.deepcopy_pickle import in_class_of
 from ranvier.tensors.errors import require_function
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import filled_like, keep
@@ -87,6 +88,10 @@ class Level:
         self.name, self.inputs, self.given, self.strict = name, inputs, given, strict
         self._enabled = self.history = mode.enabled if given is None else given
 
+    # True where PyTorch's function gives inputs of the class of the given ones, and results of the class
+    # of the inputs.
+    keeps_class = False
+
     def __enter__(self) -> Level:
         self._block = enable_grad()
         self._block.__enter__()
@@ -122,10 +127,11 @@ class Level:
                 f"[{self.name}] got inputs of dtype {x._array.dtype}; expected float32 or float64"
             )
         if self.history and x._requires_grad:
-            return cut(x)
-        leaf = wrap(x._array, requires_grad=True)
-        leaf._cell = x._cell  # the same count of changes: backward notices a change of x in place
-        return leaf
+            leaf = cut(x)
+        else:
+            leaf = wrap(x._array, requires_grad=True)
+            leaf._cell = x._cell  # the same count of changes: backward notices a change of x in place
+        return in_class_of(leaf, x) if self.keeps_class else leaf
 
     def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
         """Calls the function and takes its outputs. With has_aux the function returns (outputs, aux), and
@@ -282,7 +288,10 @@ class Level:
 
     def _tree(self, slopes: Tensors) -> Any:
         """The derivatives by the inputs, as the caller gets them, in the tree of the inputs."""
-        return like(self.inputs, map(self.result, slopes))
+        results = map(self.result, slopes)
+        if self.keeps_class:
+            results = map(in_class_of, results, self.xs)
+        return like(self.inputs, results)
 
 
 def _units(x: Tensor) -> Iterator[Tensor]:

@@ -96,6 +96,10 @@ def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
     return (value, f, aux) if has_aux else (value, f)
 
 
+class _Forward(Level):
+    keeps_class = True
+
+
 def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
     """(func(*primals), J v) for the Jacobian J and the tangents v, a tuple like the primals.
 
@@ -111,7 +115,7 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
             raise TypeError(f"[jvp] got {name} of type {type(value).__name__}; expected a tuple")
     if not primals:
         raise OpError("[jvp] got no primals; expected at least one")
-    with Level("jvp", primals, strict=strict) as level:
+    with _Forward("jvp", primals, strict=strict) as level:
         vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
         aux = level.call(func, level.inputs, None, has_aux)
         level.strict = False  # strict concerns outputs only (checked in `call`): a primal may be unused
@@ -168,6 +172,7 @@ def jacfwd(
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         level, inside = level_of("jacobian", argnums, args)
+        level.keeps_class = True
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
             counts, of_outputs = [x.numel() for x in level.xs], sum(y.numel() for y in level.ys)

@@ -154,9 +154,9 @@ class Module(HookRegistration, StateDicts, Conversions):
     def __setattr__(self, name: str, value: Any) -> None:
         attributes = self.__dict__
         if type(value) not in _ADDS_NO_NAME:
-            if isinstance(value, (Parameter, Module)):
+            if isinstance(value, (Module, Parameter)):
                 if MODULES not in attributes:
-                    kind = "parameters" if isinstance(value, Parameter) else "module"
+                    kind = "module" if isinstance(value, Module) else "parameters"
                     raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
                 if isinstance(value, Module):
                     return place(self, MODULES, name, value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ranvier.tensors.data import array_of
-from ranvier.tensors.deepcopy_pickle import deepcopied, rebuild
+from ranvier.tensors.deepcopy_pickle import deepcopied, in_class_of, is_of_program, rebuild
 from ranvier.tensors.memory import require_numbers
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import FLAG, UNWATCHED, share
@@ -15,7 +15,31 @@ from ranvier.tensors.views import FLAG, UNWATCHED, share
 __all__ = ["Buffer", "Parameter", "UninitializedParameter"]
 
 
-class Parameter(Tensor):
+class _Marked(type):
+    """The class of Parameter and Buffer: ``isinstance`` is also true of Tensors of a program's class that
+    have been made a parameter or buffer, which keep their class."""
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        if type.__instancecheck__(cls, x):
+            return True
+        mark = vars(cls).get("_mark")
+        return mark is not None and isinstance(x, Tensor) and mark in getattr(x, "__dict__", ())
+
+
+def _marked(data: Tensor, mark: str, requires_grad: bool) -> Any:
+    """A leaf of the class of ``data``, on its memory, which counts as a parameter or buffer."""
+    new = in_class_of(rebuild(Tensor, data._array, False), data)
+    share(data, new)
+    vars(new)[mark] = True
+    return new.requires_grad_(requires_grad)
+
+
+def _is_derived(data: Any) -> bool:
+    """True for a Tensor whose class a program has derived from Tensor."""
+    return isinstance(data, Tensor) and is_of_program(type(data))
+
+
+class Parameter(Tensor, metaclass=_Marked):
     """A Tensor that a Module registers when it is assigned to an attribute.
 
     >>> from ranvier import nn
@@ -26,6 +50,7 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+    _mark: ClassVar[str] = "_is_param"
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
         # A satellite package may keep numbers in objects that are no Tensors: these make the parameter.
@@ -33,6 +58,8 @@ class Parameter(Tensor):
             return data._as_parameter(cls, requires_grad)
         if getattr(data, "is_meta", False):
             cls = data._class(cls)
+        if _is_derived(data) and not issubclass(type(data), _PLAIN):
+            return _marked(data, "_is_param", requires_grad)
         array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):
@@ -45,7 +72,7 @@ class Parameter(Tensor):
         return deepcopied(self, memo, with_grad)  # The copy of a network starts without gradients.
 
 
-class Buffer(Tensor):
+class Buffer(Tensor, metaclass=_Marked):
     """A Tensor that a Module registers as a buffer when it is assigned to an attribute.
 
     If `persistent` is True, `state_dict` includes it.
@@ -55,11 +82,16 @@ class Buffer(Tensor):
     tensor([1., 1.])
     """
 
+    _mark: ClassVar[str] = "_is_buffer"
     persistent: bool = True
 
     def __new__(cls, data: Any = (), *, persistent: bool = True) -> Buffer:
         if getattr(data, "is_meta", False):
             cls = data._class(cls)
+        if _is_derived(data):
+            buffer = _marked(data, "_is_buffer", data.requires_grad)
+            buffer.persistent = persistent
+            return buffer
         array = np.asarray(array_of("Buffer", data))
         require_numbers("Buffer", array.dtype)
         buffer = rebuild(cls, array, getattr(data, "requires_grad", False))
@@ -69,6 +101,9 @@ class Buffer(Tensor):
             buffer._cell[FLAG] |= UNWATCHED
         buffer.persistent = persistent
         return buffer
+
+
+_PLAIN = (Parameter, Buffer)  # also a program's classes of these, whose data become one of Parameter
 
 
 class UninitializedParameter(Parameter):

@@ -81,6 +81,30 @@ def fill(tensor: Any, array: Array, requires_grad: bool) -> None:
     tensor._cell = [0, None, INFERENCE if mode.inference else 0]
 
 
+def is_of_program(kind: type) -> bool:
+    """True for a class that a program has derived from Tensor."""
+    return kind.__mro__[1] is not object and not kind.__module__.startswith("ranvier.")
+
+
+def in_class_of(tensor: Any, other: Any) -> Any:
+    """The tensor, which nobody else holds, as an instance of the class that a program has derived for
+    `other`, with the attributes of `other`; the tensor itself if `other` is of a class of the library."""
+    kind = type(other)
+    if kind is type(tensor) or not is_of_program(kind):
+        return tensor
+    try:
+        tensor.__class__ = kind
+    except TypeError:  # a class with slots of its own
+        out = rebuild(kind, tensor._array, False)
+        for name in ("_cell", "_requires_grad", "_grad_fn", "_view"):
+            setattr(out, name, getattr(tensor, name))
+        tensor = out
+    for name, value in getattr(other, "__dict__", {}).items():
+        if name not in ("_is_param", "_is_buffer"):
+            vars(tensor)[name] = value
+    return tensor
+
+
 _firsts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Tensors by the id of their memory
 
 
