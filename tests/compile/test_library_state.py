@@ -136,7 +136,7 @@ export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _LOAD
 onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/symbols HANDLERS OF_THE_LIBRARY
 ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
-nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
+nn/functional _OWN; nn/loss/functional FORMS; nn/registry _TREES; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
 tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL
 == what a recording itself is, or nothing while steps are replayed
@@ -149,6 +149,7 @@ optim/hooks _ALL; distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules
 grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
 cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys
+torch/finder sys
 == of a call or a run that is not over; the modes of a thread, which the core counts
 autograd/level _calls; compile/looked_up _active; compile/record casts; data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.nn.functional as functional
 import ranvier.ops as ops
 from ranvier.compile.capturable import CONTAINERS, SPECIAL, GuardKind
 from ranvier.compile.equality import PLAIN, pairs_of
@@ -29,9 +30,10 @@ from ranvier.optim import Optimizer
 from ranvier.tape import hooks
 from ranvier.tensors.tensor import Tensor
 
-# Guards on layers compare all names in the module `ranvier.ops`. So all names are loaded before the first
-# guard.
+# Guards on layers compare all names in the modules `ranvier.ops` and `ranvier.nn.functional`. So all names
+# are loaded before the first guard.
 ops.load_layers()
+functional._load()
 STATE = "the state"  # begins the text of guards on the state of an optimizer, which its first steps make
 # The attributes that hold an optimizer's settings.
 SETTINGS = frozenset({"param_groups", "defaults", "state"})

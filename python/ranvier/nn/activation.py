@@ -10,6 +10,7 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.layer import Layer
@@ -18,7 +19,7 @@ from ranvier.nn.reshape import Identity
 from ranvier.nn.table import LAYERS
 from ranvier.ops.activation.table import TABLE
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.making.creation import empty, full
+from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, whole
@@ -96,15 +97,16 @@ class PReLU(Module):
         super().__init__()
         self.num_parameters = whole("prelu", "num_parameters", num_parameters)
         self.init = init
-        start = float(number("prelu", "init", init))
-        self.weight = Parameter(full((self.num_parameters,), start, dtype=dtype))
+        number("prelu", "init", init)
+        self.weight = Parameter(empty(self.num_parameters, dtype=dtype))
+        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Sets every slope to its starting value."""
         init.constant_(self.weight, self.init)
 
     def forward(self, input: Any) -> Tensor:
-        return ops.prelu(input, self.weight)
+        return F.prelu(input, self.weight)
 
 
 class GLU(Layer):
@@ -143,7 +145,7 @@ class Softmax2d(Layer):
         input = as_tensor("Softmax2d", input)
         if input.ndim not in (3, 4):
             raise misfit("Softmax2d", {"x": input.shape}, "3 or 4 dimensions")
-        return ops.softmax(input, -3)
+        return F.softmax(input, -3)
 
 
 def named(name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.nn.functional as F
 from ranvier.extension import belongs_to
 from ranvier.observe import observers
 from ranvier.tensors import errors
@@ -68,7 +69,7 @@ def check_arguments(cls: Any) -> None:
             # `contexts` also has the devices of other threads, and one of its devices may be the CPU.
             skips = observers or (contexts and get_default_device() != CPU)
             if not skips and belongs_to(kind.__module__, "ranvier.nn"):
-                example = self._example()
+                example = None if F._is_replaced() else self._example()
                 on_meta = (x is not None and x.is_meta for x in self._parameters.values())
                 if example is not None and not any(on_meta):
                     self.training = False  # So forward draws no random numbers and changes no statistics.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.key_value_cache import layer_of
@@ -18,7 +19,7 @@ from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.attention import Attention, PackedAttention
-from ranvier.ops.neural.attention_masks import of_heads
+from ranvier.ops.neural.attention_masks import as_added, later, of_heads
 from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
@@ -44,6 +45,9 @@ def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
 
 
 _NAME = "multihead_attention"
+_ATTENTION = "scaled_dot_product_attention"
+_FUNCTIONAL = vars(F)
+_OWN = F._OWN  # the functions of the library, where a program has replaced those of `nn.functional`
 
 
 class MultiheadAttention(Module):
@@ -182,6 +186,24 @@ class MultiheadAttention(Module):
         value are then one Tensor with the next tokens, and these also see all tokens in the cache. It needs
         is_causal, and no masks and weights. RuntimeError in training mode and while gradients are recorded.
         """
+        function = _FUNCTIONAL.get("multi_head_attention_forward")  # present only if a program replaced it
+        masks = key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
+        if function is not None:
+            return self._by_function(function, (query, key, value), *masks)
+        return self._computed(query, key, value, *masks, cache)
+
+    def _computed(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        key_padding_mask: Any,
+        need_weights: bool,
+        attn_mask: Any,
+        average_attn_weights: bool,
+        is_causal: bool,
+        cache: Any,
+    ) -> tuple[Tensor, Tensor | None]:
         same = query is key and key is value
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
@@ -210,6 +232,8 @@ class MultiheadAttention(Module):
         self, inputs: tuple[Tensor, ...], packed: bool, masks: list[Tensor], settings: tuple[Any, ...]
     ) -> tuple[Tensor, Tensor | None]:
         """(y, weights or None). packed: the inputs are one Tensor, which one product projects."""
+        if F.scaled_dot_product_attention is not _OWN[_ATTENTION] or F.softmax is not _OWN["softmax"]:
+            return self._by_functions(inputs, masks, settings)
         if packed:
             attention: Attention = PackedAttention(self.num_heads, self.batch_first, *settings)
             y = attention.over(self._in(inputs[0]), *masks)
@@ -218,6 +242,73 @@ class MultiheadAttention(Module):
             y = attention.over(*self._projected(*inputs), *masks)
         y, weights = y if attention.with_weights else (y, None)
         return self._out(y if packed else self._joined(y)), weights
+
+    def _by_functions(
+        self, inputs: tuple[Tensor, ...], masks: list[Tensor], settings: tuple[Any, ...]
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `_attended`, by the functions of ``nn.functional``, of which a program has replaced some."""
+        scale, is_causal, p, _, need_weights = settings
+        query, key, value = self._projected(*inputs)
+        added = [as_added(mask, query.dtype) for mask in masks]
+        mask = added[0] if len(added) == 1 else added[0] + added[1] if added else None
+        if not need_weights:
+            if mask is not None and is_causal:
+                causal = as_added(later(query.shape[-2], key.shape[-2]), query.dtype)
+                mask, is_causal = mask + causal, False
+            y = F.scaled_dot_product_attention(query, key, value, mask, p, is_causal)
+            return self._out(self._joined(y)), None
+        scores = (query * scale) @ key.transpose(-2, -1)
+        if is_causal:
+            scores = scores + as_added(later(query.shape[-2], key.shape[-2]), query.dtype)
+        scores = scores if mask is None else scores + mask
+        weights = F.softmax(scores, -1)
+        if p > 0:
+            weights = F.dropout(weights, p)
+        return self._out(self._joined(weights @ value)), weights
+
+    def _by_function(
+        self,
+        function: Any,
+        inputs: tuple[Any, Any, Any],
+        key_padding_mask: Any,
+        need_weights: bool,
+        attn_mask: Any,
+        average_attn_weights: bool,
+        is_causal: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The result of another `multi_head_attention_forward`, with the arguments that PyTorch gives it."""
+        query, key, value = inputs
+        swaps = self.batch_first and query.ndim == 3
+        if swaps:
+            swapped = {id(x): x.transpose(1, 0) for x in inputs}
+            query, key, value = (swapped[id(x)] for x in inputs)
+        apart: dict[str, Any] = {}
+        if not self._qkv_same_embed_dim:
+            names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+            apart = {"use_separate_proj_weight": True} | {name: getattr(self, name) for name in names}
+        y, weights = function(
+            query,
+            key,
+            value,
+            self.embed_dim,
+            self.num_heads,
+            self.in_proj_weight,
+            self.in_proj_bias,
+            self.bias_k,
+            self.bias_v,
+            self.add_zero_attn,
+            self.dropout,
+            self.out_proj.weight,
+            self.out_proj.bias,
+            training=self.training,
+            key_padding_mask=key_padding_mask,
+            need_weights=need_weights,
+            attn_mask=attn_mask,
+            average_attn_weights=average_attn_weights,
+            is_causal=is_causal,
+            **apart,
+        )
+        return (y.transpose(1, 0) if swaps else y), weights
 
     def _continued(self, x: Tensor, cache: Any, fits: bool) -> Tensor:
         """The attention of the tokens x, which follow the tokens of the cache. fits: see the error."""
@@ -231,11 +322,11 @@ class MultiheadAttention(Module):
 
     def _in(self, x: Tensor) -> Tensor:
         """Queries, keys and values of all heads in one Tensor."""
-        return ops.linear(x, self.in_proj_weight, self.in_proj_bias)
+        return F.linear(x, self.in_proj_weight, self.in_proj_bias)
 
     def _out(self, y: Tensor) -> Tensor:
         """out_proj without its hooks, as in PyTorch."""
-        return ops.linear(y, self.out_proj.weight, self.out_proj.bias)
+        return F.linear(y, self.out_proj.weight, self.out_proj.bias)
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         """Queries, keys and values of all heads: (N, heads, length, D)."""
@@ -254,7 +345,7 @@ class MultiheadAttention(Module):
         else:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)  # type: ignore[assignment]
         biases = (None,) * 3 if self.in_proj_bias is None else ops.chunk(self.in_proj_bias, 3)
-        return [ops.linear(*arguments) for arguments in zip(inputs, weights, biases, strict=True)]
+        return [F.linear(*arguments) for arguments in zip(inputs, weights, biases, strict=True)]
 
     def _longer(self, x: Tensor, row: Parameter | None) -> Tensor:
         """Keys or values (N, heads, S, D) and behind them the rows of add_bias_kv and add_zero_attn."""
@@ -338,4 +429,4 @@ def multi_head_attention_forward(
         out_proj=SimpleNamespace(weight=out_proj_weight, bias=out_proj_bias),
     )
     masks = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
-    return layer.forward(query, key, value, *masks)
+    return layer._computed(query, key, value, *masks, None)

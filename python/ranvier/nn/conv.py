@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import ranvier.ops as ops
+import ranvier.nn.functional as F
 from ranvier.nn.linear import Product
 from ranvier.nn.table import LAYERS
 from ranvier.ops.rows import examples
@@ -139,9 +139,9 @@ class _Conv(Convolution):
         """The convolution with this weight. It has PyTorch's name, since users' subclasses call it."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            input, padding = ops.pad(input, self._around(), self.padding_mode), 0
+            input, padding = F.pad(input, self._around(), self.padding_mode), 0
         settings = self.stride, padding, self.dilation, self.groups
-        return getattr(ops, self._op)(input, weight, bias, *settings)
+        return getattr(F, self._op)(input, weight, bias, *settings)
 
 
 class Conv1d(_Conv):
@@ -201,7 +201,7 @@ class _ConvTranspose(TransposedConvolution):
 
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
-        convolve = getattr(ops, self._op)
+        convolve = getattr(F, self._op)
         settings = self.stride, self.padding, extra, self.groups, self.dilation
         return convolve(input, self.weight, self.bias, *settings)
 

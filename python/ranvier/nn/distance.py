@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import ranvier.ops as ops
+import ranvier.nn.functional as F
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
@@ -43,7 +43,7 @@ class PairwiseDistance(Module):
         return (empty(0, 1),) * 2
 
     def forward(self, x1: Any, x2: Any) -> Tensor:
-        return ops.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
+        return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
 
 
 examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -54,6 +54,10 @@ class _Table(Module):
     def reset_parameters(self) -> None:
         """Draws new starting values."""
         init.normal_(self.weight)
+        self._fill_padding_idx_with_zero()
+
+    def _fill_padding_idx_with_zero(self) -> None:
+        """The row padding_idx becomes zero. The name is PyTorch's: subclasses with another start call it."""
         if self.padding_idx is not None:
             init.zeros_(self.weight.detach()[self.padding_idx])
 
@@ -110,7 +114,7 @@ class Embedding(_Table):
 
     def forward(self, input: Any) -> Tensor:
         settings = self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
-        return ops.embedding(input, self.weight, *settings)
+        return F.embedding(input, self.weight, *settings)
 
 
 def _shape(weight: Tensor) -> tuple[int, int]:

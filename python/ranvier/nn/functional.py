@@ -1,10 +1,15 @@
-"""The ops of layers and losses under the names of ``torch.nn.functional``."""
+"""The ops of layers and losses under the names of ``torch.nn.functional``.
+
+Layers look the functions up here at each call, as PyTorch's do, so that a function that a program puts in the
+place of one of these is called by the layers, too: counters of operations and recorders do so. Captured steps
+compare the attributes of this module.
+"""
 
 import typing as _typing
 
 import ranvier.ops.table as _table
-from ranvier.nn.loss.functional import FORMS as _FORMS
 from ranvier.nn.registry import absent as _absent
+from ranvier.nn.table import LOSSES as _LOSSES
 from ranvier.ops import _rare
 from ranvier.tensors.spellings import OF_LAYERS as _OF_LAYERS, spelled as _spelled
 
@@ -27,17 +32,68 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.neural.normalization import *
     from ranvier.ops.neural.rare import *
 
-globals().update(_table.functions_of(_table.OF_LAYERS))
-globals().update({form.__name__: form for form in _FORMS.values()})
-globals().update({name: _spelled(globals()[name]) for name in _OF_LAYERS.split() if name in globals()})
+_AT_IMPORT = [module for module in _table.OF_LAYERS if module in _table.AT_IMPORT]
+# {name: the module of `ranvier.ops` that has it}: these become attributes at the first use of one of them
+_LATER = {
+    name: module
+    for module in _table.OF_LAYERS
+    if module in _table.WITH_LAYERS
+    for name in _table.functions(_table.WITH_LAYERS[module])
+}
+_BUILT_IN = frozenset(_OF_LAYERS.split())
+# The functions that the library has put here. A program may replace attributes of this module, not these.
+_OWN: dict[str, _typing.Any] = {}
+
+
+def _add(functions: dict[str, _typing.Any]) -> None:
+    """Makes functions attributes, but for those that are there or that a program has replaced."""
+    for name, function in functions.items():
+        if name not in _OWN:
+            _OWN[name] = _spelled(function) if name in _BUILT_IN else function
+            globals().setdefault(name, _OWN[name])
+
+
+def _put(name: str, function: _typing.Any) -> None:
+    """Puts another object of the library in the place of a function."""
+    if globals().get(name) is _OWN.get(name):
+        globals()[name] = function
+    _OWN[name] = function
+
+
+def _is_replaced() -> bool:
+    """True if a program has replaced a function of this module."""
+    present = globals()
+    return any(present.get(name) is not function for name, function in _OWN.items())
+
+
+_add(_table.functions_of(_AT_IMPORT))
+
+
+def _add_losses() -> None:
+    import ranvier.nn.loss.functional as losses
+
+    _add({name: getattr(losses, name) for name in _LOSSES})
+
+
+def _load() -> None:
+    """Makes all functions of layers and losses attributes, for code that compares or replaces them."""
+    _add(_table.functions_of(_table.OF_LAYERS))
+    _add_losses()
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """Loads a rare op at its first use. It does not become an attribute; ``ranvier.ops`` says why."""
-    if name not in _table.FUNCTIONAL_OF:
+    """Loads a function at its first use. Those of layers and losses become attributes; a rare one does not:
+    ``ranvier.ops`` says why."""
+    if name in _table.FUNCTIONAL_OF:
+        return _rare(_table.FUNCTIONAL_OF[name], name)
+    if name in _LATER:
+        _add(_table.functions_of([_LATER[name]]))
+    elif name in _LOSSES:
+        _add_losses()
+    else:
         raise _absent(__name__, name)
-    return _rare(_table.FUNCTIONAL_OF[name], name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_table.FUNCTIONAL_OF})
+    return sorted({*globals(), *_LATER, *_LOSSES, *_table.FUNCTIONAL_OF})

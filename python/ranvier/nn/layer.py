@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.extension import belongs_to
 from ranvier.nn.module import Module
@@ -25,6 +26,9 @@ else:
 
 
 _KIND = Parameter.POSITIONAL_OR_KEYWORD
+_FUNCTIONAL = vars(F)
+# The ops that layers call as functions of `nn.functional`. PyTorch's Sigmoid and Tanh do not.
+_FUNCTIONS = {*dir(F)} - {"sigmoid", "tanh"}
 
 
 class OneOp(Module):
@@ -57,8 +61,9 @@ class OneOp(Module):
         if "forward" in vars(cls):
             return
         passed = [f"self.{name}" for name in of_op if name in cls._settings or name == "training"]
-        rare = FUNCTIONAL_OF.get(cls._op)  # the module of a rare op, which the first call loads
-        op = f"ops._rare({rare!r}, {cls._op!r})" if rare else f"ops.{cls._op}"
+        op = f"F.{cls._op}" if cls._op in _FUNCTIONS else f"ops.{cls._op}"
+        if cls._op in FUNCTIONAL_OF:  # a rare op is no attribute of `nn.functional`, if it is not replaced
+            op = f"(_FUNCTIONAL.get({cls._op!r}) or ops._rare({FUNCTIONAL_OF[cls._op]!r}, {cls._op!r}))"
         taken: list[Any] = ["self", *(Parameter(name, _KIND, annotation=Any) for name in cls._inputs)]
         call = f"return {op}({', '.join([*cls._inputs, *passed])})"
         cls.forward = made(f"{cls.__qualname__}.forward", taken, call, globals(), Tensor)  # type: ignore[method-assign]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
-import ranvier.ops as ops
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
@@ -31,10 +31,10 @@ class Product(Module):
 
     def reset_parameters(self) -> None:
         """Draws new starting values."""
-        fan_in, _ = init.fans(self.weight)
-        bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
-        init.uniform_(self.weight, -bound, bound)
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # uniform in +-1/sqrt(fan_in)
         if self.bias is not None:
+            fan_in, _ = init.fans(self.weight)
+            bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
             init.uniform_(self.bias, -bound, bound)
 
 
@@ -55,7 +55,7 @@ class Linear(Product):
         self._make((out_features, in_features), out_features, bias, dtype)
 
     def forward(self, input: Any) -> Tensor:
-        return ops.linear(input, self.weight, self.bias)
+        return F.linear(input, self.weight, self.bias)
 
 
 class NonDynamicallyQuantizableLinear(Linear):

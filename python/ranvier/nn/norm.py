@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.module import Module, Parameter
@@ -133,8 +134,20 @@ class _BatchNorm(_ChannelNorm):
         mean, var, seen = self.running_mean, self.running_var, self.num_batches_tracked
         if self.training and not self.track_running_stats:
             mean = var = seen = None
+        if F.batch_norm is not F._OWN["batch_norm"]:  # A program has replaced it: it counts no batches.
+            momentum = self._momentum_after(seen if self.training else None)
+            return F.batch_norm(input, mean, var, self.weight, self.bias, of_batch, momentum, self.eps)
         parameters = self.weight, self.bias
         return ops.batch_norm(input, mean, var, *parameters, of_batch, self.momentum, self.eps, seen)
+
+    def _momentum_after(self, seen: Tensor | None) -> float:
+        """The share of the next batch in the running statistics. seen: the count of batches, which grows by
+        one; None: it stays."""
+        if seen is not None:
+            seen.add_(1)
+        if self.momentum is not None:
+            return self.momentum
+        return 0.0 if seen is None else 1.0 / float(seen)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -185,7 +198,7 @@ class _InstanceNorm(_ChannelNorm):
         held = self.running_mean, self.running_var, self.weight, self.bias
         of_sample = self.training or not self.track_running_stats
         x = input[None] if alone else input
-        y = ops.instance_norm(x, *held, of_sample, self.momentum or 0.0, self.eps)
+        y = F.instance_norm(x, *held, of_sample, self.momentum or 0.0, self.eps)
         return y[0] if alone else y
 
 
@@ -249,7 +262,7 @@ class GroupNorm(_Norm):
         return self._empty(self.num_channels)
 
     def forward(self, input: Any) -> Tensor:
-        return ops.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class _OfLastAxes(_Norm):
@@ -293,7 +306,7 @@ class LayerNorm(_OfLastAxes):
         self._make_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
 
     def forward(self, input: Any) -> Tensor:
-        return ops.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(_OfLastAxes):
@@ -322,7 +335,7 @@ class RMSNorm(_OfLastAxes):
             init.ones_(self.weight)
 
     def forward(self, x: Any) -> Tensor:
-        return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
 examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -7,6 +7,7 @@ and `value_at` find what is at a path; `counts` checks settings.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from types import MethodDescriptorType, NoneType
@@ -153,6 +154,34 @@ class Registry(ByItems, dict[str, Any]):
     __copy__ = copy
 
 
+# Libraries of trees (nested containers) that know a container by its exact type, and that have been told of
+# Registry once they are loaded.
+_TREES = {"jax", "optree"}
+
+
+def _register_in_trees() -> None:
+    """Tells the libraries of trees that are loaded how to take a Registry apart: as a dict, in the order of
+    its sorted keys."""
+    if "jax" in _TREES and hasattr(sys.modules.get("jax"), "tree_util"):
+        _TREES.discard("jax")
+        jax = sys.modules["jax"].tree_util
+        jax.register_pytree_with_keys(
+            Registry,
+            lambda held: ([(jax.DictKey(name), held[name]) for name in sorted(held)], tuple(sorted(held))),
+            lambda names, values: dict(zip(names, values, strict=True)),
+        )
+    if "optree" in _TREES and hasattr(sys.modules.get("optree"), "register_pytree_node"):
+        _TREES.discard("optree")
+        optree = sys.modules["optree"]
+        optree.register_pytree_node(
+            Registry,
+            lambda held: ([held[name] for name in sorted(held)], tuple(sorted(held)), tuple(sorted(held))),
+            lambda names, values: dict(zip(names, values, strict=True)),
+            path_entry_type=optree.MappingEntry,
+            namespace=optree.registry.__GLOBAL_NAMESPACE,
+        )
+
+
 class Transient(set[str]):
     """The names of a module's buffers that are no part of its state dict."""
 
@@ -240,6 +269,8 @@ def registry(kind: str) -> Any:
     """A property: the registry of one kind. Setting it replaces all names and values."""
 
     def values(module: Any) -> Any:
+        if not sys.modules.keys().isdisjoint(_TREES):
+            _register_in_trees()
         try:
             found = module.__dict__[kind]
         except KeyError:

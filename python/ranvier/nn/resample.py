@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import ranvier.ops as ops
+import ranvier.nn.functional as F
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
@@ -36,7 +36,7 @@ class _Pad(Module):
         self.padding = sizes
 
     def forward(self, input: Any) -> Tensor:
-        return ops.pad(input, self.padding, self._mode, self.value)
+        return F.pad(input, self.padding, self._mode, self.value)
 
 
 class _ConstantPad(_Pad):

@@ -37,6 +37,13 @@ _ROWS = {
         Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer
     """,
 }
+# the losses of `nn.functional`: nn/loss/functional.py makes them
+_LOSSES = """
+    binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy
+    gaussian_nll_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss nll_loss poisson_nll_loss
+    smooth_l1_loss triplet_margin_loss
+"""
+LOSSES = frozenset(_LOSSES.split())
 LAYERS = {module: names.split() for module, names in _ROWS.items()}
 LAYERS["activation"] += [row.layer for row in TABLE.values()]
 MODULE_OF = {name: module for module, names in LAYERS.items() for name in names}

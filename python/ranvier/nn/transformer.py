@@ -7,9 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-import numpy as np
-
 import ranvier._core as _core
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.extension import belongs_to
@@ -22,8 +21,9 @@ from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
 from ranvier.nn.recurrent import MOST_LAYERS
 from ranvier.nn.table import LAYERS
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import zeros
-from ranvier.ops.neural.attention_masks import later
+from ranvier.ops.neural.attention_masks import as_added, later
 from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["transformer"]
@@ -34,7 +34,8 @@ _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": op
 def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
     """The function for the argument ``activation`` of a layer: a name or a function."""
     if isinstance(activation, str) and activation in _ACTIVATIONS:
-        return _ACTIVATIONS[activation]
+        function = getattr(F, activation)  # A program may have replaced it.
+        return _ACTIVATIONS[activation] if function is F._OWN[activation] else function
     if not callable(activation):
         raise ValueError(f"[{name}] got activation {activation!r}; expected 'relu', 'gelu' or a function")
     return next((function for function in _ACTIVATIONS.values() if function == activation), activation)
@@ -53,10 +54,8 @@ def copies(name: str, layer: Any, count: int) -> ModuleList:
 
 
 def added(mask: Any, x: Any) -> Any:
-    """A bool mask as numbers in the dtype of x, which are added to scores; any other mask as it is."""
-    if mask is None or np.dtype(mask.dtype).kind != "b":
-        return mask
-    return zeros(*mask.shape, dtype=x.dtype).masked_fill(mask, -math.inf)
+    """A mask as numbers, which are added to scores, in the dtype of x; None stays None."""
+    return None if mask is None else as_added(as_tensor("transformer", mask), x.dtype)
 
 
 def is_causal_mask(mask: Any) -> bool:

@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ranvier
@@ -71,15 +72,20 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
 def _attach_layers() -> None:
     """Replace the functions that layers call, in `ranvier.nn` and in `ops`, by objects that ask."""
     load_layers()  # now: loaded later, the functions would overwrite the objects
+    nn.functional._load()
     modules = [nn, importlib.import_module("ranvier.data.collate")]
     for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
         modules.append(importlib.import_module(info.name))
+    functional = nn.functional
     for module in (ops, *modules):
-        for name, value in list(vars(module).items()):
+        # A program may have replaced functions of `nn.functional`, which stay.
+        held = functional._OWN if module is functional else vars(module)
+        for name, value in list(held.items()):
             if type(value) is _core.PublicFunction:
                 value = vars(type(value))["__wrapped__"].__get__(value)
             if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
-                setattr(module, name, made)
+                put = functional._put if module is functional else partial(setattr, module)
+                put(name, made)
     rare: Any = ops._rare
     vars(ops)["_rare"] = vars(nn.functional)["_rare"] = lambda module, name: public(
         rare(module, name), f"nn.functional.{name}" if name in FUNCTIONAL_OF else name

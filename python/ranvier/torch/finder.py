@@ -27,6 +27,7 @@ from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 _PACKAGES = {path.rpartition(".")[0] for path in names.ALSO_MODULES}
 _Error = TypeVar("_Error", bound=BaseException)
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision", "functorch": "ranvier.func"}
+_REPLACEABLE = ("torch.nn.functional", "torch.nn.init")  # see replaceable.py
 VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"}
 
 
@@ -68,6 +69,10 @@ class Loader:
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
+        if module.__name__ in _REPLACEABLE:  # Python takes the module that stands here afterwards
+            replaceable = importlib.import_module("ranvier.torch.replaceable")
+            sys.modules[module.__name__] = replaceable.shared(module.__name__, value_of)
+            return
         homes: list[ModuleType] = module.__spec__.loader_state  # type: ignore[union-attr]
         root, _, path = module.__name__.partition(".")
         known = vars(module)

@@ -30,7 +30,7 @@ LEFT_OUT: dict[str, str] = _ROWS["left out"]
 # Modules whose `__dict__` libraries iterate over, so that all names are set when the module is loaded. The
 # value is the module here whose `__all__` names them, or "" for all names.
 _WHOLE = """
-    torch.distributions torch.nn.init torch.optim torch.optim.lr_scheduler torchvision.datasets
+    torch.distributions torch.optim torch.optim.lr_scheduler torchvision.datasets
     torchvision.models torchvision.transforms
 """
 WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}

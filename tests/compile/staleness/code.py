@@ -27,6 +27,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 from compile.staleness.judge import patch
 from compile.staleness.objects import Plain, Rich, given, imported, module, once, own, scaled
 from compile.staleness.scenario import TWICE, alone, eager, puts, scenario, sets
@@ -160,11 +161,20 @@ both_ways(lambda v: imported("staleness_a", value=v), set_value,
     eager(lambda o: sys.modules["staleness_" + "aa"[:1]].value))  # fmt: skip
 leaky, of_layer = ops.leaky_relu, sys.modules["ranvier.nn.linear"]
 both_ways(lambda v: nn.LeakyReLU(0.1),
-    lambda o, v: patch(ops, "leaky_relu", lambda x, *_, **__: leaky(x, 0.1 * v)),
+    lambda o, v: patch(F, "leaky_relu", lambda x, *_, **__: leaky(x, 0.1 * v)),
     lambda o, x: o(x))  # fmt: skip
 both_ways(lambda v: nn.Linear(3, 3),
-    lambda o, v: patch(of_layer, "ops", SimpleNamespace(linear=lambda *args: ops.linear(*args) * v)),
+    lambda o, v: patch(of_layer, "F", SimpleNamespace(linear=lambda *args: ops.linear(*args) * v)),
     eager(lambda o, x: o(x)))  # fmt: skip
+both_ways(lambda v: nn.Linear(3, 3),
+    lambda o, v: patch(F, "linear", lambda *args: ops.linear(*args) * v),
+    lambda o, x: o(x))  # fmt: skip
+both_ways(lambda v: nn.L1Loss(),
+    lambda o, v: patch(F, "l1_loss", lambda x, y, reduction: ops.l1(x, y) * v),
+    lambda o, x: o(x, x + 1.0))  # fmt: skip
+both_ways(lambda v: nn.PixelShuffle(1),
+    lambda o, v: patch(F, "pixel_shuffle", lambda x, *_: x * v),
+    lambda o, x: o(x.reshape(1, 1, 1, -1)).reshape(x.shape))  # fmt: skip
 
 
 # --- classes that a step makes, and what it makes of them

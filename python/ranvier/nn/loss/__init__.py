@@ -8,11 +8,13 @@ numbers; they are stored as buffers.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.extension import belongs_to
 from ranvier.nn.layer import OneOp
@@ -20,12 +22,13 @@ from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.nn.table import LAYERS
 from ranvier.ops.loss.base import reduction_of
 from ranvier.ops.making.creation import empty, tensor
-from ranvier.ops.rows import examples
+from ranvier.ops.rows import examples, made
 from ranvier.tensors.dtypes import default, int64
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["loss"]
+_OWN = F._OWN  # the functions of the library, where a program has replaced those of `nn.functional`
 _OBSOLETE = ("size_average", "reduce")
 
 
@@ -56,6 +59,24 @@ class Loss(OneOp):
             )
             cls._follow(of_op)
         super().__init_subclass__(**kwargs)
+
+    @classmethod
+    def _follow(cls, of_op: Mapping[str, Parameter]) -> None:
+        """Makes ``forward``: the op, or the function of ``nn.functional`` if a program has replaced that.
+
+        The function has other parameters than the op, so that a layer which always called it would be slower.
+        """
+        form = FORMS[cls._op].__name__
+        inputs = [name for name, p in of_op.items() if p.default is Parameter.empty]
+        cls._inputs = tuple(name for name in inputs if name not in cls._settings)
+        settings = [name for name in of_op if name in cls._settings]
+        named = ", ".join([*cls._inputs, *(f"{name}=self.{name}" for name in settings)])
+        passed = ", ".join([*cls._inputs, *(f"self.{name}" for name in settings)])
+        lines = f"if F.{form} is not _OWN[{form!r}]:", f"    return F.{form}({named})"
+        body = "\n".join([*lines, f"return ops.{cls._op}({passed})"])
+        kind = Parameter.POSITIONAL_OR_KEYWORD
+        taken: list[Any] = ["self", *(Parameter(name, kind, annotation=Any) for name in cls._inputs)]
+        cls.forward = made(f"{cls.__qualname__}.forward", taken, body, globals(), Tensor)  # type: ignore[method-assign]
 
     def _set(self, settings: dict[str, Any]) -> None:
         """Takes the settings. PyTorch's obsolete size_average and reduce change the setting reduction."""
@@ -135,8 +156,16 @@ class PoissonNLLLoss(Loss):
 
     _op = "poisson_nll"
 
+    @classmethod
+    def _follow(cls, of_op: Mapping[str, Parameter]) -> None:
+        """PyTorch's name of the input is that of a setting, log_input; so `forward` is written below."""
+        cls._inputs = ("log_input", "target")
+
     def forward(self, log_input: Any, target: Any) -> Tensor:
-        return ops.poisson_nll(log_input, target, self.log_input, self.full, self.eps, self.reduction)
+        settings = {name: getattr(self, name) for name in ("log_input", "full", "eps", "reduction")}
+        if F.poisson_nll_loss is not _OWN["poisson_nll_loss"]:
+            return F.poisson_nll_loss(log_input, target, **settings)
+        return ops.poisson_nll(log_input, target, *settings.values())
 
 
 class GaussianNLLLoss(Loss):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.making.creation import ones
+from ranvier.ops.making.creation import ones, zeros
 from ranvier.ops.shape.join import cat
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import F32, HALVES
@@ -25,6 +25,13 @@ _ALONE, _OF_HEADS = "scaled_dot_product_attention", "multihead_attention"
 def later(queries: int, keys: int) -> Tensor:
     """(queries, keys): True where a key comes after the query, so that a causal mask hides it."""
     return ones(queries, keys, dtype=bool).triu(1)
+
+
+def as_added(mask: Tensor, dtype: Any) -> Tensor:
+    """A mask of bools, True where hidden, as numbers that are added to scores; any other as it is."""
+    if mask._array.dtype.kind != "b":
+        return mask
+    return zeros(*mask.shape, dtype=dtype).masked_fill(mask, -math.inf)
 
 
 def expect_on_scores(mask: Tensor, x: Tensor, shape: tuple[int, ...], is_causal: bool) -> None:

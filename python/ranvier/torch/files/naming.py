@@ -11,7 +11,6 @@ from typing import Any
 import ranvier as rv
 import ranvier._core as _core
 from ranvier import nn
-from ranvier.nn.linear import NonDynamicallyQuantizableLinear
 from ranvier.torch.files.modules import WrappedHook
 from ranvier.torch.files.values import CLASSES as IN_FILES_OF_WEIGHTS, KNOWN, Known
 from ranvier.torch.finder import homes_of, is_installed, value_of
@@ -44,8 +43,9 @@ _MODULES = (
     *("nn.functional", "", "optim.lr_scheduler", "optim.swa_utils", "optim", "utils.data", "distributions"),
     *("nn.init", "nn.utils.rnn", "nn.utils", "nn.parallel"),
 )
+_OUT = "NonDynamicallyQuantizableLinear"
 CLASSES = IN_FILES_OF_WEIGHTS | {
-    "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": NonDynamicallyQuantizableLinear,
+    f"torch.nn.modules.linear.{_OUT}": value_of("torch", "nn.modules.linear", _OUT, []),
     "torch.nn.modules.module._WrappedHook": WrappedHook,
 }
 _PATHS = {value: path for path, value in CLASSES.items()}
