@@ -136,7 +136,8 @@ export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _LOAD
 onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/symbols HANDLERS OF_THE_LIBRARY
 ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
-nn/functional _OWN; nn/loss/functional FORMS; nn/registry _TREES; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
+nn/functional _OWN; nn/registry _TREES
+nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
 tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL
 == what a recording itself is, or nothing while steps are replayed
