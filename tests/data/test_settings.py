@@ -288,3 +288,8 @@ def test_each_augmentation_has_rows():
 def test_a_setting_of_an_augmentation(name, setting):
     base, rows = AUGMENT[name]
     require_effect(augmented(name, base), setting, rows[setting], base)
+
+
+def test_batches_are_made_ahead_by_a_thread_or_by_workers():
+    with pytest.raises(ValueError, match="got prefetch 2 and num_workers 1; expected one of them"):
+        DataLoader(Dataset(), prefetch=2, num_workers=1)

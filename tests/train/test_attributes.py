@@ -150,6 +150,34 @@ def test_a_trainer_that_made_its_optimizer_trains_a_replaced_layer(name):
     assert trainer.evaluate(X, Y)["loss"] < 0.6
 
 
+@pytest.mark.parametrize("settings", [{}, {"l2": 0.1, "accumulate": 2}, {"clip_grad_norm": 1.0}])
+def test_a_layer_that_a_callback_replaces(settings):
+    """The rest of the fit is that of a Trainer with the new layer from then on."""
+
+    def run(way):
+        rv.manual_seed(0)
+        model = classifier()
+        trainer = rv.Trainer(model, "cross_entropy", "sgd", lr=0.1, **settings)
+        new = nn.Linear(8, 2)
+
+        def replace():
+            model[2] = new
+
+        hook = rv.LambdaCallback(on_epoch_begin=lambda epoch: replace() if epoch == 30 else None)
+        arguments = {"batch_size": 10, "shuffle": False}
+        if way == "callback":
+            trainer.fit(X, Y, epochs=60, callbacks=[hook], **arguments)
+        else:
+            trainer.fit(X, Y, epochs=30, **arguments)
+            replace()
+            trainer.fit(X, Y, epochs=30, **arguments)
+        return weights_of(model), dict(trainer.history)
+
+    (weights, history), (expected, other) = run("callback"), run("two fits")
+    assert all(map(np.array_equal, weights, expected))
+    assert history == other
+
+
 def test_another_model_and_a_loss_that_learns():
     trainer = rv.Trainer(classifier(), "cross_entropy", "adam", lr=0.1)
     trainer.fit(X, Y, epochs=3)

@@ -193,6 +193,27 @@ def test_an_argument_of_predict(setting, method):
     require_effect(outcome, setting, PREDICT[setting])
 
 
+LOADED = {
+    "fit": {"batch_size": 5, "shuffle": False},
+    "evaluate": {"batch_size": 5},
+    "predict": {"batch_size": 5},
+}
+
+
+@pytest.mark.parametrize(("method", "setting"), [(m, s) for m in LOADED for s in LOADED[m]])
+def test_what_a_loader_has_itself_is_refused_beside_it(method, setting):
+    trainer = rv.Trainer(classifier(), "cross_entropy", "sgd", lr=0.1)
+    more = {"epochs": 1} if method == "fit" else {}
+    call = getattr(trainer, method)
+    call(DataLoader(TensorDataset(X, Y), 8), **more)
+    with pytest.raises(
+        ValueError, match=rf"\[Trainer.{method}\] got {setting} .* with a loader, which has its"
+    ):
+        call(DataLoader(TensorDataset(X, Y), 8), **more, **{setting: LOADED[method][setting]})
+    if setting == "batch_size":
+        call(DataLoader(TensorDataset(X, Y), 5), **more, batch_size=5)  # the same
+
+
 # --- callbacks
 
 

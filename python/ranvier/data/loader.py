@@ -146,6 +146,11 @@ class DataLoader(Generic[T]):
         )
         self.augment, self.transform = augment, transform
         self.prefetch = count("DataLoader", "prefetch", prefetch) if prefetch else 0
+        if prefetch and num_workers:
+            raise ValueError(
+                f"[DataLoader] got prefetch {prefetch} and num_workers {num_workers}; expected one of them: "
+                "workers make their batches in turn"
+            )
         self.num_workers = num_workers
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
         self.timeout, self.worker_init_fn, self.in_order = timeout, worker_init_fn, in_order

@@ -87,7 +87,7 @@ def open_training(
 
 def only_samples(name: str, x: Any, spec: DataSpec, batch_size: int) -> Iterator[Array]:
     """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
-    if _is_loader(x):
+    if is_loader(x):
         for number, batch in enumerate(x):
             part = batch[0] if isinstance(batch, (tuple, list)) else batch
             array = spec.samples(f"{name} batch {number}", part)
@@ -111,7 +111,7 @@ def _require_loader(name: str, x: Any) -> None:
         raise TypeError(f"[{name}] got x of type {type(x).__name__} and no y; expected both, or a loader")
 
 
-def _is_loader(x: Any) -> bool:
+def is_loader(x: Any) -> bool:
     """True for an object that gives batches, and is no array."""
     return hasattr(x, "__iter__") and not isinstance(x, (tuple, list)) and not array_like(x)
 
@@ -127,7 +127,7 @@ def _validation_parts(data: Any) -> tuple[Any, ...]:
     """The parts of an argument (x, y), (x, y, weights) or a loader, which gives (loader, None)."""
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
         return tuple(data)
-    if _is_loader(data):
+    if is_loader(data):
         return data, None
     raise ValueError(
         f"[Trainer.fit validation_data] got {type(data).__name__}; expected (x, y) or (x, y, sample_weight), "

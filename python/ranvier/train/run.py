@@ -38,6 +38,7 @@ from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
 from ranvier.train.losses import link_of
 from ranvier.train.nonfinite import NonFinite
+from ranvier.train.settings import follow_parameters
 from ranvier.train.step import TrainingStep
 
 MOST_EPOCHS = 64  # the most epochs in one call of the core
@@ -50,8 +51,12 @@ PARTS = (
 
 def _may_save(hook: Callback) -> bool:
     """True for a Checkpoint, and for a callback with code of the program, which may ask for one."""
-    own = isinstance(hook, LambdaCallback) or not type(hook).__module__.startswith("ranvier.")
-    return own or isinstance(hook, Checkpoint)
+    return _is_own(hook) or isinstance(hook, Checkpoint)
+
+
+def _is_own(hook: Callback) -> bool:
+    """True for a callback with code of the program."""
+    return isinstance(hook, LambdaCallback) or not type(hook).__module__.startswith("ranvier.")
 
 
 class Run:
@@ -97,6 +102,8 @@ class Run:
         # whether Python has something to do between two epochs
         measures = valid is not None or bool(trainer.metrics)
         self._between = measures or must_act(hooks, "every_epoch", OF_EPOCHS)
+        # whether a callback has code of the program, which may replace layers
+        self._may_replace = any(map(_is_own, hooks))
         self._resumed: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
             if isinstance(hook, Checkpoint):
@@ -195,6 +202,8 @@ class Run:
 
     def _begin_epoch(self) -> None:
         self._call("on_epoch_begin", self.epoch)
+        if self._may_replace:
+            follow_parameters(self.trainer)
         self._samples, self._start = 0, perf_counter()
 
     def _end_epoch(self) -> None:

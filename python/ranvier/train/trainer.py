@@ -23,12 +23,21 @@ from ranvier.train.evaluator import Evaluator
 from ranvier.train.hints import advise, judge, note_left_out, note_order, note_untrained, warning_once
 from ranvier.train.history import History
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
-from ranvier.train.opening import only_samples, open_source, open_training
+from ranvier.train.opening import is_loader, only_samples, open_source, open_training
 from ranvier.train.prepared_data import DataSpec
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
 
 __all__ = ["Trainer"]
+
+
+def _require_usual(name: str, loader: Any, **settings: tuple[Any, Any]) -> None:
+    """Raise ValueError for a setting of arrays that a loader has itself: (the value, the default) by name."""
+    for setting, (value, usual) in settings.items():
+        if value not in (usual, getattr(loader, setting, usual)):
+            raise ValueError(
+                f"[{name}] got {setting} {value} with a loader, which has its own; expected it in the loader"
+            )
 
 
 class Trainer(checked.Settings):
@@ -71,11 +80,8 @@ class Trainer(checked.Settings):
     setting is not lost; a subclass may have its own, whose names are not close to these.
 
     An optimizer given by name, class or function is the Trainer's own: a layer or parameter that is put into
-    the model later is trained by the next `fit`. One that is given as an object keeps its parameters, and
-    `fit` gives a hint where it lacks some of the model's.
-
-    Layers, parameters, `requires_grad`, groups and settings of the optimizer, settings of the loss and the
-    mappings `l1` and `l2` may change at any time, also in a callback: each step follows them as they are.
+    the model later is trained by the next `fit`, or from the next epoch on if a callback does it. One that is
+    given as an object keeps its parameters, and `fit` gives a hint where it lacks some of the model's.
 
     Attributes:
         history: all epochs so far.
@@ -172,7 +178,8 @@ class Trainer(checked.Settings):
                 in sorted order, see `classes_`), one-hot rows or probabilities for CrossEntropyLoss; else of
                 the output's shape, where (n,) and (n, 1) are the same. Binary losses take two labels.
             epochs: passes over the data.
-            batch_size: samples per step; a last batch may be smaller. A loader has its own.
+            batch_size: samples per step; a last batch may be smaller. A loader has its own: another is an
+                error, as is another `shuffle`.
             shuffle: a new random order for each epoch. A loader has its own.
             validation_data: `(x, y)`, `(x, y, sample_weight)` or a loader, evaluated after each epoch:
                 "val_loss" ... With `class_weight`, its loss has the weights of the classes, too, so that
@@ -215,6 +222,8 @@ class Trainer(checked.Settings):
             raise RuntimeError(f"[{name}] a fit of this Trainer is running; expected one at a time")
         epochs, batch_size = count(name, "epochs", epochs), count(name, "batch_size", batch_size)
         flag(name, "shuffle", shuffle)
+        if y is None:
+            _require_usual(name, x, batch_size=(batch_size, 32), shuffle=(shuffle, True))
         if checked.follow_parameters(self):
             self._parts = CompiledParts()
         checked.require_parameters(self)
@@ -270,6 +279,8 @@ class Trainer(checked.Settings):
         """
         require_untrained(self.model, "Trainer.evaluate")
         batch_size, spec = count("Trainer.evaluate", "batch_size", batch_size), self._current_spec()
+        if y is None:
+            _require_usual("Trainer.evaluate", x, batch_size=(batch_size, 256))
         kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
         with warning_once(self.leads), float32_matmul_precision(self.precision):
             source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight)
@@ -409,6 +420,8 @@ class Trainer(checked.Settings):
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         require_untrained(self.model, name)
         size = count(name, "batch_size", batch_size)
+        if is_loader(x):
+            _require_usual(name, x, batch_size=(size, 256))
         if self._run is None:
             note_untrained(self, name)
         note_order(name, x)
