@@ -371,3 +371,22 @@ def test_a_callback_of_the_program_has_its_own_attributes():
     trainer = rv.Trainer(classifier(), "cross_entropy", "sgd", lr=0.1)
     trainer.fit(DataLoader(TensorDataset(X, Y), 8), epochs=1, callbacks=[mine])
     assert (mine.notes, mine.more) == ([], 3)
+
+
+def test_misspelled_hooks_and_parts_are_refused():
+    trainer = rv.Trainer(classifier(), "cross_entropy", "sgd", lr=0.1)
+    hook = rv.LambdaCallback()
+    hook.on_epoch_ned = print
+    with pytest.raises(
+        TypeError, match="has a method on_epoch_ned, which nothing calls; expected on_epoch_end"
+    ):
+        trainer.fit(X, Y, epochs=1, callbacks=[hook])
+    with pytest.raises(ValueError, match="got of 'fitt'; expected 'fit', 'evaluate' or 'predict'"):
+        trainer.programs("fitt")
+    loader = DataLoader(TensorDataset(X, Y), 8)
+    for call in (trainer.fit, trainer.evaluate):
+        more = {"epochs": 1} if call == trainer.fit else {}
+        with pytest.raises(ValueError, match="got a loader and y; expected the loader alone"):
+            call(loader, Y, **more)
+    with pytest.raises(ValueError, match="got monitor 'loss' for StepLR, whose step takes no value"):
+        rv.Schedule(optim_schedule(), monitor="loss")

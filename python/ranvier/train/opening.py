@@ -29,6 +29,7 @@ def open_source(
     """
     if y is None:
         return _of_loader(name, x, spec, sample_weight, class_weight)
+    _refuse_loader(name, x)
     data = prepared_data.prepare(name, x, y, spec, sample_weight, class_weight, whole=False)
     if sample_weight is not None and data.weights is not None and not data.weights.any():
         raise ValueError(f"[{name}] got sample_weight of zeros alone; expected some above 0")
@@ -72,6 +73,7 @@ def open_training(
         source = _of_loader(name, x, spec, sample_weight, class_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
         return source, validation(class_weight)
+    _refuse_loader(name, x)
     data = prepared_data.prepare(name, x, y, spec, sample_weight, learn=True)
     held_out = None
     if split is not None:
@@ -114,6 +116,12 @@ def _require_loader(name: str, x: Any) -> None:
 def is_loader(x: Any) -> bool:
     """True for an object that gives batches, and is no array."""
     return hasattr(x, "__iter__") and not isinstance(x, (tuple, list)) and not array_like(x)
+
+
+def _refuse_loader(name: str, x: Any) -> None:
+    """Raise ValueError for a loader beside targets."""
+    if is_loader(x) and hasattr(x, "dataset"):
+        raise ValueError(f"[{name}] got a loader and y; expected the loader alone, whose batches are (x, y)")
 
 
 def _refuse(name: str, why: str, **arguments: Any) -> None:

@@ -323,16 +323,18 @@ def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
 
 
 def _require_hooks(hook: Callback) -> None:
-    """Raise TypeError for a method whose name is close to that of a hook, and which nothing would call."""
+    """Raise TypeError for a method, or a function among the attributes, whose name is close to that of a
+    hook, and which nothing would call."""
     hooks = [name for name in vars(Callback) if name.startswith("on_")]
-    for kind in type(hook).__mro__:
-        if kind is Callback:
-            break
-        for name in vars(kind):
-            unknown = name.startswith("on_") and name not in hooks
-            if unknown and (meant := get_close_matches(name, hooks, 1, 0.8)):
+    mro = type(hook).__mro__
+    for names in (vars(hook), *map(vars, mro[: mro.index(Callback)])):
+        for name in names:
+            if not name.startswith("on_") or name in hooks:
+                continue
+            meant = get_close_matches(name, hooks, 1, 0.8)
+            if meant:
                 raise TypeError(
-                    f"[Trainer.fit] {kind.__name__} has a method {name}, which nothing calls; expected "
+                    f"[Trainer.fit] {type(hook).__name__} has a method {name}, which nothing calls; expected "
                     f"{meant[0]}, or a name that is not so close to it"
                 )
 

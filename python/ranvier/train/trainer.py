@@ -14,7 +14,7 @@ from ranvier.autograd import Tensor
 from ranvier.config import float32_matmul_precision
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
-from ranvier.tensors.errors import count, flag
+from ranvier.tensors.errors import count, flag, one_of
 from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Callback, report
 from ranvier.train.callbacks.logs import own_progress
@@ -413,7 +413,7 @@ class Trainer(checked.Settings):
 
     def programs(self, of: str = "fit") -> list[Any]:
         """The programs of compiled steps, one for each shape of batch; of: "fit", "evaluate" or "predict"."""
-        return self._parts.programs(of)
+        return self._parts.programs(one_of("Trainer.programs", "of", of, ("fit", "evaluate", "predict")))
 
     # --- parts
 

@@ -243,9 +243,9 @@ class Schedule(Known, Callback):
 
     Raises:
         TypeError: a scheduler without `step`.
-        ValueError: an unknown `per`, a monitor together with per="batch", a quantity that is not measured, a
-            scheduler of another optimizer than the Trainer's, or one whose mode is not the direction of what
-            it watches.
+        ValueError: an unknown `per`; a monitor together with per="batch", or for a schedule that takes no
+            value; a quantity that is not measured; a scheduler of another optimizer than the Trainer's, or
+            one whose mode is not the direction of what it watches.
 
     >>> import ranvier as rv
     >>> class Halving:
@@ -280,6 +280,11 @@ class Schedule(Known, Callback):
         if self._watches and per == "batch":
             raise ValueError(
                 "[Schedule] got per 'batch' for a schedule that watches a value; expected 'epoch'"
+            )
+        if monitor is not None and not _takes_a_value(scheduler):
+            raise ValueError(
+                f"[Schedule] got monitor '{monitor}' for {type(scheduler).__name__}, whose step takes no "
+                "value; expected a schedule such as ReduceLROnPlateau"
             )
         if mode != "auto" and not self._has_mode():
             raise ValueError(
@@ -377,6 +382,12 @@ def _needs_a_value(scheduler: Any) -> bool:
     first = next(iter(inspect.signature(scheduler.step).parameters.values()), None)
     required = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return first is not None and first.kind in required and first.default is inspect.Parameter.empty
+
+
+def _takes_a_value(scheduler: Any) -> bool:
+    """True if `step` takes a measured value: a first argument that is not the epoch."""
+    parameters = inspect.signature(scheduler.step).parameters
+    return next(iter(parameters), "epoch") != "epoch"
 
 
 def _length(scheduler: Any) -> int | None:
