@@ -9,6 +9,7 @@
 #include <structmember.h>
 
 #include <cstddef>
+#include <vector>
 
 #include "bindings/binder/methods.h"
 #include "bindings/replay/guards.h"
@@ -21,8 +22,17 @@ namespace {
 // Flags of a function. kModesOnly: modes are asked, arguments are not. kBinds: it becomes a method as an
 // attribute of a class, as a Python function does. kRetries: g_failed gets a call that raised. kOperator: it
 // implements an operator of Python. kRespells: g_again gets a call that raised and has one of NumPy's names
-// among its keywords. kAsksNobody: neither modes nor arguments are asked.
-enum How { kModesOnly = 1, kBinds = 2, kRetries = 4, kOperator = 8, kRespells = 16, kAsksNobody = 32 };
+// among its keywords. kAsksNobody: neither modes nor arguments are asked. kTakesApart: einsum, for which a
+// list as the second argument stands for its items.
+enum How {
+  kModesOnly = 1,
+  kBinds = 2,
+  kRetries = 4,
+  kOperator = 8,
+  kRespells = 16,
+  kAsksNobody = 32,
+  kTakesApart = 64
+};
 
 struct Public {
   PyObject_HEAD vectorcallfunc call;
@@ -89,14 +99,29 @@ bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* n
   return Py_IS_TYPE(given[0], tensor_class());
 }
 
+// asked() for einsum(equation, [a, b]), with the operands as arguments of their own.
+PyObject* asked_for_items(PyObject* func, PyObject* const* given) {
+  return detail::guarded([&] {
+    const py::object items = checked(PySequence_Tuple(given[1]));
+    std::vector<PyObject*> all{given[0]};
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.ptr()); ++i)
+      all.push_back(PyTuple_GET_ITEM(items.ptr(), i));
+    return asked(func, all.data(), static_cast<Py_ssize_t>(all.size()), nullptr, false);
+  });
+}
+
 // A call of the object: asks classes and modes if there are any, then calls the op or the wrapped function.
 PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject* names) {
   Public* const self = as_public(object);
   const Py_ssize_t count = PyVectorcall_NARGS(flags);
   const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
   if (g_dispatches.load(std::memory_order_relaxed) && !(self->how & kAsksNobody) &&
-      (asks_modes() || (!(self->how & kModesOnly) && asks_classes() && any_override(given, all))))
-    return asked(self->func ? self->func : object, given, count, names, self->how & kOperator);
+      (asks_modes() || (!(self->how & kModesOnly) && asks_classes() && any_override(given, all)))) {
+    PyObject* const func = self->func ? self->func : object;
+    const bool is_list = count == 2 && !names && (PyList_Check(given[1]) || PyTuple_Check(given[1]));
+    if (is_list && self->how & kTakesApart) return asked_for_items(func, given);
+    return asked(func, given, count, names, self->how & kOperator);
+  }
   PyObject* y = self->op && answers(self, given, count, names)
                     ? PyObject_Vectorcall(self->op, given, all, nullptr)
                     : self->call_wrapped(self->wrapped, given, flags, names);

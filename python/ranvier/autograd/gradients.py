@@ -19,7 +19,7 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 def gradients(
     outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor] | dict[Any, Tensor],
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -27,8 +27,9 @@ def gradients(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input.
+) -> Any:
+    """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input: a tuple, or
+    for a dict of inputs a dict with its keys.
 
     Public as ``ranvier.autograd.grad``. No ``.grad`` is changed, and no gradient of other leaves is computed.
 
@@ -50,13 +51,17 @@ def gradients(
         raise OpError("[grad] got only_inputs=False; expected True: call backward() for other gradients")
     if materialize_grads and allow_unused is False:
         raise OpError("[grad] got allow_unused=False with materialize_grads=True; expected True or None")
+    if isinstance(inputs, dict):
+        settings = (retain_graph, create_graph, True, allow_unused, is_grads_batched, materialize_grads)
+        found = gradients(outputs, list(inputs.values()), grad_outputs, *settings)
+        return dict(zip(inputs, found, strict=True))
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, (Tensor, GradientEdge)) else list(inputs)  # type: ignore[list-item]
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
         grad_outputs = [grad_outputs] * len(outputs)
     if is_grads_batched:
-        settings = (create_graph, True, allow_unused, False, materialize_grads)
-        return _batched(outputs, inputs, grad_outputs, retain_graph, *settings)
+        others = (create_graph, True, allow_unused, False, materialize_grads)
+        return _batched(outputs, inputs, grad_outputs, retain_graph, *others)
     for x in inputs:
         if not x._requires_grad:
             raise RuntimeError("[grad] one of the inputs does not require grad")

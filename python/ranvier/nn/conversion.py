@@ -50,12 +50,13 @@ class Conversions:
 
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
         """Casts floating parameters and buffers, as :meth:`Tensor.to`. memory_format "channels_last" changes
-        only tensors of 4 dimensions."""
+        only tensors of 4 dimensions, "channels_last_3d" those of 5."""
+        own = {"channels_last": 4, "channels_last_3d": 5}.get(memory_format)
 
         def convert(tensor: Tensor) -> Tensor:
             if tensor.dtype.kind == "c":
                 return tensor
-            laid_out = memory_format != "channels_last" or tensor.ndim == 4
+            laid_out = own is None or tensor.ndim == own
             new = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
             if tensor.dtype.kind != "f":
                 return tensor if new.is_meta == tensor.is_meta else new.to(tensor.dtype)

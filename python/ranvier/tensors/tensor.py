@@ -107,6 +107,10 @@ def set_data(tensor: Any, value: Any) -> None:
     tensor._array, tensor._view, tensor._cell = array, None, cell
 
 
+# memory format -> the axes of a tensor in the order of its memory
+_CHANNELS_LAST = {"channels_last": (0, 2, 3, 1), "channels_last_3d": (0, 2, 3, 4, 1)}
+
+
 class Tensor:
     """An array that can be differentiated, as PyTorch's on the CPU.
 
@@ -238,12 +242,13 @@ class Tensor:
         """True if the memory is in C order, or with ``ranvier.channels_last`` in that order."""
         if memory_format is None or memory_format == "contiguous_format":
             return self._array.flags.c_contiguous
-        if memory_format != "channels_last":
+        axes = _CHANNELS_LAST.get(str(memory_format).removeprefix("torch."))
+        if axes is None:
             raise OpError(
-                f"[is_contiguous] got memory_format {memory_format!r}; expected contiguous_format or "
-                "channels_last"
+                f"[is_contiguous] got memory_format {memory_format!r}; expected contiguous_format, "
+                "channels_last or channels_last_3d"
             )
-        return self._array.ndim == 4 and bool(self._array.transpose(0, 2, 3, 1).flags.c_contiguous)
+        return self._array.ndim == len(axes) and bool(self._array.transpose(axes).flags.c_contiguous)
 
     def is_floating_point(self) -> bool:
         return self._array.dtype.kind == "f"

@@ -38,6 +38,38 @@ def _backend(name: str, available: bool = False, /, **settings: Any) -> types.Mo
 cudnn = _backend(
     "cudnn", benchmark=False, deterministic=False, enabled=True, allow_tf32=True, version=lambda: None
 )
+
+
+class SDPAParams:
+    """The arguments of a call of scaled_dot_product_attention, of which `can_use_flash_attention` and others
+    say whether a kernel of a GPU takes them: none does.
+
+    >>> SDPAParams(1, 2, 3, None, 0.0, False, True).enable_gqa
+    True
+    """
+
+    def __init__(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attn_mask: Any,
+        dropout: float,
+        is_causal: bool,
+        enable_gqa: bool,
+    ) -> None:
+        self.query, self.key, self.value = query, key, value
+        self.attn_mask = attn_mask
+        self.dropout = dropout
+        self.is_causal = is_causal
+        self.enable_gqa = enable_gqa
+
+
+def _takes(params: SDPAParams, debug: bool = False) -> bool:
+    """False: attention is computed on the CPU."""
+    return False
+
+
 _ATTENTION = ("cudnn", "flash", "math", "mem_efficient")
 cuda = _backend(
     "cuda",
@@ -45,6 +77,11 @@ cuda = _backend(
     sdp_kernel=NoEffect,
     **{f"enable_{kind}_sdp": lambda enabled: None for kind in _ATTENTION},
     **{f"{kind}_sdp_enabled": lambda: True for kind in _ATTENTION},
+    SDPAParams=SDPAParams,
+    can_use_flash_attention=_takes,
+    can_use_efficient_attention=_takes,
+    can_use_cudnn_attention=_takes,
+    is_flash_attention_available=lambda: False,
     allow_fp16_bf16_reduction_math_sdp=lambda enabled: None,
     fp16_bf16_reduction_math_sdp_allowed=lambda: False,
     preferred_linalg_library=lambda backend=None: None,

@@ -15,6 +15,12 @@ RNNBase, RNNCellBase = recurrent.RNNBase, recurrent_cell.RNNCellBase
 _Loss, _WeightedLoss = losses.Loss, losses.WeightedLoss
 _BatchNorm, _InstanceNorm, _NormBase = norm._BatchNorm, norm._InstanceNorm, norm._ChannelNorm
 _ConvNd, _ConvTransposeNd, _DropoutNd = conv.Convolution, conv.TransposedConvolution, dropout._Dropout
+
+
+class _ConvTransposeMixin(_ConvTransposeNd):
+    """The base class that PyTorch's transposed convolutions once had; classes of libraries derive from it."""
+
+
 _AvgPoolNd, _MaxPoolNd = pooling._AvgPool, pooling._MaxPool
 _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd = pooling._AdaptiveAvg, pooling._AdaptiveMax
 _ConstantPadNd, _ReflectionPadNd = resample._ConstantPad, resample._ReflectionPad

@@ -15,6 +15,7 @@ def is_available() -> bool:
     return False
 
 
+_initialized = False
 is_initialized = is_bf16_supported = is_available
 
 

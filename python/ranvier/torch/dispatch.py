@@ -30,6 +30,7 @@ from ranvier.tensors.spellings import RESPELLS
 # Other flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method;
 # after an error of the function it calls `failed`.
 _MODES_ONLY, BINDS, _RETRIES = 1, 2, 4
+_TAKES_APART = 64  # a list as the second argument stands for its items
 
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
 
@@ -56,6 +57,7 @@ def public(function: Any, path: str) -> Any:
             | RESPELLS * (not binds)
             | _MODES_ONLY * (space == "" and name in asking.ONLY_MODES)
         )
+        how |= _TAKES_APART * (path == "einsum")
         home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
         text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
@@ -133,6 +135,13 @@ def ask(
     )
 
 
+def _as_asked(func: Any, args: Any) -> Any:
+    """The arguments that `__torch_function__` gets: einsum takes a list of operands apart before it asks."""
+    if func.__name__ == "einsum" and len(args) == 2 and isinstance(args[1], (list, tuple)):
+        return (args[0], *args[1])
+    return args
+
+
 # Reductions that PyTorch computes in the dtype of the argument `out`.
 _SUMS = {"sum", "nansum", "mean", "nanmean", "prod", "cumsum", "cumprod", "var", "std", "logsumexp"}
 
@@ -144,6 +153,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     most functions here do not take: the result is computed and written to it.
     """
     found = _core._overriding((*args, *kwargs.values()), 2)
+    args = _as_asked(func, args) if found else args
     for x in found:
         answer = x.__torch_function__(func, tuple(type(x) for x in found), args, kwargs)
         if answer is not NotImplemented:

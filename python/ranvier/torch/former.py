@@ -140,6 +140,22 @@ def clipped_sigmoid(x: Any) -> rv.Tensor:
 _EMPTY = {"sum": 0.0, "prod": 1.0, "mean": float("nan"), "amax": -float("inf"), "amin": float("inf")}
 
 
+def lp_pool1d(
+    input: Any, norm_type: float, kernel_size: int, stride: int | None = None, ceil_mode: bool = False
+) -> Any:
+    """y[o] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, L) or (C, L).
+
+    >>> import ranvier as rv
+    >>> lp_pool1d(rv.tensor([[3.0, 4.0, 6.0, 8.0]]), 2, 2)
+    tensor([[ 5., 10.]])
+    """
+    windows = (1, kernel_size)
+    steps = None if stride is None else (1, stride)
+    rows = input if input.ndim == 3 else input.unsqueeze(0)
+    y = rv.nn.functional.lp_pool2d(rows.unsqueeze(-2), norm_type, windows, steps, ceil_mode).squeeze(-2)
+    return y if input.ndim == 3 else y.squeeze(0)
+
+
 def segment_reduce(
     data: Any,
     reduce: str,

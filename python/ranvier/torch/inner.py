@@ -7,11 +7,24 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier.optim.lbfgs import Point, cubic_minimum, strong_wolfe
 
+HAS_NUMPY = True
 TEXTS = re.compile("[SaUO]")  # NumPy's letters of dtypes (text, objects) whose arrays cannot be batches
+
+
+def generate_state(base_seed: int, worker_id: int) -> list[int]:
+    """Four numbers of 32 bits that seed NumPy in a DataLoader's worker, as PyTorch's `_generate_state`.
+
+    >>> generate_state(5, 1)
+    [3025039489, 3528014902, 3507927383, 2601490367]
+    """
+    entropy = [worker_id, base_seed & 0xFFFFFFFF, base_seed >> 32, 0]
+    return [int(number) for number in np.random.SeedSequence(entropy).generate_state(4)]
 
 
 def _vmap(

@@ -81,6 +81,88 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     return rv.linalg.solve(A.reshape(B.numel(), -1), B.flatten()).reshape(A.shape[B.ndim :])
 
 
+def falling_vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """torch.vander: the powers of each number as columns, the highest first unless `increasing`.
+
+    >>> import ranvier as rv
+    >>> falling_vander(rv.tensor([1, 2, 3]), 2)
+    tensor([[1, 1],
+            [2, 1],
+            [3, 1]])
+    """
+    powers = vander(x, N=N)
+    return powers if increasing else powers.flip(-1)
+
+
+def householder_product(A: Tensor, tau: Tensor) -> Tensor:
+    """The first n columns of the product of H_i = I - tau_i v_i v_i^T, as `geqrf` gives them: v_i (m) has 0
+    above its diagonal element, 1 there, and column i of A (..., m, n) below; tau (..., k), k <= n <= m.
+
+    >>> import ranvier as rv
+    >>> householder_product(rv.tensor([[5.0], [1.0]]), rv.tensor([1.0]))
+    tensor([[ 0.],
+            [-1.]])
+    """
+    rows, columns = A.shape[-2:]
+    count = tau.shape[-1]
+    if not count <= columns <= rows or tau.shape[:-1] != A.shape[:-2]:
+        raise RuntimeError(
+            f"[householder_product] got A of shape {tuple(A.shape)} and tau of shape {tuple(tau.shape)}; "
+            "expected (..., m, n) and (..., k) with k <= n <= m"
+        )
+    product = rv.eye(rows, columns, dtype=A.dtype).expand(*A.shape)
+    reflectors = A.tril(-1) + rv.eye(rows, columns, dtype=A.dtype)
+    for i in reversed(range(count)):
+        v = reflectors[..., i : i + 1]
+        scaled = tau[..., i, None, None] * v
+        product = product - scaled @ (v.mT @ product)
+    return product
+
+
+def lobpcg(
+    A: Tensor,
+    k: int | None = None,
+    B: Tensor | None = None,
+    X: Tensor | None = None,
+    n: int | None = None,
+    iK: Tensor | None = None,
+    niter: int | None = None,
+    tol: float | None = None,
+    largest: bool | None = None,
+    method: str | None = None,
+    tracker: Any = None,
+    ortho_iparams: Any = None,
+    ortho_fparams: Any = None,
+    ortho_bparams: Any = None,
+) -> tuple[Tensor, Tensor]:
+    """The k largest eigenvalues (or smallest) of a symmetric A with A x = e B x, and their vectors.
+
+    A is dense here, so that `linalg.eigh` computes them exactly: X, iK, niter, tol, method and what follows
+    change nothing. k: 1, or the number of columns of X. Raises ValueError for fewer than 3 k rows.
+
+    >>> import ranvier as rv
+    >>> values, vectors = lobpcg(rv.diag(rv.tensor([1.0, 5.0, 2.0])))
+    >>> values, vectors.abs().ravel()
+    (tensor([5.]), tensor([0., 1., 0.]))
+    """
+    rows = A.shape[-1]
+    of_guess = 1 if X is None else X.shape[-1]
+    count = of_guess if k is None else k
+    if rows < 3 * count:
+        raise ValueError(f"[lobpcg] got {rows} rows for {count} eigenpairs; expected at least 3 for each")
+    if B is None:
+        values, vectors = rv.linalg.eigh(A)
+    else:
+        lower = rv.linalg.cholesky(B)
+        half = rv.linalg.solve_triangular(lower, A, upper=False)
+        inner = rv.linalg.solve_triangular(lower, half.mT, upper=False)
+        values, vectors = rv.linalg.eigh((inner + inner.mT) / 2)
+        vectors = rv.linalg.solve_triangular(lower.mT, vectors, upper=True)
+    if largest is None or largest:
+        values, vectors = values.flip(-1), vectors.flip(-1)
+    return values[..., :count], vectors[..., :count]
+
+
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers 0, 1 ... of each number, as columns."""
     x = x if x.ndim else x.reshape(1)

@@ -111,10 +111,13 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
         return x
     if memory_format == "contiguous_format":
         return x if array.flags.c_contiguous else Clone("C").apply(x)
+    if memory_format == "channels_last_3d" and array.ndim == 5:
+        last: Tensor = x.movedim(1, -1)
+        return x if last.is_contiguous() else Clone("C").apply(last).movedim(-1, 1)
     if memory_format != "channels_last" or array.ndim != 4:
         raise OpError(
             f"[{name}] got memory_format {memory_format!r} for {array.ndim} dimensions; expected "
-            "contiguous_format, preserve_format, or channels_last for 4 dimensions"
+            "contiguous_format, preserve_format, or channels_last for 4 dimensions, channels_last_3d for 5"
         )
     return x if array.transpose(0, 2, 3, 1).flags.c_contiguous else Clone("channels_last").apply(x)
 
@@ -162,8 +165,9 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor in C order: itself if it is in that order.
 
     memory_format: ``ranvier.channels_last`` for images (N, C, H, W) whose channels are side by side in
-    memory, ``contiguous_format`` for C order, ``preserve_format`` for the order that it has. Raises
-    ValueError for another, and for channels_last unless there are 4 dimensions.
+    memory, ``channels_last_3d`` for volumes (N, C, D, H, W), ``contiguous_format`` for C order,
+    ``preserve_format`` for the order that it has. Raises ValueError for another, and for other numbers of
+    dimensions than 4 and 5.
     """
     if memory_format is None and x._array.flags.c_contiguous:
         return x
