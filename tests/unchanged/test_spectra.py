@@ -315,6 +315,61 @@ def test_a_sparse_tensor_of_places():
     assert positions.sparse_coo_tensor([[0]], [1.0], requires_grad=True).is_leaf
 
 
+NUMBERS = [np.float64(2), np.float32(-1.5), np.int64(3), np.int8(2), np.complex128(1 + 2j), np.complex64(2j)]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: type(number).__name__)
+@pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv])
+def test_numbers_of_numpy_beside_complex_numbers(op, number):
+    """The result has the class, the dtype and the gradient of z."""
+    a = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    z = pairs.complex_of(a, 2 * a)
+    array = np.array([1 + 2j, 2 + 4j, 3 + 6j], np.complex64)
+    for given, expected in ((op(number, z), op(number, array)), (op(z, number), op(array, number))):
+        assert (type(given), given.dtype, given.requires_grad) == (pairs.Complex, rv.complex64, True)
+        np.testing.assert_allclose(np.asarray(given), expected, rtol=1e-6)
+
+
+def test_more_shapes_and_products_of_complex_numbers():
+    array = np.arange(6).reshape(2, 3) + 1j
+    z = pairs.as_complex(array.astype(np.complex64))
+    assert (z.stride(), z.stride(1), z.mT.stride()) == ((3, 1), 1, (1, 3))
+    cases = {
+        "moveaxis": (z.moveaxis(0, 1), np.moveaxis(array, 0, 1)),
+        "swapdims": (z.swapdims(0, 1), array.T),
+        "ravel": (z.ravel(), array.ravel()),
+        "diag": (z[0].diag(), np.diag(array[0])),
+        "rot90": (z.rot90(), np.rot90(array)),
+        "power": (2**z, 2**array),
+    }
+    for name, (given, expected) in cases.items():
+        np.testing.assert_allclose(np.asarray(given), expected, rtol=1e-5, err_msg=name)
+    tensordot = pairs.Complex.__torch_function__(rv.tensordot, (), (z, z), {"dims": ([1], [1])})
+    np.testing.assert_allclose(np.asarray(tensordot), np.tensordot(array, array, ([1], [1])), rtol=1e-6)
+    assert complex(z[1, 2]) == 5 + 1j
+    refused(NotImplementedError, "[pow] got -2 to complex powers", lambda: (-2) ** z)
+
+
+def test_dtypes_of_results_with_complex_numbers():
+    z = pairs.complex_of(rv.ones(2), rv.ones(2))
+    double = rv.ones(2, dtype=rv.float64)
+    assert pairs.result_type(rv.ones(2), 1j) == pairs.result_type(z, 2.0) == rv.complex64
+    assert pairs.result_type(rv.arange(2), 1j) == rv.complex64
+    assert pairs.result_type(double, z) == rv.complex128
+    assert pairs.result_type(rv.arange(3), 1.5) == rv.float32
+
+
+def test_singular_values_of_complex_numbers():
+    program = """
+import torch
+z = torch.complex(torch.arange(6.0).reshape(2, 3), torch.ones(2, 3))
+u, s, vh = torch.linalg.svd(z, full_matrices=False)
+print(((u * s) @ vh - z).abs().max() < 1e-5, torch.allclose(torch.linalg.svdvals(z), s))
+print(torch.asarray([1.0, 2.0], dtype=torch.complex64).dtype)
+"""
+    assert in_mode(program) == "tensor(True) True\ntorch.complex64\n"
+
+
 SPARSE = """
 import torch
 s = torch.sparse_coo_tensor(torch.tensor([[0, 1, 1], [2, 0, 2]]), torch.tensor([3.0, 0.0, 5.0]), (2, 3))

@@ -100,7 +100,7 @@ def eigvals(A: Any) -> rv.Tensor:
 def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
     """The complex result of a function that makes tensors, such as zeros of a complex dtype, or None."""
     name, dtype = function.__name__, settings.get("dtype")
-    if name in ("tensor", "as_tensor", "from_numpy"):
+    if name in ("tensor", "as_tensor", "asarray", "from_numpy"):
         array = np.asarray(args[0])
         wide = hasattr(args[0], "dtype") and array.itemsize > 8
         double = wide if dtype is None else dtype == rv.complex128

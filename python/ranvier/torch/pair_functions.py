@@ -6,7 +6,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import ranvier as rv
+from ranvier.ops.matrix.factorizations import SVDResult
 from ranvier.torch.pairs import LACKS, Complex, as_complex, of_parts, product
 
 _SAME = {"absolute": "abs", "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub"}
@@ -41,6 +44,10 @@ def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any
             return args[0].fill_(*args[1:])
     if name in ("dot", "outer", "bmm", "mm", "mv"):
         return product(function, *args)
+    if name == "tensordot":
+        return product(lambda a, b: function(a, b, *args[2:], **settings), *args[:2])
+    if name in ("linalg_svd", "linalg_svdvals"):
+        return _singular_values(name, *args, **settings)
     if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
         return complex_of(function(args[0].real, *args[1:]), rv.zeros_like(args[0].imag))
     if name in ("rand_like", "randn_like"):
@@ -53,6 +60,29 @@ def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any
 
 
 Complex.__torch_function__ = classmethod(_answered)  # type: ignore[attr-defined]
+
+
+def _singular_values(name: str, A: Complex, full_matrices: bool = True, *, driver: Any = None) -> Any:
+    """linalg.svd and svdvals, by NumPy and without gradients."""
+    if A.requires_grad:
+        raise NotImplementedError(f"[{name}] got complex numbers with gradients; expected A.detach()")
+    if name == "linalg_svdvals":
+        return rv.from_numpy(np.linalg.svd(np.asarray(A), compute_uv=False))
+    U, S, Vh = np.linalg.svd(np.asarray(A), full_matrices)
+    return SVDResult(as_complex(U), rv.from_numpy(S), as_complex(Vh))
+
+
+def result_type(tensor: Any, other: Any) -> Any:
+    """torch.result_type: a complex number makes a complex dtype.
+
+    >>> result_type(rv.ones(2), 1j), result_type(rv.ones(2).double(), 1j), result_type(rv.arange(2), 1)
+    (torch.complex64, torch.complex128, torch.int64)
+    """
+    parts = [x.real if isinstance(x, (complex, Complex)) else x for x in (tensor, other)]
+    dtype = rv.result_type(*parts)
+    if not isinstance(tensor, (complex, Complex)) and not isinstance(other, (complex, Complex)):
+        return dtype
+    return rv.complex128 if dtype == rv.float64 else rv.complex64
 
 
 def _by_parts(numbers: Any, function: Callable[[list[Any]], Any]) -> Any:

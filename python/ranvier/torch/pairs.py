@@ -8,6 +8,7 @@ gradients; other operations are refused by name. Parts, views and conjugates sha
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import sys
 from collections.abc import Callable
@@ -20,12 +21,12 @@ from ranvier.extension import provider
 
 # Methods that complex numbers have as their parts do, with the same arguments: views in another order, of
 # another shape or of some elements, and methods that make new numbers.
-_ORDERS = frozenset({"movedim", "permute", "swapaxes", "t", "transpose"})
-_FORMS = frozenset({"flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view"})
+_ORDERS = frozenset({"moveaxis", "movedim", "permute", "swapaxes", "swapdims", "t", "transpose"})
+_FORMS = frozenset({"flatten", "ravel", "reshape", "squeeze", "unflatten", "unsqueeze", "view"})
 _OTHERS = "broadcast_to chunk diagonal expand narrow select split unbind unfold"
 _NEW = """
-    cumsum diff flip gather index_select masked_select mean repeat repeat_interleave roll sum take tile trace
-    tril triu
+    cumsum diag diag_embed diff flip fliplr flipud gather index_select masked_select mean repeat
+    repeat_interleave roll rot90 sum take tile trace tril triu
 """
 
 
@@ -64,6 +65,7 @@ class Complex:
     """
 
     _kind = rv.Tensor  # the class that files name
+    __array_priority__ = 1000  # operators of NumPy's numbers and arrays leave the work to these numbers
 
     def __init__(self, pair: Any, conjugate: bool = False) -> None:
         self._pair, self._conjugate = pair, conjugate
@@ -244,6 +246,8 @@ class Complex:
     def __truediv__(self, other: Any) -> Any:
         if _is_real(other):
             return self._scaled(operator.truediv, other)
+        if isinstance(other, np.generic):
+            other = other.item()
         return self * (1 / other if isinstance(other, complex) else as_complex(other).reciprocal())
 
     def _scaled(self, function: Callable[[Any, Any], Any], by: Any) -> Any:
@@ -259,6 +263,15 @@ class Complex:
                 f"[pow] got a power {power!r} of complex numbers; expected 1, 2, 3 or 4"
             )
         return self.clone() if power == 1 else self * self ** (power - 1)
+
+    def __rpow__(self, base: Any) -> Any:
+        """base ** z = exp(z log base), for a base above 0."""
+        if isinstance(base, complex) or not base > 0:
+            raise NotImplementedError(f"[pow] got {base!r} to complex powers; expected a number above 0")
+        return (self * math.log(base)).exp()
+
+    def __complex__(self) -> complex:
+        return self.item()
 
     def __matmul__(self, other: Any) -> Any:
         return product(operator.matmul, self, other)
@@ -320,6 +333,11 @@ class Complex:
     def is_contiguous(self) -> bool:
         return self._pair.is_contiguous()
 
+    def stride(self, dim: Any = None) -> Any:
+        """The steps in memory, counted in numbers."""
+        steps = tuple(step // 2 for step in self._pair.stride()[:-1])
+        return steps if dim is None else steps[dim]
+
     resolve_neg = cpu
 
     def numpy(self) -> Any:
@@ -379,9 +397,11 @@ def as_complex(x: Any, like: Any = None) -> Any:
     """A number or tensor as Complex or `Parts`; a real one has the imaginary part 0.0, with `like` zeros."""
     if type(x) in (Complex, Parts):
         return x
+    if isinstance(x, np.generic):
+        x = x.item()
     if rv.is_tensor(x) and x.is_complex():
         return x[...]  # a parameter as a tensor
-    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c":
+    if isinstance(x, np.ndarray) and x.dtype.kind == "c":
         return Complex(rv.from_numpy(np.stack([x.real, x.imag], -1)))
     if isinstance(x, complex):
         return Parts(x.real, x.imag)
