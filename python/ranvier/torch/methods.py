@@ -12,6 +12,7 @@ import numpy as np
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.tape.function import Dtypes, in_dtypes
+from ranvier.torch import bessel, gamma_functions
 from ranvier.torch.former import empty_strided
 
 Frexp = namedtuple("Frexp", "mantissa exponent")
@@ -253,6 +254,22 @@ def _of_layers(name: str) -> Callable[..., Any]:
     return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
 
 
+def i0(input: Any) -> Tensor:
+    return bessel.i0(input)
+
+
+def igamma(input: Any, other: Any) -> Tensor:
+    return gamma_functions.gammainc(input, other)
+
+
+def igammac(input: Any, other: Any) -> Tensor:
+    return gamma_functions.gammaincc(input, other)
+
+
+def polygamma(input: Any, n: int) -> Tensor:
+    return gamma_functions.polygamma(n, input)
+
+
 hardshrink, prelu = _of_layers("hardshrink"), _of_layers("prelu")
 _methods: Any = Tensor
 const_data_ptr = _methods.data_ptr
@@ -263,3 +280,5 @@ le_, gt_, ge_ = _in_place(_methods.le), _in_place(_methods.gt), _in_place(_metho
 addbmm_, addmv_, addr_ = _in_place(addbmm), _in_place(addmv), _in_place(addr)
 gcd_, lcm_, heaviside_ = _in_place(gcd), _in_place(lcm), _in_place(_methods.heaviside)
 float_power_, index_reduce_ = _in_place(float_power), _in_place(index_reduce)
+i0_, polygamma_ = _in_place(i0), _in_place(polygamma)
+igamma_, igammac_ = _in_place(igamma), _in_place(igammac)

@@ -49,8 +49,8 @@ FUNCTIONS = frozenset({"detach", "get_device", "is_same_size", "is_signed"})
 
 # methods of PyTorch's Tensor that this library lacks; the error of an access says so
 LACKING = """
-    as_strided_ chalf coalesce dense_dim dequantize eig geqrf i0 i0_ igamma igamma_ igammac
-    igammac_ imag indices int_repr is_coalesced is_mkldnn istft map2_ orgqr ormqr polygamma polygamma_
+    as_strided_ chalf coalesce dense_dim dequantize eig geqrf
+    imag indices int_repr is_coalesced is_mkldnn istft map2_ orgqr ormqr
     q_scale q_zero_point qscheme resize resize_as slice_inverse smm sparse_dim sparse_mask
     sspaddmm storage_type svd to_mkldnn to_padded_tensor to_sparse_bsc to_sparse_bsr to_sparse_csc
     to_sparse_csr xpu

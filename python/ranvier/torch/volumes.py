@@ -21,6 +21,8 @@ def _three(op: str, what: str, value: Any, least: int) -> tuple[int, int, int]:
     return sizes * (3 // len(sizes))
 
 
+# Half floats are computed in float32: gradients add up over the layers of a kernel, and are rounded once.
+@in_dtypes(Dtypes(autocast="lower"))
 def conv3d(
     input: Any,
     weight: Any,
@@ -63,7 +65,7 @@ def conv3d(
     return y if input.ndim == 5 else y[0]
 
 
-@in_dtypes(Dtypes("own", "float32"))
+@in_dtypes(Dtypes(autocast="float32"))
 def max_pool3d(
     input: Any,
     kernel_size: Any,

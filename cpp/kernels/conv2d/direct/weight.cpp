@@ -15,6 +15,9 @@ namespace {
 constexpr int64_t kSumChunkBytes = 512 << 10;  // bytes of x and dy in a chunk: they stay in L2 for all taps
 constexpr int64_t kMinChunkPixels = 256;  // fewer would not pay for loading and storing the sums of a tile
 constexpr int64_t kMaxChunkPixels = 1024;
+// The columns of a chunk of one row that is longer, as signals are. A sum is one chain within a chunk, so
+// this limits its error.
+constexpr int64_t kChunkColumns = 512;
 constexpr int64_t kCopiedRows = 128;  // the fewest rows of sums of a panel for which dy is copied
 
 // The most rows of a tile.
@@ -105,13 +108,16 @@ void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Rang
       std::fill(sums(part, panel) + row_of(first) * width, sums(part, panel) + row_of(last) * width, T(0));
     if (first == 0) std::fill_n(bias_sums(part) + panel * width, width, T(0));
   }
-  for (int64_t row = begin; row < end && !interrupted(team); row += chunk_rows_) {
-    const Chunk chunk{part, row, std::min(row + chunk_rows_, end)};
+  const auto add_chunk = [&](const Chunk& chunk) {
     for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel)
       panel_in_chunk(team, chunk, panel,
                      {std::max(units.begin - panel * per_panel, int64_t{0}),
                       std::min(units.end - panel * per_panel, per_panel)});
-  }
+  };
+  const int64_t columns = c_.dy.shape[3], piece = columns > kMaxChunkPixels ? kChunkColumns : columns;
+  for (int64_t row = begin; row < end && !interrupted(team); row += chunk_rows_)
+    for (int64_t column = 0; column < columns && !interrupted(team); column += piece)
+      add_chunk({part, row, std::min(row + chunk_rows_, end), column, std::min(column + piece, columns)});
 }
 
 // Adds the products of a chunk of rows of dy to the sums of a panel: for some units, or by regions.
@@ -143,10 +149,10 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
 // gaps.
 template <class T>
 void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
-  const int64_t height = c_.dy.shape[2], q = c_.dy.shape[3], width = panels_.width;
+  const int64_t height = c_.dy.shape[2], q = chunk.columns(), width = panels_.width;
   T* to = copied_by(team);
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row, to += q * width) {
-    const T* from = dy_.pixel(row / height, row % height, 0);
+    const T* from = dy_.pixel(row / height, row % height, chunk.first_column);
     matmul_kernels<T>().pack(q, panels_.columns(panel), static_cast<int>(width), from + panels_.first(panel),
                              dy_.stride_w, 1, to, false);
   }
@@ -179,16 +185,17 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
   const Conv2dGeometry& g = c_.geometry;
   const int64_t height = c_.dy.shape[2], step_a = g.stride[1] * x_.stride_w;
   const int64_t step_b = copied ? panels_.width : dy_.stride_w;
-  const int64_t width = job.q1 - job.q0;
+  const int64_t first = std::max(job.q0, chunk.first_column);
+  const int64_t width = std::min(job.q1, chunk.last_column) - first;
   int64_t count = 0, n = chunk.first_row / height, p = chunk.first_row % height;
   if (width <= 0) return 0;
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row) {
     if (p >= job.p0 && p < job.p1) {
       const int64_t a = n * x_.stride_n + (p * g.stride[0] - g.pad[0]) * x_.stride_h +
-                        (job.q0 * g.stride[1] - g.pad[1]) * x_.stride_w;
-      const int64_t row_b =
-          copied ? (row - chunk.first_row) * c_.dy.shape[3] * step_b : n * dy_.stride_n + p * dy_.stride_h;
-      const int64_t b = row_b + job.q0 * step_b;
+                        (first * g.stride[1] - g.pad[1]) * x_.stride_w;
+      const int64_t row_b = copied ? ((row - chunk.first_row) * chunk.columns() - chunk.first_column) * step_b
+                                   : n * dy_.stride_n + p * dy_.stride_h;
+      const int64_t b = row_b + first * step_b;
       ConvSegment* last = segments + count - 1;
       if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
         last->n += width;

@@ -32,8 +32,9 @@ class WeightGradient {
   void run(const Team& team) const;
 
  private:
-  struct Chunk {  // output rows, numbered through all images
-    int64_t part, first_row, last_row;
+  struct Chunk {  // output rows, numbered through all images, and the columns of them
+    int64_t part, first_row, last_row, first_column, last_column;
+    int64_t columns() const { return last_column - first_column; }
   };
   void accumulate_part(const OpenTeam& team, int64_t part, Range units) const;
   void panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel, Range units) const;

@@ -25,10 +25,11 @@ from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_array
-from ranvier.tape.function import by_kernel, in_dtypes, watched
+from ranvier.tape.function import by_kernel, in_dtypes, single, watched
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, misfit, require_dtype
+from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, wrap
 
 
@@ -65,7 +66,10 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
     x = as_tensor("threshold", input)
     require_dtype("threshold", "x", x, "iuf", "numbers")
-    y = where(x <= threshold, value if is_floating(x) else int(value), x)
+    # Half floats are compared with the number, not with its rounded value.
+    compared = single(x) if x._array.dtype in HALVES else x
+    below = compared <= threshold
+    y = where(below, value if is_floating(x) else int(value), x)
     return replaced("threshold", input, y, inplace)
 
 

@@ -1,0 +1,323 @@
+"""Bessel and Airy functions of torch.special, in float64 and rounded once.
+
+Sums over equidistant points of an integral (trapezoidal rule) converge geometrically for the integrands used
+here, and have positive terms where the functions are positive. Beside them stand power series for small x and
+asymptotic series for large x. Source of all formulas: NIST Digital Library of Mathematical Functions (DLMF),
+chapters 9 and 10, by their numbers there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from ranvier import Tensor
+from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.rows import examples
+
+Array = np.ndarray[Any, Any]
+Values = Callable[..., Array]
+EULER = 0.57721566490153286061
+_FAR = 30.0  # from here on asymptotic series have errors below 1e-20
+
+
+def in_float64(function: Values, *xs: Any) -> Array:
+    """A function of float64 arrays of at least one dimension, for arrays of any dtype and dimensions."""
+    arrays = [np.asarray(x, np.float64) for x in xs]
+    with np.errstate(all="ignore"):
+        y = function(*(np.atleast_1d(x) for x in arrays))
+    return y.reshape(np.broadcast_shapes(*(x.shape for x in arrays)))
+
+
+def rounded_once(function: Values) -> Values:
+    """The same as a function that rounds its result to the dtype of its first argument."""
+
+    @wraps(function)
+    def values(*arrays: Array) -> Array:
+        return np.asarray(in_float64(function, *arrays), np.asarray(arrays[0]).dtype)
+
+    return values
+
+
+def either(f: Any, values: Values, op: Callable[..., Tensor], *xs: Any) -> Any:
+    """In a gradient formula: `values` of arrays in float64 (f is NumPy), or the op on Tensors."""
+    return in_float64(values, *xs) if f is np else op(*xs)
+
+
+def _series(x: Array, order: int, sign: float, terms: int = 30) -> tuple[Array, Array]:
+    """The sums of q_k and of q_k (psi(k + 1) + psi(k + order + 1)), q_k = (sign x^2 / 4)^k / (k! (k +
+    order)!), order 0 or 1: those of J and Y (10.2.2, 10.8.1), I and K (10.25.2, 10.31.1)."""
+    step = sign * x * x / 4
+    term = np.ones_like(x)
+    psi = -2 * EULER + order
+    plain, weighted = term.copy(), term * psi
+    for k in range(1, terms):
+        term = term * step / (k * (k + order))
+        psi += 1 / k + 1 / (k + order)
+        plain += term
+        weighted += term * psi
+    return plain, weighted
+
+
+def _hankel(x: Array, order: int, sign: float) -> tuple[Array, Array]:
+    """The even and the odd terms of the sum of sign^(k // 2) a_k / x^k (10.17.1), for x from _FAR on."""
+    term = np.ones_like(x)
+    even, odd = term.copy(), np.zeros_like(x)
+    for k in range(1, 31):
+        term = term * (4 * order**2 - (2 * k - 1) ** 2) / (8 * k * x)
+        if k % 2:
+            odd += sign ** (k // 2) * term
+        else:
+            even += sign ** (k // 2) * term
+    return even, odd
+
+
+def _scaled_i(x: Array, order: int) -> Array:
+    """exp(-x) I(x) for x >= 0: the mean of exp(x (cos t - 1)) cos(order t) (10.32.3), or 10.40.1."""
+    near, far = np.minimum(x, _FAR), np.maximum(x, _FAR)
+    count = 40
+    total = np.zeros_like(x)
+    for k in range(count + 1):
+        t = math.pi * k / count
+        weight = (0.5 if k in (0, count) else 1.0) * math.cos(order * t) / count
+        total += weight * np.exp(-2 * math.sin(t / 2) ** 2 * near)
+    if order:
+        small = np.minimum(x, 4.0)  # here the terms would cancel
+        total = np.where(x < 4, np.exp(-small) * small / 2 * _series(small, 1, 1)[0], total)
+    even, odd = _hankel(far, order, 1)
+    asymptotic = (even - odd) / np.sqrt(2 * math.pi * far)
+    return np.where(x < _FAR, total, np.where(x == math.inf, 0.0, asymptotic))
+
+
+def _i0e(x: Array) -> Array:
+    return _scaled_i(np.abs(x), 0)
+
+
+def _i1e(x: Array) -> Array:
+    return np.copysign(_scaled_i(np.abs(x), 1), x)
+
+
+def _i0(x: Array) -> Array:
+    half = np.exp(np.abs(x) / 2)
+    y = half * _i0e(x) * half
+    return np.where(np.isinf(x), math.inf, y)
+
+
+def _i1(x: Array) -> Array:
+    half = np.exp(np.abs(x) / 2)
+    y = half * _i1e(x) * half
+    return np.where(np.isinf(x), x, y)
+
+
+def _scaled_k(x: Array, order: int) -> Array:
+    """exp(x) K(x): the integral of exp(-x (cosh t - 1)) cosh(order t) over t > 0 (10.32.9); for x <= 1 the
+    series 10.31.1 and 10.31.2."""
+    near, far = np.clip(x, 0, 1), np.maximum(x, 1.0)
+    i, psi = _series(near, order, 1)
+    logarithm = np.log(near / 2)
+    orders = psi / 2 - logarithm * i, 1 / near + logarithm * (near / 2) * i - near / 4 * psi
+    small = orders[order]
+    h = np.minimum(0.2, 0.7 / np.sqrt(far))
+    total = np.full_like(x, 0.5)
+    for k in range(1, 26):
+        t = k * h
+        total += np.exp(-2 * far * np.sinh(t / 2) ** 2) * np.cosh(order * t)
+    y = np.where(x <= 1, np.exp(near) * small, h * total)
+    y = np.where(x == 0, math.inf, np.where(x == math.inf, 0.0, y))
+    return np.where(x < 0, math.nan, y)
+
+
+def _k(x: Array, order: int) -> Array:
+    return np.where(x == 0, math.inf, np.exp(-x) * _scaled_k(x, order))
+
+
+def _recurrence(x: Array) -> tuple[Array, Array, Array, Array]:
+    """J0, J1, Y0 and Y1 for x from 2 to 30: J_n from n = 110 down (10.6.1, 10.74.iv), scaled by 10.12.4, and
+    Y as sums of them (10.23.31 and its derivative)."""
+    last, here = np.zeros_like(x), np.full_like(x, 1e-280)
+    unit, y0, y1 = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+    for n in range(110, 0, -1):
+        if n % 2 == 0:
+            k = n // 2
+            unit += 2 * here
+            y0 += (-1) ** k * here / k
+        elif n > 1:
+            k = n // 2
+            y1 += (-1) ** k * (2 * k + 1) / (k * (k + 1)) * here
+        last, here = here, 2 * n / x * here - last
+    unit += here
+    j0, j1 = here / unit, last / unit
+    logarithm = np.log(x / 2) + EULER
+    first = 2 / math.pi * (logarithm * j0 - 2 * y0 / unit)
+    second = 2 / math.pi * ((logarithm - 1) * j1 - y1 / unit - j0 / x)
+    return j0, j1, first, second
+
+
+def _oscillating(x: Array, order: int, second: bool) -> Array:
+    """J or Y (second) of x >= 0: 10.2.2 and 10.8 below 2, the recurrence, and 10.17.3 from _FAR on."""
+    near, middle, far = np.minimum(x, 2.0), np.clip(x, 2, _FAR), np.maximum(x, _FAR)
+    plain, psi = _series(near, order, -1)
+    j = plain * (near / 2) ** order
+    if not second:
+        small = j
+    else:
+        pole = 1 / near if order else 0.0
+        small = (2 * np.log(near / 2) * j - 2 * pole - psi * (near / 2) ** order) / math.pi
+    between = _recurrence(middle)[order + 2 * second]
+    even, odd = _hankel(far, order, -1)
+    cos, sin = np.cos(far), np.sin(far)
+    # The cosine and the sine of x - (order / 2 + 1 / 4) pi, times sqrt(2).
+    cosine, sine = (sin - cos, -sin - cos) if order else (cos + sin, sin - cos)
+    wave = even * sine + odd * cosine if second else even * cosine - odd * sine
+    y = np.where(x < 2, small, np.where(x < _FAR, between, wave / np.sqrt(math.pi * far)))
+    y = np.where(x == math.inf, 0.0, y)
+    if second:
+        y = np.where(x == 0, -math.inf, np.where(x < 0, math.nan, y))
+    return y
+
+
+def _airy(x: Array) -> Array:
+    """Ai: 9.4.1 for |x| <= 2, else the integral 9.5.7, for negative x at two complex points (9.2.14)."""
+    near = np.clip(x, -2, 2)
+    cube = near**3
+    f, g = np.ones_like(x), near.copy()
+    first, second = f.copy(), g.copy()
+    for k in range(1, 25):
+        f = f * cube / ((3 * k - 1) * (3 * k))
+        g = g * cube / ((3 * k) * (3 * k + 1))
+        first += f
+        second += g
+    small = 0.35502805388781723926 * first - 0.25881940379280679841 * second
+    size = np.maximum(np.abs(x), 2.0)
+    turn = np.where(x < 0, np.exp(1j * math.pi / 3), 1.0)
+    # The integral of exp(-sqrt(z) t^2) cos(t^3 / 3), with t = s / size^(1/4).
+    h, total = 0.09, np.full(x.shape, 0.5 + 0j)
+    angle = np.sqrt(turn)
+    for k in range(1, 76):
+        s = k * h
+        total += np.exp(-angle * s * s) * np.cos(s**3 / 3 / size**0.75)
+    decay = np.exp(-2 / 3 * size * np.sqrt(size) * np.where(x < 0, 1j, 1.0))
+    value = decay * h * total / (math.pi * np.sqrt(np.sqrt(size)))
+    large = np.where(x < 0, 2 * (turn * value).real, value.real)
+    y = np.where(np.abs(x) <= 2, small, large)
+    return np.where(np.isnan(x), x, np.where(np.isinf(x), 0.0, y))
+
+
+def _spherical(x: Array) -> Array:
+    divisor = np.where(x == 0, 1.0, x)
+    return np.where(x == 0, 1.0, np.where(np.isinf(x), 0.0, np.sin(x) / divisor))
+
+
+def _j1(x: Array) -> Array:
+    return np.copysign(1.0, x) * _oscillating(np.abs(x), 1, False)
+
+
+def _slope_of_i1(f: Any, dy: Any, x: Any) -> Any:
+    """I0 - I1 / x, which is 1 / 2 at 0."""
+    zero = x == 0
+    over = f.where(zero, 1.0, x)
+    slope = either(f, _i0, i0, x) - either(f, _i1, i1, over) / over
+    return dy * f.where(zero, 0.5, slope)
+
+
+def _slope_of_i1e(f: Any, dy: Any, x: Any) -> Any:
+    """exp(-|x|) I0 - (sign(x) + 1 / x) exp(-|x|) I1, which is 1 / 2 at 0."""
+    zero = x == 0
+    over = f.where(zero, 1.0, x)
+    slope = either(f, _i0e, i0e, x) - either(f, _i1e, i1e, over) * (f.sign(over) + 1 / over)
+    return dy * f.where(zero, 0.5, slope)
+
+
+@elementwise(numpy=rounded_once(_i0), gradient=lambda f, dy, x: dy * either(f, _i1, i1, x))
+def i0(input: Any) -> Tensor:
+    """The modified Bessel function I of order 0. | i0(rv.tensor([0.0])) -> tensor([1.])"""
+
+
+@elementwise(numpy=rounded_once(_i1), gradient=_slope_of_i1)
+def i1(input: Any) -> Tensor:
+    """The modified Bessel function I of order 1. | i1(rv.tensor([0.0])) -> tensor([0.])"""
+
+
+@elementwise(
+    numpy=rounded_once(_i0e),
+    gradient=lambda f, dy, x: dy * (either(f, _i1e, i1e, x) - f.sign(x) * either(f, _i0e, i0e, x)),
+)
+def i0e(input: Any) -> Tensor:
+    """exp(-|x|) I0(x). | i0e(rv.tensor([0.0])) -> tensor([1.])"""
+
+
+@elementwise(numpy=rounded_once(_i1e), gradient=_slope_of_i1e)
+def i1e(input: Any) -> Tensor:
+    """exp(-|x|) I1(x). | i1e(rv.tensor([0.0])) -> tensor([0.])"""
+
+
+# As in PyTorch, the functions below have no gradient.
+
+
+@elementwise(numpy=rounded_once(_i0))
+def modified_bessel_i0(input: Any) -> Tensor:
+    """:func:`i0`, without a gradient. | modified_bessel_i0(rv.tensor([0.0])) -> tensor([1.])"""
+
+
+@elementwise(numpy=rounded_once(_i1))
+def modified_bessel_i1(input: Any) -> Tensor:
+    """:func:`i1`, without a gradient. | modified_bessel_i1(rv.tensor([0.0])) -> tensor([0.])"""
+
+
+@elementwise(numpy=rounded_once(lambda x: _k(x, 0)))
+def modified_bessel_k0(input: Any) -> Tensor:
+    """The modified Bessel function K of order 0; nan below 0.
+    | modified_bessel_k0(rv.tensor([1.0])) -> tensor([0.4210])"""
+
+
+@elementwise(numpy=rounded_once(lambda x: _k(x, 1)))
+def modified_bessel_k1(input: Any) -> Tensor:
+    """The modified Bessel function K of order 1; nan below 0.
+    | modified_bessel_k1(rv.tensor([1.0])) -> tensor([0.6019])"""
+
+
+@elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 0)))
+def scaled_modified_bessel_k0(input: Any) -> Tensor:
+    """exp(x) K0(x). | scaled_modified_bessel_k0(rv.tensor([1.0])) -> tensor([1.1445])"""
+
+
+@elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 1)))
+def scaled_modified_bessel_k1(input: Any) -> Tensor:
+    """exp(x) K1(x). | scaled_modified_bessel_k1(rv.tensor([1.0])) -> tensor([1.6362])"""
+
+
+@elementwise(numpy=rounded_once(lambda x: _oscillating(np.abs(x), 0, False)))
+def bessel_j0(input: Any) -> Tensor:
+    """The Bessel function J of order 0. | bessel_j0(rv.tensor([0.0])) -> tensor([1.])"""
+
+
+@elementwise(numpy=rounded_once(_j1))
+def bessel_j1(input: Any) -> Tensor:
+    """The Bessel function J of order 1. | bessel_j1(rv.tensor([1.0])) -> tensor([0.4401])"""
+
+
+@elementwise(numpy=rounded_once(lambda x: _oscillating(x, 0, True)))
+def bessel_y0(input: Any) -> Tensor:
+    """The Bessel function Y of order 0; nan below 0. | bessel_y0(rv.tensor([1.0])) -> tensor([0.0883])"""
+
+
+@elementwise(numpy=rounded_once(lambda x: _oscillating(x, 1, True)))
+def bessel_y1(input: Any) -> Tensor:
+    """The Bessel function Y of order 1; nan below 0. | bessel_y1(rv.tensor([1.0])) -> tensor([-0.7812])"""
+
+
+@elementwise(numpy=rounded_once(_spherical))
+def spherical_bessel_j0(input: Any) -> Tensor:
+    """sin(x) / x, 1 at 0. | spherical_bessel_j0(rv.tensor([1.0])) -> tensor([0.8415])"""
+
+
+@elementwise(numpy=rounded_once(_airy))
+def airy_ai(input: Any) -> Tensor:
+    """The Airy function Ai. | airy_ai(rv.tensor([0.0])) -> tensor([0.3550])"""
+
+
+examples(globals())
