@@ -44,6 +44,18 @@ def count(dims: Sequence[Dim]) -> Dim:
     return math.prod(dims)
 
 
+def completed(dims: Dims, target: tuple[Any, ...]) -> Dims:
+    """The target of a reshape, of which one size may be -1."""
+    made = [n if isinstance(n, Size) else int(n) for n in target]
+    unknown = [i for i, n in enumerate(made) if not isinstance(n, Size) and n == -1]
+    if unknown:
+        rest = count([n for i, n in enumerate(made) if i not in unknown])
+        total = count(dims)
+        left = divided(total, rest) if isinstance(total, Size) or isinstance(rest, Size) else total // rest
+        made[unknown[0]] = quotient(total, rest) if left is None else left
+    return tuple(made)
+
+
 def results(call: Call) -> list[Dims | None]:
     """The dims of the results of a call; None in place of an axis or of all dims for what no rule gives."""
     operands = [x.dims for x in call.inputs if x is not None]
@@ -236,9 +248,14 @@ def _parts(part: slice) -> tuple[Any, Any, Any]:
     return part.start, part.stop, part.step
 
 
+_BEYOND = 2**40  # more elements than any axis has: files have such bounds for "to the end"
+
+
 def _bound(at: Any, n: Dim) -> Dim:
     """A bound of a slice, counted from the front and within the axis; None where its sign is not known."""
     at = at if isinstance(at, Size) else int(at)
+    if not isinstance(at, Size) and abs(at) >= _BEYOND:
+        return n if at > 0 else 0
     if least(at) >= 0:
         return smallest(at, n)
     if most(at) < 0:

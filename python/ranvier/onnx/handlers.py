@@ -16,8 +16,8 @@ import numpy as np
 import ranvier as rv
 import ranvier.onnx.dims as shapes
 from ranvier.autograd import Tensor
-from ranvier.onnx.dims import Dims, count, is_fixed
-from ranvier.onnx.sizes import Real, Size, divided, greatest, number, quotient, smallest
+from ranvier.onnx.dims import Dims, completed, count, is_fixed
+from ranvier.onnx.sizes import Real, Size, greatest, number, smallest
 from ranvier.onnx.symbols import OF_THE_LIBRARY, Original, from_library, handles, has_size
 from ranvier.ops.neural.attention import seen_by
 
@@ -120,6 +120,8 @@ def _eye(trace: Any, call: Original, n: Any, m: Any = None, **how: Any) -> Any:
 
 @handles("tensor", "as_tensor", "asarray")
 def _tensor(trace: Any, call: Original, data: Any, *args: Any, **how: Any) -> Any:
+    if isinstance(data, np.ndarray) and data.dtype == object:
+        data = data.tolist()
     if isinstance(data, (Size, Real)):
         return _made(trace, call(data, *args, **how), "SizeNumber", (), value=data)
     if isinstance(data, (tuple, list)) and has_size(data) and all(isinstance(n, (int, Size)) for n in data):
@@ -187,18 +189,6 @@ def _reshape(trace: Any, call: Original, x: Any, *sizes: Any, **how: Any) -> Any
     if not (_is_dynamic(trace, x) or has_size(target)):
         return NotImplemented
     return _reshaped(trace, call(x, *sizes, **how), x, completed(trace.dims(x), target))
-
-
-def completed(dims: Dims, target: tuple[Any, ...]) -> Dims:
-    """The target of a reshape, of which one size may be -1."""
-    made = [n if isinstance(n, Size) else int(n) for n in target]
-    unknown = [i for i, n in enumerate(made) if not isinstance(n, Size) and n == -1]
-    if unknown:
-        rest = count([n for i, n in enumerate(made) if i not in unknown])
-        total = count(dims)
-        left = divided(total, rest) if isinstance(total, Size) or isinstance(rest, Size) else total // rest
-        made[unknown[0]] = quotient(total, rest) if left is None else left
-    return tuple(made)
 
 
 def _reshaped(trace: Any, y: Any, x: Any, dims: Dims) -> Any:

@@ -21,7 +21,9 @@ from ranvier.observe import observers
 from ranvier.onnx.division import Call, Division, Filling, Path, last_uses
 from ranvier.onnx.graph import STATISTICS, Graph, Node
 from ranvier.onnx.limits import BY_VALUES, STEP, cost
+from ranvier.onnx.operators.sizes import as_operands, in_numbers, is_sized, of_sizes
 from ranvier.onnx.registry import find
+from ranvier.onnx.symbols import followed
 from ranvier.onnx.values import raw, shown
 from ranvier.tensors.recording import paused
 
@@ -175,7 +177,8 @@ def run(
             sizes = [v if v is None else v.shape for v in operands]
             known, size = costs.get(id(step), _UNKNOWN)
             if known != sizes:
-                size = cost(step.op, operands, step.settings)
+                with followed(None):  # as many elements as in this run
+                    size = cost(step.op, list(map(in_numbers, operands)), step.settings)
                 if step.op not in BY_VALUES:
                     costs[id(step)] = sizes, size
             left.take(size, step)
@@ -228,7 +231,7 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
     assert operator is not None
     more: dict[str, Any] = {}
     count = len(operands) - node.captured
-    is_constant = not any(isinstance(value, Tensor) for value in operands)
+    is_constant = not any(isinstance(value, Tensor) or is_sized(value) for value in operands)
     if operator.asks:
         places, buffers = STATISTICS.get(node.op, ()), body.plan.buffers
         owned = bool(places) and all(node.inputs[i] in buffers for i in places)
@@ -238,7 +241,12 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
         more = {name: asked[name] for name in operator.asks}
     try:
         with _aside() if is_constant and operands else nullcontext():
-            result = operator.function(*operands[:count], **node.settings, **more)
+            result = NotImplemented
+            if any(map(is_sized, operands)):
+                result = of_sizes(node.op, operands[:count], node.settings)
+                operands = as_operands(node.op, operands)
+            if result is NotImplemented:
+                result = operator.function(*operands[:count], **node.settings, **more)
     except MemoryError:  # the MemoryError of an op is also a ValueError, which is caught below
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

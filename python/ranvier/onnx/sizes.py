@@ -6,7 +6,8 @@ fraction that was computed from sizes. Both carry `hint`, their number in the pr
 
 Neither is an int: Python and NumPy then ask it for its number (`__index__`, `__float__`, `__hash__` ...), and
 each of these methods refuses, as the file would hold that number for all sizes. docs/design/export.md says
-why. A comparison is answered where the bounds of the atoms decide it for all sizes; else it is refused.
+why. An array of NumPy may hold them as objects. A comparison is answered where the bounds of the atoms decide
+it for all sizes; else `Trace.condition` answers.
 """
 
 from __future__ import annotations
@@ -190,9 +191,6 @@ class Size:
     def __format__(self, form: str) -> str:
         return self.scope.refuse_number(self, "text")
 
-    def __array__(self, *args: Any, **settings: Any) -> Any:
-        return self.scope.refuse_number(self, "a NumPy array")
-
     def __reduce__(self) -> Any:
         return self.scope.refuse_number(self, "a copy or a pickle")
 
@@ -282,7 +280,7 @@ class Real:
     __index__ = __int__ = __trunc__ = __float__ = __complex__ = __hash__ = __bool__ = _number
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = _number
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _number
-    __str__ = __format__ = __array__ = __reduce__ = _number
+    __str__ = __format__ = __reduce__ = _number
 
 
 def _key(x: Any) -> str:

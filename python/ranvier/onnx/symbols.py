@@ -211,6 +211,7 @@ def _originals() -> dict[int, tuple[Any, str, Handler]]:
 @contextmanager
 def recording() -> Iterator[None]:
     """A block in which stand-ins are in the places of public functions, in all modules that hold them."""
+    rv.ops._rare.cache_clear()  # which holds rare functions
     made = {key: _stand_in(*original) for key, original in _originals().items()}
     places: list[tuple[Any, str, Any]] = []
 
@@ -220,8 +221,7 @@ def recording() -> Iterator[None]:
         _set(owner, name, value)
 
     try:
-        for module in [m for m in sys.modules.values() if isinstance(m, ModuleType)]:
-            space = vars(module)
+        for space in _spaces():
             for name, value in [*space.items()]:
                 key = id(value)
                 if key not in made and type(value) is _core.PublicFunction:
@@ -241,6 +241,22 @@ def recording() -> Iterator[None]:
     finally:
         for owner, name, value in reversed(places):
             _set(owner, name, value)
+        _remove(made)
+        rv.ops._rare.cache_clear()
+
+
+def _spaces() -> list[dict[str, Any]]:
+    """The names of all modules."""
+    return [vars(module) for module in [*sys.modules.values()] if isinstance(module, ModuleType)]
+
+
+def _remove(made: dict[int, Any]) -> None:
+    """Puts the functions back where a module has taken a stand-in meanwhile, by an import."""
+    functions = {id(stand_in): stand_in.__wrapped__ for stand_in in made.values()}
+    for space in _spaces():
+        for name, value in [*space.items()]:
+            if id(value) in functions:
+                space[name] = functions[id(value)]
 
 
 def _set(owner: Any, name: str, value: Any) -> None:

@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+import ranvier as rv
 from ranvier.autograd import Tensor, wrap
 from ranvier.extension import optional
+from ranvier.onnx.symbols import active
 from ranvier.tensors.memory import Array as Array, keep
 from ranvier.tensors.reading import shortened
 from ranvier.tensors.strangers import printable
@@ -58,19 +60,27 @@ def tensor_of(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     array = np.asarray(value)
+    if array.dtype == object:  # sizes of dynamic axes, while the model is written again
+        return rv.tensor(array.tolist())
     return wrap(keep(array if array.flags.writeable and array.dtype.isnative else array.copy()))
 
 
 def ints(value: Any) -> tuple[int, ...]:
     """The whole numbers of a shape, of axes and the like."""
     array = array_of(value)
+    if array.dtype == object:  # sizes of dynamic axes, while the model is written again
+        return tuple(array.reshape(-1).tolist())
     if array.dtype.kind not in "iu":
         raise TypeError(f"[onnx] got {array.dtype} where the operator expects integers")
     return tuple(array.reshape(-1).tolist())
 
 
-def shape_of(value: Any) -> tuple[int, ...]:
-    return tuple(raw(value).shape)
+def shape_of(value: Any) -> tuple[Any, ...]:
+    """The shape; while the model is written again, sizes of dynamic axes are symbols (`sizes.py`)."""
+    trace = active()
+    if trace is None or not isinstance(value, Tensor):
+        return tuple(raw(value).shape)
+    return tuple(trace.dims(value))
 
 
 def shown(text: Any) -> str:

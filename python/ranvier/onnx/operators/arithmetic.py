@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier as rv
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
@@ -248,7 +249,7 @@ def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
     if not 0 <= k <= shape_of(x)[at]:
         raise ValueError(f"[onnx TopK] got k {k} for an axis of length {shape_of(x)[at]}")
     kept = (slice(None),) * at + (slice(0, k),)
-    return in_float(lambda x: tuple(y[kept] for y in ops.sort(x, at, largest, stable=True)), x)
+    return in_float(lambda x: tuple(y[kept] for y in rv.sort(x, at, largest, stable=True)), x)
 
 
 @operator("LpNormalization")

@@ -102,6 +102,11 @@ def _decimals(numbers: Any) -> list[float]:
     return [float(str(number)) for number in numbers.reshape(-1)]
 
 
+def _factor(f: Any) -> Any:
+    """A factor, as an int where it is whole: its product with a size is one, too."""
+    return int(f) if float(f).is_integer() else f
+
+
 def sizes_of(
     shape: Any, chosen: list[int], scales: Any, sizes: Any, policy: str
 ) -> tuple[list[float], tuple[int, ...]]:
@@ -114,7 +119,7 @@ def sizes_of(
         numbers = array_of(scales).reshape(-1).astype(np.float32)
         factors = _decimals(numbers)
         # the product is computed in float32, where 5 * 2.6f is 13
-        wanted = [math.floor(shape[a] * f) for a, f in zip(chosen, numbers, strict=False)]
+        wanted = [math.floor(shape[a] * _factor(f)) for a, f in zip(chosen, numbers, strict=False)]
     elif sizes is not None:
         wanted = list(ints(sizes))
         factors = [w / shape[a] if shape[a] else 1.0 for a, w in zip(chosen, wanted, strict=False)]
@@ -147,7 +152,8 @@ def _own_kernel(
     """(mode, align_corners) of ops.interpolate, or None where that would compute something else."""
     signal, image, corners = _KERNELS.get((filter.mode, transformation), ("", "", None))
     mode = {3: signal, 4: image}.get(len(shape), "")
-    exact = all(outs[axis] == shape[axis] * factor for axis, factor in zip(chosen, factors, strict=True))
+    pairs = zip(chosen, factors, strict=True)
+    exact = all(outs[axis] == shape[axis] * _factor(factor) for axis, factor in pairs)
     special = filter.exclude_outside or filter.antialias
     special |= mode == "bicubic" and filter.cubic_coeff_a != -0.75
     if filter.mode == "nearest":

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
+import ranvier as rv
 import ranvier.ops as ops
+from ranvier.onnx.dims import broadcast, completed
 from ranvier.onnx.registry import operator, operators
+from ranvier.onnx.sizes import Size
+from ranvier.onnx.symbols import has_size
 from ranvier.onnx.values import array_of, axis_of, dtype_of, in_float, ints, raw, shape_of, tensor_of
 
 
@@ -22,6 +27,8 @@ def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
     if not allowzero and any(n == 0 for n in target[len(shape) :]):
         raise ValueError(wrong)
     sizes = [shape[i] if n == 0 and not allowzero else n for i, n in enumerate(target)]
+    if has_size((shape, sizes)):
+        return _shaped(x, completed(shape, tuple(sizes)))
     others = math.prod(n for n in sizes if n != -1)
     if sizes.count(-1) > 1 or any(n < -1 for n in sizes) or (-1 in sizes and not others):
         raise ValueError(wrong)
@@ -88,6 +95,11 @@ def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
         raise ValueError(f"[onnx Split] got num_outputs {given} for {count} results")
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
+    if isinstance(n, Size):
+        each = -(-n // count) if sizes is None else 0
+        bounds = [i * each for i in range(count + 1)] if sizes is None else [*accumulate(sizes, initial=0)]
+        key = (slice(None),) * at
+        return tuple(tensor_of(x)[(*key, slice(a, b))] for a, b in pairwise(bounds))
     if sizes is None:
         if n % count and given is None:
             raise ValueError(
@@ -104,6 +116,8 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     shape = shape_of(x)
     axes = range(len(starts)) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
+    if has_size((shape, starts, ends, steps)):
+        return _sliced_by_sizes(tensor_of(x), shape, starts, ends, axes, steps)
     key, flipped = [slice(None)] * len(shape), []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         at = axis_of("Slice", axis, len(shape))
@@ -119,8 +133,27 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     return ops.flip(y, tuple(flipped)) if flipped else y
 
 
+def _sliced_by_sizes(x: Any, shape: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+    """`_sliced` where sizes are symbols: Python's slices have the same bounds."""
+    parts, flipped = [slice(None)] * len(shape), []
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        at = axis_of("Slice", axis, len(shape))
+        is_whole = not has_size((start, end, step)) and (start, step) == (-1, -1) and end < -(2**31)
+        if is_whole:  # the whole axis, backwards
+            flipped.append(at)
+            continue
+        parts[at] = slice(start, end, step)
+    y = x[tuple(parts)]
+    return ops.flip(y, tuple(flipped)) if flipped else y
+
+
 def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
     shape = shape_of(x)
+    if has_size((shape, sizes)):
+        target = broadcast(shape, sizes)
+        if None in target:
+            raise ValueError(f"[onnx Expand] got shape {sizes} for a value of shape {shape}, both dynamic")
+        return ops.expand(tensor_of(x), target)
     try:
         target = np.broadcast_shapes(shape, sizes)
     except ValueError:
@@ -129,9 +162,9 @@ def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
 
 
 def _tiled(x: Any, counts: tuple[int, ...]) -> Any:
-    if len(counts) != raw(x).ndim or min(counts, default=1) < 0:
+    if len(counts) != raw(x).ndim or any(n < 0 for n in counts):
         raise ValueError(f"[onnx Tile] got repeats {counts} for a value of shape {shape_of(x)}")
-    return ops.tile(tensor_of(x), counts)
+    return rv.tile(tensor_of(x), counts)
 
 
 _CONSTANTS = {"value_float": "f4", "value_floats": "f4", "value_int": "i8", "value_ints": "i8"}
@@ -174,9 +207,10 @@ def eye_like(x: Any, *, dtype: int | None = None, k: int = 0) -> Any:
 
 @operator("Trilu")
 def trilu(x: Any, k: Any = None, *, upper: int = 1) -> Any:
-    shift = 0 if k is None else int(array_of(k).reshape(()))
-    shift = max(-(2**31), min(2**31, shift))
-    return (ops.triu if upper else ops.tril)(tensor_of(x), shift)
+    shift = 0 if k is None else array_of(k).reshape(()).item()
+    if not isinstance(shift, Size):
+        shift = max(-(2**31), min(2**31, shift))
+    return (rv.triu if upper else rv.tril)(tensor_of(x), shift)
 
 
 def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
@@ -229,6 +263,9 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
     if len(pads) != 2 * ndim or mode not in ("constant", "reflect", "edge", "wrap"):
         raise ValueError(f"[onnx Pad] got pads {pads} and mode {mode!r} for a value of shape {shape}")
     pairs = list(zip(pads[:ndim], pads[ndim:], strict=True))
+    if has_size(pads) and mode == "constant":
+        by_size = [size for pair in pairs[::-1] for size in pair]
+        return in_float(lambda x: rv.pad(x, by_size, "constant", value), x)
     if not any(pads):
         return x
     if any(n + a + b < 0 for n, (a, b) in zip(shape, pairs, strict=True)):
@@ -265,6 +302,11 @@ def _tile_along(x: Any, tiles: Any, axis: Any) -> Any:
     return _tiled(x, tuple(counts))
 
 
+def _whole_numbers(sizes: Any) -> Any:
+    """Sizes as an array: of objects if one of them depends on a dynamic axis (`operators/sizes.py`)."""
+    return np.array(sizes, object if has_size(sizes) else np.int64)
+
+
 def _ints(value: Any) -> Any:
     return None if value is None else ints(value)
 
@@ -283,7 +325,7 @@ operators(
         ("Expand", 1): lambda x, shape: _expanded(x, ints(shape)),
         ("Tile", 1): _tile_along,
         ("Tile", 6): lambda x, repeats: _tiled(x, ints(repeats)),
-        ("Shape", 1): lambda x, *, start=0, end=None: np.array(shape_of(x)[start:end], np.int64),
-        ("Size", 1): lambda x: np.array(math.prod(shape_of(x)), np.int64),
+        ("Shape", 1): lambda x, *, start=0, end=None: _whole_numbers(list(shape_of(x)[start:end])),
+        ("Size", 1): lambda x: _whole_numbers(math.prod(shape_of(x))),
     }
 )

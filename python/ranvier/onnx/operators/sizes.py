@@ -1,0 +1,174 @@
+"""Arithmetic of shapes in a loaded graph while a model is written again: sizes of dynamic axes are symbols.
+
+`Shape` then gives an array of Sizes (`onnx/sizes.py`), as NumPy's arrays of objects. The operators of this
+table compute with them; to any other operator they are operands of its own function, which takes them as
+sizes (`values.ints`) or as Tensors (`values.tensor_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+from ranvier.onnx.sizes import Real, Size, divided, greatest, least, number, smallest
+from ranvier.onnx.values import dtype_of, ints, tensor_of
+
+Array = np.ndarray[Any, Any]
+
+
+def is_sized(value: Any) -> bool:
+    """True for an array that holds sizes."""
+    return isinstance(value, np.ndarray) and value.dtype == object
+
+
+def in_numbers(value: Any) -> Any:
+    """The value, with the numbers of the present run in place of sizes."""
+    return np.vectorize(number, otypes=[np.int64])(value) if is_sized(value) else value
+
+
+TAKES_SIZES = frozenset(
+    ["ConstantOfShape", "Expand", "OneHot", "Pad", "Range", "Reshape", "Resize", "Slice", "Split", "Squeeze",
+     "Tile", "TopK", "Trilu", "Unsqueeze", "Upsample"]
+)  # fmt: skip
+"""The operators whose functions take sizes as numbers; to all others they are Tensors."""
+
+
+def as_operands(name: str, operands: list[Any]) -> list[Any]:
+    """The operands, with Tensors in the place of sizes where the operator takes values."""
+    if name in TAKES_SIZES:
+        return operands
+    return [tensor_of(value) if is_sized(value) else value for value in operands]
+
+
+def of_sizes(name: str, operands: list[Any], settings: dict[str, Any]) -> Any:
+    """The result of an operator on sizes; NotImplemented for one that is not in the table."""
+    function = _TABLE.get(name)
+    if function is None or not all(x is None or isinstance(x, np.ndarray) for x in operands):
+        return NotImplemented
+    result = function(*operands, **settings)
+    if isinstance(result, tuple):
+        return tuple(map(_plain, result))
+    return result if result is NotImplemented else _plain(result)
+
+
+def _plain(value: Any) -> Any:
+    """An array of objects that holds numbers alone, as an array of these numbers."""
+    if not isinstance(value, (np.ndarray, int, bool, Size, Real)):
+        return value
+    array = np.asarray(value, object) if not isinstance(value, np.ndarray) else value
+    if array.dtype != object or any(isinstance(n, (Size, Real)) for n in array.reshape(-1)):
+        return array
+    is_truth = all(isinstance(n, (bool, np.bool_)) for n in array.reshape(-1))
+    return array.astype(np.bool_ if is_truth and array.size else np.int64)
+
+
+def _each(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The function of each pair of elements of two arrays."""
+    computed = np.frompyfunc(function, 2, 1)
+
+    def on_arrays(a: Any, b: Any) -> Any:
+        return np.asarray(computed(a.astype(object), b.astype(object)), object)
+
+    return on_arrays
+
+
+def _quotient(a: Any, b: Any) -> Any:
+    """a / b rounded towards 0, as ONNX divides whole numbers."""
+    exact = divided(a, b)
+    if exact is not None:
+        return exact
+    if least(a) < 0 or least(b) <= 0:
+        raise ValueError(f"got the quotient of {a!r} and {b!r}; expected sizes of one sign")
+    return a // b
+
+
+def _cast(x: Array, *, to: Any, **settings: Any) -> Any:
+    dtype = dtype_of(to)
+    return x if dtype.kind in "iu" else tensor_of(x).to(dtype)
+
+
+def _sliced(x: Array, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
+    if any(map(is_sized, (starts, ends))):
+        return NotImplemented
+    chosen = range(len(ints(starts))) if axes is None else ints(axes)
+    step = [1] * len(ints(starts)) if steps is None else ints(steps)
+    key = [slice(None)] * x.ndim
+    for at, *part in zip(chosen, ints(starts), ints(ends), step, strict=True):
+        key[at] = slice(*part)
+    return x[tuple(key)]
+
+
+def _reduced(choose: Callable[..., Any]) -> Callable[..., Any]:
+    def of_all(x: Array, axes: Any = None, *, keepdims: int = 1, **settings: Any) -> Any:
+        if x.ndim != 1:
+            return NotImplemented
+        result = np.empty((1,) if keepdims else (), object)
+        result[...] = choose(*x)
+        return result
+
+    return of_all
+
+
+def _product(*sizes: Any) -> Any:
+    total: Any = 1
+    for n in sizes:
+        total = total * n
+    return total
+
+
+def _filled(shape: Array, *, value: Any = None) -> Any:
+    number = np.zeros((), np.float32) if value is None else np.asarray(value).reshape(())
+    return rv.full(ints(shape), number.item(), dtype=number.dtype)
+
+
+def _range(start: Array, limit: Array, delta: Array) -> Any:
+    return rv.arange(*(x.reshape(-1)[0] if is_sized(x) else x.item() for x in (start, limit, delta)))
+
+
+def _squeezed(x: Array, axes: Any = None) -> Any:
+    return np.squeeze(x, None if axes is None else ints(axes))
+
+
+def _joined(*parts: Array, axis: int = 0) -> Any:
+    return np.concatenate([part.astype(object) for part in parts], axis)
+
+
+def _chosen(condition: Array, a: Array, b: Array) -> Any:
+    if is_sized(condition):
+        return NotImplemented
+    return np.where(condition, a.astype(object), b.astype(object))
+
+
+_TABLE: dict[str, Callable[..., Any]] = {
+    "Add": _each(lambda a, b: a + b),
+    "Sub": _each(lambda a, b: a - b),
+    "Mul": _each(lambda a, b: a * b),
+    "Div": _each(_quotient),
+    "Mod": _each(lambda a, b: a % b),
+    "Min": _each(smallest),
+    "Max": _each(greatest),
+    "Equal": _each(lambda a, b: a == b),
+    "Less": _each(lambda a, b: a < b),
+    "LessOrEqual": _each(lambda a, b: a <= b),
+    "Greater": _each(lambda a, b: a > b),
+    "GreaterOrEqual": _each(lambda a, b: a >= b),
+    "Neg": lambda x: -x,
+    "Identity": lambda x: x,
+    "Cast": _cast,
+    "Gather": lambda x, index, *, axis=0: NotImplemented if is_sized(index) else np.take(x, index, axis),
+    "Concat": _joined,
+    "Squeeze": _squeezed,
+    "Unsqueeze": lambda x, axes: np.expand_dims(x, ints(axes)),
+    "Reshape": lambda x, shape, *, allowzero=0: np.reshape(x, ints(shape)),
+    "Slice": _sliced,
+    "Where": _chosen,
+    "ReduceProd": _reduced(_product),
+    "ReduceSum": _reduced(lambda *n: sum(n)),
+    "ReduceMin": _reduced(smallest),
+    "ReduceMax": _reduced(greatest),
+    "ConstantOfShape": _filled,
+    "Range": _range,
+}
