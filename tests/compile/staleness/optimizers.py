@@ -139,7 +139,6 @@ for when, of_all in itertools.product(("before step", "after step"), (False, Tru
     changed(once_hooked, adds)
     changed(wrapped, adds)
     changed(with_two, lambda t, n, add=add: t.handles.pop().remove() if t.handles else add(t, 0.3))
-changed(two(optim.SGD), lambda t, n: wraps_step(t), neutral=True)
 
 
 # --- gradients that are added up over calls, that the step drops or does not compute
