@@ -42,7 +42,7 @@ def test_a_view_of_a_result_shares_its_memory(result):
     assert y.is_contiguous()
 
 
-@pytest.mark.parametrize("result", ["conv1d", "conv2d", "conv_transpose2d", "pool", "relu"])
+@OF_RESULTS
 def test_views_and_detached_tensors_from_before_share_it_too(result):
     y = made(result)
     plain, turned, first = y.detach(), y.transpose(0, 1), y[1]
@@ -136,6 +136,13 @@ def test_on_the_tape_it_is_read_and_refuses_writes():
     refused(ValueError, LOST, v.zero_)
     (v * rv.arange(6.0)).sum().backward()
     assert x.grad.tolist() == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_a_detached_turned_tensor_does_not_turn_what_it_is_of():
+    base = rv.arange(6.0).reshape(2, 3)
+    detached = base.t().detach()
+    refused(ValueError, LOST, detached.view(-1).zero_)
+    assert base.is_contiguous()
 
 
 @pytest.mark.parametrize("how", ["reshape", "contiguous", "clone", "flatten"])

@@ -38,8 +38,8 @@ from ranvier.tensors.views import (
     FIRST,
     FLAG,
     UNWATCHED,
-    _base_of,
     as_node,
+    base_of,
     before_writing,
     bump,
     chained,
@@ -327,7 +327,7 @@ def _keep_results(tensor: Any) -> None:
 
     PyTorch's ops save only their inputs there, so that the program may change the result before backward.
     """
-    base = None if tensor._view is None else _base_of(tensor)
+    base = None if tensor._view is None else base_of(tensor)
     for owner in (tensor, base, *(sharing(tensor) if len(tensor._cell) > FIRST else ())):
         node = getattr(owner, "_grad_fn", None)
         node = node.function if isinstance(node, Output) else node

@@ -16,7 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
-from ranvier.observe import current, observers, pass_over
+from ranvier.observe import current, observers
 from ranvier.tensors.memory import copied
 
 FLAG, FIRST = 2, 3  # the places in _cell of the flags, and of the first weak reference
@@ -109,10 +109,10 @@ def views_of(base: Any) -> list[Any]:
     """The views of a base that are alive."""
     if len(base._cell) == FIRST:
         return []
-    return [view for view in sharing(base) if view._view is not None and _base_of(view) is base]
+    return [view for view in sharing(base) if view._view is not None and base_of(view) is base]
 
 
-def _base_of(view: Any) -> Any:
+def base_of(view: Any) -> Any:
     """The base of a view; None if it is gone."""
     base, _, why = view._view
     return base() if why else base
@@ -130,7 +130,7 @@ def view_of_several(tensor: Any, view: Any, why: str) -> None:
 def is_shared(tensor: Any) -> bool:
     """True if other Tensors that are alive may have the memory."""
     cell, view = tensor._cell, tensor._view
-    if cell[FLAG] & ALIASED or (view is not None and _base_of(tensor) is not None):
+    if cell[FLAG] & ALIASED or (view is not None and base_of(tensor) is not None):
         return True
     return len(cell) > FIRST and bool(sharing(tensor))
 
@@ -220,7 +220,7 @@ def own_memory(tensor: Any) -> None:
     cell = tensor._cell
     cell[FLAG] &= ~BORROWED
     family = [tensor, *sharing(tensor)]
-    base = None if tensor._view is None else _base_of(tensor)
+    base = None if tensor._view is None else base_of(tensor)
     if base is not None and all(base is not t for t in family):
         family.append(base)
     if len(family) == 1:
@@ -235,59 +235,6 @@ def own_memory(tensor: Any) -> None:
         moved: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, whole, first, array.strides)
         moved[...] = array
         t._array = moved
-
-
-def to_c_order(tensor: Any) -> bool:
-    """Gives C order to the memory that a tensor and its views share, so that `view` need not copy.
-
-    Results of some ops are in another order, as images of convolutions, where PyTorch's are contiguous. The
-    copy that `view` would make becomes the memory of the tensors themselves: a write to one is seen by all.
-    Returns False, and changes nothing, where the order is the caller's own, or where something else than
-    these tensors sees the memory: arrays of NumPy, `.data`, an argument of a module, views without a chain.
-    """
-    stands_alone(tensor)
-    base = tensor if tensor._view is None else _base_of(tensor)
-    if base is None or base._array.flags.c_contiguous or not _may_move(base):
-        return False
-    others = [other for other in sharing(base) if other is not base]
-    if base is not tensor and all(other is not tensor for other in others):
-        return False
-    if not all(_follows(other, base) for other in others):
-        return False
-    recording = current() if observers else None
-    kind = None if recording is None else recording.core.kind_of(base._array)
-    array = copied(base._array, "C")
-    if kind == "persistent":
-        pass_over()
-    if kind == "argument":
-        recording.moves(base, array)
-    base._array = array
-    for other in others:
-        other._array = through(other._view[1], array) if other._view is not None else array
-    base._cell[1] = None
-    return True
-
-
-def _may_move(base: Any) -> bool:
-    """True if the memory of a tensor that is no view may be replaced by a copy."""
-    is_lent = base._cell[FLAG] & (BORROWED | UNWATCHED | ALIASED)
-    is_trained = base._requires_grad and base._grad_fn is None
-    if is_lent or is_trained or overlaps(base._array):
-        return False
-    recording = current() if observers else None
-    return not observers or (recording is not None and not recording.keeps)
-
-
-def _follows(other: Any, base: Any) -> bool:
-    """True if the array of a tensor that shares the memory of its base can be made from that of the base."""
-    if other._view is None:  # as after detach()
-        geometry = base._array.ctypes.data, base._array.shape, base._array.strides
-        return geometry == (other._array.ctypes.data, other._array.shape, other._array.strides)
-    chain = other._view[1]
-    if not chain or _base_of(other) is not base:
-        return False
-    array = through(chain, base._array)
-    return array.strides == other._array.strides and array.ctypes.data == other._array.ctypes.data
 
 
 def bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:

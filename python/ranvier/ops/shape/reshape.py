@@ -28,8 +28,9 @@ from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.errors import index
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import CopyOfView, like, read_only, reshaped
+from ranvier.tensors.memory_order import to_c_order
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.views import to_c_order, views_of
+from ranvier.tensors.views import views_of
 
 
 @written_once()

@@ -1,0 +1,154 @@
+"""`to_c_order`: gives the memory of Tensors that share it C order, so that a view of another shape is
+possible.
+
+Results of some ops are in another order, as images of convolutions, where PyTorch's are contiguous, and
+programs write to them through `view`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.observe import current, observers, pass_over
+from ranvier.tensors.memory import Array, copied
+from ranvier.tensors.views import (
+    ALIASED,
+    BORROWED,
+    FLAG,
+    UNWATCHED,
+    base_of,
+    hides_base,
+    overlaps,
+    sharing,
+    through,
+)
+
+
+def to_c_order(tensor: Any) -> bool:
+    """Gives C order to the memory that a tensor shares with its base and views, as one new memory of all.
+
+    The order is that of the tensor's base, or of the tensor itself where no program has the base. Returns
+    False, and changes nothing, where it is C order already, so that the program has made another of it, and
+    where something else than these tensors sees the memory: arrays of NumPy, `.data`, an argument of a
+    module.
+    """
+    view = _a_view(tensor)
+    # asked before names here refer to the base
+    is_hidden = view is not None and (base_of(view) is None or hides_base(view))
+    family = _family(tensor)
+    hidden = base_of(view) if is_hidden else None
+    no_views = [other for other in family if other._view is None]
+    is_own = any(other._array.flags.c_contiguous for other in no_views if other is not hidden)
+    if is_own or not _may_move(family):
+        return False
+    no_views.sort(key=lambda other: -other._array.size)
+    return any(_in_order_of(first, family) for first in (*no_views, tensor))
+
+
+def _a_view(tensor: Any) -> Any:
+    """The tensor, if it is a view, or a view on its memory; None if there is none."""
+    if tensor._view is not None:
+        return tensor
+    return next((other for other in sharing(tensor) if other._view is not None), None)
+
+
+def _in_order_of(first: Any, family: list[Any]) -> bool:
+    """Gives the family of a tensor new memory, in which the tensor is in C order. Returns whether it did."""
+    whole = first._array
+    if whole.flags.c_contiguous or not whole.size or min(whole.strides) < 0 or overlaps(whole):
+        return False
+    recording = current() if observers else None
+    kind = None if recording is None else recording.core.kind_of(whole)
+    made = copied(whole, "C")
+    arrays = [_moved(other, first, made) for other in family]
+    if any(array is None for array in arrays):
+        return False
+    if kind == "persistent":
+        pass_over()
+    for other, array in zip(family, arrays, strict=True):
+        if kind == "argument":
+            recording.moves(other, array)
+        other._array = array
+    first._cell[1] = None
+    return True
+
+
+def _family(tensor: Any) -> list[Any]:
+    """The tensor, and the others on its memory."""
+    family = [tensor, *sharing(tensor)]
+    view = next((other for other in family if other._view is not None), None)
+    base = None if view is None else base_of(view)
+    if base is not None and all(base is not other for other in family):
+        family.append(base)
+    return family
+
+
+def _may_move(family: list[Any]) -> bool:
+    """True if nothing else than these tensors sees their memory, and an observer knows the new one."""
+    if family[0]._cell[FLAG] & (BORROWED | UNWATCHED | ALIASED):
+        return False
+    if any(other._requires_grad and other._grad_fn is None for other in family):  # a trained leaf
+        return False
+    recording = current() if observers else None
+    return not observers or (recording is not None and not recording.keeps)
+
+
+def _moved(other: Any, first: Any, made: Array) -> Array | None:
+    """The array of a tensor on the memory of `made`, the copy of that of `first`; None if there is none."""
+    if other is first:
+        return made
+    view = other._view
+    if view is not None and view[1] and base_of(other) is first and _is_made_by(view[1], other, first):
+        return through(view[1], made)
+    return _at_the_same_elements(other._array, first._array, made)
+
+
+def _is_made_by(chain: tuple[Any, ...], other: Any, first: Any) -> bool:
+    """True if the chain gives a view of both the old and the new order."""
+    array = through(chain, first._array)
+    return array.strides == other._array.strides and array.ctypes.data == other._array.ctypes.data
+
+
+def _at_the_same_elements(array: Array, whole: Array, made: Array) -> Array | None:
+    """The view of `made` of the elements of `whole` that the array has; both hold the same numbers in two
+    orders.
+
+    A step along a dimension of the array is a number of steps along each dimension of `whole`. None where
+    they would lead beyond one of these, as along two dimensions that were joined to one.
+    """
+    if array.dtype.itemsize != whole.dtype.itemsize or not array.size:
+        return None
+    dims = [d for d in range(whole.ndim) if whole.shape[d] > 1]
+    dims.sort(key=lambda d: -whole.strides[d])
+    old, new = ([x.strides[d] for d in dims] for x in (whole, made))
+    steps = [_steps(array.ctypes.data - whole.ctypes.data, old)]
+    for stride, size in zip(array.strides, array.shape, strict=True):
+        steps.append(_steps(stride if size > 1 else 0, old))
+    first, *along = [found for found in steps if found is not None]
+    if len(along) < array.ndim:
+        return None
+    last = first
+    for found, size in zip(along, array.shape, strict=True):
+        last = [at + step * (size - 1) for at, step in zip(last, found, strict=True)]
+    for place in (first, last):
+        if not all(0 <= at < whole.shape[d] for at, d in zip(place, dims, strict=True)):
+            return None
+    strides = [_bytes(found, new) for found in along]
+    memory = made.reshape(-1).view(np.uint8)
+    moved: Array = np.ndarray(array.shape, array.dtype, memory, _bytes(first, new), strides)
+    return moved
+
+
+def _steps(count: int, strides: list[int]) -> list[int] | None:
+    """So many bytes as steps of these sizes, the largest first; None if they are no whole steps, or back."""
+    steps = []
+    for stride in strides:
+        step, count = divmod(count, stride)
+        steps.append(step)
+    return None if count or min(steps, default=0) < 0 else steps
+
+
+def _bytes(steps: list[int], strides: list[int]) -> int:
+    return sum(step * stride for step, stride in zip(steps, strides, strict=True))
