@@ -126,6 +126,18 @@ def test_switches_of_speed_are_taken_and_others_refused(name):
             trained(kind, **wrong)
 
 
+def test_a_misspelled_setting_of_a_group_is_refused_and_entries_of_the_program_stay():
+    p = rv.ones(1, requires_grad=True)
+    for wrong, near in (("weight_decy", "weight_decay"), ("momentun", "momentum"), ("nestrov", "nesterov")):
+        with pytest.raises(
+            TypeError, match=f"got a group with '{wrong}', which nothing reads; expected '{near}'"
+        ):
+            optim.SGD([{"params": [p], wrong: 0.1}], lr=0.1)
+    own = {"name": "head", "max_momentum": 0.9, "base_momentum": 0.8, "initial_lr": 0.1, "lr_scale": 0.5}
+    optimizer = optim.SGD([{"params": [p], **own}], lr=0.1)
+    assert own.items() <= optimizer.param_groups[0].items()
+
+
 # --- schedules
 
 HALVE = lambda step: 0.5**step  # noqa: E731
@@ -191,13 +203,15 @@ def schedules():
     return {**{n: k for n, k in found.items() if k is not base}, "SWALR": swa_utils.SWALR}
 
 
-def rates(name, **settings):
+def rates(name, change=None, **settings):
     """(rate, momentum) after each of 12 steps; of plateaus with a loss that falls, stays and rises."""
     optimizer = optim.SGD([rv.ones(1, requires_grad=True)], lr=0.4, momentum=0.9)
     if name == "SequentialLR":
         parts = [lr_scheduler.ConstantLR(optimizer, 0.1, 20), lr_scheduler.ExponentialLR(optimizer, 0.5)]
         settings = {"schedulers": parts, "milestones": [5], **settings}
     schedule = schedules()[name](optimizer, **{**BASES.get(name, {}), **settings})
+    if change is not None:
+        setattr(schedule, *change)
     values = [5.0, 4.0, 4.0, 3.9, 1.0, 1.0, 1.1, 1.2, 0.9, 0.9, 0.9, 0.9, 0.9]
     path = []
     for value in values:
@@ -217,6 +231,21 @@ def test_each_setting_of_a_schedule_has_a_row(name):
 @pytest.mark.parametrize(("name", "setting"), [(n, s) for n in SCHEDULES for s in SCHEDULES[n]])
 def test_a_setting_of_a_schedule(name, setting):
     require_effect(lambda **settings: rates(name, **settings), setting, SCHEDULES[name][setting])
+
+
+@pytest.mark.parametrize(("name", "setting"), [(n, s) for n in SCHEDULES for s in SCHEDULES[n]])
+def test_a_setting_of_a_schedule_that_is_set_later_is_followed_or_refused(name, setting):
+    row = SCHEDULES[name][setting]
+    if isinstance(row, Exempt):
+        pytest.skip(row.why)
+    row = row if isinstance(row, With) else With(row, {})
+    first = {} if row.before is None else {setting: row.before}
+    before = rates(name, **row.more, **first)
+    try:
+        after = rates(name, change=(setting, row.value), **row.more, **first)
+    except (AttributeError, ValueError, TypeError, IndexError):
+        return
+    assert before != after
 
 
 # --- averages of models

@@ -181,6 +181,8 @@ class Optimizer(HookedOptimizer):
             raise ValueError(f"[{self._name}] got a parameter twice; expected each in one group only")
         kept = {k: v for k, v in group.items() if k not in IGNORED and k != "params"}
         full: Group = {"params": params, **self.defaults, **kept}
+        if self._rule:
+            self._refuse_misspelled(kept)
         if named:
             full["param_names"] = [name for name, _ in named]
         self._check(full)
@@ -188,6 +190,22 @@ class Optimizer(HookedOptimizer):
             del group[key]
         group.update(full)  # As in PyTorch, the group is the dict of the program, not a copy.
         self.param_groups.append(group)
+
+    def _refuse_misspelled(self, group: Group) -> None:
+        """Raises TypeError for an entry of a group whose name is almost that of a setting, and which nothing
+        reads. A group may have entries of the program, with other names."""
+        unknown = [key for key in group if isinstance(key, str) and key not in self.defaults]
+        if not unknown:
+            return
+        from difflib import get_close_matches
+
+        for key in unknown:
+            near = get_close_matches(key, self.defaults, 1, 0.85)
+            if near:
+                raise TypeError(
+                    f"[{self._name}] got a group with '{key}', which nothing reads; expected '{near[0]}', or "
+                    "a name that is not so close to it"
+                )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or sets them to zero."""

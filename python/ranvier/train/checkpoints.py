@@ -132,10 +132,10 @@ def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
 BEST = "best.safetensors"
 
 
-def _seconds(owner: str, name: str, value: Any) -> float | None:
+def _seconds(owner: str, name: str, value: float | None) -> float | None:
     if value is not None and not value > 0:
         raise ValueError(f"[{owner}] got {name} {value}; expected a number above 0")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _batches(owner: str, name: str, value: Any) -> int | None:

@@ -243,7 +243,8 @@ def note_order(name: str, loader: Any) -> None:
 
 def _drops(loader: Any) -> bool:
     """Whether the samples of a loader with drop_last fill no last batch; True if their number is unknown."""
-    dataset, size = getattr(loader, "dataset", None), getattr(loader, "batch_size", None)
+    dataset: Any = getattr(loader, "dataset", None)
+    size = getattr(loader, "batch_size", None)
     if not hasattr(dataset, "__len__") or not isinstance(size, int):
         return True
     return len(dataset) % size != 0

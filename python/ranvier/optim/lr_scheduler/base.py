@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Mapping
 from operator import index
@@ -51,6 +53,8 @@ class LRScheduler:
     example: ClassVar[tuple[str, str] | None] = None
     _is_initial = _get_lr_called_within_step = False
 
+    _consumed: ClassVar[tuple[str, ...]] = ()  # attributes that only the constructor reads
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own_errors(cls, ["step"])
@@ -72,6 +76,18 @@ class LRScheduler:
         self.base_lrs: list[float] = [copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._initial_step()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; one that only the constructor reads is refused once the schedule has begun."""
+        own = vars(self)
+        kind: Any = type(self)
+        is_read_once = name in self._consumed or name not in own
+        if is_read_once and "_last_lr" in own and name in _arguments_of(kind):
+            raise AttributeError(
+                f"[{kind.__name__}] got a new {name}, which only the constructor reads; expected a new "
+                f"{kind.__name__}"
+            )
+        object.__setattr__(self, name, value)
 
     def _initial_step(self) -> None:
         self._step_count, self._is_initial = 0, True
@@ -137,7 +153,16 @@ class LRScheduler:
                 for item, saved in zip(own, value, strict=True):
                     _load_into(item, saved)
             else:
-                setattr(self, key, value)
+                object.__setattr__(self, key, value)
+
+
+@functools.cache
+def _arguments_of(kind: type) -> frozenset[str]:
+    """The arguments of the constructor of a schedule of the library; none for a class of a program, which may
+    set them after it has called ours."""
+    if not kind.__module__.startswith("ranvier."):
+        return frozenset()
+    return frozenset(inspect.signature(kind).parameters)
 
 
 def _state_of(value: Any) -> Any:
@@ -228,6 +253,9 @@ class ReduceLROnPlateau(LRScheduler):
     [0.25]
     """
 
+    mode: str
+    _consumed = ("mode",)
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -253,15 +281,16 @@ class ReduceLROnPlateau(LRScheduler):
         self.min_lrs = for_each_group(name, "min_lr", optimizer, min_lr)
         self.patience, self.cooldown = patience, cooldown
         self.last_epoch = 0
-        self._last_lr = self._rates()
         self._init_is_better(mode, threshold, threshold_mode)
         self._reset()
+        self._last_lr = self._rates()
 
     def _init_is_better(self, mode: str, threshold: float, threshold_mode: str) -> None:
         name = "ReduceLROnPlateau"
         one_of(name, "mode", mode, ("min", "max"))
         one_of(name, "threshold_mode", threshold_mode, ("rel", "abs"))
-        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
+        vars(self)["mode"] = mode
+        self.threshold, self.threshold_mode = threshold, threshold_mode
         self.mode_worse = math.inf if mode == "min" else -math.inf
 
     def _reset(self) -> None:

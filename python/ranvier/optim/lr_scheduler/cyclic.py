@@ -62,6 +62,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     example = "T_0=2", "0.5, 0.25, 0.5, 0.25, 0.5"
 
+    _consumed = ("T_0",)
+
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
@@ -163,6 +165,8 @@ class OneCycleLR(_WithMomentum):
     >>> schedule.get_last_lr(), optimizer.param_groups[0]["momentum"]
     ([1.0], 0.85)
     """
+
+    _consumed = ("total_steps",)
 
     def __init__(
         self,
