@@ -43,13 +43,24 @@ RANVIER_INLINE void four_bits(const uint8_t* codes, vec<float> factor, float* y)
   }
 }
 
+// The scale of a group, of float16.
+RANVIER_INLINE float scale_at(const uint8_t* p) {
+#if defined(__F16C__)
+  uint16_t bits;
+  memcpy(&bits, p, sizeof bits);
+  return _cvtsh_ss(bits);
+#else
+  Float16 scale;
+  memcpy(&scale, p, sizeof scale);
+  return scale;
+#endif
+}
+
 template <void (*group)(const uint8_t*, vec<float>, float*), int64_t bytes>
 static void row_of_groups(const QuantizedRow& row) {
   const uint8_t* p = row.codes;
   for (int64_t begin = 0; begin < row.k; begin += kGroup, p += 2 + bytes) {
-    Float16 scale;
-    memcpy(&scale, p, sizeof scale);
-    const vec<float> factor = broadcast(float(scale));
+    const vec<float> factor = broadcast(scale_at(p));
     const int64_t left = row.k - begin;
     if (left >= kGroup) {
       group(p + 2, factor, row.y + begin);
