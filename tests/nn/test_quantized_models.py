@@ -300,7 +300,7 @@ def test_the_report_says_what_stays():
     model = nn.Sequential(nn.Conv1d(4, 8, 3), nn.Flatten(), nn.Linear(48, 20), nn.LayerNorm(20)).eval()
     total = 4 * 8 * 3 + 8 + 48 * 20 + 20 + 40
     _, report = rv.quantize(model, report=rv.randn(2, 4, 8))
-    assert [(row.layer, row.count, round(row.share * total)) for row in report.left] == [
+    assert [(row.layer, row.number, round(row.share * total)) for row in report.left] == [
         ("Conv1d", 1, 104),
         ("LayerNorm", 1, 40),
     ]

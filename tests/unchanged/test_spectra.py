@@ -152,6 +152,11 @@ REFUSED = [
     (RuntimeError, "[istft] got a real tensor", lambda t, z: t.istft(z.real, 4)),
     (RuntimeError, "[imag] got a real tensor", lambda t, z: t.imag(z.real)),
     (RuntimeError, "[view_as_real] got Tensor", lambda t, z: t.view_as_real(z.real)),
+    (
+        RuntimeError,
+        "what view() gave of a tensor that is not contiguous",
+        lambda t, z: z.t().view(-1).zero_(),
+    ),
     (RuntimeError, "[view_as_complex] got shape (3, 4)", lambda t, z: t.view_as_complex(z.real)),
     (RuntimeError, "expected both float32 or both float64", lambda t, z: t.complex(z.real, z.imag.float())),
     (TypeError, "[arange] got dtype complex64", lambda t, z: t.arange(2, dtype=t.complex64)),

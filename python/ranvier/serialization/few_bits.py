@@ -18,7 +18,8 @@ _CALLS = {
 
 def kind_of(model: nn.Module) -> str:
     """The kind of the weights of a model's quantized layers; "" without them, or of several kinds."""
-    kinds = {layer.kind for layer in model.modules() if hasattr(type(layer), "quantized_weight")}
+    layers: list[Any] = [*model.modules()]
+    kinds = {layer.kind for layer in layers if hasattr(type(layer), "quantized_weight")}
     return kinds.pop() if len(kinds) == 1 else ""
 
 
@@ -56,10 +57,10 @@ def _kind_in(model: nn.Module, values: Mapping[str, Any], name: str) -> str:
     path = name.rpartition(".")[0]
     if f"{path}.scale".lstrip(".") in values:
         return "int8"
-    weight = getattr(dict(model.named_modules()).get(path), "weight", None)
-    shape = getattr(weight, "shape", ())
-    if len(shape) != 2:
+    weight: Any = getattr(dict(model.named_modules()).get(path), "weight", None)
+    if getattr(weight, "ndim", 0) != 2:
         return ""
-    sizes = {kind: [panels_shape(kind, *shape, rows) for rows in (1, 16)] for kind in ("q8_0", "q4_0")}
+    n, k = weight.shape
+    sizes = {kind: [panels_shape(kind, n, k, rows) for rows in (1, 16)] for kind in ("q8_0", "q4_0")}
     found = [kind for kind, shapes in sizes.items() if tuple(values[name].shape) in shapes]
     return found[0] if found else ""

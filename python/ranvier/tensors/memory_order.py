@@ -59,7 +59,7 @@ def _in_order_of(first: Any, family: list[Any]) -> bool:
     whole = first._array
     if whole.flags.c_contiguous or not whole.size or min(whole.strides) < 0 or overlaps(whole):
         return False
-    recording = current() if observers else None
+    recording: Any = current() if observers else None
     kind = None if recording is None else recording.core.kind_of(whole)
     made = copied(whole, "C")
     arrays = [_moved(other, first, made) for other in family]

@@ -126,6 +126,8 @@ class Complex:
             return Complex(pair.permute(*[size - 2 for size in axes], n), self._conjugate)
         part = pair.detach()[..., 0]
         found = getattr(part, name)(*args, **settings)
+        if name == "view":
+            return Complex(pair.view(*found.shape, 2), self._conjugate)
         if name in _FORMS:
             return Complex(pair.reshape(*found.shape, 2), self._conjugate)
 

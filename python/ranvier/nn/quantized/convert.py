@@ -45,7 +45,7 @@ class Left(NamedTuple):
     """Layers that stay as they are: their class, how many, and their share of the model's weights."""
 
     layer: str
-    count: int
+    number: int
     share: float
 
 
@@ -149,7 +149,7 @@ def _nothing_to_do(model: Module) -> str:
     return f"a model in which no layer is chosen; expected layers of the classes {names}"
 
 
-def _made_layers(chosen: dict[str, Module], kind: str) -> dict[int, Any]:
+def _made_layers(chosen: dict[str, Any], kind: str) -> dict[int, Any]:
     """The new layers by the ids of the old ones."""
     of_products = {id(layer.weight) for layer in chosen.values() if _form(layer) is layers.Linear}
     weights: dict[int, QuantizedWeight] = {}
@@ -292,7 +292,7 @@ def _left(model: Module, chosen: dict[str, Module], made: dict[int, Any]) -> lis
 
 def _told(left: list[Left]) -> str:
     """What stays as it is in words: the classes with the most weights, and the rest."""
-    words = [f"{row.layer} ({row.count}) {row.share:.1%}" for row in left[:4]]
+    words = [f"{row.layer} ({row.number}) {row.share:.1%}" for row in left[:4]]
     if rest := sum(row.share for row in left[4:]):
         words.append(f"others {rest:.1%}")
     return ", ".join(words)

@@ -51,8 +51,8 @@ class Values(Tensor):
     def __copy__(self) -> Tensor:
         return self._made().__copy__()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        return self._made().__deepcopy__(memo)
+    def __deepcopy__(self, memo: dict[int, Any], with_grad: bool = True) -> Any:
+        return self._made().__deepcopy__(memo, with_grad)
 
     # --- what is known without the values
     @property
@@ -61,7 +61,7 @@ class Values(Tensor):
         return weight
 
     @property
-    def dtype(self) -> DType:  # type: ignore[override]
+    def dtype(self) -> DType:
         dtype: DType = self.__dict__["_made_of"][1]
         return dtype
 
@@ -77,7 +77,7 @@ class Values(Tensor):
     def nbytes(self) -> int:  # type: ignore[override]
         return self.numel() * self.itemsize
 
-    ndim = property(lambda self: 2)  # type: ignore[assignment]
+    ndim = property(lambda self: 2)
 
     def size(self, dim: Any = None) -> Any:
         shape = self.shape
