@@ -60,7 +60,13 @@ def test_wrong_rates():
         rv.Trainer(classifier(), "mse", lr=0.1)
 
 
-UNKNOWN = {"learning_rate": None, "clip_norm": "clip_grad_norm", "metric": "metrics", "on_nan": None}
+UNKNOWN = {
+    "learning_rate": "lr",
+    "criterion": "loss",
+    "clip_norm": "clip_grad_norm",
+    "metric": "metrics",
+    "on_nan": None,
+}
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

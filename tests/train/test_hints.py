@@ -76,7 +76,23 @@ def run(make, per, **settings):
     trainer.fit(X, Y, epochs=4, batch_size=4, callbacks=callbacks)
 
 
+def warm_cosine(optimizer):
+    parts = [lr_scheduler.LinearLR(optimizer, total_iters=5), lr_scheduler.CosineAnnealingLR(optimizer, 35)]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[5])
+
+
+def restarts(optimizer):
+    return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 20)
+
+
+def cycle(optimizer):
+    return lr_scheduler.CyclicLR(optimizer, 0.01, 0.1, step_size_up=15)
+
+
 LENGTHS = {
+    "a warm-up and a cosine": (warm_cosine, "epoch", "SequentialLR of 40 steps"),
+    "restarts": (restarts, "epoch", "CosineAnnealingWarmRestarts of 20 steps"),
+    "a cycle": (cycle, "epoch", "CyclicLR of 30 steps"),
     "cosine of updates": (cosine(40), "epoch", "CosineAnnealingLR of 40 steps.* expected per='batch'"),
     "one cycle of updates": (one_cycle(40), "epoch", "OneCycleLR of 40 steps"),
     "milestones of updates": (milestones(20, 30), "epoch", "MultiStepLR of 30 steps"),
@@ -93,6 +109,9 @@ def test_a_schedule_of_the_other_unit(name):
 
 
 FITTING = {
+    "a warm-up and a cosine": (warm_cosine, "batch"),
+    "restarts": (restarts, "batch"),
+    "a cycle": (cycle, "batch"),
     "cosine": (cosine(4), "epoch"),
     "cosine per batch": (cosine(40), "batch"),
     "a longer run to come": (cosine(400), "epoch"),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+_OTHER_WORDS = {"learning_rate": "lr", "criterion": "loss", "module": "model", "net": "model"}
+
 
 def require_known(thing: Any, name: str) -> None:
     """Raise AttributeError for an attribute that an object of the library does not have, and which nothing
@@ -16,6 +18,8 @@ def require_known(thing: Any, name: str) -> None:
     is_own = not kind.__module__.startswith("ranvier.")
     known = [other for other in {*dir(kind), *vars(thing)} if not other.startswith("_")]
     near = get_close_matches(name, known, 1, 0.8 if is_own else 0.6)
+    if _OTHER_WORDS.get(name) in known:
+        near = [_OTHER_WORDS[name]]
     if near or not is_own:
         meant = f": did you mean '{near[0]}'?" if near else ""
         raise AttributeError(

@@ -311,7 +311,7 @@ class Schedule(Known, Callback):
 
     def _note_length(self) -> None:
         """Warn of a schedule whose length is that of the run in the other unit: updates with per="epoch"."""
-        steps, trainer = _length(self.scheduler), self.trainer
+        steps, trainer = _length(self.scheduler, self.per), self.trainer
         epochs = trainer.last_epoch - trainer.epoch
         updates = epochs * -(-trainer.steps_per_epoch // trainer.accumulate)
         if not trainer.gives_hints or steps is None or epochs < 1 or updates <= 1.5 * epochs:
@@ -390,18 +390,25 @@ def _takes_a_value(scheduler: Any) -> bool:
     return next(iter(parameters), "epoch") != "epoch"
 
 
-def _length(scheduler: Any) -> int | None:
-    """The steps after which a schedule is at its end; None for one without an end, or that may end early (a
-    warm-up)."""
-    name = next((name for name in _LENGTHS if hasattr(scheduler, name)), None)
-    if name is None or type(scheduler).__name__ in ("LinearLR", "ConstantLR"):
+# attributes of schedules, PyTorch's names: the length of a schedule, and of one of its cycles
+_LENGTHS = ("total_steps", "T_max", "total_iters", "milestones")
+_CYCLES = ("T_0", "total_size")
+
+
+def _length(scheduler: Any, per: str) -> int | None:
+    """The steps after which a schedule is at its end, with per="epoch" also a cycle of one that has none;
+    None for others, and for a warm-up, which may end early."""
+    kind = type(scheduler).__name__
+    if kind == "SequentialLR":
+        last = _length(scheduler._schedulers[-1], per)
+        return None if last is None else int(scheduler._milestones[-1]) + last
+    names = _LENGTHS + _CYCLES * (per == "epoch")
+    name = next((name for name in names if hasattr(scheduler, name)), None)
+    if name is None or kind in ("LinearLR", "ConstantLR"):
         return None
     value = getattr(scheduler, name)
     steps = max(value, default=0) if name == "milestones" else value
     return int(steps) if isinstance(steps, (int, float)) else None
-
-
-_LENGTHS = ("total_steps", "T_max", "total_iters", "milestones")  # attributes of schedules, PyTorch's names
 
 
 examples(globals())
