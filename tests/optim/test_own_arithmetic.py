@@ -144,3 +144,31 @@ def test_a_class_without_arithmetic_takes_the_kernel():
     optimizer.step()
     np.testing.assert_array_equal(p.detach().numpy(), START - 0.25)
     assert optimizer._plans[id(optimizer.param_groups[0])].by_class == []
+
+
+class Late(rv.Tensor):
+    """Its class gets a method of its own, and objects get another class, while steps are made."""
+
+
+def tenth(self, other, alpha=1):
+    return rv.Tensor.add_(self, other, alpha=0.1 * alpha)
+
+
+@pytest.mark.parametrize("by", ["method", "class"])
+def test_classes_that_change_between_steps(by, monkeypatch):
+    p = of_class(Late, [1.0])
+    optimizer = optim.SGD([p], lr=0.1)
+    seen = []
+    for number in range(6):
+        if number == 2 and by == "method":
+            monkeypatch.setattr(Late, "add_", tenth, raising=False)
+        elif number == 2:
+            p.__class__ = type("Tenth", (Late,), {"add_": tenth})
+        elif number == 4 and by == "method":
+            monkeypatch.undo()
+        elif number == 4:
+            p.__class__ = Late
+        p.grad = rv.ones(1)
+        optimizer.step()
+        seen.append(p.item())
+    np.testing.assert_allclose(seen, [0.9, 0.8, 0.79, 0.78, 0.68, 0.58], rtol=1e-5)

@@ -222,6 +222,7 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     """Adds the guards on a Tensor: its memory and its place on the tape, not its elements, which replays
     read."""
     walk.tensors.append(x)
+    walk.add((GuardKind.TYPE, x, None, type(x), f"the class of {text}"))
     walk.add((GuardKind.SLOT, x, "_array", x._array, f"the memory of {text}"))
     own = vars(x)  # attributes that the program has added, and which may hide a method
     if own:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from functools import cache
 from operator import is_
 from typing import Any
 
@@ -119,7 +118,6 @@ def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
 _IN_PLACE = ("add_", "mul_", "addcdiv_", "addcmul_")
 
 
-@cache
 def has_own(kind: type) -> bool:
     """True if a class of parameters has one of the methods in place, or a `__torch_function__` that gets
     their calls."""
@@ -144,10 +142,14 @@ class Plan:
         self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
         self.dtypes = [p._array.dtype for p in active]
+        self.kinds = [*map(type, active)]
+        # whether each class of the program adds the step itself: it may get such a method later
+        of_program = {kind for kind in self.kinds if not kind.__module__.startswith("ranvier.")}
+        self.own = {kind: has_own(kind) for kind in of_program}
         by_dtype: dict[Any, list[Tensor]] = {}
         self.by_class: list[Tensor] = []  # those whose class adds the step: see own_arithmetic.py
         for p in active:
-            if has_own(type(p)):
+            if self.own.get(type(p), False):
                 self.by_class.append(p)
             else:
                 by_dtype.setdefault(p._array.dtype, []).append(p)
@@ -163,6 +165,8 @@ class Plan:
         return (
             self.refresh(optimizer, group)
             and _core._are_as_before(active, self.active, self.dtypes)
+            and self.kinds == [*map(type, active)]
+            and all(has_own(kind) == own for kind, own in self.own.items())
             and all(map(is_, map(optimizer.state.get, self.active), self.held))
             and all(map(is_, arrays, self.arrays))
         )

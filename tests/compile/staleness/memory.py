@@ -86,6 +86,7 @@ changed(lambda v: Plain(rv.tensor([1.0, 2.0, 3.0])), lambda o, n: o.value.mul_(2
     lambda o, n: np.multiply(o.value.numpy(), 2.0, out=o.value.numpy()),
     lambda o, n: sets("value")(o, full(n, dtype=rv.float64)), lambda o, n: o.value.requires_grad_(n % 2 == 1),
     lambda o, n: sets("value")(o, rv.arange(6.0)[n : n + 3]), lambda o, n: sets("value")(o, Fixed(o.value)),
+    lambda o, n: sets("__class__")(o.value, Fixed if n % 2 else rv.Tensor),
     ways=(multiplied,))  # fmt: skip
 ARRAY_CHANGES = (
     lambda o, v: np.multiply(o.value, 2.0, out=o.value), lambda o, v: puts(0)(o.value, 3.0 + v),
