@@ -216,6 +216,14 @@ def _j1(x: Array) -> Array:
     return np.copysign(1.0, x) * _oscillating(np.abs(x), 1, False)
 
 
+def _slope_of_i0(f: Any, dy: Any, x: Any) -> Any:
+    return dy * either(f, _i1, i1, x)
+
+
+def _slope_of_i0e(f: Any, dy: Any, x: Any) -> Any:
+    return dy * (either(f, _i1e, i1e, x) - f.sign(x) * either(f, _i0e, i0e, x))
+
+
 def _slope_of_i1(f: Any, dy: Any, x: Any) -> Any:
     """I0 - I1 / x, which is 1 / 2 at 0."""
     zero = x == 0
@@ -232,7 +240,7 @@ def _slope_of_i1e(f: Any, dy: Any, x: Any) -> Any:
     return dy * f.where(zero, 0.5, slope)
 
 
-@elementwise(numpy=rounded_once(_i0), gradient=lambda f, dy, x: dy * either(f, _i1, i1, x))
+@elementwise(numpy=rounded_once(_i0), gradient=_slope_of_i0)
 def i0(input: Any) -> Tensor:
     """The modified Bessel function I of order 0. | i0(rv.tensor([0.0])) -> tensor([1.])"""
 
@@ -242,10 +250,7 @@ def i1(input: Any) -> Tensor:
     """The modified Bessel function I of order 1. | i1(rv.tensor([0.0])) -> tensor([0.])"""
 
 
-@elementwise(
-    numpy=rounded_once(_i0e),
-    gradient=lambda f, dy, x: dy * (either(f, _i1e, i1e, x) - f.sign(x) * either(f, _i0e, i0e, x)),
-)
+@elementwise(numpy=rounded_once(_i0e), gradient=_slope_of_i0e)
 def i0e(input: Any) -> Tensor:
     """exp(-|x|) I0(x). | i0e(rv.tensor([0.0])) -> tensor([1.])"""
 

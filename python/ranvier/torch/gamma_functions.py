@@ -62,13 +62,11 @@ def _no_slope_of_first(name: str) -> Any:
     return slope
 
 
-@elementwise(
-    numpy=rounded_once(_zeta),
-    gradient=(
-        _no_slope_of_first("zeta"),
-        lambda f, dy, a, b: dy * -a * either(f, _zeta, zeta, a + 1.0, b),
-    ),
-)
+def _slope_of_zeta(f: Any, dy: Any, a: Any, b: Any) -> Any:
+    return dy * -a * either(f, _zeta, zeta, a + 1.0, b)
+
+
+@elementwise(numpy=rounded_once(_zeta), gradient=(_no_slope_of_first("zeta"), _slope_of_zeta))
 def zeta(input: Any, other: Any) -> Tensor:
     """Hurwitz's zeta function, the sum of (other + k)^-input over k >= 0.
     | zeta(2.0, rv.tensor([1.0])) -> tensor([1.6449])"""

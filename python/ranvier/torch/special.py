@@ -119,10 +119,12 @@ def _ndtri(p: Array) -> Array:
     return np.where((p < 0) | (p > 1), math.nan, y)
 
 
-@elementwise(
-    numpy=rounded_once(_ndtri),
-    gradient=lambda f, dy, x: dy * math.sqrt(2 * math.pi) * f.exp(0.5 * either(f, _ndtri, ndtri, x) ** 2),
-)
+def _slope_of_ndtri(f: Any, dy: Any, x: Any) -> Any:
+    """1 by the density at the result."""
+    return dy * math.sqrt(2 * math.pi) * f.exp(0.5 * either(f, _ndtri, ndtri, x) ** 2)
+
+
+@elementwise(numpy=rounded_once(_ndtri), gradient=_slope_of_ndtri)
 def ndtri(input: Any) -> Tensor:
     """The inverse of :func:`ndtr`; nan outside [0, 1].
     | ndtri(rv.tensor([0.5, 1e-9])) -> tensor([ 0.0000, -5.9978])"""
