@@ -204,3 +204,23 @@ def test_gradients_of_the_convolution_of_a_long_signal(n):
     wide = dy.astype(np.longdouble)
     assert units(weight.grad[:, 0, 0], (wide * x).sum(), rms=True) < 10
     assert units(bias.grad, wide.sum(), rms=True) < 5
+
+
+def test_a_factor_of_0_beside_nan():
+    """As in PyTorch: margins that are not above 0 count nothing, and a product times 0 is not read."""
+    x = leaf(np.array([[1.0, np.nan, 0.5]], "float32"))
+    for target in (0, 1):
+        weight = rv.tensor([1.0, 0.0, 2.0])
+        loss = functional.multi_margin_loss(x, rv.tensor([target]), weight=weight, reduction="none")
+        assert loss.tolist() == pytest.approx([0.5 / 3 if target == 0 else 0.0])
+    labels = rv.tensor([[1, -1, 0]])
+    assert functional.multilabel_margin_loss(x, labels).item() == 0.0
+    ones = rv.ones(1, 2)
+    for dtype in (rv.float32, rv.bfloat16):
+        a = x.detach().to(dtype).requires_grad_()
+        y = rv.addmm(ones.to(dtype), a, rv.ones(3, 2, dtype=dtype), alpha=0)
+        assert y.tolist() == [[1.0, 1.0]]
+        y.sum().backward()
+        assert a.grad.tolist() == [[0.0, 0.0, 0.0]]
+        y = rv.baddbmm(rv.ones(1, 1, 2, dtype=dtype), a[None], rv.ones(1, 3, 2, dtype=dtype), alpha=0)
+        assert y.tolist() == [[[1.0, 1.0]]]

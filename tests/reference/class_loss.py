@@ -84,9 +84,11 @@ def nll(x: Array, t: Array, weight: Array | None = None, ignore_index: int = -10
 
 
 def multi_margin(x, t, p=1, margin=1.0, weight=None, reduction="mean"):
-    """How far each other class comes within a margin of the right one: the mean over classes."""
+    """How far each other class comes within a margin of the right one: the mean over classes. NaN is not
+    above 0, and counts nothing."""
     right = np.take_along_axis(x, t[:, None], 1)
-    excess = np.maximum(0, margin - right + x) ** p
+    excess = margin - right + x
+    excess = np.where(excess > 0, excess, 0) ** p
     np.put_along_axis(excess, t[:, None], 0, 1)
     factor = 1 if weight is None else weight[t]
     return reduced(factor * excess.sum(1) / x.shape[1], reduction)
@@ -98,7 +100,8 @@ def multilabel_margin(x, t, reduction="mean"):
     for scores, labels in zip(np.atleast_2d(x), np.atleast_2d(t), strict=True):
         listed = labels[: list(labels).index(-1)] if -1 in labels else labels
         others = np.delete(scores, listed)
-        rows.append(np.maximum(0, 1 - scores[listed][:, None] + others).sum() / scores.size)
+        excess = 1 - scores[listed][:, None] + others
+        rows.append(np.where(excess > 0, excess, 0).sum() / scores.size)
     losses = np.array(rows)
     return reduced(losses if x.ndim == 2 else losses[0], reduction)
 

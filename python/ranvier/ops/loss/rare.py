@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
@@ -78,7 +77,7 @@ def multi_margin_loss(
             "(N,) and (N, C), and p 1 or 2"
         )
     at = chosen.unsqueeze(-1)
-    losses = relu(margin - gather(x, -1, at) + x)  # relu has the slope of PyTorch's loss at 0, which is 0
+    losses = _positive(margin - gather(x, -1, at) + x)
     losses = losses * losses if p == 2 else losses
     if weight is not None:
         losses = losses * wrap(constant(name, "weight", weight, x))[chosen].unsqueeze(-1)
@@ -103,7 +102,7 @@ def multilabel_margin_loss(
     at = where(given, labels, 0)
     classes = wrap(np.arange(x.shape[-1]))
     other = (ne(at.unsqueeze(-1), classes) | ~given.unsqueeze(-1)).all(-2)  # (N, C): i is no label
-    losses = relu(1.0 - gather(x, -1, at).unsqueeze(-1) + x.unsqueeze(-2))
+    losses = _positive(1.0 - gather(x, -1, at).unsqueeze(-1) + x.unsqueeze(-2))
     losses = where(given.unsqueeze(-1) & other.unsqueeze(-2), losses, 0.0)
     return reduced(name, total(losses, (-2, -1)) / x.shape[-1], reduction)
 
@@ -139,6 +138,11 @@ def _scores(name: str, input: Any) -> Tensor:
     if x.ndim not in (1, 2):
         raise misfit(name, {"x": x.shape}, "(N, C) or (C,)")
     return x
+
+
+def _positive(margins: Tensor) -> Tensor:
+    """Margins above 0, else 0: also of NaN, as in PyTorch, so that a NaN under a weight of 0 does no harm."""
+    return where(margins > 0, margins, 0.0)
 
 
 def _row(x: Tensor) -> Tensor:

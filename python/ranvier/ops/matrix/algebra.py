@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
-from ranvier.ops.elementwise.choice import where
+from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import (
     Array,
     alike,
@@ -30,7 +30,7 @@ from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
 from ranvier.tensors.errors import number, one_of, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import HALVES
-from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 @in_dtypes(Dtypes("own", "lower"))
@@ -38,7 +38,8 @@ def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
     """beta x + alpha a b; for half floats the sum is computed in float32 and rounded once."""
     own = a._array.dtype
     if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
-        return rounded(_sum(single(x), WideMatmul(alpha).apply(a, b), beta, 1), own)
+        scale = 1 if alpha == 0 else alpha
+        return rounded(_sum(single(x), WideMatmul(scale).apply(a, b), beta, alpha / scale), own)
     return _sum(x, matmul(a, b), beta, alpha)
 
 
@@ -54,7 +55,9 @@ def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     kind = result_dtype(as_tensor("addmm", x)._array.dtype, product._array.dtype)
     if kind.kind in "biu":  # The result has integers, so alpha and beta lose their fractions.
         beta, alpha = kind.type(beta).item(), kind.type(alpha).item()
-    if alpha != 1:
+    if alpha == 0:  # nor has NaN in the factors
+        product = masked_fill(product, wrap(np.array(True)), 0)
+    elif alpha != 1:
         product = mul(product, alpha)
     if beta == 0:  # NaN in x has no effect, as in BLAS
         return product
