@@ -106,10 +106,13 @@ def _object(function: FunctionType, as_method: bool) -> Any:
 
 def _lacks_spellings(function: FunctionType, as_method: bool) -> bool:
     """True if a function has an argument for which NumPy has another name, but not under that name."""
-    code = inspect.unwrap(function).__code__
+    code = getattr(function, "__wrapped__", function).__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    named = names[1:] if as_method else names
-    return any(own in named and other not in names for other, own in SPELLINGS.items())
+    if not as_method and "input" in names:
+        return True
+    has_axis = "dim" in names and "axis" not in names
+    has_axes = "keepdim" in names and "keepdims" not in names
+    return has_axis or has_axes or "other" in names
 
 
 def _op_of(function: FunctionType) -> tuple[Any, int, tuple[str, ...]] | None:

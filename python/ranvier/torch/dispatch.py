@@ -25,7 +25,7 @@ import ranvier.torch.asking as asking
 from ranvier import Tensor
 from ranvier.ops.shape.index import getitem
 from ranvier.tensors.deepcopy_pickle import rebuild
-from ranvier.tensors.spellings import RESPELLS
+from ranvier.tensors.spellings import RESPELLS, respelled
 
 # Other flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method;
 # after an error of the function it calls `failed`.
@@ -164,6 +164,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
             return made
     if found or "out" not in kwargs:
         raise error
+    kwargs = respelled(func.__wrapped__, kwargs) or kwargs
     out = kwargs.pop("out")
     if func.__name__ in _SUMS and isinstance(out, Tensor) and kwargs.get("dtype") is None:
         first = args[0] if args else kwargs.pop("input")
