@@ -146,7 +146,7 @@ observe observers; data/collate default_collate_fn_map; torch/processes _pg_map
 distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
 torch/activation Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/attached Size Tensor makers
 torch/twister Dropout Generator MultiheadAttention Twister _core data init philox rows uniform
-optim/hooks _ALL; distributions/base Distribution
+nn/hooks HookRegistration _of_all _registrations; optim/hooks _ALL; distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules
 grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
 cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys

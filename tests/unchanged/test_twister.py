@@ -114,6 +114,10 @@ EXPECTED = {
     "D.RelaxedBernoulli(half.to(B), logits=zero.to(B)).rsample()": [0.007812, 0.038574, 0.229492],
     "torch._sample_dirichlet(half + zero, own.manual_seed(3))": [0.588875, 0.194663, 0.216461],
     "torch._standard_gamma(half + zero, own.manual_seed(3))": [0.73775, 0.243876, 0.271185],
+    "torch.manual_seed(3) and nn.Dropout(0.5, inplace=True)(torch.ones(2, 5))": [
+        [2, 2, 0, 2, 0],
+        [0, 2, 2, 2, 0],
+    ],
 }
 
 

@@ -323,6 +323,7 @@ class _BaseDataLoaderIter:
 
     def __init__(self, loader: Any, key: int | None = None, first: int = 0) -> None:
         self._loader, self._key = loader, key
+        self._num_yielded = 0  # PyTorch's name of the number of batches so far
         self._batches: Iterator[Any] = _of_another(loader) if key is None else loader._batches(key, first)
 
     def __iter__(self) -> Iterator[Any]:
@@ -333,7 +334,9 @@ class _BaseDataLoaderIter:
 
     def __next__(self) -> Any:
         if self._key is None:
-            return next(self._batches)
+            batch = next(self._batches)
+            self._num_yielded += 1
+            return batch
         position = self._loader.__dict__
         try:
             batch = next(self._batches)
@@ -342,6 +345,7 @@ class _BaseDataLoaderIter:
                 position.update(_start=None, _done=0)
             raise
         position["_done"] += 1
+        self._num_yielded += 1
         return batch
 
 

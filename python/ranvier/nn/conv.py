@@ -110,7 +110,18 @@ class Convolution(Product):
             raise OpError(f"[{self._op}] got padding 'same' and stride {self.stride}; expected stride 1")
         return padding
 
-    _reversed_padding_repeated_twice = property(_around)  # PyTorch's name of `_around`
+    @property
+    def _reversed_padding_repeated_twice(self) -> Any:
+        """The padding for `pad`, which a program may replace: for sides of different sizes, for example."""
+        own = self.__dict__.get("_reversed_padding_repeated_twice")
+        if own is not None:
+            return own
+        around = self._around()
+        return list(around) if isinstance(self.padding, str) else around
+
+    @_reversed_padding_repeated_twice.setter
+    def _reversed_padding_repeated_twice(self, around: Any) -> None:
+        self.__dict__["_reversed_padding_repeated_twice"] = around
 
 
 class _Conv(Convolution):
@@ -139,7 +150,8 @@ class _Conv(Convolution):
         """The convolution with this weight. It has PyTorch's name, since users' subclasses call it."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            input, padding = F.pad(input, self._around(), self.padding_mode), 0
+            around = self._reversed_padding_repeated_twice
+            input, padding = F.pad(input, around, self.padding_mode), 0
         settings = self.stride, padding, self.dilation, self.groups
         return getattr(F, self._op)(input, weight, bias, *settings)
 
@@ -200,10 +212,27 @@ class _ConvTranspose(TransposedConvolution):
         super().__init__(*sizes, True, output_padding, groups, bias, padding_mode, dtype)
 
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
-        extra = self.output_padding if output_size is None else self._extra(input, output_size)
+        sizes = self.stride, self.padding, self.kernel_size, self._axes, self.dilation
+        extra = self._output_padding(input, output_size, *sizes)
         convolve = getattr(F, self._op)
         settings = self.stride, self.padding, extra, self.groups, self.dilation
         return convolve(input, self.weight, self.bias, *settings)
+
+    def _output_padding(
+        self,
+        input: Any,
+        output_size: Any,
+        stride: Any,
+        padding: Any,
+        kernel_size: Any,
+        num_spatial_dims: int,
+        dilation: Any = None,
+    ) -> tuple[int, ...]:
+        """The output_padding that gives output_size; that of the layer without one. It has PyTorch's name and
+        arguments, since subclasses call and override it."""
+        if output_size is None:
+            return self.output_padding
+        return self._extra(input, output_size)
 
     def _extra(self, x: Any, output_size: Any) -> tuple[int, ...]:
         """The output_padding that gives output_size."""

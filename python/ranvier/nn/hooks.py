@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ranvier.grad_mode import no_grad
-from ranvier.observe import Observer
+from ranvier.nn.registry import BUFFERS, MODULES, PARAMETERS
+from ranvier.observe import Observer, refuse
 from ranvier.tape.function import TakesHalves
 from ranvier.tape.higher_order import of_program, rule
 from ranvier.tape.hooks import RemovableHandle, kept, replaced, tensor_of
@@ -32,8 +33,28 @@ class Hooks:
         self.keywords: dict[int, bool] = {}  # the numbers of hooks of forward that take keywords
         self.always: dict[int, bool] = {}  # the hooks after forward that are called after an exception, too
 
+    def is_empty(self) -> bool:
+        return not (self.before or self.after or self.backward or self.before_backward)
+
+    def with_those(self, others: Hooks) -> Hooks:
+        """The hooks of both, those of the others first."""
+        both = Hooks()
+        for name, own in vars(self).items():
+            getattr(both, name).update(getattr(others, name))
+            getattr(both, name).update(own)
+        return both
+
     def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """module.forward between the hooks."""
+        """module.forward between the hooks, and those of all modules around them."""
+        if _of_all.is_empty():
+            if self is _of_all:  # The last hook of all modules has been removed.
+                HookRegistration._rv_hooks = None
+            return self._around_forward(module, args, kwargs)
+        refuse("hooks of all modules", "remove them before the step is captured")
+        hooks = self if self is _of_all else self.with_those(_of_all)
+        return hooks._around_forward(module, args, kwargs)
+
+    def _around_forward(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for key, hook in list(self.before.items()):
             changed = hook(module, args, kwargs) if key in self.keywords else hook(module, args)
             if changed is not None and key in self.keywords:
@@ -56,6 +77,9 @@ class Hooks:
                     hook(module, args, kwargs, y) if key in self.keywords else hook(module, args, y)
             raise
         return y if passage is None else passage.leave(y)
+
+
+_of_all = Hooks()  # the hooks of all modules
 
 
 class Outputs(Observer):
@@ -189,12 +213,27 @@ class HookRegistration:
     _backward_hooks, _backward_pre_hooks = _of("backward"), _of("before_backward")
     _forward_hooks_with_kwargs = _forward_pre_hooks_with_kwargs = _of("keywords")
     _forward_hooks_always_called = _of("always")
-    _is_full_backward_hook = property(lambda m: True if m._rv_hooks and m._rv_hooks.backward else None)
+
+    @property
+    def _is_full_backward_hook(self) -> bool | None:
+        own = self.__dict__.get("_rv_hooks")
+        return True if own is not None and own.backward else None
+
+    def _get_backward_hooks(self) -> tuple[list[Hook], list[Hook]]:
+        """The hooks of backward, and those of PyTorch's older kind, of which there are none."""
+        own = self.__dict__.get("_rv_hooks")
+        return [*_of_all.backward.values(), *([] if own is None else own.backward.values())], []
+
+    def _get_backward_pre_hooks(self) -> list[Hook]:
+        own = self.__dict__.get("_rv_hooks")
+        table = {} if own is None else own.before_backward
+        return [*_of_all.before_backward.values(), *table.values()]
 
     def _rv_own_hooks(self) -> Hooks:
-        if self._rv_hooks is None:
-            self._rv_hooks = Hooks()
-        return self._rv_hooks
+        own: Hooks | None = self.__dict__.get("_rv_hooks")
+        if own is None:
+            own = self._rv_hooks = Hooks()
+        return own
 
     def register_forward_pre_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
@@ -240,6 +279,75 @@ class HookRegistration:
         """Calls ``hook(module, grad_output)`` before backward enters the module. A tuple that the hook
         returns replaces grad_output."""
         return added(self._rv_own_hooks().before_backward, hook, prepend)
+
+
+# --- hooks of all modules: PyTorch's names
+def _table_of_all(kind: str) -> dict[int, Any]:
+    """The hooks of all modules of one kind, to which one will be added. From then on each call of a module
+    without hooks of its own asks them, until the last one is removed."""
+    HookRegistration._rv_hooks = _of_all
+    table: dict[int, Any] = getattr(_of_all, kind)
+    return table
+
+
+def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, args)`` before each forward of any module; see
+    :meth:`Module.register_forward_pre_hook`."""
+    return added(_table_of_all("before"), hook, False)
+
+
+def register_module_forward_hook(
+    hook: Hook, *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
+    """Calls ``hook(module, args, output)`` after each forward of any module; see
+    :meth:`Module.register_forward_hook`."""
+    handle = added(_table_of_all("after"), hook, False)
+    if with_kwargs:
+        _of_all.keywords[handle.id] = True
+    if always_call:
+        _of_all.always[handle.id] = True
+    return handle
+
+
+def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, grad_input, grad_output)`` in the backward of any module."""
+    return added(_table_of_all("backward"), hook, False)
+
+
+register_module_backward_hook = register_module_full_backward_hook
+
+
+def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, grad_output)`` before backward enters any module."""
+    return added(_table_of_all("before_backward"), hook, False)
+
+
+# --- hooks of registrations, of all modules: kind of the registry -> {number: hook(module, name, value)}
+_registrations: dict[str, dict[int, Hook]] = {PARAMETERS: {}, BUFFERS: {}, MODULES: {}}
+
+
+def registered(kind: str, module: Any, name: str, value: Any) -> Any:
+    """The value that a module gets under a name, after the hooks: what one returns, if not None, replaces
+    it."""
+    for hook in list(_registrations[kind].values()):
+        changed = hook(module, name, value)
+        value = value if changed is None else changed
+    return value
+
+
+def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, name, parameter)`` where a module gets a parameter."""
+    return added(_registrations[PARAMETERS], hook, False)
+
+
+def register_module_buffer_registration_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, name, buffer)`` where a module gets a buffer."""
+    return added(_registrations[BUFFERS], hook, False)
+
+
+def register_module_module_registration_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(module, name, submodule)`` where a module gets a module."""
+    return added(_registrations[MODULES], hook, False)
 
 
 def added(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:

@@ -16,7 +16,7 @@ from ranvier.extension import belongs_to, provider
 from ranvier.grad_mode import mode
 from ranvier.nn.arguments import check_arguments, evaluate_annotations, settings_text
 from ranvier.nn.conversion import Conversions
-from ranvier.nn.hooks import HookRegistration
+from ranvier.nn.hooks import HookRegistration, registered
 from ranvier.nn.often import REPLAY, called
 from ranvier.nn.parameter import Buffer, Parameter
 from ranvier.nn.registry import (
@@ -70,6 +70,8 @@ class Module(HookRegistration, StateDicts, Conversions):
     """
 
     training: bool = True
+    call_super_init: bool = False  # PyTorch's setting of a class: read by programs, without effect
+    dump_patches: bool = False  # likewise
     _non_persistent_buffers_set: set[str]  # the names of buffers that are no part of the state dict
     _shown: tuple[str, ...] = ()  # see `settings_text`
     _paths: ClassVar[dict[str, str] | None] = {}  # see `arguments_of`
@@ -85,6 +87,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         elif "forward" in vars(cls):
             cls._rv_may_repeat = not belongs_to(cls.__module__, "ranvier.")
         # ``super().__getattr__(name)`` needs a base that has it. Others do without: it makes lookups slow.
+        if "_call_impl" in vars(cls) and "__call__" not in vars(cls):
+            cls.__call__ = _call_by_impl  # type: ignore[method-assign]
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if any(code and "__getattr__" in code.co_names for code in codes):
             look_up(cls)
@@ -119,6 +123,16 @@ class Module(HookRegistration, StateDicts, Conversions):
         except Exception as error:
             self._rv_locate(error)
             raise
+
+    # PyTorch's names of the steps of a call, which programs override or call.
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        return Module.__call__(self, *args, **kwargs)
+
+    def _wrapped_call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call_impl(*args, **kwargs)
+
+    def _slow_forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
 
     def _rv_some_parameters(self) -> Iterator[Any]:
         """The parameters one by one: the first is found without a look at all modules."""
@@ -159,9 +173,9 @@ class Module(HookRegistration, StateDicts, Conversions):
                     kind = "module" if isinstance(value, Module) else "parameters"
                     raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
                 if isinstance(value, Module):
-                    return place(self, MODULES, name, value)
+                    return place(self, MODULES, name, registered(MODULES, self, name, value))
                 if type(self).register_parameter is _register_parameter:
-                    return place(self, PARAMETERS, name, value)
+                    return place(self, PARAMETERS, name, registered(PARAMETERS, self, name, value))
                 if name in attributes and name not in attributes[PARAMETERS]:
                     Module.__delattr__(self, name)  # register_parameter takes only names that are free.
                 return self.register_parameter(name, value)
@@ -204,17 +218,17 @@ class Module(HookRegistration, StateDicts, Conversions):
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter under a name; None keeps the name without a parameter."""
         check(self, "parameter", name, self.__dict__[PARAMETERS], param, Parameter)
-        place(self, PARAMETERS, name, param)
+        place(self, PARAMETERS, name, None if param is None else registered(PARAMETERS, self, name, param))
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a Tensor that is part of the state but not trained, such as a running mean."""
         check(self, "buffer", name, self.__dict__[BUFFERS], tensor, Tensor)
-        place(self, BUFFERS, name, tensor)
+        place(self, BUFFERS, name, registered(BUFFERS, self, name, tensor))
         (set.discard if persistent else set.add)(self._non_persistent_buffers_set, name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         check(self, "module", name, self.__dict__[MODULES], module, Module)
-        place(self, MODULES, name, module)
+        place(self, MODULES, name, registered(MODULES, self, name, module))
 
     def register_module(self, name: str, module: Module | None) -> None:
         self.add_module(name, module)
@@ -394,6 +408,13 @@ class Module(HookRegistration, StateDicts, Conversions):
 
 for _base in Module.__mro__[:-1]:
     evaluate_annotations(_base)
+
+
+def _call_by_impl(self: Module, *args: Any, **kwargs: Any) -> Any:
+    """``__call__`` of a class with a ``_call_impl`` of its own."""
+    return self._call_impl(*args, **kwargs)
+
+
 _register_parameter = Module.register_parameter  # `__setattr__` compares with it: programs may replace that
 # The core makes `Module.__call__`: `called` gets calls without gradients, if `_rv_may_repeat`; REPLAY names
 # the attribute of a recorded call; the last function gets all calls while there is an observer.

@@ -194,12 +194,22 @@ class _InstanceNorm(_ChannelNorm):
     def forward(self, input: Any) -> Tensor:
         input = as_tensor("instance_norm", input)
         self._check_input_dim(input)
-        alone = input.ndim == self._unbatched
+        if input.ndim == self._get_no_batch_dim():
+            return self._handle_no_batch_input(input)
+        return self._apply_instance_norm(input)
+
+    # Names of PyTorch, since subclasses call and override them.
+    def _get_no_batch_dim(self) -> int:
+        """The number of dimensions of an input without a batch."""
+        return self._unbatched
+
+    def _handle_no_batch_input(self, input: Tensor) -> Tensor:
+        return self._apply_instance_norm(input[None])[0]
+
+    def _apply_instance_norm(self, input: Tensor) -> Tensor:
         held = self.running_mean, self.running_var, self.weight, self.bias
         of_sample = self.training or not self.track_running_stats
-        x = input[None] if alone else input
-        y = F.instance_norm(x, *held, of_sample, self.momentum or 0.0, self.eps)
-        return y[0] if alone else y
+        return F.instance_norm(input, *held, of_sample, self.momentum or 0.0, self.eps)
 
 
 class InstanceNorm1d(_InstanceNorm):

@@ -5,9 +5,12 @@ Tensor is changed at once; layers, losses, optimizers and loaders when their mod
 
 from __future__ import annotations
 
+import functools
 import importlib
+import sys
 from typing import Any
 
+import ranvier._core as _core
 import ranvier.torch.dispatch as dispatch
 from ranvier import Size, Tensor
 from ranvier.extension import provide, when_loaded
@@ -33,6 +36,9 @@ def attach() -> None:
     for name in LACKING.split():
         if name not in known:
             setattr(Tensor, name, Lacking(name))
+    Tensor._base = property(_base)  # type: ignore[attr-defined]
+    Tensor._is_view = lambda tensor: tensor._view is not None  # type: ignore[attr-defined]
+    Tensor.backward = _backward_by_autograd(Tensor.backward)  # type: ignore[method-assign]
     Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
     when_loaded("ranvier.nn", _to_layers)
     when_loaded("ranvier.ops.loss.base", _to_losses)
@@ -46,6 +52,28 @@ def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
     if args or kwargs:
         Tensor.__init__(out, *args, **kwargs)
     return out
+
+
+def _base(tensor: Any) -> Any:
+    """The tensor of which this one is a view; None if it is none."""
+    if tensor._view is None:
+        return None
+    base, _, why = tensor._view
+    return base() if why else base
+
+
+def _backward_by_autograd(own: Any) -> Any:
+    """`Tensor.backward`, which calls `torch.autograd.backward`, if a program has replaced that."""
+
+    @functools.wraps(own)
+    def backward(self: Any, *args: Any, **settings: Any) -> Any:
+        module = sys.modules.get("torch.autograd")
+        function = None if module is None else vars(module).get("backward")
+        if function is None or type(function) is _core.PublicFunction:
+            return own(self, *args, **settings)
+        return function(self, *args, **settings)
+
+    return backward
 
 
 def _derived(cls: Any, **kwargs: Any) -> None:

@@ -125,10 +125,6 @@ def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) ->
     return F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 
-def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
-    return F.softmax(-input, dim, dtype=dtype)
-
-
 def reduction(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> str:
     """The ``reduction`` that a loss's old arguments mean: "mean", "sum" or "none"."""
     if reduce is False:

@@ -313,17 +313,21 @@ def start() -> None:
     def dropout(x: Any, p: float, key: Any, out: Any) -> Any:
         if type(key) is not _Key:
             return plain_dropout(x, p, key, out)
-        plain_dropout(x[:0] if x.ndim else x, p, key, out)
+        plain_dropout(x[:0] if x.ndim else x, p, key, None)
         refuse(*_REFUSED)
         if key.kept is None:  # else it is a gradient, or one of a gradient
             axes = _axes(x) if key.by_memory else range(x.ndim)
             draws = np.ones(x.shape) if p == 1 else key.generator.numpy().random([x.shape[i] for i in axes])
             key.kept = draws.transpose(np.argsort(axes)) < 1 - p
-        return np.where(key.kept, x * x.dtype.type(1 / (1 - p) if p < 1 else 0), x.dtype.type(0))
+        y = np.where(key.kept, x * x.dtype.type(1 / (1 - p) if p < 1 else 0), x.dtype.type(0))
+        if out is None:
+            return y
+        out[...] = y
+        return out
 
-    def forward(node: Dropout, x: Any) -> Any:
+    def forward(node: Dropout, x: Any, out: Any = None) -> Any:
         node.key.by_memory = True  # type: ignore[attr-defined]
-        return plain_forward(node, x)
+        return plain_forward(node, x, out)
 
     def numbers(kernel: str, shape: Any, dtype: Any, *rest: Any) -> Any:
         Twister.short = dtype in HALVES
