@@ -13,7 +13,7 @@ from support.tolerance import close, equal
 from properties.every import every_op, floats, is_smooth, weights_for
 
 LEAVES_OUT = {
-    "bernoulli binomial dropout Dropout2d": "draws",
+    "bernoulli binomial dropout dropout1d Dropout1d Dropout2d FeatureAlphaDropout": "draws",
     "argsort cumsum cumprod searchsorted unique_consecutive split tril triu logical_or": "depends on places",
 }
 SIZES = (2, 3, 5, 16, 17)

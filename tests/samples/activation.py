@@ -198,6 +198,17 @@ def Softmax(x):
     yield call(nn.Softmax(-1), x(2, 3, 4))
 
 
+@op(lacks="written", anything="_stacklevel")
+def softmin(x):
+    yield call(x(3, 7), 1)
+    yield call(x(2, 3, 4), -2)
+
+
+@op(lacks="written")
+def Softmin(x):
+    yield call(nn.Softmin(dim=1), x(3, 7))
+
+
 @op(lacks="written")
 def Softmax2d(x):
     yield call(nn.Softmax2d(), x(2, 3, 4, 5))

@@ -206,3 +206,28 @@ def Dropout2d(x):
 @op(draws=True)
 def AlphaDropout(x):
     yield call(nn.AlphaDropout(0.3), x(4, 6))
+
+
+@op(draws=True, lacks="C ONNX")
+def dropout1d(x):
+    yield call(x(2, 4, 3), 0.3)
+    yield call(x(4, x.n), 0.3)
+    yield call(x(2, 4, 3), 1.0)
+    yield refused(ValueError, "[dropout1d] got x of shape (2,); expected (N, C, L)", x(2), 0.5)
+
+
+@op(draws=True, inner=10.0, lacks="C ONNX")
+def feature_alpha_dropout(x):
+    yield call(x(2, 4, 3), 0.3, training=True)
+    yield call(x(2, 4, 3), 1.0, training=True)
+    yield refused(ValueError, "[feature_alpha_dropout] got x of shape (2,)", x(2), 0.5)
+
+
+@op(draws=True)
+def Dropout1d(x):
+    yield call(nn.Dropout1d(0.3), x(2, 4, 3))
+
+
+@op(draws=True)
+def FeatureAlphaDropout(x):
+    yield call(nn.FeatureAlphaDropout(0.3), x(2, 4, 3))

@@ -330,6 +330,21 @@ as_layer([nn.PoissonNLLLoss(), rates], unit, low=0.1)
 as_layer([nn.SmoothL1Loss(beta=0.5), nn.SmoothL1Loss(reduction="none", beta=0.1)], number, lacks="jet")
 swapped = nn.TripletMarginLoss(2.0, 3.0, 0.1, swap=True, reduction="none")
 as_layer([nn.TripletMarginLoss(), swapped], number, number)
+other = nn.TripletMarginWithDistanceLoss(margin=2.0, swap=True, reduction="none")
+as_layer([nn.TripletMarginWithDistanceLoss(), other], number, number, autocast="", lacks="rounding")
+as_layer([nn.HingeEmbeddingLoss(), nn.HingeEmbeddingLoss(0.3, reduction="sum")], sign)
+as_layer([nn.SoftMarginLoss(), nn.SoftMarginLoss(reduction="sum")], sign)
+classes = nn.MultiMarginLoss(), nn.MultiMarginLoss(2, 0.7, SIX, reduction="none")
+as_layer(classes, label, lacks="C ONNX captured")
+as_layer([nn.MultiLabelMarginLoss()], lambda x: np.array([[3, 0, -1, 1, 0, 0]] * 4), lacks="C ONNX captured")
+several = nn.MultiLabelSoftMarginLoss(), nn.MultiLabelSoftMarginLoss(SIX, reduction="sum")
+as_layer(several, lambda x: fixed(x.bools(4, 6).astype(float)), lacks="jet", autocast="")
+
+
+@op(lacks="rounding 0-d")
+def triplet_margin_with_distance_loss(x):
+    yield call(x(4, 6), x(4, 6), x(4, 6))
+    yield call(x(4, 6), x(4, 6), x(4, 6), margin=2.0, swap=True, reduction="none")
 
 
 @loss(inner=1.0)

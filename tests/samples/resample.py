@@ -149,3 +149,15 @@ def PixelShuffle(x):
 @op()
 def PixelUnshuffle(x):
     yield call(nn.PixelUnshuffle(2), images(x))
+
+
+@op(exact=True)
+def channel_shuffle(x):
+    yield call(x(2, 6, x.n), 3)
+    yield call(x(2, 4, 3, 2), 2)
+    yield refused(ValueError, "[channel_shuffle] got x of shape (2, 3, 4) and 2 groups", x(2, 3, 4), 2)
+
+
+@op(exact=True)
+def ChannelShuffle(x):
+    yield call(nn.ChannelShuffle(2), images(x))

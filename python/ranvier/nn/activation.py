@@ -137,6 +137,11 @@ class LogSoftmax(AlongDim):
     _op = "log_softmax"
 
 
+class Softmin(AlongDim):
+    """softmax(-x) along dimension ``dim``.
+    | rv.nn.Softmin(dim=0)(rv.tensor([1.0, 1.0])) -> tensor([0.5000, 0.5000])"""
+
+
 class Softmax2d(Layer):
     """Softmax over the channels of images (N, C, H, W) or (C, H, W).
     | rv.nn.Softmax2d()(rv.ones(1, 2, 1, 1)).flatten() -> tensor([0.5000, 0.5000])"""

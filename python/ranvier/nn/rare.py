@@ -7,6 +7,7 @@ functions of all modules that the file of the layer imports (compile/library_gua
 from __future__ import annotations
 
 import math
+from inspect import signature
 from typing import Any, ClassVar
 
 import ranvier.nn.functional as F
@@ -50,6 +51,14 @@ class _Numbers(Layer):
         flags = {"inplace": bool(settings.pop("inplace"))} if "inplace" in settings else {}
         layer = type(self).__name__
         super()._set({**{name: number(layer, name, value) for name, value in settings.items()}, **flags})
+
+
+class ChannelShuffle(_Whole):
+    """x (N, C, ...) with its channels in another order: see :func:`ranvier.nn.functional.channel_shuffle`.
+    | rv.nn.ChannelShuffle(2)(rv.arange(4).reshape(1, 4, 1)).flatten() -> tensor([0, 2, 1, 3])"""
+
+    _op, _least = "channel_shuffle", {"groups": 1}
+    groups: int
 
 
 class PixelShuffle(_Whole):
@@ -122,6 +131,89 @@ class CTCLoss(Loss):
     def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Tensor:
         settings = self.blank, self.reduction, self.zero_infinity
         return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, *settings)
+
+
+class _OfFunction(Loss):
+    """A loss whose settings are those of its function in ``nn.functional``, in the same order."""
+
+    _function: ClassVar[str] = ""
+    _example = Module._example  # type: ignore[assignment]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "_function" in vars(cls):
+            parameters = signature(getattr(F, cls._function)).parameters
+            cls._declare([*parameters.values()][2:])  # without input and target
+        super().__init_subclass__(**kwargs)
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        settings = {name: getattr(self, name) for name in self._settings if hasattr(self, name)}
+        return getattr(F, self._function)(input, target, **settings)
+
+
+class HingeEmbeddingLoss(_OfFunction):
+    """x where the target is 1, max(0, margin - x) where it is -1.
+    | rv.nn.HingeEmbeddingLoss()(rv.tensor([2.0, 0.5]), rv.tensor([1, -1])) -> tensor(1.2500)"""
+
+    _function = "hinge_embedding_loss"
+
+
+class SoftMarginLoss(_OfFunction):
+    """log(1 + exp(-target x)), of targets 1 and -1.
+    | rv.nn.SoftMarginLoss()(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.6931)"""
+
+    _function = "soft_margin_loss"
+
+
+class MultiMarginLoss(_OfFunction):
+    """The margins to the class of the target: see :func:`ranvier.nn.functional.multi_margin_loss`.
+    | rv.nn.MultiMarginLoss()(rv.tensor([[0.5, 0.25]]), rv.tensor([0])) -> tensor(0.3750)"""
+
+    _function = "multi_margin_loss"
+
+
+class MultiLabelMarginLoss(_OfFunction):
+    """The margins to the classes of the target: see :func:`ranvier.nn.functional.multilabel_margin_loss`.
+    | rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.25]]), rv.tensor([[0, -1]])) -> tensor(0.3750)"""
+
+    _function = "multilabel_margin_loss"
+
+
+class MultiLabelSoftMarginLoss(_OfFunction):
+    """The mean over the classes of BCEWithLogitsLoss, times ``weight`` (C,): x and target (N, C).
+    | rv.nn.MultiLabelSoftMarginLoss()(rv.zeros(1, 2), rv.ones(1, 2)) -> tensor(0.6931)"""
+
+    _function = "multilabel_soft_margin_loss"
+
+
+class TripletMarginWithDistanceLoss(Loss):
+    """TripletMarginLoss with another distance, a function of two Tensors (N, D).
+    | rv.nn.TripletMarginWithDistanceLoss()(rv.zeros(1, 1), rv.zeros(1, 1), rv.ones(1, 1)) -> tensor(0.)"""
+
+    _example = Module._example  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        distance_function: Any = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.distance_function = distance_function
+        self.margin = number("TripletMarginWithDistanceLoss", "margin", margin, 0, above=True)
+        self.swap = flag("TripletMarginWithDistanceLoss", "swap", swap)
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
+        return F.triplet_margin_with_distance_loss(
+            anchor,
+            positive,
+            negative,
+            distance_function=self.distance_function,
+            margin=self.margin,
+            swap=self.swap,
+            reduction=self.reduction,
+        )
 
 
 class Threshold(_Numbers):

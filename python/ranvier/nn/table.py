@@ -6,13 +6,13 @@ from __future__ import annotations
 from ranvier.ops.activation.table import TABLE
 
 _ROWS = {
-    "activation": "GLU Heaviside LogSoftmax PReLU Softmax Softmax2d",
+    "activation": "GLU Heaviside LogSoftmax PReLU Softmax Softmax2d Softmin",
     "attention": "MultiheadAttention",
     "key_value_cache": "KeyValueCache",
     "container": "ModuleDict ModuleList ParameterDict ParameterList Sequential",
     "conv": "Conv1d Conv2d ConvTranspose1d ConvTranspose2d",
     "distance": "CosineSimilarity PairwiseDistance",
-    "dropout": "AlphaDropout Dropout Dropout2d",
+    "dropout": "AlphaDropout Dropout Dropout1d Dropout2d FeatureAlphaDropout",
     "embedding": "CategoryEmbedding Embedding EmbeddingBag",
     "lazy": "LazyBatchNorm1d LazyBatchNorm2d LazyConv2d LazyLinear",
     "linear": "Linear",
@@ -25,7 +25,11 @@ _ROWS = {
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d LPPool2d
         MaxPool1d MaxPool2d MaxUnpool1d MaxUnpool2d
     """,
-    "rare": "Bilinear CTCLoss Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold",
+    "rare": """
+        Bilinear CTCLoss ChannelShuffle Fold HingeEmbeddingLoss LocalResponseNorm MultiLabelMarginLoss
+        MultiLabelSoftMarginLoss MultiMarginLoss PixelShuffle PixelUnshuffle RReLU SoftMarginLoss Threshold
+        TripletMarginWithDistanceLoss Unfold
+    """,
     "recurrent": "GRU LSTM RNN",
     "recurrent_cell": "GRUCell LSTMCell RNNCell",
     "resample": """

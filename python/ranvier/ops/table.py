@@ -127,15 +127,15 @@ FUNCTIONAL = {
     "loss.ctc": "ctc_loss",
     "loss.rare": """
         hinge_embedding_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss
-        soft_margin_loss
+        soft_margin_loss triplet_margin_with_distance_loss
     """,
     "image.sampling": """
-        affine_grid fold grid_sample local_response_norm max_unpool1d max_unpool2d pixel_shuffle
-        pixel_unshuffle unfold
+        affine_grid channel_shuffle fold grid_sample local_response_norm max_unpool1d max_unpool2d
+        pixel_shuffle pixel_unshuffle unfold
     """,
     "neural.rare": """
-        bilinear celu_ elu_ embedding_bag gumbel_softmax hardtanh_ leaky_relu_ lp_pool2d normalize pdist
-        relu_ rrelu rrelu_ selu_ threshold threshold_
+        bilinear celu_ dropout1d elu_ embedding_bag feature_alpha_dropout gumbel_softmax hardtanh_
+        leaky_relu_ lp_pool2d normalize pdist relu_ rrelu rrelu_ selu_ softmin threshold threshold_
     """,
 }
 

@@ -111,6 +111,21 @@ def fold(
     return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
 
 
+def channel_shuffle(input: Any, groups: int) -> Tensor:
+    """x (N, C, ...) with its channels in another order: the first of each group, then the second of each ...
+    | rv.nn.functional.channel_shuffle(rv.arange(4).reshape(1, 4, 1), 2).flatten() -> tensor([0, 2, 1, 3])"""
+    input, groups = as_tensor("channel_shuffle", input), whole("channel_shuffle", "groups", groups)
+    if input.ndim < 3 or groups < 1 or input.shape[1] % groups:
+        raise OpError(
+            f"[channel_shuffle] got x of shape {input.shape} and {groups} groups; expected (N, C, ...) with "
+            "a multiple of groups as C"
+        )
+    n, c, *rest = input.shape
+    apart = reshape(input, (n, groups, c // groups, *rest))
+    order = 0, 2, 1, *range(3, apart.ndim)
+    return reshape(permute(apart, order), (n, c, *rest))
+
+
 def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
     | rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape -> (1, 2, 4, 4)"""

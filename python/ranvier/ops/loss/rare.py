@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ranvier.ops.activation.smooth import softplus
-from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, floating
 from ranvier.ops.loss.base import constant, in_one_shape, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
+from ranvier.ops.neural.distance import pairwise_distance
 from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
@@ -130,6 +131,29 @@ def multilabel_soft_margin_loss(
     if losses.shape == x.shape:
         return reduced(name, mean(losses, -1), reduction)
     return reduced(name, total(losses, classes) / x.shape[-1], reduction)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    *,
+    distance_function: Any = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """:func:`triplet_margin_loss` with another distance, a function of two Tensors (N, D).
+    | rv.nn.functional.triplet_margin_with_distance_loss(rv.zeros(1, 1), rv.zeros(1, 1), rv.ones(1, 1))
+    -> tensor(0.)"""
+    name = "triplet_margin_with_distance_loss"
+    number(name, "margin", margin, 0, above=True)
+    distance = pairwise_distance if distance_function is None else distance_function
+    to_positive = distance(anchor, positive)
+    to_negative = distance(anchor, negative)
+    if swap:
+        to_negative = minimum(to_negative, distance(positive, negative))
+    return reduced(name, clip(margin + to_positive - to_negative, 0.0), reduction)
 
 
 def _scores(name: str, input: Any) -> Tensor:

@@ -41,7 +41,7 @@ def probability(op: str, name: str, p: Any) -> Any:
     raise OpError(f"[{op}] got {name} {p}; expected a probability, 0 <= p <= 1")
 
 
-def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
+def dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
     """x after the Function function(p, key) if `training`, else x; with inplace, x gets the values."""
     if type(p) is not float or not 0 <= p <= 1:
         probability(name, "p", p)
@@ -71,7 +71,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     >>> rv.dropout(x, 0.5, training=False) is x
     True
     """
-    return _dropped("dropout", input, p, training, inplace, Dropout)
+    return dropped("dropout", input, p, training, inplace, Dropout)
 
 
 class ChannelDropout(Dropout):
@@ -79,12 +79,17 @@ class ChannelDropout(Dropout):
 
     def forward(self, x: Any, out: Any = None) -> Any:
         require_dtype("dropout", "x", x, "f", "floats")
-        shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
+        lead = self._lead(x)
+        shape = (*x.shape[:lead], *(1,) * (x.ndim - lead))
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
         return _core.mul(x, self.scale, out)
 
     def backward(self, dy: Any) -> Any:
         return _core.mul(dy, self.scale, None)
+
+    def _lead(self, x: Any) -> int:
+        """The number of dimensions before those of a channel's elements."""
+        return 2
 
 
 def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -103,7 +108,14 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
         input = as_inputs((input,), "dropout2d")[0]
     if input.ndim < 2:
         raise misfit("dropout2d", {"x": input.shape}, "2 dimensions or more: batch, channels ...")
-    return _dropped("dropout2d", input, p, training, inplace, ChannelDropout)
+    return dropped("dropout2d", input, p, training, inplace, ChannelDropout)
+
+
+class SignalDropout(ChannelDropout):
+    """As ChannelDropout, for x (N, C, L), or (C, L) without a batch."""
+
+    def _lead(self, x: Any) -> int:
+        return int(x.ndim) - 1
 
 
 class AlphaDropout(Function):
@@ -118,16 +130,26 @@ class AlphaDropout(Function):
         self.dropped = self.a * low + self.b
 
     def forward(self, x: Any, out: Any = None) -> Any:
-        scale = _core.dropout(filled(1.0, x.shape, x.dtype), self.p, self.key, None)
-        self.kept = _core.gt(scale, 0.0, None)
+        scale = _core.dropout(filled(1.0, self._mask_shape(x), x.dtype), self.p, self.key, None)
+        self.kept = np.broadcast_to(_core.gt(scale, 0.0, None), x.shape)
         y = _core.mul(x, self.a, out)
         return _core.where(self.kept, _core.add(y, self.b, y), self.dropped, y)
 
     def backward(self, dy: Any) -> Any:
         return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
 
+    def _mask_shape(self, x: Any) -> tuple[int, ...]:
+        return tuple(x.shape)
 
-diagonal(Dropout, ChannelDropout, AlphaDropout)
+
+class ChannelAlphaDropout(AlphaDropout):
+    """AlphaDropout of whole channels, the first two dimensions."""
+
+    def _mask_shape(self, x: Any) -> tuple[int, ...]:
+        return *x.shape[:2], *(1,) * (x.ndim - 2)
+
+
+diagonal(Dropout, ChannelDropout, SignalDropout, AlphaDropout, ChannelAlphaDropout)
 
 
 def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
@@ -141,4 +163,4 @@ def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: b
     >>> round(y.mean().item(), 1) == 0, round(y.std().item(), 1)
     (True, 1.0)
     """
-    return _dropped("alpha_dropout", input, p, training, inplace, AlphaDropout)
+    return dropped("alpha_dropout", input, p, training, inplace, AlphaDropout)

@@ -10,7 +10,7 @@ from ranvier.observe import value_read
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
 from ranvier.ops.activation.softmax import softmax
-from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
+from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
 from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
@@ -20,6 +20,7 @@ from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.making import uniform
 from ranvier.ops.matrix.einsum import einsum
 from ranvier.ops.neural.distance import PairsOfRows
+from ranvier.ops.neural.dropout import ChannelAlphaDropout, SignalDropout, dropped
 from ranvier.ops.neural.embedding import Bag, padding_row, renormalise
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
@@ -176,6 +177,34 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
 
 
 @in_dtypes()
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each channel of x (N, C, L) or (C, L) with probability p, divides the others by 1 - p; see
+    :func:`ranvier.dropout`.
+    | rv.nn.functional.dropout1d(rv.ones(1, 2, 3), 1.0) -> tensor([[[0., 0., 0.], [0., 0., 0.]]])"""
+    input = as_tensor("dropout1d", input)
+    if input.ndim not in (2, 3):
+        raise misfit("dropout1d", {"x": input.shape}, "(N, C, L) or (C, L)")
+    return dropped("dropout1d", input, p, training, inplace, SignalDropout)
+
+
+def feature_alpha_dropout(
+    input: Any, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """:func:`ranvier.nn.functional.alpha_dropout` of whole channels: x (N, C, ...).
+    | rv.nn.functional.feature_alpha_dropout(rv.ones(1, 2, 3), 0.5).shape -> (1, 2, 3)"""
+    input = as_tensor("feature_alpha_dropout", input)
+    if input.ndim < 2:
+        raise misfit("feature_alpha_dropout", {"x": input.shape}, "(N, C, ...)")
+    return dropped("feature_alpha_dropout", input, p, training, inplace, ChannelAlphaDropout)
+
+
+@in_dtypes()
+def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """softmax(-x) along dim. _stacklevel has no effect.
+    | rv.nn.functional.softmin(rv.tensor([1.0, 1.0]), 0) -> tensor([0.5000, 0.5000])"""
+    return softmax(neg(as_tensor("softmin", input)), dim, dtype=dtype)
+
+
 def gumbel_softmax(
     logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
