@@ -75,7 +75,7 @@ def test_wrong_arguments_of_a_base():
     assert not isinstance(nn.MSELoss(), bases._WeightedLoss)
 
 
-@pytest.mark.parametrize(("padding", "around"), [((1, 2), (2, 2, 1, 1)), ("same", (1, 1, 0, 1))])
+@pytest.mark.parametrize(("padding", "around"), [((1, 2), (2, 2, 1, 1)), ("same", [1, 1, 0, 1])])
 def test_padding_as_programs_read_it(padding, around):
     layer = nn.Conv2d(1, 1, (2, 3), padding=padding)
     assert layer._reversed_padding_repeated_twice == around
