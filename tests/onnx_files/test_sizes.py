@@ -60,7 +60,7 @@ def in_blocks(x):
 
 
 def at_most_128(x):
-    assert x.shape[1] <= 128
+    assert x.shape[1] <= 128, f"got {x.shape[1]} rows"
     return x + TABLE[: x.shape[1]]
 
 

@@ -376,6 +376,15 @@ def _part(x: Any, dim: int, start: Any, stop: Any) -> Any:
     return x[(slice(None),) * _axis(dim, x.ndim) + (slice(start, stop),)]
 
 
+@handles("diff")
+def _diff(trace: Any, call: Original, x: Any, n: int = 1, dim: int = -1, **how: Any) -> Any:
+    if how or not _is_dynamic(trace, x) or x._array.dtype == np.bool_:
+        return NotImplemented
+    for _ in range(n):
+        x = _part(x, dim, 1, None) - _part(x, dim, 0, -1)
+    return x
+
+
 @handles("narrow")
 def _narrow(trace: Any, call: Original, x: Any, dim: int, start: Any, length: Any) -> Any:
     if not has_size((start, length)) or isinstance(start, Tensor):
@@ -528,7 +537,8 @@ def _linspace(trace: Any, call: Original, start: Any, end: Any, steps: Any, **ho
 
 @handles("pad")
 def _pad(trace: Any, call: Original, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
-    if not has_size(pad):
+    is_whole = isinstance(x, Tensor) and x._array.dtype.kind in "iu" and mode == "constant"
+    if not (has_size(pad) or (is_whole and _is_dynamic(trace, x))):
         return NotImplemented
     y = call(x, pad, mode, value)
     settings = {"sizes": tuple(pad), "mode": str(mode), "value": 0.0 if value is None else value}

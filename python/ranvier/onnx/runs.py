@@ -55,6 +55,7 @@ class Modules:
 
     def __init__(self, target: Any, opset: int) -> None:
         self.opset = opset
+        self.trace = Trace()  # of the last traced run
         self.root = target if isinstance(target, nn.Module) else None
         self.roots: dict[str, nn.Module] = {} if self.root is None else {"": self.root}
 
@@ -101,6 +102,7 @@ def run(
     with ExitStack() as block:
         trace = Trace(lambda module: modules.enter(trace, module, block), modules.opset)
         trace.answers = list(answers)
+        modules.trace = trace
         tensors = [wrap(np.array(a)) for a in arrays]
         for i, dims in enumerate(_symbols(trace, arrays, axes)):
             trace.name(tensors[i], f"input {i}", dims=dims)
@@ -225,7 +227,9 @@ def all_runs(
     with suppress(Exception):  # the run below raises it again, or the model has now what it lacked
         # A model may make a mask or a table at its first call, and keep it: the runs to write come after it.
         run(target, modules, args, inputs(base, 0, near), {})
-    first = _settled(lambda answers: run(target, modules, args, inputs(base, 0, near), axes, answers))
+    first = _settled(
+        modules, lambda answers: run(target, modules, args, inputs(base, 0, near), axes, answers)
+    )
     further = [plain(first.inputs)]
     widths = accepted(lambda tried: plain(inputs(base, 5, tried)), near)
     # The traced runs: the example's sizes with other values, each axis alone enlarged by two numbers, and all
@@ -284,21 +288,24 @@ def _prime(n: int) -> int:
     return n
 
 
-def _settled(once: Callable[[Sequence[bool]], Run]) -> Run:
+def _settled(modules: Modules, once: Callable[[Sequence[bool]], Run]) -> Run:
     """The run once(()), in which no condition on sizes changes what is computed.
 
     The model runs again with each other answer. It may raise an error of its own, so that sizes with this
     answer are refused by the model, or compute the same.
     """
     first = once(())
-    for i, condition in enumerate(first.trace.conditions):
-        answers = [one.answer for one in first.trace.conditions[:i]]
+    conditions = first.trace.conditions
+    for i, condition in enumerate(conditions):
+        answers = [one.answer for one in conditions[:i]]
         try:
             other = once([*answers, not condition.answer])
         except Exception as error:
-            is_settled = _is_own(error)
+            is_settled = _is_own(error) and len(modules.trace.conditions) == i + 1
         else:
-            is_settled = equal_calls(first.trace.calls, other.trace.calls) and _same_results(first, other)
+            rest = [one.text for one in other.trace.conditions[i + 1 :]]
+            asks_the_same = rest == [one.text for one in conditions[i + 1 :]]
+            is_settled = asks_the_same and not other.trace.takes_numbers and _computes_the_same(first, other)
         if not is_settled:
             raise ValueError(
                 f"[onnx.export] {condition.where} depends on the condition {condition.text}, which holds for "
@@ -306,6 +313,10 @@ def _settled(once: Callable[[Sequence[bool]], Run]) -> Run:
                 "sizes, or an axis that is static: leave it out of dynamic_axes"
             )
     return first
+
+
+def _computes_the_same(first: Run, other: Run) -> bool:
+    return equal_calls(first.trace.calls, other.trace.calls) and _same_results(first, other)
 
 
 def _same_results(a: Run, b: Run) -> bool:

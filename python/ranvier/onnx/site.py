@@ -258,7 +258,8 @@ class Site:
 
     def reshaped(self, x: str, before: Dims, after: Dims) -> str:
         """The name of x, of the shape `before`, reshaped to `after`."""
-        if self.w.opset > 13 and any(same(n, 0) for n in after):  # allowzero: a 0 is a size
+        may_be_empty = any(least(n) <= 0 for n in after)
+        if self.w.opset > 13 and may_be_empty:  # allowzero: a 0 is a size
             return self.node("Reshape", x, self.shape(after), allowzero=1)
         return self.node("Reshape", x, self.shape(after, x, before, free=True))
 

@@ -41,7 +41,8 @@ class Atom(NamedTuple):
 Product = tuple[str, ...]  # sorted keys of atoms, repeated for powers; () for the constant term
 
 
-_OF_INTS = frozenset(dir(int))
+# What is asked of an int, and of the objects in an array by NumPy's functions.
+_OF_NUMBERS = frozenset(dir(int)) | {name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)}
 
 
 class Size:
@@ -143,9 +144,9 @@ class Size:
         return self
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in _OF_INTS:
+        if name.startswith("_") or name not in _OF_NUMBERS:
             raise AttributeError(f"a size of a dynamic axis has no attribute {name!r}")
-        return self.scope.refuse_number(self, f"an int, of which it asks {name}")
+        return getattr(self.scope.refuse_number(self, f"a plain number, of which it asks {name}"), name)
 
     # --- comparisons
     def __eq__(self, other: Any) -> Any:
@@ -171,28 +172,28 @@ class Size:
 
     # --- what takes the number
     def __index__(self) -> int:
-        return self.scope.refuse_number(self, "a plain number (an index, a range, NumPy)")
+        return int(self.scope.refuse_number(self, "a plain number (an index, a range, NumPy)"))
 
     def __int__(self) -> int:
-        return self.scope.refuse_number(self, "int()")
+        return int(self.scope.refuse_number(self, "int()"))
 
     def __float__(self) -> float:
-        return self.scope.refuse_number(self, "float(), or a function of math,")
+        return float(self.scope.refuse_number(self, "float() or a function of math"))
 
     def __complex__(self) -> complex:
-        return self.scope.refuse_number(self, "complex()")
+        return complex(self.scope.refuse_number(self, "complex()"))
 
     def __hash__(self) -> int:
-        return self.scope.refuse_number(self, "a key of a dict or set, or of a cache,")
+        return hash(self.scope.refuse_number(self, "a key of a dict, a set or a cache"))
 
     def __str__(self) -> str:
-        return self.scope.refuse_number(self, "text")
+        return str(self.scope.refuse_number(self, "text"))
 
     def __format__(self, form: str) -> str:
-        return self.scope.refuse_number(self, "text")
+        return format(self.scope.refuse_number(self, "text"), form)
 
     def __reduce__(self) -> Any:
-        return self.scope.refuse_number(self, "a copy or a pickle")
+        return int, (self.scope.refuse_number(self, "a copy or a pickle"),)
 
     def __copy__(self) -> Size:
         return self
@@ -274,13 +275,35 @@ class Real:
             return self._number()
         return _made(self.scope, "round", (self,), -math.inf, math.inf, round(self.hint))
 
-    def _number(self, *args: Any) -> Any:
-        return self.scope.refuse_number(self, "a plain number, a comparison or text")
+    def __index__(self) -> int:
+        return int(self._number())
 
-    __index__ = __int__ = __trunc__ = __float__ = __complex__ = __hash__ = __bool__ = _number
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = _number
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _number
-    __str__ = __format__ = __reduce__ = _number
+    __int__ = __trunc__ = __index__
+
+    def __float__(self) -> float:
+        return self._number()
+
+    def __hash__(self) -> int:
+        return hash(self._number())
+
+    def __str__(self) -> str:
+        return str(self._number())
+
+    def __format__(self, form: str) -> str:
+        return format(self._number(), form)
+
+    def _number(self) -> float:
+        found: float = self.scope.refuse_number(self, "a plain number or text")
+        return found
+
+    def _refuse(self, *operands: Any) -> Any:
+        """For operations that a file has no counterpart of."""
+        self.scope.refuse(
+            f"an operation on the fraction {self!r} of sizes; expected + - * / ** and math.floor"
+        )
+
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = __bool__ = _refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
 
 
 def _key(x: Any) -> str:
@@ -517,7 +540,7 @@ def _compared(a: Size, b: Any, relation: str) -> Any:
     if isinstance(b, (bool, np.integer)):
         b = int(b)
     if isinstance(b, (float, Real)):
-        return a.scope.refuse_number(a, f"the condition {a!r} {relation} {b!r}")
+        return a.scope.condition(f"{a!r} {relation} {b!r}", _ANSWERS[relation](number(a), number(b)))
     if not isinstance(b, Size) and type(b) is not int:
         return NotImplemented
     apart = a - b

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class Trace(Calls):
         self.is_silent = False  # True while a stand-in computes: its calls are not recorded
         self.least_sizes = 0  # sizes up to this one are all compared (`compares_up_to`)
         self.conditions: list[Condition] = []  # those that sizes decide in different ways
+        self.takes_numbers = False  # True if a number was taken after the last of `answers`
         self.answers: list[bool] = []  # to the first conditions, in place of those of the present sizes
         self._count = 0
         self._dims: dict[str, Dims] = {}  # name of a value -> its shape
@@ -208,8 +209,14 @@ class Trace(Calls):
         """Asks for a comparison of the file at all sizes up to this one."""
         self.least_sizes = max(self.least_sizes, size)
 
-    def refuse_number(self, size: Any, what: str) -> NoReturn:
-        """Raises Refused where Python takes the number of a size that depends on a dynamic axis."""
+    def refuse_number(self, size: Any, what: str) -> Any:
+        """Raises Refused where Python takes the number of a size that depends on a dynamic axis.
+
+        After another answer to a condition it gives the number, for the text of the model's error.
+        """
+        if 0 < len(self.answers) <= len(self.conditions):
+            self.takes_numbers = True
+            return number(size)
         self.refuse(
             f"{self.called or _taker()} at {place()} takes the size {size!r} of a dynamic axis as {what}, "
             "which a file would hold for all sizes; expected arithmetic of sizes (+ - * // % min max) that "
