@@ -17,7 +17,7 @@ _BatchNorm, _InstanceNorm, _NormBase = norm._BatchNorm, norm._InstanceNorm, norm
 _ConvNd, _ConvTransposeNd, _DropoutNd = conv.Convolution, conv.TransposedConvolution, dropout._Dropout
 
 
-class _ConvTransposeMixin(_ConvTransposeNd):
+class _ConvTransposeMixin(conv.TransposedConvolution):
     """The base class that PyTorch's transposed convolutions once had; classes of libraries derive from it."""
 
 

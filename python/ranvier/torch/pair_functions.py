@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import operator
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import ranvier as rv
-from ranvier.ops.matrix.factorizations import SVDResult
 from ranvier.torch.pairs import LACKS, Complex, as_complex, of_parts, product
 
+SVDResult = namedtuple("SVDResult", "U S Vh")
 _SAME = {"absolute": "abs", "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub"}
 _SAME |= {"__rdiv__": "__rtruediv__", "conj_physical": "conj", "concatenate": "cat"}
 
