@@ -105,11 +105,11 @@ def test_steps_of_activations_are_no_other_result():
     y = drawn(20, 30)
     y[0, 0] = np.nan
     moved = y + 0.02 * drawn(20, 30, seed=1)
-    assert _is_equal(moved, y, 0.1)
-    assert not _is_equal(moved, y, 0.0)
-    assert not _is_equal(1.2 * y, y, 0.1)
+    assert _is_equal(moved, y, 0.1, 0.0)
+    assert not _is_equal(moved, y, 0.0, 0.0)
+    assert not _is_equal(1.2 * y, y, 0.1, 0.0)
     moved[0, 0] = 1.0
-    assert not _is_equal(moved, y, 0.1)
+    assert not _is_equal(moved, y, 0.1, 0.0)
 
 
 def test_sums_that_leave_int32():

@@ -298,9 +298,7 @@ class Real:
 
     def _refuse(self, *operands: Any) -> Any:
         """For operations that a file has no counterpart of."""
-        self.scope.refuse(
-            f"an operation on the fraction {self!r} of sizes; expected + - * / ** and math.floor"
-        )
+        return self.scope.refuse_number(self, "a plain number, or an operand of other than + - * / **")
 
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = __bool__ = _refuse
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
