@@ -303,3 +303,4 @@ def test_titles_of_images_are_whole():
     assert panel.get_title() == word
     usual = np.ravel(rv.plot.images(np.zeros((12, 8, 8)), ["a"] * 12))[0]
     assert panel.title.get_fontsize() < usual.title.get_fontsize()
+    assert titles(rv.plot.images(np.zeros((3, 8, 8)), np.arange(3))) == ["0", "1", "2"]

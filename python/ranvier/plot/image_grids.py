@@ -81,18 +81,18 @@ def images(
     columns = min(count, columns or int(np.ceil(np.sqrt(1.6 * count))))
     width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
     characters = int(width * _PER_INCH)
-    lines = [_in_lines(str(title), characters).count("\n") + 1 for title in (titles or ())[:count]]
+    shown = [] if titles is None else [_in_lines(str(titles[n]), characters) for n in range(count)]
+    lines = [title.count("\n") + 1 for title in shown]
     height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + 0.25 * max(lines, default=0)
     panels = fig.grid_axes("plot.images", figure, path, count, columns, (width, height))
     low, high = fig.extremes(pixels)
     for n, panel in enumerate(panels):
         panel.imshow(pixels[n], cmap=fig.PIXELS, vmin=low, vmax=high if high > low else low + 1)
         fig.bare(panel)
-        if titles is not None:
-            title = _in_lines(str(titles[n]), characters)
-            longest = max(map(len, title.split("\n")))
+        if shown:
+            longest = max(map(len, shown[n].split("\n")))
             size = fig.SMALL * min(1.0, max(0.6, characters / max(longest, 1)))
-            panel.set_title(title, fontsize=size)
+            panel.set_title(shown[n], fontsize=size)
     return fig.finish(panels, path)
 
 

@@ -83,7 +83,7 @@ class ProgressBar(Known, Callback):
         self._width = len(str(self.trainer.last_epoch))
         self._first, self._began = self.trainer.epoch, time.perf_counter()
         path = self.trainer.resumed_from
-        if path is not None:
+        if path is not None and not self.after:
             print(f"continues {path}: {self.trainer.where()}", flush=True)
 
     def on_epoch_begin(self, epoch: int) -> None:
