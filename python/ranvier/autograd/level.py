@@ -17,7 +17,7 @@ import numpy as np
 from ranvier.autograd.gradients import gradients
 from ranvier.grad_mode import enable_grad, mode
 from ranvier.tape.higher_order import Rows, cut
-from ranvier.tensors.deepcopy_pickle import in_class_of
+from ranvier.tensors.deepcopy_pickle import in_class_of, is_of_program
 from ranvier.tensors.errors import require_function
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import filled_like, keep
@@ -89,7 +89,7 @@ class Level:
         self._enabled = self.history = mode.enabled if given is None else given
 
     # True where PyTorch's function gives inputs of the class of the given ones, and results of the class
-    # of the inputs.
+    # of the outputs.
     keeps_class = False
 
     def __enter__(self) -> Level:
@@ -131,7 +131,10 @@ class Level:
         else:
             leaf = wrap(x._array, requires_grad=True)
             leaf._cell = x._cell  # the same count of changes: backward notices a change of x in place
-        return in_class_of(leaf, x) if self.keeps_class else leaf
+        if not self.keeps_class or not is_of_program(type(x)):
+            return leaf
+        # A class that is asked about calls may detach to another one, as a class of parameters does.
+        return in_class_of(leaf, x.detach() if hasattr(type(x), "__torch_function__") else x)
 
     def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
         """Calls the function and takes its outputs. With has_aux the function returns (outputs, aux), and
@@ -289,8 +292,8 @@ class Level:
     def _tree(self, slopes: Tensors) -> Any:
         """The derivatives by the inputs, as the caller gets them, in the tree of the inputs."""
         results = map(self.result, slopes)
-        if self.keeps_class:
-            results = map(in_class_of, results, self.xs)
+        if self.keeps_class and self.ys and is_of_program(type(self.ys[0])):
+            results = (in_class_of(x, self.ys[0]) for x in results)
         return like(self.inputs, results)
 
 

@@ -81,6 +81,7 @@ class TransformerLayer(Module):
     }
     _name: str
     _attentions: tuple[str, ...]
+    self_attn: MultiheadAttention
     norm1: LayerNorm
     norm2: LayerNorm
     dropout1: Dropout

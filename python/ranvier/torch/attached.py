@@ -38,7 +38,7 @@ def attach() -> None:
             setattr(Tensor, name, Lacking(name))
     Tensor._base = property(_base)  # type: ignore[attr-defined]
     Tensor._is_view = lambda tensor: tensor._view is not None  # type: ignore[attr-defined]
-    Tensor.backward = _backward_by_autograd(Tensor.backward)  # type: ignore[method-assign]
+    Tensor.backward = _backward_by_autograd(Tensor.backward)
     Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
     when_loaded("ranvier.nn", _to_layers)
     when_loaded("ranvier.ops.loss.base", _to_losses)
