@@ -236,6 +236,8 @@ def test_a_setting_of_a_schedule(name, setting):
 @pytest.mark.parametrize(("name", "setting"), [(n, s) for n in SCHEDULES for s in SCHEDULES[n]])
 def test_a_setting_of_a_schedule_that_is_set_later_is_followed_or_refused(name, setting):
     row = SCHEDULES[name][setting]
+    if (name, setting) == ("OneCycleLR", "total_steps"):
+        pytest.skip("the most steps, as PyTorch's: below")
     if isinstance(row, Exempt):
         pytest.skip(row.why)
     row = row if isinstance(row, With) else With(row, {})
@@ -246,6 +248,18 @@ def test_a_setting_of_a_schedule_that_is_set_later_is_followed_or_refused(name, 
     except (AttributeError, ValueError, TypeError, IndexError):
         return
     assert before != after
+
+
+def test_more_steps_of_a_one_cycle_are_taken_as_in_pytorch():
+    optimizer = optim.SGD([rv.ones(1, requires_grad=True)], lr=0.1, momentum=0.9)
+    schedule = lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=3)
+    for _ in range(3):
+        schedule.step()
+    with pytest.raises(ValueError, match="got step 4; expected at most 3"):
+        schedule.step()
+    schedule.total_steps = 6
+    schedule.step()
+    assert schedule.last_epoch == 5
 
 
 # --- averages of models

@@ -166,8 +166,6 @@ class OneCycleLR(_WithMomentum):
     ([1.0], 0.85)
     """
 
-    _consumed = ("total_steps",)
-
     def __init__(
         self,
         optimizer: Optimizer,
