@@ -318,8 +318,9 @@ class TrainingStep:
 
     def _update(self, loss: Tensor) -> None:
         """Update the weights, if the loss is finite or the Trainer ignores that."""
-        optimizer = self._trainer.optimizer
-        if not self.careful:
+        trainer = self._trainer
+        optimizer = trainer.optimizer
+        if trainer.on_nonfinite == "ignore":
             optimizer.step()
         elif self.own:
             if math.isfinite(loss.item()):
@@ -391,17 +392,17 @@ class TrainingStep:
 
     def _penalise(self, scale: Array | None = None) -> Array | None:
         """Multiplies the gradients by `scale` and adds the penalty's: see `Penalty.penalise`."""
-        if scale is None and self._is_free():
+        trainer = self._trainer
+        if scale is None and trainer.l1 == trainer.l2 == 0:
             return None
         return self._penalty().penalise(scale)
 
     def _measure(self) -> Array | None:
         """The penalty of the weights as they are: see `Penalty.measure`."""
-        return None if self._is_free() else self._penalty().measure()
-
-    def _is_free(self) -> bool:
-        """True if nothing is penalised."""
-        return bool(self._trainer.l1 == self._trainer.l2 == 0)
+        trainer = self._trainer
+        if trainer.l1 == trainer.l2 == 0:
+            return None
+        return self._penalty().measure()
 
     def _scale(self) -> float:
         return 1.0 if self._weight == 0 else 1 / self._weight
