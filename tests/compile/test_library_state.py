@@ -140,13 +140,14 @@ nn/functional _OWN; nn/registry _TREES
 nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
 tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL
+nn/hooks _of_all _registrations
 == what a recording itself is, or nothing while steps are replayed
 observe observers; data/collate default_collate_fn_map; torch/processes _pg_map
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
 distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
 torch/activation Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/attached Size Tensor makers
 torch/twister Dropout Generator MultiheadAttention Twister _core data init philox rows uniform
-nn/hooks HookRegistration _of_all _registrations; optim/hooks _ALL; distributions/base Distribution
+nn/hooks HookRegistration; optim/hooks _ALL; distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules
 grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
 cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys
@@ -228,6 +229,17 @@ HOOKS = {
         lambda layer, o: hooks.of_all("before step", nothing),
         lambda layer, o: hooks.of_all("after step", nothing),
     ],
+    "_of_all": [
+        lambda layer, o: nn.hooks.register_module_forward_pre_hook(nothing),
+        lambda layer, o: nn.hooks.register_module_forward_hook(nothing),
+        lambda layer, o: nn.hooks.register_module_full_backward_hook(nothing),
+        lambda layer, o: nn.hooks.register_module_full_backward_pre_hook(nothing),
+    ],
+    "_registrations": [
+        lambda layer, o: nn.hooks.register_module_parameter_registration_hook(nothing),
+        lambda layer, o: nn.hooks.register_module_buffer_registration_hook(nothing),
+        lambda layer, o: nn.hooks.register_module_module_registration_hook(nothing),
+    ],
     "HookedOptimizer._hooks": [
         lambda layer, o: o.register_step_pre_hook(nothing),
         lambda layer, o: o.register_step_post_hook(nothing),
@@ -261,7 +273,7 @@ HOOKS = {
 
 def holders_of_hooks():
     """The tables of hooks of modules, and the attributes "Class.name" whose names or classes say hooks."""
-    found = {"before_accumulation", "after_accumulation", "of_nodes", "_OF_ALL"}
+    found = {"before_accumulation", "after_accumulation", "of_nodes", "_OF_ALL", "_of_all", "_registrations"}
     lines = KNOWN.partition("== hooks")[2].partition("==")[0].splitlines()[1:]
     assert found == {name for line in lines for part in line.split(";") for name in part.split()[1:]}
     for tree in syntax_trees().values():
@@ -326,6 +338,8 @@ def test_each_table_of_hooks_is_noticed(name, way, again):
     add = HOOKS[name][way]
     if again:
         add(layer, optimizer).remove()
+    if name == "_of_all":  # which a layer asks that has hooks of its own, too
+        layer.register_forward_hook(nothing)
     for _ in range(8):
         fast(X[:, :3])
     program = fast._latest

@@ -25,6 +25,7 @@ from ranvier.compile.equality import PLAIN, pairs_of
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
 from ranvier.nn import Module
+from ranvier.nn.hooks import tables_of_all
 from ranvier.observe import Lock
 from ranvier.optim import Optimizer
 from ranvier.tape import hooks
@@ -238,8 +239,10 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
 
 
 def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
-    """Adds the guards on the hooks that backward calls: at these leaves and the Tensors that the walk has
-    reached, and at the nodes of graphs that were made before the step."""
+    """Adds the guards on the hooks of all modules, and on those that backward calls: at these leaves and the
+    Tensors that the walk has reached, and at the nodes of graphs that were made before the step."""
+    for table in tables_of_all():
+        walk.whole(table, "the hooks of all modules")
     nodes = _nodes_before(walk.tensors)
     for node in nodes:
         walk.attribute(node, "hooks", f"the node {type(node).__name__}")

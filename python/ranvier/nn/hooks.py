@@ -335,6 +335,11 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
     return value
 
 
+def tables_of_all() -> list[dict[int, Any]]:
+    """The dictionaries of hooks of all modules, which guards of captured steps compare."""
+    return [*vars(_of_all).values(), *_registrations.values()]
+
+
 def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
     """Calls ``hook(module, name, parameter)`` where a module gets a parameter."""
     return added(_registrations[PARAMETERS], hook, False)

@@ -18,6 +18,7 @@ from ranvier.compile.many_calls import Batches
 from ranvier.compile.policy import Policy
 from ranvier.compile.record import CaptureError, OneCall, callers_level
 from ranvier.compile.walk import Walk
+from ranvier.nn.hooks import tables_of_all
 from ranvier.tape.hooks import hooks_of
 from ranvier.train.callbacks.base import Training
 
@@ -64,7 +65,7 @@ def _of_library(function: Any) -> Walk | None:
     """The walk over the objects that a step uses; None if it calls code of the user, or hooks."""
     walk = Walk(Executed())
     walk.run([(function, "the step")])
-    hooked = any(map(hooks_of, walk.tensors))
+    hooked = any(tables_of_all()) or any(map(hooks_of, walk.tensors))
     return None if walk.users or walk.fault or hooked else walk
 
 
