@@ -40,7 +40,9 @@ def _is_dynamic(trace: Any, x: Any) -> bool:
 
 
 # --- new tensors
-def _made(trace: Any, y: Any, kind: str, dims: Dims, operands: tuple[Any, ...] = (), **settings: Any) -> Any:
+def _made(
+    trace: Any, y: Any, kind: str, dims: Dims | None, operands: tuple[Any, ...] = (), **settings: Any
+) -> Any:
     """y, recorded as the result of a call of this kind."""
     trace.made(kind, settings, operands, y, dims)
     return y

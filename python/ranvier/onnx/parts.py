@@ -241,7 +241,7 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
         more = {name: asked[name] for name in operator.asks}
     try:
         with _aside() if is_constant and operands else nullcontext():
-            result = NotImplemented
+            result: Any = NotImplemented
             if any(map(is_sized, operands)):
                 result = of_sizes(node.op, operands[:count], node.settings)
                 operands = as_operands(node.op, operands)

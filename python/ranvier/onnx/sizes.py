@@ -301,7 +301,7 @@ class Real:
         return self.scope.refuse_number(self, "a plain number, or an operand of other than + - * / **")
 
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = __bool__ = _refuse
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
 
 
 def _key(x: Any) -> str:

@@ -14,6 +14,7 @@ import functools
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -24,7 +25,7 @@ import numpy as np
 import ranvier as rv
 import ranvier._core as _core
 from ranvier.autograd import Tensor
-from ranvier.observe import local, package
+from ranvier.observe import package
 from ranvier.onnx.sizes import Real, Size, greatest, number, smallest
 
 Handler = Callable[..., Any]
@@ -48,7 +49,7 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
     return register
 
 
-class _Local(local):
+class _Local(threading.local):
     trace: Any = None
 
 
@@ -225,7 +226,7 @@ def recording() -> Iterator[None]:
             for name, value in [*space.items()]:
                 key = id(value)
                 if key not in made and type(value) is _core.PublicFunction:
-                    key = id(value.__wrapped__)
+                    key = id(getattr(value, "__wrapped__"))  # noqa: B009
                 if key in made:
                     put(space, name, made[key])
         for name, value in [*vars(Tensor).items()]:

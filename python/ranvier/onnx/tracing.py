@@ -178,8 +178,9 @@ class Trace(Calls):
         found = [given] if given is not None else shapes.results(call)
         for i, (value, dims) in enumerate(zip(call.outputs, found, strict=True)):
             shape = value.array.shape
-            fits = dims is not None and len(dims) == len(shape)
-            sizes = list(dims) if fits else [None] * len(shape)
+            sizes: list[Any] = [None] * len(shape)
+            if dims is not None and len(dims) == len(shape):
+                sizes = list(dims)
             known = tuple(
                 size_of_axis(self, value.name, at, 0, n) if size is None or number(size) != n else size
                 for at, (size, n) in enumerate(zip(sizes, shape, strict=True))

@@ -98,8 +98,9 @@ def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
     if isinstance(n, Size):
         each = -(-n // count) if sizes is None else 0
         bounds = [i * each for i in range(count + 1)] if sizes is None else [*accumulate(sizes, initial=0)]
-        key = (slice(None),) * at
-        return tuple(tensor_of(x)[(*key, slice(a, b))] for a, b in pairwise(bounds))
+        lead = (slice(None),) * at
+        keys = [(*lead, slice(a, b)) for a, b in pairwise(bounds)]
+        return tuple([tensor_of(x)[key] for key in keys])
     if sizes is None:
         if n % count and given is None:
             raise ValueError(

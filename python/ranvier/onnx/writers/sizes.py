@@ -29,7 +29,7 @@ def arange(s: Site) -> str:
     start, step = s.get("start"), s.get("step")
     zero, one = (s.w.constant(np.int64(n)) for n in (0, 1))
     y = s.node("Range", zero, s.scalar_size(s.result_dims()[0]), one)
-    dtype = np.dtype(np.int64)
+    dtype: np.dtype[Any] = np.dtype(np.int64)
     if any(isinstance(n, (float, Real)) for n in (start, step)):
         dtype = np.dtype(np.float64)
         y = s.w.cast(y, dtype)
