@@ -74,20 +74,35 @@ RANVIER_INLINE vec<double> even_and_odd(const double (&c)[n], vec<double> x) {
   return fma(odd, x, even);
 }
 
-// F(t) of erfc, and the two polynomials of erfinv; the comments of the specialisations have their errors. The
-// last bits of the coefficients of erfc were chosen so that erfc(0) is 1 and their rounding costs least: 0.35
-// ulp for float, 0.5 for double.
-template <class T>
-struct ErrorFunction;
-template <>
-struct ErrorFunction<float> {  // 2^-31.6, 2^-27.4, 2^-27.4
-  typedef vec<float> V;
-  static constexpr float node = 2, last = 10.25f, centre = 2.5f;
-  RANVIER_INLINE V scaled_erfc(V t) {
-    return polynomial(t, 0x1.058672p+0f, -0x1.5fd388p-1f, 0x1.1e2decp-2f, -0x1.2a8862p-5f, -0x1.606c46p-6f,
-                      0x1.a8845ap-8f, 0x1.94993ep-9f, -0x1.b3c53cp-11f, -0x1.53b3c4p-11f, 0x1.bfdf78p-16f,
-                      0x1.e2b6d8p-14f, 0x1.d91636p-16f);
+// Defines a function by its version for doubles, which is out of line. A float is computed as a double and
+// rounded once.
+#define RANVIER_SPECIAL(name)                                                        \
+  RANVIER_INLINE vec<double> name(vec<double> x) { return name##_out_of_line(x); }   \
+  RANVIER_INLINE vec<float> name(vec<float> x) {                                     \
+    return narrow(name##_out_of_line(widen<0>(x)), name##_out_of_line(widen<1>(x))); \
   }
+
+// erfc(a) for a >= 0 is exp(-a^2) F(t) / (a + node), t = (a - node) / (a + node) (after Shepherd and
+// Laframboise, 1981); from `last` on it is 0. With a larger node, F would be steeper at 0, and the error of t
+// would matter more there. The error of F is 2^-57.3; the last bits of its coefficients were chosen so that
+// erfc(0) is 1 and their rounding costs least, 0.5 ulp.
+static __attribute__((noinline)) vec<double> erfc_out_of_line(vec<double> x) {
+  constexpr double node = 2, last = 27.3;
+  const vec<double> a = at_most(abs(x), last), inverse = 1.0 / (a + node);
+  const auto square = exact_square(a);
+  const vec<double> bell = exp_in_range(-square.hi), f = even_and_odd(erfc_scaled, (a - node) * inverse);
+  const vec<double> y = fma(bell, -square.lo, bell) * (f * inverse);
+  return select(x < 0.0, 2.0 - y, y);
+}
+RANVIER_SPECIAL(erfc)
+
+// The two polynomials of erfinv; the comments of the specialisations have their errors.
+template <class T>
+struct InverseErrorFunction;
+template <>
+struct InverseErrorFunction<float> {  // 2^-27.4, 2^-27.4
+  typedef vec<float> V;
+  static constexpr float centre = 2.5f;
   RANVIER_INLINE V central(V w) {
     return polynomial(w, 0x1.805c5ep+0f, 0x1.f91e8ap-3f, -0x1.11c4ecp-8f, -0x1.486616p-10f, 0x1.c9e6d2p-13f,
                       -0x1.4d1536p-18f, -0x1.d0c24ep-19f, 0x1.f489dap-22f, 0x1.8f2908p-26f, -0x1.2e0934p-27f);
@@ -99,34 +114,19 @@ struct ErrorFunction<float> {  // 2^-31.6, 2^-27.4, 2^-27.4
   }
 };
 template <>
-struct ErrorFunction<double> {  // 2^-57.3, 2^-56.6, 2^-56.3
+struct InverseErrorFunction<double> {  // 2^-56.6, 2^-56.3
   typedef vec<double> V;
-  static constexpr double node = 2, last = 27.3, centre = 4;
-  RANVIER_INLINE V scaled_erfc(V t) { return even_and_odd(erfc_scaled, t); }
+  static constexpr double centre = 4;
   RANVIER_INLINE V central(V w) { return polynomial_of(erfinv_central, w); }
   RANVIER_INLINE V tail(V s) { return polynomial_of(erfinv_tail, (s - 3.5) / (s + 3.5)); }
 };
-
-// erfc(a) for a >= 0 is exp(-a^2) F(t) / (a + node), t = (a - node) / (a + node) (after Shepherd and
-// Laframboise, 1981); from `last` on it is 0. With a larger node, F would be steeper at 0, and the error of t
-// would matter more there.
-template <class V>
-RANVIER_INLINE V erfc(V x) {
-  using T = element_of<V>;
-  using E = ErrorFunction<T>;
-  const V a = at_most(abs(x), E::last), inverse = T(1) / (a + E::node);
-  const auto square = exact_square(a);
-  const V bell = exp_in_range(-square.hi), f = E::scaled_erfc((a - E::node) * inverse);
-  const V y = fma(bell, -square.lo, bell) * (f * inverse);
-  return select(x < T(0), T(2) - y, y);
-}
 
 // erfinv(y) / y is a polynomial in w = -log(1 - y^2) for w < 2 centre, and for larger w a polynomial in
 // sqrt(w) (Giles, 2010).
 template <class V>
 RANVIER_INLINE V erfinv(V y) {
   using T = element_of<V>;
-  using E = ErrorFunction<T>;
+  using E = InverseErrorFunction<T>;
   const V a = abs(y), w = -log_of_usual((T(1) - a) * (T(1) + a));
   V ratio = E::central(w - E::centre);
   const auto far = w >= 2 * E::centre;
@@ -134,14 +134,6 @@ RANVIER_INLINE V erfinv(V y) {
   const V edge = broadcast(Limits<T>::infinity), outside = broadcast(Limits<T>::nan);
   return copysign(select(a < T(1), a * ratio, select(a == T(1), edge, outside)), y);
 }
-
-// Defines a function by its version for doubles, which is out of line. A float is computed as a double and
-// rounded once.
-#define RANVIER_SPECIAL(name)                                                        \
-  RANVIER_INLINE vec<double> name(vec<double> x) { return name##_out_of_line(x); }   \
-  RANVIER_INLINE vec<float> name(vec<float> x) {                                     \
-    return narrow(name##_out_of_line(widen<0>(x)), name##_out_of_line(widen<1>(x))); \
-  }
 
 // sin(pi r) / pi for r = x - the integer nearest to x. Its size is |sin(pi x)| / pi, its sign that of tan(pi
 // x). Error 2^-61.7.

@@ -224,3 +224,12 @@ def test_a_factor_of_0_beside_nan():
         assert a.grad.tolist() == [[0.0, 0.0, 0.0]]
         y = rv.baddbmm(rv.ones(1, 1, 2, dtype=dtype), a[None], rv.ones(1, 3, 2, dtype=dtype), alpha=0)
         assert y.tolist() == [[[1.0, 1.0]]]
+
+
+def test_functions_that_are_rounded_once():
+    """float32 is computed in float64."""
+    rng = np.random.default_rng(9)
+    x = rng.uniform(-1, 1, size=3000).astype("float32")
+    exact = np.arcsin(x.astype(float))
+    spacing = np.spacing(np.abs(exact.astype(np.float32)))
+    assert (np.abs(rv.asin(rv.from_numpy(x)).numpy() - exact) / spacing).max() < 0.51

@@ -9,6 +9,7 @@ the terms that cancel. Most other functions are computed by NumPy.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def acosh(input: Any) -> Tensor:
     | rv.acosh(rv.tensor([1.0, 2.0])) -> tensor([0.0000, 1.3170])"""
 
 
-@elementwise(numpy=np.arcsin, gradient=lambda f, dy, x: dy / f.sqrt(1 - x * x))
+@elementwise(numpy=partial(np.arcsin, dtype=F64), gradient=lambda f, dy, x: dy / f.sqrt(1 - x * x))
 def asin(input: Any) -> Tensor:
     """The angle in [-pi/2, pi/2] with sine x; nan outside [-1, 1].
     | rv.asin(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5708])"""
