@@ -231,6 +231,7 @@ REFUSED = {
     "float": (lambda x: x * float(length(x)), r"float\(\)"),
     "math": (lambda x: x / math.sqrt(length(x)), "a function of math"),
     "text": (lambda x: x * len(f"{length(x)}"), "as text"),
+    "text of a shape": (lambda x: x * len(f"{x.shape}"), "as text"),
     "key": (kept, "a key of a dict"),
     "bit_length": (lambda x: x * length(x).bit_length(), "bit_length"),
     "numpy": (lambda x: x + rv.tensor(np.arange(length(x)).clip(max=40))[:, None], "takes the size"),

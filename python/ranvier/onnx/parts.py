@@ -23,7 +23,7 @@ from ranvier.onnx.graph import STATISTICS, Graph, Node
 from ranvier.onnx.limits import BY_VALUES, STEP, cost
 from ranvier.onnx.operators.sizes import as_operands, in_numbers, is_sized, of_sizes
 from ranvier.onnx.registry import find
-from ranvier.onnx.symbols import followed
+from ranvier.onnx.symbols import active, followed
 from ranvier.onnx.values import raw, shown
 from ranvier.tensors.recording import paused
 
@@ -177,8 +177,7 @@ def run(
             sizes = [v if v is None else v.shape for v in operands]
             known, size = costs.get(id(step), _UNKNOWN)
             if known != sizes:
-                with followed(None):  # as many elements as in this run
-                    size = cost(step.op, list(map(in_numbers, operands)), step.settings)
+                size = _cost(step, operands)
                 if step.op not in BY_VALUES:
                     costs[id(step)] = sizes, size
             left.take(size, step)
@@ -188,6 +187,14 @@ def run(
         for name in gone:
             del values[name]
     return tuple([values[name] for name in outputs])
+
+
+def _cost(step: Node, operands: list[Any]) -> Any:
+    """What the step costs, for as many elements as in this run."""
+    if active() is None:
+        return cost(step.op, operands, step.settings)
+    with followed(None):
+        return cost(step.op, list(map(in_numbers, operands)), step.settings)
 
 
 def _found(module: Any, body: Body, path: Path) -> Any:
@@ -231,7 +238,8 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
     assert operator is not None
     more: dict[str, Any] = {}
     count = len(operands) - node.captured
-    is_constant = not any(isinstance(value, Tensor) or is_sized(value) for value in operands)
+    has_sizes = active() is not None and any(map(is_sized, operands))  # the model is written again
+    is_constant = not has_sizes and not any(isinstance(value, Tensor) for value in operands)
     if operator.asks:
         places, buffers = STATISTICS.get(node.op, ()), body.plan.buffers
         owned = bool(places) and all(node.inputs[i] in buffers for i in places)
@@ -242,7 +250,7 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
     try:
         with _aside() if is_constant and operands else nullcontext():
             result: Any = NotImplemented
-            if any(map(is_sized, operands)):
+            if has_sizes:
                 result = of_sizes(node.op, operands[:count], node.settings)
                 operands = as_operands(node.op, operands)
             if result is NotImplemented:

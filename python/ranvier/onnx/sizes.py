@@ -75,7 +75,7 @@ class Size:
         return first + " ".join(parts[1:])
 
     def __repr__(self) -> str:
-        return self.key
+        return self.scope.text(self)
 
     # --- arithmetic
     def __add__(self, other: Any) -> Any:
@@ -231,7 +231,7 @@ class Real:
         return f"{self.op}({first}, {second})"
 
     def __repr__(self) -> str:
-        return self.key
+        return self.scope.text(self)
 
     def __add__(self, other: Any) -> Any:
         return Real.of("add", self, other)
@@ -538,7 +538,7 @@ def _compared(a: Size, b: Any, relation: str) -> Any:
     if isinstance(b, (bool, np.integer)):
         b = int(b)
     if isinstance(b, (float, Real)):
-        return a.scope.condition(f"{a!r} {relation} {b!r}", _ANSWERS[relation](number(a), number(b)))
+        return a.scope.condition(f"{_key(a)} {relation} {_key(b)}", _ANSWERS[relation](number(a), number(b)))
     if not isinstance(b, Size) and type(b) is not int:
         return NotImplemented
     apart = a - b
@@ -551,4 +551,4 @@ def _compared(a: Size, b: Any, relation: str) -> Any:
     elif _ANSWERS[relation](low, 0) == _ANSWERS[relation](high, 0):
         return _ANSWERS[relation](low, 0)
     holds = _ANSWERS[relation](number(a), number(b))
-    return a.scope.condition(f"{a!r} {relation} {b!r}", holds)
+    return a.scope.condition(f"{_key(a)} {relation} {_key(b)}", holds)

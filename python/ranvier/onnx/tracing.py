@@ -219,10 +219,16 @@ class Trace(Calls):
             self.takes_numbers = True
             return number(size)
         self.refuse(
-            f"{self.called or _taker()} at {place()} takes the size {size!r} of a dynamic axis as {what}, "
+            f"{self.called or _taker()} at {place()} takes the size {size.key} of a dynamic axis as {what}, "
             "which a file would hold for all sizes; expected arithmetic of sizes (+ - * // % min max) that "
             "goes to functions of the library, or an axis that is static: leave it out of dynamic_axes"
         )
+
+    def text(self, size: Any) -> str:
+        """The text of a size for messages of the library; a model must not take it."""
+        if sys._getframe(2).f_code.co_filename.startswith(package()):
+            return str(size.key)
+        return str(self.refuse_number(size, "text"))
 
     def condition(self, text: str, holds: bool) -> bool:
         """The answer to a condition that holds for some sizes of a dynamic axis and not for others.
