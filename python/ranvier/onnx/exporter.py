@@ -143,9 +143,11 @@ def _check_calls(runs: list[Run]) -> None:
     lacking: dict[str, str] = {}
     for call in runs[0].trace.calls:
         if call.kind not in WRITERS:
-            lacking.setdefault(call.kind, call.where)
+            is_named = call.name.lower() in ("", call.kind.lower())
+            name = call.kind if is_named else f"{call.kind} of {call.name}"
+            lacking.setdefault(call.kind, f"{name} (at {call.where})")
     if lacking:
-        kinds = ", ".join(f"{kind} (at {where})" for kind, where in lacking.items())
+        kinds = ", ".join(lacking.values())
         raise ValueError(
             f"[onnx.export] got operations without a counterpart: {kinds}; expected those of docs/onnx.md: "
             "compute them outside of the exported model, or from other operations"

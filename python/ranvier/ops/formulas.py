@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.ops.assignments  # noqa: F401  # fills the table, too
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.slopes import TENSORS

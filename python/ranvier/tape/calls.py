@@ -11,9 +11,10 @@ A subclass of `Calls` decides what stands for a value in the list, such as a nam
 from __future__ import annotations
 
 import linecache
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 from typing import Any, NamedTuple, NoReturn
 from weakref import ref
 
@@ -21,6 +22,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import Observer, package, place
+from ranvier.tape.copy_functions import Setitem
 from ranvier.tape.function import Function
 from ranvier.tensors.recording import Recording, paused
 from ranvier.tensors.tensor import Tensor
@@ -36,7 +38,8 @@ class Call(NamedTuple):
 
     kind: the name of the Function's class. settings: the Function's attributes before the call.
     inputs, outputs: the objects that stand for operands and results, from `Calls.operand` and `Calls.result`.
-    where: the line of the model's code. layer: the name of the layer. made_by: the Function's class.
+    where: the line of the model's code. layer: the name of the layer. made_by: the Function's class. name:
+    the public function that the model has called, "" of a layer.
     """
 
     kind: str
@@ -46,6 +49,7 @@ class Call(NamedTuple):
     where: str
     layer: str = ""
     made_by: Any = None
+    name: str = ""
 
 
 class Refused(ValueError):
@@ -75,6 +79,9 @@ class Calls(Observer):
         self.alive: list[Any] = []  # objects that are kept, so that their ids stay unique
         self.fault = ""  # the text of the first error that `refuse` has raised
         self.failure = ""  # the first call that has failed because of its operands' values (`_failed`)
+        self._by_numpy: dict[
+            str, set[str]
+        ] = {}  # a line of the model -> operations that NumPy computed there
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
         self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
@@ -151,16 +158,20 @@ class Calls(Observer):
             maker = self._recording.core.maker(array)
             file, _, line = maker.rpartition(" at ")[2].rpartition(":")
             text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
+            names = self._by_numpy.get(maker.rpartition(" at ")[2])
+            if names and maker.startswith("numpy at "):
+                maker = f"{' or '.join(sorted(names))}{maker.removeprefix('numpy')}"
             self.refuse(
-                f"{place()} uses a tensor that depends on the inputs, and that {maker} has made"
+                f"{_operation()}{place()} uses a tensor that depends on the inputs, and that {maker} has made"
                 + f" ({text})" * bool(text)
                 + ", which has no counterpart; expected other operations, or the tensor as an input (what "
                 "NumPy makes of other numbers: rv.constant)"
             )
         if entry is not None and entry.cell[0] != entry.changes:
             self.refuse(
-                f"{place()} uses a tensor after it, or a tensor of the same memory, was changed in place "
-                "by an assignment or a view; expected operations that make new tensors (where, cat)"
+                f"{_operation()}{place()} uses a tensor after it, or a tensor of the same memory, was "
+                "changed in place by an assignment or a view; expected operations that make new tensors "
+                "(where, cat)"
             )
         return entry
 
@@ -169,11 +180,14 @@ class Calls(Observer):
     ) -> None:
         operands = [self.operand(x) for x in inputs]
         outputs = [self.result(kind, x) for x in results]
-        self.calls.append(Call(kind, settings, operands, outputs, place(), self.layer(), made_by))
+        name = _operation().removesuffix(" at ")
+        self.calls.append(Call(kind, settings, operands, outputs, place(), self.layer(), made_by, name))
 
     # --- what observers see
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         settings = dict(vars(function))  # a copy: forward adds attributes of its own
+        if type(function) is Setitem:
+            self._changed_by_view(function.key, *inputs)
         kind, module = type(function).__name__, type(function).__module__
         if not module.startswith("ranvier."):
             kind = f"{module}.{kind}"
@@ -189,6 +203,26 @@ class Calls(Observer):
         results = result if isinstance(result, tuple) else (result,)
         self.add(kind, settings, inputs, results, type(function))
         return result
+
+    def _changed_by_view(self, key: Any, x: Any, value: Any) -> None:
+        """Notes that x, which ``x[key] += 1`` has changed through a view, is assigned that view now.
+
+        Python changes the view in place, and then assigns it to the same place: the rest of x has the values
+        that it had before. The view must be all that has changed since x was seen.
+        """
+        entry = self.find(x._array)
+        held = self.find(getattr(value, "_array", None))
+        if entry is None or held is None or not isinstance(value, Tensor) or value._cell is not x._cell:
+            return
+        if entry.changes + 1 != x._cell[0] or held.changes != x._cell[0]:
+            return
+        with suppress(IndexError, TypeError):
+            parts = key if isinstance(key, tuple) else (key,)
+            if not any(part is Ellipsis for part in parts):
+                parts = (*parts, Ellipsis)  # so that an element is a view, too
+            place = x._array[parts]
+            if _layout(place) == _layout(value._array):
+                self._seen[id(x._array)] = entry._replace(changes=x._cell[0])
 
     def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Any) -> None:
         """Notes a call that has raised an error, if it succeeds with other values of the same shapes.
@@ -214,6 +248,10 @@ class Calls(Observer):
         if (value.dtype, value.shape) == (array.dtype, array.shape):
             self.see(tensor, entry.value)
 
+    def hosted(self, caller: FrameType) -> None:
+        names = self._by_numpy.setdefault(place(), set())
+        names.add(_operation().removesuffix(" at ") or caller.f_code.co_name.strip("_"))
+
     def read(self, how: str, tensor: Any = None) -> None:
         """Raises Refused where Python code reads a value that depends on the inputs."""
         array = getattr(tensor, "_array", tensor)
@@ -225,6 +263,28 @@ class Calls(Observer):
                 f"{how} reads a value at {place()}, which a file cannot do; expected operations "
                 "on tensors: return the tensor and read it outside"
             )
+
+
+def _operation() -> str:
+    """The public function of the library that the model has called, as "name at "; "" if there is none."""
+    frame: FrameType | None = sys._getframe(1)
+    name = ""
+    while frame is not None and frame.f_code.co_filename.startswith(package()):
+        function = frame.f_code.co_name
+        if function == "call":  # the wrapper of `own_error` has the public name
+            function = str(frame.f_locals.get("name", function))
+        name = function.strip("_")
+        frame = frame.f_back
+    return f"{name} at " if frame is not None and name not in _OF_THE_RUN else ""
+
+
+_OF_THE_RUN = ("forward", "call", "export", "c", "run")  # what runs the model, or a layer
+
+
+def _layout(array: Any) -> tuple[Any, ...]:
+    """Where the elements of an array are: it is the same for views of the same elements."""
+    steps = [step for n, step in zip(array.shape, array.strides, strict=True) if n > 1]
+    return array.ctypes.data, array.shape, steps
 
 
 def _usual(array: Any) -> Any:

@@ -23,7 +23,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode
-from ranvier.observe import current, observers, tell
+from ranvier.observe import current, is_written, observers, tell
 from ranvier.tape.copy_functions import Put, Refused, Replace, Setitem
 from ranvier.tape.function import Output, into, watched
 from ranvier.tensors.dtypes import can_cast
@@ -178,7 +178,8 @@ def _set_places(x: Tensor, key: Any, value: Any) -> None:
     check_leaf(x, "setitem")
     key = tuple_of(key)
     try:
-        if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
+        recorded = (x._requires_grad or _passes_gradients(value, x)) and mode.enabled
+        if recorded or is_written():
             assign(x, watched(Setitem(raw_index(key)).apply(x, value), key), "setitem")
         else:
             _write_places(x, key, getattr(value, "_array", value))
@@ -227,7 +228,8 @@ def _replacing(name: str) -> Callable[[Tensor, Any], Tensor]:
     @into(_core.write, name=name)
     def replace_all(x: Tensor, src: Any) -> Tensor:
         check_leaf(x, name)
-        if (x._requires_grad or _passes_gradients(src, x)) and mode.enabled:
+        recorded = (x._requires_grad or _passes_gradients(src, x)) and mode.enabled
+        if recorded or is_written():
             return assign(x, Put().apply(x, src), name)
         store(x, getattr(src, "_array", src), name)
         return x

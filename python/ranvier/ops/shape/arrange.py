@@ -14,14 +14,15 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
-from ranvier.ops.elementwise.choice import nonzero
+from ranvier.observe import is_written
+from ranvier.ops.elementwise.choice import nonzero, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import widening
-from ranvier.ops.making.creation import as_tensor as new_tensor
+from ranvier.ops.making.creation import arange, as_tensor as new_tensor
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_select
-from ranvier.ops.shape.join import stack
+from ranvier.ops.shape.join import cat, stack
 from ranvier.ops.shape.repeat import diagonal as diagonal_of, meshgrid
 from ranvier.ops.shape.reshape import _dim, broadcast_to, flip, movedim, reshape, some_dim, transpose
 from ranvier.ops.shape.stacking import listed
@@ -148,7 +149,8 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
         raise misfit("diag", {"x": input.shape}, "a vector or a matrix")
-    if input.ndim == 2 and not (input._requires_grad and tape_mode.enabled) and type(diagonal) is int:
+    recorded = (input._requires_grad and tape_mode.enabled) or is_written()
+    if input.ndim == 2 and not recorded and type(diagonal) is int:
         return wrap(copied(np.diagonal(input._array, diagonal), "C"))
     return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
 
@@ -159,12 +161,26 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
-    y = input.new_zeros(*input.shape[:-1], n, n)
-    diagonal_of(y, offset, -2, -1).copy_(input)
+    if is_written():
+        y = _on_diagonal(input, offset, n)
+    else:
+        y = input.new_zeros(*input.shape[:-1], n, n)
+        diagonal_of(y, offset, -2, -1).copy_(input)
     a, b = (_dim("diag_embed", d, y.ndim) for d in (dim1, dim2))
     if a == b:
         raise OpError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
     return movedim(y, (-2, -1), (a, b)) if (a, b) != (y.ndim - 2, y.ndim - 1) else y
+
+
+def _on_diagonal(x: Tensor, offset: int, n: int) -> Tensor:
+    """As `diag_embed`, without a change in place: x along the rows or the columns of (n, n), and 0 beside the
+    diagonal."""
+    at = arange(n)
+    on_diagonal = (at[None, :] - at[:, None]).eq(offset)
+    filler = x.new_zeros(*x.shape[:-1], abs(offset))
+    whole = cat([x, filler], -1) if offset else x
+    values = whole[..., :, None] if offset >= 0 else whole[..., None, :]
+    return where(on_diagonal, values, x.new_zeros(()))
 
 
 class Unfold(Function):

@@ -16,6 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
+from ranvier.observe import computed
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
@@ -282,7 +283,7 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
     if dtype is None and len(sizes) == 1 and type(sizes[0]) is not int:
         dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
     if dtype is not None:
-        return reinterpreted(x, dtype)
+        return computed("view", (x,), reinterpreted(x, dtype), dtype=dtype)
     return _core._view("view", x, sizes if size is None else (size,))
 
 
