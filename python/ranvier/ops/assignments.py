@@ -95,19 +95,19 @@ def _per_axis(parts: Sequence[Any]) -> list[Any]:
 def _with_region(x: Tensor, parts: Sequence[Any], value: Tensor) -> Tensor:
     """x with a value in the region that slices and numbers name; None in them is a new axis of the value."""
     axes = [part for part in parts if part is not None]
-    while value.ndim > len([part for part in parts if not _is_number(part)]):
-        value = (
-            value.squeeze(0)
-            if value.shape[0] == 1
-            else _refuse(f"a value of shape {tuple(value.shape)}", "one that broadcasts to the region")
-        )
     shown = [part for part in parts if not _is_number(part)]
-    at = value.ndim - len(shown)  # the axis of the value for each of these parts, from its end
+    while value.ndim > len(shown):
+        if value.shape[0] != 1:
+            _refuse(f"a value of shape {tuple(value.shape)}", "one that broadcasts to the region")
+        value = value.squeeze(0)
+    lead = value.ndim - len(shown)  # the axis of the value for the first of these parts
     for place in range(len(shown) - 1, -1, -1):
-        if shown[place] is None and place + at >= 0:
-            value = value.squeeze(place + at)
+        if shown[place] is None and place + lead >= 0:
+            value = value.squeeze(place + lead)
     missing = len([part for part in shown if part is not None]) - value.ndim
-    value = value[(None,) * missing + (Ellipsis,)] if missing else value
+    if missing:
+        front = (None,) * missing + (Ellipsis,)
+        value = value[front]
     for place, part in enumerate(axes):
         if _is_number(part):
             value = value.unsqueeze(place)
@@ -128,13 +128,24 @@ def _joined(x: Tensor, slices: list[slice], axis: int, value: Tensor) -> Tensor:
     if slices[axis].step not in (None, 1):
         return _every(x, slices, axis, value)
     start, stop = _bounds(slices[axis], x.shape[axis])
-    lead = (_ALL,) * axis
-    parts = [_joined(x[(*lead, slice(start, stop))], slices, axis + 1, value)]
+    region = _joined(_sliced(x, axis, start, stop), slices, axis + 1, value)
+    parts = [region]
     if start not in (0, None):
-        parts.insert(0, x[(*lead, slice(None, start))])
+        parts.insert(0, _sliced(x, axis, None, start))
     if stop is not None:
-        parts.append(x[(*lead, slice(stop, None))])
+        parts.append(_sliced(x, axis, stop, None))
     return cat(parts, axis) if len(parts) > 1 else parts[0]
+
+
+def _sliced(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
+    key = (_ALL,) * axis + (slice(start, stop),)
+    return x[key]
+
+
+def _trailing(x: Tensor, count: int) -> Tensor:
+    """x with so many new axes at its end."""
+    key = (Ellipsis,) + (None,) * count
+    return x[key]
 
 
 def _filled(x: Tensor, value: Tensor) -> Tensor:
@@ -209,7 +220,7 @@ def _along(x: Tensor, array: Any, axis: int, value: Tensor) -> Tensor:
     region = _filled(index_select(x, axis, rows), value)
     is_taken = scatter(wrap(keep(np.zeros(n, np.int64))), 0, rows, wrap(keep(np.ones(count, np.int64))))
     place = scatter(wrap(keep(np.zeros(n, np.int64))), 0, rows, wrap(keep(np.arange(count))))
-    mask = is_taken.eq(1)[(..., *[None] * (x.ndim - axis - 1))]
+    mask = _trailing(is_taken.eq(1), x.ndim - axis - 1)
     return where(mask, index_select(region, axis, place), x)
 
 
@@ -230,7 +241,7 @@ def _masked(x: Tensor, mask: Any, axis: int, value: Tensor) -> Tensor:
             text = f"a mask with values of shape {tuple(value.shape)}, whose count depends on the inputs"
             _refuse(text, "a number, or where(mask, values, x)")
         value = value.reshape(())
-    chosen = wrap(mask)[(..., *[None] * rest)]
+    chosen = _trailing(wrap(mask), rest)
     return where(chosen, value, x)
 
 
