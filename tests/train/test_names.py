@@ -3,10 +3,13 @@
 A loaded Trainer must predict, evaluate and continue with the numbers of the one that was saved.
 """
 
+import contextlib
+
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
+from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from support.python import ended
 from support.refused import refused
 from support.training import X, Y, classifier, trainer_of, weights_of
@@ -155,3 +158,16 @@ def test_a_pipe_gets_no_progress():
     )
     result = ended("-c", code)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_file_that_lacks_an_entry_is_refused(tmp_path):
+    path, other = tmp_path / "t.safetensors", tmp_path / "other.safetensors"
+    trainer = rv.Trainer(nn.Linear(3, 2), "cross_entropy", "adam", lr=1e-2, metrics=["accuracy"])
+    trainer.fit(rv.randn(8, 3), np.arange(8) % 2, epochs=1, verbose=0)
+    trainer.save(path)
+    state = read_checkpoint(path, "Trainer.save")
+    for name in state:
+        for forged in ({key: value for key, value in state.items() if key != name}, {**state, name: 3.5}):
+            write_checkpoint(other, forged)
+            with contextlib.suppress(ValueError):  # some entries may be missing, or have such a value
+                rv.Trainer.load(other)

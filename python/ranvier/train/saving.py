@@ -79,19 +79,24 @@ def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any)
     if state.get("trainer") != 1:
         raise ValueError(f"[Trainer.load] got '{path}', which is no Trainer; expected a file of Trainer.save")
     try:
-        model = _model(state, model)
-        loss = _loss(state, loss)
-        optimizer = _optimizer(state, model, loss)
-        for name, p in _named(model, loss).items():
-            p.requires_grad = name not in state["frozen"]
-    except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        return _trainer_of(state, kind, model, loss, metrics)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         raise ValueError(f"[Trainer.load] got '{path}': {error}") from None
+
+
+def _trainer_of(
+    state: dict[str, Any], kind: Any, model: Any, loss: Any, metrics: Any
+) -> tuple[Any, DataSpec]:
+    """The Trainer and the specification of its data, from what the file holds."""
+    model = _model(state, model)
+    loss = _loss(state, loss)
+    optimizer = _optimizer(state, model, loss)
+    for name, p in _named(model, loss).items():
+        p.requires_grad = name not in state["frozen"]
+    if metrics is None and state["own metrics"]:
+        own = ", ".join(state["own metrics"])
+        raise ValueError(f"metrics of your own ({own}), and files hold no code; expected metrics=[...]")
     if metrics is None:
-        if state["own metrics"]:
-            raise ValueError(
-                f"[Trainer.load] got '{path}' with metrics of your own ({', '.join(state['own metrics'])}), "
-                "and files hold no code; expected metrics=[...]"
-            )
         metrics = state["metrics"]
     classes = state["classes"]
     labels = None if classes is None else np.array(classes)
