@@ -291,7 +291,7 @@ class Level:
 
     def _tree(self, slopes: Tensors) -> Any:
         """The derivatives by the inputs, as the caller gets them, in the tree of the inputs."""
-        results = map(self.result, slopes)
+        results: Iterable[Any] = map(self.result, slopes)
         if self.keeps_class and self.ys and is_of_program(type(self.ys[0])):
             results = (in_class_of(x, self.ys[0]) for x in results)
         return like(self.inputs, results)
