@@ -253,6 +253,15 @@ def test_refused(name):
     assert "leave it out of dynamic_axes" in str(error.value) or "expected" in str(error.value)
 
 
+def test_lengths_of_one_kind(tmp_path):
+    """A model that takes even lengths alone."""
+    form, path = lambda x: x.reshape(2, length(x) // 2, 2, 4).sum(2), tmp_path / "m.onnx"
+    exported(form, path)
+    for n in (2, 40, 96):
+        x = drawn(2, n, 4, seed=n)
+        np.testing.assert_allclose(rv.onnx.load(path)(x).numpy(), form(rv.tensor(x)).numpy(), atol=1e-5)
+
+
 def test_nothing_stays_replaced():
     before = (len, min, max, rv.arange, rv.Tensor.reshape, vars(rv.Tensor)["shape"])
     exported(lambda x: x + rv.arange(x.shape[1])[:, None])

@@ -349,12 +349,15 @@ def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) ->
 def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Run, dict[str, int]]:
     """The run once(sizes), and the sizes it had.
 
-    If the model refuses them, sizes nearer to the example's (base) are tried, then sizes below them.
+    If the model refuses them, sizes nearer to the example's (base) are tried, then sizes below them, then
+    twice the example's.
     """
     nearer = {s: min(n, base[s] + 3) for s, n in sizes.items()}
     less = {s: max(1, 2 * base[s] - n) for s, n in nearer.items()}
+    # A model may take multiples alone, such as images of even sides.
+    doubled = {s: n if n == base[s] else 2 * base[s] for s, n in sizes.items()}
     failure: Any = None
-    for choice in (sizes, *(one for one in (nearer, less) if one not in (sizes, base))):
+    for choice in (sizes, *(one for one in (nearer, less, doubled) if one not in (sizes, base))):
         try:
             return once(choice), choice
         except FAILURES as error:
