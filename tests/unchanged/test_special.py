@@ -283,6 +283,16 @@ def test_edges():
     assert far.grad.item() == -inf
 
 
+def test_zeta_far_away_is_no_long_sum():
+    """Orders and arguments of a million."""
+    s = rv.tensor([1e6, 1e6, 2.0, 3.0, 2.0], dtype=rv.float64)
+    q = rv.tensor([1e3, 0.5, -1e6 - 0.5, -1e6 - 0.5, 1e6], dtype=rv.float64)
+    got = gamma_functions.zeta(s, q).tolist()
+    assert got[:2] == [0.0, math.inf]
+    # All terms of the half numbers but those beyond a million: pi^2, and 0 for odd orders.
+    assert got[2:] == pytest.approx([math.pi**2 - 1e-6, 5e-13, 1e-6 + 5e-13], rel=1e-6, abs=1e-15)
+
+
 def test_halves_are_rounded_once():
     x = rv.tensor([0.1, 0.7, 2.5], dtype=rv.bfloat16)
     for function in (bessel.i0, bessel.bessel_j1, special.entr, special.ndtr):

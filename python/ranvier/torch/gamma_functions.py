@@ -25,20 +25,35 @@ _TERMS = 100_000  # the most terms of a series or a continued fraction
 
 
 def _zeta(s: Array, q: Array) -> Array:
-    """The sum of (q + k)^-s over k >= 0: terms up to q + k = s + 10, or until they are negligible, and the
-    Euler-Maclaurin formula (25.2.9, with q in place of 1). As in PyTorch inf at s = 1 and at q = 0, -1 ...,
-    nan for s < 1."""
+    """The sum of (q + k)^-s over k >= 0. As in PyTorch inf at s = 1 and at q = 0, -1 ..., nan for s < 1.
+
+    Far below 0 the terms are those of r, r + 1 ... -q with the sign (-1)^s, and those from 1 - r on, where r
+    is the fraction of -q.
+    """
     s, q = np.broadcast_arrays(s, q)
     pole = (s == 1) | ((q <= 0) & (q == np.floor(q)))
     outside = (s < 1) | ((q < 0) & (s != np.floor(s))) | np.isnan(s) | np.isnan(q)
     usable = ~pole & ~outside
-    s, at = np.where(usable, s, 2.0), np.where(usable, q, 1.0)
+    s, q = np.where(usable, s, 2.0), np.where(usable, q, 1.0)
+    far = q < -100
+    fraction = -q - np.floor(-q)
+    y = _sum_of_terms(s, np.where(far, 1 - fraction, q))
+    if far.any():
+        n, r, last = s[far], fraction[far], 1 - q[far]
+        below = _sum_of_terms(n, r) - _sum_of_terms(n, last)
+        y[far] += np.where(n % 2 == 0, below, -below)
+    return np.where(outside & ~pole, math.nan, np.where(pole, math.inf, y))
+
+
+def _sum_of_terms(s: Array, q: Array) -> Array:
+    """The same for q > -100 and s > 1: terms up to q + k = s + 10, or until they are negligible, and the
+    Euler-Maclaurin formula (25.2.9, with q in place of 1)."""
     total, negligible = np.zeros(s.shape), np.zeros(s.shape, bool)
-    left = at < s + 10
+    left, at = q < s + 10, q
     while left.any():
         term = np.where(left, at, 1.0) ** -s
         total = np.where(left, total + term, total)
-        negligible |= left & (at > 0) & (term < np.abs(total) * 1e-18)
+        negligible |= left & (at > 0) & (term <= np.abs(total) * 1e-18)
         at = np.where(left, at + 1, at)
         left = (at < s + 10) & ~negligible
     power = at**-s
@@ -47,9 +62,7 @@ def _zeta(s: Array, q: Array) -> Array:
     for j, number in enumerate(_BERNOULLI, 1):
         rest += number / math.factorial(2 * j) * factor * power
         factor = factor * (s + 2 * j - 1) * (s + 2 * j) / (at * at)
-    return np.where(
-        outside & ~pole, math.nan, np.where(pole, math.inf, total + np.where(negligible, 0.0, rest))
-    )
+    return total + np.where(negligible, 0.0, rest)
 
 
 def _no_slope_of_first(name: str) -> Any:
