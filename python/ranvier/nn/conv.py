@@ -212,8 +212,9 @@ class _ConvTranspose(TransposedConvolution):
         super().__init__(*sizes, True, output_padding, groups, bias, padding_mode, dtype)
 
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
-        sizes = self.stride, self.padding, self.kernel_size, self._axes, self.dilation
-        extra = self._output_padding(input, output_size, *sizes)
+        extra = self._output_padding(
+            input, output_size, self.stride, self.padding, self.kernel_size, self._axes, self.dilation
+        )
         convolve = getattr(F, self._op)
         settings = self.stride, self.padding, extra, self.groups, self.dilation
         return convolve(input, self.weight, self.bias, *settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import ranvier._core as _core
@@ -125,10 +126,11 @@ class TransformerLayer(Module):
 
     # The parts of the layer have PyTorch's names and arguments, since subclasses override and call them.
     def _sa_block(
-        self, x: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False, **cached: Any
+        self, x: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False, cache: Any = None
     ) -> Any:
-        """The attention of x to itself. cached: the argument ``cache`` of the attention, if there is one."""
-        y = self.self_attn(
+        """The attention of x to itself. cache: see the attention; only the library's own takes one."""
+        attend = self.self_attn if cache is None else partial(self.self_attn, cache=cache)
+        y = attend(
             x,
             x,
             x,
@@ -136,7 +138,6 @@ class TransformerLayer(Module):
             key_padding_mask=key_padding_mask,
             need_weights=False,
             is_causal=is_causal,
-            **cached,
         )[0]
         return self.dropout1(y)
 
@@ -178,18 +179,16 @@ class TransformerEncoderLayer(TransformerLayer):
     ) -> Tensor:
         """y. src_mask is attn_mask of the attention and src_key_padding_mask is key_padding_mask; is_causal
         and cache have their names there, too."""
-        cached = {} if cache is None else {"cache": cache}
+        attended = self._sa_block if cache is None else partial(self._sa_block, cache=cache)
         x = src
         if not (src_mask is src_key_padding_mask is None or self._has_usual_attention()):
             src_mask = added(src_mask, x)
             src_key_padding_mask = added(src_key_padding_mask, x)
         if self.norm_first:
-            y = self._sa_block(self.norm1(x), src_mask, src_key_padding_mask, is_causal=is_causal, **cached)
-            x = x + y
+            x = x + attended(self.norm1(x), src_mask, src_key_padding_mask, is_causal=is_causal)
             x = x + self._ff_block(self.norm2(x))
         else:
-            y = self._sa_block(x, src_mask, src_key_padding_mask, is_causal=is_causal, **cached)
-            x = self.norm1(x + y)
+            x = self.norm1(x + attended(x, src_mask, src_key_padding_mask, is_causal=is_causal))
             x = self.norm2(x + self._ff_block(x))
         fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
         return cast(Tensor, _core._autocast_cast("lower", x)) if fast else x
@@ -321,16 +320,16 @@ class TransformerDecoderLayer(TransformerLayer):
     ) -> Tensor:
         """y. For the masks and is_causal of both attentions see :meth:`MultiheadAttention.forward`. cache:
         for the tokens of tgt."""
-        cached = {} if cache is None else {"cache": cache}
+        attended = self._sa_block if cache is None else partial(self._sa_block, cache=cache)
         x = tgt
         own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
         other = memory_mask, memory_key_padding_mask, memory_is_causal
         if self.norm_first:
-            x = x + self._sa_block(self.norm1(x), *own, **cached)
+            x = x + attended(self.norm1(x), *own)
             x = x + self._mha_block(self.norm2(x), memory, *other)
             x = x + self._ff_block(self.norm3(x))
         else:
-            x = self.norm1(x + self._sa_block(x, *own, **cached))
+            x = self.norm1(x + attended(x, *own))
             x = self.norm2(x + self._mha_block(x, memory, *other))
             x = self.norm3(x + self._ff_block(x))
         return cast(Tensor, x)
