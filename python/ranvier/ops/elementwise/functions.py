@@ -173,7 +173,7 @@ class PowNumber(OfNumber):
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         """dy number x^(number - 1)."""
         b = self.number
-        if b == np.float32(b):
+        if float(np.float32(b)) == b:
             return f.pow_backward(dy, self.x, b)
         # The kernel rounds the number to x's dtype before it subtracts 1, which costs digits of the power.
         return f.mul(dy, f.mul(f.pow(self.x, b - 1.0), b))
