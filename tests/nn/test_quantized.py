@@ -393,5 +393,6 @@ def test_a_new_layer_touches_no_memory():
 
     before = pages()
     layer = nn.quantized.Linear(8192, 8192)
-    assert pages() - before < 1000  # the panels are 16,384 pages
+    # The panels are 16,384 pages. The process may get some for other things: huge pages are 512 each.
+    assert pages() - before < 4096
     assert layer.panels.nbytes == 8192 * 8192
