@@ -204,6 +204,11 @@ def test_long_names_of_arrays(tmp_path):
     assert len(str(said[0].message)) <= LONGEST
 
 
+def test_steps_of_preprocessing_that_are_none():
+    for config in ([], "x", 5):
+        refused(ValueError, "expected a dict", rv.data.transforms.from_config, config)
+
+
 # --- folders
 def picture(path):
     pytest.importorskip("PIL.Image").new("RGB", (2, 2)).save(path)

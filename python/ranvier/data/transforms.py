@@ -288,6 +288,10 @@ def from_config(config: dict[str, Any]) -> Any:
     | rv.data.transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
     -> [0.5]"""
     kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, TableEncoder)}
+    if not isinstance(config, dict):  # a file may have anything
+        raise ValueError(
+            f"[from_config] got {type(config).__name__}; expected a dict of a transform's config"
+        )
     name = config.get("transform")
     arguments = {key: value for key, value in config.items() if key != "transform"}
     if name == "Compose":
