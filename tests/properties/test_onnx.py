@@ -55,7 +55,7 @@ def written(call, example, path, version):
                 return [], refusal
         else:
             more = [
-                np.concatenate([x, x[:1]]) if name in axes else x
+                np.concatenate([x, x]) if name in axes else x  # some ops take multiples alone
                 for name, x in zip(names, example, strict=True)
             ]
             return [example, tuple(more)], ""
