@@ -7,7 +7,6 @@ from typing import Any
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
-import ranvier.ops as ops
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
@@ -16,7 +15,6 @@ from ranvier.tensors.errors import count
 from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["linear"]
-_OWN = F._OWN  # the functions of the library, where a program has replaced those of `nn.functional`
 
 
 class Product(Module):
@@ -57,9 +55,7 @@ class Linear(Product):
         self._make((out_features, in_features), out_features, bias, dtype)
 
     def forward(self, input: Any) -> Tensor:
-        if F.linear is not _OWN["linear"]:  # A program has replaced it.
-            return F.linear(input, self.weight, self.bias)
-        return ops.linear(input, self.weight, self.bias)  # without NumPy's names of arguments it is faster
+        return F.linear(input, self.weight, self.bias)
 
 
 class NonDynamicallyQuantizableLinear(Linear):

@@ -28,7 +28,16 @@ PLAIN = frozenset(_PLAIN.split())
 _MODULES = ("ranvier.fft", "ranvier.linalg", "ranvier.ops.", "ranvier.tensors.")
 _BINDS, RESPELLS, _ASKS_NOBODY = 2, 16, 32  # flags of `_core._public`, as in public_function.cpp
 # Functions that, without settings, call an op of their module with their operands: the core then calls it.
-_OPS = {"add": "_ADD", "sub": "_SUB", "div": "_DIV", "matmul": "_matmul", "where": "_WHERE"}
+_OPS = {
+    "add": "_ADD",
+    "sub": "_SUB",
+    "div": "_DIV",
+    "gelu": "_GELU",
+    "linear": "_linear",
+    "matmul": "_matmul",
+    "where": "_WHERE",
+}
+_OPERANDS = frozenset(("condition", "input", "other", "weight", "bias"))
 # Functions of nn.functional that are built-in in PyTorch.
 OF_LAYERS = """
     adaptive_avg_pool1d avg_pool1d avg_pool2d bilinear celu_ conv1d conv2d conv_transpose1d conv_transpose2d
@@ -120,7 +129,7 @@ def _op_of(function: FunctionType) -> tuple[Any, int, tuple[str, ...]] | None:
     space, code = function.__globals__, function.__code__
     names = code.co_varnames[: code.co_argcount]
     if function.__name__ in _OPS:
-        operands = tuple(name for name in names if name in ("condition", "input", "other"))
+        operands = tuple(name for name in names if name in _OPERANDS)
         return space[_OPS[function.__name__]], len(operands), operands
     if "op" not in space or space.get("check") is not None:
         return None
