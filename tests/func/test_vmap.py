@@ -215,3 +215,12 @@ def test_a_compiled_step():
         for mine, other in zip(step(x), first, strict=True):
             assert (mine.numpy() == other).all()
     assert step.programs
+
+
+def test_results_of_more_than_eight_dimensions():
+    """The Jacobian of each convolution has 4 + 4 dimensions, that of all has 9."""
+    weight = rv.ones(1, 1, 2, 2)
+    of_one = rv.func.jacrev(lambda x: rv.nn.functional.conv2d(x, weight))
+    assert of_one(rv.ones(1, 1, 3, 3)).shape == (1, 1, 2, 2, 1, 1, 3, 3)
+    text = "[stack] got a tensor with 9 dimensions; expected at most 8 dimensions, as all tensors of the library"
+    refused(ValueError, text, vmap(of_one), rv.ones(2, 1, 1, 3, 3))

@@ -178,12 +178,16 @@ VALUES = {
     "[add] got out that overlaps an input in memory;": lambda: _core.add(F[:, :2], F[:, 1:], out=F[:, :2]),
     "[add] got out that is byte-swapped or unaligned; expected a": lambda: _core.add(F, F, out=SWAPPED),
     "[add] got out whose elements share memory; expected an array with": lambda: _core.add(F, F, out=SHARED),
-    "[add] got a with 20 dimensions; expected at most 8": lambda: _core.add(F.reshape((1,) * 18 + (2, 3)), F),
+    "[add] got a with 20 dimensions; expected at most 8 dimensions, as all tensors of the library have": (
+        lambda: _core.add(F.reshape((1,) * 18 + (2, 3)), F)
+    ),
     "[fill] got a read-only y; expected a writable array": lambda: _core.fill(READ_ONLY, 0),
     "[cast] got out that overlaps an input in memory; expected memory of": lambda: _core.cast(F, F.dtype, F),
     "[full] got shape (1, 1, 1, 1, 1, 1, 1, 1, 1); expected at": lambda: _core.full((1,) * 9, F.dtype, 0),
     "[stack] got shapes (2, 3) and (3,); expected equal shapes": lambda: _core.stack([F, LINE]),
-    "[stack] got a tensor of shape (1, 1, 1, 1, 1, 1,": lambda: _core.stack([F.reshape((1,) * 6 + (2, 3))]),
+    "(1, 1, 1, 1, 1, 1, 2, 3); expected fewer dimensions: tensors of the library have at most 8": lambda: (
+        _core.stack([F.reshape((1,) * 6 + (2, 3))])
+    ),
     "[stack] got dim 3 for tensors of 3 dimensions; expected -3 to 2": lambda: _core.stack([F], 3),
     "[_progression] got count -1; expected at least 0": lambda: _core._progression(0, 1, -1, F.dtype),
     "[_triangle_indices] got rows -1; expected sizes from": lambda: _core._triangle_indices(-1, 3, 0, False),

@@ -59,7 +59,7 @@ void check_array(const Arg& arg) {
     fail_type(arg.op, "got ", arg.name, " with a mask; expected an array without: use filled(value)");
   const int ndim = PyArray_NDIM(as_array(a));
   if (ndim > kMaxDims)
-    fail_value(arg.op, "got ", arg.name, " with ", ndim, " dimensions; expected at most ", kMaxDims);
+    fail_value(arg.op, "got ", arg.name, " with ", ndim, " dimensions; expected ", kMostDims);
   int64_t elements = 1;  // does not overflow: NumPy's count of bytes, zeros left out, is an int64
   for (int d = 0; d < ndim; ++d) elements *= std::max<int64_t>(PyArray_DIM(as_array(a), d), 1);
   if (elements > kMostElements)

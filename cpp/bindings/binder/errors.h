@@ -75,6 +75,11 @@ void set_errors(py::handle classes);  // a tuple of the six classes in the order
 py::object caught();
 void raise_again(const py::object& error);
 
+// What is expected of arguments, and of those of ops whose result has one dimension more.
+inline constexpr char kMostDims[] = "at most 8 dimensions, as all tensors of the library have";
+inline constexpr char kFewerDims[] = "fewer dimensions: tensors of the library have at most 8";
+static_assert(kMaxDims == 8);
+
 // fail() for the two most frequent kinds.
 template <class... P>
 [[noreturn]] void fail_value(const char* op, const P&... pieces) {

@@ -118,7 +118,7 @@ int64_t Sizes::operator[](int i) const {
 }
 
 Shape Sizes::shape() const {
-  if (count() > kMaxDims) fail("at most ", kMaxDims, " dimensions");
+  if (count() > kMaxDims) fail(kMostDims);
   Shape s;
   for (int d = 0; d < count(); ++d) {
     s.append((*this)[d]);

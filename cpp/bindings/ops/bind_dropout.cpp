@@ -126,7 +126,7 @@ py::object next_integers(PyObject*, PyObject* const* a, Py_ssize_t) {  // genera
   const bool several = PyTuple_Check(a[3]) || PyList_CheckExact(a[3]);
   if (!several) return py::none();
   if (PySequence_Fast_GET_SIZE(a[3]) > kMaxDims)
-    fail_value("randint", "got shape ", py::handle(a[3]), "; expected at most ", kMaxDims, " dimensions");
+    fail_value("randint", "got shape ", py::handle(a[3]), "; expected ", kMostDims);
   int below = 0, above = 0;
   const int64_t low = PyLong_AsLongLongAndOverflow(a[1], &below);
   const int64_t high = PyLong_AsLongLongAndOverflow(a[2], &above);

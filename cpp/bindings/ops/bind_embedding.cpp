@@ -26,7 +26,7 @@ void run_rows(DType dtype, const Shape& shape, const Output& y, const A&... fiel
 Output embedding(const Integers& index, const Reals& weight, Out out) {
   if (weight.ndim() != 2) weight.fail("2 dimensions (num_embeddings, embedding_dim)");
   if (index.ndim() == kMaxDims)
-    fail_value(index.op(), "got index with ", kMaxDims, " dimensions; expected fewer");
+    fail_value(index.op(), "got index with ", kMaxDims, " dimensions; expected ", kFewerDims);
   Shape shape = index.shape();
   shape.append(weight.shape(1));
   Output y = out.shaped(weight.dtype(), shape, weight, index);

@@ -73,7 +73,7 @@ Output quantized_rows(const Codes& given_panels, const MaybeScale& given_scale,
     index = Input::integers({index.op(), index.name(), copy});
   }
   if (index) require_rows(index, n);
-  if (index && index.ndim() == kMaxDims) index.fail("fewer dimensions");
+  if (index && index.ndim() == kMaxDims) index.fail(kFewerDims);
   Shape shape = index ? index.shape() : Shape{n};
   shape.append(k);
   Output y = Output::contiguous(DType::float32, shape);

@@ -167,7 +167,7 @@ Output concatenate(Arrays arrays, Whole dim) {
 Output stack(Arrays arrays, Whole dim) {
   const std::vector<Input> inputs = joined_inputs(arrays);
   const Input& first = inputs[0];
-  if (first.ndim() == kMaxDims) first.fail("fewer dimensions");
+  if (first.ndim() == kMaxDims) first.fail(kFewerDims);
   const int d = joined_dim(arrays.op, dim, first.ndim() + 1);
   bool all_contiguous = true;
   for (const Input& x : inputs) {
@@ -212,7 +212,8 @@ Output roll(Raw array, Whole step, MaybeWhole axis) {
 Output repeat_each(Raw array, Whole times, Axis axis) {
   const Input x = moved(array);
   const int d = axis.of(x);
-  if (times < 0 || x.ndim() == kMaxDims) x.fail("fewer dimensions, and a number >= 0");
+  if (x.ndim() == kMaxDims) x.fail(kFewerDims);
+  if (times < 0) times.fail("a number >= 0");
   Shape shape = x.shape();
   if (__builtin_mul_overflow(shape[d], times.number, &shape[d])) times.fail("a smaller number");
   Output y = Output::contiguous(x.dtype(), shape);
@@ -268,7 +269,7 @@ Output repeat_all(Raw array, Sizes times) {
   const Input x = moved(array);
   const int ndim = times.count(), lead = ndim - x.ndim();
   if (lead < 0) times.fail("a number for each dimension");
-  if (ndim > kMaxDims) times.fail("at most ", kMaxDims, " dimensions");
+  if (ndim > kMaxDims) times.fail(kMostDims);
   Shape shape;
   for (int d = 0; d < ndim; ++d) {
     shape.append(d < lead ? 1 : x.shape(d - lead));
@@ -281,7 +282,7 @@ Output repeat_all(Raw array, Sizes times) {
   from.ndim = to.ndim = 0;
   const auto add = [&](int64_t n, int64_t step_from, int64_t step_to) {
     if (n == 1) return;
-    if (to.ndim == kMaxDims) times.fail("fewer dimensions");
+    if (to.ndim == kMaxDims) times.fail(kFewerDims);
     from = widened(from, from.ndim, n, step_from), to = widened(to, to.ndim, n, step_to);
   };
   for (int d = 0; d < ndim; ++d) {
