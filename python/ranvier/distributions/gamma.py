@@ -28,7 +28,7 @@ from ranvier.autograd import Function, Tensor, wrap
 from ranvier.distributions.base import Distribution, moment, parameters, tensors
 from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
-from ranvier.ops.making.random import generator
+from ranvier.ops.making.random import numpy_of
 
 Array = np.ndarray[Any, Any]
 _ROWS = 512  # elements at a time, each with 48 points: the arrays fit in a cache
@@ -102,7 +102,7 @@ class _GammaDraw(Function):
 
     def forward(self, a: Array) -> Array:
         self.a, tiny = a, finfo(a.dtype).tiny
-        draw = generator() if self.source is None else self.source.numpy()
+        draw = numpy_of("_standard_gamma", self.source)
         self.x = np.maximum(draw.standard_gamma(a), tiny)
         return np.asarray(self.x, a.dtype)
 
@@ -138,7 +138,7 @@ class _DirichletDraw(Function):
 
     def forward(self, c: Array) -> Array:
         self.c = c.astype(np.float64)
-        draw = generator() if self.source is None else self.source.numpy()
+        draw = numpy_of("_sample_dirichlet", self.source)
         if hasattr(draw, "log_gamma"):  # a generator of PyTorch's numbers (torch/twister.py)
             logs = draw.log_gamma(self.c)
         else:

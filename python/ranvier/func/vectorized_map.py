@@ -192,7 +192,7 @@ class _Refused(_Same):
             "[vmap] got a function that draws random numbers; expected randomness='different' or 'same'"
         )
 
-    next_key = numpy = fresh_key
+    next_key = numpy = state_to_draw = fresh_key
 
 
 @contextmanager

@@ -110,6 +110,12 @@ class Generator:
         state = self._state.copy()
         return [int(_core.next_key(state)[0]) & _MASK for _ in range(count)]
 
+    def state_to_draw(self) -> np.ndarray[Any, Any]:
+        """The memory of the state, for a kernel that takes the next key from it."""
+        if not self._seeded:
+            self._in_force()
+        return self._state
+
     @property
     def state(self) -> np.ndarray[Any, Any]:
         """The memory of the stream's state, which kernels change."""
@@ -311,8 +317,7 @@ def key_of(name: str, generator: Any) -> Any:
 def state_of(name: str, generator: Any) -> Any:
     """The state that the next key of the process, or of the generator, comes from."""
     own = current() if generator is None else _given(name, generator)
-    own._in_force()
-    return own._state
+    return own.state_to_draw()
 
 
 def _given(name: str, generator: Any) -> Generator:
@@ -355,7 +360,8 @@ def _bits_of(name: str, drawn_from: Any) -> Any:
     return own._bits or philox.bits_of(own.numpy())
 
 
-def _numpy_of(name: str, drawn_from: Any) -> np.random.Generator:
+def numpy_of(name: str, drawn_from: Any) -> np.random.Generator:
+    """NumPy's generator in force, or of a given generator."""
     return generator() if drawn_from is None else _given(name, drawn_from).numpy()
 
 
@@ -384,7 +390,7 @@ def randint(
         low, high = philox.held(low, high, dtype)
     shape = shape_of((size,), "tensor")
     if (y := _core._next_integers(_bits_of("randint", generator), low, high, shape)) is None:
-        y = wrap(np.asarray(_numpy_of("randint", generator).integers(low, high, shape)))
+        y = wrap(np.asarray(numpy_of("randint", generator).integers(low, high, shape)))
     values = y._array if dtype is None else y._array.astype(dtype, copy=False)
     return _finish(values, requires_grad, device, settings)
 
@@ -395,6 +401,6 @@ def randperm(
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
     philox.check_range("randperm", 0, (n := index(n)) or 1, dtype or philox.I64)
     if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:
-        y = wrap(np.asarray(_numpy_of("randperm", generator).permutation(n)))
+        y = wrap(np.asarray(numpy_of("randperm", generator).permutation(n)))
     values = y._array if dtype is None else y._array.astype(dtype, copy=False)
     return _finish(values, False, device, settings)
