@@ -14,12 +14,13 @@ from types import ModuleType
 from typing import Any
 
 __all__ = [
-    "add_attributes", "adds", "attribute", "attributes", "belongs_to", "loaded", "optional", "provide",
-    "provider", "when_loaded",
+    "add_attributes", "adds", "attribute", "attributes", "belongs_to", "home_of", "loaded", "optional",
+    "provide", "provider", "show_in", "when_loaded",
 ]  # fmt: skip
 
 _ATTRIBUTES: dict[str, dict[str, str]] = {}  # {module of the core: {name: module that has the object}}
 _PROVIDERS: dict[str, str] = {}  # {task: module that does it}
+_HOMES: dict[type, str] = {}  # {class of the core that a satellite shows in another module: its own module}
 _LOADED: set[str] = set()  # the modules of the core that are loaded
 _WAITING: dict[str, list[Callable[[], None]]] = {}  # {module of the core: functions for when it is loaded}
 
@@ -55,6 +56,18 @@ def attribute(module: str, name: str) -> Any:
 def belongs_to(module: str, package: str) -> bool:
     """True if the classes of a module count as a package's: it is inside the package or adds names to it."""
     return module.startswith(package) or module in _ATTRIBUTES.get(package, {}).values()
+
+
+def show_in(kind: type, module: str) -> None:
+    """Gives a class of the core the name of another module, which programs read. `home_of` still returns the
+    module that defines it."""
+    _HOMES.setdefault(kind, kind.__module__)
+    kind.__module__ = module
+
+
+def home_of(kind: type) -> str:
+    """The module that defines a class, also of a class that a satellite shows in another one."""
+    return _HOMES.get(kind, kind.__module__)
 
 
 def provide(task: str, home: str) -> None:

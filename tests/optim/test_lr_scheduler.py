@@ -248,6 +248,81 @@ def test_plateau_of_an_added_group():
     refused(RuntimeError, "got 4 groups and min_lr for 3: a group was added later", schedule.step, 1.0)
 
 
+EACH_GROUP = {
+    "LambdaLR": (lambda o: lr_scheduler.LambdaLR(o, [lambda _: 1.0] * 2), "lr_lambdas"),
+    "MultiplicativeLR": (lambda o: lr_scheduler.MultiplicativeLR(o, lambda _: 1.0), "lr_lambdas"),
+    "CosineAnnealingLR": (lambda o: lr_scheduler.CosineAnnealingLR(o, 3), "base_lrs"),
+    "CosineAnnealingWarmRestarts": (lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3), "base_lrs"),
+    "CyclicLR": (lambda o: lr_scheduler.CyclicLR(o, 0.01, [0.1, 0.2], cycle_momentum=False), "base_lrs"),
+    "ChainedScheduler": (
+        lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.LambdaLR(o, lambda _: 1.0)]), "lr_lambdas"
+    ),
+    "SequentialLR": (
+        lambda o: lr_scheduler.SequentialLR(o, [lr_scheduler.LambdaLR(o, lambda _: 1.0)], []), "lr_lambdas"
+    ),
+}  # fmt: skip
+
+
+def five_steps(schedule):
+    for _ in range(5):
+        schedule.step()
+
+
+@pytest.mark.parametrize("name", EACH_GROUP)
+def test_an_added_group_without_a_value(name):
+    make, key = EACH_GROUP[name]
+    optimizer = optimizer_of(rv)
+    schedule = make(optimizer)
+    optimizer.add_param_group({"params": rv.ones(1)})
+    text = f"[{name}] got 3 groups and {key} for 2: a group was added later; expected one for each: change"
+    refused(ValueError, text, five_steps, schedule)
+
+
+def test_an_added_group_with_its_values():
+    optimizer = optimizer_of(rv)
+    schedule = lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+    optimizer.add_param_group({"params": rv.ones(1), "lr": 8.0})
+    schedule.lr_lambdas.append(lambda _: 0.25)
+    refused(ValueError, "got 3 groups and base_lrs for 2", schedule.step)
+    schedule.base_lrs.append(8.0)
+    schedule.step()
+    assert schedule.get_last_lr()[2] == 2.0
+    del optimizer.param_groups[2]
+    refused(ValueError, "got 2 groups and lr_lambdas for 3: a group was removed later", schedule.step)
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=9), "initial_lr"),
+        (lambda o: rv.optim.swa_utils.SWALR(o, swa_lr=0.05), "swa_lr"),
+    ],
+)
+def test_an_added_group_without_its_entries(make, key):
+    optimizer = optimizer_of(rv)
+    schedule = make(optimizer)
+    optimizer.add_param_group({"params": rv.ones(1)})
+    with pytest.raises(KeyError, match=f"got a group without {key}: it was added later; expected a group"):
+        schedule.step()
+
+
+def test_own_rates_of_too_few_groups():
+    class Half(lr_scheduler.LRScheduler):
+        def get_lr(self):
+            return [rate / 2 for rate in self.base_lrs]
+
+    optimizer = optimizer_of(rv)
+    schedule = Half(optimizer)
+    optimizer.add_param_group({"params": rv.ones(1)})
+    refused(ValueError, "got 3 groups and the rates of get_lr() for 2: a group was added", schedule.step)
+
+
+@pytest.mark.parametrize("kind", ["LambdaLR", "MultiplicativeLR"])
+def test_functions_that_return_no_number(kind):
+    schedule = getattr(lr_scheduler, kind)(sgd(), lambda epoch: 1.0 if epoch == 0 else None)
+    refused(TypeError, f"[{kind}] got a result of lr_lambda, None; expected a number", schedule.step)
+
+
 def sgd():
     return rv.optim.SGD([rv.ones(1)], lr=0.1)
 

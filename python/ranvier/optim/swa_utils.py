@@ -13,7 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import no_grad
 from ranvier.nn.module import Module
-from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_numbers, require_whole
 from ranvier.optim.optimizer import Optimizer
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.memory import Array, cast, narrow, numbers, widened, write
@@ -223,6 +223,7 @@ class SWALR(LRScheduler):
     ) -> None:
         require_whole("SWALR", "anneal_epochs", anneal_epochs, 0)
         one_of("SWALR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
+        require_numbers("SWALR", swa_lr=swa_lr)
         rates = for_each_group("SWALR", "swa_lr", optimizer, swa_lr)
         for rate, group in zip(rates, optimizer.param_groups, strict=True):
             group["swa_lr"] = rate
@@ -263,7 +264,7 @@ class SWALR(LRScheduler):
         before, now = self._share(step - 1), self._share(step)
         rates = []
         for group in self.optimizer.param_groups:
-            end = group["swa_lr"]
+            end = self._in_group(group, "swa_lr")
             start = end if before == 1 else (group["lr"] - before * end) / (1 - before)
             rates.append(end * now + start * (1 - now))
         return rates

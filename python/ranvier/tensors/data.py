@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.extension import home_of
 from ranvier.observe import current, is_written, observers, refuse
 from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.failures import OpError, failure, op_of
@@ -107,18 +108,30 @@ def _array_like(name: str, data: Any) -> Array:
 
 def refuse_torch(name: str, what: str, thing: Any) -> None:
     """Raises TypeError for a class, an object, a function or a Tensor of PyTorch, with the remedy."""
-    if hasattr(thing, "_cell") or type(thing) is _core.PublicFunction:
-        # These are the library's own, which have PyTorch's names where the library is used in place of
-        # PyTorch.
+    if not _is_of_torch(thing):
         return
-    for kind in (thing, *type(thing).__mro__, *(thing.__mro__ if isinstance(thing, type) else ())):
-        if str(getattr(kind, "__module__", "")).partition(".")[0] != "torch" or hasattr(kind, "_cell"):
-            continue  # a Tensor of this library may have that name, too
-        kind = thing if isinstance(thing, type) or hasattr(thing, "__name__") else type(thing)
-        remedy = "ranvier's: the same program with `import ranvier as torch`"
-        if hasattr(thing, "detach") and not isinstance(thing, type):
-            remedy += ", or ranvier.tensor(x)"
-        raise TypeError(f"[{name}] got {what} of PyTorch ({kind.__name__}); expected {remedy}")
+    shown = thing if hasattr(thing, "__name__") else type(thing)
+    remedy = "ranvier's: the same program with `import ranvier as torch`"
+    if hasattr(thing, "detach") and not isinstance(thing, type):
+        remedy += ", or ranvier.tensor(x)"
+    raise TypeError(f"[{name}] got {what} of PyTorch ({shown.__name__}); expected {remedy}")
+
+
+def _is_of_torch(thing: Any) -> bool:
+    """True for a class, an object or a function of PyTorch, also of a class that derives from PyTorch's.
+
+    The library's own functions and classes may have PyTorch's names: `home_of` knows where a class is
+    defined.
+    """
+    if hasattr(thing, "_cell") or type(thing) is _core.PublicFunction:
+        return False
+    kinds = list(type(thing).__mro__)
+    if isinstance(thing, type):
+        kinds += thing.__mro__
+    homes = [home_of(kind) for kind in kinds]
+    if hasattr(thing, "__name__") and not isinstance(thing, type):  # a function
+        homes.append(str(getattr(thing, "__module__", "")))
+    return any(str(home).partition(".")[0] == "torch" for home in homes)
 
 
 def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import ranvier._core as _core
 import ranvier.torch.dispatch as dispatch
 from ranvier import Size, Tensor
-from ranvier.extension import provide, when_loaded
+from ranvier.extension import provide, show_in, when_loaded
 from ranvier.ops.attach import Later
 from ranvier.tensors.devices import makers
 from ranvier.torch.names import LACKING, METHODS, Lacking
@@ -39,7 +39,7 @@ def attach() -> None:
     Tensor._base = property(_base)  # type: ignore[attr-defined]
     Tensor._is_view = lambda tensor: tensor._view is not None  # type: ignore[attr-defined]
     Tensor.backward = _backward_by_autograd(Tensor.backward)
-    Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
+    show_in(Tensor, "torch")  # libraries look for it to tell tensors from arrays
     when_loaded("ranvier.nn", _to_layers)
     when_loaded("ranvier.ops.loss.base", _to_losses)
     when_loaded("ranvier.optim", _to_optimizers)
@@ -115,7 +115,7 @@ def _to_optimizers() -> None:
     Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
     for kind in vars(lr_scheduler).values():  # programs compare it
         if isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler):
-            kind.__module__ = "torch.optim.lr_scheduler"
+            show_in(kind, "torch.optim.lr_scheduler")
 
 
 def _to_loaders() -> None:

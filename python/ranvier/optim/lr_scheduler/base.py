@@ -10,11 +10,13 @@ from operator import index
 from types import FunctionType
 from typing import Any, ClassVar
 
+from ranvier.extension import home_of
 from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer
 from ranvier.optim.optimizer_state import plain
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, one_of, own_errors
+from ranvier.tensors.failures import OpError
 from ranvier.tensors.strangers import settable
 from ranvier.tensors.tensor import Tensor
 
@@ -122,9 +124,42 @@ class LRScheduler:
 
     def _set(self, rates: list[float]) -> None:
         refuse("a schedule's step()", "call it after the compiled step, which sees the new rate")
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+        groups = self.optimizer.param_groups
+        if len(rates) != len(groups):
+            got = self._of_groups(len(rates), "the rates of get_lr()")
+            raise OpError(f"{got}; expected one for each: get_lr() that reads optimizer.param_groups")
+        for group, rate in zip(groups, rates, strict=True):
             set_rate(group, rate)
         self._last_lr = self._rates()
+
+    def _each(self, key: str) -> list[Any]:
+        """The attribute `key`, a list with one value for each group. Raises ValueError if it has too few or
+        too many: the program has added or removed a group."""
+        values: list[Any] = getattr(self, key)
+        if len(values) != len(self.optimizer.param_groups):
+            got = self._of_groups(len(values), key)
+            raise OpError(
+                f"{got}; expected one for each: change schedule.{key}, or make the schedule after the groups"
+            )
+        return values
+
+    def _in_group(self, group: Group, key: str) -> Any:
+        """The value that the constructor put into each group. Raises KeyError for a group that was added
+        later."""
+        if key not in group:
+            raise KeyError(
+                f"[{type(self).__name__}] got a group without {key}: it was added later; expected a "
+                f"group with {key!r}, or a schedule that is made after the groups"
+            )
+        return group[key]
+
+    def _of_groups(self, count: int, what: str) -> str:
+        """The first part of the error for a number of values that is not that of the groups."""
+        groups = len(self.optimizer.param_groups)
+        change = "added" if groups > count else "removed"
+        return (
+            f"[{type(self).__name__}] got {groups} groups and {what} for {count}: a group was {change} later"
+        )
 
     def _rates(self) -> list[float]:
         return [copied(group["lr"]) for group in self.optimizer.param_groups]
@@ -160,7 +195,7 @@ class LRScheduler:
 def _arguments_of(kind: type) -> frozenset[str]:
     """The arguments of the constructor of a schedule of the library; none for a class of a program, which may
     set them after it has called ours."""
-    if not kind.__module__.startswith("ranvier."):
+    if not home_of(kind).startswith("ranvier."):
         return frozenset()
     return frozenset(inspect.signature(kind).parameters)
 

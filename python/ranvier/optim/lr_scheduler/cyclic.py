@@ -39,17 +39,17 @@ class CosineAnnealingLR(LRScheduler):
         epoch, length, low = self.last_epoch, self.T_max, self.eta_min
         if self._step_count == 1 and epoch > 0:
             height = 1 + math.cos(epoch * math.pi / length)
-            return [low + (base - low) * height / 2 for base in self.base_lrs]
+            return [low + (base - low) * height / 2 for base in self._each("base_lrs")]
         if (epoch - 1 - length) % (2 * length) == 0:  # The last rate is eta_min, so the ratio is undefined.
             rise = 1 - math.cos(math.pi / length)
-            pairs = zip(self.base_lrs, self._rates(), strict=True)
+            pairs = zip(self._each("base_lrs"), self._rates(), strict=True)
             return [rate + (base - low) * rise / 2 for base, rate in pairs]
         ratio = (1 + math.cos(math.pi * epoch / length)) / (1 + math.cos(math.pi * (epoch - 1) / length))
         return [ratio * (rate - low) + low for rate in self._rates()]
 
     def _get_closed_form_lr(self) -> list[float]:
         wave = 1 + math.cos(math.pi * self.last_epoch / self.T_max)
-        return [self.eta_min + (lr - self.eta_min) * wave / 2 for lr in self.base_lrs]
+        return [self.eta_min + (lr - self.eta_min) * wave / 2 for lr in self._each("base_lrs")]
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -77,7 +77,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def get_lr(self) -> list[float]:
         wave = 1 + math.cos(math.pi * self.T_cur / self.T_i)
-        return [self.eta_min + (lr - self.eta_min) * wave / 2 for lr in self.base_lrs]
+        return [self.eta_min + (lr - self.eta_min) * wave / 2 for lr in self._each("base_lrs")]
 
     def step(self, epoch: float | None = None) -> None:
         """Advances by one epoch, or to the given epoch, which may be a fraction."""
@@ -225,9 +225,12 @@ class OneCycleLR(_WithMomentum):
         share = (self.last_epoch - start) / (phase["end_step"] - start)
         rates = []
         for group in self.optimizer.param_groups:
-            rates.append(self._between(group[phase["start_lr"]], group[phase["end_lr"]], share))
+            start_lr = self._in_group(group, phase["start_lr"])
+            end_lr = self._in_group(group, phase["end_lr"])
+            rates.append(self._between(start_lr, end_lr, share))
             if self.cycle_momentum:
-                first, last = group[phase["start_momentum"]], group[phase["end_momentum"]]
+                first = self._in_group(group, phase["start_momentum"])
+                last = self._in_group(group, phase["end_momentum"])
                 self._set_momentum(group, self._between(first, last, share))
         return rates
 
@@ -325,8 +328,8 @@ class CyclicLR(_WithMomentum):
         height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
         scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
-            ranges = zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True)
-            for group, low, high in ranges:
+            lows, highs = self._each("base_momentums"), self._each("max_momentums")
+            for group, low, high in zip(self.optimizer.param_groups, lows, highs, strict=True):
                 self._set_momentum(group, high - (high - low) * height * scale)
-        limits = zip(self.base_lrs, self.max_lrs, strict=True)
+        limits = zip(self._each("base_lrs"), self._each("max_lrs"), strict=True)
         return [low + (high - low) * height * scale for low, high in limits]

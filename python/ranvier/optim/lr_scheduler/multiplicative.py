@@ -32,6 +32,13 @@ class _OfFunctions(LRScheduler):
             require_function(name, "lr_lambda", function)
         super().__init__(optimizer, last_epoch)
 
+    def _factors(self) -> list[float]:
+        """What the functions return for the present epoch."""
+        factors = [function(self.last_epoch) for function in self._each("lr_lambdas")]
+        for factor in factors:
+            number(type(self).__name__, "a result of lr_lambda,", factor)
+        return factors
+
 
 class LambdaLR(_OfFunctions):
     """lr = initial lr * lr_lambda(epoch); one function, or one for each group."""
@@ -39,7 +46,8 @@ class LambdaLR(_OfFunctions):
     example = "lambda epoch: 0.5**epoch", "0.5, 0.25, 0.125, 0.0625, 0.0312"
 
     def get_lr(self) -> list[float]:
-        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self.base_lrs, strict=True)]
+        factors = self._factors()
+        return [lr * factor for lr, factor in zip(self._each("base_lrs"), factors, strict=True)]
 
 
 class MultiplicativeLR(_OfFunctions):
@@ -50,7 +58,8 @@ class MultiplicativeLR(_OfFunctions):
     def get_lr(self) -> list[float]:
         if self._is_initial:
             return self._rates()
-        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self._rates(), strict=True)]
+        factors = self._factors()
+        return [lr * factor for lr, factor in zip(self._rates(), factors, strict=True)]
 
 
 class StepLR(LRScheduler):
@@ -73,7 +82,8 @@ class StepLR(LRScheduler):
         return self._scaled(self.gamma) if falls else self._rates()
 
     def _get_closed_form_lr(self) -> list[float]:
-        return [lr * float(self.gamma) ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
+        falls = self.last_epoch // self.step_size
+        return [lr * float(self.gamma) ** falls for lr in self._each("base_lrs")]
 
 
 def _epoch(given: Any) -> Any:
@@ -110,7 +120,7 @@ class MultiStepLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[float]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
-        return [lr * float(self.gamma) ** passed for lr in self.base_lrs]
+        return [lr * float(self.gamma) ** passed for lr in self._each("base_lrs")]
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
@@ -141,7 +151,7 @@ class ConstantLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[float]:
         over = self.last_epoch >= self.total_iters
-        return [lr * (self.factor + over * (1 - self.factor)) for lr in self.base_lrs]
+        return [lr * (self.factor + over * (1 - self.factor)) for lr in self._each("base_lrs")]
 
 
 class LinearLR(LRScheduler):
@@ -195,7 +205,7 @@ class LinearLR(LRScheduler):
     def _get_closed_form_lr(self) -> list[float]:
         change = self.end_factor - self.start_factor
         done = min(self.total_iters, self.last_epoch)
-        return [lr * (self.start_factor + change * done / self.total_iters) for lr in self.base_lrs]
+        return [lr * (self.start_factor + change * done / self.total_iters) for lr in self._each("base_lrs")]
 
 
 class PolynomialLR(LRScheduler):
@@ -220,7 +230,7 @@ class PolynomialLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[float]:
         left = 1.0 - min(self.total_iters, self.last_epoch) / self.total_iters
-        return [lr * left**self.power for lr in self.base_lrs]
+        return [lr * left**self.power for lr in self._each("base_lrs")]
 
 
 class ExponentialLR(LRScheduler):
@@ -237,4 +247,4 @@ class ExponentialLR(LRScheduler):
         return self._rates() if self._is_initial else self._scaled(self.gamma)
 
     def _get_closed_form_lr(self) -> list[float]:
-        return [lr * float(self.gamma) ** self.last_epoch for lr in self.base_lrs]
+        return [lr * float(self.gamma) ** self.last_epoch for lr in self._each("base_lrs")]
