@@ -307,7 +307,7 @@ def test_a_bad_first_value_is_raised_and_the_next_call_is_recorded():
         outcome(maker(bce)()[0], rv.ones(4, 3), rv.tensor(NAN)),
     )
     assert issubclass(shown[0], ValueError)
-    assert shown[1:] == ("[bce] got x with the value nan; expected values from 0 to 1",)
+    assert shown[1:] == ("[binary_cross_entropy] got x with the value nan; expected values from 0 to 1",)
     assert len(step.programs) == 1
 
 

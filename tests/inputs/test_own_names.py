@@ -273,15 +273,54 @@ class _Broken(list[int]):
         (lambda: rv.utils.data.default_collate(5), "(TypeError: 'int' object is not subscriptable)"),
         (lambda: ReduceLROnPlateau(_optimizer()).step("a"), "not convert string to float: 'a')"),
         (lambda: LambdaLR(_optimizer(), lambda epoch: None), "'float' and 'NoneType')"),
-        (lambda: nn.init.normal_(None), "'NoneType' object has no attribute 'dtype')"),
-        (lambda: rv.histc(rv.ones(2), "a"), "(TypeError: '<' not supported between instances of"),
-        (lambda: rv.ones(2).type("abc"), "(TypeError: data type 'abc' not understood)"),
         (lambda: rv.einsum("ij"), "(ValueError: not enough values to unpack (expected at least 1, got 0))"),
     ],
 )
 def test_the_general_sentence_ends_with_the_cause(call: Any, cause: str) -> None:
     refused((ValueError, TypeError), cause, call)
     refused((ValueError, TypeError), "that it can work with (", call)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: nn.init.normal_(None), "[normal_] got tensor None; expected a Tensor"),
+        (lambda: nn.init.xavier_uniform_(nn.Flatten()), "[xavier_uniform_] got tensor Flatten(start_dim=1"),
+        (lambda: nn.init.xavier_uniform_(rv.ones(2, 2), "1"), "got gain '1'; expected a number"),
+        (lambda: nn.init.kaiming_normal_("w"), "[kaiming_normal_] got tensor 'w'; expected a Tensor"),
+        (lambda: rv.histc(rv.ones(2), "a"), "[histc] got bins 'a'; expected a whole number"),
+        (lambda: nn.utils.weight_norm("layer"), "[weight_norm] got module 'layer'; expected a module"),
+        (
+            lambda: nn.utils.weight_norm(nn.Linear(2, 2), dim="x"),
+            "[weight_norm] got dim 'x'; expected a whole",
+        ),
+        (lambda: nn.utils.weight_norm(nn.Linear(2, 2), dim=2), "[weight_norm] got dim 2 for 2 dimensions"),
+        (
+            lambda: nn.utils.parameters_to_vector("x"),
+            "[parameters_to_vector] got parameters 'x'; expected a list",
+        ),
+        (
+            lambda: nn.utils.vector_to_parameters(5, []),
+            "[vector_to_parameters] got vec of type int; expected a T",
+        ),
+        (
+            lambda: rv.data.random_split(range(4), [0.5, "a"]),
+            "[random_split] got lengths[1] 'a'; expected a number",
+        ),
+        (lambda: rv.data.random_split(range(4), 5), "[random_split] got lengths 5; expected a list"),
+        (
+            lambda: rv.ones(2).type("abc"),
+            "got dtype 'abc'; expected a dtype, such as float32 (TypeError: data type",
+        ),
+        (lambda: rv.zeros(2, dtype="x"), "[zeros] got dtype 'x'; expected a dtype, such as float32"),
+        (
+            lambda: rv.bernoulli(rv.ones(2), generator="x"),
+            "[bernoulli] got generator 'x'; expected a Generator",
+        ),
+    ],
+)
+def test_an_argument_of_another_type_is_named_with_the_type_expected(call: Any, text: str) -> None:
+    refused((TypeError, IndexError), text, call)
 
 
 @pytest.mark.parametrize(

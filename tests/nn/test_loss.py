@@ -38,7 +38,7 @@ def test_weights_are_buffers():
 
 
 def test_errors_name_the_loss():
-    with pytest.raises(ValueError, match=r"\[mse\] got x of shape \(3,\) and target of shape \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"\[mse_loss\] got x of shape \(3,\) and target of shape \(3, 1\)"):
         nn.MSELoss()(rv.zeros(3), rv.zeros(3, 1))
     with pytest.raises(TypeError, match=r"\[BCELoss\] got weight 'heavy'; expected a Tensor or numbers"):
         nn.BCELoss(weight="heavy")
@@ -92,3 +92,46 @@ def test_weights_of_elements(reduction, rng, torch):
         np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-12)
         with pytest.raises(ValueError, match="got weight of shape"):
             getattr(F, name)(rv.tensor(x), rv.tensor(t), weight=rv.ones(3))
+
+
+@pytest.mark.parametrize("target", [rv.tensor([0.0, 1.0, 1.0]), np.array([0.0, 1.0, 1.0], np.float32)])
+def test_float_class_indices_are_refused_with_the_remedy(target):
+    x = rv.zeros(3, 2)
+    for call in (F.cross_entropy, nn.CrossEntropyLoss()):
+        refused(ValueError, "[cross_entropy] got x of shape (3, 2) and target of shape (3,)", call, x, target)
+        refused(ValueError, "class indices of an integer dtype: y.long()", call, x, target)
+    for call in (F.nll_loss, nn.NLLLoss()):
+        refused(TypeError, "[nll_loss] got target of dtype float32; expected class indices", call, x, target)
+        refused(TypeError, "y.astype(int)", call, x, target)
+
+
+# Calls with shapes that do not fit: each function names itself in the error, not the op behind it.
+ONE, TWO, THREE = rv.ones(2, 3), rv.ones(5), rv.ones(7)
+CALLS = {
+    "binary_cross_entropy": (ONE, TWO),
+    "binary_cross_entropy_with_logits": (ONE, TWO),
+    "cosine_embedding_loss": (ONE, TWO, THREE),
+    "cross_entropy": (ONE, TWO),
+    "gaussian_nll_loss": (ONE, TWO, THREE),
+    "hinge_embedding_loss": (ONE, TWO),
+    "huber_loss": (ONE, TWO),
+    "kl_div": (ONE, TWO),
+    "l1_loss": (ONE, TWO),
+    "margin_ranking_loss": (ONE, TWO, THREE),
+    "mse_loss": (ONE, TWO),
+    "multi_margin_loss": (ONE, TWO),
+    "multilabel_margin_loss": (ONE, TWO),
+    "multilabel_soft_margin_loss": (ONE, TWO),
+    "nll_loss": (ONE, rv.tensor([0])),
+    "poisson_nll_loss": (ONE, TWO),
+    "smooth_l1_loss": (ONE, TWO),
+    "soft_margin_loss": (ONE, TWO),
+    "triplet_margin_loss": (ONE, TWO, THREE),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_error_has_the_name_of_the_function(name):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        getattr(F, name)(*CALLS[name])
+    assert str(caught.value).startswith(f"[{name}] got ")

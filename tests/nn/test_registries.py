@@ -278,7 +278,36 @@ def test_clipping_of_halves(dtype):
 def test_clip_grad_norm_that_is_not_finite():
     p = with_gradient([np.inf])
     refused(RuntimeError, "expected a finite norm", clip_grad_norm_, p, 1.0, error_if_nonfinite=True)
-    refused(ValueError, "got norm_type", clip_grad_norm_, p, 1.0, -1.0)
+    refused(ValueError, "got norm_type nan; expected a number", clip_grad_norm_, p, 1.0, float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("norm_type", "norm"),
+    # By hand: the norms of (3, -4) and of (1, 2), and the norm of these two.
+    [
+        (0.0, 2.0),
+        (-1.0, 1 / (1 / 3 + 1 / 4 + 1 + 1 / 2)),
+        (-np.inf, 1.0),
+        (-2.0, (1 / 9 + 1 / 16 + 1.25) ** -0.5),
+    ],
+)
+def test_clip_grad_norm_with_norm_type_of_at_most_0(norm_type, norm):
+    p, q = with_gradient([3.0, -4.0]), with_gradient([1.0, 2.0])
+    scale = min(1.0, 0.5 / (norm + 1e-6))
+    assert clip_grad_norm_([p, q], 0.5, norm_type).item() == pytest.approx(norm)
+    np.testing.assert_allclose(p.grad.numpy(), np.array([3.0, -4.0]) * scale, rtol=1e-6)
+    np.testing.assert_allclose(q.grad.numpy(), np.array([1.0, 2.0]) * scale, rtol=1e-6)
+
+
+def test_norms_of_at_most_0_of_special_gradients():
+    norm = rv.nn.utils.get_total_norm
+    assert norm([rv.zeros(3), rv.tensor([1.0, 0.0])], 0).item() == 1  # of the tensors one is not all 0
+    assert norm([rv.zeros(3), rv.ones(2)], -1).item() == 0
+    assert norm([], -1).item() == norm([], 0).item() == 0
+    assert np.isnan(norm([rv.tensor([np.nan, 1.0])], -np.inf).item())
+    half = norm([rv.tensor([3.0, 4.0]).half(), rv.tensor([2.0])], -np.inf)
+    assert (half.dtype, half.item()) == (rv.float32, 2.0)
+    refused(ValueError, "[get_total_norm] got a gradient without elements", norm, [rv.zeros(0)], -1)
 
 
 def test_clip_grad_value():

@@ -165,3 +165,17 @@ def test_errors():
     assert text_of(ValueError, pad_sequence, []) == text
     text = "[pad_sequence] got padding_side 'top'; expected 'right' or 'left'"
     assert text_of(ValueError, pad_sequence, [rv.rand(3)], padding_side="top") == text
+
+
+@pytest.mark.parametrize("sizes", [[0, 2], [-1, 2], [3, 9], [1, 3], [2, 1], [4, 0], []])
+def test_batch_sizes_that_do_not_fit_are_refused(sizes):
+    packed = PackedSequence(rv.ones(4, 2), rv.tensor(sizes, dtype=rv.int64))
+    text = f"got batch_sizes {sizes} for 4 rows of data; expected numbers above 0"
+    calls = (pad_packed_sequence, unpack_sequence, rv.nn.LSTM(2, 3), rv.nn.GRU(2, 3), rv.nn.RNN(2, 3))
+    for call in calls:
+        refused(ValueError, text, call, packed)
+
+
+def test_a_sequence_that_is_not_packed_is_refused():
+    text = "[pad_packed_sequence] got a sequence of type Tensor; expected a PackedSequence"
+    refused(TypeError, text, pad_packed_sequence, rv.ones(4, 2))

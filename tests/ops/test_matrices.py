@@ -269,3 +269,19 @@ def test_slogdet_of_matrices_without_a_determinant(dtype):
     np.testing.assert_array_equal(sign.numpy(), [0, 0, -1])
     np.testing.assert_array_equal(np.isnan(logs.numpy()), [True, False, False])
     assert sign.numpy().dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("pivots", "text"),
+    [
+        ([9, 9], "LU_pivots from 9 to 9; expected 1 to 2, the rows"),
+        ([0, 1], "LU_pivots from 0 to 1; expected 1 to 2, the rows"),
+        ([1], "LU_pivots of shape (1,); expected (..., 2)"),
+    ],
+)
+def test_pivots_that_are_no_rows_are_refused(pivots, text):
+    pivots = rv.tensor(pivots, dtype=rv.int32)
+    refused(ValueError, f"[lu_unpack] got {text}", rv.lu_unpack, rv.eye(2), pivots)
+    refused(ValueError, f"[lu_solve] got {text}", rv.lu_solve, rv.ones(2, 1), rv.eye(2), pivots)
+    refused(TypeError, "expected integers", rv.lu_unpack, rv.eye(2), rv.tensor([1.0, 2.0]))
+    assert rv.lu_unpack(rv.eye(2), pivots, unpack_pivots=False).L.tolist() == [[1, 0], [0, 1]]

@@ -174,7 +174,7 @@ def nll(x):
     n, c, rest = x.size(1, 7), x.size(1, 40), tuple(max(size, 1) for size in x.shape(most=2, high=4))
     yield call(x(n, c, *rest), x.integers(0, c, n, *rest), reduction="none")
     yield call(x(0, 3), x.integers(0, 3, 0), reduction="sum")
-    yield refused(TypeError, "[nll] got target of dtype float32; expected an integer", x(4, 3), x(4, 3))
+    yield refused(TypeError, "[nll] got target of dtype float32; expected class indices", x(4, 3), x(4, 3))
 
 
 def margin_of_cosines(x1, x2, target, margin=0.0, reduction="mean"):

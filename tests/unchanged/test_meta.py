@@ -103,6 +103,8 @@ ROWS = {
     "saved(m.t()).stride(), saved(p).requires_grad, saved({'p': p})['p'].is_meta": "((1, 3), True, True)",
     "saved(x, map_location='meta')": META,
     "saved(x, map_location=torch.device('meta'))": META,
+    "saved(torch.arange(9.0)[2:], map_location='meta').storage_offset()": "2",
+    "saved(torch.ones(3, 4)[:, 1], map_location='meta').storage_offset()": "1",
     "x.to('meta'), m.to('meta') is m": f"({META}, True)",
     "m.double()": f"{META[:-1]}, dtype=torch.float64)",
     "torch.zeros_like(m, device='cpu').tolist()": "[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]",

@@ -411,4 +411,4 @@ def test_sums_of_losses_that_broadcast(monkeypatch):
     loss = F.multilabel_soft_margin_loss(x, target, reduction="none")
     terms = F.binary_cross_entropy_with_logits(x.expand(3, 2, 2), target, reduction="none")
     np.testing.assert_allclose(loss.numpy(), terms.numpy().sum(1) / 2, rtol=1e-6)
-    refused(ValueError, "[margin_ranking]", F.margin_ranking_loss, x, x, rv.ones(2))
+    refused(ValueError, "[margin_ranking_loss]", F.margin_ranking_loss, x, x, rv.ones(2))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ranvier.data.dataset import Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
+from ranvier.tensors.errors import number
 from ranvier.tensors.memory import Array, plain
 
 __all__ = ["random_split", "train_test_split"]
@@ -150,6 +151,7 @@ def random_split(dataset: Any, lengths: Sequence[float | int], generator: Seed =
 
 
 def _lengths(n: int, lengths: Sequence[float | int]) -> list[int]:
+    lengths = [number("random_split", f"lengths[{i}]", length) for i, length in enumerate(lengths)]
     if any(length < 0 for length in lengths):
         raise ValueError(f"[random_split] got lengths {list(lengths)}; expected none below 0")
     if math.isclose(sum(lengths), 1) and any(isinstance(length, float) for length in lengths):

@@ -112,7 +112,9 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Every element is val."""
+    """Every element is val; ValueError for a number that float32 cannot hold, as in ``Tensor.fill_``."""
+    if isinstance(val, float) and tensor.dtype.kind == "f":
+        val = _memory.fill_number("constant_", val, np.dtype(tensor.dtype))
     return _fill(tensor, val)
 
 

@@ -14,7 +14,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
-from ranvier.nn.utils.rnn import PackedSequence, read_values
+from ranvier.nn.utils.rnn import PackedSequence, sizes_of
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import arange, empty, zeros
 from ranvier.ops.neural.recurrent import recurrent
@@ -151,7 +151,8 @@ class RNNBase(Recurrent):
     def forward(self, input: Any, hx: Any = None) -> Any:
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else as_tensor(self._name, input)
-        self.check_input(x, input.batch_sizes if packed else None)
+        sizes = sizes_of(self._name, input) if packed else None
+        self.check_input(x, sizes)
         batched = packed or x.ndim == 3
         states = self._states(hx, self.mode)
         if not batched:
@@ -159,7 +160,6 @@ class RNNBase(Recurrent):
             states = [s if s is None else s.unsqueeze(1) for s in states]
         elif self.batch_first and not packed:
             x = x.transpose(0, 1)
-        sizes = read_values(self._name, input.batch_sizes) if packed else None
         self._check_states(states, int(sizes[0]) if sizes is not None else x.shape[1], batched)
         if packed and input.sorted_indices is not None:
             states = [s if s is None else ops.index_select(s, 1, input.sorted_indices) for s in states]

@@ -195,7 +195,119 @@ def _sentence(name: str, function: Any, args: Any, settings: Any) -> tuple[str, 
             return str(value), "a dtype that NumPy has, such as float32 or float16"
         for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
             refuse_torch(name, key, part)
+    kinds = getattr(unwrap(function), "__annotations__", {})
+    for key, value in given.arguments.items():
+        expected = _expected(str(kinds.get(key, "")), value)
+        if not expected and value is not None and key in _BY_NAME:
+            is_one, text = _BY_NAME[key]
+            expected = "" if is_one(value) else text
+        if expected:
+            return f"{key} {_shown(value)}", expected
     return shown or "no arguments", f"arguments as in {name}({names}) that it can work with"
+
+
+def _is_number(value: Any) -> bool:
+    """True for a number, and for a Tensor or an array of one number."""
+    if isinstance(value, Real):
+        return True
+    is_one = getattr(value, "shape", None) is not None and math.prod(value.shape) == 1
+    return is_one and getattr(getattr(value, "dtype", None), "kind", "O") in "biuf"
+
+
+def _is_whole(value: Any) -> bool:
+    """True for a whole number, and for a Tensor or an array of one."""
+    try:
+        operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _is_tensor(value: Any) -> bool:
+    """True for a Tensor, and for an array."""
+    return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def _is_dtype(value: Any) -> bool:
+    """True for a dtype, and for what NumPy makes one of."""
+    try:
+        np.dtype(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_module(value: Any) -> bool:
+    return callable(getattr(value, "named_parameters", None))
+
+
+# {annotation of a parameter: (whether a value is one, its description)}, for errors.
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "Tensor": (_is_tensor, "a Tensor"),
+    "float": (_is_number, "a number"),
+    "int": (_is_whole, "a whole number"),
+    "str": (lambda value: isinstance(value, str), "a string"),
+    "Module": (_is_module, "a module"),
+    "M": (_is_module, "a module"),
+}
+# The same for parameters of these names, which have no precise annotation in most functions.
+_BY_NAME: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dtype": (_is_dtype, "a dtype, such as float32"),
+    "device": (lambda value: not hasattr(value, "shape"), "a device, such as 'cpu'"),
+    "generator": (lambda value: hasattr(value, "manual_seed"), "a Generator"),
+    "input": (lambda value: _is_tensor(value) or _is_number(value), "a Tensor, a NumPy array or a number"),
+}
+_LISTS = ("Sequence[", "Iterable[", "list[")
+
+
+def _expected(annotation: str, value: Any) -> str:
+    """What a parameter with this annotation takes, if the value is something else; "" if it may be right, or
+    if the annotation is not among those of `_KINDS` and lists of them."""
+    wanted = []
+    for kind in _alternatives(annotation):
+        if kind == "None":
+            if value is None:
+                return ""
+            wanted.append("None")
+        elif kind.startswith(_LISTS):
+            wrong = _wrong_list(kind.partition("[")[2].removesuffix("]"), value)
+            if not wrong:
+                return ""
+            wanted.append(wrong)
+        elif kind in _KINDS:
+            is_one, text = _KINDS[kind]
+            if is_one(value):
+                return ""
+            wanted.append(text)
+        else:
+            return ""
+    return " or ".join(wanted)
+
+
+def _wrong_list(of_parts: str, value: Any) -> str:
+    """As :func:`_expected` for a list whose parts have an annotation."""
+    is_list = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) != 0
+    if not is_list:
+        return "a list"
+    if not isinstance(value, (list, tuple)):  # an iterator may be at its end
+        return ""
+    for part in value:
+        expected = _expected(of_parts, part)
+        if expected:
+            return f"a list, every element {expected}"
+    return ""
+
+
+def _alternatives(annotation: str) -> list[str]:
+    """The parts of a union: ["Sequence[float | int]", "None"] of "Sequence[float | int] | None"."""
+    parts, depth = [""], 0
+    for letter in annotation.replace(" ", ""):
+        depth += (letter == "[") - (letter == "]")
+        if letter == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def number(

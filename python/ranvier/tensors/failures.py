@@ -66,14 +66,15 @@ def failure(kind: type[E], op: str, got: str, expected: str) -> E:
     return error
 
 
-def misfit(op: str, shapes: Mapping[str, tuple[int, ...]], expected: object) -> OpError:
-    """The error for shapes that do not fit each other. shapes: by the names of the arguments.
+def misfit(op: str, shapes: Mapping[str, tuple[int, ...]], expected: object, more: str = "") -> OpError:
+    """The error for shapes that do not fit each other. shapes: by the names of the arguments. more: text
+    after the last shape.
 
     >>> misfit("dot", {"x": (2,), "y": (3,)}, "as many elements")
     OpError('[dot] got x of shape (2,) and y of shape (3,); expected as many elements')
     """
     got = " and ".join(f"{name} of shape {shape}" for name, shape in shapes.items())
-    error = failure(OpError, op, got, str(expected))
+    error = failure(OpError, op, got + more, str(expected))
     error.shapes = shapes  # type: ignore[misc]
     return error
 

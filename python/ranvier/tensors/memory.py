@@ -18,6 +18,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.observe import current, is_recording, observers
+from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host, host_in_place
 
@@ -362,13 +363,33 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def fill_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """:func:`number_in` for what fills a tensor: a finite number must not become infinite, as in PyTorch."""
+    """:func:`number_in` for what fills a whole tensor. Of a finite number beyond the range of float16 or
+    bfloat16 it is infinity, as in PyTorch; float32 and float64 refuse such a number."""
     number = value if type(value) is float and dtype.kind == "f" else number_in(name, value, dtype)
-    if dtype.kind == "f" and 65504 < abs(number) < math.inf:  # 65504 is float16's largest
-        with np.errstate(over="ignore"):
-            if math.isinf(np.array(number).astype(dtype)):
-                raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
+    if _is_beyond(number, dtype):
+        if dtype.itemsize == 2:
+            with np.errstate(over="ignore"):
+                return float(np.array(number).astype(dtype))
+        raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
     return number
+
+
+def element_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """:func:`number_in` for what replaces some elements: no finite number may become infinite, as in
+    PyTorch."""
+    number = value if type(value) is float and dtype.kind == "f" else number_in(name, value, dtype)
+    if _is_beyond(number, dtype):
+        raise OpError(
+            f"[{name}] got {value}; expected a number that {dtype} can hold, or float('inf') for infinity"
+        )
+    return number
+
+
+def _is_beyond(number: Any, dtype: np.dtype[Any]) -> bool:
+    """True for a finite number beyond the range of a floating dtype."""
+    if dtype.kind != "f" or not 65504 < abs(number) < math.inf:  # 65504 is float16's largest
+        return False
+    return abs(number) > finfo(dtype).max
 
 
 def _write_array(array: Array, value: Array) -> None:

@@ -58,16 +58,19 @@ def _attach_layers() -> None:
                     cls.forward = rv._core._public(rv._core.PublicMethod, forward, None, *about)  # type: ignore
 
 
-def without_memory(shape: Any, dtype: Any, strides: Any = None) -> Array:
-    """An array of this shape in the region."""
+def without_memory(shape: Any, dtype: Any, strides: Any = None, offset: int = 0) -> Array:
+    """An array of this shape in the region. offset: the bytes before its first element."""
     dtype, region = np.dtype(dtype), _region()
     if strides is None:
         steps = np.cumprod([dtype.itemsize, *(max(n, 1) for n in reversed(shape[1:]))], dtype=object)
         strides = tuple(int(step) for step in reversed(steps))[: len(shape)]
     last = sum(max(n - 1, 0) * step for n, step in zip(shape, strides, strict=True))
-    if last + dtype.itemsize > region[2] or min(strides, default=0) < 0:
-        strides = (0,) * len(shape)
-    return np.ndarray(shape, dtype, region[0], 0, strides)
+    if offset + last + dtype.itemsize > region[2] or min(strides, default=0) < 0:
+        strides, offset = (0,) * len(shape), 0
+    if not offset:
+        return np.ndarray(shape, dtype, region[0], 0, strides)
+    memory = np.ndarray(offset + last + dtype.itemsize, np.uint8, region[0])  # `storage_offset` finds it
+    return np.ndarray(shape, dtype, memory, offset, strides)
 
 
 def _within(array: Array) -> Array:
@@ -84,10 +87,16 @@ def meta(array: Array) -> Any:
 
 
 def rebuilt(
-    kind: Any, shape: Any, strides: Any, dtype: Any, requires_grad: bool, attributes: Any = None
+    kind: Any,
+    shape: Any,
+    strides: Any,
+    dtype: Any,
+    requires_grad: bool,
+    attributes: Any = None,
+    offset: int = 0,
 ) -> Any:
-    """A meta tensor of a class, as pickles and files make it."""
-    out = rebuild(class_of(kind), without_memory(shape, dtype, strides), requires_grad)
+    """A meta tensor of a class, as pickles and files make it. offset: the bytes before its first element."""
+    out = rebuild(class_of(kind), without_memory(shape, dtype, strides, offset), requires_grad)
     out.__dict__.update(attributes or {})
     return out
 

@@ -18,7 +18,12 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.extension import belongs_to
 from ranvier.nn.layer import OneOp
-from ranvier.nn.loss.functional import FORMS, parameters_of
+from ranvier.nn.loss.functional import (
+    FORMS,
+    own_named,
+    parameters_of,
+    put_public_name as put_public_name,  # `forward` calls it
+)
 from ranvier.nn.table import LAYERS
 from ranvier.ops.loss.base import reduction_of
 from ranvier.ops.making.creation import empty, tensor
@@ -72,8 +77,11 @@ class Loss(OneOp):
         settings = [name for name in of_op if name in cls._settings]
         named = ", ".join([*cls._inputs, *(f"{name}=self.{name}" for name in settings)])
         passed = ", ".join([*cls._inputs, *(f"self.{name}" for name in settings)])
+        call = [f"return ops.{cls._op}({passed})"]
+        if form != cls._op:
+            call = own_named(call, cls._op, form)
         lines = f"if F.{form} is not _OWN[{form!r}]:", f"    return F.{form}({named})"
-        body = "\n".join([*lines, f"return ops.{cls._op}({passed})"])
+        body = "\n".join([*lines, *call])
         kind = Parameter.POSITIONAL_OR_KEYWORD
         taken: list[Any] = ["self", *(Parameter(name, kind, annotation=Any) for name in cls._inputs)]
         cls.forward = made(f"{cls.__qualname__}.forward", taken, body, globals(), Tensor)  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ import ranvier.ops
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
 from ranvier.ops.rows import made
-from ranvier.tensors.failures import misfit
+from ranvier.tensors.failures import misfit, op_of, put_name
 from ranvier.tensors.tensor import Tensor
 
 ops: Any = ranvier.ops  # mypy finds no type of a decorated function in a cycle of imports
@@ -44,12 +44,28 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
             losses = f"_core._without_autocast(lambda: {losses})"
         lines.append(f"if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
     lines.append(f"return {call}")
+    if name != op.__name__:
+        lines = own_named(lines, op.__name__, name)
     added = Parameter("_", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="Any")
     parameters = [of_op.get(argument, added.replace(name=argument)) for argument in order.split()]
     form = made(name, parameters, "\n".join(lines), globals(), "Tensor")
     form.__doc__ = op.__doc__
     FORMS[op.__name__] = form
     return form
+
+
+def own_named(lines: list[str], op: str, name: str) -> list[str]:
+    """The lines of a function within ``try``, so that an error of the op has the name of the function in
+    ``nn.functional``."""
+    body = [f" {line}" for line in lines]
+    named = f" put_public_name(error, {op!r}, {name!r})"
+    return ["try:", *body, "except Exception as error:", named, " raise"]
+
+
+def put_public_name(error: Exception, op: str, name: str) -> None:
+    """Gives an error of this op the name of the function in ``nn.functional``."""
+    if op_of(error) == op:
+        put_name(error, name)
 
 
 def _weighted(name: str, losses: Tensor, weight: Any, reduction: str) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.ops as ops
 from ranvier.grad_mode import no_grad
 from ranvier.observe import value_read
-from ranvier.ops import cat
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import number, ordered, truth
@@ -33,12 +33,14 @@ def clip_grad_norm_(
     before.
 
     g *= min(1, max_norm / (norm + 1e-6)), norm = (sum |g|^norm_type)^(1/norm_type). For norm_type = infinity
-    the norm is the largest |g|.
+    the norm is the largest |g|, for -infinity the smallest; for 0 it is the number of gradients with an
+    element that is not 0, as in PyTorch.
     The sum is computed in float64, in the same order at any number of threads. PyTorch's foreach is ignored.
 
-    Raises ValueError unless norm_type > 0, and with error_if_nonfinite=True RuntimeError for a norm that is
-    not finite. Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks"
-    (2013).
+    Raises ValueError for norm_type NaN, and for one below 0 with a gradient without elements; with
+    error_if_nonfinite=True RuntimeError for a norm that is not finite.
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013).
 
     >>> import ranvier as rv
     >>> p = rv.tensor([3.0, 4.0], requires_grad=True)
@@ -140,20 +142,40 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
         raise TypeError(f"[{name}] got norm_type {norm_type!r}; expected a number") from None
     if type(error_if_nonfinite) is not bool:
         error_if_nonfinite = truth(name, "error_if_nonfinite", error_if_nonfinite)
-    norms = [_core.gradient_norm(widened([g._array for g in part]), p) for part in by_dtype]
-    if len(norms) == 1:
-        norm = norms[0]
-    elif not norms:
-        norm = np.zeros(1)
-    elif math.isinf(p):
-        norm = functools.reduce(_core.maximum, norms)
-    else:
-        norm = _core.pow(functools.reduce(_core.add, [_core.pow(n, p) for n in norms]), 1 / p)
+    if math.isnan(p):
+        raise OpError(f"[{name}] got norm_type nan; expected a number")
+    norm = _norm_of_norms(name, by_dtype, p) if p <= 0 else _norm_of_elements(by_dtype, p)
     if error_if_nonfinite:
         value_read("error_if_nonfinite")
         if not np.isfinite(norm[0]):
             raise RuntimeError(f"[{name}] got gradients of norm {norm[0]}; expected a finite norm")
     return norm
+
+
+def _norm_of_elements(by_dtype: list[list[Tensor]], p: float) -> Array:
+    """The p-norm, p > 0, of all elements together."""
+    norms = [_core.gradient_norm(widened([g._array for g in part]), p) for part in by_dtype]
+    if not norms:
+        return np.zeros(1)
+    if len(norms) == 1:
+        return norms[0]
+    if math.isinf(p):
+        return functools.reduce(_core.maximum, norms)
+    powers = [_core.pow(n, p) for n in norms]
+    return _core.pow(functools.reduce(_core.add, powers), 1 / p)
+
+
+def _norm_of_norms(name: str, by_dtype: list[list[Tensor]], p: float) -> Array:
+    """The p-norm, p <= 0, of the p-norms of the tensors: for p = 0 how many of them are not all 0."""
+    tensors = [g for part in by_dtype for g in part]
+    if not tensors:
+        return np.zeros(1)
+    if p < 0 and any(g.numel() == 0 for g in tensors):
+        raise OpError(f"[{name}] got a gradient without elements; expected norm_type of at least 0")
+    with no_grad():
+        wide = [g.detach().to(np.float64) for g in tensors]
+        norms = [ops.norm(g, p).reshape(1) for g in wide]
+        return ops.norm(ops.cat(norms), p).reshape(1)._array
 
 
 def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> None:
@@ -186,7 +208,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     flat = [parameter.reshape(-1) for parameter in ordered("parameters_to_vector", parameters)]
     if not flat:
         raise ValueError("[parameters_to_vector] got no parameters; expected at least one")
-    return cat(flat)
+    return ops.cat(flat)
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
@@ -200,6 +222,8 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     >>> layer.bias.item()
     3.0
     """
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"[vector_to_parameters] got vec of type {type(vec).__name__}; expected a Tensor")
     targets = ordered("vector_to_parameters", parameters)
     wanted = sum(target.numel() for target in targets)
     if vec.ndim != 1 or vec.numel() != wanted:

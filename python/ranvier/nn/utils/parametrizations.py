@@ -9,7 +9,7 @@ import ranvier.ops as ops
 from ranvier.grad_mode import no_grad
 from ranvier.nn.module import Module
 from ranvier.nn.utils.parametrize import register_parametrization
-from ranvier.nn.utils.reweighted import norm_except, row_dim, rows_of, unit
+from ranvier.nn.utils.reweighted import norm_dim, norm_except, row_dim, rows_of, unit
 from ranvier.ops.making.random import randn
 from ranvier.tensors.tensor import Tensor
 
@@ -23,7 +23,7 @@ class _WeightNorm(Module):
 
     def __init__(self, dim: int | None = 0) -> None:
         super().__init__()
-        self.dim = None if dim == -1 else dim
+        self.dim = norm_dim(dim)
 
     def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
         return weight_v * (weight_g / norm_except(weight_v, self.dim))

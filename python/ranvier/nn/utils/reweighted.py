@@ -14,6 +14,7 @@ from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.module import Module
 from ranvier.nn.parameter import Parameter
 from ranvier.ops.making.random import randn
+from ranvier.tensors.errors import no_dim, whole
 from ranvier.tensors.tensor import Tensor
 
 M = TypeVar("M", bound=Module)
@@ -104,6 +105,8 @@ def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
 def norm_except(v: Tensor, dim: int | None) -> Tensor:
     """The 2-norm over all dimensions except dim; they stay, with size 1. dim = None: the norm of all
     elements, without dimensions."""
+    if dim is not None and not -v.ndim <= dim < v.ndim:
+        raise no_dim("weight_norm", dim, v.ndim, IndexError())
     axes = tuple(range(v.ndim)) if dim is None else tuple(d for d in range(v.ndim) if d != dim % v.ndim)
     return ops.norm(v, 2, axes, dim is not None) if axes else ops.abs(v)
 
@@ -141,7 +144,15 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     >>> [(name, p.shape) for name, p in layer.named_parameters()]
     [('bias', (2,)), ('weight_g', (2, 1)), ('weight_v', (2, 3))]
     """
-    return add("weight_norm", module, WeightNorm(name, None if dim == -1 else dim))
+    return add("weight_norm", module, WeightNorm(name, norm_dim(dim)))
+
+
+def norm_dim(dim: int | None) -> int | None:
+    """The argument dim of `weight_norm`, with None for -1."""
+    if dim is None:
+        return None
+    dim = whole("weight_norm", "dim", dim)
+    return None if dim == -1 else dim
 
 
 def remove_weight_norm(module: M, name: str = "weight") -> M:

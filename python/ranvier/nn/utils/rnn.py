@@ -122,6 +122,30 @@ def read_values(name: str, x: Tensor) -> Array:
     return x._array if own else x._read(name)
 
 
+def sizes_of(name: str, sequence: Any) -> Array:
+    """The batch sizes of a packed sequence, whose values determine shapes.
+
+    Raises ValueError unless they are positive, not increasing, and sum to the number of rows.
+    """
+    if not isinstance(sequence, PackedSequence):
+        raise TypeError(
+            f"[{name}] got a sequence of type {type(sequence).__name__}; expected a PackedSequence, as "
+            "pack_padded_sequence and pack_sequence make it"
+        )
+    sizes = read_values(name, sequence.batch_sizes)
+    if sizes.dtype.kind not in "iu":
+        raise DtypeError(f"[{name}] got batch_sizes of dtype {sizes.dtype.name}; expected integers")
+    rows = len(sequence.data)
+    fits = sizes.ndim == 1 and sizes.size > 0 and sizes[-1] > 0 and sizes.sum() == rows
+    if not fits or (sizes[1:] > sizes[:-1]).any():
+        raise OpError(
+            f"[{name}] got batch_sizes {sizes.tolist()} for {rows} rows of data; expected numbers above 0, "
+            f"none greater than the one before it, with the sum {rows}, as pack_sequence and "
+            "pack_padded_sequence make them"
+        )
+    return sizes
+
+
 def pack_padded_sequence(
     input: Any, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
@@ -177,7 +201,7 @@ def pad_packed_sequence(
     (tensor([[1., 2., 0.],
             [3., 4., 5.]]), tensor([2, 3]))
     """
-    sizes = read_values("pad_packed_sequence", sequence.batch_sizes)
+    sizes = sizes_of("pad_packed_sequence", sequence)
     counts = (np.arange(sizes[0])[:, None] < sizes).sum(1)
     steps = sizes.size if total_length is None else total_length
     if steps < sizes.size:

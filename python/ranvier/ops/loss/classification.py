@@ -19,9 +19,11 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched
 from ranvier.tape.higher_order import rule
-from ranvier.tensors.failures import OpError
+from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
+
+_INDICES = "class indices of an integer dtype: y.long(), of a NumPy array y.astype(int)"
 
 
 def _is_float(target: Any) -> bool:
@@ -135,6 +137,10 @@ def cross_entropy(
             "indices"
         )
     if _is_float(target) and _is_float(x):
+        if x.shape != target.shape:
+            shapes = {"x": tuple(x.shape), "target": tuple(target.shape)}
+            expected = f"{_INDICES}; or probabilities in the shape of x"
+            raise misfit("cross_entropy", shapes, expected, f" and dtype {target.dtype.name}")
         x, target = promoted(*alike(x, target, weight)[:2])
     factors = constant("cross_entropy", "weight", weight, x)
     function = CrossEntropy(reduction, factors, ignore_index, label_smoothing)
@@ -166,6 +172,8 @@ def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduc
     which is this loss of log_softmax(x) in one pass.
     | rv.nn.functional.nll_loss(rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1), rv.tensor([0]))
     -> tensor(0.4170)"""
+    if _is_float(target):
+        raise DtypeError(f"[nll] got target of dtype {target.dtype.name}; expected {_INDICES}")
     factors = constant("nll", "weight", weight, x)
     return _apply(Nll(reduction, factors, ignore_index), x, target, reduction, weight)
 

@@ -243,7 +243,8 @@ def full(
 ) -> Tensor:
     """A Tensor filled with one number, in the dtype of this kind of Python's numbers unless dtype is given.
 
-    Raises ValueError for a number that an integer dtype cannot hold, such as nan.
+    In float16 and bfloat16 a number beyond their range becomes infinite. Raises ValueError for a number that
+    float32 or an integer dtype cannot hold, such as 1e300, and nan for integers.
     | rv.full((2,), 7) -> tensor([7, 7])"""
     shape, value = shape_of((size,), "tensor"), fill_value
     value = value.item() if isinstance(value, np.generic) else value
@@ -292,7 +293,7 @@ def full_like(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
+    """One number in the shape, dtype and layout of x. Its range and errors are as in :func:`full`."""
     array = array_of("full_like", input)
     value = fill_number("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
     return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)

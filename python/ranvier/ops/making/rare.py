@@ -13,6 +13,7 @@ from ranvier.ops.making import creation
 from ranvier.ops.rows import document, examples
 from ranvier.tensors.devices import CPU
 from ranvier.tensors.dtypes import default, dtype as DType
+from ranvier.tensors.memory import fill_number
 from ranvier.tensors.tensor import Tensor
 
 
@@ -62,7 +63,10 @@ def result_type(tensor: Any, other: Any) -> DType:
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor without dimensions; the default dtype unless dtype says otherwise.
     | rv.scalar_tensor(2) -> tensor(2.)"""
-    return creation.tensor(s, dtype or default.dtype, device, requires_grad)
+    kind = np.dtype(dtype or default.dtype)
+    if isinstance(s, float):
+        s = fill_number("scalar_tensor", s, kind)
+    return creation.tensor(s, kind, device, requires_grad)
 
 
 def logspace(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 from ranvier.tape.function import Function
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.errors import number, one_of
-from ranvier.tensors.failures import OpError, misfit
+from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 QRResult = namedtuple("QRResult", "Q R")
@@ -357,6 +358,20 @@ def _exchanges(pivots: Array, n: int, dtype: Any) -> Array:
     return np.ascontiguousarray(np.swapaxes(np.eye(n, dtype=dtype)[order], -1, -2))
 
 
+def _checked_exchanges(name: str, size: int, pivots: Array, n: int, dtype: Any) -> Array:
+    """The matrix of :func:`_exchanges`. size: how many pivots each matrix has."""
+    if pivots.dtype.kind not in "iu":
+        raise DtypeError(f"[{name}] got LU_pivots of dtype {pivots.dtype.name}; expected integers")
+    if pivots.shape[-1:] != (size,):
+        raise misfit(name, {"LU_pivots": pivots.shape}, f"(..., {size}), as `lu` and `lu_factor` give them")
+    if pivots.size and not (pivots.min() >= 1 and pivots.max() <= n):
+        raise OpError(
+            f"[{name}] got LU_pivots from {pivots.min()} to {pivots.max()}; expected 1 to {n}, the rows, as "
+            "`lu` and `lu_factor` give them"
+        )
+    return _exchanges(pivots, n, dtype)
+
+
 def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     """The factors of A (..., m, n) in one matrix, L below the diagonal and U above, and the rows that were
     exchanged (..., min(m, n)), counted from 1. With get_infos also zeros (...). pivot=False is refused.
@@ -371,6 +386,8 @@ def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
 def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> LUResult:
     """P, L and U with P L U = A, from :func:`ranvier.lu`; empty tensors for those that are not asked for.
 
+    Raises ValueError for pivots that are no rows of A, counted from 1, or another number of them.
+
     >>> import ranvier as rv
     >>> p, l, u = rv.lu_unpack(*rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
     >>> p @ l @ u
@@ -379,7 +396,10 @@ def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_piv
     """
     both, pivots = matrix("lu_unpack", LU_data, False), as_tensor("lu_unpack", LU_pivots)
     empty = wrap(np.empty(0, both.dtype))
-    P = by_numpy(_exchanges, pivots._array, both.shape[-2], both.dtype) if unpack_pivots else empty
+    P = empty
+    if unpack_pivots:
+        exchanges = partial(_checked_exchanges, "lu_unpack", min(both.shape[-2:]))
+        P = by_numpy(exchanges, pivots._array, both.shape[-2], both.dtype)
     return LUResult(P, *(_unpacked(both) if unpack_data else (empty, empty)))
 
 
@@ -388,8 +408,9 @@ def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
     | rv.lu_solve(rv.tensor([[3.0], [4.0]]), *rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
     -> tensor([[1.], [1.]])"""
     both, pivots = matrix("lu_solve", LU_data), as_tensor("lu_solve", LU_pivots)
-    exchanges = by_numpy(_exchanges, pivots._array, both.shape[-1], both.dtype).mT
-    right = _core._without_autocast(matmul, exchanges, matrix("lu_solve", input, False))
+    exchanges = partial(_checked_exchanges, "lu_solve", both.shape[-1])
+    P = by_numpy(exchanges, pivots._array, both.shape[-1], both.dtype)
+    right = _core._without_autocast(matmul, P.mT, matrix("lu_solve", input, False))
     inner = SolveTriangular("lu_solve", False, True).apply(both, right)
     return SolveTriangular("lu_solve", True).apply(both, inner)
 

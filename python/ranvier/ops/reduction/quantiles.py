@@ -140,6 +140,8 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent value along dim, the least of several, and the index of its last occurrence.
+
+    NaNs are different values, greater than the numbers: the mode is NaN only where there is no number.
     | rv.mode(rv.tensor([1, 2, 2, 3])).values -> tensor(2)"""
     input = as_tensor("mode", input)
     ndim, at = input.ndim, _dim("mode", dim, input.ndim)
@@ -148,7 +150,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
         raise OpError("[mode] got no element along the dimension; expected at least one")
     values, order = in_order(rows, rows.ndim - 1, False, None)
     later, earlier = values[..., 1:], values[..., :-1]
-    new = (later != earlier) & ((later == later) | (earlier == earlier))  # Two NaNs count as equal.
+    new = later != earlier  # Each NaN counts as a value of its own, as in PyTorch.
     places = np.arange(rows.shape[-1])
     starts = np.zeros(rows.shape, np.int64)
     np.maximum.accumulate(np.where(new, places[1:], 0), -1, out=starts[..., 1:])

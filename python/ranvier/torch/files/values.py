@@ -170,7 +170,8 @@ def tensor_v2(
         raise FileError(f"has a tensor of the shape {tuple(size)[:8]} beyond its storage of {count} elements")
     steps = tuple(s * step for s in stride)
     if to_meta.on:
-        return rebuilt(rv.Tensor, tuple(size), steps, memory.array.dtype, requires_grad)
+        begin = (storage.begin + offset) * step
+        return rebuilt(rv.Tensor, tuple(size), steps, memory.array.dtype, requires_grad, offset=begin)
     place = (storage.begin + offset) * step
     if memory.array.dtype.kind == "c":  # as pairs of real numbers, which Complex is made of
         form = place, (*size, 2), (*steps, step // 2), np.dtype(f"f{step // 2}"), False
