@@ -31,7 +31,16 @@ from ranvier.ops.matrix.factorizations import (
     svd,
     svdvals,
 )
-from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogdet, solve
+from ranvier.ops.matrix.inverse import (
+    det,
+    inverse,
+    inverse_of,
+    matrix,
+    matrix_power,
+    slogdet,
+    solve,
+    zero_pivots,
+)
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
@@ -72,20 +81,17 @@ def vector_norm(
 
 
 def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:
-    """The inverse of each matrix, and info (...): 1 for a singular matrix, whose inverse is NaN, else 0.
-    check_errors: raises LinAlgError for a singular matrix.
-    | rv.linalg.inv_ex(rv.eye(2)).info.item() -> 0"""
+    """The inverse of each matrix, and info (...): for a singular matrix, whose inverse is NaN, the place of
+    the first pivot that is 0, counted from 1, else 0. check_errors: raises LinAlgError for a singular matrix.
+    | rv.linalg.inv_ex(rv.tensor([[1.0, 0.0], [0.0, 0.0]])).info.item() -> 2"""
     A = matrix("inv_ex", A)
-    singular = by_numpy(_is_singular, A._array)
+    info = by_numpy(zero_pivots, A._array)
     if check_errors:
-        return InvExResult(inverse(A), singular.to(np.int32))
-    inner = ops.reshape(singular, (*singular.shape, 1, 1))
+        return InvExResult(inverse_of("inv_ex", A), info)
+    singular = ops.reshape(ops.gt(info, 0), (*info.shape, 1, 1))
     one = ops.broadcast_to(wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))), A.shape)
-    return InvExResult(ops.where(inner, math.nan, inverse(ops.where(inner, one, A))), singular.to(np.int32))
-
-
-def _is_singular(A: Any) -> Any:
-    return np.asarray(np.linalg.slogdet(A)[0] == 0)
+    inverses = inverse_of("inv_ex", ops.where(singular, one, A))
+    return InvExResult(ops.where(singular, math.nan, inverses), info)
 
 
 def matrix_norm(

@@ -1,6 +1,7 @@
 """Distributions: densities that sum to 1, moments, refused parameters and values, compiled steps."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -339,3 +340,26 @@ def test_shapes_of_parameters():
     for d in (D.Bernoulli(p), D.Categorical(p), D.OneHotCategorical(logits=p), D.Multinomial(2, p)):
         assert d.param_shape == (1, 2)
     assert D.Bernoulli(p).log_prob(rv.ones(1, 2, dtype=rv.float64)).dtype == np.float64
+
+
+@pytest.mark.parametrize("make", [D.Categorical, D.OneHotCategorical, partial(D.Multinomial, 2)])
+@pytest.mark.parametrize("validate_args", [None, True])
+def test_parameters_without_normalized_probabilities_are_refused(make, validate_args):
+    inf = math.inf
+    logits = [[-inf, -inf], [inf, 0.0], [inf, inf], [[0.0, 1.0], [-inf, -inf]], [-inf], [math.nan, 0.0]]
+    for wrong in logits:
+        x = rv.tensor(wrong)
+        refused(ValueError, "got logits outside its range", make, logits=x, validate_args=validate_args)
+        make(logits=x, validate_args=False)
+    for wrong in ([3e38, 3e38], [0.0, 0.0], [inf, 1.0], [math.nan, 1.0], [-0.1, 1.1], []):
+        x = rv.tensor(wrong)
+        refused(ValueError, "got probs outside its range", make, probs=x, validate_args=validate_args)
+    right = make(logits=rv.tensor([-inf, 0.0]), validate_args=validate_args)
+    np.testing.assert_array_equal(right.probs.numpy(), [0.0, 1.0])
+
+
+def test_a_covariance_that_is_not_finite_is_refused():
+    for a in ([[math.nan, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, math.nan]], [[math.inf, 0.0], [0.0, 1.0]]):
+        for name in ("covariance_matrix", "precision_matrix"):
+            matrix = {name: rv.tensor(a)}
+            refused(ValueError, "[MultivariateNormal] got", D.MultivariateNormal, rv.zeros(2), **matrix)

@@ -20,7 +20,8 @@ class _Weights(constraints.Constraint):
     event_dim = 1
 
     def check(self, value: Any) -> Any:
-        return (value >= 0) & (value < math.inf) & (ops.sum(value, -1, True) > 0)
+        total = ops.sum(value, -1)
+        return ops.all(value >= 0, -1) & (total > 0) & (total < math.inf)
 
 
 _weights = _Weights()
@@ -118,13 +119,16 @@ class Categorical(Distribution):
         if logits is None:
             if check and not _weights.holds(given):
                 raise ValueError(
-                    f"[{name}] got probs outside its range; expected finite numbers >= 0, not all 0"
+                    f"[{name}] got probs outside its range; expected numbers >= 0 of a finite sum, not all 0"
                 )
             self.probs = given / ops.sum(given, -1, True)
         else:
-            if check and not constraints.real.holds(given):
-                raise ValueError(f"[{name}] got logits outside its range; expected numbers, not nan")
             self.logits = ops.log_softmax(given, -1)
+            if check and not constraints.real.holds(self.logits):
+                raise ValueError(
+                    f"[{name}] got logits outside its range; expected numbers below inf, not nan, "
+                    "not all -inf"
+                )
         self._by_logits, self._num_events = logits is not None, given.shape[-1]
         Distribution.__init__(self, given.shape[:-1], (), False)
         self._validate_args = check

@@ -14,10 +14,13 @@ LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> SolveEx:
-    """linalg.solve as `result`, which is NaN for a singular A; `info` is 1 for a singular A, else 0."""
+    """linalg.solve as `result`, which is NaN for a singular A; `info` is the place of the first pivot that is
+    0, counted from 1, or 0."""
     info = rv.linalg.inv_ex(A.detach()).info
-    if check_errors or not info.any():
+    if not info.any():
         return SolveEx(rv.linalg.solve(A, B, left=left), info)
+    if check_errors:
+        raise rv.linalg.LinAlgError("[solve_ex] got a singular matrix; expected one with an inverse")
     bad = info.bool()[..., None, None]
     result = rv.linalg.solve(rv.where(bad, rv.eye(A.shape[-1], dtype=A.dtype), A), B, left=left)
     return SolveEx(rv.where(bad if result.ndim > 1 else bad[..., 0], math.nan, result), info)
@@ -32,6 +35,8 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     """
     LU, pivots = rv.linalg.lu_factor(A, pivot=pivot)
     zero = LU.detach().diagonal(dim1=-2, dim2=-1).eq(0)
+    if zero.shape[-1] == 0:
+        return LUFactorEx(LU, pivots, rv.zeros(zero.shape[:-1], dtype=rv.int32))
     info = ((zero.int().argmax(-1) + 1) * zero.any(-1)).int()
     if check_errors and info.any():
         raise rv.linalg.LinAlgError("[lu_factor_ex] got a singular matrix; expected one with an inverse")
@@ -58,14 +63,26 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 
 
 def cond(A: Tensor, p: Any = None) -> Tensor:
-    """The condition number: the norm of A times that of its inverse; infinite for a singular A."""
-    if p in (None, 2, -2):
-        s = rv.linalg.svdvals(A)
+    """The condition number: the norm of A times that of its inverse; infinite for a singular A, and, but for
+    the norms of singular values, for one with NaN. It is 0 for matrices without elements.
+
+    Raises ValueError for NaN if p is None, 2, -2 or "nuc".
+    """
+    if 0 in A.shape[-2:]:
+        return A.sum((-2, -1))
+    if p in (None, 2, -2, "nuc"):
+        try:
+            s = rv.linalg.svdvals(A)
+        except rv.linalg.LinAlgError as error:
+            text = "[cond] got a matrix without a result; expected finite values"
+            raise rv.linalg.LinAlgError(text) from error
+        if p == "nuc":
+            return s.sum(-1) * s.reciprocal().sum(-1)
         greatest, least = s[..., 0], s[..., -1]
         return least / greatest if p == -2 else greatest / least
     inverse, info = rv.linalg.inv_ex(A)
     value = rv.linalg.matrix_norm(A, p) * rv.linalg.matrix_norm(inverse, p)
-    return rv.where(info.bool(), math.inf, value)
+    return rv.where(info.bool() | value.isnan(), math.inf, value)
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:

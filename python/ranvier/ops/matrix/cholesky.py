@@ -12,7 +12,7 @@ from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.gradient_rules import by_rule
-from ranvier.ops.matrix.inverse import matrix, singular
+from ranvier.ops.matrix.inverse import first_true, matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.repeat import tril, triu
@@ -78,20 +78,24 @@ class Cholesky(Function):
     by_numpy = True
     backward = by_rule
 
-    def __init__(self, check: bool = True) -> None:
-        self.check = check
+    def __init__(self, name: str, check: bool = True) -> None:
+        self.op, self.check = name, check
 
     def forward(self, A: Array) -> Array:
         try:
-            self.L = np.linalg.cholesky(A)
+            self.L = _of_finite_rows(np.linalg.cholesky(A))
         except np.linalg.LinAlgError as error:
             if self.check:
-                raise LinAlgError(
-                    "[cholesky] got a matrix that is not positive-definite; expected one"
-                ) from error
-            rows = [_as_far_as(one) for one in A.reshape(-1, *A.shape[-2:])]
-            self.L = np.stack(rows).reshape(A.shape)
+                raise _not_definite(self.op) from error
+            matrices = A.reshape(-1, *A.shape[-2:])
+            self.L = np.stack([_as_far_as(one) for one in matrices]).reshape(A.shape)
+        if self.check and _rows_without(self.L).any():
+            raise _not_definite(self.op)
         return self.L
+
+
+def _not_definite(name: str) -> LinAlgError:
+    return LinAlgError(f"[{name}] got a matrix that is not positive-definite; expected one")
 
 
 @rule(Cholesky)
@@ -119,24 +123,41 @@ def _as_far_as(A: Array) -> Array:
         except np.linalg.LinAlgError:
             most = size - 1
     L[least:] = np.nan
-    return np.tril(L)
+    return _of_finite_rows(np.tril(L))
+
+
+def _of_finite_rows(L: Array) -> Array:
+    """The factors L (..., n, n) that NumPy gives, with NaN from the first row on that has none.
+
+    NumPy looks for pivots <= 0 only, so that NaN and inf pass. A row has no factor if its diagonal is NaN,
+    or if the diagonal before it is inf: the row is divided by it.
+    """
+    diagonal = np.diagonal(L, axis1=-2, axis2=-1)
+    if np.isfinite(diagonal).all():
+        return L
+    wrong = np.isnan(diagonal)
+    wrong[..., 1:] |= np.isinf(diagonal[..., :-1])
+    after = np.logical_or.accumulate(wrong, -1)[..., None]
+    return np.where(after, np.tril(np.full_like(L, np.nan)), L)
 
 
 def _rows_without(L: Array) -> Array:
     """The number, from 1, of the first row of L that has NaN; 0 if there is none: `info` of cholesky_ex."""
-    never = np.isnan(np.diagonal(L, axis1=-2, axis2=-1))
-    if not never.any():
-        return np.zeros(L.shape[:-2], np.int32)
-    return np.asarray(np.where(never.any(-1), never.argmax(-1) + 1, 0), np.int32)
+    return first_true(np.isnan(np.diagonal(L, axis1=-2, axis2=-1)))
 
 
 def cholesky(A: Any, upper: bool = False) -> Tensor:
     """The lower factor L with L L^T = A, or U = L^T: A (..., n, n) symmetric, positive-definite.
 
-    Only the lower triangle of A is read. Raises linalg.LinAlgError, a ValueError, for another matrix.
+    Only the lower triangle of A is read, with `upper` the upper one. Raises linalg.LinAlgError, a ValueError,
+    for another matrix, and for one with NaN or inf in this triangle; inf as its last element has the factor
+    inf.
     | rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]])) -> tensor([[2., 0.], [1., 1.]])"""
-    lower: Tensor = Cholesky().apply(matrix("cholesky", A))
-    return transpose(lower, -1, -2) if upper else lower
+    A = matrix("cholesky", A)
+    if upper:
+        return transpose(Cholesky("cholesky").apply(transpose(A, -1, -2)), -1, -2)
+    lower: Tensor = Cholesky("cholesky").apply(A)
+    return lower
 
 
 def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
@@ -145,7 +166,9 @@ def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out:
     | rv.linalg.cholesky_ex(rv.tensor([[1.0, 2.0], [2.0, 1.0]])).info.item() -> 2"""
     if out is not None:
         raise TypeError("[cholesky_ex] got out; expected None")
-    lower: Tensor = Cholesky(bool(check_errors)).apply(matrix("cholesky_ex", A))
+    A = matrix("cholesky_ex", A)
+    read = transpose(A, -1, -2) if upper else A
+    lower: Tensor = Cholesky("cholesky_ex", bool(check_errors)).apply(read)
     info = by_numpy(_rows_without, lower._array)
     return CholeskyExResult(transpose(lower, -1, -2) if upper else lower, info)
 

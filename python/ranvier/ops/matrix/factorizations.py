@@ -19,9 +19,16 @@ from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.cholesky import SolveTriangular
-from ranvier.ops.matrix.inverse import matrix
+from ranvier.ops.matrix.inverse import eliminated, matrix
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.matrix.singular import Svd, decomposed, ones_in_diagonal, over_differences, svd_of
+from ranvier.ops.matrix.singular import (
+    Svd,
+    decomposed,
+    ones_in_diagonal,
+    over_differences,
+    singular_values,
+    svd_of,
+)
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.join import cat
@@ -94,7 +101,7 @@ class Eigh(Function):
         self.op, self.uplo = name, uplo
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        self.factors = decomposed(self.op, np.linalg.eigh, A, self.uplo)
+        self.factors = tuple(decomposed(self.op, np.linalg.eigh, A, self.uplo))
         return self.factors
 
 
@@ -141,12 +148,14 @@ def svd(A: Any, full_matrices: bool = True, *, driver: None = None) -> SVDResult
 
 
 def svdvals(A: Any, *, driver: None = None) -> Tensor:
-    """The singular values of each matrix, in falling order.
+    """The singular values of each matrix, in falling order; NaN for a matrix with inf.
+
+    Raises linalg.LinAlgError, a ValueError, for NaN.
     | rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor([4., 3.])"""
     A = matrix("svdvals", A, False)
     if A.requires_grad and mode.enabled:
-        return svd(A, False).S
-    return by_numpy(np.linalg.svd, A._array, False, False)
+        return SVDResult(*Svd("svdvals", infinite=True).apply(A)).S
+    return by_numpy(singular_values, "svdvals", A._array)
 
 
 def eigh(A: Any, UPLO: str = "L") -> EighResult:
@@ -164,8 +173,13 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     | rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])) -> tensor([1., 2.])"""
     A = matrix("eigvalsh", A)
     if A.requires_grad and mode.enabled:
-        return eigh(A, UPLO).eigenvalues
-    return by_numpy(np.linalg.eigvalsh, A._array, UPLO)
+        return EighResult(*Eigh("eigvalsh", UPLO).apply(A)).eigenvalues
+    one_of("eigvalsh", "UPLO", UPLO, ("L", "U"))
+    return by_numpy(_eigenvalues, "eigvalsh", A._array, UPLO)
+
+
+def _eigenvalues(name: str, A: Array, uplo: str) -> Array:
+    return decomposed(name, np.linalg.eigvalsh, A, uplo)
 
 
 class Pinv(Function):
@@ -242,10 +256,12 @@ def matrix_rank(
     | rv.linalg.matrix_rank(rv.ones(3, 3)) -> tensor(1)"""
     A = matrix("matrix_rank", A, False)
     limits = _limits("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
-    array = A._array
-    endless = np.isinf(array).any((-2, -1), keepdims=True) & ~np.isnan(array).any((-2, -1), keepdims=True)
-    values = np.linalg.svd(np.where(endless, 0, array), compute_uv=False)  # rank 0, as in PyTorch
-    return wrap(np.asarray(_counted(values, *limits).sum(-1), np.int64))
+    return wrap(_rank("matrix_rank", A._array, *limits))
+
+
+def _rank(name: str, A: Array, atol: float, rtol: float) -> Array:
+    """The ranks (...) of matrices: 0, as in PyTorch, for one with inf, whose singular values are NaN."""
+    return np.asarray(_counted(singular_values(name, A), atol, rtol).sum(-1), np.int64)
 
 
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
@@ -278,7 +294,7 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
         rank = wrap(np.full(A.shape[:-2], A.shape[-1], np.int64))
     else:
         solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
-        rank = matrix_rank(A.detach(), rtol=least)
+        rank = wrap(_rank("lstsq", A._array, 0.0, least))
     measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
     if measured and bool((rank._read("lstsq") == A.shape[-1]).all()):
         error = sub(matmul(A, solution), B)
@@ -304,17 +320,7 @@ class Lu(Function):
     backward = by_rule
 
     def forward(self, A: Array) -> Any:
-        size, (m, n) = min(A.shape[-2:]), A.shape[-2:]
-        both = A.reshape(math.prod(A.shape[:-2]), m, n).copy()
-        pivots, each = np.zeros((len(both), size), np.int32), np.arange(len(both))
-        for i in range(size):
-            largest = i + np.argmax(np.abs(both[:, i:, i]), 1)
-            pivots[:, i] = largest + 1
-            both[each, i], both[each, largest] = both[each, largest], both[each, i]
-            pivot = both[:, i, i, None]
-            both[:, i + 1 :, i] /= np.where(pivot == 0, 1, pivot)
-            both[:, i + 1 :, i + 1 :] -= both[:, i + 1 :, i, None] * both[:, i, None, i + 1 :]
-        self.factors = both.reshape(A.shape), pivots.reshape(*A.shape[:-2], size)
+        self.factors = eliminated(A)
         return self.factors
 
 

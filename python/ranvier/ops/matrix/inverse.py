@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,59 @@ def singular(name: str) -> LinAlgError:
     return LinAlgError(f"[{name}] got a singular matrix; expected one with an inverse")
 
 
+def eliminated(A: Array) -> tuple[Array, Array]:
+    """L and U of P L U = A (..., m, n) in one array, and the rows that were exchanged, from 1 (..., min(m,
+    n)). A column whose pivot is 0 is left as it is. NaN is a pivot only where it is the first candidate."""
+    size, (m, n) = min(A.shape[-2:]), A.shape[-2:]
+    both = A.reshape(math.prod(A.shape[:-2]), m, n).copy()
+    pivots = np.zeros((len(both), size), np.int32)
+    each = np.arange(len(both))
+    with np.errstate(all="ignore"):
+        for i in range(size):
+            candidates = np.abs(both[:, i:, i])
+            candidates[:, 1:][np.isnan(candidates[:, 1:])] = -1
+            largest = i + np.argmax(candidates, 1)
+            pivots[:, i] = largest + 1
+            both[each, i], both[each, largest] = both[each, largest], both[each, i]
+            pivot = both[:, i, i, None]
+            both[:, i + 1 :, i] /= np.where(pivot == 0, 1, pivot)
+            both[:, i + 1 :, i + 1 :] -= both[:, i + 1 :, i, None] * both[:, i, None, i + 1 :]
+    return both.reshape(A.shape), pivots.reshape(*A.shape[:-2], size)
+
+
+def first_true(mask: Array) -> Array:
+    """For each row of the mask (..., n) the place of the first True, from 1; 0 if there is none."""
+    if mask.shape[-1] == 0:
+        return np.zeros(mask.shape[:-1], np.int32)
+    return np.asarray(np.where(mask.any(-1), mask.argmax(-1) + 1, 0), np.int32)
+
+
+def zero_pivots(A: Array) -> Array:
+    """For each matrix A (..., n, n) the place, from 1, of the first pivot that is 0; 0 if there is none.
+
+    NumPy tells which matrices are singular, and only these are eliminated here. Where rounding leaves a small
+    number in place of the 0, the least pivot is taken. A matrix with NaN may have no pivot that is 0.
+    """
+    with np.errstate(all="ignore"):
+        rejected = np.asarray(np.linalg.slogdet(A)[0] == 0)
+        places = np.zeros(A.shape[:-2], np.int32)
+        if not rejected.any():
+            return places
+        matrices = A[rejected]
+        pivots = np.abs(np.diagonal(eliminated(matrices)[0], axis1=-2, axis2=-1))
+    first = first_true(pivots == 0)
+    rounded = (first == 0) & np.isfinite(matrices).all((-2, -1))
+    places[rejected] = np.where(rounded, pivots.argmin(-1) + 1, first)
+    return places
+
+
+def _solved_without_nan(A: Array, b: Array) -> Array:
+    """A^-1 b where NumPy refuses a matrix that has NaN or inf but no pivot that is 0: NaN for this matrix."""
+    unknown = ~np.isfinite(A).all((-2, -1), keepdims=True)
+    y = np.linalg.solve(np.where(unknown, np.eye(A.shape[-1], dtype=A.dtype), A), b)
+    return np.where(unknown, A.dtype.type(np.nan), y)
+
+
 class Solve(Function):
     """y = A^-1 b for A (..., n, n), b (..., n, k); db = A^-T dy, dA = -db y^T"""
 
@@ -74,12 +128,14 @@ class Solve(Function):
         self.op = name
 
     def forward(self, A: Array, b: Array) -> Array:
+        # b gets as many axes as A, because NumPy 1 would take a b with one axis less as a batch of vectors.
+        right = b[(None,) * (A.ndim - b.ndim)]
         try:
-            # b gets as many axes as A, because NumPy 1 would take a b with one axis less as a batch of
-            # vectors.
-            self.y = np.linalg.solve(A, b[(None,) * (A.ndim - b.ndim)])
+            self.y = np.linalg.solve(A, right)
         except np.linalg.LinAlgError as error:
-            raise singular(self.op) from error
+            if np.isfinite(A).all() or zero_pivots(A).any():
+                raise singular(self.op) from error
+            self.y = _solved_without_nan(A, right)
         self.A, self.shape = A, b.shape
         return self.y
 
@@ -108,7 +164,7 @@ class Logabsdet(Function):
 
 @rule(Logabsdet)
 def _of_logabsdet(node: Any, dy: Tensor) -> Tensor:
-    return _of_matrices(dy) * transpose(_inverse(node.op, of_input(node, 0, node.A)), -1, -2)
+    return _of_matrices(dy) * transpose(inverse_of(node.op, of_input(node, 0, node.A)), -1, -2)
 
 
 def _of_matrices(values: Tensor) -> Tensor:
@@ -126,7 +182,11 @@ class Det(Function):
 
     def forward(self, A: Array) -> Array:
         self.A = A
-        return np.asarray(np.linalg.det(A))
+        with np.errstate(invalid="ignore"):
+            determinants = np.asarray(np.linalg.det(A))
+        if determinants.all():
+            return determinants
+        return _without_lost_nan(A, determinants, np.multiply.reduce)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         return dy[..., None, None] * f.cofactors(self.A)
@@ -192,7 +252,7 @@ def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if node.needs[0]:
 
         def formula(A: Tensor) -> Tensor:
-            C = transpose(_inverse("det", A), -1, -2)
+            C = transpose(inverse_of("det", A), -1, -2)
             shares = matmul(matmul(C, transpose(G, -1, -2)), C)
             return _of_matrices(det(A)) * (C * _of_matrices(total(G * C, (-2, -1))) - shares)
 
@@ -254,10 +314,11 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
 def inverse(A: Any) -> Tensor:
     """The inverse of each matrix A (..., n, n). Raises ValueError for a singular one.
     | rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])"""
-    return _inverse("inverse", matrix("inverse", A))
+    return inverse_of("inverse", matrix("inverse", A))
 
 
-def _inverse(name: str, A: Tensor) -> Tensor:
+def inverse_of(name: str, A: Tensor) -> Tensor:
+    """The inverse of each matrix of A, which :func:`matrix` has checked. name: the op's, for errors."""
     return Solve(name).apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
 
 
@@ -282,7 +343,29 @@ def _slogdet(name: str, A: Any) -> SlogdetResult:
 def _sign_and_log(A: Array) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
         sign, logs = np.linalg.slogdet(A)
+    if not sign.all():
+        logs = _without_lost_nan(A, logs, _log_of_product)
     return np.where(np.isnan(logs), A.dtype.type(0), sign), np.asarray(logs)
+
+
+def _log_of_product(pivots: Array, axis: int) -> Array:
+    return np.asarray(np.log(np.abs(np.multiply.reduce(pivots, axis))))
+
+
+def _without_lost_nan(A: Array, values: Array, of_pivots: Callable[..., Any]) -> Array:
+    """The values (...) of matrices A, with NaN for those matrices with NaN or inf whose pivots give NaN.
+
+    NumPy takes such a matrix as singular, so that its determinant would be 0. of_pivots(pivots, -1): the
+    value.
+    """
+    values = np.asarray(values)
+    unknown = ~np.isfinite(A).all((-2, -1))
+    if not unknown.any():
+        return values
+    with np.errstate(all="ignore"):
+        pivots = np.diagonal(eliminated(A)[0], axis1=-2, axis2=-1)
+        lost = unknown & np.isnan(of_pivots(pivots, -1))
+    return np.where(lost, A.dtype.type(np.nan), values)
 
 
 def logdet(A: Any) -> Tensor:
@@ -299,7 +382,7 @@ def matrix_power(A: Any, n: int) -> Tensor:
     if n == 1:
         return A.clone()  # so that the result is not the argument itself
     if n < 0:
-        A, n = _inverse("matrix_power", A), -n
+        A, n = inverse_of("matrix_power", A), -n
     result = None
     while n:
         if n & 1:

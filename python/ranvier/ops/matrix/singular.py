@@ -19,33 +19,62 @@ from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
 
 
-def decomposed(name: str, function: Callable[..., Any], A: Array, setting: Any) -> tuple[Array, ...]:
-    """function(A, setting) of NumPy. Raises LinAlgError, a ValueError, if it finds no result. name: the
+def without_result(name: str) -> LinAlgError:
+    """The error for a matrix that has no such factors or values. name: the op's."""
+    return LinAlgError(f"[{name}] got a matrix without a result; expected finite values")
+
+
+def decomposed(name: str, function: Callable[..., Any], A: Array, *settings: Any) -> Any:
+    """function(A, *settings) of NumPy. Raises LinAlgError, a ValueError, if it finds no result. name: the
     op's."""
     try:
-        return tuple(function(A, setting))
+        return function(A, *settings)
     except np.linalg.LinAlgError as error:
-        raise LinAlgError(f"[{name}] got a matrix without a result; expected finite values") from error
+        raise without_result(name) from error
 
 
 def svd_of(name: str, A: Array, full: bool) -> tuple[Array, ...]:
     """U, S, Vh; ValueError for a matrix that is not finite, for which NumPy's function may never return."""
     if not np.isfinite(A).all():
-        raise LinAlgError(f"[{name}] got a matrix without a result; expected finite values")
-    return decomposed(name, np.linalg.svd, A, full)
+        raise without_result(name)
+    return tuple(decomposed(name, np.linalg.svd, A, full))
+
+
+def _infinite(name: str, A: Array) -> Array:
+    """True (..., 1, 1) for the matrices with inf. Raises LinAlgError for NaN."""
+    if np.isnan(A).any():
+        raise without_result(name)
+    return np.asarray(np.isinf(A).any((-2, -1), keepdims=True))
+
+
+def singular_values(name: str, A: Array) -> Array:
+    """The singular values of each matrix; NaN for one with inf. Raises LinAlgError, a ValueError, for NaN."""
+    if np.isfinite(A).all():
+        return np.asarray(decomposed(name, np.linalg.svd, A, False, False))
+    infinite = _infinite(name, A)
+    values = decomposed(name, np.linalg.svd, np.where(infinite, 0, A), False, False)
+    return np.where(infinite[..., 0], A.dtype.type(np.nan), values)
 
 
 class Svd(Function):
-    """U, S, Vh with U diag(S) Vh = A (..., m, n)"""
+    """U, S, Vh with U diag(S) Vh = A (..., m, n). infinite: of a matrix with inf all three are NaN; without
+    it such a matrix is refused."""
 
     by_numpy = True
     backward = by_rule
 
-    def __init__(self, name: str, full: bool = False) -> None:
-        self.op, self.full = name, full
+    def __init__(self, name: str, full: bool = False, infinite: bool = False) -> None:
+        self.op, self.full, self.infinite = name, full, infinite
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        self.factors = svd_of(self.op, A, self.full)
+        if not self.infinite or np.isfinite(A).all():
+            self.factors = svd_of(self.op, A, self.full)
+            return self.factors
+        infinite = _infinite(self.op, A)
+        U, S, Vh = svd_of(self.op, np.where(infinite, 0, A), self.full)
+        nan = A.dtype.type(np.nan)
+        vectors = np.where(infinite, nan, U), np.where(infinite, nan, Vh)
+        self.factors = vectors[0], np.where(infinite[..., 0], nan, S), vectors[1]
         return self.factors
 
 
