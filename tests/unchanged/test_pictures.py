@@ -115,7 +115,7 @@ def test_errors(tmp_path):
     data = encoded(Image.new("RGB", (3, 2)), format="PNG")
     refused(RuntimeError, "[read_file] ", pictures.read_file, str(tmp_path / "no"))
     refused(RuntimeError, "expected the bytes of JPEG", pictures.decode_jpeg, data, 0)
-    refused(RuntimeError, "got damaged bytes", pictures.decode_png, data[:45], 0)
+    refused(RuntimeError, "got bytes that cannot be read", pictures.decode_png, data[:45], 0)
     refused(RuntimeError, "expected uint8 of one dimension", pictures.decode_image, data.float(), 0)
     refused(RuntimeError, "colours of 16 bits", pictures.decode_png, _of_sixteen_bits(), 0)
     for wrong in (rv.zeros(3, 2, 2), rv.zeros(5, 2, 2).byte(), rv.zeros(2, 2).byte()):

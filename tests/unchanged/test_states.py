@@ -11,7 +11,6 @@ from ranvier import nn
 from ranvier.optim.hooks import of_all
 from ranvier.torch import bases, files, states
 from ranvier.torch.matrices import grouped_mm
-from ranvier.torch.positions import sparse_coo_tensor
 from support.refused import refused
 
 
@@ -72,16 +71,6 @@ def test_products_by_groups(a, b, ends):
     y.sum().backward()
     assert np.isfinite(x.grad.numpy()).all()
     refused(RuntimeError, "which rises", grouped_mm, x, w, offs=rv.tensor([3, 1, 2], dtype=rv.int32))
-
-
-def test_a_sparse_tensor_keeps_the_places_it_was_given():
-    values = rv.tensor([0.0, 2.0, 0.0], requires_grad=True)
-    x = sparse_coo_tensor([[0, 1, 1], [1, 0, 1]], values, (2, 2)).coalesce()
-    assert (x._nnz(), x.values().tolist(), x.indices().tolist()) == (3, [0, 2, 0], [[0, 1, 1], [1, 0, 1]])
-    (x.values() * rv.tensor([1.0, 2.0, 3.0])).sum().backward()
-    assert values.grad.tolist() == [1, 2, 3]
-    rows = sparse_coo_tensor([[0, 2]], [[0.0, 0.0], [1.0, 0.0]], (3, 2))
-    assert (rows._nnz(), rows.sparse_dim(), rows.dense_dim(), rows.values().shape) == (2, 1, 1, (2, 2))
 
 
 def test_attributes_of_layers():

@@ -19,7 +19,8 @@ from ranvier.nn.registry import counts
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
-from ranvier.tensors.errors import count, flag, number, one_of
+from ranvier.tensors.dtypes import int64
+from ranvier.tensors.errors import count, flag, number, one_of, require_function
 from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["rare"]
@@ -137,7 +138,6 @@ class _OfFunction(Loss):
     """A loss whose settings are those of its function in ``nn.functional``, in the same order."""
 
     _function: ClassVar[str] = ""
-    _example = Module._example  # type: ignore[assignment]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_function" in vars(cls):
@@ -148,6 +148,9 @@ class _OfFunction(Loss):
     def forward(self, input: Any, target: Any) -> Tensor:
         settings = {name: getattr(self, name) for name in self._settings if hasattr(self, name)}
         return getattr(F, self._function)(input, target, **settings)
+
+    def _example(self) -> tuple[Any, ...]:
+        return empty(0, 1), empty(0, 1)
 
 
 class HingeEmbeddingLoss(_OfFunction):
@@ -170,12 +173,19 @@ class MultiMarginLoss(_OfFunction):
 
     _function = "multi_margin_loss"
 
+    def _example(self) -> tuple[Any, ...]:
+        classes = 1 if self.weight is None else len(self.weight)
+        return empty(0, classes), empty(0, dtype=int64)
+
 
 class MultiLabelMarginLoss(_OfFunction):
     """The margins to the classes of the target: see :func:`ranvier.nn.functional.multilabel_margin_loss`.
     | rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.25]]), rv.tensor([[0, -1]])) -> tensor(0.3750)"""
 
     _function = "multilabel_margin_loss"
+
+    def _example(self) -> tuple[Any, ...]:
+        return empty(0, 1), empty(0, 1, dtype=int64)
 
 
 class MultiLabelSoftMarginLoss(_OfFunction):
@@ -184,10 +194,15 @@ class MultiLabelSoftMarginLoss(_OfFunction):
 
     _function = "multilabel_soft_margin_loss"
 
+    def _example(self) -> tuple[Any, ...]:
+        classes = 1 if self.weight is None else len(self.weight)
+        return empty(0, classes), empty(0, classes)
+
 
 class TripletMarginWithDistanceLoss(Loss):
     """TripletMarginLoss with another distance, a function of two Tensors (N, D).
-    | rv.nn.TripletMarginWithDistanceLoss()(rv.zeros(1, 1), rv.zeros(1, 1), rv.ones(1, 1)) -> tensor(0.)"""
+    | rv.nn.TripletMarginWithDistanceLoss()(rv.zeros(1, 1), rv.ones(1, 1), rv.zeros(1, 1))
+    -> tensor(2.0000)"""
 
     _example = Module._example  # type: ignore[assignment]
 
@@ -200,6 +215,9 @@ class TripletMarginWithDistanceLoss(Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
+        one_of("TripletMarginWithDistanceLoss", "reduction", reduction, ("none", "mean", "sum"))
+        if distance_function is not None:
+            require_function("TripletMarginWithDistanceLoss", "distance_function", distance_function)
         self.distance_function = distance_function
         self.margin = number("TripletMarginWithDistanceLoss", "margin", margin, 0, above=True)
         self.swap = flag("TripletMarginWithDistanceLoss", "swap", swap)

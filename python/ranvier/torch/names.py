@@ -61,7 +61,8 @@ LACKS = "ranvier, which is in place of PyTorch, lacks it; docs/pytorch_names.md 
 
 def why(path: str) -> str:
     """The reason why a name is left out; "" if it is not."""
-    if path.startswith("nn.") and path.endswith("3d"):
+    of_volumes = path.startswith("nn.") and path.endswith("3d")
+    if of_volumes and not path.endswith(".atleast_3d"):  # which is a function of torch alone
         return "of volumes there are nn.Conv3d and nn.functional.max_pool3d alone"
     while path not in LEFT_OUT and "." in path:
         path = path.rpartition(".")[0]

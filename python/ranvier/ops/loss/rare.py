@@ -144,8 +144,8 @@ def triplet_margin_with_distance_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """:func:`triplet_margin_loss` with another distance, a function of two Tensors (N, D).
-    | rv.nn.functional.triplet_margin_with_distance_loss(rv.zeros(1, 1), rv.zeros(1, 1), rv.ones(1, 1))
-    -> tensor(0.)"""
+    | rv.nn.functional.triplet_margin_with_distance_loss(rv.zeros(1, 1), rv.ones(1, 1), rv.zeros(1, 1))
+    -> tensor(2.0000)"""
     name = "triplet_margin_with_distance_loss"
     number(name, "margin", margin, 0, above=True)
     distance = pairwise_distance if distance_function is None else distance_function

@@ -176,7 +176,6 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     return PairsOfRows(number("pdist", "p", p, 0)).apply(floating(input))
 
 
-@in_dtypes()
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, L) or (C, L) with probability p, divides the others by 1 - p; see
     :func:`ranvier.dropout`.
@@ -205,6 +204,7 @@ def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None
     return softmax(neg(as_tensor("softmin", input)), dim, dtype=dtype)
 
 
+@in_dtypes()
 def gumbel_softmax(
     logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
