@@ -270,10 +270,7 @@ class _Broken(list[int]):
     ("call", "cause"),
     [
         (lambda: rv.utils.data.default_collate([]), "(IndexError: list index out of range)"),
-        (lambda: rv.utils.data.default_collate(5), "(TypeError: 'int' object is not subscriptable)"),
         (lambda: ReduceLROnPlateau(_optimizer()).step("a"), "not convert string to float: 'a')"),
-        (lambda: LambdaLR(_optimizer(), lambda epoch: None), "'float' and 'NoneType')"),
-        (lambda: rv.einsum("ij"), "(ValueError: not enough values to unpack (expected at least 1, got 0))"),
     ],
 )
 def test_the_general_sentence_ends_with_the_cause(call: Any, cause: str) -> None:
@@ -312,6 +309,40 @@ def test_the_general_sentence_ends_with_the_cause(call: Any, cause: str) -> None
             lambda: rv.ones(2).type("abc"),
             "got dtype 'abc'; expected a dtype, such as float32 (TypeError: data type",
         ),
+        (
+            lambda: rv.utils.data.default_collate(5),
+            "[default_collate] got batch 5; expected a list of samples",
+        ),
+        (lambda: rv.data.random_split(5, [1]), "[random_split] got dataset 5; expected a data set"),
+        (lambda: rv.data.RandomSampler(5), "[RandomSampler] got data_source 5; expected a data set"),
+        (
+            lambda: rv.data.ConcatDataset([1, "a"]),
+            "[ConcatDataset] got datasets [1, 'a']; expected a list of data",
+        ),
+        (
+            lambda: rv.data.WeightedRandomSampler("x", 1),
+            "[WeightedRandomSampler] got weights 'x'; expected a list",
+        ),
+        (lambda: nn.ModuleDict(5), "[ModuleDict] got modules 5; expected a dict or None"),
+        (
+            lambda: nn.AvgPool1d(nn.ReLU()),
+            "[AvgPool1d] got kernel_size ReLU(); expected a whole number, or one",
+        ),
+        (lambda: rv.arange("a"), "[arange] got start 'a'; expected a number"),
+        (
+            lambda: rv.full_like(rv.ones(2), [1, "a"]),
+            "[full_like] got fill_value [1, 'a']; expected a number",
+        ),
+        (lambda: nn.functional.cosine_similarity(-3, 1), "[cosine_similarity] got x1 -3; expected a Tensor"),
+        (
+            lambda: nn.functional.affine_grid(rv.ones(1, 2, 3), 5),
+            "[affine_grid] got size 5; expected the sizes",
+        ),
+        (
+            lambda: LambdaLR(_optimizer(), lambda epoch: None),
+            "got a result of lr_lambda, None; expected a number",
+        ),
+        (lambda: rv.einsum("ij"), "[einsum] got 'ij' without operands; expected one for each term"),
         (lambda: rv.zeros(2, dtype="x"), "[zeros] got dtype 'x'; expected a dtype, such as float32"),
         (
             lambda: rv.bernoulli(rv.ones(2), generator="x"),
@@ -320,7 +351,7 @@ def test_the_general_sentence_ends_with_the_cause(call: Any, cause: str) -> None
     ],
 )
 def test_an_argument_of_another_type_is_named_with_the_type_expected(call: Any, text: str) -> None:
-    refused((TypeError, IndexError), text, call)
+    refused((TypeError, IndexError, ValueError), text, call)
 
 
 @pytest.mark.parametrize(

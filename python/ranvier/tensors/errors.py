@@ -237,6 +237,28 @@ def _is_dtype(value: Any) -> bool:
     return True
 
 
+def _has_length(value: Any) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str)
+
+
+def _have_lengths(value: Any) -> bool:
+    return _has_length(value) and all(_has_length(part) for part in value)
+
+
+def _is_sizes(value: Any) -> bool:
+    """True for a whole number, and for a list of whole numbers."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_whole(part) for part in value)
+    return _is_whole(value)
+
+
+def _is_numbers(value: Any) -> bool:
+    """True for a Tensor, an array, and a list of numbers."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_number(part) for part in value)
+    return _is_tensor(value)
+
+
 def _is_module(value: Any) -> bool:
     return callable(getattr(value, "named_parameters", None))
 
@@ -252,6 +274,23 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 # The same for parameters of these names, which have no precise annotation in most functions.
 _BY_NAME: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dataset": (_has_length, "a data set, which has a length"),
+    "data_source": (_has_length, "a data set, which has a length"),
+    "datasets": (_have_lengths, "a list of data sets, which have a length"),
+    "batch": (_has_length, "a list of samples"),
+    "start": (_is_number, "a number"),
+    "end": (_is_number, "a number"),
+    "fill_value": (_is_number, "a number"),
+    "size": (_is_sizes, "whole numbers, the sizes of the dimensions"),
+    "kernel_size": (_is_sizes, "a whole number, or one for each dimension"),
+    "stride": (_is_sizes, "a whole number, or one for each dimension"),
+    "padding": (_is_sizes, "a whole number, or one for each dimension"),
+    "dilation": (_is_sizes, "a whole number, or one for each dimension"),
+    "weights": (_is_numbers, "a list of numbers"),
+    "indices": (_has_length, "a list of indices"),
+    "theta": (_is_tensor, "a Tensor"),
+    "x1": (_is_tensor, "a Tensor"),
+    "x2": (_is_tensor, "a Tensor"),
     "dtype": (_is_dtype, "a dtype, such as float32"),
     "device": (lambda value: not hasattr(value, "shape"), "a device, such as 'cpu'"),
     "generator": (lambda value: hasattr(value, "manual_seed"), "a Generator"),
@@ -274,6 +313,10 @@ def _expected(annotation: str, value: Any) -> str:
             if not wrong:
                 return ""
             wanted.append(wrong)
+        elif kind.startswith(("Mapping[", "dict[")):
+            if hasattr(value, "keys"):
+                return ""
+            wanted.append("a dict")
         elif kind in _KINDS:
             is_one, text = _KINDS[kind]
             if is_one(value):

@@ -28,7 +28,7 @@ from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
 from ranvier.tape.function import Dtypes, Function, in_dtypes, watched
 from ranvier.tensors.errors import index, whole
-from ranvier.tensors.failures import OpError, misfit
+from ranvier.tensors.failures import OpError, failure, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
@@ -256,7 +256,15 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
     tensor([[-1., -1.],
             [ 1., -1.]])
     """
-    theta, (n, _, *sizes) = as_tensor("affine_grid", theta), size
+    theta = as_tensor("affine_grid", theta)
+    if not isinstance(size, (list, tuple)) or len(size) not in (4, 5):
+        raise failure(
+            TypeError,
+            "affine_grid",
+            f"size {size!r}",
+            "the sizes (n, c, h, w) or (n, c, d, h, w) of the output",
+        )
+    n, _, *sizes = size
     axes = len(sizes)
     if theta.shape != (n, axes, axes + 1) or axes not in (2, 3) or theta.dtype.kind != "f" or min(size) < 1:
         raise OpError(

@@ -46,6 +46,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         equation, operands = _from_lists(equation, *operands)
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
+    if not operands:
+        raise OpError(f"[einsum] got {equation!r} without operands; expected one for each term")
     x, *rest = [as_tensor("einsum", x) for x in operands]
     pairs, last = _plan(equation, x._array.shape, *[y._array.shape for y in rest])
     for (of_x, of_y, product), y in zip(pairs, rest, strict=True):

@@ -243,7 +243,9 @@ def histogram(
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
     require_numbers("histogram", np.asarray(edges).dtype)
-    counted = isinstance(bins, int) and bins > 0
+    counted = isinstance(bins, int)
+    if counted and bins < 1:
+        raise OpError(f"[histogram] got bins {bins}; expected at least one")
     if counted and values.dtype in (F32, F64) and (range is None or range[0] < range[1]):
         first, last = range or ((0, 0) if values.size else (0, 1))
         low, high = _limits(values, first, last, 0.5)
