@@ -33,7 +33,6 @@ from ranvier.ops.matrix.factorizations import (
 )
 from ranvier.ops.matrix.inverse import (
     det,
-    inverse,
     inverse_of,
     matrix,
     matrix_power,
@@ -55,7 +54,6 @@ __all__ = [
     "solve", "solve_triangular", "svd", "svdvals", "vecdot", "vector_norm",
 ]  # fmt: skip
 
-inv = inverse
 InvExResult = namedtuple("InvExResult", "inverse info")
 
 
@@ -78,6 +76,13 @@ def vector_norm(
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
     | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)"""
     return ops.norm(input, ord, dim, keepdim, dtype=dtype)
+
+
+def inv(A: Any) -> Tensor:
+    """The inverse of each matrix A (..., n, n), as :func:`ranvier.inverse`. Raises LinAlgError, a ValueError,
+    for a singular one.
+    | rv.linalg.inv(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])"""
+    return inverse_of("inv", matrix("inv", A))
 
 
 def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:

@@ -140,6 +140,11 @@ def test_nan_is_an_error_of_the_function_that_was_called(name, requires_grad):
         refused(rv.linalg.LinAlgError, text, CALLS[name], given(rows, requires_grad))
 
 
+@pytest.mark.parametrize("function", [rv.inverse, rv.linalg.inv])
+def test_a_singular_matrix_is_an_error_of_the_name_that_was_called(function):
+    refused(rv.linalg.LinAlgError, f"[{function.__name__}] got a singular matrix", function, rv.ones(2, 2))
+
+
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_singular_values_of_inf_are_nan(requires_grad):
     a = given([np.diag([3.0, 2]), [[INF, 0], [0, 1]]], requires_grad)

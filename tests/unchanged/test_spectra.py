@@ -395,8 +395,16 @@ z = torch.complex(torch.arange(6.0).reshape(2, 3), torch.ones(2, 3))
 u, s, vh = torch.linalg.svd(z, full_matrices=False)
 print(((u * s) @ vh - z).abs().max() < 1e-5, torch.allclose(torch.linalg.svdvals(z), s))
 print(torch.asarray([1.0, 2.0], dtype=torch.complex64).dtype)
+z[0, 0] = torch.nan
+for function in (torch.linalg.svd, torch.linalg.svdvals):
+    try:
+        function(z)
+    except torch.linalg.LinAlgError as error:
+        print(error)
 """
-    assert in_mode(program) == "tensor(True) True\ntorch.complex64\n"
+    text = "got a matrix without a result; expected finite values"
+    expected = f"tensor(True) True\ntorch.complex64\n[svd] {text}\n[svdvals] {text}\n"
+    assert in_mode(program) == expected
 
 
 SPARSE = """

@@ -79,22 +79,28 @@ def eig(A: Any) -> Eig:
     >>> eig(rv.tensor([[2.0, 1.0], [0.0, 3.0]])).eigenvalues.real
     tensor([2., 3.])
     """
-    A = rv.as_tensor(A)
-    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
-        raise ValueError(f"[eig] got A of shape {A.shape}; expected square matrices")
-    if A.requires_grad and rv.is_grad_enabled():
-        raise NotImplementedError("[eig] got a matrix with gradients; expected A.detach(), or linalg.eigh")
-    try:
-        values, vectors = np.linalg.eig(A.detach().numpy())
-    except np.linalg.LinAlgError as error:
-        raise rv.linalg.LinAlgError("[eig] got A without a result; expected finite values") from error
-    parts = (rv.from_numpy(np.stack([x.real, x.imag], -1)) for x in (values, vectors))
-    return Eig(*map(view_as_complex, parts))
+    return _eigen("eig", A)
 
 
 def eigvals(A: Any) -> rv.Tensor:
     """The eigenvalues that :func:`eig` gives."""
-    return eig(A).eigenvalues
+    return _eigen("eigvals", A).eigenvalues
+
+
+def _eigen(name: str, A: Any) -> Eig:
+    A = rv.as_tensor(A)
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise ValueError(f"[{name}] got A of shape {A.shape}; expected square matrices")
+    if A.requires_grad and rv.is_grad_enabled():
+        raise NotImplementedError(
+            f"[{name}] got a matrix with gradients; expected A.detach(), or linalg.eigh"
+        )
+    try:
+        values, vectors = np.linalg.eig(A.detach().numpy())
+    except np.linalg.LinAlgError as error:
+        raise rv.linalg.LinAlgError(f"[{name}] got A without a result; expected finite values") from error
+    parts = (rv.from_numpy(np.stack([x.real, x.imag], -1)) for x in (values, vectors))
+    return Eig(*map(view_as_complex, parts))
 
 
 def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:

@@ -67,9 +67,13 @@ def _singular_values(name: str, A: Complex, full_matrices: bool = True, *, drive
     """linalg.svd and svdvals, by NumPy and without gradients."""
     if A.requires_grad:
         raise NotImplementedError(f"[{name}] got complex numbers with gradients; expected A.detach()")
+    matrices = np.asarray(A)
+    if not np.isfinite(matrices).all():
+        own = name.removeprefix("linalg_")
+        raise rv.linalg.LinAlgError(f"[{own}] got a matrix without a result; expected finite values")
     if name == "linalg_svdvals":
-        return rv.from_numpy(np.linalg.svd(np.asarray(A), compute_uv=False))
-    U, S, Vh = np.linalg.svd(np.asarray(A), full_matrices)
+        return rv.from_numpy(np.linalg.svd(matrices, compute_uv=False))
+    U, S, Vh = np.linalg.svd(matrices, full_matrices)
     return SVDResult(as_complex(U), rv.from_numpy(S), as_complex(Vh))
 
 
