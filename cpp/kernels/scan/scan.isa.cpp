@@ -302,6 +302,12 @@ static void product_backward_along(const Team& team, int64_t n, const float* x, 
     join_slopes<2, has_dy>(a, b);
     join_slopes<4, has_dy>(a, b);
     const vec<double> slopes = has_dy ? fma(a, broadcast(after), b) : a * after;
+    if (any(slopes != slopes)) {
+      // The products of several x, of which one is infinite and one 0, are NaN where `after` may not be.
+      const int64_t first = k;
+      for (k += L; k > first;) one_back();
+      continue;
+    }
     save_wide(dx + k, load_wide(dx + k) * slopes);
     after = slopes[0];
   }
