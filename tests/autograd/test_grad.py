@@ -183,3 +183,11 @@ def test_a_variable_is_a_tensor():
     assert (y.data_ptr(), y.requires_grad) == (x.data_ptr(), False)
     assert rv.autograd.Variable(x, requires_grad=True).is_leaf
     refused(TypeError, "[Variable] got list", rv.autograd.Variable, [1.0])
+
+
+def test_what_is_no_tensor_is_refused():
+    x = rv.ones(1, requires_grad=True)
+    text = "expected a Tensor or a list of Tensors"
+    refused(TypeError, f"[grad] got outputs 5; {text}", rv.autograd.grad, 5, x)
+    refused(TypeError, f"[grad] got inputs 6; {text}", rv.autograd.grad, x * 2, 6)
+    refused(TypeError, f"[backward] got tensors 5; {text}", rv.autograd.backward, 5)

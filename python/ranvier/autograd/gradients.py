@@ -3,7 +3,7 @@ check of gradients against central differences in float64: `gradcheck` and `grad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,9 @@ def gradients(
         settings = (retain_graph, create_graph, True, allow_unused, is_grads_batched, materialize_grads)
         found = gradients(outputs, list(inputs.values()), grad_outputs, *settings)
         return dict(zip(inputs, found, strict=True))
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, (Tensor, GradientEdge)) else list(inputs)  # type: ignore[list-item]
+    outputs = [outputs] if isinstance(outputs, Tensor) else _listed("grad", "outputs", outputs)
+    is_one = isinstance(inputs, (Tensor, GradientEdge))
+    inputs = [inputs] if is_one else _listed("grad", "inputs", inputs)  # type: ignore[list-item]
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
         grad_outputs = [grad_outputs] * len(outputs)
     if is_grads_batched:
@@ -114,6 +115,12 @@ def _batched(
     return tuple(None if of_input[0] is None else Rows().apply(*of_input) for of_input in stacked)
 
 
+def _listed(name: str, key: str, values: Any) -> list[Any]:
+    if isinstance(values, Iterable):
+        return list(values)
+    raise TypeError(f"[{name}] got {key} {values!r}; expected a Tensor or a list of Tensors")
+
+
 def backward(
     tensors: Tensor | Sequence[Tensor],
     grad_tensors: Any = None,
@@ -132,7 +139,7 @@ def backward(
     >>> x.grad
     tensor(12.)
     """
-    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    roots = [tensors] if isinstance(tensors, Tensor) else _listed("backward", "tensors", tensors)
     dys = grad_variables if grad_tensors is None else grad_tensors
     dys = [dys] * len(roots) if dys is None or isinstance(dys, (Tensor, np.ndarray)) else list(dys)
     if len(dys) != len(roots):
