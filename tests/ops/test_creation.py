@@ -285,23 +285,21 @@ def test_contiguous_is_a_method_with_a_signature():
     assert own.contiguous() is own
 
 
-@pytest.mark.parametrize("value", [1e6, -1e6, 65520.0, 1e300, 10**30])
-def test_a_number_beyond_float16_fills_with_infinity(value):
-    # As PyTorch: a whole tensor becomes infinite; replacing some elements refuses the number.
-    x, expected = rv.zeros(2, dtype=rv.float16), [math.copysign(math.inf, value)] * 2
-    made = [rv.full((2,), value, dtype=rv.float16), rv.full_like(x, value), x.new_full((2,), value)]
-    for y in (*made, x.clone().fill_(value)):
-        assert (y.dtype, y.tolist()) == (rv.float16, expected)
-    mask = rv.tensor([True, False])
-    refused(ValueError, "[masked_fill] got", rv.masked_fill, x, mask, value)
-    refused(ValueError, "[index_fill] got", rv.index_fill, x, 0, rv.tensor([0]), value)
+@pytest.mark.parametrize("value", [1e6, -1e6, 65519.0, 1e300, 10**30])
+def test_no_finite_number_becomes_infinite(value):
+    x, mask = rv.zeros(2, dtype=rv.float16), rv.tensor([True, False])
+    for call in (
+        lambda: rv.full((2,), value, dtype=rv.float16),
+        lambda: rv.full_like(x, value),
+        lambda: x.new_full((2,), value),
+        lambda: x.clone().fill_(value),
+        lambda: x.masked_fill(mask, value),
+        lambda: x.index_fill(0, rv.tensor([0]), value),
+    ):
+        refused(ValueError, "expected a number that float16 can hold", call)
 
 
 def test_numbers_at_the_limits_of_floats():
-    half = rv.full((1,), 65519.0, dtype=rv.float16)  # it rounds to the largest float16
-    assert half.tolist() == [65504.0]
-    refused(ValueError, "[masked_fill] got 65519", rv.masked_fill, half, rv.tensor([True]), 65519.0)
-    assert rv.full((1,), 1e39, dtype=rv.bfloat16).tolist() == [math.inf]
     assert rv.full((1,), 1e39, dtype=rv.float64).tolist() == [1e39]
     for call in (
         lambda: rv.full((1,), 1e39),

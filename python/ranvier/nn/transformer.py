@@ -82,6 +82,9 @@ class TransformerLayer(Module):
     }
     _name: str
     _attentions: tuple[str, ...]
+    # PyTorch's encoder layer has `activation_relu_or_gelu`: 1 for relu, 2 for gelu, else 0. Programs read and
+    # set it to choose PyTorch's ways of computing.
+    _numbers_activation: ClassVar[bool] = False
     self_attn: MultiheadAttention
     norm1: LayerNorm
     norm2: LayerNorm
@@ -116,8 +119,8 @@ class TransformerLayer(Module):
         for k in parts:
             setattr(self, f"dropout{k}", Dropout(dropout))
         self.activation = chosen(self._name, activation)
-        # 1 for relu, 2 for gelu, else 0: programs read and set it to choose PyTorch's ways of computing.
-        self.activation_relu_or_gelu = {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
+        if self._numbers_activation:
+            self.activation_relu_or_gelu = {"relu": 1, "gelu": 2}.get(self._activation_name, 0)
 
     @property
     def _activation_name(self) -> Any:
@@ -167,6 +170,7 @@ class TransformerEncoderLayer(TransformerLayer):
     """
 
     _name, _attentions = "transformer_encoder_layer", ("self_attn",)
+    _numbers_activation = True
     self_attn: MultiheadAttention
 
     def forward(

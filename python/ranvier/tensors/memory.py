@@ -363,20 +363,8 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def fill_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """:func:`number_in` for what fills a whole tensor. Of a finite number beyond the range of float16 or
-    bfloat16 it is infinity, as in PyTorch; float32 and float64 refuse such a number."""
-    number = value if type(value) is float and dtype.kind == "f" else number_in(name, value, dtype)
-    if _is_beyond(number, dtype):
-        if dtype.itemsize == 2:
-            with np.errstate(over="ignore"):
-                return float(np.array(number).astype(dtype))
-        raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
-    return number
-
-
-def element_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
-    """:func:`number_in` for what replaces some elements: no finite number may become infinite, as in
-    PyTorch."""
+    """:func:`number_in` for what fills a tensor, or elements of it: no finite number may become infinite.
+    PyTorch refuses such a number, too, but for a tensor of one element."""
     number = value if type(value) is float and dtype.kind == "f" else number_in(name, value, dtype)
     if _is_beyond(number, dtype):
         raise OpError(

@@ -44,6 +44,8 @@ _REORDERED: dict[str, Callable[..., Any]] = {
     "nn.functional.embedding_bag": lambda weight, index, offsets=None, **options: functional.embedding_bag(
         index, weight, offsets, **options
     ),
+    "polygamma": lambda x, n: _in_mode("polygamma")(n, x),
+    "special.polygamma": lambda x, n: _in_mode("special.polygamma")(n, x),
     "where": lambda x, condition, other: rv.where(condition, x, other),
 }
 

@@ -28,7 +28,7 @@ from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import TakesHalves
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, misfit, require_dtype
-from ranvier.tensors.memory import element_number, filled_like, in_dtype
+from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
@@ -275,7 +275,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
             common_shape("masked_fill", input, mask)
             return Where().apply(mask, cast(value, input._array.dtype), input)
     if is_floating(input):
-        return MaskedFill(element_number("masked_fill", value, input._array.dtype)).apply(input, mask)
+        return MaskedFill(fill_number("masked_fill", value, input._array.dtype)).apply(input, mask)
     common_shape("masked_fill", input, mask)
     number = value._array if isinstance(value, Tensor) else value
     return computed("where", (mask, value, input), by_numpy(_filled, mask._array, number, input._array))

@@ -10,7 +10,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array
-from ranvier.tensors.memory import element_number
+from ranvier.tensors.memory import fill_number
 
 
 def added(a: Array, b: Any, out: Any = None, *, alpha: float) -> Array:
@@ -44,7 +44,7 @@ def lerp(start: Array, end: Array, weight: float, out: Any = None) -> Array:
 def masked_fill(x: Array, mask: Array, value: float, out: Any = None) -> Array:
     """value where the mask is true, else x"""
     if type(value) in (float, int) and not -65504 <= value <= 65504:
-        value = element_number("masked_fill", value, x.dtype)
+        value = fill_number("masked_fill", value, x.dtype)
     return _core.where(mask, value, x, out)
 
 

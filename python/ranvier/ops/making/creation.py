@@ -243,8 +243,7 @@ def full(
 ) -> Tensor:
     """A Tensor filled with one number, in the dtype of this kind of Python's numbers unless dtype is given.
 
-    In float16 and bfloat16 a number beyond their range becomes infinite. Raises ValueError for a number that
-    float32 or an integer dtype cannot hold, such as 1e300, and nan for integers.
+    Raises ValueError for a number that the dtype cannot hold, such as 1e300 in float32, or nan in int64.
     | rv.full((2,), 7) -> tensor([7, 7])"""
     shape, value = shape_of((size,), "tensor"), fill_value
     value = value.item() if isinstance(value, np.generic) else value

@@ -22,7 +22,7 @@ from ranvier.tape.inplace import assign, check_leaf, setitem
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.keys import picks_of, raw_index
-from ranvier.tensors.memory import element_number, filled_like, keep
+from ranvier.tensors.memory import fill_number, filled_like, keep
 from ranvier.tensors.places import picked
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -69,7 +69,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
     if not isinstance(value, (Tensor, np.ndarray)):
-        value = element_number("index_fill", value, input._array.dtype)
+        value = fill_number("index_fill", value, input._array.dtype)
     elif (value := as_tensor("index_fill", value)).ndim:
         raise misfit("index_fill", {"value": value.shape}, "a number")
     source = expand(cast(value, input.dtype), _rows_shape(input, at, rows))

@@ -36,6 +36,7 @@ _FILES = {
     "^(Unf|F)latten$": "flatten",
     "^(Unf|F)old$": "fold",
     "^Pixel(Uns|S)huffle$": "pixelshuffle",
+    "^ChannelShuffle$": "channelshuffle",
     "Similarity$|Distance$": "distance",
 }
 # other modules of PyTorch in which `path_of` looks, in this order
