@@ -13,8 +13,8 @@
 //
 //   All tensors have the same shape, with at least one dimension, and any strides. The elements of a line
 //   (those along the axis) are joined one after another, or if they are contiguous a vector at a time with a
-//   fixed tree inside the vector. The order depends on the length of the line and on the layout alone. Sums and
-//   products are running in double.
+//   fixed tree inside the vector. The order depends on the length of the line and on the layout alone. Sums
+//   and products are running in double.
 #pragma once
 #include <cstddef>
 
