@@ -142,9 +142,9 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
     | rv.gelu(rv.tensor([-100.0, 0.0, 100.0])) -> tensor([ -0.,   0., 100.])"""
-    if approximate == "none":
+    if isinstance(approximate, str) and approximate == "none":
         return _GELU(input)
-    if approximate == "tanh":
+    if isinstance(approximate, str) and approximate == "tanh":
         return _GELU_TANH(input)
     raise OpError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
 
