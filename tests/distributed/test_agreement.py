@@ -153,7 +153,7 @@ OF_TENSOR = "model[0].weight.register_hook(lambda g: 2 * g)"
 CHANGE = "x[37], x[201] = 2 * x[37], -x[201]"  # none of the 256 that a checkpoint compares
 EQUAL = "the same weights, and every sample seen"
 FAULTS = [  # when, what rank 1 does, the error of both ranks or EQUAL: it is put right
-    ("start", CHANGE, "all rows: x: "),
+    ("start", CHANGE, "data: x: "),
     ("start", HOOK, "hooks: ['after of 0: <lambda>'] there, [] here"),
     ("start", OF_TENSOR, "hooks: ['of 0.weight: <lambda>'] there, [] here"),
     ("start", "model[2].p = 0.5", "layers:   (2): Dropout(p=0.5, inplace=False) there"),

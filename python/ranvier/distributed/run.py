@@ -116,6 +116,11 @@ class SharedEvaluator(Evaluator):
 CALL = "Trainer.fit"
 
 
+# What a resumed run compares, and ranks do not: they take rates and buffers of rank 0, and compare layers,
+# attributes and trained parameters in their own way.
+_OF_RESUMED_RUNS = ("frozen parameters", "settings of the model", "settings of the optimizer")
+
+
 class DistributedRun(Run):
     """A Run in which every rank computes a part of each batch, and all ranks make the same updates.
 
@@ -152,8 +157,9 @@ class DistributedRun(Run):
         stream may differ: all ranks take those of rank 0.
         """
         trainer = self.trainer
+        facts = {name: fact for name, fact in self._description.items() if name not in _OF_RESUMED_RUNS}
         about = {
-            **self._description,
+            **facts,
             "last epoch": self.last,
             "compile": trainer.compile,
             "on_nonfinite": trainer.on_nonfinite,
