@@ -43,6 +43,14 @@ def test_products_of_reflectors(rows, columns, count):
         assert gradcheck(matrices.householder_product, (A, tau))
 
 
+def test_no_reflectors_give_the_identity_and_a_gradient_of_0():
+    A = rv.full((3, 2), np.nan, requires_grad=True)
+    product = matrices.householder_product(A, rv.ones(0))
+    product.sum().backward()
+    np.testing.assert_array_equal(product.detach().numpy(), np.eye(3, 2))
+    np.testing.assert_array_equal(A.grad.numpy(), np.zeros((3, 2)))
+
+
 def test_reflectors_that_do_not_fit():
     text = "[householder_product] got A of shape (2, 3)"
     refused(RuntimeError, text, matrices.householder_product, rv.ones(2, 3), rv.ones(2))

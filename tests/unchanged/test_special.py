@@ -277,6 +277,8 @@ def test_edges():
     one = rv.ones(5)
     np.testing.assert_array_equal(gamma_functions.gammainc(one, edges).numpy()[1:], [nan, 0, 1, nan])
     np.testing.assert_array_equal(gamma_functions.zeta(rv.tensor(2.0), edges).numpy()[[1, 2]], [inf, inf])
+    assert np.isnan(gamma_functions.zeta(rv.tensor(0.5), edges).numpy()).all()
+    assert np.isposinf(gamma_functions.zeta(rv.tensor(1.0), edges).numpy()).all()
     assert polynomials.legendre_polynomial_p(rv.tensor([0.5]), -1).item() == 0
     far = rv.tensor([-30.0], requires_grad=True)
     special.erfcx(far).backward()

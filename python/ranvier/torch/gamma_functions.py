@@ -25,13 +25,13 @@ _TERMS = 100_000  # the most terms of a series or a continued fraction
 
 
 def _zeta(s: Array, q: Array) -> Array:
-    """The sum of (q + k)^-s over k >= 0. As in PyTorch inf at s = 1 and at q = 0, -1 ..., nan for s < 1.
+    """The sum of (q + k)^-s over k >= 0. As in PyTorch nan for s < 1, inf at s = 1 and else at q = 0, -1 ...
 
     Far below 0 the terms are those of r, r + 1 ... -q with the sign (-1)^s, and those from 1 - r on, where r
     is the fraction of -q.
     """
     s, q = np.broadcast_arrays(s, q)
-    pole = (s == 1) | ((q <= 0) & (q == np.floor(q)))
+    pole = (s == 1) | ((q <= 0) & (q == np.floor(q)) & ~(s < 1))
     outside = (s < 1) | ((q < 0) & (s != np.floor(s))) | np.isnan(s) | np.isnan(q)
     usable = ~pole & ~outside
     s, q = np.where(usable, s, 2.0), np.where(usable, q, 1.0)

@@ -127,7 +127,8 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
             f"[householder_product] got A of shape {tuple(A.shape)} and tau of shape {tuple(tau.shape)}; "
             "expected (..., m, n) and (..., k) with k <= n <= m"
         )
-    product = rv.eye(rows, columns, dtype=A.dtype).expand(*A.shape)
+    zeros = A.tril(-1).triu()  # not rv.zeros: the result requires gradients without a reflector, too
+    product = zeros + rv.eye(rows, columns, dtype=A.dtype)
     reflectors = A.tril(-1) + rv.eye(rows, columns, dtype=A.dtype)
     for i in reversed(range(count)):
         v = reflectors[..., i : i + 1]

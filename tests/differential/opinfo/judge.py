@@ -37,7 +37,8 @@ RANDOM = {
     *("bernoulli", "cauchy", "empty", "empty_like", "empty_permuted", "empty_strided", "exponential"),
     *("geometric", "log_normal", "multinomial", "new_empty", "new_empty_strided", "normal", "rand_like"),
     *("randint", "randint_like", "randn", "randn_like", "uniform"),
-    *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout2d", "rrelu")),
+    *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout2d")),
+    *("nn.functional.feature_alpha_dropout", "nn.functional.rrelu"),
 }
 # Among equal elements these may return any index: PyTorch promises none, here it is the first.
 ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "msort", "nanmedian", "sort", "topk"}
@@ -139,7 +140,8 @@ def judge_sample(name: str, form: Form, sample: Any, second: bool = False) -> tu
             return _verdict_on_error(name, ours, theirs)
         if isinstance(theirs, Exception):
             return "beyond", f"{type(theirs).__name__}: {theirs}"
-        drawn = name in RANDOM or sample.kwargs.get("dropout_p", 0) > 0
+        trained = sample.kwargs.get("training", True)
+        drawn = (name in RANDOM and trained) or sample.kwargs.get("dropout_p", 0) > 0
         try:
             message = _difference(arguments, form, ours, theirs)
             if message:  # it may come from rounding, or from random numbers: compared in a wider dtype
