@@ -51,8 +51,8 @@ def completed(dims: Dims, target: tuple[Any, ...]) -> Dims:
     if unknown:
         rest = count([n for i, n in enumerate(made) if i not in unknown])
         total = count(dims)
-        left = divided(total, rest) if isinstance(total, Size) or isinstance(rest, Size) else total // rest
-        made[unknown[0]] = quotient(total, rest) if left is None else left
+        exact = None if is_fixed((total, rest)) else divided(total, rest)
+        made[unknown[0]] = quotient(total, rest) if exact is None else exact
     return tuple(made)
 
 
@@ -83,13 +83,12 @@ def _first(call: Call) -> list[Dims | None]:
 def broadcast(*shapes: Dims) -> Dims:
     """The dims of operands that broadcast; None for an axis of which two sizes differ."""
     ndim = max(map(len, shapes))
-    return tuple(
-        _of_axis([shape[len(shape) - ndim + at] for shape in shapes if len(shape) - ndim + at >= 0])
-        for at in range(ndim)
-    )
+    aligned = [(1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(_of_axis(sizes) for sizes in zip(*aligned, strict=True))
 
 
-def _of_axis(sizes: list[Dim]) -> Dim:
+def _of_axis(sizes: Sequence[Dim]) -> Dim:
+    """The size of an axis of the result; None where two dynamic ones differ."""
     found: Dim = 1
     for n in sizes:
         if same(n, found) or same(n, 1):
@@ -120,9 +119,12 @@ def without(dims: Dims, axes: Any, keep: bool) -> Dims:
     ndim = len(dims)
     if axes is None:
         axes = range(ndim)
-    gone = {a % max(ndim, 1) for a in (axes if isinstance(axes, (tuple, list, range)) else (axes,))}
-    kept = [1 if i in gone else n for i, n in enumerate(dims) if keep or i not in gone]
-    return tuple(kept)
+    if not isinstance(axes, (tuple, list, range)):
+        axes = (axes,)
+    gone = {axis % max(ndim, 1) for axis in axes}
+    if keep:
+        return tuple(1 if i in gone else n for i, n in enumerate(dims))
+    return tuple(n for i, n in enumerate(dims) if i not in gone)
 
 
 def _linear(call: Call) -> list[Dims | None]:
@@ -131,8 +133,10 @@ def _linear(call: Call) -> list[Dims | None]:
 
 def _product(call: Call) -> list[Dims | None]:
     a, b = (x.dims for x in call.inputs[:2])
-    if len(a) == 1 or len(b) == 1:
-        return [(*a[:-1], *b[:-2], *b[-1:])] if len(b) > 1 else [a[:-1]]
+    if len(b) == 1:
+        return [a[:-1]]
+    if len(a) == 1:
+        return [(*b[:-2], b[-1])]
     return [(*broadcast(a[:-2], b[:-2]), a[-2], b[-1])]
 
 
@@ -176,15 +180,16 @@ def _pool(call: Call) -> list[Dims | None]:
     is_max = call.kind.startswith("Max")
     dilation, ceil = (rest[0], rest[1]) if is_max else (1, rest[0])
     dims = call.inputs[0].dims
-    if ceil and not is_fixed(dims[-axes:]):
-        made: list[Dim] = [None] * axes
-    else:
+    made: list[Dim]
+    if not ceil:
         shape = _each(kernel, axes)
         steps = shape if stride is None else _each(stride, axes)
         settings = zip(dims[-axes:], shape, steps, _each(padding, axes), _each(dilation, axes), strict=True)
         made = [_windows(*one) for one in settings]
-        if ceil:
-            made = list(call.outputs[0].array.shape[-axes:])
+    elif is_fixed(dims[-axes:]):
+        made = list(call.outputs[0].array.shape[-axes:])
+    else:
+        made = [None] * axes
     return [(*dims[:-axes], *made)] * len(call.outputs)
 
 
@@ -201,11 +206,12 @@ def _interpolate(call: Call) -> list[Dims | None]:
         sizes = size if isinstance(size, (tuple, list)) else [size] * axes
         return [(*dims[:2], *sizes)]
     factors = scale if isinstance(scale, (tuple, list)) else [scale] * axes
-    scaled = (
-        n * int(f) if float(f).is_integer() else math.floor(n * float(f))
-        for n, f in zip(dims[2:], factors, strict=True)
-    )
+    scaled = [_scaled(n, float(factor)) for n, factor in zip(dims[2:], factors, strict=True)]
     return [(*dims[:2], *scaled)]
+
+
+def _scaled(n: Dim, factor: float) -> Dim:
+    return n * int(factor) if factor.is_integer() else math.floor(n * factor)
 
 
 def _permuted(call: Call) -> list[Dims | None]:
@@ -235,7 +241,10 @@ def sliced(n: Dim, part: slice) -> Dim:
     if step < 0:
         if part.start is None and part.stop is None:
             return -(-n // -step)
-        return None if isinstance(n, Size) else len(range(*slice(*map(number, _parts(part))).indices(n)))
+        if isinstance(n, Size):
+            return None
+        present = slice(*map(number, _parts(part)))
+        return len(range(*present.indices(n)))
     start = _bound(0 if part.start is None else part.start, n)
     stop = n if part.stop is None else _bound(part.stop, n)
     if start is None or stop is None:
@@ -267,10 +276,10 @@ def whole_key(key: Any, ndim: int) -> list[Any]:
     """The key of an index as a list: a part for each dimension of the operand, and None for each new axis."""
     key_of_axes = list(key) if isinstance(key, tuple) else [key]
     missing = ndim - sum(p is not None and p is not Ellipsis for p in key_of_axes)
-    at = next((i for i, p in enumerate(key_of_axes) if p is Ellipsis), None)
-    if at is None:
-        return key_of_axes + [slice(None)] * missing
-    return key_of_axes[:at] + [slice(None)] * missing + key_of_axes[at + 1 :]
+    for at, part in enumerate(key_of_axes):
+        if part is Ellipsis:
+            return key_of_axes[:at] + [slice(None)] * missing + key_of_axes[at + 1 :]
+    return key_of_axes + [slice(None)] * missing
 
 
 def _picked(call: Call) -> list[Dims | None]:
@@ -296,7 +305,8 @@ def _quantized_rows(call: Call) -> list[Dims | None]:
 
 
 def _pick(call: Call) -> list[Dims | None]:
-    axes, dims = call.settings["axes"], call.inputs[0].dims
+    axes = call.settings["axes"]
+    dims = call.inputs[0].dims
     index = broadcast(*(x.dims for x in call.inputs[1:]))
     others = [n for d, n in enumerate(dims) if d not in axes]
     first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
@@ -372,20 +382,18 @@ def _group(dims: Dims, shape: tuple[int, ...]) -> list[Dim]:
     rest = [n for n in dims if isinstance(n, Size)]
     made: list[Dim] = []
     for n in shape:
-        found = next((size for size in rest if number(size) == n), n)
-        if isinstance(found, Size):
-            rest.remove(next(size for size in rest if size is found))
-        made.append(found)
-    if rest:
-        # what is left of the product belongs to one axis
-        for at, n in enumerate(made):
-            others = count([*made[:at], *made[at + 1 :]])
-            left = divided(count(dims), others)
-            if left is None and isinstance(n, int) and not is_fixed(dims):
-                left = quotient(count(dims), others)
-            if left is not None and number(left) == n:
-                made[at] = left
-                break
+        equal_sizes = [at for at, size in enumerate(rest) if number(size) == n]
+        made.append(rest.pop(equal_sizes[0]) if equal_sizes else n)
+    if not rest:
+        return made
+    for at, n in enumerate(made):  # what is left of the product belongs to one axis
+        others = count([*made[:at], *made[at + 1 :]])
+        left = divided(count(dims), others)
+        if left is None and isinstance(n, int):
+            left = quotient(count(dims), others)
+        if left is not None and number(left) == n:
+            made[at] = left
+            break
     return made
 
 

@@ -178,13 +178,10 @@ def _result(onnx: Any, name: str, value: Any, array: Any) -> Any:
     """The declaration of a result. A size that varies has a symbol, that of its axis where it is one."""
     shape: list[Any] = []
     for at, n in enumerate(value.dims):
-        is_axis = isinstance(n, Size) and n.terms == {(n.key,): 1} and not n.key.startswith("size of ")
         if not isinstance(n, Size):
             shape.append(n)
-        elif is_axis and n.atoms[n.key].kind == "axis":
-            shape.append(n.key)
         else:
-            shape.append(f"{name}_{at}")
+            shape.append(n.key if n.is_axis_of_input() else f"{name}_{at}")
     return onnx.helper.make_tensor_value_info(name, number_of(array.dtype), shape)
 
 

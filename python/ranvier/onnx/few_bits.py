@@ -67,22 +67,38 @@ def converted(nodes: list[Node], values: dict[str, Array], kind: str) -> Convert
     if not found:
         return None
     arrays = dict(values)
-    made: dict[str, tuple[str, str, dict[str, Any]]] = {}  # matrix -> names of its arrays, settings
+    of_nodes: dict[int, _Matrix] = {}  # id of a node -> the matrix that it uses
+    new: set[str] = set()
     for name, uses in found.items():
         is_table = all(use.node.op == "Gather" for use in uses)
         matrix = arrays.pop(name)
         weight = quantized(matrix.T if uses[0].transposed else matrix, kind, 1 if is_table else 16)
-        names = f"{name}.panels", "" if weight.scale is None else f"{name}.scale"
-        arrays[names[0]] = raw(weight.panels)
+        made = _named(name, weight)
+        of_nodes.update((id(use.node), made) for use in uses)
+        arrays[made.panels] = raw(weight.panels)
+        new.add(made.panels)
         if weight.scale is not None:
-            arrays[names[1]] = raw(weight.scale)
-        n, k = weight.shape
-        made[name] = (*names, {"kind": kind, "n": n, "k": k})
-    of_nodes = {id(use.node): name for name, uses in found.items() for use in uses}
+            arrays[made.scale] = raw(weight.scale)
+            new.add(made.scale)
     turned = {node.outputs[0] for node in nodes if _is_turned(node) and node.inputs[0] in found}
-    rest = [_replaced(node, of_nodes, made) for node in nodes if not turned & {*node.outputs}]
-    new = frozenset(name for panels, scale, _ in made.values() for name in (panels, scale) if name)
-    return Converted(rest, arrays, new)
+    kept = [node for node in nodes if turned.isdisjoint(node.outputs)]
+    replaced = [_replaced(node, of_nodes[id(node)]) if id(node) in of_nodes else node for node in kept]
+    return Converted(replaced, arrays, frozenset(new))
+
+
+class _Matrix(NamedTuple):
+    """The names of the arrays of a matrix of few bits ("" for a scale that it has not), and the settings of
+    the nodes that use it."""
+
+    panels: str
+    scale: str
+    settings: dict[str, Any]
+
+
+def _named(name: str, weight: QuantizedWeight) -> _Matrix:
+    n, k = weight.shape
+    scale = "" if weight.scale is None else f"{name}.scale"
+    return _Matrix(f"{name}.panels", scale, {"kind": weight.kind, "n": n, "k": k})
 
 
 def _matrices(nodes: list[Node], values: dict[str, Array]) -> dict[str, list[Use]]:
@@ -122,19 +138,22 @@ def _use(node: Node, place: int, is_turned: bool) -> Use | None:
         return Use(node, not is_turned)
     if node.op == "Gather" and place == 0 and not is_turned and node.settings.get("axis", 0) == 0:
         return Use(node, False)
-    settings = node.settings
-    is_plain = settings.get("alpha", 1) == settings.get("beta", 1) == 1 and not settings.get("transA", 0)
-    if node.op == "Gemm" and place == 1 and is_plain:
-        return Use(node, bool(settings.get("transB", 0)) == is_turned)
+    if node.op == "Gemm" and place == 1 and _is_plain(node.settings):
+        return Use(node, bool(node.settings.get("transB", 0)) == is_turned)
     return None
 
 
-def _replaced(node: Node, of_nodes: dict[int, str], made: dict[str, tuple[str, str, dict[str, Any]]]) -> Node:
-    name = of_nodes.get(id(node))
-    if name is None:
-        return node
-    panels, scale, settings = made[name]
+def _is_plain(settings: dict[str, Any]) -> bool:
+    """True for a Gemm without factors, whose first operand is not transposed."""
+    factors = [settings.get("alpha", 1), settings.get("beta", 1)]
+    return factors == [1, 1] and not settings.get("transA", 0)
+
+
+def _replaced(node: Node, matrix: _Matrix) -> Node:
+    """The node that reads the matrix of few bits."""
     if node.op == "Gather":
-        return node._replace(op=TABLE, inputs=(node.inputs[1], panels, scale), settings=settings)
+        of_table = (node.inputs[1], matrix.panels, matrix.scale)
+        return node._replace(op=TABLE, inputs=of_table, settings=matrix.settings)
     bias = node.inputs[2] if len(node.inputs) > 2 else ""
-    return node._replace(op=PRODUCT, inputs=(node.inputs[0], panels, scale, bias), settings=settings)
+    of_product = (node.inputs[0], matrix.panels, matrix.scale, bias)
+    return node._replace(op=PRODUCT, inputs=of_product, settings=matrix.settings)

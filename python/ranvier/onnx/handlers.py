@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ranvier.onnx.dims import Dims, completed, count, is_fixed
 from ranvier.onnx.sizes import Real, Size, greatest, number, smallest
 from ranvier.onnx.symbols import OF_THE_LIBRARY, Original, from_library, handles, has_size
 from ranvier.ops.neural.attention import seen_by
+
+if TYPE_CHECKING:
+    from ranvier.onnx.tracing import Trace
 
 
 def _listed(sizes: tuple[Any, ...], named: Any = None) -> tuple[Any, ...]:
@@ -35,13 +38,13 @@ def _axis(dim: int, ndim: int) -> int:
     return dim % max(ndim, 1)
 
 
-def _is_dynamic(trace: Any, x: Any) -> bool:
+def _is_dynamic(trace: Trace, x: Any) -> bool:
     return isinstance(x, Tensor) and not is_fixed(trace.dims(x))
 
 
 # --- new tensors
 def _made(
-    trace: Any, y: Any, kind: str, dims: Dims | None, operands: tuple[Any, ...] = (), **settings: Any
+    trace: Trace, y: Any, kind: str, dims: Dims | None, operands: tuple[Any, ...] = (), **settings: Any
 ) -> Any:
     """y, recorded as the result of a call of this kind."""
     trace.made(kind, settings, operands, y, dims)
@@ -49,35 +52,39 @@ def _made(
 
 
 @handles("arange")
-def _arange(trace: Any, call: Original, start: Any = 0, end: Any = None, step: Any = 1, **how: Any) -> Any:
+def _arange(trace: Trace, call: Original, start: Any = 0, end: Any = None, step: Any = 1, **how: Any) -> Any:
     if not has_size((start, end, step)):
         return NotImplemented
-    first, last = (0, start) if end is None else (start, end)
     y = call(start, end, step, **how)
-    length = -((first - last) // step) if isinstance(step, (int, Size)) else math.ceil((last - first) / step)
-    if isinstance(length, Real):  # an arange of fractions in whole steps
-        length = math.ceil((last - first) / step)
-    return _made(trace, y, "Arange", (length,), start=first, step=step)
+    if end is None:
+        start, end = 0, start
+    has_whole_step = isinstance(step, (int, Size))
+    length = -((start - end) // step) if has_whole_step else None
+    if length is None or isinstance(length, Real):  # fractions
+        length = math.ceil((end - start) / step)
+    return _made(trace, y, "Arange", (length,), start=start, step=step)
 
 
 @handles("zeros", "ones", "empty")
-def _sized(trace: Any, call: Original, *size: Any, **how: Any) -> Any:
+def _sized(trace: Trace, call: Original, *size: Any, **how: Any) -> Any:
     dims = _listed(size, how.get("size"))
     if not has_size(dims):
         return NotImplemented
-    return _filled(trace, call(*size, **how), 1 if call.name == "ones" else 0, dims)
+    value = 1 if call.name == "ones" else 0
+    return _filled(trace, call(*size, **how), value, dims)
 
 
 @handles("new_zeros", "new_ones", "new_empty")
-def _new_sized(trace: Any, call: Original, x: Any, *size: Any, **how: Any) -> Any:
+def _new_sized(trace: Trace, call: Original, x: Any, *size: Any, **how: Any) -> Any:
     dims = _listed(size, how.get("size"))
     if not has_size(dims):
         return NotImplemented
-    return _filled(trace, call(x, *size, **how), 1 if call.name == "new_ones" else 0, dims)
+    value = 1 if call.name == "new_ones" else 0
+    return _filled(trace, call(x, *size, **how), value, dims)
 
 
 @handles("full")
-def _full(trace: Any, call: Original, size: Any, fill_value: Any, **how: Any) -> Any:
+def _full(trace: Trace, call: Original, size: Any, fill_value: Any, **how: Any) -> Any:
     if not has_size((size, fill_value)):
         return NotImplemented
     dims = _listed((size,))
@@ -85,27 +92,28 @@ def _full(trace: Any, call: Original, size: Any, fill_value: Any, **how: Any) ->
 
 
 @handles("new_full")
-def _new_full(trace: Any, call: Original, x: Any, size: Any, fill_value: Any, **how: Any) -> Any:
+def _new_full(trace: Trace, call: Original, x: Any, size: Any, fill_value: Any, **how: Any) -> Any:
     if not has_size((size, fill_value)):
         return NotImplemented
     return _filled(trace, call(x, size, fill_value, **how), fill_value, _listed((size,)))
 
 
 @handles("zeros_like", "ones_like", "empty_like")
-def _like(trace: Any, call: Original, x: Any, **how: Any) -> Any:
+def _like(trace: Trace, call: Original, x: Any, **how: Any) -> Any:
     if not _is_dynamic(trace, x):
         return NotImplemented
-    return _filled(trace, call(x, **how), 1 if call.name == "ones_like" else 0, trace.dims(x))
+    value = 1 if call.name == "ones_like" else 0
+    return _filled(trace, call(x, **how), value, trace.dims(x))
 
 
 @handles("full_like")
-def _full_like(trace: Any, call: Original, x: Any, fill_value: Any, **how: Any) -> Any:
+def _full_like(trace: Trace, call: Original, x: Any, fill_value: Any, **how: Any) -> Any:
     if not (_is_dynamic(trace, x) or has_size(fill_value)):
         return NotImplemented
     return _filled(trace, call(x, fill_value, **how), fill_value, trace.dims(x))
 
 
-def _filled(trace: Any, y: Tensor, value: Any, dims: Dims) -> Any:
+def _filled(trace: Trace, y: Tensor, value: Any, dims: Dims) -> Any:
     if isinstance(value, Tensor):
         return NotImplemented
     if type(value) is int and value == 0:  # the values of `empty` may be any: those of the file are zeros
@@ -114,14 +122,14 @@ def _filled(trace: Any, y: Tensor, value: Any, dims: Dims) -> Any:
 
 
 @handles("eye")
-def _eye(trace: Any, call: Original, n: Any, m: Any = None, **how: Any) -> Any:
+def _eye(trace: Trace, call: Original, n: Any, m: Any = None, **how: Any) -> Any:
     if not has_size((n, m)):
         return NotImplemented
     return _made(trace, call(n, m, **how), "Eye", (n, n if m is None else m))
 
 
 @handles("tensor", "as_tensor", "asarray")
-def _tensor(trace: Any, call: Original, data: Any, *args: Any, **how: Any) -> Any:
+def _tensor(trace: Trace, call: Original, data: Any, *args: Any, **how: Any) -> Any:
     if isinstance(data, np.ndarray) and data.dtype == object:
         data = data.tolist()
     if isinstance(data, (Size, Real)):
@@ -131,7 +139,7 @@ def _tensor(trace: Any, call: Original, data: Any, *args: Any, **how: Any) -> An
     return NotImplemented
 
 
-def as_number(trace: Any, value: Any, dtype: Any) -> Tensor:
+def as_number(trace: Trace, value: Any, dtype: Any) -> Tensor:
     """A size as a tensor of shape (), in int64; a number with a fraction in a dtype."""
     is_whole = isinstance(value, (int, Size))
     array = np.array(number(value), np.int64 if is_whole else dtype)
@@ -151,7 +159,7 @@ _SCALARS = [
 
 
 @handles(*_SCALARS)
-def _with_number(trace: Any, call: Original, *args: Any, **how: Any) -> Any:
+def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
     """An op on elements of which an operand is a size."""
     if not has_size((args, how)):
         return NotImplemented
@@ -174,15 +182,19 @@ def _clamped(operands: list[Any], settings: dict[str, Any]) -> Any:
     names = dict(zip(("min", "max"), limits, strict=False)) | settings
     for name, function in (("min", rv.maximum), ("max", rv.minimum)):
         limit = names.get(name)
-        if limit is not None:
-            limit = limit if isinstance(limit, Tensor) else rv.tensor(limit)
-            x = function(x, limit.to(x.dtype) if x.is_floating_point() else limit)
+        if limit is None:
+            continue
+        if not isinstance(limit, Tensor):
+            limit = rv.tensor(limit)
+        if x.is_floating_point():
+            limit = limit.to(x.dtype)
+        x = function(x, limit)
     return x
 
 
 # --- shapes
 @handles("reshape", "view")
-def _reshape(trace: Any, call: Original, x: Any, *sizes: Any, **how: Any) -> Any:
+def _reshape(trace: Trace, call: Original, x: Any, *sizes: Any, **how: Any) -> Any:
     if call.inside or not isinstance(x, Tensor):
         return NotImplemented
     target = _listed(sizes, how.get("shape", how.get("size")))
@@ -193,7 +205,7 @@ def _reshape(trace: Any, call: Original, x: Any, *sizes: Any, **how: Any) -> Any
     return _reshaped(trace, call(x, *sizes, **how), x, completed(trace.dims(x), target))
 
 
-def _reshaped(trace: Any, y: Any, x: Any, dims: Dims) -> Any:
+def _reshaped(trace: Trace, y: Any, x: Any, dims: Dims) -> Any:
     if y is x or trace.find(y._array) is not None:  # the tensor itself: nothing to record
         return y
     trace.made("Reshape", {}, (x,), y, dims)
@@ -201,14 +213,14 @@ def _reshaped(trace: Any, y: Any, x: Any, dims: Dims) -> Any:
 
 
 @handles("view_as", "reshape_as")
-def _as_other(trace: Any, call: Original, x: Any, other: Any) -> Any:
+def _as_other(trace: Trace, call: Original, x: Any, other: Any) -> Any:
     if not (_is_dynamic(trace, x) or _is_dynamic(trace, other)):
         return NotImplemented
     return _reshaped(trace, call(x, other), x, trace.dims(other))
 
 
 @handles("flatten")
-def _flatten(trace: Any, call: Original, x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+def _flatten(trace: Trace, call: Original, x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     if not _is_dynamic(trace, x):
         return NotImplemented
     dims = trace.dims(x)
@@ -218,13 +230,13 @@ def _flatten(trace: Any, call: Original, x: Any, start_dim: int = 0, end_dim: in
 
 
 @handles("ravel")
-def _ravel(trace: Any, call: Original, x: Any) -> Any:
+def _ravel(trace: Trace, call: Original, x: Any) -> Any:
     return rv.flatten(x) if _is_dynamic(trace, x) else NotImplemented
 
 
 @handles("unflatten")
-def _unflatten(trace: Any, call: Original, x: Any, dim: int, sizes: Any) -> Any:
-    if not (_is_dynamic(trace, x) or has_size(sizes)) or (call.inside and not has_size(sizes)):
+def _unflatten(trace: Trace, call: Original, x: Any, dim: int, sizes: Any) -> Any:
+    if not has_size(sizes) and (call.inside or not _is_dynamic(trace, x)):
         return NotImplemented
     dims = trace.dims(x)
     at = _axis(dim, len(dims))
@@ -233,7 +245,7 @@ def _unflatten(trace: Any, call: Original, x: Any, dim: int, sizes: Any) -> Any:
 
 
 @handles("unsqueeze")
-def _unsqueeze(trace: Any, call: Original, x: Any, dim: Any = None, *, axis: Any = None) -> Any:
+def _unsqueeze(trace: Trace, call: Original, x: Any, dim: Any = None, *, axis: Any = None) -> Any:
     if not _is_dynamic(trace, x):
         return NotImplemented
     dims = list(trace.dims(x))
@@ -243,36 +255,39 @@ def _unsqueeze(trace: Any, call: Original, x: Any, dim: Any = None, *, axis: Any
 
 
 @handles("squeeze")
-def _squeeze(trace: Any, call: Original, x: Any, dim: Any = None, *more: int, axis: Any = None) -> Any:
+def _squeeze(trace: Trace, call: Original, x: Any, dim: Any = None, *more: int, axis: Any = None) -> Any:
     if not _is_dynamic(trace, x):
         return NotImplemented
     dims = trace.dims(x)
-    named = (dim, *more) if more else dim
-    named = named if axis is None else axis
+    named = dim if axis is None else axis
     if named is None:
-        named = tuple(range(len(dims)))
-    chosen = named if isinstance(named, (tuple, list)) else (named,)
-    gone = [_axis(d, len(dims)) for d in chosen if dims[_axis(d, len(dims))] == 1]
-    kept = tuple(n for i, n in enumerate(dims) if i not in gone)
-    return _reshaped(trace, call(x, tuple(gone)), x, kept) if gone else x
+        chosen: tuple[int, ...] = tuple(range(len(dims)))
+    else:
+        chosen = (*_listed((named,)), *more)
+    axes = [_axis(d, len(dims)) for d in chosen]
+    gone = [at for at in axes if dims[at] == 1]
+    if not gone:
+        return x
+    kept = tuple(n for at, n in enumerate(dims) if at not in gone)
+    return _reshaped(trace, call(x, tuple(gone)), x, kept)
 
 
 @handles("expand", "broadcast_to")
-def _expand(trace: Any, call: Original, x: Any, *sizes: Any, size: Any = None) -> Any:
+def _expand(trace: Trace, call: Original, x: Any, *sizes: Any, size: Any = None) -> Any:
     target = _listed(sizes, size)
     if call.inside or not (_is_dynamic(trace, x) or has_size(target)):
         return NotImplemented
     dims = trace.dims(x)
     lead = len(target) - len(dims)
-    made = [dims[i - lead] if _is_minus_one(n) else n for i, n in enumerate(target)]
-    return _expanded(trace, call(x, target), x, tuple(made))
+    made = tuple(dims[i - lead] if _is_minus_one(n) else n for i, n in enumerate(target))
+    return _expanded(trace, call(x, target), x, made)
 
 
 def _is_minus_one(n: Any) -> bool:
     return not isinstance(n, Size) and n == -1
 
 
-def _expanded(trace: Any, y: Any, x: Any, dims: Dims) -> Any:
+def _expanded(trace: Trace, y: Any, x: Any, dims: Dims) -> Any:
     if y is x or trace.find(y._array) is not None:
         return y
     trace.made("Expand", {}, (x,), y, dims)
@@ -280,14 +295,14 @@ def _expanded(trace: Any, y: Any, x: Any, dims: Dims) -> Any:
 
 
 @handles("expand_as")
-def _expand_as(trace: Any, call: Original, x: Any, other: Any) -> Any:
+def _expand_as(trace: Trace, call: Original, x: Any, other: Any) -> Any:
     if not (_is_dynamic(trace, x) or _is_dynamic(trace, other)):
         return NotImplemented
     return _expanded(trace, call(x, other), x, trace.dims(other))
 
 
 @handles("broadcast_tensors")
-def _broadcast_tensors(trace: Any, call: Original, *tensors: Any) -> Any:
+def _broadcast_tensors(trace: Trace, call: Original, *tensors: Any) -> Any:
     if not any(_is_dynamic(trace, x) for x in tensors):
         return NotImplemented
     dims = shapes.broadcast(*map(trace.dims, tensors))
@@ -297,7 +312,7 @@ def _broadcast_tensors(trace: Any, call: Original, *tensors: Any) -> Any:
 
 
 @handles("meshgrid")
-def _meshgrid(trace: Any, call: Original, *tensors: Any, indexing: str = "ij") -> Any:
+def _meshgrid(trace: Trace, call: Original, *tensors: Any, indexing: str = "ij") -> Any:
     listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     if not any(_is_dynamic(trace, x) for x in listed):
         return NotImplemented
@@ -309,18 +324,18 @@ def _meshgrid(trace: Any, call: Original, *tensors: Any, indexing: str = "ij") -
     for i, x in enumerate(listed):
         place: list[Any] = [1] * len(listed)
         place[order.index(i)] = trace.dims(x)[0]
-        grid = rv.expand(_reshaped(trace, call_on(trace, rv.reshape, x, place), x, tuple(place)), target)
-        made.append(grid)
+        column = _reshaped(trace, call_on(trace, rv.reshape, x, place), x, tuple(place))
+        made.append(rv.expand(column, target))
     return tuple(made)
 
 
-def call_on(trace: Any, function: Any, *args: Any, **how: Any) -> Any:
+def call_on(trace: Trace, function: Any, *args: Any, **how: Any) -> Any:
     """The result of a public function in the present run; nothing is recorded."""
     return Original("", getattr(function, "__wrapped__", function), False)(*args, **how)
 
 
 @handles("repeat", "tile")
-def _repeat(trace: Any, call: Original, x: Any, *times: Any, **how: Any) -> Any:
+def _repeat(trace: Trace, call: Original, x: Any, *times: Any, **how: Any) -> Any:
     counts = _listed(times, next(iter(how.values()), None))
     if call.inside or not (_is_dynamic(trace, x) or has_size(counts)):
         return NotImplemented
@@ -332,7 +347,9 @@ def _repeat(trace: Any, call: Original, x: Any, *times: Any, **how: Any) -> Any:
 
 
 @handles("repeat_interleave")
-def _interleaved(trace: Any, call: Original, x: Any, repeats: Any = None, dim: Any = None, **how: Any) -> Any:
+def _interleaved(
+    trace: Trace, call: Original, x: Any, repeats: Any = None, dim: Any = None, **how: Any
+) -> Any:
     if not isinstance(repeats, (int, Size)) or how or call.inside:
         return NotImplemented
     if not (_is_dynamic(trace, x) or has_size(repeats)):
@@ -349,7 +366,7 @@ def _interleaved(trace: Any, call: Original, x: Any, repeats: Any = None, dim: A
 
 # --- parts
 @handles("__getitem__")
-def _getitem(trace: Any, call: Original, x: Any, key: Any) -> Any:
+def _getitem(trace: Trace, call: Original, x: Any, key: Any) -> Any:
     if not has_size(key):
         return NotImplemented
     parts = key if isinstance(key, tuple) else (key,)
@@ -365,11 +382,11 @@ def _getitem(trace: Any, call: Original, x: Any, key: Any) -> Any:
     return _sliced(trace, call, x, sized)[rest]
 
 
-def _sliced(trace: Any, call: Original, x: Any, key: tuple[Any, ...]) -> Any:
+def _sliced(trace: Trace, call: Original, x: Any, key: tuple[Any, ...]) -> Any:
     return _made_view(trace, call(x, key), x, key)
 
 
-def _made_view(trace: Any, y: Any, x: Any, key: tuple[Any, ...]) -> Any:
+def _made_view(trace: Trace, y: Any, x: Any, key: tuple[Any, ...]) -> Any:
     trace.made("Getitem", {"key": key}, (x,), y, None)
     return y
 
@@ -379,7 +396,7 @@ def _part(x: Any, dim: int, start: Any, stop: Any) -> Any:
 
 
 @handles("diff")
-def _diff(trace: Any, call: Original, x: Any, n: int = 1, dim: int = -1, **how: Any) -> Any:
+def _diff(trace: Trace, call: Original, x: Any, n: int = 1, dim: int = -1, **how: Any) -> Any:
     if how or not _is_dynamic(trace, x) or x._array.dtype == np.bool_:
         return NotImplemented
     for _ in range(n):
@@ -388,7 +405,7 @@ def _diff(trace: Any, call: Original, x: Any, n: int = 1, dim: int = -1, **how: 
 
 
 @handles("narrow")
-def _narrow(trace: Any, call: Original, x: Any, dim: int, start: Any, length: Any) -> Any:
+def _narrow(trace: Trace, call: Original, x: Any, dim: int, start: Any, length: Any) -> Any:
     if not has_size((start, length)) or isinstance(start, Tensor):
         return NotImplemented
     call(x, dim, start, length)  # checks the arguments
@@ -396,15 +413,16 @@ def _narrow(trace: Any, call: Original, x: Any, dim: int, start: Any, length: An
 
 
 @handles("select")
-def _select(trace: Any, call: Original, x: Any, dim: int, index: Any) -> Any:
+def _select(trace: Trace, call: Original, x: Any, dim: int, index: Any) -> Any:
     if not has_size(index):
         return NotImplemented
     return x[(slice(None),) * _axis(dim, x.ndim) + (index,)]
 
 
 @handles("split")
-def _split(trace: Any, call: Original, x: Any, size: Any = None, dim: int = 0, **how: Any) -> Any:
-    size = next((how[name] for name in ("split_size", "split_size_or_sections") if name in how), size)
+def _split(trace: Trace, call: Original, x: Any, size: Any = None, dim: int = 0, **how: Any) -> Any:
+    for name in ("split_size", "split_size_or_sections"):
+        size = how.get(name, size)
     if call.inside or isinstance(size, Tensor) or not isinstance(x, Tensor):
         return NotImplemented
     n = trace.dims(x)[_axis(dim, x.ndim)]
@@ -422,7 +440,7 @@ def _split(trace: Any, call: Original, x: Any, size: Any = None, dim: int = 0, *
 
 
 @handles("chunk")
-def _chunk(trace: Any, call: Original, x: Any, chunks: int, dim: int = 0) -> Any:
+def _chunk(trace: Trace, call: Original, x: Any, chunks: int, dim: int = 0) -> Any:
     """Pieces of ceil(n / chunks). A small n has less of them; all sizes up to chunks^2 are compared."""
     n = trace.dims(x)[_axis(dim, x.ndim)]
     if not isinstance(n, Size) and not has_size(chunks):
@@ -438,7 +456,7 @@ def _chunk(trace: Any, call: Original, x: Any, chunks: int, dim: int = 0) -> Any
 
 
 @handles("tensor_split")
-def _tensor_split(trace: Any, call: Original, x: Any, parts: Any = None, dim: int = 0, **how: Any) -> Any:
+def _tensor_split(trace: Trace, call: Original, x: Any, parts: Any = None, dim: int = 0, **how: Any) -> Any:
     n = trace.dims(x)[_axis(dim, x.ndim)]
     if how or not isinstance(parts, int) or not isinstance(n, Size):
         return NotImplemented
@@ -448,7 +466,7 @@ def _tensor_split(trace: Any, call: Original, x: Any, parts: Any = None, dim: in
 
 
 @handles("unbind")
-def _unbind(trace: Any, call: Original, x: Any, dim: int = 0, *, axis: Any = None) -> Any:
+def _unbind(trace: Trace, call: Original, x: Any, dim: int = 0, *, axis: Any = None) -> Any:
     n = trace.dims(x)[_axis(dim if axis is None else axis, x.ndim)]
     if isinstance(n, Size):
         trace.refuse_number(n, "the number of slices (unbind, or a loop over a tensor)")
@@ -456,7 +474,7 @@ def _unbind(trace: Any, call: Original, x: Any, dim: int = 0, *, axis: Any = Non
 
 
 @handles("__iter__")
-def _iterate(trace: Any, call: Original, x: Any) -> Any:
+def _iterate(trace: Trace, call: Original, x: Any) -> Any:
     dims = trace.dims(x)
     if dims and isinstance(dims[0], Size):
         trace.refuse_number(dims[0], "the number of slices (unbind, or a loop over a tensor)")
@@ -464,11 +482,11 @@ def _iterate(trace: Any, call: Original, x: Any) -> Any:
 
 
 @handles("roll")
-def _roll(trace: Any, call: Original, x: Any, shifts: Any, dims: Any = None) -> Any:
-    if dims is None or not (_is_dynamic(trace, x) or has_size(shifts)):
-        if dims is None and (_is_dynamic(trace, x) or has_size(shifts)):
-            return rv.roll(rv.flatten(x), shifts, 0).view_as(x)
+def _roll(trace: Trace, call: Original, x: Any, shifts: Any, dims: Any = None) -> Any:
+    if not (_is_dynamic(trace, x) or has_size(shifts)):
         return NotImplemented
+    if dims is None:
+        return rv.roll(rv.flatten(x), shifts, 0).view_as(x)
     steps, axes = _listed((shifts,)), _listed((dims,))
     for step, dim in zip(steps, axes, strict=True):
         n = trace.dims(x)[_axis(dim, x.ndim)]
@@ -478,7 +496,7 @@ def _roll(trace: Any, call: Original, x: Any, shifts: Any, dims: Any = None) -> 
 
 
 @handles("topk")
-def _topk(trace: Any, call: Original, x: Any, k: Any, *args: Any, **how: Any) -> Any:
+def _topk(trace: Trace, call: Original, x: Any, k: Any, *args: Any, **how: Any) -> Any:
     if not has_size(k):
         return NotImplemented
     with trace.replaced(last=k):
@@ -486,7 +504,7 @@ def _topk(trace: Any, call: Original, x: Any, k: Any, *args: Any, **how: Any) ->
 
 
 @handles("sort", "argsort", "msort")
-def _sort(trace: Any, call: Original, x: Any, *args: Any, **how: Any) -> Any:
+def _sort(trace: Trace, call: Original, x: Any, *args: Any, **how: Any) -> Any:
     if not _is_dynamic(trace, x):
         return NotImplemented
     with trace.replaced(last=None):
@@ -494,7 +512,7 @@ def _sort(trace: Any, call: Original, x: Any, *args: Any, **how: Any) -> Any:
 
 
 @handles("tril", "triu")
-def _triangle(trace: Any, call: Original, x: Any, diagonal: Any = 0) -> Any:
+def _triangle(trace: Trace, call: Original, x: Any, diagonal: Any = 0) -> Any:
     if not (_is_dynamic(trace, x) or has_size(diagonal)):
         return NotImplemented
     y = call(x, diagonal)
@@ -502,7 +520,7 @@ def _triangle(trace: Any, call: Original, x: Any, diagonal: Any = 0) -> Any:
 
 
 @handles("diagonal")
-def _diagonal(trace: Any, call: Original, x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+def _diagonal(trace: Trace, call: Original, x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """Every (columns + 1)-th element of each matrix in C order."""
     if not _is_dynamic(trace, x):
         return NotImplemented
@@ -522,7 +540,7 @@ def _diagonal(trace: Any, call: Original, x: Any, offset: int = 0, dim1: int = 0
 
 
 @handles("linspace")
-def _linspace(trace: Any, call: Original, start: Any, end: Any, steps: Any, **how: Any) -> Any:
+def _linspace(trace: Trace, call: Original, start: Any, end: Any, steps: Any, **how: Any) -> Any:
     """start + i (end - start) / (steps - 1) in float64; the last number is `end` itself."""
     if not has_size((start, end, steps)):
         return NotImplemented
@@ -538,7 +556,7 @@ def _linspace(trace: Any, call: Original, start: Any, end: Any, steps: Any, **ho
 
 
 @handles("pad")
-def _pad(trace: Any, call: Original, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
+def _pad(trace: Trace, call: Original, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
     is_whole = isinstance(x, Tensor) and x._array.dtype.kind in "iu" and mode == "constant"
     if not (has_size(pad) or (is_whole and _is_dynamic(trace, x))):
         return NotImplemented
@@ -548,7 +566,7 @@ def _pad(trace: Any, call: Original, x: Any, pad: Any, mode: str = "constant", v
 
 
 @handles("interpolate")
-def _interpolate(trace: Any, call: Original, x: Any, size: Any = None, *args: Any, **how: Any) -> Any:
+def _interpolate(trace: Trace, call: Original, x: Any, size: Any = None, *args: Any, **how: Any) -> Any:
     if not has_size(size):
         return NotImplemented
     sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,) * (x.ndim - 2)
@@ -557,14 +575,14 @@ def _interpolate(trace: Any, call: Original, x: Any, size: Any = None, *args: An
 
 
 @handles("one_hot")
-def _one_hot(trace: Any, call: Original, x: Any, num_classes: Any = -1) -> Any:
+def _one_hot(trace: Trace, call: Original, x: Any, num_classes: Any = -1) -> Any:
     if not has_size(num_classes):
         return NotImplemented
     dims = (*trace.dims(x), num_classes)
     return _made(trace, call(x, num_classes), "one_hot", dims, (x,), classes=num_classes)
 
 
-def _seen_by(trace: Any, call: Original, scores: Any) -> Any:
+def _seen_by(trace: Trace, call: Original, scores: Any) -> Any:
     rows, columns = trace.dims(scores)[-2:]
     if is_fixed((rows, columns)):
         return NotImplemented
@@ -576,7 +594,7 @@ OF_THE_LIBRARY.append((seen_by, _seen_by))
 
 # --- sizes that methods return
 @handles("size")
-def _size(trace: Any, call: Original, x: Any, dim: Any = None) -> Any:
+def _size(trace: Trace, call: Original, x: Any, dim: Any = None) -> Any:
     if from_library(2):
         return NotImplemented
     dims = trace.dims(x)
@@ -584,12 +602,12 @@ def _size(trace: Any, call: Original, x: Any, dim: Any = None) -> Any:
 
 
 @handles("numel", "nelement")
-def _numel(trace: Any, call: Original, x: Any) -> Any:
+def _numel(trace: Trace, call: Original, x: Any) -> Any:
     return NotImplemented if from_library(2) else count(trace.dims(x))
 
 
 @handles("__len__")
-def _length(trace: Any, call: Original, x: Any) -> Any:
+def _length(trace: Trace, call: Original, x: Any) -> Any:
     dims = trace.dims(x)
     if dims and isinstance(dims[0], Size) and not from_library(2):
         trace.refuse_number(dims[0], "a length that Python takes as a plain number")
@@ -597,7 +615,7 @@ def _length(trace: Any, call: Original, x: Any) -> Any:
 
 
 @handles("stride")
-def _stride(trace: Any, call: Original, x: Any, dim: Any = None) -> Any:
+def _stride(trace: Trace, call: Original, x: Any, dim: Any = None) -> Any:
     if _is_dynamic(trace, x) and not from_library(2):
         trace.refuse_number(count(trace.dims(x)), "a factor of a stride")
     return NotImplemented

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,56 +211,93 @@ def all_runs(
     written: axes of size 1, sizes near the example's and primes up to eight times as large, and values of any
     sign, of one sign, and zeros.
     """
-    base = {  # symbol -> its size in the example
-        s: next(arrays[i].shape[a] for i, of in axes.items() for a, n in of.items() if n == s)
-        for s in symbols
-    }
+    inputs = _Inputs(arrays, axes)
+    base = {symbol: inputs.size_of(symbol) for symbol in symbols}
+    near = [0] * len(arrays)
+    example = inputs.of(base, 0, near)
 
-    def inputs(sizes: dict[str, int], seed: int, widths: list[int]) -> list[Array]:
-        """Inputs of these sizes: the example's values for seed 0, else others (`other_values`)."""
-        here = (resized(x, {a: sizes[s] for a, s in axes.get(i, {}).items()}) for i, x in enumerate(arrays))
-        return [other_values(x, seed + i, widths[i]) for i, x in enumerate(here)] if seed else [*here]
+    def traced(values: list[Array], answers: Sequence[bool] = ()) -> Run:
+        return run(target, modules, args, values, axes, answers)
 
     def plain(values: list[Array]) -> Run:
         return plain_run(target, modules, args, values)
 
-    near = [0] * len(arrays)
     with suppress(Exception):  # the run below raises it again, or the model has now what it lacked
         # A model may make a mask or a table at its first call, and keep it: the runs to write come after it.
-        run(target, modules, args, inputs(base, 0, near), {})
-    first = _settled(
-        modules, lambda answers: run(target, modules, args, inputs(base, 0, near), axes, answers)
-    )
-    further = [plain(first.inputs)]
-    widths = accepted(lambda tried: plain(inputs(base, 5, tried)), near)
-    # The traced runs: the example's sizes with other values, each axis alone enlarged by two numbers, and all
-    # axes enlarged by different numbers.
-    plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, base[s] + 3)]
-    if len(symbols) > 1:
-        plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
+        run(target, modules, args, example, {})
+    first = _settled(modules, partial(traced, example))
+    further = [plain(example)]
+    widths = accepted(lambda tried: plain(inputs.of(base, 5, tried)), near)
+
+    def at(sizes: dict[str, int], seed: int) -> Run:
+        try:
+            return traced(inputs.of(sizes, seed, widths))
+        except FAILURES:
+            return traced(inputs.of(sizes, seed, near))
+
     runs = [first]
-    for seed, sizes in enumerate(plans, 1):
-
-        def once(sizes: dict[str, int], seed: int = 100 * seed) -> Run:
-            try:
-                return run(target, modules, args, inputs(sizes, seed, widths), axes)
-            except FAILURES:
-                return run(target, modules, args, inputs(sizes, seed, near), axes)
-
-        other, taken = _attempt(once, sizes, base)
-        if [c.kind for c in other.trace.calls] != [c.kind for c in first.trace.calls]:
-            what = f"of sizes {taken}" if taken != base else "with other values"
-            raise ValueError(
-                f"[onnx.export] the model computes other operations for inputs {what}; expected the same: a "
-                "graph has no branches that depend on them"
-            )
+    plans = _traced_sizes(base)
+    for number, sizes in enumerate(plans, 1):
+        other, taken = _attempt(partial(at, seed=100 * number), sizes, base)
+        _require_same_operations(first, other, "with other values" if taken == base else f"of sizes {taken}")
         runs.append(other)
 
-    wide = [inputs(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
+    wide = [inputs.of(sizes, 10 + i, widths) for i, sizes in enumerate([base, base, plans[-1]])]
     extremes = [[extreme_values(a, w, seed) for a, w in zip(*wide[:2], strict=True)] for seed in range(3)]
-    others = [inputs(sizes, 7, near) for sizes in _compared_sizes(base, arrays, first.trace.least_sizes)]
+    compared = _compared_sizes(base, arrays, first.trace.least_sizes)
+    others = [inputs.of(sizes, 7, near) for sizes in compared]
     further += _accepted(plain, [*others, *wide, *extremes])
     return Runs(runs, further)
+
+
+class _Inputs(NamedTuple):
+    """Makes inputs from those of the example."""
+
+    arrays: list[Any]
+    axes: Axes
+
+    def size_of(self, symbol: str) -> int:
+        """The size of a dynamic axis in the example."""
+        found = [
+            self.arrays[i].shape[at]
+            for i, of in self.axes.items()
+            for at, name in of.items()
+            if name == symbol
+        ]
+        return int(found[0])
+
+    def of(self, sizes: dict[str, int], seed: int, widths: list[int]) -> list[Array]:
+        """Inputs of these sizes: the example's values for seed 0, else others (`other_values`)."""
+        made = []
+        for i, array in enumerate(self.arrays):
+            named = self.axes.get(i, {})
+            value = resized(array, {at: sizes[name] for at, name in named.items()})
+            made.append(other_values(value, seed + i, widths[i]) if seed else value)
+        return made
+
+
+def _traced_sizes(base: dict[str, int]) -> list[dict[str, int]]:
+    """The sizes of the traced runs after the first one. base: those of the example.
+
+    They are the example's (with other values), each axis alone enlarged by two numbers, and all axes enlarged
+    by different numbers.
+    """
+    plans = [base]
+    for symbol, n in base.items():
+        plans += [{**base, symbol: n + 1}, {**base, symbol: 2 * n + 3}]
+    if len(base) > 1:
+        plans.append({symbol: n + 2 + i for i, (symbol, n) in enumerate(base.items())})
+    return plans
+
+
+def _require_same_operations(first: Run, other: Run, what: str) -> None:
+    """Raise ValueError unless two runs make calls of the same kinds. what: the inputs of the other run."""
+    if [call.kind for call in other.trace.calls] == [call.kind for call in first.trace.calls]:
+        return
+    raise ValueError(
+        f"[onnx.export] the model computes other operations for inputs {what}; expected the same: a graph "
+        "has no branches that depend on them"
+    )
 
 
 _MOST_ELEMENTS = 2**22  # of an input in a comparison at a far size
@@ -269,14 +307,14 @@ def _compared_sizes(base: dict[str, int], arrays: list[Array], least: int) -> li
     """Sizes at which the file is compared. base: those of the example. least: all sizes up to this one."""
     elements = max(array.size for array in arrays)
     plans = []
-    for s, n in base.items():
+    for symbol, n in base.items():
         near = {1, *range(max(n - 2, 1), n + 5), *range(1, least + 1)}
         far = {_prime(times * n) for times in (2, 4, 8) if elements * times * 2 < _MOST_ELEMENTS}
-        plans += [{**base, s: size} for size in sorted(near | far)]
+        plans += [{**base, symbol: size} for size in sorted(near | far)]
     if len(base) > 1:
         plans.append(dict.fromkeys(base, 1))
     if len(base) > 1 and elements * 3 ** len(base) < _MOST_ELEMENTS:
-        plans.append({s: _prime(2 * n + i) for i, (s, n) in enumerate(base.items())})
+        plans.append({symbol: _prime(2 * n + i) for i, (symbol, n) in enumerate(base.items())})
     return plans
 
 
@@ -321,11 +359,12 @@ def _computes_the_same(first: Run, other: Run) -> bool:
 
 def _same_results(a: Run, b: Run) -> bool:
     """True if two runs with equal calls return the same values, or equal constants."""
-    pairs = zip(a.outputs, b.outputs, strict=False)
-    same = all(
+    if len(a.outputs) != len(b.outputs):
+        return False
+    pairs = zip(a.outputs, b.outputs, strict=True)
+    return all(
         one.name == other.name and np.array_equal(array, wanted) for (one, array), (other, wanted) in pairs
     )
-    return same and len(a.outputs) == len(b.outputs)
 
 
 def _is_own(error: Exception) -> bool:

@@ -239,13 +239,9 @@ class Site:
         free: the vector is the target of a reshape of the value `of`, with the shape of_dims, in which 0
         copies a size and one entry may be -1.
         """
-        varying = [i for i, n in enumerate(dims) if isinstance(n, Size)]
-        if free and all(n for i, n in enumerate(dims) if i not in varying):
-            copied = [i for i in varying if i < len(of_dims) and same(of_dims[i], dims[i])]
-            rest = [i for i in varying if i not in copied]
-            if not rest or (len(rest) == 1 and all(least(dims[i]) > 0 for i in copied)):
-                numbers = [0 if i in copied else -1 if i in rest else n for i, n in enumerate(dims)]
-                return self.w.ints(*numbers)
+        numbers = _free_target(dims, of_dims) if free else None
+        if numbers is not None:
+            return self.w.ints(*numbers)
         return self.joined([self.number(n) if isinstance(n, Size) else n for n in dims])
 
     def joined(self, numbers: Sequence[int | str]) -> str:
@@ -333,6 +329,29 @@ class Site:
             return self.w.constant(np.array([x], np.float64))
         op = {"truediv": "Div", "pow": "Pow", "mul": "Mul", "add": "Add", "sub": "Sub"}[x.op]
         return self.node(op, *map(self._real, x.operands))
+
+
+def _free_target(dims: Dims, of_dims: Dims) -> list[int] | None:
+    """`dims` as the target of a reshape of a value with the shape of_dims: 0 copies a size, -1 is the rest.
+
+    None where such a target cannot say them: a size that is 0 itself, two sizes that are not copied, or a
+    rest beside a size that may be 0.
+    """
+    if any(not isinstance(n, Size) and n == 0 for n in dims):
+        return None
+    varying = [i for i, n in enumerate(dims) if isinstance(n, Size)]
+    copied = [i for i in varying if i < len(of_dims) and same(of_dims[i], dims[i])]
+    rest = [i for i in varying if i not in copied]
+    if len(rest) > 1:
+        return None
+    if rest and any(least(dims[i]) <= 0 for i in copied):
+        return None
+    numbers = list(dims)
+    for i in copied:
+        numbers[i] = 0
+    for i in rest:
+        numbers[i] = -1
+    return numbers
 
 
 def equal_calls(first: list[Call], second: list[Call]) -> bool:

@@ -74,6 +74,11 @@ class Size:
         first = "-" if parts[0] == "-" else ""
         return first + " ".join(parts[1:])
 
+    def is_axis_of_input(self) -> bool:
+        """True for the size of a dynamic axis itself, whose key is the name of the axis."""
+        atom = self.atoms.get(self.key)
+        return atom is not None and atom.kind == "axis" and atom.key != _unnamed(*atom.operands)
+
     def __repr__(self) -> str:
         return self.scope.text(self)
 
@@ -312,9 +317,14 @@ def _key(x: Any) -> str:
 # --- making
 def size_of_axis(scope: Any, value: str, at: int, low: Bound, hint: int, name: str = "") -> Size:
     """The size of an axis of a value of the graph. name: that of a dynamic axis."""
-    key = name or f"size of {value}, axis {at}"
+    key = name or _unnamed(value, at)
     atom = Atom(key, "axis", (value, at), low, math.inf, hint)
     return Size({(key,): 1}, {key: atom}, scope)
+
+
+def _unnamed(value: str, at: int) -> str:
+    """The key of an axis of a value that is no dynamic axis of an input."""
+    return f"size of {value}, axis {at}"
 
 
 def _made(scope: Any, kind: str, operands: tuple[Any, ...], low: Bound, high: Bound, hint: int) -> Size:
@@ -355,7 +365,8 @@ def _scope(*values: Any) -> Any:
 
 
 def _sum(a: Any, b: Any) -> Any:
-    (first, atoms), (second, more) = _terms(a), _terms(b)
+    first, atoms = _terms(a)
+    second, more = _terms(b)
     terms = dict(first)
     for product, factor in second.items():
         terms[product] = terms.get(product, 0) + factor
@@ -363,7 +374,8 @@ def _sum(a: Any, b: Any) -> Any:
 
 
 def _product(a: Any, b: Any) -> Any:
-    (first, atoms), (second, more) = _terms(a), _terms(b)
+    first, atoms = _terms(a)
+    second, more = _terms(b)
     terms: dict[Product, int] = {}
     for left, p in first.items():
         for right, q in second.items():
@@ -378,6 +390,8 @@ def divided(a: Any, b: Any) -> Any:
     if len(divisor) != 1:
         return 1 if isinstance(a, Size) and a.key == b.key else None
     ((by, factor),) = divisor.items()
+    if factor == 0:
+        return None
     terms, atoms = _terms(a)
     result: dict[Product, int] = {}
     for product, coefficient in terms.items():
@@ -386,10 +400,12 @@ def divided(a: Any, b: Any) -> Any:
             if key not in rest:
                 return None
             rest.remove(key)
-        if factor == 0 or coefficient % factor:
+        if coefficient % factor:
             return None
         result[tuple(rest)] = coefficient // factor
-    return _size(result, atoms, _scope(a, b)) if isinstance(a, Size) or isinstance(b, Size) else a // b
+    if not isinstance(a, Size) and not isinstance(b, Size):
+        return a // b
+    return _size(result, atoms, _scope(a, b))
 
 
 def quotient(a: Any, b: Any) -> Any:
@@ -399,26 +415,29 @@ def quotient(a: Any, b: Any) -> Any:
     exact = divided(a, b)
     if exact is not None and _is_positive(b):
         return exact
-    scope = _scope(a, b)
-    if type(b) is int:
-        if b == 0:
-            raise ZeroDivisionError("integer division or modulo by zero")
-        if b < 0:
-            return quotient(-a, -b)
-        outside = {product: factor // b for product, factor in a.terms.items()}
-        rest = {product: factor % b for product, factor in a.terms.items()}
-        inside = _size(rest, a.atoms, scope)
-        taken = _size(outside, a.atoms, scope)
-        if not isinstance(inside, Size):
-            return taken + inside // b
-        low, high = _quotient_of(least(inside), b), _quotient_of(most(inside), b)
-        return taken + _exact(scope, "floordiv", (inside, b), low, high, inside.hint // b)
-    divisor, dividend = number(b), number(a)
-    if divisor == 0:
+    if number(b) == 0:
         raise ZeroDivisionError("integer division or modulo by zero")
-    is_natural = least(a) >= 0 and least(b) > 0
-    low, high = (0, most(a)) if is_natural else (-math.inf, math.inf)
-    return _exact(scope, "floordiv", (a, b), low, high, dividend // divisor)
+    if not isinstance(b, Size):
+        return _by_number(a, b) if b > 0 else _by_number(-a, -b)
+    low: Bound = -math.inf
+    high: Bound = math.inf
+    if least(a) >= 0 and least(b) > 0:
+        low = 0
+        high = most(a)
+    return _exact(_scope(a, b), "floordiv", (a, b), low, high, number(a) // number(b))
+
+
+def _by_number(a: Size, b: int) -> Any:
+    """a // b for b > 0: what b divides of each coefficient, and the quotient of the rest."""
+    outside = {product: factor // b for product, factor in a.terms.items()}
+    rest = {product: factor % b for product, factor in a.terms.items()}
+    taken = _size(outside, a.atoms, a.scope)
+    inside = _size(rest, a.atoms, a.scope)
+    if not isinstance(inside, Size):
+        return taken + inside // b
+    low = _quotient_of(least(inside), b)
+    high = _quotient_of(most(inside), b)
+    return taken + _exact(a.scope, "floordiv", (inside, b), low, high, inside.hint // b)
 
 
 def _quotient_of(bound: Bound, by: int) -> Bound:
@@ -457,13 +476,12 @@ def _of_two(kind: str, a: Any, b: Any) -> Any:
     if not isinstance(a, Size) and not isinstance(b, Size):
         return choose(a, b)
     apart = a - b
-    if not isinstance(apart, Size):
-        return a if (apart <= 0) == (kind == "min") else b
     if most(apart) <= 0:  # a <= b for all sizes
         return a if kind == "min" else b
     if least(apart) >= 0:
         return b if kind == "min" else a
-    low, high = choose(least(a), least(b)), choose(most(a), most(b))
+    low = choose(least(a), least(b))
+    high = choose(most(a), most(b))
     operands = tuple(sorted((a, b), key=_key))
     return _made(_scope(a, b), kind, operands, low, high, choose(number(a), number(b)))
 
@@ -511,10 +529,11 @@ def least(x: Any, depth: int = 0) -> Bound:
 
 def _least_of(product: Product, factor: int, atoms: dict[str, Atom]) -> Bound:
     """The least number of a term."""
-    low, high = 1.0, 1.0
+    low = high = 1.0
     for key in product:
         ends = [_times(x, y) for x in (low, high) for y in (atoms[key].low, atoms[key].high)]
-        low, high = min(ends), max(ends)
+        low = min(ends)
+        high = max(ends)
     return _times(factor, low if factor > 0 else high)
 
 

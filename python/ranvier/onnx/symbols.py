@@ -118,7 +118,9 @@ class Original:
     """
 
     def __init__(self, name: str, function: Any, inside: bool) -> None:
-        self.name, self.function, self.inside = name, function, inside
+        self.name = name
+        self.function = function
+        self.inside = inside
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
         """Calls it with the numbers of the present run; nothing is recorded."""
@@ -133,15 +135,18 @@ def _stand_in(function: Any, name: str, handler: Handler) -> Any:
         trace = active()
         if trace is None or trace.is_silent:
             return function(*args, **settings)
-        call = Original(name, function, from_library(1) and not has_size((args, settings)))
-        before, trace.called = trace.called, trace.called or name
+        inside = from_library(1) and not has_size((args, settings))
+        call = Original(name, function, inside)
+        outer = trace.called
+        if not outer:  # errors name what the model itself has called
+            trace.called = name
         try:
             result = handler(trace, call, *args, **settings)
         except Exception:
             trace.caught(name)
             raise
         finally:
-            trace.called = before
+            trace.called = outer
         return function(*args, **settings) if result is NotImplemented else result
 
     return stand_in
@@ -193,7 +198,6 @@ def _chosen(function: Any, of_sizes: Any, values: Any, settings: Any) -> Any:
 
 
 _LEN, _MIN, _MAX = builtins.len, builtins.min, builtins.max
-_SPACES = ("", "nn.functional", "linalg", "special")
 
 
 def _originals() -> dict[int, tuple[Any, str, Handler]]:

@@ -25,7 +25,7 @@ from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.table import COMPARISONS
-from ranvier.tape.calls import Calls
+from ranvier.tape.calls import Call, Calls
 
 Array = np.ndarray[Any, Any]
 
@@ -103,12 +103,15 @@ class Trace(Calls):
 
     def add(self, kind: str, settings: dict[str, Any], inputs: Any, *rest: Any) -> None:
         if kind not in WRITERS:  # `export` refuses it by its name
-            settings, inputs = {}, ()
+            settings = {}
+            inputs = ()
         elif kind == "Pick":
             basic, axes, _, shape, arrays = settings["picks"]
-            settings, inputs = {"basic": basic, "axes": axes, "shape": shape}, (*inputs, *arrays)
+            settings = {"basic": basic, "axes": axes, "shape": shape}
+            inputs = (*inputs, *arrays)
         elif kind == "TakeRows":
-            settings, inputs = {}, (*inputs, settings["index"])
+            inputs = (*inputs, settings["index"])
+            settings = {}
         elif kind in ("QuantizedLinear", "QuantizedRows"):  # the bytes are written in another layout
             panels = inputs[-3]._array
             super().add(kind, {**settings, "panels": Value("", panels, panels.shape)}, inputs, *rest)
@@ -134,13 +137,10 @@ class Trace(Calls):
         results = result if isinstance(result, tuple) else (result,)
         if self.find(results[0]._array) is not None or not any(map(self._is_value, inputs)):
             return  # the result was made by a Function, whose call is recorded, or is a constant
-        kind, dtype = name, results[0]._array.dtype
         if name in COMPARISONS or name in ("isin", "searchsorted"):
             settings["dtype"] = result_dtype(*(as_operand(name, x) for x in inputs))
-        if name in COMPARISONS:
-            kind, settings["name"] = "Compare", name
-        elif name in ROWS and not name.startswith("is"):
-            kind = "Logical" if name.startswith("bitwise") and dtype == np.bool_ else "Whole"
+        kind = _kind_of(name, results[0]._array.dtype)
+        if kind != name:
             settings["name"] = name
         self.add(kind, settings, inputs, results)
 
@@ -168,30 +168,42 @@ class Trace(Calls):
 
         An axis that neither knows is a size of its own.
         """
-        call, given = self.calls[-1], self._given
+        call = self.calls[-1]
+        if self._given is None:
+            self._replace_settings(call)
+            found = shapes.results(call)
+        else:
+            found = [self._given]
         self._given = None
-        if given is None and "last" in self._replaced and call.kind in ("Sort", "sort"):
-            last = self._replaced["last"]
-            call.settings["last"] = call.inputs[0].dims[call.settings["axis"]] if last is None else last
-        if given is None and "arguments" in self._replaced and call.kind == "Interpolate":
-            call.settings["arguments"] = (self._replaced["arguments"], *call.settings["arguments"][1:])
-        found = [given] if given is not None else shapes.results(call)
         for i, (value, dims) in enumerate(zip(call.outputs, found, strict=True)):
-            shape = value.array.shape
-            sizes: list[Any] = [None] * len(shape)
-            if dims is not None and len(dims) == len(shape):
-                sizes = list(dims)
-            known = tuple(
-                size_of_axis(self, value.name, at, 0, n) if size is None or number(size) != n else size
-                for at, (size, n) in enumerate(zip(sizes, shape, strict=True))
-            )
+            known = self._known(value, dims)
             self._dims[value.name] = known
             call.outputs[i] = value._replace(dims=known)
+
+    def _replace_settings(self, call: Call) -> None:
+        """Puts sizes into the settings of a call, which the library has computed as numbers (`replaced`)."""
+        if "last" in self._replaced and call.kind in ("Sort", "sort"):
+            last = self._replaced["last"]
+            call.settings["last"] = call.inputs[0].dims[call.settings["axis"]] if last is None else last
+        if "arguments" in self._replaced and call.kind == "Interpolate":
+            call.settings["arguments"] = (self._replaced["arguments"], *call.settings["arguments"][1:])
+
+    def _known(self, value: Value, dims: Dims | None) -> Dims:
+        """The dims of a result, with a size of its own for each axis that they do not give."""
+        shape = value.array.shape
+        known: list[Any] = [None] * len(shape)
+        if dims is not None and len(dims) == len(shape):
+            known = list(dims)
+        for at, n in enumerate(shape):
+            if known[at] is None or number(known[at]) != n:
+                known[at] = size_of_axis(self, value.name, at, 0, n)
+        return tuple(known)
 
     @contextmanager
     def replaced(self, **settings: Any) -> Iterator[None]:
         """A block in which calls are recorded with these settings, which hold sizes."""
-        before, self._replaced = self._replaced, settings
+        before = self._replaced
+        self._replaced = settings
         try:
             yield
         finally:
@@ -200,7 +212,8 @@ class Trace(Calls):
     @contextmanager
     def silent(self) -> Iterator[None]:
         """A block in which nothing is recorded."""
-        before, self.is_silent = self.is_silent, True
+        before = self.is_silent
+        self.is_silent = True
         try:
             yield
         finally:
@@ -265,6 +278,16 @@ class Trace(Calls):
             self.add("DropoutLayer", {"p": module.p}, (result,), (same,))
             return same
         return result
+
+
+def _kind_of(name: str, dtype: Any) -> str:
+    """The kind of a call that NumPy computes: one for all comparisons, and two for element-wise ops."""
+    if name in COMPARISONS:
+        return "Compare"
+    if name not in ROWS or name.startswith("is"):
+        return name
+    is_logical = name.startswith("bitwise") and dtype == np.bool_
+    return "Logical" if is_logical else "Whole"
 
 
 def _taker() -> str:
