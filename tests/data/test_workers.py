@@ -196,7 +196,7 @@ def test_timeout():
 
     batches = iter(DataLoader(Slow(), num_workers=1, timeout=0.2))
     assert next(batches).tolist() == [0]
-    refused(RuntimeError, "DataLoader timed out after 0.2 seconds", next, batches)
+    refused(RuntimeError, "[DataLoader] timed out: got no batch within 0.2 seconds", next, batches)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,10 @@ class Worker:
             try:
                 result, error = answer.get(timeout=self.timeout)
             except Empty:
-                raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds") from None
+                raise RuntimeError(
+                    f"[DataLoader] timed out: got no batch within {self.timeout} seconds; expected a longer "
+                    "timeout, or 0 for none"
+                ) from None
             if error is not None:
                 raise error
             return result

@@ -147,7 +147,8 @@ class DistributedSampler(Sampler[int]):
             self._count()
 
     def _count(self) -> None:
-        n, replicas = len(self.dataset), self.num_replicas
+        n = len(self.dataset)
+        replicas = self.num_replicas
         self.num_samples = n // replicas if self.drop_last else -(-n // replicas)
         self.total_size = self.num_samples * replicas
 

@@ -168,7 +168,8 @@ class Routine:
         written = {id(value.buffer): value for _, value, is_result in self.arguments if is_result}
         inputs = [value.buffer for _, value, is_result in self.arguments if not is_result]
         for copy in [one for one in self.instructions if id(one.writes[0].buffer) in written]:
-            value, result = copy.args[0], written[id(copy.writes[0].buffer)]
+            value = copy.args[0]
+            result = written[id(copy.writes[0].buffer)]
             temporary = value.buffer
             if temporary.kind != "temporary" or temporary.size != result.size or temporary.integer:
                 continue
@@ -176,7 +177,8 @@ class Routine:
             if self._reads_after_write(temporary, same):
                 continue
             self.instructions.remove(copy)
-            temporary.kind, temporary.name = "argument", result.buffer.name
+            temporary.kind = "argument"
+            temporary.name = result.buffer.name
             place = next(i for i, argument in enumerate(self.arguments) if argument[1] is result)
             name = self.arguments[place][0]
             self.arguments[place] = (name, value, True)

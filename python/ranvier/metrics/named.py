@@ -70,7 +70,8 @@ class OfScorer:
     it receives. Its value is that of the scorer: negative where less of the function's is better."""
 
     def __init__(self, scorer: Any) -> None:
-        self._function, self._settings = scorer._score_func, dict(scorer._kwargs)
+        self._function = scorer._score_func
+        self._settings = dict(scorer._kwargs)
         self._sign = scorer._sign
         response = getattr(scorer, "_response_method", "predict")
         self.scored = "labels" if response in ("predict", ("predict",), ["predict"]) else "positive"

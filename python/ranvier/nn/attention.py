@@ -249,12 +249,15 @@ class MultiheadAttention(Module):
         """As `_attended`, by the functions of ``nn.functional``, of which a program has replaced some."""
         scale, is_causal, p, _, need_weights = settings
         query, key, value = self._projected(*inputs)
-        added = [as_added(mask, query.dtype) for mask in masks]
-        mask = added[0] if len(added) == 1 else added[0] + added[1] if added else None
+        mask: Tensor | None = None
+        for given in masks:
+            added = as_added(given, query.dtype)
+            mask = added if mask is None else mask + added
         if not need_weights:
             if mask is not None and is_causal:
                 causal = as_added(later(query.shape[-2], key.shape[-2]), query.dtype)
-                mask, is_causal = mask + causal, False
+                mask = mask + causal
+                is_causal = False
             y = F.scaled_dot_product_attention(query, key, value, mask, p, is_causal)
             return self._out(self._joined(y)), None
         scores = (query * scale) @ key.transpose(-2, -1)

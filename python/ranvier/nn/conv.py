@@ -151,7 +151,8 @@ class _Conv(Convolution):
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             around = self._reversed_padding_repeated_twice
-            input, padding = F.pad(input, around, self.padding_mode), 0
+            input = F.pad(input, around, self.padding_mode)
+            padding = 0
         settings = self.stride, padding, self.dilation, self.groups
         return getattr(F, self._op)(input, weight, bias, *settings)
 

@@ -139,7 +139,8 @@ class Conversions:
         parameter, or without one that of the first floating Tensor argument. Arrays of Python objects are
         passed on to the user's own classes and refused by layers."""
         tensors = itertools.chain(self._rv_some_parameters(), args)
-        name, is_layer = type(self).__name__, type(self).__module__.startswith("ranvier.")
+        name = type(self).__name__
+        is_layer = type(self).__module__.startswith("ranvier.")
         numbers = []
         for arg in args:
             is_array = isinstance(arg, np.ndarray) and (is_layer or not arg.dtype.hasobject)

@@ -152,7 +152,8 @@ def _windows(n: Dim, kernel: int, stride: int, pad: int, dilation: int) -> Dim:
 def _conv(call: Call) -> list[Dims | None]:
     axes = int(call.kind[-2])
     stride, padding, dilation, _ = call.settings["geometry"]
-    lead, sizes = call.inputs[0].dims[: -axes - 1], call.inputs[0].dims[-axes:]
+    lead = call.inputs[0].dims[: -axes - 1]
+    sizes = call.inputs[0].dims[-axes:]
     channels, *kernel = call.inputs[1].array.shape
     kernel = kernel[-axes:]
     if padding == "same":
@@ -165,7 +166,8 @@ def _conv(call: Call) -> list[Dims | None]:
 def _conv_transpose(call: Call) -> list[Dims | None]:
     axes = int(call.kind[-2])
     stride, padding, more, _, dilation = (_each(x, axes) for x in call.settings["geometry"])
-    lead, sizes = call.inputs[0].dims[: -axes - 1], call.inputs[0].dims[-axes:]
+    lead = call.inputs[0].dims[: -axes - 1]
+    sizes = call.inputs[0].dims[-axes:]
     kernel = call.inputs[1].array.shape[-axes:]
     made = [
         (n - 1) * stride[i] - 2 * padding[i] + dilation[i] * (kernel[i] - 1) + more[i] + 1
@@ -363,8 +365,10 @@ def split_again(dims: Dims, shape: tuple[int, ...]) -> Dims:
     made: list[Dim] = []
     before = after = 0
     while before < len(dims) or after < len(shape):
-        first, start = before, after
-        left, right = 1, 1
+        first = before
+        start = after
+        left = 1
+        right = 1
         while True:
             if before < len(dims) and (left <= right or after == len(shape)):
                 left *= number(dims[before])

@@ -17,7 +17,8 @@ from ranvier.onnx.values import FLOATS, Array, raw, tensor_of
 from ranvier.ops.matrix.quantized import quantized_embedding
 from ranvier.ops.matrix.quantized_weight import QuantizedWeight, quantized
 
-PRODUCT, TABLE = "QuantizedMatrix", "QuantizedTable"
+PRODUCT = "QuantizedMatrix"
+TABLE = "QuantizedTable"
 
 
 class Use(NamedTuple):

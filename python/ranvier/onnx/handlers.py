@@ -57,7 +57,8 @@ def _arange(trace: Trace, call: Original, start: Any = 0, end: Any = None, step:
         return NotImplemented
     y = call(start, end, step, **how)
     if end is None:
-        start, end = 0, start
+        end = start
+        start = 0
     has_whole_step = isinstance(step, (int, Size))
     length = -((start - end) // step) if has_whole_step else None
     if length is None or isinstance(length, Real):  # fractions
@@ -224,7 +225,8 @@ def _flatten(trace: Trace, call: Original, x: Any, start_dim: int = 0, end_dim: 
     if not _is_dynamic(trace, x):
         return NotImplemented
     dims = trace.dims(x)
-    first, last = _axis(start_dim, len(dims)), _axis(end_dim, len(dims))
+    first = _axis(start_dim, len(dims))
+    last = _axis(end_dim, len(dims))
     flat = count(dims[first : last + 1])
     return _reshaped(trace, call(x, start_dim, end_dim), x, (*dims[:first], flat, *dims[last + 1 :]))
 
@@ -355,7 +357,8 @@ def _interleaved(
     if not (_is_dynamic(trace, x) or has_size(repeats)):
         return NotImplemented
     if dim is None:
-        x, dim = rv.flatten(x), 0
+        x = rv.flatten(x)
+        dim = 0
     dims = trace.dims(x)
     at = _axis(dim, len(dims))
     parts = rv.unsqueeze(x, at + 1)
@@ -460,7 +463,8 @@ def _tensor_split(trace: Trace, call: Original, x: Any, parts: Any = None, dim: 
     n = trace.dims(x)[_axis(dim, x.ndim)]
     if how or not isinstance(parts, int) or not isinstance(n, Size):
         return NotImplemented
-    size, longer = n // parts, n % parts
+    size = n // parts
+    longer = n % parts
     bounds = [i * size + smallest(i, longer) for i in range(parts + 1)]
     return tuple(_part(x, dim, a, b) for a, b in pairwise(bounds))
 
@@ -487,7 +491,8 @@ def _roll(trace: Trace, call: Original, x: Any, shifts: Any, dims: Any = None) -
         return NotImplemented
     if dims is None:
         return rv.roll(rv.flatten(x), shifts, 0).view_as(x)
-    steps, axes = _listed((shifts,)), _listed((dims,))
+    steps = _listed((shifts,))
+    axes = _listed((dims,))
     for step, dim in zip(steps, axes, strict=True):
         n = trace.dims(x)[_axis(dim, x.ndim)]
         at = n - step % n
@@ -524,9 +529,11 @@ def _diagonal(trace: Trace, call: Original, x: Any, offset: int = 0, dim1: int =
     """Every (columns + 1)-th element of each matrix in C order."""
     if not _is_dynamic(trace, x):
         return NotImplemented
-    first, second = _axis(dim1, x.ndim), _axis(dim2, x.ndim)
+    first = _axis(dim1, x.ndim)
+    second = _axis(dim2, x.ndim)
     dims = trace.dims(x)
-    rows, columns = dims[first], dims[second]
+    rows = dims[first]
+    columns = dims[second]
     length = greatest(smallest(rows + min(offset, 0), columns - max(offset, 0)), 0)
     others = [d for d in range(x.ndim) if d not in (first, second)]
     flat = rv.flatten(rv.permute(x, (*others, first, second)), -2)

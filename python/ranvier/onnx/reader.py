@@ -106,7 +106,8 @@ class OnnxModule(Module):
         none."""
         from ranvier.onnx.few_bits import converted
 
-        plan, values = self._body.plan, dict[str, Any]()
+        plan = self._body.plan
+        values = dict[str, Any]()
         if not plan.unchanged(self, values):
             raise ValueError(
                 "[quantize] got an OnnxModule of which a part is hooked, replaced or in another mode; "

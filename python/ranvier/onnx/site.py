@@ -122,7 +122,10 @@ class Site:
     def __init__(
         self, writer: Writer, calls: Sequence[Call], names: dict[str, str], axes: Sequence[str]
     ) -> None:
-        self.w, self.calls, self._names, self._axes = writer, calls, names, axes
+        self.w = writer
+        self.calls = calls
+        self._names = names
+        self._axes = axes
         self.node = writer.node
         self.kind, self.settings = calls[0].kind, calls[0].settings
 
@@ -295,7 +298,8 @@ class Site:
         return self.node("Gather", self.node("Shape", self._names[value]), self.w.ints(at), axis=0)
 
     def _floordiv(self, a: Dim, b: Dim) -> str:
-        dividend, divisor = self.number(a), self.number(b)
+        dividend = self.number(a)
+        divisor = self.number(b)
         if least(a) < 0 or least(b) <= 0:  # Div rounds towards 0, Mod has the sign of the divisor
             dividend = self.node("Sub", dividend, self.node("Mod", dividend, divisor))
         return self.node("Div", dividend, divisor)

@@ -561,7 +561,8 @@ def _compared(a: Size, b: Any, relation: str) -> Any:
     if not isinstance(b, Size) and type(b) is not int:
         return NotImplemented
     apart = a - b
-    low, high = least(apart), most(apart)
+    low = least(apart)
+    high = most(apart)
     if relation in ("==", "!="):
         if low > 0 or high < 0:
             return relation == "!="

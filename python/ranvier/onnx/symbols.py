@@ -197,7 +197,9 @@ def _chosen(function: Any, of_sizes: Any, values: Any, settings: Any) -> Any:
     return of_sizes(*items)
 
 
-_LEN, _MIN, _MAX = builtins.len, builtins.min, builtins.max
+_LEN = builtins.len
+_MIN = builtins.min
+_MAX = builtins.max
 
 
 def _originals() -> dict[int, tuple[Any, str, Handler]]:

@@ -158,7 +158,8 @@ def _bounds(part: slice, n: int) -> tuple[int | None, int | None]:
 
     Those from one end of the axis, in order, stay as they are, so that they are right for any size of it.
     """
-    start, stop = part.start, part.stop
+    start = part.start
+    stop = part.stop
     if start is None or stop is None:
         return start, stop
     if (start < 0) == (stop < 0) and start <= stop:
@@ -198,7 +199,8 @@ def _with_elements(x: Tensor, parts: Sequence[Any], value: Tensor) -> Tensor:
     others = [at for at in range(x.ndim) if at not in axes]
     order = [*axes, *others]
     sizes = [x.shape[at] for at in order]
-    count, rest = math.prod(sizes[: len(axes)]), sizes[len(axes) :]
+    count = math.prod(sizes[: len(axes)])
+    rest = sizes[len(axes) :]
     shape = np.broadcast_shapes(*[array.shape for array in arrays])
     rows = _flat_index(arrays, sizes[: len(axes)], shape)
     made = [x.shape[at] for at in others[:lead]] + list(shape) + [x.shape[at] for at in others[lead:]]

@@ -94,8 +94,10 @@ class _Step:
 
     def __init__(self, optimizer: Any, step: Any) -> None:
         self.optimizer, self.__func__ = optimizer, step
-        self.before_all, self.before = _OF_ALL["before step"], optimizer._own_hooks("before step")
-        self.after, self.after_all = optimizer._own_hooks("after step"), _OF_ALL["after step"]
+        self.before_all = _OF_ALL["before step"]
+        self.before = optimizer._own_hooks("before step")
+        self.after = optimizer._own_hooks("after step")
+        self.after_all = _OF_ALL["after step"]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         optimizer = self.optimizer

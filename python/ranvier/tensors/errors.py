@@ -343,7 +343,8 @@ def _wrong_list(of_parts: str, value: Any) -> str:
 
 def _alternatives(annotation: str) -> list[str]:
     """The parts of a union: ["Sequence[float | int]", "None"] of "Sequence[float | int] | None"."""
-    parts, depth = [""], 0
+    parts = [""]
+    depth = 0
     for letter in annotation.replace(" ", ""):
         depth += (letter == "[") - (letter == "]")
         if letter == "|" and depth == 0:

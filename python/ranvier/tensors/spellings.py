@@ -26,7 +26,10 @@ _PLAIN = """
 """
 PLAIN = frozenset(_PLAIN.split())
 _MODULES = ("ranvier.fft", "ranvier.linalg", "ranvier.ops.", "ranvier.tensors.")
-_BINDS, RESPELLS, _ASKS_NOBODY = 2, 16, 32  # flags of `_core._public`, as in public_function.cpp
+# flags of `_core._public`, as in public_function.cpp
+_BINDS = 2
+RESPELLS = 16
+_ASKS_NOBODY = 32
 # Functions that, without settings, call an op of their module with their operands: the core then calls it.
 _OPS = {
     "add": "_ADD",
@@ -77,8 +80,10 @@ def respelled(function: Any, settings: dict[str, Any]) -> dict[str, Any] | None:
             own = "A"
         is_other = name not in parameters and own in parameters
         changed[own if is_other else name] = value
-    unchanged = changed.keys() == settings.keys()
-    return None if unchanged or len(changed) < len(settings) else changed
+    is_given_twice = len(changed) < len(settings)  # as in f(axis=0, dim=0)
+    if is_given_twice or changed.keys() == settings.keys():
+        return None
+    return changed
 
 
 def again(function: Any, args: tuple[Any, ...], settings: dict[str, Any], error: BaseException) -> Any:
@@ -105,7 +110,8 @@ def spelled(function: Any, as_method: bool = False) -> Any:
 @cache  # a function has one object, which pickle finds again
 def _object(function: FunctionType, as_method: bool) -> Any:
     kind = _core.PublicMethod if as_method else _core.PublicFunction
-    name, how = function.__name__, _BINDS | RESPELLS | _ASKS_NOBODY
+    name = function.__name__
+    how = _BINDS | RESPELLS | _ASKS_NOBODY
     made = _core._public(kind, function, None, function.__module__, function.__qualname__, name, how)
     op = _op_of(function)
     if op is not None:
@@ -126,7 +132,8 @@ def _lacks_spellings(function: FunctionType, as_method: bool) -> bool:
 
 def _op_of(function: FunctionType) -> tuple[Any, int, tuple[str, ...]] | None:
     """The op that a function calls with its operands, their number and their names; or None."""
-    space, code = function.__globals__, function.__code__
+    space = function.__globals__
+    code = function.__code__
     names = code.co_varnames[: code.co_argcount]
     if function.__name__ in _OPS:
         operands = tuple(name for name in names if name in _OPERANDS)

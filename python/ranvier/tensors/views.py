@@ -192,7 +192,8 @@ def overlaps(array: np.ndarray[Any, Any]) -> bool:
     overlap."""
     if array.flags.c_contiguous or array.size == 0:
         return False
-    reach, is_certain = 0, True
+    reach = 0
+    is_certain = True
     for stride, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
         if size > 1 and stride == 0:
             return True

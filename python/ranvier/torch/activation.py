@@ -65,7 +65,8 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
     kind = _core.PublicMethod if is_method else _core.PublicAttribute
     how, text = BINDS | _OPERATOR * (name in asking.BINARY), asking.CALLED.get(name, name)
     if type(value) is _core.PublicMethod:
-        value, how = vars(type(value))["__wrapped__"].__get__(value), how | RESPELLS
+        value = vars(type(value))["__wrapped__"].__get__(value)
+        how = how | RESPELLS
     setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
 
 

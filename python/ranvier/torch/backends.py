@@ -58,7 +58,9 @@ class SDPAParams:
         is_causal: bool,
         enable_gqa: bool,
     ) -> None:
-        self.query, self.key, self.value = query, key, value
+        self.query = query
+        self.key = key
+        self.value = value
         self.attn_mask = attn_mask
         self.dropout = dropout
         self.is_causal = is_causal

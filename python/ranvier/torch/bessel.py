@@ -54,7 +54,8 @@ def _series(x: Array, order: int, sign: float, terms: int = 30) -> tuple[Array, 
     step = sign * x * x / 4
     term = np.ones_like(x)
     psi = -2 * EULER + order
-    plain, weighted = term.copy(), term * psi
+    plain = term.copy()
+    weighted = term * psi
     for k in range(1, terms):
         term = term * step / (k * (k + order))
         psi += 1 / k + 1 / (k + order)
@@ -66,7 +67,8 @@ def _series(x: Array, order: int, sign: float, terms: int = 30) -> tuple[Array, 
 def _hankel(x: Array, order: int, sign: float) -> tuple[Array, Array]:
     """The even and the odd terms of the sum of sign^(k // 2) a_k / x^k (10.17.1), for x from _FAR on."""
     term = np.ones_like(x)
-    even, odd = term.copy(), np.zeros_like(x)
+    even = term.copy()
+    odd = np.zeros_like(x)
     for k in range(1, 31):
         term = term * (4 * order**2 - (2 * k - 1) ** 2) / (8 * k * x)
         if k % 2:
@@ -78,7 +80,8 @@ def _hankel(x: Array, order: int, sign: float) -> tuple[Array, Array]:
 
 def _scaled_i(x: Array, order: int) -> Array:
     """exp(-x) I(x) for x >= 0: the mean of exp(x (cos t - 1)) cos(order t) (10.32.3), or 10.40.1."""
-    near, far = np.minimum(x, _FAR), np.maximum(x, _FAR)
+    near = np.minimum(x, _FAR)
+    far = np.maximum(x, _FAR)
     count = 40
     total = np.zeros_like(x)
     for k in range(count + 1):
@@ -116,7 +119,8 @@ def _i1(x: Array) -> Array:
 def _scaled_k(x: Array, order: int) -> Array:
     """exp(x) K(x): the integral of exp(-x (cosh t - 1)) cosh(order t) over t > 0 (10.32.9); for x <= 1 the
     series 10.31.1 and 10.31.2."""
-    near, far = np.clip(x, 0, 1), np.maximum(x, 1.0)
+    near = np.clip(x, 0, 1)
+    far = np.maximum(x, 1.0)
     i, psi = _series(near, order, 1)
     logarithm = np.log(near / 2)
     orders = psi / 2 - logarithm * i, 1 / near + logarithm * (near / 2) * i - near / 4 * psi
@@ -138,8 +142,11 @@ def _k(x: Array, order: int) -> Array:
 def _recurrence(x: Array) -> tuple[Array, Array, Array, Array]:
     """J0, J1, Y0 and Y1 for x from 2 to 30: J_n from n = 110 down (10.6.1, 10.74.iv), scaled by 10.12.4, and
     Y as sums of them (10.23.31 and its derivative)."""
-    last, here = np.zeros_like(x), np.full_like(x, 1e-280)
-    unit, y0, y1 = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+    last = np.zeros_like(x)
+    here = np.full_like(x, 1e-280)
+    unit = np.zeros_like(x)
+    y0 = np.zeros_like(x)
+    y1 = np.zeros_like(x)
     for n in range(110, 0, -1):
         if n % 2 == 0:
             k = n // 2
@@ -150,7 +157,8 @@ def _recurrence(x: Array) -> tuple[Array, Array, Array, Array]:
             y1 += (-1) ** k * (2 * k + 1) / (k * (k + 1)) * here
         last, here = here, 2 * n / x * here - last
     unit += here
-    j0, j1 = here / unit, last / unit
+    j0 = here / unit
+    j1 = last / unit
     logarithm = np.log(x / 2) + EULER
     first = 2 / math.pi * (logarithm * j0 - 2 * y0 / unit)
     second = 2 / math.pi * ((logarithm - 1) * j1 - y1 / unit - j0 / x)
@@ -159,7 +167,9 @@ def _recurrence(x: Array) -> tuple[Array, Array, Array, Array]:
 
 def _oscillating(x: Array, order: int, second: bool) -> Array:
     """J or Y (second) of x >= 0: 10.2.2 and 10.8 below 2, the recurrence, and 10.17.3 from _FAR on."""
-    near, middle, far = np.minimum(x, 2.0), np.clip(x, 2, _FAR), np.maximum(x, _FAR)
+    near = np.minimum(x, 2.0)
+    middle = np.clip(x, 2, _FAR)
+    far = np.maximum(x, _FAR)
     plain, psi = _series(near, order, -1)
     j = plain * (near / 2) ** order
     if not second:
@@ -169,7 +179,8 @@ def _oscillating(x: Array, order: int, second: bool) -> Array:
         small = (2 * np.log(near / 2) * j - 2 * pole - psi * (near / 2) ** order) / math.pi
     between = _recurrence(middle)[order + 2 * second]
     even, odd = _hankel(far, order, -1)
-    cos, sin = np.cos(far), np.sin(far)
+    cos = np.cos(far)
+    sin = np.sin(far)
     # The cosine and the sine of x - (order / 2 + 1 / 4) pi, times sqrt(2).
     cosine, sine = (sin - cos, -sin - cos) if order else (cos + sin, sin - cos)
     wave = even * sine + odd * cosine if second else even * cosine - odd * sine
@@ -184,8 +195,10 @@ def _airy(x: Array) -> Array:
     """Ai: 9.4.1 for |x| <= 2, else the integral 9.5.7, for negative x at two complex points (9.2.14)."""
     near = np.clip(x, -2, 2)
     cube = near**3
-    f, g = np.ones_like(x), near.copy()
-    first, second = f.copy(), g.copy()
+    f = np.ones_like(x)
+    g = near.copy()
+    first = f.copy()
+    second = g.copy()
     for k in range(1, 25):
         f = f * cube / ((3 * k - 1) * (3 * k))
         g = g * cube / ((3 * k) * (3 * k + 1))
@@ -195,7 +208,8 @@ def _airy(x: Array) -> Array:
     size = np.maximum(np.abs(x), 2.0)
     turn = np.where(x < 0, np.exp(1j * math.pi / 3), 1.0)
     # The integral of exp(-sqrt(z) t^2) cos(t^3 / 3), with t = s / size^(1/4).
-    h, total = 0.09, np.full(x.shape, 0.5 + 0j)
+    h = 0.09
+    total = np.full(x.shape, 0.5 + 0j)
     angle = np.sqrt(turn)
     for k in range(1, 76):
         s = k * h

@@ -159,7 +159,8 @@ def _names(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
     return names or None
 
 
-_REST, _NAMED_REST = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+_REST = inspect.Parameter.VAR_POSITIONAL
+_NAMED_REST = inspect.Parameter.VAR_KEYWORD
 
 
 def _mode_fault(model: Any, training: int) -> str:

@@ -19,8 +19,8 @@ from types import FrameType
 from typing import Any
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_OF_IMPORTS = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
-_OF_ATTRIBUTES = frozenset({"AttributeError"})
+_IMPORT_ERRORS = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
+_ATTRIBUTE_ERRORS = frozenset({"AttributeError"})
 
 
 def is_awaited(name: str, imports: bool = False) -> bool:
@@ -49,24 +49,37 @@ def _is_inner(file: str) -> bool:
 @cache  # libraries ask for a type at each call: isinstance(x, torch.SymInt)
 def _goes_on(file: str, line: int, name: str, imports: bool) -> bool:
     """True if a `try` around this line has a handler for the error of a missing name that goes on."""
-    nodes = _nodes(file)
-    inner = _innermost([node for node in nodes if not isinstance(node, ast.Try)], line)
-    block = _innermost([node for node in nodes if isinstance(node, ast.Try)], line)
-    if block is None or (inner is not None and inner.lineno > block.lineno):
-        return False  # no `try`, or one around a function that runs later
-    if any(_imports_torch(statement) for statement in block.body):
+    block = _try_around(file, line)
+    if block is None or any(map(_imports_torch, block.body)):
         return False
-    asks = [node for statement in block.body for node in ast.walk(statement) if _is_at(node, line)]
-    if imports or any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in asks):
-        waited = _OF_IMPORTS
-    elif any(_spells(node, name) for node in asks):
-        waited = _OF_ATTRIBUTES
-    else:
-        return False  # code that looks up any name, such as pydoc.locate
+    errors = _IMPORT_ERRORS if imports else _errors(block, line, name)
     for handler in block.handlers:
-        if _names(handler) & waited:
+        if _names(handler) & errors:
             return not any(isinstance(statement, ast.Raise) for statement in handler.body)
     return False
+
+
+def _try_around(file: str, line: int) -> ast.Try | None:
+    """The `try` whose body runs this line; None if there is none, or if a function that it makes has it."""
+    nodes = _nodes(file)
+    block: ast.Try | None = _innermost([node for node in nodes if isinstance(node, ast.Try)], line)
+    function = _innermost([node for node in nodes if not isinstance(node, ast.Try)], line)
+    if block is None or (function is not None and function.lineno > block.lineno):
+        return None
+    return block
+
+
+def _errors(block: ast.Try, line: int, name: str) -> frozenset[str]:
+    """What a `try` has to catch so that it goes on where a name is missing that this line asks for.
+
+    Nothing, for code that looks up any name, such as pydoc.locate.
+    """
+    asks = [node for statement in block.body for node in ast.walk(statement) if _is_at(node, line)]
+    if any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in asks):
+        return _IMPORT_ERRORS
+    if any(_spells(node, name) for node in asks):
+        return _ATTRIBUTE_ERRORS
+    return frozenset()
 
 
 @cache

@@ -34,12 +34,15 @@ def _zeta(s: Array, q: Array) -> Array:
     pole = (s == 1) | ((q <= 0) & (q == np.floor(q)) & ~(s < 1))
     outside = (s < 1) | ((q < 0) & (s != np.floor(s))) | np.isnan(s) | np.isnan(q)
     usable = ~pole & ~outside
-    s, q = np.where(usable, s, 2.0), np.where(usable, q, 1.0)
+    s = np.where(usable, s, 2.0)
+    q = np.where(usable, q, 1.0)
     far = q < -100
     fraction = -q - np.floor(-q)
     y = _sum_of_terms(s, np.where(far, 1 - fraction, q))
     if far.any():
-        n, r, last = s[far], fraction[far], 1 - q[far]
+        n = s[far]
+        r = fraction[far]
+        last = 1 - q[far]
         below = _sum_of_terms(n, r) - _sum_of_terms(n, last)
         y[far] += np.where(n % 2 == 0, below, -below)
     return np.where(outside & ~pole, math.nan, np.where(pole, math.inf, y))
@@ -48,8 +51,10 @@ def _zeta(s: Array, q: Array) -> Array:
 def _sum_of_terms(s: Array, q: Array) -> Array:
     """The same for q > -100 and s > 1: terms up to q + k = s + 10, or until they are negligible, and the
     Euler-Maclaurin formula (25.2.9, with q in place of 1)."""
-    total, negligible = np.zeros(s.shape), np.zeros(s.shape, bool)
-    left, at = q < s + 10, q
+    total = np.zeros(s.shape)
+    negligible = np.zeros(s.shape, bool)
+    left = q < s + 10
+    at = q
     while left.any():
         term = np.where(left, at, 1.0) ** -s
         total = np.where(left, total + term, total)
@@ -106,7 +111,8 @@ def _log_ratio(m: Array) -> Array:
     """m - log(1 + m) for m > -1, by its series where the two terms cancel: with t = m / (2 + m), log(1 + m)
     is 2 (t + t^3 / 3 + ...) and m - 2 t is m t."""
     t = m / (2 + m)
-    square, series = t * t, np.zeros_like(m)
+    square = t * t
+    series = np.zeros_like(m)
     for k in range(41, 1, -2):
         series = (series + 1 / k) * square
     near = m * t - 2 * t * series
@@ -156,7 +162,8 @@ def _of_plain(a: Array, x: Array, upper: bool) -> Array:
 
 def _sum_of_powers(a: Array, x: Array) -> Array:
     """1 + x / (a + 1) + x^2 / ((a + 1) (a + 2)) + ..."""
-    term, total = np.ones_like(x), np.ones_like(x)
+    term = np.ones_like(x)
+    total = np.ones_like(x)
     for k in range(1, _TERMS):
         term = term * (x / (a + k))
         total += term
@@ -168,7 +175,8 @@ def _sum_of_powers(a: Array, x: Array) -> Array:
 def _continued_fraction(a: Array, x: Array) -> Array:
     """gamma(a, x) / (x^a exp(-x)): 1 / (x + 1 - a - 1 (1 - a) / (x + 3 - a - 2 (2 - a) / ...))."""
     b = x + 1 - a
-    c, d = np.full_like(x, 1e300), 1 / b
+    c = np.full_like(x, 1e300)
+    d = 1 / b
     y = d.copy()
     for k in range(1, _TERMS):
         step = -k * (k - a)
@@ -190,7 +198,8 @@ _LOG_GAMMA = _zeta(_ORDERS, np.ones(1)) / _ORDERS * (-1.0) ** _ORDERS
 
 def _log_gamma_1(a: Array) -> Array:
     """log(gamma(1 + a)) for 0 < a < 1; for small a by 5.7.3, since 1 + a would be rounded."""
-    near, series = np.minimum(a, 0.25), np.zeros_like(a)
+    near = np.minimum(a, 0.25)
+    series = np.zeros_like(a)
     for number in _LOG_GAMMA[::-1]:
         series = (series + number) * near
     return np.where(a < 0.25, (series - EULER) * near, _core.lgamma(a + 1, None))
@@ -199,7 +208,8 @@ def _log_gamma_1(a: Array) -> Array:
 def _upper_of_small(a: Array, x: Array) -> Array:
     """Q(a, x) for a < 1 and x <= a + 1: 1 - x^a / gamma(a + 1) times (1 + a sum of (-x)^k / (k! (a + k))),
     k >= 1 (8.7.1), where 1 - x^a / gamma(a + 1) is an expm1."""
-    term, total = np.ones_like(x), np.zeros_like(x)
+    term = np.ones_like(x)
+    total = np.zeros_like(x)
     for k in range(1, 40):
         term = term * (-x / k)
         total += term / (a + k)

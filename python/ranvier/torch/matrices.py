@@ -177,7 +177,8 @@ def lobpcg(
         values, vectors = rv.linalg.eigh((inner + inner.mT) / 2)
         vectors = rv.linalg.solve_triangular(lower.mT, vectors, upper=True)
     if largest is None or largest:
-        values, vectors = values.flip(-1), vectors.flip(-1)
+        values = values.flip(-1)
+        vectors = vectors.flip(-1)
     return values[..., :count], vectors[..., :count]
 
 

@@ -66,7 +66,8 @@ def without_memory(shape: Any, dtype: Any, strides: Any = None, offset: int = 0)
         strides = tuple(int(step) for step in reversed(steps))[: len(shape)]
     last = sum(max(n - 1, 0) * step for n, step in zip(shape, strides, strict=True))
     if offset + last + dtype.itemsize > region[2] or min(strides, default=0) < 0:
-        strides, offset = (0,) * len(shape), 0
+        strides = (0,) * len(shape)
+        offset = 0
     if not offset:
         return np.ndarray(shape, dtype, region[0], 0, strides)
     memory = np.ndarray(offset + last + dtype.itemsize, np.uint8, region[0])  # `storage_offset` finds it

@@ -25,7 +25,8 @@ def _by_recurrence(first: Callable[[Array], Array], step: Step) -> Values:
 
     def values(x: Array, n: Array) -> Array:
         x, n = np.broadcast_arrays(x, np.trunc(n))
-        before, here = np.ones_like(x), first(x)
+        before = np.ones_like(x)
+        here = first(x)
         y = np.where(n < 0, 0.0, np.where(n == 0, 1.0, here))
         y = np.where(np.isnan(n) | np.isnan(x), math.nan, y)
         highest = int(np.max(n, initial=0, where=np.isfinite(n)))

@@ -23,7 +23,8 @@ _MOVED = """
     T __getitem__ add cat index_select mT matmul mm movedim narrow permute select squeeze stack sub subtract
     swapaxes swapdims t transpose unsqueeze
 """
-SAME, MOVED = frozenset(_SAME.split()), frozenset(_MOVED.split())
+SAME = frozenset(_SAME.split())
+MOVED = frozenset(_MOVED.split())
 
 
 class Sparse(Buffer):

@@ -28,7 +28,9 @@ def _erfcx(x: Array) -> Array:
     rule on the integral x / pi exp(-t^2) / (x^2 + t^2) over all t (DLMF 7.7.1), with an error below 1e-17;
     then the series of DLMF 7.12.1.
     """
-    near, middle, far = np.minimum(x, 3.0), np.clip(x, 3, 12), np.maximum(x, 12.0)
+    near = np.minimum(x, 3.0)
+    middle = np.clip(x, 3, 12)
+    far = np.maximum(x, 12.0)
     top = np.rint(near * 16) / 16  # its square is exact
     rest = (near - top) * (near + top)
     product = np.exp(top * top) * np.exp(rest) * _core.erfc(np.ascontiguousarray(near), None)
@@ -38,7 +40,8 @@ def _erfcx(x: Array) -> Array:
     for k in range(1, 17):
         t = k * k * h * h
         total += math.exp(-t) / (square + t)
-    step, series = 0.5 / (far * far), np.ones_like(far)
+    step = 0.5 / (far * far)
+    series = np.ones_like(far)
     for k in range(25, 0, -2):
         series = 1 - k * step * series
     asymptotic = series / (far * math.sqrt(math.pi))
@@ -71,7 +74,8 @@ def ndtr(input: Any) -> Tensor:
 
 
 def _log_ndtr(x: Array) -> Array:
-    far, near = np.minimum(x, -1.0), np.maximum(x, -1.0)
+    far = np.minimum(x, -1.0)
+    near = np.maximum(x, -1.0)
     tail = np.log(_erfcx(far * -_ROOT_HALF) / 2) - far * far / 2
     return np.where(x < -1, tail, np.log1p(_core.erfc(near * _ROOT_HALF, None) / -2))
 

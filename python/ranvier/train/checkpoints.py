@@ -206,7 +206,8 @@ class Checkpoint(Known, Callback):
         overwrite: bool = False,
     ) -> None:
         self.folder = folder_at(folder)
-        self.every, self.keep = every, keep
+        self.every = every
+        self.keep = keep
         self.every_batches = every_batches
         self.every_seconds = every_seconds
         self.overwrite = overwrite

@@ -34,35 +34,41 @@ def describe(
     trainer: Training, source: Source, valid: Source | None, hooks: Sequence[Callback]
 ) -> dict[str, Any]:
     """A run at its beginning as plain values, without anything that a checkpoint restores."""
-    model, loss, optimizer = trainer.model, trainer.loss, trainer.optimizer
-    state, names = model.state_dict(), _names(model, loss)
-    groups = getattr(optimizer, "param_groups", ())
-    precision = trainer.settings().get("precision") or get_float32_matmul_precision()
+    model = trainer.model
+    groups = getattr(trainer.optimizer, "param_groups", ())
+    settings = trainer.settings()
+    if settings.get("precision") is None:
+        settings["precision"] = get_float32_matmul_precision()
     described_model = architecture.describe(model)
-    schedules = [_schedule(hook) for hook in hooks if isinstance(hook, Schedule)]
+    weights = model.state_dict().items()
     return {
         "model": described_model,
         "settings of the model": _layers(model) if _is_custom(described_model) else {},
-        "weights": [[name, list(value.shape), value.dtype.name] for name, value in state.items()],
+        "weights": [[name, list(value.shape), value.dtype.name] for name, value in weights],
         "frozen parameters": [name for name, p in model.named_parameters() if not p.requires_grad],
-        "optimizer": [type(optimizer).__name__, [[names.get(id(p)) for p in g["params"]] for g in groups]],
+        "optimizer": [type(trainer.optimizer).__name__, _names_in(groups, model, trainer.loss)],
         "data": _of_data(source),
         "validation data": None if valid is None else _of_data(valid),
-        "schedules": schedules,
-        _OPTIMIZER: [described({k: v for k, v in g.items() if k not in _OF_GROUPS}) for g in groups],
-        "loss": name_of(loss),
-        "settings of the loss": _of_loss(loss),
+        "schedules": [_schedule(hook) for hook in hooks if isinstance(hook, Schedule)],
+        _OPTIMIZER: list(map(_group, groups)),
+        "loss": name_of(trainer.loss),
+        "settings of the loss": _of_loss(trainer.loss),
         "metrics": list(trainer.metrics),
-        "settings": described({**trainer.settings(), "precision": precision}),
+        "settings": described(settings),
     }
 
 
-def _names(model: Any, loss: Any) -> dict[int, str]:
-    """The names of all parameters by their id: those of the loss, too, which may learn."""
-    named = {id(p): name for name, p in model.named_parameters()}
+def _names_in(groups: Sequence[Mapping[str, Any]], model: Any, loss: Any) -> list[list[str | None]]:
+    """The names of the parameters in each group; those of the loss are there, too, which may learn."""
+    names = {id(p): name for name, p in model.named_parameters()}
     if isinstance(loss, nn.Module):
-        named |= {id(p): f"loss.{name}" for name, p in loss.named_parameters()}
-    return named
+        names |= {id(p): f"loss.{name}" for name, p in loss.named_parameters()}
+    return [[names.get(id(p)) for p in group["params"]] for group in groups]
+
+
+def _group(group: Mapping[str, Any]) -> Any:
+    """The settings of a group of an optimizer."""
+    return described({name: value for name, value in group.items() if name not in _OF_GROUPS})
 
 
 def _is_custom(node: Any) -> bool:
@@ -131,15 +137,17 @@ def described(value: Any, depth: int = _DEPTH) -> Any:
         return value if math.isfinite(value) else str(value)
     array = _as_array(value)
     if array is not None:
-        learns = getattr(value, "requires_grad", False)  # A checkpoint has the values of parameters.
-        return [array.dtype.name, list(array.shape)] if learns else _of_array(array)
+        if getattr(value, "requires_grad", False):  # a parameter, whose values a checkpoint has
+            return [array.dtype.name, list(array.shape)]
+        return _of_array(array)
     if depth == 0 or isinstance(value, type):
         return name_of(value)
     if isinstance(value, Mapping):
         return {str(key): described(item, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
-        return [described(item, depth - 1) for item in items[:_MOST]] + [len(items)] * (len(items) > _MOST)
+        first = [described(item, depth - 1) for item in items[:_MOST]]
+        return first if len(items) <= _MOST else [*first, len(items)]
     if isinstance(value, functools.partial):
         held = {"args": value.args, "keywords": value.keywords}
         return {"function": described(value.func, depth - 1), **described(held, depth - 1)}
@@ -183,7 +191,8 @@ def _as_array(value: Any) -> Array | None:
 def _of_array(array: Array) -> Any:
     if array.ndim == 0 and array.dtype.kind in "biuf":
         return described(array.item())
-    values = array.tolist() if array.size <= 16 and array.dtype.kind in "biuf" else checksum(array)
+    is_short = array.size <= 16 and array.dtype.kind in "biuf"
+    values = array.tolist() if is_short else checksum(array)
     return [array.dtype.name, list(array.shape), described(values, 8)]
 
 
@@ -199,17 +208,16 @@ def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
     theirs = state.get("run")
     for what, value in ours.items():
         saved = theirs.get(what) if isinstance(theirs, dict) else None
-        if saved != value and not (what == "model" and _same_form(saved, value)):
-            raise ValueError(
-                f"[Trainer.fit] cannot resume from '{path}': the {what} of its run "
-                f"{'are' if _is_plural(what) else 'is'} different: {difference(saved, value)}; "
-                f"{_remedy(what)}"
-            )
+        if saved == value or (what == "model" and _same_form(saved, value)):
+            continue
+        verb = "are" if what.split()[0] in _PLURAL else "is"
+        raise ValueError(
+            f"[Trainer.fit] cannot resume from '{path}': the {what} of its run {verb} different: "
+            f"{difference(saved, value)}; {_remedy(what)}"
+        )
 
 
-def _is_plural(what: str) -> bool:
-    first = what.split()[0]
-    return first in ("settings", "weights", "metrics", "schedules", "frozen")
+_PLURAL = ("settings", "weights", "metrics", "schedules", "frozen")  # first words of names in a description
 
 
 def _remedy(what: str) -> str:
@@ -242,5 +250,9 @@ def difference(theirs: Any, ours: Any, place: str = "") -> str:
         for a, b in zip(theirs, ours, strict=True):
             if a != b:
                 return difference(a, b, place)
-    there, here = (text if len(text) <= 200 else text[:200] + "..." for text in map(str, (theirs, ours)))
-    return f"{place}{there} there, {here} here"
+    return f"{place}{_short(theirs)} there, {_short(ours)} here"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "..."

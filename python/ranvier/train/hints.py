@@ -146,7 +146,8 @@ def far_targets(loss: Any, y: Array) -> str:
     """A remedy for targets that are far from what a new network gives, numbers near 1; else ""."""
     if not isinstance(loss, _OF_VALUES) or y.dtype.kind != "f" or y.size == 0:
         return ""
-    mean, deviation = float(np.mean(y, dtype=np.float64)), float(np.std(y, dtype=np.float64))
+    mean = float(np.mean(y, dtype=np.float64))
+    deviation = float(np.std(y, dtype=np.float64))
     if not LARGE < max(abs(mean), deviation) < np.inf:
         return ""
     return (
@@ -212,7 +213,9 @@ def note_left_out(trainer: Training) -> None:
     if vars(trainer)["_said_left_out"] == left_out:
         return
     report(trainer, _said_left_out=left_out)
-    names = ", ".join(left_out[:3]) + ", ..." * (len(left_out) > 3)
+    names = ", ".join(left_out[:3])
+    if len(left_out) > 3:
+        names += ", ..."
     warnings.warn(
         f"[Trainer.fit] {len(left_out)} of the model's {len(named)} parameters ({names}) are not in the "
         "optimizer and do not learn: make the optimizer after all layers are in the model, or say that it is "

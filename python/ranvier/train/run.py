@@ -408,7 +408,8 @@ class Run:
 
     def _with_states(self, state: Mapping[str, Any]) -> list[tuple[Callback | None, Any]]:
         """The states of a checkpoint's callbacks, each with that of this run: by class and order."""
-        waiting, pairs = list(self.hooks), []
+        waiting = list(self.hooks)
+        pairs = []
         for name, saved in state["callbacks"]:
             hook = next((hook for hook in waiting if type(hook).__name__ == name), None)
             if hook is not None:

@@ -45,7 +45,8 @@ class Setting:
     """
 
     def __init__(self, check: Callable[[Any, Any], Any], stays: bool = True) -> None:
-        self._check, self._stays = check, stays
+        self._check = check
+        self._stays = stays
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -397,7 +398,8 @@ def follow_parameters(trainer: Training) -> bool:
     groups = groups_of(trainer.optimizer)
     if not vars(trainer)["_owns_optimizer"] or len(groups) != 1 or "param_names" in groups[0]:
         return False
-    held, present = groups[0]["params"], _trainable(trainer.model, trainer.loss)
+    held = groups[0]["params"]
+    present = _trainable(trainer.model, trainer.loss)
     if len(held) == len(present) and all(map(operator.is_, held, present)):
         return False
     different = list({id(p): p for p in present}.values())
@@ -408,7 +410,8 @@ def follow_parameters(trainer: Training) -> bool:
     if isinstance(trainer.optimizer, optim.LBFGS):  # Its state is of all parameters together.
         state.clear()
     kept = {id(p) for p in different}
-    for p in [p for p in state if id(p) not in kept]:
+    left_out = [p for p in state if id(p) not in kept]
+    for p in left_out:
         del state[p]
     return True
 

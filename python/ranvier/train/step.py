@@ -159,7 +159,8 @@ class TrainingStep:
     )  # fmt: skip
 
     def __init__(self, trainer: Training, parts: CompiledParts, source: Source, reduce: Any = None) -> None:
-        self._trainer, self._reduce = trainer, reduce
+        self._trainer = trainer
+        self._reduce = reduce
         self.begin(source)
         self.compiled = parts.of(
             trainer,
@@ -181,7 +182,8 @@ class TrainingStep:
         """Take batches of this source from now on, and forget what a fit that failed has accumulated."""
         trainer = self._trainer
         self.source = source
-        self._batches, self._weight = 0, 0.0  # the batches so far of the update to come, and their weight
+        self._batches = 0
+        self._weight = 0.0  # the batches so far of the update to come, and their weight
         self._of_classes = link_of(trainer.loss) == "softmax"
         classes = trainer.classes_
         self._classes = len(classes) if classes is not None and self._of_classes else 0
@@ -318,9 +320,8 @@ class TrainingStep:
 
     def _update(self, loss: Tensor) -> None:
         """Update the weights, if the loss is finite or the Trainer ignores that."""
-        trainer = self._trainer
-        optimizer = trainer.optimizer
-        if trainer.on_nonfinite == "ignore":
+        optimizer = self._trainer.optimizer
+        if not self.careful:
             optimizer.step()
         elif self.own:
             if math.isfinite(loss.item()):

@@ -370,8 +370,10 @@ class Trainer(checked.Settings):
     def settings(self) -> dict[str, Any]:
         """The settings of steps as plain values, which a resumed run must have in common."""
         names = ["l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value"]
-        names += ["precision"] * (self.precision is not None)
-        names += ["distributed", "shards", "deterministic"] * self.distributed
+        if self.precision is not None:
+            names.append("precision")
+        if self.distributed:
+            names += ["distributed", "shards", "deterministic"]
         return {name: getattr(self, name) for name in names}
 
     @property

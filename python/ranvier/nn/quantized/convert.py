@@ -116,7 +116,7 @@ def quantize(
     if group != GROUP and not (group is None and dtype == "int8"):
         expected = "32 or None" if dtype == "int8" else "32 with int4"
         raise OpError(f"[quantize] got group {group!r}; expected {expected}")
-    kind = "q4_0" if dtype == "int4" else "int8" if group is None else "q8_0"
+    kind = _kind(dtype, group)
     chosen = chosen_layers(model, where)
     made = _made_layers(chosen, kind)
     chosen = {name: layer for name, layer in chosen.items() if id(layer) in made}
@@ -136,6 +136,13 @@ def quantize(
         return result
     data = report if type(report) is tuple else (report,)
     return result, _report(model, result, chosen, made, data, left)
+
+
+def _kind(dtype: str, group: int | None) -> str:
+    """The kind of the weights, a name of `QuantizedWeight`."""
+    if dtype == "int4":
+        return "q4_0"
+    return "int8" if group is None else "q8_0"
 
 
 def _nothing_to_do(model: Module) -> str:
@@ -293,8 +300,9 @@ def _left(model: Module, chosen: dict[str, Module], made: dict[int, Any]) -> lis
 def _told(left: list[Left]) -> str:
     """What stays as it is in words: the classes with the most weights, and the rest."""
     words = [f"{row.layer} ({row.number}) {row.share:.1%}" for row in left[:4]]
-    if rest := sum(row.share for row in left[4:]):
-        words.append(f"others {rest:.1%}")
+    others = sum(row.share for row in left[4:])
+    if others:
+        words.append(f"others {others:.1%}")
     return ", ".join(words)
 
 

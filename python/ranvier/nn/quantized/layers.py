@@ -85,7 +85,8 @@ class Quantized(Module):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Takes panels of another number of rows, too: of an Embedding that shares them with a Linear, or
         not."""
-        name, (n, k) = f"{prefix}panels", self._matrix_shape
+        name = f"{prefix}panels"
+        n, k = self._matrix_shape
         given = state_dict.get(name)
         shape = None if given is None else tuple(given.shape)
         if shape != tuple(self.panels.shape):
@@ -223,7 +224,8 @@ class Embedding(Quantized):
     @classmethod
     def from_weight(cls, weight: Any, kind: str = "int8", tied: bool = False) -> Embedding:
         """The layer of a weight (num_embeddings, embedding_dim), as :meth:`Linear.from_weight`."""
-        weight_dtype, rows = half_or_float32(weight), PANEL if tied else 1
+        weight_dtype = half_or_float32(weight)
+        rows = PANEL if tied else 1
         if isinstance(weight, QuantizedBlocks):
             weight = of_blocks(weight, rows)
         elif isinstance(weight, QuantizedWeight):

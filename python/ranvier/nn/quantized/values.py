@@ -80,8 +80,7 @@ class Values(Tensor):
     ndim = property(lambda self: 2)
 
     def size(self, dim: Any = None) -> Any:
-        shape = self.shape
-        return shape if dim is None else shape[dim if type(dim) is int else index(dim)]
+        return self.shape if dim is None else self.shape[index(dim)]
 
     def dim(self) -> int:
         return 2

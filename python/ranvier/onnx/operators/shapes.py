@@ -136,7 +136,8 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
 
 def _sliced_by_sizes(x: Any, shape: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     """`_sliced` where sizes are symbols: Python's slices have the same bounds."""
-    parts, flipped = [slice(None)] * len(shape), []
+    parts = [slice(None)] * len(shape)
+    flipped = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         at = axis_of("Slice", axis, len(shape))
         is_whole = not has_size((start, end, step)) and (start, step) == (-1, -1) and end < -(2**31)

@@ -118,7 +118,8 @@ def _without_late_windows(
     """
     axes = len(kernel)
     starts, dilations = settings["pads"][:axes], settings.get("dilations", [1] * axes)
-    ins, outs = s.dims(0)[-axes:], s.result_dims()[-axes:]
+    ins = s.dims(0)[-axes:]
+    outs = s.result_dims()[-axes:]
     if not is_fixed(ins):
         return {}
     ends, late = [], False
@@ -215,7 +216,9 @@ def batch_norm(s: Site) -> str:
 @writes("GroupNorm")
 def group_norm(s: Site) -> str:
     # The setting "part" of GroupNorm is the number of groups, that of LayerNorm the sizes of the last axes.
-    groups, channels, eps = s.get("part"), s.size(0, 1), float(s.get("eps"))
+    groups = s.get("part")
+    channels = s.size(0, 1)
+    eps = float(s.get("eps"))
     if groups == channels and s.ndim() > 2:
         scale, bias = _filled(s, 1, channels, 1), _filled(s, 2, channels, 0)
         return s.node("InstanceNormalization", s.input(0), scale, bias, epsilon=eps)

@@ -32,7 +32,8 @@ def permute(s: Site) -> str:
 
 @writes("Expand")
 def expand(s: Site) -> str:
-    dims, wanted = s.dims(0), s.result_dims()
+    dims = s.dims(0)
+    wanted = s.result_dims()
     if any(same(n, 0) for n in wanted) and not any(same(n, 0) for n in dims):
         # onnxruntime expands a size of 1 to 1, not to 0; an empty result needs no elements of the operand
         none = s.w.onnx.numpy_helper.from_array(np.zeros(1, s.dtype()))
@@ -46,7 +47,8 @@ def expand(s: Site) -> str:
 
 @writes("Tile")
 def tile(s: Site) -> str:
-    x, lead = s.input(0), len(s.get("counts")) - s.ndim()
+    x = s.input(0)
+    lead = len(s.get("counts")) - s.ndim()
     if lead:
         x = s.node("Unsqueeze", x, s.w.ints(*range(lead)))
     return s.node("Tile", x, s.shape(s.get("counts")))
@@ -54,7 +56,8 @@ def tile(s: Site) -> str:
 
 @writes("Trilu")
 def triangle(s: Site) -> str:
-    x, dtype = s.input(0), s.dtype()
+    x = s.input(0)
+    dtype = s.dtype()
     y = s.node("Trilu", _wide(s, x), s.scalar_size(s.get("k")), upper=int(s.get("upper")))
     return y if dtype == wide(dtype) else s.w.cast(y, dtype)
 
@@ -180,7 +183,9 @@ def one_hot(s: Site) -> str:
 @writes("Gather")
 def gather(s: Site) -> str:
     x, index = s.input(0), s.index(1)
-    axis, sizes, wanted = s.get("axis"), s.dims(0), s.dims(1)
+    axis = s.get("axis")
+    sizes = s.dims(0)
+    wanted = s.dims(1)
     less = [d for d in range(s.ndim()) if d != axis and not same(sizes[d], wanted[d])]
     if less:
         ends = [s.number(wanted[d]) for d in less]
@@ -201,7 +206,9 @@ def scatter(s: Site) -> str:
 
 @writes("Pad")
 def pad(s: Site) -> str:
-    sizes, mode, ndim = s.get("sizes"), s.get("mode"), s.ndim()
+    sizes = s.get("sizes")
+    mode = s.get("mode")
+    ndim = s.ndim()
     pads: list[Dim] = [0] * (2 * ndim)
     for i in range(len(sizes) // 2):
         pads[ndim - 1 - i], pads[2 * ndim - 1 - i] = sizes[2 * i], sizes[2 * i + 1]

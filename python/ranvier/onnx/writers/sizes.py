@@ -26,7 +26,8 @@ def _cast(s: Site, x: str, dtype: Any) -> str:
 @writes("Arange")
 def arange(s: Site) -> str:
     """start + step * (0, 1 ...): onnxruntime's optimizer fails for a Range with a negative step."""
-    start, step = s.get("start"), s.get("step")
+    start = s.get("start")
+    step = s.get("step")
     zero, one = (s.w.constant(np.int64(n)) for n in (0, 1))
     y = s.node("Range", zero, s.scalar_size(s.result_dims()[0]), one)
     dtype: np.dtype[Any] = np.dtype(np.int64)
@@ -50,7 +51,8 @@ def _scalar(s: Site, n: Any, dtype: Any) -> str:
 
 @writes("Fill")
 def fill(s: Site) -> str:
-    value, shape = s.get("value"), s.shape(s.result_dims())
+    value = s.get("value")
+    shape = s.shape(s.result_dims())
     if isinstance(value, (Size, Real)):
         return s.node("Expand", _scalar(s, value, _dtype(s)), shape)
     one = s.w.onnx.numpy_helper.from_array(np.array([value], _dtype(s)))

@@ -114,7 +114,8 @@ def fold(
 def channel_shuffle(input: Any, groups: int) -> Tensor:
     """x (N, C, ...) with its channels in another order: the first of each group, then the second of each ...
     | rv.nn.functional.channel_shuffle(rv.arange(4).reshape(1, 4, 1), 2).flatten() -> tensor([0, 2, 1, 3])"""
-    input, groups = as_tensor("channel_shuffle", input), whole("channel_shuffle", "groups", groups)
+    input = as_tensor("channel_shuffle", input)
+    groups = whole("channel_shuffle", "groups", groups)
     if input.ndim < 3 or groups < 1 or input.shape[1] % groups:
         raise OpError(
             f"[channel_shuffle] got x of shape {input.shape} and {groups} groups; expected (N, C, ...) with "

@@ -77,7 +77,8 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
 def _cosine_of_several_shapes(x1: Any, x2: Any) -> Tensor:
     """The cosine along the last dimension as in PyTorch, where each norm is that of the operand before it is
     broadcast."""
-    x1, x2 = as_tensor("cosine_embedding", x1), as_tensor("cosine_embedding", x2)
+    x1 = as_tensor("cosine_embedding", x1)
+    x2 = as_tensor("cosine_embedding", x2)
     squares = ((x1 * x1).sum(-1) + 1e-12) * ((x2 * x2).sum(-1) + 1e-12)
     return (x1 * x2).sum(-1) / sqrt(squares)
 

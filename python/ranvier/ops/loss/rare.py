@@ -71,7 +71,8 @@ def multi_margin_loss(
     x, chosen = _scores(name, input), as_tensor(name, target)
     own = chosen.shape
     if x.shape[:-1] in ((), (1,)) and own in ((), (1,)):  # one row
-        x, chosen = x.reshape(1, -1), chosen.reshape(1)
+        x = x.reshape(1, -1)
+        chosen = chosen.reshape(1)
     if chosen.shape != x.shape[:-1] or p not in (1, 2):
         raise OpError(
             f"[{name}] got target of shape {chosen.shape} for x of shape {x.shape} and p {p}; expected "

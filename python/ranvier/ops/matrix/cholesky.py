@@ -79,7 +79,8 @@ class Cholesky(Function):
     backward = by_rule
 
     def __init__(self, name: str, check: bool = True) -> None:
-        self.op, self.check = name, check
+        self.op = name
+        self.check = check
 
     def forward(self, A: Array) -> Array:
         try:

@@ -67,7 +67,8 @@ def singular(name: str) -> LinAlgError:
 def eliminated(A: Array) -> tuple[Array, Array]:
     """L and U of P L U = A (..., m, n) in one array, and the rows that were exchanged, from 1 (..., min(m,
     n)). A column whose pivot is 0 is left as it is. NaN is a pivot only where it is the first candidate."""
-    size, (m, n) = min(A.shape[-2:]), A.shape[-2:]
+    size = min(A.shape[-2:])
+    m, n = A.shape[-2:]
     both = A.reshape(math.prod(A.shape[:-2]), m, n).copy()
     pivots = np.zeros((len(both), size), np.int32)
     each = np.arange(len(both))
@@ -382,7 +383,8 @@ def matrix_power(A: Any, n: int) -> Tensor:
     if n == 1:
         return A.clone()  # so that the result is not the argument itself
     if n < 0:
-        A, n = inverse_of("matrix_power", A), -n
+        A = inverse_of("matrix_power", A)
+        n = -n
     result = None
     while n:
         if n & 1:

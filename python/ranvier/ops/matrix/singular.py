@@ -64,7 +64,9 @@ class Svd(Function):
     backward = by_rule
 
     def __init__(self, name: str, full: bool = False, infinite: bool = False) -> None:
-        self.op, self.full, self.infinite = name, full, infinite
+        self.op = name
+        self.full = full
+        self.infinite = infinite
 
     def forward(self, A: Array) -> tuple[Array, ...]:
         if not self.infinite or np.isfinite(A).all():

@@ -159,7 +159,8 @@ def _each_repeated_alike(x: Tensor, at: int, times: int) -> Tensor:
     n = x.shape[at]
     if times * n > 2**62:
         raise TooLarge
-    before, after = math.prod(x.shape[:at]), math.prod(x.shape[at + 1 :])
+    before = math.prod(x.shape[:at])
+    after = math.prod(x.shape[at + 1 :])
     final = (*x.shape[:at], n * times, *x.shape[at + 1 :])
     return Repeat([before, n, 1, after], [before, n, times, after], final).apply(x)
 

@@ -325,7 +325,8 @@ class ReduceLROnPlateau(LRScheduler):
         one_of(name, "mode", mode, ("min", "max"))
         one_of(name, "threshold_mode", threshold_mode, ("rel", "abs"))
         vars(self)["mode"] = mode
-        self.threshold, self.threshold_mode = threshold, threshold_mode
+        self.threshold = threshold
+        self.threshold_mode = threshold_mode
         self.mode_worse = math.inf if mode == "min" else -math.inf
 
     def _reset(self) -> None:

@@ -328,7 +328,8 @@ class CyclicLR(_WithMomentum):
         height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
         scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
-            lows, highs = self._each("base_momentums"), self._each("max_momentums")
+            lows = self._each("base_momentums")
+            highs = self._each("max_momentums")
             for group, low, high in zip(self.optimizer.param_groups, lows, highs, strict=True):
                 self._set_momentum(group, high - (high - low) * height * scale)
         limits = zip(self._each("base_lrs"), self._each("max_lrs"), strict=True)

@@ -311,7 +311,8 @@ class Schedule(Known, Callback):
 
     def _note_length(self) -> None:
         """Warn of a schedule whose length is that of the run in the other unit: updates with per="epoch"."""
-        steps, trainer = _length(self.scheduler, self.per), self.trainer
+        trainer = self.trainer
+        steps = _length(self.scheduler, self.per)
         epochs = trainer.last_epoch - trainer.epoch
         updates = epochs * -(-trainer.steps_per_epoch // trainer.accumulate)
         if not trainer.gives_hints or steps is None or epochs < 1 or updates <= 1.5 * epochs:
@@ -332,7 +333,8 @@ class Schedule(Known, Callback):
 
     def _require_mode(self) -> None:
         """Raise ValueError unless the schedule's mode is the direction of what it watches."""
-        ours, expected = self.scheduler.mode, self.mode
+        ours = self.scheduler.mode
+        expected = self.mode
         if expected == "auto" and self.monitor is not None:
             # "min" is the schedule's default: it may be that nobody has thought of it.
             given = ours == "max" and direction(self.monitor) is None
@@ -402,12 +404,13 @@ def _length(scheduler: Any, per: str) -> int | None:
     if kind == "SequentialLR":
         last = _length(scheduler._schedulers[-1], per)
         return None if last is None else int(scheduler._milestones[-1]) + last
-    names = _LENGTHS + _CYCLES * (per == "epoch")
-    name = next((name for name in names if hasattr(scheduler, name)), None)
-    if name is None or kind in ("LinearLR", "ConstantLR"):
+    names = _LENGTHS + _CYCLES if per == "epoch" else _LENGTHS
+    present = [name for name in names if hasattr(scheduler, name)]
+    if not present or kind in ("LinearLR", "ConstantLR"):
         return None
-    value = getattr(scheduler, name)
-    steps = max(value, default=0) if name == "milestones" else value
+    steps = getattr(scheduler, present[0])
+    if present[0] == "milestones":
+        steps = max(steps, default=0)
     return int(steps) if isinstance(steps, (int, float)) else None
 
 

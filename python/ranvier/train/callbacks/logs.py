@@ -74,7 +74,10 @@ class ProgressBar(Known, Callback):
     after: Any = Checked(_time)
 
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0, after: float = 0.0) -> None:
-        self.bar, self.every, self.delay, self.after = bar, every, delay, after
+        self.bar = bar
+        self.every = every
+        self.delay = delay
+        self.after = after
         self._tqdm: Any = None
         self._next = float("inf")  # the time from which on a batch updates the bar
         self._made = True
