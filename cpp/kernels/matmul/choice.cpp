@@ -79,9 +79,11 @@ bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return n <= kDotRows || m <= (far ? kernels.far_rows : kDotRows);
 }
 
-// True if `small` (small.h) can compute the product, apart from its size.
+// True if `small` (small.h) can compute the product, whatever kSmallSide and kSmallLong are: its sums are one
+// chain, as those of tiles are up to kc products.
 template <class T>
 bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  if (call.a.shape[2] > kernels.kc) return false;
   const auto is_rows = [&](const auto& v) {
     const bool dense = v.strides[1] == v.shape[2] || v.shape[1] == 1;
     return v.strides[2] == 1 && (dense || call.activation.is_in_tiles());
