@@ -12,7 +12,7 @@ from properties.every import every_op
 LEAVES_OUT = {
     "index_put setitem": "an index of uint8 is a mask",
     "randint_like": "draws from a range, as the dtype has it",
-    "clip": "uint8 has no limits below 0",
+    "clamp": "uint8 has no limits below 0",
 }
 DTYPES = ("uint8", "int8", "int16", "int32", "int64")
 

@@ -200,7 +200,7 @@ def limited(x, min=None, max=None):
 
 
 @op(reference=limited, exact=True, kinks=(-1.0, 0.5, 2.0), lacks="jet", anything="min")
-def clip(x):
+def clamp(x):
     yield call(x(3, 1, x.n, low=-3.0, high=3.0), -1.0, 2.0)
     yield call(x(low=-3.0, high=3.0), min=0.5)
     yield call(x(0, 3), max=0.5)
@@ -208,7 +208,7 @@ def clip(x):
     yield call(x(3, x.n), x(x.n, low=-1.0, high=0.0), x(3, 1, low=0.0, high=1.0))
     yield call(x(3, x.n), max=x(x.n))
     yield call(x.integers(-5, 5, x.n), -2, 3)
-    yield refused(ValueError, "[clip] got neither min nor max", x(3))
+    yield refused(ValueError, "[clamp] got neither min nor max", x(3))
 
 
 @op(reference=limited, exact=True, kinks=(-1.0,), lacks="jet")

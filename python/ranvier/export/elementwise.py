@@ -61,7 +61,7 @@ UNARY = {
     "Softsign": Unary("x > 1e30f ? 1.0f : x < -1e30f ? -1.0f : x / (1.0f + fabsf(x))"),
     "Hardshrink": Unary("x <= a && x >= -a ? 0.0f : x", ("lambd",)),
     "Hardtanh": Unary(_CLAMP, ("min_val", "max_val")),
-    "Clip": Unary(_CLAMP, ("low", "high")),
+    "Clamp": Unary(_CLAMP, ("low", "high")),
     "Hardsigmoid": Unary("x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : x / 6.0f + 0.5f"),
     "Hardswish": Unary("x <= -3.0f ? 0.0f : x > 3.0f ? x : x * (x + 3.0f) / 6.0f"),
     "Abs": Unary("fabsf(x)"),

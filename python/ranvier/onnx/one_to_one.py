@@ -102,7 +102,7 @@ OF_NUMBERS = ("AddNumber", "MulNumber", "DivNumber", "PowNumber", "NumberSub", "
 FORMULAS: dict[str, Write] = {  # Function -> what writes it; s is a Site, s.w its Writer
     "MaskedFill": lambda s: s.node("Where", s.input(1), s.scalar(s.get("number")), s.input(0)),
     "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
-    "Clip": lambda s: _clip(s, s.get("low"), s.get("high")),
+    "Clamp": lambda s: _clip(s, s.get("low"), s.get("high")),
     "Hardtanh": lambda s: _clip(s, s.get("min_val"), s.get("max_val")),
     "Gelu": lambda s: s.node("Gelu", s.input(0)),
     "GeluTanh": lambda s: s.node("Gelu", s.input(0), approximate="tanh"),

@@ -29,7 +29,7 @@ AT_IMPORT = {
     "activation.smooth": "glu! sigmoid*! tanh*!",
     "activation.softmax": "log_softmax+! softmax+!",
     "elementwise.arithmetic": "add*! div*! divide* mul*! multiply* neg*! negative* sub*! subtract*",
-    "elementwise.choice": "clamp* clip*! masked_fill*! maximum+! minimum+! nonzero+ where!",
+    "elementwise.choice": "clamp*! clip* masked_fill*! maximum+! minimum+! nonzero+ where!",
     "elementwise.compare": "eq+! ge+! gt+! le+! lt+! ne+!",
     "elementwise.functions": """
         abs*! absolute* cos*! exp*! expm1*! log*! log1p*! pow*! reciprocal*! round* sign*! sin*! sqrt*!

@@ -24,8 +24,8 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.row import REFUSED, elementwise
 from ranvier.ops.rows import examples
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
-from ranvier.tape.function import TakesHalves
+from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
+from ranvier.tape.function import TakesHalves, in_dtypes
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
@@ -140,31 +140,36 @@ def minimum(input: Any, other: Any) -> Tensor:
 
 _at_least = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast)
 _at_most = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost)
-_AT_LEAST, _AT_MOST = _at_least.op("clip"), _at_most.op("clip")
-_BY_NUMBERS = elementwise(
-    _core.clip,
-    lambda f, dy, x, low, high: f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0),
-    dtypes=REFUSED,
-).op("clip")
+_AT_LEAST, _AT_MOST = _at_least.op("clamp"), _at_most.op("clamp")
+
+
+def _slope_between(f: Any, dy: Any, x: Any, low: Any, high: Any) -> Any:
+    return f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0)
+
+
+formula_of("clip_backward")(in_dtypes()(_slope_between))  # the kernels have NumPy's name
+_BY_NUMBERS = elementwise(_core.clip, _slope_between, dtypes=REFUSED, backward_kernel="clip_backward").op(
+    "clamp"
+)
 _PLAIN = frozenset({int, float, type(None)})
 
 
-def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """x limited to [min, max]; None means no limit on that side. The gradient passes where min <= x <= max;
     elsewhere it goes to the limit.
 
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
-    | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
+    | rv.clamp(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
     if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None and is_floating(input):
         return _BY_NUMBERS(input, -math.inf if min is None else min, math.inf if max is None else max)
     if max is None and isinstance(min, Tensor):
         return _AT_LEAST(input, min)
     if min is None and max is None:
-        raise OpError("[clip] got neither min nor max; expected at least one limit")
-    input = as_operand("clip", input)
-    low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
+        raise OpError("[clamp] got neither min nor max; expected at least one limit")
+    input = as_operand("clamp", input)
+    low, high = (None if limit is None else as_operand("clamp", limit) for limit in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return _clip(input, low, high)
+        return _clamp(input, low, high)
     if is_floating(input):
         low, high = -math.inf if low is None else low, math.inf if high is None else high
         return _BY_NUMBERS(input, 1.0 * low, 1.0 * high)  # 1.0 times: True as a limit becomes 1.0
@@ -173,8 +178,8 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
 
 
 @own_error
-def _clip(x: Any, low: Any, high: Any) -> Tensor:
-    """clip with one limit or two, at least one of them a Tensor."""
+def _clamp(x: Any, low: Any, high: Any) -> Tensor:
+    """clamp with one limit or two, at least one of them a Tensor."""
     if low is None or high is None:
         return _AT_LEAST(x, low) if high is None else _AT_MOST(x, high)
     dtypes = {part._array.dtype for part in (x, low, high) if isinstance(part, Tensor)}
@@ -187,7 +192,7 @@ def _clip(x: Any, low: Any, high: Any) -> Tensor:
     return Between().apply(*(cast(part, dtype) for part in (x, low, high)))
 
 
-clamp = clip
+clip = clamp
 
 
 @written_once(condition=0)

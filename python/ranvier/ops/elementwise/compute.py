@@ -40,7 +40,7 @@ def compute(row: Any, *given: Any) -> Tensor:
     y = _result(row, given)
     if not observers:
         return y
-    return computed(row.numpy.__name__ if row.name == "clip" else row.name, given, y)
+    return computed(row.numpy.__name__ if row.name == "clamp" else row.name, given, y)
 
 
 def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
