@@ -211,6 +211,35 @@ def test_windows_that_overlap_are_refused():
     refused(RuntimeError, expected, windows.__setitem__, slice(None), rv.ones(3, 2))
 
 
+@pytest.mark.parametrize("way", ["detach", "data", "as_strided"])
+def test_detached_windows_that_overlap_are_refused_too(way):
+    x = rv.arange(4.0)
+    windows = x.as_strided((3, 2), (1, 1)) if way == "as_strided" else x.unfold(0, 2, 1)
+    windows = windows.data if way == "data" else windows.detach()
+    expected = "with several elements at one place in memory"
+    refused(RuntimeError, expected, windows.copy_, rv.ones(3, 2))
+    refused(RuntimeError, expected, windows.add_, 1.0)
+    refused(RuntimeError, expected, windows.exp_)
+    assert x.tolist() == [0, 1, 2, 3]
+    windows.fill_(5.0)  # one number for all
+    windows[1].copy_(rv.tensor([6.0, 7.0]))
+    assert x.tolist() == [5, 6, 7, 5]
+
+
+def test_places_of_an_expanded_tensor_are_written_once_by_an_index():
+    x = rv.arange(3.0)
+    wide, values = x.expand(2, 3), rv.arange(6.0).view(2, 3)
+    expected = "with several elements at one place in memory"
+    refused(RuntimeError, expected, wide.__setitem__, [0, 1], values)
+    refused(RuntimeError, expected, wide.__setitem__, values > 1, values[values > 1])
+    refused(RuntimeError, expected, wide.index_copy_, 0, rv.tensor([0, 1]), values)
+    assert x.tolist() == [0, 1, 2]
+    wide[[1]] = values[1:]
+    assert x.tolist() == [3, 4, 5]
+    wide[:, [0, 2]] = 8.0  # one number for all
+    assert x.tolist() == [8, 4, 8]
+
+
 def test_gradients_of_a_window_that_is_written():
     x = rv.arange(4.0).requires_grad_()
     y = x * 1.0

@@ -222,6 +222,24 @@ def test_out():
             rv.ones(3, 2, requires_grad=True), 0, out=y)  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["exp", "cat", "sort", "where", "clamp"])
+def test_out_of_integers_takes_no_floats(name):
+    x, whole = rv.tensor([1.5, -2.5]), rv.zeros(2, dtype=rv.int64)
+    out = (whole, rv.zeros(2, dtype=rv.int64)) if name == "sort" else whole
+    arguments = {"cat": ([x],), "where": (x > 0, x, x), "clamp": (x, 0)}.get(name, (x,))
+    expected = f"[{name}] got out of dtype {rv.int64} for a result of {rv.float32}; expected a dtype that"
+    refused(RuntimeError, expected, public(getattr(rv, name), name), *arguments, out=out)
+    assert whole.tolist() == [0, 0]
+
+
+def test_ranges_fill_out_in_its_shape():
+    out = rv.zeros(2, 3)
+    assert public(rv.arange, "arange")(6, out=out) is out
+    assert out.tolist() == [[0, 1, 2], [3, 4, 5]]
+    public(rv.linspace, "linspace")(0, 10, 6, out=out)
+    assert out.tolist() == [[0, 2, 4], [6, 8, 10]]
+
+
 def test_the_modules_have_them(monkeypatch):
     module = types.ModuleType("torch")
     module.__spec__ = IN_PLACE.find_spec("torch")

@@ -46,7 +46,9 @@ from ranvier.tensors.views import (
     change_history,
     count_change,
     overlaps,
+    place_numbers,
     refuse_leaf,
+    refuse_overlap,
     renew,
     sharing,
     stands_alone,
@@ -149,7 +151,8 @@ def _before_store(tensor: Any, name: str, places: Any) -> None:
     require_writeable(name, tensor._array)
     if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
         _keep_results(tensor)
-    if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in tensor._array.strides:
+    # A view without its base, as of detach(), may overlap, too.
+    if tensor._view is not None or tensor._cell[FLAG] & BORROWED or not tensor._array.flags.c_contiguous:
         before_writing(tensor, name, places)
 
 
@@ -195,7 +198,9 @@ def _write_places(x: Tensor, key: Any, value: Any) -> None:
     if places is None:
         keys = numbers_first(raw_index(key), x._array.shape)
     if overlaps(x._array) and np.size(value) != 1:
-        before_writing(x, "setitem", picked(x._array, keys) if keys else places)
+        if keys:
+            _refuse_places(x._array, keys)
+        before_writing(x, "setitem", places)
     else:
         before_writing(x, "setitem", None)
     if keys:
@@ -203,6 +208,13 @@ def _write_places(x: Tensor, key: Any, value: Any) -> None:
     else:  # The places are found again, because `before_writing` may have given the tensor other memory.
         write(_core._places(x._array, key), value, "setitem")
     bump(x)
+
+
+def _refuse_places(array: Array, keys: Any) -> None:
+    """Refuses keys with arrays that pick several elements of one place of an array that overlaps."""
+    numbers = picked(place_numbers(array), keys)
+    if len(np.unique(numbers)) < numbers.size:
+        refuse_overlap("setitem", numbers.shape)
 
 
 def fill_(x: Tensor, value: Any) -> Tensor:

@@ -179,10 +179,7 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
             if base._grad_fn is None and base._cell is tensor._cell:
                 refuse_leaf(name, "a view of a leaf Variable")
     if places is not None and overlaps(places):
-        raise RuntimeError(
-            f"[{name}] got a tensor of shape {places.shape} with several elements at one place in memory "
-            "(expanded); expected one place for each: clone() it"
-        )
+        refuse_overlap(name, places.shape)
     if tensor._cell[FLAG] & BORROWED:
         own_memory(tensor)
 
@@ -205,11 +202,23 @@ def overlaps(array: np.ndarray[Any, Any]) -> bool:
 
 def _counted(array: np.ndarray[Any, Any]) -> int:
     """The number of different places in memory of the elements of an array."""
+    return len(np.unique(place_numbers(array)))
+
+
+def place_numbers(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The place in memory of each element of an array: its distance from the first one, in bytes."""
     places = np.zeros(array.shape, np.int64)
     for axis, (stride, size) in enumerate(zip(array.strides, array.shape, strict=True)):
         steps = np.arange(size) * stride
         places += steps.reshape(-1, *[1] * (array.ndim - axis - 1))
-    return len(np.unique(places))
+    return places
+
+
+def refuse_overlap(name: str, shape: tuple[int, ...]) -> None:
+    raise RuntimeError(
+        f"[{name}] got a tensor of shape {shape} with several elements at one place in memory "
+        "(expanded); expected one place for each: clone() it"
+    )
 
 
 def refuse_leaf(name: str, what: str) -> None:

@@ -25,6 +25,7 @@ import ranvier.torch.asking as asking
 from ranvier import Tensor
 from ranvier.ops.shape.index import getitem
 from ranvier.tensors.deepcopy_pickle import rebuild
+from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.spellings import RESPELLS, respelled
 
 # Other flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method;
@@ -146,6 +147,10 @@ def _as_asked(func: Any, args: Any) -> Any:
 _SUMS = {"sum", "nansum", "mean", "nanmean", "prod", "cumsum", "cumprod", "var", "std", "logsumexp"}
 
 
+# Functions that fill an `out` of as many elements in its own shape.
+_RANGES = {"arange", "range", "linspace", "logspace"}
+
+
 def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
     """Is called after a function has raised an error, and returns a result or raises the error again.
 
@@ -176,13 +181,21 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
 def written(name: str, out: Any, result: Any) -> Any:
     """Writes the result, or several results, to `out`, without gradients, and returns `out`.
 
-    `out` is resized to the shape of the result, with PyTorch's warning if it had elements.
+    `out` is resized to the shape of the result, with PyTorch's warning if it had elements. Its dtype must be
+    of the kind of the result's, or a higher one: else the numbers would be cut off.
     """
     if isinstance(out, (tuple, list)):
         parts = [written(name, *pair) for pair in zip(out, result, strict=True)]
         return getattr(type(result), "_make", tuple)(parts)
     if result.requires_grad or out.requires_grad:
         raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
+    if not can_cast(result.dtype, out.dtype):
+        raise RuntimeError(
+            f"[{name}] got out of dtype {out.dtype} for a result of {result.dtype}; "
+            "expected a dtype that can hold it"
+        )
+    if name in _RANGES and result.numel() == out.numel():
+        result = result.reshape(out.shape)
     with ranvier.no_grad():
         if out.numel() == 0 != result.numel():
             out.data = result.to(out.dtype)
