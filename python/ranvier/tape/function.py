@@ -235,12 +235,17 @@ def watched(result: Any, *keys: Any) -> Any:
     keys: Tensors, or tuples with some, such as indices, that the Function has saved and that are no inputs.
     """
     node = result._grad_fn
-    if isinstance(node, Function):
-        for key in keys:
-            for part in key if type(key) is tuple else (key,):
-                if isinstance(part, Tensor):
-                    node.versions = (*node.versions, part._cell)
-                    node.changes = (*node.changes, part._cell[0])
+    if not isinstance(node, Function):
+        return result
+    nodes = [node]
+    if result._array.dtype in HALVES and isinstance(node.edges[0], Function):
+        nodes.append(node.edges[0])  # The result may be a cast of the Function's, see `_widened`.
+    for key in keys:
+        for part in key if type(key) is tuple else (key,):
+            if isinstance(part, Tensor):
+                for each in nodes:
+                    each.versions = (*each.versions, part._cell)
+                    each.changes = (*each.changes, part._cell[0])
     return result
 
 

@@ -134,7 +134,9 @@ def _copied_into(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     if source.dtype != input.dtype or source.shape != _rows_shape(input, at, rows) or not input.ndim:
         return assign(input, index_copy(input, dim, index, source), "index_copy_")
     require_from_0("index_copy_", index)
-    setitem(input, (slice(None),) * at + (rows,), source)
+    # A Tensor stays one, so that its changes are seen before backward.
+    places = index.reshape(-1) if isinstance(index, Tensor) else rows
+    setitem(input, (slice(None),) * at + (places,), source)
     return input
 
 
