@@ -230,7 +230,7 @@ from torch.distributions.multivariate_normal import _precision_to_scale_tril
 from torch.distributions.transforms import _clipped_sigmoid
 assert _precision_to_scale_tril(4 * torch.eye(2)).tolist() == [[0.5, 0.0], [0.0, 0.5]]
 assert 0.999 < _clipped_sigmoid(x * 99)[1] < 1
-uses = tvF.resize, decode_image, FrozenBatchNorm2d, KMNIST, torch.conv_transpose3d
+uses = tvF.resize, decode_image, FrozenBatchNorm2d, KMNIST, torch.nn.FractionalMaxPool3d
 for use in (*uses, download_url_to_file, torch.cuda.CUDAGraph, BlockMask, Wishart):
     try:
         use(x)

@@ -190,6 +190,42 @@ def _counts(channels: tuple[int, int, int]) -> str:
 
 class TransposedConvolution(Convolution):
     transposed = True
+    output_padding: tuple[int, ...]
+
+    def _output_padding(
+        self,
+        input: Any,
+        output_size: Any,
+        stride: Any,
+        padding: Any,
+        kernel_size: Any,
+        num_spatial_dims: int,
+        dilation: Any = None,
+    ) -> tuple[int, ...]:
+        """The output_padding that gives output_size; that of the layer without one.
+
+        It has PyTorch's name and arguments, since subclasses call and override it. With an output_size it uses
+        the arguments alone, since programs call it for objects of their own.
+        """
+        if output_size is None:
+            return self.output_padding
+        wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
+        wanted = wanted[-num_spatial_dims:]
+        gaps = (1,) * num_spatial_dims if dilation is None else dilation
+        least = [
+            (n - 1) * stride[d] - 2 * padding[d] + gaps[d] * (kernel_size[d] - 1) + 1
+            for d, n in enumerate(input.shape[-num_spatial_dims:])
+        ]
+        most = [n + s - 1 for n, s in zip(least, stride, strict=True)]
+        fits = len(wanted) == num_spatial_dims and all(
+            isinstance(n, int) and a <= n <= b for n, a, b in zip(wanted, least, most, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"[conv_transpose{num_spatial_dims}d] got output_size {output_size!r}; expected sizes from "
+                f"{tuple(least)} to {tuple(most)}"
+            )
+        return tuple(n - a for n, a in zip(wanted, least, strict=True))
 
 
 class _ConvTranspose(TransposedConvolution):
@@ -219,40 +255,6 @@ class _ConvTranspose(TransposedConvolution):
         convolve = getattr(F, self._op)
         settings = self.stride, self.padding, extra, self.groups, self.dilation
         return convolve(input, self.weight, self.bias, *settings)
-
-    def _output_padding(
-        self,
-        input: Any,
-        output_size: Any,
-        stride: Any,
-        padding: Any,
-        kernel_size: Any,
-        num_spatial_dims: int,
-        dilation: Any = None,
-    ) -> tuple[int, ...]:
-        """The output_padding that gives output_size; that of the layer without one. It has PyTorch's name and
-        arguments, since subclasses call and override it."""
-        if output_size is None:
-            return self.output_padding
-        return self._extra(input, output_size)
-
-    def _extra(self, x: Any, output_size: Any) -> tuple[int, ...]:
-        """The output_padding that gives output_size."""
-        wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
-        wanted = wanted[-self._axes :]
-        least = [
-            (n - 1) * self.stride[d] - 2 * self.padding[d] + self.dilation[d] * (self.kernel_size[d] - 1) + 1
-            for d, n in enumerate(x.shape[-self._axes :])
-        ]
-        most = [n + s - 1 for n, s in zip(least, self.stride, strict=True)]
-        if len(wanted) != self._axes or any(
-            not (isinstance(n, int) and a <= n <= b) for n, a, b in zip(wanted, least, most, strict=True)
-        ):
-            raise ValueError(
-                f"[{self._op}] got output_size {output_size!r}; expected sizes from {tuple(least)} to "
-                f"{tuple(most)}"
-            )
-        return tuple(n - a for n, a in zip(wanted, least, strict=True))
 
 
 class ConvTranspose1d(_ConvTranspose):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
+import ranvier.ops as ops
 from ranvier.nn.layer import Layer
 from ranvier.nn.loss import Loss
 from ranvier.nn.module import Module, Parameter
@@ -19,6 +20,7 @@ from ranvier.nn.registry import counts
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
+from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.tensors.dtypes import int64
 from ranvier.tensors.errors import count, flag, number, one_of, require_function
 from ranvier.tensors.tensor import Tensor
@@ -141,7 +143,9 @@ class _OfFunction(Loss):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_function" in vars(cls):
-            parameters = signature(getattr(F, cls._function)).parameters
+            # The library's own function: a program may have put another with other parameters into F.
+            own = ops._rare(FUNCTIONAL_OF[cls._function], cls._function)
+            parameters = signature(own).parameters
             cls._declare([*parameters.values()][2:])  # without input and target
         super().__init_subclass__(**kwargs)
 

@@ -63,6 +63,8 @@ class RNNBase(Recurrent):
     """The base class of RNN, LSTM and GRU: the parameters of all layers and directions, and forward."""
 
     _shown = ("*input_size", "*hidden_size", *[f"{name}?" for name in _OPTIONS])
+    # {name: (parameter, the Tensor in its place)}, where a program has set `_flat_weights`
+    _rv_in_place: dict[str, tuple[Any, Any]] | None = None
 
     def __init__(
         self,
@@ -125,6 +127,8 @@ class RNNBase(Recurrent):
         return _WEIGHTS[: 4 if self.bias else 2] + _WEIGHTS[4:] * bool(self.proj_size)
 
     def _weights(self, end: str) -> tuple[Any, ...]:
+        if self._rv_in_place is not None:
+            return tuple([self._weight(name + end) for name in self._names()])
         return tuple([getattr(self, name + end) for name in self._names()])
 
     @property
@@ -137,8 +141,29 @@ class RNNBase(Recurrent):
         return [name for names in self._all_weights for name in names]
 
     @property
-    def _flat_weights(self) -> list[Parameter]:
-        return [getattr(self, name) for name in self._flat_weights_names]
+    def _flat_weights(self) -> list[Any]:
+        """The weights that forward uses, in the order of `_flat_weights_names`.
+
+        A program may set the list, to compute with Tensors in the place of the parameters. What it assigns
+        to a name afterwards is in the list again.
+        """
+        return [self._weight(name) for name in self._flat_weights_names]
+
+    @_flat_weights.setter
+    def _flat_weights(self, weights: list[Any]) -> None:
+        names = self._flat_weights_names
+        if len(weights) != len(names):
+            raise ValueError(f"[{self._name}] got {len(weights)} _flat_weights; expected {len(names)}")
+        pairs = zip(names, weights, strict=True)
+        self._rv_in_place = {name: (getattr(self, name, None), weight) for name, weight in pairs}
+
+    def _weight(self, name: str) -> Any:
+        """The parameter of this name, or the Tensor that `_flat_weights` has in its place."""
+        parameter = getattr(self, name, None)
+        if self._rv_in_place is None or name not in self._rv_in_place:
+            return parameter
+        replaced, weight = self._rv_in_place[name]
+        return weight if replaced is parameter else parameter
 
     @property
     def all_weights(self) -> list[list[Parameter]]:

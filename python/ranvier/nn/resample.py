@@ -90,18 +90,23 @@ class ConstantPad2d(_OfValue):
     _axes = 2
 
 
-class ZeroPad1d(_OfPadding, _ConstantPad):
+class _Zeros(_OfValue):
+    """Base of the layers that pad with zeros, before ConstantPad1d or ConstantPad2d."""
+
+    _shown = ("*padding",)
+
+    def __init__(self, padding: Any) -> None:
+        super().__init__(padding, 0.0)
+
+
+class ZeroPad1d(_Zeros, ConstantPad1d):
     """Zeros before and after the last axis of (N, C, L).
     | rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2)) -> tensor([[[0., 1., 1., 0.]]])"""
 
-    _axes = 1
 
-
-class ZeroPad2d(_OfPadding, _ConstantPad):
+class ZeroPad2d(_Zeros, ConstantPad2d):
     """Zeros around images: padding a number, or (left, right, top, bottom).
     | rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 8, 8)"""
-
-    _axes = 2
 
 
 class ReflectionPad1d(_OfPadding, _ReflectionPad):

@@ -5,8 +5,10 @@ Tensor is changed at once; layers, losses, optimizers and loaders when their mod
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
+import inspect
 import sys
 from typing import Any
 
@@ -96,8 +98,41 @@ def _to_layers() -> None:
 
     module: Any = nn.Module
     module.compile, module.share_memory = compiled, shared
+    module._replicate_for_data_parallel = _replica
+    module._compiled_call_impl = None
+    module.__constants__ = _Constants()
     nn.Parameter.__torch_function__ = dispatch.silent  # type: ignore[attr-defined]
     nn.Buffer.__torch_function__ = dispatch.silent  # type: ignore[attr-defined]
+
+
+def _replica(module: Any) -> Any:
+    """A copy of the module alone, on the same submodules and buffers, without parameters.
+
+    PyTorch's DataParallel sets Tensors in the place of the parameters.
+    """
+    replica = copy.copy(module)
+    for name in list(replica._parameters):
+        del replica._parameters[name]
+    replica._is_replica = True
+    return replica
+
+
+class _Constants:
+    """`__constants__` of layers: the names of the settings, which TorchScript takes as constants.
+
+    Classes that derive from layers add names of their own to the list.
+    """
+
+    _OTHERS = frozenset({"bias", "device", "dtype", "reduce", "self", "size_average", "weight"})
+
+    def __get__(self, module: Any, cls: type) -> list[str]:
+        own = next(base for base in cls.__mro__ if base.__module__.startswith("ranvier."))
+        settings = inspect.signature(own).parameters.values()
+        names = [p.name for p in settings if p.kind is not p.VAR_POSITIONAL and p.kind is not p.VAR_KEYWORD]
+        if not names or len(names) < len(settings):  # Module itself, and containers
+            text = f"type object {cls.__name__!r} has no attribute '__constants__'"
+            raise AttributeError(text, name="__constants__", obj=cls)
+        return [name for name in names if name not in self._OTHERS]
 
 
 def _to_losses() -> None:

@@ -158,7 +158,7 @@ def _file(homes: list[ModuleType]) -> str:
 
 def _full(root: str, path: str) -> str:
     """The path as the tables of `names.py` have it: without `torch`, but with `torchvision`."""
-    return path if root in ("ranvier", "torch") else f"{root}.{path}"
+    return path if root in ("ranvier", "torch") else f"{root}.{path}".rstrip(".")
 
 
 def _why(root: str, path: str) -> str:

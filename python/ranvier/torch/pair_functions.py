@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections import namedtuple
 from collections.abc import Callable
@@ -25,8 +26,8 @@ def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any
         return inner(*args, **settings)
     if name in ("cat", "concat", "stack", "hstack", "vstack"):
         return _by_parts(args[0], lambda xs: function(xs, *args[1:], **settings))
-    if name == "einsum" and len(args) == 3:
-        return product(lambda a, b: function(args[0], a, b), *args[1:])
+    if name == "einsum":
+        return _einsum(function, *args)
     if name == "pad":
         return args[0]._each(lambda x: function(x, *args[1:], **settings))
     if name in ("norm", "linalg_norm", "linalg_vector_norm"):
@@ -61,6 +62,20 @@ def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any
 
 
 Complex.__torch_function__ = classmethod(_answered)  # type: ignore[attr-defined]
+
+
+def _einsum(function: Callable[..., Any], equation: str, *operands: Any) -> Complex:
+    """einsum of complex numbers: the sum over all ways to take the real or the imaginary part of each.
+
+    With k imaginary parts among them, a term counts times i^k.
+    """
+    choices = [[x.real, x.imag] if isinstance(x, Complex) else [x] for x in operands]
+    parts: list[list[Any]] = [[], []]  # the terms of the real and of the imaginary part
+    for picked in itertools.product(*map(enumerate, choices)):
+        turns = sum(is_imaginary for is_imaginary, _ in picked)
+        term = function(equation, *(x for _, x in picked))
+        parts[turns % 2].append(-term if turns % 4 in (2, 3) else term)
+    return of_parts(sum(parts[0][1:], parts[0][0]), sum(parts[1][1:], parts[1][0]))
 
 
 def _singular_values(name: str, A: Complex, full_matrices: bool = True, *, driver: Any = None) -> Any:

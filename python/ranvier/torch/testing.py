@@ -53,6 +53,33 @@ def assert_close(
         raise AssertionError(fault if text is None else text)
 
 
+def default_tolerances(*inputs: Any, dtype_precisions: Any = None) -> tuple[float, float]:
+    """(rtol, atol) of tensors or dtypes: the largest of each.
+
+    dtype_precisions: (rtol, atol) of dtypes, by the dtype.
+
+    >>> default_tolerances(ranvier.float16, ranvier.float32)
+    (0.001, 1e-05)
+    """
+    known = {str(dtype).rpartition(".")[2]: pair for dtype, pair in (dtype_precisions or _TOLERANCES).items()}
+    names = [str(getattr(x, "dtype", x)).rpartition(".")[2] for x in inputs]
+    pairs = [known.get(name, (0.0, 0.0)) for name in names]
+    return max(rtol for rtol, _ in pairs), max(atol for _, atol in pairs)
+
+
+def get_tolerances(*inputs: Any, rtol: float | None, atol: float | None, id: Any = ()) -> tuple[float, float]:
+    """(rtol, atol) as they are given, or the default tolerances of the inputs.
+
+    >>> get_tolerances(ranvier.ones(2), rtol=None, atol=None)
+    (1.3e-06, 1e-05)
+    """
+    if (rtol is None) != (atol is None):
+        raise ValueError("[get_tolerances] got one of rtol and atol; expected both or none")
+    if rtol is None or atol is None:
+        return default_tolerances(*inputs)
+    return rtol, atol
+
+
 def assert_allclose(actual: Any, expected: Any, rtol: Any = None, atol: Any = None, **settings: Any) -> None:
     """assert_close without the comparison of dtypes."""
     assert_close(actual, expected, rtol=rtol, atol=atol, check_dtype=False, equal_nan=True)
@@ -125,10 +152,9 @@ def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
         return f"The values for attribute 'dtype' do not match: {x.dtype} != {y.dtype}."
     if settings["check_stride"] and x.strides != y.strides:
         return f"The values for attribute 'stride()' do not match: {x.strides} != {y.strides}."
-    both = [_TOLERANCES[v.real.dtype.name] if v.dtype.kind in "fc" else (0.0, 0.0) for v in (x, y)]
     rtol, atol = settings["rtol"], settings["atol"]
     if rtol is None:
-        rtol, atol = (max(pair) for pair in zip(*both, strict=True))
+        rtol, atol = default_tolerances(x.real.dtype, y.real.dtype)
     x, y = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (x, y))
     close = np.isclose(x, y, rtol, atol, settings["equal_nan"])
     if close.all():

@@ -1,14 +1,14 @@
-"""Conv3d and max_pool3d for volumes (N, C, D, H, W), computed by the ops of images.
+"""The functions of `nn.functional` for volumes (N, C, D, H, W), computed by the ops of images.
 
 A layer is one image (H, W) of a volume.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ranvier as rv
-from ranvier.nn import conv
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.failures import OpError
 
@@ -65,6 +65,56 @@ def conv3d(
     return y if input.ndim == 5 else y[0]
 
 
+# As conv3d: half floats are computed in float32.
+@in_dtypes(Dtypes(autocast="lower"))
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """F.conv_transpose3d: a `conv_transpose2d` of each layer gives what it adds to each layer of the result.
+
+    >>> conv_transpose3d(rv.ones(1, 1, 2, 2, 2), rv.ones(1, 1, 2, 2, 2)).shape
+    (1, 1, 3, 3, 3)
+    """
+    input, weight = rv.as_tensor(input), rv.as_tensor(weight)
+    x = input.unsqueeze(0) if input.ndim == 4 else input
+    fits = x.ndim == weight.ndim == 5 and x.shape[1] == weight.shape[0] and x.shape[1] % groups == 0
+    if not fits or 0 in weight.shape[2:]:
+        raise OpError(
+            f"[conv_transpose3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and "
+            f"{groups} groups; expected x (n, c, d, h, w), weight (c, out_channels / groups, d, h, w)"
+        )
+    step, *steps = _three("conv_transpose3d", "stride", stride, 1)
+    gap, *gaps = _three("conv_transpose3d", "dilation", dilation, 1)
+    edge, *edges = _three("conv_transpose3d", "padding", padding, 0)
+    more, *extra = _three("conv_transpose3d", "output_padding", output_padding, 0)
+    if more >= max(step, gap):
+        raise OpError(
+            f"[conv_transpose3d] got output_padding {output_padding!r}; expected less than stride or dilation"
+        )
+    n, c, layers, h, w = x.shape
+    out, depth = weight.shape[1], weight.shape[2]
+    images = x.transpose(1, 2).reshape(n * layers, c, h, w)
+    settings: Any = steps, edges, extra, groups, gaps
+    y = rv.conv_transpose2d(images, weight.flatten(1, 2), None, *settings)
+    y = y.reshape(n, layers, groups * out, depth, *y.shape[2:]).permute(0, 2, 3, 1, 4, 5)
+    count = (layers - 1) * step + gap * (depth - 1) + 1
+    total: Any = rv.zeros(n, groups * out, count + more, *y.shape[4:], dtype=y.dtype)
+    for k in range(depth):  # layer i of x adds to the layers i step + k gap
+        places = rv.arange(layers) * step + k * gap
+        total = total.index_add(2, places, y[:, :, k])
+    total = total[:, :, edge : count + more - edge]
+    if bias is not None:
+        total = total + rv.as_tensor(bias).reshape(-1, 1, 1, 1)
+    return total if input.ndim == 5 else total[0]
+
+
 @in_dtypes(Dtypes(autocast="float32"))
 def max_pool3d(
     input: Any,
@@ -81,30 +131,166 @@ def max_pool3d(
     >>> max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
     tensor([[[[[7.]]]]])
     """
-    x = rv.as_tensor(input)
-    if x.ndim not in (4, 5) or return_indices:
-        raise OpError(
-            f"[max_pool3d] got x of shape {tuple(x.shape)}, return_indices={return_indices}; expected x "
-            "(n, c, d, h, w) or (c, d, h, w), no indices"
-        )
-    given: Any = ("kernel_size", kernel_size), ("stride", kernel_size if stride in (None, [], ()) else stride)
-    given += ("padding", padding), ("dilation", dilation)
+    x = _volumes("max_pool3d", input)
+    stride = kernel_size if stride in (None, [], ()) else stride
+    given: Any = (
+        ("kernel_size", kernel_size),
+        ("stride", stride),
+        ("padding", padding),
+        ("dilation", dilation),
+    )
     window = [_three("max_pool3d", what, value, int(what != "padding")) for what, value in given]
-    pool: Any = rv.max_pool2d
+    of_images = [sizes[1:] for sizes in window]
+    of_layers = [(sizes[0], one) for sizes, one in zip(window, (1, 1, 0, 1), strict=True)]
+    return _maxima(
+        x,
+        lambda images: rv.max_pool2d(images, *of_images, ceil_mode, return_indices=return_indices),
+        lambda layers: rv.max_pool2d(layers, *of_layers, ceil_mode, return_indices=return_indices),
+        return_indices,
+    )
+
+
+def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+    """F.adaptive_max_pool3d: the maxima of windows that divide volumes into output_size.
+
+    >>> adaptive_max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), (2, 1, 1)).flatten()
+    tensor([3., 7.])
+    """
+    x = _volumes("adaptive_max_pool3d", input)
+    depth, height, width = _output("adaptive_max_pool3d", output_size, x)
+    return _maxima(
+        x,
+        lambda images: rv.adaptive_max_pool2d(images, (height, width), return_indices),
+        lambda layers: rv.adaptive_max_pool2d(layers, (depth, layers.shape[-1]), return_indices),
+        return_indices,
+    )
+
+
+@in_dtypes(Dtypes(autocast="own"))
+def avg_pool3d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """F.avg_pool3d: the means of windows, of each layer and then over the layers.
+
+    >>> avg_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    tensor([[[[[3.5000]]]]])
+    """
+    x = _volumes("avg_pool3d", input)
+    stride = kernel_size if stride in (None, [], ()) else stride
+    given: Any = ("kernel_size", kernel_size), ("stride", stride), ("padding", padding)
+    window = [_three("avg_pool3d", what, value, int(what != "padding")) for what, value in given]
+    divisor = None if divisor_override is None else 1
+    settings: Any = ceil_mode, count_include_pad, divisor
     *lead, depth, height, width = x.shape
-    y = pool(x.reshape(-1, depth, height, width), *(sizes[1:] for sizes in window), ceil_mode)
-    layers = ((sizes[0], one) for sizes, one in zip(window, (1, 1, 0, 1), strict=True))
-    pooled = pool(y.flatten(2), *layers, ceil_mode)
-    return pooled.reshape(*lead, pooled.shape[1], *y.shape[2:])
+    y = rv.avg_pool2d(x.reshape(-1, depth, height, width), *(sizes[1:] for sizes in window), *settings)
+    layers = ((sizes[0], one) for sizes, one in zip(window, (1, 1, 0), strict=True))
+    means = rv.avg_pool2d(y.flatten(2), *layers, *settings)
+    means = means.reshape(*lead, means.shape[1], *y.shape[2:])
+    return means if divisor_override is None else means / divisor_override
 
 
-class Conv3d(conv._Conv):
-    """nn.Conv3d. | sorted(Conv3d(1, 2, 3).state_dict()) -> ['bias', 'weight']"""
+@in_dtypes(Dtypes(autocast="own"))
+def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
+    """F.adaptive_avg_pool3d: the means of windows that divide volumes into output_size.
 
-    _op, _axes = "conv3d", 3
+    >>> adaptive_avg_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 1)
+    tensor([[[[[3.5000]]]]])
+    """
+    x = _volumes("adaptive_avg_pool3d", input)
+    sizes = _output("adaptive_avg_pool3d", output_size, x)
+    *lead, depth, height, width = x.shape
+    y = rv.adaptive_avg_pool2d(x.reshape(-1, depth, height, width), sizes[1:])
+    means = rv.adaptive_avg_pool2d(y.flatten(2), (sizes[0], y.shape[2] * y.shape[3]))
+    return means.reshape(*lead, *sizes)
 
-    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
-        padding: Any = self.padding
-        if self.padding_mode != "zeros":
-            input, padding = rv.pad(input, self._around(), self.padding_mode), 0
-        return conv3d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+def lp_pool3d(
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Any:
+    """F.lp_pool3d: (sum of x^norm_type over a window)^(1 / norm_type).
+
+    >>> lp_pool3d(rv.ones(1, 1, 2, 2, 2), 3, 2)
+    tensor([[[[[2.]]]]])
+    """
+    size = math.prod(_three("lp_pool3d", "kernel_size", kernel_size, 1))
+    means = avg_pool3d(rv.as_tensor(input).pow(norm_type), kernel_size, stride, 0, ceil_mode)
+    return (rv.sign(means) * rv.relu(rv.abs(means))).mul(size).pow(1.0 / norm_type)
+
+
+def max_unpool3d(
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Any:
+    """F.max_unpool3d: maxima at their places in the volume, zeros elsewhere.
+
+    >>> y, at = max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 2, return_indices=True)
+    >>> max_unpool3d(y, at, 2).flatten()
+    tensor([0., 0., 0., 0., 0., 0., 0., 7.])
+    """
+    x = _volumes("max_unpool3d", input)
+    kernel = _three("max_unpool3d", "kernel_size", kernel_size, 1)
+    steps = kernel if stride in (None, [], ()) else _three("max_unpool3d", "stride", stride, 1)
+    edges = _three("max_unpool3d", "padding", padding, 0)
+    sizes = [(n - 1) * steps[d] - 2 * edges[d] + kernel[d] for d, n in enumerate(x.shape[-3:])]
+    if output_size is not None:
+        wanted = list(output_size)[-3:]
+        if len(wanted) != 3 or any(abs(n - m) >= s for n, m, s in zip(wanted, sizes, steps, strict=True)):
+            raise OpError(f"[max_unpool3d] got output_size {output_size!r}; expected about {tuple(sizes)}")
+        sizes = wanted
+    places = rv.as_tensor(indices).flatten(-3)
+    empty = rv.zeros(*x.shape[:-3], math.prod(sizes), dtype=x.dtype)
+    return empty.scatter(-1, places, x.flatten(-3)).reshape(*x.shape[:-3], *sizes)
+
+
+def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    """F.dropout3d: sets whole channels of (n, c, d, h, w), or of (c, d, h, w), to zero.
+
+    >>> dropout3d(rv.ones(1, 1, 1, 1, 2), 1.0)
+    tensor([[[[[0., 0.]]]]])
+    """
+    x = _volumes("dropout3d", input)
+    if not training:
+        return x
+    y = rv.nn.functional.dropout2d(x if x.ndim == 5 else x[None], p)
+    y = y if x.ndim == 5 else y[0]
+    return x.copy_(y) if inplace else y
+
+
+def _volumes(op: str, input: Any) -> Any:
+    x = rv.as_tensor(input)
+    if x.ndim not in (4, 5):
+        raise OpError(f"[{op}] got x of shape {tuple(x.shape)}; expected (n, c, d, h, w) or (c, d, h, w)")
+    return x
+
+
+def _output(op: str, output_size: Any, x: Any) -> list[int]:
+    """The three sizes of a result; None stands for the size of x."""
+    sizes = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 3
+    whole = all(n is None or (hasattr(n, "__index__") and n >= 0) for n in sizes)
+    if len(sizes) != 3 or not whole:
+        raise OpError(f"[{op}] got output_size {output_size!r}; expected one or three whole numbers, or None")
+    return [x.shape[d - 3] if size is None else int(size) for d, size in enumerate(sizes)]
+
+
+def _maxima(x: Any, of_images: Any, of_layers: Any, with_indices: bool) -> Any:
+    """The maxima of volumes: those of the images of each layer, and then those over the layers.
+
+    with_indices: the two functions also give indices, and the result is (maxima, indices in the volume).
+    """
+    *lead, depth, height, width = x.shape
+    images = of_images(x.reshape(-1, depth, height, width))
+    if not with_indices:
+        maxima = of_layers(images.flatten(2))
+        return maxima.reshape(*lead, maxima.shape[1], *images.shape[2:])
+    images, in_image = images
+    maxima, winners = of_layers(images.flatten(2))
+    extent = images.shape[2] * images.shape[3]
+    chosen = in_image.flatten(1).gather(1, winners.flatten(1))
+    layer = rv.div(winners.flatten(1), extent, rounding_mode="floor")
+    shape = (*lead, maxima.shape[1], *images.shape[2:])
+    return maxima.reshape(shape), (layer * (height * width) + chosen).reshape(shape)
