@@ -204,7 +204,7 @@ class TransposedConvolution(Convolution):
     ) -> tuple[int, ...]:
         """The output_padding that gives output_size; that of the layer without one.
 
-        It has PyTorch's name and arguments, since subclasses call and override it. With an output_size it uses
+        It has PyTorch's name and arguments, since subclasses call and override it. With output_size it uses
         the arguments alone, since programs call it for objects of their own.
         """
         if output_size is None:
