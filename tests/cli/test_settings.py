@@ -64,7 +64,10 @@ def files(tmp_path_factory):
     return folder
 
 
-TABLE, PLAIN, GAPS, WHOLE = "{}/table.csv", "{}/plain.csv", "{}/gaps.csv", "{}/whole.csv"
+TABLE = "{}/table.csv"
+PLAIN = "{}/plain.csv"
+GAPS = "{}/gaps.csv"
+WHOLE = "{}/whole.csv"
 SGD = ["--optimizer", "sgd", "--lr", "0.05"]
 # By command and flag: the arguments without it, and the flag's; `{}` is the folder of the files. None: a flag
 # without a value.

@@ -10,7 +10,8 @@ from ranvier import data
 from ranvier.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 from support.effects import Exempt, With, require_effect, require_rows
 
-X, Y = np.arange(20.0).reshape(10, 2), np.arange(10) % 3
+X = np.arange(20.0).reshape(10, 2)
+Y = np.arange(10) % 3
 PYTORCH = Exempt("PyTorch's, kept without effect: all runs in this process")
 
 

@@ -103,7 +103,8 @@ def test_the_programs_run(page, tmp_path, monkeypatch):
 README, SUMS = ROOT / "README.md", DOCS / "reproducibility.md"
 
 
-TRAINS, TESTS = "pip install '.[plot]' && ranvier train digits", "pip install '.[test]' && pytest"
+TRAINS = "pip install '.[plot]' && ranvier train digits"
+TESTS = "pip install '.[test]' && pytest"
 
 
 def test_the_readme_has_a_command_that_trains_and_one_that_tests():

@@ -115,7 +115,8 @@ def test_a_step_in_place(tmp_path):
 
         folder.mkdir()
         compiled = Compiled(folder, step, (np.zeros((4, 4), np.float32),) * 2)
-        x, h = np.ones((4, 4), np.float32), np.full((4, 4), 0.5, np.float32)
+        x = np.ones((4, 4), np.float32)
+        h = np.full((4, 4), 0.5, np.float32)
         losses = []
         for _ in range(3):
             new = h if in_place else np.zeros_like(h)
@@ -145,7 +146,8 @@ def test_header_and_source_are_replaced_together(tmp_path, monkeypatch):
     rv.export.c(nn.Linear(2, 3), path, rv.zeros(1, 2), separate_weights=True)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert sorted(before) == ["net.c", "net.h", "net_weights.c"]
-    replaced, calls = os.replace, []
+    replaced = os.replace
+    calls = []
 
     def fails(old, new):
         calls.append(new)

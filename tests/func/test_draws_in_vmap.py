@@ -10,7 +10,8 @@ from ranvier.distributions.gamma import standard_gamma
 from ranvier.func import vmap
 from support.refused import refused
 
-F, init = nn.functional, nn.init
+F = nn.functional
+init = nn.init
 
 
 def square():

@@ -112,7 +112,8 @@ def test_every_method_takes_numpys_names():
     ],
 )
 def test_methods_in_place(name, args, settings, own):
-    x, y = X.clone(), X.clone()
+    x = X.clone()
+    y = X.clone()
     assert same(getattr(x, name)(*args, **settings), getattr(y, name)(*own))
     assert same(x, y)
 

@@ -106,7 +106,9 @@ def test_float_class_indices_are_refused_with_the_remedy(target):
 
 
 # Calls with shapes that do not fit: each function names itself in the error, not the op behind it.
-ONE, TWO, THREE = rv.ones(2, 3), rv.ones(5), rv.ones(7)
+ONE = rv.ones(2, 3)
+TWO = rv.ones(5)
+THREE = rv.ones(7)
 CALLS = {
     "binary_cross_entropy": (ONE, TWO),
     "binary_cross_entropy_with_logits": (ONE, TWO),

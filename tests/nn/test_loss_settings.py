@@ -111,7 +111,8 @@ def test_a_setting_of_a_loss(name, setting):
 def test_a_setting_of_a_loss_that_is_set_later_is_followed_or_refused(name, setting):
     row = rows_of(name)[setting]
     value, more = row[:2] if isinstance(row, With) else (row, {})
-    inputs, more = more.get("inputs"), {n: v for n, v in more.items() if n != "inputs"}
+    inputs = more.get("inputs")
+    more = {n: v for n, v in more.items() if n != "inputs"}
     layer = losses()[name](**more)
     before = layer(*given(name, inputs))
     value = rv.tensor(value) if isinstance(value, np.ndarray) else value

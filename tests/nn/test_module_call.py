@@ -57,7 +57,8 @@ def test_arrays_become_tensors():
 
 def test_arrays_of_objects_are_passed_on_to_a_class_of_the_user():
     """As tianshou gives its networks the infos of an environment; a layer refuses them."""
-    model, infos = Takes(), np.array([{"step": 1}, None], object)
+    model = Takes()
+    infos = np.array([{"step": 1}, None], object)
     model(np.ones(2), infos, key=infos)
     (tensor, given), names = model.given
     assert type(tensor) is rv.Tensor

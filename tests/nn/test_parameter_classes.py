@@ -35,7 +35,8 @@ def test_a_parameter_keeps_its_class():
 
 def test_a_module_registers_it():
     module = nn.Module()
-    module.w, module.b = nn.Parameter(point()), nn.Buffer(point(), persistent=False)
+    module.w = nn.Parameter(point())
+    module.b = nn.Buffer(point(), persistent=False)
     assert [name for name, _ in module.named_parameters()] == ["w"]
     assert [name for name, _ in module.named_buffers()] == ["b"]
     assert list(module.state_dict()) == ["w"]

@@ -24,7 +24,8 @@ class Masked(nn.Module):
 
 
 def masked(size=20):
-    layer, mask = nn.Linear(size, size), Masked()
+    layer = nn.Linear(size, size)
+    mask = Masked()
     parametrize.register_parametrization(layer, "weight", mask)
     mask.calls = 0
     return layer, mask

@@ -92,7 +92,8 @@ def test_call_impl_of_a_subclass_is_called():
             Counted.calls += 1
             return super()._call_impl(*args, **kwargs)
 
-    layer, seen = Counted(2, 1), []
+    layer = Counted(2, 1)
+    seen = []
     layer.register_forward_hook(lambda module, args, y: seen.append(y))
     y = layer(X)
     assert (Counted.calls, len(seen)) == (1, 1)

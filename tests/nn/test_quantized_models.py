@@ -41,7 +41,8 @@ def index():
 
 
 def distance(y, expected):
-    y, expected = y.detach().float(), expected.detach().float()
+    y = y.detach().float()
+    expected = expected.detach().float()
     return float((y - expected).norm() / expected.norm())
 
 
@@ -72,7 +73,8 @@ def test_models_of_16_bits(dtype, group, half, is_tied, index):
 @OF_HALVES
 def test_files_of_models_of_16_bits(half, tmp_path):
     model = nn.Sequential(nn.Embedding(20, 64), nn.LayerNorm(64), nn.Linear(64, 5)).eval()
-    small, index = rv.quantize(cast(model, half)), rv.tensor([3, 7, 1])
+    small = rv.quantize(cast(model, half))
+    index = rv.tensor([3, 7, 1])
     assert f"weight_dtype='{half}'" in str(small)
     rv.save(small, tmp_path / "small.safetensors")
     again = rv.load(tmp_path / "small.safetensors")
@@ -151,8 +153,10 @@ def test_what_needs_no_values(name, monkeypatch):
 @pytest.mark.parametrize("name", READ)
 def test_what_needs_the_values(name):
     layer = rv.quantize(nn.Linear(64, 48))
-    plain, weight = layer.quantized_weight.dequantize(), layer.weight
-    got, expected = READ[name](weight), READ[name](plain)
+    plain = layer.quantized_weight.dequantize()
+    weight = layer.weight
+    got = READ[name](weight)
+    expected = READ[name](plain)
     assert type(got) is rv.Tensor
     np.testing.assert_array_equal(got.numpy(), expected.numpy())
     assert type(weight) is rv.Tensor  # an ordinary one from now on
@@ -161,7 +165,8 @@ def test_what_needs_the_values(name):
 
 
 def test_gradients_through_a_weight():
-    weight, x = rv.quantize(nn.Linear(64, 48)).weight, rv.randn(3, 64, requires_grad=True)
+    weight = rv.quantize(nn.Linear(64, 48)).weight
+    x = rv.randn(3, 64, requires_grad=True)
     (x @ weight.T).sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), np.tile(weight.numpy().sum(0), (3, 1)), rtol=1e-5, atol=1e-6)
 
@@ -181,7 +186,8 @@ def test_embeddings_have_panels_of_a_row(dtype, group, shape, isas):
     n, k = shape
     kind = {(None, "int8"): "int8", (32, "int8"): "q8_0", (32, "int4"): "q4_0"}[group, dtype]
     matrix = rv.randn(n, k)
-    alone, tied = quantized(matrix, kind, 1), quantized(matrix, kind)
+    alone = quantized(matrix, kind, 1)
+    tied = quantized(matrix, kind)
     index = rv.arange(n).flip(0)
     layers = [nn.quantized.Embedding.from_weight(matrix, kind, tied=of) for of in (False, True)]
     assert [len(layer.panels) for layer in layers] == [n, -(-n // 16)]
@@ -214,7 +220,8 @@ def test_state_dicts_with_the_other_panels(dtype, group, index):
 def test_tied_layers_in_a_file(dtype, group, tmp_path):
     model = nn.Sequential(nn.Embedding(40, 32), nn.ReLU(), nn.Linear(32, 40, bias=False))
     model[2].weight = model[0].weight
-    small, index = rv.quantize(model.eval(), dtype, group=group), rv.tensor([3, 39, 0])
+    small = rv.quantize(model.eval(), dtype, group=group)
+    index = rv.tensor([3, 39, 0])
     rv.save(small, tmp_path / "tied.safetensors")
     again = rv.load(tmp_path / "tied.safetensors")
     assert again[0].panels is again[2].panels
@@ -253,7 +260,8 @@ class Cast(nn.Linear):
 
 def test_subclasses_that_compute_as_the_class():
     model = nn.Sequential(Table(30, 64), Named(64, 96), nn.ReLU(), nn.Linear(96, 64), Cast(64, 3))
-    small, index = rv.quantize(model.eval()), rv.tensor([1, 2, 3])
+    small = rv.quantize(model.eval())
+    index = rv.tensor([1, 2, 3])
     kinds = [type(layer).__module__.split(".")[2:3] == ["quantized"] for layer in small]
     assert kinds == [True, True, False, True, False]
     assert (small[0].role, small[1].role) == ("words", "projection")
@@ -281,8 +289,10 @@ def test_products_of_transformers_with_a_transposed_weight():
     class Conv1D(nn.Module):
         def __init__(self, nf, nx):
             super().__init__()
-            self.nf, self.nx = nf, nx
-            self.weight, self.bias = nn.Parameter(rv.randn(nx, nf)), nn.Parameter(rv.randn(nf))
+            self.nf = nf
+            self.nx = nx
+            self.weight = nn.Parameter(rv.randn(nx, nf))
+            self.bias = nn.Parameter(rv.randn(nf))
 
         def forward(self, x):
             return x @ self.weight + self.bias
@@ -290,8 +300,10 @@ def test_products_of_transformers_with_a_transposed_weight():
     model = nn.Sequential(Conv1D(48, 64), nn.Linear(48, 8))
     with pytest.warns(UserWarning, match=r"stay as they are: .*Conv1D \(1\) 88.8%"):
         assert type(rv.quantize(model)[0]) is Conv1D
-    Conv1D.__module__, Conv1D.__qualname__ = "transformers.pytorch_utils", "Conv1D"
-    small, x = rv.quantize(model), rv.randn(5, 64)
+    Conv1D.__module__ = "transformers.pytorch_utils"
+    Conv1D.__qualname__ = "Conv1D"
+    small = rv.quantize(model)
+    x = rv.randn(5, 64)
     assert (small[0].kind, small[0].nf) == ("q8_0", 48)
     assert distance(small(x), model(x)) < 0.03
 
@@ -347,7 +359,8 @@ def test_adapters_are_left_alone():
     assert all("lora_" in name or "magnitude" in name for name in trained)
     assert [row.layer for row in report.left] == ["adapters"]
     optimizer = rv.optim.Adam([p for p in small.parameters() if p.requires_grad], 0.01)
-    x, target = rv.randn(32, 64), rv.randn(32, 8)
+    x = rv.randn(32, 64)
+    target = rv.randn(32, 8)
     losses = []
     for _ in range(30):
         optimizer.zero_grad()
@@ -360,7 +373,8 @@ def test_adapters_are_left_alone():
 
 def test_a_trained_prompt_is_left_alone():
     model = nn.Sequential()
-    model.prompt_encoder, model.head = nn.Embedding(3, 64), nn.Linear(64, 64)
+    model.prompt_encoder = nn.Embedding(3, 64)
+    model.head = nn.Linear(64, 64)
     small = rv.quantize(model)
     assert type(small.prompt_encoder) is nn.Embedding
     assert [name for name, p in small.named_parameters() if p.requires_grad] == ["prompt_encoder.weight"]

@@ -292,7 +292,8 @@ def test_clip_grad_norm_that_is_not_finite():
     ],
 )
 def test_clip_grad_norm_with_norm_type_of_at_most_0(norm_type, norm):
-    p, q = with_gradient([3.0, -4.0]), with_gradient([1.0, 2.0])
+    p = with_gradient([3.0, -4.0])
+    q = with_gradient([1.0, 2.0])
     scale = min(1.0, 0.5 / (norm + 1e-6))
     assert clip_grad_norm_([p, q], 0.5, norm_type).item() == pytest.approx(norm)
     np.testing.assert_allclose(p.grad.numpy(), np.array([3.0, -4.0]) * scale, rtol=1e-6)

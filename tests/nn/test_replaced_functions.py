@@ -144,7 +144,8 @@ def test_a_replaced_batch_norm_gets_pytorchs_arguments():
 
 def test_a_replaced_multi_head_attention_forward():
     """It gets the arguments of PyTorch's function, with the sequence first."""
-    layer, seen = nn.MultiheadAttention(8, 2, batch_first=True), []
+    layer = nn.MultiheadAttention(8, 2, batch_first=True)
+    seen = []
 
     def forward(query, key, value, embed_dim_to_check, num_heads, *args, **kwargs):
         seen.append((tuple(query.shape), embed_dim_to_check, num_heads, len(args), sorted(kwargs)))

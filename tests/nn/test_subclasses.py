@@ -75,7 +75,8 @@ def test_a_layer_of_a_program_gets_numbers_for_bool_masks():
 # --- attention in a layer
 def test_layers_call_their_attention_by_keyword():
     seen = []
-    encoder, decoder = encoder_layer(), decoder_layer()
+    encoder = encoder_layer()
+    decoder = decoder_layer()
     for attention in (encoder.self_attn, decoder.self_attn, decoder.multihead_attn):
         attention.register_forward_pre_hook(
             lambda module, args, kwargs: seen.append((len(args), sorted(kwargs))), with_kwargs=True
@@ -88,7 +89,8 @@ def test_layers_call_their_attention_by_keyword():
 def test_a_wrapper_of_forward_asks_for_weights():
     """The usual way to see the weights of an encoder's attention."""
     model = nn.TransformerEncoder(encoder_layer(), 1)
-    attention, shapes = model.layers[0].self_attn, []
+    attention = model.layers[0].self_attn
+    shapes = []
     forward = attention.forward
 
     def with_weights(*args, **kwargs):

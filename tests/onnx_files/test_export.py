@@ -279,7 +279,8 @@ def test_half_networks(name):
     x = rv.tensor(drawn(2, 3, 8) if name == "encoder" else drawn(2, 8))
     with rv.no_grad():
         wanted = model(x).numpy()
-    model, x = model.half(), x.half()
+    model = model.half()
+    x = x.half()
     file = rv.onnx.export(model, x)
     got = rv.onnx.load(file)(x)
     assert got.dtype == rv.float16

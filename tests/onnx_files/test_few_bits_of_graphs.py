@@ -19,7 +19,8 @@ OF_FORM = pytest.mark.parametrize(
 class Language(nn.Module):
     def __init__(self, is_tied):
         super().__init__()
-        self.table, self.head = nn.Embedding(40, 64), nn.Linear(64, 40, bias=False)
+        self.table = nn.Embedding(40, 64)
+        self.head = nn.Linear(64, 40, bias=False)
         self.block = nn.TransformerEncoderLayer(64, 4, 96, batch_first=True)
         if is_tied:
             self.head.weight = self.table.weight
@@ -54,7 +55,8 @@ def test_numbers_and_copies(name, dtype, group, most, tmp_path):
     make, x = MODELS[name]
     module = loaded(make(), x, tmp_path / "model.onnx")
     small, report = rv.quantize(module, dtype, group=group, report=x)
-    y, expected = small(x), module(x)
+    y = small(x)
+    expected = module(x)
     assert 0 < distance(y, expected) < most
     assert report.model == pytest.approx(distance(y, expected), rel=1e-4)
     assert [row.layer for row in report.left] == ["OnnxModule"]
@@ -109,7 +111,8 @@ def test_gemm(turned, bias, rng):
     if bias is not None:
         arrays["c"] = rng.standard_normal(bias).astype(np.float32)
     node = onnx.helper.make_node("Gemm", ["x", *arrays], ["y"], transB=int(turned))
-    module, x = graph([node], [X], ["y"], arrays), rv.randn(5, 64)
+    module = graph([node], [X], ["y"], arrays)
+    x = rv.randn(5, 64)
     small = rv.quantize(module)
     assert [node.op for node in small.nodes] == ["QuantizedMatrix"]
     assert distance(small(x), module(x)) < 0.02
@@ -123,7 +126,8 @@ def test_gemm_with_other_settings_stays(settings, rng):
         onnx.helper.make_node("MatMul", ["h", "v"], ["y"]),
     ]
     module = graph(nodes, [("x", onnx.TensorProto.FLOAT, [64, 64])], ["y"], {"w": array, "v": array[:, :5]})
-    small, x = rv.quantize(module, where=lambda name, layer: True), rv.randn(64, 64)
+    small = rv.quantize(module, where=lambda name, layer: True)
+    x = rv.randn(64, 64)
     assert [node.op for node in small.nodes] == ["Gemm", "QuantizedMatrix"]
     assert distance(small(x), module(x)) < 0.02
 
@@ -131,7 +135,8 @@ def test_gemm_with_other_settings_stays(settings, rng):
 def test_rows_counted_from_the_end(rng):
     node = onnx.helper.make_node("Gather", ["w", "index"], ["y"])
     module = graph([node], [INDEX], ["y"], {"w": rng.standard_normal((20, 64)).astype(np.float32)})
-    small, index = rv.quantize(module), rv.tensor([-1, 3, -20, 19])
+    small = rv.quantize(module)
+    index = rv.tensor([-1, 3, -20, 19])
     assert [node.op for node in small.nodes] == ["QuantizedTable"]
     assert distance(small(index), module(index)) < 0.02
     refused(ValueError, "QuantizedTable", small, rv.tensor([20]))
@@ -150,7 +155,8 @@ def test_a_matrix_that_is_used_in_two_ways_stays(rng):
     ]
     module = graph(nodes, [X], ["y"], {"w": array, "v": array + 1, "u": array - 1})
     with pytest.warns(UserWarning, match=r"OnnxModule \(1\) 66.7%"):
-        small, x = rv.quantize(module), rv.randn(5, 64)
+        small = rv.quantize(module)
+    x = rv.randn(5, 64)
     assert [key for key, _ in small.named_buffers()] == ["u.panels"]
     assert {key for key, _ in small.named_parameters()} == {"v", "w"}
     assert distance(small(x), module(x)) < 0.02

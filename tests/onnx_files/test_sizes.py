@@ -139,7 +139,8 @@ NOT_AGAIN = {"ceil", "fractions", "interpolate"}  # refused: fractions of sizes,
 @pytest.mark.parametrize("name", sorted(WRITTEN.keys() - NOT_AGAIN))
 def test_written_again(name, tmp_path):
     """A file that is loaded and written again: its shapes are symbols, too."""
-    form, path = WRITTEN[name], tmp_path / "m.onnx"
+    form = WRITTEN[name]
+    path = tmp_path / "m.onnx"
     exported(rv.onnx.load(exported(form)), path)
     compare(form, path)
 
@@ -147,7 +148,8 @@ def test_written_again(name, tmp_path):
 def test_branch_of_a_loaded_file():
     """An If on a shape: its branch for the example is not written for all sizes."""
     onnx = pytest.importorskip("onnx")
-    helper, numbers = onnx.helper, onnx.numpy_helper
+    helper = onnx.helper
+    numbers = onnx.numpy_helper
     info = helper.make_tensor_value_info
 
     def branch(name, op):
@@ -178,7 +180,8 @@ def test_branch_of_a_loaded_file():
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_far_lengths(name, tmp_path):
-    form, path = WRITTEN[name], tmp_path / "m.onnx"
+    form = WRITTEN[name]
+    path = tmp_path / "m.onnx"
     exported(form, path)
     compare(form, path)
 
@@ -255,7 +258,11 @@ def test_refused(name):
 
 def test_lengths_of_one_kind(tmp_path):
     """A model that takes even lengths alone."""
-    form, path = lambda x: x.reshape(2, length(x) // 2, 2, 4).sum(2), tmp_path / "m.onnx"
+
+    def form(x):
+        return x.reshape(2, length(x) // 2, 2, 4).sum(2)
+
+    path = tmp_path / "m.onnx"
     exported(form, path)
     for n in (2, 40, 96):
         x = drawn(2, n, 4, seed=n)

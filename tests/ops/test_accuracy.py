@@ -72,7 +72,8 @@ def test_softmax_of_long_lines(layout, size):
     weights = rng.uniform(0.5, 1.5, size=data.shape).astype("float32")
     axis = 1 if layout == "rows" else 0
     data, weights = (data, weights) if axis else (data.T.copy(), weights.T.copy())
-    wide, w = data.astype(np.longdouble), weights.astype(np.longdouble)
+    wide = data.astype(np.longdouble)
+    w = weights.astype(np.longdouble)
     e = np.exp(wide - wide.max(axis, keepdims=True))
     p = e / e.sum(axis, keepdims=True)
     rounded = 0.5 * np.ptp(wide)  # x less the largest x is rounded: in ulp of its exponential
@@ -99,7 +100,8 @@ def test_cross_entropy_of_many_classes(layout):
     rng = np.random.default_rng(3)
     x = (rng.normal(size=(4, 20000)) * 1e-3).astype("float32")
     p = rng.uniform(0.5, 1.5, size=x.shape).astype("float32") / np.float32(20000)
-    wide, q = x.astype(np.longdouble), p.astype(np.longdouble)
+    wide = x.astype(np.longdouble)
+    q = p.astype(np.longdouble)
     e = np.exp(wide - wide.max(1, keepdims=True))
     softmax = e / e.sum(1, keepdims=True)
     given = rv.from_numpy(x if layout == "rows" else x.T.copy()).requires_grad_()
@@ -181,7 +183,8 @@ def test_cosine_of_long_lines():
     """20,000 terms in the layout whose sums run over lines."""
     rng = np.random.default_rng(7)
     a, b = (rng.uniform(0.5, 1.5, size=(20000, 3)).astype("float32") for _ in range(2))
-    wide, other = a.astype(np.longdouble), b.astype(np.longdouble)
+    wide = a.astype(np.longdouble)
+    other = b.astype(np.longdouble)
     exact = (wide * other).sum(0) / np.sqrt((wide**2).sum(0) * (other**2).sum(0))
     assert units(functional.cosine_similarity(rv.from_numpy(a), rv.from_numpy(b), dim=0), exact) < 2
     got = functional.pairwise_distance(rv.from_numpy(a).T, rv.from_numpy(b).T, eps=0.0)
@@ -201,7 +204,8 @@ def test_gradients_of_the_convolution_of_a_long_signal(n):
     """One row of n pixels: a sum in one chain has an error of 36 ulp at 20,000, 170 at 200,000."""
     rng = np.random.default_rng(8)
     x, dy = (rng.uniform(0.5, 1.5, size=n).astype("float32") for _ in range(2))
-    weight, bias = leaf(np.ones((5, 1, 1), "float32")), leaf(np.zeros(5, "float32"))
+    weight = leaf(np.ones((5, 1, 1), "float32"))
+    bias = leaf(np.zeros(5, "float32"))
     y = functional.conv1d(rv.from_numpy(x)[None, None], weight, bias)
     y.backward(rv.from_numpy(dy).expand(1, 5, n))
     wide = dy.astype(np.longdouble)

@@ -287,7 +287,8 @@ def test_contiguous_is_a_method_with_a_signature():
 
 @pytest.mark.parametrize("value", [1e6, -1e6, 65519.0, 1e300, 10**30])
 def test_no_finite_number_becomes_infinite(value):
-    x, mask = rv.zeros(2, dtype=rv.float16), rv.tensor([True, False])
+    x = rv.zeros(2, dtype=rv.float16)
+    mask = rv.tensor([True, False])
     for call in (
         lambda: rv.full((2,), value, dtype=rv.float16),
         lambda: rv.full_like(x, value),

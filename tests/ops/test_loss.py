@@ -186,7 +186,8 @@ def test_the_dtype_is_that_of_x_in_whatever_order_the_arguments_are_named(name):
 
 def test_cosine_embedding_of_several_shapes():
     """As in PyTorch each norm is that of the operand before it is broadcast."""
-    x1, x2 = rv.tensor([[3.0, 4.0]], requires_grad=True), rv.tensor([[2.0]], requires_grad=True)
+    x1 = rv.tensor([[3.0, 4.0]], requires_grad=True)
+    x2 = rv.tensor([[2.0]], requires_grad=True)
     loss = rv.nn.functional.cosine_embedding_loss(x1, x2, rv.tensor([1.0]))
     loss.backward()
     assert loss.item() == pytest.approx(1 - (6 + 8) / (5 * 2))
@@ -204,7 +205,9 @@ def test_multi_margin_of_one_row():
 
 
 def test_a_target_may_change_after_a_ranking_loss():
-    x1, x2, target = (rv.tensor([0.5, 1.0], requires_grad=True), rv.zeros(2), rv.tensor([1.0, -1.0]))
+    x1 = rv.tensor([0.5, 1.0], requires_grad=True)
+    x2 = rv.zeros(2)
+    target = rv.tensor([1.0, -1.0])
     loss = rv.nn.functional.margin_ranking_loss(x1, x2, target, margin=1.0, reduction="sum")
     target.zero_()
     loss.backward()

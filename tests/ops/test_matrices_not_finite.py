@@ -10,7 +10,8 @@ import ranvier as rv
 from ranvier.torch.matrices import cond, lu_factor_ex, solve_ex
 from support.refused import refused
 
-NAN, INF = math.nan, math.inf
+NAN = math.nan
+INF = math.inf
 NOT_DEFINITE = {  # the matrix, and PyTorch's info
     "nan first": ([[NAN, 0, 0], [0, 4, 0], [0, 0, 4]], 1),
     "nan last": ([[4, 0, 0], [0, 4, 0], [0, 0, NAN]], 3),

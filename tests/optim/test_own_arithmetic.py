@@ -66,7 +66,8 @@ CASES = [
 def test_the_methods_of_the_class_are_called(case):
     """The results are those of a plain parameter in the same group, step by step."""
     make, settings, methods = case
-    own, plain = of_class(Recorded, START), rv.tensor(START, requires_grad=True)
+    own = of_class(Recorded, START)
+    plain = rv.tensor(START, requires_grad=True)
     optimizer = make([own, plain], lr=0.05, **settings)
     for _ in range(4):
         optimizer.zero_grad()

@@ -44,7 +44,8 @@ def kinds():
 
 
 def rows_of(name):
-    kind, own = kinds()[name], OPTIMIZERS.get(name, {})
+    kind = kinds()[name]
+    own = OPTIMIZERS.get(name, {})
     names = inspect.signature(kind).parameters
     return {**{key: value for key, value in USUAL.items() if key in names}, **own}
 
@@ -109,7 +110,8 @@ def test_a_setting_of_a_group_that_is_changed_between_steps(name, setting):
 
         return trained(Changing, **more)
 
-    before, after = path(False), path(True)
+    before = path(False)
+    after = path(True)
     assert not (np.array_equal(before[0], after[0]) and np.array_equal(before[1], after[1]))
 
 

@@ -12,7 +12,8 @@ from support.effects import Exempt, With, require_effect, require_rows
 plt = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is not installed")
 
 RNG = np.random.default_rng(0)
-X, Y = RNG.normal(size=(30, 2)).astype(np.float32), np.arange(30) % 2
+X = RNG.normal(size=(30, 2)).astype(np.float32)
+Y = np.arange(30) % 2
 IMAGES = RNG.normal(size=(6, 1, 8, 8)).astype(np.float32)
 rv.manual_seed(0)
 NETWORK = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))

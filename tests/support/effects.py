@@ -37,7 +37,8 @@ def parameters_of(function):
 def require_rows(function, rows, given=()):
     """Fail unless each parameter of the callable has a row; given: those that every call has."""
     expected = set(parameters_of(function)) - set(given)
-    missing, unknown = expected - set(rows), set(rows) - expected
+    missing = expected - set(rows)
+    unknown = set(rows) - expected
     name = getattr(function, "__qualname__", function)
     assert not missing, f"{name}: settings without a row: {sorted(missing)}"
     assert not unknown, f"{name}: rows without a setting: {sorted(unknown)}"

@@ -45,7 +45,9 @@ def test_a_view_of_a_result_shares_its_memory(result):
 @OF_RESULTS
 def test_views_and_detached_tensors_from_before_share_it_too(result):
     y = made(result)
-    plain, turned, first = y.detach(), y.transpose(0, 1), y[1]
+    plain = y.detach()
+    turned = y.transpose(0, 1)
+    first = y[1]
     values = y.flatten().clone()
     y.view(-1).mul_(2.0)
     for tensor in (y, plain, turned.transpose(0, 1)):
@@ -269,7 +271,8 @@ def test_a_captured_step_that_reads_a_view_of_its_argument():
 
     compiled = rv.compile(step)
     for _ in range(40):
-        x, same = made("conv2d"), made("conv2d")
+        x = made("conv2d")
+        same = made("conv2d")
         for a, b in zip(step(x), compiled(same), strict=True):
             assert rv.equal(a, b)
     assert len(compiled.programs) == 1

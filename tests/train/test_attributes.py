@@ -71,7 +71,8 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_attribute_is_an_error_that_names_the_nearest(name):
-    trainer, near = trainer_of(classifier()), UNKNOWN[name]
+    trainer = trainer_of(classifier())
+    near = UNKNOWN[name]
     meant = f": did you mean '{near}'" if near else ""
     with pytest.raises(AttributeError, match=rf"\[Trainer\] got a new attribute '{name}'.*{meant}"):
         setattr(trainer, name, 1)
@@ -179,7 +180,8 @@ def test_a_layer_that_a_callback_replaces(settings):
             trainer.fit(X, Y, epochs=30, **arguments)
         return weights_of(model), dict(trainer.history)
 
-    (weights, history), (expected, other) = run("callback"), run("two fits")
+    weights, history = run("callback")
+    expected, other = run("two fits")
     assert all(map(np.array_equal, weights, expected))
     assert history == other
 
@@ -198,7 +200,8 @@ def test_another_model_and_a_loss_that_learns():
         def forward(self, output, target):
             return nn.functional.cross_entropy(output * self.temperature, target)
 
-    trainer.model, trainer.loss = classifier(seed=1), Learning()
+    trainer.model = classifier(seed=1)
+    trainer.loss = Learning()
     before = weights_of(trainer.model)
     trainer.fit(X, Y, epochs=3)
     assert not any(map(np.array_equal, before, weights_of(trainer.model)))

@@ -17,7 +17,8 @@ from support.training import weights_of
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((48, 4)).astype(np.float32)
 Y = RNG.integers(0, 3, 48)
-BATCH, LIMIT = 8, 2e-5
+BATCH = 8
+LIMIT = 2e-5
 
 
 class Thing:
@@ -29,7 +30,8 @@ class Thing:
         self.loss = nn.CrossEntropyLoss()
         trained = [*self.net[0].parameters(), *self.net[4].parameters()]
         self.optimizer = optim.SGD(trained, lr=0.1, momentum=0.5)
-        self.l1, self.l2 = copy.deepcopy(l1), copy.deepcopy(l2)
+        self.l1 = copy.deepcopy(l1)
+        self.l2 = copy.deepcopy(l2)
 
 
 # --- the changes
@@ -53,7 +55,8 @@ def parameter_is_replaced(thing):
 
 
 def layer_is_replaced(thing):
-    old, thing.net[4] = thing.net[4], nn.Linear(5, 3)
+    old = thing.net[4]
+    thing.net[4] = nn.Linear(5, 3)
     params = thing.optimizer.param_groups[0]["params"]
     kept = [p for p in params if all(p is not other for other in old.parameters())]
     thing.optimizer.param_groups[0]["params"] = [*kept, *thing.net[4].parameters()]
@@ -149,7 +152,8 @@ def strength_of(strength, name, p):
 def add_penalty(thing):
     updated = {id(p) for group in thing.optimizer.param_groups for p in group["params"]}
     for name, p in thing.net.named_parameters():
-        l1, l2 = strength_of(thing.l1, name, p), strength_of(thing.l2, name, p)
+        l1 = strength_of(thing.l1, name, p)
+        l2 = strength_of(thing.l2, name, p)
         if id(p) not in updated or not p.requires_grad or l1 == l2 == 0:
             continue
         gradient = l1 * p.detach().sign() + 2 * l2 * p.detach()
@@ -185,14 +189,16 @@ class Changing(rv.Callback):
     every_batch = False
 
     def __init__(self, change, epoch):
-        self.change, self.epoch = change, epoch
+        self.change = change
+        self.epoch = epoch
 
     def on_epoch_begin(self, epoch):
         if epoch == self.epoch:
             self.change()
 
 
-FIRST, SECOND = 12, 3  # epochs; a fit replays its steps after 64 of them
+FIRST = 12
+SECOND = 3  # epochs; a fit replays its steps after 64 of them
 
 
 def trained(change, settings, compiled, within):
@@ -219,7 +225,8 @@ def penalty_of(thing):
     updated = {id(p) for group in thing.optimizer.param_groups for p in group["params"]}
     for name, p in thing.net.named_parameters():
         if id(p) in updated and p.requires_grad:
-            l1, l2 = strength_of(thing.l1, name, p), strength_of(thing.l2, name, p)
+            l1 = strength_of(thing.l1, name, p)
+            l2 = strength_of(thing.l2, name, p)
             total += float(l1 * p.detach().abs().sum() + l2 * p.detach().pow(2).sum())
     return total
 
@@ -247,7 +254,8 @@ def test_changes_are_followed(change, settings, within):
 def test_penalties_go_by_the_names_of_now(compiled):
     """Two layers of one shape change places: each weight gets the strength of its new place."""
     net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
-    first, second = net[0].weight, net[1].weight
+    first = net[0].weight
+    second = net[1].weight
     optimizer = optim.SGD(net.parameters(), lr=0.5)
     loss = lambda output, y: (output * 0).sum()  # noqa: E731
     trainer = rv.Trainer(net, loss, optimizer, l2={"0": 0.1}, compile=compiled)

@@ -225,10 +225,14 @@ def test_several_inputs_and_columns_as_samples():
 def test_the_validation_loss_has_the_weights_of_the_classes(way, weight):
     rare = (X[:, 0] > 0.7).astype(np.int64)
     trainer = rv.Trainer(classifier(), "cross_entropy", "adam")
-    x, y, held = X[:30], rare[:30], (X[30:], rare[30:])
+    x = X[:30]
+    y = rare[:30]
+    held = (X[30:], rare[30:])
     arguments = {"validation_data": held}
     if way == "split":
-        x, y, arguments = X, rare, {"validation_split": 0.25}
+        x = X
+        y = rare
+        arguments = {"validation_split": 0.25}
     elif way == "loader":
         arguments = {"validation_data": DataLoader(TensorDataset(*held), 4)}
     history = trainer.fit(x, y, epochs=1, class_weight=weight, **arguments)

@@ -126,7 +126,9 @@ class Scorer:
     """What scikit-learn's make_scorer gives, as far as a Trainer reads it."""
 
     def __init__(self, function, sign=1, response="predict", **settings):
-        self._score_func, self._sign, self._response_method = function, sign, response
+        self._score_func = function
+        self._sign = sign
+        self._response_method = response
         self._kwargs = settings
 
     def __call__(self, estimator, x, y):

@@ -161,7 +161,8 @@ def test_a_pipe_gets_no_progress():
 
 
 def test_a_file_that_lacks_an_entry_is_refused(tmp_path):
-    path, other = tmp_path / "t.safetensors", tmp_path / "other.safetensors"
+    path = tmp_path / "t.safetensors"
+    other = tmp_path / "other.safetensors"
     trainer = rv.Trainer(nn.Linear(3, 2), "cross_entropy", "adam", lr=1e-2, metrics=["accuracy"])
     trainer.fit(rv.randn(8, 3), np.arange(8) % 2, epochs=1, verbose=0)
     trainer.save(path)

@@ -18,7 +18,8 @@ class Scaled(nn.Module):
 
     def __init__(self, scale=1.0):
         super().__init__()
-        self.scale, self.layer = scale, nn.Linear(3, 2)
+        self.scale = scale
+        self.layer = nn.Linear(3, 2)
 
     def forward(self, x):
         return self.layer(x) * self.scale

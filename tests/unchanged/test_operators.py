@@ -404,12 +404,14 @@ def test_sums_of_losses_that_broadcast(monkeypatch):
     """The batch of kl_div, and the classes of multilabel_soft_margin_loss, are those of x as given."""
     monkeypatch.setattr(Shapes, "broadcast", True)
     F = rv.nn.functional
-    x, target = rv.tensor([-1.0, -0.5, -2.0, -1.5]), rv.full((2, 4), 0.25)
+    x = rv.tensor([-1.0, -0.5, -2.0, -1.5])
+    target = rv.full((2, 4), 0.25)
     wide = x.expand(2, 4)
     assert F.kl_div(x, target, reduction="batchmean").item() == pytest.approx(
         F.kl_div(wide, target, reduction="sum").item() / 4
     )
-    x, target = rv.tensor([[0.5, -1.0], [2.0, 0.0]]), rv.ones(3, 2, 2)
+    x = rv.tensor([[0.5, -1.0], [2.0, 0.0]])
+    target = rv.ones(3, 2, 2)
     loss = F.multilabel_soft_margin_loss(x, target, reduction="none")
     terms = F.binary_cross_entropy_with_logits(x.expand(3, 2, 2), target, reduction="none")
     np.testing.assert_allclose(loss.numpy(), terms.numpy().sum(1) / 2, rtol=1e-6)

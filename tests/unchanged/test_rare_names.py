@@ -29,13 +29,15 @@ def test_powers_as_columns(count, increasing):
     ("rows", "columns", "count"), [(4, 3, 3), (4, 3, 2), (3, 3, 3), (5, 1, 1), (4, 3, 0)]
 )
 def test_products_of_reflectors(rows, columns, count):
-    A, tau = leaf(2, rows, columns), leaf(2, count)
+    A = leaf(2, rows, columns)
+    tau = leaf(2, count)
     expected = np.empty((2, rows, columns))
     for at in range(2):
         product = np.eye(rows)
         for i in range(count):
             v = np.zeros(rows)
-            v[i], v[i + 1 :] = 1, A.detach().numpy()[at, i + 1 :, i]
+            v[i] = 1
+            v[i + 1 :] = A.detach().numpy()[at, i + 1 :, i]
             product = product @ (np.eye(rows) - tau.detach().numpy()[at, i] * np.outer(v, v))
         expected[at] = product[:, :columns]
     np.testing.assert_allclose(matrices.householder_product(A, tau).detach().numpy(), expected, atol=1e-12)
@@ -60,7 +62,8 @@ def test_reflectors_that_do_not_fit():
 @pytest.mark.parametrize("with_b", [False, True])
 def test_eigenpairs_of_lobpcg(largest, with_b):
     half, other = RNG.standard_normal((2, 9, 9))
-    A, B = half @ half.T, other @ other.T + 9 * np.eye(9)
+    A = half @ half.T
+    B = other @ other.T + 9 * np.eye(9)
     second = rv.tensor(B) if with_b else None
     values, vectors = matrices.lobpcg(rv.tensor(A), 2, second, largest=largest)
     every = np.sort(np.linalg.eigvals(np.linalg.solve(B, A) if with_b else A).real)
@@ -110,7 +113,8 @@ def test_volumes_with_channels_last():
 
 
 def test_gradients_of_a_dict():
-    a, b = rv.tensor(2.0, requires_grad=True), rv.tensor(3.0, requires_grad=True)
+    a = rv.tensor(2.0, requires_grad=True)
+    b = rv.tensor(3.0, requires_grad=True)
     assert rv.autograd.grad(a * b, {"a": a, 3: b}) == {"a": 3.0, 3: 2.0}
     assert rv.autograd.grad(a * a, {"b": b}, allow_unused=True) == {"b": None}
     refused(RuntimeError, "at index 0 appears to not have been used", rv.autograd.grad, a * a, {"b": b})

@@ -235,7 +235,8 @@ def test_slopes(name):
     x = rv.tensor(at).requires_grad_()
     (slope,) = rv.autograd.grad(function(x).sum(), x, create_graph=True)
     h = 1e-5
-    above, below = function(rv.tensor(at + h)), function(rv.tensor(at - h))
+    above = function(rv.tensor(at + h))
+    below = function(rv.tensor(at - h))
     np.testing.assert_allclose(slope.tolist(), (above - below).numpy() / (2 * h), rtol=1e-4, atol=1e-9)
     (second,) = rv.autograd.grad(slope.sum(), x)
 
@@ -253,7 +254,8 @@ def test_slopes_by_the_second_argument(name, a):
     x = rv.tensor(at).requires_grad_()
     first = rv.tensor(a, dtype=rv.float64)
     (slope,) = rv.autograd.grad(function(first, x).sum(), x)
-    above, below = function(first, rv.tensor(at + 1e-5)), function(first, rv.tensor(at - 1e-5))
+    above = function(first, rv.tensor(at + 1e-5))
+    below = function(first, rv.tensor(at - 1e-5))
     np.testing.assert_allclose(slope.tolist(), (above - below).numpy() / 2e-5, rtol=1e-6)
     first.requires_grad_()
     with pytest.raises(NotImplementedError, match=rf"\[{name}\] got a first argument that requires"):
@@ -261,7 +263,8 @@ def test_slopes_by_the_second_argument(name, a):
 
 
 def test_edges():
-    inf, nan = math.inf, math.nan
+    inf = math.inf
+    nan = math.nan
     edges = rv.tensor([-inf, -1.0, 0.0, inf, nan])
 
     def results(function):

@@ -11,7 +11,8 @@ def rounded_once(op, dtype, *arrays):
     given = [rv.from_numpy(a).to(dtype) for a in arrays]
     exact = [x.double().requires_grad_() for x in given]
     own = [x.clone().requires_grad_() for x in given]
-    y, wide = op(*own), op(*exact)
+    y = op(*own)
+    wide = op(*exact)
     dy = rv.from_numpy(np.random.default_rng(1).normal(size=tuple(y.shape))).to(dtype)
     y.backward(dy)
     wide.backward(dy.double())
@@ -22,7 +23,8 @@ def rounded_once(op, dtype, *arrays):
 @pytest.mark.parametrize("dtype", [rv.float16, rv.bfloat16])
 def test_conv3d(dtype):
     rng = np.random.default_rng(0)
-    x, w = rng.normal(size=(1, 4, 6, 6, 6)), rng.normal(size=(3, 4, 3, 3, 3))
+    x = rng.normal(size=(1, 4, 6, 6, 6))
+    w = rng.normal(size=(3, 4, 3, 3, 3))
     for got, want in rounded_once(lambda x, w: volumes.conv3d(x, w, padding=1), dtype, x, w):
         # float32's sums may round another way where a number is half way between two of 16 bits
         assert (got == want).mean() > 0.99

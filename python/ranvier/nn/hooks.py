@@ -222,7 +222,8 @@ class HookRegistration:
     def _get_backward_hooks(self) -> tuple[list[Hook], list[Hook]]:
         """The hooks of backward, and those of PyTorch's older kind, of which there are none."""
         own = self.__dict__.get("_rv_hooks")
-        return [*_of_all.backward.values(), *([] if own is None else own.backward.values())], []
+        table = {} if own is None else own.backward
+        return [*_of_all.backward.values(), *table.values()], []
 
     def _get_backward_pre_hooks(self) -> list[Hook]:
         own = self.__dict__.get("_rv_hooks")
@@ -331,7 +332,8 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
     it."""
     for hook in list(_registrations[kind].values()):
         changed = hook(module, name, value)
-        value = value if changed is None else changed
+        if changed is not None:
+            value = changed
     return value
 
 

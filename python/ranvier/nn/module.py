@@ -86,9 +86,9 @@ class Module(HookRegistration, StateDicts, Conversions):
             evaluate_annotations(cls)
         elif "forward" in vars(cls):
             cls._rv_may_repeat = not belongs_to(cls.__module__, "ranvier.")
-        # ``super().__getattr__(name)`` needs a base that has it. Others do without: it makes lookups slow.
         if "_call_impl" in vars(cls) and "__call__" not in vars(cls):
             cls.__call__ = _call_by_impl  # type: ignore[method-assign]
+        # ``super().__getattr__(name)`` needs a base that has it. Others do without: it makes lookups slow.
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if any(code and "__getattr__" in code.co_names for code in codes):
             look_up(cls)

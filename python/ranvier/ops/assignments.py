@@ -87,7 +87,8 @@ def _per_axis(parts: Sequence[Any]) -> list[Any]:
     """The parts, with a mask once for each of its axes."""
     found: list[Any] = []
     for part in parts:
-        found += [part] * max(_axes_of(part), part is None)
+        times = 1 if part is None else _axes_of(part)
+        found += [part] * times
     return found
 
 
@@ -95,24 +96,32 @@ def _per_axis(parts: Sequence[Any]) -> list[Any]:
 def _with_region(x: Tensor, parts: Sequence[Any], value: Tensor) -> Tensor:
     """x with a value in the region that slices and numbers name; None in them is a new axis of the value."""
     axes = [part for part in parts if part is not None]
-    shown = [part for part in parts if not _is_number(part)]
-    while value.ndim > len(shown):
+    of_value = [part for part in parts if not _is_number(part)]  # those that the value has an axis for
+    while value.ndim > len(of_value):
         if value.shape[0] != 1:
             _refuse(f"a value of shape {tuple(value.shape)}", "one that broadcasts to the region")
         value = value.squeeze(0)
-    lead = value.ndim - len(shown)  # the axis of the value for the first of these parts
-    for place in range(len(shown) - 1, -1, -1):
-        if shown[place] is None and place + lead >= 0:
+    lead = value.ndim - len(of_value)  # the axis of the value for the first of these parts
+    for place in range(len(of_value) - 1, -1, -1):
+        if of_value[place] is None and place + lead >= 0:
             value = value.squeeze(place + lead)
-    missing = len([part for part in shown if part is not None]) - value.ndim
+    slices = [part for part in of_value if part is not None]
+    missing = len(slices) - value.ndim
     if missing:
         front = (None,) * missing + (Ellipsis,)
         value = value[front]
     for place, part in enumerate(axes):
         if _is_number(part):
             value = value.unsqueeze(place)
-    slices = [slice(int(p), int(p) + 1 or None) if _is_number(p) else p for p in axes]
-    return _joined(x, slices, 0, value)
+    return _joined(x, list(map(_as_slice, axes)), 0, value)
+
+
+def _as_slice(part: Any) -> slice:
+    """A slice, or a number as the slice of one element: that at -1 ends at the end of the axis."""
+    if isinstance(part, slice):
+        return part
+    after = int(part) + 1
+    return slice(int(part), after if after != 0 else None)
 
 
 def _is_number(part: Any) -> bool:

@@ -18,6 +18,7 @@ from ranvier import Size, Tensor
 from ranvier.extension import provide, show_in, when_loaded
 from ranvier.ops.attach import Later
 from ranvier.tensors.devices import makers
+from ranvier.tensors.views import base_of
 from ranvier.torch.names import LACKING, METHODS, Lacking
 
 
@@ -58,10 +59,7 @@ def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _base(tensor: Any) -> Any:
     """The tensor of which this one is a view; None if it is none."""
-    if tensor._view is None:
-        return None
-    base, _, why = tensor._view
-    return base() if why else base
+    return None if tensor._view is None else base_of(tensor)
 
 
 def _backward_by_autograd(own: Any) -> Any:

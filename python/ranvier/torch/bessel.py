@@ -123,8 +123,9 @@ def _scaled_k(x: Array, order: int) -> Array:
     far = np.maximum(x, 1.0)
     i, psi = _series(near, order, 1)
     logarithm = np.log(near / 2)
-    orders = psi / 2 - logarithm * i, 1 / near + logarithm * (near / 2) * i - near / 4 * psi
-    small = orders[order]
+    small = psi / 2 - logarithm * i
+    if order:
+        small = 1 / near + logarithm * (near / 2) * i - near / 4 * psi
     h = np.minimum(0.2, 0.7 / np.sqrt(far))
     total = np.full_like(x, 0.5)
     for k in range(1, 26):

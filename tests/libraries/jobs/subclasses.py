@@ -14,14 +14,16 @@ def pypose():
     answer = {}
     for momentum in (0.0, 0.9):
         pose = pp.Parameter(pp.so3(torch.tensor([[0.1, 0.2, 0.3]])).Exp())
-        optimizer, losses = torch.optim.SGD([pose], lr=0.1, momentum=momentum), []
+        optimizer = torch.optim.SGD([pose], lr=0.1, momentum=momentum)
+        losses = []
         for _ in range(6):
             optimizer.zero_grad()
             loss = (pose.Inv() @ wanted).Log().tensor().square().sum()
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        answer[f"losses_{momentum}"], answer[f"pose_{momentum}"] = losses, pose.tensor()
+        answer[f"losses_{momentum}"] = losses
+        answer[f"pose_{momentum}"] = pose.tensor()
     return answer
 
 
@@ -30,10 +32,13 @@ def torchopt():
     each module's tables, which it takes apart as trees."""
     import torchopt
 
-    x, y, answer = from_numpy(normal(16, 6)), from_numpy(labels(16, classes=3)), {}
+    x = from_numpy(normal(16, 6))
+    y = from_numpy(labels(16, classes=3))
+    answer = {}
     for name in ("MetaSGD", "MetaAdam"):
         network = nn.Sequential(fill(nn.Linear(6, 8)), nn.Tanh(), fill(nn.Linear(8, 3)))
-        inner, scale = getattr(torchopt, name)(network, lr=0.1), torch.tensor(1.0, requires_grad=True)
+        inner = getattr(torchopt, name)(network, lr=0.1)
+        scale = torch.tensor(1.0, requires_grad=True)
         for _ in range(2):
             inner.step(F.cross_entropy(network(x) * scale, y))
         outer = F.cross_entropy(network(x), y)

@@ -154,7 +154,10 @@ def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
     if has_size((shape, sizes)):
         target = broadcast(shape, sizes)
         if None in target:
-            raise ValueError(f"[onnx Expand] got shape {sizes} for a value of shape {shape}, both dynamic")
+            raise ValueError(
+                f"[onnx Expand] got shape {sizes} for a value of shape {shape}; expected one dynamic axis in "
+                "both, or a size of 1"
+            )
         return ops.expand(tensor_of(x), target)
     try:
         target = np.broadcast_shapes(shape, sizes)
