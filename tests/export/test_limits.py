@@ -46,7 +46,7 @@ MODELS = [
     (Of(lambda x: (x * 3).to(rv.int16)), (3,), "it makes int16"),
     (Of(lambda x: x * x.sum().half()), (3,), "it makes float16"),
     (Of(lambda x: x * float(RNG.random())), (3,), "for inputs with other values"),
-    (Of(lambda x: x * len(str(x))), (3,), "for inputs with other values"),
+    (Of(lambda x: x * len(str(x))), (3,), "reads a value"),
     (Of(lambda x: caught(lambda x: x * x.sum().item(), x, x * 2)), (3,), r"item\(\) reads a value"),
     (Of(lambda x: caught(rv.linalg.cholesky, x, x)), (3, 3), "catches an error of Cholesky"),
     (Of(lambda x: x + rv.rand(3)), (3,), "random_fill"),

@@ -9,6 +9,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.torch import exporting
 from ranvier.torch.exporting import ONNXProgram, OperatorExportTypes, TrainingMode, export
+from support.python import in_mode
 from support.refused import refused
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -145,3 +146,17 @@ def test_a_program_is_called():
     a, b = several((rv.tensor(X), rv.tensor(2 * X)), z=rv.tensor(X))
     assert (a == 3).all()
     assert (b == 1).all()
+
+
+def test_text_of_a_shape():
+    """The text of torch.Size does not hide that it holds a size of a dynamic axis."""
+    program = (
+        "import torch\n"
+        "def model(x):\n"
+        "    return x * 2 if '97' in f'{x.shape}' else x\n"
+        "try:\n"
+        "    torch.onnx.export(model, torch.ones(6, 2), input_names=['x'], dynamic_axes={'x': {0: 'n'}})\n"
+        "except ValueError as error:\n"
+        "    print(error)\n"
+    )
+    assert "as text" in in_mode(program)

@@ -393,7 +393,7 @@ def _group(dims: Dims, shape: tuple[int, ...]) -> list[Dim]:
     for at, n in enumerate(made):  # what is left of the product belongs to one axis
         others = count([*made[:at], *made[at + 1 :]])
         left = divided(count(dims), others)
-        if left is None and isinstance(n, int):
+        if left is None and not isinstance(n, Size):
             left = quotient(count(dims), others)
         if left is not None and number(left) == n:
             made[at] = left

@@ -319,7 +319,8 @@ def _compare(proto: Any, runs: list[Run]) -> None:
             raise ValueError(
                 f"[onnx.export] the graph does not compute what the model does for inputs of shapes {shapes} "
                 f"({fault}); expected a model that depends on its inputs by operations on tensors alone, and "
-                "does the same for all sizes of dynamic axes: squeeze(dim), not squeeze()"
+                "does the same for all sizes of dynamic axes: squeeze(dim), not squeeze(), and "
+                "isinstance(n, int), not type(n)"
             )
 
 

@@ -142,7 +142,7 @@ def _tensor(trace: Trace, call: Original, data: Any, *args: Any, **how: Any) -> 
 
 def as_number(trace: Trace, value: Any, dtype: Any) -> Tensor:
     """A size as a tensor of shape (), in int64; a number with a fraction in a dtype."""
-    is_whole = isinstance(value, (int, Size))
+    is_whole = not isinstance(value, Real)
     array = np.array(number(value), np.int64 if is_whole else dtype)
     y = call_on(trace, rv.as_tensor, array)
     return _made(trace, y, "SizeNumber", (), value=value)
@@ -169,6 +169,8 @@ def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
     dtype = floats[0] if floats else rv.get_default_dtype()
 
     def replaced(x: Any) -> Any:
+        if isinstance(x, Size) and x.degree > 2 and floats:  # int64 may not hold it
+            return as_number(trace, x * 1.0, dtype)
         return as_number(trace, x, dtype) if isinstance(x, (Size, Real)) else x
 
     settings = {name: replaced(x) for name, x in how.items()}
@@ -373,6 +375,8 @@ def _getitem(trace: Trace, call: Original, x: Any, key: Any) -> Any:
     if not has_size(key):
         return NotImplemented
     parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, list) and has_size(part) for part in parts):
+        return x[tuple(rv.tensor(part) if isinstance(part, list) else part for part in parts)]
     basic = (int, np.integer, Size, slice, type(None), type(Ellipsis))
     if all(isinstance(part, basic) for part in parts):
         return _sliced(trace, call, x, parts)
@@ -461,7 +465,7 @@ def _chunk(trace: Trace, call: Original, x: Any, chunks: int, dim: int = 0) -> A
 @handles("tensor_split")
 def _tensor_split(trace: Trace, call: Original, x: Any, parts: Any = None, dim: int = 0, **how: Any) -> Any:
     n = trace.dims(x)[_axis(dim, x.ndim)]
-    if how or not isinstance(parts, int) or not isinstance(n, Size):
+    if how or not isinstance(parts, int) or has_size(parts) or not isinstance(n, Size):
         return NotImplemented
     size = n // parts
     longer = n % parts

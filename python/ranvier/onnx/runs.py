@@ -7,6 +7,7 @@ depends on sizes or values. The file's graph is compared with the results of the
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -23,8 +24,8 @@ from ranvier.observe import package
 from ranvier.onnx.dims import Dim, Dims
 from ranvier.onnx.site import equal_calls
 from ranvier.onnx.sizes import Size, size_of_axis
-from ranvier.onnx.symbols import followed, recording
-from ranvier.onnx.tracing import Trace
+from ranvier.onnx.symbols import concrete, followed, has_size, recording
+from ranvier.onnx.tracing import ARITHMETIC, Trace
 from ranvier.onnx.values import number_of
 from ranvier.tape.calls import Refused
 from ranvier.tape.variations import FAILURES, accepted, other_values
@@ -73,6 +74,14 @@ class Modules:
         if not is_registered:
             self.register(trace)
 
+    def forget_symbols(self) -> None:
+        """Puts numbers in the place of sizes that modules have kept in their attributes."""
+        for root in self.roots.values():
+            for module in root.modules():
+                kept = {name: value for name, value in vars(module).items() if has_size(value)}
+                for name, value in kept.items():
+                    vars(module)[name] = concrete(value)
+
     def register(self, trace: Trace) -> tuple[dict[str, Array], set[str]]:
         """Names parameters and buffers in the trace; returns the new names, and which are buffers."""
         weights: dict[str, Array] = {}
@@ -114,6 +123,7 @@ def run(
             block.enter_context(recording())
             block.enter_context(followed(trace))
         result = target(*filled(example, iter(tensors)))
+    modules.forget_symbols()
     weights, buffers = modules.register(Trace())
     outputs = [(trace.operand(t), np.array(t._array)) for t in flat(result, "result")]
     return Run(trace, arrays, outputs, weights, buffers)
@@ -222,10 +232,17 @@ def all_runs(
     def plain(values: list[Array]) -> Run:
         return plain_run(target, modules, args, values)
 
+    works = False
     with suppress(Exception):  # the run below raises it again, or the model has now what it lacked
         # A model may make a mask or a table at its first call, and keep it: the runs to write come after it.
         run(target, modules, args, example, {})
-    first = _settled(modules, partial(traced, example))
+        works = True
+    try:
+        first = _settled(modules, partial(traced, example))
+    except Exception as error:
+        if not works or not axes or str(error).startswith("[onnx.export]"):
+            raise
+        raise _with_symbols(error) from error
     further = [plain(example)]
     widths = accepted(lambda tried: plain(inputs.of(base, 5, tried)), near)
 
@@ -351,6 +368,30 @@ def _settled(modules: Modules, once: Callable[[Sequence[bool]], Run]) -> Run:
                 "sizes, or an axis that is static: leave it out of dynamic_axes"
             )
     return first
+
+
+def _with_symbols(error: Exception) -> ValueError:
+    """The error of a model that fails where sizes are symbols, and not where they are numbers."""
+    return ValueError(
+        f"[onnx.export] the model at {_line(error)} takes no symbol for the size of a dynamic axis "
+        f"({type(error).__name__}: {error}); expected {ARITHMETIC} that goes to functions of the library, or "
+        "an axis that is static: leave it out of dynamic_axes"
+    )
+
+
+_PYTHON = os.path.dirname(os.__file__)
+
+
+def _line(error: Exception) -> str:
+    """File and line of the model where an error was raised."""
+    found = "an unknown line"
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith((package(), _PYTHON)) and "-packages" not in file:
+            found = f"{file}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
 
 
 def _computes_the_same(first: Run, other: Run) -> bool:

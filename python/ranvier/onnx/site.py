@@ -6,6 +6,7 @@ and a size (`sizes.py`) as the nodes that compute it. What differs otherwise is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial, reduce
 from typing import Any
@@ -94,6 +95,21 @@ class Writer:
 
     def ints(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
+
+    def divided(self, a: str, b: str) -> str:
+        """The quotient of whole numbers, rounded towards 0.
+
+        onnxruntime 1.32 computes (1 / b) * c as c / b, of integers, too. So a dividend of 1 is written as
+        what is left of it without the rest.
+        """
+        known = self._arrays.get(a)
+        if known is not None and known.size == 1 and known.item() == 1:
+            a = self.node("Sub", a, self.node("Mod", a, b, fmod=1))
+        return self.node("Div", a, b)
+
+    def floor_divided(self, a: str, b: str) -> str:
+        """The quotient of whole numbers, rounded down: Mod has the sign of the divisor."""
+        return self.node("Div", self.node("Sub", a, self.node("Mod", a, b)), b)
 
     def cast(self, x: str, dtype: Any) -> str:
         return self.node("Cast", x, to=number_of(np.dtype(dtype)))
@@ -275,9 +291,12 @@ class Site:
 
     def scalar_size(self, n: Any) -> str:
         """The name of a scalar that holds a size (int64) or a number with a fraction (float64)."""
-        if isinstance(n, int):
+        if isinstance(n, Real):
+            made = self._real(n)
+        elif isinstance(n, Size):
+            made = self.number(n)
+        else:
             return self.w.constant(np.int64(n))
-        made = self._real(n) if isinstance(n, Real) else self.number(n)
         return self.node("Squeeze", made, self.w.ints(0))
 
     def _term(self, n: Size, product: tuple[str, ...], factor: int) -> str:
@@ -300,8 +319,9 @@ class Site:
     def _floordiv(self, a: Dim, b: Dim) -> str:
         dividend = self.number(a)
         divisor = self.number(b)
-        if least(a) < 0 or least(b) <= 0:  # Div rounds towards 0, Mod has the sign of the divisor
-            dividend = self.node("Sub", dividend, self.node("Mod", dividend, divisor))
+        is_number = not isinstance(a, Size)  # which may be 1 (`Writer.divided`)
+        if least(a) < 0 or least(b) <= 0 or is_number:  # Div rounds towards 0
+            return self.w.floor_divided(dividend, divisor)
         return self.node("Div", dividend, divisor)
 
     def _min(self, a: Dim, b: Dim) -> str:
@@ -325,14 +345,42 @@ class Site:
     def _round(self, x: Real) -> str:
         return self.w.cast(self.node("Round", self._real(x)), np.int64)
 
+    def _trunc(self, x: Real) -> str:
+        return self.w.cast(self._real(x), np.int64)
+
     def _real(self, x: Any) -> str:
         """The name of a float64 vector of one element."""
         if isinstance(x, Size):
-            return self.w.cast(self.number(x), np.float64)
+            return self._real_of_size(x)
         if not isinstance(x, Real):
             return self.w.constant(np.array([x], np.float64))
-        op = {"truediv": "Div", "pow": "Pow", "mul": "Mul", "add": "Add", "sub": "Sub"}[x.op]
-        return self.node(op, *map(self._real, x.operands))
+        operands = [self._real(operand) for operand in x.operands]
+        if x.op == "float":
+            return operands[0]
+        if x.op == "log2":
+            return self._log2(*operands)
+        op = {"truediv": "Div"}.get(x.op, x.op.capitalize())
+        return self.node(op, *operands)
+
+    def _real_of_size(self, n: Size) -> str:
+        """A product of three sizes and more may leave the numbers of int64, so its factors are floats."""
+        if n.degree <= _MOST_EXACT:
+            return self.w.cast(self.number(n), np.float64)
+        terms = []
+        for product, factor in n.terms.items():
+            atoms = [self.w.cast(self._atom(n.atoms[key]), np.float64) for key in product]
+            terms.append(reduce(partial(self.node, "Mul"), [self._real(factor), *atoms]))
+        return reduce(partial(self.node, "Add"), terms)
+
+    def _log2(self, x: str) -> str:
+        """log(x) / log(2), and the whole number itself for a power of two."""
+        y = self.node("Div", self.node("Log", x), self._real(math.log(2)))
+        whole = self.node("Round", y)
+        is_power = self.node("Equal", self.node("Pow", self._real(2.0), whole), x)
+        return self.node("Where", is_power, whole, y)
+
+
+_MOST_EXACT = 2  # sizes whose product int64 holds, as an axis has less than 2^31 elements
 
 
 def _free_target(dims: Dims, of_dims: Dims) -> list[int] | None:

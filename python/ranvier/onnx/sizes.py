@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,9 +26,9 @@ Bound = float  # a whole number, or an infinity
 class Atom(NamedTuple):
     """A variable of a Size.
 
-    key: its text; equal atoms have equal keys. kind: "axis", "floordiv", "min", "max", "floor", "ceil" or
-    "round". operands: what it is made from: (name of a value, axis), or Sizes. low, high: the least and the
-    greatest number that it may be. hint: its number in the present run.
+    key: its text; equal atoms have equal keys. kind: "axis", "floordiv", "min", "max", "floor", "ceil",
+    "round" or "trunc". operands: what it is made from: (name of a value, axis), or Sizes. low, high: the
+    least and the greatest number that it may be. hint: its number in the present run.
     """
 
     key: str
@@ -73,6 +74,16 @@ class Size:
             parts += [sign, "*".join([*factors, *product])]
         first = "-" if parts[0] == "-" else ""
         return first + " ".join(parts[1:])
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        """The class that isinstance() takes it for: a model asks whether a size is one number."""
+        return int
+
+    @property
+    def degree(self) -> int:
+        """The most sizes that one term multiplies."""
+        return max(map(len, self.terms))
 
     def is_axis_of_input(self) -> bool:
         """True for the size of a dynamic axis itself, whose key is the name of the axis."""
@@ -145,13 +156,14 @@ class Size:
 
     __ceil__ = __trunc__ = __floor__
 
-    def __round__(self, digits: int | None = None) -> Size:
-        return self
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits is None or digits >= 0:
+            return self
+        unit = 10**-digits
+        return round(self / unit) * unit
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in _OF_NUMBERS:
-            raise AttributeError(f"a size of a dynamic axis has no attribute {name!r}")
-        return getattr(self.scope.refuse_number(self, f"a plain number, of which it asks {name}"), name)
+        return _function_of_numpy(self, name)
 
     # --- comparisons
     def __eq__(self, other: Any) -> Any:
@@ -183,7 +195,7 @@ class Size:
         return int(self.scope.refuse_number(self, "int()"))
 
     def __float__(self) -> float:
-        return float(self.scope.refuse_number(self, "float() or a function of math"))
+        return float(self.scope.refuse_number(self, "float() or a function that takes a plain number"))
 
     def __complex__(self) -> complex:
         return complex(self.scope.refuse_number(self, "complex()"))
@@ -210,30 +222,41 @@ class Size:
 class Real:
     """A number with a fraction that was computed from sizes, in float64, as Python computes it.
 
-    op: "truediv", "pow", "mul", "add" or "sub". operands: two of int, float, Size and Real.
+    op: one of `_REAL`. operands: one or two of int, float, Size and Real.
     """
 
     __slots__ = ("hint", "op", "operands", "scope")
 
-    def __init__(self, op: str, operands: tuple[Any, Any], scope: Any) -> None:
+    def __init__(self, op: str, operands: tuple[Any, ...], scope: Any) -> None:
         self.op = op
         self.operands = operands
         self.scope = scope
-        first, second = map(number, operands)
-        self.hint = float(getattr(operator, op)(float(first), float(second)))
+        self.hint = float(_REAL[op](*(float(number(x)) for x in operands)))
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        """The class that isinstance() takes it for."""
+        return float
 
     @staticmethod
-    def of(op: str, a: Any, b: Any) -> Any:
-        """a op b; NotImplemented for other operands than numbers."""
-        if not all(type(x) in (int, float, Size, Real) for x in (a, b)):
+    def of(op: str, *operands: Any) -> Any:
+        """op of the operands; NotImplemented for other operands than numbers."""
+        numbers = [float(x) if isinstance(x, np.floating) else x for x in operands]
+        numbers = [int(x) if isinstance(x, (bool, np.integer)) else x for x in numbers]
+        if not all(type(x) in (int, float, Size, Real) for x in numbers):
             return NotImplemented
-        scope = a.scope if isinstance(a, (Size, Real)) else b.scope
-        return Real(op, (a, b), scope)
+        scopes = [x.scope for x in numbers if isinstance(x, (Size, Real))]
+        return Real(op, tuple(numbers), scopes[0])
 
     @property
     def key(self) -> str:
-        first, second = map(_key, self.operands)
-        return f"{self.op}({first}, {second})"
+        if self.op == "float":
+            return _key(self.operands[0])
+        sign = _SIGNS.get(self.op)
+        if sign is None:
+            return f"{self.op}({', '.join(map(_key, self.operands))})"
+        first, second = (f"({_key(x)})" if " " in _key(x) else _key(x) for x in self.operands)
+        return f"{first} {sign} {second}"
 
     def __repr__(self) -> str:
         return self.scope.text(self)
@@ -269,6 +292,38 @@ class Real:
     def __neg__(self) -> Any:
         return Real.of("mul", self, -1)
 
+    def __pos__(self) -> Real:
+        return self
+
+    def __abs__(self) -> Any:
+        return Real.of("max", self, -self)
+
+    def __getattr__(self, name: str) -> Any:
+        return _function_of_numpy(self, name)
+
+    # --- comparisons
+    def __eq__(self, other: Any) -> Any:
+        return _compared_real(self, other, "==")
+
+    def __ne__(self, other: Any) -> Any:
+        return _compared_real(self, other, "!=")
+
+    def __lt__(self, other: Any) -> Any:
+        return _compared_real(self, other, "<")
+
+    def __le__(self, other: Any) -> Any:
+        return _compared_real(self, other, "<=")
+
+    def __gt__(self, other: Any) -> Any:
+        return _compared_real(self, other, ">")
+
+    def __ge__(self, other: Any) -> Any:
+        return _compared_real(self, other, ">=")
+
+    def __bool__(self) -> Any:
+        return _compared_real(self, 0, "!=")
+
+    # --- whole numbers
     def __floor__(self) -> Size:
         return _made(self.scope, "floor", (self,), -math.inf, math.inf, math.floor(self.hint))
 
@@ -280,10 +335,14 @@ class Real:
             return self._number()
         return _made(self.scope, "round", (self,), -math.inf, math.inf, round(self.hint))
 
+    def __trunc__(self) -> Size:
+        return _made(self.scope, "trunc", (self,), -math.inf, math.inf, math.trunc(self.hint))
+
+    # --- what takes the number
     def __index__(self) -> int:
         return int(self._number())
 
-    __int__ = __trunc__ = __index__
+    __int__ = __index__
 
     def __float__(self) -> float:
         return self._number()
@@ -303,10 +362,42 @@ class Real:
 
     def _refuse(self, *operands: Any) -> Any:
         """For operations that a file has no counterpart of."""
-        return self.scope.refuse_number(self, "a plain number, or an operand of other than + - * / **")
+        return self.scope.refuse_number(self, "an operand of // or %, for which math.floor(a / b) stands")
 
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = __bool__ = _refuse
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
+
+
+_REAL: dict[str, Callable[..., float]] = {
+    "truediv": operator.truediv, "pow": operator.pow, "mul": operator.mul, "add": operator.add,
+    "sub": operator.sub, "max": max, "min": min, "sqrt": math.sqrt, "exp": math.exp, "log": math.log,
+    "log2": math.log2, "sin": math.sin, "cos": math.cos, "float": float,
+}  # fmt: skip
+"""The operations of a Real, on floats."""
+
+_SIGNS = {"truediv": "/", "pow": "**", "mul": "*", "add": "+", "sub": "-"}
+
+FUNCTIONS = ("sqrt", "exp", "log", "log2", "sin", "cos", "pow")
+"""Those that are functions of the module math and of NumPy."""
+
+
+def function_of_math(name: str, *operands: Any) -> Any:
+    """A function of the module math, of which an operand is a Size or Real."""
+    if name == "isqrt":  # exact: a root is the nearest float, and no axis has 2^52 elements
+        return math.floor(Real.of("sqrt", *operands))
+    if name == "log" and len(operands) == 2:
+        value, base = (x if isinstance(x, (Size, Real)) else math.log(x) for x in operands)
+        first, second = (Real.of("log", x) if isinstance(x, (Size, Real)) else x for x in (value, base))
+        return Real.of("truediv", first, second)
+    return Real.of(name, *operands)
+
+
+def _function_of_numpy(x: Any, name: str) -> Any:
+    """What NumPy asks an object for, to compute a function of it: np.sqrt(n) calls n.sqrt()."""
+    if name in FUNCTIONS:
+        return partial(Real.of, name, x)
+    if name.startswith("_") or name not in _OF_NUMBERS:
+        raise AttributeError(f"a number that depends on a dynamic axis has no attribute {name!r}")
+    return getattr(x.scope.refuse_number(x, f"a plain number, of which it asks {name}"), name)
 
 
 def _key(x: Any) -> str:
@@ -352,7 +443,7 @@ def _with(a: Size, b: Any, whole: Callable[[Any, Any], Any], real: Callable[[Any
     if isinstance(b, Size) or type(b) is int:
         return whole(a, b)
     if isinstance(b, (float, Real)):
-        return real(Real("mul", (a, 1.0), a.scope), b)
+        return real(Real("float", (a,), a.scope), b)
     return NotImplemented
 
 
@@ -546,6 +637,14 @@ def _is_positive(x: Any) -> bool:
 
 
 # --- decisions
+def _compared_real(a: Real, b: Any, relation: str) -> Any:
+    """a relation b; NotImplemented for other operands than numbers."""
+    if not isinstance(b, (int, float, np.number)):
+        return NotImplemented
+    answer = _ANSWERS[relation](a.hint, number(b))
+    return a.scope.condition(f"{_key(a)} {relation} {_key(b)}", answer)
+
+
 _ANSWERS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
     ">=": operator.ge,

@@ -26,7 +26,7 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier.autograd import Tensor
 from ranvier.observe import package
-from ranvier.onnx.sizes import Real, Size, greatest, number, smallest
+from ranvier.onnx.sizes import FUNCTIONS, Real, Size, function_of_math, greatest, number, smallest
 
 Handler = Callable[..., Any]
 
@@ -185,15 +185,26 @@ def _max(*values: Any, **settings: Any) -> Any:
     return _chosen(_MAX, greatest, values, settings)
 
 
+def _of_math(function: Any) -> Any:
+    """A function of the module math that takes sizes, too."""
+
+    @functools.wraps(function)
+    def stand_in(*operands: Any) -> Any:
+        if active() is None or not has_size(operands):
+            return function(*operands)
+        return function_of_math(function.__name__, *operands)
+
+    return stand_in
+
+
 def _chosen(function: Any, of_sizes: Any, values: Any, settings: Any) -> Any:
     if active() is None:
         return function(*values, **settings)
     items = list(values[0]) if len(values) == 1 else list(values)
     if settings or not any(isinstance(item, (Size, Real)) for item in items):
         return function(items, **settings)
-    for item in items:
-        if isinstance(item, (float, Real)):
-            return active().refuse_number(item, "min() or max() with fractions")
+    if any(isinstance(item, (float, np.floating)) for item in items):  # a Real, too
+        return functools.reduce(functools.partial(Real.of, function.__name__), items)
     return of_sizes(*items)
 
 
@@ -220,6 +231,9 @@ def recording() -> Iterator[None]:
     """A block in which stand-ins are in the places of public functions, in all modules that hold them."""
     rv.ops._rare.cache_clear()  # which holds rare functions
     made = {key: _stand_in(*original) for key, original in _originals().items()}
+    for name in (*FUNCTIONS, "isqrt"):
+        function = getattr(math, name)
+        made[id(function)] = _of_math(function)
     places: list[tuple[Any, str, Any]] = []
 
     def put(owner: Any, name: str, value: Any) -> None:

@@ -30,6 +30,13 @@ from ranvier.tape.calls import Call, Calls
 Array = np.ndarray[Any, Any]
 
 
+ARITHMETIC = (
+    "arithmetic of sizes (+ - * / // % ** min max, math.sqrt and log, math.floor for int(), "
+    "n / 1 for float())"
+)
+"""What a model may do with sizes, for messages."""
+
+
 class Value(NamedTuple):
     """An operand or result of a call. It is a constant if its name is "", else a value of the graph.
 
@@ -228,18 +235,32 @@ class Trace(Calls):
 
         After another answer to a condition it gives the number, for the text of the model's error.
         """
-        if 0 < len(self.answers) <= len(self.conditions):
+        if self._answers_otherwise():
             self.takes_numbers = True
             return number(size)
         self.refuse(
             f"{self.called or _taker()} at {place()} takes the size {size.key} of a dynamic axis as {what}, "
-            "which a file would hold for all sizes; expected arithmetic of sizes (+ - * // % min max) that "
-            "goes to functions of the library, or an axis that is static: leave it out of dynamic_axes"
+            f"which a file would hold for all sizes; expected {ARITHMETIC} that goes to functions of the "
+            "library, or an axis that is static: leave it out of dynamic_axes"
         )
+
+    def read(self, how: str, tensor: Any = None) -> None:
+        """Refuses what `Calls.read` does, but for the text of the model's error."""
+        if self._answers_otherwise():
+            self.takes_numbers = True
+        else:
+            super().read(how, tensor)
+
+    def _answers_otherwise(self) -> bool:
+        """True after another answer to a condition than the present sizes give (`runs._settled`)."""
+        return 0 < len(self.answers) <= len(self.conditions)
 
     def text(self, size: Any) -> str:
         """The text of a size for messages of the library; a model must not take it."""
-        if sys._getframe(2).f_code.co_filename.startswith(package()):
+        frame: Any = sys._getframe(2)
+        while frame.f_code.co_name == "__repr__":  # that of a shape, which whoever asks for its text calls
+            frame = frame.f_back
+        if frame.f_code.co_filename.startswith(package()):
             return str(size.key)
         return str(self.refuse_number(size, "text"))
 

@@ -64,7 +64,7 @@ def set_printoptions(
 
 def text(tensor: Any) -> str:
     """``tensor([1., 2.], requires_grad=True)``"""
-    value_read("str() or repr()")
+    value_read("str() or repr()", tensor)
     array = tensor._array
     kind = type(tensor)
     prefix = "Parameter containing:\n" if kind.__name__.endswith("Parameter") else ""

@@ -22,6 +22,13 @@ from ranvier.tensors.views import base_of
 from ranvier.torch.names import LACKING, METHODS, Lacking
 
 
+class _SizeText:
+    """The text of a Size in PyTorch's form."""
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"  # type: ignore[call-overload]
+
+
 def attach() -> None:
     """Changes Tensor and Size, and the other classes when their modules are loaded."""
     Tensor.__torch_function__ = classmethod(dispatch.default)  # type: ignore[attr-defined]
@@ -32,7 +39,7 @@ def attach() -> None:
         _derived(kind)
     makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
     provide("complex numbers", "ranvier.torch.pair_functions")
-    Size.__repr__ = lambda size: f"torch.Size({list(size)})"
+    Size.__repr__ = _SizeText.__repr__  # type: ignore[method-assign]
     for name, module in METHODS.items():
         setattr(Tensor, name, Later(module, name))
     known = dir(Tensor)

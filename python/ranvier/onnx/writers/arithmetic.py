@@ -56,14 +56,10 @@ def rounded_div(s: Site) -> str:
     """Rounded down, or towards 0 as ONNX divides integers."""
     floor = s.get("mode") == "floor"
     if s.dtype().kind != "f":
-        return _exact(s, lambda a, b: _floor_divide(s, a, b) if floor else s.node("Div", a, b))
+        return _exact(s, s.w.floor_divided if floor else s.w.divided)
     y = s.node("Div", *s.inputs())
     whole = s.node("Floor", y if floor else s.node("Abs", y))
     return str(whole if floor else s.node("Mul", s.node("Sign", y), whole))
-
-
-def _floor_divide(s: Site, a: str, b: str) -> str:
-    return str(s.node("Div", s.node("Sub", a, s.node("Mod", a, b)), b))
 
 
 @writes("Whole")
@@ -71,7 +67,7 @@ def whole(s: Site) -> str:
     """Arithmetic of integers and bools."""
     name = s.get("name")
     if name == "floor_divide":
-        return _exact(s, lambda a, b: _floor_divide(s, a, b))
+        return _exact(s, s.w.floor_divided)
     if name == "square":
         return _exact(s, lambda x: s.node("Mul", x, x))
     if name in ("floor", "ceil", "trunc", "round"):
