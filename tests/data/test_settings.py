@@ -143,18 +143,6 @@ def drawn(kind, base):
     return outcome
 
 
-@pytest.mark.parametrize("kind", SAMPLERS)
-def test_each_setting_of_a_sampler_has_a_row(kind):
-    base, rows = SAMPLERS[kind]
-    require_rows(kind, rows, given=set(base) - set(rows))
-
-
-@pytest.mark.parametrize(("kind", "setting"), SAMPLER_ROWS)
-def test_a_setting_of_a_sampler(kind, setting):
-    base, rows = SAMPLERS[kind]
-    require_effect(drawn(kind, base), setting, rows[setting])
-
-
 @pytest.mark.parametrize(("kind", "setting"), SAMPLER_ROWS)
 def test_a_setting_of_a_sampler_that_is_set_later_is_followed_or_refused(kind, setting):
     base, rows = SAMPLERS[kind]
@@ -205,16 +193,20 @@ def made_of(kind, base):
     return outcome
 
 
-@pytest.mark.parametrize("kind", SPLITS)
-def test_each_setting_of_a_split_or_scaling_has_a_row(kind):
-    base, rows = SPLITS[kind]
+TABLES = SAMPLERS | SPLITS
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_each_setting_of_a_sampler_split_or_scaling_has_a_row(kind):
+    base, rows = TABLES[kind]
     require_rows(kind, rows, given=set(base) - set(rows))
 
 
-@pytest.mark.parametrize(("kind", "setting"), SPLIT_ROWS)
-def test_a_setting_of_a_split_or_scaling(kind, setting):
-    base, rows = SPLITS[kind]
-    require_effect(made_of(kind, base), setting, rows[setting])
+@pytest.mark.parametrize(("kind", "setting"), SAMPLER_ROWS + SPLIT_ROWS)
+def test_a_setting_of_a_sampler_split_or_scaling(kind, setting):
+    base, rows = TABLES[kind]
+    outcome = drawn(kind, base) if kind in SAMPLERS else made_of(kind, base)
+    require_effect(outcome, setting, rows[setting])
 
 
 TRAIN_TEST = {

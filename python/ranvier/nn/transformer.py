@@ -67,6 +67,22 @@ def is_causal_mask(mask: Any) -> bool:
     return bool(mask.shape == causal.shape and (mask == causal).all())
 
 
+def _attended(
+    attend: Any, x: Any, memory: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool
+) -> Any:
+    """The attention of x to the memory, called by PyTorch's keywords, as a program's own attention may be."""
+    results = attend(
+        x,
+        memory,
+        memory,
+        attn_mask=attn_mask,
+        key_padding_mask=key_padding_mask,
+        need_weights=False,
+        is_causal=is_causal,
+    )
+    return results[0]
+
+
 class TransformerLayer(Module):
     """Base of encoder and decoder layers: attentions and a network, each with a norm and a dropout."""
 
@@ -133,15 +149,7 @@ class TransformerLayer(Module):
     ) -> Any:
         """The attention of x to itself. cache: see the attention; only the library's own takes one."""
         attend = self.self_attn if cache is None else partial(self.self_attn, cache=cache)
-        y = attend(
-            x,
-            x,
-            x,
-            attn_mask=attn_mask,
-            key_padding_mask=key_padding_mask,
-            need_weights=False,
-            is_causal=is_causal,
-        )[0]
+        y = _attended(attend, x, x, attn_mask, key_padding_mask, is_causal)
         return self.dropout1(y)
 
     def _hidden(self, x: Any) -> Any:
@@ -342,15 +350,7 @@ class TransformerDecoderLayer(TransformerLayer):
         self, x: Any, mem: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
     ) -> Any:
         """The attention of x to the memory."""
-        y = self.multihead_attn(
-            x,
-            mem,
-            mem,
-            attn_mask=attn_mask,
-            key_padding_mask=key_padding_mask,
-            is_causal=is_causal,
-            need_weights=False,
-        )[0]
+        y = _attended(self.multihead_attn, x, mem, attn_mask, key_padding_mask, is_causal)
         return self.dropout2(y)
 
     def _ff_block(self, x: Any) -> Any:
