@@ -1,12 +1,14 @@
 """Distributions, constraints and transforms as libraries subclass and use them."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import distributions as D
-from ranvier.distributions import constraints, utils
+from ranvier.distributions import constraints, left_out, utils
+from ranvier.distributions.base import ExponentialFamily
 from support.refused import refused
 
 RNG = np.random.default_rng(5)
@@ -292,3 +294,57 @@ def test_sample_does_not_ask_rsample(kind):
     assert d.rsample().tolist() == [0.25] * 3
     assert 0.25 not in d.sample().tolist()
     assert not d.sample().requires_grad
+
+
+def test_classes_are_derived_as_pytorchs_are():
+    """Programs choose by `isinstance`."""
+    p = rv.tensor([0.25, 0.75])
+    vector = D.OneHotCategorical(p)
+    assert not isinstance(vector, D.Categorical)
+    assert not isinstance(D.Categorical(p), D.OneHotCategorical)
+    exponential = (D.Bernoulli, D.Beta, D.Dirichlet, D.Exponential, D.Gamma, D.Normal, D.Poisson)
+    assert all(issubclass(kind, ExponentialFamily) for kind in exponential)
+    others = (D.Categorical, D.Binomial, D.Laplace, D.Uniform, D.StudentT)
+    assert not any(issubclass(kind, ExponentialFamily) for kind in others)
+    assert issubclass(left_out.Chi2, D.Gamma)
+    assert issubclass(left_out.Pareto, D.TransformedDistribution)
+    assert issubclass(left_out.OneHotCategoricalStraightThrough, D.OneHotCategorical)
+
+
+def test_divergences_of_vectors_of_one_1():
+    p, q = rv.tensor([0.25, 0.75]), rv.tensor([0.5, 0.5])
+    expected = 0.25 * math.log(0.5) + 0.75 * math.log(1.5)
+    vectors = D.kl_divergence(D.OneHotCategorical(p), D.OneHotCategorical(q))
+    assert vectors.item() == pytest.approx(expected, rel=1e-6)
+    refused(
+        NotImplementedError,
+        "[kl_divergence] got Categorical and OneHotCategorical",
+        D.kl_divergence,
+        D.Categorical(p),
+        D.OneHotCategorical(q),
+    )
+
+
+class Decay(ExponentialFamily):
+    """The density rate exp(-rate x), by its natural parameter."""
+
+    arg_constraints: ClassVar = {}
+
+    def __init__(self, rate):
+        self.rate = rate
+        super().__init__(rate.shape)
+
+    @property
+    def _natural_params(self):
+        return (-self.rate,)
+
+    def _log_normalizer(self, natural):
+        return -rv.log(-natural)
+
+    _mean_carrier_measure = 0.0
+
+
+def test_the_entropy_of_an_exponential_family():
+    rate = np.array([0.5, 2.0, 7.0])
+    given = Decay(rv.tensor(rate)).entropy()
+    np.testing.assert_allclose(given.detach().numpy(), 1 - np.log(rate), rtol=1e-12)

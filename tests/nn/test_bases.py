@@ -250,3 +250,13 @@ def test_what_is_no_module_or_tensor_is_refused():
     message = r"^\[setattr\] got 'weight'; expected modules with right_inverse"
     with pytest.raises(AttributeError, match=message):
         layer.weight = rv.ones(2, 4)
+
+
+def test_zeros_around_are_a_constant_around():
+    """Programs choose by `isinstance`, as in PyTorch."""
+    pads = nn.ZeroPad1d(1), nn.ZeroPad2d((1, 2, 3, 4))
+    assert isinstance(pads[0], nn.ConstantPad1d)
+    assert isinstance(pads[1], nn.ConstantPad2d)
+    assert [pad.value for pad in pads] == [0.0, 0.0]
+    assert str(pads) == "(ZeroPad1d((1, 1)), ZeroPad2d((1, 2, 3, 4)))"
+    assert not isinstance(pads[1], nn.ConstantPad1d)

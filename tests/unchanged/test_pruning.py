@@ -274,3 +274,8 @@ def test_settings_of_runs(tmp_path):
     assert kept == {"lr": {2: [0.5]}, "name": {3: [b"a"]}, "bias": {4: [1]}}
     named = settings(hparam_dict={"lr": 0.5}, metric_dict={"score": 2.0}, hparam_domain_discrete=None)
     assert b"_hparams_/experiment" in named[0]  # the keywords of torch.utils.tensorboard.summary.hparams
+
+
+def test_methods_are_derived_as_pytorchs_are():
+    assert not issubclass(prune.LnStructured, prune.RandomStructured)
+    assert issubclass(prune.L1Unstructured, prune.BasePruningMethod)

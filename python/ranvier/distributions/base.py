@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier import Size, get_default_dtype, tensor
-from ranvier.autograd import Tensor, no_grad
+from ranvier.autograd import Tensor, grad, no_grad
 from ranvier.distributions.constraints import dependent_property, independent, is_dependent
 from ranvier.distributions.utils import _sum_rightmost, expanded, lazy_property
 from ranvier.tensors.errors import own_errors
@@ -266,6 +266,35 @@ class Distribution:
         shown = [(k, own[k]) for k in self.arg_constraints if k in own]
         texts = [f"{k}: {v if v.numel() == 1 else v.shape}" for k, v in shown]
         return f"{type(self).__name__}({', '.join(texts)})"
+
+
+class ExponentialFamily(Distribution):
+    """Base of the distributions with densities h(x) exp(theta . t(x) - A(theta)), as in PyTorch.
+
+    A subclass without an entropy of its own says theta (``_natural_params``, a tuple), A
+    (``_log_normalizer(*theta)``) and the mean of log h(x) (``_mean_carrier_measure``). The entropy follows:
+    A - theta . grad A - the mean of log h.
+    """
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        raise self._undefined("_natural_params")
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        raise self._undefined("_log_normalizer")
+
+    @property
+    def _mean_carrier_measure(self) -> Any:
+        raise self._undefined("_mean_carrier_measure")
+
+    def entropy(self) -> Tensor:
+        parameters = [p.detach().requires_grad_() for p in self._natural_params]
+        normalizer = self._log_normalizer(*parameters)
+        slopes = grad(ops.sum(normalizer), parameters, create_graph=True)
+        result = normalizer - self._mean_carrier_measure
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            result = result - _sum_rightmost(parameter * slope, parameter.ndim - len(self._batch_shape))
+        return result
 
 
 class Independent(Distribution):

@@ -12,7 +12,7 @@ import ranvier.linalg as linalg
 import ranvier.ops as ops
 from ranvier import finfo, isinf, isnan, rand, randn, zeros
 from ranvier.autograd import Tensor, no_grad
-from ranvier.distributions.base import Distribution, moment, tensors
+from ranvier.distributions.base import Distribution, ExponentialFamily, moment, tensors
 from ranvier.distributions.transforms import ExpTransform, TransformedDistribution
 from ranvier.distributions.utils import expanded, lazy_property
 from ranvier.ops.making.uniform import uniform_of
@@ -34,7 +34,7 @@ class _LocScale(Distribution):
     mode = moment(lambda d: d.loc)
 
 
-class Normal(_LocScale):
+class Normal(_LocScale, ExponentialFamily):
     """Density exp(-(x - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)).
 
     >>> import ranvier as rv
@@ -176,7 +176,7 @@ class Uniform(Distribution):
     variance = moment(lambda d: (d.high - d.low) ** 2 / 12)
 
 
-class Exponential(Distribution):
+class Exponential(ExponentialFamily):
     """Density rate exp(-rate x) for x >= 0.
 
     >>> import ranvier as rv

@@ -12,7 +12,7 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, binomial, finfo, zeros
 from ranvier.autograd import Tensor, no_grad, wrap
-from ranvier.distributions.base import Distribution, moment
+from ranvier.distributions.base import Distribution, ExponentialFamily, moment
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.gamma import standard_gamma
 from ranvier.distributions.utils import expanded
@@ -23,7 +23,7 @@ def _drawn(values: Any, dtype: Any) -> Tensor:
     return wrap(np.asarray(values).astype(dtype))
 
 
-class Poisson(Distribution):
+class Poisson(ExponentialFamily):
     """k with probability rate^k exp(-rate) / k!
 
     >>> import ranvier as rv

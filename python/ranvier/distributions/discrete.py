@@ -12,7 +12,7 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, bernoulli, eye, full, multinomial
 from ranvier.autograd import Tensor, no_grad
-from ranvier.distributions.base import Distribution, moment, parameters
+from ranvier.distributions.base import Distribution, ExponentialFamily, moment, parameters
 from ranvier.distributions.utils import expanded, lazy_property, logits_to_probs, probs_to_logits
 
 
@@ -56,7 +56,7 @@ class _OfTrials(Distribution):
         return probs_to_logits(self.probs, True)
 
 
-class Bernoulli(_OfTrials):
+class Bernoulli(_OfTrials, ExponentialFamily):
     """1 with probability probs = sigmoid(logits), else 0.
 
     >>> import ranvier as rv
@@ -98,13 +98,10 @@ class Bernoulli(_OfTrials):
     variance = moment(lambda d: d.probs * (1 - d.probs))
 
 
-class Categorical(Distribution):
-    """The index i with a probability proportional to probs[..., i], or softmax(logits)[..., i].
+class _OfClasses(Distribution):
+    """Base of the distributions over classes, which in PyTorch are not derived from one another."""
 
-    >>> import ranvier as rv
-    >>> rv.distributions.Categorical(rv.tensor([1.0, 3.0])).log_prob(rv.tensor(1))
-    tensor(-0.2877)
-    """
+    _one_hot = False  # whether a value is a vector
 
     has_enumerate_support = True
     arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
@@ -129,8 +126,10 @@ class Categorical(Distribution):
                     f"[{name}] got logits outside its range; expected numbers below inf, not nan, "
                     "not all -inf"
                 )
-        self._by_logits, self._num_events = logits is not None, given.shape[-1]
-        Distribution.__init__(self, given.shape[:-1], (), False)
+        self._by_logits = logits is not None
+        self._num_events = given.shape[-1]
+        event_shape = given.shape[-1:] if self._one_hot else ()
+        Distribution.__init__(self, given.shape[:-1], event_shape, False)
         self._validate_args = check
 
     _param, param_shape = _OfTrials._param, _OfTrials.param_shape
@@ -143,10 +142,6 @@ class Categorical(Distribution):
     def logits(self) -> Tensor:
         return probs_to_logits(self.probs)
 
-    @constraints.dependent_property(is_discrete=True, event_dim=0)
-    def support(self) -> Any:
-        return constraints.integer_interval(0, self._num_events - 1)
-
     def _draw(self, sample_shape: Any) -> Tensor:
         shape = tuple(int(n) for n in sample_shape)
         count, rows, whole = math.prod(shape), math.prod(self._batch_shape), (*shape, *self._batch_shape)
@@ -155,12 +150,6 @@ class Categorical(Distribution):
         with no_grad():
             weights = ops.reshape(self.probs, (rows, self._num_events))
             return ops.reshape(multinomial(weights, count, True).T, whole)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        return self._draw(sample_shape)
-
-    def log_prob(self, value: Any) -> Tensor:
-        return self._log_prob_of(self._value(value).long())
 
     def _log_prob_of(self, index: Tensor) -> Tensor:
         shape: Any = index.shape
@@ -172,6 +161,25 @@ class Categorical(Distribution):
     def entropy(self) -> Tensor:
         return -ops.sum(self.probs * ops.clip(self.logits, -1e38, None), -1)
 
+
+class Categorical(_OfClasses):
+    """The index i with a probability proportional to probs[..., i], or softmax(logits)[..., i].
+
+    >>> import ranvier as rv
+    >>> rv.distributions.Categorical(rv.tensor([1.0, 3.0])).log_prob(rv.tensor(1))
+    tensor(-0.2877)
+    """
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> Any:
+        return constraints.integer_interval(0, self._num_events - 1)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self._draw(sample_shape)
+
+    def log_prob(self, value: Any) -> Tensor:
+        return self._log_prob_of(self._value(value).long())
+
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(arange(self._num_events), expand)
 
@@ -180,7 +188,7 @@ class Categorical(Distribution):
     variance = moment(lambda d: full(d._batch_shape, math.nan, dtype=d._param.dtype))
 
 
-class OneHotCategorical(Categorical):
+class OneHotCategorical(_OfClasses):
     """As :class:`Categorical`, with vectors of 0 and one 1 as values.
 
     >>> import ranvier as rv
@@ -189,10 +197,7 @@ class OneHotCategorical(Categorical):
     """
 
     support = constraints.one_hot
-
-    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        super().__init__(probs, logits, validate_args)
-        self._event_shape = self._param.shape[-1:]
+    _one_hot = True
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return F.one_hot(self._draw(sample_shape), self._num_events).to(self._param.dtype)

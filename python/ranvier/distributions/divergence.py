@@ -14,7 +14,7 @@ from ranvier.autograd import Tensor
 from ranvier.distributions.base import Independent
 from ranvier.distributions.continuous import Exponential, Laplace, MultivariateNormal, Normal, Uniform
 from ranvier.distributions.counting import Binomial, Geometric, Poisson
-from ranvier.distributions.discrete import Bernoulli, Categorical
+from ranvier.distributions.discrete import Bernoulli, Categorical, OneHotCategorical
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import EULER, Cauchy, Gumbel
 from ranvier.distributions.transforms import TransformedDistribution
@@ -55,8 +55,6 @@ def _bernoulli(p: Any, q: Any) -> Tensor:
 
 
 def _categorical(p: Any, q: Any) -> Tensor:
-    if p.event_shape != q.event_shape:  # one is a OneHotCategorical
-        raise _no_pair(p, q)
     terms = p.probs * ops.where(p.probs > 0, p.logits - q.logits, 0.0)
     return ops.sum(_limits(terms, ops.eq(p.probs, 0), ops.eq(q.probs, 0)), -1)
 
@@ -197,6 +195,7 @@ _REGISTRY: dict[tuple[type, type], Any] = {
     (Bernoulli, Bernoulli): _bernoulli,
     (Binomial, Binomial): _binomial,
     (Categorical, Categorical): _categorical,
+    (OneHotCategorical, OneHotCategorical): _categorical,
     (Geometric, Geometric): _geometric,
     (Poisson, Poisson): lambda p, q: ops.xlogy(p.rate, p.rate / q.rate) - (p.rate - q.rate),
     (Gamma, Gamma): _gamma,

@@ -25,7 +25,7 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import Generator, arange, finfo, randn
 from ranvier.autograd import Function, Tensor, wrap
-from ranvier.distributions.base import Distribution, moment, parameters, tensors
+from ranvier.distributions.base import Distribution, ExponentialFamily, moment, parameters, tensors
 from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
 from ranvier.ops.making.random import numpy_of
@@ -173,7 +173,7 @@ def sample_dirichlet(concentration: Tensor, generator: Generator | None = None) 
     return _DirichletDraw(generator).apply(concentration)
 
 
-class Gamma(Distribution):
+class Gamma(ExponentialFamily):
     """Density rate^a x^(a - 1) exp(-rate x) / gamma(a) for x > 0, a the concentration.
 
     >>> import ranvier as rv
@@ -211,7 +211,7 @@ class Gamma(Distribution):
     variance = moment(lambda d: d.concentration / (d.rate * d.rate))
 
 
-class Dirichlet(Distribution):
+class Dirichlet(ExponentialFamily):
     """Vectors of positive numbers that add up to 1: density proportional to the product of x_i^(c_i - 1).
 
     >>> import ranvier as rv
@@ -260,7 +260,7 @@ class Dirichlet(Distribution):
         return self.mean * (1 - self.mean) / (total + 1)
 
 
-class Beta(Distribution):
+class Beta(ExponentialFamily):
     """Density proportional to x^(a - 1) (1 - x)^(b - 1) in [0, 1]: the first part of a Dirichlet (a, b).
 
     >>> import ranvier as rv

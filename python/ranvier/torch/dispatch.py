@@ -25,7 +25,6 @@ import ranvier.torch.asking as asking
 from ranvier import Tensor
 from ranvier.ops.shape.index import getitem
 from ranvier.tensors.deepcopy_pickle import rebuild
-from ranvier.tensors.dtypes import can_cast
 from ranvier.tensors.spellings import RESPELLS, respelled
 
 # Other flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method;
@@ -189,7 +188,7 @@ def written(name: str, out: Any, result: Any) -> Any:
         return getattr(type(result), "_make", tuple)(parts)
     if result.requires_grad or out.requires_grad:
         raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
-    if not can_cast(result.dtype, out.dtype):
+    if not ranvier.can_cast(result.dtype, out.dtype):
         raise RuntimeError(
             f"[{name}] got out of dtype {out.dtype} for a result of {result.dtype}; "
             "expected a dtype that can hold it"

@@ -181,7 +181,7 @@ class RandomUnstructured(_Unstructured):
         return rv.rand_like(t)
 
 
-class RandomStructured(_Amount):
+class _Structured(_Amount):
     PRUNING_TYPE = "structured"
 
     def __init__(self, amount: Any, dim: int = -1) -> None:
@@ -205,11 +205,17 @@ class RandomStructured(_Amount):
         return mask * default_mask.to(mask.dtype)
 
     def _kept(self, t: Tensor, count: int) -> Tensor:
+        """Which channels stay where `count` are left out."""
+        raise NotImplementedError
+
+
+class RandomStructured(_Structured):
+    def _kept(self, t: Tensor, count: int) -> Tensor:
         drawn = rv.rand(t.shape[self.dim])
         return drawn > drawn.kthvalue(count).values
 
 
-class LnStructured(RandomStructured):
+class LnStructured(_Structured):
     def __init__(self, amount: Any, n: Any, dim: int = -1) -> None:
         super().__init__(amount, dim)
         self.n = n
