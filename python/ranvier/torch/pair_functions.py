@@ -64,12 +64,20 @@ def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any
 Complex.__torch_function__ = classmethod(_answered)  # type: ignore[attr-defined]
 
 
+def _parts_of(x: Any) -> list[Any]:
+    """The real and the imaginary part of a complex tensor or parameter; else x alone."""
+    if not (rv.is_tensor(x) and x.is_complex()):
+        return [x]
+    z = as_complex(x)
+    return [z.real, z.imag]
+
+
 def _einsum(function: Callable[..., Any], equation: str, *operands: Any) -> Complex:
     """einsum of complex numbers: the sum over all ways to take the real or the imaginary part of each.
 
     With k imaginary parts among them, a term counts times i^k.
     """
-    choices = [[x.real, x.imag] if isinstance(x, Complex) else [x] for x in operands]
+    choices = [_parts_of(x) for x in operands]
     parts: list[list[Any]] = [[], []]  # the terms of the real and of the imaginary part
     for picked in itertools.product(*map(enumerate, choices)):
         turns = sum(is_imaginary for is_imaginary, _ in picked)
