@@ -66,9 +66,9 @@ Complex.__torch_function__ = classmethod(_answered)  # type: ignore[attr-defined
 
 def _parts_of(x: Any) -> list[Any]:
     """The real and the imaginary part of a complex tensor or parameter; else x alone."""
-    if not (rv.is_tensor(x) and x.is_complex()):
+    z = as_complex(x, Complex)
+    if not isinstance(z, Complex):
         return [x]
-    z = as_complex(x)
     return [z.real, z.imag]
 
 
