@@ -8,7 +8,7 @@ of other public functions, which are recorded. NotImplemented: the original is c
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,9 +135,20 @@ def _tensor(trace: Trace, call: Original, data: Any, *args: Any, **how: Any) -> 
         data = data.tolist()
     if isinstance(data, (Size, Real)):
         return _made(trace, call(data, *args, **how), "SizeNumber", (), value=data)
-    if isinstance(data, (tuple, list)) and has_size(data) and all(isinstance(n, (int, Size)) for n in data):
-        return _made(trace, call(data, *args, **how), "SizeVector", (len(data),), values=tuple(data))
-    return NotImplemented
+    if not isinstance(data, (tuple, list)) or not has_size(data):
+        return NotImplemented
+    values = _numbers_of(data)
+    if not all(isinstance(n, (int, float, Size, Real)) for n in values):
+        return NotImplemented
+    y = call(data, *args, **how)
+    return _made(trace, y, "SizeVector", y._array.shape, values=values)
+
+
+def _numbers_of(data: Any) -> tuple[Any, ...]:
+    """The numbers in nested lists, in order."""
+    if not isinstance(data, (tuple, list)):
+        return (data,)
+    return tuple(chain.from_iterable(map(_numbers_of, data)))
 
 
 def as_number(trace: Trace, value: Any, dtype: Any) -> Tensor:

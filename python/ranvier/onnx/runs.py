@@ -22,6 +22,7 @@ from ranvier.nn import Module
 from ranvier.nn.modes import evaluating, mode_kept, require_untrained
 from ranvier.observe import package
 from ranvier.onnx.dims import Dim, Dims
+from ranvier.onnx.kept import require_no_first_size, state_of
 from ranvier.onnx.site import equal_calls
 from ranvier.onnx.sizes import Size, size_of_axis
 from ranvier.onnx.symbols import concrete, followed, has_size, recording
@@ -73,6 +74,19 @@ class Modules:
             module.eval()
         if not is_registered:
             self.register(trace)
+
+    def all(self) -> list[nn.Module]:
+        """The modules that are known."""
+        return [*{one: None for root in self.roots.values() for one in root.modules()}]
+
+    def weights(self) -> set[str]:
+        """The names of the parameters that have a shape."""
+        names = set()
+        for prefix, root in self.roots.items():
+            for name, parameter in root.named_parameters(prefix):
+                with suppress(Exception):  # that of a lazy layer raises
+                    names.add(f"{name} {parameter.shape}")
+        return names
 
     def forget_symbols(self) -> None:
         """Puts numbers in the place of sizes that modules have kept in their attributes."""
@@ -232,11 +246,20 @@ def all_runs(
     def plain(values: list[Array]) -> Run:
         return plain_run(target, modules, args, values)
 
+    def arrays_at(values: list[Array]) -> list[Array]:
+        return [array for _, array in plain(values).outputs]
+
+    before = state_of(modules.all())
+    weights = modules.weights()
     works = False
     with suppress(Exception):  # the run below raises it again, or the model has now what it lacked
         # A model may make a mask or a table at its first call, and keep it: the runs to write come after it.
         run(target, modules, args, example, {})
         works = True
+    if axes:
+        others = [inputs.of(sizes, 3, near) for sizes in _first_sizes(base)]
+        is_lazy = weights != modules.weights()
+        require_no_first_size(before, is_lazy, [partial(arrays_at, one) for one in others])
     try:
         first = _settled(modules, partial(traced, example))
     except Exception as error:
@@ -291,6 +314,11 @@ class _Inputs(NamedTuple):
             value = resized(array, {at: sizes[name] for at, name in named.items()})
             made.append(other_values(value, seed + i, widths[i]) if seed else value)
         return made
+
+
+def _first_sizes(base: dict[str, int]) -> list[dict[str, int]]:
+    """Sizes at which results are compared after another first call: each axis alone, shorter and longer."""
+    return [{**base, symbol: size} for symbol, n in base.items() for size in (max(n - 1, 1), 2 * n + 3)]
 
 
 def _traced_sizes(base: dict[str, int]) -> list[dict[str, int]]:
@@ -440,7 +468,7 @@ def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Ru
     for choice in (sizes, *(one for one in (nearer, less, doubled) if one not in (sizes, base))):
         try:
             return once(choice), choice
-        except FAILURES as error:
+        except (*FAILURES, AssertionError) as error:
             failure = failure or error
     what = f"of sizes {sizes}" if sizes != base else "with other values"
     raise ValueError(f"[onnx.export] the model fails for inputs {what}: {failure}") from failure

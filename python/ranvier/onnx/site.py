@@ -299,6 +299,13 @@ class Site:
             return self.w.constant(np.int64(n))
         return self.node("Squeeze", made, self.w.ints(0))
 
+    def vector(self, values: Sequence[Any]) -> str:
+        """The name of a vector of sizes (int64), or of fractions among them (float64)."""
+        if not any(isinstance(n, (float, Real)) for n in values):
+            return self.shape(tuple(values))
+        names = [self._real(n) for n in values]
+        return self.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
+
     def _term(self, n: Size, product: tuple[str, ...], factor: int) -> str:
         """A product of atoms, times a number."""
         if not product:
@@ -359,6 +366,9 @@ class Site:
             return operands[0]
         if x.op == "log2":
             return self._log2(*operands)
+        first = x.operands[0]
+        if x.op == "truediv" and type(first) in (int, float) and first == 1:
+            return self.node("Reciprocal", operands[1])  # of (1 / a) * b onnxruntime makes b / a
         op = {"truediv": "Div"}.get(x.op, x.op.capitalize())
         return self.node(op, *operands)
 

@@ -39,6 +39,10 @@ class Atom(NamedTuple):
     hint: int
 
 
+def _is_natural(x: Any) -> bool:
+    return type(x) is int and x >= 0
+
+
 Product = tuple[str, ...]  # sorted keys of atoms, repeated for powers; () for the constant term
 
 
@@ -161,6 +165,26 @@ class Size:
             return self
         unit = 10**-digits
         return round(self / unit) * unit
+
+    def __lshift__(self, places: Any) -> Any:
+        return self * 2**places if _is_natural(places) else self._bits(places)
+
+    def __rshift__(self, places: Any) -> Any:
+        return self // 2**places if _is_natural(places) else self._bits(places)
+
+    def __and__(self, mask: Any) -> Any:
+        """The rest of a division by a power of 2, where the mask has all bits below it."""
+        has_low_bits = _is_natural(mask) and mask & (mask + 1) == 0
+        return self % (mask + 1) if has_low_bits else self._bits(mask)
+
+    def __invert__(self) -> Any:
+        return -self - 1
+
+    def _bits(self, other: Any) -> Any:
+        return self.scope.refuse_number(self, "an operand of & | ^ << >>")
+
+    __rand__ = __and__
+    __or__ = __ror__ = __xor__ = __rxor__ = __rlshift__ = __rrshift__ = _bits
 
     def __getattr__(self, name: str) -> Any:
         return _function_of_numpy(self, name)

@@ -7,15 +7,15 @@ records them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ranvier.onnx.dims import is_fixed
+from ranvier.onnx.dims import Dims, count
 from ranvier.onnx.registry import WRITERS, writes
 from ranvier.onnx.site import Site
+from ranvier.onnx.sizes import Size, least, smallest
 
 _WHOLE = {  # op on integers -> operator
     **{"add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "remainder": "Mod", "fmod": "Mod"},
@@ -176,8 +176,30 @@ def _reduced(s: Site, op: str, x: str = "", keep: bool | None = None) -> str:
     return s.node(op, x, places, keepdims=int(keep))
 
 
+def _averaged(s: Site) -> Dims:
+    """The sizes of the axes that the call reduces."""
+    dims = s.dims(0)
+    axes = s.get("axes")
+    if axes is None:
+        return dims
+    return tuple(dims[axis] for axis in (axes if isinstance(axes, tuple) else (axes,)))
+
+
+def _mean(s: Site, x: str = "", keep: bool | None = None) -> str:
+    """The mean over the axes of the call: NaN for no elements, of which ReduceMean of onnxruntime makes 0.
+
+    Arguments as of `_reduced`.
+    """
+    y = _reduced(s, "ReduceMean", x, keep)
+    elements = count(_averaged(s))
+    if least(elements) > 0:
+        return y
+    has_some = s.w.cast(s.scalar_size(smallest(elements, 1)), s.dtype())
+    return s.node("Mul", y, s.node("Div", has_some, has_some))  # by 1, or by 0 / 0
+
+
 WRITERS.update(
-    Sum=lambda s: _reduced(s, "ReduceMean" if s.get("mean") else "ReduceSum"),
+    Sum=lambda s: _mean(s) if s.get("mean") else _reduced(s, "ReduceSum"),
     Extreme=lambda s: _reduced(s, "ReduceMax" if s.get("reduce").__name__ == "max" else "ReduceMin"),
     Logsumexp=lambda s: _reduced(s, "ReduceLogSumExp"),
     Prod=lambda s: _reduced(s, "ReduceProd"),
@@ -225,19 +247,18 @@ def place(s: Site) -> str:
 @writes("Var")
 def var(s: Site) -> str:
     x = s.input(0)
-    apart = s.node("Sub", x, _reduced(s, "ReduceMean", x, True))
+    apart = s.node("Sub", x, _mean(s, x, True))
     squares = s.node("Mul", apart, apart)
-    y = _reduced(s, "ReduceMean", squares)
+    y = _mean(s, squares)
     correction = s.get("correction")
     if correction:  # the sum over count - correction
         y = _reduced(s, "ReduceSum", squares)
-        if is_fixed(s.dims(0)):
-            count = math.prod(s.dims(0)) // max(math.prod(s.result_dims()), 1)
-            left = s.scalar(max(count - correction, 0))
-        else:
-            count = s.node("Div", s.node("Size", x), s.node("Size", y))
-            left = s.node("Sub", s.w.cast(count, s.dtype()), s.scalar(correction))
+        elements = count(_averaged(s))
+        if isinstance(elements, Size):
+            left = s.node("Sub", s.w.cast(s.scalar_size(elements), s.dtype()), s.scalar(correction))
             left = s.node("Max", left, s.scalar(0))
+        else:
+            left = s.scalar(max(elements - correction, 0))
         y = s.node("Div", y, left)
     return s.node("Sqrt", y) if s.get("root") else y
 

@@ -75,4 +75,8 @@ def number(s: Site) -> str:
 
 @writes("SizeVector")
 def vector(s: Site) -> str:
-    return _cast(s, s.shape(s.get("values")), np.dtype(np.int64))
+    values = s.get("values")
+    has_fractions = any(isinstance(n, (float, Real)) for n in values)
+    y = _cast(s, s.vector(values), np.dtype(np.float64 if has_fractions else np.int64))
+    shape = s.result_dims()
+    return y if len(shape) == 1 else str(s.w.reshape(y, *shape))
