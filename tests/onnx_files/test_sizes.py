@@ -215,13 +215,12 @@ def test_far_lengths(name, tmp_path):
     compare(form, path)
 
 
-def compare(form, path):
-    """The file at LENGTHS, here and in onnxruntime."""
+def compare(form, path, lengths=LENGTHS, inputs=None):
+    """The file at the lengths, or with the inputs, here and in onnxruntime."""
     runs = [rv.onnx.load(path)]
     with contextlib.suppress(ImportError):
         runs.append(session(path))
-    for n in LENGTHS:
-        x = drawn(2, n, 4, seed=n)
+    for x in inputs or [drawn(2, n, 4, seed=n) for n in lengths]:
         wanted = form(rv.tensor(x))
         wanted = wanted if isinstance(wanted, tuple) else (wanted,)
         for run in runs:
@@ -291,6 +290,47 @@ def test_refused(name):
         exported(form)
     assert "test_sizes.py:" in str(error.value) or name == "type"
     assert "leave it out of dynamic_axes" in str(error.value) or "expected" in str(error.value)
+
+
+RESIZED = {
+    "to 4": lambda x: F.interpolate(x.transpose(1, 2), size=4),
+    "to 10, exact": lambda x: F.interpolate(x.transpose(1, 2), size=10, mode="nearest-exact"),
+    "to a third": lambda x: F.interpolate(x.transpose(1, 2), size=length(x) // 3 + 1),
+    "0.3": lambda x: F.interpolate(F.pad(x, (0, 0, 0, 4)).transpose(1, 2), scale_factor=0.3),
+    "1.25 of lines": lambda x: F.interpolate(x.transpose(1, 2), scale_factor=1.25, mode="linear"),
+    "1.25 of images": lambda x: F.interpolate(x[:, None], scale_factor=1.25),
+    "0.6, computed again": lambda x: F.interpolate(
+        F.pad(x, (0, 0, 0, 4)).transpose(1, 2), scale_factor=0.6, recompute_scale_factor=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+def test_places_of_resize(name, tmp_path):
+    """Lengths at which 2 / (4 / n) rounds to the element before, and at which a factor leaves them."""
+    form, path = RESIZED[name], tmp_path / "m.onnx"
+    exported(form, path)
+    compare(form, path, (1, 2, 3, 14, 26, 28, 35, 36, 49, 65, 300))
+
+
+def test_static_places_of_resize(tmp_path):
+    path = tmp_path / "m.onnx"
+    x = rv.arange(28.0).reshape(1, 1, 14, 2)
+    rv.onnx.export(lambda x: F.interpolate(x, size=(4, 3)), x, path, input_names=["x"])
+    compare(lambda x: F.interpolate(x, size=(4, 3)), path, inputs=[x.numpy()])
+
+
+def test_bicubic_that_may_copy():
+    with pytest.raises(ValueError, match="recompute_scale_factor"):
+        rv.onnx.export(lambda x: F.interpolate(x, scale_factor=1.1, mode="bicubic"), drawn(1, 1, 6, 6))
+
+
+def test_halves_that_hold_no_size(tmp_path):
+    """n * n and 1e5 are no halves."""
+    path = tmp_path / "m.onnx"
+    form = lambda x: (x / (length(x) * length(x)) * 1000, x * 60 / 1e5 * 1000)  # noqa: E731
+    rv.onnx.export(form, drawn(2, 6, 4).astype(np.float16), path, input_names=["x"], dynamic_axes={"x": [1]})
+    compare(form, path, inputs=[drawn(2, n, 4, seed=n).astype(np.float16) for n in (1, 97, 300)])
 
 
 def test_lengths_of_one_kind(tmp_path):

@@ -208,11 +208,12 @@ def _interpolate(call: Call) -> list[Dims | None]:
         sizes = size if isinstance(size, (tuple, list)) else [size] * axes
         return [(*dims[:2], *sizes)]
     factors = scale if isinstance(scale, (tuple, list)) else [scale] * axes
-    scaled = [_scaled(n, float(factor)) for n, factor in zip(dims[2:], factors, strict=True)]
-    return [(*dims[:2], *scaled)]
+    sizes = [scaled(n, float(factor)) for n, factor in zip(dims[2:], factors, strict=True)]
+    return [(*dims[:2], *sizes)]
 
 
-def _scaled(n: Dim, factor: float) -> Dim:
+def scaled(n: Dim, factor: float) -> Dim:
+    """The size after a factor."""
     return n * int(factor) if factor.is_integer() else math.floor(n * factor)
 
 

@@ -184,11 +184,26 @@ def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
             return as_number(trace, x * 1.0, dtype)
         return as_number(trace, x, dtype) if isinstance(x, (Size, Real)) else x
 
+    if dtype == np.float16 and not _changes_its_operand(call.name):
+        wide = [_in_float32(x) for x in args]
+        wide_settings = {name: _in_float32(x) for name, x in how.items()}
+        y = _with_number(trace, call, *wide, **wide_settings)
+        return y.to(dtype) if y.is_floating_point() else y
     settings = {name: replaced(x) for name, x in how.items()}
     operands = [replaced(x) for x in args]
     if call.name in ("clamp", "clip"):
         return _clamped(operands, settings)
     return call.function(*operands, **settings)
+
+
+def _changes_its_operand(name: str) -> bool:
+    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+
+
+def _in_float32(x: Any) -> Any:
+    """A tensor of halves, which may not hold a size, in float32."""
+    is_half = isinstance(x, Tensor) and x._array.dtype == np.float16
+    return x.to(np.float32) if is_half else x
 
 
 def _clamped(operands: list[Any], settings: dict[str, Any]) -> Any:
@@ -588,12 +603,30 @@ def _pad(trace: Trace, call: Original, x: Any, pad: Any, mode: str = "constant",
 
 
 @handles("interpolate")
-def _interpolate(trace: Trace, call: Original, x: Any, size: Any = None, *args: Any, **how: Any) -> Any:
-    if not has_size(size):
+def _interpolate(
+    trace: Trace,
+    call: Original,
+    x: Any,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: Any = None,
+    recompute_scale_factor: Any = None,
+    antialias: bool = False,
+) -> Any:
+    if antialias or not (_is_dynamic(trace, x) or has_size(size)):
         return NotImplemented
-    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,) * (x.ndim - 2)
+    axes = x.ndim - 2
+    if size is None:
+        factors = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * axes
+        if recompute_scale_factor or mode == "area":
+            size = tuple(shapes.scaled(n, f) for n, f in zip(trace.dims(x)[2:], factors, strict=True))
+            return rv.interpolate(x, size, None, mode, align_corners)
+        with trace.replaced(factors=factors):
+            return call.function(x, None, scale_factor, mode, align_corners)
+    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,) * axes
     with trace.replaced(arguments=sizes):
-        return call.function(x, tuple(map(number, sizes)), *args, **how)
+        return call.function(x, tuple(map(number, sizes)), None, mode, align_corners)
 
 
 @handles("one_hot")

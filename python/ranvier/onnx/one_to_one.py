@@ -155,9 +155,17 @@ def _write(name: str, s: Any) -> str:
 
 
 def _write_with_number(s: Any) -> str:
-    operands = (s.input(0), s.scalar(s.get("number")))
+    """An operation with a number; in float32 where halves do not hold the number."""
+    x = s.input(0)
+    number = s.get("number")
+    own = s.dtype()
+    with np.errstate(over="ignore"):
+        is_exact = own != np.float16 or float(np.float16(number)) == number or number != number
+    dtype = own if is_exact else np.dtype(np.float32)
+    operands = [x if is_exact else s.w.cast(x, dtype), s.w.constant(np.array(number, dtype))]
     in_order = operands[::-1] if s.kind.startswith("Number") else operands
-    return s.node(s.kind.replace("Number", ""), *in_order)
+    y = s.node(s.kind.replace("Number", ""), *in_order)
+    return y if is_exact else s.w.cast(y, own)
 
 
 def _register() -> None:

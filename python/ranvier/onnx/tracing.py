@@ -194,6 +194,9 @@ class Trace(Calls):
             call.settings["last"] = call.inputs[0].dims[call.settings["axis"]] if last is None else last
         if "arguments" in self._replaced and call.kind == "Interpolate":
             call.settings["arguments"] = (self._replaced["arguments"], *call.settings["arguments"][1:])
+        if "factors" in self._replaced and call.kind == "Interpolate":  # of which the library makes some 1
+            _, _, *rest = call.settings["arguments"]
+            call.settings["arguments"] = (None, self._replaced["factors"], *rest)
 
     def _known(self, value: Value, dims: Dims | None) -> Dims:
         """The dims of a result, with a size of its own for each axis that they do not give."""

@@ -5,5 +5,6 @@ import ranvier.onnx.one_to_one
 import ranvier.onnx.writers.arithmetic
 import ranvier.onnx.writers.layers
 import ranvier.onnx.writers.quantized
+import ranvier.onnx.writers.resize
 import ranvier.onnx.writers.shapes
 import ranvier.onnx.writers.sizes

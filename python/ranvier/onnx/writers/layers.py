@@ -1,4 +1,4 @@
-"""Writes linear layers, convolutions, pooling, interpolation, norms and recurrent layers.
+"""Writes linear layers, convolutions, pooling, norms and recurrent layers.
 
 A writer gets a `site.Site` (s), which is one call of a Function in the model, adds nodes, and returns the
 result's name, or a tuple of names if the Function has several results. The model is traced in several runs
@@ -169,29 +169,6 @@ def _means(n: int, out: int) -> Any:
         window = slice(o * n // out, -(-(o + 1) * n // out))
         shares[o, window] = 1 / (window.stop - window.start)
     return shares
-
-
-@writes("Interpolate")
-def interpolate(s: Site) -> str:
-    size, scale, mode, corners = s.get("arguments")
-    axes = s.ndim() - 2
-    how: dict[str, Any] = {"coordinate_transformation_mode": "align_corners" if corners else "half_pixel"}
-    if mode == "nearest":
-        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    elif mode == "nearest-exact":
-        how["nearest_mode"] = "round_prefer_ceil"
-    elif mode == "bicubic":
-        how["cubic_coeff_a"] = -0.75
-    kind = {"bicubic": "cubic", "linear": "linear", "bilinear": "linear"}.get(mode, "nearest")
-    none = s.w.constant(np.zeros(0, np.float32)) if s.w.opset < 13 else ""  # an input that is left out
-    factors = [] if scale is None else scale if isinstance(scale, (tuple, list)) else [scale] * axes
-    # with align_corners and factors that are not whole, runtimes differ: then the sizes are written
-    if size is None and not (corners and any(f != int(f) for f in factors)):
-        scales = s.w.constant(np.array([1, 1, *map(float, factors)], np.float32))
-        return s.node("Resize", s.input(0), none, scales, mode=kind, **how)
-    # The name of a vector with the result's shape: a constant, or computed from the sizes of the input.
-    wanted = s.shape(s.result_dims())
-    return s.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
 
 
 # --- norms

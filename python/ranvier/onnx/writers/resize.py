@@ -1,0 +1,146 @@
+"""Writes interpolation: as Resize, and as Gather where the coordinates of Resize round to another element.
+
+Runtimes divide by out / in in float32, the library multiplies by in / out as PyTorch does. Where a coordinate
+is a whole number, mode 'nearest' then takes the element before it: 2 / (4 / 14) is 6.9999995.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier.onnx.dims import Dim, same
+from ranvier.onnx.registry import writes
+from ranvier.onnx.site import Site
+from ranvier.onnx.sizes import Real, Size, divided
+
+
+class _Axis(NamedTuple):
+    """An axis of the image: its size before and after; factor: None where the new size is given.
+
+    may_copy: True if the library takes 1 in place of a factor with which a size stays, and that may be so for
+    some sizes of a dynamic axis.
+    """
+
+    size: Dim
+    out: Dim
+    factor: float | None
+    may_copy: bool
+
+
+@writes("Interpolate")
+def interpolate(s: Site) -> str:
+    size, _, mode, corners = s.get("arguments")
+    axes = _axes(s)
+    is_nearest = mode in ("nearest", "nearest-exact")
+    if is_nearest and not all(map(_is_exact, axes)):
+        return _taken(s, axes, 0.5 if mode == "nearest-exact" else 0.0)
+    if mode == "bicubic" and all(map(_may_stay, axes)):
+        raise s.refuse("runtimes copy where no size changes", "use recompute_scale_factor=True")
+    how: dict[str, Any] = {"coordinate_transformation_mode": "align_corners" if corners else "half_pixel"}
+    if mode == "nearest":
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    elif mode == "nearest-exact":
+        how["nearest_mode"] = "round_prefer_ceil"
+    elif mode == "bicubic":
+        how["cubic_coeff_a"] = -0.75
+    kind = {"bicubic": "cubic", "linear": "linear", "bilinear": "linear"}.get(mode, "nearest")
+    none = s.w.constant(np.zeros(0, np.float32)) if s.w.opset < 13 else ""  # an input that is left out
+    # with align_corners and factors that are not whole, runtimes differ: then the sizes are written
+    has_fraction = any(axis.factor is not None and axis.factor != int(axis.factor) for axis in axes)
+    if size is None and not (corners and has_fraction):
+        return s.node("Resize", s.input(0), none, _scales(s, axes), mode=kind, **how)
+    # The name of a vector with the result's shape: a constant, or computed from the sizes of the input.
+    wanted = s.shape(s.result_dims())
+    return s.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
+
+
+def _axes(s: Site) -> list[_Axis]:
+    size, scale, mode, _ = s.get("arguments")
+    count = s.ndim() - 2
+    given = scale if isinstance(scale, (tuple, list)) else [scale] * count
+    copies = mode in ("linear", "bilinear") or (mode == "nearest" and count == 2)
+    found = []
+    for n, out, factor in zip(s.dims(0)[2:], s.result_dims()[2:], given, strict=True):
+        if size is not None:
+            found.append(_Axis(n, out, None, False))
+            continue
+        factor = float(factor)
+        is_dynamic = isinstance(n, Size)
+        stays = copies and not is_dynamic and n <= n * factor < n + 1
+        found.append(_Axis(n, out, 1.0 if stays else factor, copies and is_dynamic and 1 < factor < 2))
+    return found
+
+
+def _may_stay(axis: _Axis) -> bool:
+    """True if a factor may leave a size of more than one element as it is."""
+    if axis.factor is None or not 1 < axis.factor < 1.5:
+        return False
+    return isinstance(axis.size, Size) or axis.size * axis.factor < axis.size + 1
+
+
+def _scales(s: Site, axes: list[_Axis]) -> str:
+    """The name of the vector of factors."""
+    if not any(axis.may_copy for axis in axes):
+        return s.w.constant(np.array([1, 1, *(axis.factor for axis in axes)], np.float32))
+    lead = s.w.constant(np.ones(2, np.float32))
+    return s.node("Concat", lead, *(_factor(s, axis, axis.factor) for axis in axes), axis=0)
+
+
+def _factor(s: Site, axis: _Axis, factor: Any) -> str:
+    """The name of a vector with the factor of an axis, or 1 where its size stays."""
+    given = s.w.constant(np.array([factor], np.float32))
+    if not axis.may_copy:
+        return given
+    stays = s.node("Equal", s.number(axis.out), s.number(axis.size))
+    return s.node("Where", stays, s.w.constant(np.ones(1, np.float32)), given)
+
+
+def _is_exact(axis: _Axis) -> bool:
+    """True if Resize takes the same elements: for whole factors, and for sizes divided by a power of two."""
+    if axis.may_copy:
+        return False
+    if axis.factor is not None:
+        up: Any = axis.factor
+        down: Any = 1 / axis.factor
+    else:
+        up = divided(axis.out, axis.size)
+        down = divided(axis.size, axis.out)
+    if _is_whole(up):
+        return float(np.float32(1 / up)) * up >= 1  # k times it is not below a whole number
+    return _is_whole(down) and math.log2(down).is_integer()
+
+
+def _is_whole(n: Any) -> bool:
+    return n is not None and not isinstance(n, Size) and n >= 1 and float(n).is_integer()
+
+
+def _taken(s: Site, axes: list[_Axis], middle: float) -> str:
+    """x at the elements floor((o + middle) in / out) of each axis."""
+    y = s.input(0)
+    for at, axis in enumerate(axes, 2):
+        stays = same(axis.size, axis.out) and axis.factor in (None, 1.0)
+        if not stays:
+            y = s.node("Gather", y, _places(s, axis, middle), axis=at)
+    return y
+
+
+def _places(s: Site, axis: _Axis, middle: float) -> str:
+    """The name of the vector of elements, computed in float32 as the library does."""
+    if not isinstance(axis.size, Size) and not isinstance(axis.out, Size):
+        step = axis.size / axis.out if axis.factor is None else 1 / axis.factor
+        at = (np.arange(axis.out, dtype=np.float32) + np.float32(middle)) * np.float32(step)
+        return s.w.constant(np.minimum(np.floor(at).astype(np.int64), axis.size - 1))
+    zero, one = (s.w.constant(np.int64(n)) for n in (0, 1))
+    at_o = s.w.cast(s.node("Range", zero, s.scalar_size(axis.out), one), np.float32)
+    if middle:
+        at_o = s.node("Add", at_o, s.w.constant(np.float32(middle)))
+    if axis.factor is None:
+        step_name = s.w.cast(s.scalar_size(Real.of("truediv", axis.size, axis.out)), np.float32)
+    else:
+        step_name = _factor(s, axis, 1 / axis.factor)
+    places = s.w.cast(s.node("Floor", s.node("Mul", at_o, step_name)), np.int64)
+    last = s.number(axis.size - 1)
+    return s.node("Where", s.node("Less", places, last), places, last)
