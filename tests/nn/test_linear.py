@@ -111,6 +111,23 @@ def test_text_of_embedding():
     assert [row.parameters for row in found.layers] == [21, 0, 14]
 
 
+@pytest.mark.parametrize("dtype", [rv.int8, rv.int64, rv.bool], ids=str)
+def test_from_pretrained_of_no_floats(dtype):
+    """Frozen: such a table has no gradient. A subclass gets the arguments by PyTorch's keywords."""
+
+    class Own(nn.Embedding):
+        def __init__(self, num_embeddings, embedding_dim, **settings):
+            super().__init__(num_embeddings, embedding_dim, **settings)
+            self.given = settings
+
+    table = rv.tensor([[0, 1], [1, 1], [2, 0]]).to(dtype)
+    layer = Own.from_pretrained(table, padding_idx=0)
+    assert layer(rv.tensor([2, 0])).tolist() == table[[2, 0]].tolist()
+    assert (layer.weight.dtype, layer.weight.requires_grad, layer.given["padding_idx"]) == (dtype, False, 0)
+    with pytest.raises(RuntimeError, match="floating"):
+        nn.Embedding.from_pretrained(table, freeze=False)
+
+
 def test_from_pretrained(tmp_path):
     table = rv.tensor(np.arange(6.0).reshape(3, 2))
     frozen = nn.Embedding.from_pretrained(table)

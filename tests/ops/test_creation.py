@@ -201,6 +201,29 @@ def test_numbers_that_a_dtype_cannot_hold(number, dtype):
     assert rv.tensor([-1], dtype=rv.uint8).item() == 255  # as in PyTorch
 
 
+LIKE = ["empty_like", "full_like", "ones_like", "rand_like", "randn_like", "zeros_like"]
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_new_tensors_have_the_memory_format(name):
+    x = rv.ones(2, 3, 4, 5, 6)
+    fill = [2.0] * (name == "full_like")
+    made = getattr(rv, name)(x, *fill, memory_format=rv.channels_last_3d)
+    assert made.stride() == (360, 1, 90, 18, 3)
+    made = getattr(rv, name)(x[0], *fill, memory_format=rv.channels_last)
+    assert made.stride() == (120, 1, 24, 4)
+    assert getattr(rv, name)(x.mT, *fill, memory_format=rv.contiguous_format).is_contiguous()
+    with pytest.raises(ValueError, match=rf"\[{name}\] got memory_format torch.channels_last for 5 dim"):
+        getattr(rv, name)(x, *fill, memory_format=rv.channels_last)
+
+
+def test_an_empty_tensor_has_the_memory_format():
+    made = rv.empty(2, 3, 4, 5, memory_format=rv.channels_last, requires_grad=True)
+    assert (made.stride(), made.is_leaf, made.requires_grad) == ((60, 1, 15, 3), True, True)
+    with pytest.raises(ValueError, match=r"\[empty\] got memory_format torch.channels_last_3d for 3 dim"):
+        rv.empty(2, 3, 4, memory_format=rv.channels_last_3d)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int64])
 def test_memory_formats(dtype):
     """Channels-last copies, and which copies keep the order of memory of what they are made of."""

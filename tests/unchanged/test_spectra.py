@@ -429,9 +429,17 @@ sparse = {  # the result, its indices, its values
     "stack": (torch.stack([s, s]), [[0, 0, 0, 1, 1, 1], *[row * 2 for row in one]], [3, 0, 5] * 2),
     "mm": (torch.sparse.mm(s, t.t()), [[0, 1], [0, 0]], [-9, -15]),
     "(-s).t() 2": ((-s).t() * 2, turned, [0, -6, -10]),
-    "sum": (torch.sparse.sum(s, dim=0), [[0, 2]], [0, 8]),
+    "sum": (torch.sparse.sum(s, dim=0), [[0, 2]], [0, 8]), "s.sum(0)": (s.sum(0), [[0, 2]], [0, 8]),
+    "keepdim": (s.sum(1, keepdim=True), [[0, 1], [0, 0]], [3, 5]),
+    "isnan": (s.isnan(), one, [False] * 3), "bool": (s.bool(), one, [True, False, True]),
+    "frac": (s.frac(), one, [0, 0, 0]), "nan_to_num": (s.nan_to_num(2.0), one, [3, 0, 5]),
+    "arctan": (torch.arctan(s * 0), one, [0, 0, 0]), "moveaxis": (s.moveaxis(0, 1), turned, [0, 3, 5]),
+    "zeros_like": (torch.zeros_like(s), [[], []], []), "zero_": (s.clone().zero_(), [[], []], []),
+    "t_": (s.clone().t_(), turned, [0, 3, 5]), "transpose_": (s.clone().transpose_(0, 1), turned, [0, 3, 5]),
+    "unsqueeze_": (s.clone().unsqueeze_(0), [[0, 0, 0], *one], [3, 0, 5]),
 }
 dense = {"s + d": s + d, "d + s": d + s, "s @ d": s @ d.t(), "exp": torch.exp(s), "sum": s.sum()}
+dense["sum of all"] = torch.sparse.sum(s)
 dense["mm"] = torch.sparse.mm(s, d.t())
 same = lambda y, i, v: y.is_sparse and (y.indices().tolist(), y.values().tolist()) == (i, v)
 wrong = [name for name, (y, i, v) in sparse.items() if not same(y, i, v)]

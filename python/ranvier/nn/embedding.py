@@ -106,9 +106,18 @@ class Embedding(_Table):
         tensor([[3., 4.]])
         """
         weight = Parameter(embeddings, requires_grad=not freeze)
-        with init.skipped():
-            shape, dtype = _shape(weight), weight.dtype
-            layer = cls(*shape, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, dtype=dtype)
+        rows, width = _shape(weight)
+        layer = cls(  # by keywords, as subclasses take them
+            num_embeddings=rows,
+            embedding_dim=width,
+            padding_idx=padding_idx,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq,
+            sparse=sparse,
+            _weight=weight,
+            _freeze=freeze,
+        )
         layer.weight = weight
         return layer
 

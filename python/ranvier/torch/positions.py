@@ -12,17 +12,23 @@ from ranvier.nn import Buffer
 from ranvier.torch.activation import activate
 from ranvier.torch.dispatch import as_subclass, switched_off
 
-# Functions of one sparse tensor whose result has its places: 0 stays 0.
+# Functions of one sparse tensor whose result has its places: 0 stays 0, or False.
 _SAME = """
-    abs asin asinh atan atanh bfloat16 ceil clone contiguous cpu deg2rad detach div divide double erf erfinv
-    expm1 float floor half int log1p long mul multiply neg negative positive pow rad2deg relu round sgn short
-    sign sin sinh sqrt square tan tanh to trunc type
+    abs absolute arcsin arcsinh arctan arctanh asin asinh atan atanh bfloat16 bool byte ceil char clone
+    contiguous cpu deg2rad detach div divide double erf erfinv expm1 fix float float_power floor
+    floor_divide frac half int isinf isnan isneginf isposinf ldexp log1p long mul multiply nan_to_num neg
+    negative positive pow rad2deg relu round sgn short sign signbit sin sinh sqrt square tan tanh to
+    true_divide trunc type
 """
 # Functions whose result has the places that they give of places, where all their tensors are sparse.
 _MOVED = """
-    T __getitem__ add cat index_select mT matmul mm movedim narrow permute select squeeze stack sub subtract
-    swapaxes swapdims t transpose unsqueeze
+    T __getitem__ add adjoint cat index_select mT matmul mm moveaxis movedim narrow permute select squeeze
+    stack sub subtract sum swapaxes swapdims t transpose unsqueeze
 """
+# Changes in place that move places.
+TURNED = frozenset({"squeeze_", "swapaxes_", "swapdims_", "t_", "transpose_", "unsqueeze_"})
+# Functions whose result has no places.
+EMPTIED = frozenset({"empty_like", "new_empty", "new_zeros", "zero_", "zeros_like"})
 SAME = frozenset(_SAME.split())
 MOVED = frozenset(_MOVED.split())
 
@@ -41,11 +47,14 @@ class Sparse(Buffer):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        name = _name_of(func)
         with switched_off(1):
+            turned = func(*_patterns(args), **_patterns(kwargs)) if name in TURNED else None
             result = func(*args, **kwargs)
+        if isinstance(result, Sparse) and name in TURNED | EMPTIED:
+            result._given = None if turned is None else _places_in(turned)
         if type(result) is not rv.Tensor:
             return result
-        name = _name_of(func)
         with rv.no_grad(), switched_off(1):
             places = _places_of(name, func, args, kwargs, result)
         return result if places is None else _sparse(result, places)
@@ -55,7 +64,7 @@ class Sparse(Buffer):
 
     def _places(self) -> Any:
         """(dimensions, count): the places of the given elements and all that are not 0, ascending."""
-        found = rv.nonzero(self).numpy().T
+        found = _places_in(self)
         if self._given is not None:
             found = np.unique(np.hstack([self._given, found[: len(self._given)]]), axis=1)
         return found
@@ -97,15 +106,24 @@ def _name_of(func: Any) -> str:
 
 def _places_of(name: str, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
     """The places of a result that is sparse; None of one that is dense."""
+    if name in EMPTIED:
+        return np.empty((result.ndim, 0), int)
     operands = [x for x in tensors_in((args, kwargs)) if name != "index_select" or x is args[0]]
     sparse = [x for x in operands if isinstance(x, Sparse)]
     if name in SAME and len(sparse) == 1 and operands[0] is sparse[0] and result.shape == sparse[0].shape:
         return sparse[0]._places()
+    is_number = name == "sum" and result.ndim == 0
     is_moved = name in MOVED or name in ("mul", "multiply")
-    if not is_moved or len(sparse) < len(operands) or any(x.dense_dim() for x in sparse):
+    if is_number or not is_moved:
+        return None
+    if len(sparse) < len(operands) or any(x.dense_dim() for x in sparse):
         return None
     of_places = rv.add if name in ("sub", "subtract") else func  # else places of both would cancel
-    pattern = of_places(*_patterns(args), **_patterns(kwargs))
+    return _places_in(of_places(*_patterns(args), **_patterns(kwargs)))
+
+
+def _places_in(pattern: Any) -> Any:
+    """The places (dimensions, count) of the elements that are not 0."""
     return rv.nonzero(pattern).numpy().T
 
 
@@ -146,12 +164,7 @@ def mm(mat1: Any, mat2: Any) -> Any:
 
 def total(input: Any, dim: Any = None, dtype: Any = None) -> Any:
     """torch.sparse.sum: with dim, a sum that is sparse where a dimension stays."""
-    result = rv.sum(input, dim, dtype=dtype)
-    if dim is None or result.ndim == 0 or not isinstance(input, Sparse) or input.dense_dim():
-        return result
-    with rv.no_grad(), switched_off(1):
-        places = rv.nonzero(rv.sum(_patterns(input), dim)).numpy().T
-    return _sparse(result, places)
+    return Sparse.__torch_function__(rv.sum, (), (input,), {"dim": dim, "dtype": dtype})
 
 
 def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:

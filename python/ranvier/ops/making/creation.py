@@ -76,11 +76,13 @@ _USUAL = tuple(map(np.dtype, (np.float32, np.float64, np.int64)))  # in the mach
 def _finish(
     array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None, settings: dict[str, Any] | None = None
 ) -> Tensor:
-    """The Tensor of a new array on a device. settings: PyTorch's layout, pin_memory and memory_format, which
-    are checked and have no effect here."""
+    """The Tensor of a new array on a device. settings: memory_format, as of `Tensor.contiguous`; PyTorch's
+    layout and pin_memory, which are checked and have no effect here."""
     if settings:
         _check_settings(settings)
     out = on_device(array, on) if contexts or (on is not None and on != "cpu") else wrap(array)
+    if settings and settings.get("memory_format") is not None:
+        out = out.contiguous(memory_format=settings["memory_format"])
     return out.requires_grad_(flag("tensor", "requires_grad", requires_grad)) if requires_grad else out
 
 
