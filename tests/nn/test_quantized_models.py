@@ -83,9 +83,47 @@ def test_files_of_models_of_16_bits(half, tmp_path):
     assert str(again) == str(small)
 
 
+WITH_WEIGHTS_INSIDE = {
+    "attention": lambda: nn.MultiheadAttention(32, 2),
+    "attention of other widths": lambda: nn.MultiheadAttention(32, 2, kdim=32, vdim=16, add_bias_kv=True),
+    "encoder": lambda: nn.TransformerEncoderLayer(32, 2, 64, batch_first=True),
+    "LSTM": lambda: nn.LSTM(32, 32, 2, bidirectional=True, batch_first=True),
+    "projected": lambda: nn.LSTM(32, 64, proj_size=32),
+    "GRU": lambda: nn.GRU(32, 32),
+    "RNN": lambda: nn.RNN(32, 32, nonlinearity="relu"),
+    "LSTMCell": lambda: nn.LSTMCell(32, 32),
+    "GRUCell": lambda: nn.GRUCell(32, 32),
+    "RNNCell": lambda: nn.RNNCell(32, 32, nonlinearity="relu"),
+}
+
+
+def weight_dtypes(model):
+    return {name: part.weight_dtype for name, part in model.named_modules() if hasattr(part, "weight_dtype")}
+
+
+@OF_HALVES
+@pytest.mark.parametrize("name", WITH_WEIGHTS_INSIDE)
+def test_files_of_layers_of_16_bits_with_weights_inside(name, half, tmp_path):
+    layer = WITH_WEIGHTS_INSIDE[name]().eval()
+    of_half = rv.quantize(cast(copy.deepcopy(layer), half))
+    then_half = cast(rv.quantize(layer), half)
+    assert weight_dtypes(of_half) == weight_dtypes(then_half)
+    for small in (of_half, then_half):
+        assert {*weight_dtypes(small).values()} == {half}
+        rv.save(small, tmp_path / "small.safetensors")
+        again = rv.load(tmp_path / "small.safetensors").eval()
+        assert str(again) == str(small)
+        assert weight_dtypes(again) == weight_dtypes(small)
+        dtypes = [value.dtype for value in again.state_dict().values()]
+        assert dtypes == [value.dtype for value in small.state_dict().values()]
+    assert {*weight_dtypes(of_half.float()).values()} == {"float32"}
+
+
 def test_the_dtype_of_a_weight_is_one_of_three():
     assert nn.quantized.Linear(4, 3, weight_dtype="bfloat16").weight.dtype == rv.bfloat16
     refused(ValueError, "got weight_dtype 'int8'", nn.quantized.Embedding, 4, 3, weight_dtype="int8")
+    refused(ValueError, "got weight_dtype 'int8'", nn.quantized.GRU, 4, 3, weight_dtype="int8")
+    refused(ValueError, "got weight_dtype 'x'", nn.quantized.MultiheadAttention, 4, 2, weight_dtype="x")
 
 
 # --- the weight is made when it is read

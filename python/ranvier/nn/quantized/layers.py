@@ -37,6 +37,17 @@ from ranvier.tensors.tensor import Tensor
 __all__ = ["Embedding", "Linear", "MultiheadAttention"]
 
 
+WEIGHT_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def give_weight_dtype(layer: Module, weight_dtype: Any) -> None:
+    """Sets the dtype of the weights of all quantized layers inside a layer."""
+    name = one_of(type(layer).__name__, "weight_dtype", weight_dtype, WEIGHT_DTYPES)
+    for part in layer.children():
+        if isinstance(part, Quantized):
+            part.weight_dtype = name
+
+
 def half_or_float32(x: Any) -> str:
     """The name of a weight's dtype: float32, but for Tensors of 16 bits."""
     is_half = isinstance(x, Tensor) and x._array.dtype in HALVES
@@ -62,7 +73,7 @@ class Quantized(Module):
         """Takes a matrix, or makes room for one of a file."""
         name = type(self).__name__
         self.kind = one_of(name, "kind", kind, KINDS)
-        self.weight_dtype = one_of(name, "weight_dtype", weight_dtype, ("float32", "bfloat16", "float16"))
+        self.weight_dtype = one_of(name, "weight_dtype", weight_dtype, WEIGHT_DTYPES)
         if made is None:
             panels = zeros(*panels_shape(kind, n, k, self._panel), dtype="uint8")
             made = QuantizedWeight(kind, (n, k), panels, zeros(n) if kind == "int8" else None)
@@ -257,7 +268,8 @@ class MultiheadAttention(attention.MultiheadAttention):
     """:class:`ranvier.nn.MultiheadAttention` whose projections have weights of 8 or 4 bits.
 
     The projections are :class:`Linear` layers: in_proj (embed_dim, 3 embed_dim), or q_proj, k_proj and v_proj
-    where kdim or vdim differs, and out_proj. The arguments are those of the layer, and the kind.
+    where kdim or vdim differs, and out_proj. The arguments are those of the layer, the kind, and
+    weight_dtype, the dtype that the weights of the projections have.
     | rv.nn.quantized.MultiheadAttention(8, 2).out_proj.kind -> 'int8'"""
 
     out_proj: Linear  # type: ignore[assignment]
@@ -279,6 +291,7 @@ class MultiheadAttention(attention.MultiheadAttention):
         vdim: int | None = None,
         batch_first: bool = False,
         kind: str = "int8",
+        weight_dtype: str = "float32",
     ) -> None:
         with skipped():
             super().__init__(
@@ -293,6 +306,12 @@ class MultiheadAttention(attention.MultiheadAttention):
         for name, width in () if packed else widths.items():
             self.add_module(name, Linear(width, embed_dim, bias, kind))
         self.out_proj = Linear(embed_dim, embed_dim, bias, kind)
+        give_weight_dtype(self, weight_dtype)
+
+    @property
+    def weight_dtype(self) -> str:
+        """The dtype of the weights of the projections; ``half()`` and others change it."""
+        return getattr(self.out_proj, "weight_dtype", "float32")
 
     @classmethod
     def from_float(cls, layer: attention.MultiheadAttention, kind: str = "int8") -> MultiheadAttention:

@@ -11,7 +11,7 @@ from typing import Any
 import ranvier.nn.recurrent as recurrent
 import ranvier.nn.recurrent_cell as recurrent_cell
 from ranvier.nn.arguments import arguments_of
-from ranvier.nn.quantized.layers import Linear
+from ranvier.nn.quantized.layers import Linear, give_weight_dtype, half_or_float32
 from ranvier.ops.matrix.quantized_weight import KINDS, QuantizedWeight, quantized
 from ranvier.ops.neural.quantized_recurrent import quantized_recurrent
 from ranvier.ops.rows import examples
@@ -31,6 +31,11 @@ class _Quantized(recurrent.Recurrent):
     """What layers and cells have in common."""
 
     kind: str
+
+    @property
+    def weight_dtype(self) -> str:
+        """The dtype of the weights, of a model of 16 bits its own; ``half()`` and others change it."""
+        return next((part.weight_dtype for part in self.children() if isinstance(part, Linear)), "float32")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith(("weight_", "bias_")):
@@ -73,12 +78,14 @@ class _Quantized(recurrent.Recurrent):
             if id(weight) not in weights:
                 weights[id(weight)] = quantized(weight, kind)
             bias = getattr(layer, f"bias_{name}", None)
-            made.add_module(name, Linear.from_weight(weights[id(weight)], bias))
+            part = Linear.from_weight(weights[id(weight)], bias)
+            part.weight_dtype = half_or_float32(weight)
+            made.add_module(name, part)
         return made.train(layer.training)
 
 
 class _Layers(_Quantized, recurrent.RNNBase):
-    _shown = (*recurrent.RNNBase._shown, "kind")
+    _shown = (*recurrent.RNNBase._shown, "kind", "weight_dtype?")
 
     def __init__(
         self,
@@ -91,10 +98,12 @@ class _Layers(_Quantized, recurrent.RNNBase):
         bidirectional: bool = False,
         proj_size: int = 0,
         kind: str = "int8",
+        weight_dtype: str = "float32",
     ) -> None:
         self.kind = one_of(type(self).__name__, "kind", kind, KINDS)
         settings: Any = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(*settings, proj_size)  # type: ignore[call-arg]
+        give_weight_dtype(self, weight_dtype)
 
     def _add_weights(self, end: str, inputs: int, dtype: Any) -> None:
         width, state = recurrent.GATES[self.mode] * self.hidden_size, self.proj_size or self.hidden_size
@@ -111,8 +120,8 @@ class _Layers(_Quantized, recurrent.RNNBase):
 
 
 class LSTM(_Layers, recurrent.LSTM):
-    """:class:`ranvier.nn.LSTM` whose weights have 8 or 4 bits; the arguments are those of the layer, and the
-    kind.
+    """:class:`ranvier.nn.LSTM` whose weights have 8 or 4 bits; the arguments are those of the layer, the
+    kind, and weight_dtype, the dtype that the weights have.
 
     The products with x and with the state h of each step are those of :class:`Linear`, the gates and the
     states are float32. With proj_size, products with the state have the weights' values as float32.
@@ -146,18 +155,28 @@ class RNN(_Layers, recurrent.RNN):
         dropout: float = 0.0,
         bidirectional: bool = False,
         kind: str = "int8",
+        weight_dtype: str = "float32",
     ) -> None:
         self.kind = one_of("RNN", "kind", kind, KINDS)
         settings = (num_layers, nonlinearity, bias, batch_first, dropout, bidirectional)
         recurrent.RNN.__init__(self, input_size, hidden_size, *settings)
+        give_weight_dtype(self, weight_dtype)
 
 
 class _Cells(_Quantized, recurrent_cell.RNNCellBase):
-    _shown = (*recurrent_cell.RNNCellBase._shown, "kind")  # type: ignore[assignment]
+    _shown = (*recurrent_cell.RNNCellBase._shown, "kind", "weight_dtype?")  # type: ignore[assignment]
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, kind: str = "int8") -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        kind: str = "int8",
+        weight_dtype: str = "float32",
+    ) -> None:
         self.kind = one_of(type(self).__name__, "kind", kind, KINDS)
         super().__init__(input_size, hidden_size, bias)  # type: ignore[call-arg]
+        give_weight_dtype(self, weight_dtype)
 
     def _add_weights(self, width: int, dtype: Any) -> None:
         self._add("ih", self.input_size, width, self.bias)
@@ -191,9 +210,11 @@ class RNNCell(_Cells, recurrent_cell.RNNCell):
         bias: bool = True,
         nonlinearity: str = "tanh",
         kind: str = "int8",
+        weight_dtype: str = "float32",
     ) -> None:
         self.kind = one_of("RNNCell", "kind", kind, KINDS)
         recurrent_cell.RNNCell.__init__(self, input_size, hidden_size, bias, nonlinearity)
+        give_weight_dtype(self, weight_dtype)
 
 
 examples(globals())  # written as ">>> call"
