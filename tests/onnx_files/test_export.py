@@ -93,7 +93,7 @@ REFUSED = {
     ),
     "a size as an int": (
         lambda x: x[: int(len(x) ** 0.5)],
-        "takes the size pow.n, 0.5. .* as a plain number",
+        r"takes the size n \*\* 0.5 of .* as a plain number",
     ),
     "pooled indices": (
         lambda x: F.max_pool1d(x, 2, return_indices=True),

@@ -272,6 +272,9 @@ REFUSED = {
     "json": (lambda x: x * len(json.dumps(list(x.shape))), "takes no symbol .* JSON"),
     "type": (lambda x: x * 2 if type(length(x)) is int else x, r"isinstance\(n, int\)"),
     "key": (kept, "a key of a dict"),
+    "more pieces": (lambda x: x.chunk(4, 1)[0] * 2, "chunk at .* gives 3 of 4 pieces"),
+    "one length": (lambda x: x + TABLE[:6], "the model at .* fails for inputs of sizes .* broadcast"),
+    "other operations": (lambda x: x.logcumsumexp(1), "from Getitem at .* on"),
     "bit_length": (lambda x: x * length(x).bit_length(), "bit_length"),
     "numpy": (lambda x: x + rv.tensor(np.arange(length(x)).clip(max=40))[:, None], "takes the size"),
     "tri": (lambda x: rv.tensor(np.tri(length(x), dtype=np.float32)) @ x, "plain number"),
@@ -290,6 +293,39 @@ def test_refused(name):
         exported(form)
     assert "test_sizes.py:" in str(error.value) or name == "type"
     assert "leave it out of dynamic_axes" in str(error.value) or "expected" in str(error.value)
+
+
+def image(x):
+    return x[:, :, :, None].expand(-1, -1, -1, 6).reshape(2, length(x), 2, 12).transpose(1, 2)
+
+
+COMPOSED = {
+    "pixel_shuffle": lambda x: F.pixel_shuffle(image(x).repeat(1, 2, 1, 1), 2),
+    "pixel_unshuffle": lambda x: F.pixel_unshuffle(F.pad(image(x), (0, 0, 0, length(x) % 2)), 2),
+    "channel_shuffle": lambda x: F.channel_shuffle(image(x).repeat(1, 2, 1, 1), 2),
+    "mean of all": lambda x: F.avg_pool2d(image(x), image(x).shape[2:]),
+    "maximum of all": lambda x: F.max_pool1d(x.transpose(1, 2), length(x)),
+    "means of 3": lambda x: F.adaptive_avg_pool1d(x.transpose(1, 2), 3),
+    "means of half": lambda x: F.adaptive_avg_pool1d(x.transpose(1, 2), (length(x) + 1) // 2),
+    "means of images": nn.AdaptiveAvgPool2d((7, 5)),
+    "means of lines": lambda x: F.adaptive_avg_pool2d(image(x), (None, 5)),
+    "maxima of 3": lambda x: F.adaptive_max_pool1d(x.transpose(1, 2), 3),
+    "maxima of images": lambda x: nn.AdaptiveMaxPool2d((4, 2))(image(x)),
+    "area": lambda x: F.interpolate(x.transpose(1, 2), size=4, mode="area"),
+    "area of a scale": lambda x: F.interpolate(
+        F.pad(x, (0, 0, 0, 3)).transpose(1, 2), scale_factor=0.3, mode="area"
+    ),
+    "layer_norm": lambda x: F.layer_norm(x, x.shape[1:]),
+    "diff": lambda x: x.diff(dim=1, prepend=x[:, :1], append=x[:, -2:]),
+    "tensor_split": lambda x: x.tensor_split((3, length(x) // 2), 1)[1] * 2,
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_composed(name, tmp_path):
+    form, path = COMPOSED[name], tmp_path / "m.onnx"
+    exported(form, path)
+    compare(form, path)
 
 
 RESIZED = {

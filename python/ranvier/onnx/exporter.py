@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+import ranvier.onnx.composed
 import ranvier.onnx.handlers  # fills the table of stand-ins
 import ranvier.onnx.writers  # noqa: F401  # fills the table of writers
 from ranvier.nn import Module

@@ -337,7 +337,7 @@ def _broadcast_tensors(trace: Trace, call: Original, *tensors: Any) -> Any:
         return NotImplemented
     dims = shapes.broadcast(*map(trace.dims, tensors))
     if None in dims:
-        return trace.refuse("broadcast_tensors of two dynamic axes; expected axes of one name")
+        return trace.refuse_call("got two dynamic axes; expected axes of one name")
     return tuple(_expanded(trace, rv.broadcast_to(x, dims), x, dims) for x in tensors)
 
 
@@ -430,8 +430,11 @@ def _part(x: Any, dim: int, start: Any, stop: Any) -> Any:
 
 @handles("diff")
 def _diff(trace: Trace, call: Original, x: Any, n: int = 1, dim: int = -1, **how: Any) -> Any:
-    if how or not _is_dynamic(trace, x) or x._array.dtype == np.bool_:
+    if not _is_dynamic(trace, x) or x._array.dtype == np.bool_ or how.keys() - {"prepend", "append"}:
         return NotImplemented
+    around = [how.get("prepend"), x, how.get("append")]
+    if how:
+        x = rv.cat([part for part in around if part is not None], dim)
     for _ in range(n):
         x = _part(x, dim, 1, None) - _part(x, dim, 0, -1)
     return x
@@ -482,7 +485,7 @@ def _chunk(trace: Trace, call: Original, x: Any, chunks: int, dim: int = 0) -> A
         trace.refuse_number(chunks, "the number of chunks")
     pieces = call(x, chunks, dim)
     if len(pieces) != chunks:
-        trace.refuse(f"chunk gives {len(pieces)} of {chunks} pieces for this size; expected a larger example")
+        trace.refuse_call(f"gives {len(pieces)} of {chunks} pieces for this size; expected a larger example")
     trace.compares_up_to(chunks * chunks)
     size = -(-n // chunks)
     return tuple(_part(x, dim, i * size, (i + 1) * size) for i in range(chunks))
@@ -491,7 +494,11 @@ def _chunk(trace: Trace, call: Original, x: Any, chunks: int, dim: int = 0) -> A
 @handles("tensor_split")
 def _tensor_split(trace: Trace, call: Original, x: Any, parts: Any = None, dim: int = 0, **how: Any) -> Any:
     n = trace.dims(x)[_axis(dim, x.ndim)]
-    if how or not isinstance(parts, int) or has_size(parts) or not isinstance(n, Size):
+    if how or not isinstance(n, Size):
+        return NotImplemented
+    if isinstance(parts, (tuple, list)):
+        return tuple(_part(x, dim, a, b) for a, b in pairwise([0, *parts, n]))
+    if not isinstance(parts, int) or has_size(parts):
         return NotImplemented
     size = n // parts
     longer = n % parts
@@ -583,9 +590,7 @@ def _linspace(trace: Trace, call: Original, start: Any, end: Any, steps: Any, **
         return NotImplemented
     y = call(start, end, steps, **how)
     if y._array.dtype.kind != "f":
-        return trace.refuse(
-            "linspace of integers takes the size of a dynamic axis; expected a dtype of floats"
-        )
+        return trace.refuse_call("got integers and the size of a dynamic axis; expected a dtype of floats")
     last = greatest(steps - 1, 1)
     at = rv.arange(steps)
     numbers = at.double() * ((end - start) / last) + start
@@ -625,6 +630,9 @@ def _interpolate(
         with trace.replaced(factors=factors):
             return call.function(x, None, scale_factor, mode, align_corners)
     sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,) * axes
+    if mode == "area" and axes in (1, 2):
+        pool = rv.adaptive_avg_pool1d if axes == 1 else rv.adaptive_avg_pool2d
+        return pool(x, sizes)
     with trace.replaced(arguments=sizes):
         return call.function(x, tuple(map(number, sizes)), None, mode, align_corners)
 

@@ -28,7 +28,7 @@ from ranvier.onnx.sizes import Size, size_of_axis
 from ranvier.onnx.symbols import concrete, followed, has_size, recording
 from ranvier.onnx.tracing import ARITHMETIC, Trace
 from ranvier.onnx.values import number_of
-from ranvier.tape.calls import Refused
+from ranvier.tape.calls import Call, Refused
 from ranvier.tape.variations import FAILURES, accepted, other_values
 
 Array = np.ndarray[Any, Any]
@@ -339,10 +339,20 @@ def _require_same_operations(first: Run, other: Run, what: str) -> None:
     """Raise ValueError unless two runs make calls of the same kinds. what: the inputs of the other run."""
     if [call.kind for call in other.trace.calls] == [call.kind for call in first.trace.calls]:
         return
+    call = _first_other(first.trace.calls, other.trace.calls)
     raise ValueError(
-        f"[onnx.export] the model computes other operations for inputs {what}; expected the same: a graph "
-        "has no branches that depend on them"
+        f"[onnx.export] the model computes other operations for inputs {what}, from {call.kind} at "
+        f"{call.where} on; expected the same: a graph has no branches that depend on them"
     )
+
+
+def _first_other(calls: list[Call], others: list[Call]) -> Call:
+    """The first call that a run makes and the other does not."""
+    for call, other in zip(calls, others, strict=False):
+        if call.kind != other.kind:
+            return call
+    longer = calls if len(calls) > len(others) else others
+    return longer[min(len(calls), len(others))]
 
 
 _MOST_ELEMENTS = 2**22  # of an input in a comparison at a far size
@@ -471,7 +481,12 @@ def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Ru
         except (*FAILURES, AssertionError) as error:
             failure = failure or error
     what = f"of sizes {sizes}" if sizes != base else "with other values"
-    raise ValueError(f"[onnx.export] the model fails for inputs {what}: {failure}") from failure
+    if isinstance(failure, Refused):
+        raise failure
+    raise ValueError(
+        f"[onnx.export] the model at {_line(failure)} fails for inputs {what}: {failure}; expected one that "
+        "takes other sizes: axes that must be equal have one name in dynamic_axes, others are left out of it"
+    ) from failure
 
 
 def inputs_of(target: Any, args: tuple[Any, ...], wanted: Any) -> tuple[list[str], list[Any]]:

@@ -229,11 +229,11 @@ def _originals() -> dict[int, tuple[Any, str, Handler]]:
 @contextmanager
 def recording() -> Iterator[None]:
     """A block in which stand-ins are in the places of public functions, in all modules that hold them."""
-    rv.ops._rare.cache_clear()  # which holds rare functions
     made = {key: _stand_in(*original) for key, original in _originals().items()}
     for name in (*FUNCTIONS, "isqrt"):
         function = getattr(math, name)
         made[id(function)] = _of_math(function)
+    rv.ops._rare.cache_clear()  # it holds rare functions, `_originals` has asked for some
     places: list[tuple[Any, str, Any]] = []
 
     def put(owner: Any, name: str, value: Any) -> None:

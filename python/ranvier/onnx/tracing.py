@@ -233,6 +233,10 @@ class Trace(Calls):
         """Asks for a comparison of the file at all sizes up to this one."""
         self.least_sizes = max(self.least_sizes, size)
 
+    def refuse_call(self, text: str) -> Any:
+        """Raises Refused for a call of a public function, by its name and line."""
+        return self.refuse(f"{self.called} at {place()} {text}")
+
     def refuse_number(self, size: Any, what: str) -> Any:
         """Raises Refused where Python takes the number of a size that depends on a dynamic axis.
 

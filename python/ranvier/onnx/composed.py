@@ -1,0 +1,145 @@
+"""Layers on dynamic axes, composed of public functions while sizes are symbols (`symbols.py`).
+
+The library's own code of these computes shapes, windows or divisors from numbers. Each function here takes
+what those of `handlers.py` take.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import ranvier as rv
+from ranvier.autograd import Tensor
+from ranvier.onnx.dims import Dim, is_fixed, same
+from ranvier.onnx.sizes import Size
+from ranvier.onnx.symbols import Original, handles, has_size
+
+if TYPE_CHECKING:
+    from ranvier.onnx.tracing import Trace
+
+
+# --- pixels and channels
+@handles("pixel_shuffle")
+def _pixel_shuffle(trace: Trace, call: Original, x: Any, upscale_factor: int) -> Any:
+    if is_fixed(trace.dims(x)):
+        return NotImplemented
+    r = upscale_factor
+    call(x, r)  # checks the arguments
+    *lead, c, h, w = trace.dims(x)
+    apart = rv.reshape(x, (*lead, c // (r * r), r, r, h, w))
+    d = len(lead)
+    ordered = rv.permute(apart, (*range(d), d, d + 3, d + 1, d + 4, d + 2))
+    return rv.reshape(ordered, (*lead, c // (r * r), h * r, w * r))
+
+
+@handles("pixel_unshuffle")
+def _pixel_unshuffle(trace: Trace, call: Original, x: Any, downscale_factor: int) -> Any:
+    if is_fixed(trace.dims(x)):
+        return NotImplemented
+    r = downscale_factor
+    call(x, r)
+    *lead, c, h, w = trace.dims(x)
+    apart = rv.reshape(x, (*lead, c, h // r, r, w // r, r))
+    d = len(lead)
+    ordered = rv.permute(apart, (*range(d), d, d + 2, d + 4, d + 1, d + 3))
+    return rv.reshape(ordered, (*lead, c * r * r, h // r, w // r))
+
+
+@handles("channel_shuffle")
+def _channel_shuffle(trace: Trace, call: Original, x: Any, groups: int) -> Any:
+    if is_fixed(trace.dims(x)):
+        return NotImplemented
+    call(x, groups)
+    n, c, *rest = trace.dims(x)
+    apart = rv.reshape(x, (n, groups, c // groups, *rest))
+    ordered = rv.permute(apart, (0, 2, 1, *range(3, x.ndim + 1)))
+    return rv.reshape(ordered, (n, c, *rest))
+
+
+# --- pools
+def _each(value: Any, axes: int) -> tuple[Any, ...]:
+    """A setting for each axis of the image."""
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
+
+
+@handles("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d")
+def _pool_of_all(
+    trace: Trace, call: Original, x: Any, kernel_size: Any, stride: Any = None, *rest: Any, **how: Any
+) -> Any:
+    """A window as large as the image."""
+    axes = int(call.name[-2])
+    sizes = trace.dims(x)[-axes:]
+    if not has_size(kernel_size) or rest or how:
+        return NotImplemented
+    if not all(same(k, n) for k, n in zip(_each(kernel_size, axes), sizes, strict=True)):
+        return NotImplemented
+    places = tuple(range(-axes, 0))
+    is_mean = call.name.startswith("avg")
+    return rv.mean(x, places, keepdim=True) if is_mean else rv.amax(x, places, keepdim=True)
+
+
+@handles("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d")
+def _adaptive_pool(
+    trace: Trace, call: Original, x: Any, output_size: Any, return_indices: bool = False
+) -> Any:
+    axes = int(call.name[-2])
+    outs = _each(output_size, axes)
+    sizes = trace.dims(x)[-axes:]
+    is_dynamic = has_size(outs) or any(
+        isinstance(n, Size) and not _is_one(out) for n, out in zip(sizes, outs, strict=True)
+    )
+    if return_indices or not is_dynamic:
+        return NotImplemented
+    is_mean = "avg" in call.name
+    for at, (n, out) in enumerate(zip(sizes, outs, strict=True), -axes):
+        if out is None or same(n, out):
+            continue
+        moved = rv.movedim(x, at, -1)
+        pooled = _means(moved, n, out) if is_mean else _maxima(moved, n, out)
+        x = rv.movedim(pooled, -1, at)
+    return x
+
+
+def _is_one(n: Dim) -> bool:
+    return not isinstance(n, Size) and n == 1
+
+
+def _windows(n: Dim, out: Dim) -> tuple[Tensor, Tensor]:
+    """Window o is [floor(o n / out), ceil((o + 1) n / out)): its elements, (out, n), and their number."""
+    o = rv.arange(out)[:, None]
+    first = o * n // out
+    end = ((o + 1) * n + (out - 1)) // out
+    at = rv.arange(n)
+    return (at >= first) & (at < end), end - first
+
+
+def _means(x: Tensor, n: Dim, out: Dim) -> Any:
+    inside, count = _windows(n, out)
+    shares = inside.to(x.dtype) / count.to(x.dtype)
+    return x @ rv.permute(shares, (1, 0))
+
+
+def _maxima(x: Tensor, n: Dim, out: Dim) -> Any:
+    inside, _ = _windows(n, out)
+    apart = rv.where(inside, rv.unsqueeze(x, -2), -math.inf)
+    return rv.amax(apart, -1)
+
+
+# --- norms
+@handles("layer_norm")
+def _layer_norm(
+    trace: Trace,
+    call: Original,
+    x: Any,
+    normalized_shape: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+) -> Any:
+    if not has_size(normalized_shape) or weight is not None or bias is not None:
+        return NotImplemented
+    places = tuple(range(-len(_each(normalized_shape, 1)), 0))
+    apart = x - rv.mean(x, places, keepdim=True)
+    variance = rv.mean(apart * apart, places, keepdim=True)
+    return apart / rv.sqrt(variance + eps)
