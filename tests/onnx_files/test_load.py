@@ -342,3 +342,34 @@ def test_marks_of_the_library_that_are_broken():
         assert [n for n, _ in rv.onnx.load(proto).named_parameters()] == ["b"]
     helper.set_model_props(proto, {"ranvier": '{"buffers": ["b"]}'})
     assert [n for n, _ in rv.onnx.load(proto).named_buffers()] == ["b"]
+
+
+@pytest.mark.parametrize("op", ["ScatterElements", "ScatterND", "GatherND"])
+def test_computed_places_in_a_captured_step(op):
+    """Places that follow from the inputs are no constants of a step; negative ones count from the end."""
+    place = node("ArgMax", ["x"], ["found"], axis=1)
+    last = node("Sub", ["found", "three"], ["place"])
+    if op == "ScatterElements":
+        rest = [node(op, ["x", "place", "zero"], ["y"], axis=1)]
+    elif op == "ScatterND":
+        rest = [
+            node("Concat", ["row", "place"], ["pair"], axis=1),
+            node("Squeeze", ["zero", "one"], ["zeros"]),
+            node(op, ["x", "pair", "zeros"], ["y"]),
+        ]
+    else:
+        rest = [node("Concat", ["row", "place"], ["pair"], axis=1), node(op, ["x", "pair"], ["y"])]
+    constants = {
+        "three": np.array([[3]]),
+        "zero": np.zeros((2, 1), np.float32),
+        "row": np.array([[0], [1]]),
+        "one": np.array([1]),
+    }
+    loaded = rv.onnx.load(model([place, last, *rest], constants, (2, 3)))
+    captured = rv.compile(loaded)
+    for x in ([[1.0, 5, 2], [7, 0, 3]], [[9.0, 5, 2], [1, 0, 3]], [[1.0, 5, 8], [1, 4, 3]]):
+        x = np.array(x, np.float32)
+        highest = x.max(1)
+        wanted = highest if op == "GatherND" else np.where(x == highest[:, None], 0, x)
+        for one in (loaded, captured):
+            np.testing.assert_array_equal(one(x).numpy(force=True), wanted)

@@ -150,6 +150,14 @@ FROM_SIZES = {
     "mean of nothing": lambda x: (x[:, 1:].mean(1), x[:, : length(x) // 2].mean(), x[:, 2:].std(1)),
     "bits": lambda x: x * (length(x) << 2) + (length(x) >> 3) + (length(x) & 7) + ~length(x),
     "nested list": lambda x: (rv.tensor([[length(x), 2], [1, 3]]), rv.tensor([length(x) / 2, 1.5])),
+    "scattered": lambda x: rv.zeros_like(x).scatter(1, x.argsort(1), x),
+    "summed at places": lambda x: rv.zeros(2, 3, 4).scatter_add(1, (x > 0).long(), x),
+    "pairs of places": lambda x: x[rv.arange(2)[:, None], x[..., 0].argsort(1)],
+    "one_hot of n": lambda x: F.one_hot(x[..., 0].argmax(1), length(x)),
+    "padded by itself": lambda x: F.pad(x.transpose(1, 2), (1, length(x)), mode="replicate"),
+    "padded by 1": lambda x: F.pad(x.transpose(1, 2), (1, 1), mode="replicate"),
+    "cropped": lambda x: F.pad(x, (0, 0, 0, -1)).sum(1),
+    "resized images": lambda x: F.interpolate(x[:, None], (length(x) // 2 + 1, 4), mode="bilinear"),
     "a guard": at_most_128,
     "a condition that holds": lambda x: x * 2 if length(x) + 40 > 40 and length(x) >= 1 else x,
 }  # fmt: skip
@@ -160,9 +168,7 @@ def exported(form, path=None):
     return rv.onnx.export(form, drawn(2, 6, 4), path, input_names=["x"], dynamic_axes={"x": {1: "n"}})
 
 
-NOT_AGAIN = {  # refused: fractions of sizes, Resize to sizes
-    "ceil", "fractions", "interpolate", "tens", "trunc", "levels", "roots"
-}  # fmt: skip
+NOT_AGAIN = {"levels"}  # refused: a logarithm of base 2 asks whether n is a power of 2
 
 
 @pytest.mark.parametrize("name", sorted(WRITTEN.keys() - NOT_AGAIN))

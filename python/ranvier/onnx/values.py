@@ -61,7 +61,8 @@ def tensor_of(value: Any) -> Tensor:
         return value
     array = np.asarray(value)
     if array.dtype == object:  # sizes of dynamic axes, while the model is written again
-        return rv.tensor(array.tolist())
+        has_fractions = any(isinstance(n, float) for n in array.reshape(-1))  # they are of float64
+        return rv.tensor(array.tolist(), dtype=np.float64 if has_fractions else np.int64)
     return wrap(keep(array if array.flags.writeable and array.dtype.isnative else array.copy()))
 
 

@@ -16,6 +16,7 @@ import ranvier as rv
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
+from ranvier.onnx.symbols import has_size
 from ranvier.onnx.values import (
     FLOATS,
     axis_of,
@@ -246,8 +247,9 @@ def _hardmax(x: Tensor, axis: int) -> Any:
 def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
     """The k largest or smallest values along an axis, and their indices; of equal ones the first."""
     at = axis_of("TopK", axis, raw(x).ndim)
-    if not 0 <= k <= shape_of(x)[at]:
-        raise ValueError(f"[onnx TopK] got k {k} for an axis of length {shape_of(x)[at]}")
+    n = shape_of(x)[at]
+    if not has_size((k, n)) and not 0 <= k <= n:
+        raise ValueError(f"[onnx TopK] got k {k} for an axis of length {n}")
     kept = (slice(None),) * at + (slice(0, k),)
     return in_float(lambda x: tuple(y[kept] for y in rv.sort(x, at, largest, stable=True)), x)
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+import ranvier as rv
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import array_of, axis_of, cast, in_float, ints, raw, shape_of, tensor_of
+from ranvier.onnx.sizes import Size
+from ranvier.onnx.values import Array, array_of, axis_of, cast, in_float, ints, raw, shape_of, tensor_of
 from ranvier.ops.shape.index import gathered
 
 
@@ -30,6 +32,12 @@ def gather(x: Any, index: Any, *, axis: int = 0) -> Any:
     return tensor_of(x)[((slice(None),) * at + (_places(index),))]
 
 
+def _parts(index: Tensor) -> tuple[Tensor, ...]:
+    """The columns of an index that is computed: its last axis holds a place in each of the first axes."""
+    places = _places(index)
+    return tuple(places[..., i] for i in range(raw(places).shape[-1]))
+
+
 @operator("GatherElements")
 def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
     at = axis_of("GatherElements", axis, raw(x).ndim)
@@ -39,6 +47,8 @@ def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
 @operator("GatherND")
 def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
     """The last axis of index holds indices into the axes of x after batch_dims, which are shared."""
+    if isinstance(index, Tensor) and batch_dims == 0 and index.ndim:
+        return tensor_of(x)[_parts(index)]
     indices = array_of(index)
     shape = shape_of(x)
     depth = indices.shape[-1] if indices.ndim else 0
@@ -57,6 +67,8 @@ def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
 def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reduction: str = "none") -> Any:
     """x, where each element of updates is written at its own place, but along `axis` at that in index."""
     at = axis_of("ScatterElements", axis, raw(x).ndim)
+    if isinstance(index, Tensor) and reduction in _SCATTERS and raw(index).shape == raw(updates).shape:
+        return _scattered(x, at, _places(index), updates, _SCATTERS[reduction])
     places = array_of(index).astype(np.int64)
     if places.shape != shape_of(updates):
         raise ValueError(
@@ -69,9 +81,25 @@ def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reducti
     return _put(x, tuple(key), updates, reduction)
 
 
+def _scattered(x: Any, at: int, places: Tensor, updates: Any, reduction: str) -> Any:
+    """`scatter_elements` at places that are computed. Negative ones count from the end."""
+    from_0 = rv.where(places < 0, places + shape_of(tensor_of(x))[at], places)
+
+    def of_tensors(x: Tensor, updates: Tensor) -> Any:
+        if reduction:
+            return rv.scatter_reduce(x, at, from_0, updates, reduction)
+        return rv.scatter(x, at, from_0, updates)
+
+    return in_float(of_tensors, x, updates)
+
+
 @operator("ScatterND")
 def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> Any:
     """x with updates written at the places that the last axis of index holds."""
+    is_computed = isinstance(index, Tensor) and reduction in ("none", "add")
+    if is_computed and _fits(raw(x), raw(index), raw(updates)):
+        is_sum = reduction == "add"
+        return in_float(lambda x, new: rv.index_put(x, _parts(index), new, is_sum), x, updates)
     indices = array_of(index)
     depth = indices.shape[-1] if indices.ndim else 0
     shape = shape_of(x)
@@ -84,8 +112,14 @@ def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> 
     return _put(x, key, updates, reduction)
 
 
+def _fits(x: Array, index: Array, updates: Array) -> bool:
+    """True where updates have the shape of the places of x that the index names."""
+    return index.ndim > 0 and updates.shape == index.shape[:-1] + x.shape[index.shape[-1] :]
+
+
 _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 """ONNX's name of a reduction -> the name in `ops.scatter_reduce`."""
+_SCATTERS = {"none": ""} | _REDUCTIONS
 
 
 def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
@@ -106,19 +140,25 @@ def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
     return in_float(of_tensors, x, updates)
 
 
+def _depth(depth: Any) -> list[Any]:
+    """The one number in an array: a size while the model is written again (`sizes.py`)."""
+    array = array_of(depth).reshape(-1)
+    return list(array if array.dtype == object else array.astype(np.int64).tolist())
+
+
 def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: int = -1) -> Any:
     """A new axis of length depth, with values[1] at the index and values[0] elsewhere.
 
     negative: a negative index counts from the end, as from version 11 of the operator set on. Before, and for
     other indices out of range, all elements are values[0].
     """
-    (count,) = array_of(depth).reshape(-1).astype(np.int64).tolist()
-    if count < 0 or count > 2**31:
+    (count,) = _depth(depth)
+    if not isinstance(count, Size) and (count < 0 or count > 2**31):
         raise ValueError(f"[onnx OneHot] got depth {count}")
     at = axis_of("OneHot", axis, raw(index).ndim + 1)
 
     places = ops.unsqueeze(tensor_of(index), at).to(np.int64)
-    steps = tensor_of(np.arange(count).reshape([-1 if d == at else 1 for d in range(places.ndim)]))
+    steps = rv.arange(count).reshape([-1 if d == at else 1 for d in range(places.ndim)])
     hot = places.eq(steps)
     if negative:
         hot = hot | (places + count).eq(steps)

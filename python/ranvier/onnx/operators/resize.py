@@ -14,8 +14,11 @@ import numpy as np
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
+from ranvier.onnx.dims import equal
 from ranvier.onnx.operators.windows import elements_along, geometry
 from ranvier.onnx.registry import operator
+from ranvier.onnx.sizes import number
+from ranvier.onnx.symbols import has_size
 from ranvier.onnx.values import array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
 
 
@@ -68,13 +71,17 @@ def resize(
     """
     shape = shape_of(x)
     chosen = list(range(len(shape))) if axes is None else [a % len(shape) for a in axes]
+    filter = _Filter(mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias))
+    kernel = _kernel_of(len(shape), coordinate_transformation_mode, filter)
+    is_by_sizes = sizes is not None and keep_aspect_ratio_policy == "stretch"
+    if is_by_sizes and kernel is not None and has_size((shape, ints(sizes))):
+        return _to_sizes(x, shape, chosen, ints(sizes), kernel)
     factors, outs = sizes_of(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
     transformation = coordinate_transformation_mode
     if whole and transformation == "align_corners":
         factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
     crops = transformation == "tf_crop_and_resize"
     window = _decimals(array_of(roi)) if crops and roi is not None else None
-    filter = _Filter(mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias))
     kernel = _own_kernel(shape, outs, chosen, factors, transformation, filter)
     if kernel is not None:
         return in_float(lambda x: ops.interpolate(x, outs[2:], None, *kernel), x)
@@ -146,22 +153,44 @@ _KERNELS = {
 }
 
 
+def _kernel_of(ndim: int, transformation: str, filter: _Filter) -> tuple[str, bool | None] | None:
+    """(mode, align_corners) of ops.interpolate, or None where it has no such mode."""
+    signal, image, corners = _KERNELS.get((filter.mode, transformation), ("", "", None))
+    mode = {3: signal, 4: image}.get(ndim, "")
+    is_special = filter.exclude_outside or filter.antialias
+    if mode == "bicubic" and filter.cubic_coeff_a != -0.75:
+        is_special = True
+    if filter.mode == "nearest" and filter.nearest_mode != "floor":
+        is_special = True
+    return None if is_special or not mode else (mode, corners)
+
+
 def _own_kernel(
     shape: Any, outs: Any, chosen: list[int], factors: list[float], transformation: str, filter: _Filter
 ) -> tuple[str, bool | None] | None:
     """(mode, align_corners) of ops.interpolate, or None where that would compute something else."""
-    signal, image, corners = _KERNELS.get((filter.mode, transformation), ("", "", None))
-    mode = {3: signal, 4: image}.get(len(shape), "")
+    if filter.nearest_mode == "version 10" and min(factors, default=1) >= 1:
+        filter = filter._replace(nearest_mode="floor")
     pairs = zip(chosen, factors, strict=True)
-    exact = all(outs[axis] == shape[axis] * _factor(factor) for axis, factor in pairs)
-    special = filter.exclude_outside or filter.antialias
-    special |= mode == "bicubic" and filter.cubic_coeff_a != -0.75
-    if filter.mode == "nearest":
-        enlarges = min(factors, default=1) >= 1
-        special |= not (filter.nearest_mode == "floor" or (filter.nearest_mode == "version 10" and enlarges))
-    if not mode or special or not exact or outs[:2] != shape[:2] or min(*shape, *outs) < 1:
+    is_exact = all(outs[axis] == shape[axis] * _factor(factor) for axis, factor in pairs)
+    has_elements = min(number(n) for n in (*shape, *outs)) > 0
+    if not is_exact or not has_elements or outs[:2] != shape[:2]:
         return None
-    return mode, corners
+    return _kernel_of(len(shape), transformation, filter)
+
+
+def _to_sizes(
+    x: Any, shape: Any, chosen: list[int], wanted: tuple[Any, ...], kernel: tuple[str, bool | None]
+) -> Any:
+    """x resized to the wanted sizes of the chosen axes, some of which are symbols."""
+    outs = list(shape)
+    for axis, n in zip(chosen, wanted, strict=True):
+        outs[axis] = n
+    if not equal(tuple(outs[:2]), tuple(shape[:2])):
+        raise ValueError(
+            f"[onnx Resize] got sizes {outs} for a value of shape {shape}; expected the first two"
+        )
+    return in_float(lambda x: F.interpolate(x, tuple(outs[2:]), None, *kernel), x)
 
 
 def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, float]) -> Any:

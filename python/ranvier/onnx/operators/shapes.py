@@ -271,9 +271,11 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
     if has_size(pads) and mode == "constant":
         by_size = [size for pair in pairs[::-1] for size in pair]
         return in_float(lambda x: rv.pad(x, by_size, "constant", value), x)
+    if has_size((shape, pads)) and mode != "constant":
+        return _padded_by_sizes(x, pairs, mode)
     if not any(pads):
         return x
-    if any(n + a + b < 0 for n, (a, b) in zip(shape, pairs, strict=True)):
+    if not has_size(shape) and any(n + a + b < 0 for n, (a, b) in zip(shape, pairs, strict=True)):
         raise ValueError(f"[onnx Pad] got pads {pads} for a value of shape {shape}")
     if mode == "constant":
         backwards = [size for pair in pairs[::-1] for size in pair]
@@ -282,6 +284,19 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
         if before or after:
             x = _repeated(x, axis, before, after, mode)
     return x
+
+
+_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+
+
+def _padded_by_sizes(x: Any, pairs: list[tuple[Any, Any]], mode: str) -> Any:
+    """x with its own elements added around it, where sizes are symbols; negative sizes crop."""
+    while pairs and not has_size(pairs[0]) and not any(pairs[0]):
+        pairs = pairs[1:]  # the first axes stay as they are
+    if not pairs:
+        return x
+    by_size = [size for pair in pairs[::-1] for size in pair]
+    return in_float(lambda x: rv.pad(x, by_size, _MODES[mode]), x)
 
 
 def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:

@@ -7,7 +7,9 @@ sizes (`values.ints`) or as Tensors (`values.tensor_of`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,13 @@ def is_sized(value: Any) -> bool:
 
 def in_numbers(value: Any) -> Any:
     """The value, with the numbers of the present run in place of sizes."""
-    return np.vectorize(number, otypes=[np.int64])(value) if is_sized(value) else value
+    if not is_sized(value):
+        return value
+    return np.vectorize(number, otypes=[np.float64 if _has_fractions(value) else np.int64])(value)
+
+
+def _has_fractions(value: Array) -> bool:
+    return any(isinstance(n, float) for n in value.reshape(-1))  # a Real, too
 
 
 TAKES_SIZES = frozenset(
@@ -75,8 +83,29 @@ def _each(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return on_arrays
 
 
+def _each_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function of each element of an array."""
+    computed = np.frompyfunc(function, 1, 1)
+    return lambda x: np.asarray(computed(x.astype(object)), object)
+
+
+def _rounded(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function that makes a whole number of each fraction, as a float."""
+    return _each_of(lambda x: Real.of("float", function(x)))
+
+
+def _extreme(name: str, of_sizes: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    def of_two(a: Any, b: Any) -> Any:
+        has_fractions = isinstance(a, float) or isinstance(b, float)
+        return Real.of(name, a, b) if has_fractions else of_sizes(a, b)
+
+    return _each(of_two)
+
+
 def _quotient(a: Any, b: Any) -> Any:
-    """a / b rounded towards 0, as ONNX divides whole numbers."""
+    """a / b; of whole numbers rounded towards 0, as ONNX divides them."""
+    if isinstance(a, float) or isinstance(b, float):
+        return a / b
     exact = divided(a, b)
     if exact is not None:
         return exact
@@ -87,7 +116,17 @@ def _quotient(a: Any, b: Any) -> Any:
 
 def _cast(x: Array, *, to: Any, **settings: Any) -> Any:
     dtype = dtype_of(to)
-    return x if dtype.kind in "iu" else tensor_of(x).to(dtype)
+    if dtype.kind in "iu":
+        return _each_of(_whole)(x) if _has_fractions(x) else x
+    if dtype == np.float64:
+        return _each_of(partial(Real.of, "float"))(x)
+    return tensor_of(x).to(dtype)
+
+
+def _whole(x: Any) -> Any:
+    """A fraction rounded towards 0."""
+    is_whole = isinstance(x, Real) and x.op == "float"
+    return x.operands[0] if is_whole else math.trunc(x)
 
 
 def _sliced(x: Array, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
@@ -148,8 +187,16 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "Mul": _each(lambda a, b: a * b),
     "Div": _each(_quotient),
     "Mod": _each(lambda a, b: a % b),
-    "Min": _each(smallest),
-    "Max": _each(greatest),
+    "Min": _extreme("min", smallest),
+    "Max": _extreme("max", greatest),
+    "Pow": _each(partial(Real.of, "pow")),
+    "Reciprocal": _each_of(partial(Real.of, "truediv", 1)),
+    "Sqrt": _each_of(partial(Real.of, "sqrt")),
+    "Exp": _each_of(partial(Real.of, "exp")),
+    "Log": _each_of(partial(Real.of, "log")),
+    "Floor": _rounded(math.floor),
+    "Ceil": _rounded(math.ceil),
+    "Round": _rounded(round),
     "Equal": _each(lambda a, b: a == b),
     "Less": _each(lambda a, b: a < b),
     "LessOrEqual": _each(lambda a, b: a <= b),
