@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier.ops.table import ROWS, functions, methods
 from ranvier.tensors.spellings import OF_LAYERS, PLAIN, SPELLINGS
 from samples import OPS
@@ -173,3 +174,22 @@ def test_they_are_functions_to_python(function):
     assert pickle.loads(pickle.dumps(function)) is copy.deepcopy(function) is function
     if function is not rv.Tensor.add:
         assert isinstance(function, types.FunctionType)
+
+
+def test_other_names_that_pytorch_takes():
+    x = rv.arange(6.0).view(2, 3)
+    assert rv.swapaxes(x, axis0=0, axis1=1).tolist() == x.T.tolist()
+    assert x.swapaxes(axis0=-1, axis1=0).tolist() == x.T.tolist()
+    borders = rv.tensor([1.0, 3.0])
+    assert rv.searchsorted(borders, input=x).tolist() == [[0, 0, 1], [1, 2, 2]]
+    for op in (F.softmax, F.log_softmax, F.softmin):  # as graphs that are written as code call them
+        assert same(op(x, dim=1, _stacklevel=3, dtype=None), op(x, 1))
+
+
+@pytest.mark.parametrize("name", ["resize_", "resize_as_"])
+def test_another_order_in_memory_is_refused_where_it_has_no_effect(name):
+    x, images = rv.zeros(1), rv.zeros(1, 2, 3, 3)
+    shape = images if name == "resize_as_" else images.shape
+    expected = f"[{name}] got memory_format torch.channels_last"
+    refused(ValueError, expected, getattr(x, name), shape, memory_format=rv.channels_last)
+    assert getattr(x, name)(shape, memory_format=rv.contiguous_format).shape == images.shape

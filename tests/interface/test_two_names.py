@@ -28,7 +28,6 @@ FIRST = {  # another name -> the one in errors
     "row_stack": "vstack",
     "sgn": "sign",
     "subtract": "sub",
-    "swapaxes": "transpose",
     "trapz": "trapezoid",
 }
 

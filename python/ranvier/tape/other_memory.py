@@ -23,8 +23,14 @@ from ranvier.tensors.views import ALIASED, FLAG, UNWATCHED, count_change, sharin
 def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     """Gives x another shape in place: its elements in their order, then zeros.
 
-    Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor.
+    Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor, and
+    ValueError for a memory_format other than the contiguous one.
     """
+    if memory_format not in (None, "contiguous_format", "preserve_format"):
+        raise OpError(
+            f"[resize_] got memory_format {memory_format!r}; expected none: use "
+            "contiguous(memory_format=...) of the result"
+        )
     shape = shape_of(size, "resize_")
     if x._requires_grad:
         raise RuntimeError("[resize_] got a tensor that requires gradients; expected one that does not")
@@ -44,7 +50,7 @@ def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tenso
     """The shape of another tensor, in place: see :func:`resize_`."""
     if not isinstance(the_template, Tensor):
         raise TypeError(f"[resize_as_] got {type(the_template).__name__}; expected a Tensor")
-    return resize_(x, the_template.shape)
+    return resize_(x, the_template.shape, memory_format=memory_format)
 
 
 def set_(

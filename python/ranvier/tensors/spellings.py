@@ -18,6 +18,9 @@ import ranvier._core as _core
 SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 """NumPy's name -> PyTorch's."""
 
+# Names of single functions that PyTorch takes beside those of its documentation.
+_OF_ONE = {"searchsorted": {"input": "values"}}
+
 # Functions with such an argument that PyTorch writes in Python.
 _PLAIN = """
     adaptive_avg_pool2d adaptive_max_pool2d dropout2d fold glu grid_sample gumbel_softmax interpolate
@@ -73,9 +76,10 @@ def respelled(function: Any, settings: dict[str, Any]) -> dict[str, Any] | None:
     ({'dim': 1}, None)
     """
     parameters = inspect.signature(function).parameters
+    spellings = SPELLINGS | _OF_ONE.get(function.__name__, {})
     changed = {}
     for name, value in settings.items():
-        own = SPELLINGS.get(name, name)
+        own = spellings.get(name, name)
         if own == "input" and function.__name__ in OF_A:
             own = "A"
         is_other = name not in parameters and own in parameters

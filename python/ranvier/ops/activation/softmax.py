@@ -34,12 +34,15 @@ TENSORS.softmax_backward = lambda dy, y, dim: y * (dy - (dy * y).sum(dim, keepdi
 TENSORS.log_softmax_backward = lambda dy, y, dim: dy - y.exp() * dy.sum(dim, keepdim=True)
 
 
-def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:
+def softmax(
+    input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None, _stacklevel: int = 3
+) -> Tensor:
     """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
 
     input: any float dtype and shape; a number is treated as one element of one dimension. dtype: the
     input is cast to it first. Without ``dim`` (or ``axis``), the dimension that PyTorch chooses: 0 of one or
-    three dimensions, else 1; a choice that is not the last dimension warns.
+    three dimensions, else 1; a choice that is not the last dimension warns. _stacklevel has no effect: graphs
+    of PyTorch that are written as code give it.
 
     Raises ValueError where the input has no such dimension, TypeError for another dtype.
 
@@ -84,7 +87,9 @@ class LogSoftmax(Softmax):
         return f.log_softmax_backward(dy, self.y, self.dim)
 
 
-def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:
+def log_softmax(
+    input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None, _stacklevel: int = 3
+) -> Tensor:
     """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
 
     Arguments and errors as in :func:`softmax`.

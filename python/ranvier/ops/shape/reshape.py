@@ -201,7 +201,9 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     return _core._transpose("transpose", input, dim0, dim1)
 
 
-swapaxes = transpose
+def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
+    """As :func:`transpose`, with NumPy's names. | rv.swapaxes(rv.zeros(2, 3, 4), 0, 2).shape -> (4, 3, 2)"""
+    return _core._transpose("swapaxes", input, axis0, axis1)
 
 
 def movedim(input: Any, source: Any, destination: Any) -> Tensor:
