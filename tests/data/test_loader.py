@@ -81,6 +81,21 @@ def test_a_batch_changed_in_place_leaves_the_dataset_alone():
     assert (data == 1).all()
 
 
+def test_a_generator_that_is_set_later():
+    """The loader's own sampler draws from it; one that the program has made keeps its own."""
+
+    def order(loader):
+        return rv.cat(list(loader)).tolist()
+
+    data = np.arange(20)
+    loader = DataLoader(data, 4, shuffle=True, generator=1)
+    loader.generator = 5
+    assert order(loader) == order(DataLoader(data, 4, shuffle=True, generator=5))
+    given = DataLoader(data, 4, sampler=RandomSampler(data, generator=1))
+    given.generator = 5
+    assert order(given) == order(DataLoader(data, 4, sampler=RandomSampler(data, generator=1)))
+
+
 def test_subsets_of_subsets_are_gathered_whole():
     inner = Subset(TensorDataset(X, Y), [1, 3, 5, 7])
     outer = Subset(inner, [3, 0])

@@ -104,7 +104,7 @@ def test_spectral_norm_takes_one_step_in_a_block():
     assert (layer.parametrizations.weight[0]._u == after).all()
 
 
-@pytest.mark.filterwarnings("ignore:.*parametrize.cached")
+@pytest.mark.filterwarnings("ignore:.*parametrize\\.cached\\(\\)")
 def test_compiled_steps_inside_and_outside_of_a_block():
     layer = parametrize.register_parametrization(nn.Linear(3, 3), "weight", nn.Tanh())
     x = rv.randn(4, 3)
@@ -125,6 +125,20 @@ def test_compiled_steps_inside_and_outside_of_a_block():
         for turn in range(20):
             check(turn)
     assert inside.programs
+
+
+@pytest.mark.filterwarnings("ignore:.*parametrize\\.cached\\(\\)")
+@pytest.mark.parametrize("has_a_block", [False, True])
+def test_a_compiled_step_in_a_block_computes_the_tensor_for_the_block(has_a_block):
+    """A replay would draw other numbers than the block keeps."""
+    layer = parametrize.register_parametrization(nn.Linear(20, 20), "weight", nn.Dropout(0.5))
+    x = rv.ones(1, 20)
+    step = rv.compile((lambda x: cell(layer, x)) if has_a_block else (lambda x: layer(layer(x))))
+    with rv.no_grad():
+        for _ in range(8):
+            with parametrize.cached():
+                y = step(x)
+                assert (layer(layer(x)) == y).all()
 
 
 def cell(layer, x):

@@ -170,7 +170,7 @@ def test_power_with_a_number(exponent):
     assert units(base.grad, exponent * x.astype(np.longdouble) ** (exponent - 1)) < allowed
 
 
-@pytest.mark.parametrize("number", [0.9, 1.001, 3.3])
+@pytest.mark.parametrize("number", [0.9, 0.999, 1.001, 3.3])
 def test_number_to_a_power(number):
     x = np.random.default_rng(6).normal(size=500).astype("float32")
     exponent = leaf(x)

@@ -23,6 +23,8 @@ def test_lr_is_the_rate_of_all_groups():
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.25, 0.25]
     assert trainer.lr == 0.25
     assert rv.Trainer(classifier(), "mse").lr is None
+    del trainer.optimizer.param_groups[0]["lr"]
+    assert trainer.lr == 0.25  # that of the groups that have one
 
 
 @pytest.mark.parametrize("when", ["between two fits", "in a callback"])

@@ -93,6 +93,20 @@ def test_clipping():
     assert_equal_weights(model, by_hand)
 
 
+@pytest.mark.parametrize("mode", ["raise", "ignore"])
+def test_an_optimizer_with_a_step_of_its_own_is_called(mode):
+    class Own(optim.SGD):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    model, other = classifier(), classifier()
+    settings = {"epochs": 2, "batch_size": 8, "shuffle": False}
+    own = trainer_of(model, Own(model.parameters(), lr=0.1), on_nonfinite=mode, compile=False)
+    own.fit(X, Y, **settings)
+    trainer_of(other, sgd(other)).fit(X, Y, **settings)
+    assert_equal_weights(model, other)
+
+
 def test_lbfgs():
     model = classifier().double()
     trainer = trainer_of(model, optim.LBFGS(model.parameters(), lr=0.5, line_search_fn="strong_wolfe"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.torch import jit, matrices, methods, optimizers, top, weak
@@ -208,6 +209,20 @@ def _value(result):
 def test_a_composition(name, arguments, settings, value):
     function = value_of("torch", "", name, homes_of("torch", ""))
     assert _value(function(*map(_given, arguments), **settings)) == value
+
+
+@pytest.mark.parametrize("edge_order", [1, 2])
+@pytest.mark.parametrize("spacing", [1.0, 0.5, [0.0, 0.5, 2.0, 2.5, 4.0]])
+def test_slopes(edge_order, spacing):
+    x = np.random.default_rng(0).normal(size=(5, 5))
+    given = [rv.tensor(spacing, dtype=rv.float64)] * 2 if isinstance(spacing, list) else spacing
+    for dims in (None, (1,)):
+        axis = (0, 1) if dims is None else dims
+        points = given[: len(axis)] if isinstance(given, list) else given
+        found = top.gradient(rv.from_numpy(x), spacing=points, dim=dims, edge_order=edge_order)
+        expected = [np.gradient(x, spacing, axis=at, edge_order=edge_order) for at in axis]
+        for slope, wanted in zip(found, expected, strict=True):
+            np.testing.assert_allclose(slope.numpy(), wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_slopes_that_are_refused():

@@ -81,6 +81,7 @@ assert torch._C._nn._parse_to("cpu", torch.float64)[1] == torch.float64
 
 assert torch.manual_seed(7) is torch.default_generator is torch.random.default_generator
 assert torch.default_generator.initial_seed() == torch.initial_seed() == 7
+assert (torch.split.__module__, nn.functional.relu.__module__) == ("torch.functional", "torch.nn.functional")
 drawn = torch.rand(2, generator=torch.manual_seed(7)), torch.manual_seed(7), torch.rand(2)
 assert drawn[0].tolist() == drawn[2].tolist()
 random.manual_seed(1); random.manual_seed_all(1); random.seed_all()

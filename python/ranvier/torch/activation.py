@@ -63,7 +63,8 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
         return
     is_method = callable(value) and not isinstance(value, type)
     kind = _core.PublicMethod if is_method else _core.PublicAttribute
-    how, text = BINDS | _OPERATOR * (name in asking.BINARY), asking.CALLED.get(name, name)
+    how = BINDS | _OPERATOR if name in asking.BINARY else BINDS
+    text = asking.CALLED.get(name, name)
     if type(value) is _core.PublicMethod:
         value = vars(type(value))["__wrapped__"].__get__(value)
         how = how | RESPELLS

@@ -51,17 +51,16 @@ def public(function: Any, path: str) -> Any:
     if made is None:
         binding = asking.SPACES[space]
         binds = name in binding if binding is not None else name not in asking.F_BUILT_IN
-        how = (
-            _RETRIES
-            | BINDS * binds
-            | RESPELLS * (not binds)
-            | _MODES_ONLY * (space == "" and name in asking.ONLY_MODES)
-        )
-        how |= _TAKES_APART * (path == "einsum")
+        how = _RETRIES | (BINDS if binds else RESPELLS)
+        if space == "" and name in asking.ONLY_MODES:
+            how |= _MODES_ONLY
+        if path == "einsum":
+            how |= _TAKES_APART
         home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
         text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
-        if (op := asking.op_of(function)) is not None:
+        op = asking.op_of(function)
+        if op is not None:
             _core._set_op(made, *op)
         _made[path, id(function)] = made
     return made
