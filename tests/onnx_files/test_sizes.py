@@ -126,6 +126,8 @@ FROM_SIZES = {
     "windows": lambda x: F.pad(x, (0, 0, 0, 64)).unfold(1, 64, 40).sum(-1),
     "interpolate": lambda x: F.interpolate(x.transpose(1, 2), size=min(length(x), 40)),
     "operand": lambda x: (x / length(x), length(x) - x, x * (length(x) % 40), x.clamp(max=length(x) / 80)),
+    "alpha": lambda x: x.add(x.flip(1), alpha=length(x)) - x.sub(x.flip(1), alpha=1 / length(x)),
+    "lerp": lambda x: rv.lerp(x, x.flip(1), 1 / length(x)),
     "power": lambda x: x / length(x) ** 0.5,
     "ceil": lambda x: x[:, : math.ceil(length(x) / 40)],
     "len and numel": lambda x: x * min(len(x[0]), 40) + min(x.numel(), 300) + max(x.size(1), 40),
@@ -255,7 +257,39 @@ def halved(x):
     return x
 
 
+def unpacked(x):
+    if length(x) > 4000:
+        first, _ = x[:, :8000].split(4000, 1)
+        return first[:, :1] * 2
+    return x[:, :1]
+
+
+def raised_for_a_number(x):
+    if length(x) > 4000:
+        if int(length(x)) < 4000:
+            raise ValueError("too short")
+        return x * 2
+    return x
+
+
+def raised_for_an_error(x):
+    if length(x) > 4000:
+        try:
+            return x[:, 4000]
+        except IndexError as error:
+            raise ValueError("too short") from error
+    return x[:, 0]
+
+
+def looked_up(x):
+    return x * {5000: 2.0}[length(x)] if length(x) > 4000 else x
+
+
 REFUSED = {
+    "unpacked": (unpacked, "the condition n > 4000"),
+    "raised for a number": (raised_for_a_number, "the condition n > 4000"),
+    "raised for an error": (raised_for_an_error, "the condition n > 4000"),
+    "looked up": (looked_up, "the condition n > 4000"),
     "if": (lambda x: x * 2 if length(x) > 40 else x, "depends on the condition n > 40"),
     "rest": (lambda x: x * 2 if length(x) % 4 else x, r"the condition n - 4\*\(n // 4\) != 0"),
     "while": (halved, "the condition n > 30"),

@@ -166,7 +166,7 @@ _SCALARS = [
     "add_", "sub", "sub_", "subtract", "mul", "mul_", "multiply", "div", "div_", "divide", "true_divide",
     "floor_divide", "remainder", "fmod", "pow", "maximum", "minimum", "lt", "le", "gt", "ge", "eq", "ne",
     "less", "less_equal", "greater", "greater_equal", "not_equal", "where", "clamp", "clip", "clamp_min",
-    "clamp_max", "masked_fill", "bitwise_and", "bitwise_or",
+    "clamp_max", "masked_fill", "bitwise_and", "bitwise_or", "lerp",
 ]  # fmt: skip
 
 
@@ -175,6 +175,10 @@ def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
     """An op on elements of which an operand is a size."""
     if not has_size((args, how)):
         return NotImplemented
+    if has_size(how.get("alpha")) and len(args) == 2:
+        factor = how.pop("alpha")
+        x, other = args
+        return call.function(x, other * factor, **how)
     tensors = [x for x in (*args, *how.values()) if isinstance(x, Tensor) and x._array.dtype != np.bool_]
     floats = [x._array.dtype for x in tensors if x._array.dtype.kind == "f"]
     dtype = floats[0] if floats else rv.get_default_dtype()

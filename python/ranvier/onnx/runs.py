@@ -6,6 +6,7 @@ depends on sizes or values. The file's graph is compared with the results of the
 
 from __future__ import annotations
 
+import dis
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -394,11 +395,11 @@ def _settled(modules: Modules, once: Callable[[Sequence[bool]], Run]) -> Run:
         try:
             other = once([*answers, not condition.answer])
         except Exception as error:
-            is_settled = _is_own(error) and len(modules.trace.conditions) == i + 1
+            is_settled = _is_own(error, modules.trace) and len(modules.trace.conditions) == i + 1
         else:
             rest = [one.text for one in other.trace.conditions[i + 1 :]]
             asks_the_same = rest == [one.text for one in conditions[i + 1 :]]
-            is_settled = asks_the_same and not other.trace.takes_numbers and _computes_the_same(first, other)
+            is_settled = asks_the_same and not other.trace.taken and _computes_the_same(first, other)
         if not is_settled:
             raise ValueError(
                 f"[onnx.export] {condition.where} depends on the condition {condition.text}, which holds for "
@@ -446,13 +447,24 @@ def _same_results(a: Run, b: Run) -> bool:
     )
 
 
-def _is_own(error: Exception) -> bool:
-    """True for an error that the model's code raises, not the library for it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    file = "" if trace is None else trace.tb_frame.f_code.co_filename
-    return not isinstance(error, Refused) and not file.startswith(package())
+_RAISE = dis.opmap["RAISE_VARARGS"]
+
+
+def _is_own(error: Exception, trace: Trace) -> bool:
+    """True for an error that a `raise` or `assert` of the model raises, whatever the size.
+
+    The sizes of the run contradict the answer. So the error must not follow from another error, such as that
+    of a reshape, nor from a number of a size, except for one that its text holds.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or isinstance(error, Refused) or trace.failure:
+        return False
+    code = last.tb_frame.f_code
+    if code.co_filename.startswith(package()) or code.co_code[last.tb_lasti] != _RAISE:
+        return False
+    return all(number in str(error) for number in trace.taken)
 
 
 def _accepted(plain: Callable[[list[Array]], Run], inputs: list[list[Array]]) -> list[Run]:

@@ -74,7 +74,7 @@ class Trace(Calls):
         self.is_silent = False  # True while a stand-in computes: its calls are not recorded
         self.least_sizes = 0  # sizes up to this one are all compared (`compares_up_to`)
         self.conditions: list[Condition] = []  # those that sizes decide in different ways
-        self.takes_numbers = False  # True if a number was taken after the last of `answers`
+        self.taken: list[str] = []  # the texts of numbers that were taken after the last of `answers`
         self.answers: list[bool] = []  # to the first conditions, in place of those of the present sizes
         self._count = 0
         self._dims: dict[str, Dims] = {}  # name of a value -> its shape
@@ -243,7 +243,7 @@ class Trace(Calls):
         After another answer to a condition it gives the number, for the text of the model's error.
         """
         if self._answers_otherwise():
-            self.takes_numbers = True
+            self.taken.append(str(number(size)))
             return number(size)
         self.refuse(
             f"{self.called or _taker()} at {place()} takes the size {size.key} of a dynamic axis as {what}, "
@@ -253,8 +253,8 @@ class Trace(Calls):
 
     def read(self, how: str, tensor: Any = None) -> None:
         """Refuses what `Calls.read` does, but for the text of the model's error."""
-        if self._answers_otherwise():
-            self.takes_numbers = True
+        if self._answers_otherwise() and how == "str() or repr()":
+            self.taken.append("tensor(")
         else:
             super().read(how, tensor)
 
