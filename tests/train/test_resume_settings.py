@@ -2,6 +2,7 @@
 compared, and another value is an error that names it."""
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -67,6 +68,14 @@ ADAM = adam(lr=0.01)
 
 def schedule(make, **settings):
     return lambda optimizer: [rv.Schedule(make(optimizer), **settings)]
+
+
+def falling(base):
+    return lambda epoch: base**epoch
+
+
+def chained(optimizer, function):
+    return lr_scheduler.ChainedScheduler([lr_scheduler.LambdaLR(optimizer, lambda n: 0.1 * function(n / 9))])
 
 
 def step(optimizer):
@@ -166,6 +175,26 @@ DIFFERENT = {
         {"callbacks": schedule(lambda o: lr_scheduler.ReduceLROnPlateau(o))},
         {"callbacks": schedule(lambda o: lr_scheduler.ReduceLROnPlateau(o, patience=2))},
         "patience: 10 there, 2 here",
+    ),
+    "number in a function of the schedule": (
+        {"callbacks": schedule(lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.9**epoch))},
+        {"callbacks": schedule(lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.5**epoch))},
+        "schedules of its run are different: functions: code: numbers: 0.9 there, 0.5 here",
+    ),
+    "number around a function of the schedule": (
+        {"callbacks": schedule(lambda o: lr_scheduler.LambdaLR(o, falling(0.9)))},
+        {"callbacks": schedule(lambda o: lr_scheduler.LambdaLR(o, falling(0.5)))},
+        "functions: around: 0.9 there, 0.5 here",
+    ),
+    "function of a schedule inside": (
+        {"callbacks": schedule(lambda o: chained(o, math.exp))},
+        {"callbacks": schedule(lambda o: chained(o, math.cos))},
+        "functions: .*exp there, .*cos here",
+    ),
+    "function of the loss": (
+        {"loss": lambda output, target: 2.0 * F.cross_entropy(output, target.long())},
+        {"loss": lambda output, target: 3.0 * F.cross_entropy(output, target.long())},
+        "loss of its run are different: code: numbers: 2.0 there, 3.0 here",
     ),
     "order of a loader": (loader(), loader(shuffle=True), "sampler: class: SequentialSampler there"),
     "drop_last": (loader(), loader(drop_last=True), "drop_last"),

@@ -7,7 +7,7 @@ import functools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,20 @@ def _schedule(hook: Schedule) -> dict[str, Any]:
         "per": hook.per,
         "monitor": hook.monitor,
         "settings": described(settings),
+        "functions": _functions(scheduler),
     }
+
+
+def _functions(scheduler: Any) -> list[Any]:
+    """The functions of a schedule and of those inside it: their states leave them out."""
+    found = []
+    for name, value in vars(scheduler).items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        own = [described(item) for item in values if callable(item)]
+        if own:
+            found.append([name, own])
+    inner = [_functions(part) for part in getattr(scheduler, "_schedulers", ())]
+    return [*found, inner] if any(inner) else found
 
 
 def _of_data(source: Source) -> dict[str, Any]:
@@ -152,8 +165,25 @@ def described(value: Any, depth: int = _DEPTH) -> Any:
         held = {"args": value.args, "keywords": value.keywords}
         return {"function": described(value.func, depth - 1), **described(held, depth - 1)}
     if isinstance(value, FunctionType):
-        return {"function": value.__qualname__, **_held(value, depth)}
-    return {"class": type(value).__name__, **_attributes(value, depth - 1)}
+        return {"function": value.__qualname__, "code": _of_code(value.__code__), **_held(value, depth)}
+    name = getattr(value, "__name__", None)  # of a function that is made in C, or a method
+    named = {"name": name} if isinstance(name, str) else {}
+    return {"class": type(value).__name__, **named, **_attributes(value, depth - 1)}
+
+
+def _of_code(code: CodeType) -> dict[str, Any]:
+    """The names and numbers in the code of a function; texts may be paths of one machine."""
+    inner = [_of_code(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return {"names": list(code.co_names), "numbers": _numbers(code.co_consts), "functions": inner}
+
+
+def _numbers(constant: Any) -> list[Any]:
+    """The numbers in a constant of a function's code, in an order that is always the same."""
+    if isinstance(constant, frozenset):
+        constant = tuple(sorted(constant, key=repr))
+    if isinstance(constant, tuple):
+        return [number for item in constant for number in _numbers(item)]
+    return [described(constant)] if isinstance(constant, (int, float)) else []
 
 
 def _held(function: FunctionType, depth: int) -> dict[str, Any]:
