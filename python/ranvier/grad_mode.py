@@ -15,12 +15,22 @@ mode = _core._GradMode()  # mode.enabled: of this thread
 
 
 def is_grad_enabled() -> bool:
-    """True where operations on tensors that require gradients are recorded. | rv.is_grad_enabled() -> True"""
+    """True where operations on tensors that require gradients are recorded.
+
+    >>> import ranvier as rv
+    >>> rv.is_grad_enabled()
+    True
+    """
     return mode.enabled
 
 
 def is_inference_mode_enabled() -> bool:
-    """True inside of :class:`inference_mode`. | rv.is_inference_mode_enabled() -> False"""
+    """True inside of :class:`inference_mode`.
+
+    >>> import ranvier as rv
+    >>> rv.is_inference_mode_enabled()
+    False
+    """
     return mode.inference
 
 

@@ -41,9 +41,9 @@ from ranvier.ops.matrix.inverse import (
     zero_pivots,
 )
 from ranvier.ops.matrix.singular import singular_norm
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, in_dtypes
+from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import LinAlgError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
@@ -59,14 +59,22 @@ InvExResult = namedtuple("InvExResult", "inverse info")
 
 def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three elements along a dimension.
-    | rv.linalg.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0]))
+    tensor([0., 0., 1.])
+    """
     return ops.cross(input, other, dim)
 
 
 @in_dtypes(Dtypes(autocast="lower"))
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
     """The sum of products along a dimension.
-    | rv.linalg.vecdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.vecdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     return ops.sum(ops.mul(x, y), dim)
 
 
@@ -74,21 +82,34 @@ def vector_norm(
     input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
-    | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1)
+    tensor(9.)
+    """
     return ops.norm(input, ord, dim, keepdim, dtype=dtype)
 
 
 def inv(A: Any) -> Tensor:
     """The inverse of each matrix A (..., n, n), as :func:`ranvier.inverse`. Raises LinAlgError, a ValueError,
     for a singular one.
-    | rv.linalg.inv(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.inv(rv.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+    """
     return inverse_of("inv", matrix("inv", A))
 
 
 def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:
     """The inverse of each matrix, and info (...): for a singular matrix, whose inverse is NaN, the place of
     the first pivot that is 0, counted from 1, else 0. check_errors: raises LinAlgError for a singular matrix.
-    | rv.linalg.inv_ex(rv.tensor([[1.0, 0.0], [0.0, 0.0]])).info.item() -> 2"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.inv_ex(rv.tensor([[1.0, 0.0], [0.0, 0.0]])).info.item()
+    2
+    """
     A = matrix("inv_ex", A)
     info = by_numpy(zero_pivots, A._array)
     if check_errors:
@@ -107,7 +128,11 @@ def matrix_norm(
     values.
 
     Raises ValueError for another ord.
-    | rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf")) -> tensor(7.)"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf"))
+    tensor(7.)
+    """
     A = as_tensor("matrix_norm", input)
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise OpError(f"[matrix_norm] got dim {dim!r}; expected two dimensions")
@@ -133,7 +158,11 @@ def matrix_norm(
 def norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The 2-norm over the axes (by default all). With ord: for one axis or a vector the vector norm, for two
     axes or a matrix the matrix norm.
-    | rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor(5.)"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor(5.)
+    """
     A = as_tensor("norm", input)
     if ord is None:
         return ops.norm(A, 2, dim, keepdim)
@@ -162,15 +191,23 @@ def qr(A: Any, mode: str = "reduced") -> QRResult:
 
 def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
     """L and U in one matrix, and the exchanged rows: see :func:`ranvier.lu`.
-    | rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)
+
+    >>> import ranvier as rv
+    >>> rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
+    tensor([2, 2], dtype=torch.int32)
     """
     return _lu(A, pivot)
 
 
 def lu(A: Any, *, pivot: bool = True) -> LUResult:
     """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows. pivot=False is refused.
-    | rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U -> tensor([[2., 2.], [0., 1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U
+    tensor([[2., 2.],
+            [0., 1.]])
+    """
     return lu_unpack(*_lu(A, pivot))
 
 
-examples(globals(), __all__)
+own_errors(globals(), __all__)

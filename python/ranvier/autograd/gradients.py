@@ -241,7 +241,11 @@ def gradcheck(
     entries: the number of elements of each input to check; None means all.
     Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
     gradient, or rtol where that is below 1.
-    | rv.autograd.gradcheck(lambda x: x.clone(), rv.tensor([0.5, -1.0])) -> True"""
+
+    >>> import ranvier as rv
+    >>> rv.autograd.gradcheck(lambda x: x.clone(), rv.tensor([0.5, -1.0]))
+    True
+    """
     _require_known("gradcheck", others)
     atol = (1e-5 if eps else 0.0) if atol is None else atol
     rtol = (1e-3 if eps else 1e-6) if rtol is None else rtol
@@ -303,7 +307,11 @@ def gradgradcheck(
 
     Arguments and errors as of :func:`gradcheck`. The first gradients are functions of the inputs and of the
     gradients of the outputs, and are differentiated by both.
-    | rv.autograd.gradgradcheck(lambda x: x**3, rv.tensor([0.5, -1.0])) -> True"""
+
+    >>> import ranvier as rv
+    >>> rv.autograd.gradgradcheck(lambda x: x**3, rv.tensor([0.5, -1.0]))
+    True
+    """
     _require_known("gradgradcheck", others)
     function, inputs = _of_tensors(function, inputs)
     arrays = _in_float64(inputs)

@@ -355,7 +355,11 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     An argument may be a number (then the gradient is a float, computed in float64), an array, a Tensor, or a
     list, tuple or dict of these. Calls may be nested: the gradients inside are then on the tape of the outer
     call. Raises RuntimeError if the function does not return one number.
-    | rv.value_and_grad(lambda x: x.clone())(3.0) -> (3.0, 1.0)"""
+
+    >>> import ranvier as rv
+    >>> rv.value_and_grad(lambda x: x.clone())(3.0)
+    (3.0, 1.0)
+    """
     several = not isinstance(argnums, int)
 
     @functools.wraps(function)
@@ -398,7 +402,11 @@ def _tensor(value: Any) -> Tensor:
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function that returns the gradients with respect to ``args[argnums]``: see :func:`value_and_grad`.
-    | rv.grad(lambda x: x**3)(2.0), rv.grad(rv.grad(lambda x: x**3))(2.0) -> (12.0, 12.0)"""
+
+    >>> import ranvier as rv
+    >>> rv.grad(lambda x: x**3)(2.0), rv.grad(rv.grad(lambda x: x**3))(2.0)
+    (12.0, 12.0)
+    """
     both = value_and_grad(function, argnums)
 
     @functools.wraps(function)

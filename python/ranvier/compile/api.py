@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.ops.making.creation import tensor
-from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import keep
@@ -116,12 +115,13 @@ def constant(value: Any) -> Tensor:
     """A Tensor of values that are constant in a compiled step, although they are made inside it.
 
     Outside a recording: ``rv.tensor(value)``, or the Tensor itself.
-    | rv.constant([1.0, 2.0]) -> tensor([1., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.constant([1.0, 2.0])
+    tensor([1., 2.])
+    """
     if isinstance(value, np.ndarray):
         keep(value)
     x = value if isinstance(value, Tensor) else tensor(value)
     keep(x._array)
     return x
-
-
-examples(globals())

@@ -11,7 +11,6 @@ import numpy as np
 from ranvier.autograd import Tensor, wrap
 from ranvier.data.dataset import raw
 from ranvier.ops.making.creation import tensor
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.join import stack
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError
@@ -30,7 +29,11 @@ def default_collate(batch: Any) -> Any:
     Mappings, named tuples and sequences keep their class; a tuple becomes a list, as in PyTorch. Texts stay.
 
     Raises ValueError: arrays of different shapes; KeyError: a sample lacks a key of the first one.
-    | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)])
+    [{'x': tensor([1, 2])}, tensor([0, 1])]
+    """
     return _collated(batch, default_collate_fn_map)
 
 
@@ -142,6 +145,3 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Sequence):
         return _rebuilt(data, [default_convert(value) for value in data])
     return data
-
-
-examples(globals())

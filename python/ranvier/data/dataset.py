@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.ops.making.creation import as_tensor
-from ranvier.ops.rows import examples
 from ranvier.tensors.memory import Array, plain
 
 __all__ = [
@@ -71,8 +70,11 @@ class TensorDataset(Dataset[Any]):
     `dataset[i]` is a tuple of Tensors, one per array.
 
     Raises ValueError: no arrays, a number instead of an array, or arrays of unequal length.
-    | rv.data.TensorDataset(rv.arange(6.0).reshape(3, 2), rv.tensor([0, 1, 1]))[1]
-    -> (tensor([2., 3.]), tensor(1))"""
+
+    >>> import ranvier as rv
+    >>> rv.data.TensorDataset(rv.arange(6.0).reshape(3, 2), rv.tensor([0, 1, 1]))[1]
+    (tensor([2., 3.]), tensor(1))
+    """
 
     def __init__(self, *tensors: Any) -> None:
         self.tensors = tuple(t if isinstance(t, (Tensor, np.ndarray)) else raw(t) for t in tensors)
@@ -160,7 +162,11 @@ class ConcatDataset(Dataset[T]):
 
 class ChainDataset(IterableDataset[T]):
     """The samples of several streams in sequence.
-    | list(rv.data.ChainDataset([])) -> []"""
+
+    >>> import ranvier as rv
+    >>> list(rv.data.ChainDataset([]))
+    []
+    """
 
     def __init__(self, datasets: Iterable[Dataset[T]]) -> None:
         self.datasets = datasets
@@ -183,7 +189,11 @@ class StackDataset(Dataset[Any]):
     """The samples of several datasets side by side: a tuple of them, or a dict of those with names.
 
     Raises ValueError: no datasets, some with and some without names, or unequal lengths.
-    | rv.data.StackDataset(image=[1, 2], text=["a", "b"])[1] -> {'image': 2, 'text': 'b'}"""
+
+    >>> import ranvier as rv
+    >>> rv.data.StackDataset(image=[1, 2], text=["a", "b"])[1]
+    {'image': 2, 'text': 'b'}
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if bool(args) == bool(kwargs):
@@ -262,6 +272,3 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     if type(dataset) is not TensorDataset or dataset._has_gradients:
         return None
     return dataset._arrays, indices
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from ranvier.autograd import wrap
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.making import philox, random
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, renamed
 
 __all__ = [
@@ -128,7 +127,11 @@ class RandomSampler(OrderSampler):
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
     Raises ValueError: num_samples below 1.
-    | sorted(rv.data.RandomSampler(range(4))) -> [0, 1, 2, 3]"""
+
+    >>> import ranvier as rv
+    >>> sorted(rv.data.RandomSampler(range(4)))
+    [0, 1, 2, 3]
+    """
 
     _part = 2**16  # how many draws with replacement are in memory at a time
 
@@ -183,7 +186,12 @@ class RandomSampler(OrderSampler):
 
 
 class SubsetRandomSampler(OrderSampler):
-    """The given indices in random order. | sorted(rv.data.SubsetRandomSampler([5, 2, 9])) -> [2, 5, 9]"""
+    """The given indices in random order.
+
+    >>> import ranvier as rv
+    >>> sorted(rv.data.SubsetRandomSampler([5, 2, 9]))
+    [2, 5, 9]
+    """
 
     def __init__(self, indices: Sequence[int] | Indices, generator: Seed = None) -> None:
         require_indices("SubsetRandomSampler", "indices", indices)
@@ -210,7 +218,11 @@ class WeightedRandomSampler(OrderSampler):
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
     Raises ValueError: other weights, or, without replacement, more samples than weights above 0.
-    | set(rv.data.WeightedRandomSampler([0.0, 1.0, 0.0], 4)) -> {1}"""
+
+    >>> import ranvier as rv
+    >>> set(rv.data.WeightedRandomSampler([0.0, 1.0, 0.0], 4))
+    {1}
+    """
 
     def __init__(
         self, weights: npt.ArrayLike, num_samples: int, replacement: bool = True, generator: Seed = None
@@ -246,8 +258,11 @@ class WeightedRandomSampler(OrderSampler):
 
 class BatchSampler(Sampler[list[int]]):
     """Lists of `batch_size` indices from another sampler.
-    | list(rv.data.BatchSampler(rv.data.SequentialSampler(range(5)), 2, drop_last=False))
-    -> [[0, 1], [2, 3], [4]]"""
+
+    >>> import ranvier as rv
+    >>> list(rv.data.BatchSampler(rv.data.SequentialSampler(range(5)), 2, drop_last=False))
+    [[0, 1], [2, 3], [4]]
+    """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         require_indices("BatchSampler", "sampler", sampler)
@@ -282,6 +297,3 @@ def require_indices(name: str, key: str, value: Any) -> None:
     no_indices = isinstance(value, (str, bytes)) or getattr(getattr(value, "dtype", None), "kind", "i") == "f"
     if no_indices or not iterates or getattr(value, "ndim", 1) == 0:
         raise TypeError(f"[{name}] got {key} {value!r}; expected indices")
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

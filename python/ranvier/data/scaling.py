@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.data.dataset import like, raw
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array, plain
@@ -209,7 +208,11 @@ class MinMaxScaler(Affine):
 
     Raises ValueError: not fitted, no samples, or samples of another shape than those fitted.
     Raises TypeError: values that are no numbers.
-    | rv.data.MinMaxScaler(0, 255).transform([[0, 51, 255]]).tolist() -> [[0.0, 0.2, 1.0]]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.MinMaxScaler(0, 255).transform([[0, 51, 255]]).tolist()
+    [[0.0, 0.2, 1.0]]
+    """
 
     _names = ("low", "high")
 
@@ -253,7 +256,11 @@ class Normalize:
 
     Raises ValueError: a std of 0 or below, numbers that are not finite, or images with other channels.
     Raises TypeError: images of integers: divide bytes by 255 first.
-    | rv.data.Normalize(0.5, (0.5, 0.25))(rv.ones(2, 1, 1)).tolist() -> [[[1.0]], [[2.0]]]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.Normalize(0.5, (0.5, 0.25))(rv.ones(2, 1, 1)).tolist()
+    [[[1.0]], [[2.0]]]
+    """
 
     def __init__(self, mean: npt.ArrayLike, std: npt.ArrayLike) -> None:
         self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
@@ -301,6 +308,3 @@ class Normalize:
             )
         mean, std = (part.astype(values.dtype).reshape(-1, 1, 1) for part in (self.mean, self.std))
         return values, mean, std
-
-
-examples(globals())

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize
-from ranvier.ops.rows import examples
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array, plain
 
@@ -31,7 +30,11 @@ def one_hot(
         dtype: the dtype of the result.
 
     Raises TypeError: labels are not integers; ValueError: a label is negative or not below `num_classes`.
-    | rv.data.one_hot([2, 0], 3).tolist() -> [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.one_hot([2, 0], 3).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
     indices = np.asarray(plain("encoding", labels))
     if indices.size:
         require_dtype("one_hot", "labels", indices, "iu", "integers")
@@ -73,10 +76,13 @@ class TableEncoder:
 
     Raises ValueError: not fitted, another number of columns, no number in a column, or NaN without `missing`.
 
-    | rv.data.TableEncoder([None, ("blue", "red")], "mean").fit_transform([[1, 0], [rv.nan, 1], [3, rv.nan]])
-    -> array([[1., 1., 0.],
+    >>> import ranvier as rv
+    >>> encoder = rv.data.TableEncoder([None, ("blue", "red")], "mean")
+    >>> encoder.fit_transform([[1, 0], [rv.nan, 1], [3, rv.nan]])
+    array([[1., 1., 0.],
            [2., 0., 1.],
-           [3., 0., 0.]])"""
+           [3., 0., 0.]])
+    """
 
     def __init__(
         self,
@@ -285,8 +291,11 @@ def from_config(config: dict[str, Any]) -> Any:
     """The transform of a saved model's `preprocessing`, `{"transform": "Standardize", "mean": ...}`.
 
     Raises ValueError: the name is none of this module's transforms.
-    | rv.data.transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
-    -> [0.5]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
+    [0.5]
+    """
     kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, TableEncoder)}
     if not isinstance(config, dict):  # a file may have anything
         raise ValueError(
@@ -302,6 +311,3 @@ def from_config(config: dict[str, Any]) -> Any:
             f"expected one of {', '.join(kinds)}, Compose"
         )
     return kinds[name](**arguments)
-
-
-examples(globals())

@@ -25,7 +25,6 @@ from ranvier.data.dataset import whole_arrays
 from ranvier.grad_mode import mode
 from ranvier.observe import refuse
 from ranvier.ops.making import random
-from ranvier.ops.rows import examples
 from ranvier.tensors.dtypes import default
 
 __all__ = ["get_worker_info"]
@@ -55,7 +54,12 @@ _local = _Local()
 
 def get_worker_info() -> WorkerInfo | None:
     """The worker of a DataLoader that runs this code, with its id, its seed and its copy of the dataset; None
-    outside. | print(rv.utils.data.get_worker_info()) -> None"""
+    outside.
+
+    >>> import ranvier as rv
+    >>> print(rv.utils.data.get_worker_info())
+    None
+    """
     refuse("get_worker_info", "call it outside the step")  # the result differs from thread to thread
     return _local.info
 
@@ -227,6 +231,3 @@ def _told(error: Exception, number: int) -> Exception:
         return type(error)(KeyErrorMessage(text) if type(error) is KeyError else text)
     except Exception:  # The class of the error takes other arguments than a text.
         return RuntimeError(text)
-
-
-examples(globals())

@@ -25,7 +25,6 @@ from ranvier.autograd.level import Level, level_of, like
 from ranvier.func.forward import Form, Laplacian, Rows, Tangents, Taylor, key, order, pushed
 from ranvier.grad_mode import mode, no_grad
 from ranvier.ops import stack, unbind
-from ranvier.ops.rows import examples
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import filled_like, keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -43,8 +42,11 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
 
     Raises TypeError for inputs and outputs that are no floating Tensors, ValueError for an argnum that is no
     place, RuntimeError for an output of several elements.
-    | rv.func.grad_and_value(lambda p: (p["a"] ** 2).sum())({"a": rv.tensor([1.0, 2.0])})
-    -> ({'a': tensor([2., 4.])}, tensor(5.))"""
+
+    >>> import ranvier as rv
+    >>> rv.func.grad_and_value(lambda p: (p["a"] ** 2).sum())({"a": rv.tensor([1.0, 2.0])})
+    ({'a': tensor([2., 4.])}, tensor(5.))
+    """
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -59,7 +61,11 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
 
 def grad(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Function:
     """A function that returns the gradients of func, or (gradients, aux): see :func:`grad_and_value`.
-    | rv.func.grad(rv.func.grad(rv.sin))(rv.tensor(1.0)) == -rv.sin(rv.tensor(1.0)) -> tensor(True)"""
+
+    >>> import ranvier as rv
+    >>> rv.func.grad(rv.func.grad(rv.sin))(rv.tensor(1.0)) == -rv.sin(rv.tensor(1.0))
+    tensor(True)
+    """
     both = grad_and_value(func, argnums, has_aux)
 
     @functools.wraps(func)
@@ -108,8 +114,11 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
     derivatives (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v,
     aux).
     strict: an output that does not depend on the primals raises RuntimeError.
-    | rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
-    -> (tensor([1., 4.]), tensor([6., 4.]))"""
+
+    >>> import ranvier as rv
+    >>> rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
+    (tensor([1., 4.]), tensor([6., 4.]))
+    """
     for name, value in (("primals", primals), ("tangents", tangents)):
         if not isinstance(value, tuple):
             raise TypeError(f"[jvp] got {name} of type {type(value).__name__}; expected a tuple")
@@ -145,7 +154,12 @@ def jacrev(
     as many elements as the outputs, and all ops have second derivatives, it costs two backwards for each
     element of the inputs instead. chunk_size, of PyTorch's batches of rows, changes nothing. argnums,
     has_aux: as of :func:`grad_and_value`.
-    | rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0) -> tensor([[ 6.,  0.], [ 0., 12.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0)
+    tensor([[ 6.,  0.],
+            [ 0., 12.]])
+    """
     if chunk_size is not None and not (isinstance(chunk_size, int) and chunk_size > 0):
         raise OpError(f"[jacrev] got chunk_size {chunk_size!r}; expected a positive int or None")
 
@@ -167,7 +181,12 @@ def jacfwd(
     derivatives by all its elements together are carried along the tape. Computed as by jacrev if the outputs
     have less than half as many elements as the inputs, or if an op has no forward rule (docs/physics.md).
     randomness, of PyTorch's vmap, changes nothing.
-    | rv.func.jacfwd(lambda x: x**2)(rv.tensor([1.0, 2.0])) -> tensor([[2., 0.], [0., 4.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.func.jacfwd(lambda x: x**2)(rv.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -193,7 +212,12 @@ def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
     """A function that returns the second derivatives of func, as jacfwd(jacrev(func, argnums), argnums) does.
 
     For one number as output it costs a gradient, and one backward on its tape for each element of the inputs.
-    | rv.func.hessian(lambda x: x[0] ** 2 * x[1])(rv.tensor([1.0, 2.0])) -> tensor([[4., 2.], [2., 0.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.func.hessian(lambda x: x[0] ** 2 * x[1])(rv.tensor([1.0, 2.0]))
+    tensor([[4., 2.],
+            [2., 0.]])
+    """
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -365,6 +389,3 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
             return level.results(), like(level.outputs, gradients), like(level.outputs, laplacians)
 
     return wrapper
-
-
-examples(globals())

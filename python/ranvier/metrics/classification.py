@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics.checks import distinct, label_arrays, same_shape, targets
-from ranvier.ops.rows import examples
-from ranvier.tensors.errors import one_of
+from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.memory import Array
 
 __all__ = [
@@ -165,7 +164,11 @@ def accuracy_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 
     Raises TypeError: `y_pred` has floats (see `binary_accuracy`).
     Raises ValueError: different shapes, or no samples.
-    | rv.metrics.accuracy_score([0, 1, 2, 2], [0, 1, 1, 2]) -> 0.75"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.accuracy_score([0, 1, 2, 2], [0, 1, 1, 2])
+    0.75
+    """
     true, pred = targets("accuracy_score", y_true, y_pred)
     if pred.dtype.kind not in "iubUSO":
         raise TypeError(
@@ -182,7 +185,11 @@ def binary_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, threshold: flo
     """Share of values on the correct side of `threshold`, for targets 0 and 1 of any shape.
 
     Raises ValueError: different shapes, or no samples.
-    | rv.metrics.binary_accuracy([[0], [1]], [[0.2], [0.4]]) -> 0.5"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.binary_accuracy([[0], [1]], [[0.2], [0.4]])
+    0.5
+    """
     true, pred = targets("binary_accuracy", y_true, y_pred)
     same_shape("binary_accuracy", true, pred)
     return float(np.mean((true > threshold) == (pred > threshold)))
@@ -192,7 +199,11 @@ def precision_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: st
     """Share of the samples predicted as a label that have it: tp / (tp + fp).
 
     Arguments and errors are those of :func:`f1_score`.
-    | rv.metrics.precision_score([0, 1, 1, 0], [1, 1, 1, 0]) -> 0.6666666666666666"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.precision_score([0, 1, 1, 0], [1, 1, 1, 0])
+    0.6666666666666666
+    """
     return scores("precision_score", counts_of("precision_score", y_true, y_pred), pos_label, average)[0]
 
 
@@ -200,7 +211,11 @@ def recall_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: str |
     """Share of the samples of a label that are predicted as it: tp / (tp + fn).
 
     Arguments and errors are those of :func:`f1_score`.
-    | rv.metrics.recall_score([0, 1, 1, 0], [1, 1, 0, 0]) -> 0.5"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.recall_score([0, 1, 1, 0], [1, 1, 0, 0])
+    0.5
+    """
     return scores("recall_score", counts_of("recall_score", y_true, y_pred), pos_label, average)[1]
 
 
@@ -228,4 +243,4 @@ def f1_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: str | Non
     return scores("f1_score", counts_of("f1_score", y_true, y_pred), pos_label, average)[2]
 
 
-examples(globals(), __all__)
+own_errors(globals(), __all__)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.metrics.checks import distinct, targets
-from ranvier.ops.rows import examples
-from ranvier.tensors.errors import one_of
+from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import require_dtype
 from ranvier.tensors.memory import Array
 
@@ -73,7 +72,11 @@ def roc_auc_score(
 
     Source: Hand and Till, "A Simple Generalisation of the Area Under the ROC Curve for Multiple Class
     Classification Problems" (2001), for "ovo".
-    | rv.metrics.roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]) -> 0.75"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    """
     true, score = score_arrays("roc_auc_score", y_true, y_score)
     present = distinct("roc_auc_score", true)
     if score.ndim == 1 or (score.shape[1] == 2 and len(present) <= 2):
@@ -147,8 +150,11 @@ def top_k_accuracy_score(y_true: Any, y_score: Any, *, k: int = 2, labels: Any =
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises ValueError: shapes that do not fit, no samples, or k below 1.
-    | rv.metrics.top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
-    -> 0.6666666666666666"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
+    0.6666666666666666
+    """
     true, score = score_arrays("top_k_accuracy_score", y_true, y_score)
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"[top_k_accuracy_score] got k {k!r}; expected a whole number of at least 1")
@@ -173,8 +179,11 @@ def log_loss(y_true: Any, y_proba: Any, *, labels: Any = None) -> float:
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises ValueError: shapes that do not fit, no samples, or values outside [0, 1].
-    | round(rv.metrics.log_loss([1, 0, 0, 1], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)
-    -> 0.21616"""
+
+    >>> import ranvier as rv
+    >>> round(rv.metrics.log_loss([1, 0, 0, 1], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)
+    0.21616
+    """
     true, proba = score_arrays("log_loss", y_true, y_proba)
     proba = proba if proba.dtype.kind == "f" else proba.astype(np.float64)
     if proba.min() < 0 or proba.max() > 1:
@@ -188,4 +197,4 @@ def log_loss(y_true: Any, y_proba: Any, *, labels: Any = None) -> float:
     return float(losses.mean())
 
 
-examples(globals(), __all__)
+own_errors(globals(), __all__)

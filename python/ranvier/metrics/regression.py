@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics.checks import Floats, same_shape, targets
-from ranvier.ops.rows import examples
+from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import require_dtype
 
 __all__ = ["mean_absolute_error", "mean_squared_error", "r2_score", "root_mean_squared_error"]
@@ -32,7 +32,11 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> float:
         y_pred: values of the same shape.
 
     Raises ValueError: different shapes, or no samples.
-    | rv.metrics.mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8]) -> 0.375"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8])
+    0.375
+    """
     true, pred = columns("mean_squared_error", y_true, y_pred)
     return float(np.mean((true - pred) ** 2))
 
@@ -41,7 +45,11 @@ def root_mean_squared_error(y_true: Any, y_pred: Any) -> float:
     """Root of the mean squared error, in the unit of the target; the mean over the outputs.
 
     Arguments and errors are those of :func:`mean_squared_error`.
-    | rv.metrics.root_mean_squared_error([0, 0], [3, 3]) -> 3.0"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.root_mean_squared_error([0, 0], [3, 3])
+    3.0
+    """
     true, pred = columns("root_mean_squared_error", y_true, y_pred)
     return float(np.mean(np.sqrt(np.mean((true - pred) ** 2, axis=0))))
 
@@ -50,7 +58,11 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> float:
     """Mean absolute error, `mean(|y_true - y_pred|)`, in float64.
 
     Arguments and errors are those of :func:`mean_squared_error`.
-    | rv.metrics.mean_absolute_error([1, 2], [1.5, 2]) -> 0.25"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.mean_absolute_error([1, 2], [1.5, 2])
+    0.25
+    """
     true, pred = columns("mean_absolute_error", y_true, y_pred)
     return float(np.mean(np.abs(true - pred)))
 
@@ -62,7 +74,11 @@ def r2_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     perfect predictions and 0 for others. NaN for a single sample.
 
     Raises ValueError: different shapes, or no samples.
-    | rv.metrics.r2_score([1, 2, 3], [1, 2, 3]), rv.metrics.r2_score([1, 2, 3], [2, 2, 2]) -> (1.0, 0.0)"""
+
+    >>> import ranvier as rv
+    >>> rv.metrics.r2_score([1, 2, 3], [1, 2, 3]), rv.metrics.r2_score([1, 2, 3], [2, 2, 2])
+    (1.0, 0.0)
+    """
     true, pred = columns("r2_score", y_true, y_pred)
     if len(true) < 2:
         return float("nan")
@@ -73,4 +89,4 @@ def r2_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     return float(np.mean(values))
 
 
-examples(globals(), __all__)
+own_errors(globals(), __all__)

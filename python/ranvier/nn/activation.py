@@ -20,7 +20,6 @@ from ranvier.nn.table import LAYERS
 from ranvier.ops.activation.table import TABLE
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
-from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import misfit
@@ -78,7 +77,11 @@ globals().update({row.layer: _layer(op, row.layer) for op, row in TABLE.items()}
 
 class Heaviside(Layer):
     """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
-    | rv.nn.Heaviside()(rv.tensor([-1.0, 0.0, 2.35])) -> tensor([0., 0., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Heaviside()(rv.tensor([-1.0, 0.0, 2.35]))
+    tensor([0., 0., 1.])
+    """
 
     _shown = ("values?",)
     values: float = 0.0
@@ -89,7 +92,11 @@ class PReLU(Module):
 
     weight (num_parameters,) starts with the value init. x (N, num_parameters, ...), or with one parameter any
     shape. Raises ValueError if x has another number of channels.
-    | rv.nn.PReLU()(rv.tensor([-2.0, 3.0])).detach() -> tensor([-0.5000,  3.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.PReLU()(rv.tensor([-2.0, 3.0])).detach()
+    tensor([-0.5000,  3.0000])
+    """
 
     _shown = ("num_parameters",)
 
@@ -111,7 +118,11 @@ class PReLU(Module):
 
 class GLU(Layer):
     """y = a sigmoid(b), a and b the halves of x along ``dim``. Raises ValueError for an odd length.
-    | rv.nn.GLU()(rv.tensor([6.0, 8.0, 0.0, 100.0])) -> tensor([3., 8.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.GLU()(rv.tensor([6.0, 8.0, 0.0, 100.0]))
+    tensor([3., 8.])
+    """
 
     dim: int = -1
 
@@ -127,24 +138,40 @@ class AlongDim(Layer):
 
 class Softmax(AlongDim):
     """y_i = exp(x_i) / sum_j exp(x_j) along dimension ``dim``; None: see :func:`ranvier.softmax`.
-    | rv.nn.Softmax(dim=0)(rv.tensor([1.0, 1.0])) -> tensor([0.5000, 0.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softmax(dim=0)(rv.tensor([1.0, 1.0]))
+    tensor([0.5000, 0.5000])
+    """
 
 
 class LogSoftmax(AlongDim):
     """y_i = x_i - log(sum_j exp(x_j)) along dimension ``dim``; None: see :func:`ranvier.softmax`.
-    | rv.nn.LogSoftmax(dim=0)(rv.tensor([0.0, 1000.0])) -> tensor([-1000.,     0.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.LogSoftmax(dim=0)(rv.tensor([0.0, 1000.0]))
+    tensor([-1000.,     0.])
+    """
 
     _op = "log_softmax"
 
 
 class Softmin(AlongDim):
     """softmax(-x) along dimension ``dim``.
-    | rv.nn.Softmin(dim=0)(rv.tensor([1.0, 1.0])) -> tensor([0.5000, 0.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softmin(dim=0)(rv.tensor([1.0, 1.0]))
+    tensor([0.5000, 0.5000])
+    """
 
 
 class Softmax2d(Layer):
     """Softmax over the channels of images (N, C, H, W) or (C, H, W).
-    | rv.nn.Softmax2d()(rv.ones(1, 2, 1, 1)).flatten() -> tensor([0.5000, 0.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softmax2d()(rv.ones(1, 2, 1, 1)).flatten()
+    tensor([0.5000, 0.5000])
+    """
 
     def forward(self, input: Any) -> Tensor:
         input = as_tensor("Softmax2d", input)
@@ -175,4 +202,3 @@ def named(name: str) -> Any:
 
 
 _BY_NAME = {name.lower(): globals()[name] for name in __all__ if name != "Softmax2d"}
-examples(globals())  # the examples in docstrings become lines that doctest runs

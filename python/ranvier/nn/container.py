@@ -12,7 +12,6 @@ import numpy as np
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import MODULES, OTHER_FORM, ByItems
 from ranvier.nn.table import LAYERS
-from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.tensor import Tensor
 
@@ -145,7 +144,11 @@ class Sequential(_Numbered):
 
 class ModuleList(_Numbered):
     """A list of modules. Their parameters are also the parent's.
-    | len(rv.nn.ModuleList([rv.nn.Flatten(), rv.nn.Flatten()])) -> 2"""
+
+    >>> import ranvier as rv
+    >>> len(rv.nn.ModuleList([rv.nn.Flatten(), rv.nn.Flatten()]))
+    2
+    """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -235,7 +238,11 @@ class _Dictionary(ByItems, Module):
 
 class ModuleDict(_Dictionary):
     """A dictionary of modules. Their parameters are also the parent's.
-    | list(rv.nn.ModuleDict({"a": rv.nn.Flatten()})) -> ['a']"""
+
+    >>> import ranvier as rv
+    >>> list(rv.nn.ModuleDict({"a": rv.nn.Flatten()}))
+    ['a']
+    """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
@@ -252,7 +259,11 @@ class ModuleDict(_Dictionary):
 class ParameterList(Module):
     """A list of parameters, which are also parameters of the parent. Tensors and arrays become Parameters;
     modules become children; other values stay as they are.
-    | len(rv.nn.ParameterList([rv.ones(2), rv.zeros(3)])) -> 2"""
+
+    >>> import ranvier as rv
+    >>> len(rv.nn.ParameterList([rv.ones(2), rv.zeros(3)]))
+    2
+    """
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -300,7 +311,11 @@ class ParameterList(Module):
 class ParameterDict(_Dictionary):
     """A dictionary of parameters, which are also parameters of the parent. Tensors and arrays become
     Parameters; modules become children; other values stay as they are.
-    | list(rv.nn.ParameterDict({"scale": rv.ones(2)})) -> ['scale']"""
+
+    >>> import ranvier as rv
+    >>> list(rv.nn.ParameterDict({"scale": rv.ones(2)}))
+    ['scale']
+    """
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -353,6 +368,3 @@ def _sketch(value: Any) -> str:
         return f"Object of type: {type(value).__name__}"
     size = "x".join(map(str, value.shape))
     return f"Parameter containing: [{value.dtype} of size {size}]"
-
-
-examples(globals())

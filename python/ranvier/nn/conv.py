@@ -7,7 +7,6 @@ from typing import Any
 import ranvier.nn.functional as F
 from ranvier.nn.linear import Product
 from ranvier.nn.table import LAYERS
-from ranvier.ops.rows import examples
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
 
@@ -164,7 +163,11 @@ class Conv1d(_Conv):
     padding may be 'valid' or 'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See
     :func:`ranvier.ops.conv1d` for the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in =
     in_channels / groups * S, as in PyTorch. Raises ValueError for settings that do not fit together.
-    | rv.nn.Conv1d(4, 8, 3, padding="same") -> Conv1d(4, 8, kernel_size=(3,), stride=(1,), padding=same)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Conv1d(4, 8, 3, padding="same")
+    Conv1d(4, 8, kernel_size=(3,), stride=(1,), padding=same)
+    """
 
     _op = "conv1d"
     _axes = 1
@@ -178,7 +181,11 @@ class Conv2d(_Conv):
     'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See :func:`ranvier.ops.conv2d` for
     the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in = in_channels / groups * R * S, as
     in PyTorch. Raises ValueError for settings that do not fit together.
-    | rv.nn.Conv2d(1, 32, 3, padding=1) -> Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Conv2d(1, 32, 3, padding=1)
+    Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+    """
 
     _op = "conv2d"
     _axes = 2
@@ -265,8 +272,11 @@ class ConvTranspose1d(_ConvTranspose):
     A call with ``output_size`` computes output_padding from it. See :func:`ranvier.ops.conv_transpose1d`
     for the formula. weight and bias start uniform in +-1/sqrt(out_channels / groups * S), as in PyTorch.
     Raises ValueError for settings that do not fit together.
-    | rv.nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
-    -> ConvTranspose1d(4, 2, kernel_size=(4,), stride=(2,), padding=(1,))"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
+    ConvTranspose1d(4, 2, kernel_size=(4,), stride=(2,), padding=(1,))
+    """
 
     _op = "conv_transpose1d"
     _axes = 1
@@ -281,10 +291,11 @@ class ConvTranspose2d(_ConvTranspose):
     See :func:`ranvier.ops.conv_transpose2d` for the formula. weight and bias start uniform in
     +-1/sqrt(out_channels / groups * R * S), as in PyTorch. Raises ValueError for settings that do not fit
     together.
-    | rv.nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)(rv.zeros(1, 16, 7, 7)).shape -> (1, 8, 14, 14)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)(rv.zeros(1, 16, 7, 7)).shape
+    (1, 8, 14, 14)
+    """
 
     _op = "conv_transpose2d"
     _axes = 2
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -9,7 +9,6 @@ from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
-from ranvier.ops.rows import examples
 from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["distance"]
@@ -17,7 +16,11 @@ __all__ = LAYERS["distance"]
 
 class CosineSimilarity(Layer):
     """The cosine of the angle between vectors along ``dim``; norms are at least ``eps``.
-    | rv.nn.CosineSimilarity(dim=0)(rv.tensor([1.0, 1.0]), rv.tensor([2.0, 0.0])) -> tensor(0.7071)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.CosineSimilarity(dim=0)(rv.tensor([1.0, 1.0]), rv.tensor([2.0, 0.0]))
+    tensor(0.7071)
+    """
 
     # The op that `Layer` calls with the settings below (layer.py); repr shows no settings (module.py).
     _op, _shown = "cosine_similarity", ()
@@ -27,7 +30,11 @@ class CosineSimilarity(Layer):
 
 class PairwiseDistance(Module):
     """The p-norm of x1 - x2 + eps along the last dimension.
-    | rv.nn.PairwiseDistance(p=1)(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]])) -> tensor([7.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.PairwiseDistance(p=1)(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]]))
+    tensor([7.0000])
+    """
 
     # The argument p of the constructor is the attribute `norm`: `arguments_of` (arguments.py) reads it for
     # model files.
@@ -44,6 +51,3 @@ class PairwiseDistance(Module):
 
     def forward(self, x1: Any, x2: Any) -> Tensor:
         return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -8,7 +8,6 @@ import ranvier.nn.functional as F
 from ranvier.nn.layer import Layer
 from ranvier.nn.table import LAYERS
 from ranvier.ops.neural.dropout import probability
-from ranvier.ops.rows import examples
 from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["dropout"]
@@ -32,12 +31,20 @@ class _Dropout(Layer):
 
 class Dropout(_Dropout):
     """Zeroes elements with probability p while training; see :func:`ranvier.dropout`.
-    | rv.nn.Dropout(0.2).eval()(rv.ones(3)) -> tensor([1., 1., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Dropout(0.2).eval()(rv.ones(3))
+    tensor([1., 1., 1.])
+    """
 
 
 class Dropout1d(_Dropout):
     """Zeroes channels of x (N, C, L) or (C, L) with probability p while training.
-    | rv.nn.Dropout1d(1.0)(rv.ones(1, 1, 3)) -> tensor([[[0., 0., 0.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Dropout1d(1.0)(rv.ones(1, 1, 3))
+    tensor([[[0., 0., 0.]]])
+    """
 
     def forward(self, input: Any) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
@@ -45,24 +52,33 @@ class Dropout1d(_Dropout):
 
 class Dropout2d(_Dropout):
     """Zeroes channels of x (N, C, H, W) with probability p while training.
-    | rv.nn.Dropout2d(1.0)(rv.ones(1, 1, 1, 3)) -> tensor([[[[0., 0., 0.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Dropout2d(1.0)(rv.ones(1, 1, 1, 3))
+    tensor([[[[0., 0., 0.]]]])
+    """
 
 
 class AlphaDropout(_Dropout):
     """Sets elements to the lower limit of selu with probability p while training, keeping mean and variance.
-    | rv.nn.AlphaDropout(0.2).eval()(rv.ones(3)) -> tensor([1., 1., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.AlphaDropout(0.2).eval()(rv.ones(3))
+    tensor([1., 1., 1.])
+    """
 
     _op = "alpha_dropout"
 
 
 class FeatureAlphaDropout(_Dropout):
     """:class:`AlphaDropout` of whole channels of x (N, C, ...).
-    | rv.nn.FeatureAlphaDropout(0.2).eval()(rv.ones(1, 1, 3)) -> tensor([[[1., 1., 1.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.FeatureAlphaDropout(0.2).eval()(rv.ones(1, 1, 3))
+    tensor([[[1., 1., 1.]]])
+    """
 
     _op = "feature_alpha_dropout"
 
     def forward(self, input: Any) -> Tensor:
         return F.feature_alpha_dropout(input, self.p, self.training, self.inplace)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -16,7 +16,6 @@ from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.embedding import padding_row
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, number, one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
@@ -68,7 +67,11 @@ class Embedding(_Table):
     weight starts standard normal; the row padding_idx starts as zero and gets no gradient. See
     :func:`ranvier.nn.functional.embedding` for the other arguments. sparse=True is accepted, but gradients
     are always dense. Raises IndexError if an x is not in 0 ... num_embeddings - 1.
-    | rv.nn.Embedding(1000, 16, padding_idx=0)(rv.tensor([[4, 7, 0]])).shape -> (1, 3, 16)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Embedding(1000, 16, padding_idx=0)(rv.tensor([[4, 7, 0]])).shape
+    (1, 3, 16)
+    """
 
     _shown = (*_SIZES, "padding_idx?", "max_norm?", "norm_type?", "scale_grad_by_freq?")
 
@@ -140,7 +143,11 @@ class EmbeddingBag(_Table):
     """The sum, mean or maximum of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
 
     weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
-    | rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape -> (2, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
+    (2, 3)
+    """
 
     _shown = (*_SIZES, "max_norm?", "norm_type?", "scale_grad_by_freq?", "mode", "padding_idx?")
 
@@ -204,7 +211,11 @@ class CategoryEmbedding(Module):
     Raises ValueError: x of another width or number of dimensions; IndexError: a class index out of range.
 
     Source: Guo and Berkhahn, "Entity embeddings of categorical variables" (2016).
-    | rv.nn.CategoryEmbedding(2, [40])(rv.tensor([[0.5, -1.0, 3.0], [0.1, 2.0, 39.0]])).shape -> (2, 10)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.CategoryEmbedding(2, [40])(rv.tensor([[0.5, -1.0, 3.0], [0.1, 2.0, 39.0]])).shape
+    (2, 10)
+    """
 
     def __init__(self, numbers: int, categories: Sequence[int] = ()) -> None:
         super().__init__()
@@ -238,6 +249,3 @@ class CategoryEmbedding(Module):
 
 def _floats(numbers: Tensor, table: Any) -> Tensor:
     return numbers if numbers.is_floating_point() else numbers.to(table.weight.dtype)
-
-
-examples(globals())

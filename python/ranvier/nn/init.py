@@ -21,9 +21,8 @@ from ranvier.nn.parameter import UninitializedParameter
 from ranvier.observe import refuse
 from ranvier.ops.making import philox
 from ranvier.ops.making.random import key_of, randperm
-from ranvier.ops.rows import examples as _examples
 from ranvier.settings import ThreadSettings
-from ranvier.tensors.errors import number as _number
+from ranvier.tensors.errors import number as _number, own_errors as _own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
@@ -99,7 +98,11 @@ _uniform, _normal = (functools.partial(_drawn, f"random_{kind}") for kind in ("u
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform in [a, b). generator: draws the numbers, here and below; by default the library's own.
-    | bool((rv.nn.init.uniform_(rv.empty(9), 2, 3).numpy() >= 2).all()) -> True"""
+
+    >>> import ranvier as rv
+    >>> bool((rv.nn.init.uniform_(rv.empty(9), 2, 3).numpy() >= 2).all())
+    True
+    """
     if not a <= b:
         raise ValueError(f"[uniform_] got a = {a} and b = {b}; expected a <= b")
     return _uniform(tensor, a, b, generator)
@@ -139,7 +142,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     linear, conv, sigmoid: 1; tanh: 5/3; relu: sqrt 2; selu: 3/4;
     leaky_relu: sqrt(2 / (1 + slope^2)), slope = param or 0.01.
-    | round(rv.nn.init.calculate_gain("relu"), 4) -> 1.4142"""
+
+    >>> import ranvier as rv
+    >>> round(rv.nn.init.calculate_gain("relu"), 4)
+    1.4142
+    """
     if nonlinearity in ("linear", "identity", "sigmoid", "conv1d", "conv2d", "conv3d"):
         return 1.0
     gains = {"tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75}
@@ -246,7 +253,11 @@ def trunc_normal_(
 
     All values are mean for std = 0. Raises ValueError unless a <= b and std >= 0, for std = 0 also unless
     mean is in [a, b].
-    | bool((rv.nn.init.trunc_normal_(rv.empty(9), 0, 1, 6, 7).numpy() >= 6).all()) -> True"""
+
+    >>> import ranvier as rv
+    >>> bool((rv.nn.init.trunc_normal_(rv.empty(9), 0, 1, 6, 7).numpy() >= 6).all())
+    True
+    """
     mean, std, a, b = float(mean), float(std), float(a), float(b)
     if not (a <= b and 0 <= std < math.inf and abs(mean) < math.inf and (std > 0 or a <= mean <= b)):
         raise ValueError(
@@ -326,7 +337,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """The weight (out, in, *window) of a convolution that copies channel i to channel i of each group.
-    | rv.nn.init.dirac_(rv.empty(2, 2, 3))[0, 0] -> tensor([0., 1., 0.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.init.dirac_(rv.empty(2, 2, 3))[0, 0]
+    tensor([0., 1., 0.])
+    """
     if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
         raise OpError(
             f"[dirac_] got a tensor of shape {tensor.shape} and {groups} groups; expected "
@@ -344,7 +359,11 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal, with a share of each column set to 0 (Martens, 2010).
-    | int((rv.nn.init.sparse_(rv.empty(10, 2), 0.3) == 0).sum()) -> 6"""
+
+    >>> import ranvier as rv
+    >>> int((rv.nn.init.sparse_(rv.empty(10, 2), 0.3) == 0).sum())
+    6
+    """
     if tensor.ndim != 2 or not 0 <= sparsity <= 1:
         raise OpError(
             f"[sparse_] got a tensor of shape {tensor.shape} and sparsity {sparsity}; expected 2 dimensions "
@@ -385,7 +404,12 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     he: normal, sqrt(2 / fan_in), for relu; xavier (or glorot): normal, sqrt(2 / (fan_in + fan_out)); lecun:
     normal, sqrt(1 / fan_in); the same with "_uniform"; normal: standard deviation 0.01; zeros; ones.
     Raises ValueError for another name, TypeError for what is neither.
-    | rv.nn.init.named("zeros")(rv.ones(2, 2)) -> tensor([[0., 0.], [0., 0.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.init.named("zeros")(rv.ones(2, 2))
+    tensor([[0., 0.],
+            [0., 0.]])
+    """
     if not isinstance(name, str):
         if not callable(name):
             raise TypeError(f"[init] got {type(name).__name__}; expected a name or a function")
@@ -396,7 +420,7 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return fill
 
 
-_examples(
+_own_errors(
     globals(),
     ["calculate_gain", "fan", "truncated", *(name for name in globals() if name[-1] == "_" != name[0])],
 )

@@ -12,8 +12,8 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.extension import belongs_to
 from ranvier.nn.module import Module
+from ranvier.ops.generated import made
 from ranvier.ops.making.creation import empty
-from ranvier.ops.rows import made
 from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.tensors.tensor import Tensor
 

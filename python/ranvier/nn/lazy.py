@@ -20,7 +20,6 @@ from ranvier.nn.parameter import Parameter, UninitializedParameter
 from ranvier.nn.registry import KINDS
 from ranvier.nn.table import LAYERS
 from ranvier.observe import pass_over
-from ranvier.ops.rows import examples
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
@@ -123,21 +122,33 @@ class LazyLinear(_Lazy, Linear):
 
 class LazyConv2d(_Lazy, Conv2d):
     """:class:`Conv2d` whose in_channels is the number of channels of its first input.
-    | rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 3, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape
+    (1, 2, 3, 3)
+    """
 
     _base, _size, _in_weight = Conv2d, "in_channels", 1
 
 
 class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]
     """:class:`BatchNorm1d` whose num_features is the number of channels of its first input.
-    | rv.nn.LazyBatchNorm1d()(rv.ones(2, 3)).shape -> (2, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyBatchNorm1d()(rv.ones(2, 3)).shape
+    (2, 3)
+    """
 
     _base = BatchNorm1d
 
 
 class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
     """:class:`BatchNorm2d` whose num_features is the number of channels of its first input.
-    | rv.nn.LazyBatchNorm2d()(rv.ones(2, 3, 4, 4)).shape -> (2, 3, 4, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyBatchNorm2d()(rv.ones(2, 3, 4, 4)).shape
+    (2, 3, 4, 4)
+    """
 
     _base = BatchNorm2d
 
@@ -147,6 +158,3 @@ def find_sizes(model: Module, sample: Any) -> None:
     if any(isinstance(module, _Lazy) for module in model.modules()):
         with evaluating(model):
             model(Tensor(sample))
-
-
-examples(globals())

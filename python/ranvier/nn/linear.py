@@ -10,7 +10,6 @@ import ranvier.nn.init as init
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count
 from ranvier.tensors.tensor import Tensor
 
@@ -44,7 +43,11 @@ class Linear(Product):
     x (..., in_features), W (out_features, in_features), b (out_features,), y (..., out_features).
     W and b start uniform in +-1/sqrt(in_features), as in PyTorch (LeCun et al., Efficient BackProp, 1998).
     Raises ValueError if the last axis of x has another length than in_features.
-    | rv.nn.Linear(3, 2) -> Linear(in_features=3, out_features=2, bias=True)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Linear(3, 2)
+    Linear(in_features=3, out_features=2, bias=True)
+    """
 
     _shown = ("in_features", "out_features", "bias")
 
@@ -61,6 +64,3 @@ class Linear(Product):
 class NonDynamicallyQuantizableLinear(Linear):
     """The Linear of an attention's results, whose parameters the attention reads without a call of the layer.
     It has PyTorch's name: programs that choose layers by ``type(m) is Linear`` leave it alone."""
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

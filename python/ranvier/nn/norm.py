@@ -19,7 +19,6 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty, zeros
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import count, number, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import in_float
@@ -159,8 +158,11 @@ class BatchNorm1d(_BatchNorm):
     of the batch. See :func:`ranvier.nn.functional.batch_norm`.
 
     Raises ValueError for other shapes, and in training for a single value per channel.
-    | sorted(rv.nn.BatchNorm1d(3).state_dict())
-    -> ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']"""
+
+    >>> import ranvier as rv
+    >>> sorted(rv.nn.BatchNorm1d(3).state_dict())
+    ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']
+    """
 
     _ranks = {2: "2 dimensions (N, C)", 3: "3 (N, C, L)"}  # noqa: RUF012
 
@@ -169,8 +171,11 @@ class BatchNorm2d(_BatchNorm):
     """Each channel of images with mean 0 and variance 1 over the batch: x and y (N, C, H, W).
 
     As :class:`BatchNorm1d`. It is fastest on channels-last images, which convolutions return.
-    | rv.nn.Sequential(rv.nn.Conv2d(1, 8, 3, bias=False), rv.nn.BatchNorm2d(8), rv.nn.ReLU())[1]
-    -> BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Sequential(rv.nn.Conv2d(1, 8, 3, bias=False), rv.nn.BatchNorm2d(8), rv.nn.ReLU())[1]
+    BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+    """
 
     _ranks = {4: "4 dimensions (N, C, H, W)"}  # noqa: RUF012
 
@@ -218,8 +223,12 @@ class InstanceNorm1d(_InstanceNorm):
     With track_running_stats=True the statistics of each batch, averaged over its samples, update running_mean
     and running_var, which are used in evaluation mode; momentum=None does not change them, as in PyTorch. See
     :func:`ranvier.nn.functional.instance_norm`.
-    | rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
-    -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
+    """
 
     _ranks = {2: "2 dimensions (C, L)", 3: "3 (N, C, L)"}  # noqa: RUF012
     _unbatched = 2
@@ -229,8 +238,11 @@ class InstanceNorm2d(_InstanceNorm):
     """Each channel of each image with mean 0 and variance 1: x and y (N, C, H, W) or (C, H, W).
 
     As :class:`InstanceNorm1d`.
-    | rv.nn.InstanceNorm2d(8, affine=True)
-    -> InstanceNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.InstanceNorm2d(8, affine=True)
+    InstanceNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)
+    """
 
     _ranks = {3: "3 dimensions (C, H, W)", 4: "4 (N, C, H, W)"}  # noqa: RUF012
     _unbatched = 3
@@ -241,7 +253,11 @@ class GroupNorm(_Norm):
 
     The channels are in num_groups groups of consecutive ones. See
     :func:`ranvier.nn.functional.group_norm`. Raises ValueError where num_groups does not divide num_channels.
-    | rv.nn.GroupNorm(2, 8) -> GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.GroupNorm(2, 8)
+    GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)
+    """
 
     _shown = ("*num_groups", "*num_channels", "eps", "affine", "bias")
 
@@ -299,7 +315,11 @@ class LayerNorm(_OfLastAxes):
 
     weight and bias have the shape normalized_shape. See :func:`ranvier.nn.functional.layer_norm`. Raises
     ValueError where x does not end in normalized_shape.
-    | rv.nn.LayerNorm(64) -> LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.LayerNorm(64)
+    LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)
+    """
 
     _shown = (*_OfLastAxes._shown, "bias")
 
@@ -324,7 +344,11 @@ class RMSNorm(_OfLastAxes):
 
     weight has the shape normalized_shape; eps=None is the machine epsilon of x's dtype. See
     :func:`ranvier.nn.functional.rms_norm`. Raises ValueError where x does not end in normalized_shape.
-    | rv.nn.RMSNorm(64) -> RMSNorm((64,), eps=None, elementwise_affine=True)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.RMSNorm(64)
+    RMSNorm((64,), eps=None, elementwise_affine=True)
+    """
 
     def __init__(
         self,
@@ -346,6 +370,3 @@ class RMSNorm(_OfLastAxes):
 
     def forward(self, x: Any) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -11,7 +11,6 @@ from ranvier.nn.module import Module
 from ranvier.nn.registry import counts
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
-from ranvier.ops.rows import examples
 from ranvier.tensors.tensor import Tensor
 
 __all__ = LAYERS["pooling"]
@@ -46,14 +45,22 @@ class _MaxPool(_Pool):
 
 class MaxPool1d(_MaxPool):
     """The largest element of each window of signals (N, C, L); see :func:`ranvier.max_pool1d`.
-    | rv.nn.MaxPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.MaxPool1d(2)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 4)
+    """
 
     _op = "max_pool1d"
 
 
 class MaxPool2d(_MaxPool):
     """The largest element of each window; see :func:`ranvier.max_pool2d`.
-    | rv.nn.MaxPool2d(2)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 4, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.MaxPool2d(2)(rv.zeros(1, 3, 8, 6)).shape
+    (1, 3, 4, 3)
+    """
 
     _op = "max_pool2d"
 
@@ -69,7 +76,11 @@ class _AvgPool(_Pool):
 
 class AvgPool1d(_AvgPool):
     """The mean of each window of signals (N, C, L); see :func:`ranvier.avg_pool1d`.
-    | rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 4)
+    """
 
     _op = "avg_pool1d"
 
@@ -82,7 +93,11 @@ class AvgPool1d(_AvgPool):
 
 class AvgPool2d(_AvgPool):
     """The mean of each window; see :func:`ranvier.avg_pool2d`.
-    | rv.nn.AvgPool2d(2)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 4, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.AvgPool2d(2)(rv.zeros(1, 3, 8, 6)).shape
+    (1, 3, 4, 3)
+    """
 
     _op = "avg_pool2d"
     _shown = _AvgPool._shown
@@ -91,7 +106,11 @@ class AvgPool2d(_AvgPool):
 
 class LPPool2d(_Pool):
     """The norm_type-norm of each window of images; see :func:`ranvier.nn.functional.lp_pool2d`.
-    | rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2)) -> tensor([[[[2.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2))
+    tensor([[[[2.]]]])
+    """
 
     _op = "lp_pool2d"
     norm_type: float
@@ -108,14 +127,22 @@ class _AdaptiveAvg(_Pool):
 class AdaptiveAvgPool1d(_AdaptiveAvg):
     """The mean of windows that divide signals (N, C, L) into output_size; see
     :func:`ranvier.adaptive_avg_pool1d`.
-    | rv.nn.AdaptiveAvgPool1d(1)(rv.zeros(1, 3, 8)).shape -> (1, 3, 1)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.AdaptiveAvgPool1d(1)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 1)
+    """
 
     _op = "adaptive_avg_pool1d"
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvg):
     """The mean of windows that divide images into output_size; see :func:`ranvier.adaptive_avg_pool2d`.
-    | rv.nn.AdaptiveAvgPool2d(1)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 1, 1)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.AdaptiveAvgPool2d(1)(rv.zeros(1, 3, 8, 6)).shape
+    (1, 3, 1, 1)
+    """
 
     _op = "adaptive_avg_pool2d"
 
@@ -130,14 +157,22 @@ class _AdaptiveMax(_Pool):
 class AdaptiveMaxPool1d(_AdaptiveMax):
     """The maximum of windows that divide signals (N, C, L) into output_size; see
     :func:`ranvier.adaptive_max_pool1d`.
-    | rv.nn.AdaptiveMaxPool1d(1)(rv.zeros(1, 3, 8)).shape -> (1, 3, 1)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.AdaptiveMaxPool1d(1)(rv.zeros(1, 3, 8)).shape
+    (1, 3, 1)
+    """
 
     _op = "adaptive_max_pool1d"
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
     """The maximum of windows that divide images into output_size; see :func:`ranvier.adaptive_max_pool2d`.
-    | rv.nn.AdaptiveMaxPool2d((2, None))(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 2, 6)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.AdaptiveMaxPool2d((2, None))(rv.zeros(1, 3, 8, 6)).shape
+    (1, 3, 2, 6)
+    """
 
     _op = "adaptive_max_pool2d"
 
@@ -185,6 +220,3 @@ class MaxUnpool2d(_MaxUnpool):
     """
 
     _axes = 2
-
-
-examples(globals())

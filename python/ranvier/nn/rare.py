@@ -19,7 +19,6 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import counts
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
-from ranvier.ops.rows import examples
 from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.tensors.dtypes import int64
 from ranvier.tensors.errors import count, flag, number, one_of, require_function
@@ -58,7 +57,11 @@ class _Numbers(Layer):
 
 class ChannelShuffle(_Whole):
     """x (N, C, ...) with its channels in another order: see :func:`ranvier.nn.functional.channel_shuffle`.
-    | rv.nn.ChannelShuffle(2)(rv.arange(4).reshape(1, 4, 1)).flatten() -> tensor([0, 2, 1, 3])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ChannelShuffle(2)(rv.arange(4).reshape(1, 4, 1)).flatten()
+    tensor([0, 2, 1, 3])
+    """
 
     _op, _least = "channel_shuffle", {"groups": 1}
     groups: int
@@ -66,7 +69,11 @@ class ChannelShuffle(_Whole):
 
 class PixelShuffle(_Whole):
     """(N, C r^2, H, W) -> (N, C, H r, W r): see :func:`ranvier.nn.functional.pixel_shuffle`.
-    | rv.nn.PixelShuffle(2)(rv.ones(1, 8, 3, 3)).shape -> (1, 2, 6, 6)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.PixelShuffle(2)(rv.ones(1, 8, 3, 3)).shape
+    (1, 2, 6, 6)
+    """
 
     _op, _least = "pixel_shuffle", {"upscale_factor": 1}
     upscale_factor: int
@@ -74,7 +81,11 @@ class PixelShuffle(_Whole):
 
 class PixelUnshuffle(_Whole):
     """(N, C, H r, W r) -> (N, C r^2, H, W): see :func:`ranvier.nn.functional.pixel_unshuffle`.
-    | rv.nn.PixelUnshuffle(2)(rv.ones(1, 2, 6, 6)).shape -> (1, 8, 3, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.PixelUnshuffle(2)(rv.ones(1, 2, 6, 6)).shape
+    (1, 8, 3, 3)
+    """
 
     _op, _least = "pixel_unshuffle", {"downscale_factor": 1}
     downscale_factor: int
@@ -82,7 +93,11 @@ class PixelUnshuffle(_Whole):
 
 class Unfold(_Whole):
     """The windows of images as columns: see :func:`ranvier.nn.functional.unfold`.
-    | rv.nn.Unfold(3)(rv.ones(1, 2, 4, 4)).shape -> (1, 18, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Unfold(3)(rv.ones(1, 2, 4, 4)).shape
+    (1, 18, 4)
+    """
 
     _axes, _least = 2, {"kernel_size": 1, "dilation": 1, "padding": 0, "stride": 1}
     kernel_size: Any
@@ -93,7 +108,11 @@ class Unfold(_Whole):
 
 class Fold(_Whole):
     """The sum of windows, put back into images: see :func:`ranvier.nn.functional.fold`.
-    | rv.nn.Fold((4, 4), 3)(rv.ones(1, 18, 4)).shape -> (1, 2, 4, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Fold((4, 4), 3)(rv.ones(1, 18, 4)).shape
+    (1, 2, 4, 4)
+    """
 
     _axes, _least = 2, {"output_size": 1, **Unfold._least}
     output_size: Any
@@ -106,7 +125,11 @@ class Fold(_Whole):
 class LocalResponseNorm(_Numbers):
     """Each channel divided by a power of its neighbours' mean square: see
     :func:`ranvier.nn.functional.local_response_norm`.
-    | rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2)) -> tensor([[[0.7378, 0.7378]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2))
+    tensor([[[0.7378, 0.7378]]])
+    """
 
     _op, _shown = "local_response_norm", ("*size", "alpha", "beta", "k")
     size: int
@@ -120,8 +143,11 @@ class LocalResponseNorm(_Numbers):
 
 class CTCLoss(Loss):
     """Connectionist temporal classification: see :func:`ranvier.nn.functional.ctc_loss`.
-    | rv.nn.CTCLoss()(rv.full((2, 1, 2), 0.5).log(), rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
-    -> tensor(0.2877)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.CTCLoss()(rv.full((2, 1, 2), 0.5).log(), rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
+    tensor(0.2877)
+    """
 
     _example = Module._example  # type: ignore[assignment]
 
@@ -159,21 +185,33 @@ class _OfFunction(Loss):
 
 class HingeEmbeddingLoss(_OfFunction):
     """x where the target is 1, max(0, margin - x) where it is -1.
-    | rv.nn.HingeEmbeddingLoss()(rv.tensor([2.0, 0.5]), rv.tensor([1, -1])) -> tensor(1.2500)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.HingeEmbeddingLoss()(rv.tensor([2.0, 0.5]), rv.tensor([1, -1]))
+    tensor(1.2500)
+    """
 
     _function = "hinge_embedding_loss"
 
 
 class SoftMarginLoss(_OfFunction):
     """log(1 + exp(-target x)), of targets 1 and -1.
-    | rv.nn.SoftMarginLoss()(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.6931)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.SoftMarginLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(0.6931)
+    """
 
     _function = "soft_margin_loss"
 
 
 class MultiMarginLoss(_OfFunction):
     """The margins to the class of the target: see :func:`ranvier.nn.functional.multi_margin_loss`.
-    | rv.nn.MultiMarginLoss()(rv.tensor([[0.5, 0.25]]), rv.tensor([0])) -> tensor(0.3750)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.MultiMarginLoss()(rv.tensor([[0.5, 0.25]]), rv.tensor([0]))
+    tensor(0.3750)
+    """
 
     _function = "multi_margin_loss"
 
@@ -184,7 +222,11 @@ class MultiMarginLoss(_OfFunction):
 
 class MultiLabelMarginLoss(_OfFunction):
     """The margins to the classes of the target: see :func:`ranvier.nn.functional.multilabel_margin_loss`.
-    | rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.25]]), rv.tensor([[0, -1]])) -> tensor(0.3750)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.25]]), rv.tensor([[0, -1]]))
+    tensor(0.3750)
+    """
 
     _function = "multilabel_margin_loss"
 
@@ -194,7 +236,11 @@ class MultiLabelMarginLoss(_OfFunction):
 
 class MultiLabelSoftMarginLoss(_OfFunction):
     """The mean over the classes of BCEWithLogitsLoss, times ``weight`` (C,): x and target (N, C).
-    | rv.nn.MultiLabelSoftMarginLoss()(rv.zeros(1, 2), rv.ones(1, 2)) -> tensor(0.6931)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.MultiLabelSoftMarginLoss()(rv.zeros(1, 2), rv.ones(1, 2))
+    tensor(0.6931)
+    """
 
     _function = "multilabel_soft_margin_loss"
 
@@ -205,8 +251,11 @@ class MultiLabelSoftMarginLoss(_OfFunction):
 
 class TripletMarginWithDistanceLoss(Loss):
     """TripletMarginLoss with another distance, a function of two Tensors (N, D).
-    | rv.nn.TripletMarginWithDistanceLoss()(rv.zeros(1, 1), rv.ones(1, 1), rv.zeros(1, 1))
-    -> tensor(2.0000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.TripletMarginWithDistanceLoss()(rv.zeros(1, 1), rv.ones(1, 1), rv.zeros(1, 1))
+    tensor(2.0000)
+    """
 
     _example = Module._example  # type: ignore[assignment]
 
@@ -240,7 +289,11 @@ class TripletMarginWithDistanceLoss(Loss):
 
 class Threshold(_Numbers):
     """y = x where x > threshold, else value.
-    | rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0])) -> tensor([-1.,  2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0]))
+    tensor([-1.,  2.])
+    """
 
     threshold: float
     value: float
@@ -249,7 +302,11 @@ class Threshold(_Numbers):
 
 class RReLU(_Numbers):
     """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
-    | rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0])) -> tensor([-3.,  2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0]))
+    tensor([-3.,  2.])
+    """
 
     lower: float = 1 / 8
     upper: float = 1 / 3
@@ -270,7 +327,11 @@ class Bilinear(Module):
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., in1_features), x2 (..., in2_features).
 
     W and b start uniform in +-1/sqrt(in1_features), as in PyTorch.
-    | rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape -> (2, 5)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape
+    (2, 5)
+    """
 
     bias: Parameter | None
     _shown = ("in1_features", "in2_features", "out_features", "bias")
@@ -294,6 +355,3 @@ class Bilinear(Module):
 
     def forward(self, input1: Any, input2: Any) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -10,7 +10,6 @@ from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.recurrent import recurrent
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
@@ -67,7 +66,11 @@ class RNNCell(RNNCellBase):
     """One step of :class:`RNN`: the next h, of x (N, input_size) and h (N, hidden_size), zeros if not given.
 
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
-    | rv.nn.RNNCell(4, 8, nonlinearity="relu")(rv.rand(3, 4)).shape -> (3, 8)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.RNNCell(4, 8, nonlinearity="relu")(rv.rand(3, 4)).shape
+    (3, 8)
+    """
 
     def __init__(
         self,
@@ -116,7 +119,11 @@ class GRUCell(RNNCellBase):
     """One step of :class:`GRU`: the next h, of x (N, input_size) and h (N, hidden_size), zeros if not given.
 
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
-    | rv.nn.GRUCell(4, 8)(rv.rand(4)).shape -> (8,)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.GRUCell(4, 8)(rv.rand(4)).shape
+    (8,)
+    """
 
     _mode = "GRU"
 
@@ -125,6 +132,3 @@ class GRUCell(RNNCellBase):
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         return self._step(input, hx)[0]
-
-
-examples(globals())

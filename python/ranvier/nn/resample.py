@@ -9,7 +9,6 @@ from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import number
 from ranvier.tensors.tensor import Tensor
 
@@ -77,15 +76,23 @@ class _OfValue(_ConstantPad):
 
 class ConstantPad1d(_OfValue):
     """A value before and after the last axis of (N, C, L).
-    | rv.nn.ConstantPad1d((1, 2), 7.0)(rv.zeros(1, 1, 2)) -> tensor([[[7., 0., 0., 7., 7.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ConstantPad1d((1, 2), 7.0)(rv.zeros(1, 1, 2))
+    tensor([[[7., 0., 0., 7., 7.]]])
+    """
 
     _axes = 1
 
 
 class ConstantPad2d(_OfValue):
     """One value around images: padding a number, or (left, right, top, bottom).
-    | rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
-    -> tensor([[[[7., 0., 0.], [7., 7., 7.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
+    tensor([[[[7., 0., 0.],
+              [7., 7., 7.]]]])
+    """
 
     _axes = 2
 
@@ -101,45 +108,73 @@ class _Zeros(_OfValue):
 
 class ZeroPad1d(_Zeros, ConstantPad1d):
     """Zeros before and after the last axis of (N, C, L).
-    | rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2)) -> tensor([[[0., 1., 1., 0.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2))
+    tensor([[[0., 1., 1., 0.]]])
+    """
 
 
 class ZeroPad2d(_Zeros, ConstantPad2d):
     """Zeros around images: padding a number, or (left, right, top, bottom).
-    | rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 8, 8)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape
+    (1, 3, 8, 8)
+    """
 
 
 class ReflectionPad1d(_OfPadding, _ReflectionPad):
     """Signals mirrored at the ends; the end elements are not repeated.
-    | rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 2., 1., 2., 3., 2., 1.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[3., 2., 1., 2., 3., 2., 1.]]])
+    """
 
     _axes = 1
 
 
 class ReflectionPad2d(_OfPadding, _ReflectionPad):
     """Images mirrored at the edges; the edge pixels are not repeated. padding as in ConstantPad2d.
-    | rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 6, 6)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape
+    (1, 3, 6, 6)
+    """
 
     _axes = 2
 
 
 class ReplicationPad1d(_OfPadding, _ReplicationPad):
     """The first and last values of signals, repeated.
-    | rv.nn.ReplicationPad1d((1, 2))(rv.tensor([[[1.0, 2.0]]])) -> tensor([[[1., 1., 2., 2., 2.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReplicationPad1d((1, 2))(rv.tensor([[[1.0, 2.0]]]))
+    tensor([[[1., 1., 2., 2., 2.]]])
+    """
 
     _axes = 1
 
 
 class ReplicationPad2d(_OfPadding, _ReplicationPad):
     """The edges of images, repeated: padding a number, or (left, right, top, bottom).
-    | rv.nn.ReplicationPad2d((1, 1, 0, 0))(rv.tensor([[[[1.0, 2.0]]]])) -> tensor([[[[1., 1., 2., 2.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReplicationPad2d((1, 1, 0, 0))(rv.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1., 1., 2., 2.]]]])
+    """
 
     _axes = 2
 
 
 class CircularPad1d(_OfPadding):
     """Periodic signals: at each end the values of the other end follow.
-    | rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 1., 2., 3., 1.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]]))
+    tensor([[[3., 1., 2., 3., 1.]]])
+    """
 
     _axes, _mode = 1, "circular"
 
@@ -148,7 +183,11 @@ class Upsample(Layer):
     """Signals (N, C, L) or images (N, C, H, W) at another size: either ``size`` or ``scale_factor``.
 
     mode: 'nearest', 'nearest-exact', 'linear' (signals), 'bilinear', 'bicubic' (images) or 'area'.
-    | rv.nn.Upsample(scale_factor=2, mode="bilinear")(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 16, 12)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Upsample(scale_factor=2, mode="bilinear")(rv.zeros(1, 3, 8, 6)).shape
+    (1, 3, 16, 12)
+    """
 
     _op = "interpolate"
     size: Any = None
@@ -177,8 +216,12 @@ class Upsample(Layer):
 
 class UpsamplingNearest2d(Upsample):
     """Images at another size, by repeating pixels.
-    | rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
-    -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
@@ -186,11 +229,11 @@ class UpsamplingNearest2d(Upsample):
 
 class UpsamplingBilinear2d(Upsample):
     """Images at another size, bilinear, with the corners aligned.
-    | rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
-    -> tensor([[[[1.0000, 1.5000, 2.0000]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1.0000, 1.5000, 2.0000]]]])
+    """
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

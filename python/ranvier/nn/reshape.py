@@ -7,7 +7,6 @@ from typing import Any
 from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
@@ -19,7 +18,11 @@ class Flatten(Module):
     """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in logical order for any layout.
 
     Raises ValueError if x has fewer dimensions.
-    | rv.nn.Flatten() -> Flatten(start_dim=1, end_dim=-1)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Flatten()
+    Flatten(start_dim=1, end_dim=-1)
+    """
 
     _shown = ("start_dim", "end_dim")
 
@@ -42,7 +45,11 @@ class Flatten(Module):
 
 class Unflatten(Module):
     """Splits dimension ``dim`` into several: the inverse of Flatten.
-    | rv.nn.Unflatten(1, (2, 3)) -> Unflatten(dim=1, unflattened_size=(2, 3))"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Unflatten(1, (2, 3))
+    Unflatten(dim=1, unflattened_size=(2, 3))
+    """
 
     _shown = ("dim", "unflattened_size")
 
@@ -63,13 +70,15 @@ class Unflatten(Module):
 
 
 class Identity(Module):
-    """y = x; all arguments are ignored. | rv.nn.Identity() -> Identity()"""
+    """y = x; all arguments are ignored.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Identity()
+    Identity()
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
     def forward(self, input: Any) -> Any:
         return input
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

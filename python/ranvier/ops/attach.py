@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.grad_mode as grad_mode
-from ranvier.autograd import gradients, level
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.compute import DIVIDES
 from ranvier.ops.elementwise.fused import FUSED, SCALED
 from ranvier.ops.elementwise.row import ROWS as ELEMENTWISE
 from ranvier.ops.making import check, convert, creation, random
-from ranvier.ops.rows import examples
 from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
@@ -26,7 +23,7 @@ from ranvier.ops.shape.reshape import reshaped_in_place
 from ranvier.ops.table import AT_IMPORT, OPERATORS, QUICK, ROWS, methods, module_of
 from ranvier.tape import backpropagation, context as context, hooks, inplace, nodes as nodes, other_memory
 from ranvier.tape.inplace import assign, check_leaf
-from ranvier.tensors import data, devices, dtypes
+from ranvier.tensors import data
 from ranvier.tensors.deepcopy_pickle import make_subclass
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
@@ -194,8 +191,6 @@ _OTHER_NAMES: dict[str, Any] = {
     "where": _where,
 }
 
-for _module in (check, convert, creation, data, devices, dtypes, gradients, level, grad_mode, random):
-    examples(vars(_module))
 for _module, _words in _METHODS.items():
     own_errors(vars(_module), [*_words.split(), *getattr(_module, "__all__", ())], QUICK)
     for _name in _words.split():

@@ -18,8 +18,8 @@ import numpy as np
 from ranvier.grad_mode import enable_grad
 from ranvier.nn.layer import dataclass_transform
 from ranvier.observe import current, is_replaced, observers
+from ranvier.ops.generated import made
 from ranvier.ops.making.creation import from_numpy
-from ranvier.ops.rows import made
 from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.optimizer_state import Plan, in_place, loaded, moved, require_state
 from ranvier.tensors.data import refuse_torch

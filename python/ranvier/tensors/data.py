@@ -259,7 +259,11 @@ else:
 
 class Size(_SizeBase):
     """A tuple of lengths that also counts elements, as ``torch.Size``; its text is that of a tuple.
-    | (rv.zeros(2, 3, 4).shape, rv.zeros(2, 3, 4).shape[1:].numel()) -> ((2, 3, 4), 12)"""
+
+    >>> import ranvier as rv
+    >>> (rv.zeros(2, 3, 4).shape, rv.zeros(2, 3, 4).shape[1:].numel())
+    ((2, 3, 4), 12)
+    """
 
     __slots__ = ()
 
@@ -281,7 +285,11 @@ class Size(_SizeBase):
 
 class layout(str):
     """The layout of a tensor in memory: ``rv.strided``, the only one, a str with PyTorch's text.
-    | rv.zeros(2).layout -> torch.strided"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2).layout
+    torch.strided
+    """
 
     __slots__ = ()
 
@@ -293,7 +301,11 @@ class layout(str):
 
 class memory_format(layout):
     """An order of dimensions in memory: ``rv.contiguous_format``, ``rv.channels_last``.
-    | rv.channels_last -> torch.channels_last"""
+
+    >>> import ranvier as rv
+    >>> rv.channels_last
+    torch.channels_last
+    """
 
     __slots__ = ()
 
@@ -330,7 +342,12 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
 
 
 def get_default_dtype() -> DType:
-    """The dtype of Python's floats. | rv.get_default_dtype() -> torch.float32"""
+    """The dtype of Python's floats.
+
+    >>> import ranvier as rv
+    >>> rv.get_default_dtype()
+    torch.float32
+    """
     return DType(default.dtype)
 
 

@@ -24,7 +24,11 @@ class device(str):
     As a context it is the device of new tensors of this thread.
 
     Raises ValueError for a name that PyTorch does not have either.
-    | rv.device("cuda:0" if rv.cuda.is_available() else "cpu") -> device(type='cpu')"""
+
+    >>> import ranvier as rv
+    >>> rv.device("cuda:0" if rv.cuda.is_available() else "cpu")
+    device(type='cpu')
+    """
 
     __slots__ = ()
 
@@ -84,7 +88,12 @@ def set_default_device(device: object) -> None:
 
 
 def get_default_device() -> device:
-    """The device of new tensors. | rv.get_default_device() -> device(type='cpu')"""
+    """The device of new tensors.
+
+    >>> import ranvier as rv
+    >>> rv.get_default_device()
+    device(type='cpu')
+    """
     return _own.contexts[-1] if _own.contexts else _own.default or CPU
 
 

@@ -147,7 +147,11 @@ _LIMITS = {  # name of a dtype that NumPy does not have -> (eps, max, min, tiny,
 class finfo:
     """Limits of a dtype of floats: ``bits``, ``eps``, ``max``, ``min``, ``tiny``, ``smallest_normal``,
     ``resolution``. Without an argument: of the default dtype. Raises TypeError for other dtypes.
-    | rv.finfo(rv.float32).max, rv.finfo().bits -> (3.4028234663852886e+38, 32)"""
+
+    >>> import ranvier as rv
+    >>> rv.finfo(rv.float32).max, rv.finfo().bits
+    (3.4028234663852886e+38, 32)
+    """
 
     eps: float
     max: float
@@ -171,7 +175,11 @@ class finfo:
 
 class iinfo:
     """Limits of a dtype of integers: ``bits``, ``max``, ``min``. Raises TypeError for other dtypes.
-    | rv.iinfo(rv.int8).max -> 127"""
+
+    >>> import ranvier as rv
+    >>> rv.iinfo(rv.int8).max
+    127
+    """
 
     def __init__(self, type: Any) -> None:
         kind = dtype(type)
@@ -195,7 +203,12 @@ def _asked(name: str, kind: Any) -> dtype:
 
 def promote_types(type1: Any, type2: Any) -> dtype:
     """The dtype of an operation on tensors of these two dtypes: the one of the higher kind (bool, integers,
-    floats); of the same kind, the wider one. | rv.promote_types(rv.int64, rv.float16) -> torch.float16"""
+    floats); of the same kind, the wider one.
+
+    >>> import ranvier as rv
+    >>> rv.promote_types(rv.int64, rv.float16)
+    torch.float16
+    """
     kinds = [_asked("promote_types", kind) for kind in (type1, type2)]
     if kinds[0] is kinds[1]:
         return kinds[0]
@@ -211,6 +224,10 @@ def promote_types(type1: Any, type2: Any) -> dtype:
 def can_cast(from_: Any, to: Any) -> bool:
     """True if PyTorch allows to write numbers of the dtype from_ to a tensor of the dtype to: unless to is of
     a lower kind (bool, integers, floats, complex numbers).
-    | rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8) -> (False, True)"""
+
+    >>> import ranvier as rv
+    >>> rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8)
+    (False, True)
+    """
     kinds = [_asked("can_cast", kind).kind.replace("u", "i") for kind in (from_, to)]
     return "bifc".index(kinds[0]) <= "bifc".index(kinds[1])

@@ -17,7 +17,6 @@ import numpy as np
 
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 
 Array = np.ndarray[Any, Any]
 Values = Callable[..., Array]
@@ -257,22 +256,42 @@ def _slope_of_i1e(f: Any, dy: Any, x: Any) -> Any:
 
 @elementwise(numpy=rounded_once(_i0), gradient=_slope_of_i0)
 def i0(input: Any) -> Tensor:
-    """The modified Bessel function I of order 0. | i0(rv.tensor([0.0])) -> tensor([1.])"""
+    """The modified Bessel function I of order 0.
+
+    >>> import ranvier as rv
+    >>> i0(rv.tensor([0.0]))
+    tensor([1.])
+    """
 
 
 @elementwise(numpy=rounded_once(_i1), gradient=_slope_of_i1)
 def i1(input: Any) -> Tensor:
-    """The modified Bessel function I of order 1. | i1(rv.tensor([0.0])) -> tensor([0.])"""
+    """The modified Bessel function I of order 1.
+
+    >>> import ranvier as rv
+    >>> i1(rv.tensor([0.0]))
+    tensor([0.])
+    """
 
 
 @elementwise(numpy=rounded_once(_i0e), gradient=_slope_of_i0e)
 def i0e(input: Any) -> Tensor:
-    """exp(-|x|) I0(x). | i0e(rv.tensor([0.0])) -> tensor([1.])"""
+    """exp(-|x|) I0(x).
+
+    >>> import ranvier as rv
+    >>> i0e(rv.tensor([0.0]))
+    tensor([1.])
+    """
 
 
 @elementwise(numpy=rounded_once(_i1e), gradient=_slope_of_i1e)
 def i1e(input: Any) -> Tensor:
-    """exp(-|x|) I1(x). | i1e(rv.tensor([0.0])) -> tensor([0.])"""
+    """exp(-|x|) I1(x).
+
+    >>> import ranvier as rv
+    >>> i1e(rv.tensor([0.0]))
+    tensor([0.])
+    """
 
 
 # As in PyTorch, the functions below have no gradient.
@@ -280,64 +299,119 @@ def i1e(input: Any) -> Tensor:
 
 @elementwise(numpy=rounded_once(_i0))
 def modified_bessel_i0(input: Any) -> Tensor:
-    """:func:`i0`, without a gradient. | modified_bessel_i0(rv.tensor([0.0])) -> tensor([1.])"""
+    """:func:`i0`, without a gradient.
+
+    >>> import ranvier as rv
+    >>> modified_bessel_i0(rv.tensor([0.0]))
+    tensor([1.])
+    """
 
 
 @elementwise(numpy=rounded_once(_i1))
 def modified_bessel_i1(input: Any) -> Tensor:
-    """:func:`i1`, without a gradient. | modified_bessel_i1(rv.tensor([0.0])) -> tensor([0.])"""
+    """:func:`i1`, without a gradient.
+
+    >>> import ranvier as rv
+    >>> modified_bessel_i1(rv.tensor([0.0]))
+    tensor([0.])
+    """
 
 
 @elementwise(numpy=rounded_once(lambda x: _k(x, 0)))
 def modified_bessel_k0(input: Any) -> Tensor:
     """The modified Bessel function K of order 0; nan below 0.
-    | modified_bessel_k0(rv.tensor([1.0])) -> tensor([0.4210])"""
+
+    >>> import ranvier as rv
+    >>> modified_bessel_k0(rv.tensor([1.0]))
+    tensor([0.4210])
+    """
 
 
 @elementwise(numpy=rounded_once(lambda x: _k(x, 1)))
 def modified_bessel_k1(input: Any) -> Tensor:
     """The modified Bessel function K of order 1; nan below 0.
-    | modified_bessel_k1(rv.tensor([1.0])) -> tensor([0.6019])"""
+
+    >>> import ranvier as rv
+    >>> modified_bessel_k1(rv.tensor([1.0]))
+    tensor([0.6019])
+    """
 
 
 @elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 0)))
 def scaled_modified_bessel_k0(input: Any) -> Tensor:
-    """exp(x) K0(x). | scaled_modified_bessel_k0(rv.tensor([1.0])) -> tensor([1.1445])"""
+    """exp(x) K0(x).
+
+    >>> import ranvier as rv
+    >>> scaled_modified_bessel_k0(rv.tensor([1.0]))
+    tensor([1.1445])
+    """
 
 
 @elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 1)))
 def scaled_modified_bessel_k1(input: Any) -> Tensor:
-    """exp(x) K1(x). | scaled_modified_bessel_k1(rv.tensor([1.0])) -> tensor([1.6362])"""
+    """exp(x) K1(x).
+
+    >>> import ranvier as rv
+    >>> scaled_modified_bessel_k1(rv.tensor([1.0]))
+    tensor([1.6362])
+    """
 
 
 @elementwise(numpy=rounded_once(lambda x: _oscillating(np.abs(x), 0, False)))
 def bessel_j0(input: Any) -> Tensor:
-    """The Bessel function J of order 0. | bessel_j0(rv.tensor([0.0])) -> tensor([1.])"""
+    """The Bessel function J of order 0.
+
+    >>> import ranvier as rv
+    >>> bessel_j0(rv.tensor([0.0]))
+    tensor([1.])
+    """
 
 
 @elementwise(numpy=rounded_once(_j1))
 def bessel_j1(input: Any) -> Tensor:
-    """The Bessel function J of order 1. | bessel_j1(rv.tensor([1.0])) -> tensor([0.4401])"""
+    """The Bessel function J of order 1.
+
+    >>> import ranvier as rv
+    >>> bessel_j1(rv.tensor([1.0]))
+    tensor([0.4401])
+    """
 
 
 @elementwise(numpy=rounded_once(lambda x: _oscillating(x, 0, True)))
 def bessel_y0(input: Any) -> Tensor:
-    """The Bessel function Y of order 0; nan below 0. | bessel_y0(rv.tensor([1.0])) -> tensor([0.0883])"""
+    """The Bessel function Y of order 0; nan below 0.
+
+    >>> import ranvier as rv
+    >>> bessel_y0(rv.tensor([1.0]))
+    tensor([0.0883])
+    """
 
 
 @elementwise(numpy=rounded_once(lambda x: _oscillating(x, 1, True)))
 def bessel_y1(input: Any) -> Tensor:
-    """The Bessel function Y of order 1; nan below 0. | bessel_y1(rv.tensor([1.0])) -> tensor([-0.7812])"""
+    """The Bessel function Y of order 1; nan below 0.
+
+    >>> import ranvier as rv
+    >>> bessel_y1(rv.tensor([1.0]))
+    tensor([-0.7812])
+    """
 
 
 @elementwise(numpy=rounded_once(_spherical))
 def spherical_bessel_j0(input: Any) -> Tensor:
-    """sin(x) / x, 1 at 0. | spherical_bessel_j0(rv.tensor([1.0])) -> tensor([0.8415])"""
+    """sin(x) / x, 1 at 0.
+
+    >>> import ranvier as rv
+    >>> spherical_bessel_j0(rv.tensor([1.0]))
+    tensor([0.8415])
+    """
 
 
 @elementwise(numpy=rounded_once(_airy))
 def airy_ai(input: Any) -> Tensor:
-    """The Airy function Ai. | airy_ai(rv.tensor([0.0])) -> tensor([0.3550])"""
+    """The Airy function Ai.
 
-
-examples(globals())
+    >>> import ranvier as rv
+    >>> airy_ai(rv.tensor([0.0]))
+    tensor([0.3550])
+    """

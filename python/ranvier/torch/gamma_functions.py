@@ -14,7 +14,6 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 from ranvier.tape.function import in_dtypes
 from ranvier.tensors.failures import OpError
 from ranvier.torch.bessel import EULER, Array, either, in_float64, rounded_once
@@ -87,7 +86,11 @@ def _slope_of_zeta(f: Any, dy: Any, a: Any, b: Any) -> Any:
 @elementwise(numpy=rounded_once(_zeta), gradient=(_no_slope_of_first("zeta"), _slope_of_zeta))
 def zeta(input: Any, other: Any) -> Tensor:
     """Hurwitz's zeta function, the sum of (other + k)^-input over k >= 0.
-    | zeta(2.0, rv.tensor([1.0])) -> tensor([1.6449])"""
+
+    >>> import ranvier as rv
+    >>> zeta(2.0, rv.tensor([1.0]))
+    tensor([1.6449])
+    """
 
 
 @in_dtypes()
@@ -235,7 +238,11 @@ def _density(f: Any, a: Any, x: Any) -> Any:
 )
 def gammainc(input: Any, other: Any) -> Tensor:
     """The regularized lower incomplete gamma function P(a, x) of a = input and x = other.
-    | gammainc(1.0, rv.tensor([1.0])) -> tensor([0.6321])"""
+
+    >>> import ranvier as rv
+    >>> gammainc(1.0, rv.tensor([1.0]))
+    tensor([0.6321])
+    """
 
 
 @elementwise(
@@ -244,7 +251,8 @@ def gammainc(input: Any, other: Any) -> Tensor:
 )
 def gammaincc(input: Any, other: Any) -> Tensor:
     """The regularized upper incomplete gamma function, 1 - P(a, x).
-    | gammaincc(1.0, rv.tensor([1.0])) -> tensor([0.3679])"""
 
-
-examples(globals())
+    >>> import ranvier as rv
+    >>> gammaincc(1.0, rv.tensor([1.0]))
+    tensor([0.3679])
+    """

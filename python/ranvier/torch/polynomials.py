@@ -14,7 +14,6 @@ import numpy as np
 
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 from ranvier.torch.bessel import Array, Values, rounded_once
 
 Step = Callable[[int, Array, Array, Array], Array]
@@ -55,52 +54,102 @@ def _chebyshev(slope: float, shift: float, shifted: bool) -> Values:
 
 @elementwise(numpy=_chebyshev(1, 0, False))
 def chebyshev_polynomial_t(input: Any, n: Any) -> Tensor:
-    """Chebyshev's polynomial T of degree n. | chebyshev_polynomial_t(rv.tensor([2.0]), 2) -> tensor([7.])"""
+    """Chebyshev's polynomial T of degree n.
+
+    >>> import ranvier as rv
+    >>> chebyshev_polynomial_t(rv.tensor([2.0]), 2)
+    tensor([7.])
+    """
 
 
 @elementwise(numpy=_chebyshev(2, 0, False))
 def chebyshev_polynomial_u(input: Any, n: Any) -> Tensor:
-    """Chebyshev's polynomial U of degree n. | chebyshev_polynomial_u(rv.tensor([2.0]), 2) -> tensor([15.])"""
+    """Chebyshev's polynomial U of degree n.
+
+    >>> import ranvier as rv
+    >>> chebyshev_polynomial_u(rv.tensor([2.0]), 2)
+    tensor([15.])
+    """
 
 
 @elementwise(numpy=_chebyshev(2, -1, False))
 def chebyshev_polynomial_v(input: Any, n: Any) -> Tensor:
-    """Chebyshev's polynomial V of degree n. | chebyshev_polynomial_v(rv.tensor([2.0]), 2) -> tensor([11.])"""
+    """Chebyshev's polynomial V of degree n.
+
+    >>> import ranvier as rv
+    >>> chebyshev_polynomial_v(rv.tensor([2.0]), 2)
+    tensor([11.])
+    """
 
 
 @elementwise(numpy=_chebyshev(2, 1, False))
 def chebyshev_polynomial_w(input: Any, n: Any) -> Tensor:
-    """Chebyshev's polynomial W of degree n. | chebyshev_polynomial_w(rv.tensor([2.0]), 2) -> tensor([19.])"""
+    """Chebyshev's polynomial W of degree n.
+
+    >>> import ranvier as rv
+    >>> chebyshev_polynomial_w(rv.tensor([2.0]), 2)
+    tensor([19.])
+    """
 
 
 @elementwise(numpy=_chebyshev(1, 0, True))
 def shifted_chebyshev_polynomial_t(input: Any, n: Any) -> Tensor:
-    """T of 2 x - 1. | shifted_chebyshev_polynomial_t(rv.tensor([1.5]), 2) -> tensor([7.])"""
+    """T of 2 x - 1.
+
+    >>> import ranvier as rv
+    >>> shifted_chebyshev_polynomial_t(rv.tensor([1.5]), 2)
+    tensor([7.])
+    """
 
 
 @elementwise(numpy=_chebyshev(2, 0, True))
 def shifted_chebyshev_polynomial_u(input: Any, n: Any) -> Tensor:
-    """U of 2 x - 1. | shifted_chebyshev_polynomial_u(rv.tensor([1.5]), 2) -> tensor([15.])"""
+    """U of 2 x - 1.
+
+    >>> import ranvier as rv
+    >>> shifted_chebyshev_polynomial_u(rv.tensor([1.5]), 2)
+    tensor([15.])
+    """
 
 
 @elementwise(numpy=_chebyshev(2, -1, True))
 def shifted_chebyshev_polynomial_v(input: Any, n: Any) -> Tensor:
-    """V of 2 x - 1. | shifted_chebyshev_polynomial_v(rv.tensor([1.5]), 2) -> tensor([11.])"""
+    """V of 2 x - 1.
+
+    >>> import ranvier as rv
+    >>> shifted_chebyshev_polynomial_v(rv.tensor([1.5]), 2)
+    tensor([11.])
+    """
 
 
 @elementwise(numpy=_chebyshev(2, 1, True))
 def shifted_chebyshev_polynomial_w(input: Any, n: Any) -> Tensor:
-    """W of 2 x - 1. | shifted_chebyshev_polynomial_w(rv.tensor([1.5]), 2) -> tensor([19.])"""
+    """W of 2 x - 1.
+
+    >>> import ranvier as rv
+    >>> shifted_chebyshev_polynomial_w(rv.tensor([1.5]), 2)
+    tensor([19.])
+    """
 
 
 @elementwise(numpy=_by_recurrence(lambda x: 2 * x, lambda k, x, here, before: 2 * x * here - 2 * k * before))
 def hermite_polynomial_h(input: Any, n: Any) -> Tensor:
-    """The physicists' Hermite polynomial. | hermite_polynomial_h(rv.tensor([2.0]), 2) -> tensor([14.])"""
+    """The physicists' Hermite polynomial.
+
+    >>> import ranvier as rv
+    >>> hermite_polynomial_h(rv.tensor([2.0]), 2)
+    tensor([14.])
+    """
 
 
 @elementwise(numpy=_by_recurrence(lambda x: x, lambda k, x, here, before: x * here - k * before))
 def hermite_polynomial_he(input: Any, n: Any) -> Tensor:
-    """The probabilists' Hermite polynomial. | hermite_polynomial_he(rv.tensor([2.0]), 2) -> tensor([3.])"""
+    """The probabilists' Hermite polynomial.
+
+    >>> import ranvier as rv
+    >>> hermite_polynomial_he(rv.tensor([2.0]), 2)
+    tensor([3.])
+    """
 
 
 def _laguerre(k: int, x: Array, here: Array, before: Array) -> Array:
@@ -113,12 +162,19 @@ def _legendre(k: int, x: Array, here: Array, before: Array) -> Array:
 
 @elementwise(numpy=_by_recurrence(lambda x: 1 - x, _laguerre))
 def laguerre_polynomial_l(input: Any, n: Any) -> Tensor:
-    """Laguerre's polynomial. | laguerre_polynomial_l(rv.tensor([2.0]), 2) -> tensor([-1.])"""
+    """Laguerre's polynomial.
+
+    >>> import ranvier as rv
+    >>> laguerre_polynomial_l(rv.tensor([2.0]), 2)
+    tensor([-1.])
+    """
 
 
 @elementwise(numpy=_by_recurrence(lambda x: x, _legendre))
 def legendre_polynomial_p(input: Any, n: Any) -> Tensor:
-    """Legendre's polynomial. | legendre_polynomial_p(rv.tensor([2.0]), 2) -> tensor([5.5000])"""
+    """Legendre's polynomial.
 
-
-examples(globals())
+    >>> import ranvier as rv
+    >>> legendre_polynomial_p(rv.tensor([2.0]), 2)
+    tensor([5.5000])
+    """

@@ -14,7 +14,6 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 from ranvier.tape.function import in_dtypes
 from ranvier.torch.bessel import Array, either, rounded_once
 
@@ -57,7 +56,11 @@ def _slope_of_erfcx(f: Any, dy: Any, x: Any) -> Any:
 @elementwise(numpy=rounded_once(_erfcx), gradient=_slope_of_erfcx)
 def erfcx(input: Any) -> Tensor:
     """exp(x^2) erfc(x), the scaled complement of the error function.
-    | erfcx(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 0.4276])"""
+
+    >>> import ranvier as rv
+    >>> erfcx(rv.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.4276])
+    """
 
 
 def _density(f: Any, x: Any) -> Any:
@@ -70,7 +73,12 @@ def _density(f: Any, x: Any) -> Any:
     gradient=lambda f, dy, x: dy * _density(f, x),
 )
 def ndtr(input: Any) -> Tensor:
-    """The normal distribution's cumulative function. | ndtr(rv.tensor([0.0])) -> tensor([0.5000])"""
+    """The normal distribution's cumulative function.
+
+    >>> import ranvier as rv
+    >>> ndtr(rv.tensor([0.0]))
+    tensor([0.5000])
+    """
 
 
 def _log_ndtr(x: Array) -> Array:
@@ -85,7 +93,12 @@ def _log_ndtr(x: Array) -> Array:
     gradient=lambda f, dy, x: dy * math.sqrt(2 / math.pi) / either(f, _erfcx, erfcx, x * -_ROOT_HALF),
 )
 def log_ndtr(input: Any) -> Tensor:
-    """The logarithm of :func:`ndtr`. | log_ndtr(rv.tensor([-20.0, 0.0])) -> tensor([-203.9172,   -0.6931])"""
+    """The logarithm of :func:`ndtr`.
+
+    >>> import ranvier as rv
+    >>> log_ndtr(rv.tensor([-20.0, 0.0]))
+    tensor([-203.9172,   -0.6931])
+    """
 
 
 # The rational functions of Wichura, "Algorithm AS 241: The Percentage Points of the Normal Distribution",
@@ -131,7 +144,11 @@ def _slope_of_ndtri(f: Any, dy: Any, x: Any) -> Any:
 @elementwise(numpy=rounded_once(_ndtri), gradient=_slope_of_ndtri)
 def ndtri(input: Any) -> Tensor:
     """The inverse of :func:`ndtr`; nan outside [0, 1].
-    | ndtri(rv.tensor([0.5, 1e-9])) -> tensor([ 0.0000, -5.9978])"""
+
+    >>> import ranvier as rv
+    >>> ndtri(rv.tensor([0.5, 1e-9]))
+    tensor([ 0.0000, -5.9978])
+    """
 
 
 @in_dtypes()
@@ -146,6 +163,3 @@ def entr(input: rv.Tensor) -> rv.Tensor:
 def xlog1py(input: rv.Tensor, other: rv.Tensor) -> rv.Tensor:
     """x log(1 + y), 0 where x is 0 and y a number."""
     return rv.where(input.eq(0) & ~other.isnan(), 0.0, input * rv.log1p(other))
-
-
-examples(globals())

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import ranvier._core as _core
 from ranvier.data.augment.base import Augmentation, Numbers, whole
 from ranvier.data.checks import pair, sides, span
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.memory import Array
 
@@ -43,15 +42,22 @@ class _Flip(Augmentation):
 
 class RandomHorizontalFlip(_Flip):
     """Flips each image, left to right, with probability p.
-    | rv.data.augment.RandomHorizontalFlip(p=1)(rv.tensor([[[[1.0, 2.0]]]])).tolist() -> [[[[2.0, 1.0]]]]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.augment.RandomHorizontalFlip(p=1)(rv.tensor([[[[1.0, 2.0]]]])).tolist()
+    [[[[2.0, 1.0]]]]
+    """
 
     _column = HORIZONTAL
 
 
 class RandomVerticalFlip(_Flip):
     """Flips each image, top to bottom, with probability p.
-    | rv.data.augment.RandomVerticalFlip(p=1)(rv.tensor([[[[1.0], [2.0]]]])).tolist()
-    -> [[[[2.0], [1.0]]]]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.augment.RandomVerticalFlip(p=1)(rv.tensor([[[[1.0], [2.0]]]])).tolist()
+    [[[[2.0], [1.0]]]]
+    """
 
     _column = VERTICAL
 
@@ -72,8 +78,11 @@ class RandomCrop(Augmentation):
 
     Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural
     networks", 2012.
-    | rv.data.augment.RandomCrop(24, padding=2)(rv.ones(3, 1, 28, 28, dtype=rv.uint8)).shape
-    -> (3, 1, 24, 24)"""
+
+    >>> import ranvier as rv
+    >>> rv.data.augment.RandomCrop(24, padding=2)(rv.ones(3, 1, 28, 28, dtype=rv.uint8)).shape
+    (3, 1, 24, 24)
+    """
 
     draws = 2
 
@@ -111,7 +120,11 @@ class CenterCrop(Augmentation):
     """The centre of each image, to test a network that is trained on random crops.
 
     Smaller images are padded with 0.
-    | rv.data.augment.CenterCrop(1)(rv.arange(9.0).reshape(1, 1, 3, 3)).tolist() -> [[[[4.0]]]]"""
+
+    >>> import ranvier as rv
+    >>> rv.data.augment.CenterCrop(1)(rv.arange(9.0).reshape(1, 1, 3, 3)).tolist()
+    [[[[4.0]]]]
+    """
 
     def __init__(self, size: int | tuple[int, int]) -> None:
         self.size = pair("CenterCrop", "size", size)
@@ -131,8 +144,10 @@ class RandomRotation(Augmentation):
         interpolation: "bilinear" or "nearest".
         fill: the value of new pixels.
 
-    | rv.data.augment.RandomRotation((90, 90))(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).round().tolist()
-    -> [[[[2.0, 4.0], [1.0, 3.0]]]]"""
+    >>> import ranvier as rv
+    >>> rv.data.augment.RandomRotation((90, 90))(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).round().tolist()
+    [[[[2.0, 4.0], [1.0, 3.0]]]]
+    """
 
     draws = 1
 
@@ -160,8 +175,11 @@ class RandomAffine(Augmentation):
         shear: the range of angles of the x axis, in degrees; with four numbers also of the y axis.
         interpolation: "bilinear" or "nearest".
         fill: the value of new pixels.
-    | rv.data.augment.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1))(rv.ones(2, 3, 32, 32)).shape
-    -> (2, 3, 32, 32)"""
+
+    >>> import ranvier as rv
+    >>> rv.data.augment.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1))(rv.ones(2, 3, 32, 32)).shape
+    (2, 3, 32, 32)
+    """
 
     draws = 6
 
@@ -220,6 +238,3 @@ def inverse_affine(
 
 def _between(u: Array, low_high: tuple[float, ...]) -> Array:
     return low_high[0] + u * (low_high[1] - low_high[0])
-
-
-examples(globals())

@@ -25,9 +25,9 @@ from ranvier.nn.loss.functional import (
     put_public_name as put_public_name,  # `forward` calls it
 )
 from ranvier.nn.table import LAYERS
+from ranvier.ops.generated import made
 from ranvier.ops.loss.base import reduction_of
 from ranvier.ops.making.creation import empty, tensor
-from ranvier.ops.rows import examples, made
 from ranvier.tensors.dtypes import default, int64
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
@@ -131,28 +131,44 @@ for _kind, _names in ((Loss, ()), (WeightedLoss, ("weight",))):
 
 class MSELoss(Loss):
     """(x - target)^2.
-    | rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.3750)
+    """
 
     _op = "mse"
 
 
 class L1Loss(Loss):
     """|x - target|.
-    | rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.5000)
+    """
 
     _op = "l1"
 
 
 class SmoothL1Loss(Loss):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
-    | rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(1.3125)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
+    tensor(1.3125)
+    """
 
     _op = "smooth_l1"
 
 
 class HuberLoss(Loss):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
-    | rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(2.0625)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
+    tensor(2.0625)
+    """
 
     _op = "huber"
 
@@ -160,7 +176,11 @@ class HuberLoss(Loss):
 class PoissonNLLLoss(Loss):
     """exp(x) - target x, for counts ``target`` and the logarithms x of their rates; with ``log_input=False``
     x are the rates, and the loss is x - target log(x + eps). ``full`` adds Stirling's log(target!).
-    | rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0])) -> tensor(0.8591)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]))
+    tensor(0.8591)
+    """
 
     _op = "poisson_nll"
 
@@ -179,7 +199,11 @@ class PoissonNLLLoss(Loss):
 class GaussianNLLLoss(Loss):
     """(log v + (x - target)^2 / v) / 2 with the variance v = max(var, eps); called with x, target and var.
     ``full`` adds log(2 pi) / 2.
-    | rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0])) -> tensor(1.1931)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
+    tensor(1.1931)
+    """
 
     _op, _kind = "gaussian_nll", Parameter.KEYWORD_ONLY
 
@@ -200,7 +224,11 @@ class BCELoss(_Weighted):
     """-(t log x + (1 - t) log(1 - x)) times ``weight``, for probabilities x; each logarithm is at least -100.
 
     Raises ValueError for x outside [0, 1].
-    | rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1])) -> tensor(0.1976)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
+    tensor(0.1976)
+    """
 
     _op = "bce"
 
@@ -246,21 +274,33 @@ class CrossEntropyLoss(_OfClasses):
     ``ignore_index`` has loss 0; ``label_smoothing`` e mixes the target with e / C for each class.
 
     Raises ValueError for a class index outside [0, C).
-    | rv.nn.CrossEntropyLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.4170)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.CrossEntropyLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))
+    tensor(0.4170)
+    """
 
     _op = "cross_entropy"
 
 
 class NLLLoss(_OfClasses):
     """-x of the true class, for log-probabilities x. The rest is as in CrossEntropyLoss.
-    | rv.nn.NLLLoss()(rv.tensor([[-0.5, -1.0]]), rv.tensor([0])) -> tensor(0.5000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.NLLLoss()(rv.tensor([[-0.5, -1.0]]), rv.tensor([0]))
+    tensor(0.5000)
+    """
 
     _op = "nll"
 
 
 class MarginRankingLoss(Loss):
     """max(0, margin - target (x1 - x2)); called with x1, x2 and target.
-    | rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0])) -> tensor(0.5000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0]))
+    tensor(0.5000)
+    """
 
     _op = "margin_ranking"
 
@@ -268,8 +308,11 @@ class MarginRankingLoss(Loss):
 class CosineEmbeddingLoss(Loss):
     """1 - cos(x1, x2) if the target is 1, max(0, cos(x1, x2) - margin) if it is -1; called with x1, x2 (N, D)
     and target (N,).
-    | rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0]]), rv.tensor([[0.0, 1]]), rv.tensor([1]))
-    -> tensor(1.)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0]]), rv.tensor([[0.0, 1]]), rv.tensor([1]))
+    tensor(1.)
+    """
 
     _op = "cosine_embedding"
 
@@ -288,6 +331,3 @@ class TripletMarginLoss(Loss):
     """
 
     _op = "triplet_margin"
-
-
-examples(globals())

@@ -13,8 +13,8 @@ from typing import Any
 import ranvier._core as _core  # noqa: F401  # rows call it
 import ranvier.ops
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.generated import made
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
-from ranvier.ops.rows import made
 from ranvier.tensors.failures import misfit, op_of, put_name
 from ranvier.tensors.tensor import Tensor
 

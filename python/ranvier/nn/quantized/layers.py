@@ -27,7 +27,6 @@ from ranvier.ops.matrix.quantized_weight import (
     quantized,
 )
 from ranvier.ops.neural.embedding import renormalise
-from ranvier.ops.rows import examples
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.errors import count, one_of
 from ranvier.tensors.failures import misfit
@@ -139,7 +138,11 @@ class Linear(Quantized):
     that ``weight`` has.
 
     Raises ValueError where the last dimension of x is not in_features.
-    | rv.nn.quantized.Linear(3, 2).kind -> 'int8'"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.Linear(3, 2).kind
+    'int8'
+    """
 
     bias: Tensor | None
     _shown = ("in_features", "out_features", "bias", "kind", "weight_dtype?")
@@ -210,7 +213,11 @@ class Embedding(Quantized):
     See :class:`Linear` for the kinds. tied: the bytes are in the order of :class:`Linear`'s, so that a Linear
     can have the same weight; a row of others is read in less time. Raises IndexError for an x outside 0 ...
     num_embeddings - 1.
-    | rv.nn.quantized.Embedding(10, 3)(rv.tensor([[1, 2]])).shape -> (1, 2, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.Embedding(10, 3)(rv.tensor([[1, 2]])).shape
+    (1, 2, 3)
+    """
 
     _shown = ("*num_embeddings", "*embedding_dim", "kind", "weight_dtype?")
 
@@ -270,7 +277,11 @@ class MultiheadAttention(attention.MultiheadAttention):
     The projections are :class:`Linear` layers: in_proj (embed_dim, 3 embed_dim), or q_proj, k_proj and v_proj
     where kdim or vdim differs, and out_proj. The arguments are those of the layer, the kind, and
     weight_dtype, the dtype that the weights of the projections have.
-    | rv.nn.quantized.MultiheadAttention(8, 2).out_proj.kind -> 'int8'"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.MultiheadAttention(8, 2).out_proj.kind
+    'int8'
+    """
 
     out_proj: Linear  # type: ignore[assignment]
     in_proj: Linear | None
@@ -356,6 +367,3 @@ class MultiheadAttention(attention.MultiheadAttention):
             product(*parts, self.kind, width, width)
             for parts in zip(inputs, panels, scales, biases, strict=True)
         ]
-
-
-examples(globals())  # written as ">>> call"

@@ -14,7 +14,6 @@ from ranvier.nn.arguments import arguments_of
 from ranvier.nn.quantized.layers import Linear, give_weight_dtype, half_or_float32
 from ranvier.ops.matrix.quantized_weight import KINDS, QuantizedWeight, quantized
 from ranvier.ops.neural.quantized_recurrent import quantized_recurrent
-from ranvier.ops.rows import examples
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
@@ -136,13 +135,19 @@ class LSTM(_Layers, recurrent.LSTM):
 class GRU(_Layers, recurrent.GRU):
     """:class:`ranvier.nn.GRU` whose weights have 8 or 4 bits, as those of :class:`LSTM`.
 
-    | rv.nn.quantized.GRU(4, 8)(rv.rand(10, 4))[0].shape -> (10, 8)"""
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.GRU(4, 8)(rv.rand(10, 4))[0].shape
+    (10, 8)
+    """
 
 
 class RNN(_Layers, recurrent.RNN):
     """:class:`ranvier.nn.RNN` whose weights have 8 or 4 bits, as those of :class:`LSTM`.
 
-    | rv.nn.quantized.RNN(4, 8)(rv.rand(10, 4))[0].shape -> (10, 8)"""
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.RNN(4, 8)(rv.rand(10, 4))[0].shape
+    (10, 8)
+    """
 
     def __init__(
         self,
@@ -189,19 +194,28 @@ class _Cells(_Quantized, recurrent_cell.RNNCellBase):
 class LSTMCell(_Cells, recurrent_cell.LSTMCell):
     """:class:`ranvier.nn.LSTMCell` whose weights have 8 or 4 bits, as those of :class:`LSTM`.
 
-    | rv.nn.quantized.LSTMCell(4, 8)(rv.rand(4))[0].shape -> (8,)"""
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.LSTMCell(4, 8)(rv.rand(4))[0].shape
+    (8,)
+    """
 
 
 class GRUCell(_Cells, recurrent_cell.GRUCell):
     """:class:`ranvier.nn.GRUCell` whose weights have 8 or 4 bits, as those of :class:`LSTM`.
 
-    | rv.nn.quantized.GRUCell(4, 8)(rv.rand(4)).shape -> (8,)"""
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.GRUCell(4, 8)(rv.rand(4)).shape
+    (8,)
+    """
 
 
 class RNNCell(_Cells, recurrent_cell.RNNCell):
     """:class:`ranvier.nn.RNNCell` whose weights have 8 or 4 bits, as those of :class:`LSTM`.
 
-    | rv.nn.quantized.RNNCell(4, 8)(rv.rand(4)).shape -> (8,)"""
+    >>> import ranvier as rv
+    >>> rv.nn.quantized.RNNCell(4, 8)(rv.rand(4)).shape
+    (8,)
+    """
 
     def __init__(
         self,
@@ -215,6 +229,3 @@ class RNNCell(_Cells, recurrent_cell.RNNCell):
         self.kind = one_of("RNNCell", "kind", kind, KINDS)
         recurrent_cell.RNNCell.__init__(self, input_size, hidden_size, bias, nonlinearity)
         give_weight_dtype(self, weight_dtype)
-
-
-examples(globals())  # written as ">>> call"

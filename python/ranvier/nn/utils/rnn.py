@@ -20,8 +20,7 @@ import ranvier.ops as ops
 from ranvier.observe import current
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
-from ranvier.ops.rows import examples as _examples
-from ranvier.tensors.errors import one_of
+from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
@@ -102,7 +101,11 @@ for _name in ["cpu", "cuda", "float", "double", "half", "long", "int", "short", 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """The inverse of a permutation; None of None.
-    | rv.nn.utils.rnn.invert_permutation(rv.tensor([2, 0, 1])) -> tensor([1, 2, 0])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.invert_permutation(rv.tensor([2, 0, 1]))
+    tensor([1, 2, 0])
+    """
     if permutation is None:
         return None
     return _constant(np.argsort(read_values("invert_permutation", permutation), kind="stable"))
@@ -227,8 +230,12 @@ def pad_sequence(
 
     Gives (steps, N, ...), with batch_first (N, steps, ...). padding_side: "right", or "left" for padding
     at the start. Raises ValueError if the sequences differ in another size than the first.
-    | rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
-    -> tensor([[1., 2.], [3., 0.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
+    tensor([[1., 2.],
+            [3., 0.]])
+    """
     one_of("pad_sequence", "padding_side", padding_side, ("right", "left"))
     tensors, counts = _sequences("pad_sequence", sequences)
     steps = int(counts.max())
@@ -241,16 +248,22 @@ def pad_sequence(
 
 def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> PackedSequence:
     """Sequences (steps, ...) of several lengths, packed; see :func:`pack_padded_sequence`.
-    | rv.nn.utils.rnn.pack_sequence([rv.tensor([1.0, 2.0, 3.0]), rv.tensor([4.0])]).data
-    -> tensor([1., 4., 2., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.pack_sequence([rv.tensor([1.0, 2.0, 3.0]), rv.tensor([4.0])]).data
+    tensor([1., 4., 2., 3.])
+    """
     _, counts = _sequences("pack_sequence", sequences)
     return pack_padded_sequence(pad_sequence(sequences), keep(counts), enforce_sorted=enforce_sorted)
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
     """The list of sequences without their padding: the inverse of `pad_sequence`.
-    | rv.nn.utils.rnn.unpad_sequence(rv.tensor([[1.0, 2.0], [3.0, 0.0]]), [2, 1], batch_first=True)
-    -> [tensor([1., 2.]), tensor([3.])]"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.rnn.unpad_sequence(rv.tensor([[1.0, 2.0], [3.0, 0.0]]), [2, 1], batch_first=True)
+    [tensor([1., 2.]), tensor([3.])]
+    """
     x = as_tensor("unpad_sequence", padded_sequences)
     x = x if batch_first else x.transpose(0, 1)
     counts = _lengths("unpad_sequence", lengths, *x.shape[:2])
@@ -311,4 +324,4 @@ def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool
     return padded.reshape(*((batch, steps) if batch_first else (steps, batch)), *data.shape[1:])
 
 
-_examples(globals(), __all__)
+own_errors(globals(), __all__)

@@ -24,7 +24,6 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_fl
 from ranvier.ops.elementwise.row import REFUSED, ROWS, elementwise
 from ranvier.ops.gradient_rules import diagonal, with_zero_slope
 from ranvier.ops.layout import AtMaxima
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tensors.errors import number
@@ -60,7 +59,11 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
     Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
-    | rv.relu(rv.tensor([-1.0, 0.0, 2.0])) -> tensor([0., 0., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.relu(rv.tensor([-1.0, 0.0, 2.0]))
+    tensor([0., 0., 2.])
+    """
 
 
 @activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
@@ -75,7 +78,11 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     """x where x > 0, else negative_slope * x.
 
     Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
-    | rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5) -> tensor([-1.,  3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5)
+    tensor([-1.,  3.])
+    """
 
 
 def _of_tensors(x: Any, values: Any, out: Any) -> Any:
@@ -105,7 +112,11 @@ def heaviside(input: Any, values: Any) -> Tensor:
     where x = 0. dtypes and errors as in :func:`ranvier.add`.
 
     Source: McCulloch and Pitts, "A Logical Calculus of the Ideas Immanent in Nervous Activity" (1943).
-    | rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5) -> tensor([0.0000, 0.5000, 1.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     if is_number(values) and is_floating(input):
         return _WITH_NUMBER(input, float(values))
     return _HEAVISIDE(input, values)
@@ -132,7 +143,11 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
     Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
-    | rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0])) -> tensor([-1.0000,  0.5000,  1.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
 
 
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
@@ -143,7 +158,12 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     node=lambda: ROWS["hardtanh"].node(0.0, 6.0),
 )
 def relu6(input: Any, inplace: bool = False) -> Tensor:
-    """x limited to [0, 6]. | rv.relu6(rv.tensor([-3.0, 3.0, 9.0])) -> tensor([0., 3., 6.])"""
+    """x limited to [0, 6].
+
+    >>> import ranvier as rv
+    >>> rv.relu6(rv.tensor([-3.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
+    """
 
 
 @activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
@@ -154,7 +174,11 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
-    | rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0.0000, 0.5000, 1.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
 
 
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)
@@ -163,7 +187,11 @@ def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
     Source: Howard et al., "Searching for MobileNetV3" (2019).
-    | rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0., 0., 4.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0., 0., 4.])
+    """
 
 
 @activation("Softshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
@@ -177,7 +205,11 @@ def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
     Source: Donoho, "De-noising by Soft-Thresholding" (1995).
-    | rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-1.5000,  0.0000,  1.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-1.5000,  0.0000,  1.5000])
+    """
 
 
 @activation("Hardshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
@@ -188,7 +220,11 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
     Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage" (1994).
-    | rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-2.,  0.,  2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
 
 
 @written_once(x=0, weight=1)
@@ -230,8 +266,11 @@ def prelu(input: Any, weight: Any) -> Tensor:
     ValueError for another shape, TypeError for a number and where the dtypes differ.
 
     Source: He et al., "Delving Deep into Rectifiers" (2015).
-    | rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
-    -> tensor([[-1.0000, -0.5000,  3.0000]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
+    tensor([[-1.0000, -0.5000,  3.0000]])
+    """
     if isinstance(weight, (int, float)):
         raise TypeError(f"[prelu] got weight {weight}; expected a Tensor: leaky_relu takes a number")
     input, weight = as_tensor("prelu", input), as_tensor("prelu", weight)
@@ -243,6 +282,3 @@ def prelu(input: Any, weight: Any) -> Tensor:
             "expected one slope, or one for each channel (dimension 1)"
         )
     return Prelu().apply(input, weight)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

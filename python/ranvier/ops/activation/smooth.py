@@ -19,7 +19,6 @@ from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.row import REFUSED, elementwise
 from ranvier.ops.gradient_rules import recomputed
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import number, whole
@@ -87,14 +86,22 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
     Linear Units" (2015).
-    | rv.elu(rv.tensor([0.0, 3.0])) -> tensor([0., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.elu(rv.tensor([0.0, 3.0]))
+    tensor([0., 3.])
+    """
 
 
 @activation("Sigmoid", limits=(1, 0), inner=1.0)
 @elementwise(_core.sigmoid, lambda f, dy, y: dy * y * (1.0 - y))
 def sigmoid(input: Any) -> Tensor:
     """1 / (1 + exp(-x)), within 2 ulp for every float32.
-    | rv.nn.functional.sigmoid(rv.tensor([0.0, 100.0])) -> tensor([0.5000, 1.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.sigmoid(rv.tensor([0.0, 100.0]))
+    tensor([0.5000, 1.0000])
+    """
 
 
 @activation("Softsign", limits=(1, -1))
@@ -103,20 +110,33 @@ def softsign(input: Any) -> Tensor:
     """x / (1 + |x|).
 
     Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
-    | rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0])) -> tensor([-0.5000,  0.0000,  0.7500])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
 
 
 @activation("Tanh", limits=(1, -1), inner=1.0)
 @elementwise(_core.tanh, lambda f, dy, y: dy * (1.0 - y * y))
 def tanh(input: Any) -> Tensor:
     """The hyperbolic tangent, within 2 ulp for every float32.
-    | rv.nn.functional.tanh(rv.tensor([0.0, 100.0])) -> tensor([0., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.tanh(rv.tensor([0.0, 100.0]))
+    tensor([0., 1.])
+    """
 
 
 @activation("Tanhshrink", limits=(math.inf, -math.inf), inner=1.0)
 @elementwise(_core.tanhshrink, formula=lambda x: x - tanh(x))
 def tanhshrink(input: Any) -> Tensor:
-    """x - tanh(x). | rv.nn.functional.tanhshrink(rv.tensor([0.0, 100.0])) -> tensor([ 0., 99.])"""
+    """x - tanh(x).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.tanhshrink(rv.tensor([0.0, 100.0]))
+    tensor([ 0., 99.])
+    """
 
 
 _GELU = elementwise(
@@ -141,7 +161,11 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     raises ValueError.
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
-    | rv.gelu(rv.tensor([-100.0, 0.0, 100.0])) -> tensor([ -0.,   0., 100.])"""
+
+    >>> import ranvier as rv
+    >>> rv.gelu(rv.tensor([-100.0, 0.0, 100.0]))
+    tensor([ -0.,   0., 100.])
+    """
     if isinstance(approximate, str) and approximate == "none":
         return _GELU(input)
     if isinstance(approximate, str) and approximate == "tanh":
@@ -155,7 +179,11 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
-    | rv.silu(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
+
+    >>> import ranvier as rv
+    >>> rv.silu(rv.tensor([0.0, 100.0]))
+    tensor([  0., 100.])
+    """
 
 
 def _softplus_gradient(f: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
@@ -172,7 +200,11 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
     Source: Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
-    | rv.softplus(rv.tensor([-200.0, 0.0, 200.0])) -> tensor([  0.0000,   0.6931, 200.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.softplus(rv.tensor([-200.0, 0.0, 200.0]))
+    tensor([  0.0000,   0.6931, 200.0000])
+    """
 
 
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
@@ -181,7 +213,11 @@ def selu(input: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
-    | rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0])) -> tensor([-1.7581,  0.0000,  1.0507])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0]))
+    tensor([-1.7581,  0.0000,  1.0507])
+    """
 
 
 def _not_zero(alpha: Any) -> None:
@@ -200,7 +236,11 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
-    | rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0) -> tensor([-2.,  0.,  3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0)
+    tensor([-2.,  0.,  3.])
+    """
 
 
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
@@ -209,14 +249,22 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
-    | rv.nn.functional.mish(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.mish(rv.tensor([0.0, 100.0]))
+    tensor([  0., 100.])
+    """
 
 
 @activation("LogSigmoid", limits=(0, -math.inf))
 @elementwise(_core.logsigmoid, dtypes=REFUSED, formula=lambda x: -softplus(-x, 1.0, math.inf))
 def logsigmoid(input: Any) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
-    | rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0])) -> tensor([-100.0000,   -0.6931])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0]))
+    tensor([-100.0000,   -0.6931])
+    """
 
 
 class Glu(Function):
@@ -252,7 +300,11 @@ def glu(input: Any, dim: int = -1) -> Tensor:
     odd.
 
     Source: Dauphin et al., "Language Modeling with Gated Convolutional Networks" (2017).
-    | rv.nn.functional.glu(rv.tensor([6.0, 8.0, 0.0, 100.0])) -> tensor([3., 8.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.glu(rv.tensor([6.0, 8.0, 0.0, 100.0]))
+    tensor([3., 8.])
+    """
     input = as_tensor("glu", input)
     shape = input._array.shape
     dim = whole("glu", "dim", dim)
@@ -263,6 +315,3 @@ def glu(input: Any, dim: int = -1) -> Tensor:
             f"[glu] got x of shape {shape} with dimension {dim} of {shape[dim]}; expected an even number"
         )
     return Glu(dim).apply(input)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

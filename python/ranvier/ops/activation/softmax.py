@@ -8,7 +8,6 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.convert import to_dtype
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
@@ -47,7 +46,11 @@ def softmax(
     Raises ValueError where the input has no such dimension, TypeError for another dtype.
 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
-    | rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0) -> tensor([0.6590, 0.2424, 0.0986])"""
+
+    >>> import ranvier as rv
+    >>> rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
+    tensor([0.6590, 0.2424, 0.0986])
+    """
     if dtype is not None:
         input = to_dtype("softmax", as_tensor("softmax", input), dtype)
     dim = dim if axis is None else axis
@@ -93,7 +96,11 @@ def log_softmax(
     """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
 
     Arguments and errors as in :func:`softmax`.
-    | rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([-1000.,     0.])"""
+
+    >>> import ranvier as rv
+    >>> rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0)
+    tensor([-1000.,     0.])
+    """
     if dtype is not None:
         input = to_dtype("log_softmax", as_tensor("log_softmax", input), dtype)
     dim = dim if axis is None else axis
@@ -101,5 +108,3 @@ def log_softmax(
 
 
 _softmax_along, _log_softmax_along = _along(Softmax, "softmax"), _along(LogSoftmax, "log_softmax")
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -21,7 +21,6 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
@@ -193,7 +192,12 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     Shapes broadcast; float32 and float64 give float64, a number takes the tensor's dtype. out: a Tensor of
     the result's shape that takes the result, off the tape. Raises ValueError if the shapes do not broadcast,
     RuntimeError if out or an operand requires a gradient.
-    | rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]])) -> tensor([[11., 12.], [21., 22.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]]))
+    tensor([[11., 12.],
+            [21., 22.]])
+    """
     if third is not None:
         other, alpha = third, other
     if out is not None:
@@ -247,7 +251,12 @@ _add_scaled, _sub_scaled = _scaled(add, 1), _scaled(sub, -1)
 
 @elementwise(_core.mul, numpy=np.multiply, node=Mul, with_number=MulNumber, of_number=MulNumber)
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
-    """a b, element by element; see :func:`add`. | rv.tensor([1.0, 2.0]) * 2.5 -> tensor([2.5000, 5.0000])"""
+    """a b, element by element; see :func:`add`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]) * 2.5
+    tensor([2.5000, 5.0000])
+    """
 
 
 @written_once()
@@ -291,7 +300,11 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 
     rounding_mode 'floor' rounds downwards, 'trunc' towards 0; the gradient is then 0, and integers stay
     integers. Raises ValueError for another mode, and with a mode for an integer divided by 0.
-    | rv.tensor([1.0, -1.0, 0.0]) / 0 -> tensor([inf, -inf, nan])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, -1.0, 0.0]) / 0
+    tensor([inf, -inf, nan])
+    """
     if out is not None:
         return written("div", out, div(input, other, rounding_mode=rounding_mode))
     if rounding_mode is not None:
@@ -329,6 +342,3 @@ def neg(input: Any) -> Tensor:
 
 
 multiply, divide, subtract, negative = mul, div, sub, neg
-
-
-examples(globals())

@@ -30,7 +30,6 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.row import KEPT, elementwise
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import TENSORS, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16
@@ -78,7 +77,11 @@ def _log_or_zero(f: Any, a: Any, b: Any) -> Any:
 def atan2(input: Any, other: Any) -> Tensor:
     """The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. The
     gradients are 0 at (0, 0).
-    | rv.atan2(rv.tensor([1.0, 1.0]), rv.tensor([1.0, -1.0])) -> tensor([0.7854, 2.3562])"""
+
+    >>> import ranvier as rv
+    >>> rv.atan2(rv.tensor([1.0, 1.0]), rv.tensor([1.0, -1.0]))
+    tensor([0.7854, 2.3562])
+    """
 
 
 arctan2 = atan2
@@ -90,25 +93,41 @@ arctan2 = atan2
 )
 def copysign(input: Any, other: Any) -> Tensor:
     """|a| with the sign of b; the gradient of b is 0.
-    | rv.copysign(rv.tensor([1.0, -2.0]), -1.0) -> tensor([-1., -2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.copysign(rv.tensor([1.0, -2.0]), -1.0)
+    tensor([-1., -2.])
+    """
 
 
 @elementwise(_core.floor_divide, numpy=np.floor_divide, gradient=(0, 0), check_dtype=no_bools)
 def floor_divide(input: Any, other: Any) -> Tensor:
     """floor(a / b), Python's //; the gradients are 0.
-    | rv.floor_divide(rv.tensor([-5.0, 5.0]), 3) -> tensor([-2.,  1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.floor_divide(rv.tensor([-5.0, 5.0]), 3)
+    tensor([-2.,  1.])
+    """
 
 
 @elementwise(numpy=np.fmax, gradient=_share(operator.ge), dtypes=KEPT)
 def fmax(input: Any, other: Any) -> Tensor:
     """The greater of a and b; where one is NaN, the other.
-    | rv.fmax(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0])) -> tensor([2., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.fmax(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))
+    tensor([2., 3.])
+    """
 
 
 @elementwise(numpy=np.fmin, gradient=_share(operator.le), dtypes=KEPT)
 def fmin(input: Any, other: Any) -> Tensor:
     """The smaller of a and b; where one is NaN, the other.
-    | rv.fmin(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0])) -> tensor([1., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.fmin(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))
+    tensor([1., 3.])
+    """
 
 
 formula_of("truncated_quotient")(lambda f, a, b: f.trunc(a / b))
@@ -124,12 +143,21 @@ TENSORS.truncated_quotient = partial(div, rounding_mode="trunc")
 )
 def fmod(input: Any, other: Any) -> Tensor:
     """The remainder of a / b with the sign of a: a - b trunc(a / b).
-    | rv.fmod(rv.tensor([-5.0, 5.0]), 3) -> tensor([-2.,  2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.fmod(rv.tensor([-5.0, 5.0]), 3)
+    tensor([-2.,  2.])
+    """
 
 
 @elementwise(numpy=np.hypot, gradient=(lambda f, dy, a, y: dy * (a / y), lambda f, dy, b, y: dy * (b / y)))
 def hypot(input: Any, other: Any) -> Tensor:
-    """sqrt(a^2 + b^2) without overflow. | rv.hypot(rv.tensor([3.0]), rv.tensor([4.0])) -> tensor([5.])"""
+    """sqrt(a^2 + b^2) without overflow.
+
+    >>> import ranvier as rv
+    >>> rv.hypot(rv.tensor([3.0]), rv.tensor([4.0]))
+    tensor([5.])
+    """
 
 
 def _next(a: Any, b: Any) -> Any:
@@ -153,7 +181,11 @@ def _next(a: Any, b: Any) -> Any:
 )
 def nextafter(input: Any, other: Any) -> Tensor:
     """The next number after a towards b. The gradient goes to a; it is 0 where a = b.
-    | rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0])) -> tensor([1.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0]))
+    tensor([1.0000])
+    """
 
 
 @elementwise(
@@ -164,7 +196,11 @@ def nextafter(input: Any, other: Any) -> Tensor:
 )
 def remainder(input: Any, other: Any) -> Tensor:
     """The remainder of a / b with the sign of b, Python's %: a - b floor(a / b).
-    | rv.remainder(rv.tensor([-5.0, 5.0]), 3) -> tensor([1., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.remainder(rv.tensor([-5.0, 5.0]), 3)
+    tensor([1., 2.])
+    """
 
 
 @elementwise(
@@ -173,34 +209,60 @@ def remainder(input: Any, other: Any) -> Tensor:
 )
 def xlogy(input: Any, other: Any) -> Tensor:
     """a log(b); 0 where a is 0, unless b is NaN.
-    | rv.xlogy(rv.tensor([0.0, 2.0]), rv.tensor([0.0, 1.0])) -> tensor([0., 0.])"""
+
+    >>> import ranvier as rv
+    >>> rv.xlogy(rv.tensor([0.0, 2.0]), rv.tensor([0.0, 1.0]))
+    tensor([0., 0.])
+    """
 
 
 def true_divide(input: Any, other: Any) -> Tensor:
-    """a / b: see :func:`ranvier.div`. | rv.true_divide(rv.tensor([1, 3]), 2) -> tensor([0.5000, 1.5000])"""
+    """a / b: see :func:`ranvier.div`.
+
+    >>> import ranvier as rv
+    >>> rv.true_divide(rv.tensor([1, 3]), 2)
+    tensor([0.5000, 1.5000])
+    """
     return div(input, other)
 
 
 def clamp_min(input: Any, min: Any) -> Tensor:
     """x, at least min: see :func:`ranvier.clamp`.
-    | rv.clamp_min(rv.tensor([1.0, 5.0]), 2) -> tensor([2., 5.])"""
+
+    >>> import ranvier as rv
+    >>> rv.clamp_min(rv.tensor([1.0, 5.0]), 2)
+    tensor([2., 5.])
+    """
     return clip(input, min, None)
 
 
 def clamp_max(input: Any, max: Any) -> Tensor:
     """x, at most max: see :func:`ranvier.clamp`.
-    | rv.clamp_max(rv.tensor([1.0, 5.0]), 2) -> tensor([1., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.clamp_max(rv.tensor([1.0, 5.0]), 2)
+    tensor([1., 2.])
+    """
     return clip(input, None, max)
 
 
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-    """b - alpha a | rv.rsub(rv.tensor([1.0, 2.0]), 5) -> tensor([4., 3.])"""
+    """b - alpha a
+
+    >>> import ranvier as rv
+    >>> rv.rsub(rv.tensor([1.0, 2.0]), 5)
+    tensor([4., 3.])
+    """
     return sub(other, input, alpha=alpha)
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """start + weight (end - start), from the nearer end: exactly end for a weight of 1.
-    | rv.lerp(rv.tensor([0.0, 10.0]), rv.tensor([4.0, 20.0]), 0.25) -> tensor([ 1.0000, 12.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.lerp(rv.tensor([0.0, 10.0]), rv.tensor([4.0, 20.0]), 0.25)
+    tensor([ 1.0000, 12.5000])
+    """
     return _lerp(input, end, weight)
 
 
@@ -236,8 +298,11 @@ _ADDCMUL, _ADDCDIV = _added("addcmul", mul), _added("addcdiv", div)
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
     """x + value a b
-    | rv.addcmul(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
-    -> tensor([2.5000, 5.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.addcmul(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
+    tensor([2.5000, 5.0000])
+    """
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
     return _ADDCMUL(input, tensor1, tensor2, value)
@@ -245,8 +310,11 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
     """x + value a / b
-    | rv.addcdiv(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
-    -> tensor([1.5000, 1.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.addcdiv(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
+    tensor([1.5000, 1.5000])
+    """
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
     return _ADDCDIV(input, tensor1, tensor2, value)
@@ -254,7 +322,12 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
 
 @in_dtypes()
 def ldexp(input: Any, other: Any) -> Tensor:
-    """x 2^exponent. | rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1])) -> tensor([4., 6.])"""
+    """x 2^exponent.
+
+    >>> import ranvier as rv
+    >>> rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1]))
+    tensor([4., 6.])
+    """
     input, other = as_operand("ldexp", input), as_operand("ldexp", other)
     if not is_floating(other):
         input = floating(input, "ldexp")
@@ -271,7 +344,11 @@ def ldexp(input: Any, other: Any) -> Tensor:
 @in_dtypes()
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
-    | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])"""
+
+    >>> import ranvier as rv
+    >>> rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0]))
+    tensor([1000.6932])
+    """
     input, other = as_operand("logaddexp", input), as_operand("logaddexp", other)
     dtype = result_dtype(input, other)
     input, other = (floating(cast(x, dtype)) for x in (input, other))
@@ -279,6 +356,3 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     d = where(endless, 0.0, sub(input, other))
     y = where(d > 0, sub(input, logsigmoid(d)), sub(other, logsigmoid(-d)))
     return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # Equal infinities share the gradient.
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

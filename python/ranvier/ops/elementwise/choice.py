@@ -23,7 +23,6 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.row import REFUSED, elementwise
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import TakesHalves, in_dtypes
 from ranvier.tensors.errors import own_error
@@ -128,14 +127,22 @@ class Between(TakesHalves):
 def maximum(input: Any, other: Any) -> Tensor:
     """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
-    | rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([3., 5.])"""
+
+    >>> import ranvier as rv
+    >>> rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
+    tensor([3., 5.])
+    """
 
 
 @elementwise(_core.minimum, numpy=np.minimum, node=Minimum)
 def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
-    | rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([1., 4.])"""
+
+    >>> import ranvier as rv
+    >>> rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
+    tensor([1., 4.])
+    """
 
 
 _at_least = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast)
@@ -159,7 +166,11 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     elsewhere it goes to the limit.
 
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
-    | rv.clamp(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.clamp(rv.tensor([-2.0, 0.5, 3.0]), 0, 1)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None and is_floating(input):
         return _BY_NUMBERS(input, -math.inf if min is None else min, math.inf if max is None else max)
     if max is None and isinstance(min, Tensor):
@@ -269,7 +280,11 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     x and mask broadcast. value is a number, or a tensor without dimensions, which gets the sum of the
     gradients where the mask is true. Raises TypeError if the mask is not bool, ValueError where the shapes do
     not broadcast or the dtype of x cannot hold the number.
-    | rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf")) -> tensor([-inf, 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
+    tensor([-inf, 2.])
+    """
     input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
     require_dtype("masked_fill", "mask", mask, "b", "bool")
     value = as_operand("masked_fill", value)
@@ -295,11 +310,13 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 
     as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
-    | rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]])) -> tensor([[0, 1], [1, 0]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
     array = as_tensor("nonzero", input)._read("nonzero")
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
     return wrap(np.array(array.nonzero()).T if array.ndim else np.argwhere(array))
-
-
-examples(globals())

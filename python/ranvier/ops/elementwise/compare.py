@@ -16,7 +16,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import F64, Array
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 from ranvier.tape.function import OWN
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
 from ranvier.tensors.tensor import Tensor
@@ -45,32 +44,59 @@ def _comparison(kernel: Any, function: Any) -> elementwise:
 
 @_comparison(_core.eq, np.equal)
 def eq(input: Any, other: Any) -> Tensor:
-    """a == b | rv.eq(rv.tensor([1.0, 2.0]), rv.tensor([1.0, 3.0])) -> tensor([ True, False])"""
+    """a == b
+
+    >>> import ranvier as rv
+    >>> rv.eq(rv.tensor([1.0, 2.0]), rv.tensor([1.0, 3.0]))
+    tensor([ True, False])
+    """
 
 
 @_comparison(_core.ne, np.not_equal)
 def ne(input: Any, other: Any) -> Tensor:
-    """a != b | rv.ne(rv.tensor([1.0, 2.0]), rv.tensor([1.0, 3.0])) -> tensor([False,  True])"""
+    """a != b
+
+    >>> import ranvier as rv
+    >>> rv.ne(rv.tensor([1.0, 2.0]), rv.tensor([1.0, 3.0]))
+    tensor([False,  True])
+    """
 
 
 @_comparison(_core.lt, np.less)
 def lt(input: Any, other: Any) -> Tensor:
-    """a < b | rv.lt(rv.tensor([0.2, 0.7]), 0.5) -> tensor([ True, False])"""
+    """a < b
+
+    >>> import ranvier as rv
+    >>> rv.lt(rv.tensor([0.2, 0.7]), 0.5)
+    tensor([ True, False])
+    """
 
 
 @_comparison(_core.le, np.less_equal)
 def le(input: Any, other: Any) -> Tensor:
-    """a <= b | rv.le(rv.tensor([0.2, 0.5]), 0.5) -> tensor([True, True])"""
+    """a <= b
+
+    >>> import ranvier as rv
+    >>> rv.le(rv.tensor([0.2, 0.5]), 0.5)
+    tensor([True, True])
+    """
 
 
 @_comparison(_core.gt, np.greater)
 def gt(input: Any, other: Any) -> Tensor:
-    """a > b | rv.gt(rv.tensor([0.2, 0.7]), 0.5) -> tensor([False,  True])"""
+    """a > b
+
+    >>> import ranvier as rv
+    >>> rv.gt(rv.tensor([0.2, 0.7]), 0.5)
+    tensor([False,  True])
+    """
 
 
 @_comparison(_core.ge, np.greater_equal)
 def ge(input: Any, other: Any) -> Tensor:
-    """a >= b | rv.ge(rv.tensor([0.5, 0.7]), 0.5) -> tensor([True, True])"""
+    """a >= b
 
-
-examples(globals())
+    >>> import ranvier as rv
+    >>> rv.ge(rv.tensor([0.5, 0.7]), 0.5)
+    tensor([True, True])
+    """

@@ -21,7 +21,6 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import TENSORS
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
@@ -82,53 +81,91 @@ def _no_third(f: Any, dy: Any, x: Any) -> Any:
 @elementwise(numpy=np.arccos, gradient=lambda f, dy, x: dy * (-1 / f.sqrt(1 - x * x)))
 def acos(input: Any) -> Tensor:
     """The angle in [0, pi] with cosine x; nan outside [-1, 1].
-    | rv.acos(rv.tensor([1.0, 0.0])) -> tensor([0.0000, 1.5708])"""
+
+    >>> import ranvier as rv
+    >>> rv.acos(rv.tensor([1.0, 0.0]))
+    tensor([0.0000, 1.5708])
+    """
 
 
 @elementwise(numpy=np.arccosh, gradient=lambda f, dy, x: dy / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1)))
 def acosh(input: Any) -> Tensor:
     """The inverse of cosh, log(x + sqrt(x^2 - 1)); nan below 1.
-    | rv.acosh(rv.tensor([1.0, 2.0])) -> tensor([0.0000, 1.3170])"""
+
+    >>> import ranvier as rv
+    >>> rv.acosh(rv.tensor([1.0, 2.0]))
+    tensor([0.0000, 1.3170])
+    """
 
 
 @elementwise(numpy=partial(np.arcsin, dtype=F64), gradient=lambda f, dy, x: dy / f.sqrt(1 - x * x))
 def asin(input: Any) -> Tensor:
     """The angle in [-pi/2, pi/2] with sine x; nan outside [-1, 1].
-    | rv.asin(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5708])"""
+
+    >>> import ranvier as rv
+    >>> rv.asin(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5708])
+    """
 
 
 @elementwise(numpy=np.arcsinh, gradient=lambda f, dy, x: dy * _over_root(f, x))
 def asinh(input: Any) -> Tensor:
     """The inverse of sinh, log(x + sqrt(x^2 + 1)).
-    | rv.asinh(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8814])"""
+
+    >>> import ranvier as rv
+    >>> rv.asinh(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8814])
+    """
 
 
 @elementwise(numpy=np.arctan, gradient=lambda f, dy, x: dy / (x * x + 1))
 def atan(input: Any) -> Tensor:
     """The angle in (-pi/2, pi/2) with tangent x.
-    | rv.atan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.7854])"""
+
+    >>> import ranvier as rv
+    >>> rv.atan(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7854])
+    """
 
 
 @elementwise(numpy=np.arctanh, gradient=lambda f, dy, x: dy / (1 - x * x))
 def atanh(input: Any) -> Tensor:
     """The inverse of tanh, log((1 + x) / (1 - x)) / 2; nan outside [-1, 1].
-    | rv.atanh(rv.tensor([0.0, 0.5])) -> tensor([0.0000, 0.5493])"""
+
+    >>> import ranvier as rv
+    >>> rv.atanh(rv.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.5493])
+    """
 
 
 @elementwise(_core.ceil, 0, numpy=np.ceil)
 def ceil(input: Any) -> Tensor:
     """The least integer >= x; the gradient is 0.
-    | rv.ceil(rv.tensor([0.5, -0.5, 2.0])) -> tensor([1., -0., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.ceil(rv.tensor([0.5, -0.5, 2.0]))
+    tensor([1., -0., 2.])
+    """
 
 
 @elementwise(numpy=np.cosh, gradient=lambda f, dy, x: dy * f.sinh(x))
 def cosh(input: Any) -> Tensor:
-    """(e^x + e^-x) / 2 | rv.cosh(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 1.5431])"""
+    """(e^x + e^-x) / 2
+
+    >>> import ranvier as rv
+    >>> rv.cosh(rv.tensor([0.0, 1.0]))
+    tensor([1.0000, 1.5431])
+    """
 
 
 @elementwise(numpy=lambda x: x * x.dtype.type(_DEGREE), gradient=lambda f, dy: dy * _DEGREE)
 def deg2rad(input: Any) -> Tensor:
-    """x degrees in radians: x pi / 180. | rv.deg2rad(rv.tensor([180.0])) -> tensor([3.1416])"""
+    """x degrees in radians: x pi / 180.
+
+    >>> import ranvier as rv
+    >>> rv.deg2rad(rv.tensor([180.0]))
+    tensor([3.1416])
+    """
 
 
 @elementwise(numpy=_tetragamma, gradient=_no_third)
@@ -144,80 +181,141 @@ def trigamma(input: Any) -> Tensor:
 @elementwise(_core.digamma, lambda f, dy, x: dy * f.trigamma(x))
 def digamma(input: Any) -> Tensor:
     """The derivative of lgamma; nan at negative integers, -inf at 0 (Abramowitz and Stegun 6.3).
-    | rv.digamma(rv.tensor([1.0, 0.5])) -> tensor([-0.5772, -1.9635])"""
+
+    >>> import ranvier as rv
+    >>> rv.digamma(rv.tensor([1.0, 0.5]))
+    tensor([-0.5772, -1.9635])
+    """
 
 
 @elementwise(_core.erf, lambda f, dy, x: dy * (2 / _ROOT_PI * f.exp(-x * x)))
 def erf(input: Any) -> Tensor:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
-    | rv.erf(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8427])"""
+
+    >>> import ranvier as rv
+    >>> rv.erf(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8427])
+    """
 
 
 @elementwise(_core.erfc, lambda f, dy, x: dy * (-2 / _ROOT_PI * f.exp(-x * x)))
 def erfc(input: Any) -> Tensor:
-    """1 - erf(x), accurate for large x. | rv.erfc(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 0.1573])"""
+    """1 - erf(x), accurate for large x.
+
+    >>> import ranvier as rv
+    >>> rv.erfc(rv.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.1573])
+    """
 
 
 @elementwise(_core.erfinv, lambda f, dy, y: dy * (_ROOT_PI / 2 * f.exp(y * y)), frees_result=True)
 def erfinv(input: Any) -> Tensor:
     """The inverse of erf on (-1, 1); inf at 1, nan outside.
-    | rv.erfinv(rv.tensor([0.0, 0.5])) -> tensor([0.0000, 0.4769])"""
+
+    >>> import ranvier as rv
+    >>> rv.erfinv(rv.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.4769])
+    """
 
 
 @elementwise(numpy=np.exp2, gradient=lambda f, dy, y: dy * (y * _LN2))
 def exp2(input: Any) -> Tensor:
-    """2^x | rv.exp2(rv.tensor([0.0, 3.0])) -> tensor([1., 8.])"""
+    """2^x
+
+    >>> import ranvier as rv
+    >>> rv.exp2(rv.tensor([0.0, 3.0]))
+    tensor([1., 8.])
+    """
 
 
 @elementwise(_core.floor, 0, numpy=np.floor)
 def floor(input: Any) -> Tensor:
     """The greatest integer <= x; the gradient is 0.
-    | rv.floor(rv.tensor([0.5, -0.5])) -> tensor([ 0., -1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.floor(rv.tensor([0.5, -0.5]))
+    tensor([ 0., -1.])
+    """
 
 
 @elementwise(numpy=lambda x: x - np.trunc(x), gradient=lambda f, dy: dy)
 def frac(input: Any) -> Tensor:
     """x - trunc(x), the part after the decimal point, with the sign of x.
-    | rv.frac(rv.tensor([1.5, -2.25])) -> tensor([ 0.5000, -0.2500])"""
+
+    >>> import ranvier as rv
+    >>> rv.frac(rv.tensor([1.5, -2.25]))
+    tensor([ 0.5000, -0.2500])
+    """
 
 
 @elementwise(_core.lgamma, lambda f, dy, x: dy * f.digamma(x))
 def lgamma(input: Any) -> Tensor:
     """The logarithm of |gamma(x)|; inf at 0 and the negative integers.
-    | rv.lgamma(rv.tensor([1.0, 5.0])) -> tensor([0.0000, 3.1781])"""
+
+    >>> import ranvier as rv
+    >>> rv.lgamma(rv.tensor([1.0, 5.0]))
+    tensor([0.0000, 3.1781])
+    """
 
 
 @elementwise(numpy=np.log10, gradient=lambda f, dy, x: dy / (x * _LN10))
 def log10(input: Any) -> Tensor:
     """The logarithm with base 10: -inf at 0, nan below.
-    | rv.log10(rv.tensor([1.0, 2.0])) -> tensor([0.0000, 0.3010])"""
+
+    >>> import ranvier as rv
+    >>> rv.log10(rv.tensor([1.0, 2.0]))
+    tensor([0.0000, 0.3010])
+    """
 
 
 @elementwise(numpy=np.log2, gradient=lambda f, dy, x: dy / (x * _LN2))
 def log2(input: Any) -> Tensor:
     """The logarithm with base 2: -inf at 0, nan below.
-    | rv.log2(rv.tensor([1.0, 8.0])) -> tensor([0., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.log2(rv.tensor([1.0, 8.0]))
+    tensor([0., 3.])
+    """
 
 
 @elementwise(numpy=lambda x: x * x.dtype.type(1 / _DEGREE), gradient=lambda f, dy: dy * (1 / _DEGREE))
 def rad2deg(input: Any) -> Tensor:
-    """x radians in degrees: 180 x / pi. | rv.rad2deg(rv.tensor([3.14159265])) -> tensor([180.])"""
+    """x radians in degrees: 180 x / pi.
+
+    >>> import ranvier as rv
+    >>> rv.rad2deg(rv.tensor([3.14159265]))
+    tensor([180.])
+    """
 
 
 @elementwise(numpy=np.sinc, gradient=_sinc_gradient, frees_result=True)
 def sinc(input: Any) -> Tensor:
-    """sin(pi x) / (pi x); 1 at 0. | rv.sinc(rv.tensor([0.0, 0.5])) -> tensor([1.0000, 0.6366])"""
+    """sin(pi x) / (pi x); 1 at 0.
+
+    >>> import ranvier as rv
+    >>> rv.sinc(rv.tensor([0.0, 0.5]))
+    tensor([1.0000, 0.6366])
+    """
 
 
 @elementwise(numpy=np.sinh, gradient=lambda f, dy, x: dy * f.cosh(x))
 def sinh(input: Any) -> Tensor:
-    """(e^x - e^-x) / 2 | rv.sinh(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.1752])"""
+    """(e^x - e^-x) / 2
+
+    >>> import ranvier as rv
+    >>> rv.sinh(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.1752])
+    """
 
 
 @elementwise(_core.trunc, 0, numpy=np.trunc)
 def trunc(input: Any) -> Tensor:
     """x without the part after the decimal point; the gradient is 0.
-    | rv.trunc(rv.tensor([1.5, -1.5])) -> tensor([ 1., -1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.trunc(rv.tensor([1.5, -1.5]))
+    tensor([ 1., -1.])
+    """
 
 
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
@@ -229,7 +327,11 @@ TENSORS.trigamma, TENSORS.tetragamma = trigamma, tetragamma
 @in_dtypes()
 def mvlgamma(input: Any, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
-    | rv.mvlgamma(rv.tensor([2.0]), 2) -> tensor([0.4516])"""
+
+    >>> import ranvier as rv
+    >>> rv.mvlgamma(rv.tensor([2.0]), 2)
+    tensor([0.4516])
+    """
     input, p = as_tensor("mvlgamma", input), count("mvlgamma", "p", p, 1, 2**16)
     total = p * (p - 1) / 4 * math.log(math.pi) + lgamma(input)
     for i in range(1, p):
@@ -238,7 +340,12 @@ def mvlgamma(input: Any, p: int) -> Tensor:
 
 
 def rsqrt(input: Any) -> Tensor:
-    """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
+    """1 / sqrt(x): inf at 0, nan below.
+
+    >>> import ranvier as rv
+    >>> rv.rsqrt(rv.tensor([4.0, 1.0]))
+    tensor([0.5000, 1.0000])
+    """
     return _rsqrt(input)
 
 
@@ -252,13 +359,23 @@ def _rsqrt(input: Any) -> Tensor:
 
 @in_dtypes()
 def tan(input: Any) -> Tensor:
-    """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
+    """sin(x) / cos(x), of x radians.
+
+    >>> import ranvier as rv
+    >>> rv.tan(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5574])
+    """
     input = floating(input, "tan")
     return div(sin(input), cos(input))
 
 
 def positive(input: Any) -> Tensor:
-    """+x: x as it is. Raises TypeError for bools. | rv.positive(rv.tensor([-1.0])) -> tensor([-1.])"""
+    """+x: x as it is. Raises TypeError for bools.
+
+    >>> import ranvier as rv
+    >>> rv.positive(rv.tensor([-1.0]))
+    tensor([-1.])
+    """
     input = as_tensor("positive", input)
     if input.dtype == np.bool_:
         raise TypeError("[positive] got bools; expected numbers: use x.int()")
@@ -270,7 +387,11 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
-    | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])"""
+
+    >>> import ranvier as rv
+    >>> rv.logit(rv.tensor([0.5, 0.9]))
+    tensor([0.0000, 2.1972])
+    """
     input = floating(input, "logit")
     if eps is not None:
         input = input.clip(eps, 1 - eps)
@@ -283,7 +404,11 @@ def nan_to_num(
     """x with nan, inf and -inf replaced; by default by 0 and the greatest and least number of the dtype.
 
     The gradient of replaced elements is 0.
-    | rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0) -> tensor([-1.,  1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0)
+    tensor([-1.,  1.])
+    """
     return _finite(input, nan, posinf, neginf)
 
 
@@ -321,25 +446,34 @@ def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
 
 def isposinf(input: Any) -> Tensor:
     """True where x is inf; bool.
-    | rv.isposinf(rv.tensor([1.0, float("inf")])) -> tensor([False,  True])"""
+
+    >>> import ranvier as rv
+    >>> rv.isposinf(rv.tensor([1.0, float("inf")]))
+    tensor([False,  True])
+    """
     return eq(as_tensor("isposinf", input), math.inf)
 
 
 def isneginf(input: Any) -> Tensor:
     """True where x is -inf; bool.
-    | rv.isneginf(rv.tensor([1.0, -float("inf")])) -> tensor([False,  True])"""
+
+    >>> import ranvier as rv
+    >>> rv.isneginf(rv.tensor([1.0, -float("inf")]))
+    tensor([False,  True])
+    """
     return eq(as_tensor("isneginf", input), -math.inf)
 
 
 def signbit(input: Any) -> Tensor:
     """True where x is negative, -0.0 included; bool.
-    | rv.signbit(rv.tensor([-0.0, 0.0])) -> tensor([ True, False])"""
+
+    >>> import ranvier as rv
+    >>> rv.signbit(rv.tensor([-0.0, 0.0]))
+    tensor([ True, False])
+    """
     input = as_tensor("signbit", input)
     return by_numpy(_signbit, input._array)
 
 
 def _signbit(x: Any) -> Any:
     return np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

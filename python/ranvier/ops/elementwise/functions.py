@@ -18,7 +18,6 @@ from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
 from ranvier.ops.elementwise.row import KEPT, ROWS, elementwise
 from ranvier.ops.gradient_rules import none
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole
@@ -39,59 +38,111 @@ def _whole_square(x: Any) -> Any:
 @elementwise(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
 def abs(input: Any) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
-    | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.abs(rv.tensor([-1.5, 2.0]))
+    tensor([1.5000, 2.0000])
+    """
 
 
 @elementwise(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
 def cos(input: Any) -> Tensor:
-    """The cosine of x radians. | rv.cos(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 0.5403])"""
+    """The cosine of x radians.
+
+    >>> import ranvier as rv
+    >>> rv.cos(rv.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.5403])
+    """
 
 
 @elementwise(_core.exp, lambda f, dy, y: f.mul(dy, y), backward_kernel="mul")
 def exp(input: Any) -> Tensor:
-    """e^x | rv.exp(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 2.7183])"""
+    """e^x
+
+    >>> import ranvier as rv
+    >>> rv.exp(rv.tensor([0.0, 1.0]))
+    tensor([1.0000, 2.7183])
+    """
 
 
 @elementwise(_core.expm1, lambda f, dy, y: dy * (y + 1.0))
 def expm1(input: Any) -> Tensor:
-    """e^x - 1, accurate near 0 | rv.expm1(rv.tensor([0.0, 1e-8])) -> tensor([0.0000e+00, 1.0000e-08])"""
+    """e^x - 1, accurate near 0
+
+    >>> import ranvier as rv
+    >>> rv.expm1(rv.tensor([0.0, 1e-8]))
+    tensor([0.0000e+00, 1.0000e-08])
+    """
 
 
 @elementwise(_core.log, lambda f, dy, x: f.div(dy, x), backward_kernel="div")
 def log(input: Any) -> Tensor:
     """The natural logarithm: -inf at 0, nan below.
-    | rv.log(rv.tensor([1.0, 0.0, -1.0])) -> tensor([0., -inf, nan])"""
+
+    >>> import ranvier as rv
+    >>> rv.log(rv.tensor([1.0, 0.0, -1.0]))
+    tensor([0., -inf, nan])
+    """
 
 
 @elementwise(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
 def log1p(input: Any) -> Tensor:
-    """log(1 + x), accurate near 0 | rv.log1p(rv.tensor([0.0, -1.0])) -> tensor([0., -inf])"""
+    """log(1 + x), accurate near 0
+
+    >>> import ranvier as rv
+    >>> rv.log1p(rv.tensor([0.0, -1.0]))
+    tensor([0., -inf])
+    """
 
 
 @elementwise(_core.reciprocal, lambda f, dy, y: -(dy * y * y))
 def reciprocal(input: Any) -> Tensor:
-    """1 / x | rv.reciprocal(rv.tensor([4.0, 0.0])) -> tensor([0.2500,    inf])"""
+    """1 / x
+
+    >>> import ranvier as rv
+    >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
+    tensor([0.2500,    inf])
+    """
 
 
 @elementwise(_core.sign, 0, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
 def sign(input: Any) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
-    | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.sign(rv.tensor([-2.0, 0.0, 3.0]))
+    tensor([-1.,  0.,  1.])
+    """
 
 
 @elementwise(_core.sin, lambda f, dy, x: dy * f.cos(x))
 def sin(input: Any) -> Tensor:
-    """The sine of x radians. | rv.sin(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8415])"""
+    """The sine of x radians.
+
+    >>> import ranvier as rv
+    >>> rv.sin(rv.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8415])
+    """
 
 
 @elementwise(_core.sqrt, lambda f, dy, y: dy / (y * 2.0))
 def sqrt(input: Any) -> Tensor:
-    """The square root: nan below 0. | rv.sqrt(rv.tensor([4.0, 2.25])) -> tensor([2.0000, 1.5000])"""
+    """The square root: nan below 0.
+
+    >>> import ranvier as rv
+    >>> rv.sqrt(rv.tensor([4.0, 2.25]))
+    tensor([2.0000, 1.5000])
+    """
 
 
 @elementwise(_core.square, lambda f, dy, x: dy * (x * 2.0), numpy=_whole_square)
 def square(input: Any) -> Tensor:
-    """x^2 | rv.square(rv.tensor([1.0, -3.0])) -> tensor([1., 9.])"""
+    """x^2
+
+    >>> import ranvier as rv
+    >>> rv.square(rv.tensor([1.0, -3.0]))
+    tensor([1., 9.])
+    """
 
 
 absolute = abs
@@ -102,7 +153,11 @@ _ROUND = elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round)
 
 def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
-    | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.round(rv.tensor([0.5, 1.5, -1.2]))
+    tensor([ 0.,  2., -1.])
+    """
     if type(decimals) is int and decimals == 0:
         return _ROUND(input)
     return _round_to(input, whole("round", "decimals", decimals))
@@ -252,6 +307,3 @@ _POWERS: dict[float, Any] = {
 
 def _of_number(exponent: float) -> Function:
     return _POWERS[exponent]() if exponent in _POWERS else PowNumber(exponent)
-
-
-examples(globals())

@@ -12,7 +12,6 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.compare import ge, gt, le, lt, ne
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, singles, unlike
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.rows import examples
 from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype
@@ -49,32 +48,62 @@ def _bitwise(function: Callable[..., Any], of_bools: Any = None) -> elementwise:
 
 @_bitwise(np.bitwise_and, _core.mul)
 def bitwise_and(input: Any, other: Any) -> Tensor:
-    """a & b, bit by bit. | rv.bitwise_and(rv.tensor([6, 5]), 3) -> tensor([2, 1])"""
+    """a & b, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_and(rv.tensor([6, 5]), 3)
+    tensor([2, 1])
+    """
 
 
 @_bitwise(np.bitwise_or, _core.maximum)
 def bitwise_or(input: Any, other: Any) -> Tensor:
-    """a | b, bit by bit. | rv.bitwise_or(rv.tensor([6, 5]), 3) -> tensor([7, 7])"""
+    """a | b, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_or(rv.tensor([6, 5]), 3)
+    tensor([7, 7])
+    """
 
 
 @_bitwise(np.bitwise_xor, _core.ne)
 def bitwise_xor(input: Any, other: Any) -> Tensor:
-    """a ^ b, bit by bit. | rv.bitwise_xor(rv.tensor([6, 5]), 3) -> tensor([5, 6])"""
+    """a ^ b, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_xor(rv.tensor([6, 5]), 3)
+    tensor([5, 6])
+    """
 
 
 @_bitwise(np.invert, lambda x, out: _core.eq(x, 0.0, out))
 def bitwise_not(input: Any) -> Tensor:
-    """~x, bit by bit. | rv.bitwise_not(rv.tensor([0, 5])) -> tensor([-1, -6])"""
+    """~x, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_not(rv.tensor([0, 5]))
+    tensor([-1, -6])
+    """
 
 
 @_bitwise(np.left_shift)
 def bitwise_left_shift(input: Any, other: Any) -> Tensor:
-    """a * 2^b, of integers. | rv.bitwise_left_shift(rv.tensor([1, 3]), 2) -> tensor([ 4, 12])"""
+    """a * 2^b, of integers.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_left_shift(rv.tensor([1, 3]), 2)
+    tensor([ 4, 12])
+    """
 
 
 @_bitwise(np.right_shift)
 def bitwise_right_shift(input: Any, other: Any) -> Tensor:
-    """floor(a / 2^b), of integers. | rv.bitwise_right_shift(rv.tensor([8, 5]), 1) -> tensor([4, 2])"""
+    """floor(a / 2^b), of integers.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_right_shift(rv.tensor([8, 5]), 1)
+    tensor([4, 2])
+    """
 
 
 def _truth(name: str, x: Any) -> Any:
@@ -85,49 +114,91 @@ def _truth(name: str, x: Any) -> Any:
 
 def logical_and(input: Any, other: Any) -> Tensor:
     """True where a and b are not 0; bool.
-    | rv.logical_and(rv.tensor([1, 1]), rv.tensor([0, 2])) -> tensor([False,  True])"""
+
+    >>> import ranvier as rv
+    >>> rv.logical_and(rv.tensor([1, 1]), rv.tensor([0, 2]))
+    tensor([False,  True])
+    """
     return _truth("logical_and", input) & _truth("logical_and", other)
 
 
 def logical_or(input: Any, other: Any) -> Tensor:
     """True where a or b is not 0; bool.
-    | rv.logical_or(rv.tensor([0, 1]), rv.tensor([0, 0])) -> tensor([False,  True])"""
+
+    >>> import ranvier as rv
+    >>> rv.logical_or(rv.tensor([0, 1]), rv.tensor([0, 0]))
+    tensor([False,  True])
+    """
     return _truth("logical_or", input) | _truth("logical_or", other)
 
 
 def logical_xor(input: Any, other: Any) -> Tensor:
     """True where exactly one of a and b is not 0; bool.
-    | rv.logical_xor(rv.tensor([1, 1]), rv.tensor([0, 2])) -> tensor([ True, False])"""
+
+    >>> import ranvier as rv
+    >>> rv.logical_xor(rv.tensor([1, 1]), rv.tensor([0, 2]))
+    tensor([ True, False])
+    """
     return _truth("logical_xor", input) ^ _truth("logical_xor", other)
 
 
 def logical_not(input: Any) -> Tensor:
-    """True where x is 0; bool. | rv.logical_not(rv.tensor([0, 2])) -> tensor([ True, False])"""
+    """True where x is 0; bool.
+
+    >>> import ranvier as rv
+    >>> rv.logical_not(rv.tensor([0, 2]))
+    tensor([ True, False])
+    """
     return ~_truth("logical_not", input)
 
 
 def greater(input: Any, other: Any) -> Tensor:
-    """a > b | rv.greater(rv.tensor([1, 3]), 2) -> tensor([False,  True])"""
+    """a > b
+
+    >>> import ranvier as rv
+    >>> rv.greater(rv.tensor([1, 3]), 2)
+    tensor([False,  True])
+    """
     return gt(input, other)
 
 
 def greater_equal(input: Any, other: Any) -> Tensor:
-    """a >= b | rv.greater_equal(rv.tensor([1, 2]), 2) -> tensor([False,  True])"""
+    """a >= b
+
+    >>> import ranvier as rv
+    >>> rv.greater_equal(rv.tensor([1, 2]), 2)
+    tensor([False,  True])
+    """
     return ge(input, other)
 
 
 def less(input: Any, other: Any) -> Tensor:
-    """a < b | rv.less(rv.tensor([1, 3]), 2) -> tensor([ True, False])"""
+    """a < b
+
+    >>> import ranvier as rv
+    >>> rv.less(rv.tensor([1, 3]), 2)
+    tensor([ True, False])
+    """
     return lt(input, other)
 
 
 def less_equal(input: Any, other: Any) -> Tensor:
-    """a <= b | rv.less_equal(rv.tensor([2, 3]), 2) -> tensor([ True, False])"""
+    """a <= b
+
+    >>> import ranvier as rv
+    >>> rv.less_equal(rv.tensor([2, 3]), 2)
+    tensor([ True, False])
+    """
     return le(input, other)
 
 
 def not_equal(input: Any, other: Any) -> Tensor:
-    """a != b | rv.not_equal(rv.tensor([1, 2]), 2) -> tensor([ True, False])"""
+    """a != b
+
+    >>> import ranvier as rv
+    >>> rv.not_equal(rv.tensor([1, 2]), 2)
+    tensor([ True, False])
+    """
     return ne(input, other)
 
 
@@ -158,6 +229,3 @@ def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
             return close
     except ValueError as error:
         raise OpError(unlike("isclose", a, b)) from error
-
-
-examples(globals())

@@ -1,7 +1,7 @@
 """Makes the class of Functions (nodes of the tape) of an element-wise op from its declaration (`row.py`).
 
-The texts of `forward` and `backward` are composed from the declaration and compiled (`made` in ops/rows.py).
-So each class has methods that call its own kernels directly; methods of a common base class would have to
+The texts of `forward` and `backward` are composed from the declaration and compiled (`generated.py`). So each
+class has methods that call its own kernels directly; methods of a common base class would have to
 look them up at each call. `row` is the declaration, an `elementwise`.
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 import ranvier.ops.elementwise.compute as compute
 import ranvier.ops.slopes as slopes
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.generated import made
 from ranvier.ops.gradient_rules import diagonal, recomputed
-from ranvier.ops.rows import made
 from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.higher_order import on_arrays

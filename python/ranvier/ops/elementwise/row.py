@@ -20,8 +20,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.compute import DIVIDES, compute
 from ranvier.ops.elementwise.dtypes import Array, as_number
 from ranvier.ops.elementwise.node import node_of, settings_of
+from ranvier.ops.generated import made
 from ranvier.ops.gradient_rules import replaced
-from ranvier.ops.rows import made
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tape.inplace import written
 from ranvier.tensors.tensor import Tensor

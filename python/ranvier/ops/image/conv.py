@@ -20,7 +20,6 @@ from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tape.higher_order import of_input, rule
@@ -163,8 +162,12 @@ def conv2d(
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,
     "Fast algorithms for convolutional neural networks" (2016).
-    | rv.conv2d(rv.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]]), rv.tensor([[[[1.0, -1.0]]]]))
-    -> tensor([[[[-1., -1.], [-1., -1.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.conv2d(rv.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]]), rv.tensor([[[[1.0, -1.0]]]]))
+    tensor([[[[-1., -1.],
+              [-1., -1.]]]])
+    """
     return Conv2d(stride, padding, dilation, groups).apply(input, weight, bias)
 
 
@@ -186,7 +189,11 @@ def conv1d(
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
-    | rv.conv1d(rv.tensor([[[1.0, 2.0, 4.0]]]), rv.tensor([[[-1.0, 1.0]]])) -> tensor([[[1., 2.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.conv1d(rv.tensor([[[1.0, 2.0, 4.0]]]), rv.tensor([[[-1.0, 1.0]]]))
+    tensor([[[1., 2.]]])
+    """
     return Conv1d(stride, padding, dilation, groups).apply(input, weight, bias)
 
 
@@ -209,8 +216,11 @@ def conv_transpose1d(
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
-    | rv.conv_transpose1d(rv.tensor([[[1.0, 2.0]]]), rv.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
-    -> tensor([[[  1.,  10., 102.,  20., 200.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.conv_transpose1d(rv.tensor([[[1.0, 2.0]]]), rv.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
+    tensor([[[  1.,  10., 102.,  20., 200.]]])
+    """
     return ConvTranspose1d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
 
 
@@ -235,9 +245,10 @@ def conv_transpose2d(
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Zeiler et al., "Deconvolutional Networks" (2010); Dumoulin and Visin, "A guide to convolution
     arithmetic for deep learning" (2016).
-    | rv.conv_transpose2d(rv.tensor([[[[1.0, 2.0]]]]), rv.ones(1, 1, 2, 2), stride=2)
-    -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.conv_transpose2d(rv.tensor([[[[1.0, 2.0]]]]), rv.ones(1, 1, 2, 2), stride=2)
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
+    """
     return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -19,7 +19,6 @@ from ranvier.observe import refuse
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import AtMaxima
-from ranvier.ops.rows import examples
 from ranvier.tape.function import TakesHalves, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
@@ -152,7 +151,11 @@ def max_pool1d(
     """y[o] = max over s of x[o stride - padding + s dilation], for signals (N, C, L) -> (N, C, O).
 
     Settings and indices as in :func:`max_pool2d`, for one axis.
-    | rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[3., 2.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    tensor([[[3., 2.]]])
+    """
     return MaxPool1d.of(input, kernel_size, _stride(stride), padding, dilation, ceil_mode, return_indices)
 
 
@@ -209,7 +212,11 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
     """The maximum of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
-    | rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2) -> tensor([[[3., 3.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2)
+    tensor([[[3., 3.]]])
+    """
     return AdaptiveMaxPool1d.of(input, output_size, return_indices)
 
 
@@ -217,7 +224,11 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
     """The maximum of windows that divide images (N, C, H, W) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
-    | rv.adaptive_max_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), (1, 2)) -> tensor([[[[13., 15.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.adaptive_max_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), (1, 2))
+    tensor([[[[13., 15.]]]])
+    """
     return AdaptiveMaxPool2d.of(input, output_size, return_indices)
 
 
@@ -232,7 +243,11 @@ def avg_pool1d(
     """y[o] = the mean of x over the window that begins at o stride - padding: (N, C, L) -> (N, C, O).
 
     Settings as in :func:`avg_pool2d`, for one axis.
-    | rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    tensor([[[2., 1.]]])
+    """
     return AvgPool1d.of(input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad)
 
 
@@ -253,8 +268,12 @@ def avg_pool2d(
 
     Shapes: (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - kernel_size) / stride) + 1.
     Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
-    | rv.avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 2)
-    -> tensor([[[[ 2.5000,  4.5000], [10.5000, 12.5000]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 2)
+    tensor([[[[ 2.5000,  4.5000],
+              [10.5000, 12.5000]]]])
+    """
     arguments = (kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
     return AvgPool2d.of(input, *arguments)
 
@@ -263,7 +282,11 @@ def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     """The mean of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows.
-    | rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
+    tensor([[[2., 1.]]])
+    """
     return AdaptiveAvgPool1d.of(input, output_size)
 
 
@@ -275,7 +298,11 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
 
     Shapes: (N, C, H, W) -> (N, C, *output_size).
     Source: Lin, Chen and Yan, "Network In Network" (2013), for the global average.
-    | rv.adaptive_avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 1).item() -> 7.5"""
+
+    >>> import ranvier as rv
+    >>> rv.adaptive_avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 1).item()
+    7.5
+    """
     return AdaptiveAvgPool2d.of(input, output_size)
 
 
@@ -326,6 +353,3 @@ def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:
 
 
 linear_rule(MaxPool, WindowedMaxPool, backward=MaxPool.backward, forward=_at_maxima, shape=_shape)
-
-
-examples(globals())

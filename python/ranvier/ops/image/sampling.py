@@ -7,7 +7,6 @@ Sizes in shapes: n images of c channels, h rows and w columns; r and s: rows and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from ranvier.ops.image.pooling import avg_pool1d
 from ranvier.ops.image.resample import pad
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
@@ -76,7 +74,11 @@ def _for_channels(positions: Array, n: int, c: int) -> Array:
 
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
-    | rv.nn.functional.unfold(rv.ones(1, 2, 4, 4), 3).shape -> (1, 18, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.unfold(rv.ones(1, 2, 4, 4), 3).shape
+    (1, 18, 4)
+    """
     input = as_tensor("unfold", input)
     if input.ndim == 3:
         return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
@@ -94,7 +96,11 @@ def fold(
     input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """The sum of windows, put back into images: (n, c r s, number of windows) -> (n, c, h, w).
-    | rv.nn.functional.fold(rv.ones(1, 4, 1), (2, 2), 2).shape -> (1, 1, 2, 2)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.fold(rv.ones(1, 4, 1), (2, 2), 2).shape
+    (1, 1, 2, 2)
+    """
     input = as_tensor("fold", input)
     if input.ndim == 2:
         return fold(unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride)[0]
@@ -113,7 +119,11 @@ def fold(
 
 def channel_shuffle(input: Any, groups: int) -> Tensor:
     """x (N, C, ...) with its channels in another order: the first of each group, then the second of each ...
-    | rv.nn.functional.channel_shuffle(rv.arange(4).reshape(1, 4, 1), 2).flatten() -> tensor([0, 2, 1, 3])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.channel_shuffle(rv.arange(4).reshape(1, 4, 1), 2).flatten()
+    tensor([0, 2, 1, 3])
+    """
     input = as_tensor("channel_shuffle", input)
     groups = whole("channel_shuffle", "groups", groups)
     if input.ndim < 3 or groups < 1 or input.shape[1] % groups:
@@ -129,7 +139,11 @@ def channel_shuffle(input: Any, groups: int) -> Tensor:
 
 def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
-    | rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape -> (1, 2, 4, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape
+    (1, 2, 4, 4)
+    """
     input, r = as_tensor("pixel_shuffle", input), whole("pixel_shuffle", "upscale_factor", upscale_factor)
     if input.ndim < 3 or r < 1 or input.shape[-3] % (r * r):
         raise OpError(
@@ -147,7 +161,11 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
 
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
-    | rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape -> (1, 8, 2, 2)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape
+    (1, 8, 2, 2)
+    """
     input = as_tensor("pixel_unshuffle", input)
     r = whole("pixel_unshuffle", "downscale_factor", downscale_factor)
     if input.ndim < 3 or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
@@ -170,8 +188,11 @@ def local_response_norm(
     2012).
 
     x (n, c, ...); channels beyond the first and the last count as 0.
-    | rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
-    -> tensor([0.7378, 0.5946, 0.5946])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
+    tensor([0.7378, 0.5946, 0.5946])
+    """
     input = as_tensor("local_response_norm", input)
     # As in PyTorch, autocast computes this in float32 for images, but not for sequences (n, c, l).
     dtypes = Dtypes() if input.ndim == 3 else Dtypes(autocast="float32")
@@ -192,59 +213,89 @@ def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float
     return div(input, pow(add(mul(means, alpha), k), beta))
 
 
-def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
-    """max_unpool1d or max_unpool2d: pools over one axis or two."""
+@in_dtypes(Dtypes("own", "float32"))
+def max_unpool1d(
+    input: Any,
+    indices: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """The maxima at the places that they came from, 0 elsewhere.
 
-    @in_dtypes(Dtypes("own", "float32"))
-    def op(
-        input: Any,
-        indices: Any,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        output_size: Any = None,
-    ) -> Tensor:
-        x, places = as_tensor(name, input), index_array(name, indices)
-        if places.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
-            raise OpError(
-                f"[{name}] got x of shape {x.shape} and indices of {places.shape}; expected equal shapes"
-            )
-        kernels, strides, paddings = (
-            (v,) * axes if isinstance(v, int) else tuple(v)
-            for v in (kernel_size, kernel_size if stride is None else stride, padding)
-        )
-        lead, outs = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
-        windows = zip(outs, kernels, strides, paddings, strict=True)
-        shape = tuple((o - 1) * s - 2 * p + k for o, k, s, p in windows)
-        if output_size is not None:
-            sizes = tuple(output_size)[-axes:]
-            if any(abs(n - m) >= s for n, m, s in zip(sizes, shape, strides, strict=True)):
-                raise OpError(
-                    f"[{name}] got output_size {tuple(output_size)}; expected sizes close to {shape}"
-                )
-            shape = sizes
-        size, count = math.prod(shape), math.prod(outs)
-        if places.size and (places.min() < 0 or places.max() >= size):
-            raise OpError(f"[{name}] got an index outside 0 ... {size - 1}; expected indices of max_pool")
-        base, places = zeros(*lead, size, dtype=x.dtype), places.reshape(*lead, count)
-        y = watched(scatter(base, -1, places, reshape(x, (*lead, count))), indices)
-        return reshape(y, (*lead, *shape))
+    x and indices are results of max_pool1d. Of several values for one place the last stays, and only it gets
+    a gradient.
 
-    return op
-
-
-max_unpool1d, max_unpool2d = _unpool("max_unpool1d", 1), _unpool("max_unpool2d", 2)
-document(
-    globals(),
+    >>> import ranvier as rv
+    >>> rv.nn.functional.max_unpool1d(rv.tensor([[2.0]]), rv.tensor([[1]]), 2)
+    tensor([[0., 2.]])
     """
-max_unpool1d: The maxima at the places that they came from, 0 elsewhere: x and indices are results of
-    max_pool1d. Of several values for one place the last stays, and only it gets a gradient.
-    | [[2.0]], [[1]], 2 -> [[0., 2.]]
-max_unpool2d: The maxima at the places that they came from, 0 elsewhere: x and indices are results of
-    max_pool2d; see :func:`max_unpool1d`. | rv.ones(1, 1, 1), rv.ones(1, 1, 1).long(), (1, 2) -> [[[0., 1.]]]
-""",
-    "rv.nn.functional",
-)
+    return _unpooled("max_unpool1d", 1, input, indices, kernel_size, stride, padding, output_size)
+
+
+@in_dtypes(Dtypes("own", "float32"))
+def max_unpool2d(
+    input: Any,
+    indices: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    output_size: Any = None,
+) -> Tensor:
+    """The maxima at the places that they came from, 0 elsewhere.
+
+    x and indices are results of max_pool2d; see :func:`max_unpool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.max_unpool2d(rv.ones(1, 1, 1), rv.ones(1, 1, 1).long(), (1, 2))
+    tensor([[[0., 1.]]])
+    """
+    return _unpooled("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def _unpooled(
+    name: str,
+    axes: int,
+    input: Any,
+    indices: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    output_size: Any,
+) -> Tensor:
+    """max_unpool1d or max_unpool2d: pools over one axis or two."""
+    x = as_tensor(name, input)
+    places = index_array(name, indices)
+    if places.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
+        raise OpError(
+            f"[{name}] got x of shape {x.shape} and indices of {places.shape}; expected equal shapes"
+        )
+    kernels = _for_axes(kernel_size, axes)
+    strides = kernels if stride is None else _for_axes(stride, axes)
+    paddings = _for_axes(padding, axes)
+    lead = x.shape[: x.ndim - axes]
+    outs = x.shape[x.ndim - axes :]
+    windows = zip(outs, kernels, strides, paddings, strict=True)
+    shape = tuple((o - 1) * s - 2 * p + k for o, k, s, p in windows)
+    if output_size is not None:
+        sizes = tuple(output_size)[-axes:]
+        if any(abs(n - m) >= s for n, m, s in zip(sizes, shape, strides, strict=True)):
+            raise OpError(f"[{name}] got output_size {tuple(output_size)}; expected sizes close to {shape}")
+        shape = sizes
+    size = math.prod(shape)
+    count = math.prod(outs)
+    if places.size and (places.min() < 0 or places.max() >= size):
+        raise OpError(f"[{name}] got an index outside 0 ... {size - 1}; expected indices of max_pool")
+    base = zeros(*lead, size, dtype=x.dtype)
+    places = places.reshape(*lead, count)
+    y = watched(scatter(base, -1, places, reshape(x, (*lead, count))), indices)
+    return reshape(y, (*lead, *shape))
+
+
+def _for_axes(value: Any, axes: int) -> tuple[int, ...]:
+    """A setting for each axis: one number stands for all of them."""
+    return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
 def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
@@ -373,6 +424,3 @@ def _products(*weights: Tensor) -> Tensor:
     for weight in weights[-2::-1]:
         product = reshape(mul(unsqueeze(product, -1), unsqueeze(weight, -2)), (*weight.shape[:-1], -1))
     return product
-
-
-examples(globals())

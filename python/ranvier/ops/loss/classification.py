@@ -15,7 +15,6 @@ from ranvier.ops.elementwise.dtypes import alike, as_tensor, is_floating
 from ranvier.ops.gradient_rules import differentiated, inputs, recomputed, with_zero_slope
 from ranvier.ops.loss.base import constant, promoted
 from ranvier.ops.reduction.reduce import mean, sum as total
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched
 from ranvier.tape.higher_order import rule
@@ -170,12 +169,12 @@ def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduc
 
     Shapes, ``weight``, ``ignore_index``, 'mean' and errors as in :func:`cross_entropy` of class indices,
     which is this loss of log_softmax(x) in one pass.
-    | rv.nn.functional.nll_loss(rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1), rv.tensor([0]))
-    -> tensor(0.4170)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.nll_loss(rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1), rv.tensor([0]))
+    tensor(0.4170)
+    """
     if _is_float(target):
         raise DtypeError(f"[nll] got target of dtype {target.dtype.name}; expected {_INDICES}")
     factors = constant("nll", "weight", weight, x)
     return _apply(Nll(reduction, factors, ignore_index), x, target, reduction, weight)
-
-
-examples(globals())

@@ -14,7 +14,6 @@ from ranvier.ops.loss.base import constant, in_one_shape, reduced, reduction_of,
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.neural.distance import pairwise_distance
 from ranvier.ops.reduction.reduce import mean, sum as total
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import number
@@ -32,7 +31,11 @@ def hinge_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1. Shapes and dtypes as in :func:`mse`.
-    | rv.nn.functional.hinge_embedding_loss(rv.tensor([2.0, 0.5]), rv.tensor([1, -1])) -> tensor(1.2500)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.hinge_embedding_loss(rv.tensor([2.0, 0.5]), rv.tensor([1, -1]))
+    tensor(1.2500)
+    """
     margin = number("hinge_embedding_loss", "margin", margin)
     reduction = reduction_of("hinge_embedding_loss", size_average, reduce, reduction)
     x, target = same_floats("hinge_embedding_loss", input=input, target=target)
@@ -45,7 +48,11 @@ def soft_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
     """log(1 + exp(-target x)), of targets 1 and -1. Shapes and dtypes as in :func:`mse`.
-    | rv.nn.functional.soft_margin_loss(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.6931)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.soft_margin_loss(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(0.6931)
+    """
     reduction = reduction_of("soft_margin_loss", size_average, reduce, reduction)
     x, target = same_floats("soft_margin_loss", input=input, target=target)
     return reduced("soft_margin_loss", softplus(-target * x, threshold=np.inf), reduction)
@@ -64,7 +71,11 @@ def multi_margin_loss(
 ) -> Tensor:
     """The mean over all C classes of max(0, margin - x[target] + x[j])^p, 0 for j = target, times
     weight[target]: x (N, C) or (C,), target (N,) or (). p is 1 or 2.
-    | rv.nn.functional.multi_margin_loss(rv.tensor([[0.5, 0.25]]), rv.tensor([0])) -> tensor(0.3750)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.multi_margin_loss(rv.tensor([[0.5, 0.25]]), rv.tensor([0]))
+    tensor(0.3750)
+    """
     name = "multi_margin_loss"
     margin = number(name, "margin", margin)
     reduction = reduction_of(name, size_average, reduce, reduction)
@@ -94,7 +105,11 @@ def multilabel_margin_loss(
 ) -> Tensor:
     """The sum of max(0, 1 - x[j] + x[i]) / C over the labels j and all other classes i: x (N, C) or (C,);
     target, of the same shape, has a row's labels, and -1 after the last.
-    | rv.nn.functional.multilabel_margin_loss(rv.tensor([0.5, 0.25]), rv.tensor([0, -1])) -> tensor(0.3750)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.multilabel_margin_loss(rv.tensor([0.5, 0.25]), rv.tensor([0, -1]))
+    tensor(0.3750)
+    """
     name = "multilabel_margin_loss"
     reduction = reduction_of(name, size_average, reduce, reduction)
     x, labels = _scores(name, input), _row(as_tensor(name, target))
@@ -119,7 +134,11 @@ def multilabel_soft_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """The mean over the classes of binary_cross_entropy_with_logits, times weight (C,): x, target (N, C).
-    | rv.nn.functional.multilabel_soft_margin_loss(rv.zeros(1, 2), rv.ones(1, 2)) -> tensor(0.6931)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.multilabel_soft_margin_loss(rv.zeros(1, 2), rv.ones(1, 2))
+    tensor(0.6931)
+    """
     name = "multilabel_soft_margin_loss"
     reduction = reduction_of(name, size_average, reduce, reduction)
     x, target = alike(input, target)
@@ -145,8 +164,11 @@ def triplet_margin_with_distance_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """:func:`triplet_margin_loss` with another distance, a function of two Tensors (N, D).
-    | rv.nn.functional.triplet_margin_with_distance_loss(rv.zeros(1, 1), rv.ones(1, 1), rv.zeros(1, 1))
-    -> tensor(2.0000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.triplet_margin_with_distance_loss(rv.zeros(1, 1), rv.ones(1, 1), rv.zeros(1, 1))
+    tensor(2.0000)
+    """
     name = "triplet_margin_with_distance_loss"
     number(name, "margin", margin, 0, above=True)
     distance = pairwise_distance if distance_function is None else distance_function
@@ -173,6 +195,3 @@ def _positive(margins: Tensor) -> Tensor:
 def _row(x: Tensor) -> Tensor:
     """x; a number becomes a row of one class."""
     return x if x.ndim else x.unsqueeze(0)
-
-
-examples(globals())

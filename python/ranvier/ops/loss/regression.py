@@ -11,7 +11,6 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.functions import exp, log
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.dtypes import default
@@ -29,7 +28,11 @@ def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
 
     Tensors of different dtypes are computed in the wider one of floats. Raises ValueError for different
     shapes or another reduction, TypeError where neither is of floats.
-    | rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.3750)
+    """
     return Mse(reduction).apply(*paired(x, target))
 
 
@@ -37,7 +40,11 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
 
     Errors as in :func:`mse`.
-    | rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.5000)
+    """
     return L1(reduction).apply(*paired(x, target))
 
 
@@ -57,8 +64,11 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     Raises ValueError for beta < 0, else as :func:`mse`.
 
     Source: Girshick, "Fast R-CNN" (2015).
-    | rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
-    -> tensor([0.1250, 2.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
+    tensor([0.1250, 2.5000])
+    """
     return SmoothL1(reduction, beta).apply(*paired(x, target))
 
 
@@ -76,8 +86,11 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     Raises ValueError for delta <= 0, else as :func:`mse`.
 
     Source: Huber, "Robust Estimation of a Location Parameter" (1964).
-    | rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
-    -> tensor([0.1250, 4.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
+    tensor([0.1250, 4.0000])
+    """
     if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype != target._array.dtype:
         x = _core._autocast_cast("float32", x)
         target = target.to(x._array.dtype)
@@ -98,8 +111,11 @@ def poisson_nll(
 
     log(target!) is left out; with ``full`` it is added by Stirling's formula t log t - t + log(2 pi t) / 2
     where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
-    | rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
-    -> tensor([1.0000, 0.7183])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
+    tensor([1.0000, 0.7183])
+    """
     eps = number("poisson_nll", "eps", eps)
     x, t = same_floats("poisson_nll", x=x, target=target)
     losses = exp(x) - t * x if log_input else x - t * log(x + eps)
@@ -123,8 +139,11 @@ def gaussian_nll(
     number, else as :func:`mse`.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
-    | rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
-    -> tensor(1.1931)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
+    tensor(1.1931)
+    """
     shapes = [tuple(getattr(a, "shape", ())) for a in (x, target)]
     if shapes[0] == shapes[1]:
         shape = shapes[0]
@@ -164,6 +183,3 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
             "of a size, or nothing in place of the last"
         )
     return broadcast_to(var, shape)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -32,18 +32,32 @@ def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
 
 
 def is_tensor(obj: Any) -> bool:
-    """True for a Tensor. | rv.is_tensor(rv.ones(1)), rv.is_tensor([1.0]) -> (True, False)"""
+    """True for a Tensor.
+
+    >>> import ranvier as rv
+    >>> rv.is_tensor(rv.ones(1)), rv.is_tensor([1.0])
+    (True, False)
+    """
     return isinstance(obj, Tensor)
 
 
 def is_floating_point(input: Any) -> bool:
     """True if the elements are floating-point numbers.
-    | rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2)) -> (True, False)"""
+
+    >>> import ranvier as rv
+    >>> rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2))
+    (True, False)
+    """
     return _raw("is_floating_point", input).dtype.kind == "f"
 
 
 def is_complex(input: Any) -> bool:
-    """False: no Tensor has complex numbers. | rv.is_complex(rv.ones(1)) -> False"""
+    """False: no Tensor has complex numbers.
+
+    >>> import ranvier as rv
+    >>> rv.is_complex(rv.ones(1))
+    False
+    """
     return _raw("is_complex", input).dtype.kind == "c"
 
 
@@ -74,19 +88,31 @@ def _is(name: str, x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], An
 
 def isnan(input: Any) -> Tensor:
     """True for the elements that are NaN.
-    | rv.isnan(rv.tensor([1.0, float("nan")])) -> tensor([False,  True])"""
+
+    >>> import ranvier as rv
+    >>> rv.isnan(rv.tensor([1.0, float("nan")]))
+    tensor([False,  True])
+    """
     return _is("isnan", input, np.isnan, lambda array: _core.ne(array, array, None))
 
 
 def isinf(input: Any) -> Tensor:
     """True for the elements that are infinite.
-    | rv.isinf(rv.tensor([1.0, -float("inf")])) -> tensor([False,  True])"""
+
+    >>> import ranvier as rv
+    >>> rv.isinf(rv.tensor([1.0, -float("inf")]))
+    tensor([False,  True])
+    """
     return _is("isinf", input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
 
 
 def isfinite(input: Any) -> Tensor:
     """True for the elements that are neither NaN nor infinite.
-    | rv.isfinite(rv.tensor([1.0, 1e39])) -> tensor([ True, False])"""
+
+    >>> import ranvier as rv
+    >>> rv.isfinite(rv.tensor([1.0, 1e39]))
+    tensor([ True, False])
+    """
     return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 
@@ -105,7 +131,11 @@ _FINITE = {kind: (float(np.finfo(kind).min), float(np.finfo(kind).max)) for kind
 
 def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """True if abs(input - other) <= atol + rtol abs(other) everywhere.
-    | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
+
+    >>> import ranvier as rv
+    >>> rv.allclose(rv.ones(2), rv.ones(2) + 1e-7)
+    True
+    """
     if not (rtol >= 0 and atol >= 0):
         raise OpError(f"[allclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
     for x in (input, other):
@@ -121,7 +151,12 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
 
 
 def is_inference(input: Tensor) -> bool:
-    """True if the tensor was made in :class:`inference_mode`. | rv.ones(2).is_inference() -> False"""
+    """True if the tensor was made in :class:`inference_mode`.
+
+    >>> import ranvier as rv
+    >>> rv.ones(2).is_inference()
+    False
+    """
     refuse("is_inference()", "ask outside the step")
     return bool(input._cell[FLAG] & INFERENCE)
 

@@ -37,7 +37,11 @@ def to(
     Accepts ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other_tensor)``, each followed by
     non_blocking, which has no effect, and copy, and all as keywords. memory_format: see :func:`contiguous`.
     Raises ValueError for another device, TypeError for more arguments.
-    | rv.tensor([1.7, -1.7]).to(rv.int64) -> tensor([ 1, -1])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.7, -1.7]).to(rv.int64)
+    tensor([ 1, -1])
+    """
     if len(args) == 1 and dtype is device is memory_format is None and copy is False:
         like = args[0]
         if type(like) is DType or isinstance(like, np.dtype):
@@ -126,7 +130,11 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
 def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
     """The memory of x read as another dtype, without a gradient; a copy if bytes other than 0 and 1 become
     bools.
-    | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
+
+    >>> import ranvier as rv
+    >>> reinterpreted(rv.tensor([1.0]), rv.int32)
+    tensor([1065353216], dtype=torch.int32)
+    """
     dtype = np.dtype(dtype)
     if dtype == x._array.dtype:
         return x.detach()

@@ -93,7 +93,11 @@ def tensor(
     dtype.
 
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
-    | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), torch.float32)"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
+    (tensor([1, 2]), torch.float32)
+    """
     try:
         on_cpu = device is None and not contexts
         if on_cpu and type(data) is not list and isinstance(data, Tensor):
@@ -139,7 +143,11 @@ def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
     """:func:`as_tensor`; with copy=True always in memory of its own, with copy=False never (ValueError).
-    | rv.asarray([1.0, 2.0]) -> tensor([1., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.asarray([1.0, 2.0])
+    tensor([1., 2.])
+    """
     out = as_tensor(obj, dtype, device)
     shares = np.may_share_memory(out._array, getattr(obj, "_array", obj)) if hasattr(obj, "dtype") else False
     if copy is False and not shares:
@@ -228,8 +236,13 @@ def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
     return named(op, name, about)
 
 
-zeros = _sized("zeros", 0, """zeros(2, 3) or zeros((2, 3)): the default dtype unless dtype says otherwise.
-    | rv.zeros(2) -> tensor([0., 0.])""")  # fmt: skip
+_ABOUT_ZEROS = """zeros(2, 3) or zeros((2, 3)): the default dtype unless dtype says otherwise.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2)
+    tensor([0., 0.])
+    """
+zeros = _sized("zeros", 0, _ABOUT_ZEROS)
 ones = _sized("ones", 1, "As :func:`zeros`, filled with 1.")
 empty = _sized("empty", None, "As :func:`zeros`, without setting the values.")
 
@@ -246,7 +259,11 @@ def full(
     """A Tensor filled with one number, in the dtype of this kind of Python's numbers unless dtype is given.
 
     Raises ValueError for a number that the dtype cannot hold, such as 1e300 in float32, or nan in int64.
-    | rv.full((2,), 7) -> tensor([7, 7])"""
+
+    >>> import ranvier as rv
+    >>> rv.full((2,), 7)
+    tensor([7, 7])
+    """
     shape, value = shape_of((size,), "tensor"), fill_value
     value = value.item() if isinstance(value, np.generic) else value
     if type(value) is float or type(value) is int or type(value) is bool:
@@ -340,7 +357,11 @@ def arange(
 
     With a dtype of integers start, end and step lose their fractions first. Raises ValueError for a step of 0
     or of the wrong sign.
-    | rv.arange(3), rv.arange(0, 1, 0.5) -> (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))"""
+
+    >>> import ranvier as rv
+    >>> rv.arange(3), rv.arange(0, 1, 0.5)
+    (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))
+    """
     first, last = (0, start) if end is None else (start, end)
     if not (type(first) is type(last) is type(step) is int):
         first, last, step = (getattr(v, "item", lambda v=v: v)() for v in (first, last, step))

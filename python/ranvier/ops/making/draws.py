@@ -21,7 +21,6 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.making import creation, philox, uniform
 from ranvier.ops.making.philox import check_range
 from ranvier.ops.making.random import generator as numpy_generator, key_of, randint, state_of, using
-from ranvier.ops.rows import examples
 from ranvier.tape.function import Function, into
 from ranvier.tape.higher_order import rule
 from ranvier.tape.inplace import assign, check_leaf
@@ -107,7 +106,12 @@ _drawn_by_core = into(_core._fill_random, takes=4)(drawn_by_key)
 
 
 def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
-    """Fills x with uniform numbers in [low, to). | rv.zeros(3).uniform_(1, 1).tolist() -> [1.0, 1.0, 1.0]"""
+    """Fills x with uniform numbers in [low, to).
+
+    >>> import ranvier as rv
+    >>> rv.zeros(3).uniform_(1, 1).tolist()
+    [1.0, 1.0, 1.0]
+    """
     if not low <= to:
         raise OpError(f"[uniform_] got {low} to {to}; expected low <= to")
     return _by_core("uniform_", False, x, generator, low, to)
@@ -115,7 +119,11 @@ def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None)
 
 def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with normal numbers of this mean and standard deviation.
-    | rv.zeros(2).normal_(3, 0).tolist() -> [3.0, 3.0]"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2).normal_(3, 0).tolist()
+    [3.0, 3.0]
+    """
     number("normal_", "std", std, 0)
     return _by_core("normal_", True, x, generator, mean, std)
 
@@ -133,7 +141,11 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
 
 def cauchy_(x: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with numbers of Cauchy's distribution: median + sigma tan(pi (u - 1/2)), u uniform.
-    | rv.zeros(2).cauchy_().shape -> (2,)"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2).cauchy_().shape
+    (2,)
+    """
     median, sigma = number("cauchy_", "median", median), number("cauchy_", "sigma", sigma, 0, above=True)
     _float("cauchy_", x)
 
@@ -145,7 +157,11 @@ def cauchy_(x: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = 
 
 def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
     """Fills x with exp(n) of normal numbers n of this mean and standard deviation.
-    | rv.zeros(2).log_normal_(0, 1).shape -> (2,)"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2).log_normal_(0, 1).shape
+    (2,)
+    """
     mean, std = number("log_normal_", "mean", mean), number("log_normal_", "std", std, 0, above=True)
     _float("log_normal_", x)
     return _filled("log_normal_", x, generator, lambda shape: numpy_generator().lognormal(mean, std, shape))
@@ -153,7 +169,11 @@ def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = 
 
 def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fills x with the numbers of trials up to the first success, of probability p.
-    | rv.zeros(2).geometric_(0.999999).shape -> (2,)"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2).geometric_(0.999999).shape
+    (2,)
+    """
     p = number("geometric_", "p", p, 0, 1, above=True)
     return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
 
@@ -187,7 +207,11 @@ def _probabilities(name: str, p: Any) -> Any:
 
 def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
-    | rv.bernoulli(rv.tensor([0.0, 1.0])) -> tensor([0., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.bernoulli(rv.tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
     input = as_tensor("bernoulli", input)
     if p is None:
         limit = _probabilities("bernoulli", input)
@@ -229,7 +253,11 @@ def _bernoulli(x: Tensor, p: Any, generator: Any) -> Tensor:
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
     """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype.
-    | rv.poisson(rv.zeros(2)) -> tensor([0., 0.])"""
+
+    >>> import ranvier as rv
+    >>> rv.poisson(rv.zeros(2))
+    tensor([0., 0.])
+    """
     input = as_tensor("poisson", input)
     _float("poisson", input)
     rates = input._read("poisson")
@@ -241,7 +269,11 @@ def poisson(input: Any, generator: Any = None) -> Tensor:
 
 def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
     """The successes of each count of trials, of each probability; the shapes broadcast.
-    | rv.binomial(rv.tensor([2.0, 9.0]), rv.tensor([0.0, 1.0])) -> tensor([0., 9.])"""
+
+    >>> import ranvier as rv
+    >>> rv.binomial(rv.tensor([2.0, 9.0]), rv.tensor([0.0, 1.0]))
+    tensor([0., 9.])
+    """
     count, prob = as_tensor("binomial", count), as_tensor("binomial", prob)
     _float("binomial", count)
     limits, counts = _probabilities("binomial", prob), count._read("binomial")
@@ -258,7 +290,11 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
 
     Raises ValueError for negative, infinite or NaN elements, rows without a positive one, and without
     replacement for more samples than elements.
-    | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])"""
+
+    >>> import ranvier as rv
+    >>> rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True)
+    tensor([1, 1])
+    """
     input = as_tensor("multinomial", input)
     require_dtype("multinomial", "x", input, "f", "floats")
     rows = input._read("multinomial")
@@ -291,7 +327,11 @@ def normal(
 ) -> Tensor:
     """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
     mean and std broadcast to.
-    | rv.normal(2.0, 0.0, (2,)) -> tensor([2., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.normal(2.0, 0.0, (2,))
+    tensor([2., 2.])
+    """
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
     on = device or next((x.device for x in tensors), CPU)
     shape = np.broadcast_shapes(*(x.shape for x in tensors)) if size is None else size
@@ -325,7 +365,11 @@ def randint_like(
     **settings: Any,
 ) -> Tensor:
     """As :func:`ranvier.randint`, in the shape and dtype of x.
-    | rv.randint_like(rv.zeros(2), 1) -> tensor([0., 0.])"""
+
+    >>> import ranvier as rv
+    >>> rv.randint_like(rv.zeros(2), 1)
+    tensor([0., 0.])
+    """
     input = as_tensor("randint_like", input)
     low, high = (0, low) if high is None else (low, high)
     settings.update(dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
@@ -347,4 +391,3 @@ def _from(function: Any) -> Any:
 
 
 uniform_, random_ = (_from(own_error(function)) for function in (uniform_, random_))
-examples(globals())  # the examples in docstrings become lines that doctest runs

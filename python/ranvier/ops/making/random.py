@@ -200,7 +200,11 @@ def manual_seed(seed: int) -> Generator:
 
 def seed() -> int:
     """Seeds all random numbers with a number drawn from the system, and returns it.
-    | rv.seed() == rv.initial_seed() -> True"""
+
+    >>> import ranvier as rv
+    >>> rv.seed() == rv.initial_seed()
+    True
+    """
     return current().seed()
 
 

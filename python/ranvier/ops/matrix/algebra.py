@@ -24,7 +24,6 @@ from ranvier.ops.matrix.matmul import WideMatmul, matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax, mean, sum as total
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes, rounded, single
 from ranvier.tensors.errors import number, one_of, whole
@@ -66,7 +65,12 @@ def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
-    | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3)
+    tensor([[4., 1.],
+            [1., 4.]])
+    """
     return _addmm(input, mat1, mat2, beta, alpha)
 
 
@@ -85,14 +89,22 @@ def _addmm(input: Any, mat1: Any, mat2: Any, beta: float, alpha: float) -> Tenso
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
-    | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1))
+    tensor([[[4.]]])
+    """
     a, b = of_dims("baddbmm", batch1, batch2, 3, 3)
     return _plus(input, a, b, beta, alpha)
 
 
 def inner(input: Any, other: Any) -> Tensor:
     """The sum of products over the last dimension: (..., k), (..., k) -> (*a.shape[:-1], *b.shape[:-1]).
-    | rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
+
+    >>> import ranvier as rv
+    >>> rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     input, other = as_tensor("inner", input), as_tensor("inner", other)
     if input.ndim == 0 or other.ndim == 0:
         return mul(input, other)
@@ -103,7 +115,12 @@ def inner(input: Any, other: Any) -> Tensor:
 
 def ger(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
-    | rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
     input, vec2 = of_dims("ger", input, vec2, 1, 1)
     return mul(unsqueeze(input, 1), vec2)
 
@@ -112,7 +129,11 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     """The sum of products over pairs of dimensions: the last dims of a with the first of b, or two lists.
 
     Raises ValueError for dimensions of different sizes.
-    | rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape -> (2, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape
+    (2, 4)
+    """
     a, b = as_tensor("tensordot", a), as_tensor("tensordot", b)
     if isinstance(dims, Tensor):
         dims = dims.item() if dims.numel() == 1 else dims.tolist()
@@ -148,7 +169,11 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
 
 def kron(input: Any, other: Any) -> Tensor:
     """The Kronecker product: y[i p + k, j q + l] = a[i, j] b[k, l], in any number of dimensions.
-    | rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0])) -> tensor([ 1.,  2., 10., 20.])"""
+
+    >>> import ranvier as rv
+    >>> rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0]))
+    tensor([ 1.,  2., 10., 20.])
+    """
     input, other = as_tensor("kron", input), as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
     left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
@@ -159,7 +184,12 @@ def kron(input: Any, other: Any) -> Tensor:
 
 @in_dtypes()
 def dist(input: Any, other: Any, p: float = 2) -> Tensor:
-    """The p-norm of a - b. | rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0])) -> tensor(5.)"""
+    """The p-norm of a - b.
+
+    >>> import ranvier as rv
+    >>> rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0]))
+    tensor(5.)
+    """
     return norm(sub(input, other), p)
 
 
@@ -169,7 +199,11 @@ def cdist(
     """y[.., i, j] = the p-norm of a[.., i, :] - b[.., j, :]: (..., m, d), (..., n, d) -> (..., m, n).
 
     The differences are formed, which is exact for points close together; compute_mode is not used.
-    | rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]])) -> tensor([[5., 1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[5., 1.]])
+    """
     use = "use_mm_for_euclid_dist"
     one_of("cdist", "compute_mode", compute_mode, (f"{use}_if_necessary", use, f"donot_{use}"))
     x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
@@ -181,7 +215,11 @@ def cdist(
 @in_dtypes()
 def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
-    | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0]))
+    tensor([0., 0., 1.])
+    """
     input, other = as_tensor("cross", input), as_tensor("cross", other)
     shape = common_shape("cross", input, other)
     first = next((d for d, n in enumerate(shape) if n == 3), None)
@@ -201,7 +239,12 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     """The covariance of the rows of x (variables, samples): (d, n) -> (d, d); a vector is one variable.
 
     fweights: how often each sample counts (integers); aweights: its weight. Divided by n - correction.
-    | rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]])) -> tensor([[2., 4.], [4., 8.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]]))
+    tensor([[2., 4.],
+            [4., 8.]])
+    """
     input = as_tensor("cov", input)
     if input.ndim > 2:
         raise misfit("cov", {"x": input.shape}, "at most two dimensions")
@@ -245,7 +288,12 @@ def _top(rows: Tensor) -> Tensor:
 @in_dtypes()
 def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
-    | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
     input = as_tensor("corrcoef", input)
     # Each row, less its mean, is divided by its greatest |x|, so that squares stay in the dtype's range. This
     # changes no correlation. The mean is subtracted first: a quotient near 1 would lose the digits of the
@@ -266,8 +314,12 @@ def corrcoef(input: Any) -> Tensor:
 @in_dtypes()
 def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     """x, each slice along dim scaled down to the p-norm maxnorm where its norm is greater.
-    | rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
-    -> tensor([[0.6000, 0.8000], [0.3000, 0.4000]])"""
+
+    >>> import ranvier as rv
+    >>> rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
+    """
     input = as_tensor("renorm", input)
     at, p = some_dim("renorm", input, dim), number("renorm", "p", p, 0, above=True)
     if not maxnorm >= 0:
@@ -279,7 +331,12 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
 
 def block_diag(*matrices: Any) -> Tensor:
     """The matrices along the diagonal of a larger one that is 0 elsewhere; vectors are rows.
-    | rv.block_diag(rv.ones(1, 2), rv.ones(1, 1)) -> tensor([[1., 1., 0.], [0., 0., 1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.block_diag(rv.ones(1, 2), rv.ones(1, 1))
+    tensor([[1., 1., 0.],
+            [0., 0., 1.]])
+    """
     from ranvier.ops.image.resample import pad
     from ranvier.ops.shape.join import cat
 
@@ -300,8 +357,10 @@ def block_diag(*matrices: Any) -> Tensor:
 
 def spmm(input: Any, mat2: Any) -> Tensor:
     """The product of matrices: see :func:`mm`. In PyTorch the first may be sparse; here it is dense.
-    | rv.spmm(rv.eye(2), rv.ones(2, 1)) -> tensor([[1.], [1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.spmm(rv.eye(2), rv.ones(2, 1))
+    tensor([[1.],
+            [1.]])
+    """
     return mm(input, mat2)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -14,7 +14,6 @@ from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.inverse import first_true, matrix, singular
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
 from ranvier.ops.slopes import sum_to
@@ -153,7 +152,12 @@ def cholesky(A: Any, upper: bool = False) -> Tensor:
     Only the lower triangle of A is read, with `upper` the upper one. Raises linalg.LinAlgError, a ValueError,
     for another matrix, and for one with NaN or inf in this triangle; inf as its last element has the factor
     inf.
-    | rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]])) -> tensor([[2., 0.], [1., 1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]]))
+    tensor([[2., 0.],
+            [1., 1.]])
+    """
     A = matrix("cholesky", A)
     if upper:
         return transpose(Cholesky("cholesky").apply(transpose(A, -1, -2)), -1, -2)
@@ -164,7 +168,11 @@ def cholesky(A: Any, upper: bool = False) -> Tensor:
 def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
     """As :func:`cholesky`, and info (...): 0, or the size of the first leading part that is not
     positive-definite. L has NaN from that row on. check_errors: raises linalg.LinAlgError instead.
-    | rv.linalg.cholesky_ex(rv.tensor([[1.0, 2.0], [2.0, 1.0]])).info.item() -> 2"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.cholesky_ex(rv.tensor([[1.0, 2.0], [2.0, 1.0]])).info.item()
+    2
+    """
     if out is not None:
         raise TypeError("[cholesky_ex] got out; expected None")
     A = matrix("cholesky_ex", A)
@@ -180,8 +188,12 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     upper: a factor U with U^T U X = B. Its other half is not read; its gradient is that of (L L^T)^-1 B for
     any matrix L, so that it covers both halves, as PyTorch's does. Raises linalg.LinAlgError for a singular
     factor.
-    | rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
-    -> tensor([[1.], [1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    tensor([[1.],
+            [1.]])
+    """
     lower, right = matrix("cholesky_solve", input2), matrix("cholesky_solve", input, square=False)
     lower = transpose(lower, -1, -2) if upper else lower
     y = _solved(lower, right, False, False, "cholesky_solve", True)
@@ -190,7 +202,11 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
 
 def cholesky_inverse(input: Any, upper: bool = False) -> Tensor:
     """The inverse of L L^T, for a lower factor L (..., n, n), or of U^T U.
-    | rv.cholesky_inverse(rv.tensor([[2.0, 0.0], [0.0, 1.0]])) -> tensor([[0.2500, 0.0000], [0.0000, 1.0000]])
+
+    >>> import ranvier as rv
+    >>> rv.cholesky_inverse(rv.tensor([[2.0, 0.0], [0.0, 1.0]]))
+    tensor([[0.2500, 0.0000],
+            [0.0000, 1.0000]])
     """
     L = matrix("cholesky_inverse", input)
     return cholesky_solve(wrap(keep(np.eye(L.shape[-1], dtype=L.dtype))), L, upper)
@@ -202,8 +218,13 @@ def solve_triangular(
     """X with A X = B, or X A = B with left=False, for a triangle A (..., n, n): its other half is not read.
 
     unitriangular: the diagonal is not read but taken as 1. Raises linalg.LinAlgError for a 0 in it.
-    | rv.linalg.solve_triangular(rv.tensor([[2.0, 0.0], [1.0, 1.0]]), rv.tensor([[2.0], [3.0]]), upper=False)
-    -> tensor([[1.], [2.]])"""
+
+    >>> import ranvier as rv
+    >>> lower = rv.tensor([[2.0, 0.0], [1.0, 1.0]])
+    >>> rv.linalg.solve_triangular(lower, rv.tensor([[2.0], [3.0]]), upper=False)
+    tensor([[1.],
+            [2.]])
+    """
     A, B = matrix("solve_triangular", A), matrix("solve_triangular", B, square=False)
     if left:
         return _solved(A, B, upper, unitriangular, "solve_triangular")
@@ -216,7 +237,11 @@ def triangular_solve(
 ) -> TriangularSolveResult:
     """The input b of A x = b in the old form of :func:`ranvier.linalg.solve_triangular`; transpose: of A^T x.
     Also a copy of A.
-    | rv.triangular_solve(rv.tensor([[2.0]]), rv.tensor([[4.0]])).solution -> tensor([[0.5000]])"""
+
+    >>> import ranvier as rv
+    >>> rv.triangular_solve(rv.tensor([[2.0]]), rv.tensor([[4.0]])).solution
+    tensor([[0.5000]])
+    """
     A, b = matrix("triangular_solve", A), matrix("triangular_solve", input, square=False)
     turned, half = (A.mT, not upper) if transpose else (A, upper)
     return TriangularSolveResult(_solved(turned, b, half, unitriangular, "triangular_solve"), A.clone())
@@ -234,6 +259,3 @@ def _solved(A: Tensor, B: Tensor, upper: bool, unit: bool, name: str, whole: boo
     if B.shape[-2] != A.shape[-1]:
         raise misfit(name, {"A": A.shape, "B": B.shape}, "rows alike")
     return SolveTriangular(name, bool(upper), bool(unit), whole).apply(*alike(A, B))
-
-
-examples(globals())

@@ -9,7 +9,6 @@ import numpy as np
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.inverse import matrix
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import transpose
 from ranvier.tape.function import Function, in_dtypes
@@ -59,8 +58,10 @@ def _scaled(A: Array) -> Array:
 @in_dtypes()
 def matrix_exp(input: Any) -> Tensor:
     """exp(A) = I + A + A A / 2 + ... of each matrix A (..., n, n) of the input.
-    | rv.linalg.matrix_exp(rv.tensor([[0.0, 1.0], [0.0, 0.0]])) -> tensor([[1., 1.], [0., 1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.matrix_exp(rv.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    tensor([[1., 1.],
+            [0., 1.]])
+    """
     return MatrixExp().apply(matrix("matrix_exp", input))
-
-
-examples(globals())

@@ -30,7 +30,6 @@ from ranvier.ops.matrix.singular import (
     svd_of,
 )
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
@@ -143,7 +142,11 @@ def svd(A: Any, full_matrices: bool = True, *, driver: None = None) -> SVDResult
     are equal, or one is 0 and m != n, gradients through U and Vh, and second gradients through S, are inf or
     NaN. With full_matrices, gradients of the columns of U and rows of Vh after the first min(m, n) are left
     out, since these columns and rows are arbitrary.
-    | rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S -> tensor([4., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S
+    tensor([4., 3.])
+    """
     return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
 
 
@@ -151,7 +154,11 @@ def svdvals(A: Any, *, driver: None = None) -> Tensor:
     """The singular values of each matrix, in falling order; NaN for a matrix with inf.
 
     Raises linalg.LinAlgError, a ValueError, for NaN.
-    | rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor([4., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor([4., 3.])
+    """
     A = matrix("svdvals", A, False)
     if A.requires_grad and mode.enabled:
         return SVDResult(*Svd("svdvals", infinite=True).apply(A)).S
@@ -164,13 +171,21 @@ def eigh(A: Any, UPLO: str = "L") -> EighResult:
     UPLO: the triangle that is read. The gradient is symmetric; by Magnus (1985), "On differentiating
     eigenvalues and eigenvectors". If two eigenvalues are equal, gradients through eigenvectors, and second
     gradients through eigenvalues, are inf or NaN.
-    | rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues -> tensor([1., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
+    tensor([1., 2.])
+    """
     return EighResult(*Eigh("eigh", UPLO).apply(matrix("eigh", A)))
 
 
 def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, in rising order: see :func:`eigh`.
-    | rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])) -> tensor([1., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]]))
+    tensor([1., 2.])
+    """
     A = matrix("eigvalsh", A)
     if A.requires_grad and mode.enabled:
         return EighResult(*Eigh("eigvalsh", UPLO).apply(A)).eigenvalues
@@ -232,7 +247,11 @@ def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermi
 
     Singular values up to max(atol, rtol times the greatest) count as 0; rcond is another name of rtol. rtol
     is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
-    | rv.linalg.pinv(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.pinv(rv.tensor([[2.0], [0.0]]))
+    tensor([[0.5000, 0.0000]])
+    """
     y = _pinv(matrix("pinv", A, False), rcond if rtol is None else rtol, atol, hermitian)
     return _core._autocast_cast("lower", y)
 
@@ -243,7 +262,11 @@ def _pinv(A: Tensor, rtol: Any, atol: Any = None, hermitian: bool = False) -> Te
 
 def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
     """The Moore-Penrose inverse: see :func:`ranvier.linalg.pinv`.
-    | rv.pinverse(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
+
+    >>> import ranvier as rv
+    >>> rv.pinverse(rv.tensor([[2.0], [0.0]]))
+    tensor([[0.5000, 0.0000]])
+    """
     return _pinv(matrix("pinverse", A, False), rcond)
 
 
@@ -253,7 +276,11 @@ def matrix_rank(
     """The number of singular values above max(atol, rtol times the greatest); tol is another name of atol.
 
     rtol is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
-    | rv.linalg.matrix_rank(rv.ones(3, 3)) -> tensor(1)"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.matrix_rank(rv.ones(3, 3))
+    tensor(1)
+    """
     A = matrix("matrix_rank", A, False)
     limits = _limits("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
     return wrap(_rank("matrix_rank", A._array, *limits))
@@ -272,7 +299,11 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     decides only, as in PyTorch, which of the other results are empty: rank for "gels"; singular_values unless
     driver is "gelsd" or "gelss"; residuals (..., k), the sums of squares of B - A X, for None and "gelsy",
     and if m <= n or a rank is below n.
-    | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution
+    tensor([[3.]])
+    """
     A, B = matrix("lstsq", A, False), as_tensor("lstsq", B)
     if B.shape == A.shape[:-1]:
         columns = lstsq(A, unsqueeze(B, -1), rcond, driver=driver)
@@ -381,7 +412,11 @@ def _checked_exchanges(name: str, size: int, pivots: Array, n: int, dtype: Any) 
 def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     """The factors of A (..., m, n) in one matrix, L below the diagonal and U above, and the rows that were
     exchanged (..., min(m, n)), counted from 1. With get_infos also zeros (...). pivot=False is refused.
-    | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)"""
+
+    >>> import ranvier as rv
+    >>> rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
+    tensor([2, 2], dtype=torch.int32)
+    """
     A = matrix("lu", A, False)
     if not pivot:
         raise OpError("[lu] got pivot=False; expected True")
@@ -411,14 +446,15 @@ def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_piv
 
 def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
     """A^-1 b of the input b (..., n, k), from the factors of :func:`ranvier.lu`.
-    | rv.lu_solve(rv.tensor([[3.0], [4.0]]), *rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
-    -> tensor([[1.], [1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.lu_solve(rv.tensor([[3.0], [4.0]]), *rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
+    tensor([[1.],
+            [1.]])
+    """
     both, pivots = matrix("lu_solve", LU_data), as_tensor("lu_solve", LU_pivots)
     exchanges = partial(_checked_exchanges, "lu_solve", both.shape[-1])
     P = by_numpy(exchanges, pivots._array, both.shape[-1], both.dtype)
     right = _core._without_autocast(matmul, P.mT, matrix("lu_solve", input, False))
     inner = SolveTriangular("lu_solve", False, True).apply(both, right)
     return SolveTriangular("lu_solve", True).apply(both, inner)
-
-
-examples(globals())

@@ -19,7 +19,6 @@ from ranvier.ops.elementwise.functions import log
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import transpose, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Function, in_dtypes
@@ -297,7 +296,10 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B with left=False: A (..., n, n), B (..., n, k) or a vector (n).
 
     Raises ValueError for a singular A.
-    | rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0])) -> tensor([1.0000, 0.5000])
+
+    >>> import ranvier as rv
+    >>> rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0]))
+    tensor([1.0000, 0.5000])
     """
     A, B = alike(matrix("solve", A), as_tensor("solve", B))
     vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
@@ -314,7 +316,12 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
 
 def inverse(A: Any) -> Tensor:
     """The inverse of each matrix A (..., n, n). Raises ValueError for a singular one.
-    | rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])"""
+
+    >>> import ranvier as rv
+    >>> rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+    """
     return inverse_of("inverse", matrix("inverse", A))
 
 
@@ -325,13 +332,21 @@ def inverse_of(name: str, A: Tensor) -> Tensor:
 
 def det(A: Any) -> Tensor:
     """The determinant (...) of each matrix A (..., n, n).
-    | rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]])) -> tensor(7.)"""
+
+    >>> import ranvier as rv
+    >>> rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]]))
+    tensor(7.)
+    """
     return Det().apply(matrix("det", A))
 
 
 def slogdet(A: Any) -> SlogdetResult:
     """The sign and log |det A| (...) of each matrix A (..., n, n); the gradient of the sign is 0.
-    | rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign -> tensor(-1.)"""
+
+    >>> import ranvier as rv
+    >>> rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
+    tensor(-1.)
+    """
     return _slogdet("slogdet", A)
 
 
@@ -370,7 +385,12 @@ def _without_lost_nan(A: Array, values: Array, of_pivots: Callable[..., Any]) ->
 
 
 def logdet(A: Any) -> Tensor:
-    """log det A (...), NaN where the determinant is negative. | rv.logdet(rv.eye(2)) -> tensor(0.)"""
+    """log det A (...), NaN where the determinant is negative.
+
+    >>> import ranvier as rv
+    >>> rv.logdet(rv.eye(2))
+    tensor(0.)
+    """
     sign, logs = _slogdet("logdet", A)
     return log(sign) + logs
 
@@ -378,7 +398,12 @@ def logdet(A: Any) -> Tensor:
 @in_dtypes()
 def matrix_power(A: Any, n: int) -> Tensor:
     """The product of n matrices A (..., k, k); of n inverses for n < 0.
-    | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3)
+    tensor([[1., 3.],
+            [0., 1.]])
+    """
     A = matrix("matrix_power", A)
     if n == 1:
         return A.clone()  # so that the result is not the argument itself
@@ -394,6 +419,3 @@ def matrix_power(A: Any, n: int) -> Tensor:
         ones = wrap(keep(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy()))
         result = _constant(ones, A)
     return result
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -10,7 +10,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
@@ -98,7 +97,11 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     the result loses that dimension; leading dimensions broadcast. a and b are floats of one dtype;
     integers are multiplied by NumPy. out as in :func:`add`. Raises ValueError where the shapes do not fit,
     TypeError where the dtypes differ.
-    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0]) -> tensor([-1., -1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0])
+    tensor([-1., -1.])
+    """
     if out is not None:
         return written("matmul", out, _core._without_autocast(matmul, input, other))
     return _matmul(input, other)
@@ -126,7 +129,11 @@ def _matmul(input: Any, other: Any) -> Tensor:
 
 def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
-    | rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]])) -> tensor([[11.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]]))
+    tensor([[11.]])
+    """
     return _product("mm", input, mat2, 2, 2)
 
 
@@ -134,7 +141,11 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two stacks of matrices: (n, m, k) (n, k, p) -> (n, m, p); the stacks do not broadcast.
 
     Raises ValueError for other shapes.
-    | rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape -> (5, 2, 4)"""
+
+    >>> import ranvier as rv
+    >>> rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape
+    (5, 2, 4)
+    """
     input, mat2 = of_dims("bmm", input, mat2, 3, 3)
     if input.shape[0] != mat2.shape[0]:
         raise OpError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
@@ -143,19 +154,32 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 
 def mv(input: Any, vec: Any) -> Tensor:
     """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
-    | rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0])) -> tensor([3., 7.])"""
+
+    >>> import ranvier as rv
+    >>> rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0]))
+    tensor([3., 7.])
+    """
     return _product("mv", input, vec, 2, 1)
 
 
 def dot(input: Any, tensor: Any) -> Tensor:
     """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
-    | rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
+
+    >>> import ranvier as rv
+    >>> rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     return _product("dot", input, tensor, 1, 1)
 
 
 def outer(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j] for vectors: (m) (n) -> (m, n). Raises ValueError for other shapes.
-    | rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
     input, vec2 = of_dims("outer", input, vec2, 1, 1)
     return mul(reshape(input, -1, 1), vec2)
 
@@ -175,6 +199,3 @@ def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor
             f"[{name}] got shapes {a.shape} and {b.shape}; expected {ndim_a} and {ndim_b} dimensions"
         )
     return a, b
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

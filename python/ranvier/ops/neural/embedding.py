@@ -14,7 +14,6 @@ from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule, recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import selected
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
@@ -128,8 +127,12 @@ def embedding(
 
     Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
     Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
-    | rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
-    -> tensor([[4., 5.], [0., 1.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
     if sparse is not False:
         flag("embedding", "sparse", sparse)
@@ -186,7 +189,12 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
 
     num_classes: -1 means the greatest class + 1. Raises TypeError for classes that are not integers,
     ValueError for classes outside 0 ... num_classes - 1.
-    | rv.nn.functional.one_hot(rv.tensor([0, 2]), 3) -> tensor([[1, 0, 0], [0, 0, 1]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.one_hot(rv.tensor([0, 2]), 3)
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
     classes = input._array if isinstance(input, Tensor) else np.asarray(plain("one_hot", input))
     require_dtype("one_hot", "classes", classes, "iu", "integers")
     num_classes = whole("one_hot", "num_classes", num_classes)
@@ -210,6 +218,3 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     y = np.zeros((*classes.shape, num_classes), np.int64)
     y.put(np.arange(0, y.size, num_classes or 1) + places.reshape(-1), 1)
     return wrap(y)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -22,7 +22,6 @@ from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.variance import var
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.dtypes import finfo
@@ -141,8 +140,11 @@ def group_norm(
     not divide C, for shapes that do not fit, and where every group has a single value in a single sample.
 
     Source: Wu and He, "Group Normalization" (2018).
-    | rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
-    -> tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+    """
     input = as_tensor("group_norm", input)
     if (
         input.ndim >= 2
@@ -174,8 +176,12 @@ def instance_norm(
     or unbiased variances; use_input_stats=False uses them in place of the input's, as batch norm does.
 
     Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization" (2016).
-    | rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
-    -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
+    """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     input = as_tensor("instance_norm", input)
@@ -242,8 +248,12 @@ def layer_norm(
     x does not end in normalized_shape, TypeError where the dtypes do not fit.
 
     Source: Ba, Kiros and Hinton, "Layer Normalization" (2016).
-    | rv.nn.functional.layer_norm(rv.tensor([[1.0, 2.0, 3.0], [0.0, 10.0, 20.0]]), (3,))
-    -> tensor([[-1.2247,  0.0000,  1.2247], [-1.2247,  0.0000,  1.2247]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.layer_norm(rv.tensor([[1.0, 2.0, 3.0], [0.0, 10.0, 20.0]]), (3,))
+    tensor([[-1.2247,  0.0000,  1.2247],
+            [-1.2247,  0.0000,  1.2247]])
+    """
     return LayerNorm(_sizes(normalized_shape), eps).apply(input, weight, bias)
 
 
@@ -275,7 +285,11 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     floats that of float32.
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
-    | rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,)) -> tensor([0.8485, 1.1314])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,))
+    tensor([0.8485, 1.1314])
+    """
     return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)
 
 
@@ -322,6 +336,3 @@ def _arrays(node: Any) -> list[Any]:
 
 recomputed(kinds=(BatchNorm, GroupNorm, LayerNorm), saved=_arrays)(lambda node, *xs: node.formula(*xs))
 recomputed("x", "weight", kinds=(RMSNorm,))(RMSNorm.formula)
-
-
-examples(globals())

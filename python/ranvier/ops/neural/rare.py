@@ -24,7 +24,6 @@ from ranvier.ops.neural.dropout import ChannelAlphaDropout, SignalDropout, dropp
 from ranvier.ops.neural.embedding import Bag, padding_row, renormalise
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_array
 from ranvier.tape.function import by_kernel, in_dtypes, single, watched
 from ranvier.tensors.dtypes import finfo
@@ -37,7 +36,11 @@ from ranvier.tensors.tensor import Tensor, wrap
 @in_dtypes()
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along dim, at least eps.
-    | rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]])) -> tensor([[0.6000, 0.8000]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
     input = as_tensor("normalize", input)
     return div(input, maximum(norm(input, p, dim, True), eps))
 
@@ -50,7 +53,12 @@ def lp_pool2d(
     norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
     partly inside counts, as if its missing elements had the mean power. Where the sum is 0, the gradient is
     0, too.
-    | rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2) -> tensor([[[[2., 2.], [2., 2.]]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2)
+    tensor([[[[2., 2.],
+              [2., 2.]]]])
+    """
     p, size = norm_type, kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if isinstance(p, bool) or not isinstance(p, (int, float)) or p in (0, -math.inf) or p != p:
         raise OpError(f"[lp_pool2d] got norm_type {p!r}; expected a number other than 0 and -inf")
@@ -64,7 +72,11 @@ def lp_pool2d(
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else the value.
-    | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0)
+    tensor([-1.,  2.])
+    """
     x = as_tensor("threshold", input)
     require_dtype("threshold", "x", x, "iuf", "numbers")
     # Half floats are compared with the number, not with its rounded value.
@@ -79,7 +91,11 @@ def rrelu(
 ) -> Tensor:
     """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
-    | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0)
+    tensor([-3.,  2.])
+    """
     x = as_tensor("rrelu", input)
     require_dtype("rrelu", "x", x, "f", "floats")
     if not lower <= upper:
@@ -116,7 +132,11 @@ relu_, rrelu_, selu_, threshold_ = *map(_in_place, (relu, rrelu, selu)), _in_pla
 @in_dtypes()
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., i), x2 (..., j), W (o, i, j), b (o).
-    | rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape -> (2, 5)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape
+    (2, 5)
+    """
     input1, input2, weight = (as_tensor("bilinear", t) for t in (input1, input2, weight))
     fits = weight.ndim == 3 and input1.shape[:-1] == input2.shape[:-1]
     if not fits or input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
@@ -145,8 +165,12 @@ def embedding_bag(
 
     Rows padding_idx do not count; an empty bag gives 0. The gradient is dense; max_norm as in
     :func:`embedding`.
-    | rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
-    -> tensor([[1., 0.], [0., 2.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
     if offsets is not None:
         value_read("embedding_bag with offsets", offsets)
     if max_norm is not None:
@@ -168,8 +192,11 @@ def _bags(input: Any, weight: Any, offsets: Any, weights: Any, *settings: Any) -
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:
     """The p-norm between each two rows i < j of x (n, d): a vector of n (n - 1) / 2.
-    | rv.nn.functional.pdist(rv.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
-    -> tensor([5.0000, 1.0000, 4.2426])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pdist(rv.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
+    tensor([5.0000, 1.0000, 4.2426])
+    """
     input = as_tensor("pdist", input)
     if input.ndim != 2:
         raise misfit("pdist", {"x": input.shape}, "(n, d)")
@@ -179,7 +206,12 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, L) or (C, L) with probability p, divides the others by 1 - p; see
     :func:`ranvier.dropout`.
-    | rv.nn.functional.dropout1d(rv.ones(1, 2, 3), 1.0) -> tensor([[[0., 0., 0.], [0., 0., 0.]]])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.dropout1d(rv.ones(1, 2, 3), 1.0)
+    tensor([[[0., 0., 0.],
+             [0., 0., 0.]]])
+    """
     input = as_tensor("dropout1d", input)
     if input.ndim not in (2, 3):
         raise misfit("dropout1d", {"x": input.shape}, "(N, C, L) or (C, L)")
@@ -190,7 +222,11 @@ def feature_alpha_dropout(
     input: Any, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """:func:`ranvier.nn.functional.alpha_dropout` of whole channels: x (N, C, ...).
-    | rv.nn.functional.feature_alpha_dropout(rv.ones(1, 2, 3), 0.5).shape -> (1, 2, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.feature_alpha_dropout(rv.ones(1, 2, 3), 0.5).shape
+    (1, 2, 3)
+    """
     input = as_tensor("feature_alpha_dropout", input)
     if input.ndim < 2:
         raise misfit("feature_alpha_dropout", {"x": input.shape}, "(N, C, ...)")
@@ -200,7 +236,11 @@ def feature_alpha_dropout(
 @in_dtypes()
 def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax(-x) along dim. _stacklevel has no effect.
-    | rv.nn.functional.softmin(rv.tensor([1.0, 1.0]), 0) -> tensor([0.5000, 0.5000])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.softmin(rv.tensor([1.0, 1.0]), 0)
+    tensor([0.5000, 0.5000])
+    """
     return softmax(neg(as_tensor("softmin", input)), dim, dtype=dtype)
 
 
@@ -214,7 +254,11 @@ def gumbel_softmax(
     effect, as in PyTorch.
 
     Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax" (2017).
-    | rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum() -> tensor(1.)"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum()
+    tensor(1.)
+    """
     number("gumbel_softmax", "tau", tau)
     logits = floating(as_tensor("gumbel_softmax", logits))
     u = uniform.uniform_of(logits.shape, logits.dtype)
@@ -224,6 +268,3 @@ def gumbel_softmax(
         return soft
     one = eq(soft, amax(soft.detach(), dim, True)).to(soft.dtype)
     return add(sub(one, soft.detach()), soft)
-
-
-examples(globals())

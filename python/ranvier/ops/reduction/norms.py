@@ -27,9 +27,7 @@ from ranvier.ops.reduction.reduce import (
     _numpy,
     _without,
     sum as total,
-    with_arguments,
 )
-from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 from ranvier.tape.function import Dtypes, Function, in_dtypes
@@ -250,8 +248,11 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
 
     Raises ValueError for another p, for axes that x lacks, and for p = inf or -inf over no element; TypeError
     for integers.
-    | rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
-    -> (tensor(5.), tensor([7., 2.]))"""
+
+    >>> import ranvier as rv
+    >>> rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
+    (tensor(5.), tensor([7., 2.]))
+    """
     if isinstance(p, str) and p == "nuc":
         return _nuclear(as_tensor("norm", input), dim, keepdim)
     if p is None or (isinstance(p, str) and p == "fro"):
@@ -284,7 +285,11 @@ def logsumexp(
 
     -inf where there is nothing to add. Raises ValueError for axes that x lacks. Integers are computed in
     float32.
-    | rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0) -> tensor(1000.)"""
+
+    >>> import ranvier as rv
+    >>> rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0)
+    tensor(1000.)
+    """
     input, axes, keepdims = _arguments("logsumexp", input, dim, keepdim, axis, keepdims)
     return Logsumexp(axes, keepdims).apply(floating(input))
 
@@ -311,7 +316,11 @@ def prod(
     """The product along dim, or of all elements; 1 where there is nothing to multiply. Integers give int64.
 
     The gradient is right where x is 0. Raises ValueError for several axes or one that x lacks.
-    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1) -> tensor([ 2., 12.])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1)
+    tensor([ 2., 12.])
+    """
     input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
     if isinstance(axes, tuple):
         if len(axes) != 1:
@@ -330,7 +339,11 @@ def prod(
 
 def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """The number of elements over the axes that are not 0; int64, no gradient.
-    | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])"""
+
+    >>> import ranvier as rv
+    >>> rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1)
+    tensor([1, 2])
+    """
     dim = dim if axis is None else axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
     return _numpy(np.sum, ne(input, 0), axes, False)
@@ -346,18 +359,34 @@ def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., 
 
     # None: there is no kernel. True: the result has no gradient. BOOL: elements become bools first. initial:
     # the result over no element.
-    return with_arguments(_core._reduction(in_python, None, ufunc, True, BOOL.num, initial, name))
+    return _core._reduction(in_python, None, ufunc, True, BOOL.num, initial, name)
 
 
-all, any = _truth("all", np.all, np.logical_and, 1), _truth("any", np.any, np.logical_or, 0)
-document(
-    globals(),
+_all = _truth("all", np.all, np.logical_and, 1)
+_any = _truth("any", np.any, np.logical_or, 0)
+
+
+def all(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where every element along the axes is; no gradient.
+
+    Without axes, dim=(), of each element. Of uint8 a uint8, as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> rv.all(rv.tensor([1.0, 0.0]))
+    tensor(False)
     """
-all: True where every element along the axes is; no gradient. Without axes, dim=(), of each element. Of
-    uint8 a uint8, as in PyTorch. | [1.0, 0.0] -> tensor(False)
-any: True where any element along the axes is; see :func:`all`. | [1.0, 0.0] -> tensor(True)
-""",
-)
+    return _all(input, dim, axis, keepdim, keepdims)
 
 
-examples(globals())  # the examples in docstrings become lines that doctest runs
+def any(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where any element along the axes is; see :func:`all`.
+
+    >>> import ranvier as rv
+    >>> rv.any(rv.tensor([1.0, 0.0]))
+    tensor(True)
+    """
+    return _any(input, dim, axis, keepdim, keepdims)

@@ -16,7 +16,6 @@ from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
@@ -103,7 +102,11 @@ def quantile(
     Raises ValueError for q outside [0, 1] or without elements, and for x without an element along dim.
     q: a number in [0, 1], or a vector of them, which becomes the first dimension. Between two elements:
     interpolation 'linear', 'lower', 'higher', 'midpoint' or 'nearest'.
-    | rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5) -> tensor(2.5000)"""
+
+    >>> import ranvier as rv
+    >>> rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5)
+    tensor(2.5000)
+    """
     dim = dim if axis is None else axis
     keepdim = keepdim or keepdims
     return _quantile(input, "quantile", q, dim, keepdim, interpolation, nans=False)
@@ -113,13 +116,21 @@ def nanquantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """As :func:`quantile`, of the elements that are not NaN.
-    | rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5) -> tensor(1.5000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5)
+    tensor(1.5000)
+    """
     return _quantile(input, "nanquantile", q, dim, keepdim, interpolation, nans=True)
 
 
 def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of the elements that are not NaN; with dim also its index.
-    | rv.nanmedian(rv.tensor([1.0, float("nan"), 3.0, 2.0])) -> tensor(2.)"""
+
+    >>> import ranvier as rv
+    >>> rv.nanmedian(rv.tensor([1.0, float("nan"), 3.0, 2.0]))
+    tensor(2.)
+    """
     input = as_tensor("nanmedian", input)
     ndim, at = input.ndim, 0 if dim is None else _dim("nanmedian", dim, input.ndim)
     rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
@@ -142,7 +153,11 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent value along dim, the least of several, and the index of its last occurrence.
 
     NaNs are different values, greater than the numbers: the mode is NaN only where there is no number.
-    | rv.mode(rv.tensor([1, 2, 2, 3])).values -> tensor(2)"""
+
+    >>> import ranvier as rv
+    >>> rv.mode(rv.tensor([1, 2, 2, 3])).values
+    tensor(2)
+    """
     input = as_tensor("mode", input)
     ndim, at = input.ndim, _dim("mode", dim, input.ndim)
     rows = np.moveaxis(np.atleast_1d(input._read("mode")), at, -1)
@@ -172,7 +187,11 @@ class Histogram(NamedTuple):
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """The number of times that 0, 1, 2 ... occur in a vector of integers >= 0, or the sum of their weights.
-    | rv.bincount(rv.tensor([0, 2, 2])) -> tensor([1, 0, 2])"""
+
+    >>> import ranvier as rv
+    >>> rv.bincount(rv.tensor([0, 2, 2]))
+    tensor([1, 0, 2])
+    """
     input = as_tensor("bincount", input)
     counts = input.ndim == 1 and input.dtype.kind in "biu" and input._array.min(initial=0) >= 0
     if not counts or minlength < 0:
@@ -190,7 +209,11 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """The number of elements in each of `bins` equal intervals of [min, max]; if min = max, of x's range.
-    | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])"""
+
+    >>> import ranvier as rv
+    >>> rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
+    tensor([0., 2., 1., 0.])
+    """
     input = as_tensor("histc", input)
     values = input._read("histc")
     low, high = _limits(values, number("histc", "min", min), number("histc", "max", max), 1)
@@ -237,7 +260,11 @@ def histogram(
 ) -> Histogram:
     """The number of elements in each interval, and the edges of the intervals; for a number, as by
     linspace.
-    | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist
+    tensor([2., 1.])
+    """
     input = as_tensor("histogram", input)
     values = input._read("histogram")
     w = None if weight is None else as_tensor("histogram", weight)._array
@@ -263,7 +290,11 @@ def unique(
 ) -> Any:
     """The different elements in ascending order (slices along dim, if given); on demand also the index of
     each element of x among them, and how often each occurs.
-    | rv.unique(rv.tensor([3, 1, 3]), return_counts=True) -> (tensor([1, 3]), tensor([1, 2]))"""
+
+    >>> import ranvier as rv
+    >>> rv.unique(rv.tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
     input = as_tensor("unique", input)
     at = None if dim is None else some_dim("unique", input, dim)
     if at is None and not (return_inverse or return_counts):
@@ -291,7 +322,11 @@ def unique_consecutive(
     input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements (slices along dim) that differ from the one before, as :func:`unique` returns them.
-    | rv.unique_consecutive(rv.tensor([1, 1, 2, 1])) -> tensor([1, 2, 1])"""
+
+    >>> import ranvier as rv
+    >>> rv.unique_consecutive(rv.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
     input = as_tensor("unique_consecutive", input)
     values = input._read("unique_consecutive")
     at = 0 if dim is None else some_dim("unique_consecutive", input, dim)
@@ -315,7 +350,11 @@ def _tensors(name: str, x: Tensor, arrays: list[Any]) -> Any:
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """True where an element is one of test_elements (with invert: is not); bool.
-    | rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5])) -> tensor([False,  True, False])"""
+
+    >>> import ranvier as rv
+    >>> rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5]))
+    tensor([False,  True, False])
+    """
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
     return computed("isin", (a, b), by_numpy(np.isin, *singles(a, b), False, invert), invert=invert)
 
@@ -332,7 +371,11 @@ def searchsorted(
     """The places at which to insert the values into sorted rows: (..., n), (..., m) -> (..., m) of int64.
 
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
-    | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
+
+    >>> import ranvier as rv
+    >>> rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6]))
+    tensor([1, 3])
+    """
     if type(values) is float and getattr(sorted_sequence, "dtype", None) in (F32, F64):
         values = np.asarray(values, sorted_sequence.dtype)
     if side is not None:
@@ -369,11 +412,12 @@ def _places_of(sequence: Any, v: Any, where_to: Any) -> Any:
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The index of the interval between the sorted boundaries in which each element is; int64.
-    | rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0])) -> tensor([0, 2])"""
+
+    >>> import ranvier as rv
+    >>> rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0]))
+    tensor([0, 2])
+    """
     limits = as_tensor("bucketize", boundaries)
     if limits.ndim != 1:
         raise misfit("bucketize", {"boundaries": limits.shape}, "a vector")
     return searchsorted(limits, input, out_int32=out_int32, right=right)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -21,7 +21,6 @@ from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, r
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import to_dtype
-from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel
@@ -227,27 +226,56 @@ def _added_up(
             return Sum(axes, keepdims, name == "mean").apply(input)
         return _numpy(np.sum, input, axes, keepdims)
 
-    reduced = _core._reduction(in_python, kernel, ufunc, False, dtype, initial, name)
-
-    def op(
-        input: Any,
-        dim: Any = None,
-        keepdim: bool = False,
-        *,
-        dtype: Any = None,
-        axis: Any = None,
-        keepdims: bool = False,
-    ) -> Tensor:
-        if dtype is None:
-            return reduced(input, dim, axis, keepdim, keepdims)
-        input = to_dtype(name, as_tensor(name, input), dtype)
-        return to_dtype(name, reduced(input, dim, axis, keepdim, keepdims), dtype)
-
-    return op
+    return _core._reduction(in_python, kernel, ufunc, False, dtype, initial, name)
 
 
-sum = _added_up("sum", _core.sum, np.add, I64.num, 0)
-mean = _added_up("mean", _core.mean)
+_sum = _added_up("sum", _core.sum, np.add, I64.num, 0)
+_mean = _added_up("mean", _core.mean)
+
+
+def sum(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
+
+    Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
+    that is given twice.
+
+    >>> import ranvier as rv
+    >>> rv.sum(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=0)
+    tensor([4., 6.])
+    """
+    if dtype is None:
+        return _sum(input, dim, axis, keepdim, keepdims)
+    input = to_dtype("sum", as_tensor("sum", input), dtype)
+    return to_dtype("sum", _sum(input, dim, axis, keepdim, keepdims), dtype)
+
+
+def mean(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
+
+    >>> import ranvier as rv
+    >>> rv.mean(rv.tensor([[1.0, 2.0], [3.0, 5.0]]), dim=1)
+    tensor([1.5000, 4.0000])
+    """
+    if dtype is None:
+        return _mean(input, dim, axis, keepdim, keepdims)
+    input = to_dtype("mean", as_tensor("mean", input), dtype)
+    return to_dtype("mean", _mean(input, dim, axis, keepdim, keepdims), dtype)
 
 
 def _extremes(name: str) -> Any:
@@ -261,40 +289,40 @@ def _extremes(name: str) -> Any:
     return _core._reduction(in_python, kernel, ufunc, name=name)
 
 
-def with_arguments(reduced: Any) -> Callable[..., Tensor]:
-    """A function with the arguments of a public reduction, from one of `_core._reduction`."""
-
-    def op(
-        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-    ) -> Tensor:
-        return reduced(input, dim, axis, keepdim, keepdims)
-
-    return op
+_amax = _extremes("amax")
+_amin = _extremes("amin")
 
 
-amax, amin = with_arguments(_extremes("amax")), with_arguments(_extremes("amin"))
+def amax(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The maximum over the axes, NaN if any element is; equal maxima share the gradient, NaN where y is.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.amax(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=1)
+    tensor([7., 5.])
+    """
+    return _amax(input, dim, axis, keepdim, keepdims)
 
 
-def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Callable[..., Any]:
-    over_axes = _extremes(name)
+def amin(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The minimum over the axes, NaN if any element is; equal minima share the gradient, NaN where y is.
 
-    def op(
-        input: Any,
-        dim: Any = None,
-        keepdim: bool = False,
-        *,
-        other: Any = None,
-        axis: Any = None,
-        keepdims: bool = False,
-    ) -> Any:
-        if dim is axis is other is None:
-            return over_axes(input, None, None, keepdim, keepdims)
-        if type(dim) is not int and (other is not None or isinstance(dim, (Tensor, np.ndarray))):
-            try:
-                return of_two(input, dim if other is None else other)
-            except Exception as error:
-                raise renamed(error, name) from None
-        return along(input, dim if axis is None else axis, keepdim if keepdims is False else keepdims)
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.amin(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=0)
+    tensor([1., 5.])
+    """
+    return _amin(input, dim, axis, keepdim, keepdims)
+
+
+def _extreme_along(name: str, over_axes: Any, find: Any) -> Callable[..., Any]:
+    """A function of (input, dim, keepdim), max or min along a dimension."""
 
     @by_kernel(find, floats=True, result=ValuesIndices, name=name)
     def along(input: Any, dim: Any, keepdim: bool) -> Any:
@@ -303,11 +331,70 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Calla
             return over_axes(x, axes, None, keepdims, False)
         return _extreme(name, over_axes, find, x, axes, keepdims)
 
-    return op
+    return along
 
 
-max = _extreme_along("max", maximum, _core._max_along)
-min = _extreme_along("min", minimum, _core._min_along)
+_max_over_axes = _extremes("max")
+_min_over_axes = _extremes("min")
+_max_along = _extreme_along("max", _max_over_axes, _core._max_along)
+_min_along = _extreme_along("min", _min_over_axes, _core._min_along)
+
+
+def max(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Any:
+    """The greatest element, or (values, indices) of the first maxima along dim.
+
+    Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
+    place of dim, or other: :func:`ranvier.maximum` of the two.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.max(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=1)
+    ValuesIndices(values=tensor([7., 5.]), indices=tensor([1, 0]))
+    """
+    if dim is axis is other is None:
+        return _max_over_axes(input, None, None, keepdim, keepdims)
+    if type(dim) is not int and (other is not None or isinstance(dim, (Tensor, np.ndarray))):
+        try:
+            return maximum(input, dim if other is None else other)
+        except Exception as error:
+            raise renamed(error, "max") from None
+    along = dim if axis is None else axis
+    return _max_along(input, along, keepdim if keepdims is False else keepdims)
+
+
+def min(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Any:
+    """The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
+
+    >>> import ranvier as rv
+    >>> rv.min(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=0)
+    ValuesIndices(values=tensor([1., 3.]), indices=tensor([0, 1]))
+    """
+    if dim is axis is other is None:
+        return _min_over_axes(input, None, None, keepdim, keepdims)
+    if type(dim) is not int and (other is not None or isinstance(dim, (Tensor, np.ndarray))):
+        try:
+            return minimum(input, dim if other is None else other)
+        except Exception as error:
+            raise renamed(error, "min") from None
+    along = dim if axis is None else axis
+    return _min_along(input, along, keepdim if keepdims is False else keepdims)
 
 
 def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdims: bool) -> Any:
@@ -332,46 +419,39 @@ def _place(name: str) -> Callable[..., Tensor]:
     def in_python(input: Any, dim: Any, keepdim: bool) -> Tensor:
         return _arg(name, *_arguments(name, input, dim, keepdim, None, False))
 
-    def op(
-        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-    ) -> Tensor:
-        return in_python(input, dim if axis is None else axis, keepdim if keepdims is False else keepdims)
-
-    return op
+    return in_python
 
 
-argmax, argmin = _place("argmax"), _place("argmin")
-document(
-    globals(),
-    """
-sum: The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
+_argmax = _place("argmax")
+_argmin = _place("argmin")
 
-    Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
-    that is given twice. | [[1.0, 2.0], [3.0, 4.0]], dim=0 -> [4., 6.]
-mean: The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
-    | [[1.0, 2.0], [3.0, 5.0]], dim=1 -> [1.5000, 4.0000]
-amax: The maximum over the axes, NaN if any element is; equal maxima share the gradient, NaN where y is.
 
-    Raises ValueError where there is no element. | [[1.0, 7.0], [3.0, 5.0]], dim=1 -> [7., 5.]
-amin: The minimum over the axes, NaN if any element is; equal minima share the gradient, NaN where y is.
-
-    Raises ValueError where there is no element. | [[1.0, 7.0], [3.0, 5.0]], dim=0 -> [1., 5.]
-max: The greatest element, or (values, indices) of the first maxima along dim.
-
-    Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
-    place of dim, or other: :func:`ranvier.maximum` of the two.
+def argmax(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
 
     Raises ValueError where there is no element.
-    | [[1.0, 7.0], [5.0, 3.0]], dim=1 -> ValuesIndices(values=tensor([7., 5.]), indices=tensor([1, 0]))
-min: The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
-    | [[1.0, 7.0], [5.0, 3.0]], dim=0 -> ValuesIndices(values=tensor([1., 3.]), indices=tensor([0, 1]))
-argmax: The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
 
-    Raises ValueError where there is no element. | [[1.0, 7.0], [5.0, 3.0]], dim=1 -> [1, 0]
-argmin: The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
-    | [4.0, 2.0, 3.0] -> tensor(1)
-""",
-)
+    >>> import ranvier as rv
+    >>> rv.argmax(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=1)
+    tensor([1, 0])
+    """
+    along = dim if axis is None else axis
+    return _argmax(input, along, keepdim if keepdims is False else keepdims)
+
+
+def argmin(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
+
+    >>> import ranvier as rv
+    >>> rv.argmin(rv.tensor([4.0, 2.0, 3.0]))
+    tensor(1)
+    """
+    along = dim if axis is None else axis
+    return _argmin(input, along, keepdim if keepdims is False else keepdims)
 
 
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
@@ -392,6 +472,3 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
 def _no_axes(dim: Any, axis: Any) -> bool:
     axes = dim if axis is None else axis
     return isinstance(axes, (tuple, list)) and not axes
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

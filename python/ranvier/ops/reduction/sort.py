@@ -7,7 +7,6 @@ number, as in PyTorch. The gradient of a value goes to the element that it was.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floati
 from ranvier.ops.gradient_rules import linear_rule, recomputed
 from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
-from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.tape.function import Function, by_kernel
@@ -113,7 +111,11 @@ def argsort(
     input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
-    | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])"""
+
+    >>> import ranvier as rv
+    >>> rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True)
+    tensor([0, 2, 1])
+    """
     if stable is not False:
         flag("argsort", "stable", stable)
     return _ordered(input, dim if axis is None else axis, descending, "argsort").indices
@@ -148,7 +150,11 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     """The k-th smallest element along dim, counted from 1, as (values, indices).
 
     Raises ValueError where there are fewer than k.
-    | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)"""
+
+    >>> import ranvier as rv
+    >>> rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values
+    tensor(2.)
+    """
     input, at, length = _along("kthvalue", input, dim)
     k = _count("kthvalue", k, 1, length)
     return _without_dim(_sorted(input, at, False, k - 1, k), input, at, keepdim)
@@ -162,7 +168,11 @@ def median(
 
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
     PyTorch. Raises ValueError where there is no element.
-    | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)"""
+
+    >>> import ranvier as rv
+    >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
+    tensor(2.)
+    """
     dim = dim if axis is None else axis
     input, keepdim = as_tensor("median", input), keepdim or keepdims
     if dim is None:
@@ -287,43 +297,46 @@ class Cumprod(Cumsum):
 recomputed("x", kinds=(Cumprod,))(Cumprod.formula)
 
 
-def _running(name: str, kind: type[Cumsum], function: Any) -> Callable[..., Tensor]:
-    """A running sum or product along an axis: `kind` for floats, NumPy's function for other dtypes."""
+def cumsum(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+    """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim.
 
-    def op(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
-        x = as_tensor(name, input)
-        if dtype is not None:
-            x = to_dtype(name, x, dtype)
-            require_dtype(name, "x", x, "iuf", "numbers")
-        at = _dim(name, dim if axis is None else axis, max(x.ndim, 1))
-        if is_floating(x):
-            return kind(at).apply(x) if x.ndim else x.clone()
-        wide = x._array.dtype.kind == "b" or (x._array.dtype.kind in "iu" and dtype is None)
-        exact = np.dtype(np.int64) if wide else x._array.dtype
-        if x.ndim == 0:
-            return wrap(cast(x._array, exact))
-        return computed(name, (x,), by_numpy(function, x._array, at, exact), axis=at)
+    Integers and bools give int64, unless dtype says otherwise. The order of the additions depends on the
+    length of dim and the layout alone. Raises IndexError for a dimension that x does not have.
 
-    return op
-
-
-cumsum, cumprod = _running("cumsum", Cumsum, np.cumsum), _running("cumprod", Cumprod, np.cumprod)
-document(
-    globals(),
+    >>> import ranvier as rv
+    >>> rv.cumsum(rv.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), dim=1)
+    tensor([[ 1.,  3.,  6.],
+            [ 4.,  9., 15.]])
     """
-cumsum: y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64, unless
-    dtype says otherwise.
-
-    The order of the additions depends on the length of dim and the layout alone. Raises IndexError for a
-    dimension that x does not have.
-    | [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], dim=1 -> [[ 1.,  3.,  6.], [ 4.,  9., 15.]]
-cumprod: y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64, unless
-    dtype says otherwise.
-
-    The gradient needs no division: it is right where x is 0. Raises IndexError for a dimension that x does
-    not have. | [1.0, 2.0, 0.5, 3.0], dim=0 -> [1., 2., 1., 3.]
-""",
-)
+    return _running("cumsum", Cumsum, np.cumsum, input, dim if axis is None else axis, dtype)
 
 
-examples(globals())
+def cumprod(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+    """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim.
+
+    Integers and bools give int64, unless dtype says otherwise. The gradient needs no division: it is right
+    where x is 0. Raises IndexError for a dimension that x does not have.
+
+    >>> import ranvier as rv
+    >>> rv.cumprod(rv.tensor([1.0, 2.0, 0.5, 3.0]), dim=0)
+    tensor([1., 2., 1., 3.])
+    """
+    return _running("cumprod", Cumprod, np.cumprod, input, dim if axis is None else axis, dtype)
+
+
+def _running(name: str, kind: type[Cumsum], function: Any, input: Any, dim: int | None, dtype: Any) -> Tensor:
+    """A running sum or product along dim: `kind` for floats, NumPy's function for other dtypes."""
+    x = as_tensor(name, input)
+    if dtype is not None:
+        x = to_dtype(name, x, dtype)
+        require_dtype(name, "x", x, "iuf", "numbers")
+    at = _dim(name, dim, max(x.ndim, 1))
+    if is_floating(x):
+        return kind(at).apply(x) if x.ndim else x.clone()
+    is_bool = x._array.dtype.kind == "b"
+    is_integer = x._array.dtype.kind in "iu"
+    becomes_int64 = is_bool or (is_integer and dtype is None)
+    exact = np.dtype(np.int64) if becomes_int64 else x._array.dtype
+    if x.ndim == 0:
+        return wrap(cast(x._array, exact))
+    return computed(name, (x,), by_numpy(function, x._array, at, exact), axis=at)

@@ -15,7 +15,6 @@ from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin, sum as total
 from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
-from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
 from ranvier.tape.function import by_kernel, in_dtypes
@@ -34,7 +33,11 @@ class MinMax(NamedTuple):
 
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """The least and the greatest element, along dim or of all: see :func:`ranvier.amin`.
-    | rv.aminmax(rv.tensor([3.0, 1.0, 2.0])) -> MinMax(min=tensor(1.), max=tensor(3.))"""
+
+    >>> import ranvier as rv
+    >>> rv.aminmax(rv.tensor([3.0, 1.0, 2.0]))
+    MinMax(min=tensor(1.), max=tensor(3.))
+    """
     return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
@@ -48,7 +51,11 @@ def nansum(
     keepdims: bool = False,
 ) -> Tensor:
     """The sum of the elements that are not NaN.
-    | rv.nansum(rv.tensor([1.0, float("nan"), 2.0])) -> tensor(3.)"""
+
+    >>> import ranvier as rv
+    >>> rv.nansum(rv.tensor([1.0, float("nan"), 2.0]))
+    tensor(3.)
+    """
     input = as_tensor("nansum", input)
     x = where(input == input, input, cast(0, input.dtype))
     return total(x, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
@@ -64,7 +71,11 @@ def nanmean(
     keepdims: bool = False,
 ) -> Tensor:
     """The mean of the elements that are not NaN; NaN where there is none.
-    | rv.nanmean(rv.tensor([1.0, float("nan"), 2.0])) -> tensor(1.5000)"""
+
+    >>> import ranvier as rv
+    >>> rv.nanmean(rv.tensor([1.0, float("nan"), 2.0]))
+    tensor(1.5000)
+    """
     input = as_tensor("nanmean", input)
     if dtype is not None:
         input = input.to(dtype)
@@ -102,9 +113,11 @@ def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
     return y, np.maximum.accumulate(np.where((x == y) | (x != x), here, 0), at)
 
 
-def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
-    """The op cummax or cummin: the extreme element so far along dim, and the index of its last occurrence. A
-    NaN counts as the extreme."""
+def _running(name: str, extreme: Any) -> Callable[[Any, int, bool], ValuesIndices]:
+    """A function of (input, dim, greatest): cummax (`greatest`) or cummin.
+
+    The extreme element so far along dim, and the index of its last occurrence. A NaN counts as the extreme.
+    """
 
     @by_kernel(_core.running_extreme, floats=True, result=ValuesIndices)
     def in_python(input: Any, dim: int, greatest: bool) -> ValuesIndices:
@@ -117,28 +130,41 @@ def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
             y, index = map(wrap, host(_extremes, rows._array, at, extreme))
         return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (y, index)))
 
-    def op(input: Any, dim: int) -> ValuesIndices:
-        return in_python(input, dim, extreme is np.maximum)
-
-    return op
+    return in_python
 
 
-cummax, cummin = _running("cummax", np.maximum), _running("cummin", np.minimum)
-document(
-    globals(),
+_cummax = _running("cummax", np.maximum)
+_cummin = _running("cummin", np.minimum)
+
+
+def cummax(input: Any, dim: int) -> ValuesIndices:
+    """The greatest element so far along dim, and its index (the last of equal ones).
+
+    >>> import ranvier as rv
+    >>> rv.cummax(rv.tensor([1.0, 3.0, 2.0]), 0)
+    ValuesIndices(values=tensor([1., 3., 3.]), indices=tensor([0, 1, 1]))
     """
-cummax: The greatest element so far along dim, and its index (the last of equal ones).
-    | [1.0, 3.0, 2.0], 0 -> ValuesIndices(values=tensor([1., 3., 3.]), indices=tensor([0, 1, 1]))
-cummin: The least element so far along dim, and its index (the last of equal ones).
-    | [3.0, 1.0, 2.0], 0 -> ValuesIndices(values=tensor([3., 1., 1.]), indices=tensor([0, 1, 1]))
-""",
-)
+    return _cummax(input, dim, True)
+
+
+def cummin(input: Any, dim: int) -> ValuesIndices:
+    """The least element so far along dim, and its index (the last of equal ones).
+
+    >>> import ranvier as rv
+    >>> rv.cummin(rv.tensor([3.0, 1.0, 2.0]), 0)
+    ValuesIndices(values=tensor([3., 1., 1.]), indices=tensor([0, 1, 1]))
+    """
+    return _cummin(input, dim, False)
 
 
 @in_dtypes()
 def logcumsumexp(input: Any, dim: int) -> Tensor:
     """y[i] = log(e^x[0] + ... + e^x[i]) along dim, without overflow of the greatest element.
-    | rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0) -> tensor([0.0000, 0.6931])"""
+
+    >>> import ranvier as rv
+    >>> rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0)
+    tensor([0.0000, 0.6931])
+    """
     input = floating(as_tensor("logcumsumexp", input))
     at = _dim("logcumsumexp", dim, input.ndim)
     if input.ndim == 0 or input.shape[at] <= 1:
@@ -156,7 +182,11 @@ def diff(
     input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, axis: Any = None
 ) -> Tensor:
     """The differences of neighbours along dim, n times. Raises ValueError for a negative n.
-    | rv.diff(rv.tensor([1.0, 4.0, 9.0])) -> tensor([3., 5.])"""
+
+    >>> import ranvier as rv
+    >>> rv.diff(rv.tensor([1.0, 4.0, 9.0]))
+    tensor([3., 5.])
+    """
     dim = dim if axis is None else axis
     input = as_tensor("diff", input)
     if input.ndim == 0:
@@ -180,7 +210,11 @@ def diff(
 @in_dtypes()
 def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along dim by the trapezoidal rule, at points x or dx apart.
-    | rv.trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor(4.)"""
+
+    >>> import ranvier as rv
+    >>> rv.trapezoid(rv.tensor([1.0, 2.0, 3.0]))
+    tensor(4.)
+    """
     return total(_trapezoids("trapezoid", y, x, dx, dim), dim)
 
 
@@ -190,7 +224,11 @@ trapz = trapezoid
 @in_dtypes()
 def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y from the first point to each later one, by the trapezoidal rule.
-    | rv.cumulative_trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor([1.5000, 4.0000])"""
+
+    >>> import ranvier as rv
+    >>> rv.cumulative_trapezoid(rv.tensor([1.0, 2.0, 3.0]))
+    tensor([1.5000, 4.0000])
+    """
     return cumsum(_trapezoids("cumulative_trapezoid", y, x, dx, dim), dim)
 
 
@@ -206,6 +244,3 @@ def _trapezoids(name: str, y: Any, x: Any, dx: float, dim: int) -> Tensor:
     if x.ndim == 1:
         return heights * reshape(diff(x) / 2, (-1,) + (1,) * (y.ndim - at - 1))
     return heights * (diff(x, dim=at - y.ndim) / 2)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -10,7 +10,6 @@ tensor([2.])
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
@@ -18,7 +17,6 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduction.norms import safe_root, scale_of
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
-from ranvier.ops.rows import document
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.failures import OpError
@@ -93,68 +91,107 @@ def _of_variance(node: Any, dy: Tensor) -> Tensor:
     return away / where(wrap(node.y).eq(0.0), math.inf, y) * (dy / divisor)
 
 
-def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
-    """The public function var, or std with `root`."""
-
-    def op(
-        input: Any,
-        dim: Any = None,
-        unbiased: bool = True,
-        keepdim: bool = False,
-        *,
-        correction: float | None = None,
-        axis: Any = None,
-        keepdims: bool = False,
-    ) -> Tensor:
-        if isinstance(dim, bool):  # PyTorch's var(unbiased)
-            dim, unbiased = None, dim
-        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
-        correction = int(unbiased) if correction is None else correction
-        try:
-            less = correction.__float__()
-        except (AttributeError, TypeError, OverflowError, RuntimeError, ValueError):
-            less = math.nan
-        if not math.isfinite(less):
-            raise OpError(f"[{name}] got correction {correction!r}; expected a finite number")
-        return Var(axes, keepdims, float(less), root).apply(input)
-
-    return op
-
-
-var, std = _of_spread("var", False), _of_spread("std", True)
-
-
-def _with_mean(spread: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
-    """var_mean or std_mean, from var or std (`spread`)."""
-
-    def op(
-        input: Any,
-        dim: Any = None,
-        unbiased: bool = True,
-        keepdim: bool = False,
-        *,
-        correction: float | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        if isinstance(dim, bool):
-            dim, unbiased = None, dim
-        return spread(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
-
-    return op
-
-
-var_mean, std_mean = in_dtypes()(_with_mean(var)), in_dtypes()(_with_mean(std))
-document(
-    globals(),
-    """
-var: The variance over the axes: the sum of (x - mean)^2 / (n - correction).
+def var(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The variance over the axes: the sum of (x - mean)^2 / (n - correction).
 
     correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
     A variance outside the range of the dtype is inf or 0; this does not affect :func:`std`.
-    | [1.0, 2.0, 3.0, 4.0], correction=0 -> tensor(1.2500)
-std: The standard deviation over the axes: the square root of :func:`var`.
-    | [1.0, 5.0], correction=0 -> tensor(2.)
-var_mean: (:func:`var`, :func:`mean`) over the axes. | [1.0, 3.0] -> (tensor(2.), tensor(2.))
-std_mean: (:func:`std`, :func:`mean`) over the axes.
-    | [1.0, 5.0], correction=0 -> (tensor(2.), tensor(3.))
-""",
-)
+
+    >>> import ranvier as rv
+    >>> rv.var(rv.tensor([1.0, 2.0, 3.0, 4.0]), correction=0)
+    tensor(1.2500)
+    """
+    return _spread("var", input, dim, unbiased, keepdim, correction, axis, keepdims)
+
+
+def std(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The standard deviation over the axes: the square root of :func:`var`.
+
+    >>> import ranvier as rv
+    >>> rv.std(rv.tensor([1.0, 5.0]), correction=0)
+    tensor(2.)
+    """
+    return _spread("std", input, dim, unbiased, keepdim, correction, axis, keepdims)
+
+
+def _spread(
+    name: str,
+    input: Any,
+    dim: Any,
+    unbiased: bool,
+    keepdim: bool,
+    correction: float | None,
+    axis: Any,
+    keepdims: bool,
+) -> Tensor:
+    """var or std."""
+    if isinstance(dim, bool):  # PyTorch's var(unbiased)
+        dim, unbiased = None, dim
+    input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+    if correction is None:
+        correction = int(unbiased)
+    try:
+        less = correction.__float__()
+    except (AttributeError, TypeError, OverflowError, RuntimeError, ValueError):
+        less = math.nan
+    if not math.isfinite(less):
+        raise OpError(f"[{name}] got correction {correction!r}; expected a finite number")
+    return Var(axes, keepdims, float(less), name == "std").apply(input)
+
+
+@in_dtypes()
+def var_mean(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(:func:`var`, :func:`mean`) over the axes.
+
+    >>> import ranvier as rv
+    >>> rv.var_mean(rv.tensor([1.0, 3.0]))
+    (tensor(2.), tensor(2.))
+    """
+    if isinstance(dim, bool):  # PyTorch's var_mean(unbiased)
+        dim, unbiased = None, dim
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+
+@in_dtypes()
+def std_mean(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(:func:`std`, :func:`mean`) over the axes.
+
+    >>> import ranvier as rv
+    >>> rv.std_mean(rv.tensor([1.0, 5.0]), correction=0)
+    (tensor(2.), tensor(3.))
+    """
+    if isinstance(dim, bool):  # PyTorch's std_mean(unbiased)
+        dim, unbiased = None, dim
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)

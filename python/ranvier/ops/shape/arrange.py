@@ -20,7 +20,6 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import widening
 from ranvier.ops.making.creation import arange, as_tensor as new_tensor
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import cat, stack
 from ranvier.ops.shape.repeat import diagonal as diagonal_of, meshgrid
@@ -37,12 +36,22 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 def fliplr(input: Any) -> Tensor:
     """x with dimension 1 in reverse order.
-    | rv.fliplr(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 1], [4, 3]])"""
+
+    >>> import ranvier as rv
+    >>> rv.fliplr(rv.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 1],
+            [4, 3]])
+    """
     return _mirrored("fliplr", input, 1)
 
 
 def flipud(input: Any) -> Tensor:
-    """x with dimension 0 in reverse order. | rv.flipud(rv.tensor([1, 2])) -> tensor([2, 1])"""
+    """x with dimension 0 in reverse order.
+
+    >>> import ranvier as rv
+    >>> rv.flipud(rv.tensor([1, 2]))
+    tensor([2, 1])
+    """
     return _mirrored("flipud", input, 0)
 
 
@@ -55,7 +64,12 @@ def _mirrored(name: str, x: Any, dim: int) -> Tensor:
 
 def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """x turned by k quarter turns from the first of dims towards the second.
-    | rv.rot90(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 4], [1, 3]])"""
+
+    >>> import ranvier as rv
+    >>> rv.rot90(rv.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+    """
     input, k = as_tensor("rot90", input), whole("rot90", "k", k)
     a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
     if a == b or input.ndim < 2:
@@ -68,17 +82,32 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 
 
 def moveaxis(input: Any, source: Any, destination: Any) -> Tensor:
-    """As :func:`ranvier.movedim`. | rv.moveaxis(rv.ones(2, 3, 4), 0, 2).shape -> (3, 4, 2)"""
+    """As :func:`ranvier.movedim`.
+
+    >>> import ranvier as rv
+    >>> rv.moveaxis(rv.ones(2, 3, 4), 0, 2).shape
+    (3, 4, 2)
+    """
     return movedim(input, source, destination)
 
 
 def swapdims(input: Any, dim0: int, dim1: int) -> Tensor:
-    """As :func:`ranvier.transpose`. | rv.swapdims(rv.ones(2, 3), 0, 1).shape -> (3, 2)"""
+    """As :func:`ranvier.transpose`.
+
+    >>> import ranvier as rv
+    >>> rv.swapdims(rv.ones(2, 3), 0, 1).shape
+    (3, 2)
+    """
     return transpose(input, dim0, dim1)
 
 
 def broadcast_shapes(*shapes: Any) -> Size:
-    """The shape that tensors of these shapes broadcast to. | rv.broadcast_shapes((2, 1), (3,)) -> (2, 3)"""
+    """The shape that tensors of these shapes broadcast to.
+
+    >>> import ranvier as rv
+    >>> rv.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
     try:
         return Size(np.broadcast_shapes(*shapes))
     except ValueError as error:
@@ -100,7 +129,11 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 def cartesian_prod(*tensors: Any) -> Tensor:
     """All combinations of one element of each vector, one a row; of one vector itself.
-    | rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist() -> [[1, 3], [1, 4], [2, 3], [2, 4]]"""
+
+    >>> import ranvier as rv
+    >>> rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist()
+    [[1, 3], [1, 4], [2, 3], [2, 4]]
+    """
     parts = listed("cartesian_prod", tensors)
     if any(x.ndim != 1 for x in parts) or not parts:
         raise OpError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
@@ -111,7 +144,11 @@ def cartesian_prod(*tensors: Any) -> Tensor:
 
 def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All subsets of r elements of a vector, one a row.
-    | rv.combinations(rv.tensor([1, 2, 3])).tolist() -> [[1, 2], [1, 3], [2, 3]]"""
+
+    >>> import ranvier as rv
+    >>> rv.combinations(rv.tensor([1, 2, 3])).tolist()
+    [[1, 2], [1, 3], [2, 3]]
+    """
     input = as_tensor("combinations", input)
     if input.ndim != 1 or r < 0:
         raise OpError(f"[combinations] got x of shape {input.shape} and r {r}; expected a vector and r >= 0")
@@ -124,28 +161,48 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
-    | rv.tril_indices(2, 2) -> tensor([[0, 1, 1], [0, 0, 1]])"""
+
+    >>> import ranvier as rv
+    >>> rv.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
     places = _core._triangle_indices(row, col, offset, False)
     return new_tensor(places, dtype, device)
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
-    | rv.triu_indices(2, 2) -> tensor([[0, 0, 1], [0, 1, 1]])"""
+
+    >>> import ranvier as rv
+    >>> rv.triu_indices(2, 2)
+    tensor([[0, 0, 1],
+            [0, 1, 1]])
+    """
     places = _core._triangle_indices(row, col, offset, True)
     return new_tensor(places, dtype, device)
 
 
 def argwhere(input: Any) -> Tensor:
     """The indices of the elements that are not 0, one a row; int64.
-    | rv.argwhere(rv.tensor([0, 5, 7])) -> tensor([[1], [2]])"""
+
+    >>> import ranvier as rv
+    >>> rv.argwhere(rv.tensor([0, 5, 7]))
+    tensor([[1],
+            [2]])
+    """
     input = as_tensor("argwhere", input)
     return nonzero(input) if input.ndim else wrap(np.argwhere(input._read("argwhere")))
 
 
 def diag(input: Any, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix; of a vector the matrix with that diagonal, 0 elsewhere.
-    | rv.diag(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
+
+    >>> import ranvier as rv
+    >>> rv.diag(rv.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
         raise misfit("diag", {"x": input.shape}, "a vector or a matrix")
@@ -157,7 +214,12 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
 
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
-    | rv.diag_embed(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
+
+    >>> import ranvier as rv
+    >>> rv.diag_embed(rv.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
     input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
@@ -226,7 +288,11 @@ _core._set_placed(Unfold, True)
 def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view,
     only read where the slices overlap.
-    | rv.arange(4).unfold(0, 2, 1).tolist() -> [[0, 1], [1, 2], [2, 3]]"""
+
+    >>> import ranvier as rv
+    >>> rv.arange(4).unfold(0, 2, 1).tolist()
+    [[0, 1], [1, 2], [2, 3]]
+    """
     y = _core._unfold("unfold", x, dimension, size, step)
     return reshape(as_tensor("unfold", x), (1,))[:size] if y is None else y
 
@@ -309,7 +375,11 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     beginning of the memory, also if x is only a part of it; None: the first element of x.
 
     Elements that are not in x have no gradient. Raises ValueError for elements beyond the memory.
-    | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
+
+    >>> import ranvier as rv
+    >>> rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist()
+    [[0, 2], [1, 3]]
+    """
     x = as_tensor("as_strided", input)
     memory, start = _memory(x._read("as_strided()"))
     first = start if storage_offset is None else storage_offset
@@ -330,6 +400,3 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
         if lacks and y._requires_grad:
             y._array.flags.writeable = False
     return y
-
-
-examples(globals())

@@ -17,7 +17,6 @@ from ranvier.observe import is_written
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import Parts, zeros
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import (
     Expand,
     Permute,
@@ -273,7 +272,12 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     used, as in PyTorch; :func:`take_along_dim` broadcasts). Shape () counts as one dimension, and an empty
     index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
     the shapes do not fit.
-    | rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]])) -> tensor([[1.], [4.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]]))
+    tensor([[1.],
+            [4.]])
+    """
     if sparse_grad is not False:
         flag("gather", "sparse_grad", sparse_grad)
     return gathered(input, dim, index, True)
@@ -348,8 +352,12 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices x[.., index[j], ..] along dim, joined; index has one dimension.
 
     Raises IndexError where an index is negative or out of range, ValueError where it has more dimensions.
-    | rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
-    -> tensor([[2., 2., 1.], [4., 4., 3.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
+    tensor([[2., 2., 1.],
+            [4., 4., 3.]])
+    """
     return selected(input, dim, index, True)
 
 
@@ -397,13 +405,14 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     """The elements of x where the mask is true, in logical order; both broadcast against each other.
 
     Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
-    | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False]))
+    tensor([1., 3.])
+    """
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     require_dtype("masked_select", "mask", chosen, "b", "bool")
     shape = broadcast_of("masked_select", x=input.shape, mask=chosen.shape)
     input = input if input.shape == shape else expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape, (rows,)))
-
-
-examples(globals())

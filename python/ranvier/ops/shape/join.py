@@ -11,7 +11,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, is_floating
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
 from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Function, TakesHalves, by_kernel
@@ -68,7 +67,11 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     Different dtypes are promoted as in arithmetic.
     Tensors of shape (0,) are left out beside others, as in PyTorch. Raises ValueError where the shapes do not
     fit or there is no tensor.
-    | rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape -> (3, 2)"""
+
+    >>> import ranvier as rv
+    >>> rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape
+    (3, 2)
+    """
     return _cat(tensors, dim if axis is None else axis)
 
 
@@ -116,7 +119,12 @@ def _listed(name: str, tensors: Any) -> Any:
 
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape, joined along a new dimension.
-    | rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1) -> tensor([[1., 3.], [2., 4.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1)
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
     return _stack(tensors, dim if axis is None else axis)
 
 
@@ -181,7 +189,11 @@ TENSORS.joined = lambda parts, axis: cat(parts, axis)
 
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     """Views of x: its slices along dim, without that dimension.
-    | rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1) -> (tensor([1., 3.]), tensor([2., 4.]))"""
+
+    >>> import ranvier as rv
+    >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
+    (tensor([1., 3.]), tensor([2., 4.]))
+    """
     dim = dim if axis is None else axis
     input = as_tensor("unbind", input)
     if not (input._requires_grad and tape_mode.enabled and is_floating(input) and input._array.size):
@@ -209,7 +221,11 @@ def _off_tape(x: Tensor) -> Iterator[Tensor]:
 
 def select(input: Any, dim: int, index: int) -> Tensor:
     """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
-    | rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1) -> tensor([2., 4.])"""
+
+    >>> import ranvier as rv
+    >>> rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1)
+    tensor([2., 4.])
+    """
     return _core._select("select", input, dim, index)
 
 
@@ -217,8 +233,9 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """A view of x: the slices start ... start + length - 1 along dim.
 
     Raises IndexError where x has no such start, ValueError where it is too short.
-    | rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2) -> tensor([2., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2)
+    tensor([2., 3.])
+    """
     return _core._narrow("narrow", input, dim, start, length)
-
-
-examples(globals())

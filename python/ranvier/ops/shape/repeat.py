@@ -17,7 +17,6 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
@@ -32,7 +31,12 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
-    | rv.tensor([1.0, 2.0]).repeat(2, 2) -> tensor([[1., 2., 1., 2.], [1., 2., 1., 2.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]).repeat(2, 2)
+    tensor([[1., 2., 1., 2.],
+            [1., 2., 1., 2.]])
+    """
     return _copies(input, numbers_of(sizes if repeats is None else (repeats,)))
 
 
@@ -49,7 +53,11 @@ def _copies(input: Any, sizes: Any) -> Tensor:
 
 def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
-    | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.tile(rv.tensor([[1.0, 2.0]]), (2,))
+    tensor([[1., 2., 1., 2.]])
+    """
     return _tiles(input, numbers_of(sizes if dims is None else (dims,)))
 
 
@@ -169,7 +177,11 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 
     Raises ValueError where shifts and dims are not as many.
-    | rv.roll(rv.tensor([1, 2, 3, 4]), 1) -> tensor([4, 1, 2, 3])"""
+
+    >>> import ranvier as rv
+    >>> rv.roll(rv.tensor([1, 2, 3, 4]), 1)
+    tensor([4, 1, 2, 3])
+    """
     if dims is None or type(dims) is int:
         return _rolled(input, shifts, dims)
     steps, axes = _sizes("roll", (shifts,)), _sizes("roll", (dims,))
@@ -262,14 +274,22 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     The last dimension of the view is that of i.
 
     Raises IndexError for a dimension that x lacks, ValueError where both are one.
-    | rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor([1., 4.])"""
+
+    >>> import ranvier as rv
+    >>> rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([1., 4.])
+    """
     return _core._diagonal("diagonal", input, offset, dim1, dim2)
 
 
 @in_dtypes(Dtypes("own", "float32"))
 def trace(input: Any) -> Tensor:
     """The sum of a matrix's diagonal. Raises ValueError unless x has 2 dimensions.
-    | rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor(5.)"""
+
+    >>> import ranvier as rv
+    >>> rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor(5.)
+    """
     input = as_tensor("trace", input)
     if input.ndim != 2:
         raise misfit("trace", {"x": input.shape}, "2 dimensions")
@@ -288,7 +308,7 @@ class Triangle(MaskedFill):
 
 
 def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
-    """The op triu (`upper`) or tril."""
+    """A function of (input, diagonal, upper): triu (`upper`) or tril."""
 
     @by_kernel(_core.triangle)
     def in_python(input: Any, diagonal: Any, upper: bool) -> Tensor:
@@ -308,24 +328,34 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
             outside = _core.triangle(ones, diagonal + (-1 if upper else 1), not upper)
         return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
 
-    def op(input: Any, diagonal: int = 0) -> Tensor:
-        return in_python(input, diagonal, upper)
-
-    return op
+    return in_python
 
 
-tril, triu = _triangle("tril", False), _triangle("triu", True)
-document(
-    globals(),
+_tril = _triangle("tril", False)
+_triu = _triangle("triu", True)
+
+
+def tril(input: Any, diagonal: int = 0) -> Tensor:
+    """x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
+
+    Raises ValueError where x has fewer than 2 dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.tril(rv.ones(2, 2))
+    tensor([[1., 0.],
+            [1., 1.]])
     """
-tril: x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
-
-    Raises ValueError where x has fewer than 2 dimensions. | rv.ones(2, 2) -> [[1., 0.], [1., 1.]]
-triu: x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
-
-    Raises ValueError where x has fewer than 2 dimensions. | rv.ones(2, 2), 1 -> [[0., 1.], [0., 0.]]
-""",
-)
+    return _tril(input, diagonal, False)
 
 
-examples(globals())
+def triu(input: Any, diagonal: int = 0) -> Tensor:
+    """x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
+
+    Raises ValueError where x has fewer than 2 dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.triu(rv.ones(2, 2), 1)
+    tensor([[0., 1.],
+            [0., 0.]])
+    """
+    return _triu(input, diagonal, True)

@@ -21,7 +21,6 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import reinterpreted
-from ranvier.ops.rows import examples
 from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.inplace import check_leaf
@@ -157,13 +156,22 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     one size may be -1, which follows from the others.
 
     Raises ValueError where the number of elements differs.
-    | rv.arange(6).reshape(2, -1) -> tensor([[0, 1, 2], [3, 4, 5]])"""
+
+    >>> import ranvier as rv
+    >>> rv.arange(6).reshape(2, -1)
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
     return _core._reshape("reshape", input, sizes if shape is None else (shape,))
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim, both included, as one, in logical order.
-    | rv.zeros(2, 3, 4).flatten(1).shape -> (2, 12)"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3, 4).flatten(1).shape
+    (2, 12)
+    """
     return _core._flatten("flatten", input, start_dim, end_dim)
 
 
@@ -173,7 +181,12 @@ def ravel(input: Any) -> Tensor:
 
 
 def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
-    """Dimension dim in several. | rv.zeros(2, 12).unflatten(1, (3, -1)).shape -> (2, 3, 4)"""
+    """Dimension dim in several.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 12).unflatten(1, (3, -1)).shape
+    (2, 3, 4)
+    """
     input = as_tensor("unflatten", input)
     at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
     size = math.prod(n for n in parts if n != -1)
@@ -192,12 +205,21 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     """The dimensions in another order: ``permute(x, 1, 0)``, ``permute(x, (1, 0))`` or ``dims=(1, 0)``.
 
     Raises ValueError unless each is named once.
-    | rv.zeros(2, 3, 4).permute(2, 0, 1).shape -> (4, 2, 3)"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3, 4).permute(2, 0, 1).shape
+    (4, 2, 3)
+    """
     return _core._permute("permute", input, order if dims is None else (dims,))
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged; a number as it is. | rv.zeros(2, 3, 4).transpose(0, 2).shape -> (4, 3, 2)"""
+    """Two dimensions exchanged; a number as it is.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3, 4).transpose(0, 2).shape
+    (4, 3, 2)
+    """
     return _core._transpose("transpose", input, dim0, dim1)
 
 
@@ -211,8 +233,11 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice or the
     numbers of dimensions differ.
-    | rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
-    -> ((3, 4, 2), (4, 2, 3))"""
+
+    >>> import ranvier as rv
+    >>> rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
+    ((3, 4, 2), (4, 2, 3))
+    """
     return _core._movedim("movedim", input, source, destination)
 
 
@@ -223,13 +248,22 @@ def t(input: Any) -> Tensor:
 
 def squeeze(input: Any, dim: Any = None, *dims: int, axis: Any = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
-    | rv.zeros(2, 1, 3, 1).squeeze(1).shape -> (2, 3, 1)"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
+    (2, 3, 1)
+    """
     dim = (dim, *dims) if dims else dim
     return _core._squeeze("squeeze", input, dim if axis is None else axis)
 
 
 def unsqueeze(input: Any, dim: int | None = None, *, axis: Any = None) -> Tensor:
-    """x with a new dimension of size 1 before dim. | rv.zeros(2, 3).unsqueeze(-1).shape -> (2, 3, 1)"""
+    """x with a new dimension of size 1 before dim.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 3).unsqueeze(-1).shape
+    (2, 3, 1)
+    """
     return _core._unsqueeze("unsqueeze", input, dim if axis is None else axis)
 
 
@@ -238,7 +272,12 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     numbers, a tuple, or ``size=(2, 3)``.
 
     Raises ValueError where x does not broadcast to the shape, and for more than 2**40 elements.
-    | rv.tensor([[1.0], [2.0]]).expand(-1, 3) -> tensor([[1., 1., 1.], [2., 2., 2.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0], [2.0]]).expand(-1, 3)
+    tensor([[1., 1., 1.],
+            [2., 2., 2.]])
+    """
     return _core._expand("expand", input, sizes if size is None else (size,))
 
 
@@ -251,7 +290,11 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     """A copy of x, reversed along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
-    | rv.flip(rv.tensor([1, 2, 3]), 0) -> tensor([3, 2, 1])"""
+
+    >>> import ranvier as rv
+    >>> rv.flip(rv.tensor([1, 2, 3]), 0)
+    tensor([3, 2, 1])
+    """
     if (dims is None) == (not axes):
         raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")
     return _flipped(input, numbers_of(axes if dims is None else (dims,)))
@@ -353,6 +396,3 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
     method.__doc__ = f"As :func:`ranvier.{name[:-1]}`, of the tensor itself."
     method.__wrapped__ = function  # type: ignore[attr-defined]
     return method
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -15,7 +15,6 @@ from ranvier.grad_mode import is_grad_enabled
 from ranvier.ops.elementwise.dtypes import Array, as_number, as_operand, as_tensor, cast, is_floating
 from ranvier.ops.gradient_rules import additive
 from ranvier.ops.layout import zeros
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand, reshape
 from ranvier.tape.function import Function, by_kernel, watched
@@ -89,7 +88,12 @@ def scatter(
 
     Raises IndexError where an index is negative or out of range, ValueError where the shapes do not fit,
     TypeError where the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
-    | rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0) -> tensor([[0., 0., 1.], [1., 0., 0.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
     one_of("scatter", "reduce", reduce, (None, "add", "multiply"))
@@ -100,7 +104,10 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with y[.., index[.., j, ..], ..] += src[.., j, ..] along dim, in the order of j, in a new tensor.
 
     Shapes and errors as :func:`scatter`.
-    | rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0])) -> tensor([2., 0., 4.])
+
+    >>> import ranvier as rv
+    >>> rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0]))
+    tensor([2., 0., 4.])
     """
     return _scatter(input, dim, index, src, "add", "scatter_add")
 
@@ -173,8 +180,12 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     index has one dimension, as long as source's dimension dim; source has x's other sizes. Shape () counts
     as one dimension of one element. Raises IndexError where an index is negative or out of range, ValueError
     where the shapes do not fit, TypeError where the dtypes differ.
-    | rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    -> tensor([[0., 0.], [4., 6.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[0., 0.],
+            [4., 6.]])
+    """
     return _index_added(input, dim, index, source, number("index_add", "alpha", alpha))
 
 
@@ -201,6 +212,3 @@ def _index_added(input: Any, dim: int, index: Any, source: Any, alpha: float) ->
     lengths = (1,) * at + (rows.size,) + (1,) * max(len(shape) - at - 1, 0)
     places = expand(reshape(as_tensor("index_add", index), lengths), expected or (1,))
     return watched(_scatter(input, at, places, source, "add", "index_add"), index)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -11,7 +11,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.rows import document
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape, unsqueeze
 from ranvier.tensors.errors import whole
@@ -26,12 +25,41 @@ def listed(name: str, tensors: Any) -> list[Tensor]:
     return [as_tensor(name, x) for x in tensors]
 
 
-def _atleast(name: str, function: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    def op(*tensors: Any) -> Any:
-        changed = tuple(function(x) for x in listed(name, tensors))
-        return changed if len(tensors) != 1 or isinstance(tensors[0], (list, tuple)) else changed[0]
+def atleast_1d(*tensors: Any) -> Any:
+    """Each tensor with at least one dimension; several give a tuple.
 
-    return op
+    >>> import ranvier as rv
+    >>> rv.atleast_1d(rv.tensor(2.0))
+    tensor([2.])
+    """
+    return _each("atleast_1d", tensors, _as_vectors)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Each tensor with at least two dimensions: a vector is a row.
+
+    >>> import ranvier as rv
+    >>> rv.atleast_2d(rv.tensor([1, 2]))
+    tensor([[1, 2]])
+    """
+    return _each("atleast_2d", tensors, _as_rows)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Each tensor with at least three dimensions: (n) becomes (1, n, 1), (m, n) becomes (m, n, 1).
+
+    >>> import ranvier as rv
+    >>> rv.atleast_3d(rv.tensor([1.0]))
+    tensor([[[1.]]])
+    """
+    return _each("atleast_3d", tensors, _as_layers)
+
+
+def _each(name: str, tensors: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """function(x) of one tensor; a tuple of them for several tensors, or a list."""
+    changed = tuple(function(x) for x in listed(name, tensors))
+    is_one_tensor = len(tensors) == 1 and not isinstance(tensors[0], (list, tuple))
+    return changed[0] if is_one_tensor else changed
 
 
 def _as_layers(x: Tensor) -> Tensor:
@@ -48,21 +76,44 @@ def _as_rows(x: Tensor) -> Tensor:
     return x if x._array.ndim > 1 else reshape(x, (1, -1))
 
 
-atleast_1d, atleast_2d = _atleast("atleast_1d", _as_vectors), _atleast("atleast_2d", _as_rows)
-atleast_3d = _atleast("atleast_3d", _as_layers)
+def _as_columns(x: Tensor) -> Tensor:
+    return reshape(x, (-1, 1)) if x.ndim < 2 else x
 
 
-def _stacked(name: str, function: Callable[[Tensor], Tensor], dim: int) -> Callable[[Any], Tensor]:
-    def op(tensors: Any) -> Tensor:
-        parts = [function(x) for x in listed(name, (tensors,))]
-        return cat(parts, 0 if name == "hstack" and parts and parts[0].ndim == 1 else dim)
+def hstack(tensors: Any) -> Tensor:
+    """The tensors side by side: joined along dimension 1, vectors along dimension 0.
 
-    return op
+    >>> import ranvier as rv
+    >>> rv.hstack((rv.tensor([1.0]), rv.tensor([2.0, 3.0])))
+    tensor([1., 2., 3.])
+    """
+    parts = [_as_vectors(x) for x in listed("hstack", (tensors,))]
+    are_vectors = bool(parts) and parts[0].ndim == 1
+    return cat(parts, 0 if are_vectors else 1)
 
 
-hstack = _stacked("hstack", _as_vectors, 1)
-vstack = row_stack = _stacked("vstack", _as_rows, 0)
-column_stack = _stacked("column_stack", lambda x: reshape(x, (-1, 1)) if x.ndim < 2 else x, 1)
+def vstack(tensors: Any) -> Tensor:
+    """The tensors one below the other: joined along dimension 0, vectors as rows.
+
+    >>> import ranvier as rv
+    >>> rv.vstack((rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])))
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    return cat([_as_rows(x) for x in listed("vstack", (tensors,))], 0)
+
+
+row_stack = vstack
+
+
+def column_stack(tensors: Any) -> Tensor:
+    """The tensors side by side, vectors as columns.
+
+    >>> import ranvier as rv
+    >>> rv.column_stack((rv.tensor([1]), rv.tensor([2])))
+    tensor([[1, 2]])
+    """
+    return cat([_as_columns(x) for x in listed("column_stack", (tensors,))], 1)
 
 
 _MOST_PARTS = 100_000  # the most parts of `tensor_split` beyond the dimension's size; such parts are empty
@@ -100,19 +151,3 @@ def tensor_split(
         edges = [0, *edges, n]
     cut, lengths = _core._narrow, itertools.pairwise(edges)
     return tuple([cut("tensor_split", input, at, min(a, n), max(b - a, 0)) for a, b in lengths])
-
-
-document(
-    globals(),
-    """
-atleast_1d: Each tensor with at least one dimension; several give a tuple. | rv.tensor(2.0) -> [2.]
-atleast_2d: Each tensor with at least two dimensions: a vector is a row. | [1, 2] -> [[1, 2]]
-atleast_3d: Each tensor with at least three dimensions: (n) becomes (1, n, 1), (m, n) becomes (m, n, 1).
-    | [1.0] -> [[[1.]]]
-hstack: The tensors side by side: joined along dimension 1, vectors along dimension 0.
-    | ([1.0], [2.0, 3.0]) -> [1., 2., 3.]
-vstack: The tensors one below the other: joined along dimension 0, vectors as rows.
-    | ([1.0, 2.0], [3.0, 4.0]) -> [[1., 2.], [3., 4.]]
-column_stack: The tensors side by side, vectors as columns. | ([1], [2]) -> [[1, 2]]
-""",
-)

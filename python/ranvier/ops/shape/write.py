@@ -12,7 +12,6 @@ from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, cast, is_floating
 from ranvier.ops.image.resample import pad
 from ranvier.ops.making.creation import full_like
-from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
@@ -30,14 +29,22 @@ from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 def take(input: Any, index: Any) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
-    | rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0])) -> tensor([4., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0]))
+    tensor([4., 1.])
+    """
     input, at = as_tensor("take", input), as_tensor("take", index)
     return reshape(selected(reshape(input, (-1,)), 0, reshape(at, -1), False), at.shape)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
     """x with the elements of source at flat positions index, or added to them, in a new tensor.
-    | rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])"""
+
+    >>> import ranvier as rv
+    >>> rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
     input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
     if source.numel() != at.size:
         raise OpError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
@@ -65,7 +72,11 @@ def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
 
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with every element at the indices along dim replaced by a number, in a new tensor.
-    | rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0) -> tensor([1., 0., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0)
+    tensor([1., 0., 1.])
+    """
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
     if not isinstance(value, (Tensor, np.ndarray)):
@@ -92,7 +103,12 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     """x[i, i, ..] = fill_value, in place, for a matrix (m, n) or more dimensions of one length.
 
     wrap: with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for another shape.
-    | rv.zeros(2, 2).fill_diagonal_(5.0) -> tensor([[5., 0.], [0., 5.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 2).fill_diagonal_(5.0)
+    tensor([[5., 0.],
+            [0., 5.]])
+    """
     check_leaf(input, "fill_diagonal_")
     if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
         raise misfit("fill_diagonal_", {"x": input.shape}, "a matrix, or dimensions of one length")
@@ -103,13 +119,21 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
 
 def apply_(input: Any, callable: Any) -> Tensor:
     """x = callable(x), in place, for one number after another, in Python.
-    | rv.tensor([1.0, 2.0]).apply_(lambda v: v + 1) -> tensor([2., 3.])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]).apply_(lambda v: v + 1)
+    tensor([2., 3.])
+    """
     return _computed("apply_", input, callable)
 
 
 def map_(input: Any, other: Any, callable: Any) -> Tensor:
     """x = callable(x, other), in place, for one pair of numbers after another, in Python.
-    | rv.tensor([1.0, 2.0]).map_(rv.tensor([3.0, 4.0]), max) -> tensor([3., 4.])"""
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]).map_(rv.tensor([3.0, 4.0]), max)
+    tensor([3., 4.])
+    """
     return _computed("map_", input, callable, as_tensor("map_", other))
 
 
@@ -144,7 +168,11 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
 
     Raises IndexError where an index is negative or out of range.
-    | rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])"""
+
+    >>> import ranvier as rv
+    >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
     input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
     if _core._autocast(-1):
         input, source = alike(input, source)
@@ -158,8 +186,12 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
 
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """x with x[indices] = values, or += with accumulate, in a new tensor.
-    | rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
-    -> tensor([[0., 5.], [6., 0.]])"""
+
+    >>> import ranvier as rv
+    >>> rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
+    tensor([[0., 5.],
+            [6., 0.]])
+    """
     input, values = as_tensor("index_put", input), as_tensor("index_put", values)
     key = raw_index(tuple(slice(None) if i is None else as_tensor("index_put", i) for i in indices))
     if values.dtype != input.dtype:
@@ -188,8 +220,11 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """x with the elements where mask is true replaced by the first elements of source, in order.
-    | rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
-    -> tensor([1., 0., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
+    tensor([1., 0., 2.])
+    """
     input, mask, source = (as_tensor("masked_scatter", t) for t in (input, mask, source))
     if mask.dtype != np.bool_:
         raise DtypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
@@ -213,8 +248,11 @@ def scatter_reduce(
     reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
     written. Equal extremes share the gradient; where one is NaN all gradients are. Raises IndexError where an
     index is negative or out of range, TypeError where src has a dtype that x's cannot hold.
-    | rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
-    -> tensor([5., 2.])"""
+
+    >>> import ranvier as rv
+    >>> rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
+    tensor([5., 2.])
+    """
     one_of("scatter_reduce", "reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
     if include_self and reduce == "sum":
         return _scatter(input, dim, index, src, "add", "scatter_reduce")
@@ -397,6 +435,3 @@ def _products_of_others(node: Any) -> tuple[Tensor, Tensor]:
     read_y, read_rest = (gather(t, node.at, places) for t in (y, rest))
     of_x = where(own, where(empty, rest, y / x), 0.0)
     return reshape(of_x, node.shape), where(none, read_rest, read_y / src)
-
-
-examples(globals())  # the examples in docstrings become lines that doctest runs

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics.named import direction
-from ranvier.ops.rows import examples
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.train.attributes import Checked, Known
@@ -142,7 +141,11 @@ class EarlyStopping(Known, Callback):
     Raises:
         ValueError: an unknown mode, a patience below 1, a quantity that is not measured, or one whose
             direction is not known without `mode`; the last two in a run.
-    | rv.EarlyStopping("val_accuracy", patience=3).mode -> 'max'"""
+
+    >>> import ranvier as rv
+    >>> rv.EarlyStopping("val_accuracy", patience=3).mode
+    'max'
+    """
 
     patience: Any = Checked(count)
     restore_best_weights: Any = Checked(flag)
@@ -412,6 +415,3 @@ def _length(scheduler: Any, per: str) -> int | None:
     if present[0] == "milestones":
         steps = max(steps, default=0)
     return int(steps) if isinstance(steps, (int, float)) else None
-
-
-examples(globals())
