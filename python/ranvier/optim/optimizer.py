@@ -31,15 +31,6 @@ Group = dict[str, Any]
 required = object()  # PyTorch's mark of a setting without a default, which programs import
 ANY = -math.inf, math.inf  # limits of a setting that may be any number
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})  # settings without effect
-EXAMPLE = """
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.{}([p], {})
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    {}
-    """
 
 
 def _keyword(*, default: Any, kw_only: bool) -> Any:
@@ -69,7 +60,6 @@ class Optimizer(HookedOptimizer):
     - ``_derived``: entries of PyTorch's state dict that follow from the others
     - ``_counts``: whether the state has the step count; if not, the rule only asks whether it is the first
       step, which is a step without states
-    - ``_example``: the arguments and the result in the text ``EXAMPLE``, which is added to the docstring
 
     >>> import ranvier as rv
     >>> a, b = rv.ones(1, requires_grad=True), rv.ones(1, requires_grad=True)
@@ -88,13 +78,7 @@ class Optimizer(HookedOptimizer):
     _number: ClassVar[str | None] = None
     _derived: ClassVar[tuple[str, ...]] = ()
     _counts: ClassVar[bool] = True
-    _example: ClassVar[tuple[str, float] | None] = None
     _finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if cls._example and cls.__doc__ and "_example" in vars(cls):
-            cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls._example)
 
     def __init__(
         self, params: Iterable[Any], defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None

@@ -26,9 +26,15 @@ class SGD(Rule):
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), in
     PyTorch's form.
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.SGD([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.8
     """
 
-    _example = "lr=0.1", 0.8
     _name = _rule = "sgd"
     _optional, _limits = {"momentum_buffer": "momentum"}, {"dampening": ANY}
     _counts = False
@@ -96,9 +102,15 @@ class Adam(Rule):
     Raises ValueError if a setting is out of range, TypeError for an unknown setting.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.Adam([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
     """
 
-    _example = "lr=0.1", 0.9
     _name = _rule = "adam"
     _states, _optional = ("exp_avg", "exp_avg_sq"), {"max_exp_avg_sq": "amsgrad"}
 
@@ -115,9 +127,15 @@ class AdamW(Adam):
     """Adam with weight decay that is not part of the gradient: p is first multiplied by 1 - lr weight_decay.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.AdamW([p], lr=0.1, weight_decay=0.5)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.85
     """
 
-    _example = "lr=0.1, weight_decay=0.5", 0.85
     _name = "adamw"
 
     def __init__(
@@ -148,9 +166,15 @@ class Adamax(Rule):
     where g = gradient + weight_decay p.
 
     Source: Kingma and Ba, "Adam" (2015), section 7.
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.Adamax([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
     """
 
-    _example = "lr=0.1", 0.9
     _name = _rule = "adamax"
     _states = ("exp_avg", "exp_inf")
 
@@ -170,9 +194,15 @@ class NAdam(Rule):
 
     decoupled_weight_decay: g = gradient, and instead p is first multiplied by 1 - lr weight_decay.
     Source: Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.NAdam([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.8944
     """
 
-    _example = "lr=0.1", 0.8944
     _name = _rule = "nadam"
     _states, _number = ("exp_avg", "exp_avg_sq"), "mu_product"
 
@@ -195,9 +225,15 @@ class RAdam(Rule):
 
     decoupled_weight_decay: g = gradient, and instead p is first multiplied by 1 - lr weight_decay.
     Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.RAdam([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.8
     """
 
-    _example = "lr=0.1", 0.8
     _name = _rule = "radam"
     _states = ("exp_avg", "exp_avg_sq")
 
@@ -216,9 +252,15 @@ class Adadelta(Rule):
     where g = gradient + weight_decay p.
 
     Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.Adadelta([p], eps=1e-2)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.6877
     """
 
-    _example = "eps=1e-2", 0.6877
     _name = _rule = "adadelta"
     _states, _limits = ("square_avg", "acc_delta"), {"rho": (0, 1)}
 
@@ -236,9 +278,15 @@ class Adagrad(Rule):
 
     Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
     Optimization" (2011).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.Adagrad([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
     """
 
-    _example = "lr=0.1", 0.9
     _name = _rule = "adagrad"
     _states = ("sum",)
 
@@ -266,9 +314,15 @@ class RMSprop(Rule):
 
     Sources: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012); centered:
     Graves, "Generating Sequences With Recurrent Neural Networks" (2013).
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.RMSprop([p], lr=0.01)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
     """
 
-    _example = "lr=0.01", 0.9
     _name = _rule = "rmsprop"
     _states, _optional = ("square_avg",), {"momentum_buffer": "momentum", "grad_avg": "centered"}
 
@@ -289,9 +343,15 @@ class Rprop(Rule):
 
     Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP
     algorithm" (1993), in PyTorch's form, without the steps back.
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.Rprop([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
     """
 
-    _example = "lr=0.1", 0.9
     _name = _rule = "rprop"
     _states = ("prev", "step_size")
 

@@ -22,18 +22,6 @@ from ranvier.tensors.tensor import Tensor
 
 __all__ = ["LRScheduler", "ReduceLROnPlateau"]
 
-EXAMPLE = """
-
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
-    >>> schedule = rv.optim.lr_scheduler.{}(optimizer, {})
-    >>> rates = [*schedule.get_last_lr()]
-    >>> for _ in range(4):
-    ...     schedule.step(); rates += schedule.get_last_lr()
-    >>> [round(rate, 4) for rate in rates]
-    [{}]
-    """
-
 
 class LRScheduler:
     """Base of the schedules: ``step()`` after each epoch (or batch) sets the learning rates of the groups.
@@ -45,14 +33,11 @@ class LRScheduler:
         last_epoch: -1 starts a schedule; else the groups must have the ``initial_lr`` of the run to continue.
 
     A subclass has ``get_lr()``, which computes the rates at ``self.last_epoch`` from the present rates. It
-    may have ``_get_closed_form_lr()``, which computes them from the initial rates, for ``step(epoch)``. It
-    may have ``example``: the arguments and rates of the text ``EXAMPLE``, which is then added to its
-    docstring.
+    may have ``_get_closed_form_lr()``, which computes them from the initial rates, for ``step(epoch)``.
 
     Raises TypeError for an object that is not an Optimizer, KeyError if initial_lr is missing.
     """
 
-    example: ClassVar[tuple[str, str] | None] = None
     _is_initial = _get_lr_called_within_step = False
 
     _consumed: ClassVar[tuple[str, ...]] = ()  # attributes that only the constructor reads
@@ -60,8 +45,6 @@ class LRScheduler:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own_errors(cls, ["step"])
-        if cls.example and cls.__doc__ and "example" in vars(cls):
-            cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         require_optimizer(type(self).__name__, optimizer)

@@ -23,9 +23,16 @@ class CosineAnnealingLR(LRScheduler):
     """lr = eta_min + (initial lr - eta_min) (1 + cos(pi epoch / T_max)) / 2; after T_max it rises again.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
-    """
 
-    example = "T_max=2", "0.5, 0.25, 0.0, 0.25, 0.5"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.25, 0.0, 0.25, 0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         number("CosineAnnealingLR", "T_max", T_max, 0, above=True)
@@ -58,9 +65,16 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ``step(epoch + batch / batches)`` changes the rate within an epoch, too.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
-    """
 
-    example = "T_0=2", "0.5, 0.25, 0.5, 0.25, 0.5"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.25, 0.5, 0.25, 0.5]
+    """
 
     _consumed = ("T_0",)
 
@@ -262,9 +276,16 @@ class CyclicLR(_WithMomentum):
     base_momentum while the rate rises.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), as in PyTorch.
-    """
 
-    example = "base_lr=0.25, max_lr=0.75, step_size_up=2", "0.25, 0.5, 0.75, 0.5, 0.25"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.CyclicLR(optimizer, base_lr=0.25, max_lr=0.75, step_size_up=2)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.25, 0.5, 0.75, 0.5, 0.25]
+    """
 
     def __init__(
         self,

@@ -41,9 +41,17 @@ class _OfFunctions(LRScheduler):
 
 
 class LambdaLR(_OfFunctions):
-    """lr = initial lr * lr_lambda(epoch); one function, or one for each group."""
+    """lr = initial lr * lr_lambda(epoch); one function, or one for each group.
 
-    example = "lambda epoch: 0.5**epoch", "0.5, 0.25, 0.125, 0.0625, 0.0312"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.25, 0.125, 0.0625, 0.0312]
+    """
 
     def get_lr(self) -> list[float]:
         factors = self._factors()
@@ -51,9 +59,17 @@ class LambdaLR(_OfFunctions):
 
 
 class MultiplicativeLR(_OfFunctions):
-    """lr *= lr_lambda(epoch), from epoch 1 on; one function, or one for each group."""
+    """lr *= lr_lambda(epoch), from epoch 1 on; one function, or one for each group.
 
-    example = "lambda epoch: 0.5", "0.5, 0.25, 0.125, 0.0625, 0.0312"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda epoch: 0.5)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.25, 0.125, 0.0625, 0.0312]
+    """
 
     def get_lr(self) -> list[float]:
         if self._is_initial:
@@ -63,9 +79,17 @@ class MultiplicativeLR(_OfFunctions):
 
 
 class StepLR(LRScheduler):
-    """lr *= gamma every step_size epochs."""
+    """lr *= gamma every step_size epochs.
 
-    example = "step_size=2, gamma=0.5", "0.5, 0.5, 0.25, 0.25, 0.125"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.5, 0.25, 0.25, 0.125]
+    """
 
     def __init__(
         self, optimizer: Optimizer, step_size: float, gamma: float = 0.1, last_epoch: int = -1
@@ -95,9 +119,17 @@ def _epoch(given: Any) -> Any:
 class MultiStepLR(LRScheduler):
     """lr *= gamma at each of the milestones; a milestone that is given twice counts twice.
 
-    For a milestone between two epochs, which is never reached, there is a warning."""
+    For a milestone between two epochs, which is never reached, there is a warning.
 
-    example = "milestones=[1, 3], gamma=0.5", "0.5, 0.25, 0.25, 0.125, 0.125"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[1, 3], gamma=0.5)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.25, 0.25, 0.125, 0.125]
+    """
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -129,9 +161,17 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """lr = factor * initial lr for total_iters epochs, then the initial lr."""
+    """lr = factor * initial lr for total_iters epochs, then the initial lr.
 
-    example = "factor=0.5, total_iters=1", "0.25, 0.5, 0.5, 0.5, 0.5"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=1)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.25, 0.5, 0.5, 0.5, 0.5]
+    """
 
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
@@ -209,9 +249,17 @@ class LinearLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """lr = initial lr * (1 - epoch / total_iters)^power, 0 after total_iters epochs."""
+    """lr = initial lr * (1 - epoch / total_iters)^power, 0 after total_iters epochs.
 
-    example = "total_iters=4", "0.5, 0.375, 0.25, 0.125, 0.0"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=4)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.375, 0.25, 0.125, 0.0]
+    """
 
     def __init__(
         self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
@@ -234,9 +282,17 @@ class PolynomialLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """lr *= gamma in each epoch."""
+    """lr *= gamma in each epoch.
 
-    example = "gamma=0.5", "0.5, 0.25, 0.125, 0.0625, 0.0312"
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.25, 0.125, 0.0625, 0.0312]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         number("ExponentialLR", "gamma", gamma)
