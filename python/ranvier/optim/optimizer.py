@@ -119,8 +119,9 @@ class Optimizer(HookedOptimizer):
                     number(self._name, key, x)
             else:
                 value = group[key]
-                if default is False and type(value) is not bool:
-                    value = value if truth(self._name, key, value) else False
+                is_other_flag = default is False and type(value) is not bool
+                if is_other_flag and not truth(self._name, key, value):
+                    value = False
                 number(self._name, key, value, *self._limits.get(key, (0.0,)))
         betas = group["betas"] if "betas" in self._defaults else ()  # a user's class may give it a meaning
         if not all(0 <= beta < 1 for beta in betas):

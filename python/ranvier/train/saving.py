@@ -145,8 +145,10 @@ def _optimizer(state: dict[str, Any], model: Any, loss: Any) -> Any:
 
 def _named(model: Any, loss: Any) -> dict[str, Any]:
     """All parameters by name: those of the loss, too, which may learn."""
-    of_loss = loss.named_parameters() if isinstance(loss, nn.Module) else ()
-    return {f"model.{n}": p for n, p in model.named_parameters()} | {f"loss.{n}": p for n, p in of_loss}
+    parameters: dict[str, Any] = {f"model.{name}": p for name, p in model.named_parameters()}
+    if isinstance(loss, nn.Module):
+        parameters |= {f"loss.{name}": p for name, p in loss.named_parameters()}
+    return parameters
 
 
 def _order(trainer: Training) -> list[list[str]]:

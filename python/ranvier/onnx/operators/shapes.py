@@ -212,10 +212,11 @@ def eye_like(x: Any, *, dtype: int | None = None, k: int = 0) -> Any:
 
 @operator("Trilu")
 def trilu(x: Any, k: Any = None, *, upper: int = 1) -> Any:
-    shift = 0 if k is None else array_of(k).reshape(()).item()
+    shift: Any = 0 if k is None else array_of(k).reshape(()).item()
     if not isinstance(shift, Size):
         shift = max(-(2**31), min(2**31, shift))
-    return (rv.triu if upper else rv.tril)(tensor_of(x), shift)
+    triangle = rv.triu if upper else rv.tril
+    return triangle(tensor_of(x), shift)
 
 
 def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
