@@ -224,7 +224,12 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
 
 
 def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
-    """As :func:`transpose`, with NumPy's names. | rv.swapaxes(rv.zeros(2, 3, 4), 0, 2).shape -> (4, 3, 2)"""
+    """As :func:`transpose`, with NumPy's names.
+
+    >>> import ranvier as rv
+    >>> rv.swapaxes(rv.zeros(2, 3, 4), 0, 2).shape
+    (4, 3, 2)
+    """
     return _core._transpose("swapaxes", input, axis0, axis1)
 
 
