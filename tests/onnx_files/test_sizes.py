@@ -160,6 +160,17 @@ FROM_SIZES = {
     "padded by 1": lambda x: F.pad(x.transpose(1, 2), (1, 1), mode="replicate"),
     "cropped": lambda x: F.pad(x, (0, 0, 0, -1)).sum(1),
     "resized images": lambda x: F.interpolate(x[:, None], (length(x) // 2 + 1, 4), mode="bilinear"),
+    "outer products": lambda x: rv.einsum("bnd,bne->bnde", x, x).cumsum(1),
+    "three operands": lambda x: rv.einsum("bnd,bmd,bme->bne", x, x * 0.1, x),
+    "2 n - 1 rows": lambda x: rv.einsum("bi,j->bij", x[..., 0], rv.arange(1 - length(x), length(x)).float()),
+    "letters of numbers": lambda x: rv.einsum("bnd,bmd", x, x),
+    "maxima at places": lambda x: rv.zeros(2, 3, 4).scatter_reduce(1, (x > 0).long(), x, "amax"),
+    "products at places": lambda x: rv.ones(2, 3, 4).scatter_reduce(1, (x > 0).long(), x, "prod"),
+    "sampled": lambda x: F.grid_sample(x[:, None], x[:, :, None, :2] * 0.5, align_corners=False),
+    "sampled at the border": lambda x: F.grid_sample(
+        x[:, None], x[:, None, :, :2] * 2, "nearest", "border", align_corners=True
+    ),
+    "norm of one value": lambda x: F.group_norm(x.transpose(1, 2), 4),
     "a guard": at_most_128,
     "a condition that holds": lambda x: x * 2 if length(x) + 40 > 40 and length(x) >= 1 else x,
 }  # fmt: skip

@@ -7,11 +7,12 @@ what those of `handlers.py` take.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import ranvier as rv
 from ranvier.autograd import Tensor
-from ranvier.onnx.dims import Dim, is_fixed, same
+from ranvier.onnx.dims import Dim, Dims, is_fixed, same
 from ranvier.onnx.sizes import Size
 from ranvier.onnx.symbols import Original, handles, has_size
 
@@ -55,6 +56,54 @@ def _channel_shuffle(trace: Trace, call: Original, x: Any, groups: int) -> Any:
     apart = rv.reshape(x, (n, groups, c // groups, *rest))
     ordered = rv.permute(apart, (0, 2, 1, *range(3, x.ndim + 1)))
     return rv.reshape(ordered, (n, c, *rest))
+
+
+# --- sums of products
+@handles("einsum")
+def _einsum(trace: Trace, call: Original, equation: Any, *operands: Any) -> Any:
+    """One call, whose dims are those of the letters, in place of the reshapes and products of the library."""
+    is_plain = isinstance(equation, str) and "." not in equation
+    if not is_plain or not all(isinstance(x, Tensor) for x in operands):
+        return NotImplemented
+    shapes = [trace.dims(x) for x in operands]
+    has_weight = len(operands) == 2 and any(map(is_fixed, shapes))  # the library makes one MatMul of it
+    if all(map(is_fixed, shapes)) or has_weight or any(x.dtype not in _SUMMED for x in operands):
+        return NotImplemented
+    terms, result = _terms(equation.replace(" ", ""))
+    sizes = _sizes_of_letters(terms, shapes)
+    if sizes is None or trace.opset < 12:
+        return NotImplemented
+    y = call(equation, *operands)
+    dims = tuple(sizes[letter] for letter in result)
+    trace.made("Einsum", {"equation": f"{','.join(terms)}->{result}"}, operands, y, dims)
+    return y
+
+
+_SUMMED = (rv.float32, rv.float64, rv.int32, rv.int64)
+"""The dtypes that Einsum of onnxruntime has."""
+
+
+def _terms(equation: str) -> tuple[list[str], str]:
+    """The letters of each operand, and of the result."""
+    given, arrow, result = equation.partition("->")
+    if not arrow:
+        counts = Counter(given.replace(",", ""))
+        result = "".join(sorted(letter for letter, count in counts.items() if count == 1))
+    return given.split(","), result
+
+
+def _sizes_of_letters(terms: list[str], shapes: list[Dims]) -> dict[str, Dim] | None:
+    """The size of each letter; None for a malformed equation, and where sizes of one letter differ."""
+    sizes: dict[str, Dim] = {}
+    if len(terms) != len(shapes):
+        return None
+    for term, dims in zip(terms, shapes, strict=True):
+        if len(term) != len(dims) or len({*term}) < len(term):
+            return None
+        for letter, n in zip(term, dims, strict=True):
+            if not same(sizes.setdefault(letter, n), n):
+                return None
+    return sizes
 
 
 # --- pools

@@ -404,8 +404,8 @@ def _group(dims: Dims, shape: tuple[int, ...]) -> list[Dim]:
 
 _FIRST = [
     "BatchNorm", "Cumprod", "Cumsum", "DropoutLayer", "Flip", "GroupNorm", "LayerNorm", "LogSoftmax",
-    "MaskedFill", "Prelu", "Scatter", "Softmax", "Triangle", "Trilu", "cumprod", "cumsum", "isin",
-    "isfinite", "isinf", "isnan",
+    "MaskedFill", "Prelu", "Scatter", "ScatterReduce", "Softmax", "Triangle", "Trilu", "cumprod", "cumsum",
+    "isin", "isfinite", "isinf", "isnan",
 ]  # fmt: skip
 _REDUCED = [
     "Extreme", "ExtremeAlong", "Logsumexp", "Prod", "Sum", "Var", "all", "any", "argmax", "argmin", "max",
@@ -414,8 +414,8 @@ _REDUCED = [
 _OTHERS = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AvgPool1d",
     "AvgPool2d", "Concatenate", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "Embedding",
-    "Expand", "Gather", "Getitem", "Interpolate", "Linear", "Matmul", "MaxPool1d", "MaxPool2d", "Pad",
-    "Permute", "Pick", "QuantizedLinear", "QuantizedRows", "Recurrent", "Reshape", "Sort", "TakeRows",
+    "Expand", "Gather", "Getitem", "GridSample", "Interpolate", "Linear", "Matmul", "MaxPool1d", "MaxPool2d",
+    "Pad", "Permute", "Pick", "QuantizedLinear", "QuantizedRows", "Recurrent", "Reshape", "Sort", "TakeRows",
     "Unfold", "one_hot", "searchsorted", "sort",
 ]  # fmt: skip
 
@@ -439,6 +439,7 @@ def _fill() -> None:
         Expand=_expanded,
         Gather=lambda call: [call.inputs[1].dims],
         Getitem=_picked,
+        GridSample=lambda call: [(*call.inputs[0].dims[:2], *call.inputs[1].dims[1:-1])],
         Interpolate=_interpolate,
         Matmul=_product,
         Pad=_padded,

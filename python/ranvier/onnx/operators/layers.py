@@ -7,6 +7,7 @@ are computed step by step (`_Cell`, `_loop`).
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.indexing import reverse_sequence
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import array_of, in_float, ints, on_tensors, shape_of, tensor_of
+from ranvier.onnx.values import array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
 from ranvier.ops.neural.recurrent import recurrent
 
 
@@ -152,6 +153,8 @@ def group_norm(
 @operator("InstanceNormalization")
 @on_tensors
 def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Any:
+    if math.prod(raw(x).shape[2:]) == 1:  # which the layer refuses, as its statistics need more
+        return ops.group_norm(x, raw(x).shape[1], scale, bias, epsilon)
     return ops.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
 
 

@@ -263,6 +263,11 @@ def var(s: Site) -> str:
     return s.node("Sqrt", y) if s.get("root") else y
 
 
+@writes("Einsum")
+def einsum(s: Site) -> str:
+    return s.node("Einsum", *s.inputs(), equation=s.get("equation"))
+
+
 @writes("Softmax", "LogSoftmax")
 def softmax(s: Site) -> str:
     if s.w.opset < 13 and s.get("dim") % s.ndim() != s.ndim() - 1:

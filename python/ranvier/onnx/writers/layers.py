@@ -171,6 +171,17 @@ def _means(n: int, out: int) -> Any:
     return shares
 
 
+@writes("GridSample")
+def grid_sample(s: Site) -> str:
+    mode, padding, corners, in_pixels = s.get("settings")
+    least = 16 if s.ndim() == 4 else 20
+    if in_pixels or s.w.opset < least:
+        raise s.refuse("needs a later version of the operator set", f"pass opset_version={least}")
+    if s.w.opset >= 20:  # other names
+        mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    return s.node("GridSample", *s.inputs(), mode=mode, padding_mode=padding, align_corners=int(corners))
+
+
 # --- norms
 def _filled(s: Site, i: int, count: int, value: float) -> str:
     """An operand, or a constant vector where it is left out."""

@@ -204,6 +204,18 @@ def scatter(s: Site) -> str:
     return s.node("ScatterElements", *s.inputs(), axis=s.get("axis"), reduction=reduction)
 
 
+@writes("ScatterReduce")
+def scatter_reduce(s: Site) -> str:
+    kind = {"amax": "max", "amin": "min", "prod": "mul"}[s.get("reduce")]
+    if not s.get("include_self"):
+        raise s.refuse("include_self=False has no counterpart", "give x the neutral element of the reduction")
+    if not equal(s.dims(1), s.dims(2)):
+        raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
+    if s.w.opset < (16 if kind == "mul" else 18):
+        raise s.refuse("reductions need a later version of the operator set", "pass opset_version=18")
+    return s.node("ScatterElements", *s.inputs(), axis=s.get("at"), reduction=kind)
+
+
 @writes("Pad")
 def pad(s: Site) -> str:
     sizes = s.get("sizes")
