@@ -47,7 +47,8 @@ struct Public {
   long how;  // How
 };
 
-PyObject* g_failed;  // failed(func, args, kwargs, error) of torch/dispatch.py
+PyObject* g_failed;        // failed(func, args, kwargs, error) of torch/dispatch.py
+thread_local int t_calls;  // how many of these functions the thread is within
 PyObject *g_again,
     *g_spelled;  // again(function, args, kwargs, error), spelled(function) of tensors/spellings.py
 PyTypeObject *g_function, *g_method, *g_attribute;
@@ -122,9 +123,11 @@ PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject*
     if (is_list && self->how & kTakesApart) return asked_for_items(func, given);
     return asked(func, given, count, names, self->how & kOperator);
   }
+  ++t_calls;
   PyObject* y = self->op && answers(self, given, count, names)
                     ? PyObject_Vectorcall(self->op, given, all, nullptr)
                     : self->call_wrapped(self->wrapped, given, flags, names);
+  --t_calls;
   if (!y && names && self->how & kRespells) y = respelled(self, given, count, names);
   return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
 }
@@ -335,6 +338,8 @@ bool is_public(PyObject* func) {
 bool is_in_python(PyObject* func) {
   return PyFunction_Check(func) || (Py_IS_TYPE(func, g_function) && as_public(func)->how & kBinds);
 }
+
+bool within_public_function() { return t_calls > 0; }
 
 void register_public_function(Module m) {
   constexpr unsigned long calls = Py_TPFLAGS_HAVE_VECTORCALL;

@@ -11,12 +11,30 @@
 #include <cstring>
 
 #include "bindings/tape/dispatch.h"
+#include "bindings/tape/public_function.h"
 
 namespace ranvier::bind {
 namespace untaped {
 namespace {
 
 PyObject* g_renamed;  // `renamed` of tensors/errors.py: puts the op's name into an error
+PyObject* g_offered;  // `offered` of torch/dispatch.py, or null
+
+// Called with the TypeError of in_python set. If the class of an argument has a `__torch_function__`, but
+// nothing asks classes yet, g_offered finds the result; else null with the error. A public function that the
+// call is within asks for itself.
+PyObject* offered(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  if (!g_offered || g_dispatches || within_public_function() || !asks_classes()) return nullptr;
+  if (!PyErr_ExceptionMatches(PyExc_TypeError)) return nullptr;
+  const py::object error = caught();
+  if (!any_override(arguments, count + (names ? PyTuple_GET_SIZE(names) : 0)))
+    return raise_again(error), nullptr;
+  return detail::guarded([&] {
+    const PackedCall all(arguments, count, names);
+    return PyObject_CallFunctionObjArgs(g_offered, op.in_python, all.args.ptr(), all.settings.ptr(),
+                                        error.ptr(), nullptr);
+  });
+}
 
 // Called with the error of in_python set: raises it under the op's name. Always returns null.
 PyObject* named_error(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
@@ -51,6 +69,7 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, P
     PyErr_Clear();
   }
   made = PyObject_Vectorcall(op->in_python, arguments, count, names);
+  if (!made) made = offered(*op, arguments, count, names);
   return made ? made : named_error(*op, arguments, count, names);
 }
 
@@ -307,6 +326,7 @@ void register_untaped(Module m) {
         return function_of(op, in_python.value, kernel.value, name.value);
       });
   def(m, "_set_renamed(renamed)", [](Raw renamed) { g_renamed = renamed.value.inc_ref().ptr(); });
+  def(m, "_set_offered(offered)", [](Raw offered) { g_offered = offered.value.inc_ref().ptr(); });
 }
 
 }  // namespace ranvier::bind

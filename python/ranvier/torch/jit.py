@@ -56,6 +56,10 @@ class ScriptModule(nn.Module):
 RecursiveScriptModule = ScriptModule
 
 
+class Error(RuntimeError):
+    """PyTorch's error of compiled programs, which callers catch."""
+
+
 def script(obj: Any, *args: Any, **settings: Any) -> Any:
     """A copy of a module that shares its parameters and buffers and runs as Python. Any other object, such as
     a function, is returned unchanged; `script` is also a decorator.
@@ -77,7 +81,7 @@ def script(obj: Any, *args: Any, **settings: Any) -> Any:
     own = {"_scripted": cls, "__module__": cls.__module__, "forward": _as_script(cls.forward)}
     kind: Any = type(cls.__name__, (ScriptModule, cls), own)
     made = kind.__new__(kind)
-    made.__setstate__(dict(copy.deepcopy(obj, kept).__dict__))
+    made.__setstate__(dict(copy.deepcopy(obj, kept).__getstate__()))
     return made
 
 

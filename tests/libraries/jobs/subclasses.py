@@ -1,5 +1,7 @@
 """Libraries that derive classes from Tensor and layers, replace functions, or take modules apart as trees."""
 
+import os
+
 import torch
 from common import fill, labels, normal
 from torch import from_numpy, nn
@@ -79,3 +81,77 @@ def ptflops():
         )
         answer[name] = [float(count) for count in counts]
     return answer
+
+
+def e3nn():
+    """Equivariant products, layers and norms, whose code the library writes; matrices of rotations."""
+    from e3nn import o3
+    from e3nn.nn import BatchNorm, FullyConnectedNet
+
+    irreps = o3.Irreps("4x0e + 3x1o + 2x2e")
+    x, places = from_numpy(normal(6, irreps.dim)), from_numpy(normal(6, 3, seed=1)).requires_grad_()
+    harmonics = o3.spherical_harmonics([0, 1, 2], places, normalize=True)
+    product = fill(o3.FullyConnectedTensorProduct(irreps, o3.Irreps.spherical_harmonics(2), irreps))
+    linear, norm = fill(o3.Linear(irreps, irreps)), BatchNorm(irreps)
+    y = norm(linear(product(x, harmonics)))
+    (y * x).mean().backward()
+    network = fill(FullyConnectedNet([3, 8, 2], torch.tanh))
+    angles = [torch.tensor(angle) for angle in (0.3, 0.5, -0.7)]
+    return {
+        "harmonics": harmonics.detach(),
+        "y": y.detach(),
+        "gradients": [p.grad.norm().item() for p in (*product.parameters(), *linear.parameters())],
+        "places": places.grad,
+        "network": network(places).detach(),
+        "rotation": irreps.D_from_angles(*angles),
+    }
+
+
+def keras():
+    """Layers of Keras on its backend torch: networks of images and of sequences are fitted and predict."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    from keras import Input, Model, Sequential, layers, optimizers
+
+    images = [
+        layers.Conv2D(4, 3, activation="relu", padding="same"),
+        layers.BatchNormalization(),
+        layers.MaxPooling2D(),
+        layers.DepthwiseConv2D(3),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ]
+    steps = Input((7, 6))
+    attended = layers.MultiHeadAttention(2, 4)(steps, steps)
+    sequence = layers.LSTM(5)(layers.LayerNormalization()(attended))
+    answer = {}
+    for name, model, shape in (
+        ("images", Sequential([Input((8, 8, 2)), *images]), (12, 8, 8, 2)),
+        ("sequence", Model(steps, layers.Dense(3, activation="softmax")(sequence)), (12, 7, 6)),
+    ):
+        values = [weight.shape for weight in model.trainable_weights]
+        for weight, value in zip(model.trainable_weights, values, strict=True):
+            weight.assign(normal(*value, seed=len(value), scale=0.3))
+        model.compile(optimizer=optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
+        x, y = normal(*shape), labels(12, classes=3)
+        history = model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        answer[f"losses_{name}"] = history.history["loss"]
+        answer[f"predicted_{name}"] = from_numpy(model.predict(x, verbose=0).copy())
+    return answer
+
+
+def torch_ema():
+    """The running mean of parameters, in whose place the network computes for a block."""
+    from torch_ema import ExponentialMovingAverage
+
+    network = nn.Sequential(fill(nn.Linear(6, 8)), nn.Tanh(), fill(nn.Linear(8, 3)))
+    x, y = from_numpy(normal(16, 6)), from_numpy(labels(16, classes=3))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    mean = ExponentialMovingAverage(network.parameters(), decay=0.9)
+    for _ in range(5):
+        optimizer.zero_grad()
+        F.cross_entropy(network(x), y).backward()
+        optimizer.step()
+        mean.update()
+    with mean.average_parameters():
+        averaged = network(x).detach()
+    return {"averaged": averaged, "trained": network(x).detach()}
