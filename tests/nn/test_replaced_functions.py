@@ -142,6 +142,19 @@ def test_a_replaced_batch_norm_gets_pytorchs_arguments():
     assert layer.num_batches_tracked.item() == 2
 
 
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_a_replaced_gelu_gets_its_setting_by_keyword(approximate):
+    seen = []
+
+    def gelu(input, *, approximate="none"):
+        seen.append(approximate)
+        return input
+
+    with replaced(F, ["gelu"], lambda name, function: gelu):
+        assert nn.GELU(approximate)(X) is X
+    assert seen == [approximate]
+
+
 def test_a_replaced_multi_head_attention_forward():
     """It gets the arguments of PyTorch's function, with the sequence first."""
     layer = nn.MultiheadAttention(8, 2, batch_first=True)

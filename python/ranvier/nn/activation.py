@@ -34,6 +34,13 @@ _SHOWN = {
 }  # the settings that repr shows, as in PyTorch; see `settings_text` of nn/arguments.py
 
 
+def _gelu(self: Any, input: Any) -> Tensor:
+    """forward of GELU: approximate is a keyword, as in PyTorch; without it the core answers."""
+    if self.approximate == "none":
+        return F.gelu(input)
+    return F.gelu(input, approximate=self.approximate)
+
+
 def _layer(op: str, name: str) -> type[Layer]:
     """Makes the layer class `name` of an op, with the settings, formula and example of the op."""
     function = getattr(ops, op)
@@ -47,6 +54,8 @@ def _layer(op: str, name: str) -> type[Layer]:
         body["_shown"] = ("inplace?",)
     if op in _SHOWN:
         body["_shown"] = _SHOWN[op]
+    if op == "gelu":
+        body["forward"] = _gelu
     return type(name, (Layer,), body)
 
 
