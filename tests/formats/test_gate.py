@@ -337,3 +337,30 @@ def test_texts_are_short_and_printable():
 
 def test_every_kind_of_the_forger_is_read():
     assert {"pt", "old", "model", "safetensors", "gguf", "npy", "npz", "csv", "idx", "picture"} <= {*GOOD}
+
+
+TAKE_PATHS = {
+    "Trainer.load": rv.Trainer.load,
+    "export.c": lambda path: rv.export.c(rv.nn.Linear(2, 1), path, rv.zeros(1, 2)),
+    "load_mnist": rv.data.datasets.load_mnist,
+    "read_idx": rv.data.datasets.read_idx,
+    "MNIST": rv.data.vision.datasets.MNIST,
+    "CIFAR10": rv.data.vision.datasets.CIFAR10,
+    "ImageFolder": rv.data.vision.datasets.ImageFolder,
+    "Trainer.fit": lambda path: fitted(resume=path),
+}
+
+
+def fitted(**settings):
+    trainer = rv.Trainer(rv.nn.Linear(1, 1), "mse", "sgd")
+    return trainer.fit(np.ones((2, 1)), np.ones((2, 1)), epochs=1, verbose=0, **settings)
+
+
+@pytest.mark.parametrize("name", TAKE_PATHS)
+def test_a_number_is_no_path(name, tmp_path):
+    """To the system it is a file that the process has open, which a reader would take and close."""
+    with open(tmp_path / "own", "wb") as stream:
+        for wrong in (stream.fileno(), True, rv.zeros(1)):
+            refused(TypeError, f"[{name}] got ", TAKE_PATHS[name], wrong)
+        stream.write(b"still open")
+    assert (tmp_path / "own").read_bytes() == b"still open"

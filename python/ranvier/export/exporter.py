@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import re
 from contextlib import nullcontext, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from ranvier.serialization.files import replace_together
 from ranvier.tape.calls import Refused
 from ranvier.tape.variations import accepted, other_values
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.reading import path_of
 
 # Functions that take integers (indices), and those that also take bools.
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "Getitem", "Permute", "Expand", "Flip"}
@@ -83,7 +83,7 @@ def c(
     >>> report.functions, report.weights, report.ram
     (('net_predict',), 232, 32)
     """
-    path = Path(path)
+    path = path_of("export.c", "path", path, "a file that ends in .c: c(model, path, example)")
     if path.suffix != ".c" or set(path.stem) & set('"\\\n\r'):
         raise ValueError(
             f"[export.c] got path {str(path)!r}; expected a name that ends in .c and fits in an #include"

@@ -33,7 +33,7 @@ from ranvier.onnx.parts import Part, Plan, Room, called, run
 from ranvier.onnx.registry import OPERATORS, find
 from ranvier.onnx.values import FLOATS, OPSETS, package, raw, shape_of, shown, tensor_of
 from ranvier.serialization.foreign_files import other_kind
-from ranvier.tensors.reading import open_file, reading
+from ranvier.tensors.reading import open_file, path_of, reading
 
 _DEPTH = 32  # the deepest nesting of names in names
 # names that parameters and parts cannot have
@@ -232,7 +232,7 @@ def load(
 
 
 def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> OnnxModule:
-    model = path if isinstance(path, onnx.ModelProto) else _read(onnx, Path(path))
+    model = path if isinstance(path, onnx.ModelProto) else _read(onnx, path_of("onnx.load", "path", path))
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
     if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none
         raise ValueError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pathlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,14 @@ def shortened(text: str, most: int = LONGEST) -> str:
     left_out = f" ... ({len(text) - most} characters and more left out) ... "
     begin = most - _END - len(left_out)
     return f"{text[:begin]}{left_out}{text[-_END:]}"
+
+
+def path_of(op: str, name: str, value: Any, of: str = "a file") -> pathlib.Path:
+    """A path that a caller gives, for an argument of this name. Raises TypeError for anything else: to the
+    system a whole number is one of the files that the process has open."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"[{op}] got {name} of type {type(value).__name__}; expected the path of {of}")
+    return pathlib.Path(value)
 
 
 def require_file_of_bytes(path: Path, op: str = "load") -> None:

@@ -18,6 +18,7 @@ import ranvier.train.checkpoints as checkpoints
 from ranvier.nn.lazy import find_sizes
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
+from ranvier.tensors.reading import path_of
 from ranvier.train.batch_source import Ahead, ArraySource, Source
 from ranvier.train.callbacks.base import (
     OF_BATCHES,
@@ -123,7 +124,8 @@ class Run:
         """
         self._require_resumable()
         folders = [hook.folder for hook in self.hooks if isinstance(hook, Checkpoint)]
-        if Path(path) in folders and not Path(path).exists():
+        path = path_of("Trainer.fit", "resume", path, "a checkpoint or its folder")
+        if path in folders and not path.exists():
             return
         self._resumed = checkpoints.newest(path)
         if self._resumed is not None:

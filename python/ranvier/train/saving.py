@@ -14,6 +14,7 @@ from ranvier.metrics.named import METRICS
 from ranvier.serialization import architecture
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.serialization.models import load_model, tied_names
+from ranvier.tensors.reading import path_of
 from ranvier.train.callbacks.base import Training, report
 from ranvier.train.history import History
 from ranvier.train.losses import name_of
@@ -75,7 +76,7 @@ def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any)
 
     Arguments replace what cannot be made from the file.
     """
-    state = read_checkpoint(path, "Trainer.save")
+    state = read_checkpoint(path_of("Trainer.load", "path", path), "Trainer.save")
     if state.get("trainer") != 1:
         raise ValueError(f"[Trainer.load] got '{path}', which is no Trainer; expected a file of Trainer.save")
     try:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from ranvier.data.datasets.samples import unpacked
 from ranvier.extension import optional
-from ranvier.tensors.reading import open_file, reading
+from ranvier.tensors.reading import open_file, path_of, reading
 
 __all__ = [
     "FASHION_MNIST_CLASSES", "MNIST_CLASSES", "load_fashion_mnist", "load_mnist", "read_idx",
@@ -52,8 +52,9 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     ...     read_idx(path).tolist()
     [7, 2, 1]
     """
+    path = path_of("read_idx", "path", path)
     with reading("read_idx", path):
-        return _array(Path(path))
+        return _array(path)
 
 
 def _array(path: Path) -> npt.NDArray[Any]:
@@ -218,7 +219,7 @@ def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[
 
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Part, Part]:
-    folder = fetch(name) if data_dir is None else Path(data_dir)
+    folder = fetch(name) if data_dir is None else path_of(f"load_{name}", "data_dir", data_dir, "a folder")
     train, test = read_mnist(f"load_{name}", folder)
     return _scaled(*train), _scaled(*test)
 

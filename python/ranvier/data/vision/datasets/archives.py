@@ -20,7 +20,7 @@ from ranvier.data.datasets import FASHION_MNIST_CLASSES
 from ranvier.data.datasets.downloads import PARTS, Source, fetch, mnist_files, read_mnist
 from ranvier.data.vision.datasets.folder import Function, VisionDataset, as_item
 from ranvier.serialization.files import replace
-from ranvier.tensors.reading import reading
+from ranvier.tensors.reading import path_of, reading
 
 __all__ = ["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"]
 
@@ -40,6 +40,7 @@ class _Archive(VisionDataset):
         target_transform: Function = None,
         download: bool = False,
     ) -> None:
+        path_of(type(self).__name__, "root", root, "a folder")
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
         self._load(download)

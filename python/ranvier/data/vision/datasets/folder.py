@@ -11,6 +11,7 @@ import numpy as np
 from ranvier.data import Dataset
 from ranvier.data.datasets import images
 from ranvier.tensors.memory import Array
+from ranvier.tensors.reading import path_of
 
 __all__ = ["DatasetFolder", "FakeData", "ImageFolder", "VisionDataset", "default_loader"]
 
@@ -111,6 +112,7 @@ def is_image_file(filename: str) -> bool:
 
 def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
     """The names of the subfolders, sorted, and the number of each."""
+    path_of("ImageFolder", "root", directory, "a folder")
     classes = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
     if not classes:
         raise FileNotFoundError(f"[find_classes] '{directory}' has no subfolders; expected one per class")
