@@ -50,7 +50,7 @@ def test_a_branch_and_its_weights():
         y.sum().backward()
         assert y.tolist() == wanted.tolist()
         assert [p.grad is not None for p in found.parameters()] == [chosen, not chosen]
-    with pytest.warns(UserWarning, match="runs eagerly: an ONNX operator that needs numbers reads a value"):
+    with pytest.warns(UserWarning, match="runs eagerly: node of type If, which needs numbers, reads a value"):
         assert rv.compile(found)(X, np.array(True)).tolist() == (X * 2).tolist()
 
 

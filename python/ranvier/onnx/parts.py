@@ -24,7 +24,7 @@ from ranvier.onnx.limits import BY_VALUES, STEP, cost
 from ranvier.onnx.operators.sizes import as_operands, in_numbers, is_sized, of_sizes
 from ranvier.onnx.registry import find
 from ranvier.onnx.symbols import active, followed
-from ranvier.onnx.values import raw, shown
+from ranvier.onnx.values import Reader, raw, shown
 from ranvier.tensors.recording import paused
 
 
@@ -174,6 +174,8 @@ def run(
             results = _found(module, body, step.path)(*operands)
             results = results if len(step.outputs) > 1 else (results,)
         else:
+            if observers:
+                Reader.name = _named(step)
             sizes = [v if v is None else v.shape for v in operands]
             known, size = costs.get(id(step), _UNKNOWN)
             if known != sizes:

@@ -43,10 +43,16 @@ FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 """The dtypes that the core computes in, with gradients."""
 
 
+class Reader:
+    """Who reads numbers, for the errors of recorded runs: the node that is computed (`parts.py`)."""
+
+    name = "an ONNX operator"
+
+
 def array_of(value: Any) -> Array:
     """The numbers of a value. Reading those of a Tensor is refused in a captured step."""
     if isinstance(value, Tensor):
-        return value._read("an ONNX operator that needs numbers")
+        return value._read(f"{Reader.name}, which needs numbers,")
     return np.asarray(value)
 
 

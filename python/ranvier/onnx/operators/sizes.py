@@ -8,6 +8,7 @@ sizes (`values.ints`) or as Tensors (`values.tensor_of`).
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -123,6 +124,15 @@ def _cast(x: Array, *, to: Any, **settings: Any) -> Any:
     return tensor_of(x).to(dtype)
 
 
+def _remainder(a: Any, b: Any) -> Any:
+    """The remainder of a quotient that is rounded towards 0."""
+    return a - _quotient(a, b) * b
+
+
+_rests = _each(operator.mod)
+_remainders = _each(_remainder)
+
+
 def _whole(x: Any) -> Any:
     """A fraction rounded towards 0."""
     is_whole = isinstance(x, Real) and x.op == "float"
@@ -186,7 +196,7 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "Sub": _each(lambda a, b: a - b),
     "Mul": _each(lambda a, b: a * b),
     "Div": _each(_quotient),
-    "Mod": _each(lambda a, b: a % b),
+    "Mod": lambda a, b, *, fmod=0: _remainders(a, b) if fmod else _rests(a, b),
     "Min": _extreme("min", smallest),
     "Max": _extreme("max", greatest),
     "Pow": _each(partial(Real.of, "pow")),
