@@ -19,6 +19,7 @@ from ranvier.onnx.sizes import greatest, least, most, size_of_axis, smallest
 pytest.importorskip("onnx", reason="onnx is not installed")
 
 import contextlib
+import functools
 
 from support.onnx_networks import drawn, session
 
@@ -296,7 +297,13 @@ def looked_up(x):
     return x * {5000: 2.0}[length(x)] if length(x) > 4000 else x
 
 
+HELD = {"arange": rv.arange}
+
 REFUSED = {
+    "a table of functions": (
+        lambda x: x * HELD["arange"](length(x))[:, None],
+        "arange from its module or tensor in place of a table",
+    ),
     "unpacked": (unpacked, "the condition n > 4000"),
     "raised for a number": (raised_for_a_number, "the condition n > 4000"),
     "raised for an error": (raised_for_an_error, "the condition n > 4000"),
@@ -344,6 +351,37 @@ def test_refused(name):
         exported(form)
     assert "test_sizes.py:" in str(error.value) or name == "type"
     assert "leave it out of dynamic_axes" in str(error.value) or "expected" in str(error.value)
+
+
+class Holder(nn.Module):
+    """Has functions in attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.make, self.smallest, self.length = rv.arange, min, len
+        self.pool = functools.partial(F.adaptive_avg_pool1d, output_size=3)
+
+    def forward(self, x):
+        n = self.smallest(self.length(x[0]), 40)
+        return self.pool(x.transpose(1, 2)) * n, x * self.make(x.shape[1])[:, None]
+
+
+def holding(make, reshape):
+    return lambda x: reshape(x, (2, x.shape[1] * 4)) * make(x.shape[1] * 4)
+
+
+HOLDING = {
+    "attributes": Holder(),
+    "variables": holding(rv.arange, rv.Tensor.reshape),
+    "partial": holding(functools.partial(rv.arange, dtype=rv.float32), rv.reshape),
+}
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_functions_that_a_model_holds(name, tmp_path):
+    form, path = HOLDING[name], tmp_path / "m.onnx"
+    exported(form, path)
+    compare(form, path)
 
 
 def image(x):

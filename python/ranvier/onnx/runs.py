@@ -135,7 +135,8 @@ def run(
         block.enter_context(no_grad())
         block.enter_context(trace)
         if axes:
-            block.enter_context(recording())
+            parts = [part for root in modules.roots.values() for part in root.modules()]
+            block.enter_context(recording(target, parts))
             block.enter_context(followed(trace))
         result = target(*filled(example, iter(tensors)))
     modules.forget_symbols()

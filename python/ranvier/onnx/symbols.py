@@ -15,9 +15,9 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import ModuleType
+from types import CellType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -227,8 +227,12 @@ def _originals() -> dict[int, tuple[Any, str, Handler]]:
 
 
 @contextmanager
-def recording() -> Iterator[None]:
-    """A block in which stand-ins are in the places of public functions, in all modules that hold them."""
+def recording(target: Any = None, parts: Sequence[Any] = ()) -> Iterator[None]:
+    """A block in which stand-ins are in the places of public functions, wherever a program holds them.
+
+    These are the modules, the attributes of the layers `parts`, and the variables around the function
+    `target`.
+    """
     made = {key: _stand_in(*original) for key, original in _originals().items()}
     for name in (*FUNCTIONS, "isqrt"):
         function = getattr(math, name)
@@ -237,18 +241,29 @@ def recording() -> Iterator[None]:
     places: list[tuple[Any, str, Any]] = []
 
     def put(owner: Any, name: str, value: Any) -> None:
-        before = owner[name] if isinstance(owner, dict) else vars(owner)[name]
+        if isinstance(owner, CellType):
+            before = owner.cell_contents
+        else:
+            before = owner[name] if isinstance(owner, dict) else vars(owner)[name]
         places.append((owner, name, before))
         _set(owner, name, value)
 
+    def put_stand_ins(space: dict[str, Any], stand_ins: dict[int, Any]) -> None:
+        for name, value in [*space.items()]:
+            found = _stand_in_of(value, stand_ins)
+            if found is not None:
+                put(space, name, found)
+
     try:
         for space in _spaces():
-            for name, value in [*space.items()]:
-                key = id(value)
-                if key not in made and type(value) is _core.PublicFunction:
-                    key = id(getattr(value, "__wrapped__"))  # noqa: B009
-                if key in made:
-                    put(space, name, made[key])
+            put_stand_ins(space, made)
+        held = {**made, id(_LEN): _len, id(_MIN): _min, id(_MAX): _max}
+        for part in parts:
+            put_stand_ins(vars(part), held)
+        for cell in _cells(target):
+            found = _stand_in_of(cell.cell_contents, held)
+            if found is not None:
+                put(cell, "cell_contents", found)
         for name, value in [*vars(Tensor).items()]:
             if id(value) in made:
                 put(Tensor, name, made[id(value)])
@@ -264,6 +279,23 @@ def recording() -> Iterator[None]:
             _set(owner, name, value)
         _remove(made)
         rv.ops._rare.cache_clear()
+
+
+def _stand_in_of(value: Any, made: dict[int, Any]) -> Any:
+    """What stands in the place of a function, or of a functools.partial of it; None if nothing does."""
+    if type(value) is functools.partial:
+        function = _stand_in_of(value.func, made)
+        return None if function is None else functools.partial(function, *value.args, **value.keywords)
+    key = id(value)
+    if key not in made and type(value) is _core.PublicFunction:
+        key = id(getattr(value, "__wrapped__"))  # noqa: B009
+    return made.get(key)
+
+
+def _cells(target: Any) -> list[CellType]:
+    """The variables around a function that have a value."""
+    cells = getattr(target, "__closure__", None) or ()
+    return [cell for cell in cells if cell != CellType()]
 
 
 def _spaces() -> list[dict[str, Any]]:

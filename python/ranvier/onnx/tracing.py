@@ -21,6 +21,7 @@ from ranvier.observe import package, place
 from ranvier.onnx.dims import Dims
 from ranvier.onnx.registry import SINCE, WRITERS
 from ranvier.onnx.sizes import number, size_of_axis
+from ranvier.onnx.symbols import HANDLERS
 from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
@@ -245,10 +246,17 @@ class Trace(Calls):
         if self._answers_otherwise():
             self.taken.append(str(number(size)))
             return number(size)
+        taker = self.called or _taker()
+        remedy = f"{ARITHMETIC} that goes to functions of the library"
+        if (
+            not self.called and taker in HANDLERS
+        ):  # its stand-in is not in the place that the model has it from
+            remedy = (
+                f"{taker} from its module or tensor in place of a table, a class or a default that holds it"
+            )
         self.refuse(
-            f"{self.called or _taker()} at {place()} takes the size {size.key} of a dynamic axis as {what}, "
-            f"which a file would hold for all sizes; expected {ARITHMETIC} that goes to functions of the "
-            "library, or an axis that is static: leave it out of dynamic_axes"
+            f"{taker} at {place()} takes the size {size.key} of a dynamic axis as {what}, which a file would "
+            f"hold for all sizes; expected {remedy}, or an axis that is static: leave it out of dynamic_axes"
         )
 
     def read(self, how: str, tensor: Any = None) -> None:
@@ -325,6 +333,8 @@ def _taker() -> str:
     while frame is not None and frame.f_code.co_filename.startswith(package()):
         if "/onnx/" not in frame.f_code.co_filename.replace("\\", "/"):
             found = frame.f_code.co_name
+            if found in ("call", "op"):  # wrappers, which have the public name
+                found = str(frame.f_locals.get("name", found))
         frame = frame.f_back
     return found
 
