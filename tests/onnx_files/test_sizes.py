@@ -144,6 +144,7 @@ FROM_SIZES = {
     "tens": lambda x: x * round(length(x), -1),
     "a guard of fractions": half_at_most_64,
     "beyond int64": lambda x: (x * length(x) ** 12 / 1e24, x * 1e22 < length(x) ** 12),
+    "rest of a product": lambda x: x * ((length(x) * 1000003) ** 3 % 1009),
     "rolls": lambda x: (x.roll(1, 1), x.roll(-1, 1)),
     "1 // n": lambda x: x * (1 // length(x) * 5),
     "1 // i": lambda x: x * (rv.div(1, positions(x) + 1, rounding_mode="trunc") * 5)[:, None],

@@ -184,7 +184,7 @@ def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
     dtype = floats[0] if floats else rv.get_default_dtype()
 
     def replaced(x: Any) -> Any:
-        if isinstance(x, Size) and x.degree > 2 and floats:  # int64 may not hold it
+        if isinstance(x, Size) and x.may_be_huge and floats:
             return as_number(trace, x * 1.0, dtype)
         return as_number(trace, x, dtype) if isinstance(x, (Size, Real)) else x
 

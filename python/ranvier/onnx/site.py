@@ -373,8 +373,8 @@ class Site:
         return self.node(op, *operands)
 
     def _real_of_size(self, n: Size) -> str:
-        """A product of three sizes and more may leave the numbers of int64, so its factors are floats."""
-        if n.degree <= _MOST_EXACT:
+        """The name of a float64 vector of one element. The factors of what int64 may not hold are floats."""
+        if not n.may_be_huge:
             return self.w.cast(self.number(n), np.float64)
         terms = []
         for product, factor in n.terms.items():
@@ -388,9 +388,6 @@ class Site:
         whole = self.node("Round", y)
         is_power = self.node("Equal", self.node("Pow", self._real(2.0), whole), x)
         return self.node("Where", is_power, whole, y)
-
-
-_MOST_EXACT = 2  # sizes whose product int64 holds, as an axis has less than 2^31 elements
 
 
 def _free_target(dims: Dims, of_dims: Dims) -> list[int] | None:

@@ -79,15 +79,16 @@ class Size:
         first = "-" if parts[0] == "-" else ""
         return first + " ".join(parts[1:])
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         """The class that isinstance() takes it for: a model asks whether a size is one number."""
         return int
 
     @property
-    def degree(self) -> int:
-        """The most sizes that one term multiplies."""
-        return max(map(len, self.terms))
+    def may_be_huge(self) -> bool:
+        """True for a product of three sizes and more, which int64 may not hold: an axis has less than 2^31
+        elements. A rest of such a product is not huge, but computed from whole numbers alone."""
+        return max(map(len, self.terms)) > 2 and math.isinf(most(self))
 
     def is_axis_of_input(self) -> bool:
         """True for the size of a dynamic axis itself, whose key is the name of the axis."""
@@ -257,8 +258,8 @@ class Real:
         self.scope = scope
         self.hint = float(_REAL[op](*(float(number(x)) for x in operands)))
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
         """The class that isinstance() takes it for."""
         return float
 
