@@ -32,7 +32,7 @@ class FunctionalModuleWithBuffers(nn.Module):
 class FunctionalModule(FunctionalModuleWithBuffers):
     """As FunctionalModuleWithBuffers, for a module without buffers: it takes no buffers."""
 
-    def forward(self, params: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+    def forward(self, params: Sequence[Tensor], *args: Any, **kwargs: Any) -> Any:
         return super().forward(params, (), *args, **kwargs)
 
 
@@ -88,7 +88,7 @@ def combine_state_for_ensemble(
 def _values_of(model: nn.Module, is_constant: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Copies of the parameters and of the buffers of a module, by name."""
     of_its_own = copy.deepcopy(model)
-    parameters = dict(of_its_own.named_parameters())
+    parameters: dict[str, Tensor] = dict(of_its_own.named_parameters())
     if is_constant:
         for parameter in parameters.values():
             parameter.requires_grad_(False)

@@ -53,7 +53,7 @@ class ConvTranspose3d(conv._ConvTranspose):
             input, output_size, self.stride, self.padding, self.kernel_size, self._axes, self.dilation
         )
         settings = self.stride, self.padding, extra, self.groups, self.dilation
-        return _function("conv_transpose3d")(input, self.weight, self.bias, *settings)  # type: ignore[no-any-return]
+        return _function("conv_transpose3d")(input, self.weight, self.bias, *settings)
 
 
 class MaxPool3d(pooling._MaxPool):
@@ -91,7 +91,7 @@ class AvgPool3d(pooling._AvgPool):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)  # type: ignore[call-arg]
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.divisor_override = divisor_override
 
     def forward(self, input: Any) -> Any:

@@ -140,12 +140,13 @@ def max_pool3d(
         ("dilation", dilation),
     )
     window = [_three("max_pool3d", what, value, int(what != "padding")) for what, value in given]
+    pool: Any = rv.max_pool2d
     of_images = [sizes[1:] for sizes in window]
     of_layers = [(sizes[0], one) for sizes, one in zip(window, (1, 1, 0, 1), strict=True)]
     return _maxima(
         x,
-        lambda images: rv.max_pool2d(images, *of_images, ceil_mode, return_indices=return_indices),
-        lambda layers: rv.max_pool2d(layers, *of_layers, ceil_mode, return_indices=return_indices),
+        lambda images: pool(images, *of_images, ceil_mode, return_indices=return_indices),
+        lambda layers: pool(layers, *of_layers, ceil_mode, return_indices=return_indices),
         return_indices,
     )
 
@@ -185,12 +186,13 @@ def avg_pool3d(
     stride = kernel_size if stride in (None, [], ()) else stride
     given: Any = ("kernel_size", kernel_size), ("stride", stride), ("padding", padding)
     window = [_three("avg_pool3d", what, value, int(what != "padding")) for what, value in given]
+    pool: Any = rv.avg_pool2d
     divisor = None if divisor_override is None else 1
     settings: Any = ceil_mode, count_include_pad, divisor
     *lead, depth, height, width = x.shape
-    y = rv.avg_pool2d(x.reshape(-1, depth, height, width), *(sizes[1:] for sizes in window), *settings)
+    y = pool(x.reshape(-1, depth, height, width), *(sizes[1:] for sizes in window), *settings)
     layers = ((sizes[0], one) for sizes, one in zip(window, (1, 1, 0), strict=True))
-    means = rv.avg_pool2d(y.flatten(2), *layers, *settings)
+    means = pool(y.flatten(2), *layers, *settings)
     means = means.reshape(*lead, means.shape[1], *y.shape[2:])
     return means if divisor_override is None else means / divisor_override
 
