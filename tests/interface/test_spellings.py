@@ -193,3 +193,73 @@ def test_another_order_in_memory_is_refused_where_it_has_no_effect(name):
     expected = f"[{name}] got memory_format torch.channels_last"
     refused(ValueError, expected, getattr(x, name), shape, memory_format=rv.channels_last)
     assert getattr(x, name)(shape, memory_format=rv.contiguous_format).shape == images.shape
+
+
+DIMS = [((), {}), ((1,), {}), ((), {"dim": -1}), ((), {"axis": 0}), ((None,), {}), ((5,), {}), (("a",), {})]
+KEPT = [
+    ((1, True), {}),
+    ((1,), {"keepdim": True}),
+    ((), {"dim": 1, "keepdim": True}),
+    ((0,), {"keepdims": True}),
+]
+KEPT += [((), {"keepdim": True, "dim": 0}), (((0, 1),), {}), ((1, 2), {}), ((1,), {"what": 3})]
+TWO = [((0, 1), {}), ((0,), {"dim1": 1}), ((-1, 0), {}), ((0,), {}), ((0, 7), {}), ((0, 1, 2), {})]
+FORWARDS = {  # function -> what follows the tensor
+    **dict.fromkeys(("all", "amax", "amin", "any", "mean", "sum"), DIMS + KEPT),
+    "sum of floats": [((), {"dtype": rv.float64}), ((1,), {"dtype": rv.int64})],
+    "softmax": [*DIMS, ((1, rv.float64), {}), ((), {"dtype": rv.float64})],
+    "log_softmax": DIMS,
+    "softplus": [((), {}), ((2.0,), {}), ((), {"beta": 2.0}), ((2.0, 1.0), {}), ((), {"threshold": 1.0})],
+    "elu": [((), {}), ((0.5,), {}), ((), {"alpha": 2.0}), ((2.0, False), {}), ((), {"inplace": False})],
+    "gelu": [((), {}), (("tanh",), {}), ((), {"approximate": "none"}), ((3,), {})],
+    "squeeze": [*DIMS, ((0, 1), {}), (((0, 1),), {})],
+    "unsqueeze": [*DIMS, ((1, 2), {})],
+    "transpose": [*TWO, ((), {"dim0": 0, "dim1": 1}), ((), {"dim1": 0, "dim0": 1})],
+    "movedim": [((0, 1), {}), ((0,), {"destination": -1}), (((0, 1), (1, 0)), {}), ((0, 5), {})],
+    "diagonal": [
+        ((), {}),
+        ((1,), {}),
+        ((), {"offset": -1}),
+        ((0, 1, 0), {}),
+        ((), {"dim1": 1}),
+        ((0, 0, 0), {}),
+    ],
+    "flatten": [
+        ((), {}),
+        ((1,), {}),
+        ((0, -1), {}),
+        ((), {"end_dim": 0}),
+        ((), {"start_dim": 1}),
+        ((9,), {}),
+    ],
+    "select": [((0, 1), {}), ((1, -1), {}), ((1,), {"index": 2}), ((0, 9), {}), ((0,), {})],
+    "narrow": [((1, 0, 2), {}), ((1, 1), {"length": 1}), ((1, 0, 9), {}), ((0,), {"start": 0, "length": 1})],
+    "t": [((), {}), ((1,), {})],
+    "tril": [((), {}), ((1,), {}), ((), {"diagonal": -1}), ((0, 1), {}), (("a",), {})],
+    "triu": [((), {}), ((1,), {}), ((), {"diagonal": -1}), ((0, 1), {})],
+}
+
+
+@pytest.mark.parametrize("dtype", [rv.float32, rv.int64, rv.bool, rv.bfloat16], ids=str)
+@pytest.mark.parametrize("of", FORWARDS)
+def test_the_core_calls_the_op_of_a_function_as_python_does(of, dtype):
+    """With any of its arguments; what a function computes, shares and refuses without the core is right."""
+    public = getattr(rv, of.partition(" ")[0])
+    _, (in_python,) = public.__reduce__()
+    assert in_python is not public
+    for args, settings in FORWARDS[of]:
+        for requires_grad in {False, dtype.kind == "f"}:
+            x = (X > 0 if dtype == rv.bool else X.to(dtype).clone()).requires_grad_(requires_grad)
+            outcomes = []
+            for function in (public, in_python):
+                try:
+                    y = function(x, *args, **settings)
+                    facts = (
+                        y.dtype,
+                        y.requires_grad,
+                        np.may_share_memory(y.detach().numpy(), x.detach().numpy()),
+                    )
+                    outcomes.append([y.tolist(), *map(str, facts), y.stride()])
+                except Exception as error:
+                    outcomes.append([type(error), *str(error).rsplit(" (in", 1)[:1]])
+            assert outcomes[0] == outcomes[1], (args, settings)

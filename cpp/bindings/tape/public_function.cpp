@@ -34,6 +34,8 @@ enum How {
   kTakesApart = 64
 };
 
+constexpr Py_ssize_t kMostArguments = 8;  // of an op
+
 struct Public {
   PyObject_HEAD vectorcallfunc call;
   PyObject* wrapped;  // the function; of an attribute: its descriptor or value
@@ -41,9 +43,11 @@ struct Public {
   PyObject *module, *qualname, *name, *weak;  // weak: the list of weak references
   vectorcallfunc call_wrapped;
   // op: an op of the core (direct.cpp), or null. It is called in place of `wrapped` if a call gives at least
-  // `least` of the first parameters, whose names are in the tuple `parameters`, and no others.
-  PyObject *op, *parameters;
+  // `least` of the first parameters, whose names are in the tuple `parameters`, and no others. It gets the
+  // tuple `initial`, in which, or after which, the given parameter i stands at places[i].
+  PyObject *op, *parameters, *initial;
   Py_ssize_t least;
+  uint8_t places[kMostArguments];
   long how;  // How
 };
 
@@ -100,6 +104,19 @@ bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* n
   return Py_IS_TYPE(given[0], tensor_class());
 }
 
+// The result of self->op for the first `count` parameters.
+PyObject* by_op(Public* self, PyObject* const* given, Py_ssize_t count) {
+  PyObject* all[kMostArguments];
+  Py_ssize_t size = PyTuple_GET_SIZE(self->initial);
+  for (Py_ssize_t i = 0; i < size; ++i) all[i] = PyTuple_GET_ITEM(self->initial, i);
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    const Py_ssize_t place = self->places[i];
+    all[place] = given[i];
+    if (place >= size) size = place + 1;
+  }
+  return PyObject_Vectorcall(self->op, all, static_cast<size_t>(size), nullptr);
+}
+
 // asked() for einsum(equation, [a, b]), with the operands as arguments of their own.
 PyObject* asked_for_items(PyObject* func, PyObject* const* given) {
   return detail::guarded([&] {
@@ -125,7 +142,7 @@ PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject*
   }
   ++t_calls;
   PyObject* y = self->op && answers(self, given, count, names)
-                    ? PyObject_Vectorcall(self->op, given, all, nullptr)
+                    ? by_op(self, given, all)
                     : self->call_wrapped(self->wrapped, given, flags, names);
   --t_calls;
   if (!y && names && self->how & kRespells) y = respelled(self, given, count, names);
@@ -228,13 +245,14 @@ int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(p->func);
   Py_VISIT(p->op);
   Py_VISIT(p->parameters);
+  Py_VISIT(p->initial);
   Py_VISIT(Py_TYPE(self));
   return 0;
 }
 int clear(PyObject* self) {
   Public* const p = as_public(self);
   for (PyObject** member :
-       {&p->wrapped, &p->func, &p->op, &p->parameters, &p->module, &p->qualname, &p->name}) {
+       {&p->wrapped, &p->func, &p->op, &p->parameters, &p->initial, &p->module, &p->qualname, &p->name}) {
     Py_CLEAR(*member);
   }
   return 0;
@@ -299,12 +317,21 @@ py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
   return made;
 }
 
-// _set_op(function, op, least, parameters)
+// _set_op(function, op, least, parameters, initial, places)
 py::object set_op(PyObject*, PyObject* const* a, Py_ssize_t) {
   Public* const p = as_public(a[0]);
+  const Py_ssize_t count = PyTuple_GET_SIZE(a[3]);
+  if (PyTuple_GET_SIZE(a[4]) > kMostArguments || PyTuple_GET_SIZE(a[5]) != count)
+    throw py::value_error("[_set_op] got too many arguments, or places for other numbers of parameters");
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    const int64_t place = whole_number(PyTuple_GET_ITEM(a[5], i));
+    if (place < 0 || place >= kMostArguments) throw py::value_error("[_set_op] got no place of an argument");
+    p->places[i] = static_cast<uint8_t>(place);
+  }
   p->least = whole_number(a[2]);
   Py_XSETREF(p->op, Py_NewRef(a[1]));
   Py_XSETREF(p->parameters, Py_NewRef(a[3]));
+  Py_XSETREF(p->initial, Py_NewRef(a[4]));
   return py::none();
 }
 
@@ -322,8 +349,9 @@ PyMethodDef g_functions[] = {
     method<make, 7>("_public",
                     "_public(kind: Any, wrapped: Any, func: Any, module: str, qualname: str, name: str, how: "
                     "int) -> Any"),
-    method<set_op, 4>("_set_op",
-                      "_set_op(function: Any, op: Any, least: int, parameters: tuple[str, ...]) -> None"),
+    method<set_op, 6>("_set_op",
+                      "_set_op(function: Any, op: Any, least: int, parameters: tuple[str, ...], initial: "
+                      "tuple[Any, ...], places: tuple[int, ...]) -> None"),
     method<set_failed, 1>("_set_failed", "_set_failed(failed: Any) -> None"),
     method<set_again, 2>("_set_again", "_set_again(again: Any, spelled: Any) -> None"),
     {nullptr, nullptr, 0, nullptr}};

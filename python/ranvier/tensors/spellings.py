@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from functools import cache
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import ranvier._core as _core
 
@@ -40,10 +40,21 @@ _OPS = {
     "div": "_DIV",
     "gelu": "_GELU",
     "linear": "_linear",
+    "log_softmax": "_log_softmax_along",
     "matmul": "_matmul",
+    "softmax": "_softmax_along",
     "where": "_WHERE",
 }
-_OPERANDS = frozenset(("condition", "input", "other", "weight", "bias"))
+_OPERANDS = frozenset(("condition", "input", "other", "weight", "bias", "dim"))
+# Functions that call the function of the core with their name, and give it their name, then their parameters.
+_NAMED = frozenset(
+    ("diagonal", "flatten", "movedim", "narrow", "select", "squeeze", "t", "transpose", "unsqueeze")
+)
+# Functions that call an op of `_core._reduction` with (input, dim, axis, keepdim, keepdims), if no other
+# setting is given.
+_REDUCTIONS = frozenset(("all", "amax", "amin", "any", "mean", "sum"))
+
+
 # Functions of nn.functional that are built-in in PyTorch.
 OF_LAYERS = """
     adaptive_avg_pool1d avg_pool1d avg_pool2d bilinear celu_ conv1d conv2d conv_transpose1d conv_transpose2d
@@ -134,18 +145,50 @@ def _lacks_spellings(function: FunctionType, as_method: bool) -> bool:
     return has_axis or has_axes or "other" in names
 
 
-def _op_of(function: FunctionType) -> tuple[Any, int, tuple[str, ...]] | None:
-    """The op that a function calls with its operands, their number and their names; or None."""
-    space = function.__globals__
-    code = function.__code__
+class Forward(NamedTuple):
+    """How the core calls an op in place of a function: arguments of `_core._set_op`."""
+
+    op: Any
+    least: int  # how many of the first parameters a call has to give
+    parameters: tuple[str, ...]  # those that the op takes
+    initial: tuple[Any, ...]  # the op's arguments where none is given
+    places: tuple[int, ...]  # where each parameter stands among the op's arguments
+
+    @classmethod
+    def of(cls, op: Any, least: int, parameters: tuple[str, ...]) -> Forward:
+        """That of an op with the same parameters."""
+        return cls(op, least, parameters, (), tuple(range(len(parameters))))
+
+
+def _op_of(function: FunctionType) -> Forward | None:
+    """The op that a function calls with its first parameters; or None."""
+    space, code, name = function.__globals__, function.__code__, function.__name__
     names = code.co_varnames[: code.co_argcount]
-    if function.__name__ in _OPS:
+    if name in _OPS:
         operands = tuple(name for name in names if name in _OPERANDS)
-        return space[_OPS[function.__name__]], len(operands), operands
+        return Forward.of(space[_OPS[name]], len(operands), operands)
+    if name in _NAMED:
+        return _named(function, names)
+    if name in _REDUCTIONS:
+        of_reduction = None, None, None, False, False
+        return Forward(space[f"_{name}"], 1, ("input", "dim", "keepdim"), of_reduction, (0, 1, 3))
+    if name in ("tril", "triu"):
+        return Forward(space[f"_{name}"], 1, names, (None, 0, name == "triu"), (0, 1))
     if "op" not in space or space.get("check") is not None:
         return None
+    defaults = dict(zip(reversed(names), reversed(function.__defaults__ or ()), strict=False))
     given = tuple(name for name in names if name not in ("inplace", "out"))
-    return space["op"], len(given), given
+    least = len([name for name in given if name not in defaults])
+    initial = tuple(defaults.get(name) for name in given)
+    return Forward(space["op"], least, given, initial, tuple(range(len(given))))
+
+
+def _named(function: FunctionType, names: tuple[str, ...]) -> Forward:
+    """The function of the core for one of `_NAMED`, which begins with its name."""
+    name, defaults = function.__name__, function.__defaults__ or ()
+    least = len(names) - len(defaults)
+    places = tuple(range(1, len(names) + 1))
+    return Forward(getattr(_core, f"_{name}"), least, names, (name, *[None] * least, *defaults), places)
 
 
 _core._set_again(again, spelled)

@@ -95,11 +95,12 @@ OPS = {
 }
 
 
-def op_of(function: Any) -> tuple[Any, int, tuple[str, ...]] | None:
-    """The op that simple calls of a function go to, its number of arguments and their names; or None."""
+def op_of(function: Any) -> tuple[Any, int, tuple[str, ...], tuple[()], tuple[int, ...]] | None:
+    """The op that simple calls of a function go to, as arguments of `_core._set_op`; or None."""
     name, own = function.__name__, getattr(function, "__globals__", OWN_GLOBALS)
     if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
         return None
     op, needed, names = OPS[name]
     node = own.get("node") or own.get(name.title().replace("_", ""))
-    return own[op] if op else by_kernel(getattr(_core, name), node, floats=True)(function), needed, names
+    called = own[op] if op else by_kernel(getattr(_core, name), node, floats=True)(function)
+    return called, needed, names, (), tuple(range(len(names)))

@@ -63,6 +63,8 @@ def _along(node: Any, name: str) -> Any:
     @by_kernel(getattr(_core, name), node, floats=True, name=name)
     def along(x: Any, dim: Any) -> Tensor:
         """Runs the node along a dimension; a number is treated as one element."""
+        if dim is None:  # the core calls this function in place of the public one
+            dim = _implied(name, x)
         x = as_tensor(name, x)
         if x._array.ndim == 0:
             return reshape(node(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
