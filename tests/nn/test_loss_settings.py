@@ -129,3 +129,8 @@ def test_a_setting_of_a_loss_that_is_set_later_is_followed_or_refused(name, sett
 def test_an_unknown_reduction_is_refused(name):
     with pytest.raises(ValueError, match="got reduction 'avg'"):
         losses()[name](reduction="avg")(*given(name))
+
+
+def test_a_distance_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match=r"\[TripletMarginWithDistanceLoss\] got distance_function"):
+        nn.TripletMarginWithDistanceLoss(distance_function=2.0)

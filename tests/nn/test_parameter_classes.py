@@ -20,6 +20,16 @@ def point():
     return x
 
 
+def test_an_object_with_the_mark_of_parameters_is_none():
+    class Marked:
+        _is_param = _is_buffer = True
+
+    marked = Marked()
+    marked._is_param = marked._is_buffer = True
+    assert not isinstance(marked, nn.Parameter)
+    assert not isinstance(marked, nn.Buffer)
+
+
 def test_a_parameter_keeps_its_class():
     x = point()
     p = nn.Parameter(x)

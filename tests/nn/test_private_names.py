@@ -56,6 +56,18 @@ def test_captured_steps_notice_hooks_of_all_modules():
         np.testing.assert_array_equal(step(X), expected)
 
 
+def test_a_hook_of_all_modules_gets_keywords():
+    class Scaled(nn.Module):
+        def forward(self, x, scale=1.0):
+            return x * scale
+
+    seen = []
+    hook = lambda module, args, kwargs, y: seen.append(kwargs)  # noqa: E731
+    with hooks.register_module_forward_hook(hook, with_kwargs=True):
+        Scaled()(rv.ones(1), scale=2.0)
+    assert seen == [{"scale": 2.0}]
+
+
 def test_hooks_of_registrations():
     log = []
     kinds = {"parameter": "p", "buffer": "b", "module": "m"}

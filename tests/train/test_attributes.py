@@ -16,6 +16,12 @@ def two_rates():
     return rv.Trainer(model, "cross_entropy", optim.SGD(groups, lr=0.1))
 
 
+def test_an_attribute_of_a_callback_is_checked_under_its_names():
+    bar = rv.ProgressBar()
+    with pytest.raises(ValueError, match=r"\[ProgressBar\] got every 0"):
+        bar.every = 0
+
+
 def test_lr_is_the_rate_of_all_groups():
     trainer = two_rates()
     assert trainer.lr == [0.1, 0.5]

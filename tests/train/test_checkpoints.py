@@ -150,6 +150,16 @@ def test_the_state_of_a_callback_of_the_user(tmp_path):
         fit(new_trainer(), tmp_path)
 
 
+def test_without_the_best_model(tmp_path):
+    checkpoint = rv.Checkpoint(tmp_path, best=False)
+    new_trainer().fit(X, Y, epochs=2, callbacks=[checkpoint])
+    assert list(tmp_path.glob("checkpoint-*"))
+    assert not list(tmp_path.glob("best*"))
+    assert (checkpoint.best, checkpoint.monitor, checkpoint.mode) == (False, None, None)
+    kept = rv.Checkpoint(tmp_path, monitor="score", mode="max")
+    assert (kept.best, kept.monitor, kept.mode) == (True, "score", "max")
+
+
 def test_a_second_fit_has_separate_checkpoints(tmp_path):
     def run(second_fit):
         trainer = new_trainer()

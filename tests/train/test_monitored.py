@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier.metrics.named import direction
 from ranvier.optim import lr_scheduler
+from ranvier.train.callbacks.control import Monitor
 from support.training import X, Y, classifier
 
 
@@ -149,3 +150,10 @@ def test_nan_is_said_once(tmp_path, owner):
     with pytest.warns(UserWarning, match=rf"\[{owner}\] 'val_nan_score' is NaN") as said:
         fit(nan_score, watcher, epochs=4)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss"])
+def test_nan_is_said_of_the_loss_that_is_watched(name):
+    monitor = Monitor("EarlyStopping", None, "auto")
+    with pytest.warns(UserWarning, match=rf"\[EarlyStopping\] '{name}' is NaN"):
+        assert not monitor.improved(0, {"loss": math.nan, name: math.nan})

@@ -327,7 +327,8 @@ assert sparse.tolist() == [[0.0, 1.0, 0.0], [6.0, 0.0, 0.0]]
 (sparse @ rv.tensor([[3.0], [1.0], [1.0]])).sum().backward()
 assert (sparse.is_sparse, values.grad.tolist()) == (True, [1.0, 3.0, 3.0])
 assert positions.sparse_coo_tensor([[2]], rv.ones(1, 4), dtype=rv.float64).shape == (3, 4)
-assert positions.sparse_coo_tensor([[0]], [1.0], requires_grad=True).is_leaf
+leaf = positions.sparse_coo_tensor([[0]], [1.0], requires_grad=True)
+assert leaf.is_leaf and leaf.requires_grad
 
 values = rv.tensor([0.0, 2.0, 0.0], requires_grad=True)
 x = positions.sparse_coo_tensor([[0, 1, 1], [1, 0, 1]], values, (2, 2)).coalesce()

@@ -26,10 +26,17 @@ def watched(owner: str, monitor: str | None, logs: Mapping[str, float]) -> float
     Raises:
         ValueError: no such quantity is measured.
     """
-    name = monitor or ("val_loss" if "val_loss" in logs else "loss")
+    name = _name_of(monitor, logs)
     if name not in logs:
         raise ValueError(f"[{owner}] no '{name}' is measured; expected one of {', '.join(logs)}")
     return logs[name]
+
+
+def _name_of(monitor: str | None, logs: Mapping[str, float]) -> str:
+    """The quantity that is watched: without a name "val_loss" where there is validation data, else "loss"."""
+    if monitor is not None:
+        return monitor
+    return "val_loss" if "val_loss" in logs else "loss"
 
 
 def known_direction(owner: str, name: str, metrics: Mapping[str, Any]) -> str:
@@ -50,12 +57,12 @@ def known_direction(owner: str, name: str, metrics: Mapping[str, Any]) -> str:
     return "max" if rises else "min"
 
 
-def warn_of_nan(owner: str, name: str | None, logs: Mapping[str, float]) -> None:
+def warn_of_nan(owner: str, monitor: str | None, logs: Mapping[str, float]) -> None:
     """Say that the watched quantity is NaN."""
-    watched_name = name or ("val_loss" if "val_loss" in logs else "loss")
+    name = _name_of(monitor, logs)
     warnings.warn(
-        f"[{owner}] '{watched_name}' is NaN, which never counts as an improvement: some metrics are, for "
-        "example where a class is missing in the data",
+        f"[{owner}] '{name}' is NaN, which never counts as an improvement: some metrics are, for example "
+        "where a class is missing in the data",
         stacklevel=5,
     )
 
