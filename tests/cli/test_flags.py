@@ -316,6 +316,25 @@ def test_the_network_and_what_is_around_it(model_file, tmp_path, works):
     np.testing.assert_allclose(found(x).detach().numpy(), model(x).detach().numpy(), 1e-5, 1e-6)
 
 
+def test_a_network_with_two_results(tmp_path, works):
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    code, weights, file = tmp_path / "code.py", tmp_path / "m.safetensors", tmp_path / "m.onnx"
+    code.write_text(
+        "from ranvier import nn\n\n"
+        "class Two(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x * 2, x.sum(1)\n\n"
+        "def build():\n"
+        "    return Two()\n"
+    )
+    rv.save({}, weights)
+    printed = works("export", weights, file, "--code", code, "--input-shape", "3").out
+    assert "output_1: batch" in printed
+    doubled, summed = rv.onnx.load(file)(np.ones((5, 3), np.float32))
+    assert doubled.tolist() == [[2, 2, 2]] * 5
+    assert summed.tolist() == [3] * 5
+
+
 def test_a_network_as_c(model_file, tmp_path, works):
     samples, own = np.random.default_rng(0).random((40, 6), np.float32), tmp_path / "own"
     np.save(tmp_path / "x.npy", samples)

@@ -35,9 +35,9 @@ def add(commands: Any) -> None:
         write,
         "export",
         "write the network of a model file as an ONNX file or as C",
-        "Writes the network as ONNX for batches of any size, with its input 'x' and its result 'output', or "
-        "as C99 for one sample, by the ending of FILE. The file has the network alone: the transforms before "
-        "and after it are printed.",
+        "Writes the network as ONNX for batches of any size, with its input 'x' and its result 'output' "
+        "('output_0', 'output_1' ... of several), or as C99 for one sample, by the ending of FILE. The file "
+        "has the network alone: the transforms before and after it are printed.",
         [
             "ranvier export digits.safetensors digits.onnx",
             "ranvier export digits.safetensors digits.c",
@@ -93,7 +93,7 @@ def write(arguments: argparse.Namespace) -> int:
         raise Mistake(f"--int8 is for C, not for '{arguments.file}'")
     model, about, shape = _opened(arguments)
     x = np.random.default_rng(0).random((2, *shape)).astype(dtype_of(model))
-    names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
+    names = {"input_names": ["x"], "dynamic_axes": {"x": {0: "batch"}}}
     with mistakes(ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
         if ending == ".c":
             data = argparse.Namespace(**vars(arguments) | {"file": arguments.int8})
@@ -105,12 +105,19 @@ def write(arguments: argparse.Namespace) -> int:
             print(f"functions   {', '.join(report.functions)}: input 1x{'x'.join(map(str, shape))}, float32")
         else:
             proto = rv.onnx.export(model, x, arguments.file, **names)
-            sizes = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim[1:]]
             print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
-            print(f"output      output: batch x {'x'.join(map(str, sizes))}")
+            for result in proto.graph.output:
+                print(f"output      {result.name}: {_shape_of(result)}")
     _describe(about)
     print(f"written to  {arguments.file}")
     return 0
+
+
+def _shape_of(result: Any) -> str:
+    """The shape of a result of an ONNX graph: "batch x 2x3"."""
+    sizes = [size.dim_param or str(size.dim_value) for size in result.type.tensor_type.shape.dim]
+    rest = ["x".join(sizes[1:])] if len(sizes) > 1 else []
+    return " x ".join(sizes[:1] + rest) or "a number"
 
 
 def _describe(about: Any) -> None:
