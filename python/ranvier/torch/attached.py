@@ -39,7 +39,7 @@ def attach() -> None:
         _derived(kind)
     makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
     provide("complex numbers", "ranvier.torch.pair_functions")
-    Size.__repr__ = _SizeText.__repr__  # type: ignore[method-assign]
+    Size.__repr__ = _SizeText.__repr__
     for name, module in METHODS.items():
         setattr(Tensor, name, Later(module, name))
     known = dir(Tensor)
