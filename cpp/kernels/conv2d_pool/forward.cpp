@@ -206,7 +206,7 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
   const Axis::Class &rows = inner.row_class, &columns = inner.column_class;
   const auto taps = sum_.taps(team, {rows, columns, 0, 0});
   PooledTile t{};
-  t.segments = taps.segments, t.count = taps.count;
+  t.segments = taps.segments, t.count = taps.count, t.chain = taps.chain;
   t.step_a = 1, t.b = sum_.weights(taps, panel), t.step_b = sum_.panels.width;
   t.row_step = columns.base_step * sum_.x.stride_w;
   t.columns = sum_.panels.columns(panel), t.bias = sum_.bias(panel);

@@ -158,7 +158,10 @@ RANVIER_INLINE void store_pooled(const PooledTile& t, vec<float> (&acc)[4 * kWin
 template <int kWindows, int kVectors>
 static void pooled_tile(const PooledTile& t) {
   vec<float> acc[4 * kWindows][kVectors] = {};
-  multiply_wide_pairs<float, 4 * kWindows, kVectors, false>(t, acc);
+  const ConvTile<float>& tile = t;
+  add_chains(tile, acc, [&](ConvChain& chain) RANVIER_INLINED {
+    multiply_wide_pairs<float, 4 * kWindows, kVectors, false>(tile, chain, acc);
+  });
   store_pooled<kWindows, kVectors>(t, acc);
 }
 

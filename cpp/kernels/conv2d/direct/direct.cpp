@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "base/caches.h"
+#include "kernels/conv2d/direct/runs.h"
 #include "kernels/conv2d/planes/planes.h"
 
 namespace ranvier {
@@ -121,10 +122,19 @@ int64_t DirectSum<T>::step_size() const {
   return form == SumForm::spans ? conv_kernels<T>().lanes : panels.width;
 }
 
+// ConvTile::chain. Planes have one chain for each sum, and the same bits as this algorithm. The
+// kernels of pairs have chains of their own.
+template <class T>
+int64_t DirectSum<T>::chain() const {
+  const bool one_chain =
+      problem.pairs || form == SumForm::spans || form == SumForm::dots || fits_planes(problem);
+  return one_chain ? kOneChain : kConvChain;
+}
+
 // The most segments of a region.
 template <class T>
 int64_t DirectSum<T>::segments_of_thread() const {
-  return taps_[0] * (form == SumForm::shared ? in_group : taps_[1]);
+  return taps_[0] * (form == SumForm::shared ? in_group : taps_[1] * segments_of_run(in_group));
 }
 
 template <class T>
@@ -225,27 +235,27 @@ typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Regio
   ConvSegment* const segments = segments_ + team.index() * segments_of_thread();
   int64_t count = 0;
   if (in_group > 0) count = form == SumForm::shared ? row_taps(region, segments) : all_taps(region, segments);
-  return {segments, count, packed_by(team)};
+  return {segments, count, packed_by(team), chain()};
 }
 
 // A segment for each tap; taps whose values follow each other both in the input and in the panel become one.
 template <class T>
 int64_t DirectSum<T>::all_taps(const Region& region, ConvSegment* segments) const {
   const int64_t tap_size = panel_size_ / (taps_[0] * taps_[1]);
+  const bool joins = form != SumForm::spans;
+  ConvRuns runs{segments, 1, panels.width, chain()};
   int64_t count = 0;
   for (int64_t r = 0; r < region.rows.tap_count; ++r)
     for (int64_t s = 0; s < region.columns.tap_count; ++s) {
       const AxisTap row = region.rows.tap(r), column = region.columns.tap(s);
       const int64_t a = row.offset * x.stride_h + column.offset * x.stride_w;
       const int64_t b = (row.tap * taps_[1] + column.tap) * tap_size;
-      ConvSegment* last = segments + count - 1;
-      if (count > 0 && form != SumForm::spans && a == last->a + last->n &&
-          b == last->b + last->n * panels.width)
-        last->n += in_group;
+      if (joins)
+        runs.add({a, b, in_group});
       else
         segments[count++] = {a, b, in_group};
     }
-  return count;
+  return joins ? runs.count : count;
 }
 
 // SumForm::shared: a segment for each row of taps and input channel.
@@ -314,7 +324,7 @@ __attribute__((always_inline)) inline ConvTile<T> DirectSum<T>::tile_of_panel(co
   const Axis::Class& across = region.columns;
   const bool shares = form == SumForm::shared;
   ConvTile<T> t;
-  t.segments = taps.segments, t.count = taps.count;
+  t.segments = taps.segments, t.count = taps.count, t.chain = taps.chain;
   t.step_a = shares ? across.offset_step * x.stride_w : 1;
   t.step_b = shares ? across.tap_step * in_group * panels.width : panels.width;
   t.b = weights(taps, panel), t.bias = sink.bias;

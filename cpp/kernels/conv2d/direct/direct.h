@@ -114,6 +114,7 @@ class DirectSum {
     const ConvSegment* segments;
     int64_t count;
     const T* weights;  // packed panels; panel i is at slot(i)
+    int64_t chain;     // see ConvTile
   };
   struct Sink {  // where a panel's results go, and how they are finished
     T* y;        // the address of image 0's first pixel
@@ -162,6 +163,7 @@ class DirectSum {
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
   void pick_inputs() const;
   int64_t step_size() const;  // how many packed weights a step has
+  int64_t chain() const;
   int64_t segments_of_thread() const;
   int64_t all_taps(const Region& region, ConvSegment* segments) const;
   int64_t row_taps(const Region& region, ConvSegment* segments) const;

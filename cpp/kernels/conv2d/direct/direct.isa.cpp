@@ -106,18 +106,22 @@ static void tile(const ConvTile<T>& t) {
   }
   vec<T> acc[kRows][kVectors] = {};
   constexpr bool kFloat = sizeof(T) == sizeof(float);
+  const auto any = [&](ConvChain& chain) RANVIER_INLINED { multiply<T, kRows, kVectors>(t, chain, acc); };
   if constexpr (kVectors == 1 && kRows == kNarrowRows && kFloat && RANVIER_HAS_FMA) {
+    const auto pairs = [&](ConvChain& chain) RANVIER_INLINED { multiply_pairs<T, kRows>(t, chain, acc); };
     if (t.row_step && t.rows == kRows && t.step_a == 1 && t.step_b == lanes<T>)
-      multiply_pairs<T, kRows>(t, acc);
+      add_chains(t, acc, pairs);
     else
-      multiply<T, kRows, kVectors>(t, acc);
+      add_chains(t, acc, any);
   } else if constexpr ((kVectors == 2 ? kRows >= 12 : kVectors == 3 && kRows >= 8) && kFloat) {
+    const auto pairs = [&](ConvChain& chain)
+                           RANVIER_INLINED { multiply_wide_pairs<T, kRows, kVectors>(t, chain, acc); };
     if (t.row_step && t.rows == kRows)
-      multiply_wide_pairs<T, kRows, kVectors>(t, acc);
+      add_chains(t, acc, pairs);
     else
-      multiply<T, kRows, kVectors>(t, acc);
+      add_chains(t, acc, any);
   } else {
-    multiply<T, kRows, kVectors>(t, acc);
+    add_chains(t, acc, any);
   }
   store_tile<T, kRows, kVectors>(t, acc);
 }
@@ -221,26 +225,31 @@ static void shared_tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>;
   if (!t.stream)
     for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.c[i], 1);
-  vec<float> acc[kRows] = {};
+  vec<float> acc[kRows][1] = {};
   const int64_t step = t.row_step, step_b = t.step_b, fetch_step = kSharedTaps * t.fetch_step;
-  const char* fetch = t.fetch;
-  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s, fetch += fetch_step) {
-    const float *a = t.a[0] + s->a, *b = t.b + s->b;
-    const vec<float> w[kSharedTaps] = {load(b), load(b + step_b), load(b + 2 * step_b)};
-    __builtin_prefetch(fetch);
-    if (!t.without_first) acc[0] = fma(broadcast<float>(a[0]), w[0], acc[0]);
-    RANVIER_UNROLL
-    for (int i = 1; i < kRows + kSharedTaps - 2; ++i) {
-      const vec<float> x = broadcast<float>(a[i * step]);
+  add_chains(t, acc, [&](ConvChain& chain) RANVIER_INLINED {
+    const char* fetch = chain.fetch;
+    for (const ConvSegment* s = chain.begin; s != chain.end; ++s, fetch += fetch_step) {
+      const float *a = t.a[0] + s->a, *b = t.b + s->b;
+      const vec<float> w[kSharedTaps] = {load(b), load(b + step_b), load(b + 2 * step_b)};
+      const auto add = [&](int i, int tap, const vec<float>& x)
+                           RANVIER_INLINED { acc[i][0] = fma(x, w[tap], acc[i][0]); };
+      __builtin_prefetch(fetch);
+      if (!t.without_first) add(0, 0, broadcast<float>(a[0]));
       RANVIER_UNROLL
-      for (int tap = 0; tap < kSharedTaps; ++tap)
-        if (i >= tap && i - tap < kRows) acc[i - tap] = fma(x, w[tap], acc[i - tap]);
+      for (int i = 1; i < kRows + kSharedTaps - 2; ++i) {
+        const vec<float> x = broadcast<float>(a[i * step]);
+        RANVIER_UNROLL
+        for (int tap = 0; tap < kSharedTaps; ++tap)
+          if (i >= tap && i - tap < kRows) add(i - tap, tap, x);
+      }
+      if (!t.without_last) add(kRows - 1, 2, broadcast<float>(a[(kRows + 1) * step]));
     }
-    if (!t.without_last) acc[kRows - 1] = fma(broadcast<float>(a[(kRows + 1) * step]), w[2], acc[kRows - 1]);
-  }
+    chain.fetch = fetch;
+  });
   alignas(64) float spilled[kRows * L];
   RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) store(spilled + i * L, acc[i]);
+  for (int i = 0; i < kRows; ++i) store(spilled + i * L, acc[i][0]);
   store_rows(t, spilled);
 }
 #endif
@@ -260,7 +269,8 @@ static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
 template <class T, int kRows>
 static void consecutive_tile(const ConvTile<T>& t) {
   vec<T> acc[kRows][1] = {};
-  multiply_consecutive<T, kRows>(t, acc);
+  add_chains(t, acc,
+             [&](const ConvChain& chain) RANVIER_INLINED { multiply_consecutive<T, kRows>(t, chain, acc); });
   alignas(64) T spilled[kRows * lanes<T>];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) store(spilled + i * lanes<T>, acc[i][0]);

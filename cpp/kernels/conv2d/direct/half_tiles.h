@@ -2,6 +2,7 @@
 // half a vector, and of a vector and a half. Included by direct.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
+#include "kernels/conv2d/direct/products.h"
 #include "kernels/conv2d/direct/store.h"
 #include "kernels/conv2d/direct/tile.h"
 #include "simd/half.h"
@@ -25,14 +26,14 @@ RANVIER_INLINE void prefetch_rows(const ConvTile<float>& t) {
 // acc[i] += kSteps products: a[i][at + u] times half a vector of row u of b.
 template <int kRows, int kSteps>
 RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, const float* b, int64_t step_b,
-                                  half_vec (&acc)[kRows]) {
+                                  half_vec (&acc)[kRows][1]) {
   half_vec row[kSteps];
   RANVIER_UNROLL
   for (int u = 0; u < kSteps; ++u) row[u] = load_half(b + u * step_b);
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
-    for (int u = 0; u < kSteps; ++u) acc[i] = fma(a[i][at + u] - half_vec{}, row[u], acc[i]);
+    for (int u = 0; u < kSteps; ++u) acc[i][0] = fma(a[i][at + u] - half_vec{}, row[u], acc[i][0]);
   }
 }
 
@@ -41,28 +42,31 @@ template <int kRows>
 static void half_tile(const ConvTile<float>& t) {
   constexpr int kWidth = lanes<float>, kSteps = 4;
   const float* a[kRows];
-  half_vec acc[kRows] = {};
+  half_vec acc[kRows][1] = {};
   prefetch_rows<kRows>(t);
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) a[i] = t.a[i];
   const int64_t step_a = t.step_a, step_b = t.step_b;
-  const char* fetch = t.fetch;
-  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
-    const float* b = t.b + s->b;
-    int64_t at = s->a, n = s->n;
-    for (; step_a == 1 && n > kSteps; n -= kSteps, at += kSteps, b += kSteps * step_b) {
-      multiply_half<kRows, kSteps>(a, at, b, step_b, acc);
-      RANVIER_UNROLL
-      for (int u = 0; u < kSteps; ++u, fetch += t.fetch_step) __builtin_prefetch(fetch);
+  add_chains(t, acc, [&](ConvChain& chain) RANVIER_INLINED {
+    const char* fetch = chain.fetch;
+    for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
+      const float* b = t.b + s->b;
+      int64_t at = s->a, n = s->n;
+      for (; step_a == 1 && n > kSteps; n -= kSteps, at += kSteps, b += kSteps * step_b) {
+        multiply_half<kRows, kSteps>(a, at, b, step_b, acc);
+        RANVIER_UNROLL
+        for (int u = 0; u < kSteps; ++u, fetch += t.fetch_step) __builtin_prefetch(fetch);
+      }
+      for (; n > 0; --n, at += step_a, b += step_b, fetch += t.fetch_step) {
+        multiply_half<kRows, 1>(a, at, b, step_b, acc);
+        __builtin_prefetch(fetch);
+      }
     }
-    for (; n > 0; --n, at += step_a, b += step_b, fetch += t.fetch_step) {
-      multiply_half<kRows, 1>(a, at, b, step_b, acc);
-      __builtin_prefetch(fetch);
-    }
-  }
+    chain.fetch = fetch;
+  });
   alignas(64) float spilled[kRows * kWidth];
   RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) __builtin_memcpy(spilled + i * kWidth, &acc[i], sizeof acc[i]);
+  for (int i = 0; i < kRows; ++i) __builtin_memcpy(spilled + i * kWidth, &acc[i][0], sizeof acc[i][0]);
   store_general<float>(t, spilled, kWidth);
 }
 
@@ -70,14 +74,15 @@ static void half_tile(const ConvTile<float>& t) {
 // the end of the first row and the beginning of the second one. kEven: the second row of each pair is
 // t.row_step after the first.
 template <int kRows, bool kEven>
-RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, vec<float> (&acc)[kRows / 2][3]) {
+RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, ConvChain& chain,
+                                       vec<float> (&acc)[kRows / 2][3]) {
   constexpr int H = lanes<float> / 2, kStep = kEven ? 2 : 1, kPointers = kRows / kStep;
   const float* a[kPointers];
   RANVIER_UNROLL
   for (int i = 0; i < kPointers; ++i) a[i] = t.a[i * kStep];
   const int64_t step_a = t.step_a, step_b = t.step_b, fetch_step = t.fetch_step;
-  const char* fetch = t.fetch;
-  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+  const char* fetch = chain.fetch;
+  for (const ConvSegment* s = chain.begin; s != chain.end; ++s) {
     const float* b = t.b + s->b;
     int64_t first = s->a, second = first + t.row_step, n = s->n;
     do {
@@ -98,6 +103,7 @@ RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, vec<float> (&ac
       b += step_b;
     } while (--n);
   }
+  chain.fetch = fetch;
 }
 
 // Computes a tile of a vector and a half, by pairs of rows; the results go through `spilled` to c.
@@ -106,10 +112,12 @@ static void row_pairs_tile(const ConvTile<float>& t) {
   constexpr int L = lanes<float>, kWidth = L + L / 2;
   vec<float> acc[kRows / 2][3] = {};
   prefetch_rows<kRows>(t);
+  const auto even = [&](ConvChain& chain) RANVIER_INLINED { multiply_row_pairs<kRows, true>(t, chain, acc); };
+  const auto any = [&](ConvChain& chain) RANVIER_INLINED { multiply_row_pairs<kRows, false>(t, chain, acc); };
   if (t.row_step && t.rows == kRows)
-    multiply_row_pairs<kRows, true>(t, acc);
+    add_chains(t, acc, even);
   else
-    multiply_row_pairs<kRows, false>(t, acc);
+    add_chains(t, acc, any);
   alignas(64) float spilled[kRows * kWidth + L];  // the last row is read as whole vectors, too
   RANVIER_UNROLL
   for (int i = 0; i < kRows / 2; ++i) {

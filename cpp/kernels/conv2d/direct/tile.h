@@ -17,6 +17,11 @@ struct ConvSegment {
   int64_t a, b, n;
 };
 
+// A sum is divided into chains of whole segments, whose totals are added one after another: so its error
+// grows with the length of a chain and with the number of chains. A chain ends with the segment with which it
+// has kConvChain products or more. It decides bits, so it is the same at all levels.
+constexpr int64_t kConvChain = 192;
+
 // A tile: c[i][j] = finish(the sum over all segments of a[i] times b), for i < rows and j < columns. Elements
 // of a[i] are broadcast, b is read as vectors of columns; whole vectors of b are readable.
 //   forward: rows are output pixels, a[i] points to their first input, b is a panel of weights, segments are
@@ -34,6 +39,7 @@ struct ConvTile {
   const T* b;
   const ConvSegment* segments;
   int64_t count;
+  int64_t chain = kConvChain;  // the least products of a chain that is not the last one
   int64_t step_a, step_b;
   int64_t row_step = 0;  // a[i + 1] = a[i] + row_step for even i; or 0: a[i] may be anywhere
   int rows, columns;

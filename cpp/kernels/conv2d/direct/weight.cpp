@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "kernels/conv2d/direct/runs.h"
 #include "kernels/conv2d/share.h"
 #include "kernels/matmul/tile.h"
 
@@ -69,7 +70,8 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
   sums_ = carver.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
   bias_sums_ = carver.take<T>(parts_ * panels_.count() * panels_.width);
   dy_copy_ = carver.take<T>(copies_dy_ ? threads * chunk_rows_ * q * panels_.width : 0);
-  segments_ = carver.take<ConvSegment>(threads * chunk_rows_);
+  segments_of_thread_ = chunk_rows_ * segments_of_run(q);
+  segments_ = carver.take<ConvSegment>(threads * segments_of_thread_);
 }
 
 template <class T>
@@ -187,7 +189,8 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
   const int64_t step_b = copied ? panels_.width : dy_.stride_w;
   const int64_t first = std::max(job.q0, chunk.first_column);
   const int64_t width = std::min(job.q1, chunk.last_column) - first;
-  int64_t count = 0, n = chunk.first_row / height, p = chunk.first_row % height;
+  ConvRuns runs{segments, step_a, step_b, c_.pairs ? kOneChain : kConvChain};
+  int64_t n = chunk.first_row / height, p = chunk.first_row % height;
   if (width <= 0) return 0;
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row) {
     if (p >= job.p0 && p < job.p1) {
@@ -196,15 +199,11 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
       const int64_t row_b = copied ? ((row - chunk.first_row) * chunk.columns() - chunk.first_column) * step_b
                                    : n * dy_.stride_n + p * dy_.stride_h;
       const int64_t b = row_b + first * step_b;
-      ConvSegment* last = segments + count - 1;
-      if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
-        last->n += width;
-      else
-        segments[count++] = {a, b, width};
+      runs.add({a, b, width});
     }
     if (++p == height) p = 0, ++n;
   }
-  return count;
+  return runs.count;
 }
 
 // Adds the products of a chunk to the rows of sums [first, last) of a job, in tiles of equal height. Rows are
@@ -214,7 +213,7 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
                                 int64_t first, int64_t last) const {
   if (first >= last) return;
   const Conv2dGeometry& g = c_.geometry;
-  ConvSegment* segments = segments_ + team.index() * chunk_rows_;
+  ConvSegment* segments = segments_ + team.index() * segments_of_thread_;
   ConvTile<T> t;
   t.segments = segments, t.count = list_segments(chunk, job, segments, copies_dy_);
   if (t.count == 0) return;
@@ -245,7 +244,7 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
 // Adds dy of a chunk to the sums of db of a panel.
 template <class T>
 void WeightGradient<T>::sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
-  ConvSegment* segments = segments_ + team.index() * chunk_rows_;
+  ConvSegment* segments = segments_ + team.index() * segments_of_thread_;
   const WeightJob all{0, c_.dy.shape[2], 0, c_.dy.shape[3], 0, 0, 0, 0};
   const int64_t count = list_segments(chunk, all, segments);
   conv_kernels<T>().sum(segments, count, dy_.data + panels_.first(panel), dy_.stride_w,

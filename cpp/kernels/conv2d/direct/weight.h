@@ -71,7 +71,8 @@ class WeightGradient {
   int64_t panel_size_;     // elements of the sums of a panel
   T *sums_, *bias_sums_;   // [part][panel][tap][channel][width], [part][panel][width]
   T* dy_copy_;             // for each thread: the rows of a chunk, `width` channels of each pixel
-  ConvSegment* segments_;  // for each thread chunk_rows_ segments
+  int64_t segments_of_thread_;
+  ConvSegment* segments_;  // for each thread segments_of_thread_ segments
 };
 
 // Computes dw and db, either of which may be null, from the sums of the parts for dw,

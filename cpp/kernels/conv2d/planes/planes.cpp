@@ -145,10 +145,14 @@ bool is_planar(const Correlation<T>& p) {
 
 template <class T>
 bool has_few_channels(const Correlation<T>& p) {
+  return planar_kernels().lanes > 0 && fits_planes(p);
+}
+
+template <class T>
+bool fits_planes(const Correlation<T>& p) {
   if constexpr (sizeof(T) != sizeof(float)) return false;
-  const PlanarKernels& kernels = planar_kernels();
   const Conv2dGeometry& g = p.geometry;
-  if (kernels.lanes == 0 || !g.steps_by_one()) return false;
+  if (!g.steps_by_one()) return false;
   const int64_t in = p.x.shape[1] / g.groups, out = p.y.shape[1] / g.groups;
   // With groups: stores need a multiple of 4 channels. Small groups are left to the direct sum, which
   // computes several groups in one vector (SumForm::spans in direct.h).
@@ -324,6 +328,8 @@ void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool fi
 }
 
 template bool has_few_channels(const Correlation<float>&);
+template bool fits_planes(const Correlation<float>&);
+template bool fits_planes(const Correlation<double>&);
 template bool is_planar(const Correlation<float>&);
 template bool is_planar(const Correlation<double>&);
 

@@ -59,6 +59,9 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
 // True if a correlation has so few channels that planes may pay. It does not read the sizes of the images.
 template <class T>
 bool has_few_channels(const Correlation<T>& problem);
+// The same on any ISA level, also those without planes.
+template <class T>
+bool fits_planes(const Correlation<T>& problem);
 // True if the call may use planes, and they pay for the sizes of the images, too.
 template <class T>
 bool is_planar(const Correlation<T>& problem);

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "base/caches.h"
+#include "kernels/conv2d/direct/runs.h"
 #include "kernels/conv2d/planes/planes.h"
 #include "kernels/conv2d/winograd/pairs.h"
 #include "kernels/matmul/pairs.h"
@@ -120,6 +121,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   v_ = carver.take<float>(threads * kWinogradProducts * v_plane_);
   m_ = carver.take<float>(threads * kWinogradProducts * m_plane_);
   zeros_ = carver.take<float>(in_);
+  segments_ = carver.take<ConvSegment>(segments_of_run(steps_));
   spare_ = carver.take<float>(threads * m_stride_);
   ordered_ = carver.take<float>(threads * 9 * kPackedChannels * panels_.width);
   wide_ = carver.take<float>(pairs_ ? threads * kWinogradProducts * kPackedChannels * panels_.width : 0);
@@ -174,6 +176,8 @@ void Winograd::run(const Team& team, const WinogradSink& sink) const {
 void Winograd::prepare(const OpenTeam& team) const {
   if (team.index() == 0) {
     std::fill_n(zeros_, in_, 0.0f);
+    ConvRuns runs{segments_, 1, panels_.width, pairs_ ? kOneChain : kConvChain};
+    runs.add({0, 0, steps_});
     if (p_.bias.data && p_.bias.strides[0] != 1)
       for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
@@ -309,13 +313,13 @@ void Winograd::gradients(const WinogradBlock& block) const {
 void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::Ahead ahead) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const int64_t size = steps_ * panels_.width;  // a panel's size
-  const ConvSegment channels{0, 0, steps_};
   const int64_t calls = kWinogradProducts * (block.panels.end - block.panels.begin) *
                         ceil_div(block.tiles.end - block.tiles.begin, kernels.mr);
   const int64_t bytes_ahead = ceil_div(ahead.bytes, calls);
   const auto tile = tile_of<float>(pairs_);
   ConvTile<float> t;
-  t.segments = &channels, t.count = 1, t.step_a = 1, t.step_b = panels_.width;
+  t.segments = segments_, t.count = pairs_ ? 1 : segments_of_run(steps_);
+  t.step_a = 1, t.step_b = panels_.width;
   t.row_step = v_stride_;
   for (int product = 0; product < kWinogradProducts; ++product) {
     const Range all = tiles_.of_product(product / 4, product % 4);

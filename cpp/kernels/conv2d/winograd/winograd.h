@@ -143,6 +143,7 @@ class Winograd {
   float* u_;                             // [product][panel, or thread where it packs late][channel][width]
   float *v_, *m_;                        // for each thread [product][tile][channel]
   float* zeros_;                         // a pixel of the padding
+  ConvSegment* segments_;                // the products of a sum
   float* spare_;                         // for each thread a pixel outside y
   float* ordered_;  // for each thread the weights of a run and panel, [tap][channel][width]
   float* wide_;     // with pairs_: the same transformed, [product][channel][width], before the rounding
