@@ -121,7 +121,7 @@ template <bool root>
 Output spread(const Floats& x, const Floats& mean, AxesArg axis, Truth keepdims, Real correction,
               const MaybeFloats& rest, Out out) {
   const Axes axes(axis, x.shape(), keepdims);
-  return reduce({ReduceOp::squares, true, root, correction}, x, mean, axes, out, rest);
+  return reduce({ReduceOp::deviations, true, root, correction}, x, mean, axes, out, rest);
 }
 
 // A reduction that compares each element of x with y, which has the result's shape.

@@ -38,6 +38,8 @@ struct Squares : Sum<T> {
   RANVIER_INLINE V step(V total, V x, V c) { return fma(x - c, x - c, total); }
 };
 template <class T>
+struct Deviations : Squares<T> {};
+template <class T>
 struct Equals : Sum<T> {
   static constexpr int vectors = 2;
   using V = vec<T>;

@@ -375,7 +375,8 @@ static void run_plan(const Reduce<T>& r, const ReducePlan<T>& plan, const Team& 
     if (plan.segments > 1)
       team.parallel_for(plan.parts(), cost, [&](int64_t part) { reduction.join_segments(part); });
     const auto finish = [&](int64_t begin, int64_t end) { reduction.finish_squares(begin, end); };
-    if (r.op == ReduceOp::squares) team.parallel_for(plan.kept.size, cost, finish);
+    if (r.op == ReduceOp::squares || r.op == ReduceOp::deviations)
+      team.parallel_for(plan.kept.size, cost, finish);
   });
 }
 

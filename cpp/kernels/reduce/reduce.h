@@ -30,7 +30,9 @@
 
 namespace ranvier {
 
-enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, count };
+// squares and deviations are the same sum of (x - center)^2; for variances, deviations of floats are added up
+// in double.
+enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, deviations, count };
 
 // Contiguous elements of a chunk: long enough that the 50 cycles or so of joining two chunks do not matter.
 constexpr int64_t kReduceChunk = 4096;

@@ -39,10 +39,42 @@ RANVIER_INLINE ivec<T> plain_row(const Bits<E>* x, vec<T> (&total)[4]) {
   return are_ordered(a, b) & are_ordered(c, d);
 }
 
+// Deviations of floats are squared and added up in double, as a chain in float loses digits where the values
+// are multiples of one number: that is so for floats whose mean is far from 0.
+template <class T, class Op>
+static constexpr bool in_double = sizeof(T) == 4 && std::is_same_v<Op, Deviations<T>>;
+
+// low and high += the squares of d.
+RANVIER_INLINE void add_squares(vec<float> d, vec<double>& low, vec<double>& high) {
+  const vec<double> first = widen<0>(d), second = widen<1>(d);
+  low = fma(first, first, low);
+  high = fma(second, second, high);
+}
+
+// The sum of squares of x[0, n) - c, in lane 0.
+static vec<float> chunk_in_double(const float* x, int64_t n, vec<float> c) {
+  constexpr int L = lanes<float>;
+  vec<double> total[4]{};
+  int64_t i = 0;
+  for (; i + 2 * L <= n; i += 2 * L) {
+    add_squares(load(x + i) - c, total[0], total[1]);
+    add_squares(load(x + i + L) - c, total[2], total[3]);
+  }
+  for (; i + L <= n; i += L) add_squares(load(x + i) - c, total[0], total[1]);
+  if (const int rest = static_cast<int>(n - i)) {
+    const ivec<float> inside = iota<float>() < broadcast<float>(float(rest));
+    add_squares(select(inside, load_n(x + i, rest) - c, vec<float>{}), total[2], total[3]);
+  }
+  vec<float> sum{};
+  sum[0] = static_cast<float>(reduce_add((total[0] + total[1]) + (total[2] + total[3])));
+  return sum;
+}
+
 // The op over x[0, n), n <= kReduceChunk, lane by lane; Op::across() of the result is the total. c: what
 // Op::center() returned.
 template <class T, class Op, class E = T>
 RANVIER_INLINE vec<T> chunk_lanes(const Bits<E>* x, int64_t n, typename VecOf<T>::type c) {
+  if constexpr (in_double<T, Op>) return chunk_in_double(x, n, c);
   constexpr int L = lanes<T>, kTotals = Op::vectors;
   vec<T> total[kTotals];
   for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
@@ -138,7 +170,8 @@ static void runs_beside(const T* x, int64_t n, int64_t count, int64_t stride, in
 }
 template <class T, class Op>
 static constexpr auto beside_of() {
-  if constexpr (is_common<T, Op> || (is_common<T, Sum<T>> && std::is_same_v<Op, Squares<T>>))
+  constexpr bool adds_squares = std::is_same_v<Op, Squares<T>> || std::is_same_v<Op, Deviations<T>>;
+  if constexpr (is_common<T, Op> || (is_common<T, Sum<T>> && adds_squares))
     return &runs_beside<T, Op>;
   else
     return nullptr;
@@ -187,7 +220,6 @@ static void row_block(const Bits<E>* x, int64_t stride, int rows, int64_t width,
     const vec<T> c = center ? Op::center(load_n(center + j, n)) : vec<T>{};
     vec<T> total[kTotals];
     for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
-    if (!first) total[0] = load_n(y + j, n);
     const auto take = [&](int v, int i) __attribute__((always_inline)) {
       total[v] = Op::step(total[v], load_as<E>(x + i * stride + j, n), c);
     };
@@ -195,7 +227,10 @@ static void row_block(const Bits<E>* x, int64_t stride, int rows, int64_t width,
     for (; i + kTotals <= rows; i += kTotals)
       for (int v = 0; v < kTotals; ++v) take(v, i + v);
     for (; kTotals > 1 && i < rows; ++i) take(0, i);
-    store_n(y + j, join_all<Op>(total), n);
+    // The rows of a block are added up by themselves: one chain over all blocks would have as many steps as
+    // rows.
+    const vec<T> block = join_all<Op>(total);
+    store_n(y + j, first ? block : Op::join(load_n(y + j, n), block), n);
   }
 }
 
@@ -230,9 +265,65 @@ static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, 
   return i;
 }
 
+// The columns whose totals are kept at once in double.
+constexpr int64_t kWideColumns = 1024;
+
+// totals[j] += the squares of x[i * stride + j] - center[j] over i < rows, for j < width <= kWideColumns.
+// Whole vectors of totals are written.
+static void add_square_rows(const float* x, int64_t stride, int64_t rows, int64_t width, const float* center,
+                            double* totals) {
+  constexpr int L = lanes<float>;
+  for (int64_t first = 0; first < rows; first += kRowBlock) {
+    const int64_t end = rows - first < kRowBlock ? rows : first + kRowBlock;
+    for (int64_t j = 0; j < width; j += L) {
+      const int n = width - j < L ? static_cast<int>(width - j) : L;
+      const vec<float> c = load_n(center + j, n);
+      vec<double> low = load(totals + j), high = load(totals + j + L / 2);
+      for (int64_t i = first; i < end; ++i) add_squares(load_n(x + i * stride + j, n) - c, low, high);
+      store(totals + j, low);
+      store(totals + j + L / 2, high);
+    }
+  }
+}
+
+// Dense rows of few columns: several rows are read as one, of so many elements that vectors are full. Adds
+// their totals to those of the columns, and returns how many rows it has taken.
+static int64_t add_narrow_rows(const float* x, int64_t rows, int64_t width, const float* center,
+                               double* totals) {
+  constexpr int64_t kElements = 4 * lanes<float>;
+  const int64_t at_once = (kElements + width - 1) / width, wide = at_once * width;
+  if (rows < 2 * at_once) return 0;
+  alignas(64) double of_wide[2 * kElements] = {};
+  alignas(64) float centers[2 * kElements];
+  for (int64_t i = 0; i < wide; ++i) centers[i] = center[i % width];
+  add_square_rows(x, wide, rows / at_once, wide, centers, of_wide);
+  for (int64_t i = 0; i < wide; ++i) totals[i % width] += of_wide[i];
+  return rows / at_once * at_once;
+}
+
+// ReduceLoops::columns of squares and deviations of floats: memory is read as fast as in float.
+static void columns_in_double(const float* x, int64_t stride, int64_t rows, int64_t width,
+                              const float* center, float* y) {
+  alignas(64) double totals[kWideColumns + lanes<float>];
+  alignas(64) float zeros[kWideColumns];
+  if (!center) __builtin_memset(zeros, 0, sizeof zeros);
+  for (int64_t first = 0; first < width; first += kWideColumns) {
+    const int64_t columns = width - first < kWideColumns ? width - first : kWideColumns;
+    const float* const c = center ? center + first : zeros;
+    __builtin_memset(totals, 0, (columns + lanes<float>)*sizeof(double));
+    int64_t done = 0;
+    if (stride == width && width <= 2 * lanes<float>) done = add_narrow_rows(x, rows, width, c, totals);
+    add_square_rows(x + done * stride + first, stride, rows - done, columns, c, totals);
+    for (int64_t j = 0; j < columns; ++j) y[first + j] = static_cast<float>(totals[j]);
+  }
+}
+
 // ReduceLoops::columns, block by block of rows.
 template <class T, class Op, class E = T>
 static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
+  constexpr bool adds_squares = std::is_same_v<Op, Squares<T>> || std::is_same_v<Op, Deviations<T>>;
+  if constexpr (sizeof(T) == sizeof(float) && adds_squares)
+    return columns_in_double(x, stride, rows, width, center, y);
   // A narrow block is one stream.
   const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;
   int64_t i = 0;
@@ -362,9 +453,9 @@ struct HalfLoops<float> {
                                                 of_bfloat16 = RANVIER_LOOPS_OF(BFloat16);
 };
 
-#define RANVIER_OPS(f, T)                                                  \
-  {f<T, Sum<T>>,    f<T, Max<T>>,     f<T, Min<T>>,      f<T, Squares<T>>, \
-   f<T, Equals<T>>, f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>}
+#define RANVIER_OPS(f, T)                                                                   \
+  {f<T, Sum<T>>,     f<T, Max<T>>,      f<T, Min<T>>,  f<T, Squares<T>>,   f<T, Equals<T>>, \
+   f<T, Product<T>>, f<T, Absolute<T>>, f<T, Exps<T>>, f<T, Deviations<T>>}
 #define RANVIER_KERNELS(T)                                                 \
   {{RANVIER_OPS(runs, T), RANVIER_OPS(lines, T), RANVIER_OPS(columns, T)}, \
    {HalfLoops<T>::of_float16, HalfLoops<T>::of_bfloat16},                  \
@@ -374,9 +465,9 @@ struct HalfLoops<float> {
    {arg_columns<false, T>, arg_columns<true, T>},                          \
    lanes<T>,                                                               \
    transpose_lines<T>}
-#define RANVIER_JOINS(T)                                                   \
-  {join<T, Sum<T>>, join<T, Max<T>>,     join<T, Min<T>>, join<T, Sum<T>>, \
-   join<T, Sum<T>>, join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>}
+#define RANVIER_JOINS(T)                                                                    \
+  {join<T, Sum<T>>,     join<T, Max<T>>, join<T, Min<T>>, join<T, Sum<T>>, join<T, Sum<T>>, \
+   join<T, Product<T>>, join<T, Sum<T>>, join<T, Sum<T>>, join<T, Sum<T>>}
 
 extern const ReduceKernels<float> reduce_kernels_float = RANVIER_KERNELS(float);
 extern const ReduceKernels<double> reduce_kernels_double = RANVIER_KERNELS(double);
