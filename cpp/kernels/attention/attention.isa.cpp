@@ -13,6 +13,9 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 constexpr int kAtOnce = RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 ? 4 : 1;
 
+// The keys whose terms of a sum are one chain; the sums of such blocks are added one after another.
+constexpr int64_t kSumKeys = 32;
+
 // exp(x) for x <= 0. fast: by a cubic that is put into the bits of the exponent, as in PyTorch's kernel for
 // halves, so that results are equal to PyTorch's.
 template <class T>
@@ -52,14 +55,20 @@ static __attribute__((noinline)) void update(const AttentionBlock<T>& b, int64_t
     store(b.factor + i, factor);
     sum[v] = load(b.sum + i) * factor;
   }
-  for (int64_t k = 0; k < b.keys; ++k) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      T* const score = scores + k * b.step + v * L;
-      const vec<T> e = exp_of<T>(load_lanes(score, n) - top[v], k < b.fast);
-      store_lanes(score, e, n);
-      sum[v] += e;
+  for (int64_t begin = 0; begin < b.keys; begin += kSumKeys) {
+    const int64_t end = b.keys - begin < kSumKeys ? b.keys : begin + kSumKeys;
+    vec<T> part[kVectors] = {};
+    for (int64_t k = begin; k < end; ++k) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        T* const score = scores + k * b.step + v * L;
+        const vec<T> e = exp_of<T>(load_lanes(score, n) - top[v], k < b.fast);
+        store_lanes(score, e, n);
+        part[v] += e;
+      }
     }
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[v] += part[v];
   }
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) store(b.sum + first + v * L, sum[v]);
@@ -122,10 +131,17 @@ template <int kVectors, class T>
 static __attribute__((noinline)) void gradient(const AttentionGradient<T>& g, int64_t first, int n) {
   constexpr int L = lanes<T>;
   vec<T> sum[kVectors] = {};
-  for (int64_t k = 0; k < g.keys; ++k) {
-    const T *x = g.x + k * g.step_x + first, *w = g.w + k * g.step_w + first;
+  for (int64_t begin = 0; begin < g.keys; begin += kSumKeys) {
+    const int64_t end = g.keys - begin < kSumKeys ? g.keys : begin + kSumKeys;
+    vec<T> part[kVectors] = {};
+    for (int64_t k = begin; k < end; ++k) {
+      const T *x = g.x + k * g.step_x + first, *w = g.w + k * g.step_w + first;
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v)
+        part[v] = fma(load_lanes(x + v * L, n), load_lanes(w + v * L, n), part[v]);
+    }
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) sum[v] += load_lanes(x + v * L, n) * load_lanes(w + v * L, n);
+    for (int v = 0; v < kVectors; ++v) sum[v] += part[v];
   }
   for (int64_t k = 0; k < g.keys; ++k) {
     T* const x = g.x + k * g.step_x + first;

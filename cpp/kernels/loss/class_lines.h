@@ -74,31 +74,39 @@ struct Coefficients {
   T keep, spread;
 };
 
+// The classes whose terms are one chain where a vector has one class of all lines: few, as the gradient may
+// be a small difference of what is made of the sum.
+constexpr int64_t kShortBlock = 16;
+
 // The two ways of over_classes(). taken: numbers that are subtracted from dx at the class of each line, or
 // null.
 template <class Body, class T>
 __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const LineGroup<T>& g, Body body,
                                                Coefficients<T> q, const T* taken) {
   Tile<T> tile, p;
-  LongSum<T> total;
+  [[maybe_unused]] LongSum<T> total;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n - k0 < kTileRows ? l.n - k0 : kTileRows;
     load_tile(tile, l.x.data + g.first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, g.count, n);
     if (Body::weighs && l.probabilities.data)
       load_tile(p, l.probabilities.data + g.first * l.probabilities.line + k0 * l.probabilities.step,
                 l.probabilities.line, l.probabilities.step, g.count, n);
-    vec<T> sum{};
-    for (int64_t k = 0; k < n; ++k) {
-      vec<T> weight{};
-      if constexpr (Body::weighs) {
-        weight = broadcast(q.spread);
-        if (l.probabilities.data) weight += Tile<T>::row(p, k) * q.keep;
-        if (l.weight) weight *= l.weight[k0 + k];
+    const int64_t block = Body::writes ? kTileRows : kShortBlock;
+    for (int64_t begin = 0; begin < n; begin += block) {
+      const int64_t end = n - begin < block ? n : begin + block;
+      vec<T> sum{};
+      for (int64_t k = begin; k < end; ++k) {
+        vec<T> weight{};
+        if constexpr (Body::weighs) {
+          weight = broadcast(q.spread);
+          if (l.probabilities.data) weight += Tile<T>::row(p, k) * q.keep;
+          if (l.weight) weight *= l.weight[k0 + k];
+        }
+        const vec<T> y = body.step(Tile<T>::row(tile, k), weight, sum);
+        if constexpr (Body::writes) Tile<T>::set_row(tile, k, y);
       }
-      const vec<T> y = body.step(Tile<T>::row(tile, k), weight, sum);
-      if constexpr (Body::writes) Tile<T>::set_row(tile, k, y);
+      if constexpr (!Body::writes) total.add(sum);
     }
-    total.add(sum);
     if constexpr (Body::writes) {
       for (int i = 0; taken && i < g.count; ++i)
         if (g.index[i] >= k0 && g.index[i] < k0 + n) tile.data[(g.index[i] - k0) * lanes<T> + i] -= taken[i];
@@ -200,9 +208,12 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_across(const ClassLine
   LongSum<T> total;
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n <= kTileRows ? l.n : load_from(k0);
-    vec<T> sum{};
-    for (int64_t k = 0; k < n; ++k) sum += exp_beside_1(Tile<T>::row(tile, k) - top);
-    total.add(sum);
+    for (int64_t first = 0; first < n; first += kShortBlock) {
+      const int64_t end = n - first < kShortBlock ? n : first + kShortBlock;
+      vec<T> sum{};
+      for (int64_t k = first; k < end; ++k) sum += exp_beside_1(Tile<T>::row(tile, k) - top);
+      total.add(sum);
+    }
   }
   return {top, total.value()};
 }
