@@ -103,22 +103,31 @@ template <>
 struct InverseErrorFunction<float> {  // 2^-27.4, 2^-27.4
   typedef vec<float> V;
   static constexpr float centre = 2.5f;
-  RANVIER_INLINE V central(V w) {
-    return polynomial(w, 0x1.805c5ep+0f, 0x1.f91e8ap-3f, -0x1.11c4ecp-8f, -0x1.486616p-10f, 0x1.c9e6d2p-13f,
-                      -0x1.4d1536p-18f, -0x1.d0c24ep-19f, 0x1.f489dap-22f, 0x1.8f2908p-26f, -0x1.2e0934p-27f);
+  RANVIER_INLINE Pair<V> central(V w) {
+    const V rest = polynomial(w, -0x1.11c4ecp-8f, -0x1.486616p-10f, 0x1.c9e6d2p-13f, -0x1.4d1536p-18f,
+                              -0x1.d0c24ep-19f, 0x1.f489dap-22f, 0x1.8f2908p-26f, -0x1.2e0934p-27f);
+    return last_steps(broadcast(0x1.805c5ep+0f), broadcast(0x1.f91e8ap-3f), rest, w);
   }
-  RANVIER_INLINE V tail(V s) {
-    return polynomial(s - 3.0f, 0x1.6a9efcp+1f, 0x1.006dc8p+0f, 0x1.358424p-7f, -0x1.f4a808p-8f,
-                      0x1.7473cp-8f, -0x1.d6274ep-9f, 0x1.8821fep-10f, -0x1.41615p-14f, -0x1.4e371cp-12f,
-                      0x1.0e777ap-13f);
+  RANVIER_INLINE Pair<V> tail(V s) {
+    const V t = s - 3.0f;
+    const V rest = polynomial(t, 0x1.358424p-7f, -0x1.f4a808p-8f, 0x1.7473cp-8f, -0x1.d6274ep-9f,
+                              0x1.8821fep-10f, -0x1.41615p-14f, -0x1.4e371cp-12f, 0x1.0e777ap-13f);
+    return last_steps(broadcast(0x1.6a9efcp+1f), broadcast(0x1.006dc8p+0f), rest, t);
+  }
+  // c0 + x (c1 + x rest), with what the roundings lose: for the largest |x|, where the terms cancel, that is
+  // as much as two units of the last place. |c1| > |x rest|, and |c0| is greater than the other terms.
+  RANVIER_INLINE Pair<V> last_steps(V c0, V c1, V rest, V x) {
+    const V inner = fma(x, rest, c1), lost = fma(x, rest, c1 - inner);
+    const V hi = fma(inner, x, c0), lo = fma(inner, x, c0 - hi);
+    return {hi, fma(lost, x, lo)};
   }
 };
 template <>
 struct InverseErrorFunction<double> {  // 2^-56.6, 2^-56.3
   typedef vec<double> V;
   static constexpr double centre = 4;
-  RANVIER_INLINE V central(V w) { return polynomial_of(erfinv_central, w); }
-  RANVIER_INLINE V tail(V s) { return polynomial_of(erfinv_tail, (s - 3.5) / (s + 3.5)); }
+  RANVIER_INLINE Pair<V> central(V w) { return {polynomial_of(erfinv_central, w), V{}}; }
+  RANVIER_INLINE Pair<V> tail(V s) { return {polynomial_of(erfinv_tail, (s - 3.5) / (s + 3.5)), V{}}; }
 };
 
 // erfinv(y) / y is a polynomial in w = -log(1 - y^2) for w < 2 centre, and for larger w a polynomial in
@@ -128,11 +137,15 @@ RANVIER_INLINE V erfinv(V y) {
   using T = element_of<V>;
   using E = InverseErrorFunction<T>;
   const V a = abs(y), w = -log_of_usual((T(1) - a) * (T(1) + a));
-  V ratio = E::central(w - E::centre);
+  Pair<V> ratio = E::central(w - E::centre);
   const auto far = w >= 2 * E::centre;
-  if (any(far)) ratio = select(far, E::tail(sqrt(w)), ratio);
+  if (any(far)) {
+    const Pair<V> tail = E::tail(sqrt(w));
+    ratio = {select(far, tail.hi, ratio.hi), select(far, tail.lo, ratio.lo)};
+  }
+  const V inverse = fma(a, ratio.hi, a * ratio.lo);
   const V edge = broadcast(Limits<T>::infinity), outside = broadcast(Limits<T>::nan);
-  return copysign(select(a < T(1), a * ratio, select(a == T(1), edge, outside)), y);
+  return copysign(select(a < T(1), inverse, select(a == T(1), edge, outside)), y);
 }
 
 // sin(pi r) / pi for r = x - the integer nearest to x. Its size is |sin(pi x)| / pi, its sign that of tan(pi
