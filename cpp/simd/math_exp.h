@@ -81,6 +81,20 @@ static constexpr double powers_of_eighths[8] = {0x1p+0,
                                                 0x1.8ace5422aa0dbp+0,
                                                 0x1.ae89f995ad3adp+0,
                                                 0x1.d5818dcfba487p+0};
+// The rounding error of 2^(e / 8), divided by it.
+static constexpr double lost_of_eighths[8] = {0.0,
+                                              -0x1.01b15eaa59348p-55,
+                                              0x1.34d754db0abb6p-55,
+                                              0x1.690cebb7aafb0p-56,
+                                              -0x1.3b3efbf5e2229p-54,
+                                              0x1.db72fc1f0eab4p-55,
+                                              0x1.c1a7792cb3386p-55,
+                                              0x1.4a385a63d07a7p-56};
+// q(r) = (exp(r) - 1 - r) / r^2 for |r| <= ln 2 / 16.
+RANVIER_INLINE vec<double> exp_tail_of_eighth(vec<double> r) {
+  return polynomial(r, 0x1.0000000000115p-1, 0x1.55555555555d0p-3, 0x1.555555471342cp-5, 0x1.1111110abad2dp-7,
+                    0x1.6c1d00cea5f11p-10, 0x1.a01f8f4b1a4c5p-13);
+}
 template <bool in_range>
 RANVIER_INLINE vec<double> exp_of(vec<double> x) {
   constexpr double round = 0x1.8p49;  // its last bit is an eighth
@@ -88,10 +102,32 @@ RANVIER_INLINE vec<double> exp_of(vec<double> x) {
                     n = eighths - round;
   const vec<double> coarse = fma(n, broadcast(-Ln2<double>::hi), x);  // exact
   const vec<double> rest = fma(n, broadcast(-Ln2<double>::lo), coarse), r = in_range ? rest : within_1(rest);
-  const vec<double> q = polynomial(r, 0x1.0000000000115p-1, 0x1.55555555555d0p-3, 0x1.555555471342cp-5,
-                                   0x1.1111110abad2dp-7, 0x1.6c1d00cea5f11p-10, 0x1.a01f8f4b1a4c5p-13);
-  const vec<double> power = lookup(powers_of_eighths, bits(eighths));
+  const vec<double> q = exp_tail_of_eighth(r), power = lookup(powers_of_eighths, bits(eighths));
   return scale_by_power(fma(power, fma(r * r, q, r), power), n);  // by 2^floor(n)
+}
+
+// exp(x) for x within ExpRange with an error of 0.6 ulp: r has the rounding error of the table's number, too.
+RANVIER_INLINE vec<double> accurate_exp(vec<double> x) {
+  typedef vec<double> V;
+  constexpr double round = 0x1.8p49;  // as in exp_of
+  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = eighths - round;
+  const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);
+  const V r = coarse + fma(n, broadcast(-Ln2<double>::lo), lookup(lost_of_eighths, bits(eighths)));
+  const V power = lookup(powers_of_eighths, bits(eighths));
+  return scale_by_power(fma(power, fma(r * r, exp_tail_of_eighth(r), r), power), n);
+}
+
+// exp(x + x_lo) as a sum, of which hi is the rounded number, for x within ExpRange; error 2^-56. lo is 0
+// where the result is subnormal.
+RANVIER_INLINE Pair<vec<double>> exp_pair(vec<double> x, vec<double> x_lo) {
+  typedef vec<double> V;
+  constexpr double round = 0x1.8p49;  // as in exp_of
+  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = eighths - round;
+  const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);
+  const V low = fma(n, broadcast(-Ln2<double>::lo), lookup(lost_of_eighths, bits(eighths)) + x_lo);
+  const V r = coarse + low, power = lookup(powers_of_eighths, bits(eighths));
+  const V change = fma(r * r, exp_tail_of_eighth(r), r), hi = fma(power, change, power);
+  return {scale_by_power(hi, n), scale_by_power(fma(power, change, power - hi), n)};
 }
 
 template <class V>
@@ -121,6 +157,36 @@ RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
   const auto [p, power] = exp_parts<2 * 1023>(x);
   const uvec<double> whole = (uvec<double>)power, half = whole >> 1;  // unsigned: those of a NaN are large
   return p * from_bits((ivec<double>)(half << 52)) * from_bits((ivec<double>)((whole - half) << 52));
+}
+
+// exp(x + x_lo) = (hi + lo) first second for x within ExpRange, error 2^-55 before the factors, which are
+// powers of two.
+struct ScaledExp {
+  vec<double> hi, lo, first, second;
+};
+RANVIER_INLINE ScaledExp scaled_exp(vec<double> x, vec<double> x_lo) {
+  typedef vec<double> V;
+  constexpr double round = 0x1.8p52 + 2 * 1023;
+  const V power = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = power - round;
+  const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);
+  const V low = fma(n, broadcast(-Ln2<double>::lo), x_lo), r = coarse + low;
+  const V change = fma(r * r, exp_tail_beside_1(r), r) + ((coarse - r) + low), hi = change + 1.0;
+  const uvec<double> whole = (uvec<double>)bits(power), half = whole >> 1;
+  return {hi, (1.0 - hi) + change, from_bits((ivec<double>)(half << 52)),
+          from_bits((ivec<double>)((whole - half) << 52))};
+}
+
+// exp(x) for x within ExpRange with an error of 0.7 ulp.
+RANVIER_INLINE vec<double> accurate_exp(vec<double> x) {
+  const auto e = scaled_exp(x, vec<double>{});
+  return e.hi * e.first * e.second;
+}
+
+// exp(x + x_lo) as a sum, of which hi is the rounded number, for x within ExpRange. lo is 0 where the result
+// is subnormal.
+RANVIER_INLINE Pair<vec<double>> exp_pair(vec<double> x, vec<double> x_lo) {
+  const auto e = scaled_exp(x, x_lo);
+  return {e.hi * e.first * e.second, e.lo * e.first * e.second};
 }
 #endif
 
@@ -201,7 +267,7 @@ RANVIER_INLINE V exp_or_0(V x) {
 // first has lost. For x within ExpRange, from low_m1 on.
 #if RANVIER_HAS_LOOKUP
 // halves_of_eighths: the bits of 2^(e / 8) / 2 for the eighths e = 0 to 7, less what the shifted bits of
-// `eighths` add to them. lost_of_eighths: the rounding error of 2^(e / 8), divided by it.
+// `eighths` add to them.
 static constexpr double halves_of_eighths[8] = {0x1p-1,
                                                 0x1.f72b83c7d517bp-2,
                                                 0x1.f06fe0a31b715p-2,
@@ -210,14 +276,6 @@ static constexpr double halves_of_eighths[8] = {0x1p-1,
                                                 0x1.eace5422aa0dbp-2,
                                                 0x1.ee89f995ad3adp-2,
                                                 0x1.f5818dcfba487p-2};
-static constexpr double lost_of_eighths[8] = {0.0,
-                                              -0x1.01b15eaa59348p-55,
-                                              0x1.34d754db0abb6p-55,
-                                              0x1.690cebb7aafb0p-56,
-                                              -0x1.3b3efbf5e2229p-54,
-                                              0x1.db72fc1f0eab4p-55,
-                                              0x1.c1a7792cb3386p-55,
-                                              0x1.4a385a63d07a7p-56};
 
 RANVIER_INLINE Pair<vec<double>> half_expm1(vec<double> x) {
   typedef vec<double> V;
@@ -271,13 +329,22 @@ RANVIER_INLINE vec<float> expm1(vec<float> x) {
 // 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)): the form whose exponential cannot overflow. e = exp(-|x|).
 // Rounding d = 1 + e loses `lost`, which would lower y by y lost / d; where this matters, d is near 1, so y
 // lost is subtracted.
-template <class V>
-RANVIER_INLINE V sigmoid(V x) {
-  using T = element_of<V>;
-  const V one = broadcast(T(1)), e = exp_of_minus_size(x), top = select(bits(x) < 0, e, one);
-  const V d = e + T(1), lost = e - (d - T(1));
+RANVIER_INLINE vec<float> sigmoid(vec<float> x) {
+  typedef vec<float> V;
+  const V one = broadcast(1.0f), e = exp_of_minus_size(x), top = select(bits(x) < 0, e, one);
+  const V d = e + 1.0f, lost = e - (d - 1.0f);
   const V y = top / d;
   return fma(-lost, y, y);
+}
+
+// For double the quotient is corrected by all that its roundings have lost, over d, which is between 1 and 2:
+// 1 / d is 1.457 - d / 2 within 5 %.
+RANVIER_INLINE vec<double> sigmoid(vec<double> x) {
+  typedef vec<double> V;
+  const V e = accurate_exp(at_least(-abs(x), ExpRange<double>::low));
+  const V top = select(bits(x) < 0, e, broadcast(1.0)), d = e + 1.0, lost = e - (d - 1.0), y = top / d;
+  const V rest = RANVIER_HAS_FMA ? fma(-y, d, top) : V{};  // exact
+  return fma(fma(-lost, y, rest), fma(d, broadcast(-0.5), broadcast(1.457)), y);
 }
 
 }  // namespace ranvier::RANVIER_ISA

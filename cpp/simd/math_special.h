@@ -86,15 +86,52 @@ RANVIER_INLINE vec<double> even_and_odd(const double (&c)[n], vec<double> x) {
 // Laframboise, 1981); from `last` on it is 0. With a larger node, F would be steeper at 0, and the error of t
 // would matter more there. The error of F is 2^-57.3; the last bits of its coefficients were chosen so that
 // erfc(0) is 1 and their rounding costs least, 0.5 ulp.
-static __attribute__((noinline)) vec<double> erfc_out_of_line(vec<double> x) {
-  constexpr double node = 2, last = 27.3;
-  const vec<double> a = at_most(abs(x), last), inverse = 1.0 / (a + node);
+constexpr double erfc_node = 2, erfc_last = 27.3;
+static __attribute__((noinline)) vec<double> erfc_to_be_narrowed(vec<double> x) {
+  const vec<double> a = at_most(abs(x), erfc_last), inverse = 1.0 / (a + erfc_node);
   const auto square = exact_square(a);
-  const vec<double> bell = exp_in_range(-square.hi), f = even_and_odd(erfc_scaled, (a - node) * inverse);
+  const vec<double> bell = exp_in_range(-square.hi), f = even_and_odd(erfc_scaled, (a - erfc_node) * inverse);
   const vec<double> y = fma(bell, -square.lo, bell) * (f * inverse);
   return select(x < 0.0, 2.0 - y, y);
 }
-RANVIER_SPECIAL(erfc)
+RANVIER_INLINE vec<float> erfc(vec<float> x) {
+  return narrow(erfc_to_be_narrowed(widen<0>(x)), erfc_to_be_narrowed(widen<1>(x)));
+}
+
+// For double the exponential, F and the quotient are sums of a rounded number and the rest. For |x| < 1/2 it
+// is 1 - erf(x).
+static __attribute__((noinline)) vec<double> erfc_out_of_line(vec<double> x) {
+  typedef vec<double> V;
+  const V a = at_most(abs(x), erfc_last), inverse = 1.0 / (a + erfc_node);
+  const auto square = exact_square(a);
+  const auto bell = exp_pair(-square.hi, -square.lo);
+  const auto bottom = exact_sum(a, broadcast(erfc_node));
+  const V t = (a - erfc_node) * inverse, t_lo = remainder_of(a - erfc_node, t, bottom.hi) * inverse;
+  const V t2 = t * t;  // F less its first term, which is the largest
+  V even = broadcast(erfc_scaled[24]), odd = broadcast(erfc_scaled[25]);
+  for (int k = 22; k > 0; k -= 2) {
+    even = fma(even, t2, broadcast(erfc_scaled[k]));
+    odd = fma(odd, t2, broadcast(erfc_scaled[k + 1]));
+  }
+  const V rest = fma(fma(odd, t2, broadcast(erfc_scaled[1])), t, even * t2), f = rest + erfc_scaled[0];
+  const V slope = fma(t, broadcast(2 * erfc_scaled[2]), broadcast(erfc_scaled[1]));  // about that of F
+  const V f_lo = fma(slope, t_lo, (erfc_scaled[0] - f) + rest), q = f * inverse;
+  const auto whole = exact_product(q, bottom.hi);
+  const V q_lo = (((f - whole.hi) - whole.lo) + fma(-q, bottom.lo, f_lo)) * inverse;
+  const V y_lo = fma(bell.hi, q_lo, bell.lo * q);
+#if RANVIER_HAS_FMA
+  V y = fma(bell.hi, q, y_lo);
+#else
+  const auto product = exact_product(bell.hi, q);
+  V y = product.hi + (product.lo + y_lo);
+#endif
+  y = select(x < 0.0, 2.0 - y, y);
+  const auto near = a < 0.5;
+  if (!any(near)) return y;
+  const V part = x * erf_small(x * x), beside = 1.0 - x, lost = (1.0 - beside) - x;
+  return select(near, beside - (part - lost), y);
+}
+RANVIER_INLINE vec<double> erfc(vec<double> x) { return erfc_out_of_line(x); }
 
 // The two polynomials of erfinv; the comments of the specialisations have their errors.
 template <class T>
@@ -156,12 +193,22 @@ RANVIER_INLINE V sin_of_pi(V r) {
   return fma(r * z, polynomial_of(sine_of_pi, z), r);
 }
 
+// |sin(pi r)| / pi for |r| <= 1/2 as a sum of a rounded number and the rest.
+RANVIER_INLINE Pair<vec<double>> size_of_sine_of_pi(vec<double> r) {
+  typedef vec<double> V;
+  const V size = abs(r), z = size * size, change = size * z * polynomial_of(sine_of_pi, z),
+          hi = size + change;
+  return {hi, (size - hi) + change};
+}
+
 // log |gamma(x)|, a = |x|:
 //   z >= 3:         Stirling's formula (z - 1/2) (log(z) - 1) + log(2 pi) / 2 - 1/2 + S(1 / z^2) / z, error
-//   of S 2^-51.9 3/4 <= z < 3:   (z - 1) (z - 2) R(t), t = (z - 1.5) / (z + 1.5), error 2^-59.5 a < 3/4: z =
-//   a + 1, and gamma(a) = gamma(z) / a x < 0:          gamma(-a) = -pi / (a sin(pi a) gamma(a))
-template <class V>
-static __attribute__((noinline)) V lgamma_out_of_line(V x) {
+//                   of S 2^-51.9
+//   3/4 <= z < 3:   (z - 1) (z - 2) R(t), t = (z - 1.5) / (z + 1.5), error 2^-59.5
+//   a < 3/4:        z = a + 1, and gamma(a) = gamma(z) / a
+//   x < 0:          gamma(-a) = -pi / (a sin(pi a) gamma(a))
+static __attribute__((noinline)) vec<double> lgamma_to_be_narrowed(vec<double> x) {
+  typedef vec<double> V;
   const V a = abs(x), infinity = broadcast(Limits<double>::infinity);
   const auto negative = x < 0.0, near_0 = a < 0.75, large = a >= 3.0;
   const V sine = abs(sin_of_pi(a - round_even(a)));
@@ -176,7 +223,71 @@ static __attribute__((noinline)) V lgamma_out_of_line(V x) {
   const V y = select(negative, -log_divisor - core, select(near_0, core - log_divisor, core));
   return select(negative & ((sine == 0.0) | (a == infinity)), infinity, y);
 }
-RANVIER_SPECIAL(lgamma)
+RANVIER_INLINE vec<float> lgamma(vec<float> x) {
+  return narrow(lgamma_to_be_narrowed(widen<0>(x)), lgamma_to_be_narrowed(widen<1>(x)));
+}
+
+RANVIER_INLINE Pair<vec<double>> product_of(Pair<vec<double>> a, Pair<vec<double>> b) {
+  const auto p = exact_product(a.hi, b.hi);
+  return {p.hi, p.lo + fma(a.hi, b.lo, a.lo * b.hi)};
+}
+RANVIER_INLINE Pair<vec<double>> sum_of(Pair<vec<double>> a, Pair<vec<double>> b) {
+  const auto s = exact_sum(a.hi, b.hi);
+  return {s.hi, s.lo + (a.lo + b.lo)};
+}
+
+// The same for double: the terms are sums of a rounded number and the rest, and the result is rounded once,
+// since the terms of Stirling's formula and those below 0 cancel. Where a < 3/4, z - 1 is a, which is exact.
+static __attribute__((noinline)) vec<double> lgamma_out_of_line(vec<double> x) {
+  typedef vec<double> V;
+  const V a = abs(x), zero{}, infinity = broadcast(Limits<double>::infinity);
+  const auto negative = x < 0.0, near_0 = a < 0.75, large = a >= 3.0;
+  const V past_1 = select(near_0, a, a - 1.0);  // z - 1
+  // (z - 1) (z - 2) R(t)
+  const V top = past_1 - 0.5, bottom = past_1 + 2.5, t = top / bottom,
+          t_lo = remainder_of(top, t, bottom) / bottom;
+  V rest = broadcast(lgamma_near_zeros[21]);
+  for (int k = 20; k > 0; --k) rest = fma(rest, t, broadcast(lgamma_near_zeros[k]));
+  const V slope =
+      fma(t, broadcast(2 * lgamma_near_zeros[2]), broadcast(lgamma_near_zeros[1]));  // about that of R
+  rest *= t;
+  const V r = rest + lgamma_near_zeros[0], r_lo = fma(slope, t_lo, (lgamma_near_zeros[0] - r) + rest);
+  Pair<V> core = product_of(exact_product(past_1, past_1 - 1.0), {r, r_lo});
+  if (any(large)) {
+    const auto log_z = log_pair(split_subnormal_too(select(large, a, broadcast(3.0))));
+    const auto factor = sum_of(log_z, {broadcast(-1.0), zero});
+    // scaled, since the parts of a product that is exact without FMA overflow before the product does
+    const V down = select(a > 0x1p900, broadcast(0x1p-100), broadcast(1.0)), up = 1.0 / down;
+    auto main = product_of({(a - 0.5) * down, zero}, factor);
+    main.hi *= up, main.lo *= up;
+    const V tail = polynomial_of(stirling_tail, 1.0 / (a * a)) / a;
+    const auto constant =
+        sum_of({broadcast(0x1.acfe390c97d69p-2), broadcast(0x1.3494bc9001442p-56)}, {tail, zero});
+    const auto stirling = sum_of(main, constant);
+    const auto finite = main.hi < infinity;
+    core.hi = select(large, select(finite, stirling.hi, main.hi), core.hi);
+    core.lo = select(large, select(finite, stirling.lo, zero), core.lo);
+  }
+  const auto logarithm_is_needed = near_0 | negative;
+  if (any(logarithm_is_needed)) {
+    // gamma(z) is divided by a, or with the reflection by sin(pi a) / pi and, where z is a, by a
+    const auto sine = size_of_sine_of_pi(a - round_even(a));
+    const auto with_a = exact_product(sine.hi, a);
+    const V hi = select(negative, select(near_0, sine.hi, with_a.hi), a);
+    const V lo = select(negative, select(near_0, sine.lo, fma(sine.lo, a, with_a.lo)), zero);
+    auto log_divisor = log_pair(split_subnormal_too(hi));
+    log_divisor.lo += lo / hi;
+    const Pair<V> used = {select(logarithm_is_needed, log_divisor.hi, zero),
+                          select(logarithm_is_needed, log_divisor.lo, zero)};
+    // below 0 -log_divisor - core; else core - log_divisor
+    const auto flip = sign_bit(x);
+    core = sum_of({from_bits(bits(core.hi) ^ flip), from_bits(bits(core.lo) ^ flip)}, {-used.hi, -used.lo});
+    const V pole = select(negative, sine.hi, a);
+    core.hi = select((logarithm_is_needed & (pole == 0.0)) | (a == infinity), infinity, core.hi);
+  }
+  return core.hi + select(abs(core.hi) < infinity, core.lo, zero);
+}
+RANVIER_INLINE vec<double> lgamma(vec<double> x) { return lgamma_out_of_line(x); }
 
 // The sum of 1 / (z + k)^power over k = 0, 1, ... while z + k < 8, computed as one quotient; and z + k at the
 // end.

@@ -1,5 +1,5 @@
 // tanh. Included by math.h. For float there is a version with tables (RANVIER_HAS_LOOKUP, AVX-512) and one
-// with FMA; the general version at the end is used for double and at other levels.
+// with FMA; the last but one is used at other levels, the last for double.
 #pragma once
 
 #include "simd/math_exp.h"
@@ -80,15 +80,29 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
 }
 #endif
 
+#if !RANVIER_HAS_LOOKUP && !RANVIER_HAS_FMA
 // tanh(|x|) = h / (h + 1), where h = expm1(2|x|) / 2. Where h is small, the rounding of h + 1 and h would be
 // the largest error: there y = h - h y.
-template <class V>
-RANVIER_INLINE V tanh(V x) {
-  using T = element_of<V>;
-  const V size = at_most(abs(x), ExpRange<T>::tanh);
+RANVIER_INLINE vec<float> tanh(vec<float> x) {
+  typedef vec<float> V;
+  const V size = at_most(abs(x), ExpRange<float>::tanh);
   const auto [main, tail] = half_expm1(size + size);
-  const V h = main + tail, y = h / (h + T(1));
-  return copysign(select(h < T(0.5), main + fma(-h, y, tail), y), x);
+  const V h = main + tail, y = h / (h + 1.0f);
+  return copysign(select(h < 0.5f, main + fma(-h, y, tail), y), x);
+}
+#endif
+
+// tanh(|x|) = h / (h + 1), where h = expm1(2|x|) / 2; for double the quotient is corrected by what all its
+// roundings have lost, over h + 1, and 1 / (h + 1) = 1 - y.
+RANVIER_INLINE vec<double> tanh(vec<double> x) {
+  typedef vec<double> V;
+  const V size = at_most(abs(x), ExpRange<double>::tanh);
+  const auto [main, tail] = half_expm1(size + size);
+  const V h = main + tail, h_lo = (main - h) + tail;
+  const auto d = exact_sum(h, broadcast(1.0));
+  const V y = h / d.hi, lost = RANVIER_HAS_FMA ? fma(-y, d.hi, h) : V{};  // exact
+  const V corrected = fma(lost + fma(-y, d.lo + h_lo, h_lo), 1.0 - y, y);
+  return copysign(select(h < 0x1p30, corrected, y), x);  // for larger h the digits of 1 - y are lost, too
 }
 
 }  // namespace ranvier::RANVIER_ISA

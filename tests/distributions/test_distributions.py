@@ -363,3 +363,11 @@ def test_a_covariance_that_is_not_finite_is_refused():
         for name in ("covariance_matrix", "precision_matrix"):
             matrix = {name: rv.tensor(a)}
             refused(ValueError, "[MultivariateNormal] got", D.MultivariateNormal, rv.zeros(2), **matrix)
+
+
+def test_slope_of_the_exponential_distribution_function():
+    """rate exp(-rate x), also where the function is 1."""
+    rate, x = np.array([2.0, 5.0, 0.3]), np.array([30.0, 20.0, 0.1])
+    at = rv.from_numpy(x).requires_grad_()
+    D.Exponential(rv.from_numpy(rate)).cdf(at).sum().backward()
+    np.testing.assert_allclose(at.grad.numpy(), rate * np.exp(-rate * x), rtol=1e-15)

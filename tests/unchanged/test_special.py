@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch import bessel, gamma_functions, polynomials, special
+from ranvier.torch import bessel, gamma_functions, methods, polynomials, special
 
 # Name: (x, f(x)) ...
 VALUES = {
@@ -260,6 +260,43 @@ def test_slopes_by_the_second_argument(name, a):
     first.requires_grad_()
     with pytest.raises(NotImplementedError, match=rf"\[{name}\] got a first argument that requires"):
         function(first, x).sum().backward()
+
+
+def slopes(function, *at):
+    xs = [rv.tensor(x, dtype=rv.float64).requires_grad_() for x in at]
+    function(*xs).sum().backward()
+    return [x.grad.tolist() for x in xs]
+
+
+def test_slopes_where_terms_cancel_or_underflow():
+    """Exact slopes, also of arguments whose value is 0 or subnormal."""
+    (far,) = slopes(special.log_ndtr, [30.0, 0.5, -3.0])
+    exact = [1.47364613487854751904949e-196, 0.509160433837033485827186, 3.28309865493043650692809]
+    assert far == pytest.approx(exact, rel=2e-14, abs=0)
+    (tiny,) = slopes(special.entr, [5e-324, 1e-310, 0.5])
+    assert tiny == pytest.approx([-math.log(x) - 1 for x in (5e-324, 1e-310, 0.5)], rel=1e-15)
+    of_factor, of_number = slopes(special.xlog1py, [0.0, 0.0, 2.0], [1.0, -1.0, 3.0])
+    assert of_factor == pytest.approx([math.log(2), 0.0, math.log(4)], rel=1e-15)
+    assert of_number[0] == 0.0
+    assert of_number[2] == 0.5
+    a, b = slopes(methods.logaddexp2, [700.5, 3.0, -650.25], [-1.25, 2.5, -651.0])
+    assert a == pytest.approx([1.0, 0.585786437626904951198311, 0.627115119175410963524447], rel=5e-16)
+    exact = [5.65197904227467812293559e-212, 0.414213562373095048801689, 0.372884880824589036475553]
+    assert b == pytest.approx(exact, rel=5e-16, abs=0)
+    assert slopes(methods.logaddexp2, [math.inf], [math.inf]) == [[0.5], [0.5]]
+
+
+def test_incomplete_gamma_far_below_its_order():
+    """x / a is used as it is: 1 + (x / a - 1) would have lost digits."""
+    a, x = [60.0, 40.0, 70.0, 30.0], [0.013, 0.0007, 0.11, 0.0003]
+    exact = [
+        8.144661228841124463921e-196,
+        7.797940931270142308705e-175,
+        5.91539691128241226915e-168,
+        7.759817031973679892157e-139,
+    ]
+    got = gamma_functions.gammainc(rv.tensor(a, dtype=rv.float64), rv.tensor(x, dtype=rv.float64))
+    assert got.tolist() == pytest.approx(exact, rel=2e-13, abs=0)
 
 
 def test_edges():

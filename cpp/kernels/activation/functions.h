@@ -112,7 +112,16 @@ struct Hardtanh {  // x limited to [alpha, beta]
 // al. 2017).
 struct Selu {
   static constexpr double scale = 1.05070098735548049342, alpha = 1.67326324235437728482;
-  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x * T(scale), expm1(x) * T(scale * alpha)); }
+  static constexpr double product = 0x1.c212cc640f031p+0, product_lo = 1.41535193800845e-17;  // scale alpha
+  RANVIER_ACTIVATION(forward, V x) { return select(x > T(0), x * T(scale), below_0(x)); }
+  RANVIER_INLINE vec<float> below_0(vec<float> x) { return expm1(x) * float(scale * alpha); }
+  RANVIER_INLINE vec<double> below_0(vec<double> x) {  // one rounding fewer
+    using R = ExpRange<double>;
+    const auto [main, tail] = half_expm1(at_most(at_least(x, R::low_m1), R::high));
+    const vec<double> twice = main + main, factor = broadcast(product);
+    const vec<double> rest = fma(twice, broadcast(product_lo), (tail + tail) * factor);
+    return select(abs(x) < R::tiny, x * factor, fma(twice, factor, rest));
+  }
   RANVIER_ACTIVATION(backward, V dy, V x) {
     return dy * select(x > T(0), broadcast(T(scale)), exp(x) * T(scale * alpha));
   }

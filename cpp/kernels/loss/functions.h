@@ -79,7 +79,7 @@ struct Bce {
   }
   RANVIER_LOSS(value) { return (t - T(1)) * log_of_rest(x) - t * log_of(x); }
   RANVIER_LOSS(by_x) { return (x - t) / at_least(x * (T(1) - x), T(least_slope)); }
-  RANVIER_LOSS(by_target) { return log_of_rest(x) - log_of(x); }
+  RANVIER_LOSS(by_target) { return log1p(-x) - log(x); }  // without the limits, as in PyTorch
 };
 
 // sigmoid(x) and sigmoid(-x), each right to its last digits: 1 - sigmoid(x) would cancel. Numbers below

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/integers.h"
+#include "base/long_total.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
@@ -123,15 +124,15 @@ void LossForward<T>::run(const Team& team, void* workspace) const {
   const int parts = loss_parts(cost);
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(parts, cost, [&](int64_t part) {
-      double sum = 0;
+      LongTotal sum;
       strips(nest.size * part / parts, nest.size * (part + 1) / parts,
-             [&](int64_t n, const T* values) { sum += loss_kernels<T>().sum(n, values); });
-      partial[part] = sum;
+             [&](int64_t n, const T* values) { sum.add(loss_kernels<T>().sum(n, values)); });
+      partial[part] = sum.value();
     });
     team.parallel_for(1, 0, [&](int64_t, int64_t) {
-      double sum = 0;
-      for (int part = 0; part < parts; ++part) sum += partial[part];
-      loss.data[0] = static_cast<T>(sum / divisor(reduction, x));
+      LongTotal sum;
+      for (int part = 0; part < parts; ++part) sum.add(partial[part]);
+      loss.data[0] = static_cast<T>(sum.value() / divisor(reduction, x));
     });
   });
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/long_total.h"
 #include "kernels/norm/norm.h"
 
 namespace ranvier {
@@ -30,19 +31,19 @@ Moments chunk_moments(const NormKernels<T>& kernels, const T* x, int64_t n) {
 class RunningMoments {
  public:
   void join(Moments m, int64_t count) {
-    const double n = double(count), all = count_ + n, delta = m.mean - all_.mean;
-    all_.mean += delta * (n / all);
-    all_.m2 += m.m2 + delta * delta * (count_ * n / all);
+    const double n = double(count), all = count_ + n, delta = (m.mean - mean_.total) - mean_.lost;
+    mean_.add(delta * (n / all));
+    m2_.add(m.m2 + delta * delta * (count_ * n / all));
     count_ = all;
   }
   template <class T>
   void add_line(const NormKernels<T>& kernels, const T* x, int64_t n) {
     for_each_chunk(n, [&](int64_t i, int64_t count) { join(chunk_moments(kernels, x + i, count), count); });
   }
-  Moments moments() const { return all_; }
+  Moments moments() const { return {mean_.value(), m2_.value()}; }
 
  private:
-  Moments all_{0, 0};
+  LongTotal mean_, m2_;
   double count_ = 0;
 };
 
@@ -50,12 +51,12 @@ class RunningMoments {
 template <class T>
 GradientSums line_sums(const NormKernels<T>& kernels, const T* dy, const T* x, int64_t n, T m,
                        const T* weight) {
-  GradientSums all{0, 0};
+  LongTotal all_dy, all_dot;
   for_each_chunk(n, [&](int64_t i, int64_t count) {
     const GradientSums found = kernels.sums(dy + i, x + i, count, m, weight ? weight + i : nullptr);
-    all.dy += found.dy, all.dot += found.dot;
+    all_dy.add(found.dy), all_dot.add(found.dot);
   });
-  return all;
+  return {all_dy.value(), all_dot.value()};
 }
 
 // True if the coefficient b of a gradient is too small for T: b is about 1 / deviation^2, so it is small if x

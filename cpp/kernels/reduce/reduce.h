@@ -16,11 +16,11 @@
 //
 // Order of summation: chunks of at most kReduceChunk elements are summed, and their sums are added in pairs,
 // as in NumPy's pairwise summation, so that the error grows with the logarithm of the length. In a chunk,
-// contiguous memory is summed in 4 vectors of partial sums, and columns row after row (columns()). Lines of
-// at most kReduceTransposed elements are summed element by element. A long reduction is cut into at most
-// kReduceSegments segments, so that several threads can share it. The order depends on the elements of one
-// result and on its neighbours in memory (columns), but not on other rows: a row has the same total beside
-// any number of rows.
+// contiguous memory is summed in 4 vectors of partial sums, and columns row after row (columns()), in blocks
+// of rows that are joined in pairs, too. Lines of at most kReduceTransposed elements are summed element by
+// element. A long reduction is cut into at most kReduceSegments segments, so that several threads can share
+// it. The order depends on the elements of one result and on its neighbours in memory (columns), but not on
+// other rows: a row has the same total beside any number of rows.
 #pragma once
 #include <cstddef>
 #include <type_traits>

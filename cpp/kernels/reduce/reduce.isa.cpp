@@ -70,6 +70,11 @@ static vec<float> chunk_in_double(const float* x, int64_t n, vec<float> c) {
   return sum;
 }
 
+// A chunk of doubles is added up in blocks of so many steps, whose totals are added.
+constexpr int kBlockSteps = 16;
+template <class T, class Op>
+static constexpr bool in_blocks = sizeof(T) == 8 && !is_extreme<T, Op>;
+
 // The op over x[0, n), n <= kReduceChunk, lane by lane; Op::across() of the result is the total. c: what
 // Op::center() returned.
 template <class T, class Op, class E = T>
@@ -87,8 +92,22 @@ RANVIER_INLINE vec<T> chunk_lanes(const Bits<E>* x, int64_t n, typename VecOf<T>
       i = 0;
     }
   }
-  for (; i + kTotals * L <= n; i += kTotals * L)
+  const auto step = [&]() RANVIER_INLINED {
     for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load_as<E>(x + i + v * L), c);
+    i += kTotals * L;
+  };
+  if constexpr (in_blocks<T, Op>)
+    if (n >= 2 * kBlockSteps * kTotals * L) {
+      vec<T> before[kTotals];
+      for (int v = 0; v < kTotals; ++v) before[v] = Op::identity();
+      while (i + kBlockSteps * kTotals * L <= n) {
+        for (int k = 0; k < kBlockSteps; ++k) step();
+        for (int v = 0; v < kTotals; ++v)
+          before[v] = Op::join(before[v], total[v]), total[v] = Op::identity();
+      }
+      for (int v = 0; v < kTotals; ++v) total[v] = before[v];
+    }
+  while (i + kTotals * L <= n) step();
 #pragma GCC unroll 1
   for (; kTotals > 1 && i + L <= n; i += L) total[0] = Op::step(total[0], load_as<E>(x + i), c);
   if (const int rest = static_cast<int>(n - i)) {
@@ -318,6 +337,29 @@ static void columns_in_double(const float* x, int64_t stride, int64_t rows, int6
   }
 }
 
+// Many rows of at most kReduceNarrow columns: the totals of blocks of kReduceRows rows are joined in pairs by
+// a binary counter, so that the error does not grow with the number of rows.
+template <class T, class Op, class E>
+__attribute__((noinline)) static void columns_in_pairs(const Bits<E>* x, int64_t stride, int64_t rows,
+                                                       int64_t width, const T* center, T* y) {
+  constexpr int kLevels = 8;  // enough for kReduceChunk / 2 rows, the most of a block of two columns
+  static_assert(kReduceChunk / 2 / kReduceRows < 1 << (kLevels - 1), "");
+  alignas(64) T totals[kLevels][kReduceNarrow];
+  int used = 0;
+  const auto join_last = [&]() __attribute__((always_inline)) {
+    --used;
+    join<T, Op>(width, totals[used - 1], totals[used]);
+  };
+  for (int64_t block = 0; block * kReduceRows < rows; ++block) {
+    const int64_t i = block * kReduceRows;
+    const int n = static_cast<int>(rows - i < kReduceRows ? rows - i : kReduceRows);
+    row_block<T, Op, E>(x + i * stride, stride, n, width, center, totals[used++], true);
+    for (int64_t k = block; k & 1; k >>= 1) join_last();
+  }
+  while (used > 1) join_last();
+  __builtin_memcpy(y, totals[0], width * sizeof(T));
+}
+
 // ReduceLoops::columns, block by block of rows.
 template <class T, class Op, class E = T>
 static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
@@ -337,6 +379,8 @@ static void columns(const Bits<E>* x, int64_t stride, int64_t rows, int64_t widt
       else if (5 * lanes<T> % width == 0)
         i = narrow<T, Op, 5>(x, rows, width, center, y);
     }
+  if (!is_extreme<T, Op> && i == 0 && rows > kReduceRows && width <= kReduceNarrow)
+    return columns_in_pairs<T, Op, E>(x, stride, rows, width, center, y);
   while (i < rows || i == 0) {
     const int n = static_cast<int>(rows - i < block ? rows - i : block);
     row_block<T, Op, E>(x + i * stride, stride, n, width, center, y, i == 0);

@@ -11,6 +11,24 @@
 
 namespace ranvier::RANVIER_ISA {
 
+// v / total. For float it is the product with the factor 1 / total, which takes less time; for double it is
+// the quotient, since where one element is almost 1, the gradient is a difference of nearly equal numbers.
+template <class T>
+RANVIER_INLINE vec<T> share_of(vec<T> v, vec<T> factor, vec<T> total) {
+  if constexpr (sizeof(T) == 8) return v / total;
+  return v * factor;
+}
+
+// Vectors that are added up before their total goes to a LongSum. Beside one large term each addition of a
+// small one is rounded to the last bits of the large one, so for double there are few, in tiles, too.
+template <class T>
+static constexpr bool in_short_blocks = sizeof(T) == 8;
+template <class T>
+RANVIER_INLINE int64_t block_of(int64_t vectors) {  // how many of the vectors that are left
+  constexpr int64_t most = in_short_blocks<T> ? 8 : kSumBlock;
+  return vectors < most ? vectors : most;
+}
+
 // One line, with vectors along it.
 template <bool is_log, class T>
 static void along(int64_t n, const T* x, T* y) {
@@ -31,7 +49,7 @@ static void along(int64_t n, const T* x, T* y) {
   const vec<T> top = broadcast(reduce_max(maximum(maximum(tops[0], tops[1]), maximum(tops[2], tops[3]))));
   const auto whole_vectors = [&](const auto& exp_of) RANVIER_INLINED {
     for (k = 0; k + L <= n;) {
-      const int64_t whole = (n - k) / L, end = k + (whole < kSumBlock ? whole : kSumBlock) * L;
+      const int64_t end = k + block_of<T>((n - k) / L) * L;
       vec<T> block{};
       for (; k < end; k += L) {
         const vec<T> e = exp_of(load(x + k) - top);
@@ -54,7 +72,7 @@ static void along(int64_t n, const T* x, T* y) {
   }
   const vec<T> total = broadcast(reduce_add(sum.value())), factor = T(1) / total, log_total = log(total);
   const auto result = [&](vec<T> v) __attribute__((always_inline)) {
-    return is_log ? (v - top) - log_total : v * factor;
+    return is_log ? (v - top) - log_total : share_of<T>(v, factor, total);
   };
   const T* from = is_log ? x : y;
   for (k = 0; k + L <= n; k += L) store(y + k, result(load(from + k)));
@@ -79,6 +97,7 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
     store_tile(tile, y + k0 * l.out.step, l.out.line, l.out.step, count, n);
   };
   const bool whole = l.n <= kTileRows;  // one tile holds the lines, and keeps them for the next pass
+  const bool one_block = whole && !in_short_blocks<T>;
   vec<T> top = broadcast(-Limits<T>::infinity), odd = top;
   LongSum<T> total;
   vec<T> sum{};
@@ -96,19 +115,19 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
       const vec<T> e = exp_or_0(Tile<T>::row(tile, k) - top);
       if (!is_log) Tile<T>::set_row(tile, k, e);
       block += e;
+      if (in_short_blocks<T> && k % 8 == 7) total.add(block), block = vec<T>{};
     }
     sum = block;
-    if (whole) return;
-    total.add(block);
-    if (!is_log) write(k0, n);
+    if (!one_block) total.add(block);
+    if (!whole && !is_log) write(k0, n);
   });
-  if (!whole) sum = total.value();
+  if (!one_block) sum = total.value();
   const vec<T> factor = T(1) / sum, log_sum = log(sum);
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     if (!whole) is_log ? read(x, l.x, k0, n) : read(y, l.out, k0, n);
     for (int64_t k = 0; k < n; ++k) {
       const vec<T> v = Tile<T>::row(tile, k);
-      Tile<T>::set_row(tile, k, is_log ? (v - top) - log_sum : v * factor);
+      Tile<T>::set_row(tile, k, is_log ? (v - top) - log_sum : share_of<T>(v, factor, sum));
     }
     write(k0, n);
   });
@@ -197,8 +216,7 @@ static void along_backward(int64_t n, const T* dy, const T* y, T* dx) {
   LongSum<T> sum;
   int64_t k = 0;
   while (k + kVectors * L <= n) {
-    const int64_t whole = (n - k) / (kVectors * L);
-    const int64_t end = k + (whole < kSumBlock ? whole : kSumBlock) * kVectors * L;
+    const int64_t end = k + block_of<T>((n - k) / (kVectors * L)) * kVectors * L;
     vec<T> sums[kVectors] = {};
     for (; k < end; k += kVectors * L)
       for (int v = 0; v < kVectors; ++v) sums[v] += term<is_log>(load(dy + k + v * L), load(y + k + v * L));
@@ -230,6 +248,7 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
     for (int64_t k = 0; k + 1 < n; k += 2) {
       sum += term<is_log>(Tile<T>::row(dy, k), Tile<T>::row(y, k));
       odd += term<is_log>(Tile<T>::row(dy, k + 1), Tile<T>::row(y, k + 1));
+      if (in_short_blocks<T> && k % 16 == 14) total.add(sum + odd), sum = odd = vec<T>{};
     }
     if (n % 2) sum += term<is_log>(Tile<T>::row(dy, n - 1), Tile<T>::row(y, n - 1));
     total.add(sum + odd);

@@ -204,7 +204,9 @@ class Exponential(ExponentialFamily):
         return 1 - ops.log(self.rate)
 
     def cdf(self, value: Any) -> Tensor:
-        return -ops.expm1(-self.rate * self._value(value))
+        z = -self.rate * self._value(value)
+        # The slope of expm1 is computed from its result, which is rounded to -1 for large -z.
+        return ops.where(z < -0.5, 1 - ops.exp(z), -ops.expm1(ops.clip(z, -0.5, None)))
 
     def icdf(self, value: Any) -> Tensor:
         return -ops.log1p(-self._tensor(value)) / self.rate

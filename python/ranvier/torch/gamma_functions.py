@@ -110,16 +110,17 @@ def polygamma(n: int, input: Any) -> Tensor:
     return zeta(float(n + 1), x) * float((-1) ** (n + 1) * math.factorial(n))
 
 
-def _log_ratio(m: Array) -> Array:
-    """m - log(1 + m) for m > -1, by its series where the two terms cancel: with t = m / (2 + m), log(1 + m)
-    is 2 (t + t^3 / 3 + ...) and m - 2 t is m t."""
+def _log_ratio(a: Array, x: Array) -> Array:
+    """m - log(1 + m) of m = x / a - 1, by its series where the two terms cancel: with t = m / (2 + m),
+    log(1 + m) is 2 (t + t^3 / 3 + ...) and m - 2 t is m t."""
+    m = (x - a) / a
     t = m / (2 + m)
     square = t * t
     series = np.zeros_like(m)
     for k in range(41, 1, -2):
         series = (series + 1 / k) * square
     near = m * t - 2 * t * series
-    return np.where(np.abs(m) < 0.5, near, m - np.log1p(np.maximum(m, -1.0)))
+    return np.where(np.abs(m) < 0.5, near, m - np.log(x / a))
 
 
 def _prefactor(a: Array, x: Array) -> Array:
@@ -130,7 +131,7 @@ def _prefactor(a: Array, x: Array) -> Array:
     series = (
         1 / 12 - w * (1 / 360 - w * (1 / 1260 - w * (1 / 1680 - w * (1 / 1188 - w * 691 / 360360))))
     ) / big
-    large = np.exp(-big * _log_ratio((x - big) / big) - series) / np.sqrt(2 * math.pi * big)
+    large = np.exp(-big * _log_ratio(big, x) - series) / np.sqrt(2 * math.pi * big)
     low = np.minimum(a, 10.0)
     small = np.exp(low * np.log(np.maximum(x, 5e-324)) - x - _core.lgamma(low + 1, None))
     return np.where(a >= 10, large, small)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.ops.elementwise.row import elementwise
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.torch import bessel, gamma_functions
 from ranvier.torch.former import empty_strided
@@ -174,10 +174,21 @@ def isreal(input: Any) -> Any:
     return input.imag == 0 if input.is_complex() else rv.ones_like(input, dtype=rv.bool)
 
 
-@in_dtypes()
+def _share_of_power(f: Any, dy: Any, own: Any, other: Any) -> Any:
+    """The gradient of `own`: dy 2^own / (2^own + 2^other); half of dy for equal infinities."""
+    difference = f.where(own == other, 0.0, other - own)
+    return dy / (f.exp2(difference) + 1)
+
+
+@elementwise(
+    numpy=np.logaddexp2,
+    gradient=(
+        lambda f, dy, a, b: _share_of_power(f, dy, a, b),
+        lambda f, dy, a, b: _share_of_power(f, dy, b, a),
+    ),
+)
 def logaddexp2(input: Any, other: Any) -> Tensor:
-    """log2(2 ** input + 2 ** other)."""
-    return rv.logaddexp(input * math.log(2), other * math.log(2)) / math.log(2)
+    """log2(2^a + 2^b) without overflow."""
 
 
 def is_neg(input: Any) -> bool:

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-import ranvier as rv
 import ranvier._core as _core
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.tape.function import in_dtypes
 from ranvier.torch.bessel import Array, either, rounded_once
 
 _ROOT_HALF = math.sqrt(0.5)
@@ -68,10 +66,11 @@ def _density(f: Any, x: Any) -> Any:
     return f.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
 
 
-@elementwise(
-    numpy=rounded_once(lambda x: _core.erfc(x * -_ROOT_HALF, None) / 2),
-    gradient=lambda f, dy, x: dy * _density(f, x),
-)
+def _ndtr(x: Array) -> Array:
+    return _core.erfc(x * -_ROOT_HALF, None) / 2
+
+
+@elementwise(numpy=rounded_once(_ndtr), gradient=lambda f, dy, x: dy * _density(f, x))
 def ndtr(input: Any) -> Tensor:
     """The normal distribution's cumulative function.
 
@@ -88,10 +87,14 @@ def _log_ndtr(x: Array) -> Array:
     return np.where(x < -1, tail, np.log1p(_core.erfc(near * _ROOT_HALF, None) / -2))
 
 
-@elementwise(
-    numpy=rounded_once(_log_ndtr),
-    gradient=lambda f, dy, x: dy * math.sqrt(2 / math.pi) / either(f, _erfcx, erfcx, x * -_ROOT_HALF),
-)
+def _slope_of_log_ndtr(f: Any, dy: Any, x: Any) -> Any:
+    """The density by ndtr: below 0 by erfcx, in which the exponential has cancelled."""
+    low, high = f.where(x < 0, x, 0.0), f.where(x < 0, 0.0, x)
+    below = math.sqrt(2 / math.pi) / either(f, _erfcx, erfcx, low * -_ROOT_HALF)
+    return dy * f.where(x < 0, below, _density(f, high) / either(f, _ndtr, ndtr, high))
+
+
+@elementwise(numpy=rounded_once(_log_ndtr), gradient=_slope_of_log_ndtr)
 def log_ndtr(input: Any) -> Tensor:
     """The logarithm of :func:`ndtr`.
 
@@ -151,15 +154,39 @@ def ndtri(input: Any) -> Tensor:
     """
 
 
-@in_dtypes()
-def entr(input: rv.Tensor) -> rv.Tensor:
-    """-x log(x), 0 at 0 and -inf below."""
-    # The slope at 0 is infinite; the branch of a root gives this gradient.
-    x, root = rv.where(input <= 0, 1.0, input), rv.where(input.eq(0), input + 0.0, 1.0).sqrt()
-    return rv.where(input < 0, -math.inf, rv.where(input.eq(0), root, -x * x.log()))
+def _entr(x: Array) -> Array:
+    terms = np.where(x == 0, 0.0, -x * np.log(np.where(x == 0, 1.0, x)))
+    return np.where(x < 0, -math.inf, terms)
 
 
-@in_dtypes()
-def xlog1py(input: rv.Tensor, other: rv.Tensor) -> rv.Tensor:
-    """x log(1 + y), 0 where x is 0 and y a number."""
-    return rv.where(input.eq(0) & ~other.isnan(), 0.0, input * rv.log1p(other))
+@elementwise(numpy=rounded_once(_entr), gradient=lambda f, dy, x: dy * (-1 - f.log(x)))
+def entr(input: Any) -> Tensor:
+    """-x log(x), 0 at 0 and -inf below.
+
+    >>> import ranvier as rv
+    >>> entr(rv.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.3466])
+    """
+
+
+def _xlog1py(a: Array, b: Array) -> Array:
+    return np.where((a == 0) & ~np.isnan(b), 0.0, a * np.log1p(b))
+
+
+def _log1p_or_zero(f: Any, a: Any, b: Any) -> Any:
+    """The slope of xlog1py by a: log(1 + b), but 0 where a = 0 and b <= -1."""
+    zero = (a == 0) & (b <= -1)
+    return f.where(zero, 0.0, f.log1p(f.where(zero, 0.0, b)))
+
+
+@elementwise(
+    numpy=rounded_once(_xlog1py),
+    gradient=(lambda f, dy, a, b: dy * _log1p_or_zero(f, a, b), lambda f, dy, a, b: dy * a / (b + 1)),
+)
+def xlog1py(input: Any, other: Any) -> Tensor:
+    """a log(1 + b), 0 where a is 0 and b a number.
+
+    >>> import ranvier as rv
+    >>> xlog1py(rv.tensor([2.0]), rv.tensor([1.0]))
+    tensor([1.3863])
+    """

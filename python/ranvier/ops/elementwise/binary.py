@@ -205,7 +205,7 @@ def remainder(input: Any, other: Any) -> Tensor:
 
 @elementwise(
     numpy=lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
-    gradient=(lambda f, dy, a, b: dy * _log_or_zero(f, a, b), lambda f, dy, a, b: dy * (a / b)),
+    gradient=(lambda f, dy, a, b: dy * _log_or_zero(f, a, b), lambda f, dy, a, b: dy * a / b),
 )
 def xlogy(input: Any, other: Any) -> Tensor:
     """a log(b); 0 where a is 0, unless b is NaN.
