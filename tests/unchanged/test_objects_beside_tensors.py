@@ -41,3 +41,22 @@ def test_the_first_operand_that_asks(call, name, is_function):
     lines = in_mode(PROGRAM.replace("{call}", call)).splitlines()
     kinds = ["Tensor", "Diagonal"] if "x" in call else ["Diagonal"]
     assert lines[-3:] == [str((name, is_function, kinds)), "[[2.0, 2.0], [2.0, 2.0]]", "refused"]
+
+
+REGISTRY = """
+import torch
+known = {torch.Tensor.matmul: "product", torch.Tensor.add: "sum", torch.add: "function"}
+
+class Diagonal:
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return known[func]
+
+x = torch.ones(2, 2)
+print(x @ Diagonal(), x + Diagonal(), torch.add(x, Diagonal()), known[torch.Tensor.add])
+print(torch.Tensor.add == torch.Tensor.sub, torch.Tensor.add == torch.add)
+"""
+
+
+def test_methods_that_were_registered_before_anything_asked():
+    assert in_mode(REGISTRY).splitlines()[-2:] == ["product sum function sum", "False False"]

@@ -216,7 +216,10 @@ PyObject* text(PyObject* self) {
 Py_hash_t hash(PyObject* self) { return PyObject_Hash(as_public(self)->wrapped); }
 PyObject* compared(PyObject* self, PyObject* other, int how) {
   if (how != Py_EQ && how != Py_NE) Py_RETURN_NOTIMPLEMENTED;
-  const bool same = self == other || as_public(self)->wrapped == other;
+  // Two methods of Tensor may wrap one function: that of before classes were asked, and that of since then.
+  const bool are_methods = Py_IS_TYPE(self, g_method) && Py_IS_TYPE(other, g_method);
+  PyObject* const function = are_methods ? as_public(other)->wrapped : other;
+  const bool same = self == other || as_public(self)->wrapped == function;
   return Py_NewRef(same == (how == Py_EQ) ? Py_True : Py_False);
 }
 // `__class__`: the class that PyTorch's object has.
