@@ -18,7 +18,7 @@ namespace untaped {
 namespace {
 
 PyObject* g_renamed;  // `renamed` of tensors/errors.py: puts the op's name into an error
-PyObject* g_offered;  // `offered` of torch/dispatch.py, or null
+PyObject* g_offered;  // `_offered` of torch/attached.py, or null
 
 // Called with the TypeError of in_python set. If the class of an argument has a `__torch_function__`, but
 // nothing asks classes yet, g_offered finds the result; else null with the error. A public function that the

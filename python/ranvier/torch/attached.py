@@ -35,6 +35,7 @@ def attach() -> None:
     Tensor.as_subclass = dispatch.as_subclass  # type: ignore[attr-defined]
     Tensor.__new__ = _new  # type: ignore[method-assign]
     Tensor.__init_subclass__ = classmethod(_derived)  # type: ignore[assignment,arg-type]
+    _core._set_offered(_offered)
     for kind in Tensor.__subclasses__():
         _derived(kind)
     makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
@@ -88,6 +89,17 @@ def _derived(cls: Any, **kwargs: Any) -> None:
     super(Tensor, cls).__init_subclass__(**kwargs)
     if not cls.__module__.startswith("ranvier.") and cls.__torch_function__ is not dispatch.silent:
         importlib.import_module("ranvier.torch.activation").activate()
+
+
+def _offered(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
+    """Is called after an op has failed on an argument whose class has `__torch_function__`, while nothing
+    asks: Tensor's methods and operators ask from now on, and so does this call."""
+    importlib.import_module("ranvier.torch.activation").activate()
+    name = function.args[0].name if isinstance(function, functools.partial) else function.__name__
+    method = getattr(Tensor, name.lstrip("_"), None)
+    if method is None:
+        raise error
+    return method(*args, **kwargs)
 
 
 def _to_layers() -> None:

@@ -178,17 +178,6 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     return result if out is None else written(func.__name__, out, result)
 
 
-def offered(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
-    """Is called after an op has failed on an argument whose class has `__torch_function__`, while nothing
-    asks: Tensor's methods and operators ask from now on, and so does this call."""
-    importlib.import_module("ranvier.torch.activation").activate()
-    name = function.args[0].name if isinstance(function, partial) else function.__name__
-    method = getattr(Tensor, name.lstrip("_"), None)
-    if method is None:
-        raise error
-    return method(*args, **kwargs)
-
-
 def written(name: str, out: Any, result: Any) -> Any:
     """Writes the result, or several results, to `out`, without gradients, and returns `out`.
 
@@ -286,4 +275,3 @@ class _Silent:  # an instance, not a function, so that it does not bind as a met
 silent = _Silent()
 _core._set_dispatch(ask, converted, silent, _NOWRAP)
 _core._set_failed(failed)
-_core._set_offered(offered)
