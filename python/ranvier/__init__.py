@@ -79,7 +79,11 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.making.dlpack import from_dlpack
 
 globals().update({name: _spelled(value) for name, value in globals().items()})
-float, double, half, long, int = float32, float64, float16, int64, int32
+float = float32
+double = float64
+half = float16
+long = int64
+int = int32
 
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = "autograd compile data fft func kernels linalg metrics nn ops optim serialization train version"

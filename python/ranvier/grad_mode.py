@@ -149,7 +149,9 @@ class inference_mode(no_grad):
 
 _Ordinary: Any = type("_Ordinary", (enable_grad,), {"__slots__": (), "wanted": 4 + 1})
 
-_GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # flags of inspect, which takes milliseconds to import
+# flags of inspect, which takes milliseconds to import
+_GENERATOR = 0x20
+_ASYNCHRONOUS = 0x80 | 0x200
 
 
 def _decorate_generator(function: F, block: type[_Block]) -> F:
@@ -158,7 +160,8 @@ def _decorate_generator(function: F, block: type[_Block]) -> F:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         generator = function(*args, **kwargs)
-        resume, value = generator.send, None
+        resume = generator.send
+        value = None
         while True:
             try:
                 with block():
@@ -168,6 +171,7 @@ def _decorate_generator(function: F, block: type[_Block]) -> F:
             try:
                 resume, value = generator.send, (yield yielded)
             except BaseException as error:  # GeneratorExit, too: the generator's own `finally` runs
-                resume, value = generator.throw, error
+                resume = generator.throw
+                value = error
 
     return wrapper  # type: ignore[return-value]

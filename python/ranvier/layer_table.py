@@ -108,7 +108,8 @@ def _layers(model: Module, sample: Any) -> list[Layer]:
     layers: list[Layer] = []
     counted: set[int] = set()
     for call in layer_outputs(model, sample):
-        layer, output = call.layer, call.output
+        layer = call.layer
+        output = call.output
         own = {key: w for key, w in _weights(layer).items() if key not in counted}
         counted.update(own)
         first = output[0] if isinstance(output, tuple) and output else output

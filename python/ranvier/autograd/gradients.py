@@ -180,7 +180,8 @@ def numeric_gradients(
     for x, yes in zip(arrays, chosen or [True] * len(arrays), strict=True):
         dx = np.full(x.shape, np.nan)
         if x.dtype.kind == "f" and yes:
-            flat, dflat = x.reshape(-1), dx.reshape(-1)
+            flat = x.reshape(-1)
+            dflat = dx.reshape(-1)
             count = x.size if entries is None else min(entries, x.size)
             for i in np.linspace(0, x.size - 1, count).astype(int).tolist():
                 centre = float(flat[i])
@@ -260,7 +261,8 @@ def gradcheck(
     dy = [_weights(rng, t) for t in ys]
     recorded = [(t, d) for t, d in zip(ys, dy, strict=True) if t.requires_grad]
     wanted = [x for x in leaves if x.requires_grad]
-    outputs, weights = [t for t, _ in recorded], [d for _, d in recorded]
+    outputs = [t for t, _ in recorded]
+    weights = [d for _, d in recorded]
     slopes = gradients(outputs, wanted, weights, allow_unused=True) if recorded else [None] * len(wanted)
     analytic = iter(slopes)
 
@@ -324,7 +326,8 @@ def gradgradcheck(
         ys = _floating(y)
         pairs = [(t, d) for t, d in zip(ys, xs[len(arrays) :], strict=True) if t.requires_grad]
         wanted = [x for x in xs[: len(arrays)] if x.requires_grad]
-        outputs, weights = [t for t, _ in pairs], [d for _, d in pairs]
+        outputs = [t for t, _ in pairs]
+        weights = [d for _, d in pairs]
         return gradients(outputs, wanted, weights, create_graph=differentiated, materialize_grads=True)
 
     y = function(*(wrap(a) for a in arrays))

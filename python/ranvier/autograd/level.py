@@ -64,7 +64,8 @@ def _as_now(x: Tensor) -> Tensor:
     if x._grad_fn is None:
         return x
     now = wrap(x._array, requires_grad=True)
-    now._grad_fn, now._cell = x._grad_fn, x._cell
+    now._grad_fn = x._grad_fn
+    now._cell = x._cell
     return now
 
 
@@ -85,7 +86,10 @@ class Level:
     """
 
     def __init__(self, name: str, inputs: Any, given: bool | None = None, strict: bool = False) -> None:
-        self.name, self.inputs, self.given, self.strict = name, inputs, given, strict
+        self.name = name
+        self.inputs = inputs
+        self.given = given
+        self.strict = strict
         self._enabled = self.history = mode.enabled if given is None else given
 
     # True where PyTorch's function gives inputs of the class of the given ones, and results of the class
@@ -139,7 +143,8 @@ class Level:
     def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
         """Calls the function and takes its outputs. With has_aux the function returns (outputs, aux), and
         `call` returns aux."""
-        outputs, aux = require_function(self.name, "func", function)(*args, **(kwargs or {})), None
+        outputs = require_function(self.name, "func", function)(*args, **(kwargs or {}))
+        aux = None
         if has_aux:
             if not (isinstance(outputs, tuple) and len(outputs) == 2):
                 raise TypeError(
@@ -204,7 +209,8 @@ class Level:
                 )
             return (wrap(filled_like(1, xs[0]._array)),)
         vs = self.tensors("v", v)
-        shapes, wanted = [tuple(x.shape) for x in vs], [tuple(x.shape) for x in xs]
+        shapes = [tuple(x.shape) for x in vs]
+        wanted = [tuple(x.shape) for x in xs]
         if shapes != wanted or (tree is not None and like(v, shapes) != like(tree, wanted)):
             got, wanted = (like(v, shapes), like(tree, wanted)) if tree is not None else (shapes, wanted)
             raise RuntimeError(f"[{self.name}] got v of shapes {got}; expected those of {what}, {wanted}")
@@ -222,7 +228,8 @@ class Level:
         slopes: Any = (None,) * len(xs)
         history = self.history if history is None else history
         if used:
-            outputs, weights = [y for y, _ in used], [v for _, v in used]
+            outputs = [y for y, _ in used]
+            weights = [v for _, v in used]
             slopes = gradients(outputs, xs, weights, retain, history, allow_unused=True)
         if self.strict and any(g is None for g in slopes):
             raise RuntimeError(f"[{self.name}] got strict=True and an input that is not used")
@@ -372,7 +379,8 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
             for i, value in zip(wanted, level.inputs, strict=True):
                 inner[i] = value
             level.take(_value(function(*inner, **kwargs)))
-            value, slopes = level.results(), level.slopes()
+            value = level.results()
+            slopes = level.slopes()
         plain = any(isinstance(x, (int, float)) for x in values)
         pairs = zip(slopes, values_of(values), strict=True)
         grads = like(values, [_number(g) if isinstance(x, (int, float)) else g for g, x in pairs])

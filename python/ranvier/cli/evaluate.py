@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     p = probabilities(model, output)
     names = None if p is None else names_of(model, p.shape[1])
     if p is None and samples.class_names is not None:
-        p, names = _of_scores(model, output, samples.class_names), list(samples.class_names)
+        p = _of_scores(model, output, samples.class_names)
+        names = list(samples.class_names)
     y = _values(samples, output) if names is None else _numbers(samples, names)
     text, figures = _errors(y, output) if names is None else _scores(y, p, names)
     _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
@@ -91,15 +92,18 @@ def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: A
     if len(places):
         score: Any = rv.metrics.accuracy_score if classes else rv.metrics.r2_score
         answers = predicted[places].argmax(1) if classes else predicted[places]
-        name, value = "accuracy" if classes else "r2", float(score(y[places], answers))
+        name = "accuracy" if classes else "r2"
+        value = float(score(y[places], answers))
         figures |= {"test_samples": len(places), f"test_{name}": value}
         text += f"; {name} {value:.4f} of the {len(places)} others"
     print(f"ranvier: {text}", file=sys.stderr, flush=True)
 
 
 def _scores(y: Any, p: Any, names: list[str]) -> tuple[str, dict[str, Any]]:
-    labels, predicted = list(range(len(names))), p.argmax(1)
-    accuracy, loss = rv.metrics.accuracy_score(y, predicted), rv.metrics.log_loss(y, p, labels=labels)
+    labels = list(range(len(names)))
+    predicted = p.argmax(1)
+    accuracy = rv.metrics.accuracy_score(y, predicted)
+    loss = rv.metrics.log_loss(y, p, labels=labels)
     text = f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples"
     matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels).tolist()
     figures = {"samples": len(y), "accuracy": accuracy, "loss": loss}

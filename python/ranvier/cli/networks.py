@@ -17,7 +17,8 @@ import ranvier as rv
 from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name, similar
 
 KINDS = ("cnn", "mlp")
-EPOCHS, MNIST_EPOCHS = 40, {"cnn": 6, "mlp": 10}
+EPOCHS = 40
+MNIST_EPOCHS = {"cnn": 6, "mlp": 10}
 LEARNING_RATE = {
     "adam": {"cnn": 3e-3, "mlp": 6e-3},
     "adamw": {"cnn": 3e-3, "mlp": 6e-3},
@@ -62,7 +63,8 @@ def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
     if len(input_shape) != 3 or min(input_shape[1:]) < 6:
         shape = "x".join(map(str, input_shape))
         raise Mistake(f"the cnn is for images of at least 6x6, and a sample is {shape}; try --model mlp")
-    nn, (channels, height, width) = rv.nn, input_shape
+    nn = rv.nn
+    channels, height, width = input_shape
     if min(height, width) < 20:  # small images: one pooling; small data sets: dropout
         pixels = (height // 2) * (width // 2)
         convolutions = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1)]
@@ -132,7 +134,8 @@ def rescale(model: Any, scale: Any) -> None:
 
 
 def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:
-    optim, settings = rv.optim, {"momentum": momentum} if name == "sgd" else {}
+    optim = rv.optim
+    settings = {"momentum": momentum} if name == "sgd" else {}
     kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop, "sgd": optim.SGD}
     return kinds[name](model.parameters(), lr=lr, **settings)
 
@@ -194,7 +197,8 @@ def inputs(model: Any, samples: Any) -> Any:
 
 def outputs(model: Any, samples: Any) -> Any:
     """The model's outputs for the samples of a file."""
-    x, y = inputs(model, samples), []
+    x = inputs(model, samples)
+    y = []
     try:
         with rv.no_grad():
             for start in range(0, len(x), 256):

@@ -23,7 +23,8 @@ def results(y: Any, p: Any, names: list[str] | None) -> str:
     """
     if names is None:
         return _errors(y, p)
-    labels, predicted = list(range(len(names))), p.argmax(1)
+    labels = list(range(len(names)))
+    predicted = p.argmax(1)
     scores = rv.metrics.classification_report(y, predicted, labels=labels, target_names=names)
     matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels)
     sections = (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names))
@@ -47,7 +48,8 @@ def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
     width = max(len("predicted"), *map(len, names))
     lines = [f"sample  {'true':>{width}}  {'predicted':>{width}}  probability"]
     for i in range(0, len(y), -(-len(y) // SHOWN)):
-        true, predicted_name = names[int(y[i])], names[int(predicted[i])]
+        true = names[int(y[i])]
+        predicted_name = names[int(predicted[i])]
         line = f"{i:6}  {true:>{width}}  {predicted_name:>{width}}  {p[i, predicted[i]]:11.4f}"
         lines.append(line if true == predicted_name else f"{line}  wrong")
     return "\n".join([*lines, ""])

@@ -96,7 +96,9 @@ def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
             return named_samples(arguments.file)
         options = of_model(arguments, arguments.file, rv.serialization.info(model), label)
         if label is not None and is_table(path) and not label.lstrip("-").isdigit():
-            options["without"], label = [*options["without"], label], None  # it may have gaps
+            # it may have gaps
+            options["without"] = [*options["without"], label]
+            label = None
         return load(arguments, path, label, **options)
     require_table_flags(arguments, arguments.file)
     if arguments.label is not None:

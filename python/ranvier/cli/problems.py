@@ -134,12 +134,14 @@ def _named(name: str, folder: str | None, seed: int) -> Problem:
     if name == "digits":
         x, y = datasets.load_digits()
         x, xt, y, yt = _split(x, y, 360, seed)
-        held_out, names = 180, [str(digit) for digit in range(10)]
+        held_out = 180
+        names = [str(digit) for digit in range(10)]
     else:
         load = datasets.load_mnist if name == "mnist" else datasets.load_fashion_mnist
         (x, y), (xt, yt) = load(folder)
         classes = datasets.MNIST_CLASSES if name == "mnist" else datasets.FASHION_MNIST_CLASSES
-        held_out, names = len(x) // 12, list(classes)
+        held_out = len(x) // 12
+        names = list(classes)
     if held_out < 10 or len(xt) == 0:
         raise Mistake(f"{len(x)} training and {len(xt)} test images are too few to train on")
     x, xv, y, yv = _split(x, y, held_out, seed)
@@ -166,7 +168,8 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         more = f"; of its arrays {', '.join(samples.unused)}: --label NAME" if samples.unused else ""
         raise Mistake(f"'{arguments.data}' has no labels that are known by their name{more}")
     names = None if samples.class_names is None else list(samples.class_names)
-    name, y = Path(arguments.data).stem, samples.y
+    name = Path(arguments.data).stem
+    y = samples.y
     if names is None:
         y = y.reshape(len(y), -1)
     elif len(names) < 2:
@@ -183,7 +186,8 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         counts = [3] if names is None else np.bincount(y).tolist()
         if names is None or min(counts) > 2:
             raise
-        rarest, number = names[counts.index(min(counts))], "2 samples" if min(counts) > 1 else "one sample"
+        rarest = names[counts.index(min(counts))]
+        number = "2 samples" if min(counts) > 1 else "one sample"
         raise Mistake(
             f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
             f"with another class, or leave it out{VALUES if valued(samples).class_names is None else ''}"
@@ -223,7 +227,8 @@ def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
 
 def _are_values(samples: Any) -> bool:
     """True for labels of so many different whole numbers that they are values, such as prices."""
-    names, y = samples.class_names, samples.y
+    names = samples.class_names
+    y = samples.y
     many = names is not None and len(names) > max(20, len(y) // 4)
     return many and all(name.lstrip("-").isdigit() for name in names)
 
@@ -298,7 +303,8 @@ def _table(
     embedded = [] if encoder is None else encoder.embedded
     if embedded:  # class indices stay as they are
         scale = steps.transforms[-1]
-        scale.mean[-len(embedded) :], scale.std[-len(embedded) :] = 0, 1
+        scale.mean[-len(embedded) :] = 0
+        scale.std[-len(embedded) :] = 1
     train, valid, test = ((steps.transform(x).astype("float32"), y) for x, y in splits)
     return Problem(name, train, valid, test, names, steps.transforms, columns, embedded=embedded)
 

@@ -81,7 +81,8 @@ def require_table_flags(arguments: argparse.Namespace, data: str) -> None:
 def require_data_flags(arguments: argparse.Namespace) -> None:
     """Raise a mistake for a flag of another kind of data."""
     name = arguments.data
-    named, folder = name in NAMED, Path(name).is_dir()
+    named = name in NAMED
+    folder = Path(name).is_dir()
     if arguments.data_dir is not None and name not in ("mnist", "fashion_mnist"):
         raise Mistake(f"--data-dir is for mnist and fashion_mnist, not for {name}")
     if not named and not Path(name).exists():
@@ -203,7 +204,8 @@ def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except TableError as error:
-        texts, again = [], False
+        texts = []
+        again = False
         for name, value, effect in error.remedies:
             flag = ARGUMENTS.get(name, name)
             text = ",".join(value) if isinstance(value, list) else str(value)

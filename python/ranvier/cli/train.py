@@ -159,7 +159,9 @@ def _limited(problem: Problem, limit: int | None) -> Problem:
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
-    optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
+    optimizer = arguments.optimizer
+    model = arguments.model
+    samples = len(problem.train[0])
     if arguments.class_weight is not None and problem.values:
         raise Mistake("--class-weight is for classes, and the labels are values")
     if arguments.momentum is not None and optimizer != "sgd":
@@ -172,7 +174,8 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
     if stopping is None:
         total = sum(len(part[0]) for part in (problem.train, problem.valid, problem.test))
         stopping = 10 if len(problem.input_shape) == 1 and total >= FEW else 0
-    size, momentum = arguments.batch_size, 0.9 if arguments.momentum is None else arguments.momentum
+    size = arguments.batch_size
+    momentum = 0.9 if arguments.momentum is None else arguments.momentum
     return {
         "dataset": arguments.data,
         "data_dir": arguments.data_dir,

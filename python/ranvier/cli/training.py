@@ -28,14 +28,17 @@ class Training:
     def __init__(
         self, arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any], model_path: Path
     ) -> None:
-        self.arguments, self.problem, self.settings = arguments, problem, settings
+        self.arguments = arguments
+        self.problem = problem
+        self.settings = settings
         self.model_path = model_path
         model = network(settings["model"], problem.input_shape, problem.outputs, problem.embedded)
         if arguments.init != "default":
             initialize(model, arguments.init)
         optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])
         loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
-        ranks, threads = settings["ranks"], rv.get_num_threads()
+        ranks = settings["ranks"]
+        threads = rv.get_num_threads()
         print(
             f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
             f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
@@ -56,7 +59,9 @@ class Training:
 
     def fit(self) -> None:
         """Train and save the model."""
-        problem, folder, scale = self.problem, self.arguments.checkpoint, None
+        problem = self.problem
+        folder = self.arguments.checkpoint
+        scale = None
         if self.settings["standardize"]:
             problem, scale = standardized(problem)
             print("the losses are of standardized values: the mean as prediction has the loss 1", flush=True)
@@ -89,7 +94,8 @@ class Training:
 
     def _callbacks(self, samples: int) -> list[Any]:
         """The callbacks; the last one writes checkpoints."""
-        settings, folder = self.settings, self.arguments.checkpoint
+        settings = self.settings
+        folder = self.arguments.checkpoint
         callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
         if settings["schedule"] == "cosine":
             updates = settings["epochs"] * -(-samples // settings["batch_size"])
@@ -136,7 +142,9 @@ class Training:
 
     def finish(self, start: float, picture_path: Path | None) -> None:
         """Measure the model on the test part, and write the other outputs."""
-        arguments, problem, history = self.arguments, self.problem, self.trainer.history
+        arguments = self.arguments
+        problem = self.problem
+        history = self.trainer.history
         measured = self.trainer.evaluate(*problem.test)
         if not self.trainer.leads:
             return

@@ -35,7 +35,9 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
     walk: the guards of a step that is the library's own (a Trainer's), which were found before the run; None:
     they are found here, from the code that ran.
     """
-    result, recording, arguments = run.result, run.recording, run.arguments.arrays
+    result = run.result
+    recording = run.recording
+    arguments = run.arguments.arrays
     tensors: list[Tensor] = []
     form = flattened(result, tensors)  # appends the result's Tensors to `tensors`
     kinds = [recording.core.kind_of(t._array) for t in tensors]

@@ -134,7 +134,8 @@ PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
 
 def is_listed(function: Any) -> bool:
     """True if the result of a function made in C depends on its arguments and its `__self__` alone."""
-    owner, name = getattr(function, "__self__", None), function.__name__
+    owner = getattr(function, "__self__", None)
+    name = function.__name__
     if name in NOT_PURE:
         return False
     if hasattr(function, "__objclass__"):  # a method of a class that is not bound to an object

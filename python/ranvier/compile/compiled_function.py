@@ -54,7 +54,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
     def __init__(self, function: Any, verify: int = True, strict: bool = False, policy: Any = None) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._verify, self._strict = verify, strict
+        self._verify = verify
+        self._strict = strict
         self._policy: Policy = policy or Policy()
         self._forget()
 
@@ -68,12 +69,14 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         self._cache = ProgramCache(code, self._policy.waits)
         # If this is a method of a class: the compiled functions of the objects that have called it.
         self._instances: WeakSet[CompiledFunction] = WeakSet()
-        self._warned, self._exceptions = False, 0
+        self._warned = False
+        self._exceptions = 0
         # The program that ran last, and the one that ran before it. A call is compared with these two first.
         self._latest: Any = None
         self._before: Any = None
         self._lock = Lock()
-        self._checked, self._check_took = perf_counter(), 0.0
+        self._checked = perf_counter()
+        self._check_took = 0.0
         self._let_rest(self._cache.begins_with())
 
     # --- as a method of a class
@@ -279,7 +282,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
 
         walk: the guards of a step of the library's own, in which no code of the user's runs; else None.
         """
-        policy, is_new = self._policy, checked is None
+        policy = self._policy
+        is_new = checked is None
         if not policy.before_recording(self, call.args, not is_new):
             return self._eager(call.args, call.kwargs)
         began = perf_counter()
@@ -324,7 +328,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """
         self._cache.spend(took, recording=checked is None)
         if checked is not None:
-            self._checked, self._check_took = perf_counter(), took
+            self._checked = perf_counter()
+            self._check_took = took
         if made is not checked:
             self._cache.change(key, checked, made)
         if _core.memory_stats()["bytes_cached"] > _CACHED:
@@ -347,7 +352,8 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         settings: the numbers of the program's optimizers before the run. Raises CaptureError where the eager
         run was not like the replay beside it.
         """
-        changed, other = program.reads.changed(), program.core.other_path(run.recording.core)
+        changed = program.reads.changed()
+        other = program.core.other_path(run.recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return False  # The recorded run or this run has set something up, such as an optimizer's state.
         fault = difference(program, run.recording, settings, changed, other) or program.accept(run.recording)

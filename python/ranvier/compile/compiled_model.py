@@ -149,7 +149,9 @@ class _Signature:
 class _Programs:
     """The last base: the names that a compiled model has if its module does not have them."""
 
-    programs, explain, run = _OfCall("programs"), _OfCall("explain"), _OfCall("run")
+    programs = _OfCall("programs")
+    explain = _OfCall("explain")
+    run = _OfCall("run")
     _orig_mod = property(lambda model: module_of(model))  # PyTorch's name
 
 

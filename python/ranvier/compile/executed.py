@@ -96,7 +96,8 @@ def _is_called(steps: list[Any], i: int) -> bool:
     The mark for that (PUSH_NULL, or the lowest bit of `arg`) depends on Python's version. Python 3.10 has it
     for methods only; for other functions the answer is then False.
     """
-    step, after = steps[i], steps[i + 1 : i + 2]
+    step = steps[i]
+    after = steps[i + 1 : i + 2]
     if step.opname == "LOAD_METHOD" or (after and after[0].opname == "PUSH_NULL"):
         return True
     if step.opname == "LOAD_GLOBAL":
@@ -244,7 +245,8 @@ class Executed:
             self._traced = True
             sys.settrace(lambda frame, event, arg: None)
         if self._traced:
-            frame.f_trace, frame.f_trace_lines = self._raised, False
+            frame.f_trace = self._raised
+            frame.f_trace_lines = False
 
     def _raised(self, frame: Any, event: str, arg: Any) -> Any:
         """The trace function of a frame: refuses a step that catches an error of the library.
@@ -264,7 +266,8 @@ class Executed:
 
     def _call(self, function: Any) -> None:
         """Refuses a C function that the user's code calls, unless its result depends on arguments alone."""
-        module, name = getattr(function, "__module__", None), function.__name__
+        module = getattr(function, "__module__", None)
+        name = function.__name__
         # These may read the elements of an array in C, which `Watched` (`step_arguments.py`) does not notice.
         reads_unseen = self._has_arrays and (module == "numpy" or name in ("extend", "join"))
         if reads_unseen or not is_listed(function):

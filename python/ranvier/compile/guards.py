@@ -63,7 +63,9 @@ class Guards:
         self.described: set[int] = set()
         self.users = False
         self.library_names = {name for code in executed.library.values() for name in code.co_names}
-        self._codes, self._library, self._called = executed.codes, executed.library, executed.called
+        self._codes = executed.codes
+        self._library = executed.library
+        self._called = executed.called
         self._watched = executed.watched
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
         self.names = executed.asked.union(*[n.names for n in self._code_names])

@@ -105,7 +105,8 @@ class Buffer:
 
 def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
     """The instructions of a `_core.Program`. names: of memory, by its address."""
-    buffers, made = core.buffers(), []
+    buffers = core.buffers()
+    made = []
     for number, row in enumerate(core.instructions()):
         op = row["name"]
         operands: tuple[list[Operand], list[Operand]] = [], []
@@ -116,7 +117,8 @@ def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
             name = "found" if checks and written else _name(buffers[at], names, byte)
             operands[written].append(Operand(at, role, name, shape, _DTYPES[kind]))
         reads, writes = map(tuple, operands)
-        solo, fused = row["solo"], tuple(row["fused"])
+        solo = row["solo"]
+        fused = tuple(row["fused"])
         ns = row["solo_ns" if solo else "team_ns"]
         ns = ns if ns < _NOT_MEASURED else math.nan
         of_row = fused, row["prepared"], reads, writes, not solo, ns, row["place"]
@@ -132,7 +134,8 @@ def buffers_of(core: Any, names: dict[int, str]) -> list[Buffer]:
 
 def _name(buffer: dict[str, Any], names: dict[int, str], byte: int = 0) -> str:
     """The name of the operand that begins `byte` bytes after the start of a buffer."""
-    role, start = buffer["role"], buffer["address"]
+    role = buffer["role"]
+    start = buffer["address"]
     if role == "temporary":
         return f"@{buffer['offset'] + byte}"
     if role in ("argument", "output", "prepared"):
@@ -179,7 +182,8 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
 def table(instructions: list[Instruction], memory: MemoryUse) -> str:
     """Totals, then a line for each instruction, and a line for the kernels that were fused into it."""
     replayed = [i for i in instructions if not i.prepared]
-    total, fused = sum(i.ns for i in replayed), sum(len(i.fused) for i in instructions)
+    total = sum(i.ns for i in replayed)
+    fused = sum(len(i.fused) for i in instructions)
     lines = [
         f"{len(replayed)} instructions, {fused} more fused into them, {_time(total)}",
         f"{_size(memory.arena)} arena (temporaries @offset) + {_size(memory.made)} results and gradients",

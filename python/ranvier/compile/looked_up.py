@@ -34,7 +34,8 @@ def _noted(name: str) -> Any:
         file = sys._getframe(1).f_code.co_filename
         executed: Any = recording and recording.executed
         if executed in _active and not (executed.ignores or file.startswith(PACKAGE)):
-            text, by_user = args[1] if len(args) > 1 else None, origin_of(file) == USER
+            text = args[1] if len(args) > 1 else None
+            by_user = origin_of(file) == USER
             if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):
                 executed.refuse(f"calls {name}", at_run_time=True)
             elif by_user or text[:2] != "__" or text == "__dataclass_fields__":

@@ -91,12 +91,14 @@ class ManyCalls:
         for batches in _batches_of([*map(array_of, arrays)], indices):
             end = batches.count
             while batches.first < end:
-                batches.count, batches.done = end - batches.first, 0
+                batches.count = end - batches.first
+                batches.done = 0
                 result = self.run_batches(args, batches, kwargs)
                 count = batches.done
                 if not count:  # the next call is recorded, compared or eager
                     one_args, one_kwargs = replaced((args, kwargs), batches.next_of)
-                    result, batches.done = self(*one_args, **one_kwargs), 1
+                    result = self(*one_args, **one_kwargs)
+                    batches.done = 1
                 results.append((result, count))
                 batches.first += batches.done
         return _together(results)

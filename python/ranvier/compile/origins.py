@@ -64,12 +64,14 @@ def origin_of(file: str, module: str = "") -> int:
 READ, RAN, LOOKS, CALLED, IGNORED, NOTHING = range(6)
 
 # A call by one of Python's pure functions counts as a call by the user's code, which passes it functions.
-_USER, _NOT_READ = {USER}, {USER, PURE}
+_USER = {USER}
+_NOT_READ = {USER, PURE}
 # Methods of the library that read all of an object's settings.
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
 # dataclasses.asdict and astuple read attributes that the user's code does not name;
 # string.Formatter.get_field looks up names from a text.
-_AS_DATA, _LOOKS_UP = frozenset({"asdict", "astuple"}), frozenset({"get_field"})
+_AS_DATA = frozenset({"asdict", "astuple"})
+_LOOKS_UP = frozenset({"get_field"})
 # Methods of `os.environ` that a step may call, since guards compare its contents.
 _ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})
 _OF_CODE = frozenset({"signature", "parameters"})

@@ -59,11 +59,18 @@ class Program:
     ) -> None:
         """left: (leaf, gradient, index) as `_core.Program.set_call` takes it. It is not stored here: a replay
         writes only to gradients to which nothing else refers."""
-        self.core, self.result = core, results.made
+        self.core = core
+        self.result = results.made
         self.call = self._refreshed_call if plans else core.call
-        self.signature, self.plans, self.modules = signature, plans, modules
-        self.results, self.reads, self.changed_in_place = results, reads, changed_in_place
-        self.checks, self.granted, self.renewed = 0, 0, False
+        self.signature = signature
+        self.plans = plans
+        self.modules = modules
+        self.results = results
+        self.reads = reads
+        self.changed_in_place = changed_in_place
+        self.checks = 0
+        self.granted = 0
+        self.renewed = False
         self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in reads.roots))
         memory = self.memory
         self.size = memory.arena + memory.workspace + memory.made + memory.prepared

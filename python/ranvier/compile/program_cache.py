@@ -27,13 +27,16 @@ _TIMED = 4  # how many replays are timed after a recording
 _OVERHEAD = 1 << 16  # an estimate of the bytes of a program besides its arrays
 _VARIANTS = 4  # the most programs of one signature, which differ in their guards
 _KEYS = 4096  # the most signatures, and codes, that are remembered
-_FREE, _MOST_FREE = 4, 16  # recordings that need not be paid for: at first, and at most
+# recordings that need not be paid for: at first, and at most
+_FREE = 4
+_MOST_FREE = 16
 _PAYS = 16  # the replays for which one more recording is free
 _SHARE = 1 / 16  # the share of the time of eager calls that recordings may take besides
 _IN_ADVANCE = 8  # the most recordings for which the time saved so far counts in advance
 _SAMPLES = 8  # eager calls that are timed before a recording has to be paid for
 # After _ROW eager calls in a row as many calls rest; later more rest, up to _LONGEST.
-_ROW, _LONGEST = 64, 1 << 14
+_ROW = 64
+_LONGEST = 1 << 14
 _BY_REPLAY = 4  # a replay among eager calls in a row reduces their count by this number
 RECORDED, EAGER, REFUSED = range(3)  # what `look_up` says that a call becomes
 # The state of a signature: seen; refused once for a reason that may pass; never to be recorded.
@@ -70,7 +73,9 @@ class ProgramCache:
         self._last_key: Any = None  # the key of the latest replay or recording
         self._asked: Any = None  # the key of the latest `look_up`
         # _rest: how many calls rest the next time.
-        self.row, self._rest, self.untimed = 0, _ROW, 0
+        self.row = 0
+        self._rest = _ROW
+        self.untimed = 0
         # Numbers of recordings; of replays: all, those counted in _saved, those before the function last
         # rested.
         self._recordings = self._replays = self._valued = self._at_rest = 0
@@ -79,7 +84,8 @@ class ProgramCache:
         self._cheapest = self._eager = self.replay = math.inf
         # The number of timed eager calls, and of recordings refused for reasons that might pass.
         self._timed = self._passed = 0
-        self._code, self._waits = code, waits
+        self._code = code
+        self._waits = waits
         self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0  # how many recordings are free
 
     def __del__(self) -> None:
@@ -98,7 +104,8 @@ class ProgramCache:
         self.kept.move_to_end(key)
         self._last_key = key
         if self.untimed:
-            self.replay, self.untimed = min(self.replay, perf_counter() - began), self.untimed - 1
+            self.replay = min(self.replay, perf_counter() - began)
+            self.untimed = self.untimed - 1
 
     def look_up(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | int:
         """Decides what a call becomes that no program has answered: RECORDED, EAGER, REFUSED, or a program:
@@ -118,7 +125,8 @@ class ProgramCache:
         programs.insert(0, program)
         del programs[_VARIANTS:]
         self.kept.move_to_end(key)
-        self._last_key, self.untimed = key, _TIMED
+        self._last_key = key
+        self.untimed = _TIMED
         while sum(p.size + _OVERHEAD for p in self.all()) > _MEMORY and len(self.kept) > 1:
             self.kept.popitem(last=False)
 
@@ -227,7 +235,8 @@ class ProgramCache:
 
     def cause(self) -> str:
         """A text that names the argument or value which differs from call to call."""
-        last, key = self._last_key, self._asked
+        last = self._last_key
+        key = self._asked
         if last is not None and key is not None and last != key:
             argument = key.different_argument(last)
             return "a setting of the library" if argument < 0 else f"argument {argument}"

@@ -58,7 +58,8 @@ def callers_level() -> int:
     frame: Any = sys._getframe(1)
     level = 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame, level = frame.f_back, level + 1
+        frame = frame.f_back
+        level = level + 1
     return level
 
 
@@ -98,7 +99,8 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
     settings = _core._signature((), {}, False)  # the library's settings, such as the default dtype
     # An empty cache of autocast, so that the casts of weights are recorded, and each replay makes them.
-    kept, casts.kept = casts.kept, {}
+    kept = casts.kept
+    casts.kept = {}
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
@@ -131,7 +133,9 @@ def _compare_settings(recorded: Recording, before: Any) -> None:
     (`Recording.passing`): it gives no program, and a later one may.
     """
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
-        recorded.passing, recorded.check = True, None  # the run cannot be compared with the replay
+        # the run cannot be compared with the replay
+        recorded.passing = True
+        recorded.check = None
     if _core._signature((), {}, False) == before:
         return
     if other_threads():
@@ -162,7 +166,8 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 
 def _has_tape(x: Tensor) -> bool:
     """True if backward() could still be called on a result: no node of its graph has been freed."""
-    stack, seen = [x._grad_fn], set()
+    stack = [x._grad_fn]
+    seen = set()
     while stack:
         node = stack.pop()
         if node is None or id(node) in seen:
@@ -180,7 +185,8 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
     kinds: the kinds of the memory of the results' Tensors (see `build.py`). expected: the arrays of results
     and gradients, the only new arrays that may outlive the step.
     """
-    fault, held = "", None
+    fault = ""
+    held = None
     if "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
     elif any(map(_is_new_leaf, tensors_of(result), kinds)):
@@ -248,7 +254,8 @@ def _why_not_plain(result: Any, seen: list[Any], given: list[Any]) -> str:
     seen: receives the containers in the result. given: the arguments of the call. An argument that is no
     array is compared by identity in the signature, so a replay can return the same object (a cache).
     """
-    kind, parts = type(result), parts_of(result)
+    kind = type(result)
+    parts = parts_of(result)
     if parts is not None:
         if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:
             return f"the step returns the same {kind.__name__} in two places, or hundreds; return it once"

@@ -64,7 +64,9 @@ class OfRepeated(Policy):
     """The policy of a module's replayed calls. If they do not pay, or a hook is added, the compiled function
     is taken from the module (`_end`), which then always runs as it is written."""
 
-    forward_only, clones, is_kept = True, False, True
+    forward_only = True
+    clones = False
+    is_kept = True
 
     def __init__(self) -> None:
         self._recordings = 0

@@ -112,7 +112,8 @@ class Shared:
     def __init__(self, core: Any, program: Program, form: StepForm) -> None:
         """core: of `_core.Program.form`. Raises KeyError or ValueError if the program uses an object that is
         no part of the form."""
-        self.core, self.signature = core, program.signature
+        self.core = core
+        self.signature = program.signature
         self.results = program.results.form
         self.leaves = [form.numbers[id(leaf)] for leaf, _ in program.core.gradients()]
         self.changed = [form.numbers[id(t)] for t in program.changed_in_place]
@@ -138,7 +139,9 @@ class Shared:
         left: Left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
         results = Results(self.results, [None] * core.results)
         program = Program(core, self.signature, plans, modules, results, reads, changed, left)
-        program.checks, program.checks_left = 1, -1  # it was checked, and is not checked again
+        # it was checked, and is not checked again
+        program.checks = 1
+        program.checks_left = -1
         return program if program.is_current() else None
 
 

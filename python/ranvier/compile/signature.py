@@ -92,7 +92,8 @@ def with_parts(x: Any, parts: list[Any]) -> Any:
         return kind(zip(x, parts, strict=True))
     if issubclass(kind, tuple):
         return tuple.__new__(kind, parts)
-    names, items = _attributes(x), x if issubclass(kind, dict) else ()
+    names = _attributes(x)
+    items = x if issubclass(kind, dict) else ()
     made = OrderedDict.__new__(kind) if issubclass(kind, dict) else object.__new__(kind)
     for name, part in zip(names, parts, strict=False):
         object.__setattr__(made, name, part)  # a frozen one, too

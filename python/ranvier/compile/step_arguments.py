@@ -130,7 +130,8 @@ class Arguments:
         """tensors: whether the step gets Tensors in place of arrays of NumPy."""
         self.has_arrays = False
         self._copies: dict[int, Array] = {}  # the copies of empty arrays, by the id of the array
-        self._recording, self._as_tensors = recording, tensors
+        self._recording = recording
+        self._as_tensors = tensors
         # (Tensor, its own array, the array that it has while the step runs).
         self._tensors: list[tuple[Tensor, Array, Array]] = []
         self._containers: list[tuple[Any, Any]] = []  # lists and dicts, each with what the step gets for it

@@ -96,7 +96,8 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
     for t in tensors:
         if (grad := before(recording, t)) is None:
             continue
-        a, region = grad._array, core.region_of(grad._array)
+        a = grad._array
+        region = core.region_of(grad._array)
         if region in movable_ones or region < 0 or core.kind_of(a) != "persistent" or not a.flags.owndata:
             taken.add(region)
         elif (a.shape, a.strides, a.dtype) == (t.shape, t._array.strides, t._array.dtype):

@@ -161,7 +161,8 @@ class Walk(Guards):
 
     # --- functions
     def _function(self, f: Any, text: str) -> None:
-        code, own = f.__code__, vars(f)
+        code = f.__code__
+        own = vars(f)
         of_library = origin_of(code.co_filename) == LIBRARY
         if id(code) in self._codes or id(code) in self._library:
             for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
@@ -252,7 +253,8 @@ class Walk(Guards):
         self.users = True
         everything = self.stores or "__getattribute__" in library.names_of_class(kind)
         for name, value in list(vars(kind).items()):
-            functions, text = capturable.functions_of(value), f"{kind.__name__}.{name}"
+            functions = capturable.functions_of(value)
+            text = f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
             in_c = isinstance(value, types.BuiltinFunctionType)
             if in_c and name in capturable.SPECIAL and not capturable.is_listed(value):

@@ -31,7 +31,8 @@ _WHOLE = (int, np.integer)
 
 def drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
     """Yields `indices`; random numbers that they draw come from a stream of the pass with this key."""
-    stream, end = random.Generator().manual_seed(philox.mixed(key, 0)), object()
+    stream = random.Generator().manual_seed(philox.mixed(key, 0))
+    end = object()
     with random.using(stream):
         rest = iter(indices)
     while True:
@@ -70,7 +71,8 @@ class Batches:
         self.in_order = type(loader.sampler) is SequentialSampler  # batches of slices
         self.single = not loader._auto_collation
         self.several = getattr(dataset, "__getitems__", None)  # many samples by one call
-        self.augment, self.transform = loader.augment, loader.transform
+        self.augment = loader.augment
+        self.transform = loader.transform
         self.gathers_only = self.whole is not None and not (self.single or self.augment or self.transform)
 
     def __call__(self, numbered: tuple[int, Any]) -> Any:

@@ -118,7 +118,8 @@ def _stacked(batch: Any) -> Array:
         return tensor(list(batch), dtype=np.float64 if isinstance(batch[0], float) else None)._array
     else:
         arrays = [raw(sample) for sample in batch]
-    shapes, dtypes = {array.shape for array in arrays}, {array.dtype for array in arrays}
+    shapes = {array.shape for array in arrays}
+    dtypes = {array.dtype for array in arrays}
     if len(shapes) != 1:
         raise OpError(f"[default_collate] got samples of shapes {sorted(shapes)}; expected equal shapes")
     if any(dtype.kind not in "biuf" for dtype in dtypes):

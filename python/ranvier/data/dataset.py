@@ -149,7 +149,8 @@ class ConcatDataset(Dataset[T]):
         return list(accumulate(map(len, sequence)))
 
     def __getitem__(self, index: Any) -> T:
-        n, at = len(self), int(index)
+        n = len(self)
+        at = int(index)
         if not -n <= at < n:
             raise IndexError(f"[ConcatDataset] got index {at} for {n} samples")
         at %= n

@@ -43,7 +43,8 @@ _FIXED = (
 class _DatasetKind:
     """PyTorch's codes for a data set that is indexed, and for one that is iterated over."""
 
-    Map, Iterable = 0, 1
+    Map = 0
+    Iterable = 1
 
 
 class DataLoader(Generic[T]):
@@ -144,7 +145,8 @@ class DataLoader(Generic[T]):
         self.collate_fn = collate_fn or (
             default_convert if batch_size is None and batch_sampler is None else default_collate
         )
-        self.augment, self.transform = augment, transform
+        self.augment = augment
+        self.transform = transform
         self.prefetch = count("DataLoader", "prefetch", prefetch) if prefetch else 0
         if prefetch and num_workers:
             raise ValueError(
@@ -152,18 +154,23 @@ class DataLoader(Generic[T]):
                 "workers make their batches in turn"
             )
         self.num_workers = num_workers
-        self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
-        self.timeout, self.worker_init_fn, self.in_order = timeout, worker_init_fn, in_order
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.in_order = in_order
         if isinstance(multiprocessing_context, str):
             import multiprocessing  # This import takes a millisecond.
 
             multiprocessing_context = multiprocessing.get_context(multiprocessing_context)
-        self.multiprocessing_context, self.persistent_workers = multiprocessing_context, persistent_workers
+        self.multiprocessing_context = multiprocessing_context
+        self.persistent_workers = persistent_workers
         self._workers: list[Worker] | None = None  # the persistent workers, once a pass has started them
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         # An integer seeds a stream of numbers, so that the second epoch differs from the first.
         self.generator = stream_of(generator, "DataLoader")
-        indices, batches = sampler, batch_sampler
+        indices = sampler
+        batches = batch_sampler
         if batch_sampler is not None:
             require_indices("DataLoader", "batch_sampler", batch_sampler)
             indices = getattr(batch_sampler, "sampler", None)
@@ -175,7 +182,8 @@ class DataLoader(Generic[T]):
             )
         if self.batch_size is not None and not self._stream:
             batches = BatchSampler(indices, self.batch_size, drop_last)  # type: ignore[arg-type]
-        self.sampler, self.batch_sampler = indices, batches
+        self.sampler = indices
+        self.batch_sampler = batches
         self._start: int | None = None  # the key of the pass in progress; None between passes
         self._done = 0  # how many batches of that pass were yielded
         self._resumed = False  # True if the next `iter` continues a loaded pass
@@ -192,20 +200,23 @@ class DataLoader(Generic[T]):
 
     def __len__(self) -> int:
         if self._stream:  # TypeError where the dataset has no __len__
-            n, size = len(self.dataset), self.batch_size or 1
+            n = len(self.dataset)
+            size = self.batch_size or 1
             return n // size if self.drop_last else -(-n // size)
         return len(self._index_sampler)
 
     def __iter__(self) -> Iterator[Any]:
         if not self._resumed:
-            self._start, self._done = self._draw(), 0
+            self._start = self._draw()
+            self._done = 0
         self._resumed = False
         return self._get_iterator()
 
     def _get_iterator(self) -> Iterator[Any]:
         """A pass over the data; PyTorch's name, which its programs override."""
         if self._start is None:
-            self._start, self._done = self._draw(), 0
+            self._start = self._draw()
+            self._done = 0
         # The library's samplers need the length of their data source, other samplers have none to check: the
         # empty tuple has a length, so it passes.
         source = getattr(self.sampler, "data_source", ())
@@ -322,7 +333,8 @@ class _BaseDataLoaderIter:
     has the attributes of PyTorch's DataLoader."""
 
     def __init__(self, loader: Any, key: int | None = None, first: int = 0) -> None:
-        self._loader, self._key = loader, key
+        self._loader = loader
+        self._key = key
         self._num_yielded = 0  # PyTorch's name of the number of batches so far
         self._batches: Iterator[Any] = _of_another(loader) if key is None else loader._batches(key, first)
 
@@ -351,7 +363,8 @@ class _BaseDataLoaderIter:
 
 def _of_another(loader: Any) -> Iterator[Any]:
     """The batches of an object with PyTorch's attributes of a DataLoader, made in this process."""
-    own, whole = loader.collate_fn, loader._auto_collation
+    own = loader.collate_fn
+    whole = loader._auto_collation
     # PyTorch draws a seed for its workers here, even without workers. The number is not used, but the draw
     # moves the generator on: the numbers after it are then those that follow in PyTorch.
     empty((), dtype=int64).random_(generator=loader.generator)

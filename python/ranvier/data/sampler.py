@@ -174,7 +174,8 @@ class RandomSampler(OrderSampler):
         return (index for size in sizes for index in draws.integers(n, size=size, dtype=np.intp).tolist())
 
     def _order(self, key: int) -> Indices:
-        n, count = len(self.data_source), self.num_samples
+        n = len(self.data_source)
+        count = self.num_samples
         if n == 0:
             return np.arange(0)
         if self.replacement:
@@ -244,7 +245,8 @@ class WeightedRandomSampler(OrderSampler):
             )
 
     def _order(self, key: int) -> Indices:
-        draws, w = numpy_generator(key, "WeightedRandomSampler"), self.weights._array
+        draws = numpy_generator(key, "WeightedRandomSampler")
+        w = self.weights._array
         if not self.replacement:
             with np.errstate(divide="ignore"):  # weight 0: last
                 ranks = np.log(1 - draws.random(len(w))) / w

@@ -224,7 +224,8 @@ class MinMaxScaler(Affine):
         super().__init__(per, low, high)
 
     def _learn(self, first: Numbers, second: Numbers) -> None:
-        self.low, self.high = first, second
+        self.low = first
+        self.high = second
         self._shift, self._scale = first, _filled(second - first)
 
     def _measure(self, x: Array, axes: tuple[int, ...]) -> tuple[Numbers, Numbers]:

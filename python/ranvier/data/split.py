@@ -55,7 +55,8 @@ def train_test_split(
         train, test = _stratified(np.asarray(stratify), n, n_train, n_test, random_state)
     else:
         order = permutation(n, random_state) if shuffle else np.arange(n)
-        train, test = order[:n_train], order[n_train : n_train + n_test]
+        train = order[:n_train]
+        test = order[n_train : n_train + n_test]
     return [part for array in inputs for part in (array[train], array[test])]
 
 
@@ -117,7 +118,8 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
     # the train part is drawn from the rest, so that no class has too few samples
     train_counts = _shares(counts - test_counts, n_train)
     order = permutation(n, seed)
-    train, test = [], []
+    train = []
+    test = []
     for code in range(len(classes)):
         members = order[codes[order] == code]
         test.append(members[: test_counts[code]])

@@ -123,7 +123,8 @@ class TableEncoder:
             if not len(numbers):
                 raise ValueError(f"[TableEncoder.fit] got no number in {self._column(column)}; leave it out")
             fill[column] = numbers.mean() if self.missing == "mean" else np.median(numbers)
-        self.fill, self.given = fill, False
+        self.fill = fill
+        self.given = False
         return self
 
     def transform(self, x: npt.ArrayLike) -> Array:
@@ -144,7 +145,8 @@ class TableEncoder:
             if categories is None:
                 blocks.append(np.where(empty, self.fill[column], cells)[:, None])
                 continue
-            indices, codes = self.indices[column], np.arange(len(categories))
+            indices = self.indices[column]
+            codes = np.arange(len(categories))
             unknown = empty | (cells == -1)
             if not (unknown | np.isin(cells, codes)).all():
                 raise ValueError(

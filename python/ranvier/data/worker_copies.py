@@ -55,7 +55,8 @@ class _Copier(pickle.Pickler):
     """Pickles an object. Objects that the copies share, and large arrays, become references into `held`."""
 
     def __init__(self, memory: Any, pickled: bool) -> None:
-        self.text, self.pickled = io.BytesIO(), pickled
+        self.text = io.BytesIO()
+        self.pickled = pickled
         super().__init__(self.text, 5)
         self.held: list[Any] = []
         # index of a large array in `held` -> offset of its bytes in the file `memory`, which all copies share

@@ -146,7 +146,8 @@ class Worker:
 
     def _inside(self, call: Callable[[], Any]) -> Any:
         """The result of the call with this worker's settings (grad mode, default dtype), then kept."""
-        before, _local.info = _local.info, self.info
+        before = _local.info
+        _local.info = self.info
         kept = mode.enabled, default.dtype
         mode.enabled, default.dtype = self.settings
         try:
@@ -154,12 +155,14 @@ class Worker:
                 return call()
         finally:
             self.settings = mode.enabled, default.dtype
-            _local.info, (mode.enabled, default.dtype) = before, kept
+            _local.info = before
+            mode.enabled, default.dtype = kept
 
     @contextmanager
     def _numbers(self) -> Iterator[None]:
         """Python's and NumPy's global generators have this worker's states within the block."""
-        python, bits = python_random.getstate(), mtrand.get_bit_generator()
+        python = python_random.getstate()
+        bits = mtrand.get_bit_generator()
         python_random.setstate(self.python)
         mtrand.set_bit_generator(self.bits)
         try:
@@ -176,7 +179,8 @@ def started(loader: Any, seed: int) -> list[Worker]:
     from ranvier.data.worker_copies import copies
 
     own = loader.collate_fn, loader.worker_init_fn
-    n, context = loader.num_workers, loader.multiprocessing_context
+    n = loader.num_workers
+    context = loader.multiprocessing_context
     plain = own[1] is None and isinstance(own[0], FunctionType)
     # No code of the program runs in a worker that could change the arrays, so all workers share them.
     if plain and whole_arrays(loader.dataset) is not None:

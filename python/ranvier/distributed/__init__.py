@@ -56,8 +56,15 @@ __all__ = [
 class ReduceOp:
     """The operations of :func:`all_reduce`, as in PyTorch."""
 
-    SUM, PRODUCT, MIN, MAX, AVG = "sum", "product", "min", "max", "avg"
-    BAND, BOR, BXOR = "band", "bor", "bxor"  # operations on the bits of integers, and on bools
+    SUM = "sum"
+    PRODUCT = "product"
+    MIN = "min"
+    MAX = "max"
+    AVG = "avg"
+    # operations on the bits of integers, and on bools
+    BAND = "band"
+    BOR = "bor"
+    BXOR = "bxor"
     RedOpType = str  # the type of each operation
 
 

@@ -61,7 +61,8 @@ class Cut:
         while used > 1 and samples < 2 * used:  # Each part has at least two samples: batch norm needs them.
             used //= 2
         bounds = [samples * min(part, used) // used for part in (*self.own, self.own.stop)]
-        first, end = bounds[0], bounds[-1]
+        first = bounds[0]
+        end = bounds[-1]
         pairs = zip(self.own, bounds, bounds[1:])  # noqa: B905
         parts = [(part, a - first, b - first) for part, a, b in pairs]
         return Share(samples, weight, first, end, parts, used, divided)
@@ -105,9 +106,11 @@ class CutArrays(CutSource, ArraySource):
         self._counted = None if self.weighted else mean_weights(loss, whole.data.y)
 
     def _here(self, number: int) -> slice:
-        whole, data = super()._here(number), self.data
+        whole = super()._here(number)
+        data = self.data
         counts = self._counted if data.weights is None else data.weights
-        samples, chosen = whole.stop - whole.start, whole if self._order is None else self._order[whole]
+        samples = whole.stop - whole.start
+        chosen = whole if self._order is None else self._order[whole]
         weight = float(samples if counts is None else counts[chosen].sum())
         self.share = self.cut.share(samples, weight, self._counted is not None)
         return slice(whole.start + self.share.first, whole.start + self.share.end)
@@ -130,11 +133,15 @@ class CutBatches(CutSource):
     """
 
     def __init__(self, whole: Source, cut: Cut, loss: Any) -> None:
-        self._whole, self.cut, self._loss = whole, cut, loss
-        self.batches, self.weighted = whole.batches, whole.weighted
+        self._whole = whole
+        self.cut = cut
+        self._loss = loss
+        self.batches = whole.batches
+        self.weighted = whole.weighted
 
     def __iter__(self) -> Iterator[Batch]:
-        so_far, alone = "", world().size == 1
+        so_far = ""
+        alone = world().size == 1
         for number, (x, y, weights) in enumerate(self._whole):
             so_far = so_far if alone else mark(so_far, x, y, weights)
             if number == 0:

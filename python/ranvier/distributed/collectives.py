@@ -38,10 +38,13 @@ def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int
     `distance` take part and call this. call: names the call in errors.
     """
     # This rank adds the elements first .. end - 1 in the current step.
-    first, end, steps = 0, len(values), []
+    first = 0
+    end = len(values)
+    steps = []
     add = _core.add if values.dtype.char in "fd" else np.add
     while distance < world.size:
-        other, middle = world.rank ^ distance, (first + end) // 2
+        other = world.rank ^ distance
+        middle = (first + end) // 2
         in_order = 1 if world.rank < other else -1
         keep, give = (slice(first, middle), slice(middle, end))[::in_order]
         if values.nbytes <= _SMALL:
@@ -51,7 +54,8 @@ def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int
         _exchange(world, other, values[give], spare[keep], call)
         lower, upper = (values[keep], spare[keep])[::in_order]
         add(lower, upper, values[keep])
-        first, end = keep.start, keep.stop
+        first = keep.start
+        end = keep.stop
         distance *= 2
     for other, keep, give in reversed(steps):
         _exchange(world, other, values[keep], values[give], call)
@@ -59,7 +63,8 @@ def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int
 
 def _exchange(world: World, other: int, give: Array, into: Array, call: str) -> None:
     """Send `give` to the rank `other`, and receive `into` from it."""
-    give, into = typed(give), typed(into)
+    give = typed(give)
+    into = typed(into)
     complete(world, [world.comm.Irecv(into, other, _TAG), world.comm.Isend(give, other, _TAG)], call, other)
 
 
@@ -112,7 +117,8 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
     NumPy; MPI leaves this open, so the places with NaN are reduced as well.
     """
     if flat.dtype == bool:
-        flat, op = flat.view(np.uint8), {"sum": "max", "product": "min"}.get(op, op)
+        flat = flat.view(np.uint8)
+        op = {"sum": "max", "product": "min"}.get(op, op)
     wide = flat.astype(np.float32) if flat.dtype in HALVES else flat
     missing = np.isnan(wide).view(np.uint8) if op in ("min", "max") and wide.dtype.kind == "f" else None
     mpi = _mpi()
@@ -151,7 +157,8 @@ def gather_objects(thing: Any, name: str = "all_gather_object", here: World | No
     here = here or world()
     if here.size == 1:
         return [thing]
-    ours, sizes = np.frombuffer(pickle.dumps(thing), np.uint8), np.zeros(here.size, np.int64)
+    ours = np.frombuffer(pickle.dumps(thing), np.uint8)
+    sizes = np.zeros(here.size, np.int64)
     agree(here, name)
     complete(here, [here.comm.Iallgather(np.array([ours.size]), sizes)], name)
     ends = np.cumsum(sizes)

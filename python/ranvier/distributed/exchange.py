@@ -30,8 +30,10 @@ from ranvier.tensors.memory import Array, cast, keep
 # for each rank's values. A line holds the rank's marks, which are the counters by which ranks synchronize: it
 # has room for eight int64, of which the core uses the first four. The first rank also writes a random name of
 # 16 bytes at byte 32 of its line: a rank that reads the same name there has opened the same memory.
-_PAGE, _LINE_BYTES = 4096, 64
-_NAME_BYTES, _NAME_AT = 16, 32
+_PAGE = 4096
+_LINE_BYTES = 64
+_NAME_BYTES = 16
+_NAME_AT = 32
 
 
 class Sum:
@@ -51,7 +53,9 @@ class Sum:
     """
 
     def __init__(self, world: World, values: Array, call: str, deterministic: bool = True) -> None:
-        self._world, self._values, self._call = world, values, call
+        self._world = world
+        self._values = values
+        self._call = call
         agree(world, call, f"with {values.size} numbers of {values.dtype} to add")
         self._deterministic = deterministic and not world.size & (world.size - 1)
         adds = world.host and values.size and values.dtype.char in "fd"
@@ -75,7 +79,9 @@ class Sum:
         self.core = None if self._sends else self._shared
 
     def add(self) -> None:
-        world, values, shared = self._world, self._values, self._shared
+        world = self._world
+        values = self._values
+        shared = self._shared
         if shared is not None and world.comm:  # A job of one rank has no communicator.
             shared.add()
         if not self._sends:
@@ -98,7 +104,8 @@ def along_tree(parts: Sequence[Callable[[Array | None], Array]], out: Array | No
     if len(parts) == 1:
         return parts[0](out)
     half = len(parts) // 2
-    lower, upper = along_tree(parts[:half], out), along_tree(parts[half:], None)
+    lower = along_tree(parts[:half], out)
+    upper = along_tree(parts[half:], None)
     return _core.add(lower, upper, lower)
 
 
@@ -208,7 +215,8 @@ class Changes:
                     f"[{CALL}] got an integer buffer that a forward pass has changed by more than 2**50 / "
                     f"{total} (the samples of a batch); expected smaller changes"
                 )
-            self._made[number][i], self.changed = change * samples, True
+            self._made[number][i] = change * samples
+            self.changed = True
             b._array[...] = before
             bump(b)
 
@@ -271,7 +279,8 @@ class Gradients:
     def __init__(
         self, world: World, parameters: list[Any], dtype: Any, parts: int, deterministic: bool
     ) -> None:
-        self.parameters, self.dtype = [p for p in parameters if p._array.dtype == dtype], dtype
+        self.parameters = [p for p in parameters if p._array.dtype == dtype]
+        self.dtype = dtype
         arrays = [p._array for p in self.parameters]
         levels = max(1, (parts - 1).bit_length())
         self.levels = [Flat(arrays, dtype, 2 + len(arrays)) for _ in range(levels)]
@@ -323,7 +332,8 @@ class Gradients:
     def _join(self, level: int, joins: int) -> None:
         """Add `joins` levels, from `level` down, each to the one before it."""
         for i in range(level, level - joins, -1):
-            lower, upper = self.levels[i - 1].values, self.levels[i].values
+            lower = self.levels[i - 1].values
+            upper = self.levels[i].values
             _core.add(lower, upper, lower)
 
     # --- between parts, and after them

@@ -121,7 +121,8 @@ def abort(comm: Any, error: BaseException, code: int = 1) -> None:
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 # Variables that state a number of processes but do not start MPI; `init` compares them with what MPI
 # connects. Those of _UNSTARTED count only in a program that neither srun nor mpirun has started.
-_STATED, _UNSTARTED = ("WORLD_SIZE",), ("PET_NNODES", "SLURM_NTASKS", "SLURM_JOB_NUM_NODES")
+_STATED = ("WORLD_SIZE",)
+_UNSTARTED = ("PET_NNODES", "SLURM_NTASKS", "SLURM_JOB_NUM_NODES")
 _SHELL = "4294967290"  # the number of the step of Slurm that is the shell of salloc
 # The variables in which launchers say which process this is. A program that the process starts inherits them.
 _PLACES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMI_PORT", "PMI_FD", "PMI_RANK", "SLURM_STEP_ID", "SLURM_PROCID")

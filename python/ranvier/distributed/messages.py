@@ -26,7 +26,8 @@ from ranvier.tensors.memory import Array
 class GroupMember:
     """The object that :func:`new_group` returns on a rank that is not in the group, as in PyTorch."""
 
-    WORLD, NON_GROUP_MEMBER = None, -100
+    WORLD = None
+    NON_GROUP_MEMBER = -100
 
 
 def in_place(name: str, tensor: Any, call: Callable[[Any], None]) -> None:
@@ -112,11 +113,14 @@ class Work:
     """
 
     def __init__(self, test: Any = None, finish: Callable[[], Any] | None = None) -> None:
-        self._test, self._finish, self._sender = test, finish, -1
+        self._test = test
+        self._finish = finish
+        self._sender = -1
 
     def wait(self, timeout: Any = None) -> bool:
         if self._finish is not None:
-            self._sender, self._finish = self._finish(), None
+            self._sender = self._finish()
+            self._finish = None
         return True
 
     def is_completed(self) -> bool:
@@ -243,9 +247,11 @@ def scatter_object_list(
     group: Any = None,
 ) -> None:
     """Writes entry r of the list of rank `src` to the first place of the output list on rank r."""
-    here, name = member("scatter_object_list", group), "scatter_object_list"
+    here = member("scatter_object_list", group)
+    name = "scatter_object_list"
     if here is not None:
-        at, out = here.place(src), scatter_object_output_list
+        at = here.place(src)
+        out = scatter_object_output_list
         if not out:
             raise ValueError(f"[{name}] got {out!r}; expected a list with a place for one")
         own = scatter_object_input_list if here.rank == at else None

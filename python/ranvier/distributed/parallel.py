@@ -43,7 +43,9 @@ class MeanGradients:
     """
 
     def __init__(self, module: Any, here: World) -> None:
-        self.enabled, self._due, self.here = True, False, here
+        self.enabled = True
+        self._due = False
+        self.here = here
         # For each parameter (weak reference, dtype); for each dtype (weak references, buffer, its sum over
         # ranks). The references are weak because the hook of a parameter refers to this object.
         self._layout: list[tuple[Any, Any]] = []
@@ -63,7 +65,8 @@ class MeanGradients:
         agree(self.here, NAME, f"of {len(parameters)} parameters, {mark(shapes)}")
         for hook in self._hooks:
             hook.remove()
-        self._layout, self._parts = [(ref(p), p._array.dtype) for p in parameters], []
+        self._layout = [(ref(p), p._array.dtype) for p in parameters]
+        self._parts = []
         for dtype in {p._array.dtype: None for p in parameters}:
             own = [p for p in parameters if p._array.dtype == dtype]
             flat = Flat([p._array for p in own], dtype, len(own))
@@ -84,7 +87,8 @@ class MeanGradients:
 
     def exchange(self) -> None:
         """Replace the gradients by their means over ranks; None for a parameter that no rank has used."""
-        self._due, here = False, self.here
+        self._due = False
+        here = self.here
         for refs, flat, total in self._parts:
             parameters = [of() for of in refs]  # None for a parameter that no longer exists
             for i, (p, view) in enumerate(zip(parameters, flat.views, strict=True)):
@@ -130,13 +134,16 @@ class DistributedSampler(Sampler[int]):
 
             num_replicas = world().size if num_replicas is None else num_replicas
             rank = world().rank if rank is None else rank
-        num_replicas, rank = index(num_replicas), index(rank)
+        num_replicas = index(num_replicas)
+        rank = index(rank)
         if not 0 <= rank < num_replicas:
             raise ValueError(
                 f"[DistributedSampler] got rank {rank} of {num_replicas} replicas; expected 0 to "
                 f"{num_replicas - 1}"
             )
-        self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
+        self.dataset = dataset
+        self.num_replicas = num_replicas
+        self.rank = rank
         self.shuffle, self.seed, self.drop_last = bool(shuffle), index(seed), bool(drop_last)
         self.epoch = 0
         self._count()
@@ -181,7 +188,9 @@ class DataParallel(Module):
     ) -> None:
         super().__init__()
         _require_module(type(self).__name__, module)
-        self.module, self.output_device, self.dim = module, None, dim
+        self.module = module
+        self.output_device = None
+        self.dim = dim
         self.device_ids: list[int] | None = []
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -218,13 +227,15 @@ class DistributedDataParallel(DataParallel):
         **settings: Any,
     ) -> None:
         super().__init__(module, dim=dim)
-        self.process_group, self.device_ids = process_group, None
+        self.process_group = process_group
+        self.device_ids = None
         if not any(p.requires_grad for p in module.parameters()):
             raise RuntimeError(
                 "[DistributedDataParallel] got a module without parameters that require gradients; expected "
                 "some"
             )
-        self.broadcast_buffers, self.require_backward_grad_sync = broadcast_buffers, True
+        self.broadcast_buffers = broadcast_buffers
+        self.require_backward_grad_sync = True
         for name in ("find_unused_parameters", "gradient_as_bucket_view", "static_graph"):
             setattr(self, name, settings.get(name, False))
         self._means: Any = None
@@ -260,7 +271,8 @@ class DistributedDataParallel(DataParallel):
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
         """Within the block gradients are added up on each rank; the next backward after it exchanges them."""
-        before, self.require_backward_grad_sync = self.require_backward_grad_sync, False
+        before = self.require_backward_grad_sync
+        self.require_backward_grad_sync = False
         try:
             yield
         finally:

@@ -86,7 +86,8 @@ def neighbours(comm: Any, here: Any) -> tuple[int, ...]:
     The result is () unless every host has a block of as many neighbouring ranks, and these numbers are powers
     of two or there is one host: then the sum of a host is a subtree of the sum over all ranks.
     """
-    ranks, size = tuple(here.allgather(comm.Get_rank())), comm.Get_size()
+    ranks = tuple(here.allgather(comm.Get_rank()))
+    size = comm.Get_size()
     count = len(ranks)
     blocks = {tuple(range(first, first + count)) for first in range(0, size, count)}
     alike = blocks.issuperset(comm.allgather(ranks))
@@ -181,7 +182,8 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
     for _ in range(_SPINS):
         if test():
             return
-    start, left = time.monotonic(), 0.0
+    start = time.monotonic()
+    left = 0.0
     while not test():
         waited = time.monotonic() - start
         if waited < _LONG:

@@ -56,7 +56,8 @@ def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
     """
     if not type(loss).__module__.startswith("ranvier.nn.loss") or [*loss.parameters()]:
         return False
-    features, parameters = -1 if x.ndim != 2 else x.shape[1], []
+    features = -1 if x.ndim != 2 else x.shape[1]
+    parameters = []
     for layer in _layers(model):
         kind = type(layer)
         if layer._rv_hooks is not None or "forward" in vars(layer):
@@ -104,7 +105,8 @@ class _ByParts(Linear):
         self.into = sums.get(id(layer.weight)), sums.get(id(layer.bias))
 
     def backward(self, dy: Any, f: Any = None) -> Any:
-        x, (dw, db) = self.x, self.into
+        x = self.x
+        dw, db = self.into
         dx = _core.matmul(dy, self.weight, None, "none", None) if self.needs[0] else None
         if dw is not None:
             sizes = {b - a for a, b in self.bounds}
@@ -127,7 +129,8 @@ def place(number: int) -> tuple[int, int, int]:
     Returns (level, added, joins): the level; 1 if they are added to the values there, else 0; and how many
     levels are added afterwards, each to the one before it. The docstring of `exchange.Gradients` has a table.
     """
-    pair, added = number >> 1, number & 1
+    pair = number >> 1
+    added = number & 1
     return pair.bit_count(), added, (((pair + 1) & ~pair).bit_length() - 1) * added
 
 
@@ -152,7 +155,8 @@ class Reduce:
                 "[Trainer] got distributed=True with LBFGS, which evaluates a batch several times; expected "
                 "another optimizer"
             )
-        self._trainer, self._world = trainer, world
+        self._trainer = trainer
+        self._world = world
         self.step = TrainingStep(trainer, parts, source, self)
         self._updating = parts.of(trainer, "update", self.update, eager=self.step.own)
         self._in_one_pass = parts.of(trainer, "pass", self.all_parts, eager=self.step.own)
@@ -160,7 +164,8 @@ class Reduce:
         self._layout: list[Any] = []
         self._buffers: list[Any] = []  # of the model, as they are in this step
         self._sums: list[Gradients] = []  # one for each dtype
-        self.finite, self.divides = True, False
+        self.finite = True
+        self.divides = False
 
     def begin(self, source: CutSource) -> None:
         """Take the batches of this source from now on."""
@@ -186,7 +191,8 @@ class Reduce:
         share, scale, first, updates: as in TrainingStep.
         """
         self._prepare(first)
-        key, of_batch = random.current().next_key(), self.source.share
+        key = random.current().next_key()
+        of_batch = self.source.share
         # alone: the update has one batch. Otherwise sums over its batches are added undivided.
         alone = isinstance(share, bool)
         total = of_batch.weight or 1.0 if alone else 1.0
@@ -195,7 +201,8 @@ class Reduce:
         else:
             outputs = self._one_after_another(x, y, weights, total, key)
             output = ops.cat(outputs) if outputs else None
-        loss, counts = self._sums[0].loss, self._sums[0].counts
+        loss = self._sums[0].loss
+        counts = self._sums[0].counts
         self.finite = math.isfinite(loss[0])
         counts[-1] = self._changes.changed
         for sums in self._sums:
@@ -222,7 +229,8 @@ class Reduce:
         trained = [p for p in parameters if p._requires_grad]
         layout = [*trained, None, *self._buffers]
         if len(layout) != len(self._layout) or any(a is not b for a, b in zip(layout, self._layout)):  # noqa: B905
-            parts, deterministic = len(self.source.cut.own), self._trainer.deterministic
+            parts = len(self.source.cut.own)
+            deterministic = self._trainer.deterministic
             about = self._world, trained
             dtypes = {p._array.dtype: None for p in trained}
             self._sums = [Gradients(*about, dtype, parts, deterministic) for dtype in dtypes]
@@ -243,7 +251,8 @@ class Reduce:
         numbers; each part has a key of its own. If the model has SyncBatchNorm, the parts run interleaved
         (`sync_norm.Parts`).
         """
-        share, outputs = self.source.share, []
+        share = self.source.share
+        outputs = []
 
         def compute(number: int) -> None:
             part, begin, end = share.parts[number]
@@ -324,12 +333,14 @@ class Reduce:
         self, x: Tensor, y: Tensor, shares: Tensor, bounds: tuple[int, ...], measured: bool
     ) -> Tensor | None:
         """As `part`, for all parts of this rank in one pass. shares, bounds: as `_shares` returns them."""
-        optimizer, (sums,) = self._trainer.optimizer, self._sums
+        optimizer = self._trainer.optimizer
+        (sums,) = self._sums
         optimizer.zero_grad()
         parts = [*itertools.pairwise(bounds)]
         views = {id(p): view for p, view in zip(sums.parameters, sums.levels[0].views, strict=True)}
         output = output_of(self._trainer.model, x, parts, views)
-        losses, gradients = [], []
+        losses = []
+        gradients = []
         for number, (begin, end) in enumerate(parts):
             part = wrap(output._array[begin:end])
             part.requires_grad = True
@@ -356,7 +367,8 @@ class Reduce:
             return None
         self._prepare(True)
         sums = self._sums[0]
-        core, counts = sums.sum.core, sums.of_size.get(b.size)
+        core = sums.sum.core
+        counts = sums.of_size.get(b.size)
         sends = core is None and self._world.size > 1
         if counts is None or counts[-1] or sends or len(self._sums) > 1 or not (calls := self._calls(ahead)):
             return None
@@ -370,13 +382,18 @@ class Reduce:
                 random.current().next_key()
         if found is None:
             return None
-        penalty, (total, own) = found[0], found[1].T  # the losses of the batch, and of this rank's parts
+        # the losses of the batch, and of this rank's parts
+        penalty = found[0]
+        total, own = found[1].T
         self.finite = math.isfinite(own[-1])
         return total, None, None if penalty is None else penalty._array.astype(float).reshape(-1)
 
     def _calls(self, ahead: Any) -> list[Call]:
         """The compiled calls for this rank's parts of a batch; [] if Python is needed between them."""
-        x, y, step, first = ahead.x, ahead.y, self.step, self.source.share.first
+        x = ahead.x
+        y = ahead.y
+        step = self.step
+        first = self.source.share.first
         weights, bounds = self._shares(self.source.share.weight or 1.0)
         batches = ahead.batches.first + ahead.batches.count
         if self._is_one_pass(x, None):

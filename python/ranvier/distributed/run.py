@@ -92,7 +92,8 @@ class SharedEvaluator(Evaluator):
     def _shared(self, source: Source) -> dict[str, float]:
         """Evaluate with the batches divided among the ranks; all ranks return the same values."""
         require_whole(source, "Trainer.evaluate")
-        here, trainer = world(), self._trainer
+        here = world()
+        trainer = self._trainer
         measured, penalty, evaluate = self._begin(source, after=1)
         own: dict[int, Any] = {}
         loaded = ""
@@ -136,7 +137,8 @@ class DistributedRun(Run):
         require_whole(source, CALL)
         require_whole(rest[0], CALL)
         super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), *rest)
-        self.alone, self._between = here.size == 1, True
+        self.alone = here.size == 1
+        self._between = True
         self._nonfinite = _NonFinite(trainer, self._reduce)
         self._stopped: bool | None = None  # what all ranks agreed on; None before the first epoch
         self._drawn: Any = None  # the state of the random stream after the batches of the last epoch
@@ -318,7 +320,8 @@ class _Alone:
     everywhere = False
 
     def __init__(self, hook: Callback, stream: random.Generator) -> None:
-        self._hook, self._stream = hook, stream
+        self._hook = hook
+        self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._hook, name)
@@ -342,7 +345,9 @@ def _is_own(thing: Any) -> bool:
 
 def _forms(trainer: Training) -> dict[str, Any]:
     """Texts about model and loss, to compare ranks: layers with settings and modes, tensors, hooks."""
-    layers, tensors, hooked = [], [], []
+    layers = []
+    tensors = []
+    hooked = []
     for module in _modules(trainer):
         layers += re.sub(r" at 0x[0-9a-f]+", "", repr(module)).split("\n")
         for name, layer in module.named_modules():

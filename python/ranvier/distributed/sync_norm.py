@@ -39,7 +39,8 @@ _local = _Local()
 @contextlib.contextmanager
 def meeting(join: Join | None) -> Iterator[None]:
     """Within the block, the parts of this thread sum numbers by this function; None: there is one part."""
-    before, _local.joins = _local.joins, (join,)
+    before = _local.joins
+    _local.joins = (join,)
     try:
         yield
     finally:
@@ -103,7 +104,8 @@ class Parts:
     """
 
     def __init__(self, parameters: list[Any], buffers: list[Any]) -> None:
-        self._parameters, self._buffers = parameters, buffers
+        self._parameters = parameters
+        self._buffers = buffers
 
     def run(self, works: Sequence[Callable[[], None]], join: Callable[[Array], Array]) -> None:
         """Call the functions.
@@ -160,7 +162,8 @@ class _Part:
     """
 
     def __init__(self, work: Callable[[], None], gradients: list[Any], values: list[Array]) -> None:
-        self._work, self._ended = work, False
+        self._work = work
+        self._ended = False
         # The thread of the part acquires _runs to run, and the caller of `resume` acquires _waits to run. At
         # most one of the two locks is free at a time.
         self._runs, self._waits = threading.Lock(), threading.Lock()
@@ -170,7 +173,8 @@ class _Part:
         self.asked: tuple[Array, Add] | None = None
         self.sums: Any = None  # the sum of all parts
         self.error: BaseException | None = None
-        self.gradients, self.values = gradients, values
+        self.gradients = gradients
+        self.values = values
         self._thread.start()
 
     def resume(self) -> None:
@@ -221,7 +225,8 @@ class SyncBatchNorm(Function):
     """
 
     def __init__(self, join: Join, eps: float) -> None:
-        self.join, self.eps = join, eps
+        self.join = join
+        self.eps = eps
 
     def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
         _core.batch_norm(x[:0], weight, bias)  # checks shapes and dtypes
@@ -235,12 +240,14 @@ class SyncBatchNorm(Function):
             )
         self.var = squares / max(self.count, 1.0)
         self.rstd = 1 / np.sqrt(self.var + self.eps)
-        self.x, self.weight = x, weight
+        self.x = x
+        self.weight = weight
         self.scale = self.rstd if weight is None else self.rstd * weight
         return _affine(x, self.mean, self.scale, np.zeros(len(self.scale)) if bias is None else bias)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
-        x, weight = self.x, self.weight
+        x = self.x
+        weight = self.weight
         statistics = self.mean, self.rstd, False
         gradients: Any = _core.batch_norm_backward(dy, x, weight, *statistics, True, True, True)
         direct, dots, sums = gradients
@@ -275,10 +282,13 @@ def _split(moments: Array) -> tuple[Any, Array, Array]:
 
 def _joined(a: Array, b: Array) -> Array:
     """The moments of the union of two sets, from those of each (Chan, Golub and LeVeque, 1979)."""
-    (of_a, mean_a, squares_a), (of_b, mean_b, squares_b) = _split(a), _split(b)
-    of_a, of_b = of_a[..., None], of_b[..., None]
+    of_a, mean_a, squares_a = _split(a)
+    of_b, mean_b, squares_b = _split(b)
+    of_a = of_a[..., None]
+    of_b = of_b[..., None]
     count = of_a + of_b
-    share, apart = of_b / np.maximum(count, 1), mean_b - mean_a
+    share = of_b / np.maximum(count, 1)
+    apart = mean_b - mean_a
     squares = squares_a + squares_b + apart * apart * of_a * share
     return np.concatenate([count, mean_a + apart * share, squares], -1)
 

@@ -138,7 +138,8 @@ class Distribution:
         """
         new: Any = copy(self) if _instance is None else _instance
         kept = () if _instance is None else frozenset(vars(_instance))
-        n, shape = len(self._batch_shape), Size(int(k) for k in batch_shape)
+        n = len(self._batch_shape)
+        shape = Size(int(k) for k in batch_shape)
         for name, x in vars(self).items():
             if name in kept:
                 continue
@@ -242,7 +243,8 @@ class Distribution:
 
     def _validate_sample(self, value: Tensor) -> None:
         """Raises ValueError for a value of another shape, or outside the support."""
-        name, n = type(self).__name__, len(self._event_shape)
+        name = type(self).__name__
+        n = len(self._event_shape)
         whole = (*self._batch_shape, *self._event_shape)
         if value.shape != whole:
             if n and value.shape[-n:] != self._event_shape:
@@ -309,14 +311,16 @@ class Independent(Distribution):
     def __init__(
         self, base_distribution: Any, reinterpreted_batch_ndims: int, validate_args: Any = None
     ) -> None:
-        self.base_dist, n = base_distribution, reinterpreted_batch_ndims
+        self.base_dist = base_distribution
+        n = reinterpreted_batch_ndims
         self.reinterpreted_batch_ndims = n
         whole = base_distribution.batch_shape
         if not 0 <= n <= len(whole):
             raise ValueError(
                 f"[Independent] got {n} dimensions for batch_shape {whole}; expected at most all"
             )
-        batch, own = whole[: len(whole) - n], whole[len(whole) - n :]
+        batch = whole[: len(whole) - n]
+        own = whole[len(whole) - n :]
         super().__init__(batch, (*own, *base_distribution.event_shape), validate_args)
 
     has_rsample = property(lambda d: d.base_dist.has_rsample)
@@ -343,7 +347,8 @@ class Independent(Distribution):
 
     @dependent_property
     def support(self) -> Any:
-        base, n = self.base_dist.support, self.reinterpreted_batch_ndims
+        base = self.base_dist.support
+        n = self.reinterpreted_batch_ndims
         return independent(base, n) if n else base
 
     mean = moment(lambda d: d.base_dist.mean)

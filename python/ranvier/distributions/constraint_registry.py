@@ -43,11 +43,13 @@ class ConstraintRegistry:
         return self._registry[type(constraint)](constraint)
 
 
-biject_to, transform_to = ConstraintRegistry(), ConstraintRegistry()
+biject_to = ConstraintRegistry()
+transform_to = ConstraintRegistry()
 
 
 def _to_interval(c: Any) -> Any:
-    low, high = c.lower_bound, c.upper_bound
+    low = c.lower_bound
+    high = c.upper_bound
     if isinstance(low, (int, float)) and (low, high) == (0, 1):
         return t.SigmoidTransform()
     return t.ComposeTransform([t.SigmoidTransform(), t.AffineTransform(low, high - low)])

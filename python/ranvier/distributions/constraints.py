@@ -74,7 +74,8 @@ class _Dependent(Constraint):
     """
 
     def __init__(self, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented) -> None:
-        self._is_discrete, self._event_dim = is_discrete, event_dim
+        self._is_discrete = is_discrete
+        self._event_dim = event_dim
 
     @property
     def is_discrete(self) -> Any:
@@ -130,7 +131,8 @@ def _fixed(*limits: Any) -> tuple[Any, ...]:
 
 
 class _Real(Constraint):
-    _limits, _text = (-math.inf, math.inf), "numbers, not nan"
+    _limits = (-math.inf, math.inf)
+    _text = "numbers, not nan"
 
     def check(self, value: Any) -> Any:
         return value == value
@@ -170,29 +172,34 @@ class _Interval(Constraint):
     _limits = property(lambda c: _fixed(c.lower_bound, c.upper_bound))
 
     def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
-        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+        self.lower_bound = lower_bound
+        self.upper_bound = upper_bound
 
     def check(self, value: Any) -> Any:
         return (value >= self.lower_bound) & (value <= self.upper_bound)
 
 
 class _HalfOpenInterval(_Interval):
-    _text, _limits = "numbers from {lower_bound} to below {upper_bound}", ()
+    _text = "numbers from {lower_bound} to below {upper_bound}"
+    _limits = ()
 
     def check(self, value: Any) -> Any:
         return (value >= self.lower_bound) & (value < self.upper_bound)
 
 
 class _Boolean(Constraint):
-    is_discrete, _text = True, "0 or 1"
-    _limits, _kind = (0, 1), "i"
+    is_discrete = True
+    _text = "0 or 1"
+    _limits = (0, 1)
+    _kind = "i"
 
     def check(self, value: Any) -> Any:
         return (value == 0) | (value == 1)
 
 
 class _IntegerInterval(_Interval):
-    is_discrete, _kind = True, "i"
+    is_discrete = True
+    _kind = "i"
     _text = "whole numbers from {lower_bound} to {upper_bound}"
 
     def check(self, value: Any) -> Any:
@@ -205,28 +212,35 @@ class _IntegerInterval(_Interval):
 
 
 class _IntegerGreaterThan(_GreaterThan):
-    is_discrete, _limits, _text = True, (), "whole numbers >= {lower_bound}"
+    is_discrete = True
+    _limits = ()
+    _text = "whole numbers >= {lower_bound}"
 
     def check(self, value: Any) -> Any:
         return _whole(value - self.lower_bound)
 
 
 class _OneHot(Constraint):
-    is_discrete, event_dim, _text = True, 1, "one 1 and else 0 in each row"
+    is_discrete = True
+    event_dim = 1
+    _text = "one 1 and else 0 in each row"
 
     def check(self, value: Any) -> Any:
         return ops.logical_and(ops.all((value == 0) | (value == 1), -1), ops.eq(ops.sum(value, -1), 1))
 
 
 class _Simplex(Constraint):
-    event_dim, _text = 1, "numbers >= 0 that add up to 1"
+    event_dim = 1
+    _text = "numbers >= 0 that add up to 1"
 
     def check(self, value: Any) -> Any:
         return ops.all(value >= 0, -1) & (ops.abs(ops.sum(value, -1) - 1) < 1e-6)
 
 
 class _Multinomial(Constraint):
-    is_discrete, event_dim, _text = True, 1, "counts >= 0 that add up to at most {upper_bound}"
+    is_discrete = True
+    event_dim = 1
+    _text = "counts >= 0 that add up to at most {upper_bound}"
 
     def __init__(self, upper_bound: Any) -> None:
         self.upper_bound = upper_bound
@@ -236,7 +250,8 @@ class _Multinomial(Constraint):
 
 
 class _LowerTriangular(Constraint):
-    event_dim, _text = 2, "a lower triangle"
+    event_dim = 2
+    _text = "a lower triangle"
 
     def check(self, value: Any) -> Any:
         return ops.all(ops.eq(ops.tril(value), value), (-2, -1))
@@ -258,7 +273,8 @@ class _CorrCholesky(_LowerCholesky):
 
 
 class _Square(Constraint):
-    event_dim, _text = 2, "a square matrix"
+    event_dim = 2
+    _text = "a square matrix"
 
     def check(self, value: Any) -> Any:
         return full(value.shape[:-2], value.shape[-2] == value.shape[-1], dtype=np.bool_)
@@ -296,7 +312,8 @@ class _IndependentConstraint(Constraint):
     """The last `reinterpreted_batch_ndims` dimensions are one event; all its numbers must be in the set."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
-        self.base_constraint, self.reinterpreted_batch_ndims = base_constraint, reinterpreted_batch_ndims
+        self.base_constraint = base_constraint
+        self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
 
     event_dim = property(lambda c: c.base_constraint.event_dim + c.reinterpreted_batch_ndims)
     is_discrete = property(lambda c: c.base_constraint.is_discrete)
@@ -327,7 +344,8 @@ class _Parts(Constraint):
         return [c.check(x) for c, x in zip(self.cseq, parts, strict=True)]
 
     def __init__(self, cseq: Any, dim: int = 0) -> None:
-        self.cseq, self.dim = list(cseq), dim
+        self.cseq = list(cseq)
+        self.dim = dim
 
 
 class _Cat(_Parts):
@@ -360,7 +378,8 @@ class MixtureSameFamilyConstraint(Constraint):
 
     def __init__(self, base_constraint: Constraint) -> None:
         self.base_constraint = base_constraint
-        self.event_dim, self.is_discrete = base_constraint.event_dim, base_constraint.is_discrete
+        self.event_dim = base_constraint.event_dim
+        self.is_discrete = base_constraint.is_discrete
 
     text = property(lambda c: c.base_constraint.text)
 
@@ -387,13 +406,29 @@ def _whole(x: Any) -> Any:
 
 dependent = _Dependent()
 independent = _IndependentConstraint
-greater_than, greater_than_eq, less_than = _GreaterThan, _GreaterThanEq, _LessThan
-interval, half_open_interval, integer_interval = _Interval, _HalfOpenInterval, _IntegerInterval
-multinomial, cat, stack = _Multinomial, _Cat, _Stack
-real, positive, nonnegative = _Real(), greater_than(0.0), greater_than_eq(0.0)
+greater_than = _GreaterThan
+greater_than_eq = _GreaterThanEq
+less_than = _LessThan
+interval = _Interval
+half_open_interval = _HalfOpenInterval
+integer_interval = _IntegerInterval
+multinomial = _Multinomial
+cat = _Cat
+stack = _Stack
+real = _Real()
+positive = greater_than(0.0)
+nonnegative = greater_than_eq(0.0)
 real_vector = independent(real, 1)
-unit_interval, boolean, one_hot, simplex = interval(0.0, 1.0), _Boolean(), _OneHot(), _Simplex()
-nonnegative_integer, positive_integer = _IntegerGreaterThan(0), _IntegerGreaterThan(1)
-lower_triangular, lower_cholesky, corr_cholesky = _LowerTriangular(), _LowerCholesky(), _CorrCholesky()
-square, symmetric = _Square(), _Symmetric()
-positive_semidefinite, positive_definite = _PositiveSemidefinite(), _PositiveDefinite()
+unit_interval = interval(0.0, 1.0)
+boolean = _Boolean()
+one_hot = _OneHot()
+simplex = _Simplex()
+nonnegative_integer = _IntegerGreaterThan(0)
+positive_integer = _IntegerGreaterThan(1)
+lower_triangular = _LowerTriangular()
+lower_cholesky = _LowerCholesky()
+corr_cholesky = _CorrCholesky()
+square = _Square()
+symmetric = _Symmetric()
+positive_semidefinite = _PositiveSemidefinite()
+positive_definite = _PositiveDefinite()

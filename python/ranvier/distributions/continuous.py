@@ -77,7 +77,8 @@ class LogNormal(TransformedDistribution):
     has_rsample = True
     arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.positive
-    loc, scale = moment(lambda d: d.base_dist.loc), moment(lambda d: d.base_dist.scale)
+    loc = moment(lambda d: d.base_dist.loc)
+    scale = moment(lambda d: d.base_dist.scale)
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         super().__init__(Normal(loc, scale, validate_args), ExpTransform(), validate_args)

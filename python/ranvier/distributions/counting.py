@@ -117,7 +117,8 @@ class Binomial(_OfTrials):
             return binomial(expanded(self.total_count, shape), expanded(self.probs, shape))
 
     def log_prob(self, value: Any) -> Tensor:
-        x, n = self._value(value), self.total_count
+        x = self._value(value)
+        n = self.total_count
         ways = ops.lgamma(n + 1) - ops.lgamma(x + 1) - ops.lgamma(n - x + 1)
         return ways + x * self.logits + n * ops.logsigmoid(-self.logits)
 
@@ -159,12 +160,14 @@ class NegativeBinomial(_OfTrials):
         self._set(probs, logits, validate_args, total_count=total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        shape, p = self._extended_shape(sample_shape), self.probs.detach()
+        shape = self._extended_shape(sample_shape)
+        p = self.probs.detach()
         rates = standard_gamma(self.total_count.detach(), shape=shape) * (p / (1 - p))
         return _drawn(generator().poisson(rates._array), p.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        x, n = self._value(value), self.total_count
+        x = self._value(value)
+        n = self.total_count
         logs = n * ops.logsigmoid(-self.logits) + x * ops.logsigmoid(self.logits)
         ways = ops.lgamma(n + x) - ops.lgamma(1 + x) - ops.lgamma(n)
         # n = x = 0: ways is inf - inf, but 0 successes are certain, with a log of 0.
@@ -197,7 +200,8 @@ class Multinomial(Distribution):
         super().__init__(shape[:-1], shape[-1:], False)
         self._validate_args = self._categorical._validate_args
 
-    probs, logits = moment(lambda d: d._categorical.probs), moment(lambda d: d._categorical.logits)
+    probs = moment(lambda d: d._categorical.probs)
+    logits = moment(lambda d: d._categorical.logits)
     param_shape = property(lambda d: d._categorical.param_shape)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)

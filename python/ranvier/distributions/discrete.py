@@ -132,7 +132,8 @@ class _OfClasses(Distribution):
         Distribution.__init__(self, given.shape[:-1], event_shape, False)
         self._validate_args = check
 
-    _param, param_shape = _OfTrials._param, _OfTrials.param_shape
+    _param = _OfTrials._param
+    param_shape = _OfTrials.param_shape
 
     @lazy_property
     def probs(self) -> Tensor:
@@ -144,7 +145,9 @@ class _OfClasses(Distribution):
 
     def _draw(self, sample_shape: Any) -> Tensor:
         shape = tuple(int(n) for n in sample_shape)
-        count, rows, whole = math.prod(shape), math.prod(self._batch_shape), (*shape, *self._batch_shape)
+        count = math.prod(shape)
+        rows = math.prod(self._batch_shape)
+        whole = (*shape, *self._batch_shape)
         if count * rows == 0:
             return full(whole, 0, dtype=np.int64)
         with no_grad():
@@ -231,7 +234,8 @@ class MixtureSameFamily(Distribution):
     def __init__(
         self, mixture_distribution: Any, component_distribution: Any, validate_args: bool | None = None
     ) -> None:
-        shape, mixture = component_distribution.batch_shape, mixture_distribution
+        shape = component_distribution.batch_shape
+        mixture = mixture_distribution
         fits = isinstance(mixture, Categorical) and shape[-1:] == mixture.probs.shape[-1:]
         if not fits or len(mixture.batch_shape) >= len(shape):
             raise ValueError(
@@ -239,7 +243,8 @@ class MixtureSameFamily(Distribution):
                 "Categorical over the last dimension of the batch_shape"
             )
         super().__init__(shape[:-1], component_distribution.event_shape, validate_args)
-        self.mixture_distribution, self.component_distribution = mixture, component_distribution
+        self.mixture_distribution = mixture
+        self.component_distribution = component_distribution
         self._axis = -1 - len(self.event_shape)  # the axis of the components, in values
 
     @constraints.dependent_property

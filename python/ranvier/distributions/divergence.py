@@ -23,12 +23,14 @@ from ranvier.settings import defined
 
 
 def _normal(p: Any, q: Any) -> Tensor:
-    ratio, shift = p.scale / q.scale, (p.loc - q.loc) / q.scale
+    ratio = p.scale / q.scale
+    shift = (p.loc - q.loc) / q.scale
     return 0.5 * (ratio * ratio + shift * shift - 1) - ops.log(ratio)
 
 
 def _laplace(p: Any, q: Any) -> Tensor:
-    ratio, distance = p.scale / q.scale, ops.abs(p.loc - q.loc)
+    ratio = p.scale / q.scale
+    distance = ops.abs(p.loc - q.loc)
     return -ops.log(ratio) + distance / q.scale + ratio * ops.exp(-distance / p.scale) - 1
 
 
@@ -60,7 +62,8 @@ def _categorical(p: Any, q: Any) -> Tensor:
 
 
 def _gamma(p: Any, q: Any) -> Tensor:
-    a, b = p.concentration, q.concentration
+    a = p.concentration
+    b = q.concentration
     return (
         b * ops.log(p.rate / q.rate)
         + (ops.lgamma(b) - ops.lgamma(a))
@@ -70,13 +73,15 @@ def _gamma(p: Any, q: Any) -> Tensor:
 
 
 def _dirichlet(p: Any, q: Any) -> Tensor:
-    a, b = p.concentration, q.concentration
+    a = p.concentration
+    b = q.concentration
     slopes = ops.digamma(a) - ops.digamma(ops.sum(a, -1, True))
     return q._log_norm() - p._log_norm() + ops.sum((a - b) * slopes, -1)
 
 
 def _multivariate(p: Any, q: Any) -> Tensor:
-    n, lower = p._event_shape[0], q._unbroadcasted_scale_tril
+    n = p._event_shape[0]
+    lower = q._unbroadcasted_scale_tril
     shift = solve_triangular(lower, ops.unsqueeze(q.loc - p.loc, -1), upper=False)
     factor = solve_triangular(lower, ops.tril(p._unbroadcasted_scale_tril), upper=False)
     distance = ops.sum(factor * factor, (-2, -1)) + ops.sum(shift * shift, (-2, -1))
@@ -100,12 +105,14 @@ def _geometric(p: Any, q: Any) -> Tensor:
 
 
 def _gumbel(p: Any, q: Any) -> Tensor:
-    ratio, shift = p.scale / q.scale, (q.loc - p.loc) / q.scale
+    ratio = p.scale / q.scale
+    shift = (q.loc - p.loc) / q.scale
     return -ops.log(ratio) - shift + ratio * EULER + ops.exp(shift + ops.lgamma(1 + ratio)) - (1 + EULER)
 
 
 def _cauchy(p: Any, q: Any) -> Tensor:
-    scales, shift = p.scale + q.scale, p.loc - q.loc
+    scales = p.scale + q.scale
+    shift = p.loc - q.loc
     return ops.log(scales * scales + shift * shift) - ops.log(4 * p.scale * q.scale)
 
 
@@ -152,7 +159,9 @@ def _to_gamma(p: Any, q: Any) -> Tensor:
 
 def _to_beta(p: Any, q: Any) -> Tensor:
     """p is a Uniform."""
-    a, b, turned = q.concentration1, q.concentration0, Uniform(1 - p.high, 1 - p.low, False)
+    a = q.concentration1
+    b = q.concentration0
+    turned = Uniform(1 - p.high, 1 - p.low, False)
     logs = (a - 1) * _mean_log(p) + (b - 1) * _mean_log(turned)
     outside = (p.low < 0) | (p.high > 1)
     return ops.where(outside, math.inf, q._dirichlet._log_norm() - logs - p.entropy())

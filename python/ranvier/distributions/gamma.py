@@ -67,11 +67,13 @@ def _reach(curve: Array, slope: Array) -> Array:
 
 def _of_gamma(a: Array, x: Array) -> Array:
     """d log x / da of a draw x of Gamma(a, 1), and the distribution function at x: (n, 2) from (n, 1)."""
-    low, far = x <= a, _FAR / x
+    low = x <= a
+    far = _FAR / x
     above = np.minimum(np.sqrt(2 * far), np.maximum(1.26, np.log1p(2 * far)))
     above = np.minimum(above, _FAR / np.maximum(x - a, 1e-300))
     at, weights = _points()
-    reach, sign = np.where(low, _reach(a, a - x), above), np.where(low, -1.0, 1.0)
+    reach = np.where(low, _reach(a, a - x), above)
+    sign = np.where(low, -1.0, 1.0)
     v = sign * reach * at
     ratio = np.exp(a * v - x * np.expm1(v)) * weights * reach
     slope = (sign * (np.log(x) + v - digamma(a)) * ratio).sum(-1)
@@ -82,9 +84,12 @@ def _of_gamma(a: Array, x: Array) -> Array:
 
 def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
     """d logit x / da of a draw x of Beta(a, b): (n) from (n, 1)."""
-    n, rest = a + b, np.maximum(1 - x, 1e-17)
+    n = a + b
+    rest = np.maximum(1 - x, 1e-17)
     low = x * n <= a
-    c, d, q = np.where(low, a, b), np.where(low, b, a), np.where(low, x, rest)
+    c = np.where(low, a, b)
+    d = np.where(low, b, a)
+    q = np.where(low, x, rest)
     reach = np.minimum(_reach(c * d / n, c - n * q), (_FAR + n * np.log(n / d)) / c)
     at, weights = _points()
     u = reach * at
@@ -121,7 +126,8 @@ class _GammaBelow(Function):
         return np.asarray(below, x.dtype)
 
     def backward(self, dy: Array) -> tuple[Array, Array]:
-        a, x = self.a.astype(np.float64), self.x.astype(np.float64)
+        a = self.a.astype(np.float64)
+        x = self.x.astype(np.float64)
         with np.errstate(all="ignore"):
             dx = dy * np.exp((a - 1) * np.log(x) - x - lgamma(a))
         return np.asarray(-dx * x * self.slope, dy.dtype), np.asarray(dx, dy.dtype)
@@ -152,7 +158,8 @@ class _DirichletDraw(Function):
         """x_i is a Beta(c_i, sum of the other c) variable; as c_i changes, the others keep their ratios."""
         if self.c.shape[-1] == 1:
             return np.zeros_like(dy)
-        x, least = np.exp(self.logs), self.c.min(-1, keepdims=True)
+        x = np.exp(self.logs)
+        least = self.c.min(-1, keepdims=True)
         rest = np.maximum(self.c.sum(-1, keepdims=True) - self.c, least)  # 0 beside a very large part
         slopes = x * _in_parts(_of_beta, self.c, rest, x, self.logs)
         return (slopes * (dy - (x * dy).sum(-1, keepdims=True))).astype(dy.dtype)
@@ -198,7 +205,8 @@ class Gamma(ExponentialFamily):
         return _GammaBelow().apply(*ops.broadcast_tensors(self.concentration, self._value(value) * self.rate))
 
     def log_prob(self, value: Any) -> Tensor:
-        x, a = self._value(value), self.concentration
+        x = self._value(value)
+        a = self.concentration
         logs = a * ops.log(self.rate) + ops.xlogy(a - 1, x) - self.rate * x - ops.lgamma(a)
         return ops.where(x < 0, -math.inf, logs)
 
@@ -242,7 +250,8 @@ class Dirichlet(ExponentialFamily):
 
     def entropy(self) -> Tensor:
         c = self.concentration
-        total, n = ops.sum(c, -1), c.shape[-1]
+        total = ops.sum(c, -1)
+        n = c.shape[-1]
         return self._log_norm() + (total - n) * ops.digamma(total) - ops.sum((c - 1) * ops.digamma(c), -1)
 
     mean = moment(lambda d: d.concentration / ops.sum(d.concentration, -1, True))
@@ -325,7 +334,8 @@ class LKJCholesky(Distribution):
         super().__init__(self.concentration.shape, (self.dim, self.dim), validate_args)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        shape, dtype = self._extended_shape(sample_shape), self.concentration.dtype
+        shape = self._extended_shape(sample_shape)
+        dtype = self.concentration.dtype
         rows = np.maximum(np.arange(self.dim), 1)
         other = self.concentration.detach()[..., None] + wrap((self.dim - 1 - rows) / 2).to(dtype)
         shares = Beta(wrap(rows / 2).to(dtype), other).sample(sample_shape)._array.astype(np.float64)
@@ -338,7 +348,9 @@ class LKJCholesky(Distribution):
         return wrap(lower.astype(dtype))
 
     def log_prob(self, value: Any) -> Tensor:
-        x, a, n = self._value(value), self.concentration, self.dim
+        x = self._value(value)
+        a = self.concentration
+        n = self.dim
         order = arange(2, n + 1, dtype=a.dtype)
         powers = 2 * ops.unsqueeze(a - 1, -1) + n - order
         logs = ops.sum(powers * ops.log(ops.diagonal(x, 0, -2, -1)[..., 1:]), -1)

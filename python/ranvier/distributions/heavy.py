@@ -37,7 +37,8 @@ class StudentT(Distribution):
         self._with(validate_args, df=df, loc=loc, scale=scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        shape, half = self._extended_shape(sample_shape), 0.5 * self.df
+        shape = self._extended_shape(sample_shape)
+        half = 0.5 * self.df
         values = randn(shape, dtype=self.df.dtype)
         return self.loc + self.scale * (values / ops.sqrt(standard_gamma(half, shape=shape) / half))
 

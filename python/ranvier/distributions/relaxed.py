@@ -84,7 +84,8 @@ class ExpRelaxedCategorical(_Tempered):
 
     arg_constraints: ClassVar[Any] = {"probs": simplex, "logits": real_vector}
     support = real_vector
-    probs, logits = moment(lambda d: d._categorical.probs), moment(lambda d: d._categorical.logits)
+    probs = moment(lambda d: d._categorical.probs)
+    logits = moment(lambda d: d._categorical.logits)
     param_shape = property(lambda d: d._categorical.param_shape)
 
     def __init__(

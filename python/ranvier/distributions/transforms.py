@@ -50,7 +50,9 @@ __all__ = [
 class ExpTransform(Transform):
     """y = exp(x)"""
 
-    bijective, sign, codomain = True, 1, constraints.positive
+    bijective = True
+    sign = 1
+    codomain = constraints.positive
 
     def _call(self, x: Any) -> Tensor:
         return ops.exp(x)
@@ -65,7 +67,9 @@ class ExpTransform(Transform):
 class PowerTransform(Transform):
     """y = x ** exponent, for x > 0"""
 
-    bijective, domain, codomain = True, constraints.positive, constraints.positive
+    bijective = True
+    domain = constraints.positive
+    codomain = constraints.positive
 
     def __init__(self, exponent: Any, cache_size: int = 0) -> None:
         super().__init__(cache_size)
@@ -94,7 +98,9 @@ class PowerTransform(Transform):
 class SigmoidTransform(Transform):
     """y = 1 / (1 + exp(-x))"""
 
-    bijective, sign, codomain = True, 1, constraints.unit_interval
+    bijective = True
+    sign = 1
+    codomain = constraints.unit_interval
 
     def _call(self, x: Any) -> Tensor:
         limits = finfo(x.dtype)
@@ -112,7 +118,9 @@ class SigmoidTransform(Transform):
 class TanhTransform(Transform):
     """y = tanh(x)"""
 
-    bijective, sign, codomain = True, 1, constraints.interval(-1.0, 1.0)
+    bijective = True
+    sign = 1
+    codomain = constraints.interval(-1.0, 1.0)
 
     def _call(self, x: Any) -> Tensor:
         return ops.tanh(x)
@@ -127,7 +135,9 @@ class TanhTransform(Transform):
 class SoftplusTransform(Transform):
     """y = log(1 + exp(x))"""
 
-    bijective, sign, codomain = True, 1, constraints.positive
+    bijective = True
+    sign = 1
+    codomain = constraints.positive
 
     def _call(self, x: Any) -> Tensor:
         return ops.softplus(x)
@@ -158,7 +168,9 @@ class AffineTransform(Transform):
 
     def __init__(self, loc: Any, scale: Any, event_dim: int = 0, cache_size: int = 0) -> None:
         super().__init__(cache_size)
-        self.loc, self.scale, self.event_dim = loc, scale, event_dim
+        self.loc = loc
+        self.scale = scale
+        self.event_dim = event_dim
 
     @property
     def domain(self) -> Any:
@@ -195,7 +207,9 @@ class AffineTransform(Transform):
 class CumulativeDistributionTransform(Transform):
     """y = F(x), F the distribution function of a distribution of numbers."""
 
-    bijective, sign, codomain = True, 1, constraints.unit_interval
+    bijective = True
+    sign = 1
+    codomain = constraints.unit_interval
 
     def __init__(self, distribution: Any, cache_size: int = 0) -> None:
         super().__init__(cache_size)
@@ -242,8 +256,10 @@ class TransformedDistribution(Distribution):
             )
         self.transforms, composed, base = parts, ComposeTransform(parts), base_distribution
         # event dimensions of x and y, as the transforms have them, and of the base distribution
-        x_dims, y_dims = composed.domain.event_dim, composed.codomain.event_dim
-        base_shape, base_dims = base.batch_shape + base.event_shape, len(base.event_shape)
+        x_dims = composed.domain.event_dim
+        y_dims = composed.codomain.event_dim
+        base_shape = base.batch_shape + base.event_shape
+        base_dims = len(base.event_shape)
         if len(base_shape) < x_dims:
             raise ValueError(
                 f"[TransformedDistribution] got a base distribution of shape {base_shape}; expected at least "
@@ -280,9 +296,12 @@ class TransformedDistribution(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         # dims: event dimensions of the variable that `y` is, from the last transform back to the base
-        y, total, dims = self._value(value), 0.0, len(self.event_shape)
+        y = self._value(value)
+        total = 0.0
+        dims = len(self.event_shape)
         for part in reversed(self.transforms):
-            x, part_dims = part.inv(y), part.domain.event_dim
+            x = part.inv(y)
+            part_dims = part.domain.event_dim
             dims += part_dims - part.codomain.event_dim
             total = total - _sum_rightmost(part.log_abs_det_jacobian(x, y), dims - part_dims)
             y = x

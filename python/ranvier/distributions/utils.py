@@ -33,7 +33,8 @@ else:
         """
 
         def __init__(self, wrapped):
-            self.wrapped, self.__doc__ = wrapped, wrapped.__doc__
+            self.wrapped = wrapped
+            self.__doc__ = wrapped.__doc__
 
         def __get__(self, instance, owner=None):
             if instance is None:
@@ -103,7 +104,8 @@ def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
     tensor([[1., 0.],
             [2., 3.]])
     """
-    n, count = 0, 0
+    n = 0
+    count = 0
     while count < vec.shape[-1]:
         n += 1
         count = sum(min(max(i + 1 + diag, 0), n) for i in range(n))

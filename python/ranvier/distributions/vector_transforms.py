@@ -19,7 +19,8 @@ from ranvier.distributions.utils import _sum_rightmost, tril_matrix_to_vec, vec_
 class SoftmaxTransform(Transform):
     """y = softmax(x); the inverse is log(y)."""
 
-    domain, codomain = constraints.real_vector, constraints.simplex
+    domain = constraints.real_vector
+    codomain = constraints.simplex
 
     def _call(self, x: Any) -> Tensor:
         return ops.softmax(x, -1)
@@ -31,7 +32,9 @@ class SoftmaxTransform(Transform):
 class StickBreakingTransform(Transform):
     """k numbers as k + 1 probabilities: y_i is the share sigmoid(x_i - log(k - i)) of what is left."""
 
-    bijective, domain, codomain = True, constraints.real_vector, constraints.simplex
+    bijective = True
+    domain = constraints.real_vector
+    codomain = constraints.simplex
 
     @staticmethod
     def _shifts(x: Any) -> Tensor:
@@ -63,7 +66,8 @@ class StickBreakingTransform(Transform):
 class LowerCholeskyTransform(Transform):
     """A matrix as a lower factor: exp of its diagonal, 0 above."""
 
-    domain, codomain = independent(constraints.real, 2), constraints.lower_cholesky
+    domain = independent(constraints.real, 2)
+    codomain = constraints.lower_cholesky
 
     def _call(self, x: Any) -> Tensor:
         return ops.tril(x, -1) + ops.diag_embed(ops.exp(ops.diagonal(x, 0, -2, -1)))
@@ -75,7 +79,8 @@ class LowerCholeskyTransform(Transform):
 class PositiveDefiniteTransform(Transform):
     """A matrix as L L^T, L its lower factor of LowerCholeskyTransform."""
 
-    domain, codomain = independent(constraints.real, 2), constraints.positive_definite
+    domain = independent(constraints.real, 2)
+    codomain = constraints.positive_definite
 
     def _call(self, x: Any) -> Tensor:
         lower = LowerCholeskyTransform()(x)
@@ -92,7 +97,9 @@ class CorrCholeskyTransform(Transform):
     L[i, j] = z[i, j] * prod over k < j of sqrt(1 - z[i, k]^2), with z[i, i] = 1. Each row has norm 1.
     """
 
-    bijective, domain, codomain = True, constraints.real_vector, constraints.corr_cholesky
+    bijective = True
+    domain = constraints.real_vector
+    codomain = constraints.corr_cholesky
 
     def _call(self, x: Any) -> Tensor:
         eps = finfo(x.dtype).eps
@@ -127,7 +134,8 @@ class _Parts(Transform):
 
     def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
         super().__init__(cache_size)
-        self.transforms, self.dim = [t.with_cache(cache_size) if cache_size else t for t in tseq], dim
+        self.transforms = [t.with_cache(cache_size) if cache_size else t for t in tseq]
+        self.dim = dim
 
     bijective = property(lambda t: all(part.bijective for part in t.transforms))
 

@@ -94,7 +94,8 @@ def diagnose(
         raise TypeError(
             f"[diagnose] got history of type {type(history).__name__}; expected a History or a mapping"
         )
-    findings, missing = list(diagnosis_rules.weights(model)), []
+    findings = list(diagnosis_rules.weights(model))
+    missing = []
     targets: list[Finding] = []
     seen = None if data is None else Seen(model, data, loss)
     findings += diagnosis_rules.output_layer(model, loss, seen)

@@ -105,15 +105,21 @@ def output_layer(model: Any, loss: Any, seen: Seen | None) -> Findings:
     ends = _last(model) if seen is None else seen.ends
     if link is None or ends is None:
         return
-    kind, name = type(ends).__name__, type(loss).__name__
+    kind = type(ends).__name__
+    name = type(loss).__name__
     ready = "leave it out: the loss applies it, and Trainer.predict_proba gives probabilities"
     if isinstance(loss, nn.NLLLoss):
-        fits, takes, remedy = isinstance(ends, nn.LogSoftmax), "log-probabilities", "end in LogSoftmax"
+        fits = isinstance(ends, nn.LogSoftmax)
+        takes = "log-probabilities"
+        remedy = "end in LogSoftmax"
     elif link == "identity":
-        fits, takes, remedy = isinstance(ends, (nn.Sigmoid, nn.Softmax)), "probabilities", "end in Sigmoid"
+        fits = isinstance(ends, (nn.Sigmoid, nn.Softmax))
+        takes = "probabilities"
+        remedy = "end in Sigmoid"
     else:  # log-softmax of log-probabilities changes nothing
         fits = not isinstance(ends, (nn.Softmax, nn.Sigmoid, nn.ReLU, nn.ReLU6))
-        takes, remedy = "raw scores of any sign", ready if kind.lower() == link else "leave it out"
+        takes = "raw scores of any sign"
+        remedy = ready if kind.lower() == link else "leave it out"
     if not fits:
         yield Finding(
             "output and loss", "error", f"the model ends in {kind}, and {name} takes {takes}", remedy
@@ -144,7 +150,8 @@ def inputs(seen: Seen) -> Findings:
     sizes = np.sort(features[features > 0])
     if not len(sizes):
         return
-    largest, smallest = sizes[-1], sizes[(len(sizes) - 1) // 10]
+    largest = sizes[-1]
+    smallest = sizes[(len(sizes) - 1) // 10]
     scale = "scale them: rv.data.Standardize, or divide pixels by 255"
     if largest > INPUT_RMS:
         evidence = f"feature or channel {features.argmax()} has a root mean square of {largest:.3g}"
@@ -175,7 +182,8 @@ def classes(seen: Seen) -> Findings:
     values, counts = np.unique(y, return_counts=True)
     if len(values) < 2 or counts.max() <= IMBALANCE * counts.min():
         return
-    few, many = counts.argmin(), counts.argmax()
+    few = counts.argmin()
+    many = counts.argmax()
     yield Finding(
         "classes",
         "warning",
@@ -233,7 +241,8 @@ def depth(seen: Seen) -> Findings:
 
 def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Findings:
     """Report a size that vanishes or explodes from the first layer to the last."""
-    first, last = sizes[0], sizes[-1]
+    first = sizes[0]
+    last = sizes[-1]
     if not first > 0 or first / DEPTH_RATIO <= last <= first * DEPTH_RATIO:
         return
     vanish = last < first
@@ -261,7 +270,8 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
     if len(finite) < 3:
         return
     jumps = np.diff(finite)
-    fall, climbs = float(finite[0] - finite.min()), float(jumps[jumps > 0].sum())
+    fall = float(finite[0] - finite.min())
+    climbs = float(jumps[jumps > 0].sum())
     figures = {"start": float(finite[0]), "end": level(finite), "fall": fall, "climbs": climbs}
     if climbs > CLIMB * fall and climbs > 0.1 * abs(finite[0]):
         evidence = (

@@ -43,7 +43,9 @@ class Seen:
         self.missing: list[str] = []
         self.calls: list[LayerCall] = []
         self.ends: Any = None
-        self.refused, self.samples, self.loss = "", 0, loss
+        self.refused = ""
+        self.samples = 0
+        self.loss = loss
         self.off: dict[str, Array] = {}
         self._saturated: dict[str, tuple[int, int]] = {}
         xs: list[Array] = []
@@ -90,7 +92,8 @@ class Seen:
     def _units(self, calls: list[LayerCall]) -> None:
         before = None  # the layer that the units belong to
         for call in calls:
-            name, value = call.name, call.value
+            name = call.name
+            value = call.value
             before = call.layer if getattr(call.layer, "weight", None) is not None else before
             if isinstance(call.layer, (nn.ReLU, nn.ReLU6)):
                 off: Array = ~np.any(units(value, before) > 0, axis=0)

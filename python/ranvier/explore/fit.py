@@ -150,7 +150,8 @@ def _rising(history: Any, figures: dict[str, float], score: str | None) -> str |
     if len(both) < SHORTEST:
         return None
     best = int(both[np.argmin(valid[both])])
-    rise, spread = figures["val_loss"] - valid[best], noise(valid[both])
+    rise = figures["val_loss"] - valid[best]
+    spread = noise(valid[both])
     figures |= {"best_epoch": best + 1, "rise": float(rise), "noise": spread}
     if rise <= max(RISE * figures["scale"], NOISE * spread) or figures["loss"] >= train[best]:
         return None
@@ -161,7 +162,8 @@ def _rising(history: Any, figures: dict[str, float], score: str | None) -> str |
 
 
 def _little_learned(history: Any, figures: dict[str, float], score: str | None) -> str | None:
-    start, fallen = figures["start"], figures["gain"]
+    start = figures["start"]
+    fallen = figures["gain"]
     if start <= 0 or fallen >= FALL * start or (score and figures.get(score, 0.0) >= GOOD_SCORE):
         return None  # for a loss below 0, a share of the first value has no meaning
     scored = f", {score} is {figures[score]:.3g}" if score and score in figures else ""

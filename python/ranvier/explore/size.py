@@ -66,7 +66,8 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
     compared = []
     for call in layer_outputs(model, wrap(np.zeros((1, *input_shape), convolutions[0].weight.dtype))):
         if isinstance(call.layer, kinds):
-            input_shape, output_shape = call.input_shape[1:], call.value.shape[1:]
+            input_shape = call.input_shape[1:]
+            output_shape = call.value.shape[1:]
             own = sum(p.numel() for p in call.layer.parameters())
             bias = call.layer.bias is not None
             dense = math.prod(output_shape) * (math.prod(input_shape) + bias)

@@ -42,7 +42,8 @@ def identifier(text: str, taken: set[str], prefix: str = "") -> str:
     """A C identifier made of `text`, unlike those in `taken` (in lower case), to which it is added."""
     plain = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_") or "x"
     plain = prefix + plain if prefix or not plain[0].isdigit() else f"x{plain}"
-    name, number = plain, 1
+    name = plain
+    number = 1
     while name.lower() in taken or name.lower() in _RESERVED:
         number += 1
         name = f"{plain}_{number}"
@@ -85,7 +86,9 @@ class FileArrays:
     """
 
     def __init__(self, names: dict[int, str], learned: set[int], prefix: str) -> None:
-        self.names, self.learned, self.prefix = names, learned, prefix
+        self.names = names
+        self.learned = learned
+        self.prefix = prefix
         self.buffers: list[CArray] = []
         self.scalars: list[tuple[str, str, float]] = []
         self.taken: set[str] = {"steps", "learning_rate"}

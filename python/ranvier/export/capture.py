@@ -34,7 +34,8 @@ class Capture(Calls):
 
     def __init__(self, arguments: list[Any], roots: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.arguments, self.roots = arguments, roots
+        self.arguments = arguments
+        self.roots = roots
         self.loss: Array | None = None
         self.optimizers: list[Any] = []
         self.outputs: list[Array] = []
@@ -100,7 +101,9 @@ class Capture(Calls):
         if any(isinstance(a, np.ndarray) and a.dtype != np.float32 and a.dtype.kind != "b" for a in arrays):
             return  # integers
         if isinstance(arrays[-1], (int, float)) and f"{name}_number" in RULES:
-            name, inputs, settings = f"{name}_number", inputs[:1], {"number": arrays[-1]}
+            name = f"{name}_number"
+            inputs = inputs[:1]
+            settings = {"number": arrays[-1]}
         if name in RULES:
             self.add(name, settings, inputs, (result,))
 

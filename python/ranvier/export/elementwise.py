@@ -169,7 +169,8 @@ def _gradients(
     as Values.
     attributes: letter of a number -> the attribute that it stands for.
     """
-    dy, shape = given[-1], given[-1].shape
+    dy = given[-1]
+    shape = given[-1].shape
     try:
         formulas = gradients(FUNCTIONS, s.call, operands, attributes)
     except AttributeError as error:
@@ -196,7 +197,8 @@ def _helper(
     """Adds the helper of a gradient; returns the arrays and the numbers that it reads."""
     lines, text = written(formula)
     text = "\n        ".join([*lines, f"dx[i] = {text};"])
-    read, settings = _read(text, "".join(arrays)), _read(text, "".join(numbers))
+    read = _read(text, "".join(arrays))
+    settings = _read(text, "".join(numbers))
     body = re.sub(r"\bdy\b", "dy[i]", _at(text, "".join(read)) if read else text)
     HELPERS[name] = _GRADIENT.format(
         operand=operand,
@@ -243,14 +245,16 @@ def _loss(kind: str) -> None:
     def helper(s: Site, settings: Sequence[Any]) -> str:
         """Adds the helper of value and gradient for these settings; returns its name."""
         name = f"loss_{_snake(kind)}" + "".join(f"_{v}".lower() for v in settings if isinstance(v, bool))
-        x, t = Expression("x[i]"), Expression("t[i]")
+        x = Expression("x[i]")
+        t = Expression("t[i]")
         lines, text = written(LOSSES[kind](FUNCTIONS, x, t, *settings))
         try:
             slopes, slope = written(s.call.made_by.slopes[0](FUNCTIONS, x, t, *settings), "slope")
         except AttributeError as error:
             if s.needs[0]:
                 raise s.refuse("it has no backward pass in C") from error
-            slopes, slope = [], "NAN"
+            slopes = []
+            slope = "NAN"
         body = "\n            ".join([*slopes, f"dx[i] = scale * ({slope});"])
         HELPERS[name] = _LOSS.format(
             name=name,
@@ -268,8 +272,10 @@ def _loss(kind: str) -> None:
             raise s.refuse("weights of samples or classes are not supported")
         numbers = [v for v in settings if type(v) in (int, float)]
         name = helper(s, [Expression("a") if type(v) in (int, float) else v for v in settings])
-        y, dx = s.r.new(()), s.r.new(x.shape) if s.needs[0] else None
-        s.saved, made = [dx], [y] if dx is None else [y, dx]
+        y = s.r.new(())
+        dx = s.r.new(x.shape) if s.needs[0] else None
+        s.saved = [dx]
+        made = [y] if dx is None else [y, dx]
         s.r.call(name, x, s.input(1), y, dx, x.size, _SCALES[reduction](x), *numbers, writes=made)
         return y
 
@@ -284,7 +290,8 @@ _SCALES: dict[str, Any] = {
 
 
 def _cast(s: Site) -> Value:
-    x, dtype = s.input(0), s.call.outputs[0].dtype
+    x = s.input(0)
+    dtype = s.call.outputs[0].dtype
     if dtype != BOOL and (dtype.kind != "f" or dtype.itemsize < 4):
         raise s.refuse(f"it makes {dtype} of {s.call.inputs[0].dtype}; expected float32 or bool")
     if dtype != BOOL or s.call.inputs[0].dtype == BOOL:

@@ -108,11 +108,13 @@ def c(
     if ranges is not None:
         written = _instructions(name, parts, captures, names, prefix, ranges)
     memory, routines, plans = written
-    ram, apart = max(n for n, _ in plans), max(n for _, n in plans)
+    ram = max(n for n, _ in plans)
+    apart = max(n for _, n in plans)
     separate = f"{path.stem}_weights.c" if separate_weights else None
     texts = files(name, path.stem, routines, memory, ram, separate)
     replace_together({path.with_name(file): text.encode() for file, text in texts.items()}, "export.c")
-    names_of, counts = tuple(r.name for r in routines), tuple(r.multiplications for r in routines)
+    names_of = tuple(r.name for r in routines)
+    counts = tuple(r.multiplications for r in routines)
     constant, state = (memory.bytes(kind) for kind in ("constant", "state"))
     sizes = constant, state, state + 4 * ram, 4 * apart, code_size(routines)
     return Report(str(path), names_of, *sizes, counts)
@@ -300,14 +302,18 @@ def _forward(
     routine: Routine, capture: Capture, values: _Values, trained: set[int], quantized: Quantized | None
 ) -> list[Site]:
     """Adds the instructions of the forward pass; the sites of its calls, for the backward pass."""
-    sites, needing, layer = [], set(trained), ""  # needing: ids of arrays that need a gradient
+    # needing: ids of arrays that need a gradient
+    sites = []
+    needing = set(trained)
+    layer = ""
     for call in capture.calls:
         _require(call)
         in_int8 = quantized is not None and quantized.takes(call, values)
         operands = [None if x is None else values(x) for x in call.inputs]
         needs = [x is not None and id(x) in needing for x in call.inputs]
         site = Site(routine, call, operands, needs)
-        site.value_of, site.memory = values, values.memory
+        site.value_of = values
+        site.memory = values.memory
         if call.kind == "BatchNorm" and call.settings["training"] and capture.loss is None:
             raise site.refuse("it takes no running statistics: keep them, and call eval() before")
         text = call.layer or f"{call.kind}, {_file(call.where)}"

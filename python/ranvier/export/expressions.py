@@ -34,7 +34,8 @@ class Expression:
     shape = None  # formulas read shapes to undo broadcasting, which does not concern a single element
 
     def __init__(self, *parts: Any, binds: int = ATOM) -> None:
-        self.parts, self.binds = parts, binds
+        self.parts = parts
+        self.binds = binds
 
     def inside(self, binds: int) -> tuple[Expression, int]:
         """This expression as a part of another; in parentheses if its operator binds less than `binds`."""
@@ -113,7 +114,10 @@ class Functions:
 
     def __init__(self, texts: dict[str, tuple[str, str]]) -> None:
         self.texts = texts
-        self.add, self.mul, self.div, self.neg = operator.add, operator.mul, operator.truediv, operator.neg
+        self.add = operator.add
+        self.mul = operator.mul
+        self.div = operator.truediv
+        self.neg = operator.neg
         self.gradient_of: Any = lambda shape, op, *operands: op(*operands)
         self.sum_to: Any = lambda dy, shape: dy
         self.zeros_of: Any = lambda shape, dy: None
@@ -141,7 +145,8 @@ class Functions:
         return applied
 
     def where(self, condition: Expression, a: Any, b: Any) -> Expression:
-        chosen, other = as_expression(a).inside(OR), as_expression(b).inside(CHOICE)
+        chosen = as_expression(a).inside(OR)
+        other = as_expression(b).inside(CHOICE)
         return Expression(condition.inside(OR), " ? ", chosen, " : ", other, binds=CHOICE)
 
 
@@ -158,6 +163,9 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
     letters |= {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
     node = object.__new__(kind)  # a node whose saved values are Expressions, for which backward is called
     vars(node).update({name: Expression(letter) for name, letter in letters.items()})
-    node.needs, node.shape, node.shapes, node.a_shape = (True,) * len(operands), None, (None, None), None
+    node.needs = (True,) * len(operands)
+    node.shape = None
+    node.shapes = (None, None)
+    node.a_shape = None
     made = kind.backward(node, dy, f)
     return list(made) if isinstance(made, tuple) else [made]

@@ -215,7 +215,8 @@ class Routine:
             block[2].append(buffer)
         placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
         for first, last, buffers in sorted(blocks.values(), key=lambda b: (-b[2][0].words, b[0])):
-            size, offset = max(b.words for b in buffers), 0
+            size = max(b.words for b in buffers)
+            offset = 0
             for start, end, begin, until in sorted(placed):
                 if begin <= last and first <= until and start < offset + size and offset < end:
                     offset = end
@@ -244,7 +245,8 @@ class Routine:
         owner: dict[int, int] = {}
         for i, one in enumerate(self.instructions):
             for old in one.replaced:
-                new, key = one.writes[0].buffer, id(old.buffer)
+                new = one.writes[0].buffer
+                key = id(old.buffer)
                 fits = old.buffer.words == new.words and old.buffer.kind == new.kind == "temporary"
                 if fits and spans[key][1] == i and spans[id(new)][0] == i and key != id(new):
                     owner[id(new)] = owner.get(key, key)

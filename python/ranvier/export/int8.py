@@ -68,8 +68,10 @@ def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
     constants.
     names: gets the names of the new arrays.
     """
-    calls, outputs = capture.calls, capture.outputs
-    uses, computed = _uses(calls, outputs), capture.made
+    calls = capture.calls
+    outputs = capture.outputs
+    uses = _uses(calls, outputs)
+    computed = capture.made
     result: list[Call] = []
     for call in calls:
         product = result[-1] if result else None
@@ -116,7 +118,8 @@ class Quantized:
     """
 
     def __init__(self, routine: Routine, capture: Capture, ranges: Ranges) -> None:
-        self.routine, self.ranges = routine, ranges
+        self.routine = routine
+        self.ranges = ranges
         self.values: dict[int, tuple[Value, Scale]] = {}
         self.results = {id(x) for x in capture.outputs}
         self.computed = capture.made
@@ -181,7 +184,8 @@ class Quantized:
         """An array in int8; it is quantized from its float32 values if no call has made it in int8."""
         made = self.values.get(id(array))
         if made is None:
-            x, scale = values(array), self._scale(array)
+            x = values(array)
+            scale = self._scale(array)
             q = self.routine.new(x.shape, "int8_t")
             self.routine.call("quantize", x, q, x.size, 1 / scale.scale, scale.zero, writes=q)
             made = self.values[id(array)] = q, scale
@@ -194,7 +198,8 @@ class Quantized:
         q_w, and the factor is scale_x scale_w / scale_y. scale_w is large enough for the bias to stay below
         2^30.
         """
-        call, weight = site.call, site.input(1)
+        call = site.call
+        weight = site.input(1)
         name = weight.buffer.name.removeprefix(values.memory.prefix).removesuffix("_weight")
         assert weight.buffer.values is not None
         rows = weight.buffer.values.astype(np.float64).reshape(weight.shape[0], -1)
@@ -241,7 +246,8 @@ class Quantized:
         return array, False
 
     def _same_scale(self, site: Site, x: Value, scale: Scale) -> Value:
-        call, shape = site.call, site.call.outputs[0].shape
+        call = site.call
+        shape = site.call.outputs[0].shape
         if id(call.outputs[0]) in self.values:  # a ReLU that the product's instruction has computed
             return x
         if call.kind in ("Reshape", "Clone"):

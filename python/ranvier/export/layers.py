@@ -31,14 +31,17 @@ def _present(*values: Value | None) -> list[Value]:
 
 
 def _linear(s: Site) -> Value:
-    x, w = s.input(0), s.input(1)
-    rows, (out, n) = x.size // x.shape[-1], w.shape
+    x = s.input(0)
+    w = s.input(1)
+    rows = x.size // x.shape[-1]
+    out, n = w.shape
     s.r.multiplications += rows * out * n
     return s.r.made("linear", x, w, s.inputs[2], ..., rows, n, out, shape=(*x.shape[:-1], out))
 
 
 def _linear_backward(s: Site, dy: Value) -> Gradients:
-    x, w = s.input(0), s.input(1)
+    x = s.input(0)
+    w = s.input(1)
     sizes = x.size // x.shape[-1], w.shape[1], w.shape[0]
     dx, dw, db = (_new_if(s, i) for i in range(3))
     s.r.multiplications += sum(d is not None for d in (dx, dw)) * sizes[0] * w.size
@@ -59,7 +62,8 @@ def _matrices(s: Site) -> list[Value]:
 
     Batch dimensions are broadcast, except that a single matrix stays one.
     """
-    a, b = s.input(0), s.input(1)
+    a = s.input(0)
+    b = s.input(1)
     a = a.as_shape((1, *a.shape)) if len(a.shape) == 1 else a
     b = b.as_shape((*b.shape, 1)) if len(b.shape) == 1 else b
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -76,7 +80,8 @@ def _batches(x: Value) -> int:
 
 def _matmul(s: Site) -> Value:
     a, b = s.saved = _matrices(s)
-    (m, k), n = a.shape[-2:], b.shape[-1]
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
     batches = max(_batches(a), _batches(b), 1)
     # elements from one matrix, row and column to the next; 0 for a matrix that all products share
     steps = [(bool(_batches(x)) * x.shape[-2] * x.shape[-1], x.shape[-1], 1) for x in (a, b)]
@@ -86,7 +91,8 @@ def _matmul(s: Site) -> Value:
 
 def _matmul_backward(s: Site, dy: Value) -> Gradients:
     a, b = s.saved
-    (m, k), n = a.shape[-2:], b.shape[-1]
+    m, k = a.shape[-2:]
+    n = b.shape[-1]
     batches = max(_batches(a), _batches(b), 1)
     lead = a.shape[:-2] or b.shape[:-2]
     gradients: list[Value | None] = [None, None]
@@ -115,7 +121,8 @@ rule("Matmul")(Rule(_matmul, _matmul_backward))
 
 
 def _embedding(s: Site) -> Value:
-    table, index = s.input(0), s.input(1)
+    table = s.input(0)
+    index = s.input(1)
     args = table, index, ..., index.size, *table.shape
     return s.r.made("embedding", *args, shape=(*index.shape, table.shape[1]))
 
@@ -123,7 +130,9 @@ def _embedding(s: Site) -> Value:
 def _embedding_backward(s: Site, dy: Value) -> Gradients:
     if s.get("scale_grad_by_freq"):
         raise s.refuse("scale_grad_by_freq is not supported in a step")
-    table, index, padding = s.input(0), s.input(1), s.get("padding_idx")
+    table = s.input(0)
+    index = s.input(1)
+    padding = s.get("padding_idx")
     padding = -1 if padding is None else padding % table.shape[0]
     args = dy, index, ..., index.size, *table.shape, padding
     return [s.r.made("embedding_backward", *args, shape=table.shape), None]
@@ -144,7 +153,8 @@ def _pair(value: Any, axes: int, first: int) -> tuple[int, int]:
 
 def _window(s: Site, axes: int, kernel: Any, stride: Any, padding: Any, step: Any, groups: int) -> Any:
     """The `struct window` of kernels/image.c; axes: 1 for signals, 2 for images. step: the dilation."""
-    shape, out = s.input(0).shape, s.call.outputs[0].shape
+    shape = s.input(0).shape
+    out = s.call.outputs[0].shape
     n = shape[0] if len(shape) == axes + 2 else 1
     h, w = _pair(shape[-axes:], axes, 1)
     out_h, out_w = _pair(out[-axes:], axes, 1)
@@ -194,7 +204,8 @@ def pool_window(s: Site) -> tuple[Any, bool] | None:
     """
     axes = int(s.call.kind[-2])
     if "Adaptive" in s.call.kind:
-        sizes, outs = s.input(0).shape[-axes:], s.call.outputs[0].shape[-axes:]
+        sizes = s.input(0).shape[-axes:]
+        outs = s.call.outputs[0].shape[-axes:]
         if any(n % out for n, out in zip(sizes, outs, strict=True)):
             return None
         kernel = tuple(n // out for n, out in zip(sizes, outs, strict=True))
@@ -265,12 +276,14 @@ def _class_loss(s: Site) -> Value:
     """A loss of scores (N, C) and class indices (N)."""
     settings = s.get("settings")
     reduction, weight, ignored = settings[:3]
-    x, target = s.input(0), s.input(1)
+    x = s.input(0)
+    target = s.input(1)
     if len(x.shape) != 2 or not target.buffer.integer or reduction not in ("mean", "sum"):
         raise s.refuse("only scores (N, C), class indices (N) and the reductions mean and sum are supported")
     if weight is not None or (len(settings) > 3 and settings[3]):
         raise s.refuse("weights of classes and label smoothing are not supported")
-    y, dx = s.r.new(()), _new_if(s, 0)
+    y = s.r.new(())
+    dx = _new_if(s, 0)
     s.saved = [dx]
     name = {"CrossEntropy": "cross_entropy", "Nll": "nll"}[s.call.kind]
     args = x, target, y, dx, *x.shape, int(ignored), reduction == "mean"

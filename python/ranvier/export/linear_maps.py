@@ -31,7 +31,8 @@ def arrays_in(settings: Any) -> Iterator[Array]:
 
 def linear(s: Site) -> Value:
     """Adds the instruction of a call, by its table; its result."""
-    x, shape = s.input(0), s.call.outputs[0].shape
+    x = s.input(0)
+    shape = s.call.outputs[0].shape
     index, starts, weights = _table(s)
     s.saved = [s.value_of(index, "index")]
     if starts is None:
@@ -55,7 +56,8 @@ def _table(s: Site) -> tuple[Array, Array | None, Array]:
     tested with x = 1, 2 ... n, which gives the indices, and with random numbers. Otherwise the map's matrix
     is computed by applying the Function to unit vectors.
     """
-    shape, made_by = s.input(0).shape, s.call.made_by
+    shape = s.input(0).shape
+    made_by = s.call.made_by
 
     def computed(x: Array) -> Array:
         node = object.__new__(made_by)
@@ -66,7 +68,8 @@ def _table(s: Site) -> tuple[Array, Array | None, Array]:
 
     n = s.input(0).size
     drawn = np.random.default_rng(0).normal(size=n).astype(np.float32)
-    wanted, marks = computed(drawn), computed(np.arange(1, n + 1))
+    wanted = computed(drawn)
+    marks = computed(np.arange(1, n + 1))
     index = np.clip(np.rint(marks), 0, n).astype(np.int32) - 1
     if np.array_equal(np.append(drawn, np.float32(0))[index], wanted):
         return index, None, index

@@ -15,8 +15,12 @@ Gradients = Sequence[Value | None]
 
 
 def _batch_norm(s: Site) -> Value:
-    x, weight, bias = s.input(0), s.inputs[1], s.inputs[2]
-    running, eps, shape = s.get("running"), float(s.get("eps")), s.channels(1)
+    x = s.input(0)
+    weight = s.inputs[1]
+    bias = s.inputs[2]
+    running = s.get("running")
+    eps = float(s.get("eps"))
+    shape = s.channels(1)
     mean, var = (None if r is None else s.value_of(r) for r in running[:2])
     if s.get("training"):
         if running[0] is not None and s.get("momentum") is None:
@@ -33,10 +37,12 @@ def _batch_norm(s: Site) -> Value:
     if any(v.buffer.kind != "constant" for v in operands):
         fixed = x, weight, bias, mean, var, ..., *shape, eps
         return s.r.made("batch_norm_eval", *fixed, shape=x.shape, replaced=[x])
-    one, zero = np.ones(shape[1]), np.zeros(shape[1])
+    one = np.ones(shape[1])
+    zero = np.zeros(shape[1])
     pairs = (weight, one), (bias, zero), (mean, zero), (var, one)
     w, b, m, v = (default if p is None else _numbers(p) for p, default in pairs)
-    scale, name = w / np.sqrt(v + eps), mean.buffer.name.removeprefix("w_").removesuffix("running_mean")
+    scale = w / np.sqrt(v + eps)
+    name = mean.buffer.name.removeprefix("w_").removesuffix("running_mean")
     numbers = ((scale, "scale"), (b - m * scale, "shift"))
     line = [s.value_of(np.asarray(a, np.float32), name + what) for a, what in numbers]
     return s.r.made("scale_shift", x, *line, ..., *shape, shape=x.shape, replaced=[x])
@@ -69,7 +75,8 @@ rule("BatchNorm")(Rule(_batch_norm, _batch_norm_backward))
 
 def _rows(s: Site) -> tuple[int, int, int, int, int]:
     """The arguments rows, size, inner, count and centre of the helper `normalize`, which norm.c explains."""
-    x, kind = s.input(0), s.call.kind
+    x = s.input(0)
+    kind = s.call.kind
     if kind == "GroupNorm":
         rows = x.shape[0] * int(s.get("part"))
         return rows, x.size // rows, math.prod(x.shape[2:]), x.shape[1], 1
@@ -78,10 +85,12 @@ def _rows(s: Site) -> tuple[int, int, int, int, int]:
 
 
 def _normalize(s: Site) -> Value:
-    x, rows = s.input(0), _rows(s)
+    x = s.input(0)
+    rows = _rows(s)
     eps = s.get("eps")
     eps = float(np.finfo(np.float32).eps) if eps is None else float(eps)
-    y, stats = s.r.new(x.shape), s.r.new((rows[0], 2))
+    y = s.r.new(x.shape)
+    stats = s.r.new((rows[0], 2))
     s.saved = [stats]
     bias = s.inputs[2] if len(s.inputs) > 2 else None
     s.r.call("normalize", x, s.inputs[1], bias, y, stats, *rows, eps, writes=[y, stats], replaced=[x])
@@ -123,7 +132,8 @@ def _recurrent(s: Site) -> tuple[Value, ...]:
     if s.get("sizes") is not None:
         raise s.refuse("packed sequences are not supported")
     steps, n, inputs = s.input(0).shape
-    hidden, cell = s.input(4).shape[1], s.get("cell")
+    hidden = s.input(4).shape[1]
+    cell = s.get("cell")
     rows = steps * n if any(s.needs) else 1
     y = s.r.new((steps, n, hidden))
     gates = None if cell.startswith("rnn") else s.r.new((rows, 4, hidden))
@@ -142,14 +152,16 @@ def _recurrent(s: Site) -> tuple[Value, ...]:
 
 def _recurrent_backward(s: Site, dy: Any, dh_n: Any, dc_n: Any = None) -> Gradients:
     name, more = _cell(s)
-    n, hidden = s.input(0).shape[1], s.input(4).shape[1]
+    n = s.input(0).shape[1]
+    hidden = s.input(4).shape[1]
     zeros: list[Value | None] = []
     for given in (dh_n, dc_n if name == "lstm" else None):
         if given is None:
             zeros.append(s.r.made("fill", ..., n * hidden, 0.0, shape=(n, hidden)))
         else:
             zeros.append(s.r.made("copy_all", given, ..., n * hidden, shape=(n, hidden)))
-    dh, dc = zeros[0], zeros[1] if name == "lstm" else None
+    dh = zeros[0]
+    dc = zeros[1] if name == "lstm" else None
     gradients: list[Value | None] = [s.r.new(s.input(0).shape) if s.needs[0] else None, dh, dc]
     for i in (3, 4, 5, 6):
         w = s.inputs[i]

@@ -44,7 +44,10 @@ class Site:
     """
 
     def __init__(self, routine: Routine, call: Call, inputs: list[Value | None], needs: list[bool]) -> None:
-        self.r, self.call, self.inputs, self.needs = routine, call, inputs, needs
+        self.r = routine
+        self.call = call
+        self.inputs = inputs
+        self.needs = needs
         self.outputs: list[Value] = []
         self.saved: list[Any] = []
         self.value_of: Callable[..., Value]  # the place of an array, which may get a name
@@ -119,7 +122,8 @@ class Site:
             if size == 1:
                 continue
             if n and steps[-1] == step * size:  # can be joined with the axis before
-                n[-1], steps[-1] = n[-1] * size, step
+                n[-1] = n[-1] * size
+                steps[-1] = step
             else:
                 n.append(size)
                 steps.append(step)

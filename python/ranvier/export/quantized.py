@@ -15,7 +15,8 @@ def _matrix(s: Site, panels: int) -> tuple[Value, Value, int, int]:
     """The numbers of a matrix in int8, or two in a byte, its scales, and the bits and the group of a scale;
     panels: the place of its bytes among the inputs."""
     kind, n, k = s.get("settings")
-    bits, group = 4 if kind == "q4_0" else 8, k if kind == "int8" else GROUP
+    bits = 4 if kind == "q4_0" else 8
+    group = k if kind == "int8" else GROUP
     array = s.call.inputs[panels]
     key = id(array)
     if key not in s.memory.matrices:
@@ -42,7 +43,8 @@ def _linear(s: Site) -> Value:
     rows = x.size // k
     s.r.multiplications += rows * n * k
     y = s.r.new((*x.shape[:-1], n))
-    q, of_x = s.r.new((k,), "int8_t"), s.r.new((-(-k // group),))
+    q = s.r.new((k,), "int8_t")
+    of_x = s.r.new((-(-k // group),))
     sizes = rows, k, n, bits, group, kind == "int8"
     s.r.call("linear_quantized", x, weight, scale, s.inputs[3], y, q, of_x, *sizes, writes=[y, q, of_x])
     return y

@@ -87,7 +87,8 @@ rule("Concatenate")(Rule(_concatenate, _concatenate_backward))
 def _pad(s: Site) -> Value:
     if s.get("mode") != "constant":
         return linear(s)
-    x, shape = s.input(0), s.call.outputs[0].shape
+    x = s.input(0)
+    shape = s.call.outputs[0].shape
     y = s.r.made("fill", ..., int(np.prod(shape)), float(s.get("value") or 0.0), shape=shape)
     inner, offset, n, steps = s._walk(y, _inside(s))
     dense = tuple(int(np.prod(n[k + 1 :])) for k in range(4))
@@ -97,7 +98,8 @@ def _pad(s: Site) -> Value:
 
 def _inside(s: Site) -> Callable[[Any], Any]:
     """A function that makes the view of a padded array which holds the operand."""
-    sizes, shape = [int(n) for n in s.get("sizes")], s.input(0).shape
+    sizes = [int(n) for n in s.get("sizes")]
+    shape = s.input(0).shape
     if min(sizes, default=0) < 0:
         raise s.refuse("padding below 0 is not supported")
     before = [0] * len(shape)

@@ -126,7 +126,8 @@ def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) ->
                 )
             for value in given.values():
                 values.update(dict.fromkeys(tied, value))
-    missing, unknown = named.keys() - values.keys(), replaced.keys() - named.keys()
+    missing = named.keys() - values.keys()
+    unknown = replaced.keys() - named.keys()
     if strict and (missing or unknown):
         raise RuntimeError(
             f"[functional_call] got strict=True, missing {sorted(missing)} and unknown names "

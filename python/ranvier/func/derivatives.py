@@ -53,7 +53,8 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
         level, inside = level_of("grad", argnums, args)
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
-            gradients, value = like(level.inputs, level.slopes()), level.results()
+            gradients = like(level.inputs, level.slopes())
+            value = level.results()
         return gradients, (value, aux) if has_aux else value
 
     return wrapper
@@ -194,7 +195,8 @@ def jacfwd(
         level.keeps_class = True
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
-            counts, of_outputs = [x.numel() for x in level.xs], sum(y.numel() for y in level.ys)
+            counts = [x.numel() for x in level.xs]
+            of_outputs = sum(y.numel() for y in level.ys)
             only = _only_forward(level)
             forward = min(counts, default=0) > 0 and (only or sum(counts) <= 2 * of_outputs)
             try:

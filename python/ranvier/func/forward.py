@@ -86,7 +86,8 @@ class Taylor(Form):
 class Tangents(Form):
     """Each row is a first derivative along a direction of its own; there may be any number of rows."""
 
-    slopes, has_kernel = 1, False
+    slopes = 1
+    has_kernel = False
 
     def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
         return y
@@ -206,7 +207,8 @@ def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
 
     `maps` of the op's rule of create_graph gives (A, A^T), (B, B^T) ... as functions of arrays.
     """
-    copy, first = copy_of(node), next(t for t in ts if t is not None)
+    copy = copy_of(node)
+    first = next(t for t in ts if t is not None)
     maps = rule_of(node).maps(copy, first._array.dtype)  # type: ignore[attr-defined]
     if any(t is not None for t in ts[len(maps) :]):
         refused(name, form, node)
@@ -241,10 +243,13 @@ class Jet(Function):
     """
 
     def __init__(self, function: str, form: Form, source: Any) -> None:
-        self.function, self.form, self.source = function, form, source
+        self.function = function
+        self.form = form
+        self.source = source
 
     def forward(self, saved: Any, t: Any) -> Any:
-        self.saved, self.t = saved, t
+        self.saved = saved
+        self.t = t
         return _core.jet(saved, t, self.function, self.form.weights)
 
     def backward(self, dy: Any) -> Any:
@@ -260,8 +265,12 @@ def _copied(node: Any) -> Any:
     """A copy of a node of the tape, with what the node has saved. It stays usable when the node is
     released."""
     copy = copy_of(node)
-    copy.released, copy.hooks, copy.outputs = False, None, 1
-    copy.edges, copy.versions, copy.changes = node.edges, node.versions, node.changes
+    copy.released = False
+    copy.hooks = None
+    copy.outputs = 1
+    copy.edges = node.edges
+    copy.versions = node.versions
+    copy.changes = node.changes
     return copy
 
 

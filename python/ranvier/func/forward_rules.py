@@ -57,7 +57,8 @@ def _same(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
 
 
 def _sum(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
-    axes, ndim = node.axes, len(node.shape)
+    axes = node.axes
+    ndim = len(node.shape)
     axes = range(ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
     axes_of_rows = tuple(axis % ndim + 1 for axis in axes if ndim)  # + 1: axis 0 is the axis of rows
     if not axes_of_rows:
@@ -126,7 +127,8 @@ def _matrices(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     """a @ b. A vector becomes a matrix of one row or column, since a stack of rows of a vector is a
     matrix."""
     a, b = _values(node)
-    row, column = node.a.ndim == 1, node.b.ndim == 1
+    row = node.a.ndim == 1
+    column = node.b.ndim == 1
     ndim = max(node.a.ndim, node.b.ndim, 2)
     if row:
         a, ta = (lambda: of_input(node, 0, node.a).unsqueeze(0)), ta if ta is None else ta.unsqueeze(-2)
@@ -172,7 +174,9 @@ def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     # a / b = (y b) (1 / b), with the product rule of the form. b is scaled, since b^2 may leave the dtype's
     # range.
     size = norms.size_of(b._array)
-    b, tb, ta = b / size, tb / size, None if ta is None else ta / size
+    b = b / size
+    tb = tb / size
+    ta = None if ta is None else ta / size
     t_reciprocal = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
     return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, t_reciprocal)
 

@@ -98,7 +98,8 @@ class Stack(Module):
 
     @active.setter
     def active(self, members: Sequence[int]) -> None:
-        members, count = tuple(members), len(self.members)
+        members = tuple(members)
+        count = len(self.members)
         in_order = list(members) == sorted(set(members))
         if not (members and in_order and members[0] >= 0 and members[-1] < count):
             raise OpError(

@@ -107,7 +107,8 @@ def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int |
         raise OpError(f"[{name}] got {len(in_dims)} in_dims for {len(args)} arguments; expected one for each")
     values = values_of(args)
     dims = list(_spread(name, in_dims, args))
-    divided, count = [], None
+    divided = []
+    count = None
     for value, dim in zip(values, dims, strict=True):
         divided.append(value if dim is None else _divided(name, value, dim))
         if dim is not None:

@@ -95,7 +95,8 @@ def scores(
     everything = counts.to(distinct(name, counts.labels, chosen))
     at = np.searchsorted(everything.labels, chosen)
     right = np.diag(everything.matrix)[at]
-    predicted, true = everything.matrix.sum(axis=0)[at], everything.matrix.sum(axis=1)[at]
+    predicted = everything.matrix.sum(axis=0)[at]
+    true = everything.matrix.sum(axis=1)[at]
     if average == "micro":
         right, predicted, true = (np.atleast_1d(a.sum()) for a in (right, predicted, true))
     three = _divide(right, predicted), _divide(right, true), _divide(2 * right, true + predicted)
@@ -137,7 +138,8 @@ def classification_report(y_true: Any, y_pred: Any, *, labels: Any = None, targe
         raise ValueError(f"[{name}] got {len(names)} target_names for {len(chosen)} labels; expected as many")
     columns = scores(name, counts, average=None, labels=chosen)
     rows = list(zip(names, zip(*columns, strict=True), strict=True))
-    total, whole = columns[3].sum(), set(counts.labels.tolist()) <= set(chosen.tolist())
+    total = columns[3].sum()
+    whole = set(counts.labels.tolist()) <= set(chosen.tolist())
     averages: list[tuple[str, Any]] = []
     for average in ("micro", "macro", "weighted"):
         three = scores(name, counts, average=average, labels=chosen)[:3]

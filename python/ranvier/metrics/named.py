@@ -22,8 +22,11 @@ class _WithSettings:
     """A metric with its settings, under the name that it has in a Trainer's history."""
 
     def __init__(self, name: str, function: Callable[..., float], scored: str, **settings: Any) -> None:
-        self.__name__, self.scored = name, scored  # what `y_pred` holds: "labels" or "probabilities"
-        self._function, self._settings = function, settings
+        # what `y_pred` holds: "labels" or "probabilities"
+        self.__name__ = name
+        self.scored = scored
+        self._function = function
+        self._settings = settings
 
     def __call__(self, y_true: Any, y_pred: Any) -> float:
         return self._function(y_true, y_pred, **self._settings)

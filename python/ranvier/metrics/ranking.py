@@ -113,9 +113,11 @@ def _one_against_rest(true: Array, score: Array, labels: Array, average: str) ->
 
 
 def _one_against_one(true: Array, score: Array, labels: Array, average: str) -> float:
-    areas, shares = [], []
+    areas = []
+    shares = []
     for a, b in combinations(np.flatnonzero(np.isin(labels, true)), 2):
-        of_a, of_b = true == labels[a], true == labels[b]
+        of_a = true == labels[a]
+        of_b = true == labels[b]
         pair = of_a | of_b
         area = binary_auc(of_a[pair], score[pair, a]) + binary_auc(of_b[pair], score[pair, b])
         areas.append(area / 2)

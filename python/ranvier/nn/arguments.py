@@ -83,7 +83,8 @@ def check_arguments(cls: Any) -> None:
                 raise
             raise errors.renamed(error, kind.__name__, init, (self, *args), kwargs) from None
 
-    cls.__init__, cls._maker = __init__, cls
+    cls.__init__ = __init__
+    cls._maker = cls
     defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
     cls._usual = {**getattr(cls, "_usual", {}), **defaults}
 

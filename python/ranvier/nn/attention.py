@@ -207,14 +207,16 @@ class MultiheadAttention(Module):
         same = query is key and key is value
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
-        alone, axis = query.ndim == 2, 0 if self.batch_first else 1
+        alone = query.ndim == 2
+        axis = 0 if self.batch_first else 1
         if alone:  # An input without a batch is computed as a batch of 1.
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
         added = (self.bias_k is not None) + bool(self.add_zero_attn)
         packed = same and not added and self._qkv_same_embed_dim
         if cache is not None:
             plain = is_causal and not need_weights and key_padding_mask is None and attn_mask is None
-            y, weights = self._continued(query, layer_of(cache, self, self.num_heads), packed and plain), None
+            y = self._continued(query, layer_of(cache, self, self.num_heads), packed and plain)
+            weights = None
         else:
             shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
             given = key_padding_mask, attn_mask, bool(is_causal)
@@ -225,7 +227,8 @@ class MultiheadAttention(Module):
         if weights is not None and average_attn_weights:
             weights = ops.mean(weights, 1)
         if alone:
-            y, weights = ops.squeeze(y, axis), None if weights is None else weights[0]
+            y = ops.squeeze(y, axis)
+            weights = None if weights is None else weights[0]
         return y, weights
 
     def _attended(
@@ -366,7 +369,8 @@ class MultiheadAttention(Module):
     def _check(self, *inputs: Tensor) -> None:
         shapes = [tuple(x.shape) for x in inputs]
         widths = (self.embed_dim, self.kdim, self.vdim)
-        of_query, of_keys = shapes[0][:-1], shapes[1][:-1]
+        of_query = shapes[0][:-1]
+        of_keys = shapes[1][:-1]
         wanted = [(*of_query, widths[0]), (*of_keys, widths[1]), (*of_keys, widths[2])]
         batch = slice(0, 1) if self.batch_first else slice(1, 2)
         batched = len(of_query) == len(of_keys) == 2 and of_query[batch] == of_keys[batch]
@@ -414,7 +418,8 @@ def multi_head_attention_forward(
     ...)."""
     if static_k is not None or static_v is not None:
         raise OpError(f"[{_NAME}_forward] got static_k or static_v; expected None: they are projected here")
-    width, apart = embed_dim_to_check, use_separate_proj_weight
+    width = embed_dim_to_check
+    apart = use_separate_proj_weight
     layer = MultiheadAttention.__new__(MultiheadAttention)
     vars(layer).update(
         embed_dim=width,

@@ -86,7 +86,8 @@ class _Numbered(Module):
     def insert(self, index: int, module: Module) -> Any:
         """Adds a layer before the layer at this place. Raises IndexError unless -n <= index <= n, for n
         layers."""
-        modules, n = list(self), len(self)
+        modules = list(self)
+        n = len(self)
         if not -n <= index <= n:
             raise IndexError(f"[{type(self).__name__}] got index {index}; expected {-n} to {n}")
         modules.insert(index, module)
@@ -285,7 +286,8 @@ class ParameterList(Module):
         setattr(self, self._name(index), _parameter(value))
 
     def _name(self, index: Any) -> str:
-        index, n = operator.index(index), self._size
+        index = operator.index(index)
+        n = self._size
         if not -n <= index < n:
             raise IndexError(f"[ParameterList] index {index} is out of range for {n} parameters")
         return str(index % n)

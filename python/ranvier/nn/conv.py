@@ -71,7 +71,8 @@ class Convolution(Product):
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
         text += f", stride={self.stride}"
-        zero, one = (0,) * self._axes, (1,) * self._axes
+        zero = (0,) * self._axes
+        one = (1,) * self._axes
         for name, usual in (("padding", zero), ("dilation", one), ("output_padding", zero), ("groups", 1)):
             value = getattr(self, name, usual)
             if value != usual:

@@ -23,7 +23,8 @@ class CosineSimilarity(Layer):
     """
 
     # The op that `Layer` calls with the settings below (layer.py); repr shows no settings (module.py).
-    _op, _shown = "cosine_similarity", ()
+    _op = "cosine_similarity"
+    _shown = ()
     dim: int = 1
     eps: float = 1e-8
 
@@ -42,7 +43,9 @@ class PairwiseDistance(Module):
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
-        self.norm, self.eps, self.keepdim = p, eps, keepdim
+        self.norm = p
+        self.eps = eps
+        self.keepdim = keepdim
 
     def _example(self) -> tuple[Any, ...]:
         """Inputs for one call of a new layer, which raises the errors of wrong settings at once

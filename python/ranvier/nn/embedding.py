@@ -88,7 +88,8 @@ class Embedding(_Table):
         _freeze: bool = False,
         dtype: Any = None,
     ) -> None:
-        sizes, settings = (num_embeddings, embedding_dim), (padding_idx, max_norm, norm_type)
+        sizes = (num_embeddings, embedding_dim)
+        settings = (padding_idx, max_norm, norm_type)
         self._make("embedding", sizes, _weight, dtype, not _freeze, *settings, scale_grad_by_freq, sparse)
 
     @classmethod
@@ -166,7 +167,8 @@ class EmbeddingBag(_Table):
         dtype: Any = None,
     ) -> None:
         one_of("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
-        sizes, settings = (num_embeddings, embedding_dim), (padding_idx, max_norm, norm_type)
+        sizes = (num_embeddings, embedding_dim)
+        settings = (padding_idx, max_norm, norm_type)
         self._make("EmbeddingBag", sizes, _weight, dtype, True, *settings, bool(scale_grad_by_freq), sparse)
         self.mode, self.include_last_offset = mode, bool(include_last_offset)
 
@@ -185,7 +187,8 @@ class EmbeddingBag(_Table):
     ) -> EmbeddingBag:
         """A layer with a given table (num_embeddings, embedding_dim). freeze: the table is not trained."""
         weight = Parameter(embeddings, requires_grad=not freeze)
-        sizes, settings = _shape(weight), (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
+        sizes = _shape(weight)
+        settings = (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
         layer = cls(*sizes, *settings, weight, include_last_offset, padding_idx)  # type: ignore[arg-type]
         layer.weight = weight
         return layer

@@ -64,7 +64,8 @@ class Hooks:
         passage = Passage(self, module) if self.backward or self.before_backward else None
         if passage is not None:
             args = passage.enter(args)
-        y, called = None, set()
+        y = None
+        called = set()
         try:
             y = module.forward(*args, **kwargs)
             for key, hook in list(self.after.items()):
@@ -103,12 +104,16 @@ class Passage:
     another, whose backward passes are `leave_backward` and `enter_backward`."""
 
     def __init__(self, hooks: Hooks, module: Any) -> None:
-        self.hooks, self.module = hooks, module
+        self.hooks = hooks
+        self.module = module
         self.input_places: tuple[int, ...]
         self.output_places: tuple[int, ...]
         self.at_output: Gradients | None = None  # the gradients of the outputs, while backward is inside
-        self.inputs, self.input_places = 0, ()  # the number of inputs, and which require a gradient
-        self.outputs, self.output_places = 0, ()
+        # the number of inputs, and which require a gradient
+        self.inputs = 0
+        self.input_places = ()
+        self.outputs = 0
+        self.output_places = ()
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         self.inputs = len(args)
@@ -209,8 +214,10 @@ class HookRegistration:
     """The part of Module that registers hooks; ``_rv_hooks`` is created with the first one."""
 
     _rv_hooks: Hooks | None = None
-    _forward_pre_hooks, _forward_hooks = _of("before"), _of("after")
-    _backward_hooks, _backward_pre_hooks = _of("backward"), _of("before_backward")
+    _forward_pre_hooks = _of("before")
+    _forward_hooks = _of("after")
+    _backward_hooks = _of("backward")
+    _backward_pre_hooks = _of("before_backward")
     _forward_hooks_with_kwargs = _forward_pre_hooks_with_kwargs = _of("keywords")
     _forward_hooks_always_called = _of("always")
 

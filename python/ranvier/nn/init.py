@@ -44,7 +44,8 @@ def skipped(asked: Callable[[Tensor], object] | None = None) -> Iterator[None]:
     No random numbers are drawn and no memory is touched, whatever the sizes of the layers. asked: a function
     that gets each parameter and buffer (for copies of layers, before the copy) and may raise an error.
     """
-    before, _set.skips = (_set.skips, _asked.by), True
+    before = (_set.skips, _asked.by)
+    _set.skips = True
     _asked.by = asked or _asked.by
     try:
         yield
@@ -258,7 +259,10 @@ def trunc_normal_(
     >>> bool((rv.nn.init.trunc_normal_(rv.empty(9), 0, 1, 6, 7).numpy() >= 6).all())
     True
     """
-    mean, std, a, b = float(mean), float(std), float(a), float(b)
+    mean = float(mean)
+    std = float(std)
+    a = float(a)
+    b = float(b)
     if not (a <= b and 0 <= std < math.inf and abs(mean) < math.inf and (std > 0 or a <= mean <= b)):
         raise ValueError(
             f"[trunc_normal_] got mean = {mean}, std = {std}, a = {a} and b = {b}; expected finite numbers "
@@ -281,7 +285,8 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
         elif right < -3:
             values = b - std * _tail(u, -right, -left)
         else:
-            p, q = math.erf(left / math.sqrt(2)), math.erf(right / math.sqrt(2))
+            p = math.erf(left / math.sqrt(2))
+            q = math.erf(right / math.sqrt(2))
             values = mean + math.sqrt(2) * std * _core.erfinv(p + (q - p) * u, None)
         low, high = (wrap(np.array(x).astype(tensor.dtype)) for x in (a, b))
         low = nextafter(low, b) if float(low) < a else low  # Rounding may move the ends out of [a, b].
@@ -379,10 +384,17 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
 
 
 # the names before PyTorch 0.4
-uniform, normal, constant, eye = uniform_, normal_, constant_, eye_
-dirac, sparse, orthogonal = dirac_, sparse_, orthogonal_
-xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
-kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_
+uniform = uniform_
+normal = normal_
+constant = constant_
+eye = eye_
+dirac = dirac_
+sparse = sparse_
+orthogonal = orthogonal_
+xavier_uniform = xavier_uniform_
+xavier_normal = xavier_normal_
+kaiming_uniform = kaiming_uniform_
+kaiming_normal = kaiming_normal_
 
 NAMED: dict[str, Callable[[Tensor], Tensor]] = {
     "he": functools.partial(kaiming_normal_, nonlinearity="relu"),

@@ -65,7 +65,8 @@ class KeyValueCache(Module):
         self.max_length = count(_NAME, "max_length", max_length, 0)
         self.layers = count(_NAME, "layers", layers)
         lead = self.layers, count(_NAME, "batch", batch, 0), count(_NAME, "heads", heads)
-        head_dim, room = count(_NAME, "head_dim", head_dim), -(-self.max_length // _ROOM) * _ROOM
+        head_dim = count(_NAME, "head_dim", head_dim)
+        room = -(-self.max_length // _ROOM) * _ROOM
         buffers = {
             "keys": zeros(*lead, head_dim, room, dtype=dtype),
             "values": zeros(*lead, self.max_length, head_dim, dtype=dtype),
@@ -92,7 +93,8 @@ class KeyValueCache(Module):
 
         Raises ValueError for negative numbers, and for more tokens than a sequence has.
         """
-        new, now = _whole_numbers(lengths), self.lengths.detach().numpy()
+        new = _whole_numbers(lengths)
+        now = self.lengths.detach().numpy()
         fits = new.dtype.kind in "iu" and new.shape in ((), now.shape)
         if not fits or not np.all((new >= 0) & (new <= now)):
             raise OpError(f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}")

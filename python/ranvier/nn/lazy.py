@@ -112,7 +112,9 @@ class LazyLinear(_Lazy, Linear):
     ((4, 2), Linear(in_features=3, out_features=2, bias=True))
     """
 
-    _base, _size, _in_weight = Linear, "in_features", 1
+    _base = Linear
+    _size = "in_features"
+    _in_weight = 1
 
     def _found(self, x: Any) -> int:
         if not np.ndim(getattr(x, "_array", x)):
@@ -128,7 +130,9 @@ class LazyConv2d(_Lazy, Conv2d):
     (1, 2, 3, 3)
     """
 
-    _base, _size, _in_weight = Conv2d, "in_channels", 1
+    _base = Conv2d
+    _size = "in_channels"
+    _in_weight = 1
 
 
 class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]

@@ -158,7 +158,8 @@ class Module(HookRegistration, StateDicts, Conversions):
             if path and len(error.args) == 1 and isinstance(error.args[0], str):
                 trail.setdefault("_message", error.args[0])
                 error.args = (f'{trail["_message"]} (in layer "{path}")',)
-        trail["_layer"], trail["_path"] = self, path
+        trail["_layer"] = self
+        trail["_path"] = path
 
     def _example(self) -> tuple[Any, ...] | None:
         """Empty inputs, with which a layer of this package is called when it is made: see check_arguments."""
@@ -264,7 +265,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         if remove_duplicate:
             memo.add(self)
         yield prefix, self
-        attributes, dot = self.__dict__, f"{prefix}." if prefix else ""
+        attributes = self.__dict__
+        dot = f"{prefix}." if prefix else ""
         for name in list(attributes[MODULES]):
             child = attributes[name]
             if child is None:

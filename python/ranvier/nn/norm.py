@@ -130,7 +130,9 @@ class _BatchNorm(_ChannelNorm):
     def forward(self, input: Any) -> Tensor:
         self._check_input_dim(input)
         of_batch = self.training or self.running_mean is None
-        mean, var, seen = self.running_mean, self.running_var, self.num_batches_tracked
+        mean = self.running_mean
+        var = self.running_var
+        seen = self.num_batches_tracked
         if self.training and not self.track_running_stats:
             mean = var = seen = None
         if F.batch_norm is not F._OWN["batch_norm"]:  # A program has replaced it: it counts no batches.

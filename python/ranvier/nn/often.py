@@ -22,16 +22,19 @@ _core._set_call_state(running, value_read)
 # The name under which the core keeps the recorded call of a module (`compile/repeated.py`). None as its
 # value: the module is not replayed.
 REPLAY = "_replay of ranvier"
-attach, attached = _core._attach, _core._attached
+attach = _core._attach
+attached = _core._attached
 gc.callbacks.append(_core._collects)
 # A module is recorded after this many seconds of calls without gradients, and at least this many calls. A
 # recording takes 1 to 6 ms, the first one of a process 60 ms.
-_ENOUGH, _AT_LEAST = 0.02, 16
+_ENOUGH = 0.02
+_AT_LEAST = 16
 # {id of a module: (weak reference to it, number of its calls so far, their seconds)}
 _calls: dict[int, tuple[Any, int, float]] = {}
 # sys.monitoring exists from Python 3.12 on.
 _tool_of: Any = getattr(getattr(sys, "monitoring", None), "get_tool", None)
-_DEBUGGER, _PROFILER = 0, 2
+_DEBUGGER = 0
+_PROFILER = 2
 
 
 def called(module: Any, *args: Any) -> Any:
@@ -59,7 +62,9 @@ def _counted(module: Any, args: tuple[Any, ...]) -> Any:
     """Calls the module and counts the call; records the module if it has been called often."""
     link, calls, seconds = _calls.get(id(module), (None, 0, 0.0))
     if link is None or link() is not module:  # The id belonged to a module that is gone.
-        link, calls, seconds = ref(module), 0, 0.0
+        link = ref(module)
+        calls = 0
+        seconds = 0.0
     if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
         _calls.pop(id(module), None)  # Another thread may have removed it.
         call = provider("replays").begin(module, args)

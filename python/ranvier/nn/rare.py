@@ -131,7 +131,8 @@ class LocalResponseNorm(_Numbers):
     tensor([[[0.7378, 0.7378]]])
     """
 
-    _op, _shown = "local_response_norm", ("*size", "alpha", "beta", "k")
+    _op = "local_response_norm"
+    _shown = ("*size", "alpha", "beta", "k")
     size: int
     alpha: float = 1e-4
     beta: float = 0.75

@@ -101,7 +101,8 @@ class RNNBase(Recurrent):
 
     def _add_weights(self, end: str, inputs: int, dtype: Any) -> None:
         """Makes the parameters of a layer and direction, without values."""
-        width, state = GATES[self.mode] * self.hidden_size, self.proj_size or self.hidden_size
+        width = GATES[self.mode] * self.hidden_size
+        state = self.proj_size or self.hidden_size
         shapes = ((width, inputs), (width, state), (width,), (width,), (state, self.hidden_size))
         for name in self._names():
             shape = shapes[_WEIGHTS.index(name)]
@@ -195,7 +196,8 @@ class RNNBase(Recurrent):
                 last = [ops.index_select(s, 1, input.unsorted_indices) for s in last]
             y = PackedSequence(y, *input[1:])
         elif not batched:
-            y, last = y.squeeze(1), [s.squeeze(1) for s in last]
+            y = y.squeeze(1)
+            last = [s.squeeze(1) for s in last]
         elif self.batch_first:
             y = y.transpose(0, 1)
         return y, last[0] if len(last) == 1 else tuple(last)

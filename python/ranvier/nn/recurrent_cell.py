@@ -52,7 +52,8 @@ class RNNCellBase(Recurrent):
                 raise misfit(self._name, {name: s.shape}, (*x.shape[:-1], self.hidden_size))
         single = x.ndim == 1
         if single:
-            x, states = x.unsqueeze(0), [s if s is None else s.unsqueeze(0) for s in states]
+            x = x.unsqueeze(0)
+            states = [s if s is None else s.unsqueeze(0) for s in states]
         _, *last = self._computed(x.unsqueeze(0), tuple(states))
         return [s.squeeze(0) for s in last] if single else last
 

@@ -121,7 +121,8 @@ class Registry(ByItems, dict[str, Any]):
             values = module
         if values:
             super().__init__(values)
-        self._owner, self._kind = ref(module) if kind else NoneType, kind
+        self._owner = ref(module) if kind else NoneType
+        self._kind = kind
 
     def is_of(self, module: Any) -> bool:
         """True if this registry belongs to the module, or to one with the same ``__dict__``."""

@@ -176,7 +176,8 @@ class CircularPad1d(_OfPadding):
     tensor([[[3., 1., 2., 3., 1.]]])
     """
 
-    _axes, _mode = 1, "circular"
+    _axes = 1
+    _mode = "circular"
 
 
 class Upsample(Layer):

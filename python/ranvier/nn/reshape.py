@@ -33,8 +33,11 @@ class Flatten(Module):
 
     def forward(self, input: Any) -> Tensor:
         input = as_tensor("flatten", input)
-        start, end, ndim = self.start_dim, self.end_dim, input.ndim
-        start, end = start + ndim if start < 0 else start, end + ndim if end < 0 else end
+        start = self.start_dim
+        end = self.end_dim
+        ndim = input.ndim
+        start = start + ndim if start < 0 else start
+        end = end + ndim if end < 0 else end
         if not 0 <= start <= end < ndim:
             raise OpError(
                 f"[flatten] got x of shape {tuple(input.shape)} for dimensions {self.start_dim} to "

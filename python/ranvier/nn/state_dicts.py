@@ -64,8 +64,10 @@ class StateDicts:
 
     _version: ClassVar[int] = 1
     _rv_state_hooks: StateHooks | None = None
-    _state_dict_pre_hooks, _state_dict_hooks = _of("before_saving"), _of("after_saving")
-    _load_state_dict_pre_hooks, _load_state_dict_post_hooks = _of("before_loading"), _of("after_loading")
+    _state_dict_pre_hooks = _of("before_saving")
+    _state_dict_hooks = _of("after_saving")
+    _load_state_dict_pre_hooks = _of("before_loading")
+    _load_state_dict_post_hooks = _of("after_loading")
 
     # --- saving
     def get_extra_state(self) -> Any:
@@ -90,7 +92,9 @@ class StateDicts:
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
-        version, hooks, attributes = {"version": self._version}, self._rv_state_hooks, self.__dict__
+        version = {"version": self._version}
+        hooks = self._rv_state_hooks
+        attributes = self.__dict__
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = version
         for hook in [*hooks.before_saving.values()] if hooks else ():
@@ -238,7 +242,8 @@ class Loading:
     """One call of `load_state_dict`: its settings, and the names and problems that it found so far."""
 
     def __init__(self, metadata: Mapping[str, Any] | None, assign: bool) -> None:
-        self.metadata, self.assign = metadata or {}, assign
+        self.metadata = metadata or {}
+        self.assign = assign
         self.missing: list[str] = []
         self.unexpected: list[str] = []
         self.problems: list[str] = []
@@ -265,7 +270,8 @@ class Loading:
 
 def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
     """Loads one value and returns "", or returns a text that says what is wrong with the value."""
-    tensor, value = module.__dict__[name], as_array(given)
+    tensor = module.__dict__[name]
+    value = as_array(given)
     kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
     value = value.reshape(()) if value.shape == (1,) and not tensor.ndim else value
     if value.dtype.kind in "OSUMm":

@@ -177,7 +177,8 @@ class TransformerEncoderLayer(TransformerLayer):
     (4, 10, 16)
     """
 
-    _name, _attentions = "transformer_encoder_layer", ("self_attn",)
+    _name = "transformer_encoder_layer"
+    _attentions = ("self_attn",)
     _numbers_activation = True
     self_attn: MultiheadAttention
 
@@ -271,7 +272,8 @@ class TransformerEncoder(_Stack):
         mask_check: bool = True,
     ) -> None:
         self._fill(encoder_layer, num_layers, norm)
-        self.enable_nested_tensor, self.use_nested_tensor = enable_nested_tensor, False
+        self.enable_nested_tensor = enable_nested_tensor
+        self.use_nested_tensor = False
         self.mask_check = mask_check
 
     def forward(
@@ -312,7 +314,8 @@ class TransformerDecoderLayer(TransformerLayer):
     (4, 10, 16)
     """
 
-    _name, _attentions = "transformer_decoder_layer", ("self_attn", "multihead_attn")
+    _name = "transformer_decoder_layer"
+    _attentions = ("self_attn", "multihead_attn")
     self_attn: MultiheadAttention
     multihead_attn: MultiheadAttention
     norm3: LayerNorm

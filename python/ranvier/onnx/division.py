@@ -51,7 +51,8 @@ class Filling(NamedTuple):
 
 def last_uses(steps: Sequence[Node | Call], outputs: Iterable[str]) -> list[list[str]]:
     """For each step: its operands and results that no later step uses and that are no outputs."""
-    kept, unused = {"", *outputs}, []
+    kept = {"", *outputs}
+    unused = []
     for step in reversed(steps):
         names = dict.fromkeys((*step.inputs, *step.outputs))
         unused.append([name for name in names if name not in kept])
@@ -79,7 +80,8 @@ class Division:
     """
 
     def __init__(self, plan: Any) -> None:
-        self.plan, self.nodes = plan, plan.nodes
+        self.plan = plan
+        self.nodes = plan.nodes
         # value -> the node that makes it
         self.made = {v: i for i, node in enumerate(plan.nodes) for v in node.outputs if v}
         # value -> the nodes that use it; -1: it is an output of the graph
@@ -107,7 +109,8 @@ class Division:
             key = (node.op, _plain(node.settings), *[self.same.get(v, v) for v in node.inputs])
             number = numbers.setdefault(key, len(numbers))
             for k, v in enumerate(node.outputs):
-                needs[v], self.same[v] = used, (number, k)
+                needs[v] = used
+                self.same[v] = (number, k)
         self.active.discard("")
 
     def fillings(self) -> dict[Path, Filling]:
@@ -173,24 +176,28 @@ class Division:
         """Groups of nodes that are connected by their results; no group uses a parameter twice."""
         group: dict[int, list[int]] = {}
         for i in some:
-            joined, used = [i], set(self.used[i])
+            joined = [i]
+            used = set(self.used[i])
             makers = {self.made[v] for v in self.nodes[i].inputs if v in self.made}
             for before in sorted(makers & group.keys()):
                 theirs = set().union(*[self.used[k] for k in group[before]])
                 if before not in joined and used.isdisjoint(theirs):
-                    joined, used = [*group[before], *joined], used | theirs
+                    joined = [*group[before], *joined]
+                    used = used | theirs
             group.update(dict.fromkeys(joined, joined))
         return [frozenset(g) for g in {id(g): g for g in group.values()}.values()]
 
     def _between(self, some: Iterable[int]) -> frozenset[int]:
         """These nodes, and all nodes on paths of the graph from one of these nodes to another."""
         some = set(some)
-        first, last = min(some), max(some)
+        first = min(some)
+        last = max(some)
         after: set[int] = set()
         for i in range(first, last + 1):
             if i in some or any(self.made.get(v) in after for v in self.nodes[i].inputs):
                 after.add(i)
-        before, wanted = set(), set[str]()
+        before = set()
+        wanted = set[str]()
         for i in range(last, first - 1, -1):
             if i in some or not wanted.isdisjoint(self.nodes[i].outputs):
                 before.add(i)
@@ -256,7 +263,9 @@ class Division:
                     inputs.remove(v)
             made = [v for i in sorted(nodes) for v in self.nodes[i].outputs]
             outputs = [v for v in made if v and not self.users.get(v, set()) <= nodes]
-        rest, places, constants = [*wanted, *outputs], {}, {}
+        rest = [*wanted, *outputs]
+        places = {}
+        constants = {}
         while rest:
             v = rest.pop()
             if v in self.active:

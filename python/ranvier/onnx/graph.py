@@ -122,7 +122,8 @@ class _GraphReader(NamedTuple):
         inputs = list(node.input)
         for place, name in enumerate(became, 1):
             if name in settings:
-                constant, value = f"{node.output[0]} {name}", np.asarray(settings.pop(name))
+                constant = f"{node.output[0]} {name}"
+                value = np.asarray(settings.pop(name))
                 self.initializers[constant] = value.astype(np.float32) if value.dtype.kind == "f" else value
                 inputs += [""] * (place + 1 - len(inputs))
                 inputs[place] = constant
@@ -177,7 +178,8 @@ def require_operators(onnx: Any, model: Any, versions: dict[str, int]) -> None:
     for such a model.
     """
     functions = {(f.domain, f.name) for f in model.functions}
-    made, rest = [], []
+    made = []
+    rest = []
     for node in every_node([*model.graph.node, *[node for f in model.functions for node in f.node]]):
         if is_function(onnx, node.domain, node.op_type, versions):
             made.append(node)
@@ -253,7 +255,8 @@ def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Nod
 
     Some exporters write weights as Constant nodes.
     """
-    roles, rest = roles_of(nodes, initializers), []
+    roles = roles_of(nodes, initializers)
+    rest = []
     for node in nodes:
         operator = find(node.op, node.version) if node.op == "Constant" else None
         value = np.zeros(()) if operator is None else operator.function(**node.settings)

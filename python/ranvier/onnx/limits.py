@@ -114,9 +114,11 @@ def _resize(inputs: Inputs, settings: Settings) -> float:
     axes = [a % len(shape) for a in settings.get("axes") or range(len(shape))]
     policy = settings.get("keep_aspect_ratio_policy", "stretch")
     factors, outs = sizes_of(shape, axes, scales, inputs[3] if len(inputs) > 3 else None, policy)
-    total, now = 0.0, list(shape)
+    total = 0.0
+    now = list(shape)
     for axis, factor in zip(axes, factors, strict=True):
-        n, out = shape[axis], outs[axis]
+        n = shape[axis]
+        out = outs[axis]
         if out == n and factor == 1:
             continue
         reach = 2 / min(factor, 1) if settings.get("antialias") else 2  # input elements on each side
@@ -127,7 +129,8 @@ def _resize(inputs: Inputs, settings: Settings) -> float:
 
 def _matmul(inputs: Inputs, settings: Settings) -> float:
     a, b = (shape_of(v) for v in inputs[:2])
-    a, b = (1, *a) if len(a) == 1 else a, (*b, 1) if len(b) == 1 else b
+    a = (1, *a) if len(a) == 1 else a
+    b = (*b, 1) if len(b) == 1 else b
     out = _broadcast([a[:-2], b[:-2]]) * _product((a[-2], b[-1]))
     return out + _multiplied(out * a[-1], inputs[0])
 
@@ -149,7 +152,8 @@ def _einsum(inputs: Inputs, settings: Settings) -> float:
     every = _product(sizes.values())
     if any(is_exact(raw(v).dtype) for v in inputs):
         return _product(sizes[i] for i in output) + _multiplied(every * len(inputs), inputs[0])
-    there, total = {*terms[0]}, float(_size(inputs[0]))
+    there = {*terms[0]}
+    total = float(_size(inputs[0]))
     for place, term in enumerate(terms[1:], 2):
         both = there.union(term)
         there = both & set(output).union(*terms[place:])
@@ -174,7 +178,8 @@ def _window(inputs: Inputs, settings: Settings, kernel: Any) -> tuple[float, flo
     chosen = {name: settings[name] for name in WINDOW if name in settings}
     window = geometry("", inputs[0], kernel, **chosen)
     pads = zip(shape_of(inputs[0])[2:], window.before, window.after, strict=True)
-    sizes, reaches = [sum(parts) for parts in pads], window.reach
+    sizes = [sum(parts) for parts in pads]
+    reaches = window.reach
     if settings.get("ceil_mode"):  # the last window may reach beyond
         sizes = [n + reach for n, reach in zip(sizes, reaches, strict=True)]
     outs = [max((n - r) // s + 1, 1) for n, r, s in zip(sizes, reaches, window.strides, strict=True)]
@@ -182,7 +187,8 @@ def _window(inputs: Inputs, settings: Settings, kernel: Any) -> tuple[float, flo
 
 
 def _conv(inputs: Inputs, settings: Settings) -> float:
-    n, weight = shape_of(inputs[0])[0] or 1, shape_of(inputs[1])
+    n = shape_of(inputs[0])[0] or 1
+    weight = shape_of(inputs[1])
     padded, plane, _ = _window(inputs, settings, weight[2:])
     out = n * (weight[0] or 1) * plane
     return padded + out * (1 + _product(weight[1:]) / _PRODUCTS)
@@ -212,7 +218,8 @@ def _transposed(inputs: Inputs, settings: Settings) -> float:
 
 
 def _unpooled(inputs: Inputs, settings: Settings) -> float:
-    shape, kernel = shape_of(inputs[0]), settings["kernel_shape"]
+    shape = shape_of(inputs[0])
+    kernel = settings["kernel_shape"]
     strides = settings.get("strides") or [1] * len(kernel)
     inner = [(n - 1) * s + k for n, s, k in zip(shape[2:], strides, kernel, strict=True)]
     outer = ints(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else ()
@@ -236,7 +243,8 @@ def _recurrent(inputs: Inputs, settings: Settings) -> float:
 
 
 def _of_bits(inputs: Inputs, settings: Settings) -> float:
-    n, k = max(settings.get("N", 0), 0), max(settings.get("K", 0), 1)
+    n = max(settings.get("N", 0), 0)
+    k = max(settings.get("K", 0), 1)
     return _size(inputs[0]) / k * n * (1 + k / _PRODUCTS) + 4 * n * k
 
 

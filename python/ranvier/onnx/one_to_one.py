@@ -19,7 +19,8 @@ from ranvier.autograd import Tensor
 from ranvier.onnx.registry import WRITERS, Implementation, Write, operator as reads, operators, writes
 from ranvier.onnx.values import by_numpy, cast, dtype_of, in_float, is_exact, on_tensors, raw, tensor_of
 
-_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+_SELU_ALPHA = 1.6732632423543772
+_SELU_SCALE = 1.0507009873554805
 
 
 class Row(NamedTuple):

@@ -35,7 +35,8 @@ class Part(Module):
     _body: Body
 
     def forward(self, *inputs: Any) -> Any:
-        name, filling = ".".join(self._body.path), self._body.filling
+        name = ".".join(self._body.path)
+        filling = self._body.filling
         if not filling.steps:
             raise ValueError(f"[onnx] part '{name}' is not one function: {_REMEDY}")
         if len(inputs) != (count := len(filling.inputs)):
@@ -55,7 +56,8 @@ class Body:
     """What a part computes: its steps in the plan. A part that cannot be called has none."""
 
     def __init__(self, plan: Plan, path: Path) -> None:
-        self.plan, self.path = plan, path
+        self.plan = plan
+        self.path = path
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Body:
         return self  # copies of a module share the plan
@@ -79,8 +81,11 @@ class Plan:
     def __init__(
         self, graph: Graph, paths: dict[str, Path], buffers: frozenset[str], most: tuple[int, int]
     ) -> None:
-        self.nodes, self.outputs = graph.nodes, graph.outputs
-        self.paths, self.buffers, self.most = paths, buffers, most
+        self.nodes = graph.nodes
+        self.outputs = graph.outputs
+        self.paths = paths
+        self.buffers = buffers
+        self.most = most
         self.inputs = [name for name, *_ in graph.inputs]
         self.constants = {name: a for name, a in graph.initializers.items() if name not in paths}
         # id of a node -> the shapes of its operands in an earlier run, and its cost with these
@@ -111,7 +116,8 @@ class Plan:
 
     def unchanged(self, module: Module, values: dict[str, Any]) -> bool:
         """True if no part was replaced, hooked or put in another mode; then puts parameters into `values`."""
-        parts, training = [module.__dict__], module.training
+        parts = [module.__dict__]
+        training = module.training
         for around, name, body in self.tree:
             part = parts[around].get(name)
             if part.__class__ is not Part or part._body is not body or part._rv_hooks is not None:
@@ -243,7 +249,8 @@ def _results(module: Module, body: Body, node: Node, operands: list[Any], left: 
     has_sizes = active() is not None and any(map(is_sized, operands))  # the model is written again
     is_constant = not has_sizes and not any(isinstance(value, Tensor) for value in operands)
     if operator.asks:
-        places, buffers = STATISTICS.get(node.op, ()), body.plan.buffers
+        places = STATISTICS.get(node.op, ())
+        buffers = body.plan.buffers
         owned = bool(places) and all(node.inputs[i] in buffers for i in places)
         asked: dict[str, Any] = {"training": module.training, "outputs": len(node.outputs), "owned": owned}
         scope = dict(zip(node.inputs[count:], operands[count:], strict=True))

@@ -64,7 +64,9 @@ class OnnxModule(Module):
         held = sum(array.size for array in graph.initializers.values())
         # the cost that a run may have: a constant, and a number for each element of the inputs
         most = (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
-        self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
+        self._inputs = graph.inputs
+        self.output_names = graph.outputs
+        self.nodes = graph.nodes
         self.input_names = [name for name, *_ in graph.inputs]
         kinds = _kinds(graph, buffers) | dict.fromkeys(few_bits, "buffer")
         marked = {name for name, kind in kinds.items() if kind == "buffer"}

@@ -512,7 +512,8 @@ def inputs_of(target: Any, args: tuple[Any, ...], wanted: Any) -> tuple[list[str
     usual = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if usual[:1] == ["input"] and belongs_to(forward.__module__, "ranvier.nn") and "hx" not in usual:
         usual[0] = "x"  # the one input of a layer; a recurrent layer has input and hx
-    names, arrays = [], []
+    names = []
+    arrays = []
     for i, arg in enumerate(args):
         for name, leaf in leaves(arg, usual[i] if i < len(usual) else f"input_{i}"):
             if isinstance(leaf, (Tensor, np.ndarray)):

@@ -31,7 +31,8 @@ class Writer:
     """
 
     def __init__(self, onnx: Any, opset: int) -> None:
-        self.onnx, self.opset = onnx, opset
+        self.onnx = onnx
+        self.opset = opset
         self.nodes: list[Any] = []
         self.initializers: dict[str, Array] = {}
         self._constants: dict[Any, str] = {}  # dtype, shape and bytes of a constant -> its name
@@ -41,7 +42,8 @@ class Writer:
 
     def reserve(self, name: str) -> str:
         """The name, or one like it that is not taken yet."""
-        free, n = name, 0
+        free = name
+        n = 0
         while free in self._taken:
             n += 1
             free = f"{name}_{n}"
@@ -60,7 +62,8 @@ class Writer:
         since, names = BECAME_INPUTS.get(op, (0, ()))
         if self.opset < since:
             given = {name: self._arrays[x] for name, x in zip(names, inputs[1:], strict=False) if x}
-            inputs, attributes = inputs[:1], {**attributes, **{n: a.tolist() for n, a in given.items()}}
+            inputs = inputs[:1]
+            attributes = {**attributes, **{n: a.tolist() for n, a in given.items()}}
         name = self.reserve(op)
         results = [self.reserve(f"{name}_out" + (f"_{i}" if outputs > 1 else "")) for i in range(outputs)]
         while inputs and not inputs[-1]:  # inputs that are left out at the end are not written
@@ -120,7 +123,8 @@ class Writer:
 
 def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
     """The nodes that the outputs need, in order."""
-    needed, kept = set(outputs), []
+    needed = set(outputs)
+    kept = []
     for node in reversed(nodes):
         if needed.intersection(node.output):
             kept.append(node)
@@ -435,7 +439,8 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, slice) and isinstance(b, slice):
         return _equal((a.start, a.stop, a.step), (b.start, b.stop, b.step))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        a, b = np.asarray(a), np.asarray(b)
+        a = np.asarray(a)
+        b = np.asarray(b)
         return a.dtype == b.dtype and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
     if type(a) in (tuple, list) and type(b) in (tuple, list):
         return len(a) == len(b) and all(map(_equal, a, b))

@@ -36,7 +36,8 @@ class Later:
     method itself in this place in Tensor."""
 
     def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
+        self.module = module
+        self.name = name
 
     def __get__(self, tensor: Any, owner: Any) -> Any:
         method = _named_method(self.module, self.name)

@@ -42,7 +42,8 @@ def _atan2(f: Any, a: Any, b: Any) -> Any:
 
 
 def _hypot(f: Any, a: Any, b: Any) -> Any:
-    a, b = f.abs(a), f.abs(b)
+    a = f.abs(a)
+    b = f.abs(b)
     most = f.where((a == math.inf) | (b == math.inf), math.inf, f.maximum(a, b))
     least = f.minimum(a, b) / f.where(most == 0.0, 1.0, most)
     return f.where(most == math.inf, most, most * f.sqrt(1.0 + least * least))
@@ -114,7 +115,8 @@ def _bce_with_logits(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
 
 
 def _bce(f: Any, x: Any, t: Any, weight: Any) -> Any:
-    is_true, is_false = f.clip(f.log(x), -100.0, math.inf), f.clip(f.log1p(-x), -100.0, math.inf)
+    is_true = f.clip(f.log(x), -100.0, math.inf)
+    is_false = f.clip(f.log1p(-x), -100.0, math.inf)
     return _weighted(-(t * is_true + (1.0 - t) * is_false), weight)
 
 
@@ -163,7 +165,8 @@ def _diagonal(node: Any, x: Tensor) -> Tensor:
     """The diagonals of matrices: every (columns + 1)-th element of each matrix in C order."""
     offset, first, second = node.place
     others = [d for d in range(x.ndim) if d not in (first, second)]
-    rows, columns = x.shape[first], x.shape[second]
+    rows = x.shape[first]
+    columns = x.shape[second]
     count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
     flat = x.permute((*others, first, second)).flatten(-2)
     return flat[..., max(offset, -offset * columns) :: columns + 1][..., :count]

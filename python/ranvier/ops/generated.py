@@ -21,7 +21,8 @@ def made(
     >>> made("double", ["x"], "return x * two", {"__file__": "doubles.py", "two": 2})(3)
     6
     """
-    kind, empty = Parameter.POSITIONAL_OR_KEYWORD, Parameter.empty
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    empty = Parameter.empty
     taken = [Parameter(p, kind) if isinstance(p, str) else p for p in parameters]
     bare = inspect.Signature([p.replace(default=empty, annotation=empty) for p in taken])
     lines = f"def {name.rpartition('.')[2]}{bare}:", *body.split("\n")

@@ -38,7 +38,10 @@ class Map(TakesHalves):
     """
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
-        self.there, self.back, self.saved = there, back, saved  # both functions read `saved`
+        # both functions read `saved`
+        self.there = there
+        self.back = back
+        self.saved = saved
 
     def forward(self, x: Array, *constant_in: Array) -> Array:
         self.shapes = [z.shape for z in constant_in]
@@ -125,7 +128,8 @@ def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
         operands = arguments(node, dtype)
 
         def of(i: int) -> tuple[OnArray, OnArray]:
-            before, after = operands[:i], operands[i + 1 :]
+            before = operands[:i]
+            after = operands[i + 1 :]
             # forward runs on a copy, as it overwrites the dtypes and shapes that backward reads
             return lambda x: copy_of(node).forward(*before, x, *after), lambda dy: node.backward(dy)[i]
 
@@ -139,10 +143,12 @@ def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
     for each of the first inputs."""
 
     def apply(node: Function, dy: Tensor, *_: Any) -> Any:
-        copy, x = copy_of(node), []
+        copy = copy_of(node)
+        x = []
         if shape is not None:
             x = [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
-        pairs, saved = maps(copy, dy._array.dtype), list(vars(copy).values())
+        pairs = maps(copy, dy._array.dtype)
+        saved = list(vars(copy).values())
         dxs = [
             mapped(node, dy, back, there, saved, *x) if needed else None
             for (there, back), needed in zip(pairs, node.needs, strict=False)
@@ -204,7 +210,8 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
     ys = y if isinstance(y, tuple) else (y,)
     pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if dy is not None]
     wanted = [x for x, needed in zip(xs, node.needs, strict=False) if needed]
-    outputs, slopes = [y for y, _ in pairs], [dy for _, dy in pairs]
+    outputs = [y for y, _ in pairs]
+    slopes = [dy for _, dy in pairs]
     dxs = iter(gradients(outputs, wanted, slopes, create_graph=True, materialize_grads=True))
     return tuple(next(dxs) if needed else None for needed in node.needs)
 
@@ -214,10 +221,12 @@ class NoDerivative(Function):
     """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
 
     def __init__(self, name: str, values: Any) -> None:
-        self.op, self.values = name, values
+        self.op = name
+        self.values = values
 
     def forward(self, *inputs: Array) -> Array:
-        values, self.values = self.values, None
+        values = self.values
+        self.values = None
         return np.asarray(values)
 
     def backward(self, *gradients: Any, f: Any = None) -> Any:

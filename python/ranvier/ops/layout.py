@@ -75,7 +75,10 @@ class AtMaxima(Deferred):
         windows: the sizes of a window. pool: (the kernels forward and backward, the shape of x, their further
         arguments, whether x is one sample without a batch axis).
         """
-        self.dy, self.where, self.windows, self.pool = dy, where, windows, pool
+        self.dy = dy
+        self.where = where
+        self.windows = windows
+        self.pool = pool
 
     def array(self) -> Any:
         _, backward, shape, arguments, single = self.pool
@@ -103,7 +106,9 @@ class Parts(Deferred):
     joins = True
 
     def __init__(self, key: tuple[Any, ...], dy: Array, shape: tuple[int, ...], channels_last: bool) -> None:
-        self.parts, self.shape, self.channels_last = [(key, dy)], shape, channels_last
+        self.parts = [(key, dy)]
+        self.shape = shape
+        self.channels_last = channels_last
 
     def plus(self, other: Any) -> Any:
         if not isinstance(other, Parts) or self.shape != other.shape:
@@ -132,7 +137,8 @@ class Parts(Deferred):
         if None in [place for place, _ in slices] or len({dy.dtype for _, dy in slices}) > 1:
             return None
         slices.sort(key=lambda of: of[0])
-        axis, ends = slices[0][0][0], [end for (_, _, end), _ in slices]
+        axis = slices[0][0][0]
+        ends = [end for (_, _, end), _ in slices]
         follow = [(axis, begin) for begin in (0, *ends[:-1])]
         if [place[:2] for place, _ in slices] != follow or ends[-1] != self.shape[axis]:
             return None

@@ -142,7 +142,9 @@ def written_once(**saves: int) -> Any:
         def seen(node: Any) -> Any:
             view = object.__new__(view_of)
             view.__dict__ = node.__dict__  # shared, because a copy takes longer
-            view.needs, view.node = node.needs, node  # these are slots
+            # these are slots
+            view.needs = node.needs
+            view.node = node
             return view
 
         if kind.backward.__kwdefaults__:  # backward(*dys, f=...), of several results

@@ -181,7 +181,8 @@ def methods(words: str) -> list[str]:
     found = []
     for word in words.split():
         word = word.rstrip("!")
-        name, in_place = word.strip(".+*"), word[-1] == "*"
+        name = word.strip(".+*")
+        in_place = word[-1] == "*"
         found += [name] * (name != word) + [f"{name}_"] * in_place
         if symbol := _SYMBOLS.get(name):
             found.append(f"__{symbol}__")

@@ -93,7 +93,8 @@ class _Step:
     """
 
     def __init__(self, optimizer: Any, step: Any) -> None:
-        self.optimizer, self.__func__ = optimizer, step
+        self.optimizer = optimizer
+        self.__func__ = step
         self.before_all = _OF_ALL["before step"]
         self.before = optimizer._own_hooks("before step")
         self.after = optimizer._own_hooks("after step")

@@ -24,7 +24,9 @@ from ranvier.tensors.memory import Array, in_dtype, narrow, widened
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
 
-C1, C2 = 1e-4, 0.9  # the usual constants of the strong Wolfe conditions; see `strong_wolfe`
+# the usual constants of the strong Wolfe conditions; see `strong_wolfe`
+C1 = 1e-4
+C2 = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,8 @@ def strong_wolfe(
         keep = high if done or new.slope * (high.t - low.t) < 0 else low
         first = bracket[0] is low
         bracket = [new, keep] if first else [keep, new]
-        low, high = new, keep
+        low = new
+        high = keep
     return low, count
 
 
@@ -219,7 +222,8 @@ class LBFGS(Optimizer):
         refuse("LBFGS.step()", "it decides by values how often to evaluate: leave it eager")
         group = self.param_groups[0]
         state = self.state[group["params"][0]]
-        loss, n_iter = None, 0
+        loss = None
+        n_iter = 0
 
         def evaluate() -> tuple[float, Array]:
             nonlocal loss

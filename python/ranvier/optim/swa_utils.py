@@ -125,7 +125,8 @@ class AveragedModel(Module):
 
     def update_parameters(self, model: Module) -> None:
         """Adds the model's parameters to the average."""
-        averages, values = self._averaged(self.module), self._averaged(model)
+        averages = self._averaged(self.module)
+        values = self._averaged(model)
         if [p.shape for p in averages] != [p.shape for p in values]:
             raise ValueError("[AveragedModel] got a model of other parameters; expected the copied one")
         with no_grad():
@@ -261,7 +262,8 @@ class SWALR(LRScheduler):
         step = self._step_count - 1
         if self.anneal_epochs == 0:
             step = max(1, step)
-        before, now = self._share(step - 1), self._share(step)
+        before = self._share(step - 1)
+        now = self._share(step)
         rates = []
         for group in self.optimizer.param_groups:
             end = self._in_group(group, "swa_lr")

@@ -73,8 +73,10 @@ class ASGD(Rule):
     """
 
     _name = _rule = "asgd"
-    _states, _limits = ("ax",), dict.fromkeys(("lambd", "alpha", "t0"), ANY)
-    _number, _derived = "eta", ("mu",)
+    _states = ("ax",)
+    _limits = dict.fromkeys(("lambd", "alpha", "t0"), ANY)
+    _number = "eta"
+    _derived = ("mu",)
 
     lr: float = 1e-2
     lambd: float = 1e-4
@@ -204,7 +206,8 @@ class NAdam(Rule):
     """
 
     _name = _rule = "nadam"
-    _states, _number = ("exp_avg", "exp_avg_sq"), "mu_product"
+    _states = ("exp_avg", "exp_avg_sq")
+    _number = "mu_product"
 
     lr: float = 2e-3
     betas: tuple[float, float] = (0.9, 0.999)
@@ -361,7 +364,8 @@ class Rprop(Rule):
 
     def _check(self, group: Group) -> None:
         super()._check(group)
-        etas, sizes = group["etas"], group["step_sizes"]
+        etas = group["etas"]
+        sizes = group["step_sizes"]
         if not 0 < etas[0] < 1 < etas[1]:
             raise ValueError(f"[{self._name}] got etas {etas}; expected two numbers, 0 < first < 1 < second")
         if not 0 <= sizes[0] <= sizes[1]:

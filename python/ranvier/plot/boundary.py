@@ -68,7 +68,8 @@ def decision_boundary(
     labels = fig.labels_of(name, "y", y, len(points))
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.12 * np.where(high > low, high - low, 1)
-    low, high = low - margin, high + margin
+    low = low - margin
+    high = high + margin
     across, up = (np.linspace(low[i], high[i], steps, dtype=np.float32) for i in (0, 1))
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     shares, classes, names = _shares(name, model, np.concatenate([grid, points]), labels, class_names)

@@ -36,7 +36,10 @@ Path: TypeAlias = str | os.PathLike[str]
 
 MARKERS = "osD^vPX*"
 PANEL = (4.8, 3.6)  # inches: a curve with its labels
-TITLE, TEXT, SMALL = 11, 9.5, 8.5  # points
+# points
+TITLE = 11
+TEXT = 9.5
+SMALL = 8.5
 
 
 def extremes(values: Any) -> tuple[float, float]:
@@ -53,9 +56,16 @@ def number(value: float, most: float) -> str:
     return f"{round(value, places) + 0.0:.6g}"  # + 0.0 turns -0 into 0
 
 
-BLUE, RED, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#222222", "#F0E442"
-GRAY, LIGHT = "#767676", "#D9D9D9"
+BLUE = "#0072B2"
+RED = "#D55E00"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+BLACK = "#222222"
+YELLOW = "#F0E442"
+GRAY = "#767676"
+LIGHT = "#D9D9D9"
 COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
 WRONG = "#C24A00"  # dark enough for text on white
 

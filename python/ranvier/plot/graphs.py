@@ -20,7 +20,9 @@ from ranvier.tape.trace import outputs_alive, outputs_kept
 
 __all__ = ["graph", "program"]
 
-WIDTH, HEIGHT = 1.7, 0.78  # the size of a box in inches
+# the size of a box in inches
+WIDTH = 1.7
+HEIGHT = 0.78
 APART = (2.25, 1.0)  # the distances of columns and of rows in inches
 FILLS = {"leaf": "#FFF6C8", "op": "#FFFFFF", "loss": "#FBE3B5"}
 
@@ -140,7 +142,8 @@ def _name_of(node: Any) -> str:
 def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient: Any) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    x, y = place[0] * APART[0], place[1] * APART[1]
+    x = place[0] * APART[0]
+    y = place[1] * APART[1]
     corner = (x - WIDTH / 2 + 0.08, y - HEIGHT / 2 + 0.08)
     how: dict[str, Any] = {"facecolor": FILLS[kind], "edgecolor": fig.BLACK, "zorder": 2}
     box = FancyBboxPatch(corner, WIDTH - 0.16, HEIGHT - 0.16, boxstyle="round,pad=0.08", **how)
@@ -172,12 +175,14 @@ def _draw_arrow(ax: Any, points: list[Point]) -> None:
     from matplotlib.path import Path as Curve
 
     scaled = [(x * APART[0], y * APART[1]) for x, y in points]
-    begin, end = scaled[0], scaled[-1]
+    begin = scaled[0]
+    end = scaled[-1]
     corners = [(begin[0] + WIDTH / 2, begin[1])]
     for x, y in scaled[1:-1]:
         corners += [(x - WIDTH / 2, y), (x + WIDTH / 2, y)]
     corners.append((end[0] - WIDTH / 2, end[1]))
-    vertices, codes = [corners[0]], [Curve.MOVETO]
+    vertices = [corners[0]]
+    codes = [Curve.MOVETO]
     for (x0, y0), (x1, y1) in pairwise(corners):
         middle = (x0 + x1) / 2
         vertices += [(middle, y0), (middle, y1), (x1, y1)]
@@ -212,7 +217,8 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
         raise TypeError(
             f"[plot.program] got {type(program).__name__}; expected one of the programs of a compiled step"
         )
-    code, buffers = program.instructions, program.buffers
+    code = program.instructions
+    buffers = program.buffers
     if figure is None:
         figure = fig.new_figure("plot.program", (10, 5.5 + 0.17 * len(code)), path)
     from matplotlib import colormaps
@@ -236,7 +242,8 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
 
 def _draw_instructions(panel: Any, code: Any, ends: list[float], colours: dict[str, Any]) -> None:
     for i in code:
-        begin, end = ends[i.number], ends[i.number + 1]
+        begin = ends[i.number]
+        end = ends[i.number + 1]
         panel.barh(i.number, end - begin, left=begin, color=colours[i.op], height=0.8)
         text = f"{i.op} with {', '.join(i.fused)}" if i.fused else i.op
         right = begin < ends[-1] / 2  # where the panel has space
@@ -256,8 +263,11 @@ def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours:
     for b in buffers:
         if b.role != "temporary" or b.first < 0:
             continue
-        begin, end = ends[b.first], ends[b.last + 1]
-        place, high, colour = b.offset / scale, b.bytes / scale, colours[code[b.first].op]
+        begin = ends[b.first]
+        end = ends[b.last + 1]
+        place = b.offset / scale
+        high = b.bytes / scale
+        colour = colours[code[b.first].op]
         panel.add_patch(
             Rectangle((begin, place), end - begin, high, facecolor=colour, edgecolor="white", linewidth=0.8)
         )

@@ -65,7 +65,8 @@ def confusion_matrix(
                 text += f"\n{share[i, j]:.0%}"
             ink = "white" if share[i, j] > 0.55 else "black" if n else fig.GRAY
             ax.text(j, i, text, ha="center", va="center", fontsize=size, color=ink)
-    total, right = matrix.sum(), np.trace(matrix)
+    total = matrix.sum()
+    right = np.trace(matrix)
     accuracy = f"Accuracy {right / total:.1%} of {total:g}" if total else "No samples"
     fig.label(ax, accuracy, "predicted class", "true class", grid=None)
     _name_ticks(ax.xaxis, names, longest=int(12 * side / count))

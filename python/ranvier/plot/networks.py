@@ -119,7 +119,8 @@ def network(
     >>> ax.get_title(), len(ax.patches)
     ('2 layers, 26 parameters', 9)
     """
-    layers, parameters = _layers_of(model), sum(p.numel() for p in model.parameters())
+    layers = _layers_of(model)
+    parameters = sum(p.numel() for p in model.parameters())
     if limit < 3:
         raise ValueError(f"[plot.network] got limit {limit}; expected at least 3")
     for what, names, layer in (("input", input_names, layers[0]), ("output", output_names, layers[-1])):
@@ -162,9 +163,13 @@ def _layers_of(model: Any) -> list[_Layer]:
     for module in model.modules():
         kind = module.__class__.__name__
         if isinstance(module, nn.Linear):
-            before, units, weight = module.in_features, module.out_features, module.weight._array
+            before = module.in_features
+            units = module.out_features
+            weight = module.weight._array
         elif kind.startswith("Conv"):
-            before, units, weight = module.in_channels, module.out_channels, None
+            before = module.in_channels
+            units = module.out_channels
+            weight = None
         else:
             if layers and module.__class__.__module__.startswith("ranvier.nn.activation"):
                 layers[-1] = layers[-1]._replace(activation=kind)

@@ -131,7 +131,8 @@ class _Again:
     """A stream that first gives `begin`, the bytes that were read from `stream`, and then the rest."""
 
     def __init__(self, begin: bytes, stream: BinaryIO) -> None:
-        self.begin, self.stream = begin, stream
+        self.begin = begin
+        self.stream = stream
 
     def read(self, size: int = -1) -> bytes:
         begin, self.begin = (self.begin, b"") if size < 0 else (self.begin[:size], self.begin[size:])

@@ -46,7 +46,9 @@ _BLOCKS = {"Q8_0": BLOCK_BYTES["q8_0"], "Q4_0": BLOCK_BYTES["q4_0"]}
 _NUMBERS = {
     0: "u1", 1: "i1", 2: "u2", 3: "i2", 4: "u4", 5: "i4", 6: "f4", 7: "u1", 10: "u8", 11: "i8", 12: "f8",
 }  # fmt: skip
-_BOOL, _STRING, _ARRAY = 7, 8, 9
+_BOOL = 7
+_STRING = 8
+_ARRAY = 9
 _DEEPEST = 8  # arrays inside of arrays
 
 _Tensors = dict[str, Tensor | QuantizedBlocks]
@@ -61,8 +63,10 @@ class GGUFFile(Mapping[str, Tensor | QuantizedBlocks]):
     """
 
     def __init__(self, path: str, metadata: dict[str, Any], kinds: dict[str, str], tensors: _Tensors) -> None:
-        self.metadata, self.kinds = metadata, kinds
-        self._path, self._tensors = path, tensors
+        self.metadata = metadata
+        self.kinds = kinds
+        self._path = path
+        self._tensors = tensors
 
     def __getitem__(self, name: str) -> Tensor | QuantizedBlocks:
         """The tensor. Raises KeyError: no such name. Raises ValueError: it is of a kind that is not read."""
@@ -134,12 +138,15 @@ class _Header:
     """Reads a file from its beginning. It takes no more memory than the length of the file allows."""
 
     def __init__(self, memory: Any, size: int) -> None:
-        self.memory, self.size, self.place = memory, size, 4
+        self.memory = memory
+        self.size = size
+        self.place = 4
         self.work = Work(min(PER_BYTE * size, MOST_WORK))
 
     def take(self, count: int) -> bytes:
         """So many bytes, after which the next ones follow."""
-        start, self.place = self.place, self.place + count
+        start = self.place
+        self.place = self.place + count
         if self.place > self.size:
             raise FileError(f"ends at byte {self.size}; expected {count} bytes from byte {start} on")
         self.work.charge(count)
@@ -213,7 +220,8 @@ def _read(header: _Header, path: str) -> GGUFFile:
         raise FileError("is big endian; expected a file that is little endian")
     if version not in (2, 3):
         raise FileError(f"has version {version} of the format; expected 2 or 3")
-    tensors, entries = header.unsigned(8), header.unsigned(8)
+    tensors = header.unsigned(8)
+    entries = header.unsigned(8)
     metadata: dict[str, Any] = {}
     for _ in range(entries):
         key = header.new_name(metadata, "key")
@@ -240,7 +248,8 @@ def _entry(header: _Header, name: str) -> _Entry:
     if ndim > 4:
         raise FileError(f"has the tensor {name[:80]!r} of {ndim} dimensions; expected at most 4")
     shape = tuple(header.unsigned(8) for _ in range(ndim))[::-1]
-    number, offset = header.unsigned(4), header.unsigned(8)
+    number = header.unsigned(4)
+    offset = header.unsigned(8)
     kind = _KINDS.get(number, f"type {number}")
     if math.prod(max(n, 1) for n in shape) > MOST_ELEMENTS:
         raise FileError(f"has the tensor {name[:80]!r} of shape {shape}; expected at most 2**40 elements")
@@ -270,7 +279,9 @@ def _require_places(table: dict[str, _Entry], start: int, alignment: int, size: 
 
 
 def _tensor(memory: Any, start: int, entry: _Entry) -> Tensor | QuantizedBlocks:
-    kind, shape, place = entry.kind, entry.shape, start + entry.offset
+    kind = entry.kind
+    shape = entry.shape
+    place = start + entry.offset
     if kind in _DTYPES:
         return wrap(array_in(memory, place, shape, _DTYPES[kind]))
     blocks = (*shape[:-1], shape[-1] // BLOCK, _BLOCKS[kind])

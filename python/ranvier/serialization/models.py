@@ -301,7 +301,8 @@ def _load_into(
     model: nn.Module, path: PathLike, shown: str, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
     """Loads the weights of a model file or of a checkpoint into a model."""
-    about, state = document or {}, arrays
+    about = document or {}
+    state = arrays
     if about.get("content") == "checkpoint":
         state = read_checkpoint(path, shown=shown).get("model", {})
     if about.get("content") == "dict":
@@ -325,7 +326,8 @@ def _load_state(model: nn.Module, shown: str, state: Any) -> nn.Module:
 
 
 def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
-    node, elements = document.get("model"), sum(array.size for array in arrays.values())
+    node = document.get("model")
+    elements = sum(array.size for array in arrays.values())
     architecture.require_sizes(node, elements)
     # The built layers may take more memory than the weights in the file: some weights are shared, and the
     # dtype may be wider. 4000 bytes per array are for the objects of layers.
@@ -382,7 +384,8 @@ def _info(document: dict[str, Any]) -> Info:
     names = ("input_shape", "class_names", "preprocessing", "feature_names")
     values = [value if isinstance(value := document.get(name), list) else None for name in names]
     shape, classes, steps, features = values
-    link, trained = document.get("link"), document.get("training_data")
+    link = document.get("link")
+    trained = document.get("training_data")
     return Info(
         None if shape is None else tuple(shape), classes, steps or [], link if link in LINKS else None,
         str(document.get("library", "")), features, trained if isinstance(trained, dict) else None,

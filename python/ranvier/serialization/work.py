@@ -6,7 +6,8 @@ from typing import Any
 
 from ranvier.serialization.foreign_files import FileError
 
-BASE, PER_BYTE = 2**23, 40
+BASE = 2**23
+PER_BYTE = 40
 """Bytes of memory that a reader may use, and in addition for each byte of a pickle or JSON, whose objects are
 so much larger."""
 
@@ -38,7 +39,8 @@ class Keys:
     """
 
     def __init__(self, work: Work) -> None:
-        self.work, self.large = work, 0
+        self.work = work
+        self.large = 0
 
     def charge(self, key: Any) -> None:
         if isinstance(key, (str, bytes)):

@@ -47,7 +47,9 @@ class SparseBatches:
     def __init__(
         self, x: Any, arrays: tuple[Array, ...] = (), batch_size: int = 1024, shuffle: bool = False
     ) -> None:
-        self.x, self.arrays, self.batch_size = x, arrays, batch_size
+        self.x = x
+        self.arrays = arrays
+        self.batch_size = batch_size
         self.shuffle = shuffle
         self._sampler = RandomSampler(np.empty(x.shape[0], bool))
 
@@ -227,7 +229,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         check_is_fitted(self)
         values = np.asarray(values)
         if values.shape != self.classes_.shape:
-            name, expected = type(self).__name__, self.classes_.shape
+            name = type(self).__name__
+            expected = self.classes_.shape
             raise ValueError(f"[{name}] got classes_ of shape {values.shape}; expected {expected}")
         self._labels.classes = values
 

@@ -36,8 +36,11 @@ class Convergence(Callback):
         constant: float = 0.0,
         stops: bool = True,
     ) -> None:
-        self._estimator, self._samples, self._score = estimator, samples, score
-        self._constant, self._stops = constant, stops
+        self._estimator = estimator
+        self._samples = samples
+        self._score = score
+        self._constant = constant
+        self._stops = stops
         self._best: dict[str, Any] | None = None
         self.stopped = False
 
@@ -79,7 +82,8 @@ class Convergence(Callback):
 
     def _compare_scores(self) -> None:
         e = self._estimator
-        score, best = e.validation_scores_[-1], e.best_validation_score_
+        score = e.validation_scores_[-1]
+        best = e.best_validation_score_
         e._no_improvement_count = 0 if score >= best + e.tol else e._no_improvement_count + 1
         if score > best or self._best is None:
             e.best_validation_score_ = max(score, best) if score == score else best

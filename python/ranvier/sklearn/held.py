@@ -22,7 +22,8 @@ class Held(list[Any]):
     def __setitem__(self, key: Any, value: Any) -> None:
         arrays, values = (self[key], list(value)) if isinstance(key, slice) else ([self[key]], [value])
         values = [np.asarray(x) for x in values]
-        shapes, expected = [x.shape for x in values], [x.shape for x in arrays]
+        shapes = [x.shape for x in values]
+        expected = [x.shape for x in arrays]
         if shapes != expected:
             raise ValueError(
                 f"[{self._name}] got arrays of shapes {shapes}; expected {expected}: those of the network"

@@ -136,7 +136,8 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         """
         if sample_weight is None and self._learn_row(X, label_of_row(self, y, classes)):
             return self
-        y, classes = labels_of(self, y), labels_of(self, classes)
+        y = labels_of(self, y)
+        classes = labels_of(self, classes)
         if not hasattr(self, "module_"):
             labels = Labels(y, classes)
             if classes is None and not labels.multilabel:

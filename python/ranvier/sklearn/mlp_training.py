@@ -93,7 +93,8 @@ class MLPTraining(NetworkEstimator):
         """A new network, and the record of its training."""
         self._generator = None
         self.module_ = self._network(features, outputs)
-        self.n_layers_, self.n_outputs_ = len(self._linear()) + 1, outputs
+        self.n_layers_ = len(self._linear()) + 1
+        self.n_outputs_ = outputs
         self.t_ = 0
         self._no_improvement_count = 0
         if self.solver != "lbfgs":
@@ -204,7 +205,8 @@ class MLPTraining(NetworkEstimator):
 
     def _learn_row(self, X: Any, target: Array | None) -> bool:
         """`partial_fit` of one row by replaying a recorded step; False if none fits and nothing was done."""
-        row, began = self._one_row, perf_counter()
+        row = self._one_row
+        began = perf_counter()
         if row is None or target is None or row is not OneRow.of(self) or not row.is_as_before(self):
             return False
         x = self._row(X)
@@ -229,7 +231,8 @@ class MLPTraining(NetworkEstimator):
         return self.batch_size == "auto" or int(self.batch_size) == 1
 
     def _new_optimizer(self) -> Any:
-        owner, parameters = type(self).__name__, list(self.module_.parameters())
+        owner = type(self).__name__
+        parameters = list(self.module_.parameters())
         settings: dict[str, Any] = {"lr": self.learning_rate_init}
         if self.solver == "adam":
             settings.update(betas=(self.beta_1, self.beta_2), eps=self.epsilon)
@@ -253,7 +256,8 @@ class MLPTraining(NetworkEstimator):
         arrays = [x, y, target] if weights is None else [x, y, target, weights]
         how = {"random_state": self._random_state, "test_size": self.validation_fraction}
         halves = train_test_split(*arrays, stratify=self._strata(y), **how)
-        train, valid = halves[::2], halves[1::2]
+        train = halves[::2]
+        valid = halves[1::2]
         if valid[0].shape[0] < 2:
             raise ValueError(
                 f"[{type(self).__name__}] The validation set is too small: got validation_fraction "

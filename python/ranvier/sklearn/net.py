@@ -66,9 +66,15 @@ class _NeuralNet(NetworkEstimator):
         random_state: Any = None,
         **module__parameters: Any,  # also criterion__..., optimizer__...; scikit-learn checks this name
     ) -> None:
-        self.module, self.criterion, self.optimizer, self.lr = module, criterion, optimizer, lr
-        self.max_epochs, self.batch_size, self.train_split = max_epochs, batch_size, train_split
-        self.callbacks, self.random_state = callbacks, random_state
+        self.module = module
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.train_split = train_split
+        self.callbacks = callbacks
+        self.random_state = random_state
         self.__dict__.update(_checked(type(self).__name__, module__parameters))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -99,7 +105,8 @@ class _NeuralNet(NetworkEstimator):
         n_features, n_outputs: arguments for the module, if it has parameters of these names.
         """
         name = type(self).__name__
-        self._random_state, self._generator = check_random_state(self.random_state), None
+        self._random_state = check_random_state(self.random_state)
+        self._generator = None
         refuse_torch(name, "a module", self.module)
         with random.using(self._stream()):
             sizes = {"n_features": n_features, "n_outputs": n_outputs}
@@ -138,16 +145,20 @@ class _NeuralNet(NetworkEstimator):
     def _fit_arrays(self, x: Array, y: Array, strata: Array | None, weights: Array | None) -> Any:
         """Divide arrays into a training and a validation part, and train."""
         batch_size = len(x) if self.batch_size == -1 else whole(self, "batch_size")
-        epochs, valid = whole(self, "max_epochs"), None
+        epochs = whole(self, "max_epochs")
+        valid = None
         if self.train_split is not None and len(x) >= 10:
             share = number(self, "train_split", 0, 1, above=True)
             if strata is not None:
                 counts = np.unique(strata, return_counts=True)[1]
                 strata = strata if counts.min() >= 2 and share * len(x) >= len(counts) else None
-            index, how = np.arange(len(x)), {"stratify": strata, "random_state": self._random_state}
+            index = np.arange(len(x))
+            how = {"stratify": strata, "random_state": self._random_state}
             a, b = train_test_split(index, test_size=share, **how)
             valid = x[b], y[b], None if weights is None else weights[b]
-            x, y, weights = x[a], y[a], None if weights is None else weights[a]
+            x = x[a]
+            y = y[a]
+            weights = None if weights is None else weights[a]
         fitting: dict[str, Any] = {"validation": valid, "callbacks": self.callbacks or ()}
         self._train(x, y, weights, epochs=epochs, batch_size=batch_size, **fitting)
         self.n_iter_ = self.history_.epochs
@@ -219,15 +230,20 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
         """Train with samples X along axis 0, and labels y (n,), or zeros and ones (n, k) for logits."""
         X, y = validated(self, X, labels_of(self, y), allow_nd=True, multi_output=True)
         self._labels, self.criterion_ = Labels(y), self._made_criterion()
-        link, k, several = link_of(self.criterion_), len(self.classes_), self._labels.multilabel
+        link = link_of(self.criterion_)
+        k = len(self.classes_)
+        several = self._labels.multilabel
         if link is None:
             raise ValueError(
                 f"[NeuralNetClassifier] got criterion {self.criterion!r}; expected a classification loss "
                 "such as nn.CrossEntropyLoss"
             )
         self._make(X.shape[1], 1 if link != "softmax" and not several and k <= 2 else max(k, 2))
-        x, codes = self._as_floats(X), self._labels.encode(y)
-        weights, shape, target = self._checked_weights(sample_weight, x), self._shape(x), codes
+        x = self._as_floats(X)
+        codes = self._labels.encode(y)
+        weights = self._checked_weights(sample_weight, x)
+        shape = self._shape(x)
+        target = codes
         if link == "softmax":
             right = len(shape) >= 1 and shape[0] == max(k, 2) and not several
         else:
@@ -276,7 +292,8 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
         self.criterion_ = self._made_criterion()
         self._make(X.shape[1], y.shape[1] if y.ndim > 1 else 1)
         x = self._as_floats(X)
-        weights, shape = self._checked_weights(sample_weight, x), self._shape(x)
+        weights = self._checked_weights(sample_weight, x)
+        shape = self._shape(x)
         target = self._centred(y, self.criterion_, True)
         if y.shape[1:] != shape and not {y.shape[1:], shape} <= {(), (1,)}:
             raise ValueError(

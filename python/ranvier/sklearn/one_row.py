@@ -109,7 +109,8 @@ class OneRow:
     """Replays the programs of an estimator's Trainer: its predictions and its training steps with one row."""
 
     def __init__(self, trainer: Any) -> None:
-        self.trainer, self.model = trainer, trainer.model
+        self.trainer = trainer
+        self.model = trainer.model
         # calls a function with the network in training or evaluation mode
         self._calls = ShortCalls(trainer.model)
         self._dtype = next((p.dtype for p in trainer.model.parameters()), _FLOATS[1])
@@ -121,7 +122,8 @@ class OneRow:
     @classmethod
     def of(cls, owner: Any) -> OneRow:
         """The OneRow of an estimator; a new one if its Trainer or network is not that of the old one."""
-        trainer, row = owner.trainer_, owner._one_row
+        trainer = owner.trainer_
+        row = owner._one_row
         if row is None or row.trainer is not trainer or row.model is not trainer.model:
             row = owner._one_row = cls(trainer)
         return row
@@ -153,7 +155,8 @@ class OneRow:
     # --- steps
     def note(self, owner: Any) -> None:
         """Called after a step with one row on the full path: the next steps may be replays."""
-        trainer, self._before = self.trainer, None
+        trainer = self.trainer
+        self._before = None
         self._latest.pop("fit", None)  # it may have been recorded with other settings
         # l1 is a setting of the Trainer that a user may have made a mapping, which may be changed in place:
         # `step` would not notice. (The estimator itself sets l2 to a number.)
@@ -206,7 +209,8 @@ class OneRow:
             NonFinite(trainer).loss((x, y, None), loss, penalty)
         report(trainer, updates=trainer.updates + 1)
         trainer.history.append(loss=value)
-        trainer.history.seconds[-1], trainer.history.samples[-1] = seconds, 1.0
+        trainer.history.seconds[-1] = seconds
+        trainer.history.samples[-1] = 1.0
         return value
 
     def require_finite(self) -> None:

@@ -349,11 +349,13 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         self._low, self._high = target.min(axis=0), target.max(axis=0)
         power = np.frexp(np.abs(target).max(axis=0))[1]  # squares of numbers up to 1 do not overflow
         target = np.ldexp(target, -power)
-        mean, std = target.mean(axis=0), target.std(axis=0)
+        mean = target.mean(axis=0)
+        std = target.std(axis=0)
         dispersed = ((target >= 0).all(axis=0) & (std > mean)).all()
         self._logarithmic = bool(dispersed and len(np.unique(target)) > 2)  # two: classes as numbers
         if self._logarithmic:  # effects multiply, and squared errors would follow the few largest targets
-            std, mean = mean, 0.0 * mean
+            std = mean
+            mean = 0.0 * mean
         std = np.where(std > 0, std, 1.0)
         self._mean, self._std = np.ldexp(mean, power), np.ldexp(std, power)
         scaled = ((target - mean) / std).astype(np.float32)

@@ -102,7 +102,8 @@ class Columns:
         one_hot = sum(1 if count == 2 else count for count in counts if count <= ONE_HOT)
         self.plain = int(self._has_missing.sum()) + one_hot
         self.categories = [count + 1 for count in counts if count > ONE_HOT]
-        of_numbers, of_classes = np.flatnonzero(~categorical), np.flatnonzero(categorical)
+        of_numbers = np.flatnonzero(~categorical)
+        of_classes = np.flatnonzero(categorical)
         pairs = zip(of_classes, counts, strict=True)
         few = [np.repeat(i, 1 if c == 2 else c) for i, c in pairs if c <= ONE_HOT]
         many = [i for i, c in zip(of_classes, counts, strict=True) if c > ONE_HOT]
@@ -116,7 +117,8 @@ class Columns:
             scaled = (np.where(missing, self._median, x) - self._median) * self._factor
         scaled = np.clip(scaled, -1e9, 1e9)  # beyond, the next line gives 3 to the bit
         scaled /= np.sqrt(1 + (scaled / 3) ** 2)
-        plain, indices = [missing[:, self._has_missing]], []
+        plain = [missing[:, self._has_missing]]
+        indices = []
         for column, classes in zip(table[:, self.categorical].T, self.classes, strict=True):
             same = column[:, None] == classes
             if len(classes) > ONE_HOT:
@@ -145,7 +147,8 @@ def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) 
     target = y[rows].ravel() if y.shape[1:] == (1,) else y[rows]
     forest = make(20, random_state=random_state, **settings)
     shares = None if weights is None else weights[rows] / weights.max()
-    splits, whole = [], 0.0
+    splits = []
+    whole = 0.0
     for estimator in forest.fit(x[rows], target, shares).estimators_:
         tree = estimator.tree_
         inner = np.flatnonzero(tree.children_left >= 0)
@@ -169,7 +172,8 @@ def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
 
     x: (n, columns). splits: (splits, 3), of `forest_splits`.
     """
-    columns, (thresholds, gains) = splits[:, 0].astype(np.int64), splits[:, 1:].T
+    columns = splits[:, 0].astype(np.int64)
+    thresholds, gains = splits[:, 1:].T
     rank = np.array([(x[:, c] <= t).mean() for c, t in zip(columns, thresholds, strict=True)])
     apart = np.where(columns[:, None] == columns, np.abs(rank[:, None] - rank), np.inf)
     near = apart <= 0.01
@@ -181,7 +185,8 @@ def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
         if sums[best] <= 1e-3 * gains.sum():
             break
         left[apart[best] <= 0.02] = 0.0
-        column, of_column = x[:, columns[best]], edges.setdefault(int(columns[best]), [])
+        column = x[:, columns[best]]
+        of_column = edges.setdefault(int(columns[best]), [])
         above = column > thresholds[best]
         ends = [float(column[~above].max(initial=-np.inf)), float(column[above].min(initial=np.inf))]
         if len(of_column) < 8 and 1e-6 < ends[1] - ends[0] < np.inf:
@@ -234,7 +239,8 @@ class PiecewiseLinearEmbedding(nn.Module):
         slope = np.divide(1.0, width, out=np.zeros(width.shape), where=width > 0)
         self.register_buffer("slope", tensor(slope.astype(np.float32)))
         self.register_buffer("offset", tensor((-edges[:, None, :-1] * slope).astype(np.float32)))
-        features, bins = len(edges), width.shape[2]
+        features = len(edges)
+        bins = width.shape[2]
         self.linear = nn.Parameter(empty(features, 1, size))
         init.normal_(self.linear, 0.0, 0.5)
         self.weight = nn.Parameter(zeros(features, bins, size))
@@ -297,7 +303,8 @@ class TabularNetwork(nn.Module):
         shares: Array | None = None,
     ) -> None:
         super().__init__()
-        self.numbers, self.probabilities = numbers, probabilities
+        self.numbers = numbers
+        self.probabilities = probabilities
         self.embedding = nn.Identity() if edges is None else PiecewiseLinearEmbedding(edges, SIZE)
         each = 1 if edges is None else SIZE  # elements of the embedding of one number
         self.rest = nn.CategoryEmbedding(plain, categories)

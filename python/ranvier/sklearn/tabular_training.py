@@ -21,7 +21,9 @@ Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
 
 LEAST_HELD_OUT = 50  # fewer rows measure the loss too roughly: then no part is held out
 MOST_HELD_OUT = 5000
-EPOCHS, EPOCHS_OF_SMALL = 100, 40  # the most epochs with and without a held-out part
+# the most epochs with and without a held-out part
+EPOCHS = 100
+EPOCHS_OF_SMALL = 40
 SAMPLES = 900_000  # the epochs of a large table have about this many samples together
 LEAST_EPOCHS = 6
 DROPOUT = 0.1  # the automatic dropout, unless the forest explains at least `EXPLAINED` of the variance
@@ -50,7 +52,8 @@ class TabularTraining(NetworkEstimator):
         self.__dict__.pop("_importances", None)
         self._columns = tabular_network.Columns(table, self._is_category)
         x = self._columns.apply(table)
-        self._random_state, self._generator = check_random_state(self.random_state), None
+        self._random_state = check_random_state(self.random_state)
+        self._generator = None
         everything = x, target, weights
         order = self._random_state.permutation(len(x))
         if not x.shape[1]:
@@ -183,10 +186,12 @@ class TabularTraining(NetworkEstimator):
         check_is_fitted(self)
         if not hasattr(self, "_importances"):
             x, y, weights = self._kept
-            rng, base = np.random.default_rng(0), self._measured(x, y, weights)
+            rng = np.random.default_rng(0)
+            base = self._measured(x, y, weights)
             grown = np.zeros(self.n_features_in_)
             for column in range(len(grown)):
-                chosen, exchanged = self._columns.origin == column, x.copy()
+                chosen = self._columns.origin == column
+                exchanged = x.copy()
                 exchanged[:, chosen] = x[rng.permutation(len(x))][:, chosen]
                 if chosen.any():
                     grown[column] = max(self._measured(exchanged, y, weights) - base, 0.0)

@@ -104,7 +104,8 @@ def table_of(owner: Any, X: Any) -> Any:
     if hasattr(X, "column_names") and hasattr(X, "to_pandas"):
         with suppress(ImportError):
             X = X.to_pandas()
-    names, columns = column_names(X), [np.asarray(X, object) if isinstance(X, (list, tuple)) else X]
+    names = column_names(X)
+    columns = [np.asarray(X, object) if isinstance(X, (list, tuple)) else X]
     if names is not None and len(set(names)) == len(names):
         columns = [X[column] for column in names]
     for i, column in enumerate(columns):

@@ -61,7 +61,8 @@ def cast(kind: str, x: Any) -> Any:
     they are."""
     if not isinstance(x, Tensor):
         return x
-    own, dtype = x._array.dtype, state.block.dtype if kind == "lower" else F32
+    own = x._array.dtype
+    dtype = state.block.dtype if kind == "lower" else F32
     if own == dtype or not (own == F32 or own in HALVES):
         return x
     if not (state.block.keeps and own == F32 and x._requires_grad) or x._grad_fn or x._view:

@@ -140,7 +140,8 @@ def run(
     # it has to do the latter, since `higher_order.applied` runs rules outside of the block.
     by_steps = create_graph and _core._autocast(-1) != 0
     if trace.anomaly.on and trace.anomaly.searches:
-        steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
+        steps = (steps[0], trace.checked(steps[1]), *steps[2:])
+        by_steps = True
     # `replaced` has entries for Tensors whose memory was replaced (tensors/replaced.py). Entries that no node
     # needs any more are removed, since each makes backward slower.
     if replaced:
@@ -189,7 +190,8 @@ def _add(held: Any, gradient: Any, own: bool) -> Any:
     if isinstance(held, Deferred):
         if (both := held.plus(gradient)) is not None:
             return both
-        held, own = held.array(), True
+        held = held.array()
+        own = True
     if own and isinstance(gradient, Deferred) and gradient.joins and gradient.shape == held.shape:
         return gradient.added_to(held)
     gradient = _as_array(gradient)
@@ -226,7 +228,8 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
     SOLE is the count of an array that has no other references (tensors/memory.py)."""
     if observers and (recording := current()) is not None:
         recording.gets_gradient(leaf)
-    gradient, array = holder[0], leaf._array
+    gradient = holder[0]
+    array = leaf._array
     if gradient.shape != array.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
     if leaf._grad is None:

@@ -84,7 +84,8 @@ class Calls(Observer):
         ] = {}  # a line of the model -> operations that NumPy computed there
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
-        self._recording.executed, self._recording.keeps = SimpleNamespace(ignores=True), True
+        self._recording.executed = SimpleNamespace(ignores=True)
+        self._recording.keeps = True
 
     def __enter__(self) -> Calls:
         with ExitStack() as block:
@@ -137,7 +138,8 @@ class Calls(Observer):
 
     def see(self, tensor: Tensor, value: Any, is_computed: bool = True) -> Any:
         """Notes the object that stands for a tensor from now on, and returns it."""
-        array, cell = tensor._array, tensor._cell
+        array = tensor._array
+        cell = tensor._cell
         self._seen[id(array)] = Seen(ref(array), value, is_computed, cell, cell[0])
         return value
 
@@ -242,7 +244,8 @@ class Calls(Observer):
     def stored(self, tensor: Tensor, value: Any) -> None:
         """Notes that a tensor was overwritten in place: if `value` is the result of a call, the tensor stands
         for this result from now on."""
-        array, entry = tensor._array, self.find(value)
+        array = tensor._array
+        entry = self.find(value)
         if entry is None or entry.cell[0] != entry.changes or not self.may_hold(array):
             return
         if (value.dtype, value.shape) == (array.dtype, array.shape):

@@ -85,7 +85,9 @@ class _Node(TakesHalves):
     def __init__(self, kind: Any, context: Context, outputs: tuple[Any, ...], slots: list[int]) -> None:
         """kind: the class with the static methods. outputs: what its forward returned. slots: the indices of
         the arguments of forward that are Tensors."""
-        self.kind, self.context, self.slots = kind, context, slots
+        self.kind = kind
+        self.context = context
+        self.slots = slots
         self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
         self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
         self.several, first = len(self.made) > 1, self.made[0]
@@ -94,7 +96,8 @@ class _Node(TakesHalves):
     def forward(self, *arrays: Any) -> Any:
         """The arrays of the results that the class's forward has computed; copies if they share an input's
         memory."""
-        made, self.made = self.made, ()
+        made = self.made
+        self.made = ()
         self.inputs = [(array.shape, array.dtype) for array in arrays]
         ys = [m._array for m in made]
         results = tuple(like(y, y) if any(np.may_share_memory(y, x) for x in arrays) else y for y in ys)
@@ -102,7 +105,8 @@ class _Node(TakesHalves):
         return results if self.several else results[0]
 
     def backward(self, *gradients: Any) -> Any:
-        context, saved = self.context, self.context._saved
+        context = self.context
+        saved = self.context._saved
         if saved and any(source is not None and source >= 0 for source in context._sources):
             with enable_grad():  # a backward may differentiate by a saved output (implicit functions)
                 context._shown = tuple(
@@ -118,7 +122,8 @@ class _Node(TakesHalves):
 
     def release(self) -> None:
         """Frees the saved tensors alone: another backward that reads them raises an error."""
-        self.context._freed, self.context._saved = bool(self.context._saved), ()
+        self.context._freed = bool(self.context._saved)
+        self.context._saved = ()
 
     def name(self) -> str:
         return f"{self.kind.__name__}Backward"
@@ -180,7 +185,8 @@ def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
     """The class's backward with create_graph=True: what it computes from inputs and outputs is recorded."""
     from copy import copy  # used here alone
 
-    name, context = node.kind.__name__, copy(node.context)
+    name = node.kind.__name__
+    context = copy(node.context)
     if getattr(node.kind.backward, "once_differentiable", False):
         raise NotImplementedError(
             f"[{name}] got create_graph=True; expected a backward without once_differentiable"
@@ -224,7 +230,8 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     if apart:  # setup_context gets all arguments of forward, those with defaults included
         bound = signature(kind.forward).bind(*args, **settings)
         bound.apply_defaults()
-        args, settings = bound.args, bound.kwargs
+        args = bound.args
+        settings = bound.kwargs
     needs = tuple(isinstance(x, Tensor) and x.requires_grad and mode.enabled for x in args)
     context = Context(needs)
     with no_grad():
@@ -249,7 +256,8 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     for i, y in zip(node.places, results, strict=True):
         returned[i] = outputs[i]._of_array(y) if outputs[i].is_meta else y
         if any(outputs[i] is plain for plain in context._plain):
-            y._requires_grad, y._grad_fn = False, None
+            y._requires_grad = False
+            y._grad_fn = None
     return tuple(returned) if isinstance(result, tuple) else returned[0]
 
 

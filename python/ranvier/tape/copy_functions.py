@@ -55,7 +55,8 @@ class Setitem(TakesHalves):
         self.key = key
 
     def forward(self, x: Array, value: Array) -> Array:
-        self.shapes, self.value_dtype = (x.shape, value.shape), value.dtype
+        self.shapes = (x.shape, value.shape)
+        self.value_dtype = value.dtype
         y = copied(x)
         self.keys = numbers_first(self.key, x.shape)
         put(y, self.keys, value)
@@ -75,7 +76,8 @@ class Put(TakesHalves):
     """y = value, in the shape of x, which it replaces (``x.copy_(value)``)."""
 
     def forward(self, x: Array, value: Array) -> Array:
-        self.shapes, self.value_dtype = (x.shape, value.shape), value.dtype
+        self.shapes = (x.shape, value.shape)
+        self.value_dtype = value.dtype
         return like(x, value if value.shape == x.shape else np.broadcast_to(value, x.shape))
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
@@ -89,7 +91,8 @@ class Replace(TakesHalves):
 
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
         """chain: the Functions that lead from the base to the view. base: the array of the base."""
-        self.chain, self.shape = chain, base.shape
+        self.chain = chain
+        self.shape = base.shape
         self.order = sorted(range(base.ndim), key=lambda d: -abs(base.strides[d]))
         self.by_memory = any(hasattr(function, "by_memory") for function in chain)  # `as_strided`
 

@@ -219,7 +219,8 @@ def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
 
     seeds: the Tensors with which backward began, which belong to the caller.
     """
-    taken, separated = {id(x) for x in seeds}, []
+    taken = {id(x) for x in seeds}
+    separated = []
     for g in gradients:
         if g is not None:
             is_leaf = g._requires_grad and g._grad_fn is None

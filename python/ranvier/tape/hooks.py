@@ -225,7 +225,8 @@ def call(hooks: Hooks, gradient: Any) -> Any:
     first = array = gradient if deferred is None else deferred.array()
     retaining: list[Retain] = []
     seen: list[Tensor] = []
-    recording, mode.enabled = mode.enabled, False
+    recording = mode.enabled
+    mode.enabled = False
     try:
         for hook in list(hooks.values()):
             if isinstance(hook, Retain):

@@ -61,7 +61,8 @@ class _Node:
     """A Function in a recording, and its twin for replays."""
 
     def __init__(self, function: Function, recording: Recording) -> None:
-        self.kind, self.recording = type(function), recording
+        self.kind = type(function)
+        self.recording = recording
         self.started = _kept(vars(function))  # the attributes before forward
         self.twin: Any = object.__new__(self.kind)
         self.again = False  # True if a replay calls forward
@@ -116,7 +117,8 @@ class _Node:
         """The results, and (index, array) of the results that NumPy has made, which a replay makes only by
         repeating the call. If the method has called kernels, there are none: the kernel calls are
         recorded."""
-        method, recording = getattr(self.kind, name), self.recording
+        method = getattr(self.kind, name)
+        recording = self.recording
         calls = recording.core.pause(False)  # the number of kernel calls so far
         if self.kind.by_numpy:
             with paused():
@@ -143,7 +145,8 @@ class _NodeCall(HostedCall):
 
     def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:
         """name: "forward" or "backward". state: (path, array) of all attributes that are arrays."""
-        self.kind, self.twin = node.kind, node.twin
+        self.kind = node.kind
+        self.twin = node.twin
         self.recording: Any = node.recording
         function: Any = node.function()
         self.name, self.enabled, self.needs = name, is_grad_enabled(), function.needs
@@ -169,7 +172,9 @@ class _NodeCall(HostedCall):
         self.kept = [i for i, _ in parts]
         inputs = [*[x for x in arrays if x is not None], *self.state]
         # The program keeps this object, so it must not refer to the recording and its arrays any more.
-        recording, self.recording, self.state = self.recording, None, []
+        recording = self.recording
+        self.recording = None
+        self.state = []
         results = list(made) if isinstance(made, tuple) else [made]
         hosted = recording.core.host(self, inputs, [x for _, x in parts], None)
         for i, array in zip(self.kept, hosted, strict=True):

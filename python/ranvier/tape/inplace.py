@@ -63,7 +63,8 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     if not isinstance(result, Tensor):  # a tensor of one whole number times a list repeats the list
         raise TypeError(f"[{name}] got a result of type {type(result).__name__}; expected a Tensor")
     recorded = (tensor._requires_grad or result._requires_grad) and mode.enabled
-    array, value = tensor._array, result._array
+    array = tensor._array
+    value = result._array
     if array.shape != value.shape:
         raise RuntimeError(
             f"[{name}] got a result of shape {value.shape} for a tensor of shape {array.shape}; expected that"
@@ -118,7 +119,8 @@ def overwrite(tensor: Any, node: Any, name: str) -> Any:
 
 def _is_sole(tensor: Any) -> bool:
     """True if nothing except the tensor refers to its array, or to another array of the same memory."""
-    array, cell = tensor._array, tensor._cell
+    array = tensor._array
+    cell = tensor._cell
     shares = tensor._view is not None or cell[FLAG] & UNWATCHED or (len(cell) > FIRST and sharing(tensor))
     if shares or type(array.base) is np.ndarray or not array.flags.writeable:
         return False
@@ -194,7 +196,8 @@ def _write_places(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value off the tape."""
     require_writeable("setitem", x._array)
     _keep_results(x)
-    places, keys = _core._places(x._array, key), ()
+    places = _core._places(x._array, key)
+    keys = ()
     if places is None:
         keys = numbers_first(raw_index(key), x._array.shape)
     if overlaps(x._array) and np.size(value) != 1:
@@ -259,7 +262,8 @@ _MOST = 16  # an operation in place consists of fewer Functions; those before th
 def take_over(tensor: Any, result: Any, name: str) -> None:
     """Gives the tensor the value and the history of a result of the same shape and dtype."""
     require_writeable(name, tensor._array)
-    view, cell = tensor._view, tensor._cell
+    view = tensor._view
+    cell = tensor._cell
     if view is not None and stands_alone(tensor):
         view = None
     if view is None and not cell[FLAG] & UNWATCHED and (len(cell) == FIRST or not sharing(tensor)):
@@ -281,7 +285,8 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         _skip_hooks(tensor, result._grad_fn, view)
     write(tensor._array, result._array)
     count_change(tensor)
-    base, maker = tensor, result._grad_fn
+    base = tensor
+    maker = result._grad_fn
     if view is not None:
         base, chain, _ = view
         maker = as_node(Replace(chain, base._array), base._grad_fn, maker)
@@ -297,15 +302,18 @@ def _exchange(tensor: Any, result: Any) -> None:
     """Gives the tensor the memory and the history of the result."""
     if result._view is not None:
         result = result.clone()
-    maker, cell = result._grad_fn, result._cell
+    maker = result._grad_fn
+    cell = result._cell
     if maker.versions and maker.versions[0] is cell:  # the count of changes goes on in the new cell
         cell[0] = changes = tensor._cell[0] + 1
         maker.changes = (changes, *maker.changes[1:])
-    tensor._array, tensor._cell = result._array, cell
+    tensor._array = result._array
+    tensor._cell = cell
     if tensor._grad_fn is not None and tensor._grad_fn.hooks:
         change_history(tensor, maker)
     else:
-        tensor._grad_fn, tensor._requires_grad = maker, True
+        tensor._grad_fn = maker
+        tensor._requires_grad = True
 
 
 def _keep_saved(node: Any, tensor: Any, on: bool = False) -> None:
@@ -326,7 +334,8 @@ def _keep_arrays(node: Any, tensor: Any) -> None:
     """Copies the arrays on the tensor's memory that one Function has saved."""
     if node.changes != tuple([cell[0] for cell in node.versions]):
         return  # Memory was changed after this Function was recorded: it belongs to an older operation.
-    saved, array = vars(node), tensor._array
+    saved = vars(node)
+    array = tensor._array
     for name, value in saved.items():
         if isinstance(value, np.ndarray):
             saved[name] = _kept(value, array)

@@ -39,7 +39,8 @@ def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     refuse("resize_", "make the tensor before the step")
     if x._view is not None or sharing(x):
         raise RuntimeError("[resize_] got a tensor that shares its memory; expected clone() of it")
-    array, flat = np.zeros(shape, x._array.dtype), x._array.reshape(-1)
+    array = np.zeros(shape, x._array.dtype)
+    flat = x._array.reshape(-1)
     kept = min(array.size, flat.size)
     array.reshape(-1)[:kept] = flat[:kept]
     set_data(x, array)
@@ -68,7 +69,8 @@ def set_(
         raise RuntimeError("[set_] got Tensors that require gradients; expected no_grad(), or detach()")
     refuse("set_", "use copy_, or make the tensor before the step")
     source = getattr(source, "_untyped_storage", source)
-    dtype, flags = x._array.dtype, UNWATCHED
+    dtype = x._array.dtype
+    flags = UNWATCHED
     array: Any = np.empty(0, dtype) if source is None else getattr(source, "_array", None)
     if isinstance(source, Tensor):
         if array.dtype != dtype:
@@ -76,7 +78,8 @@ def set_(
         flags |= ALIASED
         source._cell[FLAG] |= flags
         if size is not None:
-            array, storage_offset = memory_of(array).array, storage_offset + source.storage_offset()
+            array = memory_of(array).array
+            storage_offset = storage_offset + source.storage_offset()
     elif isinstance(source, UntypedStorage):
         size = (array.size // dtype.itemsize - storage_offset,) if size is None else size
     elif source is not None:

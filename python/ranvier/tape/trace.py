@@ -111,7 +111,8 @@ class set_detect_anomaly:
         self.__enter__()
 
     def __enter__(self) -> None:
-        was, (anomaly.on, anomaly.searches) = anomaly.on, self._wanted
+        was = anomaly.on
+        anomaly.on, anomaly.searches = self._wanted
         if was != anomaly.on:
             _places.__exit__() if was else _places.__enter__()
 

@@ -36,7 +36,8 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
     elif width and array.dtype.kind == "b":
         drawn = rng.random(array.shape) < 0.5
     elif width:
-        top, limits = int(array.max()), np.iinfo(array.dtype)
+        top = int(array.max())
+        limits = np.iinfo(array.dtype)
         low, high = ((0, top), (0, 2 * top + 3), (-3, 2 * top + 3))[width - 1]
         low, high = max(low, limits.min), min(max(high, low), limits.max)
         drawn = rng.integers(low, high, array.shape, endpoint=True)

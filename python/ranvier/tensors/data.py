@@ -48,7 +48,8 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         return as_array(data)
     # dtypes: of the numbers in nested lists; with None if there are Tensors among them.
     if own := hasattr(data, "__array__"):  # a data frame, a column, an array of another library
-        dtypes, array = set(), _array_like(name, data)
+        dtypes = set()
+        array = _array_like(name, data)
     else:
         dtypes = _dtypes(data)
         try:
@@ -137,7 +138,8 @@ def _is_of_torch(thing: Any) -> bool:
 def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     """Raises ValueError for numbers that a dtype of integers cannot hold. Negative integers wrap around in
     unsigned dtypes, as in PyTorch: -1 in uint8 is 255."""
-    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    low = np.iinfo(dtype).min
+    high = np.iinfo(dtype).max
     low = -high if dtype.kind == "u" and array.dtype.kind in "iu" else low
     if not (low <= array.min() and array.max() <= high):
         wrong = array[~((low <= array) & (array <= high))].flat[0]

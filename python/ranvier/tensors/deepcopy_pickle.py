@@ -181,8 +181,12 @@ def begin_alike(slices: Sequence[Any]) -> None:
     slices, step = slices[:: -1 if step < 0 else 1], abs(step) // max(len(slices) - 1, 1)
     first = slices[0]._array
     memory, start = place_in_memory(first)
-    whole, high = memory.array.reshape(-1).view(np.uint8), bounds(first)[1] - memory.array.ctypes.data
-    shape, dtype, strides, writeable = first.shape, first.dtype, first.strides, first.flags.writeable
+    whole = memory.array.reshape(-1).view(np.uint8)
+    high = bounds(first)[1] - memory.array.ctypes.data
+    shape = first.shape
+    dtype = first.dtype
+    strides = first.strides
+    writeable = first.flags.writeable
     for i, x in enumerate(slices):
         # NumPy makes the array behind a chain of plain views the base. The [:] after the view as _OfSlice
         # keeps the _OfSlice as the base, at which `memory_of` ends.

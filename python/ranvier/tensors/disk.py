@@ -43,7 +43,8 @@ def replace(path: Any, content: bytes | memoryview, flush: bool = True, op: str 
     """
     if not isinstance(path, (str, os.PathLike)):
         return _send(path, content, op)
-    target, in_place = os.path.realpath(path), False
+    target = os.path.realpath(path)
+    in_place = False
     try:
         old = _status(path, target)
         if old is not None and not stat.S_ISREG(old.st_mode):  # For a folder, open raises the system's error.

@@ -66,13 +66,18 @@ class dtype:
     @classmethod
     def _make(cls, name: str, kind: str, itemsize: int) -> DType:
         self = cls.known[name] = object.__new__(cls)
-        self.name, self.kind, self.itemsize = name, kind, itemsize
-        self.is_floating_point, self.is_complex, self.is_signed = kind == "f", kind == "c", kind in "ifc"
+        self.name = name
+        self.kind = kind
+        self.itemsize = itemsize
+        self.is_floating_point = kind == "f"
+        self.is_complex = kind == "c"
+        self.is_signed = kind in "ifc"
         numpy = _OWN.get(name) or np.sctypeDict.get(name)
         # Another package (ml_dtypes) may have registered these names with NumPy.
         if numpy is not None and name != "complex32" and name[:6] != "float8":
             self.dtype = self.__numpy_dtype__ = np.dtype(numpy)
-            self.char, self.type = self.dtype.char, self.dtype.type
+            self.char = self.dtype.char
+            self.type = self.dtype.type
             cls.known[self.dtype] = self
         return self
 
@@ -118,8 +123,13 @@ _FORMS = "e4m3fn e4m3fnuz e5m2 e5m2fnuz e8m0fnu"
 float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu = (
     _make(f"float8_{form}", "f", 1) for form in _FORMS.split()
 )
-qint8, qint32, quint8 = _make("qint8", "i", 1), _make("qint32", "i", 4), _make("quint8", "u", 1)
-cfloat, cdouble, chalf, short = complex64, complex128, complex32, int16
+qint8 = _make("qint8", "i", 1)
+qint32 = _make("qint32", "i", 4)
+quint8 = _make("quint8", "u", 1)
+cfloat = complex64
+cdouble = complex128
+chalf = complex32
+short = int16
 
 # The core finds the object by NumPy's number of a dtype. `long` and `long long` may be equal, with two
 # numbers.
@@ -164,7 +174,8 @@ class finfo:
             raise TypeError(f"[finfo] got {kind}; expected a dtype of floats: iinfo has those of integers")
         names = ("eps", "max", "min", "tiny", "resolution")
         limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
-        self.bits, self.dtype = kind.itemsize * 8, kind.name
+        self.bits = kind.itemsize * 8
+        self.dtype = kind.name
         vars(self).update(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
 
     def __repr__(self) -> str:

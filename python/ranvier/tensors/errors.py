@@ -62,7 +62,8 @@ def own_errors(where: Any, names: Iterable[str], left_out: str = "") -> None:
             method = getattr(where, name)
             setattr(where, name, own_error(getattr(method, "__wrapped__", method), where.__name__))
         return
-    here, skipped = where["__name__"], left_out.split()
+    here = where["__name__"]
+    skipped = left_out.split()
     public = [where.get(name) for name in names if name[0] != "_"]
     functions = [f for f in public if isinstance(f, FunctionType) and f.__name__ not in skipped]
     # a function of this file is a wrapper already

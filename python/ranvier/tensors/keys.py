@@ -150,7 +150,8 @@ def _split(
     for part in _parts(key, shape):
         if part is None or isinstance(part, slice):
             basic.append(part)
-            source, axis = source + (part is not None), axis + 1
+            source = source + (part is not None)
+            axis = axis + 1
         elif isinstance(part, int):
             if not -shape[source] <= part < shape[source]:
                 raise _out_of_range(part, shape[source])

@@ -18,7 +18,9 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import BF16, Array
 from ranvier.tensors.views import FLAG, UNWATCHED
 
-UINT, BFLOAT = 1, 4  # DLDataTypeCode
+# DLDataTypeCode
+UINT = 1
+BFLOAT = 4
 # The offset of DLTensor.dtype.code in bytes, in DLManagedTensor and DLManagedTensorVersioned.
 _PLACES = {b"dltensor": 20, b"dltensor_versioned": 52}
 
@@ -73,7 +75,8 @@ def recoded(capsule: Any, before: int, after: int) -> bool:
     """Changes the code of the dtype in a DLPack capsule that was not used yet from `before` to `after`.
     Returns whether the code was `before`; else nothing is changed."""
     api = ctypes.pythonapi
-    api.PyCapsule_GetName.restype, api.PyCapsule_GetPointer.restype = ctypes.c_char_p, ctypes.c_void_p
+    api.PyCapsule_GetName.restype = ctypes.c_char_p
+    api.PyCapsule_GetPointer.restype = ctypes.c_void_p
     name = api.PyCapsule_GetName(ctypes.py_object(capsule))
     if name not in _PLACES:
         return False

@@ -45,10 +45,13 @@ class MappedFile(mmap.mmap):
     place: int  # the offset of the mark in the mapping, in bytes: the file's size rounded up to pages
 
     def __new__(cls, stream: BinaryIO, shared: bool = False) -> MappedFile:
-        file, kind = os.fstat(stream.fileno()), mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
+        file = os.fstat(stream.fileno())
+        kind = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
         place = -(-file.st_size // mmap.PAGESIZE) * mmap.PAGESIZE
         self = super().__new__(cls, -1, place + mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.path, self.file, self.place = os.path.abspath(stream.name), file, place
+        self.path = os.path.abspath(stream.name)
+        self.file = file
+        self.place = place
         self._show(stream, 0, file.st_size, kind)
         if not shared:
             self._show(stream, place, mmap.PAGESIZE, kind)
@@ -63,7 +66,9 @@ class MappedFile(mmap.mmap):
         and would keep the file open."""
         import ctypes
 
-        system, pointer, number = ctypes.CDLL(None, use_errno=True).mmap, ctypes.c_void_p, ctypes.c_int
+        system = ctypes.CDLL(None, use_errno=True).mmap
+        pointer = ctypes.c_void_p
+        number = ctypes.c_int
         system.restype = pointer
         system.argtypes = pointer, ctypes.c_size_t, number, number, number, ctypes.c_long
         address = ctypes.addressof(ctypes.c_char.from_buffer(self)) + place

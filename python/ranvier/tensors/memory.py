@@ -24,7 +24,9 @@ from ranvier.tensors.recording import host, host_in_place
 
 Array = np.ndarray[Any, Any]
 
-F16, BF16, F32 = np.dtype(np.float16), np.dtype(_core._BFloat16), np.dtype(np.float32)
+F16 = np.dtype(np.float16)
+BF16 = np.dtype(_core._BFloat16)
+F32 = np.dtype(np.float32)
 HALVES = frozenset((F16, BF16))  # half floats: floats of 16 bits, which most ops compute in float32
 # How bfloat16 is pickled. NumPy's own way would change the one registered dtype object when it is loaded.
 copyreg.pickle(type(BF16), lambda dtype: (_in_order, ("=" if dtype.isnative else dtype.byteorder,)))

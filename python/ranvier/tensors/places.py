@@ -57,7 +57,8 @@ def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
 
 def _picked_last(array: Array, *key: Any) -> Array:
     y = np.asarray(array[key])
-    order, last = np.arange(y.size).reshape(y.shape), np.zeros(array.shape, np.int64)
+    order = np.arange(y.size).reshape(y.shape)
+    last = np.zeros(array.shape, np.int64)
     put_in_order(last, key, order)
     return np.where(last[key] == order, y, y.dtype.type(0))
 
@@ -87,7 +88,8 @@ def _put_slices(array: Array, key: Any, value: Any) -> bool:
     """array[..., rows] = value by the core. Returns False, and writes nothing, unless the key is full slices
     and one array of row numbers, and the value has the shape and dtype of the picked part."""
     parts = _tuple(key)
-    axis, rows = len(parts) - 1, parts[-1]
+    axis = len(parts) - 1
+    rows = parts[-1]
     if not (isinstance(rows, np.ndarray) and rows.ndim == 1 and rows.dtype.kind == "i"):
         return False
     if not all(type(part) is slice and part == slice(None) for part in parts[:-1]):

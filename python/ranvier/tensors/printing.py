@@ -127,14 +127,16 @@ class _Format:
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.floating = array.dtype.kind == "f"
-        self.style, self.width = "int", 1
+        self.style = "int"
+        self.width = 1
         with np.errstate(invalid="ignore"):  # NumPy warns of some NaN
             values = array.astype(np.float64).ravel() if self.floating else array.ravel()
         counted = values  # the values that decide the width
         if self.floating:
             counted = finite = values[np.isfinite(values) & (values != 0)]
             if finite.size:
-                low, high = np.abs(finite).min(), np.abs(finite).max()
+                low = np.abs(finite).min()
+                high = np.abs(finite).max()
                 whole = bool((finite == np.ceil(finite)).all())
                 far = bool(high / low > 1000 or high > 1e8 or (not whole and low < 1e-4))
                 powers = far if options.sci_mode is None else options.sci_mode

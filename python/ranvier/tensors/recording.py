@@ -136,13 +136,16 @@ def paused() -> Iterator[None]:
     if recording is None:
         yield
         return
-    _local.recording, thread, recording.thread = None, recording.thread, 0
+    _local.recording = None
+    thread = recording.thread
+    recording.thread = 0
     recording.core.pause(True)
     try:
         yield
     finally:
         recording.core.pause(False)
-        _local.recording, recording.thread = recording, thread
+        _local.recording = recording
+        recording.thread = thread
 
 
 def references(array: Any) -> int:
@@ -151,7 +154,9 @@ def references(array: Any) -> int:
 
 
 _CONSTANT = (np.ndarray, np.generic, np.dtype, DType, int, float, str, slice, type(None), type(...))
-_MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # limits of an instruction in the core (program/host_call.h)
+# limits of an instruction in the core (program/host_call.h)
+_MOST_ARRAYS = 16
+_MOST_DIMENSIONS = 8
 
 
 def host(function: Callable[..., Any], *operands: Any) -> Any:
@@ -191,7 +196,8 @@ def _recorded(recording: Recording, function: Callable[..., Any], operands: tupl
     results = [np.asarray(part) for part in (result if isinstance(result, tuple) else (result,))]
     call = _FunctionCall(function, operands)
     call.kept = [i for i, part in enumerate(results) if recording.core.kind_of(part) == "foreign"]
-    arrays, kept = _arrays(operands), [results[i] for i in call.kept]
+    arrays = _arrays(operands)
+    kept = [results[i] for i in call.kept]
     if kept and call.fits(arrays, kept):
         for i, array in zip(call.kept, recording.core.host(call, arrays, kept, None), strict=True):
             results[i] = array
@@ -262,7 +268,8 @@ class _FunctionCall(HostedCall):
     """A function with its constant operands; a replay passes the arrays among them."""
 
     def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
-        self.function, self.kept = function, [0]
+        self.function = function
+        self.kept = [0]
         self.constants = [None if isinstance(x, np.ndarray) else x for x in operands]
         self.positions = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
 

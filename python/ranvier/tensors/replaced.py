@@ -39,7 +39,9 @@ _ALONE = 2  # the result of getrefcount for a cell to which only an entry refers
 
 def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
     """Must be called before a tensor gets other memory. new, new_cell: its new array and cell."""
-    cell, array, maker = tensor._cell, tensor._array, tensor._grad_fn
+    cell = tensor._cell
+    array = tensor._array
+    maker = tensor._grad_fn
     for key in [key for key, entry in replaced.items() if entry.new_cell is cell]:
         # An entry that led to the present memory now leads to the new memory. Otherwise each of many changes
         # would add an entry.
@@ -70,9 +72,11 @@ def renew(node: Any) -> None:
         own = (entry.maker or entry.tensor)()
         if edge is not None and edge is not own:
             continue  # The input is a view, or another tensor of the old memory.
-        new, cell = entry.new, entry.new_cell
+        new = entry.new
+        cell = entry.new_cell
         while (later := replaced.get(id(cell))) is not None:
-            new, cell = later.new, later.new_cell
+            new = later.new
+            cell = later.new_cell
         if node.derived:
             raise _stale(node._op_name(), entry)
         # certain: all saved arrays on the old memory are this input. Otherwise another input or a view is on

@@ -162,7 +162,9 @@ class Forward(NamedTuple):
 
 def _op_of(function: FunctionType) -> Forward | None:
     """The op that a function calls with its first parameters; or None."""
-    space, code, name = function.__globals__, function.__code__, function.__name__
+    space = function.__globals__
+    code = function.__code__
+    name = function.__name__
     names = code.co_varnames[: code.co_argcount]
     if name in _OPS:
         operands = tuple(name for name in names if name in _OPERANDS)
@@ -185,7 +187,8 @@ def _op_of(function: FunctionType) -> Forward | None:
 
 def _named(function: FunctionType, names: tuple[str, ...]) -> Forward:
     """The function of the core for one of `_NAMED`, which begins with its name."""
-    name, defaults = function.__name__, function.__defaults__ or ()
+    name = function.__name__
+    defaults = function.__defaults__ or ()
     least = len(names) - len(defaults)
     places = tuple(range(1, len(names) + 1))
     return Forward(getattr(_core, f"_{name}"), least, names, (name, *[None] * least, *defaults), places)

@@ -102,7 +102,8 @@ class TypedStorage(_Storage):
     """
 
     def __init__(self, memory: UntypedStorage, dtype: Any) -> None:
-        self._untyped_storage, self.dtype = memory, dtype
+        self._untyped_storage = memory
+        self.dtype = dtype
         self._array = memory._array.view(dtype)
 
     def _new_shared(self, size: int, device: Any = None) -> TypedStorage:

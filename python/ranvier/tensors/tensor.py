@@ -57,7 +57,8 @@ def set_grad(tensor: Any, value: Any = None) -> None:
     if value is not None:
         if not hasattr(value, "_cell"):
             raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
-        array, own = value._array, tensor._array
+        array = value._array
+        own = tensor._array
         if value is tensor:
             raise RuntimeError("[grad] got the tensor itself; expected another Tensor")
         if array.shape != own.shape:
@@ -104,7 +105,9 @@ def set_data(tensor: Any, value: Any) -> None:
         value._cell[FLAG] |= flags
     cell = [tensor._cell[0], None, flags]
     note(tensor, array, cell)
-    tensor._array, tensor._view, tensor._cell = array, None, cell
+    tensor._array = array
+    tensor._view = None
+    tensor._cell = cell
 
 
 # memory format -> the axes of a tensor in the order of its memory
@@ -229,7 +232,9 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
-        shape, steps = self._array.shape, _core._steps(self)  # The core gives the steps in elements.
+        # The core gives the steps in elements.
+        shape = self._array.shape
+        steps = _core._steps(self)
         if 0 in shape and not any(steps):  # A new array of NumPy without elements has steps of 0.
             sizes = [max(n, 1) for n in shape]
             steps = tuple(math.prod(sizes[at + 1 :]) for at in range(len(sizes)))
@@ -288,7 +293,8 @@ class Tensor:
                     "[detach_] got a view, which follows its base; expected no view: use detach()"
                 )
             self._view = None
-        self._grad_fn, self._requires_grad = None, False
+        self._grad_fn = None
+        self._requires_grad = False
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -317,7 +323,9 @@ class Tensor:
             value_read(how, self)
         return self._array
 
-    numpy, __array__, __dlpack__ = numpy, asarray, as_capsule
+    numpy = numpy
+    __array__ = asarray
+    __dlpack__ = as_capsule
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """The result of NumPy's functions for a Tensor, as a Tensor: ``np.sqrt(x)``."""
@@ -385,7 +393,8 @@ class Tensor:
         out.__dict__.update(self.__dict__)
         return out
 
-    __deepcopy__, __reduce__ = deepcopied, reduced
+    __deepcopy__ = deepcopied
+    __reduce__ = reduced
 
 
 _core._set_tensor_class(Tensor, Size)

@@ -19,7 +19,9 @@ from ranvier.grad_mode import mode
 from ranvier.observe import current, observers
 from ranvier.tensors.memory import copied
 
-FLAG, FIRST = 2, 3  # the places in _cell of the flags, and of the first weak reference
+# the places in _cell of the flags, and of the first weak reference
+FLAG = 2
+FIRST = 3
 
 # The flags: what is known of the memory that a cell stands for.
 BORROWED = 4  # The memory is the array of a caller, an argument of a module, and must not change.
@@ -102,7 +104,8 @@ def change_history(tensor: Any, maker: Any) -> None:
         for key, hook in list(old.hooks.items()):
             if getattr(hook, "tensor", lambda: None)() is tensor:
                 maker.hooks = {**(maker.hooks or {}), key: old.hooks.pop(key)}
-    tensor._grad_fn, tensor._requires_grad = maker, True
+    tensor._grad_fn = maker
+    tensor._requires_grad = True
 
 
 def views_of(base: Any) -> list[Any]:
@@ -129,7 +132,8 @@ def view_of_several(tensor: Any, view: Any, why: str) -> None:
 
 def is_shared(tensor: Any) -> bool:
     """True if other Tensors that are alive may have the memory."""
-    cell, view = tensor._cell, tensor._view
+    cell = tensor._cell
+    view = tensor._view
     if cell[FLAG] & ALIASED or (view is not None and base_of(tensor) is not None):
         return True
     return len(cell) > FIRST and bool(sharing(tensor))
@@ -144,9 +148,11 @@ def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[A
 
 def as_node(function: Any, *edges: Any) -> Any:
     """A Function as a node of the tape, without a call of forward."""
-    function.released, function.hooks = False, None
+    function.released = False
+    function.hooks = None
     function.edges, function.needs = edges, tuple([edge is not None for edge in edges])
-    function.versions, function.changes = (), ()
+    function.versions = ()
+    function.changes = ()
     return function
 
 
@@ -237,7 +243,8 @@ def own_memory(tensor: Any) -> None:
         tensor._array = copied(tensor._array)
         return
     ranges = [bounds(t._array) for t in family]
-    low, high = min(start for start, _ in ranges), max(end for _, end in ranges)
+    low = min(start for start, _ in ranges)
+    high = max(end for _, end in ranges)
     whole = np.empty(high - low, np.uint8)
     for t, (start, end) in zip(family, ranges, strict=True):
         array = t._array
@@ -251,5 +258,6 @@ def bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     """The addresses where the memory of an array begins and ends."""
     start = end = array.ctypes.data
     for size, stride in zip(array.shape, array.strides, strict=True):
-        start, end = start + min(stride * (size - 1), 0), end + max(stride * (size - 1), 0)
+        start = start + min(stride * (size - 1), 0)
+        end = end + max(stride * (size - 1), 0)
     return start, end + (array.itemsize if array.size else 0)

@@ -44,7 +44,8 @@ class Finder:
 
 # PATHS makes PyTorch's paths below `ranvier`; IN_PLACE makes `torch` itself, after `install`.
 if "IN_PLACE" not in globals():  # they exist if the module is loaded again: `%reload_ext ranvier.torch`
-    PATHS, IN_PLACE = Finder("ranvier"), Finder("torch", "torchvision", "functorch")
+    PATHS = Finder("ranvier")
+    IN_PLACE = Finder("torch", "torchvision", "functorch")
     sys.meta_path.append(PATHS)
 _HERE = f"{__name__}.finder"
 add_attributes("ranvier", _HERE, "accelerator amp backends cuda hub jit mps multiprocessing utils")

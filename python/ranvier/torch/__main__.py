@@ -30,7 +30,8 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE, end="")
         sys.exit(0 if arguments else 2)
-    how, rest = arguments[0], arguments[1:]
+    how = arguments[0]
+    rest = arguments[1:]
     if how in ("-m", "-c") and not rest:
         sys.exit(f"python -m ranvier.torch: got {how} without its argument")
     if how[0] == "-" and how not in ("-", "-m", "-c"):

@@ -212,7 +212,8 @@ def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any =
     @functools.wraps(fwd)
     def forward(ctx: Any, *args: Any, **settings: Any) -> Any:
         in_block = is_autocast_enabled(device_type)
-        ctx._dtype, ctx._fwd_used_autocast = get_autocast_dtype(device_type), in_block and cast_inputs is None
+        ctx._dtype = get_autocast_dtype(device_type)
+        ctx._fwd_used_autocast = in_block and cast_inputs is None
         if cast_inputs is None or not in_block:
             return fwd(ctx, *args, **settings)
         with autocast(device_type, enabled=False):

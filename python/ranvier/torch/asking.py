@@ -97,7 +97,8 @@ OPS = {
 
 def op_of(function: Any) -> tuple[Any, int, tuple[str, ...], tuple[()], tuple[int, ...]] | None:
     """The op that simple calls of a function go to, as arguments of `_core._set_op`; or None."""
-    name, own = function.__name__, getattr(function, "__globals__", OWN_GLOBALS)
+    name = function.__name__
+    own = getattr(function, "__globals__", OWN_GLOBALS)
     if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
         return None
     op, needed, names = OPS[name]

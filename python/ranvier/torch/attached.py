@@ -114,7 +114,8 @@ def _to_layers() -> None:
         return importlib.import_module("ranvier.torch.shared").share_all(module)
 
     module: Any = nn.Module
-    module.compile, module.share_memory = compiled, shared
+    module.compile = compiled
+    module.share_memory = shared
     module._replicate_for_data_parallel = _replica
     module._compiled_call_impl = None
     module.__constants__ = _Constants()

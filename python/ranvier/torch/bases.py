@@ -11,19 +11,28 @@ from typing import Any
 
 from ranvier.nn import conv, dropout, loss as losses, norm, pooling, recurrent, recurrent_cell, resample
 
-RNNBase, RNNCellBase = recurrent.RNNBase, recurrent_cell.RNNCellBase
-_Loss, _WeightedLoss = losses.Loss, losses.WeightedLoss
-_BatchNorm, _InstanceNorm, _NormBase = norm._BatchNorm, norm._InstanceNorm, norm._ChannelNorm
-_ConvNd, _ConvTransposeNd, _DropoutNd = conv.Convolution, conv.TransposedConvolution, dropout._Dropout
+RNNBase = recurrent.RNNBase
+RNNCellBase = recurrent_cell.RNNCellBase
+_Loss = losses.Loss
+_WeightedLoss = losses.WeightedLoss
+_BatchNorm = norm._BatchNorm
+_InstanceNorm = norm._InstanceNorm
+_NormBase = norm._ChannelNorm
+_ConvNd = conv.Convolution
+_ConvTransposeNd = conv.TransposedConvolution
+_DropoutNd = dropout._Dropout
 
 
 class _ConvTransposeMixin(conv.TransposedConvolution):
     """The base class that PyTorch's transposed convolutions once had; classes of libraries derive from it."""
 
 
-_AvgPoolNd, _MaxPoolNd = pooling._AvgPool, pooling._MaxPool
-_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd = pooling._AdaptiveAvg, pooling._AdaptiveMax
-_ConstantPadNd, _ReflectionPadNd = resample._ConstantPad, resample._ReflectionPad
+_AvgPoolNd = pooling._AvgPool
+_MaxPoolNd = pooling._MaxPool
+_AdaptiveAvgPoolNd = pooling._AdaptiveAvg
+_AdaptiveMaxPoolNd = pooling._AdaptiveMax
+_ConstantPadNd = resample._ConstantPad
+_ReflectionPadNd = resample._ReflectionPad
 _ReplicationPadNd = resample._ReplicationPad
 
 

@@ -114,7 +114,8 @@ def checkpoint(
         call.node = weakref.ref(made[0].grad_fn)
         for y, new in zip(call.outputs, made, strict=True):
             y._grad_fn = new._grad_fn  # frees the graph of the call, except what other Tensors need of it
-        call.outputs, call.checked = [], determinism_check == "default"
+        call.outputs = []
+        call.checked = determinism_check == "default"
     return result
 
 
@@ -136,7 +137,10 @@ class _Call:
     checked: bool  # whether these are compared with those of the second run
 
     def __init__(self, function: Any, given: Any, again: Any, state: Any) -> None:
-        self.function, self.given, self.again, self.state = function, given, again, state
+        self.function = function
+        self.given = given
+        self.again = again
+        self.state = state
         self.precision = get_float32_matmul_precision()
         self.casts = amp.autocast("cpu", amp.get_autocast_dtype("cpu"), amp.is_autocast_enabled("cpu"))
 
@@ -212,7 +216,9 @@ def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
 def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor], list[str]]:
     """The leaves and the kinds of nodes between the entered Tensors and the outputs."""
     seen = {id(x._grad_fn) for x in entered}
-    nodes, leaves, kinds = [y._grad_fn for y in outputs], [], []
+    nodes = [y._grad_fn for y in outputs]
+    leaves = []
+    kinds = []
     while nodes:
         node = nodes.pop()
         if node is None or id(node) in seen:
@@ -241,7 +247,8 @@ def checkpoint_sequential(
     def run(first: int, last: int) -> Callable[[Any], Any]:
         return lambda x: functools.reduce(lambda y, function: function(y), functions[first:last], x)
 
-    size, end = len(functions) // segments, 0
+    size = len(functions) // segments
+    end = 0
     for start in range(0, size * (segments - 1), size):
         end = start + size
         input = checkpoint(run(start, end), input, use_reentrant=use_reentrant, **kwargs)

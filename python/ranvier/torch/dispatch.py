@@ -29,7 +29,9 @@ from ranvier.tensors.spellings import RESPELLS, respelled
 
 # Other flags of `_core._public`, as in public_function.cpp: the object asks modes only; it binds as a method;
 # after an error of the function it calls `failed`.
-_MODES_ONLY, BINDS, _RETRIES = 1, 2, 4
+_MODES_ONLY = 1
+BINDS = 2
+_RETRIES = 4
 _TAKES_APART = 64  # a list as the second argument stands for its items
 
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap

@@ -15,12 +15,18 @@ __all__ = ["Linear"]
 class QuantizedValues:
     """What `Linear.weight()` gives in place of a Tensor of qint8: integers, and a scale for each row."""
 
-    dtype, is_quantized = rv.int8, True
+    dtype = rv.int8
+    is_quantized = True
 
     def __init__(self, integers: rv.Tensor, scale: rv.Tensor) -> None:
-        self.int_repr, self.q_per_channel_scales = integers.clone, scale.double
-        self.size, self.numel, self.element_size = integers.size, integers.numel, integers.element_size
-        self.shape, self.dim, self.ndim = integers.shape, integers.dim, integers.ndim
+        self.int_repr = integers.clone
+        self.q_per_channel_scales = scale.double
+        self.size = integers.size
+        self.numel = integers.numel
+        self.element_size = integers.element_size
+        self.shape = integers.shape
+        self.dim = integers.dim
+        self.ndim = integers.ndim
 
     def __repr__(self) -> str:
         return f"{self.dequantize()} of {self.int_repr().dtype}, with scales {self.q_per_channel_scales()}"

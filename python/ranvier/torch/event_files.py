@@ -38,7 +38,8 @@ def checksum(data: bytes) -> int:
     >>> hex(checksum(b"123456789"))
     '0xe3069283'
     """
-    crc, remainders = 0xFFFFFFFF, _REMAINDERS
+    crc = 0xFFFFFFFF
+    remainders = _REMAINDERS
     for byte in data:
         crc = crc >> 8 ^ remainders[(crc ^ byte) & 255]
     return crc ^ 0xFFFFFFFF
@@ -114,7 +115,8 @@ def histogram(tag: str, values: Any, bins: Any = "tensorflow") -> bytes:
     counts, limits = np.histogram(values, bins)
     used = np.flatnonzero(counts)
     first, last = (used[0], used[-1] + 1) if len(used) else (0, len(counts))
-    counts, limits = counts[first:last], limits[first : last + 1]
+    counts = counts[first:last]
+    limits = limits[first : last + 1]
     of_all = [float(values.min()), float(values.max()), float(values.size)]
     of_all += [float(values.sum()), float((values**2).sum())]
     head = b"".join(field(i + 1, x) for i, x in enumerate(of_all))
@@ -138,14 +140,18 @@ def settings(
     hparam_dict: dict[str, Any], metric_dict: dict[str, Any], hparam_domain_discrete: Any = None
 ) -> tuple[bytes, bytes, bytes]:
     """The summaries of a run's settings and of the names of its scores, for TensorBoard's table of runs."""
-    kinds, values = b"", b""
+    kinds = b""
+    values = b""
     for name, value in hparam_dict.items():
         if isinstance(value, (bool, np.bool_)):
-            kind, shown = 2, number(4 << 3) + number(int(value))
+            kind = 2
+            shown = number(4 << 3) + number(int(value))
         elif isinstance(value, (int, float, np.integer, np.floating)):
-            kind, shown = 3, field(2, float(value))
+            kind = 3
+            shown = field(2, float(value))
         elif isinstance(value, str):
-            kind, shown = 1, field(3, value)
+            kind = 1
+            shown = field(3, value)
         else:
             raise ValueError(f"[add_hparams] got {name} {value!r}; expected a number, a text or a bool")
         kinds += field(4, field(1, name) + field(4, kind))

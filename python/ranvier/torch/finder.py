@@ -138,7 +138,8 @@ def _not_found(name: str) -> ImportError | None:
 
     None for a call `__import__(..., fromlist=[name])`, which accepts that the name is missing.
     """
-    frame, parent = sys._getframe(3), name.rpartition(".")[0]
+    frame = sys._getframe(3)
+    parent = name.rpartition(".")[0]
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         if frame.f_code.co_name == "_handle_fromlist" and parent in sys.modules:
             asks = frame.f_back

@@ -83,7 +83,8 @@ def _attention(
     **__: Any,
 ) -> Iterator[_Part]:
     """FLOP of the products of MultiheadAttention, forward and backward."""
-    size, weights = layer.embed_dim, next(layer.parameters())
+    size = layer.embed_dim
+    weights = next(layer.parameters())
     for x in (query, key, value):
         yield _product("addmm", 2 * x.numel() * size, "mm", x, weights)
     count = 2 * query.numel() * size
@@ -126,7 +127,8 @@ class FlopCounterMode(TorchFunctionMode):
 
     def __init__(self, mods: Any = None, depth: int = 2, display: bool = True, **settings: Any) -> None:
         super().__init__()
-        self.depth, self.display = depth, display
+        self.depth = depth
+        self.display = display
         self.flop_counts: dict[str, dict[Any, int]] = defaultdict(lambda: defaultdict(int))
         self._names: dict[Module, str] = {}
         # (names of modules, operator, count) that the next backward pass adds
@@ -158,7 +160,8 @@ class FlopCounterMode(TorchFunctionMode):
             print(self.get_table())
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs, name = kwargs or {}, func.__name__
+        kwargs = kwargs or {}
+        name = func.__name__
         if name == "forward" and (hasattr(args[0], "weight") or any(args[0].children())):
             push(self)  # the call of a whole layer, by a meta tensor: the calls inside it are counted
             try:
@@ -187,7 +190,8 @@ class FlopCounterMode(TorchFunctionMode):
 
         A name is the class of the outermost module, and the path below it.
         """
-        frame, running = sys._getframe(2), [x for x in args[:1] if isinstance(x, Module)]
+        frame = sys._getframe(2)
+        running = [x for x in args[:1] if isinstance(x, Module)]
         while frame is not None:
             code = frame.f_code
             module = frame.f_locals.get(code.co_varnames[0]) if code.co_name == "forward" else None

@@ -53,7 +53,8 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
     for _ in range(2 if niter is None else niter):
         basis = rv.linalg.qr(A @ rv.linalg.qr(A.mT @ basis).Q).Q
     u, s, vh = rv.linalg.svd(basis.mT @ A, full_matrices=False)
-    u, v = basis @ u, vh.mT
+    u = basis @ u
+    v = vh.mT
     return SVD(v, s, u) if wide else SVD(u, s, v)
 
 
@@ -105,7 +106,8 @@ def _eigen(name: str, A: Any) -> Eig:
 
 def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
     """The complex result of a function that makes tensors, such as zeros of a complex dtype, or None."""
-    name, dtype = function.__name__, settings.get("dtype")
+    name = function.__name__
+    dtype = settings.get("dtype")
     if name in ("tensor", "as_tensor", "asarray", "from_numpy"):
         array = np.asarray(args[0])
         wide = hasattr(args[0], "dtype") and array.itemsize > 8
@@ -191,7 +193,8 @@ def segment_reduce(
             "expected sum, mean, prod, max or min, axis 0, and one vector of lengths with this sum"
         )
     empty = _EMPTY[name] if initial is None else float(initial)
-    shape, ones = (len(counts), *data.shape[1:]), (1,) * (data.ndim - 1)
+    shape = (len(counts), *data.shape[1:])
+    ones = (1,) * (data.ndim - 1)
     places = rv.arange(len(counts)).repeat_interleave(counts).view(-1, *ones).expand(data.shape)
     start = rv.full(shape, 0.0 if name == "mean" and initial is None else empty, dtype=data.dtype)
     y = rv.scatter_reduce(start, 0, places, data, "sum" if name == "mean" else name)
@@ -229,10 +232,12 @@ def frombuffer(
 class Nothing:
     """An empty tensor of a dtype that NumPy lacks, from which libraries read the size of an element."""
 
-    shape, ndim = rv.Size([0]), 1
+    shape = rv.Size([0])
+    ndim = 1
 
     def __init__(self, dtype: rv.dtype) -> None:
-        self.dtype, self.itemsize = dtype, dtype.itemsize
+        self.dtype = dtype
+        self.itemsize = dtype.itemsize
 
     def element_size(self) -> int:
         return self.itemsize
@@ -274,7 +279,8 @@ def empty_permuted(size: Any, physical_layout: Any, **settings: Any) -> rv.Tenso
     >>> empty_permuted((2, 3), (1, 0)).stride()
     (1, 2)
     """
-    steps, step = [0] * len(size), 1
+    steps = [0] * len(size)
+    step = 1
     for dim in reversed(physical_layout):
         steps[dim], step = step, step * max(size[dim], 1)
     return empty_strided(size, steps, **settings)

@@ -47,7 +47,8 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        self._device, self._enabled = device, enabled
+        self._device = device
+        self._enabled = enabled
         if enabled and device == "cuda":
             warnings.warn(
                 "torch.cuda.amp.GradScaler is enabled, but CUDA is not available.  Disabling.", stacklevel=2
@@ -59,8 +60,10 @@ class GradScaler:
             raise AssertionError(f"[GradScaler] got growth_factor {growth_factor}; expected more than 1")
         if not backoff_factor < 1:
             raise AssertionError(f"[GradScaler] got backoff_factor {backoff_factor}; expected less than 1")
-        self._init_scale, self._init_growth_tracker = init_scale, 0
-        self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
+        self._init_scale = init_scale
+        self._init_growth_tracker = 0
+        self._growth_factor = growth_factor
+        self._backoff_factor = backoff_factor
         self._growth_interval = growth_interval
         self._scale: Tensor | None = None
         self._growth_tracker: Tensor | None = None
@@ -94,7 +97,8 @@ class GradScaler:
         self, optimizer: Any, inv_scale: Any, found_inf: Any, allow_fp16: bool
     ) -> dict[Any, Tensor]:
         """Multiplies gradients by inv_scale; returns {device: 1 if a gradient is not finite, else 0}."""
-        factor, found = float(inv_scale), float(found_inf)
+        factor = float(inv_scale)
+        found = float(found_inf)
         for p in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
             if p.grad.dtype == rv.float16 and not allow_fp16:
                 raise ValueError("Attempting to unscale FP16 gradients.")

@@ -89,7 +89,8 @@ def _strong_wolfe(
         value, gradient = obj_func(x, t, d)
         return Point(t, float(value), gradient, float(gradient.dot(d)))
 
-    start, size = Point(0.0, float(f), g, float(gtd)), float(d.abs().max())
+    start = Point(0.0, float(f), g, float(gtd))
+    size = float(d.abs().max())
     point, count = strong_wolfe(evaluate, start, float(t), size, tolerance_change, max_ls, c1, c2)
     return point.f, point.g, point.t, count
 
@@ -113,8 +114,10 @@ def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable
 
 
 # conv2d_input(input_size, weight, grad_output, ...), conv2d_weight(input, weight_size, grad_output, ...)
-conv1d_input, conv1d_weight = _conv_gradient(F.conv1d, False), _conv_gradient(F.conv1d, True)
-conv2d_input, conv2d_weight = _conv_gradient(F.conv2d, False), _conv_gradient(F.conv2d, True)
+conv1d_input = _conv_gradient(F.conv1d, False)
+conv1d_weight = _conv_gradient(F.conv1d, True)
+conv2d_input = _conv_gradient(F.conv2d, False)
+conv2d_weight = _conv_gradient(F.conv2d, True)
 
 
 def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Any:

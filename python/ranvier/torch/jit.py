@@ -29,7 +29,8 @@ def is_scripting() -> bool:
 def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(forward)
     def scripted(*args: Any, **settings: Any) -> Any:
-        before, _set.scripting = _set.scripting, True
+        before = _set.scripting
+        _set.scripting = True
         try:
             return forward(*args, **settings)
         finally:

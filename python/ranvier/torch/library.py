@@ -37,7 +37,9 @@ class Library:
     def __init__(self, ns: str, kind: str, dispatch_key: str = "") -> None:
         if kind not in ("IMPL", "DEF", "FRAGMENT"):
             raise ValueError(f"[Library] got kind {kind!r}; expected 'DEF', 'FRAGMENT' or 'IMPL'")
-        self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
+        self.ns = ns
+        self.kind = kind
+        self.dispatch_key = dispatch_key
         self._made: list[OpOverload] = []
 
     def define(self, schema: str, alias_analysis: str = "", *, tags: Any = ()) -> str:
@@ -72,7 +74,8 @@ class Library:
 
 def _set_kernel(op: Any, key: str, fn: Any) -> None:
     """Give an operator its kernel for a device or dispatch key; `fallthrough_kernel` removes it."""
-    overload, key = overload_of(op), _KEYS.get(key, key)
+    overload = overload_of(op)
+    key = _KEYS.get(key, key)
     if fn is fallthrough_kernel:
         overload.kernels.pop("Autograd" if key.startswith("Autograd") else key, None)
     else:
@@ -102,7 +105,9 @@ def define(qualname: Any, schema: str, *args: Any, lib: Any = None, tags: Any = 
 def impl(qualname: Any, types: Any, func: Any = None, *args: Any, lib: Any = None) -> Any:
     """Gives an operator its function for "cpu", "default" or a dispatch key; without func a decorator."""
     if isinstance(qualname, Library):  # impl(lib, name, key)
-        library, name, key = qualname, types, func or ""
+        library = qualname
+        name = types
+        key = func or ""
 
         def given(function: Any) -> Any:
             library.impl(name, function, key)
@@ -156,7 +161,8 @@ def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, l
             f"{overload._schema}. "
             "Please create a functional operator and register an autograd formula for that."
         )
-    overload.backward, overload.setup = backward, setup_context
+    overload.backward = backward
+    overload.setup = setup_context
 
 
 def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
@@ -183,8 +189,10 @@ class CustomOpDef:
     """The result of `custom_op`: a call runs the function."""
 
     def __init__(self, overload: OpOverload, function: Any) -> None:
-        self._opoverload, self._init_fn = overload, function
-        self._namespace, self._name = overload.namespace, overload._opname
+        self._opoverload = overload
+        self._init_fn = function
+        self._namespace = overload.namespace
+        self._name = overload._opname
         self._qualname = overload._schema.name
         self._schema = str(overload._schema)
 
@@ -194,8 +202,11 @@ class CustomOpDef:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self._opoverload(*args, **settings)
 
-    register_kernel, register_fake, register_autograd = register_kernel, register_fake, register_autograd
-    register_vmap, register_torch_dispatch = register_vmap, register_torch_dispatch
+    register_kernel = register_kernel
+    register_fake = register_fake
+    register_autograd = register_autograd
+    register_vmap = register_vmap
+    register_torch_dispatch = register_torch_dispatch
     register_autocast = register_autocast
 
 

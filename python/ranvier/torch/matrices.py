@@ -78,7 +78,8 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
             raise rv.linalg.LinAlgError(text) from error
         if p == "nuc":
             return s.sum(-1) * s.reciprocal().sum(-1)
-        greatest, least = s[..., 0], s[..., -1]
+        greatest = s[..., 0]
+        least = s[..., -1]
         return least / greatest if p == -2 else greatest / least
     inverse, info = rv.linalg.inv_ex(A)
     value = rv.linalg.matrix_norm(A, p) * rv.linalg.matrix_norm(inverse, p)
@@ -209,7 +210,8 @@ def grouped_mm(
     >>> grouped_mm(rv.ones(3, 1), experts, offs=rv.tensor([1, 3], dtype=rv.int32)).tolist()
     [[1.0], [2.0], [2.0]]
     """
-    a, b = mat_a, mat_b
+    a = mat_a
+    b = mat_b
     if bias is not None or out_dtype not in (None, a.dtype):
         raise RuntimeError("[grouped_mm] got a bias or another out_dtype; expected neither, as PyTorch does")
     if a.ndim not in (2, 3) or b.ndim not in (2, 3) or (offs is None) != (a.ndim == b.ndim == 3):

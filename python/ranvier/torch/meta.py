@@ -60,7 +60,8 @@ def _attach_layers() -> None:
 
 def without_memory(shape: Any, dtype: Any, strides: Any = None, offset: int = 0) -> Array:
     """An array of this shape in the region. offset: the bytes before its first element."""
-    dtype, region = np.dtype(dtype), _region()
+    dtype = np.dtype(dtype)
+    region = _region()
     if strides is None:
         steps = np.cumprod([dtype.itemsize, *(max(n, 1) for n in reversed(shape[1:]))], dtype=object)
         strides = tuple(int(step) for step in reversed(steps))[: len(shape)]
@@ -147,9 +148,11 @@ class Meta(rv.Tensor):
 
     __slots__ = ()
     _kind: Any = rv.Tensor
-    is_meta, is_cpu = True, False
+    is_meta = True
+    is_cpu = False
     device = META
-    _class, _of_array = staticmethod(class_of), staticmethod(lambda array: _meta(array))
+    _class = staticmethod(class_of)
+    _of_array = staticmethod(lambda array: _meta(array))
 
     def __new__(cls, *args: Any, **settings: Any) -> Any:
         return cls._kind(*args, **settings)  # type(parameter)(other): on the device of `other`

@@ -24,7 +24,8 @@ def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
     With beta = 0 input is ignored, so it may hold infinities. Integers have integer factors.
     """
     if not (term.is_floating_point() or input.is_floating_point()):
-        beta, alpha = int(beta), int(alpha)
+        beta = int(beta)
+        alpha = int(alpha)
     term = term if alpha == 1 else alpha * term
     return term.expand(*rv.broadcast_shapes(term.shape, input.shape)) if beta == 0 else beta * input + term
 
@@ -90,7 +91,8 @@ def slice_scatter(
     return out
 
 
-diagonal_scatter, select_scatter = _scatter("diagonal"), _scatter("select")
+diagonal_scatter = _scatter("diagonal")
+select_scatter = _scatter("select")
 
 
 def diagflat(input: Any, offset: int = 0) -> Tensor:
@@ -116,7 +118,9 @@ def _split(least: int, dim: int) -> Callable[..., Any]:
     return split
 
 
-hsplit, vsplit, dsplit = _split(2, 1), _split(2, 0), _split(3, 2)
+hsplit = _split(2, 1)
+vsplit = _split(2, 0)
+dsplit = _split(3, 2)
 
 
 def float_power(input: Any, exponent: Any) -> Tensor:
@@ -144,7 +148,8 @@ def _of_integers(function: Any) -> Callable[..., Tensor]:
     return call
 
 
-gcd, lcm = _of_integers(np.gcd), _of_integers(np.lcm)
+gcd = _of_integers(np.gcd)
+lcm = _of_integers(np.lcm)
 
 
 def index_reduce(
@@ -281,16 +286,27 @@ def polygamma(input: Any, n: int) -> Tensor:
     return gamma_functions.polygamma(n, input)
 
 
-hardshrink, prelu = _of_layers("hardshrink"), _of_layers("prelu")
+hardshrink = _of_layers("hardshrink")
+prelu = _of_layers("prelu")
 _methods: Any = Tensor
 const_data_ptr = _methods.data_ptr
-unsafe_chunk, swapdims_ = _methods.chunk, _methods.transpose_
+unsafe_chunk = _methods.chunk
+swapdims_ = _methods.transpose_
 unsafe_split = unsafe_split_with_sizes = _methods.split
-eq_, ne_, lt_ = _in_place(_methods.eq), _in_place(_methods.ne), _in_place(_methods.lt)
-le_, gt_, ge_ = _in_place(_methods.le), _in_place(_methods.gt), _in_place(_methods.ge)
-addbmm_, addmv_, addr_ = _in_place(addbmm), _in_place(addmv), _in_place(addr)
-gcd_, lcm_, heaviside_ = _in_place(gcd), _in_place(lcm), _in_place(_methods.heaviside)
-float_power_, index_reduce_ = _in_place(float_power), _in_place(index_reduce)
+eq_ = _in_place(_methods.eq)
+ne_ = _in_place(_methods.ne)
+lt_ = _in_place(_methods.lt)
+le_ = _in_place(_methods.le)
+gt_ = _in_place(_methods.gt)
+ge_ = _in_place(_methods.ge)
+addbmm_ = _in_place(addbmm)
+addmv_ = _in_place(addmv)
+addr_ = _in_place(addr)
+gcd_ = _in_place(gcd)
+lcm_ = _in_place(lcm)
+heaviside_ = _in_place(_methods.heaviside)
+float_power_ = _in_place(float_power)
+index_reduce_ = _in_place(index_reduce)
 i0_ = _in_place(i0)
 polygamma_ = _in_place(polygamma)
 igamma_ = _in_place(igamma)

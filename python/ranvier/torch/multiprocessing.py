@@ -30,7 +30,9 @@ class ProcessException(Exception):
 
     def __init__(self, msg: str, error_index: int, error_pid: int, *more: Any) -> None:
         super().__init__(msg, error_index, error_pid, *more)
-        self.msg, self.error_index, self.error_pid = msg, error_index, error_pid
+        self.msg = msg
+        self.error_index = error_index
+        self.error_pid = error_pid
 
     def __str__(self) -> str:
         return self.msg
@@ -47,14 +49,16 @@ class ProcessExitedException(ProcessException):
         self, msg: str, error_index: int, error_pid: int, exit_code: int, signal_name: str | None = None
     ) -> None:
         super().__init__(msg, error_index, error_pid, exit_code, signal_name)
-        self.exit_code, self.signal_name = exit_code, signal_name
+        self.exit_code = exit_code
+        self.signal_name = signal_name
 
 
 class ProcessContext:
     """Processes that were started together."""
 
     def __init__(self, processes: list[Any], error_files: list[str]) -> None:
-        self.processes, self.error_files = processes, error_files
+        self.processes = processes
+        self.error_files = error_files
         self.sentinels = {process.sentinel: i for i, process in enumerate(processes)}
 
     def pids(self) -> list[int]:
@@ -87,8 +91,10 @@ class ProcessContext:
                 process.join(None if deadline is None else max(0, deadline - _time.monotonic()))
 
     def _raise(self, i: int) -> None:
-        process, file = self.processes[i], _Path(self.error_files[i])
-        code, pid = process.exitcode, process.pid
+        process = self.processes[i]
+        file = _Path(self.error_files[i])
+        code = process.exitcode
+        pid = process.pid
         if file.exists():
             text = f"\n\n-- Process {i} terminated with the following error:\n{file.read_text()}"
             raise ProcessRaisedException(text, i, pid)

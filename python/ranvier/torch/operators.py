@@ -168,7 +168,8 @@ class _Node(TakesHalves):
 @contextmanager
 def _needs(ctx: Any) -> Any:
     """A block in which `ctx.needs_input_grad` has an entry for each argument, a list for a list."""
-    whole, rest = ctx.needs_input_grad, list(ctx.needs_input_grad[3:])
+    whole = ctx.needs_input_grad
+    rest = list(ctx.needs_input_grad[3:])
     leaves = ([rest.pop(0) for _ in range(spec.num_leaves)] for spec in ctx.values)
     ctx.needs_input_grad = tuple(map(tree_unflatten, leaves, ctx.values))
     try:
@@ -218,7 +219,9 @@ class _Aten:
     """An operator of PyTorch's own: the function of this name."""
 
     def __init__(self, name: str, function: Callable[..., Any], overload: str = "") -> None:
-        self._name, self._function, self._overload = name, function, overload
+        self._name = name
+        self._function = function
+        self._overload = overload
         self.__name__ = f"{name}.{overload}" if overload else name
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
@@ -265,7 +268,8 @@ def _aten(name: str) -> _Aten | None:
     homes: list[Any] = [rv, F, Tensor]
     if module in ("linalg", "special"):
         # PyTorch's module path, which `install` of ranvier.torch makes; `torch.ops` needs `install`, too.
-        homes, name = [importlib.import_module(f"torch.{module}")], inner
+        homes = [importlib.import_module(f"torch.{module}")]
+        name = inner
     given = (getattr(home, name, None) for home in homes)
     found: Any = next((f for f in given if callable(f) and not isinstance(f, type)), None)
     if found is None and (name.startswith("_") or name.endswith("_backward")):

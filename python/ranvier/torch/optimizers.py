@@ -12,7 +12,8 @@ from ranvier import Tensor
 from ranvier.optim import Optimizer
 from ranvier.optim.hooks import of_all
 
-ParamsT, StateDict = Any, dict
+ParamsT = Any
+StateDict = dict
 _params_doc = _maximize_doc = _foreach_doc = _fused_doc = _capturable_doc = _differentiable_doc = ""
 
 
@@ -132,11 +133,13 @@ class SparseAdam(Optimizer):
         return loss
 
     def _update(self, p: Any, grad: Any, group: Any) -> None:
-        state, (beta1, beta2) = self.state[p], group["betas"]
+        state = self.state[p]
+        beta1, beta2 = group["betas"]
         if not state:
             state.update(step=0, exp_avg=rv.zeros_like(p), exp_avg_sq=rv.zeros_like(p))
         state["step"] += 1
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean = state["exp_avg"]
+        square = state["exp_avg_sq"]
         touched = (grad != 0).reshape((*grad.shape[:1], -1)).any(1) if grad.ndim else grad != 0
         touched = touched.reshape(touched.shape + (1,) * (grad.ndim - 1))
         mean.copy_(rv.where(touched, mean + (1 - beta1) * (grad - mean), mean))

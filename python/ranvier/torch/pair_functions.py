@@ -20,7 +20,8 @@ _SAME |= {"__rdiv__": "__rtruediv__", "conj_physical": "conj", "concatenate": "c
 
 def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any = None) -> Any:
     """Complex.__torch_function__: computes a function of torch, by parts or by the method with its name."""
-    name, settings = getattr(function, "__name__", ""), settings or {}
+    name = getattr(function, "__name__", "")
+    settings = settings or {}
     inner = getattr(function, "__wrapped__", function)
     if getattr(inner, "__module__", "") in (__name__, f"{__package__}.spectra"):
         return inner(*args, **settings)

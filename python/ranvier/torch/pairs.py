@@ -68,7 +68,8 @@ class Complex:
     __array_priority__ = 1000  # operators of NumPy's numbers and arrays leave the work to these numbers
 
     def __init__(self, pair: Any, conjugate: bool = False) -> None:
-        self._pair, self._conjugate = pair, conjugate
+        self._pair = pair
+        self._conjugate = conjugate
 
     shape = property(lambda self: self._pair.shape[:-1])
     ndim = property(lambda self: self._pair.ndim - 1)
@@ -120,7 +121,8 @@ class Complex:
 
     def _view(self, name: str, *args: Any, **settings: Any) -> Any:
         """The result of a method such as permute or split: views of the pairs, or new numbers."""
-        pair, n = self._pair, self.ndim
+        pair = self._pair
+        n = self.ndim
         if name in _ORDERS:  # applied to axes of 2, 3, 4 ... elements, the sizes tell the new order of axes
             axes = getattr(rv.zeros(()).expand(*range(2, n + 2)), name)(*args, **settings).shape
             return Complex(pair.permute(*[size - 2 for size in axes], n), self._conjugate)
@@ -234,7 +236,8 @@ class Complex:
 
     # --- arithmetic
 
-    __add__, __sub__ = _of_parts(operator.add), _of_parts(operator.sub)
+    __add__ = _of_parts(operator.add)
+    __sub__ = _of_parts(operator.sub)
 
     def __neg__(self) -> Any:
         return Complex(-self._pair, self._conjugate)
@@ -287,7 +290,11 @@ class Complex:
     __itruediv__ = _assigned(operator.truediv)
     __radd__ = add = __add__
     __rmul__ = mul = __mul__
-    sub, div, pow, matmul, neg = __sub__, __truediv__, __pow__, __matmul__, __neg__
+    sub = __sub__
+    div = __truediv__
+    pow = __pow__
+    matmul = __matmul__
+    neg = __neg__
 
     def reciprocal(self) -> Any:
         """1 / z. z is divided by its larger part first, so that no square overflows."""

@@ -20,7 +20,8 @@ from ranvier.torch.library import Library
 
 # torchvision's numbers of ImageReadMode: 0 keeps the channels of the file; the others are Pillow's modes by
 # number.
-_KEPT, _MODES = 0, ("", "L", "LA", "RGB", "RGBA")
+_KEPT = 0
+_MODES = ("", "L", "LA", "RGB", "RGBA")
 # format -> the modes that it can be read in
 _TAKES = {"JPEG": (0, 1, 3), "PNG": (0, 1, 2, 3, 4), "WEBP": (0, 3, 4), "GIF": (0, 3)}
 

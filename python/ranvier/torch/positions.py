@@ -92,7 +92,9 @@ class Sparse(Buffer):
     def dense_dim(self) -> int:
         return int(self.ndim) - self.sparse_dim()
 
-    _indices, _values, to_sparse = indices, values, coalesce
+    _indices = indices
+    _values = values
+    to_sparse = coalesce
 
     def _nnz(self) -> int:
         return int(self._places().shape[1])
@@ -202,7 +204,8 @@ def sparse_coo_tensor(
     >>> sparse_coo_tensor([[0, 3]], [0.0, 1.0]).indices()
     tensor([[0, 3]])
     """
-    at, values = rv.as_tensor(indices), rv.as_tensor(values, dtype=dtype)
+    at = rv.as_tensor(indices)
+    values = rv.as_tensor(values, dtype=dtype)
     if at.ndim != 2 or values.shape[:1] != at.shape[1:] or (at < 0).any():
         raise RuntimeError(
             f"[sparse_coo_tensor] got indices {tuple(at.shape)} of {at.dtype} for values "

@@ -12,7 +12,11 @@ from typing import Any, NamedTuple
 class Backend(str):
     """The name of a backend. This library's is MPI, whatever is asked for."""
 
-    UNDEFINED, GLOO, NCCL, UCC, MPI = "undefined", "gloo", "nccl", "ucc", "mpi"
+    UNDEFINED = "undefined"
+    GLOO = "gloo"
+    NCCL = "nccl"
+    UCC = "ucc"
+    MPI = "mpi"
     default_device_backend_map = {"cpu": GLOO, "cuda": NCCL, "xpu": "xccl", "mps": GLOO}  # noqa: RUF012
     backend_list = [UNDEFINED, GLOO, NCCL, UCC, MPI]  # noqa: RUF012
 
@@ -149,7 +153,8 @@ def _get_default_group() -> None:
 
 
 _pg_map: dict[Any, Any] = {}
-_all_gather_base, _reduce_scatter_base = all_gather_into_tensor, reduce_scatter_tensor
+_all_gather_base = all_gather_into_tensor
+_reduce_scatter_base = reduce_scatter_tensor
 
 
 class Placement:

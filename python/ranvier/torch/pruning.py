@@ -51,7 +51,8 @@ class BasePruningMethod(ABC):
         if old is None:
             mask = rv.ones_like(value)
         else:
-            added, method = method, old if isinstance(old, PruningContainer) else PruningContainer(old)
+            added = method
+            method = old if isinstance(old, PruningContainer) else PruningContainer(old)
             method.add_pruning_method(added)
             mask = getattr(module, f"{name}_mask").detach().clone()
         mask = method.compute_mask(scores, default_mask=mask)
@@ -259,7 +260,8 @@ def global_unstructured(
     """Prunes parameters, (module, name) each, by the scores of all their elements together."""
     if not isinstance(parameters, Iterable):
         raise TypeError("global_unstructured(): parameters is not an Iterable")
-    parameters, given = list(parameters), {} if importance_scores is None else importance_scores
+    parameters = list(parameters)
+    given = {} if importance_scores is None else importance_scores
     if not isinstance(given, dict):
         raise TypeError("global_unstructured(): importance_scores must be of type dict")
     values = [getattr(module, name) for module, name in parameters]

@@ -116,7 +116,9 @@ class TreeSpec:
 
 
 LeafSpec = treespec_leaf = TreeSpec
-PyTreeSpec, Context, KeyEntry = TreeSpec, Any, Any
+PyTreeSpec = TreeSpec
+Context = Any
+KeyEntry = Any
 KeyPath = tuple[Any, ...]
 FlattenFunc = FlattenFn = ToDumpableContextFn = FromDumpableContextFn = Callable[[Any], Any]
 UnflattenFunc = UnflattenFn = Callable[[Any, Any], Any]
@@ -260,7 +262,8 @@ def tree_unflatten(leaves: Any, treespec: TreeSpec) -> Any:
         raise ValueError(f"[tree_unflatten] got {len(values)} values; expected {treespec.num_leaves}")
     if treespec.is_leaf():
         return values[0]
-    children, at = [], 0
+    children = []
+    at = 0
     for spec in treespec.children_specs:
         children.append(tree_unflatten(values[at : at + spec.num_leaves], spec))
         at += spec.num_leaves

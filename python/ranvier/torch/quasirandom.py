@@ -24,7 +24,9 @@ class SobolEngine:
     MAXDIM = 21201
 
     def __init__(self, dimension: int, scramble: bool = False, seed: int | None = None) -> None:
-        self.dimension, self.scramble, self.seed = dimension, scramble, seed
+        self.dimension = dimension
+        self.scramble = scramble
+        self.seed = seed
         self.reset()
 
     def reset(self) -> SobolEngine:
@@ -32,7 +34,8 @@ class SobolEngine:
         from scipy.stats import qmc
 
         seed = int(rv.randint(2**31, (1,))) if self.scramble and self.seed is None else self.seed
-        self._points, self.num_generated = qmc.Sobol(self.dimension, scramble=self.scramble, seed=seed), 0
+        self._points = qmc.Sobol(self.dimension, scramble=self.scramble, seed=seed)
+        self.num_generated = 0
         return self
 
     def draw(self, n: int = 1, out: Any = None, dtype: Any = None) -> rv.Tensor:

@@ -65,7 +65,8 @@ def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _
         points = np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
     counts = np.repeat(2 * points, bins)
     owners, places = _parts(counts)
-    regions, step = owners // bins, step[owners // bins]
+    regions = owners // bins
+    step = step[owners // bins]
     p = start[regions] + (owners % bins).astype(step.dtype) * step
     p += (places // 2 + step.dtype.type(0.5)) * step / points[regions].astype(step.dtype)
     inside = (p >= -1) & (p <= size)
@@ -96,7 +97,8 @@ def _bags(
     images: the image of each region. mode "max": the maximum of the pixels. mode "bins": a sum, where each
     bin reads its own channels (position-sensitive pooling); the input has c channels for each bin.
     """
-    (n, c, h, w), (ph, pw) = input.shape, bins
+    n, c, h, w = input.shape
+    ph, pw = bins
     region, i, j = (a.reshape(-1) for a in np.indices((len(images), ph, pw)))
     image = images[region]
     if mode == "bins":
@@ -105,7 +107,8 @@ def _bags(
         input = input.reshape(n, c, ph, pw, h, w).permute(0, 2, 3, 4, 5, 1)
     else:
         input = input.permute(0, 2, 3, 1)
-    at_row, at_column = region * ph + i, region * pw + j
+    at_row = region * ph + i
+    at_column = region * pw + j
     counts = rows.counts[at_row] * columns.counts[at_column]
     bag, place = _parts(counts)
     width = columns.counts[at_column][bag]
@@ -113,7 +116,8 @@ def _bags(
     column = (np.cumsum(columns.counts) - columns.counts)[at_column][bag] + place % width
     index = (image[bag] * h + rows.pixels[row]) * w + columns.pixels[column]
     weights = None if mode == "max" else rv.from_numpy(rows.weights[row] * columns.weights[column])
-    starts, pixels = rv.from_numpy(np.cumsum(counts) - counts), input.reshape(-1, c)
+    starts = rv.from_numpy(np.cumsum(counts) - counts)
+    pixels = input.reshape(-1, c)
     how = "max" if mode == "max" else "sum"
     y = F.embedding_bag(rv.from_numpy(index), pixels, starts, mode=how, per_sample_weights=weights)
     return y.reshape(len(images), ph, pw, c).permute(0, 3, 1, 2)
@@ -153,9 +157,11 @@ def _aligned(
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)
     x1, y1, x2, y2 = corners * corners.dtype.type(scale) - corners.dtype.type(0.5 if half else 0)
-    width, height = x2 - x1, y2 - y1
+    width = x2 - x1
+    height = y2 - y1
     if not half:
-        width, height = np.maximum(width, 1), np.maximum(height, 1)
+        width = np.maximum(width, 1)
+        height = np.maximum(height, 1)
     rows = _between(y1, height, bins[0], ratio, input.shape[2])
     columns = _between(x1, width, bins[1], ratio, input.shape[3])
     return _bags(input, images, rows, columns, bins, "bins" if own else "sum")
@@ -216,12 +222,14 @@ def deform_conv2d(
     used.
     """
     *places, groups, each, use_mask = settings
-    (n, c, *size), (count, depth, *kernel) = input.shape, weight.shape
+    n, c, *size = input.shape
+    count, depth, *kernel = weight.shape
     axes = []
     for number, extent, s, p, d in zip(kernel, size, places[:2], places[2:4], places[4:], strict=True):
         steps = (extent + 2 * p - d * (number - 1) - 1) // s + 1
         axes.append((np.arange(steps) * s - p)[:, None] + np.arange(number) * d)  # (places, taps)
-    (h, r), (w, t) = axes[0].shape, axes[1].shape
+    h, r = axes[0].shape
+    w, t = axes[1].shape
     expected = (n, each * 2 * r * t, h, w)
     wrong = offset.shape != expected and f"the shape of the offset, {offset.shape}; expected {expected}"
     if not wrong and use_mask and mask.shape != (n, each * r * t, h, w):

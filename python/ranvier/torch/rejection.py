@@ -21,7 +21,8 @@ def prepared(a: Any) -> list[Any]:
 
     power is 1 / a for a < 1, else 0. d is a - 1 / 3, with a + 1 in place of a < 1.
     """
-    one, third = a.dtype.type(1), a.dtype.type(np.float32(1) / np.float32(3))
+    one = a.dtype.type(1)
+    third = a.dtype.type(np.float32(1) / np.float32(3))
     with np.errstate(divide="ignore"):
         return [np.where(a < 1, one / a, 0), np.where(a < 1, a + one, a) - third]
 
@@ -47,7 +48,9 @@ def _from_one(uniform: Stream, normal: Stream, d: float) -> float:
         x = normal()
         if (root := 1 + c * x) <= 0:
             continue
-        v, u, square = root**3, 1 - uniform(), x * x
+        v = root**3
+        u = 1 - uniform()
+        square = x * x
         if u < 1 - _SQUEEZE * square * square or math.log(u) < 0.5 * square + d * (1 - v + math.log(v)):
             return d * v
 
@@ -56,12 +59,15 @@ def poisson(uniform: Stream, normal: Stream, rate: float) -> float:
     """A Poisson variable. From a rate of 10 on: Hörmann, "The Transformed Rejection Method for Generating
     Poisson Variables" (1993). Below 10: how many uniform numbers have a product above exp(-rate)."""
     if rate < 10:
-        count, product, end = 0, 1.0, math.exp(-rate)
+        count = 0
+        product = 1.0
+        end = math.exp(-rate)
         while rate > 0 and (product := product * uniform()) > end:
             count += 1
         return count
     b = 0.931 + 2.53 * math.sqrt(rate)
-    a, least = -0.059 + 0.02483 * b, 0.9277 - 3.6224 / (b - 2)
+    a = -0.059 + 0.02483 * b
+    least = 0.9277 - 3.6224 / (b - 2)
     factor = 1.1239 + 1.1328 / (b - 3.4)
 
     def is_below(v: float, edge: float, k: int) -> bool:
@@ -80,7 +86,9 @@ def binomial(uniform: Stream, normal: Stream, n: float, p: float) -> float:
     if p > 0.5:
         return n - binomial(uniform, normal, n, 1 - p)
     if n * p < 10:
-        count, trials, miss = 0, 0.0, math.log1p(-p)
+        count = 0
+        trials = 0.0
+        miss = math.log1p(-p)
         while (trials := trials + math.ceil(_log(uniform()) / miss)) <= n:
             count += 1
         return count
@@ -108,7 +116,8 @@ def _transformed(
     scaled, is below the probability of k.
     """
     while True:
-        u, v = uniform() - 0.5, uniform()
+        u = uniform() - 0.5
+        v = uniform()
         edge = max(0.5 - abs(u), 1e-100)
         k = math.floor((2 * a / edge + b) * u + centre)
         if (edge >= 0.07 and v <= least) or is_below(v, edge, k):

@@ -45,7 +45,8 @@ def _is_inner(frame: FrameType) -> bool:
 
 def _is_probed(error: BaseException) -> bool:
     """True if the program handled the error where it asked (hasattr, getattr, try)."""
-    traceback, seen = error.__traceback__, 0
+    traceback = error.__traceback__
+    seen = 0
     while traceback is not None:
         seen += not _is_inner(traceback.tb_frame)
         traceback = traceback.tb_next

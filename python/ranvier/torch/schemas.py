@@ -113,7 +113,8 @@ class FunctionSchema:
         wrong = self._unfit(args, settings)
         if wrong:
             raise RuntimeError(f"{self.name}() {wrong} Declaration: {self}")
-        values, named = list(args), {}
+        values = list(args)
+        named = {}
         for argument in self.arguments[len(args) :]:
             value = settings.get(argument.name, argument.default_value)
             if argument.kwarg_only:
@@ -147,7 +148,8 @@ def parsed(schema: str, namespace: str = "") -> FunctionSchema:
         raise RuntimeError(f"[torch.library] got the schema {schema!r}; expected 'name(Tensor x) -> Tensor'")
     name, overload, inner, returns = found.groups()
     name = name if "::" in name else f"{namespace}::{name}"
-    arguments, named = [], False
+    arguments = []
+    named = False
     for part in _parts(inner):
         if part == "*":
             named = True
@@ -171,7 +173,8 @@ def _kind(hint: Any) -> str:
             return _TYPES[hint]
     except TypeError:
         return ""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    inner = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         rest = [x for x in inner if x is not type(None)]
         kind = _kind(rest[0] if len(rest) == 1 else functools.reduce(operator.or_, rest))
@@ -193,7 +196,8 @@ def infer_schema(
     """
     signature = inspect.signature(prototype_function)
     hints = typing.get_type_hints(prototype_function)
-    parts, named = [], False
+    parts = []
+    named = False
     for number, (name, parameter) in enumerate(signature.parameters.items()):
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ValueError(f"infer_schema(func): got the parameter {parameter}; expected names with types")

@@ -23,8 +23,10 @@ def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output
     >>> y
     tensor([[[0.0000, 1.0000, 1.5000, 1.7500]]])
     """
-    x, a = waveform.detach().numpy(), a_coeffs_flipped.detach().numpy()[:, :-1]
-    y, before = padded_output.detach().numpy().copy(), a.shape[1]
+    x = waveform.detach().numpy()
+    a = a_coeffs_flipped.detach().numpy()[:, :-1]
+    y = padded_output.detach().numpy().copy()
+    before = a.shape[1]
     for i in range(x.shape[2]):
         y[..., before + i] = x[..., i] - (y[..., i : i + before] * a).sum(-1)
     padded_output.copy_(from_numpy(y))
@@ -32,10 +34,13 @@ def _lfilter_core_loop(waveform: Tensor, a_coeffs_flipped: Tensor, padded_output
 
 def _overdrive_core_loop(x: Tensor, temp: Tensor, last_in: Tensor, last_out: Tensor, output: Tensor) -> None:
     """(n, length): output[i] = x[i] / 2 + 0.75 o[i], o[i] = temp[i] - temp[i - 1] + 0.995 o[i - 1]."""
-    t, y = temp.detach().numpy(), output.detach().numpy().copy()
-    before, last = last_in.detach().numpy(), last_out.detach().numpy()
+    t = temp.detach().numpy()
+    y = output.detach().numpy().copy()
+    before = last_in.detach().numpy()
+    last = last_out.detach().numpy()
     for i in range(t.shape[1]):
-        last, before = t[:, i] - before + t.dtype.type(0.995) * last, t[:, i]
+        last = t[:, i] - before + t.dtype.type(0.995) * last
+        before = t[:, i]
         y[:, i] = last
     output.copy_(x.detach() * 0.5 + from_numpy(y) * 0.75)
 
@@ -49,11 +54,13 @@ def forced_align(
 
     Raises ValueError for a batch, and for fewer steps than the labels need.
     """
-    p, labels = log_probs.detach().numpy(), targets.numpy()
+    p = log_probs.detach().numpy()
+    labels = targets.numpy()
     if p.ndim != 3 or len(p) != 1 or labels.ndim != 2 or len(labels) != 1:
         text = f"got log_probs of shape {log_probs.shape} and targets of {targets.shape}"
         raise OpError(f"[forced_align] {text}; expected (1, t, classes) and (1, labels)")
-    steps, labels = int(input_lengths[0]), labels[0, : int(target_lengths[0])]
+    steps = int(input_lengths[0])
+    labels = labels[0, : int(target_lengths[0])]
     again = int((labels[1:] == labels[:-1]).sum())
     if steps < len(labels) + again:
         text = f"got {steps} steps for {len(labels)} labels, {again} of them as the one before"

@@ -89,7 +89,8 @@ def _log_ndtr(x: Array) -> Array:
 
 def _slope_of_log_ndtr(f: Any, dy: Any, x: Any) -> Any:
     """The density by ndtr: below 0 by erfcx, in which the exponential has cancelled."""
-    low, high = f.where(x < 0, x, 0.0), f.where(x < 0, 0.0, x)
+    low = f.where(x < 0, x, 0.0)
+    high = f.where(x < 0, 0.0, x)
     below = math.sqrt(2 / math.pi) / either(f, _erfcx, erfcx, low * -_ROOT_HALF)
     return dy * f.where(x < 0, below, _density(f, high) / either(f, _ndtr, ndtr, high))
 

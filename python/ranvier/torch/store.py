@@ -15,7 +15,9 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-_MOST_PARTS, _MOST_BYTES = 2**16, 2**30  # limits of a message
+# limits of a message
+_MOST_PARTS = 2**16
+_MOST_BYTES = 2**30
 
 default_pg_timeout = timedelta(seconds=300)
 
@@ -76,7 +78,8 @@ class PrefixStore(Store):
     """A store in which all keys have a prefix."""
 
     def __init__(self, prefix: str, store: Store) -> None:
-        self.prefix, self.underlying_store = prefix, store
+        self.prefix = prefix
+        self.underlying_store = store
 
     @property
     def timeout(self) -> timedelta:
@@ -111,7 +114,9 @@ class TCPStore(Store):
         wait_for_workers: bool = True,
         **ignored: Any,
     ) -> None:
-        self.host, self.port, self.timeout = host_name, port, timeout
+        self.host = host_name
+        self.port = port
+        self.timeout = timeout
         if is_master:
             listening = socket.create_server((host_name, port))
             self.port = listening.getsockname()[1]

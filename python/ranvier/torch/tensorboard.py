@@ -39,7 +39,8 @@ class SummaryWriter:
         if not log_dir:
             started = time.strftime("%b%d_%H-%M-%S")
             log_dir = os.path.join("runs", f"{started}_{socket.gethostname()}{comment}")
-        self.log_dir, self.purge_step = os.fspath(log_dir), purge_step
+        self.log_dir = os.fspath(log_dir)
+        self.purge_step = purge_step
         self._settings = filename_suffix, flush_secs
         self._others: dict[str, events.EventFile] = {}  # the files of add_scalars, by folder
         self._file: events.EventFile | None = None
@@ -182,7 +183,8 @@ class SummaryWriter:
         for file in (self._file, *self._others.values()):
             if file is not None:
                 file.close()
-        self._file, self._others = None, {}
+        self._file = None
+        self._others = {}
 
     def __enter__(self) -> SummaryWriter:
         return self
@@ -211,7 +213,8 @@ def _pixels(image: Any, dimensions: str) -> np.ndarray[Any, Any]:
     if len(dimensions) != pixels.ndim or set(dimensions) - set("CHW"):
         raise ValueError(f"[add_image] got shape {pixels.shape} as {dimensions}; expected CHW, HWC or HW")
     if "C" not in dimensions:
-        pixels, dimensions = pixels[..., None], dimensions + "C"
+        pixels = pixels[..., None]
+        dimensions = dimensions + "C"
     pixels = np.transpose(pixels, [dimensions.index(d) for d in "HWC"])
     if pixels.dtype != np.uint8:
         pixels = (pixels * 255.0).clip(0, 255).astype(np.uint8)

@@ -152,7 +152,8 @@ def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
         return f"The values for attribute 'dtype' do not match: {x.dtype} != {y.dtype}."
     if settings["check_stride"] and x.strides != y.strides:
         return f"The values for attribute 'stride()' do not match: {x.strides} != {y.strides}."
-    rtol, atol = settings["rtol"], settings["atol"]
+    rtol = settings["rtol"]
+    atol = settings["atol"]
     if rtol is None:
         rtol, atol = default_tolerances(x.real.dtype, y.real.dtype)
     x, y = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (x, y))

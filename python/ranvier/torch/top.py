@@ -42,8 +42,11 @@ def _checker(error_type: type[Exception], check: Callable[..., None] = _check_wi
     return lambda cond, message=None: check(error_type, cond, message)
 
 
-_check, _check_index, _check_value = _checker(RuntimeError), _checker(IndexError), _checker(ValueError)
-_check_type, _check_not_implemented = _checker(TypeError), _checker(NotImplementedError)
+_check = _checker(RuntimeError)
+_check_index = _checker(IndexError)
+_check_value = _checker(ValueError)
+_check_type = _checker(TypeError)
+_check_not_implemented = _checker(NotImplementedError)
 _check_tensor_all = _checker(RuntimeError, _check_tensor_all_with)
 
 
@@ -154,7 +157,8 @@ def _slopes(x: Tensor, points: Any, order: int) -> Tensor:
     h = points.diff().to(x.dtype)
     d = x.diff() / h
     inner = (h[:-1] * d[..., 1:] + h[1:] * d[..., :-1]) / (h[:-1] + h[1:])
-    first, last = d[..., :1], d[..., -1:]
+    first = d[..., :1]
+    last = d[..., -1:]
     if order == 2:
         first = first + (first - d[..., 1:2]) * (h[0] / (h[0] + h[1]))
         last = last + (last - d[..., -2:-1]) * (h[-1] / (h[-1] + h[-2]))
@@ -205,7 +209,11 @@ def set_deterministic_debug_mode(debug_mode: Any) -> None:
 
 
 builtin_range = importlib.import_module("builtins").range
-sym_float, sym_int, sym_not, sym_sqrt, sym_sum = float, int, operator.not_, math.sqrt, sum
+sym_float = float
+sym_int = int
+sym_not = operator.not_
+sym_sqrt = math.sqrt
+sym_sum = sum
 legacy_contiguous_format = "torch.contiguous_format"
 _DTYPES = "bit bits16 bits1x8 bits2x4 bits4x2 bits8 float4_e2m1fn_x2 quint2x4 quint4x2"
 _DTYPES += "".join(f" int{n} uint{n}" for n in builtin_range(1, 8))

@@ -81,7 +81,8 @@ class Twister:
         """n standard normal numbers, drawn in pairs; a number that is left is kept for the next call."""
         before = [] if self._kept is None else [self._kept]
         turn, u = self.uniform(max(n - len(before) + 1, 0) // 2 * 2, "float64").reshape(-1, 2).T
-        radius, angle = np.sqrt(-2.0 * np.log1p(-u)), 2.0 * math.pi * turn
+        radius = np.sqrt(-2.0 * np.log1p(-u))
+        angle = 2.0 * math.pi * turn
         pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
         values = np.concatenate([before, pairs])
         self._kept = float(values[n]) if len(values) > n else None
@@ -101,11 +102,14 @@ class Twister:
             return waiting.pop()
 
         def normal() -> float:
-            value, self._kept = self._kept, None
+            value = self._kept
+            self._kept = None
             if value is None:
-                angle, u = 2.0 * math.pi * uniform(), uniform()
+                angle = 2.0 * math.pi * uniform()
+                u = uniform()
                 radius = math.sqrt(-2.0 * math.log1p(-u))
-                value, self._kept = radius * math.cos(angle), radius * math.sin(angle)
+                value = radius * math.cos(angle)
+                self._kept = radius * math.sin(angle)
             return value
 
         try:
@@ -116,7 +120,8 @@ class Twister:
 
     def integers(self, low: int, high: int, size: Any = None, dtype: Any = None) -> Any:
         """Whole numbers, low <= n < high: remainders of words, of 64 bits for large ranges or dtypes."""
-        span, n = int(high) - int(low), 1 if size is None else math.prod(size)
+        span = int(high) - int(low)
+        n = 1 if size is None else math.prod(size)
         wide = span >= _WIDE if dtype is None else np.dtype(dtype).itemsize == 8
         words = self.pairs(n) if wide else self.words(n).astype(np.uint64)
         if span < 2**64:
@@ -198,7 +203,8 @@ class Twister:
 def _blocks(u: Any) -> Any:
     """Normal numbers made of uniform ones, in blocks of 16: 8 give the radius, 8 the angle."""
     near, turn = u.reshape(-1, 2, 8).swapaxes(0, 1)
-    radius, angle = np.sqrt(-2 * np.log(1 - near)), (2 * math.pi * turn).astype(u.dtype)
+    radius = np.sqrt(-2 * np.log(1 - near))
+    angle = (2 * math.pi * turn).astype(u.dtype)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
 
 
@@ -215,13 +221,16 @@ _plain_truncated = init.truncated
 def _truncated(tensor: Any, mean: float, std: float, a: float, b: float, key: Any) -> Any:
     """Replaces `nn.init.truncated`. Normal numbers outside [a, b] are rejected (von Neumann, 1951); if that
     would reject most, uniform ones are drawn, and accepted by the density. Each round draws all n anew."""
-    n, kind, scale = tensor.numel(), tensor.dtype, std * math.sqrt(2)
+    n = tensor.numel()
+    kind = tensor.dtype
+    scale = std * math.sqrt(2)
     share = std and (math.erf((b - mean) / scale) - math.erf((a - mean) / scale)) / 2
     if not (share > 0.3 or 0 < std < math.inf > b - a):  # what PyTorch refuses
         return _plain_truncated(tensor, mean, std, a, b, key)
     low, high = np.array([a, b]).astype(kind)
     peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
-    values, waiting = np.empty(n, kind), np.ones(n, bool)
+    values = np.empty(n, kind)
+    waiting = np.ones(n, bool)
     while waiting.any():
         if share > 0.3:
             drawn = philox.numbers("random_normal", (n,), kind, mean, std, key)
@@ -336,7 +345,9 @@ def start() -> None:
         finally:
             Twister.short = False
 
-    plain_dropout, plain_forward, plain_numbers = _core.dropout, Dropout.forward, philox.numbers
+    plain_dropout = _core.dropout
+    plain_forward = Dropout.forward
+    plain_numbers = philox.numbers
     philox.numbers = numbers  # type: ignore[assignment]
     _core.random_uniform = drawn(_core.random_uniform, "uniform")
     _core.random_normal = drawn(_core.random_normal, "normal")
@@ -345,7 +356,9 @@ def start() -> None:
     rows._filled = _in_memory_order(rows._filled)
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)
-    uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated
+    uniform.wide = np.float64
+    uniform.slopes = _slopes
+    init.truncated = _truncated
     _start_orders()
     defined()
 
@@ -365,8 +378,10 @@ def _source(generator: Generator | None) -> Any:
 
 def _random_order(sampler: Any) -> Any:
     """In place of RandomSampler.__iter__."""
-    n, count = len(sampler.data_source), sampler.num_samples
-    given, draws = sampler.generator, _source(sampler.generator)
+    n = len(sampler.data_source)
+    count = sampler.num_samples
+    given = sampler.generator
+    draws = _source(sampler.generator)
     if given is None:
         draws = Twister(draws.integers(0, 2**63))
     if sampler.replacement:
@@ -385,7 +400,8 @@ def _subset_order(sampler: Any) -> Any:
 
 def _weighted_order(sampler: Any) -> Any:
     """In place of WeightedRandomSampler.__iter__."""
-    w, n = sampler.weights, sampler.num_samples
+    w = sampler.weights
+    n = sampler.num_samples
     yield from multinomial(w, n, sampler.replacement, generator=sampler.generator).tolist()
 
 

@@ -12,7 +12,11 @@ Number = int | float | bool
 Device = ranvier.device | str | int | None
 Storage = Any
 FileLike = str | os.PathLike[str] | IO[bytes]
-_int, _float, _bool, _dtype, _device = int, float, bool, ranvier.dtype, ranvier.device
+_int = int
+_float = float
+_bool = bool
+_dtype = ranvier.dtype
+_device = ranvier.device
 _size = Sequence[int]
 _TensorOrTensors = ranvier.Tensor | Sequence[ranvier.Tensor]
 _size_1_t = _size_2_t = _size_3_t = _size_4_t = _size_any_t = int | tuple[int, ...]

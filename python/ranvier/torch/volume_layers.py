@@ -29,12 +29,14 @@ class Conv3d(conv._Conv):
     ['bias', 'weight']
     """
 
-    _op, _axes = "conv3d", 3
+    _op = "conv3d"
+    _axes = 3
 
     def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            input, padding = functional.pad(input, self._around(), self.padding_mode), 0
+            input = functional.pad(input, self._around(), self.padding_mode)
+            padding = 0
         return _function("conv3d")(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
@@ -46,7 +48,8 @@ class ConvTranspose3d(conv._ConvTranspose):
     (1, 3, 4, 4, 4)
     """
 
-    _op, _axes = "conv_transpose3d", 3
+    _op = "conv_transpose3d"
+    _axes = 3
 
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
         extra = self._output_padding(
@@ -273,7 +276,8 @@ class CircularPad2d(resample._OfPadding):
     (1, 1, 4, 4)
     """
 
-    _axes, _mode = 2, "circular"
+    _axes = 2
+    _mode = "circular"
 
 
 class CircularPad3d(resample._OfPadding):
@@ -284,4 +288,5 @@ class CircularPad3d(resample._OfPadding):
     (1, 1, 4, 4, 4)
     """
 
-    _axes, _mode = 3, "circular"
+    _axes = 3
+    _mode = "circular"

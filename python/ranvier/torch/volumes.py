@@ -38,7 +38,8 @@ def conv3d(
     >>> conv3d(rv.ones(1, 1, 3, 3, 3), rv.ones(1, 1, 2, 2, 2)).shape
     (1, 1, 2, 2, 2)
     """
-    input, weight = rv.as_tensor(input), rv.as_tensor(weight)
+    input = rv.as_tensor(input)
+    weight = rv.as_tensor(weight)
     x = input.unsqueeze(0) if input.ndim == 4 else input
     if not x.ndim == weight.ndim == 5 or x.shape[1] != weight.shape[1] * groups or 0 in weight.shape[2:]:
         raise OpError(
@@ -82,7 +83,8 @@ def conv_transpose3d(
     >>> conv_transpose3d(rv.ones(1, 1, 2, 2, 2), rv.ones(1, 1, 2, 2, 2)).shape
     (1, 1, 3, 3, 3)
     """
-    input, weight = rv.as_tensor(input), rv.as_tensor(weight)
+    input = rv.as_tensor(input)
+    weight = rv.as_tensor(weight)
     x = input.unsqueeze(0) if input.ndim == 4 else input
     fits = x.ndim == weight.ndim == 5 and x.shape[1] == weight.shape[0] and x.shape[1] % groups == 0
     if not fits or 0 in weight.shape[2:]:
@@ -99,7 +101,8 @@ def conv_transpose3d(
             f"[conv_transpose3d] got output_padding {output_padding!r}; expected less than stride or dilation"
         )
     n, c, layers, h, w = x.shape
-    out, depth = weight.shape[1], weight.shape[2]
+    out = weight.shape[1]
+    depth = weight.shape[2]
     images = x.transpose(1, 2).reshape(n * layers, c, h, w)
     settings: Any = steps, edges, extra, groups, gaps
     y = rv.conv_transpose2d(images, weight.flatten(1, 2), None, *settings)

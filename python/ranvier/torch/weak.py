@@ -20,7 +20,8 @@ class WeakIdRef(weakref.ref):  # type: ignore[type-arg]
         return self._id
 
     def __eq__(self, other: object) -> bool:
-        here, there = self(), other() if isinstance(other, WeakIdRef) else None
+        here = self()
+        there = other() if isinstance(other, WeakIdRef) else None
         return self is other if here is None or there is None else here is there
 
     def __ne__(self, other: object) -> bool:  # weakref.ref.__ne__ would compare the objects
@@ -41,7 +42,8 @@ class WeakIdKeyDictionary(MutableMapping[Any, Any]):
     """
 
     def __init__(self, dict: Any = None, ref_type: Any = WeakIdRef) -> None:
-        self.ref_type, self.data = ref_type, {}
+        self.ref_type = ref_type
+        self.data = {}
         self.update(dict or {})
 
     data: dict[Any, Any]

@@ -118,7 +118,8 @@ def require_labels(name: str, array: Array) -> None:
     """
     if array.dtype.kind not in "Of" or not array.size:
         return
-    values, width = array.ravel().tolist(), array.size // len(array)
+    values = array.ravel().tolist()
+    width = array.size // len(array)
     missing = (
         np.isnan(array.ravel()) if array.dtype.kind == "f" else np.array([is_missing(v) for v in values])
     )
@@ -188,7 +189,8 @@ def _kind(value: Any) -> str:
 
 def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text: bool) -> Array:
     """A data frame of several dtypes, column after column."""
-    columns, wrong = [], []
+    columns = []
+    wrong = []
     for column in names:
         series = frame[column]
         array = _as_array(name, argument, series)
@@ -268,7 +270,8 @@ def _first_wrong(array: Array, original: Any, setting: str) -> str:
     names = column_names(original)
     if names is not None and len(at) == 2:
         place = f"row {at[0]}, column '{names[at[1]]}'"
-    count, rows = int(wrong.sum()), int(wrong.reshape(len(array), -1).any(axis=1).sum())
+    count = int(wrong.sum())
+    rows = int(wrong.reshape(len(array), -1).any(axis=1).sum())
     more = "" if count == 1 else f" ({count} such values in {rows} row{'s' * (rows > 1)})"
     raw = np.asarray(getattr(original, "_array", original))
     before = raw[at] if raw.shape == array.shape else None

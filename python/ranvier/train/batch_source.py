@@ -53,7 +53,8 @@ class Ahead:
             return [(self, slice(0, b.done))]
         passes = []
         for first in range(0, b.first + b.done, self.each):
-            begin, end = max(first, b.first), min(first + self.each, b.first + b.done)
+            begin = max(first, b.first)
+            end = min(first + self.each, b.first + b.done)
             taken = Batches(b.order, b.size, begin, end - begin, end - begin)
             passes.append((replace(self, batches=taken), slice(begin - b.first, end - b.first)))
         return passes
@@ -147,7 +148,8 @@ class ArraySource(Source):
     data: Prepared
 
     def __init__(self, data: Prepared, batch_size: int, shuffle: bool = False) -> None:
-        self.data, self.batch_size = data, batch_size
+        self.data = data
+        self.batch_size = batch_size
         self.weighted = data.weights is not None
         self.batches = -(-len(data.x) // batch_size)
         self.shuffled = shuffle
@@ -169,7 +171,10 @@ class ArraySource(Source):
         self._end()
 
     def _end(self) -> None:
-        self._key, self._order, self._totals, self._done = None, None, None, 0
+        self._key = None
+        self._order = None
+        self._totals = None
+        self._done = 0
 
     def begin_next(self) -> None:
         self._end()
@@ -188,7 +193,8 @@ class ArraySource(Source):
     def batch(self, number: int) -> Batch:
         if self._order is None:
             self._begin()
-        data, here = self.data, self._here(number)
+        data = self.data
+        here = self._here(number)
         if self._order is None:
             return data.x[here], data.y[here], None if data.weights is None else data.weights[here]
         chosen = self._order[here]
@@ -200,7 +206,10 @@ class ArraySource(Source):
         return slice(number * self.batch_size, min((number + 1) * self.batch_size, len(self.data.x)))
 
     def ahead(self, passes: int = 1) -> Ahead | None:
-        size, data, sampler, key = self.batch_size, self.data, self._sampler, self._draw()
+        size = self.batch_size
+        data = self.data
+        sampler = self._sampler
+        key = self._draw()
         full = len(data.x) // size
         if full <= self._done:
             return None
@@ -263,7 +272,10 @@ class LoaderSource(Source):
                 f"[{name}] got class_weight {class_weight!r} with a loader, whose labels are not known "
                 "before; expected a mapping or a sequence"
             )
-        self.loader, self._name, self._spec, self._class_weight = loader, name, spec, class_weight
+        self.loader = loader
+        self._name = name
+        self._spec = spec
+        self._class_weight = class_weight
         self.batches = len(loader) if hasattr(loader, "__len__") else 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -276,7 +288,8 @@ class LoaderSource(Source):
                     f"expected (x, y) or (x, y, sample_weight){remedy if keys else ''}"
                 )
             x, y, *weights = batch
-            weight, name = weights[0] if weights else None, f"{self._name} batch {number}"
+            weight = weights[0] if weights else None
+            name = f"{self._name} batch {number}"
             data = prepared_data.prepare(name, x, y, self._spec, weight, self._class_weight, whole=False)
             yield data.x, data.y, data.weights
 

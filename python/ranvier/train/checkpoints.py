@@ -255,7 +255,8 @@ class Checkpoint(Known, Callback):
         """Lock the folder, and remove checkpoints of another run, if that is allowed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock(self.folder)
-        present, origin = listed(self.folder), self.trainer.resumed_from
+        present = listed(self.folder)
+        origin = self.trainer.resumed_from
         self._ours = self._ours or (origin is not None and origin.parent.samefile(self.folder))
         if present and not (self._ours or self.overwrite):
             raise ValueError(
@@ -268,7 +269,8 @@ class Checkpoint(Known, Callback):
                 path.unlink()
 
     def on_train_end(self) -> None:
-        handle, self._lock = self._lock, None
+        handle = self._lock
+        self._lock = None
         if handle is not None:
             unlock(handle)
 

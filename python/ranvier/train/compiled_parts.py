@@ -38,7 +38,9 @@ class OfTrainer(Policy):
     as_tensors = True
 
     def __init__(self, name: str, waits: bool, shares: bool) -> None:
-        self._caller, self.waits, self._shares = name, waits, shares
+        self._caller = name
+        self.waits = waits
+        self._shares = shares
         # hash of a program's key -> its form, until the program is checked by an eager call and shared
         self._forms: dict[int, Any] = {}
 
@@ -96,7 +98,8 @@ class CompiledOrEager:
         policy = OfTrainer(name, bool(after), shares)
         self.compiled = CompiledFunction(function, strict=True, policy=policy)
         self.writes = self.compiled.writes
-        self._caller, self._is_eager = name, eager
+        self._caller = name
+        self._is_eager = eager
         # calls run eagerly until they have taken this many seconds
         self._eager_seconds = _RECORDING * waits
         self._expected_calls = 0  # the sum of what expect() was told

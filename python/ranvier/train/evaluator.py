@@ -23,7 +23,9 @@ class Measured:
     """Sums up batches: the loss, and predictions and targets for the metrics, which are computed over all."""
 
     def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None, source: Source) -> None:
-        self._metrics, self._link, self._source = metrics, link, source
+        self._metrics = metrics
+        self._link = link
+        self._source = source
         self._ignored = getattr(loss, "ignore_index", None)
         # Outputs are kept only where a metric needs probabilities: labels take less memory.
         self._keeps_labels = link is not None and not any(map(_is_of_scores, metrics.values()))
@@ -122,7 +124,8 @@ class Evaluator:
     step_state = ("_trainer.model", "_trainer.loss", "_trainer.metrics")
 
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:
-        self._trainer, self._parts = trainer, parts
+        self._trainer = trainer
+        self._parts = parts
 
     def measure(self, source: Source) -> dict[str, float]:
         """Loss and metrics over one pass."""
@@ -199,7 +202,8 @@ def _measure_ahead(
             return  # The batch is then run separately, so that its error has the hint.
         if results is None:
             return
-        (losses, output), count = results, ahead.batches.done
+        losses, output = results
+        count = ahead.batches.done
         y, outputs = (None, None) if output is None else (ahead.targets(), output._array)
         values = losses._array.astype(float).reshape(-1)
         weights = ahead.weight(source.counts(loss))

@@ -69,7 +69,9 @@ def _leaves(model: Any) -> list[Any]:
 
 def _applied_twice(trainer: Training) -> str:
     """A hint for a softmax or sigmoid that both model and loss apply, or a logarithm that neither applies."""
-    last, loss, name = next(iter(_leaves(trainer.model)[-1:]), None), trainer.loss, name_of(trainer.loss)
+    last = next(iter(_leaves(trainer.model)[-1:]), None)
+    loss = trainer.loss
+    name = name_of(trainer.loss)
     if isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last, nn.Linear):
         return f"{name} takes logarithms of probabilities: end the model with LogSoftmax"
     for losses, layer in _APPLIED_BY_LOSS:
@@ -80,7 +82,9 @@ def _applied_twice(trainer: Training) -> str:
 
 def _broadcast_targets(trainer: Training, data: Prepared) -> str:
     """A hint for a user's loss that broadcasts an output (n, 1) and targets (n,) to (n, n)."""
-    x, y, loss = data.x[:4], data.y[:4], trainer.loss
+    x = data.x[:4]
+    y = data.y[:4]
+    loss = trainer.loss
     if y.ndim != 1 or len(y) < 2 or link_of(loss) or type(loss).__module__.startswith("ranvier."):
         return ""
     try:
@@ -88,7 +92,8 @@ def _broadcast_targets(trainer: Training, data: Prepared) -> str:
             output = trainer.model(borrowed(x))
             if tuple(output.shape) != (len(y), 1):
                 return ""
-            pairs, all_to_all = float(loss(output[:, 0], borrowed(y))), float(loss(output, borrowed(y)))
+            pairs = float(loss(output[:, 0], borrowed(y)))
+            all_to_all = float(loss(output, borrowed(y)))
     except Exception:  # the loss takes nothing but (n, 1)
         return ""
     if np.isclose(pairs, all_to_all, rtol=1e-3, equal_nan=True):
@@ -101,7 +106,8 @@ def _broadcast_targets(trainer: Training, data: Prepared) -> str:
 
 def _label_counts(trainer: Training, data: Prepared, classes: Array | None, class_weight: Any) -> str:
     """A hint for a single class, for a rare class, or for fewer than two samples for each class."""
-    link, y = link_of(trainer.loss), data.y
+    link = link_of(trainer.loss)
+    y = data.y
     one_each = y.size == len(y) and (y.dtype.kind in "iu" if link == "softmax" else link is not None)
     if not one_each:
         return ""
@@ -188,7 +194,8 @@ def _is_still(losses: Sequence[float]) -> bool:
 
 def _of_constant(trainer: Training, data: Prepared) -> float:
     """An estimate of the loss of a model that predicts the same for all samples; 0 if it is unknown."""
-    loss, y = trainer.loss, data.y
+    loss = trainer.loss
+    y = data.y
     if getattr(loss, "reduction", None) != "mean" or trainer.l1 or trainer.l2 or not y.size:
         return 0.0
     if isinstance(loss, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)):
@@ -363,7 +370,8 @@ def _output(model: Any, x: Array) -> Array | None:
 
 def _outside(shape: tuple[int, ...], y: Array) -> str:
     """The remedy for class indices outside the model's outputs."""
-    low, high = int(y.min()), int(y.max())
+    low = int(y.min())
+    high = int(y.max())
     if len(shape) < 2 or (low >= 0 and high < shape[1]):
         return ""
     if low >= 1 and high == shape[1]:

@@ -138,7 +138,8 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
     if isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor):
         # (n,) and (n, 1) are the same: the pairs are clear
-        shape, expected = tuple(y.shape), tuple(output.shape)
+        shape = tuple(y.shape)
+        expected = tuple(output.shape)
         if expected in ((*shape, 1), shape[:-1]) and y.numel() == output.numel():
             y = y.reshape(expected)
     if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
@@ -152,7 +153,8 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
             )
         return value
     losses = unreduced(loss)(output, y)
-    n, per_sample = len(y), losses.numel() // len(y)
+    n = len(y)
+    per_sample = losses.numel() // len(y)
     shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
     return (losses.reshape(n, -1) * shares.to(losses.dtype).reshape(n, 1)).sum()
 

@@ -41,7 +41,9 @@ class NonFiniteError(FloatingPointError):
 
     def __init__(self, message: str, epoch: int, batch: int | None, layer: str | None) -> None:
         super().__init__(message)
-        self.epoch, self.batch, self.layer = epoch, batch, layer
+        self.epoch = epoch
+        self.batch = batch
+        self.layer = layer
 
 
 class NonFinite:
@@ -52,7 +54,8 @@ class NonFinite:
     """
 
     def __init__(self, trainer: Training) -> None:
-        self._trainer, self._mode = trainer, trainer.on_nonfinite
+        self._trainer = trainer
+        self._mode = trainer.on_nonfinite
         self._said = False
 
     def loss(self, batch: Batch, value: float, penalty: float) -> None:

@@ -82,7 +82,8 @@ class DataSpec:
                 f"[{name}] got {len(x)} samples in x and {len(array)} targets in y; expected as "
                 f"many{_of_lengths(x, array)}"
             )
-        kind, flags = array.dtype.kind, self.link == "softmax" and array.ndim == 1
+        kind = array.dtype.kind
+        flags = self.link == "softmax" and array.ndim == 1
         labelled = kind in "UO" or (kind == "b" and flags) or (categories(y) and self.link is not None)
         if self.classes is not None or labelled:
             array = self._encoded(name, array, learn)
@@ -115,7 +116,8 @@ class DataSpec:
 
     def _require_0_to_1(self, name: str, array: Array) -> None:
         """Raise ValueError for targets outside 0 to 1, for which a binary loss has no meaning."""
-        low, high = array.min(), array.max()
+        low = array.min()
+        high = array.max()
         if low < 0 or high > 1:  # NaN is refused later, with its place
             remedy = "pass y - 1" if low >= 1 and high <= 2 else "pass y > 0" if low == -1 else "y / y.max()"
             raise ValueError(

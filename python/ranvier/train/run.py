@@ -87,17 +87,22 @@ class Run:
             except (TypeError, ValueError) as error:
                 raise_with_hint(error, trainer.model, None, first)
         self.trainer, self._evaluator = trainer, self._new_evaluator(trainer, parts)
-        self.source, self.valid, self.hooks = source, valid, hooks
+        self.source = source
+        self.valid = valid
+        self.hooks = hooks
         self._called = hooks  # the callbacks that are notified in this process
         self.step: TrainingStep = self._new_step(trainer, parts)
         self.step.expect(epochs * source.batches)
         self._nonfinite = NonFinite(trainer)
         self.first = self.epoch = trainer.history.epochs
-        self.last, self.batch = self.first + epochs, 0
+        self.last = self.first + epochs
+        self.batch = 0
         self._interrupt = Interrupt()
         self._link = link_of(trainer.loss)
         self._measured = self._new_measured()
-        self._samples, self._start = 0, 0.0  # the samples of the epoch in progress, and when it began
+        # the samples of the epoch in progress, and when it began
+        self._samples = 0
+        self._start = 0.0
         # the program that ran at the end of the last epoch, with its number of checks; see `_passes`
         self._crossed: Any = None
         # whether Python has something to do between two epochs
@@ -209,7 +214,8 @@ class Run:
         self._samples, self._start = 0, perf_counter()
 
     def _end_epoch(self) -> None:
-        history, seconds = self.trainer.history, perf_counter() - self._start
+        history = self.trainer.history
+        seconds = perf_counter() - self._start
         logs = self._measured.logs()
         if self.valid is not None:
             measured = self._evaluator.measure(self.valid)
@@ -225,7 +231,8 @@ class Run:
 
         If the epoch was resumed, `history.samples` counts only the samples since then.
         """
-        trainer, step = self.trainer, self.step
+        trainer = self.trainer
+        step = self.step
         trainer.model.train()
         step.check_soon()
         self._run_ahead()
@@ -316,7 +323,8 @@ class Run:
 
     def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
         """Counts the batches that the core has run; only the last can have a loss that is not finite."""
-        done, last = ahead.batches.done, float(values[-1])
+        done = ahead.batches.done
+        last = float(values[-1])
         penalty = 0.0 if penalties is None else float(penalties[-1])
         failed = not isfinite(last + penalty) and self.trainer.on_nonfinite != "ignore"
         self._count(done - failed)

@@ -41,7 +41,8 @@ PathLike = str | os.PathLike[str]
 
 def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
     """Write a Trainer, whole or not at all."""
-    model, loss = trainer.model, trainer.loss
+    model = trainer.model
+    loss = trainer.loss
     if trainer.optimizer is None:
         raise TypeError(
             "[Trainer.save] got no optimizer; expected one in Trainer(...), or rv.save(model, path)"

@@ -36,7 +36,8 @@ class Penalty:
 
     def __init__(self, model: Any, parameters: list[Any], l1: Strength, l2: Strength) -> None:
         if l1 == l2 == 0:
-            self._strengths, self._active = [(p, 0.0, 0.0) for p in parameters], False
+            self._strengths = [(p, 0.0, 0.0) for p in parameters]
+            self._active = False
             return
         named = list(model.named_parameters())
         checked = _checked("l1", l1, named), _checked("l2", l2, named)
@@ -225,7 +226,8 @@ class TrainingStep:
         else:
             loss, output, penalty = self._reduce(x, y, weights, share, scale, first, updates)
         if updates:
-            self._batches, self._weight = 0, 0.0
+            self._batches = 0
+            self._weight = 0.0
         value = 0.0 if penalty is None else float(penalty.item())
         return float(loss.item()), None if output is None else output._array, value, updates
 
@@ -358,13 +360,15 @@ class TrainingStep:
         self._penalise(None if self.summed else np.array([self._scale()]))
         self._clip()
         self._trainer.optimizer.step()
-        self._batches, self._weight = 0, 0.0
+        self._batches = 0
+        self._weight = 0.0
 
     def drop(self) -> None:
         """Discard the gradients accumulated for the next update, since a loss was not finite."""
         if self.unfinished:
             self._trainer.optimizer.zero_grad()
-            self._batches, self._weight = 0, 0.0
+            self._batches = 0
+            self._weight = 0.0
 
     def expect(self, steps: int) -> None:
         """Announce the number of steps of this fit; 0 if it is not known."""

@@ -136,12 +136,21 @@ class Trainer(checked.Settings):
         shards: int = 8,
         deterministic: bool = True,
     ) -> None:
-        self.model, self.loss = model, loss
+        self.model = model
+        self.loss = loss
         vars(self)["optimizer"] = checked.take_optimizer(self, optimizer, lr)
-        self.on_nonfinite, self.metrics, self.l1, self.l2 = on_nonfinite, metrics, l1, l2
-        self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
-        self.accumulate, self.compile, self.precision = accumulate, compile, precision
-        self.distributed, self.shards, self.deterministic = distributed, shards, deterministic
+        self.on_nonfinite = on_nonfinite
+        self.metrics = metrics
+        self.l1 = l1
+        self.l2 = l2
+        self.clip_grad_norm = clip_grad_norm
+        self.clip_grad_value = clip_grad_value
+        self.accumulate = accumulate
+        self.compile = compile
+        self.precision = precision
+        self.distributed = distributed
+        self.shards = shards
+        self.deterministic = deterministic
         checked.require_processes(self)
         self.history = History()
         self._run: Run | None = None
@@ -220,7 +229,8 @@ class Trainer(checked.Settings):
         name = "Trainer.fit"
         if self._run is not None:
             raise RuntimeError(f"[{name}] a fit of this Trainer is running; expected one at a time")
-        epochs, batch_size = count(name, "epochs", epochs), count(name, "batch_size", batch_size)
+        epochs = count(name, "epochs", epochs)
+        batch_size = count(name, "batch_size", batch_size)
         flag(name, "shuffle", shuffle)
         if y is None:
             _require_usual(name, x, batch_size=(batch_size, 32), shuffle=(shuffle, True))
@@ -278,7 +288,8 @@ class Trainer(checked.Settings):
             RuntimeError: a fit of the model is running in another thread.
         """
         require_untrained(self.model, "Trainer.evaluate")
-        batch_size, spec = count("Trainer.evaluate", "batch_size", batch_size), self._current_spec()
+        batch_size = count("Trainer.evaluate", "batch_size", batch_size)
+        spec = self._current_spec()
         if y is None:
             _require_usual("Trainer.evaluate", x, batch_size=(batch_size, 256))
         kind = checked.processes().SharedEvaluator if self.distributed else Evaluator

@@ -61,5 +61,6 @@ def uniform(n: int, count: int) -> Numbers:
 
 def whole(u: Numbers, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Uniform numbers as integers from low to high, both included."""
-    low, high = np.asarray(low), np.asarray(high)
+    low = np.asarray(low)
+    high = np.asarray(high)
     return np.minimum(low + np.floor(u * (high - low + 1)), high).astype(np.int64)

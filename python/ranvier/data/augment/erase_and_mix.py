@@ -58,7 +58,8 @@ class RandomErasing(base.Augmentation):
         area = h * w * (self.scale[0] + u[:, : self.TRIES] * (self.scale[1] - self.scale[0]))
         low, high = map(math.log, self.ratio)
         ratio = np.exp(low + u[:, self.TRIES : 2 * self.TRIES] * (high - low))
-        heights, widths = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+        heights = np.rint(np.sqrt(area * ratio))
+        widths = np.rint(np.sqrt(area / ratio))
         fits = (heights < h) & (widths < w)
         first = np.arange(len(x)), fits.argmax(axis=1)
         covered = fits[first] & (u[:, -1] < self.p)
@@ -77,7 +78,8 @@ class _Mixing:
         self._name = type(self).__name__
         if not (alpha > 0 and np.isfinite(alpha)):
             raise ValueError(f"[{self._name}] got alpha {alpha!r}; expected a number above 0")
-        self.alpha, self.num_classes = float(alpha), num_classes
+        self.alpha = float(alpha)
+        self.num_classes = num_classes
         self.p = number(self._name, "p", p, 0.0, 1.0)
 
     def mixed(self, x: Array, partner: Array, share: base.Numbers) -> tuple[Array, base.Numbers]:
@@ -85,11 +87,13 @@ class _Mixing:
         raise NotImplementedError
 
     def __call__(self, images: Any, labels: Any) -> tuple[Any, Any]:
-        x, y = base.require_images(self._name, images), raw(labels)
+        x = base.require_images(self._name, images)
+        y = raw(labels)
         if len(x) != len(y):
             raise ValueError(f"[{self._name}] got {len(x)} images and {len(y)} labels; expected as many")
         classes = self._classes(y, x.dtype)
-        draws, n = random.generator(), len(x)
+        draws = random.generator()
+        n = len(x)
         share = np.where(draws.random(n) < self.p, draws.beta(self.alpha, self.alpha, n), 1.0)
         partner = draws.permutation(n)
         mixed, share = self.mixed(x, partner, share)
@@ -157,7 +161,8 @@ class CutMix(_Mixing):
         sizes = np.array(x.shape[2:])
         middle = base.whole(base.uniform(len(x), 2), 0, np.maximum(sizes - 1, 0))
         half = np.floor(sizes * np.sqrt(1 - share)[:, None] / 2).astype(np.int64)
-        first, last = np.maximum(middle - half, 0), np.minimum(middle + half, sizes)
+        first = np.maximum(middle - half, 0)
+        last = np.minimum(middle + half, sizes)
         kept = 1 - (last - first).prod(axis=1) / max(sizes.prod(), 1)
         box = np.column_stack([first, last - first])
         return _core.erase_images(x, box, partner), kept

@@ -212,7 +212,8 @@ class RandomAffine(Augmentation):
         most = [size * t for size, t in zip(x.shape[:1:-1], share, strict=True)]
         moves = [np.rint(_between(u[:, i], (-move, move))) for i, move in enumerate(most, 1)]
         shears = _between(u[:, 4], self.shear[:2]), _between(u[:, 5], self.shear[2:])
-        angle, scale = _between(u[:, 0], self.degrees), _between(u[:, 3], self.scale)
+        angle = _between(u[:, 0], self.degrees)
+        scale = _between(u[:, 3], self.scale)
         matrix = inverse_affine(x, angle, moves, scale, shears)
         return _core.affine_images(x, matrix, self.fill, self.interpolation)
 
@@ -230,7 +231,8 @@ def inverse_affine(
     n = np.sin(a - sy) / np.cos(sy), -np.sin(a - sy) * np.tan(sx) / np.cos(sy) + np.cos(a)
     inverse = n[1] / scale, -m[1] / scale, -n[0] / scale, m[0] / scale
     middle = middle or ((x.shape[3] - 1) / 2, (x.shape[2] - 1) / 2)
-    dx, dy = -middle[0] - move[0], -middle[1] - move[1]
+    dx = -middle[0] - move[0]
+    dy = -middle[1] - move[1]
     columns = inverse[0], inverse[1], inverse[0] * dx + inverse[1] * dy + middle[0]
     rows = inverse[2], inverse[3], inverse[2] * dx + inverse[3] * dy + middle[1]
     return np.column_stack([*columns, *rows])

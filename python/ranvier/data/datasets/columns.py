@@ -64,7 +64,10 @@ class Column:
 
     def __init__(self, table: Table, at: int, cells: Array, missing: Array) -> None:
         """Column `at` of a table: its cells, numbers or objects, and which of them have no value."""
-        self.table, self.at, self._cells, self.is_label = table, at, cells, False
+        self.table = table
+        self.at = at
+        self._cells = cells
+        self.is_label = False
         self.title = table.name(at)
         self.is_date = self.is_flag = False
         self.left_out = ("without", [self.title], "leaves the column out")  # a remedy
@@ -152,7 +155,8 @@ class Column:
     def refuse(self, row: int, limit: float = LARGEST) -> NoReturn:
         """Raise the error of a cell that is no number."""
         table, (where, cell) = self.table, self.table.cell(row, self.at)
-        kind, holds = kind_of(cell, table.settings), f"{where} holds {short(cell)!r}"
+        kind = kind_of(cell, table.settings)
+        holds = f"{where} holds {short(cell)!r}"
         without = [] if self.is_label else [self.left_out]
         words = [] if self.is_label else [("categories", [self.title], "reads words as categories")]
         classes = [("task", "classification", "takes words as classes")] if self.is_label else words
@@ -225,7 +229,8 @@ class Column:
         first: dict[str, str] = {}
         pairs = [(first.setdefault(word.casefold(), word), word) for word in words]
         if pair := next(((a, b) for a, b in pairs if a != b), None):
-            where, kind = self.table.column(self.at), "classes" if self.is_label else "categories"
+            where = self.table.column(self.at)
+            kind = "classes" if self.is_label else "categories"
             text = f"{pair[0]!r} and {pair[1]!r}, different {kind} that differ in upper and lower case only"
             warnings.warn(f"[load_csv] {self.table.title} {where} has {text}", stacklevel=7)
 

@@ -66,7 +66,9 @@ def _form_of(cell: str, day_first: bool | None) -> str | None:
     found = YEAR_LAST.fullmatch(cell)
     if found is None or day_first is None:
         return None
-    mark, year, time = found[2], "%Y" if len(found[4]) == 4 else "%y", ""
+    mark = found[2]
+    year = "%Y" if len(found[4]) == 4 else "%y"
+    time = ""
     if found[5]:
         time = " %H:%M:%S" if found[6] else " %H:%M"
     return mark.join(["%d", "%m", year] if day_first else ["%m", "%d", year]) + time

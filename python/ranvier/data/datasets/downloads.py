@@ -249,7 +249,8 @@ def read_mnist(name: str, folder: Path, parts: Sequence[str] = PARTS, remedy: st
 
 def _part(name: str, images_path: Path, labels_path: Path) -> Bytes:
     """The images and labels of two files in IDX format, checked."""
-    images, labels = read_idx(images_path), read_idx(labels_path)
+    images = read_idx(images_path)
+    labels = read_idx(labels_path)
     wanted = (images_path, images, 3, "(n, 28, 28)"), (labels_path, labels, 1, "(n,)")
     for path, values, ndim, shape in wanted:
         if values.ndim != ndim or values.dtype != np.uint8:

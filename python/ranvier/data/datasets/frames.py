@@ -40,7 +40,8 @@ class Table:
         if settings:
             text = f"got {next(iter(settings))} for {title}; expected it for a text file only"
             raise ValueError(f"[load_csv] {text}: it has no effect on a frame")
-        self.title, self._frame = title, frame
+        self.title = title
+        self._frame = frame
         self.names: list[str] | None = [str(name) for name in frame.columns]
         self.width = len(self.names)
         if not self.names:

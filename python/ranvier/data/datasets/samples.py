@@ -133,7 +133,8 @@ def require_unpacked(path: PathLike, size: int, times: int = 100) -> None:
 
 def unpacked(path: PathLike) -> bytes:
     """The content of a file that gzip packed."""
-    parts, size = [], 0
+    parts = []
+    size = 0
     with gzip.open(path, "rb") as stream:
         while part := stream.read(2**22):
             parts.append(part)

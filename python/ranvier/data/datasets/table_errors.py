@@ -17,7 +17,8 @@ class TableError(ValueError):
     """
 
     def __init__(self, problem: str, *remedies: tuple[str, Any, str]) -> None:
-        self.problem, self.remedies = f"[load_csv] {problem}", remedies
+        self.problem = f"[load_csv] {problem}"
+        self.remedies = remedies
         texts = [f"{name}={value!r} {effect}" for name, value, effect in remedies]
         super().__init__(printable("; ".join([self.problem, *texts])))
 

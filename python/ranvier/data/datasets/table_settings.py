@@ -31,7 +31,8 @@ DEFAULTS = {  # the settings of pandas.read_csv that `load_csv` takes
 
 def number_of(cell: str, settings: dict[str, Any]) -> float | None:
     """The number that a cell holds, if it holds one."""
-    decimal, thousands = settings["decimal"], settings["thousands"]
+    decimal = settings["decimal"]
+    thousands = settings["thousands"]
     if thousands and thousands in cell and not _has_groups(cell, decimal, thousands):
         return None
     plain = cell.replace(thousands, "") if thousands else cell
@@ -61,7 +62,8 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
     if unknown := [name for name in settings if name not in DEFAULTS]:
         text = f"got the setting {unknown[0]}; expected {', '.join(DEFAULTS)}: for others pass a frame"
         raise TypeError(f"[load_csv] {text} of pandas.read_csv")
-    sep, header = settings.get("sep"), settings.get("header")
+    sep = settings.get("sep")
+    header = settings.get("header")
     if not (sep in (None, r"\s+") or len(sep) == 1):
         raise ValueError(f"[load_csv] got sep {sep!r}; expected one character, or '\\s+' for blanks")
     if header is not None and header != "infer" and (isinstance(header, bool) or not isinstance(header, int)):

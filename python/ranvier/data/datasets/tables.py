@@ -132,7 +132,8 @@ def _samples(
     of_features = [columns[column] for column in features]
     gaps = missing == "keep" and not categories  # a column may have no value
     full = len(of_features[0].missing) > 1 and not gaps and not isinstance(categories, Mapping)
-    x, kinds = np.empty((len(of_features[0].missing), len(features)), np.float64), []
+    x = np.empty((len(of_features[0].missing), len(features)), np.float64)
+    kinds = []
     for i, column in enumerate(of_features):
         with _noted(errors):
             if full:
@@ -144,7 +145,8 @@ def _samples(
     if errors:
         raise errors[0] if len(errors) == 1 else joined(errors, table.title)
     rows = _rows(table, of_features, None if at is None else columns[at], missing)
-    plain, names = all(kind is None for kind in kinds), table.names
+    plain = all(kind is None for kind in kinds)
+    names = table.names
     about: dict[str, Any] = {"categories": None if plain else tuple(kinds), "rows": rows}
     if missing == "drop" and rows is not None:
         about["dropped"] = len(x) - len(rows)
@@ -223,7 +225,8 @@ def _labels(column: Column, task: str, missing: str) -> Array:
     Classes that are whole numbers too large for float64, or begin with 0 as "007" does, are words. Missing
     labels are allowed unless `missing` is "error".
     """
-    table, (_, commas, dates, words) = column.table, column.counts
+    table = column.table
+    _, commas, dates, words = column.counts
     column.is_label = True
     several = len(column.texts) > min(20, len(column.missing) // 2)
     if task == "regression" or (task == "auto" and several):

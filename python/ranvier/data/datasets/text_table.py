@@ -59,7 +59,8 @@ class TextTable(Table):
             width -= 1  # a separator ends the lines
         if names and len(names) == width + 1 and not names[-1]:
             names = names[:-1]
-        self.names, self.width = names, width
+        self.names = names
+        self.width = width
         if any(len(cells) != width for cells in (names or head[0], *head)):
             self.require_width()
 
@@ -72,10 +73,12 @@ class TextTable(Table):
         if sep == r"\s+":
             lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
             sep = " "
-        reader, end = csv.reader(lines, delimiter=sep, skipinitialspace=True), 0
+        reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+        end = 0
         try:
             for cells in reader:
-                start, end = end + 1, reader.line_num
+                start = end + 1
+                end = reader.line_num
                 if len(cells) > 1 or (cells and cells[0].strip()):
                     yield start, [cell.strip() for cell in cells]
         except csv.Error as error:

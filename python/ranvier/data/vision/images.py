@@ -123,7 +123,8 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
     _, h, w = size_of("crop", img)
     around = [max(n, 0) for n in (-left, -top, left + width - w, top + height - h)]
     x = pad(img, around)._array if any(around) else pixels("crop", img, 2)
-    top, left = max(top, 0), max(left, 0)
+    top = max(top, 0)
+    left = max(left, 0)
     return of_pixels(x[..., top : top + height, left : left + width])
 
 
@@ -131,10 +132,12 @@ def center_crop(img: Any, output_size: Any) -> Any:
     """The centre of the image; smaller images are padded with 0."""
     height, width = pair("center_crop", "output_size", output_size)
     _, h, w = size_of("center_crop", img)
-    across, down = max(width - w, 0), max(height - h, 0)
+    across = max(width - w, 0)
+    down = max(height - h, 0)
     if across or down:
         img = pad(img, (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2))
-        h, w = h + down, w + across
+        h = h + down
+        w = w + across
     return crop(img, round((h - height) / 2.0), round((w - width) / 2.0), height, width)
 
 
@@ -196,12 +199,14 @@ def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple
                 f"[resize] got max_size {max_size!r} with size {size!r}; expected one number as size"
             )
         return height, width
-    short, long = height, int(height * max(h, w) / min(h, w))
+    short = height
+    long = int(height * max(h, w) / min(h, w))
     if max_size is not None:
         if max_size <= short:
             raise ValueError(f"[resize] got max_size {max_size!r}; expected more than size {size!r}")
         if long > max_size:
-            short, long = int(max_size * short / long), max_size
+            short = int(max_size * short / long)
+            long = max_size
     return (short, long) if h <= w else (long, short)
 
 
@@ -291,7 +296,8 @@ def rotate(
             "of the dtype's range"
         )
     at = (w / 2, h / 2) if center is None else tuple(center)
-    none, one = np.zeros(1), np.ones(1)
+    none = np.zeros(1)
+    one = np.ones(1)
     with np.errstate(all="ignore"):
         middle = tuple(np.subtract(at, (w / 2, h / 2))) if len(at) == 2 else (np.nan, np.nan)
         # The angle (clockwise), movement, scale, shear and centre, as arrays for a batch of one image.
@@ -308,7 +314,8 @@ def rotate(
     planes = np.append(planes, np.ones_like(planes[:1]), 0)  # rotated ones are the share of a pixel inside
     grid = _grid(matrix.astype(planes.dtype), (h, w), (rows, columns))
     moved = grid_sample(of_pixels(planes[None]), of_pixels(grid), mode, align_corners=False)._array[0]
-    y, inside = moved[:-1].reshape(*x.shape[:-2], rows, columns), moved[-1]
+    y = moved[:-1].reshape(*x.shape[:-2], rows, columns)
+    inside = moved[-1]
     if fill is not None and mode == "nearest":
         y = np.where(inside > 0, y, fills)
     elif fill is not None:
@@ -328,7 +335,8 @@ def _expanded(matrix: Array, h: int, w: int) -> tuple[int, int]:
 
 def _grid(matrix: Array, old: tuple[int, int], new: tuple[int, int]) -> Array:
     """For each pixel of the result its place (x, y) in the image, in [-1, 1]: (1, rows, columns, 2)."""
-    (h, w), (rows, columns) = old, new
+    h, w = old
+    rows, columns = new
     grid = np.ones((rows, columns, 3), matrix.dtype)
     grid[..., 0] = np.arange(columns) - (columns - 1) / 2
     grid[..., 1] = np.arange(rows)[:, None] - (rows - 1) / 2

@@ -56,10 +56,12 @@ def make_grid(
     n, c, h, w = x.shape
     columns = min(nrow, n)
     rows = -(-n // columns)
-    h, w = h + padding, w + padding
+    h = h + padding
+    w = w + padding
     grid = np.full((c, h * rows + padding, w * columns + padding), pad_value, x.dtype)
     for number, image in enumerate(x):
-        top, left = number // columns * h + padding, number % columns * w + padding
+        top = number // columns * h + padding
+        left = number % columns * w + padding
         grid[:, top : top + h - padding, left : left + w - padding] = image
     return wrap(grid)
 

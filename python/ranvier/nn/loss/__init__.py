@@ -88,7 +88,8 @@ class Loss(OneOp):
 
     def _set(self, settings: dict[str, Any]) -> None:
         """Takes the settings. PyTorch's obsolete size_average and reduce change the setting reduction."""
-        average, reduce = settings.pop("size_average", None), settings.pop("reduce", None)
+        average = settings.pop("size_average", None)
+        reduce = settings.pop("reduce", None)
         settings["reduction"] = reduction_of(type(self).__name__, average, reduce, settings["reduction"])
         weights = {name: settings.pop(name) for name in self._weights if name in settings}
         super()._set(settings)
@@ -205,7 +206,8 @@ class GaussianNLLLoss(Loss):
     tensor(1.1931)
     """
 
-    _op, _kind = "gaussian_nll", Parameter.KEYWORD_ONLY
+    _op = "gaussian_nll"
+    _kind = Parameter.KEYWORD_ONLY
 
 
 class _Weighted(WeightedLoss):

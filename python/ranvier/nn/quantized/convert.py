@@ -398,7 +398,8 @@ def _report(
     def compare(name: str, layer: Any, args: Any, kwargs: Any, y: Any) -> None:
         of_made = made[id(layer)](*args, **kwargs)
         if isinstance(y, tuple):  # attention, which gives its weights, too
-            of_made, y = of_made[0], y[0]
+            of_made = of_made[0]
+            y = y[0]
         distance, size = _squares(of_made, y)
         before = sums.get(name, (0.0, 0.0))
         sums[name] = before[0] + distance, before[1] + size

@@ -356,7 +356,8 @@ class MultiheadAttention(attention.MultiheadAttention):
             return [
                 layer(x) for layer, x in zip((self.q_proj, self.k_proj, self.v_proj), inputs, strict=True)
             ]
-        width, made = self.embed_dim, self.in_proj
+        width = self.embed_dim
+        made = self.in_proj
         # a panel has rows of two projections, or another layer or hooks are in its place
         if width % PANEL or type(made) is not Linear or made._rv_hooks is not None:
             return [ops.narrow(made(x), -1, i * width, width) for i, x in enumerate(inputs)]

@@ -49,7 +49,8 @@ class _Quantized(recurrent.Recurrent):
         self, mode: str, end: str, x: Tensor, state: Any, sizes: Any = None, reverse: bool = False
     ) -> list[Tensor]:
         """A layer in one direction, as the op `recurrent`; end: of the names of its weights."""
-        hh, hr = getattr(self, f"hh{end}"), self._modules.get(f"hr{end}")
+        hh = getattr(self, f"hh{end}")
+        hr = self._modules.get(f"hr{end}")
         of_x = getattr(self, f"ih{end}")(_in_float32(x))
         state = tuple([_in_float32(s) for s in state])
         if hr is None:
@@ -105,7 +106,8 @@ class _Layers(_Quantized, recurrent.RNNBase):
         give_weight_dtype(self, weight_dtype)
 
     def _add_weights(self, end: str, inputs: int, dtype: Any) -> None:
-        width, state = recurrent.GATES[self.mode] * self.hidden_size, self.proj_size or self.hidden_size
+        width = recurrent.GATES[self.mode] * self.hidden_size
+        state = self.proj_size or self.hidden_size
         self._add(f"ih{end}", inputs, width, self.bias)
         self._add(f"hh{end}", state, width, self.bias)
         if self.proj_size:

@@ -64,7 +64,9 @@ class _SpectralNorm(Module):
 
     def __init__(self, weight: Tensor, n_power_iterations: int, dim: int, eps: float) -> None:
         super().__init__()
-        self.n_power_iterations, self.dim, self.eps = n_power_iterations, dim, eps
+        self.n_power_iterations = n_power_iterations
+        self.dim = dim
+        self.eps = eps
         if weight.ndim > 1:
             rows = rows_of(weight.detach(), self.dim)
             for name, size in zip(("_u", "_v"), rows.shape, strict=True):
@@ -84,7 +86,8 @@ class _SpectralNorm(Module):
         if self.training:
             self._iterate(rows, self.n_power_iterations)
         # These are copies, because backward needs the values and the next call changes the buffers.
-        u, v = self._u.clone(), self._v.clone()
+        u = self._u.clone()
+        v = self._v.clone()
         return weight / ops.dot(u, ops.mv(rows, v))
 
     def right_inverse(self, value: Tensor) -> Tensor:

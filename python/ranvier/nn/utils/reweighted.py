@@ -117,7 +117,8 @@ class WeightNorm(Reweighting):
     parts = ("_g", "_v")
 
     def __init__(self, name: str, dim: int | None) -> None:
-        self.name, self.dim = name, dim
+        self.name = name
+        self.dim = dim
 
     def start(self, module: Any) -> None:
         weight = module.__dict__[self.name]
@@ -128,7 +129,8 @@ class WeightNorm(Reweighting):
         setattr(module, self.name + "_v", Parameter(weight.detach()))
 
     def weight(self, module: Any) -> Tensor:
-        g, v = module.__dict__[self.name + "_g"], module.__dict__[self.name + "_v"]
+        g = module.__dict__[self.name + "_g"]
+        v = module.__dict__[self.name + "_v"]
         return v * (g / norm_except(v, self.dim))
 
 
@@ -190,7 +192,10 @@ class SpectralNorm(Reweighting):
     parts = ("_orig", "_u", "_v")
 
     def __init__(self, name: str, iterations: int, eps: float, dim: int) -> None:
-        self.name, self.iterations, self.eps, self.dim = name, iterations, eps, dim
+        self.name = name
+        self.iterations = iterations
+        self.eps = eps
+        self.dim = dim
 
     def start(self, module: Any) -> None:
         weight = module.__dict__[self.name]
@@ -209,7 +214,8 @@ class SpectralNorm(Reweighting):
                     v.copy_(unit(ops.mv(rows.mT, u), self.eps))
                     u.copy_(unit(ops.mv(rows, v), self.eps))
                 # These are copies, because backward needs the values and the next call changes the buffers.
-                u, v = u.clone(), v.clone()
+                u = u.clone()
+                v = v.clone()
         return weight / ops.dot(u, ops.mv(rows, v))
 
 

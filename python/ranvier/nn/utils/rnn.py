@@ -90,7 +90,8 @@ def _method_of_data(name: str) -> Any:
         data = getattr(self.data, name)(*args, **kwargs)
         return self if data is self.data else self._replace(data=data)
 
-    method.__name__, method.__qualname__ = name, f"PackedSequence.{name}"
+    method.__name__ = name
+    method.__qualname__ = f"PackedSequence.{name}"
     method.__doc__ = f"With data as by ``Tensor.{name}``."
     return method
 

@@ -39,7 +39,8 @@ def mod(a: Any, b: Any, *, fmod: int = 0) -> Any:
 @operator("IsInf")
 @on_tensors
 def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
-    low, high = -math.inf if detect_negative else math.nan, math.inf if detect_positive else math.nan
+    low = -math.inf if detect_negative else math.nan
+    high = math.inf if detect_positive else math.nan
     return x.eq(low) | x.eq(high)
 
 
@@ -72,7 +73,8 @@ def _clip(infinite: bool, x: Any, low: Any = None, high: Any = None) -> Any:
     dtype = raw(x).dtype
     if dtype.kind == "f":
         most = np.asarray(math.inf if infinite else np.finfo(dtype).max)
-        low, high = -most if low is None else low, most if high is None else high
+        low = -most if low is None else low
+        high = most if high is None else high
     if dtype in FLOATS and not isinstance(low, Tensor) and not isinstance(high, Tensor):
         return ops.clamp(tensor_of(x), raw(low).item(), raw(high).item())
 
@@ -103,7 +105,8 @@ def gemm(
     """alpha a b + beta c; a and b are matrices, transposed before if the settings say so."""
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"[onnx Gemm] got shapes {a.shape} and {b.shape}; expected two matrices")
-    dtype, a = a.dtype, a.T if transA else a
+    dtype = a.dtype
+    a = a.T if transA else a
     if transB and alpha == 1 and beta == 1 and dtype in FLOATS and (c is None or c.shape == (b.shape[0],)):
         return ops.linear(a, b, c)
     y = _scaled(ops.matmul(a, b.T if transB else b), alpha)

@@ -57,7 +57,8 @@ def scan(
     for a value or result whose slices are taken from the last to the first.
     """
     count = len(values) - num_scan_inputs
-    states, sequences = values[:count], values[count:]
+    states = values[:count]
+    sequences = values[count:]
     zeros = [0] * (num_scan_inputs + len(body.outputs))
     read = zip(sequences, scan_input_axes or zeros, scan_input_directions or zeros, strict=False)
     slices = [_slices(*one) for one in read]

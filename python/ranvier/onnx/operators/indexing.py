@@ -132,7 +132,8 @@ def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
     flat = tensor_of(np.arange(math.prod(shape)).reshape(shape)[key].reshape(-1))
 
     def of_tensors(x: Tensor, updates: Tensor) -> Any:
-        whole, values = ops.reshape(x, -1), ops.reshape(updates, -1)
+        whole = ops.reshape(x, -1)
+        values = ops.reshape(updates, -1)
         if reduction == "none":
             return ops.reshape(ops.scatter(whole, 0, flat, values), shape)
         return ops.reshape(ops.scatter_reduce(whole, 0, flat, values, _REDUCTIONS[reduction]), shape)
@@ -229,5 +230,7 @@ def unique(x: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
     if not sorted:
         order = np.argsort(first, kind="stable")
         values = np.take(values, order, 0 if axis is None else axis)
-        first, inverse, counts = first[order], np.argsort(order)[inverse], counts[order]
+        first = first[order]
+        inverse = np.argsort(order)[inverse]
+        counts = counts[order]
     return tuple(map(tensor_of, (values, first, inverse, counts)))

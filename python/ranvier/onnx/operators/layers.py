@@ -50,7 +50,8 @@ def batch_norm(
         y = ops.batch_norm(x, mean, var, scale, bias, training and owned, 1 - momentum, epsilon)
         return (y, mean, var, mean, var)[: outputs if owned else 1]
     axes = (0, *range(2, x.ndim))
-    means, variances = ops.mean(x, axes, True), ops.var(x, axes, correction=0)
+    means = ops.mean(x, axes, True)
+    variances = ops.var(x, axes, correction=0)
     away = x - means
     rest = ops.mean(away, axes)  # the rounding error of the mean, which is subtracted too
     y = ops.batch_norm(away, rest, variances, scale, bias, False, 0.1, epsilon)
@@ -282,7 +283,8 @@ def _directions(
             results.append(_loop(cell, x, first, sizes, reverse))
     y, *last = [ops.stack(part, 1 if i == 0 else 0) for i, part in enumerate(zip(*results, strict=True))]
     if layout:
-        y, last = ops.permute(y, (2, 0, 1, 3)), [ops.transpose(s, 0, 1) for s in last]
+        y = ops.permute(y, (2, 0, 1, 3))
+        last = [ops.transpose(s, 0, 1) for s in last]
     return (y, *last)
 
 
@@ -326,13 +328,16 @@ class _Cell(NamedTuple):
 
     def step(self, x: Any, h: Any, c: Any) -> tuple[Any, ...]:
         """The new h, and for an LSTM the new c; c is ignored by other cells."""
-        of_x, of_h = ops.linear(x, self.w, self.bias[0]), ops.linear(h, self.r, self.bias[1])
+        of_x = ops.linear(x, self.w, self.bias[0])
+        of_h = ops.linear(h, self.r, self.bias[1])
         f = self.functions
         if self.name == "RNN":
             return (f[0](of_x + of_h),)
         if self.name == "GRU":
-            (zx, rx, nx), (zh, rh, nh) = self.gates(of_x), self.gates(of_h)
-            z, r = f[0](zx + zh), f[0](rx + rh)
+            zx, rx, nx = self.gates(of_x)
+            zh, rh, nh = self.gates(of_h)
+            z = f[0](zx + zh)
+            r = f[0](rx + rh)
             if self.before_reset:
                 n = f[1](nx + r * nh)
             else:
@@ -342,7 +347,8 @@ class _Cell(NamedTuple):
         i, o, forget, g = (a + b for a, b in zip(self.gates(of_x), self.gates(of_h), strict=True))
         if self.p is not None:
             p_i, p_o, p_f = self.gates(self.p)
-            i, forget = i + p_i * c, forget + p_f * c
+            i = i + p_i * c
+            forget = forget + p_f * c
         i = f[0](i)
         c = (1 - i if self.coupled else f[0](forget)) * c + i * f[1](g)
         o = o if self.p is None else o + p_o * c

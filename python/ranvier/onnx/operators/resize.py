@@ -88,7 +88,9 @@ def resize(
 
     def of_tensors(x: Tensor) -> Any:
         for i, axis in enumerate(chosen):
-            n, out, factor = shape[axis], outs[axis], factors[i]
+            n = shape[axis]
+            out = outs[axis]
+            factor = factors[i]
             part = (0.0, 1.0) if window is None else (window[i], window[i + len(chosen)])
             if out == n and factor == 1 and part == (0.0, 1.0):
                 continue
@@ -225,7 +227,8 @@ def _weights(places: Any, n: int, factor: float, filter: _Filter) -> Any:
     Elements outside the input are those at its edge. With antialias, a factor below 1 makes the filter wider.
     Cubic: Keys, "Cubic convolution interpolation for digital image processing" (1981), with the parameter a.
     """
-    mode, a = filter.mode, filter.cubic_coeff_a
+    mode = filter.mode
+    a = filter.cubic_coeff_a
     if mode == "nearest":
         rounding: Any = {
             "floor": np.floor,

@@ -119,12 +119,14 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     steps = [1] * len(starts) if steps is None else steps
     if has_size((shape, starts, ends, steps)):
         return _sliced_by_sizes(tensor_of(x), shape, starts, ends, axes, steps)
-    key, flipped = [slice(None)] * len(shape), []
+    key = [slice(None)] * len(shape)
+    flipped = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         at = axis_of("Slice", axis, len(shape))
         n = shape[at]
         if step < 0:  # the same elements as a slice with a positive step, which is flipped at the end
-            start, end = max(start, -n), None if end < -n else end
+            start = max(start, -n)
+            end = None if end < -n else end
             chosen = range(n)[slice(start, end, step)]
             flipped.append(at)
             key[at] = slice(chosen[-1], chosen[0] + 1, -step) if len(chosen) else slice(0, 0)
@@ -230,10 +232,13 @@ def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
 @operator("DepthToSpace")
 def depth_to_space(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
     n, c, h, w = _blocks("DepthToSpace", x, blocksize)
-    b, rest = blocksize, c // blocksize**2
-    split, order = ((n, b, b, rest, h, w), (0, 3, 4, 1, 5, 2))
+    b = blocksize
+    rest = c // blocksize**2
+    split = (n, b, b, rest, h, w)
+    order = (0, 3, 4, 1, 5, 2)
     if mode == "CRD":
-        split, order = ((n, rest, b, b, h, w), (0, 1, 4, 2, 5, 3))
+        split = (n, rest, b, b, h, w)
+        order = (0, 1, 4, 2, 5, 3)
     return _reshaped(transpose(_reshaped(x, split, True), perm=order), (n, rest, h * b, w * b), False)
 
 
@@ -248,7 +253,8 @@ def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
 
 @operator("Pad")
 def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
-    sizes, ndim = ints(pads), raw(x).ndim
+    sizes = ints(pads)
+    ndim = raw(x).ndim
     if axes is not None:
         chosen = [axis_of("Pad", a, ndim) for a in ints(axes)]
         spread = [0] * (2 * ndim)
@@ -302,7 +308,8 @@ def _padded_by_sizes(x: Any, pairs: list[tuple[Any, Any]], mode: str) -> Any:
 
 def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
     """x with its own elements added at the ends of an axis, as mode says; negative sizes crop first."""
-    first, last = max(-before, 0), shape_of(x)[axis] - max(-after, 0)
+    first = max(-before, 0)
+    last = shape_of(x)[axis] - max(-after, 0)
     n = last - first
     places = np.arange(-max(before, 0), n + max(after, 0))
     if n == 0 < len(places):

@@ -101,7 +101,8 @@ def geometry(
     if auto_pad.startswith("SAME"):
         sizes = zip(shape_of(x)[2:], strides, window.reach, strict=True)
         totals = [max((-(-n // s) - 1) * s + reach - n, 0) for n, s, reach in sizes]
-        less, more = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+        less = tuple(t // 2 for t in totals)
+        more = tuple(t - t // 2 for t in totals)
         before, after = (less, more) if auto_pad == "SAME_UPPER" else (more, less)
         window = window._replace(before=before, after=after)
     return window
@@ -182,7 +183,9 @@ def _conv_transpose(
     same = auto_pad if auto_pad.startswith("SAME") else ""
     settings |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
     window = geometry("ConvTranspose", x, shape_of(w)[2:], **settings)
-    axes, strides, before = len(window.kernel), window.strides, window.before
+    axes = len(window.kernel)
+    strides = window.strides
+    before = window.before
     more = tuple(output_padding or (0,) * axes)
     ends = [m - a for m, a in zip(more, window.after, strict=True)]
     if output_shape or same:
@@ -227,7 +230,8 @@ def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: S
 def _padded_along(axis: int, low: int, high: int, x: Tensor) -> Tensor:
     """x with zeros before and after an axis; negative sizes crop."""
     pads = [0] * (2 * x.ndim)
-    pads[axis], pads[axis + x.ndim] = low, high
+    pads[axis] = low
+    pads[axis + x.ndim] = high
     return padded(x, tuple(pads))
 
 
@@ -256,7 +260,8 @@ def max_pool(
     x: Any, *, kernel_shape: Any, ceil_mode: int = 0, storage_order: int = 0, outputs: int = 1, **window: Any
 ) -> Any:
     at = geometry("MaxPool", x, kernel_shape, **window)
-    image, dtype = shape_of(x)[2:], raw(x).dtype
+    image = shape_of(x)[2:]
+    dtype = raw(x).dtype
     function: Any = {1: ops.max_pool1d, 2: ops.max_pool2d}.get(len(image))
     if _fits(at) and not (ceil_mode and set(at.dilations) != {1}):
         settings = (*map(_pair, (at.kernel, at.strides, at.before, at.dilations)), bool(ceil_mode))
@@ -278,7 +283,8 @@ def max_pool(
     # pairs (value, flat index in the image) are pooled together; index -1 is padding
     places = raw(at.padded(np.arange(math.prod(image)).reshape(1, 1, *image), -1))
     pairs = np.empty(shape_of(x)[:2] + places.shape[2:], "f8,i8")
-    pairs["f0"], pairs["f1"] = raw(at.padded(array_of(x), least)), places
+    pairs["f0"] = raw(at.padded(array_of(x), least))
+    pairs["f1"] = places
     where = _in_batch(_pooled(_larger, pairs, at)["f1"], shape_of(x), storage_order)
     return in_float(of_tensors, x), where
 

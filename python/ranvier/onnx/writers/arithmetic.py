@@ -171,7 +171,8 @@ def _reduced(s: Site, op: str, x: str = "", keep: bool | None = None) -> str:
     x = x or s.input(0)
     if s.ndim() == 0:
         return s.node("Identity", x)
-    axes, keep = s.get("axes"), s.get("keepdims") if keep is None else keep
+    axes = s.get("axes")
+    keep = s.get("keepdims") if keep is None else keep
     places = "" if axes is None else s.w.ints(*axes) if isinstance(axes, tuple) else s.w.ints(axes)
     return s.node(op, x, places, keepdims=int(keep))
 
@@ -286,5 +287,6 @@ def sort(s: Site) -> tuple[str, str]:
     values, places = s.node("TopK", x, count, outputs=2, axis=axis, largest=largest, sorted=1)
     if first:
         part = (s.w.ints(first), s.w.ints(2**62), s.w.ints(axis))
-        values, places = s.node("Slice", values, *part), s.node("Slice", places, *part)
+        values = s.node("Slice", values, *part)
+        places = s.node("Slice", places, *part)
     return values if dtype == wide(dtype) else s.w.cast(values, dtype), places

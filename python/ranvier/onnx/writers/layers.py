@@ -117,12 +117,14 @@ def _without_late_windows(
     result.
     """
     axes = len(kernel)
-    starts, dilations = settings["pads"][:axes], settings.get("dilations", [1] * axes)
+    starts = settings["pads"][:axes]
+    dilations = settings.get("dilations", [1] * axes)
     ins = s.dims(0)[-axes:]
     outs = s.result_dims()[-axes:]
     if not is_fixed(ins):
         return {}
-    ends, late = [], False
+    ends = []
+    late = False
     for n, out, k, step, dilation, start in zip(ins, outs, kernel, strides, dilations, starts, strict=True):
         reach = (k - 1) * dilation + 1  # the elements from the first to the last of a window
         # The library has fewer windows than ONNX counts.
@@ -141,7 +143,8 @@ def _without_late_windows(
 
 @writes("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
 def adaptive_pool(s: Site) -> str:
-    axes, op = int(s.kind[-2]), "AveragePool" if "Avg" in s.kind else "MaxPool"
+    axes = int(s.kind[-2])
+    op = "AveragePool" if "Avg" in s.kind else "MaxPool"
     if op == "MaxPool" and s.get("return_indices"):
         raise s.refuse("return_indices has no counterpart")
     outs = s.result_dims()[-axes:]
@@ -208,7 +211,8 @@ def group_norm(s: Site) -> str:
     channels = s.size(0, 1)
     eps = float(s.get("eps"))
     if groups == channels and s.ndim() > 2:
-        scale, bias = _filled(s, 1, channels, 1), _filled(s, 2, channels, 0)
+        scale = _filled(s, 1, channels, 1)
+        bias = _filled(s, 2, channels, 0)
         return s.node("InstanceNormalization", s.input(0), scale, bias, epsilon=eps)
     if any(same(n, 0) for n in s.dims(0)):  # a reshape to -1 would divide by 0
         return s.node("Identity", s.input(0))

@@ -106,12 +106,15 @@ def _by_groups(s: Site, codes: str, scales: str) -> str:
     onnxruntime makes MatMulNBits of DequantizeLinear and MatMul. Its integers of x are the same.
     """
     kind, n, k = s.get("settings")
-    x, groups, lead = s.input(0), -(-k // GROUP), [0] * (s.ndim() - 1)
+    x = s.input(0)
+    groups = -(-k // GROUP)
+    lead = [0] * (s.ndim() - 1)
     if k % GROUP:
         x = s.node("Pad", x, s.w.ints(*[0] * (2 * s.ndim() - 1), groups * GROUP - k))
     whole, scale = _integers(s, s.w.reshape(x, *lead, groups, GROUP))
     x = s.w.reshape(s.node("Mul", whole, scale), *lead, groups * GROUP)
-    values, steps = _whole(s, codes), _floats(s, scales)
+    values = _whole(s, codes)
+    steps = _floats(s, scales)
     if s.w.opset < 21:  # no blocks of DequantizeLinear
         values = s.w.reshape(s.node("Mul", _floats(s, values), steps), n, groups * GROUP)
         return s.node("MatMul", x, s.node("Transpose", values, perm=[1, 0]))

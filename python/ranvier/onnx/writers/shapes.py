@@ -85,9 +85,16 @@ def concatenate(s: Site) -> str:
 
 @writes("Getitem")
 def getitem(s: Site) -> str:
-    starts, ends, steps, axes, dropped, new = [], [], [], [], [], []
+    starts = []
+    ends = []
+    steps = []
+    axes = []
+    dropped = []
+    new = []
     by_size: list[tuple[int, Size]] = []  # axes that are picked at an index that depends on a size
-    axis, at = 0, 0  # of the operand, and of the result
+    # of the operand, and of the result
+    axis = 0
+    at = 0
     for part in whole_key(s.get("key"), s.ndim()):
         if part is None:
             new.append(at)
@@ -182,7 +189,8 @@ def one_hot(s: Site) -> str:
 
 @writes("Gather")
 def gather(s: Site) -> str:
-    x, index = s.input(0), s.index(1)
+    x = s.input(0)
+    index = s.index(1)
     axis = s.get("axis")
     sizes = s.dims(0)
     wanted = s.dims(1)

@@ -238,7 +238,8 @@ class Prelu(Function):
         return True
 
     def forward(self, x: Array, weight: Array) -> Array:
-        self.x, self.weight = x, weight
+        self.x = x
+        self.weight = weight
         self.shape = (weight.size, *(1,) * (x.ndim - 2)) if weight.size != 1 else ()
         return _core.prelu(x, weight.reshape(self.shape))
 
@@ -273,8 +274,10 @@ def prelu(input: Any, weight: Any) -> Tensor:
     """
     if isinstance(weight, (int, float)):
         raise TypeError(f"[prelu] got weight {weight}; expected a Tensor: leaky_relu takes a number")
-    input, weight = as_tensor("prelu", input), as_tensor("prelu", weight)
-    shape, slopes = input._array.shape, weight._array
+    input = as_tensor("prelu", input)
+    weight = as_tensor("prelu", weight)
+    shape = input._array.shape
+    slopes = weight._array
     fits = slopes.size == 1 or (len(shape) > 1 and slopes.size == shape[1])
     if slopes.ndim > 1 or not fits:
         raise OpError(

@@ -26,7 +26,8 @@ from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor
 
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+SELU_ALPHA = 1.6732632423543772
 _ROOT = math.sqrt(2 / math.pi)
 
 
@@ -278,7 +279,8 @@ class Glu(Function):
     def forward(self, x: Array) -> Array:
         half = x.shape[self.axis] // 2
         before = (slice(None),) * (self.axis % x.ndim)
-        first, second = (*before, slice(half)), (*before, slice(half, None))
+        first = (*before, slice(half))
+        second = (*before, slice(half, None))
         self.x, self.a, self.b = x, x[first], x[second]
         return _core.glu(self.a, self.b)
 

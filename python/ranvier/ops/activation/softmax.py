@@ -109,4 +109,5 @@ def log_softmax(
     return _log_softmax_along(input, _implied("log_softmax", input) if dim is None else dim)
 
 
-_softmax_along, _log_softmax_along = _along(Softmax, "softmax"), _along(LogSoftmax, "log_softmax")
+_softmax_along = _along(Softmax, "softmax")
+_log_softmax_along = _along(LogSoftmax, "log_softmax")

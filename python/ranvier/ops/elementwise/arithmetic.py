@@ -47,7 +47,8 @@ class Add(TakesHalves):
         return self.kernel(a, b, None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        (of_a, of_b), (a, b) = self.needs, self.shapes
+        of_a, of_b = self.needs
+        a, b = self.shapes
         da = f.sum_to(dy, a) if of_a else None
         return da, f.sum_to(f.neg(dy) if self.subtracts else dy, b) if of_b else None
 
@@ -56,7 +57,8 @@ class Add(TakesHalves):
 class Sub(Add):
     """y = a - b"""
 
-    kernel, subtracts = _core.sub, True
+    kernel = _core.sub
+    subtracts = True
 
 
 class OfNumber(TakesHalves):
@@ -97,11 +99,14 @@ class Mul(TakesHalves):
     reads: ClassVar = {"a": 1, "b": 0}
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.a, self.b = a, b
+        self.a = a
+        self.b = b
         return _core.mul(a, b, None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        (of_a, of_b), a, b = self.needs, self.a, self.b
+        of_a, of_b = self.needs
+        a = self.a
+        b = self.b
         da = f.gradient_of(a.shape, f.mul, dy, b) if of_a else None
         return da, f.gradient_of(b.shape, f.mul, dy, a) if of_b else None
 
@@ -116,12 +121,14 @@ class Div(Function):
     reads: ClassVar = {"y": 1}
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.a_shape, self.b = a.shape, b
+        self.a_shape = a.shape
+        self.b = b
         self.y = _core.div(a, b, None)
         return self.y
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        (of_a, of_b), b = self.needs, self.b
+        of_a, of_b = self.needs
+        b = self.b
         da = f.sum_to(f.div(dy, b), self.a_shape) if of_a else None
         return da, f.sum_to(f.div_backward(dy, self.y, b), b.shape) if of_b else None
 
@@ -246,7 +253,8 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     return _SUB(input, other)
 
 
-_add_scaled, _sub_scaled = _scaled(add, 1), _scaled(sub, -1)
+_add_scaled = _scaled(add, 1)
+_sub_scaled = _scaled(sub, -1)
 
 
 @elementwise(_core.mul, numpy=np.multiply, node=Mul, with_number=MulNumber, of_number=MulNumber)
@@ -316,7 +324,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 def _div(a: Any, b: Any, mode: str) -> Tensor:
     """div with a rounding_mode."""
     one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
-    a, b = as_operand("div", a), as_operand("div", b)
+    a = as_operand("div", a)
+    b = as_operand("div", b)
     if result_dtype(a, b).kind == "b":
         raise DtypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
     return _rounded_quotient(mode, a, b)
@@ -341,4 +350,7 @@ def neg(input: Any) -> Tensor:
     """
 
 
-multiply, divide, subtract, negative = mul, div, sub, neg
+multiply = mul
+divide = div
+subtract = sub
+negative = neg

@@ -55,7 +55,8 @@ def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
     # The squares of such numbers may leave the range of float32. They are divided by |a| + |b| first.
     far = (size > 0) & (size < np.inf) & ((size < 1e-8) | (size > 1e8))
     size = f.where(far, size, 1.0)
-    p, q = a / size, b / size
+    p = a / size
+    q = b / size
     square = p * p + q * q
     zero = square == 0
     return f.where(zero, 0.0, along / size / f.where(zero, 1.0, square) / size)
@@ -165,7 +166,8 @@ def _next(a: Any, b: Any) -> Any:
     such that the integers are in the order of the values; the next value is the integer +- 1."""
     if a.dtype != BF16:
         return np.nextafter(a, b)
-    values, to = a.astype(F32), b.astype(F32)
+    values = a.astype(F32)
+    to = b.astype(F32)
     bits = a.view(np.uint16).astype(np.int32)
     place = np.where(bits < 2**15, bits, 2**15 - bits) + np.where(to > values, 1, -1)
     bits = np.where(place < 0, 2**15 - place, place).astype(np.uint16)
@@ -293,7 +295,8 @@ def _added(name: str, joined: Any) -> Callable[..., Tensor]:
     return in_python
 
 
-_ADDCMUL, _ADDCDIV = _added("addcmul", mul), _added("addcdiv", div)
+_ADDCMUL = _added("addcmul", mul)
+_ADDCDIV = _added("addcdiv", div)
 
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
@@ -304,7 +307,9 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
     tensor([2.5000, 5.0000])
     """
     if third is not None:
-        value, tensor1, tensor2 = tensor1, tensor2, third
+        value = tensor1
+        tensor1 = tensor2
+        tensor2 = third
     return _ADDCMUL(input, tensor1, tensor2, value)
 
 
@@ -316,7 +321,9 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
     tensor([1.5000, 1.5000])
     """
     if third is not None:
-        value, tensor1, tensor2 = tensor1, tensor2, third
+        value = tensor1
+        tensor1 = tensor2
+        tensor2 = third
     return _ADDCDIV(input, tensor1, tensor2, value)
 
 
@@ -328,7 +335,8 @@ def ldexp(input: Any, other: Any) -> Tensor:
     >>> rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1]))
     tensor([4., 6.])
     """
-    input, other = as_operand("ldexp", input), as_operand("ldexp", other)
+    input = as_operand("ldexp", input)
+    other = as_operand("ldexp", other)
     if not is_floating(other):
         input = floating(input, "ldexp")
         other = as_tensor("ldexp", other).to(input.dtype)
@@ -349,7 +357,8 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     >>> rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0]))
     tensor([1000.6932])
     """
-    input, other = as_operand("logaddexp", input), as_operand("logaddexp", other)
+    input = as_operand("logaddexp", input)
+    other = as_operand("logaddexp", other)
     dtype = result_dtype(input, other)
     input, other = (floating(cast(x, dtype)) for x in (input, other))
     endless = (input == other) & (input.abs() == math.inf)

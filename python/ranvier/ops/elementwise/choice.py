@@ -38,7 +38,8 @@ class Maximum(TakesHalves):
     kernel: Any = _core.maximum
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.a, self.b = a, b
+        self.a = a
+        self.b = b
         return self.kernel(a, b, None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
@@ -58,7 +59,9 @@ class Minimum(Maximum):
 def _of_both(node: Any, dy: Any, f: Any, of_first: Any) -> Any:
     """The gradients of both operands. of_first(dy, a, b): the gradient of the first operand, for each
     order."""
-    (of_a, of_b), a, b = node.needs, node.a, node.b
+    of_a, of_b = node.needs
+    a = node.a
+    b = node.b
     da = f.gradient_of(a.shape, of_first, dy, a, b) if of_a else None
     return da, f.gradient_of(b.shape, of_first, dy, b, a) if of_b else None
 
@@ -86,11 +89,14 @@ class AtLeast(TakesHalves):
     extremum: Any = _core.maximum
 
     def forward(self, x: Array, limit: Array) -> Array:
-        self.x, self.limit = x, limit
+        self.x = x
+        self.limit = limit
         return self.extremum(limit, x, None)  # Of 0.0 and -0.0 the kernel returns its second operand, here x.
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        (of_x, of_limit), x, limit = self.needs, self.x, self.limit
+        of_x, of_limit = self.needs
+        x = self.x
+        limit = self.limit
         dx = f.sum_to(f.where(self.compare(x, limit), dy, 0.0), x.shape) if of_x else None
         return dx, f.sum_to(f.where(self.reverse(x, limit), dy, 0.0), limit.shape) if of_limit else None
 
@@ -99,7 +105,9 @@ class AtLeast(TakesHalves):
 class AtMost(AtLeast):
     """y = min(x, high); where x and high are equal, x gets the gradient"""
 
-    compare, reverse, extremum = _core.le, _core.gt, _core.minimum
+    compare = _core.le
+    reverse = _core.gt
+    extremum = _core.minimum
 
 
 @written_once()
@@ -111,7 +119,8 @@ class Between(TakesHalves):
         return _core.minimum(high, _core.maximum(low, x, None), None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        (x, low, high), (of_x, of_low, of_high) = self.arrays, self.needs
+        x, low, high = self.arrays
+        of_x, of_low, of_high = self.needs
         dx = dlow = dhigh = None
         if of_x:
             dx = f.where(_core.ge(x, low), f.where(_core.le(x, high), dy, 0.0), 0.0)
@@ -147,7 +156,8 @@ def minimum(input: Any, other: Any) -> Tensor:
 
 _at_least = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast)
 _at_most = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost)
-_AT_LEAST, _AT_MOST = _at_least.op("clamp"), _at_most.op("clamp")
+_AT_LEAST = _at_least.op("clamp")
+_AT_MOST = _at_most.op("clamp")
 
 
 def _slope_between(f: Any, dy: Any, x: Any, low: Any, high: Any) -> Any:
@@ -182,7 +192,8 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         return _clamp(input, low, high)
     if is_floating(input):
-        low, high = -math.inf if low is None else low, math.inf if high is None else high
+        low = -math.inf if low is None else low
+        high = math.inf if high is None else high
         return _BY_NUMBERS(input, 1.0 * low, 1.0 * high)  # 1.0 times: True as a limit becomes 1.0
     y = input if low is None else _AT_LEAST(input, low)
     return y if high is None else _AT_MOST(y, high)
@@ -211,11 +222,14 @@ class Where(TakesHalves):
     """y = condition ? a : b"""
 
     def forward(self, condition: Array, a: Array, b: Array) -> Array:
-        self.condition, self.shapes = condition, (a.shape, b.shape)
+        self.condition = condition
+        self.shapes = (a.shape, b.shape)
         return _core.where(condition, a, b, None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        condition, da, db = self.condition, None, None
+        condition = self.condition
+        da = None
+        db = None
         if self.needs[1]:
             da = f.sum_to(f.where(condition, dy, 0.0), self.shapes[0])
         if self.needs[2]:
@@ -230,7 +244,8 @@ class MaskedFill(OfNumber):
     of_element = False  # because it has two inputs, unlike other subclasses of OfNumber
 
     def forward(self, x: Array, mask: Array) -> Array:
-        self.mask, self.shape = mask, x.shape
+        self.mask = mask
+        self.shape = x.shape
         return _core.where(mask, self.number, x, None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
@@ -259,7 +274,8 @@ def _where_in_python(condition: Any, input: Any, other: Any) -> Any:
     if input is None and other is None:
         chosen = condition._read("where with a condition alone")
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(chosen)))
-    input, other = as_operand("where", input), as_operand("where", other)
+    input = as_operand("where", input)
+    other = as_operand("where", other)
     dtype = result_dtype(input, other)
     if dtype.kind == "f":
         return Where().apply(condition, cast(input, dtype), cast(other, dtype))
@@ -285,7 +301,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
     tensor([-inf, 2.])
     """
-    input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
+    input = as_tensor("masked_fill", input)
+    mask = as_tensor("masked_fill", mask)
     require_dtype("masked_fill", "mask", mask, "b", "bool")
     value = as_operand("masked_fill", value)
     if isinstance(value, Tensor):

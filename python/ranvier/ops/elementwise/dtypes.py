@@ -153,7 +153,8 @@ def is_pair(a: Any, b: Any) -> bool:
 
 # --- reductions of integers and bools by kernels for floats, which are exact; a recorded step uses these
 
-I64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
+I64 = np.dtype(np.int64)
+BOOL = np.dtype(np.bool_)
 
 _REDUCTIONS = {np.sum: (_core.sum, I64), np.all: (_core.min, BOOL), np.any: (_core.max, BOOL)}
 

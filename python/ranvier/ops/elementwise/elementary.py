@@ -28,7 +28,9 @@ from ranvier.tensors.errors import count, number
 from ranvier.tensors.memory import BF16, F16
 from ranvier.tensors.tensor import Tensor, by_numpy
 
-_LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
+_LN2 = math.log(2)
+_LN10 = math.log(10)
+_DEGREE = math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)
 NEAR = 0.1  # For smaller |x|, the difference cos(pi x) - sinc(x) loses digits by cancellation.
 
@@ -38,7 +40,8 @@ def _sinc_gradient(f: Any, dy: Any, x: Any, y: Any) -> Any:
 
     The series is the sum over k >= 1 of (-1)^k 2k / (2k + 1)! pi^(2k) x^(2k - 1).
     """
-    square, series = x * x * math.pi**2, 0.0
+    square = x * x * math.pi**2
+    series = 0.0
     for k in range(7, 0, -1):
         series = series * square + (-1) ** k * 2 * k / math.factorial(2 * k + 1)
     near = f.abs(x) < NEAR
@@ -61,9 +64,11 @@ def _tetragamma(x: Any) -> Any:
     For x < 1/2 by reflection: psi''(x) = psi''(1 - x) - 2 pi^3 cos(pi x) / sin(pi x)^3.
     """
     wide = x.astype(F64)
-    left, angle = wide < 0.5, math.pi * (wide - np.round(wide))
+    left = wide < 0.5
+    angle = math.pi * (wide - np.round(wide))
     z = np.where(left, 1 - wide, wide)
-    terms, z = sum((z + k) ** -3.0 for k in range(16)), z + 16
+    terms = sum((z + k) ** -3.0 for k in range(16))
+    z = z + 16
     w = z**-2.0
     y = -2 * terms - w * (1 + 1 / z + w * (1 / 2 - w * (1 / 6 - w * (1 / 6 - w * (3 / 10 - w * 5 / 6)))))
     return np.where(left, y - 2 * math.pi**3 * np.cos(angle) / np.sin(angle) ** 3, y).astype(x.dtype)
@@ -318,10 +323,17 @@ def trunc(input: Any) -> Tensor:
     """
 
 
-arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
-fix, sgn = trunc, sign
+arccos = acos
+arccosh = acosh
+arcsin = asin
+arcsinh = asinh
+arctan = atan
+arctanh = atanh
+fix = trunc
+sgn = sign
 # TENSORS finds public ops by their names (ops/slopes.py). These two ops are not public, so they are set here.
-TENSORS.trigamma, TENSORS.tetragamma = trigamma, tetragamma
+TENSORS.trigamma = trigamma
+TENSORS.tetragamma = tetragamma
 
 
 @in_dtypes()
@@ -332,7 +344,8 @@ def mvlgamma(input: Any, p: int) -> Tensor:
     >>> rv.mvlgamma(rv.tensor([2.0]), 2)
     tensor([0.4516])
     """
-    input, p = as_tensor("mvlgamma", input), count("mvlgamma", "p", p, 1, 2**16)
+    input = as_tensor("mvlgamma", input)
+    p = count("mvlgamma", "p", p, 1, 2**16)
     total = p * (p - 1) / 4 * math.log(math.pi) + lgamma(input)
     for i in range(1, p):
         total = total + lgamma(input - i / 2)

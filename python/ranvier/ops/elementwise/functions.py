@@ -180,12 +180,15 @@ class Pow(Function):
     dtypes = Dtypes("forward")
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.a, self.b = a, b
+        self.a = a
+        self.b = b
         self.y = _core.pow(a, b, None)
         return self.y
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        (of_a, of_b), a, b = self.needs, self.a, self.b
+        of_a, of_b = self.needs
+        a = self.a
+        b = self.b
         da = f.sum_to(f.pow_backward(dy, a, b), a.shape) if of_a else None
         return da, f.sum_to(f.exponent_backward(dy, a, self.y), b.shape) if of_b else None
 
@@ -214,7 +217,8 @@ def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
 
 
 # The gradients of Pow call these kernels by f; on Tensors f finds the two functions above (ops/slopes.py).
-TENSORS.pow_backward, TENSORS.exponent_backward = _pow_backward, _exponent_backward
+TENSORS.pow_backward = _pow_backward
+TENSORS.exponent_backward = _exponent_backward
 
 
 @written_once(x=0)

@@ -211,7 +211,8 @@ def isclose(
     >>> rv.isclose(rv.tensor([1.0, 1.1]), rv.tensor([1.0000001, 1.0]))
     tensor([ True, False])
     """
-    input, other = as_tensor("isclose", input), as_tensor("isclose", other)
+    input = as_tensor("isclose", input)
+    other = as_tensor("isclose", other)
     if not (rtol >= 0 and atol >= 0):
         raise OpError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
     return by_numpy(_isclose, *singles(input, other), rtol, atol, equal_nan)

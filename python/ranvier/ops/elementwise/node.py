@@ -51,7 +51,8 @@ def node_of(row: Any) -> Any:
         return None
     operands = "ab" if len(_gradients(row)) > 1 else "x"
     gradients = [_gradient(row, gradient, operands, i) for i, gradient in enumerate(_gradients(row))]
-    calls, read = [call for call, _ in gradients], [name for _, names in gradients for name in names]
+    calls = [call for call, _ in gradients]
+    read = [name for _, names in gradients for name in names]
     saves = {name: PLACES[name] for name in read}
     methods: dict[str, Any] = {"of_element": operands == "x", "frees_result": row.frees_result}
     if operands != "x":  # the saved arrays that only one gradient reads (`Function.reads`)
@@ -120,7 +121,8 @@ def _methods(row: Any, operands: str, saves: dict[str, int], gradients: list[str
 
     saves: names of saved arrays (as in `written_once`). gradients: the texts from `_gradient`.
     """
-    names, settings = ", ".join(operands), row.settings
+    names = ", ".join(operands)
+    settings = row.settings
     if row.kernel is None:
         y = f"host(floats, name, function, {names})"
     else:

@@ -27,7 +27,9 @@ from ranvier.tape.inplace import written
 from ranvier.tensors.tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
-FLOATS, KEPT, REFUSED = Dtypes(integers="floats"), Dtypes(), Dtypes(integers="refused")
+FLOATS = Dtypes(integers="floats")
+KEPT = Dtypes()
+REFUSED = Dtypes(integers="refused")
 ROWS: dict[str, elementwise] = {}
 """The declarations by the names of their ops."""
 
@@ -121,7 +123,8 @@ class elementwise:
     def __call__(self, function: F) -> F:
         """Makes the public function. It is compiled from a text with the function's own parameters, since a
         call with *args takes as long as a small op."""
-        name, parameters = function.__name__, inspect.signature(function).parameters
+        name = function.__name__
+        parameters = inspect.signature(function).parameters
         scope: dict[str, Any] = {"op": self.op(name), "node": self.node, "check": self.check_settings}
         scope |= {"Tensor": Tensor, "replaced": replaced, "written": written}
         scope |= {"__name__": function.__module__, "__file__": function.__code__.co_filename}

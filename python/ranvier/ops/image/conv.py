@@ -45,7 +45,8 @@ class Convolution(Function):
 
     def forward(self, x: Any, w: Any, bias: Any) -> Any:
         self.single = x.ndim == self.dimensions - 1
-        self.x, self.w = x, w
+        self.x = x
+        self.w = w
         y = self.kernel(x[None] if self.single else x, w, bias, *self.geometry)
         return y[0] if self.single else y
 
@@ -54,7 +55,8 @@ class Convolution(Function):
             return self._backward_at_maxima(dy)
         x = self.x
         if self.single:
-            x, dy = x[None], dy[None]
+            x = x[None]
+            dy = dy[None]
         dx, dw, db = getattr(f, self.gradients)(dy, x, self.w, *self.geometry, *self.needs)
         return dx[0] if self.single and dx is not None else dx, dw, db
 
@@ -93,10 +95,14 @@ class _Gradient(TakesHalves):
     backward = by_rule
 
     def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
-        self.place, self.kind, self.geometry, self.shape = place, kind, geometry, shape
+        self.place = place
+        self.kind = kind
+        self.geometry = geometry
+        self.shape = shape
 
     def forward(self, dy: Array, other: Array) -> Array:
-        self.dy, self.other = dy, other
+        self.dy = dy
+        self.other = other
         x, w = (_shaped(self.shape, dy), other) if self.place == 0 else (other, _shaped(self.shape, dy))
         wanted = self.place == 0, self.place == 1, False
         return getattr(_core, self.kind.gradients)(dy, x, w, *self.geometry, *wanted)[self.place]
@@ -110,7 +116,8 @@ def _shaped(shape: tuple[int, ...], array: Array) -> Array:
 
 @rule(_Gradient)
 def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    dy, other = of_input(node, 0, node.dy), of_input(node, 1, node.other)
+    dy = of_input(node, 0, node.dy)
+    other = of_input(node, 1, node.other)
     x, w = (g, other) if node.place == 0 else (other, g)
     to_dy = node.kind(*node.geometry).apply(x, w, None) if node.needs[0] else None
     if not node.needs[1]:

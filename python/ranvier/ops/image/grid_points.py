@@ -22,7 +22,8 @@ def cubic(share: Tensor, taps: Tensor) -> Tensor:
     taps: -1, 0, 1 and 2, the pixels counted from the one before a point. share: the distance of the point
     from that pixel, in [0, 1). Distances are computed without abs, which has no second derivative at 0.
     """
-    a, d = -0.75, where(taps > 0, taps - share, share - taps)
+    a = -0.75
+    d = where(taps > 0, taps - share, share - taps)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     return where(absolute(taps * 2 - 1).eq(1), near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
 
@@ -73,11 +74,15 @@ def _places_of(dtype: np.dtype[Any], axes: int, *given: Any) -> tuple[Array, Arr
     given: the sizes of the images along each axis, then for each axis the places (n, points ..., k) of k
     pixels. The numbers count the pixels of all images consecutively; a pixel outside gets a number inside.
     """
-    sizes, lead, k = given[:axes], given[-1].shape[:-1], given[-1].shape[-1]
-    at, inside = np.arange(lead[0]).reshape(-1, *(1,) * (len(lead) - 1 + axes)), np.True_
+    sizes = given[:axes]
+    lead = given[-1].shape[:-1]
+    k = given[-1].shape[-1]
+    at = np.arange(lead[0]).reshape(-1, *(1,) * (len(lead) - 1 + axes))
+    inside = np.True_
     for i, (size, p) in enumerate(zip(sizes, given[axes:], strict=True)):
         p = p.reshape(*lead, *(k if i == j else 1 for j in range(axes)))
         there = (p >= 0) & (p < size)
-        inside, at = inside & there, at * size + np.where(there, p, 0).astype(np.int64)
+        inside = inside & there
+        at = at * size + np.where(there, p, 0).astype(np.int64)
     places = *lead, k**axes
     return at.reshape(places), inside.astype(dtype).reshape(places)

@@ -62,7 +62,8 @@ class MaxPool(Pool):
     def forward(self, x: Any) -> Any:
         y, self.where, *indices = self.kernel(self.batch(x), *self.arguments, self.return_indices)
         if self.single:
-            y, indices = y[0], [places[0] for places in indices]
+            y = y[0]
+            indices = [places[0] for places in indices]
         return (y, *indices) if indices else y
 
     def backward(self, dy: Any, *_: Any) -> Any:
@@ -89,7 +90,8 @@ class WindowedMaxPool(MaxPool):
         sizes = _for_each_axis(size, axes)
         if stride is not None and stride != size and _for_each_axis(stride, axes) != sizes:
             return None
-        outs, extents = dy.shape[2 - self.single :], self.shape[2:]
+        outs = dy.shape[2 - self.single :]
+        extents = self.shape[2:]
         fits = all(0 < n * out <= extent for n, out, extent in zip(sizes, outs, extents, strict=False))
         return sizes if fits and self.where.dtype == "uint8" else None
 
@@ -132,8 +134,10 @@ def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
     return kind
 
 
-MaxPool1d, MaxPool2d = _pool("MaxPool1d", WindowedMaxPool), _pool("MaxPool2d", WindowedMaxPool)
-AvgPool1d, AvgPool2d = _pool("AvgPool1d", AvgPool), _pool("AvgPool2d", AvgPool)
+MaxPool1d = _pool("MaxPool1d", WindowedMaxPool)
+MaxPool2d = _pool("MaxPool2d", WindowedMaxPool)
+AvgPool1d = _pool("AvgPool1d", AvgPool)
+AvgPool2d = _pool("AvgPool2d", AvgPool)
 AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveAvgPool1d, AdaptiveAvgPool2d = (
     _pool(f"Adaptive{base.__name__}{n}d", base, adaptive=True) for base in (MaxPool, AvgPool) for n in (1, 2)
 )
@@ -327,7 +331,8 @@ def _at_maxima(node: Any, x: Array) -> Array:
     images = x[None] if node.single else x
     axes = images.shape[2:]
     lines = [_windows(node, d, n, node.where.shape[2 + d]) for d, n in enumerate(axes)]
-    offset, places = node.where.astype(np.int64), np.zeros(node.where.shape, np.int64)
+    offset = node.where.astype(np.int64)
+    places = np.zeros(node.where.shape, np.int64)
     for d in reversed(range(len(axes))):
         start, taps, dilation = lines[d]
         offset, tap = (offset, offset) if d == 0 else np.divmod(offset, taps)

@@ -83,7 +83,8 @@ def interpolate(
         floats: Any = input.float()
         return interpolate(floats, size, scale_factor, mode, align_corners, antialias=antialias).byte()
     if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
-        size, scale_factor = _size_of(input, scale_factor), None
+        size = _size_of(input, scale_factor)
+        scale_factor = None
     if mode == "area" and not antialias:
         return _area(input, size, align_corners)
     copies = mode in ("linear", "bilinear") or (mode == "nearest" and input.ndim == 4)
@@ -155,7 +156,8 @@ def filters(old: int, new: int, scale: float, mode: str) -> Array:
     if mode == "bilinear":
         w = np.maximum(1 - t, 0)
     else:
-        near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
+        near = (1.5 * t - 2.5) * t * t + 1
+        far = ((-0.5 * t + 2.5) * t - 4) * t + 2
         w = np.where(t < 1, near, np.where(t < 2, far, 0))
     w = np.where((at >= first) & (at < last), w, 0)
     w /= w.sum(1, keepdims=True)
@@ -188,7 +190,9 @@ def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
 
 class Pad(Function):
     def __init__(self, sizes: Any, mode: str, value: float) -> None:
-        self.sizes, self.mode, self.value = sizes, mode, value
+        self.sizes = sizes
+        self.mode = mode
+        self.value = value
         if mode in ("reflect", "replicate"):
             self.dtypes = Dtypes(autocast="float32")
 
@@ -267,9 +271,11 @@ def _pad_integers(x: Any, sizes: Any, value: Any) -> Any:
     # The kernel makes the checks, and gives the shape.
     frame = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, "constant", value)
     y = np.full(frame.shape, as_number("pad", value, x.dtype), x.dtype)
-    to, of = [slice(None)] * x.ndim, [slice(None)] * x.ndim
+    to = [slice(None)] * x.ndim
+    of = [slice(None)] * x.ndim
     for k in range(len(sizes) // 2):
-        axis, before = x.ndim - 1 - k, sizes[2 * k]
+        axis = x.ndim - 1 - k
+        before = sizes[2 * k]
         kept = slice(max(-before, 0), x.shape[axis] + min(sizes[2 * k + 1], 0))
         of[axis] = kept
         start = max(before, 0)

@@ -54,8 +54,10 @@ def _windows(
     dh, dw = _two(name, "dilation", dilation, 1)
     ph, pw = _two(name, "padding", padding, 0)
     sh, sw = _two(name, "stride", stride, 1)
-    h, w = size[0] + 2 * ph, size[1] + 2 * pw
-    oh, ow = (h - dh * (r - 1) - 1) // sh + 1, (w - dw * (s - 1) - 1) // sw + 1
+    h = size[0] + 2 * ph
+    w = size[1] + 2 * pw
+    oh = (h - dh * (r - 1) - 1) // sh + 1
+    ow = (w - dw * (s - 1) - 1) // sw + 1
     if oh < 1 or ow < 1:
         raise OpError(f"[{name}] got windows of {r} x {s} for images of {h} x {w}; expected smaller windows")
     rows = np.arange(r)[:, None] * dh + np.arange(oh) * sh  # (r, oh)
@@ -110,7 +112,8 @@ def fold(
         raise misfit(
             "fold", {"x": input.shape}, f"(n, c * {positions.shape[0]}, {positions.shape[1]}) for this size"
         )
-    n, c = input.shape[0], input.shape[1] // positions.shape[0]
+    n = input.shape[0]
+    c = input.shape[1] // positions.shape[0]
     values = reshape(input, (n, c, positions.size))
     wide = zeros(n, c, size[0] * size[1], dtype=input.dtype)
     wide = scatter_add(wide, 2, _for_channels(positions, n, c), values)
@@ -144,7 +147,8 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     >>> rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape
     (1, 2, 4, 4)
     """
-    input, r = as_tensor("pixel_shuffle", input), whole("pixel_shuffle", "upscale_factor", upscale_factor)
+    input = as_tensor("pixel_shuffle", input)
+    r = whole("pixel_shuffle", "upscale_factor", upscale_factor)
     if input.ndim < 3 or r < 1 or input.shape[-3] % (r * r):
         raise OpError(
             f"[pixel_shuffle] got x of shape {input.shape} and upscale_factor {r}; expected "
@@ -377,7 +381,8 @@ class GridSample(Function):
         self.settings = settings
 
     def forward(self, x: Array, grid: Array) -> Array:
-        self.x, self.grid = x, grid
+        self.x = x
+        self.grid = grid
         return _core.grid_sample(x, grid, *self.settings)
 
     def backward(self, dy: Array) -> Any:
@@ -398,7 +403,9 @@ def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
     mode, *limits, in_pixels = node.settings
     taps = keep(np.arange(-1, 3) if mode == "bicubic" else np.arange(2 if mode == "bilinear" else 1))
     tap = wrap(keep(taps.astype(x.dtype)))
-    places, weights = [], []  # for each axis: (n, points ..., k)
+    # for each axis: (n, points ..., k)
+    places = []
+    weights = []
     for d, size in enumerate(x.shape[:1:-1]):  # columns, rows, layers
         p = grid[..., d] if in_pixels else pixels(grid[..., d], size, limits[1])
         if mode != "bicubic":

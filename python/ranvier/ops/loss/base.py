@@ -43,7 +43,8 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
                 f"[{name}] got {setting} {value!r}; expected True, False or None: pass reduction and the "
                 "arguments that follow by name"
             )
-    average, reduces = size_average is None or size_average, reduce is None or reduce
+    average = size_average is None or size_average
+    reduces = reduce is None or reduce
     meant = "none" if not reduces else "mean" if average else "sum"
     warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
     return meant
@@ -140,14 +141,17 @@ class ElementLoss(Function):
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, reduction: str, *settings: Any) -> None:
-        self.reduction, self.settings = reduction, settings
+        self.reduction = reduction
+        self.settings = settings
 
     def forward(self, x: Any, target: Any) -> Any:
-        self.x, self.target = x, target
+        self.x = x
+        self.target = target
         return self.loss(x, target, self.reduction, *self.settings)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        gradient, arguments = getattr(f, self.gradient), (dy, self.x, self.target, self.reduction)
+        gradient = getattr(f, self.gradient)
+        arguments = (dy, self.x, self.target, self.reduction)
         dx = gradient(*arguments, False, *self.settings) if self.needs[0] else None
         dt = gradient(*arguments, True, *self.settings) if self.needs[1] else None
         return dx, dt
@@ -196,7 +200,8 @@ def same_floats(name: str, **arrays: Any) -> list[Tensor]:
     first, *others = alike(*arrays.values())
     x = as_tensor(name, floating(first, name))
     tensors = [*in_one_shape(x, *(as_tensor(name, in_dtype_of(x, other)) for other in others))]
-    shapes, dtypes = [t._array.shape for t in tensors], [t._array.dtype for t in tensors]
+    shapes = [t._array.shape for t in tensors]
+    dtypes = [t._array.dtype for t in tensors]
     if shapes.count(shapes[0]) == dtypes.count(dtypes[0]) == len(tensors) and dtypes[0].kind == "f":
         return tensors
     names = f"{', '.join([*arrays][:-1])} and {[*arrays][-1]}"

@@ -53,17 +53,20 @@ class ClassLoss(Function):
         self.settings = settings
 
     def forward(self, x: Any, target: Any) -> Any:
-        self.x, self.target = x, target
+        self.x = x
+        self.target = target
         loss, *self.saved = self.loss(x, target, *self.settings)
         return loss
 
     def formula(self, x: Tensor, target: Tensor) -> Tensor:
         """The loss by differentiable ops. x: logits; for Nll, logarithms of probabilities."""
         reduction, weight, ignored, *smoothing = self.settings
-        share, chosen = _column(weight, x), target
+        share = _column(weight, x)
+        chosen = target
         if not is_floating(target):
             used = ne(unsqueeze(target, 1), ignored)
-            share, chosen = used.to(x.dtype) * share, _one_hot(target, x)
+            share = used.to(x.dtype) * share
+            chosen = _one_hot(target, x)
             x = where(used, x, 0.0)  # Rows of ignored targets may be infinite or NaN.
         x = log_softmax(x, 1) if smoothing else x
         if smoothing and smoothing[0]:

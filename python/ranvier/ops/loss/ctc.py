@@ -28,7 +28,8 @@ class CTC(Function):
     """
 
     def __init__(self, blank: int, zero_infinity: bool) -> None:
-        self.blank, self.at_infinity = blank, 0.0 if zero_infinity else math.nan
+        self.blank = blank
+        self.at_infinity = 0.0 if zero_infinity else math.nan
 
     def forward(self, x: Array, labels: Array, lengths: Array, sizes: Array) -> Array:
         dense = x if x.flags.c_contiguous or not self.needs[0] else _core.copy(x, False)
@@ -112,7 +113,9 @@ def ctc_loss(
     lengths, sizes = (index_array("ctc_loss", v) for v in given)
     single = x.ndim == 2
     if single:
-        x, lengths, sizes = x.unsqueeze(1), lengths.reshape(-1), sizes.reshape(-1)
+        x = x.unsqueeze(1)
+        lengths = lengths.reshape(-1)
+        sizes = sizes.reshape(-1)
         labels = labels.reshape(1, -1)
     blank = whole("ctc_loss", "blank", blank)
     rows = host(_rows, tuple(x.shape), labels, lengths, sizes, blank)

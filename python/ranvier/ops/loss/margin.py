@@ -54,7 +54,8 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
     tensor([0.2929, 0.7071])
     """
     margin = number("cosine_embedding", "margin", margin)
-    shape, own = tuple(getattr(x1, "shape", ())), tuple(getattr(target, "shape", ()))
+    shape = tuple(getattr(x1, "shape", ()))
+    own = tuple(getattr(target, "shape", ()))
     pairs = zip(own, shape, strict=False)
     if (
         len(shape) not in (1, 2)

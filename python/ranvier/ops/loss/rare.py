@@ -79,7 +79,8 @@ def multi_margin_loss(
     name = "multi_margin_loss"
     margin = number(name, "margin", margin)
     reduction = reduction_of(name, size_average, reduce, reduction)
-    x, chosen = _scores(name, input), as_tensor(name, target)
+    x = _scores(name, input)
+    chosen = as_tensor(name, target)
     own = chosen.shape
     if x.shape[:-1] in ((), (1,)) and own in ((), (1,)):  # one row
         x = x.reshape(1, -1)
@@ -112,7 +113,8 @@ def multilabel_margin_loss(
     """
     name = "multilabel_margin_loss"
     reduction = reduction_of(name, size_average, reduce, reduction)
-    x, labels = _scores(name, input), _row(as_tensor(name, target))
+    x = _scores(name, input)
+    labels = _row(as_tensor(name, target))
     if labels.shape != x.shape:
         raise misfit(name, {"target": labels.shape}, x.shape)
     given = eq((labels < 0).cumsum(-1), 0)

@@ -140,7 +140,8 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
         raise OpError(f"[allclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
     for x in (input, other):
         value_read("allclose", x)
-    a, b = _raw("allclose", input), _raw("allclose", other)
+    a = _raw("allclose", input)
+    b = _raw("allclose", other)
     if _are_near(a, b, rtol, atol):
         return True
     try:
@@ -165,5 +166,6 @@ def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal."""
     for x in (input, other):
         value_read("equal", x)
-    a, b = _raw("equal", input), _raw("equal", other)
+    a = _raw("equal", input)
+    b = _raw("equal", other)
     return a.shape == b.shape and b"\0" not in (a == b).tobytes()

@@ -75,7 +75,8 @@ def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tup
         if type(arg) is DType:
             dtype = arg
         elif hasattr(arg, "_array"):
-            dtype, device = arg._array.dtype, arg.device
+            dtype = arg._array.dtype
+            device = arg.device
         elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
             device = arg
         elif arg is not None and not isinstance(arg, bool):

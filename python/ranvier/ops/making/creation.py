@@ -45,8 +45,10 @@ from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import FLAG, UNWATCHED
 
 strided = layout("strided")
-contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
-channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
 
 _NAMES = """
     BFloat16Tensor BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor
@@ -101,7 +103,8 @@ def tensor(
     try:
         on_cpu = device is None and not contexts
         if on_cpu and type(data) is not list and isinstance(data, Tensor):
-            device, on_cpu = data.device, False
+            device = data.device
+            on_cpu = False
         array = new_array("tensor", data, dtype)
         if array.dtype not in _USUAL:
             require_numbers("tensor", array.dtype)
@@ -224,7 +227,8 @@ def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
         *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
     ) -> Tensor:
         try:
-            shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
+            shape = _size(size, settings)
+            kind = np.dtype(dtype or default.dtype)
             on_cpu = not contexts if device is None else device == "cpu"
             if on_cpu and not (requires_grad or settings):
                 return wrap(filled(value, shape, kind))
@@ -264,7 +268,8 @@ def full(
     >>> rv.full((2,), 7)
     tensor([7, 7])
     """
-    shape, value = shape_of((size,), "tensor"), fill_value
+    shape = shape_of((size,), "tensor")
+    value = fill_value
     value = value.item() if isinstance(value, np.generic) else value
     if type(value) is float or type(value) is int or type(value) is bool:
         kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
@@ -298,7 +303,8 @@ def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
     return named(op, name, f"{about} in the shape, dtype and layout of x.")
 
 
-zeros_like, ones_like = _like("zeros_like", 0, "Zeros"), _like("ones_like", 1, "Ones")
+zeros_like = _like("zeros_like", 0, "Zeros")
+ones_like = _like("ones_like", 1, "Ones")
 empty_like = _like("empty_like", None, "Any numbers")
 
 
@@ -334,7 +340,8 @@ def eye(
         return written("eye", out, eye(n, m, dtype=dtype or out.dtype))
     if n < 0 or (m is not None and m < 0):
         raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
-    m, kind = n if m is None else m, np.dtype(dtype or default.dtype)
+    m = n if m is None else m
+    kind = np.dtype(dtype or default.dtype)
     array = filled(0, (n, m), kind)
     if observers:
         array = literal(np.eye(n, m, dtype=kind))
@@ -370,7 +377,9 @@ def arange(
     if kind.kind in "iu" and not whole:
         if kind.char != "l" and step:  # Except for int64, PyTorch counts before the fractions are dropped.
             last = int(first) + int(step) * math.ceil((last - first) / step)
-        first, last, step = int(first), int(last), int(step)
+        first = int(first)
+        last = int(last)
+        step = int(step)
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
         raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")
     try:
@@ -403,14 +412,18 @@ def linspace(
     """
     kind = np.dtype(dtype or default.dtype)
     require_numbers("linspace", kind)
-    steps, first, last = count("linspace", "steps", steps, 0), float(start), float(end)
+    steps = count("linspace", "steps", steps, 0)
+    first = float(start)
+    last = float(end)
     step = (last - first) / max(steps - 1, 1)
     if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not observers:
         values = _core._progression(first, step, steps, kind, last)
         return _finish(values, requires_grad, device, settings)
     if kind.kind in "iu":  # stepsed from both ends, as in PyTorch
         first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
-        places, exact = np.arange(steps), np.longdouble((last - first) / max(steps - 1, 1))  # rounded once
+        # rounded once
+        places = np.arange(steps)
+        exact = np.longdouble((last - first) / max(steps - 1, 1))
         values = np.where(places < steps // 2, first + exact * places, last - exact * (steps - 1 - places))
         values = values.astype(np.float64)
     else:

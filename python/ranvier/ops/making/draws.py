@@ -51,7 +51,8 @@ class Drawn(Function):
         self.values: Any = values
 
     def forward(self, *parameters: Array) -> Array:
-        values, self.values = self.values, None
+        values = self.values
+        self.values = None
         self.about = [(p.shape, p.dtype) for p in parameters]
         return values
 
@@ -185,7 +186,8 @@ def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any 
     Raises ValueError for limits that are not in order, or that the dtype cannot hold.
     """
     low, to = (low or 0, to) if to is not ... else (0, low)
-    kind, whole = x.dtype, low == 0 and to is None
+    kind = x.dtype
+    whole = low == 0 and to is None
     if to is None and kind.kind == "f":
         to = round(2 / finfo(kind).eps) + 1
     elif to is None:
@@ -274,9 +276,11 @@ def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
     >>> rv.binomial(rv.tensor([2.0, 9.0]), rv.tensor([0.0, 1.0]))
     tensor([0., 9.])
     """
-    count, prob = as_tensor("binomial", count), as_tensor("binomial", prob)
+    count = as_tensor("binomial", count)
+    prob = as_tensor("binomial", prob)
     _float("binomial", count)
-    limits, counts = _probabilities("binomial", prob), count._read("binomial")
+    limits = _probabilities("binomial", prob)
+    counts = count._read("binomial")
     if counts.size and not np.all(counts >= 0):
         raise OpError("[binomial] got a negative count or NaN; expected counts >= 0")
     with _drawing(generator):

@@ -81,9 +81,11 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
         raise OpError(f"[{name}] got {low} to {high}; expected a lower number first")
     least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
     if kind.kind in "iu":
-        least, most = np.iinfo(kind).min, np.iinfo(kind).max
+        least = np.iinfo(kind).min
+        most = np.iinfo(kind).max
     elif kind.kind == "f":
-        least, most = finfo(kind).min, finfo(kind).max
+        least = finfo(kind).min
+        most = finfo(kind).max
     if low < least or high - 1 > most:
         raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
 

@@ -64,7 +64,9 @@ class Generator:
     def _begin(self, seed: int) -> None:
         seed = int(number("manual_seed", "seed", seed, -(2.0**63), 2.0**64))
         self._state.view(np.uint64)[...] = seed & _MASK, 0  # set before other threads see _seeded
-        self._numpy, self._bits, self._seeded = None, None, True
+        self._numpy = None
+        self._bits = None
+        self._seeded = True
 
     def seed(self) -> int:
         """Starts a stream with a seed drawn from the system, and returns the seed."""
@@ -173,7 +175,8 @@ def using(generator: Generator) -> Iterator[None]:
     A DataLoader makes each batch in such a block: its numbers depend neither on the time nor on the thread.
     """
     _refuse_other(generator)
-    before, _local.generator = _local.generator, generator
+    before = _local.generator
+    _local.generator = generator
     try:
         yield
     finally:
@@ -297,7 +300,8 @@ def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
         on_cpu = device is None and not contexts
         if not on_cpu and is_meta(device):  # no numbers are drawn
             return empty(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
-        shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
+        shape = _size(size, settings)
+        kind = np.dtype(dtype or default.dtype)
         values = philox.numbers(kernel, shape, kind, 0.0, 1.0, key_of(name, generator))
         if on_cpu and not (requires_grad or settings):
             return wrap(values)
@@ -388,7 +392,8 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    low, high = whole("randint", "low", low), whole("randint", "high", high)
+    low = whole("randint", "low", low)
+    high = whole("randint", "high", high)
     philox.check_range("randint", low, high, dtype or philox.I64)
     if dtype is not None:
         low, high = philox.held(low, high, dtype)

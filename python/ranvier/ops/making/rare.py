@@ -144,6 +144,7 @@ def logspace(
     tensor([  1.,  10., 100.])
     """
     if np.dtype(dtype or default.dtype).kind in "iu":
-        start, end = int(start), int(end)
+        start = int(start)
+        end = int(end)
     exponents = creation.linspace(start, end, steps, dtype=np.float64, device=CPU)
     return creation.as_tensor(pow(float(base), exponents), dtype or default.dtype, device)

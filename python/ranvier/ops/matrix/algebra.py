@@ -53,7 +53,8 @@ def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
         )
     kind = result_dtype(as_tensor("addmm", x)._array.dtype, product._array.dtype)
     if kind.kind in "biu":  # The result has integers, so alpha and beta lose their fractions.
-        beta, alpha = kind.type(beta).item(), kind.type(alpha).item()
+        beta = kind.type(beta).item()
+        alpha = kind.type(alpha).item()
     if alpha == 0:  # nor has NaN in the factors
         product = masked_fill(product, wrap(np.array(True)), 0)
     elif alpha != 1:
@@ -105,7 +106,8 @@ def inner(input: Any, other: Any) -> Tensor:
     >>> rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    input, other = as_tensor("inner", input), as_tensor("inner", other)
+    input = as_tensor("inner", input)
+    other = as_tensor("inner", other)
     if input.ndim == 0 or other.ndim == 0:
         return mul(input, other)
     if input.shape[-1] != other.shape[-1]:
@@ -174,7 +176,8 @@ def kron(input: Any, other: Any) -> Tensor:
     >>> rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0]))
     tensor([ 1.,  2., 10., 20.])
     """
-    input, other = as_tensor("kron", input), as_tensor("kron", other)
+    input = as_tensor("kron", input)
+    other = as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
     left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
     rows = reshape(input, tuple(s for m in left for s in (m, 1)))
@@ -206,7 +209,8 @@ def cdist(
     """
     use = "use_mm_for_euclid_dist"
     one_of("cdist", "compute_mode", compute_mode, (f"{use}_if_necessary", use, f"donot_{use}"))
-    x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
+    x1 = as_tensor("cdist", x1)
+    x2 = as_tensor("cdist", x2)
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
         raise OpError(f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)")
     return distances(x1, x2, number("cdist", "p", p, 0))
@@ -220,7 +224,8 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     >>> rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0]))
     tensor([0., 0., 1.])
     """
-    input, other = as_tensor("cross", input), as_tensor("cross", other)
+    input = as_tensor("cross", input)
+    other = as_tensor("cross", other)
     shape = common_shape("cross", input, other)
     first = next((d for d, n in enumerate(shape) if n == 3), None)
     dim = first if dim is None else some_dim("cross", max(input, other, key=Tensor.dim), dim)
@@ -228,7 +233,8 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
         raise OpError(
             f"[cross] got shapes {input.shape} and {other.shape}; expected size 3 in dimension {dim}"
         )
-    input, other = movedim(input.broadcast_to(shape), dim, 0), movedim(other.broadcast_to(shape), dim, 0)
+    input = movedim(input.broadcast_to(shape), dim, 0)
+    other = movedim(other.broadcast_to(shape), dim, 0)
     from ranvier.ops.shape.repeat import roll
 
     y = sub(mul(roll(input, -1, 0), roll(other, -2, 0)), mul(roll(input, -2, 0), roll(other, -1, 0)))
@@ -346,7 +352,8 @@ def block_diag(*matrices: Any) -> Tensor:
             raise OpError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
     parts = [reshape(m, (1, -1)) if m.ndim < 2 else m for m in parts]
     width = 0
-    rows, every = [], sum(m.shape[1] for m in parts)
+    rows = []
+    every = sum(m.shape[1] for m in parts)
     for m in parts:
         rows.append(pad(m, (width, every - width - m.shape[1])))
         width += m.shape[1]

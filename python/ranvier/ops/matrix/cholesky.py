@@ -49,20 +49,25 @@ class SolveTriangular(Function):
     backward = by_rule
 
     def __init__(self, name: str, upper: bool, unit: bool = False, whole: bool = False) -> None:
-        self.op, self.upper, self.unit, self.whole = name, upper, unit, whole
+        self.op = name
+        self.upper = upper
+        self.unit = unit
+        self.whole = whole
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
             self.y = _substituted(A, b, self.upper, self.unit)
         except ValueError as error:
             raise singular(self.op) from error
-        self.A, self.shape = A, b.shape
+        self.A = A
+        self.shape = b.shape
         return self.y
 
 
 @rule(SolveTriangular)
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    A, dA = of_input(node, 0, node.A), None
+    A = of_input(node, 0, node.A)
+    dA = None
     db = SolveTriangular(node.op, not node.upper, node.unit, node.whole).apply(transpose(A, -1, -2), dy)
     if node.needs[0]:
         half, sign = (triu, 1) if node.upper else (tril, -1)
@@ -113,7 +118,9 @@ def _as_far_as(A: Array) -> Array:
 
     The size of the part is found by bisection.
     """
-    least, most = 0, len(A)  # the size is at least, and at most, this
+    # the size is at least, and at most, this
+    least = 0
+    most = len(A)
     L = np.full_like(A, np.nan)
     while least < most:
         size = (least + most + 1) // 2
@@ -194,7 +201,8 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     tensor([[1.],
             [1.]])
     """
-    lower, right = matrix("cholesky_solve", input2), matrix("cholesky_solve", input, square=False)
+    lower = matrix("cholesky_solve", input2)
+    right = matrix("cholesky_solve", input, square=False)
     lower = transpose(lower, -1, -2) if upper else lower
     y = _solved(lower, right, False, False, "cholesky_solve", True)
     return _solved(transpose(lower, -1, -2), y, True, False, "cholesky_solve", True)
@@ -225,7 +233,8 @@ def solve_triangular(
     tensor([[1.],
             [2.]])
     """
-    A, B = matrix("solve_triangular", A), matrix("solve_triangular", B, square=False)
+    A = matrix("solve_triangular", A)
+    B = matrix("solve_triangular", B, square=False)
     if left:
         return _solved(A, B, upper, unitriangular, "solve_triangular")
     across = transpose(A, -1, -2), transpose(B, -1, -2)
@@ -242,7 +251,8 @@ def triangular_solve(
     >>> rv.triangular_solve(rv.tensor([[2.0]]), rv.tensor([[4.0]])).solution
     tensor([[0.5000]])
     """
-    A, b = matrix("triangular_solve", A), matrix("triangular_solve", input, square=False)
+    A = matrix("triangular_solve", A)
+    b = matrix("triangular_solve", input, square=False)
     turned, half = (A.mT, not upper) if transpose else (A, upper)
     return TriangularSolveResult(_solved(turned, b, half, unitriangular, "triangular_solve"), A.clone())
 

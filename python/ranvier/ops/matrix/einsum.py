@@ -71,7 +71,8 @@ def _plan(equation: str, *shapes: tuple[int, ...]) -> tuple[list[tuple[Steps, St
     terms = [_Term(*term) for term in zip(shapes, inputs, strict=True)]
     for term in terms:
         term.take_diagonals()
-    x, pairs = terms[0], []
+    x = terms[0]
+    pairs = []
     for place, y in enumerate(terms[1:], 2):
         later = {i for term in terms[place:] for i in term.indices}
         product, made = _pair(x, y, later.union(output))
@@ -149,7 +150,8 @@ class _Term:
     """
 
     def __init__(self, shape: Any, indices: Indices) -> None:
-        self.shape, self.indices = tuple(shape), indices
+        self.shape = tuple(shape)
+        self.indices = indices
         self.steps: Steps = []
 
     def take_diagonals(self) -> None:
@@ -158,12 +160,14 @@ class _Term:
             while self.indices.count(name) > 1:
                 a = self.indices.index(name)
                 b = self.indices.index(name, a + 1)
-                n, m = self.shape[a], self.shape[b]
+                n = self.shape[a]
+                m = self.shape[b]
                 if n != m:
                     raise OpError(f"[einsum] got sizes {n} and {m} for index {name!r}; expected equal sizes")
                 self.steps.append((diagonal, 0, a, b))
                 self._keep([d for d in range(len(self.shape)) if d not in (a, b)])
-                self.shape, self.indices = (*self.shape, n), [*self.indices, name]
+                self.shape = (*self.shape, n)
+                self.indices = [*self.indices, name]
 
     def sum_to(self, keep: set[str]) -> None:
         """Sums over the indices that are not in keep."""
@@ -187,7 +191,8 @@ class _Term:
             self.shape = shape
 
     def _keep(self, dims: list[int], reshapes: bool = False) -> None:
-        shape, self.indices = tuple(self.shape[d] for d in dims), [self.indices[d] for d in dims]
+        shape = tuple(self.shape[d] for d in dims)
+        self.indices = [self.indices[d] for d in dims]
         if reshapes:
             self.reshape(*shape)
         self.shape = shape

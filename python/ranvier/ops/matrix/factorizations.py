@@ -73,14 +73,18 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
     if node.mode == "r":
         raise RuntimeError("[qr] got mode 'r', which keeps no Q; expected 'reduced', which has gradients")
     Q, R = (of_output(node, array, i) for i, array in enumerate(node.factors))
-    (m, k), n = Q.shape[-2:], R.shape[-1]
+    m, k = Q.shape[-2:]
+    n = R.shape[-1]
     if k > n:
         raise RuntimeError(
             f"[qr] got mode 'complete' and shape {(m, n)}; expected 'reduced', which has gradients"
         )
     dQ = Q * 0.0 if dQ is None else dQ
     dR = R * 0.0 if dR is None else dR
-    U, W, dU, dW = R[..., :k], R[..., k:], dR[..., :k], dR[..., k:]
+    U = R[..., :k]
+    W = R[..., k:]
+    dU = dR[..., :k]
+    dW = dR[..., k:]
     if n > k:
         dQ = dQ + matmul(matmul(Q, W), dW.mT)
     M = matmul(U, dU.mT) - matmul(dQ.mT, Q)
@@ -97,7 +101,8 @@ class Eigh(Function):
 
     def __init__(self, name: str, uplo: Any) -> None:
         one_of(name, "UPLO", uplo, ("L", "U"))
-        self.op, self.uplo = name, uplo
+        self.op = name
+        self.uplo = uplo
 
     def forward(self, A: Array) -> tuple[Array, ...]:
         self.factors = tuple(decomposed(self.op, np.linalg.eigh, A, self.uplo))
@@ -204,7 +209,8 @@ class Pinv(Function):
     backward = by_rule
 
     def __init__(self, name: str, atol: float, rtol: float) -> None:
-        self.op, self.limits = name, (atol, rtol)
+        self.op = name
+        self.limits = (atol, rtol)
 
     def forward(self, A: Array) -> Array:
         U, S, Vh = svd_of(self.op, A.astype(np.float64), False)
@@ -218,9 +224,11 @@ class Pinv(Function):
 def _of_pinv(node: Any, dP: Tensor) -> Tensor:
     """Golub and Pereyra (1973): -P^T G P^T + (I - A P) G^T P P^T + P^T P G^T (I - P A), G = dP."""
     kind = np.dtype(np.float64)
-    A, G = of_input(node, 0, node.A).to(kind), dP.to(kind)
+    A = of_input(node, 0, node.A).to(kind)
+    G = dP.to(kind)
     P = of_output(node, node.y).to(kind) if mode.enabled else wrap(node.P)
-    Pt, turned = P.mT, G.mT
+    Pt = P.mT
+    turned = G.mT
     outer = matmul(matmul(turned, P), Pt)
     inner = matmul(matmul(Pt, P), turned)
     dA = outer - matmul(A, matmul(P, outer)) + inner - matmul(matmul(inner, P), A) - matmul(matmul(Pt, G), Pt)
@@ -304,7 +312,8 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution
     tensor([[3.]])
     """
-    A, B = matrix("lstsq", A, False), as_tensor("lstsq", B)
+    A = matrix("lstsq", A, False)
+    B = as_tensor("lstsq", B)
     if B.shape == A.shape[:-1]:
         columns = lstsq(A, unsqueeze(B, -1), rcond, driver=driver)
         return columns._replace(solution=squeeze(columns.solution, -1))
@@ -360,10 +369,12 @@ def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
     """The gradient of A (m, n). For m = n: dA = P L^-T M U^-T, where M has the lower triangle of L^T dL,
     without its diagonal, and the upper triangle of dU U^T. Further rows A2 of A give the rows A2 U^-1 of L,
     further columns A2 give the columns L^-1 A2 of U: these add to dA2, and to dU or dL."""
-    both, size = of_output(node, node.factors[0], 0), min(dLU.shape[-2:])
+    both = of_output(node, node.factors[0], 0)
+    size = min(dLU.shape[-2:])
     more, axis = (both[..., size:, :], -2) if dLU.shape[-2] > size else (both[..., size:], -1)
     dmore = dLU[..., size:, :] if axis == -2 else dLU[..., size:]
-    both, dLU = both[..., :size, :size], dLU[..., :size, :size]
+    both = both[..., :size, :size]
+    dLU = dLU[..., :size, :size]
     L, U = _unpacked(both)
     if axis == -2:
         dmore = SolveTriangular("lu", True).apply(both, dmore.mT).mT
@@ -435,7 +446,8 @@ def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_piv
     tensor([[1., 2.],
             [2., 2.]])
     """
-    both, pivots = matrix("lu_unpack", LU_data, False), as_tensor("lu_unpack", LU_pivots)
+    both = matrix("lu_unpack", LU_data, False)
+    pivots = as_tensor("lu_unpack", LU_pivots)
     empty = wrap(np.empty(0, both.dtype))
     P = empty
     if unpack_pivots:
@@ -452,7 +464,8 @@ def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
     tensor([[1.],
             [1.]])
     """
-    both, pivots = matrix("lu_solve", LU_data), as_tensor("lu_solve", LU_pivots)
+    both = matrix("lu_solve", LU_data)
+    pivots = as_tensor("lu_solve", LU_pivots)
     exchanges = partial(_checked_exchanges, "lu_solve", both.shape[-1])
     P = by_numpy(exchanges, pivots._array, both.shape[-1], both.dtype)
     right = _core._without_autocast(matmul, P.mT, matrix("lu_solve", input, False))

@@ -38,7 +38,9 @@ class Fourier(Function):
     transform: Any = staticmethod(_core.fourier)
 
     def __init__(self, kind: str, n: int, scale: float) -> None:
-        self.kind, self.n, self.scale = kind, n, scale
+        self.kind = kind
+        self.n = n
+        self.scale = scale
         self.length = 0
         self.window: Any = None
 
@@ -163,7 +165,8 @@ class OverlapAdd(Function):
     by_numpy = True
 
     def __init__(self, step: int) -> None:
-        self.step, self.size = step, 0
+        self.step = step
+        self.size = 0
 
     def forward(self, x: Array) -> Array:
         self.size = x.shape[-1]
@@ -306,9 +309,11 @@ def istft(
     frames = _transform("irfft", pairs, n, n**-0.5 if normalized else 1 / n, window)
     y = OverlapAdd(hop).apply(frames)
     weights = OverlapAdd(hop).apply(squares.expand(pairs.shape[-3], n))
-    whole_length, start = y.shape[-1], n // 2 if center else 0
+    whole_length = y.shape[-1]
+    start = n // 2 if center else 0
     stop = whole_length - start if length is None else start + whole("istft", "length", length)
-    y, weights = y[..., start:stop], weights[start:stop]
+    y = y[..., start:stop]
+    weights = weights[start:stop]
     least = float(weights._array.min()) if weights.numel() else 0.0
     if not least > 1e-11:
         raise OpError(

@@ -136,7 +136,8 @@ class Solve(Function):
             if np.isfinite(A).all() or zero_pivots(A).any():
                 raise singular(self.op) from error
             self.y = _solved_without_nan(A, right)
-        self.A, self.shape = A, b.shape
+        self.A = A
+        self.shape = b.shape
         return self.y
 
 
@@ -232,7 +233,8 @@ class Minors(Function):
     backward = by_rule
 
     def forward(self, A: Array, G: Array) -> Array:
-        self.A, self.G = A, G
+        self.A = A
+        self.G = G
 
         def along(u: Array, s: Array, vt: Array) -> Array:
             one = np.eye(s.shape[-1], dtype=bool)
@@ -246,7 +248,8 @@ class Minors(Function):
 
 @rule(Minors)
 def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    A, G = of_input(node, 0, node.A), of_input(node, 1, node.G)
+    A = of_input(node, 0, node.A)
+    G = of_input(node, 1, node.G)
     dA = None
     # A third derivative of det. It is computed from the inverse, so A must not be singular.
     if node.needs[0]:
@@ -266,7 +269,8 @@ def _by_inverse(A: Array) -> Array | None:
     """The cofactors as det(A) A^-T; None if the inverse of a matrix has few right digits."""
     try:
         with np.errstate(all="ignore"):
-            inverse, det = np.linalg.inv(A), np.linalg.det(A)[..., None, None]
+            inverse = np.linalg.inv(A)
+            det = np.linalg.det(A)[..., None, None]
             lost = (np.linalg.norm(A, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))).max(initial=0)
     except np.linalg.LinAlgError:
         return None
@@ -414,7 +418,8 @@ def matrix_power(A: Any, n: int) -> Tensor:
     while n:
         if n & 1:
             result = A if result is None else matmul(result, A)
-        A, n = matmul(A, A) if n > 1 else A, n >> 1
+        A = matmul(A, A) if n > 1 else A
+        n = n >> 1
     if result is None:
         ones = wrap(keep(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy()))
         result = _constant(ones, A)

@@ -29,16 +29,19 @@ class Linear(Function):
         return place == 2 or self.x.ndim != 2
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        self.x, self.weight = x, weight
+        self.x = x
+        self.weight = weight
         return _core._linear(x, weight, bias)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        x, weight = self.x, self.weight
+        x = self.x
+        weight = self.weight
         of_x, of_weight, of_bias = self.needs
         dx = f.matmul(dy, weight) if of_x else None
         if dy.ndim != 2:  # All leading dimensions become one, the batch.
             rows = math.prod(dy.shape[:-1])  # computed, since -1 is not allowed for an empty array
-            dy, x = f.reshape(dy, (rows, weight.shape[0])), f.reshape(x, (rows, weight.shape[1]))
+            dy = f.reshape(dy, (rows, weight.shape[0]))
+            x = f.reshape(x, (rows, weight.shape[1]))
         dw = f.matmul(dy.T, x) if of_weight else None
         return dx, dw, f.sum_to(dy, dy.shape[1:]) if of_bias else None
 

@@ -28,16 +28,20 @@ class Matmul(Function):
     alpha = 1.0
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.a, self.b = a, b
+        self.a = a
+        self.b = b
         return _core.matmul(a, b, None, "none", None)
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        a, b = self.a, self.b
+        a = self.a
+        b = self.b
         shapes = a.shape, b.shape
         if b.ndim == 1:  # A vector counts as a matrix of one row or column. y does not have this dimension.
-            dy, b = dy[..., None], b[:, None]
+            dy = dy[..., None]
+            b = b[:, None]
         if a.ndim == 1:
-            dy, a = dy[..., None, :], a[None, :]
+            dy = dy[..., None, :]
+            a = a[None, :]
         da = db = None
         batch = dy.shape[:-2]
         if self.needs[0]:  # dy (..., m, n) b^T (..., n, k)
@@ -70,7 +74,8 @@ def _on_tensors(a: Tensor, b: Tensor, batch: Any, x: Tensor, alpha: float) -> Te
     return y if alpha == 1 else y * alpha
 
 
-KERNELS.summed_product, TENSORS.summed_product = _summed, _on_tensors
+KERNELS.summed_product = _summed
+TENSORS.summed_product = _on_tensors
 
 
 @written_once(a=0, b=1)
@@ -81,7 +86,8 @@ class WideMatmul(Matmul):
         self.alpha = float(alpha)
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.a, self.b = a, b
+        self.a = a
+        self.b = b
         if a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
             return in_dtype(super().forward(a, b), F32)  # raises the error
         return _times(_wide(a, b, (*a.shape[:-1], b.shape[-1])), self.alpha)
@@ -110,7 +116,8 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
 @by_kernel(_core.matmul, Matmul, 2, Matmul.dtypes, name="matmul")
 def _matmul(input: Any, other: Any) -> Tensor:
     try:
-        input, other = as_operand("matmul", input), as_operand("matmul", other)
+        input = as_operand("matmul", input)
+        other = as_operand("matmul", other)
     except TypeError:
         if (answer := of_right_side("matmul", input, other)) is not NotImplemented:
             return answer
@@ -193,7 +200,8 @@ def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
 def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors. Raises ValueError unless they have these numbers of dimensions."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
-        a, b = as_tensor(name, a), as_tensor(name, b)
+        a = as_tensor(name, a)
+        b = as_tensor(name, b)
     if (a.ndim, b.ndim) != (ndim_a, ndim_b):
         raise OpError(
             f"[{name}] got shapes {a.shape} and {b.shape}; expected {ndim_a} and {ndim_b} dimensions"

@@ -23,7 +23,8 @@ class QuantizedLinear(Function):
         self.settings = kind, n, k
 
     def forward(self, x: Array, panels: Array, scale: Array | None, bias: Array | None) -> Array:
-        self.panels, self.scale = panels, scale
+        self.panels = panels
+        self.scale = scale
         return _core.quantized_matmul(x, panels, scale, bias, *self.settings)
 
     def values(self) -> Array:

@@ -51,7 +51,9 @@ class QuantizedBlocks:
         expected = (*shape[:-1], shape[-1] // BLOCK, BLOCK_BYTES[kind])
         if blocks.shape != expected:
             raise misfit("QuantizedBlocks", {"blocks": blocks.shape}, str(expected))
-        self.kind, self.shape, self.blocks = kind, shape, blocks
+        self.kind = kind
+        self.shape = shape
+        self.blocks = blocks
 
     def __repr__(self) -> str:
         return f"QuantizedBlocks({self.kind}, shape={self.shape})"
@@ -59,7 +61,8 @@ class QuantizedBlocks:
     def dequantize(self) -> Tensor:
         """The numbers in float32, which holds the product of an integer and a scale without rounding."""
         blocks = np.ascontiguousarray(self.blocks)
-        scales, packed = blocks[..., :2].view(np.float16), blocks[..., 2:]
+        scales = blocks[..., :2].view(np.float16)
+        packed = blocks[..., 2:]
         integers: Any = packed.view(np.int8)
         if self.kind == "q4_0":
             integers = np.concatenate([packed & 15, packed >> 4], -1).astype(np.int8) - np.int8(8)

@@ -17,7 +17,8 @@ from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, wrap
 
 KINDS = ("int8", "q8_0", "q4_0")
-GROUP, PANEL = 32, 16
+GROUP = 32
+PANEL = 16
 _AT_ONCE = 1 << 22  # elements that are quantized at a time, so that their copies stay small
 _MOST = 65504.0  # the greatest float16, the dtype of a group's scale
 
@@ -78,7 +79,8 @@ def of_blocks(blocks: QuantizedBlocks, rows_of_panel: int = PANEL) -> QuantizedW
     rows = max(PANEL, _AT_ONCE // max(k, 1) // PANEL * PANEL)
     for begin in range(0, n, rows):
         part = np.ascontiguousarray(blocks.blocks[begin : begin + rows])
-        scales, codes = part[..., :2].view(np.float16)[..., 0], part[..., 2:]
+        scales = part[..., :2].view(np.float16)[..., 0]
+        codes = part[..., 2:]
         if not np.isfinite(scales).all():  # products would be infinite where 0 times the scale is NaN
             raise OpError("[quantize] got a scale that is NaN or infinite; expected finite numbers")
         # eight bits with a sign, plus 128; four bits have 8 added already

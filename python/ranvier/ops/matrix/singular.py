@@ -108,15 +108,20 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
     K_U + K_V is 0, so that equal singular values do no harm.
     """
     U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.factors))
-    k, across, along = S.shape[-1], S.unsqueeze(-2), S.unsqueeze(-1)
+    k = S.shape[-1]
+    across = S.unsqueeze(-2)
+    along = S.unsqueeze(-1)
     if node.full:
-        U, Vh = U[..., :k], Vh[..., :k, :]
-        dU, dVh = None if dU is None else dU[..., :k], None if dVh is None else dVh[..., :k, :]
+        U = U[..., :k]
+        Vh = Vh[..., :k, :]
+        dU = None if dU is None else dU[..., :k]
+        dVh = None if dVh is None else dVh[..., :k, :]
     if dU is None and dVh is None:
         assert dS is not None
         return (U * dS.unsqueeze(-2)) @ Vh
     both: Any = 0.0
-    apart, outside = both, both
+    apart = both
+    outside = both
     if dU is not None:
         shares = U.mT @ dU
         both = apart = (shares - shares.mT) * 0.5
@@ -125,7 +130,8 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
     if dVh is not None:
         shares = Vh @ dVh.mT
         turned = (shares - shares.mT) * 0.5
-        both, apart = both + turned, apart - turned
+        both = both + turned
+        apart = apart - turned
         if Vh.shape[-1] > k:
             outside = outside + U @ ((dVh - shares.mT @ Vh) / along)
     inner = over_differences(both, S) + apart / (along + across + ones_in_diagonal(S))

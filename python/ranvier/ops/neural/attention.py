@@ -97,8 +97,11 @@ class Attention(Function):
     def __init__(
         self, scale: float, is_causal: bool, p: float, hides: bool, with_weights: bool = False
     ) -> None:
-        self.scale, self.is_causal, self.p = scale, is_causal, p
-        self.hides, self.with_weights = hides, with_weights
+        self.scale = scale
+        self.is_causal = is_causal
+        self.p = p
+        self.hides = hides
+        self.with_weights = with_weights
         self.key = fresh_key() if p > 0 else None
         self.half: Any = None  # a dtype to which weights are rounded before their product with the values
 
@@ -144,7 +147,10 @@ class Attention(Function):
         return (weights @ v, weights) if self.with_weights else weights @ v
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
-        self.q, self.k, self.v, self.masks = q, k, v, masks
+        self.q = q
+        self.k = k
+        self.v = v
+        self.masks = masks
         self.mask_shapes = tuple(mask.shape for mask in masks)
         self.of_masks = True in self.needs[len(self.needs) - len(masks) :]
         all_at_once = self.key is not None or self.with_weights or self.of_masks
@@ -172,7 +178,8 @@ class Attention(Function):
         """(results, weights) of a part of the queries. v: None: only weights are computed. keep: whether
         weights are returned."""
         masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks] + [None, None]
-        q, k = part.of(self.q, part.rows), part.of(self.k, part.keys)
+        q = part.of(self.q, part.rows)
+        k = part.of(self.k, part.keys)
         where = self.is_causal, part.rows.start or 0, masks[0], masks[1], self.hides
         of_nothing = math.nan if self.with_weights and k.shape[-2] else 0.0
         return _core.attention(q, k, v, self.scale, *where, keep, self.half, of_nothing)
@@ -210,7 +217,9 @@ class Attention(Function):
     def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
         """Adds the gradients of q, k and v to the arrays of zeros `to`, or None where they are not needed.
         Returns the gradient of the scores if a mask needs it."""
-        q, k, v = self.q, self.k, self.v
+        q = self.q
+        k = self.k
+        v = self.v
         dq, dk, dv = to
         if dy is None or dweights is not None or self.key is not None or self.of_masks:
             return self._gradients_at_once(dy, dweights, to)
@@ -219,7 +228,8 @@ class Attention(Function):
             _core.attention_backward(dy, q, k, v, self.weights, *settings, 0, False, dq, dk, dv)
             return None
         for part in self._parts():
-            rows, keys = part.rows, part.keys
+            rows = part.rows
+            keys = part.keys
             weights = self._run(part, None, True)[1]
             inputs = part.of(dy, rows), part.of(q, rows), part.of(k, keys), part.of(v, keys)
             outs = part.of(dq, rows), part.of(dk, keys), part.of(dv, keys)
@@ -229,7 +239,9 @@ class Attention(Function):
     def _gradients_at_once(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array:
         """As `_gradients`, from kept weights, for dropout, and if the weights have a gradient or the scores
         need one. Returns the gradient of the scores (..., L, S)."""
-        q, k, v = self.q, self.k, self.v
+        q = self.q
+        k = self.k
+        v = self.v
         dw = None
         if dweights is not None:
             dw = _core.copy(dweights.swapaxes(-1, -2), False, None)
@@ -259,7 +271,8 @@ class PackedAttention(Attention):
 
     def __init__(self, heads: int, batch_first: bool, *settings: Any) -> None:
         super().__init__(*settings)
-        self.heads, self.batch_first = heads, batch_first
+        self.heads = heads
+        self.batch_first = batch_first
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         q, k, v = self._heads(qkv)
@@ -275,7 +288,8 @@ class PackedAttention(Attention):
         return reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3])), *of_masks
 
     def formula(self, qkv: Tensor, *masks: Tensor) -> Any:
-        lead, width = qkv.shape[:2], qkv.shape[2] // 3
+        lead = qkv.shape[:2]
+        width = qkv.shape[2] // 3
         parts = (part.reshape(*lead, self.heads, width // self.heads) for part in qkv.split(width, 2))
         order, back = ((0, 2, 1, 3),) * 2 if self.batch_first else ((1, 2, 0, 3), (2, 0, 1, 3))
         made = super().formula(*(part.permute(order) for part in parts), *masks)
@@ -348,7 +362,8 @@ def scaled_dot_product_attention(
     masks = () if attn_mask is None else (as_tensor(_NAME, attn_mask),)
     grouped = enable_gqa and not query.shape[-3:-2] == key.shape[-3:-2] == value.shape[-3:-2] != ()
     if grouped:
-        heads, one = query.shape[-3:-1], query.shape[-2:-1] == (1,) and not is_causal
+        heads = query.shape[-3:-1]
+        one = query.shape[-2:-1] == (1,) and not is_causal
         query, key, value, masks = by_groups(query, key, value, masks, one)
     shape = scores_shape(query._array, key._array, value._array)
     probability(_NAME, "dropout_p", dropout_p)

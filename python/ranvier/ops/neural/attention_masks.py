@@ -19,7 +19,8 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
-_ALONE, _OF_HEADS = "scaled_dot_product_attention", "multihead_attention"
+_ALONE = "scaled_dot_product_attention"
+_OF_HEADS = "multihead_attention"
 
 
 def later(queries: int, keys: int) -> Tensor:
@@ -68,7 +69,8 @@ def of_heads(
     # A causal kernel would hide the added keys. And its weights of keys after a query are 0, never NaN,
     # unlike those of a mask. In these cases is_causal becomes a mask.
     if is_causal and (added or (masks and with_weights)):
-        hidden, is_causal = later(queries, keys), False
+        hidden = later(queries, keys)
+        is_causal = False
         if mask is None:
             masks.append(hidden)
         else:
@@ -88,6 +90,7 @@ def _given(name: str, mask: Any, x: Tensor, *shapes: tuple[int, ...]) -> Tensor:
 def _check(op: str, name: str, mask: Tensor, x: Tensor, fits: bool, expected: str) -> None:
     if not fits:
         raise OpError(f"[{op}] got {name} of shape {tuple(mask.shape)}; expected {expected}")
-    own, wanted = mask._array.dtype, x._array.dtype
+    own = mask._array.dtype
+    wanted = x._array.dtype
     if own.kind != "b" and own != wanted and not (own == F32 and wanted in HALVES):
         raise DtypeError(f"[{op}] got {name} of dtype {own}; expected bool or {wanted}")

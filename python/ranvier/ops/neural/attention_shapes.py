@@ -31,7 +31,8 @@ def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ..
                 f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
                 "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of theirs"
             )
-    heads, shared = of_query[-3], others[0][-3]
+    heads = of_query[-3]
+    shared = others[0][-3]
     if shared != others[1][-3]:
         key, value = (repeat_interleave(x, heads // x.shape[-3], -3) for x in (key, value))
         shared = heads
@@ -59,7 +60,9 @@ def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ..
 def scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
     """The shape (..., L, S) of the scores. Raises ValueError for shapes, TypeError for dtypes that do not
     fit."""
-    of_q, of_k, of_v = q.shape, k.shape, v.shape
+    of_q = q.shape
+    of_k = k.shape
+    of_v = v.shape
     if (
         q.dtype is k.dtype is v.dtype
         and (q.dtype is F32 or q.dtype in HALVES)

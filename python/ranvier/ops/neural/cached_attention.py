@@ -42,7 +42,8 @@ class CachePositions(Function):
     differentiable = False
 
     def __init__(self, count: int, most: int) -> None:
-        self.count, self.most = count, most
+        self.count = count
+        self.most = most
 
     def forward(self, lengths: Array) -> Array:
         return _core.cache_positions(lengths, self.count, self.most)

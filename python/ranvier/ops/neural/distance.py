@@ -34,7 +34,8 @@ class CosineSimilarity(Function):
         self.settings = settings
 
     def forward(self, x1: Any, x2: Any) -> Any:
-        self.x1, self.x2 = x1, x2
+        self.x1 = x1
+        self.x2 = x2
         return self.kernel(x1, x2, *self.settings)
 
     def backward(self, dy: Any) -> Any:
@@ -65,12 +66,15 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     """
     x1, x2 = _broadcast("cosine_similarity", x1, x2)
     if x1.ndim == 0:  # one element
-        x1, x2, dim = reshape(x1, 1), reshape(x2, 1), _dim("cosine_similarity", dim, 0)
+        x1 = reshape(x1, 1)
+        x2 = reshape(x2, 1)
+        dim = _dim("cosine_similarity", dim, 0)
     return CosineSimilarity(dim, number("cosine_similarity", "eps", eps, 0)).apply(x1, x2)
 
 
 class PairwiseDistance(CosineSimilarity):
-    kernel, kernel_backward = _core.pairwise_distance, _core.pairwise_distance_backward
+    kernel = _core.pairwise_distance
+    kernel_backward = _core.pairwise_distance_backward
 
     def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
         dim, p, eps = self.settings

@@ -123,8 +123,10 @@ class AlphaDropout(Function):
     mean 0 and variance 1 keep both"""
 
     def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
-        low, p = -SELU_SCALE * SELU_ALPHA, float(p)
-        self.p, self.key = p, key
+        low = -SELU_SCALE * SELU_ALPHA
+        p = float(p)
+        self.p = p
+        self.key = key
         self.a = ((1 - p) * (1 + p * low * low)) ** -0.5 if p < 1 else 0.0
         self.b = -self.a * p * low
         self.dropped = self.a * low + self.b

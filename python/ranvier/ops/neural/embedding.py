@@ -27,7 +27,8 @@ class Embedding(Function):
     dtypes = Dtypes("forward")
 
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
-        self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
+        self.padding_idx = padding_idx
+        self.scale_grad_by_freq = scale_grad_by_freq
         # True if backward is not the derivative of forward; forward mode reads it (func/derivatives.py).
         self.is_apart = padding_idx is not None or scale_grad_by_freq
 
@@ -66,7 +67,10 @@ class Bag(Function):
         self.is_apart = self.scale_grad_by_freq
 
     def forward(self, weight: Array, scale: Array | None, index: Array, offsets: Array | None) -> Array:
-        self.weight, self.scale, self.index, self.offsets = weight, scale, index, offsets
+        self.weight = weight
+        self.scale = scale
+        self.index = index
+        self.offsets = offsets
         self.y = _core.embedding_bag(index, weight, offsets, scale, *self.settings)
         return self.y
 
@@ -77,7 +81,8 @@ class Bag(Function):
     def rows(self) -> tuple[Array, Array, Array]:
         """For the picked rows that count, n in all: their places in the flat index (n,), their bags (n,), and
         the factors with which they are summed in the bag, (n, 1) or (n, width)."""
-        (mode, _, padding), count = self.settings, len(self.y)
+        mode, _, padding = self.settings
+        count = len(self.y)
         if self.offsets is None:
             bags = np.repeat(np.arange(count), self.index.shape[1])
         else:
@@ -133,7 +138,8 @@ def embedding(
     tensor([[4., 5.],
             [0., 1.]])
     """
-    input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
+    input = as_tensor("embedding", input)
+    weight = as_tensor("embedding", weight)
     if sparse is not False:
         flag("embedding", "sparse", sparse)
     if weight.ndim != 2:

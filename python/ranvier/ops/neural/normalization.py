@@ -38,7 +38,9 @@ class BatchNorm(Function):
         # (mean, variance, number of batches), each an array or None. forward changes them; backward does not
         # need them.
         self.running = running
-        self.training, self.momentum, self.eps = training, momentum, eps
+        self.training = training
+        self.momentum = momentum
+        self.eps = eps
 
     def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
         r_mean, r_var, batches = self.running
@@ -46,7 +48,10 @@ class BatchNorm(Function):
             x, weight, bias, r_mean, r_var, batches, self.training, self.momentum, self.eps
         )
         del self.running
-        self.x, self.weight, self.mean, self.rstd = x, weight, mean, rstd
+        self.x = x
+        self.weight = weight
+        self.mean = mean
+        self.rstd = rstd
         return y
 
     def backward(self, dy: Array) -> Any:
@@ -113,11 +118,13 @@ class GroupNorm(Function):
     kernel: Any = _core.group_norm
 
     def __init__(self, part: Any, eps: float) -> None:
-        self.part, self.eps = part, eps
+        self.part = part
+        self.eps = eps
 
     def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
         y, self.mean, self.rstd = self.kernel(x, self.part, weight, bias, self.eps)
-        self.x, self.weight = x, weight
+        self.x = x
+        self.weight = weight
         return y
 
     def formula(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
@@ -261,13 +268,15 @@ class RMSNorm(Function):
     dtypes = Dtypes("forward", beside=1)
 
     def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
-        self.normalized_shape, self.eps = normalized_shape, eps
+        self.normalized_shape = normalized_shape
+        self.eps = eps
 
     def forward(self, x: Array, weight: Array | None) -> Array:
         if self.eps is None:  # for other dtypes than floats the core raises the error
             self.eps = float(np.finfo(np.float64 if x.dtype == np.float64 else np.float32).eps)
         y, self.rstd = _core.rms_norm(x, self.normalized_shape, weight, self.eps)
-        self.x, self.weight = x, weight
+        self.x = x
+        self.weight = weight
         return y
 
     def formula(self, x: Tensor, weight: Any) -> Tensor:

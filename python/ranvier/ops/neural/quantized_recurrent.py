@@ -28,11 +28,15 @@ class QuantizedRecurrent(Recurrent):
     def forward(  # type: ignore[override]
         self, x: Array, h0: Any, c0: Any, panels: Array, scale: Any, b_hh: Any
     ) -> tuple[Array, ...]:
-        keep, kind = True in self.needs, self.settings[0]
+        keep = True in self.needs
+        kind = self.settings[0]
         y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
             self.cell, x, h0, c0, None, None, None, b_hh, self.sizes, self.reverse, keep, panels, scale, kind
         )
-        self.x, self.y, self.panels, self.scale = x, y, panels, scale
+        self.x = x
+        self.y = y
+        self.panels = panels
+        self.scale = scale
         if keep:  # in a function, as in Recurrent
             self.others = lambda: (h0, c0, None, b_hh)
         self.kept = gates, candidate, h_before, c_before

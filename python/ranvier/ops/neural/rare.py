@@ -59,7 +59,8 @@ def lp_pool2d(
     tensor([[[[2., 2.],
               [2., 2.]]]])
     """
-    p, size = norm_type, kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+    p = norm_type
+    size = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if isinstance(p, bool) or not isinstance(p, (int, float)) or p in (0, -math.inf) or p != p:
         raise OpError(f"[lp_pool2d] got norm_type {p!r}; expected a number other than 0 and -inf")
     if p == math.inf:
@@ -184,7 +185,8 @@ def embedding_bag(
 
 @by_kernel(_core.embedding_bag, takes=7)
 def _bags(input: Any, weight: Any, offsets: Any, weights: Any, *settings: Any) -> Tensor:
-    index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
+    index = index_array("embedding_bag", input)
+    table = as_tensor("embedding_bag", weight)
     starts = None if offsets is None else index_array("embedding_bag", offsets)
     scale = None if weights is None else as_tensor("embedding_bag", weights)
     return watched(Bag(*settings).apply(table, scale, index, starts), input, offsets)

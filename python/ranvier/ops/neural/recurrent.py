@@ -34,7 +34,9 @@ class Recurrent(Function):
         return self.cell != "lstm" or len(self.x) == 1  # one step: the layer is a cell
 
     def __init__(self, cell: str, sizes: Array | None, reverse: bool, alone: bool = False) -> None:
-        self.cell, self.sizes, self.reverse = cell, sizes, reverse
+        self.cell = cell
+        self.sizes = sizes
+        self.reverse = reverse
         by_parts = cell == "gru" or (cell == "lstm" and alone)
         self.dtypes = Dtypes(autocast="products" if by_parts else "lower")
         self.frees_result = cell != "lstm"
@@ -52,7 +54,10 @@ class Recurrent(Function):
         y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
             self.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, self.sizes, self.reverse, True in self.needs
         )
-        self.x, self.y, self.w_ih, self.w_hh = x, y, w_ih, w_hh
+        self.x = x
+        self.y = y
+        self.w_ih = w_ih
+        self.w_hh = w_hh
         if True in self.needs:
             # In a function, so that a change of them is no error for backward: only create_graph reads them.
             self.others = lambda: (h0, c0, b_ih, b_hh)
@@ -121,8 +126,10 @@ def _lstm(a: Tensor, s: Tensor, h: Tensor, c: Any) -> State:
 
 
 def _gru(a: Tensor, s: Tensor, h: Tensor, c: Any) -> State:
-    (a_r, a_z, a_n), (s_r, s_z, s_n) = _pieces(a, 3), _pieces(s, 3)
-    r, z = sigmoid(a_r + s_r), sigmoid(a_z + s_z)
+    a_r, a_z, a_n = _pieces(a, 3)
+    s_r, s_z, s_n = _pieces(s, 3)
+    r = sigmoid(a_r + s_r)
+    z = sigmoid(a_z + s_z)
     n = tanh(a_n + r * s_n)
     return n + z * (h - n), c
 
@@ -152,16 +159,19 @@ def _unrolled(
 
 def unrolled(node: Any, of_x: Tensor, h0: Any, c0: Any, hidden: int, of_h: Any) -> tuple[Tensor, ...]:
     """The steps of a layer. of_x: W_ih x + b_ih of all steps; of_h: the function h -> W_hh h + b_hh."""
-    step, lstm = STEPS[node.cell], node.cell == "lstm"
+    step = STEPS[node.cell]
+    lstm = node.cell == "lstm"
     sizes = [of_x.shape[1]] * of_x.shape[0] if node.sizes is None else [int(n) for n in node.sizes]
     blank = wrap(zeros((sizes[0], hidden), node.x.dtype))
-    h, c = blank if h0 is None else h0, (blank if c0 is None else c0) if lstm else None
+    h = blank if h0 is None else h0
+    c = (blank if c0 is None else c0) if lstm else None
     starts = [sum(sizes[:t]) for t in range(len(sizes))]
     ys: dict[int, Tensor] = {}
     for t in reversed(range(len(sizes))) if node.reverse else range(len(sizes)):
         n = sizes[t]  # the sequences that have this step come first
         a = of_x[t] if node.sizes is None else narrow(of_x, 0, starts[t], n)
-        before, c_before = narrow(h, 0, 0, n), None if c is None else narrow(c, 0, 0, n)
+        before = narrow(h, 0, 0, n)
+        c_before = None if c is None else narrow(c, 0, 0, n)
         ys[t], c_new = step(a, of_h(before), before, c_before)
         h = cat([ys[t], narrow(h, 0, n, h.shape[0] - n)])
         c = None if c is None else cat([c_new, narrow(c, 0, n, c.shape[0] - n)])

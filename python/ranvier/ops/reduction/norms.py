@@ -40,7 +40,8 @@ class _Kept(Function):
     """A reduction that saves its axes and its result y, with the reduced axes in the shape, for backward."""
 
     def __init__(self, axes: Axes, keepdims: bool) -> None:
-        self.axes, self.keepdims = axes, keepdims
+        self.axes = axes
+        self.keepdims = keepdims
 
     def dropped(self, y: Array) -> Array:
         """The result of the op: y without the reduced axes, unless keepdims is set. y is saved as it is."""
@@ -70,7 +71,9 @@ class Norm(_Kept):
     """y = (sum of |x|^p)^(1/p); the greatest |x| for p = inf, the least for -inf, their number for 0"""
 
     def __init__(self, p: float, axes: Axes, keepdims: bool) -> None:
-        self.p, self.axes, self.keepdims = p, axes, keepdims
+        self.p = p
+        self.axes = axes
+        self.keepdims = keepdims
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -79,7 +82,8 @@ class Norm(_Kept):
     def _norm(self, x: Array) -> Array:
         """The norm with reduced axes in the shape. The arguments True, None of kernels are keepdims and
         out."""
-        p, axes = self.p, self.axes
+        p = self.p
+        axes = self.axes
         if p == 2:
             return _core.norm(x, axes, True, None)
         if p == 1:
@@ -97,7 +101,8 @@ class Norm(_Kept):
         # A sum of powers in [1 / far, far] is accurate, and y = total^(1 / p). A recorded step must not
         # choose by values, since a replay makes the same kernel calls for other values. It takes the general
         # way below.
-        total, far = self._powers(x), 1e25 if x.itemsize == 4 else 1e250
+        total = self._powers(x)
+        far = 1e25 if x.itemsize == 4 else 1e250
         if not x.size or (
             not is_recording()
             and _core.min(total, None, False, None) >= 1 / far
@@ -123,12 +128,15 @@ class Norm(_Kept):
         return _core.sum(_core.pow(powers, self.p, powers), self.axes, True, None)
 
     def formula(self, x: Tensor) -> Tensor:
-        p, axes, kept = self.p, self.axes, self.keepdims
+        p = self.p
+        axes = self.axes
+        kept = self.keepdims
         if math.isinf(p):
             return Extreme("max" if p > 0 else "min", axes, kept).apply(x.abs())
         if p == 1:
             return total(x.abs(), axes, kept)
-        zero, empty = x.eq(0.0), 0.0 if p >= 0 else math.inf
+        zero = x.eq(0.0)
+        empty = 0.0 if p >= 0 else math.inf
         if p == 0:
             return total(x.masked_fill(zero, 0.0).masked_fill(~zero, 1.0), axes, kept)
         size = scale_of(self)
@@ -144,7 +152,9 @@ class Norm(_Kept):
         return y if kept else total(y, axes)
 
     def backward(self, dy: Array) -> Array:
-        x, y, p = self.x, self.y, self.p
+        x = self.x
+        y = self.y
+        p = self.p
         dy = dy.reshape(y.shape)
         if p == 0:
             return zeros(x.shape, x.dtype)
@@ -222,7 +232,8 @@ class Prod(_Kept):
     def formula(self, x: Tensor) -> Tensor:
         """The product of pairs, then of pairs of these, and so on. Its derivative needs no division, so that
         zeros do no harm."""
-        ndim, axis = x.ndim, self.axes if isinstance(self.axes, int) else None
+        ndim = x.ndim
+        axis = self.axes if isinstance(self.axes, int) else None
         x = x.reshape(-1) if axis is None else x.movedim(axis, 0)
         if x.shape[0] == 0:
             x = x.sum(0, keepdim=True) + 1.0

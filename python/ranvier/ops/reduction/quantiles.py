@@ -42,7 +42,8 @@ def _quantile(
         )
     ndim = x.ndim
     if dim is None:
-        x, at = reshape(x, (-1,)), 0
+        x = reshape(x, (-1,))
+        at = 0
     else:
         at = _dim(name, dim, x.ndim)
         x = reshape(x, (1,)) if ndim == 0 else x
@@ -132,7 +133,8 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     tensor(2.)
     """
     input = as_tensor("nanmedian", input)
-    ndim, at = input.ndim, 0 if dim is None else _dim("nanmedian", dim, input.ndim)
+    ndim = input.ndim
+    at = 0 if dim is None else _dim("nanmedian", dim, input.ndim)
     rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
     if rows.shape[at] == 0:
         raise OpError("[nanmedian] got no element along the dimension; expected at least one")
@@ -143,9 +145,11 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     ordered = sort(rows, at)
     held = (rows._read("nanmedian") == rows._array).sum(at, keepdims=True)
     place = np.maximum((held - 1) // 2, 0)
-    values, indices = gather(ordered.values, at, place), gather(ordered.indices, at, place)
+    values = gather(ordered.values, at, place)
+    indices = gather(ordered.indices, at, place)
     if not keepdim or ndim == 0:
-        values, indices = squeeze(values, at), squeeze(indices, at)
+        values = squeeze(values, at)
+        indices = squeeze(indices, at)
     return ValuesIndices(values, indices)
 
 
@@ -159,12 +163,14 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     tensor(2)
     """
     input = as_tensor("mode", input)
-    ndim, at = input.ndim, _dim("mode", dim, input.ndim)
+    ndim = input.ndim
+    at = _dim("mode", dim, input.ndim)
     rows = np.moveaxis(np.atleast_1d(input._read("mode")), at, -1)
     if rows.shape[-1] == 0:
         raise OpError("[mode] got no element along the dimension; expected at least one")
     values, order = in_order(rows, rows.ndim - 1, False, None)
-    later, earlier = values[..., 1:], values[..., :-1]
+    later = values[..., 1:]
+    earlier = values[..., :-1]
     new = later != earlier  # Each NaN counts as a value of its own, as in PyTorch.
     places = np.arange(rows.shape[-1])
     starts = np.zeros(rows.shape, np.int64)
@@ -355,7 +361,8 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     >>> rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5]))
     tensor([False,  True, False])
     """
-    a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
+    a = as_tensor("isin", elements)
+    b = as_tensor("isin", test_elements)
     return computed("isin", (a, b), by_numpy(np.isin, *singles(a, b), False, invert), invert=invert)
 
 
@@ -383,7 +390,8 @@ def searchsorted(
             raise OpError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
         right = side == "right"
     if sorter is not None:
-        rows, order = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", sorter)
+        rows = as_tensor("searchsorted", sorted_sequence)
+        order = as_tensor("searchsorted", sorter)
         sorted_sequence = by_numpy(np.take_along_axis, rows._array, order._array, -1)
     y = _places(sorted_sequence, values, right)
     return y.to(np.int32) if out_int32 else y
@@ -391,7 +399,8 @@ def searchsorted(
 
 @by_kernel(_core._searchsorted)
 def _places(sorted_sequence: Any, values: Any, right: bool) -> Tensor:
-    rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
+    rows = as_tensor("searchsorted", sorted_sequence)
+    v = as_tensor("searchsorted", values)
     y = by_numpy(_places_of, rows._array, v._array, "right" if right else "left")
     return computed("searchsorted", (rows, v), y, right=right)
 

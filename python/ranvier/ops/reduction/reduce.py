@@ -47,7 +47,9 @@ class Sum(TakesHalves):
     channels_last = False
 
     def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
-        self.axes, self.keepdims, self.mean = axes, keepdims, mean
+        self.axes = axes
+        self.keepdims = keepdims
+        self.mean = mean
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
@@ -69,7 +71,8 @@ def _spread(dy: Tensor, shape: Any, axes: Axes, scale: float, channels_last: boo
     return (dy.reshape(_with_ones(shape, axes)) if dy.ndim < len(shape) else dy).expand(shape)
 
 
-KERNELS.spread, TENSORS.spread = _core.expand, _spread
+KERNELS.spread = _core.expand
+TENSORS.spread = _spread
 
 
 class Extreme(Function):
@@ -81,7 +84,9 @@ class Extreme(Function):
     dtypes = Dtypes("forward")
 
     def __init__(self, kind: str, axes: Axes, keepdims: bool, spread_nan: bool = False) -> None:
-        self.reduce, self.axes, self.keepdims = getattr(_core, kind), axes, keepdims
+        self.reduce = getattr(_core, kind)
+        self.axes = axes
+        self.keepdims = keepdims
         self.spread_nan = spread_nan
 
     def forward(self, x: Array) -> Array:
@@ -119,7 +124,9 @@ class ExtremeAlong(Function):
     dtypes = Dtypes("forward")
 
     def __init__(self, find: Any, axis: int, keepdims: bool) -> None:
-        self.find, self.axis, self.keepdims = find, axis, keepdims
+        self.find = find
+        self.axis = axis
+        self.keepdims = keepdims
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         self.shape = x.shape

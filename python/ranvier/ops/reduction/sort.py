@@ -32,14 +32,18 @@ class Sort(Function):
     x"""
 
     def __init__(self, axis: int, descending: bool, first: int, last: int) -> None:
-        self.axis, self.descending, self.first, self.last = axis, descending, first, last
+        self.axis = axis
+        self.descending = descending
+        self.first = first
+        self.last = last
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         self.length = x.shape[self.axis]
         values, self.indices = _core.sort(x, self.axis, self.descending, self.last)
         if self.first:
             part = (*(slice(None),) * self.axis, slice(self.first, None))
-            values, self.indices = values[part], self.indices[part]
+            values = values[part]
+            self.indices = self.indices[part]
         return values, self.indices
 
     def backward(self, dy: Array, _: None) -> Array:
@@ -76,7 +80,8 @@ class MedianOfAll(Extreme):
     """y = the median of all elements of a vector; elements that are equal to it share dy evenly"""
 
     def __init__(self) -> None:
-        self.axes, self.keepdims = None, False
+        self.axes = None
+        self.keepdims = False
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -174,7 +179,8 @@ def median(
     tensor(2.)
     """
     dim = dim if axis is None else axis
-    input, keepdim = as_tensor("median", input), keepdim or keepdims
+    input = as_tensor("median", input)
+    keepdim = keepdim or keepdims
     if dim is None:
         flat = reshape(input, -1)
         if is_floating(input) and flat.shape[0]:
@@ -211,7 +217,8 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
 def exact_floats(x: Array) -> Array | None:
     """Integers or bools as floats of exactly the same values, which the kernels take; None if that is
     impossible."""
-    kind, size = x.dtype.kind, x.dtype.itemsize
+    kind = x.dtype.kind
+    size = x.dtype.itemsize
     if kind not in "biu" or (size == 8 and x.size and not -(2**53) <= x.min() <= x.max() <= 2**53):
         return None
     return cast(x, F32 if size <= 2 else F64)
@@ -271,7 +278,8 @@ class Cumsum(Function):
 
     def formula(self, x: Tensor) -> Tensor:
         """After step k each element is the sum, or product, of the 2^k elements that end with it."""
-        y, step = x.movedim(self.axis, 0), 1
+        y = x.movedim(self.axis, 0)
+        step = 1
         while step < y.shape[0]:
             y = cat([y[:step], self.join(y[step:], y[:-step])])
             step *= 2
@@ -284,7 +292,8 @@ linear_rule(Cumsum)
 class Cumprod(Cumsum):
     """y[i] = x[0] * ... * x[i]"""
 
-    derived, join = True, operator.mul
+    derived = True
+    join = operator.mul
 
     def forward(self, x: Array) -> Array:
         self.x = x

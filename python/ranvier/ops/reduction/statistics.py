@@ -80,7 +80,8 @@ def nanmean(
     if dtype is not None:
         input = input.to(dtype)
     require_dtype("nanmean", "x", input, "f", "floats")
-    dim, keepdim = dim if axis is None else axis, keepdim or keepdims
+    dim = dim if axis is None else axis
+    keepdim = keepdim or keepdims
     return _of_held(input, dim, keepdim)
 
 
@@ -122,7 +123,8 @@ def _running(name: str, extreme: Any) -> Callable[[Any, int, bool], ValuesIndice
     @by_kernel(_core.running_extreme, floats=True, result=ValuesIndices)
     def in_python(input: Any, dim: int, greatest: bool) -> ValuesIndices:
         x = as_tensor(name, input)
-        at, shape = _dim(name, dim, x.ndim), x.shape
+        at = _dim(name, dim, x.ndim)
+        shape = x.shape
         rows = x if x.ndim else reshape(x, (1,))
         if is_floating(x):
             y, index = RunningExtreme(at, greatest).apply(rows)
@@ -202,7 +204,8 @@ def diff(
         length = input.shape[at] - 1
         if length < 0:
             break
-        later, earlier = narrow(input, at, 1, length), narrow(input, at, 0, length)
+        later = narrow(input, at, 1, length)
+        earlier = narrow(input, at, 0, length)
         input = ne(later, earlier) if input.dtype == np.bool_ else sub(later, earlier)
     return input
 

@@ -29,7 +29,10 @@ class Var(Function):
     derived = True
 
     def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
-        self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
+        self.axes = axes
+        self.keepdims = keepdims
+        self.correction = correction
+        self.root = root
         self.frees_result = not root  # in PyTorch std saves its result, var does not
 
     def forward(self, x: Array) -> Array:
@@ -78,7 +81,8 @@ class Var(Function):
 @rule(Var)
 def _of_variance(node: Any, dy: Tensor) -> Tensor:
     """The gradient of Var by differentiable ops, for gradients of gradients."""
-    x, n = of_input(node, 0, node.x), node.x.size // (node.y.size or 1)
+    x = of_input(node, 0, node.x)
+    n = node.x.size // (node.y.size or 1)
     divisor = n - node.correction if n > node.correction else 0.0
     away = x - mean(x, node.axes, keepdim=True)
     rest = mean(away, node.axes, keepdim=True)

@@ -310,7 +310,9 @@ class AsStrided(Function):
     place: tuple[Any, ...]
 
     def __init__(self, size: Any, stride: Any, first: int) -> None:
-        self.size, self.stride, self.first = size, stride, first
+        self.size = size
+        self.stride = stride
+        self.first = first
 
     def forward(self, x: Array) -> Array:
         memory, start = _memory(x)

@@ -77,7 +77,8 @@ class TakeRows(Function):
         self.index = index
 
     def forward(self, x: Array) -> Array:
-        index, self.shape = self.index, x.shape
+        index = self.index
+        self.shape = x.shape
         self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))
         rows = index.reshape(-1)
         y = _taken(x, rows, rows, 0, False)
@@ -95,21 +96,27 @@ class Pick(Function):
     dtypes = Dtypes("forward")
 
     def __init__(self, picks: Picks, from_0: bool = False) -> None:
-        self.picks, self.from_0 = picks, from_0
+        self.picks = picks
+        self.from_0 = from_0
 
     def forward(self, x: Array) -> Array:
         basic, axes, rows, shape, _ = self.picks
         self.shape = x.shape
         self.whole = basic.count(_ALL) == len(basic)
         view = x if self.whole else x[basic]
-        first, count = axes[0], len(axes)
+        first = axes[0]
+        count = len(axes)
         self.order = None
         if axes[-1] - first != count - 1:  # The axes are not neighbours: the picked dimensions come first.
             self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
-            view, first = view.transpose(self.order), 0
+            view = view.transpose(self.order)
+            first = 0
         self.moved = view.shape
-        sizes, last = view.shape, first + count
-        before, picked, after = sizes[:first], sizes[first:last], sizes[last:]
+        sizes = view.shape
+        last = first + count
+        before = sizes[:first]
+        picked = sizes[first:last]
+        after = sizes[last:]
         self.length = picked[0] if count == 1 else math.prod(picked)
         if count > 1:
             if not _merges(view, first, last):
@@ -149,10 +156,12 @@ class Gather(Function):
     dtypes = Dtypes("forward")
 
     def __init__(self, axis: int, from_0: bool) -> None:
-        self.axis, self.from_0 = axis, from_0
+        self.axis = axis
+        self.from_0 = from_0
 
     def forward(self, x: Array, index: Array) -> Array:
-        self.index, self.shape = index, x.shape
+        self.index = index
+        self.shape = x.shape
         self.part = part_of(x.shape, index.shape, self.axis)
         if x.dtype.char in _MOVED:
             return _core.gather(x, index, self.axis, None, self.from_0, True)
@@ -302,7 +311,9 @@ def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
 
 
 def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
-    size, low, high = x.shape[at], int(places.min()), int(places.max())
+    size = x.shape[at]
+    low = int(places.min())
+    high = int(places.max())
     least = 0 if from_0 else -size
     if not least <= low <= high < size:
         wrong = low if high < size else high
@@ -410,7 +421,8 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     >>> rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False]))
     tensor([1., 3.])
     """
-    input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
+    input = as_tensor("masked_select", input)
+    chosen = as_tensor("masked_select", mask)._read("masked_select")
     require_dtype("masked_select", "mask", chosen, "b", "bool")
     shape = broadcast_of("masked_select", x=input.shape, mask=chosen.shape)
     input = input if input.shape == shape else expand(input, shape)

@@ -39,7 +39,8 @@ class Concatenate(TakesHalves):
         return y
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        ndim, axis = dy.ndim, self.axis
+        ndim = dy.ndim
+        axis = self.axis
         parts = f.split(dy, [shape[axis] for shape in self.shapes if len(shape) == ndim], axis)
         if len(parts) == len(self.shapes):
             return parts
@@ -49,7 +50,8 @@ class Concatenate(TakesHalves):
 
 def _split(dy: Array, sizes: list[int], axis: int) -> tuple[Array, ...]:
     """Views of consecutive parts of these sizes along an axis."""
-    parts, start = [], 0
+    parts = []
+    start = 0
     before: tuple[slice, ...] = (slice(None),) * (axis % dy.ndim)
     for n in sizes:
         part = (*before, slice(start, start + n))
@@ -178,7 +180,8 @@ class Unbind(Function):
         return _core._parts(x, len(self.before))
 
     def backward(self, *dys: Any, f: Any = KERNELS) -> Any:
-        one, place = next(dy for dy in dys if dy is not None), (*self.before, None, ...)
+        one = next(dy for dy in dys if dy is not None)
+        place = (*self.before, None, ...)
         unused = f.zeros_of(one.shape, one) if any(dy is None for dy in dys) else one
         return f.joined([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
 

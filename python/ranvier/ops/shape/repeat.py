@@ -42,7 +42,8 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 
 @by_kernel(_core.repeat)
 def _copies(input: Any, sizes: Any) -> Tensor:
-    input, times = as_tensor("repeat", input), _sizes("repeat", (sizes,))
+    input = as_tensor("repeat", input)
+    times = _sizes("repeat", (sizes,))
     if len(times) < input.ndim or any(n < 0 for n in times):
         raise OpError(
             f"[repeat] got sizes {times} for x of shape {input.shape}; expected a number >= 0 "
@@ -63,7 +64,8 @@ def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
 
 @by_kernel(_core.repeat)
 def _tiles(input: Any, sizes: Any) -> Tensor:
-    input, times = as_tensor("tile", input), _sizes("tile", (sizes,))
+    input = as_tensor("tile", input)
+    times = _sizes("tile", (sizes,))
     if any(n < 0 for n in times):
         raise OpError(f"[tile] got dims {times}; expected numbers >= 0")
     return _repeated(input, (1,) * (input.ndim - len(times)) + times)
@@ -132,14 +134,16 @@ def repeat_interleave(
         repeats = as_tensor("repeat_interleave", input)
         input = np.arange(len(repeats), dtype=repeats.dtype)
     if dim is None:
-        input, dim = flatten(as_tensor("repeat_interleave", input)), 0
+        input = flatten(as_tensor("repeat_interleave", input))
+        dim = 0
     return _each_repeated(input, repeats, dim, *(() if output_size is None else (output_size,)))
 
 
 # The kernel takes one whole number of repeats, and no output_size. All other calls run the function below.
 @by_kernel(lambda x, n, at: _core.repeat_each(x, n, at) if type(n) is int else NotImplemented)
 def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None = None) -> Tensor:
-    input, times = as_tensor("repeat_interleave", input), index_array("repeat_interleave", repeats)
+    input = as_tensor("repeat_interleave", input)
+    times = index_array("repeat_interleave", repeats)
     at = some_dim("repeat_interleave", input, dim)
     n = input.shape[at]
     if times.size not in (1, n) or times.ndim > 1 or (times.size and times.min() < 0):
@@ -184,7 +188,8 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """
     if dims is None or type(dims) is int:
         return _rolled(input, shifts, dims)
-    steps, axes = _sizes("roll", (shifts,)), _sizes("roll", (dims,))
+    steps = _sizes("roll", (shifts,))
+    axes = _sizes("roll", (dims,))
     if not axes:
         return _rolled(input, steps, None)
     if len(steps) != len(axes):
@@ -197,17 +202,20 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
 @by_kernel(_core.roll)
 def _rolled(x: Any, shifts: Any, dim: int | None) -> Tensor:
     """x shifted along one dimension, or the flattened x."""
-    x, steps = as_tensor("roll", x), _sizes("roll", (shifts,))
+    x = as_tensor("roll", x)
+    steps = _sizes("roll", (shifts,))
     if len(steps) != 1:
         given = "without dims; expected one" if dim is None else "and 1 dims; expected as many"
         raise OpError(f"[roll] got {len(steps)} shifts {given}")
     if dim is None:
         return reshape(_rolled(flatten(x), steps[0], 0), x.shape)
-    step, axis = steps[0], some_dim("roll", x, dim)
+    step = steps[0]
+    axis = some_dim("roll", x, dim)
     n = x.shape[axis]
     step = step % n if n else 0
     before = (slice(None),) * axis
-    head, tail = (*before, slice(n - step, None)), (*before, slice(n - step))
+    head = (*before, slice(n - step, None))
+    tail = (*before, slice(n - step))
     return cat([getitem(x, head), getitem(x, tail)], axis)
 
 

@@ -188,7 +188,9 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     (2, 3, 4)
     """
     input = as_tensor("unflatten", input)
-    at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
+    at = some_dim("unflatten", input, dim)
+    shape = input.shape
+    parts = list(_sizes("unflatten", (sizes,)))
     size = math.prod(n for n in parts if n != -1)
     # -1 is computed here from the size of this dimension: reshape could not compute it if another dimension
     # is 0.
@@ -379,7 +381,8 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
         if x._grad_fn is not None and not tape_mode.enabled:
             better = f"x = x.{name[:-1]}(...)"
             raise RuntimeError(f"[{name}] got a Tensor with a history under no_grad(); expected {better}")
-        shape, views = x.shape, views_of(x)
+        shape = x.shape
+        views = views_of(x)
         result = function(x, *args, **settings)
         if (result.shape, result.stride()) == (shape, x.stride()):
             return x

@@ -29,12 +29,14 @@ class Scatter(Function):
     """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..], or += with `add`"""
 
     def __init__(self, axis: int, add: bool) -> None:
-        self.axis, self.add = axis, add
+        self.axis = axis
+        self.add = add
 
     def forward(self, x: Array, index: Array, src: Array) -> Array:
         # As in PyTorch, index may be smaller than x and src. What lies beyond it in both is not used.
         self.shape, self.index, self.src_shape = x.shape, index, src.shape
-        x, src = _with_dimension(x), _with_dimension(src)
+        x = _with_dimension(x)
+        src = _with_dimension(src)
         self.part = part_of(x.shape, index.shape, self.axis)
         if src.shape != index.shape:
             src = src[tuple(map(slice, index.shape))]
@@ -48,7 +50,8 @@ class Scatter(Function):
         dy = _with_dimension(dy)
         part = dy[self.part] if self.part else dy
         if self.add:
-            dx, dsrc = dy, _core.gather(part, self.index, self.axis, None) if self.needs[2] else None
+            dx = dy
+            dsrc = _core.gather(part, self.index, self.axis, None) if self.needs[2] else None
         else:
             dx, dsrc = _core.scatter_backward(part, self.index, self.axis)
             if dx.shape != dy.shape:
@@ -121,7 +124,8 @@ def _put_or_added(x: Array, dim: int, index: Array, src: Array, combine: str | N
 
 @by_kernel(_put_or_added, takes=5)
 def _scatter(x: Any, dim: int, index: Any, src: Any, combine: str | None, name: str) -> Tensor:
-    x, places = as_tensor(name, x), _with_dimension(index_array(name, index))
+    x = as_tensor(name, x)
+    places = _with_dimension(index_array(name, index))
     at = _dim(name, dim, x.ndim)
     if not isinstance(src, (Tensor, np.ndarray)):  # a number for all places
         number = np.asarray(as_number(name, as_operand(name, src), x.dtype))
@@ -129,7 +133,8 @@ def _scatter(x: Any, dim: int, index: Any, src: Any, combine: str | None, name: 
     src = _like(x, as_tensor(name, src), name)
     if src.ndim == 0 and places.size != 1:
         src = expand(src, places.shape)
-    sizes, of_src = x._array.shape or (1,), src._array.shape or (1,)
+    sizes = x._array.shape or (1,)
+    of_src = src._array.shape or (1,)
     if not (reaches_within(places.shape, of_src) and reaches_within(places.shape, sizes, at)):
         if places.size == 0:  # an empty index may have any shape, as in gather
             return x.clone()
@@ -150,7 +155,8 @@ def _scatter(x: Any, dim: int, index: Any, src: Any, combine: str | None, name: 
 
 
 def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array) -> Array:
-    y, part = x.copy(), tuple(map(slice, places.shape))
+    y = x.copy()
+    part = tuple(map(slice, places.shape))
     where: Any = list(np.ogrid[part])
     where[at] = places
     values = _with_dimension(src)[part]
@@ -163,7 +169,8 @@ def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array
 
 def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
     """src in the dtype of x; TypeError if src's values may not fit in it."""
-    own, wanted = src._array.dtype, x._array.dtype
+    own = src._array.dtype
+    wanted = x._array.dtype
     if own == wanted:
         return src
     if not (np.can_cast(own, wanted) or (own.kind in "biu" and wanted.kind == "f")):
@@ -196,7 +203,8 @@ def _added_slices(x: Array, dim: int, index: Array, source: Array, alpha: float)
 
 @by_kernel(_added_slices, name="index_add")
 def _index_added(input: Any, dim: int, index: Any, source: Any, alpha: float) -> Tensor:
-    input, source = as_tensor("index_add", input), as_tensor("index_add", source)
+    input = as_tensor("index_add", input)
+    source = as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
     require_from_0("index_add", rows)
     shape = input._array.shape

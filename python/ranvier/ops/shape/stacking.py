@@ -135,7 +135,8 @@ def tensor_split(
     given = [x for x in (indices_or_sections, indices, sections) if x is not None]
     if len(given) != 1:
         raise TypeError(f"[tensor_split] got {len(given)} arguments; expected one: indices or sections")
-    n, where_to = input.shape[at], given[0]
+    n = input.shape[at]
+    where_to = given[0]
     if isinstance(where_to, Tensor):
         where_to = where_to._read("tensor_split")
     if np.ndim(where_to) == 0:

@@ -34,7 +34,8 @@ def take(input: Any, index: Any) -> Tensor:
     >>> rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0]))
     tensor([4., 1.])
     """
-    input, at = as_tensor("take", input), as_tensor("take", index)
+    input = as_tensor("take", input)
+    at = as_tensor("take", index)
     return reshape(selected(reshape(input, (-1,)), 0, reshape(at, -1), False), at.shape)
 
 
@@ -45,7 +46,9 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor
     >>> rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
-    input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
+    input = as_tensor("put", input)
+    source = as_tensor("put", source)
+    at = index_array("put", index)
     if source.numel() != at.size:
         raise OpError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
     rows = host(_in_range, "put", at.reshape(-1), input.numel())
@@ -154,7 +157,8 @@ def index_copy_(input: Any, dim: int, index: Any, source: Any) -> Tensor:
 def _copied_into(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     check_leaf(input, "index_copy_")
     at = _dim("index_copy_", dim, input.ndim)
-    source, rows = as_tensor("index_copy_", source), index_array("index_copy_", index).reshape(-1)
+    source = as_tensor("index_copy_", source)
+    rows = index_array("index_copy_", index).reshape(-1)
     if source.dtype != input.dtype or source.shape != _rows_shape(input, at, rows) or not input.ndim:
         return assign(input, index_copy(input, dim, index, source), "index_copy_")
     require_from_0("index_copy_", index)
@@ -173,7 +177,8 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
-    input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
+    input = as_tensor("index_copy", input)
+    source = as_tensor("index_copy", source)
     if _core._autocast(-1):
         input, source = alike(input, source)
     require_from_0("index_copy", index)
@@ -192,7 +197,8 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     tensor([[0., 5.],
             [6., 0.]])
     """
-    input, values = as_tensor("index_put", input), as_tensor("index_put", values)
+    input = as_tensor("index_put", input)
+    values = as_tensor("index_put", values)
     key = raw_index(tuple(slice(None) if i is None else as_tensor("index_put", i) for i in indices))
     if values.dtype != input.dtype:
         raise DtypeError(
@@ -207,7 +213,8 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
         picks = picks_of(key, input.shape)
         n = len(picks.axes)
         if picks.basic.count(slice(None)) == len(picks.basic) and picks.axes == tuple(range(n)):
-            length, rest = math.prod(input.shape[:n]), input.shape[n:]
+            length = math.prod(input.shape[:n])
+            rest = input.shape[n:]
             rows = host(_in_range, "index_put", picks.rows, length)
             source = broadcast_to(values, (*picks.shape, *rest)).reshape(rows.size, *rest)
             y = index_add(input.reshape(length, *rest), 0, rows, source)
@@ -312,7 +319,8 @@ def _neutral(reduce: str, dtype: Any) -> Any:
     if dtype.kind in "fb":
         low, high = (-math.inf, math.inf) if dtype.kind == "f" else (False, True)
     else:
-        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+        low = np.iinfo(dtype).min
+        high = np.iinfo(dtype).max
     return {"amax": low, "amin": high, "prod": 1}.get(reduce, 0)
 
 
@@ -325,7 +333,9 @@ class ScatterReduce(Function):
     by_numpy = True
 
     def __init__(self, at: int, reduce: str, include_self: bool) -> None:
-        self.at, self.reduce, self.include_self = at, reduce, include_self
+        self.at = at
+        self.reduce = reduce
+        self.include_self = include_self
 
     def forward(self, x: Array, places: Array, src: Array) -> Array:
         self.shape, self.src_shape = x.shape, src.shape
@@ -358,8 +368,10 @@ class ScatterReduce(Function):
         return _core.gather(x, self.places, self.at, None, True, True)
 
     def backward(self, dy: Array) -> tuple[Array, None, Array]:
-        x, values = self.x, self.values
-        dy, y = np.atleast_1d(dy), np.atleast_1d(self.y)
+        x = self.x
+        values = self.values
+        dy = np.atleast_1d(dy)
+        y = np.atleast_1d(self.y)
         # `own` is true where the value of x itself takes part in the reduction.
         own: Any = True if self.include_self else self._put(np.ones(x.shape, dy.dtype), 0) != 0
         with np.errstate(all="ignore"):
@@ -367,12 +379,15 @@ class ScatterReduce(Function):
                 dx, dvalues = self._of_product(dy, y, own)
             else:
                 # Where y is NaN, all gradients are NaN, as in PyTorch.
-                lost, kept = y != y, self._read(y)
-                mine, hit = own & ((x == y) | lost), (values == kept) | (kept != kept)
+                lost = y != y
+                kept = self._read(y)
+                mine = own & ((x == y) | lost)
+                hit = (values == kept) | (kept != kept)
                 share = dy / np.maximum(self._added(mine, hit), 1)
                 if lost.any():
                     share[lost] = np.nan
-                dx, dvalues = np.where(mine, share, 0), np.where(hit, self._read(share), 0)
+                dx = np.where(mine, share, 0)
+                dvalues = np.where(hit, self._read(share), 0)
         dx = dx.astype(dy.dtype, copy=False).reshape(self.shape)
         dsrc = np.zeros(self.src_shape or (1,), dy.dtype)
         dsrc[self.used] = dvalues
@@ -380,11 +395,14 @@ class ScatterReduce(Function):
 
     def _of_product(self, dy: Array, y: Array, own: Any) -> tuple[Array, Array]:
         """The gradients of x and the values: dy times all other factors at the place, also where one is 0."""
-        x, values = self.x, self.values
-        none, empty = values == 0, own & (x == 0)
+        x = self.x
+        values = self.values
+        none = values == 0
+        empty = own & (x == 0)
         if not (none.any() or empty.any()):
             return np.where(own, dy * (y / x), 0), self._read(dy) * (self._read(y) / values)
-        zeros, rest = self._added(empty, none), np.where(own & (x != 0), x, 1).astype(x.dtype)
+        zeros = self._added(empty, none)
+        rest = np.where(own & (x != 0), x, 1).astype(x.dtype)
         rest = self._write(_core.scatter_reduce, rest, np.where(none, 1, values), "prod")
 
         def others(v: Array, zeros: Array, rest: Array) -> Array:
@@ -405,7 +423,8 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
     else:
         shares, _, of_all = node.backward(filled_like(1, dy._array))
         of_used = of_all.reshape(node.src_shape or (1,))[node.used]
-        of_x, of_src = wrap(shares), wrap(np.ascontiguousarray(of_used))
+        of_x = wrap(shares)
+        of_src = wrap(np.ascontiguousarray(of_used))
     dx = dy * of_x if node.needs[0] else None
     if not node.needs[2]:
         return dx, None, None

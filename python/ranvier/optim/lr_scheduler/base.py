@@ -75,7 +75,8 @@ class LRScheduler:
         object.__setattr__(self, name, value)
 
     def _initial_step(self) -> None:
-        self._step_count, self._is_initial = 0, True
+        self._step_count = 0
+        self._is_initial = True
         self.step()
         self._is_initial = False
 
@@ -294,10 +295,12 @@ class ReduceLROnPlateau(LRScheduler):
             name, threshold=threshold, min_lr=min_lr, eps=eps, patience=patience, cooldown=cooldown
         )
         self.optimizer = optimizer
-        self.factor, self.eps = factor, eps
+        self.factor = factor
+        self.eps = eps
         self.default_min_lr = None if isinstance(min_lr, (list, tuple)) else min_lr
         self.min_lrs = for_each_group(name, "min_lr", optimizer, min_lr)
-        self.patience, self.cooldown = patience, cooldown
+        self.patience = patience
+        self.cooldown = cooldown
         self.last_epoch = 0
         self._init_is_better(mode, threshold, threshold_mode)
         self._reset()

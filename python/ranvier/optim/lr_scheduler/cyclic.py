@@ -37,13 +37,16 @@ class CosineAnnealingLR(LRScheduler):
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         number("CosineAnnealingLR", "T_max", T_max, 0, above=True)
         number("CosineAnnealingLR", "eta_min", eta_min)
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max = T_max
+        self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
         if self._is_initial:
             return self._rates()
-        epoch, length, low = self.last_epoch, self.T_max, self.eta_min
+        epoch = self.last_epoch
+        length = self.T_max
+        low = self.eta_min
         if self._step_count == 1 and epoch > 0:
             height = 1 + math.cos(epoch * math.pi / length)
             return [low + (base - low) * height / 2 for base in self._each("base_lrs")]
@@ -85,7 +88,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         require_whole("CosineAnnealingWarmRestarts", "T_mult", T_mult)
         number("CosineAnnealingWarmRestarts", "eta_min", eta_min)
         self.T_0 = self.T_i = T_0
-        self.T_mult, self.eta_min = T_mult, eta_min
+        self.T_mult = T_mult
+        self.eta_min = eta_min
         self.T_cur: float = last_epoch
         super().__init__(optimizer, last_epoch)
 
@@ -112,9 +116,11 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def _find(self, epoch: float) -> None:
         """Sets T_i, the length of the cosine in which an epoch lies, and T_cur, the epochs since it began."""
-        first, factor = self.T_0, self.T_mult
+        first = self.T_0
+        factor = self.T_mult
         if epoch < first:
-            self.T_i, self.T_cur = first, epoch
+            self.T_i = first
+            self.T_cur = epoch
         elif factor == 1:
             self.T_cur = epoch % first
         else:
@@ -147,7 +153,8 @@ class _WithMomentum(LRScheduler):
         highs = for_each_group(name, "max_momentum", optimizer, most)
         if fresh:
             for low, high, group in zip(lows, highs, optimizer.param_groups, strict=True):
-                group["base_momentum"], group["max_momentum"] = low, high
+                group["base_momentum"] = low
+                group["max_momentum"] = high
                 self._set_momentum(group, high)
 
     def _set_momentum(self, group: Group, value: float) -> None:
@@ -229,7 +236,8 @@ class OneCycleLR(_WithMomentum):
     def get_lr(self) -> list[float]:
         if self.last_epoch > self.total_steps:
             raise ValueError(f"[OneCycleLR] got step {self.last_epoch}; expected at most {self.total_steps}")
-        phases, start = self._schedule_phases, 0.0
+        phases = self._schedule_phases
+        start = 0.0
         for phase in phases[:-1]:
             if self.last_epoch <= phase["end_step"]:
                 break
@@ -257,10 +265,16 @@ class OneCycleLR(_WithMomentum):
 def _phases(share: float, total: int, three: bool) -> list[dict[str, Any]]:
     """A dict for each phase: its last step, and the keys of a group that have the first and last value of the
     rate and of the momentum in the phase."""
-    rates, momenta, ends = ["initial_lr", "max_lr"], ["max_momentum", "base_momentum"], [share * total - 1]
+    rates = ["initial_lr", "max_lr"]
+    momenta = ["max_momentum", "base_momentum"]
+    ends = [share * total - 1]
     if three:
-        rates, momenta, ends = [*rates, "initial_lr"], [*momenta, "max_momentum"], [*ends, 2 * ends[0]]
-    rates, momenta, ends = [*rates, "min_lr"], [*momenta, "max_momentum"], [*ends, total - 1]
+        rates = [*rates, "initial_lr"]
+        momenta = [*momenta, "max_momentum"]
+        ends = [*ends, 2 * ends[0]]
+    rates = [*rates, "min_lr"]
+    momenta = [*momenta, "max_momentum"]
+    ends = [*ends, total - 1]
     keys = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
     rows = zip(ends, rates[:-1], rates[1:], momenta[:-1], momenta[1:], strict=True)
     return [dict(zip(keys, row, strict=True)) for row in rows]

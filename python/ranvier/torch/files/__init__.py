@@ -143,7 +143,8 @@ def load(
 
 def _load_on_meta(f: Any, *settings: Any) -> Any:
     """`load` of tensors without values, of the device "meta"."""
-    before, to_meta.on = to_meta.on, True
+    before = to_meta.on
+    to_meta.on = True
     try:
         return load(f, None, *settings)
     finally:

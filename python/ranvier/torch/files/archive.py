@@ -22,7 +22,8 @@ from ranvier.serialization.foreign_files import EndError, FileError
 from ranvier.tensors.mapped_files import MappedFile, mapped
 from ranvier.torch.files.values import Array, Storage, to_meta, type_of
 
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
 
 # runs a pickle: its stream, and a function from a persistent id to the storage -> the object
 Run = Callable[[io.BytesIO, Any], Any]
@@ -94,7 +95,8 @@ class _Zip:
     """A zip archive. Reads at most as many bytes as the file has, even if entries overlap (`left`)."""
 
     def __init__(self, archive: zipfile.ZipFile, path: str | None, dtype: Any) -> None:
-        self.archive, self.dtype = archive, dtype
+        self.archive = archive
+        self.dtype = dtype
         self.entries: dict[str, zipfile.ZipInfo] = {}
         for entry in archive.infolist():
             if entry.filename in self.entries:
@@ -164,7 +166,8 @@ class _Zip:
 
     def mapped(self, name: str, memory: MappedFile) -> Array:
         """The bytes of an entry as a view of the mapped file; writing changes a copy of the page only."""
-        entry, stream = self.entry(name), self.archive.fp
+        entry = self.entry(name)
+        stream = self.archive.fp
         assert stream is not None
         stream.seek(entry.header_offset)
         head = stream.read(30)
@@ -182,7 +185,9 @@ class _Old:
     """A file of the old form. The bytes of storages are always in little-endian order."""
 
     def __init__(self, content: io.BytesIO, run: Run, dtype: Any) -> None:
-        self.content, self.run, self.dtype = content, run, dtype
+        self.content = content
+        self.run = run
+        self.dtype = dtype
         self.left = len(content.getbuffer())
         self.storages: dict[str, Storage] = {}
 

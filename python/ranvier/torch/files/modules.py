@@ -134,7 +134,8 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     gone = {*_VALUES, *_HOOKS, "_flat_weight_refs", "all_weights"}
     own = {name: value for name, value in state.items() if name not in gone}
     own = {**_defaults(kind), **own, **parameters, **buffers, **modules}
-    extra, private = _row(kind, _EXTRA), _row(kind, _PRIVATE)
+    extra = _row(kind, _EXTRA)
+    private = _row(kind, _PRIVATE)
     for name in extra(own) if extra is not None else ():
         own.pop(name, None)
     for name in ("bias_k", "bias_v") if extra is _attention else ():
@@ -205,7 +206,8 @@ class WrappedHook:
     """
 
     def __init__(self, hook: Any, module: Any = None) -> None:
-        self.hook, self.module = hook, module
+        self.hook = hook
+        self.module = module
 
     def __call__(self, *args: Any) -> Any:
         return self.hook(*args) if self.module is None else self.hook(self.module, *args)

@@ -56,7 +56,8 @@ _BUILT_IN = {"torch._C._VariableFunctionsClass", "torch._C._VariableFunctions"}
 
 def path_of(value: Any) -> str:
     """The path by which a pickle names a class or function: PyTorch's, for what PyTorch has."""
-    module, name = str(value.__module__), str(value.__qualname__)
+    module = str(value.__module__)
+    name = str(value.__qualname__)
     if not module.startswith("ranvier."):
         return f"{module}.{name}"
     if isinstance(value, type):

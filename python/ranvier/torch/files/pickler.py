@@ -44,7 +44,9 @@ class Bytes:
     """
 
     def __init__(self, key: str, raw: Array, dtype: np.dtype[Any], owner: Any) -> None:
-        self.raw, self.dtype, self.owner = raw, dtype, owner
+        self.raw = raw
+        self.dtype = dtype
+        self.owner = owner
         kind = _STORAGES.get(dtype, KINDS["UntypedStorage"])
         self.pid: tuple[Any, ...] = ("storage", kind, key, "cpu", raw.size // kind.size)
 
@@ -52,7 +54,8 @@ class Bytes:
 _STORAGES = {kind.dtype: kind for kind in KINDS.values() if kind.name != "untyped"}
 _DTYPE = rv.dtype
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
-_TENSOR, _UNSIGNED = KNOWN["torch._utils._rebuild_tensor_v2"], KNOWN["torch._utils._rebuild_tensor_v3"]
+_TENSOR = KNOWN["torch._utils._rebuild_tensor_v2"]
+_UNSIGNED = KNOWN["torch._utils._rebuild_tensor_v3"]
 _META = KNOWN["torch._utils._rebuild_meta_tensor_no_storage"]
 _PARAMETER = KNOWN["torch._utils._rebuild_parameter"]
 _WITH_STATE = KNOWN["torch._utils._rebuild_parameter_with_state"]
@@ -159,12 +162,14 @@ class Pickler(_Base):  # type: ignore[misc]
     # --- tensors
     def _tensor(self, tensor: Any) -> Any:
         """The function and the arguments by which PyTorch makes this tensor when the file is read."""
-        kind, learns = type(tensor), tensor.requires_grad
+        kind = type(tensor)
+        learns = tensor.requires_grad
         array, plain = tensor._array, isinstance(tensor, nn.Parameter)
         if isinstance(tensor, nn.parameter.UninitializedParameter):
             raise pickle.PicklingError("[save] got a lazy layer that was not called; expected one with sizes")
         args: Any
-        state, make = vars(tensor), _META if tensor.is_meta else _TENSOR
+        state = vars(tensor)
+        make = _META if tensor.is_meta else _TENSOR
         if tensor.is_meta:
             kind = kind._kind
             args = (KNOWN[_path(array.dtype)], tuple(array.shape), _steps(array), learns and not plain)
@@ -174,7 +179,8 @@ class Pickler(_Base):  # type: ignore[misc]
         if array.dtype not in _STORAGES and not tensor.is_meta:
             if self.old:
                 raise pickle.PicklingError(f"[save] got {array.dtype}; expected a dtype that old files have")
-            args, make = (*args, KNOWN[_path(array.dtype)]), _UNSIGNED
+            args = (*args, KNOWN[_path(array.dtype)])
+            make = _UNSIGNED
         if kind is rv.Tensor and not state:
             return make, args
         if kind is nn.Parameter:

@@ -55,7 +55,10 @@ class Measure:
     __slots__ = ("elements", "held", "levels", "of")
 
     def __init__(self, of: Any) -> None:
-        self.of, self.levels, self.elements, self.held = of, 0, 1, False
+        self.of = of
+        self.levels = 0
+        self.elements = 1
+        self.held = False
 
 
 class Unpickler:
@@ -66,7 +69,9 @@ class Unpickler:
     """
 
     def __init__(self, stream: io.BytesIO, persistent: Any, safe: dict[str, Any]) -> None:
-        self.stream, self.persistent, self.safe = stream, persistent, safe
+        self.stream = stream
+        self.persistent = persistent
+        self.safe = safe
         self.stack: list[Any] = []
         self.outer: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -77,7 +82,8 @@ class Unpickler:
         self.unusual: dict[int, Any] = {}
         # Containers that are already in others may still grow. The measures of those around are not updated;
         # they are at most `late` times as large and `late_levels` levels deeper than their measures say.
-        self.late, self.late_levels = 1, 0
+        self.late = 1
+        self.late_levels = 0
 
     def load(self) -> Any:
         """The object. Raises FileError for a pickle that is damaged, or that asks for anything else."""
@@ -119,7 +125,8 @@ class Unpickler:
     # --- the stack
     def since_mark(self) -> list[Any]:
         """Take the items above the last mark from the stack."""
-        items, self.stack = self.stack, self.outer.pop()
+        items = self.stack
+        self.stack = self.outer.pop()
         return items
 
     def push(self, value: Any) -> None:
@@ -156,7 +163,8 @@ class Unpickler:
 
     def grow(self, target: Any, items: Iterable[Any]) -> None:
         """Adds items to the measure of a container. Raises FileError if it becomes too deep or too large."""
-        levels, elements = 0, 0
+        levels = 0
+        elements = 0
         for item in items:
             elements += 1
             if type(item) in _PLAIN:
@@ -167,13 +175,15 @@ class Unpickler:
             self.require_value(item)
             inner = self.measure(item)
             inner.held = True
-            levels, elements = max(levels, inner.levels + 1), elements + inner.elements
+            levels = max(levels, inner.levels + 1)
+            elements = elements + inner.elements
         own = self.measure(target)
         self.work.charge(8 * elements if type(target) is tuple and levels else 8)
         if own.held:  # see `late` in __init__
             self.late_levels += levels
             self.late *= 1 + elements
-        own.levels, own.elements = max(own.levels, levels), own.elements + elements
+        own.levels = max(own.levels, levels)
+        own.elements = own.elements + elements
         if own.levels + self.late_levels > _DEEPEST:
             raise FileError(f"has a pickle with more than {_DEEPEST} containers in each other")
         if own.elements * self.late > 16 * (self.place - self.start) + 10**6:
@@ -280,7 +290,8 @@ class Unpickler:
     def name(self, arg: Any) -> None:
         """The opcodes GLOBAL and STACK_GLOBAL: push the object of a module and a name, if it is allowed."""
         if arg is None:
-            name, module = self.stack.pop(), self.stack.pop()
+            name = self.stack.pop()
+            module = self.stack.pop()
             if type(name) is not str or type(module) is not str:
                 raise FileError("has a pickle with a name that is no text")
         else:

@@ -44,7 +44,9 @@ class Known:
     """
 
     def __init__(self, name: str, call: Callable[..., Any] | None, here: Any = None) -> None:
-        self.name, self.call, self.here = name, call, here
+        self.name = name
+        self.call = call
+        self.here = here
 
     def __call__(self, *args: Any) -> None:
         """Never called; but pickle writes the call of a name only if the object is callable."""
@@ -69,7 +71,9 @@ class Storage:
     """
 
     def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
-        self.kind, self.count, self.begin = kind, count, 0
+        self.kind = kind
+        self.count = count
+        self.begin = 0
         own = kind.dtype if dtype is None or kind.dtype.kind != "f" else np.dtype(dtype)
         self.memory = TensorMemory(np.empty(count, own))
         self._typed: dict[Any, TensorMemory] = {}
@@ -83,7 +87,8 @@ class Storage:
             return
         for dtype, memory in self._typed.items() if in_place else ():  # used by tensors of another dtype
             memory.array[...] = _as(raw, dtype)
-        kind, array = self.kind, self.memory.array
+        kind = self.kind
+        array = self.memory.array
         swapped: Any = order
         values = _as(raw, kind.dtype.newbyteorder(swapped))
         if values.dtype == array.dtype and values.dtype.isnative and not in_place:
@@ -160,7 +165,8 @@ def tensor_v2(
     _require_form(size, stride, requires_grad, memory.array.dtype)
     if metadata:
         raise FileError("has a tensor with the sign bit of PyTorch's views, which Tensors lack")
-    step, count = memory.array.itemsize, memory.array.size
+    step = memory.array.itemsize
+    count = memory.array.size
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     elements = 1
     for n in size:

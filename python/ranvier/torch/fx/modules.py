@@ -42,7 +42,8 @@ class Code:
         self._names.used |= {node.name for node in graph.nodes}
         self._given: dict[int, str] = {}  # id of a value -> its name in globals
         last = {used: node for node in graph.nodes for used in node.all_input_nodes}
-        parameters, lines = [root], []
+        parameters = [root]
+        lines = []
         for node in graph.nodes:
             if node.op == "placeholder":
                 parameters.append(node.target + (f" = {self._text(node.args[0])}" if node.args else ""))
@@ -68,7 +69,8 @@ class Code:
             return f"{node.name} = {attribute(root, node.target)}({', '.join(args + named)})"
         if node.op == "call_method":
             return f"{node.name} = {attribute(args[0], node.target)}({', '.join(args[1:] + named)})"
-        name, home = node.target.__name__, node.target.__module__
+        name = node.target.__name__
+        home = node.target.__module__
         if home == "_operator" and name in _SIGNS:
             return f"{node.name} = {f' {_SIGNS[name]} '.join(args) if args[1:] else _SIGNS[name] + args[0]}"
         if home == "_operator" and name == "getitem" and len(args) == 2:
@@ -178,7 +180,8 @@ class GraphModule(nn.Module):
     def __new__(cls, *args: Any, **kwargs: Any) -> GraphModule:
         base = next(kind for kind in cls.__mro__ if not vars(kind).get("_is_of_one", False))
         own = types.new_class(cls.__name__, (base,), {}, lambda body: body.update(_is_of_one=True))
-        own.__module__, own.__qualname__ = __name__, _QUALNAME
+        own.__module__ = __name__
+        own.__qualname__ = _QUALNAME
         return super().__new__(own)
 
     def __init__(self, root: Any, graph: Graph, class_name: str = "GraphModule") -> None:
@@ -247,7 +250,8 @@ class GraphModule(nn.Module):
         memo[id(self)] = made
         body: Any = _CodeOnlyModule(copy.deepcopy(self.__dict__, memo))
         GraphModule.__init__(made, body, body._graph, type(self).__name__)
-        made.meta, made.training = body.meta, self.training
+        made.meta = body.meta
+        made.training = self.training
         return made
 
     def __reduce__(self) -> Any:
@@ -285,7 +289,8 @@ class Interpreter:
     """Runs a graph node by node; subclasses change what a kind of nodes does."""
 
     def __init__(self, module: Any, garbage_collect_values: bool = True, graph: Graph | None = None) -> None:
-        self.module, self.graph = module, graph or module.graph
+        self.module = module
+        self.graph = graph or module.graph
         self.env: dict[Node, Any] = {}
 
     def run(self, *args: Any, initial_env: dict[Node, Any] | None = None, **settings: Any) -> Any:

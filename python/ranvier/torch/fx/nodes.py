@@ -57,14 +57,19 @@ class Node:
         kwargs: dict[str, Any],
         return_type: Any = None,
     ) -> None:
-        self.graph, self.name, self.op, self.target, self.type = graph, name, op, target, return_type
+        self.graph = graph
+        self.name = name
+        self.op = op
+        self.target = target
+        self.type = return_type
         self.users: dict[Node, None] = {}
         self._inputs: dict[Node, None] = {}
         self.meta: dict[str, Any] = {}
         self.stack_trace: str | None = None
         self._prev = self._next = self
         self._erased = False
-        self._args, self._kwargs = args, kwargs
+        self._args = args
+        self._kwargs = kwargs
         self._take(args, kwargs)
 
     def _take(self, args: Any, kwargs: Any) -> None:
@@ -89,14 +94,16 @@ class Node:
         return self.name
 
     def _unlink(self) -> None:
-        self._prev._next, self._next._prev = self._next, self._prev
+        self._prev._next = self._next
+        self._next._prev = self._prev
 
     def prepend(self, x: Node) -> None:
         """Moves x before this node."""
         if x is self:
             return
         x._unlink()
-        x._prev, x._next = self._prev, self
+        x._prev = self._prev
+        x._next = self
         self._prev._next = self._prev = x
 
     def append(self, x: Node) -> None:
@@ -165,7 +172,8 @@ class _Nodes:
     """The nodes of a graph in order. Nodes may be added and erased during an iteration."""
 
     def __init__(self, graph: Graph, step: str = "_next") -> None:
-        self.graph, self.step = graph, step
+        self.graph = graph
+        self.step = step
 
     def __iter__(self) -> Iterator[Node]:
         root = self.graph._root
@@ -186,7 +194,8 @@ class _Place:
     """Sets the node before which a graph adds new nodes, until the end of a `with` block."""
 
     def __init__(self, graph: Graph, before: Node) -> None:
-        self.graph, self.old = graph, graph._before
+        self.graph = graph
+        self.old = graph._before
         graph._before = before
 
     def __enter__(self) -> None: ...
@@ -209,7 +218,8 @@ class Names:
         taken = keyword.iskeyword(name) or hasattr(builtins, name) or name in _READ
         count = self.counts.get(base, 0) if number is None or name in self.used else int(number)
         while name in self.used or taken:
-            count, taken = count + 1, False
+            count = count + 1
+            taken = False
             name = f"{base}_{count}"
         self.used.add(name)
         self.counts[base] = count
@@ -233,7 +243,8 @@ class Graph:
     def __init__(self, owning_module: Any = None, tracer_cls: Any = None, tracer_extras: Any = None) -> None:
         self._root = self._before = Node(self, "", "root", "", (), {})
         self._names = Names()
-        self.owning_module, self._tracer_cls = owning_module, tracer_cls
+        self.owning_module = owning_module
+        self._tracer_cls = tracer_cls
 
     nodes = property(_Nodes)
     python_code: Any  # a method that `modules.py` adds

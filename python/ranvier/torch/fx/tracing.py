@@ -58,7 +58,8 @@ class TracerBase:
         proxy_factory_fn: Any = None,
     ) -> Proxy:
         """A new node, as a proxy; its arguments may have proxies in them."""
-        args, kwargs = self.create_arg(args), self.create_arg(kwargs)
+        args = self.create_arg(args)
+        kwargs = self.create_arg(kwargs)
         node = self.create_node(kind, target, args, kwargs, name, type_expr)
         return (proxy_factory_fn or self.proxy)(node)
 
@@ -135,11 +136,14 @@ class Proxy:
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs, tracers = kwargs or {}, []
+        kwargs = kwargs or {}
+        tracers = []
         map_aggregate((args, kwargs), lambda x: tracers.append(x.tracer) if isinstance(x, Proxy) else None)
-        kind, target = "call_function", func
+        kind = "call_function"
+        target = func
         if is_tensor_method_or_property(func):
-            kind, target = "call_method", func.__name__
+            kind = "call_method"
+            target = func.__name__
         return tracers[0].create_proxy(kind, target, args, kwargs)
 
     __getitem__: Any
@@ -169,7 +173,8 @@ class _Late(Proxy):
     """A proxy whose node is made when it is used."""
 
     def __init__(self, tracer: TracerBase, kind: str, target: Any, args: Any) -> None:
-        self.tracer, self._call = tracer, (kind, target, args)
+        self.tracer = tracer
+        self._call = (kind, target, args)
         self._node: Any = None
 
     @property
@@ -184,7 +189,8 @@ class Attribute(_Late):
 
     def __init__(self, root: Proxy, attr: str) -> None:
         super().__init__(root.tracer, "call_function", getattr, (root, attr))
-        self.root, self.attr = root, attr
+        self.root = root
+        self.attr = attr
 
     def __call__(self, *args: Any, **kwargs: Any) -> Proxy:
         return self.tracer.create_proxy("call_method", self.attr, (self.root, *args), kwargs)
@@ -287,7 +293,8 @@ class Tracer(TracerBase):
     ) -> tuple[Any, list[Any]]:
         """The function, and its arguments: concrete ones, and proxies for the others; *args is one proxy."""
         function = inspect.unwrap(root_fn)
-        code, defaults = function.__code__, inspect.signature(function).parameters
+        code = function.__code__
+        defaults = inspect.signature(function).parameters
         names = [*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
         flags = {"*": inspect.CO_VARARGS, "**": inspect.CO_VARKEYWORDS}
         for star, flag in flags.items():

@@ -213,7 +213,8 @@ class Interrupt:
 
     def note(self) -> bool:
         """Let the next `check` raise; False if it is to already."""
-        first, self._pending = not self._pending, True
+        first = not self._pending
+        self._pending = True
         return first
 
     def check(self) -> None:

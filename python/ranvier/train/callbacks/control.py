@@ -111,7 +111,8 @@ class Monitor:
         gain = self.best - value if self.mode == "min" else value - self.best
         if math.isnan(value) or not (self.best_epoch is None or gain > self.min_delta):
             return False
-        self.best, self.best_epoch = value, epoch
+        self.best = value
+        self.best_epoch = epoch
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -283,7 +284,8 @@ class Schedule(Known, Callback):
                 f"[Schedule] got a scheduler of type {type(scheduler).__name__}; expected a step method"
             )
         self.per = per
-        self.scheduler, self.monitor = scheduler, monitor
+        self.scheduler = scheduler
+        self.monitor = monitor
         self.mode = one_of("Schedule", "mode", mode, ("auto", "min", "max"))
         self._said = False  # whether NaN was said
         self._watches = monitor is not None or _needs_a_value(scheduler)

@@ -140,7 +140,8 @@ class ProgressBar(Known, Callback):
         return f"epoch {epoch + 1:{self._width}d}/{self.trainer.last_epoch}"
 
     def _open(self, epoch: int) -> None:
-        total, how = self.trainer.steps_per_epoch, {"unit": "batch", "leave": False, "mininterval": SOON}
+        total = self.trainer.steps_per_epoch
+        how = {"unit": "batch", "leave": False, "mininterval": SOON}
         how |= {"bar_format": "{desc} {bar} {n_fmt}/{total_fmt} {postfix}" if total else None}
         self._tqdm = bar(total=total or None, initial=self.trainer.batch, desc=self._name(epoch), **how)
 
@@ -199,7 +200,8 @@ class TensorBoard(Known, Callback):
 
     def __init__(self, folder: str | os.PathLike[str], *, batches: bool = False) -> None:
         self._home = extension.provider("event files")
-        self.folder, self.batches = os.fspath(folder), batches
+        self.folder = os.fspath(folder)
+        self.batches = batches
         self._writer: Any = None
         self._batch_writer: Any = None
         self._made = True

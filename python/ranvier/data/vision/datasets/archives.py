@@ -94,7 +94,8 @@ class MNIST(_Archive):
     def train_labels(self) -> Any:
         return self.targets
 
-    test_data, test_labels = train_data, train_labels
+    test_data = train_data
+    test_labels = train_labels
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         return self.changed(as_item(self.data._array[index]), int(self.targets._array[index]))
@@ -170,7 +171,8 @@ class CIFAR10(_Archive):
 
     def _read(self, folder: Path, name: str, md5: str) -> dict[str, Any]:
         """The content of a pickled file of the archive, after its checksum is compared."""
-        path, kind = folder / name, type(self).__name__
+        path = folder / name
+        kind = type(self).__name__
         if not path.is_file():
             raise FileNotFoundError(f"[{kind}] no file '{path}'; use download=True")
         digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

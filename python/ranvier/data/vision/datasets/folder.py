@@ -22,7 +22,8 @@ class StandardTransform:
     """The transforms of an image and of its label as one function of both."""
 
     def __init__(self, transform: Function = None, target_transform: Function = None) -> None:
-        self.transform, self.target_transform = transform, target_transform
+        self.transform = transform
+        self.target_transform = target_transform
 
     def __call__(self, input: Any, target: Any) -> tuple[Any, Any]:
         input = input if self.transform is None else self.transform(input)
@@ -55,7 +56,8 @@ class VisionDataset(Dataset[Any]):
         if transforms is not None and own:
             raise ValueError(f"[{type(self).__name__}] got transforms and transform; expected one")
         self.root = os.path.expanduser(root) if isinstance(root, str) else root
-        self.transform, self.target_transform = transform, target_transform
+        self.transform = transform
+        self.target_transform = target_transform
         self.transforms = StandardTransform(transform, target_transform) if own else transforms
 
     def changed(self, image: Any, target: Any) -> tuple[Any, Any]:
@@ -173,7 +175,8 @@ class DatasetFolder(VisionDataset):
         allow_empty: bool = False,
     ) -> None:
         super().__init__(root, transform=transform, target_transform=target_transform)
-        self.loader, self.extensions = loader, extensions
+        self.loader = loader
+        self.extensions = extensions
         self.classes, self.class_to_idx = self.find_classes(self.root)  # type: ignore[arg-type]
         how: Any = {"extensions": extensions, "is_valid_file": is_valid_file, "allow_empty": allow_empty}
         self.samples = self.make_dataset(self.root, class_to_idx=self.class_to_idx, **how)  # type: ignore[arg-type]
@@ -222,8 +225,10 @@ class FakeData(VisionDataset):
         random_offset: int = 0,
     ) -> None:
         super().__init__(None, transform=transform, target_transform=target_transform)
-        self.size, self.image_size = size, image_size
-        self.num_classes, self.random_offset = num_classes, random_offset
+        self.size = size
+        self.image_size = image_size
+        self.num_classes = num_classes
+        self.random_offset = random_offset
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         if not 0 <= index < self.size:

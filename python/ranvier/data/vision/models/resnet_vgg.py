@@ -151,8 +151,10 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self._norm_layer: Norm = norm_layer or nn.BatchNorm2d
-        self.inplanes, self.dilation = 64, 1
-        self.groups, self.base_width = groups, width_per_group
+        self.inplanes = 64
+        self.dilation = 1
+        self.groups = groups
+        self.base_width = width_per_group
         dilate = replace_stride_with_dilation or (False, False, False)
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = self._norm_layer(64)
@@ -178,9 +180,12 @@ class ResNet(nn.Module):
         stride: int = 1,
         dilate: bool = False,
     ) -> nn.Sequential:
-        before, norm, downsample = self.dilation, self._norm_layer, None
+        before = self.dilation
+        norm = self._norm_layer
+        downsample = None
         if dilate:
-            self.dilation, stride = self.dilation * stride, 1
+            self.dilation = self.dilation * stride
+            stride = 1
         width = planes * block.expansion
         if stride != 1 or self.inplanes != width:
             downsample = nn.Sequential(conv1x1(self.inplanes, width, stride), norm(width))

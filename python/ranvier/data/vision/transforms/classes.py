@@ -227,11 +227,13 @@ def _part(
     for _ in range(10):
         area = h * w * draw.uniform(*scale)
         quotient = math.exp(draw.uniform(math.log(ratio[0]), math.log(ratio[1])))
-        width, height = round(math.sqrt(area * quotient)), round(math.sqrt(area / quotient))
+        width = round(math.sqrt(area * quotient))
+        height = round(math.sqrt(area / quotient))
         if 0 < width <= w and 0 < height <= h:
             return *_corner(h - height, w - width), height, width
     low, high = ratio
-    width, height = min(w, round(h * high)), min(h, round(w / low))
+    width = min(w, round(h * high))
+    height = min(h, round(w / low))
     return (h - height) // 2, (w - width) // 2, height, width
 
 

@@ -112,7 +112,8 @@ def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
         return wrap((x * x.dtype.type(np.iinfo(to).max + 1.0 - 1e-3)).astype(to))
     if to.kind == "f":
         return wrap(x.astype(to) / to.type(np.iinfo(x.dtype).max))
-    largest, most = int(np.iinfo(x.dtype).max), int(np.iinfo(to).max)
+    largest = int(np.iinfo(x.dtype).max)
+    most = int(np.iinfo(to).max)
     if largest > most:
         return wrap((x // ((largest + 1) // (most + 1))).astype(to))
     return wrap(x.astype(to) * to.type((most + 1) // (largest + 1)))
