@@ -50,7 +50,9 @@ def attribute(module: str, name: str) -> Any:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     home = _ATTRIBUTES[module][name]
     loaded = importlib.import_module(home)
-    return loaded if home.rpartition(".")[2] == name else getattr(loaded, name)
+    if home.rpartition(".")[2] == name:
+        return loaded
+    return getattr(loaded, name)
 
 
 def belongs_to(module: str, package: str) -> bool:

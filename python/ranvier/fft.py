@@ -157,9 +157,17 @@ def _along(name: str, last: str, others: str, x: Any, s: Any, dim: Any, norm: An
     x = as_tensor(name, x) if last == "rfft" else spectrum(name, x)
     count = x.ndim - (last != "rfft")  # without the axis of pairs
     if dim is None:
-        dim = range(count if s is None else -len(s), 0) if s is not None else range(count)
+        if s is not None:
+            dim = range(count if s is None else -len(s), 0)
+        else:
+            dim = range(count)
     dims = [dim] if isinstance(dim, int) else list(dim)
-    given = [-1] * len(dims) if s is None else [s] if isinstance(s, int) else s
+    if s is None:
+        given = [-1] * len(dims)
+    elif isinstance(s, int):
+        given = [s]
+    else:
+        given = s
     lengths = [None if n == -1 else n for n in given]
     apart = {d % count if -count <= d < count else d for d in dims}
     if not dims or not len(lengths) == len(dims) == len(apart):
@@ -226,7 +234,12 @@ def ifftshift(input: Any, dim: Any = None) -> Tensor:
 def _shifted(name: str, x: Any, dim: Any, up: int) -> Tensor:
     """x, rolled along each dimension by half of its length; odd lengths are rounded up if `up` is 1."""
     x = as_tensor(name, x)
-    dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if dim is None:
+        dims = list(range(x.ndim))
+    elif isinstance(dim, int):
+        dims = [dim]
+    else:
+        dims = list(dim)
     return ops.roll(x, [(x.shape[d] + up) // 2 for d in dims], dims)
 
 

@@ -144,7 +144,9 @@ class inference_mode(no_grad):
     def __new__(cls, mode: Any = True) -> Any:
         if mode is False:
             return _Ordinary()
-        return super().__new__(cls) if mode is True or mode is None else cls._decorated(mode)
+        if mode is True or mode is None:
+            return super().__new__(cls)
+        return cls._decorated(mode)
 
 
 _Ordinary: Any = type("_Ordinary", (enable_grad,), {"__slots__": (), "wanted": 4 + 1})

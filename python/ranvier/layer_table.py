@@ -112,7 +112,10 @@ def _layers(model: Module, sample: Any) -> list[Layer]:
         output = call.output
         own = {key: w for key, w in _weights(layer).items() if key not in counted}
         counted.update(own)
-        first = output[0] if isinstance(output, tuple) and output else output
+        if isinstance(output, tuple) and output:
+            first = output[0]
+        else:
+            first = output
         shape = getattr(first, "shape", None)
         sizes = None if shape is None else ("N", *shape[1:])
         layers.append(Layer(call.name, type(layer).__name__, sizes, sum(w.numel() for w in own.values())))
@@ -131,10 +134,14 @@ def _weights(layer: Module) -> dict[int, Any]:
 
 
 def _shape(shape: tuple[int | str, ...] | None) -> str:
-    return "?" if shape is None else f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+    if shape is None:
+        return "?"
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
 def _size(nbytes: int) -> str:
     if nbytes < 10_000:
         return f"{nbytes} bytes"
-    return f"{nbytes / 1e3:.1f} kB" if nbytes < 1e6 else f"{nbytes / 1e6:.1f} MB"
+    if nbytes < 1e6:
+        return f"{nbytes / 1e3:.1f} kB"
+    return f"{nbytes / 1e6:.1f} MB"

@@ -152,7 +152,10 @@ def matrix_norm(
         extreme = ops.sum(sums, columns, True)
     else:
         extreme = (ops.amax if ord > 0 else ops.amin)(sums, columns, True)
-    return extreme if keepdim else ops.sum(extreme, (rows, columns))  # The sum removes the axes of length 1.
+    # The sum removes the axes of length 1.
+    if keepdim:
+        return extreme
+    return ops.sum(extreme, (rows, columns))
 
 
 def norm(input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:

@@ -55,7 +55,10 @@ def gradients(
         settings = (retain_graph, create_graph, True, allow_unused, is_grads_batched, materialize_grads)
         found = gradients(outputs, list(inputs.values()), grad_outputs, *settings)
         return dict(zip(inputs, found, strict=True))
-    outputs = [outputs] if isinstance(outputs, Tensor) else _listed("grad", "outputs", outputs)
+    if isinstance(outputs, Tensor):
+        outputs = [outputs]
+    else:
+        outputs = _listed("grad", "outputs", outputs)
     is_one = isinstance(inputs, (Tensor, GradientEdge))
     inputs = [inputs] if is_one else _listed("grad", "inputs", inputs)  # type: ignore[list-item]
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
@@ -139,9 +142,15 @@ def backward(
     >>> x.grad
     tensor(12.)
     """
-    roots = [tensors] if isinstance(tensors, Tensor) else _listed("backward", "tensors", tensors)
+    if isinstance(tensors, Tensor):
+        roots = [tensors]
+    else:
+        roots = _listed("backward", "tensors", tensors)
     dys = grad_variables if grad_tensors is None else grad_tensors
-    dys = [dys] * len(roots) if dys is None or isinstance(dys, (Tensor, np.ndarray)) else list(dys)
+    if dys is None or isinstance(dys, (Tensor, np.ndarray)):
+        dys = [dys] * len(roots)
+    else:
+        dys = list(dys)
     if len(dys) != len(roots):
         raise RuntimeError(f"[backward] got {len(roots)} tensors and {len(dys)} gradients; expected as many")
     seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, dys, strict=True)]
@@ -203,7 +212,10 @@ def numeric_gradients(
 def _of_tensors(func: Callable[..., Any], inputs: Any) -> tuple[Callable[..., Any], list[Any]]:
     """(A function of those inputs that are Tensors or arrays, these inputs). The function passes the other
     inputs to func as they are."""
-    inputs = [inputs] if isinstance(inputs, (Tensor, np.ndarray)) else list(inputs)
+    if isinstance(inputs, (Tensor, np.ndarray)):
+        inputs = [inputs]
+    else:
+        inputs = list(inputs)
     moving = [isinstance(x, (Tensor, np.ndarray)) for x in inputs]
     if all(moving):
         return func, inputs
@@ -248,8 +260,14 @@ def gradcheck(
     True
     """
     _require_known("gradcheck", others)
-    atol = (1e-5 if eps else 0.0) if atol is None else atol
-    rtol = (1e-3 if eps else 1e-6) if rtol is None else rtol
+    if atol is None:
+        atol = 1e-5 if eps else 0.0
+    else:
+        atol = atol
+    if rtol is None:
+        rtol = 1e-3 if eps else 1e-6
+    else:
+        rtol = rtol
     func, inputs = _of_tensors(func, inputs)
     arrays, chosen = _in_float64(inputs), _chosen(inputs)
     pairs = zip(arrays, chosen, strict=True)
@@ -263,13 +281,17 @@ def gradcheck(
     wanted = [x for x in leaves if x.requires_grad]
     outputs = [t for t, _ in recorded]
     weights = [d for _, d in recorded]
-    slopes = gradients(outputs, wanted, weights, allow_unused=True) if recorded else [None] * len(wanted)
+    if recorded:
+        slopes = gradients(outputs, wanted, weights, allow_unused=True)
+    else:
+        slopes = [None] * len(wanted)
     analytic = iter(slopes)
 
     def on_arrays(*raw: Array) -> Any:
         return [t._array for t in _floating(func(*(wrap(a) for a in raw)))]
 
-    entries = 16 if fast_mode and entries is None else entries
+    if fast_mode and entries is None:
+        entries = 16
     numeric = numeric_gradients(on_arrays, arrays, dy, entries, eps, chosen)
     for index, (leaf, expected) in enumerate(zip(leaves, numeric, strict=True)):
         if not leaf.requires_grad:
@@ -333,7 +355,10 @@ def gradgradcheck(
     y = function(*(wrap(a) for a in arrays))
     ys = _floating(y)
     rng = np.random.default_rng(seed + 1)
-    dy = [_weights(rng, t) for t in ys] if grad_outputs is None else _in_float64(grad_outputs)
+    if grad_outputs is None:
+        dy = [_weights(rng, t) for t in ys]
+    else:
+        dy = _in_float64(grad_outputs)
     chosen = [*_chosen(inputs), *[True] * len(dy)]
     pairs = zip((*arrays, *dy), chosen, strict=True)
     leaves = [wrap(a, requires_grad=a.dtype.kind == "f" and yes) for a, yes in pairs]
@@ -343,7 +368,8 @@ def gradgradcheck(
 
 def _in_float64(inputs: Any) -> list[Array]:
     """Copies of the inputs as arrays; floats become float64."""
-    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else inputs
+    if isinstance(inputs, (Tensor, np.ndarray)):
+        inputs = (inputs,)
     arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
     return [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
 
@@ -363,9 +389,12 @@ def _require_known(name: str, settings: Any) -> None:
 
 def _chosen(inputs: Any) -> list[bool]:
     """A flag for each input: True if it is checked."""
-    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else inputs
+    if isinstance(inputs, (Tensor, np.ndarray)):
+        inputs = (inputs,)
     wanted = [bool(getattr(x, "requires_grad", False)) for x in inputs]
-    return wanted if any(wanted) else [True] * len(wanted)
+    if any(wanted):
+        return wanted
+    return [True] * len(wanted)
 
 
 def _floating(outputs: Any) -> list[Tensor]:

@@ -32,7 +32,9 @@ def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
         return {key: mapped(function, value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
         values = [mapped(function, value) for value in tree]
-        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+        if hasattr(tree, "_fields"):
+            return type(tree)(*values)
+        return type(tree)(values)
     return function(tree)
 
 
@@ -48,7 +50,9 @@ def values_of(tree: Any) -> list[Any]:
 def like(tree: Any, values: Iterable[Any]) -> Any:
     """The tree with these values, in order, in place of its own."""
     rest = iter(values)
-    return next(rest) if isinstance(tree, Tensor) else mapped(lambda _: next(rest), tree)
+    if isinstance(tree, Tensor):
+        return next(rest)
+    return mapped(lambda _: next(rest), tree)
 
 
 class _Calls(local):
@@ -153,7 +157,9 @@ class Level:
                 )
             outputs, aux = outputs
         self.take(outputs)
-        return mapped(lambda x: self.result(x) if isinstance(x, Tensor) else x, aux) if has_aux else None
+        if has_aux:
+            return mapped(lambda x: self.result(x) if isinstance(x, Tensor) else x, aux)
+        return None
 
     def take(self, outputs: Any) -> None:
         """Sets the outputs: what the function has returned, a tree of Tensors."""
@@ -167,7 +173,10 @@ class Level:
 
     def _leads_out(self, x: Tensor) -> bool:
         """True if the history of x leads to a leaf outside of the block."""
-        stack = [x if x._grad_fn is None else x._grad_fn] if x._requires_grad else []
+        if x._requires_grad:
+            stack = [x if x._grad_fn is None else x._grad_fn]
+        else:
+            stack = []
         seen = set()
         while stack:
             node = stack.pop()
@@ -184,7 +193,9 @@ class Level:
     def result(self, x: Tensor) -> Tensor:
         """A Tensor as the caller gets it: detached, unless it keeps a history that leads out of the block."""
         kept = not x._requires_grad or (self._enabled and (self.given or self._leads_out(x)))
-        return x if kept else x.detach()
+        if kept:
+            return x
+        return x.detach()
 
     def results(self) -> Any:
         """The results of the function, as the caller gets them."""
@@ -226,7 +237,8 @@ class Level:
         """The gradients of ys, weighted by vs and summed, by each x; 0 for an x on which no y depends."""
         used = [(y, v) for y, v in zip(ys, vs, strict=True) if y.requires_grad]
         slopes: Any = (None,) * len(xs)
-        history = self.history if history is None else history
+        if history is None:
+            history = self.history
         if used:
             outputs = [y for y, _ in used]
             weights = [v for _, v in used]
@@ -323,7 +335,9 @@ def _stacked(of_elements: Tensors, first: Tensor, second: Tensor) -> Tensor:
     if not of_elements:
         return wrap(np.zeros(shape, second.dtype))
     rows: Tensor = of_elements[0] if len(of_elements) == 1 else Rows().apply(*of_elements)
-    return rows if rows.shape == shape else rows.reshape(shape)
+    if rows.shape == shape:
+        return rows
+    return rows.reshape(shape)
 
 
 def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
@@ -331,7 +345,10 @@ def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
     ValueError for others. name: the public function."""
     if type(argnums) is int and 0 <= argnums < count:
         return (argnums,)
-    places = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    if isinstance(argnums, (tuple, list)):
+        places = argnums
+    else:
+        places = (argnums,)
     if not places or not all(isinstance(i, (int, np.integer)) for i in places):
         raise TypeError(f"[{name}] got argnums {argnums!r}; expected an int or a tuple of ints")
     wanted = tuple(int(i) + count if i < 0 else int(i) for i in places)
@@ -392,13 +409,18 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
 def _value(value: Any) -> Tensor:
     """What a function has returned, which must be a Tensor of one element."""
     if not isinstance(value, Tensor) or value.numel() != 1:
-        got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+        if isinstance(value, Tensor):
+            got = f"shape {value.shape}"
+        else:
+            got = type(value).__name__
         raise RuntimeError(f"[grad] the function returned {got}; expected a Tensor of one element")
     return value
 
 
 def _number(x: Tensor) -> Any:
-    return x if x.requires_grad else x.item()
+    if x.requires_grad:
+        return x
+    return x.item()
 
 
 def _tensor(value: Any) -> Tensor:

@@ -12,7 +12,9 @@ class _OfTensors(type):
         if not isinstance(data, Tensor):
             raise TypeError(f"[Variable] got {type(data).__name__}; expected a Tensor: use ranvier.tensor")
         out = data.detach()
-        return out.requires_grad_() if requires_grad and not volatile else out
+        if requires_grad and not volatile:
+            return out.requires_grad_()
+        return out
 
     def __instancecheck__(cls, x: object) -> bool:
         return isinstance(x, Tensor)

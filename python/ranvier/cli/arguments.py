@@ -53,7 +53,9 @@ def similar(wrong: str, choices: Iterable[str]) -> str:
     import difflib
 
     nearest = difflib.get_close_matches(wrong, list(choices), 1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    if nearest:
+        return f"; did you mean {nearest[0]}?"
+    return ""
 
 
 class Interrupted(Exception):
@@ -220,7 +222,9 @@ def connect(distributed: bool) -> None:
 def _world() -> Any:
     """The module of a job of several processes; None for a process alone."""
     job: Any = sys.modules.get("ranvier.distributed.job")
-    return job if job is not None and job.is_initialized() and job.world().size > 1 else None
+    if job is not None and job.is_initialized() and job.world().size > 1:
+        return job
+    return None
 
 
 def after_first(make: Callable[[], T]) -> T:
@@ -233,7 +237,9 @@ def after_first(make: Callable[[], T]) -> T:
     first = job.world().rank == 0
     made: Any = make() if first else None
     barrier()
-    return made if first else make()
+    if first:
+        return made
+    return make()
 
 
 def end_job(code: int, tell: Callable[[], None]) -> int:

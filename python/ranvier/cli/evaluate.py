@@ -59,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     if p is None and samples.class_names is not None:
         p = _of_scores(model, output, samples.class_names)
         names = list(samples.class_names)
-    y = _values(samples, output) if names is None else _numbers(samples, names)
+    if names is None:
+        y = _values(samples, output)
+    else:
+        y = _numbers(samples, names)
     text, figures = _errors(y, output) if names is None else _scores(y, p, names)
     _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
     if arguments.json is not None:  # before lines are printed, whose reader may close the pipe
@@ -78,20 +81,28 @@ def _of_scores(model: Any, output: Any, classes: Any) -> Any:
             f"the model's output is {shape}; expected {len(classes)} scores, one for each class of the data"
         )
     sums_to_one = (output >= 0).all() and np.allclose(output.sum(1), 1, atol=1e-3)
-    return output if sums_to_one else probabilities(model, output, "softmax")
+    if sums_to_one:
+        return output
+    return probabilities(model, output, "softmax")
 
 
 def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: Any, figures: Any) -> None:
     """Print a note if samples of the data trained the model, with the score of the other samples."""
     classes = "accuracy" in figures
-    places = None if arguments.data in NAMED else test_part(about.training_data, arguments.data, y, classes)
+    if arguments.data in NAMED:
+        places = None
+    else:
+        places = test_part(about.training_data, arguments.data, y, classes)
     if places is None:
         return
     train, valid, _ = about.training_data["samples"]
     text = f"{train} of these samples trained the model and {valid} validated it"
     if len(places):
         score: Any = rv.metrics.accuracy_score if classes else rv.metrics.r2_score
-        answers = predicted[places].argmax(1) if classes else predicted[places]
+        if classes:
+            answers = predicted[places].argmax(1)
+        else:
+            answers = predicted[places]
         name = "accuracy" if classes else "r2"
         value = float(score(y[places], answers))
         figures |= {"test_samples": len(places), f"test_{name}": value}

@@ -97,7 +97,10 @@ def write(arguments: argparse.Namespace) -> int:
     with mistakes(ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError):
         if ending == ".c":
             data = argparse.Namespace(**vars(arguments) | {"file": arguments.int8})
-            seen = None if arguments.int8 is None else inputs(model, samples_of(data, model))
+            if arguments.int8 is None:
+                seen = None
+            else:
+                seen = inputs(model, samples_of(data, model))
             if seen is not None and len(seen) < FEW:
                 few = f"{arguments.int8} has {len(seen)} samples; expected {FEW} or more, to know the ranges"
                 print(f"ranvier: {few}", file=sys.stderr, flush=True)
@@ -134,6 +137,8 @@ def _describe(about: Any) -> None:
 def _short(value: Any) -> str:
     """The text of a setting on one line: the first numbers of a long list, as of the pixels of an image."""
     if not isinstance(value, list):
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        if isinstance(value, float):
+            return f"{value:g}"
+        return str(value)
     more = f" ... {len(value)} in all" if len(value) > SHOWN else ""
     return f"[{', '.join(_short(item) for item in value[:SHOWN])}{more}]"

@@ -28,12 +28,16 @@ LEARNING_RATE = {
 
 
 def epochs_of(data: str, kind: str) -> int:
-    return MNIST_EPOCHS.get(kind, EPOCHS) if data in ("mnist", "fashion_mnist") else EPOCHS
+    if data in ("mnist", "fashion_mnist"):
+        return MNIST_EPOCHS.get(kind, EPOCHS)
+    return EPOCHS
 
 
 def batch_size_of(samples: int) -> int:
     """The default batch size for a number of samples, small enough for many steps in an epoch."""
-    return 32 if samples < 10_000 else 128
+    if samples < 10_000:
+        return 32
+    return 128
 
 
 def learning_rate_of(optimizer: str, kind: str) -> float:
@@ -48,7 +52,9 @@ def network(kind: str, input_shape: tuple[int, ...], classes: int, embedded: Seq
     """
     if kind not in KINDS:
         return build(kind, input_shape, classes)
-    return _cnn(input_shape, classes) if kind == "cnn" else _mlp(input_shape, classes, embedded)
+    if kind == "cnn":
+        return _cnn(input_shape, classes)
+    return _mlp(input_shape, classes, embedded)
 
 
 def _mlp(input_shape: tuple[int, ...], classes: int, embedded: Sequence[int]) -> Any:
@@ -155,7 +161,10 @@ def open_model(arguments: argparse.Namespace) -> Any:
         raise Mistake(f"no such file: '{arguments.model}'") from None
     except IsADirectoryError:
         inside = sorted(Path(arguments.model).glob("*.safetensors"))[:3]
-        found = f": it has {', '.join(str(path) for path in inside)}" if inside else ""
+        if inside:
+            found = f": it has {', '.join(str(path) for path in inside)}"
+        else:
+            found = ""
         raise Mistake(f"'{arguments.model}' is a folder; expected a model file{found}") from None
     except (OSError, ValueError) as error:
         message = str(error).replace("rv.load(path, into=model)", "--code FILE")
@@ -245,7 +254,10 @@ def require_names(expected: list[str], names: list[str]) -> None:
         said = [("lacks", missing), ("has, and the model does not take,", more), ("has twice", twice)]
         parts = [f"{what} {', '.join(map(repr, differing))}" for what, differing in said if differing]
         text = "; it ".join(parts)
-        hint = "; --label NAME leaves a column of labels out" if more else ""
+        if more:
+            hint = "; --label NAME leaves a column of labels out"
+        else:
+            hint = ""
         raise Mistake(f"the table {text}: expected the columns {', '.join(expected)}{hint}")
 
 
@@ -257,9 +269,13 @@ def probabilities(model: Any, output: Any, link: str | None = None) -> Any:
     if link is None:
         return None
     p = of(output, link).reshape(len(output), -1)
-    return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+    if p.shape[1] == 1:
+        return np.hstack([1 - p, p])
+    return p
 
 
 def names_of(model: Any, classes: int) -> list[str]:
     names = rv.serialization.info(model).class_names
-    return names if names and len(names) == classes else [str(number) for number in range(classes)]
+    if names and len(names) == classes:
+        return names
+    return [str(number) for number in range(classes)]

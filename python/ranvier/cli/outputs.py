@@ -71,7 +71,9 @@ def _errors(y: Any, predicted: Any) -> str:
 
 def _short(value: float, digits: int = 5) -> str:
     """A number with this many digits, or with all digits before the decimal point."""
-    return f"{value:.0f}" if 10**digits <= abs(value) < 1e15 else f"{value:.{digits}g}"
+    if 10**digits <= abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
 
 
 def write_text(path: str, text: str) -> None:

@@ -110,7 +110,8 @@ def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
     if not path.is_dir():
         image = images.read_image(path, **how)[None]
         _hint(arguments, model, image)
-        image = 1 - image if arguments.invert else image
+        if arguments.invert:
+            image = 1 - image
         return rv.data.Samples(image, None, scale=255.0, files=(str(path),))
     flat = any(images.is_image(file) for file in path.iterdir())
     loaded = images.load_unlabelled if flat else images.load_images
@@ -118,7 +119,9 @@ def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
     _hint(arguments, model, samples.x)
-    return replace(samples, x=1 - samples.x) if arguments.invert else samples
+    if arguments.invert:
+        return replace(samples, x=1 - samples.x)
+    return samples
 
 
 def _hint(arguments: argparse.Namespace, model: Any, x: Any) -> None:
@@ -136,7 +139,9 @@ def _places(samples: Any) -> list[Any]:
     """The names of the images, or the numbers of the samples in the file."""
     if samples.files:
         return list(samples.files)
-    return list(range(len(samples.x))) if samples.rows is None else samples.rows.tolist()
+    if samples.rows is None:
+        return list(range(len(samples.x)))
+    return samples.rows.tolist()
 
 
 def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None) -> None:
@@ -144,7 +149,10 @@ def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     count = rows.shape[1]
-    values = ["prediction"] if count == 1 else [f"prediction {i}" for i in range(count)]
+    if count == 1:
+        values = ["prediction"]
+    else:
+        values = [f"prediction {i}" for i in range(count)]
     writer.writerow(["sample", *(values if names is None else ["prediction", *names])])
     for place, row in zip(places, rows, strict=True):
         best = [] if names is None else [names[int(row.argmax())]]

@@ -49,15 +49,21 @@ class Problem:
     @property
     def outputs(self) -> int:
         """The number of outputs of a network."""
-        return int(self.train[1].shape[1]) if self.class_names is None else len(self.class_names)
+        if self.class_names is None:
+            return int(self.train[1].shape[1])
+        return len(self.class_names)
 
     @property
     def goal(self) -> str:
-        return "r2" if self.values else "accuracy"
+        if self.values:
+            return "r2"
+        return "accuracy"
 
     @property
     def kind(self) -> str:
-        return "images" if len(self.input_shape) == 3 else "samples"
+        if len(self.input_shape) == 3:
+            return "images"
+        return "samples"
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +95,9 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
     require_data_flags(arguments)
     with mistakes(OSError, ValueError, ImportError):
         named = arguments.data in NAMED
-        return _named(arguments.data, arguments.data_dir, seed) if named else _of_file(arguments, seed)
+        if named:
+            return _named(arguments.data, arguments.data_dir, seed)
+        return _of_file(arguments, seed)
 
 
 def named_samples(name: str, folder: str | None = None, seed: int = 0) -> Any:
@@ -137,9 +145,15 @@ def _named(name: str, folder: str | None, seed: int) -> Problem:
         held_out = 180
         names = [str(digit) for digit in range(10)]
     else:
-        load = datasets.load_mnist if name == "mnist" else datasets.load_fashion_mnist
+        if name == "mnist":
+            load = datasets.load_mnist
+        else:
+            load = datasets.load_fashion_mnist
         (x, y), (xt, yt) = load(folder)
-        classes = datasets.MNIST_CLASSES if name == "mnist" else datasets.FASHION_MNIST_CLASSES
+        if name == "mnist":
+            classes = datasets.MNIST_CLASSES
+        else:
+            classes = datasets.FASHION_MNIST_CLASSES
         held_out = len(x) // 12
         names = list(classes)
     if held_out < 10 or len(xt) == 0:
@@ -165,9 +179,15 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     if samples.x.ndim != 2:
         samples = replace(samples, x=samples.x.astype("float32", copy=False))
     if samples.y is None:
-        more = f"; of its arrays {', '.join(samples.unused)}: --label NAME" if samples.unused else ""
+        if samples.unused:
+            more = f"; of its arrays {', '.join(samples.unused)}: --label NAME"
+        else:
+            more = ""
         raise Mistake(f"'{arguments.data}' has no labels that are known by their name{more}")
-    names = None if samples.class_names is None else list(samples.class_names)
+    if samples.class_names is None:
+        names = None
+    else:
+        names = list(samples.class_names)
     name = Path(arguments.data).stem
     y = samples.y
     if names is None:
@@ -192,21 +212,33 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
             f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
             f"with another class, or leave it out{VALUES if valued(samples).class_names is None else ''}"
         ) from None
-    largest = 0.0 if names else max(np.abs(labels).max(initial=0) for _, labels in splits)
+    if names:
+        largest = 0.0
+    else:
+        largest = max(np.abs(labels).max(initial=0) for _, labels in splits)
     if largest > np.finfo(np.float32).max:
         raise Mistake(f"the labels reach {largest:.3g}; expected at most 3.4e+38, which float32 holds")
     if samples.x.ndim == 2:
-        columns = None if samples.feature_names is None else list(samples.feature_names)
+        if samples.feature_names is None:
+            columns = None
+        else:
+            columns = list(samples.feature_names)
         table = _table(name, splits, names, columns, made_encoder(arguments, samples))
         return replace(table, target=samples.target)
-    preprocessing = [rv.data.MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
+    if samples.scale != 1:
+        preprocessing = [rv.data.MinMaxScaler(0, samples.scale)]
+    else:
+        preprocessing = []
     return Problem(name, *splits, names, preprocessing)
 
 
 def say_label(samples: Any) -> None:
     """Print which column of a table has the labels, as its place may have decided."""
     if samples.target is not None:
-        kind = "values" if samples.class_names is None else f"{len(samples.class_names)} classes"
+        if samples.class_names is None:
+            kind = "values"
+        else:
+            kind = f"{len(samples.class_names)} classes"
         print(f"the labels are in column '{samples.target}' ({kind})", flush=True)
 
 
@@ -324,7 +356,10 @@ def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -
 
 def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> Any:
     """Split off `held_out` samples, stratified by class if each class has a sample in both parts."""
-    counts = np.unique(y, return_counts=True)[1] if classes else np.array([])
+    if classes:
+        counts = np.unique(y, return_counts=True)[1]
+    else:
+        counts = np.array([])
     if classes and len(x) < FEW and (counts.min() < 2 or min(held_out, len(x) - held_out) < len(counts)):
         classes = False
     strata = y if classes else None

@@ -102,7 +102,9 @@ def reading(arguments: argparse.Namespace, path: str | Path, about: Any = None) 
     """The arguments of `rv.data.load` for a table's text: from the flags, else as in the model's training."""
     given = dict(arguments.read or ())
     trained = (getattr(about, "training_data", None) or {}).get("reading", {})
-    return given if Path(path).suffix == ".parquet" else trained | given
+    if Path(path).suffix == ".parquet":
+        return given
+    return trained | given
 
 
 def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -124,7 +126,9 @@ def encoder_of(about: Any) -> Any:
     """The TableEncoder of a model file, by its information; None if it has none."""
     steps = about.preprocessing
     first = rv.data.transforms.from_config(steps[0]) if steps else None
-    return first if isinstance(first, rv.data.TableEncoder) else None
+    if isinstance(first, rv.data.TableEncoder):
+        return first
+    return None
 
 
 def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | None) -> dict[str, Any]:
@@ -151,7 +155,12 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
     if encoder is None:
         return options
     values = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
-    missing = "error" if encoder.missing is None else "drop" if encoder.missing == "drop" else "keep"
+    if encoder.missing is None:
+        missing = "error"
+    elif encoder.missing == "drop":
+        missing = "drop"
+    else:
+        missing = "keep"
     options |= {"missing": missing, "categories": dict(values)}
     options["unknown"] = encoder.names or list(map(str, range(len(encoder.categories))))
     return options
@@ -178,7 +187,9 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     if len(others) > 1 and trained and not any(name.lower() in LABELS for name in others):
         text = f"'{path}' has no column '{trained}' of labels"
         raise Mistake(f"{text}; --label NAME says which has them: {', '.join(map(repr, others))}")
-    return others[0] if len(others) == 1 else "auto"
+    if len(others) == 1:
+        return others[0]
+    return "auto"
 
 
 def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
@@ -275,7 +286,10 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
 
     if not is_table(arguments.data) or samples.x.ndim != 2:
         return None
-    missing = None if arguments.missing in (None, "error") else arguments.missing
+    if arguments.missing in (None, "error"):
+        missing = None
+    else:
+        missing = arguments.missing
     if samples.categories is None and missing is None and not arguments.without:
         return None
     categories = samples.categories or (None,) * samples.x.shape[1]

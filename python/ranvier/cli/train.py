@@ -121,7 +121,10 @@ def run(arguments: argparse.Namespace) -> int:
     problem = _limited(after_first(lambda: open_problem(arguments, arguments.seed)), arguments.limit)
     settings = _settings(arguments, problem)
     out = Path(arguments.out or f"runs/{problem.name}-{Path(settings['model']).stem}")
-    model_path = out if out.suffix == ".safetensors" else out / f"{problem.name}.safetensors"
+    if out.suffix == ".safetensors":
+        model_path = out
+    else:
+        model_path = out / f"{problem.name}.safetensors"
     picture_path = model_path.with_suffix(".png")
     outputs = {"--out": model_path, "the picture next to it": picture_path, "--json": arguments.json}
     leads = not arguments.distributed or rv.distributed.rank() == 0

@@ -36,7 +36,10 @@ class Training:
         if arguments.init != "default":
             initialize(model, arguments.init)
         optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])
-        loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
+        if problem.values:
+            loss = rv.nn.MSELoss()
+        else:
+            loss = rv.nn.CrossEntropyLoss()
         ranks = settings["ranks"]
         threads = rv.get_num_threads()
         print(
@@ -83,7 +86,10 @@ class Training:
             raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
         self.kept = getattr(callbacks[0], "best_epoch", None)
         if self.kept is not None and self.trainer.leads:
-            last = "" if self.arguments.early_stopping else " (--early-stopping off: of the last epoch)"
+            if self.arguments.early_stopping:
+                last = ""
+            else:
+                last = " (--early-stopping off: of the last epoch)"
             print(_kept_weights(callbacks[0]) + last, flush=True)
         if scale is not None:
             rescale(self.trainer.model, scale)
@@ -151,7 +157,10 @@ class Training:
         seconds = time.perf_counter() - start
         goal = problem.goal
         predicted = (self.trainer.predict if problem.values else self.trainer.predict_proba)(problem.test[0])
-        loss = "" if self.settings["standardize"] else f"test loss {measured['loss']:.4f}, "
+        if self.settings["standardize"]:
+            loss = ""
+        else:
+            loss = f"test loss {measured['loss']:.4f}, "
         print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
         print(results(problem.test[1], predicted, problem.class_names))
         if picture_path is not None:
@@ -239,7 +248,12 @@ def _watch(settings: dict[str, Any]) -> Any:
                 theirs = state.get(name, ours)
                 if theirs == ours or (name == "--epochs" and ours > theirs and constant):
                     continue
-                value = f"{theirs:g}" if isinstance(theirs, float) else "off" if theirs is None else theirs
+                if isinstance(theirs, float):
+                    value = f"{theirs:g}"
+                elif theirs is None:
+                    value = "off"
+                else:
+                    value = theirs
                 more = ""
                 if name == "--epochs" and ours > theirs:
                     more = (

@@ -184,4 +184,6 @@ def functions_of(value: Any) -> list[Any]:
         return [f for f in (value.fget, value.fset, value.fdel) if type(f) is types.FunctionType]
     if isinstance(value, functools.cached_property):
         return [value.func]
-    return [value] if type(value) is types.FunctionType else []
+    if type(value) is types.FunctionType:
+        return [value]
+    return []

@@ -117,7 +117,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         named: Any = sys.modules.get(getattr(self, "__module__", None) or "")
         for part in name.split("."):
             named = getattr(named, part, None)
-        return name if named is self else super().__reduce_ex__(max(protocol, 2))
+        if named is self:
+            return name
+        return super().__reduce_ex__(max(protocol, 2))
 
     def __getstate__(self) -> dict[str, Any]:
         policy = self._policy
@@ -192,7 +194,9 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             self._cache.put(call.key, program)
             return self._replayed(program, program.call(call.args, call.kwargs), call.args, call.kwargs)
         why = self._why_not(call.args, call.kwargs)
-        return self._declined(call, why) if why else self._record(call, walk=walk)
+        if why:
+            return self._declined(call, why)
+        return self._record(call, walk=walk)
 
     def _why_not(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The reason why a call with these arguments cannot be recorded, or ""."""
@@ -250,13 +254,19 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         """Passes the next `calls` calls straight to the function, in the core where the policy allows it."""
         self._disarm()
         policy = self._policy
-        function = None if policy.as_tensors or policy.forward_only else self._function
+        if policy.as_tensors or policy.forward_only:
+            function = None
+        else:
+            function = self._function
         self._rest(function, calls, bool(self._cache.kept))
         policy.when_resting(self, calls)
 
     def _declined(self, call: OneCall, why: str) -> Any:
         """Makes a call eagerly that cannot be recorded, and refuses its signature for the reason `why`."""
-        eager = self._eager if self._strict else functools.partial(self._missed, hopeless=True)
+        if self._strict:
+            eager = self._eager
+        else:
+            eager = functools.partial(self._missed, hopeless=True)
         result = eager(call.args, call.kwargs)
         self._refuse(call.key, CaptureError(why, result))
         return result
@@ -290,7 +300,10 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         settings = checked and checked.settings()
         try:
             reads = walk is None if checked is None else checked.reads.users
-            beside = None if checked is None or self._verify is False else checked.core
+            if checked is None or self._verify is False:
+                beside = None
+            else:
+                beside = checked.core
             run = record(self._function, call, policy, reads, beside)
             recording = run.recording
             recording.fault = recording.fault or policy.after_recording(recording, run.result)

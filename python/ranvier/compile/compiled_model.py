@@ -136,7 +136,9 @@ class _OfCall:
         self._name = name
 
     def __get__(self, model: Any, kind: Any = None) -> Any:
-        return self if model is None else getattr(model.__call__, self._name)
+        if model is None:
+            return self
+        return getattr(model.__call__, self._name)
 
 
 class _Signature:
@@ -201,7 +203,9 @@ def serve(call: CompiledFunction, model: Any, shown: Any = None) -> None:
 
 def module_of(model: Any) -> Any:
     """The module of a compiled model; any other object itself."""
-    return model.__call__._policy.shown if isinstance(model, CompiledModel) else model
+    if isinstance(model, CompiledModel):
+        return model.__call__._policy.shown
+    return model
 
 
 def _blank(kind: type) -> Any:

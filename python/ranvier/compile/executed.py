@@ -120,7 +120,10 @@ def _covered(code: CodeType, steps: list[Any]) -> set[str]:
     for i, step in enumerate(steps):
         if step.argval in ("__code__", "__dict__", "__getattribute__") and step.opname in _ATTRIBUTES:
             before = steps[i - 1]
-            loaded = before.argval if isinstance(before.argval, tuple) else (before.argval,)
+            if isinstance(before.argval, tuple):
+                loaded = before.argval
+            else:
+                loaded = (before.argval,)
             of_self = before.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) and loaded[-1] in own
             loads = [(s.opname, s.argval) for s in steps[max(i - 4, 0) : i]]
             above = step.opname == "LOAD_SUPER_ATTR" or ("LOAD_GLOBAL", "super") in loads

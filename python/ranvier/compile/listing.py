@@ -114,13 +114,17 @@ def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
         checks = op in ("index_range", "value_range")
         # The last operand of a call of NumPy is the core's flag that the call has failed: it is not shown.
         for at, role, written, kind, shape, byte in row["views"][: -1 if op == "numpy" else None]:
-            name = "found" if checks and written else _name(buffers[at], names, byte)
+            if checks and written:
+                name = "found"
+            else:
+                name = _name(buffers[at], names, byte)
             operands[written].append(Operand(at, role, name, shape, _DTYPES[kind]))
         reads, writes = map(tuple, operands)
         solo = row["solo"]
         fused = tuple(row["fused"])
         ns = row["solo_ns" if solo else "team_ns"]
-        ns = ns if ns < _NOT_MEASURED else math.nan
+        if not (ns < _NOT_MEASURED):
+            ns = math.nan
         of_row = fused, row["prepared"], reads, writes, not solo, ns, row["place"]
         made.append(Instruction(number, op, *of_row))
     return made
@@ -156,7 +160,10 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
     inner = {id(child) for module in modules for child in module.modules() if child is not module}
     roots = [m for m in modules if id(m) not in inner and any(True for _ in (*m.parameters(), *m.buffers()))]
     for number, root in enumerate(roots):
-        prefix = f"{type(root).__name__}({number})." if len(roots) > 1 else ""
+        if len(roots) > 1:
+            prefix = f"{type(root).__name__}({number})."
+        else:
+            prefix = ""
         for name, p in (*root.named_parameters(), *root.named_buffers()):
             of.setdefault(id(p), prefix + name)
             names.setdefault(address_of(p._array), of[id(p)])
@@ -205,7 +212,10 @@ def table(instructions: list[Instruction], memory: MemoryUse) -> str:
             heading = above
             lines.append(f"     {heading}")
         share = f"{i.ns / total:.0%}" if total > 0 else ""
-        used = ("", "", "") if i.prepared else ("team" if i.team else "1", _time(i.ns), share)
+        if i.prepared:
+            used = ("", "", "")
+        else:
+            used = ("team" if i.team else "1", _time(i.ns), share)
         lines.append(_ROW.format(i.number, i.op, _operands(i.reads), _operands(i.writes), *used).rstrip())
         if i.fused:
             lines.append(f"       with {', '.join(i.fused)}")
@@ -223,10 +233,14 @@ def _operands(operands: tuple[Operand, ...]) -> str:
 def _time(ns: float) -> str:
     if math.isnan(ns):
         return "?"
-    return f"{ns / 1e6:.2f} ms" if ns >= 1e6 else f"{ns / 1e3:.2f} us"
+    if ns >= 1e6:
+        return f"{ns / 1e6:.2f} ms"
+    return f"{ns / 1e3:.2f} us"
 
 
 def _size(count: int) -> str:
     """A number of bytes as text."""
     scale, unit = (1e6, "MB") if count >= 1e6 else (1e3, "KB") if count >= 1e3 else (1, "B")
-    return f"{count / scale:.1f} {unit}" if scale > 1 else f"{count} B"
+    if scale > 1:
+        return f"{count / scale:.1f} {unit}"
+    return f"{count} B"

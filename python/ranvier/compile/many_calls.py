@@ -45,7 +45,9 @@ class Batches:
     def next_of(self, samples: Any) -> Any:
         """The part of an array or Tensor that the call of the batch `first` gets."""
         if self.order is None:
-            return samples[self.first] if isinstance(samples, Tensor) else samples[self.first, ...]
+            if isinstance(samples, Tensor):
+                return samples[self.first]
+            return samples[self.first, ...]
         return samples[self.order[self.first * self.size :][: self.size]]
 
 
@@ -111,11 +113,16 @@ class ManyCalls:
         finite. Returns None if the next call would not be a replay of one of the latest programs.
         """
         found = replayed([Call(self, args, kwargs or {})], batches)
-        return None if found is None else found[0]
+        if found is None:
+            return None
+        return found[0]
 
     def _usable(self: Any, all_of_them: bool) -> list[Any]:
         """The programs that may make many calls in one: among all, or among the two latest."""
-        programs = self._cache.all() if all_of_them else (self._latest, self._before)
+        if all_of_them:
+            programs = self._cache.all()
+        else:
+            programs = (self._latest, self._before)
         return [program for program in programs if program is not None and program.may_repeat()]
 
     def _ran_many(self: Any, program: Any) -> None:
@@ -186,7 +193,10 @@ def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
     indices: None, integers (steps, batch), or a list of (batch,). Raises the errors of `run`.
     """
     if not arrays or any(a.ndim == 0 for a in arrays):
-        what = "an array without axes among" if arrays else "no array among"
+        if arrays:
+            what = "an array without axes among"
+        else:
+            what = "no array among"
         raise ValueError(f"[run] got {what} the arguments; expected arrays with an axis of steps or samples")
     samples = len(arrays[0])
     if any(len(a) != samples for a in arrays):
@@ -194,7 +204,10 @@ def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
         raise ValueError(f"[run] got arrays of {lengths} steps or samples; expected the same number in each")
     groups = [Batches(None, 0, 0, samples)] if indices is None else []
     each = 1 if isinstance(indices, (list, tuple)) else 2
-    rows = [] if indices is None else [*map(array_of, indices if each == 1 else [indices])]
+    if indices is None:
+        rows = []
+    else:
+        rows = [*map(array_of, indices if each == 1 else [indices])]
     if any(r.ndim != each or r.dtype.kind not in "iu" for r in rows):
         raise TypeError("[run] got other indices; expected integers (steps, batch), or a list of (batch,)")
     for r in rows if each == 2 else [np.stack([*group]) for _, group in groupby(rows, len)]:
@@ -232,5 +245,7 @@ def _layout(form: Any) -> Any:
     """A key that is equal for two forms (see `flattened`) with Tensors and None at the same places."""
     items = parts_of(form)
     if items is None:
-        return form if form is None or type(form) is Place else object()
+        if form is None or type(form) is Place:
+            return form
+        return object()
     return type(form), [*form] if isinstance(form, dict) else None, [_layout(item) for item in items]

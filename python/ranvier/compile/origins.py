@@ -51,10 +51,16 @@ def origin_of(file: str, module: str = "") -> int:
     if file.startswith(_NUMPY):
         if not file.startswith(_PURE_NUMPY):
             return PYTHON
-        return NUMPY_SETTINGS if file.endswith(_OF_SETTINGS) else NUMPY
+        if file.endswith(_OF_SETTINGS):
+            return NUMPY_SETTINGS
+        return NUMPY
     if file.startswith("<frozen "):
-        return IMPORT if file.startswith("<frozen importlib") else PYTHON
-    return PYTHON if file.startswith(_PYTHON) and "-packages" not in file else USER
+        if file.startswith("<frozen importlib"):
+            return IMPORT
+        return PYTHON
+    if file.startswith(_PYTHON) and "-packages" not in file:
+        return PYTHON
+    return USER
 
 
 # Actions for code that a step enters. READ: note its names, from which the guards are made. RAN: note that

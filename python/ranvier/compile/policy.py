@@ -41,7 +41,9 @@ class Policy:
         if isinstance(function, Module):
             return hash(tuple([id(type(m)) for m in Module.modules(function)]))
         code = getattr(getattr(function, "__func__", function), "__code__", None)
-        return hash(code) if isinstance(code, CodeType) else id(type(function))
+        if isinstance(code, CodeType):
+            return hash(code)
+        return id(type(function))
 
     def in_copies(self, function: Any) -> Any:
         """The function that a copy of the compiled function, or what a pickle of it loads, compiles."""

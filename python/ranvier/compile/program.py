@@ -95,7 +95,9 @@ class Program:
         return self.refreshed() and self.core.is_current()
 
     def _refreshed_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return self.core.call(args, kwargs) if self.refreshed() else None
+        if self.refreshed():
+            return self.core.call(args, kwargs)
+        return None
 
     def refreshed(self) -> bool:
         """Copies the settings of the optimizers to the arrays that the kernels read.

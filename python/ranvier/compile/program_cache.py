@@ -116,8 +116,12 @@ class ProgramCache:
             return REFUSED
         program = next((program for program in self.kept.get(key, ()) if program.is_current()), None)
         if program is None:
-            return RECORDED if self._may_record(key, known is None) else EAGER
-        return EAGER if program.checks_left or program.core.meets(args, kwargs) else program
+            if self._may_record(key, known is None):
+                return RECORDED
+            return EAGER
+        if program.checks_left or program.core.meets(args, kwargs):
+            return EAGER
+        return program
 
     def put(self, key: Any, program: Program) -> None:
         """Keeps a new program, and drops others that are too many or too large together."""
@@ -167,7 +171,9 @@ class ProgramCache:
 
     def begins_with(self) -> int:
         """The number of calls that rest when the function is new."""
-        return 0 if self._free else _ROW
+        if self._free:
+            return 0
+        return _ROW
 
     def _may_record(self, key: Any, is_new: bool) -> bool:
         """True if a call without a program is recorded. is_new: whether its signature was not seen before."""
@@ -204,7 +210,10 @@ class ProgramCache:
         if self.row < _ROW:
             return 0
         self._count_replays()
-        rest = _ROW if self._replays - self._at_rest >= _ROW else self._rest
+        if self._replays - self._at_rest >= _ROW:
+            rest = _ROW
+        else:
+            rest = self._rest
         self.row, self._rest, self._at_rest = 0, min(2 * rest, _LONGEST), self._replays
         # At least _spent, so that after the rest one call is recorded.
         self._saved = max(self._saved + _SHARE * self._eager * rest, self._spent)
@@ -239,6 +248,8 @@ class ProgramCache:
         key = self._asked
         if last is not None and key is not None and last != key:
             argument = key.different_argument(last)
-            return "a setting of the library" if argument < 0 else f"argument {argument}"
+            if argument < 0:
+                return "a setting of the library"
+            return f"argument {argument}"
         changed = (program.reads.changed() for program in self.kept.get(key, ()))
         return next(filter(None, changed), "what it reads")

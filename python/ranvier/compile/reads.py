@@ -105,7 +105,10 @@ class Reads:
         for leaf, key, address in expected.values():
             walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
         # The step may test whether a Tensor has a gradient.
-        asked = [t for t in walk.tensors if id(t) not in expected] if "grad" in walk.names else []
+        if "grad" in walk.names:
+            asked = [t for t in walk.tensors if id(t) not in expected]
+        else:
+            asked = []
         for t in asked:
             exists = step_gradients.before(recording, t) is not None
             walk.add((GuardKind.CALL, functools.partial(step_gradients.exists, t), "", exists, EARLIER))
@@ -114,7 +117,9 @@ class Reads:
     def changed(self) -> str:
         """A text that names the first guarded value that has changed; "" if none has."""
         place = self.core.first_changed()
-        return "" if place < 0 else self.walk.text(place)
+        if place < 0:
+            return ""
+        return self.walk.text(place)
 
 
 def may_change(text: str) -> bool:

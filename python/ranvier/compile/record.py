@@ -161,7 +161,9 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
     tensors: list[Tensor] = []
     form = flattened(result, tensors)
     cloned = {id(t): t.clone() for t in tensors if recorded.core.kind_of(t._array) == "argument"}
-    return filled(form, [cloned.get(id(t), t) for t in tensors]) if cloned else result
+    if cloned:
+        return filled(form, [cloned.get(id(t), t) for t in tensors])
+    return result
 
 
 def _has_tape(x: Tensor) -> bool:

@@ -163,7 +163,10 @@ def begin(module: Any, args: tuple[Any, ...]) -> Any:
     """
     if is_long(module, args):
         return None
-    call = CompiledFunction(Layers(module), policy=OfRepeated()) if is_replayed(module) else None
+    if is_replayed(module):
+        call = CompiledFunction(Layers(module), policy=OfRepeated())
+    else:
+        call = None
     if call is not None:
         call._serve(None, ref(module))
     attach(module, KEY, call)

@@ -142,7 +142,9 @@ class Shared:
         # it was checked, and is not checked again
         program.checks = 1
         program.checks_left = -1
-        return program if program.is_current() else None
+        if program.is_current():
+            return program
+        return None
 
 
 def form(walk: Walk | None, call: OneCall) -> StepForm | None:
@@ -178,7 +180,9 @@ def find(form: StepForm, arrays: list[Array]) -> Program | None:
         shared = _programs.get(form.key)
         if shared is not None:
             _programs.move_to_end(form.key)
-    return None if shared is None else shared.bound(form, arrays)
+    if shared is None:
+        return None
+    return shared.bound(form, arrays)
 
 
 def share(program: Program, form: StepForm) -> None:

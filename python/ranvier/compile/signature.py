@@ -73,7 +73,9 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
     # The results of the library transformers are dataclasses and OrderedDicts.
     if new is dict.__new__ or new is OrderedDict.__new__:
         return [*_attributes(x).values(), *OrderedDict.values(x)]
-    return [*_attributes(x).values()] if new is object.__new__ else None
+    if new is object.__new__:
+        return [*_attributes(x).values()]
+    return None
 
 
 def _attributes(x: Any) -> dict[str, Any]:
@@ -94,7 +96,10 @@ def with_parts(x: Any, parts: list[Any]) -> Any:
         return tuple.__new__(kind, parts)
     names = _attributes(x)
     items = x if issubclass(kind, dict) else ()
-    made = OrderedDict.__new__(kind) if issubclass(kind, dict) else object.__new__(kind)
+    if issubclass(kind, dict):
+        made = OrderedDict.__new__(kind)
+    else:
+        made = object.__new__(kind)
     for name, part in zip(names, parts, strict=False):
         object.__setattr__(made, name, part)  # a frozen one, too
     for name, part in zip(items, parts[len(names) :], strict=True):
@@ -111,7 +116,8 @@ def replaced(
     the same objects. seen: the results of take by the id of the array. containers: a list that receives (the
     caller's container, the new one) of each list and dict.
     """
-    seen = {} if seen is None else seen
+    if seen is None:
+        seen = {}
     if is_array(x):
         if id(x) not in seen:
             seen[id(x)] = take(x)
@@ -158,7 +164,9 @@ def _mapped(x: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
     if isinstance(x, leaf):
         return change(x)
     items = parts_of(x)
-    return x if items is None else with_parts(x, [_mapped(item, leaf, change) for item in items])
+    if items is None:
+        return x
+    return with_parts(x, [_mapped(item, leaf, change) for item in items])
 
 
 def tensors_of(x: Any) -> list[Tensor]:

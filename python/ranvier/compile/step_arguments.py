@@ -73,10 +73,17 @@ def _unwatched(x: Any) -> Any:
     if type(x) is Watched:
         callers = getattr(x, "_callers", None)
         # Without `_callers`, x is no argument: NumPy has made it from one, as a slice.
-        return np.ndarray.view(x, np.ndarray) if callers is None else callers
+        if callers is None:
+            return np.ndarray.view(x, np.ndarray)
+        return callers
     parts = parts_of(x)
-    unwatched = [] if parts is None else [_unwatched(part) for part in parts]
-    return x if not parts or all(map(is_, unwatched, parts)) else with_parts(x, unwatched)
+    if parts is None:
+        unwatched = []
+    else:
+        unwatched = [_unwatched(part) for part in parts]
+    if not parts or all(map(is_, unwatched, parts)):
+        return x
+    return with_parts(x, unwatched)
 
 
 def _note_use(what: str) -> None:
@@ -137,7 +144,10 @@ class Arguments:
         self._containers: list[tuple[Any, Any]] = []  # lists and dicts, each with what the step gets for it
         seen: dict[int, Any] = {}
         self.args = replaced(args, self._take, seen, self._containers)
-        self.kwargs = replaced(kwargs, self._take, seen, self._containers) if kwargs else kwargs
+        if kwargs:
+            self.kwargs = replaced(kwargs, self._take, seen, self._containers)
+        else:
+            self.kwargs = kwargs
         self._items_before = [_flat(inner) for _, inner in self._containers]
         found: Any = _core._signature(args, kwargs, tensors)
         self.arrays: list[Array] = [self._copies.get(id(a), a) for a in found[1]]
@@ -221,4 +231,6 @@ class Arguments:
 
 def _flat(x: Any) -> list[Any]:
     """The items of a list, or the keys and values of a dict as key, value, key, value ..."""
-    return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)
+    if isinstance(x, dict):
+        return [part for pair in x.items() for part in pair]
+    return list(x)

@@ -107,7 +107,9 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
 
 def before(recording: Recording, t: Tensor) -> Tensor | None:
     """The gradient of t at the beginning of the step."""
-    return recording.leaves[id(t)][1] if id(t) in recording.leaves else t._grad
+    if id(t) in recording.leaves:
+        return recording.leaves[id(t)][1]
+    return t._grad
 
 
 def exists(t: Tensor) -> bool:

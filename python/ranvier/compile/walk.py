@@ -135,7 +135,10 @@ class Walk(Guards):
             self._instance(x, text, None)
         self.kind(x, text)
         self.items(vars(x), (*library.METHODS, "_hooks"), f"{text}.")
-        others = library.names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
+        if self.looks_up:
+            others = library.names_of_class(type(x))
+        else:
+            others = self.names - vars(x).keys()
         self.items(vars(x), self.names - others - library.OF_OPTIMIZERS, f"{text}.")
         library.guard_groups(self, x, text)
         self.optimizers.append((x, text))
@@ -175,7 +178,10 @@ class Walk(Guards):
             self.items(own, self.names & own.keys() - {"__wrapped__"}, f"{f.__name__}.")
             return
         self.users = True
-        every = {*own, *self.names} if self.looks_up or self.stores else self.names & own.keys()
+        if self.looks_up or self.stores:
+            every = {*own, *self.names}
+        else:
+            every = self.names & own.keys()
         self.items(own, every, f"{f.__name__}.")
         for name in self.names & _NAMES_OF_OWN:
             self.attribute(f, name, f.__name__)
@@ -278,7 +284,10 @@ class Walk(Guards):
         # True if a base class is of Python's library or NumPy, whose code is not read for names.
         unread = any(is_python_class(b) and not is_of_library(b) and not is_read(b) for b in kind.__mro__)
         everything = unread or own_way or self.stores
-        names = set(own or ()) if everything else library.read_by_library(kind, own or {}, self.names)
+        if everything:
+            names = set(own or ())
+        else:
+            names = library.read_by_library(kind, own or {}, self.names)
         if own is not None:
             if names is not self.names and names >= own.keys():
                 self.whole(own, (f"{text}.", ""))

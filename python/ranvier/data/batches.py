@@ -67,7 +67,10 @@ class Batches:
         self.stream = loader._stream
         self.collate = loader.collate_fn
         usual = self.collate in (default_collate, default_convert) and not self.stream
-        self.whole = whole_arrays(dataset) if usual and not default_collate_fn_map else None
+        if usual and not default_collate_fn_map:
+            self.whole = whole_arrays(dataset)
+        else:
+            self.whole = None
         self.in_order = type(loader.sampler) is SequentialSampler  # batches of slices
         self.single = not loader._auto_collation
         self.several = getattr(dataset, "__getitems__", None)  # many samples by one call
@@ -86,14 +89,19 @@ class Batches:
     def made(self, chosen: Any) -> Any:
         """The batch of these indices, or of these samples of a stream."""
         batch = self._of(chosen)
-        return self._changed(batch) if self.augment or self.transform else batch
+        if self.augment or self.transform:
+            return self._changed(batch)
+        return batch
 
     def _of(self, chosen: Any) -> Any:
         try:
             return self._samples(chosen)
         except (TypeError, ValueError):
             numbered = self.whole is not None or isinstance(self.dataset, (list, tuple))
-            batch = chosen if isinstance(chosen, Iterable) and not self.single else [chosen]
+            if isinstance(chosen, Iterable) and not self.single:
+                batch = chosen
+            else:
+                batch = [chosen]
             for i in batch if not self.stream else ():
                 if (numbered and not hasattr(i, "__index__")) or (batch is not chosen and not self.single):
                     raise TypeError(f"[DataLoader] got {i!r} from the sampler; expected indices") from None
@@ -104,11 +112,15 @@ class Batches:
             return self.collate(chosen)
         if self.single:
             # A batch sampler gives the index as an array.
-            chosen = chosen.tolist() if isinstance(chosen, np.ndarray) else chosen
+            if isinstance(chosen, np.ndarray):
+                chosen = chosen.tolist()
             return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
         if self.whole is None:
             if self.several is not None:
-                many = chosen.tolist() if isinstance(chosen, np.ndarray) else list(chosen)
+                if isinstance(chosen, np.ndarray):
+                    many = chosen.tolist()
+                else:
+                    many = list(chosen)
                 return self.collate(self.several(many))
             return self.collate([self.dataset[int(i) if isinstance(i, _WHOLE) else i] for i in chosen])
         arrays, indices = self.whole
@@ -136,12 +148,16 @@ class Batches:
         if self.transform is not None:
             fields[0] = self.transform(raw(fields[0]))
         fields = [field if isinstance(field, Tensor) else default_convert(field) for field in fields]
-        return fields if isinstance(batch, (list, tuple)) else fields[0]
+        if isinstance(batch, (list, tuple)):
+            return fields
+        return fields[0]
 
 
 def gather(array: Array, chosen: Indices) -> Array:
     # take is twice as fast as indexing, but first copies an array that is not contiguous
-    return array.take(chosen, axis=0) if array.flags.c_contiguous else array[chosen]
+    if array.flags.c_contiguous:
+        return array.take(chosen, axis=0)
+    return array[chosen]
 
 
 def ahead(make: Callable[[A], B], arguments: Iterable[A], depth: int) -> Generator[B, None, None]:

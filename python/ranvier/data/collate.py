@@ -87,7 +87,9 @@ def _rebuilt(original: Any, values: Any) -> Any:
     if kind in (dict, list):
         return values
     if isinstance(original, tuple):
-        return kind(*values) if hasattr(original, "_fields") else values
+        if hasattr(original, "_fields"):
+            return kind(*values)
+        return values
     try:
         if isinstance(original, (MutableMapping, MutableSequence)):  # it may have further attributes
             own = copy(original)
@@ -125,7 +127,9 @@ def _stacked(batch: Any) -> Array:
     if any(dtype.kind not in "biuf" for dtype in dtypes):
         raise TypeError(f"[default_collate] got samples {batch[:3]!r}; expected numbers in all or in none")
     if arrays[0].ndim == 0:
-        return np.stack(arrays) if len(dtypes) > 1 else np.fromiter(arrays, dtypes.pop(), len(arrays))
+        if len(dtypes) > 1:
+            return np.stack(arrays)
+        return np.fromiter(arrays, dtypes.pop(), len(arrays))
     return np.concatenate(arrays).reshape(len(arrays), *arrays[0].shape)
 
 
@@ -140,7 +144,9 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, (str, bytes)):
         return data
     if isinstance(data, (np.ndarray, np.generic)):
-        return data if data.dtype.kind in "SUO" else wrap(raw(data))
+        if data.dtype.kind in "SUO":
+            return data
+        return wrap(raw(data))
     if isinstance(data, Mapping):
         return _rebuilt(data, {key: default_convert(data[key]) for key in data})
     if isinstance(data, Sequence):

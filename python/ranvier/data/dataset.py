@@ -250,12 +250,16 @@ def length_of(name: str, arrays: Sequence[Array]) -> int:
 
 def raw(value: Any) -> Array:
     """The array of a Tensor or of an array-like object. Raises TypeError for a masked array."""
-    return value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
+    if isinstance(value, Tensor):
+        return value._array
+    return np.asarray(plain("data", value))
 
 
 def like(original: Any, y: Array) -> Any:
     """A Tensor if a Tensor was given, else the array."""
-    return wrap(y) if isinstance(original, Tensor) else y
+    if isinstance(original, Tensor):
+        return wrap(y)
+    return y
 
 
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:

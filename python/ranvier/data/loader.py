@@ -138,9 +138,10 @@ class DataLoader(Generic[T]):
         if getattr(dataset, "ndim", 1) == 0:
             raise TypeError("[DataLoader] got a dataset of no dimension; expected samples")
         self.dataset = dataset
-        self.batch_size = (
-            None if batch_size is None or batch_sampler else count("DataLoader", "batch_size", batch_size)
-        )
+        if batch_size is None or batch_sampler:
+            self.batch_size = None
+        else:
+            self.batch_size = count("DataLoader", "batch_size", batch_size)
         self.drop_last = bool(drop_last)
         self.collate_fn = collate_fn or (
             default_convert if batch_size is None and batch_sampler is None else default_collate
@@ -202,7 +203,9 @@ class DataLoader(Generic[T]):
         if self._stream:  # TypeError where the dataset has no __len__
             n = len(self.dataset)
             size = self.batch_size or 1
-            return n // size if self.drop_last else -(-n // size)
+            if self.drop_last:
+                return n // size
+            return -(-n // size)
         return len(self._index_sampler)
 
     def __iter__(self) -> Iterator[Any]:
@@ -233,7 +236,9 @@ class DataLoader(Generic[T]):
     @property
     def _index_sampler(self) -> Any:
         """The sampler that yields the indices of each batch, or of each sample."""
-        return self.sampler if self.batch_sampler is None else self.batch_sampler
+        if self.batch_sampler is None:
+            return self.sampler
+        return self.batch_sampler
 
     # --- the position in a pass
 
@@ -291,14 +296,18 @@ class DataLoader(Generic[T]):
                 next(turns, None)
             return turns
         numbered = itertools.islice(enumerate(self._indices(key)), first, None)
-        return ahead(make, numbered, self.prefetch) if self.prefetch else map(make, numbered)
+        if self.prefetch:
+            return ahead(make, numbered, self.prefetch)
+        return map(make, numbered)
 
     def _indices(self, key: int) -> Iterator[Any]:
         """The indices of each batch: arrays for the library's own samplers, else what the samplers yield. For
         an IterableDataset (a stream), the samples of each batch."""
         if self._stream:
             samples = parts(self.dataset, self.batch_size, self.drop_last)
-            return drawn_with(key, samples) if self._keyed else samples
+            if self._keyed:
+                return drawn_with(key, samples)
+            return samples
         source = self._index_sampler
         if not self._keyed:
             return iter(source)
@@ -368,7 +377,10 @@ def _of_another(loader: Any) -> Iterator[Any]:
     # PyTorch draws a seed for its workers here, even without workers. The number is not used, but the draw
     # moves the generator on: the numbers after it are then those that follow in PyTorch.
     empty((), dtype=int64).random_(generator=loader.generator)
-    samples = iter(loader.dataset) if loader._dataset_kind == _DatasetKind.Iterable else None
+    if loader._dataset_kind == _DatasetKind.Iterable:
+        samples = iter(loader.dataset)
+    else:
+        samples = None
     for index in loader._index_sampler:
         if samples is None:
             yield own([loader.dataset[i] for i in index] if whole else loader.dataset[index])

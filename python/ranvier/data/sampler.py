@@ -152,7 +152,9 @@ class RandomSampler(OrderSampler):
 
     @property
     def num_samples(self) -> int:  # type: ignore[override]
-        return len(self.data_source) if self._num_samples is None else self._num_samples
+        if self._num_samples is None:
+            return len(self.data_source)
+        return self._num_samples
 
     def _orders(self, keys: list[int]) -> Indices:
         """The epochs with these keys, one in each row."""
@@ -290,7 +292,9 @@ class BatchSampler(Sampler[list[int]]):
 
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]  # a sampler without length has no number of batches
-        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+        if self.drop_last:
+            return n // self.batch_size
+        return -(-n // self.batch_size)
 
 
 def require_indices(name: str, key: str, value: Any) -> None:

@@ -61,7 +61,10 @@ class Affine:
         name = f"{type(self).__name__}.fit"
         values = _numbers(x, name)
         if values.size == 0 or values.ndim < (2 if self.per == "channel" else 1):
-            wanted = "images (n, c, ...)" if self.per == "channel" else "at least one sample"
+            if self.per == "channel":
+                wanted = "images (n, c, ...)"
+            else:
+                wanted = "at least one sample"
             raise ValueError(f"[{name}] got values of shape {values.shape}; expected {wanted}")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
@@ -97,10 +100,15 @@ class Affine:
         """The constructor's arguments as numbers and lists."""
         values = {name: getattr(self, name) for name in self._names}
         config = {name: None if value is None else value.tolist() for name, value in values.items()}
-        return config if self.per == "feature" else {**config, "per": self.per}
+        if self.per == "feature":
+            return config
+        return {**config, "per": self.per}
 
     def __repr__(self) -> str:
-        state = "not fitted" if self._shift is None else f"{self._shift.size} fitted"
+        if self._shift is None:
+            state = "not fitted"
+        else:
+            state = f"{self._shift.size} fitted"
         return f"{type(self).__name__}(per={self.per!r}, {state})"
 
     def _checked(self, x: npt.ArrayLike, method: str) -> tuple[Array, Array, Array]:
@@ -109,7 +117,8 @@ class Affine:
         if self._shift is None or self._scale is None:
             raise ValueError(f"[{name}] not fitted yet; expected a call of fit first")
         values = _numbers(x, name)
-        values = values if values.dtype == np.float32 else values.astype(np.float64)
+        if values.dtype != np.float32:
+            values = values.astype(np.float64)
         shape = self._shift.shape
         if self.per == "channel" and shape:
             if values.ndim < 2 or values.shape[1:2] != shape:

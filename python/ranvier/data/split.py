@@ -76,8 +76,14 @@ def _sizes(n: int, train_size: float | int | None, test_size: float | int | None
     """Numbers of train and test samples; shares are rounded as in scikit-learn: test up, train down."""
     if train_size is None and test_size is None:
         test_size = 0.25
-    n_test = None if test_size is None else _count("test_size", test_size, n, math.ceil)
-    n_train = None if train_size is None else _count("train_size", train_size, n, math.floor)
+    if test_size is None:
+        n_test = None
+    else:
+        n_test = _count("test_size", test_size, n, math.ceil)
+    if train_size is None:
+        n_train = None
+    else:
+        n_train = _count("train_size", train_size, n, math.floor)
     if n_train is None:
         assert n_test is not None
         n_train = n - n_test

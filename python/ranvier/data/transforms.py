@@ -199,10 +199,14 @@ class TableEncoder:
                 f"[TableEncoder.{method}] got values of dtype {values.dtype} and shape {values.shape}; "
                 f"expected numbers of shape (n, {len(self.categories)})"
             )
-        return values if values.dtype.kind == "f" else values.astype(np.float64)
+        if values.dtype.kind == "f":
+            return values
+        return values.astype(np.float64)
 
     def _column(self, column: int) -> str:
-        return f"column '{self.names[column]}'" if self.names else f"column {column}"
+        if self.names:
+            return f"column '{self.names[column]}'"
+        return f"column {column}"
 
 
 class Compose:
@@ -242,7 +246,9 @@ class Compose:
                 x, *labels = step(x, *labels)
             else:
                 x = _applied(step, x)
-        return (x, *labels) if labels else x
+        if labels:
+            return (x, *labels)
+        return x
 
     transform = __call__
 
@@ -282,7 +288,9 @@ class Compose:
 
 
 def _applied(step: Any, x: Any) -> Any:
-    return step(x) if callable(step) else step.transform(x)
+    if callable(step):
+        return step(x)
+    return step.transform(x)
 
 
 def _name(step: Any) -> str:

@@ -78,13 +78,17 @@ class _Copier(pickle.Pickler):
             return self._hold((x.shape, x.dtype, order))
         form = None if self.pickled else _form(type(x))  # type: ignore[arg-type]
         if form is not None:
-            return self._hold(x) if _is_variable(x) else _parts(x, *form)
+            if _is_variable(x):
+                return self._hold(x)
+            return _parts(x, *form)
         try:
             reduce = copyreg.dispatch_table.get(type(x))
             reduced = reduce(x) if reduce else x.__reduce_ex__(5)
         except Exception:
             return self._hold(x)
-        return self._hold(x) if isinstance(reduced, str) else reduced
+        if isinstance(reduced, str):
+            return self._hold(x)
+        return reduced
 
     def _hold(self, x: Any) -> Any:
         self.held.append(x)
@@ -93,7 +97,10 @@ class _Copier(pickle.Pickler):
     def copy(self) -> Any:
         """One copy. Its large arrays are views of a private mapping: a page is copied when it is written."""
         file = self.memory.fileno()  # A mapping keeps its file open, so there is one mapping for all arrays.
-        memory = mmap.mmap(file, 0, access=mmap.ACCESS_COPY) if self.places else None
+        if self.places:
+            memory = mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
+        else:
+            memory = None
         _local.held = [
             np.ndarray(x[0], x[1], memory, self.places[i], order=x[2]) if i in self.places else x
             for i, x in enumerate(self.held)
@@ -140,12 +147,18 @@ def _is_variable(x: Any) -> bool:
 
 def _parts(x: Any, base: Any, restore: Any) -> Any:
     """An object as pickle's "reduce" tuple: its attributes, slots and the items of a container."""
-    own = dict(object.__getattribute__(x, "__dict__")) if type(x).__dictoffset__ else {}
+    if type(x).__dictoffset__:
+        own = dict(object.__getattribute__(x, "__dict__"))
+    else:
+        own = {}
     slots = {}
     for name in copyreg._slotnames(type(x)):  # type: ignore[attr-defined]
         with suppress(AttributeError):
             slots[name] = object.__getattribute__(x, name)
-    items = list(base.items(x) if base is dict else base.__iter__(x)) if base is not object else []
+    if base is not object:
+        items = list(base.items(x) if base is dict else base.__iter__(x))
+    else:
+        items = []
     return base.__new__, (type(x),), (base, own, slots, items, restore), None, None, _restore
 
 

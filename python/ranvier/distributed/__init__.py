@@ -110,12 +110,16 @@ def size() -> int:
 
 def get_rank(group: Any = None) -> int:
     """The number of this process, within a group if one is given: -1 outside it."""
-    return -1 if group == GroupMember.NON_GROUP_MEMBER else (group or world()).rank
+    if group == GroupMember.NON_GROUP_MEMBER:
+        return -1
+    return (group or world()).rank
 
 
 def get_world_size(group: Any = None) -> int:
     """The number of processes, of a group if one is given: -1 outside it."""
-    return -1 if group == GroupMember.NON_GROUP_MEMBER else (group or world()).size
+    if group == GroupMember.NON_GROUP_MEMBER:
+        return -1
+    return (group or world()).size
 
 
 def get_backend(group: Any = None) -> str:
@@ -144,7 +148,9 @@ def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: An
     [0]
     """
     new = collectives.new_group(None if ranks is None else list(ranks), timeout)
-    return GroupMember.NON_GROUP_MEMBER if new is None else new
+    if new is None:
+        return GroupMember.NON_GROUP_MEMBER
+    return new
 
 
 def get_process_group_ranks(group: Any = None) -> list[int]:
@@ -188,7 +194,9 @@ def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -
     here = member("barrier", group)
     if here is not None:
         collectives.barrier(here)
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None
 
 
 def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> Work | None:
@@ -216,7 +224,9 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
     if here is not None:
         _require_reduction("all_reduce", tensor, op)
         in_place("all_reduce", tensor, lambda values: collectives.all_reduce(values, op, here))
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None
 
 
 def _require_reduction(name: str, tensor: Any, op: str) -> None:
@@ -237,7 +247,9 @@ def reduce(
         collectives.all_reduce(result, op, here)
         if here.rank == at:
             put("reduce", tensor, result)
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None
 
 
 def reduce_scatter(
@@ -251,7 +263,9 @@ def reduce_scatter(
         whole = np.stack([array_of("reduce_scatter", one) for one in input_list])
         collectives.all_reduce(whole, op, here)
         put("reduce_scatter", output, whole[here.rank])
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None
 
 
 def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> Work | None:
@@ -260,7 +274,9 @@ def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = Fal
     if here is not None:
         at = here.place(src)
         in_place("broadcast", tensor, lambda values: collectives.broadcast(values, at, here))
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None
 
 
 def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op: bool = False) -> Work | None:
@@ -271,7 +287,9 @@ def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op:
     here = member("all_gather", group)
     if here is not None:
         _gather("all_gather", tensor, tensor_list, here)
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None
 
 
 def gather(
@@ -283,7 +301,9 @@ def gather(
         collects = here.place(dst) == here.rank
         require_list("gather", "gather_list", gather_list, collects)
         _gather("gather", tensor, gather_list if collects else None, here)
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None
 
 
 def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None:
@@ -318,4 +338,6 @@ def scatter(
             whole[...] = [array_of("scatter", one) for one in scatter_list]
         collectives.broadcast(whole, at, here)
         put("scatter", tensor, whole[here.rank])
-    return Work() if async_op else None
+    if async_op:
+        return Work()
+    return None

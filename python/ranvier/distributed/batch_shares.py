@@ -120,7 +120,10 @@ class CutArrays(CutSource, ArraySource):
 
         Batches of a weighted source, or of a loss with weights of classes, are not run so.
         """
-        ahead = super().ahead() if self._counted is None and self.data.weights is None else None
+        if self._counted is None and self.data.weights is None:
+            ahead = super().ahead()
+        else:
+            ahead = None
         if ahead is not None:
             self.share = self.cut.share(self.batch_size, float(self.batch_size))
         return ahead
@@ -143,7 +146,8 @@ class CutBatches(CutSource):
         so_far = ""
         alone = world().size == 1
         for number, (x, y, weights) in enumerate(self._whole):
-            so_far = so_far if alone else mark(so_far, x, y, weights)
+            if not alone:
+                so_far = mark(so_far, x, y, weights)
             if number == 0:
                 _require_same(so_far)  # The ranks compare before anything is trained.
             divided = weights is None and mean_weights(self._loss, y) is not None

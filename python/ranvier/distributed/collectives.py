@@ -77,13 +77,19 @@ REDUCTIONS = {  # operation -> its name in MPI, and the kinds of dtypes (NumPy's
 def new_group(ranks: list[int] | None, timeout: Any = None) -> World | None:
     """The World of some ranks of the job; None on the other ranks. Every rank of the job calls it."""
     here = world()
-    seconds = here.timeout if timeout is None else limit_of("new_group", timeout)
+    if timeout is None:
+        seconds = here.timeout
+    else:
+        seconds = limit_of("new_group", timeout)
     chosen = sorted(range(here.size) if ranks is None else map(operator.index, ranks))
     if not chosen or len({*chosen}) < len(chosen) or not 0 <= chosen[0] <= chosen[-1] < here.size:
         raise ValueError(f"[new_group] got ranks {ranks}; expected different ranks, 0 to {here.size - 1}")
     agree(here, "new_group", f"of {chosen}")
     color = 0 if here.rank in chosen else _mpi().UNDEFINED
-    comm = None if here.size == 1 else here.comm.Split(color, here.rank)
+    if here.size == 1:
+        comm = None
+    else:
+        comm = here.comm.Split(color, here.rank)
     if here.rank not in chosen:
         return None
     here = replace(here, rank=chosen.index(here.rank), size=len(chosen), connection=comm, timeout=seconds)
@@ -120,7 +126,10 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
         flat = flat.view(np.uint8)
         op = {"sum": "max", "product": "min"}.get(op, op)
     wide = flat.astype(np.float32) if flat.dtype in HALVES else flat
-    missing = np.isnan(wide).view(np.uint8) if op in ("min", "max") and wide.dtype.kind == "f" else None
+    if op in ("min", "max") and wide.dtype.kind == "f":
+        missing = np.isnan(wide).view(np.uint8)
+    else:
+        missing = None
     mpi = _mpi()
     requests = [here.comm.Iallreduce(mpi.IN_PLACE, wide, getattr(mpi, REDUCTIONS[op][0]))]
     if missing is not None:
@@ -227,4 +236,6 @@ def with_marks(value: Any) -> Any:
         return {key: with_marks(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [*map(with_marks, value)]
-    return mark(value) if isinstance(getattr(value, "_array", value), np.ndarray) else value
+    if isinstance(getattr(value, "_array", value), np.ndarray):
+        return mark(value)
+    return value

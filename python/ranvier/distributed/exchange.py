@@ -327,7 +327,9 @@ class Gradients:
         return keep(self._flags.setdefault(array.tobytes(), array))
 
     def _cast(self, array: Array) -> Array:
-        return array if array.dtype == self.dtype else cast(array, self.dtype)
+        if array.dtype == self.dtype:
+            return array
+        return cast(array, self.dtype)
 
     def _join(self, level: int, joins: int) -> None:
         """Add `joins` levels, from `level` down, each to the one before it."""

@@ -164,7 +164,9 @@ def close() -> None:
 
 def world() -> World:
     """The processes of the job; the first call is `init()`."""
-    return _world if _world is not None and chosen.is_open else init()
+    if _world is not None and chosen.is_open:
+        return _world
+    return init()
 
 
 def init(timeout: Any = None, size: int | None = None, rank: int | None = None) -> World:
@@ -174,10 +176,16 @@ def init(timeout: Any = None, size: int | None = None, rank: int | None = None) 
     """
     global _world
     if _world is None:
-        limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
+        if timeout is None:
+            limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT)
+        else:
+            limit = timeout
         seconds = limit_of("init", limit)
         sizes = _numbers(_SIZES)
-        connected = _connected(launched_size(), seconds) if launched_size() > 1 else World(timeout=seconds)
+        if launched_size() > 1:
+            connected = _connected(launched_size(), seconds)
+        else:
+            connected = World(timeout=seconds)
         _require(connected, _numbers(_STATED if sizes else (*_STATED, *_UNSTARTED)), _numbers(("RANK",)))
         if sizes and connected.size == 1:
             share_cores(0, 1)  # mpirun has bound the one process to one core
@@ -190,7 +198,10 @@ def init(timeout: Any = None, size: int | None = None, rank: int | None = None) 
 def limit_of(name: str, timeout: Any) -> float:
     """A time limit in seconds, or a timedelta, as seconds; ValueError if it is neither."""
     try:
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+        if isinstance(timeout, timedelta):
+            seconds = timeout.total_seconds()
+        else:
+            seconds = float(timeout)
     except (TypeError, ValueError):
         seconds = math.nan
     if not (seconds > 0 and math.isfinite(seconds)):
@@ -250,7 +261,9 @@ def _job(size: int) -> str:
     name for the job."""
     name = " ".join(os.environ.get(n, "") for n in ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID"))
     is_whole = str(size) in (os.environ.get(n) for n in _ON_HOST)
-    return f"ranvier {name}" if sys.platform == "linux" and name.strip() and is_whole else ""
+    if sys.platform == "linux" and name.strip() and is_whole:
+        return f"ranvier {name}"
+    return ""
 
 
 def _join(size: int, timeout: float, ours: bool) -> World:

@@ -82,7 +82,10 @@ def member(name: str, group: Any) -> World | None:
 def require_list(name: str, argument: str, value: Any, wanted: bool) -> None:
     """Raise ValueError if a list is missing on the rank that must pass it (wanted), or passed on another."""
     if value is None if wanted else value:  # An empty list counts as None, as in PyTorch.
-        where = "the rank that it is for" if name.startswith("gather") else "the rank that it comes from"
+        if name.startswith("gather"):
+            where = "the rank that it is for"
+        else:
+            where = "the rank that it comes from"
         raise ValueError(f"[{name}] got {argument} {type(value).__name__}; expected a list on {where}, only")
 
 
@@ -157,7 +160,9 @@ def recv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -
     Raises ValueError: another shape or dtype. TimeoutError: nothing was sent.
     """
     work = irecv(tensor, src, group, tag)
-    return work._sender if work is not None and work.wait() else -1
+    if work is not None and work.wait():
+        return work._sender
+    return -1
 
 
 def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -> Work | None:

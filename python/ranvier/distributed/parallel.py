@@ -132,8 +132,10 @@ class DistributedSampler(Sampler[int]):
         if num_replicas is None or rank is None:
             from ranvier.distributed.job import world
 
-            num_replicas = world().size if num_replicas is None else num_replicas
-            rank = world().rank if rank is None else rank
+            if num_replicas is None:
+                num_replicas = world().size
+            if rank is None:
+                rank = world().rank
         num_replicas = index(num_replicas)
         rank = index(rank)
         if not 0 <= rank < num_replicas:
@@ -165,7 +167,10 @@ class DistributedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         n = len(self.dataset)
-        order = permutation(n, self.seed + self.epoch) if self.shuffle else np.arange(n)
+        if self.shuffle:
+            order = permutation(n, self.seed + self.epoch)
+        else:
+            order = np.arange(n)
         whole = np.resize(order, self.total_size)  # The order is repeated, or cut, to the total size.
         return iter(whole[self.rank :: self.num_replicas].tolist())
 
@@ -356,7 +361,10 @@ class SyncBatchNorm(_BatchNorm):
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked._array[...] += 1
-        factor = 1 / int(self.num_batches_tracked._array) if self.momentum is None else self.momentum
+        if self.momentum is None:
+            factor = 1 / int(self.num_batches_tracked._array)
+        else:
+            factor = self.momentum
         for running, measured in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
             old = running._array.astype(float)
             running._array[...] = old + factor * (measured - old)

@@ -92,7 +92,9 @@ def neighbours(comm: Any, here: Any) -> tuple[int, ...]:
     blocks = {tuple(range(first, first + count)) for first in range(0, size, count)}
     alike = blocks.issuperset(comm.allgather(ranks))
     powers = not (count & (count - 1) or size & (size - 1))
-    return ranks if alike and count > 1 and (powers or count == size) else ()
+    if alike and count > 1 and (powers or count == size):
+        return ranks
+    return ()
 
 
 # A program for another process. It waits for the end of its standard input, which means that MPI has started.
@@ -152,7 +154,9 @@ _LAST = 2.0  # seconds in which the last messages of a rank that has ended its p
 
 def typed(values: Array) -> Array:
     """The array in a dtype that MPI has: bfloat16 as uint16 of the same bits."""
-    return values.view(np.uint16) if values.dtype == BF16 else values
+    if values.dtype == BF16:
+        return values.view(np.uint16)
+    return values
 
 
 def complete(

@@ -66,7 +66,8 @@ def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
             features = layer.out_features
             parameters += [p for p in (layer.weight, layer.bias) if p is not None and p.requires_grad]
         elif kind is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1) and x.ndim > 1:
-            features = math.prod(x.shape[1:]) if features < 0 else features
+            if features < 0:
+                features = math.prod(x.shape[1:])
         elif kind not in _BY_ELEMENT:
             return False
     ids = [id(p) for p in parameters]
@@ -107,7 +108,10 @@ class _ByParts(Linear):
     def backward(self, dy: Any, f: Any = None) -> Any:
         x = self.x
         dw, db = self.into
-        dx = _core.matmul(dy, self.weight, None, "none", None) if self.needs[0] else None
+        if self.needs[0]:
+            dx = _core.matmul(dy, self.weight, None, "none", None)
+        else:
+            dx = None
         if dw is not None:
             sizes = {b - a for a, b in self.bounds}
             even = len(sizes) == 1 and max(sizes) <= _CHAIN and 1 < len(self.bounds) <= _PARTS
@@ -353,7 +357,9 @@ class Reduce:
         output.backward(ops.cat(gradients))
         sums.pack_sums(losses)
         optimizer.zero_grad()
-        return output.detach() if measured else None
+        if measured:
+            return output.detach()
+        return None
 
     # --- many batches in the core
 

@@ -87,7 +87,9 @@ class SharedEvaluator(Evaluator):
 
     def measure(self, source: Source) -> dict[str, float]:
         with random.fork_rng():
-            return super().measure(source) if world().size == 1 else self._shared(source)
+            if world().size == 1:
+                return super().measure(source)
+            return self._shared(source)
 
     def _shared(self, source: Source) -> dict[str, float]:
         """Evaluate with the batches divided among the ranks; all ranks return the same values."""
@@ -308,7 +310,9 @@ class _NonFinite(NonFinite):
         found = [cause for cause in causes if cause is not None]
         # The first layer counts, in the order of named_modules.
         found.sort(key=lambda cause: names.index(cause[0]) if cause[0] in names else -1)
-        return found[0] if found else (None, "the sum over the parts is not")
+        if found:
+            return found[0]
+        return (None, "the sum over the parts is not")
 
 
 class _Alone:
@@ -330,7 +334,9 @@ class _Alone:
             with random.using(self._stream):
                 return method(*args)
 
-        return call if callable(method) else method
+        if callable(method):
+            return call
+        return method
 
 
 def _modules(trainer: Training) -> list[nn.Module]:

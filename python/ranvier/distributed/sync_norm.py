@@ -51,7 +51,9 @@ def current() -> Join | None:
     """The function that sums numbers over the parts; None if this part is the only one."""
     if _local.joins:
         return _local.joins[0]
-    return _every_rank if is_initialized() and world().size > 1 else None
+    if is_initialized() and world().size > 1:
+        return _every_rank
+    return None
 
 
 def compare(about: str) -> None:

@@ -160,7 +160,9 @@ class Distribution:
             raise NotImplementedError(
                 f"[{type(self).__name__}] got another __init__ than {cls.__name__}'s; expected expand as well"
             )
-        return self.__new__(type(self)) if _instance is None else _instance
+        if _instance is None:
+            return self.__new__(type(self))
+        return _instance
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples through which gradients reach the parameters, in the shape sample_shape + batch_shape."""
@@ -229,10 +231,14 @@ class Distribution:
         n = len(self._event_shape)
         shape = values.shape[:1] + (1,) * len(self._batch_shape) + values.shape[values.ndim - n :]
         values = ops.reshape(values, shape)
-        return values.expand(-1, *self._batch_shape, *self._event_shape) if expand else values
+        if expand:
+            return values.expand(-1, *self._batch_shape, *self._event_shape)
+        return values
 
     def _tensor(self, value: Any) -> Tensor:
-        return value if isinstance(value, Tensor) else _in(value, _dtype(vars(self).values()))
+        if isinstance(value, Tensor):
+            return value
+        return _in(value, _dtype(vars(self).values()))
 
     def _value(self, value: Any) -> Tensor:
         """The value of log_prob or cdf, checked."""
@@ -349,7 +355,9 @@ class Independent(Distribution):
     def support(self) -> Any:
         base = self.base_dist.support
         n = self.reinterpreted_batch_ndims
-        return independent(base, n) if n else base
+        if n:
+            return independent(base, n)
+        return base
 
     mean = moment(lambda d: d.base_dist.mean)
     mode = moment(lambda d: d.base_dist.mode)

@@ -29,7 +29,10 @@ class ConstraintRegistry:
         """Use `factory(constraint)` for this constraint or class; without factory, returns a decorator."""
         if factory is None:
             return lambda function: self.register(constraint, function)
-        kind = constraint if isinstance(constraint, type) else type(constraint)
+        if isinstance(constraint, type):
+            kind = constraint
+        else:
+            kind = type(constraint)
         if not issubclass(kind, constraints.Constraint):
             raise TypeError(
                 f"[ConstraintRegistry] got {constraint!r}; expected a Constraint or a class of them"

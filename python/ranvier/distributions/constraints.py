@@ -60,7 +60,10 @@ class Constraint:
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def _bounds(self) -> Any:
-        return self._limits if type(self).__module__ == __name__ else ()  # others define their own check
+        # others define their own check
+        if type(self).__module__ == __name__:
+            return self._limits
+        return ()
 
     def __repr__(self) -> str:
         bounds = ", ".join(f"{k}={v}" for k, v in vars(self).items() if k.endswith("_bound"))
@@ -127,7 +130,9 @@ def is_dependent(constraint: Any) -> bool:
 
 
 def _fixed(*limits: Any) -> tuple[Any, ...]:
-    return () if any(isinstance(x, Tensor) for x in limits) else limits
+    if any(isinstance(x, Tensor) for x in limits):
+        return ()
+    return limits
 
 
 class _Real(Constraint):
@@ -208,7 +213,9 @@ class _IntegerInterval(_Interval):
     @property
     def _limits(self) -> Any:
         limits = self.lower_bound, self.upper_bound
-        return limits if all(type(n) is int and abs(n) < 2**53 for n in limits) else ()
+        if all(type(n) is int and abs(n) < 2**53 for n in limits):
+            return limits
+        return ()
 
 
 class _IntegerGreaterThan(_GreaterThan):
@@ -295,7 +302,9 @@ class _PositiveSemidefinite(_Symmetric):
 
     def check(self, value: Any) -> Any:
         symmetric = super().check(value)
-        return symmetric & self._definite(value) if bool(ops.all(symmetric)) else symmetric
+        if bool(ops.all(symmetric)):
+            return symmetric & self._definite(value)
+        return symmetric
 
     def _definite(self, value: Any) -> Any:
         return ops.all(linalg.eigvalsh(value) >= 0, -1)
@@ -329,7 +338,9 @@ class _IndependentConstraint(Constraint):
                 f"[constraints.independent] got a value of shape {value.shape}; expected at least "
                 f"{self.event_dim} dimensions"
             )
-        return ops.all(inner, tuple(range(-n, 0))) if n else inner
+        if n:
+            return ops.all(inner, tuple(range(-n, 0)))
+        return inner
 
     def __repr__(self) -> str:
         return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
@@ -355,7 +366,10 @@ class _Cat(_Parts):
 
     def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None) -> None:
         super().__init__(cseq, dim)
-        self.lengths = list(lengths) if lengths is not None else [1] * len(self.cseq)
+        if lengths is not None:
+            self.lengths = list(lengths)
+        else:
+            self.lengths = [1] * len(self.cseq)
 
     def check(self, value: Any) -> Any:
         return ops.cat(self._check(ops.split(value, self.lengths, self.dim)), self.dim)

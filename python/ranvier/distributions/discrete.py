@@ -77,7 +77,8 @@ class Bernoulli(_OfTrials, ExponentialFamily):
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
         logits = self.logits
-        x = x if x.dtype.kind == "f" else x.to(logits.dtype)
+        if x.dtype.kind != "f":
+            x = x.to(logits.dtype)
         if x.shape != logits.shape:
             x, logits = ops.broadcast_tensors(x, logits)
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
@@ -109,7 +110,10 @@ class _OfClasses(Distribution):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = type(self).__name__
         _one_of(name, probs, logits)
-        check = self._validate_args if validate_args is None else validate_args
+        if validate_args is None:
+            check = self._validate_args
+        else:
+            check = validate_args
         (given,) = parameters(name, probs if logits is None else logits)
         if given.ndim < 1:
             raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")

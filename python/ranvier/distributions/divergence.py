@@ -148,7 +148,9 @@ def _mean_log(p: Any) -> Tensor:
 
 def _low(p: Any) -> Any:
     """A mask of the distributions that have values below 0, which only a Uniform can have here."""
-    return p.low < 0 if isinstance(p, Uniform) else p.mean < 0
+    if isinstance(p, Uniform):
+        return p.low < 0
+    return p.mean < 0
 
 
 def _to_gamma(p: Any, q: Any) -> Tensor:

@@ -117,7 +117,9 @@ class Transform:
 
 def _equal(a: Any, b: Any) -> bool:
     same = a == b
-    return bool(same.all()) if isinstance(same, Tensor) else bool(same)
+    if isinstance(same, Tensor):
+        return bool(same.all())
+    return bool(same)
 
 
 class _InverseTransform(Transform):
@@ -166,7 +168,10 @@ class ComposeTransform(Transform):
 
     def __init__(self, parts: Sequence[Transform], cache_size: int = 0) -> None:
         super().__init__(cache_size)
-        self.parts = [part.with_cache(cache_size) for part in parts] if cache_size else list(parts)
+        if cache_size:
+            self.parts = [part.with_cache(cache_size) for part in parts]
+        else:
+            self.parts = list(parts)
 
     bijective = property(lambda t: all(part.bijective for part in t.parts))
     sign = property(lambda t: math.prod(part.sign for part in t.parts))
@@ -192,10 +197,14 @@ class ComposeTransform(Transform):
         for before, after in steps:
             dims = max(dims + after.event_dim - before.event_dim, after.event_dim)
         last = steps[-1][1]
-        return independent(last, dims - last.event_dim) if dims > last.event_dim else last
+        if dims > last.event_dim:
+            return independent(last, dims - last.event_dim)
+        return last
 
     def with_cache(self, cache_size: int = 1) -> Transform:
-        return self if self._cache_size == cache_size else ComposeTransform(self.parts, cache_size)
+        if self._cache_size == cache_size:
+            return self
+        return ComposeTransform(self.parts, cache_size)
 
     def _call(self, x: Any) -> Any:
         for part in self.parts:
@@ -242,7 +251,10 @@ class IndependentTransform(Transform):
         self, base_transform: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0
     ) -> None:
         super().__init__(cache_size)
-        self.base_transform = base_transform.with_cache(cache_size) if cache_size else base_transform
+        if cache_size:
+            self.base_transform = base_transform.with_cache(cache_size)
+        else:
+            self.base_transform = base_transform
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
 
     domain = property(lambda t: independent(t.base_transform.domain, t.reinterpreted_batch_ndims))
@@ -307,7 +319,9 @@ class ReshapeTransform(Transform):
         return ops.reshape(y, self.inverse_shape(y.shape))
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
-        return ops.sum(x * 0, tuple(range(-len(self.in_shape), 0))) if self.in_shape else x * 0
+        if self.in_shape:
+            return ops.sum(x * 0, tuple(range(-len(self.in_shape), 0)))
+        return x * 0
 
     def forward_shape(self, shape: Any) -> Any:
         return self._other(shape, self.in_shape, self.out_shape)

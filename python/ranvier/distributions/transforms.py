@@ -78,7 +78,9 @@ class PowerTransform(Transform):
     sign = property(lambda t: ops.sign(t.exponent))
 
     def with_cache(self, cache_size: int = 1) -> Transform:
-        return self if self._cache_size == cache_size else PowerTransform(self.exponent, cache_size)
+        if self._cache_size == cache_size:
+            return self
+        return PowerTransform(self.exponent, cache_size)
 
     def _call(self, x: Any) -> Tensor:
         return x**self.exponent
@@ -174,13 +176,17 @@ class AffineTransform(Transform):
 
     @property
     def domain(self) -> Any:
-        return independent(constraints.real, self.event_dim) if self.event_dim else constraints.real
+        if self.event_dim:
+            return independent(constraints.real, self.event_dim)
+        return constraints.real
 
     codomain = domain
 
     @property
     def sign(self) -> Any:
-        return ops.sign(self.scale) if isinstance(self.scale, Tensor) else (self.scale > 0) - (self.scale < 0)
+        if isinstance(self.scale, Tensor):
+            return ops.sign(self.scale)
+        return (self.scale > 0) - (self.scale < 0)
 
     def with_cache(self, cache_size: int = 1) -> Transform:
         if self._cache_size == cache_size:
@@ -194,7 +200,10 @@ class AffineTransform(Transform):
         return (y - self.loc) / self.scale
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
-        scale = self.scale if isinstance(self.scale, Tensor) else full_like(x, self.scale)
+        if isinstance(self.scale, Tensor):
+            scale = self.scale
+        else:
+            scale = full_like(x, self.scale)
         return _sum_rightmost(expanded(ops.log(ops.abs(scale)), x.shape), self.event_dim)
 
     def forward_shape(self, shape: Any) -> Any:
@@ -249,7 +258,10 @@ class TransformedDistribution(Distribution):
         transforms: Transform | Sequence[Transform],
         validate_args: bool | None = None,
     ) -> None:
-        parts = [transforms] if isinstance(transforms, Transform) else list(transforms)
+        if isinstance(transforms, Transform):
+            parts = [transforms]
+        else:
+            parts = list(transforms)
         if not all(isinstance(part, Transform) for part in parts):
             raise ValueError(
                 "[TransformedDistribution] got no Transform; expected a Transform or a list of them"
@@ -269,7 +281,10 @@ class TransformedDistribution(Distribution):
         x_shape = composed.inverse_shape(y_shape)  # larger than base_shape where parameters broadcast
         if x_shape != base_shape:
             base = base.expand(x_shape[: len(x_shape) - base_dims])
-        self.base_dist = Independent(base, x_dims - base_dims) if x_dims > base_dims else base
+        if x_dims > base_dims:
+            self.base_dist = Independent(base, x_dims - base_dims)
+        else:
+            self.base_dist = base
         batch_dims = len(y_shape) - max(y_dims, base_dims + y_dims - x_dims)
         super().__init__(y_shape[:batch_dims], y_shape[batch_dims:], validate_args)
 
@@ -281,7 +296,9 @@ class TransformedDistribution(Distribution):
             return self.base_dist.support
         last = self.transforms[-1].codomain
         more_dims = len(self.event_shape) - last.event_dim
-        return independent(last, more_dims) if more_dims > 0 else last
+        if more_dims > 0:
+            return independent(last, more_dims)
+        return last
 
     def _through(self, x: Tensor) -> Tensor:
         for part in self.transforms:
@@ -319,4 +336,6 @@ class TransformedDistribution(Distribution):
     def _turned(self, p: Tensor) -> Tensor:
         """The probability p, or 1 - p where the composed transform is decreasing."""
         sign = math.prod(part.sign for part in self.transforms)
-        return p if isinstance(sign, int) and sign == 1 else sign * (p - 0.5) + 0.5
+        if isinstance(sign, int) and sign == 1:
+            return p
+        return sign * (p - 0.5) + 0.5

@@ -67,7 +67,9 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
 
 
 def expanded(x: Tensor, shape: Any) -> Tensor:
-    return x if x._array.shape == shape else ops.broadcast_to(x, shape)
+    if x._array.shape == shape:
+        return x
+    return ops.broadcast_to(x, shape)
 
 
 def _standard_normal(shape: Any, dtype: Any, device: Any = None) -> Tensor:
@@ -76,7 +78,9 @@ def _standard_normal(shape: Any, dtype: Any, device: Any = None) -> Tensor:
 
 def _sum_rightmost(value: Any, dim: int) -> Any:
     """The sum over the last `dim` dimensions."""
-    return ops.sum(value, tuple(range(-dim, 0))) if dim else value
+    if dim:
+        return ops.sum(value, tuple(range(-dim, 0)))
+    return value
 
 
 def clamp_probs(probs: Tensor) -> Tensor:
@@ -88,12 +92,16 @@ def clamp_probs(probs: Tensor) -> Tensor:
 def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
     """The logarithms of probabilities; is_binary: the logarithms of their odds."""
     p = clamp_probs(probs)
-    return ops.log(p) - ops.log1p(-p) if is_binary else ops.log(p)
+    if is_binary:
+        return ops.log(p) - ops.log1p(-p)
+    return ops.log(p)
 
 
 def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
     """softmax of the last dimension; is_binary: sigmoid."""
-    return ops.sigmoid(logits) if is_binary else ops.softmax(logits, -1)
+    if is_binary:
+        return ops.sigmoid(logits)
+    return ops.softmax(logits, -1)
 
 
 def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:

@@ -170,7 +170,10 @@ class CatTransform(_Parts):
         self, tseq: Sequence[Transform], dim: int = 0, lengths: Any = None, cache_size: int = 0
     ) -> None:
         super().__init__(tseq, dim, cache_size)
-        self.lengths = list(lengths) if lengths is not None else [1] * len(self.transforms)
+        if lengths is not None:
+            self.lengths = list(lengths)
+        else:
+            self.lengths = [1] * len(self.transforms)
 
     domain = property(lambda t: constraints.cat([p.domain for p in t.transforms], t.dim, t.lengths))
     codomain = property(lambda t: constraints.cat([p.codomain for p in t.transforms], t.dim, t.lengths))
@@ -188,4 +191,7 @@ class CatTransform(_Parts):
             _sum_rightmost(t.log_abs_det_jacobian(a, b), dims - t.domain.event_dim) for t, a, b in parts
         ]
         dim = (self.dim if self.dim < 0 else self.dim - x.ndim) + dims
-        return ops.cat(slopes, dim) if dim < 0 else sum(slopes)  # `dim` within the event: one sum for all
+        # `dim` within the event: one sum for all
+        if dim < 0:
+            return ops.cat(slopes, dim)
+        return sum(slopes)

@@ -17,7 +17,9 @@ _ORDER = ("error", "warning", "note")
 
 
 def _place(finding: Finding) -> int:
-    return 0 if finding.rule == "inputs" else _ORDER.index(finding.severity)
+    if finding.rule == "inputs":
+        return 0
+    return _ORDER.index(finding.severity)
 
 
 class Diagnosis(Sequence[Finding]):
@@ -86,7 +88,8 @@ def diagnose(
     not examined: learning rate and fit: give history
     """
     if isinstance(model, Trainer):
-        history = model.history if history is None and model.history.epochs else history
+        if history is None and model.history.epochs:
+            history = model.history
         model, loss = model.model, model.loss if loss is None else loss
     if not isinstance(model, Module):
         raise TypeError(f"[diagnose] got model of type {type(model).__name__}; expected a Module or Trainer")
@@ -115,6 +118,9 @@ def diagnose(
     if history is None or "loss" not in history:
         missing.append("learning rate and fit: give history")
     else:
-        rate = [] if targets else list(diagnosis_rules.learning_rate(history, seen, loss))
+        if targets:
+            rate = []
+        else:
+            rate = list(diagnosis_rules.learning_rate(history, seen, loss))
         findings += rate or (() if targets else diagnosis_rules.fit(history))  # the cause, else the effect
     return Diagnosis(findings, missing)

@@ -129,7 +129,9 @@ def output_layer(model: Any, loss: Any, seen: Seen | None) -> Findings:
 def _last(model: Any) -> Any:
     while isinstance(model, nn.Sequential) and len(model):
         model = model[-1]
-    return None if any(True for _ in model.children()) else model
+    if any(True for _ in model.children()):
+        return None
+    return model
 
 
 def inputs(seen: Seen) -> Findings:
@@ -263,7 +265,10 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
     finite = losses[np.isfinite(losses)]
     lower = "divide the learning rate by 3 to 10, warm up, clip gradients"
     if len(finite) < len(losses) and not np.isfinite(losses[-1]):
-        epoch = int(np.flatnonzero(np.isfinite(losses))[-1]) + 2 if len(finite) else 1
+        if len(finite):
+            epoch = int(np.flatnonzero(np.isfinite(losses))[-1]) + 2
+        else:
+            epoch = 1
         evidence = f"training loss is {losses[-1]:g} since epoch {epoch}"
         yield Finding("learning rate too high", "error", evidence, lower, {"epoch": epoch})
         return

@@ -85,7 +85,10 @@ class Seen:
             self.refused = str(error)
             return
         passing = [call for call in calls if call.output.requires_grad and value.requires_grad]
-        slopes = grad(value, [call.output for call in passing], allow_unused=True) if passing else ()
+        if passing:
+            slopes = grad(value, [call.output for call in passing], allow_unused=True)
+        else:
+            slopes = ()
         for call, gradient in zip(passing, slopes, strict=True):  # no `.grad` changes
             call.gradient = None if gradient is None else gradient._array
 
@@ -94,12 +97,16 @@ class Seen:
         for call in calls:
             name = call.name
             value = call.value
-            before = call.layer if getattr(call.layer, "weight", None) is not None else before
+            if getattr(call.layer, "weight", None) is not None:
+                before = call.layer
             if isinstance(call.layer, (nn.ReLU, nn.ReLU6)):
                 off: Array = ~np.any(units(value, before) > 0, axis=0)
                 self.off[name] = self.off[name] & off if name in self.off else off
             elif isinstance(call.layer, (nn.Sigmoid, nn.Tanh)):
-                slope = value * (1 - value) if isinstance(call.layer, nn.Sigmoid) else 1 - value * value
+                if isinstance(call.layer, nn.Sigmoid):
+                    slope = value * (1 - value)
+                else:
+                    slope = 1 - value * value
                 n, of = self._saturated.get(name, (0, 0))
                 self._saturated[name] = n + int((slope < SATURATED).sum()), of + value.size
 
@@ -129,13 +136,17 @@ def units(value: Array, layer: Any) -> Array:
     """(samples and places, units): the units are channels of images and 1d signals, else the last axis."""
     if value.ndim == (3 if isinstance(layer, _SIGNALS) else 4) and not isinstance(layer, nn.Linear):
         value = np.moveaxis(value, 1, -1)
-    return value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
+    if value.ndim > 1:
+        return value.reshape(-1, value.shape[-1])
+    return value.reshape(-1, 1)
 
 
 def spread(value: Array) -> float:
     """The root of the mean variance over the samples: how much an output depends on the input."""
     flat = value.reshape(len(value), -1)
-    return float(np.sqrt(flat.var(axis=0, dtype=np.float64).mean())) if flat.size else 0.0
+    if flat.size:
+        return float(np.sqrt(flat.var(axis=0, dtype=np.float64).mean()))
+    return 0.0
 
 
 def weighs(module: Any) -> bool:

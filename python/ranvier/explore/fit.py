@@ -138,7 +138,9 @@ def noise(values: Array) -> float:
 def _still_falling(train: Array, gain: float) -> float:
     """The share of the gain in the last third of the epochs."""
     third = max(1, len(train) // 3)
-    return float((train[-third - 1] - level(train)) / gain) if gain > 0 else 0.0
+    if gain > 0:
+        return float((train[-third - 1] - level(train)) / gain)
+    return 0.0
 
 
 def _rising(history: Any, figures: dict[str, float], score: str | None) -> str | None:
@@ -166,8 +168,14 @@ def _little_learned(history: Any, figures: dict[str, float], score: str | None) 
     fallen = figures["gain"]
     if start <= 0 or fallen >= FALL * start or (score and figures.get(score, 0.0) >= GOOD_SCORE):
         return None  # for a loss below 0, a share of the first value has no meaning
-    scored = f", {score} is {figures[score]:.3g}" if score and score in figures else ""
-    pace = "and still falls" if figures["falling"] > FALLING else "and no longer falls"
+    if score and score in figures:
+        scored = f", {score} is {figures[score]:.3g}"
+    else:
+        scored = ""
+    if figures["falling"] > FALLING:
+        pace = "and still falls"
+    else:
+        pace = "and no longer falls"
     share = max(fallen, 0.0) / start
     return (
         f"training loss fell from {start:.3g} to {figures['loss']:.3g}, by {share:.0%} only, {pace}{scored}"

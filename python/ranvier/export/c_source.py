@@ -41,7 +41,10 @@ def _of_files() -> dict[str, str]:
 def identifier(text: str, taken: set[str], prefix: str = "") -> str:
     """A C identifier made of `text`, unlike those in `taken` (in lower case), to which it is added."""
     plain = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_") or "x"
-    plain = prefix + plain if prefix or not plain[0].isdigit() else f"x{plain}"
+    if prefix or not plain[0].isdigit():
+        plain = prefix + plain
+    else:
+        plain = f"x{plain}"
     name = plain
     number = 1
     while name.lower() in taken or name.lower() in _RESERVED:
@@ -110,7 +113,10 @@ class FileArrays:
 
         array: its first values, None for zeros.
         """
-        array = np.zeros(value.shape, np.float32) if array is None else np.asarray(array)
+        if array is None:
+            array = np.zeros(value.shape, np.float32)
+        else:
+            array = np.asarray(array)
         return self._new(identifier(f"{value.buffer.name}_{name}", self.taken), array, "state")
 
     def scalar(self, name: str, kind: str, start: float, number: int) -> str:
@@ -118,7 +124,8 @@ class FileArrays:
 
         number: that of the optimizer's parameter group, from 1.
         """
-        name = name if number == 1 else f"{name}_{number}"
+        if number != 1:
+            name = f"{name}_{number}"
         self.scalars.append((kind, name, start))
         return name
 
@@ -169,7 +176,9 @@ def _argument(arg: Any, name: str) -> str:
             return f"({arg.buffer.type} *)(ram + {arg.buffer.offset}){further}"
         offset = arg.offset + (arg.buffer.offset if arg.buffer.kind == "temporary" else 0)
         base = place.get(arg.buffer.kind, arg.buffer.name)
-        return f"{base} + {offset}" if offset or base == "ram" else base
+        if offset or base == "ram":
+            return f"{base} + {offset}"
+        return base
     if isinstance(arg, dict):
         fields = [
             f".{key} = {_argument(v, name)}" for key, v in arg.items() if key != "struct" and v is not None
@@ -304,7 +313,9 @@ def files(
 
 
 def _externs(constants: list[CArray]) -> list[str]:
-    return ["".join(f"extern const {b.type} {b.name}[{b.size}];\n" for b in constants)] if constants else []
+    if constants:
+        return ["".join(f"extern const {b.type} {b.name}[{b.size}];\n" for b in constants)]
+    return []
 
 
 def _constant(b: CArray, name: str, storage: str) -> str:
@@ -351,6 +362,9 @@ def _header(name: str, routines: list[Routine], memory: FileArrays) -> str:
             "   NaN is the smallest: test inputs for NaN before a call. */",
         ]
     for routine in routines:
-        what = "One update; returns the loss." if routine.result is not None else "Sizes:"
+        if routine.result is not None:
+            what = "One update; returns the loss."
+        else:
+            what = "Sizes:"
         lines += [f"/* {what} {_sizes(routine)}, in C order. */", f"{_prototype(routine)};", ""]
     return "\n".join([*lines, "#ifdef __cplusplus", "}", "#endif", "", f"#endif /* {guard} */"]) + "\n"

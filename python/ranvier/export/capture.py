@@ -61,7 +61,9 @@ class Capture(Calls):
         if entry is not None:
             return entry.value
         self.alive.append(array)
-        return self.see(x, array, False) if isinstance(x, Tensor) else np.asarray(array)
+        if isinstance(x, Tensor):
+            return self.see(x, array, False)
+        return np.asarray(array)
 
     def result(self, kind: str, x: Tensor) -> Array:
         self.alive.append(x._array)

@@ -184,7 +184,10 @@ def _gradients(
         if formula.parts != ("dy",):
             arrays = dict(zip((*operands, "y"), given, strict=False))
             numbers = {letter: float(s.get(attribute)) for letter, attribute in attributes.items()}
-            helper = f"{name}_backward" if operand == "x" else f"{name}_by_{operand}"
+            if operand == "x":
+                helper = f"{name}_backward"
+            else:
+                helper = f"{name}_by_{operand}"
             args = _helper(helper, operand, formula, arrays, numbers)
             dx = s.r.made(helper, dy, *args[0], ..., dy.size, *args[1], shape=shape, replaced=[dy])
         made.append(s.reduced(dx, s.input(operands.index(operand)).shape))
@@ -307,7 +310,10 @@ for _kind, _value in BINARY.items():
 _elementwise("Where", "cab", "c != 0.0f ? a : b")
 _elementwise("MaskedFill", "xc", "c != 0.0f ? a : x", _NUMBER)
 for _kind in ELEMENTS.keys() - {*UNARY, *BINARY}:
-    _letters = "x" if len(inspect.signature(ELEMENTS[_kind]).parameters) == 2 else "ab"
+    if len(inspect.signature(ELEMENTS[_kind]).parameters) == 2:
+        _letters = "x"
+    else:
+        _letters = "ab"
     _elementwise(_kind, _letters, ELEMENTS[_kind](FUNCTIONS, *map(Expression, _letters)))
 for _kind in LOSSES:
     _loss(_kind)

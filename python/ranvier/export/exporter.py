@@ -97,7 +97,10 @@ def c(
     # a file of its own has the names of weights outside: two networks may be in one program
     prefix = f"{name}_w_" if separate_weights else "w_"
     others = [_with_other_values(one, capture) for (one, _), capture in zip(parts, captures, strict=True)]
-    ranges = None if calibration is None else _ranges(target, first, calibration)
+    if calibration is None:
+        ranges = None
+    else:
+        ranges = _ranges(target, first, calibration)
     names = _named(captures)
     written = _instructions(name, parts, captures, names, prefix, None)
     if not same_text(name, written, _instructions(name, parts, others, _named(others), prefix, None)):
@@ -130,7 +133,10 @@ def _capture(target: Any, example: Any) -> Capture:
     if not callable(target):
         raise TypeError(f"[export.c] got {type(target).__name__}; expected a module or a function")
     refuse_torch("export.c", "a model", target)
-    examples = example if isinstance(example, (tuple, list)) else (example,)
+    if isinstance(example, (tuple, list)):
+        examples = example
+    else:
+        examples = (example,)
     arrays = [_array(x) for x in examples]
     with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
         return captured(target, [wrap(a) for a in arrays], _roots(target))
@@ -166,7 +172,10 @@ def _array(x: Any) -> Any:
 def _ranges(target: Any, capture: Capture, calibration: Any) -> Any:
     """The ranges of all values over the calibration data, in batches of the example's size."""
     arguments = capture.arguments
-    inputs = calibration if isinstance(calibration, (tuple, list)) else (calibration,)
+    if isinstance(calibration, (tuple, list)):
+        inputs = calibration
+    else:
+        inputs = (calibration,)
     arrays = [np.asarray(getattr(x, "_array", x)) for x in inputs]
     rows = arguments[0].shape[0] if arguments[0].ndim else 1
     shapes = [(a.shape[1:], x.shape[1:]) for a, x in zip(arrays, arguments, strict=False)]
@@ -197,7 +206,9 @@ def _roots(target: Any) -> dict[str, Module]:
     held |= vars(target.__self__) if hasattr(getattr(target, "__self__", None), "__dict__") else {}
     modules = {k: module_of(v) for k, v in held.items()}
     modules = {k: v for k, v in modules.items() if isinstance(v, Module)}
-    return {"": next(iter(modules.values()))} if len(modules) == 1 else modules
+    if len(modules) == 1:
+        return {"": next(iter(modules.values()))}
+    return modules
 
 
 def _names(roots: dict[str, Module]) -> dict[int, str]:
@@ -271,9 +282,15 @@ def _routine(name: str, capture: Capture, memory: FileArrays, target: Any, range
         values.made[id(array)] = value = Value(buffer, array.shape)
         routine.arguments.append((text, value, False))
     trained = memory.learned if is_step else set()
-    quantized = None if ranges is None else Quantized(routine, capture, ranges)
+    if ranges is None:
+        quantized = None
+    else:
+        quantized = Quantized(routine, capture, ranges)
     sites = _forward(routine, capture, values, trained, quantized)
-    gradients = _backward(routine, capture, sites, trained) if is_step else {}
+    if is_step:
+        gradients = _backward(routine, capture, sites, trained)
+    else:
+        gradients = {}
     if is_step:
         if not capture.optimizers or not capture.cleared:
             raise ValueError(
@@ -320,7 +337,10 @@ def _forward(
         shapes = [" x ".join(map(str, x.shape)) for x in (call.inputs[0], call.outputs[0]) if x is not None]
         routine.comment = "" if text == layer else f"{text}, {' -> '.join(shapes)}"
         layer = text
-        made = quantized.forward(site, values) if quantized and in_int8 else RULES[call.kind].forward(site)
+        if quantized and in_int8:
+            made = quantized.forward(site, values)
+        else:
+            made = RULES[call.kind].forward(site)
         site.outputs = list(made) if isinstance(made, tuple) else [made]
         for array, value in zip(call.outputs, site.outputs, strict=True):
             values.made[id(array)] = value.as_shape(array.shape)

@@ -101,7 +101,9 @@ def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str
             name = names[id(x)] = f"{names_of}{len(names)}"
             lines.append(f"const {'int' if OR <= x.binds <= COMPARISON else 'float'} {name} = {text};")
             return name
-        return text if x.binds >= binds else f"({text})"
+        if x.binds >= binds:
+            return text
+        return f"({text})"
 
     return lines, text_of(expression, CHOICE)
 
@@ -168,4 +170,6 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
     node.shapes = (None, None)
     node.a_shape = None
     made = kind.backward(node, dy, f)
-    return list(made) if isinstance(made, tuple) else [made]
+    if isinstance(made, tuple):
+        return list(made)
+    return [made]

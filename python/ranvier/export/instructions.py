@@ -260,6 +260,8 @@ def literal(x: Any) -> str:
     if np.isnan(value):
         return "NAN"
     if np.isinf(value):
-        return "INFINITY" if value > 0 else "-INFINITY"
+        if value > 0:
+            return "INFINITY"
+        return "-INFINITY"
     text = str(value)
     return f"{text if '.' in text or 'e' in text else text + '.0'}f"

@@ -100,7 +100,10 @@ def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
         name = names.get(id(weight), "weight")
         names[id(new_weight)] = name
         names[id(new_bias)] = name.removesuffix("weight") + "bias"
-        layer = f"{product.layer}, {call.layer}" if product.layer and call.layer else ""
+        if product.layer and call.layer:
+            layer = f"{product.layer}, {call.layer}"
+        else:
+            layer = ""
         result[-1] = product._replace(inputs=[x, new_weight, new_bias], outputs=call.outputs, layer=layer)
     return result
 
@@ -203,8 +206,14 @@ class Quantized:
         name = weight.buffer.name.removeprefix(values.memory.prefix).removesuffix("_weight")
         assert weight.buffer.values is not None
         rows = weight.buffer.values.astype(np.float64).reshape(weight.shape[0], -1)
-        bias = site.input(2).buffer.values if site.inputs[2] is not None else None
-        bias = np.zeros(len(rows)) if bias is None else bias.astype(np.float64)
+        if site.inputs[2] is not None:
+            bias = site.input(2).buffer.values
+        else:
+            bias = None
+        if bias is None:
+            bias = np.zeros(len(rows))
+        else:
+            bias = bias.astype(np.float64)
         if not (np.isfinite(rows).all() and np.isfinite(bias).all()):
             raise site.refuse("its weights are not finite, which int8 cannot represent")
         of_w = np.maximum(np.abs(rows).max(1) / 127, np.abs(bias) / (of_x.scale * 2**30))

@@ -20,7 +20,9 @@ Gradients = Sequence[Value | None]
 
 def _new_if(s: Site, i: int) -> Value | None:
     """Memory for the gradient of an input, or None where none is needed."""
-    return s.r.new(s.input(i).shape) if s.inputs[i] is not None and s.needs[i] else None
+    if s.inputs[i] is not None and s.needs[i]:
+        return s.r.new(s.input(i).shape)
+    return None
 
 
 def _present(*values: Value | None) -> list[Value]:
@@ -64,8 +66,10 @@ def _matrices(s: Site) -> list[Value]:
     """
     a = s.input(0)
     b = s.input(1)
-    a = a.as_shape((1, *a.shape)) if len(a.shape) == 1 else a
-    b = b.as_shape((*b.shape, 1)) if len(b.shape) == 1 else b
+    if len(a.shape) == 1:
+        a = a.as_shape((1, *a.shape))
+    if len(b.shape) == 1:
+        b = b.as_shape((*b.shape, 1))
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return [
         x if len(x.shape) == 2 or x.shape[:-2] == lead else s.expanded(x, (*lead, *x.shape[-2:]))
@@ -75,7 +79,9 @@ def _matrices(s: Site) -> list[Value]:
 
 def _batches(x: Value) -> int:
     """The number of matrices of a batch; 0 for a single matrix, which all products share."""
-    return int(np.prod(x.shape[:-2])) if len(x.shape) > 2 else 0
+    if len(x.shape) > 2:
+        return int(np.prod(x.shape[:-2]))
+    return 0
 
 
 def _matmul(s: Site) -> Value:
@@ -146,9 +152,15 @@ rule("Embedding")(Rule(_embedding, _embedding_backward))
 
 def _pair(value: Any, axes: int, first: int) -> tuple[int, int]:
     """A setting as (value for rows, value for columns); first: the value for the single row of a signal."""
-    sizes = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
-    sizes = sizes * axes if len(sizes) == 1 else sizes
-    return (first, sizes[0]) if axes == 1 else (sizes[0], sizes[1])
+    if isinstance(value, (tuple, list)):
+        sizes = [int(n) for n in value]
+    else:
+        sizes = [int(value)]
+    if len(sizes) == 1:
+        sizes = sizes * axes
+    if axes == 1:
+        return (first, sizes[0])
+    return (sizes[0], sizes[1])
 
 
 def _window(s: Site, axes: int, kernel: Any, stride: Any, padding: Any, step: Any, groups: int) -> Any:
@@ -211,7 +223,8 @@ def pool_window(s: Site) -> tuple[Any, bool] | None:
         kernel = tuple(n // out for n, out in zip(sizes, outs, strict=True))
         return _window(s, axes, kernel, kernel, 0, 1, 1), False
     kernel, stride, padding, third, *more = s.get("arguments")
-    stride = kernel if stride is None else stride
+    if stride is None:
+        stride = kernel
     if s.call.kind.startswith("Max"):
         return _window(s, axes, kernel, stride, padding, third, 1), False
     if any(d is not None for d in more[1:]):

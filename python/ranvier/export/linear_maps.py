@@ -44,7 +44,10 @@ def linear(s: Site) -> Value:
 def linear_backward(s: Site, dy: Value) -> Sequence[Value | None]:
     """The gradient of the first input: the transposed map, by the same table."""
     dx = s.r.made("fill", ..., s.input(0).size, 0.0, shape=s.input(0).shape)
-    helper = "picked_backward" if len(s.saved) == 1 else "weighted_sums_backward"
+    if len(s.saved) == 1:
+        helper = "picked_backward"
+    else:
+        helper = "weighted_sums_backward"
     s.r.call(helper, dy, *s.saved, dx, dy.size, writes=dx)
     return [dx, *[None] * (len(s.inputs) - 1)]
 

@@ -88,7 +88,10 @@ def _normalize(s: Site) -> Value:
     x = s.input(0)
     rows = _rows(s)
     eps = s.get("eps")
-    eps = float(np.finfo(np.float32).eps) if eps is None else float(eps)
+    if eps is None:
+        eps = float(np.finfo(np.float32).eps)
+    else:
+        eps = float(eps)
     y = s.r.new(x.shape)
     stats = s.r.new((rows[0], 2))
     s.saved = [stats]
@@ -136,9 +139,15 @@ def _recurrent(s: Site) -> tuple[Value, ...]:
     cell = s.get("cell")
     rows = steps * n if any(s.needs) else 1
     y = s.r.new((steps, n, hidden))
-    gates = None if cell.startswith("rnn") else s.r.new((rows, 4, hidden))
+    if cell.startswith("rnn"):
+        gates = None
+    else:
+        gates = s.r.new((rows, 4, hidden))
     sums = s.r.new(s.input(4).shape[:1])
-    states = s.r.new((steps if any(s.needs) else 1, n, hidden)) if cell == "lstm" else None
+    if cell == "lstm":
+        states = s.r.new((steps if any(s.needs) else 1, n, hidden))
+    else:
+        states = None
     s.saved = [y, states, gates, sums]
     s.r.multiplications += steps * n * s.input(3).shape[0] * (inputs + hidden)
     name, more = _cell(s)

@@ -29,7 +29,10 @@ def _matrix(s: Site, panels: int) -> tuple[Value, Value, int, int]:
             codes = codes ^ 128  # with a sign
         name = s.memory.names.get(key, "panels").removesuffix("panels")
         whole = s.memory.constant(codes.view(np.int8), f"{name}weight")
-        steps = s.input(panels + 1) if scales is None else s.memory.constant(scales, f"{name}scale")
+        if scales is None:
+            steps = s.input(panels + 1)
+        else:
+            steps = s.memory.constant(scales, f"{name}scale")
         s.memory.matrices[key] = whole, steps
     return *s.memory.matrices[key], bits, group
 

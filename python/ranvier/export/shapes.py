@@ -33,7 +33,8 @@ def _view(kind: str, view: Callable[[Site], Callable[[Any], Any]]) -> None:
 def _getitem(s: Site) -> Callable[[Any], Any]:
     key = s.get("key")
     whole = key if isinstance(key, tuple) else (key,)
-    whole = whole if any(k is Ellipsis for k in whole) else (*whole, ...)
+    if not any(k is Ellipsis for k in whole):
+        whole = (*whole, ...)
     return lambda a: a[whole]
 
 
@@ -110,7 +111,9 @@ def _inside(s: Site) -> Callable[[Any], Any]:
 
 
 def _pad_backward(s: Site, dy: Value) -> Gradients:
-    return linear_backward(s, dy) if s.saved else [s.strided(dy, _inside(s))]
+    if s.saved:
+        return linear_backward(s, dy)
+    return [s.strided(dy, _inside(s))]
 
 
 rule("Pad")(Rule(_pad, _pad_backward))

@@ -56,7 +56,9 @@ def _kind(optimizer: Any, group: Any) -> str:
             f"[export.c] got the optimizer {name}, or maximize or amsgrad; expected SGD, Adam or AdamW "
             "without these"
         )
-    return "sgd" if name == "SGD" else "adam"
+    if name == "SGD":
+        return "sgd"
+    return "adam"
 
 
 def _steps(optimizer: Any, group: Any) -> int:

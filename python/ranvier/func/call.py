@@ -45,7 +45,12 @@ def functional_call(
     if not hasattr(module, "modules"):
         raise TypeError(f"[functional_call] got {type(module).__name__}; expected a Module")
     replaced = _merged(parameter_and_buffer_dicts)
-    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    if args is None:
+        args = ()
+    elif isinstance(args, tuple):
+        args = args
+    else:
+        args = (args,)
     with _reserved(module), _replaced(module, replaced, tie_weights, strict) as places:
         try:
             return module(*args, **(kwargs or {}))

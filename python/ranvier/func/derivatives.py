@@ -72,7 +72,9 @@ def grad(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Func
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         gradients, value = both(*args, **kwargs)
-        return (gradients, value[1]) if has_aux else gradients
+        if has_aux:
+            return (gradients, value[1])
+        return gradients
 
     return wrapper
 
@@ -96,11 +98,16 @@ def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
 
     def f(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         vs = level.vectors(cotangents, level.outputs, level.ys, "the outputs")
-        history = mode.enabled and level.weighted(vs) if create_graph is None else create_graph
+        if create_graph is None:
+            history = mode.enabled and level.weighted(vs)
+        else:
+            history = create_graph
         gradients = level.gradients(level.ys, level.xs, vs, history, retain_graph)
         return like(level.inputs, [level.result(g) if history else g.detach() for g in gradients])
 
-    return (value, f, aux) if has_aux else (value, f)
+    if has_aux:
+        return (value, f, aux)
+    return (value, f)
 
 
 class _Forward(Level):
@@ -136,7 +143,9 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
                 raise
             tangents = level.pushed(vs)
         results = level.results(), tangents
-    return (*results, aux) if has_aux else results
+    if has_aux:
+        return (*results, aux)
+    return results
 
 
 def _only_forward(level: Level) -> bool:
@@ -170,7 +179,9 @@ def jacrev(
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
             jacobians = level.jacobians()
-        return (jacobians, aux) if has_aux else jacobians
+        if has_aux:
+            return (jacobians, aux)
+        return jacobians
 
     return wrapper
 
@@ -205,7 +216,9 @@ def jacfwd(
                 if only:
                     raise
                 jacobians = level.jacobians()
-        return (jacobians, aux) if has_aux else jacobians
+        if has_aux:
+            return (jacobians, aux)
+        return jacobians
 
     return wrapper
 
@@ -294,11 +307,15 @@ def _term(x: Tensor, value: Any, k: int) -> Tensor:
             f"[jet] got a derivative of shape {tuple(value.shape)} and {value.dtype} of a primal of "
             f"{tuple(x.shape)} and {x.dtype}; expected the same"
         )
-    return value if k == 1 else value / math.factorial(k)
+    if k == 1:
+        return value
+    return value / math.factorial(k)
 
 
 def _scaled(t: Tensor, k: int) -> Tensor:
-    return t if k == 1 else t * float(math.factorial(k))
+    if k == 1:
+        return t
+    return t * float(math.factorial(k))
 
 
 def derived(
@@ -329,7 +346,10 @@ def jacobian_columns(level: Level) -> Any:
             units = wrap(keep(np.eye(x.numel(), dtype=x.dtype).reshape(x.numel(), *x.shape)))
             ts = pushed(level.name, Tangents(), level.ys, {key(x): units})
             for slopes, y, t in zip(of_outputs, level.ys, ts, strict=True):
-                t = wrap(keep(np.zeros((x.numel(), *y.shape), x.dtype))) if t is None else t.to(x.dtype)
+                if t is None:
+                    t = wrap(keep(np.zeros((x.numel(), *y.shape), x.dtype)))
+                else:
+                    t = t.to(x.dtype)
                 slopes.append(t.movedim(0, -1).reshape(*y.shape, *x.shape))
     return like(level.outputs, [like(level.inputs, map(level.result, slopes)) for slopes in of_outputs])
 

@@ -135,7 +135,9 @@ RULES: dict[Any, Any] = {}
 
 def key(x: Tensor) -> Any:
     """The node of the tape that has made a Tensor, or the Tensor itself if it is a leaf."""
-    return x if x._grad_fn is None else x._grad_fn
+    if x._grad_fn is None:
+        return x
+    return x._grad_fn
 
 
 def order(ys: Sequence[Tensor], sources: Any) -> list[Any]:
@@ -191,7 +193,9 @@ def rule(node: Any) -> Any:
             return apply
     if not getattr(node, "of_element", False):
         return refused
-    return _scaled if getattr(node, "saves", None) == {} else by_element
+    if getattr(node, "saves", None) == {}:
+        return _scaled
+    return by_element
 
 
 def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
@@ -288,7 +292,8 @@ def slopes(source: Any, x: Tensor, count: int) -> list[Tensor]:
         for k in range(count):
             if k == 0:
                 slope = rule_of(node)(node, ones)
-                slope = slope[0] if type(slope) is tuple else slope
+                if type(slope) is tuple:
+                    slope = slope[0]
             elif not of_order[-1]._requires_grad:
                 slope = None
             else:
@@ -321,7 +326,9 @@ def _operand(node: Any) -> Any:
 def _leaf(x: Tensor) -> Tensor:
     """x on the tape, so that gradients by it exclude those of other uses of x."""
     with enable_grad():
-        return cut(x) if x._requires_grad else wrap(x._array, requires_grad=True)
+        if x._requires_grad:
+            return cut(x)
+        return wrap(x._array, requires_grad=True)
 
 
 # --- formulas of other ops
@@ -334,7 +341,9 @@ def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequenc
         y = function(*leaves)
     sources = {key(x): t for x, t in zip(leaves, ts, strict=True) if t is not None}
     rows = pushed(name, form, y if isinstance(y, tuple) else (y,), sources)
-    return tuple(rows) if isinstance(y, tuple) else rows[0]
+    if isinstance(y, tuple):
+        return tuple(rows)
+    return rows[0]
 
 
 def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:

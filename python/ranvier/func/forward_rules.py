@@ -39,7 +39,9 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 def lifted(t: Tensor, ndim: int) -> Tensor:
     """(rows, 1, ..., *shape), which broadcasts with values of ndim dimensions."""
-    return t if t.ndim > ndim else reshape(t, (t.shape[0], *(1,) * (ndim + 1 - t.ndim), *t.shape[1:]))
+    if t.ndim > ndim:
+        return t
+    return reshape(t, (t.shape[0], *(1,) * (ndim + 1 - t.ndim), *t.shape[1:]))
 
 
 def _added(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
@@ -48,7 +50,9 @@ def _added(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
     shape = np.broadcast_shapes(*node.shapes)
     terms = [lifted(t, len(shape)) for t in (a, -b if minus and b is not None else b) if t is not None]
     y = sum_of(terms)
-    return y if y.shape[1:] == shape else y.expand((y.shape[0], *shape))
+    if y.shape[1:] == shape:
+        return y
+    return y.expand((y.shape[0], *shape))
 
 
 def _same(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
@@ -59,7 +63,12 @@ def _same(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
 def _sum(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
     axes = node.axes
     ndim = len(node.shape)
-    axes = range(ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
+    if axes is None:
+        axes = range(ndim)
+    elif isinstance(axes, int):
+        axes = (axes,)
+    else:
+        axes = axes
     axes_of_rows = tuple(axis % ndim + 1 for axis in axes if ndim)  # + 1: axis 0 is the axis of rows
     if not axes_of_rows:
         return t
@@ -87,7 +96,10 @@ def _extreme(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
     ndim = max(node.a.ndim, node.b.ndim)
     rows = [None if t is None else lifted(t, ndim) for t in (a, b)]
     one = wrap(filled_like(1, _core.maximum(node.a, node.b, None)))
-    slope = TENSORS.minimum_backward if type(node) is choice.Minimum else TENSORS.maximum_backward
+    if type(node) is choice.Minimum:
+        slope = TENSORS.minimum_backward
+    else:
+        slope = TENSORS.maximum_backward
     pairs = (rows[0], node.a, node.b), (rows[1], node.b, node.a)
     return sum_of([t * slope(one, wrap(x), wrap(other)) for t, x, other in pairs if t is not None])
 
@@ -136,8 +148,11 @@ def _matrices(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
         b, tb = (lambda: of_input(node, 1, node.b).unsqueeze(1)), tb if tb is None else tb.unsqueeze(-1)
     ta, tb = (None if t is None else lifted(t, ndim) for t in (ta, tb))
     y = product(form, matmul, a, ta, b, tb)
-    y = y.squeeze(-1) if column else y
-    return y.squeeze(-1 if column else -2) if row else y
+    if column:
+        y = y.squeeze(-1)
+    if row:
+        return y.squeeze(-1 if column else -2)
+    return y
 
 
 def _linear(name: str, form: Form, node: Any, tx: Rows, tw: Rows, tb: Rows) -> Tensor:

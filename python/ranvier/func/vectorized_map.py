@@ -86,7 +86,10 @@ def _of_no_slices(
         result = func(*like(args, zeros), **kwargs)
     whole = joined("vmap", [result], out_dims)
     values = values_of(whole)
-    dims = out_dims if isinstance(out_dims, (tuple, list)) else [out_dims] * len(values)
+    if isinstance(out_dims, (tuple, list)):
+        dims = out_dims
+    else:
+        dims = [out_dims] * len(values)
     return like(whole, [value.narrow(dim, 0, 0) for value, dim in zip(values, dims, strict=True)])
 
 
@@ -170,7 +173,10 @@ def joined(name: str, results: list[Any], out_dims: Any) -> Any:
     if any(len(column) != len(columns[0]) for column in columns):
         raise OpError(f"[{name}] got results of different structure; expected the same of each slice")
     first = columns[0]
-    dims = list(out_dims) if isinstance(out_dims, (tuple, list)) else [out_dims] * len(first)
+    if isinstance(out_dims, (tuple, list)):
+        dims = list(out_dims)
+    else:
+        dims = [out_dims] * len(first)
     if len(dims) != len(first) or not all(type(dim) is int for dim in dims):
         raise OpError(
             f"[{name}] got out_dims {out_dims!r} for {len(first)} results; expected an int for each"

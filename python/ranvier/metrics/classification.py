@@ -91,7 +91,10 @@ def scores(
     Arrays (labels) with average None; otherwise three numbers and None. labels: the labels to score.
     """
     one_of(name, "average", average, ("binary", "macro", "micro", "weighted", None))
-    chosen = _selected(name, counts, pos_label, average) if labels is None else labels
+    if labels is None:
+        chosen = _selected(name, counts, pos_label, average)
+    else:
+        chosen = labels
     everything = counts.to(distinct(name, counts.labels, chosen))
     at = np.searchsorted(everything.labels, chosen)
     right = np.diag(everything.matrix)[at]
@@ -132,8 +135,14 @@ def classification_report(y_true: Any, y_pred: Any, *, labels: Any = None, targe
     """
     name = "classification_report"
     counts = counts_of(name, y_true, y_pred)
-    chosen = counts.labels if labels is None else np.asarray(labels).reshape(-1)
-    names = [str(label) for label in chosen] if target_names is None else list(target_names)
+    if labels is None:
+        chosen = counts.labels
+    else:
+        chosen = np.asarray(labels).reshape(-1)
+    if target_names is None:
+        names = [str(label) for label in chosen]
+    else:
+        names = list(target_names)
     if len(names) != len(chosen):
         raise ValueError(f"[{name}] got {len(names)} target_names for {len(chosen)} labels; expected as many")
     columns = scores(name, counts, average=None, labels=chosen)

@@ -77,7 +77,10 @@ class OfScorer:
         self._settings = dict(scorer._kwargs)
         self._sign = scorer._sign
         response = getattr(scorer, "_response_method", "predict")
-        self.scored = "labels" if response in ("predict", ("predict",), ["predict"]) else "positive"
+        if response in ("predict", ("predict",), ["predict"]):
+            self.scored = "labels"
+        else:
+            self.scored = "positive"
         name = self._function.__name__
         self.__name__ = name if self._sign > 0 else f"neg_{name}"
         self.greater_is_better = True
@@ -119,10 +122,16 @@ def scored(metric: Any) -> str:
         return str(declared)
     if getattr(metric, "needs_proba", False) or getattr(metric, "needs_threshold", False):
         return "positive"
-    function = metric.func if isinstance(metric, functools.partial) else metric
+    if isinstance(metric, functools.partial):
+        function = metric.func
+    else:
+        function = metric
     if function is not metric:
         return scored(function)
-    second = _second_parameter(function) if isinstance(function, Hashable) else _second_of(function)
+    if isinstance(function, Hashable):
+        second = _second_parameter(function)
+    else:
+        second = _second_of(function)
     name = getattr(function, "__name__", "")
     if second == "pred_decision":
         raise ValueError(
@@ -132,7 +141,9 @@ def scored(metric: Any) -> str:
     if _SCORES.isdisjoint(second.split("_")) and name not in _TAKE_PROBABILITIES:
         return "labels"
     ours = any(function is own for own in (log_loss, roc_auc_score, top_k_accuracy_score))
-    return "probabilities" if ours else "positive"
+    if ours:
+        return "probabilities"
+    return "positive"
 
 
 @functools.lru_cache(maxsize=256)
@@ -146,7 +157,9 @@ def _second_of(function: Any) -> str:
         names = [*inspect.signature(function).parameters]
     except (TypeError, ValueError):
         return ""
-    return names[1] if len(names) > 1 else ""
+    if len(names) > 1:
+        return names[1]
+    return ""
 
 
 # --- whether more of a quantity is better
@@ -177,7 +190,9 @@ def direction(name: str) -> str | None:
         return "max"
     if plain in _ERRORS or plain in _FALLING or last in ("loss", "error", "deviance"):
         return "min"
-    return "max" if plain.endswith(("_score", "_accuracy")) else None
+    if plain.endswith(("_score", "_accuracy")):
+        return "max"
+    return None
 
 
 def _is_of_family(plain: str) -> bool:

@@ -85,11 +85,17 @@ def roc_auc_score(
                 f"[roc_auc_score] got {len(present)} labels and scores of shape {score.shape}; "
                 "expected (n, classes)"
             )
-        largest = present[-1] if labels is None else np.sort(np.asarray(labels))[-1]
+        if labels is None:
+            largest = present[-1]
+        else:
+            largest = np.sort(np.asarray(labels))[-1]
         return binary_auc(true == largest, score if score.ndim == 1 else score[:, 1])
     one_of("roc_auc_score", "multi_class", multi_class, ("ovr", "ovo"))
     one_of("roc_auc_score", "average", average, ("macro", "weighted"))
-    columns = present if labels is None else np.asarray(labels).reshape(-1)
+    if labels is None:
+        columns = present
+    else:
+        columns = np.asarray(labels).reshape(-1)
     if len(columns) != score.shape[1] or not np.isin(present, columns).all():
         raise ValueError(
             f"[roc_auc_score] got {score.shape[1]} columns for the labels {columns.tolist()}; "
@@ -130,7 +136,10 @@ def _one_against_one(true: Array, score: Array, labels: Array, average: str) -> 
 def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Array:
     """The labels of the columns: the given ones, those that occur if there are as many, or 0, 1, ..."""
     present = distinct(name, true)
-    of_columns = present if labels is None else np.sort(np.asarray(labels).reshape(-1))
+    if labels is None:
+        of_columns = present
+    else:
+        of_columns = np.sort(np.asarray(labels).reshape(-1))
     if labels is None and len(present) != columns and present.dtype.kind in "iubf":
         of_columns = np.arange(columns)
     if len(of_columns) != columns or not np.isin(present, of_columns).all():
@@ -163,7 +172,10 @@ def top_k_accuracy_score(y_true: Any, y_score: Any, *, k: int = 2, labels: Any =
     if score.ndim == 1:
         columns = _labels_of_columns("top_k_accuracy_score", true, labels, 2)
         middle = 0.5 if score.min() >= 0 and score.max() <= 1 else 0
-        hits = (score > middle) == (true == columns[1]) if k == 1 else np.ones(len(true), bool)
+        if k == 1:
+            hits = (score > middle) == (true == columns[1])
+        else:
+            hits = np.ones(len(true), bool)
     else:
         columns = _labels_of_columns("top_k_accuracy_score", true, labels, score.shape[1])
         best = np.argsort(score, axis=1, kind="stable")[:, ::-1][:, :k]
@@ -187,7 +199,8 @@ def log_loss(y_true: Any, y_proba: Any, *, labels: Any = None) -> float:
     0.21616
     """
     true, proba = score_arrays("log_loss", y_true, y_proba)
-    proba = proba if proba.dtype.kind == "f" else proba.astype(np.float64)
+    if proba.dtype.kind != "f":
+        proba = proba.astype(np.float64)
     if proba.min() < 0 or proba.max() > 1:
         raise ValueError("[log_loss] got values outside [0, 1]; expected probabilities")
     if proba.ndim == 1:

@@ -142,7 +142,9 @@ class AlongDim(Layer):
     dim: int | None = None
 
     def _example(self) -> tuple[Any, ...] | None:
-        return super()._example() if self.dim is not None else (empty(0),)
+        if self.dim is not None:
+            return super()._example()
+        return (empty(0),)
 
 
 class Softmax(AlongDim):
@@ -200,7 +202,10 @@ def named(name: str) -> Any:
     """
     if name == "linear":
         return Identity()
-    kind = _BY_NAME.get(name.replace("_", "").lower()) if isinstance(name, str) else None
+    if isinstance(name, str):
+        kind = _BY_NAME.get(name.replace("_", "").lower())
+    else:
+        kind = None
     if kind is None:
         refuse_torch("activation", "an activation", name)
         raise ValueError(

@@ -41,7 +41,10 @@ def check_arguments(cls: Any) -> None:
     signature = inspect.signature(init)
     takes = frozenset(signature.parameters)
     flags = {name for name, parameter in signature.parameters.items() if isinstance(parameter.default, bool)}
-    most = [*signature.parameters].index("dtype") if "dtype" in takes else 2**31
+    if "dtype" in takes:
+        most = [*signature.parameters].index("dtype")
+    else:
+        most = 2**31
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -266,7 +266,8 @@ class MultiheadAttention(Module):
         scores = (query * scale) @ key.transpose(-2, -1)
         if is_causal:
             scores = scores + as_added(later(query.shape[-2], key.shape[-2]), query.dtype)
-        scores = scores if mask is None else scores + mask
+        if mask is not None:
+            scores = scores + mask
         weights = F.softmax(scores, -1)
         if p > 0:
             weights = F.dropout(weights, p)
@@ -356,10 +357,15 @@ class MultiheadAttention(Module):
     def _longer(self, x: Tensor, row: Parameter | None) -> Tensor:
         """Keys or values (N, heads, S, D) and behind them the rows of add_bias_kv and add_zero_attn."""
         n, heads, _, size = x.shape
-        rows = [] if row is None else [ops.expand(ops.reshape(row, 1, heads, 1, size), n, heads, 1, size)]
+        if row is None:
+            rows = []
+        else:
+            rows = [ops.expand(ops.reshape(row, 1, heads, 1, size), n, heads, 1, size)]
         if self.add_zero_attn:
             rows.append(x.new_zeros(n, heads, 1, size))
-        return ops.cat([x, *rows], 2) if rows else x
+        if rows:
+            return ops.cat([x, *rows], 2)
+        return x
 
     def _joined(self, y: Tensor) -> Tensor:
         """y (N, heads, L, D) as (N, L, heads * D) with batch_first, or else (L, N, heads * D)."""
@@ -384,7 +390,9 @@ class MultiheadAttention(Module):
 
 
 def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
-    return Parameter(empty(*shape, dtype=dtype)) if wanted else None
+    if wanted:
+        return Parameter(empty(*shape, dtype=dtype))
+    return None
 
 
 def multi_head_attention_forward(

@@ -185,7 +185,9 @@ class ModuleList(_Numbered):
 def _block(name: str, lines: list[str]) -> str:
     """The text "name(...)" with the lines indented between the parentheses."""
     inside = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
-    return f"{name}({inside}\n)" if lines else f"{name}()"
+    if lines:
+        return f"{name}({inside}\n)"
+    return f"{name}()"
 
 
 class _Dictionary(ByItems, Module):
@@ -337,7 +339,9 @@ class ParameterDict(_Dictionary):
         del self._keys[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        return getattr(self, name) if name in self else default
+        if name in self:
+            return getattr(self, name)
+        return default
 
     def fromkeys(self, keys: Iterable[str], default: Any = None) -> Any:
         return type(self)(dict.fromkeys(keys, default))

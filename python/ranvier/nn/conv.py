@@ -59,7 +59,10 @@ class Convolution(Product):
         if transposed != self.transposed:  # A user's class may pass a value that differs from the base's.
             self.transposed = transposed
         if padding_mode not in (_PADDING_MODES[:1] if transposed else _PADDING_MODES):
-            expected = "'zeros'" if transposed else f"one of {', '.join(map(repr, _PADDING_MODES))}"
+            if transposed:
+                expected = "'zeros'"
+            else:
+                expected = f"one of {', '.join(map(repr, _PADDING_MODES))}"
             raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected {expected}")
         self.padding = self._padding(padding)
         extra = 0 if output_padding is None else output_padding
@@ -80,14 +83,23 @@ class Convolution(Product):
         if self.bias is None:
             text += ", bias=False"
         mode = getattr(self, "padding_mode", "zeros")
-        return text if mode == "zeros" else f"{text}, padding_mode={mode}"
+        if mode == "zeros":
+            return text
+        return f"{text}, padding_mode={mode}"
 
     def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
-        sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-        sizes = sizes * self._axes if len(sizes) == 1 else sizes
+        if isinstance(value, (tuple, list)):
+            sizes = tuple(value)
+        else:
+            sizes = (value,)
+        if len(sizes) == 1:
+            sizes = sizes * self._axes
         whole = all(isinstance(v, int) and type(v) is not bool and v >= least for v in sizes)
         if not whole or len(sizes) != self._axes:
-            expected = "an integer or a pair of integers" if self._axes == 2 else "an integer"
+            if self._axes == 2:
+                expected = "an integer or a pair of integers"
+            else:
+                expected = "an integer"
             raise OpError(f"[{self._op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes
 
@@ -117,7 +129,9 @@ class Convolution(Product):
         if own is not None:
             return own
         around = self._around()
-        return list(around) if isinstance(self.padding, str) else around
+        if isinstance(self.padding, str):
+            return list(around)
+        return around
 
     @_reversed_padding_repeated_twice.setter
     def _reversed_padding_repeated_twice(self, around: Any) -> None:
@@ -217,7 +231,10 @@ class TransposedConvolution(Convolution):
         """
         if output_size is None:
             return self.output_padding
-        wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
+        if isinstance(output_size, (tuple, list)):
+            wanted = tuple(output_size)
+        else:
+            wanted = (output_size,)
         wanted = wanted[-num_spatial_dims:]
         gaps = (1,) * num_spatial_dims if dilation is None else dilation
         least = [

@@ -35,7 +35,9 @@ def _cast(method: str, dtype: np.dtype[Any]) -> Conversion:
     """The cast of tensors of floats to a dtype."""
 
     def convert(tensor: Tensor) -> Tensor:
-        return tensor.detach().to(dtype) if tensor.dtype.kind == "f" else tensor
+        if tensor.dtype.kind == "f":
+            return tensor.detach().to(dtype)
+        return tensor
 
     return _named(method, convert)
 
@@ -59,7 +61,9 @@ class Conversions:
             laid_out = own is None or tensor.ndim == own
             new = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
             if tensor.dtype.kind != "f":
-                return tensor if new.is_meta == tensor.is_meta else new.to(tensor.dtype)
+                if new.is_meta == tensor.is_meta:
+                    return tensor
+                return new.to(tensor.dtype)
             if new.dtype.kind != "f":
                 raise TypeError(f"[to] got {new.dtype}; expected a floating dtype, in which layers compute")
             return new

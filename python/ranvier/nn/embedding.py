@@ -40,8 +40,14 @@ class _Table(Module):
         padding_idx, max_norm, norm_type, self.scale_grad_by_freq, self.sparse = settings
         self.num_embeddings = count("embedding", "num_embeddings", sizes[0], 0)
         self.embedding_dim = count("embedding", "embedding_dim", sizes[1], 0)
-        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, self.num_embeddings)
-        self.max_norm = None if max_norm is None else number(name, "max_norm", max_norm)
+        if padding_idx is None:
+            self.padding_idx = None
+        else:
+            self.padding_idx = padding_row(padding_idx, self.num_embeddings)
+        if max_norm is None:
+            self.max_norm = None
+        else:
+            self.max_norm = number(name, "max_norm", max_norm)
         self.norm_type = number(name, "norm_type", norm_type)
         shape = self.num_embeddings, self.embedding_dim
         self.weight = Parameter(empty(*shape, dtype=dtype) if table is None else table, requires_grad=trained)
@@ -245,10 +251,17 @@ class CategoryEmbedding(Module):
             raise misfit("CategoryEmbedding", {"x": x.shape}, expected)
         if not self.categories:
             return x
-        parts = [_floats(x[:, : self.numbers], self.tables[0])] if self.numbers else []
+        if self.numbers:
+            parts = [_floats(x[:, : self.numbers], self.tables[0])]
+        else:
+            parts = []
         parts += [table(x[:, self.numbers + i].long()) for i, table in enumerate(self.tables)]
-        return ops.cat(parts, 1) if len(parts) > 1 else parts[0]
+        if len(parts) > 1:
+            return ops.cat(parts, 1)
+        return parts[0]
 
 
 def _floats(numbers: Tensor, table: Any) -> Tensor:
-    return numbers if numbers.is_floating_point() else numbers.to(table.weight.dtype)
+    if numbers.is_floating_point():
+        return numbers
+    return numbers.to(table.weight.dtype)

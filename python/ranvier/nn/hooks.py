@@ -56,12 +56,18 @@ class Hooks:
 
     def _around_forward(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for key, hook in list(self.before.items()):
-            changed = hook(module, args, kwargs) if key in self.keywords else hook(module, args)
+            if key in self.keywords:
+                changed = hook(module, args, kwargs)
+            else:
+                changed = hook(module, args)
             if changed is not None and key in self.keywords:
                 args, kwargs = changed
             elif changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        passage = Passage(self, module) if self.backward or self.before_backward else None
+        if self.backward or self.before_backward:
+            passage = Passage(self, module)
+        else:
+            passage = None
         if passage is not None:
             args = passage.enter(args)
         y = None
@@ -70,14 +76,20 @@ class Hooks:
             y = module.forward(*args, **kwargs)
             for key, hook in list(self.after.items()):
                 called.add(key)
-                changed = hook(module, args, kwargs, y) if key in self.keywords else hook(module, args, y)
-                y = y if changed is None else changed
+                if key in self.keywords:
+                    changed = hook(module, args, kwargs, y)
+                else:
+                    changed = hook(module, args, y)
+                if changed is not None:
+                    y = changed
         except Exception:
             for key, hook in list(self.after.items()):
                 if key in self.always and key not in called:
                     hook(module, args, kwargs, y) if key in self.keywords else hook(module, args, y)
             raise
-        return y if passage is None else passage.leave(y)
+        if passage is None:
+            return y
+        return passage.leave(y)
 
 
 _of_all = Hooks()  # the hooks of all modules
@@ -96,7 +108,9 @@ class Outputs(Observer):
         if (name := self.names.get(id(module))) is None:
             return output
         changed = self.note(name, module, args, output)
-        return output if changed is None else changed
+        if changed is None:
+            return output
+        return changed
 
 
 class Passage:
@@ -124,7 +138,9 @@ class Passage:
         outputs = y if isinstance(y, tuple) else (y,)
         self.outputs, self.output_places = len(outputs), _wanting(outputs)
         passed = _through(Watch(self.enter_backward), outputs, self.output_places)
-        return passed if isinstance(y, tuple) else passed[0]
+        if isinstance(y, tuple):
+            return passed
+        return passed[0]
 
     def enter_backward(self, passed: Gradients) -> Gradients:
         gradients = _placed(passed, self.output_places, self.outputs)
@@ -164,7 +180,8 @@ def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> 
     if not places:
         return values
     passed = watch.apply(*(values[i] for i in places))
-    passed = passed if isinstance(passed, tuple) else (passed,)
+    if not isinstance(passed, tuple):
+        passed = (passed,)
     whole = list(values)
     for place, tensor in zip(places, passed, strict=True):
         view_of_several(values[place], tensor, _WATCHED)
@@ -185,7 +202,9 @@ class Watch(TakesHalves):
         self.see = see
 
     def forward(self, *arrays: Any) -> Any:
-        return arrays if len(arrays) > 1 else arrays[0]
+        if len(arrays) > 1:
+            return arrays
+        return arrays[0]
 
     def backward(self, *gradients: Any) -> Any:
         with no_grad():
@@ -224,7 +243,9 @@ class HookRegistration:
     @property
     def _is_full_backward_hook(self) -> bool | None:
         own = self.__dict__.get("_rv_hooks")
-        return True if own is not None and own.backward else None
+        if own is not None and own.backward:
+            return True
+        return None
 
     def _get_backward_hooks(self) -> tuple[list[Hook], list[Hook]]:
         """The hooks of backward, and those of PyTorch's older kind, of which there are none."""

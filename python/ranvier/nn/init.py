@@ -289,8 +289,11 @@ def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: 
             q = math.erf(right / math.sqrt(2))
             values = mean + math.sqrt(2) * std * _core.erfinv(p + (q - p) * u, None)
         low, high = (wrap(np.array(x).astype(tensor.dtype)) for x in (a, b))
-        low = nextafter(low, b) if float(low) < a else low  # Rounding may move the ends out of [a, b].
-        high = nextafter(high, a) if float(high) > b else high
+        # Rounding may move the ends out of [a, b].
+        if float(low) < a:
+            low = nextafter(low, b)
+        if float(high) > b:
+            high = nextafter(high, a)
         return np.clip(values.astype(tensor.dtype), low._array, high._array)
 
 

@@ -185,6 +185,9 @@ def layers_of(cache: Any, name: str, count: int) -> list[dict[str, CacheLayer]]:
     if cache is None:
         return [{}] * count
     if not isinstance(cache, KeyValueCache) or cache.layers != count:
-        shown = f"of {cache.layers} layers" if isinstance(cache, KeyValueCache) else repr(cache)
+        if isinstance(cache, KeyValueCache):
+            shown = f"of {cache.layers} layers"
+        else:
+            shown = repr(cache)
         raise ValueError(f"[{name}] got cache {shown}; expected a KeyValueCache of {count} layers")
     return [{"cache": cache[i]} for i in range(count)]

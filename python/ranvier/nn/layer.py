@@ -61,7 +61,10 @@ class OneOp(Module):
         if "forward" in vars(cls):
             return
         passed = [f"self.{name}" for name in of_op if name in cls._settings or name == "training"]
-        op = f"F.{cls._op}" if cls._op in _FUNCTIONS else f"ops.{cls._op}"
+        if cls._op in _FUNCTIONS:
+            op = f"F.{cls._op}"
+        else:
+            op = f"ops.{cls._op}"
         if cls._op in FUNCTIONAL_OF:  # a rare op is no attribute of `nn.functional`, if it is not replaced
             op = f"(_FUNCTIONAL.get({cls._op!r}) or ops._rare({FUNCTIONAL_OF[cls._op]!r}, {cls._op!r}))"
         taken: list[Any] = ["self", *(Parameter(name, _KIND, annotation=Any) for name in cls._inputs)]
@@ -106,4 +109,6 @@ class Layer(OneOp):
 
     def _example(self) -> tuple[Any, ...] | None:
         example = (empty((0,) * 8),) * len(self._inputs)
-        return example if {*self._settings} - {"inplace"} else None
+        if {*self._settings} - {"inplace"}:
+            return example
+        return None

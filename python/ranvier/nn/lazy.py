@@ -69,7 +69,10 @@ class _Lazy(Module):
         """The number of channels of an input: its first axis for one image without a batch, else its second
         axis."""
         axes = getattr(self, "_axes", None)  # for a convolution, the number of spatial axes
-        ranks = (axes + 1,) if axes else (getattr(self._base, "_unbatched", 0),)
+        if axes:
+            ranks = (axes + 1,)
+        else:
+            ranks = (getattr(self._base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:
             raise misfit(type(self).__name__, {"x": shape}, "(N, C, ...)")

@@ -202,7 +202,9 @@ def layer_calls(model: Module) -> Iterator[list[LayerCall]]:
     def note(name: str, layer: Module, args: Any, output: Any) -> Any:
         shape = tuple(getattr(args[0], "shape", ())) if args else ()
         calls.append(LayerCall(name, layer, shape, output))
-        return output.clone() if isinstance(output, Tensor) else None
+        if isinstance(output, Tensor):
+            return output.clone()
+        return None
 
     watched = [
         (name, layer)

@@ -259,7 +259,8 @@ class Module(HookRegistration, StateDicts, Conversions):
 
         remove_duplicate: a module that is at several places is listed once, at the first.
         """
-        memo = set() if memo is None else memo
+        if memo is None:
+            memo = set()
         if self in memo:
             return
         if remove_duplicate:

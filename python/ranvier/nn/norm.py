@@ -77,7 +77,10 @@ class _ChannelNorm(_Norm):
         super().__init__()
         self.num_features = num_features = count(self._name, "num_features", num_features, 0)
         self.eps = eps
-        self.momentum = momentum if momentum is None else number(self._name, "momentum", momentum)
+        if momentum is None:
+            self.momentum = momentum
+        else:
+            self.momentum = number(self._name, "momentum", momentum)
         self.affine = affine
         self.track_running_stats = track_running_stats
         for name in ("running_mean", "running_var"):
@@ -148,7 +151,9 @@ class _BatchNorm(_ChannelNorm):
             seen.add_(1)
         if self.momentum is not None:
             return self.momentum
-        return 0.0 if seen is None else 1.0 / float(seen)
+        if seen is None:
+            return 0.0
+        return 1.0 / float(seen)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -361,7 +366,10 @@ class RMSNorm(_OfLastAxes):
     ) -> None:
         super().__init__()
         self._set("rms_norm", normalized_shape, eps, elementwise_affine)
-        weight = Parameter(empty(*self.normalized_shape, dtype=dtype)) if elementwise_affine else None
+        if elementwise_affine:
+            weight = Parameter(empty(*self.normalized_shape, dtype=dtype))
+        else:
+            weight = None
         self.register_parameter("weight", weight)
         self.reset_parameters()
 

@@ -68,7 +68,9 @@ def _counted(module: Any, args: tuple[Any, ...]) -> Any:
     if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
         _calls.pop(id(module), None)  # Another thread may have removed it.
         call = provider("replays").begin(module, args)
-        return module.forward(*args) if call is None else call(*args)
+        if call is None:
+            return module.forward(*args)
+        return call(*args)
     began = perf_counter()
     result = module.forward(*args)
     _calls[id(module)] = link, calls + 1, seconds + perf_counter() - began

@@ -186,7 +186,8 @@ class _MaxUnpool(Module):
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
-        stride = kernel_size if stride is None else stride
+        if stride is None:
+            stride = kernel_size
         settings = {"kernel_size": (kernel_size, 1), "stride": (stride, 1), "padding": (padding, 0)}
         counts(type(self).__name__, self._axes, **settings)
         for name, (value, _) in settings.items():

@@ -50,7 +50,10 @@ class _Numbers(Layer):
     """A layer whose settings are numbers, except ``inplace``."""
 
     def _set(self, settings: dict[str, Any]) -> None:
-        flags = {"inplace": bool(settings.pop("inplace"))} if "inplace" in settings else {}
+        if "inplace" in settings:
+            flags = {"inplace": bool(settings.pop("inplace"))}
+        else:
+            flags = {}
         layer = type(self).__name__
         super()._set({**{name: number(layer, name, value) for name, value in settings.items()}, **flags})
 

@@ -51,7 +51,9 @@ class Recurrent(Module):
     def _states(self, hx: Any, mode: str) -> list[Any]:
         """The given states as Tensors: [h0], or for an LSTM [h0, c0]. None stands for zeros."""
         if hx is None:
-            return [None, None] if mode == "LSTM" else [None]
+            if mode == "LSTM":
+                return [None, None]
+            return [None]
         if mode != "LSTM":
             return [as_tensor(self._name, hx)]
         if not isinstance(hx, (tuple, list)) or len(hx) != 2:
@@ -89,12 +91,18 @@ class RNNBase(Recurrent):
         self.batch_first = batch_first
         self.proj_size = proj_size = 0 if proj_size == 0 else count(self._name, "proj_size", proj_size)
         if proj_size and (proj_size >= hidden_size or self.mode != "LSTM"):
-            expected = "less than hidden_size" if self.mode == "LSTM" else "0: only an LSTM has it"
+            if self.mode == "LSTM":
+                expected = "less than hidden_size"
+            else:
+                expected = "0: only an LSTM has it"
             raise ValueError(f"[{self._name}] got proj_size {proj_size}; expected {expected}")
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         for k in range(num_layers):
-            inputs = input_size if k == 0 else (2 if bidirectional else 1) * (proj_size or hidden_size)
+            if k == 0:
+                inputs = input_size
+            else:
+                inputs = (2 if bidirectional else 1) * (proj_size or hidden_size)
             for end in self._ends(k):
                 self._add_weights(end, inputs, dtype)
         self.reset_parameters()
@@ -164,7 +172,9 @@ class RNNBase(Recurrent):
         if self._rv_in_place is None or name not in self._rv_in_place:
             return parameter
         replaced, weight = self._rv_in_place[name]
-        return weight if replaced is parameter else parameter
+        if replaced is parameter:
+            return weight
+        return parameter
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -228,7 +238,10 @@ class RNNBase(Recurrent):
     def check_input(self, input: Tensor, batch_sizes: Any) -> None:
         """Raises ValueError for an input of other dimensions or features."""
         if batch_sizes is None and input.ndim not in (2, 3):
-            expected = "(N, steps, input_size)" if self.batch_first else "(steps, N, input_size)"
+            if self.batch_first:
+                expected = "(N, steps, input_size)"
+            else:
+                expected = "(steps, N, input_size)"
             raise misfit(
                 self._name, {"x": input.shape}, f"{expected}, or (steps, input_size) without a batch"
             )
@@ -240,7 +253,10 @@ class RNNBase(Recurrent):
 
     def get_expected_hidden_size(self, input: Tensor, batch_sizes: Any) -> tuple[int, int, int]:
         """The shape of h0 for an input (steps, N, ...), or a packed sequence with these batch sizes."""
-        batch = input.shape[0 if self.batch_first else 1] if batch_sizes is None else int(batch_sizes[0])
+        if batch_sizes is None:
+            batch = input.shape[0 if self.batch_first else 1]
+        else:
+            batch = int(batch_sizes[0])
         return self._shapes(batch)[0]
 
     def get_expected_cell_size(self, input: Tensor, batch_sizes: Any) -> tuple[int, int, int]:
@@ -258,7 +274,9 @@ class RNNBase(Recurrent):
         """The states with their sequences in another order."""
         if permutation is None:
             return hx
-        return hx[:, permutation] if isinstance(hx, Tensor) else tuple(s[:, permutation] for s in hx)
+        if isinstance(hx, Tensor):
+            return hx[:, permutation]
+        return tuple(s[:, permutation] for s in hx)
 
     def _shapes(self, batch: int) -> list[tuple[int, int, int]]:
         """The shapes of h0 and c0."""

@@ -55,7 +55,9 @@ class RNNCellBase(Recurrent):
             x = x.unsqueeze(0)
             states = [s if s is None else s.unsqueeze(0) for s in states]
         _, *last = self._computed(x.unsqueeze(0), tuple(states))
-        return [s.squeeze(0) for s in last] if single else last
+        if single:
+            return [s.squeeze(0) for s in last]
+        return last
 
     def _computed(self, x: Tensor, state: tuple[Any, ...]) -> Any:
         """A sequence of one step, as :func:`recurrent`."""

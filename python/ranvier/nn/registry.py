@@ -204,7 +204,9 @@ def items_of(kind: str, module: Any) -> Iterable[tuple[str, Any]]:
     """The names and values of one kind."""
     attributes = module.__dict__
     names = attributes[kind]
-    return [(name, attributes[name]) for name in names] if names else ()
+    if names:
+        return [(name, attributes[name]) for name in names]
+    return ()
 
 
 def values_of(modules: Iterable[Any], kind: str) -> Iterator[Any]:
@@ -277,7 +279,9 @@ def registry(kind: str) -> Any:
         except KeyError:
             raise AttributeError(f"{type(module).__name__!r} object has no attribute {kind!r}") from None
         own = type(found) is Registry and found.is_of(module)
-        return found if own else adopt(module, kind, found)
+        if own:
+            return found
+        return adopt(module, kind, found)
 
     def replace(module: Any, new: Any) -> None:
         attributes, new = module.__dict__, dict(new)
@@ -322,7 +326,10 @@ _ABSENT = {
 def absent(module: str, name: str) -> AttributeError:
     """The error for a name that a module lacks. If the name is one of PyTorch's, the error says why."""
     why = next((text for part, text in _ABSENT.items() if part in name.lower()), None)
-    ending = "" if why is None else f": {why} not part of this library (docs/versions.md)"
+    if why is None:
+        ending = ""
+    else:
+        ending = f": {why} not part of this library (docs/versions.md)"
     return AttributeError(f"module {module!r} has no attribute {name!r}{ending}")
 
 
@@ -348,7 +355,10 @@ class CallSignature:
 def counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
     """Checks settings that are one whole number, or one for each axis: name=(value, least value)."""
     for name, (value, least) in settings.items():
-        sizes = value if isinstance(value, (tuple, list)) else (value,) * axes
+        if isinstance(value, (tuple, list)):
+            sizes = value
+        else:
+            sizes = (value,) * axes
         if len(sizes) != axes:
             raise ValueError(f"[{layer}] got {name} {value!r}; expected {axes} numbers")
         for size in sizes:

@@ -26,7 +26,10 @@ class _Pad(Module):
     def _set(self, padding: Any) -> None:
         """padding: one number for all sides, or (before, after) for the last axis, then the axis before
         it."""
-        sizes = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * (2 * self._axes)
+        if isinstance(padding, (tuple, list)):
+            sizes = tuple(padding)
+        else:
+            sizes = (padding,) * (2 * self._axes)
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
         if len(sizes) != 2 * self._axes or not whole:
             raise ValueError(
@@ -199,7 +202,9 @@ class Upsample(Layer):
 
     def _set(self, settings: dict[str, Any]) -> None:
         super()._set(settings)
-        self.size = tuple(self.size) if isinstance(self.size, list) else self.size  # Model files have lists.
+        # Model files have lists.
+        if isinstance(self.size, list):
+            self.size = tuple(self.size)
         factor = self.scale_factor
         if isinstance(factor, (tuple, list)):
             self.scale_factor = tuple(float(number("interpolate", "scale_factor", f)) for f in factor)
@@ -211,7 +216,10 @@ class Upsample(Layer):
         return (empty(0, 1, *(2**15,) * (1 if self.mode == "linear" or 1 in counts else 2)),)
 
     def extra_repr(self) -> str:
-        what = f"size={self.size!r}" if self.scale_factor is None else f"scale_factor={self.scale_factor!r}"
+        if self.scale_factor is None:
+            what = f"size={self.size!r}"
+        else:
+            what = f"scale_factor={self.scale_factor!r}"
         return f"{what}, mode={self.mode!r}"
 
 

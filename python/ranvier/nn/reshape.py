@@ -36,8 +36,10 @@ class Flatten(Module):
         start = self.start_dim
         end = self.end_dim
         ndim = input.ndim
-        start = start + ndim if start < 0 else start
-        end = end + ndim if end < 0 else end
+        if start < 0:
+            start = start + ndim
+        if end < 0:
+            end = end + ndim
         if not 0 <= start <= end < ndim:
             raise OpError(
                 f"[flatten] got x of shape {tuple(input.shape)} for dimensions {self.start_dim} to "

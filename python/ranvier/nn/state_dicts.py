@@ -32,7 +32,9 @@ class LoadResult(NamedTuple):
 
     def __repr__(self) -> str:
         text = f"_IncompatibleKeys(missing_keys={self[0]}, unexpected_keys={self[1]})"  # PyTorch's name
-        return text if any(self) else "<All keys matched successfully>"
+        if any(self):
+            return text
+        return "<All keys matched successfully>"
 
 
 class StateHooks:
@@ -106,7 +108,8 @@ class StateDicts:
                 child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         for hook in [*hooks.after_saving.values()] if hooks else ():
             changed = hook(self, destination, prefix, version)
-            destination = destination if changed is None else changed
+            if changed is not None:
+                destination = changed
         if not prefix:
             _require_whole("state_dict", destination.values())
         return destination
@@ -141,7 +144,8 @@ class StateDicts:
         """
         if not hasattr(state_dict, "keys"):
             remedy = "; its method state_dict gives one" * isinstance(state_dict, StateDicts)
-            remedy = "; rv.load reads a file" if isinstance(state_dict, (str, PathLike)) else remedy
+            if isinstance(state_dict, (str, PathLike)):
+                remedy = "; rv.load reads a file"
             raise TypeError(
                 f"[load_state_dict] got {type(state_dict).__name__}; expected a mapping of names to arrays"
                 f"{remedy}"
@@ -224,7 +228,8 @@ class StateDicts:
     def _register_load_state_dict_pre_hook(self, hook: Hook, with_module: bool = False) -> RemovableHandle:
         """Calls ``hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
         error_msgs)`` before the module's values are loaded; with_module: the module comes first."""
-        hook = partial(hook, self) if with_module else hook
+        if with_module:
+            hook = partial(hook, self)
         return RemovableHandle(self._rv_own_state_hooks().before_loading, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
@@ -273,7 +278,8 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
     tensor = module.__dict__[name]
     value = as_array(given)
     kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
-    value = value.reshape(()) if value.shape == (1,) and not tensor.ndim else value
+    if value.shape == (1,) and not tensor.ndim:
+        value = value.reshape(())
     if value.dtype.kind in "OSUMm":
         expected = f"expected a Tensor or an array of numbers from checkpoint but received {type(given)}"
         return f'While copying the {kind} named "{path}", {expected}'
@@ -303,7 +309,10 @@ def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
         if not assign:
             tensor.copy_(wrap(value))
         elif isinstance(tensor, Parameter):
-            new = given if isinstance(given, Parameter) else Parameter(given, tensor.requires_grad)
+            if isinstance(given, Parameter):
+                new = given
+            else:
+                new = Parameter(given, tensor.requires_grad)
             setattr(module, name, new.requires_grad_(tensor.requires_grad))
         else:
             setattr(module, name, given if isinstance(given, Tensor) else wrap(value))

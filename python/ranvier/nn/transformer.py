@@ -36,7 +36,9 @@ def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
     """The function for the argument ``activation`` of a layer: a name or a function."""
     if isinstance(activation, str) and activation in _ACTIVATIONS:
         function = getattr(F, activation)  # A program may have replaced it.
-        return _ACTIVATIONS[activation] if function is F._OWN[activation] else function
+        if function is F._OWN[activation]:
+            return _ACTIVATIONS[activation]
+        return function
     if not callable(activation):
         raise ValueError(f"[{name}] got activation {activation!r}; expected 'relu', 'gelu' or a function")
     return next((function for function in _ACTIVATIONS.values() if function == activation), activation)
@@ -56,7 +58,9 @@ def copies(name: str, layer: Any, count: int) -> ModuleList:
 
 def added(mask: Any, x: Any) -> Any:
     """A mask as numbers, which are added to scores, in the dtype of x; None stays None."""
-    return None if mask is None else as_added(as_tensor("transformer", mask), x.dtype)
+    if mask is None:
+        return None
+    return as_added(as_tensor("transformer", mask), x.dtype)
 
 
 def is_causal_mask(mask: Any) -> bool:
@@ -192,7 +196,10 @@ class TransformerEncoderLayer(TransformerLayer):
     ) -> Tensor:
         """y. src_mask is attn_mask of the attention and src_key_padding_mask is key_padding_mask; is_causal
         and cache have their names there, too."""
-        attended = self._sa_block if cache is None else partial(self._sa_block, cache=cache)
+        if cache is None:
+            attended = self._sa_block
+        else:
+            attended = partial(self._sa_block, cache=cache)
         x = src
         if not (src_mask is src_key_padding_mask is None or self._has_usual_attention()):
             src_mask = added(src_mask, x)
@@ -204,7 +211,9 @@ class TransformerEncoderLayer(TransformerLayer):
             x = self.norm1(x + attended(x, src_mask, src_key_padding_mask, is_causal=is_causal))
             x = self.norm2(x + self._ff_block(x))
         fast = _core._autocast(-1) and x.ndim == 3 and not (self.training or x.requires_grad) and self._fast()
-        return cast(Tensor, _core._autocast_cast("lower", x)) if fast else x
+        if fast:
+            return cast(Tensor, _core._autocast_cast("lower", x))
+        return x
 
     def _ff_block(self, x: Any) -> Any:
         """The network for each place."""
@@ -240,7 +249,9 @@ class _Stack(Module):
         of_layers = layers_of(cache, self._name, len(self.layers))
         for layer, own in zip(self.layers, of_layers, strict=True):
             x = layer(x, *inputs, **masks, **own)
-        return x if self.norm is None else self.norm(x)
+        if self.norm is None:
+            return x
+        return self.norm(x)
 
     def _has_usual_layers(self) -> bool:
         """True if the layers are the library's."""
@@ -288,7 +299,8 @@ class TransformerEncoder(_Stack):
         if not (mask is src_key_padding_mask is None or self._has_usual_layers()):
             src_key_padding_mask = added(src_key_padding_mask, src)
             mask = added(mask, src)
-            is_causal = is_causal_mask(mask) if is_causal is None else is_causal
+            if is_causal is None:
+                is_causal = is_causal_mask(mask)
         y = self._through(
             src,
             cache,
@@ -335,7 +347,10 @@ class TransformerDecoderLayer(TransformerLayer):
     ) -> Tensor:
         """y. For the masks and is_causal of both attentions see :meth:`MultiheadAttention.forward`. cache:
         for the tokens of tgt."""
-        attended = self._sa_block if cache is None else partial(self._sa_block, cache=cache)
+        if cache is None:
+            attended = self._sa_block
+        else:
+            attended = partial(self._sa_block, cache=cache)
         x = tgt
         own = tgt_mask, tgt_key_padding_mask, tgt_is_causal
         other = memory_mask, memory_key_padding_mask, memory_is_causal

@@ -109,7 +109,9 @@ def _sizes_of_letters(terms: list[str], shapes: list[Dims]) -> dict[str, Dim] | 
 # --- pools
 def _each(value: Any, axes: int) -> tuple[Any, ...]:
     """A setting for each axis of the image."""
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
+    if isinstance(value, (tuple, list)):
+        return tuple(value)
+    return (value,) * axes
 
 
 @handles("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d")
@@ -125,7 +127,9 @@ def _pool_of_all(
         return NotImplemented
     places = tuple(range(-axes, 0))
     is_mean = call.name.startswith("avg")
-    return rv.mean(x, places, keepdim=True) if is_mean else rv.amax(x, places, keepdim=True)
+    if is_mean:
+        return rv.mean(x, places, keepdim=True)
+    return rv.amax(x, places, keepdim=True)
 
 
 @handles("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d")

@@ -64,7 +64,9 @@ def results(call: Call) -> list[Dims | None]:
     if not RULES:
         _fill()
     rule = RULES.get(call.kind)
-    return list(rule(call)) if rule else [None] * len(call.outputs)
+    if rule:
+        return list(rule(call))
+    return [None] * len(call.outputs)
 
 
 def _holds_size(setting: Any) -> bool:
@@ -141,8 +143,13 @@ def _product(call: Call) -> list[Dims | None]:
 
 
 def _each(value: Any, axes: int) -> list[int]:
-    sizes = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
-    return sizes * axes if len(sizes) == 1 else sizes
+    if isinstance(value, (tuple, list)):
+        sizes = [int(n) for n in value]
+    else:
+        sizes = [int(value)]
+    if len(sizes) == 1:
+        return sizes * axes
+    return sizes
 
 
 def _windows(n: Dim, kernel: int, stride: int, pad: int, dilation: int) -> Dim:
@@ -207,14 +214,19 @@ def _interpolate(call: Call) -> list[Dims | None]:
     if size is not None:
         sizes = size if isinstance(size, (tuple, list)) else [size] * axes
         return [(*dims[:2], *sizes)]
-    factors = scale if isinstance(scale, (tuple, list)) else [scale] * axes
+    if isinstance(scale, (tuple, list)):
+        factors = scale
+    else:
+        factors = [scale] * axes
     sizes = [scaled(n, float(factor)) for n, factor in zip(dims[2:], factors, strict=True)]
     return [(*dims[:2], *sizes)]
 
 
 def scaled(n: Dim, factor: float) -> Dim:
     """The size after a factor."""
-    return n * int(factor) if factor.is_integer() else math.floor(n * factor)
+    if factor.is_integer():
+        return n * int(factor)
+    return math.floor(n * factor)
 
 
 def _permuted(call: Call) -> list[Dims | None]:
@@ -253,7 +265,9 @@ def sliced(n: Dim, part: slice) -> Dim:
     if start is None or stop is None:
         return None
     length = greatest(stop - start, 0)
-    return length if step == 1 else -(-length // step)
+    if step == 1:
+        return length
+    return -(-length // step)
 
 
 def _parts(part: slice) -> tuple[Any, Any, Any]:
@@ -265,9 +279,12 @@ _BEYOND = 2**40  # more elements than any axis has: files have such bounds for "
 
 def _bound(at: Any, n: Dim) -> Dim:
     """A bound of a slice, counted from the front and within the axis; None where its sign is not known."""
-    at = at if isinstance(at, Size) else int(at)
+    if not isinstance(at, Size):
+        at = int(at)
     if not isinstance(at, Size) and abs(at) >= _BEYOND:
-        return n if at > 0 else 0
+        if at > 0:
+            return n
+        return 0
     if least(at) >= 0:
         return smallest(at, n)
     if most(at) < 0:
@@ -340,7 +357,9 @@ def _expanded(call: Call) -> list[Dims | None]:
 
 
 def _kept(before: Dim, after: int) -> Dim:
-    return before if number(before) == after else after
+    if number(before) == after:
+        return before
+    return after
 
 
 def _sorted(call: Call) -> list[Dims | None]:

@@ -233,7 +233,9 @@ class Division:
         if any(not r.nodes <= nodes or r.path[: len(path)] != path or r.path == path for r in inside):
             return None
         filling = self._filling(path, nodes, inside)
-        return None if filling is None else _Region(path, nodes, filling)
+        if filling is None:
+            return None
+        return _Region(path, nodes, filling)
 
     # --- the steps of a call
     def _filling(self, path: Path, nodes: frozenset[int], inside: list[_Region]) -> Filling | None:
@@ -334,4 +336,6 @@ def _plain(value: Any) -> Any:
         return tuple((name, _plain(value[name])) for name in sorted(value))
     if isinstance(value, Graph):
         return id(value)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(value)
+    return value

@@ -250,7 +250,10 @@ def export(
         raise ValueError(
             "[onnx.export] got export_params False; expected True: the file holds the parameters"
         )
-    target = getattr(model, "_function", model) if not isinstance(model, Module) else model
+    if not isinstance(model, Module):
+        target = getattr(model, "_function", model)
+    else:
+        target = model
     if not callable(target):
         part = next((f": its {name}" for name in ("model", "module_") if hasattr(model, name)), "")
         raise TypeError(f"[onnx.export] got {type(model).__name__}; expected a Module or a function{part}")
@@ -304,7 +307,10 @@ def _compare(proto: Any, runs: list[Run]) -> None:
     """Raises ValueError unless the graph gives the results of the runs from their inputs."""
     graph = load(proto)
     calls = runs[0].trace.calls
-    close = _STEPS if any(c.kind.startswith("Quantized") for c in calls) else 0.0
+    if any(c.kind.startswith("Quantized") for c in calls):
+        close = _STEPS
+    else:
+        close = 0.0
     rounding = _rounding(proto, calls)
     for one in runs:
         try:

@@ -35,7 +35,9 @@ def quantized_matrix(
 ) -> Tensor:
     """x W^T + bias"""
     y = product(tensor_of(x), panels, _float32(scale), None, kind, n, k)
-    return y if bias is None else y + tensor_of(bias).to(y.dtype)
+    if bias is None:
+        return y
+    return y + tensor_of(bias).to(y.dtype)
 
 
 @operator(TABLE, more=("kind", "n", "k"))
@@ -47,7 +49,9 @@ def quantized_table(index: Any, panels: Any, scale: Any = None, *, kind: str, n:
 
 
 def _float32(scale: Tensor | None) -> Tensor | None:
-    return None if scale is None else scale.float()
+    if scale is None:
+        return None
+    return scale.float()
 
 
 class Converted(NamedTuple):

@@ -112,7 +112,8 @@ class _GraphReader(NamedTuple):
         assert operator is not None
         settings: dict[str, Any] = {}
         since, became = BECAME_INPUTS.get(node.op_type, (0, ()))
-        became = became if self.version < since else ()
+        if not (self.version < since):
+            became = ()
         for a in node.attribute:
             if a.name not in operator.settings.union(IGNORED, became):
                 self.lacking[f"{node.op_type} with {a.name}"] = node.name
@@ -239,13 +240,19 @@ def roles_of(nodes: list[Node], initializers: Container[str] = ()) -> dict[str, 
     for node in reversed(nodes):
         for place, name in enumerate(node.inputs):
             role = next((what for what, of in _PLACES.items() if place in of.get(node.op, ())), "other")
-            before = source.get(node.inputs[1 - place]) if node.op in ("Add", "Mul") else None
+            if node.op in ("Add", "Mul"):
+                before = source.get(node.inputs[1 - place])
+            else:
+                before = None
             if before is not None and (
                 before.op == ("Div" if node.op == "Mul" else "Mul")
                 or (before.op in _PRODUCTS and any(map(is_weight, before.inputs)))
             ):
                 role = "offset"
-            passed = roles.get(node.outputs[0]) if node.op in _PASSING and not place else None
+            if node.op in _PASSING and not place:
+                passed = roles.get(node.outputs[0])
+            else:
+                passed = None
             roles.setdefault(name, set()).update(passed or {role})
     return roles
 
@@ -258,8 +265,14 @@ def _with_weights(nodes: list[Node], initializers: dict[str, Array]) -> list[Nod
     roles = roles_of(nodes, initializers)
     rest = []
     for node in nodes:
-        operator = find(node.op, node.version) if node.op == "Constant" else None
-        value = np.zeros(()) if operator is None else operator.function(**node.settings)
+        if node.op == "Constant":
+            operator = find(node.op, node.version)
+        else:
+            operator = None
+        if operator is None:
+            value = np.zeros(())
+        else:
+            value = operator.function(**node.settings)
         uses = roles.get(node.outputs[0], set())
         if value.dtype not in FLOATS or not value.ndim or uses.isdisjoint(("weight", "buffer", "offset")):
             rest.append(node)
@@ -309,9 +322,14 @@ def attribute(onnx: Any, proto: Any) -> Any:
         return array_of_tensor(onnx, proto.t)
     if proto.type in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS, kinds.STRING, kinds.STRINGS):
         value = onnx.helper.get_attribute_value(proto)
-        several = value if proto.type in (kinds.INTS, kinds.FLOATS, kinds.STRINGS) else [value]
+        if proto.type in (kinds.INTS, kinds.FLOATS, kinds.STRINGS):
+            several = value
+        else:
+            several = [value]
         items = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in several]
-        return items if several is value else items[0]
+        if several is value:
+            return items
+        return items[0]
     raise ValueError(f"[onnx.load] got attribute '{proto.name}' of a kind that is not supported (a sequence)")
 
 
@@ -341,7 +359,10 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
         for node in nodes:
             key = (node.domain, node.op_type)
             if key not in counts:
-                inner = count(functions[key].node, depth + 1) if key in functions else 1
+                if key in functions:
+                    inner = count(functions[key].node, depth + 1)
+                else:
+                    inner = 1
                 counts[key] = _OF_FUNCTION if is_function(onnx, *key, versions) else inner
             total += counts[key]
             for a in node.attribute:
@@ -354,7 +375,8 @@ def node_count(onnx: Any, model: Any, versions: dict[str, int]) -> int:
 
 def is_function(onnx: Any, domain: str, op: str, versions: dict[str, int]) -> bool:
     """True for an operator that ONNX defines by other operators and that this library does not implement."""
-    domain = "" if domain == "ai.onnx" else domain
+    if domain == "ai.onnx":
+        domain = ""
     if not (isinstance(op, str) and isinstance(domain, str)):  # bytes that are no text
         return False
     version = versions.get(domain, 1)

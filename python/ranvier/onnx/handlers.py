@@ -186,13 +186,17 @@ def _with_number(trace: Trace, call: Original, *args: Any, **how: Any) -> Any:
     def replaced(x: Any) -> Any:
         if isinstance(x, Size) and x.may_be_huge and floats:
             return as_number(trace, x * 1.0, dtype)
-        return as_number(trace, x, dtype) if isinstance(x, (Size, Real)) else x
+        if isinstance(x, (Size, Real)):
+            return as_number(trace, x, dtype)
+        return x
 
     if dtype == np.float16 and not _changes_its_operand(call.name):
         wide = [_in_float32(x) for x in args]
         wide_settings = {name: _in_float32(x) for name, x in how.items()}
         y = _with_number(trace, call, *wide, **wide_settings)
-        return y.to(dtype) if y.is_floating_point() else y
+        if y.is_floating_point():
+            return y.to(dtype)
+        return y
     settings = {name: replaced(x) for name, x in how.items()}
     operands = [replaced(x) for x in args]
     if call.name in ("clamp", "clip"):
@@ -207,7 +211,9 @@ def _changes_its_operand(name: str) -> bool:
 def _in_float32(x: Any) -> Any:
     """A tensor of halves, which may not hold a size, in float32."""
     is_half = isinstance(x, Tensor) and x._array.dtype == np.float16
-    return x.to(np.float32) if is_half else x
+    if is_half:
+        return x.to(np.float32)
+    return x
 
 
 def _clamped(operands: list[Any], settings: dict[str, Any]) -> Any:
@@ -265,7 +271,9 @@ def _flatten(trace: Trace, call: Original, x: Any, start_dim: int = 0, end_dim: 
 
 @handles("ravel")
 def _ravel(trace: Trace, call: Original, x: Any) -> Any:
-    return rv.flatten(x) if _is_dynamic(trace, x) else NotImplemented
+    if _is_dynamic(trace, x):
+        return rv.flatten(x)
+    return NotImplemented
 
 
 @handles("unflatten")
@@ -347,7 +355,10 @@ def _broadcast_tensors(trace: Trace, call: Original, *tensors: Any) -> Any:
 
 @handles("meshgrid")
 def _meshgrid(trace: Trace, call: Original, *tensors: Any, indexing: str = "ij") -> Any:
-    listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        listed = tensors[0]
+    else:
+        listed = tensors
     if not any(_is_dynamic(trace, x) for x in listed):
         return NotImplemented
     order = list(range(len(listed)))
@@ -627,15 +638,24 @@ def _interpolate(
         return NotImplemented
     axes = x.ndim - 2
     if size is None:
-        factors = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * axes
+        if isinstance(scale_factor, (tuple, list)):
+            factors = tuple(scale_factor)
+        else:
+            factors = (scale_factor,) * axes
         if recompute_scale_factor or mode == "area":
             size = tuple(shapes.scaled(n, f) for n, f in zip(trace.dims(x)[2:], factors, strict=True))
             return rv.interpolate(x, size, None, mode, align_corners)
         with trace.replaced(factors=factors):
             return call.function(x, None, scale_factor, mode, align_corners)
-    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,) * axes
+    if isinstance(size, (tuple, list)):
+        sizes = tuple(size)
+    else:
+        sizes = (size,) * axes
     if mode == "area" and axes in (1, 2):
-        pool = rv.adaptive_avg_pool1d if axes == 1 else rv.adaptive_avg_pool2d
+        if axes == 1:
+            pool = rv.adaptive_avg_pool1d
+        else:
+            pool = rv.adaptive_avg_pool2d
         return pool(x, sizes)
     with trace.replaced(arguments=sizes):
         return call.function(x, tuple(map(number, sizes)), None, mode, align_corners)
@@ -665,12 +685,16 @@ def _size(trace: Trace, call: Original, x: Any, dim: Any = None) -> Any:
     if from_library(2):
         return NotImplemented
     dims = trace.dims(x)
-    return rv.Size(dims) if dim is None else dims[dim]
+    if dim is None:
+        return rv.Size(dims)
+    return dims[dim]
 
 
 @handles("numel", "nelement")
 def _numel(trace: Trace, call: Original, x: Any) -> Any:
-    return NotImplemented if from_library(2) else count(trace.dims(x))
+    if from_library(2):
+        return NotImplemented
+    return count(trace.dims(x))
 
 
 @handles("__len__")

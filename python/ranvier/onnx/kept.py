@@ -73,7 +73,9 @@ def _different(name: str, before: Attribute, now: Attribute) -> list[str]:
     if name in ("_buffers", "_parameters", "_modules") and isinstance(before.content, dict):
         return [key for key, item in now.content.items() if item is not before.content.get(key)]
     has_changed = not _is_same(before.value, now.value) or not _is_same(before.content, now.content)
-    return [name] if has_changed else []
+    if has_changed:
+        return [name]
+    return []
 
 
 def _is_same(a: Any, b: Any) -> bool:

@@ -48,7 +48,10 @@ def cost(op: str, inputs: Inputs, settings: Settings) -> int:
 
     An operator that is not in `_RULES` is taken to broadcast its inputs. Elements of 8 bytes count twice.
     """
-    wide = 2 if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4 else 1
+    if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4:
+        wide = 2
+    else:
+        wide = 1
     rule = _RULES.get(op)
     if rule is not None:
         # for invalid inputs a rule may fail; the operator raises the error when it runs
@@ -95,13 +98,18 @@ def _pad(inputs: Inputs, settings: Settings) -> int:
     sizes = list(shape)
     for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
         sizes[axis] += max(before, 0) + max(after, 0)
-    places = 0 if settings.get("mode") in (None, "constant") else 8 * sum(sizes)
+    if settings.get("mode") in (None, "constant"):
+        places = 0
+    else:
+        places = 8 * sum(sizes)
     return int(_product(sizes)) + places
 
 
 def _range(inputs: Inputs, settings: Settings) -> float:
     first, last, step = (array_of(v).reshape(()).item() for v in inputs)
-    return 3 * max((last - first) / step, 0) if step else 0
+    if step:
+        return 3 * max((last - first) / step, 0)
+    return 0
 
 
 def _resize(inputs: Inputs, settings: Settings) -> float:
@@ -129,8 +137,10 @@ def _resize(inputs: Inputs, settings: Settings) -> float:
 
 def _matmul(inputs: Inputs, settings: Settings) -> float:
     a, b = (shape_of(v) for v in inputs[:2])
-    a = (1, *a) if len(a) == 1 else a
-    b = (*b, 1) if len(b) == 1 else b
+    if len(a) == 1:
+        a = (1, *a)
+    if len(b) == 1:
+        b = (*b, 1)
     out = _broadcast([a[:-2], b[:-2]]) * _product((a[-2], b[-1]))
     return out + _multiplied(out * a[-1], inputs[0])
 
@@ -222,7 +232,10 @@ def _unpooled(inputs: Inputs, settings: Settings) -> float:
     kernel = settings["kernel_shape"]
     strides = settings.get("strides") or [1] * len(kernel)
     inner = [(n - 1) * s + k for n, s, k in zip(shape[2:], strides, kernel, strict=True)]
-    outer = ints(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else ()
+    if len(inputs) > 2 and inputs[2] is not None:
+        outer = ints(inputs[2])
+    else:
+        outer = ()
     return 4 * _size(inputs[0]) + max(_product((*shape[:2], *inner)), _product(outer))
 
 

@@ -121,7 +121,9 @@ FORMULAS: dict[str, Write] = {  # Function -> what writes it; s is a Site, s.w i
 def _clip(s: Any, low: float, high: float) -> str:
     """The node Clip without infinite bounds."""
     bounds = [s.scalar(b) if math.isfinite(b) else "" for b in (low, high)]
-    return s.node("Clip", s.input(0), *bounds) if any(bounds) else s.input(0)
+    if any(bounds):
+        return s.node("Clip", s.input(0), *bounds)
+    return s.input(0)
 
 
 def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:
@@ -166,7 +168,9 @@ def _write_with_number(s: Any) -> str:
     operands = [x if is_exact else s.w.cast(x, dtype), s.w.constant(np.array(number, dtype))]
     in_order = operands[::-1] if s.kind.startswith("Number") else operands
     y = s.node(s.kind.replace("Number", ""), *in_order)
-    return y if is_exact else s.w.cast(y, own)
+    if is_exact:
+        return y
+    return s.w.cast(y, own)
 
 
 def _register() -> None:

@@ -42,7 +42,9 @@ class Part(Module):
         if len(inputs) != (count := len(filling.inputs)):
             raise TypeError(f"[onnx] part '{name}' got {len(inputs)} inputs; expected {count}")
         results = called(self, self._body, inputs)
-        return results if len(results) > 1 else results[0]
+        if len(results) > 1:
+            return results
+        return results[0]
 
 
 _UNKNOWN: tuple[list[Any], int] = ([], 0)
@@ -178,7 +180,8 @@ def run(
         operands = [values[name] for name in step.inputs]
         if isinstance(step, Call):
             results = _found(module, body, step.path)(*operands)
-            results = results if len(step.outputs) > 1 else (results,)
+            if not (len(step.outputs) > 1):
+                results = (results,)
         else:
             if observers:
                 Reader.name = _named(step)
@@ -290,4 +293,6 @@ def _computed(
 
 
 def _named(node: Node) -> str:
-    return f"node {node.name!r} of type {node.op}" if node.name else f"node of type {node.op}"
+    if node.name:
+        return f"node {node.name!r} of type {node.op}"
+    return f"node of type {node.op}"

@@ -63,7 +63,10 @@ class OnnxModule(Module):
         super().__init__()
         held = sum(array.size for array in graph.initializers.values())
         # the cost that a run may have: a constant, and a number for each element of the inputs
-        most = (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
+        if max_elements is None:
+            most = (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT)
+        else:
+            most = (max_elements, 0)
         self._inputs = graph.inputs
         self.output_names = graph.outputs
         self.nodes = graph.nodes
@@ -101,7 +104,9 @@ class OnnxModule(Module):
         else:
             outputs = called(self, self._body, given)
         results = tuple(map(tensor_of, outputs))
-        return results[0] if len(results) == 1 else results
+        if len(results) == 1:
+            return results[0]
+        return results
 
     def with_few_bits(self, kind: str) -> OnnxModule | None:
         """The copy that `rv.quantize` makes: products with matrices of this kind. None where there are
@@ -143,7 +148,10 @@ def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) 
     if array.dtype != dtype and not {array.dtype, dtype} <= FLOATS:  # after module.double() floats may differ
         if not {array.dtype.kind, dtype.kind} <= {"i", "u"}:
             raise TypeError(f"[onnx] got input {name!r} of dtype {array.dtype}; expected {dtype}")
-        value = value.to(dtype) if isinstance(value, Tensor) else value.astype(dtype)
+        if isinstance(value, Tensor):
+            value = value.to(dtype)
+        else:
+            value = value.astype(dtype)
     sizes = shape_of(value)
     fits = shape is None or len(shape) == len(sizes)
     if shape is not None and fits:
@@ -151,7 +159,9 @@ def _checked(name: str, dtype: Any, shape: list[int | None] | None, value: Any) 
     if not fits:
         wanted = ", ".join("any" if n is None else str(n) for n in shape or ())
         raise ValueError(f"[onnx] got input {name!r} of shape {sizes}; expected ({wanted})")
-    return value if isinstance(value, Tensor) or value.dtype.kind not in "biuf" else tensor_of(value)
+    if isinstance(value, Tensor) or value.dtype.kind not in "biuf":
+        return value
+    return tensor_of(value)
 
 
 def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
@@ -234,7 +244,10 @@ def load(
 
 
 def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> OnnxModule:
-    model = path if isinstance(path, onnx.ModelProto) else _read(onnx, path_of("onnx.load", "path", path))
+    if isinstance(path, onnx.ModelProto):
+        model = path
+    else:
+        model = _read(onnx, path_of("onnx.load", "path", path))
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
     if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none
         raise ValueError(
@@ -243,7 +256,10 @@ def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> O
         )
     count = max(node_count(onnx, model, versions), len(model.graph.initializer))
     if count > max_nodes:
-        what = "functions that stand for" if model.functions else "a graph of"
+        if model.functions:
+            what = "functions that stand for"
+        else:
+            what = "a graph of"
         raise ValueError(f"[onnx.load] got {what} {count} nodes; expected {max_nodes} at most (max_nodes)")
     try:
         if not isinstance(path, onnx.ModelProto) and model.ByteSize() >= 2**31:
@@ -253,7 +269,10 @@ def _module(onnx: Any, path: Any, max_nodes: int, max_elements: int | None) -> O
     except MemoryError:
         raise
     except Exception as error:  # onnx raises its own kinds, and those of protobuf
-        source = "the model" if isinstance(path, onnx.ModelProto) else f"'{path}'"
+        if isinstance(path, onnx.ModelProto):
+            source = "the model"
+        else:
+            source = f"'{path}'"
         raise ValueError(f"[onnx.load] {source} is not a valid model: {error}") from None
     require_operators(onnx, model, versions)
     graph = graph_of(onnx, _inlined(onnx, model, versions), versions)

@@ -67,7 +67,10 @@ class Modules:
         """Is called before each call of a module; modes restores the module's mode after the run."""
         is_registered = any(module is one for root in self.roots.values() for one in root.modules())
         if not is_registered:
-            prefix = "" if not self.roots else f"{type(module).__name__.lower()}{len(self.roots)}"
+            if not self.roots:
+                prefix = ""
+            else:
+                prefix = f"{type(module).__name__.lower()}{len(self.roots)}"
             self.roots[prefix] = module
         if module.training:
             require_untrained(module, "onnx.export")
@@ -194,7 +197,9 @@ def filled(form: Any, tensors: Iterator[Tensor]) -> Any:
         return next(tensors)
     if isinstance(form, (tuple, list)):
         items = [filled(item, tensors) for item in form]
-        return type(form)(items) if type(form) in (tuple, list) else type(form)(*items)
+        if type(form) in (tuple, list):
+            return type(form)(items)
+        return type(form)(*items)
     if isinstance(form, dict):
         return {key: filled(item, tensors) for key, item in form.items()}
     return form
@@ -206,7 +211,9 @@ def extreme_values(array: Array, wide: Array, seed: int) -> Array:
     seed 0: zeros. 1: the largest number of `wide` everywhere. 2: no positive numbers (integers: unchanged).
     """
     if seed == 2:
-        return -np.abs(wide) if array.dtype.kind == "f" else array
+        if array.dtype.kind == "f":
+            return -np.abs(wide)
+        return array
     return np.full_like(array, wide.max(initial=0) if seed else 0)
 
 
@@ -493,7 +500,10 @@ def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int]) -> tuple[Ru
             return once(choice), choice
         except (*FAILURES, AssertionError) as error:
             failure = failure or error
-    what = f"of sizes {sizes}" if sizes != base else "with other values"
+    if sizes != base:
+        what = f"of sizes {sizes}"
+    else:
+        what = "with other values"
     if isinstance(failure, Refused):
         raise failure
     raise ValueError(
@@ -545,7 +555,9 @@ def outputs_of(count: int, wanted: Any) -> list[str]:
         raise ValueError("[onnx.export] got a model without results; expected a tensor, or several")
     if wanted is not None:
         return _names("output_names", wanted, count)
-    return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
+    if count == 1:
+        return ["output"]
+    return [f"output_{i}" for i in range(count)]
 
 
 def dynamic(
@@ -568,7 +580,10 @@ def dynamic(
                 f"[onnx.export] got dynamic_axes of '{name}'; expected the inputs {', '.join(names)}"
             )
         i = names.index(name)
-        symbol_of = dict(chosen) if isinstance(chosen, Mapping) else {a: f"{name}_{a}" for a in chosen}
+        if isinstance(chosen, Mapping):
+            symbol_of = dict(chosen)
+        else:
+            symbol_of = {a: f"{name}_{a}" for a in chosen}
         ndim = arrays[i].ndim
         for axis, symbol in symbol_of.items():
             if isinstance(axis, bool) or not isinstance(axis, int) or not -ndim <= axis < ndim:

@@ -70,7 +70,9 @@ class Writer:
             inputs = inputs[:-1]
         settings = {key: value for key, value in attributes.items() if value is not None}
         self.nodes.append(self.onnx.helper.make_node(op, list(inputs), results, name, **settings))
-        return results[0] if outputs == 1 else results
+        if outputs == 1:
+            return results[0]
+        return results
 
     def has(self, op: str) -> bool:
         """True if the version of the operator set has the operator."""
@@ -224,7 +226,9 @@ class Site:
 
     def index(self, i: int, dtypes: tuple[str, ...] = ("int32", "int64")) -> str:
         """The name of an operand that holds indices, cast to int64 if it has none of these dtypes."""
-        return self.input(i) if self.dtype(i).name in dtypes else self.w.cast(self.input(i), np.int64)
+        if self.dtype(i).name in dtypes:
+            return self.input(i)
+        return self.w.cast(self.input(i), np.int64)
 
     def operand(self, values: Sequence[Value | None]) -> str:
         """The name in the graph of an operand, given as its value in each run; a constant is added."""
@@ -273,7 +277,9 @@ class Site:
         if len(known) == len(numbers):
             return self.w.ints(*known)
         names = [n if isinstance(n, str) else self.w.ints(n) for n in numbers]
-        return self.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
+        if len(names) > 1:
+            return self.node("Concat", *names, axis=0)
+        return names[0]
 
     def reshaped(self, x: str, before: Dims, after: Dims) -> str:
         """The name of x, of the shape `before`, reshaped to `after`."""
@@ -308,14 +314,18 @@ class Site:
         if not any(isinstance(n, (float, Real)) for n in values):
             return self.shape(tuple(values))
         names = [self._real(n) for n in values]
-        return self.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
+        if len(names) > 1:
+            return self.node("Concat", *names, axis=0)
+        return names[0]
 
     def _term(self, n: Size, product: tuple[str, ...], factor: int) -> str:
         """A product of atoms, times a number."""
         if not product:
             return self.w.ints(factor)
         made = reduce(partial(self.node, "Mul"), [self._atom(n.atoms[key]) for key in product])
-        return made if factor == 1 else self.node("Mul", made, self.w.ints(factor))
+        if factor == 1:
+            return made
+        return self.node("Mul", made, self.w.ints(factor))
 
     def _atom(self, atom: Atom) -> str:
         if atom.key not in self.w.sizes:

@@ -168,15 +168,21 @@ class Size:
         return round(self / unit) * unit
 
     def __lshift__(self, places: Any) -> Any:
-        return self * 2**places if _is_natural(places) else self._bits(places)
+        if _is_natural(places):
+            return self * 2**places
+        return self._bits(places)
 
     def __rshift__(self, places: Any) -> Any:
-        return self // 2**places if _is_natural(places) else self._bits(places)
+        if _is_natural(places):
+            return self // 2**places
+        return self._bits(places)
 
     def __and__(self, mask: Any) -> Any:
         """The rest of a division by a power of 2, where the mask has all bits below it."""
         has_low_bits = _is_natural(mask) and mask & (mask + 1) == 0
-        return self % (mask + 1) if has_low_bits else self._bits(mask)
+        if has_low_bits:
+            return self % (mask + 1)
+        return self._bits(mask)
 
     def __invert__(self) -> Any:
         return -self - 1
@@ -427,7 +433,9 @@ def _function_of_numpy(x: Any, name: str) -> Any:
 
 def _key(x: Any) -> str:
     """The text of a Size, Real or number."""
-    return x.key if isinstance(x, (Size, Real)) else repr(x)
+    if isinstance(x, (Size, Real)):
+        return x.key
+    return repr(x)
 
 
 # --- making
@@ -473,7 +481,9 @@ def _with(a: Size, b: Any, whole: Callable[[Any, Any], Any], real: Callable[[Any
 
 
 def _terms(x: Any) -> tuple[dict[Product, int], dict[str, Atom]]:
-    return (x.terms, x.atoms) if isinstance(x, Size) else ({(): x}, {})
+    if isinstance(x, Size):
+        return (x.terms, x.atoms)
+    return ({(): x}, {})
 
 
 def _scope(*values: Any) -> Any:
@@ -504,7 +514,9 @@ def divided(a: Any, b: Any) -> Any:
     """a / b where b, of one term, divides each term of a; None where it does not."""
     divisor, _ = _terms(b)
     if len(divisor) != 1:
-        return 1 if isinstance(a, Size) and a.key == b.key else None
+        if isinstance(a, Size) and a.key == b.key:
+            return 1
+        return None
     ((by, factor),) = divisor.items()
     if factor == 0:
         return None
@@ -534,7 +546,9 @@ def quotient(a: Any, b: Any) -> Any:
     if number(b) == 0:
         raise ZeroDivisionError("integer division or modulo by zero")
     if not isinstance(b, Size):
-        return _by_number(a, b) if b > 0 else _by_number(-a, -b)
+        if b > 0:
+            return _by_number(a, b)
+        return _by_number(-a, -b)
     low: Bound = -math.inf
     high: Bound = math.inf
     if least(a) >= 0 and least(b) > 0:
@@ -557,17 +571,23 @@ def _by_number(a: Size, b: int) -> Any:
 
 
 def _quotient_of(bound: Bound, by: int) -> Bound:
-    return bound if math.isinf(bound) else bound // by
+    if math.isinf(bound):
+        return bound
+    return bound // by
 
 
 def _exact(scope: Any, kind: str, operands: tuple[Any, ...], low: Bound, high: Bound, hint: int) -> Any:
     """The atom as a Size, or a number where its bounds are equal."""
-    return int(low) if low == high else _made(scope, kind, operands, low, high, hint)
+    if low == high:
+        return int(low)
+    return _made(scope, kind, operands, low, high, hint)
 
 
 def _rest(a: Any, b: Any) -> Any:
     """a % b, with the sign of b."""
-    return a - _product(quotient(a, b), b) if isinstance(b, Size) else a - quotient(a, b) * b
+    if isinstance(b, Size):
+        return a - _product(quotient(a, b), b)
+    return a - quotient(a, b) * b
 
 
 def smallest(*values: Any) -> Any:
@@ -593,9 +613,13 @@ def _of_two(kind: str, a: Any, b: Any) -> Any:
         return choose(a, b)
     apart = a - b
     if most(apart) <= 0:  # a <= b for all sizes
-        return a if kind == "min" else b
+        if kind == "min":
+            return a
+        return b
     if least(apart) >= 0:
-        return b if kind == "min" else a
+        if kind == "min":
+            return b
+        return a
     low = choose(least(a), least(b))
     high = choose(most(a), most(b))
     operands = tuple(sorted((a, b), key=_key))
@@ -605,12 +629,16 @@ def _of_two(kind: str, a: Any, b: Any) -> Any:
 # --- bounds
 def number(x: Any) -> Any:
     """The number of a Size or Real in the present run; anything else as it is."""
-    return x.hint if isinstance(x, (Size, Real)) else x
+    if isinstance(x, (Size, Real)):
+        return x.hint
+    return x
 
 
 def most(x: Any) -> Bound:
     """A number that x never exceeds."""
-    return -least(-x) if isinstance(x, Size) else x
+    if isinstance(x, Size):
+        return -least(-x)
+    return x
 
 
 _DEEPEST = 6  # the most atoms that `least` replaces one after the other
@@ -621,7 +649,8 @@ def least(x: Any, depth: int = 0) -> Bound:
     if not isinstance(x, Size):
         return x
     found = sum(_least_of(product, factor, x.atoms) for product, factor in x.terms.items())
-    found = -math.inf if math.isnan(found) else found
+    if math.isnan(found):
+        found = -math.inf
     if depth >= _DEEPEST:
         return found
     for key, atom in x.atoms.items():
@@ -654,7 +683,9 @@ def _least_of(product: Product, factor: int, atoms: dict[str, Atom]) -> Bound:
 
 
 def _times(a: Bound, b: Bound) -> Bound:
-    return 0 if a == 0 or b == 0 else a * b
+    if a == 0 or b == 0:
+        return 0
+    return a * b
 
 
 def _is_positive(x: Any) -> bool:

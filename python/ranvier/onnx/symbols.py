@@ -92,7 +92,9 @@ def concrete(value: Any) -> Any:
         return slice(concrete(value.start), concrete(value.stop), concrete(value.step))
     if isinstance(value, (tuple, list)):
         items = [concrete(item) for item in value]
-        return tuple(items) if isinstance(value, tuple) else items
+        if isinstance(value, tuple):
+            return tuple(items)
+        return items
     if isinstance(value, dict):
         return {key: concrete(item) for key, item in value.items()}
     return value
@@ -147,7 +149,9 @@ def _stand_in(function: Any, name: str, handler: Handler) -> Any:
             raise
         finally:
             trace.called = outer
-        return function(*args, **settings) if result is NotImplemented else result
+        if result is NotImplemented:
+            return function(*args, **settings)
+        return result
 
     return stand_in
 
@@ -244,7 +248,10 @@ def recording(target: Any = None, parts: Sequence[Any] = ()) -> Iterator[None]:
         if isinstance(owner, CellType):
             before = owner.cell_contents
         else:
-            before = owner[name] if isinstance(owner, dict) else vars(owner)[name]
+            if isinstance(owner, dict):
+                before = owner[name]
+            else:
+                before = vars(owner)[name]
         places.append((owner, name, before))
         _set(owner, name, value)
 
@@ -285,7 +292,9 @@ def _stand_in_of(value: Any, made: dict[int, Any]) -> Any:
     """What stands in the place of a function, or of a functools.partial of it; None if nothing does."""
     if type(value) is functools.partial:
         function = _stand_in_of(value.func, made)
-        return None if function is None else functools.partial(function, *value.args, **value.keywords)
+        if function is None:
+            return None
+        return functools.partial(function, *value.args, **value.keywords)
     key = id(value)
     if key not in made and type(value) is _core.PublicFunction:
         key = id(getattr(value, "__wrapped__"))  # noqa: B009

@@ -137,7 +137,9 @@ class Trace(Calls):
         return value
 
     def apply(self, run: Any, function: Any, *inputs: Any) -> Any:
-        return run(*inputs) if self.is_silent else super().apply(run, function, *inputs)
+        if self.is_silent:
+            return run(*inputs)
+        return super().apply(run, function, *inputs)
 
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
         if self.is_silent:
@@ -323,7 +325,9 @@ def _kind_of(name: str, dtype: Any) -> str:
     if name not in ROWS or name.startswith("is"):
         return name
     is_logical = name.startswith("bitwise") and dtype == np.bool_
-    return "Logical" if is_logical else "Whole"
+    if is_logical:
+        return "Logical"
+    return "Whole"
 
 
 def _taker() -> str:

@@ -58,7 +58,9 @@ def array_of(value: Any) -> Array:
 
 def raw(value: Any) -> Array:
     """The array of a value, without telling a captured step: for shapes and dtypes, and for the kernels."""
-    return value._array if isinstance(value, Tensor) else np.asarray(value)
+    if isinstance(value, Tensor):
+        return value._array
+    return np.asarray(value)
 
 
 def tensor_of(value: Any) -> Tensor:
@@ -117,7 +119,9 @@ def in_float(function: Callable[..., Any], *values: Any) -> Any:
     wide = next((raw(v).dtype for v in present if not is_exact(raw(v).dtype)), None)
     narrow = wide is not None and wide not in FLOATS
     result = function(*[None if v is None else tensor_of(widened(v) if narrow else v) for v in values])
-    return on_each(result, lambda y: back(y, wide)) if narrow else result
+    if narrow:
+        return on_each(result, lambda y: back(y, wide))
+    return result
 
 
 def on_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,17 +142,23 @@ def is_exact(dtype: np.dtype[Any]) -> bool:
 def widened(value: Any) -> Any:
     """The value in float32 if it has floats of another width than the core's, else as it is."""
     array = raw(value)
-    return value if is_exact(array.dtype) or array.dtype in FLOATS else cast(value, np.dtype(np.float32))
+    if is_exact(array.dtype) or array.dtype in FLOATS:
+        return value
+    return cast(value, np.dtype(np.float32))
 
 
 def back(y: Any, dtype: Any) -> Any:
     """A result in a dtype if it has floats, else as it is."""
-    return cast(y, dtype) if raw(y).dtype in FLOATS else y
+    if raw(y).dtype in FLOATS:
+        return cast(y, dtype)
+    return y
 
 
 def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
     """function of one result, or of each of a tuple of results."""
-    return tuple(map(function, result)) if isinstance(result, tuple) else function(result)
+    if isinstance(result, tuple):
+        return tuple(map(function, result))
+    return function(result)
 
 
 _CORE = ("float32", "float64", "float16", "bool", "uint8", "int8", "int16", "int32", "int64")
@@ -192,6 +202,9 @@ def _converted(a: Any, dtype: np.dtype[Any], saturate: bool, old: bool, rounded:
         return package("onnx").numpy_helper.to_float8e8m0(a, saturate, rounded).astype(dtype)
     if saturate and dtype.name.startswith("float8"):
         most = float(importlib.import_module("ml_dtypes").finfo(dtype).max)
-        kept = ~np.isfinite(a) if old and dtype.name.endswith("uz") else np.isnan(a)
+        if old and dtype.name.endswith("uz"):
+            kept = ~np.isfinite(a)
+        else:
+            kept = np.isnan(a)
         a = np.where(kept, a, np.clip(a, -most, most))
     return a.astype(dtype)

@@ -36,7 +36,9 @@ def setitem(node: Any, x: Tensor, value: Any) -> Tensor:
 
 def _apart(x: Tensor, y: Tensor) -> Tensor:
     """y in memory of its own: x is written next, of which y may be a view."""
-    return y.clone() if y is x or y._cell is x._cell else y
+    if y is x or y._cell is x._cell:
+        return y.clone()
+    return y
 
 
 def _assigned(x: Tensor, key: Any, value: Tensor) -> Tensor:
@@ -60,8 +62,13 @@ def _refuse(got: str, expected: str) -> NoReturn:
 
 def _as_value(x: Tensor, value: Any) -> Tensor:
     """The value as a tensor of x's dtype."""
-    tensor = value if isinstance(value, Tensor) else wrap(keep(np.asarray(value)))
-    return tensor if tensor.dtype == x.dtype else tensor.to(x.dtype)
+    if isinstance(value, Tensor):
+        tensor = value
+    else:
+        tensor = wrap(keep(np.asarray(value)))
+    if tensor.dtype == x.dtype:
+        return tensor
+    return tensor.to(x.dtype)
 
 
 def _parts(key: Any, ndim: int) -> list[Any]:
@@ -80,7 +87,9 @@ def _axes_of(part: Any) -> int:
     if part is None or part is Ellipsis:
         return 0
     is_mask = isinstance(part, np.ndarray) and part.dtype == np.bool_
-    return part.ndim if is_mask else 1
+    if is_mask:
+        return part.ndim
+    return 1
 
 
 def _per_axis(parts: Sequence[Any]) -> list[Any]:
@@ -143,7 +152,9 @@ def _joined(x: Tensor, slices: list[slice], axis: int, value: Tensor) -> Tensor:
         parts.insert(0, _sliced(x, axis, None, start))
     if stop is not None:
         parts.append(_sliced(x, axis, stop, None))
-    return cat(parts, axis) if len(parts) > 1 else parts[0]
+    if len(parts) > 1:
+        return cat(parts, axis)
+    return parts[0]
 
 
 def _sliced(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:

@@ -42,7 +42,9 @@ class Later:
     def __get__(self, tensor: Any, owner: Any) -> Any:
         method = _named_method(self.module, self.name)
         setattr(Tensor, self.name, method)
-        return method if tensor is None else method.__get__(tensor, owner)
+        if tensor is None:
+            return method
+        return method.__get__(tensor, owner)
 
 
 def _method(home: str, name: str) -> Callable[..., Any]:
@@ -58,7 +60,9 @@ def _method(home: str, name: str) -> Callable[..., Any]:
 def _named_method(home: str, name: str) -> Any:
     """As `_method`; a method that has no gate takes NumPy's names of arguments, too."""
     method = _method(home, name)
-    return method if name.startswith("__") else spelled(method, as_method=True)
+    if name.startswith("__"):
+        return method
+    return spelled(method, as_method=True)
 
 
 def _operator(module: Any, word: str) -> Callable[..., Any]:
@@ -66,14 +70,21 @@ def _operator(module: Any, word: str) -> Callable[..., Any]:
     if word in OPERATORS:
         return getattr(module, OPERATORS[word])
     op = OPERATORS[word[1:]]
-    return getattr(Tensor, f"{op}_") if word[0] == "i" else _reflected(getattr(module, op))
+    if word[0] == "i":
+        return getattr(Tensor, f"{op}_")
+    return _reflected(getattr(module, op))
 
 
 def _puts(x: Any, dim: Any, index: Any, src: Any, out: Any, *, slices: bool, add: bool) -> Any:
     """x[.., index[.., j, ..], ..] = src[.., j, ..], or += with `add`. slices: the index has one dimension;
     else it has the shape of src. Returns NotImplemented for other shapes."""
-    fits = index.ndim == 1 if slices else index.shape == src.shape and index.ndim == x.ndim
-    return _core.scatter(x, index, src, dim, add, out, True) if fits else NotImplemented
+    if slices:
+        fits = index.ndim == 1
+    else:
+        fits = index.shape == src.shape and index.ndim == x.ndim
+    if fits:
+        return _core.scatter(x, index, src, dim, add, out, True)
+    return NotImplemented
 
 
 _PUT = {
@@ -158,7 +169,9 @@ def _adjoint(x: Tensor) -> Tensor:
     """``x.H``"""
     if x.ndim not in (0, 2):
         raise OpError(f"[H] got shape {x.shape}; expected a matrix: mH transposes the last two dimensions")
-    return x if x.ndim == 0 else x.mH
+    if x.ndim == 0:
+        return x
+    return x.mH
 
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
@@ -204,7 +217,10 @@ for _place, _words in ROWS.items():
     _home = f"ranvier.ops.{_place}"
     for _name in methods(_words):
         is_loaded = _place in AT_IMPORT
-        _value = _named_method(_home, _name) if is_loaded else Later(_home, _name)
+        if is_loaded:
+            _value = _named_method(_home, _name)
+        else:
+            _value = Later(_home, _name)
         setattr(Tensor, _name, _value)
 Tensor.__eq__, Tensor.__ne__ = _equality(eq), _equality(ne)  # type: ignore[method-assign]
 Tensor.__getitem__, Tensor.__iter__ = getitem, iterate  # type: ignore[method-assign]

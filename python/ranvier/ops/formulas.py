@@ -102,7 +102,9 @@ def _huber(f: Any, x: Any, t: Any, delta: Any) -> Any:
 
 
 def _weighted(y: Any, weight: Any) -> Any:
-    return y if weight is None else y * weight
+    if weight is None:
+        return y
+    return y * weight
 
 
 def _bce_with_logits(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:

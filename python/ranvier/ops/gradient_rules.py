@@ -46,7 +46,9 @@ class Map(TakesHalves):
     def forward(self, x: Array, *constant_in: Array) -> Array:
         self.shapes = [z.shape for z in constant_in]
         y = self.there(x)
-        return copied(y) if np.may_share_memory(x, y) else y
+        if np.may_share_memory(x, y):
+            return copied(y)
+        return y
 
     def backward(self, dy: Array) -> Any:
         return self.back(dy), *(zeros(shape, dy.dtype) for shape in self.shapes)
@@ -255,9 +257,13 @@ def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
     except (RuntimeError, ValueError):  # an array or a Tensor of several elements is neither true nor false
         raise TypeError(f"[{name}] got inplace {inplace!r}; expected True or False") from None
     if not changed:
-        return result if is_made else result.apply(x)
+        if is_made:
+            return result
+        return result.apply(x)
     check_leaf(x, name)
-    return assign(x, result, name) if is_made else overwrite(x, result, name)
+    if is_made:
+        return assign(x, result, name)
+    return overwrite(x, result, name)
 
 
 # --- Functions of the tape itself

@@ -83,7 +83,9 @@ class AtMaxima(Deferred):
     def array(self) -> Any:
         _, backward, shape, arguments, single = self.pool
         dx = backward(self.dy, self.where, shape, *arguments)
-        return dx[0] if single else dx
+        if single:
+            return dx[0]
+        return dx
 
     def behind_relu(self, y: Any) -> AtMaxima:
         """The gradient of x for y = relu(x), the pool's input: dy where the maximum is positive."""

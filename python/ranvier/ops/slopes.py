@@ -73,7 +73,10 @@ class Ops(SimpleNamespace):
 
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)
-        op = partial(formula, self) if formula else getattr(sys.modules["ranvier.ops"], name)
+        if formula:
+            op = partial(formula, self)
+        else:
+            op = getattr(sys.modules["ranvier.ops"], name)
         setattr(self, name, op)
         return op
 
@@ -90,7 +93,9 @@ def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _gradient_of(shape: tuple[int, ...], op: Any, *operands: Any) -> Tensor:
     """op(*operands) as the gradient of an operand of this shape."""
     dx = op(*operands)
-    return dx if dx.shape == shape else sum_to(dx, shape)
+    if dx.shape == shape:
+        return dx
+    return sum_to(dx, shape)
 
 
 TENSORS: Any = Ops(
@@ -120,7 +125,9 @@ def _view(kind: Any, saves: dict[str, int]) -> Any:
             array = view.__dict__[name]
             if array is None:  # an input that was not given
                 return None
-            return of_output(view.node, array) if place == RESULT else of_input(view.node, place, array)
+            if place == RESULT:
+                return of_output(view.node, array)
+            return of_input(view.node, place, array)
 
         return property(read)
 

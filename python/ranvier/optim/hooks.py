@@ -81,7 +81,8 @@ class HookedOptimizer:
         """The state dict that results when the hooks of a kind have changed `state`."""
         for hook in self._hooks_of(kind):
             changed = hook(self, state)
-            state = state if changed is None else changed
+            if changed is not None:
+                state = changed
         return state
 
 

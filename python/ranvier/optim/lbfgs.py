@@ -107,7 +107,9 @@ def _bracket(
 
 def _ordered(bracket: list[Point]) -> tuple[Point, Point]:
     first, second = bracket
-    return (first, second) if first.f <= second.f else (second, first)
+    if first.f <= second.f:
+        return (first, second)
+    return (second, first)
 
 
 def _inside(t: float, bracket: list[Point], stuck: bool) -> tuple[float, bool]:
@@ -192,7 +194,10 @@ class LBFGS(Optimizer):
         line_search_fn: str | None = None,
     ) -> None:
         max_iter = self._count("max_iter", max_iter)
-        max_eval = max_iter * 5 // 4 if max_eval is None else self._count("max_eval", max_eval)
+        if max_eval is None:
+            max_eval = max_iter * 5 // 4
+        else:
+            max_eval = self._count("max_eval", max_eval)
         history_size = self._count("history_size", history_size)
         super().__init__(params, arguments(locals()))
 
@@ -229,7 +234,8 @@ class LBFGS(Optimizer):
             nonlocal loss
             with enable_grad():
                 value = closure()
-            loss = value if loss is None else loss
+            if loss is None:
+                loss = value
             state["func_evals"] = state.get("func_evals", 0) + 1
             return float(value), self._gradient()
 

@@ -147,7 +147,10 @@ class Optimizer(HookedOptimizer):
                 f"[{self._name}] got a group {type(group).__name__}; expected a dict with 'params'"
             )
         params = group["params"]
-        params = [params] if isinstance(params, Tensor) else ordered(self._name, params)
+        if isinstance(params, Tensor):
+            params = [params]
+        else:
+            params = ordered(self._name, params)
         named = [p for p in params if isinstance(p, tuple)]  # (name, parameter) pairs
         kinds = {bool(named), *("param_names" in other for other in self.param_groups)}
         if len(kinds) > 1 or 0 < len(named) < len(params):
@@ -370,7 +373,8 @@ def _constructor(cls: Any, types: Mapping[str, str]) -> Any:
     kind: Any = Parameter.POSITIONAL_OR_KEYWORD
     taken = [Parameter("self", kind), Parameter("params", kind, annotation="Iterable[Any]")]
     for name, value in cls._defaults.items():
-        kind = Parameter.KEYWORD_ONLY if name == "maximize" else kind
+        if name == "maximize":
+            kind = Parameter.KEYWORD_ONLY
         taken.append(Parameter(name, kind, default=value, annotation=types[name]))
     taken.append(Parameter("ignored", Parameter.VAR_KEYWORD, annotation="Any"))
     call = "Optimizer.__init__(self, params, arguments(locals()), ignored)"

@@ -44,7 +44,10 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
     value = state[name]
     array: Array = getattr(value, "_array", value)
     dtype = getattr(array, "dtype", None)
-    kept = dtype in _FLOATS if p is not None else dtype == _F64 or (dtype == F32 and name != "step")
+    if p is not None:
+        kept = dtype in _FLOATS
+    else:
+        kept = dtype == _F64 or (dtype == F32 and name != "step")
     if not kept or array.shape != (() if p is None else p._array.shape) or not array.flags.carray:
         array = loaded(value, name, p)
     if array is not getattr(value, "_array", None):
@@ -55,7 +58,9 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
 
 def number_dtype(name: str) -> Any:
     """The dtype of a number in a parameter's state: as in PyTorch, except for the step count."""
-    return _F64 if name == "step" else get_default_dtype().dtype
+    if name == "step":
+        return _F64
+    return get_default_dtype().dtype
 
 
 def plain(value: Any) -> Any:
@@ -63,7 +68,9 @@ def plain(value: Any) -> Any:
     if type(value) is tuple or type(value) is list:
         return tuple(map(plain, value))
     array = getattr(value, "_array", value)
-    return array.item() if isinstance(array, np.ndarray) and array.size == 1 else value
+    if isinstance(array, np.ndarray) and array.size == 1:
+        return array.item()
+    return value
 
 
 def plain_group(optimizer: Any, group: Group) -> Group:
@@ -102,7 +109,9 @@ def moved(value: Any, p: Tensor) -> Any:
         return value.detach().clone().to(p.dtype if value.dtype.kind == "f" else value.dtype)
     if isinstance(value, dict):
         return {k: moved(v, p) for k, v in value.items()}
-    return type(value)(moved(v, p) for v in value) if isinstance(value, (list, tuple)) else deepcopy(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(moved(v, p) for v in value)
+    return deepcopy(value)
 
 
 def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +213,10 @@ class Plan:
                     arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]
         kinds = {parameters[0]._array.dtype, *(x.dtype for arrays in states for x in arrays or ())}
-        wide = None if len(kinds) == 1 else max(kinds | {F32}, key=lambda dtype: dtype.itemsize)
+        if len(kinds) == 1:
+            wide = None
+        else:
+            wide = max(kinds | {F32}, key=lambda dtype: dtype.itemsize)
         return steps, None if optimizer._number is None else numbers, states, wide
 
     def refresh(self, optimizer: Any, group: Group) -> bool:
@@ -229,7 +241,10 @@ class Plan:
         if observers and (recording := current()) is not None:
             recording.plans.append((self, optimizer, group))
             keep(self._numbers)
-        loss = None if optimizer._finite is None else widened([optimizer._finite._array])[0]
+        if optimizer._finite is None:
+            loss = None
+        else:
+            loss = widened([optimizer._finite._array])[0]
         for parameters, steps, numbers, states, wide in self.by_dtype:
             arrays = [p._array for p in parameters]
             gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]

@@ -56,7 +56,10 @@ def step(optimizer: Any, group: Group, p: Tensor) -> None:
             return
         if decay and is_decoupled:
             p.mul_(1 - plain(group["lr"]) * decay)
-        method = "add_" if group.get("momentum") else _METHOD.get(rule, "addcdiv_")
+        if group.get("momentum"):
+            method = "add_"
+        else:
+            method = _METHOD.get(rule, "addcdiv_")
         parts = _of_nadam(group, optimizer.state[p], gradient, change) if rule == "nadam" else (change,)
         for part in parts:
             if method == "add_":

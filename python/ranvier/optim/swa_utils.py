@@ -55,7 +55,10 @@ class _Moving:
         self.decay = decay
 
     def __call__(self, averages: Sequence[Tensor], values: Sequence[Tensor], num_averaged: Any) -> None:
-        weight = 1 / (float(num_averaged) + 1) if self.decay is None else 1 - self.decay
+        if self.decay is None:
+            weight = 1 / (float(num_averaged) + 1)
+        else:
+            weight = 1 - self.decay
         _move(averages, values, numbers(weight))
 
 
@@ -131,7 +134,10 @@ class AveragedModel(Module):
             raise ValueError("[AveragedModel] got a model of other parameters; expected the copied one")
         with no_grad():
             if self.avg_fn is None and isinstance(self.multi_avg_fn, (_Moving, type(None))):
-                decay = None if self.multi_avg_fn is None else self.multi_avg_fn.decay
+                if self.multi_avg_fn is None:
+                    decay = None
+                else:
+                    decay = self.multi_avg_fn.decay
                 _move(averages, values, _core.average_weight(self.n_averaged._array, decay))
                 bump(self.n_averaged)
             else:
@@ -235,7 +241,10 @@ class SWALR(LRScheduler):
     def _set_anneal_func(self, strategy: str) -> None:
         """Sets the two attributes that PyTorch has in pickles, under PyTorch's names."""
         self._anneal_strategy = strategy
-        self.anneal_func = self._linear_anneal if strategy == "linear" else self._cosine_anneal
+        if strategy == "linear":
+            self.anneal_func = self._linear_anneal
+        else:
+            self.anneal_func = self._cosine_anneal
 
     @staticmethod
     def _linear_anneal(t: float) -> float:
@@ -267,6 +276,9 @@ class SWALR(LRScheduler):
         rates = []
         for group in self.optimizer.param_groups:
             end = self._in_group(group, "swa_lr")
-            start = end if before == 1 else (group["lr"] - before * end) / (1 - before)
+            if before == 1:
+                start = end
+            else:
+                start = (group["lr"] - before * end) / (1 - before)
             rates.append(end * now + start * (1 - now))
         return rates

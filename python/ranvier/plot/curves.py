@@ -63,7 +63,10 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
     for key, text, style, colour in lines:
         if key in history:
             values = [v if math.isfinite(v) else math.nan for v in history[key]]
-            marks = 3.5 if len(values) <= 40 or sum(map(math.isfinite, values)) < 2 else 0
+            if len(values) <= 40 or sum(map(math.isfinite, values)) < 2:
+                marks = 3.5
+            else:
+                marks = 0
             panel.plot(range(1, len(values) + 1), values, style, color=colour, label=text, markersize=marks)
             watched = values
     good = [(value, epoch) for epoch, value in enumerate(watched, 1) if math.isfinite(value)]

@@ -45,7 +45,9 @@ SMALL = 8.5
 def extremes(values: Any) -> tuple[float, float]:
     """The least and the largest finite value; 0 and 0 if there is none."""
     finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if finite.size:
+        return (float(finite.min()), float(finite.max()))
+    return (0.0, 0.0)
 
 
 def number(value: float, most: float) -> str:
@@ -190,7 +192,10 @@ def whole_numbers(axis: Any) -> None:
 def colour_bar(ax: Axes, image: Any, text: str = "") -> None:
     """The colour scale of an image, at its right with its height."""
     height, *width = getattr(image.get_array(), "shape", (1,))
-    wide = 0.04 * height / width[0] if ax.get_aspect() == 1 and width else 0.04
+    if ax.get_aspect() == 1 and width:
+        wide = 0.04 * height / width[0]
+    else:
+        wide = 0.04
     place = ax.inset_axes((1.02, 0.04, min(max(wide, 0.015), 0.08), 0.92))
     bar = ax.figure.colorbar(image, cax=place, format="%.3g")
     bar.set_label(text, fontsize=TEXT)
@@ -214,7 +219,10 @@ def finish(axes: Any, path: Path | None) -> Any:
 # --- checks and conversions of arguments
 def array_of(name: str, what: str, values: Any) -> Array:
     """A Tensor, array or list of numbers as an array."""
-    array = values._array if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(values, Tensor):
+        array = values._array
+    else:
+        array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"[{name}] got {what} of {type(values).__name__}; expected numbers")
     return array
@@ -222,7 +230,10 @@ def array_of(name: str, what: str, values: Any) -> Array:
 
 def labels_of(name: str, what: str, labels: Any, count: int | None = None) -> Array:
     """Labels (n,) of numbers, strings or booleans; a column (n, 1) becomes (n,)."""
-    array = labels._array if isinstance(labels, Tensor) else np.asarray(labels)
+    if isinstance(labels, Tensor):
+        array = labels._array
+    else:
+        array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or len(array) == 0 or (count is not None and len(array) != count):
@@ -249,4 +260,6 @@ def class_names_of(name: str, labels: Array, class_names: Sequence[Any] | None) 
 def shortened(text: str, length: int) -> str:
     """The text, without its middle if it is too long: long names often differ at the end only."""
     half = length // 2
-    return text if len(text) <= length else f"{text[:half].rstrip()}…{text[half - length + 1 :].lstrip()}"
+    if len(text) <= length:
+        return text
+    return f"{text[:half].rstrip()}…{text[half - length + 1 :].lstrip()}"

@@ -74,10 +74,18 @@ def graph(
     for points in arrows:
         _draw_arrow(ax, points)
     for node, place in places.items():
-        kind = "leaf" if isinstance(node, Tensor) else "loss" if node is root.grad_fn else "op"
+        if isinstance(node, Tensor):
+            kind = "leaf"
+        elif node is root.grad_fn:
+            kind = "loss"
+        else:
+            kind = "op"
         name = _name_of(node) if kind != "leaf" else "leaf"
         if id(node) in texts:
-            name = texts[id(node)] if kind == "leaf" else f"{texts[id(node)]} = {name}"
+            if kind == "leaf":
+                name = texts[id(node)]
+            else:
+                name = f"{texts[id(node)]} = {name}"
         _draw_box(ax, place, kind, name, values.get(node), gradients.get(node))
     fig.label(ax, f"Computation graph: {len(inputs)} nodes", grid=None)
     fig.bare(ax)
@@ -149,11 +157,26 @@ def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient:
     box = FancyBboxPatch(corner, WIDTH - 0.16, HEIGHT - 0.16, boxstyle="round,pad=0.08", **how)
     ax.add_patch(box)
     array = None if value is None else value._array
-    gradients = [g for g in gradient if g is not None] if isinstance(gradient, list) else [gradient]
-    shape = array.shape if array is not None else getattr(gradients[0], "shape", None)
-    size = "" if shape is None else " × ".join(map(str, shape)) or "scalar"
-    value_line = ("value not kept", fig.GRAY) if array is None else (f"value {_text(array)}", fig.BLUE)
-    gradient = "no gradient kept" if gradients[0] is None else f"grad {_text(gradients[0])}"
+    if isinstance(gradient, list):
+        gradients = [g for g in gradient if g is not None]
+    else:
+        gradients = [gradient]
+    if array is not None:
+        shape = array.shape
+    else:
+        shape = getattr(gradients[0], "shape", None)
+    if shape is None:
+        size = ""
+    else:
+        size = " × ".join(map(str, shape)) or "scalar"
+    if array is None:
+        value_line = ("value not kept", fig.GRAY)
+    else:
+        value_line = (f"value {_text(array)}", fig.BLUE)
+    if gradients[0] is None:
+        gradient = "no gradient kept"
+    else:
+        gradient = f"grad {_text(gradients[0])}"
     lines = [(fig.shortened(name, 22), fig.BLACK), (size, fig.GRAY), value_line, (gradient, fig.WRONG)]
     how = {"ha": "center", "va": "center", "fontsize": 7.5, "zorder": 3}
     for n, (text, colour) in enumerate(lines):
@@ -165,7 +188,9 @@ def _text(array: Any) -> str:
     if array.size <= 4:
         digits = 3 if array.size < 3 else 2
         numbers = " ".join(f"{v:.{digits}g}" for v in array.reshape(-1))
-        return numbers if array.ndim == 0 else f"[{numbers}]"
+        if array.ndim == 0:
+            return numbers
+        return f"[{numbers}]"
     return f"{np.min(array):.3g} … {np.max(array):.3g}"
 
 

@@ -31,7 +31,10 @@ def draw_maps(ax: Any, maps: Array, columns: int, cmap: str) -> None:
     for (top, left), channel in zip(corners, maps, strict=True):
         whole[top : top + h, left : left + w] = channel
     low, high = fig.extremes(maps)
-    how = fig.around_zero(maps) if low < 0 else {"cmap": cmap, "vmin": 0, "vmax": high or 1}
+    if low < 0:
+        how = fig.around_zero(maps)
+    else:
+        how = {"cmap": cmap, "vmin": 0, "vmax": high or 1}
     image = ax.imshow(whole, **how)
     outline = np.array([[0, 0], [w, 0], [w, h], [0, h], [0, 0]]) - 0.5
     frames = [outline + np.array([left, top]) for top, left in corners]
@@ -81,7 +84,10 @@ def images(
     columns = min(count, columns or int(np.ceil(np.sqrt(1.6 * count))))
     width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
     characters = int(width * _PER_INCH)
-    shown = [] if titles is None else [_in_lines(str(titles[n]), characters) for n in range(count)]
+    if titles is None:
+        shown = []
+    else:
+        shown = [_in_lines(str(titles[n]), characters) for n in range(count)]
     lines = [title.count("\n") + 1 for title in shown]
     height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + 0.25 * max(lines, default=0)
     panels = fig.grid_axes("plot.images", figure, path, count, columns, (width, height))
@@ -105,7 +111,8 @@ def _in_lines(title: str, characters: int) -> str:
 def _pixels(images: Any) -> Array:
     """Images as (n, height, width), or (n, height, width, 3) with values in [0, 1] or bytes."""
     pixels = fig.array_of("plot.images", "images", images)
-    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    if pixels.ndim == 2:
+        pixels = pixels[None]
     if pixels.ndim == 4 and pixels.shape[1] == 1:
         pixels = pixels[:, 0]
     if not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[1] == 3)) or pixels.size == 0:

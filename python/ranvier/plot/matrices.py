@@ -63,11 +63,19 @@ def confusion_matrix(
             text = f"{n:g}"
             if n and (count <= 12 if shares is None else shares):
                 text += f"\n{share[i, j]:.0%}"
-            ink = "white" if share[i, j] > 0.55 else "black" if n else fig.GRAY
+            if share[i, j] > 0.55:
+                ink = "white"
+            elif n:
+                ink = "black"
+            else:
+                ink = fig.GRAY
             ax.text(j, i, text, ha="center", va="center", fontsize=size, color=ink)
     total = matrix.sum()
     right = np.trace(matrix)
-    accuracy = f"Accuracy {right / total:.1%} of {total:g}" if total else "No samples"
+    if total:
+        accuracy = f"Accuracy {right / total:.1%} of {total:g}"
+    else:
+        accuracy = "No samples"
     fig.label(ax, accuracy, "predicted class", "true class", grid=None)
     _name_ticks(ax.xaxis, names, longest=int(12 * side / count))
     _name_ticks(ax.yaxis, names, longest=18)
@@ -150,7 +158,10 @@ def heatmap(
         most = max(map(abs, fig.extremes(values)))
         for (i, j), value in np.ndenumerate(values):
             red, green, blue, seen = image.cmap(image.norm(value))
-            ink = "white" if seen and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
+            if seen and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5:
+                ink = "white"
+            else:
+                ink = "black"
             ax.text(j, i, fig.number(value, most), ha="center", va="center", fontsize=fig.SMALL, color=ink)
     fig.label(ax, title, x, y, grid=None)
     for axis, names in ((ax.xaxis, x_names), (ax.yaxis, y_names)):

@@ -77,7 +77,9 @@ def _order(columns: list[list[Any]], chains: list[list[Any]]) -> None:
 
             def middle(member: Any, near: Any = near, row: Any = row) -> float:
                 rows = [row[other] for other in near.get(member, ())]
-                return sum(rows) / len(rows) if rows else row[member]
+                if rows:
+                    return sum(rows) / len(rows)
+                return row[member]
 
             members.sort(key=middle)
 
@@ -184,8 +186,15 @@ def _layers_of(model: Any) -> list[_Layer]:
 
 
 def _caption(i: int, layers: list[_Layer]) -> str:
-    role = "input" if i == 0 else "output" if i == len(layers) - 1 else f"hidden {i}"
-    return f"{role}: {layers[i].kind}" if i and layers[i].kind != "Linear" else role
+    if i == 0:
+        role = "input"
+    elif i == len(layers) - 1:
+        role = "output"
+    else:
+        role = f"hidden {i}"
+    if i and layers[i].kind != "Linear":
+        return f"{role}: {layers[i].kind}"
+    return role
 
 
 def _shown(units: int, limit: int) -> list[int]:

@@ -37,17 +37,22 @@ def _layer(name: str) -> type[nn.Module] | None:
     if folder == "quantized":
         kind = getattr(nn.quantized, last, None)
     layer = isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module
-    return kind if layer else None
+    if layer:
+        return kind
+    return None
 
 
 def _name_of(kind: type) -> str:
     inside = kind.__module__.startswith("ranvier.nn.quantized.")
-    return f"quantized.{kind.__name__}" if inside else kind.__name__
+    if inside:
+        return f"quantized.{kind.__name__}"
+    return kind.__name__
 
 
 def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = None) -> dict[str, Any]:
     """The JSON form of a model. seen: {id of a module: its path} of the modules so far."""
-    seen = {} if seen is None else seen
+    if seen is None:
+        seen = {}
     if id(model) in seen:
         return {"same": seen[id(model)]}
     seen[id(model)] = path
@@ -87,7 +92,9 @@ def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
             changed = _changed(layer, node)
         except (TypeError, ValueError):  # JSON cannot hold the values, or the layer refuses them.
             pass
-    return _custom(type(layer), changed) if changed else node
+    if changed:
+        return _custom(type(layer), changed)
+    return node
 
 
 def _quantized_parts(layer: nn.Module) -> dict[str, Any]:
@@ -166,9 +173,11 @@ def build(
     Raises:
         ValueError: an unknown form or layer, a class of the user, or arguments that the layer refuses.
     """
-    built = {} if built is None else built
+    if built is None:
+        built = {}
     where = f"layer '{path}'" if path else "the model"
-    node = node if isinstance(node, dict) else {}
+    if not isinstance(node, dict):
+        node = {}
     if isinstance(same := node.get("same"), str):
         if same not in built:
             raise ValueError(f"{where} is the same as '{same}', which does not come before it")
@@ -177,7 +186,10 @@ def build(
         built[path] = built[same]
         return built[same][0]
     if isinstance(custom := node.get("custom"), str):
-        into = few_bits.call(node["few_bits"]) if "few_bits" in node else "model"
+        if "few_bits" in node:
+            into = few_bits.call(node["few_bits"])
+        else:
+            into = "model"
         raise ValueError(
             f"{where} has the class {custom}, which is not part of ranvier; build the model yourself and "
             f"call rv.load(path, into={into})"
@@ -217,7 +229,9 @@ def _as_given(value: Any) -> Any:
         return build(value)
     if isinstance(value, str) and printable(value) != value:
         raise ValueError(f"a layer has the argument {value!r}, with control codes")
-    return tuple(map(_as_given, value)) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(map(_as_given, value))
+    return value
 
 
 def _container(kind: Any, node: dict[str, Any], path: str, built: Any, work: Any) -> tuple[nn.Module, int]:

@@ -20,12 +20,16 @@ def kind_of(model: nn.Module) -> str:
     """The kind of the weights of a model's quantized layers; "" without them, or of several kinds."""
     layers: list[Any] = [*model.modules()]
     kinds = {layer.kind for layer in layers if hasattr(type(layer), "quantized_weight")}
-    return kinds.pop() if len(kinds) == 1 else ""
+    if len(kinds) == 1:
+        return kinds.pop()
+    return ""
 
 
 def call(kind: Any) -> str:
     """The call that makes of a model of floats one with weights of this kind."""
-    return _CALLS.get(kind, "rv.quantize(model)") if isinstance(kind, str) else "rv.quantize(model)"
+    if isinstance(kind, str):
+        return _CALLS.get(kind, "rv.quantize(model)")
+    return "rv.quantize(model)"
 
 
 def remedy(model: nn.Module, values: Any) -> str:
@@ -63,4 +67,6 @@ def _kind_in(model: nn.Module, values: Mapping[str, Any], name: str) -> str:
     n, k = weight.shape
     sizes = {kind: [panels_shape(kind, n, k, rows) for rows in (1, 16)] for kind in ("q8_0", "q4_0")}
     found = [kind for kind, shapes in sizes.items() if tuple(values[name].shape) in shapes]
-    return found[0] if found else ""
+    if found:
+        return found[0]
+    return ""

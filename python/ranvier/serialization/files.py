@@ -201,7 +201,9 @@ def array_in(memory: Any, place: int, shape: Sequence[int], dtype: np.dtype[Any]
     if 0 in shape:
         return np.empty(shape, dtype)
     array: Array = np.ndarray(shape, dtype, memory, place)
-    return array if array.flags.aligned and array.flags.writeable else array.copy()
+    if array.flags.aligned and array.flags.writeable:
+        return array
+    return array.copy()
 
 
 def _arrays(stream: BinaryIO) -> Arrays:
@@ -216,7 +218,10 @@ def _arrays(stream: BinaryIO) -> Arrays:
 def _array(memory: Any, start: int, dtype: str, shape: list[int], data_offsets: list[int]) -> Array:
     kind = np.dtype(np.uint8) if dtype == "BOOL" else _TYPES[dtype]
     array = array_in(memory, start + data_offsets[0], shape, kind)
-    return bools(array) if dtype == "BOOL" else array  # True is the byte 1; a damaged file has others
+    # True is the byte 1; a damaged file has others
+    if dtype == "BOOL":
+        return bools(array)
+    return array
 
 
 def _document(shown: str, text: str) -> dict[str, Any]:
@@ -224,7 +229,10 @@ def _document(shown: str, text: str) -> dict[str, Any]:
         document = _parsed(text.encode())
     except ValueError as error:
         raise FileError(f"[load] {shown} has metadata that is no JSON: {error}") from None
-    version = document.get("version") if isinstance(document, dict) else None
+    if isinstance(document, dict):
+        version = document.get("version")
+    else:
+        version = None
     if not isinstance(version, int) or version < 1:
         raise FileError(f"[load] {shown} has metadata without a version; expected a file written by rv.save")
     if version > VERSION:
@@ -296,7 +304,9 @@ def decode(node: Any, arrays: Arrays, keys: Keys | None = None) -> Any:
                 raise ValueError(f"a {kind} of dtype {array.dtype}, which has no gradient")
             if kind in ("parameter", "frozen"):
                 return Parameter(wrap(array), kind == "parameter")
-            return array if kind == "array" else wrap(array).requires_grad_(kind == "leaf")
+            if kind == "array":
+                return array
+            return wrap(array).requires_grad_(kind == "leaf")
         if kind == "dtype" and content in _DTYPES:
             return DType(content).dtype
         if kind == "dict" and isinstance(content, list):
@@ -308,12 +318,16 @@ def decode(node: Any, arrays: Arrays, keys: Keys | None = None) -> Any:
             return {key: decode(item, arrays, keys) for key, item in content}
         if kind in ("list", "tuple") and isinstance(content, list):
             items = [decode(item, arrays, keys) for item in content]
-            return tuple(items) if kind == "tuple" else items
+            if kind == "tuple":
+                return tuple(items)
+            return items
     raise ValueError(f"unknown form {str(node)[:80]!r}")
 
 
 def _join(path: str, key: str | int) -> str:
-    return f"{path}.{key}" if path else str(key)
+    if path:
+        return f"{path}.{key}"
+    return str(key)
 
 
 def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:

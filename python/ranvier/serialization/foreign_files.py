@@ -88,7 +88,9 @@ def other_kind(path: str | os.PathLike[str], *own: bytes) -> str | None:
     """A text that says what a file is, and what to do; None if it begins with one of `own` or is unknown."""
     with open_file(path) as stream:
         begin = stream.read(BEGIN)
-    return None if begin.startswith(own) else recognised(begin)
+    if begin.startswith(own):
+        return None
+    return recognised(begin)
 
 
 def _text(begin: bytes) -> str:
@@ -97,4 +99,6 @@ def _text(begin: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     line = " ".join(text.split())
-    return line[:60] if line.isprintable() and len(line) > 1 else ""
+    if line.isprintable() and len(line) > 1:
+        return line[:60]
+    return ""

@@ -187,7 +187,10 @@ class _Header:
         if kind == _STRING:
             return self.string()
         if kind != _ARRAY or depth == _DEEPEST:
-            what = f"arrays inside of {depth} others" if kind == _ARRAY else f"a value of type {kind}"
+            if kind == _ARRAY:
+                what = f"arrays inside of {depth} others"
+            else:
+                what = f"a value of type {kind}"
             raise FileError(
                 f"has {what} at byte {self.place}; expected the types 0 to 12, 8 arrays deep at most"
             )
@@ -211,7 +214,9 @@ class _Entry(NamedTuple):
         count = math.prod(self.shape)
         if self.kind in _BLOCKS:
             return count // BLOCK * _BLOCKS[self.kind]
-        return count * _DTYPES[self.kind].itemsize if self.kind in _DTYPES else 0
+        if self.kind in _DTYPES:
+            return count * _DTYPES[self.kind].itemsize
+        return 0
 
 
 def _read(header: _Header, path: str) -> GGUFFile:

@@ -105,7 +105,10 @@ def save(
         frozen = [name for name, p in obj.named_parameters() if not p.requires_grad]
         document |= {"frozen": frozen} if frozen else {}
         for name, convert in _ABOUT.items():
-            value = getattr(info(obj), name) if about[name] is None else about[name]
+            if about[name] is None:
+                value = getattr(info(obj), name)
+            else:
+                value = about[name]
             document[name] = None if value is None else convert(value)
     else:
         if any(value is not None for value in about.values()):
@@ -193,7 +196,9 @@ def load(
     if files.is_pickled(begin):
         reader = provider("files of PyTorch")
         state = reader.load(stream, map_location, pickle_module, weights_only, mmap, dtype, encoding)
-        return state if into is None else _load_state(into, f"'{getattr(f, 'name', f)}'", state)
+        if into is None:
+            return state
+        return _load_state(into, f"'{getattr(f, 'name', f)}'", state)
     if dtype is not None:
         raise ValueError(f"[load] got dtype {dtype} for a file of safetensors; expected None")
     return _load_path(f, into) if is_path else _load_stream(stream, into)  # type: ignore[arg-type]
@@ -315,7 +320,10 @@ def _load_into(
 
 
 def _load_state(model: nn.Module, shown: str, state: Any) -> nn.Module:
-    values = state.state_dict() if isinstance(state, nn.Module) else state
+    if isinstance(state, nn.Module):
+        values = state.state_dict()
+    else:
+        values = state
     try:
         model.load_state_dict(values)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -349,7 +357,8 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
         array = arrays.get(name, tensor._array)
         if array.shape == tensor.shape and (array.dtype.kind == "f" or array.dtype == tensor._array.dtype):
             whole = tensor.is_contiguous()  # The file has contiguous arrays, so the tensor gets their memory.
-            array = array if whole else np.empty_like(tensor._array, array.dtype)
+            if not whole:
+                array = np.empty_like(tensor._array, array.dtype)
             tensor._array = tensor._cell[1] = array  # The cell would keep the first memory alive.
     try:
         model.load_state_dict(arrays)

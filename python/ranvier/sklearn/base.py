@@ -58,7 +58,10 @@ class SparseBatches:
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         n = self.x.shape[0]
-        order = self._sampler._order(self._sampler._draw()) if self.shuffle else np.arange(n)
+        if self.shuffle:
+            order = self._sampler._order(self._sampler._draw())
+        else:
+            order = np.arange(n)
         for start in range(0, n, self.batch_size):
             rows = order[start : start + self.batch_size]
             yield (self.x[rows].toarray(), *(array[rows] for array in self.arrays))
@@ -192,7 +195,9 @@ class NetworkEstimator(BaseEstimator):
             check_is_fitted(self)
 
     def _batches(self, x: Any) -> Any:
-        return SparseBatches(x) if issparse(x) else x
+        if issparse(x):
+            return SparseBatches(x)
+        return x
 
     def _checked_weights(self, sample_weight: Any, x: Any, y: Any = None) -> Array | None:
         """The sample weights (n) times the weights of the classes (`class_weight`); None without any.
@@ -310,14 +315,19 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         values = self._values(self._validated(X))
         if np.any(self._offset):
             values = values + self._offset
-        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        if values.ndim == 2 and values.shape[1] == 1:
+            return values[:, 0]
+        return values
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2 of `predict(X)`; y: (n,) or (n, outputs)."""
         return float(super().score(X, values_of(self, y), sample_weight))
 
     def _values(self, x: Any) -> Array:
-        output = row_output(self, x) if link_of(self.trainer_.loss) is None else None
+        if link_of(self.trainer_.loss) is None:
+            output = row_output(self, x)
+        else:
+            output = None
         if output is None:
             return self.trainer_.predict(self._batches(x), batch_size=PREDICT_BATCH)
         return output

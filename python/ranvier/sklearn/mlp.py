@@ -170,7 +170,10 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
         weights = self._checked_weights(sample_weight, X, codes)
         self._random_state = check_random_state(self.random_state)
         if first:
-            outputs = target.shape[1] if target.ndim == 2 else max(len(self.classes_), 2)
+            if target.ndim == 2:
+                outputs = target.shape[1]
+            else:
+                outputs = max(len(self.classes_), 2)
             self._start(X.shape[1], outputs)
             self.out_activation_ = "logistic" if target.ndim == 2 else "softmax"
         validation = None
@@ -196,7 +199,10 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
                 f"[{type(self).__name__}] got loss {self.loss!r} for several labels a sample; expected one "
                 "over logits"
             )
-        target = codes if link == "softmax" else codes.reshape(len(codes), -1).astype(self._dtype())
+        if link == "softmax":
+            target = codes
+        else:
+            target = codes.reshape(len(codes), -1).astype(self._dtype())
         return codes, target
 
     def _strata(self, codes: Array) -> Array | None:
@@ -205,7 +211,9 @@ class MLPClassifier(NetworkClassifier, MLPTraining):
             return None
         counts = np.unique(codes, return_counts=True)[1]
         few = min(self.validation_fraction, 1 - self.validation_fraction) * len(codes)
-        return codes if counts.min() >= 2 and few >= len(counts) else None
+        if counts.min() >= 2 and few >= len(counts):
+            return codes
+        return None
 
     def _validation_score(self, x: Any, codes: Array, weights: Array | None) -> float:
         probability = self._probabilities(x)
@@ -327,7 +335,8 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self._dtype() == "float64":
-            self._offset = 0.0 if first else self._offset
+            if first:
+                self._offset = 0.0
             return y.reshape(len(y), -1).astype(np.float64)
         return self._centred(y.reshape(len(y), -1), loss, first)
 
@@ -338,7 +347,9 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
 
     def _values(self, x: Any) -> Array:
         values = super()._values(x)
-        return np.exp(values) if self.out_activation_ == "exp" else values
+        if self.out_activation_ == "exp":
+            return np.exp(values)
+        return values
 
     def _strata(self, y: Array) -> Array | None:
         return None
@@ -346,7 +357,9 @@ class MLPRegressor(NetworkRegressor, MLPTraining):
     def _validation_score(self, x: Any, y: Array, weights: Array | None) -> float:
         predicted = self._values(x)
         finite = np.isfinite(predicted).all()
-        return float(r2_score(y, predicted, sample_weight=weights)) if finite else math.nan
+        if finite:
+            return float(r2_score(y, predicted, sample_weight=weights))
+        return math.nan
 
 
 class _Poisson(nn.PoissonNLLLoss):

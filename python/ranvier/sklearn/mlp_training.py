@@ -85,7 +85,9 @@ class MLPTraining(NetworkEstimator):
         """X in the network's dtype if it is one row of finite floats; None if scikit-learn must check."""
         if not is_row(self, X) or self.dtype not in (None, "float32", "float64"):
             return None
-        return X.astype(self._dtype(), order="C", copy=False) if is_bounded(X) else None
+        if is_bounded(X):
+            return X.astype(self._dtype(), order="C", copy=False)
+        return None
 
     # --- the network
 
@@ -210,7 +212,10 @@ class MLPTraining(NetworkEstimator):
         if row is None or target is None or row is not OneRow.of(self) or not row.is_as_before(self):
             return False
         x = self._row(X)
-        measured = row.step(self, x, target) if x is not None and row.takes(x) else None
+        if x is not None and row.takes(x):
+            measured = row.step(self, x, target)
+        else:
+            measured = None
         if x is None or measured is None:
             return False
         self.n_iter_ = 0
@@ -253,7 +258,10 @@ class MLPTraining(NetworkEstimator):
 
     def _split(self, x: Any, y: Array, target: Array, weights: Array | None) -> tuple[Any, Any]:
         number(self, "validation_fraction", 0, 1, above=True)
-        arrays = [x, y, target] if weights is None else [x, y, target, weights]
+        if weights is None:
+            arrays = [x, y, target]
+        else:
+            arrays = [x, y, target, weights]
         how = {"random_state": self._random_state, "test_size": self.validation_fraction}
         halves = train_test_split(*arrays, stratify=self._strata(y), **how)
         train = halves[::2]

@@ -117,7 +117,10 @@ class _NeuralNet(NetworkEstimator):
         self.trainer_ = Trainer(self.module_, self.criterion_, self.optimizer_)
 
     def _made_criterion(self) -> Any:
-        kind = self._default_criterion if self.criterion is None else self.criterion
+        if self.criterion is None:
+            kind = self._default_criterion
+        else:
+            kind = self.criterion
         refuse_torch(type(self).__name__, "a criterion", kind)
         return _made(kind, self._of("criterion__"), {})
 
@@ -144,14 +147,18 @@ class _NeuralNet(NetworkEstimator):
 
     def _fit_arrays(self, x: Array, y: Array, strata: Array | None, weights: Array | None) -> Any:
         """Divide arrays into a training and a validation part, and train."""
-        batch_size = len(x) if self.batch_size == -1 else whole(self, "batch_size")
+        if self.batch_size == -1:
+            batch_size = len(x)
+        else:
+            batch_size = whole(self, "batch_size")
         epochs = whole(self, "max_epochs")
         valid = None
         if self.train_split is not None and len(x) >= 10:
             share = number(self, "train_split", 0, 1, above=True)
             if strata is not None:
                 counts = np.unique(strata, return_counts=True)[1]
-                strata = strata if counts.min() >= 2 and share * len(x) >= len(counts) else None
+                if not (counts.min() >= 2 and share * len(x) >= len(counts)):
+                    strata = None
             index = np.arange(len(x))
             how = {"stratify": strata, "random_state": self._random_state}
             a, b = train_test_split(index, test_size=share, **how)
@@ -249,7 +256,10 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
         else:
             right = shape == codes.shape[1:] or (shape == (1,) and codes.ndim == 1)
             right = right and (several or k <= 2)
-            target = codes.astype(np.float32).reshape(len(codes), *shape) if right else codes
+            if right:
+                target = codes.astype(np.float32).reshape(len(codes), *shape)
+            else:
+                target = codes
         if not right:
             raise ValueError(
                 f"[NeuralNetClassifier] got a module with an output of shape (n, "
@@ -288,7 +298,8 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
         """Train with samples X along axis 0, and values y (n,) or (n, outputs)."""
         how = {"allow_nd": True, "multi_output": True, "y_numeric": True}
         X, y = validated(self, X, values_of(self, y), **how)
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         self.criterion_ = self._made_criterion()
         self._make(X.shape[1], y.shape[1] if y.ndim > 1 else 1)
         x = self._as_floats(X)

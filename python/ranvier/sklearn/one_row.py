@@ -63,7 +63,9 @@ def row_output(owner: Any, x: Any) -> Array | None:
     if type(x) is not np.ndarray or not 0 < len(x) <= FEW_ROWS:
         return None
     row = OneRow.of(owner)
-    return row.output(x) if row.takes(x) else None
+    if row.takes(x):
+        return row.output(x)
+    return None
 
 
 def label_of_row(owner: Any, y: Any, classes: Any) -> Array | None:
@@ -80,10 +82,15 @@ def label_of_row(owner: Any, y: Any, classes: Any) -> Array | None:
         y = np.array(y)
     if type(y) is not np.ndarray or y.shape != (1,) or y.dtype.kind not in "iubU":
         return None
-    codes = known.searchsorted(y) if y.dtype.kind == known.dtype.kind else None
+    if y.dtype.kind == known.dtype.kind:
+        codes = known.searchsorted(y)
+    else:
+        codes = None
     if codes is None or known.take(codes, mode="clip")[0] != y[0]:
         return None
-    return codes.reshape(1, 1).astype(owner._dtype()) if owner._is_logistic() else codes
+    if owner._is_logistic():
+        return codes.reshape(1, 1).astype(owner._dtype())
+    return codes
 
 
 def values_of_row(owner: Any, y: Any) -> Array | None:
@@ -102,7 +109,9 @@ def values_of_row(owner: Any, y: Any) -> Array | None:
     if owner._dtype() == "float64":
         return y.reshape(1, -1).astype(np.float64)
     target = y.reshape(1, -1) - owner._offset
-    return target.astype(np.float32) if is_bounded(target) else None
+    if is_bounded(target):
+        return target.astype(np.float32)
+    return None
 
 
 class OneRow:
@@ -150,7 +159,9 @@ class OneRow:
             return None
         with no_grad():
             arrays = self._calls.run(False, self._replay, "predict", (x,))
-        return None if arrays is None else arrays[0]
+        if arrays is None:
+            return None
+        return arrays[0]
 
     # --- steps
     def note(self, owner: Any) -> None:
@@ -223,4 +234,6 @@ class OneRow:
 def _run(program: Any, args: tuple[Any, ...]) -> Any:
     """The arrays of a program; None if its guards do not hold, or it has to be checked by an eager run."""
     arrays = program.call(args, {})
-    return arrays if type(arrays) is tuple else None
+    if type(arrays) is tuple:
+        return arrays
+    return None

@@ -106,7 +106,10 @@ class _Tabular(TabularTraining):
 
     def _numbers_of(self, name: Any, column: Any) -> Array:
         """A column as float64; numbers in it may be objects."""
-        values = np.asarray(column).tolist() if getattr(column.dtype, "kind", None) == "O" else None
+        if getattr(column.dtype, "kind", None) == "O":
+            values = np.asarray(column).tolist()
+        else:
+            values = None
         if values is not None and all(is_missing(value) or is_number(value) for value in values):
             try:
                 return np.array([np.nan if is_missing(value) else float(value) for value in values])
@@ -142,10 +145,16 @@ class _Tabular(TabularTraining):
         """A mask of the columns that have categories: see `categorical_features`."""
         chosen = self.categorical_features
         names = list(X.columns) if frame else None
-        shape = np.asarray(X, object).shape if names is None else (0, len(names))
+        if names is None:
+            shape = np.asarray(X, object).shape
+        else:
+            shape = (0, len(names))
         width = shape[1] if len(shape) == 2 else 0
         if isinstance(chosen, str) and chosen == "from_dtype":
-            marked = [self._has_categories(X, name) for name in names or ()] if frame else [False] * width
+            if frame:
+                marked = [self._has_categories(X, name) for name in names or ()]
+            else:
+                marked = [False] * width
             return np.array(marked, bool)
         marked_columns = np.zeros(width, bool)
         for column in np.atleast_1d(np.asarray([] if chosen is None else chosen, object)):
@@ -158,7 +167,10 @@ class _Tabular(TabularTraining):
                 return np.asarray(chosen, bool)
             if isinstance(column, str) and (names is None or column not in names):
                 raise ValueError(f"[{type(self).__name__}] got the category column {column!r}; X has none")
-            index = names.index(column) if isinstance(column, str) and names else int(column)
+            if isinstance(column, str) and names:
+                index = names.index(column)
+            else:
+                index = int(column)
             if not -width <= index < width:
                 raise ValueError(
                     f"[{type(self).__name__}] got the category column {index} for X of {width} columns"
@@ -359,7 +371,10 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         std = np.where(std > 0, std, 1.0)
         self._mean, self._std = np.ldexp(mean, power), np.ldexp(std, power)
         scaled = ((target - mean) / std).astype(np.float32)
-        loss = MemberPoisson() if self._logarithmic else MemberSquaredError()
+        if self._logarithmic:
+            loss = MemberPoisson()
+        else:
+            loss = MemberSquaredError()
         return self._fit_table(table, scaled, weights, target.shape[1], loss)
 
     def _values(self, x: Any) -> Array:

@@ -138,12 +138,18 @@ def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) 
 
     y: class indices (n,), or values (n, outputs). There are no splits if most rows have a class of their own.
     """
-    rows = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
+    if weights is None:
+        rows = np.arange(len(x))
+    else:
+        rows = np.flatnonzero(weights)
     rows = random_state.permutation(rows)[:FOREST_ROWS]
     if y.ndim == 1 and 2 * len(np.unique(y[rows])) > len(rows):
         return np.empty((0, 3))
     settings = {"max_depth": 6, "min_samples_leaf": 5, "max_features": min(0.5, 16 / x.shape[1]), "n_jobs": 1}
-    make = RandomForestClassifier if y.ndim == 1 else RandomForestRegressor
+    if y.ndim == 1:
+        make = RandomForestClassifier
+    else:
+        make = RandomForestRegressor
     target = y[rows].ravel() if y.shape[1:] == (1,) else y[rows]
     forest = make(20, random_state=random_state, **settings)
     shares = None if weights is None else weights[rows] / weights.max()
@@ -305,7 +311,10 @@ class TabularNetwork(nn.Module):
         super().__init__()
         self.numbers = numbers
         self.probabilities = probabilities
-        self.embedding = nn.Identity() if edges is None else PiecewiseLinearEmbedding(edges, SIZE)
+        if edges is None:
+            self.embedding = nn.Identity()
+        else:
+            self.embedding = PiecewiseLinearEmbedding(edges, SIZE)
         each = 1 if edges is None else SIZE  # elements of the embedding of one number
         self.rest = nn.CategoryEmbedding(plain, categories)
         width = numbers * each + self.rest.width
@@ -327,7 +336,10 @@ class TabularNetwork(nn.Module):
         self.bias = nn.Parameter(zeros(members, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [self.embedding(x[:, : self.numbers])] if self.numbers else []
+        if self.numbers:
+            parts = [self.embedding(x[:, : self.numbers])]
+        else:
+            parts = []
         parts += [self.rest(x[:, self.numbers :])] if self.rest.width else []
         z = ops.cat(parts, 1) if len(parts) > 1 else parts[0]
         z = self.body(z.unsqueeze(0) * self.scale)  # (members, N, units)
@@ -337,7 +349,9 @@ class TabularNetwork(nn.Module):
         if self.probabilities:
             y = ops.softmax(y, 2)
         y = y.permute(1, 2, 0).contiguous().mean(2)  # in an order that does not depend on N
-        return ops.log(y) if self.probabilities else y
+        if self.probabilities:
+            return ops.log(y)
+        return y
 
 
 class MemberCrossEntropy(nn.CrossEntropyLoss):

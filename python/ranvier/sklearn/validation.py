@@ -37,7 +37,9 @@ def _is_plain(data: Any, kinds: str) -> bool:
 
 
 def _detached(data: Any) -> Any:
-    return data.detach() if hasattr(data, "detach") and not isinstance(data, np.ndarray) else data
+    if hasattr(data, "detach") and not isinstance(data, np.ndarray):
+        return data.detach()
+    return data
 
 
 def labels_of(owner: Any, y: Any) -> Any:
@@ -55,7 +57,9 @@ def labels_of(owner: Any, y: Any) -> Any:
     if array.dtype.kind == "O" and not all(isinstance(value, Number) for value in array.ravel().tolist()):
         kinds = ", ".join(sorted({type(value).__name__ for value in array.ravel().tolist()}))
         raise TypeError(f"[{name}] got labels of type {kinds}; expected words or numbers: y.astype(str)")
-    return np.asarray(y) if array.dtype.kind == "U" else array
+    if array.dtype.kind == "U":
+        return np.asarray(y)
+    return array
 
 
 def values_of(owner: Any, y: Any) -> Any:
@@ -80,7 +84,9 @@ def values_of(owner: Any, y: Any) -> Any:
 
 def _number(name: str, row: int, value: Any) -> float:
     try:
-        return np.nan if is_missing(value) else float(value)
+        if is_missing(value):
+            return np.nan
+        return float(value)
     except (TypeError, ValueError):
         other = name.replace("Regressor", "Classifier")
         raise ValueError(
@@ -110,7 +116,10 @@ def table_of(owner: Any, X: Any) -> Any:
         columns = [X[column] for column in names]
     for i, column in enumerate(columns):
         kind = getattr(column, "dtype", None)
-        held = np.asarray(getattr(kind, "categories", column)) if _may_hold_dates(kind) else None
+        if _may_hold_dates(kind):
+            held = np.asarray(getattr(kind, "categories", column))
+        else:
+            held = None
         if is_date(kind) or (held is not None and content_of(held) in DATES):
             to_array(name, "X" if names is None else f"column {names[i]!r}", column if held is None else held)
     return X
@@ -225,7 +234,10 @@ def make_optimizer(owner: str, kind: Any, parameters: list[Any], **settings: Any
             f"[{owner}] got an optimizer of type {type(kind).__name__}; expected a name, a class of "
             "ranvier.optim or a function of a list of parameters"
         )
-    made = kind(parameters, **settings) if isinstance(kind, type) else kind(parameters)
+    if isinstance(kind, type):
+        made = kind(parameters, **settings)
+    else:
+        made = kind(parameters)
     refuse_torch(owner, "an optimizer", made)
     return made
 
@@ -241,7 +253,9 @@ class LogLoss(nn.BCEWithLogitsLoss):
 
     def forward(self, x: Any, target: Any) -> Tensor:
         loss = super().forward(x, target)
-        return loss if x.shape[1] == 1 else loss * float(x.shape[1])
+        if x.shape[1] == 1:
+            return loss
+        return loss * float(x.shape[1])
 
 
 class HalfSquaredError(nn.MSELoss):
@@ -271,4 +285,6 @@ def make_loss(owner: Any, named: dict[str, type]) -> Any:
             f"[{type(owner).__name__}] got loss of type {type(loss).__name__}; expected a name, a loss of "
             "ranvier.nn or a function"
         )
-    return loss() if isinstance(loss, type) else loss
+    if isinstance(loss, type):
+        return loss()
+    return loss

@@ -71,7 +71,10 @@ def backward(
 def targets(inputs: Any) -> set[Any]:
     """The nodes of the tensors that get a ``grad``. Tensors that are no leaves get the hook of
     retain_grad."""
-    inputs = list(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, Tensor) else [inputs]
+    if isinstance(inputs, Iterable) and not isinstance(inputs, Tensor):
+        inputs = list(inputs)
+    else:
+        inputs = [inputs]
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
     for x in inputs:
@@ -91,7 +94,9 @@ def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = F
         return seed
     if not isinstance(gradient, Tensor):
         return wrap(seed)
-    return gradient if gradient._array.dtype == seed.dtype else gradient.to(seed.dtype)
+    if gradient._array.dtype == seed.dtype:
+        return gradient
+    return gradient.to(seed.dtype)
 
 
 def _seed(name: str, root: Tensor, gradient: Any) -> Array:
@@ -110,7 +115,10 @@ def _seed(name: str, root: Tensor, gradient: Any) -> Array:
                 "pass a gradient"
             )
         return filled(1, array.shape, array.dtype)
-    seed = gradient._array if isinstance(gradient, Tensor) else array_of(name, gradient)
+    if isinstance(gradient, Tensor):
+        seed = gradient._array
+    else:
+        seed = array_of(name, gradient)
     if seed.shape != array.shape:
         raise RuntimeError(
             f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}"
@@ -179,7 +187,9 @@ def _gradients(node: Any, dy: Any) -> Any:
 
 def _as_array(gradient: Any) -> Any:
     """A gradient as an array, if it is a Deferred (tape/deferred.py)."""
-    return gradient.array() if isinstance(gradient, Deferred) else gradient
+    if isinstance(gradient, Deferred):
+        return gradient.array()
+    return gradient
 
 
 def _add(held: Any, gradient: Any, own: bool) -> Any:
@@ -196,10 +206,13 @@ def _add(held: Any, gradient: Any, own: bool) -> Any:
         return gradient.added_to(held)
     gradient = _as_array(gradient)
     if type(gradient) is not ndarray:
-        gradient = (
-            gradient._array if isinstance(gradient, Tensor) else np.asarray(plain("backward", gradient))
-        )
-    return gradient if held is None else _sum(held, gradient, held if own else None)
+        if isinstance(gradient, Tensor):
+            gradient = gradient._array
+        else:
+            gradient = np.asarray(plain("backward", gradient))
+    if held is None:
+        return gradient
+    return _sum(held, gradient, held if own else None)
 
 
 def _sum(a: Array, b: Array, out: Array | None = None) -> Array:

@@ -146,7 +146,9 @@ class Calls(Observer):
     def find(self, array: Any) -> Seen | None:
         """The record of an array that was seen before, or None."""
         entry = self._seen.get(id(array))
-        return entry if entry is not None and entry.array() is array else None
+        if entry is not None and entry.array() is array:
+            return entry
+        return None
 
     def unchanged(self, array: Any) -> Seen | None:
         """The record of an array, as `find` returns it; None: the array is a constant.
@@ -159,7 +161,10 @@ class Calls(Observer):
         if entry is None and has_values and self._recording.core.varies(array):
             maker = self._recording.core.maker(array)
             file, _, line = maker.rpartition(" at ")[2].rpartition(":")
-            text = linecache.getline(file, int(line)).strip() if line.isdigit() else ""
+            if line.isdigit():
+                text = linecache.getline(file, int(line)).strip()
+            else:
+                text = ""
             names = self._by_numpy.get(maker.rpartition(" at ")[2])
             if names and maker.startswith("numpy at "):
                 maker = f"{' or '.join(sorted(names))}{maker.removeprefix('numpy')}"
@@ -278,7 +283,9 @@ def _operation() -> str:
             function = str(frame.f_locals.get("name", function))
         name = function.strip("_")
         frame = frame.f_back
-    return f"{name} at " if frame is not None and name not in _OF_THE_RUN else ""
+    if frame is not None and name not in _OF_THE_RUN:
+        return f"{name} at "
+    return ""
 
 
 _OF_THE_RUN = ("forward", "call", "export", "c", "run")  # what runs the model, or a layer

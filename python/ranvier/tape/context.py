@@ -102,7 +102,9 @@ class _Node(TakesHalves):
         ys = [m._array for m in made]
         results = tuple(like(y, y) if any(np.may_share_memory(y, x) for x in arrays) else y for y in ys)
         self.results = [(y.shape, y.dtype) for y in results]
-        return results if self.several else results[0]
+        if self.several:
+            return results
+        return results[0]
 
     def backward(self, *gradients: Any) -> Any:
         context = self.context
@@ -142,7 +144,8 @@ class _Node(TakesHalves):
         for i, dy, about in zip(self.places, gradients, self.results, strict=True):
             dys[i] = wrap(filled(0, *about)) if dy is None and context._filled else dy
         slopes = self.kind.backward(context, *dys)
-        slopes = slopes if isinstance(slopes, tuple) else (slopes,)
+        if not isinstance(slopes, tuple):
+            slopes = (slopes,)
         count = len(context.needs_input_grad)
         if len(slopes) < count or any(x is not None for x in slopes[count:]):
             raise RuntimeError(
@@ -165,7 +168,8 @@ class _Node(TakesHalves):
         was broadcast to the gradient's."""
         if dx is None:
             return None
-        dx = dx if isinstance(dx, Tensor) else wrap(np.asarray(dx))
+        if not isinstance(dx, Tensor):
+            dx = wrap(np.asarray(dx))
         if dx._array.dtype != dtype and dtype.kind == "f":
             dx = dx.to(dtype)
         if dx.shape == shape:
@@ -244,7 +248,8 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
         return result
     node = kind._node(kind, context, outputs, slots)
     results = node.apply(*(args[i] for i in slots))
-    results = results if isinstance(results, tuple) else (results,)
+    if not isinstance(results, tuple):
+        results = (results,)
     sources = [outputs[i] for i in node.places]
     context._sources = tuple(_source(x, (*args, *context._plain), sources) for x in context._saved)
     # As in PyTorch, forward may change an output in place after it has saved the output.
@@ -258,7 +263,9 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
         if any(outputs[i] is plain for plain in context._plain):
             y._requires_grad = False
             y._grad_fn = None
-    return tuple(returned) if isinstance(result, tuple) else returned[0]
+    if isinstance(result, tuple):
+        return tuple(returned)
+    return returned[0]
 
 
 def _recognise(cls: Any, /, **settings: Any) -> None:

@@ -143,4 +143,6 @@ def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
     lead = dy.ndim - len(shape)
     if lead < 0:  # the value has more dimensions, all of size 1
         return _sum_to(dy, shape[-lead:]).reshape(shape)
-    return copied(dy) if dy.shape == shape else unbroadcast(dy, shape)
+    if dy.shape == shape:
+        return copied(dy)
+    return unbroadcast(dy, shape)

@@ -272,7 +272,9 @@ def _widened(function: Any, *inputs: Any) -> Any:
         function.dtypes = function.dtypes._replace(halves="own")
     try:  # Factors that were bfloat16 may be rounded to bfloat16 in products without any loss.
         y = applied(function, inputs, function.dtypes.autocast == "lower" and own == BF16)
-        return rounded(y, own) if one else y
+        if one:
+            return rounded(y, own)
+        return y
     except DtypeError as error:  # The new error names the dtype of the caller instead of float32.
         op = op_of(error)
         if one:
@@ -307,7 +309,9 @@ def rounded(y: Any, dtype: Any) -> Any:
     """Results of float32 in the dtype of half floats `dtype`; other results as they are."""
     if type(y) is tuple:
         return tuple(rounded(part, dtype) for part in y)
-    return y.to(dtype) if y._array.dtype == F32 else y
+    if y._array.dtype == F32:
+        return y.to(dtype)
+    return y
 
 
 def _is_floating(x: Any) -> bool:
@@ -316,7 +320,9 @@ def _is_floating(x: Any) -> bool:
 
 def single(x: Any) -> Any:
     """A Tensor of floats in float32; others as they are."""
-    return x.to(F32) if _is_floating(x) else x
+    if _is_floating(x):
+        return x.to(F32)
+    return x
 
 
 def in_dtypes(dtypes: Dtypes = Function.dtypes) -> Callable[[F], F]:
@@ -348,14 +354,22 @@ def _computed(op: Any, dtypes: Dtypes, operands: Any, settings: dict[str, Any]) 
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
     first: Any = None
     if dtypes.like_first:  # The first operand may be given by position or by keyword.
-        first = operands[0] if operands else settings.get(op.__code__.co_varnames[0])
+        if operands:
+            first = operands[0]
+        else:
+            first = settings.get(op.__code__.co_varnames[0])
     if dtypes.halves == "float32" and not HALVES.isdisjoint([x._array.dtype for x in tensors]):
-        own = first._array.dtype if _is_floating(first) else _core._result_dtype(*tensors)
+        if _is_floating(first):
+            own = first._array.dtype
+        else:
+            own = _core._result_dtype(*tensors)
         if own in HALVES:
             operands, settings = _each(single, operands, settings)
             return rounded(_core._without_autocast(partial(op, *operands, **settings)), own)
     y = op(*operands, **settings)
-    return y.to(first._array.dtype) if _is_floating(first) else y
+    if _is_floating(first):
+        return y.to(first._array.dtype)
+    return y
 
 
 _core._set_changed(bump)

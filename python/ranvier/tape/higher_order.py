@@ -186,7 +186,8 @@ def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
             continue
         changed = hook(gradient)
         if changed is not None:
-            changed = changed if isinstance(changed, Tensor) else wrap(np.asarray(changed))
+            if not isinstance(changed, Tensor):
+                changed = wrap(np.asarray(changed))
             gradient = _cast(checked(changed, gradient), gradient._array.dtype)
     return gradient
 
@@ -211,7 +212,9 @@ def _keep(tensor: Tensor | None, gradient: Tensor) -> None:
 
 
 def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    return gradient if gradient._array.dtype == dtype else gradient.to(dtype)
+    if gradient._array.dtype == dtype:
+        return gradient
+    return gradient.to(dtype)
 
 
 def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
@@ -242,4 +245,6 @@ def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
         gradients = _core._without_autocast(rule, node, *[None if dy is None else wrap(dy) for dy in dys])
     several = gradients if type(gradients) is tuple else (gradients,)
     arrays = tuple(None if d is None else d._array for d in several)
-    return arrays if len(arrays) > 1 else arrays[0]
+    if len(arrays) > 1:
+        return arrays
+    return arrays[0]

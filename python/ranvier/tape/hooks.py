@@ -111,7 +111,8 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
 
 def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
     """The entry of a leaf or node in a table of hooks; `mine` is the new entry if there is none."""
-    mine = {} if mine is None else mine
+    if mine is None:
+        mine = {}
     hooks = registry.setdefault(id(leaf), mine)  # Another thread may have made an entry.
     if hooks is mine:
         weakref.finalize(leaf, registry.pop, id(leaf), None)
@@ -142,25 +143,32 @@ def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
         for hook in list(before.values()):
             given = replaced(hook(given), given)
         made = run(*(_array_of(g) for g in given) if on_arrays else given)
-        made = made if type(made) is tuple else (made,)
+        if type(made) is not tuple:
+            made = (made,)
         if after:
             arrays = (g.array() if isinstance(g, Deferred) else g for g in made)
             changed = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in arrays)
             for hook in list(after.values()):
                 changed = replaced(hook(changed, given), changed)
-            made = tuple(_array_of(g) for g in changed) if on_arrays else changed
+            if on_arrays:
+                made = tuple(_array_of(g) for g in changed)
+            else:
+                made = changed
     return made
 
 
 def _array_of(tensor: Tensor | None) -> Any:
-    return None if tensor is None else kept(tensor)
+    if tensor is None:
+        return None
+    return kept(tensor)
 
 
 def replaced(changed: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
     """The gradients that the hook of a node returned, or those that it got."""
     if changed is None:
         return gradients
-    changed = changed if isinstance(changed, tuple) else (changed,)
+    if not isinstance(changed, tuple):
+        changed = (changed,)
     if len(changed) != len(gradients):
         raise RuntimeError(
             f"[backward hook] got {len(changed)} gradients from the hook; expected {len(gradients)}"
@@ -182,7 +190,9 @@ carried = _Carried()
 def tensor_of(array: Any) -> Tensor:
     """A gradient as a Tensor: the same object that an earlier hook has given attributes, if there is one."""
     tensor = carried.tensors.get(id(array)) if carried.tensors else None
-    return wrap(array) if tensor is None else tensor
+    if tensor is None:
+        return wrap(array)
+    return tensor
 
 
 def kept(tensor: Tensor) -> Any:
@@ -248,7 +258,9 @@ def call(hooks: Hooks, gradient: Any) -> Any:
         retain.keep(array)
     if deferred is None or array is not first or id(array) in carried.tensors:
         return array
-    return deferred if _untouched(seen, deferred) else array
+    if _untouched(seen, deferred):
+        return deferred
+    return array
 
 
 def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:

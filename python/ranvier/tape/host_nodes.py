@@ -77,7 +77,10 @@ class _Node:
         state = _arrays_of(self.started)
         call = _NodeCall(self, "forward", self.started, state)
         # The bytes of the inputs, by which a forward of the user's that changes its inputs is found.
-        changes = [] if self.kind.by_numpy else [array.tobytes() for array in arrays if array is not None]
+        if self.kind.by_numpy:
+            changes = []
+        else:
+            changes = [array.tobytes() for array in arrays if array is not None]
         made, parts = self._run("forward", function, arrays)
         if not parts or not call.takes(arrays, parts) or any(self._kind_of(x) == "foreign" for _, x in state):
             return made
@@ -92,7 +95,9 @@ class _Node:
         for path, array in _arrays_of(vars(function)):
             if id(array) in replaced:
                 _put(vars(function), path, replaced[id(array)])
-        return tuple(results) if isinstance(made, tuple) else results[0]
+        if isinstance(made, tuple):
+            return tuple(results)
+        return results[0]
 
     def backward(self, *gradients: Any) -> Any:
         """Runs backward, and records it like `forward`. The attributes on memory of the step are inputs of
@@ -108,7 +113,9 @@ class _Node:
         if not parts or (foreign and not self.again) or not call.takes(gradients, parts):
             return made
         results = call.record(gradients, made, parts)
-        return tuple(results) if isinstance(made, tuple) else results[0]
+        if isinstance(made, tuple):
+            return tuple(results)
+        return results[0]
 
     def _kind_of(self, array: Array) -> str:
         return str(self.recording.core.kind_of(array))
@@ -221,7 +228,9 @@ def _kept(x: Any) -> Any:
     """A copy of attributes: the dict, and the tuples and lists in it, are copied, arrays are not."""
     if type(x) is dict:
         return {name: _kept(value) for name, value in x.items() if name not in _OURS}
-    return type(x)(map(_kept, x)) if type(x) in (tuple, list) else x
+    if type(x) in (tuple, list):
+        return type(x)(map(_kept, x))
+    return x
 
 
 def _put(x: Any, path: Path, value: Any) -> None:

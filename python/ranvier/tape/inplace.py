@@ -131,7 +131,10 @@ def written(name: str, out: Any, result: Any) -> Any:
     """PyTorch's out=: writes the result to the memory of the tensor `out` of its shape, off the tape."""
     shape = getattr(result, "shape", None)
     if not isinstance(out, Tensor) or out.shape != shape:
-        got = f"shape {out.shape}" if isinstance(out, Tensor) else type(out).__name__
+        if isinstance(out, Tensor):
+            got = f"shape {out.shape}"
+        else:
+            got = type(out).__name__
         raise OpError(f"[{name}] got out of {got}; expected a Tensor of shape {shape}")
     if (out._requires_grad or result._requires_grad) and mode.enabled:
         raise RuntimeError(f"[{name}] got out and tensors that require gradients; expected none of them")
@@ -293,7 +296,10 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
     change_history(base, maker)
     for other in views_of(base):
         _, chain, why = other._view
-        maker = as_node(Refused(why), base._grad_fn) if why else chained(chain, base._grad_fn)
+        if why:
+            maker = as_node(Refused(why), base._grad_fn)
+        else:
+            maker = chained(chain, base._grad_fn)
         change_history(other, maker)
     renew(tensor, without=base)
 
@@ -353,13 +359,16 @@ def _keep_results(tensor: Any) -> None:
     base = None if tensor._view is None else base_of(tensor)
     for owner in (tensor, base, *(sharing(tensor) if len(tensor._cell) > FIRST else ())):
         node = getattr(owner, "_grad_fn", None)
-        node = node.function if isinstance(node, Output) else node
+        if isinstance(node, Output):
+            node = node.function
         if getattr(node, "frees_result", False):
             _keep_saved(node, tensor, on=True)
 
 
 def _kept(value: Array, array: Array) -> Array:
-    return copied(value) if np.may_share_memory(value, array) else value
+    if np.may_share_memory(value, array):
+        return copied(value)
+    return value
 
 
 def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:

@@ -66,7 +66,9 @@ Node.register(Function)
 def _maker(tensor: Tensor) -> Any:
     """The Function that made the tensor; None for a leaf."""
     maker = tensor._grad_fn
-    return maker.function if type(maker) is Output else maker
+    if type(maker) is Output:
+        return maker.function
+    return maker
 
 
 Tensor.grad_fn = property(_maker)
@@ -127,7 +129,9 @@ def _link(edge: Any) -> tuple[Any, int]:
         return None, 0
     if isinstance(edge, Tensor):
         return AccumulateGrad(edge), 0
-    return (edge.function, edge.index) if type(edge) is Output else (edge, 0)
+    if type(edge) is Output:
+        return (edge.function, edge.index)
+    return (edge, 0)
 
 
 def get_gradient_edge(tensor: Any) -> GradientEdge:

@@ -81,11 +81,15 @@ def set_(
             array = memory_of(array).array
             storage_offset = storage_offset + source.storage_offset()
     elif isinstance(source, UntypedStorage):
-        size = (array.size // dtype.itemsize - storage_offset,) if size is None else size
+        if size is None:
+            size = (array.size // dtype.itemsize - storage_offset,)
     elif source is not None:
         raise TypeError(f"[set_] got {type(source).__name__}; expected a Tensor or a storage")
     if size is not None:
-        steps = None if stride is None else [n * dtype.itemsize for n in stride]
+        if stride is None:
+            steps = None
+        else:
+            steps = [n * dtype.itemsize for n in stride]
         try:
             if array.size == 0 and 0 not in np.atleast_1d(size):
                 raise ValueError("NumPy takes memory of no bytes for one of any length")

@@ -86,7 +86,10 @@ def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _has_nan(gradient: Any) -> bool:
-    array = gradient.array() if isinstance(gradient, Deferred) else getattr(gradient, "_array", gradient)
+    if isinstance(gradient, Deferred):
+        array = gradient.array()
+    else:
+        array = getattr(gradient, "_array", gradient)
     return array is not None and bool(np.isnan(array).any())
 
 

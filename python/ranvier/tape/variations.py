@@ -29,7 +29,8 @@ def other_values(array: Array, seed: int, width: int = 0) -> Array:
     drawn = rng.choice(array.reshape(-1), array.shape)
     if array.dtype.kind == "f":
         if not width:
-            drawn = drawn if array.any() else np.asarray(rng.random(array.shape))
+            if not array.any():
+                drawn = np.asarray(rng.random(array.shape))
             return np.asarray(drawn * rng.uniform(0.5, 1.0, array.shape)).astype(array.dtype)
         size = float(np.abs(array[np.isfinite(array)]).max(initial=0)) or 1.0
         drawn = rng.normal(0, size, array.shape) * (rng.random(array.shape) < 0.9)  # a tenth are zeros

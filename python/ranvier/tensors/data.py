@@ -43,7 +43,9 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     if isinstance(data, (np.ndarray, np.generic)):
         if data.dtype.kind == "c":
             require_numbers(name, data.dtype)
-        return plain(name, data) if isinstance(data, np.ndarray) else np.asarray(data)
+        if isinstance(data, np.ndarray):
+            return plain(name, data)
+        return np.asarray(data)
     if hasattr(data, "detach"):  # a torch tensor
         return as_array(data)
     # dtypes: of the numbers in nested lists; with None if there are Tensors among them.
@@ -91,7 +93,10 @@ def _array_like(name: str, data: Any) -> Array:
         array = np.asarray(array.tolist())
     # A data frame has a list of dtypes, a column of pandas a single one.
     dtypes = getattr(data, "dtypes", None)
-    dtypes = list(dtypes) if np.iterable(dtypes) else [getattr(data, "dtype", array.dtype)]
+    if np.iterable(dtypes):
+        dtypes = list(dtypes)
+    else:
+        dtypes = [getattr(data, "dtype", array.dtype)]
     if array.dtype.kind in "OUSVMm":
         kinds = ", ".join(sorted(set(map(str, dtypes))))
         raise OpError(
@@ -140,7 +145,8 @@ def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     unsigned dtypes, as in PyTorch: -1 in uint8 is 255."""
     low = np.iinfo(dtype).min
     high = np.iinfo(dtype).max
-    low = -high if dtype.kind == "u" and array.dtype.kind in "iu" else low
+    if dtype.kind == "u" and array.dtype.kind in "iu":
+        low = -high
     if not (low <= array.min() and array.max() <= high):
         wrong = array[~((low <= array) & (array <= high))].flat[0]
         raise OpError(f"[{name}] got {wrong}; expected numbers that {dtype} can hold")
@@ -212,15 +218,22 @@ def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> A
     """The data as an array in this dtype; a copy, unless the data is an array and `copied` is false."""
     if not observers and type(data) in _LISTS:
         kind = default.dtype if dtype is None else np.dtype(dtype)
-        made = _core._literal(data, kind, dtype is not None) if kind.char in "fdl" else None
+        if kind.char in "fdl":
+            made = _core._literal(data, kind, dtype is not None)
+        else:
+            made = None
         if made is not None:
             return made
     array = array_of(name, data, dtype)
     if not copied:
         array = np.asarray(array, dtype)
-        return literal(array) if observers and is_plain(data) else array
+        if observers and is_plain(data):
+            return literal(array)
+        return array
     array = np.array(array, dtype)
-    return _in_step(data, array) if observers else array
+    if observers:
+        return _in_step(data, array)
+    return array
 
 
 def _in_step(data: Any, array: Any) -> Any:
@@ -231,7 +244,9 @@ def _in_step(data: Any, array: Any) -> Any:
         source = array_of("tensor", given(data))
         if array.dtype.char in "fd":
             return like(array, source)
-        return cast(source, array.dtype) if array.flags.c_contiguous else array
+        if array.flags.c_contiguous:
+            return cast(source, array.dtype)
+        return array
     if is_plain(data):
         return literal(array)
     if isinstance(data, (list, tuple)) and any(hasattr(item, "_cell") for item in data):
@@ -277,7 +292,9 @@ class Size(_SizeBase):
         return Size(super().__add__(tuple(other)))
 
     def __radd__(self, other: Any) -> Any:
-        return Size(other + tuple(self)) if isinstance(other, tuple) else NotImplemented
+        if isinstance(other, tuple):
+            return Size(other + tuple(self))
+        return NotImplemented
 
     def __mul__(self, times: Any) -> Any:
         return Size(super().__mul__(times))

@@ -36,7 +36,8 @@ class device(str):
         kind, colon, number = str(name).partition(":")
         if kind not in _KINDS or (colon and (index is not None or not number.isdigit())):
             raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
-        number = number if index is None else str(index)
+        if index is not None:
+            number = str(index)
         return super().__new__(cls, f"{kind}:{number}" if number else kind)
 
     @property
@@ -46,7 +47,9 @@ class device(str):
     @property
     def index(self) -> int | None:  # type: ignore[override]
         number = str(self).partition(":")[2]
-        return int(number) if number else None
+        if number:
+            return int(number)
+        return None
 
     def __enter__(self) -> device:
         contexts.append(self)
@@ -94,18 +97,23 @@ def get_default_device() -> device:
     >>> rv.get_default_device()
     device(type='cpu')
     """
-    return _own.contexts[-1] if _own.contexts else _own.default or CPU
+    if _own.contexts:
+        return _own.contexts[-1]
+    return _own.default or CPU
 
 
 def is_meta(on: object) -> bool:
     """True if new tensors on this device have no values; None is the default device."""
-    on = get_default_device() if on is None else on
+    if on is None:
+        on = get_default_device()
     return on is not CPU and on != "cpu" and _device(on).type == "meta" and "meta" in makers
 
 
 def filled_on(on: object, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     """:func:`filled`; on "meta" without memory."""
-    return makers["meta"]().without_memory(shape, dtype) if is_meta(on) else filled(value, shape, dtype)
+    if is_meta(on):
+        return makers["meta"]().without_memory(shape, dtype)
+    return filled(value, shape, dtype)
 
 
 def on_device(array: Array, on: object) -> Any:

@@ -83,17 +83,23 @@ class dtype:
 
     def to_real(self) -> DType:
         """The dtype of the real part."""
-        return self.known[f"float{self.itemsize * 4}"] if self.is_complex else self
+        if self.is_complex:
+            return self.known[f"float{self.itemsize * 4}"]
+        return self
 
     def to_complex(self) -> DType:
         """The dtype of complex numbers whose real and imaginary parts have this dtype."""
         size = 4 if self is bfloat16 else max(self.itemsize, 2)
-        return self if self.is_complex else self.known[f"complex{size * 16}"]
+        if self.is_complex:
+            return self
+        return self.known[f"complex{size * 16}"]
 
     def __eq__(self, other: object) -> bool:
         if self is other or type(other) is dtype or other is None:
             return self is other
-        return self.dtype == other if hasattr(self, "char") else False
+        if hasattr(self, "char"):
+            return self.dtype == other
+        return False
 
     def __hash__(self) -> int:
         return hash(self.dtype if hasattr(self, "char") else self.name)
@@ -229,7 +235,9 @@ def promote_types(type1: Any, type2: Any) -> dtype:
         real = floats[0]
     else:
         real = dtype(_core._result_dtype(*(kind.dtype for kind in reals)))
-    return real.to_complex() if any(kind.is_complex for kind in kinds) else real
+    if any(kind.is_complex for kind in kinds):
+        return real.to_complex()
+    return real
 
 
 def can_cast(from_: Any, to: Any) -> bool:

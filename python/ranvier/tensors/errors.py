@@ -100,7 +100,10 @@ def own_error(function: F, name: str = "") -> F:
     def call(*args: Any, **settings: Any) -> Any:
         if flags and (settings or len(args) > first):
             for place, key, default in flags:
-                value = args[place] if place < len(args) else settings.get(key, default)
+                if place < len(args):
+                    value = args[place]
+                else:
+                    value = settings.get(key, default)
                 if value is not True and value is not False and value is not default:
                     flag(name, key, value)
         try:
@@ -154,7 +157,9 @@ def renamed(
         # it. The op in place has another name, with an underscore at the end.
         own = own.rpartition(".")[2]
         is_same = own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]
-        return error if is_same else put_name(error, name)
+        if is_same:
+            return error
+        return put_name(error, name)
     try:
         got, expected = _sentence(name, function, args, settings)
     except TypeError as refused:
@@ -163,7 +168,8 @@ def renamed(
         return failure(TooLarge, name, got, "a result that fits in memory")
     several = "ambiguous" in str(error)  # NumPy's error for an array of several elements as a condition
     kind: type[Exception] = OpIndexError if isinstance(error, IndexError) else OpError
-    kind = TypeError if several or isinstance(error, (TypeError, AttributeError)) else kind
+    if several or isinstance(error, (TypeError, AttributeError)):
+        kind = TypeError
     cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
     return failure(kind, name, got, f"{expected} ({cause})").with_traceback(error.__traceback__)
 
@@ -493,7 +499,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, (list, tuple)) and any(hasattr(x, "shape") for x in value):
         return f"[{', '.join(map(_shown, value[:4]))}{', ...' * (len(value) > 4)}]"
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    if len(text) <= 60:
+        return text
+    return f"{text[:57]}..."
 
 
 _core._set_renamed(renamed)

@@ -93,7 +93,9 @@ def broadcast_of(op: str, **shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 def text_of(error: BaseException) -> str:
     """The text of an error; ``str`` of a KeyError has quotes around it."""
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    return str(error)
 
 
 def op_of(error: BaseException) -> str:

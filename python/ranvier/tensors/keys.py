@@ -26,7 +26,9 @@ def tuple_of(key: Any) -> Any:
         return key
     parts = tuple(key) if len(key) < 32 else ()
     is_tuple = any(p is None or p is ... or isinstance(p, slice) or _is_sequence(p) for p in parts)
-    return parts if is_tuple else key
+    if is_tuple:
+        return parts
+    return key
 
 
 def _is_sequence(part: Any) -> bool:  # True of Tensors and arrays, too
@@ -39,14 +41,18 @@ def raw_index(key: Any) -> Any:
     A Tensor of uint8 is a mask, as in PyTorch.
     """
     key = tuple_of(key)
-    return tuple(map(_raw, key)) if isinstance(key, tuple) else _raw(key)
+    if isinstance(key, tuple):
+        return tuple(map(_raw, key))
+    return _raw(key)
 
 
 def _raw(part: Any) -> Any:
     """One part of a key with an array in place of a Tensor or a sequence."""
     array = getattr(part, "_array", part)
     if array is not part:
-        return array != 0 if array.dtype == np.uint8 else array
+        if array.dtype == np.uint8:
+            return array != 0
+        return array
     if isinstance(part, (np.ndarray, str, bytes)) or not _is_sequence(part):
         return part
     items = list(part)
@@ -65,7 +71,9 @@ def _numbers(item: Any) -> Any:
     if isinstance(item, (list, tuple)):
         return [_numbers(i) for i in item]
     array = getattr(item, "_array", item)
-    return array.item() if array is not item and array.size == 1 else array
+    if array is not item and array.size == 1:
+        return array.item()
+    return array
 
 
 def _array_of(items: list[Any]) -> Array:
@@ -76,7 +84,9 @@ def _array_of(items: list[Any]) -> Array:
         raise OpIndexError(
             "[getitem] got lists of unequal lengths in an index; expected a regular nested list"
         ) from error
-    return array if array.size else array.astype(np.int64)
+    if array.size:
+        return array
+    return array.astype(np.int64)
 
 
 class Picks(NamedTuple):
@@ -95,7 +105,10 @@ def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
         return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape, (key,))
     basic, arrays, axes, mask = _split(key, shape)
     if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
-        rows = arrays[0] if mask is None or mask.ndim <= 1 else keep(np.flatnonzero(mask))
+        if mask is None or mask.ndim <= 1:
+            rows = arrays[0]
+        else:
+            rows = keep(np.flatnonzero(mask))
         return Picks(basic, axes, rows.reshape(-1), rows.shape, tuple(arrays))
     whole = basic.count(slice(None)) == len(basic)
     view_shape = shape if whole else np.broadcast_to(0, shape)[basic].shape
@@ -159,7 +172,8 @@ def _split(
             source += 1
         else:
             is_mask = part.dtype.kind == "b"
-            mask = part if is_mask else mask
+            if is_mask:
+                mask = part
             for index in _indices(part, shape[source : source + part.ndim]):
                 basic.append(None if is_mask and part.ndim == 0 else slice(None))
                 arrays.append(index)
@@ -191,7 +205,10 @@ def _part(part: Any) -> Any:
     elif isinstance(part, (int, np.integer)):
         return int(part)
     if not isinstance(part, np.ndarray) or part.dtype.kind not in "biu":
-        kind = part.dtype if isinstance(part, np.ndarray) else type(part).__name__
+        if isinstance(part, np.ndarray):
+            kind = part.dtype
+        else:
+            kind = type(part).__name__
         raise OpIndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
     if part.ndim == 0 and part.dtype.kind in "iu":
         if observers:
@@ -206,7 +223,9 @@ def _consumed(part: Any) -> int:
     """The number of dimensions of x that a part of the key is for."""
     if part is None or part is ...:
         return 0
-    return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
+    if isinstance(part, np.ndarray) and part.dtype.kind == "b":
+        return part.ndim
+    return 1
 
 
 def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
@@ -253,7 +272,10 @@ def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
         _core.inside(index, -size, size - 1)
         place = cast(index, np.dtype(np.float64))
         place = _core.where(_core.lt(place, 0.0, None), _core.add(place, float(size), None), place, None)
-        rows = place if rows is None else _core.add(_core.mul(rows, float(size), None), place, None)
+        if rows is None:
+            rows = place
+        else:
+            rows = _core.add(_core.mul(rows, float(size), None), place, None)
     assert rows is not None
     return cast(rows, np.dtype(np.int64)).reshape(-1)
 

@@ -58,7 +58,9 @@ def asarray(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarra
                 f"[__array__] a {array.dtype} Tensor cannot become {np.dtype(dtype)} without a copy"
             )
         return array.astype(dtype)
-    return array.copy() if copy else array
+    if copy:
+        return array.copy()
+    return array
 
 
 def as_capsule(self: Any, **settings: Any) -> Any:
@@ -83,5 +85,6 @@ def recoded(capsule: Any, before: int, after: int) -> bool:
     start = api.PyCapsule_GetPointer(ctypes.py_object(capsule), ctypes.c_char_p(name))
     code = ctypes.c_uint8.from_address(start + _PLACES[name])
     had = code.value == before
-    code.value = after if had else code.value
+    if had:
+        code.value = after
     return had

@@ -97,7 +97,9 @@ def mapped(stream: BinaryIO) -> MappedFile | None:
         return None
     # Mapped before it is asked who may write: another thread that opens the file later is noticed.
     memory = MappedFile(stream)
-    return None if memory.file.st_size != file.st_size or _is_open_for_writing(file) else memory
+    if memory.file.st_size != file.st_size or _is_open_for_writing(file):
+        return None
+    return memory
 
 
 def _is_open_for_writing(file: os.stat_result) -> bool:
@@ -135,7 +137,10 @@ def _owner(array: Any) -> MappedFile | None:
     for _ in range(9):  # limited, since an object of another library may have an endless chain of bases
         if array is None or isinstance(array, MappedFile):
             return array
-        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+        if isinstance(array, memoryview):
+            array = array.obj
+        else:
+            array = getattr(array, "base", None)
     return None
 
 

@@ -39,13 +39,17 @@ MOST_ELEMENTS = 2**40  # The core takes no more.
 
 
 def _in_order(order: Any) -> np.dtype[Any]:
-    return BF16 if order == "=" else BF16.newbyteorder(order)
+    if order == "=":
+        return BF16
+    return BF16.newbyteorder(order)
 
 
 def bools(raw: Array) -> Array:
     """An array of bytes as bools, whose True is the byte 1: a view, or a new array if there are other
     bytes."""
-    return raw.view(bool) if not raw.size or raw.max() <= 1 else raw != 0
+    if not raw.size or raw.max() <= 1:
+        return raw.view(bool)
+    return raw != 0
 
 
 def keep(array: Any) -> Any:
@@ -111,7 +115,9 @@ def native(array: Array) -> Array:
         return array.view(BF16)
     if array.dtype.char == "?" and (bits := array.view(np.uint8)).max(initial=0) > 1:
         return bits != 0
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def like(array: Array, value: Array) -> Array:
@@ -138,7 +144,9 @@ def copied(x: Array, order: Any = "K") -> Array:
         return host(_copied, x, order)
     if last:
         return _core.copy(x, True, None)
-    return _core.copy(x, False, None) if order == "C" else _core.copy_like(x, x)
+    if order == "C":
+        return _core.copy(x, False, None)
+    return _core.copy_like(x, x)
 
 
 def _copied(x: Array, order: str) -> Array:
@@ -160,7 +168,9 @@ def _cast_by_numpy(x: Array, dtype: np.dtype[Any]) -> Array:
 
 def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
     """x, or a copy of it in another dtype."""
-    return x if x.dtype == dtype else cast(x, dtype)
+    if x.dtype == dtype:
+        return x
+    return cast(x, dtype)
 
 
 def widened(arrays: list[Array]) -> list[Array]:
@@ -225,7 +235,9 @@ def reshaped(x: Array, shape: Any) -> Array:
 
 def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
     """x in this dtype, if x has a dtype of floats."""
-    return x if dtype is None or x.dtype.kind != "f" or x.dtype == dtype else cast(x, dtype)
+    if dtype is None or x.dtype.kind != "f" or x.dtype == dtype:
+        return x
+    return cast(x, dtype)
 
 
 def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -270,7 +282,10 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
     dtype = array.dtype
     if not isinstance(value, np.ndarray):
         is_number = value is None or isinstance(value, _NUMBERS)  # None is refused
-        value = number_in(name, value, dtype) if is_number else _array_of(name, value, dtype)
+        if is_number:
+            value = number_in(name, value, dtype)
+        else:
+            value = _array_of(name, value, dtype)
     value = plain(name, value)
     if dtype.char in _MADE:
         try:
@@ -367,7 +382,10 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
 def fill_number(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """:func:`number_in` for what fills a tensor, or elements of it: no finite number may become infinite.
     PyTorch refuses such a number, too, but for a tensor of one element."""
-    number = value if type(value) is float and dtype.kind == "f" else number_in(name, value, dtype)
+    if type(value) is float and dtype.kind == "f":
+        number = value
+    else:
+        number = number_in(name, value, dtype)
     if _is_beyond(number, dtype):
         raise OpError(
             f"[{name}] got {value}; expected a number that {dtype} can hold, or float('inf') for infinity"

@@ -147,7 +147,9 @@ def _steps(count: int, strides: list[int]) -> list[int] | None:
     for stride in strides:
         step, count = divmod(count, stride)
         steps.append(step)
-    return None if count or min(steps, default=0) < 0 else steps
+    if count or min(steps, default=0) < 0:
+        return None
+    return steps
 
 
 def _bytes(steps: list[int], strides: list[int]) -> int:

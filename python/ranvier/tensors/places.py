@@ -22,11 +22,15 @@ def picked(array: Array, keys: tuple[Any, ...]) -> Array:
     for key in keys[:-1]:
         array = array[key]
     view = _core._places(array, keys[-1])
-    return host(_picked, array, *_parts(keys[-1])) if view is None else view
+    if view is None:
+        return host(_picked, array, *_parts(keys[-1]))
+    return view
 
 
 def _tuple(key: Any) -> tuple[Any, ...]:
-    return key if type(key) is tuple else (key,)
+    if type(key) is tuple:
+        return key
+    return (key,)
 
 
 def _parts(key: Any) -> tuple[Any, ...]:

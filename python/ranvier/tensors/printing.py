@@ -67,7 +67,10 @@ def text(tensor: Any) -> str:
     value_read("str() or repr()", tensor)
     array = tensor._array
     kind = type(tensor)
-    prefix = "Parameter containing:\n" if kind.__name__.endswith("Parameter") else ""
+    if kind.__name__.endswith("Parameter"):
+        prefix = "Parameter containing:\n"
+    else:
+        prefix = ""
     own = kind.__module__.partition(".")[0] in ("ranvier", "torch")  # else a class of the program
     name = "tensor(" if own else f"{kind.__name__}("
     parts = []
@@ -130,7 +133,10 @@ class _Format:
         self.style = "int"
         self.width = 1
         with np.errstate(invalid="ignore"):  # NumPy warns of some NaN
-            values = array.astype(np.float64).ravel() if self.floating else array.ravel()
+            if self.floating:
+                values = array.astype(np.float64).ravel()
+            else:
+                values = array.ravel()
         counted = values  # the values that decide the width
         if self.floating:
             counted = finite = values[np.isfinite(values) & (values != 0)]
@@ -140,14 +146,21 @@ class _Format:
                 whole = bool((finite == np.ceil(finite)).all())
                 far = bool(high / low > 1000 or high > 1e8 or (not whole and low < 1e-4))
                 powers = far if options.sci_mode is None else options.sci_mode
-                self.style = "e" if powers else "int" if whole else "f"
+                if powers:
+                    self.style = "e"
+                elif whole:
+                    self.style = "int"
+                else:
+                    self.style = "f"
         self.width = max((len(self.number(v)) for v in counted.tolist()), default=1)
 
     def number(self, value: Any) -> str:
         if not self.floating:
             return str(value)
         if self.style == "int":
-            return f"{value:.0f}." if math.isfinite(value) else f"{value:.0f}"
+            if math.isfinite(value):
+                return f"{value:.0f}."
+            return f"{value:.0f}"
         return f"{value:.{options.precision}{self.style}}"
 
     def __call__(self, value: Any) -> str:

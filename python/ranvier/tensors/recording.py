@@ -150,7 +150,9 @@ def paused() -> Iterator[None]:
 
 def references(array: Any) -> int:
     """The number of references to an array that the recording of this thread holds."""
-    return 0 if _local.recording is None else int(_local.recording.core.references(array))
+    if _local.recording is None:
+        return 0
+    return int(_local.recording.core.references(array))
 
 
 _CONSTANT = (np.ndarray, np.generic, np.dtype, DType, int, float, str, slice, type(None), type(...))
@@ -167,7 +169,9 @@ def host(function: Callable[..., Any], *operands: Any) -> Any:
     if not observers:
         return function(*operands)
     recording = hosted()
-    return function(*operands) if recording is None else _recorded(recording, function, operands)
+    if recording is None:
+        return function(*operands)
+    return _recorded(recording, function, operands)
 
 
 def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:
@@ -201,7 +205,9 @@ def _recorded(recording: Recording, function: Callable[..., Any], operands: tupl
     if kept and call.fits(arrays, kept):
         for i, array in zip(call.kept, recording.core.host(call, arrays, kept, None), strict=True):
             results[i] = array
-    return tuple(results) if isinstance(result, tuple) else results[0]
+    if isinstance(result, tuple):
+        return tuple(results)
+    return results[0]
 
 
 class _Changed:

@@ -66,7 +66,10 @@ def renew(node: Any) -> None:
     has another layout.
     """
     for place, edge in enumerate(node.edges, 1):
-        entry = replaced.get(id(node.versions[place])) if place < len(node.versions) else None
+        if place < len(node.versions):
+            entry = replaced.get(id(node.versions[place]))
+        else:
+            entry = None
         if entry is None or node.through_view(place):
             continue
         own = (entry.maker or entry.tensor)()

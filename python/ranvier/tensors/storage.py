@@ -49,7 +49,10 @@ class UntypedStorage(_Storage):
     """
 
     def __init__(self, size: Any = 0) -> None:
-        array = size if isinstance(size, np.ndarray) else np.zeros(size, np.uint8)
+        if isinstance(size, np.ndarray):
+            array = size
+        else:
+            array = np.zeros(size, np.uint8)
         self._array = array.reshape(-1).view(np.uint8)
 
     @classmethod
@@ -63,7 +66,10 @@ class UntypedStorage(_Storage):
                 f"[from_file] got {nbytes} bytes of a file of {size}; expected at most as many"
             )
         with open(filename, "r+b" if shared else "rb") as stream:
-            memory = (MappedFile(stream, True) if shared else mapped(stream)) if nbytes else None
+            if nbytes:
+                memory = MappedFile(stream, True) if shared else mapped(stream)
+            else:
+                memory = None
             held = bytearray(stream.read(nbytes)) if memory is None else memory
             return cls(np.frombuffer(held, np.uint8, nbytes))
 
@@ -74,7 +80,9 @@ class UntypedStorage(_Storage):
 
     def data_ptr(self) -> int:
         """The address of the first byte; 0 without bytes."""
-        return int(self._array.ctypes.data) if self._array.size else 0
+        if self._array.size:
+            return int(self._array.ctypes.data)
+        return 0
 
     def __getitem__(self, key: Any) -> Any:
         """One byte as a number; of a slice, a new storage on the same memory."""
@@ -83,7 +91,9 @@ class UntypedStorage(_Storage):
         return int(self._array[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self._array.astype(dtype) if dtype is not None and dtype != np.uint8 else self._array
+        if dtype is not None and dtype != np.uint8:
+            return self._array.astype(dtype)
+        return self._array
 
     def untyped(self) -> UntypedStorage:
         return self

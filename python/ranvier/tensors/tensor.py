@@ -94,7 +94,10 @@ def set_data(tensor: Any, value: Any) -> None:
     if type(tensor._array.base) is Computed:
         require_writeable("data", tensor._array)
     is_tensor = hasattr(value, "_cell")
-    array = value._array if is_tensor else np.asarray(plain("data", value))
+    if is_tensor:
+        array = value._array
+    else:
+        array = np.asarray(plain("data", value))
     if tensor._requires_grad and array.dtype.kind != "f":
         raise RuntimeError(
             f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
@@ -213,7 +216,9 @@ class Tensor:
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
         try:
-            return self.shape if dim is None else self._array.shape[dim if type(dim) is int else index(dim)]
+            if dim is None:
+                return self.shape
+            return self._array.shape[dim if type(dim) is int else index(dim)]
         except Exception as error:
             raise no_dim("size", dim, self.ndim, error) from None
 
@@ -239,7 +244,9 @@ class Tensor:
             sizes = [max(n, 1) for n in shape]
             steps = tuple(math.prod(sizes[at + 1 :]) for at in range(len(sizes)))
         try:
-            return steps if dim is None else steps[index(dim)]
+            if dim is None:
+                return steps
+            return steps[index(dim)]
         except Exception as error:
             raise no_dim("stride", dim, self.ndim, error) from None
 
@@ -329,7 +336,9 @@ class Tensor:
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """The result of NumPy's functions for a Tensor, as a Tensor: ``np.sqrt(x)``."""
-        return wrap(np.asarray(array)) if array.dtype.kind in "biuf" else array
+        if array.dtype.kind in "biuf":
+            return wrap(np.asarray(array))
+        return array
 
     def __dlpack_device__(self) -> Any:
         return self._array.__dlpack_device__()

@@ -118,7 +118,9 @@ def views_of(base: Any) -> list[Any]:
 def base_of(view: Any) -> Any:
     """The base of a view; None if it is gone."""
     base, _, why = view._view
-    return base() if why else base
+    if why:
+        return base()
+    return base
 
 
 def view_of_several(tensor: Any, view: Any, why: str) -> None:

@@ -18,7 +18,9 @@ _RAISED = r"\w*(Error|Exception|Warning|Unsupported)$"
 
 
 def _full(path: str) -> str:
-    return path if path.startswith("torchvision.") else f"torch.{path}"
+    if path.startswith("torchvision."):
+        return path
+    return f"torch.{path}"
 
 
 class _Absent(type):

@@ -86,7 +86,10 @@ def _attach_layers() -> None:
             if type(value) is _core.PublicFunction:
                 value = vars(type(value))["__wrapped__"].__get__(value)
             if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
-                put = functional._put if module is functional else partial(setattr, module)
+                if module is functional:
+                    put = functional._put
+                else:
+                    put = partial(setattr, module)
                 put(name, made)
     rare: Any = ops._rare
     vars(ops)["_rare"] = vars(nn.functional)["_rare"] = lambda module, name: public(
@@ -129,7 +132,8 @@ def _for_layers(function: Callable[..., Any]) -> Any:
     name = function.__name__
     for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
         own: Any = getattr(home, name, None) if name[0] != "_" else None
-        own = vars(type(own))["__wrapped__"].__get__(own) if type(own) is _core.PublicFunction else own
+        if type(own) is _core.PublicFunction:
+            own = vars(type(own))["__wrapped__"].__get__(own)
         if own is function and not (path == "nn.functional" and name in ("sigmoid", "tanh")):
             return public(function, f"{path}.{name}".lstrip("."))
     return function

@@ -48,7 +48,9 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 def get_autocast_dtype(device_type: str) -> Any:
     """The dtype of blocks of autocast without a dtype. | get_autocast_dtype("cpu") -> torch.bfloat16"""
     kind = _known(device_type)
-    return as_dtype(state.block.dtype) if kind == "cpu" else getattr(_others, kind)[1]
+    if kind == "cpu":
+        return as_dtype(state.block.dtype)
+    return getattr(_others, kind)[1]
 
 
 def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
@@ -134,7 +136,10 @@ class autocast:
             raise ValueError(f"[autocast] got device_type {device_type!r}; expected a str: 'cpu'")
         self.device, self._kind = device_type, _known(device_type)
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
-        self._cache_enabled = state.block.keeps if cache_enabled is None else bool(cache_enabled)
+        if cache_enabled is None:
+            self._cache_enabled = state.block.keeps
+        else:
+            self._cache_enabled = bool(cache_enabled)
         if enabled and self._kind == "cuda":
             enabled = False
             warnings.warn("CUDA is not available. Disabling autocast.", stacklevel=2)
@@ -151,7 +156,10 @@ class autocast:
 
     def __enter__(self) -> autocast:
         was = state.block
-        of_kind = was[:2] if self._kind == "cpu" else getattr(_others, self._kind)
+        if self._kind == "cpu":
+            of_kind = was[:2]
+        else:
+            of_kind = getattr(_others, self._kind)
         self._before.append((*of_kind, was.keeps))
         _set(self._kind, self._enabled, self.fast_dtype, self._cache_enabled, was.depth + 1)
         return self
@@ -194,10 +202,14 @@ class CUDAAutocast(autocast):
 def _cast(value: Any, dtype: Any) -> Any:
     """Nested values, in which float32 and half floats are cast to a dtype."""
     if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() and value.dtype != np.float64 else value
+        if value.is_floating_point() and value.dtype != np.float64:
+            return value.to(dtype)
+        return value
     if isinstance(value, Mapping):
         return {_cast(k, dtype): _cast(v, dtype) for k, v in value.items()}
-    return type(value)(_cast(v, dtype) for v in value) if isinstance(value, (list, tuple)) else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_cast(v, dtype) for v in value)
+    return value
 
 
 def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Any:

@@ -103,5 +103,8 @@ def op_of(function: Any) -> tuple[Any, int, tuple[str, ...], tuple[()], tuple[in
         return None
     op, needed, names = OPS[name]
     node = own.get("node") or own.get(name.title().replace("_", ""))
-    called = own[op] if op else by_kernel(getattr(_core, name), node, floats=True)(function)
+    if op:
+        called = own[op]
+    else:
+        called = by_kernel(getattr(_core, name), node, floats=True)(function)
     return called, needed, names, (), tuple(range(len(names)))

@@ -67,7 +67,9 @@ def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _base(tensor: Any) -> Any:
     """The tensor of which this one is a view; None if it is none."""
-    return None if tensor._view is None else base_of(tensor)
+    if tensor._view is None:
+        return None
+    return base_of(tensor)
 
 
 def _backward_by_autograd(own: Any) -> Any:
@@ -95,7 +97,10 @@ def _offered(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error
     """Is called after an op has failed on an argument whose class has `__torch_function__`, while nothing
     asks: Tensor's methods and operators ask from now on, and so does this call."""
     importlib.import_module("ranvier.torch.activation").activate()
-    name = function.args[0].name if isinstance(function, functools.partial) else function.__name__
+    if isinstance(function, functools.partial):
+        name = function.args[0].name
+    else:
+        name = function.__name__
     method = getattr(Tensor, name.lstrip("_"), None)
     if method is None:
         raise error

@@ -40,7 +40,9 @@ def _ntuple(count: int, name: str = "parse") -> Any:
     """A function that repeats a number `count` times, and makes a tuple of an iterable."""
 
     def sizes(value: Any) -> tuple[Any, ...]:
-        return tuple(value) if isinstance(value, Iterable) else (value,) * count
+        if isinstance(value, Iterable):
+            return tuple(value)
+        return (value,) * count
 
     return sizes
 

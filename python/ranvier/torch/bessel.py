@@ -44,7 +44,9 @@ def rounded_once(function: Values) -> Values:
 
 def either(f: Any, values: Values, op: Callable[..., Tensor], *xs: Any) -> Any:
     """In a gradient formula: `values` of arrays in float64 (f is NumPy), or the op on Tensors."""
-    return in_float64(values, *xs) if f is np else op(*xs)
+    if f is np:
+        return in_float64(values, *xs)
+    return op(*xs)
 
 
 def _series(x: Array, order: int, sign: float, terms: int = 30) -> tuple[Array, Array]:
@@ -183,7 +185,10 @@ def _oscillating(x: Array, order: int, second: bool) -> Array:
     sin = np.sin(far)
     # The cosine and the sine of x - (order / 2 + 1 / 4) pi, times sqrt(2).
     cosine, sine = (sin - cos, -sin - cos) if order else (cos + sin, sin - cos)
-    wave = even * sine + odd * cosine if second else even * cosine - odd * sine
+    if second:
+        wave = even * sine + odd * cosine
+    else:
+        wave = even * cosine - odd * sine
     y = np.where(x < 2, small, np.where(x < _FAR, between, wave / np.sqrt(math.pi * far)))
     y = np.where(x == math.inf, 0.0, y)
     if second:

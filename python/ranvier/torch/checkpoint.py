@@ -206,7 +206,9 @@ def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
     """The Tensors of a result that the function has computed on the tape, each once."""
     if isinstance(result, Tensor):
         known = result._grad_fn is None or any(result is x for x in entered)
-        return [] if known else [result]
+        if known:
+            return []
+        return [result]
     if not isinstance(result, (tuple, list, dict)):
         return []
     values = result.values() if isinstance(result, dict) else result

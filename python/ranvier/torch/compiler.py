@@ -31,7 +31,9 @@ is_dynamo_compiling = is_compiling
 
 def disable(fn: Any = None, recursive: bool = True, **settings: Any) -> Any:
     """The function itself, as decorator too."""
-    return disable if fn is None else fn
+    if fn is None:
+        return disable
+    return fn
 
 
 def allow_in_graph(fn: Any) -> Any:

@@ -54,14 +54,24 @@ def public(function: Any, path: str) -> Any:
     made = _made.get((path, id(function)))
     if made is None:
         binding = asking.SPACES[space]
-        binds = name in binding if binding is not None else name not in asking.F_BUILT_IN
+        if binding is not None:
+            binds = name in binding
+        else:
+            binds = name not in asking.F_BUILT_IN
         how = _RETRIES | (BINDS if binds else RESPELLS)
         if space == "" and name in asking.ONLY_MODES:
             how |= _MODES_ONLY
         if path == "einsum":
             how |= _TAKES_APART
-        home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
-        text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
+        if space == "" and binds:
+            home = "torch.functional"
+        else:
+            home = f"torch.{space}".rstrip(".")
+        # as PyTorch calls them
+        if space in ("linalg", "special"):
+            text = f"{space}_{name}"
+        else:
+            text = name
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
         op = asking.op_of(function)
         if op is not None:
@@ -160,7 +170,8 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     most functions here do not take: the result is computed and written to it.
     """
     found = _core._overriding((*args, *kwargs.values()), 2)
-    args = _as_asked(func, args) if found else args
+    if found:
+        args = _as_asked(func, args)
     for x in found:
         answer = x.__torch_function__(func, tuple(type(x) for x in found), args, kwargs)
         if answer is not NotImplemented:
@@ -177,7 +188,9 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
         first = args[0] if args else kwargs.pop("input")
         args = first.to(out.dtype), *args[1:]
     result = _core._without_autocast(partial(func.__wrapped__, *args, **kwargs))
-    return result if out is None else written(func.__name__, out, result)
+    if out is None:
+        return result
+    return written(func.__name__, out, result)
 
 
 def written(name: str, out: Any, result: Any) -> Any:
@@ -235,7 +248,9 @@ def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
     if isinstance(result, Tensor):
         if isinstance(result, cls):
             return result
-        return _become(result, cls) if is_new else as_subclass(result, cls)
+        if is_new:
+            return _become(result, cls)
+        return as_subclass(result, cls)
     if isinstance(result, (tuple, list)) and any(isinstance(x, (Tensor, tuple, list)) for x in result):
         return getattr(type(result), "_make", type(result))([converted(x, cls, is_new) for x in result])
     return result

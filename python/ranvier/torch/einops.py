@@ -86,7 +86,10 @@ class EinMix(_EinmixMixin, nn.Module):
     def _create_rearrange_layers(
         self, before: str | None, before_lengths: Any, after: str | None, after_lengths: Any
     ) -> None:
-        self.pre_rearrange = None if before is None else Rearrange(before, **before_lengths)
+        if before is None:
+            self.pre_rearrange = None
+        else:
+            self.pre_rearrange = Rearrange(before, **before_lengths)
         self.post_rearrange = None if after is None else Rearrange(after, **after_lengths)
 
     def forward(self, input: Tensor) -> Any:
@@ -95,4 +98,6 @@ class EinMix(_EinmixMixin, nn.Module):
         y = ranvier.einsum(self.einsum_pattern, input, self.weight)
         if self.bias is not None:
             y = y + self.bias
-        return y if self.post_rearrange is None else self.post_rearrange(y)
+        if self.post_rearrange is None:
+            return y
+        return self.post_rearrange(y)

@@ -91,7 +91,10 @@ def summary(tag: str, content: bytes, plugin: str | None = None, data: bytes = b
 
     plugin, data: the plugin of TensorBoard that shows it, and its settings.
     """
-    metadata = None if plugin is None else field(1, field(1, plugin) + field(2, data))
+    if plugin is None:
+        metadata = None
+    else:
+        metadata = field(1, field(1, plugin) + field(2, data))
     return field(1, field(1, tag) + content + field(9, metadata))
 
 

@@ -51,7 +51,9 @@ class ONNXProgram:
         given = [leaf for leaf in tree_leaves((args, kwargs)) if leaf is not None]
         with rv.no_grad():
             results = self._loaded(*given)
-        return results if isinstance(results, tuple) else (results,)
+        if isinstance(results, tuple):
+            return results
+        return (results,)
 
     def release(self) -> None:
         """Frees what calls have made."""
@@ -118,7 +120,8 @@ def export(
         raise ValueError(
             f"[onnx.export] got {wrong[0]}; expected the default, the only one that is written here"
         )
-    args = args if isinstance(args, tuple) else (args,)
+    if not isinstance(args, tuple):
+        args = (args,)
     if not kwargs and args and isinstance(args[-1], dict):
         args, kwargs = args[:-1], args[-1]
     if input_names is None:
@@ -137,7 +140,9 @@ def export(
         export_params=export_params,
         keep_initializers_as_inputs=keep_initializers_as_inputs,
     )
-    return ONNXProgram(proto) if dynamo else None
+    if dynamo:
+        return ONNXProgram(proto)
+    return None
 
 
 def _names(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str] | None:
@@ -165,11 +170,16 @@ _NAMED_REST = inspect.Parameter.VAR_KEYWORD
 
 def _mode_fault(model: Any, training: int) -> str:
     """The text of the error about a mode that a file cannot have; "" where no layer depends on the mode."""
-    modal = [type(m).__name__ for m in model.modules()] if isinstance(model, Module) else []
+    if isinstance(model, Module):
+        modal = [type(m).__name__ for m in model.modules()]
+    else:
+        modal = []
     modal = [name for name in modal if any(kind in name for kind in _MODAL)]
     kept = training == TrainingMode.PRESERVE and getattr(model, "training", False)
     trains = training == TrainingMode.TRAINING or kept
-    return f"training, which {modal[0]} follows" if trains and modal else ""
+    if trains and modal:
+        return f"training, which {modal[0]} follows"
+    return ""
 
 
 def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[str, dict[int, str]]:
@@ -180,7 +190,10 @@ def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[st
         shapes = dict(zip(names, shapes, strict=False))
     found: dict[str, dict[int, str]] = {}
     for name, of in shapes.items():
-        axes = dict(of) if isinstance(of, Mapping) else dict(enumerate(of or ()))
+        if isinstance(of, Mapping):
+            axes = dict(of)
+        else:
+            axes = dict(enumerate(of or ()))
         if name not in names or not all(isinstance(axis, int) for axis in axes):
             raise ValueError(
                 f"[onnx.export] got dynamic_shapes of {name!r}: {of!r}; expected {{axis: name}} of "

@@ -100,7 +100,9 @@ def _innermost(nodes: list[Any], line: int) -> Any:
 
 
 def _body(node: Any) -> list[Any]:
-    return [node.body] if isinstance(node, ast.Lambda) else node.body
+    if isinstance(node, ast.Lambda):
+        return [node.body]
+    return node.body
 
 
 def _holds(body: list[Any], line: int) -> bool:
@@ -126,5 +128,8 @@ def _names(handler: ast.ExceptHandler) -> set[str]:
     """The names of the exceptions that a handler catches."""
     if handler.type is None:
         return {"BaseException"}
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    if isinstance(handler.type, ast.Tuple):
+        kinds = handler.type.elts
+    else:
+        kinds = [handler.type]
     return {kind.id for kind in kinds if isinstance(kind, ast.Name)}

@@ -65,7 +65,9 @@ class Loader:
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
         root, _, path = spec.name.partition(".")
-        return _Package(spec.name) if root == "torch" and path in _PACKAGES else None
+        if root == "torch" and path in _PACKAGES:
+            return _Package(spec.name)
+        return None
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
@@ -159,19 +161,26 @@ def _file(homes: list[ModuleType]) -> str:
 
 def _full(root: str, path: str) -> str:
     """The path as the tables of `names.py` have it: without `torch`, but with `torchvision`."""
-    return path if root in ("ranvier", "torch") else f"{root}.{path}".rstrip(".")
+    if root in ("ranvier", "torch"):
+        return path
+    return f"{root}.{path}".rstrip(".")
 
 
 def _why(root: str, path: str) -> str:
     """The reason why this library lacks a module or name of PyTorch; empty if it has it or knows none."""
-    return "" if root == "ranvier" else why(_full(root, path))
+    if root == "ranvier":
+        return ""
+    return why(_full(root, path))
 
 
 @cache  # libraries ask for missing names again and again
 def homes_of(root: str, path: str) -> list[ModuleType]:
     """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
     full = _full(root, path)
-    row = names.PATHS.get(path) if root == "ranvier" else names.MODULES.get(full)
+    if root == "ranvier":
+        row = names.PATHS.get(path)
+    else:
+        row = names.MODULES.get(full)
     if row is not None:
         return [importlib.import_module(home) for home in row]
     # a module of ranvier with the path of a module that is left out is something else
@@ -182,7 +191,10 @@ def homes_of(root: str, path: str) -> list[ModuleType]:
             if not (error.name or "").startswith("ranvier"):
                 raise
     parent, _, last = path.rpartition(".")
-    inside = [vars(home).get(last) for home in homes_of(root, parent)] if parent else []
+    if parent:
+        inside = [vars(home).get(last) for home in homes_of(root, parent)]
+    else:
+        inside = []
     return [x for x in inside if isinstance(x, ModuleType) and x.__spec__ is None]  # backends.cudnn
 
 
@@ -205,12 +217,16 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         try:
             value = getattr(home, name)
         except AttributeError as error:
-            text = str(error) if str(error)[:1] == "[" else text  # a reason that names what to do
+            # a reason that names what to do
+            if str(error)[:1] == "[":
+                text = str(error)
             continue
         if name == "__all__":  # without submodules that are already loaded
             return [n for n in value if f"{home.__name__}.{n}" not in sys.modules]
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
-            return _public(value, full) if root == "torch" else value
+            if root == "torch":
+                return _public(value, full)
+            return value
         if not out and homes_of(root, full):  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
     method = name in names.FUNCTIONS or name[-1:] == "_" != name[-2:-1]

@@ -52,7 +52,10 @@ def _added(op: str, back: str) -> Callable[..., Iterator[_Part]]:
 
 
 def _einsum(y: Any, equation: Any, *operands: Any) -> Iterator[_Part]:
-    parts = operands[0] if operands and isinstance(operands[0], (list, tuple)) else operands
+    if operands and isinstance(operands[0], (list, tuple)):
+        parts = operands[0]
+    else:
+        parts = operands
     if isinstance(equation, str) and "." not in equation and len(parts) == 2:
         terms = equation.replace(" ", "").partition("->")[0].split(",")
         sizes: dict[str, int] = {}
@@ -194,7 +197,10 @@ class FlopCounterMode(TorchFunctionMode):
         running = [x for x in args[:1] if isinstance(x, Module)]
         while frame is not None:
             code = frame.f_code
-            module = frame.f_locals.get(code.co_varnames[0]) if code.co_name == "forward" else None
+            if code.co_name == "forward":
+                module = frame.f_locals.get(code.co_varnames[0])
+            else:
+                module = None
             if isinstance(module, Module) and module not in running:
                 running.append(module)
             frame = frame.f_back  # type: ignore[assignment]

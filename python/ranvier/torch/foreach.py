@@ -28,7 +28,9 @@ def foreach(name: str) -> Callable[..., Any]:
             settings["p"] = settings.pop("ord")
         rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]
         results = [method(x, *row, **settings) for x, *row in zip(tensors, *rows, strict=True)]
-        return None if name.endswith("_") else results
+        if name.endswith("_"):
+            return None
+        return results
 
     return call
 

@@ -46,16 +46,20 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
     >>> s.round(decimals=4).tolist()
     [2.0]
     """
-    A = A if M is None else A - rv.broadcast_to(rv.as_tensor(M), A.shape)
+    if M is not None:
+        A = A - rv.broadcast_to(rv.as_tensor(M), A.shape)
     wide = A.shape[-2] < A.shape[-1]
-    A = A.mT if wide else A
+    if wide:
+        A = A.mT
     basis = rv.linalg.qr(A @ rv.randn(A.shape[-1], 6 if q is None else q, dtype=A.dtype)).Q
     for _ in range(2 if niter is None else niter):
         basis = rv.linalg.qr(A @ rv.linalg.qr(A.mT @ basis).Q).Q
     u, s, vh = rv.linalg.svd(basis.mT @ A, full_matrices=False)
     u = basis @ u
     v = vh.mT
-    return SVD(v, s, u) if wide else SVD(u, s, v)
+    if wide:
+        return SVD(v, s, u)
+    return SVD(u, s, v)
 
 
 def pca_lowrank(A: Any, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
@@ -161,7 +165,9 @@ def lp_pool1d(
     steps = None if stride is None else (1, stride)
     rows = input if input.ndim == 3 else input.unsqueeze(0)
     y = rv.nn.functional.lp_pool2d(rows.unsqueeze(-2), norm_type, windows, steps, ceil_mode).squeeze(-2)
-    return y if input.ndim == 3 else y.squeeze(0)
+    if input.ndim == 3:
+        return y
+    return y.squeeze(0)
 
 
 def segment_reduce(
@@ -225,7 +231,8 @@ def frombuffer(
     count: the number of elements; -1 for all that follow.
     """
     array = np.frombuffer(buffer, dtype, count, offset)
-    array = bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
+    if array.dtype.kind == "b":
+        array = bools(array.view(np.uint8))
     return rv.from_numpy(array if array.flags.writeable else array.copy()).requires_grad_(requires_grad)
 
 

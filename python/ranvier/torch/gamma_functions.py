@@ -106,7 +106,8 @@ def polygamma(n: int, input: Any) -> Tensor:
     if n == 0:
         return rv.digamma(input)
     x = rv.as_tensor(input)
-    x = x if x.is_floating_point() else x.to(rv.get_default_dtype())
+    if not x.is_floating_point():
+        x = x.to(rv.get_default_dtype())
     return zeta(float(n + 1), x) * float((-1) ** (n + 1) * math.factorial(n))
 
 

@@ -91,7 +91,9 @@ class GradScaler:
                 f"[GradScaler.scale] got {type(outputs).__name__}; expected a Tensor, or several"
             )
         scaled = map(self.scale, outputs)
-        return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled
+        if isinstance(outputs, (list, tuple)):
+            return type(outputs)(scaled)
+        return scaled
 
     def _unscale_grads_(
         self, optimizer: Any, inv_scale: Any, found_inf: Any, allow_fp16: bool
@@ -190,12 +192,16 @@ class GradScaler:
         """The scale; 1 if the scaler is not enabled."""
         if not self._enabled:
             return 1.0
-        return self._init_scale if self._scale is None else self._scale.item()
+        if self._scale is None:
+            return self._init_scale
+        return self._scale.item()
 
     def _get_growth_tracker(self) -> int:
         if not self._enabled:
             return 0
-        return self._init_growth_tracker if self._growth_tracker is None else self._growth_tracker.item()
+        if self._growth_tracker is None:
+            return self._init_growth_tracker
+        return self._growth_tracker.item()
 
     def get_growth_factor(self) -> float:
         return self._growth_factor

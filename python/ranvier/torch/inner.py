@@ -53,15 +53,20 @@ def _as_tuple(inputs: Any, arg_name: str = "", fn_name: str = "") -> tuple[bool,
 def _tuple_postprocess(results: Any, to_unpack: Any) -> Any:
     """Removes from results the tuples that `_as_tuple` has made of inputs, or of outputs and inputs."""
     outer, inner = to_unpack if isinstance(to_unpack, tuple) else (to_unpack, True)
-    results = results if inner else tuple(row[0] for row in results)
-    return results if outer else results[0]
+    if not inner:
+        results = tuple(row[0] for row in results)
+    if outer:
+        return results
+    return results[0]
 
 
 def _grad_postprocess(inputs: Any, create_graph: bool) -> Any:
     """Results, which are detached unless create_graph is True."""
     if isinstance(inputs, tuple):
         return tuple(_grad_postprocess(x, create_graph) for x in inputs)
-    return inputs if create_graph else inputs.detach()
+    if create_graph:
+        return inputs
+    return inputs.detach()
 
 
 def _cubic_interpolate(
@@ -132,4 +137,6 @@ def reduction(size_average: bool | None, reduce: bool | None, emit_warning: bool
     """The ``reduction`` that a loss's old arguments mean: "mean", "sum" or "none"."""
     if reduce is False:
         return "none"
-    return "sum" if size_average is False else "mean"
+    if size_average is False:
+        return "sum"
+    return "mean"

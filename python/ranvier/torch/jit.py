@@ -158,7 +158,9 @@ export = unused = script_method
 
 def ignore(drop: Any = False, **settings: Any) -> Any:
     """The function itself, as ``@ignore`` and ``@ignore()``."""
-    return drop if callable(drop) else script_method
+    if callable(drop):
+        return drop
+    return script_method
 
 
 def is_tracing() -> bool:

@@ -120,7 +120,9 @@ def impl(qualname: Any, types: Any, func: Any = None, *args: Any, lib: Any = Non
             _set_kernel(qualname, kind, function)
         return function
 
-    return register if func is None else register(func)
+    if func is None:
+        return register
+    return register(func)
 
 
 def register_kernel(op: Any, device_types: Any, func: Any = None, /, *, lib: Any = None) -> Any:
@@ -233,14 +235,19 @@ def custom_op(
 
     def made(function: Any) -> CustomOpDef:
         space, _, inner = name.partition("::")
-        text = infer_schema(function, mutates_args=mutates_args) if schema is None else schema
+        if schema is None:
+            text = infer_schema(function, mutates_args=mutates_args)
+        else:
+            text = schema
         overload = defined(parsed(inner + text, space), again=True)
         overload.is_custom = True
         result = CustomOpDef(overload, function)
         impl(result, device_types or "default", function)
         return result
 
-    return made if fn is None else made(fn)
+    if fn is None:
+        return made
+    return made(fn)
 
 
 triton_op = custom_op

@@ -80,7 +80,9 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
             return s.sum(-1) * s.reciprocal().sum(-1)
         greatest = s[..., 0]
         least = s[..., -1]
-        return least / greatest if p == -2 else greatest / least
+        if p == -2:
+            return least / greatest
+        return greatest / least
     inverse, info = rv.linalg.inv_ex(A)
     value = rv.linalg.matrix_norm(A, p) * rv.linalg.matrix_norm(inverse, p)
     return rv.where(info.bool() | value.isnan(), math.inf, value)
@@ -109,7 +111,9 @@ def falling_vander(x: Tensor, N: int | None = None, increasing: bool = False) ->
             [3, 1]])
     """
     powers = vander(x, N=N)
-    return powers if increasing else powers.flip(-1)
+    if increasing:
+        return powers
+    return powers.flip(-1)
 
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
@@ -185,7 +189,8 @@ def lobpcg(
 
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """The powers 0, 1 ... of each number, as columns."""
-    x = x if x.ndim else x.reshape(1)
+    if not x.ndim:
+        x = x.reshape(1)
     count = x.shape[-1] if N is None else N
     return x.unsqueeze(-1) ** rv.arange(count, dtype=x.dtype)
 
@@ -220,8 +225,18 @@ def grouped_mm(
     if offs is None:
         return rv.bmm(a, b)
     ends = offs.tolist()
-    whole = a.shape[-1] if b.ndim == a.ndim else a.shape[0] if a.ndim == 2 else b.shape[1]
-    groups = b.shape[0] if b.ndim == 3 else a.shape[0] if a.ndim == 3 else len(ends)
+    if b.ndim == a.ndim:
+        whole = a.shape[-1]
+    elif a.ndim == 2:
+        whole = a.shape[0]
+    else:
+        whole = b.shape[1]
+    if b.ndim == 3:
+        groups = b.shape[0]
+    elif a.ndim == 3:
+        groups = a.shape[0]
+    else:
+        groups = len(ends)
     if offs.dtype != rv.int32 or [0, *ends, whole] != sorted([0, *ends, whole]) or len(ends) != groups:
         text = f"got offs {ends} of {offs.dtype} for {groups} groups of {whole}"
         raise RuntimeError(f"[grouped_mm] {text}; expected int32, an end for each, which rises")

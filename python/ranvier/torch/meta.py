@@ -105,7 +105,8 @@ def rebuilt(
 
 def _meta(x: Any) -> Any:
     """An array, or a tensor that a function has made, as a meta tensor."""
-    x = wrap(x) if isinstance(x, np.ndarray) else x
+    if isinstance(x, np.ndarray):
+        x = wrap(x)
     if not x.is_meta:
         x._array = _within(x._array)
         x.__class__ = class_of(x.__class__)
@@ -116,7 +117,9 @@ def _meta(x: Any) -> Any:
 def class_of(kind: Any) -> Any:
     """The class of meta tensors that derives from Meta and from `kind` (Parameter, or a program's class)."""
     if kind is rv.Tensor or issubclass(kind, Meta):
-        return Meta if kind is rv.Tensor else kind
+        if kind is rv.Tensor:
+            return Meta
+        return kind
     body = {"__slots__": (), "__doc__": kind.__doc__, "_kind": kind, "__module__": kind.__module__}
     made: Any = type(kind)(kind.__name__, (Meta, kind), body)
     made.__qualname__ = kind.__qualname__
@@ -233,7 +236,10 @@ class Meta(rv.Tensor):
             return tensors[0]
         before = rv._core._dispatch_state(1, None, None)[0]
         try:
-            result = _of_ones(tensors, func, args, kwargs) if name in _SAVED else func(*args, **kwargs)
+            if name in _SAVED:
+                result = _of_ones(tensors, func, args, kwargs)
+            else:
+                result = func(*args, **kwargs)
         except (ValueError, ArithmeticError):  # perhaps since all values are 0
             result = _of_ones(tensors, func, args, kwargs)
         finally:
@@ -241,7 +247,9 @@ class Meta(rv.Tensor):
             in_place = name[-1:] == "_" or name in ("__set__", "__setitem__")
             if in_place and hasattr(mmap, "MADV_DONTNEED"):  # the system gets what was written in the region
                 _region()[0].madvise(mmap.MADV_DONTNEED)
-        return result if kwargs.get("device") is not None else _all_meta(result, tensors)
+        if kwargs.get("device") is not None:
+            return result
+        return _all_meta(result, tensors)
 
 
 # Functions whose result, or its shape, depends on values; they are refused.
@@ -275,7 +283,10 @@ def _of_ones(tensors: list[Any], func: Any, args: Any, kwargs: Any) -> Any:
     kept = [(x, x._array) for x in tensors if x.is_meta and x._array.dtype.kind in "fiu"]
     try:
         for x, array in kept:
-            one = np.eye(*array.shape[-2:]) if array.ndim > 1 and array.dtype.kind == "f" else np.ones(())
+            if array.ndim > 1 and array.dtype.kind == "f":
+                one = np.eye(*array.shape[-2:])
+            else:
+                one = np.ones(())
             x._array = np.broadcast_to(one, array.shape).astype(array.dtype, "C")
         return func(*args, **kwargs)
     finally:
@@ -296,7 +307,10 @@ def _refusal(func: Any, name: str, tensors: list[Any]) -> bool:
     if name in ("copy_", "__setitem__", "index_put_") and not first.is_meta and tensors[-1].is_meta:
         raise NotImplementedError(_NO_DATA)
     if name in ("data", "grad") and others and func.__name__ == "__set__":
-        kind = "incompatible tensor type" if name == "data" else "another device"
+        if name == "data":
+            kind = "incompatible tensor type"
+        else:
+            kind = "another device"
         raise RuntimeError(f"[{name}] got a tensor of {kind}: {others[0].device}; expected {first.device}")
     if others and name not in _MIXED:
         raise RuntimeError(
@@ -313,7 +327,9 @@ def _refusal(func: Any, name: str, tensors: list[Any]) -> bool:
 def _all_meta(result: Any, given: list[Any]) -> Any:
     """A result whose tensors are made meta tensors, except those that the function was given."""
     if isinstance(result, rv.Tensor):
-        return result if any(result is x for x in given) else _meta(result)
+        if any(result is x for x in given):
+            return result
+        return _meta(result)
     if isinstance(result, Complex):
         _all_meta(result._pair, given)
     if isinstance(result, (tuple, list)) and type(result) is not rv.Size:

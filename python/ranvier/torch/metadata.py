@@ -16,7 +16,9 @@ class _Distribution(importlib.metadata.Distribution):
         self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 
     def read_text(self, filename: str) -> str | None:
-        return self._text if filename == "METADATA" else None
+        if filename == "METADATA":
+            return self._text
+        return None
 
     def locate_file(self, path: Any) -> Any:
         return path

@@ -26,8 +26,11 @@ def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
     if not (term.is_floating_point() or input.is_floating_point()):
         beta = int(beta)
         alpha = int(alpha)
-    term = term if alpha == 1 else alpha * term
-    return term.expand(*rv.broadcast_shapes(term.shape, input.shape)) if beta == 0 else beta * input + term
+    if alpha != 1:
+        term = alpha * term
+    if beta == 0:
+        return term.expand(*rv.broadcast_shapes(term.shape, input.shape))
+    return beta * input + term
 
 
 @in_dtypes(Dtypes(autocast="lower"))
@@ -176,7 +179,9 @@ def is_set_to(input: Any, tensor: Any) -> bool:
 
 
 def isreal(input: Any) -> Any:
-    return input.imag == 0 if input.is_complex() else rv.ones_like(input, dtype=rv.bool)
+    if input.is_complex():
+        return input.imag == 0
+    return rv.ones_like(input, dtype=rv.bool)
 
 
 def _share_of_power(f: Any, dy: Any, own: Any, other: Any) -> Any:
@@ -240,7 +245,10 @@ def sum_to_size(input: Any, *size: Any) -> Tensor:
     >>> sum_to_size(rv.ones(2, 3), 1, 3)
     tensor([[2., 2., 2.]])
     """
-    wanted = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    if len(size) == 1 and not isinstance(size[0], int):
+        wanted = tuple(size[0])
+    else:
+        wanted = size
     more = input.ndim - len(wanted)
     if more < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[more:], strict=True)):
         raise RuntimeError(f"[sum_to_size] got {wanted}; expected a size that {tuple(input.shape)} repeats")

@@ -149,7 +149,8 @@ class _Node(TakesHalves):
         given = tree_unflatten(list(slopes), ctx.out)
         with _needs(ctx):
             result = ctx.op.backward(ctx, *(given if isinstance(given, tuple) else (given,)))
-        result = result if isinstance(result, tuple) else (result,)
+        if not isinstance(result, tuple):
+            result = (result,)
         if len(result) != len(ctx.values):
             raise RuntimeError(
                 f"[{ctx.op.name()}] the backward returned {len(result)} gradients; expected {len(ctx.values)}"
@@ -242,7 +243,10 @@ class _Aten:
 def _convolution(
     x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, out: Any, groups: int
 ) -> Tensor:
-    name = f"conv_transpose{x.ndim - 2}d" if transposed else f"conv{x.ndim - 2}d"
+    if transposed:
+        name = f"conv_transpose{x.ndim - 2}d"
+    else:
+        name = f"conv{x.ndim - 2}d"
     last = (out, groups, dilation) if transposed else (dilation, groups)
     return getattr(F, name)(x, w, b, stride, padding, *last)
 
@@ -274,7 +278,9 @@ def _aten(name: str) -> _Aten | None:
     found: Any = next((f for f in given if callable(f) and not isinstance(f, type)), None)
     if found is None and (name.startswith("_") or name.endswith("_backward")):
         found = absent(f"ops.aten.{name}")
-    return None if found is None else _Aten(name, found)
+    if found is None:
+        return None
+    return _Aten(name, found)
 
 
 class _Namespace:
@@ -323,7 +329,12 @@ class _Ops:
             raise OSError(
                 f"[load_library] got {file}, which is compiled for PyTorch; expected operators in Python"
             )
-        home = "sounds" if package == "torchaudio" else "pictures" if file.startswith("image") else "regions"
+        if package == "torchaudio":
+            home = "sounds"
+        elif file.startswith("image"):
+            home = "pictures"
+        else:
+            home = "regions"
         importlib.import_module(f"ranvier.torch.{home}")
         self.loaded_libraries.add(os.fspath(path))
 
@@ -344,7 +355,10 @@ def overload_of(op: Any) -> OpOverload:
     op = getattr(op, "_opoverload", op)  # a result of `custom_op` has its overload as this attribute
     if isinstance(op, OpOverload):
         return op
-    path = op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)
+    if isinstance(op, OpOverloadPacket):
+        path = op._qualified_op_name
+    else:
+        path = str(op)
     name, _, overload = path.partition(".")
     return getattr(_packet(name), overload or "default")
 

@@ -40,7 +40,9 @@ register_optimizer_step_post_hook = functools.partial(of_all, "after step")
 
 
 def _get_value(x: Any) -> Any:
-    return x.item() if isinstance(x, Tensor) else x
+    if isinstance(x, Tensor):
+        return x.item()
+    return x
 
 
 _to_scalar = _get_value
@@ -51,11 +53,15 @@ def _stack_if_compiling(x: Any) -> Any:
 
 
 def _dispatch_sqrt(x: Any) -> Any:
-    return x.sqrt() if isinstance(x, Tensor) else math.sqrt(x)
+    if isinstance(x, Tensor):
+        return x.sqrt()
+    return math.sqrt(x)
 
 
 def _get_scalar_dtype(is_fused: bool | None = None) -> Any:
-    return rv.float32 if is_fused else rv.get_default_dtype()
+    if is_fused:
+        return rv.float32
+    return rv.get_default_dtype()
 
 
 def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
@@ -140,7 +146,10 @@ class SparseAdam(Optimizer):
         state["step"] += 1
         mean = state["exp_avg"]
         square = state["exp_avg_sq"]
-        touched = (grad != 0).reshape((*grad.shape[:1], -1)).any(1) if grad.ndim else grad != 0
+        if grad.ndim:
+            touched = (grad != 0).reshape((*grad.shape[:1], -1)).any(1)
+        else:
+            touched = grad != 0
         touched = touched.reshape(touched.shape + (1,) * (grad.ndim - 1))
         mean.copy_(rv.where(touched, mean + (1 - beta1) * (grad - mean), mean))
         square.copy_(rv.where(touched, square + (1 - beta2) * (grad * grad - square), square))

@@ -164,7 +164,9 @@ def len_modes() -> int:
 
 def _get_current_function_mode() -> Any:
     modes = dispatch.state.modes
-    return modes[-1] if modes else None
+    if modes:
+        return modes[-1]
+    return None
 
 
 def _get_current_function_mode_stack() -> list[Any]:

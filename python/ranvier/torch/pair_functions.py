@@ -35,7 +35,9 @@ def _answered(cls: Any, function: Any, types: Any, args: Any = (), settings: Any
         return function(args[0].abs(), *args[1:], **settings)
     if name in ("isfinite", "isnan", "isinf"):
         tests = [function(x) for x in (args[0].real, args[0].imag)]
-        return tests[0] & tests[1] if name == "isfinite" else tests[0] | tests[1]
+        if name == "isfinite":
+            return tests[0] & tests[1]
+        return tests[0] | tests[1]
     if name in ("real", "imag"):
         return getattr(args[0], name)
     if name == "isreal":
@@ -111,7 +113,9 @@ def result_type(tensor: Any, other: Any) -> Any:
     dtype = rv.result_type(*parts)
     if not isinstance(tensor, (complex, Complex)) and not isinstance(other, (complex, Complex)):
         return dtype
-    return rv.complex128 if dtype == rv.float64 else rv.complex64
+    if dtype == rv.float64:
+        return rv.complex128
+    return rv.complex64
 
 
 def _by_parts(numbers: Any, function: Callable[[list[Any]], Any]) -> Any:
@@ -161,7 +165,9 @@ def view_as_real(input: Any) -> Any:
 
 def angle(input: Any) -> Any:
     """The angle of numbers: 0 or pi of real ones."""
-    return input.angle() if isinstance(input, Complex) else rv.where(input < 0, rv.pi, input * 0.0)
+    if isinstance(input, Complex):
+        return input.angle()
+    return rv.where(input < 0, rv.pi, input * 0.0)
 
 
 def imag(input: Any) -> Any:

@@ -56,14 +56,23 @@ class PairParameter(rv.nn.Parameter):
                 raise TypeError(f"[{name}] got {type(args[1]).__name__}; expected complex numbers")
             with switched_off(1):
                 result = func(args[0], *map(_pairs, args[1:]), **settings)
-            return view_as_complex(result) if name in ("grad", "data") and result is not None else result
+            if name in ("grad", "data") and result is not None:
+                return view_as_complex(result)
+            return result
         given = [_numbers(x) for x in args]
-        result = getattr(given[0], name) if is_attribute else func(*given, **settings)
+        if is_attribute:
+            result = getattr(given[0], name)
+        else:
+            result = func(*given, **settings)
         return next((x for x, y in zip(args, given, strict=True) if result is y), result)
 
 
 def _pairs(x: Any) -> Any:
-    return x.detach() if isinstance(x, PairParameter) else x._pairs if type(x) is Complex else x
+    if isinstance(x, PairParameter):
+        return x.detach()
+    if type(x) is Complex:
+        return x._pairs
+    return x
 
 
 def _numbers(x: Any) -> Any:
@@ -71,7 +80,9 @@ def _numbers(x: Any) -> Any:
     if isinstance(x, PairParameter):
         with switched_off(2):
             return view_as_complex(x[...])
-    return type(x)(map(_numbers, x)) if type(x) in (tuple, list) else x
+    if type(x) in (tuple, list):
+        return type(x)(map(_numbers, x))
+    return x
 
 
 def parameter(data: Complex, kind: Any, requires_grad: bool) -> Any:

@@ -104,7 +104,9 @@ class Complex:
     @property
     def imag(self) -> Any:
         """A view; that of a conjugate can only be read."""
-        return _read_only(-self._pair[..., 1]) if self._conjugate else self._pair[..., 1]
+        if self._conjugate:
+            return _read_only(-self._pair[..., 1])
+        return self._pair[..., 1]
 
     @imag.setter
     def imag(self, value: Any) -> None:
@@ -113,7 +115,9 @@ class Complex:
     @property
     def _pairs(self) -> Any:
         """The numbers as pairs: the memory itself, or a copy for a conjugate."""
-        return rv.stack([self.real, self.imag], -1) if self._conjugate else self._pair
+        if self._conjugate:
+            return rv.stack([self.real, self.imag], -1)
+        return self._pair
 
     def _each(self, function: Callable[[Any], Any]) -> Any:
         """New numbers whose parts are function(real) and function(imag)."""
@@ -137,7 +141,9 @@ class Complex:
             steps = (*x.stride(), pair.stride(-1))
             return Complex(rv.as_strided(pair, (*x.shape, 2), steps, x.storage_offset()), self._conjugate)
 
-        return type(found)(map(shown, found)) if isinstance(found, (tuple, list)) else shown(found)
+        if isinstance(found, (tuple, list)):
+            return type(found)(map(shown, found))
+        return shown(found)
 
     def __getattr__(self, name: str) -> Any:
         if name in _OF_A_PART:
@@ -221,7 +227,9 @@ class Complex:
         return self._conjugate
 
     def resolve_conj(self) -> Any:
-        return Complex(self._pairs) if self._conjugate else self
+        if self._conjugate:
+            return Complex(self._pairs)
+        return self
 
     def conj_physical(self) -> Any:
         return self.conj().clone()
@@ -246,7 +254,9 @@ class Complex:
         return -self + other
 
     def __mul__(self, other: Any) -> Any:
-        return self._scaled(operator.mul, other) if _is_real(other) else product(operator.mul, self, other)
+        if _is_real(other):
+            return self._scaled(operator.mul, other)
+        return product(operator.mul, self, other)
 
     def __truediv__(self, other: Any) -> Any:
         if _is_real(other):
@@ -267,7 +277,9 @@ class Complex:
             raise NotImplementedError(
                 f"[pow] got a power {power!r} of complex numbers; expected 1, 2, 3 or 4"
             )
-        return self.clone() if power == 1 else self * self ** (power - 1)
+        if power == 1:
+            return self.clone()
+        return self * self ** (power - 1)
 
     def __rpow__(self, base: Any) -> Any:
         """base ** z = exp(z log base), for a base above 0."""
@@ -319,7 +331,9 @@ class Complex:
         if not dtype.is_complex:
             raise TypeError(f"[to] got {dtype} for complex numbers; expected z.real or z.abs()")
         pair = self._pair.to(dtype.to_real(), copy=settings.get("copy", False))
-        return self if pair is self._pair else Complex(pair, self._conjugate)
+        if pair is self._pair:
+            return self
+        return Complex(pair, self._conjugate)
 
     def clone(self, **settings: Any) -> Any:
         return Complex(self._pairs if self._conjugate else self._pair.clone())
@@ -328,7 +342,9 @@ class Complex:
         return Complex(self._pair.detach(), self._conjugate)
 
     def contiguous(self) -> Any:
-        return self if self.is_contiguous() else self.clone()
+        if self.is_contiguous():
+            return self
+        return self.clone()
 
     def cpu(self) -> Any:
         return self
@@ -345,7 +361,9 @@ class Complex:
     def stride(self, dim: Any = None) -> Any:
         """The steps in memory, counted in numbers."""
         steps = tuple(step // 2 for step in self._pair.stride()[:-1])
-        return steps if dim is None else steps[dim]
+        if dim is None:
+            return steps
+        return steps[dim]
 
     resolve_neg = cpu
 
@@ -386,7 +404,9 @@ def _read_only(x: Any) -> Any:
 def _of_numbers(key: Any) -> Any:
     """An index of complex numbers as an index of the pairs (.., 2)."""
     keys = key if isinstance(key, tuple) else (key,)
-    return (*keys, slice(None)) if any(x is Ellipsis for x in keys) else key
+    if any(x is Ellipsis for x in keys):
+        return (*keys, slice(None))
+    return key
 
 
 def array_of(pairs: Any) -> Any:

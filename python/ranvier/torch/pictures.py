@@ -84,7 +84,8 @@ def _decoded(name: str, data: Tensor, mode: int = _KEPT, orient: bool = False, *
     if image.mode == "1":
         image = image.convert("L")
     if mode != _KEPT and image.mode != _MODES[mode] and not image.mode.startswith("I"):
-        image = image.convert("RGBA") if image.mode == "P" else image
+        if image.mode == "P":
+            image = image.convert("RGBA")
         image = image.convert(_MODES[mode])
     pixels = np.asarray(image)
     if image.mode.startswith("I"):
@@ -111,7 +112,9 @@ def _frames(name: str, image: Any, length: int) -> Tensor:
             image.seek(number)
             frames[number] = np.asarray(image.convert("RGB"))
     shown = rv.from_numpy(frames).permute(0, 3, 1, 2)
-    return shown[0] if count == 1 else shown
+    if count == 1:
+        return shown[0]
+    return shown
 
 
 def _require_pixels(name: str, size: tuple[int, int], length: int, frames: int = 1) -> None:

@@ -41,7 +41,9 @@ def _chebyshev(slope: float, shift: float, shifted: bool) -> Values:
     """p_1 = slope t + shift and p_(k + 1) = 2 t p_k - p_(k - 1), at t = x, or 2 x - 1 for shifted ones."""
 
     def place(x: Array) -> Array:
-        return 2 * x - 1 if shifted else x
+        if shifted:
+            return 2 * x - 1
+        return x
 
     def first(x: Array) -> Array:
         return slope * place(x) + shift

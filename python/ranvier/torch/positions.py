@@ -49,7 +49,10 @@ class Sparse(Buffer):
         kwargs = kwargs or {}
         name = _name_of(func)
         with switched_off(1):
-            turned = func(*_patterns(args), **_patterns(kwargs)) if name in TURNED else None
+            if name in TURNED:
+                turned = func(*_patterns(args), **_patterns(kwargs))
+            else:
+                turned = None
             result = func(*args, **kwargs)
         if isinstance(result, Sparse) and name in TURNED | EMPTIED:
             result._given = None if turned is None else _places_in(turned)
@@ -57,7 +60,9 @@ class Sparse(Buffer):
             return result
         with rv.no_grad(), switched_off(1):
             places = _places_of(name, func, args, kwargs, result)
-        return result if places is None else _sparse(result, places)
+        if places is None:
+            return result
+        return _sparse(result, places)
 
     # the places (dimensions, count) of the elements that it was made with, which may be 0
     _given: Any = None
@@ -87,7 +92,9 @@ class Sparse(Buffer):
         return True
 
     def sparse_dim(self) -> int:
-        return int(self.ndim) if self._given is None else len(self._given)
+        if self._given is None:
+            return int(self.ndim)
+        return len(self._given)
 
     def dense_dim(self) -> int:
         return int(self.ndim) - self.sparse_dim()
@@ -103,7 +110,9 @@ class Sparse(Buffer):
 def _name_of(func: Any) -> str:
     """The name of a function, or of the attribute that a getter reads."""
     name = str(func.__name__)
-    return str(func.__self__.__name__) if name == "__get__" else name
+    if name == "__get__":
+        return str(func.__self__.__name__)
+    return name
 
 
 def _places_of(name: str, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
@@ -135,7 +144,9 @@ def tensors_in(value: Any) -> list[Any]:
         return [value]
     if isinstance(value, dict):
         value = list(value.values())
-    return [x for part in value for x in tensors_in(part)] if isinstance(value, (list, tuple)) else []
+    if isinstance(value, (list, tuple)):
+        return [x for part in value for x in tensors_in(part)]
+    return []
 
 
 def _patterns(value: Any) -> Any:

@@ -91,7 +91,9 @@ def all_to_all(
     distributed.all_gather_object(lists, [x.detach() for x in input_tensor_list], group)
     for out, sent in zip(output_tensor_list, lists, strict=True):
         out.detach().copy_(sent[distributed.get_rank(group)])
-    return distributed.Work() if async_op else None
+    if async_op:
+        return distributed.Work()
+    return None
 
 
 def all_to_all_single(

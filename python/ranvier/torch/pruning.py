@@ -52,7 +52,10 @@ class BasePruningMethod(ABC):
             mask = rv.ones_like(value)
         else:
             added = method
-            method = old if isinstance(old, PruningContainer) else PruningContainer(old)
+            if isinstance(old, PruningContainer):
+                method = old
+            else:
+                method = PruningContainer(old)
             method.add_pruning_method(added)
             mask = getattr(module, f"{name}_mask").detach().clone()
         mask = method.compute_mask(scores, default_mask=mask)

@@ -96,7 +96,10 @@ class TreeSpec:
         if _get_node_type(tree) is not self.type or len(parts) != self.num_children:
             raise ValueError(f"[flatten_up_to] got a {type(tree).__name__}; expected the form {self}")
         if isinstance(tree, dict):
-            keys = self.context[1] if isinstance(self.context, tuple) else self.context
+            if isinstance(self.context, tuple):
+                keys = self.context[1]
+            else:
+                keys = self.context
             if tree.keys() != set(keys):
                 raise ValueError(f"[flatten_up_to] got the keys {list(tree)}; expected {keys}")
             parts = [tree[key] for key in keys]
@@ -225,7 +228,9 @@ _is_named = _is_namedtuple_instance = is_namedtuple_instance
 
 
 def _get_node_type(tree: Any) -> Any:
-    return namedtuple if _is_named(tree) else type(tree)
+    if _is_named(tree):
+        return namedtuple
+    return type(tree)
 
 
 def tree_is_leaf(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:

@@ -53,7 +53,9 @@ def quantize_dynamic(
     if inplace:
         model.eval()
     if not chosen_layers(model, is_wanted):
-        return model if inplace else copy.deepcopy(model).eval()
+        if inplace:
+            return model
+        return copy.deepcopy(model).eval()
     made = _with_methods(rv.quantize(model, group=None, where=is_wanted).eval())
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     for name, parameter in made.named_parameters():

@@ -45,7 +45,9 @@ class SobolEngine:
             warnings.simplefilter("ignore", UserWarning)
             values = np.asarray(self._points.random(n))
         points = rv.tensor(values, dtype=dtype or rv.get_default_dtype())
-        return points if out is None else out.resize_(points.shape).copy_(points)
+        if out is None:
+            return points
+        return out.resize_(points.shape).copy_(points)
 
     def draw_base2(self, m: int, out: Any = None, dtype: Any = None) -> rv.Tensor:
         """The next 2**m points."""

@@ -115,7 +115,10 @@ def _bags(
     row = (np.cumsum(rows.counts) - rows.counts)[at_row][bag] + place // width
     column = (np.cumsum(columns.counts) - columns.counts)[at_column][bag] + place % width
     index = (image[bag] * h + rows.pixels[row]) * w + columns.pixels[column]
-    weights = None if mode == "max" else rv.from_numpy(rows.weights[row] * columns.weights[column])
+    if mode == "max":
+        weights = None
+    else:
+        weights = rv.from_numpy(rows.weights[row] * columns.weights[column])
     starts = rv.from_numpy(np.cumsum(counts) - counts)
     pixels = input.reshape(-1, c)
     how = "max" if mode == "max" else "sum"

@@ -29,8 +29,13 @@ def prepared(a: Any) -> list[Any]:
 
 def gamma(uniform: Stream, normal: Stream, power: float, d: float) -> float:
     """Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables" (2000)."""
-    scale = (1 - uniform()) ** power if power and power < math.inf else 1.0
-    return 0.0 if power == math.inf else scale * _from_one(uniform, normal, d)
+    if power and power < math.inf:
+        scale = (1 - uniform()) ** power
+    else:
+        scale = 1.0
+    if power == math.inf:
+        return 0.0
+    return scale * _from_one(uniform, normal, d)
 
 
 def log_gamma(uniform: Stream, normal: Stream, power: float, d: float) -> float:
@@ -82,7 +87,9 @@ def binomial(uniform: Stream, normal: Stream, n: float, p: float) -> float:
     """A binomial variable. From n p = 10 on: Hörmann, "The Generation of Binomial Random Variates" (1993),
     algorithm BTRS. Below 10: how many waiting times for a success fit into n trials."""
     if n <= 0 or p <= 0 or p >= 1:
-        return max(n, 0) if p >= 1 else 0
+        if p >= 1:
+            return max(n, 0)
+        return 0
     if p > 0.5:
         return n - binomial(uniform, normal, n, 1 - p)
     if n * p < 10:
@@ -125,4 +132,6 @@ def _transformed(
 
 
 def _log(x: float) -> float:
-    return math.log(x) if x > 0 else -math.inf
+    if x > 0:
+        return math.log(x)
+    return -math.inf

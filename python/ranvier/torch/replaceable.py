@@ -31,7 +31,10 @@ def shared(name: str, value_of: Callable[..., Any]) -> ModuleType:
     if home is functional:
         functional._load()
     path = name.removeprefix("torch.")
-    put = functional._put if home is functional else partial(setattr, home)
+    if home is functional:
+        put = functional._put
+    else:
+        put = partial(setattr, home)
     for key, value in list(vars(home).items()):
         if type(value) in (types.FunctionType, _core.PublicFunction) and key[0] != "_":
             put(key, public(value, f"{path}.{key}"))

@@ -63,7 +63,9 @@ class Argument:
             return [value] * int(size[1])
         if self.type.startswith("float") and isinstance(value, int) and "[" not in self.type:
             return float(value)
-        return list(value) if isinstance(value, tuple) and "[" in self.type else value
+        if isinstance(value, tuple) and "[" in self.type:
+            return list(value)
+        return value
 
 
 @dataclass
@@ -147,7 +149,8 @@ def parsed(schema: str, namespace: str = "") -> FunctionSchema:
     if not found:
         raise RuntimeError(f"[torch.library] got the schema {schema!r}; expected 'name(Tensor x) -> Tensor'")
     name, overload, inner, returns = found.groups()
-    name = name if "::" in name else f"{namespace}::{name}"
+    if "::" not in name:
+        name = f"{namespace}::{name}"
     arguments = []
     named = False
     for part in _parts(inner):
@@ -216,7 +219,10 @@ def infer_schema(
             named = True
         default = parameter.default
         if default is not parameter.empty:
-            shown = f'"{default}"' if isinstance(default, str) else str(default).removeprefix("torch.")
+            if isinstance(default, str):
+                shown = f'"{default}"'
+            else:
+                shown = str(default).removeprefix("torch.")
             name = f"{name}={shown}"
         parts.append(f"{kind} {name}")
     unknown = set(() if mutates_args == "unknown" else mutates_args) - set(signature.parameters)

@@ -19,7 +19,9 @@ def stft(input: Any, *args: Any, return_complex: bool | None = None, **settings:
     if settings.pop("align_to_window", None) is not None:
         raise NotImplementedError("[stft] got align_to_window; expected a signal padded before")
     pairs = rv.stft(input, *args, **settings)
-    return view_as_complex(pairs) if return_complex else pairs
+    if return_complex:
+        return view_as_complex(pairs)
+    return pairs
 
 
 def istft(input: Any, *args: Any, **settings: Any) -> Any:
@@ -37,10 +39,15 @@ def _transform(name: str) -> Callable[..., Any]:
         if name[0] == "r":
             return view_as_complex(function(input, *args, **settings))
         if not isinstance(input, Complex):
-            x = input if input.is_floating_point() else input.to(rv.get_default_dtype())
+            if input.is_floating_point():
+                x = input
+            else:
+                x = input.to(rv.get_default_dtype())
             input = of_parts(x, rv.zeros_like(x))
         result = function(input._pairs, *args, **settings)
-        return result if name[:2] == "ir" else view_as_complex(result)
+        if name[:2] == "ir":
+            return result
+        return view_as_complex(result)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"torch.fft.{name}: :func:`ranvier.fft.{name}` with complex numbers."
@@ -51,7 +58,9 @@ def _shift(name: str) -> Callable[..., Any]:
     function = getattr(transforms, name)
 
     def call(input: Any, dim: Any = None) -> Any:
-        return input._each(lambda x: function(x, dim)) if isinstance(input, Complex) else function(input, dim)
+        if isinstance(input, Complex):
+            return input._each(lambda x: function(x, dim))
+        return function(input, dim)
 
     return call
 

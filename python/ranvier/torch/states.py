@@ -86,7 +86,9 @@ def _numbers(model: Module, optimizer: Any) -> list[str]:
 
 
 def _optimizers(optimizers: Any) -> tuple[Any, ...]:
-    return tuple(optimizers) if isinstance(optimizers, (tuple, list, set)) else (optimizers,)
+    if isinstance(optimizers, (tuple, list, set)):
+        return tuple(optimizers)
+    return (optimizers,)
 
 
 def get_optimizer_state_dict(

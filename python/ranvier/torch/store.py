@@ -186,7 +186,9 @@ def _checked(op: str, answer: list[bytes]) -> bytes:
 
 
 def _bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+    if isinstance(value, str):
+        return value.encode()
+    return bytes(value)
 
 
 def _seconds(timeout: timedelta) -> bytes:

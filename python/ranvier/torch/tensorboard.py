@@ -194,7 +194,9 @@ class SummaryWriter:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return value.item()
+    return value
 
 
 def _number(value: Any) -> float:
@@ -204,7 +206,9 @@ def _number(value: Any) -> float:
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
-    return value._array if isinstance(value, Tensor) else np.asarray(value)
+    if isinstance(value, Tensor):
+        return value._array
+    return np.asarray(value)
 
 
 def _pixels(image: Any, dimensions: str) -> np.ndarray[Any, Any]:

@@ -124,9 +124,13 @@ def _difference(actual: Any, expected: Any, **settings: Any) -> str:
             return f"The length of the sequences mismatch: {len(actual)} != {len(expected)}"
         pairs = [(i, *pair) for i, pair in enumerate(zip(actual, expected, strict=True))]
     elif actual is None or expected is None:
-        return "" if actual is expected else f"None mismatch: {actual} is not {expected}"
+        if actual is expected:
+            return ""
+        return f"None mismatch: {actual} is not {expected}"
     elif "relaxed" in settings and not all(isinstance(x, _NUMBERS) for x in (actual, expected)):
-        return "" if actual == expected else f"Object mismatch: {actual} is not equal to {expected}"
+        if actual == expected:
+            return ""
+        return f"Object mismatch: {actual} is not equal to {expected}"
     else:
         return _difference_of_arrays(actual, expected, **settings)
     faults = ((key, _difference(a, b, **settings)) for key, a, b in pairs)

@@ -70,7 +70,9 @@ def typename(obj: Any) -> str:
     if isinstance(obj, Tensor):
         return str(obj.type())
     kind = obj if hasattr(obj, "__qualname__") else type(obj)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def is_storage(obj: Any) -> bool:
@@ -137,15 +139,26 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     >>> gradient(rv.tensor([0.0, 1.0, 4.0]), spacing=0.5)
     (tensor([2., 4., 6.]),)
     """
-    every = list(builtin_range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    if dim is None:
+        every = list(builtin_range(input.ndim))
+    elif isinstance(dim, int):
+        every = [dim]
+    else:
+        every = list(dim)
     step = 1 if spacing is None else spacing
-    points = list(step) if isinstance(step, (tuple, list)) else [step] * len(every)
+    if isinstance(step, (tuple, list)):
+        points = list(step)
+    else:
+        points = [step] * len(every)
     if len(points) != len(every):
         raise RuntimeError(f"[gradient] got {len(points)} spacings; expected {len(every)}, one for each dim")
     if edge_order not in (1, 2) or any(input.shape[d] <= edge_order for d in every):
         text = f"[gradient] got edge_order {edge_order} for shape {tuple(input.shape)}"
         raise RuntimeError(f"{text}; expected 1 or 2, and more values than it along each dimension")
-    x = input if input.is_floating_point() else input.to(rv.get_default_dtype())
+    if input.is_floating_point():
+        x = input
+    else:
+        x = input.to(rv.get_default_dtype())
     pairs = zip(every, points, strict=True)
     return tuple(_slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in pairs)
 
@@ -182,15 +195,21 @@ def _even_slopes(x: Tensor, h: float, order: int) -> Tensor:
 
 
 def sym_ite(b: Any, t: Any, f: Any) -> Any:
-    return t if b else f
+    if b:
+        return t
+    return f
 
 
 def sym_max(a: Any, b: Any) -> Any:
-    return a if a >= b else b
+    if a >= b:
+        return a
+    return b
 
 
 def sym_min(a: Any, b: Any) -> Any:
-    return a if a <= b else b
+    if a <= b:
+        return a
+    return b
 
 
 def set_flush_denormal(mode: bool) -> bool:
@@ -200,7 +219,9 @@ def set_flush_denormal(mode: bool) -> bool:
 
 def get_deterministic_debug_mode() -> int:
     """2 where only deterministic algorithms are asked for, else 0."""
-    return 2 if rv.are_deterministic_algorithms_enabled() else 0
+    if rv.are_deterministic_algorithms_enabled():
+        return 2
+    return 0
 
 
 def set_deterministic_debug_mode(debug_mode: Any) -> None:
@@ -233,6 +254,8 @@ def _copying(view: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*args: Any, **settings: Any) -> Any:
         result = view(*args, **settings)
-        return result.clone() if isinstance(result, Tensor) else tuple(x.clone() for x in result)
+        if isinstance(result, Tensor):
+            return result.clone()
+        return tuple(x.clone() for x in result)
 
     return call

@@ -75,7 +75,9 @@ class Twister:
         values = _blocks(self.uniform(whole if self.short else n, dtype)[:whole])
         if whole < n:
             values = np.append(values[: n - 16], _blocks(self.uniform(16, dtype)))
-        return (values * float(std) + float(mean)).astype(dtype) if (mean, std) != (0.0, 1.0) else values
+        if (mean, std) != (0.0, 1.0):
+            return (values * float(std) + float(mean)).astype(dtype)
+        return values
 
     def _singles(self, n: int) -> Any:
         """n standard normal numbers, drawn in pairs; a number that is left is kept for the next call."""
@@ -122,12 +124,17 @@ class Twister:
         """Whole numbers, low <= n < high: remainders of words, of 64 bits for large ranges or dtypes."""
         span = int(high) - int(low)
         n = 1 if size is None else math.prod(size)
-        wide = span >= _WIDE if dtype is None else np.dtype(dtype).itemsize == 8
+        if dtype is None:
+            wide = span >= _WIDE
+        else:
+            wide = np.dtype(dtype).itemsize == 8
         words = self.pairs(n) if wide else self.words(n).astype(np.uint64)
         if span < 2**64:
             words = words % np.uint64(span)
         values = (words + np.uint64(int(low) % 2**64)).astype(np.int64)
-        return int(values[0]) if size is None else values.reshape(size)
+        if size is None:
+            return int(values[0])
+        return values.reshape(size)
 
     def permutation(self, n: int) -> Any:
         """0 to n - 1 in random order: each place is swapped with a random one that is not before it."""
@@ -256,7 +263,9 @@ def _slopes(x: Any) -> Any:
 def _axes(x: Any) -> Any:
     """The axes of x in PyTorch's order of drawing: that of its memory (images are stored differently)."""
     axes = sorted(range(x.ndim), key=lambda i: -x.strides[i])
-    return axes if x.ndim != 4 and x.transpose(axes).flags.c_contiguous else range(x.ndim)
+    if x.ndim != 4 and x.transpose(axes).flags.c_contiguous:
+        return axes
+    return range(x.ndim)
 
 
 def _transposed(attend: Any) -> Any:
@@ -286,7 +295,10 @@ def _in_memory_order(fill: Any) -> Any:
         array = x._array
         if parameters or array.flags.c_contiguous:
             return fill(name, x, generator, draw, *parameters)
-        axes = sorted(range(x.ndim), key=lambda i: -array.strides[i]) if x.ndim != 4 else [*range(4)]
+        if x.ndim != 4:
+            axes = sorted(range(x.ndim), key=lambda i: -array.strides[i])
+        else:
+            axes = [*range(4)]
 
         def drawn(shape: Any) -> Any:
             Twister.apart = x.ndim != 4 or not array.transpose(0, 2, 3, 1).flags.c_contiguous
@@ -326,7 +338,10 @@ def start() -> None:
         refuse(*_REFUSED)
         if key.kept is None:  # else it is a gradient, or one of a gradient
             axes = _axes(x) if key.by_memory else range(x.ndim)
-            draws = np.ones(x.shape) if p == 1 else key.generator.numpy().random([x.shape[i] for i in axes])
+            if p == 1:
+                draws = np.ones(x.shape)
+            else:
+                draws = key.generator.numpy().random([x.shape[i] for i in axes])
             key.kept = draws.transpose(np.argsort(axes)) < 1 - p
         y = np.where(key.kept, x * x.dtype.type(1 / (1 - p) if p < 1 else 0), x.dtype.type(0))
         if out is None:
@@ -366,7 +381,10 @@ def start() -> None:
 # --- loaders and samplers
 def _base_seed(loader: Any) -> int:
     """In place of DataLoader._draw: the number that PyTorch's loaders draw at each pass."""
-    seed = getattr(loader, "_seed", None) if loader.persistent_workers else None
+    if loader.persistent_workers:
+        seed = getattr(loader, "_seed", None)
+    else:
+        seed = None
     if seed is None:
         seed = loader._seed = _source(loader.generator).integers(0, 2**63)
     return seed

@@ -32,7 +32,9 @@ class TorchVersion(str):
         return _numbers(self) >= _numbers(other)
 
     def __eq__(self, other: object) -> bool:
-        return str(self) == other if isinstance(other, str) else _numbers(self) == _numbers(other)
+        if isinstance(other, str):
+            return str(self) == other
+        return _numbers(self) == _numbers(other)
 
     def __hash__(self) -> int:
         return hash(str(self))

@@ -19,7 +19,9 @@ _VOLUMES = {4: "4 dimensions (C, D, H, W)", 5: "5 (N, C, D, H, W)"}
 def _function(name: str) -> Any:
     """The function that a program has put into `torch.nn.functional` under this name, or the own one."""
     replaced = vars(functional).get(name)
-    return getattr(volumes, name) if replaced is None else replaced
+    if replaced is None:
+        return getattr(volumes, name)
+    return replaced
 
 
 class Conv3d(conv._Conv):
@@ -132,7 +134,10 @@ class LPPool1d(pooling._Pool):
     def forward(self, input: Any) -> Any:
         pool = vars(functional).get(self._op)
         if pool is None:
-            pool = former.lp_pool1d if self._op == "lp_pool1d" else volumes.lp_pool3d
+            if self._op == "lp_pool1d":
+                pool = former.lp_pool1d
+            else:
+                pool = volumes.lp_pool3d
         return pool(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
 

@@ -15,7 +15,10 @@ from ranvier.tensors.failures import OpError
 
 def _three(op: str, what: str, value: Any, least: int) -> tuple[int, int, int]:
     """A setting as three numbers, for depth, height and width."""
-    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if isinstance(value, (tuple, list)):
+        sizes = tuple(value)
+    else:
+        sizes = (value,)
     if len(sizes) not in (1, 3) or not all(hasattr(n, "__index__") and n >= least for n in sizes):
         raise OpError(f"[{op}] got {what} {value!r}; expected one or three whole numbers from {least}")
     return sizes * (3 // len(sizes))
@@ -63,7 +66,9 @@ def conv3d(
     settings: Any = steps, padding if isinstance(padding, str) else around, gaps, groups
     y = rv.conv2d(images, weight.flatten(1, 2), bias, *settings)
     y = y.reshape(n, count, *y.shape[1:]).transpose(1, 2).contiguous()
-    return y if input.ndim == 5 else y[0]
+    if input.ndim == 5:
+        return y
+    return y[0]
 
 
 # As conv3d: half floats are computed in float32.
@@ -115,7 +120,9 @@ def conv_transpose3d(
     total = total[:, :, edge : count + more - edge]
     if bias is not None:
         total = total + rv.as_tensor(bias).reshape(-1, 1, 1, 1)
-    return total if input.ndim == 5 else total[0]
+    if input.ndim == 5:
+        return total
+    return total[0]
 
 
 @in_dtypes(Dtypes(autocast="float32"))
@@ -135,7 +142,8 @@ def max_pool3d(
     tensor([[[[[7.]]]]])
     """
     x = _volumes("max_pool3d", input)
-    stride = kernel_size if stride in (None, [], ()) else stride
+    if stride in (None, [], ()):
+        stride = kernel_size
     given: Any = (
         ("kernel_size", kernel_size),
         ("stride", stride),
@@ -186,7 +194,8 @@ def avg_pool3d(
     tensor([[[[[3.5000]]]]])
     """
     x = _volumes("avg_pool3d", input)
-    stride = kernel_size if stride in (None, [], ()) else stride
+    if stride in (None, [], ()):
+        stride = kernel_size
     given: Any = ("kernel_size", kernel_size), ("stride", stride), ("padding", padding)
     window = [_three("avg_pool3d", what, value, int(what != "padding")) for what, value in given]
     pool: Any = rv.avg_pool2d
@@ -197,7 +206,9 @@ def avg_pool3d(
     layers = ((sizes[0], one) for sizes, one in zip(window, (1, 1, 0), strict=True))
     means = pool(y.flatten(2), *layers, *settings)
     means = means.reshape(*lead, means.shape[1], *y.shape[2:])
-    return means if divisor_override is None else means / divisor_override
+    if divisor_override is None:
+        return means
+    return means / divisor_override
 
 
 @in_dtypes(Dtypes(autocast="own"))
@@ -239,7 +250,10 @@ def max_unpool3d(
     """
     x = _volumes("max_unpool3d", input)
     kernel = _three("max_unpool3d", "kernel_size", kernel_size, 1)
-    steps = kernel if stride in (None, [], ()) else _three("max_unpool3d", "stride", stride, 1)
+    if stride in (None, [], ()):
+        steps = kernel
+    else:
+        steps = _three("max_unpool3d", "stride", stride, 1)
     edges = _three("max_unpool3d", "padding", padding, 0)
     sizes = [(n - 1) * steps[d] - 2 * edges[d] + kernel[d] for d, n in enumerate(x.shape[-3:])]
     if output_size is not None:
@@ -262,8 +276,11 @@ def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     if not training:
         return x
     y = rv.nn.functional.dropout2d(x if x.ndim == 5 else x[None], p)
-    y = y if x.ndim == 5 else y[0]
-    return x.copy_(y) if inplace else y
+    if x.ndim != 5:
+        y = y[0]
+    if inplace:
+        return x.copy_(y)
+    return y
 
 
 def _volumes(op: str, input: Any) -> Any:
@@ -275,7 +292,10 @@ def _volumes(op: str, input: Any) -> Any:
 
 def _output(op: str, output_size: Any, x: Any) -> list[int]:
     """The three sizes of a result; None stands for the size of x."""
-    sizes = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 3
+    if isinstance(output_size, (tuple, list)):
+        sizes = tuple(output_size)
+    else:
+        sizes = (output_size,) * 3
     whole = all(n is None or (hasattr(n, "__index__") and n >= 0) for n in sizes)
     if len(sizes) != 3 or not whole:
         raise OpError(f"[{op}] got output_size {output_size!r}; expected one or three whole numbers, or None")

@@ -22,7 +22,9 @@ class WeakIdRef(weakref.ref):  # type: ignore[type-arg]
     def __eq__(self, other: object) -> bool:
         here = self()
         there = other() if isinstance(other, WeakIdRef) else None
-        return self is other if here is None or there is None else here is there
+        if here is None or there is None:
+            return self is other
+        return here is there
 
     def __ne__(self, other: object) -> bool:  # weakref.ref.__ne__ would compare the objects
         return not self == other

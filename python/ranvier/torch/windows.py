@@ -31,7 +31,10 @@ def _window(
             f"[{name}] got window_length {length} and dtype {kind}; expected a length >= 0 and floats"
         )
     last = length - 1 + bool(periodic)
-    values = shape(np.arange(length) / last) if length > 1 else np.ones(length)
+    if length > 1:
+        values = shape(np.arange(length) / last)
+    else:
+        values = np.ones(length)
     return rv.tensor(values.astype(kind), device=device, requires_grad=requires_grad)
 
 

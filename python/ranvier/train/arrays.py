@@ -35,7 +35,9 @@ def column_names(x: Any) -> list[Any] | None:
     names = getattr(x, "column_names", None)  # A table of Arrow has this attribute.
     if names is None:
         names = getattr(x, "columns", None)
-    return None if names is None or not array_like(x) else list(names)
+    if names is None or not array_like(x):
+        return None
+    return list(names)
 
 
 def categories(x: Any) -> bool:
@@ -78,7 +80,10 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
     content = content_of(array) if array.dtype.kind not in "fiubU" else ""
     if content in DATES or array.dtype.kind not in ("fiubUO" if text else "fiub"):
         content = content or "text"
-        labels = ", or y.astype(str) for labels" if text and content in DATES else ""
+        if text and content in DATES:
+            labels = ", or y.astype(str) for labels"
+        else:
+            labels = ""
         held = f" that holds {content}" * (content in DATES and array.dtype.kind == "O")
         raise TypeError(
             f"[{name}] got {argument} of dtype {array.dtype}{held}; expected "
@@ -120,9 +125,10 @@ def require_labels(name: str, array: Array) -> None:
         return
     values = array.ravel().tolist()
     width = array.size // len(array)
-    missing = (
-        np.isnan(array.ravel()) if array.dtype.kind == "f" else np.array([is_missing(v) for v in values])
-    )
+    if array.dtype.kind == "f":
+        missing = np.isnan(array.ravel())
+    else:
+        missing = np.array([is_missing(v) for v in values])
     if missing.any():
         rows = np.flatnonzero(missing) // width
         raise ValueError(
@@ -174,7 +180,9 @@ def _from_objects(array: Array) -> Array:
         return array
     if not any(missing) and not any(isinstance(value, (Decimal, Fraction)) for value in kept):
         numbers = np.array(kept)
-        return array if numbers.dtype.kind not in "fiub" else numbers.reshape(array.shape)
+        if numbers.dtype.kind not in "fiub":
+            return array
+        return numbers.reshape(array.shape)
     floats = [np.nan if absent else float(v) for v, absent in zip(values, missing, strict=True)]
     return np.array(floats).reshape(array.shape)
 
@@ -184,7 +192,9 @@ def _kind(value: Any) -> str:
         return "bool"
     if isinstance(value, (int, float, np.integer, np.floating, Decimal, Fraction)):
         return "number"
-    return "text" if isinstance(value, str) else "other"
+    if isinstance(value, str):
+        return "text"
+    return "other"
 
 
 def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text: bool) -> Array:
@@ -194,7 +204,8 @@ def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text:
     for column in names:
         series = frame[column]
         array = _as_array(name, argument, series)
-        array = _from_objects(array) if array.dtype.kind == "O" else array
+        if array.dtype.kind == "O":
+            array = _from_objects(array)
         columns.append(array)
         if array.ndim != 1 or array.dtype.kind not in ("fiubUO" if text else "fiub"):
             wrong.append((column, array))
@@ -237,7 +248,9 @@ def content_of(array: Array) -> str:
     if any(issubclass(k, (list, tuple, np.ndarray, Tensor)) for k in kinds):
         return "lists"
     dates = any(issubclass(k, (date, time, np.datetime64)) or k.__name__ == "Period" for k in kinds)
-    return "dates" if dates else "objects"
+    if dates:
+        return "dates"
+    return "objects"
 
 
 MODES = ("raise", "warn", "ignore")
@@ -272,7 +285,10 @@ def _first_wrong(array: Array, original: Any, setting: str) -> str:
         place = f"row {at[0]}, column '{names[at[1]]}'"
     count = int(wrong.sum())
     rows = int(wrong.reshape(len(array), -1).any(axis=1).sum())
-    more = "" if count == 1 else f" ({count} such values in {rows} row{'s' * (rows > 1)})"
+    if count == 1:
+        more = ""
+    else:
+        more = f" ({count} such values in {rows} row{'s' * (rows > 1)})"
     raw = np.asarray(getattr(original, "_array", original))
     before = raw[at] if raw.shape == array.shape else None
     if isinstance(before, (int, float, np.number)) and np.isfinite(before):

@@ -66,13 +66,17 @@ class Ahead:
     def _done(self, array: Array) -> Array:
         b = self.batches
         here = slice(b.first * b.size, (b.first + b.done) * b.size)
-        return array[here] if b.order is None else array.take(b.order[here], axis=0)
+        if b.order is None:
+            return array[here]
+        return array.take(b.order[here], axis=0)
 
     def weight(self, counts: Array | None) -> Array | int:
         """`batch_weight` of each batch that is done, or one number for all; counts: `Source.counts`."""
         b = self.batches
         if self.totals is not None or counts is None:
-            return b.size if self.totals is None else self.totals[b.first :][: b.done]
+            if self.totals is None:
+                return b.size
+            return self.totals[b.first :][: b.done]
         return np.asarray(self._done(counts).reshape(b.done, b.size).sum(axis=1))
 
 
@@ -198,7 +202,10 @@ class ArraySource(Source):
         if self._order is None:
             return data.x[here], data.y[here], None if data.weights is None else data.weights[here]
         chosen = self._order[here]
-        weights = None if data.weights is None else gather(data.weights, chosen)
+        if data.weights is None:
+            weights = None
+        else:
+            weights = gather(data.weights, chosen)
         return gather(data.x, chosen), gather(data.y, chosen), weights
 
     def _here(self, number: int) -> slice:
@@ -221,7 +228,10 @@ class ArraySource(Source):
             return Ahead(data.x, data.y, None, None, taken, full)
         self._begin()
         if data.weights is not None and self._totals is None:
-            ordered = data.weights if self._order is None else data.weights.take(self._order)
+            if self._order is None:
+                ordered = data.weights
+            else:
+                ordered = data.weights.take(self._order)
             self._totals = ordered[: full * size].reshape(full, size).sum(axis=1)
         taken = Batches(self._order, size, self._done, full - self._done)
         return Ahead(data.x, data.y, data.weights, self._totals, taken, full)
@@ -234,7 +244,9 @@ class ArraySource(Source):
 
     def weight(self, loss: Any, y: Array, weights: Array | None) -> float:
         is_even = not self.weighted and getattr(loss, "weight", None) is None and self.counts(loss) is None
-        return len(y) if is_even else batch_weight(loss, y, weights)
+        if is_even:
+            return len(y)
+        return batch_weight(loss, y, weights)
 
     def skip(self, count: int) -> None:
         self._done += count
@@ -281,7 +293,10 @@ class LoaderSource(Source):
     def __iter__(self) -> Iterator[Batch]:
         for number, batch in enumerate(self.loader):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                keys = ", ".join(map(repr, batch)) if isinstance(batch, dict) else ""
+                if isinstance(batch, dict):
+                    keys = ", ".join(map(repr, batch))
+                else:
+                    keys = ""
                 remedy = f": a generator that gives (batch[key of x], batch[key of y]); keys are {keys}"
                 raise ValueError(
                     f"[{self._name}] got a loader whose batches are {type(batch).__name__}; "
@@ -302,7 +317,9 @@ class LoaderSource(Source):
         }
 
     def state_dict(self) -> dict[str, Any] | None:
-        return dict(self.loader.state_dict()) if hasattr(self.loader, "state_dict") else None
+        if hasattr(self.loader, "state_dict"):
+            return dict(self.loader.state_dict())
+        return None
 
     def load_state_dict(self, state: Any) -> None:
         if state is not None:

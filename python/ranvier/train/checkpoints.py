@@ -139,7 +139,9 @@ def _seconds(owner: str, name: str, value: float | None) -> float | None:
 
 
 def _batches(owner: str, name: str, value: Any) -> int | None:
-    return None if value is None else count(owner, name, value)
+    if value is None:
+        return None
+    return count(owner, name, value)
 
 
 class Checkpoint(Known, Callback):
@@ -232,12 +234,16 @@ class Checkpoint(Known, Callback):
     @property
     def monitor(self) -> str | None:
         """The quantity that says what is best; None for "val_loss" or "loss"."""
-        return None if self._monitor is None else self._monitor.name
+        if self._monitor is None:
+            return None
+        return self._monitor.name
 
     @property
     def mode(self) -> str | None:
         """ "min" or "max", the better direction of the quantity; "auto" before it is known."""
-        return None if self._monitor is None else self._monitor.mode
+        if self._monitor is None:
+            return None
+        return self._monitor.mode
 
     @property
     def latest(self) -> Path | None:
@@ -310,7 +316,9 @@ class Checkpoint(Known, Callback):
             tidy(self.folder, path, self.keep)
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._monitor is None else self._monitor.state_dict()
+        if self._monitor is None:
+            return {}
+        return self._monitor.state_dict()
 
     def require_state(self, state: Mapping[str, Any]) -> None:
         if self._monitor is not None:

@@ -48,7 +48,10 @@ class OfTrainer(Policy):
         """(a program of another fit that does the same, or None; the walk over the function's objects)."""
         walk = _of_library(function)
         form = shared_programs.form(walk, call) if self._shares else None
-        program = None if form is None else shared_programs.find(form, call.arrays)
+        if form is None:
+            program = None
+        else:
+            program = shared_programs.find(form, call.arrays)
         if program is None:
             self._forms[hash(call.key)] = form
         return program, walk
@@ -68,7 +71,9 @@ def _of_library(function: Any) -> Walk | None:
     walk = Walk(Executed())
     walk.run([(function, "the step")])
     hooked = any(tables_of_all()) or any(map(hooks_of, walk.tensors))
-    return None if walk.users or walk.fault or hooked else walk
+    if walk.users or walk.fault or hooked:
+        return None
+    return walk
 
 
 class CompiledOrEager:
@@ -129,16 +134,23 @@ class CompiledOrEager:
     def latest(self) -> tuple[Any, int] | None:
         """The program that ran last and how often it was checked; None before the first."""
         program = self.compiled._latest
-        return None if program is None else (program, program.checks)
+        if program is None:
+            return None
+        return (program, program.checks)
 
     def expect(self, calls: int) -> None:
         """Announces `calls` calls, 0 if not known: for a few, a recording takes longer than it saves."""
         self._expected_calls += calls
-        self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
+        if self._expected_calls < _PAYS and not self.programs:
+            self._eager_calls = calls
+        else:
+            self._eager_calls = 0
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Runs a call for each batch in one call of the core; None if Python must make the next one."""
-        return None if self._is_eager or self._eager_calls else self.compiled.run_batches(args, batches)
+        if self._is_eager or self._eager_calls:
+            return None
+        return self.compiled.run_batches(args, batches)
 
     @property
     def replays(self) -> bool:
@@ -193,7 +205,9 @@ class CompiledParts:
     def programs(self, name: str) -> list[Any]:
         """The programs of a part; none before it is made."""
         kept = self._kept.get(name)
-        return [] if kept is None else kept[1].programs
+        if kept is None:
+            return []
+        return kept[1].programs
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_kept": {}}  # programs hold addresses of this process

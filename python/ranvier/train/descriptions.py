@@ -96,7 +96,10 @@ def _of_loss(loss: Any) -> Any:
 
 def _schedule(hook: Schedule) -> dict[str, Any]:
     scheduler = hook.scheduler
-    state = scheduler.state_dict() if hasattr(scheduler, "state_dict") else vars(scheduler)
+    if hasattr(scheduler, "state_dict"):
+        state = scheduler.state_dict()
+    else:
+        state = vars(scheduler)
     settings = {key: value for key, value in state.items() if key not in _LEFT_OUT}
     return {
         "class": type(scheduler).__name__,
@@ -116,7 +119,9 @@ def _functions(scheduler: Any) -> list[Any]:
         if own:
             found.append([name, own])
     inner = [_functions(part) for part in getattr(scheduler, "_schedulers", ())]
-    return [*found, inner] if any(inner) else found
+    if any(inner):
+        return [*found, inner]
+    return found
 
 
 def _of_data(source: Source) -> dict[str, Any]:
@@ -147,7 +152,9 @@ def described(value: Any, depth: int = _DEPTH) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        if math.isfinite(value):
+            return value
+        return str(value)
     array = _as_array(value)
     if array is not None:
         if getattr(value, "requires_grad", False):  # a parameter, whose values a checkpoint has
@@ -160,7 +167,9 @@ def described(value: Any, depth: int = _DEPTH) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
         first = [described(item, depth - 1) for item in items[:_MOST]]
-        return first if len(items) <= _MOST else [*first, len(items)]
+        if len(items) <= _MOST:
+            return first
+        return [*first, len(items)]
     if isinstance(value, functools.partial):
         held = {"args": value.args, "keywords": value.keywords}
         return {"function": described(value.func, depth - 1), **described(held, depth - 1)}
@@ -183,7 +192,9 @@ def _numbers(constant: Any) -> list[Any]:
         constant = tuple(sorted(constant, key=repr))
     if isinstance(constant, tuple):
         return [number for item in constant for number in _numbers(item)]
-    return [described(constant)] if isinstance(constant, (int, float)) else []
+    if isinstance(constant, (int, float)):
+        return [described(constant)]
+    return []
 
 
 def _held(function: FunctionType, depth: int) -> dict[str, Any]:
@@ -215,7 +226,9 @@ def _as_array(value: Any) -> Array | None:
     if isinstance(value, (np.ndarray, np.generic)):
         return np.asarray(value)
     array = getattr(value, "_array", None)
-    return array if isinstance(array, np.ndarray) else None
+    if isinstance(array, np.ndarray):
+        return array
+    return None
 
 
 def _of_array(array: Array) -> Any:
@@ -285,4 +298,6 @@ def difference(theirs: Any, ours: Any, place: str = "") -> str:
 
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+    if len(text) <= 200:
+        return text
+    return text[:200] + "..."

@@ -75,10 +75,16 @@ class Measured:
         measured = {"loss": self._loss.value()}
         if self._metrics:
             y_true, outputs = self._counted(np.concatenate(self._true), np.concatenate(self._predicted))
-            y_pred = outputs if self._link is None or self._keeps_labels else labels(outputs, self._link)
+            if self._link is None or self._keeps_labels:
+                y_pred = outputs
+            else:
+                y_pred = labels(outputs, self._link)
             for name, metric in self._metrics.items():
                 what = "labels" if self._link is None else scored(metric)
-                answers = y_pred if what == "labels" else probabilities(outputs, self._link or "")
+                if what == "labels":
+                    answers = y_pred
+                else:
+                    answers = probabilities(outputs, self._link or "")
                 if what == "positive":
                     answers = _of_second_class(answers, y_true)
                 measured[name] = float(metric(y_true, answers))
@@ -91,12 +97,18 @@ class Measured:
         counted = y != self._ignored
         if counted.all() or not counted.any():  # a metric needs at least one
             return y, outputs
-        rows = outputs if outputs.shape == y.shape else np.moveaxis(outputs, 1, -1)  # classes last
+        # classes last
+        if outputs.shape == y.shape:
+            rows = outputs
+        else:
+            rows = np.moveaxis(outputs, 1, -1)
         return y[counted], rows[counted]
 
     def state_dict(self) -> dict[str, Any]:
         def joined(arrays: list[Array]) -> Array | None:
-            return np.concatenate(arrays) if arrays else None
+            if arrays:
+                return np.concatenate(arrays)
+            return None
 
         return {"loss": self._loss.state(), "predicted": joined(self._predicted), "true": joined(self._true)}
 
@@ -114,7 +126,9 @@ def _of_second_class(answers: Array, y_true: Array) -> Array:
     """Probabilities as scikit-learn's functions take them: (n) of the second class where there are two."""
     if answers.ndim == 2 and answers.shape[1] == 2 and y_true.ndim == 1:
         return answers[:, 1]
-    return answers.reshape(-1) if answers.shape[1:] == (1,) else answers
+    if answers.shape[1:] == (1,):
+        return answers.reshape(-1)
+    return answers
 
 
 class Evaluator:
@@ -177,7 +191,10 @@ class Evaluator:
                     raise_with_hint(error, trainer.model, None, x)
                 outputs.append(output)
         whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
-        return whole.astype(np.float32) if whole.dtype == BF16 else whole  # NumPy has no bfloat16.
+        # NumPy has no bfloat16.
+        if whole.dtype == BF16:
+            return whole.astype(np.float32)
+        return whole
 
     def _evaluate(
         self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool

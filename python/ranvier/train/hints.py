@@ -119,7 +119,10 @@ def _label_counts(trainer: Training, data: Prepared, classes: Array | None, clas
     if n == 1 and len(y) > 1:
         return f"all {len(y)} samples have the label {names[0]}: there is nothing to tell apart"
     if n > 1 and len(y) < 2 * n:
-        what = "labels" if classes is not None else "class indices (values need a loss such as MSELoss)"
+        if classes is not None:
+            what = "labels"
+        else:
+            what = "class indices (values need a loss such as MSELoss)"
         return f"{len(y)} samples are few for {n} {what}: fewer than two for each"
     rare = int(counts.argmin())
     share = counts[rare] / len(y)
@@ -141,7 +144,10 @@ def _unscaled(model: Any, x: Array) -> str:
     largest = float(max(x.max(), -x.min()))
     if not LARGE < largest < np.inf:
         return ""
-    how = "divide by 255" if x.ndim > 2 and largest <= 255 else "scale them by rv.data.Standardize"
+    if x.ndim > 2 and largest <= 255:
+        how = "divide by 255"
+    else:
+        how = "scale them by rv.data.Standardize"
     return f"x has values up to {largest:.4g}, and networks learn best from numbers near 1: {how}"
 
 
@@ -166,7 +172,9 @@ def _unscaled_targets(trainer: Training, y: Array) -> str:
     """A hint for large targets, unless the model ends with a layer of the program's own, which may scale."""
     last = _leaves(trainer.model)[-1:]
     is_known = bool(last) and type(last[0]).__module__.startswith("ranvier.")
-    return far_targets(trainer.loss, y) if is_known else ""
+    if is_known:
+        return far_targets(trainer.loss, y)
+    return ""
 
 
 def judge(trainer: Training, data: Prepared, losses: Sequence[float]) -> None:
@@ -174,7 +182,10 @@ def judge(trainer: Training, data: Prepared, losses: Sequence[float]) -> None:
     if trainer.on_nonfinite != "raise" or not losses or not all(map(math.isfinite, losses)):
         return
     rates = sorted({float(group["lr"]) for group in getattr(trainer.optimizer, "param_groups", ())})
-    rate = f"the learning rate {rates[-1]:g} is" if rates else "the learning rate is"
+    if rates:
+        rate = f"the learning rate {rates[-1]:g} is"
+    else:
+        rate = "the learning rate is"
     constant = _of_constant(trainer, data)
     if losses[-1] > FAR * constant > 0 and not far_targets(trainer.loss, data.y):
         text = (
@@ -327,7 +338,9 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
             return "class indices have one axis: pass y.ravel()"
         if y.dtype.kind in "iu" and y.ndim == 2 and (np.sort(y, axis=1)[:, :-1] == 0).all():
             return "of one-hot rows pass y.argmax(1), or floats as probabilities"
-        return _outside(shape, y) if y.dtype.kind in "iu" else ""
+        if y.dtype.kind in "iu":
+            return _outside(shape, y)
+        return ""
     if link == "identity" and of_op and not ((output >= 0) & (output <= 1)).all():
         return (
             "BCELoss takes probabilities, and the model gives other numbers: end it with nn.Sigmoid(), or "

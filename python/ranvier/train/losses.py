@@ -108,7 +108,9 @@ class EpochLoss:
 
     def value(self) -> float:
         if self._weight == 0:  # Every sample was left out.
-            return self._total if self._summed else math.nan
+            if self._summed:
+                return self._total
+            return math.nan
         total = self._total if self._summed else self._total / self._weight
         return total + self._penalty / self._weight
 
@@ -146,7 +148,10 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
         value = loss(output, y)
         if not isinstance(value, Tensor) or value.numel() != 1:
             is_tensor = isinstance(value, Tensor)
-            what = f"shape {tuple(value.shape)}" if is_tensor else f"type {type(value).__name__}"
+            if is_tensor:
+                what = f"shape {tuple(value.shape)}"
+            else:
+                what = f"type {type(value).__name__}"
             raise ValueError(
                 f"[Trainer] got a loss of {what} from {name_of(loss)}; expected a Tensor of one number: its "
                 "mean, or reduction='mean'"
@@ -177,7 +182,10 @@ def mean_weights(loss: Any, y: Array) -> Array | None:
     ignored = y == loss.ignore_index
     if weight is None and y.ndim == 1 and not np.count_nonzero(ignored):
         return None
-    counts = np.ones(y.shape) if weight is None else weight.detach().numpy().take(y, mode="clip")
+    if weight is None:
+        counts = np.ones(y.shape)
+    else:
+        counts = weight.detach().numpy().take(y, mode="clip")
     return np.where(ignored, 0.0, counts).reshape(len(y), -1).sum(axis=1, dtype=np.float64)
 
 

@@ -68,7 +68,9 @@ class DataSpec:
             if self.integers:
                 return np.ascontiguousarray(array)
         # Without samples, integers stay: it is not known whether the model takes them.
-        return _converted(array, self.dtype) if array.dtype.kind == "f" or len(array) else array
+        if array.dtype.kind == "f" or len(array):
+            return _converted(array, self.dtype)
+        return array
 
     def targets(self, name: str, y: Any, x: Array, learn: bool = False) -> Array:
         """`y` as an array with a target for each sample of x: class indices, or numbers in the model's dtype.
@@ -119,7 +121,12 @@ class DataSpec:
         low = array.min()
         high = array.max()
         if low < 0 or high > 1:  # NaN is refused later, with its place
-            remedy = "pass y - 1" if low >= 1 and high <= 2 else "pass y > 0" if low == -1 else "y / y.max()"
+            if low >= 1 and high <= 2:
+                remedy = "pass y - 1"
+            elif low == -1:
+                remedy = "pass y > 0"
+            else:
+                remedy = "y / y.max()"
             raise ValueError(
                 f"[{name}] got y from {low:g} to {high:g} for {name_of(self.loss)}; expected targets from 0 "
                 f"to 1: {remedy if high <= 2 else 'CrossEntropyLoss takes more classes'}"
@@ -194,7 +201,9 @@ class DataSpec:
             return array
         if one_hot and shape == (1, array.shape[1]):
             return whole.argmax(axis=1)
-        return array.ravel() if column and len(shape) == 2 else array
+        if column and len(shape) == 2:
+            return array.ravel()
+        return array
 
 
 def _of_lengths(x: Array, y: Array) -> str:
@@ -260,7 +269,9 @@ class Prepared:
 
     @property
     def arrays(self) -> tuple[Array, ...]:
-        return (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+        if self.weights is None:
+            return (self.x, self.y)
+        return (self.x, self.y, self.weights)
 
 
 def prepare(
@@ -285,7 +296,10 @@ def prepare(
     require_finite(name, "x", xs, x, spec.on_nonfinite)
     require_finite(name, "y", ys, y, spec.on_nonfinite)
     _require_order(name, x, y)
-    weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
+    if sample_weight is None:
+        weights = None
+    else:
+        weights = sample_weights(name, sample_weight, len(xs), whole)
     return weighted(name, Prepared(xs, ys, weights), class_weight, spec, whole)
 
 
@@ -370,9 +384,15 @@ def class_weights(
     else:
         of_classes = np.asarray(weights, np.float64)
         count = len(of_classes) if of_classes.ndim == 1 else -1
-        fits = classes[0] >= 0 and count > classes[-1] if names is None else count == len(names)
+        if names is None:
+            fits = classes[0] >= 0 and count > classes[-1]
+        else:
+            fits = count == len(names)
         if not fits:
-            wanted = f"each label 0 to {classes[-1]}" if names is None else f"each of the {len(names)} labels"
+            if names is None:
+                wanted = f"each label 0 to {classes[-1]}"
+            else:
+                wanted = f"each of the {len(names)} labels"
             raise ValueError(
                 f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for {wanted}"
             )

@@ -319,7 +319,9 @@ class Run:
         if self._between or self.batch > 0 or not is_same:
             return 1
         draws = self.step.compiled.writes([random.current().state])
-        return 1 if draws else min(self.last - self.epoch, MOST_EPOCHS)
+        if draws:
+            return 1
+        return min(self.last - self.epoch, MOST_EPOCHS)
 
     def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
         """Counts the batches that the core has run; only the last can have a loss that is not finite."""

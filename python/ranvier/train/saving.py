@@ -26,10 +26,19 @@ def text(trainer: Training) -> str:
     parameters = sum(p.numel() for p in trainer.model.parameters())
     groups = getattr(trainer.optimizer, "param_groups", ())[:1]
     rate = "".join(f"lr={float(group['lr']):g}" for group in groups if "lr" in group)
-    metrics = f", metrics={list(trainer.metrics)}" if trainer.metrics else ""
+    if trainer.metrics:
+        metrics = f", metrics={list(trainer.metrics)}"
+    else:
+        metrics = ""
     last = "".join(f", {name} {value:.4g}" for name, value in trainer.history.last().items())
-    epochs = f"{trainer.epoch} epoch{'s' * (trainer.epoch != 1)}{last}" if trainer.epoch else "not trained"
-    optimizer = "no optimizer" if trainer.optimizer is None else f"{name_of(trainer.optimizer)}({rate})"
+    if trainer.epoch:
+        epochs = f"{trainer.epoch} epoch{'s' * (trainer.epoch != 1)}{last}"
+    else:
+        epochs = "not trained"
+    if trainer.optimizer is None:
+        optimizer = "no optimizer"
+    else:
+        optimizer = f"{name_of(trainer.optimizer)}({rate})"
     return (
         f"<Trainer of {name_of(trainer.model)} ({parameters:,} parameters), {name_of(trainer.loss)}, "
         f"{optimizer}{metrics}: {epochs}>"
@@ -171,4 +180,6 @@ def _custom(node: Any) -> str:
         if "custom" in node:
             return str(node["custom"])
         node = list(node.values())
-    return next((name for child in node if (name := _custom(child))), "") if isinstance(node, list) else ""
+    if isinstance(node, list):
+        return next((name for child in node if (name := _custom(child))), "")
+    return ""

@@ -125,7 +125,9 @@ class Settings:
         (`rv.Schedule`) computes the rate of its next step as if nothing had been set.
         """
         rates = [float(group["lr"]) for group in groups_of(self.optimizer) if "lr" in group]
-        return rates[0] if len(set(rates)) == 1 else rates or None
+        if len(set(rates)) == 1:
+            return rates[0]
+        return rates or None
 
     @lr.setter
     def lr(self, value: Any) -> None:
@@ -180,11 +182,16 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
     refuse_torch("Trainer", "loss", loss)
     if inspect.isfunction(loss) and loss.__module__.startswith(("ranvier.ops.", "ranvier.nn.")):
         name = _spellings(_losses(), _LOSSES).get(_plain(loss.__name__))
-        return loss if name is None else _losses()[name]()
+        if name is None:
+            return loss
+        return _losses()[name]()
     if isinstance(loss, type):
         raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
     if not callable(loss):
-        swapped = ": loss comes before optimizer" if hasattr(loss, "param_groups") else ""
+        if hasattr(loss, "param_groups"):
+            swapped = ": loss comes before optimizer"
+        else:
+            swapped = ""
         raise TypeError(
             f"[Trainer] got loss of type {type(loss).__name__}; expected a function or loss module{swapped}"
         )
@@ -273,7 +280,10 @@ def _by_name(what: str, name: str, kinds: Mapping[str, Any], aliases: Mapping[st
         return kinds[spellings[_plain(name)]]
     near = get_close_matches(_plain(name), spellings, 1, 0.6)
     spelled = {kind: shown for shown, kind in zip(map(_shown, kinds), kinds, strict=True)}
-    meant = f"; did you mean '{spelled[spellings[near[0]]]}'?" if near else ""
+    if near:
+        meant = f"; did you mean '{spelled[spellings[near[0]]]}'?"
+    else:
+        meant = ""
     raise ValueError(
         f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {', '.join(spelled.values())}"
     )

@@ -68,7 +68,10 @@ class Penalty:
                 if gradients and p.grad is None:
                     _add_gradient(p)
                 gradient = p.grad._array if gradients else None
-                row = (p._array, gradient, l1, l2) if penalised else (p._array, gradient, 0.0, 0.0)
+                if penalised:
+                    row = (p._array, gradient, l1, l2)
+                else:
+                    row = (p._array, gradient, 0.0, 0.0)
                 by_dtype.setdefault(p._array.dtype, []).append(row)
         factor = numbers(1.0) if scale is None else scale
         total = None
@@ -112,7 +115,9 @@ def _fits(key: str, parameter: str) -> bool:
 
 def _strength(strength: Strength, name: str, parameter: Any) -> float:
     if not isinstance(strength, Mapping):
-        return float(strength) if parameter.ndim >= 2 else 0.0
+        if parameter.ndim >= 2:
+            return float(strength)
+        return 0.0
     keys = [key for key in strength if _fits(key, name)]
     if not keys or (parameter.ndim < 2 and name not in keys):
         return 0.0
@@ -121,7 +126,9 @@ def _strength(strength: Strength, name: str, parameter: Any) -> float:
 
 def _number(value: Array | None) -> float:
     value_read("the penalty as a number")
-    return 0.0 if value is None else float(value[0])
+    if value is None:
+        return 0.0
+    return float(value[0])
 
 
 def _add_gradient(p: Any) -> None:
@@ -187,7 +194,10 @@ class TrainingStep:
         self._weight = 0.0  # the batches so far of the update to come, and their weight
         self._of_classes = link_of(trainer.loss) == "softmax"
         classes = trainer.classes_
-        self._classes = len(classes) if classes is not None and self._of_classes else 0
+        if classes is not None and self._of_classes:
+            self._classes = len(classes)
+        else:
+            self._classes = 0
         self._penalty()  # raises for names that the model lacks
 
     @property
@@ -215,7 +225,10 @@ class TrainingStep:
         share: Array | bool = False
         scale: Array | bool = False
         if not (first and updates):
-            weight = 1.0 if self.summed else self.source.weight(self._trainer.loss, y, weights)
+            if self.summed:
+                weight = 1.0
+            else:
+                weight = self.source.weight(self._trainer.loss, y, weights)
             self._weight += weight
             share = np.array(weight)
             if updates and not self.summed:
@@ -246,7 +259,10 @@ class TrainingStep:
         if results is None:
             return None
         loss, output, penalty = results
-        penalties = None if penalty is None else penalty._array.astype(float).reshape(-1)
+        if penalty is None:
+            penalties = None
+        else:
+            penalties = penalty._array.astype(float).reshape(-1)
         return loss._array.astype(float).reshape(-1), None if output is None else output._array, penalties
 
     def _take(
@@ -301,7 +317,9 @@ class TrainingStep:
             self._update(loss)
         else:
             penalty = self._measure()
-        return None if penalty is None else wrap(penalty)
+        if penalty is None:
+            return None
+        return wrap(penalty)
 
     def loss_of(
         self, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
@@ -410,7 +428,9 @@ class TrainingStep:
         return self._penalty().measure()
 
     def _scale(self) -> float:
-        return 1.0 if self._weight == 0 else 1 / self._weight
+        if self._weight == 0:
+            return 1.0
+        return 1 / self._weight
 
     def _clip(self) -> None:
         trainer = self._trainer

@@ -258,7 +258,10 @@ class Trainer(checked.Settings):
             if self.gives_hints and self.leads:
                 note_left_out(self)
             self._spec = spec
-            kind = checked.processes().DistributedRun if self.distributed else Run
+            if self.distributed:
+                kind = checked.processes().DistributedRun
+            else:
+                kind = Run
             self._run = run = kind(self, self._parts, source, valid, hook_list, epochs)
             try:
                 if resume is not None:
@@ -292,7 +295,10 @@ class Trainer(checked.Settings):
         spec = self._current_spec()
         if y is None:
             _require_usual("Trainer.evaluate", x, batch_size=(batch_size, 256))
-        kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
+        if self.distributed:
+            kind = checked.processes().SharedEvaluator
+        else:
+            kind = Evaluator
         with warning_once(self.leads), float32_matmul_precision(self.precision):
             source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight)
             return kind(self, self._parts).measure(source)
@@ -315,7 +321,9 @@ class Trainer(checked.Settings):
         spec = self._current_spec()
         if spec.flat and spec.link != "softmax" and output.shape[1:] == (1,):
             output = output[:, 0]
-        return output if spec.link is None else spec.decoded("Trainer.predict", labels(output, spec.link))
+        if spec.link is None:
+            return output
+        return spec.decoded("Trainer.predict", labels(output, spec.link))
 
     def predict_proba(self, x: Any, *, batch_size: int = 256) -> Array:
         """Probabilities: the loss's link (softmax, sigmoid) applied to the model's output; same shape.
@@ -407,12 +415,16 @@ class Trainer(checked.Settings):
     @property
     def batch(self) -> int:
         """Complete batches of the epoch in progress."""
-        return 0 if self._run is None else self._run.batch
+        if self._run is None:
+            return 0
+        return self._run.batch
 
     def where(self) -> str:
         """The progress of the training in words: "3 epochs and 17 batches"."""
         epochs = f"{self.epoch} epoch{'s' * (self.epoch != 1)}"
-        return epochs if self.batch == 0 else f"{epochs} and {self.batch} batch{'es' * (self.batch != 1)}"
+        if self.batch == 0:
+            return epochs
+        return f"{epochs} and {self.batch} batch{'es' * (self.batch != 1)}"
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that the rest of the running `fit` depends on, for `rv.Checkpoint`.

@@ -197,7 +197,10 @@ class RandomAffine(Augmentation):
         self.translate = translate
         if translate is not None and not (len(translate) == 2 and all(0 <= t <= 1 for t in translate)):
             raise ValueError(f"[{name}] got translate {translate!r}; expected two shares, 0 to 1")
-        self.scale = (1.0, 1.0) if scale is None else span(name, "scale", scale, 0.0, above=True)
+        if scale is None:
+            self.scale = (1.0, 1.0)
+        else:
+            self.scale = span(name, "scale", scale, 0.0, above=True)
         four = isinstance(shear, (tuple, list)) and len(shear) == 4
         self.shear = (0.0, 0.0, 0.0, 0.0)
         if shear is not None:

@@ -45,7 +45,9 @@ def name_of(numeral: str) -> str | None:
     ('wd', '', None)
     """
     found = NUMERAL.fullmatch(numeral)
-    return None if found is None else next(filter(None, found.groups()), "")
+    if found is None:
+        return None
+    return next(filter(None, found.groups()), "")
 
 
 class Column:
@@ -158,7 +160,10 @@ class Column:
         kind = kind_of(cell, table.settings)
         holds = f"{where} holds {short(cell)!r}"
         without = [] if self.is_label else [self.left_out]
-        words = [] if self.is_label else [("categories", [self.title], "reads words as categories")]
+        if self.is_label:
+            words = []
+        else:
+            words = [("categories", [self.title], "reads words as categories")]
         classes = [("task", "classification", "takes words as classes")] if self.is_label else words
         if self.missing[row]:
             text = f"{where} has a missing value ({cell!r}); fill it in"
@@ -167,7 +172,10 @@ class Column:
             raise TableError(f"{holds}; expected at most {limit:.3g}, which float32 holds")
         if kind == DATE:
             as_days = ("parse_dates", [self.title], "reads days since 1970")
-            dates = [as_days, *date_remedies(cell)] if table.marks and not NO_DATE.fullmatch(cell) else []
+            if table.marks and not NO_DATE.fullmatch(cell):
+                dates = [as_days, *date_remedies(cell)]
+            else:
+                dates = []
             text = f"{holds}, a date or time; expected a number"
             raise TableError(text, *dates, *(classes if self.is_label else without))
         if ZEROS.fullmatch(cell):
@@ -184,17 +192,24 @@ class Column:
             comma = ("decimal", ",", "reads decimal commas")
             how = [thousands] * bool(groups) + [comma] * (kind == COMMA)
             raise TableError(f"{holds}; {text}", *how, *classes, *without)
-        first = [] if row or table.names else [("header", 0, "takes the first line as names")]
+        if row or table.names:
+            first = []
+        else:
+            first = [("header", 0, "takes the first line as names")]
         mark: list[tuple[str, Any, str]] = [("na_values", [cell], "reads it as a missing value")]
         read_as = classes if kind == WORD else words
-        mark = mark if table.marks else []  # a frame has no such setting
+        # a frame has no such setting
+        if not table.marks:
+            mark = []
         how = [*read_as, *mark] if self.is_words else [*mark, *read_as]
         raise TableError(f"{holds}; expected a finite number", *first, *how, *without)
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
         """The categories; None for a column of numbers. chosen: the argument `categories` of `load_csv`."""
         if isinstance(chosen, Mapping):
-            return None if chosen.get(self.title) is None else tuple(chosen[self.title])
+            if chosen.get(self.title) is None:
+                return None
+            return tuple(chosen[self.title])
         code = next(filter(ZEROS.fullmatch, self.texts), None)
         if code is not None and chosen is False:
             self.refuse(int((self.codes == self.texts.index(code)).argmax()))

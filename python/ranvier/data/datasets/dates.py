@@ -38,10 +38,14 @@ def parsed_days(table: Table, at: int, cells: Any) -> Array:
     if time := next(filter(NO_DATE.fullmatch, different), None):
         _refuse(table, at, cells, time, "not a time alone")
     form = table.settings["date_format"]
-    form = form.get(table.name(at)) if isinstance(form, Mapping) else form
+    if isinstance(form, Mapping):
+        form = form.get(table.name(at))
     if form is None:
         others = [cell for cell in different if not YEAR_FIRST.fullmatch(cell)]
-        form = _form_of(others[0], table.settings["dayfirst"]) if others else "ISO8601"
+        if others:
+            form = _form_of(others[0], table.settings["dayfirst"])
+        else:
+            form = "ISO8601"
         if form is None:
             expected = "with the year first, or in another form with date_format or dayfirst"
             if number_of(others[0], table.settings) is not None:
@@ -82,7 +86,10 @@ def date_remedies(cell: str) -> list[tuple[str, Any, str]]:
     if found is None:
         return []
     day_first = int(found[3]) <= 12  # as it can be
-    effect = "reads the day before the month" if day_first else "reads the month before the day"
+    if day_first:
+        effect = "reads the day before the month"
+    else:
+        effect = "reads the month before the day"
     if day_first and int(found[1]) <= 12:
         effect += ", False the month before the day"
     return [("dayfirst", day_first, effect), ("date_format", _form_of(cell, day_first), "means the same")]

@@ -145,8 +145,10 @@ def fetch(name: str, folder: Path | None = None, source: Source | None = None) -
     Raises ConnectionError: a download failed; the message names the files to place by hand, and where.
     Raises ValueError: a file does not have the expected checksum.
     """
-    source = SOURCES[name] if source is None else source
-    folder = cache_folder(name) if folder is None else folder
+    if source is None:
+        source = SOURCES[name]
+    if folder is None:
+        folder = cache_folder(name)
     by_hand = f"place {', '.join(source.md5)} in {folder}, or give the folder that holds them as data_dir"
     text = f"[load_{name}] downloading needs pooch: pip install 'ranvier[data]'; or {by_hand}"
     pooch = optional("pooch", text)
@@ -219,7 +221,10 @@ def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[
 
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Part, Part]:
-    folder = fetch(name) if data_dir is None else path_of(f"load_{name}", "data_dir", data_dir, "a folder")
+    if data_dir is None:
+        folder = fetch(name)
+    else:
+        folder = path_of(f"load_{name}", "data_dir", data_dir, "a folder")
     train, test = read_mnist(f"load_{name}", folder)
     return _scaled(*train), _scaled(*test)
 
@@ -241,7 +246,10 @@ def read_mnist(name: str, folder: Path, parts: Sequence[str] = PARTS, remedy: st
     files = mnist_files(folder, parts)
     paths = [path for path in files.values() if path is not None]
     if len(paths) < len(files):
-        there = f"'{folder}' lacks" if folder.is_dir() else f"no folder '{folder}' with"
+        if folder.is_dir():
+            there = f"'{folder}' lacks"
+        else:
+            there = f"no folder '{folder}' with"
         missing = ", ".join(file for file, path in files.items() if path is None)
         raise FileNotFoundError(f"[{name}] {there} {missing}, plain or as .gz{remedy}")
     return [_part(name, *paths[i : i + 2]) for i in range(0, len(paths), 2)]

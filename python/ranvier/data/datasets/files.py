@@ -107,9 +107,14 @@ def load(
         return load_npy(file, column, task=task, dtype=dtype)
     if ending == ".npz":
         _refuse("an archive, whose arrays have names", label=not isinstance(label, str) and label is not None)
-        name = label if isinstance(label, str) and label != "auto" else None
+        if isinstance(label, str) and label != "auto":
+            name = label
+        else:
+            name = None
         arrays = load_npz(file, y=name, task=task, dtype=dtype)
-        return arrays if label is not None else replace(arrays, y=None, class_names=None)
+        if label is not None:
+            return arrays
+        return replace(arrays, y=None, class_names=None)
     if ending in TABLES:
         if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
             return _digits(file, label)
@@ -142,7 +147,10 @@ def is_digit_table(path: Path) -> bool:
 def _digits(path: Path, label: str | int | None) -> Samples:
     """Such a table as images (n, 1, 28, 28) in [0, 1]."""
     table = load_csv(path, None if _first_cells(path) == PIXELS else "label")
-    labels = None if table.y is None else np.array(table.class_names, np.int64)[table.y]
+    if table.y is None:
+        labels = None
+    else:
+        labels = np.array(table.class_names, np.int64)[table.y]
     are_digits = labels is None or {*labels} <= {*range(10)}
     if not (table.x.min() >= 0 and table.x.max() <= 255 and are_digits):
         raise ValueError(f"[load] '{path}' has a pixel beyond 0 to 255, or a label beyond 0 to 9")
@@ -210,7 +218,10 @@ def _npz(path: Path, x: str | None, y: str | None, task: str, dtype: Any) -> Sam
     taken_names = (name_x, name_y, "class_names") if named else (name_x, name_y)
     unused = tuple(name for name in arrays if name not in taken_names)
     if unused and x is None:
-        taken = f"{name_x} is" if name_y is None else f"{name_x} and {name_y} are"
+        if name_y is None:
+            taken = f"{name_x} is"
+        else:
+            taken = f"{name_x} and {name_y} are"
         more = f"not used: {', '.join(unused)} (x= and y= choose others)"
         text = shortened(printable(f"[load_npz] '{path}': {taken} taken, {more}"))
         warnings.warn(text, stacklevel=3)
@@ -324,10 +335,15 @@ def _array(stream: Any) -> Array:
     """The array of a file or of an archive's member."""
     stream.seek(0)
     array = np.lib.format.read_array(stream, allow_pickle=False)
-    letters = array.view(f"{array.dtype.byteorder}u4") if array.dtype.kind == "U" and array.size else None
+    if array.dtype.kind == "U" and array.size:
+        letters = array.view(f"{array.dtype.byteorder}u4")
+    else:
+        letters = None
     if letters is not None and letters.max() > sys.maxunicode:
         raise ValueError("it has letters that Unicode lacks")
-    return bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
+    if array.dtype.kind == "b":
+        return bools(array.view(np.uint8))
+    return array
 
 
 DEFLATED = 1100  # times as many bytes as packed ones: the most that zip archives hold
@@ -344,7 +360,10 @@ def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> 
     for name_x, name_y in NAMES:
         if (x or name_x) in arrays and (y or name_y) in arrays:
             return x or name_x, y or name_y
-    alone = [x] if x else [name for name, _ in NAMES if name in arrays] or list(arrays)
+    if x:
+        alone = [x]
+    else:
+        alone = [name for name, _ in NAMES if name in arrays] or list(arrays)
     if len(alone) == 1 or (y is None and alone and alone[0] in dict(NAMES)):
         return str(alone[0]), y
     raise ValueError(f"[load_npz] '{path}' has arrays {shown}; expected x and y, or to be told their names")

@@ -62,7 +62,10 @@ class Table:
             text = f"{self.title} has more than one column '{label}'; expected one, or its number"
             raise ValueError(f"[load_csv] {text}")
         if label not in names:
-            columns = ", ".join(self.names) if self.names else "none: the file has no header"
+            if self.names:
+                columns = ", ".join(self.names)
+            else:
+                columns = "none: the file has no header"
             near = difflib.get_close_matches(label, names, 1)
             meant = f"; did you mean '{near[0]}'?" if near else ""
             text = f"{self.title} has no column '{label}'; its columns are {columns}{meant}"
@@ -74,10 +77,14 @@ class Table:
         return []
 
     def column(self, at: int) -> str:
-        return f"column {self.name(at)!r}" if self.names else f"column {at}"
+        if self.names:
+            return f"column {self.name(at)!r}"
+        return f"column {at}"
 
     def name(self, at: int) -> str:
-        return self.names[at] if self.names else str(at)
+        if self.names:
+            return self.names[at]
+        return str(at)
 
     def cell(self, row: int, at: int) -> tuple[str, str]:
         """The place of a cell, as text, and its content."""

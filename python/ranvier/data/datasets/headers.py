@@ -43,7 +43,9 @@ def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
 def _mark(text: str, decimal: str, quoted: bool) -> str | None:
     """The first of the usual separators in a text. The decimal mark is none, unless cells are quoted."""
     mark = next((mark for mark in "\t;|," if mark in text and (mark != decimal or quoted)), None)
-    return r"\s+" if mark == "\t" and "  " in text.strip() else mark
+    if mark == "\t" and "  " in text.strip():
+        return r"\s+"
+    return mark
 
 
 def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> int | None:
@@ -57,7 +59,9 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
     Raises TableError: the line has both, or its numbers count up, as pandas' default names and years do.
     """
     first, *body = head
-    first = first[:-1] if len(first) > 1 and not first[-1] else first  # a separator ends the line
+    # a separator ends the line
+    if len(first) > 1 and not first[-1]:
+        first = first[:-1]
     words = {name for name in known if not name.isdigit()}
     if words & {*first} or 1 < len({*known} - words) <= len({*known} & {*first}):
         return 0
@@ -76,7 +80,9 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
         as_names = ("header", 0, "takes it as names")
         raise TableError(text, as_names, ("header", None, "as a sample"))
     marked = len(names) + (not first[0]) < len(first)  # a mark of a missing value, which may be a name, too
-    return 0 if above or not (numbers or again or marked or not names) else None
+    if above or not (numbers or again or marked or not names):
+        return 0
+    return None
 
 
 def _count(numbers: list[str]) -> bool:

@@ -191,7 +191,9 @@ def pillow(name: str) -> Any:
 
 def _sizes(name: str, size: Size) -> tuple[int, int] | None:
     pillow(name)
-    return None if size is None else pair(name, "size", size)
+    if size is None:
+        return None
+    return pair(name, "size", size)
 
 
 def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
@@ -215,7 +217,9 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
                 if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
                     raise ValueError("its pixels are not 0, 1 ... 255; expected 8 or 16 bits")
             image = image.convert("L" if grayscale else "RGB")
-            return image if turn is None else image.transpose(turn)
+            if turn is None:
+                return image
+            return image.transpose(turn)
     except (FileNotFoundError, PermissionError, MemoryError):
         raise
     except Exception as error:  # pillow's parsers raise many types for broken files
@@ -235,7 +239,10 @@ def require_pixels(size: tuple[int, int], length: int, frames: int = 1) -> None:
     width, height = size
     if width * height * frames <= max(MOST_PIXELS, 200 * length):
         return
-    what = f"{frames} frames of {width}x{height}" if frames > 1 else f"{width}x{height}"
+    if frames > 1:
+        what = f"{frames} frames of {width}x{height}"
+    else:
+        what = f"{width}x{height}"
     raise ValueError(f"it has {what} pixels, far more than a file of its length holds")
 
 
@@ -256,7 +263,9 @@ def _orientation(image: Any) -> Any:
     """The orientation in the EXIF data of an image, 1 where there is none that can be read."""
     try:
         value = image.getexif().get(0x0112, 1)
-        return value if isinstance(value, int) else 1
+        if isinstance(value, int):
+            return value
+        return 1
     except Exception:  # pillow's parser raises many types for broken EXIF data; the pixels are still right
         return 1
 
@@ -266,7 +275,9 @@ def _pixels(name: str, path: Path, sizes: tuple[int, int] | None, grayscale: boo
     if sizes is not None and image.size != sizes[::-1]:
         image = image.resize(sizes[::-1], pillow(name).Resampling.BILINEAR)
     pixels = np.asarray(image, np.uint8)
-    return pixels[..., None] if grayscale else pixels
+    if grayscale:
+        return pixels[..., None]
+    return pixels
 
 
 def _channels_first(pixels: npt.NDArray[np.uint8]) -> Image:

@@ -87,7 +87,10 @@ def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
     at = tuple(int(i) for i in np.unravel_index(int((~np.isfinite(array)).argmax()), array.shape))
     if len(at) == 1:
         return at, f"row {at[0]}"
-    rest = f"column {at[1]}" if len(at) == 2 else f"position ({', '.join(map(str, at[1:]))})"
+    if len(at) == 2:
+        rest = f"column {at[1]}"
+    else:
+        rest = f"position ({', '.join(map(str, at[1:]))})"
     return at, f"row {at[0]}, {rest}"
 
 

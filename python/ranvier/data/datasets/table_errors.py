@@ -39,4 +39,6 @@ def joined(errors: list[TableError], title: str) -> TableError:
 
 def short(text: str) -> str:
     """A text, of which the middle is left out if it is long."""
-    return text if len(text) <= 60 else f"{text[:40]}...{text[-10:]}"
+    if len(text) <= 60:
+        return text
+    return f"{text[:40]}...{text[-10:]}"

@@ -39,7 +39,9 @@ def number_of(cell: str, settings: dict[str, Any]) -> float | None:
     if decimal != ".":
         plain = plain.replace(".", "\0").replace(decimal, ".")
     try:
-        return None if "_" in plain else float(plain)
+        if "_" in plain:
+            return None
+        return float(plain)
     except ValueError:
         return None
 
@@ -54,7 +56,11 @@ def _has_groups(cell: str, decimal: str, thousands: str) -> bool:
 def kind_of(cell: str, settings: dict[str, Any]) -> int:
     if number_of(cell, settings) is not None:
         return NUMBER
-    return COMMA if DECIMAL_COMMA.fullmatch(cell) else DATE if DATES.fullmatch(cell) else WORD
+    if DECIMAL_COMMA.fullmatch(cell):
+        return COMMA
+    if DATES.fullmatch(cell):
+        return DATE
+    return WORD
 
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:

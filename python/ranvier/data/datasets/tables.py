@@ -208,7 +208,10 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
 
 def _rows(table: Table, features: list[Column], label: Column | None, missing: str) -> Array | None:
     """The indices of the rows that are kept; None for all."""
-    empty = features[0].missing & False if label is None else label.missing
+    if label is None:
+        empty = features[0].missing & False
+    else:
+        empty = label.missing
     if missing == "drop":
         empty = np.any([empty, *(column.missing for column in features)], axis=0)
     elif empty.any():
@@ -216,7 +219,9 @@ def _rows(table: Table, features: list[Column], label: Column | None, missing: s
         warnings.warn(f"[load_csv] {table.title} has {count}, which are left out", stacklevel=4)
     if empty.all():
         raise ValueError(f"[load_csv] {table.title} has a missing value in each line; expected a full one")
-    return np.flatnonzero(~empty) if missing == "drop" or empty.any() else None
+    if missing == "drop" or empty.any():
+        return np.flatnonzero(~empty)
+    return None
 
 
 def _labels(column: Column, task: str, missing: str) -> Array:

@@ -36,7 +36,10 @@ class TextTable(Table):
 
     def __init__(self, path: Path, settings: dict[str, Any], known: Collection[str]) -> None:
         self.title, self.path, self.settings = f"'{path}'", path, checked(settings)
-        marks = MARKS if self.settings["keep_default_na"] else frozenset(("",))
+        if self.settings["keep_default_na"]:
+            marks = MARKS
+        else:
+            marks = frozenset(("",))
         self.marks = marks.union(mark.strip().lower() for mark in self.settings["na_values"])
         self.text = _text(path, self.settings["encoding"])
         separator_of(self.text, self.settings, self.title)
@@ -102,7 +105,9 @@ class TextTable(Table):
         flags = [at for at in objects if any(isinstance(cell, bool) for cell in frame[at])]
         flags += [at for at, kind in enumerate(kinds) if kind == "b"]
         flags += self._codes().difference(texts)
-        return self._parsed({*texts, *flags}) if flags else frame
+        if flags:
+            return self._parsed({*texts, *flags})
+        return frame
 
     def _codes(self) -> set[int]:
         """The columns with a cell such as 007, of which pandas makes the number 7."""
@@ -135,8 +140,16 @@ class TextTable(Table):
             raise TableError(f"{self.title} cannot be read: {error}") from None
 
     def other_separator(self) -> list[tuple[str, str, str]]:
-        marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0]) if self.width == 1 else []
-        other = marks[0] if marks else ";" if self.settings["sep"] == "," else ","
+        if self.width == 1:
+            marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0])
+        else:
+            marks = []
+        if marks:
+            other = marks[0]
+        elif self.settings["sep"] == ",":
+            other = ";"
+        else:
+            other = ","
         return [("sep", other, "names another separator")]
 
     def require_width(self) -> None:
@@ -186,7 +199,10 @@ def table_of(source: Any, known: Collection[str] = (), **settings: Any) -> Table
 def _text(path: Path, encoding: str | None) -> str:
     """The text of a file, without a byte order mark."""
     try:
-        content = unpacked(path) if path.suffix == ".gz" else path.read_bytes()
+        if path.suffix == ".gz":
+            content = unpacked(path)
+        else:
+            content = path.read_bytes()
         begin = content[:BEGIN]
         other = next((text for form, text in OTHERS.items() if re.match(form, begin)), None)
         if encoding is None and (kind := other or recognised(begin, plain=False)):
@@ -204,7 +220,12 @@ def _text(path: Path, encoding: str | None) -> str:
         raise ValueError(f"[load_csv] got encoding {encoding!r}; {text}") from None
     except UnicodeError as error:
         marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-        name = "utf-16" if marked else "cp1252" if b"\x80" in content else "latin-1"
+        if marked:
+            name = "utf-16"
+        elif b"\x80" in content:
+            name = "cp1252"
+        else:
+            name = "latin-1"
         text = f"'{path}' is no text in {(encoding or 'utf-8').upper()}: {getattr(error, 'reason', error)}"
         raise TableError(text, *([] if encoding else [("encoding", name, "reads such files")])) from None
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:

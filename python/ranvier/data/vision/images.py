@@ -106,12 +106,16 @@ def mode_of(name: str, interpolation: Any) -> str:
 
 def hflip(img: Any) -> Any:
     """Left and right exchanged."""
-    return img.transpose(0) if is_pil(img) else of_pixels(pixels("hflip", img, 2)[..., ::-1])
+    if is_pil(img):
+        return img.transpose(0)
+    return of_pixels(pixels("hflip", img, 2)[..., ::-1])
 
 
 def vflip(img: Any) -> Any:
     """Top and bottom exchanged."""
-    return img.transpose(1) if is_pil(img) else of_pixels(pixels("vflip", img, 2)[..., ::-1, :])
+    if is_pil(img):
+        return img.transpose(1)
+    return of_pixels(pixels("vflip", img, 2)[..., ::-1, :])
 
 
 def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
@@ -122,7 +126,10 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
         return img.crop((left, top, left + width, top + height))
     _, h, w = size_of("crop", img)
     around = [max(n, 0) for n in (-left, -top, left + width - w, top + height - h)]
-    x = pad(img, around)._array if any(around) else pixels("crop", img, 2)
+    if any(around):
+        x = pad(img, around)._array
+    else:
+        x = pixels("crop", img, 2)
     top = max(top, 0)
     left = max(left, 0)
     return of_pixels(x[..., top : top + height, left : left + width])
@@ -207,7 +214,9 @@ def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple
         if long > max_size:
             short = int(max_size * short / long)
             long = max_size
-    return (short, long) if h <= w else (long, short)
+    if h <= w:
+        return (short, long)
+    return (long, short)
 
 
 def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
@@ -252,12 +261,19 @@ def colour(img: Any, fill: Any) -> Any:
         fill = 0
     if isinstance(fill, (int, float)):
         whole = fill if img.mode == "F" else int(fill)
-        return whole if bands == 1 else (whole,) * bands
-    fills = tuple(fill) if img.mode == "F" else tuple(int(number) for number in fill)
+        if bands == 1:
+            return whole
+        return (whole,) * bands
+    if img.mode == "F":
+        fills = tuple(fill)
+    else:
+        fills = tuple(int(number) for number in fill)
     if len(fills) not in (1, bands):
         raise ValueError(f"[fill] got {len(fills)} numbers for {bands} channels; expected as many")
     fills = fills * (bands // len(fills))
-    return fills if bands > 1 else fills[0]
+    if bands > 1:
+        return fills
+    return fills[0]
 
 
 def rotate(
@@ -299,7 +315,10 @@ def rotate(
     none = np.zeros(1)
     one = np.ones(1)
     with np.errstate(all="ignore"):
-        middle = tuple(np.subtract(at, (w / 2, h / 2))) if len(at) == 2 else (np.nan, np.nan)
+        if len(at) == 2:
+            middle = tuple(np.subtract(at, (w / 2, h / 2)))
+        else:
+            middle = (np.nan, np.nan)
         # The angle (clockwise), movement, scale, shear and centre, as arrays for a batch of one image.
         matrix = inverse_affine(x, -angle * one, (none, none), one, [none, none], middle).reshape(2, 3)
         finite = np.isfinite(matrix.astype(np.float32)).all()

@@ -50,7 +50,10 @@ def make_grid(
         raise ValueError(f"[make_grid] got nrow {nrow} and padding {padding}; expected counts of pixels")
     if normalize:
         limits = value_range if value_range is not None else range
-        x = np.stack([_scaled(image, limits) for image in x]) if scale_each else _scaled(x, limits)
+        if scale_each:
+            x = np.stack([_scaled(image, limits) for image in x])
+        else:
+            x = _scaled(x, limits)
     if len(x) == 1:
         return wrap(np.array(x[0]))
     n, c, h, w = x.shape
@@ -81,7 +84,9 @@ def _batch(tensor: Any) -> Array:
         x = x[None]
     if x.ndim != 4 or not len(x):
         raise ValueError(f"[make_grid] got shape {x.shape}; expected (n, c, h, w) with at least one image")
-    return np.repeat(x, 3, axis=1) if x.shape[1] == 1 else x
+    if x.shape[1] == 1:
+        return np.repeat(x, 3, axis=1)
+    return x
 
 
 def _scaled(x: Array, limits: tuple[float, float] | None) -> Array:

@@ -142,7 +142,9 @@ def _kind(dtype: str, group: int | None) -> str:
     """The kind of the weights, a name of `QuantizedWeight`."""
     if dtype == "int4":
         return "q4_0"
-    return "int8" if group is None else "q8_0"
+    if group is None:
+        return "int8"
+    return "q8_0"
 
 
 def _nothing_to_do(model: Module) -> str:
@@ -280,7 +282,10 @@ def _left(model: Module, chosen: dict[str, Module], made: dict[int, Any]) -> lis
     counted: set[int] = set()
     for layer in chosen.values():
         new = made[id(layer)]
-        kept = {name for name, _ in new.named_parameters()} if type(new) is type(layer) else set()
+        if type(new) is type(layer):
+            kept = {name for name, _ in new.named_parameters()}
+        else:
+            kept = set()
         counted.update(id(p) for name, p in layer.named_parameters() if name not in kept)
         if type(new) is type(layer):
             names.update({id(part): type(layer).__name__ for part in layer.modules()})
@@ -431,4 +436,8 @@ def _report(
 
 def _ratio(squares: Any) -> float:
     distance, size = squares
-    return float((distance / size) ** 0.5) if size else 0.0 if distance == 0 else float("inf")
+    if size:
+        return float((distance / size) ** 0.5)
+    if distance == 0:
+        return 0.0
+    return float("inf")

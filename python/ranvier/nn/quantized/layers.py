@@ -50,7 +50,9 @@ def give_weight_dtype(layer: Module, weight_dtype: Any) -> None:
 def half_or_float32(x: Any) -> str:
     """The name of a weight's dtype: float32, but for Tensors of 16 bits."""
     is_half = isinstance(x, Tensor) and x._array.dtype in HALVES
-    return str(x.dtype.name) if is_half else "float32"
+    if is_half:
+        return str(x.dtype.name)
+    return "float32"
 
 
 class Quantized(Module):
@@ -86,7 +88,9 @@ class Quantized(Module):
 
         def same_dtype(tensor: Tensor) -> Tensor:
             new = fn(tensor)
-            return new if new.dtype == tensor.dtype else tensor
+            if new.dtype == tensor.dtype:
+                return new
+            return tensor
 
         with no_grad():
             self.weight_dtype = half_or_float32(fn(zeros(0, dtype=DType(self.weight_dtype))))
@@ -237,7 +241,9 @@ class Embedding(Quantized):
 
     @property
     def _panel(self) -> int:  # type: ignore[override]
-        return PANEL if self.tied else 1
+        if self.tied:
+            return PANEL
+        return 1
 
     @classmethod
     def from_weight(cls, weight: Any, kind: str = "int8", tied: bool = False) -> Embedding:
@@ -268,7 +274,9 @@ class Embedding(Quantized):
 
     def forward(self, input: Any) -> Tensor:
         y = quantized_embedding(input, self.quantized_weight)
-        return y if self.weight_dtype == "float32" else y.to(DType(self.weight_dtype))
+        if self.weight_dtype == "float32":
+            return y
+        return y.to(DType(self.weight_dtype))
 
 
 class MultiheadAttention(attention.MultiheadAttention):
@@ -313,7 +321,10 @@ class MultiheadAttention(attention.MultiheadAttention):
         packed = self.in_proj_weight is not None
         for name in ("in_proj_weight", "in_proj_bias", *[f"{name}_weight" for name in widths]):
             setattr(self, name, None)
-        self.in_proj = Linear(embed_dim, 3 * embed_dim, bias, kind) if packed else None
+        if packed:
+            self.in_proj = Linear(embed_dim, 3 * embed_dim, bias, kind)
+        else:
+            self.in_proj = None
         for name, width in () if packed else widths.items():
             self.add_module(name, Linear(width, embed_dim, bias, kind))
         self.out_proj = Linear(embed_dim, embed_dim, bias, kind)

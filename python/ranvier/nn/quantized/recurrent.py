@@ -23,7 +23,9 @@ __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
 def _in_float32(x: Any) -> Any:
     """The Tensor or None, half floats as float32."""
-    return x.to(F32) if x is not None and x.dtype in HALVES else x
+    if x is not None and x.dtype in HALVES:
+        return x.to(F32)
+    return x
 
 
 class _Quantized(recurrent.Recurrent):
@@ -60,7 +62,9 @@ class _Quantized(recurrent.Recurrent):
             values = [part.quantized_weight.dequantize() for part in (hh, hr)]
             weights = (None, values[0], None, hh.bias, values[1])
             ys = recurrent.projected(mode.lower(), of_x, state, weights, sizes, reverse)
-        return [y.to(x.dtype) for y in ys] if x.dtype in HALVES else ys
+        if x.dtype in HALVES:
+            return [y.to(x.dtype) for y in ys]
+        return ys
 
     @classmethod
     def from_float(
@@ -68,7 +72,8 @@ class _Quantized(recurrent.Recurrent):
     ) -> Any:
         """The layer with its weights in this kind. weights: those that are made already, by the id of the
         parameter, to share them; those that are made here are added."""
-        weights = {} if weights is None else weights
+        if weights is None:
+            weights = {}
         settings = arguments_of(layer) | {"kind": kind}
         made: Any = cls(**{k: v for k, v in settings.items() if k not in ("dtype", "dropout")})
         if "dropout" in settings:
@@ -114,7 +119,9 @@ class _Layers(_Quantized, recurrent.RNNBase):
             self._add(f"hr{end}", self.hidden_size, state, False)
 
     def _names(self) -> tuple[str, ...]:
-        return ("ih", "hh", "hr") if self.proj_size else ("ih", "hh")
+        if self.proj_size:
+            return ("ih", "hh", "hr")
+        return ("ih", "hh")
 
     def _direction(self, end: str, x: Tensor, state: tuple[Any, ...], sizes: Any, reverse: bool) -> Any:
         return self._computed_by(self.mode, end, x, state, sizes, reverse)

@@ -80,7 +80,9 @@ class Values(Tensor):
     ndim = property(lambda self: 2)
 
     def size(self, dim: Any = None) -> Any:
-        return self.shape if dim is None else self.shape[index(dim)]
+        if dim is None:
+            return self.shape
+        return self.shape[index(dim)]
 
     def dim(self) -> int:
         return 2
@@ -95,10 +97,14 @@ class Values(Tensor):
 
     def stride(self, dim: Any = None) -> Any:
         steps = (self._weight.shape[1], 1)
-        return steps if dim is None else steps[dim]
+        if dim is None:
+            return steps
+        return steps[dim]
 
     def is_contiguous(self, *args: Any, **settings: Any) -> bool:
-        return True if not (args or settings) else bool(Tensor.is_contiguous(self, *args, **settings))
+        if not (args or settings):
+            return True
+        return bool(Tensor.is_contiguous(self, *args, **settings))
 
     def is_floating_point(self) -> bool:
         return True

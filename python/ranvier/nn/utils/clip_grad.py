@@ -70,7 +70,10 @@ def get_total_norm(
     >>> rv.nn.utils.get_total_norm([rv.tensor([3.0]), rv.tensor([4.0])])
     tensor(5.)
     """
-    tensors = [tensors] if isinstance(tensors, Tensor) else ordered("get_total_norm", tensors, "tensors")
+    if isinstance(tensors, Tensor):
+        tensors = [tensors]
+    else:
+        tensors = ordered("get_total_norm", tensors, "tensors")
     by_dtype = _by_dtype(tensors)
     return _as_tensor(_norm("get_total_norm", by_dtype, norm_type, error_if_nonfinite), by_dtype)
 
@@ -144,7 +147,10 @@ def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_no
         error_if_nonfinite = truth(name, "error_if_nonfinite", error_if_nonfinite)
     if math.isnan(p):
         raise OpError(f"[{name}] got norm_type nan; expected a number")
-    norm = _norm_of_norms(name, by_dtype, p) if p <= 0 else _norm_of_elements(by_dtype, p)
+    if p <= 0:
+        norm = _norm_of_norms(name, by_dtype, p)
+    else:
+        norm = _norm_of_elements(by_dtype, p)
     if error_if_nonfinite:
         value_read("error_if_nonfinite")
         if not np.isfinite(norm[0]):

@@ -48,7 +48,9 @@ class ParametrizationList(ModuleList):
 
 
 def _several(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (tuple, list)) else [value]
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    return [value]
 
 
 class Parametrized(Reweighting):
@@ -132,7 +134,9 @@ def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
     False
     """
     kept = module.__dict__.get("parametrizations", ())
-    return tensor_name in kept if tensor_name else len(kept) > 0
+    if tensor_name:
+        return tensor_name in kept
+    return len(kept) > 0
 
 
 def _register(module: Any, name: str, value: Tensor) -> None:
@@ -169,7 +173,10 @@ def register_parametrization(
     parametrization.train(module.training)
     again = is_parametrized(module, tensor_name)
     own = {**module._parameters, **module._buffers}
-    value = getattr(module, tensor_name) if again else own.get(tensor_name)
+    if again:
+        value = getattr(module, tensor_name)
+    else:
+        value = own.get(tensor_name)
     if value is None:
         raise ValueError(f"[register_parametrization] got {tensor_name!r}; expected a parameter or buffer")
     with no_grad():

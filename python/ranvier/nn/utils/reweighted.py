@@ -68,7 +68,11 @@ def _made(kind: type, names: tuple[str, ...]) -> Any:
 
 def hold(module: Any, held: dict[str, Reweighting]) -> None:
     """Gives the module the class in which these weights are computed."""
-    kind = module.__class__.__base__ if HELD in module.__dict__ else module.__class__  # the layer's own class
+    # the layer's own class
+    if HELD in module.__dict__:
+        kind = module.__class__.__base__
+    else:
+        kind = module.__class__
     module.__dict__[HELD] = held
     module.__class__ = _class(kind, tuple(held)) if held else kind
     if not held:
@@ -107,8 +111,13 @@ def norm_except(v: Tensor, dim: int | None) -> Tensor:
     elements, without dimensions."""
     if dim is not None and not -v.ndim <= dim < v.ndim:
         raise no_dim("weight_norm", dim, v.ndim, IndexError())
-    axes = tuple(range(v.ndim)) if dim is None else tuple(d for d in range(v.ndim) if d != dim % v.ndim)
-    return ops.norm(v, 2, axes, dim is not None) if axes else ops.abs(v)
+    if dim is None:
+        axes = tuple(range(v.ndim))
+    else:
+        axes = tuple(d for d in range(v.ndim) if d != dim % v.ndim)
+    if axes:
+        return ops.norm(v, 2, axes, dim is not None)
+    return ops.abs(v)
 
 
 class WeightNorm(Reweighting):
@@ -154,7 +163,9 @@ def norm_dim(dim: int | None) -> int | None:
     if dim is None:
         return None
     dim = whole("weight_norm", "dim", dim)
-    return None if dim == -1 else dim
+    if dim == -1:
+        return None
+    return dim
 
 
 def remove_weight_norm(module: M, name: str = "weight") -> M:
@@ -173,7 +184,9 @@ def row_dim(module: Any, iterations: int, dim: int | None) -> int:
     number of iterations."""
     if isinstance(iterations, bool) or iterations < 1:
         raise ValueError(f"[spectral_norm] got n_power_iterations {iterations}; expected at least 1")
-    return int(isinstance(module, (ConvTranspose1d, ConvTranspose2d))) if dim is None else dim
+    if dim is None:
+        return int(isinstance(module, (ConvTranspose1d, ConvTranspose2d)))
+    return dim
 
 
 def rows_of(weight: Tensor, dim: int) -> Tensor:

@@ -71,7 +71,9 @@ class PackedSequence(_Fields):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """A copy with data in another dtype, as :meth:`Tensor.to`."""
         data = self.data.to(*args, **kwargs)
-        return self if data is self.data else self._replace(data=data)
+        if data is self.data:
+            return self
+        return self._replace(data=data)
 
     def pin_memory(self) -> Self:
         return self._replace(data=self.data.pin_memory())
@@ -88,7 +90,9 @@ class PackedSequence(_Fields):
 def _method_of_data(name: str) -> Any:
     def method(self: PackedSequence, *args: Any, **kwargs: Any) -> PackedSequence:
         data = getattr(self.data, name)(*args, **kwargs)
-        return self if data is self.data else self._replace(data=data)
+        if data is self.data:
+            return self
+        return self._replace(data=data)
 
     method.__name__ = name
     method.__qualname__ = f"PackedSequence.{name}"
@@ -123,7 +127,9 @@ def read_values(name: str, x: Tensor) -> Array:
     """The array of x, whose values determine shapes. A recording may read the values of `_constant`."""
     recording = current()
     own = recording is not None and any(x._array is values for values in recording.constants)
-    return x._array if own else x._read(name)
+    if own:
+        return x._array
+    return x._read(name)
 
 
 def sizes_of(name: str, sequence: Any) -> Array:
@@ -214,9 +220,15 @@ def pad_packed_sequence(
             "the longest sequence"
         )
     ordered = sequence.sorted_indices
-    order = None if ordered is None else read_values("pad_packed_sequence", ordered)
+    if ordered is None:
+        order = None
+    else:
+        order = read_values("pad_packed_sequence", ordered)
     rows = _padded_rows(counts, order, steps, batch_first)
-    lengths = counts if order is None else counts[np.argsort(order, kind="stable")]
+    if order is None:
+        lengths = counts
+    else:
+        lengths = counts[np.argsort(order, kind="stable")]
     padded = _padded(sequence.data, rows, (counts.size, steps), batch_first, padding_value)
     return padded, wrap(keep(lengths))
 
@@ -240,10 +252,16 @@ def pad_sequence(
     one_of("pad_sequence", "padding_side", padding_side, ("right", "left"))
     tensors, counts = _sequences("pad_sequence", sequences)
     steps = int(counts.max())
-    first = steps - counts if padding_side == "left" else np.zeros_like(counts)
+    if padding_side == "left":
+        first = steps - counts
+    else:
+        first = np.zeros_like(counts)
     number = np.repeat(np.arange(counts.size), counts)  # the number of the sequence that each row belongs to
     step = np.arange(number.size) - np.repeat(np.cumsum(counts) - counts, counts) + first[number]
-    rows = number * steps + step if batch_first else step * counts.size + number
+    if batch_first:
+        rows = number * steps + step
+    else:
+        rows = step * counts.size + number
     return _padded(ops.cat(tensors, 0), rows, (counts.size, steps), batch_first, padding_value)
 
 
@@ -266,7 +284,8 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = F
     [tensor([1., 2.]), tensor([3.])]
     """
     x = as_tensor("unpad_sequence", padded_sequences)
-    x = x if batch_first else x.transpose(0, 1)
+    if not batch_first:
+        x = x.transpose(0, 1)
     counts = _lengths("unpad_sequence", lengths, *x.shape[:2])
     return [x[n, : int(count)] for n, count in enumerate(counts)]
 
@@ -288,7 +307,10 @@ def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
         lengths = lengths._read(name)
     counts = np.asarray(lengths)
     if counts.dtype.kind not in "biuf" or not np.isfinite(counts).all():
-        shown = counts.dtype if counts.dtype.kind not in "f" else counts.tolist()
+        if counts.dtype.kind not in "f":
+            shown = counts.dtype
+        else:
+            shown = counts.tolist()
         raise DtypeError(f"[{name}] got lengths {shown}; expected finite numbers")
     counts = counts.astype(np.int64)  # As in PyTorch, fractions of floats are cut off.
     if counts.shape != (batch,) or not batch:
@@ -312,7 +334,10 @@ def _padded_rows(counts: Array, order: Array | None, steps: int, batch_first: bo
     """For each row of the packed data, its place among the N * steps rows of the padded data."""
     number = np.arange(counts.size) if order is None else order
     step = np.arange(counts[0])[:, None]
-    rows = number * steps + step if batch_first else step * counts.size + number
+    if batch_first:
+        rows = number * steps + step
+    else:
+        rows = step * counts.size + number
     return rows[step < counts]
 
 

@@ -47,7 +47,10 @@ def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> 
 @operator("PRelu")
 def prelu_of_channels(x: Any, slope: Any) -> Any:
     """Up to version 6: one slope, or one for each channel."""
-    shape = (-1, *(1,) * (raw(x).ndim - 2)) if raw(slope).size > 1 else (1,)
+    if raw(slope).size > 1:
+        shape = (-1, *(1,) * (raw(x).ndim - 2))
+    else:
+        shape = (1,)
     return prelu(x, ops.reshape(tensor_of(slope), shape))
 
 
@@ -73,14 +76,18 @@ def _clip(infinite: bool, x: Any, low: Any = None, high: Any = None) -> Any:
     dtype = raw(x).dtype
     if dtype.kind == "f":
         most = np.asarray(math.inf if infinite else np.finfo(dtype).max)
-        low = -most if low is None else low
-        high = most if high is None else high
+        if low is None:
+            low = -most
+        if high is None:
+            high = most
     if dtype in FLOATS and not isinstance(low, Tensor) and not isinstance(high, Tensor):
         return ops.clamp(tensor_of(x), raw(low).item(), raw(high).item())
 
     def of_tensors(x: Tensor, low: Any, high: Any) -> Any:
         y = x if low is None else ops.maximum(x, low)
-        return y if high is None else ops.minimum(y, high)
+        if high is None:
+            return y
+        return ops.minimum(y, high)
 
     return in_float(of_tensors, x, low, high)
 
@@ -106,7 +113,8 @@ def gemm(
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"[onnx Gemm] got shapes {a.shape} and {b.shape}; expected two matrices")
     dtype = a.dtype
-    a = a.T if transA else a
+    if transA:
+        a = a.T
     if transB and alpha == 1 and beta == 1 and dtype in FLOATS and (c is None or c.shape == (b.shape[0],)):
         return ops.linear(a, b, c)
     y = _scaled(ops.matmul(a, b.T if transB else b), alpha)
@@ -116,8 +124,12 @@ def gemm(
 def _scaled(x: Tensor, factor: float) -> Tensor:
     """x * factor; integers times a factor that is not whole are computed in float64."""
     if factor == 1 or not is_exact(x.dtype):
-        return x if factor == 1 else x * factor
-    return x * int(factor) if factor == int(factor) else x.to(np.float64) * factor
+        if factor == 1:
+            return x
+        return x * factor
+    if factor == int(factor):
+        return x * int(factor)
+    return x.to(np.float64) * factor
 
 
 @operator("Einsum")
@@ -181,7 +193,8 @@ def _reduced(
     as_floats = is_exact(dtype) and name not in _OF_INTEGERS
 
     def of_tensors(x: Tensor) -> Any:
-        x = x.to(np.float64) if as_floats else x
+        if as_floats:
+            x = x.to(np.float64)
         # a reduction over no axes is one over a new axis of one element
         x, over = (x, chosen) if chosen else (ops.unsqueeze(x, -1), (-1,))
         return _REDUCTIONS[name](x, over, bool(chosen and keepdims)).to(dtype)
@@ -219,12 +232,15 @@ def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: in
     (at,) = ints(axis)
 
     def of_tensors(x: Tensor) -> Any:
-        x = ops.flip(x, at) if reverse else x
+        if reverse:
+            x = ops.flip(x, at)
         if exclusive:
             first = tensor_of(np.full(ops.narrow(x, at, 0, 1).shape, neutral, x.dtype))
             x = ops.cat([first, ops.narrow(x, at, 0, x.shape[at] - 1)], at)
         y = function(x, at).to(x.dtype)
-        return ops.flip(y, at) if reverse else y
+        if reverse:
+            return ops.flip(y, at)
+        return y
 
     return in_float(of_tensors, x)
 

@@ -26,7 +26,10 @@ def loop(most: Any = None, condition: Any = None, *states: Any, body: Any, compu
     most: the limit of steps. body: gets the step's number, the condition and the states; returns the
     condition for the next step, the new states and the results that are stacked.
     """
-    limit = math.inf if most is None else int(array_of(most).reshape(()))
+    if most is None:
+        limit = math.inf
+    else:
+        limit = int(array_of(most).reshape(()))
     goes_on = condition is None or array_of(condition).all()
     rows: list[tuple[Any, ...]] = []
     count = len(states)
@@ -76,7 +79,9 @@ def _slices(x: Any, axis: int, backwards: int) -> list[Any]:
     """The slices of x along an axis, which they lack."""
     at = axis_of("Scan", axis, raw(x).ndim)
     parts = list(ops.unbind(tensor_of(x), at))
-    return parts[::-1] if backwards else parts
+    if backwards:
+        return parts[::-1]
+    return parts
 
 
 def _columns(op: str, rows: list[tuple[Any, ...]], count: int) -> list[list[Tensor]]:

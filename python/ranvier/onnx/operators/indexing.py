@@ -55,7 +55,10 @@ def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
     fits = indices.ndim > batch_dims >= 0 and batch_dims + depth <= len(shape)
     if not fits or indices.shape[:batch_dims] != shape[:batch_dims]:
         raise ValueError(f"[onnx GatherND] got indices of shape {indices.shape} for a value of shape {shape}")
-    lead = np.indices(indices.shape[:batch_dims], sparse=True) if batch_dims else ()
+    if batch_dims:
+        lead = np.indices(indices.shape[:batch_dims], sparse=True)
+    else:
+        lead = ()
     extra = (1,) * (indices.ndim - 1 - batch_dims)
     before = tuple(i.reshape(i.shape + extra) for i in lead)
     key = (*before, *(indices[..., i] for i in range(depth)))
@@ -178,7 +181,10 @@ def nonzero(x: Any) -> Any:
 
 @operator("Compress")
 def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
-    value = ops.reshape(tensor_of(x), -1) if axis is None else tensor_of(x)
+    if axis is None:
+        value = ops.reshape(tensor_of(x), -1)
+    else:
+        value = tensor_of(x)
     at = axis_of("Compress", axis or 0, value.ndim)
     return ops.index_select(value, at, tensor_of(np.flatnonzero(array_of(condition))))
 
@@ -209,7 +215,10 @@ def tensor_scatter(x: Any, update: Any, start: Any = None, *, axis: int = -2, mo
     """
     shape, new = shape_of(x), shape_of(update)
     at = axis_of("TensorScatter", axis, len(shape))
-    first = np.zeros(shape[0], np.int64) if start is None else array_of(start)
+    if start is None:
+        first = np.zeros(shape[0], np.int64)
+    else:
+        first = array_of(start)
     places = first[:, None] + np.arange(new[at])
     if mode == "circular":
         places %= shape[at]

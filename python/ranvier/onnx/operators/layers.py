@@ -80,7 +80,8 @@ def layer_norm(
         y = ops.layer_norm(x, inner, scale, bias, epsilon)
     else:
         y = ops.layer_norm(x, inner, None, None, epsilon) * scale
-        y = y if bias is None else y + bias
+        if bias is not None:
+            y = y + bias
     if outputs == 1:
         return y
     axes = tuple(range(axis % x.ndim, x.ndim))
@@ -130,12 +131,18 @@ def dropout(
     p = 0.5 if ratio is None else float(array_of(ratio).reshape(()))
     asked = isinstance(training_mode, Tensor) and bool(array_of(training_mode).reshape(()))
     if not (training or asked) or p == 0:
-        return x if outputs == 1 else (x, np.ones(shape_of(x), np.bool_))
-    seed = None if training else seed
+        if outputs == 1:
+            return x
+        return (x, np.ones(shape_of(x), np.bool_))
+    if training:
+        seed = None
     if seed is None and outputs == 1:
         return in_float(lambda x: ops.dropout(x, p, True), x)
     rng = np.random.RandomState(seed)
-    kept = ops.rand(shape_of(x)) >= p if seed is None else tensor_of(rng.uniform(0, 1, shape_of(x)) >= p)
+    if seed is None:
+        kept = ops.rand(shape_of(x)) >= p
+    else:
+        kept = tensor_of(rng.uniform(0, 1, shape_of(x)) >= p)
     y = in_float(lambda x: ops.where(kept, x / (1 - p), 0.0), x)
     return (y, kept)[:outputs]
 
@@ -273,7 +280,10 @@ def _directions(
     for d, (reverse, activations, functions) in enumerate(ways):
         bias = ops.chunk(tensor_of(np.zeros(2 * w.shape[1], x.dtype)) if b is None else b[d], 2)
         first = [None if s is None else s[d] for s in states]
-        kernel = _kernel(name, activations, linear_before_reset) if usual else ""
+        if usual:
+            kernel = _kernel(name, activations, linear_before_reset)
+        else:
+            kernel = ""
         if kernel:
             weights = tuple(_ordered(v, name, r.shape[-1]) for v in (w[d], r[d], *bias))
             results.append(recurrent(kernel, x, tuple(first), weights, None, reverse))
@@ -291,14 +301,20 @@ def _directions(
 def _kernel(name: str, activations: list[str], before_reset: int) -> str:
     """The name of the library's kernel for these activations; "" where it has none."""
     if name == "RNN":
-        return f"rnn_{activations[0]}" if activations[0] in ("tanh", "relu") else ""
+        if activations[0] in ("tanh", "relu"):
+            return f"rnn_{activations[0]}"
+        return ""
     usual = activations == _USUAL[name] and (name == "LSTM" or before_reset)
-    return name.lower() if usual else ""
+    if usual:
+        return name.lower()
+    return ""
 
 
 def _ordered(v: Any, name: str, hidden: int) -> Any:
     """A matrix or bias whose rows are those of ONNX's gates, in the kernel's order of gates."""
-    return v if name == "RNN" else ops.cat([v[i * hidden : (i + 1) * hidden] for i in _ORDER[name]], 0)
+    if name == "RNN":
+        return v
+    return ops.cat([v[i * hidden : (i + 1) * hidden] for i in _ORDER[name]], 0)
 
 
 class _Cell(NamedTuple):
@@ -351,7 +367,8 @@ class _Cell(NamedTuple):
             forget = forget + p_f * c
         i = f[0](i)
         c = (1 - i if self.coupled else f[0](forget)) * c + i * f[1](g)
-        o = o if self.p is None else o + p_o * c
+        if self.p is not None:
+            o = o + p_o * c
         return f[0](o) * f[2](c), c
 
 
@@ -364,7 +381,8 @@ def _loop(cell: _Cell, x: Any, first: list[Any], sizes: Any, reverse: bool) -> t
     zeros = tensor_of(np.zeros((batch, cell.hidden), x.dtype))
     state = [zeros if s is None else s for s in first]
     lengths = np.full(batch, steps) if sizes is None else sizes
-    x = reverse_sequence(x, lengths) if reverse else x
+    if reverse:
+        x = reverse_sequence(x, lengths)
     ys = []
     for t in range(steps):
         new = cell.step(x[t], state[0], state[-1])

@@ -30,7 +30,9 @@ def _spread(value: Any, shape: tuple[int, ...], axis: int, block: int) -> Any:
     at = axis_of("QuantizeLinear", axis, len(shape))
     if block:
         return np.take(np.repeat(array, block, at), range(shape[at]), at)
-    return array if array.ndim > 1 else array.reshape([-1 if d == at else 1 for d in range(len(shape))])
+    if array.ndim > 1:
+        return array
+    return array.reshape([-1 if d == at else 1 for d in range(len(shape))])
 
 
 @operator("QuantizeLinear", since=10)
@@ -45,7 +47,10 @@ def quantize(
     precision: int = 0,
     saturate: int = 1,
 ) -> Any:
-    wanted = dtype_of(output_dtype) if output_dtype else np.dtype(np.uint8)
+    if output_dtype:
+        wanted = dtype_of(output_dtype)
+    else:
+        wanted = np.dtype(np.uint8)
     dtype = wanted if zero is None else raw(zero).dtype
     whole = dtype.name.startswith(("int", "uint"))
     shifts, scales = (_spread(v, shape_of(x), axis, block_size) for v in (zero, scale))
@@ -116,7 +121,10 @@ def matmul_of_bits(
         shifts: Any = np.float32(2 ** (bits - 1))
         if zero is not None:
             rows = zero.reshape(n, -1)
-            shifts = _unpacked(rows, bits, blocks) if zero.dtype == np.uint8 else rows
+            if zero.dtype == np.uint8:
+                shifts = _unpacked(rows, bits, blocks)
+            else:
+                shifts = rows
             shifts = shifts.astype(np.float32)[..., None]
         whole = _unpacked(b.reshape(n, blocks, -1), bits, block_size).astype(np.float32) - shifts
         numbers = whole * scales.reshape(n, blocks, 1).astype(np.float32)
@@ -147,6 +155,9 @@ def quantized_conv(
     b: Any = None,
     **settings: Any,
 ) -> Any:
-    bias = None if b is None else _exact(b, None, 0, raw(x_scale) * raw(w_scale))
+    if b is None:
+        bias = None
+    else:
+        bias = _exact(b, None, 0, raw(x_scale) * raw(w_scale))
     y = conv(_exact(x, x_zero, 1, x_scale), _exact(w, w_zero, 0, w_scale), bias, **settings)
     return quantize(y, y_scale, y_zero)

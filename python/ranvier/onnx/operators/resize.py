@@ -70,7 +70,10 @@ def resize(
     which is a whole number, as in PyTorch; ONNX takes scale times the size.
     """
     shape = shape_of(x)
-    chosen = list(range(len(shape))) if axes is None else [a % len(shape) for a in axes]
+    if axes is None:
+        chosen = list(range(len(shape)))
+    else:
+        chosen = [a % len(shape) for a in axes]
     filter = _Filter(mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias))
     kernel = _kernel_of(len(shape), coordinate_transformation_mode, filter)
     is_by_sizes = sizes is not None and keep_aspect_ratio_policy == "stretch"
@@ -81,7 +84,10 @@ def resize(
     if whole and transformation == "align_corners":
         factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
     crops = transformation == "tf_crop_and_resize"
-    window = _decimals(array_of(roi)) if crops and roi is not None else None
+    if crops and roi is not None:
+        window = _decimals(array_of(roi))
+    else:
+        window = None
     kernel = _own_kernel(shape, outs, chosen, factors, transformation, filter)
     if kernel is not None:
         return in_float(lambda x: ops.interpolate(x, outs[2:], None, *kernel), x)
@@ -91,7 +97,10 @@ def resize(
             n = shape[axis]
             out = outs[axis]
             factor = factors[i]
-            part = (0.0, 1.0) if window is None else (window[i], window[i + len(chosen)])
+            if window is None:
+                part = (0.0, 1.0)
+            else:
+                part = (window[i], window[i + len(chosen)])
             if out == n and factor == 1 and part == (0.0, 1.0):
                 continue
             places = _coordinates(transformation, n, out, factor, part)
@@ -113,7 +122,9 @@ def _decimals(numbers: Any) -> list[float]:
 
 def _factor(f: Any) -> Any:
     """A factor, as an int where it is whole: its product with a size is one, too."""
-    return int(f) if float(f).is_integer() else f
+    if float(f).is_integer():
+        return int(f)
+    return f
 
 
 def sizes_of(
@@ -164,7 +175,9 @@ def _kernel_of(ndim: int, transformation: str, filter: _Filter) -> tuple[str, bo
         is_special = True
     if filter.mode == "nearest" and filter.nearest_mode != "floor":
         is_special = True
-    return None if is_special or not mode else (mode, corners)
+    if is_special or not mode:
+        return None
+    return (mode, corners)
 
 
 def _own_kernel(

@@ -54,7 +54,10 @@ def flatten(x: Any, *, axis: int = 1) -> Any:
 
 @operator("Transpose")
 def transpose(x: Any, *, perm: Any = None) -> Any:
-    order = tuple(perm) if perm is not None else tuple(range(raw(x).ndim))[::-1]
+    if perm is not None:
+        order = tuple(perm)
+    else:
+        order = tuple(range(raw(x).ndim))[::-1]
     if sorted(order) != list(range(raw(x).ndim)):
         raise ValueError(f"[onnx Transpose] got perm {order} for {raw(x).ndim} dimensions")
     return ops.permute(tensor_of(x), order)
@@ -97,7 +100,10 @@ def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
     n = shape_of(x)[at]
     if isinstance(n, Size):
         each = -(-n // count) if sizes is None else 0
-        bounds = [i * each for i in range(count + 1)] if sizes is None else [*accumulate(sizes, initial=0)]
+        if sizes is None:
+            bounds = [i * each for i in range(count + 1)]
+        else:
+            bounds = [*accumulate(sizes, initial=0)]
         lead = (slice(None),) * at
         keys = [(*lead, slice(a, b)) for a, b in pairwise(bounds)]
         return tuple([tensor_of(x)[key] for key in keys])
@@ -115,8 +121,10 @@ def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
 
 def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     shape = shape_of(x)
-    axes = range(len(starts)) if axes is None else axes
-    steps = [1] * len(starts) if steps is None else steps
+    if axes is None:
+        axes = range(len(starts))
+    if steps is None:
+        steps = [1] * len(starts)
     if has_size((shape, starts, ends, steps)):
         return _sliced_by_sizes(tensor_of(x), shape, starts, ends, axes, steps)
     key = [slice(None)] * len(shape)
@@ -126,14 +134,17 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
         n = shape[at]
         if step < 0:  # the same elements as a slice with a positive step, which is flipped at the end
             start = max(start, -n)
-            end = None if end < -n else end
+            if end < -n:
+                end = None
             chosen = range(n)[slice(start, end, step)]
             flipped.append(at)
             key[at] = slice(chosen[-1], chosen[0] + 1, -step) if len(chosen) else slice(0, 0)
         else:
             key[at] = slice(*slice(start, end, step).indices(n))
     y = tensor_of(x)[tuple(key)]
-    return ops.flip(y, tuple(flipped)) if flipped else y
+    if flipped:
+        return ops.flip(y, tuple(flipped))
+    return y
 
 
 def _sliced_by_sizes(x: Any, shape: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
@@ -148,7 +159,9 @@ def _sliced_by_sizes(x: Any, shape: Any, starts: Any, ends: Any, axes: Any, step
             continue
         parts[at] = slice(start, end, step)
     y = x[tuple(parts)]
-    return ops.flip(y, tuple(flipped)) if flipped else y
+    if flipped:
+        return ops.flip(y, tuple(flipped))
+    return y
 
 
 def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
@@ -190,14 +203,20 @@ def constant_of_shape(shape: Any, *, value: Any = None) -> Any:
     sizes = ints(shape)
     if min(sizes, default=0) < 0 or math.prod(sizes) > 2**40:
         raise ValueError(f"[onnx ConstantOfShape] got shape {sizes}; expected sizes of 0 to 2^40 elements")
-    number = np.zeros((), np.float32) if value is None else np.asarray(value).reshape(())
+    if value is None:
+        number = np.zeros((), np.float32)
+    else:
+        number = np.asarray(value).reshape(())
     return np.broadcast_to(number, sizes)  # all elements share the memory of one
 
 
 @operator("Range")
 def range_(start: Any, limit: Any, delta: Any) -> Any:
     first, last, step = (array_of(v).reshape(()) for v in (start, limit, delta))
-    steps = (last.item() - first.item()) / step.item() if step else math.inf
+    if step:
+        steps = (last.item() - first.item()) / step.item()
+    else:
+        steps = math.inf
     if not steps < 2**40:
         raise ValueError(f"[onnx Range] got start {first}, limit {last} and delta {step}")
     count = max(0, math.ceil(steps))
@@ -320,7 +339,10 @@ def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
         places %= n
     else:
         period = max(2 * n - 2, 1)
-        places = np.abs((places + n - 1) % period - (n - 1)) if n > 1 else places * 0
+        if n > 1:
+            places = np.abs((places + n - 1) % period - (n - 1))
+        else:
+            places = places * 0
     return ops.index_select(tensor_of(x), axis, tensor_of(places + first))
 
 
@@ -336,7 +358,9 @@ def _whole_numbers(sizes: Any) -> Any:
 
 
 def _ints(value: Any) -> Any:
-    return None if value is None else ints(value)
+    if value is None:
+        return None
+    return ints(value)
 
 
 operators(

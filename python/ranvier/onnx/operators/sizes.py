@@ -60,14 +60,19 @@ def of_sizes(name: str, operands: list[Any], settings: dict[str, Any]) -> Any:
     result = function(*operands, **settings)
     if isinstance(result, tuple):
         return tuple(map(_plain, result))
-    return result if result is NotImplemented else _plain(result)
+    if result is NotImplemented:
+        return result
+    return _plain(result)
 
 
 def _plain(value: Any) -> Any:
     """An array of objects that holds numbers alone, as an array of these numbers."""
     if not isinstance(value, (np.ndarray, int, bool, Size, Real)):
         return value
-    array = np.asarray(value, object) if not isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        array = np.asarray(value, object)
+    else:
+        array = value
     if array.dtype != object or any(isinstance(n, (Size, Real)) for n in array.reshape(-1)):
         return array
     is_truth = all(isinstance(n, (bool, np.bool_)) for n in array.reshape(-1))
@@ -98,7 +103,9 @@ def _rounded(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _extreme(name: str, of_sizes: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     def of_two(a: Any, b: Any) -> Any:
         has_fractions = isinstance(a, float) or isinstance(b, float)
-        return Real.of(name, a, b) if has_fractions else of_sizes(a, b)
+        if has_fractions:
+            return Real.of(name, a, b)
+        return of_sizes(a, b)
 
     return _each(of_two)
 
@@ -118,7 +125,9 @@ def _quotient(a: Any, b: Any) -> Any:
 def _cast(x: Array, *, to: Any, **settings: Any) -> Any:
     dtype = dtype_of(to)
     if dtype.kind in "iu":
-        return _each_of(_whole)(x) if _has_fractions(x) else x
+        if _has_fractions(x):
+            return _each_of(_whole)(x)
+        return x
     if dtype == np.float64:
         return _each_of(partial(Real.of, "float"))(x)
     return tensor_of(x).to(dtype)
@@ -136,7 +145,9 @@ _remainders = _each(_remainder)
 def _whole(x: Any) -> Any:
     """A fraction rounded towards 0."""
     is_whole = isinstance(x, Real) and x.op == "float"
-    return x.operands[0] if is_whole else math.trunc(x)
+    if is_whole:
+        return x.operands[0]
+    return math.trunc(x)
 
 
 def _sliced(x: Array, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
@@ -169,7 +180,10 @@ def _product(*sizes: Any) -> Any:
 
 
 def _filled(shape: Array, *, value: Any = None) -> Any:
-    number = np.zeros((), np.float32) if value is None else np.asarray(value).reshape(())
+    if value is None:
+        number = np.zeros((), np.float32)
+    else:
+        number = np.asarray(value).reshape(())
     return rv.full(ints(shape), number.item(), dtype=number.dtype)
 
 

@@ -94,7 +94,10 @@ def geometry(
         raise ValueError(f"[onnx {name}] got kernel {kernel}, strides {strides}, dilations {dilations}")
     if auto_pad not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
         raise ValueError(f"[onnx {name}] got auto_pad {auto_pad!r}")
-    pads = (0,) * (2 * axes) if auto_pad != "NOTSET" or not pads else tuple(pads)
+    if auto_pad != "NOTSET" or not pads:
+        pads = (0,) * (2 * axes)
+    else:
+        pads = tuple(pads)
     if len(pads) != 2 * axes or min(pads) < 0:
         raise ValueError(f"[onnx {name}] got pads {pads} for {axes} axes")
     window = Window(kernel, strides, pads[:axes], pads[axes:], dilations)
@@ -109,7 +112,9 @@ def geometry(
 
 
 def _pair(sizes: Sizes) -> Any:
-    return sizes[0] if len(sizes) == 1 else sizes
+    if len(sizes) == 1:
+        return sizes[0]
+    return sizes
 
 
 def elements_along(x: Any, axis: int, window: Window) -> list[Any]:
@@ -157,7 +162,9 @@ def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
     images = elements_along(x, 2, window)
     parts = [inner(_slices(image), w[:, :, i], None) for i, image in enumerate(images)]
     y = _joined(reduce(ops.add, parts), x.shape[0], images[0].shape[2])
-    return y if b is None else y + ops.reshape(b, (-1, *(1,) * len(window.kernel)))
+    if b is None:
+        return y
+    return y + ops.reshape(b, (-1, *(1,) * len(window.kernel)))
 
 
 def _conv_transpose(
@@ -204,7 +211,9 @@ def _conv_transpose(
             return _transposed(group, window, x, w, b, before, tuple(extra))
         y = _transposed(group, window, x, w, None, (0,) * axes, (0,) * axes)
         y = padded(y, (0, 0, *(-p for p in before), 0, 0, *ends))
-        return y if b is None else y + ops.reshape(b, (-1, *(1,) * axes))
+        if b is None:
+            return y
+        return y + ops.reshape(b, (-1, *(1,) * axes))
 
     return in_float(of_tensors, x, w, b)
 
@@ -270,7 +279,8 @@ def max_pool(
             return cast(in_float(lambda x: function(x, *settings), wide), dtype)
         y, where = function(tensor_of(x), *settings, return_indices=True)
         return y, _in_batch(raw(where), shape_of(x), storage_order)
-    at = at.beyond(x) if ceil_mode else at
+    if ceil_mode:
+        at = at.beyond(x)
     least = int(np.iinfo(dtype).min) if is_exact(dtype) else -math.inf
 
     def of_tensors(x: Tensor) -> Any:
@@ -322,7 +332,8 @@ def average_pool(
 @operator("LpPool", more=WINDOW)
 def lp_pool(x: Any, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **window: Any) -> Any:
     at = geometry("LpPool", x, kernel_shape, **window)
-    at = at.beyond(x) if ceil_mode else at
+    if ceil_mode:
+        at = at.beyond(x)
     return in_float(
         lambda x: ops.pow(_pooled(ops.add, ops.pow(ops.abs(at.padded(x)), float(p)), at), 1.0 / p), x
     )

@@ -35,7 +35,9 @@ _WHOLE = {  # op on integers -> operator
 def wide(dtype: Any) -> Any:
     """The dtype to compute in: int64 for bools and integers for which runtimes lack operators."""
     is_small = dtype.kind in "biu" and dtype.name not in ("int32", "uint64")
-    return np.dtype(np.int64) if is_small else dtype
+    if is_small:
+        return np.dtype(np.int64)
+    return dtype
 
 
 def _in_dtype(s: Site, dtype: Any, first: int = 0) -> list[str]:
@@ -48,7 +50,9 @@ def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
     """write(operands), computed in the dtype of the result or in int64, then cast back."""
     dtype = s.calls[0].outputs[0].array.dtype
     y = write(*_in_dtype(s, wide(dtype), first))
-    return y if dtype == wide(dtype) else str(s.w.cast(y, dtype))
+    if dtype == wide(dtype):
+        return y
+    return str(s.w.cast(y, dtype))
 
 
 @writes("RoundedDiv")
@@ -87,7 +91,9 @@ def compare(s: Site) -> str:
         y = s.node("Or", s.node(op.removesuffix("OrEqual"), *operands), s.node("Equal", *operands))
     else:
         y = s.node(op, *operands)
-    return s.node("Not", y) if name == "ne" else y
+    if name == "ne":
+        return s.node("Not", y)
+    return y
 
 
 @writes("Logical")
@@ -102,7 +108,10 @@ def where(s: Site) -> str:
 
 @writes("isnan", "isinf", "isfinite")
 def kinds_of_numbers(s: Site) -> str:
-    x = s.input(0) if s.dtype().kind == "f" else s.w.cast(s.input(0), np.float32)
+    if s.dtype().kind == "f":
+        x = s.input(0)
+    else:
+        x = s.w.cast(s.input(0), np.float32)
     if s.kind != "isfinite":
         return s.node("IsNaN" if s.kind == "isnan" else "IsInf", x)
     return s.node("Not", s.node("Or", s.node("IsNaN", x), s.node("IsInf", x)))
@@ -113,7 +122,9 @@ def is_in(s: Site) -> str:
     elements, among = _in_dtype(s, wide(s.get("dtype")))
     elements = s.node("Unsqueeze", elements, s.w.ints(s.ndim()))
     y = s.node("Greater", *_count(s, s.node("Equal", elements, s.w.reshape(among, -1)), s.ndim()))
-    return s.node("Not", y) if s.get("invert") else y
+    if s.get("invert"):
+        return s.node("Not", y)
+    return y
 
 
 @writes("searchsorted")
@@ -145,9 +156,13 @@ def between(s: Site) -> str:
 @writes("Softplus")
 def softplus(s: Site) -> str:
     beta = s.get("beta")
-    scaled = s.input(0) if beta == 1 else s.node("Mul", s.input(0), s.scalar(beta))
+    if beta == 1:
+        scaled = s.input(0)
+    else:
+        scaled = s.node("Mul", s.input(0), s.scalar(beta))
     y: str = s.node("Softplus", scaled)
-    y = y if beta == 1 else s.node("Div", y, s.scalar(beta))
+    if beta != 1:
+        y = s.node("Div", y, s.scalar(beta))
     if s.get("threshold") >= 20:  # beyond 20, softplus(x) equals x in float32, so no threshold is needed
         return y
     linear = s.node("Greater", scaled, s.scalar(s.get("threshold")))
@@ -172,8 +187,14 @@ def _reduced(s: Site, op: str, x: str = "", keep: bool | None = None) -> str:
     if s.ndim() == 0:
         return s.node("Identity", x)
     axes = s.get("axes")
-    keep = s.get("keepdims") if keep is None else keep
-    places = "" if axes is None else s.w.ints(*axes) if isinstance(axes, tuple) else s.w.ints(axes)
+    if keep is None:
+        keep = s.get("keepdims")
+    if axes is None:
+        places = ""
+    elif isinstance(axes, tuple):
+        places = s.w.ints(*axes)
+    else:
+        places = s.w.ints(axes)
     return s.node(op, x, places, keepdims=int(keep))
 
 
@@ -242,7 +263,9 @@ def place(s: Site) -> str:
     if axis is not None:
         return s.node(op, x, axis=axis, keepdims=int(s.get("keepdims")))
     y = s.node(op, s.w.reshape(x, -1), axis=0, keepdims=0)
-    return s.w.reshape(y, *(1,) * s.ndim()) if s.get("keepdims") else y
+    if s.get("keepdims"):
+        return s.w.reshape(y, *(1,) * s.ndim())
+    return y
 
 
 @writes("Var")
@@ -261,7 +284,9 @@ def var(s: Site) -> str:
         else:
             left = s.scalar(max(elements - correction, 0))
         y = s.node("Div", y, left)
-    return s.node("Sqrt", y) if s.get("root") else y
+    if s.get("root"):
+        return s.node("Sqrt", y)
+    return y
 
 
 @writes("Einsum")

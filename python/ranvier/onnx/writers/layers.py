@@ -24,13 +24,20 @@ def linear(s: Site) -> str:
     if s.ndim() == 2:
         return s.node("Gemm", x, weight, bias, transB=1)
     y: str = s.node("MatMul", x, s.node("Transpose", weight, perm=[1, 0]))
-    return s.node("Add", y, bias) if bias else y
+    if bias:
+        return s.node("Add", y, bias)
+    return y
 
 
 def _sizes(value: Any, axes: int) -> list[int]:
     """A setting as a number for each axis of the image."""
-    sizes = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
-    return sizes * axes if len(sizes) == 1 else sizes
+    if isinstance(value, (tuple, list)):
+        sizes = [int(n) for n in value]
+    else:
+        sizes = [int(value)]
+    if len(sizes) == 1:
+        return sizes * axes
+    return sizes
 
 
 def _kernel(s: Site) -> list[int]:
@@ -138,7 +145,9 @@ def _without_late_windows(
             "counterpart",
             "use count_include_pad=False",
         )
-    return {"ceil_mode": 0, "pads": [*starts, *ends]} if late else {}
+    if late:
+        return {"ceil_mode": 0, "pads": [*starts, *ends]}
+    return {}
 
 
 @writes("AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
@@ -188,7 +197,9 @@ def grid_sample(s: Site) -> str:
 # --- norms
 def _filled(s: Site, i: int, count: int, value: float) -> str:
     """An operand, or a constant vector where it is left out."""
-    return s.input(i) if s.has(i) else s.w.constant(np.full(count, value, s.dtype()))
+    if s.has(i):
+        return s.input(i)
+    return s.w.constant(np.full(count, value, s.dtype()))
 
 
 @writes("BatchNorm")
@@ -228,7 +239,10 @@ def group_norm(s: Site) -> str:
 @writes("LayerNorm")
 def layer_norm(s: Site) -> str:
     inner = tuple(s.get("part"))
-    scale = s.input(1) if s.has(1) else s.w.constant(np.ones(inner, s.dtype()))
+    if s.has(1):
+        scale = s.input(1)
+    else:
+        scale = s.w.constant(np.ones(inner, s.dtype()))
     settings: Any = {"axis": -len(inner), "epsilon": float(s.get("eps"))}
     return s.node("LayerNormalization", s.input(0), scale, s.input(2), **settings)
 
@@ -257,7 +271,10 @@ def recurrent(s: Site) -> Any:
         return w.node("Gather", name, w.constant(rows.astype(np.int64)), axis=0)
 
     biases = [ordered(b) for b in (b_ih, b_hh) if b]
-    bias = w.node("Unsqueeze", w.node("Concat", *biases, axis=0), zero) if biases else ""
+    if biases:
+        bias = w.node("Unsqueeze", w.node("Concat", *biases, axis=0), zero)
+    else:
+        bias = ""
     matrices = [w.node("Unsqueeze", ordered(m), zero) for m in (w_ih, w_hh)]
     states = [w.node("Unsqueeze", state, zero) if state else "" for state in (h0, c0)]
     op = "RNN" if cell.startswith("rnn") else cell.upper()

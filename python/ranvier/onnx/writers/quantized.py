@@ -61,14 +61,18 @@ def rows(s: Site) -> str:
         return s.node("Mul", values, s.node("Unsqueeze", scales, s.w.ints(-1)))
     y = s.node("Mul", _floats(s, _whole(s, codes)), _floats(s, scales))
     y = s.w.reshape(y, *[0] * s.ndim(2), -(-k // GROUP) * GROUP)  # 0 keeps a size
-    return s.node("Slice", y, s.w.ints(0), s.w.ints(k), s.w.ints(-1)) if k % GROUP else y
+    if k % GROUP:
+        return s.node("Slice", y, s.w.ints(0), s.w.ints(k), s.w.ints(-1))
+    return y
 
 
 @writes("QuantizedLinear")
 def linear(s: Site) -> str:
     product = _by_rows if s.get("settings")[0] == "int8" else _by_groups
     y = product(s, *_matrix(s, 1))
-    return s.node("Add", y, s.input(3)) if s.has(3) else y
+    if s.has(3):
+        return s.node("Add", y, s.input(3))
+    return y
 
 
 def _integers(s: Site, x: str) -> tuple[str, str]:

@@ -47,7 +47,11 @@ def interpolate(s: Site) -> str:
     elif mode == "bicubic":
         how["cubic_coeff_a"] = -0.75
     kind = {"bicubic": "cubic", "linear": "linear", "bilinear": "linear"}.get(mode, "nearest")
-    none = s.w.constant(np.zeros(0, np.float32)) if s.w.opset < 13 else ""  # an input that is left out
+    # an input that is left out
+    if s.w.opset < 13:
+        none = s.w.constant(np.zeros(0, np.float32))
+    else:
+        none = ""
     # with align_corners and factors that are not whole, runtimes differ: then the sizes are written
     has_fraction = any(axis.factor is not None and axis.factor != int(axis.factor) for axis in axes)
     if size is None and not (corners and has_fraction):
@@ -60,7 +64,10 @@ def interpolate(s: Site) -> str:
 def _axes(s: Site) -> list[_Axis]:
     size, scale, mode, _ = s.get("arguments")
     count = s.ndim() - 2
-    given = scale if isinstance(scale, (tuple, list)) else [scale] * count
+    if isinstance(scale, (tuple, list)):
+        given = scale
+    else:
+        given = [scale] * count
     copies = mode in ("linear", "bilinear") or (mode == "nearest" and count == 2)
     found = []
     for n, out, factor in zip(s.dims(0)[2:], s.result_dims()[2:], given, strict=True):
@@ -130,7 +137,10 @@ def _taken(s: Site, axes: list[_Axis], middle: float) -> str:
 def _places(s: Site, axis: _Axis, middle: float) -> str:
     """The name of the vector of elements, computed in float32 as the library does."""
     if not isinstance(axis.size, Size) and not isinstance(axis.out, Size):
-        step = axis.size / axis.out if axis.factor is None else 1 / axis.factor
+        if axis.factor is None:
+            step = axis.size / axis.out
+        else:
+            step = 1 / axis.factor
         at = (np.arange(axis.out, dtype=np.float32) + np.float32(middle)) * np.float32(step)
         return s.w.constant(np.minimum(np.floor(at).astype(np.int64), axis.size - 1))
     zero, one = (s.w.constant(np.int64(n)) for n in (0, 1))

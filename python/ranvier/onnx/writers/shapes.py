@@ -59,11 +59,15 @@ def triangle(s: Site) -> str:
     x = s.input(0)
     dtype = s.dtype()
     y = s.node("Trilu", _wide(s, x), s.scalar_size(s.get("k")), upper=int(s.get("upper")))
-    return y if dtype == wide(dtype) else s.w.cast(y, dtype)
+    if dtype == wide(dtype):
+        return y
+    return s.w.cast(y, dtype)
 
 
 def _wide(s: Site, x: str) -> str:
-    return x if s.dtype() == wide(s.dtype()) else s.w.cast(x, wide(s.dtype()))
+    if s.dtype() == wide(s.dtype()):
+        return x
+    return s.w.cast(x, wide(s.dtype()))
 
 
 @writes("Flip")
@@ -129,14 +133,18 @@ def getitem(s: Site) -> str:
         y = s.node("Squeeze", y, s.w.ints(*sorted(dropped)))
     if new:
         return s.node("Unsqueeze", y, s.w.ints(*new))
-    return y if axes or dropped else s.node("Identity", y)
+    if axes or dropped:
+        return y
+    return s.node("Identity", y)
 
 
 def _bound(s: Site, at: Any, default: int) -> int | str:
     """The start or stop of a slice: a number, or the name of a vector of one element."""
     if at is None:
         return default
-    return s.number(at) if isinstance(at, Size) else int(at)
+    if isinstance(at, Size):
+        return s.number(at)
+    return int(at)
 
 
 @writes("Pick")
@@ -160,11 +168,14 @@ def pick(s: Site) -> str:
         parts.append(s.node("Unsqueeze", index, s.w.ints(rank)))
     others = [d for d in range(s.ndim()) if d not in axes]
     order = [*axes, *others]
-    x = x if order == sorted(order) else s.node("Transpose", x, perm=order)
+    if order != sorted(order):
+        x = s.node("Transpose", x, perm=order)
     y = s.node("GatherND", x, s.node("Concat", *parts, axis=rank))
     first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
     back = [*range(rank, rank + first), *range(rank), *range(rank + first, rank + len(others))]
-    return s.node("Transpose", y, perm=back) if first else y
+    if first:
+        return s.node("Transpose", y, perm=back)
+    return y
 
 
 @writes("Unfold")
@@ -236,7 +247,10 @@ def pad(s: Site) -> str:
     names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     if mode == "circular" and s.w.opset < 19:
         raise s.refuse("mode 'circular' needs a later version of the operator set", "pass opset_version=19")
-    value = [s.scalar(s.get("value"))] if mode == "constant" and s.get("value") else []
+    if mode == "constant" and s.get("value"):
+        value = [s.scalar(s.get("value"))]
+    else:
+        value = []
     if mode in ("constant", "circular") or all(least(n) >= 0 for n in pads):
         return s.node("Pad", s.input(0), s.shape(tuple(pads)), *value, mode=names[mode])
     added, cropped = (tuple(f(n, 0) for n in pads) for f in (greatest, smallest))

@@ -20,7 +20,9 @@ def _dtype(s: Site) -> Any:
 
 
 def _cast(s: Site, x: str, dtype: Any) -> str:
-    return x if dtype == _dtype(s) else str(s.w.cast(x, _dtype(s)))
+    if dtype == _dtype(s):
+        return x
+    return str(s.w.cast(x, _dtype(s)))
 
 
 @writes("Arange")
@@ -46,7 +48,9 @@ def _scalar(s: Site, n: Any, dtype: Any) -> str:
         return s.w.constant(np.array(n, dtype))
     made = s.scalar_size(n)
     own = np.int64 if isinstance(n, Size) else np.float64
-    return made if dtype == own else s.w.cast(made, dtype)
+    if dtype == own:
+        return made
+    return s.w.cast(made, dtype)
 
 
 @writes("Fill")
@@ -79,4 +83,6 @@ def vector(s: Site) -> str:
     has_fractions = any(isinstance(n, (float, Real)) for n in values)
     y = _cast(s, s.vector(values), np.dtype(np.float64 if has_fractions else np.int64))
     shape = s.result_dims()
-    return y if len(shape) == 1 else str(s.w.reshape(y, *shape))
+    if len(shape) == 1:
+        return y
+    return str(s.w.reshape(y, *shape))

@@ -240,7 +240,10 @@ class Prelu(Function):
     def forward(self, x: Array, weight: Array) -> Array:
         self.x = x
         self.weight = weight
-        self.shape = (weight.size, *(1,) * (x.ndim - 2)) if weight.size != 1 else ()
+        if weight.size != 1:
+            self.shape = (weight.size, *(1,) * (x.ndim - 2))
+        else:
+            self.shape = ()
         return _core.prelu(x, weight.reshape(self.shape))
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:

@@ -53,7 +53,8 @@ def softmax(
     """
     if dtype is not None:
         input = to_dtype("softmax", as_tensor("softmax", input), dtype)
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     return _softmax_along(input, _implied("softmax", input) if dim is None else dim)
 
 
@@ -105,7 +106,8 @@ def log_softmax(
     """
     if dtype is not None:
         input = to_dtype("log_softmax", as_tensor("log_softmax", input), dtype)
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     return _log_softmax_along(input, _implied("log_softmax", input) if dim is None else dim)
 
 

@@ -275,7 +275,9 @@ def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
         input = mul(input, 1.0)  # In floats, since the difference of unsigned integers would wrap around.
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
-        return add(input, mul(weight, step)) if -0.5 < weight < 0.5 else add(end, mul(weight - 1, step))
+        if -0.5 < weight < 0.5:
+            return add(input, mul(weight, step))
+        return add(end, mul(weight - 1, step))
     near = lt(abs(weight), 0.5)
     return add(where(near, input, end), mul(where(near, weight, sub(weight, 1)), step))
 

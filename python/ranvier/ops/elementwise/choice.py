@@ -97,7 +97,10 @@ class AtLeast(TakesHalves):
         of_x, of_limit = self.needs
         x = self.x
         limit = self.limit
-        dx = f.sum_to(f.where(self.compare(x, limit), dy, 0.0), x.shape) if of_x else None
+        if of_x:
+            dx = f.sum_to(f.where(self.compare(x, limit), dy, 0.0), x.shape)
+        else:
+            dx = None
         return dx, f.sum_to(f.where(self.reverse(x, limit), dy, 0.0), limit.shape) if of_limit else None
 
 
@@ -192,18 +195,24 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         return _clamp(input, low, high)
     if is_floating(input):
-        low = -math.inf if low is None else low
-        high = math.inf if high is None else high
+        if low is None:
+            low = -math.inf
+        if high is None:
+            high = math.inf
         return _BY_NUMBERS(input, 1.0 * low, 1.0 * high)  # 1.0 times: True as a limit becomes 1.0
     y = input if low is None else _AT_LEAST(input, low)
-    return y if high is None else _AT_MOST(y, high)
+    if high is None:
+        return y
+    return _AT_MOST(y, high)
 
 
 @own_error
 def _clamp(x: Any, low: Any, high: Any) -> Tensor:
     """clamp with one limit or two, at least one of them a Tensor."""
     if low is None or high is None:
-        return _AT_LEAST(x, low) if high is None else _AT_MOST(x, high)
+        if high is None:
+            return _AT_LEAST(x, low)
+        return _AT_MOST(x, high)
     dtypes = {part._array.dtype for part in (x, low, high) if isinstance(part, Tensor)}
     if len(dtypes) > 1 or not dtypes <= {F32, F64}:
         y = _AT_MOST(_AT_LEAST(x, low), high)
@@ -319,7 +328,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
 
 
 def _filled(mask: Array, number: Any, x: Array) -> Array:
-    number = number.item() if isinstance(number, np.ndarray) else number
+    if isinstance(number, np.ndarray):
+        number = number.item()
     return np.where(mask, as_number("masked_fill", number, x.dtype), x)
 
 

@@ -37,7 +37,9 @@ def _comparison(kernel: Any, function: Any) -> elementwise:
         """Compares integers with a Python int by the kernel, in float64; None if the int may be rounded
         there."""
         exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
-        return kernel(in_dtype(a, F64), float(b), None) if exact else None
+        if exact:
+            return kernel(in_dtype(a, F64), float(b), None)
+        return None
 
     return elementwise(kernel, numpy=function, dtypes=OWN, number=_number, instead=of_integers)
 

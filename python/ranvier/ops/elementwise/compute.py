@@ -82,7 +82,9 @@ def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
 
 def _raw(row: Any, x: Any, dtype: np.dtype[Any]) -> Any:
     """An operand as a kernel or NumPy's function gets it: an array of this dtype, or a number."""
-    return in_dtype(x._array, dtype) if isinstance(x, Tensor) else row.number(row.name, x, dtype)
+    if isinstance(x, Tensor):
+        return in_dtype(x._array, dtype)
+    return row.number(row.name, x, dtype)
 
 
 def _of_integers(row: Any, dtype: np.dtype[Any], *raw: Any) -> Array:

@@ -46,7 +46,9 @@ def as_operand(name: str, x: Any) -> Any:
         require_dtype(name, "an array", x, "biuf", "numbers or bools")
         return wrap(plain(name, x))
     if isinstance(x, _NUMBERS):
-        return x.item() if isinstance(x, np.generic) else x
+        if isinstance(x, np.generic):
+            return x.item()
+        return x
     refuse_torch(name, "an argument", x)
     raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
 
@@ -72,7 +74,9 @@ result_dtype: Any = _core._result_dtype
 
 def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
     """The operand as a Tensor of this dtype, on the tape."""
-    return x.to(dtype) if isinstance(x, Tensor) else wrap(keep(np.array(x, dtype)))
+    if isinstance(x, Tensor):
+        return x.to(dtype)
+    return wrap(keep(np.array(x, dtype)))
 
 
 _REFLECTED = {"add": "__radd__", "sub": "__rsub__", "mul": "__rmul__", "div": "__rtruediv__"}
@@ -94,7 +98,9 @@ def of_right_side(name: str, a: Any, b: Any) -> Any:
     home = kind.__module__.partition(".")[0]
     if method is None or not isinstance(a, Tensor) or home in ("builtins", "numpy"):
         times = name == "mul" and isinstance(b, Sequence) and isinstance(a, Tensor)
-        return b * a if times and a.dtype.kind in "biu" and a._array.size == 1 else NotImplemented
+        if times and a.dtype.kind in "biu" and a._array.size == 1:
+            return b * a
+        return NotImplemented
     return method(b, a)
 
 
@@ -120,7 +126,9 @@ def floating(x: Any, name: str = "cast") -> Any:
         x = as_operand(name, x)
         if not isinstance(x, Tensor):
             return cast(x, default.dtype)
-    return x if is_floating(x) else x.to(default.dtype)
+    if is_floating(x):
+        return x
+    return x.to(default.dtype)
 
 
 def alike(*operands: Any) -> Any:

@@ -443,10 +443,16 @@ def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
             if value is not None:
                 number("nan_to_num", key, value)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
-    y = clip(input, *_LIMITS[input._array.dtype]) if posinf is None or neginf is None else input
+    if posinf is None or neginf is None:
+        y = clip(input, *_LIMITS[input._array.dtype])
+    else:
+        y = input
     y = where(input == input, y, float(0.0 if nan is None else nan))
-    y = y if posinf is None else where(input == math.inf, float(posinf), y)
-    return y if neginf is None else where(input == -math.inf, float(neginf), y)
+    if posinf is not None:
+        y = where(input == math.inf, float(posinf), y)
+    if neginf is None:
+        return y
+    return where(input == -math.inf, float(neginf), y)
 
 
 _LIMITS = {dtype: (finfo(dtype).min, finfo(dtype).max) for dtype in (F16, BF16, F32, F64)}
@@ -489,4 +495,6 @@ def signbit(input: Any) -> Tensor:
 
 
 def _signbit(x: Any) -> Any:
-    return np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x)
+    if x.dtype == np.bool_:
+        return np.zeros(x.shape, bool)
+    return np.signbit(x)

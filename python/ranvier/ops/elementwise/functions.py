@@ -28,7 +28,9 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 def _of_bools(x: Any, function: Any) -> Any:
     """function(x) of integers. Bools, which NumPy's function does not take, are returned as they are."""
-    return np.array(x) if x.dtype == np.bool_ else function(x)
+    if x.dtype == np.bool_:
+        return np.array(x)
+    return function(x)
 
 
 def _whole_square(x: Any) -> Any:
@@ -189,7 +191,10 @@ class Pow(Function):
         of_a, of_b = self.needs
         a = self.a
         b = self.b
-        da = f.sum_to(f.pow_backward(dy, a, b), a.shape) if of_a else None
+        if of_a:
+            da = f.sum_to(f.pow_backward(dy, a, b), a.shape)
+        else:
+            da = None
         return da, f.sum_to(f.exponent_backward(dy, a, self.y), b.shape) if of_b else None
 
 
@@ -310,4 +315,6 @@ _POWERS: dict[float, Any] = {
 
 
 def _of_number(exponent: float) -> Function:
-    return _POWERS[exponent]() if exponent in _POWERS else PowNumber(exponent)
+    if exponent in _POWERS:
+        return _POWERS[exponent]()
+    return PowNumber(exponent)

@@ -20,7 +20,10 @@ from ranvier.tensors.tensor import Tensor, by_numpy
 
 def _integers(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
     """Raises TypeError for a dtype that an op on bits does not take."""
-    wanted = "integers" if name.endswith("shift") else "bools or integers"
+    if name.endswith("shift"):
+        wanted = "integers"
+    else:
+        wanted = "bools or integers"
     if dtype.kind not in ("iu" if wanted == "integers" else "biu"):
         kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in operands)
         raise DtypeError(f"[{name}] got dtypes {kinds}; expected {wanted}")
@@ -109,7 +112,9 @@ def bitwise_right_shift(input: Any, other: Any) -> Tensor:
 def _truth(name: str, x: Any) -> Any:
     """x as bools: True where it is not 0."""
     x = as_tensor(name, x)
-    return x if x.dtype == np.bool_ else ne(x, 0)
+    if x.dtype == np.bool_:
+        return x
+    return ne(x, 0)
 
 
 def logical_and(input: Any, other: Any) -> Tensor:

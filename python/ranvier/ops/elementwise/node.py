@@ -31,11 +31,15 @@ PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}
 def _parameters(formula: Any) -> tuple[str, ...]:
     """The names of a formula's parameters; none for a number or None."""
     code = getattr(formula, "__code__", None)
-    return code.co_varnames[: code.co_argcount] if code else ()
+    if code:
+        return code.co_varnames[: code.co_argcount]
+    return ()
 
 
 def _gradients(row: Any) -> tuple[Any, ...]:
-    return row.gradient if isinstance(row.gradient, tuple) else (row.gradient,)
+    if isinstance(row.gradient, tuple):
+        return row.gradient
+    return (row.gradient,)
 
 
 def settings_of(row: Any) -> tuple[str, ...]:
@@ -87,7 +91,10 @@ def _gradient(row: Any, gradient: Any, operands: str, i: int) -> tuple[str, list
     shape = "dy.shape" if operands == "x" else f"self.shapes[{i}]"
     if isinstance(gradient, int):
         return f"f.zeros_of({shape}, dy)", []
-    read = [name for name in _parameters(gradient) if name in PLACES] if gradient else ["x"]
+    if gradient:
+        read = [name for name in _parameters(gradient) if name in PLACES]
+    else:
+        read = ["x"]
     name = row.backward_kernel or f"{row.name}_backward" + f"_of_{operands[i]}" * (operands != "x")
     if gradient is not None and not row.backward_kernel:
         # The steps of the formula run in float32 for half floats, and the result is rounded once.

@@ -100,7 +100,10 @@ class elementwise:
 
     def __post_init__(self) -> None:
         if self.dtypes is None:
-            self.dtypes = FLOATS if self.kernel is None or self.numpy is None else KEPT
+            if self.kernel is None or self.numpy is None:
+                self.dtypes = FLOATS
+            else:
+                self.dtypes = KEPT
         self.settings = settings_of(self)
 
     def op(self, name: str) -> Callable[..., Tensor]:
@@ -118,7 +121,9 @@ class elementwise:
     def loops(self) -> Any:
         """The ufunc whose inner loops the core runs on dtypes for which there is no kernel; or None."""
         keeps = self.dtypes.integers == "kept"
-        return self.numpy if isinstance(self.numpy, np.ufunc) and keeps else self.ufunc
+        if isinstance(self.numpy, np.ufunc) and keeps:
+            return self.numpy
+        return self.ufunc
 
     def __call__(self, function: F) -> F:
         """Makes the public function. It is compiled from a text with the function's own parameters, since a
@@ -130,7 +135,10 @@ class elementwise:
         scope |= {"__name__": function.__module__, "__file__": function.__code__.co_filename}
         given = ", ".join(p for p in parameters if p not in ("inplace", "out"))
         x, _, settings = given.partition(", ")
-        lines = [f"check({settings})"] if self.check_settings is not None else []
+        if self.check_settings is not None:
+            lines = [f"check({settings})"]
+        else:
+            lines = []
         if "inplace" in parameters:
             floats = f"isinstance({x}, Tensor) and {x}._array.dtype.kind == 'f'"
             y = f"node({settings}) if {floats} else op({given})"  # a Function can write its result over x

@@ -48,7 +48,9 @@ class Convolution(Function):
         self.x = x
         self.w = w
         y = self.kernel(x[None] if self.single else x, w, bias, *self.geometry)
-        return y[0] if self.single else y
+        if self.single:
+            return y[0]
+        return y
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         if isinstance(dy, AtMaxima):
@@ -119,7 +121,10 @@ def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
     dy = of_input(node, 0, node.dy)
     other = of_input(node, 1, node.other)
     x, w = (g, other) if node.place == 0 else (other, g)
-    to_dy = node.kind(*node.geometry).apply(x, w, None) if node.needs[0] else None
+    if node.needs[0]:
+        to_dy = node.kind(*node.geometry).apply(x, w, None)
+    else:
+        to_dy = None
     if not node.needs[1]:
         return to_dy, None
     return to_dy, _Gradient(1 - node.place, node.kind, node.geometry, other.shape).apply(dy, g)
@@ -128,8 +133,14 @@ def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
 def _gradients(kind: Any, dy: Tensor, x: Tensor, w: Tensor, *settings: Any) -> tuple[Tensor | None, ...]:
     """The gradients of x, w and the bias on the tape, with the arguments of the kernel of backward."""
     *geometry, of_x, of_w, of_bias = settings
-    dx = _Gradient(0, kind, geometry, x.shape).apply(dy, w) if of_x else None
-    dw = _Gradient(1, kind, geometry, w.shape).apply(dy, x) if of_w else None
+    if of_x:
+        dx = _Gradient(0, kind, geometry, x.shape).apply(dy, w)
+    else:
+        dx = None
+    if of_w:
+        dw = _Gradient(1, kind, geometry, w.shape).apply(dy, x)
+    else:
+        dw = None
     return dx, dw, total(dy, (0, *range(2, dy.ndim))) if of_bias else None
 
 

@@ -31,7 +31,9 @@ def cubic(share: Tensor, taps: Tensor) -> Tensor:
 def pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:
     """Coordinates in [-1, 1] as places in pixels along an axis of this size: 0 to size - 1 inside the
     image."""
-    return (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
+    if align_corners:
+        return (points + 1) * ((size - 1) / 2)
+    return ((points + 1) * size - 1) * 0.5
 
 
 def limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:

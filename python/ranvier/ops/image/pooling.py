@@ -39,7 +39,9 @@ class Pool(TakesHalves):
     def window(self) -> tuple[Any, ...]:
         """The settings that the kernel of backward takes: none for adaptive pools, where they follow from the
         shapes."""
-        return () if self.adaptive else self.arguments
+        if self.adaptive:
+            return ()
+        return self.arguments
 
     def batch(self, x: Any) -> Any:
         """x as a batch; notes whether x was a single image, and the batch's shape."""
@@ -64,11 +66,15 @@ class MaxPool(Pool):
         if self.single:
             y = y[0]
             indices = [places[0] for places in indices]
-        return (y, *indices) if indices else y
+        if indices:
+            return (y, *indices)
+        return y
 
     def backward(self, dy: Any, *_: Any) -> Any:
         dx = self.kernel_backward(dy[None] if self.single else dy, self.where, self.shape, *self.window())
-        return dx[0] if self.single else dx
+        if self.single:
+            return dx[0]
+        return dx
 
 
 class WindowedMaxPool(MaxPool):
@@ -93,12 +99,16 @@ class WindowedMaxPool(MaxPool):
         outs = dy.shape[2 - self.single :]
         extents = self.shape[2:]
         fits = all(0 < n * out <= extent for n, out, extent in zip(sizes, outs, extents, strict=False))
-        return sizes if fits and self.where.dtype == "uint8" else None
+        if fits and self.where.dtype == "uint8":
+            return sizes
+        return None
 
 
 def _for_each_axis(setting: Any, axes: int) -> tuple[int, ...]:
     """A setting as a tuple with a number for each axis."""
-    return tuple(setting) * (1 + axes - len(setting)) if type(setting) in (tuple, list) else (setting,) * axes
+    if type(setting) in (tuple, list):
+        return tuple(setting) * (1 + axes - len(setting))
+    return (setting,) * axes
 
 
 class AvgPool(Pool):
@@ -108,12 +118,16 @@ class AvgPool(Pool):
         images = self.batch(x)
         y = self.kernel(images, *self.arguments)
         self.channels_last = _core.pools_over_channels(images)
-        return y[0] if self.single else y
+        if self.single:
+            return y[0]
+        return y
 
     def backward(self, dy: Any) -> Any:
         arguments = (*self.window(), self.channels_last)
         dx = self.kernel_backward(dy[None] if self.single else dy, self.shape, *arguments)
-        return dx[0] if self.single else dx
+        if self.single:
+            return dx[0]
+        return dx
 
 
 def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
@@ -128,7 +142,11 @@ def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
             return NotImplemented
         y = kind.kernel(x, *arguments)
         # The last argument says whether the indices are returned, too.
-        return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]
+        if type(y) is not tuple:
+            return y
+        if arguments[-1]:
+            return y[::2]
+        return y[0]
 
     kind.of = by_kernel(of_batch, kind)(lambda x, *arguments: kind(*arguments).apply(x))
     return kind
@@ -200,16 +218,23 @@ def max_pool2d(
             raise
     array = input._array  # Integers are computed in float64, which holds them exactly up to 2^53.
     if array.size and array.dtype.itemsize == 8:  # only 64 bits hold larger ones
-        exact = array.max() <= 2**53 if array.dtype.kind == "u" else _core.inside(array, -(2**53), 2**53)
+        if array.dtype.kind == "u":
+            exact = array.max() <= 2**53
+        else:
+            exact = _core.inside(array, -(2**53), 2**53)
         if not exact:
             raise OpError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
     y = MaxPool2d.of(input.double(), *arguments)
-    return (y[0].to(input.dtype), *y[1:]) if isinstance(y, tuple) else y.to(input.dtype)
+    if isinstance(y, tuple):
+        return (y[0].to(input.dtype), *y[1:])
+    return y.to(input.dtype)
 
 
 def _stride(stride: Any) -> Any:
     """An empty stride, which PyTorch allows, is None."""
-    return None if isinstance(stride, (tuple, list)) and not stride else stride
+    if isinstance(stride, (tuple, list)) and not stride:
+        return None
+    return stride
 
 
 def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -314,7 +339,9 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
 
 
 def _shape(node: Any, dy: Any) -> Any:
-    return node.shape[1:] if node.single else node.shape
+    if node.single:
+        return node.shape[1:]
+    return node.shape
 
 
 # With `shape`, the second gradient of x is 0, as in PyTorch, instead of None.
@@ -341,7 +368,9 @@ def _at_maxima(node: Any, x: Array) -> Array:
     flat = images.reshape(*images.shape[:2], math.prod(axes))
     of_each = places.reshape(*places.shape[:2], math.prod(places.shape[2:]))
     y = np.take_along_axis(flat, of_each, -1).reshape(places.shape)
-    return y[0] if node.single else y
+    if node.single:
+        return y[0]
+    return y
 
 
 def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:

@@ -98,7 +98,10 @@ def interpolate(
 def _of_unequal_sizes(x: Tensor, scale_factor: Any) -> Any:
     """The factor of each axis, but 1 for axes that keep their length, along which PyTorch copies."""
     axes = x.shape[2:]
-    factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * len(axes)
+    if isinstance(scale_factor, (tuple, list)):
+        factors = scale_factor
+    else:
+        factors = (scale_factor,) * len(axes)
     if len(factors) != len(axes) or not all(isinstance(f, (int, float)) and f > 0 for f in factors):
         return scale_factor  # The kernel raises the error.
     return tuple(1.0 if n <= n * f < n + 1 else f for n, f in zip(axes, factors, strict=True))
@@ -110,9 +113,15 @@ def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners:
         raise OpError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
     shape = tuple(x.shape)
     # A call with an empty batch makes all checks, and gives the sizes of the result.
-    none = x._array[:0] if x._array.dtype != np.uint8 else x._array[:0].astype(np.float32)
+    if x._array.dtype != np.uint8:
+        none = x._array[:0]
+    else:
+        none = x._array[:0].astype(np.float32)
     sizes = _core.interpolate(none, size, scale_factor, mode, align_corners).shape[2:]
-    factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
+    if isinstance(scale_factor, (tuple, list)):
+        factors = scale_factor
+    else:
+        factors = (scale_factor,) * 2
     axes = list(enumerate(zip(shape[2:], sizes, factors, strict=True)))
     # The last axis comes first, as in PyTorch. The order matters, since bytes are rounded after each axis.
     for axis, (old, new, factor) in axes[::-1]:
@@ -173,13 +182,18 @@ def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
             f"{align_corners!r}; expected (N, C, L) or (N, C, H, W), a size or scale_factor, and no "
             "align_corners"
         )
-    return adaptive_avg_pool1d(x, size) if x.ndim == 3 else adaptive_avg_pool2d(x, size)
+    if x.ndim == 3:
+        return adaptive_avg_pool1d(x, size)
+    return adaptive_avg_pool2d(x, size)
 
 
 def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
     """The sizes of the result for a scale_factor."""
     axes = x.shape[2:]
-    factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * len(axes)
+    if isinstance(scale_factor, (tuple, list)):
+        factors = scale_factor
+    else:
+        factors = (scale_factor,) * len(axes)
     try:
         return tuple(math.floor(n * float(f)) for n, f in zip(axes, factors, strict=True))
     except (TypeError, ValueError, OverflowError) as error:

@@ -299,7 +299,9 @@ def _unpooled(
 
 def _for_axes(value: Any, axes: int) -> tuple[int, ...]:
     """A setting for each axis: one number stands for all of them."""
-    return (value,) * axes if isinstance(value, int) else tuple(value)
+    if isinstance(value, int):
+        return (value,) * axes
+    return tuple(value)
 
 
 def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
@@ -331,7 +333,9 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
     def coordinates(count: int) -> Any:
         """The coordinates of `count` pixels in a row."""
         points = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
-        return points if align_corners else points * (count - 1) / max(count, 1)
+        if align_corners:
+            return points
+        return points * (count - 1) / max(count, 1)
 
     # for each pixel its coordinates, x before y, and a 1 by which theta adds its last column
     grids = np.meshgrid(*map(coordinates, sizes), np.ones(1), indexing="ij")
@@ -407,7 +411,10 @@ def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
     places = []
     weights = []
     for d, size in enumerate(x.shape[:1:-1]):  # columns, rows, layers
-        p = grid[..., d] if in_pixels else pixels(grid[..., d], size, limits[1])
+        if in_pixels:
+            p = grid[..., d]
+        else:
+            p = pixels(grid[..., d], size, limits[1])
         if mode != "bicubic":
             p = limited(p, size, *limits)
         before = host(np.rint if mode == "nearest" else np.floor, p._array)

@@ -45,7 +45,12 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
             )
     average = size_average is None or size_average
     reduces = reduce is None or reduce
-    meant = "none" if not reduces else "mean" if average else "sum"
+    if not reduces:
+        meant = "none"
+    elif average:
+        meant = "mean"
+    else:
+        meant = "sum"
     warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
     return meant
 
@@ -53,8 +58,12 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
 def in_dtype_of(x: Any, target: Any) -> Any:
     """A target in the dtype of x, so that float64 data can train a float32 model. Tensors of floats stay as
     they are, since they may have gradients."""
-    dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
-    target = keep(np.asarray(target)) if isinstance(target, (int, float)) else target
+    if isinstance(x, Tensor):
+        dtype = x._array.dtype
+    else:
+        dtype = getattr(x, "dtype", None)
+    if isinstance(target, (int, float)):
+        target = keep(np.asarray(target))
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
         return wrap(cast(target._array, np.dtype(dtype)))
     has_numbers = isinstance(target, np.ndarray) and target.dtype.kind in "biuf"
@@ -94,7 +103,9 @@ def _warn(x: Tensor, target: Tensor) -> None:
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
     """x, which must have floats, and target; two Tensors are cast to their common dtype."""
     if isinstance(target, Tensor) and is_floating(x):
-        return (x, target) if x._array.dtype is target._array.dtype else alike(x, target)
+        if x._array.dtype is target._array.dtype:
+            return (x, target)
+        return alike(x, target)
     return x, in_dtype_of(x, target)
 
 
@@ -106,7 +117,9 @@ def paired(x: Any, target: Any) -> tuple[Any, Any]:
             if wide[0].shape == wide[1].shape:
                 _warn(x, target)
             x, target = wide
-        return (x, target) if x._array.dtype is target._array.dtype else alike(x, target)
+        if x._array.dtype is target._array.dtype:
+            return (x, target)
+        return alike(x, target)
     return x, in_dtype_of(x, target)
 
 
@@ -124,7 +137,10 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
     array = getattr(value, "_array", value)
     if not isinstance(array, np.ndarray):
         array = keep(array_of(op, array, np.float64))
-    dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
+    if isinstance(x, Tensor):
+        dtype = x._array.dtype
+    else:
+        dtype = getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
         return in_dtype(array, F32 if np.dtype(dtype) in HALVES else np.dtype(dtype))
     return array
@@ -152,8 +168,14 @@ class ElementLoss(Function):
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         gradient = getattr(f, self.gradient)
         arguments = (dy, self.x, self.target, self.reduction)
-        dx = gradient(*arguments, False, *self.settings) if self.needs[0] else None
-        dt = gradient(*arguments, True, *self.settings) if self.needs[1] else None
+        if self.needs[0]:
+            dx = gradient(*arguments, False, *self.settings)
+        else:
+            dx = None
+        if self.needs[1]:
+            dt = gradient(*arguments, True, *self.settings)
+        else:
+            dt = None
         return dx, dt
 
 
@@ -214,7 +236,11 @@ def same_floats(name: str, **arrays: Any) -> list[Tensor]:
 def reduced(name: str, x: Tensor, reduction: str) -> Tensor:
     """The losses x, or their mean or sum, as the reduction says. Raises ValueError for another reduction."""
     one_of(name, "reduction", reduction, ("none", "mean", "sum"))
-    return x if reduction == "none" else mean(x) if reduction == "mean" else total(x)
+    if reduction == "none":
+        return x
+    if reduction == "mean":
+        return mean(x)
+    return total(x)
 
 
 extension.loaded(__name__)

@@ -37,7 +37,9 @@ def _apply(function: Function, x: Any, target: Any, reduction: str, weight: Any)
     name = re.sub("(?<!^)([A-Z])", r"_\1", type(function).__name__).lower()
     x, target = (unsqueeze(as_tensor(name, value), 0) for value in (x, target))
     loss = watched(function.apply(x, target), weight)
-    return squeeze(loss, 0) if reduction == "none" else loss
+    if reduction == "none":
+        return squeeze(loss, 0)
+    return loss
 
 
 class ClassLoss(Function):
@@ -68,7 +70,8 @@ class ClassLoss(Function):
             share = used.to(x.dtype) * share
             chosen = _one_hot(target, x)
             x = where(used, x, 0.0)  # Rows of ignored targets may be infinite or NaN.
-        x = log_softmax(x, 1) if smoothing else x
+        if smoothing:
+            x = log_softmax(x, 1)
         if smoothing and smoothing[0]:
             x = x * (chosen * (1 - smoothing[0]) + smoothing[0] / max(x.shape[1], 1)) * share
         elif is_floating(target):
@@ -78,13 +81,19 @@ class ClassLoss(Function):
             x = x.masked_fill(others, 0.0) * share.masked_fill(others, 0.0)
         losses = -total(x, 1)
         if reduction != "mean":
-            return losses if reduction == "none" else total(losses)
-        return mean(losses) if is_floating(target) else total(losses) / total(chosen * share)
+            if reduction == "none":
+                return losses
+            return total(losses)
+        if is_floating(target):
+            return mean(losses)
+        return total(losses) / total(chosen * share)
 
 
 def _column(weight: Any, x: Tensor) -> Any:
     """Weights (C,) as a factor for x (N, C, ...)."""
-    return 1.0 if weight is None else wrap(weight).reshape(-1, *(1,) * (x.ndim - 2))
+    if weight is None:
+        return 1.0
+    return wrap(weight).reshape(-1, *(1,) * (x.ndim - 2))
 
 
 def _one_hot(target: Tensor, x: Tensor) -> Tensor:
@@ -100,7 +109,10 @@ class CrossEntropy(ClassLoss):
     def backward(self, dy: Any) -> Any:
         gradient: Any = _core.cross_entropy_backward
         saved = *self.saved, *self.settings
-        dx = gradient(dy, self.x, self.target, *saved) if self.needs[0] else None
+        if self.needs[0]:
+            dx = gradient(dy, self.x, self.target, *saved)
+        else:
+            dx = None
         return dx, gradient(dy, self.x, self.target, *saved, of_target=True) if self.needs[1] else None
 
 

@@ -32,7 +32,10 @@ class CTC(Function):
         self.at_infinity = 0.0 if zero_infinity else math.nan
 
     def forward(self, x: Array, labels: Array, lengths: Array, sizes: Array) -> Array:
-        dense = x if x.flags.c_contiguous or not self.needs[0] else _core.copy(x, False)
+        if x.flags.c_contiguous or not self.needs[0]:
+            dense = x
+        else:
+            dense = _core.copy(x, False)
         self.dx: Any = _core.exp(dense, None) if self.needs[0] else None
         return _core.ctc_loss(x, labels, lengths, sizes, self.blank, self.at_infinity, self.dx)
 
@@ -122,7 +125,8 @@ def ctc_loss(
     loss = CTC(blank, bool(zero_infinity)).apply(x, rows, lengths, sizes)
     if zero_infinity:
         loss = where(loss == math.inf, 0.0, loss)
-    loss = loss[0] if single else loss
+    if single:
+        loss = loss[0]
     if reduction == "mean":
         loss = loss / wrap(host(_divisors, sizes, x.dtype, single))
     return reduced("ctc_loss", loss, reduction)
@@ -131,4 +135,6 @@ def ctc_loss(
 def _divisors(sizes: Array, dtype: Any, single: bool) -> Array:
     """The lengths of the targets, at least 1, by which 'mean' divides the losses."""
     divisors = np.maximum(sizes, 1).astype(dtype)
-    return divisors.reshape(()) if single else divisors
+    if single:
+        return divisors.reshape(())
+    return divisors

@@ -13,7 +13,9 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 def _factor(weight: Any) -> Any:
     """A weight as a factor: a Tensor, or 1.0 for None."""
-    return 1.0 if weight is None else wrap(weight)
+    if weight is None:
+        return 1.0
+    return wrap(weight)
 
 
 def _by_x(f: Any, x: Any, t: Any, weight: Any) -> Any:

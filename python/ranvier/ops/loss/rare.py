@@ -92,12 +92,15 @@ def multi_margin_loss(
         )
     at = chosen.unsqueeze(-1)
     losses = _positive(margin - gather(x, -1, at) + x)
-    losses = losses * losses if p == 2 else losses
+    if p == 2:
+        losses = losses * losses
     if weight is not None:
         losses = losses * wrap(constant(name, "weight", weight, x))[chosen].unsqueeze(-1)
     others = ne(wrap(np.arange(x.shape[-1])), at)
     result = reduced(name, mean(where(others, losses, 0.0), -1), reduction)
-    return result.reshape(own) if reduction == "none" else result
+    if reduction == "none":
+        return result.reshape(own)
+    return result
 
 
 @in_dtypes(Dtypes(autocast="float32"))
@@ -148,7 +151,8 @@ def multilabel_soft_margin_loss(
     logits, labels = in_one_shape(x, target)
     losses = bce_with_logits(logits, labels, reduction="none")
     if weight is not None:
-        weight = weight if isinstance(weight, Tensor) else wrap(constant(name, "weight", weight, losses))
+        if not isinstance(weight, Tensor):
+            weight = wrap(constant(name, "weight", weight, losses))
         losses = losses * weight
     if losses.shape == x.shape:
         return reduced(name, mean(losses, -1), reduction)
@@ -173,7 +177,10 @@ def triplet_margin_with_distance_loss(
     """
     name = "triplet_margin_with_distance_loss"
     number(name, "margin", margin, 0, above=True)
-    distance = pairwise_distance if distance_function is None else distance_function
+    if distance_function is None:
+        distance = pairwise_distance
+    else:
+        distance = distance_function
     to_positive = distance(anchor, positive)
     to_negative = distance(anchor, negative)
     if swap:
@@ -196,4 +203,6 @@ def _positive(margins: Tensor) -> Tensor:
 
 def _row(x: Tensor) -> Tensor:
     """x; a number becomes a row of one class."""
-    return x if x.ndim else x.unsqueeze(0)
+    if x.ndim:
+        return x
+    return x.unsqueeze(0)

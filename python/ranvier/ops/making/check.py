@@ -70,7 +70,9 @@ def conj(input: Tensor) -> Tensor:
 
 def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
     """The tensor itself, or in another dtype: all tensors are dense."""
-    return input if dtype is None else input.to(dtype)
+    if dtype is None:
+        return input
+    return input.to(dtype)
 
 
 def numel(input: Any) -> int:

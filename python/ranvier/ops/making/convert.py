@@ -49,12 +49,16 @@ def to(
         if like is CPU or (type(like) is str and like == "cpu"):
             return x
         if type(like) is Tensor:
-            return x if like._array.dtype is x._array.dtype else to_dtype("to", x, like._array.dtype)
+            if like._array.dtype is x._array.dtype:
+                return x
+            return to_dtype("to", x, like._array.dtype)
     dtype, device, copy = parsed_to(args, dtype, device, copy)
     y = to_dtype("to", x, dtype, memory_format)
     if device is not None and device != "cpu":
         return _to(x, y, device, copy)
-    return clone(y) if copy and y is x else y
+    if copy and y is x:
+        return clone(y)
+    return y
 
 
 @own_error
@@ -63,7 +67,9 @@ def _to(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
     if is_meta(device):
         return on_device(y._array, device)
     require_cpu(device)
-    return clone(y) if copy and y is x else y
+    if copy and y is x:
+        return clone(y)
+    return y
 
 
 def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tuple[Any, Any, bool]:
@@ -95,13 +101,18 @@ def to_dtype(name: str, x: Tensor, dtype: Any, memory_format: Any = None) -> Ten
         raise DtypeError(
             f"[{name}] got {dtype!r}; expected a dtype that NumPy has, a device or a Tensor"
         ) from None
-    wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
+    if not wanted.isnative:
+        wanted = wanted.newbyteorder("=")
     if wanted.kind not in "biuf":
         if wanted.kind == "c" and hasattr(x, "cfloat"):  # a satellite has added complex numbers
-            return x.cfloat() if wanted.itemsize == 8 else x.cdouble()
+            if wanted.itemsize == 8:
+                return x.cfloat()
+            return x.cdouble()
         require_numbers(name, wanted)
     y = x if wanted == x._array.dtype else _converted(x, wanted)
-    return y if memory_format is None else _laid_out(name, y, memory_format)
+    if memory_format is None:
+        return y
+    return _laid_out(name, y, memory_format)
 
 
 @by_kernel(cast, Cast)
@@ -115,16 +126,22 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
     if memory_format == "preserve_format":
         return x
     if memory_format == "contiguous_format":
-        return x if array.flags.c_contiguous else Clone("C").apply(x)
+        if array.flags.c_contiguous:
+            return x
+        return Clone("C").apply(x)
     if memory_format == "channels_last_3d" and array.ndim == 5:
         last: Tensor = x.movedim(1, -1)
-        return x if last.is_contiguous() else Clone("C").apply(last).movedim(-1, 1)
+        if last.is_contiguous():
+            return x
+        return Clone("C").apply(last).movedim(-1, 1)
     if memory_format != "channels_last" or array.ndim != 4:
         raise OpError(
             f"[{name}] got memory_format {memory_format!r} for {array.ndim} dimensions; expected "
             "contiguous_format, preserve_format, or channels_last for 4 dimensions, channels_last_3d for 5"
         )
-    return x if array.transpose(0, 2, 3, 1).flags.c_contiguous else Clone("channels_last").apply(x)
+    if array.transpose(0, 2, 3, 1).flags.c_contiguous:
+        return x
+    return Clone("channels_last").apply(x)
 
 
 @partial(own_error, name="view")
@@ -166,8 +183,13 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """
     if not isinstance(input, Tensor):
         raise TypeError(f"[clone] got {type(input).__name__}; expected a Tensor")
-    y = input if memory_format is None else _laid_out("clone", input, memory_format)
-    return Clone().apply(input) if y is input else y
+    if memory_format is None:
+        y = input
+    else:
+        y = _laid_out("clone", input, memory_format)
+    if y is input:
+        return Clone().apply(input)
+    return y
 
 
 def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:

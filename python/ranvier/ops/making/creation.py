@@ -82,10 +82,15 @@ def _finish(
     layout and pin_memory, which are checked and have no effect here."""
     if settings:
         _check_settings(settings)
-    out = on_device(array, on) if contexts or (on is not None and on != "cpu") else wrap(array)
+    if contexts or (on is not None and on != "cpu"):
+        out = on_device(array, on)
+    else:
+        out = wrap(array)
     if settings and settings.get("memory_format") is not None:
         out = out.contiguous(memory_format=settings["memory_format"])
-    return out.requires_grad_(flag("tensor", "requires_grad", requires_grad)) if requires_grad else out
+    if requires_grad:
+        return out.requires_grad_(flag("tensor", "requires_grad", requires_grad))
+    return out
 
 
 def tensor(
@@ -124,9 +129,12 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     tensor([1., 1.], dtype=torch.float64)
     """
     try:
-        device = get_default_device() if contexts and device is None else device
+        if contexts and device is None:
+            device = get_default_device()
         if isinstance(data, Tensor):
-            return data if dtype is device is None else data.to(dtype=dtype, device=device)
+            if dtype is device is None:
+                return data
+            return data.to(dtype=dtype, device=device)
         if observers:
             given(data)
         if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
@@ -152,11 +160,17 @@ def asarray(
     tensor([1., 2.])
     """
     out = as_tensor(obj, dtype, device)
-    shares = np.may_share_memory(out._array, getattr(obj, "_array", obj)) if hasattr(obj, "dtype") else False
+    if hasattr(obj, "dtype"):
+        shares = np.may_share_memory(out._array, getattr(obj, "_array", obj))
+    else:
+        shares = False
     if copy is False and not shares:
         raise OpError("[asarray] got copy=False for data that has to be copied; expected copy=None")
-    out = out.detach().clone() if copy and shares else out
-    return out.requires_grad_(flag("tensor", "requires_grad", requires_grad)) if requires_grad else out
+    if copy and shares:
+        out = out.detach().clone()
+    if requires_grad:
+        return out.requires_grad_(flag("tensor", "requires_grad", requires_grad))
+    return out
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -232,7 +246,10 @@ def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
             on_cpu = not contexts if device is None else device == "cpu"
             if on_cpu and not (requires_grad or settings):
                 return wrap(filled(value, shape, kind))
-            array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
+            if on_cpu:
+                array = filled(value, shape, kind)
+            else:
+                array = filled_on(device, value, shape, kind)
             return _finish(array, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
@@ -270,16 +287,21 @@ def full(
     """
     shape = shape_of((size,), "tensor")
     value = fill_value
-    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic):
+        value = value.item()
     if type(value) is float or type(value) is int or type(value) is bool:
         kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
         fits = kind.kind == "f" and -65504 <= value <= 65504
         fits = fits or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
-        value = value if fits else fill_number("full", value, kind)
+        if not fits:
+            value = fill_number("full", value, kind)
         on_cpu = not contexts if device is None else device == "cpu"
         if on_cpu and not (requires_grad or settings):
             return wrap(filled(value, shape, kind))
-        array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
+        if on_cpu:
+            array = filled(value, shape, kind)
+        else:
+            array = filled_on(device, value, shape, kind)
     else:
         value = array_of("full", value)
         kind = np.dtype(dtype or value.dtype)
@@ -340,7 +362,8 @@ def eye(
         return written("eye", out, eye(n, m, dtype=dtype or out.dtype))
     if n < 0 or (m is not None and m < 0):
         raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
-    m = n if m is None else m
+    if m is None:
+        m = n
     kind = np.dtype(dtype or default.dtype)
     array = filled(0, (n, m), kind)
     if observers:
@@ -429,5 +452,6 @@ def linspace(
     else:
         with np.errstate(invalid="ignore"):  # between infinite limits
             values = np.linspace(first, last, steps)
-    values = values if steps != 1 else np.array([first])
+    if steps == 1:
+        values = np.array([first])
     return _finish(literal(values.astype(kind)), requires_grad, device, settings)

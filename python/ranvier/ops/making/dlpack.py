@@ -28,12 +28,17 @@ class _Source:
         self.is_bfloat16 = False
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        capsule = self.tensor if self.is_bare else self.tensor.__dlpack__(**kwargs)
+        if self.is_bare:
+            capsule = self.tensor
+        else:
+            capsule = self.tensor.__dlpack__(**kwargs)
         self.is_bfloat16 = recoded(capsule, BFLOAT, UINT)
         return capsule
 
     def __dlpack_device__(self) -> Any:
-        return (1, 0) if self.is_bare else self.tensor.__dlpack_device__()
+        if self.is_bare:
+            return (1, 0)
+        return self.tensor.__dlpack_device__()
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
@@ -64,7 +69,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         )
     try:
         array = np.from_dlpack(source)
-        array = bools(array.view(np.uint8)) if array.dtype.kind == "b" else array
+        if array.dtype.kind == "b":
+            array = bools(array.view(np.uint8))
         return from_numpy(array.view(BF16) if source.is_bfloat16 else array)
     except TypeError:
         raise

@@ -34,13 +34,17 @@ from ranvier.tensors.tensor import Tensor, wrap
 
 def _drawing(generator: Any) -> Any:
     """A block in which numbers are drawn from the generator, if one is given."""
-    return contextlib.nullcontext() if generator is None else using(generator)
+    if generator is None:
+        return contextlib.nullcontext()
+    return using(generator)
 
 
 def _float(name: str, x: Tensor) -> str:
     """Raises TypeError unless x has floats."""
     require_dtype(name, "x", x, "f", "floats")
-    return "float64" if x.dtype == np.float64 else "float32"
+    if x.dtype == np.float64:
+        return "float64"
+    return "float32"
 
 
 class Drawn(Function):
@@ -227,7 +231,9 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
     except (TypeError, ValueError):
         values = draw.random(input.shape, F64 if limit.dtype == F64 else F32)
         out = np.asarray(values < limit).astype(input.dtype)
-    return _drawn(out, input) if p is None else without_derivative("bernoulli", out, input)
+    if p is None:
+        return _drawn(out, input)
+    return without_derivative("bernoulli", out, input)
 
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -338,14 +344,18 @@ def normal(
     """
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
     on = device or next((x.device for x in tensors), CPU)
-    shape = np.broadcast_shapes(*(x.shape for x in tensors)) if size is None else size
+    if size is None:
+        shape = np.broadcast_shapes(*(x.shape for x in tensors))
+    else:
+        shape = size
     if is_meta(on):
         return creation.empty(shape, dtype=dtype, device=on, requires_grad=requires_grad)
     if not isinstance(std, Tensor):
         std = number("normal", "std", std, 0)
     elif not _core.inside((std if std.dtype.char in "fd" else std.float())._array, 0.0, math.inf):
         raise OpError("[normal] got std negative or NaN; expected numbers >= 0")
-    mean = mean if isinstance(mean, Tensor) else number("normal", "mean", mean)
+    if not isinstance(mean, Tensor):
+        mean = number("normal", "mean", mean)
     with _drawing(generator):
         kind = next((x.dtype for x in tensors if size is None and x.dtype.kind == "f"), None)
         y = creation.empty(shape, dtype=dtype or kind, layout=layout, device=on, pin_memory=pin_memory)
@@ -353,8 +363,11 @@ def normal(
             y = normal_(y) * std + mean
         else:
             normal_(y, 0 if isinstance(mean, Tensor) else mean, std)
-            y = y + mean if isinstance(mean, Tensor) else y
-    return y.detach().requires_grad_() if requires_grad else _drawn(y._array, mean, std)
+            if isinstance(mean, Tensor):
+                y = y + mean
+    if requires_grad:
+        return y.detach().requires_grad_()
+    return _drawn(y._array, mean, std)
 
 
 def randint_like(

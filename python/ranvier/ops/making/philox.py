@@ -39,7 +39,9 @@ def _is_known() -> bool:
 def bits_of(draw: Any) -> Any:
     """The bit generator of a NumPy generator, if the core can draw from it; else None."""
     bits = getattr(draw, "bit_generator", None)
-    return bits if type(bits) is np.random.Philox and _is_known() else None
+    if type(bits) is np.random.Philox and _is_known():
+        return bits
+    return None
 
 
 def permutation(n: int, seed: int, out: Order | None = None) -> Order:

@@ -279,13 +279,17 @@ def _plain(state: Any) -> Any:
     """The state of a NumPy generator with lists in place of arrays; `_arrays` is the inverse."""
     if isinstance(state, dict):
         return {key: _plain(value) for key, value in state.items()}
-    return state.tolist() if hasattr(state, "tolist") else state
+    if hasattr(state, "tolist"):
+        return state.tolist()
+    return state
 
 
 def _arrays(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: _arrays(value) for key, value in state.items()}
-    return np.array(state, np.uint64) if isinstance(state, list) else state
+    if isinstance(state, list):
+        return np.array(state, np.uint64)
+    return state
 
 
 def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
@@ -345,7 +349,10 @@ def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         **settings: Any,
     ) -> Tensor:
-        array = input._array if type(input) is Tensor else array_of(name, input)
+        if type(input) is Tensor:
+            array = input._array
+        else:
+            array = array_of(name, input)
         kind = np.dtype(dtype or array.dtype)
         values = philox.numbers(kernel, array.shape, kind, 0.0, 1.0, key_of(name, generator))
         device = device or getattr(input, "device", CPU)
@@ -364,13 +371,18 @@ def _bits_of(name: str, drawn_from: Any) -> Any:
     """The bit generator in force, or of a given generator, if the core can draw from it; else None."""
     if observers:
         return None
-    own = (_local.generator or default_generator) if drawn_from is None else _given(name, drawn_from)
+    if drawn_from is None:
+        own = _local.generator or default_generator
+    else:
+        own = _given(name, drawn_from)
     return own._bits or philox.bits_of(own.numpy())
 
 
 def numpy_of(name: str, drawn_from: Any) -> np.random.Generator:
     """NumPy's generator in force, or of a given generator."""
-    return generator() if drawn_from is None else _given(name, drawn_from).numpy()
+    if drawn_from is None:
+        return generator()
+    return _given(name, drawn_from).numpy()
 
 
 def randint(
@@ -400,7 +412,10 @@ def randint(
     shape = shape_of((size,), "tensor")
     if (y := _core._next_integers(_bits_of("randint", generator), low, high, shape)) is None:
         y = wrap(np.asarray(numpy_of("randint", generator).integers(low, high, shape)))
-    values = y._array if dtype is None else y._array.astype(dtype, copy=False)
+    if dtype is None:
+        values = y._array
+    else:
+        values = y._array.astype(dtype, copy=False)
     return _finish(values, requires_grad, device, settings)
 
 
@@ -411,5 +426,8 @@ def randperm(
     philox.check_range("randperm", 0, (n := index(n)) or 1, dtype or philox.I64)
     if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:
         y = wrap(np.asarray(numpy_of("randperm", generator).permutation(n)))
-    values = y._array if dtype is None else y._array.astype(dtype, copy=False)
+    if dtype is None:
+        values = y._array
+    else:
+        values = y._array.astype(dtype, copy=False)
     return _finish(values, False, device, settings)

@@ -165,7 +165,10 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     second = reshape(permute(b, (*right, *columns)), (k, math.prod(b.shape[d] for d in columns)))
     # As in PyTorch, autocast casts the operands unless the result has one element.
     single = math.prod(shape) == 1
-    product = _core._without_autocast(matmul, first, second) if single else matmul(first, second)
+    if single:
+        product = _core._without_autocast(matmul, first, second)
+    else:
+        product = matmul(first, second)
     return reshape(product, shape)
 
 
@@ -228,7 +231,10 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     other = as_tensor("cross", other)
     shape = common_shape("cross", input, other)
     first = next((d for d, n in enumerate(shape) if n == 3), None)
-    dim = first if dim is None else some_dim("cross", max(input, other, key=Tensor.dim), dim)
+    if dim is None:
+        dim = first
+    else:
+        dim = some_dim("cross", max(input, other, key=Tensor.dim), dim)
     if dim is None or shape[dim] != 3:
         raise OpError(
             f"[cross] got shapes {input.shape} and {other.shape}; expected size 3 in dimension {dim}"
@@ -255,7 +261,10 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     if input.ndim > 2:
         raise misfit("cov", {"x": input.shape}, "at most two dimensions")
     of_samples = None if aweights is None else as_tensor("cov", aweights)
-    own = result_dtype(input) if of_samples is None else result_dtype(input, of_samples)
+    if of_samples is None:
+        own = result_dtype(input)
+    else:
+        own = result_dtype(input, of_samples)
     if own in HALVES:
         of_samples = None if of_samples is None else of_samples.float()
         return rounded(cov(input.float(), correction=correction, fweights=fweights, aweights=of_samples), own)
@@ -271,7 +280,10 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
                 require_dtype("cov", "fweights", w, "iu", "integers")
             if (w < 0).any():
                 raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
-            weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
+            if weights is None:
+                weights = w.to(input.dtype)
+            else:
+                weights = mul(weights, w.to(input.dtype))
     # The mean is subtracted twice: the first mean is rounded, and the mean of the deviations is its error.
     n: Any = rows.shape[1] if weights is None else total(weights)
     centred = rows
@@ -279,10 +291,15 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         weighted = centred if weights is None else mul(centred, weights)
         centred = sub(centred, total(weighted, 1, True) / n)
     product = matmul(centred if weights is None else mul(centred, weights), centred.T)
-    used = 1 if of_samples is None else total(mul(weights, of_samples.to(input.dtype))) / n
+    if of_samples is None:
+        used = 1
+    else:
+        used = total(mul(weights, of_samples.to(input.dtype))) / n
     degrees = n - whole("cov", "correction", correction) * used
     y = product / (max(degrees, 0) if weights is None else degrees.clamp(min=0))
-    return reshape(y, ()) if rows.shape[0] == 1 else y
+    if rows.shape[0] == 1:
+        return reshape(y, ())
+    return y
 
 
 def _top(rows: Tensor) -> Tensor:
@@ -359,7 +376,9 @@ def block_diag(*matrices: Any) -> Tensor:
         width += m.shape[1]
     from ranvier.ops.making.creation import zeros
 
-    return cat(rows, 0) if rows else zeros(1, 0)
+    if rows:
+        return cat(rows, 0)
+    return zeros(1, 0)
 
 
 def spmm(input: Any, mat2: Any) -> Tensor:

@@ -72,7 +72,8 @@ def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     if node.needs[0]:
         half, sign = (triu, 1) if node.upper else (tril, -1)
         dA = sum_to(matmul(neg(db), transpose(of_output(node, node.y), -1, -2)), A.shape)
-        dA = dA if node.whole else half(dA, sign * node.unit)
+        if not node.whole:
+            dA = half(dA, sign * node.unit)
     return dA, sum_to(db, node.shape) if node.needs[1] else None
 
 
@@ -203,7 +204,8 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     """
     lower = matrix("cholesky_solve", input2)
     right = matrix("cholesky_solve", input, square=False)
-    lower = transpose(lower, -1, -2) if upper else lower
+    if upper:
+        lower = transpose(lower, -1, -2)
     y = _solved(lower, right, False, False, "cholesky_solve", True)
     return _solved(transpose(lower, -1, -2), y, True, False, "cholesky_solve", True)
 

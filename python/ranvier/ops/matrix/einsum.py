@@ -53,7 +53,10 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     for (of_x, of_y, product), y in zip(pairs, rest, strict=True):
         x = product(_after(x, of_x), _after(y, of_y))
     y = _after(x, last)
-    return y.view(y.shape) if y is operands[0] else y  # the result is a new Tensor, as in PyTorch
+    # the result is a new Tensor, as in PyTorch
+    if y is operands[0]:
+        return y.view(y.shape)
+    return y
 
 
 def _after(x: Tensor, steps: Steps) -> Tensor:

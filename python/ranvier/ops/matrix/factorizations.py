@@ -58,7 +58,10 @@ class Qr(Function):
 
     def forward(self, A: Array) -> Any:
         factors: Any = np.linalg.qr(A, self.mode)  # a pair (Q, R), or with mode "r" R alone
-        self.factors = (np.zeros(0, A.dtype), factors) if self.mode == "r" else tuple(factors)
+        if self.mode == "r":
+            self.factors = (np.zeros(0, A.dtype), factors)
+        else:
+            self.factors = tuple(factors)
         return self.factors
 
 
@@ -79,8 +82,10 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
         raise RuntimeError(
             f"[qr] got mode 'complete' and shape {(m, n)}; expected 'reduced', which has gradients"
         )
-    dQ = Q * 0.0 if dQ is None else dQ
-    dR = R * 0.0 if dR is None else dR
+    if dQ is None:
+        dQ = Q * 0.0
+    if dR is None:
+        dR = R * 0.0
     U = R[..., :k]
     W = R[..., k:]
     dU = dR[..., :k]
@@ -90,7 +95,9 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
     M = matmul(U, dU.mT) - matmul(dQ.mT, Q)
     dX = dQ + matmul(Q, tril(M) + tril(M, -1).mT)
     dX = SolveTriangular("qr", True).apply(U, dX.mT).mT
-    return dX if n == k else cat([dX, matmul(Q, dW)], -1)
+    if n == k:
+        return dX
+    return cat([dX, matmul(Q, dW)], -1)
 
 
 class Eigh(Function):
@@ -114,7 +121,10 @@ def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
     """Magnus (1985): dA = V M V^T, made symmetric, where M is V^T dV / (L_j - L_i) off the diagonal and dL on
     it."""
     L, V = (of_output(node, array, i) for i, array in enumerate(node.factors))
-    inner = None if dL is None else dL.unsqueeze(-2) * ones_in_diagonal(L)
+    if dL is None:
+        inner = None
+    else:
+        inner = dL.unsqueeze(-2) * ones_in_diagonal(L)
     if dV is not None:
         shares = matmul(V.mT, dV)
         off = over_differences((shares - shares.mT) * 0.5, L)
@@ -226,7 +236,10 @@ def _of_pinv(node: Any, dP: Tensor) -> Tensor:
     kind = np.dtype(np.float64)
     A = of_input(node, 0, node.A).to(kind)
     G = dP.to(kind)
-    P = of_output(node, node.y).to(kind) if mode.enabled else wrap(node.P)
+    if mode.enabled:
+        P = of_output(node, node.y).to(kind)
+    else:
+        P = wrap(node.P)
     Pt = P.mT
     turned = G.mT
     outer = matmul(matmul(turned, P), Pt)
@@ -241,7 +254,10 @@ def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) 
     if hermitian:
         raise OpError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
     if rtol is None:
-        rtol = 0.0 if atol else float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
+        if atol:
+            rtol = 0.0
+        else:
+            rtol = float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
     return atol or 0.0, rtol
 
 
@@ -341,8 +357,12 @@ def _least_squares(A: Tensor, B: Tensor, least: float, driver: str | None) -> Ls
         residuals = total(mul(error, error), -2)
     else:
         residuals = reshape(solution, (-1,))[:0].clone()
-    values = svdvals(A.detach()) if driver in ("gelsd", "gelss") else wrap(np.zeros(0, A.dtype))
-    rank = wrap(np.zeros(0, np.int64)) if driver == "gels" else rank
+    if driver in ("gelsd", "gelss"):
+        values = svdvals(A.detach())
+    else:
+        values = wrap(np.zeros(0, A.dtype))
+    if driver == "gels":
+        rank = wrap(np.zeros(0, np.int64))
     return LstsqResult(solution, residuals, rank, values)
 
 
@@ -385,7 +405,8 @@ def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
     inner = tril(matmul(L.mT, tril(dLU, -1)), -1) + triu(matmul(triu(dLU), U.mT))
     left = SolveTriangular("lu", True, True).apply(both.mT, inner)
     dA = SolveTriangular("lu", True).apply(both, left.mT).mT
-    dA = cat((dA, dmore), axis) if dmore.shape[axis] else dA
+    if dmore.shape[axis]:
+        dA = cat((dA, dmore), axis)
     return matmul(wrap(_exchanges(node.factors[1], dA.shape[-2], dA.dtype)), dA)
 
 
@@ -432,7 +453,9 @@ def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     if not pivot:
         raise OpError("[lu] got pivot=False; expected True")
     factors = LUFactors(*Lu().apply(A))
-    return (*factors, wrap(np.zeros(A.shape[:-2], np.int32))) if get_infos else factors
+    if get_infos:
+        return (*factors, wrap(np.zeros(A.shape[:-2], np.int32)))
+    return factors
 
 
 def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> LUResult:

@@ -46,7 +46,8 @@ class Fourier(Function):
 
     def forward(self, x: Array, window: Any = None) -> Array:
         self.length = x.shape[-1] if self.kind == "rfft" else x.shape[-2]
-        self.window = self.window if window is None else window
+        if window is not None:
+            self.window = window
         return self.transform(x, self.kind, self.n, self.scale, 1.0, self.window)
 
     def adjoint(self, dy: Array) -> Array:
@@ -58,10 +59,14 @@ class Fourier(Function):
         # frequencies, undoes the correction for them.
         edge = {"rfft": 2.0, "irfft": 0.5}.get(self.kind, 1.0)
         dx = self.transform(dy, _INVERSE[self.kind], self.n, self.scale / edge, edge, self.window)
-        return dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
+        if self.kind == "rfft":
+            return dx[..., : self.length]
+        return dx[..., : self.length, :]
 
     def backward(self, dy: Array) -> Any:
-        return self.adjoint(dy) if self.window is None else (self.adjoint(dy), None)
+        if self.window is None:
+            return self.adjoint(dy)
+        return (self.adjoint(dy), None)
 
 
 @np.errstate(invalid="ignore", over="ignore")  # no warnings of infinities, as from the core
@@ -69,7 +74,8 @@ def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: An
     """What _core.fourier computes, by np.fft, for any n."""
     dtype = x.dtype
     if kind == "rfft":
-        x = x if window is None else x * window
+        if window is not None:
+            x = x * window
     else:
         x = np.ascontiguousarray(x).view(np.result_type(dtype, np.complex64))[..., 0]
     edges = [0] if n % 2 else [0, n // 2]
@@ -104,8 +110,12 @@ def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None
     by_kernel = pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and rows >= 8))
     node = (Fourier if by_kernel else FourierByNumPy)(kind, n, scale)
     if window is None or not window.requires_grad:
-        return node.apply(x) if window is None else node.apply(x, window)
-    return node.apply(x * window) if kind == "rfft" else node.apply(x) * window
+        if window is None:
+            return node.apply(x)
+        return node.apply(x, window)
+    if kind == "rfft":
+        return node.apply(x * window)
+    return node.apply(x) * window
 
 
 def floats(name: str, x: Any) -> Tensor:
@@ -142,20 +152,29 @@ def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm
         raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-ndim} to {ndim - 1}")
     axis %= ndim
     length = x.shape[axis] if n is None else whole(name, "n", n)
-    length = 2 * (length - 1) if n is None and kind == "irfft" else length
+    if n is None and kind == "irfft":
+        length = 2 * (length - 1)
     if length < 1 or norm not in (None, "forward", "backward", "ortho"):
         raise OpError(
             f"[{name}] got {length} points and norm {norm!r}; expected 1 point or more and "
             "norm None, 'forward', 'backward' or 'ortho'"
         )
-    x = x if axis == ndim - 1 else movedim(x, axis, ndim - 1)
+    if axis != ndim - 1:
+        x = movedim(x, axis, ndim - 1)
     most = length // 2 + 1 if kind == "irfft" else length
     if x.shape[ndim - 1] > most:
         x = x[..., :most, :] if has_pairs else x[..., :most]
     divided = "backward" if kind[0] == "i" else "forward"  # the norm with which this kind divides by n
-    scale = length**-0.5 if norm == "ortho" else 1 / length if (norm or "backward") == divided else 1.0
+    if norm == "ortho":
+        scale = length**-0.5
+    elif (norm or "backward") == divided:
+        scale = 1 / length
+    else:
+        scale = 1.0
     y = _transform(kind, x, length, scale)
-    return y if axis == ndim - 1 else movedim(y, ndim - 1, axis)
+    if axis == ndim - 1:
+        return y
+    return movedim(y, ndim - 1, axis)
 
 
 class OverlapAdd(Function):
@@ -305,13 +324,19 @@ def istft(
             f"n_fft {n} and onesided {onesided}"
         )
     pairs = input.transpose(-2, -3)[..., : n // 2 + 1, :]
-    squares = as_tensor("istft", keep(np.ones(n, input.dtype))) if window is None else window * window
+    if window is None:
+        squares = as_tensor("istft", keep(np.ones(n, input.dtype)))
+    else:
+        squares = window * window
     frames = _transform("irfft", pairs, n, n**-0.5 if normalized else 1 / n, window)
     y = OverlapAdd(hop).apply(frames)
     weights = OverlapAdd(hop).apply(squares.expand(pairs.shape[-3], n))
     whole_length = y.shape[-1]
     start = n // 2 if center else 0
-    stop = whole_length - start if length is None else start + whole("istft", "length", length)
+    if length is None:
+        stop = whole_length - start
+    else:
+        stop = start + whole("istft", "length", length)
     y = y[..., start:stop]
     weights = weights[start:stop]
     least = float(weights._array.min()) if weights.numel() else 0.0

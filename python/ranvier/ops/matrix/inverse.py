@@ -145,7 +145,10 @@ class Solve(Function):
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A = of_input(node, 0, node.A)
     db = Solve(node.op).apply(transpose(A, -1, -2), dy)
-    dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2))) if node.needs[0] else None
+    if node.needs[0]:
+        dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2)))
+    else:
+        dA = None
     return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
 
 
@@ -275,7 +278,9 @@ def _by_inverse(A: Array) -> Array | None:
     except np.linalg.LinAlgError:
         return None
     right = lost * np.finfo(A.dtype).eps < 1e-4 and np.isfinite(det).all() and det.all()
-    return np.asarray(det * np.swapaxes(inverse, -1, -2)) if right else None
+    if right:
+        return np.asarray(det * np.swapaxes(inverse, -1, -2))
+    return None
 
 
 def _in_singular_basis(A: Array, function: Callable[[Array, Array, Array], Array]) -> Array:
@@ -311,11 +316,18 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
         if vector:
             return solve(transpose(A, -1, -2), B)
         return transpose(solve(transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
-    rows = B.shape[-1] if vector else (B.shape[-2] if B.ndim > 1 else 0)
+    if vector:
+        rows = B.shape[-1]
+    elif B.ndim > 1:
+        rows = B.shape[-2]
+    else:
+        rows = 0
     if rows != A.shape[-1]:
         raise misfit("solve", {"A": A.shape, "B": B.shape}, "rows alike")
     y: Tensor = Solve("solve").apply(A, B.unsqueeze(-1) if vector else B)
-    return y.squeeze(-1) if vector else y
+    if vector:
+        return y.squeeze(-1)
+    return y
 
 
 def inverse(A: Any) -> Tensor:
@@ -418,7 +430,8 @@ def matrix_power(A: Any, n: int) -> Tensor:
     while n:
         if n & 1:
             result = A if result is None else matmul(result, A)
-        A = matmul(A, A) if n > 1 else A
+        if n > 1:
+            A = matmul(A, A)
         n = n >> 1
     if result is None:
         ones = wrap(keep(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy()))

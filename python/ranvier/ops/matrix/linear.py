@@ -49,7 +49,9 @@ class Linear(Function):
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
     """x weight + bias, for integers, and for a weight that is a vector."""
     y = matmul(x, weight)
-    return y if bias is None else add(y, _core._autocast_cast("lower", bias))
+    if bias is None:
+        return y
+    return add(y, _core._autocast_cast("lower", bias))
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -72,7 +74,8 @@ def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)
         as_tensor("linear", input)
-        input = input if isinstance(input, Tensor) else wrap(np.asarray(input, weight.dtype))
+        if not isinstance(input, Tensor):
+            input = wrap(np.asarray(input, weight.dtype))
     if weight._array.ndim == 1:  # one output, without a dimension
         return _by_matmul(input, weight, bias)
     try:

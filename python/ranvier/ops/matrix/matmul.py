@@ -66,12 +66,16 @@ def _wide(a: Array, b: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _times(y: Array, alpha: float) -> Array:
-    return y if alpha == 1 else _core.mul(y, alpha, None)
+    if alpha == 1:
+        return y
+    return _core.mul(y, alpha, None)
 
 
 def _on_tensors(a: Tensor, b: Tensor, batch: Any, x: Tensor, alpha: float) -> Tensor:
     y = sum_to(a @ b, x.shape)
-    return y if alpha == 1 else y * alpha
+    if alpha == 1:
+        return y
+    return y * alpha
 
 
 KERNELS.summed_product = _summed
@@ -194,7 +198,9 @@ def outer(input: Any, vec2: Any) -> Tensor:
 def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
     # In a block of autocast the operands of a product of matrices are cast, those with a vector are not.
-    return _matmul(a, b) if ndim_b > 1 else _core._without_autocast(_matmul, a, b)
+    if ndim_b > 1:
+        return _matmul(a, b)
+    return _core._without_autocast(_matmul, a, b)
 
 
 def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:

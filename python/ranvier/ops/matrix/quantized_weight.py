@@ -48,7 +48,10 @@ class QuantizedWeight(NamedTuple):
         if panels.shape == panels_shape(self.kind, n, k, rows):
             return self
         codes, scales = unpacked(self.kind, n, k, panels)
-        flat = codes if scales is None else codes.reshape(n, codes.shape[1] * GROUP)
+        if scales is None:
+            flat = codes
+        else:
+            flat = codes.reshape(n, codes.shape[1] * GROUP)
         made = packed(self.kind, flat, scales, rows)
         return QuantizedWeight(self.kind, self.shape, wrap(made), self.scale)
 
@@ -84,7 +87,10 @@ def of_blocks(blocks: QuantizedBlocks, rows_of_panel: int = PANEL) -> QuantizedW
         if not np.isfinite(scales).all():  # products would be infinite where 0 times the scale is NaN
             raise OpError("[quantize] got a scale that is NaN or infinite; expected finite numbers")
         # eight bits with a sign, plus 128; four bits have 8 added already
-        codes = codes ^ 128 if blocks.kind == "q8_0" else np.concatenate([codes & 15, codes >> 4], -1)
+        if blocks.kind == "q8_0":
+            codes = codes ^ 128
+        else:
+            codes = np.concatenate([codes & 15, codes >> 4], -1)
         made = packed(blocks.kind, codes.reshape(len(part), k), scales, rows_of_panel)
         panels[begin // rows_of_panel : (begin + rows) // rows_of_panel] = made
     return QuantizedWeight(blocks.kind, (n, k), wrap(panels), None)

@@ -46,7 +46,9 @@ class _Part(NamedTuple):
     def of(self, x: Any, places: slice) -> Any:
         """This part of x (..., length, width), the queries, keys, values or results; None for None. places:
         the part of the length."""
-        return x if self is _WHOLE or x is None else x[self.lead][..., places, :]
+        if self is _WHOLE or x is None:
+            return x
+        return x[self.lead][..., places, :]
 
     def of_mask(self, mask: Array, ndim: int) -> Array:
         """This part of a mask, which broadcasts to scores of ndim dimensions."""
@@ -108,7 +110,9 @@ class Attention(Function):
     def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
         self.shapes = q.shape, k.shape, v.shape
         y = self._attend(q, k, v, masks)
-        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
+        if self.with_weights:
+            return (y, self.dropped.swapaxes(-1, -2))
+        return y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         lead = self.q.shape[:-2]
@@ -131,8 +135,14 @@ class Attention(Function):
         scores = (q * self.scale) @ k.transpose(-1, -2)
         for mask in masks:
             is_bool = mask._array.dtype.kind == "b"
-            hidden = (mask if self.hides else ~mask) if is_bool else None
-            scores = scores + mask if hidden is None else scores.masked_fill(hidden, -math.inf)
+            if is_bool:
+                hidden = mask if self.hides else ~mask
+            else:
+                hidden = None
+            if hidden is None:
+                scores = scores + mask
+            else:
+                scores = scores.masked_fill(hidden, -math.inf)
         if self.is_causal:
             scores = where(seen_by(scores), scores, -math.inf)
         hidden = scores.eq(-math.inf)
@@ -141,10 +151,13 @@ class Attention(Function):
         if fills:
             scores = scores.masked_fill(amax(scores, -1, True).eq(-math.inf), 0.0)
         weights = scores.softmax(-1)
-        weights = weights.masked_fill(hidden, 0.0) if fills else weights
+        if fills:
+            weights = weights.masked_fill(hidden, 0.0)
         if self.key is not None:
             weights = Dropout(self.p, self.key).apply(weights)
-        return (weights @ v, weights) if self.with_weights else weights @ v
+        if self.with_weights:
+            return (weights @ v, weights)
+        return weights @ v
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
         self.q = q
@@ -277,12 +290,17 @@ class PackedAttention(Attention):
     def forward(self, qkv: Array, *masks: Array) -> Any:
         q, k, v = self._heads(qkv)
         y = self._joined(self._attend(q, k, v, masks))
-        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
+        if self.with_weights:
+            return (y, self.dropped.swapaxes(-1, -2))
+        return y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         if dy is not None:
             dy = reshaped(dy, (*dy.shape[:2], self.heads, dy.shape[2] // self.heads))
-            dy = dy.transpose(0, 2, 1, 3) if self.batch_first else dy.transpose(1, 2, 0, 3)
+            if self.batch_first:
+                dy = dy.transpose(0, 2, 1, 3)
+            else:
+                dy = dy.transpose(1, 2, 0, 3)
         dqkv = zeros((*self._apart(self.q).shape[:2], 3, self.heads, self.q.shape[3]), self.q.dtype)
         of_masks = self._of_masks(self._gradients(dy, dweights, list(dqkv.transpose(self._order()))))
         return reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3])), *of_masks
@@ -295,7 +313,9 @@ class PackedAttention(Attention):
         made = super().formula(*(part.permute(order) for part in parts), *masks)
         y, *weights = made if self.with_weights else (made,)
         y = y.permute(back).reshape(*lead, width)
-        return (y, *weights) if weights else y
+        if weights:
+            return (y, *weights)
+        return y
 
     def _reads_halves(self, qkv: Array, *masks: Array) -> bool:
         return qkv.dtype == BF16 and super()._reads_halves(*self._heads(qkv), *masks)
@@ -306,10 +326,14 @@ class PackedAttention(Attention):
 
     def _order(self) -> tuple[int, ...]:
         """(N, L, 3, heads, D) or (L, N, 3, heads, D) as (3, N, heads, L, D)"""
-        return (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
+        if self.batch_first:
+            return (2, 0, 3, 1, 4)
+        return (2, 1, 3, 0, 4)
 
     def _apart(self, x: Array) -> Array:  # (N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)
-        return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(2, 0, 1, 3)
+        if self.batch_first:
+            return x.transpose(0, 2, 1, 3)
+        return x.transpose(2, 0, 1, 3)
 
     def _joined(self, y: Array) -> Array:
         """Results have the queries' memory order: (N, L, heads, D) or (L, N, heads, D)."""
@@ -378,7 +402,9 @@ def scaled_dot_product_attention(
     if query._array.dtype in HALVES:
         attention.half = query._array.dtype
     y = attention.over(query, key, value, *masks)
-    return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1]) if grouped else y
+    if grouped:
+        return y.reshape(*y.shape[: -3 if one else -4], *heads, y.shape[-1])
+    return y
 
 
 # --- for create_graph the formula is differentiated

@@ -50,7 +50,9 @@ def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ..
         """
         shape = x._array.shape
         if len(shape) < 3 or shape[-3] != heads:
-            return x if one or len(shape) < 3 else x.unsqueeze(-3)
+            if one or len(shape) < 3:
+                return x
+            return x.unsqueeze(-3)
         return x.reshape(*shape[:-3], *parts, *shape[-1 if one else -2 :])
 
     keys, values = (key, value) if one else (repeated(key), repeated(value))

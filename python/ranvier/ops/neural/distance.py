@@ -41,7 +41,10 @@ class CosineSimilarity(Function):
     def backward(self, dy: Any) -> Any:
         arguments = (dy, self.x1, self.x2, *self.settings)
         dx1 = self.kernel_backward(*arguments) if self.needs[0] else None
-        dx2 = self.kernel_backward(*arguments, True) if self.needs[1] else None
+        if self.needs[1]:
+            dx2 = self.kernel_backward(*arguments, True)
+        else:
+            dx2 = None
         return dx1, dx2
 
     def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
@@ -145,4 +148,6 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     """
     x1, x2 = _broadcast("pairwise_distance", x1, x2)
     y: Tensor = PairwiseDistance(-1, p, eps).apply(x1, x2)
-    return unsqueeze(y, -1) if keepdim else y
+    if keepdim:
+        return unsqueeze(y, -1)
+    return y

@@ -46,7 +46,8 @@ def dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function
     if type(p) is not float or not 0 <= p <= 1:
         probability(name, "p", p)
     own = isinstance(x, Tensor)
-    x = x if own else as_inputs((x,), name)[0]
+    if not own:
+        x = as_inputs((x,), name)[0]
     if training is not True and not flag(name, "training", training):
         return x
     if p == 0:

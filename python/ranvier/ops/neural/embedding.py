@@ -201,7 +201,10 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
-    classes = input._array if isinstance(input, Tensor) else np.asarray(plain("one_hot", input))
+    if isinstance(input, Tensor):
+        classes = input._array
+    else:
+        classes = np.asarray(plain("one_hot", input))
     require_dtype("one_hot", "classes", classes, "iu", "integers")
     num_classes = whole("one_hot", "num_classes", num_classes)
     if num_classes < -1:
@@ -212,7 +215,10 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         value_read("one_hot without num_classes", classes)
         num_classes = int(classes.max()) + 1
     # The core reads int64. Numbers of uint64 from 2^63 on are negative there, and so out of range.
-    places = classes.view(np.int64) if classes.dtype == np.uint64 else classes
+    if classes.dtype == np.uint64:
+        places = classes.view(np.int64)
+    else:
+        places = classes
     if classes.size and not _core.inside(places, 0, num_classes - 1):
         raise OpError(
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"

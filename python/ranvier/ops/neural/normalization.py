@@ -243,7 +243,9 @@ class LayerNorm(GroupNorm):
 
 def _sizes(normalized_shape: Any) -> Any:
     """normalized_shape as a tuple or list; a number is the size of one axis."""
-    return normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+    if isinstance(normalized_shape, (tuple, list)):
+        return normalized_shape
+    return (normalized_shape,)
 
 
 def layer_norm(
@@ -328,7 +330,9 @@ def _normalised(node: Any, x: Tensor, axes: tuple[int, ...], centred: bool = Tru
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None, shape: tuple[int, ...]) -> Tensor:
     """x weight + bias, with weight and bias in this shape."""
     y = x if weight is None else x * reshape(weight, shape)
-    return y if bias is None else y + reshape(bias, shape)
+    if bias is None:
+        return y
+    return y + reshape(bias, shape)
 
 
 def _of_channels(x: Tensor) -> tuple[int, ...]:
@@ -339,7 +343,10 @@ def _arrays(node: Any) -> list[Any]:
     """The inputs that forward has saved, and zeros for the bias, whose values do not matter."""
     if not node.needs[2]:
         return [node.x, node.weight, None]
-    sizes = node.part if isinstance(node, LayerNorm) else (node.x.shape[1],)
+    if isinstance(node, LayerNorm):
+        sizes = node.part
+    else:
+        sizes = (node.x.shape[1],)
     return [node.x, node.weight, zeros(tuple(sizes), node.x.dtype)]
 
 

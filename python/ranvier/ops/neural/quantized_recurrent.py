@@ -40,7 +40,9 @@ class QuantizedRecurrent(Recurrent):
         if keep:  # in a function, as in Recurrent
             self.others = lambda: (h0, c0, None, b_hh)
         self.kept = gates, candidate, h_before, c_before
-        return (y, h_n) if c_n is None else (y, h_n, c_n)
+        if c_n is None:
+            return (y, h_n)
+        return (y, h_n, c_n)
 
     def backward(
         self, dy: Array | None, dh_n: Array | None, dc_n: Array | None = None
@@ -82,6 +84,8 @@ def _unrolled(
 ) -> tuple[Tensor, ...]:
     def of_h(h: Tensor) -> Tensor:
         s = quantized_linear(h, panels, scale, None, *node.settings)
-        return s if b_hh is None else s + b_hh
+        if b_hh is None:
+            return s
+        return s + b_hh
 
     return unrolled(node, x, h0, c0, node.settings[2], of_h)

@@ -60,7 +60,10 @@ def lp_pool2d(
               [2., 2.]]]])
     """
     p = norm_type
-    size = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+    if isinstance(kernel_size, (tuple, list)):
+        size = kernel_size
+    else:
+        size = (kernel_size, kernel_size)
     if isinstance(p, bool) or not isinstance(p, (int, float)) or p in (0, -math.inf) or p != p:
         raise OpError(f"[lp_pool2d] got norm_type {p!r}; expected a number other than 0 and -inf")
     if p == math.inf:
@@ -146,7 +149,9 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
             "expected (..., i), (..., j) and (o, i, j)"
         )
     y = _core._without_autocast(einsum, "...i,oij,...j->...o", input1, weight, input2)
-    return y if bias is None else add(y, bias)
+    if bias is None:
+        return y
+    return add(y, bias)
 
 
 def embedding_bag(
@@ -187,8 +192,14 @@ def embedding_bag(
 def _bags(input: Any, weight: Any, offsets: Any, weights: Any, *settings: Any) -> Tensor:
     index = index_array("embedding_bag", input)
     table = as_tensor("embedding_bag", weight)
-    starts = None if offsets is None else index_array("embedding_bag", offsets)
-    scale = None if weights is None else as_tensor("embedding_bag", weights)
+    if offsets is None:
+        starts = None
+    else:
+        starts = index_array("embedding_bag", offsets)
+    if weights is None:
+        scale = None
+    else:
+        scale = as_tensor("embedding_bag", weights)
     return watched(Bag(*settings).apply(table, scale, index, starts), input, offsets)
 
 

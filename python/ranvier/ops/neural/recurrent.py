@@ -28,7 +28,9 @@ class Recurrent(Function):
     @property
     def reads(self) -> dict[str, int]:  # type: ignore[override]  # of one step, only dh0 reads W_hh
         steps = len(self.x if self.sizes is None else self.sizes)
-        return {"w_ih": 0} if steps > 1 else {"w_ih": 0, "w_hh": 1}
+        if steps > 1:
+            return {"w_ih": 0}
+        return {"w_ih": 0, "w_hh": 1}
 
     def through_view(self, place: int) -> bool:
         return self.cell != "lstm" or len(self.x) == 1  # one step: the layer is a cell
@@ -62,7 +64,9 @@ class Recurrent(Function):
             # In a function, so that a change of them is no error for backward: only create_graph reads them.
             self.others = lambda: (h0, c0, b_ih, b_hh)
         self.kept = gates, candidate, h_before, c_before
-        return (y, h_n) if c_n is None else (y, h_n, c_n)
+        if c_n is None:
+            return (y, h_n)
+        return (y, h_n, c_n)
 
     def backward(
         self, dy: Array | None, dh_n: Array | None, dc_n: Array | None = None
@@ -161,20 +165,34 @@ def unrolled(node: Any, of_x: Tensor, h0: Any, c0: Any, hidden: int, of_h: Any) 
     """The steps of a layer. of_x: W_ih x + b_ih of all steps; of_h: the function h -> W_hh h + b_hh."""
     step = STEPS[node.cell]
     lstm = node.cell == "lstm"
-    sizes = [of_x.shape[1]] * of_x.shape[0] if node.sizes is None else [int(n) for n in node.sizes]
+    if node.sizes is None:
+        sizes = [of_x.shape[1]] * of_x.shape[0]
+    else:
+        sizes = [int(n) for n in node.sizes]
     blank = wrap(zeros((sizes[0], hidden), node.x.dtype))
     h = blank if h0 is None else h0
-    c = (blank if c0 is None else c0) if lstm else None
+    if lstm:
+        c = blank if c0 is None else c0
+    else:
+        c = None
     starts = [sum(sizes[:t]) for t in range(len(sizes))]
     ys: dict[int, Tensor] = {}
     for t in reversed(range(len(sizes))) if node.reverse else range(len(sizes)):
         n = sizes[t]  # the sequences that have this step come first
-        a = of_x[t] if node.sizes is None else narrow(of_x, 0, starts[t], n)
+        if node.sizes is None:
+            a = of_x[t]
+        else:
+            a = narrow(of_x, 0, starts[t], n)
         before = narrow(h, 0, 0, n)
         c_before = None if c is None else narrow(c, 0, 0, n)
         ys[t], c_new = step(a, of_h(before), before, c_before)
         h = cat([ys[t], narrow(h, 0, n, h.shape[0] - n)])
-        c = None if c is None else cat([c_new, narrow(c, 0, n, c.shape[0] - n)])
+        if c is None:
+            c = None
+        else:
+            c = cat([c_new, narrow(c, 0, n, c.shape[0] - n)])
     steps = [ys[t] for t in range(len(sizes))]
     y = stack(steps) if node.sizes is None else cat(steps)
-    return (y, h) if c is None else (y, h, c)
+    if c is None:
+        return (y, h)
+    return (y, h, c)

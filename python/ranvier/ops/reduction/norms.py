@@ -46,7 +46,9 @@ class _Kept(Function):
     def dropped(self, y: Array) -> Array:
         """The result of the op: y without the reduced axes, unless keepdims is set. y is saved as it is."""
         self.y = y
-        return y if self.keepdims else y.reshape(_without(y.shape, self.axes))
+        if self.keepdims:
+            return y
+        return y.reshape(_without(y.shape, self.axes))
 
 
 def size_of(y: Array) -> Tensor:
@@ -58,7 +60,9 @@ def size_of(y: Array) -> Tensor:
 
 def scale_of(node: Any) -> Tensor | None:
     """`size_of` a node's result; None if forward has not run, because the model is written to a file."""
-    return size_of(node.y) if hasattr(node, "y") else None
+    if hasattr(node, "y"):
+        return size_of(node.y)
+    return None
 
 
 def safe_root(square: Tensor) -> Tensor:
@@ -140,7 +144,8 @@ class Norm(_Kept):
         if p == 0:
             return total(x.masked_fill(zero, 0.0).masked_fill(~zero, 1.0), axes, kept)
         size = scale_of(self)
-        x = x if size is None else x / size
+        if size is not None:
+            x = x / size
         if p == 2:
             y = safe_root(total(x.square(), axes, True))
         else:
@@ -149,7 +154,9 @@ class Norm(_Kept):
             y = (powers.masked_fill(zero, 1.0) ** (1 / p)).masked_fill(zero, 0.0)
         if size is not None:  # Where y is 0 the slope is 0; a NaN in dy must still give NaN.
             y = y * size + total(x.masked_fill(y.ne(0.0), 0.0) * 0.0, axes, True)
-        return y if kept else total(y, axes)
+        if kept:
+            return y
+        return total(y, axes)
 
     def backward(self, dy: Array) -> Array:
         x = self.x
@@ -206,7 +213,9 @@ class Logsumexp(_Kept):
         top = Extreme("max", self.axes, True).apply(x)
         top = top.masked_fill(top.abs().eq(math.inf), 0.0)
         y = (x - top).exp().sum(self.axes, True).log() + top
-        return y if self.keepdims else y.sum(self.axes)
+        if self.keepdims:
+            return y
+        return y.sum(self.axes)
 
 
 recomputed("x", kinds=(Logsumexp,))(Logsumexp.formula)
@@ -243,7 +252,9 @@ class Prod(_Kept):
             x = cat([pairs, x[2 * half :]]) if x.shape[0] % 2 else pairs
         if not self.keepdims:
             return x.squeeze(0)
-        return x.reshape((1,) * ndim) if axis is None else x.movedim(0, axis)
+        if axis is None:
+            return x.reshape((1,) * ndim)
+        return x.movedim(0, axis)
 
 
 recomputed("x", kinds=(Prod,))(Prod.formula)
@@ -268,7 +279,8 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
         return _nuclear(as_tensor("norm", input), dim, keepdim)
     if p is None or (isinstance(p, str) and p == "fro"):
         p = 2.0
-    p = p.item() if isinstance(p, Tensor) and p.ndim == 0 else p
+    if isinstance(p, Tensor) and p.ndim == 0:
+        p = p.item()
     if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:
         raise OpError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
     input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)
@@ -341,7 +353,9 @@ def prod(
         input = to_dtype("prod", input, dtype)
     if not is_floating(input):
         y = _PROD(input, axes, None, keepdims, False)
-        return y if dtype is None else y.to(dtype)
+        if dtype is None:
+            return y
+        return y.to(dtype)
     if input.ndim == 0 and axes is not None:
         _check_axis("prod", input, axes)
         axes = None
@@ -355,7 +369,8 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     >>> rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1)
     tensor([1, 2])
     """
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
     return _numpy(np.sum, ne(input, 0), axes, False)
 
@@ -366,7 +381,9 @@ def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., 
             return ne(input, 0)
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         y = _numpy(function, input, axes, keepdims)
-        return y.to(np.uint8) if input._array.dtype == np.uint8 else y
+        if input._array.dtype == np.uint8:
+            return y.to(np.uint8)
+        return y
 
     # None: there is no kernel. True: the result has no gradient. BOOL: elements become bools first. initial:
     # the result over no element.

@@ -46,7 +46,8 @@ def _quantile(
         at = 0
     else:
         at = _dim(name, dim, x.ndim)
-        x = reshape(x, (1,)) if ndim == 0 else x
+        if ndim == 0:
+            x = reshape(x, (1,))
     x = movedim(x, at, -1)
     n = x.shape[-1]
     if n == 0:
@@ -54,7 +55,10 @@ def _quantile(
     # A quantile is at `place`, between two elements in order; it is interpolated between them.
     ordered = sort(x, -1).values  # NaNs are last
     held = (x == x)._array.sum(-1, keepdims=True)
-    last = np.maximum(held - 1, 0) if nans else np.full_like(held, n - 1)
+    if nans:
+        last = np.maximum(held - 1, 0)
+    else:
+        last = np.full_like(held, n - 1)
     place = share.reshape((-1,) + (1,) * x.ndim) * last.astype(x.dtype)  # (q, ..., 1)
     if interpolation in ("lower", "higher", "nearest"):
         place = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}[interpolation](place)
@@ -62,7 +66,10 @@ def _quantile(
     bad = (held == 0) if nans else (held < n)
     place = np.where(bad, last, place).astype(x.dtype)
     low = np.floor(place).astype(np.int64)
-    fraction = np.where(place > low, 0.5, 0) if interpolation == "midpoint" else place - low
+    if interpolation == "midpoint":
+        fraction = np.where(place > low, 0.5, 0)
+    else:
+        fraction = place - low
     fraction = fraction.astype(x.dtype)
     flat = reshape(q, (-1,)).to(x.dtype)
     # The derivative of the place by q: place = q last; for other interpolations the place is constant between
@@ -74,7 +81,10 @@ def _quantile(
         a = gather(ordered, -1, low[i])
         b = gather(ordered, -1, np.ceil(place[i]).astype(np.int64))  # equal to a where place is whole
         part = add(mul(flat[i], wrap(slope)), wrap(fraction[i] - share.reshape(-1)[i] * slope))
-        y = a + mul(sub(b, a), part) if fraction[i].any() or q.requires_grad else a
+        if fraction[i].any() or q.requires_grad:
+            y = a + mul(sub(b, a), part)
+        else:
+            y = a
         if endless:  # Between infinite elements a + (b - a) part would be NaN.
             between = where(wrap(fraction[i] == 0), a, mul(a, 1 - part) + mul(b, part))
             y = where(wrap(np.isinf(a._array) | np.isinf(b._array)), between, y)
@@ -85,7 +95,9 @@ def _quantile(
         y = reshape(y, (y.shape[0], *((1,) * ndim if keepdim else ())))
     elif not keepdim or ndim == 0:
         y = squeeze(y, at + 1)
-    return y if q.ndim else squeeze(y, 0)
+    if q.ndim:
+        return y
+    return squeeze(y, 0)
 
 
 def quantile(
@@ -108,7 +120,8 @@ def quantile(
     >>> rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5)
     tensor(2.5000)
     """
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     keepdim = keepdim or keepdims
     return _quantile(input, "quantile", q, dim, keepdim, interpolation, nans=False)
 
@@ -141,7 +154,9 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:  # Equal values share the gradient, as in `median`.
         values = rows._read("nanmedian")
         held = np.flatnonzero(values == values)
-        return median(index_select(rows, 0, held)) if held.size else reshape(rows[:1], ())
+        if held.size:
+            return median(index_select(rows, 0, held))
+        return reshape(rows[:1], ())
     ordered = sort(rows, at)
     held = (rows._read("nanmedian") == rows._array).sum(at, keepdims=True)
     place = np.maximum((held - 1) // 2, 0)
@@ -205,11 +220,15 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
             f"[bincount] got x of shape {input.shape} and {input._array.dtype}; expected a vector of "
             "integers >= 0"
         )
-    w = None if weights is None else as_tensor("bincount", weights)._array
+    if weights is None:
+        w = None
+    else:
+        w = as_tensor("bincount", weights)._array
     if w is not None and w.shape != input.shape:
         raise misfit("bincount", {"weights": w.shape}, input.shape)
     counts = np.bincount(input._read("bincount"), w, minlength)
-    counts = counts if w is None or w.dtype != np.float32 else counts.astype(np.float32)
+    if not (w is None or w.dtype != np.float32):
+        counts = counts.astype(np.float32)
     return without_derivative("bincount", counts, weights)
 
 
@@ -273,7 +292,10 @@ def histogram(
     """
     input = as_tensor("histogram", input)
     values = input._read("histogram")
-    w = None if weight is None else as_tensor("histogram", weight)._array
+    if weight is None:
+        w = None
+    else:
+        w = as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
     require_numbers("histogram", np.asarray(edges).dtype)
     counted = isinstance(bins, int)
@@ -335,8 +357,14 @@ def unique_consecutive(
     """
     input = as_tensor("unique_consecutive", input)
     values = input._read("unique_consecutive")
-    at = 0 if dim is None else some_dim("unique_consecutive", input, dim)
-    rows = values.reshape(-1) if dim is None else np.moveaxis(values, at, 0)
+    if dim is None:
+        at = 0
+    else:
+        at = some_dim("unique_consecutive", input, dim)
+    if dim is None:
+        rows = values.reshape(-1)
+    else:
+        rows = np.moveaxis(values, at, 0)
     new = np.ones(rows.shape[0], bool)
     if rows.shape[0]:
         differ = rows[1:] != rows[:-1]
@@ -351,7 +379,9 @@ def unique_consecutive(
 
 def _tensors(name: str, x: Tensor, arrays: list[Any]) -> Any:
     results = tuple(without_derivative(name, np.asarray(array, order="C"), x) for array in arrays)
-    return results if len(results) > 1 else results[0]
+    if len(results) > 1:
+        return results
+    return results[0]
 
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
@@ -394,7 +424,9 @@ def searchsorted(
         order = as_tensor("searchsorted", sorter)
         sorted_sequence = by_numpy(np.take_along_axis, rows._array, order._array, -1)
     y = _places(sorted_sequence, values, right)
-    return y.to(np.int32) if out_int32 else y
+    if out_int32:
+        return y.to(np.int32)
+    return y
 
 
 @by_kernel(_core._searchsorted)

@@ -67,7 +67,8 @@ class Sum(TakesHalves):
 
 def _spread(dy: Tensor, shape: Any, axes: Axes, scale: float, channels_last: bool) -> Tensor:
     """dy times scale, repeated along the reduced axes to this shape."""
-    dy = dy if scale == 1 else dy * scale
+    if scale != 1:
+        dy = dy * scale
     return (dy.reshape(_with_ones(shape, axes)) if dy.ndim < len(shape) else dy).expand(shape)
 
 
@@ -106,7 +107,9 @@ class Extreme(Function):
 
     def _kept(self, y: Array) -> Array:
         """y with its reduced axes in the shape, with size 1."""
-        return y if self.keepdims else y.reshape(_with_ones(self.x.shape, self.axes))
+        if self.keepdims:
+            return y
+        return y.reshape(_with_ones(self.x.shape, self.axes))
 
 
 def _of_shares(node: Any, x: Array) -> Array:
@@ -141,7 +144,9 @@ class ExtremeAlong(Function):
 
 def _at_extremes(node: Any, x: Array) -> Array:
     y = _core.gather(x, node.indices, node.axis, None)
-    return y if node.keepdims else y.reshape(_without(y.shape, node.axis))
+    if node.keepdims:
+        return y
+    return y.reshape(_without(y.shape, node.axis))
 
 
 linear_rule(ExtremeAlong, backward=lambda node, dy: node.backward(dy, None), forward=_at_extremes)
@@ -169,7 +174,8 @@ def _arguments(
     name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool
 ) -> tuple[Any, Axes, bool]:
     """(x as a Tensor, the axes, whether reduced axes are kept) from the arguments of a reduction."""
-    x = x if isinstance(x, Tensor) else as_tensor(name, x)
+    if not isinstance(x, Tensor):
+        x = as_tensor(name, x)
     axes = dim if axis is None else axis
     if (axes is None or type(axes) is int) and keepdim is False and keepdims is False:
         return x, axes, False
@@ -209,7 +215,10 @@ def _empty(name: str, x: Tensor) -> OpIndexError:
 
 def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     y = np.asarray(function(x, axis=axes if x.ndim else None, keepdims=keepdims), order="C")
-    return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy sums uint8 in uint64
+    # NumPy sums uint8 in uint64
+    if y.dtype == np.uint64:
+        return y.astype(np.int64)
+    return y
 
 
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
@@ -420,7 +429,9 @@ def _place(name: str) -> Callable[..., Tensor]:
     find = getattr(_core, name)
 
     def kernel(x: Array, dim: Any, keepdim: bool) -> Array:
-        return find(reshaped(x, -1), 0) if dim is None and not keepdim else find(x, dim, keepdim)
+        if dim is None and not keepdim:
+            return find(reshaped(x, -1), 0)
+        return find(x, dim, keepdim)
 
     @by_kernel(kernel, floats=True, name=name)
     def in_python(input: Any, dim: Any, keepdim: bool) -> Tensor:
@@ -473,7 +484,9 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
         y = wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
     else:
         y = wrap(getattr(_core, name)(array, axis, keepdims))
-    return computed(name, (x,), y, axes=axis, keepdims=keepdims) if observers else y
+    if observers:
+        return computed(name, (x,), y, axes=axis, keepdims=keepdims)
+    return y
 
 
 def _no_axes(dim: Any, axis: Any) -> bool:

@@ -140,7 +140,9 @@ def topk(
     """
     if sorted is not True:
         flag("topk", "sorted", sorted)
-    k = whole("topk", "k", k) if k is None else k  # raises an error: for the kernel, None means all elements
+    # raises an error: for the kernel, None means all elements
+    if k is None:
+        k = whole("topk", "k", k)
     return _greatest(input, dim if axis is None else axis, largest, k)
 
 
@@ -178,14 +180,17 @@ def median(
     >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
     tensor(2.)
     """
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     input = as_tensor("median", input)
     keepdim = keepdim or keepdims
     if dim is None:
         flat = reshape(input, -1)
         if is_floating(input) and flat.shape[0]:
             return MedianOfAll().apply(flat)
-        return by_numpy(_middle, flat._array) if flat.shape[0] else median(flat, 0)
+        if flat.shape[0]:
+            return by_numpy(_middle, flat._array)
+        return median(flat, 0)
     input, at, length = _along("median", input, dim)
     if length == 0:
         raise OpError(
@@ -341,7 +346,9 @@ def _running(name: str, kind: type[Cumsum], function: Any, input: Any, dim: int 
         require_dtype(name, "x", x, "iuf", "numbers")
     at = _dim(name, dim, max(x.ndim, 1))
     if is_floating(x):
-        return kind(at).apply(x) if x.ndim else x.clone()
+        if x.ndim:
+            return kind(at).apply(x)
+        return x.clone()
     is_bool = x._array.dtype.kind == "b"
     is_integer = x._array.dtype.kind in "iu"
     becomes_int64 = is_bool or (is_integer and dtype is None)

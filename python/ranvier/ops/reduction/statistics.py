@@ -80,7 +80,8 @@ def nanmean(
     if dtype is not None:
         input = input.to(dtype)
     require_dtype("nanmean", "x", input, "f", "floats")
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     keepdim = keepdim or keepdims
     return _of_held(input, dim, keepdim)
 
@@ -189,7 +190,8 @@ def diff(
     >>> rv.diff(rv.tensor([1.0, 4.0, 9.0]))
     tensor([3., 5.])
     """
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     input = as_tensor("diff", input)
     if input.ndim == 0:
         raise OpError("[diff] got x of shape (); expected at least one dimension")
@@ -199,14 +201,18 @@ def diff(
     if n == 0:
         return input.clone()
     parts = [as_tensor("diff", p) for p in (prepend, input, append) if p is not None]
-    input = cat(parts, at) if len(parts) > 1 or input.shape[at] == 0 else input
+    if len(parts) > 1 or input.shape[at] == 0:
+        input = cat(parts, at)
     for _ in range(n):
         length = input.shape[at] - 1
         if length < 0:
             break
         later = narrow(input, at, 1, length)
         earlier = narrow(input, at, 0, length)
-        input = ne(later, earlier) if input.dtype == np.bool_ else sub(later, earlier)
+        if input.dtype == np.bool_:
+            input = ne(later, earlier)
+        else:
+            input = sub(later, earlier)
     return input
 
 

@@ -69,13 +69,18 @@ class Var(Function):
         away = x - mean(x, self.axes, True)
         rest = mean(away, self.axes, True)  # the rounding error of the mean
         away = away - rest.masked_fill(rest.ne(rest), 0.0)
-        away = away if size is None else away / size
+        if size is not None:
+            away = away / size
         squares = away.square().sum(self.axes, True)
         divisor = x.numel() // max(squares.numel(), 1) - self.correction
         y = squares / (divisor if divisor > 0 else 0.0)
-        y = safe_root(y) if self.root else y
-        y = y if size is None else y * size
-        return y if self.keepdims else y.sum(self.axes)
+        if self.root:
+            y = safe_root(y)
+        if size is not None:
+            y = y * size
+        if self.keepdims:
+            return y
+        return y.sum(self.axes)
 
 
 @rule(Var)
@@ -90,7 +95,10 @@ def _of_variance(node: Any, dy: Tensor) -> Tensor:
     dy = dy.reshape(node.y.shape)
     if not node.root:
         return away * (dy * 2.0 / divisor)
-    y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
+    if node.keepdims:
+        y = node.y
+    else:
+        y = node.y.reshape(_without(node.y.shape, node.axes))
     y = of_output(node, y).reshape(node.y.shape)
     return away / where(wrap(node.y).eq(0.0), math.inf, y) * (dy / divisor)
 

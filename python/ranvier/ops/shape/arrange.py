@@ -78,7 +78,9 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
         return flip(input, (a, b))
     if k % 4 == 0:
         return input.clone()
-    return transpose(flip(input, b), a, b) if k % 4 == 1 else flip(transpose(input, a, b), b)
+    if k % 4 == 1:
+        return transpose(flip(input, b), a, b)
+    return flip(transpose(input, a, b), b)
 
 
 def moveaxis(input: Any, source: Any, destination: Any) -> Tensor:
@@ -192,7 +194,9 @@ def argwhere(input: Any) -> Tensor:
             [2]])
     """
     input = as_tensor("argwhere", input)
-    return nonzero(input) if input.ndim else wrap(np.argwhere(input._read("argwhere")))
+    if input.ndim:
+        return nonzero(input)
+    return wrap(np.argwhere(input._read("argwhere")))
 
 
 def diag(input: Any, diagonal: int = 0) -> Tensor:
@@ -209,7 +213,9 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     recorded = (input._requires_grad and tape_mode.enabled) or is_written()
     if input.ndim == 2 and not recorded and type(diagonal) is int:
         return wrap(copied(np.diagonal(input._array, diagonal), "C"))
-    return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    return diagonal_of(input, diagonal).clone()
 
 
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -231,7 +237,9 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     a, b = (_dim("diag_embed", d, y.ndim) for d in (dim1, dim2))
     if a == b:
         raise OpError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
-    return movedim(y, (-2, -1), (a, b)) if (a, b) != (y.ndim - 2, y.ndim - 1) else y
+    if (a, b) != (y.ndim - 2, y.ndim - 1):
+        return movedim(y, (-2, -1), (a, b))
+    return y
 
 
 def _on_diagonal(x: Tensor, offset: int, n: int) -> Tensor:
@@ -294,7 +302,9 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     [[0, 1], [1, 2], [2, 3]]
     """
     y = _core._unfold("unfold", x, dimension, size, step)
-    return reshape(as_tensor("unfold", x), (1,))[:size] if y is None else y
+    if y is None:
+        return reshape(as_tensor("unfold", x), (1,))[:size]
+    return y
 
 
 class AsStrided(Function):

@@ -82,7 +82,9 @@ class TakeRows(Function):
         self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))
         rows = index.reshape(-1)
         y = _taken(x, rows, rows, 0, False)
-        return y if index.ndim == 1 else y.reshape(index.shape + x.shape[1:])
+        if index.ndim == 1:
+            return y
+        return y.reshape(index.shape + x.shape[1:])
 
     def backward(self, dy: Array) -> Array:
         if self.index.ndim > 1:
@@ -385,7 +387,9 @@ def require_from_0(name: str, index: Any, size: int = 2**53) -> None:
 
 
 def _slices(x: Array, dim: int, index: Array, from_0: bool) -> Array:
-    return _core.gather(x, index, dim, None, from_0) if index.ndim == 1 else NotImplemented
+    if index.ndim == 1:
+        return _core.gather(x, index, dim, None, from_0)
+    return NotImplemented
 
 
 @by_kernel(_slices, name="index_select")
@@ -398,9 +402,14 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     at = _dim("index_select", dim, input.ndim)
     if rows.ndim > 1 or input.ndim == 0:
         shapes = f"index of shape {rows.shape} for x of shape {input.shape}"
-        wanted = "one dimension" if input.ndim else "one dimension with one index"
+        if input.ndim:
+            wanted = "one dimension"
+        else:
+            wanted = "one dimension with one index"
         raise OpError(f"[index_select] got {shapes}; expected {wanted}")
-    rows = rows if rows.ndim else rows.reshape(1)  # It is not copied: a recording identifies the array.
+    # It is not copied: a recording identifies the array.
+    if not rows.ndim:
+        rows = rows.reshape(1)
     try:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape, (rows,)), from_0)
     except IndexError:
@@ -425,6 +434,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     chosen = as_tensor("masked_select", mask)._read("masked_select")
     require_dtype("masked_select", "mask", chosen, "b", "bool")
     shape = broadcast_of("masked_select", x=input.shape, mask=chosen.shape)
-    input = input if input.shape == shape else expand(input, shape)
+    if input.shape != shape:
+        input = expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape, (rows,)))

@@ -182,7 +182,10 @@ class Unbind(Function):
     def backward(self, *dys: Any, f: Any = KERNELS) -> Any:
         one = next(dy for dy in dys if dy is not None)
         place = (*self.before, None, ...)
-        unused = f.zeros_of(one.shape, one) if any(dy is None for dy in dys) else one
+        if any(dy is None for dy in dys):
+            unused = f.zeros_of(one.shape, one)
+        else:
+            unused = one
         return f.joined([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
 
 
@@ -197,7 +200,8 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
     (tensor([1., 3.]), tensor([2., 4.]))
     """
-    dim = dim if axis is None else axis
+    if axis is not None:
+        dim = axis
     input = as_tensor("unbind", input)
     if not (input._requires_grad and tape_mode.enabled and is_floating(input) and input._array.size):
         return _core._unbind("unbind", input, dim)
@@ -208,7 +212,9 @@ def iterate(x: Tensor) -> Iterator[Tensor]:
     """The slices along dimension 0. If no gradient is recorded, each slice is made when it is asked for."""
     if x._array.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
-    return iter(unbind(x)) if x._requires_grad and tape_mode.enabled else _off_tape(x)
+    if x._requires_grad and tape_mode.enabled:
+        return iter(unbind(x))
+    return _off_tape(x)
 
 
 def _off_tape(x: Tensor) -> Iterator[Tensor]:

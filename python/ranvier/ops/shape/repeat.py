@@ -205,7 +205,10 @@ def _rolled(x: Any, shifts: Any, dim: int | None) -> Tensor:
     x = as_tensor("roll", x)
     steps = _sizes("roll", (shifts,))
     if len(steps) != 1:
-        given = "without dims; expected one" if dim is None else "and 1 dims; expected as many"
+        if dim is None:
+            given = "without dims; expected one"
+        else:
+            given = "and 1 dims; expected as many"
         raise OpError(f"[roll] got {len(steps)} shifts {given}")
     if dim is None:
         return reshape(_rolled(flatten(x), steps[0], 0), x.shape)
@@ -334,7 +337,9 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
             outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
         else:
             outside = _core.triangle(ones, diagonal + (-1 if upper else 1), not upper)
-        return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
+        if is_floating(x):
+            return Triangle(0.0).apply(x, outside)
+        return masked_fill(x, outside, 0)
 
     return in_python
 

@@ -54,7 +54,9 @@ class Reshape(Function):
 
     def backward(self, dy: Any, f: Any = KERNELS) -> Any:
         dx = f.reshape(dy, self.shape)
-        return f.channels_last(dx) if self.channels_last else dx
+        if self.channels_last:
+            return f.channels_last(dx)
+        return dx
 
 
 @written_once()
@@ -109,7 +111,9 @@ linear_rule(Flip)
 
 def numbers_of(arguments: tuple[Any, ...]) -> Any:
     """The numbers in the arguments of ``f(x, 2, 3)`` or ``f(x, (2, 3))``, unchecked."""
-    return arguments[0] if len(arguments) == 1 and type(arguments[0]) is not int else arguments
+    if len(arguments) == 1 and type(arguments[0]) is not int:
+        return arguments[0]
+    return arguments
 
 
 def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
@@ -260,7 +264,8 @@ def squeeze(input: Any, dim: Any = None, *dims: int, axis: Any = None) -> Tensor
     >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
     (2, 3, 1)
     """
-    dim = (dim, *dims) if dims else dim
+    if dims:
+        dim = (dim, *dims)
     return _core._squeeze("squeeze", input, dim if axis is None else axis)
 
 
@@ -333,7 +338,10 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
     tensor([1065353216], dtype=torch.int32)
     """
     if dtype is None and len(sizes) == 1 and type(sizes[0]) is not int:
-        dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
+        if isinstance(sizes[0], (np.dtype, type, DType)):
+            dtype = sizes[0]
+        else:
+            dtype = None
     if dtype is not None:
         return computed("view", (x,), reinterpreted(x, dtype), dtype=dtype)
     return _core._view("view", x, sizes if size is None else (size,))
@@ -342,7 +350,10 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
 def view_or_copy(name: str, x: Tensor, sizes: Any) -> Tensor:
     """The view of a tensor whose memory has to get C order first; else a copy that is read-only."""
     channels_last = is_channels_last(x._array)
-    y = _core._view_or_none(name, x, sizes) if to_c_order(x) else None
+    if to_c_order(x):
+        y = _core._view_or_none(name, x, sizes)
+    else:
+        y = None
     if y is None:
         y = _core._reshape(name, x, sizes)
         y._array = read_only(y._array, CopyOfView)
@@ -393,7 +404,10 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
         # The chains of x's views begin at its old shape. A step from the new shape back to it is put before
         # them.
         if views:
-            before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
+            if function in (t, transpose):
+                before = function(x, *args, **settings)
+            else:
+                before = reshape(x, shape)
             back = before._view[1][-1]  # type: ignore[index]
             for view in views:
                 base, chain, why = view._view

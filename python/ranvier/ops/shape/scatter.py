@@ -51,7 +51,10 @@ class Scatter(Function):
         part = dy[self.part] if self.part else dy
         if self.add:
             dx = dy
-            dsrc = _core.gather(part, self.index, self.axis, None) if self.needs[2] else None
+            if self.needs[2]:
+                dsrc = _core.gather(part, self.index, self.axis, None)
+            else:
+                dsrc = None
         else:
             dx, dsrc = _core.scatter_backward(part, self.index, self.axis)
             if dx.shape != dy.shape:
@@ -70,7 +73,9 @@ additive(Scatter, lambda node, dtype: [zeros(node.shape, dtype), node.index, zer
 
 def _with_dimension(x: Array) -> Array:
     """x; with shape (1,) if its shape is ()."""
-    return x if x.ndim else x.reshape(1)
+    if x.ndim:
+        return x
+    return x.reshape(1)
 
 
 def scatter(
@@ -198,7 +203,9 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
 
 def _added_slices(x: Array, dim: int, index: Array, source: Array, alpha: float) -> Array:
     fits = index.ndim == 1 and alpha == 1
-    return _core.scatter(x, index, source, dim, True, None, True) if fits else NotImplemented
+    if fits:
+        return _core.scatter(x, index, source, dim, True, None, True)
+    return NotImplemented
 
 
 @by_kernel(_added_slices, name="index_add")
@@ -209,7 +216,12 @@ def _index_added(input: Any, dim: int, index: Any, source: Any, alpha: float) ->
     require_from_0("index_add", rows)
     shape = input._array.shape
     at = _dim("index_add", dim, len(shape))
-    expected = (*shape[:at], rows.size, *shape[at + 1 :]) if shape else () if rows.size == 1 else None
+    if shape:
+        expected = (*shape[:at], rows.size, *shape[at + 1 :])
+    elif rows.size == 1:
+        expected = ()
+    else:
+        expected = None
     if rows.ndim != 1 or source.shape != expected:
         raise OpError(
             f"[index_add] got x of shape {input.shape}, index of shape {rows.shape} and source of shape "

@@ -59,25 +59,35 @@ def _each(name: str, tensors: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """function(x) of one tensor; a tuple of them for several tensors, or a list."""
     changed = tuple(function(x) for x in listed(name, tensors))
     is_one_tensor = len(tensors) == 1 and not isinstance(tensors[0], (list, tuple))
-    return changed[0] if is_one_tensor else changed
+    if is_one_tensor:
+        return changed[0]
+    return changed
 
 
 def _as_layers(x: Tensor) -> Tensor:
     if x.ndim < 2:
         return reshape(x, (1, -1, 1))
-    return unsqueeze(x, -1) if x.ndim == 2 else x
+    if x.ndim == 2:
+        return unsqueeze(x, -1)
+    return x
 
 
 def _as_vectors(x: Tensor) -> Tensor:
-    return x if x._array.ndim else reshape(x, (1,))
+    if x._array.ndim:
+        return x
+    return reshape(x, (1,))
 
 
 def _as_rows(x: Tensor) -> Tensor:
-    return x if x._array.ndim > 1 else reshape(x, (1, -1))
+    if x._array.ndim > 1:
+        return x
+    return reshape(x, (1, -1))
 
 
 def _as_columns(x: Tensor) -> Tensor:
-    return reshape(x, (-1, 1)) if x.ndim < 2 else x
+    if x.ndim < 2:
+        return reshape(x, (-1, 1))
+    return x
 
 
 def hstack(tensors: Any) -> Tensor:

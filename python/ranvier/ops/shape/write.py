@@ -91,7 +91,9 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
 
 
 def _rows_shape(x: Tensor, at: int, rows: Array) -> tuple[int, ...]:
-    return (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else ()
+    if x.ndim:
+        return (*x.shape[:at], rows.size, *x.shape[at + 1 :])
+    return ()
 
 
 @by_kernel(lambda x, at, rows, source: _core.scatter(x, rows, source, at, False, None, True))
@@ -285,7 +287,9 @@ def _reduced_into(input: Any, dim: int, index: Any, src: Any, reduce: str, inclu
         count = scatter_add(full_like(input.detach(), int(include_self)), at, places, ones)
         y = scatter_add(input if include_self else where(count > 0, 0.0, input), at, places, src)
         y = watched(y, index)
-        return y if reduce == "sum" else y / count.clamp(min=1)
+        if reduce == "sum":
+            return y
+        return y / count.clamp(min=1)
     if is_floating(input) and reduce != "mean":
         return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
     return by_numpy(_reduced, input._array, at, places, src._array, reduce, include_self)
@@ -342,7 +346,10 @@ class ScatterReduce(Function):
         self.x, self.places, src = map(np.atleast_1d, (x, places, src))
         self.used = tuple(map(slice, self.places.shape))  # src and x may be larger
         self.part, self.values = part_of(self.x.shape, self.places.shape, self.at) or (...,), src[self.used]
-        first = self.x if self.include_self else self._put(self.x, _neutral(self.reduce, x.dtype))
+        if self.include_self:
+            first = self.x
+        else:
+            first = self._put(self.x, _neutral(self.reduce, x.dtype))
         y = self._write(_core.scatter_reduce, first, self.values, self.reduce)
         self.y = y if self.shape else y.reshape(())
         return self.y
@@ -431,7 +438,8 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
     dsrc = gather(reshape(dy, dy.shape or (1,)), node.at, wrap(node.places)) * of_src
     # src may be larger than places: the gradient of what is not written is 0, by `pad`
     sizes = [n for size, own in zip(dsrc.shape, node.src_shape, strict=False) for n in (own - size, 0)]
-    dsrc = pad(dsrc, sizes[::-1]) if any(sizes) else dsrc
+    if any(sizes):
+        dsrc = pad(dsrc, sizes[::-1])
     return dx, None, reshape(dsrc, node.src_shape)
 
 

@@ -101,7 +101,10 @@ class LRScheduler:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
         self._get_lr_called_within_step = True  # Without it, get_lr of PyTorch programs would warn.
         try:
-            rates = self.get_lr() if epoch is None else self._get_closed_form_lr()
+            if epoch is None:
+                rates = self.get_lr()
+            else:
+                rates = self._get_closed_form_lr()
         finally:
             self._get_lr_called_within_step = False
         self._set(rates)
@@ -190,7 +193,9 @@ def _state_of(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_state_of(v) for v in value]
     if callable(value):
-        return None if isinstance(value, FunctionType) else dict(vars(value))
+        if isinstance(value, FunctionType):
+            return None
+        return dict(vars(value))
     return value
 
 
@@ -202,7 +207,9 @@ def _load_into(own: Any, saved: Any) -> None:
 
 
 def copied(rate: Any) -> Any:
-    return rate.detach().clone() if isinstance(rate, Tensor) else rate
+    if isinstance(rate, Tensor):
+        return rate.detach().clone()
+    return rate
 
 
 def set_rate(group: Group, rate: Any) -> None:
@@ -364,4 +371,6 @@ class ReduceLROnPlateau(LRScheduler):
             limit = best * (1.0 + sign * self.threshold)
         else:
             limit = best + sign * self.threshold
-        return a < limit if self.mode == "min" else a > limit
+        if self.mode == "min":
+            return a < limit
+        return a > limit

@@ -340,7 +340,12 @@ class CyclicLR(_WithMomentum):
         self.mode = mode
         self.gamma = gamma
         self._scale_fn_custom = scale_fn
-        self.scale_mode = scale_mode if scale_fn else ("iterations" if mode == "exp_range" else "cycle")
+        if scale_fn:
+            self.scale_mode = scale_mode
+        elif mode == "exp_range":
+            self.scale_mode = "iterations"
+        else:
+            self.scale_mode = "cycle"
         self.cycle_momentum = cycle_momentum
         if truth("CyclicLR", "cycle_momentum", cycle_momentum):
             self._prepare_momentum(optimizer, base_momentum, max_momentum, last_epoch == -1)
@@ -355,12 +360,17 @@ class CyclicLR(_WithMomentum):
             return self._scale_fn_custom(x)
         if self.mode == "triangular2":
             return 1 / (2.0 ** (x - 1))
-        return 1.0 if self.mode == "triangular" else self.gamma**x
+        if self.mode == "triangular":
+            return 1.0
+        return self.gamma**x
 
     def get_lr(self) -> list[float]:
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         x = 1.0 + self.last_epoch / self.total_size - cycle
-        height = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        if x <= self.step_ratio:
+            height = x / self.step_ratio
+        else:
+            height = (x - 1) / (self.step_ratio - 1)
         scale = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
             lows = self._each("base_momentums")

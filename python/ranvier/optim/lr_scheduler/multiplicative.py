@@ -103,7 +103,9 @@ class StepLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         falls = self.last_epoch != 0 and self.last_epoch % self.step_size == 0
-        return self._scaled(self.gamma) if falls else self._rates()
+        if falls:
+            return self._scaled(self.gamma)
+        return self._rates()
 
     def _get_closed_form_lr(self) -> list[float]:
         falls = self.last_epoch // self.step_size
@@ -113,7 +115,9 @@ class StepLR(LRScheduler):
 def _epoch(given: Any) -> Any:
     """A milestone: an int if it is a whole number, else a float."""
     epoch = float(given)
-    return int(epoch) if epoch.is_integer() else epoch
+    if epoch.is_integer():
+        return int(epoch)
+    return epoch
 
 
 class MultiStepLR(LRScheduler):
@@ -148,7 +152,9 @@ class MultiStepLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         times = self.milestones[self.last_epoch]
-        return self._scaled(float(self.gamma) ** times) if times else self._rates()
+        if times:
+            return self._scaled(float(self.gamma) ** times)
+        return self._rates()
 
     def _get_closed_form_lr(self) -> list[float]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
@@ -187,7 +193,9 @@ class ConstantLR(LRScheduler):
             return self._scaled(self.factor)
         if self.last_epoch != self.total_iters:
             return self._rates()
-        return self._scaled(1.0 / self.factor) if self.factor else self._get_closed_form_lr()
+        if self.factor:
+            return self._scaled(1.0 / self.factor)
+        return self._get_closed_form_lr()
 
     def _get_closed_form_lr(self) -> list[float]:
         over = self.last_epoch >= self.total_iters
@@ -300,7 +308,9 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        return self._rates() if self._is_initial else self._scaled(self.gamma)
+        if self._is_initial:
+            return self._rates()
+        return self._scaled(self.gamma)
 
     def _get_closed_form_lr(self) -> list[float]:
         return [lr * float(self.gamma) ** self.last_epoch for lr in self._each("base_lrs")]

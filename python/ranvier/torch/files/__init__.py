@@ -110,7 +110,10 @@ def load(
     Raises FileError, which is a ValueError, for a file that is damaged, or of more than weights.
     """
     if isinstance(map_location, (str, bytes)) and map_location:
-        on = map_location if isinstance(map_location, str) else map_location.decode()
+        if isinstance(map_location, str):
+            on = map_location
+        else:
+            on = map_location.decode()
         if is_meta(on):
             return _load_on_meta(f, pickle_module, weights_only, mmap, dtype, encoding)
         require_cpu(on)
@@ -121,7 +124,10 @@ def load(
     if mmap and not isinstance(f, (str, os.PathLike)):
         raise ValueError("[load] got mmap=True and an open file; expected a path")
     full = not (pickle_module is None if weights_only is None else weights_only)
-    run = runner(pickle_module or pickle, encoding) if full else _weights()
+    if full:
+        run = runner(pickle_module or pickle, encoding)
+    else:
+        run = _weights()
     mapped_path = name if mmap or to_meta.on else None
     with ExitStack() as closing:
         if isinstance(f, (str, os.PathLike)):

@@ -113,7 +113,10 @@ class _Zip:
             )
         assert archive.fp is not None
         self.left = archive.fp.seek(0, io.SEEK_END)
-        order = self.bytes_of("byteorder") if f"{self.folder}byteorder" in self.entries else b"little"
+        if f"{self.folder}byteorder" in self.entries:
+            order = self.bytes_of("byteorder")
+        else:
+            order = b"little"
         if order not in (b"little", b"big"):
             raise FileError(f"has the byte order {order[:20]!r}; expected 'little' or 'big'")
         self.order = "<" if order == b"little" else ">"
@@ -154,7 +157,10 @@ class _Zip:
             if type(count) is not int or count < 0:
                 raise FileError(f"has the storage {key!r} with a number of elements that is none")
             name = f"data/{key}"
-            raw = self.copied(name) if self.memory is None else self.mapped(name, self.memory)
+            if self.memory is None:
+                raw = self.copied(name)
+            else:
+                raw = self.mapped(name, self.memory)
             if raw.size != count * kind.size:
                 raise FileError(f"has the storage {key!r} with {raw.size} bytes; expected {count} elements")
             storage = self.storages[key] = Storage(kind, count, self.dtype)
@@ -235,4 +241,6 @@ class _Old:
             if self.left < 0:
                 raise FileError("is cut off or damaged: its storages are larger than the file")
             storage = self.storages[str(key)] = Storage(kind, count, self.dtype)
-        return storage if part is None else storage.part(part)
+        if part is None:
+            return storage
+        return storage.part(part)

@@ -155,7 +155,9 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
 def state_here(value: Any, state: Any) -> Any:
     """The state for an object of a pickle: that of PyTorch's Module is translated, any other is unchanged."""
     of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state
-    return state_from_torch(value, state) if of_torch else state
+    if of_torch:
+        return state_from_torch(value, state)
+    return state
 
 
 def _defaults(kind: type) -> dict[str, Any]:
@@ -210,7 +212,9 @@ class WrappedHook:
         self.module = module
 
     def __call__(self, *args: Any) -> Any:
-        return self.hook(*args) if self.module is None else self.hook(self.module, *args)
+        if self.module is None:
+            return self.hook(*args)
+        return self.hook(self.module, *args)
 
     def __getstate__(self) -> dict[str, Any]:
         bound = {} if self.module is None else {"module": self.module}
@@ -277,7 +281,10 @@ def _tensors(value: Any, name: str) -> Any:
 
 def is_optimizer_state(value: Any) -> bool:
     """True if this is what ``optimizer.state_dict()`` gives, with arrays or Tensors."""
-    states = value["state"] if value.keys() == {"state", "param_groups"} else None
+    if value.keys() == {"state", "param_groups"}:
+        states = value["state"]
+    else:
+        states = None
     return isinstance(states, dict) and any(
         isinstance(state, dict) and any(isinstance(x, (np.ndarray, rv.Tensor, list)) for x in state.values())
         for state in states.values()

@@ -85,7 +85,9 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
         return otherwise(module, name)
     if path in KNOWN:
         value = KNOWN[path]
-        return value.call if isinstance(value, Known) and value.call is not None else value
+        if isinstance(value, Known) and value.call is not None:
+            return value.call
+        return value
     if path in _BUILT_IN:
         return rv
     for part in name.split("."):
@@ -94,7 +96,9 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
             raise AttributeError(f"[load] the file has {path}, which ranvier does not have")
         module = f"{module}.{part}"
     is_public = type(value) is _core.PublicFunction  # layers here hold the function that it wraps
-    return value.__wrapped__ if is_public else value
+    if is_public:
+        return value.__wrapped__
+    return value
 
 
 def _here(path: str, name: str) -> Any:
@@ -107,4 +111,6 @@ def _here(path: str, name: str) -> Any:
     except AttributeError:
         pass
     outer = inner.rpartition(".")[0]
-    return _here(f"{root}.{outer}", name) if outer else None
+    if outer:
+        return _here(f"{root}.{outer}", name)
+    return None

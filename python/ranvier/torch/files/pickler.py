@@ -84,7 +84,9 @@ class Pickler(_Base):  # type: ignore[misc]
         if type(obj) in _PLAIN:  # written by pickle's own methods
             self.framer.commit_frame()
             known = self.memo.get(id(obj))
-            return self.dispatch[type(obj)](self, obj) if known is None else self.write(self.get(known[0]))
+            if known is None:
+                return self.dispatch[type(obj)](self, obj)
+            return self.write(self.get(known[0]))
         if type(obj) is dict and is_optimizer_state(obj):
             obj = {**obj, "state": {key: optimizer_state(values) for key, values in obj["state"].items()}}
             self._kept.append(obj)
@@ -104,7 +106,9 @@ class Pickler(_Base):  # type: ignore[misc]
     def persistent_id(self, obj: Any) -> Any:
         if not isinstance(obj, Bytes):
             return None
-        return (*obj.pid, None) if self.old else obj.pid
+        if self.old:
+            return (*obj.pid, None)
+        return obj.pid
 
     def reducer_override(self, obj: Any) -> Any:
         """How an object is pickled, as in `__reduce_ex__`: as PyTorch pickles its own object of this kind."""
@@ -124,7 +128,10 @@ class Pickler(_Base):  # type: ignore[misc]
 
     def save_global(self, obj: Any, name: Any = None) -> None:
         module = str(getattr(obj, "__module__", None))
-        path = path_of(obj) if module.startswith("ranvier.") and name is None else ""
+        if module.startswith("ranvier.") and name is None:
+            path = path_of(obj)
+        else:
+            path = ""
         if path.startswith("torch"):
             self._name(obj, path)
         else:
@@ -186,9 +193,14 @@ class Pickler(_Base):  # type: ignore[misc]
         if kind is nn.Parameter:
             data = Call(make, args)
             rest: Any = (data, learns, OrderedDict())
-            return (_WITH_STATE, (*rest, dict(state))) if state else (_PARAMETER, rest)
+            if state:
+                return (_WITH_STATE, (*rest, dict(state)))
+            return (_PARAMETER, rest)
         if plain:
-            args = (*args[:3], learns) if tensor.is_meta else (*args[:4], learns, *args[5:])
+            if tensor.is_meta:
+                args = (*args[:3], learns)
+            else:
+                args = (*args[:4], learns, *args[5:])
         return _SUBCLASS, (make, kind, args, dict(state))
 
     def _storage(self, tensor: Any, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:

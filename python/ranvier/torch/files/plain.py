@@ -41,7 +41,9 @@ def _get_device_index(device: Any, optional: bool = False, allow_cpu: bool = Fal
     """The number of a device: an int as it is, else -1, the CPU, or ValueError if that is not allowed."""
     if not allow_cpu and not isinstance(device, int):
         raise ValueError(f"[_get_device_index] got {device!r}; expected a GPU, and there is none")
-    return device if isinstance(device, int) else -1
+    if isinstance(device, int):
+        return device
+    return -1
 
 
 def _element_size(dtype: Any) -> int:

@@ -194,7 +194,10 @@ class Unpickler:
         made = tuple(items)
         self.work.charge(56 + 8 * len(made))
         for item in items:
-            inner = item if type(item) in _PLAIN else self.unusual.get(id(item), item)
+            if type(item) in _PLAIN:
+                inner = item
+            else:
+                inner = self.unusual.get(id(item), item)
             if isinstance(inner, (Known, Storage, Kind)):  # the tuple may only hold arguments of a call
                 self.unusual[id(made)] = inner
                 self.measure(made)
@@ -326,7 +329,9 @@ class Unpickler:
         if function.name in _FILLED:
             first = function.name == "collections.defaultdict"  # its factory
             made = function.call(*args[:first])
-            return self.filled(made, *args[first:]) if args[first:] else made
+            if args[first:]:
+                return self.filled(made, *args[first:])
+            return made
         if function.name == _TYPED and len(args) == 4:
             inner = self.result(args[0], args[2])
             args = (lambda: inner, args[1], (), args[3])

@@ -74,7 +74,10 @@ class Storage:
         self.kind = kind
         self.count = count
         self.begin = 0
-        own = kind.dtype if dtype is None or kind.dtype.kind != "f" else np.dtype(dtype)
+        if dtype is None or kind.dtype.kind != "f":
+            own = kind.dtype
+        else:
+            own = np.dtype(dtype)
         self.memory = TensorMemory(np.empty(count, own))
         self._typed: dict[Any, TensorMemory] = {}
 
@@ -116,7 +119,9 @@ class Storage:
 
 def _as(raw: Array, dtype: np.dtype[Any]) -> Array:
     """Bytes as another dtype. As bools, all bytes but 0 are True: a damaged file may have others than 1."""
-    return raw != 0 if dtype.kind == "b" else raw.view(dtype)
+    if dtype.kind == "b":
+        return raw != 0
+    return raw.view(dtype)
 
 
 _KINDS = {  # the dtype by the name of PyTorch's storage, "FloatStorage" ...
@@ -140,7 +145,10 @@ def type_of(kind: Any) -> Kind:
     """The type of a storage that a persistent id names; raises FileError if Tensors lack it."""
     if isinstance(kind, Kind):
         return kind
-    name = kind.name if isinstance(kind, Known) else type(kind).__name__
+    if isinstance(kind, Known):
+        name = kind.name
+    else:
+        name = type(kind).__name__
     raise FileError(f"has a storage of the type {name}, which Tensors lack")
 
 
@@ -171,7 +179,8 @@ def tensor_v2(
     elements = 1
     for n in size:
         elements *= n or 1
-    count = storage.count if storage.kind.name != "untyped" else count
+    if storage.kind.name != "untyped":
+        count = storage.count
     if elements > MOST_ELEMENTS or (last >= count if all(size) else offset > count):
         raise FileError(f"has a tensor of the shape {tuple(size)[:8]} beyond its storage of {count} elements")
     steps = tuple(s * step for s in stride)
@@ -224,7 +233,8 @@ def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
     """function(*args) as a tensor with attributes (state), and of the class `kind`, a subclass of Tensor."""
     call: Any = function.call if isinstance(function, Known) else function
     made = call(*args)
-    kind = kind.here if isinstance(kind, Known) else kind
+    if isinstance(kind, Known):
+        kind = kind.here
     if not isinstance(kind, type) or not issubclass(kind, rv.Tensor):
         raise FileError("has a tensor of a class that is none of Tensors")
     made.__class__ = kind
@@ -273,7 +283,10 @@ _FACTORIES = (list, dict, set, tuple, int, float, str, bool, OrderedDict, Counte
 
 
 def _numpy_dtype(name: Any, *flags: Any) -> np.dtype[Any]:
-    kind = np.dtype(name) if isinstance(name, str) and len(name) < 8 else None
+    if isinstance(name, str) and len(name) < 8:
+        kind = np.dtype(name)
+    else:
+        kind = None
     if kind is None or kind.kind not in "biufc":
         raise FileError("has values of NumPy that are no numbers")
     return kind

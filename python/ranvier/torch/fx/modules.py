@@ -26,7 +26,10 @@ _SIGNS = dict(zip(_NAMES.split(), _TEXTS.split(), strict=True))
 def attribute(base: str, path: str) -> str:
     """The code that reads `base.path`."""
     for name in path.split("."):
-        base = f"{base}.{name}" if name.isidentifier() else f'getattr({base}, "{name}")'
+        if name.isidentifier():
+            base = f"{base}.{name}"
+        else:
+            base = f'getattr({base}, "{name}")'
     return base
 
 
@@ -52,7 +55,10 @@ class Code:
                 continue
             line = self._line(node, root)
             done = [n.name for n in node.all_input_nodes if last[n] is node]
-            free = f";  {' = '.join([*done, 'None'])}" if done and node.op != "output" else ""
+            if done and node.op != "output":
+                free = f";  {' = '.join([*done, 'None'])}"
+            else:
+                free = ""
             lines.append(f"    {line}{free}")
         body = lines if lines else ["    pass"]
         self.src = "\n".join([f"def forward({', '.join(parameters)}):", *body, ""])
@@ -95,7 +101,9 @@ class Code:
             return f"slice({', '.join(map(self._text, (a.start, a.stop, a.step)))})"
         is_plain = type(a) in (int, str, bool, bytes, type(None), type(...))
         if is_plain or (type(a) is float and math.isfinite(a)):
-            return "..." if a is ... else repr(a)
+            if a is ...:
+                return "..."
+            return repr(a)
         return self._global(a)
 
     def _global(self, value: Any) -> str:
@@ -281,7 +289,10 @@ def symbolic_trace(root: Any, concrete_args: dict[str, Any] | None = None) -> Gr
     """
     tracer = Tracer()
     graph = tracer.trace(root, concrete_args)
-    name = type(root).__name__ if isinstance(root, nn.Module) else root.__name__
+    if isinstance(root, nn.Module):
+        name = type(root).__name__
+    else:
+        name = root.__name__
     return GraphModule(tracer.root, graph, name)
 
 

@@ -26,7 +26,9 @@ def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
     """An argument in which each value x of nested lists, tuples, dicts and slices is replaced by fn(x)."""
     if isinstance(a, tuple):
         items = [map_aggregate(x, fn) for x in a]
-        return type(a)(*items) if hasattr(a, "_fields") else tuple(items)
+        if hasattr(a, "_fields"):
+            return type(a)(*items)
+        return tuple(items)
     if isinstance(a, list):
         return [map_aggregate(x, fn) for x in a]
     if isinstance(a, dict):
@@ -146,12 +148,17 @@ class Node:
         if self.op == "placeholder":
             default = f"(default={self.args[0]!r})" if self.args else ""
             return f"{left} = placeholder[target={self.target}]{default}"
-        target = self.target if isinstance(self.target, str) else qualified(self.target)
+        if isinstance(self.target, str):
+            target = self.target
+        else:
+            target = qualified(self.target)
         if self.op == "output":
             return f"return {self.args[0]!r}"
         head = f"{left} = {self.op}[target={target}]"
         args = map_arg((self.args, self.kwargs), _Shown)
-        return head if self.op == "get_attr" else f"{head}(args = {args[0]!r}, kwargs = {args[1]!r})"
+        if self.op == "get_attr":
+            return head
+        return f"{head}(args = {args[0]!r}, kwargs = {args[1]!r})"
 
 
 def qualified(function: Any) -> str:
@@ -213,10 +220,14 @@ class Names:
 
     def made(self, wanted: str) -> str:
         name = re.sub(r"\W+", "_", wanted) or "_unnamed"
-        name = f"_{name}" if name[0].isdigit() else name
+        if name[0].isdigit():
+            name = f"_{name}"
         base, number = re.fullmatch(r"(\w*?)(?:_(\d+))?", name).groups()  # type: ignore[union-attr]
         taken = keyword.iskeyword(name) or hasattr(builtins, name) or name in _READ
-        count = self.counts.get(base, 0) if number is None or name in self.used else int(number)
+        if number is None or name in self.used:
+            count = self.counts.get(base, 0)
+        else:
+            count = int(number)
         while name in self.used or taken:
             count = count + 1
             taken = False
@@ -267,7 +278,8 @@ class Graph:
 
     def _target_to_str(self, target: Any) -> str:
         text = target if isinstance(target, str) else target.__name__
-        text = text[2:-2] if text[:2] == text[-2:] == "__" else text
+        if text[:2] == text[-2:] == "__":
+            text = text[2:-2]
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.replace(".", "_")).lower()
 
     def placeholder(
@@ -337,7 +349,9 @@ class Graph:
                 continue
             if node.op == "output":
                 value = map_arg(node.args[0], lambda n: val_map[n])
-                return (value, node) if return_output_node else value
+                if return_output_node:
+                    return (value, node)
+                return value
             val_map[node] = self.node_copy(node, lambda n: val_map[n])
         return None
 

@@ -204,7 +204,10 @@ def wrap(fn_or_name: Any) -> Any:
     """Makes calls of a function of the calling module nodes if an argument is a proxy; a decorator too."""
     if not (callable(fn_or_name) or isinstance(fn_or_name, str)):
         raise RuntimeError("Unsupported type for global function! Must be either a callable or string name")
-    name = fn_or_name if isinstance(fn_or_name, str) else fn_or_name.__name__
+    if isinstance(fn_or_name, str):
+        name = fn_or_name
+    else:
+        name = fn_or_name.__name__
     frame = sys._getframe(1)
     if frame.f_code.co_name != "<module>":
         raise NotImplementedError("wrap must be called at the top level of a module")
@@ -215,7 +218,9 @@ def wrap(fn_or_name: Any) -> Any:
 def _first_proxy(*values: Any) -> Proxy | None:
     found: list[Proxy] = []
     map_aggregate(values, lambda x: found.append(x) if isinstance(x, Proxy) else None)
-    return found[0] if found else None
+    if found:
+        return found[0]
+    return None
 
 
 def _noting(function: Any) -> Any:
@@ -302,7 +307,10 @@ class Tracer(TracerBase):
                 names.append(star + code.co_varnames[len(names)])
         args: list[Any] = [self.root] if is_module else []
         for name in names[len(args) :]:
-            default = defaults[name].default if name in defaults else inspect.Parameter.empty
+            if name in defaults:
+                default = defaults[name].default
+            else:
+                default = inspect.Parameter.empty
             given = () if default is inspect.Parameter.empty else (default,)
             proxy = self.create_proxy("placeholder", name, given, {})
             args.append((concrete_args or {}).get(name, proxy))

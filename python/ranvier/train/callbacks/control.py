@@ -36,7 +36,9 @@ def _name_of(monitor: str | None, logs: Mapping[str, float]) -> str:
     """The quantity that is watched: without a name "val_loss" where there is validation data, else "loss"."""
     if monitor is not None:
         return monitor
-    return "val_loss" if "val_loss" in logs else "loss"
+    if "val_loss" in logs:
+        return "val_loss"
+    return "loss"
 
 
 def known_direction(owner: str, name: str, metrics: Mapping[str, Any]) -> str:
@@ -54,7 +56,9 @@ def known_direction(owner: str, name: str, metrics: Mapping[str, Any]) -> str:
             f"[{owner}] got monitor '{name}' without mode, and whether more of it is better is not known; "
             "expected mode='max' or mode='min', or an attribute greater_is_better of the metric"
         )
-    return "max" if rises else "min"
+    if rises:
+        return "max"
+    return "min"
 
 
 def warn_of_nan(owner: str, monitor: str | None, logs: Mapping[str, float]) -> None:
@@ -108,7 +112,10 @@ class Monitor:
         if math.isnan(value) and not self._said:
             self._said = True
             warn_of_nan(self.owner, self.name, logs)
-        gain = self.best - value if self.mode == "min" else value - self.best
+        if self.mode == "min":
+            gain = self.best - value
+        else:
+            gain = value - self.best
         if math.isnan(value) or not (self.best_epoch is None or gain > self.min_delta):
             return False
         self.best = value
@@ -350,7 +357,10 @@ class Schedule(Known, Callback):
         if expected == "auto" and self.monitor is not None:
             # "min" is the schedule's default: it may be that nobody has thought of it.
             given = ours == "max" and direction(self.monitor) is None
-            expected = ours if given else known_direction("Schedule", self.monitor, self.trainer.metrics)
+            if given:
+                expected = ours
+            else:
+                expected = known_direction("Schedule", self.monitor, self.trainer.metrics)
         if expected not in ("auto", ours):
             name = type(self.scheduler).__name__
             raise ValueError(
@@ -382,7 +392,10 @@ class Schedule(Known, Callback):
             self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        state = self.scheduler.state_dict() if hasattr(self.scheduler, "state_dict") else None
+        if hasattr(self.scheduler, "state_dict"):
+            state = self.scheduler.state_dict()
+        else:
+            state = None
         return {"scheduler": state, "updates": self._updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -415,7 +428,9 @@ def _length(scheduler: Any, per: str) -> int | None:
     kind = type(scheduler).__name__
     if kind == "SequentialLR":
         last = _length(scheduler._schedulers[-1], per)
-        return None if last is None else int(scheduler._milestones[-1]) + last
+        if last is None:
+            return None
+        return int(scheduler._milestones[-1]) + last
     names = _LENGTHS + _CYCLES if per == "epoch" else _LENGTHS
     present = [name for name in names if hasattr(scheduler, name)]
     if not present or kind in ("LinearLR", "ConstantLR"):
@@ -423,4 +438,6 @@ def _length(scheduler: Any, per: str) -> int | None:
     steps = getattr(scheduler, present[0])
     if present[0] == "milestones":
         steps = max(steps, default=0)
-    return int(steps) if isinstance(steps, (int, float)) else None
+    if isinstance(steps, (int, float)):
+        return int(steps)
+    return None

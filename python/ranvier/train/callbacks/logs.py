@@ -131,10 +131,18 @@ class ProgressBar(Known, Callback):
     def _left(self, now: float) -> str:
         """The time left as text, estimated from the pace of this `fit`; empty for less than a second."""
         trainer = self.trainer
-        part = trainer.batch / trainer.steps_per_epoch if trainer.steps_per_epoch else 0.0
+        if trainer.steps_per_epoch:
+            part = trainer.batch / trainer.steps_per_epoch
+        else:
+            part = 0.0
         done = trainer.epoch - self._first + part
-        seconds = (now - self._began) / done * (trainer.last_epoch - self._first - done) if done > 0 else 0.0
-        return f"{duration(seconds)} left" if seconds >= 1 else ""
+        if done > 0:
+            seconds = (now - self._began) / done * (trainer.last_epoch - self._first - done)
+        else:
+            seconds = 0.0
+        if seconds >= 1:
+            return f"{duration(seconds)} left"
+        return ""
 
     def _name(self, epoch: int) -> str:
         return f"epoch {epoch + 1:{self._width}d}/{self.trainer.last_epoch}"
@@ -166,7 +174,10 @@ def own_progress(verbose: Any, hooks: Iterable[Callback], epochs: int) -> Progre
     silent = verbose is None and "PYTEST_CURRENT_TEST" in os.environ
     if silent or (verbose is not None and not verbose):
         return None
-    after = LONG if verbose is None and not is_shown(sys.stdout) else 0.0
+    if verbose is None and not is_shown(sys.stdout):
+        after = LONG
+    else:
+        after = 0.0
     return ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5, after=after)
 
 
@@ -176,7 +187,9 @@ def duration(seconds: float) -> str:
     hours, minutes = divmod(whole // 60, 60)
     if whole < 60:
         return f"{whole} s"
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    if hours:
+        return f"{hours}:{minutes:02d}:{whole % 60:02d}"
+    return f"{minutes}:{whole % 60:02d}"
 
 
 class TensorBoard(Known, Callback):

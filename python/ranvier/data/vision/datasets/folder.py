@@ -26,7 +26,8 @@ class StandardTransform:
         self.target_transform = target_transform
 
     def __call__(self, input: Any, target: Any) -> tuple[Any, Any]:
-        input = input if self.transform is None else self.transform(input)
+        if self.transform is not None:
+            input = self.transform(input)
         return input, target if self.target_transform is None else self.target_transform(target)
 
     def __repr__(self) -> str:
@@ -130,7 +131,10 @@ def make_dataset(
 ) -> list[tuple[str, int]]:
     """The files (path, number of the class) of a folder; see DatasetFolder."""
     directory = os.path.expanduser(directory)
-    numbers = find_classes(directory)[1] if class_to_idx is None else class_to_idx
+    if class_to_idx is None:
+        numbers = find_classes(directory)[1]
+    else:
+        numbers = class_to_idx
     if (extensions is None) == (is_valid_file is None):
         raise ValueError("[make_dataset] expected extensions or is_valid_file, one of them")
     ok = is_valid_file or (lambda path: has_file_allowed_extension(path, extensions))

@@ -29,7 +29,9 @@ __all__ = [
 
 def _factors(name: str, key: str, value: Any) -> tuple[float, float]:
     low, high = span(name, key, value, 0.0, symmetric=True)
-    return (low, high) if isinstance(value, (tuple, list)) else (max(0.0, 1.0 + low), 1.0 + high)
+    if isinstance(value, (tuple, list)):
+        return (low, high)
+    return (max(0.0, 1.0 + low), 1.0 + high)
 
 
 def _above_0(name: str, key: str, value: Any) -> tuple[float, float]:
@@ -81,7 +83,10 @@ class Transform(OneOp):
 
     def _set(self, settings: dict[str, Any]) -> None:
         for key, value in settings.items():
-            kept = KEPT_AS[key](type(self).__name__, key, value) if key in KEPT_AS else value
+            if key in KEPT_AS:
+                kept = KEPT_AS[key](type(self).__name__, key, value)
+            else:
+                kept = value
             setattr(self, key, kept)
 
     def __call__(self, img: Any) -> Any:

@@ -57,7 +57,9 @@ def _channels_first(name: str, pic: Any) -> Array:
     x = np.asarray(pic)
     if x.dtype == np.bool_:
         x = x.view(np.uint8) != 0  # pillow's true is 255
-    return x[None] if x.ndim == 2 else x.transpose(2, 0, 1)
+    if x.ndim == 2:
+        return x[None]
+    return x.transpose(2, 0, 1)
 
 
 def to_pil_image(pic: Any, mode: str | None = None) -> Any:
@@ -68,7 +70,8 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
     image = pillow("to_pil_image")
     if isinstance(pic, Tensor):
         x = pixels("to_pil_image", pic, 2)
-        x = x[None] if x.ndim == 2 else x
+        if x.ndim == 2:
+            x = x[None]
         if x.ndim != 3:
             raise ValueError(f"[to_pil_image] got a Tensor of shape {pic.shape}; expected (c, h, w)")
         if x.dtype.kind == "f" and mode != "F":
@@ -127,7 +130,9 @@ def normalize(tensor: Tensor, mean: Any, std: Any, inplace: bool = False) -> Ten
 def normalized(step: Normalize, tensor: Tensor, inplace: bool) -> Tensor:
     pixels("normalize", tensor)
     y: Tensor = step(tensor)
-    return tensor.copy_(y) if inplace else y
+    if inplace:
+        return tensor.copy_(y)
+    return y
 
 
 LUMA = 0.2989, 0.587, 0.114
