@@ -133,7 +133,7 @@ compile/shared_programs _guards _programs; compile/walk _FOLLOW; nn/often _calls
 nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
 tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP; torch/shared _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _HOMES _LOADED _PROVIDERS _WAITING
-onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/symbols HANDLERS OF_THE_LIBRARY
+onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/parts Reader; onnx/symbols HANDLERS OF_THE_LIBRARY
 ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 nn/functional _OWN; nn/registry _TREES

@@ -167,7 +167,7 @@ def exchanged(x):
     yield refused(IndexError, "got dim 2 for 2 dimensions", x(2, 3), 0, 2)
 
 
-op(exchanged, names="transpose swapdims", reference=np.swapaxes, exact=True)
+op(exchanged, names="transpose swapdims swapaxes", reference=np.swapaxes, exact=True)
 
 
 @op(reference=np.transpose, exact=True)

@@ -205,17 +205,23 @@ static __attribute__((noinline)) void cached_values(const CachedQueries<T>& c, i
   RANVIER_UNROLL
   for (int r = 0; r < kRows; ++r) sum[r] = broadcast<T>(so_far.sum[r] * so_far.factor[r]);
   const T* value = c.v + begin * c.step_v + first;
-  for (int64_t k = 0; k < n; ++k, value += c.step_v) {
-    vec<T> x[kVectors];
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) x[v] = load_lanes(value + v * L, v == kVectors - 1 ? last : L);
-    RANVIER_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      const vec<T> weight = broadcast<T>(so_far.scores[r * kAttentionKeys + k]);
-      sum[r] += weight;
+  for (int64_t from = 0; from < n; from += kSumKeys) {  // blocks as in update(), so that the bits are equal
+    const int64_t end = n - from < kSumKeys ? n : from + kSumKeys;
+    vec<T> part[kRows] = {};
+    for (int64_t k = from; k < end; ++k, value += c.step_v) {
+      vec<T> x[kVectors];
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) result[r][v] = fma(weight, x[v], result[r][v]);
+      for (int v = 0; v < kVectors; ++v) x[v] = load_lanes(value + v * L, v == kVectors - 1 ? last : L);
+      RANVIER_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const vec<T> weight = broadcast<T>(so_far.scores[r * kAttentionKeys + k]);
+        part[r] += weight;
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) result[r][v] = fma(weight, x[v], result[r][v]);
+      }
     }
+    RANVIER_UNROLL
+    for (int r = 0; r < kRows; ++r) sum[r] += part[r];
   }
   RANVIER_UNROLL
   for (int r = 0; r < kRows; ++r) {

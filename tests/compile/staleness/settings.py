@@ -14,7 +14,7 @@ from compile.staleness.small import Own
 from ranvier.tensors import printing
 from ranvier.torch import jit, multiprocessing as mp, operators, pytree
 
-W, FOLDER = rv.full((3, 3), 1.0 / 7), rv.hub.get_dir()
+W = rv.full((3, 3), 1.0 / 7)
 INPUTS = [default_inputs(number) for number in range(52)]  # another default device makes none
 
 
@@ -102,7 +102,7 @@ switched(lambda: rv.set_printoptions(precision=2), lambda: rv.set_printoptions(p
 switched(lambda: rv.set_default_device("meta"), lambda: rv.set_default_device(None),
     lambda x: x * len(str(rv.get_default_device())))  # fmt: skip
 block(lambda: rv.device("meta"), lambda x: x * len(rv.get_default_device()))
-switched(lambda: rv.hub.set_dir("/a"), lambda: rv.hub.set_dir(FOLDER), lambda x: x * len(rv.hub.get_dir()))
+switched(lambda: rv.hub.set_dir("/a"), lambda: rv.hub.set_dir(""), lambda x: x * len(rv.hub.get_dir()))
 switched(lambda: mp.set_sharing_strategy("file_system"), lambda: mp.set_sharing_strategy("file_descriptor"),
     lambda x: x * len(mp.get_sharing_strategy()))  # fmt: skip
 
