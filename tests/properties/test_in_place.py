@@ -14,7 +14,7 @@ from support.tolerance import tolerance
 from properties.every import every_op, gradients
 
 OTHER_IN_PLACE = {"bernoulli": "x.bernoulli_(p) draws by p, not by x"}
-OF_SHAPE = ("transpose", "t", "squeeze", "unsqueeze")  # which write no memory
+OF_SHAPE = ("transpose", "swapaxes", "t", "squeeze", "unsqueeze")  # which write no memory
 
 
 def has_one(op):
