@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 REFERENCE = json.loads((HERE / "reference.json").read_text())
 JOBS = re.findall(r"^def ([a-z]\w*)\(\):", "".join(p.read_text() for p in (HERE / "jobs").glob("*.py")), re.M)
 LIBRARIES = {"pykan": "kan", "stable_baselines3": "sb3_contrib", "language_models": "gguf"}
+OF_PYTORCHS_NUMBERS = {"e3nn"}  # it scales activations by their moments over random numbers
 EPS = 2.0**-23
 
 
@@ -30,6 +31,8 @@ def numbers(job, folder):
         os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path
     )
     settings = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONPATH": paths}
+    if job in OF_PYTORCHS_NUMBERS:
+        settings["RANVIER_TORCH_RANDOM"] = "1"
     done = subprocess.run(command, env=settings, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)

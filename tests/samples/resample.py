@@ -86,7 +86,7 @@ def affine_grid(x):
     yield call(x(1, 3, 4), (1, 1, 2, 3, 2), align_corners=True)
 
 
-@op(lacks="C ONNX promotion infinity", apart="NaN infinity", autocast="float32")
+@op(lacks="C promotion infinity", apart="NaN infinity", autocast="float32")
 def grid_sample(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.9, high=0.9), align_corners=False)
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=1.1, high=1.9), "bilinear", "border", True)
@@ -96,7 +96,7 @@ def grid_sample(x):
 @op(
     of="nn.functional.grid_sample",
     inner=1.0,
-    lacks="C ONNX promotion infinity",
+    lacks="C promotion infinity",
     apart="NaN infinity",
     autocast="float32",
 )
@@ -104,7 +104,7 @@ def grid_sample_bicubic(x):
     yield call(x(2, 3, 4, 5), x(2, 3, 2, 2, low=-0.8, high=0.85), mode="bicubic", align_corners=False)
 
 
-@op(of="nn.functional.grid_sample", lacks="C ONNX promotion infinity", apart="NaN", autocast="float32")
+@op(of="nn.functional.grid_sample", lacks="C promotion infinity", apart="NaN", autocast="float32")
 def grid_sample_nearest(x):
     points = fixed(x(2, 3, 2, 2, low=-0.9, high=0.9))  # their gradient is 0
     yield call(x(2, 3, 4, 5), points, mode="nearest", align_corners=False)

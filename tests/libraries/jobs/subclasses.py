@@ -84,7 +84,7 @@ def ptflops():
 
 
 def e3nn():
-    """Equivariant products, layers and norms, whose code the library writes; matrices of rotations."""
+    """Equivariant products, layers and norms, whose code the library writes."""
     from e3nn import o3
     from e3nn.nn import BatchNorm, FullyConnectedNet
 
@@ -96,14 +96,12 @@ def e3nn():
     y = norm(linear(product(x, harmonics)))
     (y * x).mean().backward()
     network = fill(FullyConnectedNet([3, 8, 2], torch.tanh))
-    angles = [torch.tensor(angle) for angle in (0.3, 0.5, -0.7)]
     return {
         "harmonics": harmonics.detach(),
         "y": y.detach(),
         "gradients": [p.grad.norm().item() for p in (*product.parameters(), *linear.parameters())],
         "places": places.grad,
         "network": network(places).detach(),
-        "rotation": irreps.D_from_angles(*angles),
     }
 
 
