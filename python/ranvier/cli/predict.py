@@ -96,8 +96,7 @@ def samples_of(arguments: argparse.Namespace, model: Any) -> Any:
             return named_samples(arguments.file)
         options = of_model(arguments, arguments.file, rv.serialization.info(model), label)
         if label is not None and is_table(path) and not label.lstrip("-").isdigit():
-            # it may have gaps
-            options["without"] = [*options["without"], label]
+            options["without"] = [*options["without"], label]  # the column of labels may have gaps
             label = None
         return load(arguments, path, label, **options)
     require_table_flags(arguments, arguments.file)

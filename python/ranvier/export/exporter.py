@@ -319,9 +319,8 @@ def _forward(
     routine: Routine, capture: Capture, values: _Values, trained: set[int], quantized: Quantized | None
 ) -> list[Site]:
     """Adds the instructions of the forward pass; the sites of its calls, for the backward pass."""
-    # needing: ids of arrays that need a gradient
     sites = []
-    needing = set(trained)
+    needing = set(trained)  # ids of arrays that need a gradient
     layer = ""
     for call in capture.calls:
         _require(call)

@@ -149,7 +149,7 @@ def written_once(**saves: int) -> Any:
         def seen(node: Any) -> Any:
             view = object.__new__(view_of)
             view.__dict__ = node.__dict__  # shared, because a copy takes longer
-            # these are slots
+            # slots, which vars() does not have
             view.needs = node.needs
             view.node = node
             return view

@@ -237,9 +237,8 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
-        # The core gives the steps in elements.
         shape = self._array.shape
-        steps = _core._steps(self)
+        steps = _core._steps(self)  # in elements
         if 0 in shape and not any(steps):  # A new array of NumPy without elements has steps of 0.
             sizes = [max(n, 1) for n in shape]
             steps = tuple(math.prod(sizes[at + 1 :]) for at in range(len(sizes)))

@@ -96,9 +96,8 @@ def getitem(s: Site) -> str:
     dropped = []
     new = []
     by_size: list[tuple[int, Size]] = []  # axes that are picked at an index that depends on a size
-    # of the operand, and of the result
-    axis = 0
-    at = 0
+    axis = 0  # of the operand
+    at = 0  # of the result
     for part in whole_key(s.get("key"), s.ndim()):
         if part is None:
             new.append(at)

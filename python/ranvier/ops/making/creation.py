@@ -444,8 +444,8 @@ def linspace(
         return _finish(values, requires_grad, device, settings)
     if kind.kind in "iu":  # stepsed from both ends, as in PyTorch
         first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
-        # rounded once
         places = np.arange(steps)
+        # in long doubles, so that a value is rounded once
         exact = np.longdouble((last - first) / max(steps - 1, 1))
         values = np.where(places < steps // 2, first + exact * places, last - exact * (steps - 1 - places))
         values = values.astype(np.float64)
