@@ -128,9 +128,10 @@ def begins_empty(tree):
 # What functions of the library change that is no setting: by module, the names.
 KNOWN = """
 == caches, and what the library defines when it is imported
-compile/program_cache _unpaid; compile/library_guards _comparison _made _names _of_class; observe _locks
-compile/shared_programs _guards _programs; compile/walk _FOLLOW; nn/often _calls; settings _all _numbers
-nn/init _asked; tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
+compile/program_cache _unpaid; compile/guarding/library_guards _comparison _made _names _of_class
+compile/shared_programs _guards _programs; compile/guarding/walk _FOLLOW; nn/often _calls
+observe _locks; settings _all _numbers; nn/init _asked
+tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
 tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP; torch/shared _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _HOMES _LOADED _PROVIDERS _WAITING
 onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/parts Reader; onnx/symbols HANDLERS OF_THE_LIBRARY
@@ -153,7 +154,7 @@ grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
 cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys
 torch/finder sys
 == of a call or a run that is not over; the modes of a thread, which the core counts
-autograd/level _calls; compile/looked_up _active; compile/record casts; data/worker_copies _local
+autograd/level _calls; compile/guarding/dynamic_names _active; compile/record casts; data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
 nn/utils/parametrize _kept; onnx/symbols _local
 tape/hooks at_end carried; tensors/recording _local; torch/dispatch state
@@ -343,10 +344,10 @@ def test_each_table_of_hooks_is_noticed(name, way, again):
     for _ in range(8):
         fast(X[:, :3])
     program = fast._latest
-    assert not program.reads.changed()
+    assert not program.guards.changed()
     handle = add(layer, optimizer)
     try:
-        assert program.reads.changed()
+        assert program.guards.changed()
     finally:
         handle.remove()
 
@@ -462,16 +463,16 @@ def unnoticed(thing):
     except rv.CaptureError:
         return None
     (program,), own, missed = step.programs, vars(thing), []
-    assert not program.reads.changed()
+    assert not program.guards.changed()
     root = getattr(type(thing), "step_root", None)
     declared = getattr(type(thing), "step_state", None) if root is None else ()
     for name in [*own] if declared is None else set(declared) & own.keys():
         before = own[name]
         own[name] = object()
-        if not program.reads.changed():
+        if not program.guards.changed():
             missed.append(name)
         own[name] = before
-        assert not program.reads.changed(), name
+        assert not program.guards.changed(), name
     return missed
 
 

@@ -84,7 +84,7 @@ inline void set_slot(PyObject* owner, int64_t offset, PyObject* value) {
 
 namespace py = pybind11;
 
-// In the order of `GuardKind` in python/ranvier/compile/capturable.py.
+// In the order of `GuardKind` in python/ranvier/compile/guarding/capturable.py.
 enum class GuardKind : int64_t {
   items,      // owner, a dict, has these values at the keys in expected: (key, value ...);
               // NotImplemented: there is no such key

@@ -14,14 +14,14 @@ from weakref import ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile import step_gradients
+from ranvier.compile.guarding import step_gradients
+from ranvier.compile.guarding.program_guards import ProgramGuards
+from ranvier.compile.guarding.signature import flattened
+from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.policy import Policy
 from ranvier.compile.program import Program
-from ranvier.compile.reads import Reads
 from ranvier.compile.record import CHANGES_SETTINGS, CaptureError, Run, holds_any, require_replayable
 from ranvier.compile.results import Results
-from ranvier.compile.signature import flattened
-from ranvier.compile.walk import Walk
 from ranvier.grad_mode import mode
 from ranvier.tensors.memory import Array
 from ranvier.tensors.recording import Recording
@@ -52,30 +52,30 @@ def build(run: Run, key: Any, function: Any, policy: Policy, walk: Walk | None =
     core = _core.Program(recording.core, arguments, outputs, kept, _watched(modules))
     leaves = [leaf for leaf, _ in gradients]
     roots = [(function, "the step"), *run.arguments.others]
-    reads = Reads(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
+    guards = ProgramGuards(core, recording.plans, leaves, roots, policy.forward_only, walk is None)
     fault = (
-        reads.of_run(recording, modules, fixed, walk)
+        guards.from_run(recording, modules, fixed, walk)
         or step_gradients.shared(kept)
         or step_gradients.odd(recording, gradients)
-        or _shares_memory(recording, arguments, reads)
+        or _shares_memory(recording, arguments, guards)
     )
     groups = {id(g): g for _, optimizer, _ in recording.plans for g in optimizer.param_groups}
-    if not fault and holds_any(result, reads.walk.seen | groups):
+    if not fault and holds_any(result, guards.walk.seen | groups):
         fault = "the step returns a list or dict that it reads, which a replay would copy; return what is new"
     if fault:
         raise CaptureError(fault, result)
-    results.find_makers(tensors, gradients, reads.walk.tensors)
+    results.find_makers(tensors, gradients, guards.walk.tensors)
     left, changed = step_gradients.changes(recording, kept)
-    return Program(core, key, recording.plans, modules, results, reads, changed, left)
+    return Program(core, key, recording.plans, modules, results, guards, changed, left)
 
 
-def _shares_memory(recording: Recording, arguments: list[Array], reads: Reads) -> str:
+def _shares_memory(recording: Recording, arguments: list[Array], guards: ProgramGuards) -> str:
     """The reason why the program cannot tell two uses of the same memory apart, or "".
 
     An argument may share memory with a Tensor that the step reads, or a setting of an optimizer with a Tensor
     that the step changes.
     """
-    if _core.share_memory([t._array for t in reads.walk.tensors], arguments):
+    if _core.share_memory([t._array for t in guards.walk.tensors], arguments):
         return "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
     held = [array for plan, *_ in recording.plans for array in plan.in_memory]
     if _core.share_memory(held, [t._array for t in recording.changed.values()]):

@@ -20,15 +20,15 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.compile.build import build
-from ranvier.compile.executed import looks_at_class
-from ranvier.compile.library_guards import STATE
+from ranvier.compile.guarding.library_guards import STATE
+from ranvier.compile.guarding.signature import array_of, others, replaced
+from ranvier.compile.guarding.traced_code import looks_at_class
+from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.many_calls import ManyCalls
 from ranvier.compile.policy import OfMethod, Policy
 from ranvier.compile.program import Program
 from ranvier.compile.program_cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.record import CaptureError, OneCall, Run, detached, difference, record
-from ranvier.compile.signature import array_of, others, replaced
-from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
 from ranvier.observe import Lock, may_replay, observers
 from ranvier.tensors.tensor import borrowed
@@ -299,12 +299,15 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         began = perf_counter()
         settings = checked and checked.settings()
         try:
-            reads = walk is None if checked is None else checked.reads.users
+            if checked is None:
+                runs_user_code = walk is None
+            else:
+                runs_user_code = checked.guards.users
             if checked is None or self._verify is False:
                 beside = None
             else:
                 beside = checked.core
-            run = record(self._function, call, policy, reads, beside)
+            run = record(self._function, call, policy, runs_user_code, beside)
             recording = run.recording
             recording.fault = recording.fault or policy.after_recording(recording, run.result)
         except BaseException:  # The step itself raised it, such as IndexError. The program stays valid.
@@ -365,7 +368,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
         settings: the numbers of the program's optimizers before the run. Raises CaptureError where the eager
         run was not like the replay beside it.
         """
-        changed = program.reads.changed()
+        changed = program.guards.changed()
         other = program.core.other_path(run.recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return False  # The recorded run or this run has set something up, such as an optimizer's state.
@@ -374,7 +377,7 @@ class CompiledFunction(ManyCalls, _core._CompiledCall):
             raise CaptureError(fault, run.result)
         program.checks = self._cache.checked(key, program.checks > 0)
         replays = -1 if isinstance(self._verify, bool) else self._verify
-        if self._verify is True and program.reads.users:
+        if self._verify is True and program.guards.users:
             replays = 2**program.checks - 1  # checks at calls 2, 4, 8 ... find changes that no guard covers
         program.grant(replays)
         self._policy.after_check(key, program)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier.compile.step_gradients import address_of
+from ranvier.compile.guarding.step_gradients import address_of
 from ranvier.ops.making import random
 
 # The core's letter of a dtype -> its name.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.signature import Place, array_of, filled, flattened, parts_of, replaced
+from ranvier.compile.guarding.signature import Place, array_of, filled, flattened, parts_of, replaced
 from ranvier.observe import may_replay, observers
 from ranvier.tensors.tensor import Tensor, wrap
 

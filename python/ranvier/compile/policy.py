@@ -12,9 +12,9 @@ from types import CodeType
 from typing import Any
 from weakref import ref
 
+from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.program import Program
 from ranvier.compile.record import OneCall, callers_level
-from ranvier.compile.walk import Walk
 from ranvier.nn import Module
 from ranvier.tensors.recording import Recording
 

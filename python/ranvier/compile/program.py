@@ -10,9 +10,10 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from ranvier.compile import listing, step_gradients
+from ranvier.compile import listing
+from ranvier.compile.guarding import step_gradients
+from ranvier.compile.guarding.program_guards import ProgramGuards
 from ranvier.compile.listing import Buffer, Instruction, MemoryUse
-from ranvier.compile.reads import Reads
 from ranvier.compile.results import Results
 from ranvier.tensors.recording import Recording
 from ranvier.tensors.tensor import Tensor
@@ -42,7 +43,7 @@ class Program:
     #   may_arm         whether the core may answer calls with this program without asking Python
     #   size            bytes of the memory that is freed with the program
     #   signature       of the calls that it fits (`_core.Signature`)
-    #   reads           the guards
+    #   guards          on what the step reads
     #   changed_in_place  Tensors of the caller that the step changes: a replay raises their counts of changes
     #   modules         the modules that were called and outlive the step
 
@@ -53,7 +54,7 @@ class Program:
         plans: list[Any],
         modules: list[Any],
         results: Results,
-        reads: Reads,
+        guards: ProgramGuards,
         changed_in_place: list[Tensor],
         left: step_gradients.Left,
     ) -> None:
@@ -66,15 +67,15 @@ class Program:
         self.plans = plans
         self.modules = modules
         self.results = results
-        self.reads = reads
+        self.guards = guards
         self.changed_in_place = changed_in_place
         self.checks = 0
         self.granted = 0
         self.renewed = False
-        self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in reads.roots))
+        self.may_arm = not (plans or any(isinstance(x, Tensor) for x, _ in guards.roots))
         memory = self.memory
         self.size = memory.arena + memory.workspace + memory.made + memory.prepared
-        core.set_call(signature, left, changed_in_place, step_gradients.renewed, reads.walk.tensors)
+        core.set_call(signature, left, changed_in_place, step_gradients.renewed, guards.walk.tensors)
 
     checks_left: Any = property(
         attrgetter("core.checks_left"),
@@ -84,7 +85,7 @@ class Program:
 
     def accept(self, recording: Recording) -> str:
         """Makes the guards anew from another recorded run, after a check; returns "", or why that fails."""
-        fault = self.reads.of_run(recording, self.modules, self.results.fixed)
+        fault = self.guards.from_run(recording, self.modules, self.results.fixed)
         recording.leaves.clear()  # adopt_gradients counts the references to them
         self.core.adopt_gradients()
         return fault

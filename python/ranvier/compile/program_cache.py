@@ -251,5 +251,5 @@ class ProgramCache:
             if argument < 0:
                 return "a setting of the library"
             return f"argument {argument}"
-        changed = (program.reads.changed() for program in self.kept.get(key, ()))
+        changed = (program.guards.changed() for program in self.kept.get(key, ()))
         return next(filter(None, changed), "what it reads")

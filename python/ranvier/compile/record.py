@@ -1,8 +1,8 @@
 """Records one eager run of a function, and finds out whether a replay could repeat it.
 
 While `record` runs the function, the core keeps its kernel calls, `step_arguments.py` watches what is done
-with the arguments, and `executed.py` notes the code that runs. The other functions here give the reason why a
-replay would not give the result of the run, or the result of a second run.
+with the arguments, and `traced_code.py` notes the code that runs. The other functions here give the
+reason why a replay would not give the result of the run, or the result of a second run.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.executed import Executed
-from ranvier.compile.origins import PACKAGE
-from ranvier.compile.reads import may_change
-from ranvier.compile.signature import filled, flattened, parts_of, tensors_of
+from ranvier.compile.guarding.origins import PACKAGE
+from ranvier.compile.guarding.program_guards import may_change
+from ranvier.compile.guarding.signature import filled, flattened, parts_of, tensors_of
+from ranvier.compile.guarding.traced_code import TracedCode
 from ranvier.compile.step_arguments import Arguments
 from ranvier.nn import Module
 from ranvier.tape.autocast import casts
@@ -94,7 +94,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     recorded = Recording(_core.Recording(PACKAGE))
     recorded.wanted = policy.clones
     arguments = Arguments(recorded, call.args, call.kwargs, policy.as_tensors)
-    recorded.executed = Executed(arguments.has_arrays)
+    recorded.traced = TracedCode(arguments.has_arrays)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, arguments.arrays)
     settings = _core._signature((), {}, False)  # the library's settings, such as the default dtype
@@ -102,7 +102,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     kept = casts.kept
     casts.kept = {}
     try:
-        with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
+        with arguments, recorded, recorded.traced if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
             unlike = _why_not_plain(result, [], [*call.args, *call.kwargs.values()])
             if policy.forward_only and policy.clones and not unlike:
@@ -117,7 +117,7 @@ def record(function: Callable[..., Any], call: OneCall, policy: Any, read: bool,
     if not (policy.forward_only or policy.as_tensors):
         with contextlib.suppress(RecursionError):  # A result that contains itself raises it.
             result = arguments.callers(result)
-    recorded.fault = recorded.fault or recorded.core.fault or recorded.executed.fault or unlike
+    recorded.fault = recorded.fault or recorded.core.fault or recorded.traced.fault or unlike
     if not (recorded.fault or policy.forward_only) and any(map(_has_tape, tensors_of(result))):
         recorded.fault = (
             "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "

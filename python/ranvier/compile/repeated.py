@@ -16,9 +16,9 @@ from weakref import ref
 
 from ranvier.compile.compiled_function import CompiledFunction
 from ranvier.compile.compiled_model import off_tape
-from ranvier.compile.origins import PACKAGE
+from ranvier.compile.guarding.origins import PACKAGE
+from ranvier.compile.guarding.signature import tensors_of
 from ranvier.compile.policy import Policy
-from ranvier.compile.signature import tensors_of
 from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY, attach
 
@@ -98,7 +98,7 @@ class OfRepeated(Policy):
     def after_recording(self, recording: Any, result: Any) -> str:
         if any(x._grad_fn is not None for x in tensors_of(result)):
             return "the result has a tape, which its code has switched on"
-        codes = [code for code, _ in recording.executed.codes.values()]
+        codes = [code for code, _ in recording.traced.codes.values()]
         return next((f"{code.co_name} stores what outlives it" for code in codes if _stores(code)), "")
 
     def when_refused(self, call: CompiledFunction, why: str) -> None:

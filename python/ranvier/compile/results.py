@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ranvier.compile.signature import Place, filled
+from ranvier.compile.guarding.signature import Place, filled
 from ranvier.grad_mode import mode
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, wrap

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.capturable import GuardKind
-from ranvier.compile.equality import canonical, pairs_of
-from ranvier.compile.library_guards import READ_BY_KERNELS
+from ranvier.compile.guarding.capturable import GuardKind
+from ranvier.compile.guarding.equality import canonical, pairs_of
+from ranvier.compile.guarding.library_guards import READ_BY_KERNELS
+from ranvier.compile.guarding.program_guards import ProgramGuards
+from ranvier.compile.guarding.signature import is_array
+from ranvier.compile.guarding.step_gradients import Left, renewed
+from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.program import Program
-from ranvier.compile.reads import Reads
 from ranvier.compile.record import OneCall
 from ranvier.compile.results import Results
-from ranvier.compile.signature import is_array
-from ranvier.compile.step_gradients import Left, renewed
-from ranvier.compile.walk import Walk
 from ranvier.observe import Lock
 from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
@@ -133,12 +133,12 @@ class Shared:
         if core is None:
             return None
         plans = [(x._plans[id(group)], x, group) for x, group in (form.optimizers[n] for n in self.plans)]
-        reads = Reads(core, plans, leaves, [])
-        reads.of_form(form.walk)
+        guards = ProgramGuards(core, plans, leaves, [])
+        guards.from_walk(form.walk)
         modules, changed = ([form.objects[n] for n in numbers] for numbers in (self.modules, self.changed))
         left: Left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
         results = Results(self.results, [None] * core.results)
-        program = Program(core, self.signature, plans, modules, results, reads, changed, left)
+        program = Program(core, self.signature, plans, modules, results, guards, changed, left)
         # it was checked, and is not checked again
         program.checks = 1
         program.checks_left = -1
@@ -187,7 +187,7 @@ def find(form: StepForm, arrays: list[Array]) -> Program | None:
 
 def share(program: Program, form: StepForm) -> None:
     """Keeps a program that was checked, for other steps of its form."""
-    by_form = program.results.all_new and program.reads.nothing_else
+    by_form = program.results.all_new and program.guards.nothing_else
     core = program.core.form(form.arrays) if by_form else None
     if core is None:
         return

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.origins import PACKAGE
-from ranvier.compile.signature import array_of, others, parts_of, replaced, tensors_of, with_parts
+from ranvier.compile.guarding.origins import PACKAGE
+from ranvier.compile.guarding.signature import array_of, others, parts_of, replaced, tensors_of, with_parts
 from ranvier.observe import current
 from ranvier.tape import hooks
 from ranvier.tensors.memory import Array

@@ -272,8 +272,8 @@ class Gradients:
         of_size: number of samples of a batch -> a copy of `counts` after the last batch of this size.
     """
 
-    # The attributes of this class that a compiled step depends on (compile/library_guards.py): none, since
-    # arrays and parameters stay the same.
+    # The attributes of this class that a compiled step depends on (compile/guarding/library_guards.py): none,
+    # since arrays and parameters stay the same.
     step_state = ()
 
     def __init__(

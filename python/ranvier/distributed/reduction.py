@@ -150,7 +150,7 @@ class Reduce:
             False if code of the program runs between updates, whose change on one rank would be overwritten.
     """
 
-    # The attributes that the compiled methods depend on (compile/library_guards.py).
+    # The attributes that the compiled methods depend on (compile/guarding/library_guards.py).
     step_state = ("step", "_sums")
 
     def __init__(self, trainer: Training, parts: CompiledParts, source: CutSource, world: World) -> None:

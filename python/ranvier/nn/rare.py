@@ -1,7 +1,7 @@
 """Layers that few networks use; their functions are in :mod:`ranvier.nn.functional`.
 
 They have a file of their own because of compiled steps. For each layer in a step, the guards compare the
-functions of all modules that the file of the layer imports (compile/library_guards.py).
+functions of all modules that the file of the layer imports (compile/guarding/library_guards.py).
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Calls(Observer):
         ] = {}  # a line of the model -> operations that NumPy computed there
         self._seen: dict[int, Seen] = {}  # id of an array -> what is known of it
         self._recording = Recording(_core.Recording(package()))
-        self._recording.executed = SimpleNamespace(ignores=True)
+        self._recording.traced = SimpleNamespace(ignores=True)
         self._recording.keeps = True
 
     def __enter__(self) -> Calls:

@@ -35,13 +35,13 @@ def noted(cls: type[Function]) -> None:
 
     A class of the user's that a recorded step itself defines gets the ordinary `apply`: its methods may use
     variables of the step, which a replay would not have. That does not hold for classes of a module which the
-    step imports (`executed.ignores`).
+    step imports (`traced.ignores`).
     """
     of_library = cls.__module__.startswith("ranvier.")
     if "apply" in vars(cls):
         return
     recording = current()
-    if recording is not None and not (of_library or recording.executed.ignores):
+    if recording is not None and not (of_library or recording.traced.ignores):
         if cls.apply is _apply:
             cls.apply = Function.apply  # type: ignore[method-assign]
     elif "forward" in vars(cls) and (cls.by_numpy or not of_library):

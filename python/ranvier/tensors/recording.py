@@ -36,7 +36,7 @@ class Recording(Observer):
 
     Attributes:
         core: the kernel calls and the memory that they use.
-        executed: the Python code that ran (`compile/executed.py`).
+        traced: the Python code that ran (`compile/guarding/traced_code.py`).
         fault: the first reason why the run cannot be replayed, or "".
         passing: whether this run is unlike later ones (see `pass_over` in observe.py): no program is made of
             it, but a later run may be recorded.
@@ -57,7 +57,7 @@ class Recording(Observer):
 
     def __init__(self, core: Any) -> None:
         self.core = core
-        self.executed: Any = None
+        self.traced: Any = None
         self.fault = ""
         self.passing = self.wanted = self.keeps = False
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}

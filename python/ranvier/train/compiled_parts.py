@@ -13,11 +13,11 @@ import numpy as np
 from ranvier.autograd import borrowed
 from ranvier.compile import shared_programs
 from ranvier.compile.compiled_function import CompiledFunction
-from ranvier.compile.executed import Executed
+from ranvier.compile.guarding.traced_code import TracedCode
+from ranvier.compile.guarding.walk import Walk
 from ranvier.compile.many_calls import Batches
 from ranvier.compile.policy import Policy
 from ranvier.compile.record import CaptureError, OneCall, callers_level
-from ranvier.compile.walk import Walk
 from ranvier.nn.hooks import tables_of_all
 from ranvier.tape.hooks import hooks_of
 from ranvier.train.callbacks.base import Training
@@ -68,7 +68,7 @@ class OfTrainer(Policy):
 
 def _of_library(function: Any) -> Walk | None:
     """The walk over the objects that a step uses; None if it calls code of the user, or hooks."""
-    walk = Walk(Executed())
+    walk = Walk(TracedCode())
     walk.run([(function, "the step")])
     hooked = any(tables_of_all()) or any(map(hooks_of, walk.tensors))
     if walk.users or walk.fault or hooked:

@@ -18,7 +18,7 @@ import numpy as np
 import ranvier as rv
 from ranvier import _core
 from ranvier.compile import program_cache
-from ranvier.compile.signature import parts_of
+from ranvier.compile.guarding.signature import parts_of
 from ranvier.nn import often
 from ranvier.observe import running
 

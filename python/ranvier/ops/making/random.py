@@ -41,8 +41,8 @@ class Generator:
     """
 
     device = device("cpu")
-    # The attributes that a compiled step guards (compile/library_guards.py): none, since kernels read the
-    # state.
+    # The attributes that a compiled step guards (compile/guarding/library_guards.py): none, since kernels
+    # read the state.
     step_state = ()
     only = ""  # if not empty: the text of the error for a draw from another generator in a block of this one
 

@@ -1,6 +1,6 @@
 """Finds the values that a step may have read in Python, by following the names in the user's code.
 
-The recording notes which code ran (`executed.py`). The walk starts from the step's function, the variables
+The recording notes which code ran (`traced_code.py`). The walk starts from the step's function, the variables
 that this code names, and the arguments that are no arrays. From each value it follows every attribute whose
 name occurs anywhere in the code, the items of containers, closures and defaults of functions. The table
 `_FOLLOW` below has for each class of values the function that adds the guards and puts what the value leads
@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.compile.capturable as capturable
-import ranvier.compile.library_guards as library
-import ranvier.compile.of_python as of_python
-from ranvier.compile.capturable import CONTAINERS, GuardKind
-from ranvier.compile.equality import PLAIN
-from ranvier.compile.executed import inner_of
-from ranvier.compile.guards import Guards, is_empty
-from ranvier.compile.origins import LIBRARY, USER, is_of_library, is_python_class, is_read, origin_of
+import ranvier.compile.guarding.capturable as capturable
+import ranvier.compile.guarding.library_guards as library
+import ranvier.compile.guarding.python_guards as python_guards
+from ranvier.compile.guarding.capturable import CONTAINERS, GuardKind
+from ranvier.compile.guarding.equality import PLAIN
+from ranvier.compile.guarding.guards import Guards, is_empty
+from ranvier.compile.guarding.origins import LIBRARY, USER, is_of_library, is_python_class, is_read, origin_of
+from ranvier.compile.guarding.traced_code import inner_of
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
@@ -126,7 +126,7 @@ class Walk(Guards):
         elif is_of_library(kind) or hasattr(kind, "step_root"):
             library.guard_object(self, x, text)
         elif kind.__module__ == "numpy" and not is_python_class(kind):
-            of_python.guard_numpy(self, x, text)
+            python_guards.guard_numpy(self, x, text)
         else:
             self._instance(x, text, base)
 
@@ -303,23 +303,23 @@ class Walk(Guards):
 # The function that follows a value, by the value's class.
 _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     Tensor: library.guard_tensor,
-    np.ndarray: of_python.guard_array,
-    np.generic: of_python.guard_scalar,
-    np.ufunc: of_python.guard_numpy,
-    np.dtype: of_python.guard_numpy,
+    np.ndarray: python_guards.guard_array,
+    np.generic: python_guards.guard_scalar,
+    np.ufunc: python_guards.guard_numpy,
+    np.dtype: python_guards.guard_numpy,
     DType: lambda walk, x, text: None,
     types.FunctionType: Walk._function,
     types.MethodType: Walk._method,
     types.BuiltinFunctionType: Walk._builtin,
     types.MethodDescriptorType: Walk._builtin,
-    types.WrapperDescriptorType: of_python.guard_wrapper,
+    types.WrapperDescriptorType: python_guards.guard_wrapper,
     types.ModuleType: lambda walk, x, text: walk._module(x, walk.names),
     **dict.fromkeys(capturable.PUBLIC, lambda walk, x, text: walk.stack.append((x.__wrapped__, text))),
-    types.SimpleNamespace: of_python.guard_namespace,
+    types.SimpleNamespace: python_guards.guard_namespace,
     type: Walk._class,
-    set: of_python.guard_set,
-    dataclasses.Field: of_python.guard_field,
-    logging.Logger: of_python.guard_logger,
+    set: python_guards.guard_set,
+    dataclasses.Field: python_guards.guard_field,
+    logging.Logger: python_guards.guard_logger,
     ContextVar: Walk._context_variable,
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.compile.capturable import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
-from ranvier.compile.equality import PLAIN, pairs_of
-from ranvier.compile.executed import Executed, names_of
+from ranvier.compile.guarding.capturable import CONTAINERS, MOST, TAKES_FUNCTIONS, GuardKind, is_listed
+from ranvier.compile.guarding.equality import PLAIN, pairs_of
+from ranvier.compile.guarding.traced_code import TracedCode, names_of
 from ranvier.tensors.tensor import Tensor
 
 _CALL = (property, staticmethod, classmethod)  # wrappers that call their content from C
@@ -51,8 +51,8 @@ class Guards:
         library_names: names in the library's code that ran.
     """
 
-    def __init__(self, executed: Executed) -> None:
-        self.fault = executed.fault
+    def __init__(self, traced: TracedCode) -> None:
+        self.fault = traced.fault
         self.guards: list[Guard] = []
         self.add = self.guards.append
         self.of_library: dict[int, Guard] = {}
@@ -62,26 +62,26 @@ class Guards:
         self.seen: dict[Any, Any] = {}
         self.described: set[int] = set()
         self.users = False
-        self.library_names = {name for code in executed.library.values() for name in code.co_names}
-        self._codes = executed.codes
-        self._library = executed.library
-        self._called = executed.called
-        self._watched = executed.watched
-        self._code_names = [names_of(code) for code, _ in executed.codes.values()]
-        self.names = executed.asked.union(*[n.names for n in self._code_names])
+        self.library_names = {name for code in traced.library.values() for name in code.co_names}
+        self._codes = traced.codes
+        self._library = traced.library
+        self._called = traced.called
+        self._watched = traced.watched
+        self._code_names = [names_of(code) for code, _ in traced.codes.values()]
+        self.names = traced.asked.union(*[n.names for n in self._code_names])
         self.texts = set().union(*[n.texts for n in self._code_names])
-        self.passed = executed.asked.union(*[n.passed for n in self._code_names])
+        self.passed = traced.asked.union(*[n.passed for n in self._code_names])
         self._alone = {name for n in self._code_names for name in n.alone}
         self._sorts = any(n.sorts for n in self._code_names)
-        self.looks_up = bool(executed.asked) or any(n.catches for n in self._code_names)
+        self.looks_up = bool(traced.asked) or any(n.catches for n in self._code_names)
         self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
-        self._reads_code = executed.reads_code or "__code__" in self.names
+        self._reads_code = traced.reads_code or "__code__" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
         # The text of a reached C function that `capturable.py` does not list. A call of it by Python code
         # would have refused the step; a call by a C function is not seen.
         self._unlisted = ""
         # Whether such a C function, which calls its argument, is used.
-        self._takes_functions = executed.calls_back or "__call__" in self.names
+        self._takes_functions = traced.calls_back or "__call__" in self.names
         self._takes_functions |= self._sorts and "sort" in self.names
 
     def all(self) -> list[Guard]:

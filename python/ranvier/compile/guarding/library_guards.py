@@ -20,10 +20,10 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn.functional as functional
 import ranvier.ops as ops
-from ranvier.compile.capturable import CONTAINERS, SPECIAL, GuardKind
-from ranvier.compile.equality import PLAIN, pairs_of
-from ranvier.compile.guards import Guard, Guards
-from ranvier.compile.origins import PACKAGE, is_of_library, is_python_class
+from ranvier.compile.guarding.capturable import CONTAINERS, SPECIAL, GuardKind
+from ranvier.compile.guarding.equality import PLAIN, pairs_of
+from ranvier.compile.guarding.guards import Guard, Guards
+from ranvier.compile.guarding.origins import PACKAGE, is_of_library, is_python_class
 from ranvier.nn import Module
 from ranvier.nn.hooks import tables_of_all
 from ranvier.observe import Lock

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.compile.equality import BY_VALUE
+from ranvier.compile.guarding.equality import BY_VALUE
 from ranvier.nn import Module
 from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor

@@ -1,9 +1,9 @@
 """Finds the code that a recorded run enters, and the names in that code.
 
-`Executed` is called through ``sys.setprofile`` for each function that begins and each C function that is
-called. The table in `origins.py` says for each kind of code whether `Executed` notes it, or refuses the step,
-so that it runs eagerly. `Names` holds the names in a code object, by which `walk.py` finds the values that
-the code may have read.
+`TracedCode` is called through ``sys.setprofile`` for each function that begins and each C function that is
+called. The table in `origins.py` says, by the origin of the code, whether `TracedCode` notes it or refuses
+the step, so that it runs eagerly. `Names` holds the names in a code object, by which `walk.py` finds the
+values that the code may have read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import sys
 from types import CodeType
 from typing import Any
 
-from ranvier.compile import origins
-from ranvier.compile.capturable import HIDDEN, is_listed
-from ranvier.compile.looked_up import unwatch, watch
-from ranvier.compile.origins import IMPORT, LIBRARY, PACKAGE, origin_of, rule_of
+from ranvier.compile.guarding import origins
+from ranvier.compile.guarding.capturable import HIDDEN, is_listed
+from ranvier.compile.guarding.dynamic_names import unwatch, watch
+from ranvier.compile.guarding.origins import IMPORT, LIBRARY, PACKAGE, origin_of, rule_of
 from ranvier.observe import place
 
 _SIGNALS = signal.valid_signals()
@@ -137,7 +137,7 @@ def inner_of(code: CodeType) -> list[CodeType]:
     return [c for c in code.co_consts if isinstance(c, CodeType)]
 
 
-class Executed:
+class TracedCode:
     """Notes the code that is entered in a ``with`` block, and why it cannot be replayed.
 
     Attributes:
@@ -148,7 +148,8 @@ class Executed:
         calls_back: whether `iter` got a function, which its iterator then calls from C.
         fault: the first reason why the run cannot be replayed, or "".
         asked: names of attributes that `getattr` and `hasattr` were asked for at run time.
-        watched: names of the built-in functions that are replaced meanwhile to note `asked` (`looked_up.py`).
+        watched: names of the built-in functions that are replaced meanwhile to note `asked`
+            (`dynamic_names.py`).
         reads_code: whether `inspect.signature` looked at functions.
     """
 
@@ -172,7 +173,7 @@ class Executed:
         """True while an import or a signal handler runs, which is no part of the step."""
         return self._ignored is not None
 
-    def __enter__(self) -> Executed:
+    def __enter__(self) -> TracedCode:
         # Code that the garbage collector calls would be noted, too, so it waits until the step has ended.
         self._thresholds = gc.get_threshold()
         gc.set_threshold(0)

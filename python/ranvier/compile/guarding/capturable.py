@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.compile.equality import pairs_of
+from ranvier.compile.guarding.equality import pairs_of
 from ranvier.tensors.dtypes import dtype as DType
 from ranvier.tensors.tensor import Tensor
 

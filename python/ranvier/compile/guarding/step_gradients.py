@@ -2,7 +2,7 @@
 
 A step may make gradients, add to gradients of an earlier step, read them, or set them to None. These
 functions find in a recording what the step does. `build.py` uses this for the gradients that a replay leaves,
-and `reads.py` for the guards on the gradients that a replay needs.
+and `program_guards.py` for the guards on the gradients that a replay needs.
 
 `Recording.leaves` has for each Tensor whose gradient the step touches: (leaf, its gradient before the step,
 whether the step first adds to that). Kinds of memory ("persistent", "temporary") are explained in `build.py`;

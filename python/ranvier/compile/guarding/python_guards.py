@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.compile.capturable import MOST, is_listed, is_numpy_function
-from ranvier.compile.equality import PLAIN
-from ranvier.compile.guards import Guards
+from ranvier.compile.guarding.capturable import MOST, is_listed, is_numpy_function
+from ranvier.compile.guarding.equality import PLAIN
+from ranvier.compile.guarding.guards import Guards
 
 
 def guard_set(walk: Guards, x: set[Any], text: str) -> None:

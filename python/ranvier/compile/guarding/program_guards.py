@@ -1,4 +1,4 @@
-"""`Reads`: the guards of one program, on the values that its step reads besides its arguments.
+"""`ProgramGuards`: the guards of one program, on the values that its step reads besides its arguments.
 
 Most guards come from a walk through all values that the step's code can reach by names (`walk.py`). The
 others are on what no name leads to: modes, the random stream, optimizers, hooks, gradients of earlier steps.
@@ -10,10 +10,10 @@ import functools
 from dataclasses import dataclass, field
 from typing import Any
 
-from ranvier.compile import step_gradients
-from ranvier.compile.capturable import GuardKind
-from ranvier.compile.library_guards import STATE, guard_hooks, guard_optimizer
-from ranvier.compile.walk import Walk
+from ranvier.compile.guarding import step_gradients
+from ranvier.compile.guarding.capturable import GuardKind
+from ranvier.compile.guarding.library_guards import STATE, guard_hooks, guard_optimizer
+from ranvier.compile.guarding.walk import Walk
 from ranvier.grad_mode import mode
 from ranvier.ops.making import random
 from ranvier.tensors.recording import Recording
@@ -23,7 +23,7 @@ EARLIER = "the gradient of an earlier step"
 
 
 @dataclass(eq=False)
-class Reads:
+class ProgramGuards:
     """The guards of one program.
 
     Attributes:
@@ -50,13 +50,13 @@ class Reads:
     _carried: list[tuple[Any, int]] = field(default_factory=list)
     _moves: dict[int, Tensor] | None = None
 
-    def of_form(self, walk: Walk) -> None:
+    def from_walk(self, walk: Walk) -> None:
         """Takes the guards of a step that was not recorded, since another step has its form
         (`shared_programs.py`)."""
         self._find_rest(walk)
         self.core.set_guards(walk.all())
 
-    def of_run(self, recording: Recording, modules: Any, fixed: Any, walk: Walk | None = None) -> str:
+    def from_run(self, recording: Recording, modules: Any, fixed: Any, walk: Walk | None = None) -> str:
         """Makes the guards from a recorded run; returns "", or why something that was read cannot be
         compared.
 
@@ -64,7 +64,7 @@ class Reads:
         guards of the step if they were found before the run.
         """
         if walk is None:
-            walk = Walk(recording.executed)
+            walk = Walk(recording.traced)
             walk.run([*self.roots, *[(m, f"a layer {type(m).__name__}") for m in modules]])
         self._find_rest(walk)
         if self._moves is None:

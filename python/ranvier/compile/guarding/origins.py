@@ -1,8 +1,8 @@
 """The table of the origins of code (the user's, the library's ...), and of what a step may do with it.
 
-`Executed` (`executed.py`) uses it for each function that a recorded step enters. Only the user's own code is
-read for names. The library's classes declare what a step may depend on (`library_guards.py`). For Python's
-and NumPy's code, this file lists the functions whose results depend on their arguments alone.
+`TracedCode` (`traced_code.py`) uses it for each function that a recorded step enters. Only the user's own
+code is read for names. The library's classes declare what a step may depend on (`library_guards.py`). For
+Python's and NumPy's code, this file lists the functions whose results depend on their arguments alone.
 """
 
 from __future__ import annotations

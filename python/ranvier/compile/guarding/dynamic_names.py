@@ -1,7 +1,7 @@
 """Notes names that are made at run time, so that `getattr(config, name)` is guarded like `config.lr`.
 
 While a step is recorded, the built-in functions getattr, hasattr, setattr and delattr are replaced by
-wrappers that note the names they get in `Executed.asked`. A step that calls the original C function in
+wrappers that note the names they get in `TracedCode.asked`. A step that calls the original C function in
 another way, such as by a `functools.partial(getattr, x)` made before, is refused like for any C function that
 is not listed.
 """
@@ -12,8 +12,8 @@ import builtins
 import sys
 from typing import Any
 
-from ranvier.compile.capturable import HIDDEN, STATE_OF_TENSORS
-from ranvier.compile.origins import PACKAGE, USER, origin_of
+from ranvier.compile.guarding.capturable import HIDDEN, STATE_OF_TENSORS
+from ranvier.compile.guarding.origins import PACKAGE, USER, origin_of
 from ranvier.observe import Lock, current
 
 LOOK_UP = frozenset({"getattr", "hasattr"})
@@ -21,7 +21,7 @@ _STORE = frozenset({"setattr", "delattr"})
 WATCHED = LOOK_UP | _STORE
 _OWN = HIDDEN | STATE_OF_TENSORS  # attributes of Python's and the library's objects that a step must not read
 _made = {name: vars(builtins)[name] for name in WATCHED}  # the original built-in functions
-_active: list[Any] = []  # the `Executed` of each thread that records
+_active: list[Any] = []  # the `TracedCode` of each thread that records
 _lock = Lock()
 
 
@@ -32,14 +32,14 @@ def _noted(name: str) -> Any:
     def look(*args: Any, **kwargs: Any) -> Any:
         recording = current()
         file = sys._getframe(1).f_code.co_filename
-        executed: Any = recording and recording.executed
-        if executed in _active and not (executed.ignores or file.startswith(PACKAGE)):
+        traced: Any = recording and recording.traced
+        if traced in _active and not (traced.ignores or file.startswith(PACKAGE)):
             text = args[1] if len(args) > 1 else None
             by_user = origin_of(file) == USER
             if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):
-                executed.refuse(f"calls {name}", at_run_time=True)
+                traced.refuse(f"calls {name}", at_run_time=True)
             elif by_user or text[:2] != "__" or text == "__dataclass_fields__":
-                executed.asked.add(text)
+                traced.asked.add(text)
         return function(*args, **kwargs)
 
     look.__name__ = look.__qualname__ = name
@@ -49,23 +49,23 @@ def _noted(name: str) -> Any:
 _noting = {name: _noted(name) for name in WATCHED}
 
 
-def watch(executed: Any) -> frozenset[str]:
-    """Replaces the built-in functions, so that `executed` notes names from now on.
+def watch(traced: Any) -> frozenset[str]:
+    """Replaces the built-in functions, so that `traced` notes names from now on.
 
     Returns the names of the replaced functions: none if the program itself has replaced one before.
     """
     with _lock:
         if not _active and any(vars(builtins).get(name) is not made for name, made in _made.items()):
             return frozenset()
-        _active.append(executed)
+        _active.append(traced)
         vars(builtins).update(_noting)
     return WATCHED
 
 
-def unwatch(executed: Any) -> None:
+def unwatch(traced: Any) -> None:
     """Ends `watch`; the last recording puts the built-in functions back."""
     with _lock:
-        if executed in _active:
-            _active.remove(executed)
+        if traced in _active:
+            _active.remove(traced)
             if not _active:
                 vars(builtins).update(_made)
