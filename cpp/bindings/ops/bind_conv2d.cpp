@@ -1,26 +1,19 @@
 // Binds convolutions of signals and images (conv1d, conv2d), transposed convolutions, their gradients, and
 // the choice of algorithms. template <int axes>: 1 for signals, 2 for images.
-#include <atomic>
 #include <cstdlib>
 
 #include "base/precision.h"
 #include "bindings/ops/conv_args.h"
+#include "kernels/conv2d/allowed_algorithms.h"
 
 namespace ranvier::bind {
 namespace {
-
-std::atomic<uint32_t> g_algorithms{~0u};  // bit i: the i-th ConvAlgorithm is allowed
-
-void allow(ConvAlgorithm a, bool allowed) {
-  const uint32_t bit = 1u << static_cast<int>(a);
-  allowed ? g_algorithms.fetch_or(bit) : g_algorithms.fetch_and(~bit);
-}
 
 // For tests and benchmarks. The names are in the order of ConvAlgorithm.
 void allow_conv_algorithm(Name name, Truth allowed) {
   const int i = name.one_of({"depthwise", "spread", "columns", "scattered", "winograd", "pixels", "pointwise",
                              "planes", "dots", "grouped", "exchanged"});
-  allow(static_cast<ConvAlgorithm>(i), allowed);
+  allow_algorithm(static_cast<ConvAlgorithm>(i), allowed);
 }
 
 // The environment variable RANVIER_WINOGRAD=0 or 1 acts as set_winograd().
@@ -29,7 +22,7 @@ void init_winograd() {
   if (!wanted || !*wanted) return;
   if ((*wanted != '0' && *wanted != '1') || wanted[1])
     fail_value("import", "got RANVIER_WINOGRAD=", wanted, "; expected 0 or 1");
-  allow(ConvAlgorithm::winograd, *wanted == '1');
+  allow_algorithm(ConvAlgorithm::winograd, *wanted == '1');
 }
 
 // True if x has 2 to 4 channels, is not channels-last, and is filtered channel by channel, as pictures are.
@@ -228,14 +221,14 @@ void define(Module m) {
 }  // namespace
 
 ConvAlgorithms conv_algorithms(DType dtype) {
-  const ConvAlgorithms all{g_algorithms.load(std::memory_order_relaxed)};
+  const ConvAlgorithms all = allowed_algorithms();
   return dtype == DType::bfloat16 || is_medium() ? all : all.without(ConvAlgorithm::medium);
 }
 
 void register_conv2d(Module m) {
   init_winograd();
-  def(m, "get_winograd()", [] { return conv_algorithms(DType::float32).has(ConvAlgorithm::winograd); });
-  def(m, "set_winograd(enabled)", [](Truth enabled) { allow(ConvAlgorithm::winograd, enabled); });
+  def(m, "get_winograd()", [] { return allowed_algorithms().has(ConvAlgorithm::winograd); });
+  def(m, "set_winograd(enabled)", [](Truth enabled) { allow_algorithm(ConvAlgorithm::winograd, enabled); });
   def(m, "allow_conv_algorithm(name, allowed)", allow_conv_algorithm);
   define<1>(m);
   define<2>(m);

@@ -3,8 +3,8 @@
 // parameter (array_lists.h).
 #include "bindings/binder/array_lists.h"
 #include "bindings/binder/classes.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/numpy_api.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tensors/tensors.h"
 #include "kernels/optimizer/clip.h"
 #include "kernels/optimizer/kernels.h"

@@ -11,7 +11,6 @@
 #include "base/system.h"
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/classes.h"
-#include "bindings/ops/conv_args.h"
 #include "bindings/replay/program_form.h"
 #include "bindings/tensors/tensors.h"
 

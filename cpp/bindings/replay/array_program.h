@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "bindings/binder/array_args.h"
+#include "bindings/binder/held.h"
 #include "bindings/replay/array_recording.h"
 #include "bindings/replay/guards.h"
 #include "bindings/replay/signature.h"

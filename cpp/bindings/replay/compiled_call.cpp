@@ -12,12 +12,12 @@
 
 #include "bindings/binder/define.h"
 #include "bindings/binder/errors.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
 #include "bindings/replay/array_program.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/attached.h"
-#include "bindings/tape/grad_mode.h"
 #include "bindings/tape/tape.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
 namespace ranvier::bind {
@@ -144,10 +144,10 @@ PyObject* get(PyObject* self, PyObject* object, PyObject*) {
 }
 
 // The members that are references.
-constexpr PyObject* CompiledCall::* kOfProgram[] = {&CompiledCall::program, &CompiledCall::core,
-                                                    &CompiledCall::model, &CompiledCall::lock};
-constexpr PyObject* CompiledCall::* kOthers[] = {&CompiledCall::function, &CompiledCall::place,
-                                                 &CompiledCall::owner};
+constexpr PyObject* CompiledCall::*kOfProgram[] = {&CompiledCall::program, &CompiledCall::core,
+                                                   &CompiledCall::model, &CompiledCall::lock};
+constexpr PyObject* CompiledCall::*kOthers[] = {&CompiledCall::function, &CompiledCall::place,
+                                                &CompiledCall::owner};
 
 int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(self));

@@ -1,4 +1,4 @@
-// What calls of modules (tape/module_call.cpp) ask about compiled functions (compiled_call.cpp).
+// What calls of modules (module_call.cpp) ask about compiled functions (compiled_call.cpp).
 #pragma once
 #include <Python.h>
 

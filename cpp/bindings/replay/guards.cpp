@@ -9,7 +9,7 @@
 
 #include "bindings/binder/array_args.h"
 #include "bindings/binder/bfloat16.h"
-#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
 #include <numpy/arrayscalars.h>

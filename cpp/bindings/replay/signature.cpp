@@ -10,12 +10,13 @@
 #include "base/precision.h"
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/classes.h"
-#include "bindings/ops/conv_args.h"
+#include "bindings/binder/held.h"
 #include "bindings/replay/guards.h"
 #include "bindings/tape/autocast.h"
 #include "bindings/tape/dispatch.h"
-#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
+#include "kernels/conv2d/allowed_algorithms.h"
 
 #include <numpy/arrayscalars.h>
 
@@ -109,7 +110,7 @@ std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vecto
 // In any order, since they are only compared as a whole.
 KernelSettings kernel_settings() {
   return {num_threads(),
-          conv_algorithms(DType::float32).bits,
+          allowed_algorithms().bits,
           static_cast<int64_t>(active_isa()),
           static_cast<int64_t>(precision()),
           static_cast<int64_t>(current_precision()),

@@ -2,9 +2,9 @@
 // casts their inputs.
 #include "bindings/tape/autocast.h"
 
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
 #include "bindings/binder/scoped.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
 

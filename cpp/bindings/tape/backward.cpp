@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "bindings/binder/define.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/binder/scoped.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
 

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
 #include "bindings/binder/scoped.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/public_function.h"
 #include "bindings/tensors/tensors.h"
 

@@ -3,8 +3,8 @@
 #include "bindings/tape/observers.h"
 
 #include "bindings/binder/define.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
 

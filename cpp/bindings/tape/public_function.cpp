@@ -11,8 +11,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/dispatch.h"
 #include "bindings/tensors/tensors.h"
 

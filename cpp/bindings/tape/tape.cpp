@@ -8,11 +8,11 @@
 #include "base/precision.h"
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/autocast.h"
-#include "bindings/tape/grad_mode.h"
 #include "bindings/tensors/array_views.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 #include "bindings/tensors/views.h"
 

@@ -3,11 +3,11 @@
 #pragma once
 #include "bindings/binder/bfloat16.h"
 #include "bindings/binder/define.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/numpy_api.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/autocast.h"
-#include "bindings/tape/grad_mode.h"
 #include "bindings/tape/tape.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/promotion.h"
 #include "bindings/tensors/tensors.h"
 

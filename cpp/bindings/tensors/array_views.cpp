@@ -6,8 +6,8 @@
 
 #include "bindings/binder/array_args.h"
 #include "bindings/binder/errors.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/params.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tensors/tensors.h"
 #include "kernels/copy/copy.h"
 

@@ -2,7 +2,7 @@
 #include "bindings/tensors/promotion.h"
 
 #include "bindings/binder/bfloat16.h"
-#include "bindings/replay/guards.h"
+#include "bindings/binder/held.h"
 #include "bindings/tensors/tensors.h"
 
 namespace ranvier::bind {

@@ -5,10 +5,10 @@
 
 #include "bindings/binder/define.h"
 #include "bindings/binder/errors.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
 #include "bindings/binder/numpy_api.h"
-#include "bindings/replay/guards.h"
-#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/grad_mode.h"
 
 namespace ranvier::bind {
 namespace {

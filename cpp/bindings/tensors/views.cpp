@@ -7,10 +7,10 @@
 #include <atomic>
 
 #include "bindings/binder/errors.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
 #include "bindings/binder/numpy_api.h"
-#include "bindings/replay/guards.h"
-#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
 namespace ranvier::bind {

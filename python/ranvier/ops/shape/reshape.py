@@ -2,7 +2,7 @@
 
 The result is a view of x if NumPy gives one, and the tape tracks changes in place of both. reshape keeps the
 logical order of the elements. If a channels-last image has to be copied for it, the copy is in C order, and
-the gradient is channels-last again. The public functions are calls of the core (bindings/tensors/shapes.cpp,
+the gradient is channels-last again. The public functions are calls of the core (bindings/ops/bind_shape.cpp,
 views.cpp), which makes the nodes of these classes if x needs a gradient.
 """
 

@@ -6,13 +6,13 @@
 
 #include "bindings/binder/define.h"
 #include "bindings/binder/errors.h"
+#include "bindings/binder/held.h"
 #include "bindings/binder/numpy_api.h"
 #include "bindings/replay/compiled_call.h"
-#include "bindings/replay/guards.h"
 #include "bindings/tape/attached.h"
 #include "bindings/tape/dispatch.h"
-#include "bindings/tape/grad_mode.h"
 #include "bindings/tape/tape.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 
 namespace ranvier::bind {

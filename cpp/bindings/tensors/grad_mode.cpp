@@ -1,7 +1,7 @@
 // The gradient mode (grad_mode.h): the class of the object grad_mode.mode, and the base class of the `with`
 // blocks no_grad(), enable_grad() and others. The blocks are in C++ because a block in Python would take
 // longer than a small op.
-#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/grad_mode.h"
 
 #include <new>
 #include <string>

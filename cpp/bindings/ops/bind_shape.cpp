@@ -3,12 +3,12 @@
 // input; the comment beside a function names the arguments from a[2] on.
 #include <algorithm>
 
+#include "bindings/binder/held.h"
 #include "bindings/binder/methods.h"
 #include "bindings/binder/params.h"
-#include "bindings/replay/guards.h"
-#include "bindings/tape/grad_mode.h"
+#include "bindings/ops/operand.h"
 #include "bindings/tape/tape.h"
-#include "bindings/tensors/operand.h"
+#include "bindings/tensors/grad_mode.h"
 #include "bindings/tensors/tensors.h"
 #include "bindings/tensors/views.h"
 

@@ -1,9 +1,9 @@
 // Reads the arguments of shape ops, and makes their views (operand.h).
-#include "bindings/tensors/operand.h"
+#include "bindings/ops/operand.h"
 
 #include <algorithm>
 
-#include "bindings/replay/guards.h"
+#include "bindings/binder/held.h"
 #include "bindings/tape/tape.h"
 #include "bindings/tensors/tensors.h"
 
