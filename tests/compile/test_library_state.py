@@ -136,7 +136,8 @@ tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NO
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _HOMES _LOADED _PROVIDERS _WAITING
 onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/parts Reader; onnx/symbols HANDLERS OF_THE_LIBRARY
 ops/activation/table TABLE; ops/elementwise/row ROWS
-ops/slopes FORMULAS RULES; tape/higher_order RULES; torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
+ops/namespaces FORMULAS RULES; tape/higher_order RULES
+torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 nn/functional _OWN; nn/registry _TREES
 nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables

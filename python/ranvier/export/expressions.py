@@ -1,5 +1,5 @@
 """Makes C expressions by running formulas in Python: those of gradients of element-wise Functions
-(ops/slopes.py).
+(ops/namespaces.py).
 
 A formula is called with Expressions, each of which stands for one float32, in place of tensors. Operators and
 the functions of the namespace `Functions` return further Expressions:
@@ -19,7 +19,7 @@ from typing import Any
 
 from ranvier.export.instructions import literal
 from ranvier.ops.formulas import ELEMENTS
-from ranvier.ops.slopes import FORMULAS, RESULT
+from ranvier.ops.namespaces import FORMULAS, RESULT
 
 CHOICE, OR, AND, COMPARISON, SUM, PRODUCT, SIGN, ATOM = range(8)  # precedences, the lowest first
 
@@ -111,7 +111,7 @@ def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str
 class Functions:
     """The namespace `f` of formulas: functions with the names of ops, which take and return Expressions.
 
-    texts: name -> (letters of its operands, text in C). Other names are formulas of ops/slopes.py.
+    texts: name -> (letters of its operands, text in C). Other names are formulas of ops/namespaces.py.
     """
 
     def __init__(self, texts: dict[str, tuple[str, str]]) -> None:

@@ -28,7 +28,7 @@ from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
 from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.gradient_rules import copy_of, mapped, recomputed
-from ranvier.ops.slopes import TENSORS
+from ranvier.ops.namespaces import TENSORS
 from ranvier.tape.function import Function, Output
 from ranvier.tape.higher_order import cut, of_input, rule_of
 from ranvier.tensors.memory import filled_like

@@ -24,11 +24,11 @@ from ranvier.ops.gradient_rules import inputs
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.matrix.matmul import Matmul
+from ranvier.ops.namespaces import TENSORS
 from ranvier.ops.neural.embedding import Embedding
 from ranvier.ops.reduction.reduce import Sum
 from ranvier.ops.reduction.variance import Var
 from ranvier.ops.shape import arrange, join, reshape as shapes
-from ranvier.ops.slopes import TENSORS
 from ranvier.tape.copy_functions import Cast, Clone
 from ranvier.tape.higher_order import Same, of_input, of_output
 from ranvier.tensors.memory import filled_like

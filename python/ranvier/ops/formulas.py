@@ -2,7 +2,7 @@
 
 Some Functions have a method `formula` for this. The formulas of others are here, by the names of the classes.
 This module is loaded only where a model is written to a file. Formulas of elements and of losses take a
-namespace f (`ops/slopes.py`), so that they can be written in C, too; all other formulas compute with Tensors.
+namespace f (`ops/namespaces.py`), so that they can be written in C, too; all others compute with Tensors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import ranvier.ops.assignments  # noqa: F401  # fills the table, too
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.loss.base import reduced
-from ranvier.ops.slopes import TENSORS
+from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.calls import FORMULAS
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -29,11 +29,11 @@ def _is_negative(b: Any) -> Any:
     return (b < 0.0) | ((b == 0.0) & (1.0 / b < 0.0))
 
 
-def _copysign(f: Any, a: Any, b: Any) -> Any:
+def _copysign(f: Operations, a: Value, b: Value) -> Value:
     return f.where(_is_negative(b), -f.abs(a), f.abs(a))
 
 
-def _atan2(f: Any, a: Any, b: Any) -> Any:
+def _atan2(f: Operations, a: Value, b: Value) -> Value:
     """atan(a / |b|), the angle from the positive half of the axis of b, mirrored where b is negative."""
     endless = (f.abs(a) == math.inf) & (f.abs(b) == math.inf)
     slope = f.where(endless, f.sign(a), a / f.abs(b))
@@ -41,7 +41,7 @@ def _atan2(f: Any, a: Any, b: Any) -> Any:
     return f.where(_is_negative(b), f.copysign(math.pi, a) - angle, angle)
 
 
-def _hypot(f: Any, a: Any, b: Any) -> Any:
+def _hypot(f: Operations, a: Value, b: Value) -> Value:
     a = f.abs(a)
     b = f.abs(b)
     most = f.where((a == math.inf) | (b == math.inf), math.inf, f.maximum(a, b))
@@ -54,12 +54,12 @@ def _differ(a: Any, b: Any) -> Any:
     return ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
 
 
-def _remainder(f: Any, a: Any, b: Any) -> Any:
+def _remainder(f: Operations, a: Value, b: Value) -> Value:
     rest = f.fmod(a, b)
     return f.where(_differ(rest, b), rest + b, rest)
 
 
-def _floor_divide(f: Any, a: Any, b: Any) -> Any:
+def _floor_divide(f: Operations, a: Value, b: Value) -> Value:
     rest = f.fmod(a, b)
     whole = f.round((a - rest) / b) - f.where(_differ(rest, b), 1.0, 0.0)
     return f.where(b == 0.0, a / b, whole)
@@ -91,12 +91,12 @@ ELEMENTS: dict[str, Any] = {
 """Functions of elements, of f and the operands."""
 
 
-def _smooth_l1(f: Any, x: Any, t: Any, beta: Any) -> Any:
+def _smooth_l1(f: Operations, x: Value, t: Value, beta: Any) -> Value:
     d = f.abs(x - t)
     return f.where(d < beta, d * d * 0.5 / beta, d - beta * 0.5)
 
 
-def _huber(f: Any, x: Any, t: Any, delta: Any) -> Any:
+def _huber(f: Operations, x: Value, t: Value, delta: Any) -> Value:
     d = f.abs(x - t)
     return f.where(d <= delta, d * d * 0.5, (d - delta * 0.5) * delta)
 
@@ -107,7 +107,7 @@ def _weighted(y: Any, weight: Any) -> Any:
     return y * weight
 
 
-def _bce_with_logits(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
+def _bce_with_logits(f: Operations, x: Value, t: Value, weight: Any, positive: Value) -> Value:
     """max(x, 0) - x t + log(1 + exp(-|x|)). Where t = 0, x t counts as 0, also for an infinite x."""
     rest = f.log1p(f.exp(-f.abs(x)))
     if positive is None:
@@ -116,13 +116,13 @@ def _bce_with_logits(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
     return _weighted((1.0 - t) * x + (1.0 + (positive - 1.0) * t) * rest, weight)
 
 
-def _bce(f: Any, x: Any, t: Any, weight: Any) -> Any:
+def _bce(f: Operations, x: Value, t: Value, weight: Any) -> Value:
     is_true = f.clip(f.log(x), -100.0, math.inf)
     is_false = f.clip(f.log1p(-x), -100.0, math.inf)
     return _weighted(-(t * is_true + (1.0 - t) * is_false), weight)
 
 
-def _kl_div(f: Any, x: Any, t: Any, logs: bool) -> Any:
+def _kl_div(f: Operations, x: Value, t: Value, logs: bool) -> Value:
     if logs:
         return f.where(f.exp(t) == 0.0, 0.0, f.exp(t) * (t - x))
     return f.where(t == 0.0, 0.0, t * (f.log(t) - x))

@@ -18,7 +18,7 @@ import ranvier.tape.copy_functions as copy_functions
 from ranvier.autograd.gradients import gradients
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
-from ranvier.ops.slopes import written_once
+from ranvier.ops.namespaces import KERNELS, Operations, Value, written_once
 from ranvier.tape.function import Function, TakesHalves
 from ranvier.tape.higher_order import Rows, Same, cut, of_input as saved_input, on_arrays, rule, rule_of
 from ranvier.tape.inplace import assign, check_leaf, overwrite
@@ -231,7 +231,7 @@ class NoDerivative(Function):
         self.values = None
         return np.asarray(values)
 
-    def backward(self, *gradients: Any, f: Any = None) -> Any:
+    def backward(self, *gradients: Value | None, f: Operations = KERNELS) -> Any:
         raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
 
 

@@ -1,6 +1,7 @@
 """Functions that move values without arithmetic, for copies, casts and changes in place; and Refused.
 
-`f` in a backward that has it: the namespace of ops for arrays or Tensors (`ops/slopes.py`), not needed here.
+`f` in a backward that has it is the namespace of ops for arrays or Tensors (`ops/namespaces.py`). It is not
+needed here.
 """
 
 from __future__ import annotations

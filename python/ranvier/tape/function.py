@@ -108,6 +108,9 @@ class Function(_core._FunctionBase):
     takes_deferred: bool = False  # True if backward accepts a Deferred (tape/deferred.py) instead of an array
     # The saved arrays that only one gradient needs: name of the attribute -> index of that gradient's input.
     reads: ClassVar[dict[str, int]] = {}
+    # What `written_once` (ops/namespaces.py) got: name of a saved array -> index of its input. Only its
+    # Functions have it.
+    saves: ClassVar[dict[str, int]]
 
     needs: tuple[bool, ...]  # for each input whether it needs a gradient; set before forward
     edges: tuple[Any, ...]  # for each input the target of its gradient (see above)

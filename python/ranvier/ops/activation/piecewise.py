@@ -24,14 +24,14 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, common_shape, is_fl
 from ranvier.ops.elementwise.row import REFUSED, ROWS, elementwise
 from ranvier.ops.gradient_rules import diagonal, with_zero_slope
 from ranvier.ops.layout import AtMaxima
-from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
+from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 
 
-def _hardswish_gradient(f: Any, dy: Any, x: Any) -> Any:
+def _hardswish_gradient(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (f.hardsigmoid(x) + f.where(f.abs(x) < 3.0, x * (1 / 6), 0.0))
 
 
@@ -43,7 +43,7 @@ class Relu(TakesHalves):
         self.y = _core.relu(x, out)
         return self.y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         if isinstance(dy, AtMaxima):
             return dy.behind_relu(self.y)
         return f.relu_backward(dy, self.y)
@@ -246,12 +246,14 @@ class Prelu(Function):
             self.shape = ()
         return _core.prelu(x, weight.reshape(self.shape))
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        dx = dw = None
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+        dx = None
+        dw = None
         if self.needs[0]:
             dx = f.prelu_backward(dy, self.x, self.weight.reshape(self.shape))
         if self.needs[1]:
-            dw = f.sum_to(f.prelu_weight_backward(dy, self.x), self.shape).reshape(self.weight.shape)
+            dw = f.sum_to(f.prelu_weight_backward(dy, self.x), self.shape)
+            dw = f.reshape(dw, self.weight.shape)
         return dx, dw
 
 

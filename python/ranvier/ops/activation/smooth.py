@@ -19,7 +19,7 @@ from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.row import REFUSED, elementwise
 from ranvier.ops.gradient_rules import recomputed
-from ranvier.ops.slopes import TENSORS
+from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import OpError, OpIndexError
@@ -34,40 +34,40 @@ _ROOT = math.sqrt(2 / math.pi)
 # --- gradients that are longer than one expression
 
 
-def _below(f: Any, x: Any) -> Any:
+def _below(f: Operations, x: Value) -> Value:
     """x where it is negative or NaN, else 0. Used in exp(x) where only negative x count: exp of a large x,
     whose result is not used, would overflow."""
     return f.where(x >= 0.0, 0.0, x)
 
 
-def _finite(f: Any, x: Any) -> Any:
+def _finite(f: Operations, x: Value) -> Value:
     """x, but 0 where x is infinite: in a product with a factor that is 0 there, so that the product is 0, not
     NaN."""
     return f.where(f.abs(x) == math.inf, 0.0, x)
 
 
-def _gelu_tanh_gradient(f: Any, dy: Any, x: Any) -> Any:
+def _gelu_tanh_gradient(f: Operations, dy: Value, x: Value) -> Value:
     x = f.clip(x, -1e3, 1e3)  # Beyond these limits the slope is 0 or 1, and x^3 could overflow.
     t = f.tanh((x + x * x * x * 0.044715) * _ROOT)
     return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _ROOT) * 0.5
 
 
-def _gelu_slope_gradient(f: Any, dy: Any, x: Any) -> Any:
+def _gelu_slope_gradient(f: Operations, dy: Value, x: Value) -> Value:
     x = f.clip(x, -1e3, 1e3)  # Beyond these limits the slope of gelu is constant: 0 or 1.
     return dy * f.exp(x * x * -0.5) * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
 
 
-def _silu_gradient(f: Any, dy: Any, x: Any) -> Any:
+def _silu_gradient(f: Operations, dy: Value, x: Value) -> Value:
     s = f.sigmoid(x)
     return dy * s * (_finite(f, x) * (1.0 - s) + 1.0)
 
 
-def _mish_gradient(f: Any, dy: Any, x: Any) -> Any:
+def _mish_gradient(f: Operations, dy: Value, x: Value) -> Value:
     t = f.tanh(f.softplus(x))
     return dy * (t + _finite(f, x) * (1.0 - t * t) * f.sigmoid(x))
 
 
-def _softsign_gradient(f: Any, dy: Any, x: Any) -> Any:
+def _softsign_gradient(f: Operations, dy: Value, x: Value) -> Value:
     root = f.abs(x) + 1.0
     return dy / (root * root)
 
@@ -187,7 +187,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     """
 
 
-def _softplus_gradient(f: Any, dy: Any, x: Any, beta: float, threshold: float) -> Any:
+def _softplus_gradient(f: Operations, dy: Value, x: Value, beta: float, threshold: float) -> Value:
     z = x * beta
     # The slope is sigmoid(z). For z > 0 it is written as 1 - sigmoid(-z), so that its derivatives, which are
     # small there, lose no digits by cancellation.

@@ -8,8 +8,8 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.convert import to_dtype
+from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, written_once
 from ranvier.ops.shape.reshape import _dim, reshape
-from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.tensor import Tensor
 
@@ -25,7 +25,7 @@ class Softmax(Function):
         self.y = _core.softmax(x, self.dim)
         return self.y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.softmax_backward(dy, self.y, self.dim)
 
 
@@ -89,7 +89,7 @@ class LogSoftmax(Softmax):
         self.y = _core.log_softmax(x, self.dim)
         return self.y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.log_softmax_backward(dy, self.y, self.dim)
 
 

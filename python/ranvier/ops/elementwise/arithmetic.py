@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.slopes import KERNELS, RESULT, formula_of, written_once
+from ranvier.ops.namespaces import KERNELS, RESULT, Operations, Value, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel, in_dtypes
 from ranvier.tape.inplace import written
 from ranvier.tensors.errors import number, one_of, own_error
@@ -46,7 +46,7 @@ class Add(TakesHalves):
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
         return self.kernel(a, b, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         of_a, of_b = self.needs
         a, b = self.shapes
         da = f.sum_to(dy, a) if of_a else None
@@ -77,7 +77,7 @@ class AddNumber(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.add(x, self.number, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return dy
 
 
@@ -88,7 +88,7 @@ class NumberSub(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.sub(self.number, x, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.neg(dy)
 
 
@@ -103,7 +103,7 @@ class Mul(TakesHalves):
         self.b = b
         return _core.mul(a, b, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         of_a, of_b = self.needs
         a = self.a
         b = self.b
@@ -126,7 +126,7 @@ class Div(Function):
         self.y = _core.div(a, b, None)
         return self.y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         of_a, of_b = self.needs
         b = self.b
         da = f.sum_to(f.div(dy, b), self.a_shape) if of_a else None
@@ -144,7 +144,7 @@ class MulNumber(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.mul(x, self.number, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.mul(dy, self.number)
 
 
@@ -155,7 +155,7 @@ class DivNumber(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.div(x, self.number, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.div(dy, self.number)
 
 
@@ -170,7 +170,7 @@ class NumberDiv(OfNumber):
         self.y = _core.div(self.number, x, None)
         return self.y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.div_backward(dy, self.y, self.x)
 
 
@@ -280,7 +280,7 @@ class RoundedDiv(Function):
             return _core.floor_divide(a, b, None)
         return np.asarray(host(_rounded_by_numpy, self.mode, a, b))
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.zeros_of(self.shapes[0], dy), f.zeros_of(self.shapes[1], dy)
 
 

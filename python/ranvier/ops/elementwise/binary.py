@@ -30,7 +30,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.row import KEPT, elementwise
-from ranvier.ops.slopes import TENSORS, formula_of
+from ranvier.ops.namespaces import TENSORS, Operations, Value, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
 from ranvier.tensors.memory import BF16
 from ranvier.tensors.tensor import Tensor
@@ -40,16 +40,16 @@ def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The gradients of fmax or fmin. Where a and b are equal, a gets the whole gradient; where one operand is
     NaN, the other operand gets it. first(a, b): whether the result is a."""
 
-    def of_a(f: Any, dy: Any, a: Any, b: Any) -> Any:
+    def of_a(f: Operations, dy: Value, a: Value, b: Value) -> Value:
         return dy * f.where(first(a, b) | (b != b), 1.0, 0.0)
 
-    def of_b(f: Any, dy: Any, a: Any, b: Any) -> Any:
+    def of_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
         return dy * f.where(first(a, b) | (b != b), 0.0, 1.0)
 
     return of_a, of_b
 
 
-def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
+def _over_square(f: Operations, along: Value, a: Value, b: Value) -> Value:
     """A slope of atan2: `along` divided by a^2 + b^2; 0 where that is 0."""
     size = f.abs(a) + f.abs(b)
     # The squares of such numbers may leave the range of float32. They are divided by |a| + |b| first.
@@ -62,7 +62,7 @@ def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
     return f.where(zero, 0.0, along / size / f.where(zero, 1.0, square) / size)
 
 
-def _log_or_zero(f: Any, a: Any, b: Any) -> Any:
+def _log_or_zero(f: Operations, a: Value, b: Value) -> Value:
     """The slope of xlogy by a: log(b), but 0 where a = 0 and b <= 0."""
     zero = (a == 0) & (b <= 0)
     return f.where(zero, 0.0, f.log(f.where(zero, 1.0, b)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.row import REFUSED, elementwise
-from ranvier.ops.slopes import KERNELS, TENSORS, formula_of, written_once
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, formula_of, written_once
 from ranvier.tape.function import TakesHalves, in_dtypes
 from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, misfit, require_dtype
@@ -42,7 +43,7 @@ class Maximum(TakesHalves):
         self.b = b
         return self.kernel(a, b, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return _of_both(self, dy, f, f.maximum_backward)
 
 
@@ -52,18 +53,22 @@ class Minimum(Maximum):
 
     kernel = _core.minimum
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return _of_both(self, dy, f, f.minimum_backward)
 
 
-def _of_both(node: Any, dy: Any, f: Any, of_first: Any) -> Any:
+def _of_both(
+    node: Maximum, dy: Value, f: Operations, of_first: Callable[..., Value]
+) -> tuple[Value | None, Value | None]:
     """The gradients of both operands. of_first(dy, a, b): the gradient of the first operand, for each
     order."""
-    of_a, of_b = node.needs
-    a = node.a
-    b = node.b
-    da = f.gradient_of(a.shape, of_first, dy, a, b) if of_a else None
-    return da, f.gradient_of(b.shape, of_first, dy, b, a) if of_b else None
+    da = None
+    db = None
+    if node.needs[0]:
+        da = f.gradient_of(node.a.shape, of_first, dy, node.a, node.b)
+    if node.needs[1]:
+        db = f.gradient_of(node.b.shape, of_first, dy, node.b, node.a)
+    return da, db
 
 
 def _constant_slope(kernel: Any) -> Any:
@@ -93,7 +98,7 @@ class AtLeast(TakesHalves):
         self.limit = limit
         return self.extremum(limit, x, None)  # Of 0.0 and -0.0 the kernel returns its second operand, here x.
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         of_x, of_limit = self.needs
         x = self.x
         limit = self.limit
@@ -121,7 +126,7 @@ class Between(TakesHalves):
         self.arrays = x, low, high
         return _core.minimum(high, _core.maximum(low, x, None), None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         x, low, high = self.arrays
         of_x, of_low, of_high = self.needs
         dx = dlow = dhigh = None
@@ -163,7 +168,7 @@ _AT_LEAST = _at_least.op("clamp")
 _AT_MOST = _at_most.op("clamp")
 
 
-def _slope_between(f: Any, dy: Any, x: Any, low: Any, high: Any) -> Any:
+def _slope_between(f: Operations, dy: Value, x: Value, low: Any, high: Any) -> Value:
     return f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0)
 
 
@@ -235,7 +240,7 @@ class Where(TakesHalves):
         self.shapes = (a.shape, b.shape)
         return _core.where(condition, a, b, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         condition = self.condition
         da = None
         db = None
@@ -257,7 +262,7 @@ class MaskedFill(OfNumber):
         self.shape = x.shape
         return _core.where(mask, self.number, x, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.sum_to(f.where(self.mask, 0.0, dy), self.shape), None
 
 

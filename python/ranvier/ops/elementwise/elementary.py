@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.elementwise.row import elementwise
-from ranvier.ops.slopes import TENSORS
+from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count, number
@@ -35,7 +35,7 @@ _ROOT_PI = math.sqrt(math.pi)
 NEAR = 0.1  # For smaller |x|, the difference cos(pi x) - sinc(x) loses digits by cancellation.
 
 
-def _sinc_gradient(f: Any, dy: Any, x: Any, y: Any) -> Any:
+def _sinc_gradient(f: Operations, dy: Value, x: Value, y: Value) -> Value:
     """dy (cos(pi x) - y) / x; for |x| < NEAR the series of this slope, whose error there is below 1e-16.
 
     The series is the sum over k >= 1 of (-1)^k 2k / (2k + 1)! pi^(2k) x^(2k - 1).
@@ -50,7 +50,7 @@ def _sinc_gradient(f: Any, dy: Any, x: Any, y: Any) -> Any:
     return dy * slope
 
 
-def _over_root(f: Any, x: Any) -> Any:
+def _over_root(f: Operations, x: Value) -> Value:
     """1 / sqrt(x^2 + 1); for large x, whose square may overflow, 1 / |x|."""
     far = f.abs(x) > 1e10
     near = f.where(far, 1.0, x)
@@ -74,7 +74,7 @@ def _tetragamma(x: Any) -> Any:
     return np.where(left, y - 2 * math.pi**3 * np.cos(angle) / np.sin(angle) ** 3, y).astype(x.dtype)
 
 
-def _no_third(f: Any, dy: Any, x: Any) -> Any:
+def _no_third(f: Operations, dy: Value, x: Value) -> Value:
     raise NotImplementedError("[digamma] got a third derivative; expected two at most")
 
 
@@ -331,7 +331,7 @@ arctan = atan
 arctanh = atanh
 fix = trunc
 sgn = sign
-# TENSORS finds public ops by their names (ops/slopes.py). These two ops are not public, so they are set here.
+# TENSORS finds public ops by their names (ops/namespaces.py). These two ops are not public.
 TENSORS.trigamma = trigamma
 TENSORS.tetragamma = tetragamma
 

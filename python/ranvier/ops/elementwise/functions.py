@@ -18,7 +18,7 @@ from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, is_pair
 from ranvier.ops.elementwise.row import KEPT, ROWS, elementwise
 from ranvier.ops.gradient_rules import none
-from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, written_once
+from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, written_once
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import DtypeError, OpError
@@ -187,7 +187,7 @@ class Pow(Function):
         self.y = _core.pow(a, b, None)
         return self.y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         of_a, of_b = self.needs
         a = self.a
         b = self.b
@@ -221,7 +221,7 @@ def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
     return dy * wrap(_core.exponent_backward(filled_like(1, y._array), a, y._array))
 
 
-# The gradients of Pow call these kernels by f; on Tensors f finds the two functions above (ops/slopes.py).
+# The gradients of Pow call these kernels by f (ops/namespaces.py).
 TENSORS.pow_backward = _pow_backward
 TENSORS.exponent_backward = _exponent_backward
 
@@ -234,7 +234,7 @@ class PowNumber(OfNumber):
         self.x = x
         return _core.pow(x, self.number, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         """dy number x^(number - 1)."""
         b = self.number
         if float(np.float32(b)) == b:
@@ -253,7 +253,7 @@ class NumberPow(OfNumber):
         self.y = _core.pow(self.number, x, None)
         return self.y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         """dy y log(number)."""
         if self.number <= 0:
             return f.exponent_backward(dy, self.number, self.y)

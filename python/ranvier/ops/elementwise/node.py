@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops.elementwise.compute as compute
-import ranvier.ops.slopes as slopes
+import ranvier.ops.namespaces as namespaces
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.generated import made
 from ranvier.ops.gradient_rules import diagonal, recomputed
-from ranvier.ops.slopes import KERNELS, RESULT, TENSORS, formula_of, written_once
+from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.higher_order import on_arrays
 from ranvier.tensors.recording import host
@@ -86,7 +86,7 @@ def _gradient(row: Any, gradient: Any, operands: str, i: int) -> tuple[str, list
     """(the text of a gradient in backward, the names of the operands and results that it reads).
 
     operands: "x" or "ab". i: the index of the operand whose gradient it is. A formula becomes a kernel of the
-    namespaces KERNELS and TENSORS (ops/slopes.py) under the name that the text calls.
+    namespaces KERNELS and TENSORS (ops/namespaces.py) under the name that the text calls.
     """
     shape = "dy.shape" if operands == "x" else f"self.shapes[{i}]"
     if isinstance(gradient, int):
@@ -142,7 +142,7 @@ def _methods(row: Any, operands: str, saves: dict[str, int], gradients: list[str
     if operands != "x":
         of_a, of_b = (f"({part} if self.needs[{i}] else None)" for i, part in enumerate(gradients))
         backward = [f"return {of_a}, {of_b}"]
-    scope = {**vars(slopes), "kernel": row.kernel, "host": host, "floats": compute.floats}
+    scope = {**vars(namespaces), "kernel": row.kernel, "host": host, "floats": compute.floats}
     scope |= {"name": row.name, "function": row.numpy}
     methods = {
         "forward": _method("forward", [*operands, _default("out", None)], forward, scope),

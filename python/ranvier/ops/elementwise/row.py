@@ -42,11 +42,11 @@ class elementwise:
     ``inplace`` or ``out`` among them it can change x, or write to another tensor.
 
     kernel: a function of the core, kernel(operands, settings, out), that computes floats.
-    gradient: a function that computes dx by operators and functions of f (`ops/slopes.py`); for two operands
-        a pair of functions, for da and db. The names of its parameters say what it reads: f, dy, the operands
-        x, or a and b, the result y; all other names are settings. It is the formula of the core's kernel
-        <name>_backward; if the core has none, the formula runs instead. 0: y is constant between its jumps.
-        None: y carries no gradient.
+    gradient: a function that computes dx by operators and functions of f (`ops/namespaces.py`); for two
+        operands a pair of functions, for da and db. The names of its parameters say what it reads: f, dy, the
+        operands x, or a and b, the result y; all other names are settings. It is the formula of the core's
+        kernel <name>_backward; if the core has none, the formula runs instead. 0: y is constant between its
+        jumps. None: y carries no gradient.
     numpy: NumPy's function. Beside a kernel it computes integers and bools, which are kept; without a kernel,
         floats. If it is a ufunc, the core runs its inner loops on integers; else the inner loops of `ufunc`,
         if given.

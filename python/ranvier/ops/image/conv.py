@@ -19,8 +19,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.layout import AtMaxima
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, written_once
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tape.higher_order import of_input, rule
 from ranvier.tensors.memory import keep
@@ -52,7 +52,7 @@ class Convolution(Function):
             return y[0]
         return y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         if isinstance(dy, AtMaxima):
             return self._backward_at_maxima(dy)
         x = self.x

@@ -13,9 +13,9 @@ import numpy as np
 import ranvier.extension as extension
 from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
 from ranvier.ops.gradient_rules import none
+from ranvier.ops.namespaces import KERNELS, Operations, Value, formula_of, written_once
 from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.shape.reshape import broadcast_to
-from ranvier.ops.slopes import KERNELS, formula_of, written_once
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.data import array_of
 from ranvier.tensors.errors import one_of
@@ -165,7 +165,7 @@ class ElementLoss(Function):
         self.target = target
         return self.loss(x, target, self.reduction, *self.settings)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         gradient = getattr(f, self.gradient)
         arguments = (dy, self.x, self.target, self.reduction)
         if self.needs[0]:
@@ -183,7 +183,7 @@ def element_loss(name: str, kernel: Callable[..., Array], *slopes: Slope | None)
     """Makes the Function of a loss from its kernel; the core also has <kernel>_backward.
 
     slopes: for create_graph and C, the derivatives of an element's loss by x and by target: functions of a
-    namespace f (ops/slopes.py), x, target and the settings; None: the derivative is 0.
+    namespace f (ops/namespaces.py), x, target and the settings; None: the derivative is 0.
     """
     gradient = f"{kernel.__name__}_backward"
     formula_of(gradient)(partial(_by_slopes, slopes))
@@ -193,7 +193,7 @@ def element_loss(name: str, kernel: Callable[..., Array], *slopes: Slope | None)
 
 def _by_slopes(
     slopes: Any,
-    f: Any,
+    f: Operations,
     dy: Tensor,
     x: Tensor,
     target: Tensor,

@@ -7,6 +7,7 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import is_floating
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, in_one_shape, promoted
+from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import watched
 from ranvier.tensors.tensor import Tensor, wrap
 
@@ -18,7 +19,7 @@ def _factor(weight: Any) -> Any:
     return wrap(weight)
 
 
-def _by_x(f: Any, x: Any, t: Any, weight: Any) -> Any:
+def _by_x(f: Operations, x: Tensor, t: Tensor, weight: Any) -> Tensor:
     """The slope of bce by x. Its value is the kernel's; its derivatives are the derivatives of a function
     whose poles are moved slightly outside of [0, 1], as in PyTorch."""
     slope = (1.0 - t) / (1.0 - x + 1e-12) - t / (x + 1e-12)
@@ -50,12 +51,12 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
     return watched(y, weight)
 
 
-def _logits_by_x(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
+def _logits_by_x(f: Operations, x: Value, t: Value, weight: Any, positive: Value) -> Value:
     """(1 - t) sigmoid(x) - t sigmoid(-x), which does not cancel where x is right, unlike sigmoid(x) - t."""
     return ((1.0 - t) * f.sigmoid(x) - t * f.sigmoid(-x) * _factor(positive)) * _factor(weight)
 
 
-def _logits_by_target(f: Any, x: Any, t: Any, weight: Any, positive: Any) -> Any:
+def _logits_by_target(f: Operations, x: Value, t: Value, weight: Any, positive: Value) -> Value:
     return (f.logsigmoid(-x) - f.logsigmoid(x) * _factor(positive)) * _factor(weight)
 
 
@@ -88,7 +89,7 @@ def bce_with_logits(
     return y
 
 
-def _kl_by_target(f: Any, x: Any, t: Any, logs: bool) -> Any:
+def _kl_by_target(f: Operations, x: Value, t: Value, logs: bool) -> Value:
     if not logs:
         return f.log(t) - x + 1.0
     never = f.exp(t) == 0.0

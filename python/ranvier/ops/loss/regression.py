@@ -11,6 +11,7 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.functions import exp, log
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
+from ranvier.ops.namespaces import Operations, Value
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.dtypes import default
@@ -48,7 +49,7 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     return L1(reduction).apply(*paired(x, target))
 
 
-def _smooth_l1_slope(f: Any, x: Any, t: Any, beta: Any) -> Any:
+def _smooth_l1_slope(f: Operations, x: Value, t: Value, beta: Any) -> Value:
     d = x - t
     return f.where(f.abs(d) < beta, d / beta if beta != 0.0 else d, f.sign(d))
 
@@ -72,7 +73,7 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     return SmoothL1(reduction, beta).apply(*paired(x, target))
 
 
-def _huber_slope(f: Any, x: Any, t: Any, delta: Any) -> Any:
+def _huber_slope(f: Operations, x: Value, t: Value, delta: Any) -> Value:
     d = x - t
     return f.where(f.abs(d) < delta, d, f.sign(d) * delta)
 

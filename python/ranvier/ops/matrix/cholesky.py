@@ -14,9 +14,9 @@ from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.inverse import first_true, matrix, singular
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.namespaces import sum_to
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
-from ranvier.ops.slopes import sum_to
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.failures import LinAlgError, misfit

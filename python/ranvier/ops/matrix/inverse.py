@@ -18,9 +18,9 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.gradient_rules import by_rule
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, sum_to, written_once
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import transpose, unsqueeze
-from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.higher_order import cut, of_input, of_output, rule
 from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
@@ -192,7 +192,7 @@ class Det(Function):
             return determinants
         return _without_lost_nan(A, determinants, np.multiply.reduce)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return dy[..., None, None] * f.cofactors(self.A)
 
 

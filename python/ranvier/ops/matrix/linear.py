@@ -11,8 +11,8 @@ import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.namespaces import KERNELS, Operations, Value, written_once
 from ranvier.ops.shape.reshape import reshape, transpose
-from ranvier.ops.slopes import KERNELS, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor, wrap
@@ -33,17 +33,23 @@ class Linear(Function):
         self.weight = weight
         return _core._linear(x, weight, bias)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
-        x = self.x
-        weight = self.weight
-        of_x, of_weight, of_bias = self.needs
-        dx = f.matmul(dy, weight) if of_x else None
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+        x: Value = self.x
+        dx = None
+        dw = None
+        db = None
+        if self.needs[0]:
+            dx = f.matmul(dy, self.weight)
         if dy.ndim != 2:  # All leading dimensions become one, the batch.
+            outputs, inputs = self.weight.shape
             rows = math.prod(dy.shape[:-1])  # computed, since -1 is not allowed for an empty array
-            dy = f.reshape(dy, (rows, weight.shape[0]))
-            x = f.reshape(x, (rows, weight.shape[1]))
-        dw = f.matmul(dy.T, x) if of_weight else None
-        return dx, dw, f.sum_to(dy, dy.shape[1:]) if of_bias else None
+            dy = f.reshape(dy, (rows, outputs))
+            x = f.reshape(x, (rows, inputs))
+        if self.needs[1]:
+            dw = f.matmul(dy.T, x)
+        if self.needs[2]:
+            db = f.sum_to(dy, dy.shape[1:])
+        return dx, dw, db
 
 
 def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:

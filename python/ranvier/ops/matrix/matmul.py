@@ -10,8 +10,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, sum_to, written_once
 from ranvier.ops.shape.reshape import reshape
-from ranvier.ops.slopes import KERNELS, TENSORS, sum_to, written_once
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tape.inplace import written
 from ranvier.tensors.failures import OpError, misfit
@@ -32,7 +32,7 @@ class Matmul(Function):
         self.b = b
         return _core.matmul(a, b, None, "none", None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         a = self.a
         b = self.b
         shapes = a.shape, b.shape
@@ -96,7 +96,7 @@ class WideMatmul(Matmul):
             return in_dtype(super().forward(a, b), F32)  # raises the error
         return _times(_wide(a, b, (*a.shape[:-1], b.shape[-1])), self.alpha)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return Matmul.backward(self, f.cast(dy, self.a.dtype), f)
 
 

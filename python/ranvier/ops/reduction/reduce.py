@@ -21,8 +21,8 @@ from ranvier.ops.elementwise.dtypes import I64, Array, as_tensor, is_floating, r
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import to_dtype
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, written_once
 from ranvier.ops.shape.reshape import reshape
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Dtypes, Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import index, renamed
 from ranvier.tensors.failures import OpError, OpIndexError, failure
@@ -57,7 +57,7 @@ class Sum(TakesHalves):
             self.channels_last = is_channels_last(x)
         return (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         scale = 1.0
         if self.mean:
             size = math.prod(self.shape)

@@ -11,8 +11,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import Array, alike, as_tensor, is_floating
+from ranvier.ops.namespaces import KERNELS, TENSORS, Operations, Value, written_once
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
-from ranvier.ops.slopes import KERNELS, TENSORS, written_once
 from ranvier.tape.function import Function, TakesHalves, by_kernel
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, OpIndexError
@@ -38,7 +38,7 @@ class Concatenate(TakesHalves):
         self.shapes = tuple(map(_shape_of, arrays))
         return y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         ndim = dy.ndim
         axis = self.axis
         parts = f.split(dy, [shape[axis] for shape in self.shapes if len(shape) == ndim], axis)
@@ -179,7 +179,7 @@ class Unbind(Function):
     def forward(self, x: Array) -> tuple[Array, ...]:
         return _core._parts(x, len(self.before))
 
-    def backward(self, *dys: Any, f: Any = KERNELS) -> Any:
+    def backward(self, *dys: Value | None, f: Operations = KERNELS) -> Any:
         one = next(dy for dy in dys if dy is not None)
         place = (*self.before, None, ...)
         if any(dy is None for dy in dys):

@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.making.convert import reinterpreted
-from ranvier.ops.slopes import KERNELS, written_once
+from ranvier.ops.namespaces import KERNELS, Operations, Value, written_once
 from ranvier.tape.function import Function, by_kernel
 from ranvier.tape.inplace import check_leaf
 from ranvier.tensors.dtypes import dtype as DType
@@ -52,7 +52,7 @@ class Reshape(Function):
         self.is_view = np.may_share_memory(x, y)
         return y
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         dx = f.reshape(dy, self.shape)
         if self.channels_last:
             return f.channels_last(dx)
@@ -70,7 +70,7 @@ class Permute(Function):
 
     forward = Function._permuted
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         inverse = [0] * dy.ndim
         for to, source in enumerate(self.dims):
             inverse[source] = to
@@ -89,7 +89,7 @@ class Expand(Function):
 
     forward = Function._expanded
 
-    def backward(self, dy: Any, f: Any = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         return f.sum_to(dy, self.shape)
 
 
