@@ -120,7 +120,7 @@ _extension.add_attributes(
 )
 _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
-_extension.provide("event files", "ranvier.torch.tensorboard")
+_extension.provide("event files", "ranvier.torch.utils.tensorboard")
 _extension.provide("files of PyTorch", "ranvier.torch.files")
 _extension.provide("replays", "ranvier.compile.repeated")  # in the core, but it imports the layers
 del _satellite

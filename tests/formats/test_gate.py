@@ -22,7 +22,7 @@ from ranvier.serialization import info
 from ranvier.serialization.files import KEY
 from ranvier.tensors.reading import LONGEST, reading, shortened
 from ranvier.torch.files import get_unsafe_globals_in_checkpoint
-from ranvier.torch.pictures import decode_image, read_file
+from ranvier.torch.operators.image_ops import decode_image, read_file
 from support.python import printed
 from support.refused import refused
 

@@ -16,7 +16,7 @@ from formats.forger import GOOD
 from ranvier.data import load
 from ranvier.data.datasets import read_image
 from ranvier.tensors.strangers import printable, settable
-from ranvier.torch.former import frombuffer
+from ranvier.torch.functions.composed import frombuffer
 from support.python import printed
 from support.refused import refused
 

@@ -11,7 +11,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.nn.arguments import arguments_of
-from ranvier.torch.names import PATHS
+from ranvier.torch.installation.names import PATHS
 from support.refused import refused
 
 

@@ -14,7 +14,7 @@ from ranvier import nn
 from ranvier.nn import functional as F
 from ranvier.nn.attention import multi_head_attention_forward
 from ranvier.nn.utils import parametrize, weight_norm
-from ranvier.torch import bases
+from ranvier.torch.modules import bases
 from support.refused import refused
 
 X = rv.arange(50.0).reshape(1, 2, 5, 5)

@@ -9,7 +9,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
-from ranvier.torch.quantization import quantize_dynamic
+from ranvier.torch.modules.quantization import quantize_dynamic
 from support.refused import refused
 
 FORMS = [("int8", None, 0.02), ("int8", 32, 0.02), ("int4", 32, 0.25)]

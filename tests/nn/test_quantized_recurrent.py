@@ -12,7 +12,7 @@ from ranvier.nn.utils.rnn import pack_padded_sequence
 from ranvier.ops.matrix.quantized_weight import KINDS
 from ranvier.ops.neural.quantized_recurrent import quantized_recurrent
 from ranvier.ops.neural.recurrent import recurrent
-from ranvier.torch.quantization import quantize_dynamic
+from ranvier.torch.modules.quantization import quantize_dynamic
 from reference.recurrent import STEPS, recurrent_backward, rows_of_steps
 from support.refused import refused
 from support.threads import same_bits

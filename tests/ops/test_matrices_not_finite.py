@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch.matrices import cond, lu_factor_ex, solve_ex
+from ranvier.torch.functions.linalg import cond, lu_factor_ex, solve_ex
 from support.refused import refused
 
 NAN = math.nan

@@ -12,8 +12,8 @@ import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn
 from ranvier.tape.autocast import casts
-from ranvier.torch import volumes
-from ranvier.torch.checkpoint import checkpoint
+from ranvier.torch.modules import volumes
+from ranvier.torch.training.checkpoint import checkpoint
 from support.refused import refused
 from support.threads import in_thread
 

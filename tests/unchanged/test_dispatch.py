@@ -7,9 +7,10 @@ import types
 
 import pytest
 import ranvier as rv
-from ranvier.torch import IN_PLACE, graph
-from ranvier.torch.absent import absent
-from ranvier.torch.dispatch import public
+from ranvier.torch import IN_PLACE
+from ranvier.torch.installation.absent import absent
+from ranvier.torch.torch_function.dispatch import public
+from ranvier.torch.training import graph
 from support.python import answers, in_mode
 from support.refused import refused
 
@@ -121,13 +122,13 @@ with torch._C.DisableTorchFunctionSubclass(): print(kind(b + 1))
 
 
 def test_losses_of_layers_take_settings_by_name_after_the_first_class():
-    code = "import ranvier.torch.activation as a; a._attach_layers(); x = a.ranvier.ones(2); "
+    code = "import ranvier.torch.torch_function.activation as a; a._attach_layers(); x = a.ranvier.ones(2); "
     assert in_mode(code + "print(a.ops.mse(x, x * 2, reduction='sum').item())").split() == ["2.0"]
 
 
 def test_kernels_answer_as_functions():
     code = """
-from ranvier.torch.asking import OPS
+from ranvier.torch.torch_function.override_tables import OPS
 def answer(f, *args, **kwargs):
     try: y = f(*args, **kwargs)
     except Exception as e: return kind(e), str(e)

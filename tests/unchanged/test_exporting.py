@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.torch import exporting
-from ranvier.torch.exporting import ONNXProgram, OperatorExportTypes, TrainingMode, export
+from ranvier.torch.fx import exporting
+from ranvier.torch.fx.exporting import ONNXProgram, OperatorExportTypes, TrainingMode, export
 from support.python import in_mode
 from support.refused import refused
 

@@ -9,7 +9,7 @@ import os
 import pkgutil
 
 import pytest
-import ranvier.torch.names as names
+import ranvier.torch.installation.names as names
 from support.python import in_mode
 
 WAITS = {  # a way to go on is there: the name raises

@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch import jit, matrices, methods, optimizers, top, weak
-from ranvier.torch.finder import homes_of, value_of
+from ranvier.torch.functions import linalg, methods, torch_functions
+from ranvier.torch.fx import jit
+from ranvier.torch.installation.finder import homes_of, value_of
+from ranvier.torch.training import optimizers
+from ranvier.torch.utils import weak_dictionaries
 from support.python import answers, in_mode
 from support.refused import refused
 
@@ -219,15 +222,17 @@ def test_slopes(edge_order, spacing):
     for dims in (None, (1,)):
         axis = (0, 1) if dims is None else dims
         points = given[: len(axis)] if isinstance(given, list) else given
-        found = top.gradient(rv.from_numpy(x), spacing=points, dim=dims, edge_order=edge_order)
+        found = torch_functions.gradient(rv.from_numpy(x), spacing=points, dim=dims, edge_order=edge_order)
         expected = [np.gradient(x, spacing, axis=at, edge_order=edge_order) for at in axis]
         for slope, wanted in zip(found, expected, strict=True):
             np.testing.assert_allclose(slope.numpy(), wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_slopes_that_are_refused():
-    refused(RuntimeError, "expected 1 or 2, and more values", top.gradient, rv.ones(1))
-    refused(RuntimeError, "one for each dim", top.gradient, rv.ones(3, 3), spacing=[1.0], dim=None)
+    refused(RuntimeError, "expected 1 or 2, and more values", torch_functions.gradient, rv.ones(1))
+    refused(
+        RuntimeError, "one for each dim", torch_functions.gradient, rv.ones(3, 3), spacing=[1.0], dim=None
+    )
 
 
 def test_results_have_the_dtype_and_the_memory_order_of_pytorch():
@@ -241,25 +246,29 @@ def test_checks_raise_what_their_names_say():
     refused(RuntimeError, "floating-point", methods.frexp, rv.tensor([1]))
     refused(RuntimeError, "more dimensions", methods.dsplit, rv.ones(2, 2), 1)
     refused(IndexError, "range", methods.slice_scatter, rv.ones(2), rv.ones(2), 1)
-    refused(AssertionError, "no", top._assert, False, "no")
-    refused(RuntimeError, "nonzero", top._assert_async, rv.tensor(False))
-    refused(IndexError, "text", top._check_index, False, lambda: "text")
-    refused(RuntimeError, "True", top._check_tensor_all, rv.tensor([True, False]))
-    top._check(True), top._check_tensor_all_with(ValueError, rv.ones(2) > 0)
+    refused(AssertionError, "no", torch_functions._assert, False, "no")
+    refused(RuntimeError, "nonzero", torch_functions._assert_async, rv.tensor(False))
+    refused(IndexError, "text", torch_functions._check_index, False, lambda: "text")
+    refused(RuntimeError, "True", torch_functions._check_tensor_all, rv.tensor([True, False]))
+    torch_functions._check(True), torch_functions._check_tensor_all_with(ValueError, rv.ones(2) > 0)
 
 
 def test_matrices_that_are_singular():
-    solved = matrices.solve_ex(rv.ones(2, 2), rv.ones(2, 1))
+    solved = linalg.solve_ex(rv.ones(2, 2), rv.ones(2, 1))
     assert solved.info.item() == 2  # the place of the pivot that is 0, as in PyTorch
     assert solved.result.isnan().all()
-    assert matrices.cond(rv.zeros(2, 2), 1).item() == math.inf
+    assert linalg.cond(rv.zeros(2, 2), 1).item() == math.inf
 
 
 def test_dictionaries_by_identity():
-    x, kept = rv.ones(2), weak.WeakIdKeyDictionary()
+    x, kept = rv.ones(2), weak_dictionaries.WeakIdKeyDictionary()
     kept[x] = 1
     assert (x in kept, rv.ones(2) in kept, kept.pop(x), len(kept)) == (True, False, 1, 0)
-    assert weak.WeakIdRef(x) == weak.WeakIdRef(x) != weak.WeakIdRef(rv.ones(2))
+    assert (
+        weak_dictionaries.WeakIdRef(x)
+        == weak_dictionaries.WeakIdRef(x)
+        != weak_dictionaries.WeakIdRef(rv.ones(2))
+    )
 
 
 @pytest.mark.parametrize(

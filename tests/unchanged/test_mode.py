@@ -239,7 +239,7 @@ def test_names_that_are_only_imported_and_guards() -> None:
 
 @pytest.mark.parametrize("path", ["fx.passes", "fx.passes.shape_prop", "sparse_coo", "_dynamo.config"])
 def test_the_reason_is_that_of_the_longest_path(path: str) -> None:
-    from ranvier.torch.names import why
+    from ranvier.torch.installation.names import why
 
     assert why(path)
     assert not why("nn")
@@ -253,7 +253,8 @@ import torch, torchvision
 from torch import nn
 
 
-gone = next(name for name in ranvier.torch.names.LACKING.split() if not hasattr(torch.Tensor, name))
+lacking = ranvier.torch.installation.names.LACKING.split()
+gone = next(name for name in lacking if not hasattr(torch.Tensor, name))
 uses = f"torch.nope nn.Nope nn.functional.nope torch.optim.nope torchvision.nope torch.ones(1).{gone}"
 for use in f"{uses} torchvision.models.nope torch.Tensor.{gone}".split():
     try:

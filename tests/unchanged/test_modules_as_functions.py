@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.torch import functional_modules
+from ranvier.torch.modules import functional_modules
 from support.python import in_mode
 from support.refused import refused
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.settings import Settings
-from ranvier.torch import hub, top
-from ranvier.torch.former import svd
+from ranvier.torch.functions import torch_functions
+from ranvier.torch.functions.composed import svd
+from ranvier.torch.utils import hub
 from support.python import in_mode
 from support.refused import refused
 
@@ -158,8 +159,12 @@ def test_the_folder_of_the_hub(monkeypatch):
 
 
 def test_dtypes_of_few_bits_can_be_named():
-    assert (repr(top.uint3), top.int7.is_signed, top.uint7.is_signed) == ("torch.uint3", True, False)
-    refused(TypeError, "int4; expected ", rv.zeros, 2, dtype=top.int4)
+    assert (repr(torch_functions.uint3), torch_functions.int7.is_signed, torch_functions.uint7.is_signed) == (
+        "torch.uint3",
+        True,
+        False,
+    )
+    refused(TypeError, "int4; expected ", rv.zeros, 2, dtype=torch_functions.int4)
 
 
 def test_svd_gives_v_itself():

@@ -11,9 +11,10 @@ import pytest
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.ops.loss.base import Shapes
-from ranvier.torch.former import eig, eigvals, pca_lowrank, skip_init, svd_lowrank
-from ranvier.torch.inner import gradcheck
-from ranvier.torch.library import (
+from ranvier.torch.functions.composed import eig, eigvals, pca_lowrank, skip_init, svd_lowrank
+from ranvier.torch.functions.private_functions import gradcheck
+from ranvier.torch.functions.special import entr, erfcx
+from ranvier.torch.operators.library import (
     Library,
     custom_op,
     define,
@@ -24,8 +25,7 @@ from ranvier.torch.library import (
     register_fake,
     register_kernel,
 )
-from ranvier.torch.operators import DispatchKey, DispatchKeySet, exclude, ops
-from ranvier.torch.special import entr, erfcx
+from ranvier.torch.operators.torch_ops import DispatchKey, DispatchKeySet, exclude, ops
 from support.python import in_mode
 from support.refused import refused
 

@@ -9,10 +9,10 @@ import pytest
 import ranvier as rv
 from optim.problem import closure_of
 from ranvier import optim
-from ranvier.torch.foreach import foreach
-from ranvier.torch.grad_scaler import CPUGradScaler, CUDAGradScaler, GradScaler
-from ranvier.torch.machine import OptState
-from ranvier.torch.optimizers import SparseAdam
+from ranvier.torch.devices.machine import OptState
+from ranvier.torch.installation.list_functions import foreach
+from ranvier.torch.training.grad_scaler import CPUGradScaler, CUDAGradScaler, GradScaler
+from ranvier.torch.training.optimizers import SparseAdam
 from support.refused import refused
 
 KINDS = {c for c in vars(rv.optim).values() if isinstance(c, type)} - {rv.optim.Optimizer}

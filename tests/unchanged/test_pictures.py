@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch import pictures
-from ranvier.torch.operators import ops
+from ranvier.torch.operators import image_ops
+from ranvier.torch.operators.torch_ops import ops
 from support.refused import refused
 
 Image = pytest.importorskip("PIL.Image")
@@ -45,11 +45,13 @@ def test_png_in_every_mode(wanted, stored, rng):
 def test_png_of_sixteen_bits_one_bit_and_a_palette(rng):
     wide = rng.integers(0, 65536, (3, 4)).astype(np.uint16)
     data = encoded(Image.fromarray(wide), format="PNG")
-    assert pictures.decode_png(data, 0).tolist() == [wide.tolist()]
-    assert pictures.decode_png(data, 4)[2:].tolist() == [wide.tolist(), np.full_like(wide, 65535).tolist()]
-    assert pictures.decode_png(encoded(Image.new("1", (2, 1), 1), format="PNG"), 0).tolist() == [[[255, 255]]]
+    assert image_ops.decode_png(data, 0).tolist() == [wide.tolist()]
+    assert image_ops.decode_png(data, 4)[2:].tolist() == [wide.tolist(), np.full_like(wide, 65535).tolist()]
+    assert image_ops.decode_png(encoded(Image.new("1", (2, 1), 1), format="PNG"), 0).tolist() == [
+        [[255, 255]]
+    ]
     colours = picture(rng, "RGB").quantize(4)
-    found = pictures.decode_png(encoded(colours, format="PNG"), 3)
+    found = image_ops.decode_png(encoded(colours, format="PNG"), 3)
     np.testing.assert_array_equal(found.numpy(), channels(colours.convert("RGB")))
 
 
@@ -62,7 +64,7 @@ def test_jpeg(stored, rng):
     gray = Image.open(io.BytesIO(data.numpy().tobytes()))
     gray.draft("L", gray.size)  # what is stored, not what colours give
     np.testing.assert_array_equal(ops.image.decode_jpeg(data, 1).numpy(), channels(gray.convert("L")))
-    refused(RuntimeError, "mode is not supported for JPEG", pictures.decode_jpeg, data, 4)
+    refused(RuntimeError, "mode is not supported for JPEG", image_ops.decode_jpeg, data, 4)
 
 
 @pytest.mark.parametrize("number", range(1, 9))
@@ -82,12 +84,12 @@ def test_gif_and_webp(rng):
     frames = [picture(rng, "L").convert("P") for _ in range(3)]
     one = encoded(frames[0], format="GIF")
     several = encoded(frames[0], format="GIF", save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(pictures.decode_gif(one).numpy(), channels(frames[0].convert("RGB")))
-    assert pictures.decode_image(several, 0).shape == (3, 3, 5, 7)
+    np.testing.assert_array_equal(image_ops.decode_gif(one).numpy(), channels(frames[0].convert("RGB")))
+    assert image_ops.decode_image(several, 0).shape == (3, 3, 5, 7)
     image = picture(rng, "RGBA")
     data = encoded(image, format="WEBP", lossless=True, exact=True)
-    np.testing.assert_array_equal(pictures.decode_webp(data, 0).numpy(), channels(image))
-    np.testing.assert_array_equal(pictures.decode_webp(data, 3).numpy(), channels(image)[:3])
+    np.testing.assert_array_equal(image_ops.decode_webp(data, 0).numpy(), channels(image))
+    np.testing.assert_array_equal(image_ops.decode_webp(data, 3).numpy(), channels(image)[:3])
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -113,11 +115,11 @@ def _of_sixteen_bits():
 
 def test_errors(tmp_path):
     data = encoded(Image.new("RGB", (3, 2)), format="PNG")
-    refused(RuntimeError, "[read_file] ", pictures.read_file, str(tmp_path / "no"))
-    refused(RuntimeError, "expected the bytes of JPEG", pictures.decode_jpeg, data, 0)
-    refused(RuntimeError, "got bytes that cannot be read", pictures.decode_png, data[:45], 0)
-    refused(RuntimeError, "expected uint8 of one dimension", pictures.decode_image, data.float(), 0)
-    refused(RuntimeError, "colours of 16 bits", pictures.decode_png, _of_sixteen_bits(), 0)
+    refused(RuntimeError, "[read_file] ", image_ops.read_file, str(tmp_path / "no"))
+    refused(RuntimeError, "expected the bytes of JPEG", image_ops.decode_jpeg, data, 0)
+    refused(RuntimeError, "got bytes that cannot be read", image_ops.decode_png, data[:45], 0)
+    refused(RuntimeError, "expected uint8 of one dimension", image_ops.decode_image, data.float(), 0)
+    refused(RuntimeError, "colours of 16 bits", image_ops.decode_png, _of_sixteen_bits(), 0)
     for wrong in (rv.zeros(3, 2, 2), rv.zeros(5, 2, 2).byte(), rv.zeros(2, 2).byte()):
-        refused(RuntimeError, "[encode_png] got ", pictures.encode_png, wrong, 6)
-    refused(RuntimeError, "between 0 and 9", pictures.encode_png, rv.zeros(3, 2, 2).byte(), 10)
+        refused(RuntimeError, "[encode_png] got ", image_ops.encode_png, wrong, 6)
+    refused(RuntimeError, "between 0 and 9", image_ops.encode_png, rv.zeros(3, 2, 2).byte(), 10)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.torch import pruning as prune
-from ranvier.torch.event_files import settings
+from ranvier.torch.modules import pruning as prune
+from ranvier.torch.utils.event_files import settings
 from ranvier.utils.tensorboard import SummaryWriter
 from support.event_files import fields, read
 from support.optimizers import KINDS

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import ranvier as rv
 from ranvier import nn
-from ranvier.torch.quantization import quantize_dynamic
+from ranvier.torch.modules.quantization import quantize_dynamic
 from support.refused import refused
 
 

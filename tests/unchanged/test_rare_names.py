@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.autograd import gradcheck
-from ranvier.torch import backends, former, inner, matrices
+from ranvier.torch.devices import backends
+from ranvier.torch.functions import composed, linalg, private_functions
 from support.python import in_mode
 from support.refused import refused
 
@@ -21,7 +22,7 @@ def leaf(*shape):
 @pytest.mark.parametrize("count", [None, 0, 2, 5])
 def test_powers_as_columns(count, increasing):
     x = np.array([1.0, 2.0, -3.0])
-    given = matrices.falling_vander(rv.tensor(x), count, increasing)
+    given = linalg.falling_vander(rv.tensor(x), count, increasing)
     np.testing.assert_array_equal(given.numpy(), np.vander(x, count, increasing))
 
 
@@ -40,14 +41,14 @@ def test_products_of_reflectors(rows, columns, count):
             v[i + 1 :] = A.detach().numpy()[at, i + 1 :, i]
             product = product @ (np.eye(rows) - tau.detach().numpy()[at, i] * np.outer(v, v))
         expected[at] = product[:, :columns]
-    np.testing.assert_allclose(matrices.householder_product(A, tau).detach().numpy(), expected, atol=1e-12)
+    np.testing.assert_allclose(linalg.householder_product(A, tau).detach().numpy(), expected, atol=1e-12)
     if count:
-        assert gradcheck(matrices.householder_product, (A, tau))
+        assert gradcheck(linalg.householder_product, (A, tau))
 
 
 def test_no_reflectors_give_the_identity_and_a_gradient_of_0():
     A = rv.full((3, 2), np.nan, requires_grad=True)
-    product = matrices.householder_product(A, rv.ones(0))
+    product = linalg.householder_product(A, rv.ones(0))
     product.sum().backward()
     np.testing.assert_array_equal(product.detach().numpy(), np.eye(3, 2))
     np.testing.assert_array_equal(A.grad.numpy(), np.zeros((3, 2)))
@@ -55,7 +56,7 @@ def test_no_reflectors_give_the_identity_and_a_gradient_of_0():
 
 def test_reflectors_that_do_not_fit():
     text = "[householder_product] got A of shape (2, 3)"
-    refused(RuntimeError, text, matrices.householder_product, rv.ones(2, 3), rv.ones(2))
+    refused(RuntimeError, text, linalg.householder_product, rv.ones(2, 3), rv.ones(2))
 
 
 @pytest.mark.parametrize("largest", [None, True, False])
@@ -65,7 +66,7 @@ def test_eigenpairs_of_lobpcg(largest, with_b):
     A = half @ half.T
     B = other @ other.T + 9 * np.eye(9)
     second = rv.tensor(B) if with_b else None
-    values, vectors = matrices.lobpcg(rv.tensor(A), 2, second, largest=largest)
+    values, vectors = linalg.lobpcg(rv.tensor(A), 2, second, largest=largest)
     every = np.sort(np.linalg.eigvals(np.linalg.solve(B, A) if with_b else A).real)
     np.testing.assert_allclose(
         values.numpy(), every[:2] if largest is False else every[-1:-3:-1], rtol=1e-9, atol=1e-12
@@ -76,8 +77,8 @@ def test_eigenpairs_of_lobpcg(largest, with_b):
 
 def test_gradients_and_errors_of_lobpcg():
     half = leaf(6, 6)
-    assert gradcheck(lambda x: matrices.lobpcg(x @ x.mT, X=rv.ones(6, 2, dtype=rv.float64))[0], (half,))
-    refused(ValueError, "[lobpcg] got 4 rows for 2 eigenpairs", matrices.lobpcg, rv.eye(4), 2)
+    assert gradcheck(lambda x: linalg.lobpcg(x @ x.mT, X=rv.ones(6, 2, dtype=rv.float64))[0], (half,))
+    refused(ValueError, "[lobpcg] got 4 rows for 2 eigenpairs", linalg.lobpcg, rv.eye(4), 2)
 
 
 @pytest.mark.parametrize("norm_type", [1, 2, 3.0])
@@ -86,10 +87,10 @@ def test_pools_of_powers(norm_type, size, stride):
     x = np.abs(RNG.standard_normal((2, 3, 8)))
     windows = np.lib.stride_tricks.sliding_window_view(x, size, -1)[:, :, :: stride or size]
     expected = (windows**norm_type).sum(-1) ** (1 / norm_type)
-    given = former.lp_pool1d(rv.tensor(x), norm_type, size, stride)
+    given = composed.lp_pool1d(rv.tensor(x), norm_type, size, stride)
     np.testing.assert_allclose(given.numpy(), expected, rtol=1e-9)
     np.testing.assert_allclose(
-        former.lp_pool1d(rv.tensor(x[0]), norm_type, size, stride), expected[0], rtol=1e-9
+        composed.lp_pool1d(rv.tensor(x[0]), norm_type, size, stride), expected[0], rtol=1e-9
     )
 
 
@@ -135,7 +136,7 @@ def test_kernels_of_a_gpu_take_no_attention():
 
 def test_seeds_of_workers():
     """What PyTorch 2.13 gives."""
-    assert inner.generate_state(5, 1) == [3025039489, 3528014902, 3507927383, 2601490367]
+    assert private_functions.generate_state(5, 1) == [3025039489, 3528014902, 3507927383, 2601490367]
 
 
 def test_einsum_of_a_list_asks_for_each_operand():

@@ -9,10 +9,10 @@ import pytest
 import ranvier as rv
 from ranvier import from_numpy, nn
 from ranvier.autograd import gradcheck
-from ranvier.torch import regions
-from ranvier.torch.operators import ops
-from ranvier.torch.volume_layers import Conv3d
-from ranvier.torch.volumes import conv3d, max_pool3d
+from ranvier.torch.modules.volume_layers import Conv3d
+from ranvier.torch.modules.volumes import conv3d, max_pool3d
+from ranvier.torch.operators import torchvision_ops
+from ranvier.torch.operators.torch_ops import ops
 from reference import regions as reference
 from support.refused import refused
 from support.tolerance import tolerance
@@ -109,14 +109,16 @@ def test_deform_conv2d(groups, each, use_mask, rng):
 
     def of(*values):
         rest = iter(values)
-        return regions.deform_conv2d(*(next(rest) if t.requires_grad else t for t in moved), *settings)
+        return torchvision_ops.deform_conv2d(
+            *(next(rest) if t.requires_grad else t for t in moved), *settings
+        )
 
     assert gradcheck(of, tuple(given), atol=1e-6)
 
 
 def test_without_offsets_it_is_a_convolution(rng):
     (x, weight, offset, _, bias), _, settings = deformed(rng, 1, 1, False)
-    y = regions.deform_conv2d(*tensors(x, weight, offset * 0, offset, bias), *settings)
+    y = torchvision_ops.deform_conv2d(*tensors(x, weight, offset * 0, offset, bias), *settings)
     other = rv.nn.functional.conv2d(*tensors(x, weight, bias), (2, 1), (1, 0), (2, 1))
     np.testing.assert_allclose(y.numpy(), other.numpy(), rtol=0, atol=1e-12)
 
@@ -145,15 +147,15 @@ def test_nothing_to_do():
 def test_errors():
     x, rois = rv.ones(2, 3, 4, 4), rv.zeros(1, 5)
     text = "[roi_align] got input of shape"
-    refused(ValueError, text, regions.roi_align, x, rois[:, :4], 1.0, 1, 1, 1, True)
+    refused(ValueError, text, torchvision_ops.roi_align, x, rois[:, :4], 1.0, 1, 1, 1, True)
     text = "got rois of images 2 to 2; expected 0 to 1"
-    refused(IndexError, text, regions.roi_pool, x, rois + 2, 1.0, 1, 1)
-    refused(TypeError, "[roi_pool] got input of", regions.roi_pool, x.double(), rois, 1.0, 1, 1)
-    refused(ValueError, "[ps_roi_pool] got 3 channels", regions.ps_roi_pool, x, rois, 1.0, 2, 2)
-    refused(RuntimeError, "[nms] got boxes of shape", regions.nms, rois, rv.ones(1), 0.5)
+    refused(IndexError, text, torchvision_ops.roi_pool, x, rois + 2, 1.0, 1, 1)
+    refused(TypeError, "[roi_pool] got input of", torchvision_ops.roi_pool, x.double(), rois, 1.0, 1, 1)
+    refused(ValueError, "[ps_roi_pool] got 3 channels", torchvision_ops.ps_roi_pool, x, rois, 1.0, 2, 2)
+    refused(RuntimeError, "[nms] got boxes of shape", torchvision_ops.nms, rois, rv.ones(1), 0.5)
     settings = [1, 1, 0, 0, 1, 1, 1, 1, False]
     wrong = [x, rv.ones(2, 3, 2, 2), rv.ones(2, 4, 3, 3), rv.ones(2, 1), rv.ones(2)]
-    refused(RuntimeError, "expected (2, 8, 3, 3)", regions.deform_conv2d, *wrong, *settings)
+    refused(RuntimeError, "expected (2, 8, 3, 3)", torchvision_ops.deform_conv2d, *wrong, *settings)
 
 
 # Volumes (N, C, D, H, W): convolution, pools, padding, sampling beside NumPy and the forms for images.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch import bessel, gamma_functions, methods, polynomials, special
+from ranvier.torch.functions import bessel, gamma_functions, methods, polynomials, special
 
 # Name: (x, f(x)) ...
 VALUES = {

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.ops.attach import Later
-from ranvier.torch import IN_PLACE, names, pair_functions as pairs, spectra, windows
+from ranvier.torch import IN_PLACE
+from ranvier.torch.functions import spectra, windows
+from ranvier.torch.installation import names
+from ranvier.torch.tensors import pair_functions as pairs
 from support.python import in_mode
 from support.refused import refused
 
@@ -297,7 +300,7 @@ def test_what_a_conjugate_cannot_show_is_refused():
 # In a process of its own: functions ask the classes of all arguments once there is a sparse tensor.
 SPARSE_PLACES = """
 import torch as rv
-from ranvier.torch import positions
+from ranvier.torch.tensors.sparse import sparse_coo_tensor, to_sparse
 
 def refused(kind, text, call, *args):
     try:
@@ -308,34 +311,34 @@ def refused(kind, text, call, *args):
         raise AssertionError(text)
 
 x = rv.tensor([[0, 5, 0], [7, 0, 1]])
-sparse = positions.to_sparse(x)
+sparse = to_sparse(x)
 assert sparse.indices().tolist() == [[0, 1, 1], [1, 0, 2]]
 assert sparse.values().tolist() == [5, 7, 1]
 assert (sparse.is_sparse, sparse._nnz(), sparse.coalesce() is sparse) == (True, 3, True)
 assert (sparse.to_dense().tolist(), type(sparse.to_dense())) == (x.tolist(), rv.Tensor)
-refused(NotImplementedError, "[to_sparse] got (1,)", positions.to_sparse, x, 1)
-added = positions.sparse_coo_tensor([[0, 1, 1], [0, 2, 2]], rv.tensor([1.0, 2.0, 3.0]), (2, 4))
+refused(NotImplementedError, "[to_sparse] got (1,)", to_sparse, x, 1)
+added = sparse_coo_tensor([[0, 1, 1], [0, 2, 2]], rv.tensor([1.0, 2.0, 3.0]), (2, 4))
 assert (added.tolist(), added._nnz()) == ([[1, 0, 0, 0], [0, 0, 5, 0]], 2)
-assert positions.sparse_coo_tensor([[2]], [[1, 2]]).tolist() == [[0, 0], [0, 0], [1, 2]]
-assert positions.sparse_coo_tensor(rv.ones(2, 0).long(), rv.ones(0)).shape == (0, 0)
+assert sparse_coo_tensor([[2]], [[1, 2]]).tolist() == [[0, 0], [0, 0], [1, 2]]
+assert sparse_coo_tensor(rv.ones(2, 0).long(), rv.ones(0)).shape == (0, 0)
 text = "[sparse_coo_tensor] got indices (1, 2)"
-refused(RuntimeError, text, positions.sparse_coo_tensor, [[0, -1]], [1, 2])
+refused(RuntimeError, text, sparse_coo_tensor, [[0, -1]], [1, 2])
 
 values = rv.tensor([1.0, 2.0, 4.0], requires_grad=True)
-sparse = positions.sparse_coo_tensor([[0, 1, 1], [1, 0, 0]], values, (2, 3))
+sparse = sparse_coo_tensor([[0, 1, 1], [1, 0, 0]], values, (2, 3))
 assert sparse.tolist() == [[0.0, 1.0, 0.0], [6.0, 0.0, 0.0]]
 (sparse @ rv.tensor([[3.0], [1.0], [1.0]])).sum().backward()
 assert (sparse.is_sparse, values.grad.tolist()) == (True, [1.0, 3.0, 3.0])
-assert positions.sparse_coo_tensor([[2]], rv.ones(1, 4), dtype=rv.float64).shape == (3, 4)
-leaf = positions.sparse_coo_tensor([[0]], [1.0], requires_grad=True)
+assert sparse_coo_tensor([[2]], rv.ones(1, 4), dtype=rv.float64).shape == (3, 4)
+leaf = sparse_coo_tensor([[0]], [1.0], requires_grad=True)
 assert leaf.is_leaf and leaf.requires_grad
 
 values = rv.tensor([0.0, 2.0, 0.0], requires_grad=True)
-x = positions.sparse_coo_tensor([[0, 1, 1], [1, 0, 1]], values, (2, 2)).coalesce()
+x = sparse_coo_tensor([[0, 1, 1], [1, 0, 1]], values, (2, 2)).coalesce()
 assert (x._nnz(), x.values().tolist(), x.indices().tolist()) == (3, [0, 2, 0], [[0, 1, 1], [1, 0, 1]])
 (x.values() * rv.tensor([1.0, 2.0, 3.0])).sum().backward()
 assert values.grad.tolist() == [1, 2, 3]
-rows = positions.sparse_coo_tensor([[0, 2]], [[0.0, 0.0], [1.0, 0.0]], (3, 2))
+rows = sparse_coo_tensor([[0, 2]], [[0.0, 0.0], [1.0, 0.0]], (3, 2))
 assert (rows._nnz(), rows.sparse_dim(), rows.dense_dim(), rows.values().shape) == (2, 1, 1, (2, 2))
 print("as it should be")
 """

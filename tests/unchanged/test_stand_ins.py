@@ -19,10 +19,14 @@ import numpy as np
 import pytest
 import ranvier as rv
 import ranvier.multiprocessing as mp
-from ranvier.torch import compiler, former, futures, machine, names, pytree, testing
-from ranvier.torch.pair_functions import complex_of
-from ranvier.torch.processes import Backend, is_nccl_available
-from ranvier.torch.store import HashStore, PrefixStore, TCPStore
+from ranvier.torch.devices import machine
+from ranvier.torch.distributed.processes import Backend, is_nccl_available
+from ranvier.torch.distributed.store import HashStore, PrefixStore, TCPStore
+from ranvier.torch.functions import composed
+from ranvier.torch.fx import compiler
+from ranvier.torch.installation import names
+from ranvier.torch.tensors.pair_functions import complex_of
+from ranvier.torch.utils import futures, pytree, testing
 from support.python import in_mode
 from support.refused import refused
 
@@ -37,7 +41,7 @@ def test_a_program_loads_what_it_asks_for() -> None:
 
 
 def test_every_home_is_there() -> None:
-    from ranvier.torch.finder import homes_of, value_of
+    from ranvier.torch.installation.finder import homes_of, value_of
 
     assert all(hasattr(importlib.import_module(home), name) for name, home in names.METHODS.items())
     assert not (names.NAMES.keys() & names.LEFT_OUT) | (names.METHODS.keys() & names.LACKING.split())
@@ -178,11 +182,11 @@ def test_sizes_are_plain_tuples_for_libraries_that_read_annotations() -> None:
 )
 def test_segment_reduce(reduce, initial, values, slopes) -> None:
     x = rv.tensor([1.0, 2.0, 5.0], requires_grad=True)
-    y = former.segment_reduce(x, reduce, offsets=rv.tensor([0, 2, 2, 3]), initial=initial)
+    y = composed.segment_reduce(x, reduce, offsets=rv.tensor([0, 2, 2, 3]), initial=initial)
     y.sum().backward()
     assert (y.tolist(), x.grad.tolist()) == (values, slopes)
     text = "expected sum, mean, prod"
-    refused(ValueError, text, former.segment_reduce, x, reduce, lengths=rv.tensor([2, 2]))
+    refused(ValueError, text, composed.segment_reduce, x, reduce, lengths=rv.tensor([2, 2]))
 
 
 # torch.distributed's stores, in one process and in several; states of the random numbers; names.

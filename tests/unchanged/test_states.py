@@ -9,8 +9,10 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.optim.hooks import of_all
-from ranvier.torch import bases, files, states
-from ranvier.torch.matrices import grouped_mm
+from ranvier.torch import files
+from ranvier.torch.distributed import distributed_state_dict
+from ranvier.torch.functions.linalg import grouped_mm
+from ranvier.torch.modules import bases
 from support.refused import refused
 
 
@@ -27,11 +29,11 @@ def trained():
 
 def test_states_go_to_another_model_and_optimizer():
     model, optimizer = trained()
-    weights, state = states.get_state_dict(nn.DataParallel(model), optimizer)
+    weights, state = distributed_state_dict.get_state_dict(nn.DataParallel(model), optimizer)
     assert [group["params"] for group in state["param_groups"]] == [["0.weight"], ["2.weight", "2.bias"]]
     other = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
     last = rv.optim.AdamW([*other[2].parameters()], lr=9)
-    states.set_state_dict(other, last, model_state_dict=weights, optim_state_dict=state)
+    distributed_state_dict.set_state_dict(other, last, model_state_dict=weights, optim_state_dict=state)
     assert all(rv.equal(a, b) for a, b in zip(other.state_dict().values(), weights.values(), strict=True))
     assert rv.equal(last.state[other[2].bias]["exp_avg"], optimizer.state[model[2].bias]["exp_avg"])
     assert last.param_groups[0]["lr"] == 0.1
@@ -39,14 +41,26 @@ def test_states_go_to_another_model_and_optimizer():
 
 def test_parts_of_a_state_and_what_is_refused():
     model, optimizer = trained()
-    assert [*states.get_model_state_dict(model, submodules={model[2]})] == ["2.weight", "2.bias"]
-    ignoring = states.StateDictOptions(ignore_frozen_params=True)
-    assert "0.bias" not in states.get_model_state_dict(model, options=ignoring)
-    refused(TypeError, "got a state of type list", states.set_model_state_dict, model, [])
-    flat = {"options": states.StateDictOptions(flatten_optimizer_state_dict=True)}
-    refused(NotImplementedError, "expected False", states.get_state_dict, model, optimizer, **flat)
+    assert [*distributed_state_dict.get_model_state_dict(model, submodules={model[2]})] == [
+        "2.weight",
+        "2.bias",
+    ]
+    ignoring = distributed_state_dict.StateDictOptions(ignore_frozen_params=True)
+    assert "0.bias" not in distributed_state_dict.get_model_state_dict(model, options=ignoring)
+    refused(TypeError, "got a state of type list", distributed_state_dict.set_model_state_dict, model, [])
+    flat = {"options": distributed_state_dict.StateDictOptions(flatten_optimizer_state_dict=True)}
+    refused(
+        NotImplementedError, "expected False", distributed_state_dict.get_state_dict, model, optimizer, **flat
+    )
     lacking = {"state": {}, "param_groups": []}
-    refused(ValueError, "got no group with", states.set_optimizer_state_dict, model, optimizer, lacking)
+    refused(
+        ValueError,
+        "got no group with",
+        distributed_state_dict.set_optimizer_state_dict,
+        model,
+        optimizer,
+        lacking,
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,9 +123,11 @@ def test_hooks_of_all_optimizers_also_of_those_that_come_later():
 
 def test_names_of_a_file_that_are_not_safe():
     stream = io.BytesIO()
-    files.save({"w": rv.ones(1), "a": np.float64(1), "own": states.StateDictOptions()}, stream)
+    files.save(
+        {"w": rv.ones(1), "a": np.float64(1), "own": distributed_state_dict.StateDictOptions()}, stream
+    )
     unsafe = files.get_unsafe_globals_in_checkpoint
-    assert unsafe(stream) == ["ranvier.torch.states.StateDictOptions"]
+    assert unsafe(stream) == ["ranvier.torch.distributed.distributed_state_dict.StateDictOptions"]
     refused(ValueError, "expected one of torch.save", unsafe, io.BytesIO(b"x"))
     state = {"module.weight": 1, "bias": 2}
     bases.consume_prefix_in_state_dict_if_present(state, "module.")

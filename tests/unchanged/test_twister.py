@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from ranvier.torch.quasirandom import SobolEngine
-from ranvier.torch.twister import Twister
+from ranvier.torch.functions.quasirandom import SobolEngine
+from ranvier.torch.functions.twister import Twister
 from unchanged.test_mode import run
 
 NORMAL_19 = """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.autograd import gradcheck
-from ranvier.torch import volume_layers as layers, volumes
+from ranvier.torch.modules import volume_layers as layers, volumes
 from support.python import in_mode
 from support.refused import refused
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch import volumes
+from ranvier.torch.modules import volumes
 
 
 def rounded_once(op, dtype, *arrays):

@@ -1,6 +1,6 @@
 // Calls `__torch_function__` (dispatch.h): finds the arguments whose classes are asked and their order, calls
 // them until one gives an answer, and implements Tensor's own `__torch_function__`. Rare cases are in
-// python/ranvier/torch/dispatch.py: modes, results of several parts, the error if every method returns
+// python/ranvier/torch/torch_function/dispatch.py: modes, results of several parts, the error if every method returns
 // NotImplemented.
 #include "bindings/tape/dispatch.h"
 
@@ -27,7 +27,7 @@ namespace {
 
 thread_local long t_off;                // 1: classes are not asked; 2: modes are not asked, too
 thread_local long t_modes;              // how many modes' blocks the thread is in
-PyObject *g_ask, *g_as_class;           // torch/dispatch.py: ask(), converted()
+PyObject *g_ask, *g_as_class;           // torch/torch_function/dispatch.py: ask(), converted()
 PyObject *g_hook, *g_silent;            // "__torch_function__"; the value by which a class switches it off
 PyObject* g_as_they_are;                // the set of functions whose results keep their class
 using Values = std::vector<PyObject*>;  // borrowed

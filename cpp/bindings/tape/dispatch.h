@@ -9,7 +9,7 @@
 
 namespace ranvier::bind {
 
-extern std::atomic<bool> g_dispatches;  // false: nothing wants to be asked (torch/activation.py)
+extern std::atomic<bool> g_dispatches;  // false: nothing wants to be asked (torch/torch_function/activation.py)
 bool asks_classes();                    // true if this thread asks classes
 bool asks_modes();                      // true if this thread is in a mode's block and asks modes
 bool modes_are_asked();                 // asks_modes() and g_dispatches

@@ -1,7 +1,7 @@
 // The objects that programs for PyTorch get as functions, as methods and as attributes of Tensor. Each wraps
 // one of this library's functions. A call first asks the `__torch_function__` of arguments and modes
 // (dispatch.cpp), then calls the wrapped function. The objects look like PyTorch's: repr(), pickle and
-// `__class__` give what PyTorch gives. python/ranvier/torch/dispatch.py makes them, and handles failed calls.
+// `__class__` give what PyTorch gives. python/ranvier/torch/torch_function/dispatch.py makes them, and handles failed calls.
 #include "bindings/tape/public_function.h"
 
 #include "bindings/binder/define.h"
@@ -51,7 +51,7 @@ struct Public {
   long how;  // How
 };
 
-PyObject* g_failed;        // failed(func, args, kwargs, error) of torch/dispatch.py
+PyObject* g_failed;        // failed(func, args, kwargs, error) of torch/torch_function/dispatch.py
 thread_local int t_calls;  // how many of these functions the thread is within
 PyObject *g_again,
     *g_spelled;  // again(function, args, kwargs, error), spelled(function) of tensors/spellings.py

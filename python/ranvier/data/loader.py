@@ -98,7 +98,8 @@ class DataLoader(Generic[T]):
     """
 
     # True if the random numbers of a pass depend on its key alone. With PyTorch's generator in place of the
-    # library's (torch/twister.py, which sets False here), they come from the generator, as in PyTorch.
+    # library's (torch/functions/twister.py, which sets False here), they come from the generator, as in
+    # PyTorch.
     _keyed = True
 
     def __init__(

@@ -145,7 +145,7 @@ class _DirichletDraw(Function):
     def forward(self, c: Array) -> Array:
         self.c = c.astype(np.float64)
         draw = numpy_of("_sample_dirichlet", self.source)
-        if hasattr(draw, "log_gamma"):  # a generator of PyTorch's numbers (torch/twister.py)
+        if hasattr(draw, "log_gamma"):  # a generator of PyTorch's numbers (torch/functions/twister.py)
             logs = draw.log_gamma(self.c)
         else:
             logs = np.log(draw.standard_gamma(self.c + 1)) - draw.standard_exponential(c.shape) / self.c

@@ -1,7 +1,7 @@
 """Devices: the CPU, and "meta", whose tensors have a shape and a dtype, but no values.
 
-Meta tensors are made by a satellite package (`ranvier/torch/meta.py`), which registers itself in `makers`. As
-long as none is registered, only the CPU exists.
+Meta tensors are made by a satellite package (`ranvier/torch/tensors/meta.py`), which registers itself in
+`makers`. As long as none is registered, only the CPU exists.
 """
 
 from __future__ import annotations

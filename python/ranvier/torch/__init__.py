@@ -11,6 +11,23 @@ A program that imports `torch` runs unchanged, with this library's modules under
 
 This holds for `torch`, and for `torchvision` if it is not installed, in the process and in the Python
 processes that it starts. Nothing is installed and no file is changed. docs/unchanged.md says what works.
+
+| folder | what a user of PyTorch finds in it |
+|---|---|
+| `installation` | how `import torch` finds this library: where each name is, which are left out |
+| `torch_function` | the protocol `__torch_function__`, `torch.overrides` |
+| `tensors` | complex and sparse tensors, the device "meta", shared memory, printing, `torch.types` |
+| `functions` | functions of `torch`, `torch.linalg`, `torch.fft`, `torch.special`; PyTorch's random numbers |
+| `modules` | layers for volumes, bases of layers, `torch.ao.quantization`, `functorch.make_functional` |
+| `training` | `torch.amp`, `torch.autograd.graph`, `torch.optim`, `torch.utils.checkpoint` |
+| `operators` | `torch.library`, `torch.ops`, the compiled operators of torchvision and torchaudio |
+| `distributed` | `torch.distributed`, `torch.multiprocessing` |
+| `devices` | `torch.cuda`, `torch.backends`, `torch.version` |
+| `files` | `torch.load`, `torch.save` |
+| `fx` | `torch.fx`, `torch.jit`, `torch.compiler`, `torch.onnx.export` |
+| `utils` | `torch.utils`, `torch.testing`, `torch.hub`, `torch.futures` |
+
+`attached.py` changes classes of the core, so that they look like PyTorch's.
 """
 
 from __future__ import annotations
@@ -34,12 +51,12 @@ class Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name.partition(".")[0] not in self.roots:
             return None
-        return importlib.import_module("ranvier.torch.finder").spec_of(name)
+        return importlib.import_module("ranvier.torch.installation.finder").spec_of(name)
 
     def find_distributions(self, context: Any = None) -> Any:
         if self is not IN_PLACE:
             return iter(())
-        return importlib.import_module("ranvier.torch.metadata").distributions(context)
+        return importlib.import_module("ranvier.torch.installation.metadata").distributions(context)
 
 
 # PATHS makes PyTorch's paths below `ranvier`; IN_PLACE makes `torch` itself, after `install`.
@@ -47,14 +64,15 @@ if "IN_PLACE" not in globals():  # they exist if the module is loaded again: `%r
     PATHS = Finder("ranvier")
     IN_PLACE = Finder("torch", "torchvision", "functorch")
     sys.meta_path.append(PATHS)
-_HERE = f"{__name__}.finder"
+_HERE = f"{__name__}.installation.finder"
 add_attributes("ranvier", _HERE, "accelerator amp backends cuda hub jit mps multiprocessing utils")
 add_attributes("ranvier.nn", _HERE, "modules parallel")
-add_attributes("ranvier", f"{__name__}.amp", "autocast")
+add_attributes("ranvier", f"{__name__}.training.amp", "autocast")
 _NAMES = "are_deterministic_algorithms_enabled use_deterministic_algorithms"
-add_attributes("ranvier", f"{__name__}.backends", _NAMES)
-provide("complex parameters", f"{__name__}.pair_parameters")
-_SITE = os.path.join(os.path.dirname(__file__), "site")
+add_attributes("ranvier", f"{__name__}.devices.backends", _NAMES)
+provide("complex tensors", f"{__name__}.functions.composed")
+provide("complex parameters", f"{__name__}.tensors.pair_parameters")
+_SITE = os.path.join(os.path.dirname(__file__), "installation", "site")
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -86,18 +104,18 @@ def install(report: bool = False, numbers: bool = False) -> None:
         attached.attach()
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
             from ranvier import __version__
-            from ranvier.torch.version import TORCH
+            from ranvier.torch.devices.version import TORCH
 
             print(f"ranvier {__version__} is in place of torch {TORCH}", file=sys.stderr)
         if numbers or os.environ.get("RANVIER_TORCH_RANDOM") == "1":
-            from ranvier.torch import twister
+            from ranvier.torch.functions import twister
 
             twister.start()
             os.environ["RANVIER_TORCH_RANDOM"] = "1"  # for the processes that this one starts
         _tell_children()
         defined()
     if report:
-        from ranvier.torch import report as reports
+        from ranvier.torch.installation import report as reports
 
         reports.start()
 

@@ -13,13 +13,13 @@ import sys
 from typing import Any
 
 import ranvier._core as _core
-import ranvier.torch.dispatch as dispatch
+import ranvier.torch.torch_function.dispatch as dispatch
 from ranvier import Size, Tensor
 from ranvier.extension import provide, show_in, when_loaded
 from ranvier.ops.attach import Later
 from ranvier.tensors.devices import makers
 from ranvier.tensors.views import base_of
-from ranvier.torch.names import LACKING, METHODS, Lacking
+from ranvier.torch.installation.names import LACKING, METHODS, Lacking
 
 
 class _SizeText:
@@ -38,8 +38,8 @@ def attach() -> None:
     _core._set_offered(_offered)
     for kind in Tensor.__subclasses__():
         _derived(kind)
-    makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
-    provide("complex numbers", "ranvier.torch.pair_functions")
+    makers["meta"] = lambda: importlib.import_module("ranvier.torch.tensors.meta")
+    provide("complex numbers", "ranvier.torch.tensors.pair_functions")
     Size.__repr__ = _SizeText.__repr__
     for name, module in METHODS.items():
         setattr(Tensor, name, Later(module, name))
@@ -90,13 +90,13 @@ def _derived(cls: Any, **kwargs: Any) -> None:
     """Tensor.__init_subclass__: after a program has derived a class, functions ask `__torch_function__`."""
     super(Tensor, cls).__init_subclass__(**kwargs)
     if not cls.__module__.startswith("ranvier.") and cls.__torch_function__ is not dispatch.silent:
-        importlib.import_module("ranvier.torch.activation").activate()
+        importlib.import_module("ranvier.torch.torch_function.activation").activate()
 
 
 def _offered(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
     """Is called after an op has failed on an argument whose class has `__torch_function__`, while nothing
     asks: Tensor's methods and operators ask from now on, and so does this call."""
-    importlib.import_module("ranvier.torch.activation").activate()
+    importlib.import_module("ranvier.torch.torch_function.activation").activate()
     if isinstance(function, functools.partial):
         name = function.args[0].name
     else:
@@ -116,7 +116,7 @@ def _to_layers() -> None:
 
     def shared(module: Any) -> Any:
         """Moves the parameters and buffers into memory that other processes have too."""
-        return importlib.import_module("ranvier.torch.shared").share_all(module)
+        return importlib.import_module("ranvier.torch.tensors.shared_memory").share_all(module)
 
     module: Any = nn.Module
     module.compile = compiled
@@ -166,8 +166,8 @@ def _to_losses() -> None:
 
 def _to_optimizers() -> None:
     from ranvier.optim import Optimizer, lr_scheduler
-    from ranvier.torch.machine import log_usage
-    from ranvier.torch.optimizers import by_dtype
+    from ranvier.torch.devices.machine import log_usage
+    from ranvier.torch.training.optimizers import by_dtype
 
     Optimizer._patch_step_function = log_usage  # type: ignore[attr-defined]
     Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]

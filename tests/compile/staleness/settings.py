@@ -12,7 +12,10 @@ from compile.staleness.judge import Case, default_inputs, patch
 from compile.staleness.scenario import eager, scenario, sets, whole
 from compile.staleness.small import Own
 from ranvier.tensors import printing
-from ranvier.torch import jit, multiprocessing as mp, operators, pytree
+from ranvier.torch.distributed import multiprocessing as mp
+from ranvier.torch.fx import jit
+from ranvier.torch.operators import torch_ops
+from ranvier.torch.utils import pytree
 
 W = rv.full((3, 3), 1.0 / 7)
 INPUTS = [default_inputs(number) for number in range(52)]  # another default device makes none
@@ -117,7 +120,7 @@ def forget_pair():
         pytree._deregister_pytree_node(Pair)
 
 
-block(operators.exclude, lambda x: x * (1 + operators._state.below))
+block(torch_ops.exclude, lambda x: x * (1 + torch_ops._state.below))
 switched(lambda: sets("scripting")(jit._set, True), lambda: sets("scripting")(jit._set, False),
     lambda x: x * (2 if rv.jit.is_scripting() else 3))  # fmt: skip
 switched(lambda: pytree.register_pytree_node(Pair, lambda pair: ([1, 2], None), None), forget_pair,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 import ranvier.nn.functional as functional
-from ranvier.torch.finder import homes_of, value_of
-from ranvier.torch.names import METHODS, why
+from ranvier.torch.installation.finder import homes_of, value_of
+from ranvier.torch.installation.names import METHODS, why
 
 # Named as a cast in PyTorch's list, as a dtype in both libraries: judged as methods only.
 _DTYPES_HERE = (np.dtype,)

@@ -9,8 +9,8 @@ from ranvier.ops.making.random import rand
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
 
-# float64 if seeds have to give PyTorch's numbers (ranvier/torch/twister.py), which come from uniform numbers
-# in float64; else None.
+# float64 if seeds have to give PyTorch's numbers (torch/functions/twister.py), which come from uniform
+# numbers in float64; else None.
 wide: Any = None
 
 

@@ -13,7 +13,7 @@ import ranvier._core as _core
 from ranvier import nn
 from ranvier.torch.files.modules import WrappedHook
 from ranvier.torch.files.values import CLASSES as IN_FILES_OF_WEIGHTS, KNOWN, Known
-from ranvier.torch.finder import homes_of, is_installed, value_of
+from ranvier.torch.installation.finder import homes_of, is_installed, value_of
 
 # pattern of a layer's name -> the file of torch.nn.modules that has the layer; the first row that matches
 # counts

@@ -27,7 +27,7 @@ from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
 from ranvier.torch.files.naming import path_of
 from ranvier.torch.files.values import KINDS, KNOWN, Array, Kind, Known
-from ranvier.torch.pairs import Complex, array_of
+from ranvier.torch.tensors.pairs import Complex, array_of
 
 
 class Call:

@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier as rv
-import ranvier.torch.pair_parameters  # Parameters of complex numbers
+import ranvier.torch.tensors.pair_parameters  # Parameters of complex numbers
 from ranvier.nn import Parameter
 from ranvier.serialization.foreign_files import FileError
 from ranvier.tensors.deepcopy_pickle import TensorMemory, rebuild_shared
 from ranvier.tensors.devices import is_meta
 from ranvier.tensors.memory import MOST_ELEMENTS, Array as Array
 from ranvier.tensors.strangers import settable
-from ranvier.torch.meta import rebuilt
-from ranvier.torch.pair_functions import view_as_complex
-from ranvier.torch.pairs import Complex
+from ranvier.torch.tensors.meta import rebuilt
+from ranvier.torch.tensors.pair_functions import view_as_complex
+from ranvier.torch.tensors.pairs import Complex
 
 
 class _ToMeta(threading.local):

@@ -20,9 +20,9 @@ import ranvier as rv
 import ranvier.nn as nn
 from ranvier import Tensor
 from ranvier.observe import Observer
-from ranvier.torch.activation import activate
 from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
-from ranvier.torch.overrides import is_tensor_method_or_property
+from ranvier.torch.torch_function.activation import activate
+from ranvier.torch.torch_function.overrides import is_tensor_method_or_property
 
 # (id of a module's globals, name of a function that `wrap` was called for) -> these globals
 _wrapped: dict[tuple[int, str], dict[str, Any]] = {}

@@ -1,0 +1,1 @@
+"""torch.distributed beside `ranvier.distributed`, and torch.multiprocessing."""

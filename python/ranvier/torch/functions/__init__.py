@@ -1,0 +1,1 @@
+"""Functions of `torch`, `torch.linalg`, `torch.fft`, `torch.special`, and PyTorch's random numbers."""

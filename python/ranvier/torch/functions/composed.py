@@ -1,0 +1,297 @@
+"""Functions of PyTorch that are made of this library's: decompositions, `segment_reduce`, and new tensors.
+
+Among the new tensors are those on given memory or with given strides, and complex ones (`created`).
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+from ranvier.tensors.memory import bools
+from ranvier.torch.tensors.pair_functions import complex_of, view_as_complex
+from ranvier.torch.tensors.pairs import as_complex
+
+Eig = namedtuple("Eig", "eigenvalues eigenvectors")
+SVD = namedtuple("SVD", "U S V")
+
+
+def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
+    """(U, S, V) with input = U diag(S) V^T; some: U and V have only as many columns as S has values.
+
+    compute_uv=False: U and V are zeros.
+
+    >>> import ranvier as rv
+    >>> u, s, v = svd(rv.tensor([[0.0, 2.0], [1.0, 0.0]]))
+    >>> (u @ rv.diag(s) @ v.mT).round(decimals=4).tolist()
+    [[0.0, 2.0], [1.0, 0.0]]
+    """
+    u, s, vh = rv.linalg.svd(input, full_matrices=not some)
+    if not compute_uv:
+        return SVD(rv.zeros_like(u), s, rv.zeros_like(vh.mT))
+    return SVD(u, s, vh.mT)
+
+
+def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None) -> SVD:
+    """An approximation of (U, S, V) for the q largest singular values of A - M.
+
+    A is multiplied by random columns, then niter steps of subspace iteration follow (Halko, Martinsson and
+    Tropp, 2011, algorithm 5.1).
+
+    >>> import ranvier as rv
+    >>> u, s, v = svd_lowrank(rv.tensor([[0.0, 2.0], [0.0, 0.0], [0.0, 0.0]]), 1)
+    >>> s.round(decimals=4).tolist()
+    [2.0]
+    """
+    if M is not None:
+        A = A - rv.broadcast_to(rv.as_tensor(M), A.shape)
+    wide = A.shape[-2] < A.shape[-1]
+    if wide:
+        A = A.mT
+    basis = rv.linalg.qr(A @ rv.randn(A.shape[-1], 6 if q is None else q, dtype=A.dtype)).Q
+    for _ in range(2 if niter is None else niter):
+        basis = rv.linalg.qr(A @ rv.linalg.qr(A.mT @ basis).Q).Q
+    u, s, vh = rv.linalg.svd(basis.mT @ A, full_matrices=False)
+    u = basis @ u
+    v = vh.mT
+    if wide:
+        return SVD(v, s, u)
+    return SVD(u, s, v)
+
+
+def pca_lowrank(A: Any, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
+    """`svd_lowrank` of A minus the means of its columns; q: min(6, rows, columns) unless given."""
+    count = min(6, *A.shape[-2:]) if q is None else q
+    return svd_lowrank(A - A.mean(-2, True) if center else A, count, niter)
+
+
+def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """A module whose parameters' first values do not matter: it takes no numbers of the random stream."""
+    with rv.random.fork_rng():
+        return module_cls(*args, **kwargs)
+
+
+def eig(A: Any) -> Eig:
+    """Eigenvalues, in no order, and eigenvectors, as columns, of square matrices: complex numbers.
+
+    Raises ValueError for other shapes and values that are not finite, NotImplementedError where A requires
+    gradients.
+
+    >>> import ranvier as rv
+    >>> eig(rv.tensor([[2.0, 1.0], [0.0, 3.0]])).eigenvalues.real
+    tensor([2., 3.])
+    """
+    return _eigen("eig", A)
+
+
+def eigvals(A: Any) -> rv.Tensor:
+    """The eigenvalues that :func:`eig` gives."""
+    return _eigen("eigvals", A).eigenvalues
+
+
+def _eigen(name: str, A: Any) -> Eig:
+    A = rv.as_tensor(A)
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise ValueError(f"[{name}] got A of shape {A.shape}; expected square matrices")
+    if A.requires_grad and rv.is_grad_enabled():
+        raise NotImplementedError(
+            f"[{name}] got a matrix with gradients; expected A.detach(), or linalg.eigh"
+        )
+    try:
+        values, vectors = np.linalg.eig(A.detach().numpy())
+    except np.linalg.LinAlgError as error:
+        raise rv.linalg.LinAlgError(f"[{name}] got A without a result; expected finite values") from error
+    parts = (rv.from_numpy(np.stack([x.real, x.imag], -1)) for x in (values, vectors))
+    return Eig(*map(view_as_complex, parts))
+
+
+def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
+    """The complex result of a function that makes tensors, such as zeros of a complex dtype, or None."""
+    name = function.__name__
+    dtype = settings.get("dtype")
+    if name in ("tensor", "as_tensor", "asarray", "from_numpy"):
+        array = np.asarray(args[0])
+        wide = hasattr(args[0], "dtype") and array.itemsize > 8
+        double = wide if dtype is None else dtype == rv.complex128
+        return as_complex(array.astype(np.complex128 if double else np.complex64))
+    if name == "full":  # the real and the imaginary part are filled separately
+        settings = {**settings}
+        size = args[0] if args else settings.pop("size")
+        value = args[1] if len(args) > 1 else settings.pop("fill_value")
+        settings["dtype"] = None if dtype is None else dtype.to_real()
+        real, imag = (function(size, float(part), **settings) for part in (value.real, value.imag))
+        return complex_of(real, imag)
+    settings = {**settings, "dtype": dtype.to_real() if isinstance(dtype, rv.dtype) else dtype}
+    if name in ("rand", "randn"):  # the two parts of a number are drawn one after the other, as in PyTorch
+        size = args[0] if isinstance(args[0], (tuple, list)) else args
+        return view_as_complex(function(*size, 2, **settings) * (1.0 if name == "rand" else 0.5**0.5))
+    if name in ("zeros", "ones", "empty", "eye", "zeros_like", "ones_like"):
+        real = function(*args, **settings)
+        return complex_of(real, rv.zeros_like(real))
+    return None
+
+
+def scale_tril(P: Any) -> rv.Tensor:
+    """The lower triangular L with L L^T the inverse of P.
+
+    >>> scale_tril(rv.tensor([[4.0]]))
+    tensor([[0.5000]])
+    """
+    return rv.linalg.cholesky(rv.linalg.inv(P))
+
+
+def clipped_sigmoid(x: Any) -> rv.Tensor:
+    """The sigmoid, neither 0 nor 1."""
+    limits = rv.finfo(x.dtype)
+    return rv.clamp(rv.sigmoid(x), min=limits.tiny, max=1.0 - limits.eps)
+
+
+_EMPTY = {"sum": 0.0, "prod": 1.0, "mean": float("nan"), "amax": -float("inf"), "amin": float("inf")}
+
+
+def lp_pool1d(
+    input: Any, norm_type: float, kernel_size: int, stride: int | None = None, ceil_mode: bool = False
+) -> Any:
+    """y[o] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, L) or (C, L).
+
+    >>> import ranvier as rv
+    >>> lp_pool1d(rv.tensor([[3.0, 4.0, 6.0, 8.0]]), 2, 2)
+    tensor([[ 5., 10.]])
+    """
+    windows = (1, kernel_size)
+    steps = None if stride is None else (1, stride)
+    rows = input if input.ndim == 3 else input.unsqueeze(0)
+    y = rv.nn.functional.lp_pool2d(rows.unsqueeze(-2), norm_type, windows, steps, ceil_mode).squeeze(-2)
+    if input.ndim == 3:
+        return y
+    return y.squeeze(0)
+
+
+def segment_reduce(
+    data: Any,
+    reduce: str,
+    *,
+    lengths: Any = None,
+    indices: Any = None,
+    offsets: Any = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: float | None = None,
+) -> Any:
+    """The sum, mean, product, max or min of consecutive rows, `lengths[i]` of them or from `offsets[i]` on.
+
+    initial: what each begins with, and what no rows give.
+
+    Raises ValueError: another reduction or axis, or lengths that are not those of the rows.
+
+    >>> import ranvier as rv
+    >>> segment_reduce(rv.tensor([1.0, 2.0, 5.0]), "max", lengths=rv.tensor([2, 1]))
+    tensor([2., 5.])
+    """
+    name = {"max": "amax", "min": "amin"}.get(reduce, reduce)
+    counts = lengths if offsets is None else offsets.diff()
+    if name not in _EMPTY or axis != 0 or counts is None or counts.ndim != 1 or counts.sum() != len(data):
+        raise ValueError(
+            f"[segment_reduce] got reduce {reduce!r}, axis {axis} and lengths {counts} of {len(data)} rows; "
+            "expected sum, mean, prod, max or min, axis 0, and one vector of lengths with this sum"
+        )
+    empty = _EMPTY[name] if initial is None else float(initial)
+    shape = (len(counts), *data.shape[1:])
+    ones = (1,) * (data.ndim - 1)
+    places = rv.arange(len(counts)).repeat_interleave(counts).view(-1, *ones).expand(data.shape)
+    start = rv.full(shape, 0.0 if name == "mean" and initial is None else empty, dtype=data.dtype)
+    y = rv.scatter_reduce(start, 0, places, data, "sum" if name == "mean" else name)
+    if name != "mean":
+        return y
+    return rv.where((counts == 0).view(-1, *ones), empty, y / counts.clamp(min=1).view(-1, *ones))
+
+
+def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
+    """For sorted row numbers: where each of `size` rows begins, and the end, as in the format of compressed
+    rows.
+
+    >>> import ranvier as rv
+    >>> row_starts(rv.tensor([0, 0, 2]), 3)
+    tensor([0, 2, 2, 3])
+    """
+    return rv.searchsorted(input, rv.arange(size + 1, dtype=input.dtype), out_int32=out_int32)
+
+
+# --- memory
+def frombuffer(
+    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> rv.Tensor:
+    """A tensor on the memory of a buffer, such as a bytearray or an array.
+
+    It is a copy if the buffer is read-only, and for bools if some bytes are neither 0 nor 1. offset: in
+    bytes.
+    count: the number of elements; -1 for all that follow.
+    """
+    array = np.frombuffer(buffer, dtype, count, offset)
+    if array.dtype.kind == "b":
+        array = bools(array.view(np.uint8))
+    return rv.from_numpy(array if array.flags.writeable else array.copy()).requires_grad_(requires_grad)
+
+
+class Nothing:
+    """An empty tensor of a dtype that NumPy lacks, from which libraries read the size of an element."""
+
+    shape = rv.Size([0])
+    ndim = 1
+
+    def __init__(self, dtype: rv.dtype) -> None:
+        self.dtype = dtype
+        self.itemsize = dtype.itemsize
+
+    def element_size(self) -> int:
+        return self.itemsize
+
+    def numel(self) -> int:
+        return 0
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"[{name}] got a tensor of {self.dtype}; expected a dtype that NumPy has")
+
+
+def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
+    """rv.empty; an empty tensor may also have a dtype in which nothing can be computed (`Nothing`).
+
+    >>> empty(0, dtype=rv.float8_e5m2).element_size()
+    1
+    """
+    if type(dtype) is rv.dtype and not hasattr(dtype, "char") and size in ((0,), ([0],), ((0,),)):
+        return Nothing(dtype)
+    return rv.empty(*size, dtype=dtype, **settings)
+
+
+def empty_strided(size: Any, stride: Any, **settings: Any) -> rv.Tensor:
+    """A tensor of these sizes and strides, with undefined values.
+
+    >>> empty_strided((2, 3), (1, 2)).stride()
+    (1, 2)
+    """
+    last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    count = last + 1 if all(size) else 0
+    grad = settings.pop("requires_grad", False)
+    return rv.empty(count, **settings).as_strided(size, stride).detach().requires_grad_(grad)
+
+
+def empty_permuted(size: Any, physical_layout: Any, **settings: Any) -> rv.Tensor:
+    """A tensor of these sizes, with undefined values; physical_layout: its dimensions in their order in
+    memory.
+
+    >>> empty_permuted((2, 3), (1, 0)).stride()
+    (1, 2)
+    """
+    steps = [0] * len(size)
+    step = 1
+    for dim in reversed(physical_layout):
+        steps[dim], step = step, step * max(size[dim], 1)
+    return empty_strided(size, steps, **settings)
+
+
+def is_inference(input: Any) -> bool:
+    return bool(input.is_inference())

@@ -1,0 +1,321 @@
+"""Methods of PyTorch's Tensor that are made of this library's methods; most are functions of torch, too."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+from ranvier import Tensor
+from ranvier.ops.elementwise.row import elementwise
+from ranvier.tape.function import Dtypes, in_dtypes
+from ranvier.torch.functions import bessel, gamma_functions
+from ranvier.torch.functions.composed import empty_strided
+
+Frexp = namedtuple("Frexp", "mantissa exponent")
+
+
+def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
+    """beta input + alpha term.
+
+    With beta = 0 input is ignored, so it may hold infinities. Integers have integer factors.
+    """
+    if not (term.is_floating_point() or input.is_floating_point()):
+        beta = int(beta)
+        alpha = int(alpha)
+    if alpha != 1:
+        term = alpha * term
+    if beta == 0:
+        return term.expand(*rv.broadcast_shapes(term.shape, input.shape))
+    return beta * input + term
+
+
+@in_dtypes(Dtypes(autocast="lower"))
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta input + alpha (the sum of the products of two batches of matrices)."""
+    return _scaled(batch1.bmm(batch2).sum(0), input, beta, alpha)
+
+
+def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta input + alpha mat vec."""
+    return _scaled(mat.mv(vec), input, beta, alpha)
+
+
+@in_dtypes()
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta input + alpha vec1 vec2^T.
+
+    >>> import ranvier as rv
+    >>> addr(rv.zeros(1, 2), rv.ones(1), rv.tensor([1.0, 2.0]), alpha=2)
+    tensor([[2., 4.]])
+    """
+    product = rv.outer(vec1, vec2)
+    if input.dtype == product.dtype == rv.bool:  # the sum of bools is "or"
+        return input * bool(beta) | product * bool(alpha)
+    return _scaled(product, input, beta, alpha)
+
+
+def adjoint(input: Any) -> Tensor:
+    """Matrices transposed."""
+    return input.mT
+
+
+def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: Any = 0) -> Tensor:
+    """A copy with `src` at the places that as_strided shows."""
+    out = input.clone()
+    out.as_strided(size, stride, storage_offset or 0).copy_(src)
+    return out
+
+
+def _scatter(name: str) -> Callable[..., Tensor]:
+    def scatter(input: Any, src: Any, *place: Any, **settings: Any) -> Tensor:
+        out = input.clone()
+        getattr(out, name)(*place, **settings).copy_(src)
+        return out
+
+    scatter.__doc__ = f"A copy with `src` at the places that {name} shows."
+    return scatter
+
+
+def part(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+    dim = range(input.ndim)[dim]  # IndexError beyond them
+    return input[(slice(None),) * dim + (slice(start, end, step),)]
+
+
+def slice_scatter(
+    input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Tensor:
+    """A copy with `src` at the places of a slice."""
+    out = input.clone()
+    part(out, dim, start, end, step).copy_(src)
+    return out
+
+
+diagonal_scatter = _scatter("diagonal")
+select_scatter = _scatter("select")
+
+
+def diagflat(input: Any, offset: int = 0) -> Tensor:
+    """A matrix with all elements on a diagonal."""
+    return input.flatten().diag(offset)
+
+
+def dim_order(input: Any, **settings: Any) -> tuple[int, ...]:
+    """The dimensions, from that of the largest stride on."""
+    return tuple(sorted(range(input.ndim), key=lambda d: -input.stride(d)))
+
+
+def _split(least: int, dim: int) -> Callable[..., Any]:
+    def split(input: Any, indices_or_sections: Any) -> Any:
+        sections = indices_or_sections
+        if input.ndim < max(least - (dim == 1), 1):
+            raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected more dimensions")
+        if isinstance(sections, int) and input.shape[dim if input.ndim > 1 else 0] % sections:
+            raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected {sections} equal parts")
+        return input.tensor_split(sections, dim if input.ndim >= least else 0)
+
+    split.__doc__ = "Parts along a dimension, as tensor_split; equal ones for a number."
+    return split
+
+
+hsplit = _split(2, 1)
+vsplit = _split(2, 0)
+dsplit = _split(3, 2)
+
+
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent in float64."""
+    wide = [x.double() if isinstance(x, Tensor) else x for x in (input, exponent)]
+    return rv.pow(*wide)
+
+
+def frexp(input: Any) -> Frexp:
+    """Numbers of [0.5, 1) and exponents of 2 whose products are the input's."""
+    if not input.is_floating_point():
+        raise RuntimeError(f"[frexp] got {input.dtype}; expected a floating-point tensor")
+    exponent = rv.from_numpy(np.array(np.frexp(input._array)[1]))
+    half = exponent // 2  # 2 ** -exponent of the least numbers is infinite
+    return Frexp(rv.ldexp(rv.ldexp(input, -half), half - exponent), exponent)
+
+
+def _of_integers(function: Any) -> Callable[..., Tensor]:
+    def call(input: Any, other: Any) -> Tensor:
+        arrays = [x._array if isinstance(x, Tensor) else np.asarray(x) for x in (input, other)]
+        out = np.array(function(*arrays), rv.result_type(input, other))
+        return rv.from_numpy(out)
+
+    call.__doc__ = f"{function.__name__} of integers, element by element."
+    return call
+
+
+gcd = _of_integers(np.gcd)
+lcm = _of_integers(np.lcm)
+
+
+def index_reduce(
+    input: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """Reduces the slices of source along dim into those of a copy of input that index names.
+
+    reduce: "prod", "mean", "amax" or "amin".
+    """
+    whole = index.reshape([-1 if d == dim % source.ndim else 1 for d in range(source.ndim)])
+    return input.scatter_reduce(dim, whole.expand(source.shape), source, reduce, include_self=include_self)
+
+
+def is_nonzero(input: Any) -> bool:
+    """True if the one element is not 0."""
+    if input.numel() != 1:
+        raise RuntimeError(f"[is_nonzero] got {input.numel()} elements; expected 1")
+    return bool(input.item() != 0)
+
+
+def is_set_to(input: Any, tensor: Any) -> bool:
+    """True if both have the same elements of the same memory."""
+    return all(getattr(input, x)() == getattr(tensor, x)() for x in ("data_ptr", "size", "stride"))
+
+
+def isreal(input: Any) -> Any:
+    if input.is_complex():
+        return input.imag == 0
+    return rv.ones_like(input, dtype=rv.bool)
+
+
+def _share_of_power(f: Any, dy: Any, own: Any, other: Any) -> Any:
+    """The gradient of `own`: dy 2^own / (2^own + 2^other); half of dy for equal infinities."""
+    difference = f.where(own == other, 0.0, other - own)
+    return dy / (f.exp2(difference) + 1)
+
+
+@elementwise(
+    numpy=np.logaddexp2,
+    gradient=(
+        lambda f, dy, a, b: _share_of_power(f, dy, a, b),
+        lambda f, dy, a, b: _share_of_power(f, dy, b, a),
+    ),
+)
+def logaddexp2(input: Any, other: Any) -> Tensor:
+    """log2(2^a + 2^b) without overflow."""
+
+
+def is_neg(input: Any) -> bool:
+    """False: no tensor is the negative view of another."""
+    return False
+
+
+def conj_physical_(input: Any) -> Any:
+    """The tensor itself: its numbers are real."""
+    return input
+
+
+def msort(input: Any) -> Tensor:
+    """Sorted along the first dimension."""
+    return input.sort(0)[0]
+
+
+def narrow_copy(input: Any, dim: int, start: int, length: int) -> Tensor:
+    return input.narrow(dim, start, length).clone()
+
+
+def new_empty_strided(input: Any, size: Any, stride: Any, dtype: Any = None, **settings: Any) -> Tensor:
+    return empty_strided(size, stride, dtype=dtype or input.dtype)
+
+
+def nonzero_static(input: Any, *, size: int, fill_value: int = -1) -> Tensor:
+    """The places of elements that are not 0 as `size` rows; rows that are left have fill_value."""
+    rows = input.nonzero()[:size]
+    return rv.cat([rows, rv.full((size - len(rows), input.ndim), fill_value, dtype=rv.int64)])
+
+
+def record_stream(input: Any, stream: Any) -> None:
+    """Does nothing: there are no streams."""
+
+
+def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
+    return input.split(list(split_sizes), dim)
+
+
+def sum_to_size(input: Any, *size: Any) -> Tensor:
+    """Summed over the dimensions that a broadcast from `size` repeats.
+
+    >>> import ranvier as rv
+    >>> sum_to_size(rv.ones(2, 3), 1, 3)
+    tensor([[2., 2., 2.]])
+    """
+    if len(size) == 1 and not isinstance(size[0], int):
+        wanted = tuple(size[0])
+    else:
+        wanted = size
+    more = input.ndim - len(wanted)
+    if more < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[more:], strict=True)):
+        raise RuntimeError(f"[sum_to_size] got {wanted}; expected a size that {tuple(input.shape)} repeats")
+    dims = [d for d in range(input.ndim) if d < more or (wanted[d - more] == 1 != input.shape[d])]
+    return (input.sum(dims, keepdim=True) if dims else input).reshape(wanted)
+
+
+def vdot(input: Any, other: Any) -> Tensor:
+    return input.dot(other)
+
+
+def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(input: Any, *args: Any, **settings: Any) -> Any:
+        out = method(input, *args, **settings)
+        if method is float_power and input.dtype != out.dtype:
+            raise RuntimeError(f"[float_power_] got {input.dtype}; expected float64")
+        if out.shape != input.shape:
+            raise RuntimeError(f"[{method.__name__}_] got {tuple(input.shape)}; expected {tuple(out.shape)}")
+        return input.copy_(out)
+
+    call.__doc__ = "The tensor itself, with these values."
+    return call
+
+
+def _of_layers(name: str) -> Callable[..., Any]:
+    """A function of nn.functional, which is imported at the first call."""
+    return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
+
+
+def i0(input: Any) -> Tensor:
+    return bessel.i0(input)
+
+
+def igamma(input: Any, other: Any) -> Tensor:
+    return gamma_functions.gammainc(input, other)
+
+
+def igammac(input: Any, other: Any) -> Tensor:
+    return gamma_functions.gammaincc(input, other)
+
+
+def polygamma(input: Any, n: int) -> Tensor:
+    return gamma_functions.polygamma(n, input)
+
+
+hardshrink = _of_layers("hardshrink")
+prelu = _of_layers("prelu")
+_methods: Any = Tensor
+const_data_ptr = _methods.data_ptr
+unsafe_chunk = _methods.chunk
+swapdims_ = _methods.transpose_
+unsafe_split = unsafe_split_with_sizes = _methods.split
+eq_ = _in_place(_methods.eq)
+ne_ = _in_place(_methods.ne)
+lt_ = _in_place(_methods.lt)
+le_ = _in_place(_methods.le)
+gt_ = _in_place(_methods.gt)
+ge_ = _in_place(_methods.ge)
+addbmm_ = _in_place(addbmm)
+addmv_ = _in_place(addmv)
+addr_ = _in_place(addr)
+gcd_ = _in_place(gcd)
+lcm_ = _in_place(lcm)
+heaviside_ = _in_place(_methods.heaviside)
+float_power_ = _in_place(float_power)
+index_reduce_ = _in_place(index_reduce)
+i0_ = _in_place(i0)
+polygamma_ = _in_place(polygamma)
+igamma_ = _in_place(igamma)
+igammac_ = _in_place(igammac)

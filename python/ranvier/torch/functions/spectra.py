@@ -1,0 +1,71 @@
+"""torch.stft, torch.istft and torch.fft: this library's transforms, with `Complex` (pairs.py) in place of
+pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ranvier as rv
+import ranvier.fft as transforms
+from ranvier.torch.tensors.pair_functions import view_as_complex
+from ranvier.torch.tensors.pairs import Complex, of_parts
+
+
+def stft(input: Any, *args: Any, return_complex: bool | None = None, **settings: Any) -> Any:
+    """torch.stft: complex numbers with return_complex=True, pairs with False."""
+    if return_complex is None:
+        raise RuntimeError("[stft] got return_complex=None; expected return_complex=True for real inputs")
+    if settings.pop("align_to_window", None) is not None:
+        raise NotImplementedError("[stft] got align_to_window; expected a signal padded before")
+    pairs = rv.stft(input, *args, **settings)
+    if return_complex:
+        return view_as_complex(pairs)
+    return pairs
+
+
+def istft(input: Any, *args: Any, **settings: Any) -> Any:
+    """torch.istft: of complex numbers."""
+    if not isinstance(input, Complex):
+        raise RuntimeError("[istft] got a real tensor; expected complex numbers: torch.view_as_complex")
+    return rv.istft(input._pairs, *args, **settings)
+
+
+def _transform(name: str) -> Callable[..., Any]:
+    """The function of torch.fft with this name: ranvier's, with complex numbers in place of pairs."""
+    function = getattr(transforms, name)
+
+    def call(input: Any, *args: Any, **settings: Any) -> Any:
+        if name[0] == "r":
+            return view_as_complex(function(input, *args, **settings))
+        if not isinstance(input, Complex):
+            if input.is_floating_point():
+                x = input
+            else:
+                x = input.to(rv.get_default_dtype())
+            input = of_parts(x, rv.zeros_like(x))
+        result = function(input._pairs, *args, **settings)
+        if name[:2] == "ir":
+            return result
+        return view_as_complex(result)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"torch.fft.{name}: :func:`ranvier.fft.{name}` with complex numbers."
+    return call
+
+
+def _shift(name: str) -> Callable[..., Any]:
+    function = getattr(transforms, name)
+
+    def call(input: Any, dim: Any = None) -> Any:
+        if isinstance(input, Complex):
+            return input._each(lambda x: function(x, dim))
+        return function(input, dim)
+
+    return call
+
+
+fft, ifft, rfft, irfft = map(_transform, ("fft", "ifft", "rfft", "irfft"))
+fftn, ifftn, rfftn, irfftn = map(_transform, ("fftn", "ifftn", "rfftn", "irfftn"))
+fft2, ifft2, rfft2, irfft2 = map(_transform, ("fft2", "ifft2", "rfft2", "irfft2"))
+fftshift, ifftshift = map(_shift, ("fftshift", "ifftshift"))

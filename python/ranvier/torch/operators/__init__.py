@@ -1,0 +1,1 @@
+"""torch.library and torch.ops: operators that programs define, and the compiled ones of other packages."""

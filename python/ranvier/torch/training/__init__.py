@@ -1,0 +1,1 @@
+"""torch.amp, torch.autograd.graph, torch.optim and torch.utils.checkpoint."""
