@@ -43,47 +43,69 @@ class Property(NamedTuple):
 PROPERTIES: dict[str, Property] = {}  # by the test's name without `test_`
 
 
+def any_op(op: Op) -> bool:
+    return True
+
+
+def is_right(sample: Sample) -> bool:
+    """True if the call is not refused."""
+    return sample.error is None
+
+
 def every_op(
     leaves_out: Mapping[str, str],
-    only: Callable[[Op], Any] = lambda op: True,
-    of: Callable[[Sample], bool] = lambda sample: sample.error is None,
+    only: Callable[[Op], Any] = any_op,
+    of: Callable[[Sample], Any] = is_right,
 ) -> Callable[..., Any]:
     """The test runs on each sample of each op.
 
     leaves_out: names of ops, several in a text, and the reason why this property is not tested for them.
     only: the ops for which the property makes sense. of: the samples.
     """
+    reasons = {name: reason for names, reason in leaves_out.items() for name in names.split()}
 
     def decorate(test: Callable[..., None]) -> Any:
-        left = {name: why for names, why in leaves_out.items() for name in names.split()}
-        own_name = test.__name__.removeprefix("test_")
-        PROPERTIES[own_name] = Property(left, only)
+        property_name = test.__name__.removeprefix("test_")
+        PROPERTIES[property_name] = Property(reasons, only)
 
         @functools.wraps(test)
         def run(ops: Sequence[str], **fixtures: Any) -> None:
             __tracebackhide__ = True
-            for sample in (sample for name in ops for sample in OPS[name].all_samples if of(sample)):
-                if own_name not in sample.left_out:
-                    rv.manual_seed(0)
-                    try:
-                        test(sample, **fixtures)
-                    except BaseException:
-                        print("failed with", sample)  # pytest shows it below the traceback
-                        raise
+            for name in ops:
+                for sample in OPS[name].all_samples:
+                    if of(sample) and property_name not in sample.left_out:
+                        run_on(sample, test, fixtures)
 
+        # pytest reads this signature: `ops` (conftest.py) in place of the sample, then the test's fixtures
         _, *fixtures = inspect.signature(test).parameters.values()
-        ops = inspect.Parameter("ops", inspect.Parameter.KEYWORD_ONLY)
-        run.__signature__ = inspect.Signature([ops, *(f.replace(kind=ops.kind) for f in fixtures)])
-        run.every_op = [name for name, op in OPS.items() if name not in left and only(op)]  # see conftest.py
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        parameters = [inspect.Parameter("ops", keyword_only)]
+        parameters += [fixture.replace(kind=keyword_only) for fixture in fixtures]
+        run.__signature__ = inspect.Signature(parameters)
+        run.every_op = [name for name, op in OPS.items() if name not in reasons and only(op)]
         return run
 
     return decorate
 
 
+def run_on(sample: Sample, test: Callable[..., None], fixtures: Mapping[str, Any]) -> None:
+    __tracebackhide__ = True
+    rv.manual_seed(0)
+    try:
+        test(sample, **fixtures)
+    except BaseException:
+        print("failed with", sample)  # pytest shows it below the traceback
+        raise
+
+
 def outside(names: Mapping[str, str]) -> Callable[[Op], bool]:
     """For `only`: the ops that are not named; another test has them."""
-    left = {name for text in names for name in text.split()}
-    return lambda op: op.name not in left
+    named = {name for text in names for name in text.split()}
+
+    def is_outside(op: Op) -> bool:
+        return op.name not in named
+
+    return is_outside
 
 
 def has_halves(op: Op) -> bool:

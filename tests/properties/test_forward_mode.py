@@ -10,7 +10,7 @@ import ranvier as rv
 from support.tolerance import equal
 
 from properties.every import every_op, floats, is_smooth, lacking, lacks, weights_for
-from properties.test_kinks import at_points, has_gradient
+from properties.test_kinks import has_gradient, placed_at_kinks
 
 
 def product(xs, ys):
@@ -51,7 +51,7 @@ def is_compared(sample):
 
 @every_op(lacking("second"), of=is_compared)
 def test_forward_mode_at_kinks(sample):
-    for value in at_points(sample):
+    for value in placed_at_kinks(sample):
         if value in (0.0, *sample.op.kinks):
             with contextlib.suppress(ValueError, RuntimeError):  # out of the domain
                 compare(sample.tensors(rv.float64))

@@ -28,107 +28,168 @@ LEAVES_OUT = {
     "random_": "draws integers that the dtype has",
 }
 EPS = {rv.float16: 2.0**-10, rv.bfloat16: 2.0**-7}
-halves = pytest.mark.parametrize("own", EPS, ids=str)
+halves = pytest.mark.parametrize("half_dtype", EPS, ids=str)
 
 
-def same(y, exact, call):
-    """Dtype and bits, those of float32 rounded; those of ops of several roundings within these."""
-    own, given = call.dtype, [*call.inputs, *call.states]
-    is_of_halves = call.sample.is_layer or any(x.is_floating_point() for x in given)
-    exact = exact.detach().to(own) if is_of_halves and exact.dtype == rv.float32 else exact
-    assert y.dtype == exact.dtype
-    y, exact = ((x.float() if x.is_floating_point() else x).numpy(force=True) for x in (y, exact))
-    if lacks(call.sample, "rounding"):
-        limit = 16 * EPS[own] * np.abs(exact).max(initial=0)
-        close(y, exact, 0, limit)
-        return
-    equal(y, exact)
+def is_of_halves(call):
+    if call.sample.is_layer:
+        return True
+    return any(x.is_floating_point() for x in [*call.inputs, *call.states])
+
+
+def as_comparable(x):
+    """An array of float32, or of the integers and bools that there are."""
+    if x.is_floating_point():
+        x = x.float()
+    return x.numpy(force=True)
+
+
+def check_rounded_once(found, exact, half):
+    """The result `found` of the call `half` has the dtype and the bits of that of float32, rounded.
+
+    Of ops with several roundings it is within these.
+    """
+    exact = exact.detach()
+    if is_of_halves(half) and exact.dtype == rv.float32:
+        exact = exact.to(half.dtype)
+    assert found.dtype == exact.dtype
+    found = as_comparable(found)
+    exact = as_comparable(exact)
+    if lacks(half.sample, "rounding"):
+        limit = 16 * EPS[half.dtype] * np.abs(exact).max(initial=0)
+        close(found, exact, 0, limit)
+    else:
+        equal(found, exact)
 
 
 @halves
 @every_op(LEAVES_OUT, only=has_halves)
-def test_halves(sample, own):
+def test_halves(sample, half_dtype):
     """Results, what the call has written, and gradients."""
     for records in (False, True):
-        half, single = (sample.tensors(dtype, of=own, records=records) for dtype in (own, rv.float32))
-        ys, exact = half(), single()
-        for y, z in zip([*ys, *half.states], [*exact, *single.states], strict=True):
+        half = sample.tensors(half_dtype, of=half_dtype, records=records)
+        single = sample.tensors(rv.float32, of=half_dtype, records=records)
+        half_results = half()
+        single_results = single()
+        found = [*half_results, *half.states]
+        exact = [*single_results, *single.states]
+        for y, z in zip(found, exact, strict=True):
             assert y.requires_grad == z.requires_grad
-            same(y, z, half)
-    for y, z in [pair for pair in zip(ys, exact, strict=True) if pair[0].requires_grad][:1]:
-        y.backward(weights_for(y, 1))
-        z.backward(weights_for(z, 1))
+            check_rounded_once(y, z, half)
+
+    # gradients of the first result that has one
+    for y, z in zip(half_results, single_results, strict=True):
+        if y.requires_grad:
+            y.backward(weights_for(y, 1))
+            z.backward(weights_for(z, 1))
+            break
     for x, z in zip(half.leaves, single.leaves, strict=True):
         assert (x.grad is None) == (z.grad is None)
         if z.grad is not None:
-            same(x.grad, z.grad, half)
+            check_rounded_once(x.grad, z.grad, half)
 
 
-def second(call, block):
+# --- derivatives
+def gradients_of(ys, leaves, seed, create_graph=False):
+    """The gradients of the sum of ys, each times its weights; none if there is nothing to differentiate."""
+    moving = [y for y in ys if y.requires_grad]
+    if not moving:
+        return ()
+    weights = [weights_for(y, seed) for y in moving]
+    return rv.autograd.grad(
+        moving, leaves, weights, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
+
+
+def by_backward(call, block):
+    """Results, gradients and second gradients; the call runs within the block."""
     with block():
         ys = [y for y in floats(call()) if y.requires_grad]
-    settings = {"allow_unused": True, "materialize_grads": True}
-    first = rv.autograd.grad(ys, call.leaves, [weights_for(y, 1) for y in ys], create_graph=True, **settings)
-    live = [g for g in first if g.requires_grad]
-    of_first = (
-        rv.autograd.grad(live, call.leaves, [weights_for(g, 2) for g in live], **settings) if live else ()
-    )
-    return [*ys, *first, *of_first]
+    first = gradients_of(ys, call.leaves, 1, create_graph=True)
+    second = gradients_of(first, call.leaves, 2)
+    return [*ys, *first, *second]
 
 
-def forward(call, block):
-    def in_block(*xs):
+def by_forward_mode(call, block):
+    """Results and their derivatives along a direction of the leaves."""
+
+    def in_block(*leaves):
         with block():
-            return tuple(floats(call.with_leaves(*xs)))
+            return tuple(floats(call.with_leaves(*leaves)))
 
-    leaves = tuple(x.detach() for x in call.leaves)
-    ys, tangents = rv.func.jvp(in_block, leaves, tuple(weights_for(x, 3) for x in leaves))
+    leaves = tuple(leaf.detach() for leaf in call.leaves)
+    directions = tuple(weights_for(leaf, 3) for leaf in leaves)
+    ys, tangents = rv.func.jvp(in_block, leaves, directions)
     return [*ys, *tangents]
 
 
-def mapped(call, block):
-    def in_block(*xs):
-        with block():
-            return tuple(floats(call.with_leaves(*xs)))
+def by_vmap(call, block):
+    """Results of the leaves, and of half of them, in one call."""
 
-    leaves = [rv.stack([x.detach(), x.detach() * 0.5]) for x in call.leaves]
-    return rv.vmap(in_block, randomness="same")(*leaves)
+    def in_block(*leaves):
+        with block():
+            return tuple(floats(call.with_leaves(*leaves)))
+
+    stacked = [rv.stack([leaf.detach(), leaf.detach() * 0.5]) for leaf in call.leaves]
+    return rv.vmap(in_block, randomness="same")(*stacked)
 
 
 @halves
 @every_op(LEAVES_OUT | TWICE, only=has_halves, of=is_smooth)
-def test_half_derivatives(sample, own):
+def test_half_derivatives(sample, half_dtype):
     """Second gradients, forward mode and vmap, of halves and in blocks of autocast."""
-    double, single, half = (sample.tensors(dtype, of=own) for dtype in (rv.float64, rv.float32, own))
+    double = sample.tensors(rv.float64, of=half_dtype)
+    single = sample.tensors(rv.float32, of=half_dtype)
+    half = sample.tensors(half_dtype, of=half_dtype)
     if not any(y.requires_grad for y in double()):
         return
 
     def autocast():
-        return rv.autocast("cpu", dtype=own)
+        return rv.autocast("cpu", dtype=half_dtype)
 
-    for run in (second, forward, mapped):
-        exact = run(double, nullcontext)
+    for differentiate in (by_backward, by_forward_mode, by_vmap):
+        exact = differentiate(double, nullcontext)
         for call, block in ((half, nullcontext), (half, autocast), (single, autocast)):
-            found = run(call, block)
-            for k, (y, z) in enumerate(zip(found, exact, strict=True)):
-                y, z = y.double().numpy(force=True), z.numpy(force=True)
-                limit = 32 * EPS[own] * np.abs(z[np.isfinite(z)]).max(initial=0.0) + 1e-5
-                close(y, z, 0, limit, f"{run.__name__} {call.dtype} {block} {k}")
+            found = differentiate(call, block)
+            label = f"{differentiate.__name__} {call.dtype} {block.__name__}"
+            for number, (y, z) in enumerate(zip(found, exact, strict=True)):
+                z = z.numpy(force=True)
+                largest = np.abs(z[np.isfinite(z)]).max(initial=0.0)
+                limit = 32 * EPS[half_dtype] * largest + 1e-5
+                close(y.double().numpy(force=True), z, 0, limit, f"{label} {number}")
 
 
-@every_op({}, only=lambda op: not has_halves(op))
+def has_no_halves(op):
+    return not has_halves(op)
+
+
+@every_op({}, only=has_no_halves)
 def test_halves_are_refused(sample):
-    if sample.op.name != "linalg_matrix_norm" or sample.number in (1, 2):  # the norm of Frobenius is a sum
-        with pytest.raises((TypeError, ValueError), match=r"float16; expected float32 or float64"):
-            sample.tensors(rv.float16)()
+    if sample.op.name == "linalg_matrix_norm" and sample.number not in (1, 2):
+        return  # the norm of Frobenius is a sum, and has halves
+    with pytest.raises((TypeError, ValueError), match=r"float16; expected float32 or float64"):
+        sample.tensors(rv.float16)()
+
+
+# --- sizes and layouts
+def contiguous(x):
+    return x
+
+
+def strided(x):
+    return rv.stack([x, x], -1)[..., 0]
+
+
+def transposed(x):
+    return x.t().contiguous().t() if x.ndim == 2 else x
+
+
+def expanded(x):
+    return x[:1].expand(x.shape) if x.ndim else x
 
 
 SIZES = ((1, 17), (15, 65), (16, 33), (63, 1025))  # at each level
-LAYOUTS = {
-    "strided": lambda x: rv.stack([x, x], -1)[..., 0],
-    "transposed": lambda x: x.t().contiguous().t() if x.ndim == 2 else x,
-    "expanded": lambda x: x[:1].expand(x.shape) if x.ndim else x,
-}
+LAYOUTS = (contiguous, strided, transposed, expanded)
 REORDERED = {"inner addmm": "sums of float32 in another order"}
 
 
@@ -136,22 +197,29 @@ def has_size(sample):
     return sample.error is None and sample.has_size and not sample.is_layer
 
 
+def check_results_of(half, inputs):
+    """The results of the call with these inputs are those of float32, rounded."""
+    single_inputs = [x.float() if x.is_floating_point() else x for x in inputs]
+    found = half.with_inputs(*inputs)
+    exact = half.with_inputs(*single_inputs)
+    for y, z in zip(found, exact, strict=True):
+        check_rounded_once(y, z, half)
+
+
 @every_op(LEAVES_OUT | REORDERED, only=has_halves, of=has_size)
 def test_sizes_of_halves(sample, isas, threads):
     """Around those of vectors and blocks, at each level, by any threads, in other layouts of memory."""
-    ways = itertools.cycle(itertools.product(EPS, [None, *LAYOUTS.values()], (1, 2)))
+    ways = itertools.cycle(itertools.product(EPS, LAYOUTS, (1, 2)))
     for _, sizes in zip(isas, itertools.cycle(SIZES)):
         for n in sizes:
-            own, layout, count = next(ways)
-            threads(count)
-            half = drawn(sample.op.name, n)[sample.number].tensors(own, of=own, records=False)
-            given = [layout(x) if layout else x for x in half.inputs]
-            ys = half.with_inputs(*given)
-            exact = half.with_inputs(*(x.float() if x.is_floating_point() else x for x in given))
-            for y, z in zip(ys, exact, strict=True):
-                same(y, z, half)
+            half_dtype, layout, thread_count = next(ways)
+            threads(thread_count)
+            of_size = drawn(sample.op.name, n)[sample.number]
+            half = of_size.tensors(half_dtype, of=half_dtype, records=False)
+            check_results_of(half, [layout(x) for x in half.inputs])
 
 
+# --- all numbers
 EVERY = np.arange(0, 65536, 7, dtype=np.uint16).view(np.int16)  # with NaN, infinities, numbers near 0
 REFUSES = {
     "bce gaussian_nll histc searchsorted": "refuse some of these numbers",
@@ -161,21 +229,21 @@ REFUSES = {
 }
 
 
-@every_op(
-    LEAVES_OUT | REORDERED | REFUSES,
-    only=has_halves,
-    of=lambda sample: has_size(sample) and not lacks(sample, "rounding") and sample.arrays,
-)
+def is_rounded_once(sample):
+    return has_size(sample) and not lacks(sample, "rounding") and sample.arrays
+
+
+@every_op(LEAVES_OUT | REORDERED | REFUSES, only=has_halves, of=is_rounded_once)
 @pytest.mark.filterwarnings("error")
 def test_all_halves(sample, isas, rng):
     """A seventh of all in the place of each input."""
-    for _, own in itertools.product(isas, EPS):
-        half = drawn(sample.op.name, len(EVERY) // 3 + 1)[sample.number].tensors(own, of=own, records=False)
-        given = [
-            rv.tensor(np.resize(rng.permutation(EVERY), x.shape)).view(own) if x.is_floating_point() else x
-            for x in half.inputs
-        ]
-        ys = half.with_inputs(*given)
-        exact = half.with_inputs(*(x.float() if x.is_floating_point() else x for x in given))
-        for y, z in zip(ys, exact, strict=True):
-            same(y, z, half)
+
+    def every_half_in_place_of(x):
+        bits = np.resize(rng.permutation(EVERY), x.shape)
+        return rv.tensor(bits).view(x.dtype)
+
+    for _, half_dtype in itertools.product(isas, EPS):
+        of_size = drawn(sample.op.name, len(EVERY) // 3 + 1)[sample.number]
+        half = of_size.tensors(half_dtype, of=half_dtype, records=False)
+        inputs = [every_half_in_place_of(x) if x.is_floating_point() else x for x in half.inputs]
+        check_results_of(half, inputs)

@@ -19,78 +19,120 @@ OF_ELEMENTS = ("samples.elementwise", "samples.elementwise_pairs", "samples.acti
 SECOND_APART = "prelu softplus lgamma mvlgamma pow"  # another side of the kink, poles
 
 
-def at_points(sample):
-    """Each array of floats in turn is full of one number, or has it at one place."""
-    infinite = () if lacks(sample, "infinity") else (np.inf, -np.inf)
-    for array in arrays_in((sample.args, sample.settings)):
-        if array.dtype.kind == "f" and array.size:
-            kept = array.copy()
-            try:
-                for value in {0.0, 1.0, -1.0, *sample.op.kinks, *infinite}:
-                    array[...] = value
-                    yield value
-                array[...] = kept
-                if np.isfinite(kept).all():
-                    array.flat[array.size // 2] = 0.0
-                    yield 0.0
-            finally:  # a test that fails leaves the sample as it was
-                array[...] = kept
+def values_at_kinks(sample):
+    """What is tested: kinks of the op, the usual special numbers and, if the op has limits, infinities."""
+    values = {0.0, 1.0, -1.0, *sample.op.kinks}
+    if not lacks(sample, "infinity"):
+        values |= {np.inf, -np.inf}
+    return values
 
 
-def slopes(call, graph=False):
-    return gradients(call(), call.leaves, create_graph=graph)
+def placed_at_kinks(sample):
+    """Puts each array of floats at a kink in turn, and yields the number that stands there.
+
+    All elements become one number; then a single element becomes 0. A test that fails leaves the sample as
+    it was.
+    """
+    arrays = arrays_in((sample.args, sample.settings))
+    for array in arrays:
+        if array.dtype.kind != "f" or not array.size:
+            continue
+        original = array.copy()
+        try:
+            for value in values_at_kinks(sample):
+                array[...] = value
+                yield value
+            array[...] = original
+            if np.isfinite(original).all():
+                array.flat[array.size // 2] = 0.0
+                yield 0.0
+        finally:
+            array[...] = original
+
+
+def slopes(call, create_graph=False):
+    return gradients(call(), call.leaves, create_graph=create_graph)
+
+
+def slopes_in_domain(call, create_graph=False):
+    """The gradients, or None where the op refuses the numbers."""
+    try:
+        return slopes(call, create_graph)
+    except (ValueError, RuntimeError):
+        return None
 
 
 def has_gradient(sample):
-    return sample.error is None and any(y.requires_grad for y in sample.tensors(rv.float64)())
+    if sample.error is not None:
+        return False
+    results = sample.tensors(rv.float64)()
+    return any(y.requires_grad for y in results)
 
 
 @every_op(lacking("second"), of=has_gradient)
 def test_kinks(sample):
-    for value in at_points(sample):
-        try:
-            plain = slopes(sample.tensors(rv.float64))
-        except (ValueError, RuntimeError):
-            continue  # out of the domain
-        for y, z in zip(slopes(sample.tensors(rv.float64), True), plain, strict=True):
-            close(y.numpy(force=True), z.numpy(), 1e-9, 1e-9, str(value))
+    """The gradients that are computed with a graph are those without one."""
+    for value in placed_at_kinks(sample):
+        plain = slopes_in_domain(sample.tensors(rv.float64))
+        if plain is None:
+            continue
+        with_graph = slopes(sample.tensors(rv.float64), create_graph=True)
+        for found, expected in zip(with_graph, plain, strict=True):
+            close(found.numpy(force=True), expected.numpy(), 1e-9, 1e-9, f"at {value}")
 
 
+# --- PyTorch's gradients
 def is_judged(sample):
     return has_gradient(sample) and "pytorch" not in sample.left_out
 
 
-def second(library, slopes, leaves):
-    """The gradient of the sum of slopes, NaN where it is not finite; 0 where they are constant."""
-    moving = [g for g in slopes if g.requires_grad]
+def is_a_function_without_draws(op):
+    is_layer = op.name[0].isupper()
+    return not is_layer and not op.draws
+
+
+def pytorch_slopes(torch, call, create_graph):
+    """What `slopes(call)` gives, computed by PyTorch; and PyTorch's leaves."""
+    results, leaves = answer(torch, call)
+    moving = [y for y in results if y.requires_grad]
+    weights = [torch.from_numpy(weights_for(y, 1).numpy()) for y in call() if y.requires_grad]
+    found = torch.autograd.grad(
+        moving, leaves, weights, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
+    return found, leaves
+
+
+def second_slopes(library, first_slopes, leaves):
+    """The gradients of the sum of the first ones, as arrays; 0 where these are constant."""
+    moving = [slope for slope in first_slopes if slope.requires_grad]
     if not moving:
-        return [np.zeros(tuple(x.shape)) for x in leaves]
-    total = sum(g.sum() for g in moving)
+        return [np.zeros(tuple(leaf.shape)) for leaf in leaves]
+    total = sum(slope.sum() for slope in moving)
     found = library.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-    return [g.numpy(force=True) for g in found]
+    return [slope.numpy(force=True) for slope in found]
 
 
-@every_op(APART, only=lambda op: not op.draws and not op.name[0].isupper(), of=is_judged)
+@every_op(APART, only=is_a_function_without_draws, of=is_judged)
 def test_kinks_of_pytorch(sample, torch):
-    """Values and gradients; second gradients of functions of each element, where PyTorch's are finite."""
-    name, of_elements = sample.op.name, sample.op.source.__module__ in OF_ELEMENTS
-    for value in at_points(sample):
+    """Gradients; second gradients of functions of each element, where PyTorch's are finite."""
+    op = sample.op
+    of_elements = op.source.__module__ in OF_ELEMENTS
+    has_second = of_elements and op.name not in SECOND_APART.split()
+    for value in placed_at_kinks(sample):
         call = sample.tensors(rv.float64)
-        try:
-            found = slopes(call, of_elements)
-        except (ValueError, RuntimeError):
-            continue  # out of the domain
-        if np.isinf(value) and "infinities" in sample.op.apart.split():
+        found = slopes_in_domain(call, create_graph=of_elements)
+        if found is None:
             continue
-        theirs, leaves = answer(torch, call)
-        moving = [z for z in theirs if z.requires_grad]
-        weights = [torch.from_numpy(weights_for(y, 1).numpy()) for y in call() if y.requires_grad]
-        settings = {"allow_unused": True, "materialize_grads": True, "create_graph": of_elements}
-        wanted = torch.autograd.grad(moving, leaves, weights, **settings)
-        pairs = [*zip(found, wanted, strict=True)]
-        if of_elements and name not in SECOND_APART.split():
-            for y, z in zip(second(rv, found, call.leaves), second(torch, wanted, leaves), strict=True):
-                pairs.append((np.where(np.isfinite(z), y, z), z))
-        for y, z in pairs:
-            y, z = (x if isinstance(x, np.ndarray) else x.numpy(force=True) for x in (y, z))
-            close(y, z, 1e-7, 1e-7, str(value))
+        if np.isinf(value) and "infinities" in op.apart.split():
+            continue
+
+        expected, leaves = pytorch_slopes(torch, call, create_graph=of_elements)
+        for slope, theirs in zip(found, expected, strict=True):
+            close(slope.numpy(force=True), theirs.numpy(force=True), 1e-7, 1e-7, f"at {value}")
+
+        if has_second:
+            ours = second_slopes(rv, found, call.leaves)
+            theirs = second_slopes(torch, expected, leaves)
+            for our_slope, their_slope in zip(ours, theirs, strict=True):
+                compared = np.where(np.isfinite(their_slope), our_slope, their_slope)
+                close(compared, their_slope, 1e-7, 1e-7, f"second at {value}")

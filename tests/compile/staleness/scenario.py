@@ -7,6 +7,7 @@ training step, whose loss has a factor that the step reads by the first function
 it run eagerly. A function of two arguments gets the step's input, too: `lambda o, x: x * o.value`.
 """
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,21 +24,31 @@ class eager:
     """A function with which a step may run eagerly: in these ways, or in all."""
 
     def __init__(self, function: Read, *ways: Callable[..., Case]) -> None:
-        self.function, self.ways = function, ways
+        self.function = function
+        self.ways = ways
+
+    def covers(self, way: Callable[..., Case]) -> bool:
+        return not self.ways or way in self.ways
 
 
 def takes_input(read: Read) -> bool:
-    return read.__code__.co_argcount - len(read.__defaults__ or ()) > 1
+    """True for `lambda o, x: ...`, which gets the step's input beside the thing that it reads."""
+    without_default = read.__code__.co_argcount - len(read.__defaults__ or ())
+    return without_default > 1
 
 
 # --- the ways
 def trained(run: Run, o: Any, read: Read) -> Case:
     """In a training step: a factor of the loss, or the input."""
     small = Small()
-    if takes_input(read):
-        step = lambda x: small.train(read(o, x), 1.5)  # noqa: E731
-    else:
-        step = lambda x: small.train(x, read(o))  # noqa: E731
+
+    def step_with_factor(x: Any) -> Any:
+        return small.train(x, read(o))
+
+    def step_with_input(x: Any) -> Any:
+        return small.train(read(o, x), 1.5)
+
+    step = step_with_input if takes_input(read) else step_with_factor
     return Case(run.compile(step), lambda: small.watch)
 
 
@@ -66,7 +77,14 @@ def model(run: Run, o: Any, read: Read) -> Case:
 
 def alone(run: Run, o: Any, read: Read) -> Case:
     """In a module that is called without gradients, and is replayed by itself."""
-    m = Own((lambda x: x * read(o, x)) if takes_input(read) else lambda x: x * read(o))
+
+    def times_factor(x: Any) -> Any:
+        return x * read(o)
+
+    def times_result(x: Any) -> Any:
+        return x * read(o, x)
+
+    m = Own(times_result if takes_input(read) else times_factor)
     return Case(run.alone(m), lambda: m)
 
 
@@ -86,15 +104,33 @@ EVERYWHERE = (trained, argument, keyword, model, loss, alone)
 
 
 # --- scenarios
-def add(build: Callable[..., Case], at: Any = None, way: str = "", **more: Any) -> None:
-    """Adds a scenario. at: the function whose place names it, if not the caller's of the caller."""
+def place_of(function: Any, frame: Any) -> str:
+    """The file and line of the function, or of the frame if the function stands in another file."""
+    file = frame.f_code.co_filename
+    line = frame.f_lineno
+    if function is not None and function.__code__.co_filename == file:
+        line = function.__code__.co_firstlineno
+    return f"{Path(file).stem}:{line}"
+
+
+def new_name(place: str, way: str) -> str:
+    """`place.1 way`, or with the first number that no other scenario of the line has."""
+    number = 1
+    while f"{place}.{number} {way}".strip() in SCENARIOS:
+        number += 1
+    return f"{place}.{number} {way}".strip()
+
+
+def add(build: Callable[..., Case], function: Any = None, way: str = "", **fields: Any) -> None:
+    """Adds a scenario, named after the place of the function, or of the caller outside this file.
+
+    fields: of Scenario.
+    """
     frame: Any = sys._getframe(2)
     while Path(frame.f_code.co_filename).stem == "scenario":
         frame = frame.f_back
-    own = at is not None and at.__code__.co_filename == frame.f_code.co_filename
-    place = f"{Path(frame.f_code.co_filename).stem}:{at.__code__.co_firstlineno if own else frame.f_lineno}"
-    name = next(n for k in range(1, 999) if (n := f"{place}.{k} {way}".strip()) not in SCENARIOS)
-    SCENARIOS[name] = Scenario(name, build, **more)
+    name = new_name(place_of(function, frame), way)
+    SCENARIOS[name] = Scenario(name, build, **fields)
 
 
 def scenario(
@@ -103,27 +139,38 @@ def scenario(
     *reads: Read | eager,
     values: Sequence[Any] = (1.0, 2.0, 3.0, 4.0),
     ways: Sequence[Callable[..., Case]] = (trained,),
-    **more: Any,
+    **fields: Any,
 ) -> None:
-    """A scenario for each function that reads and each way; more: of Scenario."""
+    """A scenario for each function that reads and each way; fields: of Scenario."""
     for read in reads:
-        function = read.function if isinstance(read, eager) else read
         for way in ways:
-            is_eager = isinstance(read, eager) and (not read.ways or way in read.ways)
+            function = read
+            may_be_eager = False
+            if isinstance(read, eager):
+                function = read.function
+                may_be_eager = read.covers(way)
+            build = functools.partial(build_in, way, function)
             add(
-                lambda run, o, way=way, function=function: way(run, o, function),
+                build,
                 function,
                 way.__name__,
                 make=make,
                 change=change,
                 values=values,
-                eager=is_eager,
-                **more,
+                eager=may_be_eager,
+                **fields,
             )
 
 
+def build_in(way: Callable[..., Case], function: Read, run: Run, o: Any) -> Case:
+    return way(run, o, function)
+
+
 def changed(
-    make: Callable[[Any], Any], *changes: Read | eager, ways: Sequence[Callable[..., Case]], **more: Any
+    make: Callable[[Any], Any],
+    *changes: Read | eager,
+    ways: Sequence[Callable[..., Case]],
+    **fields: Any,
 ) -> None:
     """A scenario for each change, a function of the thing and of the number of the change, and each way.
 
@@ -131,16 +178,27 @@ def changed(
     """
     for marked in changes:
         change = marked.function if isinstance(marked, eager) else marked
-        read = eager(change, *marked.ways) if isinstance(marked, eager) else change
-        scenario(make, lambda o, v, change=change: change(o, int(v) - 1), read, ways=ways, **more)
+
+        def with_number(o: Any, value: float, change: Read = change) -> Any:
+            return change(o, int(value) - 1)
+
+        scenario(make, with_number, marked, ways=ways, **fields)
 
 
 # --- changes
 def sets(name: str) -> Callable[[Any, Any], None]:
-    """Sets this attribute."""
-    return lambda o, v: setattr(o, name, v)
+    """A change: sets the attribute of this name."""
+
+    def change(o: Any, value: Any) -> None:
+        setattr(o, name, value)
+
+    return change
 
 
 def puts(key: Any) -> Callable[[Any, Any], None]:
-    """Sets this item."""
-    return lambda o, v: o.__setitem__(key, v)
+    """A change: sets the item at this key."""
+
+    def change(o: Any, value: Any) -> None:
+        o[key] = value
+
+    return change
