@@ -47,8 +47,8 @@ def _needs_its_package(name):
     for start, package in (
         ("sklearn", "sklearn"),
         ("onnx", "onnx"),
-        ("torch.einops", "einops"),
-        ("torch.quasirandom", "scipy"),
+        ("torch.utils.einops", "einops"),
+        ("torch.functions.quasirandom", "scipy"),
     ):
         if name.startswith(f"ranvier.{start}"):
             pytest.importorskip(package, reason=f"{package} is not installed")
