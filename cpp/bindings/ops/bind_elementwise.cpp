@@ -7,14 +7,15 @@ namespace {
 
 constexpr int kMaxArrays = 4;  // the most operands of an op
 
-// A parameter that takes an array or a number. At least one operand of a call is an array.
-struct Operand : Arg {
+// The parameters of ops (kernels/elementwise/ops.h). A Number takes an array, too; at least one operand of a
+// call is an array.
+struct Number : Arg {
   RANVIER_ANNOTATION("Number");
-  Operand(const Arg& arg) : Arg(arg) {}
+  Number(const Arg& arg) : Arg(arg) {}
 };
-struct ArrayArg : Arg {
+struct Array : Arg {
   RANVIER_ANNOTATION("Array");
-  ArrayArg(const Arg& arg) : Arg(arg) {}
+  Array(const Arg& arg) : Arg(arg) {}
 };
 
 // The operands of one call, arrays or numbers, and the shape that they broadcast to. A number takes the dtype
@@ -137,7 +138,7 @@ Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
   return run_on<Compare>(operands, operands.output(out, DType::boolean), [&](auto& call) { call.op = op; });
 }
 
-Output where(const Exactly<DType::boolean>& condition, Operand a, Operand b, Out out) {
+Output where(const Exactly<DType::boolean>& condition, Number a, Number b, Out out) {
   Arguments operands({a, b}, Input::movable);
   const DType computed = computed_in(operands.dtype());
   const bool is_float = computed == DType::float32 || computed == DType::float64;
@@ -148,65 +149,40 @@ Output where(const Exactly<DType::boolean>& condition, Operand a, Operand b, Out
                        [&](auto& call) { operands.fill(call.condition, condition); });
 }
 
-#define RANVIER_X(name, operands) #name,
-constexpr const char* kNames[] = {RANVIER_ELEMENTWISE_OPS(RANVIER_X)};
-#undef RANVIER_X
-
-// Binds an op under its name. A: ArrayArg or Operand for each parameter.
-template <class... A>
-void define(Module m, ElementwiseOp op, const char* parameters) {
-  def(m, std::string(kNames[static_cast<int>(op)]) + "(" + parameters + ", out=None)",
-      [op](A... a, Out out) { return elementwise(op, {a...}, out); });
+// "(Array x, Number low)" as "x, low".
+std::string names_in(std::string parameters) {
+  for (const std::string type : {"Array ", "Number ", "(", ")"})
+    for (size_t at = parameters.find(type); at != std::string::npos; at = parameters.find(type))
+      parameters.erase(at, type.size());
+  return parameters;
 }
 
-void define_compare(Module m, CompareOp op, const char* name) {
-  def(m, std::string(name) + "(a, b, out=None)",
-      [op](Operand a, Operand b, Out out) { return compare(op, a, b, out); });
+// Binds an op under its name. The last argument is a null pointer: its type tells the parameters' types.
+template <class... P>
+void define(Module m, ElementwiseOp op, const std::string& name, const std::string& parameters,
+            void (*)(P...)) {
+  def(m, name + "(" + names_in(parameters) + ", out=None)",
+      [op](P... operands, Out out) { return elementwise(op, {operands...}, out); });
 }
 
-void register_forward(Module m) {
-  using Op = ElementwiseOp;
-  for (Op op :
-       {Op::neg, Op::exp,   Op::expm1,  Op::log,    Op::log1p,   Op::sqrt,     Op::abs,    Op::sin,
-        Op::cos, Op::round, Op::floor,  Op::ceil,   Op::trunc,   Op::sign,     Op::square, Op::reciprocal,
-        Op::erf, Op::erfc,  Op::erfinv, Op::lgamma, Op::digamma, Op::trigamma, Op::rsqrt})
-    define<ArrayArg>(m, op, "x");
-  define<ArrayArg, Operand, Operand>(m, Op::clip, "x, low, high");
-  for (Op op : {Op::add, Op::sub, Op::mul, Op::div, Op::pow, Op::maximum, Op::minimum, Op::fmod,
-                Op::remainder, Op::floor_divide, Op::glu})
-    define<Operand, Operand>(m, op, "a, b");
-  define<Operand, Operand>(m, Op::prelu, "x, weight");
-  for (Op op : {Op::addcmul, Op::addcdiv, Op::lerp})
-    define<Operand, Operand, Operand, Operand>(m, op, "a, b, c, d");
-  using Compare = CompareOp;
-  define_compare(m, Compare::eq, "eq"), define_compare(m, Compare::ne, "ne");
-  define_compare(m, Compare::lt, "lt"), define_compare(m, Compare::le, "le");
-  define_compare(m, Compare::gt, "gt"), define_compare(m, Compare::ge, "ge");
-  def(m, "where(condition, a, b, out=None)", where);
-}
-
-void register_backward(Module m) {
-  using Op = ElementwiseOp;
-  // saved: x; of expm1, sqrt and reciprocal y.
-  for (Op op : {Op::expm1_backward, Op::log1p_backward, Op::sqrt_backward, Op::abs_backward, Op::sin_backward,
-                Op::cos_backward, Op::square_backward, Op::reciprocal_backward})
-    define<ArrayArg, ArrayArg>(m, op, "dy, saved");
-  define<ArrayArg, ArrayArg, Operand, Operand>(m, Op::clip_backward, "dy, x, low, high");
-  define<ArrayArg, ArrayArg, Operand>(m, Op::div_backward, "dy, y, b");  // the gradient of b in y = a / b
-  define<ArrayArg, Operand, ArrayArg>(m, Op::exponent_backward, "dy, a, y");  // the gradient of b in y = a^b
-  for (Op op : {Op::pow_backward, Op::maximum_backward, Op::minimum_backward})  // the gradients of a
-    define<ArrayArg, Operand, Operand>(m, op, "dy, a, b");
-  define<ArrayArg, Operand, Operand>(m, Op::glu_backward, "dy, a, b");  // the gradient of b
-  define<ArrayArg, ArrayArg, ArrayArg>(m, Op::where_equal, "x, y, dy");
-  define<ArrayArg, Operand, Operand>(m, Op::prelu_backward, "dy, x, weight");
-  define<ArrayArg, Operand>(m, Op::prelu_weight_backward, "dy, x");
+void define_compare(Module m, CompareOp op, const std::string& name) {
+  def(m, name + "(a, b, out=None)", [op](Number a, Number b, Out out) { return compare(op, a, b, out); });
 }
 
 }  // namespace
 
 void register_elementwise(Module m) {
-  register_forward(m);
-  register_backward(m);
+#define RANVIER_X(name, parameters, ...) \
+  define(m, ElementwiseOp::name, #name, #parameters, static_cast<void(*) parameters>(nullptr));
+  RANVIER_ELEMENTWISE_OPS(RANVIER_X)
+#undef RANVIER_X
+  define_compare(m, CompareOp::eq, "eq");
+  define_compare(m, CompareOp::ne, "ne");
+  define_compare(m, CompareOp::lt, "lt");
+  define_compare(m, CompareOp::le, "le");
+  define_compare(m, CompareOp::gt, "gt");
+  define_compare(m, CompareOp::ge, "ge");
+  def(m, "where(condition, a, b, out=None)", where);
 }
 
 }  // namespace ranvier::bind

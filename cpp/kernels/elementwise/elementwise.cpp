@@ -9,36 +9,10 @@ using elementwise::Array;
 using elementwise::array_of;
 using elementwise::run_loops;
 
-// Nanoseconds of arithmetic for an element of float32 on one thread, without the time for memory.
-double arithmetic_ns(ElementwiseOp op) {
-  switch (op) {
-    case ElementwiseOp::pow:
-    case ElementwiseOp::pow_backward:
-    case ElementwiseOp::erfc:
-    case ElementwiseOp::erfinv:
-    case ElementwiseOp::lgamma:
-    case ElementwiseOp::digamma:
-    case ElementwiseOp::trigamma:
-    case ElementwiseOp::fmod:
-    case ElementwiseOp::remainder:
-    case ElementwiseOp::floor_divide:
-      return 1.0;
-    case ElementwiseOp::exp:
-    case ElementwiseOp::expm1:
-    case ElementwiseOp::log:
-    case ElementwiseOp::log1p:
-    case ElementwiseOp::sin:
-    case ElementwiseOp::cos:
-    case ElementwiseOp::sin_backward:
-    case ElementwiseOp::cos_backward:
-    case ElementwiseOp::exponent_backward:
-    case ElementwiseOp::glu:
-    case ElementwiseOp::glu_backward:
-      return 0.2;
-    default:
-      return 0.02;
-  }
-}
+// The third column of ops.h.
+#define RANVIER_X(name, parameters, nanoseconds, ...) nanoseconds,
+constexpr double kArithmeticNs[] = {RANVIER_ELEMENTWISE_OPS(RANVIER_X) RANVIER_POWER_OPS(RANVIER_X)};
+#undef RANVIER_X
 
 // The op that computes pow(x, exponent) for one number as exponent: a product or a root, if there is one. The
 // result may differ in its last bit from pow with an array of exponents.
@@ -83,7 +57,7 @@ void Elementwise<T>::run(const Team& team, void*) const {
     result.stored = Stored::whole;
   }
   run_loops(team, count, arrays, result, y.ndim, y.shape, f,
-            arithmetic_ns(best) * (sizeof(T) / sizeof(float)), nullptr);
+            kArithmeticNs[static_cast<int>(best)] * (sizeof(T) / sizeof(float)), nullptr);
 }
 
 template <class T>

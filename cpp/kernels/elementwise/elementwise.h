@@ -1,4 +1,4 @@
-// elementwise: y = op(a, b, c), element by element
+// elementwise: y = op(a, b, c), element by element. ops.h has the ops.
 //
 //   a, b, c and y have the same shape and any strides. An operand that is broadcast along a dimension has
 //   stride 0 there. An operand whose view has no data is a number, scalar[k]. The elements of y do not
@@ -13,43 +13,12 @@
 #include "base/element_row.h"
 #include "base/isa.h"
 #include "base/views.h"
+#include "kernels/elementwise/ops.h"
 
 namespace ranvier {
 
-// X(name, number of operands). The order is that of the kernels' tables. The operands and formulas that a
-// name does not tell:
-//   clip(x, low, high); rsqrt = 1 / sqrt(x); cube, pow_half ... are pow(x, b) for one number b
-//   f_backward(dy, saved) = dy f'(x), where saved is x, or y for expm1, sqrt and reciprocal
-//   clip_backward(dy, x, low, high)
-//   gradients of functions of two operands, with respect to one of them:
-//     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
-//     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
-//   fmod(a, b) is exact and has the sign of a; remainder(a, b) has the sign of b
-//   floor_divide(a, b) = floor(a / b)
-//   where_equal(x, y, dy): dy where x == y or both are NaN, else 0
-//   addcmul(a, b, c, d) = a + (b c) d, addcdiv(a, b, c, d) = a + (b / c) d, lerp(a, b, c, d) = a + d (c - b)
-//   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b
-//   prelu(x, w) = x where x > 0, else w x, prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
-// clang-format off
-#define RANVIER_ELEMENTWISE_OPS(X)                                                              \
-  X(neg, 1) X(exp, 1) X(expm1, 1) X(erf, 1) X(log, 1) X(log1p, 1) X(sqrt, 1)                    \
-  X(erfc, 1) X(erfinv, 1) X(lgamma, 1) X(digamma, 1) X(trigamma, 1)                             \
-  X(abs, 1) X(sin, 1) X(cos, 1) X(round, 1) X(sign, 1) X(square, 1) X(reciprocal, 1) X(clip, 3) \
-  X(floor, 1) X(ceil, 1) X(trunc, 1)                                                            \
-  X(rsqrt, 1) X(cube, 1) X(pow_half, 1) X(pow_minus_half, 1) X(pow_minus_2, 1)                  \
-  X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(pow, 2) X(maximum, 2) X(minimum, 2)                 \
-  X(fmod, 2) X(remainder, 2) X(floor_divide, 2)                                                 \
-  X(expm1_backward, 2) X(log1p_backward, 2) X(sqrt_backward, 2) X(abs_backward, 2)              \
-  X(sin_backward, 2) X(cos_backward, 2) X(square_backward, 2)                                   \
-  X(reciprocal_backward, 2) X(clip_backward, 4)                                                 \
-  X(div_backward, 3) X(pow_backward, 3) X(exponent_backward, 3)                                 \
-  X(maximum_backward, 3) X(minimum_backward, 3)                                                 \
-  X(where_equal, 3) X(addcmul, 4) X(addcdiv, 4) X(lerp, 4)                                      \
-  X(glu, 2) X(glu_backward, 3) X(prelu, 2) X(prelu_backward, 3) X(prelu_weight_backward, 2)
-// clang-format on
-
-#define RANVIER_X(name, operands) name,
-enum class ElementwiseOp { RANVIER_ELEMENTWISE_OPS(RANVIER_X) count };
+#define RANVIER_X(name, ...) name,
+enum class ElementwiseOp { RANVIER_ELEMENTWISE_OPS(RANVIER_X) RANVIER_POWER_OPS(RANVIER_X) count };
 #undef RANVIER_X
 
 template <class T>

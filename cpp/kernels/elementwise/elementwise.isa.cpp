@@ -1,5 +1,5 @@
-// The inner loops of ElementwiseKernels (elementwise.h), compiled once for each ISA level: first what each op
-// does to vectors of elements, then the loops over rows.
+// The inner loops of ElementwiseKernels (elementwise.h), compiled once for each ISA level: first functions
+// that the expressions of ops.h use, then the loops over rows.
 #include "kernels/elementwise/elementwise.h"
 #include "simd/bytes.h"
 #include "simd/halves.h"
@@ -117,95 +117,41 @@ RANVIER_INLINE V floor_divide(V a, V b) {
   return select(b == V{}, y, select(whole == V{}, copysign(V{}, y), whole));
 }
 
-// struct name_op<T>: y = expression in the operands a, b, c, d, vectors of type V.
-#define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
-  template <class T>                                                                        \
-  struct name##_op {                                                                        \
-    static constexpr int operands = operands_;                                              \
-    using V = vec<T>;                                                                       \
-    RANVIER_INLINE V call([[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V c, \
-                          [[maybe_unused]] V d) {                                           \
-      [[maybe_unused]] const V zero{}, one = zero + T(1);                                   \
-      return expression;                                                                    \
-    }                                                                                       \
+// The number of parameters of a function.
+template <class... P>
+constexpr int count_parameters(void (*)(P...)) {
+  return sizeof...(P);
+}
+
+// struct name_op<T>, from a row of ops.h: call() computes y from vectors, one for each parameter.
+#define RANVIER_X(name, parameters, nanoseconds, ...)                                           \
+  template <class T>                                                                            \
+  struct name##_op {                                                                            \
+    using V = vec<T>;                                                                           \
+    using Array = V;                                                                            \
+    using Number = V;                                                                           \
+    static constexpr int operands = count_parameters(static_cast<void(*) parameters>(nullptr)); \
+    RANVIER_INLINE V call parameters {                                                          \
+      [[maybe_unused]] const V zero{}, one = zero + T(1);                                       \
+      return __VA_ARGS__;                                                                       \
+    }                                                                                           \
   };
+RANVIER_ELEMENTWISE_OPS(RANVIER_X)
+RANVIER_POWER_OPS(RANVIER_X)
+#undef RANVIER_X
 
-RANVIER_ELEMENTWISE(neg, 1, (-a))
-RANVIER_ELEMENTWISE(exp, 1, (quick_exp(a)))
-RANVIER_ELEMENTWISE(expm1, 1, (expm1(a)))
-RANVIER_ELEMENTWISE(erf, 1, (erf(a)))
-RANVIER_ELEMENTWISE(log, 1, (quick_log(a)))
-RANVIER_ELEMENTWISE(log1p, 1, (log1p(a)))
-RANVIER_ELEMENTWISE(sqrt, 1, (quick_sqrt(a)))
-RANVIER_ELEMENTWISE(erfc, 1, (erfc(a)))
-RANVIER_ELEMENTWISE(erfinv, 1, (erfinv(a)))
-RANVIER_ELEMENTWISE(lgamma, 1, (lgamma(a)))
-RANVIER_ELEMENTWISE(digamma, 1, (digamma(a)))
-RANVIER_ELEMENTWISE(trigamma, 1, (trigamma(a)))
-RANVIER_ELEMENTWISE(abs, 1, (abs(a)))
-RANVIER_ELEMENTWISE(sin, 1, (sin(a)))
-RANVIER_ELEMENTWISE(cos, 1, (cos(a)))
-RANVIER_ELEMENTWISE(round, 1, (round_even(a)))
-RANVIER_ELEMENTWISE(floor, 1, (round_down(a)))
-RANVIER_ELEMENTWISE(ceil, 1, (-round_down(-a)))
-RANVIER_ELEMENTWISE(trunc, 1, (copysign(round_down(abs(a)), a)))
-RANVIER_ELEMENTWISE(sign, 1, (select(a > zero, one, select(a < zero, -one, select(a == zero, zero, a)))))
-RANVIER_ELEMENTWISE(square, 1, (a * a))
-RANVIER_ELEMENTWISE(reciprocal, 1, (one / a))
-RANVIER_ELEMENTWISE(rsqrt, 1, (one / quick_sqrt(a)))
-RANVIER_ELEMENTWISE(cube, 1, (a * a * a))
-RANVIER_ELEMENTWISE(pow_half, 1, (pow_half(a)))
-RANVIER_ELEMENTWISE(pow_minus_half, 1, (one / pow_half(a)))
-RANVIER_ELEMENTWISE(pow_minus_2, 1, ((one / a) * (one / a)))  // a * a would overflow before 1 / a^2 is 0
-RANVIER_ELEMENTWISE(clip, 3, (min(max(a, b), c)))
-
-RANVIER_ELEMENTWISE(add, 2, (a + b))
-RANVIER_ELEMENTWISE(sub, 2, (a - b))
-RANVIER_ELEMENTWISE(mul, 2, (a * b))
-RANVIER_ELEMENTWISE(div, 2, (a / b))
-RANVIER_ELEMENTWISE(pow, 2, (quick_pow(a, b)))
-RANVIER_ELEMENTWISE(maximum, 2, (max(a, b)))
-RANVIER_ELEMENTWISE(minimum, 2, (min(a, b)))
-RANVIER_ELEMENTWISE(fmod, 2, (rest_like(a, a, b)))
-RANVIER_ELEMENTWISE(remainder, 2, (rest_like(b, a, b)))
-RANVIER_ELEMENTWISE(floor_divide, 2, (floor_divide(a, b)))
-
-// Gradients. a is dy; b is the result y for expm1 (e^x = y + 1), sqrt and reciprocal, else the input x.
-RANVIER_ELEMENTWISE(expm1_backward, 2, (a * (b + one)))
-RANVIER_ELEMENTWISE(log1p_backward, 2, (a / (b + one)))
-RANVIER_ELEMENTWISE(sqrt_backward, 2, (a / (b + b)))
-RANVIER_ELEMENTWISE(abs_backward, 2, (a * sign_op<T>::call(b, b, b, b)))
-RANVIER_ELEMENTWISE(sin_backward, 2, (a * cos(b)))
-RANVIER_ELEMENTWISE(cos_backward, 2, (-a * sin(b)))
-RANVIER_ELEMENTWISE(square_backward, 2, (a * (b + b)))
-RANVIER_ELEMENTWISE(reciprocal_backward, 2, (-a * b * b))
-RANVIER_ELEMENTWISE(clip_backward, 4, (select((b >= c) & (b <= d), a, zero)))
-
-// The comment of each of the next ops says what its operands a, b and c are.
-// (dy, y, divisor): y = x / divisor, dy/d(divisor) = -y / divisor
-RANVIER_ELEMENTWISE(div_backward, 3, (-a * b / c))
-// (dy, a, b): y = a^b, dy/da = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite
-RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* quick_pow(b, c - one)))))
-// (dy, a, y): dy/db = y log(a), and 0 for a = 0 where y is finite
-RANVIER_ELEMENTWISE(exponent_backward, 3, (select((b == zero) & (abs(c) <= one), zero, a*(c* log(b)))))
-// (dy, a, b): the gradient of a, which is dy if a is the greater (or smaller) operand, dy / 2 if both are
-// equal, else 0
-RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b < c, zero, select(b == c, a* T(0.5), a))))
-RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b > c, zero, select(b == c, a* T(0.5), a))))
-RANVIER_ELEMENTWISE(where_equal, 3, (select((a == b) | ((a != a) & (b != b)), c, zero)))
-
-RANVIER_ELEMENTWISE(addcmul, 4, (a + b * c * d))
-RANVIER_ELEMENTWISE(addcdiv, 4, (a + b / c * d))
-RANVIER_ELEMENTWISE(lerp, 4, (a + d * (c - b)))
-
-RANVIER_ELEMENTWISE(glu, 2, (a * sigmoid(b)))
-// (dy, a, b): the gradient of b, dy a sigmoid'(b)
-RANVIER_ELEMENTWISE(glu_backward, 3, (a * b * sigmoid_slope(c)))
-RANVIER_ELEMENTWISE(prelu, 2, (select(a > zero, a, a* b)))
-RANVIER_ELEMENTWISE(prelu_backward, 3, (select(b > zero, a, a* c)))
-RANVIER_ELEMENTWISE(prelu_weight_backward, 2, (select(b > zero, zero, a* b)))
-
-#undef RANVIER_ELEMENTWISE
+// Op::call of the operands at(0), at(1) ...
+template <class Op, class At>
+RANVIER_INLINE auto call_op(const At& at) {
+  if constexpr (Op::operands == 1)
+    return Op::call(at(0));
+  else if constexpr (Op::operands == 2)
+    return Op::call(at(0), at(1));
+  else if constexpr (Op::operands == 3)
+    return Op::call(at(0), at(1), at(2));
+  else
+    return Op::call(at(0), at(1), at(2), at(3));
+}
 
 #define RANVIER_COMPARE(name, operator_)                                      \
   template <class T>                                                          \
@@ -226,11 +172,8 @@ RANVIER_COMPARE(ge, >=)
 // (simd/vector_loop.h) calls op_loop on its vectors.
 template <class T, class Op>
 static void op_loop(const Vectors& v) {
-  // Operands that an op does not have are given the last one that it has; it does not use them.
-  constexpr int last = Op::operands - 1, b = last < 1 ? last : 1, c = last < 2 ? last : 2, d = last;
   for_each_vector<Op::operands, sizeof(vec<T>)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
-    const vec<T> result =
-        Op::call(vector_at<T>(x[0]), vector_at<T>(x[b]), vector_at<T>(x[c]), vector_at<T>(x[d]));
+    const vec<T> result = call_op<Op>([&](int k) RANVIER_INLINED { return vector_at<T>(x[k]); });
     store(reinterpret_cast<T*>(y), result);
   });
 }
@@ -251,7 +194,6 @@ constexpr bool is_short =
 // The loop of a short op on vectors of 16-bit floats.
 template <class Half, class Op>
 static void half_loop(const Vectors& v) {
-  constexpr int last = Op::operands - 1;
   for_each_vector<Op::operands, sizeof(halves)>(v, [](char* y, const char* const* x) RANVIER_INLINED {
     const auto at = [&](int k) RANVIER_INLINED { return load_halves(reinterpret_cast<const Half*>(x[k])); };
     if constexpr (std::is_same_v<Op, neg_op<float>> || std::is_same_v<Op, abs_op<float>>) {
@@ -261,8 +203,7 @@ static void half_loop(const Vectors& v) {
       a = std::is_same_v<Op, neg_op<float>> ? a ^ 0x8000 : a & 0x7fff;
       __builtin_memcpy(y, &a, sizeof a);
     } else {
-      const vec<float> a = at(0), b = at(last);
-      store_halves(reinterpret_cast<Half*>(y), Op::call(a, b, b, b));
+      store_halves(reinterpret_cast<Half*>(y), call_op<Op>(at));
     }
   });
 }
@@ -304,20 +245,20 @@ static void where_row(const ElementRow& r) {
   run_row<T, bool, T, T>(r, 3, where_loop<T>);
 }
 
-#define RANVIER_X(name, operands) op_row<T, name##_op<T>>,
-#define RANVIER_FLOAT16(name, operands) half_row_of<Float16, name##_op<T>>(),
-#define RANVIER_BFLOAT16(name, operands) half_row_of<BFloat16, name##_op<T>>(),
-#define RANVIER_KERNELS                                                                           \
-  {{RANVIER_ELEMENTWISE_OPS(RANVIER_X)},                                                          \
-   {RANVIER_ELEMENTWISE_OPS(RANVIER_FLOAT16)},                                                    \
-   {RANVIER_ELEMENTWISE_OPS(RANVIER_BFLOAT16)},                                                   \
-   {compare_row<T, eq_compare<T>>, compare_row<T, ne_compare<T>>, compare_row<T, lt_compare<T>>,  \
-    compare_row<T, le_compare<T>>, compare_row<T, gt_compare<T>>, compare_row<T, ge_compare<T>>}, \
-   where_row<T>}
+#define RANVIER_ALL_OPS(X) RANVIER_ELEMENTWISE_OPS(X) RANVIER_POWER_OPS(X)
+#define RANVIER_X(name, ...) op_row<T, name##_op<T>>,
+#define RANVIER_FLOAT16(name, ...) half_row_of<Float16, name##_op<T>>(),
+#define RANVIER_BFLOAT16(name, ...) half_row_of<BFloat16, name##_op<T>>(),
 
 template <class T>
 struct Tables {
-  static constexpr ElementwiseKernels<T> kernels = RANVIER_KERNELS;
+  static constexpr ElementwiseKernels<T> kernels = {
+      {RANVIER_ALL_OPS(RANVIER_X)},
+      {RANVIER_ALL_OPS(RANVIER_FLOAT16)},
+      {RANVIER_ALL_OPS(RANVIER_BFLOAT16)},
+      {compare_row<T, eq_compare<T>>, compare_row<T, ne_compare<T>>, compare_row<T, lt_compare<T>>,
+       compare_row<T, le_compare<T>>, compare_row<T, gt_compare<T>>, compare_row<T, ge_compare<T>>},
+      where_row<T>};
 };
 extern const ElementwiseKernels<float> elementwise_kernels_float = Tables<float>::kernels;
 extern const ElementwiseKernels<double> elementwise_kernels_double = Tables<double>::kernels;
@@ -325,6 +266,6 @@ extern const ElementwiseKernels<double> elementwise_kernels_double = Tables<doub
 #undef RANVIER_X
 #undef RANVIER_FLOAT16
 #undef RANVIER_BFLOAT16
-#undef RANVIER_KERNELS
+#undef RANVIER_ALL_OPS
 
 }  // namespace ranvier::RANVIER_ISA
