@@ -174,7 +174,7 @@ void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns
 // Fails unless the products along k can be summed in `parts` equal parts, whose sums are then added pairwise.
 // finished: the call has a bias or an activation.
 void expect_parts(const Shapes& s, int64_t parts, bool finished) {
-  const int64_t most = matmul_kernels<float>().kc;  // kc of float64 is the same
+  const int64_t most = matmul_kernels<float>().max_chain;  // that of float64 is the same
   if (parts < 1 || parts > kMostParts || (parts & (parts - 1)) != 0 || s.k % parts != 0 ||
       s.k > parts * most || s.k == 0 || finished || s.batch.ndim > 0)
     fail_value(kOp, "got ", parts, " parts of ", s.k, " products; expected a power of two, at most ",

@@ -109,17 +109,17 @@ struct Block : AttentionPart {
                                        static_cast<T>(call.settings.scale)});
   }
 
-  // crew: the threads that compute the part.
-  void run(const OpenTeam& crew) const {
-    if (call.dv.data) of_value().run(crew, buffers.scratch);
+  // team: the threads that compute the part.
+  void run(const OpenTeam& team) const {
+    if (call.dv.data) of_value().run(team, buffers.scratch);
     if (!call.dk.data && !call.dq.data) return;
-    if (crew.index() == 0) pack_transposed(of_queries(call.dy), buffers.rows, buffers.dy);
-    crew.barrier();
-    of_weights().run(crew, buffers.scratch);
-    if (crew.index() == 0) to_scores();
-    crew.barrier();
-    if (call.dk.data) of_key().run(crew, buffers.scratch);
-    if (call.dq.data) of_query().run(crew, buffers.scratch);
+    if (team.index() == 0) pack_transposed(of_queries(call.dy), buffers.rows, buffers.dy);
+    team.barrier();
+    of_weights().run(team, buffers.scratch);
+    if (team.index() == 0) to_scores();
+    team.barrier();
+    if (call.dk.data) of_key().run(team, buffers.scratch);
+    if (call.dq.data) of_query().run(team, buffers.scratch);
   }
 };
 
@@ -127,10 +127,10 @@ struct Block : AttentionPart {
 // and dv, and the others add to them.
 template <class T>
 void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const BlockMemory<T>& buffers,
-              int64_t part, const OpenTeam& crew) {
+              int64_t part, const OpenTeam& team) {
   for (int64_t block = parts.blocks - 1; block >= 0; --block) {
-    if (crew.size() == 1 && interrupted(crew)) return;  // with more threads, others would wait at a barrier
-    Block<T>(call, parts, buffers, part, block).run(crew);
+    if (team.size() == 1 && interrupted(team)) return;  // with more threads, others would wait at a barrier
+    Block<T>(call, parts, buffers, part, block).run(team);
   }
 }
 

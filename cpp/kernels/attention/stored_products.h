@@ -27,7 +27,7 @@ struct StoredFactors {
     const StoredPairs& tile = stored_kernels();
     const int64_t panels = ceil_div(m, tile.rows);
     StoredTile t{};
-    t.k = pairs, t.k_block = k_block_of(pairs, medium_kernels().kc);
+    t.k = pairs, t.chain_length = even_chain_length(pairs, medium_kernels().max_chain);
     t.rs_a = rs_a, t.cs_a = cs_a, t.rs_c = rs_c, t.cs_c = 1, t.scale = scale, t.added = added;
     for (int64_t j = 0; j < n; j += tile.columns)
       for (int64_t i = 0; i < panels; ++i) {

@@ -48,7 +48,7 @@ RANVIER_INLINE void store_sums(float* sums, int64_t width) {
   if constexpr (kTall && kWide) Tiles::template store<3>(sums + L * width + L, line);
 }
 
-// Adds the products of k elements of a packed panel of `rows` rows and a packed strip of b to the sums in the
+// Adds the products of k elements of a packed panel of `rows` rows and a packed panel of b to the sums in the
 // registers. kSwapped: c' = b' a' is computed, and the three products of halves are in the order that they
 // would have for c, so that its bits are the same.
 template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
@@ -165,7 +165,7 @@ template <bool kAlong>
 constexpr int kColumns = kAlong ? kSide : 2 * kSide;
 // The lines of a block that are rounded one after another: columns of b, or pairs of rows.
 template <int kParts, bool kAlong>
-constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;
+constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong>* L;
 
 // Rounds the lines [begin, end) of a block of b, `columns` x `factors` numbers, where b[p, j] is at
 // b[p * rs + j * cs]. They are stored as add_products() reads them: [step][part][column][pair], or, for each
@@ -304,7 +304,7 @@ static void pack_few(const MatmulRows<float>& t, bool left, float* x) {
   if (left) return rows(x);
   if (t.rows > kRows)
     return pack_blocks<kParts, false>(t.k, t.rows, t.rows > L ? kSide : L, t.a, t.cs_a, t.rs_a, x, t.missing);
-  alignas(64) float packed[kRows * kAmxBlock];
+  alignas(64) float packed[kRows * kAmxMaxChain];
   rows(packed);
   for (int64_t p = 0; p < t.k; p += L)
     for (int i = 0; i < t.rows; ++i) {
@@ -321,7 +321,7 @@ static void run_few(const MatmulRows<float>& all) {
   static constexpr Products products[2][2] = {
       {FewProducts<Tiles, kParts, false, false>::run, FewProducts<Tiles, kParts, false, true>::run},
       {FewProducts<Tiles, kParts, true, false>::run, FewProducts<Tiles, kParts, true, true>::run}};
-  alignas(64) float sums[kSums], x[kAmxFewRows * kAmxBlock];
+  alignas(64) float sums[kSums], x[kAmxFewRows * kAmxMaxChain];
   MatmulRows<float> t = all;
   const bool along = t.cs_b != 1, many = t.rows > L;
   pack_few<kParts>(t, !along, x);
@@ -349,8 +349,8 @@ template <class Tiles, int kParts>
 static constexpr MatmulKernels<float> table() {
   MatmulKernels<float> t{};
   t.pairs = t.tiles = true, t.factors = 3 - kParts, t.step = kParts * L;
-  t.mr = t.packing_rows = kSide, t.lanes = L, t.nr = widest_tile, t.kc = kAmxBlock;
-  t.tile = run_tile<Tiles, kParts>, t.gemv = run_few<Tiles, kParts>, t.gemv_columns = few_columns;
+  t.mr = t.packing_rows = kSide, t.lanes = L, t.nr = widest_tile, t.max_chain = kAmxMaxChain;
+  t.micro_kernel = run_tile<Tiles, kParts>, t.gemv = run_few<Tiles, kParts>, t.gemv_columns = few_columns;
   t.pack = pack_blocks<kParts, false>, t.pack_rows = pack_blocks<kParts, true>;
   return t;
 }

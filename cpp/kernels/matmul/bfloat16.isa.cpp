@@ -201,7 +201,7 @@ static void add_few_rows(const MatmulRows<float>& t, float* sums, int64_t width)
   static constexpr Few packed[][2] = {{few_columns<2, 2, true>, few_columns<2, 4, true>},
                                       {few_columns<4, 2, true>, few_columns<4, 4, true>}};
   const bool odd = t.missing != 0;
-  alignas(64) float panel[kFewRows * kSumBlock], squares[kSquareColumns * kSquarePairs];
+  alignas(64) float panel[kFewRows * kMaxChain], squares[kSquareColumns * kSquarePairs];
   int height = t.cs_b == 1 ? 0 : 1;
   while (kHeights[height] < t.rows) ++height;
   const int rows = kHeights[height];
@@ -264,8 +264,8 @@ extern const StoredPairs stored_pairs = {kTileRows, kTileVectors* L, pack_stored
 static constexpr MatmulKernels<float> table() {
   MatmulKernels<float> t{};
   t.pairs = true, t.factors = 2;
-  t.mr = kTileRows, t.packing_rows = kTileRows, t.lanes = L, t.nr = widest_tile, t.kc = kSumBlock;
-  t.tile = run_pair_tile, t.gemv = run_pair_gemv, t.gemv_columns = gemv_columns;
+  t.mr = kTileRows, t.packing_rows = kTileRows, t.lanes = L, t.nr = widest_tile, t.max_chain = kMaxChain;
+  t.micro_kernel = run_pair_tile, t.gemv = run_pair_gemv, t.gemv_columns = gemv_columns;
   t.pack = t.pack_rows = pack_pairs;
   return t;
 }

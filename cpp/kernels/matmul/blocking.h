@@ -52,12 +52,12 @@ constexpr int kPackingVectors = kOddTiles ? 3 : kTileVectors;
 
 static_assert(kOddTiles || tile_vectors<float>(kPackingRows<float>) == kPackingVectors);
 
-// kc: the most products in one chain of a sum. It decides the bits of every result, so it is the same at all
-// levels and on every machine. A strip of b, kc x 2 vectors, is then about as large as L1.
-constexpr int64_t kSumBlock = 384;
+// The most products in one chain of a sum. It decides the bits of every result, so it is the same at all
+// levels and on every machine. A panel of b of so many rows and two vectors is then about as large as L1.
+constexpr int64_t kMaxChain = 384;
 
 // The same for products by AMX, in elements (pairs of bfloat16): a panel of 32 rows of a stays in L1.
-constexpr int64_t kAmxBlock = 256;
+constexpr int64_t kAmxMaxChain = 256;
 
 // For gemv.h. kGemvSteps: the rows of b that are added at once, where a has kRows rows, whose elements are
 // held in registers. kGemvBytes: the bytes of the sums, which leave half of L1 to b.

@@ -56,15 +56,15 @@ const MatmulKernels<T>& Matmul<T>::kernels() const {
 }
 
 // True if the call may have `added`, that is, compute c += a @ b. It requires that each element is one chain:
-// one sum by FMAs in the order of k, of at most kc products (matmul.h). It also requires that tiles compute
-// the call at every ISA level and team size, since tiles add the finished chain to c. So the bits are the
-// same everywhere.
+// one sum by FMAs in the order of k, of at most kMaxChain products (matmul.h). It also requires that tiles
+// compute the call at every ISA level and team size, since tiles add the finished chain to c. So the bits are
+// the same everywhere.
 template <class T>
 bool Matmul<T>::can_add() const {
   const int64_t k = a.shape[2];
   return c.shape[0] == 1 && parts == 1 && !kernels().halves() &&
-         std::min(c.shape[1], c.shape[2]) > kGemvRows && k > 0 && k <= matmul_kernels<T>().kc && !bias.data &&
-         !norm.data && !saved.data && activation.kind == Activation::none;
+         std::min(c.shape[1], c.shape[2]) > kGemvRows && k > 0 && k <= matmul_kernels<T>().max_chain &&
+         !bias.data && !norm.data && !saved.data && activation.kind == Activation::none;
 }
 
 namespace {
@@ -80,10 +80,10 @@ bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
 }
 
 // True if `small` (small.h) can compute the product, whatever kSmallSide and kSmallLong are: its sums are one
-// chain, as those of tiles are up to kc products.
+// chain, as those of tiles are up to kMaxChain products.
 template <class T>
 bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  if (call.a.shape[2] > kernels.kc) return false;
+  if (call.a.shape[2] > kernels.max_chain) return false;
   const auto is_rows = [&](const auto& v) {
     const bool dense = v.strides[1] == v.shape[2] || v.shape[1] == 1;
     return v.strides[2] == 1 && (dense || call.activation.is_in_tiles());
@@ -171,7 +171,8 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   }
   // Without many registers, gemv takes less time where b is at least twice L1, or twice L2, by the number of
   // rows of a (see kGemvRows). few: twice L1 is enough, for up to half of kGemvRows, or so many rows that
-  // tiles need two panels and read b twice. A single row of c longer than kRowInRegisters was decided above.
+  // tiles need two panels of a and read b twice. A single row of c longer than kRowInRegisters was decided
+  // above.
   const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
   const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels);
   return bytes >= 2 * (few ? caches.l1 : caches.l2);  // from there on, reading whole rows of b is faster
@@ -180,8 +181,9 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
 // The condition of `stack`: a batch of products of few rows and columns, without an epilogue.
 template <class T>
 bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const {
-  return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.kc && o.cs_b == 1 &&
-         o.cs_c == 1 && !call.bias.data && !call.norm.data && call.activation.kind == Activation::none;
+  return batch_ > 1 && o.n <= 2 * kernels_.lanes && o.m <= kStackRows && o.k <= kernels_.max_chain &&
+         o.cs_b == 1 && o.cs_c == 1 && !call.bias.data && !call.norm.data &&
+         call.activation.kind == Activation::none;
 }
 
 // The condition of `gemv` for bfloat16 (pairs.h, amx.h): a has so few rows that rounding b to bfloat16 each

@@ -284,8 +284,8 @@ RANVIER_INLINE void run_tiles_of_pairs(MatmulTile<float> t, int width, float* to
       for (int i = 0; i < t.rows; ++i)
         for (int j = 0; j < width; j += lanes<float>) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 3);
     float* sums = total;
-    for (int64_t p = 0; p < t.k || p == 0; p += t.k_block, sums = more) {
-      sum(t, p, t.k - p < t.k_block ? t.k - p : t.k_block, sums);
+    for (int64_t p = 0; p < t.k || p == 0; p += t.chain_length, sums = more) {
+      sum(t, p, t.k - p < t.chain_length ? t.k - p : t.chain_length, sums);
       if (p == 0 && t.accumulate) add_rows<float>(t, total, width);
       if (p == 0) continue;
       for (int i = 0; i < t.rows * width; i += lanes<float>)

@@ -275,15 +275,15 @@ RANVIER_INLINE void few_sums(const MatmulRows<T>& t, int64_t first, vec<T> (&sum
   ColumnsOfB<T, kVectors, kFar> b(t, first);
   const T* a = t.a;
   const int64_t rs_a = t.rs_a;
-  for (int64_t left = t.k;; left -= t.k_block) {
+  for (int64_t left = t.k;; left -= t.chain_length) {
     vec<T> acc[kRows][kVectors] = {};
-    a = add_chain<T>(a, rs_a, left < t.k_block ? left : t.k_block, b, acc);
+    a = add_chain<T>(a, rs_a, left < t.chain_length ? left : t.chain_length, b, acc);
     RANVIER_UNROLL
     for (int r = 0; r < kRows; ++r) {
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) sums[r][v] = left == t.k ? acc[r][v] : sums[r][v] + acc[r][v];
     }
-    if (left <= t.k_block) return;
+    if (left <= t.chain_length) return;
   }
 }
 

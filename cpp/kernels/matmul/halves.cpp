@@ -200,7 +200,7 @@ class Blocks {
     products_ = even(k_, lines ? kLongProducts : kBlockProducts);
   }
 
-  // The bytes of workspace for a crew, the threads that compute one product together.
+  // The bytes of workspace for a team, the threads that compute one product together.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
     const Memory memory(*this, carver);
@@ -224,7 +224,7 @@ class Blocks {
     return carver.used() + round_up(static_cast<int64_t>(most), 64);
   }
 
-  void run(const OpenTeam& crew, int64_t batch, char* workspace) const {
+  void run(const OpenTeam& team, int64_t batch, char* workspace) const {
     Carver carver(workspace);
     Memory x(*this, carver);
     void* const scratch = workspace + carver.used();
@@ -235,20 +235,20 @@ class Blocks {
         int64_t p = 0;
         do {  // once also for k = 0, where c is f(bias)
           const int64_t k = std::min(products_, k_ - p);
-          x.a.fill(crew, o.a, o.rs_a, o.cs_a, i, p, m, k);
-          x.b.fill(crew, o.b, o.rs_b, o.cs_b, p, j, k, n);
-          crew.barrier();
+          x.a.fill(team, o.a, o.rs_a, o.cs_a, i, p, m, k);
+          x.b.fill(team, o.b, o.rs_b, o.cs_b, p, j, k, n);
+          team.barrier();
           Matmul<float> some = product(x, m, n, k, x.sums);
           some.added = p > 0 && some.can_add();
           if (p > 0 && !some.added) some.c.data = x.more;
-          some.run(crew, scratch);
-          crew.barrier();
+          some.run(team, scratch);
+          team.barrier();
           if (p > 0 && !some.added)
-            for (int64_t r = crew.share_begin(m); r < crew.share_end(m); ++r)
+            for (int64_t r = team.share_begin(m); r < team.share_end(m); ++r)
               half_matmul_kernels().add(n, x.more + r * columns_, x.sums + r * columns_);
           p += k;
         } while (p < k_);
-        finish_block(crew, x.sums, o, i, j, m, n);
+        finish_block(team, x.sums, o, i, j, m, n);
       }
   }
 
@@ -271,12 +271,12 @@ class Blocks {
     return y;
   }
 
-  void finish_block(const OpenTeam& crew, float* sums, const Sides<Half>& o, int64_t i, int64_t j, int64_t m,
+  void finish_block(const OpenTeam& team, float* sums, const Sides<Half>& o, int64_t i, int64_t j, int64_t m,
                     int64_t n) const {
     alignas(64) float bias[kLongColumns];
     const TensorView<const Half>& given = call_.bias;
     if (given.data) widen(n, given.data + j * given.strides[0], given.strides[0], bias);
-    for (int64_t r = crew.share_begin(m); r < crew.share_end(m) && !interrupted(crew); ++r)
+    for (int64_t r = team.share_begin(m); r < team.share_end(m) && !interrupted(team); ++r)
       finish(call_.activation, n, sums + r * columns_, given.data ? bias : nullptr, o, i + r, j);
   }
 

@@ -1,7 +1,7 @@
-// Matmul::run, and the loops over blocks and tiles, independent of the ISA: those of Goto and van de Geijn,
-// "Anatomy of High-Performance Matrix Multiplication" (2008), where jc and pc are the first column and the
-// first product of a block. A panel is the rows of a that a tile has, a strip the columns of b. MatmulPlan
-// (plan.h) decides what is packed and how the threads share the work.
+// Matmul::run, and the loops around the micro-kernel, independent of the ISA: those of Goto and van de Geijn,
+// "Anatomy of High-Performance Matrix Multiplication" (2008), in BLIS's words (plan.h), where jc and pc are
+// the first column and the first product of a block. MatmulPlan (plan.h) decides what is packed and how the
+// threads share the work.
 #include "kernels/matmul/matmul.h"
 
 #include <algorithm>
@@ -14,9 +14,9 @@
 namespace ranvier {
 namespace {
 
-// Columns [jc, jc + n) of b, divided into `strips`, and the products [pc, pc + k) along k.
+// Columns [jc, jc + n) of b, divided into `panels_b` panels, and the products [pc, pc + k) along k.
 struct Block {
-  int64_t jc, n, pc, k, strips;
+  int64_t jc, n, pc, k, panels_b;
 };
 
 template <class T>
@@ -25,88 +25,91 @@ struct Product {
   const MatmulKernels<T>& kernels;
   const Operands<T>& o;
   const OpenTeam& team;  // the threads that work on this product
-  T* packed_b;           // packed strips, shared by the team or of this thread: see Sharing in plan.h
+  T* packed_b;           // packed panels of b, shared by the team or of this thread: see Sharing in plan.h
   T* packed_a;           // packed panels of this thread
   bool added;            // true if the product is added to what is in c
   uint8_t* unfit;        // this thread's flag for each row of c, see unfit.h; or null
 
-  // The team packs all strips of a block: a thread takes pieces of strips, so that the shares are even when
-  // there are few strips. Of elements that are pairs (pairs.h), a thread takes some rows of all strips.
+  // The team packs all panels of b of a block: a thread takes pieces of them, so that the shares are even
+  // when there are few. Of elements that are pairs (pairs.h), a thread takes some rows of all panels of b.
   void pack_together(const Block& x) {
     if (kernels.pairs && o.cs_b == 1) {
       const int64_t rows = rows_of_pairs(), groups = ceil_div(x.k, rows);
       const int64_t end = std::min(team.share_end(groups) * rows, x.k);
-      return pack_strips(x, 0, x.strips, -1, team.share_begin(groups) * rows, end);
+      return pack_b(x, 0, x.panels_b, -1, team.share_begin(groups) * rows, end);
     }
-    const int64_t pieces = x.strips * kPieces;
+    const int64_t pieces = x.panels_b * kPieces;
     for (int64_t u = team.share_begin(pieces); u < team.share_end(pieces); ++u)
-      if (packs(x, u / kPieces)) pack_piece(x, u / kPieces, u % kPieces, packed_strip(x, u / kPieces, 0));
+      if (packs(x, u / kPieces))
+        pack_piece_of_b(x, u / kPieces, u % kPieces, packed_panel_b(x, u / kPieces, 0));
   }
 
-  // Runs the tiles of the first panel; tiles of full width also pack b while they read it.
-  void first_panel(const Block& x) {
-    pack_panels(x, 0, 1);
-    for (int64_t j = team.share_begin(x.strips); j < team.share_end(x.strips); ++j) {
-      if (!fuses(x, j, 0)) pack_rows(x, j, 0, x.k, packed_strip(x, j, 0));
-      sweep(x, j, j + 1, 0, 0, 1);
+  // Runs the tiles of the first panel of a; tiles of full width also pack b while they read it.
+  void run_first_panel_a(const Block& x) {
+    pack_a(x, 0, 1);
+    for (int64_t j = team.share_begin(x.panels_b); j < team.share_end(x.panels_b); ++j) {
+      if (!fuses(x, j, 0)) pack_rows(x, j, 0, x.k, packed_panel_b(x, j, 0));
+      macro_kernel(x, j, j + 1, 0, 0, 1);
     }
   }
 
-  // Runs the tiles [begin, end), numbered panel by panel. Whole panels are taken plan.run at a time, which
-  // stay in L2, against plan.strips strips at a time.
+  // Runs the tiles [begin, end), numbered by panel of a. Whole panels of a are taken plan.panels_a_in_l2 at a
+  // time, which stay in L2, against plan.panels_b_in_l2 panels of b at a time.
   void run_tiles(const Block& x, int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end;) {
-      const int64_t i = u / x.strips, j = u - i * x.strips;
-      if (j > 0 || end - u < x.strips) {  // a part of a panel
-        const int64_t last = std::min(x.strips, j + end - u);
-        pack_panels(x, i, i + 1);
-        sweep(x, j, last, 0, i, i + 1);
+      const int64_t i = u / x.panels_b, j = u - i * x.panels_b;
+      if (j > 0 || end - u < x.panels_b) {  // a part of a panel of a
+        const int64_t last = std::min(x.panels_b, j + end - u);
+        pack_a(x, i, i + 1);
+        macro_kernel(x, j, last, 0, i, i + 1);
         u += last - j;
         continue;
       }
-      const int64_t count = std::min((end - u) / x.strips, plan.run);
-      pack_panels(x, i, i + count);
-      for (int64_t g = 0; g < x.strips; g += plan.strips)
-        sweep(x, g, std::min(g + plan.strips, x.strips), 0, i, i + count);
-      u += count * x.strips;
+      const int64_t count = std::min((end - u) / x.panels_b, plan.panels_a_in_l2);
+      pack_a(x, i, i + count);
+      for (int64_t g = 0; g < x.panels_b; g += plan.panels_b_in_l2)
+        macro_kernel(x, g, std::min(g + plan.panels_b_in_l2, x.panels_b), 0, i, i + count);
+      u += count * x.panels_b;
     }
   }
 
-  // How many tiles a thread takes at a time: thirds of a run of panels, where each thread has at least four
-  // runs, otherwise its even share. It is also the even share where there are several blocks and the threads
-  // do not wait between them, since a thread must then add to the same tiles in each block.
+  // How many tiles a thread takes at a time: a third of panels_a_in_l2, where each thread has at least four
+  // times as many panels, otherwise its even share. It is also the even share where there are several blocks
+  // and the threads do not wait between them, since a thread must then add to the same tiles in each block.
   int64_t tiles_at_once(const Block& x, int64_t all) const {
-    const int64_t run = std::min(plan.run, plan.panels), some = ceil_div(run, 3) * x.strips;
+    const int64_t panels = std::min(plan.panels_a_in_l2, plan.panels_a);
+    const int64_t third = ceil_div(panels, 3) * x.panels_b;
     const bool one_block = x.k == o.k && x.n == o.n;
-    if (all < 4 * team.size() * run * x.strips || (plan.sharing != Sharing::one && !one_block))
+    if (all < 4 * team.size() * panels * x.panels_b || (plan.sharing != Sharing::one && !one_block))
       return std::max<int64_t>(all, 1);
-    return ceil_div(Chunks::size(team, all), some) * some;
+    return ceil_div(Chunks::size(team, all), third) * third;
   }
 
   // Runs all tiles of a block. Either the team packs b and then waits, or each thread packs it for itself.
   void tiles(const Block& x) {
     const bool packs_b = plan.pack_b || plan.ragged_b, together = plan.sharing == Sharing::one;
     if (plan.fused)
-      first_panel(x);
+      run_first_panel_a(x);
     else if (packs_b && together)
       pack_together(x);
     else if (packs_b)
-      for (int64_t j = 0; j < x.strips; ++j)
-        if (packs(x, j)) pack_rows(x, j, 0, x.k, packed_strip(x, j, 0));
+      for (int64_t j = 0; j < x.panels_b; ++j)
+        if (packs(x, j)) pack_rows(x, j, 0, x.k, packed_panel_b(x, j, 0));
     if (together) team.barrier();
-    const int64_t done = plan.fused ? x.strips : 0, all = plan.panels * x.strips - done;
+    const int64_t done = plan.fused ? x.panels_b : 0, all = plan.panels_a * x.panels_b - done;
     for (Chunks c(team, all, tiles_at_once(x, all)); c.next() && !interrupted(team);)
       run_tiles(x, done + c.begin, done + c.end);
     const bool again = x.pc + x.k < o.k || x.jc + x.n < o.n;
-    if (together && again) team.barrier();  // the next block overwrites the strips
+    if (together && again) team.barrier();  // the next block overwrites the panels of b
   }
 
-  // Sharing::columns: runs this thread's columns of a block, whole vectors, and packs some strips just before
-  // they are used. Where there are few columns, several threads take the same ones and divide the panels.
+  // Sharing::columns: runs this thread's columns of a block, whole vectors, and packs some panels of b just
+  // before they are used. Where there are few columns, several threads take the same ones and divide the
+  // panels of a.
   void own_columns(const Block& all) {
     const int64_t vectors = ceil_div(all.n, kernels.lanes);
     int shares = team.size();
-    while (plan.panels > 1 && shares > 1 && (team.size() % shares != 0 || 2 * shares > vectors)) --shares;
+    while (plan.panels_a > 1 && shares > 1 && (team.size() % shares != 0 || 2 * shares > vectors)) --shares;
     const int sharers = team.size() / shares, index = team.index() / sharers, sharer = team.index() % sharers;
     const auto share_begin = [&](int64_t i) {
       const int64_t column = vectors * i / shares * kernels.lanes;
@@ -114,21 +117,21 @@ struct Product {
                                                   : std::min(column, all.n);
     };
     const int64_t first = share_begin(index), last = share_begin(index + 1);
-    const int64_t begin = plan.panels * sharer / sharers, end = plan.panels * (sharer + 1) / sharers;
+    const int64_t begin = plan.panels_a * sharer / sharers, end = plan.panels_a * (sharer + 1) / sharers;
     if (first >= last || begin == end) return;
-    const Block x{all.jc + first, last - first, all.pc, all.k, plan.strips_of(last - first)};
-    pack_panels(x, begin, end);
-    for (int64_t g = 0; g < x.strips; g += plan.strips) {
-      const int64_t h = std::min(g + plan.strips, x.strips);
-      pack_strips(x, g, h, begin, 0, x.k);
-      plan.one_by_one ? pass(x, g, begin, end) : sweep(x, g, h, g, begin, end);
+    const Block x{all.jc + first, last - first, all.pc, all.k, plan.panels_b_of(last - first)};
+    pack_a(x, begin, end);
+    for (int64_t g = 0; g < x.panels_b; g += plan.panels_b_in_l2) {
+      const int64_t h = std::min(g + plan.panels_b_in_l2, x.panels_b);
+      pack_b(x, g, h, begin, 0, x.k);
+      plan.one_by_one ? pass(x, g, begin, end) : macro_kernel(x, g, h, g, begin, end);
     }
   }
 
-  // The first column of strip j. With plan.overlaps, a last strip of fewer than plan.least columns takes the
-  // missing ones from the strip before.
+  // The first column of panel j of b. With plan.overlaps, a last panel of b of fewer than plan.least columns
+  // takes the missing ones from the one before.
   int64_t column(const Block& x, int64_t j) const {
-    if (j == x.strips) return x.n;
+    if (j == x.panels_b) return x.n;
     const int64_t first = j * plan.nr;
     return plan.overlaps && j > 0 ? std::min(first, x.n - plan.least) : first;
   }
@@ -136,26 +139,27 @@ struct Product {
   int columns(const Block& x, int64_t j) const { return static_cast<int>(column(x, j + 1) - column(x, j)); }
 
   bool packs(const Block& x, int64_t j) const {
-    return plan.pack_b || (plan.ragged_b && j == x.strips - 1 && columns(x, j) != plan.width(columns(x, j)));
+    return plan.pack_b ||
+           (plan.ragged_b && j == x.panels_b - 1 && columns(x, j) != plan.width(columns(x, j)));
   }
 
-  // True if strip j is packed by its tile of panel i.
+  // True if panel j of b is packed by its tile of panel i of a.
   bool fuses(const Block& x, int64_t j, int64_t i) const {
     return plan.fused && i == 0 && columns(x, j) == plan.nr;
   }
 
-  // Where strip j is packed, in a buffer that begins with strip `first`.
-  T* packed_strip(const Block& x, int64_t j, int64_t first) const {
+  // Where panel j of b is packed, in a buffer that begins with panel `first`.
+  T* packed_panel_b(const Block& x, int64_t j, int64_t first) const {
     return plan.pack_b ? packed_b + (j - first) * plan.nr * x.k : packed_b;
   }
 
-  // Packs one of kPieces parts of strip j: a multiple of 16 rows, the side of the widest transposition.
-  void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
+  // Packs one of kPieces parts of panel j of b: a multiple of 16 rows, the side of the widest transposition.
+  void pack_piece_of_b(const Block& x, int64_t j, int64_t piece, T* to) {
     const int64_t length = round_up(ceil_div(x.k, kPieces), std::max(kernels.step, 16)), p = piece * length;
     if (p < x.k) pack_rows(x, j, p, std::min(length, x.k - p), to);
   }
 
-  // Packs the rows [p, p + k) of strip j; `to` is where the strip's row 0 is packed.
+  // Packs the rows [p, p + k) of panel j of b; `to` is where its row 0 is packed.
   void pack_rows(const Block& x, int64_t j, int64_t p, int64_t k, T* to) {
     if (interrupted(team)) return;
     const int n = columns(x, j), width = plan.width(n);
@@ -166,23 +170,24 @@ struct Product {
   int missing(int64_t end) const { return end == o.k ? o.missing : 0; }
   int64_t rows_of_pairs() const { return std::max<int64_t>(kRowsOfPairs, kernels.step); }
 
-  // Packs the rows [begin, end) of the strips [j0, j1), except strips that the tiles of `panel` pack. If b is
-  // of pairs and larger than L2, it packs a few rows of all strips at a time, since each is on another page.
-  void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel, int64_t begin, int64_t end) {
+  // Packs the rows [begin, end) of the panels of b [j0, j1), except those that the tiles of `panel_a` pack.
+  // If b is of pairs and larger than L2, it packs a few rows of all panels of b at a time, since each is on
+  // another page.
+  void pack_b(const Block& x, int64_t j0, int64_t j1, int64_t panel_a, int64_t begin, int64_t end) {
     const bool far = o.cs_b == 1 && o.k * std::abs(o.rs_b) * int64_t{sizeof(T)} > caches.l2;
     const int64_t rows = kernels.pairs && far ? rows_of_pairs() : std::max<int64_t>(end - begin, 1);
     for (int64_t p = begin; p < end; p += rows)
       for (int64_t j = j0; j < j1; ++j)
-        if (packs(x, j) && !fuses(x, j, panel))
-          pack_rows(x, j, p, std::min(rows, end - p), packed_strip(x, j, j0));
+        if (packs(x, j) && !fuses(x, j, panel_a))
+          pack_rows(x, j, p, std::min(rows, end - p), packed_panel_b(x, j, j0));
   }
 
-  // Where panel i is packed, in a buffer that begins with panel `first`.
-  T* packed_panel(const Block& x, int64_t i, int64_t first) const {
+  // Where panel i of a is packed, in a buffer that begins with panel `first`.
+  T* packed_panel_a(const Block& x, int64_t i, int64_t first) const {
     return packed_a + (plan.row(i) - plan.row(first)) * x.k;
   }
 
-  void pack_panels(const Block& x, int64_t i0, int64_t i1) {
+  void pack_a(const Block& x, int64_t i0, int64_t i1) {
     if (!plan.pack_a || interrupted(team)) return;
     const bool across = o.rs_a == 1 && o.cs_a != 1;
     const int64_t step = across ? std::max<int64_t>(kTogether, kernels.step) : std::max<int64_t>(x.k, 1);
@@ -192,7 +197,7 @@ struct Product {
         const int rows = static_cast<int>(plan.row(i + 1) - row);
         const int64_t k = std::min(step, x.k - p);
         kernels.pack_rows(k, rows, rows, o.a + row * o.rs_a + (x.pc + p) * o.cs_a, o.cs_a, o.rs_a,
-                          packed_panel(x, i, i0) + p * rows, missing(x.pc + p + k));
+                          packed_panel_a(x, i, i0) + p * rows, missing(x.pc + p + k));
       }
   }
 
@@ -202,31 +207,31 @@ struct Product {
   // A tile with the values that are the same for all tiles of a block.
   MatmulTile<T> any_tile(const Block& x) const {
     MatmulTile<T> t{};
-    t.k = x.k, t.tree = plan.part > 0, t.k_block = t.tree ? plan.part : plan.k_block;
+    t.k = x.k, t.tree = plan.part > 0, t.chain_length = t.tree ? plan.part : plan.chain_length;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = added || x.pc > 0;
     t.fetch.c = plan.fetch_c, t.swapped = kernels.tiles && plan.transposed;
     return t;
   }
 
-  // Sets where t reads panel i of a; the packed panels begin with panel `first`.
-  void place_panel(const Block& x, int64_t i, int64_t first, MatmulTile<T>& t) const {
+  // Sets where t reads panel i of a; the packed panels of a begin with panel `first`.
+  void place_a(const Block& x, int64_t i, int64_t first, MatmulTile<T>& t) const {
     const int64_t row = plan.row(i);
     t.rows = static_cast<int>(plan.row(i + 1) - row);
     if (plan.pack_a)
-      t.a = packed_panel(x, i, first), t.rs_a = 1, t.cs_a = t.rows;
+      t.a = packed_panel_a(x, i, first), t.rs_a = 1, t.cs_a = t.rows;
     else
       t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
   }
 
-  // Sets where t reads strip j of b and stores c, for the tile of panel i.
-  void place_strip(const Block& x, int64_t i, int64_t j, int64_t first_packed, MatmulTile<T>& t) const {
+  // Sets where t reads panel j of b and stores c, for the tile of panel i of a.
+  void place_b(const Block& x, int64_t i, int64_t j, int64_t first_packed, MatmulTile<T>& t) const {
     const int64_t row = plan.row(i), column = x.jc + this->column(x, j);
     const bool packing = fuses(x, j, i);
     t.columns = columns(x, j);
-    t.pack_to = packing ? packed_strip(x, j, first_packed) : nullptr;
+    t.pack_to = packing ? packed_panel_b(x, j, first_packed) : nullptr;
     if (packs(x, j) && !packing)
-      t.b = packed_strip(x, j, first_packed), t.rs_b = plan.width(t.columns);
+      t.b = packed_panel_b(x, j, first_packed), t.rs_b = plan.width(t.columns);
     else if (plan.prepacked)
       t.rs_b = plan.width(t.columns), t.b = o.packed + column * o.k + x.pc * t.rs_b;
     else
@@ -236,77 +241,77 @@ struct Product {
     if (unfit) t.unfit = unfit + (plan.transposed ? column : row);
   }
 
-  // Runs the tiles of the strips [j0, j1) and the panels [i0, i1); one call of the kernel runs several tiles.
-  void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t i0, int64_t i1) {
+  // Runs the tiles of the panels of b [j0, j1) and the panels of a [i0, i1); one call of the kernel runs
+  // several tiles.
+  void macro_kernel(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t i0, int64_t i1) {
     MatmulTile<T> t = any_tile(x);
     const bool plain = o.cs_c == 1 && !finishes(x);
-    // Few strips: one call runs a strip with `near` panels, as many as stay in L1.
-    const int64_t bytes = std::max<int64_t>(x.k, 1) * plan.rows * static_cast<int64_t>(sizeof(T));
-    const int64_t near = x.strips == 1 ? i1 - i0 : caches.l1 / 2 / bytes;
-    if (x.strips <= kFewStrips && near >= x.strips && plain && !t.accumulate && !fuses(x, j0, i0) &&
-        (!plan.fetch_a || x.strips == 1 || x.k <= kNearProducts)) {
-      const int64_t ahead = x.strips == 1 ? 1 : near;
+    // Few panels of b: one call runs a panel of b with `near` panels of a, as many as stay in L1.
+    const int64_t bytes = std::max<int64_t>(x.k, 1) * plan.mr * static_cast<int64_t>(sizeof(T));
+    const int64_t near = x.panels_b == 1 ? i1 - i0 : caches.l1 / 2 / bytes;
+    if (x.panels_b <= kFewPanelsB && near >= x.panels_b && plain && !t.accumulate && !fuses(x, j0, i0) &&
+        (!plan.fetch_a || x.panels_b == 1 || x.k <= kNearProducts)) {
+      const int64_t ahead = x.panels_b == 1 ? 1 : near;
       for (int64_t i = i0; i < i1; i += near)
         for (int64_t j = j0; j < j1; ++j) {
           if (plan.fetch_a) fetch_rows(x, j, ahead, t);
-          sweep_panels(x, j, first_packed, i0, i, std::min(i + near, i1), t);
+          run_panels_a(x, j, first_packed, i0, i, std::min(i + near, i1), t);
         }
       return;
     }
-    const bool even = columns(x, x.strips - 1) == plan.nr;
-    const int64_t whole = even ? x.strips : column(x, x.strips - 1) / plan.nr;  // strips
+    const bool even = columns(x, x.panels_b - 1) == plan.nr;
+    const int64_t whole = even ? x.panels_b : column(x, x.panels_b - 1) / plan.nr;
     t.step_b = plan.nr * (plan.prepacked ? o.k : plan.pack_b ? x.k : 1);
     t.step_c = plan.nr;
     for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
-      place_panel(x, i, i0, t);
+      place_a(x, i, i0, t);
       for (int64_t j = j0; j < j1; j += 1 + t.more) {
-        place_strip(x, i, j, first_packed, t);
+        place_b(x, i, j, first_packed, t);
         if (plan.fetch_a) fetch_rows(x, j, 1, t);
         const bool more = plain && !t.fetch.a && !t.pack_to && j < whole;
         t.more = more ? static_cast<int>(std::min(j1, whole) - j - 1) : 0;
-        kernels.tile(t);
+        kernels.micro_kernel(t);
       }
     }
   }
 
-  // Runs strip j with the panels [i0, i1). The first panel may pack it. The first two panels that do not pack
-  // it prefetch the next strip, half of the rows each.
+  // Runs panel j of b with the panels of a [i0, i1). The first panel of a may pack it. The first two panels
+  // that do not pack it prefetch the next panel of b, half of the rows each.
   void pass(const Block& x, int64_t j, int64_t i0, int64_t i1) {
     MatmulTile<T> t = any_tile(x);
     const bool in_one = o.cs_c == 1 && !finishes(x) && !t.accumulate;
-    const T* next = j + 1 < x.strips ? o.b + x.pc * o.rs_b + x.jc + column(x, j + 1) : nullptr;
+    const T* next = j + 1 < x.panels_b ? o.b + x.pc * o.rs_b + x.jc + column(x, j + 1) : nullptr;
     const int64_t first = i0 + fuses(x, j, i0), end = std::min(first + 2, i1);
     for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
       const bool fetches = next && first <= i && i < end;
       t.fetch.b = fetches ? next + (i - first) * (x.k / 2) * o.rs_b : nullptr;
       t.fetch.rs_b = o.rs_b;
       if (in_one && i >= first) {
-        sweep_panels(x, j, j, i0, i, end, t);
+        run_panels_a(x, j, j, i0, i, end, t);
         t.fetch.b = nullptr;
-        return sweep_panels(x, j, j, i0, end, i1, t);
+        return run_panels_a(x, j, j, i0, end, i1, t);
       }
-      place_panel(x, i, i0, t);
-      place_strip(x, i, j, j, t);
-      kernels.tile(t);
+      place_a(x, i, i0, t);
+      place_b(x, i, j, j, t);
+      kernels.micro_kernel(t);
     }
   }
 
-  // Runs strip j with the panels [i, i1), where nothing follows the sums: panels of the same number of rows
-  // are one call of the kernel. Panel i0 is the first that is packed.
-  __attribute__((noinline)) void sweep_panels(const Block& x, int64_t j, int64_t first_packed, int64_t i0,
+  // Runs panel j of b with the panels of a [i, i1), where nothing follows the sums: panels of the same number
+  // of rows are one call of the kernel. Panel i0 is the first that is packed.
+  __attribute__((noinline)) void run_panels_a(const Block& x, int64_t j, int64_t first_packed, int64_t i0,
                                               int64_t i, int64_t i1, MatmulTile<T> t) {
-    const int64_t most =
-        std::max(kDotProducts / (std::max<int64_t>(x.k, 1) * plan.rows * plan.nr), int64_t{1});
+    const int64_t most = std::max(kDotProducts / (std::max<int64_t>(x.k, 1) * plan.mr * plan.nr), int64_t{1});
     for (; i < i1 && !interrupted(team); i += 1 + t.more) {
-      place_panel(x, i, i0, t);
-      place_strip(x, i, j, first_packed, t);
+      place_a(x, i, i0, t);
+      place_b(x, i, j, first_packed, t);
       t.more = static_cast<int>(plan.end_alike(i, std::min(i1, i + most)) - i - 1);
       t.step_a = t.rows * (plan.pack_a ? x.k : o.rs_a), t.step_c = t.rows * t.rs_c;
-      kernels.tile(t);
+      kernels.micro_kernel(t);
     }
   }
 
-  // Sets that tiles of the first strip prefetch the panel of a that is `ahead` panels further.
+  // Sets that tiles of the first panel of b prefetch the panel of a that is `ahead` panels further.
   void fetch_rows(const Block& x, int64_t j, int64_t ahead, MatmulTile<T>& t) const {
     t.fetch.panels = static_cast<int16_t>(ahead);
     t.fetch.a = 0, t.fetch.gap_a = 0;
@@ -318,9 +323,9 @@ struct Product {
       const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;
       do {  // once also for k = 0, where c is f(bias)
-        const Block x{jc, n, pc, std::min(plan.chunk, o.k - pc), plan.strips_of(n)};
+        const Block x{jc, n, pc, std::min(plan.kc, o.k - pc), plan.panels_b_of(n)};
         plan.sharing == Sharing::columns ? own_columns(x) : tiles(x);
-        pc += plan.chunk;
+        pc += plan.kc;
       } while (pc < o.k);
     }
   }
@@ -364,20 +369,20 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     const MatmulBuffers<T> buffers = plan.buffers(planned, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, planned, index);
     const UnfitRows<T> unfit(*this, alone ? team.alone() : team, alone ? index : 0, workspace);
-    each_product(team, batch, [&](const OpenTeam& crew, int64_t i) {
+    each_product(team, batch, [&](const OpenTeam& team, int64_t i) {
       const Operands<T> o = plan.operands(*this, i, dense_bias);
       uint8_t* const flags = unfit.clear();
       switch (plan.way) {
         case MatmulWay::dots:
         case MatmulWay::few_rows: {
           MatmulRows<T> t = rows_of(o);
-          return run_along_k(crew, kernels, t, o.n, plan.way == MatmulWay::few_rows);
+          return run_along_k(team, kernels, t, o.n, plan.way == MatmulWay::few_rows);
         }
         case MatmulWay::gemv:
-          run_gemv(crew, kernels, o, plan.k_block, added, flags);
+          run_gemv(team, kernels, o, plan.chain_length, added, flags);
           break;
         default:
-          Product<T>{plan, kernels, o, crew, buffers.b, buffers.a, added, flags}.run();
+          Product<T>{plan, kernels, o, team, buffers.b, buffers.a, added, flags}.run();
       }
       unfit.compute(i);
     });

@@ -7,7 +7,7 @@
 //   dy = a @ b + bias; saved is the output or the input of f, whichever ActivationBackward takes for this f.
 //
 // Bits. A chain is a sum by FMAs, one product after another in the order of k. k is divided into even blocks
-// of at most kc products (kSumBlock in blocking.h); each block is one chain, and the sums of the blocks are
+// of at most kMaxChain products (blocking.h); each block is one chain, and the sums of the blocks are
 // added in order. So the bits of an element of c depend on k alone, not on m, n, the tiles or the threads.
 // There is one exception: where b has at most kDotRows columns, and a and b are contiguous along k in memory,
 // an element of c is a dot product, with one chain for each lane of a vector, and then the sum of the lanes.
@@ -67,24 +67,25 @@ struct Matmul {
   // The precision to which a and b may be rounded, where the processor multiplies bfloat16: see pairs.h and
   // amx.h. It has no effect on double.
   Precision precision = Precision::highest;
-  // If more than 1, k is divided into this many equal parts, a power of two, of at most kc products each. A
-  // part is one chain. The sums of parts are added in a binary tree: neighbours, then neighbouring pairs, and
-  // so on. It requires that nothing follows the sums (no bias, norm or activation) and the highest precision.
+  // If more than 1, k is divided into this many equal parts, a power of two, of at most kMaxChain products
+  // each. A part is one chain. The sums of parts are added in a binary tree: neighbours, then neighbouring
+  // pairs, and so on. It requires that nothing follows the sums (no bias, norm or activation) and the highest
+  // precision.
   int parts = 1;
   bool can_add() const;
   const MatmulKernels<T>& kernels() const;
   bool is_small() const;  // True if small.h computes it, which needs no plan and reads b where it is
 };
 
-// Packs b (1, k, n) once for several products with the same b, as Matmul::packed. The result has strips of
-// `width` columns one after another, each stored row by row, k rows. The last strip is as wide as the
+// Packs b (1, k, n) once for several products with the same b, as Matmul::packed. The result has panels of
+// `width` columns one after another, each stored row by row, k rows. The last panel is as wide as the
 // narrowest tile that holds its columns. Packing does not change the bits of c.
 template <class T>
 struct MatmulPack {
   RANVIER_CALL("matmul_pack", b, packed);
   TensorView<const T> b;  // 3-D
   TensorView<T> packed;   // 1-D, size() elements
-  int width;              // columns of a strip: MatmulPlan::nr of the products
+  int width;              // columns of a panel of b: MatmulPlan::nr of the products
   const MatmulKernels<T>* kernels;
 
   int64_t size() const;

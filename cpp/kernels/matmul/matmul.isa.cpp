@@ -36,7 +36,7 @@ static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   tiles[t.rows - 1][(t.columns > L) + (t.columns > 2 * L) + (t.columns > 4 * L)](t);
 }
 
-// Runs a tile that also packs the strip of b that it reads, for the tiles of the panels after it.
+// Runs a tile that also packs the panel of b that it reads, for the tiles of the panels of a after it.
 template <class T, int... R>
 static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<T> tiles[] = {tile<T, kPackingRows<T> + R, kPackingVectors, Meanwhile::pack>...};
@@ -132,11 +132,11 @@ static int widest(int rows) {
 template <class T>
 static constexpr MatmulKernels<T> table() {
   MatmulKernels<T> t{};
-  t.mr = kTileRows, t.lanes = lanes<T>, t.nr = widest<T>, t.kc = kSumBlock;
+  t.mr = kTileRows, t.lanes = lanes<T>, t.nr = widest<T>, t.max_chain = kMaxChain;
   t.packing_rows = kPackingRows<T>, t.packing_columns = kPacks<T> ? kPackingVectors * lanes<T> : 0;
   t.rows_of_three = kOddTiles && sizeof(T) == sizeof(float) ? kRowsOfThree : 0;
   t.narrow = RANVIER_HAS_NARROW && sizeof(T) == sizeof(float);
-  t.tile = run_tile<T>, t.dots = run_dots<T>, t.few_rows = run_few_rows<T>, t.stack = run_stack<T>;
+  t.micro_kernel = run_tile<T>, t.dots = run_dots<T>, t.few_rows = run_few_rows<T>, t.stack = run_stack<T>;
   t.far_rows = kFarRows<T>;
   t.gemv = run_gemv<T>, t.gemv_columns = gemv_columns<T>;
   if constexpr (kFrequent<T>) t.small = run_small<T>;

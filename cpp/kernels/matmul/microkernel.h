@@ -14,8 +14,8 @@ namespace ranvier::RANVIER_ISA {
 
 // How many rows ahead of their use rows of b are prefetched: from L2 into L1 (kAhead; kWideAhead for more
 // than two vectors), and by tiles that pack from memory into L2 (kFarAhead). Those are not fetched into L1,
-// since rows a power of two apart would share the few lines of a set. After the last row of a strip come the
-// rows of the strip to the right.
+// since rows a power of two apart would share the few lines of a set. After the last row of a panel of b come
+// the rows of the panel to the right.
 constexpr int kAhead = 16, kWideAhead = 4, kFarAhead = 24;
 constexpr int kPackedAhead = 1024;  // bytes; how far ahead a packed a is prefetched
 
@@ -28,7 +28,7 @@ struct Cursor {
 };
 
 // What a tile does besides its sums. pack: it packs b for the tiles that follow. fetch: it prefetches rows of
-// another strip, two cache lines each. fetch_a: it prefetches rows of a, one line in each step of k.
+// another panel of b, two cache lines each. fetch_a: it prefetches rows of a, one line in each step of k.
 // fetch_packed: it prefetches a packed a.
 enum class Meanwhile { nothing, pack, fetch, fetch_a, fetch_packed };
 
@@ -97,8 +97,8 @@ RANVIER_INLINE void fetch_vector(const T* row, int v) {
   if (v * sizeof(vec<T>) % 64 != 0) return;
   if (kPack) {
     __builtin_prefetch(row + v * lanes<T>, 0, 2);
-    // Where a row of the strip is one line, the other line of the same 128 bytes is fetched, too: each row is
-    // on another page, and the next strip needs that line.
+    // Where a row of the panel of b is one line, the other line of the same 128 bytes is fetched, too: each
+    // row is on another page, and the next panel of b needs that line.
     if (kVectors * sizeof(vec<T>) <= 64)
       __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(row) ^ 64), 0, 2);
   } else if ((kManyRegisters && kVectors <= 2) || kVectors == 8) {
@@ -114,8 +114,8 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, co
   constexpr bool kPack = kMeanwhile == Meanwhile::pack, kFetch = kMeanwhile == Meanwhile::fetch;
   constexpr bool kFetchA = kMeanwhile == Meanwhile::fetch_a;
   ColumnOfA<T, kRows> a(t, at.a);
-  // `ahead` points to the end of 64 bytes: where b is not aligned, the strip to the left has fetched their
-  // first line. kLater rows before its end it goes on to the strip to the right (which follows a packed one).
+  // `ahead` points to the end of 64 bytes: where b is not aligned, the panel to the left has fetched their
+  // first line. kLater rows before its end it goes on to the panel to the right (which follows a packed one).
   constexpr int kLater = kRowsAhead<kVectors, kPack>, kWidth = kVectors * lanes<T>;
   const T *b = at.b, *right = b + kWidth + kElementsOfLine<T> - 1;
   const int64_t turn = goes_on || t.rs_b == kWidth ? 0 : kLater + 1;
@@ -239,9 +239,9 @@ static void tile(const MatmulTile<T>& t) {
     bool has_sums = t.accumulate && whole;
     int adds = has_sums, chains = 0;
     for (int64_t left = t.k;;) {
-      const bool goes_on = left > t.k_block;
-      multiply<T, kRows, kVectors, kMeanwhile>(t, goes_on ? t.k_block : left, goes_on, vectors, at, acc);
-      left -= t.k_block, ++chains;
+      const bool goes_on = left > t.chain_length;
+      multiply<T, kRows, kVectors, kMeanwhile>(t, goes_on ? t.chain_length : left, goes_on, vectors, at, acc);
+      left -= t.chain_length, ++chains;
       const bool done = left <= 0 && plain;
       const int level = t.tree && left > 0 ? __builtin_ctz(chains) : 0;
       // All sums are added before any is stored, since vectors overlap.
@@ -277,13 +277,13 @@ static void half_tile(const MatmulTile<float>& t) {
     const float* b = t.b;
     bool add = t.accumulate;
     const float* fetch = first + t.fetch.panels * kRows * t.rs_a;
-    for (int64_t left = t.k;; left -= t.k_block, add = true) {
+    for (int64_t left = t.k;; left -= t.chain_length, add = true) {
       __m256 acc[kRows] = {};
       __m512 wide[kRows] = {};
-      for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; --k, b += rs_b, a.next()) {
+      for (int64_t k = left < t.chain_length ? left : t.chain_length; k > 0; --k, b += rs_b, a.next()) {
         const __m256 row = _mm256_maskz_loadu_ps(mask, b + kFirst);
         const __m512 wide_row = kWide ? __m512(load(b)) : __m512{};
-        if (kRows == kTileRows) {  // only full panels prefetch the next rows of a
+        if (kRows == kTileRows) {  // only full panels of a prefetch the next rows of a
           __builtin_prefetch(fetch, 0, 2);
           fetch += fetch_a;
         }
@@ -308,7 +308,7 @@ static void half_tile(const MatmulTile<float>& t) {
         _mm256_mask_storeu_ps(to + kFirst, mask, acc[i]);
         if (kWide) store(to, add ? load(to) + vec<float>(wide[i]) : vec<float>(wide[i]));
       }
-      if (left <= t.k_block) break;
+      if (left <= t.chain_length) break;
     }
   }
 }

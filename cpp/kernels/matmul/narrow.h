@@ -42,9 +42,9 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
   const float* fetch = a + kNarrowRows * rs_a;
   RANVIER_UNROLL
   for (int g = 0; g < kGroups; ++g) at[g] = a, a = opaque(a + 4 * rs_a);
-  for (int64_t left = t.k;; left -= t.k_block) {
+  for (int64_t left = t.k;; left -= t.chain_length) {
     narrow_vec acc[kNarrowVectors][kColumns] = {};
-    for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; k -= 4) {
+    for (int64_t k = left < t.chain_length ? left : t.chain_length; k > 0; k -= 4) {
       const int64_t done = k < 4 ? 4 - k : 0;  // so many of the last four products are already added
       RANVIER_UNROLL
       for (int g = 0; g < kGroups; ++g) at[g] -= done;
@@ -84,7 +84,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
         __builtin_memcpy(&sums[j][v * kHalf], &sum, sizeof sum);
       }
     }
-    if (left <= t.k_block) break;
+    if (left <= t.chain_length) break;
   }
   store_squares<float>(kColumns, kNarrowRows, sums[0], 32, c, t.rs_c);
 }
@@ -119,9 +119,9 @@ static void one_vector(const MatmulTile<float>& t) {
     ColumnOfA<float, kOneRows> a(t, t.a + i * t.rs_a);
     const float* fetch = t.a + (i + kOneRows) * t.rs_a;
     float* c = t.c + i * rs_c;
-    for (int64_t left = t.k;; left -= t.k_block) {
+    for (int64_t left = t.k;; left -= t.chain_length) {
       vec<float> acc[kOneRows] = {};
-      for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; --k, b += rs_b) {
+      for (int64_t k = left < t.chain_length ? left : t.chain_length; k > 0; --k, b += rs_b) {
         const vec<float> row = load(b);
         __builtin_prefetch(fetch, 0, 2);
         fetch += fetch_a;
@@ -133,11 +133,11 @@ static void one_vector(const MatmulTile<float>& t) {
         RANVIER_UNROLL
         for (int r = 0; r < kOneRows; ++r) acc[r] = load(sums[r]) + acc[r];
       }
-      const int direct = left <= t.k_block ? whole : 0;
+      const int direct = left <= t.chain_length ? whole : 0;
       float* to = c;
       RANVIER_UNROLL
       for (int r = 0; r < kOneRows; ++r, to = opaque(to + rs_c)) store(r < direct ? to : sums[r], acc[r]);
-      if (left <= t.k_block) break;
+      if (left <= t.chain_length) break;
     }
     for (int r = whole; r < kOneRows; ++r) store_first<float>(c + r * rs_c, load(sums[r]), columns);
   }

@@ -1,4 +1,4 @@
-// MatmulPack: packs a b that several products share. The threads divide its strips. Each strip is packed by
+// MatmulPack: packs a b that several products share. The threads divide its panels. Each panel is packed by
 // the `pack` function of the kernels that will multiply it.
 #include <algorithm>
 
@@ -17,8 +17,8 @@ template <class T>
 void MatmulPack<T>::run(const Team& team, void*) const {
   constexpr double kNsPerElement = 0.2;
   const int64_t k = kernels->elements(b.shape[1]), n = b.shape[2];
-  const int64_t strips = ceil_div(n, width);
-  team.parallel_for(strips, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
+  const int64_t panels_b = ceil_div(n, width);
+  team.parallel_for(panels_b, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin * width; j < std::min(end * width, n); j += width) {
       const int columns = static_cast<int>(std::min<int64_t>(width, n - j));
       kernels->pack(k, columns, kernels->width(columns), b.data + j * b.strides[2],

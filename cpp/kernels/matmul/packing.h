@@ -1,5 +1,5 @@
-// Packing: copies a strip of an operand to memory where the micro-kernel reads it in order, row by row of the
-// strip: dst[p * width + j] = src[p * rs + j * cs]. The strip has k rows and `columns` columns; zeros fill up
+// Packing: copies a panel of an operand to memory where the micro-kernel reads it in order, row by row of the
+// panel: dst[p * width + j] = src[p * rs + j * cs]. The panel has k rows and `columns` columns; zeros fill up
 // the columns to `width`, whole vectors of a tile. Included by files that are compiled for each ISA level.
 #pragma once
 #include <type_traits>
@@ -36,7 +36,7 @@ RANVIER_INLINE void copy_first(T* to, const T* from, int n) {
     __builtin_memcpy(to, from, kBytes);
     if (kPart > 1) __builtin_memcpy(to + n - kPart, from + n - kPart, kBytes);
   };
-  if (lanes<T> > 8 && n >= 8)
+  if (lanes < T >> 8 && n >= 8)
     ends(std::integral_constant<int, 8>());
   else if (lanes<T> > 4 && n >= 4)
     ends(std::integral_constant<int, 4>());
@@ -60,7 +60,7 @@ RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
 #endif
 }
 
-// Packs a strip whose rows are contiguous in memory (cs = 1).
+// Packs a panel whose rows are contiguous in memory (cs = 1).
 template <class T>
 static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t rs, T* dst) {
   constexpr int L = lanes<T>;
@@ -109,14 +109,14 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
   }
 }
 
-// Packs a strip whose columns are contiguous in memory (rs = 1): squares of lanes x lanes are transposed in
-// registers. It takes some cache lines of each column at a time (64 KB of the strip), so that this part of
-// the strip stays in L2 until all columns have written to its lines.
+// Packs a panel whose columns are contiguous in memory (rs = 1): squares of lanes x lanes are transposed in
+// registers. It takes some cache lines of each column at a time (64 KB of the panel), so that this part of
+// the panel stays in L2 until all columns have written to its lines.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
-  constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T)), kStrip = (64 << 10) / int(sizeof(T));
+  constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T)), kPanel = (64 << 10) / int(sizeof(T));
   if (width == 0) return;
-  const int64_t lines = width * kLine < kStrip ? kStrip / (width * kLine) * kLine : kLine;
+  const int64_t lines = width * kLine < kPanel ? kPanel / (width * kLine) * kLine : kLine;
   for (int64_t line = 0; line < k; line += lines) {
     const int64_t end = line + lines < k ? line + lines : k;
     for (int j0 = 0; j0 < width; j0 += L) {

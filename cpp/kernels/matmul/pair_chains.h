@@ -12,7 +12,7 @@ namespace ranvier::RANVIER_ISA {
 constexpr int L = lanes<float>;
 
 // sums [kRows, kVectors * L] = one chain over k pairs of a panel of a, where pair a[i, p] is at
-// a[i * rs_a + p * cs_a], and a packed strip of b of kVectors vectors of columns.
+// a[i * rs_a + p * cs_a], and a packed panel of b of kVectors vectors of columns.
 template <int kRows, int kVectors>
 static void chain(int64_t k, const float* a, int64_t rs_a, int64_t cs_a, const float* b, float* sums) {
   __m512 acc[kRows][kVectors] = {};

@@ -5,7 +5,7 @@
 // and the sums of a tile differ. The functions are in bfloat16.isa.cpp.
 //
 // Factors are rounded to the nearest bfloat16, ties to even. NaN and infinities stay; subnormal numbers
-// become 0. A chain has at most kc pairs.
+// become 0. A chain has at most kMaxChain pairs.
 #pragma once
 #include "base/half.h"
 #include "kernels/matmul/tile.h"
@@ -24,9 +24,9 @@ struct PackStored {
 };
 
 // Arguments of StoredPairs::run, which computes a tile of c from pairs: a panel of a [rows, k], where pair
-// a[i, p] is at a[i * rs_a + p * cs_a], by a packed strip of b [k, columns], one or two vectors of columns.
+// a[i, p] is at a[i * rs_a + p * cs_a], by a packed panel of b [k, columns], one or two vectors of columns.
 struct StoredTile {
-  int64_t k, k_block;         // in pairs: all, and the most in one chain
+  int64_t k, chain_length;    // in pairs: all, and the most in one chain
   const float *a, *b, *bias;  // bias: float32, padded to whole vectors; or null
   int64_t rs_a, cs_a;
   int rows, columns;
@@ -35,11 +35,11 @@ struct StoredTile {
   float* floats;  // if not null, c is stored here as float32, times scale
   float scale = 1;
   bool added = false;  // true: added to what is in `floats`
-  // If k is divided into parts: the sums of the parts before, in rows of width_of_parts elements, which are
+  // If k has several blocks: the sums of the blocks before, in rows of rs_sums elements, which are
   // whole vectors; else null.
-  float* of_parts = nullptr;
-  int64_t width_of_parts = 0;
-  bool is_first_part = true, is_last_part = true;
+  float* sums = nullptr;
+  int64_t rs_sums = 0;
+  bool is_first_block = true, is_last_block = true;
   int64_t rs_c, cs_c;
 };
 

@@ -23,11 +23,12 @@ bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
          o.n >= 2 * kernels_.lanes && o.n * kSize <= near_b();
 }
 
-// True if a is not packed: what a tile reads of it stays in L1, or too few strips read it for packing to pay.
+// True if a is not packed: what a tile reads of it stays in L1, or too few panels of b read it for packing to
+// pay.
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   if (kernels_.pairs) return false;
-  const int64_t rows = o.tile.rows, k = std::min(o.k, kernels_.kc);
+  const int64_t rows = o.tile.rows, k = std::min(o.k, kernels_.max_chain);
   if (o.rs_a == 1 && o.cs_a > 0) {  // a column is in one cache line: k lines must fit into L1, on few pages
     const int64_t step = o.cs_a * kSize, apart = std::max<int64_t>(step & -step, 64);
     if (std::min(k, k * step / kAliased) <= kFewPages && k * apart <= caches.l1 / 2) return true;
@@ -39,16 +40,17 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
-// True if b can be packed by the tiles of the first panel (`fused`), which then costs hardly anything.
+// True if b can be packed by the tiles of the first panel of a (`fused`), which then costs hardly anything.
 template <class T>
 bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
   return o.cs_b == 1 && o.n >= 2 * kernels_.lanes && o.tile.columns == kernels_.packing_columns &&
          o.tile.rows >= kernels_.packing_rows;
 }
 
-// Only where tiles have three vectors (AVX2). True if each panel reads all of b in place from L2. Otherwise
-// all panels are multiplied by one strip of b, which stays in L1, and each panel then writes a short piece of
-// c on another page. With many rows and products, reading b takes longer than writing c.
+// Only where tiles have three vectors (AVX2). True if each panel of a reads all of b in place from L2.
+// Otherwise all panels of a are multiplied by one panel of b, which stays in L1, and each panel of a then
+// writes a short piece of c on another page. With many rows and products, reading b takes longer than writing
+// c.
 template <class T>
 bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
   const int64_t bytes = o.k * std::abs(o.rs_b) * kSize, bytes_c = o.m * std::abs(o.rs_c) * kSize;
@@ -56,16 +58,16 @@ bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
          ((o.k <= kFewPages && o.m <= kFewPages) || (o.k <= kFewProducts && 2 * bytes_c > caches.l2));
 }
 
-// True if b is not packed: it stays in a cache, or too few panels read it for packing to pay.
+// True if b is not packed: it stays in a cache, or too few panels of a read it for packing to pay.
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   if (o.cs_b != 1 || kernels_.pairs) return false;
   const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, o.tile.most);
-  if (std::min(o.k, kernels_.kc) * row <= near_b()) return true;
+  if (std::min(o.k, kernels_.max_chain) * row <= near_b()) return true;
   if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
   if (is_passed_again(o)) return true;
   if (!has_lines()) return false;
-  // The rows of a strip are whole cache lines here, which tiles prefetch early enough.
+  // The rows of a panel of b are whole cache lines here, which tiles prefetch early enough.
   return passes == 1 || (passes <= kFewPassesOfLines && row % kInTheWay != 0);
 }
 
@@ -80,7 +82,7 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
   if (!reads_b_in_place(o) && !packs_b_by_tiles(o))
     fmas += (o.cs_b == 1 ? kCostOfCopy : kCostOfTransposing) * o.k * o.n;
   if (!reads_a_in_place(o)) fmas += (o.rs_a == 1 ? kCostOfCopy : kCostOfTransposing) * o.k * o.m;
-  if (o.cs_c != 1) fmas += kCostOfScattering * o.m * o.n * ceil_div(o.k, kernels_.kc);
+  if (o.cs_c != 1) fmas += kCostOfScattering * o.m * o.n * ceil_div(o.k, kernels_.max_chain);
   return fmas;
 }
 
@@ -96,13 +98,13 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   const Operands<T>& o = transposed ? swapped : plain;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
-  k_block = part > 0 ? o.k : k_block_of(o.k, kernels_.kc, kernels_.step);
+  chain_length = part > 0 ? o.k : even_chain_length(o.k, kernels_.max_chain, kernels_.step);
   // A small batch has the buffers of tiles, too: a caller of plan_bytes() may give no addresses and strides
   // yet.
   if (way != MatmulWay::tiles && way != MatmulWay::small_batch) return;
-  nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
-  m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
-  rows = o.tile.rows;
+  nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.max_chain * kSize) / kWidest, 1) * kWidest;
+  m_ = o.m, panels_a = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
+  mr = o.tile.rows;
   nr = o.tile.columns;
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
@@ -127,128 +129,130 @@ bool MatmulPlan<T>::fetches_c(const Operands<T>& o) const {
   return o.rs_c * kSize % kLine != 0 && bytes > caches.l1 && o.k <= kFewProducts;
 }
 
-// The products along k that are worked on at once (`chunk`). All of them, where the part of b that they need
-// stays in L2: one strip, or where the threads do not divide the columns all strips. Then c is written once,
-// with finished sums. To write c several times would take a larger part of the time of pairs (pairs.h), so
-// their b may take twice L2.
+// The products along k that are worked on at once (`kc`). All of them, where the part of b that they need
+// stays in L2: one panel of b, or where the threads do not divide the columns all panels of b. Then c is
+// written once, with finished sums. To write c several times would take a larger part of the time of pairs
+// (pairs.h), so their b may take twice L2.
 template <class T>
-int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
-  if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
-  if (kernels_.tiles) return k_block;                   // a panel of a stays in L1
-  const bool together = kernels_.pairs && !by_columns;  // pack_strips() packs some rows at a time
+int64_t MatmulPlan<T>::choose_kc(const Operands<T>& o, bool by_columns) const {
+  if (o.k <= chain_length) return std::max<int64_t>(o.k, 1);
+  if (kernels_.tiles) return chain_length;              // a panel of a stays in L1
+  const bool together = kernels_.pairs && !by_columns;  // pack_b() packs some rows at a time
   // Each row of a large b is on separate pages: as few rows as possible are used at a time, over all columns.
-  // Where b is read in place, L2 must also keep the lines that two strips share until the second is read.
+  // Where b is read in place, L2 must also keep the lines that two panels of b share until the second is
+  // read.
   const int64_t twice = pack_b || prepacked ? 4 : 3;  // b may take half of this times L2
-  if (!together && o.cs_b == 1 && 2 * o.k * std::abs(o.rs_b) * kSize > twice * caches.l2) return k_block;
-  int64_t most = near_strip() / (std::max(nr, rows) * kSize);
+  if (!together && o.cs_b == 1 && 2 * o.k * std::abs(o.rs_b) * kSize > twice * caches.l2) return chain_length;
+  int64_t most = l2_for_panel_b() / (std::max(nr, mr) * kSize);
   const int64_t near = together ? 2 * caches.l2 : pack_b ? caches.l2 : caches.l2 / 2;
   if (!by_columns) most = std::min(most, near / (std::min(o.n, nc) * kSize));
-  return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
+  return std::min(std::max<int64_t>(most / chain_length, 1) * chain_length, o.k);
 }
 
-// Sets chunk, run and strips, and the sizes of the buffers. by_columns: the threads divide the columns, else
-// the panels.
+// Sets kc, panels_a_in_l2, panels_b_in_l2 and the sizes of the buffers. by_columns: the threads divide the
+// columns, else the panels of a.
 template <class T>
 void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns) {
-  const int64_t all_strips = strips_of(o.n);
-  chunk = chunk_of(o, by_columns);
-  run = by_columns ? panels : panels_near(chunk);
-  strips = std::max<int64_t>(near_strips() / (chunk * nr * kSize), kFewestStrips);
-  if (kernels_.tiles && by_columns && o.cs_b != 1) strips = 1;  // it stays in L1
+  const int64_t all_panels_b = panels_b_of(o.n);
+  kc = choose_kc(o, by_columns);
+  panels_a_in_l2 = by_columns ? panels_a : panels_a_in_l2_of(kc);
+  panels_b_in_l2 = std::max<int64_t>(l2_for_panels_b() / (kc * nr * kSize), kFewestPanelsB);
+  if (kernels_.tiles && by_columns && o.cs_b != 1) panels_b_in_l2 = 1;  // it stays in L1
   const int64_t packed = !pack_b      ? 1
-                         : by_columns ? std::min(strips, all_strips)
-                                      : strips_of(std::min(o.n, nc));
+                         : by_columns ? std::min(panels_b_in_l2, all_panels_b)
+                                      : panels_b_of(std::min(o.n, nc));
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same line. share()
   // calls this for both ways where a smaller team than expected may choose the other one: the larger size
   // stays.
-  if (pack_a) size_a_ = std::max(size_a_, round_up(chunk * std::min(o.m, run * rows), 64));
-  if (pack_b || ragged_b) size_b_ = std::max(size_b_, round_up(chunk * nr * packed, 64));
+  if (pack_a) size_a_ = std::max(size_a_, round_up(kc * std::min(o.m, panels_a_in_l2 * mr), 64));
+  if (pack_b || ragged_b) size_b_ = std::max(size_b_, round_up(kc * nr * packed, 64));
 }
 
 // Decides how the threads share the work: who packs which part of b, and which tiles a thread takes.
 template <class T>
 void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
-  const int64_t all_strips = strips_of(o.n);
-  const int64_t strips_of_two = nr == 3 * kernels_.lanes ? ceil_div(o.n, 2 * kernels_.lanes) : all_strips;
-  const bool few = has_few_panels(o, strips_of_two);
-  set_last_strip(o, few);
-  // With some strips and not too many panels, the threads may also divide the columns and pack strips just
-  // before they use them. Two threads then write to some lines of c, at the boundaries of their columns. That
-  // must cost less than it costs to read parts of b that another core has packed.
+  const int64_t all_panels_b = panels_b_of(o.n);
+  const int64_t panels_of_two = nr == 3 * kernels_.lanes ? ceil_div(o.n, 2 * kernels_.lanes) : all_panels_b;
+  const bool few = has_few_panels_a(o, panels_of_two);
+  set_last_panel_b(o, few);
+  // With some panels of b and not too many panels of a, the threads may also divide the columns and pack
+  // panels of b just before they use them. Two threads then write to some lines of c, at the boundaries of
+  // their columns. That must cost less than it costs to read parts of b that another core has packed.
   const bool as_needed =
-      !few && pack_b && strips_of_two >= kSomeStrips && panels <= panels_near(chunk_of(o, true));
+      !few && pack_b && panels_of_two >= kSomePanelsB && panels_a <= panels_a_in_l2_of(choose_kc(o, true));
   const bool by_columns = few || (as_needed && (threads == 1 || o.k * o.n > kLinesOfB * o.m));
   if (as_needed) size_blocks(o, !by_columns);
   size_blocks(o, by_columns);
   sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
-  if (!by_columns) even_out(o, all_strips, threads);
-  const bool near = chunk * std::abs(o.rs_b) * kSize <= near_b();
-  // An a that is read in place across cache lines must not be read again for each strip.
+  if (!by_columns) even_out(o, all_panels_b, threads);
+  const bool near = kc * std::abs(o.rs_b) * kSize <= near_b();
+  // An a that is read in place across cache lines must not be read again for each panel of b.
   const bool along = pack_a || o.cs_a == 1;
   one_by_one = by_columns && !near && along && o.cs_b == 1 && o.tile.threes && !is_passed_again(o);
   if (one_by_one) pass_one_by_one(o);
 }
 
-// True if there are so few panels of a that the threads divide the columns. strips_of_two: the number of
-// strips, counted as strips of two vectors.
+// True if there are so few panels of a that the threads divide the columns. panels_of_two: the number of
+// panels of b, counted as panels of two vectors.
 template <class T>
-bool MatmulPlan<T>::has_few_panels(const Operands<T>& o, int64_t strips_of_two) const {
+bool MatmulPlan<T>::has_few_panels_a(const Operands<T>& o, int64_t panels_of_two) const {
   if (prepacked) return false;
   if (is_passed_again(o) && o.m <= kFewPages) return true;
-  const bool far = has_lines() && std::min(o.k, kernels_.kc) * std::abs(o.rs_b) * kSize > near_b();
-  const int64_t some = pack_b ? kFewPanels : far ? kFewPassesOfLines : kFewPanelsInPlace;
-  return panels <= std::min(some * kernels_.mr / o.tile.most, strips_of_two);
+  const bool far = has_lines() && std::min(o.k, kernels_.max_chain) * std::abs(o.rs_b) * kSize > near_b();
+  const int64_t some = pack_b ? kFewPanelsA : far ? kFewPassesOfLines : kFewPanelsAInPlace;
+  return panels_a <= std::min(some * kernels_.mr / o.tile.most, panels_of_two);
 }
 
-// Decides how a last strip of fewer columns is read at levels without masked loads (`masks`), since a tile
-// must not read beyond its columns: it overlaps the strip before (`overlaps`), or it alone is packed and
+// Decides how a last panel of b with fewer columns is read at levels without masked loads (`masks`), since a
+// tile must not read beyond its columns: it overlaps the panel before (`overlaps`), or it alone is packed and
 // padded (`ragged_b`).
 template <class T>
-void MatmulPlan<T>::set_last_strip(const Operands<T>& o, bool few_panels) {
+void MatmulPlan<T>::set_last_panel_b(const Operands<T>& o, bool few_panels_a) {
   const int lanes = kernels_.lanes, last = static_cast<int>(o.n % nr);
   const bool masks = lanes * kSize == 64;
   least = (nr == 3 * lanes ? 2 : 1) * lanes;
   overlaps = !prepacked && !masks && o.n >= lanes && (o.n % nc == 0 || o.n % nc >= lanes);
   ragged_b = !pack_b && !prepacked && !overlaps && !masks &&
-             ((last != 0 && width(last) != last) || (few_panels && nr > lanes * 2));
+             ((last != 0 && width(last) != last) || (few_panels_a && nr > lanes * 2));
 }
 
-// A strip of b stays in L1 while all panels are multiplied by it. It is read in place if its lines fit into
-// L1 and do not fall into few sets. Where the lines nearly fill L1, each panel evicts some of them; for many
-// panels packing pays then.
+// A panel of b stays in L1 while all panels of a are multiplied by it. It is read in place if its lines fit
+// into L1 and do not fall into few sets. Where the lines nearly fill L1, each panel of a evicts some of them;
+// for many panels of a packing pays then.
 template <class T>
 void MatmulPlan<T>::pass_one_by_one(const Operands<T>& o) {
-  strips = 1;
-  const int64_t l1 = panels > kManyPanels ? caches.l1 * 3 / 4 : caches.l1;
+  panels_b_in_l2 = 1;
+  const int64_t l1 = panels_a > kManyPanelsA ? caches.l1 * 3 / 4 : caches.l1;
   const bool spread = std::abs(o.rs_b) * kSize % kInTheSameSets != 0;
-  if (fused && overlaps && spread && chunk * kLine * kLinesOfThree <= 2 * l1) pack_b = fused = false;
+  if (fused && overlaps && spread && kc * kLine * kLinesOfThree <= 2 * l1) pack_b = fused = false;
 }
 
-// Makes the panels a multiple of the threads, with hardly fewer rows each, so that all threads have the same
-// number of tiles: where there are few tiles and smaller panels do not change the tile's columns.
+// Makes the number of panels of a a multiple of the threads, with hardly fewer rows each, so that all threads
+// have the same number of tiles: where there are few tiles and smaller panels of a do not change the tile's
+// columns.
 template <class T>
-void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int threads) {
+void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_panels_b, int threads) {
   constexpr int64_t kManyTiles = 8;
-  if (panels * all_strips % threads == 0 || panels * all_strips >= kManyTiles * threads) return;
-  const int64_t even = round_up(panels, threads);
+  if (panels_a * all_panels_b % threads == 0 || panels_a * all_panels_b >= kManyTiles * threads) return;
+  const int64_t even = round_up(panels_a, threads);
   const int fewer = static_cast<int>(ceil_div(o.m, even));
   if (even <= o.m && (nr == 3 * kernels_.lanes || kernels_.nr(fewer) >= nr) &&
       (!fused || o.m / even >= kernels_.packing_rows))
-    panels = even, rows = fewer;
+    panels_a = even, mr = fewer;
 }
 
-// Sets how a tile prefetches the rows of a later panel: fetch.a elements further in each step of k, so that
-// after k steps all `rows` rows are fetched, with what is between them. Where rows are far apart, it fetches
-// one row after another and skips gap_a elements between them; the rows are divided among the chains.
+// Sets how a tile prefetches the rows of a later panel of a: fetch.a elements further in each step of k, so
+// that after k steps all `mr` rows are fetched, with what is between them. Where rows are far apart, it
+// fetches one row after another and skips gap_a elements between them; the rows are divided among the chains.
 template <class T>
 void MatmulPlan<T>::fetch_rows(int64_t rs_a, int64_t k, MatmulFetch<T>& fetch) const {
   fetch.gap_a = 0;
   if (std::abs(rs_a) <= kFarApart * k) {
-    fetch.a = static_cast<int>(rows * rs_a / k);
+    fetch.a = static_cast<int>(mr * rs_a / k);
     return;
   }
-  const int64_t in_a_chain = ceil_div(int64_t{rows}, ceil_div(k, k_block));
-  const int64_t steps = std::max<int64_t>(std::min(k, k_block) / in_a_chain, 1);
+  const int64_t in_a_chain = ceil_div(int64_t{mr}, ceil_div(k, chain_length));
+  const int64_t steps = std::max<int64_t>(std::min(k, chain_length) / in_a_chain, 1);
   fetch.a = static_cast<int>(ceil_div(k, steps));
   fetch.gap_a = rs_a - round_up(k, fetch.a);
 }

@@ -1,10 +1,16 @@
 // The plan of one matmul: which way computes it (choice.cpp), the size of tiles (tile_size.cpp), what is
 // packed, and how the threads share the tiles (plan.cpp). The loops of matmul.cpp follow it.
 //
-// c (m, n) = a (m, k) b (k, n) is computed in tiles: blocks of c whose sums are held in registers. A panel is
-// the rows of a that a tile has, a strip the columns of b. To pack a panel or a strip is to copy it to memory
-// where the tile reads it in order. An operand that is not packed is read in place. rs_x is the stride from
-// one row of x to the next, cs_x from one column to the next, in elements.
+// The words are those of BLIS (Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS
+// Functionality", 2015). c (m, n) = a (m, k) b (k, n) is computed in tiles of mr x nr elements of c, whose
+// sums the micro-kernel holds in registers. A micro-panel of a, here "panel", is the mr rows of a that a tile
+// reads, a micro-panel of b the nr columns of b. To pack a panel is to copy it to memory where the
+// micro-kernel reads it in order; an operand that is not packed is read in place. kc products along k and nc
+// columns of b are worked on at a time. rs_x is the stride from one row of x to the next, cs_x from one
+// column to the next, in elements.
+//
+// Two things differ from BLIS. The kc products are a multiple of the chain length, which alone decides the
+// bits (matmul.h). In place of mc, the plan has how many panels of each operand stay in L2.
 #pragma once
 #include <algorithm>
 
@@ -25,7 +31,7 @@ enum class MatmulWay {
   gemv,         // gemv.h
   stack,        // stack.h
   small_batch,  // each product as a small one
-  tiles,        // the loops of matmul.cpp: panels, strips and tiles
+  tiles,        // the loops of matmul.cpp
 };
 
 // The estimated time of a product c (rows, n) on one thread, in nanoseconds. Few columns take as long as half
@@ -43,7 +49,7 @@ double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64
 
 // The products in a chain: k divided into even blocks of at most `most` products, whose length is a multiple
 // of 16, the side of the widest transposition, or of a larger `step`.
-inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
+inline int64_t even_chain_length(int64_t k, int64_t most, int step = 1) {
   if (k <= most) return most;
   return round_up(ceil_div(k, ceil_div(k, most)), std::max(step, 16));
 }
@@ -88,7 +94,7 @@ inline void set_epilogue(MatmulEpilogue<T>& e, const Matmul<T>& call, bool trans
 template <class T>
 Operands<T> operands_of(const Matmul<T>& call, const MatmulKernels<T>& kernels, bool transposed);
 
-// Where a thread packs strips of b and panels of a.
+// Where a thread packs panels of b and of a.
 template <class T>
 struct MatmulBuffers {
   T *b, *a;
@@ -96,7 +102,7 @@ struct MatmulBuffers {
 
 // Who packs b, and which tiles a thread takes.
 enum class Sharing {
-  columns,  // the threads divide the columns of c; each packs the strips of its own, some at a time
+  columns,  // the threads divide the columns of c; each packs the panels of b of its own, some at a time
   own,      // b is small: each thread packs all of it for itself, then takes consecutive tiles
   one,      // the threads pack b together and wait, then take consecutive tiles
 };
@@ -112,32 +118,34 @@ class MatmulPlan {
   bool pack_a, pack_b;
   bool fetch_a;     // tiles prefetch a: it is read in place and comes from beyond L2
   bool fetch_c;     // tiles prefetch their lines of c: see fetches_c()
-  bool fused;       // b is packed by the tiles of the first panel, not before
-  bool ragged_b;    // b is read in place, except a last strip that no tile fits, which is packed
-  bool one_by_one;  // a strip is multiplied by all panels before the next one; some tiles prefetch the next
-  bool overlaps;    // a last strip of few columns also takes columns of the strip before: no masks are needed
+  bool fused;       // b is packed by the tiles of the first panel of a, not before
+  bool ragged_b;    // b is read in place, except a last panel that no tile fits, which is packed
+  bool one_by_one;  // all panels of a are multiplied by a panel of b before the next one, which some tiles
+                    // prefetch
+  bool
+      overlaps;  // a last panel of b of few columns also takes columns of the one before: no masks are needed
   Sharing sharing;
-  int rows;         // the most rows of a panel
-  int64_t panels;   // the number of panels: m split evenly, so that no thin tile is left over
-  int nr;           // the columns of a strip; the last may have fewer
-  int64_t least;    // with `overlaps`, the fewest columns of the last strip
-  int64_t strips;   // how many strips are used at a time, so that they stay in L2 for all panels
-  int64_t run;      // how many panels are used at a time, so that they stay in L2 for all strips
-  int64_t k_block;  // products in one chain: k split evenly
-  int64_t chunk;    // products along k that are worked on at once: a multiple of k_block, or all
-  int64_t nc;       // columns of b that are worked on at once: kc x nc elements stay in L3
-  int64_t part;     // products of a part, see Matmul::parts; or 0
+  int mr;                  // the most rows of a panel of a
+  int64_t panels_a;        // the number of panels of a: m split evenly, so that no thin tile is left over
+  int nr;                  // the columns of a panel of b; the last may have fewer
+  int64_t least;           // with `overlaps`, the fewest columns of the last panel of b
+  int64_t panels_b_in_l2;  // panels of b used at a time, which stay in L2 for all panels of a
+  int64_t panels_a_in_l2;  // panels of a used at a time, which stay in L2 for all panels of b
+  int64_t chain_length;    // products in one chain: k split evenly
+  int64_t kc;              // products along k that are worked on at once: a multiple of chain_length, or all
+  int64_t nc;              // columns of b that are worked on at once: kc x nc elements stay in L3
+  int64_t part;            // products of a part, see Matmul::parts; or 0
 
-  // The first row of a panel. The first panels have `rows` rows each, the others one row less.
-  int64_t row(int64_t panel) const { return panel * (rows - 1) + std::min(panel, m_ - panels * (rows - 1)); }
+  // The first row of a panel of a. The first panels have mr rows each, the others one row less.
+  int64_t row(int64_t panel) const { return panel * (mr - 1) + std::min(panel, m_ - panels_a * (mr - 1)); }
 
-  // The end of the panels from `panel` on that have as many rows as this panel, at most `end`.
+  // The end of the panels of a from `panel` on that have as many rows as this panel, at most `end`.
   int64_t end_alike(int64_t panel, int64_t end) const {
-    const int64_t first = m_ - panels * (rows - 1);
+    const int64_t first = m_ - panels_a * (mr - 1);
     return panel < first ? std::min(first, end) : end;
   }
 
-  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // the number of strips of n columns
+  int64_t panels_b_of(int64_t n) const { return ceil_div(n, nr); }  // the number of panels of b of n columns
 
   // The columns of the narrowest tile that holds this many: 1, 2, 4 or 8 vectors, or 3 where nr has three.
   int width(int columns) const {
@@ -173,24 +181,26 @@ class MatmulPlan {
     return plain_ && kernels_.narrow && o.n > 1 && o.n <= kDotRows && o.cs_a == 1 && o.cs_c == 1;
   }
   bool has_lines() const { return kernels_.lanes * kSize >= 64; }  // a vector is a cache line
-  int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
+  int64_t choose_kc(const Operands<T>& o, bool by_columns) const;
   void size_blocks(const Operands<T>& o, bool by_columns);
   bool fetches_c(const Operands<T>& o) const;
-  bool has_few_panels(const Operands<T>& o, int64_t strips_of_two) const;
-  void set_last_strip(const Operands<T>& o, bool few_panels);
+  bool has_few_panels_a(const Operands<T>& o, int64_t panels_of_two) const;
+  void set_last_panel_b(const Operands<T>& o, bool few_panels_a);
   void share(const Operands<T>& o, int threads);
   void pass_one_by_one(const Operands<T>& o);
-  void even_out(const Operands<T>& o, int64_t all_strips, int threads);
+  void even_out(const Operands<T>& o, int64_t all_panels_b, int threads);
   TileSize tile_of(const Operands<T>& o) const;
-  int64_t panels_near(int64_t k) const { return std::max<int64_t>(near_panels() / (k * rows * kSize), 1); }
+  int64_t panels_a_in_l2_of(int64_t k) const {
+    return std::max<int64_t>(l2_for_panels_a() / (k * mr * kSize), 1);
+  }
   // How many bytes of an operand stay in a cache while other operands pass through it. For a b that is not
   // packed, they stay in L2 where a vector is a whole cache line, otherwise in L1, half of which is used:
   // rows that are not packed may fall into the same sets.
   int64_t near_b() const { return has_lines() ? caches.l2 / 5 : caches.l1 / 2; }
-  // One strip of a packed b. At AVX2 less, since each panel reads the strip again.
-  int64_t near_strip() const { return caches.l2 / (has_lines() ? 4 : 16); }
-  static int64_t near_strips() { return caches.l2 * 3 / 8; }  // all strips that are used at a time
-  static int64_t near_panels() { return caches.l2 / 2; }      // all panels that are used at a time
+  // One panel of a packed b. At AVX2 less, since each panel of a reads it again.
+  int64_t l2_for_panel_b() const { return caches.l2 / (has_lines() ? 4 : 16); }
+  static int64_t l2_for_panels_b() { return caches.l2 * 3 / 8; }  // all panels of b that are used at a time
+  static int64_t l2_for_panels_a() { return caches.l2 / 2; }      // all panels of a that are used at a time
 
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;

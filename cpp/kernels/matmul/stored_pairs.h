@@ -2,10 +2,10 @@
 // bfloat16 (pairs.h). Packing moves pairs of numbers as they are, and a finished tile is rounded as it is
 // stored, so a, b and c are never in memory as float32. Included by halves.cpp only.
 //
-// The loops are those of matmul.cpp: k is divided into even parts of at most kMostPairs pairs, whose packed b
-// the team shares; a part is divided into even chains of at most kc pairs. The sums of a tile that has
-// several parts are kept as float32 from part to part. After the last part come the bias, the activation and
-// rounding.
+// The loops and words are those of matmul.cpp and plan.h, with pairs in place of products along k: a block is
+// nc columns of b by kc pairs along k, whose packed b the team shares. Tasks of a block are computed by one
+// thread each: mc rows of a by some panels of b. If k has several blocks, the sums of c are kept as float32
+// from block to block. After the last block come the bias, the activation and rounding.
 #pragma once
 #include <algorithm>
 
@@ -27,187 +27,255 @@ class StoredProduct {
     return bfloat16() == Bfloat16::pairs && pays_in_pairs(x.b.shape[2], x.a.shape[2]);
   }
 
+  // threads: the size of the team that computes one product.
   StoredProduct(const Call& call, int threads)
-      : call_(call), m_(call.a.shape[1]), n_(call.b.shape[2]), k_(call.a.shape[2]), tile_(stored_kernels()) {
-    chunk_ = std::min(k_block_of(ceil_div(k_, 2), kMostPairs), ceil_div(k_, 2));
-    panels_ = ceil_div(m_, tile_.rows);
-    const int64_t near = caches.l2 / 2 / (chunk_ * tile_.rows * kSize);
-    const int64_t even = threads > 1 ? ceil_div(panels_, kUnits * threads) : panels_;
-    run_ = std::max<int64_t>(std::min(near, even), 1);
-    block_ = std::min(n_, std::max<int64_t>(kBlock / (chunk_ * kSize * tile_.columns), 1) * tile_.columns);
-    const int64_t strips = ceil_div(block_, tile_.columns), runs = ceil_div(panels_, run_);
-    groups_ = threads > 1
-                  ? std::clamp<int64_t>(ceil_div(kUnits * threads, runs), 1, ceil_div(strips, kLeastStrips))
-                  : 1;
+      : call_(call),
+        kernels_(stored_kernels()),
+        m_(call.a.shape[1]),
+        n_(call.b.shape[2]),
+        k_(call.a.shape[2]),
+        mr_(kernels_.rows),
+        nr_(kernels_.columns) {
+    const int64_t pairs = ceil_div(k_, 2);
+    kc_ = std::min(even_chain_length(pairs, kMostPairs), pairs);
+    panels_a_ = ceil_div(m_, mr_);
+
+    const int64_t panel_b_bytes = kc_ * nr_ * kPairBytes;
+    nc_ = std::min(n_, std::max<int64_t>(kPackedBytes / panel_b_bytes, 1) * nr_);
+
+    const int64_t panel_a_bytes = kc_ * mr_ * kPairBytes;
+    const int64_t panels_in_l2 = caches.l2 / 2 / panel_a_bytes;
+    const int64_t even_panels = threads > 1 ? ceil_div(panels_a_, kTasksPerThread * threads) : panels_a_;
+    mc_panels_ = std::max<int64_t>(std::min(panels_in_l2, even_panels), 1);
+    if (threads == 1) return;
+
+    const int64_t ic_blocks = ceil_div(panels_a_, mc_panels_);
+    const int64_t wanted = ceil_div(kTasksPerThread * threads, ic_blocks);
+    const int64_t most = ceil_div(ceil_div(nc_, nr_), kLeastPanelsB);
+    jr_ways_ = std::clamp<int64_t>(wanted, 1, most);
   }
 
-  // The bytes of workspace for a crew, the threads that compute one product together.
+  // The bytes of workspace of one product, for a team of this size.
   size_t bytes(int threads) const {
     Carver carver(nullptr);
-    const Memory memory(*this, carver, threads);
+    const Buffers buffers(*this, carver, threads);
     return carver.used();
   }
 
-  void run(const OpenTeam& crew, int64_t batch, char* workspace) const {
-    const Sides x(call_, batch);
+  void run(const OpenTeam& team, int64_t batch, char* workspace) const {
+    const Matrices x(call_, batch);
     Carver carver(workspace);
-    const Memory memory(*this, carver, crew.size());
-    const int64_t together = has_parts() ? kPanels : panels_;
-    for (int64_t i = 0; i < panels_; i += together)
-      for (int64_t j = 0; j < n_; j += block_)
-        for (int64_t p = 0; p < k_; p += 2 * chunk_)
-          run_part(crew, x, memory, i, std::min(i + together, panels_),
-                   {j, std::min(block_, n_ - j), p, std::min(2 * chunk_, k_ - p)});
+    const Buffers buffers(*this, carver, team.size());
+    const int64_t step = has_several_blocks() ? kSummedPanels : panels_a_;
+    for (int64_t i = 0; i < panels_a_; i += step)
+      for (int64_t jc = 0; jc < n_; jc += nc_)
+        for (int64_t pc = 0; pc < k_; pc += 2 * kc_) {
+          const Block block{jc, std::min(nc_, n_ - jc), pc, std::min(2 * kc_, k_ - pc)};
+          run_block(team, x, buffers, block, i, std::min(i + step, panels_a_));
+        }
   }
 
  private:
-  struct Sides {  // the operands of one product of the batch
-    const BFloat16 *a, *b;
-    BFloat16* c = nullptr;
-    float* floats = nullptr;  // or c as float32 (HalfMatmul::wide)
-    int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
-
-    Sides(const Call& x, int64_t batch) {
-      const auto place = [&](const auto& v, auto& data, int64_t& rs, int64_t& cs) {
-        data = v.data + batch * v.strides[0], rs = v.strides[1], cs = v.strides[2];
-      };
-      place(x.a, a, rs_a, cs_a), place(x.b, b, rs_b, cs_b);
-      x.wide.data ? place(x.wide, floats, rs_c, cs_c) : place(x.c, c, rs_c, cs_c);
-    }
-  };
-
-  static constexpr int64_t kSize = sizeof(float);  // bytes of a pair
-  static constexpr int64_t kMostPairs = 2048;      // the most pairs of a part: a panel and a strip stay in L2
-  static constexpr int64_t kPanels = 128;          // the most panels whose sums are kept from part to part
-  static constexpr int64_t kBlock = 4 << 20;       // the most bytes of b that are packed at once
-  // A unit is a run of panels by a group of strips, which one thread computes. Each unit packs its panels of
-  // a.
-  static constexpr int64_t kUnits = 4;        // the units that each thread should have, at least
-  static constexpr int64_t kLeastStrips = 4;  // the fewest strips in a group
-  // How many numbers along k are packed for each strip or panel in turn, where those share cache lines: fewer
-  // where the rows of the matrix are so large that they are on separate pages.
+  static constexpr int64_t kPairBytes = sizeof(float);
+  static constexpr int64_t kMostPairs = 2048;       // the largest kc: a panel of a and one of b stay in L2
+  static constexpr int64_t kSummedPanels = 128;     // the most panels of a whose sums are kept between blocks
+  static constexpr int64_t kPackedBytes = 4 << 20;  // the most bytes of b that are packed at once
+  static constexpr int64_t kTasksPerThread = 4;     // at least; each task packs its panels of a
+  static constexpr int64_t kLeastPanelsB = 4;       // the fewest panels of b of a task
+  // How many numbers along k are packed for each panel in turn, where panels share cache lines: fewer where
+  // the rows of the matrix are so large that they are on separate pages.
   static constexpr int64_t kTogether = 16, kManyTogether = 128;
 
-  struct Part {  // n columns of b from j on, and k products from p on
-    int64_t j, n, p, k;
+  // The operands of one product of the batch.
+  struct Matrices {
+    const BFloat16 *a, *b;
+    BFloat16* c = nullptr;    // either c or
+    float* floats = nullptr;  // c as float32 (HalfMatmul::wide)
+    int64_t rs_a, cs_a, rs_b, cs_b, rs_c, cs_c;
+
+    Matrices(const Call& x, int64_t batch) {
+      a = x.a.data + batch * x.a.strides[0];
+      rs_a = x.a.strides[1];
+      cs_a = x.a.strides[2];
+      b = x.b.data + batch * x.b.strides[0];
+      rs_b = x.b.strides[1];
+      cs_b = x.b.strides[2];
+      if (x.wide.data) {
+        floats = x.wide.data + batch * x.wide.strides[0];
+        rs_c = x.wide.strides[1];
+        cs_c = x.wide.strides[2];
+      } else {
+        c = x.c.data + batch * x.c.strides[0];
+        rs_c = x.c.strides[1];
+        cs_c = x.c.strides[2];
+      }
+    }
+  };
+
+  // The columns [jc, jc + n) of b and c, and the products [pc, pc + k).
+  struct Block {
+    int64_t jc, n, pc, k;
     int64_t pairs() const { return ceil_div(k, 2); }
   };
-  bool has_parts() const { return 2 * chunk_ < k_; }
+  bool has_several_blocks() const { return 2 * kc_ < k_; }  // along k
 
-  struct Memory {
-    Memory(const StoredProduct& x, Carver& carver, int threads)
-        : b(carver.take<float>(x.chunk_ * round_up(x.block_, x.tile_.columns))),
-          bias(carver.take<float>(round_up(x.block_, x.tile_.columns))),
-          size_a(round_up(x.chunk_ * x.run_ * x.tile_.rows, 64)),
-          a(carver.take<float>(size_a * threads)),
-          line(round_up(x.block_, x.tile_.columns)),
-          sums(x.has_parts() ? carver.take<float>(std::min(x.m_, kPanels * x.tile_.rows) * line) : nullptr) {}
-    float *b, *bias;
+  struct Buffers {
+    float* b;     // the packed panels of b of a block
+    float* bias;  // its columns of the bias, as float32
     int64_t size_a;
-    float* a;      // the packed panels of each thread, size_a elements each
-    int64_t line;  // the columns of a row of `sums`, whole strips
-    float* sums;   // the sums of kPanels panels from part to part, in rows of `line`; null for one part
+    float* a;  // the packed panels of a of each thread, size_a elements each
+    // The sums of kSummedPanels panels of a from block to block, in rows of rs_sums elements, whole panels of
+    // b; null if there is one block.
+    int64_t rs_sums;
+    float* sums;
+
+    Buffers(const StoredProduct& x, Carver& carver, int threads) {
+      const int64_t columns = round_up(x.nc_, x.nr_);
+      b = carver.take<float>(x.kc_ * columns);
+      bias = carver.take<float>(columns);
+      size_a = round_up(x.kc_ * x.mc_panels_ * x.mr_, 64);
+      a = carver.take<float>(size_a * threads);
+      rs_sums = columns;
+      const int64_t summed_rows = std::min(x.m_, kSummedPanels * x.mr_);
+      sums = x.has_several_blocks() ? carver.take<float>(summed_rows * rs_sums) : nullptr;
+    }
   };
 
-  int64_t row(int64_t panel) const { return m_ * panel / panels_; }  // the first row of a panel
-  int width(int64_t columns) const { return columns > tile_.columns / 2 ? tile_.columns : tile_.columns / 2; }
-  // The columns of a strip, where n columns are divided into strips.
-  int columns(int64_t n, int64_t strip) const {
-    return static_cast<int>(std::min<int64_t>(tile_.columns, n - strip * tile_.columns));
-  }
+  // What one thread computes of a block: the panels [i, i_end) of a by the panels [j, j_end) of b.
+  struct Task {
+    int64_t i, i_end, j, j_end;
+  };
 
-  // Packs b of a part, and runs its units for the panels [begin, end), shared out among the crew.
-  void run_part(const OpenTeam& crew, const Sides& x, const Memory& memory, int64_t begin, int64_t end,
-                const Part& part) const {
-    const int64_t strips = ceil_div(part.n, tile_.columns), units = ceil_div(end - begin, run_) * groups_;
-    pack_b(crew, x, memory, part);
-    crew.barrier();
-    for (Chunks some(crew, units, 1); some.next() && !interrupted(crew);)
-      for (int64_t u = some.begin; u < some.end; ++u) {
-        const int64_t i = begin + u / groups_ * run_, group = u % groups_;
-        sweep(crew, x, memory, part, begin, i, std::min(i + run_, end), strips * group / groups_,
-              strips * (group + 1) / groups_);
+  int64_t first_row(int64_t panel_a) const { return m_ * panel_a / panels_a_; }
+  // The columns of panel j of b, where n columns are divided into panels.
+  int columns(int64_t n, int64_t j) const { return static_cast<int>(std::min<int64_t>(nr_, n - j * nr_)); }
+  // The columns to which a packed panel is filled up: whole vectors of a tile.
+  int padded(int columns) const { return columns > nr_ / 2 ? nr_ : nr_ / 2; }
+
+  // Packs b of a block, and runs its tasks for the panels [begin, end) of a, shared out among the team.
+  void run_block(const OpenTeam& team, const Matrices& x, const Buffers& buffers, const Block& block,
+                 int64_t begin, int64_t end) const {
+    const int64_t panels_b = ceil_div(block.n, nr_);
+    const int64_t tasks = ceil_div(end - begin, mc_panels_) * jr_ways_;
+    convert_bias(team, buffers, block);
+    pack_b(team, x, buffers, block);
+    team.barrier();
+    for (Chunks mine(team, tasks, 1); mine.next() && !interrupted(team);)
+      for (int64_t index = mine.begin; index < mine.end; ++index) {
+        const int64_t ic = index / jr_ways_, jr = index % jr_ways_;
+        Task task;
+        task.i = begin + ic * mc_panels_;
+        task.i_end = std::min(task.i + mc_panels_, end);
+        task.j = panels_b * jr / jr_ways_;
+        task.j_end = panels_b * (jr + 1) / jr_ways_;
+        run_task(team, x, buffers, block, begin, task);
       }
-    crew.barrier();
+    team.barrier();
   }
 
-  // Packs this thread's share of b of a part: some strips, or, where rows of b are contiguous, some rows of
-  // all strips. Converts the bias to float32.
-  void pack_b(const OpenTeam& crew, const Sides& x, const Memory& memory, const Part& part) const {
-    const int64_t strips = ceil_div(part.n, tile_.columns);
+  // Converts the block's columns of the bias to float32, with zeros up to whole panels.
+  void convert_bias(const OpenTeam& team, const Buffers& buffers, const Block& block) const {
     const TensorView<const BFloat16>& bias = call_.bias;
-    if (crew.index() == 0 && bias.data)
-      for (int64_t l = 0; l < round_up(part.n, tile_.columns); ++l)
-        memory.bias[l] = l < part.n ? float(bias.data[(part.j + l) * bias.strides[0]]) : 0;
-    const int64_t some =
-        part.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)} > caches.l2 ? kTogether : kManyTogether;
-    const auto pack = [&](int64_t strip, int64_t p, int64_t k) {
-      const int64_t first = strip * tile_.columns;
-      const int own = columns(part.n, strip), width = this->width(own);
-      tile_.pack({k, own, width, bits(x.b + (part.p + p) * x.rs_b + (part.j + first) * x.cs_b), x.rs_b,
-                  x.cs_b, memory.b + first * part.pairs() + p / 2 * width});
-    };
+    if (team.index() != 0 || !bias.data) return;
+    for (int64_t j = 0; j < round_up(block.n, nr_); ++j)
+      buffers.bias[j] = j < block.n ? float(bias.data[(block.jc + j) * bias.strides[0]]) : 0;
+  }
+
+  // Packs this thread's share of b of a block: some panels, or, where rows of b are contiguous, some rows of
+  // all panels.
+  void pack_b(const OpenTeam& team, const Matrices& x, const Buffers& buffers, const Block& block) const {
+    const int64_t panels_b = ceil_div(block.n, nr_);
     if (x.cs_b != 1) {
-      for (int64_t s = crew.share_begin(strips); s < crew.share_end(strips) && !interrupted(crew); ++s)
-        pack(s, 0, part.k);
+      const int64_t end = team.share_end(panels_b);
+      for (int64_t j = team.share_begin(panels_b); j < end && !interrupted(team); ++j)
+        pack_panel_b(x, buffers, block, j, 0, block.k);
       return;
     }
-    const int64_t groups = ceil_div(part.k, some);
-    for (int64_t g = crew.share_begin(groups); g < crew.share_end(groups) && !interrupted(crew); ++g)
-      for (int64_t s = 0; s < strips; ++s) pack(s, g * some, std::min(some, part.k - g * some));
+    const int64_t bytes = block.k * std::abs(x.rs_b) * int64_t{sizeof(BFloat16)};
+    const int64_t rows = bytes > caches.l2 ? kTogether : kManyTogether;
+    const int64_t pieces = ceil_div(block.k, rows), end = team.share_end(pieces);
+    for (int64_t piece = team.share_begin(pieces); piece < end && !interrupted(team); ++piece)
+      for (int64_t j = 0; j < panels_b; ++j)
+        pack_panel_b(x, buffers, block, j, piece * rows, std::min(rows, block.k - piece * rows));
+  }
+
+  // Packs the rows [p, p + k) of panel j of b of a block.
+  void pack_panel_b(const Matrices& x, const Buffers& buffers, const Block& block, int64_t j, int64_t p,
+                    int64_t k) const {
+    const int64_t column = j * nr_;
+    const int count = columns(block.n, j), width = padded(count);
+    const BFloat16* from = x.b + (block.pc + p) * x.rs_b + (block.jc + column) * x.cs_b;
+    float* to = buffers.b + column * block.pairs() + p / 2 * width;
+    kernels_.pack({k, count, width, bits(from), x.rs_b, x.cs_b, to});
   }
 
   // True if a need not be packed: numbers of a row that are neighbours in memory are pairs as they are. The
   // rows of a panel must not all be in the same sets of L1.
-  bool reads_a_in_place(const Sides& x) const {
+  bool reads_a_in_place(const Matrices& x) const {
     constexpr int64_t kInTheSameSets = 2048;  // bytes
-    const int64_t step = x.rs_a * int64_t{sizeof(BFloat16)};
-    return x.cs_a == 1 && k_ % 2 == 0 && x.rs_a % 2 == 0 && step % kInTheSameSets != 0;
+    const int64_t row_bytes = x.rs_a * int64_t{sizeof(BFloat16)};
+    return x.cs_a == 1 && k_ % 2 == 0 && x.rs_a % 2 == 0 && row_bytes % kInTheSameSets != 0;
   }
 
-  // Packs the panels [i0, i1) of a for a part.
-  void pack_a(const Sides& x, const Part& part, float* to, int64_t i0, int64_t i1) const {
-    const int64_t some = x.rs_a == 1 && x.cs_a != 1 ? kTogether : part.k;
-    for (int64_t p = 0; p < part.k; p += some)
-      for (int64_t i = i0; i < i1; ++i) {
-        const int rows = static_cast<int>(row(i + 1) - row(i));
-        tile_.pack({std::min(some, part.k - p), rows, rows,
-                    bits(x.a + row(i) * x.rs_a + (part.p + p) * x.cs_a), x.cs_a, x.rs_a,
-                    to + (row(i) - row(i0)) * part.pairs() + p / 2 * rows});
+  // Where row `row` of the packed panels of a begins, in a buffer whose first row is first_row(task.i).
+  float* packed_row(float* packed, const Task& task, const Block& block, int64_t row) const {
+    return packed + (row - first_row(task.i)) * block.pairs();
+  }
+
+  // Packs the task's panels of a.
+  void pack_a(const Matrices& x, const Block& block, const Task& task, float* packed) const {
+    const bool columns_are_lines = x.rs_a == 1 && x.cs_a != 1;
+    const int64_t step = columns_are_lines ? kTogether : block.k;
+    for (int64_t p = 0; p < block.k; p += step)
+      for (int64_t i = task.i; i < task.i_end; ++i) {
+        const int64_t row = first_row(i);
+        const int rows = static_cast<int>(first_row(i + 1) - row);
+        const BFloat16* from = x.a + row * x.rs_a + (block.pc + p) * x.cs_a;
+        float* to = packed_row(packed, task, block, row) + p / 2 * rows;
+        kernels_.pack({std::min(step, block.k - p), rows, rows, bits(from), x.cs_a, x.rs_a, to});
       }
   }
 
-  // Runs the tiles of the strips [j0, j1) and the panels [i0, i1). The sums of panel `begin` are at
-  // memory.sums.
-  void sweep(const OpenTeam& crew, const Sides& x, const Memory& memory, const Part& part, int64_t begin,
-             int64_t i0, int64_t i1, int64_t j0, int64_t j1) const {
-    float* const packed = memory.a + crew.index() * memory.size_a;
+  // Runs the tiles of a task. The sums of panel `begin` of a are at buffers.sums.
+  void run_task(const OpenTeam& team, const Matrices& x, const Buffers& buffers, const Block& block,
+                int64_t begin, const Task& task) const {
+    float* const packed = buffers.a + team.index() * buffers.size_a;
     const bool in_place = reads_a_in_place(x);
-    if (!in_place) pack_a(x, part, packed, i0, i1);
+    if (!in_place) pack_a(x, block, task, packed);
     StoredTile t{};
-    t.k = part.pairs(), t.k_block = k_block_of(t.k, medium_kernels().kc);
-    t.rs_c = x.rs_c, t.cs_c = x.cs_c, t.activation = call_.activation;
-    t.is_first_part = part.p == 0, t.is_last_part = part.p + part.k == k_;
-    t.width_of_parts = memory.line;
-    for (int64_t s = j0; s < j1 && !interrupted(crew); ++s) {
-      const int64_t first = s * tile_.columns;
-      t.columns = columns(part.n, s);
-      t.b = memory.b + first * part.pairs();
-      t.bias = call_.bias.data ? memory.bias + first : nullptr;
-      for (int64_t i = i0; i < i1; ++i) {
-        const int64_t place = row(i) * x.rs_c + (part.j + first) * x.cs_c;
-        t.rows = static_cast<int>(row(i + 1) - row(i));
-        if (in_place)
-          t.a = reinterpret_cast<const float*>(x.a + row(i) * x.rs_a + part.p), t.rs_a = x.rs_a / 2,
+    t.k = block.pairs();
+    t.chain_length = even_chain_length(t.k, medium_kernels().max_chain);
+    t.rs_c = x.rs_c;
+    t.cs_c = x.cs_c;
+    t.activation = call_.activation;
+    t.is_first_block = block.pc == 0;
+    t.is_last_block = block.pc + block.k == k_;
+    t.rs_sums = buffers.rs_sums;
+    for (int64_t j = task.j; j < task.j_end && !interrupted(team); ++j) {
+      const int64_t column = j * nr_;
+      t.columns = columns(block.n, j);
+      t.b = buffers.b + column * block.pairs();
+      t.bias = call_.bias.data ? buffers.bias + column : nullptr;
+      for (int64_t i = task.i; i < task.i_end; ++i) {
+        const int64_t row = first_row(i);
+        t.rows = static_cast<int>(first_row(i + 1) - row);
+        if (in_place) {
+          t.a = reinterpret_cast<const float*>(x.a + row * x.rs_a + block.pc);
+          t.rs_a = x.rs_a / 2;
           t.cs_a = 1;
-        else
-          t.a = packed + (row(i) - row(i0)) * part.pairs(), t.rs_a = 1, t.cs_a = t.rows;
-        if (memory.sums) t.of_parts = memory.sums + (row(i) - row(begin)) * memory.line + first;
-        if (x.floats)
+        } else {
+          t.a = packed_row(packed, task, block, row);
+          t.rs_a = 1;
+          t.cs_a = t.rows;
+        }
+        if (buffers.sums) t.sums = buffers.sums + (row - first_row(begin)) * buffers.rs_sums + column;
+        const int64_t place = row * x.rs_c + (block.jc + column) * x.cs_c;
+        if (x.floats) {
           t.floats = x.floats + place;
-        else
+        } else {
           t.c = x.c + place;
-        tile_.run(t);
+        }
+        kernels_.run(t);
       }
     }
   }
@@ -215,10 +283,14 @@ class StoredProduct {
   static const uint16_t* bits(const BFloat16* p) { return reinterpret_cast<const uint16_t*>(p); }
 
   const Call& call_;
-  int64_t m_, n_, k_, chunk_;  // chunk_: the most pairs of a part
-  const StoredPairs& tile_;
-  int64_t panels_, run_;    // the number of panels; how many of them a unit has
-  int64_t block_, groups_;  // the columns that are packed at once; the groups of their strips
+  const StoredPairs& kernels_;
+  int64_t m_, n_, k_;
+  int mr_, nr_;          // of a tile
+  int64_t kc_;           // pairs along k of a block
+  int64_t nc_;           // columns of a block
+  int64_t panels_a_;     // all panels of a: m split evenly
+  int64_t mc_panels_;    // the panels of a of a task
+  int64_t jr_ways_ = 1;  // into how many tasks the panels of b of a block are divided
 };
 
 }  // namespace ranvier

@@ -13,28 +13,28 @@ namespace ranvier::RANVIER_ISA {
 // The columns of a row of sums: one vector, or two.
 RANVIER_INLINE int width_of(const StoredTile& t) { return t.columns > L ? kTileVectors * L : L; }
 
-// sums [rows, width] = a [rows, k] times b [k, width], in chains of at most k_block pairs, whose sums are
-// added one after another.
+// sums [rows, width] = a [rows, k] times b [k, width], in chains of at most chain_length pairs, whose sums
+// are added one after another.
 RANVIER_INLINE void sum_chains(const StoredTile& t, float* sums) {
   const int width = width_of(t);
   const Chain chain = chain_of(t.rows, t.columns > L, std::make_integer_sequence<int, kTileRows>());
   alignas(64) float more[kTileRows * kTileVectors * L];
-  for (int64_t p = 0; p < t.k; p += t.k_block) {
-    const int64_t k = t.k - p < t.k_block ? t.k - p : t.k_block;
+  for (int64_t p = 0; p < t.k; p += t.chain_length) {
+    const int64_t k = t.k - p < t.chain_length ? t.k - p : t.chain_length;
     chain(k, t.a + p * t.cs_a, t.rs_a, t.cs_a, t.b + p * width, p == 0 ? sums : more);
     if (p == 0) continue;
     for (int i = 0; i < t.rows * width; i += L) store(sums + i, load(sums + i) + load(more + i));
   }
 }
 
-// Where k is divided into parts: adds the sums of the parts before, and keeps the sums for the next part.
-RANVIER_INLINE void join_parts(const StoredTile& t, float* sums) {
+// Where k has several blocks: adds the sums of the blocks before, and keeps the sums for the next block.
+RANVIER_INLINE void join_blocks(const StoredTile& t, float* sums) {
   const int width = width_of(t);
   for (int i = 0; i < t.rows; ++i)
     for (int j = 0; j < width; j += L) {
-      float *const sum = sums + i * width + j, *const of_parts = t.of_parts + i * t.width_of_parts + j;
-      if (!t.is_first_part) store(sum, load(of_parts) + load(sum));
-      if (!t.is_last_part) store(of_parts, load(sum));
+      float *const sum = sums + i * width + j, *const before = t.sums + i * t.rs_sums + j;
+      if (!t.is_first_block) store(sum, load(before) + load(sum));
+      if (!t.is_last_block) store(before, load(sum));
     }
 }
 
@@ -106,8 +106,8 @@ static void run_stored(const StoredTile& t) {
     for (int i = 0; i < t.rows; ++i) __builtin_prefetch(t.c + i * t.rs_c, 1, 3);
   alignas(64) float sums[kTileRows * kTileVectors * L];
   sum_chains(t, sums);
-  if (t.of_parts) join_parts(t, sums);
-  if (!t.is_last_part) return;
+  if (t.sums) join_blocks(t, sums);
+  if (!t.is_last_block) return;
   const bool activates = t.activation.kind != Activation::none;
   if (activates) activate(t, sums);
   (t.floats ? store_floats : store_bfloat16)(t, activates ? nullptr : t.bias, sums);

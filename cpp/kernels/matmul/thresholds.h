@@ -1,7 +1,7 @@
 // The thresholds of matmul: the sizes at which one way to compute a product takes over from another. They do
 // not affect the bits of results. The comment of each says what was measured, or why it has this value, then
 // the processor, where it was noted, and the day. A product is written m x k x n. "Xeon" is a Sapphire
-// Rapids. A panel is the rows of a that a tile has, a strip the columns of b (plan.h).
+// Rapids. plan.h explains the words.
 // benchmarks/kernels/matmul.md has more measurements; blocking.h has the constants that are compiled for each
 // ISA level.
 #pragma once
@@ -57,21 +57,21 @@ constexpr double kMatmulNsPerByte = 0.008;     // reading a byte of a or b, roug
 // c that two threads share. The wrong choice took 1.3 to 1.6 times as long for 128x15x652 with two threads at
 // AVX2. Xeon, 2026-11-26
 constexpr int64_t kLinesOfB = 80;
-constexpr int64_t kFewPanels = 6;  // with at most this many panels, the threads divide the columns of b
-constexpr int64_t kFewPanelsInPlace = 3;  // the same where b is not packed
-// With at least this many strips of b, counted as strips of two vectors, the threads may divide the columns
-// with more panels, too.
-constexpr int64_t kSomeStrips = 4;
+constexpr int64_t kFewPanelsA = 6;  // with at most this many panels of a, the threads divide the columns of b
+constexpr int64_t kFewPanelsAInPlace = 3;  // the same where b is not packed
+// With at least this many panels of b, counted as panels of two vectors, the threads may divide the columns
+// with more panels of a, too.
+constexpr int64_t kSomePanelsB = 4;
 constexpr int64_t kManyTiles = 8;  // with this many tiles for each thread, their shares are even enough
 // Elements. A b of at most this size is packed by each thread for itself, in the time that it would take to
 // get half of it from another core.
 constexpr int64_t kOwn = 32 << 10;
-constexpr int64_t kPieces = 4;  // the parts of a strip that different threads may pack
+constexpr int64_t kPieces = 4;  // the parts of a panel of b that different threads may pack
 
 // --- What is read in place
 
-// A pass is one time that an operand is read: a is read once for each strip, b once for each panel. Up to
-// this many passes are read in place where a tile uses only part of each cache line.
+// A pass is one time that an operand is read: a is read once for each panel of b, b once for each panel of a.
+// Up to this many passes are read in place where a tile uses only part of each cache line.
 constexpr int64_t kFewPasses = 3;
 // The same for an a with contiguous rows, unless kAliased divides their distance.
 constexpr int64_t kFewPassesOfRows = 16;
@@ -81,11 +81,11 @@ constexpr int64_t kFewPassesOfLines = 16;
 constexpr int64_t kAliased = 4096;   // bytes; rows that are a multiple of this apart share few sets of L1
 constexpr int64_t kInTheWay = 1024;  // bytes; the same where four rows are read at once
 constexpr int64_t kFewPages = 64;    // pages of memory, or operands' rows that each are on a separate page
-// Bytes. At AVX2 a strip of b stays in L1 in place only if this does not divide the distance of its rows.
+// Bytes. At AVX2 a panel of b stays in L1 in place only if this does not divide the distance of its rows.
 constexpr int64_t kInTheSameSets = 256;
-// For more panels than this, packing pays where a strip takes more than 3/4 of L1: 40x300x2000 took 1.1 times
-// as long in place, 90x300x2000 1.28 times. Xeon, 2026-11-22
-constexpr int64_t kManyPanels = 8;
+// For more panels of a than this, packing pays where a panel of b takes more than 3/4 of L1: 40x300x2000
+// took 1.1 times as long in place, 90x300x2000 1.28 times. Xeon, 2026-11-22
+constexpr int64_t kManyPanelsA = 8;
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors of AVX2, on average
 
 // --- What is fetched ahead
@@ -107,7 +107,7 @@ constexpr int64_t kBeyondL1 = int64_t{64} << 10;
 
 // Tiles of three vectors are chosen where they need at most this many times the chains (see tile_size.cpp) of
 // tiles of two. kFewChains: the general case. kPackedChains: tiles of three pack b. kAlignedChains: rows of b
-// are aligned, so that every other strip of three vectors begins in the middle of a cache line.
+// are aligned, so that every other panel of three vectors begins in the middle of a cache line.
 // kFinishedChains: a bias or an activation follows the sums. 5600x24x20 and 5885x81x23 took 1.2 to 1.3 times
 // as long in tiles of two. Xeon, 2026-11-22
 constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
@@ -119,15 +119,16 @@ constexpr int64_t kShortChains = 96;
 
 // --- How much is worked on at a time
 
-constexpr int64_t kWidest = 512;  // plan.nc is a multiple of this
-constexpr int kFewestStrips = 3;  // the fewest strips that a thread packs at a time
-// Products along k that are packed for each panel in turn, where a cache line of a has rows of several
-// panels.
+constexpr int64_t kWidest = 512;   // plan.nc is a multiple of this
+constexpr int kFewestPanelsB = 3;  // the fewest panels of b that a thread packs at a time
+// Products along k that are packed for each panel of a in turn, where a cache line of a has rows of several
+// panels of a.
 constexpr int64_t kTogether = 16;
-constexpr int64_t kRowsOfPairs = 8;  // rows of pairs (pairs.h) of b that are packed in all strips at a time
-// Up to this many strips, one call of the kernel runs several panels: 1682x31x40 takes 1.09 times as long
-// otherwise. Zen 5, 2026-11-29
-constexpr int64_t kFewStrips = 6;
+constexpr int64_t kRowsOfPairs =
+    8;  // rows of pairs (pairs.h) of b that are packed in all panels of b at a time
+// Up to this many panels of b, one call of the kernel runs several panels of a: 1682x31x40 takes 1.09 times
+// as long otherwise. Zen 5, 2026-11-29
+constexpr int64_t kFewPanelsB = 6;
 // How much is computed between two checks for an interrupt: rows of `small`, multiplications of other ways.
 constexpr int64_t kSmallRows = 1024, kDotProducts = 1 << 23, kStackProducts = 1 << 26;
 

@@ -56,11 +56,11 @@ struct MatmulResult {
 // What a tile prefetches while its loop over k runs, beside the next rows of b.
 template <class T>
 struct MatmulFetch {
-  const T* b;      // only in tiles of three vectors: the first of k / 2 rows of another strip, or null
+  const T* b;      // only in tiles of three vectors: the first of k / 2 rows of another panel of b, or null
   int64_t rs_b;    // from one of these rows to the next
   int64_t gap_a;   // elements skipped after each row of a that is fetched; 0: what lies between comes, too
   int a;           // how many elements of a are fetched in each step of k; 0: none
-  int16_t panels;  // how many panels further the rows of a are that are fetched
+  int16_t panels;  // how many panels further the fetched rows of a are
   bool c;          // true: the tile's own lines of c
 };
 
@@ -69,7 +69,7 @@ struct MatmulFetch {
 // columns.
 template <class T>
 struct MatmulTile : MatmulResult<T> {  // columns <= vectors * lanes are stored
-  int64_t k, k_block;                  // the products of an element of c, and the most in one chain
+  int64_t k, chain_length;             // the products of an element of c, and the most in one chain
   const T* a;                          // a[i, p] at a[i * rs_a + p * cs_a]
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable: rows as they are given, or packed
@@ -83,13 +83,13 @@ struct MatmulTile : MatmulResult<T> {  // columns <= vectors * lanes are stored
   int64_t step_a, step_b, step_c;  // from one tile to the next, in elements
 };
 
-// GCC copies a larger struct by `rep movs`; where k is short, that is a tenth of the time of a strip.
+// GCC copies a larger struct by `rep movs`; where k is short, that is a tenth of the time of a panel of b.
 static_assert(sizeof(MatmulTile<double>) <= 256);
 
 // Some rows of a by some columns of b, computed without tiles: see dot.h, few_rows.h, gemv.h and small.h.
 template <class T>
 struct MatmulRows : MatmulResult<T> {
-  int64_t k, k_block;
+  int64_t k, chain_length;
   const T* a;  // a[i, p] at a[i * rs_a + p * cs_a]
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j * cs_b]
@@ -102,7 +102,7 @@ struct MatmulRows : MatmulResult<T> {
 // A batch of small products, computed one after another: see stack.h. step_x is from one matrix to the next.
 template <class T>
 struct MatmulStack {
-  int64_t count, m, n, k;  // n <= 2 vectors, k <= kc
+  int64_t count, m, n, k;  // n <= 2 vectors, k <= max_chain
   const T* a;              // a[i, p] at a[i * rs_a + p * cs_a]
   int64_t step_a, rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j]
@@ -121,8 +121,8 @@ struct MatmulKernels {
   int rows_of_three = 0;  // tiles of three vectors have this many rows or one less; 0: there are none
   bool narrow = false;    // true if narrow.h has loops for 2 to kDotRows columns
   int (*nr)(int rows);    // the most columns of a tile of this many rows
-  int64_t kc;             // the most products in one chain
-  void (*tile)(const MatmulTile<T>&);
+  int64_t max_chain;      // the most products in one chain
+  void (*micro_kernel)(const MatmulTile<T>&);
   void (*dots)(const MatmulRows<T>&) = nullptr;      // see dot.h
   void (*few_rows)(const MatmulRows<T>&) = nullptr;  // see few_rows.h
   int far_rows = kDotRows;             // the most rows of few_rows beside a b that is larger than L2

@@ -27,8 +27,8 @@ int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
 }  // namespace
 
 // Tiles of four vectors for few products along k, where the columns are a multiple of four vectors: half as
-// many strips read a, and c is stored in longer runs. Otherwise tiles of three vectors where the level has
-// them (few registers), unless tiles of two have clearly fewer chains. Fewer than three or exactly four
+// many panels of b read a, and c is stored in longer runs. Otherwise tiles of three vectors where the level
+// has them (few registers), unless tiles of two have clearly fewer chains. Fewer than three or exactly four
 // vectors of columns fit tiles of two.
 template <class T>
 TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
@@ -50,7 +50,7 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
   const int64_t fewest = chains(o.m, rows, vectors, columns / kernels_.lanes);
   double most = kFewChains;
   const int64_t row = std::abs(o.rs_b) * kSize;
-  if (o.cs_b == 1 && std::min(o.k, kernels_.kc) * row > near_b())
+  if (o.cs_b == 1 && std::min(o.k, kernels_.max_chain) * row > near_b())
     most = kPackedChains;
   else if (o.cs_b == 1 && row % kLine == 0)
     most = kAlignedChains;

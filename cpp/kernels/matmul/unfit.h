@@ -4,7 +4,8 @@
 // computed again in float32. For other kernels ("without halves") nothing happens. Used by Matmul::run
 // (matmul.cpp).
 //
-// A crew is the threads that compute one product of the batch: the whole team, or each thread for itself.
+// The team of a product is all threads, or, where each thread computes products of the batch by itself, a
+// team of one.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -19,20 +20,20 @@ namespace ranvier {
 template <class T>
 class UnfitRows {
  public:
-  // Bytes of workspace: enough for one crew of this many threads, and for as many crews of one thread; 0
+  // Bytes of workspace: enough for one team of this many threads, and for as many teams of one thread; 0
   // without halves.
   static size_t bytes(const Matmul<T>& call, int threads) {
     return call.kernels().halves() ? std::max(threads * area(call, 1), area(call, threads)) : 0;
   }
 
-  // place: the number of the crew, 0 for the whole team. The layout of a crew's part of the workspace: the
+  // place: the number of the team, 0 for the whole team. The layout of a team's part of the workspace: the
   // flags (threads, line), the rows that are computed again (height, n), the workspace of their product.
-  UnfitRows(const Matmul<T>& call, const OpenTeam& crew, int place, void* workspace)
-      : call_(call), crew_(crew) {
+  UnfitRows(const Matmul<T>& call, const OpenTeam& team, int place, void* workspace)
+      : call_(call), team_(team) {
     if (!call.kernels().halves()) return;
     char* base = static_cast<char*>(workspace) + place * area(call, 1);
     flags_ = reinterpret_cast<uint8_t*>(base);
-    rows_ = reinterpret_cast<T*>(base + crew.size() * line(call));
+    rows_ = reinterpret_cast<T*>(base + team.size() * line(call));
     scratch_ = rows_ + round_up(height(call) * call.c.shape[2], 16);
   }
 
@@ -40,17 +41,17 @@ class UnfitRows {
   // without halves.
   uint8_t* clear() const {
     if (!flags_) return nullptr;
-    uint8_t* own = flags_ + crew_.index() * line(call_);
+    uint8_t* own = flags_ + team_.index() * line(call_);
     std::memset(own, 0, static_cast<size_t>(line(call_)));
     return own;
   }
 
-  // Computes the flagged rows of matrix `batch` of c again. All threads of the crew call it. It computes
+  // Computes the flagged rows of matrix `batch` of c again. All threads of the team call it. It computes
   // whole blocks of `height` rows, those with a flag. The last block ends with c, and may overlap the one
   // before.
   void compute(int64_t batch) const {
     if (!flags_) return;
-    crew_.barrier();
+    team_.barrier();
     const int64_t m = call_.c.shape[1], h = height(call_);
     for (int64_t row = 0; row < m; row += h) {
       const int64_t first = std::min(row, m - h);
@@ -65,7 +66,7 @@ class UnfitRows {
 
   static int64_t height(const Matmul<T>& call) { return std::min(call.c.shape[1], kRows); }
   static int64_t line(const Matmul<T>& call) { return round_up(call.c.shape[1], 64); }  // bytes of flags
-  // The bytes for a crew of this many threads.
+  // The bytes for a team of this many threads.
   static size_t area(const Matmul<T>& call, int threads) {
     const int64_t rows = round_up(height(call) * call.c.shape[2], 16);
     const auto again = static_cast<int64_t>(of_rows(call, 0, 0, nullptr).plan_bytes(threads));
@@ -88,29 +89,29 @@ class UnfitRows {
     return m;
   }
 
-  // True if a thread of the crew has flagged this row.
+  // True if a thread of the team has flagged this row.
   bool is_unfit(int64_t row) const {
     bool unfit = false;
-    for (int i = 0; i < crew_.size(); ++i) unfit |= flags_[i * line(call_) + row] != 0;
+    for (int i = 0; i < team_.size(); ++i) unfit |= flags_[i * line(call_) + row] != 0;
     return unfit;
   }
 
   // Computes the block that begins with row `first`, and copies its flagged rows to c.
   void compute(int64_t batch, int64_t first) const {
     const int64_t n = call_.c.shape[2], h = height(call_);
-    of_rows(call_, batch, first, rows_).run(crew_, scratch_);
-    crew_.barrier();
-    for (int64_t i = crew_.share_begin(h); i < crew_.share_end(h); ++i) {
+    of_rows(call_, batch, first, rows_).run(team_, scratch_);
+    team_.barrier();
+    for (int64_t i = team_.share_begin(h); i < team_.share_end(h); ++i) {
       if (!is_unfit(first + i)) continue;
       T* c = call_.c.data + batch * call_.c.strides[0] + (first + i) * call_.c.strides[1];
       for (int64_t j = 0; j < n; ++j) c[j * call_.c.strides[2]] = rows_[i * n + j];
     }
-    crew_.barrier();
+    team_.barrier();
   }
 
   const Matmul<T>& call_;
-  const OpenTeam crew_;
-  uint8_t* flags_ = nullptr;  // a line of flags for each thread of the crew
+  const OpenTeam team_;
+  uint8_t* flags_ = nullptr;  // a line of flags for each thread of the team
   T* rows_ = nullptr;         // a block, computed again
   T* scratch_ = nullptr;
 };

@@ -20,7 +20,7 @@ MatmulRows<T> rows_of(const Matmul<T>& call, bool transposed = false) {
   t.c = call.c.data, t.rs_c = call.c.strides[row], t.cs_c = call.c.strides[column];
   t.rows = static_cast<int>(call.c.shape[row]), t.columns = static_cast<int>(call.c.shape[column]);
   set_epilogue(t.after, call, transposed);
-  t.k = t.k_block = call.a.shape[2];
+  t.k = t.chain_length = call.a.shape[2];
   t.a = a.data, t.rs_a = a.strides[row], t.cs_a = a.strides[column];
   t.b = b.data, t.rs_b = b.strides[row], t.cs_b = b.strides[column];
   return t;
@@ -32,7 +32,7 @@ MatmulRows<T> rows_of(const Operands<T>& o) {
   t.c = o.c, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
   t.rows = static_cast<int>(o.m), t.columns = static_cast<int>(o.n);
   t.after = o.after;
-  t.k = t.k_block = o.k;
+  t.k = t.chain_length = o.k;
   t.a = o.a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
   t.b = o.b, t.rs_b = o.rs_b, t.cs_b = o.cs_b;
   return t;
@@ -76,7 +76,7 @@ void run_small_batch(const OpenTeam& team, const MatmulKernels<T>& kernels, cons
     }
 }
 
-// Runs a product of few rows by a packed b (Matmul::packed), one strip after another.
+// Runs a product of few rows by a packed b (Matmul::packed), one panel of b after another.
 template <class T>
 void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   const int64_t n = call.c.shape[2];
@@ -84,13 +84,13 @@ void run_packed_rows(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   t.c = call.c.data, t.rs_c = call.c.strides[1], t.cs_c = call.c.strides[2];
   t.rows = static_cast<int>(call.c.shape[1]);
   set_epilogue(t.after, call, false);
-  t.k = call.a.shape[2], t.k_block = k_block_of(t.k, kernels.kc);
+  t.k = call.a.shape[2], t.chain_length = even_chain_length(t.k, kernels.max_chain);
   t.a = call.a.data, t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2];
-  const int64_t strip = std::min(kernels.nr(t.rows), kernels.width(n));
-  for (int64_t j = 0; j < n; j += strip, t.move(0, strip)) {
-    t.columns = static_cast<int>(std::min(strip, n - j));
+  const int64_t nr = std::min(kernels.nr(t.rows), kernels.width(n));
+  for (int64_t j = 0; j < n; j += nr, t.move(0, nr)) {
+    t.columns = static_cast<int>(std::min(nr, n - j));
     t.b = call.packed.data + j * t.k, t.rs_b = kernels.width(t.columns);
-    kernels.tile(t);
+    kernels.micro_kernel(t);
   }
 }
 
@@ -103,7 +103,7 @@ void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRo
   const int64_t unit = few_rows ? kDotRows : 1, units = n / unit;
   const auto share = [&](int64_t i) { return i == team.size() ? n : units * i / team.size() * unit; };
   const int64_t first = share(team.index()), last = share(team.index() + 1);
-  t.k_block = k_block_of(t.k, kernels.kc);
+  t.chain_length = even_chain_length(t.k, kernels.max_chain);
   const int64_t bytes = n * t.k * int64_t(sizeof(T));
   t.beyond = (bytes > kBeyondL1) + (bytes > caches.l2);
   if (first > 0) t.b += first * t.cs_b, t.move(0, first);
@@ -115,18 +115,18 @@ void run_along_k(const OpenTeam& team, const MatmulKernels<T>& kernels, MatmulRo
   }
 }
 
-// Runs this thread's columns, whole vectors, by kernels.gemv. k_block: the products of a chain; added: the
-// product is added to c; unfit: this thread's flags for the rows of c (unfit.h), or null.
+// Runs this thread's columns, whole vectors, by kernels.gemv. chain_length: the products of a chain; added:
+// the product is added to c; unfit: this thread's flags for the rows of c (unfit.h), or null.
 template <class T>
-void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o, int64_t k_block,
-              bool added, uint8_t* unfit) {
+void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o,
+              int64_t chain_length, bool added, uint8_t* unfit) {
   const int64_t vectors = ceil_div(o.n, kernels.lanes);
   const int64_t first = vectors * team.index() / team.size() * kernels.lanes;
   const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
   const int64_t most = kernels.gemv_columns(static_cast<int>(o.m));
-  for (int64_t pc = 0; pc < o.k; pc += k_block) {
+  for (int64_t pc = 0; pc < o.k; pc += chain_length) {
     MatmulRows<T> t = rows_of(o);
-    t.k = std::min(k_block, o.k - pc);
+    t.k = std::min(chain_length, o.k - pc);
     const bool last_products = pc + t.k == o.k;
     t.missing = last_products ? o.missing : 0;
     if (!last_products) t.after = {};
@@ -156,7 +156,7 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
   }
 }
 
-// Calls f(crew, i) for the products i of a batch; crew is the threads that compute it. If there are at least
+// Calls f(team, i) for the products i of a batch; team is the threads that compute it. If there are at least
 // as many products as threads, each is computed by one thread. Otherwise the whole team computes one after
 // another.
 template <class F>

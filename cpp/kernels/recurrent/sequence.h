@@ -73,7 +73,7 @@ class PackedProduct {
   void run(const T* packed, int64_t rows, const T* a, T* c) const {
     const int64_t panels = ceil_div(rows, kernels_.mr);
     MatmulTile<T> t{};
-    t.k = k_, t.k_block = kernels_.kc;
+    t.k = k_, t.chain_length = kernels_.max_chain;
     t.rs_a = k_, t.cs_a = 1, t.rs_b = width_, t.rs_c = n_, t.cs_c = 1;
     for (int64_t j = 0; j < strips_; ++j) {  // columns(j) columns of c
       t.b = packed + j * width_ * k_, t.columns = columns(j);
@@ -81,7 +81,7 @@ class PackedProduct {
         const int64_t row = rows * i / panels;
         t.rows = static_cast<int>(rows * (i + 1) / panels - row);
         t.a = a + row * k_, t.c = c + row * n_ + j * width_;
-        kernels_.tile(t);
+        kernels_.micro_kernel(t);
       }
     }
   }
