@@ -11,6 +11,13 @@ ArrayProgram& program_of(PyObject* self) { return Object<ArrayProgram>::of(self)
 
 namespace {
 
+// The number of a GuardKind, by which Python names it in the guards that it makes.
+int guard_kind(const Name& name) {
+#define RANVIER_X(kind) #kind,
+  return name.one_of({RANVIER_GUARD_KINDS(RANVIER_X)});
+#undef RANVIER_X
+}
+
 // In the order of Role.
 constexpr const char* kRoles[] = {"persistent", "argument", "output", "temporary", "prepared"};
 const char* role_name(Role role) { return kRoles[static_cast<int>(role)]; }
@@ -212,6 +219,7 @@ PyGetSetDef g_of_program[] = {attribute<checks_left>("checks_left", "int", set_c
 // The docstrings of the classes are the lines of the stub for their constructors.
 void register_program(Module m) {
   ArrayProgram::set_up();
+  def(m, "_guard_kind(name)", guard_kind);
   def(m, "share_memory(arrays, others)", share_memory);
   def(m, "paced(solo_ns, runs)", paced);
   add_class<ArrayRecording>(m, "ranvier._core.Recording", "__new__(cls, package: str, /) -> Recording",

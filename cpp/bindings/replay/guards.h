@@ -15,23 +15,28 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// In the order of `GuardKind` in python/ranvier/compile/guarding/capturable.py.
-enum class GuardKind : int64_t {
-  items,      // owner, a dict, has these values at the keys in expected: (key, value ...);
-              // NotImplemented: there is no such key
-  slot,       // owner.key, a member of a class with __slots__, is expected
-  attribute,  // owner.key is expected
-  cell,       // the content of a cell of a closure is expected
-  list,       // owner, a list, has the items of expected, a tuple
-  dict,   // owner, a dict, has the keys and values of expected, (key, value, key, value ...), in this order
-  type,   // the class of owner is expected
-  names,  // owner, a class, has these values under the names in expected: (name, value ...);
-          // NotImplemented: the class has no such name
-  function,  // code, defaults and keyword defaults of owner are those of expected, a tuple
-  gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nothing else refers
-             // to its array; 0: there is none; -1: it may move (`has_gradient`)
-  call,      // owner() gives expected
-};
+// The kinds of guards, and what each requires. Python gets their numbers by _guard_kind(name).
+//
+//   items: owner, a dict, has these values at the keys in expected: (key, value ...);
+//     NotImplemented: there is no such key
+//   slot: owner.key, a member of a class with __slots__, is expected
+//   attribute: owner.key is expected
+//   cell: the content of a cell of a closure is expected
+//   list: owner, a list, has the items of expected, a tuple
+//   dict: owner, a dict, has the keys and values of expected, (key, value, key, value ...), in this order
+//   type: the class of owner is expected
+//   names: owner, a class, has these values under the names in expected: (name, value ...);
+//     NotImplemented: the class has no such name
+//   function: code, defaults and keyword defaults of owner are those of expected, a tuple
+//   gradient: the gradient of owner, a Tensor, begins at the address `expected`, and nothing else refers to
+//     its array; 0: there is none; -1: it may move (`has_gradient`)
+//   call: owner() gives expected
+#define RANVIER_GUARD_KINDS(X) \
+  X(items) X(slot) X(attribute) X(cell) X(list) X(dict) X(type) X(names) X(function) X(gradient) X(call)
+
+#define RANVIER_X(name) name,
+enum class GuardKind : int64_t { RANVIER_GUARD_KINDS(RANVIER_X) };
+#undef RANVIER_X
 
 struct Guard {
   GuardKind kind;

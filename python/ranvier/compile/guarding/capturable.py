@@ -30,9 +30,19 @@ MOST = 1024  # items of a container; a larger one takes too long to compare befo
 
 
 class GuardKind:
-    """The kinds of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
+    """The kinds of guards, by the core's numbers. cpp/bindings/replay/guards.h says what each requires."""
 
-    ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
+    ITEMS = _core._guard_kind("items")
+    SLOT = _core._guard_kind("slot")
+    ATTRIBUTE = _core._guard_kind("attribute")
+    CELL = _core._guard_kind("cell")
+    LIST = _core._guard_kind("list")
+    DICT = _core._guard_kind("dict")
+    TYPE = _core._guard_kind("type")
+    NAMES = _core._guard_kind("names")
+    FUNCTION = _core._guard_kind("function")
+    GRADIENT = _core._guard_kind("gradient")
+    CALL = _core._guard_kind("call")
 
 
 # Class -> (kind of guard, or None for objects that never change; a function that gives the items of an
