@@ -1,5 +1,6 @@
 """PyTorch as the judge: values, dtypes and gradients of each sample, where torch is installed."""
 
+import functools
 import operator
 import warnings
 
@@ -19,13 +20,16 @@ def of_pairs(torch, function):
     return lambda x, *args, **settings: function(torch.view_as_complex(x), *args, **settings)
 
 
-def with_all_dimensions(function):
-    """A function that needs dimensions, such as logsumexp, with all of them by default."""
+def logsumexp(torch, x, dim=None, keepdim=False):
+    """PyTorch's function needs dimensions."""
+    if dim is None:
+        dim = tuple(range(x.ndim))
+    return torch.logsumexp(x, dim, keepdim)
 
-    def of_all(x, dim=None, keepdim=False):
-        return function(x, tuple(range(x.ndim)) if dim is None else dim, keepdim)
 
-    return of_all
+# The counterparts of ops that PyTorch lacks, or that take other arguments there: functions of torch and the
+# arguments of the op.
+COUNTERPARTS = {"logsumexp": logsumexp}
 
 
 def named(torch, op):
@@ -40,7 +44,9 @@ def named(torch, op):
     if hasattr(torch, path) and path not in METHODS:
         return getattr(torch, path)
     if not hasattr(torch.Tensor, path):
-        raise AttributeError(f"PyTorch has no {path}; expected `of` at its samples, or a row of OTHER_NAMES")
+        raise AttributeError(
+            f"PyTorch has no {path}; expected `of` at its samples, or a row of OTHER_NAMES or COUNTERPARTS"
+        )
     return lambda x, *args, **settings: getattr(x, path)(*args, **settings)
 
 
@@ -48,11 +54,11 @@ def counterpart(torch, op):
     """PyTorch's functions that the samples call."""
     if callable(op.of):  # operators and methods of a tensor
         return op.of
+    if op.name in COUNTERPARTS:
+        return functools.partial(COUNTERPARTS[op.name], torch)
     function = named(torch, op)
     if op.name in COMPLEX:
         function = of_pairs(torch, function)
-    if op.name == "logsumexp":
-        function = with_all_dimensions(function)
     return op.around(function) if op.around else function
 
 
