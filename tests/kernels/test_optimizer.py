@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from ranvier import _core
+from ranvier.optim.optimizer_state import elements
 from reference import optimizer as reference
 from support.grouped import grouped  # parametrize, with many cases a test
 from support.layouts import LAYOUTS, in_layout
@@ -52,7 +53,7 @@ def group(rule, settings=None):
 
 def row(rule, settings=None):
     """The settings as numbers, in the order of the core."""
-    return np.array(CLASSES[rule]._settings(None, group(rule, settings)), np.float64)
+    return np.array(elements(CLASSES[rule]._values(group(rule, settings))), np.float64)
 
 
 def step(rule, p, g, state, settings=None, loss=None):

@@ -1,90 +1,403 @@
-"""Activations as layers. `_layer` makes those that work element by element, from the rows of
-:mod:`ranvier.ops.activation.table`.
+"""Activations as layers. Formulas of those that work element by element: :mod:`ranvier.ops.activation`.
 
 ``inplace=True`` changes the input and returns it, as in PyTorch.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
-from typing import TYPE_CHECKING, Any
-
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.reshape import Identity
 from ranvier.nn.table import LAYERS
-from ranvier.ops.activation.table import TABLE
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 __all__ = LAYERS["activation"]
-_SHOWN = {
-    "hardshrink": ("*lambd",),
-    "softshrink": ("*lambd",),
-    "hardsigmoid": (),
-    "hardswish": (),
-}  # the settings that repr shows, as in PyTorch; see `settings_text` of nn/arguments.py
 
 
-def _gelu(self: Any, input: Any) -> Tensor:
-    """forward of GELU: approximate is a keyword, as in PyTorch; without it the core answers."""
-    if self.approximate == "none":
-        return F.gelu(input)
-    return F.gelu(input, approximate=self.approximate)
+class _WithSettings(Module):
+    """A layer with settings: a new one is called with an empty Tensor, so that its op refuses wrong ones."""
+
+    def _example(self) -> tuple[Tensor, ...] | None:
+        return (empty((0,) * 8),)
 
 
-def _layer(op: str, name: str) -> type[Layer]:
-    """Makes the layer class `name` of an op, with the settings, formula and example of the op."""
-    function = getattr(ops, op)
-    settings = [*inspect.signature(function).parameters.values()][1:]
-    example = r">>> rv\.(?:nn\.functional\.)?\w+\((rv\.tensor\(\[.*?\]\))(?:, (.*))?\)\n"
-    text = re.sub(example, rf">>> rv.nn.{name}(\2)(\1)\n", f"The layer of ``{op}``: {function.__doc__}")
-    body: dict[str, Any] = {"__doc__": text, "__module__": __name__, "_op": op}
-    body["__annotations__"] = {setting.name: setting.annotation for setting in settings}
-    body |= {setting.name: setting.default for setting in settings}
-    if [*body["__annotations__"]] == ["inplace"]:
-        body["_shown"] = ("inplace?",)
-    if op in _SHOWN:
-        body["_shown"] = _SHOWN[op]
-    if op == "gelu":
-        body["forward"] = _gelu
-    return type(name, (Layer,), body)
+class ReLU(Module):
+    """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
+
+    Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReLU()(rv.tensor([-1.0, 0.0, 2.0]))
+    tensor([0., 0., 2.])
+    """
+
+    _shown = ("inplace?",)
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.relu(input, self.inplace)
 
 
-if TYPE_CHECKING:  # editors and type checkers read these names; tests/interface compares them with the table
-    CELU = Layer
-    ELU = Layer
-    GELU = Layer
-    Hardshrink = Layer
-    Hardsigmoid = Layer
-    Hardswish = Layer
-    Hardtanh = Layer
-    LeakyReLU = Layer
-    LogSigmoid = Layer
-    Mish = Layer
-    ReLU = Layer
-    ReLU6 = Layer
-    SELU = Layer
-    SiLU = Layer
-    Sigmoid = Layer
-    Softplus = Layer
-    Softshrink = Layer
-    Softsign = Layer
-    Tanh = Layer
-    Tanhshrink = Layer
+class LeakyReLU(_WithSettings):
+    """x where x > 0, else negative_slope * x.
 
-globals().update({row.layer: _layer(op, row.layer) for op, row in TABLE.items()})
+    Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
+
+    >>> import ranvier as rv
+    >>> rv.nn.LeakyReLU(0.5)(rv.tensor([-2.0, 3.0]))
+    tensor([-1.,  3.])
+    """
+
+    _shown = ("negative_slope",)
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.leaky_relu(input, self.negative_slope, self.inplace)
 
 
-class Heaviside(Layer):
+class Hardtanh(_WithSettings):
+    """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
+
+    Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardtanh()(rv.tensor([-3.0, 0.5, 3.0]))
+    tensor([-1.0000,  0.5000,  1.0000])
+    """
+
+    _shown = ("min_val", "max_val")
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.min_val = min_val
+        self.max_val = max_val
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
+
+
+class ReLU6(Module):
+    """x limited to [0, 6].
+
+    >>> import ranvier as rv
+    >>> rv.nn.ReLU6()(rv.tensor([-3.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
+    """
+
+    _shown = ("inplace?",)
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.relu6(input, self.inplace)
+
+
+class Hardsigmoid(Module):
+    """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
+
+    Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardsigmoid()(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.hardsigmoid(input, self.inplace)
+
+
+class Hardswish(Module):
+    """x hardsigmoid(x): 0 up to -3, x from 3 on.
+
+    Source: Howard et al., "Searching for MobileNetV3" (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardswish()(rv.tensor([-4.0, 0.0, 4.0]))
+    tensor([0., 0., 4.])
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.hardswish(input, self.inplace)
+
+
+class Softshrink(_WithSettings):
+    """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
+
+    Source: Donoho, "De-noising by Soft-Thresholding" (1995).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softshrink()(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-1.5000,  0.0000,  1.5000])
+    """
+
+    _shown = ("*lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.softshrink(input, self.lambd)
+
+
+class Hardshrink(_WithSettings):
+    """x where |x| > lambd, else 0.
+
+    Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage" (1994).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Hardshrink()(rv.tensor([-2.0, 0.25, 2.0]))
+    tensor([-2.,  0.,  2.])
+    """
+
+    _shown = ("*lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.hardshrink(input, self.lambd)
+
+
+class ELU(_WithSettings):
+    """x where x > 0, else alpha * (exp(x) - 1).
+
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
+    Linear Units" (2015).
+
+    >>> import ranvier as rv
+    >>> rv.nn.ELU()(rv.tensor([0.0, 3.0]))
+    tensor([0., 3.])
+    """
+
+    _shown = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.elu(input, self.alpha, self.inplace)
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x)), within 2 ulp for every float32.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Sigmoid()(rv.tensor([0.0, 100.0]))
+    tensor([0.5000, 1.0000])
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return ops.sigmoid(input)
+
+
+class Softsign(Module):
+    """x / (1 + |x|).
+
+    Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softsign()(rv.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.softsign(input)
+
+
+class Tanh(Module):
+    """The hyperbolic tangent, within 2 ulp for every float32.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Tanh()(rv.tensor([0.0, 100.0]))
+    tensor([0., 1.])
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return ops.tanh(input)
+
+
+class Tanhshrink(Module):
+    """x - tanh(x).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Tanhshrink()(rv.tensor([0.0, 100.0]))
+    tensor([ 0., 99.])
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.tanhshrink(input)
+
+
+class GELU(_WithSettings):
+    """x * P(Z <= x) for a standard normal Z: 0.5 x (1 + erf(x / sqrt(2))).
+
+    ``approximate="tanh"``: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). Another value
+    raises ValueError.
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.GELU()(rv.tensor([-100.0, 0.0, 100.0]))
+    tensor([ -0.,   0., 100.])
+    """
+
+    _shown = ("approximate",)
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input: TensorLike) -> Tensor:
+        if self.approximate == "none":
+            return F.gelu(input)  # The core answers this call.
+        return F.gelu(input, approximate=self.approximate)
+
+
+class SiLU(Module):
+    """x * sigmoid(x), also called swish.
+
+    Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.SiLU()(rv.tensor([0.0, 100.0]))
+    tensor([  0., 100.])
+    """
+
+    _shown = ("inplace?",)
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.silu(input, self.inplace)
+
+
+class Softplus(_WithSettings):
+    """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
+
+    Source: Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softplus()(rv.tensor([-200.0, 0.0, 200.0]))
+    tensor([  0.0000,   0.6931, 200.0000])
+    """
+
+    _shown = ("beta", "threshold")
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.softplus(input, self.beta, self.threshold)
+
+
+class SELU(Module):
+    """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
+
+    Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.SELU()(rv.tensor([-100.0, 0.0, 1.0]))
+    tensor([-1.7581,  0.0000,  1.0507])
+    """
+
+    _shown = ("inplace?",)
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.selu(input, self.inplace)
+
+
+class CELU(_WithSettings):
+    """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
+
+    Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.CELU(2.0)(rv.tensor([-100.0, 0.0, 3.0]))
+    tensor([-2.,  0.,  3.])
+    """
+
+    _shown = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.celu(input, self.alpha, self.inplace)
+
+
+class Mish(Module):
+    """x tanh(softplus(x)).
+
+    Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Mish()(rv.tensor([0.0, 100.0]))
+    tensor([  0., 100.])
+    """
+
+    _shown = ("inplace?",)
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.mish(input, self.inplace)
+
+
+class LogSigmoid(Module):
+    """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LogSigmoid()(rv.tensor([-100.0, 0.0]))
+    tensor([-100.0000,   -0.6931])
+    """
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.logsigmoid(input)
+
+
+class Heaviside(_WithSettings):
     """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
 
     >>> import ranvier as rv
@@ -93,7 +406,13 @@ class Heaviside(Layer):
     """
 
     _shown = ("values?",)
-    values: float = 0.0
+
+    def __init__(self, values: float = 0.0) -> None:
+        super().__init__()
+        self.values = values
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.heaviside(input, self.values)
 
 
 class PReLU(Module):
@@ -109,7 +428,7 @@ class PReLU(Module):
 
     _shown = ("num_parameters",)
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DtypeLike | None = None) -> None:
         super().__init__()
         self.num_parameters = whole("prelu", "num_parameters", num_parameters)
         self.init = init
@@ -121,11 +440,11 @@ class PReLU(Module):
         """Sets every slope to its starting value."""
         init.constant_(self.weight, self.init)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         return F.prelu(input, self.weight)
 
 
-class GLU(Layer):
+class GLU(_WithSettings):
     """y = a sigmoid(b), a and b the halves of x along ``dim``. Raises ValueError for an odd length.
 
     >>> import ranvier as rv
@@ -133,21 +452,32 @@ class GLU(Layer):
     tensor([3., 8.])
     """
 
-    dim: int = -1
+    _shown = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.glu(input, self.dim)
 
 
-class AlongDim(Layer):
+class _AlongDim(Module):
     """Base of layers that compute along dimension dim. dim = None: the op chooses the dimension."""
 
-    dim: int | None = None
+    _shown = ("dim",)
 
-    def _example(self) -> tuple[Any, ...] | None:
-        if self.dim is not None:
-            return super()._example()
-        return (empty(0),)
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def _example(self) -> tuple[Tensor, ...] | None:
+        if self.dim is None:
+            return (empty(0),)
+        return (empty((0,) * 8),)
 
 
-class Softmax(AlongDim):
+class Softmax(_AlongDim):
     """y_i = exp(x_i) / sum_j exp(x_j) along dimension ``dim``; None: see :func:`ranvier.softmax`.
 
     >>> import ranvier as rv
@@ -155,8 +485,11 @@ class Softmax(AlongDim):
     tensor([0.5000, 0.5000])
     """
 
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.softmax(input, self.dim)
 
-class LogSoftmax(AlongDim):
+
+class LogSoftmax(_AlongDim):
     """y_i = x_i - log(sum_j exp(x_j)) along dimension ``dim``; None: see :func:`ranvier.softmax`.
 
     >>> import ranvier as rv
@@ -164,10 +497,11 @@ class LogSoftmax(AlongDim):
     tensor([-1000.,     0.])
     """
 
-    _op = "log_softmax"
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.log_softmax(input, self.dim)
 
 
-class Softmin(AlongDim):
+class Softmin(_AlongDim):
     """softmax(-x) along dimension ``dim``.
 
     >>> import ranvier as rv
@@ -175,8 +509,11 @@ class Softmin(AlongDim):
     tensor([0.5000, 0.5000])
     """
 
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.softmin(input, self.dim)
 
-class Softmax2d(Layer):
+
+class Softmax2d(Module):
     """Softmax over the channels of images (N, C, H, W) or (C, H, W).
 
     >>> import ranvier as rv
@@ -184,14 +521,14 @@ class Softmax2d(Layer):
     tensor([0.5000, 0.5000])
     """
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         input = as_tensor("Softmax2d", input)
         if input.ndim not in (3, 4):
             raise misfit("Softmax2d", {"x": input.shape}, "3 or 4 dimensions")
         return F.softmax(input, -3)
 
 
-def named(name: str) -> Any:
+def named(name: str) -> Module:
     """A new layer by the name of its op: "relu", "leaky_relu", "softmax"; "linear" is Identity.
 
     Raises ValueError for an unknown name.
@@ -202,17 +539,16 @@ def named(name: str) -> Any:
     """
     if name == "linear":
         return Identity()
+    layer = None
     if isinstance(name, str):
-        kind = _BY_NAME.get(name.replace("_", "").lower())
-    else:
-        kind = None
-    if kind is None:
+        layer = _BY_NAME.get(name.replace("_", "").lower())
+    if layer is None:
         refuse_torch("activation", "an activation", name)
         raise ValueError(
             f"[activation] got {name!r}; expected an activation's name such as 'relu', 'tanh', 'sigmoid', "
             "'gelu', 'softmax' or 'linear'"
         )
-    return kind()
+    return layer()
 
 
-_BY_NAME = {name.lower(): globals()[name] for name in __all__ if name != "Softmax2d"}
+_BY_NAME: dict[str, type[Module]] = {name.lower(): globals()[name] for name in __all__ if name != "Softmax2d"}

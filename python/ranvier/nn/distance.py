@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import ranvier.nn.functional as F
-from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = LAYERS["distance"]
 
 
-class CosineSimilarity(Layer):
+class CosineSimilarity(Module):
     """The cosine of the angle between vectors along ``dim``; norms are at least ``eps``.
 
     >>> import ranvier as rv
@@ -22,11 +22,17 @@ class CosineSimilarity(Layer):
     tensor(0.7071)
     """
 
-    # The op that `Layer` calls with the settings below (layer.py); repr shows no settings (module.py).
-    _op = "cosine_similarity"
-    _shown = ()
-    dim: int = 1
-    eps: float = 1e-8
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.dim = dim
+        self.eps = eps
+
+    def _example(self) -> tuple[Tensor, ...]:
+        x = empty((0,) * 8)
+        return x, x
+
+    def forward(self, x1: TensorLike, x2: TensorLike) -> Tensor:
+        return F.cosine_similarity(x1, x2, self.dim, self.eps)
 
 
 class PairwiseDistance(Module):
@@ -47,10 +53,11 @@ class PairwiseDistance(Module):
         self.eps = eps
         self.keepdim = keepdim
 
-    def _example(self) -> tuple[Any, ...]:
+    def _example(self) -> tuple[Tensor, ...]:
         """Inputs for one call of a new layer, which raises the errors of wrong settings at once
         (arguments.py)."""
-        return (empty(0, 1),) * 2
+        x = empty(0, 1)
+        return x, x
 
-    def forward(self, x1: Any, x2: Any) -> Tensor:
+    def forward(self, x1: TensorLike, x2: TensorLike) -> Tensor:
         return F.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)

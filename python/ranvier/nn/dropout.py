@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 import ranvier.nn.functional as F
-from ranvier.nn.layer import Layer
+from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
 from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = LAYERS["dropout"]
 
 
-class _Dropout(Layer):
+class _Dropout(Module):
     """A layer with a probability; ``inplace=True`` changes x itself, as in PyTorch."""
 
+    _op: ClassVar[str] = "dropout"  # the name in errors
     _shown = ("p", "inplace")
-    p: float = 0.5
-    inplace: bool = False
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        # NumPy's numbers become floats of Python, too.
-        p = float(probability(self._op, "p", settings["p"]))
-        super()._set({**settings, "p": p})
-
-    def _example(self) -> None:
-        return None
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        self.p = float(probability(self._op, "p", p))  # NumPy's numbers become floats of Python, too.
+        self.inplace = inplace
 
 
 class Dropout(_Dropout):
@@ -37,6 +34,11 @@ class Dropout(_Dropout):
     tensor([1., 1., 1.])
     """
 
+    _op = "dropout"
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.dropout(input, self.p, self.training, self.inplace)
+
 
 class Dropout1d(_Dropout):
     """Zeroes channels of x (N, C, L) or (C, L) with probability p while training.
@@ -46,7 +48,9 @@ class Dropout1d(_Dropout):
     tensor([[[0., 0., 0.]]])
     """
 
-    def forward(self, input: Any) -> Tensor:
+    _op = "dropout1d"
+
+    def forward(self, input: TensorLike) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
@@ -57,6 +61,11 @@ class Dropout2d(_Dropout):
     >>> rv.nn.Dropout2d(1.0)(rv.ones(1, 1, 1, 3))
     tensor([[[[0., 0., 0.]]]])
     """
+
+    _op = "dropout2d"
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class AlphaDropout(_Dropout):
@@ -69,6 +78,9 @@ class AlphaDropout(_Dropout):
 
     _op = "alpha_dropout"
 
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.alpha_dropout(input, self.p, self.training, self.inplace)
+
 
 class FeatureAlphaDropout(_Dropout):
     """:class:`AlphaDropout` of whole channels of x (N, C, ...).
@@ -80,5 +92,5 @@ class FeatureAlphaDropout(_Dropout):
 
     _op = "feature_alpha_dropout"
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         return F.feature_alpha_dropout(input, self.p, self.training, self.inplace)

@@ -3,44 +3,63 @@ that divide the input (AdaptiveAvgPool1d ...); MaxUnpool1d and MaxUnpool2d."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import ranvier.nn.functional as F
-from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.registry import counts
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = LAYERS["pooling"]
-_SIZES = ("kernel_size", "stride", "padding", "dilation", "output_size")
+
+Sizes: TypeAlias = int | Sequence[int]
+"""One size for all axes, or one for each."""
+OutputSizes: TypeAlias = int | Sequence[int | None] | None
+"""Sizes, where None is the size of the input."""
 
 
-class _Pool(Layer):
-    # The layer is tried on empty images of this height and width, in which all windows in use fit.
-    _extent = 2**20
+def _unlisted(sizes: Any) -> Any:
+    """A tuple of the sizes of a list, which model files have; else the argument itself."""
+    if isinstance(sizes, list):
+        return tuple(sizes)
+    return sizes
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        """Makes tuples of lists, which model files have. stride = None becomes kernel_size."""
-        if settings.get("stride", 0) is None and "norm_type" not in settings:
-            settings["stride"] = settings["kernel_size"]
-        sizes = {name: tuple(x) for name, x in settings.items() if name in _SIZES and isinstance(x, list)}
-        super()._set({**settings, **sizes})
 
-    def _example(self) -> tuple[Any, ...]:
-        return (empty(0, 1, 2**20) if self._op.endswith("1d") else empty(0, 1, self._extent, self._extent),)
+class _Pool(Module):
+    """Base of pooling layers: a new layer is called with an empty input, in which all windows in use fit."""
+
+    _axes: ClassVar[int]  # 1: signals, 2: images
+    _extent: ClassVar[int] = 2**20  # the height and width of the empty image
+
+    def _example(self) -> tuple[Tensor, ...]:
+        if self._axes == 1:
+            return (empty(0, 1, 2**20),)
+        return (empty(0, 1, self._extent, self._extent),)
 
 
 class _MaxPool(_Pool):
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    dilation: Any = 1
-    return_indices: bool = False
-    ceil_mode: bool = False
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = _unlisted(kernel_size)
+        self.stride = self.kernel_size if stride is None else _unlisted(stride)
+        self.padding = _unlisted(padding)
+        self.dilation = _unlisted(dilation)
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
 
 
 class MaxPool1d(_MaxPool):
@@ -51,7 +70,18 @@ class MaxPool1d(_MaxPool):
     (1, 3, 4)
     """
 
-    _op = "max_pool1d"
+    _axes = 1
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.max_pool1d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+        )
 
 
 class MaxPool2d(_MaxPool):
@@ -62,16 +92,37 @@ class MaxPool2d(_MaxPool):
     (1, 3, 4, 3)
     """
 
-    _op = "max_pool2d"
+    _axes = 2
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.max_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+        )
 
 
 class _AvgPool(_Pool):
     _shown = ("kernel_size", "stride", "padding")
-    kernel_size: Any
-    stride: Any = None
-    padding: Any = 0
-    ceil_mode: bool = False
-    count_include_pad: bool = True
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = _unlisted(kernel_size)
+        self.stride = self.kernel_size if stride is None else _unlisted(stride)
+        self.padding = _unlisted(padding)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
 
 
 class AvgPool1d(_AvgPool):
@@ -82,13 +133,32 @@ class AvgPool1d(_AvgPool):
     (1, 3, 4)
     """
 
-    _op = "avg_pool1d"
+    _axes = 1
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings)
-        for name in self._shown:  # These become tuples of one number, as in PyTorch.
-            size = getattr(self, name)
-            setattr(self, name, size if isinstance(size, tuple) else (size,))
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.kernel_size = _single(self.kernel_size)
+        self.stride = _single(self.stride)
+        self.padding = _single(self.padding)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.avg_pool1d(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+        )
+
+
+def _single(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    """A tuple of one size, as PyTorch's AvgPool1d has it."""
+    if isinstance(size, tuple):
+        return size
+    return (size,)
 
 
 class AvgPool2d(_AvgPool):
@@ -99,9 +169,30 @@ class AvgPool2d(_AvgPool):
     (1, 3, 4, 3)
     """
 
-    _op = "avg_pool2d"
-    _shown = _AvgPool._shown
-    divisor_override: int | None = None
+    _axes = 2
+
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.divisor_override = divisor_override
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.avg_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
 
 
 class LPPool2d(_Pool):
@@ -112,16 +203,33 @@ class LPPool2d(_Pool):
     tensor([[[[2.]]]])
     """
 
-    _op = "lp_pool2d"
-    norm_type: float
-    kernel_size: Any
-    stride: Any = None
-    ceil_mode: bool = False
+    _axes = 2
+    _shown = ("norm_type", "kernel_size", "stride", "ceil_mode")
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = _unlisted(kernel_size)
+        self.stride = _unlisted(stride)
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.lp_pool2d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
 class _AdaptiveAvg(_Pool):
     _extent = 2**15  # smaller than `_Pool._extent`, since one window may be the whole image
-    output_size: Any
+    _shown = ("output_size",)
+
+    def __init__(self, output_size: OutputSizes) -> None:
+        super().__init__()
+        self.output_size = _unlisted(output_size)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvg):
@@ -133,7 +241,10 @@ class AdaptiveAvgPool1d(_AdaptiveAvg):
     (1, 3, 1)
     """
 
-    _op = "adaptive_avg_pool1d"
+    _axes = 1
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.adaptive_avg_pool1d(input, self.output_size)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvg):
@@ -144,14 +255,20 @@ class AdaptiveAvgPool2d(_AdaptiveAvg):
     (1, 3, 1, 1)
     """
 
-    _op = "adaptive_avg_pool2d"
+    _axes = 2
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.adaptive_avg_pool2d(input, self.output_size)
 
 
 class _AdaptiveMax(_Pool):
     _extent = 2**15
     _shown = ("output_size",)
-    output_size: Any
-    return_indices: bool = False
+
+    def __init__(self, output_size: OutputSizes, return_indices: bool = False) -> None:
+        super().__init__()
+        self.output_size = _unlisted(output_size)
+        self.return_indices = return_indices
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
@@ -163,7 +280,10 @@ class AdaptiveMaxPool1d(_AdaptiveMax):
     (1, 3, 1)
     """
 
-    _op = "adaptive_max_pool1d"
+    _axes = 1
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
@@ -174,7 +294,10 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
     (1, 3, 2, 6)
     """
 
-    _op = "adaptive_max_pool2d"
+    _axes = 2
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
 
 
 class _MaxUnpool(Module):
@@ -184,18 +307,27 @@ class _MaxUnpool(Module):
     stride: tuple[int, ...]
     padding: tuple[int, ...]
 
-    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
         super().__init__()
         if stride is None:
             stride = kernel_size
-        settings = {"kernel_size": (kernel_size, 1), "stride": (stride, 1), "padding": (padding, 0)}
-        counts(type(self).__name__, self._axes, **settings)
-        for name, (value, _) in settings.items():
-            setattr(self, name, tuple(value) if isinstance(value, (tuple, list)) else (value,) * self._axes)
+        layer = type(self).__name__
+        counts(layer, self._axes, kernel_size=(kernel_size, 1), stride=(stride, 1), padding=(padding, 0))
+        self.kernel_size = self._for_each_axis(kernel_size)
+        self.stride = self._for_each_axis(stride)
+        self.padding = self._for_each_axis(padding)
 
-    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
-        unpool = F.max_unpool1d if self._axes == 1 else F.max_unpool2d
-        return unpool(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+    def _for_each_axis(self, size: Sizes) -> tuple[int, ...]:
+        if isinstance(size, (tuple, list)):
+            return tuple(size)
+        return (size,) * self._axes  # type: ignore[return-value]
+
+    def forward(
+        self, input: TensorLike, indices: TensorLike, output_size: Sequence[int] | None = None
+    ) -> Tensor:
+        if self._axes == 1:
+            return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+        return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class MaxUnpool1d(_MaxUnpool):

@@ -7,58 +7,28 @@ functions of all modules that the file of the layer imports (compile/guarding/li
 from __future__ import annotations
 
 import math
-from inspect import signature
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
-import ranvier.ops as ops
-from ranvier.nn.layer import Layer
-from ranvier.nn.loss import Loss
+from ranvier.nn.loss import Loss, WeightedLoss
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import counts
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
-from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.tensors.dtypes import int64
 from ranvier.tensors.errors import count, flag, number, one_of, require_function
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import ArrayLike, DtypeLike, TensorLike
 
 __all__ = LAYERS["rare"]
 
-
-class _Whole(Layer):
-    """A layer whose settings are whole numbers: setting `name` is at least _least[name]. With _axes > 0 a
-    setting may also be a tuple with one number for each axis."""
-
-    _least: ClassVar[dict[str, int]]
-    _axes: ClassVar[int] = 0
-
-    def _set(self, settings: dict[str, Any]) -> None:
-        name = type(self).__name__
-        if self._axes:
-            counts(name, self._axes, **{key: (settings[key], least) for key, least in self._least.items()})
-        else:
-            settings = {key: count(name, key, settings[key], least) for key, least in self._least.items()}
-        super()._set(settings)
-
-    def _example(self) -> None:
-        return None
+Sizes: TypeAlias = int | Sequence[int]
+"""One size for both axes, or one for each."""
 
 
-class _Numbers(Layer):
-    """A layer whose settings are numbers, except ``inplace``."""
-
-    def _set(self, settings: dict[str, Any]) -> None:
-        if "inplace" in settings:
-            flags = {"inplace": bool(settings.pop("inplace"))}
-        else:
-            flags = {}
-        layer = type(self).__name__
-        super()._set({**{name: number(layer, name, value) for name, value in settings.items()}, **flags})
-
-
-class ChannelShuffle(_Whole):
+class ChannelShuffle(Module):
     """x (N, C, ...) with its channels in another order: see :func:`ranvier.nn.functional.channel_shuffle`.
 
     >>> import ranvier as rv
@@ -66,11 +36,17 @@ class ChannelShuffle(_Whole):
     tensor([0, 2, 1, 3])
     """
 
-    _op, _least = "channel_shuffle", {"groups": 1}
-    groups: int
+    _shown = ("groups",)
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = count(type(self).__name__, "groups", groups, 1)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.channel_shuffle(input, self.groups)
 
 
-class PixelShuffle(_Whole):
+class PixelShuffle(Module):
     """(N, C r^2, H, W) -> (N, C, H r, W r): see :func:`ranvier.nn.functional.pixel_shuffle`.
 
     >>> import ranvier as rv
@@ -78,11 +54,17 @@ class PixelShuffle(_Whole):
     (1, 2, 6, 6)
     """
 
-    _op, _least = "pixel_shuffle", {"upscale_factor": 1}
-    upscale_factor: int
+    _shown = ("upscale_factor",)
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        self.upscale_factor = count(type(self).__name__, "upscale_factor", upscale_factor, 1)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.pixel_shuffle(input, self.upscale_factor)
 
 
-class PixelUnshuffle(_Whole):
+class PixelUnshuffle(Module):
     """(N, C, H r, W r) -> (N, C r^2, H, W): see :func:`ranvier.nn.functional.pixel_unshuffle`.
 
     >>> import ranvier as rv
@@ -90,11 +72,17 @@ class PixelUnshuffle(_Whole):
     (1, 8, 3, 3)
     """
 
-    _op, _least = "pixel_unshuffle", {"downscale_factor": 1}
-    downscale_factor: int
+    _shown = ("downscale_factor",)
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        self.downscale_factor = count(type(self).__name__, "downscale_factor", downscale_factor, 1)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.pixel_unshuffle(input, self.downscale_factor)
 
 
-class Unfold(_Whole):
+class Unfold(Module):
     """The windows of images as columns: see :func:`ranvier.nn.functional.unfold`.
 
     >>> import ranvier as rv
@@ -102,14 +90,30 @@ class Unfold(_Whole):
     (1, 18, 4)
     """
 
-    _axes, _least = 2, {"kernel_size": 1, "dilation": 1, "padding": 0, "stride": 1}
-    kernel_size: Any
-    dilation: Any = 1
-    padding: Any = 0
-    stride: Any = 1
+    _shown = ("kernel_size", "dilation", "padding", "stride")
+
+    def __init__(
+        self, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
+    ) -> None:
+        super().__init__()
+        counts(
+            type(self).__name__,
+            2,
+            kernel_size=(kernel_size, 1),
+            dilation=(dilation, 1),
+            padding=(padding, 0),
+            stride=(stride, 1),
+        )
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.padding = padding
+        self.stride = stride
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
 
-class Fold(_Whole):
+class Fold(Module):
     """The sum of windows, put back into images: see :func:`ranvier.nn.functional.fold`.
 
     >>> import ranvier as rv
@@ -117,15 +121,37 @@ class Fold(_Whole):
     (1, 2, 4, 4)
     """
 
-    _axes, _least = 2, {"output_size": 1, **Unfold._least}
-    output_size: Any
-    kernel_size: Any
-    dilation: Any = 1
-    padding: Any = 0
-    stride: Any = 1
+    _shown = ("output_size", "kernel_size", "dilation", "padding", "stride")
+
+    def __init__(
+        self,
+        output_size: Sizes,
+        kernel_size: Sizes,
+        dilation: Sizes = 1,
+        padding: Sizes = 0,
+        stride: Sizes = 1,
+    ) -> None:
+        super().__init__()
+        counts(
+            type(self).__name__,
+            2,
+            output_size=(output_size, 1),
+            kernel_size=(kernel_size, 1),
+            dilation=(dilation, 1),
+            padding=(padding, 0),
+            stride=(stride, 1),
+        )
+        self.output_size = output_size
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.padding = padding
+        self.stride = stride
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
 
 
-class LocalResponseNorm(_Numbers):
+class LocalResponseNorm(Module):
     """Each channel divided by a power of its neighbours' mean square: see
     :func:`ranvier.nn.functional.local_response_norm`.
 
@@ -134,15 +160,20 @@ class LocalResponseNorm(_Numbers):
     tensor([[[0.7378, 0.7378]]])
     """
 
-    _op = "local_response_norm"
     _shown = ("*size", "alpha", "beta", "k")
-    size: int
-    alpha: float = 1e-4
-    beta: float = 0.75
-    k: float = 1.0
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set({**settings, "size": count("LocalResponseNorm", "size", settings["size"])})
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = count("LocalResponseNorm", "size", size)
+        self.alpha = number("LocalResponseNorm", "alpha", alpha)
+        self.beta = number("LocalResponseNorm", "beta", beta)
+        self.k = number("LocalResponseNorm", "k", k)
+
+    def _example(self) -> tuple[Tensor, ...] | None:
+        return (empty((0,) * 8),)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
 
 class CTCLoss(Loss):
@@ -153,41 +184,34 @@ class CTCLoss(Loss):
     tensor(0.2877)
     """
 
-    _example = Module._example  # type: ignore[assignment]
-
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__()
         self.blank = count("CTCLoss", "blank", blank, 0)
         self.reduction = one_of("CTCLoss", "reduction", reduction, ("none", "mean", "sum"))
         self.zero_infinity = flag("CTCLoss", "zero_infinity", zero_infinity)
 
-    def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Tensor:
-        settings = self.blank, self.reduction, self.zero_infinity
-        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, *settings)
+    def _example(self) -> tuple[Tensor, ...] | None:
+        return None
+
+    def forward(
+        self,
+        log_probs: TensorLike,
+        targets: TensorLike,
+        input_lengths: TensorLike,
+        target_lengths: TensorLike,
+    ) -> Tensor:
+        return F.ctc_loss(
+            log_probs,
+            targets,
+            input_lengths,
+            target_lengths,
+            self.blank,
+            self.reduction,
+            self.zero_infinity,
+        )
 
 
-class _OfFunction(Loss):
-    """A loss whose settings are those of its function in ``nn.functional``, in the same order."""
-
-    _function: ClassVar[str] = ""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        if "_function" in vars(cls):
-            # The library's own function: a program may have put another with other parameters into F.
-            own = ops._rare(FUNCTIONAL_OF[cls._function], cls._function)
-            parameters = signature(own).parameters
-            cls._declare([*parameters.values()][2:])  # without input and target
-        super().__init_subclass__(**kwargs)
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        settings = {name: getattr(self, name) for name in self._settings if hasattr(self, name)}
-        return getattr(F, self._function)(input, target, **settings)
-
-    def _example(self) -> tuple[Any, ...]:
-        return empty(0, 1), empty(0, 1)
-
-
-class HingeEmbeddingLoss(_OfFunction):
+class HingeEmbeddingLoss(Loss):
     """x where the target is 1, max(0, margin - x) where it is -1.
 
     >>> import ranvier as rv
@@ -195,10 +219,21 @@ class HingeEmbeddingLoss(_OfFunction):
     tensor(1.2500)
     """
 
-    _function = "hinge_embedding_loss"
+    def __init__(
+        self,
+        margin: float = 1.0,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.margin = margin
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return F.hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
 
 
-class SoftMarginLoss(_OfFunction):
+class SoftMarginLoss(Loss):
     """log(1 + exp(-target x)), of targets 1 and -1.
 
     >>> import ranvier as rv
@@ -206,10 +241,18 @@ class SoftMarginLoss(_OfFunction):
     tensor(0.6931)
     """
 
-    _function = "soft_margin_loss"
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return F.soft_margin_loss(input, target, reduction=self.reduction)
 
 
-class MultiMarginLoss(_OfFunction):
+def _class_count(weight: Tensor | None) -> int:
+    """The number of classes of an empty input: that of the weights, or 1."""
+    if weight is None:
+        return 1
+    return len(weight)
+
+
+class MultiMarginLoss(WeightedLoss):
     """The margins to the class of the target: see :func:`ranvier.nn.functional.multi_margin_loss`.
 
     >>> import ranvier as rv
@@ -217,14 +260,29 @@ class MultiMarginLoss(_OfFunction):
     tensor(0.3750)
     """
 
-    _function = "multi_margin_loss"
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: ArrayLike | None = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(weight, size_average, reduce, reduction)
+        self.p = p
+        self.margin = margin
 
-    def _example(self) -> tuple[Any, ...]:
-        classes = 1 if self.weight is None else len(self.weight)
-        return empty(0, classes), empty(0, dtype=int64)
+    def _example(self) -> tuple[Tensor, ...] | None:
+        return empty(0, _class_count(self.weight)), empty(0, dtype=int64)
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return F.multi_margin_loss(
+            input, target, p=self.p, margin=self.margin, weight=self.weight, reduction=self.reduction
+        )
 
 
-class MultiLabelMarginLoss(_OfFunction):
+class MultiLabelMarginLoss(Loss):
     """The margins to the classes of the target: see :func:`ranvier.nn.functional.multilabel_margin_loss`.
 
     >>> import ranvier as rv
@@ -232,13 +290,14 @@ class MultiLabelMarginLoss(_OfFunction):
     tensor(0.3750)
     """
 
-    _function = "multilabel_margin_loss"
-
-    def _example(self) -> tuple[Any, ...]:
+    def _example(self) -> tuple[Tensor, ...] | None:
         return empty(0, 1), empty(0, 1, dtype=int64)
 
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
-class MultiLabelSoftMarginLoss(_OfFunction):
+
+class MultiLabelSoftMarginLoss(WeightedLoss):
     """The mean over the classes of BCEWithLogitsLoss, times ``weight`` (C,): x and target (N, C).
 
     >>> import ranvier as rv
@@ -246,11 +305,12 @@ class MultiLabelSoftMarginLoss(_OfFunction):
     tensor(0.6931)
     """
 
-    _function = "multilabel_soft_margin_loss"
-
-    def _example(self) -> tuple[Any, ...]:
-        classes = 1 if self.weight is None else len(self.weight)
+    def _example(self) -> tuple[Tensor, ...] | None:
+        classes = _class_count(self.weight)
         return empty(0, classes), empty(0, classes)
+
+    def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
+        return F.multilabel_soft_margin_loss(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class TripletMarginWithDistanceLoss(Loss):
@@ -261,12 +321,10 @@ class TripletMarginWithDistanceLoss(Loss):
     tensor(2.0000)
     """
 
-    _example = Module._example  # type: ignore[assignment]
-
     def __init__(
         self,
         *,
-        distance_function: Any = None,
+        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
         margin: float = 1.0,
         swap: bool = False,
         reduction: str = "mean",
@@ -279,7 +337,10 @@ class TripletMarginWithDistanceLoss(Loss):
         self.margin = number("TripletMarginWithDistanceLoss", "margin", margin, 0, above=True)
         self.swap = flag("TripletMarginWithDistanceLoss", "swap", swap)
 
-    def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
+    def _example(self) -> tuple[Tensor, ...] | None:
+        return None
+
+    def forward(self, anchor: TensorLike, positive: TensorLike, negative: TensorLike) -> Tensor:
         return F.triplet_margin_with_distance_loss(
             anchor,
             positive,
@@ -291,7 +352,7 @@ class TripletMarginWithDistanceLoss(Loss):
         )
 
 
-class Threshold(_Numbers):
+class Threshold(Module):
     """y = x where x > threshold, else value.
 
     >>> import ranvier as rv
@@ -299,12 +360,22 @@ class Threshold(_Numbers):
     tensor([-1.,  2.])
     """
 
-    threshold: float
-    value: float
-    inplace: bool = False
+    _shown = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = number("Threshold", "threshold", threshold)
+        self.value = number("Threshold", "value", value)
+        self.inplace = bool(inplace)
+
+    def _example(self) -> tuple[Tensor, ...] | None:
+        return (empty((0,) * 8),)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
 
 
-class RReLU(_Numbers):
+class RReLU(Module):
     """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
 
     >>> import ranvier as rv
@@ -312,18 +383,22 @@ class RReLU(_Numbers):
     tensor([-3.,  2.])
     """
 
-    lower: float = 1 / 8
-    upper: float = 1 / 3
-    inplace: bool = False
+    _shown = ("lower", "upper")
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings)
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower = number("RReLU", "lower", lower)
+        self.upper = number("RReLU", "upper", upper)
+        self.inplace = bool(inplace)
         if not self.lower <= self.upper:
             raise ValueError(
                 f"[RReLU] got lower {self.lower} and upper {self.upper}; expected lower <= upper"
             )
 
-    def forward(self, input: Any) -> Tensor:
+    def _example(self) -> tuple[Tensor, ...] | None:
+        return (empty((0,) * 8),)
+
+    def forward(self, input: TensorLike) -> Tensor:
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
 
@@ -341,7 +416,12 @@ class Bilinear(Module):
     _shown = ("in1_features", "in2_features", "out_features", "bias")
 
     def __init__(
-        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
         self.in1_features = count("Bilinear", "in1_features", in1_features)
@@ -357,5 +437,5 @@ class Bilinear(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def forward(self, input1: Any, input2: Any) -> Tensor:
+    def forward(self, input1: TensorLike, input2: TensorLike) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)

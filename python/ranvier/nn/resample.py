@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import ranvier.nn.functional as F
-from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.errors import number
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = LAYERS["resample"]
 
@@ -20,10 +21,10 @@ class _Pad(Module):
 
     _axes: int
     _mode: str
-    padding: Any
+    padding: tuple[int, ...]
     value: float | None = None
 
-    def _set(self, padding: Any) -> None:
+    def _set_padding(self, padding: int | Sequence[int]) -> None:
         """padding: one number for all sides, or (before, after) for the last axis, then the axis before
         it."""
         if isinstance(padding, (tuple, list)):
@@ -37,7 +38,7 @@ class _Pad(Module):
             )
         self.padding = sizes
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         return F.pad(input, self.padding, self._mode, self.value)
 
 
@@ -58,26 +59,26 @@ class _ReplicationPad(_Pad):
     _mode = "replicate"
 
 
-class _OfPadding(_Pad):
+class _PaddingOnly(_Pad):
     """Base of the layers whose only setting is ``padding``."""
 
     _shown: tuple[str, ...] = ("*padding",)
 
-    def __init__(self, padding: Any) -> None:
+    def __init__(self, padding: int | Sequence[int]) -> None:
         super().__init__()
-        self._set(padding)
+        self._set_padding(padding)
 
 
-class _OfValue(_ConstantPad):
-    def __init__(self, padding: Any, value: float) -> None:
+class _ValuePad(_ConstantPad):
+    def __init__(self, padding: int | Sequence[int], value: float) -> None:
         super().__init__(value)
-        self._set(padding)
+        self._set_padding(padding)
 
-    def _example(self) -> tuple[Any, ...]:
+    def _example(self) -> tuple[Tensor, ...]:
         return (empty(0, 1, *(2 ** (30 // self._axes),) * self._axes),)
 
 
-class ConstantPad1d(_OfValue):
+class ConstantPad1d(_ValuePad):
     """A value before and after the last axis of (N, C, L).
 
     >>> import ranvier as rv
@@ -88,7 +89,7 @@ class ConstantPad1d(_OfValue):
     _axes = 1
 
 
-class ConstantPad2d(_OfValue):
+class ConstantPad2d(_ValuePad):
     """One value around images: padding a number, or (left, right, top, bottom).
 
     >>> import ranvier as rv
@@ -100,16 +101,16 @@ class ConstantPad2d(_OfValue):
     _axes = 2
 
 
-class _Zeros(_OfValue):
+class _ZeroPad(_ValuePad):
     """Base of the layers that pad with zeros, before ConstantPad1d or ConstantPad2d."""
 
     _shown = ("*padding",)
 
-    def __init__(self, padding: Any) -> None:
+    def __init__(self, padding: int | Sequence[int]) -> None:
         super().__init__(padding, 0.0)
 
 
-class ZeroPad1d(_Zeros, ConstantPad1d):
+class ZeroPad1d(_ZeroPad, ConstantPad1d):
     """Zeros before and after the last axis of (N, C, L).
 
     >>> import ranvier as rv
@@ -118,7 +119,7 @@ class ZeroPad1d(_Zeros, ConstantPad1d):
     """
 
 
-class ZeroPad2d(_Zeros, ConstantPad2d):
+class ZeroPad2d(_ZeroPad, ConstantPad2d):
     """Zeros around images: padding a number, or (left, right, top, bottom).
 
     >>> import ranvier as rv
@@ -127,7 +128,7 @@ class ZeroPad2d(_Zeros, ConstantPad2d):
     """
 
 
-class ReflectionPad1d(_OfPadding, _ReflectionPad):
+class ReflectionPad1d(_PaddingOnly, _ReflectionPad):
     """Signals mirrored at the ends; the end elements are not repeated.
 
     >>> import ranvier as rv
@@ -138,7 +139,7 @@ class ReflectionPad1d(_OfPadding, _ReflectionPad):
     _axes = 1
 
 
-class ReflectionPad2d(_OfPadding, _ReflectionPad):
+class ReflectionPad2d(_PaddingOnly, _ReflectionPad):
     """Images mirrored at the edges; the edge pixels are not repeated. padding as in ConstantPad2d.
 
     >>> import ranvier as rv
@@ -149,7 +150,7 @@ class ReflectionPad2d(_OfPadding, _ReflectionPad):
     _axes = 2
 
 
-class ReplicationPad1d(_OfPadding, _ReplicationPad):
+class ReplicationPad1d(_PaddingOnly, _ReplicationPad):
     """The first and last values of signals, repeated.
 
     >>> import ranvier as rv
@@ -160,7 +161,7 @@ class ReplicationPad1d(_OfPadding, _ReplicationPad):
     _axes = 1
 
 
-class ReplicationPad2d(_OfPadding, _ReplicationPad):
+class ReplicationPad2d(_PaddingOnly, _ReplicationPad):
     """The edges of images, repeated: padding a number, or (left, right, top, bottom).
 
     >>> import ranvier as rv
@@ -171,7 +172,7 @@ class ReplicationPad2d(_OfPadding, _ReplicationPad):
     _axes = 2
 
 
-class CircularPad1d(_OfPadding):
+class CircularPad1d(_PaddingOnly):
     """Periodic signals: at each end the values of the other end follow.
 
     >>> import ranvier as rv
@@ -183,7 +184,20 @@ class CircularPad1d(_OfPadding):
     _mode = "circular"
 
 
-class Upsample(Layer):
+Size: TypeAlias = int | Sequence[int]
+Factor: TypeAlias = float | Sequence[float]
+
+
+def _factor(factor: Factor | None) -> float | tuple[float, ...] | None:
+    """A scale factor, or one for each axis, as floats; 0 becomes None."""
+    if factor is None:
+        return None
+    if isinstance(factor, (tuple, list)):
+        return tuple(float(number("interpolate", "scale_factor", f)) for f in factor)
+    return float(number("interpolate", "scale_factor", factor)) or None
+
+
+class Upsample(Module):
     """Signals (N, C, L) or images (N, C, H, W) at another size: either ``size`` or ``scale_factor``.
 
     mode: 'nearest', 'nearest-exact', 'linear' (signals), 'bilinear', 'bicubic' (images) or 'area'.
@@ -193,27 +207,38 @@ class Upsample(Layer):
     (1, 3, 16, 12)
     """
 
-    _op = "interpolate"
-    size: Any = None
-    scale_factor: Any = None
-    mode: str = "nearest"
-    align_corners: bool | None = None
-    recompute_scale_factor: bool | None = None
+    def __init__(
+        self,
+        size: Size | None = None,
+        scale_factor: Factor | None = None,
+        mode: str = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(size, list):  # Model files have lists.
+            size = tuple(size)
+        self.size = size
+        self.scale_factor = _factor(scale_factor)
+        self.mode = mode
+        self.align_corners = align_corners
+        self.recompute_scale_factor = recompute_scale_factor
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings)
-        # Model files have lists.
-        if isinstance(self.size, list):
-            self.size = tuple(self.size)
-        factor = self.scale_factor
-        if isinstance(factor, (tuple, list)):
-            self.scale_factor = tuple(float(number("interpolate", "scale_factor", f)) for f in factor)
-        elif factor is not None:
-            self.scale_factor = float(number("interpolate", "scale_factor", factor)) or None
-
-    def _example(self) -> tuple[Any, ...]:
+    def _example(self) -> tuple[Tensor, ...]:
         counts = [len(s) for s in (self.size, self.scale_factor) if isinstance(s, tuple)]
-        return (empty(0, 1, *(2**15,) * (1 if self.mode == "linear" or 1 in counts else 2)),)
+        is_signal = self.mode == "linear" or 1 in counts
+        axes = 1 if is_signal else 2
+        return (empty(0, 1, *(2**15,) * axes),)
+
+    def forward(self, input: TensorLike) -> Tensor:
+        return F.interpolate(
+            input,
+            self.size,
+            self.scale_factor,
+            self.mode,
+            self.align_corners,
+            self.recompute_scale_factor,
+        )
 
     def extra_repr(self) -> str:
         if self.scale_factor is None:
@@ -232,7 +257,7 @@ class UpsamplingNearest2d(Upsample):
               [1., 1., 2., 2.]]]])
     """
 
-    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+    def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
@@ -244,5 +269,5 @@ class UpsamplingBilinear2d(Upsample):
     tensor([[[[1.0000, 1.5000, 2.0000]]]])
     """
 
-    def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
+    def __init__(self, size: Size | None = None, scale_factor: Factor | None = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)

@@ -7,7 +7,7 @@ the minimum of a cubic through both ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.grad_mode import enable_grad, no_grad
 from ranvier.observe import refuse
-from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.optimizer import Group, Optimizer, Params, settings_of
 from ranvier.optim.optimizer_state import has_own, plain
 from ranvier.tensors.data import as_array
 from ranvier.tensors.errors import number, own_errors, require_function
@@ -184,7 +184,7 @@ class LBFGS(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1.0,
         max_iter: int = 20,
         max_eval: int | None = None,
@@ -199,7 +199,7 @@ class LBFGS(Optimizer):
         else:
             max_eval = self._count("max_eval", max_eval)
         history_size = self._count("history_size", history_size)
-        super().__init__(params, arguments(locals()))
+        super().__init__(params, settings_of(locals()))
 
     def _count(self, key: str, value: float) -> int:
         """The setting `key`, a number of at least 1, rounded up. inf means no limit."""

@@ -1,6 +1,6 @@
 """Optimizer: the parameter groups and their state; a step is one call of the core for each group.
 
-`Rule` makes the constructor of an optimizer from the settings that its class declares.
+`Rule` is the base of the optimizers whose arithmetic is in the core.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from inspect import Parameter
-from typing import TYPE_CHECKING, Any, ClassVar
+from operator import itemgetter
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from ranvier.grad_mode import enable_grad
-from ranvier.nn.layer import dataclass_transform
 from ranvier.observe import current, is_replaced, observers
-from ranvier.ops.generated import made
 from ranvier.ops.making.creation import from_numpy
 from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.optimizer_state import Plan, in_place, loaded, moved, require_state
@@ -27,17 +25,18 @@ from ranvier.tensors.errors import number, ordered, require_function, truth
 from ranvier.tensors.strangers import printable
 from ranvier.tensors.tensor import Tensor
 
-Group = dict[str, Any]
+Group: TypeAlias = dict[str, Any]
+"""The parameters of a group, under "params", and their settings."""
+Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
+"""Parameters, groups of them, or parameters with their names."""
+StateDict: TypeAlias = dict[str, Any]
+"""``{"state": {index: {name: Tensor}}, "param_groups": [...]}``"""
+
 required = object()  # PyTorch's mark of a setting without a default, which programs import
 ANY = -math.inf, math.inf  # limits of a setting that may be any number
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})  # settings without effect
 
 
-def _keyword(*, default: Any, kw_only: bool) -> Any:
-    """For type checkers: a setting that must be passed by name."""
-
-
-@dataclass_transform(eq_default=False, field_specifiers=(_keyword,))
 class Optimizer(HookedOptimizer):
     """Base of the optimizers: takes ``model.parameters()``, or a list of groups, each with its own settings.
 
@@ -81,7 +80,7 @@ class Optimizer(HookedOptimizer):
     _finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
 
     def __init__(
-        self, params: Iterable[Any], defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
+        self, params: Params, defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
     ) -> None:
         for key in ignored or ():
             if key not in IGNORED:
@@ -123,20 +122,25 @@ class Optimizer(HookedOptimizer):
                 if is_other_flag and not truth(self._name, key, value):
                     value = False
                 number(self._name, key, value, *self._limits.get(key, (0.0,)))
-        betas = group["betas"] if "betas" in self._defaults else ()  # a user's class may give it a meaning
+        if "betas" not in self._defaults:  # A group of a user's class may have an entry of this name, too.
+            return
+        betas = group["betas"]
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"[{self._name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
     def _settings(self, group: Group) -> tuple[Any, ...]:
-        """The numbers that the rule reads, in order; a pair such as betas gives two of them."""
+        """The settings that the rule reads, in the core's order."""
         raise NotImplementedError
 
     def _state_names(self, group: Group) -> tuple[str | None, ...]:
         """The names of the arrays of each parameter; None instead of an optional array that is not used."""
-        names = self._states
+        names = [*self._states]
         for name, setting in self._optional.items():
-            names += (name if group[setting] else None,)
-        return names
+            if group[setting]:
+                names.append(name)
+            else:
+                names.append(None)
+        return tuple(names)
 
     # --- groups
     def add_param_group(self, param_group: Group) -> None:
@@ -151,11 +155,7 @@ class Optimizer(HookedOptimizer):
             params = [params]
         else:
             params = ordered(self._name, params)
-        named = [p for p in params if isinstance(p, tuple)]  # (name, parameter) pairs
-        kinds = {bool(named), *("param_names" in other for other in self.param_groups)}
-        if len(kinds) > 1 or 0 < len(named) < len(params):
-            raise ValueError(f"[{self._name}] got names of some parameters; expected those of all or of none")
-        params = [p[1] for p in named] or params
+        names, params = self._without_names(params)
         for p in params:
             if not isinstance(p, Tensor):
                 refuse_torch(self._name, "a parameter", p)
@@ -164,20 +164,33 @@ class Optimizer(HookedOptimizer):
                 )
             if p._grad_fn is not None:
                 raise ValueError(f"[{self._name}] got the result of an operation; expected leaf Tensors")
-        all_params = [p for other in self.param_groups for p in other["params"]] + params
+        all_params = [*params]
+        for other in self.param_groups:
+            all_params += other["params"]
         if len(set(map(id, all_params))) < len(all_params):
             raise ValueError(f"[{self._name}] got a parameter twice; expected each in one group only")
-        kept = {k: v for k, v in group.items() if k not in IGNORED and k != "params"}
-        full: Group = {"params": params, **self.defaults, **kept}
+        settings = {k: v for k, v in group.items() if k not in IGNORED and k != "params"}
+        full: Group = {"params": params, **self.defaults, **settings}
         if self._rule:
-            self._refuse_misspelled(kept)
-        if named:
-            full["param_names"] = [name for name, _ in named]
+            self._refuse_misspelled(settings)
+        if names:
+            full["param_names"] = names
         self._check(full)
         for key in IGNORED & group.keys():
             del group[key]
         group.update(full)  # As in PyTorch, the group is the dict of the program, not a copy.
         self.param_groups.append(group)
+
+    def _without_names(self, params: list[Any]) -> tuple[list[str], list[Any]]:
+        """(names, parameters) of the entries of a group, which are parameters or (name, parameter) pairs."""
+        pairs = [entry for entry in params if isinstance(entry, tuple)]
+        has_names = [bool(pairs)]
+        has_names += ["param_names" in other for other in self.param_groups]
+        if len(set(has_names)) > 1 or 0 < len(pairs) < len(params):
+            raise ValueError(f"[{self._name}] got names of some parameters; expected those of all or of none")
+        if not pairs:
+            return [], params
+        return [name for name, _ in pairs], [p for _, p in pairs]
 
     def _refuse_misspelled(self, group: Group) -> None:
         """Raises TypeError for an entry of a group whose name is almost that of a setting, and which nothing
@@ -238,7 +251,7 @@ class Optimizer(HookedOptimizer):
         return loss
 
     # --- saving
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """``{"state": {index: {name: Tensor}}, "param_groups": [...]}``; index: the number of a parameter."""
         for hook in self._hooks_of("before saving"):
             hook(self)
@@ -262,33 +275,54 @@ class Optimizer(HookedOptimizer):
         state_dict = self._changed("before loading", state_dict)
         require_state(type(self).__name__, state_dict)
         groups = state_dict["param_groups"]
-        ours, theirs = ([len(g["params"]) for g in which] for which in (self.param_groups, groups))
-        if ours != theirs:
-            raise ValueError(
-                f"[{self._name}] got groups of {theirs} parameters; expected {ours}: the loaded state dict "
-                + ("contains a parameter group that doesn't match the size of optimizer's group"
-                   if len(ours) == len(theirs) else "has a different number of parameter groups")
-            )  # fmt: skip
+        self._require_sizes([len(group["params"]) for group in groups])
         for values in state_dict["state"].values():
             self._require_own(values)
         by_index: dict[int, Tensor] = {}
         for group, saved in zip(self.param_groups, groups, strict=True):
             by_index.update(zip(saved["params"], group["params"], strict=True))
-        states = {by_index[int(k)]: values for k, values in state_dict["state"].items() if int(k) in by_index}
-        loaded_states = {p: self._load_state(p, values) for p, values in states.items()}
+        loaded_states: dict[Tensor, dict[str, Any]] = {}
+        for index, values in state_dict["state"].items():
+            if int(index) in by_index:
+                p = by_index[int(index)]
+                loaded_states[p] = self._load_state(p, values)
         memo: dict[int, Any] = {}  # So a Tensor in several groups stays one Tensor.
         for group, saved in zip(self.param_groups, groups, strict=True):
-            kept = {k: deepcopy(v, memo) for k, v in saved.items() if k != "params" and k not in IGNORED}
-            for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
-                del group[k]  # A schedule added this entry after the state was saved.
-            group.update(kept)  # It also has the entries of schedules, such as initial_lr.
+            self._load_group(group, saved, memo)
         before = dict(self.state)
         self.state.clear()
         for p, state in loaded_states.items():
-            self.state[p] = in_place(before.get(p, {}), state) if self._rule else state
+            if self._rule:
+                state = in_place(before.get(p, {}), state)
+            self.state[p] = state
         self.__setstate__({"state": self.state, "param_groups": self.param_groups})
         for hook in self._hooks_of("after loading"):
             hook(self)
+
+    def _require_sizes(self, theirs: list[int]) -> None:
+        """Raises ValueError unless the groups have these numbers of parameters."""
+        ours = [len(group["params"]) for group in self.param_groups]
+        if ours == theirs:
+            return
+        if len(ours) == len(theirs):
+            difference = "contains a parameter group that doesn't match the size of optimizer's group"
+        else:
+            difference = "has a different number of parameter groups"
+        raise ValueError(
+            f"[{self._name}] got groups of {theirs} parameters; expected {ours}: the loaded state dict "
+            f"{difference}"
+        )
+
+    def _load_group(self, group: Group, saved: Mapping[str, Any], memo: dict[int, Any]) -> None:
+        """Sets the settings of a group to saved ones, which include entries of schedules, as initial_lr."""
+        settings = {}
+        for key, value in saved.items():
+            if key != "params" and key not in IGNORED:
+                settings[key] = deepcopy(value, memo)
+        for key in list(group):
+            if not (key in settings or key in self.defaults or key.startswith("param")):
+                del group[key]  # A schedule added this entry after the state was saved.
+        group.update(settings)
 
     def _require_own(self, values: Mapping[str, Any]) -> None:
         """Raises ValueError unless the names are those of this rule's state."""
@@ -305,10 +339,16 @@ class Optimizer(HookedOptimizer):
         """The state of parameter p, made of its state in a state_dict."""
         if not self._rule:  # A user's optimizer may keep any entries.
             return {k: moved(v, p) for k, v in values.items()}
-        dropped = self._derived if self._counts else ("step", *self._derived)
-        kept = {k: v for k, v in values.items() if v is not None and k not in dropped}
-        of = dict.fromkeys(("step", self._number))  # None, for p in `loaded`: these are single numbers.
-        return {k: from_numpy(loaded(v, k, of.get(k, p))) for k, v in kept.items()}
+        state = {}
+        for name, value in values.items():
+            if value is None or name in self._derived or (name == "step" and not self._counts):
+                continue
+            if name in ("step", self._number):
+                array = loaded(value, name, None)
+            else:
+                array = loaded(value, name, p)
+            state[name] = from_numpy(array)
+        return state
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -333,55 +373,34 @@ def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, ...]]:
-    """Makes the method `_settings`, which gives these settings as a tuple; a pair becomes two numbers."""
-    parts = [f"{'*' * isinstance(value, tuple)}group[{key!r}]" for key, value in defaults.items()]
-    return made("_settings", ["self", "group"], f"return ({', '.join(parts)},)", globals())
-
-
 class Rule(Optimizer):
-    """An optimizer whose rule is in the core. Its settings are the annotated attributes of the class, in the
-    core's order. A setting is a number, a pair of numbers or a flag, like its default.
+    """An optimizer whose rule is in the core: its constructor takes the settings in the core's order.
 
-    The constructor takes ``params`` and the settings. Every optimizer has the setting ``maximize``, by
-    default at the end; ``maximize`` and the settings after it are passed by name.
+    A setting is a number, a pair of numbers or a flag, like its default in the signature. Every optimizer has
+    the setting ``maximize``.
     """
 
-    if TYPE_CHECKING:
-        params: Iterable[Any]
-        maximize: bool = _keyword(default=False, kw_only=True)
-        foreach: Any = _keyword(default=None, kw_only=True)
-        fused: Any = _keyword(default=None, kw_only=True)
-        capturable: Any = _keyword(default=None, kw_only=True)
-        differentiable: Any = _keyword(default=None, kw_only=True)
+    _values: ClassVar[Callable[[Group], tuple[Any, ...]]]  # the settings of a group
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "_rule" in vars(cls):
-            annotations = inspect.get_annotations(cls)
-            cls._defaults = {name: vars(cls)[name] for name in annotations}
-            for name in annotations:
-                delattr(cls, name)
-            cls._defaults.setdefault("maximize", False)
-            cls._settings = _in_a_row(cls._defaults)  # type: ignore[method-assign, assignment]
-            types = {**annotations, "maximize": "bool"}
-            cls.__init__ = _constructor(cls, types)  # type: ignore[method-assign]
+            parameters = inspect.signature(cls.__init__).parameters.values()
+            cls._defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+            cls._values = itemgetter(*cls._defaults)
         super().__init_subclass__(**kwargs)
 
-
-def _constructor(cls: Any, types: Mapping[str, str]) -> Any:
-    """Makes ``__init__`` for a rule with these settings, the same as one written by hand."""
-    kind: Any = Parameter.POSITIONAL_OR_KEYWORD
-    taken = [Parameter("self", kind), Parameter("params", kind, annotation="Iterable[Any]")]
-    for name, value in cls._defaults.items():
-        if name == "maximize":
-            kind = Parameter.KEYWORD_ONLY
-        taken.append(Parameter(name, kind, default=value, annotation=types[name]))
-    taken.append(Parameter("ignored", Parameter.VAR_KEYWORD, annotation="Any"))
-    call = "Optimizer.__init__(self, params, arguments(locals()), ignored)"
-    return made(f"{cls.__qualname__}.__init__", taken, call, globals(), "None")
+    def _settings(self, group: Group) -> tuple[Any, ...]:
+        return type(self)._values(group)
 
 
-def arguments(names: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings among the `locals()` of an optimizer's constructor."""
-    settings = {k: v for k, v in names.items() if k not in ("self", "params", "ignored", "__class__")}
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+def settings_of(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among the `locals()` of an optimizer's constructor: all its arguments but params and the
+    ones without effect. So names and defaults stand in the signature only."""
+    settings = {}
+    for name, value in names.items():
+        if name in ("self", "params", "ignored", "__class__"):
+            continue
+        if isinstance(value, list):
+            value = tuple(value)
+        settings[name] = value
+    return settings

@@ -73,6 +73,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+def elements(settings: tuple[Any, ...]) -> list[Any]:
+    """The numbers of settings one by one; a pair such as betas gives two of them."""
+    elements: list[Any] = []
+    for setting in settings:
+        if isinstance(setting, (tuple, list)):
+            elements.extend(setting)
+        else:
+            elements.append(setting)
+    return elements
+
+
 def plain_group(optimizer: Any, group: Group) -> Group:
     return {key: plain(group[key]) for key in optimizer._defaults}
 
@@ -144,11 +155,12 @@ class Plan:
     def __init__(self, optimizer: Any, group: Group, active: list[Tensor]) -> None:
         self.names = optimizer._state_names(plain_group(optimizer, group))
         self.active = active
-        self.given: tuple[Any, ...] = ()  # the settings as they are in the group
+        self.settings: tuple[Any, ...] = ()  # the settings as they are in the group
         self.values: list[Any] = []  # the settings as numbers
         self.in_memory: list[Array] = []  # the settings that are arrays, which may change in place
+        self.has_lists = False  # whether a setting is a list, which may change in place, too
         self.current = True  # True if the rule needs these states with these values
-        self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
+        self._numbers = keep(np.zeros(len(elements(optimizer._settings(group)))))  # the kernel's copy
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
         self.dtypes = [p._array.dtype for p in active]
         self.kinds = [*map(type, active)]
@@ -224,17 +236,20 @@ class Plan:
 
         Returns False if, with these settings, the rule needs other states than this plan has.
         """
-        given = optimizer._settings(group)
-        if self.in_memory or given != self.given:
-            values = [*map(plain, given)]
+        settings = optimizer._settings(group)
+        if self.in_memory or self.has_lists or settings != self.settings:
+            numbers = elements(settings)
+            values = [plain(element) for element in numbers]
             if values != self.values:
-                numbers = plain_group(optimizer, group)
-                optimizer._check(numbers)
+                plain_settings = plain_group(optimizer, group)
+                optimizer._check(plain_settings)
                 self._numbers[...] = [value or 0 for value in values]  # A flag may be None.
-                self.current = self.names == optimizer._state_names(numbers)
+                self.current = self.names == optimizer._state_names(plain_settings)
                 self.values = values
-            arrays = [getattr(x, "_array", x) for x in given]
-            self.given, self.in_memory = given, [x for x in arrays if isinstance(x, np.ndarray)]
+            self.settings = settings
+            arrays = [getattr(element, "_array", element) for element in numbers]
+            self.in_memory = [array for array in arrays if isinstance(array, np.ndarray)]
+            self.has_lists = list in map(type, settings)
         return self.current
 
     def run(self, optimizer: Any, group: Group) -> None:

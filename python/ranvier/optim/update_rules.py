@@ -7,13 +7,12 @@ whose step for each element depends on its earlier gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ranvier.ops.making.creation import from_numpy
-from ranvier.optim.optimizer import ANY, Group, Rule, arguments
+from ranvier.optim.optimizer import ANY, Group, Params, Rule, settings_of
 from ranvier.optim.optimizer_state import aligned_zeros
 from ranvier.tensors.tensor import wrap
 
@@ -39,11 +38,19 @@ class SGD(Rule):
     _optional, _limits = {"momentum_buffer": "momentum"}, {"dampening": ANY}
     _counts = False
 
-    lr: float = 1e-3
-    momentum: float = 0.0
-    dampening: float = 0.0
-    weight_decay: float = 0.0
-    nesterov: bool = False
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
     def _check(self, group: Group) -> None:
         super()._check(group)
@@ -78,11 +85,19 @@ class ASGD(Rule):
     _number = "eta"
     _derived = ("mu",)
 
-    lr: float = 1e-2
-    lambd: float = 1e-4
-    alpha: float = 0.75
-    t0: float = 1e6
-    weight_decay: float = 0.0
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
     def state_dict(self) -> dict[str, Any]:
         """As for every optimizer, and with PyTorch's ``mu``, the weight of the next average."""
@@ -116,13 +131,20 @@ class Adam(Rule):
     _name = _rule = "adam"
     _states, _optional = ("exp_avg", "exp_avg_sq"), {"max_exp_avg_sq": "amsgrad"}
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    amsgrad: bool = False
-    maximize: bool = False
-    decoupled_weight_decay: bool = False
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
 
 class AdamW(Adam):
@@ -142,7 +164,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Any],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -152,7 +174,7 @@ class AdamW(Adam):
         maximize: bool = False,
         **ignored: Any,
     ) -> None:
-        super().__init__(params, **arguments(locals()), decoupled_weight_decay=True, **ignored)
+        super().__init__(params, **settings_of(locals()), decoupled_weight_decay=True, **ignored)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Keeps the weight decay decoupled, even if the state is from Adam."""
@@ -180,10 +202,18 @@ class Adamax(Rule):
     _name = _rule = "adamax"
     _states = ("exp_avg", "exp_inf")
 
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
 
 class NAdam(Rule):
@@ -209,12 +239,20 @@ class NAdam(Rule):
     _states = ("exp_avg", "exp_avg_sq")
     _number = "mu_product"
 
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum_decay: float = 4e-3
-    decoupled_weight_decay: bool = False
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
 
 class RAdam(Rule):
@@ -240,11 +278,19 @@ class RAdam(Rule):
     _name = _rule = "radam"
     _states = ("exp_avg", "exp_avg_sq")
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    decoupled_weight_decay: bool = False
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
 
 class Adadelta(Rule):
@@ -267,10 +313,18 @@ class Adadelta(Rule):
     _name = _rule = "adadelta"
     _states, _limits = ("square_avg", "acc_delta"), {"rho": (0, 1)}
 
-    lr: float = 1.0
-    rho: float = 0.9
-    eps: float = 1e-6
-    weight_decay: float = 0.0
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
 
 class Adagrad(Rule):
@@ -293,11 +347,19 @@ class Adagrad(Rule):
     _name = _rule = "adagrad"
     _states = ("sum",)
 
-    lr: float = 1e-2
-    lr_decay: float = 0.0
-    weight_decay: float = 0.0
-    initial_accumulator_value: float = 0.0
-    eps: float = 1e-10
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
     def add_param_group(self, param_group: Group) -> None:
         """Adds parameters and creates their sums immediately, as in PyTorch."""
@@ -329,12 +391,20 @@ class RMSprop(Rule):
     _name = _rule = "rmsprop"
     _states, _optional = ("square_avg",), {"momentum_buffer": "momentum", "grad_avg": "centered"}
 
-    lr: float = 1e-2
-    alpha: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    centered: bool = False
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
 
 class Rprop(Rule):
@@ -358,9 +428,17 @@ class Rprop(Rule):
     _name = _rule = "rprop"
     _states = ("prev", "step_size")
 
-    lr: float = 1e-2
-    etas: tuple[float, float] = (0.5, 1.2)
-    step_sizes: tuple[float, float] = (1e-6, 50)
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, settings_of(locals()), ignored)
 
     def _check(self, group: Group) -> None:
         super()._check(group)

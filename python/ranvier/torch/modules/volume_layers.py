@@ -231,7 +231,7 @@ class Dropout3d(dropout._Dropout):
         return _function("dropout3d")(input, self.p, self.training, self.inplace)
 
 
-class ConstantPad3d(resample._OfValue):
+class ConstantPad3d(resample._ValuePad):
     """nn.ConstantPad3d.
 
     >>> import ranvier as rv
@@ -242,7 +242,7 @@ class ConstantPad3d(resample._OfValue):
     _axes = 3
 
 
-class ZeroPad3d(resample._Zeros, ConstantPad3d):
+class ZeroPad3d(resample._ZeroPad, ConstantPad3d):
     """nn.ZeroPad3d.
 
     >>> import ranvier as rv
@@ -251,7 +251,7 @@ class ZeroPad3d(resample._Zeros, ConstantPad3d):
     """
 
 
-class ReflectionPad3d(resample._OfPadding, resample._ReflectionPad):
+class ReflectionPad3d(resample._PaddingOnly, resample._ReflectionPad):
     """nn.ReflectionPad3d.
 
     >>> import ranvier as rv
@@ -262,7 +262,7 @@ class ReflectionPad3d(resample._OfPadding, resample._ReflectionPad):
     _axes = 3
 
 
-class ReplicationPad3d(resample._OfPadding, resample._ReplicationPad):
+class ReplicationPad3d(resample._PaddingOnly, resample._ReplicationPad):
     """nn.ReplicationPad3d.
 
     >>> import ranvier as rv
@@ -273,7 +273,7 @@ class ReplicationPad3d(resample._OfPadding, resample._ReplicationPad):
     _axes = 3
 
 
-class CircularPad2d(resample._OfPadding):
+class CircularPad2d(resample._PaddingOnly):
     """nn.CircularPad2d.
 
     >>> import ranvier as rv
@@ -285,7 +285,7 @@ class CircularPad2d(resample._OfPadding):
     _mode = "circular"
 
 
-class CircularPad3d(resample._OfPadding):
+class CircularPad3d(resample._PaddingOnly):
     """nn.CircularPad3d.
 
     >>> import ranvier as rv

@@ -12,6 +12,7 @@ import pkgutil
 import types
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import ranvier
@@ -22,7 +23,7 @@ import ranvier.nn.init
 import ranvier.ops as ops
 import ranvier.torch.torch_function.override_tables as override_tables
 from ranvier import Tensor
-from ranvier.nn.loss.functional import FORMS, parameters_of
+from ranvier.nn.loss.functional import OF_OP
 from ranvier.nn.recurrent import RNNBase
 from ranvier.ops import load_layers
 from ranvier.ops.attach import Later
@@ -101,7 +102,7 @@ def _attach_layers() -> None:
     for kind, name in _WHOLE.items():
         made = _core._public(_core.PublicMethod, kind.forward, None, "torch", name, name, BINDS)
         kind.forward = made
-    for op, form in FORMS.items():
+    for op, form in OF_OP.items():
         setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
 
 
@@ -111,6 +112,9 @@ _WHOLE: dict[Any, str] = {nn.MultiheadAttention: "multi_head_attention_forward",
 _WHOLE |= {nn.RNNCell: "rnn_tanh_cell", nn.LSTMCell: "lstm_cell", nn.GRUCell: "gru_cell"}
 
 
+_INPUTS = {"x": "input", "x1": "input1", "x2": "input2"}  # PyTorch's names of inputs of losses
+
+
 def _loss(op: Any, form: Any) -> Callable[..., Any]:
     """A function with the parameters of `op`, which layers call for a loss.
 
@@ -118,8 +122,9 @@ def _loss(op: Any, form: Any) -> Callable[..., Any]:
     has to be asked.
     """
     op = getattr(op, "__wrapped__", op)
-    names = list(parameters_of(op))
-    inputs = sum(p.default is p.empty for p in parameters_of(op).values())
+    parameters = signature(op).parameters.values()
+    names = [_INPUTS.get(p.name, p.name) for p in parameters]
+    inputs = sum(p.default is p.empty for p in parameters)
 
     def loss(*args: Any, **settings: Any) -> Any:
         if any(map(_core._has_hook, args)) or state.modes:

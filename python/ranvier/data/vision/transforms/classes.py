@@ -6,17 +6,17 @@ Random ones draw from the stream of `rv.manual_seed`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from inspect import signature
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 import ranvier.data.vision.transforms.functional as F
+from ranvier import Tensor
 from ranvier.data import Normalize as Normalization
 from ranvier.data.checks import pair, sides, span
 from ranvier.data.vision.images import InterpolationMode, mode_of, output_size, size_of
-from ranvier.nn.layer import OneOp
+from ranvier.nn import Module
 from ranvier.ops.making.random import generator
 from ranvier.tensors.errors import number, require_function
 
@@ -26,181 +26,209 @@ __all__ = [
     "RandomRotation", "RandomVerticalFlip", "Resize", "ToPILImage", "ToTensor",
 ]  # fmt: skip
 
-
-def _factors(name: str, key: str, value: Any) -> tuple[float, float]:
-    low, high = span(name, key, value, 0.0, symmetric=True)
-    if isinstance(value, (tuple, list)):
-        return (low, high)
-    return (max(0.0, 1.0 + low), 1.0 + high)
-
-
-def _above_0(name: str, key: str, value: Any) -> tuple[float, float]:
-    return span(name, key, value, 0.0, above=True)
+Size: TypeAlias = int | Sequence[int]
+"""One number of pixels for both sides, or (height, width)."""
+Fill: TypeAlias = float | Sequence[float]
+"""The value of new pixels: one number, or one for each channel."""
+Interpolation: TypeAlias = InterpolationMode | str | int
+Range: TypeAlias = float | Sequence[float]
+"""(low, high); one number means a range around the value that changes nothing."""
 
 
-def _padding(name: str, key: str, value: Any) -> Any:
-    if value is not None:
-        sides(name, value)
-    return value
-
-
-# The function that checks a setting and gives the value that is kept, by the setting's name.
-KEPT_AS: dict[str, Callable[[str, str, Any], Any]] = {
-    "size": pair,
-    "padding": _padding,
-    "interpolation": lambda name, key, value: InterpolationMode(mode_of(name, value)),
-    "p": lambda name, key, value: number(name, key, value, 0.0, 1.0),
-    "degrees": lambda name, key, value: span(name, key, value, symmetric=True),
-    "scale": _above_0,
-    "ratio": _above_0,
-    "sigma": lambda name, key, value: span(name, key, value if np.ndim(value) else (value, value)),
-    "brightness": _factors,
-    "contrast": _factors,
-    "saturation": _factors,
-    "hue": lambda name, key, value: span(name, key, value, -0.5, 0.5, symmetric=True),
-    "lambd": require_function,
-}
-
-
-class Transform(OneOp):
-    """The base class of transforms. `repr` shows the constructor's arguments.
-
-    of: a function of an image and settings; the settings become the arguments of the constructor. A call does
-    not convert arrays to Tensors.
+class Transform(Module):
+    """The base class of transforms. `repr` shows the constructor's arguments. A call does not convert arrays
+    to Tensors.
     """
-
-    _of: ClassVar[Callable[..., Any]]
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """The settings."""
-
-    def __init_subclass__(cls, of: Callable[..., Any] | None = None, **how: Any) -> None:
-        super().__init_subclass__(**how)
-        if of is not None:
-            cls._of = staticmethod(of)
-            cls._declare(list(signature(of).parameters.values())[1:])
-
-    def _set(self, settings: dict[str, Any]) -> None:
-        for key, value in settings.items():
-            if key in KEPT_AS:
-                kept = KEPT_AS[key](type(self).__name__, key, value)
-            else:
-                kept = value
-            setattr(self, key, kept)
 
     def __call__(self, img: Any) -> Any:
         return self.forward(img)
 
-    def forward(self, img: Any) -> Any:
-        return self._of(img, *[getattr(self, name) for name in self._settings])
-
     def extra_repr(self) -> str:
-        shown = {k: v for k, v in vars(self).items() if k[0] != "_" and k != "training"}
-        return ", ".join(f"{k}={getattr(v, 'value', v)}" for k, v in shown.items())
+        shown = []
+        for name, value in vars(self).items():
+            if not name.startswith("_") and name != "training":
+                shown.append(f"{name}={getattr(value, 'value', value)}")
+        return ", ".join(shown)
+
+    def _interpolation(self, mode: Interpolation) -> InterpolationMode:
+        return InterpolationMode(mode_of(type(self).__name__, mode))
 
 
-class ToTensor(Transform, of=F.to_tensor):
+class ToTensor(Transform):
     """`functional.to_tensor`: a PIL image or an array (h, w, c) as a float Tensor (c, h, w) in 0 ... 1."""
 
+    def forward(self, pic: Any) -> Tensor:
+        return F.to_tensor(pic)
 
-class PILToTensor(Transform, of=F.pil_to_tensor):
+
+class PILToTensor(Transform):
     """`functional.pil_to_tensor`: a PIL image as a Tensor (c, h, w) of its bytes."""
 
+    def forward(self, pic: Any) -> Tensor:
+        return F.pil_to_tensor(pic)
 
-class ToPILImage(Transform, of=F.to_pil_image):
+
+class ToPILImage(Transform):
     """`functional.to_pil_image`."""
 
+    def __init__(self, mode: str | None = None) -> None:
+        super().__init__()
+        self.mode = mode
 
-class Normalize(Transform, of=F.normalize):
+    def forward(self, pic: Any) -> Any:
+        return F.to_pil_image(pic, self.mode)
+
+
+class Normalize(Transform):
     """(x - mean) / std for each channel of a float Tensor: `rv.data.Normalize` for one image."""
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings)
-        self._step = Normalization(self.mean, self.std)
+    def __init__(self, mean: Range, std: Range, inplace: bool = False) -> None:
+        super().__init__()
+        self.mean = mean
+        self.std = std
+        self.inplace = inplace
+        self._step = Normalization(mean, std)
 
-    def forward(self, tensor: Any) -> Any:
+    def forward(self, tensor: Tensor) -> Tensor:
         return F.normalized(self._step, tensor, self.inplace)
 
 
-class Resize(Transform, of=F.resize):
-    """`functional.resize`."""
+class Resize(Transform):
+    """`functional.resize`. size: (height, width), or a number, which is the shorter side."""
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        self.size = settings.pop("size")  # a number is the shorter side
-        output_size(self.size, 1, 1, settings["max_size"])
-        super()._set(settings)
+    def __init__(
+        self,
+        size: Size,
+        interpolation: Interpolation = InterpolationMode.BILINEAR,
+        max_size: int | None = None,
+        antialias: bool | None = True,
+    ) -> None:
+        super().__init__()
+        output_size(size, 1, 1, max_size)  # This raises the errors of wrong sizes.
+        self.size = size
+        self.interpolation = self._interpolation(interpolation)
+        self.max_size = max_size
+        self.antialias = antialias
+
+    def forward(self, img: Any) -> Any:
+        return F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
 
 
-class CenterCrop(Transform, of=lambda img, size: F.center_crop(img, size)):
+class CenterCrop(Transform):
     """`functional.center_crop`."""
 
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = pair("CenterCrop", "size", size)
 
-class Pad(Transform, of=F.pad):
+    def forward(self, img: Any) -> Any:
+        return F.center_crop(img, self.size)
+
+
+class Pad(Transform):
     """`functional.pad`."""
 
+    def __init__(self, padding: Size, fill: Fill = 0, padding_mode: str = "constant") -> None:
+        super().__init__()
+        if padding is not None:
+            sides("Pad", padding)
+        self.padding = padding
+        self.fill = fill
+        self.padding_mode = padding_mode
 
-class Grayscale(Transform, of=F.to_grayscale):
+    def forward(self, img: Any) -> Any:
+        return F.pad(img, self.padding, self.fill, self.padding_mode)
+
+
+class Grayscale(Transform):
     """`functional.to_grayscale`."""
 
+    def __init__(self, num_output_channels: int = 1) -> None:
+        super().__init__()
+        self.num_output_channels = num_output_channels
 
-class Lambda(Transform, of=lambda img, lambd: lambd(img)):
+    def forward(self, img: Any) -> Any:
+        return F.to_grayscale(img, self.num_output_channels)
+
+
+class Lambda(Transform):
     """A function as a transform."""
 
+    def __init__(self, lambd: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.lambd = require_function("Lambda", "lambd", lambd)
 
-def _applied(img: Any, transforms: Any, p: float = 0.5) -> Any:
-    for step in transforms if generator().random() < p else ():
-        img = step(img)
-    return img
-
-
-def _gray(img: Any) -> Any:
-    return F.to_grayscale(img, size_of("RandomGrayscale", img)[0])
+    def forward(self, img: Any) -> Any:
+        return self.lambd(img)
 
 
-class RandomApply(Transform, of=_applied):
+def _happens(p: float) -> bool:
+    """True with probability p."""
+    return bool(generator().random() < p)
+
+
+class RandomApply(Transform):
     """All of the transforms, with probability p."""
 
+    def __init__(self, transforms: Any, p: float = 0.5) -> None:
+        super().__init__()
+        self.transforms = transforms
+        self.p = number("RandomApply", "p", p, 0.0, 1.0)
 
-class RandomHorizontalFlip(Transform, of=lambda img, p=0.5: _applied(img, [F.hflip], p)):
+    def forward(self, img: Any) -> Any:
+        if _happens(self.p):
+            for transform in self.transforms:
+                img = transform(img)
+        return img
+
+
+class RandomHorizontalFlip(Transform):
     """Left and right exchanged, with probability p."""
 
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = number("RandomHorizontalFlip", "p", p, 0.0, 1.0)
 
-class RandomVerticalFlip(Transform, of=lambda img, p=0.5: _applied(img, [F.vflip], p)):
+    def forward(self, img: Any) -> Any:
+        if _happens(self.p):
+            return F.hflip(img)
+        return img
+
+
+class RandomVerticalFlip(Transform):
     """Top and bottom exchanged, with probability p."""
 
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p = number("RandomVerticalFlip", "p", p, 0.0, 1.0)
 
-class RandomGrayscale(Transform, of=lambda img, p=0.1: _applied(img, [_gray], p)):
+    def forward(self, img: Any) -> Any:
+        if _happens(self.p):
+            return F.vflip(img)
+        return img
+
+
+class RandomGrayscale(Transform):
     """Gray, in as many channels as before, with probability p."""
 
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__()
+        self.p = number("RandomGrayscale", "p", p, 0.0, 1.0)
 
-def _cropped(
-    img: Any,
-    size: Any,
-    padding: Any = None,
-    pad_if_needed: bool = False,
-    fill: Any = 0,
-    padding_mode: str = "constant",
-) -> Any:
-    if padding is not None:
-        img = F.pad(img, padding, fill, padding_mode)
-    height, width = size
-    _, h, w = size_of("RandomCrop", img)
-    if pad_if_needed and (w < width or h < height):
-        img = F.pad(img, (max(width - w, 0), max(height - h, 0)), fill, padding_mode)
-        _, h, w = size_of("RandomCrop", img)
-    if h < height or w < width:
-        raise ValueError(f"[RandomCrop] got an image of {(h, w)}; expected at least {size}")
-    return F.crop(img, *_corner(h - height, w - width), height, width)
+    def forward(self, img: Any) -> Any:
+        if not _happens(self.p):
+            return img
+        channels, _, _ = size_of("RandomGrayscale", img)
+        return F.to_grayscale(img, channels)
 
 
-def _corner(down: int, across: int) -> tuple[int, int]:
+def _random_corner(down: int, across: int) -> tuple[int, int]:
     """A random (top, left), each from 0 to the argument."""
-    draw = generator()
-    return int(draw.integers(down + 1)), int(draw.integers(across + 1))
+    random = generator()
+    return int(random.integers(down + 1)), int(random.integers(across + 1))
 
 
-class RandomCrop(Transform, of=_cropped):
+class RandomCrop(Transform):
     """A box of `size` at a random place, after `functional.pad`.
 
     With `pad_if_needed`, smaller images are padded on both sides to the size.
@@ -208,41 +236,39 @@ class RandomCrop(Transform, of=_cropped):
     Raises ValueError: images smaller than the box.
     """
 
+    def __init__(
+        self,
+        size: Size,
+        padding: Size | None = None,
+        pad_if_needed: bool = False,
+        fill: Fill = 0,
+        padding_mode: str = "constant",
+    ) -> None:
+        super().__init__()
+        self.size = pair("RandomCrop", "size", size)
+        if padding is not None:
+            sides("RandomCrop", padding)
+        self.padding = padding
+        self.pad_if_needed = pad_if_needed
+        self.fill = fill
+        self.padding_mode = padding_mode
 
-def _resized_part(
-    img: Any,
-    size: Any,
-    scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    interpolation: Any = InterpolationMode.BILINEAR,
-    antialias: bool | None = True,
-) -> Any:
-    _, h, w = size_of("RandomResizedCrop", img)
-    return F.resized_crop(img, *_part(h, w, scale, ratio), size, interpolation, antialias)
-
-
-def _part(
-    h: int, w: int, scale: tuple[float, float], ratio: tuple[float, float]
-) -> tuple[int, int, int, int]:
-    """A random box (top, left, height, width) with area and shape in these ranges.
-
-    The first of ten draws that fits in the image (h, w); otherwise a box in its centre.
-    """
-    draw = generator()
-    for _ in range(10):
-        area = h * w * draw.uniform(*scale)
-        quotient = math.exp(draw.uniform(math.log(ratio[0]), math.log(ratio[1])))
-        width = round(math.sqrt(area * quotient))
-        height = round(math.sqrt(area / quotient))
-        if 0 < width <= w and 0 < height <= h:
-            return *_corner(h - height, w - width), height, width
-    low, high = ratio
-    width = min(w, round(h * high))
-    height = min(h, round(w / low))
-    return (h - height) // 2, (w - width) // 2, height, width
+    def forward(self, img: Any) -> Any:
+        if self.padding is not None:
+            img = F.pad(img, self.padding, self.fill, self.padding_mode)
+        height, width = self.size
+        _, h, w = size_of("RandomCrop", img)
+        if self.pad_if_needed and (w < width or h < height):
+            missing = (max(width - w, 0), max(height - h, 0))
+            img = F.pad(img, missing, self.fill, self.padding_mode)
+            _, h, w = size_of("RandomCrop", img)
+        if h < height or w < width:
+            raise ValueError(f"[RandomCrop] got an image of {(h, w)}; expected at least {self.size}")
+        top, left = _random_corner(h - height, w - width)
+        return F.crop(img, top, left, height, width)
 
 
-class RandomResizedCrop(Transform, of=_resized_part):
+class RandomResizedCrop(Transform):
     """A box of random area and shape, resized to `size`.
 
     Args:
@@ -252,47 +278,115 @@ class RandomResizedCrop(Transform, of=_resized_part):
     Source: C. Szegedy et al., "Going deeper with convolutions", 2015.
     """
 
+    def __init__(
+        self,
+        size: Size,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: Interpolation = InterpolationMode.BILINEAR,
+        antialias: bool | None = True,
+    ) -> None:
+        super().__init__()
+        self.size = pair("RandomResizedCrop", "size", size)
+        self.scale = span("RandomResizedCrop", "scale", scale, 0.0, above=True)
+        self.ratio = span("RandomResizedCrop", "ratio", ratio, 0.0, above=True)
+        self.interpolation = self._interpolation(interpolation)
+        self.antialias = antialias
 
-def _turned(
-    img: Any,
-    degrees: Any,
-    interpolation: Any = InterpolationMode.NEAREST,
-    expand: bool = False,
-    center: Any = None,
-    fill: Any = 0,
-) -> Any:
-    return F.rotate(img, generator().uniform(*degrees), interpolation, expand, center, fill)
+    def forward(self, img: Any) -> Any:
+        _, h, w = size_of("RandomResizedCrop", img)
+        top, left, height, width = self._box(h, w)
+        return F.resized_crop(img, top, left, height, width, self.size, self.interpolation, self.antialias)
+
+    def _box(self, h: int, w: int) -> tuple[int, int, int, int]:
+        """A random box (top, left, height, width) with area and shape in the ranges.
+
+        The first of ten draws that fits in the image (h, w); otherwise a box in its centre.
+        """
+        random = generator()
+        narrowest, widest = self.ratio
+        for _ in range(10):
+            area = h * w * random.uniform(*self.scale)
+            quotient = math.exp(random.uniform(math.log(narrowest), math.log(widest)))
+            width = round(math.sqrt(area * quotient))
+            height = round(math.sqrt(area / quotient))
+            if 0 < width <= w and 0 < height <= h:
+                top, left = _random_corner(h - height, w - width)
+                return top, left, height, width
+        width = min(w, round(h * widest))
+        height = min(h, round(w / narrowest))
+        return (h - height) // 2, (w - width) // 2, height, width
 
 
-class RandomRotation(Transform, of=_turned):
+class RandomRotation(Transform):
     """`functional.rotate` by a random angle of the range `degrees`; one number means (-degrees, degrees)."""
 
+    def __init__(
+        self,
+        degrees: Range,
+        interpolation: Interpolation = InterpolationMode.NEAREST,
+        expand: bool = False,
+        center: Sequence[float] | None = None,
+        fill: Fill = 0,
+    ) -> None:
+        super().__init__()
+        self.degrees = span("RandomRotation", "degrees", degrees, symmetric=True)
+        self.interpolation = self._interpolation(interpolation)
+        self.expand = expand
+        self.center = center
+        self.fill = fill
 
-def _jittered(img: Any, brightness: Any = 0, contrast: Any = 0, saturation: Any = 0, hue: Any = 0) -> Any:
-    draw = generator()
-    steps = [
-        (F.adjust_brightness, brightness, 1.0),
-        (F.adjust_contrast, contrast, 1.0),
-        (F.adjust_saturation, saturation, 1.0),
-        (F.adjust_hue, hue, 0.0),
-    ]
-    for i in draw.permutation(4):
-        step, (low, high), same = steps[i]
-        if (low, high) != (same, same):
-            img = step(img, draw.uniform(low, high))
-    return img
+    def forward(self, img: Any) -> Any:
+        angle = generator().uniform(*self.degrees)
+        return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
 
 
-class ColorJitter(Transform, of=_jittered):
+def _factors(argument: str, value: Range) -> tuple[float, float]:
+    """A range of factors: (low, high), or a number v for max(0, 1 - v) to 1 + v."""
+    low, high = span("ColorJitter", argument, value, 0.0, symmetric=True)
+    if isinstance(value, (tuple, list)):
+        return (low, high)
+    return (max(0.0, 1.0 + low), 1.0 + high)
+
+
+class ColorJitter(Transform):
     """Brightness, contrast, saturation and hue changed by random amounts, in random order.
 
     Args: each a range of factors, or a number v for max(0, 1 - v) to 1 + v; of hue -v to v, at most 0.5.
     """
 
+    def __init__(
+        self, brightness: Range = 0, contrast: Range = 0, saturation: Range = 0, hue: Range = 0
+    ) -> None:
+        super().__init__()
+        self.brightness = _factors("brightness", brightness)
+        self.contrast = _factors("contrast", contrast)
+        self.saturation = _factors("saturation", saturation)
+        self.hue = span("ColorJitter", "hue", hue, -0.5, 0.5, symmetric=True)
 
-def _blurred(img: Any, kernel_size: Any, sigma: Any = (0.1, 2.0)) -> Any:
-    return F.gaussian_blur(img, kernel_size, generator().uniform(*sigma))
+    def forward(self, img: Any) -> Any:
+        random = generator()
+        for step in random.permutation(4):
+            if step == 0 and self.brightness != (1.0, 1.0):
+                img = F.adjust_brightness(img, random.uniform(*self.brightness))
+            elif step == 1 and self.contrast != (1.0, 1.0):
+                img = F.adjust_contrast(img, random.uniform(*self.contrast))
+            elif step == 2 and self.saturation != (1.0, 1.0):
+                img = F.adjust_saturation(img, random.uniform(*self.saturation))
+            elif step == 3 and self.hue != (0.0, 0.0):
+                img = F.adjust_hue(img, random.uniform(*self.hue))
+        return img
 
 
-class GaussianBlur(Transform, of=_blurred):
+class GaussianBlur(Transform):
     """`functional.gaussian_blur` with a random deviation of the range sigma."""
+
+    def __init__(self, kernel_size: Size, sigma: Range = (0.1, 2.0)) -> None:
+        super().__init__()
+        if np.ndim(sigma) == 0:
+            sigma = (sigma, sigma)  # type: ignore[assignment]
+        self.kernel_size = kernel_size
+        self.sigma = span("GaussianBlur", "sigma", sigma)
+
+    def forward(self, img: Any) -> Any:
+        return F.gaussian_blur(img, self.kernel_size, generator().uniform(*self.sigma))
