@@ -132,7 +132,8 @@ compile/program_cache _unpaid; compile/guarding/library_guards _comparison _made
 compile/shared_programs _guards _programs; compile/guarding/walk _FOLLOW; nn/often _calls
 observe _locks; settings _all _numbers; nn/init _asked
 tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memories
-tensors/replaced replaced; tensors/mapped_files _files; torch/dispatch _made _NOWRAP; torch/shared _blocks
+tensors/replaced replaced; tensors/mapped_files _files
+torch/torch_function/dispatch _made _NOWRAP; torch/tensors/shared_memory _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _HOMES _LOADED _PROVIDERS _WAITING
 onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/parts Reader; onnx/symbols HANDLERS OF_THE_LIBRARY
 ops/activation/table TABLE; ops/elementwise/row ROWS
@@ -144,22 +145,24 @@ nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devic
 tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL
 nn/hooks _of_all _registrations
 == what a recording itself is, or nothing while steps are replayed
-observe observers; data/collate default_collate_fn_map; torch/processes _pg_map
+observe observers; data/collate default_collate_fn_map; torch/distributed/processes _pg_map
 == what programs define or replace: `settings.defined` is called, or the objects are guarded
-distributions/divergence _REGISTRY; torch/pytree _NODES; torch/files/allowed _safe; torch/operators packets
-torch/activation Tensor nn ops _is_active; torch/files/__init__ to_meta; torch/attached Size Tensor makers
-torch/twister Dropout Generator MultiheadAttention Twister _core data init philox rows uniform
+distributions/divergence _REGISTRY; torch/utils/pytree _NODES
+torch/files/allowed _safe; torch/operators/torch_ops packets
+torch/torch_function/activation Tensor nn ops _is_active; torch/files/__init__ to_meta
+torch/attached Size Tensor makers
+torch/functions/twister Dropout Generator MultiheadAttention Twister _core data init philox rows uniform
 nn/hooks HookRegistration; optim/hooks _ALL; distributions/base Distribution
 == settings of the core, which are in the signature; how many threads have set a device; Python's own modules
 grad_mode mode; tape/hooks mode; data/workers mode; tensors/devices contexts
 cli/arguments sys; cli/training warnings; distributed/job _world os sys; torch/__init__ os; torch/__main__ sys
-torch/finder sys
+torch/installation/finder sys
 == of a call or a run that is not over; the modes of a thread, which the core counts
 autograd/level _calls; compile/guarding/dynamic_names _active; compile/record casts; data/worker_copies _local
 distributed/sync_norm _local; func/call _threads; nn/modes _state; observe _local; ops/making/random _local
 nn/utils/parametrize _kept; onnx/symbols _local
-tape/hooks at_end carried; tensors/recording _local; torch/dispatch state
-observe running; data/workers _local; torch/report _calls _missing
+tape/hooks at_end carried; tensors/recording _local; torch/torch_function/dispatch state
+observe running; data/workers _local; torch/installation/report _calls _missing
 """
 
 

@@ -10,12 +10,14 @@ import functools
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
 import ranvier.torch.torch_function.dispatch as dispatch
 from ranvier import Size, Tensor
 from ranvier.extension import provide, show_in, when_loaded
+from ranvier.nn import Module
 from ranvier.ops.attach import Later
 from ranvier.tensors.devices import makers
 from ranvier.tensors.views import base_of
@@ -59,13 +61,13 @@ def attach() -> None:
 
 def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Tensor.__new__ for classes that call it with the data."""
-    out = object.__new__(cls)
+    out: Tensor = object.__new__(cls)
     if args or kwargs:
         Tensor.__init__(out, *args, **kwargs)
     return out
 
 
-def _base(tensor: Any) -> Any:
+def _base(tensor: Tensor) -> Any:
     """The tensor of which this one is a view; None if it is none."""
     if tensor._view is None:
         return None
@@ -93,7 +95,9 @@ def _derived(cls: Any, **kwargs: Any) -> None:
         importlib.import_module("ranvier.torch.torch_function.activation").activate()
 
 
-def _offered(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
+def _offered(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException
+) -> Any:
     """Is called after an op has failed on an argument whose class has `__torch_function__`, while nothing
     asks: Tensor's methods and operators ask from now on, and so does this call."""
     importlib.import_module("ranvier.torch.torch_function.activation").activate()
@@ -114,7 +118,7 @@ def _to_layers() -> None:
         """The module's forward is captured from now on."""
         module.forward = importlib.import_module("ranvier").compile(module.forward, **settings)
 
-    def shared(module: Any) -> Any:
+    def shared(module: Module) -> Any:
         """Moves the parameters and buffers into memory that other processes have too."""
         return importlib.import_module("ranvier.torch.tensors.shared_memory").share_all(module)
 
@@ -128,7 +132,7 @@ def _to_layers() -> None:
     nn.Buffer.__torch_function__ = dispatch.silent  # type: ignore[attr-defined]
 
 
-def _replica(module: Any) -> Any:
+def _replica(module: Module) -> Any:
     """A copy of the module alone, on the same submodules and buffers, without parameters.
 
     PyTorch's DataParallel sets Tensors in the place of the parameters.
@@ -148,7 +152,7 @@ class _Constants:
 
     _OTHERS = frozenset({"bias", "device", "dtype", "reduce", "self", "size_average", "weight"})
 
-    def __get__(self, module: Any, cls: type) -> list[str]:
+    def __get__(self, module: Module, cls: type) -> list[str]:
         own = next(base for base in cls.__mro__ if base.__module__.startswith("ranvier."))
         settings = inspect.signature(own).parameters.values()
         names = [p.name for p in settings if p.kind is not p.VAR_POSITIONAL and p.kind is not p.VAR_KEYWORD]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import types
 from typing import Any, ClassVar
 
+from ranvier import Tensor
 from ranvier.config import config, get_float32_matmul_precision, set_float32_matmul_precision
 from ranvier.settings import Settings
 from ranvier.torch.devices.no_effect import NoEffect
@@ -50,7 +51,7 @@ class SDPAParams:
 
     def __init__(
         self,
-        query: Any,
+        query: Tensor,
         key: Any,
         value: Any,
         attn_mask: Any,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ranvier.tensors.types import DeviceLike
+
 
 def is_available() -> bool:
     """False: this library computes on the CPU.
@@ -45,11 +47,11 @@ def empty_cache() -> None:
     """Does nothing; :func:`ranvier.empty_cache` empties the cache of the CPU."""
 
 
-def synchronize(device: Any = None) -> None:
+def synchronize(device: DeviceLike | None = None) -> None:
     """Does nothing."""
 
 
-def memory_allocated(device: Any = None) -> int:
+def memory_allocated(device: DeviceLike | None = None) -> int:
     """0, in bytes: see :func:`ranvier.memory_stats` for the CPU."""
     return 0
 

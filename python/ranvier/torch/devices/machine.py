@@ -7,6 +7,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier.ops.making.convert import parsed_to
+from ranvier.tensors.types import DeviceLike, DtypeLike
 from ranvier.torch.devices.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
@@ -38,7 +39,7 @@ def current_device() -> str:
     return "cpu"
 
 
-def synchronize(device: Any = None) -> None:
+def synchronize(device: DeviceLike | None = None) -> None:
     """Does nothing."""
 
 
@@ -61,8 +62,8 @@ def device_states(*args: Any) -> tuple[list[int], list[Any]]:
 
 def parse_to(
     *args: Any,
-    device: Any = None,
-    dtype: Any = None,
+    device: DeviceLike | None = None,
+    dtype: DtypeLike | None = None,
     non_blocking: bool = False,
     copy: bool = False,
     memory_format: Any = None,

@@ -8,11 +8,13 @@ prefixes of wrappers such as DistributedDataParallel ("module.").
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from ranvier.nn import Module
+from ranvier.optim import Optimizer
 from ranvier.tensors.failures import OpError
 
 _WRAPPERS = re.compile(r"(^|\.)((module|_orig_mod)\.)+")
@@ -32,7 +34,7 @@ class StateDictOptions:
     dsd_fqn_modifiers: str = "_fqn_modifiers"
 
 
-def _settings(name: str, options: Any) -> StateDictOptions:
+def _settings(name: str, options: StateDictOptions | None) -> StateDictOptions:
     """The options, or the defaults for None; raises for options that are not supported."""
     options = options or StateDictOptions()
     if options.flatten_optimizer_state_dict:
@@ -51,7 +53,9 @@ def _name(name: str) -> str:
     return _WRAPPERS.sub(r"\1", name)
 
 
-def get_model_state_dict(model: Module, *, submodules: Any = None, options: Any = None) -> dict[str, Any]:
+def get_model_state_dict(
+    model: Module, *, submodules: Any = None, options: StateDictOptions | None = None
+) -> dict[str, Any]:
     """The model's state; ignore_frozen_params leaves out parameters that require no gradient."""
     options, state = _settings("get_model_state_dict", options), model.state_dict()
     frozen = {n for n, p in model.named_parameters() if options.ignore_frozen_params and not p.requires_grad}
@@ -60,7 +64,9 @@ def get_model_state_dict(model: Module, *, submodules: Any = None, options: Any 
     return {_name(name): state[name] for name in kept if name not in frozen}
 
 
-def set_model_state_dict(model: Module, model_state_dict: Any, *, options: Any = None) -> Any:
+def set_model_state_dict(
+    model: Module, model_state_dict: Any, *, options: StateDictOptions | None = None
+) -> Any:
     """Loads what :func:`get_model_state_dict` gives; the result has the missing and unexpected keys.
 
     >>> import ranvier as rv
@@ -76,7 +82,7 @@ def set_model_state_dict(model: Module, model_state_dict: Any, *, options: Any =
     return model.load_state_dict(state, strict=options.strict)
 
 
-def _numbers(model: Module, optimizer: Any) -> list[str]:
+def _numbers(model: Module, optimizer: Optimizer) -> list[str]:
     """The names of an optimizer's parameters; the position is the parameter's number in its state dict."""
     names = {id(p): _name(name) for name, p in model.named_parameters()}
     parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
@@ -85,14 +91,18 @@ def _numbers(model: Module, optimizer: Any) -> list[str]:
     return [names[key] for key in parameters]
 
 
-def _optimizers(optimizers: Any) -> tuple[Any, ...]:
+def _optimizers(optimizers: Optimizer | Sequence[Optimizer]) -> tuple[Any, ...]:
     if isinstance(optimizers, (tuple, list, set)):
         return tuple(optimizers)
     return (optimizers,)
 
 
 def get_optimizer_state_dict(
-    model: Module, optimizers: Any, *, submodules: Any = None, options: Any = None
+    model: Module,
+    optimizers: Optimizer | Sequence[Optimizer],
+    *,
+    submodules: Any = None,
+    options: StateDictOptions | None = None,
 ) -> dict[str, Any]:
     """The states of optimizers, in which names of parameters replace their numbers."""
     _settings("get_optimizer_state_dict", options)
@@ -108,7 +118,11 @@ def get_optimizer_state_dict(
 
 
 def set_optimizer_state_dict(
-    model: Module, optimizers: Any, optim_state_dict: Any, *, options: Any = None
+    model: Module,
+    optimizers: Optimizer | Sequence[Optimizer],
+    optim_state_dict: Any,
+    *,
+    options: StateDictOptions | None = None,
 ) -> None:
     """Loads what :func:`get_optimizer_state_dict` gives. Raises ValueError where a parameter has no group."""
     _settings("set_optimizer_state_dict", options)
@@ -129,7 +143,11 @@ def set_optimizer_state_dict(
 
 
 def get_state_dict(
-    model: Module, optimizers: Any, *, submodules: Any = None, options: Any = None
+    model: Module,
+    optimizers: Optimizer | Sequence[Optimizer],
+    *,
+    submodules: Any = None,
+    options: StateDictOptions | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The states of a model and of its optimizers."""
     settings: dict[str, Any] = {"submodules": submodules, "options": options}
@@ -137,7 +155,12 @@ def get_state_dict(
 
 
 def set_state_dict(
-    model: Module, optimizers: Any, *, model_state_dict: Any, optim_state_dict: Any, options: Any = None
+    model: Module,
+    optimizers: Optimizer | Sequence[Optimizer],
+    *,
+    model_state_dict: Any,
+    optim_state_dict: Any,
+    options: StateDictOptions | None = None,
 ) -> Any:
     """Loads both states."""
     set_optimizer_state_dict(model, optimizers, optim_state_dict, options=options)

@@ -15,6 +15,7 @@ import time as _time
 import traceback as _traceback
 import warnings as _warnings
 import weakref as _weakref
+from collections.abc import Callable
 from multiprocessing import *  # noqa: F403
 from multiprocessing.connection import wait as _wait
 from pathlib import Path as _Path
@@ -105,7 +106,7 @@ class ProcessContext:
         raise ProcessExitedException(f"process {i} terminated with signal {name}", i, pid, code, name)
 
 
-def _run(fn: Any, i: int, args: tuple[Any, ...], error_file: str) -> None:
+def _run(fn: Callable[..., Any], i: int, args: tuple[Any, ...], error_file: str) -> None:
     """The body of a process: calls the function, and writes the traceback of an error to the file."""
     try:
         fn(i, *args)
@@ -117,7 +118,7 @@ def _run(fn: Any, i: int, args: tuple[Any, ...], error_file: str) -> None:
 
 
 def start_processes(
-    fn: Any,
+    fn: Callable[..., Any],
     args: tuple[Any, ...] = (),
     nprocs: int = 1,
     join: bool = True,
@@ -144,7 +145,9 @@ def start_processes(
     return None
 
 
-def spawn(fn: Any, *settings: Any, start_method: str = "spawn", **more: Any) -> ProcessContext | None:
+def spawn(
+    fn: Callable[..., Any], *settings: Any, start_method: str = "spawn", **more: Any
+) -> ProcessContext | None:
     """:func:`start_processes` with new interpreters."""
     if start_method != "spawn":
         text = f"[spawn] got start_method {start_method!r}; expected 'spawn', or start_processes(...)"

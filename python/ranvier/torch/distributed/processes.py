@@ -8,6 +8,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
+from ranvier import Tensor
+
 
 class Backend(str):
     """The name of a backend. This library's is MPI, whatever is asked for."""
@@ -74,7 +76,7 @@ def all_gather_into_tensor(
 
 
 def reduce_scatter_tensor(
-    output: Any, input: Any, op: str = "sum", group: Any = None, async_op: bool = False
+    output: Tensor, input: Tensor, op: str = "sum", group: Any = None, async_op: bool = False
 ) -> Any:
     """Rank r gets part r, along the first dimension, of the sum (product ...) of the tensors of all ranks."""
     distributed = import_module("ranvier.distributed")
@@ -97,8 +99,8 @@ def all_to_all(
 
 
 def all_to_all_single(
-    output: Any,
-    input: Any,
+    output: Tensor,
+    input: Tensor,
     output_split_sizes: Any = None,
     input_split_sizes: Any = None,
     group: Any = None,

@@ -20,6 +20,7 @@ import numpy as np
 
 from ranvier.serialization.foreign_files import EndError, FileError
 from ranvier.tensors.mapped_files import MappedFile, mapped
+from ranvier.tensors.types import DtypeLike
 from ranvier.torch.files.values import Array, Storage, to_meta, type_of
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -29,7 +30,7 @@ PROTOCOL = 1001
 Run = Callable[[io.BytesIO, Any], Any]
 
 
-def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
+def read(content: Any, path: str | None, run: Run, dtype: DtypeLike) -> Any:
     """The object in an open file, from its present position on.
 
     path: the path of the file, if storages are to be mapped; None: they are copied. dtype: the dtype of
@@ -46,7 +47,7 @@ def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
         raise
 
 
-def _read(content: Any, start: int, is_zip: bool, path: str | None, run: Run, dtype: Any) -> Any:
+def _read(content: Any, start: int, is_zip: bool, path: str | None, run: Run, dtype: DtypeLike) -> Any:
     """Read a file of PyTorch, a zip archive or the older form, from its present place."""
     if not is_zip:
         if path is not None and not to_meta.on:
@@ -94,7 +95,7 @@ def _other_archive(names: Iterable[str]) -> str:
 class _Zip:
     """A zip archive. Reads at most as many bytes as the file has, even if entries overlap (`left`)."""
 
-    def __init__(self, archive: zipfile.ZipFile, path: str | None, dtype: Any) -> None:
+    def __init__(self, archive: zipfile.ZipFile, path: str | None, dtype: DtypeLike) -> None:
         self.archive = archive
         self.dtype = dtype
         self.entries: dict[str, zipfile.ZipInfo] = {}
@@ -190,7 +191,7 @@ class _Zip:
 class _Old:
     """A file of the old form. The bytes of storages are always in little-endian order."""
 
-    def __init__(self, content: io.BytesIO, run: Run, dtype: Any) -> None:
+    def __init__(self, content: io.BytesIO, run: Run, dtype: DtypeLike) -> None:
         self.content = content
         self.run = run
         self.dtype = dtype

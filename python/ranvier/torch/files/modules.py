@@ -7,6 +7,7 @@ the same names in both libraries; the tables have those that differ, by the name
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import nn
+from ranvier.nn import Module
 from ranvier.nn.hooks import Hooks
 
 _VALUES = ("_parameters", "_buffers", "_modules")
@@ -127,7 +129,7 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
+def state_from_torch(module: Module, state: dict[str, Any]) -> dict[str, Any]:
     """The attributes that a Module has here, from those of an instance of PyTorch's class."""
     kind = type(module)
     parameters, buffers, modules = ({**state.get(name, {})} for name in _VALUES)
@@ -152,7 +154,7 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def state_here(value: Any, state: Any) -> Any:
+def state_here(value: Any, state: dict[str, Any]) -> Any:
     """The state for an object of a pickle: that of PyTorch's Module is translated, any other is unchanged."""
     of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state
     if of_torch:
@@ -207,7 +209,7 @@ class WrappedHook:
     module: its first argument, or None.
     """
 
-    def __init__(self, hook: Any, module: Any = None) -> None:
+    def __init__(self, hook: Callable[..., Any], module: Module | None = None) -> None:
         self.hook = hook
         self.module = module
 
@@ -241,7 +243,7 @@ def _state_hooks_for_torch(hooks: Any) -> dict[str, Any]:
     }
 
 
-def _unbound(hook: Any, kind: str) -> Any:
+def _unbound(hook: Callable[..., Any], kind: str) -> Any:
     """A hook in the form in which PyTorch keeps it; kind: the attribute that has it here."""
     if isinstance(hook, partial) and hook.func.__module__ == "ranvier.nn.state_dicts":
         return hook.args[-1]  # here the program's hook is wrapped in a function that checks its result

@@ -19,9 +19,12 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 import ranvier as rv
-from ranvier import nn
+from ranvier import Tensor, nn
+from ranvier.nn import Module
+from ranvier.optim import Optimizer
 from ranvier.tensors.deepcopy_pickle import place_in_memory, rebuild
 from ranvier.tensors.mapped_files import require_whole
+from ranvier.tensors.types import DtypeLike
 from ranvier.tensors.views import bounds, is_shared, share
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
@@ -203,7 +206,7 @@ class Pickler(_Base):  # type: ignore[misc]
                 args = (*args[:4], learns, *args[5:])
         return _SUBCLASS, (make, kind, args, dict(state))
 
-    def _storage(self, tensor: Any, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:
+    def _storage(self, tensor: Tensor, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:
         """The storage of a tensor, and in elements its first element's position and the strides."""
         dtype = array.dtype
         if not array.size:
@@ -236,14 +239,14 @@ class Pickler(_Base):  # type: ignore[misc]
         return storage
 
     # --- modules and optimizers
-    def _module(self, module: Any) -> Any:
+    def _module(self, module: Module) -> Any:
         reduced = module.__reduce_ex__(2)
         if len(reduced) > 2 and isinstance(reduced[2], dict) and "_parameters" in reduced[2]:
             state = state_for_torch(type(module), reduced[2])
             return (*reduced[:2], state, *reduced[3:])
         return reduced
 
-    def _optimizer(self, optimizer: Any) -> Any:
+    def _optimizer(self, optimizer: Optimizer) -> Any:
         reduced = optimizer.__reduce_ex__(2)
         if len(reduced) > 2 and isinstance(reduced[2], dict) and "state" in reduced[2]:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -263,7 +266,7 @@ def _joined(numbers: Any) -> Any:
     return joined
 
 
-def _path(dtype: Any) -> str:
+def _path(dtype: DtypeLike) -> str:
     return "torch." + str(dtype).rpartition(".")[2]
 
 

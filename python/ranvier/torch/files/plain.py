@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import ranvier as rv
+from ranvier import Tensor
+from ranvier.tensors.types import DeviceLike
 from ranvier.torch.files import load
 from ranvier.torch.files.values import KNOWN
 
@@ -26,18 +31,18 @@ def __getattr__(name: str) -> Any:
     return _FUNCTIONS[name]
 
 
-def _flatten_dense_tensors(tensors: Any) -> Any:
+def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Any:
     """The elements of all tensors, one after the other."""
     return rv.cat([x.reshape(-1) for x in tensors])
 
 
-def _unflatten_dense_tensors(flat: Any, tensors: Any) -> tuple[Any, ...]:
+def _unflatten_dense_tensors(flat: Any, tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     """The inverse: the elements divided into tensors with the shapes of these."""
     parts = flat.split([x.numel() for x in tensors])
     return tuple(part.view(x.shape) for part, x in zip(parts, tensors, strict=True))
 
 
-def _get_device_index(device: Any, optional: bool = False, allow_cpu: bool = False) -> int:
+def _get_device_index(device: DeviceLike, optional: bool = False, allow_cpu: bool = False) -> int:
     """The number of a device: an int as it is, else -1, the CPU, or ValueError if that is not allowed."""
     if not allow_cpu and not isinstance(device, int):
         raise ValueError(f"[_get_device_index] got {device!r}; expected a GPU, and there is none")
@@ -46,7 +51,7 @@ def _get_device_index(device: Any, optional: bool = False, allow_cpu: bool = Fal
     return -1
 
 
-def _element_size(dtype: Any) -> int:
+def _element_size(dtype: rv.dtype | np.dtype[Any]) -> int:
     return int(dtype.itemsize)
 
 

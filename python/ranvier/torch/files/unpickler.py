@@ -279,7 +279,7 @@ class Unpickler:
         self.fill(made, [part for pair in pairs for part in pair])
         return made
 
-    def require_keys(self, keys: Any, depth: int = 0) -> None:
+    def require_keys(self, keys: Iterable[str], depth: int = 0) -> None:
         """Raise FileError for keys of other types than `_KEYS` and short tuples, hashed at each use."""
         for key in keys:
             if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
@@ -313,7 +313,7 @@ class Unpickler:
         function = self.stack.pop()
         self.stack.append(self.result(function, args))
 
-    def result(self, function: Any, args: Any) -> Any:
+    def result(self, function: Callable[..., Any], args: Any) -> Any:
         """The result of a call of the pickle, if it is allowed."""
         if type(args) is not tuple:
             raise FileError("has a pickle that calls without a tuple of arguments")

@@ -17,6 +17,7 @@ import numpy as np
 
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
+from ranvier.tensors.types import TensorLike
 
 Array = np.ndarray[Any, Any]
 Values = Callable[..., Array]
@@ -24,7 +25,7 @@ EULER = 0.57721566490153286061
 _FAR = 30.0  # from here on asymptotic series have errors below 1e-20
 
 
-def in_float64(function: Values, *xs: Any) -> Array:
+def in_float64(function: Values, *xs: TensorLike) -> Array:
     """A function of float64 arrays of at least one dimension, for arrays of any dtype and dimensions."""
     arrays = [np.asarray(x, np.float64) for x in xs]
     with np.errstate(all="ignore"):
@@ -42,7 +43,7 @@ def rounded_once(function: Values) -> Values:
     return values
 
 
-def either(f: Any, values: Values, op: Callable[..., Tensor], *xs: Any) -> Any:
+def either(f: Any, values: Values, op: Callable[..., Tensor], *xs: TensorLike) -> Any:
     """In a gradient formula: `values` of arrays in float64 (f is NumPy), or the op on Tensors."""
     if f is np:
         return in_float64(values, *xs)
@@ -235,15 +236,15 @@ def _j1(x: Array) -> Array:
     return np.copysign(1.0, x) * _oscillating(np.abs(x), 1, False)
 
 
-def _slope_of_i0(f: Any, dy: Any, x: Any) -> Any:
+def _slope_of_i0(f: Any, dy: Tensor, x: TensorLike) -> Any:
     return dy * either(f, _i1, i1, x)
 
 
-def _slope_of_i0e(f: Any, dy: Any, x: Any) -> Any:
+def _slope_of_i0e(f: Any, dy: Tensor, x: TensorLike) -> Any:
     return dy * (either(f, _i1e, i1e, x) - f.sign(x) * either(f, _i0e, i0e, x))
 
 
-def _slope_of_i1(f: Any, dy: Any, x: Any) -> Any:
+def _slope_of_i1(f: Any, dy: Tensor, x: TensorLike) -> Any:
     """I0 - I1 / x, which is 1 / 2 at 0."""
     zero = x == 0
     over = f.where(zero, 1.0, x)
@@ -251,7 +252,7 @@ def _slope_of_i1(f: Any, dy: Any, x: Any) -> Any:
     return dy * f.where(zero, 0.5, slope)
 
 
-def _slope_of_i1e(f: Any, dy: Any, x: Any) -> Any:
+def _slope_of_i1e(f: Any, dy: Tensor, x: TensorLike) -> Any:
     """exp(-|x|) I0 - (sign(x) + 1 / x) exp(-|x|) I1, which is 1 / 2 at 0."""
     zero = x == 0
     over = f.where(zero, 1.0, x)
@@ -260,7 +261,7 @@ def _slope_of_i1e(f: Any, dy: Any, x: Any) -> Any:
 
 
 @elementwise(numpy=rounded_once(_i0), gradient=_slope_of_i0)
-def i0(input: Any) -> Tensor:
+def i0(input: TensorLike) -> Tensor:
     """The modified Bessel function I of order 0.
 
     >>> import ranvier as rv
@@ -270,7 +271,7 @@ def i0(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_i1), gradient=_slope_of_i1)
-def i1(input: Any) -> Tensor:
+def i1(input: TensorLike) -> Tensor:
     """The modified Bessel function I of order 1.
 
     >>> import ranvier as rv
@@ -280,7 +281,7 @@ def i1(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_i0e), gradient=_slope_of_i0e)
-def i0e(input: Any) -> Tensor:
+def i0e(input: TensorLike) -> Tensor:
     """exp(-|x|) I0(x).
 
     >>> import ranvier as rv
@@ -290,7 +291,7 @@ def i0e(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_i1e), gradient=_slope_of_i1e)
-def i1e(input: Any) -> Tensor:
+def i1e(input: TensorLike) -> Tensor:
     """exp(-|x|) I1(x).
 
     >>> import ranvier as rv
@@ -303,7 +304,7 @@ def i1e(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_i0))
-def modified_bessel_i0(input: Any) -> Tensor:
+def modified_bessel_i0(input: TensorLike) -> Tensor:
     """:func:`i0`, without a gradient.
 
     >>> import ranvier as rv
@@ -313,7 +314,7 @@ def modified_bessel_i0(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_i1))
-def modified_bessel_i1(input: Any) -> Tensor:
+def modified_bessel_i1(input: TensorLike) -> Tensor:
     """:func:`i1`, without a gradient.
 
     >>> import ranvier as rv
@@ -323,7 +324,7 @@ def modified_bessel_i1(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(lambda x: _k(x, 0)))
-def modified_bessel_k0(input: Any) -> Tensor:
+def modified_bessel_k0(input: TensorLike) -> Tensor:
     """The modified Bessel function K of order 0; nan below 0.
 
     >>> import ranvier as rv
@@ -333,7 +334,7 @@ def modified_bessel_k0(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(lambda x: _k(x, 1)))
-def modified_bessel_k1(input: Any) -> Tensor:
+def modified_bessel_k1(input: TensorLike) -> Tensor:
     """The modified Bessel function K of order 1; nan below 0.
 
     >>> import ranvier as rv
@@ -343,7 +344,7 @@ def modified_bessel_k1(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 0)))
-def scaled_modified_bessel_k0(input: Any) -> Tensor:
+def scaled_modified_bessel_k0(input: TensorLike) -> Tensor:
     """exp(x) K0(x).
 
     >>> import ranvier as rv
@@ -353,7 +354,7 @@ def scaled_modified_bessel_k0(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 1)))
-def scaled_modified_bessel_k1(input: Any) -> Tensor:
+def scaled_modified_bessel_k1(input: TensorLike) -> Tensor:
     """exp(x) K1(x).
 
     >>> import ranvier as rv
@@ -363,7 +364,7 @@ def scaled_modified_bessel_k1(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(lambda x: _oscillating(np.abs(x), 0, False)))
-def bessel_j0(input: Any) -> Tensor:
+def bessel_j0(input: TensorLike) -> Tensor:
     """The Bessel function J of order 0.
 
     >>> import ranvier as rv
@@ -373,7 +374,7 @@ def bessel_j0(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_j1))
-def bessel_j1(input: Any) -> Tensor:
+def bessel_j1(input: TensorLike) -> Tensor:
     """The Bessel function J of order 1.
 
     >>> import ranvier as rv
@@ -383,7 +384,7 @@ def bessel_j1(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(lambda x: _oscillating(x, 0, True)))
-def bessel_y0(input: Any) -> Tensor:
+def bessel_y0(input: TensorLike) -> Tensor:
     """The Bessel function Y of order 0; nan below 0.
 
     >>> import ranvier as rv
@@ -393,7 +394,7 @@ def bessel_y0(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(lambda x: _oscillating(x, 1, True)))
-def bessel_y1(input: Any) -> Tensor:
+def bessel_y1(input: TensorLike) -> Tensor:
     """The Bessel function Y of order 1; nan below 0.
 
     >>> import ranvier as rv
@@ -403,7 +404,7 @@ def bessel_y1(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_spherical))
-def spherical_bessel_j0(input: Any) -> Tensor:
+def spherical_bessel_j0(input: TensorLike) -> Tensor:
     """sin(x) / x, 1 at 0.
 
     >>> import ranvier as rv
@@ -413,7 +414,7 @@ def spherical_bessel_j0(input: Any) -> Tensor:
 
 
 @elementwise(numpy=rounded_once(_airy))
-def airy_ai(input: Any) -> Tensor:
+def airy_ai(input: TensorLike) -> Tensor:
     """The Airy function Ai.
 
     >>> import ranvier as rv

@@ -6,12 +6,16 @@ Among the new tensors are those on given memory or with given strides, and compl
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import ranvier as rv
+from ranvier import Tensor
+from ranvier.nn import Module
 from ranvier.tensors.memory import bools
+from ranvier.tensors.types import DtypeLike, ShapeLike
 from ranvier.torch.tensors.pair_functions import complex_of, view_as_complex
 from ranvier.torch.tensors.pairs import as_complex
 
@@ -19,7 +23,7 @@ Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")
 
 
-def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SVD:
     """(U, S, V) with input = U diag(S) V^T; some: U and V have only as many columns as S has values.
 
     compute_uv=False: U and V are zeros.
@@ -35,7 +39,7 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
     return SVD(u, s, vh.mT)
 
 
-def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None) -> SVD:
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> SVD:
     """An approximation of (U, S, V) for the q largest singular values of A - M.
 
     A is multiplied by random columns, then niter steps of subspace iteration follow (Halko, Martinsson and
@@ -62,19 +66,19 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
     return SVD(u, s, v)
 
 
-def pca_lowrank(A: Any, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
     """`svd_lowrank` of A minus the means of its columns; q: min(6, rows, columns) unless given."""
     count = min(6, *A.shape[-2:]) if q is None else q
     return svd_lowrank(A - A.mean(-2, True) if center else A, count, niter)
 
 
-def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
+def skip_init(module_cls: Callable[..., Module], *args: Any, **kwargs: Any) -> Any:
     """A module whose parameters' first values do not matter: it takes no numbers of the random stream."""
     with rv.random.fork_rng():
         return module_cls(*args, **kwargs)
 
 
-def eig(A: Any) -> Eig:
+def eig(A: Tensor) -> Eig:
     """Eigenvalues, in no order, and eigenvectors, as columns, of square matrices: complex numbers.
 
     Raises ValueError for other shapes and values that are not finite, NotImplementedError where A requires
@@ -87,12 +91,12 @@ def eig(A: Any) -> Eig:
     return _eigen("eig", A)
 
 
-def eigvals(A: Any) -> rv.Tensor:
+def eigvals(A: Tensor) -> rv.Tensor:
     """The eigenvalues that :func:`eig` gives."""
     return _eigen("eigvals", A).eigenvalues
 
 
-def _eigen(name: str, A: Any) -> Eig:
+def _eigen(name: str, A: Tensor) -> Eig:
     A = rv.as_tensor(A)
     if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
         raise ValueError(f"[{name}] got A of shape {A.shape}; expected square matrices")
@@ -108,7 +112,7 @@ def _eigen(name: str, A: Any) -> Eig:
     return Eig(*map(view_as_complex, parts))
 
 
-def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
+def created(function: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
     """The complex result of a function that makes tensors, such as zeros of a complex dtype, or None."""
     name = function.__name__
     dtype = settings.get("dtype")
@@ -134,7 +138,7 @@ def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
     return None
 
 
-def scale_tril(P: Any) -> rv.Tensor:
+def scale_tril(P: Tensor) -> rv.Tensor:
     """The lower triangular L with L L^T the inverse of P.
 
     >>> scale_tril(rv.tensor([[4.0]]))
@@ -143,7 +147,7 @@ def scale_tril(P: Any) -> rv.Tensor:
     return rv.linalg.cholesky(rv.linalg.inv(P))
 
 
-def clipped_sigmoid(x: Any) -> rv.Tensor:
+def clipped_sigmoid(x: Tensor) -> rv.Tensor:
     """The sigmoid, neither 0 nor 1."""
     limits = rv.finfo(x.dtype)
     return rv.clamp(rv.sigmoid(x), min=limits.tiny, max=1.0 - limits.eps)
@@ -153,7 +157,11 @@ _EMPTY = {"sum": 0.0, "prod": 1.0, "mean": float("nan"), "amax": -float("inf"), 
 
 
 def lp_pool1d(
-    input: Any, norm_type: float, kernel_size: int, stride: int | None = None, ceil_mode: bool = False
+    input: Tensor,
+    norm_type: float,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    ceil_mode: bool = False,
 ) -> Any:
     """y[o] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, L) or (C, L).
 
@@ -174,9 +182,9 @@ def segment_reduce(
     data: Any,
     reduce: str,
     *,
-    lengths: Any = None,
-    indices: Any = None,
-    offsets: Any = None,
+    lengths: Tensor | None = None,
+    indices: Tensor | None = None,
+    offsets: Tensor | None = None,
     axis: int = 0,
     unsafe: bool = False,
     initial: float | None = None,
@@ -206,10 +214,10 @@ def segment_reduce(
     y = rv.scatter_reduce(start, 0, places, data, "sum" if name == "mean" else name)
     if name != "mean":
         return y
-    return rv.where((counts == 0).view(-1, *ones), empty, y / counts.clamp(min=1).view(-1, *ones))
+    return rv.where(counts.eq(0).view(-1, *ones), empty, y / counts.clamp(min=1).view(-1, *ones))
 
 
-def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
+def row_starts(input: Tensor, size: int, *, out_int32: bool = False) -> Any:
     """For sorted row numbers: where each of `size` rows begins, and the end, as in the format of compressed
     rows.
 
@@ -222,7 +230,7 @@ def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
 
 # --- memory
 def frombuffer(
-    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
+    buffer: Any, *, dtype: DtypeLike, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> rv.Tensor:
     """A tensor on the memory of a buffer, such as a bytearray or an array.
 
@@ -256,7 +264,7 @@ class Nothing:
         raise AttributeError(f"[{name}] got a tensor of {self.dtype}; expected a dtype that NumPy has")
 
 
-def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
+def empty(*size: ShapeLike, dtype: DtypeLike | None = None, **settings: Any) -> Any:
     """rv.empty; an empty tensor may also have a dtype in which nothing can be computed (`Nothing`).
 
     >>> empty(0, dtype=rv.float8_e5m2).element_size()
@@ -267,7 +275,7 @@ def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
     return rv.empty(*size, dtype=dtype, **settings)
 
 
-def empty_strided(size: Any, stride: Any, **settings: Any) -> rv.Tensor:
+def empty_strided(size: Sequence[int], stride: Sequence[int], **settings: Any) -> rv.Tensor:
     """A tensor of these sizes and strides, with undefined values.
 
     >>> empty_strided((2, 3), (1, 2)).stride()
@@ -279,7 +287,7 @@ def empty_strided(size: Any, stride: Any, **settings: Any) -> rv.Tensor:
     return rv.empty(count, **settings).as_strided(size, stride).detach().requires_grad_(grad)
 
 
-def empty_permuted(size: Any, physical_layout: Any, **settings: Any) -> rv.Tensor:
+def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **settings: Any) -> rv.Tensor:
     """A tensor of these sizes, with undefined values; physical_layout: its dimensions in their order in
     memory.
 
@@ -293,5 +301,5 @@ def empty_permuted(size: Any, physical_layout: Any, **settings: Any) -> rv.Tenso
     return empty_strided(size, steps, **settings)
 
 
-def is_inference(input: Any) -> bool:
+def is_inference(input: Tensor) -> bool:
     return bool(input.is_inference())

@@ -196,7 +196,7 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
 
 
 def grouped_mm(
-    mat_a: Tensor, mat_b: Tensor, *, offs: Any = None, bias: Any = None, out_dtype: Any = None
+    mat_a: Tensor, mat_b: Tensor, *, offs: Any = None, bias: Tensor | None = None, out_dtype: Any = None
 ) -> Tensor:
     """Products of matrices for groups, such as the tokens of each expert. offs (int32) has the end of each
     group.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ import ranvier as rv
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
 from ranvier.tape.function import Dtypes, in_dtypes
+from ranvier.tensors.types import DtypeLike, ShapeLike, TensorLike
 from ranvier.torch.functions import bessel, gamma_functions
 from ranvier.torch.functions.composed import empty_strided
 
 Frexp = namedtuple("Frexp", "mantissa exponent")
 
 
-def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
+def _scaled(term: Tensor, input: Tensor, beta: float, alpha: float) -> Tensor:
     """beta input + alpha term.
 
     With beta = 0 input is ignored, so it may hold infinities. Integers have integer factors.
@@ -34,18 +35,18 @@ def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
 
 
 @in_dtypes(Dtypes(autocast="lower"))
-def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha (the sum of the products of two batches of matrices)."""
     return _scaled(batch1.bmm(batch2).sum(0), input, beta, alpha)
 
 
-def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha mat vec."""
     return _scaled(mat.mv(vec), input, beta, alpha)
 
 
 @in_dtypes()
-def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha vec1 vec2^T.
 
     >>> import ranvier as rv
@@ -58,12 +59,14 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> 
     return _scaled(product, input, beta, alpha)
 
 
-def adjoint(input: Any) -> Tensor:
+def adjoint(input: Tensor) -> Tensor:
     """Matrices transposed."""
     return input.mT
 
 
-def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: Any = 0) -> Tensor:
+def as_strided_scatter(
+    input: Tensor, src: Tensor, size: ShapeLike, stride: ShapeLike, storage_offset: int = 0
+) -> Tensor:
     """A copy with `src` at the places that as_strided shows."""
     out = input.clone()
     out.as_strided(size, stride, storage_offset or 0).copy_(src)
@@ -71,7 +74,7 @@ def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_off
 
 
 def _scatter(name: str) -> Callable[..., Tensor]:
-    def scatter(input: Any, src: Any, *place: Any, **settings: Any) -> Tensor:
+    def scatter(input: Tensor, src: Tensor, *place: Any, **settings: Any) -> Tensor:
         out = input.clone()
         getattr(out, name)(*place, **settings).copy_(src)
         return out
@@ -80,13 +83,15 @@ def _scatter(name: str) -> Callable[..., Tensor]:
     return scatter
 
 
-def part(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+def part(
+    input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
     dim = range(input.ndim)[dim]  # IndexError beyond them
     return input[(slice(None),) * dim + (slice(start, end, step),)]
 
 
 def slice_scatter(
-    input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """A copy with `src` at the places of a slice."""
     out = input.clone()
@@ -98,18 +103,18 @@ diagonal_scatter = _scatter("diagonal")
 select_scatter = _scatter("select")
 
 
-def diagflat(input: Any, offset: int = 0) -> Tensor:
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """A matrix with all elements on a diagonal."""
     return input.flatten().diag(offset)
 
 
-def dim_order(input: Any, **settings: Any) -> tuple[int, ...]:
+def dim_order(input: Tensor, **settings: Any) -> tuple[int, ...]:
     """The dimensions, from that of the largest stride on."""
     return tuple(sorted(range(input.ndim), key=lambda d: -input.stride(d)))
 
 
 def _split(least: int, dim: int) -> Callable[..., Any]:
-    def split(input: Any, indices_or_sections: Any) -> Any:
+    def split(input: Tensor, indices_or_sections: int | Sequence[int] | Tensor) -> Any:
         sections = indices_or_sections
         if input.ndim < max(least - (dim == 1), 1):
             raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected more dimensions")
@@ -126,13 +131,13 @@ vsplit = _split(2, 0)
 dsplit = _split(3, 2)
 
 
-def float_power(input: Any, exponent: Any) -> Tensor:
+def float_power(input: Tensor, exponent: TensorLike) -> Tensor:
     """input ** exponent in float64."""
     wide = [x.double() if isinstance(x, Tensor) else x for x in (input, exponent)]
     return rv.pow(*wide)
 
 
-def frexp(input: Any) -> Frexp:
+def frexp(input: Tensor) -> Frexp:
     """Numbers of [0.5, 1) and exponents of 2 whose products are the input's."""
     if not input.is_floating_point():
         raise RuntimeError(f"[frexp] got {input.dtype}; expected a floating-point tensor")
@@ -141,8 +146,8 @@ def frexp(input: Any) -> Frexp:
     return Frexp(rv.ldexp(rv.ldexp(input, -half), half - exponent), exponent)
 
 
-def _of_integers(function: Any) -> Callable[..., Tensor]:
-    def call(input: Any, other: Any) -> Tensor:
+def _of_integers(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    def call(input: Tensor, other: Tensor) -> Tensor:
         arrays = [x._array if isinstance(x, Tensor) else np.asarray(x) for x in (input, other)]
         out = np.array(function(*arrays), rv.result_type(input, other))
         return rv.from_numpy(out)
@@ -156,7 +161,7 @@ lcm = _of_integers(np.lcm)
 
 
 def index_reduce(
-    input: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """Reduces the slices of source along dim into those of a copy of input that index names.
 
@@ -166,25 +171,25 @@ def index_reduce(
     return input.scatter_reduce(dim, whole.expand(source.shape), source, reduce, include_self=include_self)
 
 
-def is_nonzero(input: Any) -> bool:
+def is_nonzero(input: Tensor) -> bool:
     """True if the one element is not 0."""
     if input.numel() != 1:
         raise RuntimeError(f"[is_nonzero] got {input.numel()} elements; expected 1")
     return bool(input.item() != 0)
 
 
-def is_set_to(input: Any, tensor: Any) -> bool:
+def is_set_to(input: Tensor, tensor: Tensor) -> bool:
     """True if both have the same elements of the same memory."""
     return all(getattr(input, x)() == getattr(tensor, x)() for x in ("data_ptr", "size", "stride"))
 
 
-def isreal(input: Any) -> Any:
+def isreal(input: Tensor) -> Any:
     if input.is_complex():
         return input.imag == 0
     return rv.ones_like(input, dtype=rv.bool)
 
 
-def _share_of_power(f: Any, dy: Any, own: Any, other: Any) -> Any:
+def _share_of_power(f: Any, dy: Tensor, own: Tensor, other: Tensor) -> Any:
     """The gradient of `own`: dy 2^own / (2^own + 2^other); half of dy for equal infinities."""
     difference = f.where(own == other, 0.0, other - own)
     return dy / (f.exp2(difference) + 1)
@@ -197,71 +202,77 @@ def _share_of_power(f: Any, dy: Any, own: Any, other: Any) -> Any:
         lambda f, dy, a, b: _share_of_power(f, dy, b, a),
     ),
 )
-def logaddexp2(input: Any, other: Any) -> Tensor:
+def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^a + 2^b) without overflow."""
 
 
-def is_neg(input: Any) -> bool:
+def is_neg(input: Tensor) -> bool:
     """False: no tensor is the negative view of another."""
     return False
 
 
-def conj_physical_(input: Any) -> Any:
+def conj_physical_(input: Tensor) -> Any:
     """The tensor itself: its numbers are real."""
     return input
 
 
-def msort(input: Any) -> Tensor:
+def msort(input: Tensor) -> Tensor:
     """Sorted along the first dimension."""
     return input.sort(0)[0]
 
 
-def narrow_copy(input: Any, dim: int, start: int, length: int) -> Tensor:
+def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return input.narrow(dim, start, length).clone()
 
 
-def new_empty_strided(input: Any, size: Any, stride: Any, dtype: Any = None, **settings: Any) -> Tensor:
+def new_empty_strided(
+    input: Tensor, size: Sequence[int], stride: Sequence[int], dtype: DtypeLike | None = None, **settings: Any
+) -> Tensor:
     return empty_strided(size, stride, dtype=dtype or input.dtype)
 
 
-def nonzero_static(input: Any, *, size: int, fill_value: int = -1) -> Tensor:
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The places of elements that are not 0 as `size` rows; rows that are left have fill_value."""
     rows = input.nonzero()[:size]
     return rv.cat([rows, rv.full((size - len(rows), input.ndim), fill_value, dtype=rv.int64)])
 
 
-def record_stream(input: Any, stream: Any) -> None:
+def record_stream(input: Tensor, stream: Any) -> None:
     """Does nothing: there are no streams."""
 
 
-def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Any:
     return input.split(list(split_sizes), dim)
 
 
-def sum_to_size(input: Any, *size: Any) -> Tensor:
+def sum_to_size(input: Tensor, *size: ShapeLike) -> Tensor:
     """Summed over the dimensions that a broadcast from `size` repeats.
 
     >>> import ranvier as rv
     >>> sum_to_size(rv.ones(2, 3), 1, 3)
     tensor([[2., 2., 2.]])
     """
+    wanted: Any = size
     if len(size) == 1 and not isinstance(size[0], int):
         wanted = tuple(size[0])
-    else:
-        wanted = size
-    more = input.ndim - len(wanted)
-    if more < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[more:], strict=True)):
+    added = input.ndim - len(wanted)
+    if added < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[added:], strict=True)):
         raise RuntimeError(f"[sum_to_size] got {wanted}; expected a size that {tuple(input.shape)} repeats")
-    dims = [d for d in range(input.ndim) if d < more or (wanted[d - more] == 1 != input.shape[d])]
-    return (input.sum(dims, keepdim=True) if dims else input).reshape(wanted)
+    repeated = list(range(added))
+    for d in range(added, input.ndim):
+        if wanted[d - added] == 1 and input.shape[d] != 1:
+            repeated.append(d)
+    if repeated:
+        input = input.sum(repeated, keepdim=True)
+    return input.reshape(wanted)
 
 
-def vdot(input: Any, other: Any) -> Tensor:
+def vdot(input: Tensor, other: Tensor) -> Tensor:
     return input.dot(other)
 
 
 def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
-    def call(input: Any, *args: Any, **settings: Any) -> Any:
+    def call(input: Tensor, *args: Any, **settings: Any) -> Any:
         out = method(input, *args, **settings)
         if method is float_power and input.dtype != out.dtype:
             raise RuntimeError(f"[float_power_] got {input.dtype}; expected float64")
@@ -278,19 +289,19 @@ def _of_layers(name: str) -> Callable[..., Any]:
     return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
 
 
-def i0(input: Any) -> Tensor:
+def i0(input: Tensor) -> Tensor:
     return bessel.i0(input)
 
 
-def igamma(input: Any, other: Any) -> Tensor:
+def igamma(input: Tensor, other: Tensor) -> Tensor:
     return gamma_functions.gammainc(input, other)
 
 
-def igammac(input: Any, other: Any) -> Tensor:
+def igammac(input: Tensor, other: Tensor) -> Tensor:
     return gamma_functions.gammaincc(input, other)
 
 
-def polygamma(input: Any, n: int) -> Tensor:
+def polygamma(input: Tensor, n: int) -> Tensor:
     return gamma_functions.polygamma(n, input)
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
+from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import Array, Values, rounded_once
 
 Step = Callable[[int, Array, Array, Array], Array]
@@ -55,7 +55,7 @@ def _chebyshev(slope: float, shift: float, shifted: bool) -> Values:
 
 
 @elementwise(numpy=_chebyshev(1, 0, False))
-def chebyshev_polynomial_t(input: Any, n: Any) -> Tensor:
+def chebyshev_polynomial_t(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial T of degree n.
 
     >>> import ranvier as rv
@@ -65,7 +65,7 @@ def chebyshev_polynomial_t(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_chebyshev(2, 0, False))
-def chebyshev_polynomial_u(input: Any, n: Any) -> Tensor:
+def chebyshev_polynomial_u(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial U of degree n.
 
     >>> import ranvier as rv
@@ -75,7 +75,7 @@ def chebyshev_polynomial_u(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_chebyshev(2, -1, False))
-def chebyshev_polynomial_v(input: Any, n: Any) -> Tensor:
+def chebyshev_polynomial_v(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial V of degree n.
 
     >>> import ranvier as rv
@@ -85,7 +85,7 @@ def chebyshev_polynomial_v(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_chebyshev(2, 1, False))
-def chebyshev_polynomial_w(input: Any, n: Any) -> Tensor:
+def chebyshev_polynomial_w(input: TensorLike, n: TensorLike) -> Tensor:
     """Chebyshev's polynomial W of degree n.
 
     >>> import ranvier as rv
@@ -95,7 +95,7 @@ def chebyshev_polynomial_w(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_chebyshev(1, 0, True))
-def shifted_chebyshev_polynomial_t(input: Any, n: Any) -> Tensor:
+def shifted_chebyshev_polynomial_t(input: TensorLike, n: TensorLike) -> Tensor:
     """T of 2 x - 1.
 
     >>> import ranvier as rv
@@ -105,7 +105,7 @@ def shifted_chebyshev_polynomial_t(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_chebyshev(2, 0, True))
-def shifted_chebyshev_polynomial_u(input: Any, n: Any) -> Tensor:
+def shifted_chebyshev_polynomial_u(input: TensorLike, n: TensorLike) -> Tensor:
     """U of 2 x - 1.
 
     >>> import ranvier as rv
@@ -115,7 +115,7 @@ def shifted_chebyshev_polynomial_u(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_chebyshev(2, -1, True))
-def shifted_chebyshev_polynomial_v(input: Any, n: Any) -> Tensor:
+def shifted_chebyshev_polynomial_v(input: TensorLike, n: TensorLike) -> Tensor:
     """V of 2 x - 1.
 
     >>> import ranvier as rv
@@ -125,7 +125,7 @@ def shifted_chebyshev_polynomial_v(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_chebyshev(2, 1, True))
-def shifted_chebyshev_polynomial_w(input: Any, n: Any) -> Tensor:
+def shifted_chebyshev_polynomial_w(input: TensorLike, n: TensorLike) -> Tensor:
     """W of 2 x - 1.
 
     >>> import ranvier as rv
@@ -135,7 +135,7 @@ def shifted_chebyshev_polynomial_w(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_by_recurrence(lambda x: 2 * x, lambda k, x, here, before: 2 * x * here - 2 * k * before))
-def hermite_polynomial_h(input: Any, n: Any) -> Tensor:
+def hermite_polynomial_h(input: TensorLike, n: TensorLike) -> Tensor:
     """The physicists' Hermite polynomial.
 
     >>> import ranvier as rv
@@ -145,7 +145,7 @@ def hermite_polynomial_h(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_by_recurrence(lambda x: x, lambda k, x, here, before: x * here - k * before))
-def hermite_polynomial_he(input: Any, n: Any) -> Tensor:
+def hermite_polynomial_he(input: TensorLike, n: TensorLike) -> Tensor:
     """The probabilists' Hermite polynomial.
 
     >>> import ranvier as rv
@@ -163,7 +163,7 @@ def _legendre(k: int, x: Array, here: Array, before: Array) -> Array:
 
 
 @elementwise(numpy=_by_recurrence(lambda x: 1 - x, _laguerre))
-def laguerre_polynomial_l(input: Any, n: Any) -> Tensor:
+def laguerre_polynomial_l(input: TensorLike, n: TensorLike) -> Tensor:
     """Laguerre's polynomial.
 
     >>> import ranvier as rv
@@ -173,7 +173,7 @@ def laguerre_polynomial_l(input: Any, n: Any) -> Tensor:
 
 
 @elementwise(numpy=_by_recurrence(lambda x: x, _legendre))
-def legendre_polynomial_p(input: Any, n: Any) -> Tensor:
+def legendre_polynomial_p(input: TensorLike, n: TensorLike) -> Tensor:
     """Legendre's polynomial.
 
     >>> import ranvier as rv

@@ -11,7 +11,9 @@ import numpy as np
 
 import ranvier as rv
 import ranvier.nn.functional as F
+from ranvier import Tensor
 from ranvier.optim.lbfgs import Point, cubic_minimum, strong_wolfe
+from ranvier.tensors.types import ShapeLike
 
 HAS_NUMPY = True
 TEXTS = re.compile("[SaUO]")  # NumPy's letters of dtypes (text, objects) whose arrays cannot be batches
@@ -77,7 +79,7 @@ def _cubic_interpolate(
 
 def _strong_wolfe(
     obj_func: Callable[..., tuple[Any, Any]],
-    x: Any,
+    x: Tensor,
     t: Any,
     d: Any,
     f: Any,
@@ -101,14 +103,20 @@ def _strong_wolfe(
 
 
 def gradcheck(
-    func: Any, inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, **settings: Any
+    func: Callable[..., Any],
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    **settings: Any,
 ) -> bool:
     """:func:`ranvier.autograd.gradcheck` with PyTorch's step and tolerances."""
     return rv.autograd.gradcheck(func, inputs, eps=eps, atol=atol, rtol=rtol, **settings)
 
 
 def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable[..., Any]:
-    def gradient(a: Any, b: Any, grad_output: Any, *settings: Any, **named: Any) -> Any:
+    def gradient(a: Any, b: Any, grad_output: Tensor, *settings: Any, **named: Any) -> Any:
         kept, size = (a, b) if by_weight else (b, a)
         x = rv.zeros(size, dtype=kept.dtype).requires_grad_()
         with rv.enable_grad():
@@ -125,11 +133,11 @@ conv2d_input = _conv_gradient(F.conv2d, False)
 conv2d_weight = _conv_gradient(F.conv2d, True)
 
 
-def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
+def upsample_nearest(input: Tensor, size: ShapeLike | None = None, scale_factor: Any = None) -> Any:
     return F.interpolate(input, size, scale_factor, "nearest")
 
 
-def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
+def upsample_bilinear(input: Tensor, size: ShapeLike | None = None, scale_factor: Any = None) -> Any:
     return F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 

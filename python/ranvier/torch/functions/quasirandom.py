@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
+from ranvier.tensors.types import DtypeLike
 
 __all__ = ["SobolEngine"]
 
@@ -38,7 +39,7 @@ class SobolEngine:
         self.num_generated = 0
         return self
 
-    def draw(self, n: int = 1, out: Any = None, dtype: Any = None) -> rv.Tensor:
+    def draw(self, n: int = 1, out: Any = None, dtype: DtypeLike | None = None) -> rv.Tensor:
         """The next n points, as a tensor of shape (n, dimension)."""
         self.num_generated += n
         with warnings.catch_warnings():  # SciPy warns unless n is a power of two; PyTorch does not
@@ -49,7 +50,7 @@ class SobolEngine:
             return points
         return out.resize_(points.shape).copy_(points)
 
-    def draw_base2(self, m: int, out: Any = None, dtype: Any = None) -> rv.Tensor:
+    def draw_base2(self, m: int, out: Any = None, dtype: DtypeLike | None = None) -> rv.Tensor:
         """The next 2**m points."""
         return self.draw(2**m, out, dtype)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.tape.function import in_dtypes
+from ranvier.tensors.types import DeviceLike, ShapeLike
 
 _TEXT = "Expected cond to be True, but got False."
 
@@ -79,26 +80,29 @@ def is_storage(obj: Any) -> bool:
     return type(obj).__name__ in ("TypedStorage", "UntypedStorage")
 
 
-def get_device_module(device: Any = None) -> Any:
+def get_device_module(device: DeviceLike | None = None) -> Any:
     """torch.cpu, or the module of another kind of device."""
     return importlib.import_module(f"torch.{rv.device(device or 'cpu').type}")
 
 
-def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+def unravel_index(indices: Tensor, shape: ShapeLike) -> tuple[Tensor, ...]:
     """Flat indices as indices along each dimension of a shape.
 
     >>> import ranvier as rv
     >>> unravel_index(rv.tensor([5]), (2, 3))
     (tensor([1]), tensor([2]))
     """
-    places = []
-    for size in reversed([shape] if isinstance(shape, int) else list(shape)):
-        places.append(indices % size)
-        indices = indices // size
+    if isinstance(shape, int):
+        shape = [shape]
+    places: list[Tensor] = []
+    rest: Any = indices
+    for size in reversed(shape):
+        places.append(rest % size)
+        rest = rest // size
     return tuple(reversed(places))
 
 
-def range(start: Any = 0, end: Any = None, step: Any = 1, **settings: Any) -> Tensor:
+def range(start: int = 0, end: int | None = None, step: Any = 1, **settings: Any) -> Tensor:
     """As arange, but with the end included, and in the default dtype."""
     start, end = (0, start) if end is None else (start, end)
     settings.setdefault("dtype", rv.get_default_dtype())
@@ -114,12 +118,12 @@ def chain_matmul(first: Tensor, *rest: Tensor) -> Tensor:
     return first
 
 
-def multi_dot(tensors: Any) -> Tensor:
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of matrices, multiplied from the last one on if this takes fewer operations."""
     return chain_matmul(*tensors)
 
 
-def dstack(tensors: Any) -> Tensor:
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along a third dimension."""
     return rv.cat([x if x.ndim > 2 else rv.atleast_2d(x).unsqueeze(-1) for x in tensors], 2)
 

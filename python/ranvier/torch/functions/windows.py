@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
+from ranvier.tensors.memory import Array
+from ranvier.tensors.types import DeviceLike, DtypeLike
 
 
 def _window(
@@ -15,9 +17,9 @@ def _window(
     length: int,
     periodic: bool,
     shape: Callable[[Any], Any],
-    dtype: Any = None,
+    dtype: DtypeLike | None = None,
     layout: Any = None,
-    device: Any = None,
+    device: DeviceLike | None = None,
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> rv.Tensor:
@@ -91,7 +93,7 @@ def kaiser_window(
     return _window("kaiser_window", window_length, periodic, lambda t: _bessel(t, 1, beta), **settings)
 
 
-def _bessel(k: Any, last: int, beta: float) -> Any:
+def _bessel(k: Array, last: int, beta: float) -> Any:
     return np.i0(beta * np.sqrt(np.maximum(1 - (2 * k / last - 1) ** 2, 0))) / np.i0(beta)
 
 
@@ -115,12 +117,12 @@ def _signal(name: str, of_places: Callable[..., Any], **defaults: Any) -> Callab
     return window
 
 
-def _cosines(k: Any, last: int, a: Any) -> Any:
+def _cosines(k: Array, last: int, a: Any) -> Any:
     """a_0 - a_1 cos(2 pi t) + a_2 cos(4 pi t) - .., t from 0 to 1."""
     return sum((-1) ** i * c * np.cos(2 * np.pi * i * k / last) for i, c in enumerate(a))
 
 
-def _decay(k: Any, last: int, center: Any, tau: float) -> Any:
+def _decay(k: Array, last: int, center: Any, tau: float) -> Any:
     return np.exp(-abs(k - (last / 2 if center is None else center)) / tau)
 
 

@@ -6,6 +6,7 @@ ignored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ranvier.observe import current
@@ -29,14 +30,14 @@ def is_exporting() -> bool:
 is_dynamo_compiling = is_compiling
 
 
-def disable(fn: Any = None, recursive: bool = True, **settings: Any) -> Any:
+def disable(fn: Callable[..., Any] | None = None, recursive: bool = True, **settings: Any) -> Any:
     """The function itself, as decorator too."""
     if fn is None:
         return disable
     return fn
 
 
-def allow_in_graph(fn: Any) -> Any:
+def allow_in_graph(fn: Callable[..., Any]) -> Any:
     """The function itself."""
     return fn
 

@@ -65,7 +65,7 @@ class ONNXProgram:
 
 
 def export(
-    model: Any,
+    model: Module,
     args: Any = (),
     f: Any = None,
     *,
@@ -145,7 +145,7 @@ def export(
     return None
 
 
-def _names(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str] | None:
+def _names(model: Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str] | None:
     """The names of the inputs: those of the parameters of `forward`, as PyTorch has them. None where an
     argument holds several tensors, or goes to no parameter of its own."""
     forward = model.forward if isinstance(model, Module) else model
@@ -168,7 +168,7 @@ _REST = inspect.Parameter.VAR_POSITIONAL
 _NAMED_REST = inspect.Parameter.VAR_KEYWORD
 
 
-def _mode_fault(model: Any, training: int) -> str:
+def _mode_fault(model: Module, training: int) -> str:
     """The text of the error about a mode that a file cannot have; "" where no layer depends on the mode."""
     if isinstance(model, Module):
         modal = [type(m).__name__ for m in model.modules()]
@@ -182,7 +182,7 @@ def _mode_fault(model: Any, training: int) -> str:
     return ""
 
 
-def _axes(model: Any, shapes: Any, input_names: Sequence[str] | None) -> dict[str, dict[int, str]]:
+def _axes(model: Module, shapes: Any, input_names: Sequence[str] | None) -> dict[str, dict[int, str]]:
     """dynamic_shapes, by name or in the order of the arguments, as dynamic_axes of `onnx.export`."""
     forward = model.forward if isinstance(model, Module) else model
     names = list(inspect.signature(forward).parameters)

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, NamedTuple
 
 import ranvier.nn as nn
+from ranvier.nn import Module
 from ranvier.settings import ThreadSettings
 from ranvier.torch import files
 from ranvier.torch.devices.no_effect import NoEffect
@@ -86,7 +87,7 @@ def script(obj: Any, *args: Any, **settings: Any) -> Any:
     return made
 
 
-def save(m: Any, f: Any, _extra_files: Any = None) -> None:
+def save(m: Module, f: Any, _extra_files: Any = None) -> None:
     """Writes a scripted module whole, for :func:`load`. There is no TorchScript: PyTorch does not read it."""
     files.save(m, f)
 
@@ -129,7 +130,7 @@ def isinstance(obj: Any, target_type: Any) -> bool:
     return kind not in (list, tuple) or all(isinstance(x, inner[0]) for x in obj)
 
 
-def fork(func: Any, *args: Any, **settings: Any) -> Future:
+def fork(func: Callable[..., Any], *args: Any, **settings: Any) -> Future:
     """A future with the result of the call, which runs at once."""
     future: Future = Future()
     future.set_result(func(*args, **settings))

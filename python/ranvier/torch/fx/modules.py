@@ -13,6 +13,7 @@ from typing import Any
 
 import ranvier.nn as nn
 from ranvier import Tensor
+from ranvier.nn import Module
 from ranvier.torch.fx.nodes import Graph, Names, Node, map_arg
 from ranvier.torch.fx.tracing import Tracer
 
@@ -148,7 +149,7 @@ def _copy_attr(from_module: Any, to_module: Any, target: str) -> None:
         setattr(owner, name, value)
 
 
-def _owner(module: Any, target: str) -> tuple[Any, str]:
+def _owner(module: Module, target: str) -> tuple[Any, str]:
     """The module that has the last name of a path, and this name. Missing modules on the way are made."""
     *path, name = target.split(".")
     for part in path:
@@ -234,7 +235,7 @@ class GraphModule(nn.Module):
             print(self._code)
         return self._code
 
-    def add_submodule(self, target: str, m: Any) -> bool:
+    def add_submodule(self, target: str, m: Module) -> bool:
         """Gives it a layer, or a value, at a path."""
         owner, name = _owner(self, target)
         setattr(owner, name, m)
@@ -324,22 +325,22 @@ class Interpreter:
     def fetch_attr(self, target: str) -> Any:
         return attrgetter(target)(self.module)
 
-    def placeholder(self, target: str, args: Any, kwargs: Any) -> Any:
+    def placeholder(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
         if target.startswith("*"):
             return list(self._given)
         return next(self._given, *args)
 
-    def get_attr(self, target: str, args: Any, kwargs: Any) -> Any:
+    def get_attr(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
         return self.fetch_attr(target)
 
-    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def call_function(self, target: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return target(*args, **kwargs)
 
-    def call_method(self, target: str, args: Any, kwargs: Any) -> Any:
+    def call_method(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
         return getattr(args[0], target)(*args[1:], **kwargs)
 
-    def call_module(self, target: str, args: Any, kwargs: Any) -> Any:
+    def call_module(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
         return self.fetch_attr(target)(*args, **kwargs)
 
-    def output(self, target: str, args: Any, kwargs: Any) -> Any:
+    def output(self, target: str, args: Any, kwargs: dict[str, Any]) -> Any:
         return args[0]

@@ -16,7 +16,7 @@ _READ = ("self", "torch")  # names that the code of a graph reads, so no node ha
 _effects: set[Any] = set()
 
 
-def has_side_effect(fn: Any) -> Any:
+def has_side_effect(fn: Callable[..., Any]) -> Any:
     """A decorator that marks a function whose calls stay in the graph even if nothing uses their results."""
     _effects.add(fn)
     return fn
@@ -74,7 +74,7 @@ class Node:
         self._kwargs = kwargs
         self._take(args, kwargs)
 
-    def _take(self, args: Any, kwargs: Any) -> None:
+    def _take(self, args: Any, kwargs: dict[str, Any]) -> None:
         """Sets the arguments, and updates the users of the nodes in them."""
         for node in self._inputs:
             node.users.pop(self, None)
@@ -161,7 +161,7 @@ class Node:
         return f"{head}(args = {args[0]!r}, kwargs = {args[1]!r})"
 
 
-def qualified(function: Any) -> str:
+def qualified(function: Callable[..., Any]) -> str:
     return f"{function.__module__.lstrip('_')}.{getattr(function, '__qualname__', function.__name__)}"
 
 
@@ -265,7 +265,7 @@ class Graph:
         op: str,
         target: Any,
         args: Any = None,
-        kwargs: Any = None,
+        kwargs: dict[str, Any] | None = None,
         name: Any = None,
         type_expr: Any = None,
     ) -> Node:

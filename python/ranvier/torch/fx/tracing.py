@@ -8,7 +8,7 @@ import inspect
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from types import FunctionType, ModuleType
@@ -19,6 +19,7 @@ import numpy as np
 import ranvier as rv
 import ranvier.nn as nn
 from ranvier import Tensor
+from ranvier.nn import Module
 from ranvier.observe import Observer
 from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
 from ranvier.torch.torch_function.activation import activate
@@ -40,7 +41,13 @@ class TracerBase:
     graph: Graph
 
     def create_node(
-        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+        self,
+        kind: str,
+        target: Any,
+        args: Any,
+        kwargs: dict[str, Any],
+        name: Any = None,
+        type_expr: Any = None,
     ) -> Node:
         return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
 
@@ -52,7 +59,7 @@ class TracerBase:
         kind: str,
         target: Any,
         args: Any,
-        kwargs: Any,
+        kwargs: dict[str, Any],
         name: Any = None,
         type_expr: Any = None,
         proxy_factory_fn: Any = None,
@@ -135,16 +142,19 @@ class Proxy:
         raise TraceError("[fx.Proxy] got deepcopy; expected x.clone()")
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         tracers = []
         map_aggregate((args, kwargs), lambda x: tracers.append(x.tracer) if isinstance(x, Proxy) else None)
-        kind = "call_function"
-        target = func
         if is_tensor_method_or_property(func):
-            kind = "call_method"
-            target = func.__name__
-        return tracers[0].create_proxy(kind, target, args, kwargs)
+            return tracers[0].create_proxy("call_method", func.__name__, args, kwargs)
+        return tracers[0].create_proxy("call_function", func, args, kwargs)
 
     __getitem__: Any
 
@@ -154,10 +164,10 @@ def _operators() -> None:
     for name in f"{names} pos neg invert abs".split():
         function = getattr(operator, f"{name}_" if name in ("and", "or") else name)
 
-        def apply(self: Proxy, *others: Any, function: Any = function) -> Any:
+        def apply(self: Proxy, *others: Any, function: Callable[..., Any] = function) -> Any:
             return self.tracer.create_proxy("call_function", function, (self, *others), {})
 
-        def reflected(self: Proxy, other: Any, function: Any = function) -> Any:
+        def reflected(self: Proxy, other: Tensor, function: Callable[..., Any] = function) -> Any:
             return self.tracer.create_proxy("call_function", function, (other, self), {})
 
         setattr(Proxy, f"__{name}__", apply)
@@ -223,7 +233,7 @@ def _first_proxy(*values: Any) -> Proxy | None:
     return None
 
 
-def _noting(function: Any) -> Any:
+def _noting(function: Callable[..., Any]) -> Any:
     """A function whose calls with proxies become nodes, and whose other calls run `function`."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -268,7 +278,7 @@ class Tracer(TracerBase):
         self.param_shapes_constant = param_shapes_constant
         self.submodule_paths: dict[Any, str] = {}
 
-    def is_leaf_module(self, m: Any, module_qualname: str) -> bool:
+    def is_leaf_module(self, m: Module, module_qualname: str) -> bool:
         return type(m).__module__.startswith(("torch.nn", "ranvier.nn")) and not isinstance(m, nn.Sequential)
 
     def path_of_module(self, mod: Any) -> str:
@@ -276,7 +286,7 @@ class Tracer(TracerBase):
             raise NameError("module is not installed as a submodule")
         return self.submodule_paths[mod]
 
-    def call_module(self, m: Any, forward: Any, args: Any, kwargs: Any) -> Any:
+    def call_module(self, m: Module, forward: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         path = self.path_of_module(m)
         if self.is_leaf_module(m, path):
             return self.create_proxy("call_module", path, args, kwargs)
@@ -340,7 +350,7 @@ class Tracer(TracerBase):
         return self.graph
 
     @contextmanager
-    def _patched(self, function: Any) -> Iterator[None]:
+    def _patched(self, function: Callable[..., Any]) -> Iterator[None]:
         """A block in which modules and wrapped functions call this tracer, and parameters are proxies."""
         seen, alone_of = set(), getattr(function, "__globals__", {})
 
@@ -351,7 +361,7 @@ class Tracer(TracerBase):
                 stack.enter_context(_swapped(namespace, found))
 
         class Modules(Observer):
-            def call(_, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+            def call(_, run: Any, module: Module, *args: Any, **kwargs: Any) -> Any:
                 alone(getattr(module.forward, "__globals__", {}))
                 return self.call_module(module, run, args, kwargs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ def foreach(name: str) -> Callable[..., Any]:
     if plain.rstrip("_") in ("addcdiv", "addcmul"):  # the last argument may be a factor
         method = partial(_with_factor, method)
 
-    def call(tensors: Any, *others: Any, **settings: Any) -> Any:
+    def call(tensors: Sequence[Tensor], *others: Any, **settings: Any) -> Any:
         if plain == "norm" and "ord" in settings:
             settings["p"] = settings.pop("ord")
         rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]

@@ -19,6 +19,8 @@ import os
 from functools import cache
 from typing import Any
 
+from ranvier import Tensor
+
 with open(os.path.join(os.path.dirname(__file__), "paths.json"), encoding="utf-8") as _file:
     _ROWS = json.load(_file)
 PATHS: dict[str, list[str]] = _ROWS["modules of both roots"]
@@ -84,6 +86,6 @@ class Lacking:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, tensor: Any, owner: Any) -> Any:
+    def __get__(self, tensor: Tensor, owner: Any) -> Any:
         text = f"'Tensor' object has no attribute {self._name!r}: {LACKS}"
         raise AttributeError(text, name=self._name, obj=tensor)

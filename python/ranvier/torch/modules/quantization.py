@@ -8,7 +8,9 @@ from typing import Any
 
 import ranvier as rv
 import ranvier.torch.modules.quantized_dynamic as quantized_dynamic
+from ranvier.nn import Module
 from ranvier.nn.quantized.convert import chosen_layers
+from ranvier.tensors.types import DtypeLike
 
 _FORMS: dict[type, type] = {
     getattr(rv.nn, name): getattr(rv.nn.quantized, name) for name in rv.nn.quantized.__all__
@@ -17,7 +19,11 @@ _USUAL = [getattr(rv.nn, name) for name in ("Linear", "LSTM", "GRU", "LSTMCell",
 
 
 def quantize_dynamic(
-    model: Any, qconfig_spec: Any = None, dtype: Any = rv.int8, mapping: Any = None, inplace: bool = False
+    model: Module,
+    qconfig_spec: Any = None,
+    dtype: DtypeLike = rv.int8,
+    mapping: Any = None,
+    inplace: bool = False,
 ) -> Any:
     """The model with layers of 8 bits: a scale for each output of a weight and for each row of activations.
 
@@ -68,7 +74,7 @@ def quantize_dynamic(
     return model
 
 
-def _with_methods(model: Any) -> Any:
+def _with_methods(model: Module) -> Any:
     """The model, whose Linear layers of 8 bits become PyTorch's, but for those that others consist of."""
     inside: set[Any] = set()
     for layer in [*model.modules()]:

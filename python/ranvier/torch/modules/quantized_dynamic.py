@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier as rv
+from ranvier import Tensor
 from ranvier.nn.quantized.layers import Linear as _Linear, product
 from ranvier.ops.matrix.quantized_weight import unpacked
+from ranvier.tensors.types import DtypeLike
 from ranvier.torch.installation.absent import absent
 
 __all__ = ["Linear"]
@@ -47,7 +49,9 @@ class QuantizedValues:
 class Linear(_Linear):
     """:class:`ranvier.nn.quantized.Linear` whose weight and bias are methods, as PyTorch's are."""
 
-    def __init__(self, in_features: int, out_features: int, bias_: bool = True, dtype: Any = rv.int8) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias_: bool = True, dtype: DtypeLike = rv.int8
+    ) -> None:
         super().__init__(in_features, out_features, bias_)
 
     def weight(self) -> QuantizedValues:  # type: ignore[override]
@@ -58,7 +62,7 @@ class Linear(_Linear):
     def bias(self) -> Any:  # type: ignore[override]
         return lambda: self._buffers["bias"]
 
-    def forward(self, input: Any) -> rv.Tensor:
+    def forward(self, input: Tensor) -> rv.Tensor:
         sizes = self.out_features, self.in_features
         return product(input, self.panels, self.scale, self._buffers["bias"], self.kind, *sizes)
 

@@ -12,6 +12,7 @@ import ranvier.torch.functions.composed as composed
 import ranvier.torch.modules.volumes as volumes
 from ranvier import Tensor
 from ranvier.nn import conv, dropout, norm, pooling, resample
+from ranvier.tensors.types import ShapeLike
 
 _VOLUMES = {4: "4 dimensions (C, D, H, W)", 5: "5 (N, C, D, H, W)"}
 
@@ -34,7 +35,7 @@ class Conv3d(conv._Conv):
     _op = "conv3d"
     _axes = 3
 
-    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor) -> Any:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = functional.pad(input, self._around(), self.padding_mode)
@@ -53,7 +54,7 @@ class ConvTranspose3d(conv._ConvTranspose):
     _op = "conv_transpose3d"
     _axes = 3
 
-    def forward(self, input: Any, output_size: Any = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: ShapeLike | None = None) -> Tensor:
         extra = self._output_padding(
             input, output_size, self.stride, self.padding, self.kernel_size, self._axes, self.dilation
         )
@@ -71,7 +72,7 @@ class MaxPool3d(pooling._MaxPool):
 
     _op = "max_pool3d"
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Any:
         windows = self.kernel_size, self.stride, self.padding, self.dilation
         settings = {"ceil_mode": self.ceil_mode, "return_indices": self.return_indices}
         return _function("max_pool3d")(input, *windows, **settings)
@@ -89,9 +90,9 @@ class AvgPool3d(pooling._AvgPool):
 
     def __init__(
         self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
+        kernel_size: ShapeLike,
+        stride: ShapeLike | None = None,
+        padding: ShapeLike = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
@@ -99,7 +100,7 @@ class AvgPool3d(pooling._AvgPool):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
         self.divisor_override = divisor_override
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Any:
         windows = self.kernel_size, self.stride, self.padding
         settings = self.ceil_mode, self.count_include_pad, self.divisor_override
         return _function("avg_pool3d")(input, *windows, *settings)
@@ -117,7 +118,11 @@ class LPPool1d(pooling._Pool):
     _shown = ("norm_type", "kernel_size", "stride?", "ceil_mode?")
 
     def __init__(
-        self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+        self,
+        norm_type: float,
+        kernel_size: ShapeLike,
+        stride: ShapeLike | None = None,
+        ceil_mode: bool = False,
     ) -> None:
         super().__init__()
         self.norm_type = norm_type
@@ -131,7 +136,7 @@ class LPPool1d(pooling._Pool):
             f"ceil_mode={self.ceil_mode}"
         )
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Any:
         pool = vars(functional).get(self._op)
         if pool is None:
             if self._op == "lp_pool1d":
@@ -162,7 +167,7 @@ class AdaptiveAvgPool3d(pooling._AdaptiveAvg):
 
     _op = "adaptive_avg_pool3d"
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Any:
         return _function("adaptive_avg_pool3d")(input, self.output_size)
 
 
@@ -176,7 +181,7 @@ class AdaptiveMaxPool3d(pooling._AdaptiveMax):
 
     _op = "adaptive_max_pool3d"
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Any:
         return _function("adaptive_max_pool3d")(input, self.output_size, self.return_indices)
 
 
@@ -189,7 +194,7 @@ class MaxUnpool3d(pooling._MaxUnpool):
 
     _axes = 3
 
-    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
+    def forward(self, input: Tensor, indices: Tensor, output_size: ShapeLike | None = None) -> Any:
         windows = self.kernel_size, self.stride, self.padding
         return _function("max_unpool3d")(input, indices, *windows, output_size)
 
@@ -227,7 +232,7 @@ class Dropout3d(dropout._Dropout):
 
     _op = "dropout3d"
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Any:
         return _function("dropout3d")(input, self.p, self.training, self.inplace)
 
 

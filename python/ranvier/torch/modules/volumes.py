@@ -6,11 +6,19 @@ A layer is one image (H, W) of a volume.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import ranvier as rv
+from ranvier import Tensor
 from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.failures import OpError
+from ranvier.tensors.types import ShapeLike
+
+OutputSize: TypeAlias = int | Sequence[int | None] | None
+"""Depth, height and width of a result, or one number for all; None stands for the size of the input."""
+
+Pool: TypeAlias = Callable[[Tensor], Any]
 
 
 def _three(op: str, what: str, value: Any, least: int) -> tuple[int, int, int]:
@@ -27,12 +35,12 @@ def _three(op: str, what: str, value: Any, least: int) -> tuple[int, int, int]:
 # Half floats are computed in float32: gradients add up over the layers of a kernel, and are rounded once.
 @in_dtypes(Dtypes(autocast="lower"))
 def conv3d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: ShapeLike = 1,
+    padding: ShapeLike | str = 0,
+    dilation: ShapeLike = 1,
     groups: int = 1,
 ) -> Any:
     """F.conv3d: a `conv2d` for each layer of the result. Its channels are those of all layers that the kernel
@@ -43,7 +51,9 @@ def conv3d(
     """
     input = rv.as_tensor(input)
     weight = rv.as_tensor(weight)
-    x = input.unsqueeze(0) if input.ndim == 4 else input
+    x = input
+    if input.ndim == 4:
+        x = input.unsqueeze(0)
     if not x.ndim == weight.ndim == 5 or x.shape[1] != weight.shape[1] * groups or 0 in weight.shape[2:]:
         raise OpError(
             f"[conv3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and {groups} "
@@ -51,19 +61,25 @@ def conv3d(
         )
     step, *steps = _three("conv3d", "stride", stride, 1)
     gap, *gaps = _three("conv3d", "dilation", dilation, 1)
-    edges: Any = (padding,) * 3 if isinstance(padding, str) else _three("conv3d", "padding", padding, 0)
-    before, *around = edges
+    if isinstance(padding, str):
+        before: Any = padding
+        around: Any = padding
+    else:
+        before, *around = _three("conv3d", "padding", padding, 0)
     depth = weight.shape[2]
     reach = gap * (depth - 1)
     after = before
-    if isinstance(padding, str):
-        before, after = (reach // 2, reach - reach // 2) if padding == "same" else (0, 0)
+    if padding == "same":
+        before = reach // 2
+        after = reach - before
+    elif isinstance(padding, str):
+        before = after = 0
     if before or after:
         x = rv.pad(x, (0, 0, 0, 0, before, after))
     layers = x.unfold(2, reach + 1, step)[..., ::gap]  # (n, c, layers out, h, w, layers of the kernel)
     n, c, count, h, w, _ = layers.shape
     images = layers.permute(0, 2, 1, 5, 3, 4).reshape(n * count, c * depth, h, w)
-    settings: Any = steps, padding if isinstance(padding, str) else around, gaps, groups
+    settings: Any = steps, around, gaps, groups
     y = rv.conv2d(images, weight.flatten(1, 2), bias, *settings)
     y = y.reshape(n, count, *y.shape[1:]).transpose(1, 2).contiguous()
     if input.ndim == 5:
@@ -74,14 +90,14 @@ def conv3d(
 # As conv3d: half floats are computed in float32.
 @in_dtypes(Dtypes(autocast="lower"))
 def conv_transpose3d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: ShapeLike = 1,
+    padding: ShapeLike = 0,
     output_padding: Any = 0,
     groups: int = 1,
-    dilation: Any = 1,
+    dilation: ShapeLike = 1,
 ) -> Any:
     """F.conv_transpose3d: a `conv_transpose2d` of each layer gives what it adds to each layer of the result.
 
@@ -90,7 +106,9 @@ def conv_transpose3d(
     """
     input = rv.as_tensor(input)
     weight = rv.as_tensor(weight)
-    x = input.unsqueeze(0) if input.ndim == 4 else input
+    x = input
+    if input.ndim == 4:
+        x = input.unsqueeze(0)
     fits = x.ndim == weight.ndim == 5 and x.shape[1] == weight.shape[0] and x.shape[1] % groups == 0
     if not fits or 0 in weight.shape[2:]:
         raise OpError(
@@ -127,11 +145,11 @@ def conv_transpose3d(
 
 @in_dtypes(Dtypes(autocast="float32"))
 def max_pool3d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    input: Tensor,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
+    dilation: ShapeLike = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
@@ -144,25 +162,24 @@ def max_pool3d(
     x = _volumes("max_pool3d", input)
     if stride in (None, [], ()):
         stride = kernel_size
-    given: Any = (
-        ("kernel_size", kernel_size),
-        ("stride", stride),
-        ("padding", padding),
-        ("dilation", dilation),
-    )
-    window = [_three("max_pool3d", what, value, int(what != "padding")) for what, value in given]
+    sizes = _three("max_pool3d", "kernel_size", kernel_size, 1)
+    steps = _three("max_pool3d", "stride", stride, 1)
+    edges = _three("max_pool3d", "padding", padding, 0)
+    gaps = _three("max_pool3d", "dilation", dilation, 1)
     pool: Any = rv.max_pool2d
-    of_images = [sizes[1:] for sizes in window]
-    of_layers = [(sizes[0], one) for sizes, one in zip(window, (1, 1, 0, 1), strict=True)]
-    return _maxima(
-        x,
-        lambda images: pool(images, *of_images, ceil_mode, return_indices=return_indices),
-        lambda layers: pool(layers, *of_layers, ceil_mode, return_indices=return_indices),
-        return_indices,
-    )
+
+    def of_images(images: Tensor) -> Any:
+        window = sizes[1:], steps[1:], edges[1:], gaps[1:]
+        return pool(images, *window, ceil_mode, return_indices=return_indices)
+
+    def of_layers(layers: Tensor) -> Any:
+        window = (sizes[0], 1), (steps[0], 1), (edges[0], 0), (gaps[0], 1)
+        return pool(layers, *window, ceil_mode, return_indices=return_indices)
+
+    return _maxima(x, of_images, of_layers, return_indices)
 
 
-def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool3d(input: Tensor, output_size: OutputSize, return_indices: bool = False) -> Any:
     """F.adaptive_max_pool3d: the maxima of windows that divide volumes into output_size.
 
     >>> adaptive_max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), (2, 1, 1)).flatten()
@@ -170,20 +187,22 @@ def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = Fal
     """
     x = _volumes("adaptive_max_pool3d", input)
     depth, height, width = _output("adaptive_max_pool3d", output_size, x)
-    return _maxima(
-        x,
-        lambda images: rv.adaptive_max_pool2d(images, (height, width), return_indices),
-        lambda layers: rv.adaptive_max_pool2d(layers, (depth, layers.shape[-1]), return_indices),
-        return_indices,
-    )
+
+    def of_images(images: Tensor) -> Any:
+        return rv.adaptive_max_pool2d(images, (height, width), return_indices)
+
+    def of_layers(layers: Tensor) -> Any:
+        return rv.adaptive_max_pool2d(layers, (depth, layers.shape[-1]), return_indices)
+
+    return _maxima(x, of_images, of_layers, return_indices)
 
 
 @in_dtypes(Dtypes(autocast="own"))
 def avg_pool3d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    input: Tensor,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -196,15 +215,15 @@ def avg_pool3d(
     x = _volumes("avg_pool3d", input)
     if stride in (None, [], ()):
         stride = kernel_size
-    given: Any = ("kernel_size", kernel_size), ("stride", stride), ("padding", padding)
-    window = [_three("avg_pool3d", what, value, int(what != "padding")) for what, value in given]
+    sizes = _three("avg_pool3d", "kernel_size", kernel_size, 1)
+    steps = _three("avg_pool3d", "stride", stride, 1)
+    edges = _three("avg_pool3d", "padding", padding, 0)
     pool: Any = rv.avg_pool2d
     divisor = None if divisor_override is None else 1
-    settings: Any = ceil_mode, count_include_pad, divisor
+    settings = ceil_mode, count_include_pad, divisor
     *lead, depth, height, width = x.shape
-    y = pool(x.reshape(-1, depth, height, width), *(sizes[1:] for sizes in window), *settings)
-    layers = ((sizes[0], one) for sizes, one in zip(window, (1, 1, 0), strict=True))
-    means = pool(y.flatten(2), *layers, *settings)
+    y = pool(x.reshape(-1, depth, height, width), sizes[1:], steps[1:], edges[1:], *settings)
+    means = pool(y.flatten(2), (sizes[0], 1), (steps[0], 1), (edges[0], 0), *settings)
     means = means.reshape(*lead, means.shape[1], *y.shape[2:])
     if divisor_override is None:
         return means
@@ -212,7 +231,7 @@ def avg_pool3d(
 
 
 @in_dtypes(Dtypes(autocast="own"))
-def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
+def adaptive_avg_pool3d(input: Tensor, output_size: OutputSize) -> Any:
     """F.adaptive_avg_pool3d: the means of windows that divide volumes into output_size.
 
     >>> adaptive_avg_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 1)
@@ -227,7 +246,11 @@ def adaptive_avg_pool3d(input: Any, output_size: Any) -> Any:
 
 
 def lp_pool3d(
-    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Tensor,
+    norm_type: float,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    ceil_mode: bool = False,
 ) -> Any:
     """F.lp_pool3d: (sum of x^norm_type over a window)^(1 / norm_type).
 
@@ -240,7 +263,12 @@ def lp_pool3d(
 
 
 def max_unpool3d(
-    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
+    output_size: Sequence[int] | None = None,
 ) -> Any:
     """F.max_unpool3d: maxima at their places in the volume, zeros elsewhere.
 
@@ -258,7 +286,10 @@ def max_unpool3d(
     sizes = [(n - 1) * steps[d] - 2 * edges[d] + kernel[d] for d, n in enumerate(x.shape[-3:])]
     if output_size is not None:
         wanted = list(output_size)[-3:]
-        if len(wanted) != 3 or any(abs(n - m) >= s for n, m, s in zip(wanted, sizes, steps, strict=True)):
+        fits = len(wanted) == 3
+        if fits:
+            fits = all(abs(n - m) < s for n, m, s in zip(wanted, sizes, steps, strict=True))
+        if not fits:
             raise OpError(f"[max_unpool3d] got output_size {output_size!r}; expected about {tuple(sizes)}")
         sizes = wanted
     places = rv.as_tensor(indices).flatten(-3)
@@ -266,7 +297,7 @@ def max_unpool3d(
     return empty.scatter(-1, places, x.flatten(-3)).reshape(*x.shape[:-3], *sizes)
 
 
-def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """F.dropout3d: sets whole channels of (n, c, d, h, w), or of (c, d, h, w), to zero.
 
     >>> dropout3d(rv.ones(1, 1, 1, 1, 2), 1.0)
@@ -275,34 +306,39 @@ def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     x = _volumes("dropout3d", input)
     if not training:
         return x
-    y = rv.nn.functional.dropout2d(x if x.ndim == 5 else x[None], p)
-    if x.ndim != 5:
-        y = y[0]
+    if x.ndim == 5:
+        y = rv.nn.functional.dropout2d(x, p)
+    else:
+        y = rv.nn.functional.dropout2d(x[None], p)[0]
     if inplace:
         return x.copy_(y)
     return y
 
 
-def _volumes(op: str, input: Any) -> Any:
+def _volumes(op: str, input: Tensor) -> Any:
     x = rv.as_tensor(input)
     if x.ndim not in (4, 5):
         raise OpError(f"[{op}] got x of shape {tuple(x.shape)}; expected (n, c, d, h, w) or (c, d, h, w)")
     return x
 
 
-def _output(op: str, output_size: Any, x: Any) -> list[int]:
+def _output(op: str, output_size: OutputSize, x: Tensor) -> list[int]:
     """The three sizes of a result; None stands for the size of x."""
     if isinstance(output_size, (tuple, list)):
-        sizes = tuple(output_size)
+        sizes: tuple[Any, ...] = tuple(output_size)
     else:
         sizes = (output_size,) * 3
     whole = all(n is None or (hasattr(n, "__index__") and n >= 0) for n in sizes)
     if len(sizes) != 3 or not whole:
         raise OpError(f"[{op}] got output_size {output_size!r}; expected one or three whole numbers, or None")
-    return [x.shape[d - 3] if size is None else int(size) for d, size in enumerate(sizes)]
+    result = list(x.shape[-3:])
+    for d, size in enumerate(sizes):
+        if size is not None:
+            result[d] = int(size)
+    return result
 
 
-def _maxima(x: Any, of_images: Any, of_layers: Any, with_indices: bool) -> Any:
+def _maxima(x: Tensor, of_images: Pool, of_layers: Pool, with_indices: bool) -> Any:
     """The maxima of volumes: those of the images of each layer, and then those over the layers.
 
     with_indices: the two functions also give indices, and the result is (maxima, indices in the volume).

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ranvier import Tensor
-from ranvier.nn import Module
+from ranvier.nn import Module, MultiheadAttention
 from ranvier.torch.operators.torch_ops import ops
 from ranvier.torch.torch_function.dispatch import pop, push
 from ranvier.torch.torch_function.overrides import TorchFunctionMode
@@ -21,7 +21,7 @@ from ranvier.torch.torch_function.overrides import TorchFunctionMode
 _Part = tuple[str, int, str, int]  # an operator, its count, and the operator and the count of its gradients
 
 
-def _product(op: str, count: int, back: str, *operands: Any, shares: Any = None) -> _Part:
+def _product(op: str, count: int, back: str, *operands: Tensor, shares: Any = None) -> _Part:
     """The counts of a product.
 
     The gradient of each operand that needs one counts as the product times its share.
@@ -30,28 +30,28 @@ def _product(op: str, count: int, back: str, *operands: Any, shares: Any = None)
     return op, count, back, sum(count * n for x, n in zip(operands, shares, strict=True) if _grad(x))
 
 
-def _grad(x: Any) -> bool:
+def _grad(x: Tensor) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
 
 
-def _linear(y: Any, x: Any, weight: Any, bias: Any = None) -> Iterator[_Part]:
+def _linear(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Iterator[_Part]:
     yield _product("mm" if bias is None else "addmm", 2 * x.numel() * weight.shape[0], "mm", x, weight)
 
 
-def _matmul(y: Any, a: Any, b: Any, **_: Any) -> Iterator[_Part]:
+def _matmul(y: Tensor, a: Tensor, b: Tensor, **_: Any) -> Iterator[_Part]:
     if min(a.ndim, b.ndim) > 1:
         op = "mm" if b.ndim == 2 else "bmm"
         yield _product(op, 2 * y.numel() * a.shape[-1], op, a, b)
 
 
 def _added(op: str, back: str) -> Callable[..., Iterator[_Part]]:
-    def parts(y: Any, x: Any, a: Any, b: Any, **_: Any) -> Iterator[_Part]:
+    def parts(y: Tensor, x: Tensor, a: Tensor, b: Tensor, **_: Any) -> Iterator[_Part]:
         yield _product(op, 2 * y.numel() * a.shape[-1], back, a, b)
 
     return parts
 
 
-def _einsum(y: Any, equation: Any, *operands: Any) -> Iterator[_Part]:
+def _einsum(y: Tensor, equation: Any, *operands: Any) -> Iterator[_Part]:
     if operands and isinstance(operands[0], (list, tuple)):
         parts = operands[0]
     else:
@@ -65,7 +65,7 @@ def _einsum(y: Any, equation: Any, *operands: Any) -> Iterator[_Part]:
 
 
 def _convolution(transposed: bool) -> Callable[..., Iterator[_Part]]:
-    def parts(y: Any, x: Any, weight: Any, *rest: Any, groups: int = 1, **_: Any) -> Iterator[_Part]:
+    def parts(y: Tensor, x: Tensor, weight: Tensor, *rest: Any, groups: int = 1, **_: Any) -> Iterator[_Part]:
         places = (x if transposed else y).shape
         count = 2 * math.prod(weight.shape) * places[0] * math.prod(places[2:])
         shares = (1, rest[4] if len(rest) > 4 else groups)  # the weight's is counted with all channels
@@ -75,12 +75,12 @@ def _convolution(transposed: bool) -> Callable[..., Iterator[_Part]]:
 
 
 def _attention(
-    y: Any,
-    layer: Any,
-    query: Any,
+    y: Tensor,
+    layer: MultiheadAttention,
+    query: Tensor,
     key: Any,
     value: Any,
-    mask: Any = None,
+    mask: Tensor | None = None,
     need_weights: bool = True,
     *_: Any,
     **__: Any,
@@ -98,7 +98,7 @@ def _attention(
         yield "bmm", 2 * scores, "bmm", 4 * scores * y[0].requires_grad
 
 
-def _recurrent(y: Any, layer: Any, x: Any, *_: Any, **__: Any) -> Iterator[_Part]:
+def _recurrent(y: Tensor, layer: Module, x: Tensor, *_: Any, **__: Any) -> Iterator[_Part]:
     if getattr(layer, "mode", "") != "LSTM" and isinstance(x, Tensor):  # one operator without a formula
         rows = x.numel() // x.shape[-1]
         for weight in [p for p in layer.parameters() if p.ndim == 2]:
@@ -162,7 +162,13 @@ class FlopCounterMode(TorchFunctionMode):
         if self.display:
             print(self.get_table())
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Iterable[type],
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         name = func.__name__
         if name == "forward" and (hasattr(args[0], "weight") or any(args[0].children())):

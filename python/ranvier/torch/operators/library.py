@@ -6,6 +6,7 @@ Here programs register them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ranvier.torch.operators.schemas import infer_schema, parsed
@@ -52,7 +53,7 @@ class Library:
     def impl(
         self,
         op_name: Any,
-        fn: Any,
+        fn: Callable[..., Any],
         dispatch_key: str = "",
         *,
         with_keyset: bool = False,
@@ -63,7 +64,7 @@ class Library:
         named = isinstance(op_name, str) and "::" not in op_name
         _set_kernel(f"{self.ns}::{op_name}" if named else op_name, dispatch_key or self.dispatch_key, fn)
 
-    def _register_fake(self, op_name: str, fn: Any, *args: Any, **settings: Any) -> None:
+    def _register_fake(self, op_name: str, fn: Callable[..., Any], *args: Any, **settings: Any) -> None:
         self.impl(op_name, fn, "Meta")
 
     def _destroy(self) -> None:
@@ -72,7 +73,7 @@ class Library:
             packets.pop(overload._schema.name, None)
 
 
-def _set_kernel(op: Any, key: str, fn: Any) -> None:
+def _set_kernel(op: Any, key: str, fn: Callable[..., Any]) -> None:
     """Give an operator its kernel for a device or dispatch key; `fallthrough_kernel` removes it."""
     overload = overload_of(op)
     key = _KEYS.get(key, key)
@@ -87,11 +88,11 @@ def fallthrough_kernel(*args: Any, **settings: Any) -> Any:
     raise NotImplementedError("[fallthrough_kernel] got a call; expected to be given to Library.impl")
 
 
-def define(qualname: Any, schema: str, *args: Any, lib: Any = None, tags: Any = ()) -> Any:
+def define(qualname: Any, schema: str, *args: Any, lib: Library | None = None, tags: Any = ()) -> Any:
     """Defines an operator of a schema that starts with its arguments; with a Library, a decorator."""
     if isinstance(qualname, Library):
 
-        def decorated(function: Any) -> Any:
+        def decorated(function: Callable[..., Any]) -> Any:
             qualname.impl(qualname.define(schema), function)
             return function
 
@@ -102,22 +103,32 @@ def define(qualname: Any, schema: str, *args: Any, lib: Any = None, tags: Any = 
     return None
 
 
-def impl(qualname: Any, types: Any, func: Any = None, *args: Any, lib: Any = None) -> Any:
+def impl(
+    qualname: Any,
+    types: str | Sequence[str] | None,
+    func: Callable[..., Any] | None = None,
+    *args: Any,
+    lib: Library | None = None,
+) -> Any:
     """Gives an operator its function for "cpu", "default" or a dispatch key; without func a decorator."""
     if isinstance(qualname, Library):  # impl(lib, name, key)
         library = qualname
-        name = types
-        key = func or ""
+        name: Any = types
+        dispatch_key: Any = func or ""
 
-        def given(function: Any) -> Any:
-            library.impl(name, function, key)
+        def add(function: Callable[..., Any]) -> Any:
+            library.impl(name, function, dispatch_key)
             return function
 
-        return given
+        return add
 
-    def register(function: Any) -> Any:
-        for kind in [types] if isinstance(types, str) else types or ["default"]:
-            _set_kernel(qualname, kind, function)
+    def register(function: Callable[..., Any]) -> Any:
+        if isinstance(types, str):
+            keys: Sequence[str] = [types]
+        else:
+            keys = types or ["default"]
+        for key in keys:
+            _set_kernel(qualname, key, function)
         return function
 
     if func is None:
@@ -125,12 +136,16 @@ def impl(qualname: Any, types: Any, func: Any = None, *args: Any, lib: Any = Non
     return register(func)
 
 
-def register_kernel(op: Any, device_types: Any, func: Any = None, /, *, lib: Any = None) -> Any:
+def register_kernel(
+    op: Any, device_types: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None
+) -> Any:
     """Gives an operator its function on a device, which is the CPU here."""
     return impl(op, device_types, func)
 
 
-def register_fake(op: Any, func: Any = None, /, *, lib: Any = None, **settings: Any) -> Any:
+def register_fake(
+    op: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None, **settings: Any
+) -> Any:
     """Gives an operator its function for tensors without numbers, on the device "meta"."""
     return impl(op, "meta", func)
 
@@ -138,7 +153,9 @@ def register_fake(op: Any, func: Any = None, /, *, lib: Any = None, **settings: 
 impl_abstract = register_fake
 
 
-def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, lib: Any = None) -> None:
+def register_autograd(
+    op: Any, backward: Any, /, *, setup_context: Any = None, lib: Library | None = None
+) -> None:
     """Gives an operator its gradient, `backward(ctx, *grads)`; `setup_context` saves in ctx what backward
     needs.
 
@@ -172,12 +189,14 @@ def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
     overload_of(op)
 
 
-def register_vmap(op: Any, func: Any = None, /, *, lib: Any = None) -> Any:
+def register_vmap(op: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None) -> Any:
     """Accepted without effect: `func.vmap` batches the ops in an operator's function, or refuses them."""
     return func if func is not None else lambda function: function
 
 
-def register_torch_dispatch(op: Any, kind: Any, func: Any = None, /, *, lib: Any = None) -> Any:
+def register_torch_dispatch(
+    op: Any, kind: Any, func: Callable[..., Any] | None = None, /, *, lib: Library | None = None
+) -> Any:
     """Accepted without effect: no operation looks for __torch_dispatch__."""
     return register_vmap(op, func)
 
@@ -190,7 +209,7 @@ def get_ctx() -> Any:
 class CustomOpDef:
     """The result of `custom_op`: a call runs the function."""
 
-    def __init__(self, overload: OpOverload, function: Any) -> None:
+    def __init__(self, overload: OpOverload, function: Callable[..., Any]) -> None:
         self._opoverload = overload
         self._init_fn = function
         self._namespace = overload.namespace
@@ -214,7 +233,7 @@ class CustomOpDef:
 
 def custom_op(
     name: str,
-    fn: Any = None,
+    fn: Callable[..., Any] | None = None,
     /,
     *,
     mutates_args: Any,
@@ -233,7 +252,7 @@ def custom_op(
     (tensor([3.]), tensor([3.]))
     """
 
-    def made(function: Any) -> CustomOpDef:
+    def made(function: Callable[..., Any]) -> CustomOpDef:
         space, _, inner = name.partition("::")
         if schema is None:
             text = infer_schema(function, mutates_args=mutates_args)

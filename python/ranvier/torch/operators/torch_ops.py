@@ -23,6 +23,7 @@ import ranvier.torch.installation.report as report
 from ranvier import Tensor
 from ranvier.settings import ThreadSettings
 from ranvier.tape.function import TakesHalves
+from ranvier.tensors.types import ShapeLike
 from ranvier.torch.functions.methods import part
 from ranvier.torch.installation.absent import absent
 from ranvier.torch.installation.names import LACKS
@@ -241,7 +242,15 @@ class _Aten:
 
 
 def _convolution(
-    x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, out: Any, groups: int
+    x: Tensor,
+    w: Any,
+    b: Any,
+    stride: ShapeLike,
+    padding: ShapeLike,
+    dilation: ShapeLike,
+    transposed: bool,
+    out: Any,
+    groups: int,
 ) -> Tensor:
     if transposed:
         name = f"conv_transpose{x.ndim - 2}d"
@@ -318,7 +327,7 @@ class _Ops:
         vars(self)[name] = space = _Namespace(name)
         return space
 
-    def load_library(self, path: Any) -> None:
+    def load_library(self, path: str | os.PathLike[str]) -> None:
         """Loads this library's operators in place of the compiled ones of torchvision or torchaudio.
 
         Raises OSError for the file of another package.
@@ -389,12 +398,12 @@ DispatchKey = _Keys()
 class DispatchKeySet(frozenset[str]):
     """Keys, joined by `|`."""
 
-    def __new__(cls, keys: Any) -> DispatchKeySet:
+    def __new__(cls, keys: Iterable[str]) -> DispatchKeySet:
         return super().__new__(cls, [keys] if isinstance(keys, str) else keys)
 
 
 @contextmanager
-def exclude(keys: Any = ("Autograd",)) -> Any:
+def exclude(keys: Iterable[str] = ("Autograd",)) -> Any:
     """A block in which operators run without Autograd kernels, if one of the keys is of Autograd."""
     step = int(any(key.startswith("Autograd") for key in keys))
     _state.below += step

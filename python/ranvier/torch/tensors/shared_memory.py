@@ -17,12 +17,13 @@ import numpy as np
 
 from ranvier import Tensor
 from ranvier.nn import Buffer, Module, Parameter
+from ranvier.tensors.types import DtypeLike
 
 Array = np.ndarray[Any, Any]
 _blocks: dict[int, shared_memory.SharedMemory] = {}  # first address -> the block of shared memory
 
 
-def share_memory_(tensor: Any) -> Any:
+def share_memory_(tensor: Tensor) -> Any:
     """Moves the values of a tensor into memory that other processes have too; gives the tensor."""
     if not is_shared(tensor):
         block = shared_memory.SharedMemory(create=True, size=max(1, tensor.nbytes))
@@ -36,14 +37,14 @@ def share_memory_(tensor: Any) -> Any:
 def share_all(module: Module) -> Module:
     """Moves the parameters and buffers of a module into memory that other processes have too."""
 
-    def share(tensor: Any) -> Any:
+    def share(tensor: Tensor) -> Any:
         return share_memory_(tensor)
 
     share.__qualname__ = "Module.share_memory.<locals>.share"  # as in PyTorch: see `nn/conversion.py`
     return module._apply(share)
 
 
-def is_shared(tensor: Any) -> bool:
+def is_shared(tensor: Tensor) -> bool:
     """True if the values lie in memory that other processes have too."""
     return _owner(tensor._array).ctypes.data in _blocks
 
@@ -55,7 +56,7 @@ def _owner(array: Array) -> Array:
     return array
 
 
-def _array(block: shared_memory.SharedMemory, dtype: Any, *place: Any) -> Array:
+def _array(block: shared_memory.SharedMemory, dtype: DtypeLike, *place: Any) -> Array:
     """An array on the memory. place: its shape; of a part of the memory also offset and strides in bytes."""
     shape, offset, strides = (*place, 0, None)[:3]
     whole: Array = np.ndarray(block.size, np.uint8, block.buf)
@@ -71,7 +72,7 @@ def _remove(block: shared_memory.SharedMemory, process: int) -> None:
             block.unlink()
 
 
-def _sent(tensor: Any) -> Any:
+def _sent(tensor: Tensor) -> Any:
     if not is_shared(tensor):
         return tensor.__reduce_ex__(4)
     array = tensor._array

@@ -3,12 +3,15 @@ ones."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 import ranvier as rv
+from ranvier import Tensor
 from ranvier.nn import Buffer
+from ranvier.tensors.types import DeviceLike, DtypeLike, ShapeLike
 from ranvier.torch.torch_function.activation import activate
 from ranvier.torch.torch_function.dispatch import as_subclass, switched_off
 
@@ -45,7 +48,13 @@ class Sparse(Buffer):
     is_sparse = True
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
         name = _name_of(func)
         with switched_off(1):
@@ -115,7 +124,7 @@ def _name_of(func: Any) -> str:
     return name
 
 
-def _places_of(name: str, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
+def _places_of(name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], result: Any) -> Any:
     """The places of a result that is sparse; None of one that is dense."""
     if name in EMPTIED:
         return np.empty((result.ndim, 0), int)
@@ -175,12 +184,12 @@ def mm(mat1: Any, mat2: Any) -> Any:
     return Sparse.__torch_function__(rv.matmul, (), (mat1, mat2))
 
 
-def total(input: Any, dim: Any = None, dtype: Any = None) -> Any:
+def total(input: Tensor, dim: Any = None, dtype: DtypeLike | None = None) -> Any:
     """torch.sparse.sum: with dim, a sum that is sparse where a dimension stays."""
     return Sparse.__torch_function__(rv.sum, (), (input,), {"dim": dim, "dtype": dtype})
 
 
-def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:
+def to_sparse(x: Tensor, *args: Any, **settings: Any) -> Any:
     """The tensor as a `Sparse` on the same memory.
 
     Raises NotImplementedError for layouts and dense dimensions.
@@ -198,12 +207,12 @@ to_sparse_coo = to_sparse
 
 
 def sparse_coo_tensor(
-    indices: Any,
+    indices: Tensor,
     values: Any,
-    size: Any = None,
+    size: ShapeLike | None = None,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     check_invariants: bool | None = None,
     is_coalesced: bool | None = None,

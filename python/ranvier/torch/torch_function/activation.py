@@ -61,7 +61,7 @@ def activate() -> None:
     _core._dispatch_state(None, None, True)
 
 
-def _replace(name: str, value: Any, func: Any = None) -> None:
+def _replace(name: str, value: Any, func: Callable[..., Any] | None = None) -> None:
     """Replace an attribute of Tensor by an object that asks. func: the function that it asks for."""
     if isinstance(value, (staticmethod, classmethod)) or type(value).__name__ == "Lacking":
         return

@@ -15,6 +15,7 @@ from __future__ import annotations
 import types
 import warnings
 from _thread import _local as local  # threading.local, without the import of threading
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,7 @@ _TAKES_APART = 64  # a list as the second argument stands for its items
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
 
 
-def public(function: Any, path: str) -> Any:
+def public(function: Callable[..., Any], path: str) -> Any:
     """The object that `torch` has under a path in place of a function; anything else is returned unchanged.
 
     >>> public(ranvier.tanh, "tanh").__module__
@@ -120,7 +121,12 @@ def pop() -> Any:
 
 
 def ask(
-    func: Any, kinds: tuple[type, ...], found: list[Any], args: Any, kwargs: Any, otherwise: Any = None
+    func: Callable[..., Any],
+    kinds: tuple[type, ...],
+    found: list[Any],
+    args: Any,
+    kwargs: dict[str, Any],
+    otherwise: Any = None,
 ) -> Any:
     """The first answer that is not NotImplemented: of the mode that was entered last, then of the `found`
     arguments.
@@ -148,7 +154,7 @@ def ask(
     )
 
 
-def _as_asked(func: Any, args: Any) -> Any:
+def _as_asked(func: Callable[..., Any], args: Any) -> Any:
     """The arguments that `__torch_function__` gets: einsum takes a list of operands apart before it asks."""
     if func.__name__ == "einsum" and len(args) == 2 and isinstance(args[1], (list, tuple)):
         return (args[0], *args[1])
@@ -224,7 +230,13 @@ def written(name: str, out: Any, result: Any) -> Any:
 
 
 # --- Tensor's own answer
-def default(cls: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+def default(
+    cls: type,
+    func: Callable[..., Any],
+    types: Iterable[type],
+    args: Any = (),
+    kwargs: dict[str, Any] | None = None,
+) -> Any:
     """Tensor.__torch_function__: calls the function, and converts its results to the class cls."""
     return _core._own_answer(cls, func, types, args, kwargs or {})
 
@@ -238,7 +250,7 @@ def nowrap() -> Any:
 _NOWRAP: set[Any] = set()
 
 
-def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
+def converted(result: Any, cls: type, is_new: bool = False) -> Any:
     """A result whose Tensors are converted to a class.
 
     is_new: nobody else holds them, so they may be changed.
@@ -256,7 +268,7 @@ def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
     return result
 
 
-def as_subclass(self: Any, cls: Any) -> Any:
+def as_subclass(self: Any, cls: type) -> Any:
     """A view of the tensor that is an instance of cls, a class derived from Tensor.
 
     >>> class Image(Tensor): pass
@@ -269,7 +281,7 @@ def as_subclass(self: Any, cls: Any) -> Any:
         return _become(getitem(self, ...), cls)
 
 
-def _become(tensor: Any, cls: Any) -> Any:
+def _become(tensor: Tensor, cls: type) -> Any:
     """A new tensor converted to a class: it changes its class, or is copied if the class has slots."""
     try:
         tensor.__class__ = cls
@@ -284,7 +296,13 @@ def _become(tensor: Any, cls: Any) -> Any:
 class _Silent:  # an instance, not a function, so that it does not bind as a method of a class
     """`torch._C._disabled_torch_function_impl`: the `__torch_function__` of classes that are not asked."""
 
-    def __call__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __call__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         with switched_off(1):
             return func(*args, **(kwargs or {}))
 

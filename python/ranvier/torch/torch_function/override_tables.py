@@ -8,6 +8,7 @@ do not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
@@ -95,7 +96,9 @@ OPS = {
 }
 
 
-def op_of(function: Any) -> tuple[Any, int, tuple[str, ...], tuple[()], tuple[int, ...]] | None:
+def op_of(
+    function: Callable[..., Any],
+) -> tuple[Any, int, tuple[str, ...], tuple[()], tuple[int, ...]] | None:
     """The op that simple calls of a function go to, as arguments of `_core._set_op`; or None."""
     name = function.__name__
     own = getattr(function, "__globals__", OWN_GLOBALS)

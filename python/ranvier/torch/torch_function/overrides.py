@@ -73,7 +73,7 @@ def is_tensor_like(value: Any) -> bool:
     return is_tensor(value) or hasattr(value, "__torch_function__")
 
 
-def is_tensor_method_or_property(func: Any) -> bool:
+def is_tensor_method_or_property(func: Callable[..., Any]) -> bool:
     """True if a function that `__torch_function__` gets is a method or attribute of Tensor."""
     kinds = (_core.PublicMethod, _core.PublicAttribute)
     return isinstance(func, kinds) or type(getattr(func, "__self__", None)) in kinds
@@ -123,7 +123,13 @@ def get_ignored_functions() -> set[Any]:
 class TorchFunctionMode:
     """A block in which its `__torch_function__` is asked about all calls of torch's functions."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         raise NotImplementedError
 
     def __enter__(self) -> Any:
@@ -142,7 +148,13 @@ class TorchFunctionMode:
 class BaseTorchFunctionMode(TorchFunctionMode):
     """A mode that calls the functions."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         return func(*args, **(kwargs or {}))
 
 

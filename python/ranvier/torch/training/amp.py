@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from ranvier import Tensor, bfloat16, dtype as as_dtype, float16
 from ranvier.settings import ThreadSettings
 from ranvier.tape.autocast import Block, begin, casts, state
+from ranvier.tensors.types import DtypeLike
 from ranvier.torch.training.grad_scaler import GradScaler as GradScaler
 
 _DTYPES = {  # the default dtype of autocast for each device
@@ -26,7 +27,7 @@ _DTYPES = {  # the default dtype of autocast for each device
 _others = ThreadSettings(**{kind: (False, kept) for kind, kept in _DTYPES.items()})
 
 
-def _known(device_type: Any) -> str:
+def _known(device_type: str) -> str:
     """The kind of a device, "cuda" for "cuda:0"; RuntimeError for one that PyTorch does not have."""
     kind: str = device_type.partition(":")[0] if isinstance(device_type, str) else ""
     if kind not in _DTYPES:
@@ -53,19 +54,22 @@ def get_autocast_dtype(device_type: str) -> Any:
     return getattr(_others, kind)[1]
 
 
-def set_autocast_enabled(device_type: Any, enabled: bool | None = None) -> None:
+def set_autocast_enabled(device_type: str | bool, enabled: bool | None = None) -> None:
     """Switches autocast on or off for this thread; without a device, as in old programs, for "cuda"."""
     if enabled is None:
-        device_type, enabled = "cuda", device_type
-    _set(_known(device_type), bool(enabled), get_autocast_dtype(device_type), *state.block[2:])
+        device = "cuda"
+        enabled = bool(device_type)
+    else:
+        device = str(device_type)
+    _set(_known(device), bool(enabled), get_autocast_dtype(device), *state.block[2:])
 
 
-def set_autocast_dtype(device_type: str, dtype: Any) -> None:
+def set_autocast_dtype(device_type: str, dtype: DtypeLike) -> None:
     """The dtype of blocks of autocast, on this thread."""
     _set(_known(device_type), is_autocast_enabled(device_type), dtype, *state.block[2:])
 
 
-def _set(kind: str, enabled: bool, dtype: Any, keeps: bool, depth: int) -> None:
+def _set(kind: str, enabled: bool, dtype: DtypeLike, keeps: bool, depth: int) -> None:
     if kind != "cpu":
         setattr(_others, kind, (enabled, as_dtype(dtype)))
         enabled, dtype = state.block[:2]
@@ -130,7 +134,11 @@ class autocast:
     """
 
     def __init__(
-        self, device_type: str, dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None
+        self,
+        device_type: str,
+        dtype: DtypeLike | None = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
     ) -> None:
         if not isinstance(device_type, str):
             raise ValueError(f"[autocast] got device_type {device_type!r}; expected a str: 'cpu'")
@@ -170,7 +178,7 @@ class autocast:
             clear_autocast_cache()
         _set(self._kind, *self._before.pop(), depth)
 
-    def __call__(self, function: Any) -> Any:
+    def __call__(self, function: Callable[..., Any]) -> Any:
         if not callable(function):
             raise TypeError(
                 f"[autocast] got {type(function).__name__}; expected a function: a block is "
@@ -188,18 +196,18 @@ class autocast:
 class CPUAutocast(autocast):
     """torch.cpu.amp.autocast"""
 
-    def __init__(self, enabled: bool = True, dtype: Any = bfloat16, cache_enabled: bool = True) -> None:
+    def __init__(self, enabled: bool = True, dtype: DtypeLike = bfloat16, cache_enabled: bool = True) -> None:
         super().__init__("cpu", dtype, enabled, cache_enabled)
 
 
 class CUDAAutocast(autocast):
     """torch.cuda.amp.autocast, which has no effect."""
 
-    def __init__(self, enabled: bool = True, dtype: Any = float16, cache_enabled: bool = True) -> None:
+    def __init__(self, enabled: bool = True, dtype: DtypeLike = float16, cache_enabled: bool = True) -> None:
         super().__init__("cuda", dtype, enabled, cache_enabled)
 
 
-def _cast(value: Any, dtype: Any) -> Any:
+def _cast(value: Any, dtype: DtypeLike) -> Any:
     """Nested values, in which float32 and half floats are cast to a dtype."""
     if isinstance(value, Tensor):
         if value.is_floating_point() and value.dtype != np.float64:

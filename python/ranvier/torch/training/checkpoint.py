@@ -12,7 +12,7 @@ import enum
 import functools
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, observe, set_rng_state
@@ -55,7 +55,7 @@ set_checkpoint_early_stop = set_checkpoint_debug_enabled = NoEffect
 
 
 def checkpoint(
-    function: Any,
+    function: Callable[..., Any],
     *args: Any,
     use_reentrant: bool | None = None,
     context_fn: Callable[[], tuple[Any, Any]] = noop_context_fn,
@@ -97,7 +97,9 @@ def checkpoint(
             f"determinism_check should be one of ['default', 'none'], but got {determinism_check}"
         )
     while isinstance(function, functools.partial):
-        function, args, kwargs = function.func, (*function.args, *args), {**function.keywords, **kwargs}
+        args = (*function.args, *args)
+        kwargs = {**function.keywords, **kwargs}
+        function = function.func
     first, again = context_fn()
     if not is_grad_enabled() or observe.is_recording():
         with first:
@@ -136,7 +138,7 @@ class _Call:
     kinds: list[str]  # the names of the nodes of the first run
     checked: bool  # whether these are compared with those of the second run
 
-    def __init__(self, function: Any, given: Any, again: Any, state: Any) -> None:
+    def __init__(self, function: Callable[..., Any], given: Any, again: Any, state: Tensor | None) -> None:
         self.function = function
         self.given = given
         self.again = again
@@ -144,7 +146,7 @@ class _Call:
         self.precision = get_float32_matmul_precision()
         self.casts = amp.autocast("cpu", amp.get_autocast_dtype("cpu"), amp.is_autocast_enabled("cpu"))
 
-    def run(self, tensors: Any) -> tuple[Any, list[Tensor]]:
+    def run(self, tensors: Sequence[Tensor]) -> tuple[Any, list[Tensor]]:
         """The result, and the Tensors that the function got.
 
         Those that require gradients are views, so that the function's uses of a Tensor have a node of their
@@ -154,7 +156,7 @@ class _Call:
         args, kwargs = tree_map_only(_Place, lambda place: entered[place.index], self.given)
         return self.function(*args, **kwargs), entered
 
-    def gradients(self, tensors: Any, dys: Any) -> Iterator[Tensor | None]:
+    def gradients(self, tensors: Sequence[Tensor], dys: Any) -> Iterator[Tensor | None]:
         """Runs the function again; the gradients of tensors and leaves. dys: those of the outputs."""
         create_graph = is_grad_enabled()
         with contextlib.ExitStack() as block:
@@ -235,7 +237,7 @@ def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor]
 
 
 def checkpoint_sequential(
-    functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
+    functions: Any, segments: int, input: Tensor, use_reentrant: bool | None = None, **kwargs: Any
 ) -> Any:
     """Runs functions or layers one after the other, in segments; each except the last is a
     :func:`checkpoint`.

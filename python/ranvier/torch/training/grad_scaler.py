@@ -11,6 +11,8 @@ from typing import Any
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.optim import Optimizer
+from ranvier.tensors.types import DeviceLike
 from ranvier.torch.devices.machine import OptState
 
 
@@ -40,7 +42,7 @@ class GradScaler:
 
     def __init__(
         self,
-        device: Any = "cuda",
+        device: DeviceLike = "cuda",
         init_scale: float = 2.0**16,
         growth_factor: float = 2.0,
         backoff_factor: float = 0.5,
@@ -96,7 +98,7 @@ class GradScaler:
         return scaled
 
     def _unscale_grads_(
-        self, optimizer: Any, inv_scale: Any, found_inf: Any, allow_fp16: bool
+        self, optimizer: Optimizer, inv_scale: Any, found_inf: Any, allow_fp16: bool
     ) -> dict[Any, Tensor]:
         """Multiplies gradients by inv_scale; returns {device: 1 if a gradient is not finite, else 0}."""
         factor = float(inv_scale)
@@ -111,7 +113,7 @@ class GradScaler:
                     p.grad.mul_(factor)
         return {rv.device("cpu"): rv.tensor(found)}
 
-    def unscale_(self, optimizer: Any) -> None:
+    def unscale_(self, optimizer: Optimizer) -> None:
         """Divides the gradients of an optimizer by the scale, once for each step.
 
         Raises RuntimeError the second time before ``update``, ValueError for gradients in float16.
@@ -130,12 +132,12 @@ class GradScaler:
         state["found_inf_per_device"] = self._unscale_grads_(optimizer, inverse, rv.tensor(0.0), False)
         state["stage"] = OptState.UNSCALED
 
-    def _maybe_opt_step(self, optimizer: Any, optimizer_state: Any, *args: Any, **kwargs: Any) -> Any:
+    def _maybe_opt_step(self, optimizer: Optimizer, optimizer_state: Any, *args: Any, **kwargs: Any) -> Any:
         if any(found.item() for found in optimizer_state["found_inf_per_device"].values()):
             return None
         return optimizer.step(*args, **kwargs)
 
-    def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+    def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step()`` after ``unscale_``, unless a gradient is not finite; what it returns, or None.
 
         Raises RuntimeError the second time before ``update``, and for a closure.
@@ -176,13 +178,13 @@ class GradScaler:
             tracker.zero_()
         self._per_optimizer_states.clear()
 
-    def _check_inf_per_device(self, optimizer: Any) -> Any:
+    def _check_inf_per_device(self, optimizer: Optimizer) -> Any:
         self._check_scale_growth_tracker("_check_inf_per_device")
         found = self._unscale_grads_(optimizer, 1.0, 0.0, True)
         self._per_optimizer_states[id(optimizer)]["found_inf_per_device"] = found
         return found
 
-    def _found_inf_per_device(self, optimizer: Any) -> Any:
+    def _found_inf_per_device(self, optimizer: Optimizer) -> Any:
         return self._per_optimizer_states[id(optimizer)]["found_inf_per_device"]
 
     def _get_scale_async(self) -> Tensor | None:

@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
+from ranvier import Tensor
 from ranvier.autograd import bump
+from ranvier.nn import Module
 from ranvier.nn.hooks import Hooks, Passage
 from ranvier.tape import hooks
 from ranvier.tape.hooks import RemovableHandle
@@ -27,7 +29,7 @@ __all__ = [
 save_on_cpu = disable_saved_tensors_hooks = NoEffect
 
 
-def increment_version(tensor: Any) -> None:
+def increment_version(tensor: Tensor) -> None:
     """Counts a change in place of a tensor, or of several."""
     for x in [tensor] if hasattr(tensor, "_cell") else tensor:
         bump(x)
@@ -72,7 +74,7 @@ class _Handles(ExitStack):
     remove = ExitStack.close
 
 
-def unpack_dual(tensor: Any, *, level: Any = None) -> Any:
+def unpack_dual(tensor: Tensor, *, level: Any = None) -> Any:
     """(tensor, None): no tensor has a tangent."""
     return UnpackedDualTensor(tensor, None)
 
@@ -89,7 +91,7 @@ class BackwardHook:
     ``setup_input_hook(args)`` and ``setup_output_hook(result)`` return what they get, on the tape.
     """
 
-    def __init__(self, module: Any, user_hooks: Any, user_pre_hooks: Any) -> None:
+    def __init__(self, module: Module, user_hooks: Any, user_pre_hooks: Any) -> None:
         hooks = Hooks()
         hooks.backward, hooks.before_backward = dict(enumerate(user_hooks)), dict(enumerate(user_pre_hooks))
         self._passage = Passage(hooks, module)
@@ -107,7 +109,7 @@ def unserializable_hook(f: Any) -> Any:
     return f
 
 
-def warn_if_has_hooks(tensor: Any) -> None:
+def warn_if_has_hooks(tensor: Tensor) -> None:
     """Warns that hooks of a tensor are not saved with it."""
     for hook in (getattr(tensor, "_backward_hooks", None) or {}).values():
         if not hasattr(hook, "__torch_unserializable__"):

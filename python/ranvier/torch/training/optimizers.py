@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ranvier as rv
@@ -18,7 +18,7 @@ _params_doc = _maximize_doc = _foreach_doc = _fused_doc = _capturable_doc = _dif
 
 
 def _default_to_fused_or_foreach(
-    params: Any, differentiable: bool, use_fused: bool = False
+    params: Iterable[Tensor], differentiable: bool, use_fused: bool = False
 ) -> tuple[bool, bool]:
     """(False, False): as PyTorch for parameters of the CPU."""
     return False, False
@@ -39,7 +39,7 @@ register_optimizer_step_pre_hook = functools.partial(of_all, "before step")
 register_optimizer_step_post_hook = functools.partial(of_all, "after step")
 
 
-def _get_value(x: Any) -> Any:
+def _get_value(x: Tensor) -> Any:
     if isinstance(x, Tensor):
         return x.item()
     return x
@@ -48,11 +48,11 @@ def _get_value(x: Any) -> Any:
 _to_scalar = _get_value
 
 
-def _stack_if_compiling(x: Any) -> Any:
+def _stack_if_compiling(x: Tensor) -> Any:
     return x
 
 
-def _dispatch_sqrt(x: Any) -> Any:
+def _dispatch_sqrt(x: Tensor) -> Any:
     if isinstance(x, Tensor):
         return x.sqrt()
     return math.sqrt(x)
@@ -72,11 +72,13 @@ def _disable_dynamo_if_unsupported(single_tensor_fn: Any = None) -> Callable[...
     return lambda func: func
 
 
-def _view_as_real(params: Any, *state_and_grads: Any) -> None:
+def _view_as_real(params: Iterable[Tensor], *state_and_grads: Any) -> None:
     """Does nothing: there are no complex numbers."""
 
 
-def by_dtype(tensors: Any, with_indices: bool = False) -> dict[Any, tuple[list[list[Any]], list[int]]]:
+def by_dtype(
+    tensors: Sequence[Tensor], with_indices: bool = False
+) -> dict[Any, tuple[list[list[Any]], list[int]]]:
     """Groups parallel lists of tensors, such as parameters and gradients, by device and dtype of the first
     list.
 
@@ -112,7 +114,7 @@ class SparseAdam(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Iterable[Tensor],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,

@@ -37,7 +37,7 @@ class Backend(TorchBackend):
     def __init__(self) -> None:
         self.torch = ranvier
 
-    def from_numpy(self, x: Any) -> Tensor:
+    def from_numpy(self, x: Tensor) -> Tensor:
         return ranvier.from_numpy(x)
 
 

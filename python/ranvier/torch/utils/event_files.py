@@ -186,7 +186,9 @@ class EventFile:
         if time.monotonic() - self._flushed > self.flush_secs:
             self.flush()
 
-    def add_summary(self, content: bytes, global_step: Any = None, walltime: float | None = None) -> None:
+    def add_summary(
+        self, content: bytes, global_step: int | None = None, walltime: float | None = None
+    ) -> None:
         self.add(field(5, content), global_step, walltime)
 
     def flush(self) -> None:

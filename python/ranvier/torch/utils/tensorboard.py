@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import Tensor
+from ranvier.tensors.types import TensorLike
 from ranvier.torch.utils import event_files as events
 
 __all__ = ["SummaryWriter"]
@@ -70,7 +71,7 @@ class SummaryWriter:
         self,
         tag: str,
         scalar_value: Any,
-        global_step: Any = None,
+        global_step: int | None = None,
         walltime: float | None = None,
         new_style: bool = False,
         double_precision: bool = False,
@@ -79,7 +80,11 @@ class SummaryWriter:
         self._add(events.scalar(tag, _number(scalar_value)), global_step, walltime)
 
     def add_scalars(
-        self, main_tag: str, tag_scalar_dict: Any, global_step: Any = None, walltime: float | None = None
+        self,
+        main_tag: str,
+        tag_scalar_dict: Any,
+        global_step: int | None = None,
+        walltime: float | None = None,
     ) -> None:
         """Adds numbers that are shown in one diagram; each is written to a folder of its own."""
         for tag, value in tag_scalar_dict.items():
@@ -90,7 +95,7 @@ class SummaryWriter:
             file.add_summary(events.scalar(main_tag, number), global_step, walltime)
 
     def add_text(
-        self, tag: str, text_string: str, global_step: Any = None, walltime: float | None = None
+        self, tag: str, text_string: str, global_step: int | None = None, walltime: float | None = None
     ) -> None:
         """Adds a text, in Markdown."""
         self._add(events.text(tag, text_string), global_step, walltime)
@@ -99,7 +104,7 @@ class SummaryWriter:
         self,
         tag: str,
         values: Any,
-        global_step: Any = None,
+        global_step: int | None = None,
         bins: Any = "tensorflow",
         walltime: float | None = None,
         max_bins: int | None = None,
@@ -111,7 +116,7 @@ class SummaryWriter:
         self,
         tag: str,
         img_tensor: Any,
-        global_step: Any = None,
+        global_step: int | None = None,
         walltime: float | None = None,
         dataformats: str = "CHW",
     ) -> None:
@@ -122,7 +127,7 @@ class SummaryWriter:
         self,
         tag: str,
         img_tensor: Any,
-        global_step: Any = None,
+        global_step: int | None = None,
         walltime: float | None = None,
         dataformats: str = "NCHW",
     ) -> None:
@@ -139,7 +144,7 @@ class SummaryWriter:
         self,
         tag: str,
         figure: Any,
-        global_step: Any = None,
+        global_step: int | None = None,
         close: bool = True,
         walltime: float | None = None,
     ) -> None:
@@ -160,7 +165,7 @@ class SummaryWriter:
         metric_dict: dict[str, Any],
         hparam_domain_discrete: Any = None,
         run_name: str | None = None,
-        global_step: Any = None,
+        global_step: int | None = None,
     ) -> None:
         """Adds the settings of a run and its scores, in a folder of its own."""
         plain = {name: _plain(value) for name, value in hparam_dict.items()}
@@ -211,7 +216,7 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
     return np.asarray(value)
 
 
-def _pixels(image: Any, dimensions: str) -> np.ndarray[Any, Any]:
+def _pixels(image: TensorLike, dimensions: str) -> np.ndarray[Any, Any]:
     """(height, width, channels), bytes."""
     pixels, dimensions = _array(image), dimensions.upper()
     if len(dimensions) != pixels.ndim or set(dimensions) - set("CHW"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier
+from ranvier import Tensor
 
 # dtype (of complex numbers that of their parts) -> relative and absolute tolerance, as in PyTorch
 _TOLERANCES = {
@@ -137,7 +138,7 @@ def _difference(actual: Any, expected: Any, **settings: Any) -> str:
     return next((f"{fault} (at item {key!r})" for key, fault in faults if fault), "")
 
 
-def _is_sequence(x: Any) -> bool:
+def _is_sequence(x: Tensor) -> bool:
     return isinstance(x, Sequence) and not isinstance(x, str)
 
 
