@@ -11,7 +11,7 @@ namespace {
 std::atomic<Isa> g_active{static_cast<Isa>(static_cast<int>(Isa::count) - 1)};
 
 constexpr const char* kNames[] = {RANVIER_LEVEL_NAMES};
-#define RANVIER_X(level) #level,
+#define RANVIER_X(level, ...) #level,
 constexpr const char* kShortNames[] = {RANVIER_FOR_EACH_LEVEL(RANVIER_X)};
 #undef RANVIER_X
 

@@ -86,13 +86,17 @@ Output gather(Movable x, Integers index, Axis axis, Out out, Truth from_0, Truth
 }
 
 // Writes the `count` elements x[i] whose mask[i] is not 0 to y, in order. T: any type of the elements' size.
+// Inlined into its caller, the loop would not have its pointers in registers: 1.5 times the time.
 template <class T>
-void compress(const char* from, const char* mask, char* to, int64_t count) {
+[[gnu::noinline]] void compress(const char* from, const char* mask, char* to, int64_t count) {
   const T* x = reinterpret_cast<const T*>(from);
   T* y = reinterpret_cast<T*>(to);
   // Every x[i] is written, and the next one overwrites it unless its mask is set: no branch can be predicted
   // wrongly.
-  for (int64_t i = 0, k = 0; k < count; ++i) y[k] = x[i], k += mask[i] != 0;
+  for (int64_t i = 0, k = 0; k < count; ++i) {
+    y[k] = x[i];
+    k += mask[i] != 0;
+  }
 }
 
 // x[mask], for a mask that has the sizes of x's first dimensions; empty if it has others. x has any dtype
