@@ -14,7 +14,7 @@ import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn
-from ranvier.onnx.sizes import greatest, least, most, size_of_axis, smallest
+from ranvier.onnx.sizes import greatest, lower_bound, size_of_axis, smallest, upper_bound
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 
@@ -555,13 +555,13 @@ def test_arithmetic():
     assert isinstance(n - n, int)
     assert n % 1 == 0
     assert (n % 4).hint == 3
-    assert least(n % 4) >= 0
-    assert most(n % 4) <= 3
+    assert lower_bound(n % 4) >= 0
+    assert upper_bound(n % 4) <= 3
     assert (-n // 4).hint == -2
     assert smallest(n, n + 1) == n
     assert greatest(n, n - 3, 1 - n) == n
-    assert least(n - smallest(n, 40)) == 0
-    assert most(smallest(n, 40)) == 40
+    assert lower_bound(n - smallest(n, 40)) == 0
+    assert upper_bound(smallest(n, 40)) == 40
     assert n - n // 40 > 0
     assert n >= 1
     assert not n < 1
@@ -596,4 +596,4 @@ def test_random_arithmetic(seed):
             sizes.append(function(sizes[i], size))
         found = getattr(sizes[-1], "hint", sizes[-1])
         assert found == numbers[-1]
-        assert least(sizes[-1]) <= found <= most(sizes[-1])
+        assert lower_bound(sizes[-1]) <= found <= upper_bound(sizes[-1])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ranvier.onnx.registry import WRITERS
-from ranvier.onnx.sizes import Size, divided, greatest, least, most, number, quotient, smallest
+from ranvier.onnx.sizes import Size, exact_quotient, greatest, lower_bound, number, quotient, smallest, upper_bound
 from ranvier.tape.calls import Call
 
 Dim = Any  # an int or a Size
@@ -51,7 +51,7 @@ def completed(dims: Dims, target: tuple[Any, ...]) -> Dims:
     if unknown:
         rest = count([n for i, n in enumerate(made) if i not in unknown])
         total = count(dims)
-        exact = None if is_fixed((total, rest)) else divided(total, rest)
+        exact = None if is_fixed((total, rest)) else exact_quotient(total, rest)
         made[unknown[0]] = quotient(total, rest) if exact is None else exact
     return tuple(made)
 
@@ -285,9 +285,9 @@ def _bound(at: Any, n: Dim) -> Dim:
         if at > 0:
             return n
         return 0
-    if least(at) >= 0:
+    if lower_bound(at) >= 0:
         return smallest(at, n)
-    if most(at) < 0:
+    if upper_bound(at) < 0:
         return greatest(at + n, 0)
     return None
 
@@ -412,7 +412,7 @@ def _group(dims: Dims, shape: tuple[int, ...]) -> list[Dim]:
         return made
     for at, n in enumerate(made):  # what is left of the product belongs to one axis
         others = count([*made[:at], *made[at + 1 :]])
-        left = divided(count(dims), others)
+        left = exact_quotient(count(dims), others)
         if left is None and not isinstance(n, Size):
             left = quotient(count(dims), others)
         if left is not None and number(left) == n:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier.onnx.dims import Dim, Dims, equal, same
 from ranvier.onnx.registry import BECAME_INPUTS
-from ranvier.onnx.sizes import Atom, Real, Size, least
+from ranvier.onnx.sizes import Atom, Real, Size, lower_bound
 from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
 from ranvier.tape.calls import Call
@@ -283,7 +283,7 @@ class Site:
 
     def reshaped(self, x: str, before: Dims, after: Dims) -> str:
         """The name of x, of the shape `before`, reshaped to `after`."""
-        may_be_empty = any(least(n) <= 0 for n in after)
+        may_be_empty = any(lower_bound(n) <= 0 for n in after)
         if self.w.opset > 13 and may_be_empty:  # allowzero: a 0 is a size
             return self.node("Reshape", x, self.shape(after), allowzero=1)
         return self.node("Reshape", x, self.shape(after, x, before, free=True))
@@ -329,7 +329,7 @@ class Site:
 
     def _atom(self, atom: Atom) -> str:
         if atom.key not in self.w.sizes:
-            self.w.sizes[atom.key] = getattr(self, f"_{atom.kind}")(*atom.operands)
+            self.w.sizes[atom.key] = getattr(self, f"_{atom.op}")(*atom.operands)
         return self.w.sizes[atom.key]
 
     def _axis(self, value: str, at: int) -> str:
@@ -341,7 +341,7 @@ class Site:
         dividend = self.number(a)
         divisor = self.number(b)
         is_number = not isinstance(a, Size)  # which may be 1 (`Writer.divided`)
-        if least(a) < 0 or least(b) <= 0 or is_number:  # Div rounds towards 0
+        if lower_bound(a) < 0 or lower_bound(b) <= 0 or is_number:  # Div rounds towards 0
             return self.w.floor_divided(dividend, divisor)
         return self.node("Div", dividend, divisor)
 
@@ -417,7 +417,7 @@ def _free_target(dims: Dims, of_dims: Dims) -> list[int] | None:
     rest = [i for i in varying if i not in copied]
     if len(rest) > 1:
         return None
-    if rest and any(least(dims[i]) <= 0 for i in copied):
+    if rest and any(lower_bound(dims[i]) <= 0 for i in copied):
         return None
     numbers = list(dims)
     for i in copied:

@@ -1,8 +1,24 @@
 """Sizes of dynamic axes as symbols, while a model is recorded for a file.
 
-A `Size` is a polynomial with whole coefficients. Its variables are `Atom`s: the size of an axis of an input
-or of another value, or what no polynomial describes (a quotient, a minimum). `Real` is a number with a
-fraction that was computed from sizes. Both carry `hint`, their number in the present run.
+A model is exported with an example, say of 6 rows, and an axis "n" that may have any size in the file. While
+the model runs with the example, ``x.shape[0]`` is then not the int 6 but a `Size`, with which it computes:
+
+    expression     Size                 in this run
+    n              n                    6
+    2*n + 3        2*n + 3              15
+    (2*n + 3)//2   n + 1                7, for every n
+    (n + 1)//2     ((n + 1) // 2)       3, and no sum of products: a variable of its own
+
+A Size is a polynomial with whole coefficients. Its variables are atoms:
+
+- An `Atom` is one unknown whole number: the size of an axis (n), or what no polynomial describes, such as the
+  quotient ``((n + 1) // 2)``, the minimum ``min(m, n)`` or a rounded fraction.
+- A `Product` is what a coefficient belongs to: the sorted keys of its atoms. n*n is ("n", "n"), 1 is ().
+- The terms of a Size are its coefficients by product: those of 2*n + 3 are ``{("n",): 2, (): 3}``.
+- A `Dim` is the size of any axis: an int, or a Size for what depends on dynamic axes.
+
+A `Real` is a number with a fraction that was computed from sizes, such as ``n / 2`` or ``math.sqrt(n)``. It is
+not a sum of terms: it has the operation, and the operands as they are.
 
 Neither is an int: Python and NumPy then ask it for its number (`__index__`, `__float__`, `__hash__` ...), and
 each of these methods refuses, as the file would hold that number for all sizes. docs/design/export.md says
@@ -14,70 +30,92 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 
-Bound = float  # a whole number, or an infinity
+Bound: TypeAlias = float
+"""A whole number, or an infinity."""
+
+Product: TypeAlias = tuple[str, ...]
+"""Sorted keys of atoms, repeated for powers; () for the constant term."""
+
+Terms: TypeAlias = dict[Product, int]
+"""The coefficient of each product."""
+
+
+class Scope(Protocol):
+    """The recorded run that a size belongs to: a `Trace` (`tracing.py`)."""
+
+    def text(self, size: Size | Real) -> str:
+        """The text of a size for messages of the library."""
+
+    def refuse_number(self, size: Size | Real, what: str) -> Any:
+        """Raises the error for code that takes the number of a size. what: as what it takes it."""
+
+    def condition(self, text: str, holds: bool) -> bool:
+        """The answer to a condition; holds: whether it is true in the present run."""
 
 
 class Atom(NamedTuple):
     """A variable of a Size.
 
-    key: its text; equal atoms have equal keys. kind: "axis", "floordiv", "min", "max", "floor", "ceil",
-    "round" or "trunc". operands: what it is made from: (name of a value, axis), or Sizes. low, high: the
-    least and the greatest number that it may be. hint: its number in the present run.
+    key: its text; equal atoms have equal keys. op: "axis", "floordiv", "min", "max", "floor", "ceil", "round"
+    or "trunc". operands: what it is made from: (name of a value, number of the axis) for "axis", the Real for
+    what rounds one, else ints and Sizes. low, high: the least and the greatest number that it may be. hint:
+    its number in the present run.
     """
 
     key: str
-    kind: str
+    op: str
     operands: tuple[Any, ...]
     low: Bound
     high: Bound
     hint: int
 
 
-def _is_natural(x: Any) -> bool:
-    return type(x) is int and x >= 0
-
-
-Product = tuple[str, ...]  # sorted keys of atoms, repeated for powers; () for the constant term
-
-
 # What is asked of an int, and of the objects in an array by NumPy's functions.
-_OF_NUMBERS = frozenset(dir(int)) | {name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)}
+_NUMPY_FUNCTIONS = {name for name in dir(np) if isinstance(getattr(np, name), np.ufunc)}
+_NUMBER_ATTRIBUTES = frozenset(dir(int)) | _NUMPY_FUNCTIONS
 
 
 class Size:
     """A whole number that depends on sizes of dynamic axes: the sum of `terms`.
 
     terms: a coefficient for each product of atoms. atoms: those that occur, by key. scope: the Trace, which
-    refuses what a file cannot say.
+    refuses what a file cannot say. hint: the number in the present run.
     """
 
     __slots__ = ("atoms", "hint", "scope", "terms")
 
-    def __init__(self, terms: dict[Product, int], atoms: dict[str, Atom], scope: Any) -> None:
+    def __init__(self, terms: Terms, atoms: dict[str, Atom], scope: Scope) -> None:
         used = {key for product in terms for key in product}
         self.terms = terms
         self.atoms = {key: atoms[key] for key in sorted(used)}
         self.scope = scope
-        self.hint = sum(
-            factor * math.prod(atoms[key].hint for key in product) for product, factor in terms.items()
-        )
+        self.hint = 0
+        for product, factor in terms.items():
+            self.hint += factor * math.prod([atoms[key].hint for key in product])
 
     @property
     def key(self) -> str:
         """A text that is equal for equal Sizes, as Python would write it: ``n - 4*(n // 4)``."""
-        parts: list[str] = []
+        words: list[str] = []
         for product, factor in sorted(self.terms.items(), reverse=True):
-            sign = "-" if factor < 0 else "+"
-            factors = [] if abs(factor) == 1 and product else [str(abs(factor))]
-            parts += [sign, "*".join([*factors, *product])]
-        first = "-" if parts[0] == "-" else ""
-        return first + " ".join(parts[1:])
+            if factor < 0:
+                words.append("-")
+            else:
+                words.append("+")
+            factors = list(product)
+            if abs(factor) != 1 or not product:
+                factors.insert(0, str(abs(factor)))
+            words.append("*".join(factors))
+        text = " ".join(words[1:])
+        if words[0] == "-":
+            return f"-{text}"
+        return text
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -87,71 +125,112 @@ class Size:
     @property
     def may_be_huge(self) -> bool:
         """True for a product of three sizes and more, which int64 may not hold: an axis has less than 2^31
-        elements. A rest of such a product is not huge, but computed from whole numbers alone."""
-        return max(map(len, self.terms)) > 2 and math.isinf(most(self))
+        elements. The remainder of such a product is not huge, but computed from whole numbers alone."""
+        return max(map(len, self.terms)) > 2 and math.isinf(upper_bound(self))
 
     def is_axis_of_input(self) -> bool:
         """True for the size of a dynamic axis itself, whose key is the name of the axis."""
         atom = self.atoms.get(self.key)
-        return atom is not None and atom.kind == "axis" and atom.key != _unnamed(*atom.operands)
+        return atom is not None and atom.op == "axis" and atom.key != _unnamed(*atom.operands)
 
     def __repr__(self) -> str:
         return self.scope.text(self)
 
-    # --- arithmetic
-    def __add__(self, other: Any) -> Any:
-        return _with(self, other, _sum, operator.add)
+    # --- arithmetic: whole numbers give a Size or an int, an operand with a fraction gives a Real
+    def __add__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return _sum(self, other)
+        if _is_fraction(other):
+            return _as_real(self) + other
+        return NotImplemented
 
     __radd__ = __add__
 
     def __neg__(self) -> Any:
-        return _size({product: -factor for product, factor in self.terms.items()}, self.atoms, self.scope)
+        terms = {product: -factor for product, factor in self.terms.items()}
+        return _from_terms(terms, self.atoms, self.scope)
 
     def __pos__(self) -> Size:
         return self
 
-    def __sub__(self, other: Any) -> Any:
-        return _with(self, other, lambda a, b: _sum(a, -b), operator.sub)
+    def __sub__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return _sum(self, -other)
+        if _is_fraction(other):
+            return _as_real(self) - other
+        return NotImplemented
 
-    def __rsub__(self, other: Any) -> Any:
-        return _with(self, other, lambda a, b: _sum(-a, b), lambda a, b: b - a)
+    def __rsub__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return _sum(-self, other)
+        if _is_fraction(other):
+            return other - _as_real(self)
+        return NotImplemented
 
-    def __mul__(self, other: Any) -> Any:
-        return _with(self, other, _product, operator.mul)
+    def __mul__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return _product(self, other)
+        if _is_fraction(other):
+            return _as_real(self) * other
+        return NotImplemented
 
     __rmul__ = __mul__
 
-    def __floordiv__(self, other: Any) -> Any:
-        return _with(self, other, quotient, operator.floordiv)
+    def __floordiv__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return quotient(self, other)
+        if _is_fraction(other):
+            return _as_real(self) // other
+        return NotImplemented
 
-    def __rfloordiv__(self, other: Any) -> Any:
-        return _with(self, other, lambda a, b: quotient(b, a), lambda a, b: b // a)
+    def __rfloordiv__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return quotient(other, self)
+        if _is_fraction(other):
+            return other // _as_real(self)
+        return NotImplemented
 
-    def __mod__(self, other: Any) -> Any:
-        return _with(self, other, _rest, operator.mod)
+    def __mod__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return _remainder(self, other)
+        if _is_fraction(other):
+            return _as_real(self) % other
+        return NotImplemented
 
-    def __rmod__(self, other: Any) -> Any:
-        return _with(self, other, lambda a, b: _rest(b, a), lambda a, b: b % a)
+    def __rmod__(self, other: AnyNumber) -> Any:
+        other = _as_int(other)
+        if _is_whole(other):
+            return _remainder(other, self)
+        if _is_fraction(other):
+            return other % _as_real(self)
+        return NotImplemented
 
-    def __divmod__(self, other: Any) -> Any:
+    def __divmod__(self, other: AnyNumber) -> Any:
         return self // other, self % other
 
-    def __rdivmod__(self, other: Any) -> Any:
+    def __rdivmod__(self, other: AnyNumber) -> Any:
         return other // self, other % self
 
-    def __truediv__(self, other: Any) -> Any:
-        return Real.of("truediv", self, other)
+    def __truediv__(self, other: AnyNumber) -> Any:
+        return Real.compute("truediv", self, other)
 
-    def __rtruediv__(self, other: Any) -> Any:
-        return Real.of("truediv", other, self)
+    def __rtruediv__(self, other: AnyNumber) -> Any:
+        return Real.compute("truediv", other, self)
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: AnyNumber) -> Any:
         if type(other) is int and other >= 0:
             return math.prod([self] * other)
-        return Real.of("pow", self, other)
+        return Real.compute("pow", self, other)
 
-    def __rpow__(self, other: Any) -> Any:
-        return Real.of("pow", other, self)
+    def __rpow__(self, other: AnyNumber) -> Any:
+        return Real.compute("pow", other, self)
 
     def __abs__(self) -> Any:
         return greatest(self, -self)
@@ -167,52 +246,51 @@ class Size:
         unit = 10**-digits
         return round(self / unit) * unit
 
-    def __lshift__(self, places: Any) -> Any:
+    def __lshift__(self, places: Dim) -> Any:
         if _is_natural(places):
             return self * 2**places
         return self._bits(places)
 
-    def __rshift__(self, places: Any) -> Any:
+    def __rshift__(self, places: Dim) -> Any:
         if _is_natural(places):
             return self // 2**places
         return self._bits(places)
 
-    def __and__(self, mask: Any) -> Any:
-        """The rest of a division by a power of 2, where the mask has all bits below it."""
-        has_low_bits = _is_natural(mask) and mask & (mask + 1) == 0
-        if has_low_bits:
+    def __and__(self, mask: Dim) -> Any:
+        """The remainder of a division by a power of 2, where the mask has all bits below it."""
+        if _is_natural(mask) and mask & (mask + 1) == 0:
             return self % (mask + 1)
         return self._bits(mask)
 
     def __invert__(self) -> Any:
         return -self - 1
 
-    def _bits(self, other: Any) -> Any:
+    def _bits(self, other: Dim) -> Any:
         return self.scope.refuse_number(self, "an operand of & | ^ << >>")
 
     __rand__ = __and__
     __or__ = __ror__ = __xor__ = __rxor__ = __rlshift__ = __rrshift__ = _bits
 
     def __getattr__(self, name: str) -> Any:
-        return _function_of_numpy(self, name)
+        return _number_attribute(self, name)
 
     # --- comparisons
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: object) -> Any:
         return _compared(self, other, "==")
 
-    def __ne__(self, other: Any) -> Any:
+    def __ne__(self, other: object) -> Any:
         return _compared(self, other, "!=")
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: AnyNumber) -> Any:
         return _compared(self, other, "<")
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: AnyNumber) -> Any:
         return _compared(self, other, "<=")
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: AnyNumber) -> Any:
         return _compared(self, other, ">")
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: AnyNumber) -> Any:
         return _compared(self, other, ">=")
 
     def __bool__(self) -> bool:
@@ -246,23 +324,25 @@ class Size:
     def __copy__(self) -> Size:
         return self
 
-    def __deepcopy__(self, memo: Any) -> Size:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Size:
         return self
 
 
 class Real:
     """A number with a fraction that was computed from sizes, in float64, as Python computes it.
 
-    op: one of `_REAL`. operands: one or two of int, float, Size and Real.
+    op: one of `_REAL_OPERATIONS`. operands: one or two of int, float, Size and Real. hint: the number in the
+    present run.
     """
 
     __slots__ = ("hint", "op", "operands", "scope")
 
-    def __init__(self, op: str, operands: tuple[Any, ...], scope: Any) -> None:
+    def __init__(self, op: str, operands: tuple[SymbolicNumber, ...], scope: Scope) -> None:
         self.op = op
         self.operands = operands
         self.scope = scope
-        self.hint = float(_REAL[op](*(float(number(x)) for x in operands)))
+        numbers = [float(number(x)) for x in operands]
+        self.hint = float(_REAL_OPERATIONS[op](*numbers))
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -270,85 +350,92 @@ class Real:
         return float
 
     @staticmethod
-    def of(op: str, *operands: Any) -> Any:
-        """op of the operands; NotImplemented for other operands than numbers."""
-        numbers = [float(x) if isinstance(x, np.floating) else x for x in operands]
-        numbers = [int(x) if isinstance(x, (bool, np.integer)) else x for x in numbers]
+    def compute(op: str, *operands: AnyNumber) -> Any:
+        """The Real op(operands); NotImplemented for other operands than numbers."""
+        numbers: list[Any] = []
+        for x in operands:
+            if isinstance(x, np.floating):
+                numbers.append(float(x))
+            elif isinstance(x, (bool, np.integer)):
+                numbers.append(int(x))
+            else:
+                numbers.append(x)
         if not all(type(x) in (int, float, Size, Real) for x in numbers):
             return NotImplemented
-        scopes = [x.scope for x in numbers if isinstance(x, (Size, Real))]
-        return Real(op, tuple(numbers), scopes[0])
+        return Real(op, tuple(numbers), _scope(*numbers))
 
     @property
     def key(self) -> str:
+        """A text that is equal for equal Reals, as Python would write it: ``(n + 1) / 2``."""
         if self.op == "float":
             return _key(self.operands[0])
         sign = _SIGNS.get(self.op)
         if sign is None:
             return f"{self.op}({', '.join(map(_key, self.operands))})"
-        first, second = (f"({_key(x)})" if " " in _key(x) else _key(x) for x in self.operands)
+        first, second = map(_bracketed, self.operands)
         return f"{first} {sign} {second}"
 
     def __repr__(self) -> str:
         return self.scope.text(self)
 
-    def __add__(self, other: Any) -> Any:
-        return Real.of("add", self, other)
+    # --- arithmetic
+    def __add__(self, other: AnyNumber) -> Any:
+        return Real.compute("add", self, other)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> Any:
-        return Real.of("sub", self, other)
+    def __sub__(self, other: AnyNumber) -> Any:
+        return Real.compute("sub", self, other)
 
-    def __rsub__(self, other: Any) -> Any:
-        return Real.of("sub", other, self)
+    def __rsub__(self, other: AnyNumber) -> Any:
+        return Real.compute("sub", other, self)
 
-    def __mul__(self, other: Any) -> Any:
-        return Real.of("mul", self, other)
+    def __mul__(self, other: AnyNumber) -> Any:
+        return Real.compute("mul", self, other)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: Any) -> Any:
-        return Real.of("truediv", self, other)
+    def __truediv__(self, other: AnyNumber) -> Any:
+        return Real.compute("truediv", self, other)
 
-    def __rtruediv__(self, other: Any) -> Any:
-        return Real.of("truediv", other, self)
+    def __rtruediv__(self, other: AnyNumber) -> Any:
+        return Real.compute("truediv", other, self)
 
-    def __pow__(self, other: Any) -> Any:
-        return Real.of("pow", self, other)
+    def __pow__(self, other: AnyNumber) -> Any:
+        return Real.compute("pow", self, other)
 
-    def __rpow__(self, other: Any) -> Any:
-        return Real.of("pow", other, self)
+    def __rpow__(self, other: AnyNumber) -> Any:
+        return Real.compute("pow", other, self)
 
     def __neg__(self) -> Any:
-        return Real.of("mul", self, -1)
+        return Real.compute("mul", self, -1)
 
     def __pos__(self) -> Real:
         return self
 
     def __abs__(self) -> Any:
-        return Real.of("max", self, -self)
+        return Real.compute("max", self, -self)
 
     def __getattr__(self, name: str) -> Any:
-        return _function_of_numpy(self, name)
+        return _number_attribute(self, name)
 
     # --- comparisons
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: object) -> Any:
         return _compared_real(self, other, "==")
 
-    def __ne__(self, other: Any) -> Any:
+    def __ne__(self, other: object) -> Any:
         return _compared_real(self, other, "!=")
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: AnyNumber) -> Any:
         return _compared_real(self, other, "<")
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: AnyNumber) -> Any:
         return _compared_real(self, other, "<=")
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: AnyNumber) -> Any:
         return _compared_real(self, other, ">")
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: AnyNumber) -> Any:
         return _compared_real(self, other, ">=")
 
     def __bool__(self) -> Any:
@@ -356,18 +443,21 @@ class Real:
 
     # --- whole numbers
     def __floor__(self) -> Size:
-        return _made(self.scope, "floor", (self,), -math.inf, math.inf, math.floor(self.hint))
+        return self._rounded("floor", math.floor(self.hint))
 
     def __ceil__(self) -> Size:
-        return _made(self.scope, "ceil", (self,), -math.inf, math.inf, math.ceil(self.hint))
+        return self._rounded("ceil", math.ceil(self.hint))
 
     def __round__(self, digits: int | None = None) -> Any:
         if digits is not None:
             return self._number()
-        return _made(self.scope, "round", (self,), -math.inf, math.inf, round(self.hint))
+        return self._rounded("round", round(self.hint))
 
     def __trunc__(self) -> Size:
-        return _made(self.scope, "trunc", (self,), -math.inf, math.inf, math.trunc(self.hint))
+        return self._rounded("trunc", math.trunc(self.hint))
+
+    def _rounded(self, op: str, hint: int) -> Size:
+        return _size_of_atom(self.scope, op, (self,), -math.inf, math.inf, hint)
 
     # --- what takes the number
     def __index__(self) -> int:
@@ -391,18 +481,39 @@ class Real:
         found: float = self.scope.refuse_number(self, "a plain number or text")
         return found
 
-    def _refuse(self, *operands: Any) -> Any:
+    def _refuse(self, *operands: AnyNumber) -> Any:
         """For operations that a file has no counterpart of."""
         return self.scope.refuse_number(self, "an operand of // or %, for which math.floor(a / b) stands")
 
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
 
 
-_REAL: dict[str, Callable[..., float]] = {
-    "truediv": operator.truediv, "pow": operator.pow, "mul": operator.mul, "add": operator.add,
-    "sub": operator.sub, "max": max, "min": min, "sqrt": math.sqrt, "exp": math.exp, "log": math.log,
-    "log2": math.log2, "sin": math.sin, "cos": math.cos, "float": float,
-}  # fmt: skip
+Dim: TypeAlias = int | Size
+"""The size of one axis."""
+
+SymbolicNumber: TypeAlias = int | float | Size | Real
+"""A number of Python, or one that depends on sizes."""
+
+AnyNumber: TypeAlias = int | float | np.number[Any] | Size | Real
+"""An operand of the arithmetic above. For other objects its methods return NotImplemented."""
+
+
+_REAL_OPERATIONS: dict[str, Callable[..., float]] = {
+    "truediv": operator.truediv,
+    "pow": operator.pow,
+    "mul": operator.mul,
+    "add": operator.add,
+    "sub": operator.sub,
+    "max": max,
+    "min": min,
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "log2": math.log2,
+    "sin": math.sin,
+    "cos": math.cos,
+    "float": float,
+}
 """The operations of a Real, on floats."""
 
 _SIGNS = {"truediv": "/", "pow": "**", "mul": "*", "add": "+", "sub": "-"}
@@ -411,36 +522,82 @@ FUNCTIONS = ("sqrt", "exp", "log", "log2", "sin", "cos", "pow")
 """Those that are functions of the module math and of NumPy."""
 
 
-def function_of_math(name: str, *operands: Any) -> Any:
+def function_of_math(name: str, *operands: SymbolicNumber) -> Any:
     """A function of the module math, of which an operand is a Size or Real."""
     if name == "isqrt":  # exact: a root is the nearest float, and no axis has 2^52 elements
-        return math.floor(Real.of("sqrt", *operands))
+        return math.floor(Real.compute("sqrt", *operands))
     if name == "log" and len(operands) == 2:
-        value, base = (x if isinstance(x, (Size, Real)) else math.log(x) for x in operands)
-        first, second = (Real.of("log", x) if isinstance(x, (Size, Real)) else x for x in (value, base))
-        return Real.of("truediv", first, second)
-    return Real.of(name, *operands)
+        value, base = map(_logarithm, operands)
+        return Real.compute("truediv", value, base)
+    return Real.compute(name, *operands)
 
 
-def _function_of_numpy(x: Any, name: str) -> Any:
+def _logarithm(x: SymbolicNumber) -> Any:
+    if is_symbol(x):
+        return Real.compute("log", x)
+    return math.log(x)
+
+
+def _number_attribute(x: Size | Real, name: str) -> Any:
     """What NumPy asks an object for, to compute a function of it: np.sqrt(n) calls n.sqrt()."""
     if name in FUNCTIONS:
-        return partial(Real.of, name, x)
-    if name.startswith("_") or name not in _OF_NUMBERS:
+        return partial(Real.compute, name, x)
+    if name.startswith("_") or name not in _NUMBER_ATTRIBUTES:
         raise AttributeError(f"a number that depends on a dynamic axis has no attribute {name!r}")
-    return getattr(x.scope.refuse_number(x, f"a plain number, of which it asks {name}"), name)
+    plain = x.scope.refuse_number(x, f"a plain number, of which it asks {name}")
+    return getattr(plain, name)
 
 
-def _key(x: Any) -> str:
-    """The text of a Size, Real or number."""
-    if isinstance(x, (Size, Real)):
+# --- which number it is
+def is_symbol(x: Any) -> TypeGuard[Size | Real]:
+    """True for a Size or Real. isinstance() alone would take a Real for a float, and a Size for an int."""
+    return isinstance(x, (Size, Real))
+
+
+def _is_whole(x: Any) -> TypeGuard[Dim]:
+    return isinstance(x, Size) or type(x) is int
+
+
+def _is_fraction(x: Any) -> TypeGuard[float | Real]:
+    return isinstance(x, (float, Real))
+
+
+def _is_natural(x: Any) -> TypeGuard[int]:
+    return type(x) is int and x >= 0
+
+
+def _as_int(x: Any) -> Any:
+    """A bool, or an integer of NumPy, as an int; anything else as it is."""
+    if isinstance(x, (bool, np.integer)):
+        return int(x)
+    return x
+
+
+def _as_real(n: Size) -> Real:
+    return Real("float", (n,), n.scope)
+
+
+def _key(x: SymbolicNumber) -> str:
+    """The text of a number."""
+    if is_symbol(x):
         return x.key
     return repr(x)
 
 
+def _bracketed(x: SymbolicNumber) -> str:
+    """The text of an operand, in parentheses if it is a sum or another operation."""
+    text = _key(x)
+    if " " in text:
+        return f"({text})"
+    return text
+
+
 # --- making
-def size_of_axis(scope: Any, value: str, at: int, low: Bound, hint: int, name: str = "") -> Size:
-    """The size of an axis of a value of the graph. name: that of a dynamic axis."""
+def size_of_axis(scope: Scope, value: str, at: int, low: Bound, hint: int, name: str = "") -> Size:
+    """The size of the axis `at` of a value of the graph.
+
+    low: the least size. hint: the size in the present run. name: that of a dynamic axis; "": it has none.
+    """
     key = name or _unnamed(value, at)
     atom = Atom(key, "axis", (value, at), low, math.inf, hint)
     return Size({(key,): 1}, {key: atom}, scope)
@@ -451,279 +608,316 @@ def _unnamed(value: str, at: int) -> str:
     return f"size of {value}, axis {at}"
 
 
-def _made(scope: Any, kind: str, operands: tuple[Any, ...], low: Bound, high: Bound, hint: int) -> Size:
-    if kind == "floordiv":
-        first, second = (f"({_key(x)})" if " " in _key(x) else _key(x) for x in operands)
-        key = f"({first} // {second})"
+def _size_of_atom(
+    scope: Scope, op: str, operands: tuple[SymbolicNumber, ...], low: Bound, high: Bound, hint: int
+) -> Size:
+    """The Size that is a new atom alone. Arguments as of `Atom`."""
+    if op == "floordiv":
+        dividend, divisor = map(_bracketed, operands)
+        key = f"({dividend} // {divisor})"
     else:
-        key = f"{kind}({', '.join(map(_key, operands))})"
-    atom = Atom(key, kind, operands, low, high, hint)
+        key = f"{op}({', '.join(map(_key, operands))})"
+    atom = Atom(key, op, operands, low, high, hint)
     return Size({(key,): 1}, {key: atom}, scope)
 
 
-def _size(terms: dict[Product, int], atoms: dict[str, Atom], scope: Any) -> Any:
+def _from_terms(terms: Terms, atoms: dict[str, Atom], scope: Scope) -> Any:
     """The Size with these terms; an int where nothing but the constant is left."""
-    kept = {product: factor for product, factor in terms.items() if factor}
-    if not any(kept):
-        return kept.get((), 0)
-    return Size(kept, atoms, scope)
+    nonzero = {product: factor for product, factor in terms.items() if factor}
+    if not any(nonzero):
+        return nonzero.get((), 0)
+    return Size(nonzero, atoms, scope)
 
 
-def _with(a: Size, b: Any, whole: Callable[[Any, Any], Any], real: Callable[[Any, Any], Any]) -> Any:
-    """whole(a, b) of Sizes and ints, real(a, b) with a float or Real; NotImplemented for anything else."""
-    if isinstance(b, (bool, np.integer)):
-        b = int(b)
-    if isinstance(b, Size) or type(b) is int:
-        return whole(a, b)
-    if isinstance(b, (float, Real)):
-        return real(Real("float", (a,), a.scope), b)
-    return NotImplemented
-
-
-def _terms(x: Any) -> tuple[dict[Product, int], dict[str, Atom]]:
+def _terms(x: Dim) -> Terms:
     if isinstance(x, Size):
-        return (x.terms, x.atoms)
-    return ({(): x}, {})
+        return x.terms
+    return {(): x}
 
 
-def _scope(*values: Any) -> Any:
-    return next(x.scope for x in values if isinstance(x, Size))
+def _atoms(*values: Dim) -> dict[str, Atom]:
+    """The atoms of all these numbers, by key."""
+    found: dict[str, Atom] = {}
+    for x in values:
+        if isinstance(x, Size):
+            found.update(x.atoms)
+    return found
 
 
-def _sum(a: Any, b: Any) -> Any:
-    first, atoms = _terms(a)
-    second, more = _terms(b)
-    terms = dict(first)
-    for product, factor in second.items():
+def _scope(*values: SymbolicNumber) -> Scope:
+    """The Trace of the first symbol among the numbers."""
+    return next(x.scope for x in values if is_symbol(x))
+
+
+# --- arithmetic of polynomials
+def _sum(a: Dim, b: Dim) -> Any:
+    terms = dict(_terms(a))
+    for product, factor in _terms(b).items():
         terms[product] = terms.get(product, 0) + factor
-    return _size(terms, {**atoms, **more}, _scope(a, b))
+    return _from_terms(terms, _atoms(a, b), _scope(a, b))
 
 
-def _product(a: Any, b: Any) -> Any:
-    first, atoms = _terms(a)
-    second, more = _terms(b)
-    terms: dict[Product, int] = {}
-    for left, p in first.items():
-        for right, q in second.items():
+def _product(a: Dim, b: Dim) -> Any:
+    terms: Terms = {}
+    for left, left_factor in _terms(a).items():
+        for right, right_factor in _terms(b).items():
             product = tuple(sorted(left + right))
-            terms[product] = terms.get(product, 0) + p * q
-    return _size(terms, {**atoms, **more}, _scope(a, b))
+            terms[product] = terms.get(product, 0) + left_factor * right_factor
+    return _from_terms(terms, _atoms(a, b), _scope(a, b))
 
 
-def divided(a: Any, b: Any) -> Any:
+def exact_quotient(a: Dim, b: Dim) -> Any:
     """a / b where b, of one term, divides each term of a; None where it does not."""
-    divisor, _ = _terms(b)
-    if len(divisor) != 1:
-        if isinstance(a, Size) and a.key == b.key:
+    if len(_terms(b)) != 1:
+        if isinstance(a, Size) and isinstance(b, Size) and a.key == b.key:
             return 1
         return None
-    ((by, factor),) = divisor.items()
-    if factor == 0:
+    ((divisor, divisor_factor),) = _terms(b).items()
+    if divisor_factor == 0:
         return None
-    terms, atoms = _terms(a)
-    result: dict[Product, int] = {}
-    for product, coefficient in terms.items():
+    result: Terms = {}
+    for product, factor in _terms(a).items():
         rest = list(product)
-        for key in by:
+        for key in divisor:
             if key not in rest:
                 return None
             rest.remove(key)
-        if coefficient % factor:
+        if factor % divisor_factor:
             return None
-        result[tuple(rest)] = coefficient // factor
+        result[tuple(rest)] = factor // divisor_factor
     if not isinstance(a, Size) and not isinstance(b, Size):
         return a // b
-    return _size(result, atoms, _scope(a, b))
+    return _from_terms(result, _atoms(a), _scope(a, b))
 
 
-def quotient(a: Any, b: Any) -> Any:
-    """a // b. Terms that b divides are taken out: (4 n + 3) // 4 is n."""
-    if not isinstance(a, Size) and not isinstance(b, Size):
-        return a // b
-    exact = divided(a, b)
-    if exact is not None and _is_positive(b):
-        return exact
+def quotient(a: Dim, b: Dim) -> Any:
+    """a // b. Terms that b divides are taken out: (4*n + 3) // 4 is n."""
     if number(b) == 0:
         raise ZeroDivisionError("integer division or modulo by zero")
     if not isinstance(b, Size):
+        if not isinstance(a, Size):
+            return a // b
         if b > 0:
-            return _by_number(a, b)
-        return _by_number(-a, -b)
+            return _quotient_by_number(a, b)
+        return _quotient_by_number(-a, -b)
+    exact = exact_quotient(a, b)
+    if exact is not None and lower_bound(b) > 0:
+        return exact
     low: Bound = -math.inf
     high: Bound = math.inf
-    if least(a) >= 0 and least(b) > 0:
+    if lower_bound(a) >= 0 and lower_bound(b) > 0:
         low = 0
-        high = most(a)
-    return _exact(_scope(a, b), "floordiv", (a, b), low, high, number(a) // number(b))
+        high = upper_bound(a)
+    return _atom_or_number(_scope(a, b), "floordiv", (a, b), low, high, number(a) // number(b))
 
 
-def _by_number(a: Size, b: int) -> Any:
-    """a // b for b > 0: what b divides of each coefficient, and the quotient of the rest."""
-    outside = {product: factor // b for product, factor in a.terms.items()}
-    rest = {product: factor % b for product, factor in a.terms.items()}
-    taken = _size(outside, a.atoms, a.scope)
-    inside = _size(rest, a.atoms, a.scope)
+def _quotient_by_number(a: Size, b: int) -> Any:
+    """a // b for b > 0: what b divides of each coefficient, and the quotient of the rest.
+
+    (5*n + 7) // 2 is 2*n + 3 + ((n + 1) // 2).
+    """
+    divided = {product: factor // b for product, factor in a.terms.items()}
+    remainders = {product: factor % b for product, factor in a.terms.items()}
+    outside = _from_terms(divided, a.atoms, a.scope)
+    inside = _from_terms(remainders, a.atoms, a.scope)
     if not isinstance(inside, Size):
-        return taken + inside // b
-    low = _quotient_of(least(inside), b)
-    high = _quotient_of(most(inside), b)
-    return taken + _exact(a.scope, "floordiv", (inside, b), low, high, inside.hint // b)
+        return outside + inside // b
+    low = _divided_bound(lower_bound(inside), b)
+    high = _divided_bound(upper_bound(inside), b)
+    return outside + _atom_or_number(a.scope, "floordiv", (inside, b), low, high, inside.hint // b)
 
 
-def _quotient_of(bound: Bound, by: int) -> Bound:
+def _divided_bound(bound: Bound, divisor: int) -> Bound:
     if math.isinf(bound):
         return bound
-    return bound // by
+    return bound // divisor
 
 
-def _exact(scope: Any, kind: str, operands: tuple[Any, ...], low: Bound, high: Bound, hint: int) -> Any:
+def _atom_or_number(
+    scope: Scope, op: str, operands: tuple[Dim, ...], low: Bound, high: Bound, hint: int
+) -> Any:
     """The atom as a Size, or a number where its bounds are equal."""
     if low == high:
         return int(low)
-    return _made(scope, kind, operands, low, high, hint)
+    return _size_of_atom(scope, op, operands, low, high, hint)
 
 
-def _rest(a: Any, b: Any) -> Any:
+def _remainder(a: Dim, b: Dim) -> Any:
     """a % b, with the sign of b."""
-    if isinstance(b, Size):
-        return a - _product(quotient(a, b), b)
     return a - quotient(a, b) * b
 
 
-def smallest(*values: Any) -> Any:
+def smallest(*values: Dim) -> Any:
     """min() of ints and Sizes."""
     return _extreme("min", values)
 
 
-def greatest(*values: Any) -> Any:
+def greatest(*values: Dim) -> Any:
     """max() of ints and Sizes."""
     return _extreme("max", values)
 
 
-def _extreme(kind: str, values: Iterable[Any]) -> Any:
-    first, *others = values
-    for other in others:
-        first = _of_two(kind, first, other)
-    return first
+def _extreme(op: str, values: Sequence[Dim]) -> Any:
+    found = values[0]
+    for other in values[1:]:
+        found = _extreme_of_two(op, found, other)
+    return found
 
 
-def _of_two(kind: str, a: Any, b: Any) -> Any:
-    choose: Any = min if kind == "min" else max
+def _extreme_of_two(op: str, a: Dim, b: Dim) -> Any:
+    choose: Callable[[Any, Any], Any] = min if op == "min" else max
     if not isinstance(a, Size) and not isinstance(b, Size):
         return choose(a, b)
-    apart = a - b
-    if most(apart) <= 0:  # a <= b for all sizes
-        if kind == "min":
+    difference = a - b
+    if upper_bound(difference) <= 0:  # a <= b for all sizes
+        if op == "min":
             return a
         return b
-    if least(apart) >= 0:
-        if kind == "min":
+    if lower_bound(difference) >= 0:
+        if op == "min":
             return b
         return a
-    low = choose(least(a), least(b))
-    high = choose(most(a), most(b))
+    low = choose(lower_bound(a), lower_bound(b))
+    high = choose(upper_bound(a), upper_bound(b))
     operands = tuple(sorted((a, b), key=_key))
-    return _made(_scope(a, b), kind, operands, low, high, choose(number(a), number(b)))
+    return _size_of_atom(_scope(a, b), op, operands, low, high, choose(number(a), number(b)))
 
 
 # --- bounds
 def number(x: Any) -> Any:
     """The number of a Size or Real in the present run; anything else as it is."""
-    if isinstance(x, (Size, Real)):
+    if is_symbol(x):
         return x.hint
     return x
 
 
-def most(x: Any) -> Bound:
+def upper_bound(x: Dim) -> Bound:
     """A number that x never exceeds."""
     if isinstance(x, Size):
-        return -least(-x)
+        return -lower_bound(-x)
     return x
 
 
-_DEEPEST = 6  # the most atoms that `least` replaces one after the other
+_DEEPEST = 6  # the most atoms that `lower_bound` replaces one after the other
 
 
-def least(x: Any, depth: int = 0) -> Bound:
-    """A number that x is never below: a bound, which need not be reached."""
+def lower_bound(x: Dim, depth: int = 0) -> Bound:
+    """A number that x is never below: a bound, which need not be reached.
+
+    It is the best of several: the sum of the least numbers of the terms, and for each atom that is a minimum,
+    a maximum or a quotient the bound of x with its operands in its place.
+    """
     if not isinstance(x, Size):
         return x
-    found = sum(_least_of(product, factor, x.atoms) for product, factor in x.terms.items())
-    if math.isnan(found):
+    found = sum(_least_term(product, factor, x.atoms) for product, factor in x.terms.items())
+    if math.isnan(found):  # the sum of two infinities
         found = -math.inf
     if depth >= _DEEPEST:
         return found
-    for key, atom in x.atoms.items():
-        factor = x.terms.get((key,), 0)
-        if not factor or any(key in product for product in x.terms if product != (key,)):
-            continue
-        rest = x - factor * Size({(key,): 1}, {key: atom}, x.scope)
-        if atom.kind in ("min", "max"):
-            both = [least(rest + factor * operand, depth + 1) for operand in atom.operands]
-            # factor * min(a, b) is the greater of both products where the factor is negative
-            takes_greater = (atom.kind == "max") == (factor > 0)
-            found = max(found, max(both) if takes_greater else min(both))
-        elif atom.kind == "floordiv" and type(atom.operands[1]) is int:
-            # (a - b + 1) / b <= a // b <= a / b
-            inside, by = atom.operands
-            bound = inside - by + 1 if factor > 0 else inside
-            scaled = least(rest * by + factor * bound, depth + 1)
-            found = max(found, scaled if math.isinf(scaled) else -(-scaled // by))
+    for atom in x.atoms.values():
+        if _is_alone(atom.key, x.terms):
+            found = max(found, _bound_by_operands(x, atom, depth + 1))
     return found
 
 
-def _least_of(product: Product, factor: int, atoms: dict[str, Atom]) -> Bound:
+def _is_alone(key: str, terms: Terms) -> bool:
+    """True for an atom that occurs in one term, and there without another atom."""
+    products = [product for product in terms if key in product]
+    return products == [(key,)]
+
+
+def _bound_by_operands(x: Size, atom: Atom, depth: int) -> Bound:
+    """The lower bound of x with the operands of one of its atoms in its place; -infinity where it has none."""
+    factor = x.terms[(atom.key,)]
+    rest = x - factor * Size({(atom.key,): 1}, {atom.key: atom}, x.scope)
+    if atom.op in ("min", "max"):
+        bounds = [lower_bound(rest + factor * operand, depth) for operand in atom.operands]
+        # factor * min(a, b) is the greater of both products where the factor is negative
+        takes_greater = (atom.op == "max") == (factor > 0)
+        if takes_greater:
+            return max(bounds)
+        return min(bounds)
+    if atom.op == "floordiv" and type(atom.operands[1]) is int:
+        # (a - b + 1) / b <= a // b <= a / b
+        dividend, divisor = atom.operands
+        if factor > 0:
+            dividend = dividend - divisor + 1
+        scaled = lower_bound(rest * divisor + factor * dividend, depth)
+        if math.isinf(scaled):
+            return scaled
+        return -(-scaled // divisor)
+    return -math.inf
+
+
+def _least_term(product: Product, factor: int, atoms: dict[str, Atom]) -> Bound:
     """The least number of a term."""
-    low = high = 1.0
+    low = 1.0
+    high = 1.0
     for key in product:
         ends = [_times(x, y) for x in (low, high) for y in (atoms[key].low, atoms[key].high)]
         low = min(ends)
         high = max(ends)
-    return _times(factor, low if factor > 0 else high)
+    if factor > 0:
+        return _times(factor, low)
+    return _times(factor, high)
 
 
 def _times(a: Bound, b: Bound) -> Bound:
+    """a * b, where 0 times infinity is 0."""
     if a == 0 or b == 0:
         return 0
     return a * b
 
 
-def _is_positive(x: Any) -> bool:
-    return least(x) > 0
-
-
 # --- decisions
-def _compared_real(a: Real, b: Any, relation: str) -> Any:
+_RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _compared(a: Size, b: object, relation: str) -> Any:
+    """a relation b: True or False where it is so for all sizes, else what the Trace answers."""
+    b = _as_int(b)
+    if _is_fraction(b):
+        return _decided(a, b, relation)
+    if not _is_whole(b):
+        return NotImplemented
+    answer = _answer_for_all_sizes(a - b, relation)
+    if answer is None:
+        return _decided(a, b, relation)
+    return answer
+
+
+def _compared_real(a: Real, b: object, relation: str) -> Any:
     """a relation b; NotImplemented for other operands than numbers."""
     if not isinstance(b, (int, float, np.number)):
         return NotImplemented
-    answer = _ANSWERS[relation](a.hint, number(b))
-    return a.scope.condition(f"{_key(a)} {relation} {_key(b)}", answer)
+    return _decided(a, b, relation)
 
 
-_ANSWERS: dict[str, Callable[[Any, Any], bool]] = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
-    ">=": operator.ge,
-}  # fmt: skip
+def _decided(a: Size | Real, b: Any, relation: str) -> bool:
+    """The answer of the Trace to a condition that holds for some sizes and not for others."""
+    holds = _RELATIONS[relation](number(a), number(b))
+    return a.scope.condition(f"{_key(a)} {relation} {_key(b)}", holds)
 
 
-def _compared(a: Size, b: Any, relation: str) -> Any:
-    """a relation b: True or False where it is so for all sizes."""
-    if isinstance(b, (bool, np.integer)):
-        b = int(b)
-    if isinstance(b, (float, Real)):
-        return a.scope.condition(f"{_key(a)} {relation} {_key(b)}", _ANSWERS[relation](number(a), number(b)))
-    if not isinstance(b, Size) and type(b) is not int:
-        return NotImplemented
-    apart = a - b
-    low = least(apart)
-    high = most(apart)
+def _answer_for_all_sizes(difference: Dim, relation: str) -> bool | None:
+    """Whether `difference relation 0` holds; None where the bounds of the difference do not decide it."""
+    low = lower_bound(difference)
+    high = upper_bound(difference)
     if relation in ("==", "!="):
         if low > 0 or high < 0:
             return relation == "!="
         if low == high == 0:
             return relation == "=="
-    elif _ANSWERS[relation](low, 0) == _ANSWERS[relation](high, 0):
-        return _ANSWERS[relation](low, 0)
-    holds = _ANSWERS[relation](number(a), number(b))
-    return a.scope.condition(f"{_key(a)} {relation} {_key(b)}", holds)
+        return None
+    holds_at_low = _RELATIONS[relation](low, 0)
+    holds_at_high = _RELATIONS[relation](high, 0)
+    if holds_at_low == holds_at_high:
+        return holds_at_low
+    return None

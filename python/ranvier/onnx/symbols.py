@@ -208,7 +208,7 @@ def _chosen(function: Any, of_sizes: Any, values: Any, settings: Any) -> Any:
     if settings or not any(isinstance(item, (Size, Real)) for item in items):
         return function(items, **settings)
     if any(isinstance(item, (float, np.floating)) for item in items):  # a Real, too
-        return functools.reduce(functools.partial(Real.of, function.__name__), items)
+        return functools.reduce(functools.partial(Real.compute, function.__name__), items)
     return of_sizes(*items)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
-from ranvier.onnx.sizes import Real, Size, divided, greatest, least, number, smallest
+from ranvier.onnx.sizes import Real, Size, exact_quotient, greatest, lower_bound, number, smallest
 from ranvier.onnx.values import dtype_of, ints, tensor_of
 
 Array = np.ndarray[Any, Any]
@@ -97,14 +97,14 @@ def _each_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _rounded(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A function that makes a whole number of each fraction, as a float."""
-    return _each_of(lambda x: Real.of("float", function(x)))
+    return _each_of(lambda x: Real.compute("float", function(x)))
 
 
 def _extreme(name: str, of_sizes: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     def of_two(a: Any, b: Any) -> Any:
         has_fractions = isinstance(a, float) or isinstance(b, float)
         if has_fractions:
-            return Real.of(name, a, b)
+            return Real.compute(name, a, b)
         return of_sizes(a, b)
 
     return _each(of_two)
@@ -114,10 +114,10 @@ def _quotient(a: Any, b: Any) -> Any:
     """a / b; of whole numbers rounded towards 0, as ONNX divides them."""
     if isinstance(a, float) or isinstance(b, float):
         return a / b
-    exact = divided(a, b)
+    exact = exact_quotient(a, b)
     if exact is not None:
         return exact
-    if least(a) < 0 or least(b) <= 0:
+    if lower_bound(a) < 0 or lower_bound(b) <= 0:
         raise ValueError(f"got the quotient of {a!r} and {b!r}; expected sizes of one sign")
     return a // b
 
@@ -129,7 +129,7 @@ def _cast(x: Array, *, to: Any, **settings: Any) -> Any:
             return _each_of(_whole)(x)
         return x
     if dtype == np.float64:
-        return _each_of(partial(Real.of, "float"))(x)
+        return _each_of(partial(Real.compute, "float"))(x)
     return tensor_of(x).to(dtype)
 
 
@@ -213,11 +213,11 @@ _TABLE: dict[str, Callable[..., Any]] = {
     "Mod": lambda a, b, *, fmod=0: _remainders(a, b) if fmod else _rests(a, b),
     "Min": _extreme("min", smallest),
     "Max": _extreme("max", greatest),
-    "Pow": _each(partial(Real.of, "pow")),
-    "Reciprocal": _each_of(partial(Real.of, "truediv", 1)),
-    "Sqrt": _each_of(partial(Real.of, "sqrt")),
-    "Exp": _each_of(partial(Real.of, "exp")),
-    "Log": _each_of(partial(Real.of, "log")),
+    "Pow": _each(partial(Real.compute, "pow")),
+    "Reciprocal": _each_of(partial(Real.compute, "truediv", 1)),
+    "Sqrt": _each_of(partial(Real.compute, "sqrt")),
+    "Exp": _each_of(partial(Real.compute, "exp")),
+    "Log": _each_of(partial(Real.compute, "log")),
     "Floor": _rounded(math.floor),
     "Ceil": _rounded(math.ceil),
     "Round": _rounded(round),

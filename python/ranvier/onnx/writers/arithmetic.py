@@ -15,7 +15,7 @@ import numpy as np
 from ranvier.onnx.dims import Dims, count
 from ranvier.onnx.registry import WRITERS, writes
 from ranvier.onnx.site import Site
-from ranvier.onnx.sizes import Size, least, smallest
+from ranvier.onnx.sizes import Size, lower_bound, smallest
 
 _WHOLE = {  # op on integers -> operator
     **{"add": "Add", "sub": "Sub", "mul": "Mul", "pow": "Pow", "remainder": "Mod", "fmod": "Mod"},
@@ -214,7 +214,7 @@ def _mean(s: Site, x: str = "", keep: bool | None = None) -> str:
     """
     y = _reduced(s, "ReduceMean", x, keep)
     elements = count(_averaged(s))
-    if least(elements) > 0:
+    if lower_bound(elements) > 0:
         return y
     has_some = s.w.cast(s.scalar_size(smallest(elements, 1)), s.dtype())
     return s.node("Mul", y, s.node("Div", has_some, has_some))  # by 1, or by 0 / 0

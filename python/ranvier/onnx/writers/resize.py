@@ -14,7 +14,7 @@ import numpy as np
 from ranvier.onnx.dims import Dim, same
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
-from ranvier.onnx.sizes import Real, Size, divided
+from ranvier.onnx.sizes import Real, Size, exact_quotient
 
 
 class _Axis(NamedTuple):
@@ -113,8 +113,8 @@ def _is_exact(axis: _Axis) -> bool:
         up: Any = axis.factor
         down: Any = 1 / axis.factor
     else:
-        up = divided(axis.out, axis.size)
-        down = divided(axis.size, axis.out)
+        up = exact_quotient(axis.out, axis.size)
+        down = exact_quotient(axis.size, axis.out)
     if _is_whole(up):
         return float(np.float32(1 / up)) * up >= 1  # k times it is not below a whole number
     return _is_whole(down) and math.log2(down).is_integer()
@@ -148,7 +148,7 @@ def _places(s: Site, axis: _Axis, middle: float) -> str:
     if middle:
         at_o = s.node("Add", at_o, s.w.constant(np.float32(middle)))
     if axis.factor is None:
-        step_name = s.w.cast(s.scalar_size(Real.of("truediv", axis.size, axis.out)), np.float32)
+        step_name = s.w.cast(s.scalar_size(Real.compute("truediv", axis.size, axis.out)), np.float32)
     else:
         step_name = _factor(s, axis, 1 / axis.factor)
     places = s.w.cast(s.node("Floor", s.node("Mul", at_o, step_name)), np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from ranvier.onnx.dims import Dim, broadcast, equal, same, whole_key
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
-from ranvier.onnx.sizes import Size, greatest, least, smallest
+from ranvier.onnx.sizes import Size, greatest, lower_bound, smallest
 from ranvier.onnx.writers.arithmetic import wide
 
 _FAR = 2**62  # a bound of a slice beyond every axis
@@ -113,11 +113,11 @@ def getitem(s: Site) -> str:
             dropped.append(axis)
             part = slice(int(part), int(part) + 1 or None, 1)
         step = 1 if part.step is None else part.step
-        if isinstance(step, Size) and least(step) <= 0:
+        if isinstance(step, Size) and lower_bound(step) <= 0:
             raise s.depends("the step of an index")
         if not (part.start is None and part.stop is None and same(step, 1)):
-            starts.append(_bound(s, part.start, 0 if least(step) > 0 else _FAR))
-            ends.append(_bound(s, part.stop, _FAR if least(step) > 0 else -_FAR))
+            starts.append(_bound(s, part.start, 0 if lower_bound(step) > 0 else _FAR))
+            ends.append(_bound(s, part.stop, _FAR if lower_bound(step) > 0 else -_FAR))
             steps.append(s.number(step) if isinstance(step, Size) else int(step))
             axes.append(axis)
         axis += 1
@@ -250,7 +250,7 @@ def pad(s: Site) -> str:
         value = [s.scalar(s.get("value"))]
     else:
         value = []
-    if mode in ("constant", "circular") or all(least(n) >= 0 for n in pads):
+    if mode in ("constant", "circular") or all(lower_bound(n) >= 0 for n in pads):
         return s.node("Pad", s.input(0), s.shape(tuple(pads)), *value, mode=names[mode])
     added, cropped = (tuple(f(n, 0) for n in pads) for f in (greatest, smallest))
     wide = s.node("Pad", s.input(0), s.shape(added), mode=names[mode])
