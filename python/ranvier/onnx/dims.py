@@ -1,22 +1,30 @@
-"""The shapes of results as sizes (`sizes.py`): a rule for each kind of call.
+"""Shapes whose sizes may depend on dynamic axes.
 
-A rule gets a call whose operands have `dims`, and returns the dims of each result. An axis for which a call
-has no rule becomes an atom of its own: the file then asks the result for its size.
+``Dims`` are a shape as a tuple of ints and of Sizes (`sizes.py`): (n, 3) for a batch of any size, whose shape
+in the present run is (6, 3). The functions here answer what NumPy and the library answer for shapes of
+numbers: what shapes broadcast to, how long a slice is, what a -1 stands for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
-from ranvier.onnx.registry import WRITERS
-from ranvier.onnx.sizes import Size, exact_quotient, greatest, lower_bound, number, quotient, smallest, upper_bound
-from ranvier.tape.calls import Call
+from ranvier.onnx.sizes import (
+    Dim as Dim,
+    Size,
+    exact_quotient,
+    greatest,
+    lower_bound,
+    number,
+    quotient,
+    smallest,
+    upper_bound,
+)
 
-Dim = Any  # an int or a Size
-Dims = tuple[Dim, ...]
-Rule = Callable[[Call], Sequence[Dims | None]]
+Dims: TypeAlias = tuple[Dim, ...]
+"""The sizes of a value, one for each axis."""
 
 
 def numbers(dims: Dims) -> tuple[int, ...]:
@@ -24,78 +32,43 @@ def numbers(dims: Dims) -> tuple[int, ...]:
     return tuple(map(number, dims))
 
 
-def is_fixed(dims: Dims) -> bool:
+def is_fixed(dims: Sequence[Dim]) -> bool:
+    """True if no size depends on a dynamic axis."""
     return not any(isinstance(n, Size) for n in dims)
 
 
-def same(a: Dim, b: Dim) -> bool:
+def same_size(a: Dim, b: Dim) -> bool:
     """True if two sizes are one number, or one polynomial."""
     if isinstance(a, Size) and isinstance(b, Size):
         return a.key == b.key
     return type(a) is type(b) and number(a) == number(b)
 
 
-def equal(a: Dims, b: Dims) -> bool:
-    return len(a) == len(b) and all(map(same, a, b))
+def same_dims(a: Dims, b: Dims) -> bool:
+    """True if two shapes are equal whatever the sizes of dynamic axes."""
+    return len(a) == len(b) and all(map(same_size, a, b))
 
 
-def count(dims: Sequence[Dim]) -> Dim:
-    """The number of elements."""
+def count(dims: Sequence[Dim]) -> Any:
+    """The number of elements, an int or a Size."""
     return math.prod(dims)
 
 
-def completed(dims: Dims, target: tuple[Any, ...]) -> Dims:
-    """The target of a reshape, of which one size may be -1."""
-    made = [n if isinstance(n, Size) else int(n) for n in target]
-    unknown = [i for i, n in enumerate(made) if not isinstance(n, Size) and n == -1]
-    if unknown:
-        rest = count([n for i, n in enumerate(made) if i not in unknown])
-        total = count(dims)
-        exact = None if is_fixed((total, rest)) else exact_quotient(total, rest)
-        made[unknown[0]] = quotient(total, rest) if exact is None else exact
-    return tuple(made)
-
-
-def results(call: Call) -> list[Dims | None]:
-    """The dims of the results of a call; None in place of an axis or of all dims for what no rule gives."""
-    operands = [x.dims for x in call.inputs if x is not None]
-    if all(map(is_fixed, operands)) and not any(map(_holds_size, call.settings.values())):
-        return [value.array.shape for value in call.outputs]
-    if not RULES:
-        _fill()
-    rule = RULES.get(call.kind)
-    if rule:
-        return list(rule(call))
-    return [None] * len(call.outputs)
-
-
-def _holds_size(setting: Any) -> bool:
-    if isinstance(setting, slice):
-        return any(isinstance(n, Size) for n in _parts(setting))
-    if isinstance(setting, tuple):
-        return any(map(_holds_size, setting))
-    return isinstance(setting, Size)
-
-
-# --- rules
-def _first(call: Call) -> list[Dims | None]:
-    return [call.inputs[0].dims] * len(call.outputs)
-
-
-def broadcast(*shapes: Dims) -> Dims:
+# --- broadcasting
+def broadcast(*shapes: Dims) -> tuple[Dim | None, ...]:
     """The dims of operands that broadcast; None for an axis of which two sizes differ."""
     ndim = max(map(len, shapes))
     aligned = [(1,) * (ndim - len(shape)) + tuple(shape) for shape in shapes]
-    return tuple(_of_axis(sizes) for sizes in zip(*aligned, strict=True))
+    return tuple(map(_broadcast_size, zip(*aligned, strict=True)))
 
 
-def _of_axis(sizes: Sequence[Dim]) -> Dim:
+def _broadcast_size(sizes: Sequence[Dim]) -> Dim | None:
     """The size of an axis of the result; None where two dynamic ones differ."""
     found: Dim = 1
     for n in sizes:
-        if same(n, found) or same(n, 1):
+        if same_size(n, found) or same_size(n, 1):
             continue
-        if same(found, 1):
+        if same_size(found, 1):
             found = n
         elif isinstance(n, Size) and not isinstance(found, Size):
             continue  # n is 1 or the number `found`
@@ -106,120 +79,119 @@ def _of_axis(sizes: Sequence[Dim]) -> Dim:
     return found
 
 
-def _elementwise(call: Call) -> list[Dims | None]:
-    return [broadcast(*(x.dims for x in call.inputs if x is not None))] * len(call.outputs)
-
-
-def _reduced(call: Call) -> list[Dims | None]:
-    settings = call.settings
-    axes = settings.get("axes", settings.get("axis"))
-    return [without(call.inputs[0].dims, axes, settings["keepdims"])] * len(call.outputs)
-
-
-def without(dims: Dims, axes: Any, keep: bool) -> Dims:
-    """The dims of a reduction over these axes."""
+# --- reductions
+def without_axes(dims: Dims, axes: int | Sequence[int] | None, keepdims: bool) -> Dims:
+    """The dims of a reduction over these axes; None: over all."""
     ndim = len(dims)
     if axes is None:
-        axes = range(ndim)
-    if not isinstance(axes, (tuple, list, range)):
-        axes = (axes,)
-    gone = {axis % max(ndim, 1) for axis in axes}
-    if keep:
-        return tuple(1 if i in gone else n for i, n in enumerate(dims))
-    return tuple(n for i, n in enumerate(dims) if i not in gone)
-
-
-def _linear(call: Call) -> list[Dims | None]:
-    return [(*call.inputs[0].dims[:-1], call.outputs[0].array.shape[-1])]
-
-
-def _product(call: Call) -> list[Dims | None]:
-    a, b = (x.dims for x in call.inputs[:2])
-    if len(b) == 1:
-        return [a[:-1]]
-    if len(a) == 1:
-        return [(*b[:-2], b[-1])]
-    return [(*broadcast(a[:-2], b[:-2]), a[-2], b[-1])]
-
-
-def _each(value: Any, axes: int) -> list[int]:
-    if isinstance(value, (tuple, list)):
-        sizes = [int(n) for n in value]
+        listed: Sequence[int] = range(ndim)
+    elif isinstance(axes, (tuple, list, range)):
+        listed = axes
     else:
-        sizes = [int(value)]
-    if len(sizes) == 1:
-        return sizes * axes
-    return sizes
+        listed = (axes,)  # type: ignore[assignment]
+    reduced = {axis % max(ndim, 1) for axis in listed}
+    left: list[Dim] = []
+    for at, n in enumerate(dims):
+        if at not in reduced:
+            left.append(n)
+        elif keepdims:
+            left.append(1)
+    return tuple(left)
 
 
-def _windows(n: Dim, kernel: int, stride: int, pad: int, dilation: int) -> Dim:
-    return (n + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+# --- reshaping
+def completed(dims: Dims, target: Sequence[Dim]) -> Dims:
+    """The target of a reshape, of which one size may be -1."""
+    sizes: list[Dim] = []
+    unknown: list[int] = []
+    for at, n in enumerate(target):
+        if isinstance(n, Size):
+            sizes.append(n)
+        elif n == -1:
+            unknown.append(at)
+            sizes.append(-1)
+        else:
+            sizes.append(int(n))
+    if unknown:
+        others = count([n for at, n in enumerate(sizes) if at not in unknown])
+        sizes[unknown[0]] = _missing_factor(count(dims), others)
+    return tuple(sizes)
 
 
-def _conv(call: Call) -> list[Dims | None]:
-    axes = int(call.kind[-2])
-    stride, padding, dilation, _ = call.settings["geometry"]
-    lead = call.inputs[0].dims[: -axes - 1]
-    sizes = call.inputs[0].dims[-axes:]
-    channels, *kernel = call.inputs[1].array.shape
-    kernel = kernel[-axes:]
-    if padding == "same":
-        return [(*lead, channels, *sizes)]
-    pads = _each(0 if padding == "valid" else padding, axes)
-    settings = zip(sizes, kernel, _each(stride, axes), pads, _each(dilation, axes), strict=True)
-    return [(*lead, channels, *(_windows(*one) for one in settings))]
+def _missing_factor(total: Dim, others: Dim) -> Any:
+    """The size of one axis, of the product of all and that of all others."""
+    if not is_fixed((total, others)):
+        exact = exact_quotient(total, others)
+        if exact is not None:
+            return exact
+    return quotient(total, others)
 
 
-def _conv_transpose(call: Call) -> list[Dims | None]:
-    axes = int(call.kind[-2])
-    stride, padding, more, _, dilation = (_each(x, axes) for x in call.settings["geometry"])
-    lead = call.inputs[0].dims[: -axes - 1]
-    sizes = call.inputs[0].dims[-axes:]
-    kernel = call.inputs[1].array.shape[-axes:]
-    made = [
-        (n - 1) * stride[i] - 2 * padding[i] + dilation[i] * (kernel[i] - 1) + more[i] + 1
-        for i, n in enumerate(sizes)
-    ]
-    return [(*lead, call.outputs[0].array.shape[-axes - 1], *made)]
+def split_again(dims: Dims, shape: tuple[int, ...]) -> Dims:
+    """The dims of a reshape that the library's own code has computed from numbers.
+
+    dims: before it. shape: after it, in the present run. Each group of axes with the same number of elements
+    before and after is divided on its own: (6n, 4) to (6, n, 2, 2) has the groups 6n to (6, n) and 4 to
+    (2, 2). An axis as long as one before it is that axis, and one further axis of a group has what is left.
+    """
+    made: list[Dim] = []
+    before = 0
+    after = 0
+    while before < len(dims) or after < len(shape):
+        first_before = before
+        first_after = after
+        before, after = _end_of_group(dims, shape, before, after)
+        made += _divided_group(dims[first_before:before], shape[first_after:after])
+    return tuple(made)
 
 
-def _pool(call: Call) -> list[Dims | None]:
-    axes = int(call.kind[-2])
-    kernel, stride, padding, *rest = call.settings["arguments"]
-    is_max = call.kind.startswith("Max")
-    dilation, ceil = (rest[0], rest[1]) if is_max else (1, rest[0])
-    dims = call.inputs[0].dims
-    made: list[Dim]
-    if not ceil:
-        shape = _each(kernel, axes)
-        steps = shape if stride is None else _each(stride, axes)
-        settings = zip(dims[-axes:], shape, steps, _each(padding, axes), _each(dilation, axes), strict=True)
-        made = [_windows(*one) for one in settings]
-    elif is_fixed(dims[-axes:]):
-        made = list(call.outputs[0].array.shape[-axes:])
-    else:
-        made = [None] * axes
-    return [(*dims[:-axes], *made)] * len(call.outputs)
+def _end_of_group(dims: Dims, shape: tuple[int, ...], before: int, after: int) -> tuple[int, int]:
+    """The ends in dims and in shape of the group of axes that begins at `before` and at `after`."""
+    start = after
+    elements_before = 1
+    elements_after = 1
+    while True:
+        if before < len(dims) and (elements_before <= elements_after or after == len(shape)):
+            elements_before *= number(dims[before])
+            before += 1
+        elif after < len(shape):
+            elements_after *= shape[after]
+            after += 1
+        if elements_before == elements_after and after > start:
+            return before, after
+        if before == len(dims) and after == len(shape):
+            return before, after
 
 
-def _adaptive(call: Call) -> list[Dims | None]:
-    axes = int(call.kind[-2])
-    return [(*call.inputs[0].dims[:-axes], *y.array.shape[-axes:]) for y in call.outputs]
+def _divided_group(dims: Dims, shape: tuple[int, ...]) -> list[Dim]:
+    """The dims after a reshape of one group of axes."""
+    dynamic = [n for n in dims if isinstance(n, Size)]  # the sizes that no axis of the result has yet
+    made: list[Dim] = []
+    for n in shape:
+        places = [at for at, size in enumerate(dynamic) if number(size) == n]
+        if places:
+            made.append(dynamic.pop(places[0]))
+        else:
+            made.append(n)
+    if not dynamic:
+        return made
+    total = count(dims)
+    for at, size in enumerate(made):  # what is left of the product belongs to one axis
+        others = count([*made[:at], *made[at + 1 :]])
+        left = exact_quotient(total, others)
+        if left is None and not isinstance(size, Size):
+            left = quotient(total, others)
+        if left is not None and number(left) == number(size):
+            made[at] = left
+            break
+    return made
 
 
-def _interpolate(call: Call) -> list[Dims | None]:
-    size, scale, *_ = call.settings["arguments"]
-    dims = call.inputs[0].dims
-    axes = len(dims) - 2
-    if size is not None:
-        sizes = size if isinstance(size, (tuple, list)) else [size] * axes
-        return [(*dims[:2], *sizes)]
-    if isinstance(scale, (tuple, list)):
-        factors = scale
-    else:
-        factors = [scale] * axes
-    sizes = [scaled(n, float(factor)) for n, factor in zip(dims[2:], factors, strict=True)]
-    return [(*dims[:2], *sizes)]
+# --- windows and factors
+def windows(n: Dim, kernel: int, stride: int, pad: int, dilation: int) -> Dim:
+    """The number of windows along an axis, as convolutions and pools have them."""
+    made: Dim = (n + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+    return made
 
 
 def scaled(n: Dim, factor: float) -> Dim:
@@ -229,39 +201,22 @@ def scaled(n: Dim, factor: float) -> Dim:
     return math.floor(n * factor)
 
 
-def _permuted(call: Call) -> list[Dims | None]:
-    dims = call.inputs[0].dims
-    return [tuple(dims[d] for d in call.settings["dims"])]
-
-
-def _joined(call: Call) -> list[Dims | None]:
-    ndim = call.outputs[0].array.ndim
-    parts = [x.dims for x in call.inputs if x.array.ndim == ndim]  # cat ignores vectors without elements
-    at = call.settings["axis"] % ndim
-    total = sum(part[at] for part in parts)
-    others = [_of_equal([part[d] for part in parts]) for d in range(ndim)]
-    return [tuple(total if d == at else n for d, n in enumerate(others))]
-
-
-def _of_equal(sizes: list[Dim]) -> Dim:
-    """The one of equal sizes that is known best."""
-    return next((n for n in sizes if not isinstance(n, Size)), sizes[0])
-
-
-def sliced(n: Dim, part: slice) -> Dim:
+# --- slices
+def sliced(n: Dim, part: slice) -> Any:
     """The number of elements that a slice takes of n; None where a bound may be of either sign."""
-    step = 1 if part.step is None else part.step
+    step: Any = 1
+    if part.step is not None:
+        step = part.step
     if isinstance(step, Size):
         return None
     if step < 0:
-        if part.start is None and part.stop is None:
-            return -(-n // -step)
-        if isinstance(n, Size):
-            return None
-        present = slice(*map(number, _parts(part)))
-        return len(range(*present.indices(n)))
-    start = _bound(0 if part.start is None else part.start, n)
-    stop = n if part.stop is None else _bound(part.stop, n)
+        return _sliced_backwards(n, part)
+    start: Any = 0
+    if part.start is not None:
+        start = _slice_bound(part.start, n)
+    stop: Any = n
+    if part.stop is not None:
+        stop = _slice_bound(part.stop, n)
     if start is None or stop is None:
         return None
     length = greatest(stop - start, 0)
@@ -270,14 +225,20 @@ def sliced(n: Dim, part: slice) -> Dim:
     return -(-length // step)
 
 
-def _parts(part: slice) -> tuple[Any, Any, Any]:
-    return part.start, part.stop, part.step
+def _sliced_backwards(n: Dim, part: slice) -> Any:
+    """`sliced` with a negative step: of a dynamic axis the whole axis alone."""
+    if part.start is None and part.stop is None:
+        return -(-n // -part.step)
+    if isinstance(n, Size):
+        return None
+    in_this_run = slice(number(part.start), number(part.stop), number(part.step))
+    return len(range(*in_this_run.indices(n)))
 
 
 _BEYOND = 2**40  # more elements than any axis has: files have such bounds for "to the end"
 
 
-def _bound(at: Any, n: Dim) -> Dim:
+def _slice_bound(at: Any, n: Dim) -> Any:
     """A bound of a slice, counted from the front and within the axis; None where its sign is not known."""
     if not isinstance(at, Size):
         at = int(at)
@@ -292,185 +253,15 @@ def _bound(at: Any, n: Dim) -> Dim:
     return None
 
 
-def whole_key(key: Any, ndim: int) -> list[Any]:
-    """The key of an index as a list: a part for each dimension of the operand, and None for each new axis."""
-    key_of_axes = list(key) if isinstance(key, tuple) else [key]
-    missing = ndim - sum(p is not None and p is not Ellipsis for p in key_of_axes)
-    for at, part in enumerate(key_of_axes):
-        if part is Ellipsis:
-            return key_of_axes[:at] + [slice(None)] * missing + key_of_axes[at + 1 :]
-    return key_of_axes + [slice(None)] * missing
+def key_of_axes(key: Any, ndim: int) -> list[Any]:
+    """The key of an index as a list: an entry for each dimension of the operand, and None for each new axis.
 
-
-def _picked(call: Call) -> list[Dims | None]:
-    dims = call.inputs[0].dims
-    made: list[Dim] = []
-    axis = 0
-    for part in whole_key(call.settings["key"], len(dims)):
-        if part is None:
-            made.append(1)
-            continue
-        if isinstance(part, slice):
-            made.append(sliced(dims[axis], part))
-        axis += 1
-    return [tuple(made)]
-
-
-def _taken(call: Call) -> list[Dims | None]:
-    return [(*call.inputs[1].dims, *call.inputs[0].dims[1:])]
-
-
-def _quantized_rows(call: Call) -> list[Dims | None]:
-    return [(*call.inputs[2].dims, call.outputs[0].array.shape[-1])]
-
-
-def _pick(call: Call) -> list[Dims | None]:
-    axes = call.settings["axes"]
-    dims = call.inputs[0].dims
-    index = broadcast(*(x.dims for x in call.inputs[1:]))
-    others = [n for d, n in enumerate(dims) if d not in axes]
-    first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
-    return [(*others[:first], *index, *others[first:])]
-
-
-def _windowed(call: Call) -> list[Dims | None]:
-    at, size, step = call.settings["place"]
-    dims = list(call.inputs[0].dims)
-    dims[at] = (dims[at] - size) // step + 1
-    return [(*dims, size)]
-
-
-def _padded(call: Call) -> list[Dims | None]:
-    dims = list(call.inputs[0].dims)
-    sizes = call.settings["sizes"]
-    for i in range(len(sizes) // 2):
-        at = len(dims) - 1 - i
-        dims[at] = dims[at] + sizes[2 * i] + sizes[2 * i + 1]
-    return [tuple(dims)]
-
-
-def _expanded(call: Call) -> list[Dims | None]:
-    dims = call.inputs[0].dims
-    shape = call.outputs[0].array.shape
-    lead = len(shape) - len(dims)
-    return [tuple(n if i < lead else _kept(dims[i - lead], n) for i, n in enumerate(shape))]
-
-
-def _kept(before: Dim, after: int) -> Dim:
-    if number(before) == after:
-        return before
-    return after
-
-
-def _sorted(call: Call) -> list[Dims | None]:
-    dims = list(call.inputs[0].dims)
-    at = call.settings["axis"]
-    dims[at] = call.settings["last"] - call.settings["first"]
-    return [tuple(dims)] * len(call.outputs)
-
-
-def _recurrent(call: Call) -> list[Dims | None]:
-    x = call.inputs[0].dims
-    steps, *last = call.outputs
-    made: list[Dims | None] = [(*x[:-1], steps.array.shape[-1])]
-    return made + [(*x[1:-1], y.array.shape[-1]) for y in last]
-
-
-def split_again(dims: Dims, shape: tuple[int, ...]) -> Dims:
-    """The dims of a reshape that the library's own code has computed from numbers.
-
-    Each group of axes with the same number of elements before and after is taken apart: an axis as long as
-    one before it is that axis, and one further axis of a group has what is left.
+    ``x[..., 0]`` of three dimensions has the list [:, :, 0].
     """
-    made: list[Dim] = []
-    before = after = 0
-    while before < len(dims) or after < len(shape):
-        first = before
-        start = after
-        left = 1
-        right = 1
-        while True:
-            if before < len(dims) and (left <= right or after == len(shape)):
-                left *= number(dims[before])
-                before += 1
-            elif after < len(shape):
-                right *= shape[after]
-                after += 1
-            if (left == right and after > start) or (before == len(dims) and after == len(shape)):
-                break
-        made += _group(dims[first:before], shape[start:after])
-    return tuple(made)
-
-
-def _group(dims: Dims, shape: tuple[int, ...]) -> list[Dim]:
-    rest = [n for n in dims if isinstance(n, Size)]
-    made: list[Dim] = []
-    for n in shape:
-        equal_sizes = [at for at, size in enumerate(rest) if number(size) == n]
-        made.append(rest.pop(equal_sizes[0]) if equal_sizes else n)
-    if not rest:
-        return made
-    for at, n in enumerate(made):  # what is left of the product belongs to one axis
-        others = count([*made[:at], *made[at + 1 :]])
-        left = exact_quotient(count(dims), others)
-        if left is None and not isinstance(n, Size):
-            left = quotient(count(dims), others)
-        if left is not None and number(left) == n:
-            made[at] = left
-            break
-    return made
-
-
-_FIRST = [
-    "BatchNorm", "Cumprod", "Cumsum", "DropoutLayer", "Flip", "GroupNorm", "LayerNorm", "LogSoftmax",
-    "MaskedFill", "Prelu", "Scatter", "ScatterReduce", "Softmax", "Triangle", "Trilu", "cumprod", "cumsum",
-    "isin", "isfinite", "isinf", "isnan",
-]  # fmt: skip
-_REDUCED = [
-    "Extreme", "ExtremeAlong", "Logsumexp", "Prod", "Sum", "Var", "all", "any", "argmax", "argmin", "max",
-    "min", "prod", "sum",
-]  # fmt: skip
-_OTHERS = [
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AvgPool1d",
-    "AvgPool2d", "Concatenate", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "Embedding",
-    "Expand", "Gather", "Getitem", "GridSample", "Interpolate", "Linear", "Matmul", "MaxPool1d", "MaxPool2d",
-    "Pad", "Permute", "Pick", "QuantizedLinear", "QuantizedRows", "Recurrent", "Reshape", "Sort", "TakeRows",
-    "Unfold", "one_hot", "searchsorted", "sort",
-]  # fmt: skip
-
-RULES: dict[str, Rule] = {}
-"""Kind of a call -> its rule."""
-
-
-def _fill() -> None:
-    """Enters the rules; all other kinds that are written are element-wise."""
-    for axes in "12":
-        RULES.update({f"Conv{axes}d": _conv, f"ConvTranspose{axes}d": _conv_transpose})
-        RULES.update({f"MaxPool{axes}d": _pool, f"AvgPool{axes}d": _pool})
-        RULES.update({f"AdaptiveAvgPool{axes}d": _adaptive, f"AdaptiveMaxPool{axes}d": _adaptive})
-    RULES.update(dict.fromkeys(_FIRST, _first))
-    RULES.update(dict.fromkeys(_REDUCED, _reduced))
-    RULES.update(dict.fromkeys(("Embedding", "TakeRows"), _taken))
-    RULES.update(dict.fromkeys(("Linear", "QuantizedLinear"), _linear))
-    RULES.update(dict.fromkeys(("Sort", "sort"), _sorted))
-    RULES.update(
-        Concatenate=_joined,
-        Expand=_expanded,
-        Gather=lambda call: [call.inputs[1].dims],
-        Getitem=_picked,
-        GridSample=lambda call: [(*call.inputs[0].dims[:2], *call.inputs[1].dims[1:-1])],
-        Interpolate=_interpolate,
-        Matmul=_product,
-        Pad=_padded,
-        Permute=_permuted,
-        Pick=_pick,
-        QuantizedRows=_quantized_rows,
-        Recurrent=_recurrent,
-        Reshape=lambda call: [split_again(call.inputs[0].dims, call.outputs[0].array.shape)],
-        Unfold=_windowed,
-        one_hot=lambda call: [(*call.inputs[0].dims, call.settings["classes"])],
-        searchsorted=lambda call: [call.inputs[1].dims],
-    )
-    for kind in WRITERS:
-        if kind not in RULES and kind not in _OTHERS:
-            RULES[kind] = _elementwise
+    entries = list(key) if isinstance(key, tuple) else [key]
+    named = [entry for entry in entries if entry is not None and entry is not Ellipsis]
+    others = [slice(None)] * (ndim - len(named))
+    for at, entry in enumerate(entries):
+        if entry is Ellipsis:
+            return entries[:at] + others + entries[at + 1 :]
+    return entries + others

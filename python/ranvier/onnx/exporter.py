@@ -1,8 +1,8 @@
 """`rv.onnx.export`: runs a model and writes the calls of its Functions as the nodes of an ONNX file.
 
-`runs.py` runs the model at several sizes; each call is then written by its function of `registry.WRITERS`,
-which gets the call of all runs (`site.Site`). At the end the file's graph is computed and compared with the
-model.
+`all_runs.py` runs the model at several sizes; each call is then written by its function of
+`registry.WRITERS`, which gets the call of all runs (`site.Site`). At the end the file's graph is computed and
+compared with the model.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-import ranvier.onnx.composed
-import ranvier.onnx.handlers  # fills the table of stand-ins
+import ranvier.onnx.stand_ins  # fills the table of stand-ins
 import ranvier.onnx.writers  # noqa: F401  # fills the table of writers
 from ranvier.nn import Module
+from ranvier.onnx.all_runs import all_runs
+from ranvier.onnx.arguments import Axes, dynamic, inputs_of, outputs_of
 from ranvier.onnx.reader import KEY, load
 from ranvier.onnx.registry import WRITERS
-from ranvier.onnx.runs import Axes, Modules, Run, all_runs, dynamic, inputs_of, outputs_of
+from ranvier.onnx.runs import Modules, Run
 from ranvier.onnx.site import Site, Writer, used
 from ranvier.onnx.sizes import Size
 from ranvier.onnx.values import number_of, package
@@ -104,7 +105,7 @@ def _nodes(
         results = written if isinstance(written, tuple) else (written,)
         names.update((value.name, name) for value, name in zip(calls[0].outputs, results, strict=True))
     site = Site(writer, [_RESULT], names, axes)
-    values = [site.operand([r.outputs[i][0] for r in runs]) for i in range(len(outputs))]
+    values = [site.operand([r.outputs[i].value for r in runs]) for i in range(len(outputs))]
     return _with_results(used(writer.nodes, values), values, outputs, onnx=writer.onnx)
 
 
@@ -317,7 +318,7 @@ def _compare(proto: Any, runs: list[Run]) -> None:
             outputs = graph(*one.inputs)
             results = outputs if isinstance(outputs, tuple) else (outputs,)
             pairs = zip(results, one.outputs, strict=True)
-            are_equal = [_is_equal(got._array, wanted, close, rounding) for got, (_, wanted) in pairs]
+            are_equal = [_is_equal(got._array, wanted.array, close, rounding) for got, wanted in pairs]
             fault = "" if all(are_equal) else "other results"
         except ValueError as error:
             fault = str(error)

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial, reduce
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ranvier.onnx.dims import Dim, Dims, equal, same
+from ranvier.onnx.dims import Dim, Dims, same_dims, same_size
 from ranvier.onnx.registry import BECAME_INPUTS
-from ranvier.onnx.sizes import Atom, Real, Size, lower_bound
+from ranvier.onnx.sizes import Atom, Real, Size, SymbolicNumber, lower_bound
 from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
 from ranvier.tape.calls import Call
+from ranvier.tensors.types import ArrayLike, DtypeLike, Number
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +32,7 @@ class Writer:
     newest version, and writes inputs as attributes where the older version has them so.
     """
 
-    def __init__(self, onnx: Any, opset: int) -> None:
+    def __init__(self, onnx: ModuleType, opset: int) -> None:
         self.onnx = onnx
         self.opset = opset
         self.nodes: list[Any] = []
@@ -61,11 +63,15 @@ class Writer:
             )
         since, names = BECAME_INPUTS.get(op, (0, ()))
         if self.opset < since:
-            given = {name: self._arrays[x] for name, x in zip(names, inputs[1:], strict=False) if x}
+            for attribute, x in zip(names, inputs[1:], strict=False):
+                if x:
+                    attributes[attribute] = self._arrays[x].tolist()
             inputs = inputs[:1]
-            attributes = {**attributes, **{n: a.tolist() for n, a in given.items()}}
         name = self.reserve(op)
-        results = [self.reserve(f"{name}_out" + (f"_{i}" if outputs > 1 else "")) for i in range(outputs)]
+        if outputs == 1:
+            results = [self.reserve(f"{name}_out")]
+        else:
+            results = [self.reserve(f"{name}_out_{i}") for i in range(outputs)]
         while inputs and not inputs[-1]:  # inputs that are left out at the end are not written
             inputs = inputs[:-1]
         settings = {key: value for key, value in attributes.items() if value is not None}
@@ -78,7 +84,7 @@ class Writer:
         """True if the version of the operator set has the operator."""
         return bool(self.onnx.defs.has(op, self.opset))
 
-    def constant(self, value: Any, dtype: Any = None) -> str:
+    def constant(self, value: ArrayLike, dtype: DtypeLike | None = None) -> str:
         """The name of a constant; equal ones are stored once."""
         array = np.ascontiguousarray(np.asarray(value, dtype)).reshape(np.shape(value))
         key = (str(array.dtype), array.shape, array.tobytes())
@@ -123,15 +129,21 @@ class Writer:
         return self.node("Reshape", x, self.ints(*sizes))
 
 
+def _rank(value: Value | None) -> int | None:
+    if value is None:
+        return None
+    return value.array.ndim
+
+
 def used(nodes: list[Any], outputs: list[str]) -> list[Any]:
     """The nodes that the outputs need, in order."""
     needed = set(outputs)
-    kept = []
+    found = []
     for node in reversed(nodes):
         if needed.intersection(node.output):
-            kept.append(node)
+            found.append(node)
             needed.update(node.input)
-    return kept[::-1]
+    return found[::-1]
 
 
 class Site:
@@ -149,14 +161,16 @@ class Site:
         self._names = names
         self._axes = axes
         self.node = writer.node
-        self.kind, self.settings = calls[0].kind, calls[0].settings
+        self.kind = calls[0].kind
+        self.settings = calls[0].settings
 
     # --- errors
     def refuse(self, what: str, remedy: str = "") -> ValueError:
         """The error, for the caller to raise."""
-        return ValueError(
-            f"[onnx.export] {self.kind} at {self.calls[0].where}: {what}" + (f"; {remedy}" if remedy else "")
-        )
+        text = f"[onnx.export] {self.kind} at {self.calls[0].where}: {what}"
+        if remedy:
+            text = f"{text}; {remedy}"
+        return ValueError(text)
 
     def depends(self, what: str) -> ValueError:
         """The error for something that differs between runs of different sizes, for the caller to raise."""
@@ -168,11 +182,14 @@ class Site:
 
     def require_ranks(self) -> None:
         """Raises ValueError: the rank of an operand, or the shape of a result, differs between runs."""
-        for values in zip(*([*c.inputs, *c.outputs] for c in self.calls), strict=True):
-            if len({None if v is None else v.array.ndim for v in values}) > 1:
+        first = self.calls[0]
+        for call in self.calls[1:]:
+            operands = zip([*first.inputs, *first.outputs], [*call.inputs, *call.outputs], strict=True)
+            if any(_rank(a) != _rank(b) for a, b in operands):
                 raise self.depends("the number of dimensions")
-        for values in zip(*(c.outputs for c in self.calls), strict=True):
-            if not all(equal(value.dims, values[0].dims) for value in values):
+        for call in self.calls[1:]:
+            results = zip(first.outputs, call.outputs, strict=True)
+            if not all(same_dims(a.dims, b.dims) for a, b in results):
                 raise self.depends("the shape of the result")
 
     # --- settings
@@ -204,7 +221,7 @@ class Site:
             raise self.depends(f"the size of axis {axis}")
         return n
 
-    def dtype(self, i: int = 0) -> Any:
+    def dtype(self, i: int = 0) -> np.dtype[Any]:
         value = self.calls[0].inputs[i]
         assert value is not None
         return value.array.dtype
@@ -255,7 +272,7 @@ class Site:
             "use operations on floats, or compute it outside and pass it as an input",
         )
 
-    def scalar(self, value: Any, i: int = 0) -> str:
+    def scalar(self, value: Number, i: int = 0) -> str:
         """A constant in the dtype of an operand."""
         return self.w.constant(np.array(value, self.dtype(i)))
 
@@ -266,17 +283,28 @@ class Site:
         free: the vector is the target of a reshape of the value `of`, with the shape of_dims, in which 0
         copies a size and one entry may be -1.
         """
-        numbers = _free_target(dims, of_dims) if free else None
-        if numbers is not None:
-            return self.w.ints(*numbers)
-        return self.joined([self.number(n) if isinstance(n, Size) else n for n in dims])
+        if free:
+            numbers = _free_target(dims, of_dims)
+            if numbers is not None:
+                return self.w.ints(*numbers)
+        return self.joined([self._name_or_number(n) for n in dims])
+
+    def _name_or_number(self, n: Dim) -> str | int:
+        if isinstance(n, Size):
+            return self.number(n)
+        return n
 
     def joined(self, numbers: Sequence[int | str]) -> str:
         """The name of a vector joined from numbers and from names of vectors of one element."""
-        known = [n for n in numbers if not isinstance(n, str)]
-        if len(known) == len(numbers):
-            return self.w.ints(*known)
-        names = [n if isinstance(n, str) else self.w.ints(n) for n in numbers]
+        plain = [n for n in numbers if not isinstance(n, str)]
+        if len(plain) == len(numbers):
+            return self.w.ints(*plain)
+        names: list[str] = []
+        for n in numbers:
+            if isinstance(n, str):
+                names.append(n)
+            else:
+                names.append(self.w.ints(n))
         if len(names) > 1:
             return self.node("Concat", *names, axis=0)
         return names[0]
@@ -299,7 +327,7 @@ class Site:
             self.w.sizes[n.key] = reduce(partial(self.node, "Add"), terms)
         return self.w.sizes[n.key]
 
-    def scalar_size(self, n: Any) -> str:
+    def scalar_size(self, n: Dim | Real) -> str:
         """The name of a scalar that holds a size (int64) or a number with a fraction (float64)."""
         if isinstance(n, Real):
             made = self._real(n)
@@ -352,10 +380,12 @@ class Site:
         return self._chosen("Max", "Greater", a, b)
 
     def _chosen(self, op: str, relation: str, a: Dim, b: Dim) -> str:
-        names = self.number(a), self.number(b)
+        first = self.number(a)
+        second = self.number(b)
         if self.w.opset > 11:
-            return self.node(op, *names)
-        return self.node("Where", self.node(relation, *names), *names)  # Min of integers came later
+            return self.node(op, first, second)
+        is_first = self.node(relation, first, second)
+        return self.node("Where", is_first, first, second)  # Min of integers came later
 
     def _floor(self, x: Real) -> str:
         return self.w.cast(self.node("Floor", self._real(x)), np.int64)
@@ -369,7 +399,7 @@ class Site:
     def _trunc(self, x: Real) -> str:
         return self.w.cast(self._real(x), np.int64)
 
-    def _real(self, x: Any) -> str:
+    def _real(self, x: SymbolicNumber) -> str:
         """The name of a float64 vector of one element."""
         if isinstance(x, Size):
             return self._real_of_size(x)
@@ -383,8 +413,9 @@ class Site:
         first = x.operands[0]
         if x.op == "truediv" and type(first) in (int, float) and first == 1:
             return self.node("Reciprocal", operands[1])  # of (1 / a) * b onnxruntime makes b / a
-        op = {"truediv": "Div"}.get(x.op, x.op.capitalize())
-        return self.node(op, *operands)
+        if x.op == "truediv":
+            return self.node("Div", *operands)
+        return self.node(x.op.capitalize(), *operands)
 
     def _real_of_size(self, n: Size) -> str:
         """The name of a float64 vector of one element. The factors of what int64 may not hold are floats."""
@@ -413,17 +444,20 @@ def _free_target(dims: Dims, of_dims: Dims) -> list[int] | None:
     if any(not isinstance(n, Size) and n == 0 for n in dims):
         return None
     varying = [i for i, n in enumerate(dims) if isinstance(n, Size)]
-    copied = [i for i in varying if i < len(of_dims) and same(of_dims[i], dims[i])]
+    copied = [i for i in varying if i < len(of_dims) and same_size(of_dims[i], dims[i])]
     rest = [i for i in varying if i not in copied]
     if len(rest) > 1:
         return None
     if rest and any(lower_bound(dims[i]) <= 0 for i in copied):
         return None
-    numbers = list(dims)
-    for i in copied:
-        numbers[i] = 0
-    for i in rest:
-        numbers[i] = -1
+    numbers: list[int] = []
+    for i, n in enumerate(dims):
+        if i in copied:
+            numbers.append(0)
+        elif isinstance(n, Size):
+            numbers.append(-1)
+        else:
+            numbers.append(n)
     return numbers
 
 
@@ -443,7 +477,7 @@ def equal_calls(first: list[Call], second: list[Call]) -> bool:
 def _equal(a: Any, b: Any) -> bool:
     """True if two settings are equal: numbers, strings, slices, arrays, tuples of them."""
     if isinstance(a, Value) and isinstance(b, Value):
-        return a.name == b.name and equal(a.dims, b.dims) and (bool(a.name) or _equal(a.array, b.array))
+        return a.name == b.name and same_dims(a.dims, b.dims) and (bool(a.name) or _equal(a.array, b.array))
     if isinstance(a, (Size, Real)) or isinstance(b, (Size, Real)):
         return type(a) is type(b) and a.key == b.key
     if isinstance(a, slice) and isinstance(b, slice):

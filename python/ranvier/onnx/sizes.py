@@ -17,8 +17,8 @@ A Size is a polynomial with whole coefficients. Its variables are atoms:
 - The terms of a Size are its coefficients by product: those of 2*n + 3 are ``{("n",): 2, (): 3}``.
 - A `Dim` is the size of any axis: an int, or a Size for what depends on dynamic axes.
 
-A `Real` is a number with a fraction that was computed from sizes, such as ``n / 2`` or ``math.sqrt(n)``. It is
-not a sum of terms: it has the operation, and the operands as they are.
+A `Real` is a number with a fraction that was computed from sizes, such as ``n / 2`` or ``math.sqrt(n)``. It
+is not a sum of terms: it has the operation, and the operands as they are.
 
 Neither is an int: Python and NumPy then ask it for its number (`__index__`, `__float__`, `__hash__` ...), and
 each of these methods refuses, as the file would hold that number for all sizes. docs/design/export.md says
@@ -827,7 +827,7 @@ def _is_alone(key: str, terms: Terms) -> bool:
 
 
 def _bound_by_operands(x: Size, atom: Atom, depth: int) -> Bound:
-    """The lower bound of x with the operands of one of its atoms in its place; -infinity where it has none."""
+    """The lower bound of x with the operands of an atom in its place; -infinity where it has none."""
     factor = x.terms[(atom.key,)]
     rest = x - factor * Size({(atom.key,): 1}, {atom.key: atom}, x.scope)
     if atom.op in ("min", "max"):

@@ -1,7 +1,7 @@
 """Sizes of dynamic axes in the run of a model that is recorded: how they reach it, and what takes them.
 
 While a `recording()` is on, the shape of a tensor has a `Size` for each dynamic axis where code outside of
-the library reads it, and the functions of `handlers.py` stand in the place of the library's public ones. A
+the library reads it, and the functions of `stand_ins` stand in the place of the library's public ones. A
 stand-in computes with the numbers of the present run, and records one call whose settings hold the sizes. A
 function without a stand-in asks the Size for its number, which refuses. Outside of a recording nothing is
 replaced.

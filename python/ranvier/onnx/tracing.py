@@ -7,29 +7,35 @@ sizes (`sizes.py`), which follow from those of the inputs call by call (`dims.py
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 import ranvier.nn as nn
-import ranvier.onnx.dims as shapes
 from ranvier.autograd import Tensor, wrap
 from ranvier.observe import package, place
-from ranvier.onnx.dims import Dims
+from ranvier.onnx.dims import Dim, Dims, is_fixed
 from ranvier.onnx.registry import SINCE, WRITERS
-from ranvier.onnx.sizes import number, size_of_axis
+from ranvier.onnx.shape_rules import PartialDims, result_dims
+from ranvier.onnx.sizes import Real, Size, number, size_of_axis
 from ranvier.onnx.symbols import HANDLERS
 from ranvier.ops import formulas  # noqa: F401  # fills the table of formulas
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.table import COMPARISONS
 from ranvier.tape.calls import Call, Calls
+from ranvier.tensors.types import TensorLike
 
 Array = np.ndarray[Any, Any]
 
+Operands: TypeAlias = Sequence[TensorLike | None]
+"""The inputs of a call; None for one that is left out."""
+
+_FOLDER = os.path.dirname(__file__)
 
 ARITHMETIC = (
     "arithmetic of sizes (+ - * / // % ** min max, math.sqrt and log, math.floor for int(), "
@@ -67,10 +73,10 @@ class Trace(Calls):
 
     op = "onnx.export"
 
-    def __init__(self, enter: Callable[[Any], None] | None = None, opset: int = 0) -> None:
+    def __init__(self, enter: Callable[[nn.Module], None] | None = None, opset: int = 0) -> None:
         super().__init__()
         self.opset = opset
-        self.enter = enter or (lambda module: None)
+        self.enter = enter
         self.called = ""  # the public function whose stand-in runs
         self.is_silent = False  # True while a stand-in computes: its calls are not recorded
         self.least_sizes = 0  # sizes up to this one are all compared (`compares_up_to`)
@@ -79,7 +85,7 @@ class Trace(Calls):
         self.answers: list[bool] = []  # to the first conditions, in place of those of the present sizes
         self._count = 0
         self._dims: dict[str, Dims] = {}  # name of a value -> its shape
-        self._given: Dims | None = None  # the shape of the result of the next call
+        self._next_dims: Dims | None = None  # the shape of the result of the next call
         self._replaced: dict[str, Any] = {}  # settings of calls that are recorded with sizes (`replaced`)
 
     def name(self, tensor: Tensor, name: str, is_computed: bool = True, dims: Dims | None = None) -> Value:
@@ -88,12 +94,13 @@ class Trace(Calls):
         self._dims[name] = tensor._array.shape if dims is None else dims
         return Value(name, _outline(tensor._array), self._dims[name])
 
-    def operand(self, x: Any) -> Value | None:
+    def operand(self, x: TensorLike | None) -> Any:
         if x is None:
             return None
         array = getattr(x, "_array", x)
         if not isinstance(array, np.ndarray):
-            return Value("", np.asarray(array), np.shape(array))
+            array = np.asarray(array)
+            return Value("", array, array.shape)
         entry = self.unchanged(array)
         if entry is None:
             self.alive.append(array)
@@ -105,11 +112,11 @@ class Trace(Calls):
         self._count += 1
         return self.name(x, f"{kind.lower()}_{self._count}")
 
-    def writes(self, function: Any, inputs: Any) -> bool:
+    def writes(self, function: Any, inputs: Operands) -> bool:
         kind = type(function).__name__
         return kind in WRITERS and self.opset >= SINCE.get(kind, 0)
 
-    def add(self, kind: str, settings: dict[str, Any], inputs: Any, *rest: Any) -> None:
+    def add(self, kind: str, settings: dict[str, Any], inputs: Operands, *rest: Any) -> None:
         if kind not in WRITERS:  # `export` refuses it by its name
             settings = {}
             inputs = ()
@@ -121,8 +128,9 @@ class Trace(Calls):
             inputs = (*inputs, settings["index"])
             settings = {}
         elif kind in ("QuantizedLinear", "QuantizedRows"):  # the bytes are written in another layout
-            panels = inputs[-3]._array
-            super().add(kind, {**settings, "panels": Value("", panels, panels.shape)}, inputs, *rest)
+            panels: Any = inputs[-3]
+            value = Value("", panels._array, panels._array.shape)
+            super().add(kind, {**settings, "panels": value}, inputs, *rest)
             self._measure()
             return
         super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, *rest)
@@ -136,12 +144,12 @@ class Trace(Calls):
             return tuple(map(self._setting, value))
         return value
 
-    def apply(self, run: Any, function: Any, *inputs: Any) -> Any:
+    def apply(self, run: Any, function: Any, *inputs: TensorLike | None) -> Any:
         if self.is_silent:
             return run(*inputs)
         return super().apply(run, function, *inputs)
 
-    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+    def computed(self, name: str, inputs: Operands, result: Any, **settings: Any) -> None:
         if self.is_silent:
             return
         results = result if isinstance(result, tuple) else (result,)
@@ -149,13 +157,13 @@ class Trace(Calls):
             return  # the result was made by a Function, whose call is recorded, or is a constant
         if name in COMPARISONS or name in ("isin", "searchsorted"):
             settings["dtype"] = result_dtype(*(as_operand(name, x) for x in inputs))
-        kind = _kind_of(name, results[0]._array.dtype)
+        kind = _recorded_kind(name, results[0]._array.dtype)
         if kind != name:
             settings["name"] = name
         self.add(kind, settings, inputs, results)
 
     # --- sizes
-    def dims(self, tensor: Any) -> Dims:
+    def dims(self, tensor: TensorLike) -> Dims:
         """The shape of a tensor, with a Size for what depends on a dynamic axis."""
         array = getattr(tensor, "_array", tensor)
         if not isinstance(array, np.ndarray):
@@ -166,9 +174,16 @@ class Trace(Calls):
             return array.shape
         return self._dims[entry.value]
 
-    def made(self, kind: str, settings: dict[str, Any], inputs: Any, y: Tensor, dims: Dims | None) -> None:
+    def made(
+        self,
+        kind: str,
+        settings: dict[str, Any],
+        inputs: Operands,
+        y: Tensor,
+        dims: Dims | None,
+    ) -> None:
         """Records a call that a stand-in has computed; dims: the shape of y, None where a rule gives it."""
-        self._given = dims
+        self._next_dims = dims
         self.add(kind, settings, inputs, (y,))
         if not inputs:
             self._recording.core.follow(y._array)
@@ -179,12 +194,11 @@ class Trace(Calls):
         An axis that neither knows is a size of its own.
         """
         call = self.calls[-1]
-        if self._given is None:
+        found: list[PartialDims] = [self._next_dims]
+        if self._next_dims is None:
             self._replace_settings(call)
-            found = shapes.results(call)
-        else:
-            found = [self._given]
-        self._given = None
+            found = result_dims(call)
+        self._next_dims = None
         for i, (value, dims) in enumerate(zip(call.outputs, found, strict=True)):
             known = self._known(value, dims)
             self._dims[value.name] = known
@@ -194,22 +208,26 @@ class Trace(Calls):
         """Puts sizes into the settings of a call, which the library has computed as numbers (`replaced`)."""
         if "last" in self._replaced and call.kind in ("Sort", "sort"):
             last = self._replaced["last"]
-            call.settings["last"] = call.inputs[0].dims[call.settings["axis"]] if last is None else last
+            if last is None:
+                last = call.inputs[0].dims[call.settings["axis"]]
+            call.settings["last"] = last
         if "arguments" in self._replaced and call.kind == "Interpolate":
             call.settings["arguments"] = (self._replaced["arguments"], *call.settings["arguments"][1:])
         if "factors" in self._replaced and call.kind == "Interpolate":  # of which the library makes some 1
             _, _, *rest = call.settings["arguments"]
             call.settings["arguments"] = (None, self._replaced["factors"], *rest)
 
-    def _known(self, value: Value, dims: Dims | None) -> Dims:
+    def _known(self, value: Value, dims: PartialDims) -> Dims:
         """The dims of a result, with a size of its own for each axis that they do not give."""
         shape = value.array.shape
-        known: list[Any] = [None] * len(shape)
-        if dims is not None and len(dims) == len(shape):
-            known = list(dims)
-        for at, n in enumerate(shape):
-            if known[at] is None or number(known[at]) != n:
-                known[at] = size_of_axis(self, value.name, at, 0, n)
+        if dims is None or len(dims) != len(shape):
+            dims = (None,) * len(shape)
+        known: list[Dim] = []
+        for at, n in enumerate(dims):
+            if n is None or number(n) != shape[at]:
+                known.append(size_of_axis(self, value.name, at, 0, shape[at]))
+            else:
+                known.append(n)
         return tuple(known)
 
     @contextmanager
@@ -240,7 +258,7 @@ class Trace(Calls):
         """Raises Refused for a call of a public function, by its name and line."""
         return self.refuse(f"{self.called} at {place()} {text}")
 
-    def refuse_number(self, size: Any, what: str) -> Any:
+    def refuse_number(self, size: Size | Real, what: str) -> Any:
         """Raises Refused where Python takes the number of a size that depends on a dynamic axis.
 
         After another answer to a condition it gives the number, for the text of the model's error.
@@ -250,9 +268,8 @@ class Trace(Calls):
             return number(size)
         taker = self.called or _taker()
         remedy = f"{ARITHMETIC} that goes to functions of the library"
-        if (
-            not self.called and taker in HANDLERS
-        ):  # its stand-in is not in the place that the model has it from
+        is_not_replaced = not self.called and taker in HANDLERS
+        if is_not_replaced:  # the stand-in is not in the place that the model has the function from
             remedy = (
                 f"{taker} from its module or tensor in place of a table, a class or a default that holds it"
             )
@@ -261,7 +278,7 @@ class Trace(Calls):
             f"hold for all sizes; expected {remedy}, or an axis that is static: leave it out of dynamic_axes"
         )
 
-    def read(self, how: str, tensor: Any = None) -> None:
+    def read(self, how: str, tensor: Tensor | None = None) -> None:
         """Refuses what `Calls.read` does, but for the text of the model's error."""
         if self._answers_otherwise() and how == "str() or repr()":
             self.taken.append("tensor(")
@@ -269,10 +286,10 @@ class Trace(Calls):
             super().read(how, tensor)
 
     def _answers_otherwise(self) -> bool:
-        """True after another answer to a condition than the present sizes give (`runs._settled`)."""
+        """True after another answer to a condition than the present sizes give (`conditions.settled`)."""
         return 0 < len(self.answers) <= len(self.conditions)
 
-    def text(self, size: Any) -> str:
+    def text(self, size: Size | Real) -> str:
         """The text of a size for messages of the library; a model must not take it."""
         frame: Any = sys._getframe(2)
         while frame.f_code.co_name == "__repr__":  # that of a shape, which whoever asks for its text calls
@@ -284,15 +301,18 @@ class Trace(Calls):
     def condition(self, text: str, holds: bool) -> bool:
         """The answer to a condition that holds for some sizes of a dynamic axis and not for others.
 
-        `runs.settled` then tries the other answer.
+        `conditions.settled` then tries the other answer.
         """
         at = len(self.conditions)
-        answer = self.answers[at] if at < len(self.answers) else holds
-        self.conditions.append(Condition(text, answer, f"{self.called or _taker()} at {place()}"))
+        answer = holds
+        if at < len(self.answers):
+            answer = self.answers[at]
+        function = self.called or _taker()
+        self.conditions.append(Condition(text, answer, f"{function} at {place()}"))
         return answer
 
-    def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Any) -> None:
-        if all(shapes.is_fixed(self.dims(x)) for x in inputs if x is not None):
+    def _failed(self, made_by: Any, settings: dict[str, Any], inputs: Operands) -> None:
+        if all(is_fixed(self.dims(x)) for x in inputs if x is not None):
             super()._failed(made_by, settings, inputs)
         else:
             self.caught(made_by.__name__)
@@ -301,14 +321,15 @@ class Trace(Calls):
         """Notes an operation on a dynamic axis that has raised an error, which the model must not catch."""
         self.failure = self.failure or f"{name} at {place()}"
 
-    def _is_value(self, x: Any) -> bool:
+    def _is_value(self, x: TensorLike | None) -> bool:
         array = getattr(x, "_array", x)
-        return isinstance(array, np.ndarray) and (
-            self.find(array) is not None or self._recording.core.varies(array)
-        )
+        if not isinstance(array, np.ndarray):
+            return False
+        return self.find(array) is not None or self._recording.core.varies(array)
 
     def call(self, run: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        self.enter(module)
+        if self.enter is not None:
+            self.enter(module)
         result = run(*args, **kwargs)
         if isinstance(module, nn.Dropout) and module.p > 0 and not self.is_silent:
             # evaluation mode: the dropout returned its input; a view of it is the result here
@@ -318,7 +339,7 @@ class Trace(Calls):
         return result
 
 
-def _kind_of(name: str, dtype: Any) -> str:
+def _recorded_kind(name: str, dtype: np.dtype[Any]) -> str:
     """The kind of a call that NumPy computes: one for all comparisons, and two for element-wise ops."""
     if name in COMPARISONS:
         return "Compare"
@@ -335,7 +356,7 @@ def _taker() -> str:
     frame: Any = sys._getframe(1)
     found = "the model"
     while frame is not None and frame.f_code.co_filename.startswith(package()):
-        if "/onnx/" not in frame.f_code.co_filename.replace("\\", "/"):
+        if not frame.f_code.co_filename.startswith(_FOLDER):
             found = frame.f_code.co_name
             if found in ("call", "op"):  # wrappers, which have the public name
                 found = str(frame.f_locals.get("name", found))

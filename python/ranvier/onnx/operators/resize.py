@@ -14,7 +14,7 @@ import numpy as np
 import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.dims import equal
+from ranvier.onnx.dims import same_dims
 from ranvier.onnx.operators.windows import elements_along, geometry
 from ranvier.onnx.registry import operator
 from ranvier.onnx.sizes import number
@@ -201,7 +201,7 @@ def _to_sizes(
     outs = list(shape)
     for axis, n in zip(chosen, wanted, strict=True):
         outs[axis] = n
-    if not equal(tuple(outs[:2]), tuple(shape[:2])):
+    if not same_dims(tuple(outs[:2]), tuple(shape[:2])):
         raise ValueError(
             f"[onnx Resize] got sizes {outs} for a value of shape {shape}; expected the first two"
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier as rv
 import ranvier.ops as ops
-from ranvier.onnx.dims import broadcast, completed
+from ranvier.onnx.dims import Dims, broadcast, completed
 from ranvier.onnx.registry import operator, operators
 from ranvier.onnx.sizes import Size
 from ranvier.onnx.symbols import has_size
@@ -39,7 +39,7 @@ def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
     return _shaped(x, tuple(sizes))
 
 
-def _shaped(x: Any, sizes: tuple[int, ...]) -> Any:
+def _shaped(x: Any, sizes: Dims) -> Any:
     return ops.reshape(tensor_of(x), sizes)
 
 

@@ -9,13 +9,15 @@ The settings "geometry" and "arguments" are tuples of the op's arguments in thei
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ranvier.onnx.dims import is_fixed, same
+from ranvier.onnx.dims import is_fixed, same_size
 from ranvier.onnx.registry import writes
-from ranvier.onnx.site import Site
+from ranvier.onnx.site import Array, Site
 
 
 @writes("Linear")
@@ -45,7 +47,7 @@ def _kernel(s: Site) -> list[int]:
     return [s.size(1, axis) for axis in range(2, s.ndim(1))]
 
 
-def _batched(s: Site, dimensions: int, write: Any) -> str:
+def _batched(s: Site, dimensions: int, write: Callable[[str], str]) -> str:
     """The name of write(x). An input without the batch axis, which has one dimension less, gets this axis."""
     x = s.input(0)
     if s.ndim() == dimensions:
@@ -156,25 +158,28 @@ def adaptive_pool(s: Site) -> str:
     op = "AveragePool" if "Avg" in s.kind else "MaxPool"
     if op == "MaxPool" and s.get("return_indices"):
         raise s.refuse("return_indices has no counterpart")
-    outs = s.result_dims()[-axes:]
+    outs: Any = s.result_dims()[-axes:]
     # A global pool fits all sizes of the input; other ways need sizes that do not vary (`size`).
     if is_fixed(outs) and all(n == 1 for n in outs):
-        return _batched(s, axes + 2, lambda x: s.node(f"Global{op}", x))
+        return _batched(s, axes + 2, partial(s.node, f"Global{op}"))
     sizes = [s.size(0, axis) for axis in range(-axes, 0)]
     if all(n % out == 0 for n, out in zip(sizes, outs, strict=True)):
         kernel = [n // out for n, out in zip(sizes, outs, strict=True)]
-        return _batched(s, axes + 2, lambda x: s.node(op, x, kernel_shape=kernel, strides=kernel))
+        return _batched(s, axes + 2, partial(s.node, op, kernel_shape=kernel, strides=kernel))
     if op == "MaxPool":
         raise s.refuse(
             f"windows that divide {sizes} unevenly into {outs} have no counterpart", "use max_pool2d"
         )
-    y = s.node("MatMul", s.input(0), s.w.constant(_means(sizes[-1], outs[-1]).T.astype(s.dtype())))
+    x = s.input(0)
+    columns = _means(sizes[-1], outs[-1]).T.astype(s.dtype())
+    y = s.node("MatMul", x, s.w.constant(columns))
     if axes == 1:
         return y
-    return s.node("MatMul", s.w.constant(_means(sizes[0], outs[0]).astype(s.dtype())), y)
+    rows = _means(sizes[0], outs[0]).astype(s.dtype())
+    return s.node("MatMul", s.w.constant(rows), y)
 
 
-def _means(n: int, out: int) -> Any:
+def _means(n: int, out: int) -> Array:
     """(out, n): the share of each element in the mean of each window of an adaptive pool."""
     shares = np.zeros((out, n))
     for o in range(out):
@@ -225,7 +230,7 @@ def group_norm(s: Site) -> str:
         scale = _filled(s, 1, channels, 1)
         bias = _filled(s, 2, channels, 0)
         return s.node("InstanceNormalization", s.input(0), scale, bias, epsilon=eps)
-    if any(same(n, 0) for n in s.dims(0)):  # a reshape to -1 would divide by 0
+    if any(same_size(n, 0) for n in s.dims(0)):  # a reshape to -1 would divide by 0
         return s.node("Identity", s.input(0))
     ones, zeros = (s.w.constant(np.full(groups, v, s.dtype())) for v in (1, 0))
     y = s.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups, -1), ones, zeros, epsilon=eps)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.onnx.dims import Dim, same
+from ranvier.onnx.dims import Dim, same_size
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
 from ranvier.onnx.sizes import Real, Size, exact_quotient
@@ -128,7 +128,7 @@ def _taken(s: Site, axes: list[_Axis], middle: float) -> str:
     """x at the elements floor((o + middle) in / out) of each axis."""
     y = s.input(0)
     for at, axis in enumerate(axes, 2):
-        stays = same(axis.size, axis.out) and axis.factor in (None, 1.0)
+        stays = same_size(axis.size, axis.out) and axis.factor in (None, 1.0)
         if not stays:
             y = s.node("Gather", y, _places(s, axis, middle), axis=at)
     return y

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.onnx.dims import Dim, broadcast, equal, same, whole_key
+from ranvier.onnx.dims import Dim, broadcast, key_of_axes, same_dims, same_size
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
 from ranvier.onnx.sizes import Size, greatest, lower_bound, smallest
@@ -34,13 +34,13 @@ def permute(s: Site) -> str:
 def expand(s: Site) -> str:
     dims = s.dims(0)
     wanted = s.result_dims()
-    if any(same(n, 0) for n in wanted) and not any(same(n, 0) for n in dims):
+    if any(same_size(n, 0) for n in wanted) and not any(same_size(n, 0) for n in dims):
         # onnxruntime expands a size of 1 to 1, not to 0; an empty result needs no elements of the operand
         none = s.w.onnx.numpy_helper.from_array(np.zeros(1, s.dtype()))
         return s.node("ConstantOfShape", s.shape(wanted), value=none)
     lead = len(wanted) - len(dims)
     kept = [  # Expand leaves an axis whose target is 1 as it is
-        1 if i >= lead and same(n, dims[i - lead]) else n for i, n in enumerate(wanted)
+        1 if i >= lead and same_size(n, dims[i - lead]) else n for i, n in enumerate(wanted)
     ]
     return s.node("Expand", s.input(0), s.shape(tuple(kept)))
 
@@ -98,7 +98,7 @@ def getitem(s: Site) -> str:
     by_size: list[tuple[int, Size]] = []  # axes that are picked at an index that depends on a size
     axis = 0  # of the operand
     at = 0  # of the result
-    for part in whole_key(s.get("key"), s.ndim()):
+    for part in key_of_axes(s.get("key"), s.ndim()):
         if part is None:
             new.append(at)
             at += 1
@@ -115,7 +115,7 @@ def getitem(s: Site) -> str:
         step = 1 if part.step is None else part.step
         if isinstance(step, Size) and lower_bound(step) <= 0:
             raise s.depends("the step of an index")
-        if not (part.start is None and part.stop is None and same(step, 1)):
+        if not (part.start is None and part.stop is None and same_size(step, 1)):
             starts.append(_bound(s, part.start, 0 if lower_bound(step) > 0 else _FAR))
             ends.append(_bound(s, part.stop, _FAR if lower_bound(step) > 0 else -_FAR))
             steps.append(s.number(step) if isinstance(step, Size) else int(step))
@@ -153,16 +153,18 @@ def pick(s: Site) -> str:
     For GatherND these axes are moved to the front; if they are adjacent, the result's axes are moved back to
     their place.
     """
-    axes, rank, x = s.get("axes"), len(s.calls[0].settings["shape"]), s.input(0)
+    axes = s.get("axes")
+    rank = len(s.calls[0].settings["shape"])
+    x = s.input(0)
     if len(axes) == 1:
         return s.node("Gather", x, s.index(1), axis=axes[0])
-    wanted = broadcast(*(s.dims(i) for i in range(1, len(axes) + 1)))
+    wanted: Any = broadcast(*[s.dims(i) for i in range(1, len(axes) + 1)])
     if None in wanted:
         raise s.depends("the shape of the indices")
     parts = []
     for i in range(1, len(axes) + 1):
         index = s.index(i, ("int64",))
-        if not equal(s.dims(i), wanted):
+        if not same_dims(s.dims(i), wanted):
             index = s.node("Expand", index, s.shape(wanted))
         parts.append(s.node("Unsqueeze", index, s.w.ints(rank)))
     others = [d for d in range(s.ndim()) if d not in axes]
@@ -204,7 +206,7 @@ def gather(s: Site) -> str:
     axis = s.get("axis")
     sizes = s.dims(0)
     wanted = s.dims(1)
-    less = [d for d in range(s.ndim()) if d != axis and not same(sizes[d], wanted[d])]
+    less = [d for d in range(s.ndim()) if d != axis and not same_size(sizes[d], wanted[d])]
     if less:
         ends = [s.number(wanted[d]) for d in less]
         starts = s.w.ints(*[0] * len(less))
@@ -214,7 +216,7 @@ def gather(s: Site) -> str:
 
 @writes("Scatter")
 def scatter(s: Site) -> str:
-    if not equal(s.dims(1), s.dims(2)):
+    if not same_dims(s.dims(1), s.dims(2)):
         raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
     if s.get("add") and s.w.opset < 16:
         raise s.refuse("sums need a later version of the operator set", "pass opset_version=16")
@@ -227,7 +229,7 @@ def scatter_reduce(s: Site) -> str:
     kind = {"amax": "max", "amin": "min", "prod": "mul"}[s.get("reduce")]
     if not s.get("include_self"):
         raise s.refuse("include_self=False has no counterpart", "give x the neutral element of the reduction")
-    if not equal(s.dims(1), s.dims(2)):
+    if not same_dims(s.dims(1), s.dims(2)):
         raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
     if s.w.opset < (16 if kind == "mul" else 18):
         raise s.refuse("reductions need a later version of the operator set", "pass opset_version=18")

@@ -1,7 +1,7 @@
 """Writes tensors that are made from sizes: ranges, filled ones, and sizes as numbers.
 
-These calls are recorded by `handlers.py`. A writer gets a `site.Site` (s), adds nodes, and returns the
-result's name.
+These calls are recorded by the functions of `stand_ins`. A writer gets a `site.Site` (s), adds nodes, and
+returns the result's name.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def vector(s: Site) -> str:
     values = s.get("values")
     has_fractions = any(isinstance(n, (float, Real)) for n in values)
     y = _cast(s, s.vector(values), np.dtype(np.float64 if has_fractions else np.int64))
-    shape = s.result_dims()
+    shape: Any = s.result_dims()  # of nested lists: it has no dynamic size
     if len(shape) == 1:
         return y
     return str(s.w.reshape(y, *shape))

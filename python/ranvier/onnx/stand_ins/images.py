@@ -1,0 +1,158 @@
+"""Stand-ins of interpolation, pools, and shuffles of pixels and channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import ranvier as rv
+from ranvier.autograd import Tensor
+from ranvier.onnx.dims import Dim, is_fixed, same_size, scaled
+from ranvier.onnx.sizes import Size, number
+from ranvier.onnx.stand_ins.common import SizesLike, for_each_axis, is_dynamic
+from ranvier.onnx.symbols import Original, handles, has_size
+
+if TYPE_CHECKING:
+    from ranvier.onnx.tracing import Trace
+
+
+# --- interpolation
+@handles("interpolate")
+def _interpolate(
+    trace: Trace,
+    call: Original,
+    x: Tensor,
+    size: SizesLike | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Any:
+    if antialias or not (is_dynamic(trace, x) or has_size(size)):
+        return NotImplemented
+    axes = x.ndim - 2
+    if size is None:
+        factors = for_each_axis(scale_factor, axes)
+        if recompute_scale_factor or mode == "area":
+            size = tuple(scaled(n, f) for n, f in zip(trace.dims(x)[2:], factors, strict=True))
+            return rv.interpolate(x, size, None, mode, align_corners)
+        with trace.replaced(factors=factors):
+            return call.function(x, None, scale_factor, mode, align_corners)
+    sizes = for_each_axis(size, axes)
+    if mode == "area" and axes == 1:
+        return rv.adaptive_avg_pool1d(x, sizes)
+    if mode == "area" and axes == 2:
+        return rv.adaptive_avg_pool2d(x, sizes)
+    with trace.replaced(arguments=sizes):
+        return call.function(x, tuple(map(number, sizes)), None, mode, align_corners)
+
+
+# --- pixels and channels
+@handles("pixel_shuffle")
+def _pixel_shuffle(trace: Trace, call: Original, x: Tensor, upscale_factor: int) -> Any:
+    if is_fixed(trace.dims(x)):
+        return NotImplemented
+    r = upscale_factor
+    call(x, r)  # checks the arguments
+    *lead, c, h, w = trace.dims(x)
+    apart = rv.reshape(x, (*lead, c // (r * r), r, r, h, w))
+    d = len(lead)
+    ordered = rv.permute(apart, (*range(d), d, d + 3, d + 1, d + 4, d + 2))
+    return rv.reshape(ordered, (*lead, c // (r * r), h * r, w * r))
+
+
+@handles("pixel_unshuffle")
+def _pixel_unshuffle(trace: Trace, call: Original, x: Tensor, downscale_factor: int) -> Any:
+    if is_fixed(trace.dims(x)):
+        return NotImplemented
+    r = downscale_factor
+    call(x, r)  # checks the arguments
+    *lead, c, h, w = trace.dims(x)
+    apart = rv.reshape(x, (*lead, c, h // r, r, w // r, r))
+    d = len(lead)
+    ordered = rv.permute(apart, (*range(d), d, d + 2, d + 4, d + 1, d + 3))
+    return rv.reshape(ordered, (*lead, c * r * r, h // r, w // r))
+
+
+@handles("channel_shuffle")
+def _channel_shuffle(trace: Trace, call: Original, x: Tensor, groups: int) -> Any:
+    if is_fixed(trace.dims(x)):
+        return NotImplemented
+    call(x, groups)  # checks the arguments
+    n, c, *rest = trace.dims(x)
+    apart = rv.reshape(x, (n, groups, c // groups, *rest))
+    ordered = rv.permute(apart, (0, 2, 1, *range(3, x.ndim + 1)))
+    return rv.reshape(ordered, (n, c, *rest))
+
+
+# --- pools
+@handles("avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d")
+def _pool_over_image(
+    trace: Trace,
+    call: Original,
+    x: Tensor,
+    kernel_size: SizesLike,
+    stride: SizesLike | None = None,
+    *rest: Any,
+    **how: Any,
+) -> Any:
+    """A window as large as the image."""
+    axes = int(call.name[-2])
+    if not has_size(kernel_size) or rest or how:
+        return NotImplemented
+    kernel = for_each_axis(kernel_size, axes)
+    sizes = trace.dims(x)[-axes:]
+    if not all(same_size(k, n) for k, n in zip(kernel, sizes, strict=True)):
+        return NotImplemented
+    places = tuple(range(-axes, 0))
+    if call.name.startswith("avg"):
+        return rv.mean(x, places, keepdim=True)
+    return rv.amax(x, places, keepdim=True)
+
+
+@handles("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d")
+def _adaptive_pool(
+    trace: Trace, call: Original, x: Tensor, output_size: SizesLike, return_indices: bool = False
+) -> Any:
+    axes = int(call.name[-2])
+    results = for_each_axis(output_size, axes)
+    sizes = trace.dims(x)[-axes:]
+    if return_indices or not _needs_windows(sizes, results):
+        return NotImplemented
+    pool = _means if "avg" in call.name else _maxima
+    for axis, (n, out) in enumerate(zip(sizes, results, strict=True), -axes):
+        if out is None or same_size(n, out):
+            continue
+        pooled = pool(rv.movedim(x, axis, -1), n, out)
+        x = rv.movedim(pooled, -1, axis)
+    return x
+
+
+def _needs_windows(sizes: Sequence[Dim], results: Sequence[Dim]) -> bool:
+    """True if the windows of an adaptive pool depend on dynamic sizes; one window is a global pool."""
+    if has_size(tuple(results)):
+        return True
+    return any(isinstance(n, Size) and out != 1 for n, out in zip(sizes, results, strict=True))
+
+
+def _windows(n: Dim, out: Dim) -> tuple[Tensor, Tensor]:
+    """Window o is [floor(o n / out), ceil((o + 1) n / out)): its elements, (out, n), and their number."""
+    o = rv.arange(out)[:, None]
+    first = o * n // out
+    end = ((o + 1) * n + (out - 1)) // out
+    at = rv.arange(n)
+    return (at >= first) & (at < end), end - first
+
+
+def _means(x: Tensor, n: Dim, out: Dim) -> Tensor:
+    inside, count = _windows(n, out)
+    shares = inside.to(x.dtype) / count.to(x.dtype)
+    return x @ rv.permute(shares, (1, 0))
+
+
+def _maxima(x: Tensor, n: Dim, out: Dim) -> Tensor:
+    inside, _ = _windows(n, out)
+    apart = rv.where(inside, rv.unsqueeze(x, -2), -math.inf)
+    return rv.amax(apart, -1)
