@@ -10,14 +10,27 @@ import math
 import operator
 from collections.abc import Callable
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.registry import WRITERS, Implementation, Write, operator as reads, operators, writes
-from ranvier.onnx.values import by_numpy, cast, dtype_of, in_float, is_exact, on_tensors, raw, tensor_of
+from ranvier.onnx.registry import operator as reads, writes
+from ranvier.onnx.values import (
+    Value,
+    by_numpy,
+    cast,
+    dtype_of,
+    in_float,
+    is_exact,
+    on_tensors,
+    raw,
+    tensor_of,
+)
+
+if TYPE_CHECKING:
+    from ranvier.onnx.site import Site
 
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
@@ -36,7 +49,9 @@ class Row(NamedTuple):
 
 def _divide(a: Tensor, b: Tensor) -> Any:
     """a / b; of integers towards 0."""
-    return ops.div(a, b, rounding_mode="trunc" if is_exact(a.dtype) else None)
+    if is_exact(a.dtype):
+        return ops.div(a, b, rounding_mode="trunc")
+    return ops.div(a, b)
 
 
 def _power(a: Tensor, b: Tensor) -> Any:
@@ -44,6 +59,14 @@ def _power(a: Tensor, b: Tensor) -> Any:
     if is_exact(a.dtype) and not is_exact(b.dtype):
         return ops.pow(a.to(np.float64), b.to(np.float64)).to(a.dtype)
     return ops.pow(a, b.to(a.dtype))
+
+
+def _is_nan(x: Tensor) -> Tensor:
+    return ops.ne(x, x)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    return ops.softplus(x, threshold=1e9)
 
 
 SAME_NAME = (  # the op of the library (in lower case) and its Function have the operator's name
@@ -74,59 +97,102 @@ FOLDED = (  # any number of operands, two at a time
 UNARY = (
     *(Row(name, name, getattr(ops, name.lower())) for name in SAME_NAME),
     *(Row(name, "", operator.invert) for name in ("Not", "BitwiseNot")),
-    Row("IsNaN", "", lambda x: ops.ne(x, x)),
+    Row("IsNaN", "", _is_nan),
     Row("Tan", "", ops.tan),
-    Row("Softplus", "", lambda x: ops.softplus(x, threshold=1e9)),
+    Row("Softplus", "", _softplus),
     Row("HardSwish", "Hardswish", ops.hardswish),
 )
 
-READ_ONLY: dict[str, Implementation] = {  # operators that are read; FORMULAS and others write some of them
-    "BitShift": lambda a, b, *, direction="LEFT": (
-        ops.bitwise_left_shift(a, b) if direction == "LEFT" else ops.bitwise_right_shift(a, b)
-    ),
-    "Mean": lambda *values: _folded(ops.add, *values) / len(values),
-    "Where": lambda condition, a, b: ops.where(condition, a, b),
-    "Selu": lambda x, *, alpha=_SELU_ALPHA, gamma=_SELU_SCALE: ops.elu(x, alpha) * gamma,
-    "ThresholdedRelu": lambda x, *, alpha=1.0: ops.where(x > alpha, x, 0.0),
-    "HardSigmoid": lambda x, *, alpha=0.2, beta=0.5: ops.clamp(x * alpha + beta, 0.0, 1.0),
-    "Gelu": lambda x, *, approximate="none": ops.gelu(x, approximate),
-    "Swish": lambda x, *, alpha=1.0: x * ops.sigmoid(x * alpha),
-    "MatMul": lambda a, b: ops.matmul(a, b),
-    "Elu": lambda x, *, alpha=1.0: ops.elu(x, alpha),
-    "Celu": lambda x, *, alpha=1.0: ops.celu(x, alpha),
-    "LeakyRelu": lambda x, *, alpha=0.01: ops.leaky_relu(x, alpha),
-}
-# operator -> its Function; the functions that read these operators are elsewhere
-WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
-OF_NUMBERS = ("AddNumber", "MulNumber", "DivNumber", "PowNumber", "NumberSub", "NumberDiv", "NumberPow")
-"""Functions of one tensor and one number. In those that begin with Number the number is the first operand."""
-FORMULAS: dict[str, Write] = {  # Function -> what writes it; s is a Site, s.w its Writer
-    "MaskedFill": lambda s: s.node("Where", s.input(1), s.scalar(s.get("number")), s.input(0)),
-    "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
-    "Clamp": lambda s: _clip(s, s.get("low"), s.get("high")),
-    "Hardtanh": lambda s: _clip(s, s.get("min_val"), s.get("max_val")),
-    "Gelu": lambda s: s.node("Gelu", s.input(0)),
-    "GeluTanh": lambda s: s.node("Gelu", s.input(0), approximate="tanh"),
-    **dict.fromkeys(("Elu", "Celu"), lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("alpha")))),
-    "LeakyRelu": lambda s: s.node("LeakyRelu", s.input(0), alpha=float(s.get("negative_slope"))),
-    "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
-    "Fmod": lambda s: s.node("Mod", *s.inputs(), fmod=1),
-    "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
-    "Cumsum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
-    "Cumprod": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
-    **dict.fromkeys(("Embedding", "TakeRows"), lambda s: s.node("Gather", s.input(0), s.index(1), axis=0)),
-}
+
+# --- operators that are read; some are written below, others elsewhere
+@reads("BitShift")
+@on_tensors
+def bit_shift(a: Tensor, b: Tensor, *, direction: str = "LEFT") -> Tensor:
+    if direction == "LEFT":
+        return ops.bitwise_left_shift(a, b)
+    return ops.bitwise_right_shift(a, b)
 
 
-def _clip(s: Any, low: float, high: float) -> str:
-    """The node Clip without infinite bounds."""
-    bounds = [s.scalar(b) if math.isfinite(b) else "" for b in (low, high)]
-    if any(bounds):
-        return s.node("Clip", s.input(0), *bounds)
-    return s.input(0)
+@reads("Mean")
+@on_tensors
+def mean(*values: Tensor) -> Tensor:
+    return reduce(ops.add, values) / len(values)
 
 
-def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:
+@reads("Where")
+@on_tensors
+def where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return ops.where(condition, a, b)
+
+
+@reads("MatMul")
+@on_tensors
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    return ops.matmul(a, b)
+
+
+@reads("Selu")
+@on_tensors
+def selu(x: Tensor, *, alpha: float = _SELU_ALPHA, gamma: float = _SELU_SCALE) -> Tensor:
+    return ops.elu(x, alpha) * gamma
+
+
+@reads("ThresholdedRelu")
+@on_tensors
+def thresholded_relu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return ops.where(x > alpha, x, 0.0)
+
+
+@reads("HardSigmoid")
+@on_tensors
+def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
+    return ops.clamp(x * alpha + beta, 0.0, 1.0)
+
+
+@reads("Gelu")
+@on_tensors
+def gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
+    return ops.gelu(x, approximate)
+
+
+@reads("Swish")
+@on_tensors
+def swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return x * ops.sigmoid(x * alpha)
+
+
+@reads("Elu")
+@on_tensors
+def elu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return ops.elu(x, alpha)
+
+
+@reads("Celu")
+@on_tensors
+def celu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    return ops.celu(x, alpha)
+
+
+@reads("LeakyRelu")
+@on_tensors
+def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
+    return ops.leaky_relu(x, alpha)
+
+
+@reads("Identity")
+def identity(x: Value) -> Value:
+    return x
+
+
+@reads("BitCast")
+def bit_cast(x: Value, *, to: int) -> Any:
+    dtype = dtype_of(to)
+    return by_numpy(lambda array: array.view(dtype), x)
+
+
+def aligned(
+    function: Callable[..., Any], a: Value, b: Value, /, *, broadcast: int = 0, axis: int | None = None
+) -> Any:
     """function(a, b) as binary operators broadcast up to version 6 of the operator set.
 
     With an axis, the first dimension of b belongs to this axis of a, and the others to the axes after it.
@@ -138,7 +204,14 @@ def aligned(function: Any, a: Any, b: Any, /, *, broadcast: int = 0, axis: int |
 
 
 def _cast(
-    old: bool, x: Any, target: Any = None, /, *, to: Any = 0, saturate: int = 1, round_mode: str = "up"
+    old: bool,
+    x: Value,
+    target: Value | None = None,
+    /,
+    *,
+    to: int = 0,
+    saturate: int = 1,
+    round_mode: str = "up",
 ) -> Any:
     """x in the dtype `to`, or in the dtype of `target` (CastLike).
 
@@ -148,29 +221,134 @@ def _cast(
     return cast(x, dtype, bool(saturate), old, round_mode)
 
 
-def _folded(function: Any, *values: Any) -> Any:
+def _folded(function: Callable[[Tensor, Tensor], Tensor], *values: Tensor) -> Any:
     """A function of two operands applied to any number of operands, from the first on."""
     return reduce(function, values)
 
 
-def _write(name: str, s: Any) -> str:
+# --- Functions that are written; s is a Site, s.w its Writer
+# operator -> its Function; the functions that read these operators are elsewhere
+WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
+
+
+def _write(name: str, s: Site) -> str:
     return s.node(name, *s.inputs())
 
 
-def _write_with_number(s: Any) -> str:
-    """An operation with a number; in float32 where halves do not hold the number."""
+@writes("MaskedFill")
+def write_masked_fill(s: Site) -> str:
+    mask = s.input(1)
+    number = s.scalar(s.get("number"))
+    return s.node("Where", mask, number, s.input(0))
+
+
+@writes("Cast")
+def write_cast(s: Site) -> str:
+    return s.w.cast(s.input(0), s.get("dtype"))
+
+
+@writes("Clamp")
+def write_clamp(s: Site) -> str:
+    return _clip(s, s.get("low"), s.get("high"))
+
+
+@writes("Hardtanh")
+def write_hardtanh(s: Site) -> str:
+    return _clip(s, s.get("min_val"), s.get("max_val"))
+
+
+def _clip(s: Site, low: float, high: float) -> str:
+    """The node Clip without infinite bounds."""
+    least = s.scalar(low) if math.isfinite(low) else ""
+    greatest = s.scalar(high) if math.isfinite(high) else ""
+    if least or greatest:
+        return s.node("Clip", s.input(0), least, greatest)
+    return s.input(0)
+
+
+@writes("Gelu")
+def write_gelu(s: Site) -> str:
+    return s.node("Gelu", s.input(0))
+
+
+@writes("GeluTanh")
+def write_gelu_tanh(s: Site) -> str:
+    return s.node("Gelu", s.input(0), approximate="tanh")
+
+
+@writes("Elu", "Celu")
+def write_elu(s: Site) -> str:
+    return s.node(s.kind, s.input(0), alpha=float(s.get("alpha")))
+
+
+@writes("LeakyRelu")
+def write_leaky_relu(s: Site) -> str:
+    return s.node("LeakyRelu", s.input(0), alpha=float(s.get("negative_slope")))
+
+
+@writes("Hardsigmoid")
+def write_hardsigmoid(s: Site) -> str:
+    return s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5)
+
+
+@writes("Fmod")
+def write_fmod(s: Site) -> str:
+    return s.node("Mod", *s.inputs(), fmod=1)
+
+
+@writes("DropoutLayer")
+def write_dropout(s: Site) -> str:
+    x = s.input(0)
+    return s.node("Dropout", x, s.w.constant(np.float32(s.get("p"))))
+
+
+@writes("Cumsum")
+def write_cumsum(s: Site) -> str:
+    x = s.input(0)
+    return s.node("CumSum", x, s.w.constant(np.int64(s.get("axis"))))
+
+
+@writes("Cumprod")
+def write_cumprod(s: Site) -> str:
+    x = s.input(0)
+    return s.node("CumProd", x, s.w.constant(np.int64(s.get("axis"))))
+
+
+@writes("Embedding", "TakeRows")
+def write_rows(s: Site) -> str:
+    x = s.input(0)
+    return s.node("Gather", x, s.index(1), axis=0)
+
+
+@writes("AddNumber", "MulNumber", "DivNumber", "PowNumber", "NumberSub", "NumberDiv", "NumberPow")
+def write_with_number(s: Site) -> str:
+    """An operation of a tensor and a number, in float32 where halves do not hold the number.
+
+    In those that begin with Number the number is the first operand.
+    """
     x = s.input(0)
     number = s.get("number")
-    own = s.dtype()
-    with np.errstate(over="ignore"):
-        is_exact = own != np.float16 or float(np.float16(number)) == number or number != number
-    dtype = own if is_exact else np.dtype(np.float32)
-    operands = [x if is_exact else s.w.cast(x, dtype), s.w.constant(np.array(number, dtype))]
-    in_order = operands[::-1] if s.kind.startswith("Number") else operands
-    y = s.node(s.kind.replace("Number", ""), *in_order)
-    if is_exact:
+    dtype = s.dtype()
+    is_exact_number = dtype != np.float16 or _is_half(number)
+    if not is_exact_number:
+        x = s.w.cast(x, np.float32)
+        constant = s.w.constant(np.array(number, np.float32))
+    else:
+        constant = s.w.constant(np.array(number, dtype))
+    op = s.kind.replace("Number", "")
+    if s.kind.startswith("Number"):
+        y = s.node(op, constant, x)
+    else:
+        y = s.node(op, x, constant)
+    if is_exact_number:
         return y
-    return s.w.cast(y, own)
+    return s.w.cast(y, dtype)
+
+
+def _is_half(number: float) -> bool:
+    """True for a number that float16 holds exactly, and for NaN."""
+    with np.errstate(over="ignore"):
+        return number != number or float(np.float16(number)) == number
 
 
 def _register() -> None:
@@ -181,17 +359,12 @@ def _register() -> None:
         reads(row.name)(partial(in_float, partial(_folded, row.reads)))
     for row in UNARY:
         reads(row.name)(partial(in_float, row.reads))
-    operators({(name, 1): on_tensors(function) for name, function in READ_ONLY.items()})
-    reads("Identity")(lambda x: x)
-    reads("BitCast")(lambda x, *, to: by_numpy(lambda a: a.view(dtype_of(to)), x))
     for name in ("Cast", "CastLike"):
         reads(name)(partial(_cast, True))
         reads(name, since=24)(partial(_cast, False))
     written = {row.name: row.writes for row in (*BINARY, *FOLDED, *UNARY)} | WRITTEN_ONLY
     for name, kinds in written.items():
         writes(*kinds.split())(partial(_write, name))
-    writes(*OF_NUMBERS)(_write_with_number)
-    WRITERS.update(FORMULAS)
 
 
 _register()
