@@ -329,7 +329,8 @@ class MultiheadAttention(Module):
 
     def _in(self, x: Tensor) -> Tensor:
         """Queries, keys and values of all heads in one Tensor."""
-        return F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        weight: Any = self.in_proj_weight  # no cache without it
+        return F.linear(x, weight, self.in_proj_bias)
 
     def _out(self, y: Tensor) -> Tensor:
         """out_proj without its hooks, as in PyTorch."""

@@ -256,7 +256,7 @@ def _flat_index(arrays: list[Any], sizes: list[Any], shape: tuple[int, ...]) -> 
     return total.expand(shape).reshape(-1)
 
 
-def _masked(x: Tensor, mask: Any, axis: int, value: Tensor) -> Tensor:
+def _masked(x: Tensor, mask: np.ndarray[Any, Any], axis: int, value: Tensor) -> Tensor:
     rest = x.ndim - axis - mask.ndim
     if axis or value.ndim > rest:
         if value.numel() != 1:

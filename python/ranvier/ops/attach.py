@@ -27,8 +27,10 @@ from ranvier.tensors import data
 from ranvier.tensors.deepcopy_pickle import make_subclass
 from ranvier.tensors.errors import own_errors
 from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import Array
 from ranvier.tensors.spellings import spelled
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 
 class Later:
@@ -39,7 +41,7 @@ class Later:
         self.module = module
         self.name = name
 
-    def __get__(self, tensor: Any, owner: Any) -> Any:
+    def __get__(self, tensor: TensorLike, owner: Any) -> Any:
         method = _named_method(self.module, self.name)
         setattr(Tensor, self.name, method)
         if tensor is None:
@@ -75,7 +77,7 @@ def _operator(module: Any, word: str) -> Callable[..., Any]:
     return _reflected(getattr(module, op))
 
 
-def _puts(x: Any, dim: Any, index: Any, src: Any, out: Any, *, slices: bool, add: bool) -> Any:
+def _puts(x: Any, dim: Any, index: Any, src: Any, out: Array | None, *, slices: bool, add: bool) -> Any:
     """x[.., index[.., j, ..], ..] = src[.., j, ..], or += with `add`. slices: the index has one dimension;
     else it has the shape of src. Returns NotImplemented for other shapes."""
     if slices:
@@ -137,7 +139,7 @@ def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tenso
 def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     """``other op self``, which Python calls on the right operand."""
 
-    def method(self: Tensor, other: Any) -> Any:
+    def method(self: Tensor, other: TensorLike) -> Any:
         try:
             return function(other, self)
         except TypeError:
@@ -152,7 +154,7 @@ def _equality(function: Callable[..., Any]) -> Callable[..., Any]:
     """The method for == or !=. For an operand that is no tensor, array or number (None, a string) it returns
     NotImplemented, so that Python compares by identity."""
 
-    def method(self: Tensor, other: Any) -> Any:
+    def method(self: Tensor, other: TensorLike) -> Any:
         if isinstance(other, (Tensor, np.ndarray, np.generic, int, float)):
             return function(self, other)
         return NotImplemented
@@ -160,7 +162,7 @@ def _equality(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _where(self: Tensor, condition: Any, other: Any) -> Any:
+def _where(self: Tensor, condition: TensorLike, other: TensorLike) -> Any:
     """self where the condition is true, else other."""
     return where(condition, self, other)
 

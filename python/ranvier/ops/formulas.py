@@ -24,7 +24,7 @@ __all__ = ["ELEMENTS", "LOSSES"]
 _DEGREE = math.pi / 180
 
 
-def _is_negative(b: Any) -> Any:
+def _is_negative(b: Value) -> Any:
     """True where b has a negative sign, also for -0.0, whose reciprocal is -inf."""
     return (b < 0.0) | ((b == 0.0) & (1.0 / b < 0.0))
 
@@ -49,7 +49,7 @@ def _hypot(f: Operations, a: Value, b: Value) -> Value:
     return f.where(most == math.inf, most, most * f.sqrt(1.0 + least * least))
 
 
-def _differ(a: Any, b: Any) -> Any:
+def _differ(a: Any, b: Value) -> Any:
     """True where a and b have different signs."""
     return ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
 

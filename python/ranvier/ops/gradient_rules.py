@@ -24,6 +24,7 @@ from ranvier.tape.higher_order import Rows, Same, cut, of_input as saved_input, 
 from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import DtypeLike, TensorLike
 from ranvier.tensors.views import BORROWED, FLAG, through
 
 OnArray = Callable[[Array], Array]
@@ -112,7 +113,7 @@ def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = Non
         (None).
     """
 
-    def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
+    def maps(node: Any, dtype: DtypeLike) -> list[tuple[OnArray, OnArray]]:
         there = node.forward if forward is None else lambda x: forward(node, x)
         return [(there, node.backward if backward is None else lambda dy: backward(node, dy))]
 
@@ -126,7 +127,7 @@ def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
     forward computes A a or B b.
     """
 
-    def maps(node: Any, dtype: Any) -> list[tuple[OnArray, OnArray]]:
+    def maps(node: Any, dtype: DtypeLike) -> list[tuple[OnArray, OnArray]]:
         operands = arguments(node, dtype)
 
         def of(i: int) -> tuple[OnArray, OnArray]:
@@ -222,7 +223,7 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
 class NoDerivative(Function):
     """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
 
-    def __init__(self, name: str, values: Any) -> None:
+    def __init__(self, name: str, values: Array | None) -> None:
         self.op = name
         self.values = values
 
@@ -235,7 +236,7 @@ class NoDerivative(Function):
         raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
 
 
-def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
+def without_derivative(name: str, values: TensorLike, *inputs: Any) -> Tensor:
     """The values as a Tensor. If one of the inputs needs a gradient, backward through the Tensor raises an
     error."""
     values = np.asarray(values)
@@ -244,7 +245,7 @@ def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
     return wrap(values)
 
 
-def replaced(name: str, x: Any, result: Any, inplace: bool) -> Tensor:
+def replaced(name: str, x: TensorLike, result: Any, inplace: bool) -> Tensor:
     """The result of an op with the argument `inplace`. With inplace, x gets the values of the result and is
     returned.
 

@@ -17,6 +17,7 @@ import ranvier._core as _core
 from ranvier.tape.deferred import Deferred
 from ranvier.tape.function import F
 from ranvier.tensors.memory import F32, HALVES, Array, added, filled, in_dtype, write
+from ranvier.tensors.types import TensorLike
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
@@ -112,7 +113,7 @@ class Parts(Deferred):
         self.shape = shape
         self.channels_last = channels_last
 
-    def plus(self, other: Any) -> Any:
+    def plus(self, other: TensorLike) -> Any:
         if not isinstance(other, Parts) or self.shape != other.shape:
             return None
         self.parts += other.parts

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
 def _hardswish_gradient(f: Operations, dy: Value, x: Value) -> Value:
@@ -39,23 +40,31 @@ class Relu(TakesHalves):
     takes_deferred = True
     saves: ClassVar = {"y": RESULT}
 
-    def forward(self, x: Any, out: Any = None) -> Any:
+    def forward(self, x: Array, out: Array | None = None) -> Array:
         self.y = _core.relu(x, out)
         return self.y
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value | AtMaxima, f: Operations = KERNELS) -> Value | AtMaxima:
         if isinstance(dy, AtMaxima):
             return dy.behind_relu(self.y)
         return f.relu_backward(dy, self.y)
 
 
 diagonal(Relu, kinks=True)
-formula_of("relu_backward")(lambda f, dy, y: f.where(y <= 0.0, 0.0, dy))
+
+
+@formula_of("relu_backward")
+def _relu_backward(f: Operations, dy: Value, y: Value) -> Value:
+    return f.where(y <= 0.0, 0.0, dy)
+
+
+def _relu_of_integers(x: Tensor) -> Tensor:
+    return clip(x, 0)
 
 
 @activation("ReLU", limits=(math.inf, 0), kinks=(0.0,))
-@elementwise(_core.relu, dtypes=REFUSED, of_integers=lambda x: clip(x, 0), node=Relu)
-def relu(input: Any, inplace: bool = False) -> Tensor:
+@elementwise(_core.relu, dtypes=REFUSED, of_integers=_relu_of_integers, node=Relu)
+def relu(input: TensorLike, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
     Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
@@ -66,15 +75,23 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     """
 
 
+def _leaky_relu_gradient(f: Operations, dy: Value, x: Value, negative_slope: float) -> Value:
+    return f.where(x > 0.0, dy, dy * negative_slope)
+
+
+def _leaky_relu_same_slope(negative_slope: float) -> bool:
+    return negative_slope > 0
+
+
 @activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
 @elementwise(
     _core.leaky_relu,
-    lambda f, dy, x, negative_slope: f.where(x > 0.0, dy, dy * negative_slope),
+    _leaky_relu_gradient,
     dtypes=REFUSED,
     kinks=True,
-    same_slope=lambda negative_slope: negative_slope > 0,
+    same_slope=_leaky_relu_same_slope,
 )
-def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+def leaky_relu(input: TensorLike, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
     Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
@@ -85,27 +102,41 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     """
 
 
-def _of_tensors(x: Any, values: Any, out: Any) -> Any:
-    """heaviside of arrays, by kernels."""
+def _heaviside_of_arrays(x: Array, values: Array, out: Array | None) -> Array:
+    """heaviside by kernels."""
     common_shape("heaviside", x, values)
     return _core.where(_core.eq(x, 0.0, None), values, _core.heaviside(x), out)
 
 
+def _heaviside_gradient_b(f: Operations, dy: Value, a: Value) -> Value:
+    return f.where(a == 0.0, dy, 0.0)
+
+
+def _heaviside_by_numpy(x: Array, values: Array) -> Array:
+    return np.where(np.equal(x, 0), values, np.greater(x, 0))
+
+
 _HEAVISIDE = elementwise(
-    _of_tensors,
-    (0, lambda f, dy, a: f.where(a == 0.0, dy, 0.0)),
-    numpy=lambda x, values: np.where(np.equal(x, 0), values, np.greater(x, 0)),
+    _heaviside_of_arrays,
+    (0, _heaviside_gradient_b),
+    numpy=_heaviside_by_numpy,
     title="HeavisideOfTensors",
 ).op("heaviside")
+
+
+def _heaviside_formula(x: Tensor, at_zero: float) -> Tensor:
+    return where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))
+
+
 _WITH_NUMBER = elementwise(
     _core.heaviside,
-    formula=lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),
+    formula=_heaviside_formula,
     dtypes=REFUSED,
     kinks=True,
 ).op("heaviside")
 
 
-def heaviside(input: Any, values: Any) -> Tensor:
+def heaviside(input: TensorLike, values: TensorLike) -> Tensor:
     """1 where x > 0, values where x = 0, else 0 (also at NaN): the threshold of the first artificial neurons.
 
     values: a number, or a tensor that broadcasts with x. The gradient of x is 0; the gradient of values is dy
@@ -122,24 +153,41 @@ def heaviside(input: Any, values: Any) -> Tensor:
     return _HEAVISIDE(input, values)
 
 
-def _in_order(min_val: Any, max_val: Any) -> None:
+def _check_limits(min_val: float, max_val: float) -> None:
     if type(min_val) is not float or type(max_val) is not float:
-        number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
+        number("hardtanh", "min_val", min_val)
+        number("hardtanh", "max_val", max_val)
     if not min_val <= max_val:
         raise OpError(f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val")
 
 
-@activation("Hardtanh", limits=(1, -1), kinks=lambda min_val=-1.0, max_val=1.0: (min_val, max_val))
+def _hardtanh_gradient(f: Operations, dy: Value, x: Value, min_val: float, max_val: float) -> Value:
+    return f.where(x <= min_val, 0.0, f.where(x >= max_val, 0.0, dy))
+
+
+def _hardtanh_of_integers(x: Tensor, min_val: float, max_val: float) -> Tensor:
+    return clip(x, int(min_val), int(max_val))
+
+
+def _hardtanh_same_slope(min_val: float, max_val: float) -> bool:
+    return True
+
+
+def _hardtanh_kinks(min_val: float = -1.0, max_val: float = 1.0) -> tuple[float, float]:
+    return min_val, max_val
+
+
+@activation("Hardtanh", limits=(1, -1), kinks=_hardtanh_kinks)
 @elementwise(
     _core.hardtanh,
-    lambda f, dy, x, min_val, max_val: f.where(x <= min_val, 0.0, f.where(x >= max_val, 0.0, dy)),
+    _hardtanh_gradient,
     dtypes=REFUSED,
-    of_integers=lambda x, min_val, max_val: clip(x, int(min_val), int(max_val)),
-    check_settings=_in_order,
+    of_integers=_hardtanh_of_integers,
+    check_settings=_check_limits,
     kinks=True,
-    same_slope=lambda min_val, max_val: True,
+    same_slope=_hardtanh_same_slope,
 )
-def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+def hardtanh(input: TensorLike, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
     Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
@@ -150,14 +198,26 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """
 
 
+def _relu6_kernel(x: Array, out: Array | None) -> Array:
+    return _core.hardtanh(x, 0.0, 6.0, out)
+
+
+def _relu6_of_integers(x: Tensor) -> Tensor:
+    return clip(x, 0, 6)
+
+
+def _relu6_node() -> Function:
+    return ROWS["hardtanh"].node(0.0, 6.0)
+
+
 @activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
 @elementwise(
-    lambda x, out: _core.hardtanh(x, 0.0, 6.0, out),
+    _relu6_kernel,
     dtypes=REFUSED,
-    of_integers=lambda x: clip(x, 0, 6),
-    node=lambda: ROWS["hardtanh"].node(0.0, 6.0),
+    of_integers=_relu6_of_integers,
+    node=_relu6_node,
 )
-def relu6(input: Any, inplace: bool = False) -> Tensor:
+def relu6(input: TensorLike, inplace: bool = False) -> Tensor:
     """x limited to [0, 6].
 
     >>> import ranvier as rv
@@ -166,11 +226,13 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
     """
 
 
+def _hardsigmoid_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0)
+
+
 @activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
-@elementwise(
-    _core.hardsigmoid, lambda f, dy, x: f.where(f.abs(x) < 3.0, dy * (1 / 6), 0.0), dtypes=REFUSED, kinks=True
-)
-def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
+@elementwise(_core.hardsigmoid, _hardsigmoid_gradient, dtypes=REFUSED, kinks=True)
+def hardsigmoid(input: TensorLike, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
@@ -181,9 +243,13 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """
 
 
+def _hardswish_formula(x: Tensor) -> Tensor:
+    return x * hardsigmoid(x)
+
+
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)
-@elementwise(_core.hardswish, _hardswish_gradient, dtypes=REFUSED, formula=lambda x: x * hardsigmoid(x))
-def hardswish(input: Any, inplace: bool = False) -> Tensor:
+@elementwise(_core.hardswish, _hardswish_gradient, dtypes=REFUSED, formula=_hardswish_formula)
+def hardswish(input: TensorLike, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
     Source: Howard et al., "Searching for MobileNetV3" (2019).
@@ -194,14 +260,22 @@ def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """
 
 
-@activation("Softshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
+def _shrink_kinks(lambd: float = 0.5) -> tuple[float, float]:
+    return -lambd, lambd
+
+
+def _softshrink_formula(x: Tensor, lambd: float) -> Tensor:
+    return x - clip(x, -lambd, lambd)
+
+
+@activation("Softshrink", limits=(math.inf, -math.inf), kinks=_shrink_kinks)
 @elementwise(
     _core.softshrink,
     dtypes=REFUSED,
     check_settings=partial(number, "softshrink", "lambd", low=0),
-    formula=lambda x, lambd: x - clip(x, -lambd, lambd),
+    formula=_softshrink_formula,
 )
-def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
+def softshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
     Source: Donoho, "De-noising by Soft-Thresholding" (1995).
@@ -212,11 +286,13 @@ def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """
 
 
-@activation("Hardshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
-@elementwise(
-    _core.hardshrink, lambda f, dy, x, lambd: f.where(f.abs(x) <= lambd, 0.0, dy), dtypes=REFUSED, kinks=True
-)
-def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
+def _hardshrink_gradient(f: Operations, dy: Value, x: Value, lambd: float) -> Value:
+    return f.where(f.abs(x) <= lambd, 0.0, dy)
+
+
+@activation("Hardshrink", limits=(math.inf, -math.inf), kinks=_shrink_kinks)
+@elementwise(_core.hardshrink, _hardshrink_gradient, dtypes=REFUSED, kinks=True)
+def hardshrink(input: TensorLike, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
     Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage" (1994).
@@ -240,13 +316,12 @@ class Prelu(Function):
     def forward(self, x: Array, weight: Array) -> Array:
         self.x = x
         self.weight = weight
+        self.shape: tuple[int, ...] = ()
         if weight.size != 1:
             self.shape = (weight.size, *(1,) * (x.ndim - 2))
-        else:
-            self.shape = ()
         return _core.prelu(x, weight.reshape(self.shape))
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> tuple[Value | None, Value | None]:
         dx = None
         dw = None
         if self.needs[0]:
@@ -261,11 +336,15 @@ def _prelu_backward(dy: Tensor, x: Tensor, slopes: Tensor) -> Tensor:
     return with_zero_slope(where(wrap(x._array) > 0.0, dy, dy * slopes), x)
 
 
+def _prelu_weight_backward(dy: Tensor, x: Tensor) -> Tensor:
+    return where(wrap(x._array) > 0.0, 0.0, dy * x)
+
+
 TENSORS.prelu_backward = _prelu_backward
-TENSORS.prelu_weight_backward = lambda dy, x: where(wrap(x._array) > 0.0, 0.0, dy * x)
+TENSORS.prelu_weight_backward = _prelu_weight_backward
 
 
-def prelu(input: Any, weight: Any) -> Tensor:
+def prelu(input: TensorLike, weight: TensorLike) -> Tensor:
     """x where x > 0, else weight * x, with a slope that is learned.
 
     weight: one slope for all of x, or one for each channel of x (N, C, ...): shape (1,) or (C,). Raises

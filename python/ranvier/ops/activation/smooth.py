@@ -12,7 +12,6 @@ and `@activation` (table.py) its properties.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import ranvier._core as _core
 from ranvier.ops.activation.table import activation
@@ -25,6 +24,7 @@ from ranvier.tensors.errors import number, whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -73,16 +73,20 @@ def _softsign_gradient(f: Operations, dy: Value, x: Value) -> Value:
 
 
 # The derivative of gelu as an op: P(Z <= x) + x p(x) for a standard normal Z with density p.
-TENSORS.gelu_slope = elementwise(
-    lambda x, out: _core.gelu_backward(filled_like(1, x), x, out), _gelu_slope_gradient
-).op("gelu_slope")
+def _gelu_slope_kernel(x: Array, out: Array | None) -> Array:
+    return _core.gelu_backward(filled_like(1, x), x, out)
+
+
+TENSORS.gelu_slope = elementwise(_gelu_slope_kernel, _gelu_slope_gradient).op("gelu_slope")
+
+
+def _elu_gradient(f: Operations, dy: Value, x: Value, alpha: float) -> Value:
+    return dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha)
 
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
-@elementwise(
-    _core.elu, lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x)) * alpha), dtypes=REFUSED
-)
-def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+@elementwise(_core.elu, _elu_gradient, dtypes=REFUSED)
+def elu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
@@ -94,9 +98,13 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
 
 
+def _sigmoid_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return dy * y * (1.0 - y)
+
+
 @activation("Sigmoid", limits=(1, 0), inner=1.0)
-@elementwise(_core.sigmoid, lambda f, dy, y: dy * y * (1.0 - y))
-def sigmoid(input: Any) -> Tensor:
+@elementwise(_core.sigmoid, _sigmoid_gradient)
+def sigmoid(input: TensorLike) -> Tensor:
     """1 / (1 + exp(-x)), within 2 ulp for every float32.
 
     >>> import ranvier as rv
@@ -107,7 +115,7 @@ def sigmoid(input: Any) -> Tensor:
 
 @activation("Softsign", limits=(1, -1))
 @elementwise(_core.softsign, _softsign_gradient)
-def softsign(input: Any) -> Tensor:
+def softsign(input: TensorLike) -> Tensor:
     """x / (1 + |x|).
 
     Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
@@ -118,9 +126,13 @@ def softsign(input: Any) -> Tensor:
     """
 
 
+def _tanh_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return dy * (1.0 - y * y)
+
+
 @activation("Tanh", limits=(1, -1), inner=1.0)
-@elementwise(_core.tanh, lambda f, dy, y: dy * (1.0 - y * y))
-def tanh(input: Any) -> Tensor:
+@elementwise(_core.tanh, _tanh_gradient)
+def tanh(input: TensorLike) -> Tensor:
     """The hyperbolic tangent, within 2 ulp for every float32.
 
     >>> import ranvier as rv
@@ -129,9 +141,13 @@ def tanh(input: Any) -> Tensor:
     """
 
 
+def _tanhshrink_formula(x: Tensor) -> Tensor:
+    return x - tanh(x)
+
+
 @activation("Tanhshrink", limits=(math.inf, -math.inf), inner=1.0)
-@elementwise(_core.tanhshrink, formula=lambda x: x - tanh(x))
-def tanhshrink(input: Any) -> Tensor:
+@elementwise(_core.tanhshrink, formula=_tanhshrink_formula)
+def tanhshrink(input: TensorLike) -> Tensor:
     """x - tanh(x).
 
     >>> import ranvier as rv
@@ -140,22 +156,36 @@ def tanhshrink(input: Any) -> Tensor:
     """
 
 
+def _gelu_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.gelu_slope(x)
+
+
+def _gelu_formula(x: Tensor) -> Tensor:
+    return x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5
+
+
 _GELU = elementwise(
     _core.gelu,
-    lambda f, dy, x: dy * f.gelu_slope(x),
+    _gelu_gradient,
     dtypes=REFUSED,
-    formula=lambda x: x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5,
+    formula=_gelu_formula,
 ).op("gelu")
+
+
+def _gelu_tanh_formula(x: Tensor) -> Tensor:
+    return x * sigmoid((x + x * x * x * 0.044715) * (2 * _ROOT))
+
+
 _GELU_TANH = elementwise(
     _core.gelu_tanh,
     _gelu_tanh_gradient,
     dtypes=REFUSED,
-    formula=lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _ROOT)),
+    formula=_gelu_tanh_formula,
 ).op("gelu_tanh")
 
 
 @activation("GELU", limits=(math.inf, 0), inner=1.0)
-def gelu(input: Any, approximate: str = "none") -> Tensor:
+def gelu(input: TensorLike, approximate: str = "none") -> Tensor:
     """x * P(Z <= x) for a standard normal Z: 0.5 x (1 + erf(x / sqrt(2))).
 
     ``approximate="tanh"``: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). Another value
@@ -167,16 +197,21 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     >>> rv.gelu(rv.tensor([-100.0, 0.0, 100.0]))
     tensor([ -0.,   0., 100.])
     """
-    if isinstance(approximate, str) and approximate == "none":
-        return _GELU(input)
-    if isinstance(approximate, str) and approximate == "tanh":
-        return _GELU_TANH(input)
+    if isinstance(approximate, str):
+        if approximate == "none":
+            return _GELU(input)
+        if approximate == "tanh":
+            return _GELU_TANH(input)
     raise OpError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
 
 
+def _silu_formula(x: Tensor) -> Tensor:
+    return x * sigmoid(x)
+
+
 @activation("SiLU", limits=(math.inf, 0), inner=0.22)
-@elementwise(_core.silu, _silu_gradient, dtypes=REFUSED, formula=lambda x: x * sigmoid(x))
-def silu(input: Any, inplace: bool = False) -> Tensor:
+@elementwise(_core.silu, _silu_gradient, dtypes=REFUSED, formula=_silu_formula)
+def silu(input: TensorLike, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
@@ -195,9 +230,13 @@ def _softplus_gradient(f: Operations, dy: Value, x: Value, beta: float, threshol
     return dy * f.where(z > threshold, 1.0, slope)
 
 
-@activation("Softplus", limits=(math.inf, 0), kinks=lambda beta=1.0, threshold=20.0: (threshold / beta,))
+def _softplus_kinks(beta: float = 1.0, threshold: float = 20.0) -> tuple[float]:
+    return (threshold / beta,)
+
+
+@activation("Softplus", limits=(math.inf, 0), kinks=_softplus_kinks)
 @elementwise(_core.softplus, _softplus_gradient, dtypes=REFUSED)
-def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: TensorLike, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
     Source: Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
@@ -208,9 +247,13 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """
 
 
+def _selu_formula(x: Tensor) -> Tensor:
+    return elu(x, SELU_ALPHA) * SELU_SCALE
+
+
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
-@elementwise(_core.selu, dtypes=REFUSED, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
-def selu(input: Any, inplace: bool = False) -> Tensor:
+@elementwise(_core.selu, dtypes=REFUSED, formula=_selu_formula)
+def selu(input: TensorLike, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
@@ -221,19 +264,23 @@ def selu(input: Any, inplace: bool = False) -> Tensor:
     """
 
 
-def _not_zero(alpha: Any) -> None:
+def _check_alpha(alpha: float) -> None:
     if number("celu", "alpha", alpha) == 0:
         raise OpError("[celu] got alpha 0; expected another number")
+
+
+def _celu_gradient(f: Operations, dy: Value, x: Value, alpha: float) -> Value:
+    return dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha)))
 
 
 @activation("CELU", limits=(math.inf, -1))
 @elementwise(
     _core.celu,
-    lambda f, dy, x, alpha: dy * f.where(x > 0.0, 1.0, f.exp(_below(f, x) * (1 / alpha))),
+    _celu_gradient,
     dtypes=REFUSED,
-    check_settings=_not_zero,
+    check_settings=_check_alpha,
 )
-def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+def celu(input: TensorLike, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
@@ -244,9 +291,13 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
 
 
+def _mish_formula(x: Tensor) -> Tensor:
+    return x * tanh(softplus(x))
+
+
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
-@elementwise(_core.mish, _mish_gradient, dtypes=REFUSED, formula=lambda x: x * tanh(softplus(x)))
-def mish(input: Any, inplace: bool = False) -> Tensor:
+@elementwise(_core.mish, _mish_gradient, dtypes=REFUSED, formula=_mish_formula)
+def mish(input: TensorLike, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
@@ -257,9 +308,13 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     """
 
 
+def _logsigmoid_formula(x: Tensor) -> Tensor:
+    return -softplus(-x, 1.0, math.inf)
+
+
 @activation("LogSigmoid", limits=(0, -math.inf))
-@elementwise(_core.logsigmoid, dtypes=REFUSED, formula=lambda x: -softplus(-x, 1.0, math.inf))
-def logsigmoid(input: Any) -> Tensor:
+@elementwise(_core.logsigmoid, dtypes=REFUSED, formula=_logsigmoid_formula)
+def logsigmoid(input: TensorLike) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
 
     >>> import ranvier as rv
@@ -281,11 +336,15 @@ class Glu(Function):
         before = (slice(None),) * (self.axis % x.ndim)
         first = (*before, slice(half))
         second = (*before, slice(half, None))
-        self.x, self.a, self.b = x, x[first], x[second]
+        self.x = x
+        self.a = x[first]
+        self.b = x[second]
         return _core.glu(self.a, self.b)
 
     def backward(self, dy: Array) -> Array:
-        return _core.concatenate([_core.glu(dy, self.b), _core.glu_backward(dy, self.a, self.b)], self.axis)
+        da = _core.glu(dy, self.b)
+        db = _core.glu_backward(dy, self.a, self.b)
+        return _core.concatenate([da, db], self.axis)
 
     def formula(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, self.axis)
@@ -295,7 +354,7 @@ class Glu(Function):
 recomputed("x", kinds=(Glu,))(Glu.formula)
 
 
-def glu(input: Any, dim: int = -1) -> Tensor:
+def glu(input: TensorLike, dim: int = -1) -> Tensor:
     """a sigmoid(b), where a and b are the first and the second half of x along dim: a gate on a line.
 
     The result is half as long along dim. Raises ValueError where x has no such dimension or its length is

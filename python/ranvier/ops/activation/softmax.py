@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -11,7 +11,9 @@ from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, Operations, Value, written_once
 from ranvier.ops.shape.reshape import _dim, reshape
 from ranvier.tape.function import Dtypes, Function, by_kernel
+from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 
 @written_once(y=RESULT)
@@ -21,20 +23,33 @@ class Softmax(Function):
     def __init__(self, dim: int) -> None:
         self.dim = dim
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
         self.y = _core.softmax(x, self.dim)
         return self.y
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         return f.softmax_backward(dy, self.y, self.dim)
 
 
-TENSORS.softmax_backward = lambda dy, y, dim: y * (dy - (dy * y).sum(dim, keepdim=True))
-TENSORS.log_softmax_backward = lambda dy, y, dim: dy - y.exp() * dy.sum(dim, keepdim=True)
+def _softmax_backward(dy: Tensor, y: Tensor, dim: int) -> Tensor:
+    return y * (dy - (dy * y).sum(dim, keepdim=True))
+
+
+def _log_softmax_backward(dy: Tensor, y: Tensor, dim: int) -> Tensor:
+    return dy - y.exp() * dy.sum(dim, keepdim=True)
+
+
+TENSORS.softmax_backward = _softmax_backward
+TENSORS.log_softmax_backward = _log_softmax_backward
 
 
 def softmax(
-    input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None, _stacklevel: int = 3
+    input: TensorLike,
+    dim: int | None = None,
+    dtype: DtypeLike | None = None,
+    *,
+    axis: int | None = None,
+    _stacklevel: int = 3,
 ) -> Tensor:
     """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
 
@@ -55,29 +70,35 @@ def softmax(
         input = to_dtype("softmax", as_tensor("softmax", input), dtype)
     if axis is not None:
         dim = axis
-    return _softmax_along(input, _implied("softmax", input) if dim is None else dim)
+    if dim is None:
+        dim = _implied_dim("softmax", input)
+    return _softmax_along(input, dim)
 
 
-def _along(node: Any, name: str) -> Any:
+def _along_dimension(node: type[Softmax], name: str) -> Callable[[TensorLike, int], Tensor]:
     """The op of a node along a dimension, with the kernel of this name."""
 
     @by_kernel(getattr(_core, name), node, floats=True, name=name)
-    def along(x: Any, dim: Any) -> Tensor:
+    def along(x: TensorLike, dim: int | None) -> Tensor:
         """Runs the node along a dimension; a number is treated as one element."""
         if dim is None:  # the core calls this function in place of the public one
-            dim = _implied(name, x)
+            dim = _implied_dim(name, x)
         x = as_tensor(name, x)
-        if x._array.ndim == 0:
-            return reshape(node(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
-        return node(dim).apply(x)
+        if x._array.ndim != 0:
+            return node(dim).apply(x)
+        y = node(_dim(name, dim, 0)).apply(reshape(x, 1))
+        return reshape(y, ())
 
     return along
 
 
-def _implied(name: str, x: Any) -> int:
+def _implied_dim(name: str, x: TensorLike) -> int:
     """The dimension that PyTorch chooses if none is given."""
     ndim = as_tensor(name, x).ndim
-    dim = 0 if ndim in (0, 1, 3) else 1
+    if ndim in (0, 1, 3):
+        dim = 0
+    else:
+        dim = 1
     if ndim > 2:
         warnings.warn(f"[{name}] got no dim for {ndim} dimensions; dim={dim} is used", stacklevel=3)
     return dim
@@ -85,16 +106,21 @@ def _implied(name: str, x: Any) -> int:
 
 @written_once(y=RESULT)
 class LogSoftmax(Softmax):
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Array:
         self.y = _core.log_softmax(x, self.dim)
         return self.y
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         return f.log_softmax_backward(dy, self.y, self.dim)
 
 
 def log_softmax(
-    input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None, _stacklevel: int = 3
+    input: TensorLike,
+    dim: int | None = None,
+    dtype: DtypeLike | None = None,
+    *,
+    axis: int | None = None,
+    _stacklevel: int = 3,
 ) -> Tensor:
     """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
 
@@ -108,8 +134,10 @@ def log_softmax(
         input = to_dtype("log_softmax", as_tensor("log_softmax", input), dtype)
     if axis is not None:
         dim = axis
-    return _log_softmax_along(input, _implied("log_softmax", input) if dim is None else dim)
+    if dim is None:
+        dim = _implied_dim("log_softmax", input)
+    return _log_softmax_along(input, dim)
 
 
-_softmax_along = _along(Softmax, "softmax")
-_log_softmax_along = _along(LogSoftmax, "log_softmax")
+_softmax_along = _along_dimension(Softmax, "softmax")
+_log_softmax_along = _along_dimension(LogSoftmax, "log_softmax")

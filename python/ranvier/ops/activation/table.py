@@ -27,14 +27,27 @@ TABLE: dict[str, Activation] = {}
 
 
 def activation(
-    layer: str, limits: tuple[float, float], kinks: Any = (), inner: float = 0.0
+    layer: str,
+    limits: tuple[float, float],
+    kinks: tuple[float, ...] | Callable[..., tuple[float, ...]] = (),
+    inner: float = 0.0,
 ) -> Callable[[F], F]:
     """A decorator that enters a function in the table. kinks: numbers, or a function of the settings that
-    gives the numbers. The other arguments are those of `Activation`."""
-    where = kinks if callable(kinks) else lambda *settings: kinks
+    gives the numbers. The other arguments are those of `Activation`.
+
+    >>> @activation("Cube", limits=(float("inf"), -float("inf")))
+    ... def cube(input): ...
+    >>> TABLE.pop("cube").layer
+    'Cube'
+    """
+
+    def kinks_with(*settings: float) -> tuple[float, ...]:
+        if callable(kinks):
+            return kinks(*settings)
+        return kinks
 
     def enter(function: F) -> F:
-        TABLE[function.__name__] = Activation(layer, limits, where, inner)
+        TABLE[function.__name__] = Activation(layer, limits, kinks_with, inner)
         return function
 
     return enter

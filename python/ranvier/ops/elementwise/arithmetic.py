@@ -6,6 +6,7 @@ dtype of x.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from ranvier.ops.elementwise.dtypes import (
     common_shape,
     is_pair,
     result_dtype,
+    with_dtype,
 )
 from ranvier.ops.elementwise.row import elementwise
 from ranvier.ops.namespaces import KERNELS, RESULT, Operations, Value, formula_of, written_once
@@ -28,8 +30,9 @@ from ranvier.tensors.errors import number, one_of, own_error
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Number, TensorLike
 
-Pair = tuple[Tensor | None, Tensor | None]
+Gradients = tuple[Value | None, Value | None]
 # Stands for shapes that no gradient needs. An instance without the attribute would make attribute access
 # slower.
 _NONE: Any = None
@@ -46,11 +49,17 @@ class Add(TakesHalves):
         self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
         return self.kernel(a, b, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        of_a, of_b = self.needs
-        a, b = self.shapes
-        da = f.sum_to(dy, a) if of_a else None
-        return da, f.sum_to(f.neg(dy) if self.subtracts else dy, b) if of_b else None
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
+        shape_a, shape_b = self.shapes
+        da = None
+        db = None
+        if self.needs[0]:
+            da = f.sum_to(dy, shape_a)
+        if self.needs[1]:
+            if self.subtracts:
+                dy = f.neg(dy)
+            db = f.sum_to(dy, shape_b)
+        return da, db
 
 
 @written_once()
@@ -77,7 +86,7 @@ class AddNumber(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.add(x, self.number, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         return dy
 
 
@@ -88,7 +97,7 @@ class NumberSub(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.sub(self.number, x, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         return f.neg(dy)
 
 
@@ -103,19 +112,24 @@ class Mul(TakesHalves):
         self.b = b
         return _core.mul(a, b, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        of_a, of_b = self.needs
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         a = self.a
         b = self.b
-        da = f.gradient_of(a.shape, f.mul, dy, b) if of_a else None
-        return da, f.gradient_of(b.shape, f.mul, dy, a) if of_b else None
+        da = None
+        db = None
+        if self.needs[0]:
+            da = f.gradient_of(a.shape, f.mul, dy, b)
+        if self.needs[1]:
+            db = f.gradient_of(b.shape, f.mul, dy, a)
+        return da, db
 
 
 @written_once(b=1, y=RESULT)
 class Div(Function):
     """y = a / b"""
 
-    derived = frees_result = True
+    derived = True
+    frees_result = True
     dtypes = Dtypes("forward")
 
     reads: ClassVar = {"y": 1}
@@ -126,15 +140,20 @@ class Div(Function):
         self.y = _core.div(a, b, None)
         return self.y
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        of_a, of_b = self.needs
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         b = self.b
-        da = f.sum_to(f.div(dy, b), self.a_shape) if of_a else None
-        return da, f.sum_to(f.div_backward(dy, self.y, b), b.shape) if of_b else None
+        da = None
+        db = None
+        if self.needs[0]:
+            da = f.sum_to(f.div(dy, b), self.a_shape)
+        if self.needs[1]:
+            db = f.sum_to(f.div_backward(dy, self.y, b), b.shape)
+        return da, db
 
 
-# Multiplied first, as in the kernel, so that both round in the same way.
-formula_of("div_backward")(lambda f, dy, y, b: -(dy * y) / b)
+@formula_of("div_backward")
+def _div_backward(f: Operations, dy: Value, y: Value, b: Value) -> Value:
+    return -(dy * y) / b  # multiplied first, as in the kernel, so that both round in the same way
 
 
 @written_once()
@@ -144,7 +163,7 @@ class MulNumber(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.mul(x, self.number, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         return f.mul(dy, self.number)
 
 
@@ -155,7 +174,7 @@ class DivNumber(OfNumber):
     def forward(self, x: Array) -> Array:
         return _core.div(x, self.number, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         return f.div(dy, self.number)
 
 
@@ -170,22 +189,34 @@ class NumberDiv(OfNumber):
         self.y = _core.div(self.number, x, None)
         return self.y
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         return f.div_backward(dy, self.y, self.x)
 
 
 def no_bools(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
-    if dtype.kind == "b":
-        raise DtypeError(f"[{name}] got bools; expected numbers: use {'~x' if name == 'neg' else 'x.int()'}")
+    """Raises TypeError for bools."""
+    if dtype.kind != "b":
+        return
+    if name == "neg":
+        advice = "~x"
+    else:
+        advice = "x.int()"
+    raise DtypeError(f"[{name}] got bools; expected numbers: use {advice}")
 
 
 _ADD = elementwise(_core.add, numpy=np.add, node=Add, with_number=AddNumber, of_number=AddNumber).op("add")
+
+
+def _sub_with_number(number: float) -> Function:
+    return AddNumber(-number)
+
+
 _SUB = elementwise(
     _core.sub,
     numpy=np.subtract,
     check_dtype=no_bools,
     node=Sub,
-    with_number=lambda number: AddNumber(-number),
+    with_number=_sub_with_number,
     of_number=NumberSub,
 ).op("sub")
 _DIV = elementwise(_core.div, node=Div, with_number=DivNumber, of_number=NumberDiv).op("div")
@@ -193,7 +224,14 @@ _DIV = elementwise(_core.div, node=Div, with_number=DivNumber, of_number=NumberD
 _ONE = 1  # the object that is the default of alpha; any other object is checked
 
 
-def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
+def add(
+    input: TensorLike,
+    other: TensorLike,
+    third: TensorLike | None = None,
+    *,
+    alpha: TensorLike = 1,
+    out: Tensor | None = None,
+) -> Tensor:
     """a + alpha b; ``add(a, alpha, b)`` is PyTorch's old form.
 
     Shapes broadcast; float32 and float64 give float64, a number takes the tensor's dtype. out: a Tensor of
@@ -206,7 +244,8 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
             [21., 22.]])
     """
     if third is not None:
-        other, alpha = third, other
+        alpha = other
+        other = third
     if out is not None:
         return written("add", out, add(input, other, alpha=alpha))
     if alpha is not _ONE and number("add", "alpha", alpha) != 1:
@@ -214,12 +253,15 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     return _ADD(input, other)
 
 
-def _scaled(op: Any, sign: int) -> Any:
+def _scaled(op: Callable[..., Tensor], sign: int) -> Any:
     """The function of a + alpha b (sign 1) or a - alpha b (sign -1), for an alpha other than 1."""
     name = op.__name__
 
-    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True, name=name)
-    def scaled(a: Any, b: Any, alpha: Any) -> Tensor:
+    def kernel(a: Array, b: Array, alpha: float) -> Array:
+        return _core.addcmul(a, b, sign * alpha, 1.0)
+
+    @by_kernel(kernel, floats=True, name=name)
+    def scaled(a: TensorLike, b: TensorLike, alpha: Any) -> Tensor:
         """a +- alpha b, computed in the dtype of the result: if a is float32 and b int8, alpha b does not
         overflow int8."""
         if is_pair(a, b) and not getattr(alpha, "ndim", 0):
@@ -231,13 +273,23 @@ def _scaled(op: Any, sign: int) -> Any:
         dtype = result_dtype(a, b)
         if dtype.kind != "f" and isinstance(alpha, float):
             raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
-        first, second = (cast(x, dtype) if isinstance(x, Tensor) else x for x in (a, b))
-        return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
+        a = with_dtype(a, dtype)
+        b = with_dtype(b, dtype)
+        if isinstance(b, Tensor):
+            return op(a, mul(b, alpha))
+        return op(a, b * alpha)
 
     return scaled
 
 
-def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
+def sub(
+    input: TensorLike,
+    other: TensorLike,
+    third: TensorLike | None = None,
+    *,
+    alpha: TensorLike = 1,
+    out: Tensor | None = None,
+) -> Tensor:
     """a - alpha b; see :func:`add`.
 
     >>> import ranvier as rv
@@ -245,7 +297,8 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     tensor([ 0.7500, -2.0000])
     """
     if third is not None:
-        other, alpha = third, other
+        alpha = other
+        other = third
     if out is not None:
         return written("sub", out, sub(input, other, alpha=alpha))
     if alpha is not _ONE and number("sub", "alpha", alpha) != 1:
@@ -258,7 +311,7 @@ _sub_scaled = _scaled(sub, -1)
 
 
 @elementwise(_core.mul, numpy=np.multiply, node=Mul, with_number=MulNumber, of_number=MulNumber)
-def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
+def mul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
     """a b, element by element; see :func:`add`.
 
     >>> import ranvier as rv
@@ -280,11 +333,11 @@ class RoundedDiv(Function):
             return _core.floor_divide(a, b, None)
         return np.asarray(host(_rounded_by_numpy, self.mode, a, b))
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         return f.zeros_of(self.shapes[0], dy), f.zeros_of(self.shapes[1], dy)
 
 
-def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
+def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Array:
     if a.dtype.kind != "f" and not np.all(b):
         raise OpError("[div] got an integer to divide by 0; expected other divisors, or floats")
     common_shape("div", a, b)
@@ -292,18 +345,20 @@ def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
         return _ROUNDED[mode](a, b)
 
 
-def _towards_zero(a: Any, b: Any) -> Any:
+def _towards_zero(a: Array, b: Array) -> Array:
     """a / b rounded towards 0; exact for integers."""
     if np.result_type(a, b).kind == "f":
         return np.trunc(np.divide(a, b))
-    whole = np.floor_divide(a, b)
-    return whole + ((whole < 0) & (whole * b != a))
+    floor = np.floor_divide(a, b)
+    return floor + ((floor < 0) & (floor * b != a))
 
 
-_ROUNDED: dict[str, Any] = {"floor": np.floor_divide, "trunc": _towards_zero}
+_ROUNDED: dict[str, Callable[[Array, Array], Array]] = {"floor": np.floor_divide, "trunc": _towards_zero}
 
 
-def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Tensor:
+def div(
+    input: TensorLike, other: TensorLike, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """a / b; integers are divided in float32. x / 0 is inf or nan without a warning. See :func:`add`.
 
     rounding_mode 'floor' rounds downwards, 'trunc' towards 0; the gradient is then 0, and integers stay
@@ -321,27 +376,32 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 
 
 @own_error
-def _div(a: Any, b: Any, mode: str) -> Tensor:
+def _div(a: TensorLike, b: TensorLike, mode: str) -> Tensor:
     """div with a rounding_mode."""
     one_of("div", "rounding_mode", mode, (None, "floor", "trunc"))
-    a = as_operand("div", a)
-    b = as_operand("div", b)
-    if result_dtype(a, b).kind == "b":
+    dividend = as_operand("div", a)
+    divisor = as_operand("div", b)
+    if result_dtype(dividend, divisor).kind == "b":
         raise DtypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
-    return _rounded_quotient(mode, a, b)
+    return _rounded_quotient(mode, dividend, divisor)
 
 
 @in_dtypes()
-def _rounded_quotient(mode: str, a: Any, b: Any) -> Tensor:
+def _rounded_quotient(mode: str, a: Tensor | Number, b: Tensor | Number) -> Tensor:
     dtype = result_dtype(a, b)
-    a, b = (x if isinstance(x, Tensor) else as_number("div", x, dtype) for x in (a, b))
+    if not isinstance(a, Tensor):
+        a = as_number("div", a, dtype)
+    if not isinstance(b, Tensor):
+        b = as_number("div", b, dtype)
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
 
-@elementwise(
-    _core.neg, lambda f, dy: f.neg(dy), numpy=np.negative, check_dtype=no_bools, backward_kernel="neg"
-)
-def neg(input: Any) -> Tensor:
+def _neg_gradient(f: Operations, dy: Value) -> Value:
+    return f.neg(dy)
+
+
+@elementwise(_core.neg, _neg_gradient, numpy=np.negative, check_dtype=no_bools, backward_kernel="neg")
+def neg(input: TensorLike) -> Tensor:
     """-x; TypeError for bools.
 
     >>> import ranvier as rv

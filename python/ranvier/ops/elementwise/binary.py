@@ -18,7 +18,7 @@ from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise import fused
 from ranvier.ops.elementwise.arithmetic import add, div, mul, no_bools, sub
 from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.compare import lt
+from ranvier.ops.elementwise.compare import eq, lt
 from ranvier.ops.elementwise.dtypes import (
     F32,
     as_operand,
@@ -32,11 +32,12 @@ from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.row import KEPT, elementwise
 from ranvier.ops.namespaces import TENSORS, Operations, Value, formula_of
 from ranvier.tape.function import Dtypes, by_kernel, in_dtypes
-from ranvier.tensors.memory import BF16
+from ranvier.tensors.memory import BF16, Array
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 
-def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _shared_gradients(first: Callable[[Any, Any], Any]) -> tuple[Callable[..., Value], Callable[..., Value]]:
     """The gradients of fmax or fmin. Where a and b are equal, a gets the whole gradient; where one operand is
     NaN, the other operand gets it. first(a, b): whether the result is a."""
 
@@ -68,14 +69,22 @@ def _log_or_zero(f: Operations, a: Value, b: Value) -> Value:
     return f.where(zero, 0.0, f.log(f.where(zero, 1.0, b)))
 
 
+def _atan2_gradient_a(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * _over_square(f, b, a, b)
+
+
+def _atan2_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * _over_square(f, -a, a, b)
+
+
 @elementwise(
     numpy=np.arctan2,
     gradient=(
-        lambda f, dy, a, b: dy * _over_square(f, b, a, b),
-        lambda f, dy, a, b: dy * _over_square(f, -a, a, b),
+        _atan2_gradient_a,
+        _atan2_gradient_b,
     ),
 )
-def atan2(input: Any, other: Any) -> Tensor:
+def atan2(input: TensorLike, other: TensorLike) -> Tensor:
     """The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. The
     gradients are 0 at (0, 0).
 
@@ -88,11 +97,15 @@ def atan2(input: Any, other: Any) -> Tensor:
 arctan2 = atan2
 
 
+def _copysign_gradient_a(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * f.where(a == 0, 0.0, f.sign(a) * f.copysign(1.0, b))
+
+
 @elementwise(
     numpy=np.copysign,
-    gradient=(lambda f, dy, a, b: dy * f.where(a == 0, 0.0, f.sign(a) * f.copysign(1.0, b)), 0),
+    gradient=(_copysign_gradient_a, 0),
 )
-def copysign(input: Any, other: Any) -> Tensor:
+def copysign(input: TensorLike, other: TensorLike) -> Tensor:
     """|a| with the sign of b; the gradient of b is 0.
 
     >>> import ranvier as rv
@@ -102,7 +115,7 @@ def copysign(input: Any, other: Any) -> Tensor:
 
 
 @elementwise(_core.floor_divide, numpy=np.floor_divide, gradient=(0, 0), check_dtype=no_bools)
-def floor_divide(input: Any, other: Any) -> Tensor:
+def floor_divide(input: TensorLike, other: TensorLike) -> Tensor:
     """floor(a / b), Python's //; the gradients are 0.
 
     >>> import ranvier as rv
@@ -111,8 +124,8 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.fmax, gradient=_share(operator.ge), dtypes=KEPT)
-def fmax(input: Any, other: Any) -> Tensor:
+@elementwise(numpy=np.fmax, gradient=_shared_gradients(operator.ge), dtypes=KEPT)
+def fmax(input: TensorLike, other: TensorLike) -> Tensor:
     """The greater of a and b; where one is NaN, the other.
 
     >>> import ranvier as rv
@@ -121,8 +134,8 @@ def fmax(input: Any, other: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.fmin, gradient=_share(operator.le), dtypes=KEPT)
-def fmin(input: Any, other: Any) -> Tensor:
+@elementwise(numpy=np.fmin, gradient=_shared_gradients(operator.le), dtypes=KEPT)
+def fmin(input: TensorLike, other: TensorLike) -> Tensor:
     """The smaller of a and b; where one is NaN, the other.
 
     >>> import ranvier as rv
@@ -131,18 +144,30 @@ def fmin(input: Any, other: Any) -> Tensor:
     """
 
 
-formula_of("truncated_quotient")(lambda f, a, b: f.trunc(a / b))
+@formula_of("truncated_quotient")
+def _truncated_quotient(f: Operations, a: Value, b: Value) -> Value:
+    return f.trunc(a / b)
+
+
 # Its slope is 0, also where the slope of a / b is infinite.
 TENSORS.truncated_quotient = partial(div, rounding_mode="trunc")
+
+
+def _fmod_gradient_a(f: Operations, dy: Value) -> Value:
+    return dy
+
+
+def _fmod_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return -(dy * f.truncated_quotient(a, b))
 
 
 @elementwise(
     _core.fmod,
     numpy=np.fmod,
-    gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.truncated_quotient(a, b))),
+    gradient=(_fmod_gradient_a, _fmod_gradient_b),
     check_dtype=no_bools,
 )
-def fmod(input: Any, other: Any) -> Tensor:
+def fmod(input: TensorLike, other: TensorLike) -> Tensor:
     """The remainder of a / b with the sign of a: a - b trunc(a / b).
 
     >>> import ranvier as rv
@@ -151,8 +176,16 @@ def fmod(input: Any, other: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.hypot, gradient=(lambda f, dy, a, y: dy * (a / y), lambda f, dy, b, y: dy * (b / y)))
-def hypot(input: Any, other: Any) -> Tensor:
+def _hypot_gradient_a(f: Operations, dy: Value, a: Value, y: Value) -> Value:
+    return dy * (a / y)
+
+
+def _hypot_gradient_b(f: Operations, dy: Value, b: Value, y: Value) -> Value:
+    return dy * (b / y)
+
+
+@elementwise(numpy=np.hypot, gradient=(_hypot_gradient_a, _hypot_gradient_b))
+def hypot(input: TensorLike, other: TensorLike) -> Tensor:
     """sqrt(a^2 + b^2) without overflow.
 
     >>> import ranvier as rv
@@ -161,7 +194,7 @@ def hypot(input: Any, other: Any) -> Tensor:
     """
 
 
-def _next(a: Any, b: Any) -> Any:
+def _next(a: Array, b: Array) -> Array:
     """NumPy's nextafter. A bfloat16, which NumPy's function does not know, is taken as an integer, its bits,
     such that the integers are in the order of the values; the next value is the integer +- 1."""
     if a.dtype != BF16:
@@ -169,19 +202,24 @@ def _next(a: Any, b: Any) -> Any:
     values = a.astype(F32)
     to = b.astype(F32)
     bits = a.view(np.uint16).astype(np.int32)
-    place = np.where(bits < 2**15, bits, 2**15 - bits) + np.where(to > values, 1, -1)
-    bits = np.where(place < 0, 2**15 - place, place).astype(np.uint16)
+    step = np.where(to > values, 1, -1)
+    ordered = np.where(bits < 2**15, bits, 2**15 - bits) + step
+    bits = np.where(ordered < 0, 2**15 - ordered, ordered).astype(np.uint16)
     y = np.where(to == values, to, bits.view(BF16).astype(F32))
     return np.where(np.isnan(values) | np.isnan(to), np.nan, y)
 
 
 # The dtype of half floats is "own": computed in float32, the next number would be another one.
+def _nextafter_gradient_a(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * f.where(a != b, 1.0, 0.0)
+
+
 @elementwise(
     numpy=_next,
-    gradient=(lambda f, dy, a, b: dy * f.where(a != b, 1.0, 0.0), 0),
+    gradient=(_nextafter_gradient_a, 0),
     dtypes=Dtypes("own", integers="floats"),
 )
-def nextafter(input: Any, other: Any) -> Tensor:
+def nextafter(input: TensorLike, other: TensorLike) -> Tensor:
     """The next number after a towards b. The gradient goes to a; it is 0 where a = b.
 
     >>> import ranvier as rv
@@ -190,13 +228,21 @@ def nextafter(input: Any, other: Any) -> Tensor:
     """
 
 
+def _remainder_gradient_a(f: Operations, dy: Value) -> Value:
+    return dy
+
+
+def _remainder_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return -(dy * f.floor_divide(a, b))
+
+
 @elementwise(
     _core.remainder,
     numpy=np.remainder,
-    gradient=(lambda f, dy: dy, lambda f, dy, a, b: -(dy * f.floor_divide(a, b))),
+    gradient=(_remainder_gradient_a, _remainder_gradient_b),
     check_dtype=no_bools,
 )
-def remainder(input: Any, other: Any) -> Tensor:
+def remainder(input: TensorLike, other: TensorLike) -> Tensor:
     """The remainder of a / b with the sign of b, Python's %: a - b floor(a / b).
 
     >>> import ranvier as rv
@@ -205,11 +251,23 @@ def remainder(input: Any, other: Any) -> Tensor:
     """
 
 
+def _xlogy_by_numpy(a: Array, b: Array) -> Array:
+    return np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b))
+
+
+def _xlogy_gradient_a(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * _log_or_zero(f, a, b)
+
+
+def _xlogy_gradient_b(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * a / b
+
+
 @elementwise(
-    numpy=lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
-    gradient=(lambda f, dy, a, b: dy * _log_or_zero(f, a, b), lambda f, dy, a, b: dy * a / b),
+    numpy=_xlogy_by_numpy,
+    gradient=(_xlogy_gradient_a, _xlogy_gradient_b),
 )
-def xlogy(input: Any, other: Any) -> Tensor:
+def xlogy(input: TensorLike, other: TensorLike) -> Tensor:
     """a log(b); 0 where a is 0, unless b is NaN.
 
     >>> import ranvier as rv
@@ -218,7 +276,7 @@ def xlogy(input: Any, other: Any) -> Tensor:
     """
 
 
-def true_divide(input: Any, other: Any) -> Tensor:
+def true_divide(input: TensorLike, other: TensorLike) -> Tensor:
     """a / b: see :func:`ranvier.div`.
 
     >>> import ranvier as rv
@@ -228,7 +286,7 @@ def true_divide(input: Any, other: Any) -> Tensor:
     return div(input, other)
 
 
-def clamp_min(input: Any, min: Any) -> Tensor:
+def clamp_min(input: TensorLike, min: TensorLike) -> Tensor:
     """x, at least min: see :func:`ranvier.clamp`.
 
     >>> import ranvier as rv
@@ -238,7 +296,7 @@ def clamp_min(input: Any, min: Any) -> Tensor:
     return clip(input, min, None)
 
 
-def clamp_max(input: Any, max: Any) -> Tensor:
+def clamp_max(input: TensorLike, max: TensorLike) -> Tensor:
     """x, at most max: see :func:`ranvier.clamp`.
 
     >>> import ranvier as rv
@@ -248,7 +306,7 @@ def clamp_max(input: Any, max: Any) -> Tensor:
     return clip(input, None, max)
 
 
-def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def rsub(input: TensorLike, other: TensorLike, *, alpha: float = 1) -> Tensor:
     """b - alpha a
 
     >>> import ranvier as rv
@@ -258,7 +316,7 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
-def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+def lerp(input: TensorLike, end: TensorLike, weight: TensorLike) -> Tensor:
     """start + weight (end - start), from the nearer end: exactly end for a weight of 1.
 
     >>> import ranvier as rv
@@ -270,7 +328,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
 
 @by_kernel(fused.lerp, floats=True)
 @in_dtypes()
-def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
+def _lerp(input: TensorLike, end: TensorLike, weight: TensorLike) -> Tensor:
     if result_dtype(as_operand("lerp", input), as_operand("lerp", end)).kind in "iu":
         input = mul(input, 1.0)  # In floats, since the difference of unsigned integers would wrap around.
     step = sub(end, input)
@@ -279,20 +337,24 @@ def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
             return add(input, mul(weight, step))
         return add(end, mul(weight - 1, step))
     near = lt(abs(weight), 0.5)
-    return add(where(near, input, end), mul(where(near, weight, sub(weight, 1)), step))
+    nearest = where(near, input, end)
+    factor = where(near, weight, sub(weight, 1))
+    return add(nearest, mul(factor, step))
 
 
-def _added(name: str, joined: Any) -> Callable[..., Tensor]:
-    """The op x + value joined(a, b), with the kernel of this name."""
+def _added(name: str, combine: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The op x + value combine(a, b), with the kernel of this name."""
 
     @by_kernel(getattr(_core, name), floats=True)
     @in_dtypes()
-    def in_python(input: Any, tensor1: Any, tensor2: Any, value: float) -> Tensor:
+    def in_python(input: TensorLike, tensor1: TensorLike, tensor2: TensorLike, value: TensorLike) -> Tensor:
         if isinstance(input, Tensor) and isinstance(tensor1, Tensor):
             # Computed in the dtype of the sum: a product of small integers could overflow otherwise.
             tensor1 = cast(tensor1, result_dtype(input, tensor1))
-        y = joined(tensor1, tensor2)
-        return add(input, mul(y, value) if value != 1 else y)
+        y = combine(tensor1, tensor2)
+        if value != 1:
+            y = mul(y, value)
+        return add(input, y)
 
     return in_python
 
@@ -301,28 +363,42 @@ _ADDCMUL = _added("addcmul", mul)
 _ADDCDIV = _added("addcdiv", div)
 
 
-def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
+def addcmul(
+    input: TensorLike,
+    tensor1: TensorLike,
+    tensor2: TensorLike,
+    third: TensorLike | None = None,
+    *,
+    value: TensorLike = 1,
+) -> Tensor:
     """x + value a b
 
     >>> import ranvier as rv
     >>> rv.addcmul(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
     tensor([2.5000, 5.0000])
     """
-    if third is not None:
+    if third is not None:  # addcmul(x, value, a, b)
         value = tensor1
         tensor1 = tensor2
         tensor2 = third
     return _ADDCMUL(input, tensor1, tensor2, value)
 
 
-def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
+def addcdiv(
+    input: TensorLike,
+    tensor1: TensorLike,
+    tensor2: TensorLike,
+    third: TensorLike | None = None,
+    *,
+    value: TensorLike = 1,
+) -> Tensor:
     """x + value a / b
 
     >>> import ranvier as rv
     >>> rv.addcdiv(rv.tensor([1.0, 1.0]), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
     tensor([1.5000, 1.5000])
     """
-    if third is not None:
+    if third is not None:  # addcmul(x, value, a, b)
         value = tensor1
         tensor1 = tensor2
         tensor2 = third
@@ -330,7 +406,7 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
 
 
 @in_dtypes()
-def ldexp(input: Any, other: Any) -> Tensor:
+def ldexp(input: TensorLike, other: TensorLike) -> Tensor:
     """x 2^exponent.
 
     >>> import ranvier as rv
@@ -343,16 +419,20 @@ def ldexp(input: Any, other: Any) -> Tensor:
         input = floating(input, "ldexp")
         other = as_tensor("ldexp", other).to(input.dtype)
     # With larger exponents the result is 0 or infinite for every x, so that they are clipped.
-    most = 300 if result_dtype(input, other) == F32 else 2100
+    if result_dtype(input, other) == F32:
+        most = 300
+    else:
+        most = 2100
     exponent = clip(other, -most, most)
     # 2^exponent itself may overflow where x 2^exponent does not. It is multiplied in three factors.
-    part = floor_divide(exponent, 3)
-    power = pow(2.0, part)
-    return mul(mul(mul(input, power), power), pow(2.0, exponent - part * 2))
+    third = floor_divide(exponent, 3)
+    power = pow(2.0, third)
+    y = mul(mul(input, power), power)
+    return mul(y, pow(2.0, exponent - third * 2))
 
 
 @in_dtypes()
-def logaddexp(input: Any, other: Any) -> Tensor:
+def logaddexp(input: TensorLike, other: TensorLike) -> Tensor:
     """log(e^a + e^b) without overflow.
 
     >>> import ranvier as rv
@@ -362,8 +442,9 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     input = as_operand("logaddexp", input)
     other = as_operand("logaddexp", other)
     dtype = result_dtype(input, other)
-    input, other = (floating(cast(x, dtype)) for x in (input, other))
-    endless = (input == other) & (input.abs() == math.inf)
-    d = where(endless, 0.0, sub(input, other))
-    y = where(d > 0, sub(input, logsigmoid(d)), sub(other, logsigmoid(-d)))
-    return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # Equal infinities share the gradient.
+    a = floating(cast(input, dtype))
+    b = floating(cast(other, dtype))
+    both_infinite = eq(a, b) & eq(a.abs(), math.inf)
+    d = where(both_infinite, 0.0, sub(a, b))
+    y = where(d > 0, sub(a, logsigmoid(d)), sub(b, logsigmoid(-d)))
+    return where(both_infinite, mul(a, 0.5) + mul(b, 0.5), y)  # equal infinities share the gradient

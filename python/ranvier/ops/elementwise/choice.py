@@ -11,6 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import OfNumber
+from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -30,6 +31,9 @@ from ranvier.tensors.errors import own_error
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import fill_number, filled_like, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import Number, TensorLike
+
+Gradients = tuple[Value | None, ...]
 
 
 @written_once(a=0, b=1)
@@ -43,7 +47,7 @@ class Maximum(TakesHalves):
         self.b = b
         return self.kernel(a, b, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         return _of_both(self, dy, f, f.maximum_backward)
 
 
@@ -53,13 +57,11 @@ class Minimum(Maximum):
 
     kernel = _core.minimum
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         return _of_both(self, dy, f, f.minimum_backward)
 
 
-def _of_both(
-    node: Maximum, dy: Value, f: Operations, of_first: Callable[..., Value]
-) -> tuple[Value | None, Value | None]:
+def _of_both(node: Maximum, dy: Value, f: Operations, of_first: Callable[..., Value]) -> Gradients:
     """The gradients of both operands. of_first(dy, a, b): the gradient of the first operand, for each
     order."""
     da = None
@@ -71,7 +73,7 @@ def _of_both(
     return da, db
 
 
-def _constant_slope(kernel: Any) -> Any:
+def _constant_slope(kernel: Callable[..., Array]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """The function (dy, a, b) -> dy times a slope that changes at kinks only, and so has no gradient
     itself."""
 
@@ -98,15 +100,16 @@ class AtLeast(TakesHalves):
         self.limit = limit
         return self.extremum(limit, x, None)  # Of 0.0 and -0.0 the kernel returns its second operand, here x.
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        of_x, of_limit = self.needs
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         x = self.x
         limit = self.limit
-        if of_x:
+        dx = None
+        dlimit = None
+        if self.needs[0]:
             dx = f.sum_to(f.where(self.compare(x, limit), dy, 0.0), x.shape)
-        else:
-            dx = None
-        return dx, f.sum_to(f.where(self.reverse(x, limit), dy, 0.0), limit.shape) if of_limit else None
+        if self.needs[1]:
+            dlimit = f.sum_to(f.where(self.reverse(x, limit), dy, 0.0), limit.shape)
+        return dx, dlimit
 
 
 @written_once()
@@ -123,25 +126,32 @@ class Between(TakesHalves):
     """y = min(max(x, low), high); at equal values the gradient goes to the same input as in PyTorch"""
 
     def forward(self, x: Array, low: Array, high: Array) -> Array:
-        self.arrays = x, low, high
+        self.x = x
+        self.low = low
+        self.high = high
         return _core.minimum(high, _core.maximum(low, x, None), None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        x, low, high = self.arrays
-        of_x, of_low, of_high = self.needs
-        dx = dlow = dhigh = None
-        if of_x:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
+        x = self.x
+        low = self.low
+        high = self.high
+        dx = None
+        dlow = None
+        dhigh = None
+        if self.needs[0]:
             dx = f.where(_core.ge(x, low), f.where(_core.le(x, high), dy, 0.0), 0.0)
-        if of_low:
+            dx = f.sum_to(dx, x.shape)
+        if self.needs[1]:
             dlow = f.where(_core.lt(x, low), f.where(_core.lt(low, high), dy, 0.0), 0.0)
-        if of_high:
+            dlow = f.sum_to(dlow, low.shape)
+        if self.needs[2]:
             dhigh = f.where(_core.gt(x, high), dy, f.where(_core.lt(high, low), dy, 0.0))
-        pairs = zip((dx, dlow, dhigh), self.arrays, strict=True)
-        return tuple(None if d is None else f.sum_to(d, array.shape) for d, array in pairs)
+            dhigh = f.sum_to(dhigh, high.shape)
+        return dx, dlow, dhigh
 
 
 @elementwise(_core.maximum, numpy=np.maximum, node=Maximum)
-def maximum(input: Any, other: Any) -> Tensor:
+def maximum(input: TensorLike, other: TensorLike) -> Tensor:
     """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
 
@@ -152,7 +162,7 @@ def maximum(input: Any, other: Any) -> Tensor:
 
 
 @elementwise(_core.minimum, numpy=np.minimum, node=Minimum)
-def minimum(input: Any, other: Any) -> Tensor:
+def minimum(input: TensorLike, other: TensorLike) -> Tensor:
     """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
 
@@ -162,24 +172,33 @@ def minimum(input: Any, other: Any) -> Tensor:
     """
 
 
-_at_least = elementwise(lambda x, low, out: _core.maximum(low, x, out), numpy=np.maximum, node=AtLeast)
-_at_most = elementwise(lambda x, high, out: _core.minimum(high, x, out), numpy=np.minimum, node=AtMost)
+def _at_least_kernel(x: Array, low: Array, out: Array | None) -> Array:
+    return _core.maximum(low, x, out)
+
+
+_at_least = elementwise(_at_least_kernel, numpy=np.maximum, node=AtLeast)
+
+
+def _at_most_kernel(x: Array, high: Array, out: Array | None) -> Array:
+    return _core.minimum(high, x, out)
+
+
+_at_most = elementwise(_at_most_kernel, numpy=np.minimum, node=AtMost)
 _AT_LEAST = _at_least.op("clamp")
 _AT_MOST = _at_most.op("clamp")
 
 
-def _slope_between(f: Operations, dy: Value, x: Value, low: Any, high: Any) -> Value:
+def _clamp_gradient(f: Operations, dy: Value, x: Value, low: float, high: float) -> Value:
     return f.where(x >= low, f.where(x <= high, dy, 0.0), 0.0)
 
 
-formula_of("clip_backward")(in_dtypes()(_slope_between))  # the kernels have NumPy's name
-_BY_NUMBERS = elementwise(_core.clip, _slope_between, dtypes=REFUSED, backward_kernel="clip_backward").op(
-    "clamp"
-)
-_PLAIN = frozenset({int, float, type(None)})
+formula_of("clip_backward")(in_dtypes()(_clamp_gradient))  # the kernels have NumPy's name
+_between_numbers = elementwise(_core.clip, _clamp_gradient, dtypes=REFUSED, backward_kernel="clip_backward")
+_BETWEEN_NUMBERS = _between_numbers.op("clamp")
+_NUMBER_OR_NONE = frozenset({int, float, type(None)})
 
 
-def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
     """x limited to [min, max]; None means no limit on that side. The gradient passes where min <= x <= max;
     elsewhere it goes to the limit.
 
@@ -189,43 +208,56 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     >>> rv.clamp(rv.tensor([-2.0, 0.5, 3.0]), 0, 1)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None and is_floating(input):
-        return _BY_NUMBERS(input, -math.inf if min is None else min, math.inf if max is None else max)
-    if max is None and isinstance(min, Tensor):
-        return _AT_LEAST(input, min)
     if min is None and max is None:
         raise OpError("[clamp] got neither min nor max; expected at least one limit")
+    if type(min) in _NUMBER_OR_NONE and type(max) in _NUMBER_OR_NONE and is_floating(input):
+        if min is None:
+            min = -math.inf
+        if max is None:
+            max = math.inf
+        return _BETWEEN_NUMBERS(input, min, max)
+    if max is None and isinstance(min, Tensor):
+        return _AT_LEAST(input, min)
     input = as_operand("clamp", input)
-    low, high = (None if limit is None else as_operand("clamp", limit) for limit in (min, max))
+    low = _limit(min)
+    high = _limit(max)
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return _clamp(input, low, high)
+        return _clamp_by_tensors(input, low, high)
     if is_floating(input):
         if low is None:
             low = -math.inf
         if high is None:
             high = math.inf
-        return _BY_NUMBERS(input, 1.0 * low, 1.0 * high)  # 1.0 times: True as a limit becomes 1.0
-    y = input if low is None else _AT_LEAST(input, low)
+        return _BETWEEN_NUMBERS(input, 1.0 * low, 1.0 * high)  # 1.0 times: True as a limit becomes 1.0
+    if low is None:
+        return _AT_MOST(input, high)
     if high is None:
-        return y
-    return _AT_MOST(y, high)
+        return _AT_LEAST(input, low)
+    return _AT_MOST(_AT_LEAST(input, low), high)
+
+
+def _limit(x: TensorLike | None) -> Any:
+    """A limit of clamp as a Tensor or a number; None: there is none."""
+    if x is None:
+        return None
+    return as_operand("clamp", x)
 
 
 @own_error
-def _clamp(x: Any, low: Any, high: Any) -> Tensor:
+def _clamp_by_tensors(x: Any, low: Any, high: Any) -> Tensor:
     """clamp with one limit or two, at least one of them a Tensor."""
-    if low is None or high is None:
-        if high is None:
-            return _AT_LEAST(x, low)
+    if high is None:
+        return _AT_LEAST(x, low)
+    if low is None:
         return _AT_MOST(x, high)
-    dtypes = {part._array.dtype for part in (x, low, high) if isinstance(part, Tensor)}
+    dtypes = {operand._array.dtype for operand in (x, low, high) if isinstance(operand, Tensor)}
     if len(dtypes) > 1 or not dtypes <= {F32, F64}:
         y = _AT_MOST(_AT_LEAST(x, low), high)
-        if not (y.requires_grad and is_floating(y)):
+        if not y.requires_grad or not is_floating(y):
             return y
         dtypes = {y.dtype}
     dtype = dtypes.pop()
-    return Between().apply(*(cast(part, dtype) for part in (x, low, high)))
+    return Between().apply(cast(x, dtype), cast(low, dtype), cast(high, dtype))
 
 
 clip = clamp
@@ -240,7 +272,7 @@ class Where(TakesHalves):
         self.shapes = (a.shape, b.shape)
         return _core.where(condition, a, b, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         condition = self.condition
         da = None
         db = None
@@ -262,11 +294,11 @@ class MaskedFill(OfNumber):
         self.shape = x.shape
         return _core.where(mask, self.number, x, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Gradients:
         return f.sum_to(f.where(self.mask, 0.0, dy), self.shape), None
 
 
-def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+def where(condition: TensorLike, input: TensorLike | None = None, other: TensorLike | None = None) -> Any:
     """a where the condition is true, else b; all three broadcast.
 
     With the condition alone: the indices of its true elements, a tuple of one int64 tensor for each
@@ -281,30 +313,39 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     return _WHERE(condition, input, other)
 
 
-def _where_in_python(condition: Any, input: Any, other: Any) -> Any:
+def _where_in_python(condition: TensorLike, input: Any, other: Any) -> Any:
     condition = as_tensor("where", condition)
     if condition._array.dtype == np.uint8:  # a mask of old programs, as in PyTorch
-        condition = condition.ne(0)
+        condition = ne(condition, 0)
     if input is None and other is None:
-        chosen = condition._read("where with a condition alone")
-        return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(chosen)))
+        return _indices(condition._read("where with a condition alone"))
     input = as_operand("where", input)
     other = as_operand("where", other)
     dtype = result_dtype(input, other)
     if dtype.kind == "f":
         return Where().apply(condition, cast(input, dtype), cast(other, dtype))
     common_shape("where", condition, input, other)
-    raw = [
-        in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
-        for x in (input, other)
-    ]
-    return computed("where", (condition, input, other), by_numpy(np.where, condition._array, *raw))
+    a = _array_or_number(input, dtype)
+    b = _array_or_number(other, dtype)
+    return computed("where", (condition, input, other), by_numpy(np.where, condition._array, a, b))
+
+
+def _array_or_number(x: Tensor | Number, dtype: np.dtype[Any]) -> Any:
+    """An operand of `where` as NumPy gets it, in this dtype."""
+    if isinstance(x, Tensor):
+        return in_dtype(x._array, dtype)
+    return as_number("where", x, dtype)
+
+
+def _indices(array: Array) -> tuple[Tensor, ...]:
+    """The indices of the elements that are not 0, one tensor for each dimension."""
+    return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
 
 
 _WHERE = _core._elementwise(_where_in_python, _core.where, None, name="where")
 
 
-def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
+def masked_fill(input: TensorLike, mask: TensorLike, value: TensorLike) -> Tensor:
     """x with every element at which the mask is true replaced by the number, in the dtype of x.
 
     x and mask broadcast. value is a number, or a tensor without dimensions, which gets the sum of the
@@ -319,26 +360,26 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     mask = as_tensor("masked_fill", mask)
     require_dtype("masked_fill", "mask", mask, "b", "bool")
     value = as_operand("masked_fill", value)
-    if isinstance(value, Tensor):
-        if value._array.ndim:
-            raise misfit("masked_fill", {"value": value.shape}, "a number, or a tensor of shape ()")
-        if is_floating(input):
-            common_shape("masked_fill", input, mask)
-            return Where().apply(mask, cast(value, input._array.dtype), input)
-    if is_floating(input):
+    if isinstance(value, Tensor) and value._array.ndim:
+        raise misfit("masked_fill", {"value": value.shape}, "a number, or a tensor of shape ()")
+    has_floats = input._array.dtype.kind == "f"
+    if has_floats and not isinstance(value, Tensor):
         return MaskedFill(fill_number("masked_fill", value, input._array.dtype)).apply(input, mask)
     common_shape("masked_fill", input, mask)
-    number = value._array if isinstance(value, Tensor) else value
+    if has_floats:
+        return Where().apply(mask, cast(value, input._array.dtype), input)
+    number = getattr(value, "_array", value)
     return computed("where", (mask, value, input), by_numpy(_filled, mask._array, number, input._array))
 
 
 def _filled(mask: Array, number: Any, x: Array) -> Array:
+    """masked_fill of integers and bools by NumPy. number: a number or an array of one."""
     if isinstance(number, np.ndarray):
         number = number.item()
     return np.where(mask, as_number("masked_fill", number, x.dtype), x)
 
 
-def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+def nonzero(input: TensorLike, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 
     as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
@@ -350,5 +391,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """
     array = as_tensor("nonzero", input)._read("nonzero")
     if as_tuple:
-        return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
-    return wrap(np.array(array.nonzero()).T if array.ndim else np.argwhere(array))
+        return _indices(array)
+    if array.ndim == 0:
+        return wrap(np.argwhere(array))
+    return wrap(np.array(array.nonzero()).T)

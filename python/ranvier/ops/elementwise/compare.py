@@ -9,6 +9,7 @@ tensor([False, False])
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from ranvier.ops.elementwise.row import elementwise
 from ranvier.tape.function import OWN
 from ranvier.tensors.memory import HALVES, in_dtype, keep, number_in
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Number, TensorLike
 
 
-def _number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
+def _number(name: str, x: Number, dtype: np.dtype[Any]) -> Any:
     """The number x as NumPy's function gets it beside operands of this dtype. Beside half floats it is an
     array of their dtype, because NumPy would treat a plain number beside bfloat16 as float16."""
     if dtype not in HALVES:
@@ -30,22 +32,21 @@ def _number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
         return keep(np.array(number_in(name, x, dtype), dtype))
 
 
-def _comparison(kernel: Any, function: Any) -> elementwise:
+def _comparison(kernel: Callable[..., Array], function: Callable[..., Any]) -> elementwise:
     """The declaration of a comparison, by its kernel and NumPy's function."""
 
-    def of_integers(a: Any, b: Any) -> Array | None:
+    def of_integers(a: Array | Number, b: Array | Number) -> Array | None:
         """Compares integers with a Python int by the kernel, in float64; None if the int may be rounded
         there."""
-        exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
-        if exact:
-            return kernel(in_dtype(a, F64), float(b), None)
-        return None
+        if not isinstance(a, np.ndarray) or type(b) is not int or abs(b) >= 2**53:
+            return None
+        return kernel(in_dtype(a, F64), float(b), None)
 
     return elementwise(kernel, numpy=function, dtypes=OWN, number=_number, instead=of_integers)
 
 
 @_comparison(_core.eq, np.equal)
-def eq(input: Any, other: Any) -> Tensor:
+def eq(input: TensorLike, other: TensorLike) -> Tensor:
     """a == b
 
     >>> import ranvier as rv
@@ -55,7 +56,7 @@ def eq(input: Any, other: Any) -> Tensor:
 
 
 @_comparison(_core.ne, np.not_equal)
-def ne(input: Any, other: Any) -> Tensor:
+def ne(input: TensorLike, other: TensorLike) -> Tensor:
     """a != b
 
     >>> import ranvier as rv
@@ -65,7 +66,7 @@ def ne(input: Any, other: Any) -> Tensor:
 
 
 @_comparison(_core.lt, np.less)
-def lt(input: Any, other: Any) -> Tensor:
+def lt(input: TensorLike, other: TensorLike) -> Tensor:
     """a < b
 
     >>> import ranvier as rv
@@ -75,7 +76,7 @@ def lt(input: Any, other: Any) -> Tensor:
 
 
 @_comparison(_core.le, np.less_equal)
-def le(input: Any, other: Any) -> Tensor:
+def le(input: TensorLike, other: TensorLike) -> Tensor:
     """a <= b
 
     >>> import ranvier as rv
@@ -85,7 +86,7 @@ def le(input: Any, other: Any) -> Tensor:
 
 
 @_comparison(_core.gt, np.greater)
-def gt(input: Any, other: Any) -> Tensor:
+def gt(input: TensorLike, other: TensorLike) -> Tensor:
     """a > b
 
     >>> import ranvier as rv
@@ -95,7 +96,7 @@ def gt(input: Any, other: Any) -> Tensor:
 
 
 @_comparison(_core.ge, np.greater_equal)
-def ge(input: Any, other: Any) -> Tensor:
+def ge(input: TensorLike, other: TensorLike) -> Tensor:
     """a >= b
 
     >>> import ranvier as rv

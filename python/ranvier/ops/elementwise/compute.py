@@ -8,11 +8,13 @@ calls that a recording has to note, and calls that raise an error.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ranvier.observe import computed, is_recording, observers
+from ranvier.ops.elementwise.declaration import Declaration
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -29,27 +31,33 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import Number
 
 DIVIDES = ("floor_divide", "remainder", "fmod")  # ops that raise an error for integers divided by 0
 
 
-def compute(row: Any, *given: Any) -> Tensor:
-    """The op of a declaration. given: its operands, then its settings."""
+def compute(row: Declaration, *arguments: Any) -> Tensor:
+    """The op of a declaration. arguments: its operands, then its settings."""
     if row.settings:
-        return _result(row, given[:1], given[1:])
-    y = _result(row, given)
+        return _result(row, arguments[:1], arguments[1:])
+    y = _result(row, arguments)
     if not observers:
         return y
-    return computed(row.numpy.__name__ if row.name == "clamp" else row.name, given, y)
+    name = row.name
+    if name == "clamp":  # recorded as maximum or minimum
+        name = row.numpy.__name__
+    return computed(name, arguments, y)
 
 
-def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
+def _result(row: Declaration, arguments: Sequence[Any], settings: Sequence[Any] = ()) -> Tensor:
     """The result for operands that are Tensors, arrays or numbers, by PyTorch's promotion of dtypes."""
     try:
-        operands = [as_operand(row.name, x) for x in given]
+        operands = [as_operand(row.name, x) for x in arguments]
     except TypeError:
-        if len(given) == 2 and (answer := of_right_side(row.name, *given)) is not NotImplemented:
-            return answer
+        if len(arguments) == 2:
+            answer = of_right_side(row.name, *arguments)
+            if answer is not NotImplemented:
+                return answer
         raise
     dtype = result_dtype(*operands)
     if row.dtypes.integers == "floats" and dtype.kind in "biu":
@@ -59,42 +67,59 @@ def _result(row: Any, given: Any, settings: Any = ()) -> Tensor:
     if dtype.kind == "f" and row.node is not None and len(operands) == 1:
         return row.node(*settings).apply(cast(operands[0], dtype))
     if dtype in HALVES and row.dtypes.halves != "own":
-        operands = [x.to(dtype) if isinstance(x, Tensor) and x.ndim else x for x in operands]
-        wide = [cast(x, F32) if isinstance(x, Tensor) else x for x in operands]
-        if not any(isinstance(x, Tensor) for x in wide):
-            wide[0] = cast(wide[0], F32)
-        # Computed in float32. Numbers are left as they are, since they may be beyond the range of half
-        # floats.
-        return rounded(_result(row, wide), dtype)
+        return rounded(_result(row, _in_float32(operands, dtype)), dtype)
     if dtype.kind == "f" and row.node is not None:
-        return row.node().apply(*(cast(x, dtype) for x in operands))
-    if dtype in (F32, F64) and row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
-        return wrap(row.kernel(*(_raw(row, x, dtype) for x in operands), None))
+        return row.node().apply(*[cast(x, dtype) for x in operands])
+    if dtype in (F32, F64) and row.kernel is not None and _has_tensor(operands):
+        return wrap(row.kernel(*[_raw(row, x, dtype) for x in operands], None))
     if row.dtypes.integers == "refused":
         raise DtypeError(f"[{row.name}] got x of dtype {dtype}; expected float32 or float64")
     if row.check_dtype is not None:
         row.check_dtype(row.name, dtype, *operands)
     raw = [_raw(row, x, dtype) for x in operands]
-    if row.instead is not None and is_recording() and (y := row.instead(*raw)) is not None:
-        return wrap(y)
+    if row.instead is not None and is_recording():
+        by_kernels = row.instead(*raw)
+        if by_kernels is not None:
+            return wrap(by_kernels)
     return by_numpy(_of_integers, row, dtype, *raw)
 
 
-def _raw(row: Any, x: Any, dtype: np.dtype[Any]) -> Any:
+def _has_tensor(operands: Sequence[Tensor | Number]) -> bool:
+    return any(isinstance(x, Tensor) for x in operands)
+
+
+def _in_float32(operands: Sequence[Tensor | Number], dtype: np.dtype[Any]) -> list[Tensor | Number]:
+    """Operands whose result has a dtype of half floats, as they are computed: Tensors in float32.
+
+    Numbers are left as they are, since they may be beyond the range of half floats.
+    """
+    wide: list[Tensor | Number] = []
+    for x in operands:
+        if isinstance(x, Tensor):
+            if x.ndim:
+                x = x.to(dtype)
+            x = cast(x, F32)
+        wide.append(x)
+    if not _has_tensor(wide):
+        wide[0] = cast(wide[0], F32)
+    return wide
+
+
+def _raw(row: Declaration, x: Tensor | Number, dtype: np.dtype[Any]) -> Any:
     """An operand as a kernel or NumPy's function gets it: an array of this dtype, or a number."""
     if isinstance(x, Tensor):
         return in_dtype(x._array, dtype)
     return row.number(row.name, x, dtype)
 
 
-def _of_integers(row: Any, dtype: np.dtype[Any], *raw: Any) -> Array:
+def _of_integers(row: Declaration, dtype: np.dtype[Any], *raw: Any) -> Array:
     """The result by NumPy's function. Raises ValueError for integers divided by 0."""
     if row.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
         raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
     return values(row.name, row.numpy, *raw)
 
 
-def values(name: str, function: Any, *operands: Any) -> Array:
+def values(name: str, function: Callable[..., Any], *operands: Array | Number) -> Array:
     """Calls a NumPy function on operands that broadcast, and returns the result as an array."""
     try:
         with np.errstate(all="ignore"):
@@ -103,6 +128,6 @@ def values(name: str, function: Any, *operands: Any) -> Array:
         raise OpError(unlike(name, *operands)) from error
 
 
-def floats(name: str, function: Any, *operands: Array) -> Array:
+def floats(name: str, function: Callable[..., Any], *operands: Array) -> Array:
     """As `values`, in the common dtype of the operands."""
     return values(name, function, *operands).astype(np.result_type(*operands), copy=False)

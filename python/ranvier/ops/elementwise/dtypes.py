@@ -11,8 +11,8 @@ is higher.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -24,18 +24,20 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import F32 as F32, HALVES, Array as Array, in_dtype, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Axes, Shape, TensorLike
 
 F64 = np.dtype(np.float64)
 
+RealNumber: TypeAlias = int | float | np.integer[Any] | np.floating[Any] | np.bool_
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
 
-def is_number(x: Any) -> bool:
+def is_number(x: object) -> TypeGuard[RealNumber]:
     """True for a Python or NumPy number. Beside a tensor of the same kind it does not change the dtype."""
     return isinstance(x, _NUMBERS)
 
 
-def as_operand(name: str, x: Any) -> Any:
+def as_operand(name: str, x: TensorLike) -> Any:
     """An operand as a Tensor or a Python number. Raises TypeError for other objects. name: the op's, for
     errors."""
     if isinstance(x, Tensor):
@@ -53,17 +55,19 @@ def as_operand(name: str, x: Any) -> Any:
     raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
 
 
-def as_tensor(name: str, x: Any) -> Tensor:
+def as_tensor(name: str, x: TensorLike) -> Tensor:
     """The operand as a Tensor; a number becomes a Tensor without dimensions."""
     if isinstance(x, Tensor):
         return x
     x = as_operand(name, x)
     if isinstance(x, Tensor):
         return x
-    return wrap(keep(np.asarray(x if isinstance(x, (bool, float)) else number_in(name, x, I64))))
+    if not isinstance(x, (bool, float)):
+        x = number_in(name, x, I64)
+    return wrap(keep(np.asarray(x)))
 
 
-def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
+def as_number(name: str, x: TensorLike, dtype: np.dtype[Any]) -> Any:
     """A number in a dtype, rounded towards 0 for integers; ValueError for one that the dtype cannot hold."""
     return dtype.type(number_in(name, x, dtype))
 
@@ -72,18 +76,23 @@ result_dtype: Any = _core._result_dtype
 """The common dtype of Tensors, numbers and dtypes, by PyTorch's rules (``bindings/tensors/promotion.h``)."""
 
 
-def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
+def cast(x: TensorLike, dtype: np.dtype[Any]) -> Tensor:
     """The operand as a Tensor of this dtype, on the tape."""
     if isinstance(x, Tensor):
         return x.to(dtype)
     return wrap(keep(np.array(x, dtype)))
 
 
-_REFLECTED = {"add": "__radd__", "sub": "__rsub__", "mul": "__rmul__", "div": "__rtruediv__"}
-_REFLECTED["matmul"] = "__rmatmul__"
+_REFLECTED = {
+    "add": "__radd__",
+    "sub": "__rsub__",
+    "mul": "__rmul__",
+    "div": "__rtruediv__",
+    "matmul": "__rmatmul__",
+}
 
 
-def of_right_side(name: str, a: Any, b: Any) -> Any:
+def of_right_side(name: str, a: object, b: Any) -> Any:
     """The answer of b's reflected operator to `a op b`, if b's class is the user's; else NotImplemented.
 
     Python itself would not call it: Tensor's operator is the op itself, and raises TypeError for such a b.
@@ -93,24 +102,26 @@ def of_right_side(name: str, a: Any, b: Any) -> Any:
             return provider("complex numbers").of_numbers(name, a, b)
         except ModuleNotFoundError:  # The satellite with complex numbers does not exist.
             return NotImplemented
-    kind = type(b)
-    method = getattr(kind, _REFLECTED.get(name, ""), None)
-    home = kind.__module__.partition(".")[0]
-    if method is None or not isinstance(a, Tensor) or home in ("builtins", "numpy"):
-        times = name == "mul" and isinstance(b, Sequence) and isinstance(a, Tensor)
-        if times and a.dtype.kind in "biu" and a._array.size == 1:
-            return b * a
+    if not isinstance(a, Tensor):
         return NotImplemented
-    return method(b, a)
+    operand_class = type(b)
+    method = getattr(operand_class, _REFLECTED.get(name, ""), None)
+    package = operand_class.__module__.partition(".")[0]
+    if method is not None and package not in ("builtins", "numpy"):
+        return method(b, a)
+    is_count = a.dtype.kind in "biu" and a._array.size == 1
+    if name == "mul" and isinstance(b, Sequence) and is_count:
+        return b * a
+    return NotImplemented
 
 
-def unlike(name: str, *operands: Any) -> str:
+def unlike(name: str, *operands: TensorLike) -> str:
     """The message for operands that do not broadcast."""
     shapes = " and ".join(str(tuple(np.shape(x))) for x in operands)
     return f"[{name}] got shapes {shapes}; expected shapes that broadcast"
 
 
-def common_shape(name: str, *operands: Any) -> tuple[int, ...]:
+def common_shape(name: str, *operands: TensorLike) -> Shape:
     """The shape to which the operands broadcast. Raises ValueError if they do not."""
     try:
         return np.broadcast_shapes(*map(np.shape, operands))
@@ -118,14 +129,14 @@ def common_shape(name: str, *operands: Any) -> tuple[int, ...]:
         raise OpError(unlike(name, *operands)) from error
 
 
-def floating(x: Any, name: str = "cast") -> Any:
+def floating(x: TensorLike, name: str = "cast") -> Tensor:
     """x as it is if it has floats; integers and bools in the default dtype."""
     if is_floating(x):
         return x
     if type(x) is not Tensor:
         x = as_operand(name, x)
-        if not isinstance(x, Tensor):
-            return cast(x, default.dtype)
+    if not isinstance(x, Tensor):
+        return cast(x, default.dtype)
     if is_floating(x):
         return x
     return x.to(default.dtype)
@@ -134,24 +145,38 @@ def floating(x: Any, name: str = "cast") -> Any:
 def alike(*operands: Any) -> Any:
     """The operands; Tensors among them are cast to their common dtype."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
-    if not tensors or all(x._array.dtype is tensors[0]._array.dtype for x in tensors):
+    dtypes = [x._array.dtype for x in tensors]
+    if not dtypes or all(dtype is dtypes[0] for dtype in dtypes):
         return operands
     dtype = result_dtype(*tensors)
-    return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in operands)
+    return tuple(with_dtype(x, dtype) for x in operands)
+
+
+def with_dtype(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A Tensor in this dtype; other operands as they are."""
+    if isinstance(x, Tensor):
+        return x.to(dtype)
+    return x
 
 
 def singles(*tensors: Tensor) -> list[Array]:
     """The arrays of Tensors, half floats as float32. (NumPy would make float16 of float16 and bfloat16
     together.)"""
-    return [(x.float() if x._array.dtype in HALVES else x)._array for x in tensors]
+    return [_without_halves(x)._array for x in tensors]
 
 
-def is_floating(x: Any) -> bool:
+def _without_halves(x: Tensor) -> Tensor:
+    if x._array.dtype in HALVES:
+        return x.float()
+    return x
+
+
+def is_floating(x: object) -> TypeGuard[Tensor]:
     """True for a Tensor of floats."""
     return isinstance(x, Tensor) and (x._array.dtype is F32 or x._array.dtype.kind == "f")
 
 
-def is_pair(a: Any, b: Any) -> bool:
+def is_pair(a: object, b: object) -> bool:
     """True for two Tensors that are both float32 or both float64."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         dtype = a._array.dtype
@@ -164,16 +189,20 @@ def is_pair(a: Any, b: Any) -> bool:
 I64 = np.dtype(np.int64)
 BOOL = np.dtype(np.bool_)
 
-_REDUCTIONS = {np.sum: (_core.sum, I64), np.all: (_core.min, BOOL), np.any: (_core.max, BOOL)}
+_REDUCTIONS = {np.sum: _core.sum, np.all: _core.min, np.any: _core.max}
 
 
-def reduction(function: Any, x: Array, axes: Any, keepdims: bool) -> Array | None:
+def reduction(function: Callable[..., Any], x: Array, axes: Axes, keepdims: bool) -> Array | None:
     """np.all or np.any over axes, or np.sum of bools, by kernels, while a step is recorded; else None."""
-    if not is_recording() or function not in _REDUCTIONS or 0 in (x.size, x.ndim) or x.dtype.char == "g":
+    if not is_recording() or function not in _REDUCTIONS:
         return None
-    reduce, dtype = _REDUCTIONS[function]
+    if x.size == 0 or x.ndim == 0 or x.dtype.char == "g":
+        return None
+    if function is np.sum and x.dtype != BOOL:
+        return None
     if x.dtype != BOOL:
-        if function is np.sum:
-            return None
         x = _core.ne(in_dtype(x, F64), 0.0, None)
-    return in_dtype(reduce(in_dtype(x, F64), axes, keepdims, None), dtype)
+    y = _REDUCTIONS[function](in_dtype(x, F64), axes, keepdims, None)
+    if function is np.sum:
+        return in_dtype(y, I64)
+    return in_dtype(y, BOOL)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -25,8 +24,9 @@ from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.function import by_kernel, in_dtypes
 from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.errors import count, number
-from ranvier.tensors.memory import BF16, F16
+from ranvier.tensors.memory import BF16, F16, Array
 from ranvier.tensors.tensor import Tensor, by_numpy
+from ranvier.tensors.types import TensorLike
 
 _LN2 = math.log(2)
 _LN10 = math.log(10)
@@ -57,7 +57,7 @@ def _over_root(f: Operations, x: Value) -> Value:
     return f.where(far, 1 / f.abs(f.where(far, x, 1.0)), 1 / f.sqrt(near * near + 1))
 
 
-def _tetragamma(x: Any) -> Any:
+def _tetragamma(x: Array) -> Array:
     """The slope of trigamma (Abramowitz and Stegun 6.4), psi''.
 
     psi''(z) = psi''(z + 16) - 2 (sum of (z + k)^-3 for k < 16), and psi''(z + 16) by its asymptotic series.
@@ -71,7 +71,8 @@ def _tetragamma(x: Any) -> Any:
     z = z + 16
     w = z**-2.0
     y = -2 * terms - w * (1 + 1 / z + w * (1 / 2 - w * (1 / 6 - w * (1 / 6 - w * (3 / 10 - w * 5 / 6)))))
-    return np.where(left, y - 2 * math.pi**3 * np.cos(angle) / np.sin(angle) ** 3, y).astype(x.dtype)
+    reflected = y - 2 * math.pi**3 * np.cos(angle) / np.sin(angle) ** 3
+    return np.where(left, reflected, y).astype(x.dtype)
 
 
 def _no_third(f: Operations, dy: Value, x: Value) -> Value:
@@ -83,8 +84,12 @@ def _no_third(f: Operations, dy: Value, x: Value) -> Value:
 # saves y, too, and a change is an error in both libraries.
 
 
-@elementwise(numpy=np.arccos, gradient=lambda f, dy, x: dy * (-1 / f.sqrt(1 - x * x)))
-def acos(input: Any) -> Tensor:
+def _acos_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * (-1 / f.sqrt(1 - x * x))
+
+
+@elementwise(numpy=np.arccos, gradient=_acos_gradient)
+def acos(input: TensorLike) -> Tensor:
     """The angle in [0, pi] with cosine x; nan outside [-1, 1].
 
     >>> import ranvier as rv
@@ -93,8 +98,12 @@ def acos(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.arccosh, gradient=lambda f, dy, x: dy / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1)))
-def acosh(input: Any) -> Tensor:
+def _acosh_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1))
+
+
+@elementwise(numpy=np.arccosh, gradient=_acosh_gradient)
+def acosh(input: TensorLike) -> Tensor:
     """The inverse of cosh, log(x + sqrt(x^2 - 1)); nan below 1.
 
     >>> import ranvier as rv
@@ -103,8 +112,12 @@ def acosh(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=partial(np.arcsin, dtype=F64), gradient=lambda f, dy, x: dy / f.sqrt(1 - x * x))
-def asin(input: Any) -> Tensor:
+def _asin_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy / f.sqrt(1 - x * x)
+
+
+@elementwise(numpy=partial(np.arcsin, dtype=F64), gradient=_asin_gradient)
+def asin(input: TensorLike) -> Tensor:
     """The angle in [-pi/2, pi/2] with sine x; nan outside [-1, 1].
 
     >>> import ranvier as rv
@@ -113,8 +126,12 @@ def asin(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.arcsinh, gradient=lambda f, dy, x: dy * _over_root(f, x))
-def asinh(input: Any) -> Tensor:
+def _asinh_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * _over_root(f, x)
+
+
+@elementwise(numpy=np.arcsinh, gradient=_asinh_gradient)
+def asinh(input: TensorLike) -> Tensor:
     """The inverse of sinh, log(x + sqrt(x^2 + 1)).
 
     >>> import ranvier as rv
@@ -123,8 +140,12 @@ def asinh(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.arctan, gradient=lambda f, dy, x: dy / (x * x + 1))
-def atan(input: Any) -> Tensor:
+def _atan_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy / (x * x + 1)
+
+
+@elementwise(numpy=np.arctan, gradient=_atan_gradient)
+def atan(input: TensorLike) -> Tensor:
     """The angle in (-pi/2, pi/2) with tangent x.
 
     >>> import ranvier as rv
@@ -133,8 +154,12 @@ def atan(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.arctanh, gradient=lambda f, dy, x: dy / (1 - x * x))
-def atanh(input: Any) -> Tensor:
+def _atanh_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy / (1 - x * x)
+
+
+@elementwise(numpy=np.arctanh, gradient=_atanh_gradient)
+def atanh(input: TensorLike) -> Tensor:
     """The inverse of tanh, log((1 + x) / (1 - x)) / 2; nan outside [-1, 1].
 
     >>> import ranvier as rv
@@ -144,7 +169,7 @@ def atanh(input: Any) -> Tensor:
 
 
 @elementwise(_core.ceil, 0, numpy=np.ceil)
-def ceil(input: Any) -> Tensor:
+def ceil(input: TensorLike) -> Tensor:
     """The least integer >= x; the gradient is 0.
 
     >>> import ranvier as rv
@@ -153,8 +178,12 @@ def ceil(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.cosh, gradient=lambda f, dy, x: dy * f.sinh(x))
-def cosh(input: Any) -> Tensor:
+def _cosh_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.sinh(x)
+
+
+@elementwise(numpy=np.cosh, gradient=_cosh_gradient)
+def cosh(input: TensorLike) -> Tensor:
     """(e^x + e^-x) / 2
 
     >>> import ranvier as rv
@@ -163,8 +192,16 @@ def cosh(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=lambda x: x * x.dtype.type(_DEGREE), gradient=lambda f, dy: dy * _DEGREE)
-def deg2rad(input: Any) -> Tensor:
+def _deg2rad_by_numpy(x: Array) -> Array:
+    return x * x.dtype.type(_DEGREE)
+
+
+def _deg2rad_gradient(f: Operations, dy: Value) -> Value:
+    return dy * _DEGREE
+
+
+@elementwise(numpy=_deg2rad_by_numpy, gradient=_deg2rad_gradient)
+def deg2rad(input: TensorLike) -> Tensor:
     """x degrees in radians: x pi / 180.
 
     >>> import ranvier as rv
@@ -174,17 +211,25 @@ def deg2rad(input: Any) -> Tensor:
 
 
 @elementwise(numpy=_tetragamma, gradient=_no_third)
-def tetragamma(input: Any) -> Tensor:
+def tetragamma(input: TensorLike) -> Tensor:
     """The slope of trigamma."""
 
 
-@elementwise(_core.trigamma, lambda f, dy, x: dy * f.tetragamma(x))
-def trigamma(input: Any) -> Tensor:
+def _trigamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.tetragamma(x)
+
+
+@elementwise(_core.trigamma, _trigamma_gradient)
+def trigamma(input: TensorLike) -> Tensor:
     """The slope of digamma."""
 
 
-@elementwise(_core.digamma, lambda f, dy, x: dy * f.trigamma(x))
-def digamma(input: Any) -> Tensor:
+def _digamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.trigamma(x)
+
+
+@elementwise(_core.digamma, _digamma_gradient)
+def digamma(input: TensorLike) -> Tensor:
     """The derivative of lgamma; nan at negative integers, -inf at 0 (Abramowitz and Stegun 6.3).
 
     >>> import ranvier as rv
@@ -193,8 +238,12 @@ def digamma(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.erf, lambda f, dy, x: dy * (2 / _ROOT_PI * f.exp(-x * x)))
-def erf(input: Any) -> Tensor:
+def _erf_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * (2 / _ROOT_PI * f.exp(-x * x))
+
+
+@elementwise(_core.erf, _erf_gradient)
+def erf(input: TensorLike) -> Tensor:
     """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 
     >>> import ranvier as rv
@@ -203,8 +252,12 @@ def erf(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.erfc, lambda f, dy, x: dy * (-2 / _ROOT_PI * f.exp(-x * x)))
-def erfc(input: Any) -> Tensor:
+def _erfc_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * (-2 / _ROOT_PI * f.exp(-x * x))
+
+
+@elementwise(_core.erfc, _erfc_gradient)
+def erfc(input: TensorLike) -> Tensor:
     """1 - erf(x), accurate for large x.
 
     >>> import ranvier as rv
@@ -213,8 +266,12 @@ def erfc(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.erfinv, lambda f, dy, y: dy * (_ROOT_PI / 2 * f.exp(y * y)), frees_result=True)
-def erfinv(input: Any) -> Tensor:
+def _erfinv_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return dy * (_ROOT_PI / 2 * f.exp(y * y))
+
+
+@elementwise(_core.erfinv, _erfinv_gradient, frees_result=True)
+def erfinv(input: TensorLike) -> Tensor:
     """The inverse of erf on (-1, 1); inf at 1, nan outside.
 
     >>> import ranvier as rv
@@ -223,8 +280,12 @@ def erfinv(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.exp2, gradient=lambda f, dy, y: dy * (y * _LN2))
-def exp2(input: Any) -> Tensor:
+def _exp2_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return dy * (y * _LN2)
+
+
+@elementwise(numpy=np.exp2, gradient=_exp2_gradient)
+def exp2(input: TensorLike) -> Tensor:
     """2^x
 
     >>> import ranvier as rv
@@ -234,7 +295,7 @@ def exp2(input: Any) -> Tensor:
 
 
 @elementwise(_core.floor, 0, numpy=np.floor)
-def floor(input: Any) -> Tensor:
+def floor(input: TensorLike) -> Tensor:
     """The greatest integer <= x; the gradient is 0.
 
     >>> import ranvier as rv
@@ -243,8 +304,16 @@ def floor(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=lambda x: x - np.trunc(x), gradient=lambda f, dy: dy)
-def frac(input: Any) -> Tensor:
+def _frac_by_numpy(x: Array) -> Array:
+    return x - np.trunc(x)
+
+
+def _frac_gradient(f: Operations, dy: Value) -> Value:
+    return dy
+
+
+@elementwise(numpy=_frac_by_numpy, gradient=_frac_gradient)
+def frac(input: TensorLike) -> Tensor:
     """x - trunc(x), the part after the decimal point, with the sign of x.
 
     >>> import ranvier as rv
@@ -253,8 +322,12 @@ def frac(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.lgamma, lambda f, dy, x: dy * f.digamma(x))
-def lgamma(input: Any) -> Tensor:
+def _lgamma_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.digamma(x)
+
+
+@elementwise(_core.lgamma, _lgamma_gradient)
+def lgamma(input: TensorLike) -> Tensor:
     """The logarithm of |gamma(x)|; inf at 0 and the negative integers.
 
     >>> import ranvier as rv
@@ -263,8 +336,12 @@ def lgamma(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.log10, gradient=lambda f, dy, x: dy / (x * _LN10))
-def log10(input: Any) -> Tensor:
+def _log10_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy / (x * _LN10)
+
+
+@elementwise(numpy=np.log10, gradient=_log10_gradient)
+def log10(input: TensorLike) -> Tensor:
     """The logarithm with base 10: -inf at 0, nan below.
 
     >>> import ranvier as rv
@@ -273,8 +350,12 @@ def log10(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.log2, gradient=lambda f, dy, x: dy / (x * _LN2))
-def log2(input: Any) -> Tensor:
+def _log2_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy / (x * _LN2)
+
+
+@elementwise(numpy=np.log2, gradient=_log2_gradient)
+def log2(input: TensorLike) -> Tensor:
     """The logarithm with base 2: -inf at 0, nan below.
 
     >>> import ranvier as rv
@@ -283,8 +364,16 @@ def log2(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=lambda x: x * x.dtype.type(1 / _DEGREE), gradient=lambda f, dy: dy * (1 / _DEGREE))
-def rad2deg(input: Any) -> Tensor:
+def _rad2deg_by_numpy(x: Array) -> Array:
+    return x * x.dtype.type(1 / _DEGREE)
+
+
+def _rad2deg_gradient(f: Operations, dy: Value) -> Value:
+    return dy * (1 / _DEGREE)
+
+
+@elementwise(numpy=_rad2deg_by_numpy, gradient=_rad2deg_gradient)
+def rad2deg(input: TensorLike) -> Tensor:
     """x radians in degrees: 180 x / pi.
 
     >>> import ranvier as rv
@@ -294,7 +383,7 @@ def rad2deg(input: Any) -> Tensor:
 
 
 @elementwise(numpy=np.sinc, gradient=_sinc_gradient, frees_result=True)
-def sinc(input: Any) -> Tensor:
+def sinc(input: TensorLike) -> Tensor:
     """sin(pi x) / (pi x); 1 at 0.
 
     >>> import ranvier as rv
@@ -303,8 +392,12 @@ def sinc(input: Any) -> Tensor:
     """
 
 
-@elementwise(numpy=np.sinh, gradient=lambda f, dy, x: dy * f.cosh(x))
-def sinh(input: Any) -> Tensor:
+def _sinh_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.cosh(x)
+
+
+@elementwise(numpy=np.sinh, gradient=_sinh_gradient)
+def sinh(input: TensorLike) -> Tensor:
     """(e^x - e^-x) / 2
 
     >>> import ranvier as rv
@@ -314,7 +407,7 @@ def sinh(input: Any) -> Tensor:
 
 
 @elementwise(_core.trunc, 0, numpy=np.trunc)
-def trunc(input: Any) -> Tensor:
+def trunc(input: TensorLike) -> Tensor:
     """x without the part after the decimal point; the gradient is 0.
 
     >>> import ranvier as rv
@@ -337,7 +430,7 @@ TENSORS.tetragamma = tetragamma
 
 
 @in_dtypes()
-def mvlgamma(input: Any, p: int) -> Tensor:
+def mvlgamma(input: TensorLike, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
 
     >>> import ranvier as rv
@@ -352,7 +445,7 @@ def mvlgamma(input: Any, p: int) -> Tensor:
     return total
 
 
-def rsqrt(input: Any) -> Tensor:
+def rsqrt(input: TensorLike) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below.
 
     >>> import ranvier as rv
@@ -366,12 +459,12 @@ def rsqrt(input: Any) -> Tensor:
 # gradients) it calls the function below, which in_dtypes() computes in float32 for half floats.
 @by_kernel(_core.rsqrt)
 @in_dtypes()
-def _rsqrt(input: Any) -> Tensor:
+def _rsqrt(input: TensorLike) -> Tensor:
     return reciprocal(sqrt(input))
 
 
 @in_dtypes()
-def tan(input: Any) -> Tensor:
+def tan(input: TensorLike) -> Tensor:
     """sin(x) / cos(x), of x radians.
 
     >>> import ranvier as rv
@@ -382,7 +475,7 @@ def tan(input: Any) -> Tensor:
     return div(sin(input), cos(input))
 
 
-def positive(input: Any) -> Tensor:
+def positive(input: TensorLike) -> Tensor:
     """+x: x as it is. Raises TypeError for bools.
 
     >>> import ranvier as rv
@@ -396,7 +489,7 @@ def positive(input: Any) -> Tensor:
 
 
 @in_dtypes()
-def logit(input: Any, eps: float | None = None) -> Tensor:
+def logit(input: TensorLike, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
@@ -405,14 +498,14 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     >>> rv.logit(rv.tensor([0.5, 0.9]))
     tensor([0.0000, 2.1972])
     """
-    input = floating(input, "logit")
+    p = floating(input, "logit")
     if eps is not None:
-        input = input.clip(eps, 1 - eps)
-    return log(input) - log1p(-input)
+        p = clip(p, eps, 1 - eps)
+    return log(p) - log1p(-p)
 
 
 def nan_to_num(
-    input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+    input: TensorLike, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """x with nan, inf and -inf replaced; by default by 0 and the greatest and least number of the dtype.
 
@@ -425,29 +518,33 @@ def nan_to_num(
     return _finite(input, nan, posinf, neginf)
 
 
-def _finite_by_kernels(x: Any, nan: float, posinf: float | None, neginf: float | None) -> Any:
+def _finite_by_kernels(x: Array, nan: float, posinf: float | None, neginf: float | None) -> Array:
     """nan_to_num of an array of float32 or float64; other calls are left to `_finite`.
 
     x == x is False only for NaN. With nan=None, `where` raises an error, so that `_finite` is called, too.
     """
     if posinf is not None or neginf is not None:
         return NotImplemented
-    return _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan)
+    least, greatest = _LIMITS[x.dtype]
+    return _core.where(_core.eq(x, x), _core.clip(x, least, greatest), nan)
 
 
 @by_kernel(_finite_by_kernels, floats=True)
-def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
+def _finite(input: TensorLike, nan: float | None, posinf: float | None, neginf: float | None) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
-        for key, value in (("nan", nan), ("posinf", posinf), ("neginf", neginf)):
+        replacements = {"nan": nan, "posinf": posinf, "neginf": neginf}
+        for name, value in replacements.items():
             if value is not None:
-                number("nan_to_num", key, value)
+                number("nan_to_num", name, value)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
+    y: Tensor = input
     if posinf is None or neginf is None:
-        y = clip(input, *_LIMITS[input._array.dtype])
-    else:
-        y = input
-    y = where(input == input, y, float(0.0 if nan is None else nan))
+        least, greatest = _LIMITS[input._array.dtype]
+        y = clip(input, least, greatest)
+    if nan is None:
+        nan = 0.0
+    y = where(input == input, y, float(nan))
     if posinf is not None:
         y = where(input == math.inf, float(posinf), y)
     if neginf is None:
@@ -458,12 +555,12 @@ def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
 _LIMITS = {dtype: (finfo(dtype).min, finfo(dtype).max) for dtype in (F16, BF16, F32, F64)}
 
 
-def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
+def _without_nan(x: Array, nan: float, posinf: float | None, neginf: float | None) -> Array:
     with np.errstate(all="ignore"):
         return np.nan_to_num(x, True, nan, posinf, neginf)
 
 
-def isposinf(input: Any) -> Tensor:
+def isposinf(input: TensorLike) -> Tensor:
     """True where x is inf; bool.
 
     >>> import ranvier as rv
@@ -473,7 +570,7 @@ def isposinf(input: Any) -> Tensor:
     return eq(as_tensor("isposinf", input), math.inf)
 
 
-def isneginf(input: Any) -> Tensor:
+def isneginf(input: TensorLike) -> Tensor:
     """True where x is -inf; bool.
 
     >>> import ranvier as rv
@@ -483,7 +580,7 @@ def isneginf(input: Any) -> Tensor:
     return eq(as_tensor("isneginf", input), -math.inf)
 
 
-def signbit(input: Any) -> Tensor:
+def signbit(input: TensorLike) -> Tensor:
     """True where x is negative, -0.0 included; bool.
 
     >>> import ranvier as rv
@@ -494,7 +591,7 @@ def signbit(input: Any) -> Tensor:
     return by_numpy(_signbit, input._array)
 
 
-def _signbit(x: Any) -> Any:
+def _signbit(x: Array) -> Array:
     if x.dtype == np.bool_:
         return np.zeros(x.shape, bool)
     return np.signbit(x)

@@ -8,8 +8,8 @@ domain a function gives nan or inf without a warning.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -24,21 +24,28 @@ from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, filled_like
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
-def _of_bools(x: Any, function: Any) -> Any:
+def _of_bools(x: Array, function: Callable[[Array], Array]) -> Array:
     """function(x) of integers. Bools, which NumPy's function does not take, are returned as they are."""
     if x.dtype == np.bool_:
         return np.array(x)
     return function(x)
 
 
-def _whole_square(x: Any) -> Any:
-    return np.square(x.astype(np.int64) if x.dtype == np.bool_ else x)
+def _square_of_integers(x: Array) -> Array:
+    if x.dtype == np.bool_:
+        x = x.astype(np.int64)
+    return np.square(x)
 
 
-@elementwise(_core.abs, lambda f, dy, x: dy * f.sign(x), numpy=np.abs)
-def abs(input: Any) -> Tensor:
+def _abs_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.sign(x)
+
+
+@elementwise(_core.abs, _abs_gradient, numpy=np.abs)
+def abs(input: TensorLike) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
 
     >>> import ranvier as rv
@@ -47,8 +54,12 @@ def abs(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.cos, lambda f, dy, x: -(dy * f.sin(x)))
-def cos(input: Any) -> Tensor:
+def _cos_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return -(dy * f.sin(x))
+
+
+@elementwise(_core.cos, _cos_gradient)
+def cos(input: TensorLike) -> Tensor:
     """The cosine of x radians.
 
     >>> import ranvier as rv
@@ -57,8 +68,12 @@ def cos(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.exp, lambda f, dy, y: f.mul(dy, y), backward_kernel="mul")
-def exp(input: Any) -> Tensor:
+def _exp_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return f.mul(dy, y)
+
+
+@elementwise(_core.exp, _exp_gradient, backward_kernel="mul")
+def exp(input: TensorLike) -> Tensor:
     """e^x
 
     >>> import ranvier as rv
@@ -67,8 +82,12 @@ def exp(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.expm1, lambda f, dy, y: dy * (y + 1.0))
-def expm1(input: Any) -> Tensor:
+def _expm1_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return dy * (y + 1.0)
+
+
+@elementwise(_core.expm1, _expm1_gradient)
+def expm1(input: TensorLike) -> Tensor:
     """e^x - 1, accurate near 0
 
     >>> import ranvier as rv
@@ -77,8 +96,12 @@ def expm1(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.log, lambda f, dy, x: f.div(dy, x), backward_kernel="div")
-def log(input: Any) -> Tensor:
+def _log_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return f.div(dy, x)
+
+
+@elementwise(_core.log, _log_gradient, backward_kernel="div")
+def log(input: TensorLike) -> Tensor:
     """The natural logarithm: -inf at 0, nan below.
 
     >>> import ranvier as rv
@@ -87,8 +110,12 @@ def log(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.log1p, lambda f, dy, x: dy / (x + 1.0))
-def log1p(input: Any) -> Tensor:
+def _log1p_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy / (x + 1.0)
+
+
+@elementwise(_core.log1p, _log1p_gradient)
+def log1p(input: TensorLike) -> Tensor:
     """log(1 + x), accurate near 0
 
     >>> import ranvier as rv
@@ -97,8 +124,12 @@ def log1p(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.reciprocal, lambda f, dy, y: -(dy * y * y))
-def reciprocal(input: Any) -> Tensor:
+def _reciprocal_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return -(dy * y * y)
+
+
+@elementwise(_core.reciprocal, _reciprocal_gradient)
+def reciprocal(input: TensorLike) -> Tensor:
     """1 / x
 
     >>> import ranvier as rv
@@ -108,7 +139,7 @@ def reciprocal(input: Any) -> Tensor:
 
 
 @elementwise(_core.sign, 0, numpy=partial(_of_bools, function=np.sign), ufunc=np.sign)
-def sign(input: Any) -> Tensor:
+def sign(input: TensorLike) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
 
     >>> import ranvier as rv
@@ -117,8 +148,12 @@ def sign(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.sin, lambda f, dy, x: dy * f.cos(x))
-def sin(input: Any) -> Tensor:
+def _sin_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * f.cos(x)
+
+
+@elementwise(_core.sin, _sin_gradient)
+def sin(input: TensorLike) -> Tensor:
     """The sine of x radians.
 
     >>> import ranvier as rv
@@ -127,8 +162,12 @@ def sin(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.sqrt, lambda f, dy, y: dy / (y * 2.0))
-def sqrt(input: Any) -> Tensor:
+def _sqrt_gradient(f: Operations, dy: Value, y: Value) -> Value:
+    return dy / (y * 2.0)
+
+
+@elementwise(_core.sqrt, _sqrt_gradient)
+def sqrt(input: TensorLike) -> Tensor:
     """The square root: nan below 0.
 
     >>> import ranvier as rv
@@ -137,8 +176,12 @@ def sqrt(input: Any) -> Tensor:
     """
 
 
-@elementwise(_core.square, lambda f, dy, x: dy * (x * 2.0), numpy=_whole_square)
-def square(input: Any) -> Tensor:
+def _square_gradient(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * (x * 2.0)
+
+
+@elementwise(_core.square, _square_gradient, numpy=_square_of_integers)
+def square(input: TensorLike) -> Tensor:
     """x^2
 
     >>> import ranvier as rv
@@ -153,7 +196,7 @@ absolute = abs
 _ROUND = elementwise(_core.round, 0, numpy=partial(_of_bools, function=np.round), ufunc=np.rint).op("round")
 
 
-def round(input: Any, decimals: int = 0) -> Tensor:
+def round(input: TensorLike, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
 
     >>> import ranvier as rv
@@ -166,13 +209,14 @@ def round(input: Any, decimals: int = 0) -> Tensor:
 
 
 @in_dtypes()
-def _round_to(input: Any, decimals: int) -> Tensor:
+def _round_to(input: TensorLike, decimals: int) -> Tensor:
     if not is_floating(input):
+        dtype = as_tensor("round", input).dtype
         raise DtypeError(
-            f"[round] got x of dtype {as_tensor('round', input).dtype.name} and decimals {decimals}; "
-            "expected floats: use x.float()"
+            f"[round] got x of dtype {dtype.name} and decimals {decimals}; expected floats: use x.float()"
         )
-    return round(input * 10.0**decimals) / 10.0**decimals
+    scale = 10.0**decimals
+    return round(input * scale) / scale
 
 
 @written_once(a=0, b=1, y=RESULT)
@@ -187,30 +231,33 @@ class Pow(Function):
         self.y = _core.pow(a, b, None)
         return self.y
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
-        of_a, of_b = self.needs
+    def backward(self, dy: Value, f: Operations = KERNELS) -> tuple[Value | None, Value | None]:
         a = self.a
         b = self.b
-        if of_a:
+        da = None
+        db = None
+        if self.needs[0]:
             da = f.sum_to(f.pow_backward(dy, a, b), a.shape)
-        else:
-            da = None
-        return da, f.sum_to(f.exponent_backward(dy, a, self.y), b.shape) if of_b else None
+        if self.needs[1]:
+            db = f.sum_to(f.exponent_backward(dy, a, self.y), b.shape)
+        return da, db
 
 
-def _pow_backward(dy: Tensor, a: Tensor, b: Any) -> Tensor:
+def _pow_backward(dy: Tensor, a: Tensor, b: Tensor | float) -> Tensor:
     """dy b a^(b-1); 0 at b = 0, also at a = 0."""
     if isinstance(b, Tensor):
         flat = wrap(b._array).eq(0.0)
         return (dy * (b * a ** (b.masked_fill(flat, 1.0) - 1.0))).masked_fill(flat, 0.0)
     if b == 0:
         return none(dy.shape, dy)
-    # a ** 0.5 would be sqrt(a), which is nan at -inf. PowNumber(0.5) is inf there, as the kernel of pow is.
-    y = PowNumber(0.5).apply(a) if b == 1.5 else a ** (b - 1.0)
-    return dy * (y * b)
+    if b == 1.5:  # a ** 0.5 would be sqrt(a), which is nan at -inf. The kernel of pow is inf there.
+        power = PowNumber(0.5).apply(a)
+    else:
+        power = a ** (b - 1.0)
+    return dy * (power * b)
 
 
-def _exponent_backward(dy: Tensor, a: Any, y: Tensor) -> Tensor:
+def _exponent_backward(dy: Tensor, a: Tensor | float, y: Tensor) -> Tensor:
     """dy y log(a), where y = a^b; 0 at a = 0, b >= 0."""
     if isinstance(a, Tensor):
         zero = wrap(a._array).eq(0.0) & (wrap(y._array) < math.inf)
@@ -234,7 +281,7 @@ class PowNumber(OfNumber):
         self.x = x
         return _core.pow(x, self.number, None)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         """dy number x^(number - 1)."""
         b = self.number
         if float(np.float32(b)) == b:
@@ -253,7 +300,7 @@ class NumberPow(OfNumber):
         self.y = _core.pow(self.number, x, None)
         return self.y
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> Value:
         """dy y log(number)."""
         if self.number <= 0:
             return f.exponent_backward(dy, self.number, self.y)
@@ -261,25 +308,26 @@ class NumberPow(OfNumber):
         return f.mul(dy, f.mul(self.y, math.log(self.number)))
 
 
-def _whole_power(a: Any, b: Any) -> Any:
+def _power_of_integers(a: Array, b: Array) -> Array:
     """a^b of integers and bools. For b < 0 it is 1 / a^|b|, rounded towards 0: 1 or -1 for a = 1 or -1, else
     0."""
     if a.dtype.kind == "b":  # a^b is False only for a = False and b = True
         return a | ~b
-    if not np.any(np.less(b, 0)):
+    is_negative = np.less(b, 0)
+    if not np.any(is_negative):
         return np.power(a, b)
     # A negative b is replaced by 1 if it is odd, by 0 if it is even. The powers of 1 and -1 stay the same.
-    powers = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))
-    return np.where(np.less(b, 0) & (np.abs(a) != 1), powers.dtype.type(0), powers)
+    powers = np.power(a, np.where(is_negative, np.remainder(b, 2), b))
+    return np.where(is_negative & (np.abs(a) != 1), powers.dtype.type(0), powers)
 
 
-# In _POWER b may be negative, so that integers need _whole_power. In _WHOLE_POWER b is a Python int >= 0
-# where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
-_POWER = elementwise(_core.pow, numpy=_whole_power, node=Pow).op("pow")
-_WHOLE_POWER = elementwise(numpy=_whole_power, dtypes=KEPT, ufunc=np.power, node=Pow).op("pow")
+# In _POWER b may be negative, so that integers need _power_of_integers. In _INTEGER_POWER b is a Python int,
+# >= 0 where a has integers (`pow` has checked it), so that the core may run np.power's inner loops on them.
+_POWER = elementwise(_core.pow, numpy=_power_of_integers, node=Pow).op("pow")
+_INTEGER_POWER = elementwise(numpy=_power_of_integers, dtypes=KEPT, ufunc=np.power, node=Pow).op("pow")
 
 
-def pow(input: Any, exponent: Any) -> Tensor:
+def pow(input: TensorLike, exponent: TensorLike) -> Tensor:
     """a^b, element by element: nan for a negative a and a b that is not whole.
 
     The exponents 2, 0.5 and -1 take the square, the square root and the reciprocal. Shapes and dtypes as in
@@ -293,28 +341,30 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if is_pair(input, exponent):
         return Pow().apply(input, exponent)
-    # _of_number takes square, sqrt or reciprocal for some exponents. For half floats only the square is
-    # computed so: their other powers are powers in float32, rounded once, from which sqrt differs at -0 and
-    # -inf.
+    # Half floats are squared. Their other powers are computed in float32 and rounded once: sqrt would differ
+    # from that at -0 and -inf.
     if is_number(exponent) and is_floating(input) and (exponent == 2 or input._array.dtype not in HALVES):
-        return _of_number(float(exponent)).apply(input)
+        return _power_node(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
     is_integer = not isinstance(input, float) and getattr(input, "dtype", np.dtype(int)).kind != "f"
     if is_integer and isinstance(exponent, (int, np.integer)) and exponent < 0:
         raise OpError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
-    return (_WHOLE_POWER if type(exponent) is int else _POWER)(input, exponent)
+    if type(exponent) is int:
+        return _INTEGER_POWER(input, exponent)
+    return _POWER(input, exponent)
 
 
-_POWERS: dict[float, Any] = {
+_SPECIAL_POWERS: dict[float, Callable[[], Function]] = {
     -1.0: ROWS["reciprocal"].node,
     0.5: ROWS["sqrt"].node,
-    1.0: lambda: AddNumber(-0.0),  # x + -0.0 is x for all x, also for -0.0
+    1.0: partial(AddNumber, -0.0),  # x + -0.0 is x for all x, also for -0.0
     2.0: ROWS["square"].node,
 }
 
 
-def _of_number(exponent: float) -> Function:
-    if exponent in _POWERS:
-        return _POWERS[exponent]()
+def _power_node(exponent: float) -> Function:
+    """The node of x^exponent: square, sqrt or reciprocal where it is one of these."""
+    if exponent in _SPECIAL_POWERS:
+        return _SPECIAL_POWERS[exponent]()
     return PowNumber(exponent)

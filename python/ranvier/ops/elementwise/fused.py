@@ -6,44 +6,43 @@ or raise an error; then Python computes the op. The core calls them for ops in p
 
 from __future__ import annotations
 
-from typing import Any
-
 import ranvier._core as _core
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.tensors.memory import fill_number
 
 
-def added(a: Array, b: Any, out: Any = None, *, alpha: float) -> Array:
+def added(a: Array, b: Array | float, out: Array | None = None, *, alpha: float) -> Array:
     """a + alpha b"""
     return _core.addcmul(a, b, alpha, 1.0, out)
 
 
-def subtracted(a: Array, b: Any, out: Any = None, *, alpha: float) -> Array:
+def subtracted(a: Array, b: Array | float, out: Array | None = None, *, alpha: float) -> Array:
     """a - alpha b"""
     return _core.addcmul(a, b, -alpha, 1.0, out)
 
 
-def addcmul(x: Array, a: Array, b: Array, out: Any = None, *, value: float = 1) -> Array:
+def addcmul(x: Array, a: Array, b: Array, out: Array | None = None, *, value: float = 1) -> Array:
     """x + value a b"""
     return _core.addcmul(x, a, b, value, out)
 
 
-def addcdiv(x: Array, a: Array, b: Array, out: Any = None, *, value: float = 1) -> Array:
+def addcdiv(x: Array, a: Array, b: Array, out: Array | None = None, *, value: float = 1) -> Array:
     """x + value a / b"""
     return _core.addcdiv(x, a, b, value, out)
 
 
-def lerp(start: Array, end: Array, weight: float, out: Any = None) -> Array:
+def lerp(start: Array, end: Array, weight: float, out: Array | None = None) -> Array:
     """start + weight (end - start), from the nearer end"""
     if not isinstance(weight, (float, int)):
         return NotImplemented
-    near = -0.5 < weight < 0.5
-    return _core.lerp(start if near else end, start, end, weight if near else weight - 1, out)
+    if -0.5 < weight < 0.5:
+        return _core.lerp(start, start, end, weight, out)
+    return _core.lerp(end, start, end, weight - 1, out)
 
 
-def masked_fill(x: Array, mask: Array, value: float, out: Any = None) -> Array:
+def masked_fill(x: Array, mask: Array, value: float, out: Array | None = None) -> Array:
     """value where the mask is true, else x"""
-    if type(value) in (float, int) and not -65504 <= value <= 65504:
+    if type(value) in (float, int) and not -65504 <= value <= 65504:  # float16 may not hold it
         value = fill_number("masked_fill", value, x.dtype)
     return _core.where(mask, value, x, out)
 

@@ -16,41 +16,52 @@ from ranvier.tape.function import OWN
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import in_dtype
 from ranvier.tensors.tensor import Tensor, by_numpy
+from ranvier.tensors.types import Number, TensorLike
 
 
 def _integers(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
     """Raises TypeError for a dtype that an op on bits does not take."""
+    if dtype.kind in "iu":
+        return
     if name.endswith("shift"):
-        wanted = "integers"
+        expected = "integers"
+    elif dtype.kind == "b":
+        return
     else:
-        wanted = "bools or integers"
-    if dtype.kind not in ("iu" if wanted == "integers" else "biu"):
-        kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in operands)
-        raise DtypeError(f"[{name}] got dtypes {kinds}; expected {wanted}")
+        expected = "bools or integers"
+    arrays = [np.asarray(getattr(x, "_array", x)) for x in operands]
+    dtypes = ", ".join(str(array.dtype) for array in arrays)
+    raise DtypeError(f"[{name}] got dtypes {dtypes}; expected {expected}")
 
 
-def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
+def _bits(name: str, x: int, dtype: np.dtype[Any]) -> Any:
     """The number x in this dtype. Its lowest bits are taken, so that -2 can be a mask for integers of any
     dtype."""
     if dtype.kind == "b" or name.endswith("shift"):
         return as_number(name, x, dtype)
-    return np.array(x & (1 << 8 * dtype.itemsize) - 1, f"u{dtype.itemsize}").view(dtype)[()]
+    all_bits = (1 << 8 * dtype.itemsize) - 1
+    unsigned = np.array(x & all_bits, f"u{dtype.itemsize}")
+    return unsigned.view(dtype)[()]
 
 
-def _bitwise(function: Callable[..., Any], of_bools: Any = None) -> elementwise:
+def _bitwise(function: Callable[..., Any], of_bools: Callable[..., Array] | None = None) -> elementwise:
     """The declaration of an op on bits, by NumPy's function. of_bools: a kernel for floats that computes the
     same of 0 and 1, with which a recorded step computes bools."""
 
-    def instead(*operands: Any) -> Array | None:
-        if of_bools is None or not all(isinstance(x, np.ndarray) and x.dtype == np.bool_ for x in operands):
+    def instead(*operands: Array | Number) -> Array | None:
+        if of_bools is None:
             return None
-        return in_dtype(of_bools(*(in_dtype(x, F32) for x in operands), None), np.dtype(np.bool_))
+        arrays = [x for x in operands if isinstance(x, np.ndarray) and x.dtype == np.bool_]
+        if len(arrays) < len(operands):
+            return None
+        floats = [in_dtype(x, F32) for x in arrays]
+        return in_dtype(of_bools(*floats, None), np.dtype(np.bool_))
 
     return elementwise(numpy=function, dtypes=OWN, check_dtype=_integers, number=_bits, instead=instead)
 
 
 @_bitwise(np.bitwise_and, _core.mul)
-def bitwise_and(input: Any, other: Any) -> Tensor:
+def bitwise_and(input: TensorLike, other: TensorLike) -> Tensor:
     """a & b, bit by bit.
 
     >>> import ranvier as rv
@@ -60,7 +71,7 @@ def bitwise_and(input: Any, other: Any) -> Tensor:
 
 
 @_bitwise(np.bitwise_or, _core.maximum)
-def bitwise_or(input: Any, other: Any) -> Tensor:
+def bitwise_or(input: TensorLike, other: TensorLike) -> Tensor:
     """a | b, bit by bit.
 
     >>> import ranvier as rv
@@ -70,7 +81,7 @@ def bitwise_or(input: Any, other: Any) -> Tensor:
 
 
 @_bitwise(np.bitwise_xor, _core.ne)
-def bitwise_xor(input: Any, other: Any) -> Tensor:
+def bitwise_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """a ^ b, bit by bit.
 
     >>> import ranvier as rv
@@ -79,8 +90,12 @@ def bitwise_xor(input: Any, other: Any) -> Tensor:
     """
 
 
-@_bitwise(np.invert, lambda x, out: _core.eq(x, 0.0, out))
-def bitwise_not(input: Any) -> Tensor:
+def _not(x: Array, out: Array | None) -> Array:
+    return _core.eq(x, 0.0, out)
+
+
+@_bitwise(np.invert, _not)
+def bitwise_not(input: TensorLike) -> Tensor:
     """~x, bit by bit.
 
     >>> import ranvier as rv
@@ -90,7 +105,7 @@ def bitwise_not(input: Any) -> Tensor:
 
 
 @_bitwise(np.left_shift)
-def bitwise_left_shift(input: Any, other: Any) -> Tensor:
+def bitwise_left_shift(input: TensorLike, other: TensorLike) -> Tensor:
     """a * 2^b, of integers.
 
     >>> import ranvier as rv
@@ -100,7 +115,7 @@ def bitwise_left_shift(input: Any, other: Any) -> Tensor:
 
 
 @_bitwise(np.right_shift)
-def bitwise_right_shift(input: Any, other: Any) -> Tensor:
+def bitwise_right_shift(input: TensorLike, other: TensorLike) -> Tensor:
     """floor(a / 2^b), of integers.
 
     >>> import ranvier as rv
@@ -109,7 +124,7 @@ def bitwise_right_shift(input: Any, other: Any) -> Tensor:
     """
 
 
-def _truth(name: str, x: Any) -> Any:
+def _truth(name: str, x: TensorLike) -> Tensor:
     """x as bools: True where it is not 0."""
     x = as_tensor(name, x)
     if x.dtype == np.bool_:
@@ -117,7 +132,7 @@ def _truth(name: str, x: Any) -> Any:
     return ne(x, 0)
 
 
-def logical_and(input: Any, other: Any) -> Tensor:
+def logical_and(input: TensorLike, other: TensorLike) -> Tensor:
     """True where a and b are not 0; bool.
 
     >>> import ranvier as rv
@@ -127,7 +142,7 @@ def logical_and(input: Any, other: Any) -> Tensor:
     return _truth("logical_and", input) & _truth("logical_and", other)
 
 
-def logical_or(input: Any, other: Any) -> Tensor:
+def logical_or(input: TensorLike, other: TensorLike) -> Tensor:
     """True where a or b is not 0; bool.
 
     >>> import ranvier as rv
@@ -137,7 +152,7 @@ def logical_or(input: Any, other: Any) -> Tensor:
     return _truth("logical_or", input) | _truth("logical_or", other)
 
 
-def logical_xor(input: Any, other: Any) -> Tensor:
+def logical_xor(input: TensorLike, other: TensorLike) -> Tensor:
     """True where exactly one of a and b is not 0; bool.
 
     >>> import ranvier as rv
@@ -147,7 +162,7 @@ def logical_xor(input: Any, other: Any) -> Tensor:
     return _truth("logical_xor", input) ^ _truth("logical_xor", other)
 
 
-def logical_not(input: Any) -> Tensor:
+def logical_not(input: TensorLike) -> Tensor:
     """True where x is 0; bool.
 
     >>> import ranvier as rv
@@ -157,7 +172,7 @@ def logical_not(input: Any) -> Tensor:
     return ~_truth("logical_not", input)
 
 
-def greater(input: Any, other: Any) -> Tensor:
+def greater(input: TensorLike, other: TensorLike) -> Tensor:
     """a > b
 
     >>> import ranvier as rv
@@ -167,7 +182,7 @@ def greater(input: Any, other: Any) -> Tensor:
     return gt(input, other)
 
 
-def greater_equal(input: Any, other: Any) -> Tensor:
+def greater_equal(input: TensorLike, other: TensorLike) -> Tensor:
     """a >= b
 
     >>> import ranvier as rv
@@ -177,7 +192,7 @@ def greater_equal(input: Any, other: Any) -> Tensor:
     return ge(input, other)
 
 
-def less(input: Any, other: Any) -> Tensor:
+def less(input: TensorLike, other: TensorLike) -> Tensor:
     """a < b
 
     >>> import ranvier as rv
@@ -187,7 +202,7 @@ def less(input: Any, other: Any) -> Tensor:
     return lt(input, other)
 
 
-def less_equal(input: Any, other: Any) -> Tensor:
+def less_equal(input: TensorLike, other: TensorLike) -> Tensor:
     """a <= b
 
     >>> import ranvier as rv
@@ -197,7 +212,7 @@ def less_equal(input: Any, other: Any) -> Tensor:
     return le(input, other)
 
 
-def not_equal(input: Any, other: Any) -> Tensor:
+def not_equal(input: TensorLike, other: TensorLike) -> Tensor:
     """a != b
 
     >>> import ranvier as rv
@@ -208,7 +223,7 @@ def not_equal(input: Any, other: Any) -> Tensor:
 
 
 def isclose(
-    input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: TensorLike, other: TensorLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """True where |a - b| <= atol + rtol |b|, and for equal infinities; bool. NaNs are equal with equal_nan.
 
@@ -223,7 +238,7 @@ def isclose(
     return by_numpy(_isclose, *singles(input, other), rtol, atol, equal_nan)
 
 
-def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
+def _isclose(a: Array, b: Array, rtol: float, atol: float, equal_nan: bool) -> Array:
     try:
         with np.errstate(all="ignore"):
             if not (rtol or atol):

@@ -2,7 +2,7 @@
 
 The texts of `forward` and `backward` are composed from the declaration and compiled (`generated.py`). So each
 class has methods that call its own kernels directly; methods of a common base class would have to
-look them up at each call. `row` is the declaration, an `elementwise`.
+look them up at each call. `row` is the declaration.
 """
 
 from __future__ import annotations
@@ -16,45 +16,22 @@ import numpy as np
 
 import ranvier.ops.elementwise.compute as compute
 import ranvier.ops.namespaces as namespaces
+from ranvier.ops.elementwise.declaration import PLACES, Declaration, parameters_of
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.generated import made
 from ranvier.ops.gradient_rules import diagonal, recomputed
-from ranvier.ops.namespaces import KERNELS, RESULT, TENSORS, formula_of, written_once
+from ranvier.ops.namespaces import KERNELS, TENSORS, formula_of, written_once
 from ranvier.tape.function import OWN, Dtypes, Function, in_dtypes
 from ranvier.tape.higher_order import on_arrays
 from ranvier.tensors.recording import host
 
-# Name of an operand, or the result, in formulas -> its index among the inputs.
-PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}
 
-
-def _parameters(formula: Any) -> tuple[str, ...]:
-    """The names of a formula's parameters; none for a number or None."""
-    code = getattr(formula, "__code__", None)
-    if code:
-        return code.co_varnames[: code.co_argcount]
-    return ()
-
-
-def _gradients(row: Any) -> tuple[Any, ...]:
-    if isinstance(row.gradient, tuple):
-        return row.gradient
-    return (row.gradient,)
-
-
-def settings_of(row: Any) -> tuple[str, ...]:
-    """The names of the settings of a declaration: the parameters of its formulas that are neither operands
-    nor the result, f or dy."""
-    names = [name for formula in (*_gradients(row), row.formula) for name in _parameters(formula)]
-    return tuple(dict.fromkeys(name for name in names if name not in PLACES and name not in ("f", "dy")))
-
-
-def node_of(row: Any) -> Any:
+def node_of(row: Declaration) -> Any:
     """The class of nodes of a declaration; None if its results carry no gradient."""
     if row.gradient is row.formula is None:
         return None
-    operands = "ab" if len(_gradients(row)) > 1 else "x"
-    gradients = [_gradient(row, gradient, operands, i) for i, gradient in enumerate(_gradients(row))]
+    operands = "ab" if len(row.gradients) > 1 else "x"
+    gradients = [_gradient(row, gradient, operands, i) for i, gradient in enumerate(row.gradients)]
     calls = [call for call, _ in gradients]
     read = [name for _, names in gradients for name in names]
     saves = {name: PLACES[name] for name in read}
@@ -82,7 +59,7 @@ def node_of(row: Any) -> Any:
     return kind
 
 
-def _gradient(row: Any, gradient: Any, operands: str, i: int) -> tuple[str, list[str]]:
+def _gradient(row: Declaration, gradient: Any, operands: str, i: int) -> tuple[str, list[str]]:
     """(the text of a gradient in backward, the names of the operands and results that it reads).
 
     operands: "x" or "ab". i: the index of the operand whose gradient it is. A formula becomes a kernel of the
@@ -92,7 +69,7 @@ def _gradient(row: Any, gradient: Any, operands: str, i: int) -> tuple[str, list
     if isinstance(gradient, int):
         return f"f.zeros_of({shape}, dy)", []
     if gradient:
-        read = [name for name in _parameters(gradient) if name in PLACES]
+        read = [name for name in parameters_of(gradient) if name in PLACES]
     else:
         read = ["x"]
     name = row.backward_kernel or f"{row.name}_backward" + f"_of_{operands[i]}" * (operands != "x")
@@ -123,7 +100,7 @@ def _by_numpy(gradient: Any, dy: Array, *saved: Array) -> Array:
         return np.asarray(gradient(np, dy, *saved), dy.dtype)
 
 
-def _methods(row: Any, operands: str, saves: dict[str, int], gradients: list[str]) -> dict[str, Any]:
+def _methods(row: Declaration, operands: str, saves: dict[str, int], gradients: list[str]) -> dict[str, Any]:
     """The methods of a class of nodes, compiled from text.
 
     saves: names of saved arrays (as in `written_once`). gradients: the texts from `_gradient`.

@@ -10,6 +10,7 @@ linear in their arguments, too. The gradients of each of these three functions a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tape.higher_order import of_input, rule
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 Pair = int | tuple[int, int]
 Length = int | tuple[int]
@@ -43,7 +45,7 @@ class Convolution(Function):
     def __init__(self, *geometry: Any) -> None:
         self.geometry = geometry
 
-    def forward(self, x: Any, w: Any, bias: Any) -> Any:
+    def forward(self, x: Array, w: Array, bias: Array | None) -> Any:
         self.single = x.ndim == self.dimensions - 1
         self.x = x
         self.w = w
@@ -73,7 +75,7 @@ class Convolution(Function):
         return dx[0] if self.single and dx is not None else dx, dw, db
 
 
-def _convolution(name: str, dimensions: int, kernel: Any, at_maxima: Any = None) -> Any:
+def _convolution(name: str, dimensions: int, kernel: Callable[..., Array], at_maxima: Any = None) -> Any:
     """Makes the Function of a convolution. For create_graph its gradients are nodes of the class `_Gradient`.
 
     dimensions: of a batch. kernel, at_maxima: kernels, the latter for a gradient at the maxima of a pool, or
@@ -151,9 +153,9 @@ ConvTranspose2d = _convolution("ConvTranspose2d", 4, _core.conv_transpose2d)
 
 
 def conv2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
     stride: Pair = 1,
     padding: Pair | str = 0,
     dilation: Pair = 1,
@@ -190,9 +192,9 @@ def conv2d(
 
 
 def conv1d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
     stride: Length = 1,
     padding: Length | str = 0,
     dilation: Length = 1,
@@ -216,9 +218,9 @@ def conv1d(
 
 
 def conv_transpose1d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
     stride: Length = 1,
     padding: Length = 0,
     output_padding: Length = 0,
@@ -243,9 +245,9 @@ def conv_transpose1d(
 
 
 def conv_transpose2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
+    input: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
     stride: Pair = 1,
     padding: Pair = 0,
     output_padding: Pair = 0,

@@ -22,6 +22,7 @@ from ranvier.ops.layout import AtMaxima
 from ranvier.tape.function import TakesHalves, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 
 class Pool(TakesHalves):
@@ -61,7 +62,7 @@ class MaxPool(Pool):
     def __init__(self, *arguments: Any) -> None:
         self.arguments, self.return_indices = arguments[:-1], arguments[-1]
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Any:
         y, self.where, *indices = self.kernel(self.batch(x), *self.arguments, self.return_indices)
         if self.single:
             y = y[0]
@@ -70,7 +71,7 @@ class MaxPool(Pool):
             return (y, *indices)
         return y
 
-    def backward(self, dy: Any, *_: Any) -> Any:
+    def backward(self, dy: Array, *_: Any) -> Any:
         dx = self.kernel_backward(dy[None] if self.single else dy, self.where, self.shape, *self.window())
         if self.single:
             return dx[0]
@@ -80,7 +81,7 @@ class MaxPool(Pool):
 class WindowedMaxPool(MaxPool):
     """A max-pool with windows of a fixed size. If they do not overlap, its gradient is an `AtMaxima`."""
 
-    def backward(self, dy: Any, *_: Any) -> Any:
+    def backward(self, dy: Array, *_: Any) -> Any:
         windows = self.side_by_side(dy)
         if windows is None:
             return super().backward(dy)
@@ -114,7 +115,7 @@ def _for_each_axis(setting: Any, axes: int) -> tuple[int, ...]:
 class AvgPool(Pool):
     """arguments: kernel_size, stride, padding, ceil_mode, count_include_pad (and divisor_override)"""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Any:
         images = self.batch(x)
         y = self.kernel(images, *self.arguments)
         self.channels_last = _core.pools_over_channels(images)
@@ -122,7 +123,7 @@ class AvgPool(Pool):
             return y[0]
         return y
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         arguments = (*self.window(), self.channels_last)
         dx = self.kernel_backward(dy[None] if self.single else dy, self.shape, *arguments)
         if self.single:
@@ -162,7 +163,7 @@ AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveAvgPool1d, AdaptiveAvgPool2d = (
 
 
 def max_pool1d(
-    input: Any,
+    input: TensorLike,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -182,7 +183,7 @@ def max_pool1d(
 
 
 def max_pool2d(
-    input: Any,
+    input: TensorLike,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -237,7 +238,7 @@ def _stride(stride: Any) -> Any:
     return stride
 
 
-def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
     """The maximum of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
@@ -249,7 +250,7 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
     return AdaptiveMaxPool1d.of(input, output_size, return_indices)
 
 
-def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
     """The maximum of windows that divide images (N, C, H, W) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
@@ -262,7 +263,7 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
 
 
 def avg_pool1d(
-    input: Any,
+    input: TensorLike,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -281,7 +282,7 @@ def avg_pool1d(
 
 
 def avg_pool2d(
-    input: Any,
+    input: TensorLike,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -307,7 +308,7 @@ def avg_pool2d(
     return AvgPool2d.of(input, *arguments)
 
 
-def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
+def adaptive_avg_pool1d(input: TensorLike, output_size: Any) -> Tensor:
     """The mean of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows.
@@ -319,7 +320,7 @@ def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     return AdaptiveAvgPool1d.of(input, output_size)
 
 
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
+def adaptive_avg_pool2d(input: TensorLike, output_size: Any) -> Tensor:
     """The mean of windows that divide the image evenly into output_size; 1 is the global average.
 
     Window o along an axis of length n is [floor(o n / out), ceil((o + 1) n / out)). None in a pair keeps that

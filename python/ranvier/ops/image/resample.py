@@ -20,17 +20,18 @@ from ranvier.tensors.errors import truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import TensorLike
 
 
 class Interpolate(Function):
     def __init__(self, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> None:
         self.arguments = (size, scale_factor, mode, align_corners)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Any:
         self.shape = x.shape
         return _core.interpolate(x, *self.arguments)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         return _core.interpolate_backward(dy, self.shape, *self.arguments[1:])
 
 
@@ -38,7 +39,7 @@ linear_rule(Interpolate)
 
 
 def interpolate(
-    input: Any,
+    input: TensorLike,
     size: Any = None,
     scale_factor: Any = None,
     mode: str = "nearest",
@@ -210,17 +211,17 @@ class Pad(Function):
         if mode in ("reflect", "replicate"):
             self.dtypes = Dtypes(autocast="float32")
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Array) -> Any:
         return _core.pad(x, self.sizes, self.mode, self.value)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         return _core.pad_backward(dy, self.sizes, self.mode)
 
 
 linear_rule(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with values added around it: pad = (before, after) of the last dimension, then of the one before it,
     and so on. Negative sizes crop.
 

@@ -7,6 +7,7 @@ Sizes in shapes: n images of c channels, h rows and w columns; r and s: rows and
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from ranvier.tensors.failures import OpError, failure, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
 def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
@@ -42,7 +44,7 @@ def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
 
 
 def _windows(
-    name: str, size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any
+    name: str, size: tuple[int, int], kernel: Callable[..., Array], dilation: Any, padding: Any, stride: Any
 ) -> tuple[Any, tuple[int, int], tuple[int, int]]:
     """The places that windows read.
 
@@ -74,7 +76,9 @@ def _for_channels(positions: Array, n: int, c: int) -> Array:
     return keep(np.ascontiguousarray(np.broadcast_to(positions.reshape(1, 1, -1), (n, c, positions.size))))
 
 
-def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+def unfold(
+    input: TensorLike, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
     """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
 
     >>> import ranvier as rv
@@ -95,7 +99,12 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
 
 
 def fold(
-    input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    input: TensorLike,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
 ) -> Tensor:
     """The sum of windows, put back into images: (n, c r s, number of windows) -> (n, c, h, w).
 
@@ -120,7 +129,7 @@ def fold(
     return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
 
 
-def channel_shuffle(input: Any, groups: int) -> Tensor:
+def channel_shuffle(input: TensorLike, groups: int) -> Tensor:
     """x (N, C, ...) with its channels in another order: the first of each group, then the second of each ...
 
     >>> import ranvier as rv
@@ -140,7 +149,7 @@ def channel_shuffle(input: Any, groups: int) -> Tensor:
     return reshape(permute(apart, order), (n, c, *rest))
 
 
-def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
+def pixel_shuffle(input: TensorLike, upscale_factor: int) -> Tensor:
     """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
 
     >>> import ranvier as rv
@@ -163,7 +172,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     return reshape(permute(y, (*range(d), d, d + 3, d + 1, d + 4, d + 2)), (*lead, c, h * r, w * r))
 
 
-def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
+def pixel_unshuffle(input: TensorLike, downscale_factor: int) -> Tensor:
     """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
 
     >>> import ranvier as rv
@@ -186,7 +195,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
 
 
 def local_response_norm(
-    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+    input: TensorLike, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
     """x / (k + alpha mean)^beta, with the mean of the squares of `size` neighbouring channels (Krizhevsky
     2012).
@@ -219,7 +228,7 @@ def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float
 
 @in_dtypes(Dtypes("own", "float32"))
 def max_unpool1d(
-    input: Any,
+    input: TensorLike,
     indices: Any,
     kernel_size: Any,
     stride: Any = None,
@@ -240,7 +249,7 @@ def max_unpool1d(
 
 @in_dtypes(Dtypes("own", "float32"))
 def max_unpool2d(
-    input: Any,
+    input: TensorLike,
     indices: Any,
     kernel_size: Any,
     stride: Any = None,
@@ -261,7 +270,7 @@ def max_unpool2d(
 def _unpooled(
     name: str,
     axes: int,
-    input: Any,
+    input: TensorLike,
     indices: Any,
     kernel_size: Any,
     stride: Any,
@@ -304,7 +313,7 @@ def _for_axes(value: Any, axes: int) -> tuple[int, ...]:
     return tuple(value)
 
 
-def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
+def affine_grid(theta: TensorLike, size: Any, align_corners: bool | None = None) -> Tensor:
     """Coordinates for :func:`grid_sample`: theta (n, 2, 3), size (n, c, h, w) -> (n, h, w, 2), x and y
     in [-1, 1]; of volumes theta (n, 3, 4), size (n, c, d, h, w) -> (n, d, h, w, 3).
 
@@ -345,8 +354,8 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
 
 @in_dtypes(Dtypes(autocast="float32"))
 def grid_sample(
-    input: Any,
-    grid: Any,
+    input: TensorLike,
+    grid: TensorLike,
     mode: str = "bilinear",
     padding_mode: str = "zeros",
     align_corners: bool | None = None,

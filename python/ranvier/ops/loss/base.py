@@ -6,13 +6,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 import ranvier.extension as extension
 from ranvier.ops.elementwise.dtypes import F32, Array, alike, as_tensor, floating, is_floating
-from ranvier.ops.gradient_rules import none
 from ranvier.ops.namespaces import KERNELS, Operations, Value, formula_of, written_once
 from ranvier.ops.reduction.reduce import mean, sum as total
 from ranvier.ops.shape.reshape import broadcast_to
@@ -22,11 +21,16 @@ from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import HALVES, cast, in_dtype, keep
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import ArrayLike, Shape, TensorLike
 
-Slope = Callable[..., Any]
+OldFlag: TypeAlias = bool | None
+"""size_average and reduce, PyTorch's arguments before reduction. `reduction_of` checks them."""
+
+Slope: TypeAlias = Callable[..., Any]
+"""The derivative of a loss by x or by target: a function of a namespace f, x, target and the settings."""
 
 
-def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> Any:
+def reduction_of(name: str, size_average: OldFlag, reduce: OldFlag, reduction: str) -> str:
     """The reduction. If one of PyTorch's old arguments size_average and reduce is given, the reduction that
     they mean.
 
@@ -38,16 +42,14 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
     if size_average is None and reduce is None:
         return reduction
     for setting, value in (("size_average", size_average), ("reduce", reduce)):
-        if not (value is None or isinstance(value, (bool, np.bool_))):
+        if value is not None and not isinstance(value, (bool, np.bool_)):
             raise TypeError(
                 f"[{name}] got {setting} {value!r}; expected True, False or None: pass reduction and the "
                 "arguments that follow by name"
             )
-    average = size_average is None or size_average
-    reduces = reduce is None or reduce
-    if not reduces:
+    if reduce is not None and not reduce:
         meant = "none"
-    elif average:
+    elif size_average is None or size_average:
         meant = "mean"
     else:
         meant = "sum"
@@ -55,21 +57,29 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
     return meant
 
 
-def in_dtype_of(x: Any, target: Any) -> Any:
+def in_dtype_of(x: TensorLike, target: TensorLike) -> Any:
     """A target in the dtype of x, so that float64 data can train a float32 model. Tensors of floats stay as
     they are, since they may have gradients."""
-    if isinstance(x, Tensor):
-        dtype = x._array.dtype
-    else:
-        dtype = getattr(x, "dtype", None)
+    dtype = _dtype_of(x)
     if isinstance(target, (int, float)):
         target = keep(np.asarray(target))
-    if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
-        return wrap(cast(target._array, np.dtype(dtype)))
-    has_numbers = isinstance(target, np.ndarray) and target.dtype.kind in "biuf"
-    if has_numbers and dtype is not None and target.dtype != dtype:
-        return cast(target, np.dtype(dtype))
+    if dtype is None:
+        return target
+    if isinstance(target, Tensor) and target._array.dtype.kind in "biu":
+        return wrap(cast(target._array, dtype))
+    if isinstance(target, np.ndarray) and target.dtype.kind in "biuf" and target.dtype != dtype:
+        return cast(target, dtype)
     return target
+
+
+def _dtype_of(x: object) -> np.dtype[Any] | None:
+    """The dtype of a Tensor or an array; None for other objects."""
+    if isinstance(x, Tensor):
+        return x._array.dtype
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
+        return None
+    return np.dtype(dtype)
 
 
 class Shapes:
@@ -88,19 +98,26 @@ def in_one_shape(*operands: Any) -> tuple[Any, ...]:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:  # The loss raises the error.
         return operands
-    return tuple(broadcast_to(x, shape) if isinstance(x, Tensor) else x for x in operands)
+    return tuple(_broadcast(x, shape) for x in operands)
 
 
-def _warn(x: Tensor, target: Tensor) -> None:
+def _broadcast(x: Any, shape: Shape) -> Any:
+    """A Tensor in this shape; other operands as they are."""
+    if isinstance(x, Tensor):
+        return broadcast_to(x, shape)
+    return x
+
+
+def _warn(x_shape: Shape, target_shape: Shape) -> None:
     """The warning of losses for which PyTorch has one."""
     warnings.warn(
-        f"got x of shape {x.shape} and target of shape {target.shape}, which are broadcast; expected equal "
+        f"got x of shape {x_shape} and target of shape {target_shape}, which are broadcast; expected equal "
         "shapes",
         stacklevel=5,
     )
 
 
-def promoted(x: Any, target: Any) -> tuple[Any, Any]:
+def promoted(x: TensorLike, target: TensorLike) -> tuple[Any, Any]:
     """x, which must have floats, and target; two Tensors are cast to their common dtype."""
     if isinstance(target, Tensor) and is_floating(x):
         if x._array.dtype is target._array.dtype:
@@ -109,21 +126,21 @@ def promoted(x: Any, target: Any) -> tuple[Any, Any]:
     return x, in_dtype_of(x, target)
 
 
-def paired(x: Any, target: Any) -> tuple[Any, Any]:
+def paired(x: TensorLike, target: TensorLike) -> tuple[Any, Any]:
     """As `promoted`, but x, too, may have integers; with `Shapes.broadcast` x and target are broadcast."""
     if isinstance(x, Tensor) and isinstance(target, Tensor):
         if Shapes.broadcast and x.shape != target.shape:
-            wide = in_one_shape(x, target)
-            if wide[0].shape == wide[1].shape:
-                _warn(x, target)
-            x, target = wide
+            first, second = in_one_shape(x, target)
+            if first.shape == second.shape:
+                _warn(x.shape, target.shape)
+            return alike(first, second)
         if x._array.dtype is target._array.dtype:
             return (x, target)
         return alike(x, target)
     return x, in_dtype_of(x, target)
 
 
-def constant(op: str, name: str, value: Any, x: Any) -> Any:
+def constant(op: str, name: str, value: ArrayLike | None, x: TensorLike) -> Array | None:
     """A weight (a Tensor, an array, a sequence of numbers or None) as an array in the dtype in which x is
     computed.
 
@@ -137,62 +154,70 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
     array = getattr(value, "_array", value)
     if not isinstance(array, np.ndarray):
         array = keep(array_of(op, array, np.float64))
-    if isinstance(x, Tensor):
-        dtype = x._array.dtype
-    else:
-        dtype = getattr(x, "dtype", None)
-    if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
-        return in_dtype(array, F32 if np.dtype(dtype) in HALVES else np.dtype(dtype))
+    dtype = _dtype_of(x)
+    if dtype in HALVES:
+        dtype = F32
+    if array.dtype.kind in "biuf" and dtype is not None and dtype.kind == "f":
+        return in_dtype(array, dtype)
     return array
 
 
 class ElementLoss(Function):
     """A loss of x and target, element by element; its kernels take the reduction, then the settings."""
 
-    loss: Any  # the kernel of forward
+    loss: Callable[..., Array]  # the kernel of forward
     # The name of the kernel of backward. Its argument after the reduction says which gradient it computes:
     # False: that of x, True: that of target.
     gradient: str
-    slopes: tuple[Slope | None, ...]  # see `element_loss`
+    slopes: tuple[Slope, Slope]  # by x and by target
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, reduction: str, *settings: Any) -> None:
         self.reduction = reduction
         self.settings = settings
 
-    def forward(self, x: Any, target: Any) -> Any:
+    def forward(self, x: Array, target: Array) -> Array:
         self.x = x
         self.target = target
         return self.loss(x, target, self.reduction, *self.settings)
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value, f: Operations = KERNELS) -> tuple[Value | None, Value | None]:
         gradient = getattr(f, self.gradient)
         arguments = (dy, self.x, self.target, self.reduction)
+        dx = None
+        dtarget = None
         if self.needs[0]:
             dx = gradient(*arguments, False, *self.settings)
-        else:
-            dx = None
         if self.needs[1]:
-            dt = gradient(*arguments, True, *self.settings)
-        else:
-            dt = None
-        return dx, dt
+            dtarget = gradient(*arguments, True, *self.settings)
+        return dx, dtarget
 
 
-def element_loss(name: str, kernel: Callable[..., Array], *slopes: Slope | None) -> Any:
+def element_loss(
+    name: str, kernel: Callable[..., Array], slope_x: Slope, slope_target: Slope
+) -> Callable[..., Function]:
     """Makes the Function of a loss from its kernel; the core also has <kernel>_backward.
 
-    slopes: for create_graph and C, the derivatives of an element's loss by x and by target: functions of a
-    namespace f (ops/namespaces.py), x, target and the settings; None: the derivative is 0.
+    slope_x, slope_target: for create_graph and C, the derivatives of an element's loss by x and by target.
     """
+    slopes = (slope_x, slope_target)
     gradient = f"{kernel.__name__}_backward"
     formula_of(gradient)(partial(_by_slopes, slopes))
     members = {"loss": kernel, "gradient": gradient, "slopes": slopes}
     return written_once(x=0, target=1)(type(name, (ElementLoss,), members))
 
 
+def exchanged(slope: Slope) -> Slope:
+    """The slope by target of a loss that is symmetric in x and target, from its slope by x."""
+
+    def by_target(f: Operations, x: Value, t: Value, *settings: Any) -> Value:
+        return slope(f, t, x, *settings)
+
+    return by_target
+
+
 def _by_slopes(
-    slopes: Any,
+    slopes: tuple[Slope, Slope],
     f: Operations,
     dy: Tensor,
     x: Tensor,
@@ -204,8 +229,6 @@ def _by_slopes(
     """The gradient of x, or with of_target of target, by the slopes: the formula of
     <kernel>_backward."""
     slope = slopes[of_target]
-    if slope is None:
-        return none(x.shape, x)
     if reduction == "mean":
         dy = dy / max(x.numel(), 1)
     elif reduction == "batchmean":
@@ -213,24 +236,28 @@ def _by_slopes(
     return dy * slope(f, x, target, *settings)
 
 
-def same_floats(name: str, **arrays: Any) -> list[Tensor]:
+def same_floats(name: str, **operands: TensorLike) -> list[Tensor]:
     """The operands as Tensors of one shape, in their common dtype; with `Shapes.broadcast` they are
     broadcast. name: the op's, for errors.
 
     Raises ValueError for different shapes, TypeError for dtypes that do not go together.
     """
-    first, *others = alike(*arrays.values())
-    x = as_tensor(name, floating(first, name))
-    tensors = [*in_one_shape(x, *(as_tensor(name, in_dtype_of(x, other)) for other in others))]
+    first, *others = alike(*operands.values())
+    x = floating(first, name)
+    tensors = [x]
+    for other in others:
+        tensors.append(as_tensor(name, in_dtype_of(x, other)))
+    tensors = list(in_one_shape(*tensors))
     shapes = [t._array.shape for t in tensors]
     dtypes = [t._array.dtype for t in tensors]
-    if shapes.count(shapes[0]) == dtypes.count(dtypes[0]) == len(tensors) and dtypes[0].kind == "f":
-        return tensors
-    names = f"{', '.join([*arrays][:-1])} and {[*arrays][-1]}"
-    if len({*shapes}) > 1:
+    *firsts, last = operands
+    names = f"{', '.join(firsts)} and {last}"
+    if any(shape != shapes[0] for shape in shapes):
         raise OpError(f"[{name}] got {names} of shapes {shapes}; expected equal shapes")
-    kinds = [dtype.name for dtype in dtypes]
-    raise DtypeError(f"[{name}] got {names} of dtypes {kinds}; expected floats")
+    if dtypes[0].kind != "f" or any(dtype != dtypes[0] for dtype in dtypes):
+        found = [dtype.name for dtype in dtypes]
+        raise DtypeError(f"[{name}] got {names} of dtypes {found}; expected floats")
+    return tensors
 
 
 def reduced(name: str, x: Tensor, reduction: str) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -19,24 +20,29 @@ from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.tape.function import Dtypes, Function, watched
 from ranvier.tape.higher_order import rule
 from ranvier.tensors.failures import DtypeError, OpError, misfit
-from ranvier.tensors.memory import keep
+from ranvier.tensors.memory import Array, keep
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 _INDICES = "class indices of an integer dtype: y.long(), of a NumPy array y.astype(int)"
 
 
-def _is_float(target: Any) -> bool:
+def _is_float(target: object) -> TypeGuard[Tensor | Array]:
     """True for targets that are probabilities, not class indices."""
-    return getattr(getattr(target, "dtype", None), "kind", "") == "f"
+    dtype = getattr(target, "dtype", None)
+    return getattr(dtype, "kind", "") == "f"
 
 
-def _apply(function: Function, x: Any, target: Any, reduction: str, weight: Any) -> Tensor:
+def _apply(
+    function: Function, x: TensorLike, target: TensorLike, reduction: str, weight: TensorLike | None
+) -> Tensor:
     """The loss of (N, C, ...), or of a single sample (C,) as a batch of one."""
     if len(getattr(x, "shape", ())) != 1:
         return watched(function.apply(x, target), weight)
     name = re.sub("(?<!^)([A-Z])", r"_\1", type(function).__name__).lower()
-    x, target = (unsqueeze(as_tensor(name, value), 0) for value in (x, target))
-    loss = watched(function.apply(x, target), weight)
+    row = unsqueeze(as_tensor(name, x), 0)
+    target_row = unsqueeze(as_tensor(name, target), 0)
+    loss = watched(function.apply(row, target_row), weight)
     if reduction == "none":
         return squeeze(loss, 0)
     return loss
@@ -48,13 +54,13 @@ class ClassLoss(Function):
     settings: reduction, weight, ignore_index, and for CrossEntropy label_smoothing.
     """
 
-    loss: Any
+    loss: Callable[..., Any]
     dtypes = Dtypes(autocast="float32")
 
     def __init__(self, *settings: Any) -> None:
         self.settings = settings
 
-    def forward(self, x: Any, target: Any) -> Any:
+    def forward(self, x: Array, target: Array) -> Array:
         self.x = x
         self.target = target
         loss, *self.saved = self.loss(x, target, *self.settings)
@@ -70,10 +76,11 @@ class ClassLoss(Function):
             share = used.to(x.dtype) * share
             chosen = _one_hot(target, x)
             x = where(used, x, 0.0)  # Rows of ignored targets may be infinite or NaN.
-        if smoothing:
+        if smoothing:  # logits of CrossEntropy
             x = log_softmax(x, 1)
         if smoothing and smoothing[0]:
-            x = x * (chosen * (1 - smoothing[0]) + smoothing[0] / max(x.shape[1], 1)) * share
+            uniform = smoothing[0] / max(x.shape[1], 1)
+            x = x * (chosen * (1 - smoothing[0]) + uniform) * share
         elif is_floating(target):
             x = x * chosen * share
         else:  # The logarithms of other classes may be infinite, so they are not multiplied by 0.
@@ -89,7 +96,7 @@ class ClassLoss(Function):
         return total(losses) / total(chosen * share)
 
 
-def _column(weight: Any, x: Tensor) -> Any:
+def _column(weight: Array | None, x: Tensor) -> Any:
     """Weights (C,) as a factor for x (N, C, ...)."""
     if weight is None:
         return 1.0
@@ -106,20 +113,22 @@ class CrossEntropy(ClassLoss):
     derived = True
     loss = _core.cross_entropy
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
         gradient: Any = _core.cross_entropy_backward
-        saved = *self.saved, *self.settings
+        saved = (*self.saved, *self.settings)
+        dx = None
+        dtarget = None
         if self.needs[0]:
             dx = gradient(dy, self.x, self.target, *saved)
-        else:
-            dx = None
-        return dx, gradient(dy, self.x, self.target, *saved, of_target=True) if self.needs[1] else None
+        if self.needs[1]:
+            dtarget = gradient(dy, self.x, self.target, *saved, of_target=True)
+        return dx, dtarget
 
 
 def cross_entropy(
-    x: Any,
-    target: Any,
-    weight: Any = None,
+    x: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -164,7 +173,7 @@ def cross_entropy(
 class Nll(ClassLoss):
     loss = _core.nll
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> tuple[Array, None]:
         return _core.nll_backward(dy, self.x, self.target, *self.saved, *self.settings), None
 
 
@@ -179,7 +188,13 @@ def _of_nll(node: Any, dy: Tensor) -> Any:
     return with_zero_slope(dx, x), none
 
 
-def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+def nll(
+    x: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
     """-x of the true class: of log-probabilities x, the negative log-likelihood.
 
     Shapes, ``weight``, ``ignore_index``, 'mean' and errors as in :func:`cross_entropy` of class indices,

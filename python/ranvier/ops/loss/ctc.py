@@ -4,6 +4,7 @@ handwriting."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 
 class CTC(Function):
@@ -36,7 +38,9 @@ class CTC(Function):
             dense = x
         else:
             dense = _core.copy(x, False)
-        self.dx: Any = _core.exp(dense, None) if self.needs[0] else None
+        self.dx: Any = None
+        if self.needs[0]:
+            self.dx = _core.exp(dense, None)
         return _core.ctc_loss(x, labels, lengths, sizes, self.blank, self.at_infinity, self.dx)
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
@@ -70,21 +74,29 @@ def _rows(shape: tuple[int, ...], labels: Array, lengths: Array, sizes: Array, b
             f"[ctc_loss] got targets of shape {labels.shape} and target_lengths {sizes.tolist()}; expected a "
             "row for each sample, or the labels of all samples one after another"
         )
-    # For labels (n, s), the shape does not depend on values, so that recorded steps can repeat this.
-    rows = np.zeros((sizes.size, labels.shape[1] if labels.ndim == 2 else sizes.max(initial=0)), np.int64)
-    used = np.arange(rows.shape[1]) < sizes[:, None]
-    rows[used] = labels[used] if labels.ndim == 2 else labels[: sizes.sum()]
-    if not 0 <= blank < classes or (rows.size and (rows.min() < 0 or rows.max() >= classes)):
+    if labels.ndim == 2:  # the shape does not depend on values, so that recorded steps can repeat this
+        longest = labels.shape[1]
+    else:
+        longest = sizes.max(initial=0)
+    rows = np.zeros((sizes.size, longest), np.int64)
+    used = np.arange(longest) < sizes[:, None]
+    if labels.ndim == 2:
+        rows[used] = labels[used]
+    else:
+        rows[used] = labels[: sizes.sum()]
+    least = rows.min(initial=0)
+    greatest = rows.max(initial=0)
+    if not 0 <= blank < classes or least < 0 or greatest >= classes:
         raise OpError(f"[ctc_loss] got a label or blank outside 0 ... {classes - 1}; expected one inside")
     return rows
 
 
 @in_dtypes(Dtypes("own", "float32"))
 def ctc_loss(
-    log_probs: Any,
-    targets: Any,
-    input_lengths: Any,
-    target_lengths: Any,
+    log_probs: TensorLike,
+    targets: TensorLike,
+    input_lengths: TensorLike | Sequence[int],
+    target_lengths: TensorLike | Sequence[int],
     blank: int = 0,
     reduction: str = "mean",
     zero_infinity: bool = False,
@@ -112,8 +124,8 @@ def ctc_loss(
     if isinstance(targets, Tensor) and targets.dtype.kind in "bf":
         targets = targets.long()  # As in PyTorch, which takes targets of floats, but not lengths of floats.
     labels = index_array("ctc_loss", targets)
-    given = ([v] if isinstance(v, int) else v for v in (input_lengths, target_lengths))
-    lengths, sizes = (index_array("ctc_loss", v) for v in given)
+    lengths = _lengths(input_lengths)
+    sizes = _lengths(target_lengths)
     single = x.ndim == 2
     if single:
         x = x.unsqueeze(1)
@@ -132,7 +144,14 @@ def ctc_loss(
     return reduced("ctc_loss", loss, reduction)
 
 
-def _divisors(sizes: Array, dtype: Any, single: bool) -> Array:
+def _lengths(lengths: TensorLike | Sequence[int]) -> Array:
+    """The lengths of all samples, or of one, as an array."""
+    if isinstance(lengths, int):
+        return index_array("ctc_loss", [lengths])
+    return index_array("ctc_loss", lengths)
+
+
+def _divisors(sizes: Array, dtype: DtypeLike, single: bool) -> Array:
     """The lengths of the targets, at least 1, by which 'mean' divides the losses."""
     divisors = np.maximum(sizes, 1).astype(dtype)
     if single:

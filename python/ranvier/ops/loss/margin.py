@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -14,10 +12,13 @@ from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Shape, TensorLike
 
 
 @in_dtypes(Dtypes(autocast="float32"))
-def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
+def margin_ranking(
+    x1: TensorLike, x2: TensorLike, target: TensorLike, margin: float = 0.0, reduction: str = "mean"
+) -> Tensor:
     """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.
 
     Errors as in :func:`mse`.
@@ -28,21 +29,19 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     tensor([0.0000, 0.7000])
     """
     margin = number("margin_ranking", "margin", margin)
-    x1, x2, target = _of_as_many_dimensions(x1, x2, target)
-    wrong_by = -target * (x1 - x2)  # as in PyTorch the tape keeps -target: a program may change the target
+    shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2, target)]
+    ranks = {len(shape) for shape in shapes}
+    if len(ranks) > 1:  # an error also where losses broadcast
+        raise OpError(f"[margin_ranking] got x1, x2 and target of shapes {shapes}; expected equal shapes")
+    first, second, sign = same_floats("margin_ranking", x1=x1, x2=x2, target=target)
+    wrong_by = -sign * (first - second)  # as in PyTorch the tape has -target: a program may change the target
     return reduced("margin_ranking", clip(margin + wrong_by, 0.0), reduction)
 
 
-def _of_as_many_dimensions(x1: Any, x2: Any, target: Any) -> list[Tensor]:
-    """The operands of :func:`margin_ranking`, which also where losses broadcast have as many dimensions."""
-    shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2, target)]
-    if len({len(shape) for shape in shapes}) > 1:
-        raise OpError(f"[margin_ranking] got x1, x2 and target of shapes {shapes}; expected equal shapes")
-    return same_floats("margin_ranking", x1=x1, x2=x2, target=target)
-
-
 @in_dtypes(Dtypes(autocast="float32"))
-def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
+def cosine_embedding(
+    x1: TensorLike, x2: TensorLike, target: TensorLike, margin: float = 0.0, reduction: str = "mean"
+) -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 
     x1, x2: (N, D) with target (N,) or (1,), or (D,) with target (). Norms are at least 1e-6. Raises
@@ -55,27 +54,33 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
     """
     margin = number("cosine_embedding", "margin", margin)
     shape = tuple(getattr(x1, "shape", ()))
-    own = tuple(getattr(target, "shape", ()))
-    pairs = zip(own, shape, strict=False)
-    if (
-        len(shape) not in (1, 2)
-        or len(own) != len(shape) - 1
-        or any(n != m and 1 not in (n, m) for n, m in pairs)
-    ):
+    target_shape = tuple(getattr(target, "shape", ()))
+    if not _is_batch(target_shape, shape):
         raise OpError(
-            f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
+            f"[cosine_embedding] got target of shape {target_shape} for x1 of shape {shape}; expected (N,) "
+            "and (N, D)"
         )
-    x1, x2 = promoted(x1, x2)
-    if x1.shape == x2.shape:
-        cosine = cosine_similarity(x1, x2, dim=-1, eps=1e-6)
+    first, second = promoted(x1, x2)
+    if first.shape == second.shape:
+        cosine = cosine_similarity(first, second, dim=-1, eps=1e-6)
     else:
-        cosine = _cosine_of_several_shapes(x1, x2)
+        cosine = _cosine_of_several_shapes(first, second)
     target = as_tensor("cosine_embedding", target)
     far = where(eq(target, -1), clip(cosine - margin, 0.0), 0.0)
     return reduced("cosine_embedding", where(eq(target, 1), 1.0 - cosine, far), reduction)
 
 
-def _cosine_of_several_shapes(x1: Any, x2: Any) -> Tensor:
+def _is_batch(target_shape: Shape, shape: Shape) -> bool:
+    """True for targets (N,) or (1,) of x (N, D), and () of x (D,)."""
+    if len(shape) == 1:
+        return target_shape == ()
+    if len(shape) != 2 or len(target_shape) != 1:
+        return False
+    n = target_shape[0]
+    return n == shape[0] or n == 1 or shape[0] == 1
+
+
+def _cosine_of_several_shapes(x1: TensorLike, x2: TensorLike) -> Tensor:
     """The cosine along the last dimension as in PyTorch, where each norm is that of the operand before it is
     broadcast."""
     x1 = as_tensor("cosine_embedding", x1)
@@ -86,9 +91,9 @@ def _cosine_of_several_shapes(x1: Any, x2: Any) -> Tensor:
 
 @in_dtypes(Dtypes(autocast="float32"))
 def triplet_margin(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
+    anchor: TensorLike,
+    positive: TensorLike,
+    negative: TensorLike,
     margin: float = 1.0,
     p: float = 2.0,
     eps: float = 1e-6,

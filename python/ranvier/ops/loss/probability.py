@@ -9,17 +9,19 @@ from ranvier.ops.elementwise.dtypes import is_floating
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, in_one_shape, promoted
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import watched
+from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
-def _factor(weight: Any) -> Any:
+def _factor(weight: Array | None) -> Tensor | float:
     """A weight as a factor: a Tensor, or 1.0 for None."""
     if weight is None:
         return 1.0
     return wrap(weight)
 
 
-def _by_x(f: Operations, x: Tensor, t: Tensor, weight: Any) -> Tensor:
+def _bce_slope_x(f: Operations, x: Tensor, t: Tensor, weight: Array | None) -> Tensor:
     """The slope of bce by x. Its value is the kernel's; its derivatives are the derivatives of a function
     whose poles are moved slightly outside of [0, 1], as in PyTorch."""
     slope = (1.0 - t) / (1.0 - x + 1e-12) - t / (x + 1e-12)
@@ -27,15 +29,18 @@ def _by_x(f: Operations, x: Tensor, t: Tensor, weight: Any) -> Tensor:
     return (value.detach() + (slope - slope.detach())) * _factor(weight)
 
 
-Bce = element_loss(
-    "Bce",
-    _core.bce,
-    _by_x,
-    lambda f, x, t, weight: (f.clip(f.log1p(-x), -100.0) - f.clip(f.log(x), -100.0)) * _factor(weight),
-)
+def _bce_slope_target(f: Operations, x: Value, t: Value, weight: Array | None) -> Value:
+    is_false = f.clip(f.log1p(-x), -100.0)
+    is_true = f.clip(f.log(x), -100.0)
+    return (is_false - is_true) * _factor(weight)
 
 
-def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+Bce = element_loss("Bce", _core.bce, _bce_slope_x, _bce_slope_target)
+
+
+def bce(
+    x: TensorLike, target: TensorLike, weight: TensorLike | None = None, reduction: str = "mean"
+) -> Tensor:
     """Binary cross-entropy -(t log x + (1 - t) log(1 - x)) of probabilities x; each logarithm is at least
     -100, so that the loss is finite. ``weight``, which broadcasts to the shape of x, multiplies it; 'mean'
     divides by the number of elements, with or without it.
@@ -51,20 +56,26 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
     return watched(y, weight)
 
 
-def _logits_by_x(f: Operations, x: Value, t: Value, weight: Any, positive: Value) -> Value:
+def _logits_slope_x(f: Operations, x: Value, t: Value, weight: Array | None, positive: Array | None) -> Value:
     """(1 - t) sigmoid(x) - t sigmoid(-x), which does not cancel where x is right, unlike sigmoid(x) - t."""
     return ((1.0 - t) * f.sigmoid(x) - t * f.sigmoid(-x) * _factor(positive)) * _factor(weight)
 
 
-def _logits_by_target(f: Operations, x: Value, t: Value, weight: Any, positive: Value) -> Value:
+def _logits_slope_target(
+    f: Operations, x: Value, t: Value, weight: Array | None, positive: Array | None
+) -> Value:
     return (f.logsigmoid(-x) - f.logsigmoid(x) * _factor(positive)) * _factor(weight)
 
 
-BceWithLogits = element_loss("BceWithLogits", _core.bce_with_logits, _logits_by_x, _logits_by_target)
+BceWithLogits = element_loss("BceWithLogits", _core.bce_with_logits, _logits_slope_x, _logits_slope_target)
 
 
 def bce_with_logits(
-    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    x: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    reduction: str = "mean",
+    pos_weight: TensorLike | None = None,
 ) -> Tensor:
     """Binary cross-entropy of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
 
@@ -81,25 +92,32 @@ def bce_with_logits(
     tensor(1.3863)
     """
     x, t = promoted(x, target)
-    given = {"weight": weight, "pos_weight": pos_weight}
-    settings = [constant("bce_with_logits", name, value, x) for name, value in given.items()]
-    y: Tensor = watched(BceWithLogits(reduction, *settings).apply(x, t), weight, pos_weight)
+    weights = constant("bce_with_logits", "weight", weight, x)
+    positive = constant("bce_with_logits", "pos_weight", pos_weight, x)
+    losses = BceWithLogits(reduction, weights, positive).apply(x, t)
+    y: Tensor = watched(losses, weight, pos_weight)
     if t is not target and is_floating(target):  # in a block of autocast half targets are float32, too
         return y.to(_core._autocast_cast("float32", target)._array.dtype)
     return y
 
 
-def _kl_by_target(f: Operations, x: Value, t: Value, logs: bool) -> Value:
-    if not logs:
+def _kl_div_slope_x(f: Operations, x: Value, t: Value, log_target: bool) -> Value:
+    if log_target:
+        return -f.exp(t)
+    return -t
+
+
+def _kl_div_slope_target(f: Operations, x: Value, t: Value, log_target: bool) -> Value:
+    if not log_target:
         return f.log(t) - x + 1.0
     never = f.exp(t) == 0.0
     return f.where(never, 0.0, f.exp(t) * (f.where(never, 0.0, t) - x + 1.0))
 
 
-KlDiv = element_loss("KlDiv", _core.kl_div, lambda f, x, t, logs: -(f.exp(t) if logs else t), _kl_by_target)
+KlDiv = element_loss("KlDiv", _core.kl_div, _kl_div_slope_x, _kl_div_slope_target)
 
 
-def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(x: TensorLike, target: TensorLike, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target (log target - x), element by element: summed, the Kullback-Leibler divergence of a distribution
     whose logarithm is x from the distribution ``target``. 0 where target is 0.
 
@@ -115,11 +133,11 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     >>> rv.nn.functional.kl_div(x, rv.tensor([[0.5, 0.5]]), reduction="batchmean")
     tensor(0.1201)
     """
-    own: Any = getattr(x, "shape", None)
-    if str(reduction) == "batchmean" and own == ():  # no batch
+    shape: Any = getattr(x, "shape", None)
+    if str(reduction) == "batchmean" and shape == ():  # no batch
         reduction = "sum"
     x, target = in_one_shape(*promoted(x, target))
-    if str(reduction) == "batchmean" and own != getattr(x, "shape", None):
+    if str(reduction) == "batchmean" and shape != getattr(x, "shape", None):
         # As in PyTorch the batch is that of x before it is broadcast.
-        return KlDiv("sum", log_target).apply(x, target) / own[0]
+        return KlDiv("sum", log_target).apply(x, target) / shape[0]
     return KlDiv(reduction, log_target).apply(x, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import alike, as_tensor, floating
-from ranvier.ops.loss.base import constant, in_one_shape, reduced, reduction_of, same_floats
+from ranvier.ops.loss.base import OldFlag, constant, in_one_shape, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.neural.distance import pairwise_distance
 from ranvier.ops.reduction.reduce import mean, sum as total
@@ -19,15 +19,16 @@ from ranvier.tape.function import Dtypes, in_dtypes
 from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
 @in_dtypes(Dtypes(autocast="float32", like_first=True))
 def hinge_embedding_loss(
-    input: Any,
-    target: Any,
+    input: TensorLike,
+    target: TensorLike,
     margin: float = 1.0,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: OldFlag = None,
+    reduce: OldFlag = None,
     reduction: str = "mean",
 ) -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1. Shapes and dtypes as in :func:`mse`.
@@ -45,7 +46,11 @@ def hinge_embedding_loss(
 
 @in_dtypes(Dtypes(autocast="float32", like_first=True))
 def soft_margin_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    input: TensorLike,
+    target: TensorLike,
+    size_average: OldFlag = None,
+    reduce: OldFlag = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """log(1 + exp(-target x)), of targets 1 and -1. Shapes and dtypes as in :func:`mse`.
 
@@ -60,13 +65,13 @@ def soft_margin_loss(
 
 @in_dtypes(Dtypes(autocast="float32"))
 def multi_margin_loss(
-    input: Any,
-    target: Any,
+    input: TensorLike,
+    target: TensorLike,
     p: int = 1,
     margin: float = 1.0,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    weight: TensorLike | None = None,
+    size_average: OldFlag = None,
+    reduce: OldFlag = None,
     reduction: str = "mean",
 ) -> Tensor:
     """The mean over all C classes of max(0, margin - x[target] + x[j])^p, 0 for j = target, times
@@ -81,8 +86,8 @@ def multi_margin_loss(
     reduction = reduction_of(name, size_average, reduce, reduction)
     x = _scores(name, input)
     chosen = as_tensor(name, target)
-    own = chosen.shape
-    if x.shape[:-1] in ((), (1,)) and own in ((), (1,)):  # one row
+    target_shape = chosen.shape
+    if x.shape[:-1] in ((), (1,)) and target_shape in ((), (1,)):  # one row
         x = x.reshape(1, -1)
         chosen = chosen.reshape(1)
     if chosen.shape != x.shape[:-1] or p not in (1, 2):
@@ -94,18 +99,23 @@ def multi_margin_loss(
     losses = _positive(margin - gather(x, -1, at) + x)
     if p == 2:
         losses = losses * losses
-    if weight is not None:
-        losses = losses * wrap(constant(name, "weight", weight, x))[chosen].unsqueeze(-1)
+    weights = constant(name, "weight", weight, x)
+    if weights is not None:
+        losses = losses * wrap(weights)[chosen].unsqueeze(-1)
     others = ne(wrap(np.arange(x.shape[-1])), at)
     result = reduced(name, mean(where(others, losses, 0.0), -1), reduction)
     if reduction == "none":
-        return result.reshape(own)
+        return result.reshape(target_shape)
     return result
 
 
 @in_dtypes(Dtypes(autocast="float32"))
 def multilabel_margin_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    input: TensorLike,
+    target: TensorLike,
+    size_average: OldFlag = None,
+    reduce: OldFlag = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The sum of max(0, 1 - x[j] + x[i]) / C over the labels j and all other classes i: x (N, C) or (C,);
     target, of the same shape, has a row's labels, and -1 after the last.
@@ -120,22 +130,24 @@ def multilabel_margin_loss(
     labels = _row(as_tensor(name, target))
     if labels.shape != x.shape:
         raise misfit(name, {"target": labels.shape}, x.shape)
-    given = eq((labels < 0).cumsum(-1), 0)
-    at = where(given, labels, 0)
+    is_label = eq((labels < 0).cumsum(-1), 0)
+    at = where(is_label, labels, 0)
     classes = wrap(np.arange(x.shape[-1]))
-    other = (ne(at.unsqueeze(-1), classes) | ~given.unsqueeze(-1)).all(-2)  # (N, C): i is no label
+    is_label = is_label.unsqueeze(-1)
+    differs = ne(at.unsqueeze(-1), classes) | ~is_label
+    is_other_class = differs.all(-2)  # (N, C)
     losses = _positive(1.0 - gather(x, -1, at).unsqueeze(-1) + x.unsqueeze(-2))
-    losses = where(given.unsqueeze(-1) & other.unsqueeze(-2), losses, 0.0)
+    losses = where(is_label & is_other_class.unsqueeze(-2), losses, 0.0)
     return reduced(name, total(losses, (-2, -1)) / x.shape[-1], reduction)
 
 
 @in_dtypes()
 def multilabel_soft_margin_loss(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    size_average: OldFlag = None,
+    reduce: OldFlag = None,
     reduction: str = "mean",
 ) -> Tensor:
     """The mean over the classes of binary_cross_entropy_with_logits, times weight (C,): x, target (N, C).
@@ -150,21 +162,21 @@ def multilabel_soft_margin_loss(
     classes = as_tensor(name, x).ndim - 1  # the dimension that PyTorch sums, where the loss has others, too
     logits, labels = in_one_shape(x, target)
     losses = bce_with_logits(logits, labels, reduction="none")
-    if weight is not None:
-        if not isinstance(weight, Tensor):
-            weight = wrap(constant(name, "weight", weight, losses))
+    if isinstance(weight, Tensor):
         losses = losses * weight
+    elif weight is not None:
+        losses = losses * wrap(constant(name, "weight", weight, losses))
     if losses.shape == x.shape:
         return reduced(name, mean(losses, -1), reduction)
     return reduced(name, total(losses, classes) / x.shape[-1], reduction)
 
 
 def triplet_margin_with_distance_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
+    anchor: TensorLike,
+    positive: TensorLike,
+    negative: TensorLike,
     *,
-    distance_function: Any = None,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
     margin: float = 1.0,
     swap: bool = False,
     reduction: str = "mean",
@@ -177,9 +189,8 @@ def triplet_margin_with_distance_loss(
     """
     name = "triplet_margin_with_distance_loss"
     number(name, "margin", margin, 0, above=True)
-    if distance_function is None:
-        distance = pairwise_distance
-    else:
+    distance: Callable[..., Tensor] = pairwise_distance
+    if distance_function is not None:
         distance = distance_function
     to_positive = distance(anchor, positive)
     to_negative = distance(anchor, negative)
@@ -188,7 +199,7 @@ def triplet_margin_with_distance_loss(
     return reduced(name, clip(margin + to_positive - to_negative, 0.0), reduction)
 
 
-def _scores(name: str, input: Any) -> Tensor:
+def _scores(name: str, input: TensorLike) -> Tensor:
     """Scores (N, C) or (C,) as a Tensor of floats; a number becomes (1,)."""
     x = _row(as_tensor(name, floating(input, name)))
     if x.ndim not in (1, 2):

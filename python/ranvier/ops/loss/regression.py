@@ -10,7 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.functions import exp, log
-from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
+from ranvier.ops.loss.base import element_loss, exchanged, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.namespaces import Operations, Value
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 from ranvier.tape.function import Dtypes, in_dtypes
@@ -19,12 +19,19 @@ from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, broadcast_of
 from ranvier.tensors.memory import filled
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Shape, TensorLike
 
-Mse = element_loss("Mse", _core.mse, lambda f, x, t: (x - t) * 2.0, lambda f, x, t: (t - x) * 2.0)
-L1 = element_loss("L1", _core.l1, lambda f, x, t: f.sign(x - t), lambda f, x, t: f.sign(t - x))
+# A loss that is symmetric in x and target has one slope: by target, it is called with the two exchanged.
 
 
-def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+def _mse_slope(f: Operations, x: Value, t: Value) -> Value:
+    return (x - t) * 2.0
+
+
+Mse = element_loss("Mse", _core.mse, _mse_slope, exchanged(_mse_slope))
+
+
+def mse(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """The squared error (x - target)^2, x and target of one shape.
 
     Tensors of different dtypes are computed in the wider one of floats. Raises ValueError for different
@@ -37,7 +44,14 @@ def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     return Mse(reduction).apply(*paired(x, target))
 
 
-def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+def _l1_slope(f: Operations, x: Value, t: Value) -> Value:
+    return f.sign(x - t)
+
+
+L1 = element_loss("L1", _core.l1, _l1_slope, exchanged(_l1_slope))
+
+
+def l1(x: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
 
     Errors as in :func:`mse`.
@@ -49,17 +63,18 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     return L1(reduction).apply(*paired(x, target))
 
 
-def _smooth_l1_slope(f: Operations, x: Value, t: Value, beta: Any) -> Value:
+def _smooth_l1_slope(f: Operations, x: Value, t: Value, beta: float) -> Value:
     d = x - t
-    return f.where(f.abs(d) < beta, d / beta if beta != 0.0 else d, f.sign(d))
+    near = d
+    if beta != 0.0:
+        near = d / beta
+    return f.where(f.abs(d) < beta, near, f.sign(d))
 
 
-SmoothL1 = element_loss(
-    "SmoothL1", _core.smooth_l1, _smooth_l1_slope, lambda f, x, t, beta: _smooth_l1_slope(f, t, x, beta)
-)
+SmoothL1 = element_loss("SmoothL1", _core.smooth_l1, _smooth_l1_slope, exchanged(_smooth_l1_slope))
 
 
-def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1(x: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2; with beta = 0 the absolute error.
 
     Raises ValueError for beta < 0, else as :func:`mse`.
@@ -73,15 +88,15 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     return SmoothL1(reduction, beta).apply(*paired(x, target))
 
 
-def _huber_slope(f: Operations, x: Value, t: Value, delta: Any) -> Value:
+def _huber_slope(f: Operations, x: Value, t: Value, delta: float) -> Value:
     d = x - t
     return f.where(f.abs(d) < delta, d, f.sign(d) * delta)
 
 
-Huber = element_loss("Huber", _core.huber, _huber_slope, lambda f, x, t, delta: _huber_slope(f, t, x, delta))
+Huber = element_loss("Huber", _core.huber, _huber_slope, exchanged(_huber_slope))
 
 
-def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def huber(x: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2), in the dtype of x.
 
     Raises ValueError for delta <= 0, else as :func:`mse`.
@@ -93,15 +108,16 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     tensor([0.1250, 4.0000])
     """
     if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype != target._array.dtype:
-        x = _core._autocast_cast("float32", x)
-        target = target.to(x._array.dtype)
+        x_cast: Tensor = _core._autocast_cast("float32", x)
+        target = target.to(x_cast._array.dtype)
+        return Huber(reduction, delta).apply(*paired(x_cast, target))
     return Huber(reduction, delta).apply(*paired(x, target))
 
 
 @in_dtypes(Dtypes(autocast="float32"))
 def poisson_nll(
-    x: Any,
-    target: Any,
+    x: TensorLike,
+    target: TensorLike,
     log_input: bool = True,
     full: bool = False,
     eps: float = 1e-8,
@@ -119,17 +135,26 @@ def poisson_nll(
     """
     eps = number("poisson_nll", "eps", eps)
     x, t = same_floats("poisson_nll", x=x, target=target)
-    losses = exp(x) - t * x if log_input else x - t * log(x + eps)
+    if log_input:
+        losses = exp(x) - t * x
+    else:
+        losses = x - t * log(x + eps)
     if full:
-        large = where(wrap(t._array) > 1.0, t, 1.0)
+        is_large = wrap(t._array) > 1.0
+        large = where(is_large, t, 1.0)
         stirling = large * log(large) - large + log(large * (2 * math.pi)) * 0.5
-        losses = losses + where(wrap(t._array) > 1.0, stirling, 0.0)
+        losses = losses + where(is_large, stirling, 0.0)
     return reduced("poisson_nll", losses, reduction)
 
 
 @in_dtypes()
 def gaussian_nll(
-    x: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+    x: TensorLike,
+    target: TensorLike,
+    var: TensorLike,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
 ) -> Tensor:
     """-log of the normal density of ``target`` with mean x and variance v = max(var, eps):
     (log v + (x - target)^2 / v) / 2, with ``full`` also log(2 pi) / 2.
@@ -145,42 +170,47 @@ def gaussian_nll(
     >>> rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
     tensor(1.1931)
     """
-    shapes = [tuple(getattr(a, "shape", ())) for a in (x, target)]
-    if shapes[0] == shapes[1]:
-        shape = shapes[0]
-        var = _variance(x, var, shape, shape)
+    x_shape = tuple(getattr(x, "shape", ()))
+    target_shape = tuple(getattr(target, "shape", ()))
+    if x_shape == target_shape:
+        var = _variance(x, var, x_shape, x_shape)
     else:
-        shape = broadcast_of("gaussian_nll", x=shapes[0], target=shapes[1])
-        var = _variance(x, var, shapes[0], shape)
-        x, target = (broadcast_to(a, shape) for a in paired(x, target))
+        shape = broadcast_of("gaussian_nll", x=x_shape, target=target_shape)
+        var = _variance(x, var, x_shape, shape)
+        x, target = paired(x, target)
+        x = broadcast_to(x, shape)
+        target = broadcast_to(target, shape)
     number("gaussian_nll", "eps", eps, 0, above=True)
-    x, target, var = same_floats("gaussian_nll", x=x, target=target, var=var)
-    raw = wrap(var._array)
+    mean, observed, variance = same_floats("gaussian_nll", x=x, target=target, var=var)
+    raw = wrap(variance._array)
     # max(var, eps), but with the gradient of var everywhere: eps - raw is a constant.
-    v = where(raw < eps, var + (eps - raw), var)
-    d = x - target
+    v = where(raw < eps, variance + (eps - raw), variance)
+    d = mean - observed
     losses = (log(v) + d * d / v) * 0.5
-    return reduced("gaussian_nll", losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+    if full:
+        losses = losses + 0.5 * math.log(2 * math.pi)
+    return reduced("gaussian_nll", losses, reduction)
 
 
-def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) -> Any:
-    """var in the shape of the loss; own is the shape of x."""
+def _variance(x: TensorLike, var: TensorLike, x_shape: Shape, shape: Shape) -> TensorLike:
+    """var in the shape of the loss."""
     if isinstance(var, (int, float)):
         number("gaussian_nll", "var", var, 0)
         return wrap(filled(var, shape, np.dtype(getattr(x, "dtype", default.dtype))))
     var = in_dtype_of(x, var)
-    array = getattr(var, "_array", var)
+    array: Any = getattr(var, "_array", var)
     is_float = isinstance(array, np.ndarray) and array.dtype.char in "fd"
     if is_float and not _core.inside(array, 0.0, math.inf) and (array < 0).any():  # NaN stays NaN
         raise OpError("[gaussian_nll] got a negative var; expected numbers >= 0")
     sizes = tuple(getattr(var, "shape", ()))
     if sizes == shape:
         return var
-    if sizes == own[:-1] and own:
-        var = unsqueeze(var, -1)
-    elif len(sizes) != len(own) or any(n not in (1, m) for n, m in zip(sizes, own, strict=True)):
+    if x_shape and sizes == x_shape[:-1]:
+        return broadcast_to(unsqueeze(var, -1), shape)
+    fits = len(sizes) == len(x_shape) and all(n in (1, m) for n, m in zip(sizes, x_shape, strict=True))
+    if not fits:
         raise OpError(
-            f"[gaussian_nll] got var of shape {sizes} for x of shape {own}; expected that shape, 1 in place "
-            "of a size, or nothing in place of the last"
+            f"[gaussian_nll] got var of shape {sizes} for x of shape {x_shape}; expected that shape, 1 in "
+            "place of a size, or nothing in place of the last"
         )
     return broadcast_to(var, shape)

@@ -30,6 +30,7 @@ from ranvier.tensors.errors import number, one_of, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
 @in_dtypes(Dtypes("own", "lower"))
@@ -64,7 +65,9 @@ def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     return add(x if beta == 1 else mul(x, beta), product)
 
 
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addmm(
+    input: TensorLike, mat1: TensorLike, mat2: TensorLike, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
 
     >>> import ranvier as rv
@@ -83,12 +86,12 @@ def _row_and_product(row: Array, a: Array, b: Array, beta: float, alpha: float) 
 
 
 @by_kernel(_row_and_product, dtypes=Dtypes(autocast="lower"))
-def _addmm(input: Any, mat1: Any, mat2: Any, beta: float, alpha: float) -> Tensor:
+def _addmm(input: TensorLike, mat1: TensorLike, mat2: TensorLike, beta: float, alpha: float) -> Tensor:
     a, b = of_dims("addmm", mat1, mat2, 2, 2)
     return _plus(input, a, b, beta, alpha)
 
 
-def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def baddbmm(input: TensorLike, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
 
     >>> import ranvier as rv
@@ -99,7 +102,7 @@ def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: flo
     return _plus(input, a, b, beta, alpha)
 
 
-def inner(input: Any, other: Any) -> Tensor:
+def inner(input: TensorLike, other: TensorLike) -> Tensor:
     """The sum of products over the last dimension: (..., k), (..., k) -> (*a.shape[:-1], *b.shape[:-1]).
 
     >>> import ranvier as rv
@@ -115,7 +118,7 @@ def inner(input: Any, other: Any) -> Tensor:
     return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
 
 
-def ger(input: Any, vec2: Any) -> Tensor:
+def ger(input: TensorLike, vec2: TensorLike) -> Tensor:
     """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
 
     >>> import ranvier as rv
@@ -127,7 +130,7 @@ def ger(input: Any, vec2: Any) -> Tensor:
     return mul(unsqueeze(input, 1), vec2)
 
 
-def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
+def tensordot(a: Any, b: TensorLike, dims: Any = 2) -> Tensor:
     """The sum of products over pairs of dimensions: the last dims of a with the first of b, or two lists.
 
     Raises ValueError for dimensions of different sizes.
@@ -172,7 +175,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     return reshape(product, shape)
 
 
-def kron(input: Any, other: Any) -> Tensor:
+def kron(input: TensorLike, other: TensorLike) -> Tensor:
     """The Kronecker product: y[i p + k, j q + l] = a[i, j] b[k, l], in any number of dimensions.
 
     >>> import ranvier as rv
@@ -189,7 +192,7 @@ def kron(input: Any, other: Any) -> Tensor:
 
 
 @in_dtypes()
-def dist(input: Any, other: Any, p: float = 2) -> Tensor:
+def dist(input: TensorLike, other: TensorLike, p: float = 2) -> Tensor:
     """The p-norm of a - b.
 
     >>> import ranvier as rv
@@ -220,7 +223,7 @@ def cdist(
 
 
 @in_dtypes()
-def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
+def cross(input: TensorLike, other: TensorLike, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
 
     >>> import ranvier as rv
@@ -247,7 +250,7 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     return movedim(y, 0, dim)
 
 
-def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
+def cov(input: TensorLike, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
     """The covariance of the rows of x (variables, samples): (d, n) -> (d, d); a vector is one variable.
 
     fweights: how often each sample counts (integers); aweights: its weight. Divided by n - correction.
@@ -260,46 +263,72 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     input = as_tensor("cov", input)
     if input.ndim > 2:
         raise misfit("cov", {"x": input.shape}, "at most two dimensions")
-    of_samples = None if aweights is None else as_tensor("cov", aweights)
-    if of_samples is None:
-        own = result_dtype(input)
+    frequencies = None
+    importances = None
+    dtype = result_dtype(input)
+    if aweights is not None:
+        importances = as_tensor("cov", aweights)
+        dtype = result_dtype(input, importances)
+    if dtype in HALVES:
+        if importances is not None:
+            importances = importances.float()
+        y = cov(input.float(), correction=correction, fweights=fweights, aweights=importances)
+        return rounded(y, dtype)
+    if dtype.kind == "f":
+        input = input.to(dtype)
     else:
-        own = result_dtype(input, of_samples)
-    if own in HALVES:
-        of_samples = None if of_samples is None else of_samples.float()
-        return rounded(cov(input.float(), correction=correction, fweights=fweights, aweights=of_samples), own)
-    input = input.to(own) if own.kind == "f" else floating(input)
-    rows = reshape(input, (1, -1)) if input.ndim < 2 else input
-    weights = None
-    for name, w in (("fweights", fweights), ("aweights", of_samples)):
-        if w is not None:
-            w = as_tensor("cov", w)
-            if w.shape != (rows.shape[1],):
-                raise misfit("cov", {"weights": w.shape}, f"({rows.shape[1]},)")
-            if name == "fweights":
-                require_dtype("cov", "fweights", w, "iu", "integers")
-            if (w < 0).any():
-                raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
-            if weights is None:
-                weights = w.to(input.dtype)
-            else:
-                weights = mul(weights, w.to(input.dtype))
-    # The mean is subtracted twice: the first mean is rounded, and the mean of the deviations is its error.
-    n: Any = rows.shape[1] if weights is None else total(weights)
-    centred = rows
-    for _ in range(2):
-        weighted = centred if weights is None else mul(centred, weights)
-        centred = sub(centred, total(weighted, 1, True) / n)
-    product = matmul(centred if weights is None else mul(centred, weights), centred.T)
-    if of_samples is None:
-        used = 1
+        input = floating(input)
+    if input.ndim < 2:
+        rows = reshape(input, (1, -1))
     else:
-        used = total(mul(weights, of_samples.to(input.dtype))) / n
-    degrees = n - whole("cov", "correction", correction) * used
-    y = product / (max(degrees, 0) if weights is None else degrees.clamp(min=0))
+        rows = input
+    if fweights is not None:
+        frequencies = as_tensor("cov", fweights)
+        _check_weights("fweights", frequencies, rows.shape[1])
+    if importances is not None:
+        _check_weights("aweights", importances, rows.shape[1])
+    correction = whole("cov", "correction", correction)
+    y = _covariance(rows, correction, frequencies, importances)
     if rows.shape[0] == 1:
         return reshape(y, ())
     return y
+
+
+def _check_weights(name: str, weights: Tensor, samples: int) -> None:
+    if weights.shape != (samples,):
+        raise misfit("cov", {"weights": weights.shape}, f"({samples},)")
+    if name == "fweights":
+        require_dtype("cov", "fweights", weights, "iu", "integers")
+    if (weights < 0).any():
+        raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
+
+
+def _covariance(
+    rows: Tensor, correction: int, frequencies: Tensor | None, importances: Tensor | None
+) -> Tensor:
+    """The covariances of variables (m, n), of n samples with weights (n,) or None."""
+    weights = None
+    if frequencies is not None:
+        weights = frequencies.to(rows.dtype)
+    if importances is not None:
+        importances = importances.to(rows.dtype)
+        if weights is None:
+            weights = importances
+        else:
+            weights = mul(weights, importances)
+    # The mean is subtracted twice: the first mean is rounded, and the mean of the deviations is its error.
+    if weights is None:
+        n = rows.shape[1]
+        deviations = sub(rows, total(rows, 1, True) / n)
+        deviations = sub(deviations, total(deviations, 1, True) / n)
+        return matmul(deviations, deviations.T) / max(n - correction, 0)
+    sum_of_weights = total(weights)
+    deviations = sub(rows, total(mul(rows, weights), 1, True) / sum_of_weights)
+    deviations = sub(deviations, total(mul(deviations, weights), 1, True) / sum_of_weights)
+    degrees = sum_of_weights - correction
+    if importances is not None:
+        degrees = sum_of_weights - correction * (total(mul(weights, importances)) / sum_of_weights)
+    return matmul(mul(deviations, weights), deviations.T) / degrees.clamp(min=0)
 
 
 def _top(rows: Tensor) -> Tensor:
@@ -309,7 +338,7 @@ def _top(rows: Tensor) -> Tensor:
 
 
 @in_dtypes()
-def corrcoef(input: Any) -> Tensor:
+def corrcoef(input: TensorLike) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
 
     >>> import ranvier as rv
@@ -335,7 +364,7 @@ def corrcoef(input: Any) -> Tensor:
 
 
 @in_dtypes()
-def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
+def renorm(input: TensorLike, p: float, dim: int, maxnorm: float) -> Tensor:
     """x, each slice along dim scaled down to the p-norm maxnorm where its norm is greater.
 
     >>> import ranvier as rv
@@ -381,7 +410,7 @@ def block_diag(*matrices: Any) -> Tensor:
     return zeros(1, 0)
 
 
-def spmm(input: Any, mat2: Any) -> Tensor:
+def spmm(input: TensorLike, mat2: TensorLike) -> Tensor:
     """The product of matrices: see :func:`mm`. In PyTorch the first may be sparse; here it is dense.
 
     >>> import ranvier as rv

@@ -22,6 +22,7 @@ from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.failures import LinAlgError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import TensorLike
 
 CholeskyExResult = namedtuple("CholeskyExResult", "L info")
 TriangularSolveResult = namedtuple("TriangularSolveResult", "solution cloned_coefficient")
@@ -154,7 +155,7 @@ def _rows_without(L: Array) -> Array:
     return first_true(np.isnan(np.diagonal(L, axis1=-2, axis2=-1)))
 
 
-def cholesky(A: Any, upper: bool = False) -> Tensor:
+def cholesky(A: TensorLike, upper: bool = False) -> Tensor:
     """The lower factor L with L L^T = A, or U = L^T: A (..., n, n) symmetric, positive-definite.
 
     Only the lower triangle of A is read, with `upper` the upper one. Raises linalg.LinAlgError, a ValueError,
@@ -173,7 +174,9 @@ def cholesky(A: Any, upper: bool = False) -> Tensor:
     return lower
 
 
-def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+def cholesky_ex(
+    A: TensorLike, *, upper: bool = False, check_errors: bool = False, out: Tensor | None = None
+) -> Any:
     """As :func:`cholesky`, and info (...): 0, or the size of the first leading part that is not
     positive-definite. L has NaN from that row on. check_errors: raises linalg.LinAlgError instead.
 
@@ -190,7 +193,7 @@ def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out:
     return CholeskyExResult(transpose(lower, -1, -2) if upper else lower, info)
 
 
-def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
+def cholesky_solve(input: TensorLike, input2: TensorLike, upper: bool = False) -> Tensor:
     """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
 
     upper: a factor U with U^T U X = B. Its other half is not read; its gradient is that of (L L^T)^-1 B for
@@ -210,7 +213,7 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     return _solved(transpose(lower, -1, -2), y, True, False, "cholesky_solve", True)
 
 
-def cholesky_inverse(input: Any, upper: bool = False) -> Tensor:
+def cholesky_inverse(input: TensorLike, upper: bool = False) -> Tensor:
     """The inverse of L L^T, for a lower factor L (..., n, n), or of U^T U.
 
     >>> import ranvier as rv
@@ -223,7 +226,7 @@ def cholesky_inverse(input: Any, upper: bool = False) -> Tensor:
 
 
 def solve_triangular(
-    A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
+    A: TensorLike, B: TensorLike, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
     """X with A X = B, or X A = B with left=False, for a triangle A (..., n, n): its other half is not read.
 
@@ -244,7 +247,7 @@ def solve_triangular(
 
 
 def triangular_solve(
-    input: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+    input: TensorLike, A: TensorLike, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> TriangularSolveResult:
     """The input b of A x = b in the old form of :func:`ranvier.linalg.solve_triangular`; transpose: of A^T x.
     Also a copy of A.

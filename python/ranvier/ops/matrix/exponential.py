@@ -14,6 +14,7 @@ from ranvier.ops.shape.reshape import transpose
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.higher_order import of_input, rule
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 
 class MatrixExp(Function):
@@ -56,7 +57,7 @@ def _scaled(A: Array) -> Array:
 
 
 @in_dtypes()
-def matrix_exp(input: Any) -> Tensor:
+def matrix_exp(input: TensorLike) -> Tensor:
     """exp(A) = I + A + A A / 2 + ... of each matrix A (..., n, n) of the input.
 
     >>> import ranvier as rv

@@ -38,6 +38,7 @@ from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 QRResult = namedtuple("QRResult", "Q R")
 LUFactors = namedtuple("LUFactors", "LU pivots")
@@ -134,7 +135,7 @@ def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
     return (dA + dA.mT) * 0.5
 
 
-def qr(input: Any, some: bool = True) -> QRResult:
+def qr(input: TensorLike, some: bool = True) -> QRResult:
     """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n).
 
     some: R has min(m, n) rows, else m; then gradients raise RuntimeError where m > n, as Q's last columns are
@@ -150,7 +151,7 @@ def qr(input: Any, some: bool = True) -> QRResult:
     return QRResult(*Qr("reduced" if some else "complete").apply(matrix("qr", input, False)))
 
 
-def svd(A: Any, full_matrices: bool = True, *, driver: None = None) -> SVDResult:
+def svd(A: TensorLike, full_matrices: bool = True, *, driver: None = None) -> SVDResult:
     """U, S and Vh with U diag(S) Vh = A (..., m, n), the singular values S in falling order.
 
     Gradients by Townsend (2016), "Differentiating the singular value decomposition". If two singular values
@@ -165,7 +166,7 @@ def svd(A: Any, full_matrices: bool = True, *, driver: None = None) -> SVDResult
     return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
 
 
-def svdvals(A: Any, *, driver: None = None) -> Tensor:
+def svdvals(A: TensorLike, *, driver: None = None) -> Tensor:
     """The singular values of each matrix, in falling order; NaN for a matrix with inf.
 
     Raises linalg.LinAlgError, a ValueError, for NaN.
@@ -180,7 +181,7 @@ def svdvals(A: Any, *, driver: None = None) -> Tensor:
     return by_numpy(singular_values, "svdvals", A._array)
 
 
-def eigh(A: Any, UPLO: str = "L") -> EighResult:
+def eigh(A: TensorLike, UPLO: str = "L") -> EighResult:
     """Eigenvalues, in rising order, and eigenvectors, as columns, of symmetric matrices.
 
     UPLO: the triangle that is read. The gradient is symmetric; by Magnus (1985), "On differentiating
@@ -194,7 +195,7 @@ def eigh(A: Any, UPLO: str = "L") -> EighResult:
     return EighResult(*Eigh("eigh", UPLO).apply(matrix("eigh", A)))
 
 
-def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
+def eigvalsh(A: TensorLike, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, in rising order: see :func:`eigh`.
 
     >>> import ranvier as rv
@@ -266,7 +267,9 @@ def _counted(values: Array, atol: float, rtol: float) -> Array:
     return values > np.maximum(rtol * values.max(-1, initial=0.0, keepdims=True), atol)
 
 
-def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
+def pinv(
+    A: TensorLike, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+) -> Tensor:
     """The Moore-Penrose inverse (..., n, m) of A (..., m, n). Its gradient is for a fixed rank.
 
     Singular values up to max(atol, rtol times the greatest) count as 0; rcond is another name of rtol. rtol
@@ -284,7 +287,7 @@ def _pinv(A: Tensor, rtol: Any, atol: Any = None, hermitian: bool = False) -> Te
     return Pinv("pinv", *_limits("pinv", A, atol, rtol, hermitian)).apply(A)
 
 
-def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
+def pinverse(A: TensorLike, rcond: float = 1e-15) -> Tensor:
     """The Moore-Penrose inverse: see :func:`ranvier.linalg.pinv`.
 
     >>> import ranvier as rv
@@ -295,7 +298,7 @@ def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
 
 
 def matrix_rank(
-    A: Any, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+    A: TensorLike, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
 ) -> Tensor:
     """The number of singular values above max(atol, rtol times the greatest); tol is another name of atol.
 
@@ -315,7 +318,9 @@ def _rank(name: str, A: Array, atol: float, rtol: float) -> Array:
     return np.asarray(_counted(singular_values(name, A), atol, rtol).sum(-1), np.int64)
 
 
-def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
+def lstsq(
+    A: TensorLike, B: TensorLike, rcond: float | None = None, *, driver: str | None = None
+) -> LstsqResult:
     """The X with the least |A X - B|, and among these the least |X|: A (..., m, n), B (..., m, k), X (..., n,
     k); or B (..., m) and X (..., n).
 
@@ -416,7 +421,7 @@ def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
     return tril(both[..., :size], -1) + ones, triu(both[..., :size, :])
 
 
-def _exchanges(pivots: Array, n: int, dtype: Any) -> Array:
+def _exchanges(pivots: Array, n: int, dtype: DtypeLike) -> Array:
     """The matrix P (..., n, n) of the row exchanges."""
     order = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
     count = math.prod(pivots.shape[:-1])
@@ -427,7 +432,7 @@ def _exchanges(pivots: Array, n: int, dtype: Any) -> Array:
     return np.ascontiguousarray(np.swapaxes(np.eye(n, dtype=dtype)[order], -1, -2))
 
 
-def _checked_exchanges(name: str, size: int, pivots: Array, n: int, dtype: Any) -> Array:
+def _checked_exchanges(name: str, size: int, pivots: Array, n: int, dtype: DtypeLike) -> Array:
     """The matrix of :func:`_exchanges`. size: how many pivots each matrix has."""
     if pivots.dtype.kind not in "iu":
         raise DtypeError(f"[{name}] got LU_pivots of dtype {pivots.dtype.name}; expected integers")
@@ -441,7 +446,7 @@ def _checked_exchanges(name: str, size: int, pivots: Array, n: int, dtype: Any) 
     return _exchanges(pivots, n, dtype)
 
 
-def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
+def lu(A: TensorLike, pivot: bool = True, get_infos: bool = False) -> Any:
     """The factors of A (..., m, n) in one matrix, L below the diagonal and U above, and the rows that were
     exchanged (..., min(m, n)), counted from 1. With get_infos also zeros (...). pivot=False is refused.
 
@@ -479,7 +484,7 @@ def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_piv
     return LUResult(P, *(_unpacked(both) if unpack_data else (empty, empty)))
 
 
-def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
+def lu_solve(input: TensorLike, LU_data: Any, LU_pivots: Any) -> Tensor:
     """A^-1 b of the input b (..., n, k), from the factors of :func:`ranvier.lu`.
 
     >>> import ranvier as rv

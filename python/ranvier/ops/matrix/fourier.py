@@ -16,13 +16,14 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.gradient_rules import linear_rule
 from ranvier.ops.image.resample import pad
 from ranvier.ops.shape.arrange import Unfold, overlapped
-from ranvier.ops.shape.join import cat
+from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import flip, movedim, reshape
 from ranvier.tape.function import Function
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 _INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
 
@@ -44,7 +45,7 @@ class Fourier(Function):
         self.length = 0
         self.window: Any = None
 
-    def forward(self, x: Array, window: Any = None) -> Array:
+    def forward(self, x: Array, window: Array | None = None) -> Array:
         self.length = x.shape[-1] if self.kind == "rfft" else x.shape[-2]
         if window is not None:
             self.window = window
@@ -118,17 +119,17 @@ def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None
     return node.apply(x) * window
 
 
-def floats(name: str, x: Any) -> Tensor:
+def floats(name: str, x: TensorLike) -> Tensor:
     """The operand in float32 or float64; whole numbers in the default dtype."""
-    x = floating(as_tensor(name, x), name)
-    if x.dtype.itemsize < 4:
-        x = _core._autocast_cast("float32", x)
-    if x.dtype.itemsize < 4:
-        raise OpError(f"[{name}] got {x.dtype}; expected float32 or float64: x.float()")
-    return x
+    y = floating(as_tensor(name, x), name)
+    if y.dtype.itemsize < 4:
+        y = _core._autocast_cast("float32", y)
+    if y.dtype.itemsize < 4:
+        raise OpError(f"[{name}] got {y.dtype}; expected float32 or float64: x.float()")
+    return y
 
 
-def spectrum(name: str, x: Any, least: int = 1) -> Tensor:
+def spectrum(name: str, x: TensorLike, least: int = 1) -> Tensor:
     """The operand as pairs (.., 2) with at least this many axes before the last."""
     x = floats(name, x)
     if x.ndim <= least or x.shape[-1] != 2:
@@ -139,39 +140,50 @@ def spectrum(name: str, x: Any, least: int = 1) -> Tensor:
     return x
 
 
-def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm: Any = None) -> Tensor:
+def transformed(
+    name: str, kind: str, x: TensorLike, n: Any = None, dim: Any = -1, norm: Any = None
+) -> Tensor:
     """The transform of n points along the axis dim, which does not count the last axis of pairs.
 
     name: the public function, for errors. Raises ValueError and IndexError.
     """
     has_pairs = kind != "rfft"
-    x = (spectrum if has_pairs else floats)(name, x)
-    ndim = x.ndim - has_pairs
+    points: Tensor
+    if has_pairs:
+        points = spectrum(name, x)
+    else:
+        points = floats(name, x)
+    ndim = points.ndim - has_pairs
     axis = whole(name, "dim", dim)
     if not -ndim <= axis < ndim:
         raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-ndim} to {ndim - 1}")
     axis %= ndim
-    length = x.shape[axis] if n is None else whole(name, "n", n)
-    if n is None and kind == "irfft":
-        length = 2 * (length - 1)
+    if n is not None:
+        length = whole(name, "n", n)
+    elif kind == "irfft":
+        length = 2 * (points.shape[axis] - 1)
+    else:
+        length = points.shape[axis]
     if length < 1 or norm not in (None, "forward", "backward", "ortho"):
         raise OpError(
             f"[{name}] got {length} points and norm {norm!r}; expected 1 point or more and "
             "norm None, 'forward', 'backward' or 'ortho'"
         )
     if axis != ndim - 1:
-        x = movedim(x, axis, ndim - 1)
-    most = length // 2 + 1 if kind == "irfft" else length
-    if x.shape[ndim - 1] > most:
-        x = x[..., :most, :] if has_pairs else x[..., :most]
-    divided = "backward" if kind[0] == "i" else "forward"  # the norm with which this kind divides by n
+        points = movedim(points, axis, ndim - 1)
+    most = length
+    if kind == "irfft":
+        most = length // 2 + 1
+    if points.shape[ndim - 1] > most:
+        points = narrow(points, ndim - 1, 0, most)
+    is_inverse = kind in ("ifft", "irfft")
     if norm == "ortho":
         scale = length**-0.5
-    elif (norm or "backward") == divided:
+    elif is_inverse == (norm != "forward"):  # by default the inverse divides by n
         scale = 1 / length
     else:
         scale = 1.0
-    y = _transform(kind, x, length, scale)
+    y = _transform(kind, points, length, scale)
     if axis == ndim - 1:
         return y
     return movedim(y, ndim - 1, axis)
@@ -198,7 +210,7 @@ class OverlapAdd(Function):
 linear_rule(OverlapAdd)
 
 
-def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: Any) -> tuple[int, int, Any]:
+def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: DtypeLike) -> tuple[int, int, Any]:
     """Checks the sizes of stft and istft. Returns n_fft, the hop, and the window (n_fft,), or None for
     ones."""
     n = whole(name, "n_fft", n_fft)
@@ -232,7 +244,7 @@ def _no_complex(name: str, asked: Any) -> None:
 
 
 def stft(
-    input: Any,
+    input: TensorLike,
     n_fft: int,
     hop_length: int | None = None,
     win_length: int | None = None,
@@ -286,7 +298,7 @@ def _centred(x: Tensor, size: int, mode: str) -> Tensor:
 
 
 def istft(
-    input: Any,
+    input: TensorLike,
     n_fft: int,
     hop_length: int | None = None,
     win_length: int | None = None,

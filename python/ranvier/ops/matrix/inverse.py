@@ -26,31 +26,37 @@ from ranvier.tape.higher_order import cut, of_input, of_output, rule
 from ranvier.tensors.failures import DtypeError, LinAlgError, misfit
 from ranvier.tensors.memory import HALVES, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import TensorLike
 
 # Ops that refuse half floats even in a block of autocast, which casts the operands of the others to float32.
 _NOT_IN_FLOAT32 = frozenset({"det", "logdet", "lu_factor", "matrix_exp", "matrix_power", "slogdet"})
 SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 
 
-def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
+def matrix(name: str, A: TensorLike, square: bool = True, gradient: bool = True) -> Tensor:
     """A as a Tensor (..., m, n) of float32 or float64, checked. name: the op's, for errors.
 
     square: whether m must equal n. gradient: False: raises RuntimeError if A requires a gradient.
     """
-    A = as_tensor(name, A)
-    if A._array.dtype in HALVES and name not in _NOT_IN_FLOAT32:
-        A = _core._autocast_cast("float32", A)
-    if A._array.dtype not in (F32, F64):
-        raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64: A.float()")
-    if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
-        kind = "(..., n, n)" if square else "(..., m, n)"
-        raise misfit(name, {"A": A.shape}, kind)
-    if not gradient and A.requires_grad and mode.enabled:
+    x: Tensor = as_tensor(name, A)
+    if x._array.dtype in HALVES and name not in _NOT_IN_FLOAT32:
+        x = _core._autocast_cast("float32", x)
+    if x._array.dtype not in (F32, F64):
+        raise DtypeError(f"[{name}] got A of dtype {x._array.dtype}; expected float32 or float64: A.float()")
+    if x.ndim < 2:
+        fits = False
+    else:
+        fits = not square or x.shape[-1] == x.shape[-2]
+    if not fits:
+        if square:
+            raise misfit(name, {"A": x.shape}, "(..., n, n)")
+        raise misfit(name, {"A": x.shape}, "(..., m, n)")
+    if not gradient and x.requires_grad and mode.enabled:
         raise RuntimeError(
             f"[{name}] got a matrix that requires gradients; expected A.detach(), or a call under no_grad(): "
             f"{name} has no gradient here"
         )
-    return A
+    return x
 
 
 def _constant(value: Tensor, like: Tensor) -> Tensor:
@@ -301,7 +307,7 @@ def _others(s: Array) -> Array:
     return np.asarray(before * after)
 
 
-def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
+def solve(A: TensorLike, B: TensorLike, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B with left=False: A (..., n, n), B (..., n, k) or a vector (n).
 
     Raises ValueError for a singular A.
@@ -310,27 +316,29 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     >>> rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0]))
     tensor([1.0000, 0.5000])
     """
-    A, B = alike(matrix("solve", A), as_tensor("solve", B))
-    vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
+    a: Tensor
+    b: Tensor
+    a, b = alike(matrix("solve", A), as_tensor("solve", B))
+    is_vector = b.ndim == 1 or (a.ndim > 2 and b.shape == a.shape[:-1])
     if not left:
-        if vector:
-            return solve(transpose(A, -1, -2), B)
-        return transpose(solve(transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
-    if vector:
-        rows = B.shape[-1]
-    elif B.ndim > 1:
-        rows = B.shape[-2]
+        a = transpose(a, -1, -2)
+        if is_vector:
+            return solve(a, b)
+        return transpose(solve(a, transpose(b, -1, -2)), -1, -2)
+    if is_vector:
+        rows = b.shape[-1]
+    elif b.ndim > 1:
+        rows = b.shape[-2]
     else:
         rows = 0
-    if rows != A.shape[-1]:
-        raise misfit("solve", {"A": A.shape, "B": B.shape}, "rows alike")
-    y: Tensor = Solve("solve").apply(A, B.unsqueeze(-1) if vector else B)
-    if vector:
-        return y.squeeze(-1)
-    return y
+    if rows != a.shape[-1]:
+        raise misfit("solve", {"A": a.shape, "B": b.shape}, "rows alike")
+    if is_vector:
+        return Solve("solve").apply(a, unsqueeze(b, -1)).squeeze(-1)
+    return Solve("solve").apply(a, b)
 
 
-def inverse(A: Any) -> Tensor:
+def inverse(A: TensorLike) -> Tensor:
     """The inverse of each matrix A (..., n, n). Raises ValueError for a singular one.
 
     >>> import ranvier as rv
@@ -346,7 +354,7 @@ def inverse_of(name: str, A: Tensor) -> Tensor:
     return Solve(name).apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
 
 
-def det(A: Any) -> Tensor:
+def det(A: TensorLike) -> Tensor:
     """The determinant (...) of each matrix A (..., n, n).
 
     >>> import ranvier as rv
@@ -356,7 +364,7 @@ def det(A: Any) -> Tensor:
     return Det().apply(matrix("det", A))
 
 
-def slogdet(A: Any) -> SlogdetResult:
+def slogdet(A: TensorLike) -> SlogdetResult:
     """The sign and log |det A| (...) of each matrix A (..., n, n); the gradient of the sign is 0.
 
     >>> import ranvier as rv
@@ -366,7 +374,7 @@ def slogdet(A: Any) -> SlogdetResult:
     return _slogdet("slogdet", A)
 
 
-def _slogdet(name: str, A: Any) -> SlogdetResult:
+def _slogdet(name: str, A: TensorLike) -> SlogdetResult:
     A = matrix(name, A)
     sign = by_numpy(lambda array: _sign_and_log(array)[0], A._array)
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet(name).apply(A))
@@ -400,7 +408,7 @@ def _without_lost_nan(A: Array, values: Array, of_pivots: Callable[..., Any]) ->
     return np.where(lost, A.dtype.type(np.nan), values)
 
 
-def logdet(A: Any) -> Tensor:
+def logdet(A: TensorLike) -> Tensor:
     """log det A (...), NaN where the determinant is negative.
 
     >>> import ranvier as rv
@@ -412,7 +420,7 @@ def logdet(A: Any) -> Tensor:
 
 
 @in_dtypes()
-def matrix_power(A: Any, n: int) -> Tensor:
+def matrix_power(A: TensorLike, n: int) -> Tensor:
     """The product of n matrices A (..., k, k); of n inverses for n < 0.
 
     >>> import ranvier as rv

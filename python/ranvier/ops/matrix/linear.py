@@ -16,6 +16,7 @@ from ranvier.ops.shape.reshape import reshape, transpose
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
 @written_once(x=0, weight=1)
@@ -60,7 +61,7 @@ def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
     return add(y, _core._autocast_cast("lower", bias))
 
 
-def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+def linear(input: TensorLike, weight: TensorLike, bias: TensorLike | None = None) -> Tensor:
     """y = x W^T + b
 
     x (..., in), weight (out, in), bias (out,), (1, out) or None, y (..., out); a weight (in,) gives y (...).
@@ -76,7 +77,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 
 
 @by_kernel(_core._linear, Linear, 3, Linear.dtypes, name="linear")
-def _linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+def _linear(input: TensorLike, weight: Any, bias: Any = None) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)
         as_tensor("linear", input)

@@ -17,6 +17,7 @@ from ranvier.tape.inplace import written
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import F32, HALVES, filled, in_dtype, unbroadcast
 from ranvier.tensors.tensor import Tensor, by_numpy
+from ranvier.tensors.types import TensorLike
 
 
 @written_once(a=0, b=1)
@@ -100,7 +101,7 @@ class WideMatmul(Matmul):
         return Matmul.backward(self, f.cast(dy, self.a.dtype), f)
 
 
-def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
+def matmul(input: TensorLike, other: TensorLike, *, out: Tensor | None = None) -> Tensor:
     """The matrix product a b: y[..., i, j] = sum over p of a[..., i, p] b[..., p, j].
 
     a (..., m, k), b (..., k, n), y (..., m, n). A vector on the left is a row, on the right a column, and
@@ -118,7 +119,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
 
 
 @by_kernel(_core.matmul, Matmul, 2, Matmul.dtypes, name="matmul")
-def _matmul(input: Any, other: Any) -> Tensor:
+def _matmul(input: TensorLike, other: TensorLike) -> Tensor:
     try:
         input = as_operand("matmul", input)
         other = as_operand("matmul", other)
@@ -138,7 +139,7 @@ def _matmul(input: Any, other: Any) -> Tensor:
     return Matmul().apply(input, other)
 
 
-def mm(input: Any, mat2: Any) -> Tensor:
+def mm(input: TensorLike, mat2: TensorLike) -> Tensor:
     """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
@@ -148,7 +149,7 @@ def mm(input: Any, mat2: Any) -> Tensor:
     return _product("mm", input, mat2, 2, 2)
 
 
-def bmm(input: Any, mat2: Any) -> Tensor:
+def bmm(input: TensorLike, mat2: TensorLike) -> Tensor:
     """The products of two stacks of matrices: (n, m, k) (n, k, p) -> (n, m, p); the stacks do not broadcast.
 
     Raises ValueError for other shapes.
@@ -163,7 +164,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     return _product("bmm", input, mat2, 3, 3)
 
 
-def mv(input: Any, vec: Any) -> Tensor:
+def mv(input: TensorLike, vec: TensorLike) -> Tensor:
     """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
@@ -173,7 +174,7 @@ def mv(input: Any, vec: Any) -> Tensor:
     return _product("mv", input, vec, 2, 1)
 
 
-def dot(input: Any, tensor: Any) -> Tensor:
+def dot(input: TensorLike, tensor: TensorLike) -> Tensor:
     """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
@@ -183,7 +184,7 @@ def dot(input: Any, tensor: Any) -> Tensor:
     return _product("dot", input, tensor, 1, 1)
 
 
-def outer(input: Any, vec2: Any) -> Tensor:
+def outer(input: TensorLike, vec2: TensorLike) -> Tensor:
     """y[i, j] = a[i] b[j] for vectors: (m) (n) -> (m, n). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
@@ -195,7 +196,7 @@ def outer(input: Any, vec2: Any) -> Tensor:
     return mul(reshape(input, -1, 1), vec2)
 
 
-def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
+def _product(name: str, a: Any, b: TensorLike, ndim_a: int, ndim_b: int) -> Tensor:
     a, b = of_dims(name, a, b, ndim_a, ndim_b)
     # In a block of autocast the operands of a product of matrices are cast, those with a vector are not.
     if ndim_b > 1:
@@ -203,7 +204,7 @@ def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
     return _core._without_autocast(_matmul, a, b)
 
 
-def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
+def of_dims(name: str, a: Any, b: TensorLike, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors. Raises ValueError unless they have these numbers of dimensions."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         a = as_tensor(name, a)

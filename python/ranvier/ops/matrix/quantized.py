@@ -11,6 +11,7 @@ from ranvier.ops.matrix.quantized_weight import QuantizedWeight
 from ranvier.tape.function import Dtypes, Function, by_kernel
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 
 class QuantizedLinear(Function):
@@ -55,7 +56,15 @@ class QuantizedRows(Function):
 
 
 @by_kernel(_core.quantized_matmul, QuantizedLinear, 4, QuantizedLinear.dtypes, name="quantized_linear")
-def quantized_linear(x: Any, panels: Tensor, scale: Any, bias: Any, kind: str, n: int, k: int) -> Tensor:
+def quantized_linear(
+    x: TensorLike,
+    panels: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    kind: str,
+    n: int,
+    k: int,
+) -> Tensor:
     """y = x W^T + b, by integers: x (..., k), W (n, k), b (n,) or None, y (..., n)
 
     kind, panels and scale are those of a QuantizedWeight. The numbers of a row of x, or of each 32 of a row,

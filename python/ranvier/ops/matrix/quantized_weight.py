@@ -6,7 +6,7 @@ k, codes without a sign. What is read row by row alone, as an Embedding, has pan
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.matrix.quantized_blocks import QuantizedBlocks
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 KINDS = ("int8", "q8_0", "q4_0")
 GROUP = 32
@@ -96,7 +97,7 @@ def of_blocks(blocks: QuantizedBlocks, rows_of_panel: int = PANEL) -> QuantizedW
     return QuantizedWeight(blocks.kind, (n, k), wrap(panels), None)
 
 
-def quantized(weight: Any, kind: str, rows_of_panel: int = PANEL) -> QuantizedWeight:
+def quantized(weight: TensorLike, kind: str, rows_of_panel: int = PANEL) -> QuantizedWeight:
     """A matrix of floats in 8 or 4 bits. The error of an element is at most half a step of its scale.
 
     int8: scale = max |row| / 127, code = round(w / scale). q8_0: the same for each group of 32, by the scale

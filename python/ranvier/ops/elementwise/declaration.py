@@ -1,0 +1,117 @@
+"""What the declaration of an element-wise op says: the fields of ``@elementwise(...)`` (`row.py`).
+
+`row.py` makes the op of it, `node.py` its Function, and `compute.py` computes it in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ranvier.ops.elementwise.dtypes import as_number
+from ranvier.ops.namespaces import RESULT
+from ranvier.tape.function import Dtypes, Function
+from ranvier.tensors.memory import Array
+from ranvier.tensors.tensor import Tensor
+
+FLOATS = Dtypes(integers="floats")
+KEPT = Dtypes()
+REFUSED = Dtypes(integers="refused")
+
+PLACES = {"x": 0, "a": 0, "b": 1, "y": RESULT}
+"""Name of an operand, or of the result, in formulas -> its index among the inputs."""
+
+
+Gradient: TypeAlias = Callable[..., Any] | int | None
+
+
+@dataclass(eq=False)
+class Declaration:
+    """The declaration of an op y = f(x) or f(a, b).
+
+    kernel: a function of the core, kernel(operands, settings, out), that computes floats.
+    gradient: a function that computes dx by operators and functions of f (`ops/namespaces.py`); for two
+        operands a pair of functions, for da and db. The names of its parameters say what it reads: f, dy, the
+        operands x, or a and b, the result y; all other names are settings. It is the formula of the core's
+        kernel <name>_backward; if the core has none, the formula runs instead. 0: y is constant between its
+        jumps. None: y carries no gradient.
+    numpy: NumPy's function. Beside a kernel it computes integers and bools, which are kept; without a kernel,
+        floats. If it is a ufunc, the core runs its inner loops on integers; else the inner loops of `ufunc`,
+        if given.
+    dtypes: KEPT: NumPy's function computes all dtypes as they are. REFUSED: the op takes floats only.
+        Otherwise integers become floats, unless there are both a kernel and a function of NumPy.
+
+    of_integers(x, settings): computes the op of integers by other ops, instead of `numpy`.
+    check_settings(settings), check_dtype(name, dtype, operands): raise an error for settings, or a dtype,
+        that the op does not support.
+    formula: a function that computes y by operators and methods of Tensor, from x and the settings. Exports
+        run it if their format has no such function. Without `gradient`, the kernel <name>_backward computes
+        first derivatives, and those of higher order follow from the formula.
+    kinks: whether the slope of y changes at kinks only. Second gradients are then 0, and <name>_backward also
+        computes first gradients.
+    backward_kernel: the name of a kernel of f that computes dx from dy and what `gradient` reads.
+    same_slope(settings): whether the slope computed from y is the same as that computed from x. An op in
+        place, which writes y over x, then needs no copy of x.
+    frees_result: see Function. PyTorch saves the operands of the op, while the gradient here reads y.
+    node: makes a Function that is defined elsewhere. with_number, of_number: make those of f(x, 2.0) and
+    f(2.0, x). number(name, x, dtype): what `numpy` gets in place of a number.
+    instead(*operands): what a recorded step computes by kernels instead of `numpy`, or None.
+    title: the name of the class of nodes, if the op has two declarations.
+    """
+
+    kernel: Callable[..., Array] | None = None
+    gradient: Gradient | tuple[Gradient, Gradient] = None
+    numpy: Any = None
+    dtypes: Any = None
+    ufunc: np.ufunc | None = None
+    of_integers: Callable[..., Tensor] | None = None
+    check_settings: Callable[..., object] | None = None
+    check_dtype: Callable[..., None] | None = None
+    formula: Any = None
+    kinks: bool = False
+    backward_kernel: str = ""
+    same_slope: Callable[..., bool] | None = None
+    frees_result: bool = False
+    node: Any = None
+    with_number: Callable[[float], Function] | None = None
+    of_number: Callable[[float], Function] | None = None
+    number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
+    instead: Callable[..., Array | None] | None = None
+    name: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if self.dtypes is None:
+            if self.kernel is None or self.numpy is None:
+                self.dtypes = FLOATS
+            else:
+                self.dtypes = KEPT
+        self.settings = self._settings()
+
+    @property
+    def gradients(self) -> tuple[Gradient, ...]:
+        """The gradient of x, or of a and of b."""
+        if isinstance(self.gradient, tuple):
+            return self.gradient
+        return (self.gradient,)
+
+    def _settings(self) -> tuple[str, ...]:
+        """The names of the settings: the parameters of the formulas that are neither operands nor the result,
+        f or dy."""
+        names: list[str] = []
+        for formula in (*self.gradients, self.formula):
+            for name in parameters_of(formula):
+                if name not in PLACES and name not in ("f", "dy", *names):
+                    names.append(name)
+        return tuple(names)
+
+
+def parameters_of(formula: Gradient) -> tuple[str, ...]:
+    """The names of a formula's parameters; none for a number or None."""
+    code = getattr(formula, "__code__", None)
+    if code is None:
+        return ()
+    return code.co_varnames[: code.co_argcount]
