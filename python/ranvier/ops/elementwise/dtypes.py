@@ -24,7 +24,7 @@ from ranvier.tensors.dtypes import default
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import F32 as F32, HALVES, Array as Array, in_dtype, keep, number_in, plain
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.types import Axes, Shape, TensorLike
+from ranvier.tensors.types import ArrayLike, Axes, Shape, TensorLike
 
 F64 = np.dtype(np.float64)
 
@@ -37,7 +37,7 @@ def is_number(x: object) -> TypeGuard[RealNumber]:
     return isinstance(x, _NUMBERS)
 
 
-def as_operand(name: str, x: TensorLike) -> Any:
+def as_operand(name: str, x: ArrayLike) -> Any:
     """An operand as a Tensor or a Python number. Raises TypeError for other objects. name: the op's, for
     errors."""
     if isinstance(x, Tensor):
@@ -55,7 +55,7 @@ def as_operand(name: str, x: TensorLike) -> Any:
     raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
 
 
-def as_tensor(name: str, x: TensorLike) -> Tensor:
+def as_tensor(name: str, x: ArrayLike) -> Tensor:
     """The operand as a Tensor; a number becomes a Tensor without dimensions."""
     if isinstance(x, Tensor):
         return x
