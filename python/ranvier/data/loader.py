@@ -342,7 +342,7 @@ class _BaseDataLoaderIter:
     """One pass over the data of a DataLoader. Without a key, `loader` is an object of another library that
     has the attributes of PyTorch's DataLoader."""
 
-    def __init__(self, loader: Any, key: int | None = None, first: int = 0) -> None:
+    def __init__(self, loader: DataLoader[Any], key: int | None = None, first: int = 0) -> None:
         self._loader = loader
         self._key = key
         self._num_yielded = 0  # PyTorch's name of the number of batches so far
@@ -371,7 +371,7 @@ class _BaseDataLoaderIter:
         return batch
 
 
-def _of_another(loader: Any) -> Iterator[Any]:
+def _of_another(loader: DataLoader[Any]) -> Iterator[Any]:
     """The batches of an object with PyTorch's attributes of a DataLoader, made in this process."""
     own = loader.collate_fn
     whole = loader._auto_collation

@@ -13,7 +13,7 @@ from ranvier.tensors.memory import Array, plain
 Floats = npt.NDArray[np.float64]
 
 
-def targets(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+def targets(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Array, Array]:
     """Both as arrays. Raises TypeError for masked arrays."""
     return np.asarray(plain(name, y_true)), np.asarray(plain(name, y_pred))
 
@@ -30,7 +30,7 @@ def same_shape(name: str, true: Array, pred: Array) -> None:
         raise ValueError(f"[{name}] got no samples; expected at least one")
 
 
-def label_arrays(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
+def label_arrays(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Array, Array]:
     """Labels as two arrays (n,) of numbers, strings or booleans.
 
     Columns (n, 1) become (n,); of targets that are probabilities (n, classes) the largest gives the label.

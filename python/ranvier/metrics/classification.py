@@ -33,7 +33,7 @@ class Counts(NamedTuple):
         return Counts(labels, matrix)
 
 
-def counts_of(name: str, y_true: Any, y_pred: Any) -> Counts:
+def counts_of(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> Counts:
     true, pred = label_arrays(name, y_true, y_pred)
     labels = distinct(name, true, pred)
     n = len(labels)
@@ -41,7 +41,9 @@ def counts_of(name: str, y_true: Any, y_pred: Any) -> Counts:
     return Counts(labels, np.bincount(cells, minlength=n * n).reshape(n, n))
 
 
-def confusion_matrix(y_true: Any, y_pred: Any, *, labels: Any = None) -> Array:
+def confusion_matrix(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, *, labels: npt.ArrayLike | None = None
+) -> Array:
     """The number of samples of label i (row) that are predicted as label j (column), labels sorted.
 
     Args:
@@ -70,7 +72,7 @@ def _divide(above: Array, below: Array) -> Array:
     return np.divide(above, below, out=np.zeros(len(below)), where=below != 0)
 
 
-def _selected(name: str, counts: Counts, pos_label: Any, average: str | None) -> Array:
+def _selected(name: str, counts: Counts, pos_label: int | str, average: str | None) -> Array:
     if average != "binary":
         return counts.labels
     if len(counts.labels) > 2:
@@ -110,7 +112,13 @@ def scores(
     return precision, recall, f1, None
 
 
-def classification_report(y_true: Any, y_pred: Any, *, labels: Any = None, target_names: Any = None) -> str:
+def classification_report(
+    y_true: npt.ArrayLike,
+    y_pred: npt.ArrayLike,
+    *,
+    labels: npt.ArrayLike | None = None,
+    target_names: Any = None,
+) -> str:
     """Precision, recall, F1 and support of each label and their averages, as text.
 
     Args:
@@ -206,7 +214,9 @@ def binary_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, threshold: flo
     return float(np.mean((true > threshold) == (pred > threshold)))
 
 
-def precision_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: str | None = "binary") -> Any:
+def precision_score(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, *, pos_label: int | str = 1, average: str | None = "binary"
+) -> Any:
     """Share of the samples predicted as a label that have it: tp / (tp + fp).
 
     Arguments and errors are those of :func:`f1_score`.
@@ -218,7 +228,9 @@ def precision_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: st
     return scores("precision_score", counts_of("precision_score", y_true, y_pred), pos_label, average)[0]
 
 
-def recall_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: str | None = "binary") -> Any:
+def recall_score(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, *, pos_label: int | str = 1, average: str | None = "binary"
+) -> Any:
     """Share of the samples of a label that are predicted as it: tp / (tp + fn).
 
     Arguments and errors are those of :func:`f1_score`.
@@ -230,7 +242,9 @@ def recall_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: str |
     return scores("recall_score", counts_of("recall_score", y_true, y_pred), pos_label, average)[1]
 
 
-def f1_score(y_true: Any, y_pred: Any, *, pos_label: Any = 1, average: str | None = "binary") -> Any:
+def f1_score(
+    y_true: npt.ArrayLike, y_pred: npt.ArrayLike, *, pos_label: int | str = 1, average: str | None = "binary"
+) -> Any:
     """The harmonic mean of precision and recall: 2 tp / (2 tp + fp + fn). A score is 0 where the divisor is.
 
     Args:

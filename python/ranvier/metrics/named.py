@@ -28,7 +28,7 @@ class _WithSettings:
         self._function = function
         self._settings = settings
 
-    def __call__(self, y_true: Any, y_pred: Any) -> float:
+    def __call__(self, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
         return self._function(y_true, y_pred, **self._settings)
 
 
@@ -85,7 +85,7 @@ class OfScorer:
         self.__name__ = name if self._sign > 0 else f"neg_{name}"
         self.greater_is_better = True
 
-    def __call__(self, y_true: Any, y_pred: Any) -> float:
+    def __call__(self, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
         return float(self._sign * self._function(y_true, y_pred, **self._settings))
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ranvier.metrics.checks import distinct, targets
 from ranvier.tensors.errors import one_of, own_errors
@@ -15,7 +16,7 @@ from ranvier.tensors.memory import Array
 __all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
 
 
-def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
+def score_arrays(name: str, y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> tuple[Array, Array]:
     """Labels (n,) and scores (n,) or (n, classes)."""
     true, score = targets(name, y_true, y_score)
     require_dtype(name, "y_true", true, "biufUSO", "labels")
@@ -53,7 +54,12 @@ def binary_auc(positive: Array, score: Array) -> float:
 
 
 def roc_auc_score(
-    y_true: Any, y_score: Any, *, average: str = "macro", multi_class: str = "raise", labels: Any = None
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    *,
+    average: str = "macro",
+    multi_class: str = "raise",
+    labels: npt.ArrayLike | None = None,
 ) -> float:
     """Area under the ROC curve: how often a sample of a class has a larger score than one of another class.
 
@@ -133,7 +139,7 @@ def _one_against_one(true: Array, score: Array, labels: Array, average: str) -> 
     return float(np.average(areas, weights=shares if average == "weighted" else None))
 
 
-def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Array:
+def _labels_of_columns(name: str, true: Array, labels: npt.ArrayLike | None, columns: int) -> Array:
     """The labels of the columns: the given ones, those that occur if there are as many, or 0, 1, ..."""
     present = distinct(name, true)
     if labels is None:
@@ -150,7 +156,9 @@ def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Arr
     return of_columns
 
 
-def top_k_accuracy_score(y_true: Any, y_score: Any, *, k: int = 2, labels: Any = None) -> float:
+def top_k_accuracy_score(
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike, *, k: int = 2, labels: npt.ArrayLike | None = None
+) -> float:
     """Share of samples whose label is among the k with the largest scores. Of equal scores the later column
     counts as larger, as in scikit-learn.
 
@@ -183,7 +191,7 @@ def top_k_accuracy_score(y_true: Any, y_score: Any, *, k: int = 2, labels: Any =
     return float(hits.mean())
 
 
-def log_loss(y_true: Any, y_proba: Any, *, labels: Any = None) -> float:
+def log_loss(y_true: npt.ArrayLike, y_proba: Any, *, labels: npt.ArrayLike | None = None) -> float:
     """Mean of -log of the probability of the true label. Probabilities are clipped to [eps, 1 - eps] with the
     eps of their dtype.
 

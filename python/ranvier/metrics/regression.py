@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +22,7 @@ def columns(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Fl
     return true.astype(np.float64).reshape(n, -1), pred.astype(np.float64).reshape(n, -1)
 
 
-def mean_squared_error(y_true: Any, y_pred: Any) -> float:
+def mean_squared_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Mean squared error, `mean((y_true - y_pred)**2)`, in float64.
 
     Args:
@@ -41,7 +39,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> float:
     return float(np.mean((true - pred) ** 2))
 
 
-def root_mean_squared_error(y_true: Any, y_pred: Any) -> float:
+def root_mean_squared_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Root of the mean squared error, in the unit of the target; the mean over the outputs.
 
     Arguments and errors are those of :func:`mean_squared_error`.
@@ -54,7 +52,7 @@ def root_mean_squared_error(y_true: Any, y_pred: Any) -> float:
     return float(np.mean(np.sqrt(np.mean((true - pred) ** 2, axis=0))))
 
 
-def mean_absolute_error(y_true: Any, y_pred: Any) -> float:
+def mean_absolute_error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     """Mean absolute error, `mean(|y_true - y_pred|)`, in float64.
 
     Arguments and errors are those of :func:`mean_squared_error`.

@@ -11,7 +11,7 @@ import inspect
 import operator
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from ranvier.tensors.devices import (
     require_cpu,
 )
 from ranvier.tensors.dtypes import default
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DeviceLike
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -121,7 +124,9 @@ def settings_text(module: Any, shown: tuple[str, ...]) -> str:
     return ", ".join(words)
 
 
-def _without_device(args: tuple[Any, ...], most: int, device: Any) -> tuple[tuple[Any, ...], Any]:
+def _without_device(
+    args: tuple[Any, ...], most: int, device: DeviceLike | None
+) -> tuple[tuple[Any, ...], Any]:
     """(arguments without the device, device). PyTorch has device before dtype, and a call may give only
     device. most: the place of dtype among the arguments, counted with self."""
     given = args[most - 1]

@@ -24,6 +24,7 @@ from ranvier.ops.neural.dropout import probability
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 __all__ = LAYERS["attention"]
 
@@ -100,7 +101,7 @@ class MultiheadAttention(Module):
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
         sizes = whole(_NAME, "embed_dim", embed_dim), whole(_NAME, "num_heads", num_heads)
@@ -164,12 +165,12 @@ class MultiheadAttention(Module):
 
     def forward(
         self,
-        query: Any,
-        key: Any,
+        query: Tensor,
+        key: Tensor,
         value: Any,
-        key_padding_mask: Any = None,
+        key_padding_mask: Tensor | None = None,
         need_weights: bool = True,
-        attn_mask: Any = None,
+        attn_mask: Tensor | None = None,
         average_attn_weights: bool = True,
         is_causal: bool = False,
         cache: Any = None,
@@ -194,12 +195,12 @@ class MultiheadAttention(Module):
 
     def _computed(
         self,
-        query: Any,
-        key: Any,
+        query: Tensor,
+        key: Tensor,
         value: Any,
-        key_padding_mask: Any,
+        key_padding_mask: Tensor | None,
         need_weights: bool,
-        attn_mask: Any,
+        attn_mask: Tensor | None,
         average_attn_weights: bool,
         is_causal: bool,
         cache: Any,
@@ -277,9 +278,9 @@ class MultiheadAttention(Module):
         self,
         function: Any,
         inputs: tuple[Any, Any, Any],
-        key_padding_mask: Any,
+        key_padding_mask: TensorLike | None,
         need_weights: bool,
-        attn_mask: Any,
+        attn_mask: TensorLike | None,
         average_attn_weights: bool,
         is_causal: bool,
     ) -> tuple[Tensor, Tensor | None]:
@@ -390,15 +391,15 @@ class MultiheadAttention(Module):
             )
 
 
-def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
+def _new(wanted: bool, dtype: DtypeLike | None, *shape: int) -> Parameter | None:
     if wanted:
         return Parameter(empty(*shape, dtype=dtype))
     return None
 
 
 def multi_head_attention_forward(
-    query: Any,
-    key: Any,
+    query: Tensor,
+    key: Tensor,
     value: Any,
     embed_dim_to_check: int,
     num_heads: int,
@@ -411,9 +412,9 @@ def multi_head_attention_forward(
     out_proj_weight: Any,
     out_proj_bias: Any,
     training: bool = True,
-    key_padding_mask: Any = None,
+    key_padding_mask: Tensor | None = None,
     need_weights: bool = True,
-    attn_mask: Any = None,
+    attn_mask: Tensor | None = None,
     use_separate_proj_weight: bool = False,
     q_proj_weight: Any = None,
     k_proj_weight: Any = None,

@@ -14,11 +14,12 @@ from ranvier.nn.registry import MODULES, OTHER_FORM, ByItems
 from ranvier.nn.table import LAYERS
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = LAYERS["container"]
 
 
-def _add(container: Module, name: str, layer: Any) -> None:
+def _add(container: Module, name: str, layer: Module) -> None:
     if layer is not None and not isinstance(layer, Module):
         refuse_torch(kind := type(container).__name__, f"layer {name}", layer)
         raise TypeError(f"[{kind}] layer {name} is a {type(layer).__name__}; expected a Module")
@@ -125,7 +126,7 @@ class Sequential(_Numbered):
     def _of(self, items: list[tuple[str, Module]]) -> Any:
         return type(self)(dict(items))
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: TensorLike) -> Any:
         attributes = self.__dict__
         for name in attributes["_modules"]:
             input = attributes[name](input)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ranvier.nn.functional as F
@@ -9,6 +10,7 @@ from ranvier.nn.linear import Product
 from ranvier.nn.table import LAYERS
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = LAYERS["conv"]
 
@@ -33,7 +35,7 @@ class Convolution(Product):
         out_channels: int,
         kernel_size: Any,
         stride: Any,
-        padding: Any,
+        padding: int | Sequence[int],
         dilation: Any,
         transposed: bool,
         output_padding: Any,
@@ -112,7 +114,7 @@ class Convolution(Product):
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
         return tuple(n for size in reversed(reach) for n in (size // 2, size - size // 2))
 
-    def _padding(self, padding: Any) -> tuple[int, ...] | str:
+    def _padding(self, padding: int | str | Sequence[int]) -> tuple[int, ...] | str:
         if not isinstance(padding, str) or self.transposed:
             return self._sizes("padding", padding, 0)
         if padding not in ("valid", "same"):
@@ -147,7 +149,7 @@ class _Conv(Convolution):
         out_channels: int,
         kernel_size: Any,
         stride: Any = 1,
-        padding: Any = 0,
+        padding: int | Sequence[int] = 0,
         dilation: Any = 1,
         groups: int = 1,
         bias: bool = True,
@@ -157,10 +159,10 @@ class _Conv(Convolution):
         sizes = in_channels, out_channels, kernel_size, stride, padding, dilation
         super().__init__(*sizes, False, None, groups, bias, padding_mode, dtype)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
 
-    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Tensor:
+    def _conv_forward(self, input: TensorLike, weight: TensorLike, bias: TensorLike | None) -> Tensor:
         """The convolution with this weight. It has PyTorch's name, since users' subclasses call it."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
@@ -262,7 +264,7 @@ class _ConvTranspose(TransposedConvolution):
         out_channels: int,
         kernel_size: Any,
         stride: Any = 1,
-        padding: Any = 0,
+        padding: int | Sequence[int] = 0,
         output_padding: Any = 0,
         groups: int = 1,
         bias: bool = True,

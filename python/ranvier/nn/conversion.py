@@ -16,6 +16,7 @@ from ranvier.ops.making.creation import empty_like
 from ranvier.tensors.data import as_dtype
 from ranvier.tensors.memory import BF16, F16, F32, in_float, plain, require_numbers
 from ranvier.tensors.tensor import Tensor, borrowed
+from ranvier.tensors.types import DeviceLike
 
 Self = TypeVar("Self", bound="Conversions")
 Conversion = Callable[[Tensor], Tensor]
@@ -97,7 +98,7 @@ class Conversions:
                     tensor.grad = fn(tensor.grad)
         return self
 
-    def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
+    def to_empty(self: Self, *, device: DeviceLike | None, recurse: bool = True) -> Self:
         """Gives parameters and buffers new memory without values."""
         return self._apply(_named("to_empty", lambda tensor: empty_like(tensor, device=device)), recurse)
 
@@ -134,7 +135,7 @@ class Conversions:
     def cpu(self: Self) -> Self:
         return self._apply(_named("cpu", lambda tensor: tensor.cpu()))
 
-    def cuda(self: Self, device: Any = None) -> Self:
+    def cuda(self: Self, device: DeviceLike | None = None) -> Self:
         """Raises RuntimeError: this library computes on the CPU."""
         raise RuntimeError("[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes")
 

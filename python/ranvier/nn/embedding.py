@@ -19,6 +19,7 @@ from ranvier.ops.neural.embedding import padding_row
 from ranvier.tensors.errors import count, number, one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 __all__ = LAYERS["embedding"]
 
@@ -35,7 +36,9 @@ class _Table(Module):
     embedding_dim: int
     padding_idx: int | None
 
-    def _make(self, name: str, sizes: Any, table: Any, dtype: Any, trained: bool, *settings: Any) -> None:
+    def _make(
+        self, name: str, sizes: Any, table: Any, dtype: DtypeLike | None, trained: bool, *settings: Any
+    ) -> None:
         super().__init__()
         padding_idx, max_norm, norm_type, self.scale_grad_by_freq, self.sparse = settings
         self.num_embeddings = count("embedding", "num_embeddings", sizes[0], 0)
@@ -92,7 +95,7 @@ class Embedding(_Table):
         sparse: bool = False,
         _weight: Any = None,
         _freeze: bool = False,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         sizes = (num_embeddings, embedding_dim)
         settings = (padding_idx, max_norm, norm_type)
@@ -131,7 +134,7 @@ class Embedding(_Table):
         layer.weight = weight
         return layer
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         settings = self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
         return F.embedding(input, self.weight, *settings)
 
@@ -170,7 +173,7 @@ class EmbeddingBag(_Table):
         _weight: Any = None,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         one_of("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
         sizes = (num_embeddings, embedding_dim)
@@ -199,7 +202,7 @@ class EmbeddingBag(_Table):
         layer.weight = weight
         return layer
 
-    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
+    def forward(self, input: TensorLike, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         settings = self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse
         more = per_sample_weights, self.include_last_offset, self.padding_idx
         return F.embedding_bag(input, self.weight, offsets, *settings, *more)
@@ -244,7 +247,7 @@ class CategoryEmbedding(Module):
         self.tables = ModuleList(tables)
         self.width = self.numbers + sum(table.embedding_dim for table in tables)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: TensorLike) -> Tensor:
         x = as_tensor("CategoryEmbedding", x)
         if x.ndim != 2 or x.shape[1] != self.numbers + len(self.categories):
             expected = f"(n, {self.numbers} numbers + {len(self.categories)} class indices)"

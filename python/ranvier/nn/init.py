@@ -11,7 +11,7 @@ import math
 from _thread import _local as local  # threading.local, without the import of threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from ranvier.tensors.errors import number as _number, own_errors as _own_errors
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
+
+if TYPE_CHECKING:
+    from ranvier.ops.making.random import Generator
 
 _set = ThreadSettings(skips=False)
 
@@ -97,7 +100,7 @@ def _drawn(kernel: str, tensor: Tensor, a: float, b: float, generator: Any = Non
 _uniform, _normal = (functools.partial(_drawn, f"random_{kind}") for kind in ("uniform", "normal"))
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform in [a, b). generator: draws the numbers, here and below; by default the library's own.
 
     >>> import ranvier as rv
@@ -109,7 +112,9 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
     return _uniform(tensor, a, b, generator)
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Normal with the given mean and standard deviation."""
     std = _number("normal_", "std", std, 0)
     return _normal(tensor, _number("normal_", "mean", mean), std, generator)
@@ -194,13 +199,13 @@ def lecun_normal_(tensor: Tensor) -> Tensor:
     return _normal(tensor, 0.0, math.sqrt(1.0 / max(1, fans(tensor)[0])))
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform in +-gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     bound = gain * math.sqrt(6.0 / max(1, sum(fans(tensor))))
     return _uniform(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with standard deviation gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
 
     Some texts call sqrt(1 / fan_in) Xavier's: that is `lecun_normal_`.
@@ -224,7 +229,7 @@ def kaiming_uniform_(
     a: float = 0.0,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
-    generator: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Uniform in +-gain sqrt(3 / fan), a the slope of leaky_relu (He et al., 2015)."""
     bound = math.sqrt(3.0) * _he_std(tensor, a, mode, nonlinearity)
@@ -236,7 +241,7 @@ def kaiming_normal_(
     a: float = 0.0,
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
-    generator: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal with standard deviation gain / sqrt(fan) (He et al., 2015)."""
     return _normal(tensor, 0.0, _he_std(tensor, a, mode, nonlinearity), generator)
@@ -248,7 +253,7 @@ def trunc_normal_(
     std: float = 1.0,
     a: float = -2.0,
     b: float = 2.0,
-    generator: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Normal, restricted to [a, b]: by the inverse of the distribution function, also accurate in the tails.
 

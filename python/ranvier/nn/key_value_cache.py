@@ -16,6 +16,7 @@ from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
 from ranvier.tensors.errors import count, whole
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 from ranvier.tensors.views import bump
 
 __all__ = LAYERS["key_value_cache"]
@@ -59,7 +60,13 @@ class KeyValueCache(Module):
     lengths: Tensor
 
     def __init__(
-        self, batch: int, heads: int, max_length: int, head_dim: int, layers: int = 1, dtype: Any = None
+        self,
+        batch: int,
+        heads: int,
+        max_length: int,
+        head_dim: int,
+        layers: int = 1,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
         self.max_length = count(_NAME, "max_length", max_length, 0)
@@ -126,7 +133,7 @@ class KeyValueCache(Module):
         return f"{batch}, heads={heads}, max_length={most}, head_dim={width}, layers={layers}"
 
 
-def _whole_numbers(x: Any) -> Any:
+def _whole_numbers(x: TensorLike) -> Any:
     return np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
 
 
@@ -179,7 +186,7 @@ def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
     return cache
 
 
-def layers_of(cache: Any, name: str, count: int) -> list[dict[str, CacheLayer]]:
+def layers_of(cache: KeyValueCache | None, name: str, count: int) -> list[dict[str, CacheLayer]]:
     """The keyword arguments {"cache": cache[i]} for each of `count` layers; without a cache they are
     empty."""
     if cache is None:

@@ -22,6 +22,7 @@ from ranvier.nn.table import LAYERS
 from ranvier.observe import pass_over
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 from ranvier.tensors.views import bump
 
 __all__ = LAYERS["lazy"]
@@ -65,7 +66,7 @@ class _Lazy(Module):
     def _example(self) -> None:
         return None
 
-    def _found(self, x: Any) -> int:
+    def _found(self, x: TensorLike) -> int:
         """The number of channels of an input: its first axis for one image without a batch, else its second
         axis."""
         axes = getattr(self, "_axes", None)  # for a convolution, the number of spatial axes
@@ -94,14 +95,14 @@ class _Lazy(Module):
         del self.__dict__["_settings"]
         self.__class__ = self._base
 
-    def _materialise_from(self, weight: Any) -> None:
+    def _materialise_from(self, weight: TensorLike) -> None:
         """As :meth:`_materialise`, with the size that the weight of a state dict has."""
         shape = np.shape(weight)
         if len(shape) > self._in_weight:
             groups = self._settings.get("groups", 1) if self._in_weight else 1
             self._materialise(shape[self._in_weight] * groups)
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: TensorLike) -> Any:
         self._materialise(self._found(input))
         return self.forward(input)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
@@ -12,6 +11,7 @@ from ranvier.nn.table import LAYERS
 from ranvier.ops.making.creation import empty
 from ranvier.tensors.errors import count
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 __all__ = LAYERS["linear"]
 
@@ -23,7 +23,7 @@ class Product(Module):
     weight: Parameter
     bias: Parameter | None
 
-    def _make(self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any) -> None:
+    def _make(self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: DtypeLike | None) -> None:
         self.weight = Parameter(empty(*shape, dtype=dtype))
         self.register_parameter("bias", Parameter(empty(outputs, dtype=dtype)) if bias else None)
         self.reset_parameters()
@@ -51,13 +51,15 @@ class Linear(Product):
 
     _shown = ("in_features", "out_features", "bias")
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, dtype: DtypeLike | None = None
+    ) -> None:
         super().__init__()
         self.in_features = in_features = count("linear", "in_features", in_features, 0)
         self.out_features = out_features = count("linear", "out_features", out_features, 0)
         self._make((out_features, in_features), out_features, bias, dtype)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         return F.linear(input, self.weight, self.bias)
 
 

@@ -14,6 +14,7 @@ from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d
 from ranvier.tensors.data import refuse_torch
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike
 
 
 def mlp(
@@ -23,7 +24,7 @@ def mlp(
     output: str | None = None,
     dropout: float = 0.0,
     batch_norm: bool = False,
-    dtype: Any = None,
+    dtype: DtypeLike | None = None,
 ) -> Sequential:
     """A multi-layer perceptron, an ordinary Sequential: a = f(a W^T + b) layer after layer.
 
@@ -92,7 +93,7 @@ def mlp(
     return Sequential(*layers)
 
 
-def _linear(n: int, m: int, init: Any, bias: bool, dtype: Any) -> Linear:
+def _linear(n: int, m: int, init: Any, bias: bool, dtype: DtypeLike | None) -> Linear:
     layer = Linear(n, m, bias, dtype)
     if init != "default":
         initialiser_named(init)(layer.weight)

@@ -13,11 +13,14 @@ from _thread import RLock, get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ranvier.autograd import Tensor, no_grad
 from ranvier.nn.hooks import Outputs
 from ranvier.nn.module import Module
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import TensorLike
 
 __all__ = [
     "LayerCall", "ShortCalls", "evaluating", "layer_calls", "layer_outputs", "mode_kept", "require_untrained",
@@ -57,7 +60,7 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork.
     os.register_at_fork(after_in_child=_state.forked)
 
 
-def _modes(model: Any) -> list[tuple[Any, bool]]:
+def _modes(model: Module) -> list[tuple[Any, bool]]:
     return [(module, module.training) for module in model.modules()]
 
 
@@ -67,7 +70,7 @@ def _restore(modes: list[tuple[Any, bool]]) -> None:
 
 
 @contextmanager
-def mode_kept(model: Any) -> Iterator[None]:
+def mode_kept(model: Module) -> Iterator[None]:
     """A block that restores the mode (training or evaluation) of every module at its end."""
     before = _modes(model)
     try:
@@ -76,7 +79,7 @@ def mode_kept(model: Any) -> Iterator[None]:
         _restore(before)
 
 
-def require_untrained(model: Any, name: str = "") -> None:
+def require_untrained(model: Module, name: str = "") -> None:
     """Raises RuntimeError if another thread trains the model. name: the name of the method, for the error."""
     if _state.trained.get(id(model), get_ident()) != get_ident():
         raise RuntimeError(
@@ -87,7 +90,7 @@ def require_untrained(model: Any, name: str = "") -> None:
 
 
 @contextmanager
-def training(model: Any, name: str) -> Iterator[None]:
+def training(model: Module, name: str) -> Iterator[None]:
     """A block that trains a model. At its end the modes are restored; until then no other thread may switch
     them. name: the name of the method, for the error.
 
@@ -118,7 +121,7 @@ def training(model: Any, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def evaluating(model: Any, name: str = "") -> Iterator[None]:
+def evaluating(model: Module, name: str = "") -> Iterator[None]:
     """A block in evaluation mode and without gradients. name: the name of the method, for the error.
 
     Raises:
@@ -150,7 +153,7 @@ class ShortCalls:
     change of the modules.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Module) -> None:
         self._own: list[dict[str, Any]] = [m.__dict__ for m in model.modules() if "training" in m.__dict__]
 
     def run(self, training: bool, function: Callable[..., Any], *args: Any) -> Any:
@@ -215,7 +218,7 @@ def layer_calls(model: Module) -> Iterator[list[LayerCall]]:
         yield calls
 
 
-def layer_outputs(model: Module, x: Any) -> list[LayerCall]:
+def layer_outputs(model: Module, x: TensorLike) -> list[LayerCall]:
     """Calls the model with a batch x, in evaluation mode and without gradients; returns the calls of layers.
 
     >>> import numpy as np

@@ -23,6 +23,7 @@ from ranvier.tensors.errors import count, number, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import in_float
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 __all__ = LAYERS["norm"]
 
@@ -33,7 +34,9 @@ class _Norm(Module):
     weight: Parameter | None
     bias: Parameter | None
 
-    def _make_parameters(self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: Any) -> None:
+    def _make_parameters(
+        self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: DtypeLike | None
+    ) -> None:
         self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
         self.reset_parameters()
@@ -70,7 +73,7 @@ class _ChannelNorm(_Norm):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -112,7 +115,7 @@ class _ChannelNorm(_Norm):
     def _example(self) -> tuple[Any, ...]:
         return self._empty(self.num_features, *(2,) * (max(self._ranks, default=2) - 2))
 
-    def _check_input_dim(self, input: Any) -> None:
+    def _check_input_dim(self, input: TensorLike) -> None:
         if not self._ranks:
             raise NotImplementedError(f"[{type(self).__name__}] expected a method _check_input_dim")
         shape = np.shape(input)
@@ -130,7 +133,7 @@ class _BatchNorm(_ChannelNorm):
     _name = "batch_norm"
     _version = 2  # the version of the state dict, as in PyTorch; it has num_batches_tracked since version 2
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         self._check_input_dim(input)
         of_batch = self.training or self.running_mean is None
         mean = self.running_mean
@@ -197,13 +200,13 @@ class _InstanceNorm(_ChannelNorm):
         momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
         *,
         bias: bool = True,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         input = as_tensor("instance_norm", input)
         self._check_input_dim(input)
         if input.ndim == self._get_no_batch_dim():
@@ -274,7 +277,7 @@ class GroupNorm(_Norm):
         num_channels: int,
         eps: float = 1e-5,
         affine: bool = True,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -294,7 +297,7 @@ class GroupNorm(_Norm):
     def _example(self) -> tuple[Any, ...]:
         return self._empty(self.num_channels)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
 
@@ -336,13 +339,13 @@ class LayerNorm(_OfLastAxes):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
         self._set("layer_norm", normalized_shape, eps, elementwise_affine)
         self._make_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
@@ -362,7 +365,7 @@ class RMSNorm(_OfLastAxes):
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
         elementwise_affine: bool = True,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
         self._set("rms_norm", normalized_shape, eps, elementwise_affine)
@@ -378,5 +381,5 @@ class RMSNorm(_OfLastAxes):
         if self.weight is not None:
             init.ones_(self.weight)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: TensorLike) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)

@@ -21,6 +21,7 @@ from ranvier.ops.neural.recurrent import recurrent
 from ranvier.tensors.errors import count, flag, one_of
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 __all__ = LAYERS["recurrent"]
 
@@ -48,7 +49,7 @@ class Recurrent(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def _states(self, hx: Any, mode: str) -> list[Any]:
+    def _states(self, hx: TensorLike | None, mode: str) -> list[Any]:
         """The given states as Tensors: [h0], or for an LSTM [h0, c0]. None stands for zeros."""
         if hx is None:
             if mode == "LSTM":
@@ -79,7 +80,7 @@ class RNNBase(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         proj_size: int = 0,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         self.mode = mode  # a key of GATES
         input_size, hidden_size = self._begin(mode.split("_")[0].lower(), input_size, hidden_size)
@@ -107,7 +108,7 @@ class RNNBase(Recurrent):
                 self._add_weights(end, inputs, dtype)
         self.reset_parameters()
 
-    def _add_weights(self, end: str, inputs: int, dtype: Any) -> None:
+    def _add_weights(self, end: str, inputs: int, dtype: DtypeLike | None) -> None:
         """Makes the parameters of a layer and direction, without values."""
         width = GATES[self.mode] * self.hidden_size
         state = self.proj_size or self.hidden_size
@@ -184,7 +185,7 @@ class RNNBase(Recurrent):
     def flatten_parameters(self) -> None:
         """Does nothing; it is there for PyTorch programs."""
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Any:
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else as_tensor(self._name, input)
         sizes = sizes_of(self._name, input) if packed else None
@@ -359,7 +360,7 @@ class RNN(RNNBase):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         one_of("rnn", "nonlinearity", nonlinearity, ("tanh", "relu"))
         settings = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)

@@ -13,6 +13,7 @@ from ranvier.ops.neural.recurrent import recurrent
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 __all__ = LAYERS["recurrent_cell"]
 
@@ -26,7 +27,7 @@ class RNNCellBase(Recurrent):
     _shown = ("*input_size", "*hidden_size", "bias?")
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, dtype: Any = None
+        self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, dtype: DtypeLike | None = None
     ) -> None:
         input_size, hidden_size = self._begin(type(self).__name__.lower(), input_size, hidden_size)
         if not hasattr(self, "_mode"):
@@ -35,14 +36,14 @@ class RNNCellBase(Recurrent):
         self._add_weights(GATES[self._mode] * hidden_size, dtype)
         self.reset_parameters()
 
-    def _add_weights(self, width: int, dtype: Any) -> None:
+    def _add_weights(self, width: int, dtype: DtypeLike | None) -> None:
         """Makes the parameters, without values; width: rows of the weights."""
         self.weight_ih = Parameter(empty(width, self.input_size, dtype=dtype))
         self.weight_hh = Parameter(empty(width, self.hidden_size, dtype=dtype))
         for name in ("bias_ih", "bias_hh"):
             self.register_parameter(name, Parameter(empty(width, dtype=dtype)) if self.bias else None)
 
-    def _step(self, input: Any, hx: Any) -> list[Tensor]:
+    def _step(self, input: TensorLike, hx: TensorLike | None) -> list[Tensor]:
         x = as_tensor(self._name, input)
         states: list[Any] = [None] if hx is None else self._states(hx, self._mode)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
@@ -81,14 +82,14 @@ class RNNCell(RNNCellBase):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         one_of("rnncell", "nonlinearity", nonlinearity, ("tanh", "relu"))
         self._mode = f"RNN_{nonlinearity.upper()}"
         super().__init__(input_size, hidden_size, bias, 1, dtype)
         self.nonlinearity = nonlinearity
 
-    def forward(self, input: Any, hx: Any = None) -> Tensor:
+    def forward(self, input: TensorLike, hx: TensorLike | None = None) -> Tensor:
         return self._step(input, hx)[0]
 
     def extra_repr(self) -> str:
@@ -110,10 +111,12 @@ class LSTMCell(RNNCellBase):
 
     _mode = "LSTM"
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, dtype: DtypeLike | None = None
+    ) -> None:
         super().__init__(input_size, hidden_size, bias, 4, dtype)
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: TensorLike, hx: TensorLike | None = None) -> tuple[Tensor, Tensor]:
         h, c = self._step(input, hx)
         return h, c
 
@@ -130,8 +133,10 @@ class GRUCell(RNNCellBase):
 
     _mode = "GRU"
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, dtype: DtypeLike | None = None
+    ) -> None:
         super().__init__(input_size, hidden_size, bias, 3, dtype)
 
-    def forward(self, input: Any, hx: Any = None) -> Tensor:
+    def forward(self, input: TensorLike, hx: TensorLike | None = None) -> Tensor:
         return self._step(input, hx)[0]

@@ -10,6 +10,7 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = LAYERS["reshape"]
 
@@ -31,7 +32,7 @@ class Flatten(Module):
         self.start_dim = whole("flatten", "start_dim", start_dim)
         self.end_dim = whole("flatten", "end_dim", end_dim)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         input = as_tensor("flatten", input)
         start = self.start_dim
         end = self.end_dim
@@ -67,7 +68,7 @@ class Unflatten(Module):
             )
         self.unflattened_size = tuple(whole("unflatten", "unflattened_size", n) for n in unflattened_size)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         input = as_tensor("unflatten", input)
         dim = self.dim + input.ndim if self.dim < 0 else self.dim
         shape = tuple(input.shape)
@@ -85,5 +86,5 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: TensorLike) -> Any:
         return input

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import ranvier._core as _core
 import ranvier.nn.functional as F
@@ -26,6 +26,10 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.making.creation import zeros
 from ranvier.ops.neural.attention_masks import as_added, later
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DeviceLike, DtypeLike, TensorLike
+
+if TYPE_CHECKING:
+    from ranvier.nn.key_value_cache import KeyValueCache
 
 __all__ = LAYERS["transformer"]
 
@@ -44,7 +48,7 @@ def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
     return next((function for function in _ACTIVATIONS.values() if function == activation), activation)
 
 
-def copies(name: str, layer: Any, count: int) -> ModuleList:
+def copies(name: str, layer: Module, count: int) -> ModuleList:
     """The copies of a layer of which an encoder or decoder consists."""
     if not isinstance(layer, Module):
         argument = f"{name.removeprefix('transformer_')}_layer"
@@ -56,7 +60,7 @@ def copies(name: str, layer: Any, count: int) -> ModuleList:
     return ModuleList([copy.deepcopy(layer) for _ in range(count)])
 
 
-def added(mask: Any, x: Any) -> Any:
+def added(mask: Tensor | None, x: Tensor) -> Any:
     """A mask as numbers, which are added to scores, in the dtype of x; None stays None."""
     if mask is None:
         return None
@@ -72,7 +76,12 @@ def is_causal_mask(mask: Any) -> bool:
 
 
 def _attended(
-    attend: Any, x: Any, memory: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool
+    attend: Any,
+    x: TensorLike,
+    memory: TensorLike,
+    attn_mask: TensorLike | None,
+    key_padding_mask: TensorLike | None,
+    is_causal: bool,
 ) -> Any:
     """The attention of x to the memory, called by PyTorch's keywords, as a program's own attention may be."""
     results = attend(
@@ -122,7 +131,7 @@ class TransformerLayer(Module):
         batch_first: bool = False,
         norm_first: bool = False,
         bias: bool = True,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
         settings: dict[str, Any] = {"bias": bias, "dtype": dtype}
@@ -149,14 +158,19 @@ class TransformerLayer(Module):
 
     # The parts of the layer have PyTorch's names and arguments, since subclasses override and call them.
     def _sa_block(
-        self, x: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False, cache: Any = None
+        self,
+        x: TensorLike,
+        attn_mask: TensorLike | None,
+        key_padding_mask: TensorLike | None,
+        is_causal: bool = False,
+        cache: KeyValueCache | None = None,
     ) -> Any:
         """The attention of x to itself. cache: see the attention; only the library's own takes one."""
         attend = self.self_attn if cache is None else partial(self.self_attn, cache=cache)
         y = _attended(attend, x, x, attn_mask, key_padding_mask, is_causal)
         return self.dropout1(y)
 
-    def _hidden(self, x: Any) -> Any:
+    def _hidden(self, x: TensorLike) -> Any:
         """The network of a layer, without its last dropout."""
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
@@ -188,9 +202,9 @@ class TransformerEncoderLayer(TransformerLayer):
 
     def forward(
         self,
-        src: Any,
-        src_mask: Any = None,
-        src_key_padding_mask: Any = None,
+        src: Tensor,
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
         cache: Any = None,
     ) -> Tensor:
@@ -215,7 +229,7 @@ class TransformerEncoderLayer(TransformerLayer):
             return cast(Tensor, _core._autocast_cast("lower", x))
         return x
 
-    def _ff_block(self, x: Any) -> Any:
+    def _ff_block(self, x: TensorLike) -> Any:
         """The network for each place."""
         return self.dropout2(self._hidden(x))
 
@@ -237,13 +251,13 @@ class _Stack(Module):
     norm: Module | None
     _name: str
 
-    def _fill(self, layer: Any, num_layers: int, norm: Module | None) -> None:
+    def _fill(self, layer: Module, num_layers: int, norm: Module | None) -> None:
         super().__init__()
         self.layers = copies(self._name, layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 
-    def _through(self, x: Any, cache: Any, *inputs: Any, **masks: Any) -> Any:
+    def _through(self, x: TensorLike, cache: KeyValueCache | None, *inputs: Any, **masks: Any) -> Any:
         """x after all layers. inputs: the memory of a decoder. masks: by the names that the layers have for
         them, since the arguments of a layer of a program may have another order."""
         of_layers = layers_of(cache, self._name, len(self.layers))
@@ -289,9 +303,9 @@ class TransformerEncoder(_Stack):
 
     def forward(
         self,
-        src: Any,
-        mask: Any = None,
-        src_key_padding_mask: Any = None,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
         cache: Any = None,
     ) -> Tensor:
@@ -335,15 +349,15 @@ class TransformerDecoderLayer(TransformerLayer):
 
     def forward(
         self,
-        tgt: Any,
-        memory: Any,
-        tgt_mask: Any = None,
-        memory_mask: Any = None,
-        tgt_key_padding_mask: Any = None,
-        memory_key_padding_mask: Any = None,
+        tgt: TensorLike,
+        memory: TensorLike,
+        tgt_mask: TensorLike | None = None,
+        memory_mask: TensorLike | None = None,
+        tgt_key_padding_mask: TensorLike | None = None,
+        memory_key_padding_mask: TensorLike | None = None,
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
-        cache: Any = None,
+        cache: KeyValueCache | None = None,
     ) -> Tensor:
         """y. For the masks and is_causal of both attentions see :meth:`MultiheadAttention.forward`. cache:
         for the tokens of tgt."""
@@ -365,13 +379,18 @@ class TransformerDecoderLayer(TransformerLayer):
         return cast(Tensor, x)
 
     def _mha_block(
-        self, x: Any, mem: Any, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
+        self,
+        x: TensorLike,
+        mem: Any,
+        attn_mask: TensorLike | None,
+        key_padding_mask: TensorLike | None,
+        is_causal: bool = False,
     ) -> Any:
         """The attention of x to the memory."""
         y = _attended(self.multihead_attn, x, mem, attn_mask, key_padding_mask, is_causal)
         return self.dropout2(y)
 
-    def _ff_block(self, x: Any) -> Any:
+    def _ff_block(self, x: TensorLike) -> Any:
         """The network for each place."""
         return self.dropout3(self._hidden(x))
 
@@ -395,12 +414,12 @@ class TransformerDecoder(_Stack):
 
     def forward(
         self,
-        tgt: Any,
-        memory: Any,
-        tgt_mask: Any = None,
-        memory_mask: Any = None,
-        tgt_key_padding_mask: Any = None,
-        memory_key_padding_mask: Any = None,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
         cache: Any = None,
@@ -454,7 +473,7 @@ class Transformer(Module):
         batch_first: bool = False,
         norm_first: bool = False,
         bias: bool = True,
-        dtype: Any = None,
+        dtype: DtypeLike | None = None,
     ) -> None:
         super().__init__()
         chosen("transformer", activation)
@@ -483,14 +502,14 @@ class Transformer(Module):
 
     def forward(
         self,
-        src: Any,
-        tgt: Any,
-        src_mask: Any = None,
-        tgt_mask: Any = None,
-        memory_mask: Any = None,
-        src_key_padding_mask: Any = None,
-        tgt_key_padding_mask: Any = None,
-        memory_key_padding_mask: Any = None,
+        src: TensorLike,
+        tgt: TensorLike,
+        src_mask: TensorLike | None = None,
+        tgt_mask: TensorLike | None = None,
+        memory_mask: TensorLike | None = None,
+        src_key_padding_mask: TensorLike | None = None,
+        tgt_key_padding_mask: TensorLike | None = None,
+        memory_key_padding_mask: TensorLike | None = None,
         src_is_causal: bool | None = None,
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
@@ -511,7 +530,9 @@ class Transformer(Module):
         )
 
     @staticmethod
-    def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
+    def generate_square_subsequent_mask(
+        sz: int, device: DeviceLike | None = None, dtype: DtypeLike | None = None
+    ) -> Tensor:
         """The mask (sz, sz) of is_causal as numbers: -inf if the key comes after the query, else 0.
 
         >>> import ranvier as rv

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from copy import deepcopy
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,12 +19,15 @@ from ranvier.tensors.memory import F32, HALVES, Array, in_dtype, keep, narrow, w
 from ranvier.tensors.tensor import Tensor
 from ranvier.tensors.views import bump
 
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DtypeLike
+
 Group = dict[str, Any]
 _F64 = np.dtype(np.float64)
 _FLOATS = frozenset({F32, _F64, *HALVES})
 
 
-def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+def aligned_zeros(shape: tuple[int, ...], dtype: DtypeLike | None) -> Array:
     """Zeros that begin at a cache line (64 bytes), like the core's own arrays, so that no vector crosses a
     line."""
     dtype = np.dtype(dtype)

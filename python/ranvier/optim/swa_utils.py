@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ranvier.tensors.errors import number, one_of
 from ranvier.tensors.memory import Array, cast, narrow, numbers, widened, write
 from ranvier.tensors.tensor import Tensor, wrap
 from ranvier.tensors.views import bump
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DeviceLike
 
 __all__ = [
     "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
@@ -109,7 +112,7 @@ class AveragedModel(Module):
     def __init__(
         self,
         model: Module,
-        device: Any = None,
+        device: DeviceLike | None = None,
         avg_fn: Average | None = None,
         multi_avg_fn: MultiAverage | None = None,
         use_buffers: bool = False,
@@ -185,7 +188,7 @@ def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: Array) -
         narrow(arrays, wide)
 
 
-def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
+def update_bn(loader: Iterable[Any], model: Module, device: DeviceLike | None = None) -> None:
     """Computes batch norm's running statistics again, for the averaged parameters.
 
     Args:

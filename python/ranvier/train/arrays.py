@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ import ranvier._core as _core
 from ranvier.autograd import Tensor
 from ranvier.data.datasets.samples import first_not_finite
 from ranvier.tensors.memory import Array, plain
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DtypeLike
 
 _MISSING = ("NAType", "NaTType")  # the types of missing values in pandas
 
@@ -101,7 +104,7 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
-def is_date(dtype: Any) -> bool:
+def is_date(dtype: DtypeLike | None) -> bool:
     """True if a column's dtype, of any library, is one of dates, times, durations or periods."""
     if isinstance(dtype, np.dtype):
         return dtype.kind in "mM"

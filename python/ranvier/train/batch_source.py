@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train.losses import batch_weight, mean_weights
 from ranvier.train.prepared_data import DataSpec, Prepared
+
+if TYPE_CHECKING:
+    from ranvier.data.loader import DataLoader
 
 Batch = tuple[Array, Array, Array | None]
 _AHEAD = 1 << 16  # the passes whose order is computed before they begin have at most this many samples
@@ -273,7 +276,7 @@ class ArraySource(Source):
 class LoaderSource(Source):
     """Batches of a loader, `(x, y)` or `(x, y, sample_weight)`: checked and converted one by one."""
 
-    def __init__(self, name: str, loader: Any, spec: DataSpec, class_weight: Any = None) -> None:
+    def __init__(self, name: str, loader: DataLoader[Any], spec: DataSpec, class_weight: Any = None) -> None:
         if not hasattr(loader, "__iter__"):
             raise TypeError(
                 f"[{name}] got y None and x of type {type(loader).__name__}; expected arrays x and y, or a "

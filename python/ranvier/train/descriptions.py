@@ -8,7 +8,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from types import CodeType, FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from ranvier.train.batch_source import Source
 from ranvier.train.callbacks.base import Callback, Training
 from ranvier.train.callbacks.control import Schedule
 from ranvier.train.losses import name_of
+
+if TYPE_CHECKING:
+    from ranvier.nn.module import Module
 
 _DEPTH = 4  # how many objects within objects are described
 _MOST = 1000  # of longer lists the first ones are described
@@ -58,7 +61,7 @@ def describe(
     }
 
 
-def _names_in(groups: Sequence[Mapping[str, Any]], model: Any, loss: Any) -> list[list[str | None]]:
+def _names_in(groups: Sequence[Mapping[str, Any]], model: Module, loss: Any) -> list[list[str | None]]:
     """The names of the parameters in each group; those of the loss are there, too, which may learn."""
     names = {id(p): name for name, p in model.named_parameters()}
     if isinstance(loss, nn.Module):
@@ -78,7 +81,7 @@ def _is_custom(node: Any) -> bool:
     return isinstance(node, list) and any(map(_is_custom, node))
 
 
-def _layers(model: Any) -> dict[str, Any]:
+def _layers(model: Module) -> dict[str, Any]:
     """By path: the class of each module and its attributes that are numbers, texts or tuples of them."""
     return {
         path: [type(module).__name__, _attributes(module, 1, texts=True)]

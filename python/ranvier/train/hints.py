@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from ranvier.train.callbacks.base import HintWarning, Training, report
 from ranvier.train.losses import link_of, name_of
 from ranvier.train.prepared_data import Prepared
 from ranvier.train.step import parameters_of
+
+if TYPE_CHECKING:
+    from ranvier.data.loader import DataLoader
+    from ranvier.nn.module import Module
 
 LARGE = 100.0  # features with larger values count as not scaled
 RARE = 0.02  # a class with at most this share of the samples is rare
@@ -60,7 +64,7 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
         warnings.warn(f"[Trainer.fit] {text}", HintWarning, stacklevel=3)
 
 
-def _leaves(model: Any) -> list[Any]:
+def _leaves(model: Module) -> list[Any]:
     """The layers of a Sequential in the order of their calls; any other model counts as one layer."""
     if isinstance(model, nn.Sequential):
         return [leaf for child in model for leaf in _leaves(child)]
@@ -134,7 +138,7 @@ def _label_counts(trainer: Training, data: Prepared, classes: Array | None, clas
     return ""
 
 
-def _unscaled(model: Any, x: Array) -> str:
+def _unscaled(model: Module, x: Array) -> str:
     """A hint for large features, unless the model begins with a normalisation layer."""
     if x.dtype.kind != "f" or x.size == 0:
         return ""
@@ -243,7 +247,7 @@ def note_left_out(trainer: Training) -> None:
     )
 
 
-def note_order(name: str, loader: Any) -> None:
+def note_order(name: str, loader: DataLoader[Any]) -> None:
     """Warn of answers for a loader that gives its samples in another order, or not all of them."""
     sampler = getattr(loader, "sampler", None)
     shuffles = "Random" in type(sampler).__name__ or getattr(loader, "shuffle", False) is True
@@ -262,7 +266,7 @@ def note_order(name: str, loader: Any) -> None:
     warnings.warn(f"[{name}] {text}", HintWarning, stacklevel=4)
 
 
-def _drops(loader: Any) -> bool:
+def _drops(loader: DataLoader[Any]) -> bool:
     """Whether the samples of a loader with drop_last fill no last batch; True if their number is unknown."""
     dataset: Any = getattr(loader, "dataset", None)
     size = getattr(loader, "batch_size", None)
@@ -290,7 +294,7 @@ def note_untrained(trainer: Training, name: str) -> None:
 
 
 def raise_with_hint(
-    error: Exception, model: Any, link: str | None, x: Array, y: Array | None = None
+    error: Exception, model: Module, link: str | None, x: Array, y: Array | None = None
 ) -> NoReturn:
     """Raise the error of a batch again, with a remedy if one is known; its type stays the same."""
     known = isinstance(error, (OpError, DtypeError)) or type(error) in (TypeError, ValueError)
@@ -302,7 +306,7 @@ def raise_with_hint(
     raise better from error
 
 
-def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array | None) -> str:
+def _remedy(error: Exception, model: Module, link: str | None, x: Array, y: Array | None) -> str:
     """What the user can do about an error in the batch x, y; empty if that is unknown."""
     if x.ndim == 1 and y is not None:
         if y.ndim > 1:
@@ -360,7 +364,7 @@ def _remedy(error: Exception, model: Any, link: str | None, x: Array, y: Array |
     return ""
 
 
-def _is_channels_last(model: Any, x: Array) -> bool:
+def _is_channels_last(model: Module, x: Array) -> bool:
     """True for images whose last axis has the channels that the model's first convolution takes."""
     first = next((layer for layer in model.modules() if isinstance(layer, nn.Conv2d)), None)
     if first is None or x.ndim != 4:
@@ -368,11 +372,11 @@ def _is_channels_last(model: Any, x: Array) -> bool:
     return bool(x.shape[-1] == first.in_channels != x.shape[1])
 
 
-def _takes_statistics(model: Any) -> bool:
+def _takes_statistics(model: Module) -> bool:
     return any(isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)) for layer in model.modules())
 
 
-def _output(model: Any, x: Array) -> Array | None:
+def _output(model: Module, x: Array) -> Array | None:
     """The model's output for x; None if the model raises."""
     try:
         with random.fork_rng(), no_grad(), evaluating(model):

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ranvier.tensors.views import bump
 from ranvier.train.callbacks.base import Training
 from ranvier.train.losses import batch_loss, batch_weight, name_of, weighting
 from ranvier.train.step import parameters_of
+
+if TYPE_CHECKING:
+    from ranvier.nn.module import Module
 
 Batch = tuple[Array, Array, Array | None]
 
@@ -110,7 +113,7 @@ class NonFinite:
             return layer, f"{name} has NaN or infinite values since an earlier update"
         first: list[str] = []  # name and class of the first module to give an output that is not finite
 
-        def look(name: str, module: Any, args: Any, output: Any) -> None:
+        def look(name: str, module: Module, args: Any, output: Any) -> None:
             if not first and not _finite(output):
                 first.extend((name, type(module).__name__))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import ranvier.train.prepared_data as prepared_data
 from ranvier.tensors.memory import Array
@@ -20,7 +21,7 @@ def open_source(
     y: Any,
     spec: DataSpec,
     batch_size: int,
-    sample_weight: Any = None,
+    sample_weight: npt.ArrayLike | None = None,
     class_weight: Any = None,
 ) -> Source:
     """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name.
@@ -37,7 +38,7 @@ def open_source(
 
 
 def _of_loader(
-    name: str, x: Any, spec: DataSpec, sample_weight: Any, class_weight: Any = None
+    name: str, x: Any, spec: DataSpec, sample_weight: npt.ArrayLike | None, class_weight: Any = None
 ) -> LoaderSource:
     _require_loader(name, x)
     _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
@@ -52,7 +53,7 @@ def open_training(
     shuffle: bool,
     *,
     class_weight: Any,
-    sample_weight: Any,
+    sample_weight: npt.ArrayLike | None,
     validation_data: Any,
     validation_split: float,
 ) -> tuple[Source, Source | None]:

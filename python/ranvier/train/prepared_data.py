@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from ranvier.ops.making import random
 from ranvier.tensors.memory import Array
 from ranvier.train.arrays import categories, column_names, require_finite, require_labels, to_array
 from ranvier.train.losses import link_of, name_of
+
+if TYPE_CHECKING:
+    from ranvier.nn.module import Module
 
 _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses whose targets must be in [0, 1]
 
@@ -235,13 +238,13 @@ def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) 
     return columns
 
 
-def output_shape(model: Any, x: Array) -> tuple[int, ...]:
+def output_shape(model: Module, x: Array) -> tuple[int, ...]:
     """The shape of the model's output for x, by a forward pass that does not change the random state."""
     with random.fork_rng(), no_grad(), evaluating(model):
         return tuple(model(borrowed(x)).shape)
 
 
-def _raises(model: Any, x: Array) -> bool:
+def _raises(model: Module, x: Array) -> bool:
     try:
         output_shape(model, x)
     except Exception:
@@ -279,7 +282,7 @@ def prepare(
     x: Any,
     y: Any,
     spec: DataSpec,
-    sample_weight: Any = None,
+    sample_weight: npt.ArrayLike | None = None,
     class_weight: Any = None,
     whole: bool = True,
     learn: bool = False,

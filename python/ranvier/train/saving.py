@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ranvier.train.callbacks.base import Training, report
 from ranvier.train.history import History
 from ranvier.train.losses import name_of
 from ranvier.train.prepared_data import DataSpec
+
+if TYPE_CHECKING:
+    from ranvier.nn.module import Module
 
 
 def text(trainer: Training) -> str:
@@ -81,7 +84,7 @@ def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
     write_checkpoint(path, state)
 
 
-def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any) -> tuple[Any, DataSpec]:
+def read_trainer(kind: Any, path: PathLike, model: Module, loss: Any, metrics: Any) -> tuple[Any, DataSpec]:
     """The Trainer, of class `kind`, that `write_trainer` wrote, and the specification of its data.
 
     Arguments replace what cannot be made from the file.
@@ -96,7 +99,7 @@ def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any)
 
 
 def _trainer_of(
-    state: dict[str, Any], kind: Any, model: Any, loss: Any, metrics: Any
+    state: dict[str, Any], kind: Any, model: Module, loss: Any, metrics: Any
 ) -> tuple[Any, DataSpec]:
     """The Trainer and the specification of its data, from what the file holds."""
     model = _model(state, model)
@@ -118,7 +121,7 @@ def _trainer_of(
     return trainer, spec
 
 
-def _model(state: dict[str, Any], model: Any) -> Any:
+def _model(state: dict[str, Any], model: Module) -> Any:
     arrays = {name: np.asarray(getattr(v, "_array", v)) for name, v in state["model"].items()}
     if model is None:
         custom = _custom(state["architecture"])
@@ -143,7 +146,7 @@ def _loss(state: dict[str, Any], loss: Any) -> Any:
     return loss
 
 
-def _optimizer(state: dict[str, Any], model: Any, loss: Any) -> Any:
+def _optimizer(state: dict[str, Any], model: Module, loss: Any) -> Any:
     name, order, saved = state["optimizer"]
     kind = getattr(optim, name, None)
     if not (isinstance(kind, type) and issubclass(kind, optim.Optimizer)):
@@ -154,7 +157,7 @@ def _optimizer(state: dict[str, Any], model: Any, loss: Any) -> Any:
     return optimizer
 
 
-def _named(model: Any, loss: Any) -> dict[str, Any]:
+def _named(model: Module, loss: Any) -> dict[str, Any]:
     """All parameters by name: those of the loss, too, which may learn."""
     parameters: dict[str, Any] = {f"model.{name}": p for name, p in model.named_parameters()}
     if isinstance(loss, nn.Module):

@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,10 @@ from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.history import History
 from ranvier.train.losses import name_of
 from ranvier.train.step import parameters_of, strength
+
+if TYPE_CHECKING:
+    from ranvier.nn.module import Module
+    from ranvier.optim.optimizer import Optimizer
 
 _LOSSES = {  # other names of losses -> the class
     "mae": "L1Loss", "binary_cross_entropy": "BCELoss", "logistic": "BCEWithLogitsLoss",
@@ -203,13 +207,13 @@ def _losses() -> dict[str, Any]:
     return {n: kind for n in nn.__all__ if n.endswith("Loss") and _of_two(kind := getattr(nn, n))}
 
 
-def groups_of(optimizer: Any) -> Sequence[dict[str, Any]]:
+def groups_of(optimizer: Optimizer) -> Sequence[dict[str, Any]]:
     """The parameter groups of an optimizer; none of an object without."""
     groups: Sequence[dict[str, Any]] = getattr(optimizer, "param_groups", ())
     return groups
 
 
-def take_optimizer(trainer: Any, optimizer: Any, lr: float | None) -> Any:
+def take_optimizer(trainer: Any, optimizer: Optimizer, lr: float | None) -> Any:
     """The optimizer for a Trainer, which notes whether it is the Trainer's own: made of a name, a class or a
     function, so that it follows the parameters of the model."""
     taken = named_optimizer(optimizer, trainer.model, trainer.loss, lr)
@@ -217,7 +221,7 @@ def take_optimizer(trainer: Any, optimizer: Any, lr: float | None) -> Any:
     return taken
 
 
-def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
+def named_optimizer(optimizer: Optimizer, model: Module, loss: Any, lr: float | None) -> Any:
     """An optimizer; a name, a class or a function makes it of the parameters of model and loss."""
     refuse_torch("Trainer", "optimizer", optimizer)
     if optimizer is None:  # A Trainer without an optimizer evaluates and predicts.
@@ -378,7 +382,7 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def _object(model: Any) -> Any:
+def _object(model: Module) -> Any:
     refuse_torch("Trainer", "model", model)
     if isinstance(model, type):
         raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
@@ -392,7 +396,7 @@ def processes() -> Any:
     return extension.provider("distributed training")
 
 
-def _trainable(model: Any, loss: Any) -> list[Any]:
+def _trainable(model: Module, loss: Any) -> list[Any]:
     """The parameters of the model and of a loss that has some."""
     of_loss = loss.parameters() if isinstance(loss, nn.Module) else ()
     return [*model.parameters(), *of_loss]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ranvier.train.batch_source import Ahead, Source
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled_parts import CompiledParts
 from ranvier.train.losses import batch_loss, link_of, name_of, weighting
+
+if TYPE_CHECKING:
+    from ranvier.nn.module import Module
 
 Strength = float | Mapping[str, float]
 
@@ -34,7 +37,7 @@ class Penalty:
     The gradient is l1 sign(w) + 2 l2 w, added by one kernel call for all parameters.
     """
 
-    def __init__(self, model: Any, parameters: list[Any], l1: Strength, l2: Strength) -> None:
+    def __init__(self, model: Module, parameters: list[Any], l1: Strength, l2: Strength) -> None:
         if l1 == l2 == 0:
             self._strengths = [(p, 0.0, 0.0) for p in parameters]
             self._active = False
@@ -85,7 +88,7 @@ class Penalty:
         return total
 
 
-def strength(name: str, value: Any, model: Any) -> Strength:
+def strength(name: str, value: Any, model: Module) -> Strength:
     """`value`, a number of at least 0 or a mapping to such from names that the model has."""
     for number in value.values() if isinstance(value, Mapping) else [value]:
         if isinstance(number, bool) or not isinstance(number, (int, float, np.integer, np.floating)):
@@ -453,6 +456,6 @@ class TrainingStep:
                 p.grad = None if gradient is None else wrap(gradient)
 
 
-def parameters_of(optimizer: Any) -> list[Any]:
+def parameters_of(optimizer: Optimizer) -> list[Any]:
     """All parameters that an optimizer updates."""
     return [p for group in getattr(optimizer, "param_groups", ()) for p in group["params"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
@@ -28,10 +28,13 @@ from ranvier.train.prepared_data import DataSpec
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
 
+if TYPE_CHECKING:
+    from ranvier.data.loader import DataLoader
+
 __all__ = ["Trainer"]
 
 
-def _require_usual(name: str, loader: Any, **settings: tuple[Any, Any]) -> None:
+def _require_usual(name: str, loader: DataLoader[Any], **settings: tuple[Any, Any]) -> None:
     """Raise ValueError for a setting of arrays that a loader has itself: (the value, the default) by name."""
     for setting, (value, usual) in settings.items():
         if value not in (usual, getattr(loader, setting, usual)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ranvier.data.datasets.frames import Table
 from ranvier.data.datasets.table_errors import TableError, short
 from ranvier.data.datasets.table_settings import COMMA, DATE, NUMBER, WORD, ZEROS, kind_of, number_of
 from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DtypeLike
 
 FEW = 8  # up to this many different words such as "2wd", a number with a unit, may be names
 MOST = 100  # the most categories of a column; with more, each has to occur twice on average
@@ -128,7 +131,7 @@ class Column:
             words = ("categories", [self.title], "reads the numbers as categories")
             raise TableError(text, words, self.left_out)
 
-    def require_exact(self, values: Array, dtype: Any) -> None:
+    def require_exact(self, values: Array, dtype: DtypeLike | None) -> None:
         """Raise TableError if `dtype` changes whole numbers, or makes different values equal.
 
         Equal values are an error for dates, and for numbers whose range is small compared to their size. The

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from ranvier.tensors.memory import Array, bools
 from ranvier.tensors.reading import open_file, reading, require_file_of_bytes, shortened
 from ranvier.tensors.strangers import printable
 
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DtypeLike
+
 __all__ = ["load", "load_npy", "load_npz"]
 
 TABLES = (".csv", ".tsv", ".txt", ".data", ".dat", ".parquet")
@@ -51,7 +54,7 @@ def load(
     size: Size = None,
     grayscale: bool = False,
     skip_broken: bool = False,
-    dtype: Any = np.float32,
+    dtype: DtypeLike = np.float32,
     **table: Any,
 ) -> Samples:
     """Samples and targets from a table (.csv, .tsv, .txt, .data, .dat, .parquet), an array (.npy), an archive
@@ -171,7 +174,12 @@ NAMES = (
 
 
 def load_npz(
-    path: PathLike, x: str | None = None, y: str | None = None, *, task: str = "auto", dtype: Any = np.float32
+    path: PathLike,
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    task: str = "auto",
+    dtype: DtypeLike = np.float32,
 ) -> Samples:
     """Samples and targets from a NumPy archive, as `np.savez(path, x=x, y=y)` writes it.
 
@@ -261,7 +269,7 @@ def _npz(path: Path, x: str | None, y: str | None, task: str, dtype: Any) -> Sam
 
 
 def load_npy(
-    path: PathLike, label: int | None = -1, *, task: str = "auto", dtype: Any = np.float32
+    path: PathLike, label: int | None = -1, *, task: str = "auto", dtype: DtypeLike = np.float32
 ) -> Samples:
     """Samples and targets from an array (n, columns), as `np.save(path, array)` writes it.
 
@@ -384,7 +392,7 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
     return array
 
 
-def _images(path: Path, name: str, x: Array, dtype: Any) -> tuple[Array, float]:
+def _images(path: Path, name: str, x: Array, dtype: DtypeLike | None) -> tuple[Array, float]:
     """The samples, pixels of unsigned bytes divided by 255, and this divisor."""
     scale = 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0
     try:

@@ -9,13 +9,16 @@ import gzip
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.tensors.memory import Array
 from ranvier.tensors.reading import require_file_of_bytes
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DtypeLike
 
 __all__ = ["DIGITS_CLASSES", "IRIS_CLASSES", "IRIS_FEATURES", "Samples", "load_digits", "load_iris"]
 
@@ -64,7 +67,7 @@ class Samples:
         return len(self.x)
 
 
-def targets(labels: Array, task: str, dtype: Any = np.float32) -> tuple[Array, tuple[str, ...] | None]:
+def targets(labels: Array, task: str, dtype: DtypeLike = np.float32) -> tuple[Array, tuple[str, ...] | None]:
     """(y, class names) of a column of labels: text and integers are classes, other numbers are values.
 
     Classes are numbered in sorted order. One-hot rows are classes, except with task "regression".
@@ -94,7 +97,7 @@ def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
     return at, f"row {at[0]}, {rest}"
 
 
-def real(values: Array, dtype: Any) -> Array:
+def real(values: Array, dtype: DtypeLike | None) -> Array:
     """The values as float32 or float64; raises ValueError for a number that is too large."""
     with np.errstate(over="ignore"):
         converted = values.astype(dtype)

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ranvier.data.datasets.text_table import TextTable, table_of
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import Array
 from ranvier.tensors.reading import reading
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DtypeLike
 
 __all__ = ["load_csv"]
 
@@ -36,7 +39,7 @@ def load_csv(
     categories: bool | Sequence[str] | Mapping[str, Sequence[str] | None] = False,
     unknown: Sequence[str] = (),
     without: Sequence[str] = (),
-    dtype: Any = np.float32,
+    dtype: DtypeLike = np.float32,
     **read_csv: Any,
 ) -> Samples:
     """A table of numbers with one column of labels, which pandas reads.
@@ -164,7 +167,11 @@ def _samples(
 
 
 def _values(
-    column: Column, categories: tuple[str, ...] | None, missing: str, unknown: Sequence[str], dtype: Any
+    column: Column,
+    categories: tuple[str, ...] | None,
+    missing: str,
+    unknown: Sequence[str],
+    dtype: DtypeLike | None,
 ) -> Array:
     """The numbers of a column, or of its categories."""
     if categories is None:

@@ -70,7 +70,7 @@ class Report(NamedTuple):
 
 
 def quantize(
-    model: Any,
+    model: Module,
     dtype: str = "int8",
     *,
     where: Callable[[str, Any], bool] | Iterable[type] | type | None = None,
@@ -170,7 +170,7 @@ def _made_layers(chosen: dict[str, Any], kind: str) -> dict[int, Any]:
     return made
 
 
-def _form(layer: Any) -> Any:
+def _form(layer: Module) -> Any:
     """The class that a layer becomes; None where it stays as it is. A module that computes products without
     layers makes its copy itself: its method ``with_few_bits(kind)``.
 
@@ -311,7 +311,7 @@ def _told(left: list[Left]) -> str:
     return ", ".join(words)
 
 
-def _has_a_made_weight(layer: Any) -> bool:
+def _has_a_made_weight(layer: Module) -> bool:
     """Whether a weight or bias is a Tensor that is neither a parameter nor a buffer."""
     registered = {*layer._parameters, *layer._buffers}
     return any(
@@ -362,7 +362,7 @@ def _shared(
     return weights[id(weight)]
 
 
-def _take_over(layer: Any, made: Any, copies: dict[int, Any]) -> None:
+def _take_over(layer: Module, made: Any, copies: dict[int, Any]) -> None:
     """Gives a quantized layer the attributes that it lacks: hooks, settings, and what a program has added."""
     for name, value in layer.__dict__.items():
         is_weight = name.startswith(("weight", "bias")) and name in layer._parameters  # in another form
@@ -396,11 +396,11 @@ def _squares(y: Any, from_y: Any) -> tuple[float, float]:
 
 
 def _report(
-    model: Any, result: Any, chosen: dict[str, Any], made: dict[int, Any], data: Any, left: list[Left]
+    model: Module, result: Any, chosen: dict[str, Any], made: dict[int, Any], data: Any, left: list[Left]
 ) -> Report:
     sums: dict[str, tuple[float, float]] = {}
 
-    def compare(name: str, layer: Any, args: Any, kwargs: Any, y: Any) -> None:
+    def compare(name: str, layer: Module, args: Any, kwargs: Any, y: Any) -> None:
         of_made = made[id(layer)](*args, **kwargs)
         if isinstance(y, tuple):  # attention, which gives its weights, too
             of_made = of_made[0]

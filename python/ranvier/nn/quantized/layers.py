@@ -32,6 +32,7 @@ from ranvier.tensors.errors import count, one_of
 from ranvier.tensors.failures import misfit
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 __all__ = ["Embedding", "Linear", "MultiheadAttention"]
 
@@ -47,7 +48,7 @@ def give_weight_dtype(layer: Module, weight_dtype: Any) -> None:
             part.weight_dtype = name
 
 
-def half_or_float32(x: Any) -> str:
+def half_or_float32(x: Tensor) -> str:
     """The name of a weight's dtype: float32, but for Tensors of 16 bits."""
     is_half = isinstance(x, Tensor) and x._array.dtype in HALVES
     if is_half:
@@ -197,12 +198,14 @@ class Linear(Quantized):
         """The layer with its weight in this kind."""
         return cls.from_weight(layer.weight, layer.bias, kind).train(layer.training)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         sizes = self.out_features, self.in_features
         return product(input, self.panels, self.scale, self.bias, self.kind, *sizes)
 
 
-def product(x: Any, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int) -> Tensor:
+def product(
+    x: TensorLike, panels: Tensor, scale: Any, bias: Tensor | None, kind: str, n: int, k: int
+) -> Tensor:
     """y = x W^T + b. The op has no gradient of b; so a bias that is trained is added by another."""
     if bias is not None and bias.requires_grad:
         y = quantized_linear(x, panels, scale, None, kind, n, k)
@@ -272,7 +275,7 @@ class Embedding(Quantized):
             renormalise(weight, arange(layer.num_embeddings), layer.max_norm, layer.norm_type)
         return cls.from_weight(weight, kind).train(layer.training)
 
-    def forward(self, input: Any) -> Tensor:
+    def forward(self, input: TensorLike) -> Tensor:
         y = quantized_embedding(input, self.quantized_weight)
         if self.weight_dtype == "float32":
             return y

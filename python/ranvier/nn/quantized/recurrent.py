@@ -17,11 +17,12 @@ from ranvier.ops.neural.quantized_recurrent import quantized_recurrent
 from ranvier.tensors.errors import one_of
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
 
-def _in_float32(x: Any) -> Any:
+def _in_float32(x: Tensor) -> Any:
     """The Tensor or None, half floats as float32."""
     if x is not None and x.dtype in HALVES:
         return x.to(F32)
@@ -110,7 +111,7 @@ class _Layers(_Quantized, recurrent.RNNBase):
         super().__init__(*settings, proj_size)  # type: ignore[call-arg]
         give_weight_dtype(self, weight_dtype)
 
-    def _add_weights(self, end: str, inputs: int, dtype: Any) -> None:
+    def _add_weights(self, end: str, inputs: int, dtype: DtypeLike | None) -> None:
         width = recurrent.GATES[self.mode] * self.hidden_size
         state = self.proj_size or self.hidden_size
         self._add(f"ih{end}", inputs, width, self.bias)
@@ -192,7 +193,7 @@ class _Cells(_Quantized, recurrent_cell.RNNCellBase):
         super().__init__(input_size, hidden_size, bias)  # type: ignore[call-arg]
         give_weight_dtype(self, weight_dtype)
 
-    def _add_weights(self, width: int, dtype: Any) -> None:
+    def _add_weights(self, width: int, dtype: DtypeLike | None) -> None:
         self._add("ih", self.input_size, width, self.bias)
         self._add("hh", self.hidden_size, width, self.bias)
 

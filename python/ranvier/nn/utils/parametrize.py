@@ -91,7 +91,7 @@ class _Kept(local):
             found = self.tensors[id(module), name] = module, module.parametrizations[name]()
         return found[1]
 
-    def forget(self, module: Any, name: str) -> None:
+    def forget(self, module: Module, name: str) -> None:
         self.tensors.pop((id(module), name), None)
 
 
@@ -126,7 +126,7 @@ def cached() -> Iterator[None]:
             _kept.recording = None
 
 
-def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
+def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
     """True if this tensor of the module, or without a name any tensor, has a parametrization.
 
     >>> import ranvier as rv
@@ -139,7 +139,7 @@ def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
     return len(kept) > 0
 
 
-def _register(module: Any, name: str, value: Tensor) -> None:
+def _register(module: Module, name: str, value: Tensor) -> None:
     if isinstance(value, Parameter):
         module.register_parameter(name, value)
     else:

@@ -27,15 +27,15 @@ class Reweighting:
     name: str
     parts: tuple[str, ...] = ()  # the endings of the names of the parts: name + ending
 
-    def start(self, module: Any) -> None:
+    def start(self, module: Module) -> None:
         """Replaces the parameter by its parts."""
         raise NotImplementedError
 
-    def weight(self, module: Any) -> Tensor:
+    def weight(self, module: Module) -> Tensor:
         """The weight, on the tape."""
         raise NotImplementedError
 
-    def assign(self, module: Any, value: Tensor) -> None:
+    def assign(self, module: Module, value: Tensor) -> None:
         """Gives the parts the values from which this weight is computed."""
         raise AttributeError(f"[setattr] got {self.name!r}, which is computed; expected the name of a part")
 
@@ -48,7 +48,7 @@ def _computed(name: str) -> property:
     )
 
 
-def _reduce(module: Any) -> Any:
+def _reduce(module: Module) -> Any:
     """Pickles the layer under its own class: pickle cannot find the subclass by name."""
     kind = type(module)
     return _made, (kind.__base__, tuple(module.__dict__[HELD])), module.__dict__
@@ -129,7 +129,7 @@ class WeightNorm(Reweighting):
         self.name = name
         self.dim = dim
 
-    def start(self, module: Any) -> None:
+    def start(self, module: Module) -> None:
         weight = module.__dict__[self.name]
         with no_grad():
             length = norm_except(weight, self.dim)
@@ -137,7 +137,7 @@ class WeightNorm(Reweighting):
         setattr(module, self.name + "_g", Parameter(length.detach()))
         setattr(module, self.name + "_v", Parameter(weight.detach()))
 
-    def weight(self, module: Any) -> Tensor:
+    def weight(self, module: Module) -> Tensor:
         g = module.__dict__[self.name + "_g"]
         v = module.__dict__[self.name + "_v"]
         return v * (g / norm_except(v, self.dim))
@@ -179,7 +179,7 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
     return remove("remove_weight_norm", module, name, WeightNorm)
 
 
-def row_dim(module: Any, iterations: int, dim: int | None) -> int:
+def row_dim(module: Module, iterations: int, dim: int | None) -> int:
     """The dimension of a layer's weight whose elements are the rows, for spectral norm. Also checks the
     number of iterations."""
     if isinstance(iterations, bool) or iterations < 1:
@@ -210,7 +210,7 @@ class SpectralNorm(Reweighting):
         self.eps = eps
         self.dim = dim
 
-    def start(self, module: Any) -> None:
+    def start(self, module: Module) -> None:
         weight = module.__dict__[self.name]
         rows, columns = rows_of(weight.detach(), self.dim).shape
         delattr(module, self.name)
@@ -218,7 +218,7 @@ class SpectralNorm(Reweighting):
         for part, size in (("_u", rows), ("_v", columns)):
             module.register_buffer(self.name + part, unit(randn(size, dtype=weight.dtype), self.eps))
 
-    def weight(self, module: Any) -> Tensor:
+    def weight(self, module: Module) -> Tensor:
         weight, u, v = (module.__dict__[self.name + part] for part in ("_orig", "_u", "_v"))
         rows = rows_of(weight, self.dim)
         if module.training:

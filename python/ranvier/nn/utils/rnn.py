@@ -24,6 +24,7 @@ from ranvier.tensors.errors import one_of, own_errors
 from ranvier.tensors.failures import DtypeError, OpError, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import ArrayLike, TensorLike
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -157,7 +158,7 @@ def sizes_of(name: str, sequence: Any) -> Array:
 
 
 def pack_padded_sequence(
-    input: Any, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
+    input: TensorLike, lengths: ArrayLike, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
     """The first lengths[n] steps of each sequence n, without the padding after them.
 
@@ -276,7 +277,7 @@ def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> Pack
     return pack_padded_sequence(pad_sequence(sequences), keep(counts), enforce_sorted=enforce_sorted)
 
 
-def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
+def unpad_sequence(padded_sequences: Tensor, lengths: ArrayLike, batch_first: bool = False) -> list[Tensor]:
     """The list of sequences without their padding: the inverse of `pad_sequence`.
 
     >>> import ranvier as rv
@@ -302,7 +303,7 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     return unpad_sequence(padded, lengths, batch_first=True)
 
 
-def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
+def _lengths(name: str, lengths: ArrayLike, batch: int, steps: int) -> Array:
     if isinstance(lengths, Tensor):
         lengths = lengths._read(name)
     counts = np.asarray(lengths)

@@ -221,7 +221,7 @@ def set_rate(group: Group, rate: Any) -> None:
         group["lr"] = rate
 
 
-def require_optimizer(name: str, optimizer: Any) -> None:
+def require_optimizer(name: str, optimizer: Optimizer) -> None:
     """Raises TypeError unless it is an Optimizer."""
     if not isinstance(optimizer, Optimizer):
         refuse_torch(name, "an optimizer", optimizer)

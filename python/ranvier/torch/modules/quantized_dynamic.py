@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier as rv
-from ranvier import Tensor
 from ranvier.nn.quantized.layers import Linear as _Linear, product
 from ranvier.ops.matrix.quantized_weight import unpacked
-from ranvier.tensors.types import DtypeLike
+from ranvier.tensors.types import DtypeLike, TensorLike
 from ranvier.torch.installation.absent import absent
 
 __all__ = ["Linear"]
@@ -62,7 +61,7 @@ class Linear(_Linear):
     def bias(self) -> Any:  # type: ignore[override]
         return lambda: self._buffers["bias"]
 
-    def forward(self, input: Tensor) -> rv.Tensor:
+    def forward(self, input: TensorLike) -> rv.Tensor:
         sizes = self.out_features, self.in_features
         return product(input, self.panels, self.scale, self._buffers["bias"], self.kind, *sizes)
 

@@ -12,7 +12,7 @@ import ranvier.torch.functions.composed as composed
 import ranvier.torch.modules.volumes as volumes
 from ranvier import Tensor
 from ranvier.nn import conv, dropout, norm, pooling, resample
-from ranvier.tensors.types import ShapeLike
+from ranvier.tensors.types import ShapeLike, TensorLike
 
 _VOLUMES = {4: "4 dimensions (C, D, H, W)", 5: "5 (N, C, D, H, W)"}
 
@@ -35,7 +35,7 @@ class Conv3d(conv._Conv):
     _op = "conv3d"
     _axes = 3
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor) -> Any:
+    def _conv_forward(self, input: TensorLike, weight: TensorLike, bias: TensorLike | None) -> Any:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = functional.pad(input, self._around(), self.padding_mode)
@@ -194,7 +194,7 @@ class MaxUnpool3d(pooling._MaxUnpool):
 
     _axes = 3
 
-    def forward(self, input: Tensor, indices: Tensor, output_size: ShapeLike | None = None) -> Any:
+    def forward(self, input: TensorLike, indices: TensorLike, output_size: ShapeLike | None = None) -> Any:
         windows = self.kernel_size, self.stride, self.padding
         return _function("max_unpool3d")(input, indices, *windows, output_size)
 

@@ -6,7 +6,7 @@ and rotations are in `images`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import *
 from ranvier.data.vision.images import floats, is_pil, of_pixels, pixels, rounded
 from ranvier.tensors.memory import Array
+
+if TYPE_CHECKING:
+    from ranvier.tensors.types import DtypeLike
 
 
 def to_tensor(pic: Any) -> Tensor:
@@ -102,7 +105,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
     return image.frombytes(mode, picture.size, picture.tobytes())
 
 
-def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
+def convert_image_dtype(image: Tensor, dtype: DtypeLike = np.float32) -> Tensor:
     """Numbers in the range of another dtype: 0 ... 1 for floats, 0 ... the largest number for integers."""
     x, to = pixels("convert_image_dtype", image, 0), np.dtype(dtype)
     if x.dtype == to:
