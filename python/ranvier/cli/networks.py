@@ -263,12 +263,12 @@ def require_names(expected: list[str], names: list[str]) -> None:
 
 def probabilities(model: Any, output: Any, link: str | None = None) -> Any:
     """Probabilities of the classes, (n, classes); None without a link, in the model file or given."""
-    from ranvier.train.losses import probabilities as of
+    from ranvier.train.losses import probabilities as link_probabilities
 
     link = rv.serialization.info(model).link or link
     if link is None:
         return None
-    p = of(output, link).reshape(len(output), -1)
+    p = link_probabilities(output, link).reshape(len(output), -1)
     if p.shape[1] == 1:
         return np.hstack([1 - p, p])
     return p

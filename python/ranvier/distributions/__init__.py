@@ -28,7 +28,7 @@ from ranvier.distributions.counting import Binomial, Geometric, Multinomial, Neg
 from ranvier.distributions.discrete import Bernoulli, Categorical, MixtureSameFamily, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence, register_kl
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma, LKJCholesky
-from ranvier.distributions.heavy import Cauchy, Gumbel, HalfCauchy, HalfNormal, StudentT
+from ranvier.distributions.heavy_tailed import Cauchy, Gumbel, HalfCauchy, HalfNormal, StudentT
 from ranvier.distributions.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from ranvier.distributions.transforms import *  # noqa: F403
 from ranvier.distributions.transforms import TransformedDistribution

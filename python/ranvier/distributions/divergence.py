@@ -16,7 +16,7 @@ from ranvier.distributions.continuous import Exponential, Laplace, MultivariateN
 from ranvier.distributions.counting import Binomial, Geometric, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical, OneHotCategorical
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
-from ranvier.distributions.heavy import EULER, Cauchy, Gumbel
+from ranvier.distributions.heavy_tailed import EULER, Cauchy, Gumbel
 from ranvier.distributions.transforms import TransformedDistribution
 from ranvier.linalg import solve_triangular
 from ranvier.settings import defined
