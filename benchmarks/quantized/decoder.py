@@ -19,21 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quantized.decoder_matrices import MATRICES
 from benchmarks.quantized.one_row import given
 from benchmarks.quantized.rounds import BITS, PRECISIONS, Array, Comparison, main, read_seconds
 from benchmarks.training import decoder
-from benchmarks.training.decoder import CONTEXT, HEAD, INNER, LAYERS, TOKENS, WIDTH, WORDS, numbers
-
-KEYS = decoder.SHARED * HEAD
-MATRICES = {
-    "attention.q": (WIDTH, WIDTH),
-    "attention.k": (KEYS, WIDTH),
-    "attention.v": (KEYS, WIDTH),
-    "attention.out": (WIDTH, WIDTH),
-    "gate": (INNER, WIDTH),
-    "up": (INNER, WIDTH),
-    "down": (WIDTH, INNER),
-}  # of a layer
+from benchmarks.training.decoder import CONTEXT, HEAD, LAYERS, TOKENS, WIDTH, WORDS, numbers
 
 
 @cache

@@ -19,33 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quantized.encoder_problem import EPS, HEADS, INNER, LAYERS, WIDTH, given, parameters
 from benchmarks.quantized.rounds import Array, Comparison, main
-from benchmarks.training.decoder import numbers
 
-LAYERS, WIDTH, HEADS, INNER, EPS = 6, 384, 12, 1536, 1e-12
 SIZES = ((1, 16), (1, 128), (16, 128))
-
-
-def shapes(layer: int) -> dict[str, tuple[int, ...]]:
-    """Of a layer's parameters, by their names in nn.TransformerEncoder; matrices are (outputs, inputs)."""
-    matrices = {
-        "self_attn.in_proj_weight": (3 * WIDTH, WIDTH),
-        "self_attn.out_proj.weight": (WIDTH, WIDTH),
-        "linear1.weight": (INNER, WIDTH),
-        "linear2.weight": (WIDTH, INNER),
-    }
-    vectors = {name.replace("weight", "bias"): shape[:1] for name, shape in matrices.items()}
-    norms = {f"norm{i}.{part}": (WIDTH,) for i in (1, 2) for part in ("weight", "bias")}
-    return {f"layers.{layer}.{name}": shape for name, shape in (matrices | vectors | norms).items()}
-
-
-def parameters(layer: int) -> dict[str, Array]:
-    return {name: numbers(name, shape) for name, shape in shapes(layer).items()}
-
-
-def given(case: str) -> Array:
-    batch, length = map(int, case.split()[1].split("x"))
-    return np.random.default_rng(length).standard_normal((batch, length, WIDTH), np.float32)
 
 
 def ranvier(case: str) -> Callable[[], Any]:

@@ -8,7 +8,8 @@ import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
 
-from benchmarks.quantized.decoder import MATRICES, Array
+from benchmarks.quantized.decoder_matrices import MATRICES
+from benchmarks.quantized.rounds import Array
 from benchmarks.training import decoder
 from benchmarks.training.decoder import LAYERS, WIDTH, WORDS, numbers
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.quantized.encoder import EPS, HEADS, LAYERS, WIDTH, given, parameters
+from benchmarks.quantized.encoder_problem import EPS, HEADS, LAYERS, WIDTH, given, parameters
 
 MICROSOFT = "com.microsoft"
 
