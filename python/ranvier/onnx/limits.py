@@ -10,7 +10,7 @@ axis of 0 elements may have a large result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from ranvier.onnx.operators.resize import sizes_of
 from ranvier.onnx.operators.windows import WINDOW, geometry
-from ranvier.onnx.values import array_of, axis_of, ints, is_exact, raw, shape_of
+from ranvier.onnx.values import Value, array_of, axis_of, ints, is_exact, raw, shape_of
 from ranvier.ops.matrix.einsum import parsed
 
 Inputs = list[Any]
@@ -34,7 +34,9 @@ network."""
 
 STEP = 256  # the cost of a step that runs in Python
 _PRODUCTS = 128  # so many multiplications of floats cost as much as one element
-_OF_INTEGERS = 8  # so many multiplications of integers, which NumPy computes, cost as much as one element
+_INTEGER_PRODUCTS = (
+    8  # so many multiplications of integers, which NumPy computes, cost as much as one element
+)
 _MOST = 2**62  # a larger cost is counted as this
 
 _BY_VALUES = "AffineGrid Col2Im ConstantOfShape Expand MaxUnpool OneHot Pad Range Resize Tile Upsample"
@@ -48,10 +50,9 @@ def cost(op: str, inputs: Inputs, settings: Settings) -> int:
 
     An operator that is not in `_RULES` is taken to broadcast its inputs. Elements of 8 bytes count twice.
     """
+    wide = 1
     if inputs and inputs[0] is not None and raw(inputs[0]).itemsize > 4:
         wide = 2
-    else:
-        wide = 1
     rule = _RULES.get(op)
     if rule is not None:
         # for invalid inputs a rule may fail; the operator raises the error when it runs
@@ -73,28 +74,28 @@ def _broadcast(shapes: list[tuple[int, ...]]) -> int:
     return math.prod([max(sizes) or 1 for sizes in zip_longest(*[s[::-1] for s in shapes], fillvalue=1)])
 
 
-def _size(value: Any) -> int:
+def _size(value: Value) -> int:
     return int(_product(shape_of(value)))
 
 
-def _of_first(times: int) -> Callable[[Inputs, Settings], int]:
-    """A rule: so many times the elements of the first input."""
-    return lambda inputs, settings: times * _size(inputs[0])
-
-
-def _multiplied(products: float, value: Any) -> float:
+def _multiplied(products: float, value: Value) -> float:
     """The cost of so many multiplications of elements of the dtype of value."""
-    return products / (_OF_INTEGERS if is_exact(raw(value).dtype) else _PRODUCTS)
+    if is_exact(raw(value).dtype):
+        return products / _INTEGER_PRODUCTS
+    return products / _PRODUCTS
 
 
-def _of_few_bits(inputs: Inputs, settings: Settings) -> float:
+def _quantized_matrix(inputs: Inputs, settings: Settings) -> float:
     return _size(inputs[0]) * settings["n"] * (1 / max(settings["k"], 1) + 1 / _PRODUCTS)
 
 
 def _pad(inputs: Inputs, settings: Settings) -> int:
     """The size with all positive pads; negative ones crop afterwards."""
-    shape, pads = shape_of(inputs[0]), ints(inputs[1])
-    axes = ints(inputs[3]) if len(inputs) > 3 and inputs[3] is not None else range(len(shape))
+    shape = shape_of(inputs[0])
+    pads = ints(inputs[1])
+    axes: Iterable[int] = range(len(shape))
+    if len(inputs) > 3 and inputs[3] is not None:
+        axes = ints(inputs[3])
     sizes = list(shape)
     for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
         sizes[axis] += max(before, 0) + max(after, 0)
@@ -117,11 +118,14 @@ def _resize(inputs: Inputs, settings: Settings) -> float:
     shape = shape_of(inputs[0])
     if "height_scale" in settings:
         scales: Any = np.array([1, 1, settings["height_scale"], settings["width_scale"]], np.float32)
+    elif len(inputs) == 2:
+        scales = inputs[1]
     else:
-        scales = inputs[1] if len(inputs) == 2 else inputs[2]
+        scales = inputs[2]
+    sizes = inputs[3] if len(inputs) > 3 else None
     axes = [a % len(shape) for a in settings.get("axes") or range(len(shape))]
     policy = settings.get("keep_aspect_ratio_policy", "stretch")
-    factors, outs = sizes_of(shape, axes, scales, inputs[3] if len(inputs) > 3 else None, policy)
+    factors, outs = sizes_of(shape, axes, scales, sizes, policy)
     total = 0.0
     now = list(shape)
     for axis, factor in zip(axes, factors, strict=True):
@@ -129,14 +133,17 @@ def _resize(inputs: Inputs, settings: Settings) -> float:
         out = outs[axis]
         if out == n and factor == 1:
             continue
-        reach = 2 / min(factor, 1) if settings.get("antialias") else 2  # input elements on each side
+        reach = 2.0  # input elements on each side
+        if settings.get("antialias"):
+            reach = 2 / min(factor, 1)
         now[axis] = out
         total += _product(now) * (1 + n / _PRODUCTS) + 2 * out * n + 8 * max(out, 1) * reach
     return total
 
 
 def _matmul(inputs: Inputs, settings: Settings) -> float:
-    a, b = (shape_of(v) for v in inputs[:2])
+    a = shape_of(inputs[0])
+    b = shape_of(inputs[1])
     if len(a) == 1:
         a = (1, *a)
     if len(b) == 1:
@@ -146,9 +153,11 @@ def _matmul(inputs: Inputs, settings: Settings) -> float:
 
 
 def _gemm(inputs: Inputs, settings: Settings) -> float:
-    a, b = (shape_of(v) for v in inputs[:2])
+    a = shape_of(inputs[0])
+    b = shape_of(inputs[1])
     inner = a[0] if settings.get("transA") else a[-1]
-    out = _product((_size(inputs[0]) // (inner or 1), b[0] if settings.get("transB") else b[-1]))
+    columns = b[0] if settings.get("transB") else b[-1]
+    out = _product((_size(inputs[0]) // (inner or 1), columns))
     return 3 * out + _multiplied(out * inner, inputs[0])
 
 
@@ -183,7 +192,7 @@ def _gather_nd(inputs: Inputs, settings: Settings) -> int:
     return int(_product((*lead, *inner))) + 2 * _size(inputs[1])
 
 
-def _window(inputs: Inputs, settings: Settings, kernel: Any) -> tuple[float, float, float]:
+def _window(inputs: Inputs, settings: Settings, kernel: Sequence[int]) -> tuple[float, float, float]:
     """The numbers of elements of the padded batch, of one channel of one result image, and of the window."""
     chosen = {name: settings[name] for name in WINDOW if name in settings}
     window = geometry("", inputs[0], kernel, **chosen)
@@ -215,9 +224,11 @@ def _transposed(inputs: Inputs, settings: Settings) -> float:
 
     With auto_pad SAME it has n stride.
     """
-    shape, weight = shape_of(inputs[0]), shape_of(inputs[1])
+    shape = shape_of(inputs[0])
+    weight = shape_of(inputs[1])
     space = len(shape) - 2
-    strides, dilations = (settings.get(k) or [1] * space for k in ("strides", "dilations"))
+    strides = settings.get("strides") or [1] * space
+    dilations = settings.get("dilations") or [1] * space
     more = settings.get("output_padding") or [0] * space
     wanted = settings.get("output_shape") or [n * s for n, s in zip(shape[2:], strides, strict=True)]
     axes = zip(strides, shape[2:], dilations, weight[2:], more, wanted[-space:], strict=True)
@@ -240,7 +251,9 @@ def _unpooled(inputs: Inputs, settings: Settings) -> float:
 
 
 def _col2im(inputs: Inputs, settings: Settings) -> float:
-    shape, outer, kernel = shape_of(inputs[0]), ints(inputs[1]), ints(inputs[2])
+    shape = shape_of(inputs[0])
+    outer = ints(inputs[1])
+    kernel = ints(inputs[2])
     pads = settings.get("pads") or [0] * (2 * len(outer))
     whole = [n + sum(pads[i :: len(outer)]) for i, n in enumerate(outer)]
     planes = _product(shape[:2]) / (math.prod(kernel) or 1)
@@ -249,16 +262,89 @@ def _col2im(inputs: Inputs, settings: Settings) -> float:
 
 def _recurrent(inputs: Inputs, settings: Settings) -> float:
     """The gates of all steps and directions. 16 STEP for each: layers that the kernel lacks run in Python."""
-    steps, batch = shape_of(inputs[0])[:2][:: -1 if settings.get("layout") else 1]
+    steps, batch = shape_of(inputs[0])[:2]
+    if settings.get("layout"):
+        batch, steps = shape_of(inputs[0])[:2]
     directions, gates, features = shape_of(inputs[1])
     work = batch * gates * (1 + (features + shape_of(inputs[2])[-1]) / _PRODUCTS)
     return max(steps, 1) * directions * (work + 16 * STEP)
 
 
-def _of_bits(inputs: Inputs, settings: Settings) -> float:
+def _matmul_of_bits(inputs: Inputs, settings: Settings) -> float:
     n = max(settings.get("N", 0), 0)
     k = max(settings.get("K", 0), 1)
     return _size(inputs[0]) / k * n * (1 + k / _PRODUCTS) + 4 * n * k
+
+
+def _constant_of_shape(inputs: Inputs, settings: Settings) -> float:
+    return _product(ints(inputs[0]))
+
+
+def _expand(inputs: Inputs, settings: Settings) -> float:
+    return _broadcast([shape_of(inputs[0]), ints(inputs[1])])
+
+
+def _tile(inputs: Inputs, settings: Settings) -> float:
+    return _size(inputs[0]) * _product(ints(inputs[1]))
+
+
+def _one_hot(inputs: Inputs, settings: Settings) -> float:
+    depth = int(array_of(inputs[1]).reshape(-1)[0])
+    return 3 * _size(inputs[0]) * depth
+
+
+def _affine_grid(inputs: Inputs, settings: Settings) -> float:
+    return _product(ints(inputs[1])) * 16
+
+
+def _grid_sample(inputs: Inputs, settings: Settings) -> float:
+    return shape_of(inputs[0])[1] * _size(inputs[1])
+
+
+def _local_response_norm(inputs: Inputs, settings: Settings) -> float:
+    window = min(settings["size"], 2 * shape_of(inputs[0])[1])
+    return (_size(inputs[0]) + STEP) * (1 + window)
+
+
+def _all_elements(inputs: Inputs, settings: Settings) -> float:
+    return sum(map(_size, inputs))
+
+
+def _all_elements_4_times(inputs: Inputs, settings: Settings) -> float:
+    return 4 * sum(map(_size, inputs))
+
+
+def _nothing(inputs: Inputs, settings: Settings) -> float:
+    """Of operators with graphs in attributes: the nodes of these are counted when they run."""
+    return 0
+
+
+def _quantized_conv(inputs: Inputs, settings: Settings) -> float:
+    return _conv([inputs[0], inputs[3]], settings)
+
+
+def _quantized_matmul(inputs: Inputs, settings: Settings) -> float:
+    return _matmul([inputs[0], inputs[3]], settings)
+
+
+def _quantized_table(inputs: Inputs, settings: Settings) -> float:
+    return 2 * _size(inputs[0]) * max(settings["k"], 1)
+
+
+def _nonzero(inputs: Inputs, settings: Settings) -> float:
+    return _size(inputs[0]) * max(2 * len(shape_of(inputs[0])), 1)
+
+
+def _first_input(inputs: Inputs, settings: Settings) -> float:
+    return _size(inputs[0])
+
+
+def _first_input_twice(inputs: Inputs, settings: Settings) -> float:
+    return 2 * _size(inputs[0])
+
+
+def _first_input_8_times(inputs: Inputs, settings: Settings) -> float:
+    return 8 * _size(inputs[0])
 
 
 # these cost the elements of their first input: their other inputs are settings or have one element a channel
@@ -269,44 +355,53 @@ _AS_FIRST = """
     Trilu Unsqueeze
 """
 _RULES: dict[str, Callable[[Inputs, Settings], float]] = {
-    "ConstantOfShape": lambda inputs, settings: _product(ints(inputs[0])),
-    "Expand": lambda inputs, settings: _broadcast([shape_of(inputs[0]), ints(inputs[1])]),
-    "Tile": lambda inputs, settings: _size(inputs[0]) * _product(ints(inputs[1])),
-    "OneHot": lambda inputs, settings: 3 * _size(inputs[0]) * int(array_of(inputs[1]).reshape(-1)[0]),
-    "AffineGrid": lambda inputs, settings: _product(ints(inputs[1])) * 16,
+    "AffineGrid": _affine_grid,
+    "AveragePool": _pool,
+    "Cast": _first_input_twice,
+    "CastLike": _first_input_twice,
+    "Col2Im": _col2im,
+    "Concat": _all_elements,
+    "ConstantOfShape": _constant_of_shape,
+    "Conv": _conv,
+    "ConvInteger": _conv,
+    "ConvTranspose": _transposed,
+    "Einsum": _einsum,
+    "Expand": _expand,
+    "GRU": _recurrent,
+    "Gather": _gather,
+    "GatherElements": _all_elements_4_times,
     "GatherND": _gather_nd,
-    "GridSample": lambda inputs, settings: shape_of(inputs[0])[1] * _size(inputs[1]),
-    "LRN": lambda inputs, settings: (
-        (_size(inputs[0]) + STEP) * (1 + min(settings["size"], 2 * shape_of(inputs[0])[1]))
-    ),
-    "Concat": lambda inputs, settings: sum(map(_size, inputs)),
-    **dict.fromkeys(("If", "Loop", "Scan"), lambda inputs, settings: 0),  # their graphs are counted
+    "Gemm": _gemm,
+    "GridSample": _grid_sample,
+    "Hardmax": _first_input_twice,
+    "If": _nothing,
+    "LRN": _local_response_norm,
+    "LSTM": _recurrent,
+    "Loop": _nothing,
+    "LpPool": _pool,
+    "MatMul": _matmul,
+    "MatMulInteger": _matmul,
+    "MatMulNBits": _matmul_of_bits,
+    "MaxPool": _pool,
+    "MaxUnpool": _unpooled,
+    "NonZero": _nonzero,
+    "OneHot": _one_hot,
     "Pad": _pad,
+    "QLinearConv": _quantized_conv,
+    "QLinearMatMul": _quantized_matmul,
+    "QuantizedMatrix": _quantized_matrix,
+    "QuantizedTable": _quantized_table,
+    "RNN": _recurrent,
     "Range": _range,
     "Resize": _resize,
+    "Scan": _nothing,
+    "Scatter": _all_elements_4_times,
+    "ScatterElements": _all_elements_4_times,
+    "ScatterND": _all_elements_4_times,
+    "TensorScatter": _all_elements_4_times,
+    "Tile": _tile,
+    "TopK": _first_input_8_times,
+    "Unique": _first_input_8_times,
     "Upsample": _resize,
-    "Gather": _gather,
-    "MatMul": _matmul,
-    "Gemm": _gemm,
-    "Einsum": _einsum,
-    **dict.fromkeys(("Conv", "ConvInteger"), _conv),
-    "QLinearConv": lambda inputs, settings: _conv([inputs[0], inputs[3]], settings),
-    "MatMulInteger": _matmul,
-    "MatMulNBits": _of_bits,
-    "QuantizedMatrix": _of_few_bits,
-    "QuantizedTable": lambda inputs, settings: 2 * _size(inputs[0]) * max(settings["k"], 1),
-    "QLinearMatMul": lambda inputs, settings: _matmul([inputs[0], inputs[3]], settings),
-    "ConvTranspose": _transposed,
-    "MaxUnpool": _unpooled,
-    "Col2Im": _col2im,
-    **dict.fromkeys(("AveragePool", "MaxPool", "LpPool"), _pool),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
-    **dict.fromkeys(("TopK", "Unique"), _of_first(8)),
-    **dict.fromkeys(
-        ("Scatter", "ScatterElements", "ScatterND", "TensorScatter", "GatherElements"),
-        lambda inputs, settings: 4 * sum(map(_size, inputs)),
-    ),
-    **dict.fromkeys(("Cast", "CastLike", "Hardmax"), _of_first(2)),
-    "NonZero": lambda inputs, settings: _size(inputs[0]) * max(2 * len(shape_of(inputs[0])), 1),
-    **dict.fromkeys(_AS_FIRST.split(), _of_first(1)),
+    **dict.fromkeys(_AS_FIRST.split(), _first_input),
 }

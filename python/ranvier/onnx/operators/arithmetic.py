@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import ranvier as rv
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.registry import operator, operators
+from ranvier.onnx.registry import operator
 from ranvier.onnx.symbols import has_size
 from ranvier.onnx.values import (
     FLOATS,
+    Value,
     axis_of,
     in_float,
     ints,
@@ -31,9 +32,11 @@ from ranvier.onnx.values import (
 
 
 @operator("Mod")
-def mod(a: Any, b: Any, *, fmod: int = 0) -> Any:
+def mod(a: Value, b: Value, *, fmod: int = 0) -> Any:
     """a - b floor(a / b), with the sign of b; fmod: with the sign of a."""
-    return in_float(ops.fmod if fmod else ops.remainder, a, b)
+    if fmod:
+        return in_float(ops.fmod, a, b)
+    return in_float(ops.remainder, a, b)
 
 
 @operator("IsInf")
@@ -45,12 +48,11 @@ def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> 
 
 
 @operator("PRelu")
-def prelu_of_channels(x: Any, slope: Any) -> Any:
+def prelu_of_channels(x: Value, slope: Value) -> Any:
     """Up to version 6: one slope, or one for each channel."""
+    shape: tuple[int, ...] = (1,)
     if raw(slope).size > 1:
         shape = (-1, *(1,) * (raw(x).ndim - 2))
-    else:
-        shape = (1,)
     return prelu(x, ops.reshape(tensor_of(slope), shape))
 
 
@@ -67,7 +69,7 @@ def shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
     return ops.where(y < -lambd, y + bias, ops.where(y > lambd, y - bias, 0.0)).to(x.dtype)
 
 
-def _clip(infinite: bool, x: Any, low: Any = None, high: Any = None) -> Any:
+def _clip(infinite: bool, x: Value, low: Value | None = None, high: Value | None = None) -> Any:
     """x limited to low .. high, which hold one number each. Where low > high, every element becomes high.
 
     A limit that is left out is the smallest or largest finite number, so that infinities become finite.
@@ -75,21 +77,24 @@ def _clip(infinite: bool, x: Any, low: Any = None, high: Any = None) -> Any:
     """
     dtype = raw(x).dtype
     if dtype.kind == "f":
-        most = np.asarray(math.inf if infinite else np.finfo(dtype).max)
+        largest = np.finfo(dtype).max
+        if infinite:
+            largest = np.inf
         if low is None:
-            low = -most
+            low = np.asarray(-largest)
         if high is None:
-            high = most
-    if dtype in FLOATS and not isinstance(low, Tensor) and not isinstance(high, Tensor):
-        return ops.clamp(tensor_of(x), raw(low).item(), raw(high).item())
+            high = np.asarray(largest)
+    if dtype in FLOATS and isinstance(low, np.ndarray) and isinstance(high, np.ndarray):
+        return ops.clamp(tensor_of(x), low.item(), high.item())
+    return in_float(_between, x, low, high)
 
-    def of_tensors(x: Tensor, low: Any, high: Any) -> Any:
-        y = x if low is None else ops.maximum(x, low)
-        if high is None:
-            return y
-        return ops.minimum(y, high)
 
-    return in_float(of_tensors, x, low, high)
+def _between(x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
+    if low is not None:
+        x = ops.maximum(x, low)
+    if high is not None:
+        x = ops.minimum(x, high)
+    return x
 
 
 operator("Clip")(partial(_clip, True))
@@ -101,7 +106,7 @@ operator("Clip", since=6)(partial(_clip, False))
 def gemm(
     a: Tensor,
     b: Tensor,
-    c: Any = None,
+    c: Tensor | None = None,
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
@@ -115,17 +120,22 @@ def gemm(
     dtype = a.dtype
     if transA:
         a = a.T
-    if transB and alpha == 1 and beta == 1 and dtype in FLOATS and (c is None or c.shape == (b.shape[0],)):
+    is_linear = transB and alpha == 1 and beta == 1 and dtype in FLOATS
+    if is_linear and (c is None or c.shape == (b.shape[0],)):
         return ops.linear(a, b, c)
-    y = _scaled(ops.matmul(a, b.T if transB else b), alpha)
-    return (y if c is None else y + _scaled(c, beta)).to(dtype)
+    if transB:
+        b = b.T
+    y = _scaled(ops.matmul(a, b), alpha)
+    if c is not None:
+        y = y + _scaled(c, beta)
+    return y.to(dtype)
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
     """x * factor; integers times a factor that is not whole are computed in float64."""
-    if factor == 1 or not is_exact(x.dtype):
-        if factor == 1:
-            return x
+    if factor == 1:
+        return x
+    if not is_exact(x.dtype):
         return x * factor
     if factor == int(factor):
         return x * int(factor)
@@ -139,39 +149,73 @@ def einsum(*values: Tensor, equation: str) -> Any:
 
 
 # --- reductions
-def _extreme(function: Any, sign: int, x: Tensor, axes: Any, keep: bool) -> Tensor:
-    """The maximum (sign -1) or minimum (sign 1) over axes.
+Places = tuple[int, ...]
+"""The axes of a reduction."""
 
-    The maximum of no elements is the least number of the dtype, the minimum of none is the largest.
-    """
-    if all(x.shape[a] for a in axes):
-        return function(x, axes, keep)
-    edge: Any = sign * math.inf
+
+def _maximum(x: Tensor, axes: Places, keepdims: bool) -> Tensor:
+    """The maximum over axes; of no elements the least number of the dtype."""
+    if all(x.shape[axis] for axis in axes):
+        return ops.amax(x, axes, keepdims)
+    least: Any = -math.inf
     if x.dtype == np.bool_:
-        edge = sign > 0
+        least = False
     elif is_exact(x.dtype):
-        edge = np.iinfo(x.dtype).min if sign < 0 else np.iinfo(x.dtype).max
-    shape = ops.sum(x, axes, keep).shape
-    return tensor_of(np.full(shape, edge, x.dtype))
+        least = np.iinfo(x.dtype).min
+    return _constant(x, axes, keepdims, least)
 
 
-def _product(x: Tensor, axes: Any, keep: bool) -> Tensor:
+def _minimum(x: Tensor, axes: Places, keepdims: bool) -> Tensor:
+    """The minimum over axes; of no elements the largest number of the dtype."""
+    if all(x.shape[axis] for axis in axes):
+        return ops.amin(x, axes, keepdims)
+    largest: Any = math.inf
+    if x.dtype == np.bool_:
+        largest = True
+    elif is_exact(x.dtype):
+        largest = np.iinfo(x.dtype).max
+    return _constant(x, axes, keepdims, largest)
+
+
+def _constant(x: Tensor, axes: Places, keepdims: bool, value: bool | int | float) -> Tensor:
+    """One value everywhere, in the shape of a reduction of x."""
+    shape = ops.sum(x, axes, keepdims).shape
+    return tensor_of(np.full(shape, value, x.dtype))
+
+
+def _product(x: Tensor, axes: Places, keepdims: bool) -> Tensor:
     for axis in sorted(axes, reverse=True):
-        x = ops.prod(x, axis, keep)
+        x = ops.prod(x, axis, keepdims)
     return x
 
 
-_REDUCTIONS: dict[str, Any] = {  # functions of (Tensor, axes, keepdims)
+def _sum_of_absolutes(x: Tensor, axes: Places, keepdims: bool) -> Tensor:
+    return ops.sum(ops.abs(x), axes, keepdims)
+
+
+def _norm(x: Tensor, axes: Places, keepdims: bool) -> Tensor:
+    return ops.norm(x, 2, axes, keepdims)
+
+
+def _log_of_sum(x: Tensor, axes: Places, keepdims: bool) -> Tensor:
+    return ops.log(ops.sum(x, axes, keepdims))
+
+
+def _sum_of_squares(x: Tensor, axes: Places, keepdims: bool) -> Tensor:
+    return ops.sum(ops.square(x), axes, keepdims)
+
+
+_REDUCTIONS: dict[str, Callable[[Tensor, Places, bool], Tensor]] = {
     "ReduceSum": ops.sum,
     "ReduceMean": ops.mean,
     "ReduceProd": _product,
-    "ReduceMax": partial(_extreme, ops.amax, -1),
-    "ReduceMin": partial(_extreme, ops.amin, 1),
-    "ReduceL1": lambda x, *how: ops.sum(ops.abs(x), *how),
-    "ReduceL2": lambda x, *how: ops.norm(x, 2, *how),
-    "ReduceLogSum": lambda x, *how: ops.log(ops.sum(x, *how)),
+    "ReduceMax": _maximum,
+    "ReduceMin": _minimum,
+    "ReduceL1": _sum_of_absolutes,
+    "ReduceL2": _norm,
+    "ReduceLogSum": _log_of_sum,
     "ReduceLogSumExp": ops.logsumexp,
-    "ReduceSumSquare": lambda x, *how: ops.sum(ops.square(x), *how),
+    "ReduceSumSquare": _sum_of_squares,
 }
 # Over no axes these reductions return x unchanged. Others change each element: ReduceL1 takes absolute
 # values.
@@ -181,25 +225,30 @@ _OF_INTEGERS = ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1",
 
 
 def _reduced(
-    name: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+    name: str, x: Value, axes: Value | None = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Any:
     """The reduction `name` over axes. Without axes it is over all, or over none with noop_with_empty_axes."""
-    ndim, dtype = raw(x).ndim, raw(x).dtype
-    chosen = () if axes is None else tuple(axis_of(name, axis, ndim) for axis in ints(axes))
+    ndim = raw(x).ndim
+    dtype = raw(x).dtype
+    chosen: Places = ()
+    if axes is not None:
+        chosen = tuple(axis_of(name, axis, ndim) for axis in ints(axes))
     if not chosen and not noop_with_empty_axes:
         chosen = tuple(range(ndim))
     if not chosen and name in _IDENTITY_ON_SCALARS:
         return x
     as_floats = is_exact(dtype) and name not in _OF_INTEGERS
 
-    def of_tensors(x: Tensor) -> Any:
+    def reduced(x: Tensor) -> Tensor:
         if as_floats:
             x = x.to(np.float64)
-        # a reduction over no axes is one over a new axis of one element
-        x, over = (x, chosen) if chosen else (ops.unsqueeze(x, -1), (-1,))
-        return _REDUCTIONS[name](x, over, bool(chosen and keepdims)).to(dtype)
+        if chosen:
+            y = _REDUCTIONS[name](x, chosen, bool(keepdims))
+        else:  # a reduction over no axes is one over a new axis of one element
+            y = _REDUCTIONS[name](ops.unsqueeze(x, -1), (-1,), False)
+        return y.to(dtype)
 
-    return in_float(of_tensors, x)
+    return in_float(reduced, x)
 
 
 for _name in _REDUCTIONS:
@@ -219,11 +268,18 @@ def _extremum_at(
 for _name in ("ArgMax", "ArgMin"):
     operator(_name)(on_tensors(partial(_extremum_at, _name)))
 
-_RUNNING: dict[str, tuple[int, Any]] = {"CumSum": (0, ops.cumsum), "CumProd": (1, ops.cumprod)}
-"""Operator -> the sum or product of no elements, and the op."""
+
+class _RunningOp(NamedTuple):
+    """neutral: the sum or product of no elements."""
+
+    neutral: int
+    function: Callable[[Tensor, int], Tensor]
 
 
-def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: int = 0) -> Any:
+_RUNNING = {"CumSum": _RunningOp(0, ops.cumsum), "CumProd": _RunningOp(1, ops.cumprod)}
+
+
+def _running(name: str, x: Value, axis: Value, /, *, exclusive: int = 0, reverse: int = 0) -> Any:
     """Running sums or products along an axis.
 
     exclusive: each element is left out of its own sum. reverse: from the last element to the first.
@@ -231,7 +287,7 @@ def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: in
     neutral, function = _RUNNING[name]
     (at,) = ints(axis)
 
-    def of_tensors(x: Tensor) -> Any:
+    def accumulated(x: Tensor) -> Tensor:
         if reverse:
             x = ops.flip(x, at)
         if exclusive:
@@ -242,7 +298,7 @@ def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: in
             return ops.flip(y, at)
         return y
 
-    return in_float(of_tensors, x)
+    return in_float(accumulated, x)
 
 
 for _name in _RUNNING:
@@ -253,24 +309,70 @@ for _name in _RUNNING:
 def _flattened(function: Callable[..., Any], axis: int, x: Tensor) -> Any:
     """function(x, axis) as up to operator set 12: over all axes from this one on, joined to one."""
     at = axis_of("Softmax", axis, x.ndim)
-    return function(ops.reshape(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:]))), -1).reshape(x.shape)
+    matrix = ops.reshape(x, (math.prod(x.shape[:at]), math.prod(x.shape[at:])))
+    return function(matrix, -1).reshape(x.shape)
 
 
 def _hardmax(x: Tensor, axis: int) -> Any:
     """1 at the first maximum along an axis, 0 elsewhere."""
-    steps = np.arange(x.shape[axis]).reshape([-1 if d == axis % x.ndim else 1 for d in range(x.ndim)])
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    steps = np.arange(x.shape[axis]).reshape(shape)
     return ops.argmax(x, axis, True).eq(tensor_of(steps)).to(x.dtype)
 
 
+@operator("Softmax")
+@on_tensors
+def flattened_softmax(x: Tensor, *, axis: int = 1) -> Tensor:
+    return _flattened(ops.softmax, axis, x)
+
+
+@operator("Softmax", since=13)
+@on_tensors
+def softmax(x: Tensor, *, axis: int = -1) -> Tensor:
+    return ops.softmax(x, axis)
+
+
+@operator("LogSoftmax")
+@on_tensors
+def flattened_log_softmax(x: Tensor, *, axis: int = 1) -> Tensor:
+    return _flattened(ops.log_softmax, axis, x)
+
+
+@operator("LogSoftmax", since=13)
+@on_tensors
+def log_softmax(x: Tensor, *, axis: int = -1) -> Tensor:
+    return ops.log_softmax(x, axis)
+
+
+@operator("Hardmax")
+@on_tensors
+def flattened_hardmax(x: Tensor, *, axis: int = 1) -> Tensor:
+    return _flattened(_hardmax, axis, x)
+
+
+@operator("Hardmax", since=13)
+@on_tensors
+def hardmax(x: Tensor, *, axis: int = -1) -> Tensor:
+    return _hardmax(x, axis)
+
+
 # --- the k largest or smallest
-def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
+@operator("TopK")
+def topk(x: Value, k: Value, *, axis: int = -1, largest: int = 1, sorted: int = 1) -> Any:
     """The k largest or smallest values along an axis, and their indices; of equal ones the first."""
+    number = ints(k)[0]
     at = axis_of("TopK", axis, raw(x).ndim)
     n = shape_of(x)[at]
-    if not has_size((k, n)) and not 0 <= k <= n:
-        raise ValueError(f"[onnx TopK] got k {k} for an axis of length {n}")
-    kept = (slice(None),) * at + (slice(0, k),)
-    return in_float(lambda x: tuple(y[kept] for y in rv.sort(x, at, largest, stable=True)), x)
+    if not has_size((number, n)) and not 0 <= number <= n:
+        raise ValueError(f"[onnx TopK] got k {number} for an axis of length {n}")
+    first = (slice(None),) * at + (slice(0, number),)
+
+    def chosen(x: Tensor) -> tuple[Tensor, Tensor]:
+        values, places = rv.sort(x, at, bool(largest), stable=True)
+        return values[first], places[first]
+
+    return in_float(chosen, x)
 
 
 @operator("LpNormalization")
@@ -278,16 +380,3 @@ def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
 def lp_normalization(x: Tensor, *, axis: int = -1, p: int = 2) -> Any:
     size = ops.norm(x, p, axis, True)
     return x / ops.where(ops.eq(size, 0), 1.0, size)  # zeros stay
-
-
-operators(
-    {
-        ("Softmax", 1): on_tensors(lambda x, *, axis=1: _flattened(ops.softmax, axis, x)),
-        ("Softmax", 13): on_tensors(lambda x, *, axis=-1: ops.softmax(x, axis)),
-        ("LogSoftmax", 1): on_tensors(lambda x, *, axis=1: _flattened(ops.log_softmax, axis, x)),
-        ("LogSoftmax", 13): on_tensors(lambda x, *, axis=-1: ops.log_softmax(x, axis)),
-        ("Hardmax", 1): on_tensors(lambda x, *, axis=1: _flattened(_hardmax, axis, x)),
-        ("Hardmax", 13): on_tensors(lambda x, *, axis=-1: _hardmax(x, axis)),
-        ("TopK", 1): lambda x, k, *, axis=-1, largest=1, sorted=1: _topk(x, ints(k)[0], axis, bool(largest)),
-    }
-)

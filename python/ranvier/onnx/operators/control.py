@@ -10,16 +10,18 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import array_of, axis_of, raw, tensor_of
+from ranvier.onnx.values import Value, array_of, axis_of, raw, tensor_of
 
 
 @operator("If")
-def if_(condition: Any, *, then_branch: Any, else_branch: Any, compute: Any = None) -> Any:
+def if_(condition: Value, *, then_branch: Any, else_branch: Any, compute: Any = None) -> Any:
     return compute(then_branch if array_of(condition).all() else else_branch)
 
 
 @operator("Loop")
-def loop(most: Any = None, condition: Any = None, *states: Any, body: Any, compute: Any = None) -> Any:
+def loop(
+    most: Value | None = None, condition: Value | None = None, *states: Value, body: Any, compute: Any = None
+) -> Any:
     """The states after the last step, then for each further result of a step the results of all steps,
     stacked.
 
@@ -44,7 +46,7 @@ def loop(most: Any = None, condition: Any = None, *states: Any, body: Any, compu
 
 @operator("Scan", since=9)
 def scan(
-    *values: Any,
+    *values: Value,
     body: Any,
     num_scan_inputs: int,
     scan_input_axes: Any = None,
@@ -75,7 +77,7 @@ def scan(
     return (*states, *(ops.stack(c[::-1] if backwards else c, axis) for c, axis, backwards in ways))
 
 
-def _slices(x: Any, axis: int, backwards: int) -> list[Any]:
+def _slices(x: Value, axis: int, backwards: int) -> list[Any]:
     """The slices of x along an axis, which they lack."""
     at = axis_of("Scan", axis, raw(x).ndim)
     parts = list(ops.unbind(tensor_of(x), at))

@@ -14,17 +14,28 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
 from ranvier.onnx.sizes import Size
-from ranvier.onnx.values import Array, array_of, axis_of, cast, in_float, ints, raw, shape_of, tensor_of
+from ranvier.onnx.values import (
+    Array,
+    Value,
+    array_of,
+    axis_of,
+    cast,
+    in_float,
+    ints,
+    raw,
+    shape_of,
+    tensor_of,
+)
 from ranvier.ops.shape.index import gathered
 
 
-def _places(index: Any) -> Tensor:
+def _places(index: Value) -> Tensor:
     """The index as int64."""
     return cast(tensor_of(index), np.dtype(np.int64))
 
 
 @operator("Gather")
-def gather(x: Any, index: Any, *, axis: int = 0) -> Any:
+def gather(x: Value, index: Value, *, axis: int = 0) -> Any:
     """x[.., index, ..]: the dimensions of index take the place of the axis."""
     at = axis_of("Gather", axis, raw(x).ndim)
     if not isinstance(index, Tensor) and index.ndim == 0:
@@ -32,20 +43,20 @@ def gather(x: Any, index: Any, *, axis: int = 0) -> Any:
     return tensor_of(x)[((slice(None),) * at + (_places(index),))]
 
 
-def _parts(index: Tensor) -> tuple[Tensor, ...]:
+def _parts(index: Value) -> tuple[Tensor, ...]:
     """The columns of an index that is computed: its last axis holds a place in each of the first axes."""
     places = _places(index)
     return tuple(places[..., i] for i in range(raw(places).shape[-1]))
 
 
 @operator("GatherElements")
-def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
+def gather_elements(x: Value, index: Value, *, axis: int = 0) -> Any:
     at = axis_of("GatherElements", axis, raw(x).ndim)
     return gathered(tensor_of(x), at, _places(index), from_0=False)
 
 
 @operator("GatherND")
-def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
+def gather_nd(x: Value, index: Value, *, batch_dims: int = 0) -> Any:
     """The last axis of index holds indices into the axes of x after batch_dims, which are shared."""
     if isinstance(index, Tensor) and batch_dims == 0 and index.ndim:
         return tensor_of(x)[_parts(index)]
@@ -67,7 +78,9 @@ def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
 
 @operator("Scatter")
 @operator("ScatterElements")
-def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reduction: str = "none") -> Any:
+def scatter_elements(
+    x: Value, index: Value, updates: Value, *, axis: int = 0, reduction: str = "none"
+) -> Any:
     """x, where each element of updates is written at its own place, but along `axis` at that in index."""
     at = axis_of("ScatterElements", axis, raw(x).ndim)
     if isinstance(index, Tensor) and reduction in _SCATTERS and raw(index).shape == raw(updates).shape:
@@ -84,7 +97,7 @@ def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reducti
     return _put(x, tuple(key), updates, reduction)
 
 
-def _scattered(x: Any, at: int, places: Tensor, updates: Any, reduction: str) -> Any:
+def _scattered(x: Value, at: int, places: Tensor, updates: Value, reduction: str) -> Any:
     """`scatter_elements` at places that are computed. Negative ones count from the end."""
     from_0 = rv.where(places < 0, places + shape_of(tensor_of(x))[at], places)
 
@@ -97,12 +110,16 @@ def _scattered(x: Any, at: int, places: Tensor, updates: Any, reduction: str) ->
 
 
 @operator("ScatterND")
-def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> Any:
+def scatter_nd(x: Value, index: Value, updates: Value, *, reduction: str = "none") -> Any:
     """x with updates written at the places that the last axis of index holds."""
     is_computed = isinstance(index, Tensor) and reduction in ("none", "add")
     if is_computed and _fits(raw(x), raw(index), raw(updates)):
         is_sum = reduction == "add"
-        return in_float(lambda x, new: rv.index_put(x, _parts(index), new, is_sum), x, updates)
+
+        def written(x: Tensor, updates: Tensor) -> Tensor:
+            return rv.index_put(x, _parts(index), updates, is_sum)
+
+        return in_float(written, x, updates)
     indices = array_of(index)
     depth = indices.shape[-1] if indices.ndim else 0
     shape = shape_of(x)
@@ -125,7 +142,7 @@ _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 _SCATTERS = {"none": ""} | _REDUCTIONS
 
 
-def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
+def _put(x: Value, key: tuple[Any, ...], updates: Value, reduction: str) -> Any:
     """x with updates written at x[key], or combined with the elements there by the reduction."""
     if reduction != "none" and reduction not in _REDUCTIONS:
         expected = ", ".join(_REDUCTIONS)
@@ -144,13 +161,13 @@ def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
     return in_float(of_tensors, x, updates)
 
 
-def _depth(depth: Any) -> list[Any]:
+def _depth(depth: Value) -> list[Any]:
     """The one number in an array: a size while the model is written again (`sizes.py`)."""
     array = array_of(depth).reshape(-1)
     return list(array if array.dtype == object else array.astype(np.int64).tolist())
 
 
-def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: int = -1) -> Any:
+def _one_hot(negative: bool, index: Value, depth: Value, values: Value, /, *, axis: int = -1) -> Any:
     """A new axis of length depth, with values[1] at the index and values[0] elsewhere.
 
     negative: a negative index counts from the end, as from version 11 of the operator set on. Before, and for
@@ -162,7 +179,9 @@ def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: in
     at = axis_of("OneHot", axis, raw(index).ndim + 1)
 
     places = ops.unsqueeze(tensor_of(index), at).to(np.int64)
-    steps = rv.arange(count).reshape([-1 if d == at else 1 for d in range(places.ndim)])
+    aligned = [1] * places.ndim
+    aligned[at] = -1
+    steps = rv.arange(count).reshape(aligned)
     hot = places.eq(steps)
     if negative:
         hot = hot | (places + count).eq(steps)
@@ -175,12 +194,12 @@ operator("OneHot", since=11)(partial(_one_hot, True))
 
 
 @operator("NonZero")
-def nonzero(x: Any) -> Any:
+def nonzero(x: Value) -> Any:
     return tensor_of(np.array(np.nonzero(np.atleast_1d(array_of(x))), np.int64))
 
 
 @operator("Compress")
-def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
+def compress(x: Value, condition: Value, *, axis: int | None = None) -> Any:
     if axis is None:
         value = ops.reshape(tensor_of(x), -1)
     else:
@@ -190,7 +209,7 @@ def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
 
 
 @operator("ReverseSequence")
-def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
+def reverse_sequence(x: Value, lengths: Value, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
     """x, in which the first lengths[n] steps of sequence n are reversed."""
     shape = shape_of(x)
     counts = np.array(ints(lengths))
@@ -208,12 +227,15 @@ def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: in
 
 
 @operator("TensorScatter")
-def tensor_scatter(x: Any, update: Any, start: Any = None, *, axis: int = -2, mode: str = "linear") -> Any:
+def tensor_scatter(
+    x: Value, update: Value, start: Value | None = None, *, axis: int = -2, mode: str = "linear"
+) -> Any:
     """x with update written along an axis from start[n] on, for each sample n of the batch.
 
     mode "circular": indices beyond the end go on at the beginning.
     """
-    shape, new = shape_of(x), shape_of(update)
+    shape = shape_of(x)
+    new = shape_of(update)
     at = axis_of("TensorScatter", axis, len(shape))
     if start is None:
         first = np.zeros(shape[0], np.int64)
@@ -225,12 +247,14 @@ def tensor_scatter(x: Any, update: Any, start: Any = None, *, axis: int = -2, mo
     elif places.size and not 0 <= places.min() <= places.max() < shape[at]:
         raise ValueError(f"[onnx TensorScatter] got places up to {places.max()} for an axis of {shape[at]}")
     key: list[Any] = list(np.indices(new, sparse=True))
-    key[at] = places.reshape(len(first), *(-1 if d == at else 1 for d in range(1, len(shape))))
+    aligned = [len(first), *(1,) * (len(shape) - 1)]
+    aligned[at] = new[at]
+    key[at] = places.reshape(aligned)
     return _put(x, tuple(np.broadcast_arrays(*key)), update, "none")
 
 
 @operator("Unique")
-def unique(x: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
+def unique(x: Value, *, axis: int | None = None, sorted: int = 1) -> Any:
     array = array_of(x)
     values, first, inverse, counts = np.unique(
         array, return_index=True, return_inverse=True, return_counts=True, axis=axis

@@ -17,7 +17,7 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.indexing import reverse_sequence
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
+from ranvier.onnx.values import Value, array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
 from ranvier.ops.neural.recurrent import recurrent
 
 
@@ -64,7 +64,7 @@ def batch_norm(
 def layer_norm(
     x: Tensor,
     scale: Tensor,
-    bias: Any = None,
+    bias: Tensor | None = None,
     *,
     axis: int = -1,
     epsilon: float = 1e-5,
@@ -114,9 +114,9 @@ def local_response_norm(
 
 @operator("Dropout")
 def dropout(
-    x: Any,
-    ratio: Any = None,
-    training_mode: Any = None,
+    x: Value,
+    ratio: Value | None = None,
+    training_mode: Value | None = None,
     *,
     seed: int | None = None,
     is_test: int = 0,
@@ -244,9 +244,9 @@ def _directions(
     w: Tensor,
     r: Tensor,
     b: Any,
-    h0: Any,
-    c0: Any,
-    peepholes: Any,
+    h0: Value,
+    c0: Value,
+    peepholes: Value,
     *,
     layout: int = 0,
     linear_before_reset: int = 0,
@@ -342,7 +342,7 @@ class _Cell(NamedTuple):
         """The parts of the last axis, one for each gate."""
         return ops.split(v, self.hidden, -1)
 
-    def step(self, x: Any, h: Any, c: Any) -> tuple[Any, ...]:
+    def step(self, x: Value, h: Any, c: Any) -> tuple[Any, ...]:
         """The new h, and for an LSTM the new c; c is ignored by other cells."""
         of_x = ops.linear(x, self.w, self.bias[0])
         of_h = ops.linear(h, self.r, self.bias[1])
@@ -372,7 +372,7 @@ class _Cell(NamedTuple):
         return f[0](o) * f[2](c), c
 
 
-def _loop(cell: _Cell, x: Any, first: list[Any], sizes: Any, reverse: bool) -> tuple[Any, ...]:
+def _loop(cell: _Cell, x: Value, first: list[Any], sizes: Any, reverse: bool) -> tuple[Any, ...]:
     """All steps of one direction: y (steps, N, hidden) and the last states.
 
     first: the first states, None for zeros. Sequence n has sizes[n] steps; after them y is 0 and states stay.

@@ -14,10 +14,21 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.windows import WINDOW, conv
 from ranvier.onnx.registry import operator
-from ranvier.onnx.values import Array, array_of, axis_of, by_numpy, cast, dtype_of, raw, shape_of, tensor_of
+from ranvier.onnx.values import (
+    Array,
+    Value,
+    array_of,
+    axis_of,
+    by_numpy,
+    cast,
+    dtype_of,
+    raw,
+    shape_of,
+    tensor_of,
+)
 
 
-def _spread(value: Any, shape: tuple[int, ...], axis: int, block: int) -> Any:
+def _spread(value: Value | None, shape: tuple[int, ...], axis: int, block: int) -> Any:
     """A scale or zero point as an array that broadcasts to `shape`; 0 for None.
 
     value holds one number, or one for each index of the axis, or with `block` one for each so many indices.
@@ -32,14 +43,16 @@ def _spread(value: Any, shape: tuple[int, ...], axis: int, block: int) -> Any:
         return np.take(np.repeat(array, block, at), range(shape[at]), at)
     if array.ndim > 1:
         return array
-    return array.reshape([-1 if d == at else 1 for d in range(len(shape))])
+    aligned = [1] * len(shape)
+    aligned[at] = -1
+    return array.reshape(aligned)
 
 
 @operator("QuantizeLinear", since=10)
 def quantize(
-    x: Any,
-    scale: Any,
-    zero: Any = None,
+    x: Value,
+    scale: Value,
+    zero: Value | None = None,
     *,
     axis: int = 1,
     block_size: int = 0,
@@ -47,18 +60,19 @@ def quantize(
     precision: int = 0,
     saturate: int = 1,
 ) -> Any:
-    if output_dtype:
-        wanted = dtype_of(output_dtype)
-    else:
-        wanted = np.dtype(np.uint8)
-    dtype = wanted if zero is None else raw(zero).dtype
-    whole = dtype.name.startswith(("int", "uint"))
-    shifts, scales = (_spread(v, shape_of(x), axis, block_size) for v in (zero, scale))
+    dtype = np.dtype(np.uint8)
+    if zero is not None:
+        dtype = raw(zero).dtype
+    elif output_dtype:
+        dtype = dtype_of(output_dtype)
+    is_integer = dtype.name.startswith(("int", "uint"))
+    shifts = _spread(zero, shape_of(x), axis, block_size)
+    scales = _spread(scale, shape_of(x), axis, block_size)
 
-    def quantized(a: Any) -> Any:
-        kind = dtype_of(precision) if precision else a.dtype
-        y = a.astype(kind) / scales.astype(kind)
-        if not whole:
+    def quantized(a: Array) -> Any:
+        computed = dtype_of(precision) if precision else a.dtype
+        y = a.astype(computed) / scales.astype(computed)
+        if not is_integer:
             return cast(y, dtype, bool(saturate), True)
         limits = importlib.import_module("ml_dtypes").iinfo(dtype)
         moved = np.rint(y).astype(np.float64) + np.asarray(shifts).astype(np.float64)
@@ -69,27 +83,45 @@ def quantize(
 
 @operator("DequantizeLinear", since=10)
 def dequantize(
-    x: Any, scale: Any, zero: Any = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0
+    x: Value,
+    scale: Value,
+    zero: Value | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
 ) -> Any:
-    shifts, scales = (_spread(v, shape_of(x), axis, block_size) for v in (zero, scale))
-    dtype = dtype_of(output_dtype) if output_dtype else raw(scale).dtype
-    shifts = np.asarray(shifts).astype(np.float32)
-    return by_numpy(lambda a: ((a.astype(np.float32) - shifts) * scales).astype(dtype), x)
+    shifts = np.asarray(_spread(zero, shape_of(x), axis, block_size)).astype(np.float32)
+    scales = _spread(scale, shape_of(x), axis, block_size)
+    dtype = raw(scale).dtype
+    if output_dtype:
+        dtype = dtype_of(output_dtype)
+
+    def dequantized(a: Array) -> Array:
+        return ((a.astype(np.float32) - shifts) * scales).astype(dtype)
+
+    return by_numpy(dequantized, x)
 
 
-def _exact(x: Any, zero: Any, axis: int, scale: Any = 1.0) -> Tensor:
+def _exact(x: Value, zero: Value | None, axis: int, scale: Value | None = None) -> Tensor:
     """(x - zero) scale in float64; axis: along which zero and scale have a number for each index."""
-    shifts, scales = (np.asarray(_spread(v, shape_of(x), axis, 0), np.float64) for v in (zero, scale))
-    return tensor_of((raw(x).astype(np.float64) - shifts) * scales)
+    shifts = np.asarray(_spread(zero, shape_of(x), axis, 0), np.float64)
+    moved = raw(x).astype(np.float64) - shifts
+    if scale is None:
+        return tensor_of(moved)
+    scales = np.asarray(_spread(scale, shape_of(x), axis, 0), np.float64)
+    return tensor_of(moved * scales)
 
 
 @operator("MatMulInteger", since=10)
-def matmul_integer(a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
+def matmul_integer(a: Value, b: Value, a_zero: Value | None = None, b_zero: Value | None = None) -> Any:
     return cast(ops.matmul(_exact(a, a_zero, -2), _exact(b, b_zero, -1)), np.dtype(np.int32))
 
 
 @operator("ConvInteger", since=10, more=(*WINDOW, "group", "kernel_shape"))
-def conv_integer(x: Any, w: Any, x_zero: Any = None, w_zero: Any = None, **settings: Any) -> Any:
+def conv_integer(
+    x: Value, w: Value, x_zero: Value | None = None, w_zero: Value | None = None, **settings: Any
+) -> Any:
     return cast(conv(_exact(x, x_zero, 1), _exact(w, w_zero, 0), **settings), np.dtype(np.int32))
 
 
@@ -101,7 +133,13 @@ def _unpacked(packed: Array, bits: int, count: int) -> Array:
 
 @operator("MatMulNBits", more=("K", "N", "bits", "block_size", "accuracy_level"))
 def matmul_of_bits(
-    a: Any, b: Any, scales: Any, zero: Any = None, order: Any = None, bias: Any = None, **settings: int
+    a: Value,
+    b: Value,
+    scales: Value,
+    zero: Value | None = None,
+    order: Value | None = None,
+    bias: Value | None = None,
+    **settings: int,
 ) -> Any:
     """An operator of onnxruntime: a product with a matrix (N, K) of blocks along K, with a scale and a zero
     point each. accuracy_level, the precision in which onnxruntime computes it, is not followed."""
@@ -136,7 +174,14 @@ def matmul_of_bits(
 
 @operator("QLinearMatMul", since=10)
 def quantized_matmul(
-    a: Any, a_scale: Any, a_zero: Any, b: Any, b_scale: Any, b_zero: Any, y_scale: Any, y_zero: Any
+    a: Value,
+    a_scale: Value,
+    a_zero: Value,
+    b: Value,
+    b_scale: Value,
+    b_zero: Value,
+    y_scale: Value,
+    y_zero: Value,
 ) -> Any:
     y = ops.matmul(_exact(a, a_zero, -2, a_scale), _exact(b, b_zero, -1, b_scale))
     return quantize(y, y_scale, y_zero, axis=-2)
@@ -144,15 +189,15 @@ def quantized_matmul(
 
 @operator("QLinearConv", since=10, more=(*WINDOW, "group", "kernel_shape"))
 def quantized_conv(
-    x: Any,
-    x_scale: Any,
-    x_zero: Any,
-    w: Any,
-    w_scale: Any,
-    w_zero: Any,
-    y_scale: Any,
-    y_zero: Any,
-    b: Any = None,
+    x: Value,
+    x_scale: Value,
+    x_zero: Value,
+    w: Value,
+    w_scale: Value,
+    w_zero: Value,
+    y_scale: Value,
+    y_zero: Value,
+    b: Value | None = None,
     **settings: Any,
 ) -> Any:
     if b is None:

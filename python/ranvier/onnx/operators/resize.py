@@ -19,7 +19,7 @@ from ranvier.onnx.operators.windows import elements_along, geometry
 from ranvier.onnx.registry import operator
 from ranvier.onnx.sizes import number
 from ranvier.onnx.symbols import has_size
-from ranvier.onnx.values import array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
+from ranvier.onnx.values import Value, array_of, in_float, ints, on_tensors, raw, shape_of, tensor_of
 
 
 class _Filter(NamedTuple):
@@ -33,14 +33,14 @@ class _Filter(NamedTuple):
 
 
 @operator("Upsample")
-def upsample_images(x: Any, *, height_scale: float, width_scale: float, mode: str = "nearest") -> Any:
+def upsample_images(x: Value, *, height_scale: float, width_scale: float, mode: str = "nearest") -> Any:
     scales = np.array([1, 1, height_scale, width_scale], np.float32)
     return resize_10(x, scales, mode="linear" if mode == "bilinear" else mode)
 
 
 @operator("Upsample", since=7)
 @operator("Resize", since=10)
-def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
+def resize_10(x: Value, scales: Value, *, mode: str = "nearest") -> Any:
     """Version 10. The specification leaves open which element is nearest; this is onnxruntime's choice."""
     settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "version 10"}
     return resize(x, None, scales, None, mode=mode, **settings)
@@ -48,10 +48,10 @@ def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
 
 @operator("Resize", since=11)
 def resize(
-    x: Any,
-    roi: Any = None,
-    scales: Any = None,
-    sizes: Any = None,
+    x: Value,
+    roi: Value | None = None,
+    scales: Value | None = None,
+    sizes: Value | None = None,
     *,
     antialias: int = 0,
     axes: Any = None,
@@ -195,7 +195,7 @@ def _own_kernel(
 
 
 def _to_sizes(
-    x: Any, shape: Any, chosen: list[int], wanted: tuple[Any, ...], kernel: tuple[str, bool | None]
+    x: Value, shape: Any, chosen: list[int], wanted: tuple[Any, ...], kernel: tuple[str, bool | None]
 ) -> Any:
     """x resized to the wanted sizes of the chosen axes, some of which are symbols."""
     outs = list(shape)
@@ -234,7 +234,7 @@ def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, fl
     return places[how]()
 
 
-def _weights(places: Any, n: int, factor: float, filter: _Filter) -> Any:
+def _weights(places: Value, n: int, factor: float, filter: _Filter) -> Any:
     """(out, n): the share of each of n input elements in each output element, for places (out,).
 
     Elements outside the input are those at its edge. With antialias, a factor below 1 makes the filter wider.
@@ -296,13 +296,13 @@ def grid_sample(
 
 
 @operator("AffineGrid", since=20)
-def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
+def affine_grid(theta: Value, size: Value, *, align_corners: int = 0) -> Any:
     return in_float(lambda t: F.affine_grid(t, ints(size), bool(align_corners)), theta)
 
 
 @operator("Col2Im", since=18)
 def col2im(
-    x: Any, size: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
+    x: Value, size: Value, block: Value, *, dilations: Any = None, pads: Any = None, strides: Any = None
 ) -> Any:
     """(N, C * elements of a window, windows) -> (N, C, ...): each element is added at its place."""
     image = np.zeros((1, 1, *ints(size)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -10,14 +12,26 @@ import numpy as np
 
 import ranvier as rv
 import ranvier.ops as ops
-from ranvier.onnx.dims import Dims, broadcast, completed
-from ranvier.onnx.registry import operator, operators
+from ranvier.autograd import Tensor
+from ranvier.onnx.dims import Dim, Dims, broadcast, completed
+from ranvier.onnx.registry import operator
 from ranvier.onnx.sizes import Size
 from ranvier.onnx.symbols import has_size
-from ranvier.onnx.values import array_of, axis_of, dtype_of, in_float, ints, raw, shape_of, tensor_of
+from ranvier.onnx.values import (
+    Array,
+    Value,
+    array_of,
+    axis_of,
+    dtype_of,
+    in_float,
+    ints,
+    raw,
+    shape_of,
+    tensor_of,
+)
 
 
-def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
+def _reshaped(x: Value, target: tuple[int, ...], allowzero: bool) -> Any:
     """x in another shape.
 
     In target -1 follows from the other sizes; 0 copies a size of x unless allowzero.
@@ -26,7 +40,10 @@ def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
     wrong = f"[onnx Reshape] got shape {target} for a value of shape {shape}"
     if not allowzero and any(n == 0 for n in target[len(shape) :]):
         raise ValueError(wrong)
-    sizes = [shape[i] if n == 0 and not allowzero else n for i, n in enumerate(target)]
+    sizes = list(target)
+    for i, n in enumerate(target):
+        if n == 0 and not allowzero:
+            sizes[i] = shape[i]
     if has_size((shape, sizes)):
         return _shaped(x, completed(shape, tuple(sizes)))
     others = math.prod(n for n in sizes if n != -1)
@@ -39,21 +56,23 @@ def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
     return _shaped(x, tuple(sizes))
 
 
-def _shaped(x: Any, sizes: Dims) -> Any:
+def _shaped(x: Value, sizes: Dims) -> Any:
     return ops.reshape(tensor_of(x), sizes)
 
 
 @operator("Flatten")
-def flatten(x: Any, *, axis: int = 1) -> Any:
+def flatten(x: Value, *, axis: int = 1) -> Any:
     shape = shape_of(x)
     if not -len(shape) <= axis <= len(shape):
         raise ValueError(f"[onnx Flatten] got axis {axis} for a value of shape {shape}")
-    at = axis + len(shape) if axis < 0 else axis
+    at = axis
+    if axis < 0:
+        at = axis + len(shape)
     return _shaped(x, (math.prod(shape[:at]), math.prod(shape[at:])))
 
 
 @operator("Transpose")
-def transpose(x: Any, *, perm: Any = None) -> Any:
+def transpose(x: Value, *, perm: Any = None) -> Any:
     if perm is not None:
         order = tuple(perm)
     else:
@@ -63,7 +82,7 @@ def transpose(x: Any, *, perm: Any = None) -> Any:
     return ops.permute(tensor_of(x), order)
 
 
-def _squeezed(x: Any, axes: Any) -> Any:
+def _squeezed(x: Value, axes: tuple[int, ...] | None) -> Any:
     shape = shape_of(x)
     if axes is None:
         dropped = {i for i, n in enumerate(shape) if n == 1}
@@ -74,33 +93,34 @@ def _squeezed(x: Any, axes: Any) -> Any:
     return _shaped(x, tuple(n for i, n in enumerate(shape) if i not in dropped))
 
 
-def _unsqueezed(x: Any, axes: Any) -> Any:
+def _unsqueezed(x: Value, axes: tuple[int, ...]) -> Any:
     ndim = raw(x).ndim + len(axes)
     new = {axis_of("Unsqueeze", a, ndim) for a in axes}
     if len(new) != len(axes):
         raise ValueError(f"[onnx Unsqueeze] got axes {tuple(axes)}; expected each once")
-    old = iter(shape_of(x))
-    return _shaped(x, tuple(1 if i in new else next(old) for i in range(ndim)))
+    sizes = list(shape_of(x))
+    for at in sorted(new):
+        sizes.insert(at, 1)
+    return _shaped(x, tuple(sizes))
 
 
 @operator("Concat")
-def concat(*values: Any, axis: int = 1) -> Any:
+def concat(*values: Value, axis: int = 1) -> Any:
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
-def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
-    """x split along an axis into parts of these sizes, or into `count` equal ones; given: num_outputs or
-    None.
+def _split(x: Value, sizes: Sequence[int] | None, axis: int, count: int, num_outputs: int | None) -> Any:
+    """x split along an axis into sections of these sizes, or into `count` equal ones.
 
     With num_outputs the last parts may be smaller.
     """
-    if given not in (None, count):
-        raise ValueError(f"[onnx Split] got num_outputs {given} for {count} results")
+    if num_outputs not in (None, count):
+        raise ValueError(f"[onnx Split] got num_outputs {num_outputs} for {count} results")
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
     if isinstance(n, Size):
-        each = -(-n // count) if sizes is None else 0
         if sizes is None:
+            each = -(-n // count)
             bounds = [i * each for i in range(count + 1)]
         else:
             bounds = [*accumulate(sizes, initial=0)]
@@ -108,7 +128,7 @@ def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
         keys = [(*lead, slice(a, b)) for a, b in pairwise(bounds)]
         return tuple([tensor_of(x)[key] for key in keys])
     if sizes is None:
-        if n % count and given is None:
+        if n % count and num_outputs is None:
             raise ValueError(
                 f"[onnx Split] got {count} results of an axis of length {n}; expected equal sizes"
             )
@@ -119,7 +139,13 @@ def _split(x: Any, sizes: Any, axis: int, count: int, given: int | None) -> Any:
     return ops.split(tensor_of(x), list(sizes), at)
 
 
-def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+def _sliced(
+    x: Value,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    axes: Sequence[int] | None,
+    steps: Sequence[int] | None,
+) -> Any:
     shape = shape_of(x)
     if axes is None:
         axes = range(len(starts))
@@ -133,12 +159,15 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
         at = axis_of("Slice", axis, len(shape))
         n = shape[at]
         if step < 0:  # the same elements as a slice with a positive step, which is flipped at the end
-            start = max(start, -n)
+            first = max(start, -n)
             if end < -n:
-                end = None
-            chosen = range(n)[slice(start, end, step)]
+                chosen = range(n)[first::step]
+            else:
+                chosen = range(n)[first:end:step]
             flipped.append(at)
-            key[at] = slice(chosen[-1], chosen[0] + 1, -step) if len(chosen) else slice(0, 0)
+            key[at] = slice(0, 0)
+            if len(chosen):
+                key[at] = slice(chosen[-1], chosen[0] + 1, -step)
         else:
             key[at] = slice(*slice(start, end, step).indices(n))
     y = tensor_of(x)[tuple(key)]
@@ -147,7 +176,14 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     return y
 
 
-def _sliced_by_sizes(x: Any, shape: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
+def _sliced_by_sizes(
+    x: Tensor,
+    shape: Dims,
+    starts: Sequence[int],
+    ends: Sequence[int],
+    axes: Sequence[int],
+    steps: Sequence[int],
+) -> Any:
     """`_sliced` where sizes are symbols: Python's slices have the same bounds."""
     parts = [slice(None)] * len(shape)
     flipped = []
@@ -164,7 +200,7 @@ def _sliced_by_sizes(x: Any, shape: Any, starts: Any, ends: Any, axes: Any, step
     return y
 
 
-def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
+def _expanded(x: Value, sizes: tuple[int, ...]) -> Any:
     shape = shape_of(x)
     if has_size((shape, sizes)):
         target = broadcast(shape, sizes)
@@ -181,7 +217,7 @@ def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
     return ops.expand(tensor_of(x), target)
 
 
-def _tiled(x: Any, counts: tuple[int, ...]) -> Any:
+def _tiled(x: Value, counts: tuple[int, ...]) -> Any:
     if len(counts) != raw(x).ndim or any(n < 0 for n in counts):
         raise ValueError(f"[onnx Tile] got repeats {counts} for a value of shape {shape_of(x)}")
     return rv.tile(tensor_of(x), counts)
@@ -199,7 +235,7 @@ def constant(**given: Any) -> Any:
 
 
 @operator("ConstantOfShape")
-def constant_of_shape(shape: Any, *, value: Any = None) -> Any:
+def constant_of_shape(shape: Value, *, value: Any = None) -> Any:
     sizes = ints(shape)
     if min(sizes, default=0) < 0 or math.prod(sizes) > 2**40:
         raise ValueError(f"[onnx ConstantOfShape] got shape {sizes}; expected sizes of 0 to 2^40 elements")
@@ -211,7 +247,7 @@ def constant_of_shape(shape: Any, *, value: Any = None) -> Any:
 
 
 @operator("Range")
-def range_(start: Any, limit: Any, delta: Any) -> Any:
+def range_(start: Value, limit: Value, delta: Value) -> Any:
     first, last, step = (array_of(v).reshape(()) for v in (start, limit, delta))
     if step:
         steps = (last.item() - first.item()) / step.item()
@@ -224,15 +260,18 @@ def range_(start: Any, limit: Any, delta: Any) -> Any:
 
 
 @operator("EyeLike")
-def eye_like(x: Any, *, dtype: int | None = None, k: int = 0) -> Any:
+def eye_like(x: Value, *, dtype: int | None = None, k: int = 0) -> Any:
     shape = shape_of(x)
     if len(shape) != 2:
         raise ValueError(f"[onnx EyeLike] got a value of shape {shape}; expected two dimensions")
-    return np.eye(*shape, k, dtype=raw(x).dtype if dtype is None else dtype_of(dtype))
+    rows, columns = shape
+    if dtype is None:
+        return np.eye(rows, columns, k, dtype=raw(x).dtype)
+    return np.eye(rows, columns, k, dtype=dtype_of(dtype))
 
 
 @operator("Trilu")
-def trilu(x: Any, k: Any = None, *, upper: int = 1) -> Any:
+def trilu(x: Value, k: Value | None = None, *, upper: int = 1) -> Any:
     shift: Any = 0 if k is None else array_of(k).reshape(()).item()
     if not isinstance(shift, Size):
         shift = max(-(2**31), min(2**31, shift))
@@ -240,7 +279,7 @@ def trilu(x: Any, k: Any = None, *, upper: int = 1) -> Any:
     return triangle(tensor_of(x), shift)
 
 
-def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
+def _blocks(name: str, x: Value, blocksize: int) -> tuple[int, int, int, int]:
     shape = shape_of(x)
     if len(shape) != 4 or blocksize < 1:
         raise ValueError(f"[onnx {name}] got a value of shape {shape} and blocksize {blocksize}")
@@ -249,7 +288,7 @@ def _blocks(name: str, x: Any, blocksize: int) -> tuple[int, int, int, int]:
 
 
 @operator("DepthToSpace")
-def depth_to_space(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
+def depth_to_space(x: Value, *, blocksize: int, mode: str = "DCR") -> Any:
     n, c, h, w = _blocks("DepthToSpace", x, blocksize)
     b = blocksize
     rest = c // blocksize**2
@@ -262,7 +301,7 @@ def depth_to_space(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
 
 
 @operator("SpaceToDepth")
-def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
+def space_to_depth(x: Value, *, blocksize: int, mode: str = "DCR") -> Any:
     n, c, h, w = _blocks("SpaceToDepth", x, blocksize)
     b = blocksize
     y = _reshaped(x, (n, c, h // b, b, w // b, b), True)
@@ -271,20 +310,23 @@ def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
 
 
 @operator("Pad")
-def pad(x: Any, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Any:
+def pad(
+    x: Value, pads: Value, value: Value | None = None, axes: Value | None = None, *, mode: str = "constant"
+) -> Any:
     sizes = ints(pads)
     ndim = raw(x).ndim
     if axes is not None:
         chosen = [axis_of("Pad", a, ndim) for a in ints(axes)]
         spread = [0] * (2 * ndim)
         for i, a in enumerate(chosen):
-            spread[a], spread[a + ndim] = sizes[i], sizes[i + len(chosen)]
+            spread[a] = sizes[i]
+            spread[a + ndim] = sizes[i + len(chosen)]
         sizes = tuple(spread)
     number = 0 if value is None else array_of(value).reshape(()).item()
     return padded(x, sizes, mode, number)
 
 
-def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0) -> Any:
+def padded(x: Value, pads: tuple[int, ...], mode: str = "constant", value: float = 0) -> Any:
     """x with elements added around it.
 
     pads: how many before each axis, then how many after. Negative ones crop.
@@ -295,8 +337,7 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
         raise ValueError(f"[onnx Pad] got pads {pads} and mode {mode!r} for a value of shape {shape}")
     pairs = list(zip(pads[:ndim], pads[ndim:], strict=True))
     if has_size(pads) and mode == "constant":
-        by_size = [size for pair in pairs[::-1] for size in pair]
-        return in_float(lambda x: rv.pad(x, by_size, "constant", value), x)
+        return in_float(partial(rv.pad, pad=_last_axis_first(pairs), mode="constant", value=value), x)
     if has_size((shape, pads)) and mode != "constant":
         return _padded_by_sizes(x, pairs, mode)
     if not any(pads):
@@ -304,8 +345,7 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
     if not has_size(shape) and any(n + a + b < 0 for n, (a, b) in zip(shape, pairs, strict=True)):
         raise ValueError(f"[onnx Pad] got pads {pads} for a value of shape {shape}")
     if mode == "constant":
-        backwards = [size for pair in pairs[::-1] for size in pair]
-        return in_float(lambda x: ops.pad(x, backwards, "constant", value), x)
+        return in_float(partial(ops.pad, pad=_last_axis_first(pairs), mode="constant", value=value), x)
     for axis, (before, after) in enumerate(pairs):
         if before or after:
             x = _repeated(x, axis, before, after, mode)
@@ -315,17 +355,24 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
 _MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
-def _padded_by_sizes(x: Any, pairs: list[tuple[Any, Any]], mode: str) -> Any:
+def _padded_by_sizes(x: Value, pairs: list[tuple[Any, Any]], mode: str) -> Any:
     """x with its own elements added around it, where sizes are symbols; negative sizes crop."""
     while pairs and not has_size(pairs[0]) and not any(pairs[0]):
         pairs = pairs[1:]  # the first axes stay as they are
     if not pairs:
         return x
-    by_size = [size for pair in pairs[::-1] for size in pair]
-    return in_float(lambda x: rv.pad(x, by_size, _MODES[mode]), x)
+    return in_float(partial(rv.pad, pad=_last_axis_first(pairs), mode=_MODES[mode]), x)
 
 
-def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+def _last_axis_first(pairs: list[tuple[Any, Any]]) -> list[Any]:
+    """Numbers of elements before and after each axis, in the order of the op `pad`."""
+    sizes = []
+    for before, after in reversed(pairs):
+        sizes += [before, after]
+    return sizes
+
+
+def _repeated(x: Value, axis: int, before: int, after: int, mode: str) -> Any:
     """x with its own elements added at the ends of an axis, as mode says; negative sizes crop first."""
     first = max(-before, 0)
     last = shape_of(x)[axis] - max(-after, 0)
@@ -346,38 +393,76 @@ def _repeated(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
     return ops.index_select(tensor_of(x), axis, tensor_of(places + first))
 
 
-def _tile_along(x: Any, tiles: Any, axis: Any) -> Any:
-    counts = [1] * raw(x).ndim
-    counts[ints(axis)[0]] = ints(tiles)[0]
-    return _tiled(x, tuple(counts))
-
-
-def _whole_numbers(sizes: Any) -> Any:
+def _whole_numbers(sizes: Dim | list[Dim]) -> Array:
     """Sizes as an array: of objects if one of them depends on a dynamic axis (`operators/sizes.py`)."""
-    return np.array(sizes, object if has_size(sizes) else np.int64)
+    if has_size(sizes):
+        return np.array(sizes, object)
+    return np.array(sizes, np.int64)
 
 
-def _ints(value: Any) -> Any:
+def _ints(value: Value | None) -> tuple[int, ...] | None:
     if value is None:
         return None
     return ints(value)
 
 
-operators(
-    {
-        ("Reshape", 1): lambda x, shape, *, allowzero=0: _reshaped(x, ints(shape), bool(allowzero)),
-        ("Squeeze", 1): lambda x, axes=None: _squeezed(x, _ints(axes)),
-        ("Unsqueeze", 1): lambda x, axes: _unsqueezed(x, ints(axes)),
-        ("Split", 1): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
-            x, _ints(sizes), axis, outputs, num_outputs
-        ),
-        ("Slice", 1): lambda x, starts, ends, axes=None, steps=None: _sliced(
-            x, *map(_ints, (starts, ends, axes, steps))
-        ),
-        ("Expand", 1): lambda x, shape: _expanded(x, ints(shape)),
-        ("Tile", 1): _tile_along,
-        ("Tile", 6): lambda x, repeats: _tiled(x, ints(repeats)),
-        ("Shape", 1): lambda x, *, start=0, end=None: _whole_numbers(list(shape_of(x)[start:end])),
-        ("Size", 1): lambda x: _whole_numbers(math.prod(shape_of(x))),
-    }
-)
+@operator("Reshape")
+def reshape(x: Value, shape: Value, *, allowzero: int = 0) -> Any:
+    return _reshaped(x, ints(shape), bool(allowzero))
+
+
+@operator("Squeeze")
+def squeeze(x: Value, axes: Value | None = None) -> Any:
+    return _squeezed(x, _ints(axes))
+
+
+@operator("Unsqueeze")
+def unsqueeze(x: Value, axes: Value) -> Any:
+    return _unsqueezed(x, ints(axes))
+
+
+@operator("Split")
+def split(
+    x: Value,
+    sizes: Value | None = None,
+    *,
+    axis: int = 0,
+    num_outputs: int | None = None,
+    outputs: int = 1,
+) -> Any:
+    return _split(x, _ints(sizes), axis, outputs, num_outputs)
+
+
+@operator("Slice")
+def slice_(
+    x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None
+) -> Any:
+    return _sliced(x, ints(starts), ints(ends), _ints(axes), _ints(steps))
+
+
+@operator("Expand")
+def expand(x: Value, shape: Value) -> Any:
+    return _expanded(x, ints(shape))
+
+
+@operator("Tile")
+def tile_along(x: Value, tiles: Value, axis: Value) -> Any:
+    """Up to version 5 along one axis."""
+    counts = [1] * raw(x).ndim
+    counts[ints(axis)[0]] = ints(tiles)[0]
+    return _tiled(x, tuple(counts))
+
+
+@operator("Tile", since=6)
+def tile(x: Value, repeats: Value) -> Any:
+    return _tiled(x, ints(repeats))
+
+
+@operator("Shape")
+def shape(x: Value, *, start: int = 0, end: int | None = None) -> Array:
+    return _whole_numbers(list(shape_of(x)[start:end]))
+
+
+@operator("Size")
+def size(x: Value) -> Array:
+    return _whole_numbers(math.prod(shape_of(x)))

@@ -16,8 +16,18 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
-from ranvier.onnx.sizes import Real, Size, exact_quotient, greatest, lower_bound, number, smallest
-from ranvier.onnx.values import dtype_of, ints, tensor_of
+from ranvier.onnx.sizes import (
+    Dim,
+    Real,
+    Size,
+    exact_quotient,
+    greatest,
+    is_symbol,
+    lower_bound,
+    number,
+    smallest,
+)
+from ranvier.onnx.values import Value, dtype_of, ints, tensor_of
 
 Array = np.ndarray[Any, Any]
 
@@ -31,7 +41,8 @@ def in_numbers(value: Any) -> Any:
     """The value, with the numbers of the present run in place of sizes."""
     if not is_sized(value):
         return value
-    return np.vectorize(number, otypes=[np.float64 if _has_fractions(value) else np.int64])(value)
+    dtype = np.float64 if _has_fractions(value) else np.int64
+    return np.vectorize(number, otypes=[dtype])(value)
 
 
 def _has_fractions(value: Array) -> bool:
@@ -49,7 +60,13 @@ def as_operands(name: str, operands: list[Any]) -> list[Any]:
     """The operands, with Tensors in the place of sizes where the operator takes values."""
     if name in TAKES_SIZES:
         return operands
-    return [tensor_of(value) if is_sized(value) else value for value in operands]
+    return [_in_tensor(value) for value in operands]
+
+
+def _in_tensor(value: Value | None) -> Value | None:
+    if is_sized(value):
+        return tensor_of(value)
+    return value
 
 
 def of_sizes(name: str, operands: list[Any], settings: dict[str, Any]) -> Any:
@@ -69,45 +86,61 @@ def _plain(value: Any) -> Any:
     """An array of objects that holds numbers alone, as an array of these numbers."""
     if not isinstance(value, (np.ndarray, int, bool, Size, Real)):
         return value
+    array: Any = value
     if not isinstance(value, np.ndarray):
         array = np.asarray(value, object)
-    else:
-        array = value
-    if array.dtype != object or any(isinstance(n, (Size, Real)) for n in array.reshape(-1)):
+    elements = array.reshape(-1)
+    if array.dtype != object or any(map(is_symbol, elements)):
         return array
-    is_truth = all(isinstance(n, (bool, np.bool_)) for n in array.reshape(-1))
-    return array.astype(np.bool_ if is_truth and array.size else np.int64)
+    is_truth = array.size > 0 and all(isinstance(n, (bool, np.bool_)) for n in elements)
+    if is_truth:
+        return array.astype(np.bool_)
+    return array.astype(np.int64)
 
 
-def _each(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _on_pairs(function: Callable[[Any, Any], Any]) -> Callable[[Array, Array], Array]:
     """The function of each pair of elements of two arrays."""
     computed = np.frompyfunc(function, 2, 1)
 
-    def on_arrays(a: Any, b: Any) -> Any:
+    def on_arrays(a: Array, b: Array) -> Array:
         return np.asarray(computed(a.astype(object), b.astype(object)), object)
 
     return on_arrays
 
 
-def _each_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _on_elements(function: Callable[[Any], Any]) -> Callable[[Array], Array]:
     """The function of each element of an array."""
     computed = np.frompyfunc(function, 1, 1)
-    return lambda x: np.asarray(computed(x.astype(object)), object)
+
+    def on_array(x: Array) -> Array:
+        return np.asarray(computed(x.astype(object)), object)
+
+    return on_array
 
 
-def _rounded(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function that makes a whole number of each fraction, as a float."""
-    return _each_of(lambda x: Real.compute("float", function(x)))
+# --- of elements
+def _floor(x: Any) -> Any:
+    return Real.compute("float", math.floor(x))
 
 
-def _extreme(name: str, of_sizes: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    def of_two(a: Any, b: Any) -> Any:
-        has_fractions = isinstance(a, float) or isinstance(b, float)
-        if has_fractions:
-            return Real.compute(name, a, b)
-        return of_sizes(a, b)
+def _ceil(x: Any) -> Any:
+    return Real.compute("float", math.ceil(x))
 
-    return _each(of_two)
+
+def _round(x: Any) -> Any:
+    return Real.compute("float", round(x))
+
+
+def _minimum(a: Any, b: Any) -> Any:
+    if isinstance(a, float) or isinstance(b, float):
+        return Real.compute("min", a, b)
+    return smallest(a, b)
+
+
+def _maximum(a: Any, b: Any) -> Any:
+    if isinstance(a, float) or isinstance(b, float):
+        return Real.compute("max", a, b)
+    return greatest(a, b)
 
 
 def _quotient(a: Any, b: Any) -> Any:
@@ -122,27 +155,12 @@ def _quotient(a: Any, b: Any) -> Any:
     return a // b
 
 
-def _cast(x: Array, *, to: Any, **settings: Any) -> Any:
-    dtype = dtype_of(to)
-    if dtype.kind in "iu":
-        if _has_fractions(x):
-            return _each_of(_whole)(x)
-        return x
-    if dtype == np.float64:
-        return _each_of(partial(Real.compute, "float"))(x)
-    return tensor_of(x).to(dtype)
-
-
 def _remainder(a: Any, b: Any) -> Any:
     """The remainder of a quotient that is rounded towards 0."""
     return a - _quotient(a, b) * b
 
 
-_rests = _each(operator.mod)
-_remainders = _each(_remainder)
-
-
-def _whole(x: Any) -> Any:
+def _truncated(x: Any) -> Any:
     """A fraction rounded towards 0."""
     is_whole = isinstance(x, Real) and x.op == "float"
     if is_whole:
@@ -150,53 +168,116 @@ def _whole(x: Any) -> Any:
     return math.trunc(x)
 
 
-def _sliced(x: Array, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
-    if any(map(is_sized, (starts, ends))):
+_floats = _on_elements(partial(Real.compute, "float"))
+_wholes = _on_elements(_truncated)
+_remainders = _on_pairs(operator.mod)
+_remainders_towards_0 = _on_pairs(_remainder)
+
+
+# --- of arrays
+def _mod(a: Array, b: Array, *, fmod: int = 0) -> Array:
+    if fmod:
+        return _remainders_towards_0(a, b)
+    return _remainders(a, b)
+
+
+def _negated(x: Array) -> Any:
+    return -x
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _cast(x: Array, *, to: int, **settings: Any) -> Any:
+    dtype = dtype_of(to)
+    if dtype.kind in "iu":
+        if _has_fractions(x):
+            return _wholes(x)
+        return x
+    if dtype == np.float64:
+        return _floats(x)
+    return tensor_of(x).to(dtype)
+
+
+def _taken(x: Array, index: Array, *, axis: int = 0) -> Any:
+    if is_sized(index):
         return NotImplemented
-    chosen = range(len(ints(starts))) if axes is None else ints(axes)
-    step = [1] * len(ints(starts)) if steps is None else ints(steps)
+    return np.take(x, index, axis)
+
+
+def _unsqueezed(x: Array, axes: Array) -> Array:
+    return np.expand_dims(x, ints(axes))
+
+
+def _reshaped(x: Array, shape: Array, *, allowzero: int = 0) -> Array:
+    return np.reshape(x, ints(shape))
+
+
+def _sliced(
+    x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None
+) -> Any:
+    if is_sized(starts) or is_sized(ends):
+        return NotImplemented
+    count = len(ints(starts))
+    places = range(count) if axes is None else ints(axes)
+    by = [1] * count if steps is None else ints(steps)
     key = [slice(None)] * x.ndim
-    for at, *part in zip(chosen, ints(starts), ints(ends), step, strict=True):
-        key[at] = slice(*part)
+    for axis, start, end, step in zip(places, ints(starts), ints(ends), by, strict=True):
+        key[axis] = slice(start, end, step)
     return x[tuple(key)]
 
 
 def _reduced(choose: Callable[..., Any]) -> Callable[..., Any]:
-    def of_all(x: Array, axes: Any = None, *, keepdims: int = 1, **settings: Any) -> Any:
+    """A reduction of all elements of a vector."""
+
+    def on_vector(x: Array, axes: Array | None = None, *, keepdims: int = 1, **settings: Any) -> Any:
         if x.ndim != 1:
             return NotImplemented
-        result = np.empty((1,) if keepdims else (), object)
+        shape = (1,) if keepdims else ()
+        result = np.empty(shape, object)
         result[...] = choose(*x)
         return result
 
-    return of_all
+    return on_vector
 
 
-def _product(*sizes: Any) -> Any:
+def _product(*sizes: Dim) -> Any:
     total: Any = 1
     for n in sizes:
         total = total * n
     return total
 
 
-def _filled(shape: Array, *, value: Any = None) -> Any:
-    if value is None:
-        number = np.zeros((), np.float32)
-    else:
-        number = np.asarray(value).reshape(())
-    return rv.full(ints(shape), number.item(), dtype=number.dtype)
+def _total(*sizes: Dim) -> Any:
+    return sum(sizes)
+
+
+def _filled(shape: Array, *, value: Array | None = None) -> Any:
+    fill = np.zeros((), np.float32)
+    if value is not None:
+        fill = np.asarray(value).reshape(())
+    return rv.full(ints(shape), fill.item(), dtype=fill.dtype)
 
 
 def _range(start: Array, limit: Array, delta: Array) -> Any:
-    return rv.arange(*(x.reshape(-1)[0] if is_sized(x) else x.item() for x in (start, limit, delta)))
+    return rv.arange(_only_element(start), _only_element(limit), _only_element(delta))
 
 
-def _squeezed(x: Array, axes: Any = None) -> Any:
-    return np.squeeze(x, None if axes is None else ints(axes))
+def _only_element(x: Array) -> Any:
+    if is_sized(x):
+        return x.reshape(-1)[0]
+    return x.item()
 
 
-def _joined(*parts: Array, axis: int = 0) -> Any:
-    return np.concatenate([part.astype(object) for part in parts], axis)
+def _squeezed(x: Array, axes: Array | None = None) -> Array:
+    if axes is None:
+        return np.squeeze(x)
+    return np.squeeze(x, ints(axes))
+
+
+def _joined(*operands: Array, axis: int = 0) -> Array:
+    return np.concatenate([operand.astype(object) for operand in operands], axis)
 
 
 def _chosen(condition: Array, a: Array, b: Array) -> Any:
@@ -206,38 +287,38 @@ def _chosen(condition: Array, a: Array, b: Array) -> Any:
 
 
 _TABLE: dict[str, Callable[..., Any]] = {
-    "Add": _each(lambda a, b: a + b),
-    "Sub": _each(lambda a, b: a - b),
-    "Mul": _each(lambda a, b: a * b),
-    "Div": _each(_quotient),
-    "Mod": lambda a, b, *, fmod=0: _remainders(a, b) if fmod else _rests(a, b),
-    "Min": _extreme("min", smallest),
-    "Max": _extreme("max", greatest),
-    "Pow": _each(partial(Real.compute, "pow")),
-    "Reciprocal": _each_of(partial(Real.compute, "truediv", 1)),
-    "Sqrt": _each_of(partial(Real.compute, "sqrt")),
-    "Exp": _each_of(partial(Real.compute, "exp")),
-    "Log": _each_of(partial(Real.compute, "log")),
-    "Floor": _rounded(math.floor),
-    "Ceil": _rounded(math.ceil),
-    "Round": _rounded(round),
-    "Equal": _each(lambda a, b: a == b),
-    "Less": _each(lambda a, b: a < b),
-    "LessOrEqual": _each(lambda a, b: a <= b),
-    "Greater": _each(lambda a, b: a > b),
-    "GreaterOrEqual": _each(lambda a, b: a >= b),
-    "Neg": lambda x: -x,
-    "Identity": lambda x: x,
+    "Add": _on_pairs(operator.add),
+    "Sub": _on_pairs(operator.sub),
+    "Mul": _on_pairs(operator.mul),
+    "Div": _on_pairs(_quotient),
+    "Mod": _mod,
+    "Min": _on_pairs(_minimum),
+    "Max": _on_pairs(_maximum),
+    "Pow": _on_pairs(partial(Real.compute, "pow")),
+    "Reciprocal": _on_elements(partial(Real.compute, "truediv", 1)),
+    "Sqrt": _on_elements(partial(Real.compute, "sqrt")),
+    "Exp": _on_elements(partial(Real.compute, "exp")),
+    "Log": _on_elements(partial(Real.compute, "log")),
+    "Floor": _on_elements(_floor),
+    "Ceil": _on_elements(_ceil),
+    "Round": _on_elements(_round),
+    "Equal": _on_pairs(operator.eq),
+    "Less": _on_pairs(operator.lt),
+    "LessOrEqual": _on_pairs(operator.le),
+    "Greater": _on_pairs(operator.gt),
+    "GreaterOrEqual": _on_pairs(operator.ge),
+    "Neg": _negated,
+    "Identity": _identity,
     "Cast": _cast,
-    "Gather": lambda x, index, *, axis=0: NotImplemented if is_sized(index) else np.take(x, index, axis),
+    "Gather": _taken,
     "Concat": _joined,
     "Squeeze": _squeezed,
-    "Unsqueeze": lambda x, axes: np.expand_dims(x, ints(axes)),
-    "Reshape": lambda x, shape, *, allowzero=0: np.reshape(x, ints(shape)),
+    "Unsqueeze": _unsqueezed,
+    "Reshape": _reshaped,
     "Slice": _sliced,
     "Where": _chosen,
     "ReduceProd": _reduced(_product),
-    "ReduceSum": _reduced(lambda *n: sum(n)),
+    "ReduceSum": _reduced(_total),
     "ReduceMin": _reduced(smallest),
     "ReduceMax": _reduced(greatest),
     "ConstantOfShape": _filled,

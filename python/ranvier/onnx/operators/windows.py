@@ -17,7 +17,17 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.shapes import padded
 from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import array_of, cast, in_float, is_exact, on_tensors, raw, shape_of, tensor_of
+from ranvier.onnx.values import (
+    Value,
+    array_of,
+    cast,
+    in_float,
+    is_exact,
+    on_tensors,
+    raw,
+    shape_of,
+    tensor_of,
+)
 
 Sizes = tuple[int, ...]
 
@@ -47,7 +57,7 @@ class Window(NamedTuple):
         """True if the kernels take this window: at most two axes, and equal padding at both ends."""
         return len(self.kernel) <= 2 and self.before == self.after
 
-    def beyond(self, x: Any) -> Window:
+    def beyond(self, x: Value) -> Window:
         """The window for ceil_mode: more padding after the image, to the end of the last window.
 
         The last window begins in the image or in the padding before it.
@@ -61,14 +71,14 @@ class Window(NamedTuple):
             after.append(high + max(last + reach - total, 0))
         return self._replace(after=tuple(after))
 
-    def padded(self, x: Any, value: Any = 0) -> Any:
+    def padded(self, x: Value, value: float = 0) -> Any:
         """x (N, C, ...) with the window's padding."""
         return padded(x, (0, 0, *self.before, 0, 0, *self.after), value=value)
 
 
 def geometry(
     name: str,
-    x: Any,
+    x: Value,
     kernel: Any,
     *,
     strides: Any = None,
@@ -117,7 +127,7 @@ def _pair(sizes: Sizes) -> Any:
     return sizes
 
 
-def elements_along(x: Any, axis: int, window: Window) -> list[Any]:
+def elements_along(x: Value, axis: int, window: Window) -> list[Any]:
     """For each place of the window along an axis: the elements of x at this place of all windows."""
     k, s, d = (sizes[axis - 2] for sizes in (window.kernel, window.strides, window.dilations))
     last = (shape_of(x)[axis] - d * (k - 1) - 1) // s * s
@@ -145,16 +155,19 @@ def _inner(window: Window) -> Window:
 
 
 @operator("Conv", more=WINDOW)
-def conv(x: Any, w: Any, b: Any = None, *, group: int = 1, kernel_shape: Any = None, **window: Any) -> Any:
+def conv(
+    x: Value, w: Value, b: Value | None = None, *, group: int = 1, kernel_shape: Any = None, **window: Any
+) -> Any:
     at = geometry("Conv", x, shape_of(w)[2:], **window)
     return in_float(partial(_convolved, group, at), x, w, b)
 
 
-def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
+def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Tensor | None) -> Any:
     """A convolution. With more than two axes, for each index of the kernel's first axis a convolution over
     the other axes is computed, with slices of the image as batch; the sum of these is the result."""
     if not window.is_even:
-        x, window = window.padded(x), window._replace(before=(0,) * len(window.kernel))
+        x = window.padded(x)
+        window = window._replace(before=(0,) * len(window.kernel))
     if len(window.kernel) <= 2:
         function: Any = ops.conv1d if len(window.kernel) == 1 else ops.conv2d
         return function(x, w, b, *map(_pair, (window.strides, window.before, window.dilations)), group)
@@ -169,9 +182,9 @@ def _convolved(group: int, window: Window, x: Tensor, w: Tensor, b: Any) -> Any:
 
 def _conv_transpose(
     halved: tuple[str, ...],
-    x: Any,
-    w: Any,
-    b: Any = None,
+    x: Value,
+    w: Value,
+    b: Value | None = None,
     /,
     *,
     auto_pad: str = "NOTSET",
@@ -204,7 +217,7 @@ def _conv_transpose(
         before = tuple(c // 2 if auto_pad in halved else c - c // 2 for c in cuts)
         ends = [m + b - t for m, b, t in zip(more, before, totals, strict=True)]
 
-    def of_tensors(x: Tensor, w: Tensor, b: Any) -> Any:
+    def of_tensors(x: Tensor, w: Tensor, b: Tensor | None) -> Any:
         extra = [end + low for end, low in zip(ends, before, strict=True)]
         limits = [max(pair) for pair in zip(strides, window.dilations, strict=True)]
         if axes <= 2 and all(0 <= e < limit for e, limit in zip(extra, limits, strict=True)):
@@ -218,7 +231,9 @@ def _conv_transpose(
     return in_float(of_tensors, x, w, b)
 
 
-def _transposed(group: int, window: Window, x: Tensor, w: Tensor, b: Any, cut: Sizes, extra: Sizes) -> Any:
+def _transposed(
+    group: int, window: Window, x: Tensor, w: Tensor, b: Tensor | None, cut: Sizes, extra: Sizes
+) -> Any:
     """A transposed convolution; cut, extra: padding and output_padding of the kernels.
 
     With more than two axes the result is a sum over the indices of the kernel's first axis.
@@ -252,7 +267,7 @@ operator("ConvTranspose", 11, WINDOW)(partial(_conv_transpose, ("SAME_UPPER",)))
 
 
 # --- pooling
-def _pooled(combine: Any, x: Any, window: Window) -> Any:
+def _pooled(combine: Any, x: Value, window: Window) -> Any:
     """The elements of each window combined by a function of two operands, along one axis after another."""
     for axis in reversed(range(2, len(window.kernel) + 2)):
         x = reduce(combine, elements_along(x, axis, window))
@@ -266,7 +281,13 @@ def _fits(window: Window) -> bool:
 
 @operator("MaxPool", more=WINDOW)
 def max_pool(
-    x: Any, *, kernel_shape: Any, ceil_mode: int = 0, storage_order: int = 0, outputs: int = 1, **window: Any
+    x: Value,
+    *,
+    kernel_shape: Any,
+    ceil_mode: int = 0,
+    storage_order: int = 0,
+    outputs: int = 1,
+    **window: Any,
 ) -> Any:
     at = geometry("MaxPool", x, kernel_shape, **window)
     image = shape_of(x)[2:]
@@ -299,12 +320,12 @@ def max_pool(
     return in_float(of_tensors, x), where
 
 
-def _larger(a: Any, b: Any) -> Any:
+def _larger(a: Value, b: Value) -> Any:
     """The pair (value, index) with the larger value; of equal values the first that is no padding."""
     return np.where((b["f0"] > a["f0"]) | ((a["f1"] < 0) & (b["f0"] == a["f0"])), b, a)
 
 
-def _in_batch(places: Any, shape: Sizes, column_major: int) -> Any:
+def _in_batch(places: Value, shape: Sizes, column_major: int) -> Any:
     """Flat indices in an image as flat indices in the whole batch, as ONNX returns them."""
     image = shape[2:]
     if column_major:
@@ -315,7 +336,7 @@ def _in_batch(places: Any, shape: Sizes, column_major: int) -> Any:
 
 @operator("AveragePool", more=WINDOW)
 def average_pool(
-    x: Any, *, kernel_shape: Any, ceil_mode: int = 0, count_include_pad: int = 0, **window: Any
+    x: Value, *, kernel_shape: Any, ceil_mode: int = 0, count_include_pad: int = 0, **window: Any
 ) -> Any:
     at = geometry("AveragePool", x, kernel_shape, **window)
     if _fits(at) and set(at.dilations) == {1}:
@@ -330,7 +351,7 @@ def average_pool(
 
 
 @operator("LpPool", more=WINDOW)
-def lp_pool(x: Any, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **window: Any) -> Any:
+def lp_pool(x: Value, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **window: Any) -> Any:
     at = geometry("LpPool", x, kernel_shape, **window)
     if ceil_mode:
         at = at.beyond(x)
@@ -352,7 +373,13 @@ operators({("GlobalAveragePool", 1): _average, ("GlobalMaxPool", 1): _greatest})
 
 @operator("MaxUnpool")
 def max_unpool(
-    x: Any, where: Any, size: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
+    x: Value,
+    where: Value,
+    size: Value | None = None,
+    *,
+    kernel_shape: Any,
+    pads: Any = None,
+    strides: Any = None,
 ) -> Any:
     """Zeros, except for x at the flat indices `where` that MaxPool returned.
 
