@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import itemgetter
-from typing import Any
+from functools import partial
+from operator import itemgetter, methodcaller
+from typing import NamedTuple
 
 import numpy as np
 
 from ranvier.export.instructions import Value
 from ranvier.export.linear_maps import linear, linear_backward
 from ranvier.export.operations import Rule, Site, rule
+from ranvier.tensors.memory import Array
 
 Gradients = Sequence[Value | None]
 
@@ -18,57 +20,91 @@ Gradients = Sequence[Value | None]
 # --- views and joins
 
 
-def _view(kind: str, view: Callable[[Site], Callable[[Any], Any]]) -> None:
-    """Enters the rule of a Function whose result is a view; view(site) gives a function array -> view."""
+def _view_rule(kind: str, view: Callable[[Site, Array], Array]) -> None:
+    """Enters the rule of a Function whose result is a view. view: makes it of an array for a call."""
 
     def forward(s: Site) -> Value:
-        return s.strided(s.input(0), view(s))
+        return s.strided(s.input(0), partial(view, s))
 
     def backward(s: Site, dy: Value) -> Gradients:
-        return [s.scattered(dy, s.input(0), view(s))]
+        return [s.scattered(dy, s.input(0), partial(view, s))]
 
     rule(kind)(Rule(forward, backward))
 
 
-def _getitem(s: Site) -> Callable[[Any], Any]:
+def _indexed(s: Site, array: Array) -> Array:
     key = s.get("key")
-    whole = key if isinstance(key, tuple) else (key,)
-    if not any(k is Ellipsis for k in whole):
-        whole = (*whole, ...)
-    return lambda a: a[whole]
+    entries = key if isinstance(key, tuple) else (key,)
+    if not any(entry is Ellipsis for entry in entries):
+        entries = (*entries, ...)
+    return array[entries]
 
 
-_view("Getitem", _getitem)
-_view("Permute", lambda s: lambda a: a.transpose(s.get("dims")))
-_view("Expand", lambda s: lambda a: np.broadcast_to(a, s.call.outputs[0].shape))
-_view("Flip", lambda s: lambda a: np.flip(a, s.get("dims")))
-_reshape = Rule(
-    lambda s: s.input(0).as_shape(s.call.outputs[0].shape), lambda s, dy: [dy.as_shape(s.input(0).shape)]
-)
-rule("Reshape")(_reshape)
-rule("Clone")(Rule(lambda s: s.input(0), lambda s, dy: [dy]))
+def _permuted(s: Site, array: Array) -> Array:
+    return array.transpose(s.get("dims"))
 
 
-def _places(s: Site) -> list[tuple[int, Callable[[Any], Any]]]:
-    """For each input of a join its number, and a function that makes its part of the result as a view."""
+def _expanded(s: Site, array: Array) -> Array:
+    return np.broadcast_to(array, s.call.outputs[0].shape)
+
+
+def _flipped(s: Site, array: Array) -> Array:
+    return np.flip(array, s.get("dims"))
+
+
+_view_rule("Getitem", _indexed)
+_view_rule("Permute", _permuted)
+_view_rule("Expand", _expanded)
+_view_rule("Flip", _flipped)
+
+
+def _reshape(s: Site) -> Value:
+    return s.input(0).as_shape(s.call.outputs[0].shape)
+
+
+def _reshape_backward(s: Site, dy: Value) -> Gradients:
+    return [dy.as_shape(s.input(0).shape)]
+
+
+def _clone(s: Site) -> Value:
+    return s.input(0)
+
+
+def _clone_backward(s: Site, dy: Value) -> Gradients:
+    return [dy]
+
+
+rule("Reshape")(Rule(_reshape, _reshape_backward))
+rule("Clone")(Rule(_clone, _clone_backward))
+
+
+class _Place(NamedTuple):
+    """An input of a join: its number, and a function that makes its section of the result as a view."""
+
+    number: int
+    view: Callable[[Array], Array]
+
+
+def _places(s: Site) -> list[_Place]:
+    """The inputs of a join that have elements in the result."""
     shape = s.call.outputs[0].shape
     axis = s.get("axis") % len(shape)
-    places: list[tuple[int, Callable[[Any], Any]]] = []
+    places: list[_Place] = []
     start = 0
     for i, x in enumerate(s.inputs):
         assert x is not None
         if len(x.shape) == len(shape):
             key = (slice(None),) * axis + (slice(start, start + x.shape[axis]),)
-            places.append((i, itemgetter(key)))
+            places.append(_Place(i, itemgetter(key)))
             start += x.shape[axis]
     return places
 
 
 def _concatenate(s: Site) -> Value:
     y = s.r.new(s.call.outputs[0].shape)
-    for i, view in _places(s):
-        shape, offset, n, steps = s._walk(y, view)
-        x = s.input(i)
+    for place in _places(s):
+        shape, offset, n, steps = s._walk(y, place.view)
+        x = s.input(place.number)
         dense = tuple(int(np.prod(n[k + 1 :])) for k in range(4))
         s.r.call("copy", y.as_shape(shape, offset), x, tuple(n), tuple(steps), dense, writes=y)
     return y
@@ -76,9 +112,9 @@ def _concatenate(s: Site) -> Value:
 
 def _concatenate_backward(s: Site, dy: Value) -> Gradients:
     gradients: list[Value | None] = [None] * len(s.inputs)
-    for i, view in _places(s):
-        if s.needs[i]:
-            gradients[i] = s.strided(dy, view)
+    for place in _places(s):
+        if s.needs[place.number]:
+            gradients[place.number] = s.strided(dy, place.view)
     return gradients
 
 
@@ -97,7 +133,7 @@ def _pad(s: Site) -> Value:
     return y
 
 
-def _inside(s: Site) -> Callable[[Any], Any]:
+def _inside(s: Site) -> Callable[[Array], Array]:
     """A function that makes the view of a padded array which holds the operand."""
     sizes = [int(n) for n in s.get("sizes")]
     shape = s.input(0).shape
@@ -107,7 +143,7 @@ def _inside(s: Site) -> Callable[[Any], Any]:
     for i in range(len(sizes) // 2):
         before[len(shape) - 1 - i] = sizes[2 * i]
     key = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
-    return lambda a: a[key]
+    return itemgetter(key)
 
 
 def _pad_backward(s: Site, dy: Value) -> Gradients:
@@ -122,56 +158,90 @@ rule("Pad")(Rule(_pad, _pad_backward))
 # --- sums and means
 
 
-def _sum_axes(s: Site) -> tuple[tuple[int, ...], float]:
-    """The axes of a sum in ascending order, and its factor: 1, or 1 / the number of terms for a mean."""
-    shape, axes = s.input(0).shape, s.get("axes")
+def _reduced_axes(s: Site) -> tuple[int, ...]:
+    """The axes of a reduction in ascending order."""
+    ndim = len(s.input(0).shape)
+    axes = s.get("axes")
+    if ndim == 0:
+        return ()
     if axes is None:
-        axes = tuple(range(len(shape)))
-    axes = tuple(sorted(a % max(len(shape), 1) for a in (axes if isinstance(axes, tuple) else (axes,))))
-    count = int(np.prod([shape[a] for a in axes])) if shape else 1
-    return axes if shape else (), 1.0 / count if s.call.settings.get("mean") else 1.0
+        return tuple(range(ndim))
+    if not isinstance(axes, tuple):
+        axes = (axes,)
+    return tuple(sorted(axis % ndim for axis in axes))
+
+
+def _factor(s: Site) -> float:
+    """The factor of a sum: 1, or 1 / the number of terms for a mean."""
+    if not s.call.settings.get("mean"):
+        return 1.0
+    shape = s.input(0).shape
+    count = int(np.prod([shape[axis] for axis in _reduced_axes(s)]))
+    return 1.0 / count
 
 
 def _sum(s: Site) -> Value:
-    axes, factor = _sum_axes(s)
-    x, sizes, _ = _along(s, s.input(0), axes)
-    return s.r.made("sum_axis", x, ..., *sizes, factor, shape=s.call.outputs[0].shape)
+    along = _with_adjacent_axes(s, s.input(0), _reduced_axes(s))
+    return s.r.made("sum_axis", along.x, ..., *along.sizes, _factor(s), shape=s.call.outputs[0].shape)
 
 
-def _along(s: Site, x: Value, axes: tuple[int, ...]) -> tuple[Value, list[int], Any]:
-    """(x with these axes adjacent, [sizes before, of and after them], the function for it or None)."""
+class _Along(NamedTuple):
+    """An operand whose reduced axes are adjacent.
+
+    sizes: before, of and after these axes. view: the function that has permuted the axes, None if they are as
+    they were.
+    """
+
+    x: Value
+    sizes: list[int]
+    view: Callable[[Array], Array] | None
+
+
+def _with_adjacent_axes(s: Site, x: Value, axes: tuple[int, ...]) -> _Along:
+    """x, with the reduced axes made the last ones where they are not adjacent."""
+    if not axes:
+        return _Along(x, [1, 1, int(np.prod(x.shape))], None)
+    start = axes[0]
+    end = axes[-1] + 1
     view = None
-    if axes and axes != tuple(range(axes[0], axes[-1] + 1)):
-        order = [a for a in range(len(x.shape)) if a not in axes] + list(axes)
-        x, view = s.strided(x, lambda a: a.transpose(order)), lambda a: a.transpose(order)
-        axes = tuple(range(len(order) - len(axes), len(order)))
-    start, end = (axes[0], axes[-1] + 1) if axes else (0, 0)
-    return x, [int(np.prod(part)) for part in (x.shape[:start], x.shape[start:end], x.shape[end:])], view
+    if axes != tuple(range(start, end)):
+        others = [axis for axis in range(len(x.shape)) if axis not in axes]
+        view = methodcaller("transpose", [*others, *axes])
+        x = s.strided(x, view)
+        start = len(others)
+        end = len(x.shape)
+    shapes = (x.shape[:start], x.shape[start:end], x.shape[end:])
+    return _Along(x, [int(np.prod(shape)) for shape in shapes], view)
 
 
 def _extreme(s: Site) -> Value:
-    x, sizes, view = _along(s, s.input(0), _sum_axes(s)[0])
-    s.saved = [x, sizes, view]
+    along = _with_adjacent_axes(s, s.input(0), _reduced_axes(s))
+    s.saved = [along]
     sign = 1.0 if s.get("reduce").__name__ == "max" else -1.0
-    return s.r.made("extreme", x, ..., *sizes, sign, shape=s.call.outputs[0].shape)
+    return s.r.made("extreme", along.x, ..., *along.sizes, sign, shape=s.call.outputs[0].shape)
 
 
 def _extreme_backward(s: Site, dy: Value) -> Gradients:
-    x, sizes, view = s.saved
-    args = dy, x, s.outputs[0], ..., *sizes, int(s.get("spread_nan"))
-    dx = s.r.made("extreme_backward", *args, shape=x.shape)
-    return [dx if view is None else s.scattered(dx, s.input(0), view)]
+    (along,) = s.saved
+    args = (dy, along.x, s.outputs[0], ..., *along.sizes, int(s.get("spread_nan")))
+    dx = s.r.made("extreme_backward", *args, shape=along.x.shape)
+    if along.view is None:
+        return [dx]
+    return [s.scattered(dx, s.input(0), along.view)]
 
 
 rule("Extreme")(Rule(_extreme, _extreme_backward))
 
 
-def _sum_backward(s: Site, dy: Value) -> Gradients:
-    shape, (axes, factor) = s.input(0).shape, _sum_axes(s)
+def _sum_backward(s: Site, dy: Value | None) -> Gradients:
     if dy is None:
         return [None]
-    kept = dy.as_shape([1 if a in axes else n for a, n in enumerate(shape)])
-    dx = s.expanded(kept, shape)
+    shape = s.input(0).shape
+    with_axes = list(shape)
+    for axis in _reduced_axes(s):
+        with_axes[axis] = 1
+    dx = s.expanded(dy.as_shape(with_axes), shape)
+    factor = _factor(s)
     if factor == 1.0:
         return [dx]
     return [s.r.made("map_mul_number", dx, ..., dx.size, factor, shape=shape, replaced=[dx])]

@@ -4,16 +4,28 @@ kernels/update.c."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ranvier.export.instructions import Instruction, Routine, Value, literal
+from ranvier.optim import Optimizer
+
+if TYPE_CHECKING:
+    from ranvier.export.c_source import FileArrays
 
 _RATE = "learning_rate"
+_STATES = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
+"""The arrays beside each parameter, by the helper: the keys in the optimizer's state."""
+
+Group = dict[str, Any]
+"""A parameter group of an optimizer."""
 
 
-def updates(routine: Routine, memory: Any, optimizers: list[Any], gradients: dict[int, Value]) -> None:
+def updates(
+    routine: Routine, memory: FileArrays, optimizers: list[Optimizer], gradients: dict[int, Value]
+) -> None:
     """Adds the update of each parameter directly after the last instruction that uses it or its gradient.
 
     So the memory of the gradient is free early. memory: the FileArrays. gradients: by id of the parameter's
@@ -21,7 +33,8 @@ def updates(routine: Routine, memory: Any, optimizers: list[Any], gradients: dic
     """
     used: dict[int, int] = {}  # id of a buffer -> the last instruction that uses it
     for i, one in enumerate(routine.instructions):
-        used.update((id(v.buffer), i) for v in (*one.operands(), *one.writes))
+        for value in (*one.operands(), *one.writes):
+            used[id(value.buffer)] = i
     placed = [((i, 0), one) for i, one in enumerate(routine.instructions)]
     groups = [(optimizer, group) for optimizer in optimizers for group in optimizer.param_groups]
     for number, (optimizer, group) in enumerate(groups, 1):
@@ -35,20 +48,21 @@ def updates(routine: Routine, memory: Any, optimizers: list[Any], gradients: dic
             if gradient is None:
                 continue
             value = memory.value(p._array)
-            names = ("exp_avg", "exp_avg_sq") if kind == "adam" else ("momentum_buffer",)
-            states = [memory.beside(value, name, optimizer.state.get(p, {}).get(name)) for name in names]
+            state = optimizer.state.get(p, {})
+            states: list[Any] = [memory.beside(value, name, state.get(name)) for name in _STATES[kind]]
             if kind == "sgd" and not group["momentum"]:
                 states = [None]
             args = [value, gradient, *states, value.size, *settings]
-            writes = [value, *(v for v in states if v is not None)]
-            at = max(used.get(id(v.buffer), -1) for v in (value, gradient))
-            placed.append(((at, 1), Instruction(kind, args, writes)))
+            writes = [value, *[state for state in states if state is not None]]
+            last_use = max(used.get(id(value.buffer), -1), used.get(id(gradient.buffer), -1))
+            placed.append(((last_use, 1), Instruction(kind, args, writes)))
         if kind == "sgd":
             routine.epilogue.append(f"{steps}++;")
-    routine.instructions = [one for _, one in sorted(placed, key=lambda pair: pair[0])]
+    placed.sort(key=itemgetter(0))
+    routine.instructions = [instruction for _, instruction in placed]
 
 
-def _kind(optimizer: Any, group: Any) -> str:
+def _kind(optimizer: Optimizer, group: Group) -> str:
     name = type(optimizer).__name__
     supported = type(optimizer).__module__.startswith("ranvier.") and name in ("SGD", "Adam", "AdamW")
     if not supported or group.get("maximize") or group.get("amsgrad"):
@@ -61,7 +75,7 @@ def _kind(optimizer: Any, group: Any) -> str:
     return "adam"
 
 
-def _steps(optimizer: Any, group: Any) -> int:
+def _steps(optimizer: Optimizer, group: Group) -> int:
     """The number of updates of a group that were made in Python; for SGD only whether there was one."""
     states = [optimizer.state.get(p, {}) for p in group["params"]]
     if type(optimizer).__name__ == "SGD":
@@ -72,25 +86,29 @@ def _steps(optimizer: Any, group: Any) -> int:
     return counts.pop()
 
 
-def _prologue(kind: str, group: Any, steps: str, number: int) -> list[str]:
+def _prologue(kind: str, group: Group, steps: str, number: int) -> list[str]:
     """C before the instructions: counts Adam's steps, and computes 1 - beta^steps for both betas."""
     if kind == "sgd":
         return []
-    fixes = [
-        f"fix{i}_{number} = -expm1f((float){steps} * {literal(math.log(b)) if b else '-INFINITY'})"
-        for i, b in enumerate(group["betas"], 1)
-    ]
+    fixes = []
+    for i, beta in enumerate(group["betas"], 1):
+        logarithm = "-INFINITY"
+        if beta:
+            logarithm = literal(math.log(beta))
+        fixes.append(f"fix{i}_{number} = -expm1f((float){steps} * {logarithm})")
     return [f"{steps}++;", f"const float {', '.join(fixes)}; /* 1 - beta^steps */"]
 
 
-def _settings(kind: str, group: Any, rate: str, steps: str, number: int) -> list[Any]:
+def _settings(kind: str, group: Group, rate: str, steps: str, number: int) -> list[Any]:
     """The arguments of the helper after the number of elements."""
     decay = float(group["weight_decay"])
     if kind == "sgd":
         numbers = [decay, float(group["momentum"]), float(group["dampening"])]
         return [rate, *numbers, int(group["nesterov"]), f"{steps} == 0"]
     beta1, beta2 = map(float, group["betas"])
-    decoupled = bool(group.get("decoupled_weight_decay")) and decay != 0.0
-    shrink: Any = f"1.0f - {rate} * {literal(decay)}" if decoupled else 1.0
+    shrink: str | float = 1.0
+    if group.get("decoupled_weight_decay") and decay != 0.0:
+        shrink = f"1.0f - {rate} * {literal(decay)}"
+        decay = 0.0
     fixes = [f"{rate} / fix1_{number}", f"fix2_{number}"]
-    return [*fixes, 0.0 if decoupled else decay, shrink, 1 - beta1, beta2, 1 - beta2, float(group["eps"])]
+    return [*fixes, decay, shrink, 1 - beta1, beta2, 1 - beta2, float(group["eps"])]
