@@ -156,7 +156,8 @@ class Trace(Calls):
         if self.find(results[0]._array) is not None or not any(map(self._is_value, inputs)):
             return  # the result was made by a Function, whose call is recorded, or is a constant
         if name in COMPARISONS or name in ("isin", "searchsorted"):
-            settings["dtype"] = result_dtype(*(as_operand(name, x) for x in inputs))
+            operands = [as_operand(name, x) for x in inputs if x is not None]
+            settings["dtype"] = result_dtype(*operands)
         kind = _recorded_kind(name, results[0]._array.dtype)
         if kind != name:
             settings["name"] = name
