@@ -28,6 +28,20 @@ processes that it starts. Nothing is installed and no file is changed. docs/unch
 | `utils` | `torch.utils`, `torch.testing`, `torch.hub`, `torch.futures` |
 
 `attached.py` changes classes of the core, so that they look like PyTorch's.
+
+The code uses nine terms:
+
+| term | meaning |
+|---|---|
+| path | the name of a module or object of PyTorch, without `torch.`: "nn.functional.relu" |
+| root | the package whose modules are made: "torch", "torchvision", "functorch" or "ranvier" |
+| home | a module here that has the names of a module of PyTorch |
+| left out | a name that is not here, with the reason (`paths.json`) |
+| stand-in | an object in place of a left-out name, which raises when it is used (`absent.py`) |
+| awaited | a name in a `try` whose handler goes on without it: it raises at once (`fallbacks.py`) |
+| public function | a function of `torch`, which asks `__torch_function__` first (`dispatch.py`) |
+| operator | a function of `torch.ops`, with a kernel for each dispatch key (`torch_ops.py`) |
+| pairs | complex numbers as a real tensor (.., 2), which `Complex` wraps (`pairs.py`) |
 """
 
 from __future__ import annotations

@@ -30,14 +30,29 @@ __all__ = [
 def _backend(name: str, available: bool = False, /, **settings: Any) -> types.ModuleType:
     """A module of torch.backends with these settings, and a function that tells whether it is available."""
     module = types.ModuleType(f"{__name__}.{name}", "Settings without effect.")
-    vars(module).update(
-        is_available=lambda: available, is_built=lambda: available, flags=NoEffect, **settings
-    )
+
+    def is_available() -> bool:
+        return available
+
+    vars(module).update(is_available=is_available, is_built=is_available, flags=NoEffect, **settings)
     return module
 
 
+def _no(*args: Any, **settings: Any) -> bool:
+    """False, to a question about what is not here."""
+    return False
+
+
+def _yes(*args: Any, **settings: Any) -> bool:
+    return True
+
+
+def _ignored(*args: Any, **settings: Any) -> None:
+    """A setting without effect."""
+
+
 cudnn = _backend(
-    "cudnn", benchmark=False, deterministic=False, enabled=True, allow_tf32=True, version=lambda: None
+    "cudnn", benchmark=False, deterministic=False, enabled=True, allow_tf32=True, version=_ignored
 )
 
 
@@ -78,17 +93,17 @@ cuda = _backend(
     "cuda",
     matmul=types.SimpleNamespace(allow_tf32=False),
     sdp_kernel=NoEffect,
-    **{f"enable_{kind}_sdp": lambda enabled: None for kind in _ATTENTION},
-    **{f"{kind}_sdp_enabled": lambda: True for kind in _ATTENTION},
+    **{f"enable_{kind}_sdp": _ignored for kind in _ATTENTION},
+    **{f"{kind}_sdp_enabled": _yes for kind in _ATTENTION},
     SDPAParams=SDPAParams,
     can_use_flash_attention=_takes,
     can_use_efficient_attention=_takes,
     can_use_cudnn_attention=_takes,
-    is_flash_attention_available=lambda: False,
-    allow_fp16_bf16_reduction_math_sdp=lambda enabled: None,
-    fp16_bf16_reduction_math_sdp_allowed=lambda: False,
-    preferred_linalg_library=lambda backend=None: None,
-    preferred_blas_library=lambda backend=None: None,
+    is_flash_attention_available=_no,
+    allow_fp16_bf16_reduction_math_sdp=_ignored,
+    fp16_bf16_reduction_math_sdp_allowed=_no,
+    preferred_linalg_library=_ignored,
+    preferred_blas_library=_ignored,
 )
 
 
@@ -109,7 +124,8 @@ class _Products:
 
     @property
     def fp32_precision(self) -> str:
-        return {new: old for old, new in self._NAMES.items()}[get_float32_matmul_precision()]
+        precision = get_float32_matmul_precision()
+        return next(name for name, here in self._NAMES.items() if here == precision)
 
     @fp32_precision.setter
     def fp32_precision(self, value: str) -> None:

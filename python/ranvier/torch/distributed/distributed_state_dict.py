@@ -8,11 +8,12 @@ prefixes of wrappers such as DistributedDataParallel ("module.").
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from ranvier import Tensor
 from ranvier.nn import Module
 from ranvier.optim import Optimizer
 from ranvier.tensors.failures import OpError
@@ -54,18 +55,33 @@ def _name(name: str) -> str:
 
 
 def get_model_state_dict(
-    model: Module, *, submodules: Any = None, options: StateDictOptions | None = None
+    model: Module, *, submodules: Collection[Module] | None = None, options: StateDictOptions | None = None
 ) -> dict[str, Any]:
     """The model's state; ignore_frozen_params leaves out parameters that require no gradient."""
-    options, state = _settings("get_model_state_dict", options), model.state_dict()
-    frozen = {n for n, p in model.named_parameters() if options.ignore_frozen_params and not p.requires_grad}
-    inside = [n for n, m in model.named_modules() if submodules is not None and m in submodules]
-    kept = [n for n in state if submodules is None or any(n.startswith(f"{i}." if i else "") for i in inside)]
-    return {_name(name): state[name] for name in kept if name not in frozen}
+    options = _settings("get_model_state_dict", options)
+    state = model.state_dict()
+    frozen = set()
+    if options.ignore_frozen_params:
+        frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    prefixes = [""]
+    if submodules is not None:
+        prefixes = [_prefix(name) for name, module in model.named_modules() if module in submodules]
+    wanted = {}
+    for name, value in state.items():
+        if name not in frozen and name.startswith(tuple(prefixes)):
+            wanted[_name(name)] = value
+    return wanted
+
+
+def _prefix(module: str) -> str:
+    """What the names of a module's parameters begin with; "" of the whole model."""
+    if module:
+        return f"{module}."
+    return ""
 
 
 def set_model_state_dict(
-    model: Module, model_state_dict: Any, *, options: StateDictOptions | None = None
+    model: Module, model_state_dict: dict[str, Any], *, options: StateDictOptions | None = None
 ) -> Any:
     """Loads what :func:`get_model_state_dict` gives; the result has the missing and unexpected keys.
 
@@ -85,9 +101,14 @@ def set_model_state_dict(
 def _numbers(model: Module, optimizer: Optimizer) -> list[str]:
     """The names of an optimizer's parameters; the position is the parameter's number in its state dict."""
     names = {id(p): _name(name) for name, p in model.named_parameters()}
-    parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
-    if unknown := [tuple(p.shape) for key, p in parameters.items() if key not in names]:
-        raise OpError(f"[optimizer state] got a parameter of shape {unknown[0]}; expected those of the model")
+    parameters: dict[int, Tensor] = {}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            parameters[id(p)] = p
+    for key, p in parameters.items():
+        if key not in names:
+            shape = tuple(p.shape)
+            raise OpError(f"[optimizer state] got a parameter of shape {shape}; expected those of the model")
     return [names[key] for key in parameters]
 
 
@@ -101,7 +122,7 @@ def get_optimizer_state_dict(
     model: Module,
     optimizers: Optimizer | Sequence[Optimizer],
     *,
-    submodules: Any = None,
+    submodules: Collection[Module] | None = None,
     options: StateDictOptions | None = None,
 ) -> dict[str, Any]:
     """The states of optimizers, in which names of parameters replace their numbers."""
@@ -110,29 +131,40 @@ def get_optimizer_state_dict(
         raise NotImplementedError("[get_optimizer_state_dict] got submodules; expected None")
     whole: dict[str, Any] = {"state": {}, "param_groups": []}
     for optimizer in _optimizers(optimizers):
-        names, state = _numbers(model, optimizer), optimizer.state_dict()
+        names = _numbers(model, optimizer)
+        state = optimizer.state_dict()
         whole["state"] |= {names[number]: value for number, value in state["state"].items()}
         for group in state["param_groups"]:
-            whole["param_groups"].append(group | {"params": [names[number] for number in group["params"]]})
+            parameters = [names[number] for number in group["params"]]
+            whole["param_groups"].append(group | {"params": parameters})
     return whole
+
+
+def _group_with(names: set[str], groups: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The first group that has all these parameters."""
+    for group in groups:
+        if names.issubset(group["params"]):
+            return group
+    return None
 
 
 def set_optimizer_state_dict(
     model: Module,
     optimizers: Optimizer | Sequence[Optimizer],
-    optim_state_dict: Any,
+    optim_state_dict: dict[str, Any],
     *,
     options: StateDictOptions | None = None,
 ) -> None:
     """Loads what :func:`get_optimizer_state_dict` gives. Raises ValueError where a parameter has no group."""
     _settings("set_optimizer_state_dict", options)
     for optimizer in _optimizers(optimizers):
-        names, own = _numbers(model, optimizer), optimizer.state_dict()
+        names = _numbers(model, optimizer)
+        present = optimizer.state_dict()
         numbers = {name: number for number, name in enumerate(names)}
         groups = []
-        for group in own["param_groups"]:
+        for group in present["param_groups"]:
             wanted = {names[number] for number in group["params"]}
-            found = next((g for g in optim_state_dict["param_groups"] if wanted <= {*g["params"]}), None)
+            found = _group_with(wanted, optim_state_dict["param_groups"])
             if found is None:
                 text = f"got no group with {sorted(wanted)[0]!r}"
                 raise OpError(f"[set_optimizer_state_dict] {text}; expected the groups of the optimizer")
@@ -146,7 +178,7 @@ def get_state_dict(
     model: Module,
     optimizers: Optimizer | Sequence[Optimizer],
     *,
-    submodules: Any = None,
+    submodules: Collection[Module] | None = None,
     options: StateDictOptions | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The states of a model and of its optimizers."""
@@ -158,8 +190,8 @@ def set_state_dict(
     model: Module,
     optimizers: Optimizer | Sequence[Optimizer],
     *,
-    model_state_dict: Any,
-    optim_state_dict: Any,
+    model_state_dict: dict[str, Any],
+    optim_state_dict: dict[str, Any],
     options: StateDictOptions | None = None,
 ) -> Any:
     """Loads both states."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.namespaces import Operations, Value
 from ranvier.tensors.types import TensorLike
 
 Array = np.ndarray[Any, Any]
@@ -25,12 +27,13 @@ EULER = 0.57721566490153286061
 _FAR = 30.0  # from here on asymptotic series have errors below 1e-20
 
 
-def in_float64(function: Values, *xs: TensorLike) -> Array:
+def in_float64(function: Values, *xs: TensorLike | Value) -> Array:
     """A function of float64 arrays of at least one dimension, for arrays of any dtype and dimensions."""
     arrays = [np.asarray(x, np.float64) for x in xs]
+    shape = np.broadcast_shapes(*[x.shape for x in arrays])
     with np.errstate(all="ignore"):
-        y = function(*(np.atleast_1d(x) for x in arrays))
-    return y.reshape(np.broadcast_shapes(*(x.shape for x in arrays)))
+        y = function(*map(np.atleast_1d, arrays))
+    return y.reshape(shape)
 
 
 def rounded_once(function: Values) -> Values:
@@ -43,7 +46,7 @@ def rounded_once(function: Values) -> Values:
     return values
 
 
-def either(f: Any, values: Values, op: Callable[..., Tensor], *xs: TensorLike) -> Any:
+def either(f: Operations | ModuleType, values: Values, op: Callable[..., Tensor], *xs: Value) -> Value:
     """In a gradient formula: `values` of arrays in float64 (f is NumPy), or the op on Tensors."""
     if f is np:
         return in_float64(values, *xs)
@@ -88,7 +91,9 @@ def _scaled_i(x: Array, order: int) -> Array:
     total = np.zeros_like(x)
     for k in range(count + 1):
         t = math.pi * k / count
-        weight = (0.5 if k in (0, count) else 1.0) * math.cos(order * t) / count
+        weight = math.cos(order * t) / count
+        if k in (0, count):
+            weight *= 0.5
         total += weight * np.exp(-2 * math.sin(t / 2) ** 2 * near)
     if order:
         small = np.minimum(x, 4.0)  # here the terms would cancel
@@ -175,17 +180,22 @@ def _oscillating(x: Array, order: int, second: bool) -> Array:
     far = np.maximum(x, _FAR)
     plain, psi = _series(near, order, -1)
     j = plain * (near / 2) ** order
-    if not second:
-        small = j
-    else:
-        pole = 1 / near if order else 0.0
+    if second:
+        pole: Array | float = 1 / near if order else 0.0
         small = (2 * np.log(near / 2) * j - 2 * pole - psi * (near / 2) ** order) / math.pi
+    else:
+        small = j
     between = _recurrence(middle)[order + 2 * second]
     even, odd = _hankel(far, order, -1)
     cos = np.cos(far)
     sin = np.sin(far)
     # The cosine and the sine of x - (order / 2 + 1 / 4) pi, times sqrt(2).
-    cosine, sine = (sin - cos, -sin - cos) if order else (cos + sin, sin - cos)
+    if order:
+        cosine = sin - cos
+        sine = -sin - cos
+    else:
+        cosine = cos + sin
+        sine = sin - cos
     if second:
         wave = even * sine + odd * cosine
     else:
@@ -236,15 +246,15 @@ def _j1(x: Array) -> Array:
     return np.copysign(1.0, x) * _oscillating(np.abs(x), 1, False)
 
 
-def _slope_of_i0(f: Any, dy: Tensor, x: TensorLike) -> Any:
+def _slope_of_i0(f: Operations, dy: Value, x: Value) -> Value:
     return dy * either(f, _i1, i1, x)
 
 
-def _slope_of_i0e(f: Any, dy: Tensor, x: TensorLike) -> Any:
+def _slope_of_i0e(f: Operations, dy: Value, x: Value) -> Value:
     return dy * (either(f, _i1e, i1e, x) - f.sign(x) * either(f, _i0e, i0e, x))
 
 
-def _slope_of_i1(f: Any, dy: Tensor, x: TensorLike) -> Any:
+def _slope_of_i1(f: Operations, dy: Value, x: Value) -> Value:
     """I0 - I1 / x, which is 1 / 2 at 0."""
     zero = x == 0
     over = f.where(zero, 1.0, x)
@@ -252,7 +262,7 @@ def _slope_of_i1(f: Any, dy: Tensor, x: TensorLike) -> Any:
     return dy * f.where(zero, 0.5, slope)
 
 
-def _slope_of_i1e(f: Any, dy: Tensor, x: TensorLike) -> Any:
+def _slope_of_i1e(f: Operations, dy: Value, x: Value) -> Value:
     """exp(-|x|) I0 - (sign(x) + 1 / x) exp(-|x|) I1, which is 1 / 2 at 0."""
     zero = x == 0
     over = f.where(zero, 1.0, x)
@@ -323,7 +333,7 @@ def modified_bessel_i1(input: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=rounded_once(lambda x: _k(x, 0)))
+@elementwise(numpy=rounded_once(partial(_k, order=0)))
 def modified_bessel_k0(input: TensorLike) -> Tensor:
     """The modified Bessel function K of order 0; nan below 0.
 
@@ -333,7 +343,7 @@ def modified_bessel_k0(input: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=rounded_once(lambda x: _k(x, 1)))
+@elementwise(numpy=rounded_once(partial(_k, order=1)))
 def modified_bessel_k1(input: TensorLike) -> Tensor:
     """The modified Bessel function K of order 1; nan below 0.
 
@@ -343,7 +353,7 @@ def modified_bessel_k1(input: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 0)))
+@elementwise(numpy=rounded_once(partial(_scaled_k, order=0)))
 def scaled_modified_bessel_k0(input: TensorLike) -> Tensor:
     """exp(x) K0(x).
 
@@ -353,7 +363,7 @@ def scaled_modified_bessel_k0(input: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=rounded_once(lambda x: _scaled_k(x, 1)))
+@elementwise(numpy=rounded_once(partial(_scaled_k, order=1)))
 def scaled_modified_bessel_k1(input: TensorLike) -> Tensor:
     """exp(x) K1(x).
 
@@ -363,7 +373,11 @@ def scaled_modified_bessel_k1(input: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=rounded_once(lambda x: _oscillating(np.abs(x), 0, False)))
+def _j0(x: Array) -> Array:
+    return _oscillating(np.abs(x), 0, False)
+
+
+@elementwise(numpy=rounded_once(_j0))
 def bessel_j0(input: TensorLike) -> Tensor:
     """The Bessel function J of order 0.
 
@@ -383,7 +397,7 @@ def bessel_j1(input: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=rounded_once(lambda x: _oscillating(x, 0, True)))
+@elementwise(numpy=rounded_once(partial(_oscillating, order=0, second=True)))
 def bessel_y0(input: TensorLike) -> Tensor:
     """The Bessel function Y of order 0; nan below 0.
 
@@ -393,7 +407,7 @@ def bessel_y0(input: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=rounded_once(lambda x: _oscillating(x, 1, True)))
+@elementwise(numpy=rounded_once(partial(_oscillating, order=1, second=True)))
 def bessel_y1(input: TensorLike) -> Tensor:
     """The Bessel function Y of order 1; nan below 0.
 

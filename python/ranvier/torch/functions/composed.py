@@ -14,7 +14,7 @@ import numpy as np
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.nn import Module
-from ranvier.tensors.memory import bools
+from ranvier.tensors.memory import Array, bools
 from ranvier.tensors.types import DtypeLike, ShapeLike
 from ranvier.torch.tensors.pair_functions import complex_of, view_as_complex
 from ranvier.torch.tensors.pairs import as_complex
@@ -55,8 +55,10 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
     wide = A.shape[-2] < A.shape[-1]
     if wide:
         A = A.mT
-    basis = rv.linalg.qr(A @ rv.randn(A.shape[-1], 6 if q is None else q, dtype=A.dtype)).Q
-    for _ in range(2 if niter is None else niter):
+    columns = 6 if q is None else q
+    steps = 2 if niter is None else niter
+    basis = rv.linalg.qr(A @ rv.randn(A.shape[-1], columns, dtype=A.dtype)).Q
+    for _ in range(steps):
         basis = rv.linalg.qr(A @ rv.linalg.qr(A.mT @ basis).Q).Q
     u, s, vh = rv.linalg.svd(basis.mT @ A, full_matrices=False)
     u = basis @ u
@@ -69,7 +71,9 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor |
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
     """`svd_lowrank` of A minus the means of its columns; q: min(6, rows, columns) unless given."""
     count = min(6, *A.shape[-2:]) if q is None else q
-    return svd_lowrank(A - A.mean(-2, True) if center else A, count, niter)
+    if center:
+        A = A - A.mean(-2, True)
+    return svd_lowrank(A, count, niter)
 
 
 def skip_init(module_cls: Callable[..., Module], *args: Any, **kwargs: Any) -> Any:
@@ -108,8 +112,12 @@ def _eigen(name: str, A: Tensor) -> Eig:
         values, vectors = np.linalg.eig(A.detach().numpy())
     except np.linalg.LinAlgError as error:
         raise rv.linalg.LinAlgError(f"[{name}] got A without a result; expected finite values") from error
-    parts = (rv.from_numpy(np.stack([x.real, x.imag], -1)) for x in (values, vectors))
-    return Eig(*map(view_as_complex, parts))
+    return Eig(_complex_tensor(values), _complex_tensor(vectors))
+
+
+def _complex_tensor(numbers: Array) -> Any:
+    pairs = np.stack([numbers.real, numbers.imag], -1)
+    return view_as_complex(rv.from_numpy(pairs))
 
 
 def created(function: Callable[..., Any], args: Sequence[Any], settings: dict[str, Any]) -> Any:
@@ -120,22 +128,37 @@ def created(function: Callable[..., Any], args: Sequence[Any], settings: dict[st
         array = np.asarray(args[0])
         wide = hasattr(args[0], "dtype") and array.itemsize > 8
         double = wide if dtype is None else dtype == rv.complex128
-        return as_complex(array.astype(np.complex128 if double else np.complex64))
-    if name == "full":  # the real and the imaginary part are filled separately
-        settings = {**settings}
-        size = args[0] if args else settings.pop("size")
-        value = args[1] if len(args) > 1 else settings.pop("fill_value")
-        settings["dtype"] = None if dtype is None else dtype.to_real()
-        real, imag = (function(size, float(part), **settings) for part in (value.real, value.imag))
-        return complex_of(real, imag)
-    settings = {**settings, "dtype": dtype.to_real() if isinstance(dtype, rv.dtype) else dtype}
+        if double:
+            return as_complex(array.astype(np.complex128))
+        return as_complex(array.astype(np.complex64))
+    if name == "full":
+        return _filled(function, *args, **settings)
+    settings = {**settings, "dtype": dtype}
+    if isinstance(dtype, rv.dtype):
+        settings["dtype"] = dtype.to_real()
     if name in ("rand", "randn"):  # the two parts of a number are drawn one after the other, as in PyTorch
-        size = args[0] if isinstance(args[0], (tuple, list)) else args
-        return view_as_complex(function(*size, 2, **settings) * (1.0 if name == "rand" else 0.5**0.5))
+        size = args
+        if isinstance(args[0], (tuple, list)):
+            size = args[0]
+        pairs = function(*size, 2, **settings)
+        if name == "randn":  # each part has half of the variance
+            pairs = pairs * 0.5**0.5
+        return view_as_complex(pairs)
     if name in ("zeros", "ones", "empty", "eye", "zeros_like", "ones_like"):
         real = function(*args, **settings)
         return complex_of(real, rv.zeros_like(real))
     return None
+
+
+def _filled(
+    function: Callable[..., Tensor], size: ShapeLike, fill_value: complex, dtype: Any = None, **settings: Any
+) -> Any:
+    """rv.full of a complex number: the real and the imaginary part are filled separately."""
+    if dtype is not None:
+        dtype = dtype.to_real()
+    real = function(size, float(fill_value.real), dtype=dtype, **settings)
+    imag = function(size, float(fill_value.imag), dtype=dtype, **settings)
+    return complex_of(real, imag)
 
 
 def scale_tril(P: Tensor) -> rv.Tensor:
@@ -171,15 +194,16 @@ def lp_pool1d(
     """
     windows = (1, kernel_size)
     steps = None if stride is None else (1, stride)
-    rows = input if input.ndim == 3 else input.unsqueeze(0)
+    batched = input.ndim == 3
+    rows = input if batched else input.unsqueeze(0)
     y = rv.nn.functional.lp_pool2d(rows.unsqueeze(-2), norm_type, windows, steps, ceil_mode).squeeze(-2)
-    if input.ndim == 3:
+    if batched:
         return y
     return y.squeeze(0)
 
 
 def segment_reduce(
-    data: Any,
+    data: Tensor,
     reduce: str,
     *,
     lengths: Tensor | None = None,
@@ -206,14 +230,20 @@ def segment_reduce(
             f"[segment_reduce] got reduce {reduce!r}, axis {axis} and lengths {counts} of {len(data)} rows; "
             "expected sum, mean, prod, max or min, axis 0, and one vector of lengths with this sum"
         )
-    empty = _EMPTY[name] if initial is None else float(initial)
+    if initial is None:
+        empty = _EMPTY[name]  # what a segment without rows gives
+    else:
+        empty = float(initial)
+    start = empty
+    if name == "mean" and initial is None:
+        start = 0.0
     shape = (len(counts), *data.shape[1:])
     ones = (1,) * (data.ndim - 1)
     places = rv.arange(len(counts)).repeat_interleave(counts).view(-1, *ones).expand(data.shape)
-    start = rv.full(shape, 0.0 if name == "mean" and initial is None else empty, dtype=data.dtype)
-    y = rv.scatter_reduce(start, 0, places, data, "sum" if name == "mean" else name)
+    starts = rv.full(shape, start, dtype=data.dtype)
     if name != "mean":
-        return y
+        return rv.scatter_reduce(starts, 0, places, data, name)
+    y = rv.scatter_reduce(starts, 0, places, data, "sum")
     return rv.where(counts.eq(0).view(-1, *ones), empty, y / counts.clamp(min=1).view(-1, *ones))
 
 
@@ -241,7 +271,9 @@ def frombuffer(
     array = np.frombuffer(buffer, dtype, count, offset)
     if array.dtype.kind == "b":
         array = bools(array.view(np.uint8))
-    return rv.from_numpy(array if array.flags.writeable else array.copy()).requires_grad_(requires_grad)
+    if not array.flags.writeable:
+        array = array.copy()
+    return rv.from_numpy(array).requires_grad_(requires_grad)
 
 
 class Nothing:
@@ -282,7 +314,10 @@ def empty_strided(size: Sequence[int], stride: Sequence[int], **settings: Any) -
     (1, 2)
     """
     last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    count = last + 1 if all(size) else 0
+    if all(size):
+        count = last + 1
+    else:
+        count = 0
     grad = settings.pop("requires_grad", False)
     return rv.empty(count, **settings).as_strided(size, stride).detach().requires_grad_(grad)
 
@@ -297,7 +332,8 @@ def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], **settin
     steps = [0] * len(size)
     step = 1
     for dim in reversed(physical_layout):
-        steps[dim], step = step, step * max(size[dim], 1)
+        steps[dim] = step
+        step *= max(size[dim], 1)
     return empty_strided(size, steps, **settings)
 
 

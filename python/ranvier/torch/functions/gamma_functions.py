@@ -6,7 +6,9 @@ Source of all formulas: NIST Digital Library of Mathematical Functions (DLMF), b
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
 
 import numpy as np
 
@@ -14,8 +16,10 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import in_dtypes
 from ranvier.tensors.failures import OpError
+from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import EULER, Array, either, in_float64, rounded_once
 
 # B_2j / (2j)! of the Euler-Maclaurin formula, from the Bernoulli numbers (24.2.3).
@@ -69,8 +73,8 @@ def _sum_of_terms(s: Array, q: Array) -> Array:
     return total + np.where(negligible, 0.0, rest)
 
 
-def _no_slope_of_first(name: str) -> Any:
-    def slope(f: Any, dy: Any, a: Any, b: Any) -> Any:
+def _no_slope_of_first(name: str) -> Callable[..., Value]:
+    def slope(f: Operations, dy: Value, a: Value, b: Value) -> Value:
         raise NotImplementedError(
             f"[{name}] got a first argument that requires gradients; expected a detached one, since its "
             "derivative is not implemented (nor is it in PyTorch)"
@@ -79,12 +83,12 @@ def _no_slope_of_first(name: str) -> Any:
     return slope
 
 
-def _slope_of_zeta(f: Any, dy: Any, a: Any, b: Any) -> Any:
+def _slope_of_zeta(f: Operations, dy: Value, a: Value, b: Value) -> Value:
     return dy * -a * either(f, _zeta, zeta, a + 1.0, b)
 
 
 @elementwise(numpy=rounded_once(_zeta), gradient=(_no_slope_of_first("zeta"), _slope_of_zeta))
-def zeta(input: Any, other: Any) -> Tensor:
+def zeta(input: TensorLike, other: TensorLike) -> Tensor:
     """Hurwitz's zeta function, the sum of (other + k)^-input over k >= 0.
 
     >>> import ranvier as rv
@@ -94,7 +98,7 @@ def zeta(input: Any, other: Any) -> Tensor:
 
 
 @in_dtypes()
-def polygamma(n: int, input: Any) -> Tensor:
+def polygamma(n: int, input: TensorLike) -> Tensor:
     """The n-th derivative of digamma: (-1)^(n + 1) n! zeta(n + 1, x) (5.15.1).
 
     >>> import ranvier as rv
@@ -141,7 +145,9 @@ def _prefactor(a: Array, x: Array) -> Array:
 def _incomplete(a: Array, x: Array, upper: bool) -> Array:
     """P(a, x), or Q(a, x) = 1 - P (8.2.4): P by its series (8.7.1) where x <= a + 1, else Q by its continued
     fraction (8.9.2, by Lentz's method)."""
-    a, x = (np.array(v) for v in np.broadcast_arrays(a, x))
+    same_shape = np.broadcast_arrays(a, x)
+    a = np.array(same_shape[0])
+    x = np.array(same_shape[1])
     defined = (a >= 0) & (x >= 0) & ~((a == 0) & (x == 0)) & ~(np.isinf(a) & np.isinf(x))
     plain = defined & (a > 0) & (x > 0) & np.isfinite(a) & np.isfinite(x)
     p = np.where((x == 0) | np.isinf(a), 0.0, 1.0)  # a = 0 or x = inf: 1
@@ -157,9 +163,13 @@ def _of_plain(a: Array, x: Array, upper: bool) -> Array:
     y = np.empty_like(x)
     p = factor[series] * _sum_of_powers(a[series], x[series])
     q = factor[~series] * a[~series] * _continued_fraction(a[~series], x[~series])
-    y[series] = 1 - p if upper else p
-    y[~series] = q if upper else 1 - q
-    tiny = series & (a < 1) & upper
+    if not upper:
+        y[series] = p
+        y[~series] = 1 - q
+        return y
+    y[series] = 1 - p
+    y[~series] = q
+    tiny = series & (a < 1)
     if tiny.any():  # 1 - P cancels
         y[tiny] = _upper_of_small(a[tiny], x[tiny])
     return y
@@ -227,18 +237,26 @@ def _density_values(a: Array, x: Array) -> Array:
     return np.exp((a - 1) * np.log(x) - x - _core.lgamma(a, None))
 
 
-def _density(f: Any, a: Any, x: Any) -> Any:
+def _density(f: Operations | ModuleType, a: Value, x: Value) -> Value:
     """The slope of P by x."""
     if f is np:
         return in_float64(_density_values, a, x)
-    return f.exp((a - 1.0) * f.log(x) - x - rv.lgamma(a))
+    return f.exp((a - 1.0) * f.log(x) - x - f.lgamma(a))
+
+
+def _slope_of_gammainc(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * _density(f, a, b)
+
+
+def _slope_of_gammaincc(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return -dy * _density(f, a, b)
 
 
 @elementwise(
-    numpy=rounded_once(lambda a, x: _incomplete(a, x, False)),
-    gradient=(_no_slope_of_first("gammainc"), lambda f, dy, a, b: dy * _density(f, a, b)),
+    numpy=rounded_once(partial(_incomplete, upper=False)),
+    gradient=(_no_slope_of_first("gammainc"), _slope_of_gammainc),
 )
-def gammainc(input: Any, other: Any) -> Tensor:
+def gammainc(input: TensorLike, other: TensorLike) -> Tensor:
     """The regularized lower incomplete gamma function P(a, x) of a = input and x = other.
 
     >>> import ranvier as rv
@@ -248,10 +266,10 @@ def gammainc(input: Any, other: Any) -> Tensor:
 
 
 @elementwise(
-    numpy=rounded_once(lambda a, x: _incomplete(a, x, True)),
-    gradient=(_no_slope_of_first("gammaincc"), lambda f, dy, a, b: -dy * _density(f, a, b)),
+    numpy=rounded_once(partial(_incomplete, upper=True)),
+    gradient=(_no_slope_of_first("gammaincc"), _slope_of_gammaincc),
 )
-def gammaincc(input: Any, other: Any) -> Tensor:
+def gammaincc(input: TensorLike, other: TensorLike) -> Tensor:
     """The regularized upper incomplete gamma function, 1 - P(a, x).
 
     >>> import ranvier as rv

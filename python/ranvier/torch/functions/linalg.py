@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
+from collections.abc import Sequence
 from typing import Any
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.tensors.types import DtypeLike
 
 SolveEx = namedtuple("SolveEx", "result info")
 LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")
@@ -23,7 +25,9 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
         raise rv.linalg.LinAlgError("[solve_ex] got a singular matrix; expected one with an inverse")
     bad = info.bool()[..., None, None]
     result = rv.linalg.solve(rv.where(bad, rv.eye(A.shape[-1], dtype=A.dtype), A), B, left=left)
-    return SolveEx(rv.where(bad if result.ndim > 1 else bad[..., 0], math.nan, result), info)
+    if result.ndim == 1:
+        bad = bad[..., 0]
+    return SolveEx(rv.where(bad, math.nan, result), info)
 
 
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> LUFactorEx:
@@ -94,10 +98,11 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     return rv.linalg.inv(A.reshape(rows, -1)).reshape(*A.shape[ind:], *A.shape[:ind])
 
 
-def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
+def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """X with tensordot(A, X, X.ndim) = B."""
     last = [d % A.ndim for d in dims or ()]
-    A = A.permute([d for d in range(A.ndim) if d not in last] + last)
+    first = [d for d in range(A.ndim) if d not in last]
+    A = A.permute(first + last)
     return rv.linalg.solve(A.reshape(B.numel(), -1), B.flatten()).reshape(A.shape[B.ndim :])
 
 
@@ -169,8 +174,12 @@ def lobpcg(
     (tensor([5.]), tensor([0., 1., 0.]))
     """
     rows = A.shape[-1]
-    of_guess = 1 if X is None else X.shape[-1]
-    count = of_guess if k is None else k
+    if k is not None:
+        count = k
+    elif X is not None:
+        count = X.shape[-1]
+    else:
+        count = 1
     if rows < 3 * count:
         raise ValueError(f"[lobpcg] got {rows} rows for {count} eigenpairs; expected at least 3 for each")
     if B is None:
@@ -196,7 +205,12 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
 
 
 def grouped_mm(
-    mat_a: Tensor, mat_b: Tensor, *, offs: Any = None, bias: Tensor | None = None, out_dtype: Any = None
+    mat_a: Tensor,
+    mat_b: Tensor,
+    *,
+    offs: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: DtypeLike | None = None,
 ) -> Tensor:
     """Products of matrices for groups, such as the tokens of each expert. offs (int32) has the end of each
     group.

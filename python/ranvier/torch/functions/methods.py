@@ -11,7 +11,9 @@ import numpy as np
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.namespaces import Operations, Value
 from ranvier.tape.function import Dtypes, in_dtypes
+from ranvier.tensors.memory import Array
 from ranvier.tensors.types import DtypeLike, ShapeLike, TensorLike
 from ranvier.torch.functions import bessel, gamma_functions
 from ranvier.torch.functions.composed import empty_strided
@@ -110,7 +112,11 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 def dim_order(input: Tensor, **settings: Any) -> tuple[int, ...]:
     """The dimensions, from that of the largest stride on."""
-    return tuple(sorted(range(input.ndim), key=lambda d: -input.stride(d)))
+
+    def falling_stride(dim: int) -> int:
+        return -input.stride(dim)
+
+    return tuple(sorted(range(input.ndim), key=falling_stride))
 
 
 def _split(least: int, dim: int) -> Callable[..., Any]:
@@ -118,9 +124,10 @@ def _split(least: int, dim: int) -> Callable[..., Any]:
         sections = indices_or_sections
         if input.ndim < max(least - (dim == 1), 1):
             raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected more dimensions")
-        if isinstance(sections, int) and input.shape[dim if input.ndim > 1 else 0] % sections:
+        along = dim if input.ndim > 1 else 0
+        if isinstance(sections, int) and input.shape[along] % sections:
             raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected {sections} equal parts")
-        return input.tensor_split(sections, dim if input.ndim >= least else 0)
+        return input.tensor_split(sections, along)
 
     split.__doc__ = "Parts along a dimension, as tensor_split; equal ones for a number."
     return split
@@ -131,10 +138,15 @@ vsplit = _split(2, 0)
 dsplit = _split(3, 2)
 
 
-def float_power(input: Tensor, exponent: TensorLike) -> Tensor:
+def float_power(input: TensorLike, exponent: TensorLike) -> Tensor:
     """input ** exponent in float64."""
-    wide = [x.double() if isinstance(x, Tensor) else x for x in (input, exponent)]
-    return rv.pow(*wide)
+    return rv.pow(_in_float64(input), _in_float64(exponent))
+
+
+def _in_float64(x: TensorLike) -> TensorLike:
+    if isinstance(x, Tensor):
+        return x.double()
+    return x
 
 
 def frexp(input: Tensor) -> Frexp:
@@ -146,11 +158,16 @@ def frexp(input: Tensor) -> Frexp:
     return Frexp(rv.ldexp(rv.ldexp(input, -half), half - exponent), exponent)
 
 
+def _array_of(x: TensorLike) -> Array:
+    if isinstance(x, Tensor):
+        return x._array
+    return np.asarray(x)
+
+
 def _of_integers(function: Callable[..., Any]) -> Callable[..., Tensor]:
-    def call(input: Tensor, other: Tensor) -> Tensor:
-        arrays = [x._array if isinstance(x, Tensor) else np.asarray(x) for x in (input, other)]
-        out = np.array(function(*arrays), rv.result_type(input, other))
-        return rv.from_numpy(out)
+    def call(input: TensorLike, other: TensorLike) -> Tensor:
+        values = function(_array_of(input), _array_of(other))
+        return rv.from_numpy(np.array(values, rv.result_type(input, other)))
 
     call.__doc__ = f"{function.__name__} of integers, element by element."
     return call
@@ -167,8 +184,11 @@ def index_reduce(
 
     reduce: "prod", "mean", "amax" or "amin".
     """
-    whole = index.reshape([-1 if d == dim % source.ndim else 1 for d in range(source.ndim)])
-    return input.scatter_reduce(dim, whole.expand(source.shape), source, reduce, include_self=include_self)
+    shape = [1] * source.ndim
+    if source.ndim:
+        shape[dim] = -1
+    places = index.reshape(shape).expand(source.shape)
+    return input.scatter_reduce(dim, places, source, reduce, include_self=include_self)
 
 
 def is_nonzero(input: Tensor) -> bool:
@@ -180,7 +200,8 @@ def is_nonzero(input: Tensor) -> bool:
 
 def is_set_to(input: Tensor, tensor: Tensor) -> bool:
     """True if both have the same elements of the same memory."""
-    return all(getattr(input, x)() == getattr(tensor, x)() for x in ("data_ptr", "size", "stride"))
+    same_memory = input.data_ptr() == tensor.data_ptr()
+    return same_memory and input.size() == tensor.size() and input.stride() == tensor.stride()
 
 
 def isreal(input: Tensor) -> Any:
@@ -189,19 +210,17 @@ def isreal(input: Tensor) -> Any:
     return rv.ones_like(input, dtype=rv.bool)
 
 
-def _share_of_power(f: Any, dy: Tensor, own: Tensor, other: Tensor) -> Any:
-    """The gradient of `own`: dy 2^own / (2^own + 2^other); half of dy for equal infinities."""
-    difference = f.where(own == other, 0.0, other - own)
+def _slope_of_first_power(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    """dy 2^a / (2^a + 2^b); half of dy for equal infinities."""
+    difference = f.where(a == b, 0.0, b - a)
     return dy / (f.exp2(difference) + 1)
 
 
-@elementwise(
-    numpy=np.logaddexp2,
-    gradient=(
-        lambda f, dy, a, b: _share_of_power(f, dy, a, b),
-        lambda f, dy, a, b: _share_of_power(f, dy, b, a),
-    ),
-)
+def _slope_of_second_power(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return _slope_of_first_power(f, dy, b, a)
+
+
+@elementwise(numpy=np.logaddexp2, gradient=(_slope_of_first_power, _slope_of_second_power))
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^a + 2^b) without overflow."""
 
@@ -286,7 +305,11 @@ def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _of_layers(name: str) -> Callable[..., Any]:
     """A function of nn.functional, which is imported at the first call."""
-    return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
+
+    def call(input: Tensor, *args: Any, **settings: Any) -> Any:
+        return getattr(rv.nn.functional, name)(input, *args, **settings)
+
+    return call
 
 
 def i0(input: Tensor) -> Tensor:

@@ -30,7 +30,9 @@ def _by_recurrence(first: Callable[[Array], Array], step: Step) -> Values:
         y = np.where(np.isnan(n) | np.isnan(x), math.nan, y)
         highest = int(np.max(n, initial=0, where=np.isfinite(n)))
         for k in range(1, highest):
-            before, here = here, step(k, x, here, before)
+            following = step(k, x, here, before)
+            before = here
+            here = following
             y = np.where(n == k + 1, here, y)
         return y
 
@@ -134,7 +136,27 @@ def shifted_chebyshev_polynomial_w(input: TensorLike, n: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=_by_recurrence(lambda x: 2 * x, lambda k, x, here, before: 2 * x * here - 2 * k * before))
+def _same(x: Array) -> Array:
+    return x
+
+
+def _twice(x: Array) -> Array:
+    return 2 * x
+
+
+def _one_minus(x: Array) -> Array:
+    return 1 - x
+
+
+def _hermite_h(k: int, x: Array, here: Array, before: Array) -> Array:
+    return 2 * x * here - 2 * k * before
+
+
+def _hermite_he(k: int, x: Array, here: Array, before: Array) -> Array:
+    return x * here - k * before
+
+
+@elementwise(numpy=_by_recurrence(_twice, _hermite_h))
 def hermite_polynomial_h(input: TensorLike, n: TensorLike) -> Tensor:
     """The physicists' Hermite polynomial.
 
@@ -144,7 +166,7 @@ def hermite_polynomial_h(input: TensorLike, n: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=_by_recurrence(lambda x: x, lambda k, x, here, before: x * here - k * before))
+@elementwise(numpy=_by_recurrence(_same, _hermite_he))
 def hermite_polynomial_he(input: TensorLike, n: TensorLike) -> Tensor:
     """The probabilists' Hermite polynomial.
 
@@ -162,7 +184,7 @@ def _legendre(k: int, x: Array, here: Array, before: Array) -> Array:
     return ((2 * k + 1) * x * here - k * before) / (k + 1)
 
 
-@elementwise(numpy=_by_recurrence(lambda x: 1 - x, _laguerre))
+@elementwise(numpy=_by_recurrence(_one_minus, _laguerre))
 def laguerre_polynomial_l(input: TensorLike, n: TensorLike) -> Tensor:
     """Laguerre's polynomial.
 
@@ -172,7 +194,7 @@ def laguerre_polynomial_l(input: TensorLike, n: TensorLike) -> Tensor:
     """
 
 
-@elementwise(numpy=_by_recurrence(lambda x: x, _legendre))
+@elementwise(numpy=_by_recurrence(_same, _legendre))
 def legendre_polynomial_p(input: TensorLike, n: TensorLike) -> Tensor:
     """Legendre's polynomial.
 

@@ -48,13 +48,18 @@ def _construct_standard_basis_for(tensors: Sequence[Any], tensor_numels: Sequenc
 
 
 def _as_tuple(inputs: Any, arg_name: str = "", fn_name: str = "") -> tuple[bool, tuple[Any, ...]]:
-    is_tuple = isinstance(inputs, (tuple, list))
-    return is_tuple, tuple(inputs) if is_tuple else (inputs,)
+    if isinstance(inputs, (tuple, list)):
+        return True, tuple(inputs)
+    return False, (inputs,)
 
 
-def _tuple_postprocess(results: Any, to_unpack: Any) -> Any:
+def _tuple_postprocess(results: Any, to_unpack: bool | tuple[bool, bool]) -> Any:
     """Removes from results the tuples that `_as_tuple` has made of inputs, or of outputs and inputs."""
-    outer, inner = to_unpack if isinstance(to_unpack, tuple) else (to_unpack, True)
+    if isinstance(to_unpack, tuple):
+        outer, inner = to_unpack
+    else:
+        outer = to_unpack
+        inner = True
     if not inner:
         results = tuple(row[0] for row in results)
     if outer:
@@ -80,11 +85,11 @@ def _cubic_interpolate(
 def _strong_wolfe(
     obj_func: Callable[..., tuple[Any, Any]],
     x: Tensor,
-    t: Any,
-    d: Any,
-    f: Any,
-    g: Any,
-    gtd: Any,
+    t: float,
+    d: Tensor,
+    f: float,
+    g: Tensor,
+    gtd: float,
     c1: float = 1e-4,
     c2: float = 0.9,
     tolerance_change: float = 1e-9,
@@ -116,14 +121,25 @@ def gradcheck(
 
 
 def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable[..., Any]:
-    def gradient(a: Any, b: Any, grad_output: Tensor, *settings: Any, **named: Any) -> Any:
-        kept, size = (a, b) if by_weight else (b, a)
-        x = rv.zeros(size, dtype=kept.dtype).requires_grad_()
+    def by_weights(
+        input: Tensor, weight_size: ShapeLike, grad_output: Tensor, *settings: Any, **named: Any
+    ) -> Tensor:
+        weight = rv.zeros(weight_size, dtype=input.dtype).requires_grad_()
         with rv.enable_grad():
-            y = convolution(*((kept, x) if by_weight else (x, kept)), None, *settings, **named)
-        return rv.autograd.grad(y, x, grad_output)[0]
+            y = convolution(input, weight, None, *settings, **named)
+        return rv.autograd.grad(y, weight, grad_output)[0]
 
-    return gradient
+    def by_input(
+        input_size: ShapeLike, weight: Tensor, grad_output: Tensor, *settings: Any, **named: Any
+    ) -> Tensor:
+        input = rv.zeros(input_size, dtype=weight.dtype).requires_grad_()
+        with rv.enable_grad():
+            y = convolution(input, weight, None, *settings, **named)
+        return rv.autograd.grad(y, input, grad_output)[0]
+
+    if by_weight:
+        return by_weights
+    return by_input
 
 
 # conv2d_input(input_size, weight, grad_output, ...), conv2d_weight(input, weight_size, grad_output, ...)
@@ -133,11 +149,15 @@ conv2d_input = _conv_gradient(F.conv2d, False)
 conv2d_weight = _conv_gradient(F.conv2d, True)
 
 
-def upsample_nearest(input: Tensor, size: ShapeLike | None = None, scale_factor: Any = None) -> Any:
+def upsample_nearest(
+    input: Tensor, size: ShapeLike | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Any:
     return F.interpolate(input, size, scale_factor, "nearest")
 
 
-def upsample_bilinear(input: Tensor, size: ShapeLike | None = None, scale_factor: Any = None) -> Any:
+def upsample_bilinear(
+    input: Tensor, size: ShapeLike | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Any:
     return F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier import Tensor
 from ranvier.ops.elementwise.row import elementwise
+from ranvier.ops.namespaces import Operations, Value
+from ranvier.tensors.types import TensorLike
 from ranvier.torch.functions.bessel import Array, either, rounded_once
 
 _ROOT_HALF = math.sqrt(0.5)
@@ -46,13 +48,13 @@ def _erfcx(x: Array) -> Array:
     return np.where(x < -26.7, math.inf, y)  # beyond the range of float64, where the factors are inf and 2
 
 
-def _slope_of_erfcx(f: Any, dy: Any, x: Any) -> Any:
+def _slope_of_erfcx(f: Operations, dy: Value, x: Value) -> Value:
     """2 x erfcx(x) - 2 / sqrt(pi)."""
     return dy * (2.0 * x * either(f, _erfcx, erfcx, x) - 2 / math.sqrt(math.pi))
 
 
 @elementwise(numpy=rounded_once(_erfcx), gradient=_slope_of_erfcx)
-def erfcx(input: Any) -> Tensor:
+def erfcx(input: TensorLike) -> Tensor:
     """exp(x^2) erfc(x), the scaled complement of the error function.
 
     >>> import ranvier as rv
@@ -61,17 +63,21 @@ def erfcx(input: Any) -> Tensor:
     """
 
 
-def _density(f: Any, x: Any) -> Any:
+def _density(f: Operations, x: Value) -> Value:
     """The normal distribution's density."""
     return f.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+def _slope_of_ndtr(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * _density(f, x)
 
 
 def _ndtr(x: Array) -> Array:
     return _core.erfc(x * -_ROOT_HALF, None) / 2
 
 
-@elementwise(numpy=rounded_once(_ndtr), gradient=lambda f, dy, x: dy * _density(f, x))
-def ndtr(input: Any) -> Tensor:
+@elementwise(numpy=rounded_once(_ndtr), gradient=_slope_of_ndtr)
+def ndtr(input: TensorLike) -> Tensor:
     """The normal distribution's cumulative function.
 
     >>> import ranvier as rv
@@ -87,7 +93,7 @@ def _log_ndtr(x: Array) -> Array:
     return np.where(x < -1, tail, np.log1p(_core.erfc(near * _ROOT_HALF, None) / -2))
 
 
-def _slope_of_log_ndtr(f: Any, dy: Any, x: Any) -> Any:
+def _slope_of_log_ndtr(f: Operations, dy: Value, x: Value) -> Value:
     """The density by ndtr: below 0 by erfcx, in which the exponential has cancelled."""
     low = f.where(x < 0, x, 0.0)
     high = f.where(x < 0, 0.0, x)
@@ -96,7 +102,7 @@ def _slope_of_log_ndtr(f: Any, dy: Any, x: Any) -> Any:
 
 
 @elementwise(numpy=rounded_once(_log_ndtr), gradient=_slope_of_log_ndtr)
-def log_ndtr(input: Any) -> Tensor:
+def log_ndtr(input: TensorLike) -> Tensor:
     """The logarithm of :func:`ndtr`.
 
     >>> import ranvier as rv
@@ -140,13 +146,14 @@ def _ndtri(p: Array) -> Array:
     return np.where((p < 0) | (p > 1), math.nan, y)
 
 
-def _slope_of_ndtri(f: Any, dy: Any, x: Any) -> Any:
+def _slope_of_ndtri(f: Operations, dy: Value, x: Value) -> Value:
     """1 by the density at the result."""
-    return dy * math.sqrt(2 * math.pi) * f.exp(0.5 * either(f, _ndtri, ndtri, x) ** 2)
+    y: Any = either(f, _ndtri, ndtri, x)
+    return dy * math.sqrt(2 * math.pi) * f.exp(0.5 * y**2)
 
 
 @elementwise(numpy=rounded_once(_ndtri), gradient=_slope_of_ndtri)
-def ndtri(input: Any) -> Tensor:
+def ndtri(input: TensorLike) -> Tensor:
     """The inverse of :func:`ndtr`; nan outside [0, 1].
 
     >>> import ranvier as rv
@@ -160,8 +167,12 @@ def _entr(x: Array) -> Array:
     return np.where(x < 0, -math.inf, terms)
 
 
-@elementwise(numpy=rounded_once(_entr), gradient=lambda f, dy, x: dy * (-1 - f.log(x)))
-def entr(input: Any) -> Tensor:
+def _slope_of_entr(f: Operations, dy: Value, x: Value) -> Value:
+    return dy * (-1 - f.log(x))
+
+
+@elementwise(numpy=rounded_once(_entr), gradient=_slope_of_entr)
+def entr(input: TensorLike) -> Tensor:
     """-x log(x), 0 at 0 and -inf below.
 
     >>> import ranvier as rv
@@ -174,17 +185,25 @@ def _xlog1py(a: Array, b: Array) -> Array:
     return np.where((a == 0) & ~np.isnan(b), 0.0, a * np.log1p(b))
 
 
-def _log1p_or_zero(f: Any, a: Any, b: Any) -> Any:
+def _log1p_or_zero(f: Operations, a: Value, b: Value) -> Value:
     """The slope of xlog1py by a: log(1 + b), but 0 where a = 0 and b <= -1."""
     zero = (a == 0) & (b <= -1)
     return f.where(zero, 0.0, f.log1p(f.where(zero, 0.0, b)))
 
 
+def _slope_of_first(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * _log1p_or_zero(f, a, b)
+
+
+def _slope_of_second(f: Operations, dy: Value, a: Value, b: Value) -> Value:
+    return dy * a / (b + 1)
+
+
 @elementwise(
     numpy=rounded_once(_xlog1py),
-    gradient=(lambda f, dy, a, b: dy * _log1p_or_zero(f, a, b), lambda f, dy, a, b: dy * a / (b + 1)),
+    gradient=(_slope_of_first, _slope_of_second),
 )
-def xlog1py(input: Any, other: Any) -> Tensor:
+def xlog1py(input: TensorLike, other: TensorLike) -> Tensor:
     """a log(1 + b), 0 where a is 0 and b a number.
 
     >>> import ranvier as rv

@@ -4,15 +4,18 @@ pairs."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ranvier as rv
 import ranvier.fft as transforms
+from ranvier import Tensor
+from ranvier.tensors.types import Axes
 from ranvier.torch.tensors.pair_functions import view_as_complex
 from ranvier.torch.tensors.pairs import Complex, of_parts
 
 
-def stft(input: Any, *args: Any, return_complex: bool | None = None, **settings: Any) -> Any:
+def stft(input: Tensor, *args: Any, return_complex: bool | None = None, **settings: Any) -> Any:
     """torch.stft: complex numbers with return_complex=True, pairs with False."""
     if return_complex is None:
         raise RuntimeError("[stft] got return_complex=None; expected return_complex=True for real inputs")
@@ -24,7 +27,7 @@ def stft(input: Any, *args: Any, return_complex: bool | None = None, **settings:
     return pairs
 
 
-def istft(input: Any, *args: Any, **settings: Any) -> Any:
+def istft(input: Tensor | Complex, *args: Any, **settings: Any) -> Any:
     """torch.istft: of complex numbers."""
     if not isinstance(input, Complex):
         raise RuntimeError("[istft] got a real tensor; expected complex numbers: torch.view_as_complex")
@@ -35,15 +38,13 @@ def _transform(name: str) -> Callable[..., Any]:
     """The function of torch.fft with this name: ranvier's, with complex numbers in place of pairs."""
     function = getattr(transforms, name)
 
-    def call(input: Any, *args: Any, **settings: Any) -> Any:
+    def call(input: Tensor | Complex, *args: Any, **settings: Any) -> Any:
         if name[0] == "r":
             return view_as_complex(function(input, *args, **settings))
         if not isinstance(input, Complex):
-            if input.is_floating_point():
-                x = input
-            else:
-                x = input.to(rv.get_default_dtype())
-            input = of_parts(x, rv.zeros_like(x))
+            if not input.is_floating_point():
+                input = input.to(rv.get_default_dtype())
+            input = of_parts(input, rv.zeros_like(input))
         result = function(input._pairs, *args, **settings)
         if name[:2] == "ir":
             return result
@@ -57,15 +58,25 @@ def _transform(name: str) -> Callable[..., Any]:
 def _shift(name: str) -> Callable[..., Any]:
     function = getattr(transforms, name)
 
-    def call(input: Any, dim: Any = None) -> Any:
+    def call(input: Tensor | Complex, dim: Axes = None) -> Any:
         if isinstance(input, Complex):
-            return input._each(lambda x: function(x, dim))
+            return input._each(partial(function, dim=dim))
         return function(input, dim)
 
     return call
 
 
-fft, ifft, rfft, irfft = map(_transform, ("fft", "ifft", "rfft", "irfft"))
-fftn, ifftn, rfftn, irfftn = map(_transform, ("fftn", "ifftn", "rfftn", "irfftn"))
-fft2, ifft2, rfft2, irfft2 = map(_transform, ("fft2", "ifft2", "rfft2", "irfft2"))
-fftshift, ifftshift = map(_shift, ("fftshift", "ifftshift"))
+fft = _transform("fft")
+ifft = _transform("ifft")
+rfft = _transform("rfft")
+irfft = _transform("irfft")
+fftn = _transform("fftn")
+ifftn = _transform("ifftn")
+rfftn = _transform("rfftn")
+irfftn = _transform("irfftn")
+fft2 = _transform("fft2")
+ifft2 = _transform("ifft2")
+rfft2 = _transform("rfft2")
+irfft2 = _transform("irfft2")
+fftshift = _shift("fftshift")
+ifftshift = _shift("ifftshift")

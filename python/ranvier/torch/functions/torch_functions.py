@@ -11,7 +11,7 @@ from typing import Any
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.tape.function import in_dtypes
-from ranvier.tensors.types import DeviceLike, ShapeLike
+from ranvier.tensors.types import DeviceLike, ShapeLike, TensorLike
 
 _TEXT = "Expected cond to be True, but got False."
 
@@ -31,8 +31,13 @@ def _assert_async(input: Tensor, assert_msg: str = "") -> None:
 
 def _check_with(error_type: type[Exception], cond: Any, message: Any = None) -> None:
     """Raises an error with `message()` unless the condition is true."""
-    if not cond:
-        raise error_type(_TEXT if message is None else message() if callable(message) else message)
+    if cond:
+        return
+    if message is None:
+        raise error_type(_TEXT)
+    if callable(message):
+        raise error_type(message())
+    raise error_type(message)
 
 
 def _check_tensor_all_with(error_type: type[Exception], cond: Tensor, message: Any = None) -> None:
@@ -40,7 +45,11 @@ def _check_tensor_all_with(error_type: type[Exception], cond: Tensor, message: A
 
 
 def _checker(error_type: type[Exception], check: Callable[..., None] = _check_with) -> Callable[..., None]:
-    return lambda cond, message=None: check(error_type, cond, message)
+
+    def checked(cond: Any, message: Any = None) -> None:
+        check(error_type, cond, message)
+
+    return checked
 
 
 _check = _checker(RuntimeError)
@@ -70,10 +79,12 @@ def typename(obj: Any) -> str:
     """The name of the class of an object, or of a class or function: "torch.FloatTensor", "int"."""
     if isinstance(obj, Tensor):
         return str(obj.type())
-    kind = obj if hasattr(obj, "__qualname__") else type(obj)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+    named: Any = obj
+    if not hasattr(obj, "__qualname__"):
+        named = type(obj)
+    if named.__module__ == "builtins":
+        return str(named.__qualname__)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def is_storage(obj: Any) -> bool:
@@ -102,9 +113,11 @@ def unravel_index(indices: Tensor, shape: ShapeLike) -> tuple[Tensor, ...]:
     return tuple(reversed(places))
 
 
-def range(start: int = 0, end: int | None = None, step: Any = 1, **settings: Any) -> Tensor:
+def range(start: float = 0, end: float | None = None, step: float = 1, **settings: Any) -> Tensor:
     """As arange, but with the end included, and in the default dtype."""
-    start, end = (0, start) if end is None else (start, end)
+    if end is None:
+        end = start
+        start = 0
     settings.setdefault("dtype", rv.get_default_dtype())
     return start + step * rv.arange(math.floor((end - start) / step) + 1, **settings)
 
@@ -125,10 +138,16 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along a third dimension."""
-    return rv.cat([x if x.ndim > 2 else rv.atleast_2d(x).unsqueeze(-1) for x in tensors], 2)
+    return rv.cat([_of_three_dimensions(x) for x in tensors], 2)
 
 
-def fill(input: Tensor, value: Any) -> Tensor:
+def _of_three_dimensions(x: Tensor) -> Tensor:
+    if x.ndim > 2:
+        return x
+    return rv.atleast_2d(x).unsqueeze(-1)
+
+
+def fill(input: Tensor, value: TensorLike) -> Tensor:
     return rv.full_like(input, value)
 
 
@@ -163,8 +182,11 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         x = input
     else:
         x = input.to(rv.get_default_dtype())
-    pairs = zip(every, points, strict=True)
-    return tuple(_slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in pairs)
+    slopes = []
+    for d, h in zip(every, points, strict=True):
+        along_last = _slopes(x.movedim(d, -1), h, edge_order)
+        slopes.append(along_last.movedim(-1, d))
+    return tuple(slopes)
 
 
 def _slopes(x: Tensor, points: Any, order: int) -> Tensor:
@@ -228,7 +250,7 @@ def get_deterministic_debug_mode() -> int:
     return 0
 
 
-def set_deterministic_debug_mode(debug_mode: Any) -> None:
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     """As use_deterministic_algorithms: "default", "warn" or "error", or 0, 1, 2."""
     rv.use_deterministic_algorithms(debug_mode not in (0, "default"))
 
@@ -246,7 +268,8 @@ _DTYPES += "".join(f" int{n} uint{n}" for n in builtin_range(1, 8))
 
 def __getattr__(name: str) -> Any:
     if name in _DTYPES.split():  # dtypes that can be named, but in which nothing can be computed
-        return globals().setdefault(name, rv.dtype._make(name, "i" if name[0] == "i" else "u", 1))
+        kind = "i" if name[0] == "i" else "u"
+        return globals().setdefault(name, rv.dtype._make(name, kind, 1))
     plain = name.removesuffix("_copy")
     if plain != name and hasattr(Tensor, plain):
         return _copying(getattr(Tensor, plain))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,12 +11,15 @@ import ranvier as rv
 from ranvier.tensors.memory import Array
 from ranvier.tensors.types import DeviceLike, DtypeLike
 
+Shape: TypeAlias = Callable[[Array], Array]
+"""The values of a window at t, from 0 to 1."""
+
 
 def _window(
     name: str,
     length: int,
     periodic: bool,
-    shape: Callable[[Any], Any],
+    shape: Shape,
     dtype: DtypeLike | None = None,
     layout: Any = None,
     device: DeviceLike | None = None,
@@ -27,17 +30,19 @@ def _window(
 
     A periodic window has the first `length` of length + 1 points.
     """
-    kind = np.dtype(rv.get_default_dtype() if dtype is None else dtype)
-    if length < 0 or kind.kind != "f":
+    if dtype is None:
+        dtype = rv.get_default_dtype()
+    numpy_dtype = np.dtype(dtype)
+    if length < 0 or numpy_dtype.kind != "f":
         raise RuntimeError(
-            f"[{name}] got window_length {length} and dtype {kind}; expected a length >= 0 and floats"
+            f"[{name}] got window_length {length} and dtype {numpy_dtype}; expected a length >= 0 and floats"
         )
     last = length - 1 + bool(periodic)
     if length > 1:
         values = shape(np.arange(length) / last)
     else:
         values = np.ones(length)
-    return rv.tensor(values.astype(kind), device=device, requires_grad=requires_grad)
+    return rv.tensor(values.astype(numpy_dtype), device=device, requires_grad=requires_grad)
 
 
 def hamming_window(
@@ -48,7 +53,10 @@ def hamming_window(
     >>> hamming_window(4)
     tensor([0.0800, 0.5400, 1.0000, 0.5400])
     """
-    shape = lambda t: alpha - beta * np.cos(2 * np.pi * t)  # noqa: E731
+
+    def shape(t: Array) -> Array:
+        return alpha - beta * np.cos(2 * np.pi * t)
+
     return _window("hamming_window", window_length, periodic, shape, **settings)
 
 
@@ -58,7 +66,10 @@ def hann_window(window_length: int, periodic: bool = True, **settings: Any) -> r
     >>> hann_window(4)
     tensor([0.0000, 0.5000, 1.0000, 0.5000])
     """
-    shape = lambda t: np.sin(np.pi * t) ** 2  # noqa: E731
+
+    def shape(t: Array) -> Array:
+        return np.sin(np.pi * t) ** 2
+
     return _window("hann_window", window_length, periodic, shape, **settings)
 
 
@@ -68,7 +79,10 @@ def blackman_window(window_length: int, periodic: bool = True, **settings: Any) 
     >>> blackman_window(4)[1:]
     tensor([0.3400, 1.0000, 0.3400])
     """
-    shape = lambda t: 0.42 - 0.5 * np.cos(2 * np.pi * t) + 0.08 * np.cos(4 * np.pi * t)  # noqa: E731
+
+    def shape(t: Array) -> Array:
+        return 0.42 - 0.5 * np.cos(2 * np.pi * t) + 0.08 * np.cos(4 * np.pi * t)
+
     return _window("blackman_window", window_length, periodic, shape, **settings)
 
 
@@ -78,7 +92,10 @@ def bartlett_window(window_length: int, periodic: bool = True, **settings: Any) 
     >>> bartlett_window(4)
     tensor([0.0000, 0.5000, 1.0000, 0.5000])
     """
-    shape = lambda t: 1 - abs(2 * t - 1)  # noqa: E731
+
+    def shape(t: Array) -> Array:
+        return 1 - abs(2 * t - 1)
+
     return _window("bartlett_window", window_length, periodic, shape, **settings)
 
 
@@ -90,51 +107,75 @@ def kaiser_window(
     >>> kaiser_window(4, False, 0.0)
     tensor([1., 1., 1., 1.])
     """
-    return _window("kaiser_window", window_length, periodic, lambda t: _bessel(t, 1, beta), **settings)
+
+    def shape(t: Array) -> Array:
+        return _bessel(t, 1, beta)
+
+    return _window("kaiser_window", window_length, periodic, shape, **settings)
 
 
-def _bessel(k: Array, last: int, beta: float) -> Any:
+def _bessel(k: Array, last: int, beta: float) -> Array:
     return np.i0(beta * np.sqrt(np.maximum(1 - (2 * k / last - 1) ** 2, 0))) / np.i0(beta)
 
 
 # --- torch.signal.windows: symmetric by default
 
 
-def _signal(name: str, of_places: Callable[..., Any], **defaults: Any) -> Callable[..., rv.Tensor]:
-    """A function of torch.signal.windows; of_places: its formula, of the places 0, 1 .., the last place and
-    settings.
+def _signal(name: str, formula: Callable[..., Array], **defaults: Any) -> Callable[..., rv.Tensor]:
+    """A function of torch.signal.windows.
 
+    formula: its values at the places 0, 1 .., by these, the last place and settings.
     defaults: the default values of these settings.
     """
 
     def window(M: int, *, sym: bool = True, **settings: Any) -> rv.Tensor:
-        own = {key: settings.pop(key, value) for key, value in defaults.items()}
+        formula_settings = {key: settings.pop(key, value) for key, value in defaults.items()}
         last = M - bool(sym)
-        return _window(name, M, not sym, lambda t: of_places(t * last, last, **own), **settings)
+
+        def shape(t: Array) -> Array:
+            return formula(t * last, last, **formula_settings)
+
+        return _window(name, M, not sym, shape, **settings)
 
     window.__name__ = window.__qualname__ = name
     window.__doc__ = f"torch.signal.windows.{name}, from 0 to M - 1; sym=False: the first M of M + 1."
     return window
 
 
-def _cosines(k: Array, last: int, a: Any) -> Any:
+def _cosines(k: Array, last: int, a: Sequence[float]) -> Any:
     """a_0 - a_1 cos(2 pi t) + a_2 cos(4 pi t) - .., t from 0 to 1."""
     return sum((-1) ** i * c * np.cos(2 * np.pi * i * k / last) for i, c in enumerate(a))
 
 
-def _decay(k: Array, last: int, center: Any, tau: float) -> Any:
-    return np.exp(-abs(k - (last / 2 if center is None else center)) / tau)
+def _decay(k: Array, last: int, center: float | None, tau: float) -> Array:
+    if center is None:
+        center = last / 2
+    return np.exp(-abs(k - center) / tau)
 
 
-bartlett = _signal("bartlett", lambda k, last: 1 - abs(2 * k / last - 1))
+def _triangle(k: Array, last: int) -> Array:
+    return 1 - abs(2 * k / last - 1)
+
+
+def _half_sine(k: Array, last: int) -> Array:
+    return np.sin(np.pi * (k + 0.5) / (last + 1))
+
+
+def _gauss(k: Array, last: int, std: float) -> Array:
+    return np.exp(-0.5 * ((k - last / 2) / std) ** 2)
+
+
+def _raised_cosine(k: Array, last: int, alpha: float) -> Array:
+    return _cosines(k, last, (alpha, 1 - alpha))
+
+
+bartlett = _signal("bartlett", _triangle)
 blackman = _signal("blackman", _cosines, a=(0.42, 0.5, 0.08))
-cosine = _signal("cosine", lambda k, last: np.sin(np.pi * (k + 0.5) / (last + 1)))
+cosine = _signal("cosine", _half_sine)
 exponential = _signal("exponential", _decay, center=None, tau=1.0)
-gaussian = _signal("gaussian", lambda k, last, std: np.exp(-0.5 * ((k - last / 2) / std) ** 2), std=1.0)
+gaussian = _signal("gaussian", _gauss, std=1.0)
 general_cosine = _signal("general_cosine", _cosines, a=())
-general_hamming = _signal(
-    "general_hamming", lambda k, last, alpha: _cosines(k, last, (alpha, 1 - alpha)), alpha=0.54
-)
+general_hamming = _signal("general_hamming", _raised_cosine, alpha=0.54)
 hamming = _signal("hamming", _cosines, a=(0.54, 0.46))
 hann = _signal("hann", _cosines, a=(0.5, 0.5))
 kaiser = _signal("kaiser", _bessel, beta=12.0)

@@ -41,7 +41,9 @@ def spec_of(name: str) -> ModuleSpec | None:
         # An import statement gets an error that names this library; importlib.util.find_spec gets None.
         asks = sys._getframe(3).f_code.co_name
         imports = asks == "_find_and_load_unlocked" and root != "ranvier"
-        error = _not_found(name) if imports else None
+        if not imports:
+            return None
+        error = _not_found(name)
         if error is None:
             return None
         raise _missing(error, name)
@@ -79,22 +81,28 @@ class Loader:
         root, _, path = module.__name__.partition(".")
         known = vars(module)
         stand_ins: dict[str, Any] = {}
-        known.update(__file__=_file(homes), __doc__=homes[0].__doc__ if homes else None)
+        known.update(__file__=_file(homes), __doc__=None)
+        if homes:
+            known["__doc__"] = homes[0].__doc__
 
         def attribute(name: str) -> Any:
             if name in stand_ins and not is_awaited(name):
                 return stand_ins[name]
             value = value_of(root, path, name, homes)
             # A stand-in is no attribute of the module: who asks next may have a way to go on without it.
-            kept = stand_ins if is_absent(value) else known
-            kept[name] = value
+            if is_absent(value):
+                stand_ins[name] = value
+            else:
+                known[name] = value
             return value
 
         def listing() -> list[str]:
             if root == "ranvier":
                 return sorted(known["__all__"])
-            names = {name for home in homes for name in dir(home) if name[0] != "_" and is_shown(home, name)}
-            return sorted({*known, *names})
+            shown = set(known)
+            for home in homes:
+                shown |= {name for name in dir(home) if name[0] != "_" and is_shown(home, name)}
+            return sorted(shown)
 
         def is_shown(home: ModuleType, name: str) -> Any:
             """Whether dir() lists a name of a home: submodules are listed only if PyTorch has them."""
@@ -104,9 +112,15 @@ class Loader:
         if root == "ranvier":  # `from ranvier.x import *` gives the names of the home, so they are set now
             home = homes[0]
             added = attributes(home.__name__)
-            own = {n: getattr(home, n) for n in dir(home) if n[0] != "_" and n not in added}
-            known.update({n: value for n, value in own.items() if type(value) is not ModuleType})
-            known["__all__"] = [*(n for n in known if n[0] != "_"), *(n for n in added if n[0].isupper())]
+            for name in dir(home):
+                if name[0] == "_" or name in added:
+                    continue
+                value = getattr(home, name)
+                if type(value) is not ModuleType:
+                    known[name] = value
+            public = [name for name in known if name[0] != "_"]
+            classes = [name for name in added if name[0].isupper()]
+            known["__all__"] = public + classes
         known.update(__getattr__=attribute, __dir__=listing)
         if module.__name__ == "torchvision":
             known["__version__"] = VERSIONS[root]
@@ -116,8 +130,13 @@ class Loader:
                 importlib.import_module("multiprocessing.connection")
         if module.__name__ in names.WHOLE:
             file = names.WHOLE[module.__name__]
-            whole = importlib.import_module(file).__all__ if file else listing()
-            known.update({name: attribute(name) for name in whole if name[0] != "_"})
+            if file:
+                every = importlib.import_module(file).__all__
+            else:
+                every = listing()
+            for name in every:
+                if name[0] != "_":
+                    known[name] = attribute(name)
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -212,7 +231,8 @@ def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         return importlib.import_module("ranvier.torch.installation.list_functions").foreach(name)
     out = _why(root, full)
     text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
-    text += f": {LACKS}" * (root != "ranvier")
+    if root != "ranvier":
+        text += f": {LACKS}"
     for home in homes:
         try:
             value = getattr(home, name)

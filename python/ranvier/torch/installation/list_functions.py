@@ -26,8 +26,8 @@ def foreach(name: str) -> Callable[..., Any]:
     def call(tensors: Sequence[Tensor], *others: Any, **settings: Any) -> Any:
         if plain == "norm" and "ord" in settings:
             settings["p"] = settings.pop("ord")
-        rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]
-        results = [method(x, *row, **settings) for x, *row in zip(tensors, *rows, strict=True)]
+        columns = [_for_each(tensors, other) for other in others]
+        results = [method(*arguments, **settings) for arguments in zip(tensors, *columns, strict=True)]
         if name.endswith("_"):
             return None
         return results
@@ -36,9 +36,20 @@ def foreach(name: str) -> Callable[..., Any]:
 
 
 def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x, *others, **settings: x.copy_(method(x, *others, **settings))
+    def call(x: Tensor, *others: Any, **settings: Any) -> Tensor:
+        return x.copy_(method(x, *others, **settings))
+
+    return call
+
+
+def _for_each(tensors: Sequence[Tensor], other: Any) -> Sequence[Any]:
+    """An argument as one entry for each tensor."""
+    if isinstance(other, (list, tuple)):
+        return other
+    return [other] * len(tensors)
 
 
 def _with_factor(method: Callable[..., Any], x: Tensor, *others: Any, **settings: Any) -> Any:
-    names = ("value",) if len(others) > 2 else ()
-    return method(x, *others[:2], **dict(zip(names, others[2:], strict=True)), **settings)
+    if len(others) > 2:
+        settings["value"] = others[2]
+    return method(x, *others[:2], **settings)

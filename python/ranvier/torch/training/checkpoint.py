@@ -105,8 +105,13 @@ def checkpoint(
         with first:
             return function(*args, **kwargs)
     tensors: list[Tensor] = []
-    given = tree_map_only(Tensor, lambda x: _Place(x, tensors), (args, kwargs))
-    call = _Call(function, given, again, get_rng_state() if preserve else None)
+
+    def place_of(x: Tensor) -> _Place:
+        return _Place(x, tensors)
+
+    arguments = tree_map_only(Tensor, place_of, (args, kwargs))
+    random_state = get_rng_state() if preserve else None
+    call = _Call(function, arguments, again, random_state)
     with first:
         result, entered = call.run(tensors)
     call.outputs = _outputs(result, entered)
@@ -153,7 +158,11 @@ class _Call:
         own.
         """
         entered = [x.view_as(x) if x.requires_grad else x for x in tensors]
-        args, kwargs = tree_map_only(_Place, lambda place: entered[place.index], self.given)
+
+        def tensor_at(place: _Place) -> Tensor:
+            return entered[place.index]
+
+        args, kwargs = tree_map_only(_Place, tensor_at, self.given)
         return self.function(*args, **kwargs), entered
 
     def gradients(self, tensors: Sequence[Tensor], dys: Any) -> Iterator[Tensor | None]:
