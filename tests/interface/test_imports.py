@@ -94,6 +94,11 @@ def test_layers_of_the_package():
     assert circle(edges) == []
 
 
+def test_benchmarks_have_no_circle_of_imports():
+    folder = Path(__file__).parents[2] / "benchmarks"
+    assert circle(imports(sources(folder))) == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [
