@@ -11,8 +11,8 @@ import ranvier.nn as nn
 from ranvier.autograd import Tensor, enable_grad, grad, set_grad_enabled, wrap
 from ranvier.nn.modes import LayerCall, evaluating, layer_calls
 from ranvier.tensors.memory import Array
+from ranvier.train.data_sources import only_samples, open_source
 from ranvier.train.losses import batch_loss
-from ranvier.train.opening import only_samples, open_source
 from ranvier.train.prepared_data import DataSpec
 
 __all__: list[str] = []

@@ -38,7 +38,7 @@ class DataSpec:
         on_nonfinite: the Trainer's setting: what happens if numbers are NaN or infinite.
     """
 
-    model: Any
+    model: Module
     loss: Any
     classes: Array | None = None
     columns: list[str] | None = None
@@ -54,7 +54,9 @@ class DataSpec:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the model's parameters; float32 for a model without."""
-        return next((np.dtype(p.dtype) for p in self.model.parameters()), np.dtype(np.float32))
+        for p in self.model.parameters():
+            return np.dtype(p.dtype)
+        return np.dtype(np.float32)
 
     def samples(self, name: str, x: Any) -> Array:
         """`x` as an array in the model's dtype; integers and booleans stay if the model takes them.
@@ -64,16 +66,21 @@ class DataSpec:
         """
         self.columns = _same_columns(name, "columns", x, self.columns)
         array = to_array(name, "x", x)
-        if array.dtype.kind != "f" and len(array):
-            if self.integers is None:  # integers also stay if the model takes neither
-                x = array[:1]
-                self.integers = not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
-            if self.integers:
-                return np.ascontiguousarray(array)
-        # Without samples, integers stay: it is not known whether the model takes them.
-        if array.dtype.kind == "f" or len(array):
+        if array.dtype.kind == "f":
             return _converted(array, self.dtype)
-        return array
+        if len(array) == 0:
+            return array  # It is not known whether the model takes integers.
+        if self.integers is None:
+            self.integers = self._takes_integers(array[:1])
+        if self.integers:
+            return np.ascontiguousarray(array)
+        return _converted(array, self.dtype)
+
+    def _takes_integers(self, x: Array) -> bool:
+        """Whether the model takes a sample of integers, or takes neither these nor floats."""
+        if not _raises(self.model, x):
+            return True
+        return _raises(self.model, x.astype(self.dtype))
 
     def targets(self, name: str, y: Any, x: Array, learn: bool = False) -> Array:
         """`y` as an array with a target for each sample of x: class indices, or numbers in the model's dtype.
@@ -87,26 +94,33 @@ class DataSpec:
                 f"[{name}] got {len(x)} samples in x and {len(array)} targets in y; expected as "
                 f"many{_of_lengths(x, array)}"
             )
-        kind = array.dtype.kind
-        flags = self.link == "softmax" and array.ndim == 1
-        labelled = kind in "UO" or (kind == "b" and flags) or (categories(y) and self.link is not None)
-        if self.classes is not None or labelled:
+        has_class_indices = self.link == "softmax"
+        if self.classes is not None or self._holds_labels(y, array):
             array = self._encoded(name, array, learn)
-            if self.link == "softmax" and array.shape[1:] == (1,):
+            is_column = array.shape[1:] == (1,)
+            if has_class_indices and is_column:
                 array = self._from_rows(array, x)
-        elif self.link == "softmax" and array.dtype.kind in "iub" and array.ndim == 2:
+        elif has_class_indices and array.dtype.kind in "iub" and array.ndim == 2:
             array = self._from_rows(array, x)
-        indices = self.link == "softmax"
-        if indices and array.dtype.kind in "iu":
+        if has_class_indices and array.dtype.kind in "iu":
             return np.ascontiguousarray(array)
         if isinstance(self.loss, _FROM_0_TO_1) and array.size:
             self._require_0_to_1(name, array)
-        if self.link == "softmax" and array.size and x.ndim > 1 and array.min() < 0:
+        if has_class_indices and array.size and x.ndim > 1 and array.min() < 0:
             raise ValueError(
                 f"[{name}] got y from {array.min():g} to {array.max():g} for {name_of(self.loss)}; expected "
                 "integers as class indices, or probabilities of the classes; for values take MSELoss"
             )
         return _converted(array, self.dtype)
+
+    def _holds_labels(self, y: Any, array: Array) -> bool:
+        """Whether the targets name classes: text, categories of a data frame, or flags for a softmax."""
+        kind = array.dtype.kind
+        if kind in "UO":
+            return True
+        if kind == "b" and self.link == "softmax" and array.ndim == 1:
+            return True
+        return self.link is not None and categories(y)
 
     def decoded(self, name: str, codes: Array) -> Array:
         """The labels of class indices."""
@@ -123,17 +137,20 @@ class DataSpec:
         """Raise ValueError for targets outside 0 to 1, for which a binary loss has no meaning."""
         low = array.min()
         high = array.max()
-        if low < 0 or high > 1:  # NaN is refused later, with its place
-            if low >= 1 and high <= 2:
-                remedy = "pass y - 1"
-            elif low == -1:
-                remedy = "pass y > 0"
-            else:
-                remedy = "y / y.max()"
-            raise ValueError(
-                f"[{name}] got y from {low:g} to {high:g} for {name_of(self.loss)}; expected targets from 0 "
-                f"to 1: {remedy if high <= 2 else 'CrossEntropyLoss takes more classes'}"
-            )
+        if not (low < 0 or high > 1):  # NaN is refused later, with its place
+            return
+        if high > 2:
+            remedy = "CrossEntropyLoss takes more classes"
+        elif low >= 1:
+            remedy = "pass y - 1"
+        elif low == -1:
+            remedy = "pass y > 0"
+        else:
+            remedy = "y / y.max()"
+        raise ValueError(
+            f"[{name}] got y from {low:g} to {high:g} for {name_of(self.loss)}; expected targets from 0 "
+            f"to 1: {remedy}"
+        )
 
     # --- labels
 
@@ -147,14 +164,16 @@ class DataSpec:
             )
         require_labels(name, array)
         classes = self.classes
+        if classes is None and not learn:
+            raise TypeError(
+                f"[{name}] got y of dtype {array.dtype}, and the labels are not known before; expected "
+                "class indices, or a fit with all of y in one array before"
+            )
         if classes is None:
-            if not learn:
-                raise TypeError(
-                    f"[{name}] got y of dtype {array.dtype}, and the labels are not known before; expected "
-                    "class indices, or a fit with all of y in one array before"
-                )
             classes = self._learned(name, array)
-        if (classes.dtype.kind in "UO") == (array.dtype.kind in "UO"):  # text among text, or numbers
+        classes_are_text = classes.dtype.kind in "UO"
+        labels_are_text = array.dtype.kind in "UO"
+        if classes_are_text == labels_are_text:
             codes = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
         else:
             # Text is not compared with numbers: no class fits, so every label is unknown.
@@ -173,9 +192,9 @@ class DataSpec:
         try:
             classes = np.unique(array)
         except TypeError:
-            kinds = sorted({type(value).__name__ for value in array.ravel().tolist()})
+            types = sorted({type(value).__name__ for value in array.ravel().tolist()})
             raise TypeError(
-                f"[{name}] got labels of the types {', '.join(kinds)}; expected labels of one type: "
+                f"[{name}] got labels of the types {', '.join(types)}; expected labels of one type: "
                 "y.astype(str)"
             ) from None
         if len(classes) == 1:
@@ -193,20 +212,27 @@ class DataSpec:
     def _from_rows(self, array: Array, x: Array) -> Array:
         """Class indices (n) of one-hot rows (n, classes) or of a column (n, 1), where the model has one
         output for each class; other arrays as they are."""
-        whole = array.astype(np.int64)
-        column = array.shape[1] == 1 and array.dtype.kind != "b"
-        one_hot = array.shape[1] > 1 and ((whole == 0) | (whole == 1)).all() and (whole.sum(1) == 1).all()
-        if not (column or one_hot) or len(x) == 0:
+        columns = array.shape[1]
+        is_column = columns == 1 and array.dtype.kind != "b"
+        is_one_hot = columns > 1 and _is_one_hot(array)
+        if not (is_column or is_one_hot) or len(x) == 0:
             return array
         try:
             shape = output_shape(self.model, x[:1])
         except Exception:  # the error of the model itself is shown at the first step
             return array
-        if one_hot and shape == (1, array.shape[1]):
-            return whole.argmax(axis=1)
-        if column and len(shape) == 2:
+        if is_one_hot and shape == (1, columns):
+            return array.argmax(axis=1)
+        if is_column and len(shape) == 2:
             return array.ravel()
         return array
+
+
+def _is_one_hot(array: Array) -> bool:
+    """Whether each row has one 1 and else zeros."""
+    integers = array.astype(np.int64)
+    are_0_or_1 = (integers == 0) | (integers == 1)
+    return bool(are_0_or_1.all()) and bool((integers.sum(1) == 1).all())
 
 
 def _of_lengths(x: Array, y: Array) -> str:
@@ -267,7 +293,9 @@ class Prepared:
 
     def part(self, start: int, stop: int) -> Prepared:
         """Samples start to stop - 1."""
-        weights = None if self.weights is None else self.weights[start:stop]
+        weights = self.weights
+        if weights is not None:
+            weights = weights[start:stop]
         return Prepared(self.x[start:stop], self.y[start:stop], weights)
 
     @property
@@ -325,7 +353,10 @@ def weighted(name: str, data: Prepared, class_weight: Any, spec: DataSpec, whole
     weights = data.weights
     if class_weight is not None:
         by_class = class_weights(name, class_weight, data.y, whole, spec.classes)
-        weights = by_class if weights is None else weights * by_class
+        if weights is None:
+            weights = by_class
+        else:
+            weights = weights * by_class
     ignored = getattr(spec.loss, "ignore_index", None)
     if weights is not None and ignored is not None and data.y.ndim == 1:
         weights = np.where(data.y == ignored, 0.0, weights)
@@ -337,7 +368,9 @@ def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.N
     array = to_array(name, "sample_weight", weights).astype(np.float64)
     if array.shape != (n,):
         raise ValueError(f"[{name}] got sample_weight of shape {array.shape}; expected ({n},)")
-    if not (np.isfinite(array).all() and (array >= 0).all() and (array.sum() > 0 or not whole)):
+    are_valid = np.isfinite(array).all() and (array >= 0).all()
+    may_be_zeros = not whole
+    if not (are_valid and (may_be_zeros or array.sum() > 0)):
         raise ValueError(f"[{name}] got a sample_weight below 0, not finite, or all zeros")
     return array
 
@@ -348,8 +381,15 @@ def weights_by_label(name: str, weights: Any, y: Array, names: Array | None) -> 
         return None
     per_sample = class_weights(name, weights, y, True, names)
     codes, first = np.unique(y.reshape(-1).astype(np.int64), return_index=True)
-    labels = codes if names is None else names[codes]
-    return dict(zip(labels.tolist(), per_sample[first].tolist(), strict=True))
+    labels = _labels(codes, names)
+    return dict(zip(labels, per_sample[first].tolist(), strict=True))
+
+
+def _labels(indices: Array, names: Array | None) -> list[Any]:
+    """The labels of class indices: `names` of them, or the indices themselves."""
+    if names is None:
+        return indices.tolist()
+    return names[indices].tolist()
 
 
 def class_weights(
@@ -375,29 +415,46 @@ def class_weights(
             )
         per_class = len(y) / (len(classes) * counts)
     elif isinstance(weights, Mapping):
-        occurring = (classes if names is None else names[classes]).tolist()
-        allowed = occurring if whole or names is None else names.tolist()
-        absent = [label for label in weights if label not in allowed]
-        if absent and (whole or names is not None):
-            raise ValueError(
-                f"[{name}] got class_weight for label {absent[0]!r}, which does not occur; expected some of "
-                f"{', '.join(map(str, allowed[:20]))}"
-            )
-        per_class = np.array([weights.get(label, 1.0) for label in occurring], np.float64)
+        per_class = _mapped_weights(name, weights, classes, whole, names)
     else:
-        of_classes = np.asarray(weights, np.float64)
-        count = len(of_classes) if of_classes.ndim == 1 else -1
-        if names is None:
-            fits = classes[0] >= 0 and count > classes[-1]
-        else:
-            fits = count == len(names)
-        if not fits:
-            if names is None:
-                wanted = f"each label 0 to {classes[-1]}"
-            else:
-                wanted = f"each of the {len(names)} labels"
-            raise ValueError(
-                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for {wanted}"
-            )
-        per_class = of_classes[classes]
+        per_class = _listed_weights(name, weights, classes, names)
     return sample_weights(name, per_class[codes.ravel()], len(y), whole)
+
+
+def _mapped_weights(
+    name: str, weights: Mapping[Any, float], classes: Array, whole: bool, names: Array | None
+) -> npt.NDArray[np.float64]:
+    """The weight of each class of the data, from {label: weight}; ValueError for labels without samples."""
+    occurring = _labels(classes, names)
+    if whole or names is None:
+        allowed = occurring
+    else:
+        allowed = names.tolist()
+    absent = [label for label in weights if label not in allowed]
+    if absent and (whole or names is not None):
+        raise ValueError(
+            f"[{name}] got class_weight for label {absent[0]!r}, which does not occur; expected some of "
+            f"{', '.join(map(str, allowed[:20]))}"
+        )
+    return np.array([weights.get(label, 1.0) for label in occurring], np.float64)
+
+
+def _listed_weights(
+    name: str, weights: npt.ArrayLike, classes: Array, names: Array | None
+) -> npt.NDArray[np.float64]:
+    """The weight of each class of the data, from one weight for each class there is."""
+    every_class = np.asarray(weights, np.float64)
+    count = -1
+    if every_class.ndim == 1:
+        count = len(every_class)
+    if names is None:
+        fits = classes[0] >= 0 and count > classes[-1]
+        expected = f"each label 0 to {classes[-1]}"
+    else:
+        fits = count == len(names)
+        expected = f"each of the {len(names)} labels"
+    if not fits:
+        raise ValueError(
+            f"[{name}] got class_weight of shape {every_class.shape}; expected one weight for {expected}"
+        )
+    return every_class[classes]

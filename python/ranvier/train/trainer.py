@@ -19,11 +19,11 @@ from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Callback, report
 from ranvier.train.callbacks.logs import own_progress
 from ranvier.train.compiled_parts import CompiledParts
+from ranvier.train.data_sources import is_loader, only_samples, open_source, open_training
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.hints import advise, judge, note_left_out, note_order, note_untrained, warning_once
 from ranvier.train.history import History
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
-from ranvier.train.opening import is_loader, only_samples, open_source, open_training
 from ranvier.train.prepared_data import DataSpec
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
