@@ -8,6 +8,7 @@ namespace f (`ops/namespaces.py`), so that they can be written in C, too; all ot
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.namespaces import TENSORS, Operations, Value
 from ranvier.tape.calls import FORMULAS
+from ranvier.tape.function import Function
+from ranvier.tensors.memory import Array
 from ranvier.tensors.tensor import Tensor, wrap
 
 __all__ = ["ELEMENTS", "LOSSES"]
@@ -65,49 +68,115 @@ def _floor_divide(f: Operations, a: Value, b: Value) -> Value:
     return f.where(b == 0.0, a / b, whole)
 
 
-ELEMENTS: dict[str, Any] = {
+def _deg2rad(f: Operations, x: Value) -> Value:
+    return x * _DEGREE
+
+
+def _erfc(f: Operations, x: Value) -> Value:
+    return 1.0 - f.erf(x)
+
+
+def _expm1(f: Operations, x: Value) -> Value:
+    return f.exp(x) - 1.0
+
+
+def _exp2(f: Operations, x: Value) -> Value:
+    return f.exp(x * math.log(2))
+
+
+def _fmax(f: Operations, a: Value, b: Value) -> Value:
+    return f.where(a == a, f.where(a < b, b, a), b)
+
+
+def _fmin(f: Operations, a: Value, b: Value) -> Value:
+    return f.where(a == a, f.where(a > b, b, a), b)
+
+
+def _frac(f: Operations, x: Value) -> Value:
+    return x - f.trunc(x)
+
+
+def _heaviside_of_tensors(f: Operations, x: Value, b: Value) -> Value:
+    return f.where(x == 0.0, b, f.where(x > 0.0, 1.0, 0.0))
+
+
+def _log1p(f: Operations, x: Value) -> Value:
+    return f.log(x + 1.0)
+
+
+def _log10(f: Operations, x: Value) -> Value:
+    return f.log(x) * (1 / math.log(10))
+
+
+def _log2(f: Operations, x: Value) -> Value:
+    return f.log(x) * (1 / math.log(2))
+
+
+def _rad2deg(f: Operations, x: Value) -> Value:
+    return x * (1 / _DEGREE)
+
+
+def _sinc(f: Operations, x: Value) -> Value:
+    return f.where(x == 0.0, 1.0, f.sin(x * math.pi) / (x * math.pi))
+
+
+def _square(f: Operations, x: Value) -> Value:
+    return x * x
+
+
+def _trunc(f: Operations, x: Value) -> Value:
+    return f.sign(x) * f.floor(f.abs(x))
+
+
+def _xlogy(f: Operations, a: Value, b: Value) -> Value:
+    return f.where((a == 0.0) & (b == b), 0.0, a * f.log(b))
+
+
+ELEMENTS: dict[str, Callable[..., Any]] = {
     "Atan2": _atan2,
     "Copysign": _copysign,
-    "Deg2rad": lambda f, x: x * _DEGREE,
-    "Erfc": lambda f, x: 1.0 - f.erf(x),
-    "Expm1": lambda f, x: f.exp(x) - 1.0,
-    "Exp2": lambda f, x: f.exp(x * math.log(2)),
+    "Deg2rad": _deg2rad,
+    "Erfc": _erfc,
+    "Expm1": _expm1,
+    "Exp2": _exp2,
     "FloorDivide": _floor_divide,
-    "Fmax": lambda f, a, b: f.where(a == a, f.where(a < b, b, a), b),
-    "Fmin": lambda f, a, b: f.where(a == a, f.where(a > b, b, a), b),
-    "Frac": lambda f, x: x - f.trunc(x),
-    "HeavisideOfTensors": lambda f, x, b: f.where(x == 0.0, b, f.where(x > 0.0, 1.0, 0.0)),
+    "Fmax": _fmax,
+    "Fmin": _fmin,
+    "Frac": _frac,
+    "HeavisideOfTensors": _heaviside_of_tensors,
     "Hypot": _hypot,
-    "Log1p": lambda f, x: f.log(x + 1.0),
-    "Log10": lambda f, x: f.log(x) * (1 / math.log(10)),
-    "Log2": lambda f, x: f.log(x) * (1 / math.log(2)),
-    "Rad2deg": lambda f, x: x * (1 / _DEGREE),
+    "Log1p": _log1p,
+    "Log10": _log10,
+    "Log2": _log2,
+    "Rad2deg": _rad2deg,
     "Remainder": _remainder,
-    "Sinc": lambda f, x: f.where(x == 0.0, 1.0, f.sin(x * math.pi) / (x * math.pi)),
-    "Square": lambda f, x: x * x,
-    "Trunc": lambda f, x: f.sign(x) * f.floor(f.abs(x)),
-    "Xlogy": lambda f, a, b: f.where((a == 0.0) & (b == b), 0.0, a * f.log(b)),
+    "Sinc": _sinc,
+    "Square": _square,
+    "Trunc": _trunc,
+    "Xlogy": _xlogy,
 }
 """Functions of elements, of f and the operands."""
 
 
-def _smooth_l1(f: Operations, x: Value, t: Value, beta: Any) -> Value:
+def _smooth_l1(f: Operations, x: Value, t: Value, beta: float) -> Value:
     d = f.abs(x - t)
     return f.where(d < beta, d * d * 0.5 / beta, d - beta * 0.5)
 
 
-def _huber(f: Operations, x: Value, t: Value, delta: Any) -> Value:
+def _huber(f: Operations, x: Value, t: Value, delta: float) -> Value:
     d = f.abs(x - t)
     return f.where(d <= delta, d * d * 0.5, (d - delta * 0.5) * delta)
 
 
-def _weighted(y: Any, weight: Any) -> Any:
+def _weighted(y: Value, weight: Value | None) -> Value:
     if weight is None:
         return y
     return y * weight
 
 
-def _bce_with_logits(f: Operations, x: Value, t: Value, weight: Any, positive: Value) -> Value:
+def _bce_with_logits(
+    f: Operations, x: Value, t: Value, weight: Value | None, positive: Value | None
+) -> Value:
     """max(x, 0) - x t + log(1 + exp(-|x|)). Where t = 0, x t counts as 0, also for an infinite x."""
     rest = f.log1p(f.exp(-f.abs(x)))
     if positive is None:
@@ -116,7 +185,7 @@ def _bce_with_logits(f: Operations, x: Value, t: Value, weight: Any, positive: V
     return _weighted((1.0 - t) * x + (1.0 + (positive - 1.0) * t) * rest, weight)
 
 
-def _bce(f: Operations, x: Value, t: Value, weight: Any) -> Value:
+def _bce(f: Operations, x: Value, t: Value, weight: Value | None) -> Value:
     is_true = f.clip(f.log(x), -100.0, math.inf)
     is_false = f.clip(f.log1p(-x), -100.0, math.inf)
     return _weighted(-(t * is_true + (1.0 - t) * is_false), weight)
@@ -128,28 +197,40 @@ def _kl_div(f: Operations, x: Value, t: Value, logs: bool) -> Value:
     return f.where(t == 0.0, 0.0, t * (f.log(t) - x))
 
 
-LOSSES: dict[str, Any] = {
+def _l1(f: Operations, x: Value, t: Value) -> Value:
+    return f.abs(x - t)
+
+
+def _mse(f: Operations, x: Value, t: Value) -> Value:
+    return f.square(x - t)
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
     "Bce": _bce,
     "BceWithLogits": _bce_with_logits,
     "Huber": _huber,
     "KlDiv": _kl_div,
-    "L1": lambda f, x, t: f.abs(x - t),
-    "Mse": lambda f, x, t: f.square(x - t),
+    "L1": _l1,
+    "Mse": _mse,
     "SmoothL1": _smooth_l1,
 }
 """Losses of elements, of f, x, the target and the settings."""
 
 
-def _element(formula: Any) -> Any:
+def _element(formula: Callable[..., Any]) -> Callable[..., Tensor]:
     """The formula of a node, on Tensors."""
-    return lambda node, *xs: formula(TENSORS, *xs)
+
+    def computed(node: Function, *operands: Tensor) -> Tensor:
+        return formula(TENSORS, *operands)
+
+    return computed
 
 
-def _loss(formula: Any) -> Any:
+def _loss(formula: Callable[..., Any]) -> Callable[..., Tensor]:
     """The formula of the node of a loss, on Tensors, with its reduction."""
 
     def computed(node: Any, x: Tensor, t: Tensor) -> Tensor:
-        settings = [wrap(s) if isinstance(s, np.ndarray) else s for s in node.settings]
+        settings = [_wrapped(setting) for setting in node.settings]
         y: Tensor = formula(TENSORS, x, t, *settings)
         if node.reduction == "batchmean":
             return y.sum() / x.shape[0]
@@ -158,9 +239,31 @@ def _loss(formula: Any) -> Any:
     return computed
 
 
+def _wrapped(setting: Any) -> Any:
+    """An array as a Tensor; other settings as they are."""
+    if isinstance(setting, np.ndarray):
+        return wrap(setting)
+    return setting
+
+
 def _prelu(node: Any, x: Tensor, weight: Tensor) -> Tensor:
-    slopes = weight.reshape(() if weight.numel() == 1 else (-1, *(1,) * (x.ndim - 2)))
+    if weight.numel() == 1:
+        slopes = weight.reshape(())
+    else:
+        slopes = weight.reshape((-1, *(1,) * (x.ndim - 2)))
     return where(x > 0.0, x, x.masked_fill(x > 0.0, 0.0) * slopes)
+
+
+def _repeat(node: Any, x: Tensor) -> Tensor:
+    return x.reshape(node.split).expand(node.wide).reshape(node.final)
+
+
+def _hardshrink(node: Any, x: Tensor) -> Tensor:
+    return x.masked_fill(x.abs() <= node.lambd, 0.0)
+
+
+def _triangle(node: Any, x: Tensor, mask: Tensor | Array) -> Tensor:
+    return x.masked_fill(_wrapped(mask), 0.0)
 
 
 def _diagonal(node: Any, x: Tensor) -> Tensor:
@@ -176,10 +279,10 @@ def _diagonal(node: Any, x: Tensor) -> Tensor:
 
 FORMULAS |= {
     "Diagonal": _diagonal,
-    "Repeat": lambda node, x: x.reshape(node.split).expand(node.wide).reshape(node.final),
-    "Hardshrink": lambda node, x: x.masked_fill(x.abs() <= node.lambd, 0.0),
+    "Repeat": _repeat,
+    "Hardshrink": _hardshrink,
     "Prelu": _prelu,
-    "Triangle": lambda node, x, mask: x.masked_fill(mask if isinstance(mask, Tensor) else wrap(mask), 0.0),
+    "Triangle": _triangle,
 }
-FORMULAS |= {kind: _element(formula) for kind, formula in ELEMENTS.items()}
-FORMULAS |= {kind: _loss(formula) for kind, formula in LOSSES.items()}
+FORMULAS |= {name: _element(formula) for name, formula in ELEMENTS.items()}
+FORMULAS |= {name: _loss(formula) for name, formula in LOSSES.items()}

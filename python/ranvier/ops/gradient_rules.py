@@ -9,8 +9,9 @@ Functions (`linear_rule`, `additive`, `diagonal`), and of Functions whose forwar
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,10 +25,13 @@ from ranvier.tape.higher_order import Rows, Same, cut, of_input as saved_input, 
 from ranvier.tape.inplace import assign, check_leaf, overwrite
 from ranvier.tensors.memory import copied
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.types import DtypeLike, TensorLike
+from ranvier.tensors.types import Shape, TensorLike
 from ranvier.tensors.views import BORROWED, FLAG, through
 
+F = TypeVar("F", bound=Callable[..., Any])
 OnArray = Callable[[Array], Array]
+ShapeOfInput = Callable[[Any, Tensor], Shape]
+"""The shape of a node's input, from the node and the gradient of its result."""
 
 
 class Map(TakesHalves):
@@ -51,8 +55,9 @@ class Map(TakesHalves):
             return copied(y)
         return y
 
-    def backward(self, dy: Array) -> Any:
-        return self.back(dy), *(zeros(shape, dy.dtype) for shape in self.shapes)
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        constants = [zeros(shape, dy.dtype) for shape in self.shapes]
+        return self.back(dy), *constants
 
 
 def mapped(
@@ -75,7 +80,8 @@ def mapped(
 @rule(Map)
 def _map(node: Map, dy: Tensor) -> tuple[Tensor, ...]:
     dx = mapped(node, dy, node.back, node.there, node.saved)
-    return dx, *(none(shape, dy) for shape in node.shapes)
+    constants = [none(shape, dy) for shape in node.shapes]
+    return dx, *constants
 
 
 def with_zero_slope(dx: Tensor, z: Tensor) -> Tensor:
@@ -83,15 +89,19 @@ def with_zero_slope(dx: Tensor, z: Tensor) -> Tensor:
 
     dx changes with z only where the function has a kink. z then gets the gradient 0, as in PyTorch, not None.
     """
-    return Map(lambda x: x, lambda x: x, []).apply(dx, z)
+    return Map(_identity, _identity, []).apply(dx, z)
 
 
-def by_rule(node: Any, *dys: Array | None) -> Any:
+def _identity(x: Array) -> Array:
+    return x
+
+
+def by_rule(node: Function, *dys: Array | None) -> Any:
     """The gradients on arrays by the Function's rule, for a Function whose backward need not be fast."""
     return on_arrays(rule_of(node), node, *dys)
 
 
-def copy_of(node: Any) -> Any:
+def copy_of(node: Function) -> Any:
     """A node of the same class with the same saved attributes, for calls of its forward and backward later.
 
     The second backward needs a copy for two reasons: the first backward may have released the node, which
@@ -104,7 +114,12 @@ def copy_of(node: Any) -> Any:
     return copy
 
 
-def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = None, shape: Any = None) -> None:
+def linear_rule(
+    *functions: type[Function],
+    forward: Callable[[Any, Array], Array] | None = None,
+    backward: Callable[..., Any] | None = None,
+    shape: ShapeOfInput | None = None,
+) -> None:
     """Defines the rule of Functions y = A x with one input that has gradients: forward is A, backward is A^T.
 
     forward, backward: functions of the node and an array, used instead of the node's own methods.
@@ -113,75 +128,109 @@ def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = Non
         (None).
     """
 
-    def maps(node: Any, dtype: DtypeLike) -> list[tuple[OnArray, OnArray]]:
-        there = node.forward if forward is None else lambda x: forward(node, x)
-        return [(there, node.backward if backward is None else lambda dy: backward(node, dy))]
+    def maps(node: Any, dtype: np.dtype[Any]) -> list[tuple[OnArray, OnArray]]:
+        there = node.forward
+        back = node.backward
+        if forward is not None:
+            there = partial(forward, node)
+        if backward is not None:
+            back = partial(backward, node)
+        return [(there, back)]
 
-    _by_maps(kinds, maps, shape)
+    _by_maps(functions, maps, shape)
 
 
-def additive(kind: Any, arguments: Callable[[Any, Any], list[Array]]) -> None:
+def additive(function: type[Function], arguments: Callable[[Any, np.dtype[Any]], list[Array]]) -> None:
     """Defines the rule of a Function y = A a + B b.
 
     arguments(node, dtype): zeros in the shapes of a and b. If all arguments of forward except one are zeros,
     forward computes A a or B b.
     """
 
-    def maps(node: Any, dtype: DtypeLike) -> list[tuple[OnArray, OnArray]]:
+    def maps(node: Any, dtype: np.dtype[Any]) -> list[tuple[OnArray, OnArray]]:
         operands = arguments(node, dtype)
+        return [map_of_operand(node, operands, i) for i in range(len(operands))]
 
-        def of(i: int) -> tuple[OnArray, OnArray]:
-            before = operands[:i]
-            after = operands[i + 1 :]
-            # forward runs on a copy, as it overwrites the dtypes and shapes that backward reads
-            return lambda x: copy_of(node).forward(*before, x, *after), lambda dy: node.backward(dy)[i]
+    def map_of_operand(node: Any, operands: list[Array], i: int) -> tuple[OnArray, OnArray]:
+        before = operands[:i]
+        after = operands[i + 1 :]
 
-        return [of(i) for i in range(len(operands))]
+        def there(x: Array) -> Array:
+            # on a copy, as forward overwrites the dtypes and shapes that backward reads
+            return copy_of(node).forward(*before, x, *after)
 
-    _by_maps((kind,), maps)
+        def back(dy: Array) -> Array:
+            return node.backward(dy)[i]
+
+        return there, back
+
+    _by_maps((function,), maps)
 
 
-def _by_maps(kinds: Any, maps: Any, shape: Any = None) -> None:
+def _by_maps(
+    functions: tuple[type[Function], ...], maps: Callable[..., Any], shape: ShapeOfInput | None = None
+) -> None:
     """Defines the rule of Functions y = A a + B b ... . maps(node, dtype): (A, A^T), as functions of arrays,
     for each of the first inputs."""
 
-    def apply(node: Function, dy: Tensor, *_: Any) -> Any:
+    def apply(node: Function, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         copy = copy_of(node)
-        x = []
+        constant_in = []
         if shape is not None:
-            x = [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
+            zero = np.zeros((), dy._array.dtype)
+            constant_in = [saved_input(node, 0, np.broadcast_to(zero, shape(node, dy)))]
         pairs = maps(copy, dy._array.dtype)
         saved = list(vars(copy).values())
-        dxs = [
-            mapped(node, dy, back, there, saved, *x) if needed else None
-            for (there, back), needed in zip(pairs, node.needs, strict=False)
-        ]
-        return (*dxs, *[None] * (len(node.edges) - len(dxs)))
+        gradients: list[Tensor | None] = [None] * len(node.edges)
+        for i, (there, back) in enumerate(pairs):
+            if node.needs[i]:
+                gradients[i] = mapped(node, dy, back, there, saved, *constant_in)
+        return tuple(gradients)
 
     apply.maps = maps  # type: ignore[attr-defined]  # func/forward.py reads it, for forward mode
-    rule(*kinds)(apply)
+    rule(*functions)(apply)
 
 
-def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
+def diagonal(*functions: type[Function], kinks: bool = False) -> None:
     """Defines the rule of Functions y = D x for a diagonal matrix D, which is its own transpose.
 
     kinks: whether D depends on x, but changes only at kinks; the second gradient of x is then 0.
     """
-    shape = (lambda node, dy: dy.shape) if kinks else None
-    linear_rule(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
+
+    def forward(node: Any, x: Array) -> Array:
+        return node.backward(x)
+
+    if kinks:
+        linear_rule(*functions, forward=forward, shape=_shape_of_gradient)
+    else:
+        linear_rule(*functions, forward=forward)
 
 
-def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
+def _shape_of_gradient(node: Any, dy: Tensor) -> Shape:
+    return dy.shape
+
+
+def none(shape: Shape, dy: Tensor) -> Tensor:
     """The gradient, 0, of a function that is constant between its jumps."""
     return wrap(zeros(shape, dy._array.dtype))
 
 
-def inputs(node: Any, arrays: list[Any]) -> list[Any]:
+def inputs(node: Function, arrays: Sequence[Array | None]) -> list[Any]:
     """The Tensors of the node's first inputs; arrays: what forward has saved of each, in order, or None."""
-    return [None if array is None else saved_input(node, i, array) for i, array in enumerate(arrays)]
+    tensors: list[Tensor | None] = []
+    for i, array in enumerate(arrays):
+        if array is None:
+            tensors.append(None)
+        else:
+            tensors.append(saved_input(node, i, array))
+    return tensors
 
 
-def recomputed(*names: str, kinds: tuple[type[Function], ...], saved: Any = None) -> Callable[[Any], Any]:
+def recomputed(
+    *names: str,
+    kinds: tuple[type[Function], ...],
+    saved: Callable[[Any], Sequence[Array | None]] | None = None,
+) -> Callable[[F], F]:
     """A decorator of a function that computes the forward of these Functions by differentiable ops. Their
     rule runs it again and differentiates it.
 
@@ -189,34 +238,44 @@ def recomputed(*names: str, kinds: tuple[type[Function], ...], saved: Any = None
     has saved the arrays of its inputs; or ``saved(node)`` gives these arrays.
     """
 
-    def register(forward: Any) -> Any:
-        def given(node: Any) -> list[Any]:
-            return inputs(node, saved(node) if saved else [getattr(node, name) for name in names])
+    def register(forward: F) -> F:
+        def inputs_of(node: Function) -> list[Any]:
+            if saved is not None:
+                return inputs(node, saved(node))
+            return inputs(node, [getattr(node, name) for name in names])
 
-        def apply(node: Any, *dys: Any) -> tuple[Tensor | None, ...]:
-            return differentiated(node, given(node), lambda *xs: forward(node, *xs), *dys)
+        def apply(node: Function, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
+            return differentiated(node, inputs_of(node), partial(forward, node), *dys)
 
-        apply.expression = forward, given  # type: ignore[attr-defined]  # func/forward.py reads it
+        apply.expression = forward, inputs_of  # type: ignore[attr-defined]  # func/forward.py reads it
         rule(*kinds)(apply)
         return forward
 
     return register
 
 
-def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tuple[Tensor | None, ...]:
+def differentiated(
+    node: Function, xs: list[Any], forward: Callable[..., Any], *dys: Tensor | None
+) -> tuple[Tensor | None, ...]:
     """The gradients of forward(*xs), weighted by dys, on the tape, for the inputs of the node that need one.
 
     forward may have fewer inputs than the node: the further inputs (settings) have no gradient.
     """
-    xs = [cut(x) if needed else x for x, needed in zip(xs, node.needs, strict=False)]
-    y = forward(*xs)
+    operands = list(xs)
+    needed = [i for i in range(len(operands)) if node.needs[i]]
+    for i in needed:
+        operands[i] = cut(operands[i])
+    y = forward(*operands)
     ys = y if isinstance(y, tuple) else (y,)
-    pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if dy is not None]
-    wanted = [x for x, needed in zip(xs, node.needs, strict=False) if needed]
-    outputs = [y for y, _ in pairs]
-    slopes = [dy for _, dy in pairs]
-    dxs = iter(gradients(outputs, wanted, slopes, create_graph=True, materialize_grads=True))
-    return tuple(next(dxs) if needed else None for needed in node.needs)
+    used = [i for i, dy in enumerate(dys) if dy is not None]
+    outputs = [ys[i] for i in used]
+    slopes = [dys[i] for i in used]
+    wanted = [operands[i] for i in needed]
+    dxs = gradients(outputs, wanted, slopes, create_graph=True, materialize_grads=True)
+    results: list[Tensor | None] = [None] * len(node.needs)
+    for i, dx in zip(needed, dxs, strict=True):
+        results[i] = dx
+    return tuple(results)
 
 
 @written_once()
@@ -270,16 +329,23 @@ def replaced(name: str, x: TensorLike, result: Any, inplace: bool) -> Tensor:
 # --- Functions of the tape itself
 
 
-for _kind in (Same, Rows, copy_functions.Clone, copy_functions.Refused):
-    written_once()(_kind)
+for _function in (Same, Rows, copy_functions.Clone, copy_functions.Refused):
+    written_once()(_function)
 
 
-rule(copy_functions.Cast)(lambda node, dy: dy.to(node.source))
+@rule(copy_functions.Cast)
+def _cast_rule(node: copy_functions.Cast, dy: Tensor) -> Tensor:
+    return dy.to(node.source)
 
 
-additive(copy_functions.Setitem, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
-additive(copy_functions.Put, lambda node, dtype: [zeros(shape, dtype) for shape in node.shapes])
-additive(
-    copy_functions.Replace,
-    lambda node, dtype: [zeros(node.shape, dtype), through(node.chain, zeros(node.shape, dtype))],
-)
+def _zeros_in_shapes(node: Any, dtype: np.dtype[Any]) -> list[Array]:
+    return [zeros(shape, dtype) for shape in node.shapes]
+
+
+def _zeros_of_replace(node: Any, dtype: np.dtype[Any]) -> list[Array]:
+    return [zeros(node.shape, dtype), through(node.chain, zeros(node.shape, dtype))]
+
+
+additive(copy_functions.Setitem, _zeros_in_shapes)
+additive(copy_functions.Put, _zeros_in_shapes)
+additive(copy_functions.Replace, _zeros_of_replace)

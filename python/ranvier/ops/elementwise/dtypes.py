@@ -37,7 +37,7 @@ def is_number(x: object) -> TypeGuard[RealNumber]:
     return isinstance(x, _NUMBERS)
 
 
-def as_operand(name: str, x: ArrayLike) -> Any:
+def as_operand(name: str, x: object) -> Any:
     """An operand as a Tensor or a Python number. Raises TypeError for other objects. name: the op's, for
     errors."""
     if isinstance(x, Tensor):

@@ -10,7 +10,7 @@ linear in their arguments, too. The gradients of each of these three functions a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -26,8 +26,9 @@ from ranvier.tape.function import Dtypes, Function, TakesHalves
 from ranvier.tape.higher_order import of_input, rule
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import TensorLike
+from ranvier.tensors.types import Shape, TensorLike
 
+Gradients = tuple[Value | None, ...]
 Pair = int | tuple[int, int]
 Length = int | tuple[int]
 
@@ -38,112 +39,143 @@ class Convolution(Function):
     reads: ClassVar = {"x": 1, "w": 0}
     dtypes = Dtypes("own", "lower")
     dimensions: int  # the number of dimensions of a batch; a single image or signal has one less
-    kernel: Any  # the kernel of forward
+    kernel: Callable[..., Array]  # the kernel of forward
     gradients: str  # the name of the kernel of backward
-    kernel_at_maxima: Any  # the kernel of a backward that gets AtMaxima; only with takes_deferred
+    kernel_at_maxima: (
+        Callable[..., tuple[Array | None, ...]] | None
+    )  # the kernel of a backward that gets AtMaxima; only with takes_deferred
 
     def __init__(self, *geometry: Any) -> None:
         self.geometry = geometry
 
-    def forward(self, x: Array, w: Array, bias: Array | None) -> Any:
+    def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
         self.single = x.ndim == self.dimensions - 1
         self.x = x
         self.w = w
-        y = self.kernel(x[None] if self.single else x, w, bias, *self.geometry)
-        if self.single:
-            return y[0]
-        return y
+        if not self.single:
+            return self.kernel(x, w, bias, *self.geometry)
+        y = self.kernel(x[None], w, bias, *self.geometry)
+        return y[0]
 
-    def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
+    def backward(self, dy: Value | AtMaxima, f: Operations = KERNELS) -> Gradients:
         if isinstance(dy, AtMaxima):
             return self._backward_at_maxima(dy)
-        x = self.x
-        if self.single:
-            x = x[None]
-            dy = dy[None]
-        dx, dw, db = getattr(f, self.gradients)(dy, x, self.w, *self.geometry, *self.needs)
-        return dx[0] if self.single and dx is not None else dx, dw, db
+        gradients = getattr(f, self.gradients)
+        if not self.single:
+            return gradients(dy, self.x, self.w, *self.geometry, *self.needs)
+        dx, dw, db = gradients(dy[None], self.x[None], self.w, *self.geometry, *self.needs)
+        return _without_batch(dx), dw, db
 
-    def _backward_at_maxima(self, dy: AtMaxima) -> Any:
+    def _backward_at_maxima(self, dy: AtMaxima) -> Gradients:
         """backward for a gradient dy that is 0 except at the maxima of a pool (ops/layout.py). The kernel for
         it sums over the maxima only; it has no float64, and one group."""
         if dy.dy.dtype == "float64" or self.geometry[3] != 1:
             return self.backward(dy.array())
         stride, padding, dilation, _ = self.geometry
-        arrays = dy.dy, dy.where, self.x[None] if self.single else self.x, self.w
-        dx, dw, db = self.kernel_at_maxima(*arrays, stride, padding, dilation, dy.windows, *self.needs)
-        return dx[0] if self.single and dx is not None else dx, dw, db
+        settings = (stride, padding, dilation, dy.windows, *self.needs)
+        kernel: Any = self.kernel_at_maxima
+        if not self.single:
+            return kernel(dy.dy, dy.where, self.x, self.w, *settings)
+        dx, dw, db = kernel(dy.dy, dy.where, self.x[None], self.w, *settings)
+        return _without_batch(dx), dw, db
 
 
-def _convolution(name: str, dimensions: int, kernel: Callable[..., Array], at_maxima: Any = None) -> Any:
+def _without_batch(dx: Value | None) -> Value | None:
+    """The gradient of a single image, from that of a batch of one."""
+    if dx is None:
+        return None
+    return dx[0]
+
+
+def _convolution(
+    name: str, dimensions: int, kernel: Callable[..., Array], at_maxima: Callable[..., Any] | None = None
+) -> type[Convolution]:
     """Makes the Function of a convolution. For create_graph its gradients are nodes of the class `_Gradient`.
 
     dimensions: of a batch. kernel, at_maxima: kernels, the latter for a gradient at the maxima of a pool, or
         None.
     """
     gradients = f"{kernel.__name__}_backward"
-    members = {"kernel": kernel, "gradients": gradients, "dimensions": dimensions}
-    deferred = {"takes_deferred": at_maxima is not None, "kernel_at_maxima": at_maxima}
-    kind = written_once(x=0, w=1)(type(name, (Convolution,), members | deferred))
-    setattr(TENSORS, gradients, partial(_gradients, kind))
-    return kind
+    members = {
+        "kernel": kernel,
+        "gradients": gradients,
+        "dimensions": dimensions,
+        "takes_deferred": at_maxima is not None,
+        "kernel_at_maxima": at_maxima,
+    }
+    function = written_once(x=0, w=1)(type(name, (Convolution,), members))
+    setattr(TENSORS, gradients, partial(_gradients, function))
+    return function
 
 
 class _Gradient(TakesHalves):
     """The gradient of a convolution for x, dx(dy, w), or for w, dw(dy, x), itself a node of the tape.
 
-    place: 0: the gradient of x; 1: the gradient of w. kind: the class of the convolution. shape: of the
-        gradient.
+    place: 0: the gradient of x; 1: the gradient of w. convolution: its class. shape: of the gradient.
     """
 
     backward = by_rule
 
-    def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, place: int, convolution: type[Convolution], geometry: Sequence[Any], shape: Shape
+    ) -> None:
         self.place = place
-        self.kind = kind
+        self.convolution = convolution
         self.geometry = geometry
         self.shape = shape
 
     def forward(self, dy: Array, other: Array) -> Array:
         self.dy = dy
         self.other = other
-        x, w = (_shaped(self.shape, dy), other) if self.place == 0 else (other, _shaped(self.shape, dy))
-        wanted = self.place == 0, self.place == 1, False
-        return getattr(_core, self.kind.gradients)(dy, x, w, *self.geometry, *wanted)[self.place]
+        kernel = getattr(_core, self.convolution.gradients)
+        unknown = _shaped(self.shape, dy)
+        if self.place == 0:
+            dx, _, _ = kernel(dy, unknown, other, *self.geometry, True, False, False)
+            return dx
+        _, dw, _ = kernel(dy, other, unknown, *self.geometry, False, True, False)
+        return dw
 
 
-def _shaped(shape: tuple[int, ...], array: Array) -> Array:
+def _shaped(shape: Shape, array: Array) -> Array:
     """An array of zeros of this shape in the memory of one element, for an argument of which a kernel reads
     only the shape."""
     return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
 
 
 @rule(_Gradient)
-def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _gradient_rule(node: _Gradient, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of dy and of the other operand of a `_Gradient`, from g, that of its result."""
     dy = of_input(node, 0, node.dy)
     other = of_input(node, 1, node.other)
-    x, w = (g, other) if node.place == 0 else (other, g)
+    ddy = None
+    dother = None
     if node.needs[0]:
-        to_dy = node.kind(*node.geometry).apply(x, w, None)
-    else:
-        to_dy = None
-    if not node.needs[1]:
-        return to_dy, None
-    return to_dy, _Gradient(1 - node.place, node.kind, node.geometry, other.shape).apply(dy, g)
+        convolution = node.convolution(*node.geometry)
+        if node.place == 0:
+            ddy = convolution.apply(g, other, None)
+        else:
+            ddy = convolution.apply(other, g, None)
+    if node.needs[1]:
+        other_gradient = _Gradient(1 - node.place, node.convolution, node.geometry, other.shape)
+        dother = other_gradient.apply(dy, g)
+    return ddy, dother
 
 
-def _gradients(kind: Any, dy: Tensor, x: Tensor, w: Tensor, *settings: Any) -> tuple[Tensor | None, ...]:
+def _gradients(
+    convolution: type[Convolution], dy: Tensor, x: Tensor, w: Tensor, *settings: Any
+) -> tuple[Tensor | None, ...]:
     """The gradients of x, w and the bias on the tape, with the arguments of the kernel of backward."""
-    *geometry, of_x, of_w, of_bias = settings
-    if of_x:
-        dx = _Gradient(0, kind, geometry, x.shape).apply(dy, w)
-    else:
-        dx = None
-    if of_w:
-        dw = _Gradient(1, kind, geometry, w.shape).apply(dy, x)
-    else:
-        dw = None
-    return dx, dw, total(dy, (0, *range(2, dy.ndim))) if of_bias else None
+    *geometry, needs_x, needs_w, needs_bias = settings
+    dx = None
+    dw = None
+    db = None
+    if needs_x:
+        dx = _Gradient(0, convolution, geometry, x.shape).apply(dy, w)
+    if needs_w:
+        dw = _Gradient(1, convolution, geometry, w.shape).apply(dy, x)
+    if needs_bias:
+        db = total(dy, (0, *range(2, dy.ndim)))
+    return dx, dw, db
 
 
 Conv1d = _convolution("Conv1d", 3, _core.conv1d, _core.conv1d_pool_backward)

@@ -41,12 +41,18 @@ def limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Ten
     if padding_mode == "zeros":
         return p
     if padding_mode == "reflection":
-        low, span = (0.0, size - 1) if align_corners else (-0.5, size)
+        if align_corners:
+            low = 0.0
+            span = size - 1
+        else:
+            low = -0.5
+            span = size
         if span == 0:
             return p * 0
         distance = absolute(p - low)
-        turned, odd = map(wrap, host(_turns, distance._array, span))
-        p = (distance - turned) * (1 - odd * 2) + odd * span + low
+        last_turn, is_odd = host(_turns, distance._array, span)
+        odd = wrap(is_odd)
+        p = (distance - wrap(last_turn)) * (1 - odd * 2) + odd * span + low
     inside = (p > 0) & (p < size - 1)  # Outside, and at the edge itself, the gradient is 0, as in PyTorch.
     p = clip(p, 0, size - 1)
     return where(inside, p, wrap(p._array))
@@ -82,7 +88,9 @@ def _places_of(dtype: np.dtype[Any], axes: int, *given: Any) -> tuple[Array, Arr
     at = np.arange(lead[0]).reshape(-1, *(1,) * (len(lead) - 1 + axes))
     inside = np.True_
     for i, (size, p) in enumerate(zip(sizes, given[axes:], strict=True)):
-        p = p.reshape(*lead, *(k if i == j else 1 for j in range(axes)))
+        taps = [1] * axes
+        taps[i] = k
+        p = p.reshape(*lead, *taps)
         there = (p >= 0) & (p < size)
         inside = inside & there
         at = at * size + np.where(there, p, 0).astype(np.int64)

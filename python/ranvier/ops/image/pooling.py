@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,17 +23,21 @@ from ranvier.ops.layout import AtMaxima
 from ranvier.tape.function import TakesHalves, by_kernel
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
-from ranvier.tensors.types import TensorLike
+from ranvier.tensors.types import Shape, ShapeLike, TensorLike
+
+OutputSize: TypeAlias = int | Sequence[int | None] | None
+"""The size of the result: a number, or one for each axis; None keeps the size of x."""
 
 
 class Pool(TakesHalves):
     """The base class of the pools. A single image is a batch of one."""
 
     dimensions: ClassVar[int]  # the number of dimensions of a batch: batch, channels, axes
-    kernel: Any
-    kernel_backward: Any
+    kernel: Callable[..., Any]
+    kernel_backward: Callable[..., Array]
+    of: Callable[..., Any]  # the op, which the core answers by the kernel where it can
 
-    adaptive = False
+    adaptive = False  # True: the arguments are the output's size, from which the windows follow
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -44,12 +49,19 @@ class Pool(TakesHalves):
             return ()
         return self.arguments
 
-    def batch(self, x: Any) -> Any:
+    def batch(self, x: Array) -> Array:
         """x as a batch; notes whether x was a single image, and the batch's shape."""
         self.single = x.ndim == self.dimensions - 1
-        images = x[None] if self.single else x
-        self.shape = images.shape
-        return images
+        if self.single:
+            x = x[None]
+        self.shape = x.shape
+        return x
+
+    def gradient(self, dy: Array, *arguments: Any) -> Array:
+        """The gradient of x by the kernel of backward, without the batch axis that a single image lacks."""
+        if self.single:
+            return self.kernel_backward(dy[None], *arguments)[0]
+        return self.kernel_backward(dy, *arguments)
 
 
 class MaxPool(Pool):
@@ -60,7 +72,8 @@ class MaxPool(Pool):
     """
 
     def __init__(self, *arguments: Any) -> None:
-        self.arguments, self.return_indices = arguments[:-1], arguments[-1]
+        self.arguments = arguments[:-1]
+        self.return_indices = arguments[-1]
 
     def forward(self, x: Array) -> Any:
         y, self.where, *indices = self.kernel(self.batch(x), *self.arguments, self.return_indices)
@@ -71,24 +84,23 @@ class MaxPool(Pool):
             return (y, *indices)
         return y
 
-    def backward(self, dy: Array, *_: Any) -> Any:
-        dx = self.kernel_backward(dy[None] if self.single else dy, self.where, self.shape, *self.window())
-        if self.single:
-            return dx[0]
-        return dx
+    def backward(self, dy: Array, *_: Array | None) -> Array | AtMaxima:
+        return self.gradient(dy, self.where, self.shape, *self.window())
 
 
 class WindowedMaxPool(MaxPool):
     """A max-pool with windows of a fixed size. If they do not overlap, its gradient is an `AtMaxima`."""
 
-    def backward(self, dy: Array, *_: Any) -> Any:
+    def backward(self, dy: Array, *_: Array | None) -> Array | AtMaxima:
         windows = self.side_by_side(dy)
         if windows is None:
             return super().backward(dy)
-        pool = self.kernel, self.kernel_backward, self.shape, self.arguments, self.single
-        return AtMaxima(dy[None] if self.single else dy, self.where, windows, pool)
+        if self.single:
+            dy = dy[None]
+        pool = (self.kernel, self.kernel_backward, self.shape, self.arguments, self.single)
+        return AtMaxima(dy, self.where, windows, pool)
 
-    def side_by_side(self, dy: Any) -> tuple[int, ...] | None:
+    def side_by_side(self, dy: Array) -> tuple[int, ...] | None:
         """The sizes of the windows, if the windows neither overlap nor reach beyond the image; else None."""
         size, stride, padding, dilation, _ = self.arguments
         axes = self.dimensions - 2
@@ -123,51 +135,56 @@ class AvgPool(Pool):
             return y[0]
         return y
 
-    def backward(self, dy: Array) -> Any:
-        arguments = (*self.window(), self.channels_last)
-        dx = self.kernel_backward(dy[None] if self.single else dy, self.shape, *arguments)
-        if self.single:
-            return dx[0]
-        return dx
+    def backward(self, dy: Array) -> Array:
+        return self.gradient(dy, self.shape, *self.window(), self.channels_last)
 
 
-def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
-    """Makes the Function of a pool, with the kernels that its name says: AvgPool1d has avg_pool1d. Its
-    attribute `of` is the op, which the core answers by the kernel where it can."""
-    kernel = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-    kernels = {"kernel": getattr(_core, kernel), "kernel_backward": getattr(_core, f"{kernel}_backward")}
-    kind: Any = type(name, (base,), {"dimensions": 3 if name[-2] == "1" else 4, **kernels, **settings})
+def _pool(name: str, base: type[Pool], axes: int, adaptive: bool = False) -> type[Pool]:
+    """Makes the Function of a pool, with the kernels that its name says: AvgPool1d has avg_pool1d."""
+    kernel_name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    kernel = getattr(_core, kernel_name)
+    members = {
+        "dimensions": axes + 2,
+        "kernel": kernel,
+        "kernel_backward": getattr(_core, f"{kernel_name}_backward"),
+        "adaptive": adaptive,
+    }
+    function: type[Pool] = type(name, (base,), members)
 
     def of_batch(x: Array, *arguments: Any) -> Any:
-        if x.ndim != kind.dimensions:
+        if x.ndim != axes + 2:
             return NotImplemented
-        y = kind.kernel(x, *arguments)
-        # The last argument says whether the indices are returned, too.
+        y = kernel(x, *arguments)
         if type(y) is not tuple:
             return y
-        if arguments[-1]:
+        return_indices = arguments[-1]
+        if return_indices:
             return y[::2]
         return y[0]
 
-    kind.of = by_kernel(of_batch, kind)(lambda x, *arguments: kind(*arguments).apply(x))
-    return kind
+    def in_python(x: TensorLike, *arguments: Any) -> Any:
+        return function(*arguments).apply(x)
+
+    function.of = by_kernel(of_batch, function)(in_python)
+    return function
 
 
-MaxPool1d = _pool("MaxPool1d", WindowedMaxPool)
-MaxPool2d = _pool("MaxPool2d", WindowedMaxPool)
-AvgPool1d = _pool("AvgPool1d", AvgPool)
-AvgPool2d = _pool("AvgPool2d", AvgPool)
-AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveAvgPool1d, AdaptiveAvgPool2d = (
-    _pool(f"Adaptive{base.__name__}{n}d", base, adaptive=True) for base in (MaxPool, AvgPool) for n in (1, 2)
-)
+MaxPool1d = _pool("MaxPool1d", WindowedMaxPool, 1)
+MaxPool2d = _pool("MaxPool2d", WindowedMaxPool, 2)
+AvgPool1d = _pool("AvgPool1d", AvgPool, 1)
+AvgPool2d = _pool("AvgPool2d", AvgPool, 2)
+AdaptiveMaxPool1d = _pool("AdaptiveMaxPool1d", MaxPool, 1, adaptive=True)
+AdaptiveMaxPool2d = _pool("AdaptiveMaxPool2d", MaxPool, 2, adaptive=True)
+AdaptiveAvgPool1d = _pool("AdaptiveAvgPool1d", AvgPool, 1, adaptive=True)
+AdaptiveAvgPool2d = _pool("AdaptiveAvgPool2d", AvgPool, 2, adaptive=True)
 
 
 def max_pool1d(
     input: TensorLike,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
+    dilation: ShapeLike = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
@@ -184,10 +201,10 @@ def max_pool1d(
 
 def max_pool2d(
     input: TensorLike,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
+    dilation: ShapeLike = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
@@ -231,14 +248,14 @@ def max_pool2d(
     return y.to(input.dtype)
 
 
-def _stride(stride: Any) -> Any:
+def _stride(stride: ShapeLike | None) -> ShapeLike | None:
     """An empty stride, which PyTorch allows, is None."""
     if isinstance(stride, (tuple, list)) and not stride:
         return None
     return stride
 
 
-def adaptive_max_pool1d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(input: TensorLike, output_size: OutputSize, return_indices: bool = False) -> Any:
     """The maximum of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
@@ -250,7 +267,7 @@ def adaptive_max_pool1d(input: TensorLike, output_size: Any, return_indices: boo
     return AdaptiveMaxPool1d.of(input, output_size, return_indices)
 
 
-def adaptive_max_pool2d(input: TensorLike, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: TensorLike, output_size: OutputSize, return_indices: bool = False) -> Any:
     """The maximum of windows that divide images (N, C, H, W) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
@@ -264,9 +281,9 @@ def adaptive_max_pool2d(input: TensorLike, output_size: Any, return_indices: boo
 
 def avg_pool1d(
     input: TensorLike,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
@@ -283,9 +300,9 @@ def avg_pool1d(
 
 def avg_pool2d(
     input: TensorLike,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
@@ -308,7 +325,7 @@ def avg_pool2d(
     return AvgPool2d.of(input, *arguments)
 
 
-def adaptive_avg_pool1d(input: TensorLike, output_size: Any) -> Tensor:
+def adaptive_avg_pool1d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """The mean of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows.
@@ -320,7 +337,7 @@ def adaptive_avg_pool1d(input: TensorLike, output_size: Any) -> Tensor:
     return AdaptiveAvgPool1d.of(input, output_size)
 
 
-def adaptive_avg_pool2d(input: TensorLike, output_size: Any) -> Tensor:
+def adaptive_avg_pool2d(input: TensorLike, output_size: OutputSize) -> Tensor:
     """The mean of windows that divide the image evenly into output_size; 1 is the global average.
 
     Window o along an axis of length n is [floor(o n / out), ceil((o + 1) n / out)). None in a pair keeps that
@@ -339,7 +356,7 @@ def adaptive_avg_pool2d(input: TensorLike, output_size: Any) -> Tensor:
 # --- the rules of create_graph
 
 
-def _shape(node: Any, dy: Any) -> Any:
+def _shape(node: Pool, dy: Tensor) -> Shape:
     if node.single:
         return node.shape[1:]
     return node.shape
@@ -353,19 +370,22 @@ linear_rule(AvgPool, shape=_shape)
 # there
 
 
-def _at_maxima(node: Any, x: Array) -> Array:
+def _at_maxima(node: MaxPool, x: Array) -> Array:
     """The elements of x at the places at which the maxima of the node's input were."""
     refuse("the second derivative of max pooling", "call the step without rv.compile")
-    images = x[None] if node.single else x
+    images = x
+    if node.single:
+        images = x[None]
     axes = images.shape[2:]
-    lines = [_windows(node, d, n, node.where.shape[2 + d]) for d, n in enumerate(axes)]
     offset = node.where.astype(np.int64)
     places = np.zeros(node.where.shape, np.int64)
     for d in reversed(range(len(axes))):
-        start, taps, dilation = lines[d]
-        offset, tap = (offset, offset) if d == 0 else np.divmod(offset, taps)
-        at = start.reshape(-1, *(1,) * (len(axes) - 1 - d)) + tap * dilation
-        places += at * int(np.prod(axes[d + 1 :], dtype=np.int64))
+        windows = _windows(node, d, axes[d], node.where.shape[2 + d])
+        tap = offset
+        if d > 0:
+            offset, tap = np.divmod(offset, windows.length)
+        starts = windows.starts.reshape(-1, *(1,) * (len(axes) - 1 - d))
+        places += (starts + tap * windows.dilation) * math.prod(axes[d + 1 :])
     flat = images.reshape(*images.shape[:2], math.prod(axes))
     of_each = places.reshape(*places.shape[:2], math.prod(places.shape[2:]))
     y = np.take_along_axis(flat, of_each, -1).reshape(places.shape)
@@ -374,17 +394,28 @@ def _at_maxima(node: Any, x: Array) -> Array:
     return y
 
 
-def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:
-    """The starts, the length and the dilation of the `out` windows along axis d, which has length n."""
+class _Windows(NamedTuple):
+    """The windows along an axis: where each starts, how many elements it has, and the step between these."""
+
+    starts: Array
+    length: int
+    dilation: int
+
+
+def _windows(node: MaxPool, d: int, n: int, out: int) -> _Windows:
+    """The `out` windows along axis d, which has length n."""
     o = np.arange(out)
     if node.adaptive:
-        return o * n // out, min(n // max(out, 1) + 2, n), 1  # the core computes the length in the same way
+        length = min(n // max(out, 1) + 2, n)  # the core computes the length in the same way
+        return _Windows(o * n // out, length, 1)
     size, stride, padding, dilation, _ = node.arguments
+    if stride is None:
+        stride = size
 
     def here(setting: Any) -> int:
         return int(_for_each_axis(setting, node.dimensions - 2)[d])
 
-    return o * here(size if stride is None else stride) - here(padding), here(size), here(dilation)
+    return _Windows(o * here(stride) - here(padding), here(size), here(dilation))
 
 
 linear_rule(MaxPool, WindowedMaxPool, backward=MaxPool.backward, forward=_at_maxima, shape=_shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,18 +20,23 @@ from ranvier.tensors.errors import truth
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import cast, keep
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
-from ranvier.tensors.types import TensorLike
+from ranvier.tensors.types import Shape, ShapeLike, TensorLike
+
+Factors: TypeAlias = float | Sequence[float]
+"""A scale factor for all axes, or one for each."""
 
 
 class Interpolate(Function):
-    def __init__(self, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> None:
+    def __init__(
+        self, size: ShapeLike | None, scale_factor: Factors | None, mode: str, align_corners: bool
+    ) -> None:
         self.arguments = (size, scale_factor, mode, align_corners)
 
-    def forward(self, x: Array) -> Any:
+    def forward(self, x: Array) -> Array:
         self.shape = x.shape
         return _core.interpolate(x, *self.arguments)
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> Array:
         return _core.interpolate_backward(dy, self.shape, *self.arguments[1:])
 
 
@@ -40,8 +45,8 @@ linear_rule(Interpolate)
 
 def interpolate(
     input: TensorLike,
-    size: Any = None,
-    scale_factor: Any = None,
+    size: int | Sequence[Any] | None = None,
+    scale_factor: Factors | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
     recompute_scale_factor: bool | None = None,
@@ -96,19 +101,30 @@ def interpolate(
     return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(input)
 
 
-def _of_unequal_sizes(x: Tensor, scale_factor: Any) -> Any:
+def _of_unequal_sizes(x: Tensor, scale_factor: Factors) -> Factors:
     """The factor of each axis, but 1 for axes that keep their length, along which PyTorch copies."""
     axes = x.shape[2:]
-    if isinstance(scale_factor, (tuple, list)):
-        factors = scale_factor
-    else:
-        factors = (scale_factor,) * len(axes)
+    factors = _for_each_axis(scale_factor, len(axes))
     if len(factors) != len(axes) or not all(isinstance(f, (int, float)) and f > 0 for f in factors):
         return scale_factor  # The kernel raises the error.
-    return tuple(1.0 if n <= n * f < n + 1 else f for n, f in zip(axes, factors, strict=True))
+    changed = []
+    for n, factor in zip(axes, factors, strict=True):
+        if n <= n * factor < n + 1:
+            factor = 1.0
+        changed.append(factor)
+    return tuple(changed)
 
 
-def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> Tensor:
+def _for_each_axis(scale_factor: Any, axes: int) -> Sequence[Any]:
+    """The factor of each axis: one number stands for all of them."""
+    if isinstance(scale_factor, (tuple, list)):
+        return scale_factor
+    return (scale_factor,) * axes
+
+
+def _smoothed(
+    x: Tensor, size: ShapeLike | None, scale_factor: Factors | None, mode: str, align_corners: bool
+) -> Tensor:
     """interpolate with antialias: a product with a matrix of `filters` along each axis."""
     if mode not in ("bilinear", "bicubic"):
         raise OpError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
@@ -119,24 +135,28 @@ def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners:
     else:
         none = x._array[:0].astype(np.float32)
     sizes = _core.interpolate(none, size, scale_factor, mode, align_corners).shape[2:]
-    if isinstance(scale_factor, (tuple, list)):
-        factors = scale_factor
-    else:
-        factors = (scale_factor,) * 2
+    factors = _for_each_axis(scale_factor, 2)
     axes = list(enumerate(zip(shape[2:], sizes, factors, strict=True)))
     # The last axis comes first, as in PyTorch. The order matters, since bytes are rounded after each axis.
     for axis, (old, new, factor) in axes[::-1]:
         if old == new:  # this axis stays as it is, even if the factor is not 1
             continue
-        scale = 1 / factor if factor else old / new
-        if align_corners:
-            scale = (old - 1) / (new - 1) if new > 1 else 0.0
+        if align_corners and new > 1:
+            scale = (old - 1) / (new - 1)
+        elif align_corners:
+            scale = 0.0
+        elif factor:
+            scale = 1 / factor
+        else:
+            scale = old / new
         if x._array.dtype == np.uint8:
             x = wrap(keep(_of_bytes(x._array, filters(old, new, scale, mode), axis + 2)))
             continue
         matrix = wrap(cast(filters(old, new, scale, mode), x.dtype))
-        factors_of_y = (matrix, x) if axis == 0 else (x, matrix.T)
-        x = _core._without_autocast(matmul, *factors_of_y)
+        if axis == 0:
+            x = _core._without_autocast(matmul, matrix, x)
+        else:
+            x = _core._without_autocast(matmul, x, matrix.T)
     return x
 
 
@@ -157,7 +177,9 @@ def filters(old: int, new: int, scale: float, mode: str) -> Array:
     (1981), with a = -1/2. scale: old pixels for each new pixel.
     """
     widened = max(scale, 1.0)
-    reach = widened * (1 if mode == "bilinear" else 2)
+    reach = widened
+    if mode == "bicubic":
+        reach = widened * 2
     centre = (np.arange(new)[:, None] + 0.5) * scale
     at = np.arange(old)
     first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
@@ -168,14 +190,15 @@ def filters(old: int, new: int, scale: float, mode: str) -> Array:
     else:
         near = (1.5 * t - 2.5) * t * t + 1
         far = ((-0.5 * t + 2.5) * t - 4) * t + 2
-        w = np.where(t < 1, near, np.where(t < 2, far, 0))
+        beyond = np.where(t < 2, far, 0)
+        w = np.where(t < 1, near, beyond)
     w = np.where((at >= first) & (at < last), w, 0)
     w /= w.sum(1, keepdims=True)
     w.flags.writeable = False
     return w
 
 
-def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
+def _area(x: Tensor, size: ShapeLike | None, align_corners: bool | None) -> Tensor:
     """interpolate in the mode 'area'."""
     if align_corners is not None or size is None or x.ndim not in (3, 4):
         raise OpError(
@@ -188,13 +211,10 @@ def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
     return adaptive_avg_pool2d(x, size)
 
 
-def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
+def _size_of(x: Tensor, scale_factor: Factors) -> Shape:
     """The sizes of the result for a scale_factor."""
     axes = x.shape[2:]
-    if isinstance(scale_factor, (tuple, list)):
-        factors = scale_factor
-    else:
-        factors = (scale_factor,) * len(axes)
+    factors = _for_each_axis(scale_factor, len(axes))
     try:
         return tuple(math.floor(n * float(f)) for n, f in zip(axes, factors, strict=True))
     except (TypeError, ValueError, OverflowError) as error:
@@ -204,21 +224,25 @@ def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
 
 
 class Pad(Function):
-    def __init__(self, sizes: Any, mode: str, value: float) -> None:
+    def __init__(self, sizes: Sequence[int], mode: str, value: float) -> None:
         self.sizes = sizes
         self.mode = mode
         self.value = value
         if mode in ("reflect", "replicate"):
             self.dtypes = Dtypes(autocast="float32")
 
-    def forward(self, x: Array) -> Any:
+    def forward(self, x: Array) -> Array:
         return _core.pad(x, self.sizes, self.mode, self.value)
 
-    def backward(self, dy: Array) -> Any:
+    def backward(self, dy: Array) -> Array:
         return _core.pad_backward(dy, self.sizes, self.mode)
 
 
-linear_rule(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
+def _pad_with_zeros(node: Pad, x: Array) -> Array:
+    return _core.pad(x, node.sizes, node.mode, 0.0)
+
+
+linear_rule(Pad, forward=_pad_with_zeros)
 
 
 def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -247,11 +271,13 @@ def pad(input: TensorLike, pad: Sequence[int], mode: str = "constant", value: fl
         if mode == "replicate":  # autocast lists no other
             return in_dtypes(Dtypes("own", "float32"))(_of_volumes)(input, pad, mode)
         return _core._without_autocast(_of_volumes, input, pad, mode)
-    return _padded(input, pad, mode, 0.0 if value is None else value)
+    if value is None:
+        value = 0.0
+    return _padded(input, pad, mode, value)
 
 
 @in_dtypes()
-def _of_volumes(x: Tensor, sizes: Any, mode: str) -> Tensor:
+def _of_volumes(x: Tensor, sizes: Sequence[int], mode: str) -> Tensor:
     """Pads volumes (.., d, h, w): first the images (h, w) of all layers, then along the layers d."""
     d, h, w = x.shape[-3:]
     images = _padded(reshape(x, (int(np.prod(x.shape[:-3])), d, h, w)), sizes[:4], mode)
@@ -260,7 +286,7 @@ def _of_volumes(x: Tensor, sizes: Any, mode: str) -> Tensor:
     return reshape(layers, (*x.shape[:-3], layers.shape[2], *images.shape[-2:]))
 
 
-def _padded(x: Tensor, sizes: Any, mode: str, value: Any = 0.0) -> Tensor:
+def _padded(x: Tensor, sizes: Sequence[int], mode: str, value: float = 0.0) -> Tensor:
     """pad of floats by the kernel, of integers and bools by NumPy."""
     if x._array.dtype.kind not in "biu":
         return Pad(sizes, mode, value).apply(x)
@@ -269,7 +295,7 @@ def _padded(x: Tensor, sizes: Any, mode: str, value: Any = 0.0) -> Tensor:
     return by_numpy(_picked, x._array, sizes, mode)
 
 
-def _picked(x: Any, sizes: Any, mode: str) -> Any:
+def _picked(x: Array, sizes: Sequence[int], mode: str) -> Array:
     """pad of integers in the modes that repeat values: the indices along each axis are padded by the kernel,
     and the elements at these indices are taken."""
     _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, mode)  # makes the checks
@@ -281,19 +307,21 @@ def _picked(x: Any, sizes: Any, mode: str) -> Any:
     return x
 
 
-def _pad_integers(x: Any, sizes: Any, value: Any) -> Any:
+def _pad_integers(x: Array, sizes: Sequence[int], value: float) -> Array:
     """pad of integers and bools in mode "constant", by NumPy."""
     # The kernel makes the checks, and gives the shape.
     frame = _core.pad(np.broadcast_to(np.float32(0), x.shape), sizes, "constant", value)
     y = np.full(frame.shape, as_number("pad", value, x.dtype), x.dtype)
-    to = [slice(None)] * x.ndim
-    of = [slice(None)] * x.ndim
+    target = [slice(None)] * x.ndim
+    source = [slice(None)] * x.ndim
     for k in range(len(sizes) // 2):
         axis = x.ndim - 1 - k
         before = sizes[2 * k]
-        kept = slice(max(-before, 0), x.shape[axis] + min(sizes[2 * k + 1], 0))
-        of[axis] = kept
+        after = sizes[2 * k + 1]
+        first = max(-before, 0)
+        end = x.shape[axis] + min(after, 0)
+        source[axis] = slice(first, end)
         start = max(before, 0)
-        to[axis] = slice(start, start + max(kept.stop - kept.start, 0))
-    y[tuple(to)] = x[tuple(of)]
+        target[axis] = slice(start, start + max(end - first, 0))
+    y[tuple(target)] = x[tuple(source)]
     return y

@@ -7,8 +7,8 @@ Sizes in shapes: n images of c channels, h rows and w columns; r and s: rows and
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,28 +31,37 @@ from ranvier.tensors.failures import OpError, failure, misfit
 from ranvier.tensors.memory import keep
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
-from ranvier.tensors.types import TensorLike
+from ranvier.tensors.types import ShapeLike, TensorLike
 
 
-def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
-    """The setting `what` of the op `name` as two whole numbers, for rows and columns."""
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    sizes = [index(v) if hasattr(v, "__index__") else -1 for v in pair]
-    if len(sizes) != 2 or not all(least <= size < 2**31 for size in sizes):
-        raise OpError(f"[{name}] got {what} {value!r}; expected one or two whole numbers >= {least}")
+def _two(name: str, setting: str, value: ShapeLike, least: int) -> tuple[int, int]:
+    """The value of a setting of the op `name` as two whole numbers, for rows and columns."""
+    pair = _for_axes(value, 2)
+    sizes = [index(v) for v in pair if hasattr(v, "__index__")]
+    if not len(pair) == len(sizes) == 2 or not all(least <= size < 2**31 for size in sizes):
+        raise OpError(f"[{name}] got {setting} {value!r}; expected one or two whole numbers >= {least}")
     return sizes[0], sizes[1]
 
 
-def _windows(
-    name: str, size: tuple[int, int], kernel: Callable[..., Array], dilation: Any, padding: Any, stride: Any
-) -> tuple[Any, tuple[int, int], tuple[int, int]]:
-    """The places that windows read.
+class _Windows(NamedTuple):
+    """The places that windows read: flat positions (r s, oh ow) in the padded image, the rows and columns of
+    that image, and its padding. oh, ow: the numbers of windows along rows and columns."""
 
-    Returns (flat positions (r s, oh ow) in the padded image, the size of the padded image, the padding).
-    size: rows and columns of the image without padding. oh, ow: the numbers of windows along rows and
-        columns.
-    """
-    r, s = _two(name, "kernel_size", kernel, 1)
+    positions: Array
+    size: tuple[int, int]
+    padding: tuple[int, int]
+
+
+def _windows(
+    name: str,
+    size: tuple[int, int],
+    kernel_size: ShapeLike,
+    dilation: ShapeLike,
+    padding: ShapeLike,
+    stride: ShapeLike,
+) -> _Windows:
+    """The places that windows read. size: rows and columns of the image without padding."""
+    r, s = _two(name, "kernel_size", kernel_size, 1)
     dh, dw = _two(name, "dilation", dilation, 1)
     ph, pw = _two(name, "padding", padding, 0)
     sh, sw = _two(name, "stride", stride, 1)
@@ -65,7 +74,7 @@ def _windows(
     rows = np.arange(r)[:, None] * dh + np.arange(oh) * sh  # (r, oh)
     columns = np.arange(s)[:, None] * dw + np.arange(ow) * sw  # (s, ow)
     positions = rows[:, None, :, None] * w + columns[None, :, None, :]  # (r, s, oh, ow)
-    return positions.reshape(r * s, oh * ow), (h, w), (ph, pw)
+    return _Windows(positions.reshape(r * s, oh * ow), (h, w), (ph, pw))
 
 
 def _for_channels(positions: Array, n: int, c: int) -> Array:
@@ -73,11 +82,16 @@ def _for_channels(positions: Array, n: int, c: int) -> Array:
 
     They depend on sizes only, so a compiled step may keep them as constants.
     """
-    return keep(np.ascontiguousarray(np.broadcast_to(positions.reshape(1, 1, -1), (n, c, positions.size))))
+    repeated = np.broadcast_to(positions.reshape(1, 1, -1), (n, c, positions.size))
+    return keep(np.ascontiguousarray(repeated))
 
 
 def unfold(
-    input: TensorLike, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    input: TensorLike,
+    kernel_size: ShapeLike,
+    dilation: ShapeLike = 1,
+    padding: ShapeLike = 0,
+    stride: ShapeLike = 1,
 ) -> Tensor:
     """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
 
@@ -91,20 +105,24 @@ def unfold(
     if input.ndim != 4:
         raise misfit("unfold", {"x": input.shape}, "(n, c, h, w) or (c, h, w)")
     n, c = input.shape[:2]
-    image = input.shape[2], input.shape[3]
-    positions, size, (ph, pw) = _windows("unfold", image, kernel_size, dilation, padding, stride)
-    padded = reshape(pad(input, (pw, pw, ph, ph)) if ph or pw else input, (n, c, size[0] * size[1]))
-    taps, count = positions.shape
-    return reshape(gather(padded, 2, _for_channels(positions, n, c)), (n, c * taps, count))
+    image = (input.shape[2], input.shape[3])
+    windows = _windows("unfold", image, kernel_size, dilation, padding, stride)
+    ph, pw = windows.padding
+    if ph or pw:
+        input = pad(input, (pw, pw, ph, ph))
+    pixels_in_rows = reshape(input, (n, c, math.prod(windows.size)))
+    taps, count = windows.positions.shape
+    values = gather(pixels_in_rows, 2, _for_channels(windows.positions, n, c))
+    return reshape(values, (n, c * taps, count))
 
 
 def fold(
     input: TensorLike,
-    output_size: Any,
-    kernel_size: Any,
-    dilation: Any = 1,
-    padding: Any = 0,
-    stride: Any = 1,
+    output_size: ShapeLike,
+    kernel_size: ShapeLike,
+    dilation: ShapeLike = 1,
+    padding: ShapeLike = 0,
+    stride: ShapeLike = 1,
 ) -> Tensor:
     """The sum of windows, put back into images: (n, c r s, number of windows) -> (n, c, h, w).
 
@@ -116,17 +134,17 @@ def fold(
     if input.ndim == 2:
         return fold(unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride)[0]
     h, w = _two("fold", "output_size", output_size, 1)
-    positions, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
-    if input.ndim != 3 or input.shape[1] % positions.shape[0] or input.shape[2] != positions.shape[1]:
-        raise misfit(
-            "fold", {"x": input.shape}, f"(n, c * {positions.shape[0]}, {positions.shape[1]}) for this size"
-        )
+    windows = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
+    taps, count = windows.positions.shape
+    if input.ndim != 3 or input.shape[1] % taps or input.shape[2] != count:
+        raise misfit("fold", {"x": input.shape}, f"(n, c * {taps}, {count}) for this size")
     n = input.shape[0]
-    c = input.shape[1] // positions.shape[0]
-    values = reshape(input, (n, c, positions.size))
-    wide = zeros(n, c, size[0] * size[1], dtype=input.dtype)
-    wide = scatter_add(wide, 2, _for_channels(positions, n, c), values)
-    return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
+    c = input.shape[1] // taps
+    ph, pw = windows.padding
+    values = reshape(input, (n, c, taps * count))
+    sums = zeros(n, c, math.prod(windows.size), dtype=input.dtype)
+    sums = scatter_add(sums, 2, _for_channels(windows.positions, n, c), values)
+    return reshape(sums, (n, c, *windows.size))[:, :, ph : ph + h, pw : pw + w]
 
 
 def channel_shuffle(input: TensorLike, groups: int) -> Tensor:
@@ -208,7 +226,10 @@ def local_response_norm(
     """
     input = as_tensor("local_response_norm", input)
     # As in PyTorch, autocast computes this in float32 for images, but not for sequences (n, c, l).
-    dtypes = Dtypes() if input.ndim == 3 else Dtypes(autocast="float32")
+    if input.ndim == 3:
+        dtypes = Dtypes()
+    else:
+        dtypes = Dtypes(autocast="float32")
     return in_dtypes(dtypes)(_response_norm)(input, size, alpha, beta, k)
 
 
@@ -229,11 +250,11 @@ def _response_norm(input: Tensor, size: int, alpha: float, beta: float, k: float
 @in_dtypes(Dtypes("own", "float32"))
 def max_unpool1d(
     input: TensorLike,
-    indices: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
+    indices: TensorLike,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
+    output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """The maxima at the places that they came from, 0 elsewhere.
 
@@ -250,11 +271,11 @@ def max_unpool1d(
 @in_dtypes(Dtypes("own", "float32"))
 def max_unpool2d(
     input: TensorLike,
-    indices: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    output_size: Any = None,
+    indices: TensorLike,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None = None,
+    padding: ShapeLike = 0,
+    output_size: Sequence[int] | None = None,
 ) -> Tensor:
     """The maxima at the places that they came from, 0 elsewhere.
 
@@ -271,11 +292,11 @@ def _unpooled(
     name: str,
     axes: int,
     input: TensorLike,
-    indices: Any,
-    kernel_size: Any,
-    stride: Any,
-    padding: Any,
-    output_size: Any,
+    indices: TensorLike,
+    kernel_size: ShapeLike,
+    stride: ShapeLike | None,
+    padding: ShapeLike,
+    output_size: Sequence[int] | None,
 ) -> Tensor:
     """max_unpool1d or max_unpool2d: pools over one axis or two."""
     x = as_tensor(name, input)
@@ -285,7 +306,9 @@ def _unpooled(
             f"[{name}] got x of shape {x.shape} and indices of {places.shape}; expected equal shapes"
         )
     kernels = _for_axes(kernel_size, axes)
-    strides = kernels if stride is None else _for_axes(stride, axes)
+    strides = kernels
+    if stride is not None:
+        strides = _for_axes(stride, axes)
     paddings = _for_axes(padding, axes)
     lead = x.shape[: x.ndim - axes]
     outs = x.shape[x.ndim - axes :]
@@ -306,14 +329,14 @@ def _unpooled(
     return reshape(y, (*lead, *shape))
 
 
-def _for_axes(value: Any, axes: int) -> tuple[int, ...]:
+def _for_axes(value: ShapeLike, axes: int) -> tuple[int, ...]:
     """A setting for each axis: one number stands for all of them."""
     if isinstance(value, int):
         return (value,) * axes
     return tuple(value)
 
 
-def affine_grid(theta: TensorLike, size: Any, align_corners: bool | None = None) -> Tensor:
+def affine_grid(theta: TensorLike, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
     """Coordinates for :func:`grid_sample`: theta (n, 2, 3), size (n, c, h, w) -> (n, h, w, 2), x and y
     in [-1, 1]; of volumes theta (n, 3, 4), size (n, c, d, h, w) -> (n, d, h, w, 3).
 
@@ -339,9 +362,12 @@ def affine_grid(theta: TensorLike, size: Any, align_corners: bool | None = None)
             "expected floats (n, 2, 3) or (n, 3, 4), sizes from 1"
         )
 
-    def coordinates(count: int) -> Any:
+    def coordinates(count: int) -> Array:
         """The coordinates of `count` pixels in a row."""
-        points = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
+        if count > 1:
+            points = np.linspace(-1, 1, count)
+        else:
+            points = np.zeros(count)
         if align_corners:
             return points
         return points * (count - 1) / max(count, 1)
