@@ -16,7 +16,7 @@ import pytest
 import ranvier as rv
 from differential.distribution_cases import TABLE
 from ranvier import nn, optim
-from ranvier.nn.loss.functional import FORMS
+from ranvier.nn.loss.functional import OF_OP
 from ranvier.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from support.grouped import grouped
 from support.optimizers import KINDS
@@ -94,7 +94,7 @@ def _plain(name: str) -> str:
 def _names(name: str, function: Any) -> set[str]:
     """The names that an error may have: of an alias also that of its function, of a loss that of its op."""
     own = getattr(inspect.unwrap(function), "__name__", name)
-    ops = {op for op, form in FORMS.items() if form is function}
+    ops = {op for op, form in OF_OP.items() if form is function}
     return {_plain(n) for n in (name, name.rstrip("_"), own, getattr(function, "__name__", own), *ops)}
 
 
