@@ -222,7 +222,7 @@ def clamp(input: TensorLike, min: TensorLike | None = None, max: TensorLike | No
     low = _limit(min)
     high = _limit(max)
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return _clamp_by_tensors(input, low, high)
+        return _clamp(input, low, high)
     if is_floating(input):
         if low is None:
             low = -math.inf
@@ -244,7 +244,7 @@ def _limit(x: TensorLike | None) -> Any:
 
 
 @own_error
-def _clamp_by_tensors(x: Any, low: Any, high: Any) -> Tensor:
+def _clamp(x: Any, low: Any, high: Any) -> Tensor:
     """clamp with one limit or two, at least one of them a Tensor."""
     if high is None:
         return _AT_LEAST(x, low)
