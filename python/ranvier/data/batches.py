@@ -49,8 +49,10 @@ def parts(samples: Iterable[Any], size: int | None, drop_last: bool) -> Iterator
         yield from samples
         return
     rest = iter(samples)
-    while len(part := list(islice(rest, size))) == size:
+    part = list(islice(rest, size))
+    while len(part) == size:
         yield part
+        part = list(islice(rest, size))
     if part and not drop_last:
         yield part
 
@@ -102,7 +104,9 @@ class Batches:
                 batch = chosen
             else:
                 batch = [chosen]
-            for i in batch if not self.stream else ():
+            if self.stream:
+                raise
+            for i in batch:
                 if (numbered and not hasattr(i, "__index__")) or (batch is not chosen and not self.single):
                     raise TypeError(f"[DataLoader] got {i!r} from the sampler; expected indices") from None
             raise
@@ -114,7 +118,7 @@ class Batches:
             # A batch sampler gives the index as an array.
             if isinstance(chosen, np.ndarray):
                 chosen = chosen.tolist()
-            return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
+            return self.collate(self._sample(chosen))
         if self.whole is None:
             if self.several is not None:
                 if isinstance(chosen, np.ndarray):
@@ -122,15 +126,26 @@ class Batches:
                 else:
                     many = list(chosen)
                 return self.collate(self.several(many))
-            return self.collate([self.dataset[int(i) if isinstance(i, _WHOLE) else i] for i in chosen])
+            return self.collate([self._sample(i) for i in chosen])
         arrays, indices = self.whole
         if self.in_order and indices is None and len(chosen):
             here = slice(int(chosen[0]), int(chosen[-1]) + 1)
             # copies, so that a change of a batch in place does not change the dataset
             return [wrap(array[here].copy()) for array in arrays]
-        chosen = np.asarray(chosen, None if len(chosen) else np.intp)
-        chosen = chosen.astype(np.intp, casting="safe" if chosen.dtype.kind == "f" else "unsafe", copy=False)
-        return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
+        if len(chosen) == 0:
+            chosen = np.empty(0, np.intp)
+        chosen = np.asarray(chosen)
+        casting = "safe" if chosen.dtype.kind == "f" else "unsafe"
+        chosen = chosen.astype(np.intp, casting=casting, copy=False)
+        if indices is not None:
+            chosen = indices[chosen]
+        return [wrap(gather(array, chosen)) for array in arrays]
+
+    def _sample(self, index: object) -> Any:
+        """The sample at an index; NumPy's integers are given as Python's."""
+        if isinstance(index, _WHOLE):
+            return self.dataset[int(index)]
+        return self.dataset[index]
 
     def _changed(self, batch: Any) -> Any:
         fields = list(batch) if isinstance(batch, (list, tuple)) else [batch]
@@ -147,7 +162,9 @@ class Batches:
             fields[:mixed] = result if mixed == 2 else [result]
         if self.transform is not None:
             fields[0] = self.transform(raw(fields[0]))
-        fields = [field if isinstance(field, Tensor) else default_convert(field) for field in fields]
+        for i, field in enumerate(fields):
+            if not isinstance(field, Tensor):
+                fields[i] = default_convert(field)
         if isinstance(batch, (list, tuple)):
             return fields
         return fields[0]

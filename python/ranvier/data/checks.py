@@ -30,7 +30,8 @@ def sides(name: str, padding: Any) -> tuple[int, int, int, int]:
 
 
 def _counts(name: str, argument: str, value: Any, least: int) -> tuple[int, ...]:
-    counts = tuple(whole(name, argument, n) for n in (value if np.ndim(value) else (value,)))
+    numbers = value if np.ndim(value) else (value,)
+    counts = tuple(whole(name, argument, n) for n in numbers)
     if min(counts, default=-1) < least:
         raise ValueError(f"[{name}] got {argument} {value!r}; expected at least {least}")
     return counts

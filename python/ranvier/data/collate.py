@@ -66,10 +66,14 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
         return wrap(native(_stacked(batch)))
     if isinstance(first, Mapping):
         for place, sample in enumerate(batch):
-            if lacking := [key for key in first if key not in sample]:
+            lacking = [key for key in first if key not in sample]
+            if lacking:
                 text = f"got sample {place} without {lacking[0]!r}; expected the same keys in each"
                 raise KeyError(f"[default_collate] {text}")
-        return _rebuilt(first, {key: _collated([sample[key] for sample in batch], own) for key in first})
+        fields = {}
+        for key in first:
+            fields[key] = _collated([sample[key] for sample in batch], own)
+        return _rebuilt(first, fields)
     if not isinstance(first, Sequence):
         raise TypeError(
             f"[default_collate] got samples of type {type(first).__name__}; expected Tensors, arrays, "
@@ -117,7 +121,8 @@ def _stacked(batch: Any) -> Array:
         # If this raises an error, the other samples would raise it, too.
         arrays = [raw(batch[0]), *batch[1:]]
     elif kinds <= {bool, int, float}:
-        return tensor(list(batch), dtype=np.float64 if isinstance(batch[0], float) else None)._array
+        dtype = np.float64 if isinstance(batch[0], float) else None
+        return tensor(list(batch), dtype=dtype)._array
     else:
         arrays = [raw(sample) for sample in batch]
     shapes = {array.shape for array in arrays}

@@ -77,7 +77,11 @@ class TensorDataset(Dataset[Any]):
     """
 
     def __init__(self, *tensors: Any) -> None:
-        self.tensors = tuple(t if isinstance(t, (Tensor, np.ndarray)) else raw(t) for t in tensors)
+        arrays = [*tensors]
+        for i, values in enumerate(arrays):
+            if not isinstance(values, (Tensor, np.ndarray)):
+                arrays[i] = raw(values)
+        self.tensors = tuple(arrays)
         length_of("TensorDataset", self._arrays)
 
     @property
@@ -109,7 +113,9 @@ class Subset(Dataset[T]):
         if isinstance(index, (int, np.integer)):
             return self.dataset[int(self.indices[index])]  # type: ignore[index]
         chosen = np.asarray(self.indices, np.intp)[index]
-        return self.dataset[chosen.tolist() if isinstance(self.indices, list) else chosen]
+        if isinstance(self.indices, list):
+            return self.dataset[chosen.tolist()]
+        return self.dataset[chosen]
 
     def __getitems__(self, indices: Sequence[int]) -> list[T]:
         """Returns several samples in one call; used by DataLoader."""
@@ -155,7 +161,9 @@ class ConcatDataset(Dataset[T]):
             raise IndexError(f"[ConcatDataset] got index {at} for {n} samples")
         at %= n
         which = bisect_right(self.cumulative_sizes, at)
-        return self.datasets[which][at - self.cumulative_sizes[which - 1] if which else at]
+        if which > 0:
+            at -= self.cumulative_sizes[which - 1]
+        return self.datasets[which][at]
 
     def __len__(self) -> int:
         return self.cumulative_sizes[-1]

@@ -144,9 +144,9 @@ class DataLoader(Generic[T]):
         else:
             self.batch_size = count("DataLoader", "batch_size", batch_size)
         self.drop_last = bool(drop_last)
-        self.collate_fn = collate_fn or (
-            default_convert if batch_size is None and batch_sampler is None else default_collate
-        )
+        single_samples = batch_size is None and batch_sampler is None
+        default_fn = default_convert if single_samples else default_collate
+        self.collate_fn = collate_fn or default_fn
         self.augment = augment
         self.transform = transform
         self.prefetch = count("DataLoader", "prefetch", prefetch) if prefetch else 0
@@ -179,9 +179,10 @@ class DataLoader(Generic[T]):
         elif sampler is not None:
             require_indices("DataLoader", "sampler", sampler)
         elif not self._stream:
-            indices = (
-                RandomSampler(dataset, generator=self.generator) if shuffle else SequentialSampler(dataset)
-            )
+            if shuffle:
+                indices = RandomSampler(dataset, generator=self.generator)
+            else:
+                indices = SequentialSampler(dataset)
         if self.batch_size is not None and not self._stream:
             batches = BatchSampler(indices, self.batch_size, drop_last)  # type: ignore[arg-type]
         self.sampler = indices
@@ -251,8 +252,13 @@ class DataLoader(Generic[T]):
             "generator", "sampler": state of the generator of the loader and of the sampler, or None}`: plain
             values, for JSON. Batches that a thread has made ahead do not count as yielded.
         """
-        states = [None if own is None else own.plain_state() for own in self._generators()]
-        return {"batch": self._done, "start": self._start, "generator": states[0], "sampler": states[1]}
+        generator, sampler_generator = self._generators()
+        return {
+            "batch": self._done,
+            "start": self._start,
+            "generator": None if generator is None else generator.plain_state(),
+            "sampler": None if sampler_generator is None else sampler_generator.plain_state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue the pass of a state_dict: the next `iter` yields its remaining batches.
@@ -271,8 +277,10 @@ class DataLoader(Generic[T]):
         self._resumed = self._start is not None
 
     def _generators(self) -> tuple[random.Generator | None, random.Generator | None]:
-        own = getattr(self.sampler, "generator", None)
-        return self.generator, own if isinstance(own, random.Generator) else None
+        sampler_generator = getattr(self.sampler, "generator", None)
+        if not isinstance(sampler_generator, random.Generator):
+            sampler_generator = None
+        return self.generator, sampler_generator
 
     def _draw(self) -> int:
         """The key of a new pass, from the generator of the sampler, the loader or the library."""
@@ -283,7 +291,8 @@ class DataLoader(Generic[T]):
 
     def _batches(self, key: int, first: int) -> Iterator[Any]:
         """The batches of one pass from number `first` on."""
-        make = Batches(self, key if self._keyed else None, self.dataset)
+        pass_key = key if self._keyed else None
+        make = Batches(self, pass_key, self.dataset)
         # Workers are not started where no code of the program would run in them (see num_workers above).
         if self.num_workers and not (make.gathers_only and self.worker_init_fn is None):
             workers = self._workers or started(self, key & (2**63 - 1))
@@ -317,7 +326,9 @@ class DataLoader(Generic[T]):
         ours = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__
         if ours and (batched or source is self.sampler):
             order = self.sampler._drawn(key)  # type: ignore[union-attr]
-            return iter(source._batches(order) if batched else order)
+            if batched:
+                return iter(source._batches(order))
+            return iter(order)
         return drawn_with(key, source)
 
     @staticmethod
@@ -384,12 +395,19 @@ def _of_another(loader: DataLoader[Any]) -> Iterator[Any]:
         samples = None
     for index in loader._index_sampler:
         if samples is None:
-            yield own([loader.dataset[i] for i in index] if whole else loader.dataset[index])
+            if whole:
+                yield own([loader.dataset[i] for i in index])
+            else:
+                yield own(loader.dataset[index])
             continue
-        batch = list(itertools.islice(samples, len(index) if whole else 1))
-        if not batch or (whole and loader.drop_last and len(batch) < len(index)):
+        size = len(index) if whole else 1
+        batch = list(itertools.islice(samples, size))
+        if not batch or (whole and loader.drop_last and len(batch) < size):
             return
-        yield own(batch if whole else batch[0])
+        if whole:
+            yield own(batch)
+        else:
+            yield own(batch[0])
 
 
 def _require_order(

@@ -83,7 +83,10 @@ class OrderSampler(Sampler[int]):
 
     def _draw(self) -> int:
         """The key of the next epoch."""
-        return (random.current() if self.generator is None else self.generator).next_key()
+        generator = self.generator
+        if generator is None:
+            generator = random.current()
+        return generator.next_key()
 
     def _drawn(self, key: int) -> Indices | Iterator[int]:
         """The indices of the epoch with this key, or an iterator over them if the array would be large."""
@@ -97,7 +100,9 @@ class OrderSampler(Sampler[int]):
             chosen = self._drawn(self._draw())
         except Exception as error:
             raise renamed(error, type(self).__name__) from None
-        return iter(chosen.tolist() if isinstance(chosen, np.ndarray) else chosen)
+        if isinstance(chosen, np.ndarray):
+            return iter(chosen.tolist())
+        return iter(chosen)
 
 
 class SequentialSampler(OrderSampler):
@@ -171,9 +176,14 @@ class RandomSampler(OrderSampler):
             return self._order(key)
         # These are the numbers that `_order` draws at once: NumPy draws the same in parts. (In this method
         # and in `_order`, `count` is a number and hides the imported function.)
-        draws, n, count = numpy_generator(key, "RandomSampler"), len(self.data_source), self.num_samples
-        sizes = (min(self._part, count - i) for i in range(0, count, self._part))
-        return (index for size in sizes for index in draws.integers(n, size=size, dtype=np.intp).tolist())
+        return self._drawn_in_parts(key)
+
+    def _drawn_in_parts(self, key: int) -> Iterator[int]:
+        draws = numpy_generator(key, "RandomSampler")
+        n = len(self.data_source)
+        for start in range(0, self.num_samples, self._part):
+            size = min(self._part, self.num_samples - start)
+            yield from draws.integers(n, size=size, dtype=np.intp).tolist()
 
     def _order(self, key: int) -> Indices:
         n = len(self.data_source)
@@ -283,9 +293,11 @@ class BatchSampler(Sampler[list[int]]):
                 yield indices[start : start + self.batch_size]
             return
         rest = iter(indices)
-        while chosen := list(islice(rest, self.batch_size)):
+        chosen = list(islice(rest, self.batch_size))
+        while chosen:
             if len(chosen) == self.batch_size or not self.drop_last:
                 yield chosen
+            chosen = list(islice(rest, self.batch_size))
 
     def __iter__(self) -> Iterator[list[int]]:
         return self._batches(iter(self.sampler))

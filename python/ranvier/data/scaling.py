@@ -60,7 +60,8 @@ class Affine:
         """
         name = f"{type(self).__name__}.fit"
         values = _numbers(x, name)
-        if values.size == 0 or values.ndim < (2 if self.per == "channel" else 1):
+        least_ndim = 2 if self.per == "channel" else 1
+        if values.size == 0 or values.ndim < least_ndim:
             if self.per == "channel":
                 wanted = "images (n, c, ...)"
             else:
@@ -71,8 +72,10 @@ class Affine:
             raise ValueError(f"[{name}] got {values[where]} at {where}; expected finite numbers")
         along = 1 if self.per == "channel" else None  # the axis with a number for each of its entries
         axes = tuple(axis for axis in range(values.ndim) if axis != along)
+        if self.per == "feature":
+            axes = (0,)
         with np.errstate(over="ignore"):
-            measured = self._measure(values, (0,) if self.per == "feature" else axes)
+            measured = self._measure(values, axes)
             extent = (*measured, measured[1] - measured[0])
         if not all(np.isfinite(numbers).all() for numbers in extent):
             raise ValueError(f"[{name}] got values up to {np.abs(values).max()}; expected a smaller range")
@@ -99,7 +102,9 @@ class Affine:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as numbers and lists."""
         values = {name: getattr(self, name) for name in self._names}
-        config = {name: None if value is None else value.tolist() for name, value in values.items()}
+        config: dict[str, Any] = {}
+        for name, value in values.items():
+            config[name] = None if value is None else value.tolist()
         if self.per == "feature":
             return config
         return {**config, "per": self.per}
@@ -311,7 +316,8 @@ class Normalize:
             )
         channels = max(self.mean.size, self.std.size)
         if values.ndim < 3 or channels not in (1, values.shape[-3]):
-            wanted = f"(..., {'c' if channels == 1 else channels}, h, w)"
+            c = "c" if channels == 1 else channels
+            wanted = f"(..., {c}, h, w)"
             raise ValueError(
                 f"[Normalize.{method}] got images of shape {values.shape}; expected {wanted}. Standardize is "
                 "for tables"

@@ -57,7 +57,10 @@ def train_test_split(
         order = permutation(n, random_state) if shuffle else np.arange(n)
         train = order[:n_train]
         test = order[n_train : n_train + n_test]
-    return [part for array in inputs for part in (array[train], array[test])]
+    parts = []
+    for array in inputs:
+        parts += [array[train], array[test]]
+    return parts
 
 
 def _count(name: str, size: float | int, n: int, rounded: Any) -> int:

@@ -20,7 +20,7 @@ from copy import copy
 from functools import cache
 from tempfile import TemporaryFile
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -32,14 +32,20 @@ _LARGE = 2**16
 _local = threading.local()  # `held`: the objects that the copy being made refers to by their index
 
 
+def _temporary_file() -> IO[bytes]:
+    """A file in memory, where the system has such files (Linux), or on disk."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("dataset"), "w+b")
+    return TemporaryFile()
+
+
 def copies(dataset: Any, count: int, pickled: bool = False) -> list[Any]:
     """`count` copies of a data set; objects that cannot be copied are shared.
 
     pickled: use the classes' own methods for pickling, as for processes that are not forked.
     """
-    in_memory = getattr(os, "memfd_create", None)  # Only Linux has it.
     try:
-        with os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile() as memory:
+        with _temporary_file() as memory:
             copier = _Copier(memory, pickled)
             copier.dump(dataset)
             memory.flush()
@@ -72,8 +78,9 @@ class _Copier(pickle.Pickler):
         if type(x) is np.ndarray and x.nbytes >= _LARGE and x.dtype.kind in "biufc":
             self.places[len(self.held)] = place = -(-self.memory.tell() // mmap.PAGESIZE) * mmap.PAGESIZE
             self.memory.seek(place)
-            order: Any = "F" if x.flags.f_contiguous else "C"
-            values = np.ascontiguousarray(x.T if order == "F" else x)
+            order: Literal["C", "F"] = "F" if x.flags.f_contiguous else "C"
+            in_order = x.T if order == "F" else x
+            values = np.ascontiguousarray(in_order)
             self.memory.write(values.reshape(-1).view(np.uint8).data)
             return self._hold((x.shape, x.dtype, order))
         form = None if self.pickled else _form(type(x))  # type: ignore[arg-type]
@@ -101,10 +108,12 @@ class _Copier(pickle.Pickler):
             memory = mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
         else:
             memory = None
-        _local.held = [
-            np.ndarray(x[0], x[1], memory, self.places[i], order=x[2]) if i in self.places else x
-            for i, x in enumerate(self.held)
-        ]
+        _local.held = []
+        for i, x in enumerate(self.held):
+            if i in self.places:
+                shape, dtype, order = x
+                x = np.ndarray(shape, dtype, memory, self.places[i], order=order)
+            _local.held.append(x)
         try:
             return pickle.loads(self.text.getvalue())
         finally:
@@ -155,10 +164,11 @@ def _parts(x: Any, base: Any, restore: Any) -> Any:
     for name in copyreg._slotnames(type(x)):  # type: ignore[attr-defined]
         with suppress(AttributeError):
             slots[name] = object.__getattribute__(x, name)
-    if base is not object:
-        items = list(base.items(x) if base is dict else base.__iter__(x))
-    else:
-        items = []
+    items = []
+    if base is dict:
+        items = list(base.items(x))
+    elif base is not object:
+        items = list(base.__iter__(x))
     return base.__new__, (type(x),), (base, own, slots, items, restore), None, None, _restore
 
 
@@ -170,8 +180,10 @@ def _restore(x: Any, state: Any) -> None:
         object.__getattribute__(x, "__dict__").update(own)
     for name, value in slots.items():
         object.__setattr__(x, name, value)
-    if base is not object:
-        (list.extend if base is list else base.update)(x, items)
+    if base is list:
+        list.extend(x, items)
+    elif base is not object:
+        base.update(x, items)
 
 
 def _held(i: int) -> Any:

@@ -111,8 +111,10 @@ class Worker:
 
     def _made(self, chosen: Any) -> Any:
         try:
-            if self.batches.stream and (chosen := next(self.rest, _ENDED)) is _ENDED:
-                return _ENDED
+            if self.batches.stream:
+                chosen = next(self.rest, _ENDED)
+                if chosen is _ENDED:
+                    return _ENDED
             return self.batches.made(chosen)
         except Exception as error:
             raise _told(error, self.info.id) from None
@@ -205,8 +207,12 @@ class Turns:
             self._put()
 
     def _put(self) -> None:
-        if any(self.active) and (chosen := next(self.indices, _ENDED)) is not _ENDED:
-            self.tasks.append((next(i for i in self.turns if self.active[i]), chosen))
+        if not any(self.active):
+            return
+        chosen = next(self.indices, _ENDED)
+        if chosen is not _ENDED:
+            worker = next(i for i in self.turns if self.active[i])
+            self.tasks.append((worker, chosen))
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -232,6 +238,8 @@ def _told(error: Exception, number: int) -> Exception:
     text = "".join(traceback.format_exception(error))
     text = f"Caught {type(error).__name__} in DataLoader worker process {number}.\nOriginal {text}"
     try:
-        return type(error)(KeyErrorMessage(text) if type(error) is KeyError else text)
+        if type(error) is KeyError:
+            return KeyError(KeyErrorMessage(text))
+        return type(error)(text)
     except Exception:  # The class of the error takes other arguments than a text.
         return RuntimeError(text)

@@ -110,7 +110,8 @@ class _Mixing:
             )
         if self.num_classes is None:
             raise ValueError(f"[{self._name}] got class numbers as labels; expected num_classes to be given")
-        return one_hot(y, self.num_classes, dtype if dtype.kind == "f" else np.float32)
+        label_dtype = dtype if dtype.kind == "f" else np.float32
+        return one_hot(y, self.num_classes, label_dtype)
 
     def __repr__(self) -> str:
         return f"{self._name}(alpha={self.alpha!r}, num_classes={self.num_classes!r}, p={self.p!r})"

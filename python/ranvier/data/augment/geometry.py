@@ -95,7 +95,9 @@ class RandomCrop(Augmentation):
         padding_mode: str = "constant",
     ) -> None:
         self.size = pair("RandomCrop", "size", size)
-        self.padding = sides("RandomCrop", 0 if padding is None else padding)
+        if padding is None:
+            padding = 0
+        self.padding = sides("RandomCrop", padding)
         self.pad_if_needed = bool(pad_if_needed)
         self.fill = float(fill)
         self.padding_mode = one_of("RandomCrop", "padding_mode", padding_mode, MODES)
@@ -201,12 +203,14 @@ class RandomAffine(Augmentation):
             self.scale = (1.0, 1.0)
         else:
             self.scale = span(name, "scale", scale, 0.0, above=True)
-        four = isinstance(shear, (tuple, list)) and len(shear) == 4
         self.shear = (0.0, 0.0, 0.0, 0.0)
-        if shear is not None:
-            x_axis = span(name, "shear", shear[:2] if four else shear, symmetric=True)  # type: ignore[index]
-            y_axis = span(name, "shear", shear[2:]) if four else (0.0, 0.0)  # type: ignore[index]
+        if isinstance(shear, (tuple, list)) and len(shear) == 4:
+            x_axis = span(name, "shear", shear[:2], symmetric=True)
+            y_axis = span(name, "shear", shear[2:])
             self.shear = (*x_axis, *y_axis)
+        elif shear is not None:
+            x_axis = span(name, "shear", shear, symmetric=True)
+            self.shear = (*x_axis, 0.0, 0.0)
         self.interpolation = one_of(name, "interpolation", interpolation, INTERPOLATIONS)
         self.fill = float(fill)
 

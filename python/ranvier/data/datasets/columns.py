@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier.data.datasets.dates import NO_DATE, date_remedies, days_since_1970, parsed_days
 from ranvier.data.datasets.frames import Table
-from ranvier.data.datasets.table_errors import TableError, short
+from ranvier.data.datasets.table_errors import Remedy, TableError, short
 from ranvier.data.datasets.table_settings import COMMA, DATE, NUMBER, WORD, ZEROS, kind_of, number_of
 from ranvier.tensors.memory import Array
 
@@ -86,7 +86,10 @@ class Column:
         texts = [str(cell).strip() for cell in cells.tolist()]
         gaps = missing | np.array([text.lower() in table.marks for text in texts], bool)
         pairs = zip(texts, gaps.tolist(), strict=True)
-        codes = [-1 if gap else numbered.setdefault(text, len(numbered)) for text, gap in pairs]
+        codes = []
+        for text, gap in pairs:
+            code = -1 if gap else numbered.setdefault(text, len(numbered))
+            codes.append(code)
         self.is_flag = {*map(type, cells[~missing].tolist())} == {bool}  # of a frame
         self.codes, self.texts, self.missing = np.array(codes, np.intp), list(numbered), gaps
         self.kinds = np.array([kind_of(text, self.table.settings) for text in self.texts], np.intp)
@@ -110,8 +113,8 @@ class Column:
             read = [number_of(text, self.table.settings) for text in self.texts]
             if self.is_flag:
                 read = [float(text == "True") for text in self.texts]
-            values = np.array([*(np.nan if number is None else number for number in read), np.nan])
-            values = values[self.codes]
+            # None becomes NaN, and so does the code -1 of a missing cell, the last value
+            values = np.array([*read, None], np.float64)[self.codes]
         wrong = ~(np.abs(values) <= limit) & ~(self.missing & missing)
         if wrong.any():
             self.refuse(int(wrong.argmax()), limit)
@@ -162,12 +165,13 @@ class Column:
         table, (where, cell) = self.table, self.table.cell(row, self.at)
         kind = kind_of(cell, table.settings)
         holds = f"{where} holds {short(cell)!r}"
-        without = [] if self.is_label else [self.left_out]
-        if self.is_label:
-            words = []
-        else:
+        words: list[Remedy] = []
+        without: list[Remedy] = []
+        classes: list[Remedy] = [("task", "classification", "takes words as classes")]
+        if not self.is_label:
             words = [("categories", [self.title], "reads words as categories")]
-        classes = [("task", "classification", "takes words as classes")] if self.is_label else words
+            without = [self.left_out]
+            classes = words
         if self.missing[row]:
             text = f"{where} has a missing value ({cell!r}); fill it in"
             raise TableError(text, ("missing", "drop", "leaves the line out"))
@@ -180,7 +184,8 @@ class Column:
             else:
                 dates = []
             text = f"{holds}, a date or time; expected a number"
-            raise TableError(text, *dates, *(classes if self.is_label else without))
+            others = classes if self.is_label else without
+            raise TableError(text, *dates, *others)
         if ZEROS.fullmatch(cell):
             codes = ("categories", [self.title], "reads codes as categories")
             raise TableError(f"{holds}, a code that begins with 0; expected a number", codes, *without)
@@ -196,16 +201,16 @@ class Column:
             how = [thousands] * bool(groups) + [comma] * (kind == COMMA)
             raise TableError(f"{holds}; {text}", *how, *classes, *without)
         if row or table.names:
-            first = []
+            first: list[Remedy] = []
         else:
             first = [("header", 0, "takes the first line as names")]
-        mark: list[tuple[str, Any, str]] = [("na_values", [cell], "reads it as a missing value")]
-        read_as = classes if kind == WORD else words
+        mark: list[Remedy] = [("na_values", [cell], "reads it as a missing value")]
+        read_as: list[Remedy] = classes if kind == WORD else words
         # a frame has no such setting
         if not table.marks:
             mark = []
-        how = [*read_as, *mark] if self.is_words else [*mark, *read_as]
-        raise TableError(f"{holds}; expected a finite number", *first, *how, *without)
+        remedies = [*read_as, *mark] if self.is_words else [*mark, *read_as]
+        raise TableError(f"{holds}; expected a finite number", *first, *remedies, *without)
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
         """The categories; None for a column of numbers. chosen: the argument `categories` of `load_csv`."""
@@ -246,16 +251,23 @@ class Column:
         """A warning if two words differ in upper and lower case only."""
         first: dict[str, str] = {}
         pairs = [(first.setdefault(word.casefold(), word), word) for word in words]
-        if pair := next(((a, b) for a, b in pairs if a != b), None):
-            where = self.table.column(self.at)
-            kind = "classes" if self.is_label else "categories"
-            text = f"{pair[0]!r} and {pair[1]!r}, different {kind} that differ in upper and lower case only"
-            warnings.warn(f"[load_csv] {self.table.title} {where} has {text}", stacklevel=7)
+        different = [(a, b) for a, b in pairs if a != b]
+        if not different:
+            return
+        a, b = different[0]
+        where = self.table.column(self.at)
+        words_are = "classes" if self.is_label else "categories"
+        text = f"{a!r} and {b!r}, different {words_are} that differ in upper and lower case only"
+        warnings.warn(f"[load_csv] {self.table.title} {where} has {text}", stacklevel=7)
 
     def refuse_forms(self, few: int = FEW) -> None:
         """Raise the error of the first word if nearly all are numbers in a form such as "$5" or "(1.20)"."""
         words = [text for text in self.texts if kind_of(text, self.table.settings) == WORD]
-        found = {word: name for word in words if (name := name_of(word)) is not None}
+        found = {}
+        for word in words:
+            name = name_of(word)
+            if name is not None:
+                found[word] = name
         kinds = {*found.values()}
         names = "" not in kinds and (len(words) <= few or len(kinds) > 3)  # "2wd", "4wd"; "12A", "12B" ...
         if found and len(found) >= 0.9 * len(words) and not names:
@@ -271,7 +283,9 @@ class Column:
             shown = ", ".join(categories[:20])
             raise TableError(f"{where} holds {cell!r}; expected a known category: {shown}")
         if new:
-            shown = ", ".join(map(repr, new[:5])) + (" ..." if len(new) > 5 else "")
+            shown = ", ".join(map(repr, new[:5]))
+            if len(new) > 5:
+                shown += " ..."
             text = f"has unknown categories ({len(new)}), which count as missing: {shown}"
             warnings.warn(f"[load_csv] {self.table.title} {self.table.column(self.at)} {text}", stacklevel=6)
         if not missing and np.isnan(values).any():

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ranvier.data.datasets.frames import Table, require_pandas
-from ranvier.data.datasets.table_errors import TableError, short
+from ranvier.data.datasets.table_errors import Remedy, TableError, short
 from ranvier.data.datasets.table_settings import number_of
 from ranvier.tensors.memory import Array
 
@@ -35,8 +35,9 @@ def parsed_days(table: Table, at: int, cells: Any) -> Array:
     """
     cells = cells.astype("string").str.strip()
     different = cells.dropna().unique().tolist()
-    if time := next(filter(NO_DATE.fullmatch, different), None):
-        _refuse(table, at, cells, time, "not a time alone")
+    times = [cell for cell in different if NO_DATE.fullmatch(cell)]
+    if times:
+        _refuse(table, at, cells, times[0], "not a time alone")
     form = table.settings["date_format"]
     if isinstance(form, Mapping):
         form = form.get(table.name(at))
@@ -75,10 +76,11 @@ def _form_of(cell: str, day_first: bool | None) -> str | None:
     time = ""
     if found[5]:
         time = " %H:%M:%S" if found[6] else " %H:%M"
-    return mark.join(["%d", "%m", year] if day_first else ["%m", "%d", year]) + time
+    order = ["%d", "%m", year] if day_first else ["%m", "%d", year]
+    return mark.join(order) + time
 
 
-def date_remedies(cell: str) -> list[tuple[str, Any, str]]:
+def date_remedies(cell: str) -> list[Remedy]:
     """The settings that read a date whose year is not first."""
     if re.fullmatch(r"(19|20)\d{6}", cell):
         return [("date_format", "%Y%m%d", "reads such dates")]

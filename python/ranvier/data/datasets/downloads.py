@@ -237,8 +237,13 @@ def _scaled(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Par
 
 def mnist_files(folder: Path, parts: Sequence[str] = PARTS) -> dict[str, Path | None]:
     """The images and labels of each part: for each name the file, plain or gzipped; None if it is missing."""
-    names = [f"{part}-{kind}-ubyte" for part in parts for kind in ("images-idx3", "labels-idx1")]
-    return {name: next(filter(Path.is_file, (folder / name, folder / f"{name}.gz")), None) for name in names}
+    files: dict[str, Path | None] = {}
+    for part in parts:
+        for content in ("images-idx3", "labels-idx1"):
+            name = f"{part}-{content}-ubyte"
+            candidates = (folder / name, folder / f"{name}.gz")
+            files[name] = next(filter(Path.is_file, candidates), None)
+    return files
 
 
 def read_mnist(name: str, folder: Path, parts: Sequence[str] = PARTS, remedy: str = "") -> list[Bytes]:

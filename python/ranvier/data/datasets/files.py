@@ -130,14 +130,21 @@ def load(
 
 def ending_of(file: Path) -> str:
     """The ending of a file's name, in lower case; of a gzipped one that of its content."""
-    return (Path(file.stem) if file.suffix.lower() == ".gz" else file).suffix.lower()
+    if file.suffix.lower() == ".gz":
+        return Path(file.stem).suffix.lower()
+    return file.suffix.lower()
 
 
 def _first_cells(path: Path) -> list[str]:
     """The cells of the first line of a table; none where it cannot be read, an error of load_csv."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
-            return stream.readline(1 << 20).decode("utf-8", "replace").strip().split(",")
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                line = stream.readline(1 << 20)
+        else:
+            with open(path, "rb") as file:
+                line = file.readline(1 << 20)
+        return line.decode("utf-8", "replace").strip().split(",")
     except (OSError, EOFError, zlib.error):
         return []
 
@@ -149,7 +156,8 @@ def is_digit_table(path: Path) -> bool:
 
 def _digits(path: Path, label: str | int | None) -> Samples:
     """Such a table as images (n, 1, 28, 28) in [0, 1]."""
-    table = load_csv(path, None if _first_cells(path) == PIXELS else "label")
+    column = None if _first_cells(path) == PIXELS else "label"
+    table = load_csv(path, column)
     if table.y is None:
         labels = None
     else:
@@ -158,7 +166,9 @@ def _digits(path: Path, label: str | int | None) -> Samples:
     if not (table.x.min() >= 0 and table.x.max() <= 255 and are_digits):
         raise ValueError(f"[load] '{path}' has a pixel beyond 0 to 255, or a label beyond 0 to 9")
     x = (table.x / np.float32(255)).reshape(-1, 1, 28, 28)
-    return Samples(x, None if label is None else labels, tuple("0123456789"), scale=255.0)
+    if label is None:
+        labels = None
+    return Samples(x, labels, tuple("0123456789"), scale=255.0)
 
 
 def _refuse(what: str, **arguments: bool) -> None:
@@ -264,7 +274,8 @@ def _npz(path: Path, x: str | None, y: str | None, task: str, dtype: Any) -> Sam
             f"[load_npz] '{path}' has '{name_y}' of shape {labels.shape}; expected classes (n,), or "
             "one-hot rows"
         )
-    names = _given_names(path, arrays, class_names, y_values if labels.ndim > 1 else labels)
+    named_labels = y_values if labels.ndim > 1 else labels
+    names = _given_names(path, arrays, class_names, named_labels)
     return Samples(values, y_values, names, scale=scale, unused=unused)
 
 
@@ -395,8 +406,9 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
 def _images(path: Path, name: str, x: Array, dtype: DtypeLike | None) -> tuple[Array, float]:
     """The samples, pixels of unsigned bytes divided by 255, and this divisor."""
     scale = 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0
+    value_dtype = dtype if x.dtype.itemsize > 2 else np.float32
     try:
-        values = real(x, dtype if x.dtype.itemsize > 2 else np.float32)
+        values = real(x, value_dtype)
     except ValueError as error:
         raise ValueError(f"[load_npz] '{path}' has '{name}' with a value too large: {error}") from None
     values /= values.dtype.type(scale)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.data.datasets.table_errors import TableError
+from ranvier.data.datasets.table_errors import Remedy, TableError
 from ranvier.data.datasets.table_settings import DEFAULTS
 from ranvier.extension import optional
 
@@ -69,10 +69,11 @@ class Table:
             near = difflib.get_close_matches(label, names, 1)
             meant = f"; did you mean '{near[0]}'?" if near else ""
             text = f"{self.title} has no column '{label}'; its columns are {columns}{meant}"
-            raise TableError(text, *(self.other_separator() if self.width == 1 else []))
+            remedies = self.other_separator() if self.width == 1 else []
+            raise TableError(text, *remedies)
         return names.index(label)
 
-    def other_separator(self) -> list[tuple[str, str, str]]:
+    def other_separator(self) -> list[Remedy]:
         """The remedy for lines that are not, or wrongly, divided into cells."""
         return []
 

@@ -21,7 +21,8 @@ def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
 
     Lines that a wrong separator divides into unequal numbers of cells are refused later.
     """
-    if found := EXCEL_LINE.match(text):
+    found = EXCEL_LINE.match(text)
+    if found:
         settings |= {"sep": settings["sep"] or found[1], "skiprows": settings["skiprows"] or 1}
     if settings["sep"] is not None:
         return
@@ -37,7 +38,8 @@ def separator_of(text: str, settings: dict[str, Any], title: str) -> None:
         raise TableError(text, ("sep", r"\s+", "names blanks, sep=',' commas"))
     if min(widths) == max(widths) > 1 or (any_mark is None and sum(widths) > 1.5 * len(widths)):
         first = first or r"\s+"
-    settings["sep"] = first or any_mark or (";" if settings["decimal"] == "," else ",")
+    usual = ";" if settings["decimal"] == "," else ","
+    settings["sep"] = first or any_mark or usual
 
 
 def _mark(text: str, decimal: str, quoted: bool) -> str | None:
@@ -65,14 +67,20 @@ def header_of(head: list[list[str]], table: Table, known: Collection[str]) -> in
     words = {name for name in known if not name.isdigit()}
     if words & {*first} or 1 < len({*known} - words) <= len({*known} & {*first}):
         return 0
-    kinds = [GAP if cell.lower() in table.marks else kind_of(cell, table.settings) for cell in first]
+    kinds = []
+    for cell in first:
+        kind = GAP if cell.lower() in table.marks else kind_of(cell, table.settings)
+        kinds.append(kind)
     numbers = [cell for cell, kind in zip(first, kinds, strict=True) if kind not in (GAP, WORD)]
     names = [at for at, kind in enumerate(kinds) if kind == WORD]
-    cells = [[row[at] for row in body if at < len(row)] for at in names]
-    columns = [[cell for cell in column if cell.lower() not in table.marks] for column in cells]
-    again = any(first[at] in column for at, column in zip(names, columns, strict=True))
-    counts = [sum(kind_of(cell, table.settings) != WORD for cell in column) for column in columns]
-    above = any(count > 0.9 * len(column) for count, column in zip(counts, columns, strict=True))
+    again = False  # a name occurs below itself
+    above = False  # a name stands above a column that has hardly any words
+    for at in names:
+        column = [row[at] for row in body if at < len(row)]
+        cells = [cell for cell in column if cell.lower() not in table.marks]
+        without_words = sum(kind_of(cell, table.settings) != WORD for cell in cells)
+        again = again or first[at] in cells
+        above = above or without_words > 0.9 * len(cells)
     two_lines_of_words = list(map(len, body)) == [len(names)] == [len(first)]
     alone = two_lines_of_words and not above and not again
     if _count(numbers) or alone or (above and (numbers or again)):

@@ -142,9 +142,12 @@ def unpacked(path: PathLike) -> bytes:
     parts = []
     size = 0
     with gzip.open(path, "rb") as stream:
-        while part := stream.read(2**22):
+        part = stream.read(2**22)
+        while part:
             parts.append(part)
-            require_unpacked(path, size := size + len(part))
+            size += len(part)
+            require_unpacked(path, size)
+            part = stream.read(2**22)
     return b"".join(parts)
 
 

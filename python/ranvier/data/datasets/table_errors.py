@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TypeAlias
 
 from ranvier.tensors.strangers import printable
+
+Remedy: TypeAlias = tuple[str, object, str]
+"""An argument of `load_csv` that helps: its name, its value, and what it does."""
 
 
 class TableError(ValueError):
@@ -13,10 +16,10 @@ class TableError(ValueError):
 
     Attributes:
         problem: what is wrong.
-        remedies: the arguments of `load_csv` that help: (name, value, effect).
+        remedies: the arguments of `load_csv` that help.
     """
 
-    def __init__(self, problem: str, *remedies: tuple[str, Any, str]) -> None:
+    def __init__(self, problem: str, *remedies: Remedy) -> None:
         self.problem = f"[load_csv] {problem}"
         self.remedies = remedies
         texts = [f"{name}={value!r} {effect}" for name, value, effect in remedies]
@@ -27,10 +30,10 @@ def joined(errors: list[TableError], title: str) -> TableError:
     """One error of several columns; lists of remedies with the same effect are one."""
     problems = [error.problem.removeprefix("[load_csv] ") for error in errors]
     others = [problem.replace(f"{title} ", "", 1) for problem in problems[1:]]
-    values: dict[tuple[str, str], Any] = {}
+    values: dict[tuple[str, str], object] = {}
     for name, value, effect in itertools.chain(*(error.remedies for error in errors)):
         known = values.get((name, effect))
-        if isinstance(value, list) and known is not None:
+        if isinstance(value, list) and isinstance(known, list):
             value = list(dict.fromkeys([*known, *value]))
         values[name, effect] = value
     remedies = [(name, value, effect) for (name, effect), value in values.items()]

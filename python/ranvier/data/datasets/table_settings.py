@@ -65,7 +65,8 @@ def kind_of(cell: str, settings: dict[str, Any]) -> int:
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """All settings of a text file."""
-    if unknown := [name for name in settings if name not in DEFAULTS]:
+    unknown = [name for name in settings if name not in DEFAULTS]
+    if unknown:
         text = f"got the setting {unknown[0]}; expected {', '.join(DEFAULTS)}: for others pass a frame"
         raise TypeError(f"[load_csv] {text} of pandas.read_csv")
     sep = settings.get("sep")
@@ -77,4 +78,5 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
             f"[load_csv] got header {header!r}; expected 0 where the first line has names, or None"
         )
     texts = settings.get("na_values") or ()
-    return DEFAULTS | settings | {"na_values": [texts] if isinstance(texts, str) else list(texts)}
+    na_values = [texts] if isinstance(texts, str) else list(texts)
+    return DEFAULTS | settings | {"na_values": na_values}

@@ -13,7 +13,7 @@ import numpy as np
 from ranvier.data.datasets.columns import EXACT, FEW, Column, columns_of
 from ranvier.data.datasets.frames import Table, is_frame
 from ranvier.data.datasets.samples import TASKS, Samples, targets
-from ranvier.data.datasets.table_errors import TableError, joined
+from ranvier.data.datasets.table_errors import Remedy, TableError, joined
 from ranvier.data.datasets.table_settings import DATE, WORD, ZEROS
 from ranvier.data.datasets.text_table import TextTable, table_of
 from ranvier.tensors.errors import one_of
@@ -127,7 +127,8 @@ def _samples(
     texts = {column for column in features if table.name(column) in named}
     if at is not None and task != "regression":
         texts.add(at)
-    columns = columns_of(table, features if at is None else [*features, at], texts)
+    used = features if at is None else [*features, at]
+    columns = columns_of(table, used, texts)
     errors: list[TableError] = []
     labels = None
     with _noted(errors):
@@ -146,24 +147,34 @@ def _samples(
         if len(errors) == REPORTED:
             break
     if errors:
-        raise errors[0] if len(errors) == 1 else joined(errors, table.title)
-    rows = _rows(table, of_features, None if at is None else columns[at], missing)
+        if len(errors) == 1:
+            raise errors[0]
+        raise joined(errors, table.title)
+    label_column = None if at is None else columns[at]
+    rows = _rows(table, of_features, label_column, missing)
     plain = all(kind is None for kind in kinds)
     names = table.names
-    about: dict[str, Any] = {"categories": None if plain else tuple(kinds), "rows": rows}
+    about: dict[str, Any] = {"categories": None, "rows": rows}
+    if not plain:
+        about["categories"] = tuple(kinds)
     if missing == "drop" and rows is not None:
         about["dropped"] = len(x) - len(rows)
     about["feature_names"] = tuple(names[column] for column in features) if names else None
-    x = (x if rows is None else x[rows]).astype(dtype)
-    if at is None or labels is None:
+    of_rows = labels
+    if rows is not None:
+        x = x[rows]
+        of_rows = None if labels is None else labels[rows]
+    x = x.astype(dtype)
+    if at is None or labels is None or of_rows is None:
         return Samples(x, None, **about)
     try:
-        y, class_names = targets(labels if rows is None else labels[rows], task, dtype)
+        y, class_names = targets(of_rows, task, dtype)
     except ValueError as error:
         raise ValueError(f"[load_csv] {table.title} {table.column(at)}: {error}") from None
     if class_names is None:
         columns[at].require_exact(labels, dtype)
-    return Samples(x, y, class_names, target=table.names[at] if table.names else None, **about)
+    target = table.names[at] if table.names else None
+    return Samples(x, y, class_names, target=target, **about)
 
 
 def _values(
@@ -204,12 +215,15 @@ def _places(table: Table, label: str | int | None, without: Sequence[str]) -> tu
     features = [column for column in range(table.width) if column not in (at, *left_out)]
     if not features:
         text = f"{table.title} has no columns beside the label; expected at least one"
-        raise TableError(text, *(table.other_separator() if table.width == 1 else []))
+        remedies = table.other_separator() if table.width == 1 else []
+        raise TableError(text, *remedies)
     counts = Counter(map(table.name, features))
-    if twice := [name for name, count in counts.items() if count > 1]:
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
         text = f"{table.title} has more than one column {twice[0]!r}; expected different names"
-        numbered = ("header", None, "numbers them, beside skiprows for the line of names")
-        raise TableError(f"{text}: rename one", *([numbered] if table.marks else []))
+        numbered: Remedy = ("header", None, "numbers them, beside skiprows for the line of names")
+        renumbering = [numbered] if table.marks else []
+        raise TableError(f"{text}: rename one", *renumbering)
     return at, features
 
 
@@ -244,7 +258,8 @@ def _labels(column: Column, task: str, missing: str) -> Array:
     if task == "regression" or (task == "auto" and several):
         if dates > words:
             column.refuse(column.of_kind(DATE)[0])
-        column.refuse_forms(0 if task == "regression" else FEW)
+        few = 0 if task == "regression" else FEW
+        column.refuse_forms(few)
         if words > 0 and not column.is_words and any("." in text for text in column.texts):
             column.refuse(column.of_kind(WORD)[0])
     if task == "regression" and column.is_words:

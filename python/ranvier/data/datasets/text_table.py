@@ -17,7 +17,7 @@ from typing import Any
 from ranvier.data.datasets.frames import HELP, Table, is_frame, require_pandas
 from ranvier.data.datasets.headers import FIRST_LINES, header_of, separator_of
 from ranvier.data.datasets.samples import require_file, unpacked
-from ranvier.data.datasets.table_errors import TableError, short
+from ranvier.data.datasets.table_errors import Remedy, TableError, short
 from ranvier.data.datasets.table_settings import MARKS, ZEROS, checked
 from ranvier.serialization.foreign_files import BEGIN, recognised
 
@@ -50,7 +50,10 @@ class TextTable(Table):
         if self.settings["header"] == "infer":
             self.settings["header"] = header_of(head, self, known)
         header = self.settings["header"]
-        names, head = (None, head) if header is None else (head[header], head[header + 1 :])
+        names = None
+        if header is not None:
+            names = head[header]
+            head = head[header + 1 :]
         if not head:
             raise ValueError(f"[load_csv] {self.title} has a header and no samples; expected at least one")
         width = Counter(map(len, head)).most_common(1)[0][0]
@@ -71,12 +74,21 @@ class TextTable(Table):
         """(number of the line, from 1, and cells) of each line that pandas reads."""
         sep, comment, skipped = (self.settings[name] for name in ("sep", "comment", "skiprows"))
         stream = io.StringIO(self.text, newline=None)
-        lines = (line.partition(comment)[0] + "\n" if comment else line for line in stream)
-        lines = (line if at >= skipped else "\n" for at, line in enumerate(lines))
-        if sep == r"\s+":
-            lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
-            sep = " "
-        reader = csv.reader(lines, delimiter=sep, skipinitialspace=True)
+        blanks = sep == r"\s+"
+
+        def line_of(at: int, line: str) -> str:
+            """The line without its comment; an empty one where it is skipped."""
+            if at < skipped:
+                return "\n"
+            if comment:
+                line = line.partition(comment)[0] + "\n"
+            if blanks:
+                line = line.strip().replace("\t", " ") + "\n"
+            return line
+
+        lines = itertools.starmap(line_of, enumerate(stream))
+        delimiter = " " if blanks else sep
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
         end = 0
         try:
             for cells in reader:
@@ -90,7 +102,8 @@ class TextTable(Table):
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The lines of samples."""
         header = self.settings["header"]
-        return itertools.islice(self.lines(), 0 if header is None else header + 1, None)
+        first = 0 if header is None else header + 1
+        return itertools.islice(self.lines(), first, None)
 
     def cell(self, row: int, at: int) -> tuple[str, str]:
         number, cells = next(itertools.islice(self.rows(), row, None))
@@ -115,14 +128,19 @@ class TextTable(Table):
         edge = rf'"\s{mark}'
         if not re.search(rf"(?<![^{edge}])0\d+(?![^{edge}])", self.text):
             return set()
-        return {at for _, cells in self.rows() for at, cell in enumerate(cells) if ZEROS.fullmatch(cell)}
+        found: set[int] = set()
+        for _, cells in self.rows():
+            found.update(at for at, cell in enumerate(cells) if ZEROS.fullmatch(cell))
+        return found
 
     def _parsed(self, texts: Collection[int]) -> Any:
         """The frame that pandas reads; the columns `texts` as text, without which "true" becomes True."""
         pandas = require_pandas(self.title)
         how = {name: value for name, value in self.settings.items() if name != "encoding"}
         how |= {"index_col": False, "names": range(self.width), "skipinitialspace": True, "low_memory": False}
-        how["na_values"] = [word for mark in self.marks for word in (mark, mark.upper(), mark.title())]
+        how["na_values"] = []
+        for mark in self.marks:
+            how["na_values"] += [mark, mark.upper(), mark.title()]
         read_here = {*texts, *map(self.at, how.pop("parse_dates"))}
         del how["date_format"], how["dayfirst"]
         if how.pop("thousands"):  # pandas does not require groups of three digits
@@ -139,7 +157,7 @@ class TextTable(Table):
             self.require_width()
             raise TableError(f"{self.title} cannot be read: {error}") from None
 
-    def other_separator(self) -> list[tuple[str, str, str]]:
+    def other_separator(self) -> list[Remedy]:
         if self.width == 1:
             marks = re.findall(r"[^\w\s.,'\"+-]", next(self.lines())[1][0])
         else:
@@ -193,7 +211,9 @@ def table_of(source: Any, known: Collection[str] = (), **settings: Any) -> Table
     except ValueError as error:
         raise TableError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from None
     named = any(name is not None for name in frame.index.names)
-    return Table(f"'{path}'", frame.reset_index() if named else frame, settings)
+    if named:
+        frame = frame.reset_index()
+    return Table(f"'{path}'", frame, settings)
 
 
 def _text(path: Path, encoding: str | None) -> str:
@@ -205,8 +225,10 @@ def _text(path: Path, encoding: str | None) -> str:
             content = path.read_bytes()
         begin = content[:BEGIN]
         other = next((text for form, text in OTHERS.items() if re.match(form, begin)), None)
-        if encoding is None and (kind := other or recognised(begin, plain=False)):
-            raise TableError(f"'{path}' {kind}")
+        if encoding is None:
+            not_text = other or recognised(begin, plain=False)
+            if not_text:
+                raise TableError(f"'{path}' {not_text}")
         text = content.decode(encoding or "utf-8").removeprefix("\ufeff")
         if "\0" in text:
             line = text.count("\n", 0, text.index("\0")) + 1
@@ -227,6 +249,7 @@ def _text(path: Path, encoding: str | None) -> str:
         else:
             name = "latin-1"
         text = f"'{path}' is no text in {(encoding or 'utf-8').upper()}: {getattr(error, 'reason', error)}"
-        raise TableError(text, *([] if encoding else [("encoding", name, "reads such files")])) from None
+        remedies = [] if encoding else [("encoding", name, "reads such files")]
+        raise TableError(text, *remedies) from None
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise ValueError(f"[load_csv] '{path}' is damaged or cut off: {error}") from None

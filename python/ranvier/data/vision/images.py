@@ -56,7 +56,8 @@ def size_of(name: str, image: Any) -> tuple[int, int, int]:
     if is_pil(image):
         return len(image.getbands()), image.height, image.width
     *more, h, w = pixels(name, image, 2).shape
-    return more[-1] if more else 1, h, w
+    channels = more[-1] if more else 1
+    return channels, h, w
 
 
 def of_pixels(y: Array) -> Tensor:
@@ -66,7 +67,9 @@ def of_pixels(y: Array) -> Tensor:
 
 def floats(x: Array) -> Array:
     """The numbers to compute with: float32, or float64 of float64."""
-    return x.astype(np.float64 if x.dtype == np.float64 else np.float32, copy=False)
+    if x.dtype == np.float64:
+        return x
+    return x.astype(np.float32, copy=False)
 
 
 def rounded(y: Array, dtype: Any) -> Tensor:
@@ -304,7 +307,8 @@ def rotate(
         raise ValueError(
             f"[rotate] got interpolation {mode!r} for a Tensor; expected nearest or bilinear, or a PIL image"
         )
-    fills = np.asarray(0 if fill is None else fill, np.float64).reshape(-1, 1, 1)
+    value = 0 if fill is None else fill
+    fills = np.asarray(value, np.float64).reshape(-1, 1, 1)
     whole = x.dtype.kind in "iu" and np.iinfo(x.dtype)
     if len(fills) not in (1, c) or (whole and not (whole.min <= fills.min() <= fills.max() <= whole.max)):
         raise ValueError(
@@ -344,7 +348,9 @@ def rotate(
 
 def _expanded(matrix: Array, h: int, w: int) -> tuple[int, int]:
     """Height and width of the box around the turned image, in float32 and to 1e-4 as in torchvision."""
-    corners = np.array([[sx * w / 2, sy * h / 2, 1.0] for sx in (-1, 1) for sy in (-1, 1)], np.float32)
+    x = w / 2
+    y = h / 2
+    corners = np.array([[-x, -y, 1.0], [-x, y, 1.0], [x, -y, 1.0], [x, y, 1.0]], np.float32)
     places = corners @ matrix.T.astype(np.float32)
     ends = (side + np.array([w / 2, h / 2], np.float32) for side in (places.max(0), places.min(0)))
     high, low = (np.trunc(side / 1e-4) * 1e-4 for side in ends)

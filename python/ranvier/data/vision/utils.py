@@ -77,7 +77,9 @@ def _batch(tensor: Any) -> Array:
                 raise ValueError("[make_grid] got no images; expected at least one")
             x = np.stack([pixels("make_grid", image.detach(), 2) for image in tensor])
         else:
-            x = pixels("make_grid", tensor.detach() if isinstance(tensor, Tensor) else tensor, 2)
+            if isinstance(tensor, Tensor):
+                tensor = tensor.detach()
+            x = pixels("make_grid", tensor, 2)
     if x.ndim == 2:
         x = x[None]
     if x.ndim == 3:

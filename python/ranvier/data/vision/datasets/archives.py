@@ -162,8 +162,12 @@ class CIFAR10(_Archive):
         files = [*self.train_list, *self.test_list, [self.meta["filename"], self.meta["md5"]]]
         if download and not all((folder / name).is_file() for name, _ in files):
             self._download(folder, [name for name, _ in files])
-        batches = [self._read(folder, *file) for file in (self.train_list if self.train else self.test_list)]
-        self.targets = [int(y) for b in batches for y in b.get("labels", b.get("fine_labels", ()))]
+        used = self.train_list if self.train else self.test_list
+        batches = [self._read(folder, *file) for file in used]
+        self.targets = []
+        for batch in batches:
+            labels = batch.get("labels", batch.get("fine_labels", ()))
+            self.targets += [int(y) for y in labels]
         planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
         self.data = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
         self.classes = self._read(folder, self.meta["filename"], self.meta["md5"])[self.meta["key"]]

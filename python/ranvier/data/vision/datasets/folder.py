@@ -28,7 +28,9 @@ class StandardTransform:
     def __call__(self, input: Any, target: Any) -> tuple[Any, Any]:
         if self.transform is not None:
             input = self.transform(input)
-        return input, target if self.target_transform is None else self.target_transform(target)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return input, target
 
     def __repr__(self) -> str:
         lines = [type(self).__name__]
@@ -76,9 +78,11 @@ class VisionDataset(Dataset[Any]):
 
     def __repr__(self) -> str:
         body = [f"Number of datapoints: {len(self)}"]
-        body += [f"Root location: {self.root}"] if self.root is not None else []
+        if self.root is not None:
+            body.append(f"Root location: {self.root}")
         body += self.extra_repr().splitlines()
-        body += [repr(self.transforms)] if getattr(self, "transforms", None) is not None else []
+        if getattr(self, "transforms", None) is not None:
+            body.append(repr(self.transforms))
         return "\n".join([f"Dataset {type(self).__name__}", *(f"    {line}" for line in body)])
 
 
@@ -105,7 +109,9 @@ pil_loader = default_loader
 
 def has_file_allowed_extension(filename: str, extensions: Any) -> bool:
     """True if a name has one of the endings, in lower or upper case."""
-    return filename.lower().endswith(extensions if isinstance(extensions, str) else tuple(extensions))
+    if isinstance(extensions, str):
+        extensions = (extensions,)
+    return filename.lower().endswith(tuple(extensions))
 
 
 def is_image_file(filename: str) -> bool:
@@ -137,12 +143,17 @@ def make_dataset(
         numbers = class_to_idx
     if (extensions is None) == (is_valid_file is None):
         raise ValueError("[make_dataset] expected extensions or is_valid_file, one of them")
-    ok = is_valid_file or (lambda path: has_file_allowed_extension(path, extensions))
+
+    def is_sample(path: str) -> bool:
+        if is_valid_file is not None:
+            return is_valid_file(path)
+        return has_file_allowed_extension(path, extensions)
+
     samples = []
     for name in sorted(numbers):
         for folder, files in sorted(images.walk(os.path.join(directory, name))):
             paths = (os.path.join(folder, file) for file in files)
-            samples += [(path, numbers[name]) for path in paths if ok(path)]
+            samples += [(path, numbers[name]) for path in paths if is_sample(path)]
     used = {number for _, number in samples}
     empty = [name for name, number in numbers.items() if number not in used]
     if empty and not allow_empty:
@@ -240,7 +251,9 @@ class FakeData(VisionDataset):
         draw = np.random.default_rng([index + self.random_offset])
         levels = (draw.standard_normal(self.image_size, np.float32) * 255).astype(np.int64).astype(np.uint8)
         x = np.ascontiguousarray(levels.transpose(1, 2, 0))
-        item = as_item(x[..., 0] if x.shape[2] == 1 else x)
+        if x.shape[2] == 1:
+            x = x[..., 0]
+        item = as_item(x)
         return self.changed(item, int(draw.integers(self.num_classes)))
 
     def __len__(self) -> int:

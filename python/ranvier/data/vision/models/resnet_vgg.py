@@ -167,7 +167,9 @@ class ResNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(512 * block.expansion, num_classes)
         initialize(self)
-        for part in self.modules() if zero_init_residual else ():
+        if not zero_init_residual:
+            return
+        for part in self.modules():
             if isinstance(part, (BasicBlock, Bottleneck)):
                 last: Any = part.bn3 if isinstance(part, Bottleneck) else part.bn2
                 nn.init.zeros_(last.weight)

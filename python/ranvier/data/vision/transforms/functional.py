@@ -99,7 +99,9 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
             f"[to_pil_image] got mode {mode!r} for {channels} channels of {x.dtype}; expected one of "
             f"{allowed}"
         )
-    picture = image.fromarray(np.ascontiguousarray(x[..., 0] if channels == 1 else x))
+    if channels == 1:
+        x = x[..., 0]
+    picture = image.fromarray(np.ascontiguousarray(x))
     if mode is None or picture.mode == mode:
         return picture
     return image.frombytes(mode, picture.size, picture.tobytes())
@@ -168,7 +170,7 @@ def _adjusted(name: str, img: Any, factor: float, enhancer: str, other: Any) -> 
     if x.shape[-3] == 1 and enhancer == "Color":
         return img
     most = 1.0 if x.dtype.kind == "f" else float(np.iinfo(x.dtype).max)
-    working = np.dtype(np.float64 if x.dtype == np.float64 else np.float32).type
+    working = np.float64 if x.dtype == np.float64 else np.float32
     mixed = working(factor) * x.astype(working) + working(1.0 - factor) * other(x)
     return of_pixels(mixed.clip(0, most).astype(x.dtype))
 
@@ -191,7 +193,9 @@ def _gray(x: Array) -> Array:
 
 def _mean_gray(x: Array) -> Array:
     gray = _gray(x)
-    return gray.astype(gray.dtype if x.dtype.kind == "f" else np.float32).mean((-3, -2, -1), keepdims=True)
+    if x.dtype.kind != "f":
+        gray = gray.astype(np.float32)
+    return gray.mean((-3, -2, -1), keepdims=True)
 
 
 def adjust_hue(img: Any, hue_factor: float) -> Any:
@@ -261,7 +265,8 @@ def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
         raise ValueError(f"[gaussian_blur] got kernel_size {kernel_size!r}; expected one or two odd numbers")
     if sigma is None:
         sigma = [0.15 * size + 0.35 for size in sizes]
-    sigmas = [float(s) for s in (sigma if np.ndim(sigma) else [sigma])]
+    numbers = sigma if np.ndim(sigma) else [sigma]
+    sigmas = [float(s) for s in numbers]
     if len(sigmas) not in (1, 2) or min(sigmas) <= 0:
         raise ValueError(f"[gaussian_blur] got sigma {sigma!r}; expected one or two numbers above 0")
     if is_pil(img):
