@@ -135,12 +135,13 @@ tape/autocast casts; tape/nodes _metadata; tensors/deepcopy_pickle _firsts _memo
 tensors/replaced replaced; tensors/mapped_files _files
 torch/torch_function/dispatch _made _NOWRAP; torch/tensors/shared_memory _blocks
 export/elementwise HELPERS; export/operations RULES; extension _ATTRIBUTES _HOMES _LOADED _PROVIDERS _WAITING
-onnx/registry OPERATORS WRITERS; onnx/dims RULES; onnx/parts Reader; onnx/symbols HANDLERS OF_THE_LIBRARY
+onnx/registry OPERATORS WRITERS; onnx/shape_rules RULES; onnx/parts Reader
+onnx/symbols HANDLERS OF_THE_LIBRARY
 ops/activation/table TABLE; ops/elementwise/row ROWS
 ops/namespaces FORMULAS RULES; tape/higher_order RULES
 torch/fx/nodes _effects; torch/fx/tracing Proxy _wrapped
 nn/functional _OWN; nn/registry _TREES
-nn/loss/functional FORMS; func/forward RULES; tape/calls FORMULAS; tensors/devices makers
+func/forward RULES; tape/calls FORMULAS; tensors/devices makers
 == hooks: `test_each_table_of_hooks_is_noticed` adds to each of these tables
 tape/hooks before_accumulation after_accumulation of_nodes; optim/hooks _OF_ALL
 nn/hooks _of_all _registrations
