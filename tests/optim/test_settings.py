@@ -33,7 +33,6 @@ OPTIMIZERS = {
         "lr": 0.1, "max_iter": 1, "max_eval": 2, "tolerance_grad": 10.0, "tolerance_change": 10.0,
         "history_size": 1, "line_search_fn": "strong_wolfe",
     },
-    "Lion": {"betas": BETAS, "weight_decay": 0.1},
 }  # fmt: skip
 
 
