@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,10 @@ _HOOKS = (
     *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
 )
 _RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
+
+
+Attributes: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+"""Computes attributes of a layer from its other attributes."""
 
 
 def _conv(state: dict[str, Any]) -> dict[str, Any]:
@@ -58,31 +62,46 @@ def _recurrent(state: dict[str, Any]) -> dict[str, Any]:
     for layer in range(state["num_layers"]):
         for end in ("", "_reverse")[: 1 + bool(state["bidirectional"])]:
             names.append([f"{name}{layer}{end}" for name in _RNN if f"{name}{layer}{end}" in state])
-    flat = [name for part in names for name in part]
+    flat: list[str] = []
+    for part in names:
+        flat += part
     weights = [state[name] for name in flat]
     return {"_flat_weights_names": flat, "_all_weights": names, "_flat_weights": weights}
 
 
+def _rnn_cell(state: dict[str, Any]) -> dict[str, Any]:
+    return {"_name": "rnncell", "_mode": f"RNN_{state['nonlinearity'].upper()}"}
+
+
+def _always(**attributes: Any) -> Attributes:
+    """A function that gives these attributes, whatever the others are."""
+
+    def given(state: dict[str, Any]) -> dict[str, Any]:
+        return dict(attributes)
+
+    return given
+
+
 # Class -> a function that computes, from the attributes here, those that only PyTorch's class has.
-_EXTRA: dict[str, Any] = {
+_EXTRA: dict[str, Attributes] = {
     **dict.fromkeys(("Conv1d", "Conv2d"), _conv),
     **dict.fromkeys(("ConvTranspose1d", "ConvTranspose2d"), _transposed),
     **dict.fromkeys(("RNN", "LSTM", "GRU"), _recurrent),
     "MultiheadAttention": _attention,
-    "Upsample": lambda state: {"name": "Upsample"},
-    "UpsamplingNearest2d": lambda state: {"name": "UpsamplingNearest2d"},
-    "UpsamplingBilinear2d": lambda state: {"name": "UpsamplingBilinear2d"},
-    "ReLU6": lambda state: {"min_val": 0.0, "max_val": 6.0},
-    "SyncBatchNorm": lambda state: {"process_group": None},
+    "Upsample": _always(name="Upsample"),
+    "UpsamplingNearest2d": _always(name="UpsamplingNearest2d"),
+    "UpsamplingBilinear2d": _always(name="UpsamplingBilinear2d"),
+    "ReLU6": _always(min_val=0.0, max_val=6.0),
+    "SyncBatchNorm": _always(process_group=None),
 }
 # Class -> a function that computes, from the common attributes, those that only this library's class has.
-_PRIVATE: dict[str, Any] = {
-    "RNN": lambda state: {"_name": "rnn"},
-    "LSTM": lambda state: {"_name": "lstm"},
-    "GRU": lambda state: {"_name": "gru"},
-    "RNNCell": lambda state: {"_name": "rnncell", "_mode": f"RNN_{state['nonlinearity'].upper()}"},
-    "LSTMCell": lambda state: {"_name": "lstmcell"},
-    "GRUCell": lambda state: {"_name": "grucell"},
+_PRIVATE: dict[str, Attributes] = {
+    "RNN": _always(_name="rnn"),
+    "LSTM": _always(_name="lstm"),
+    "GRU": _always(_name="gru"),
+    "RNNCell": _rnn_cell,
+    "LSTMCell": _always(_name="lstmcell"),
+    "GRUCell": _always(_name="grucell"),
 }
 
 
@@ -109,7 +128,7 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     hooks |= _hooks_for_torch(state.get("_rv_hooks"))
     hooks |= _state_hooks_for_torch(state.get("_rv_state_hooks"))
     private = _row(kind, _PRIVATE)
-    private = private(state) if private is not None else {}
+    private = {} if private is None else private(state)
     gone = {*OWN, *private, *parameters, *buffers, *modules}
     rest = {name: value for name, value in state.items() if name not in gone}
     extra = _row(kind, _EXTRA)

@@ -40,7 +40,21 @@ def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
 
 def map_arg(a: Any, fn: Callable[[Node], Any]) -> Any:
     """An argument in which each Node n is replaced by fn(n)."""
-    return map_aggregate(a, lambda x: fn(x) if isinstance(x, Node) else x)
+
+    def mapped(x: Any) -> Any:
+        if isinstance(x, Node):
+            return fn(x)
+        return x
+
+    return map_aggregate(a, mapped)
+
+
+def _every(user: Node) -> bool:
+    return True
+
+
+def _itself(node: Node) -> Node:
+    return node
 
 
 class Node:
@@ -86,11 +100,33 @@ class Node:
         self._inputs[node] = node.users[self] = None
         return node
 
-    args = property(lambda self: self._args, lambda self, args: self._take(args, self._kwargs))
-    kwargs = property(lambda self: self._kwargs, lambda self, kwargs: self._take(self._args, kwargs))
-    prev = property(lambda self: self._prev)
-    next = property(lambda self: self._next)
-    all_input_nodes = property(lambda self: list(self._inputs))
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return self._args
+
+    @args.setter
+    def args(self, args: tuple[Any, ...]) -> None:
+        self._take(args, self._kwargs)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        return self._kwargs
+
+    @kwargs.setter
+    def kwargs(self, kwargs: dict[str, Any]) -> None:
+        self._take(self._args, kwargs)
+
+    @property
+    def prev(self) -> Node:
+        return self._prev
+
+    @property
+    def next(self) -> Node:
+        return self._next
+
+    @property
+    def all_input_nodes(self) -> list[Node]:
+        return list(self._inputs)
 
     def __repr__(self) -> str:
         return self.name
@@ -122,10 +158,21 @@ class Node:
         self.kwargs = {**self.kwargs, key: arg}
 
     def replace_input_with(self, old_input: Node, new_input: Node) -> None:
-        self._take(*map_arg((self._args, self._kwargs), lambda n: new_input if n is old_input else n))
+
+        def replaced(node: Node) -> Node:
+            if node is old_input:
+                return new_input
+            return node
+
+        args, kwargs = map_arg((self._args, self._kwargs), replaced)
+        self._take(args, kwargs)
 
     def replace_all_uses_with(
-        self, replace_with: Node, delete_user_cb: Any = lambda user: True, *, propagate_meta: bool = False
+        self,
+        replace_with: Node,
+        delete_user_cb: Callable[[Node], bool] = _every,
+        *,
+        propagate_meta: bool = False,
     ) -> list[Node]:
         """Replaces this node by another in the arguments of its users; returns the changed users."""
         if propagate_meta:
@@ -332,7 +379,7 @@ class Graph:
                 dead += 1
         return dead > 0
 
-    def node_copy(self, node: Node, arg_transform: Any = lambda x: x) -> Node:
+    def node_copy(self, node: Node, arg_transform: Callable[[Node], Any] = _itself) -> Node:
         """Adds a copy of another graph's node.
 
         arg_transform: a function from a node in its arguments to one of this graph.

@@ -11,7 +11,7 @@ import ranvier.nn.functional as functional
 import ranvier.torch.functions.composed as composed
 import ranvier.torch.modules.volumes as volumes
 from ranvier import Tensor
-from ranvier.nn import conv, pooling
+from ranvier.nn import conv, dropout, norm, pooling, resample
 from ranvier.tensors.types import ShapeLike, TensorLike
 
 _VOLUMES = {4: "4 dimensions (C, D, H, W)", 5: "5 (N, C, D, H, W)"}
@@ -193,3 +193,110 @@ class MaxUnpool3d(pooling._MaxUnpool):
     """
 
     _axes = 3
+
+    def forward(self, input: TensorLike, indices: TensorLike, output_size: ShapeLike | None = None) -> Any:
+        windows = self.kernel_size, self.stride, self.padding
+        return _function("max_unpool3d")(input, indices, *windows, output_size)
+
+
+class BatchNorm3d(norm._BatchNorm):
+    """nn.BatchNorm3d.
+
+    >>> import ranvier as rv
+    >>> BatchNorm3d(2)(rv.ones(1, 2, 1, 1, 2)).shape
+    (1, 2, 1, 1, 2)
+    """
+
+    _ranks = {5: "5 dimensions (N, C, D, H, W)"}  # noqa: RUF012
+
+
+class InstanceNorm3d(norm._InstanceNorm):
+    """nn.InstanceNorm3d.
+
+    >>> import ranvier as rv
+    >>> InstanceNorm3d(2)(rv.ones(1, 2, 1, 1, 2)).shape
+    (1, 2, 1, 1, 2)
+    """
+
+    _ranks = _VOLUMES
+    _unbatched = 4
+
+
+class Dropout3d(dropout._Dropout):
+    """nn.Dropout3d.
+
+    >>> import ranvier as rv
+    >>> Dropout3d(1.0)(rv.ones(1, 1, 1, 1, 2))
+    tensor([[[[[0., 0.]]]]])
+    """
+
+    _op = "dropout3d"
+
+    def forward(self, input: Tensor) -> Any:
+        return _function("dropout3d")(input, self.p, self.training, self.inplace)
+
+
+class ConstantPad3d(resample._ValuePad):
+    """nn.ConstantPad3d.
+
+    >>> import ranvier as rv
+    >>> ConstantPad3d(1, 2.0)(rv.ones(1, 1, 1, 1)).shape
+    (1, 3, 3, 3)
+    """
+
+    _axes = 3
+
+
+class ZeroPad3d(resample._ZeroPad, ConstantPad3d):
+    """nn.ZeroPad3d.
+
+    >>> import ranvier as rv
+    >>> ZeroPad3d(1)(rv.ones(1, 1, 1, 1)).shape
+    (1, 3, 3, 3)
+    """
+
+
+class ReflectionPad3d(resample._PaddingOnly, resample._ReflectionPad):
+    """nn.ReflectionPad3d.
+
+    >>> import ranvier as rv
+    >>> ReflectionPad3d(1)(rv.ones(1, 1, 2, 2, 2)).shape
+    (1, 1, 4, 4, 4)
+    """
+
+    _axes = 3
+
+
+class ReplicationPad3d(resample._PaddingOnly, resample._ReplicationPad):
+    """nn.ReplicationPad3d.
+
+    >>> import ranvier as rv
+    >>> ReplicationPad3d(1)(rv.ones(1, 1, 2, 2, 2)).shape
+    (1, 1, 4, 4, 4)
+    """
+
+    _axes = 3
+
+
+class CircularPad2d(resample._PaddingOnly):
+    """nn.CircularPad2d.
+
+    >>> import ranvier as rv
+    >>> CircularPad2d(1)(rv.ones(1, 1, 2, 2)).shape
+    (1, 1, 4, 4)
+    """
+
+    _axes = 2
+    _mode = "circular"
+
+
+class CircularPad3d(resample._PaddingOnly):
+    """nn.CircularPad3d.
+
+    >>> import ranvier as rv
+    >>> CircularPad3d(1)(rv.ones(1, 1, 2, 2, 2)).shape
+    (1, 1, 4, 4, 4)
+    """
+
+    _axes = 3
+    _mode = "circular"
