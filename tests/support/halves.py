@@ -1,33 +1,53 @@
 """Half floats in NumPy: their dtypes, and numbers rounded to them by arithmetic on exponent and fraction."""
 
+from typing import NamedTuple
+
 import numpy as np
 from ranvier.tensors.memory import BF16, F16
 
 HALVES = (F16, BF16)
-_FORMS = {
-    F16: (11, -14, 65504.0),
-    BF16: (8, -126, (2 - 2.0**-7) * 2.0**127),
-}  # digits, least exponent, greatest
+
+
+class Format(NamedTuple):
+    digits: int  # of the fraction, with the leading 1 that is not stored
+    least_exponent: int  # of normal numbers
+    greatest: float
+
+
+FORMATS = {
+    F16: Format(11, -14, 65504.0),
+    BF16: Format(8, -126, (2 - 2.0**-7) * 2.0**127),
+}
 
 
 def as_half(x, dtype):
     """Floats rounded to nearest, ties to even, as float32."""
-    digits, least, greatest = _FORMS[dtype]
+    half = FORMATS[dtype]
     with np.errstate(invalid="ignore"):  # warnings of NaN
         wide = np.asarray(x, np.float64)
-        exponent = np.maximum(np.frexp(wide)[1] - 1, least)  # |wide| < 2^(exponent + 1)
-        unit = np.ldexp(1.0, exponent - (digits - 1))
-        y = np.where(np.isfinite(wide), np.rint(wide / unit) * unit, wide)
-        return np.where(np.abs(y) > greatest, np.copysign(np.inf, y), y).astype(np.float32)
+        _, exponent = np.frexp(wide)  # |wide| < 2^exponent
+        exponent = np.maximum(exponent - 1, half.least_exponent)
+        unit = np.ldexp(1.0, exponent - (half.digits - 1))
+        rounded = np.where(np.isfinite(wide), np.rint(wide / unit) * unit, wide)
+        overflows = np.abs(rounded) > half.greatest
+        return np.where(overflows, np.copysign(np.inf, rounded), rounded).astype(np.float32)
 
 
 def all_halves(dtype):
     """Every one of the 2^16, and as float32 by the definition of its bits."""
+    half = FORMATS[dtype]
+    stored_digits = half.digits - 1
     bits = np.arange(1 << 16, dtype=np.uint16)
-    digits, least, _ = _FORMS[dtype]
-    fraction, exponent = bits & (1 << digits - 1) - 1, (bits & 0x7FFF) >> digits - 1
-    normal = np.ldexp(1 + np.ldexp(fraction.astype(np.float64), 1 - digits), exponent.astype(int) - 1 + least)
-    size = np.where(exponent == 0, np.ldexp(fraction.astype(np.float64), least + 1 - digits), normal)
-    last = (1 << 16 - digits) - 1
-    size = np.where(exponent == last, np.where(fraction == 0, np.inf, np.nan), size)
-    return bits.view(dtype), np.where(bits >> 15, -size, size).astype(np.float32)
+    is_negative = bits >> 15
+    exponent = (bits & 0x7FFF) >> stored_digits
+    fraction = bits & ((1 << stored_digits) - 1)
+    share = np.ldexp(fraction.astype(np.float64), -stored_digits)  # of the leading 1
+
+    normal = np.ldexp(1 + share, exponent.astype(int) - 1 + half.least_exponent)
+    subnormal = np.ldexp(share, half.least_exponent)
+    size = np.where(exponent == 0, subnormal, normal)
+
+    last_exponent = (1 << (15 - stored_digits)) - 1
+    infinity_or_nan = np.where(fraction == 0, np.inf, np.nan)
+    size = np.where(exponent == last_exponent, infinity_or_nan, size)
+    return bits.view(dtype), np.where(is_negative, -size, size).astype(np.float32)
