@@ -15,7 +15,9 @@ from __future__ import annotations
 import operator
 import re
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 from ranvier.export.instructions import literal
 from ranvier.ops.formulas import ELEMENTS
@@ -41,41 +43,97 @@ class Expression:
         """This expression as a part of another; in parentheses if its operator binds less than `binds`."""
         return self, binds
 
-    def __neg__(self) -> Any:
+    # --- operators
+    def __neg__(self) -> Expression:
         return Expression("-", self.inside(ATOM), binds=SIGN)
+
+    def __add__(self, other: Operand) -> Expression:
+        return _joined(self, "+", other)
+
+    def __radd__(self, other: Operand) -> Expression:
+        return _joined(other, "+", self)
+
+    def __sub__(self, other: Operand) -> Expression:
+        return _joined(self, "-", other)
+
+    def __rsub__(self, other: Operand) -> Expression:
+        return _joined(other, "-", self)
+
+    def __mul__(self, other: Operand) -> Expression:
+        return _joined(self, "*", other)
+
+    def __rmul__(self, other: Operand) -> Expression:
+        return _joined(other, "*", self)
+
+    def __truediv__(self, other: Operand) -> Expression:
+        return _joined(self, "/", other)
+
+    def __rtruediv__(self, other: Operand) -> Expression:
+        return _joined(other, "/", self)
+
+    def __lt__(self, other: Operand) -> Expression:
+        return _joined(self, "<", other)
+
+    def __le__(self, other: Operand) -> Expression:
+        return _joined(self, "<=", other)
+
+    def __gt__(self, other: Operand) -> Expression:
+        return _joined(self, ">", other)
+
+    def __ge__(self, other: Operand) -> Expression:
+        return _joined(self, ">=", other)
+
+    def __eq__(self, other: Operand) -> Expression:  # type: ignore[override]
+        return _joined(self, "==", other)
+
+    def __ne__(self, other: Operand) -> Expression:  # type: ignore[override]
+        return _joined(self, "!=", other)
+
+    def __and__(self, other: Operand) -> Expression:
+        return _joined(self, "&&", other)
+
+    def __rand__(self, other: Operand) -> Expression:
+        return _joined(other, "&&", self)
+
+    def __or__(self, other: Operand) -> Expression:
+        return _joined(self, "||", other)
+
+    def __ror__(self, other: Operand) -> Expression:
+        return _joined(other, "||", self)
 
     __hash__ = None  # type: ignore[assignment]
 
 
-_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/"}
-_OPERATORS |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "and": "&&", "or": "||"}
+Operand: TypeAlias = Expression | float
+"""What stands beside an operator: an expression, or a number."""
+
+_BINDS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "&&": AND, "||": OR}
+"""How strongly an operator binds its operands; the others are comparisons."""
 
 
-def _operator(sign: str, swapped: bool) -> Any:
-    """The method of a binary operator; swapped: the reflected one (`__radd__`)."""
-    binds = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "&&": AND, "||": OR}.get(sign, COMPARISON)
-
-    def joined(self: Expression, other: Any) -> Expression:
-        if sign == "*" and isinstance(other, float) and other == 1.0:
-            return self
-        a, b = (as_expression(other), self) if swapped else (self, as_expression(other))
-        least = COMPARISON if sign == "||" else binds  # compilers warn about && inside || without parentheses
-        return Expression(a.inside(least), f" {sign} ", b.inside(max(least, binds + 1)), binds=binds)
-
-    return joined
-
-
-for _name, _sign in _OPERATORS.items():
-    setattr(Expression, f"__{_name}__", _operator(_sign, False))
-    setattr(Expression, f"__r{_name}__", _operator(_sign, True))
+def _joined(a: Operand, sign: str, b: Operand) -> Expression:
+    """a sign b. A product with the number 1.0 is its other factor."""
+    if sign == "*" and isinstance(a, float) and a == 1.0:
+        return as_expression(b)
+    if sign == "*" and isinstance(b, float) and b == 1.0:
+        return as_expression(a)
+    binds = _BINDS.get(sign, COMPARISON)
+    least = binds
+    if sign == "||":  # compilers warn about && inside || without parentheses
+        least = COMPARISON
+    left = as_expression(a).inside(least)
+    right = as_expression(b).inside(max(least, binds + 1))
+    return Expression(left, f" {sign} ", right, binds=binds)
 
 
-def as_expression(x: Any) -> Expression:
+def as_expression(x: Operand) -> Expression:
     """An Expression as it is; a number as a float32."""
     if isinstance(x, Expression):
         return x
     text = literal(x)
-    return Expression(text, binds=SIGN if text[0] == "-" else ATOM)
+    if text[0] == "-":
+        return Expression(text, binds=SIGN)
+    return Expression(text)
 
 
 def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str]:
@@ -96,10 +154,18 @@ def written(expression: Expression, names_of: str = "t") -> tuple[list[str], str
     def text_of(x: Expression, binds: int) -> str:
         if id(x) in names:
             return names[id(x)]
-        text = "".join(part if isinstance(part, str) else text_of(*part) for part in x.parts)
+        text = ""
+        for part in x.parts:
+            if isinstance(part, tuple):
+                text += text_of(*part)
+            else:
+                text += part
         if uses[id(x)] > 1 and len(x.parts) > 1:
-            name = names[id(x)] = f"{names_of}{len(names)}"
-            lines.append(f"const {'int' if OR <= x.binds <= COMPARISON else 'float'} {name} = {text};")
+            name = f"{names_of}{len(names)}"
+            names[id(x)] = name
+            is_truth = OR <= x.binds <= COMPARISON
+            c_type = "int" if is_truth else "float"
+            lines.append(f"const {c_type} {name} = {text};")
             return name
         if x.binds >= binds:
             return text
@@ -120,9 +186,16 @@ class Functions:
         self.mul = operator.mul
         self.div = operator.truediv
         self.neg = operator.neg
-        self.gradient_of: Any = lambda shape, op, *operands: op(*operands)
-        self.sum_to: Any = lambda dy, shape: dy
-        self.zeros_of: Any = lambda shape, dy: None
+
+    def gradient_of(self, shape: None, op: Callable[..., Expression], *operands: Operand) -> Expression:
+        return op(*operands)
+
+    def sum_to(self, dy: Expression, shape: None) -> Expression:
+        """dy: a single element was not broadcast."""
+        return dy
+
+    def zeros_of(self, shape: None, dy: Expression) -> None:
+        """Nothing is added to a gradient."""
 
     def __getattr__(self, name: str) -> Any:
         operands, text = self.texts.get(name, ("", ""))
@@ -130,26 +203,31 @@ class Functions:
         if not text and formula is None:
             raise AttributeError(f"no function {name} in C")
         if not text:
-            return lambda *xs: formula(self, *xs)
-        is_call = re.fullmatch(r"\w+\([\w, ]+\)", text) is not None
-
-        def applied(*xs: Any) -> Expression:
-            if len(xs) != len(operands.split()):
-                raise AttributeError(f"no function {name} of {len(xs)} operands in C")
-            of_name = dict(zip(operands.split(), map(as_expression, xs), strict=True))
-            parts = re.split(rf"\b({operands.replace(' ', '|')})\b", text)
-            inside = CHOICE if is_call else ATOM
-            return Expression(
-                *(of_name[part].inside(inside) if part in of_name else part for part in parts),
-                binds=ATOM if is_call else CHOICE,
-            )
-
-        return applied
+            return partial(formula, self)
+        return partial(_applied, name, operands.split(), text)
 
     def where(self, condition: Expression, a: Any, b: Any) -> Expression:
         chosen = as_expression(a).inside(OR)
         other = as_expression(b).inside(CHOICE)
         return Expression(condition.inside(OR), " ? ", chosen, " : ", other, binds=CHOICE)
+
+
+def _applied(name: str, letters: list[str], text: str, *operands: Operand) -> Expression:
+    """The text of a function in C, with operands in the places of their letters."""
+    if len(operands) != len(letters):
+        raise AttributeError(f"no function {name} of {len(operands)} operands in C")
+    by_letter = dict(zip(letters, map(as_expression, operands), strict=True))
+    is_call = re.fullmatch(r"\w+\([\w, ]+\)", text) is not None
+    inside = CHOICE if is_call else ATOM
+    parts: list[Any] = []
+    for part in re.split(rf"\b({'|'.join(letters)})\b", text):
+        if part in by_letter:
+            parts.append(by_letter[part].inside(inside))
+        else:
+            parts.append(part)
+    if is_call:
+        return Expression(*parts, binds=ATOM)
+    return Expression(*parts, binds=CHOICE)
 
 
 def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) -> list[Expression | None]:
@@ -162,7 +240,10 @@ def gradients(f: Functions, call: Any, operands: str, settings: dict[str, str]) 
     dy: Any = Expression("dy")
     kind = call.made_by
     letters = {name: letter for letter, name in settings.items()}
-    letters |= {name: "y" if place == RESULT else operands[place] for name, place in kind.saves.items()}
+    for name, place in kind.saves.items():
+        letters[name] = "y"
+        if place != RESULT:
+            letters[name] = operands[place]
     node = object.__new__(kind)  # a node whose saved values are Expressions, for which backward is called
     vars(node).update({name: Expression(letter) for name, letter in letters.items()})
     node.needs = (True,) * len(operands)
