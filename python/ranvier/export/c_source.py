@@ -16,6 +16,7 @@ import numpy as np
 
 import ranvier.export.elementwise as elementwise
 from ranvier.export.instructions import CArray, Instruction, Routine, Value, literal
+from ranvier.tensors.memory import Array
 
 _WIDTH = 110  # columns of a line of C
 
@@ -99,13 +100,14 @@ class FileArrays:
         self._values: dict[int, Value] = {}
         self._alive: list[Any] = []
 
-    def value(self, array: Any, name: str = "constant") -> Value:
+    def value(self, array: Array, name: str = "constant") -> Value:
         """The place of a parameter, statistic or constant."""
         value = self._values.get(id(array))
         if value is None:
             kind = "state" if id(array) in self.learned else "constant"
             name = identifier(self.names.get(id(array), name), self.taken, self.prefix)
-            value = self._values[id(array)] = self._new(name, array, kind)
+            value = self._new(name, array, kind)
+            self._values[id(array)] = value
         return value
 
     def beside(self, value: Value, name: str, array: Any) -> Value:
@@ -129,12 +131,12 @@ class FileArrays:
         self.scalars.append((kind, name, start))
         return name
 
-    def constant(self, array: Any, name: str) -> Value:
+    def constant(self, array: Array, name: str) -> Value:
         """A new constant; int8 remains int8, and other integers become int32_t."""
         type = "int8_t" if array.dtype == np.int8 else None
         return self._new(identifier(name, self.taken, self.prefix), array, "constant", type)
 
-    def _new(self, name: str, array: Any, kind: str, type: str | None = None) -> Value:
+    def _new(self, name: str, array: Array, kind: str, type: str | None = None) -> Value:
         self._alive.append(array)
         type = type or ("int32_t" if array.dtype.kind in "iu" else "float")
         values = np.array(array, _DTYPES[type], order="C").reshape(-1)
@@ -144,22 +146,33 @@ class FileArrays:
 
     def keep(self, routines: list[Routine]) -> None:
         """Drops arrays that no instruction uses, such as weights that were combined with a batch norm."""
-        ones = [one for routine in routines for one in routine.instructions]
-        used = {id(v.buffer) for one in ones for v in (*one.operands(), *one.writes)}
+        used: set[int] = set()
+        for routine in routines:
+            for instruction in routine.instructions:
+                values = [*instruction.operands(), *instruction.writes]
+                used.update(id(value.buffer) for value in values)
         self.buffers = [b for b in self.buffers if id(b) in used]
 
     def bytes(self, kind: str) -> int:
         """The bytes of all arrays (and for "state" the numbers) of a kind of CArray."""
-        scalars = 4 * len(self.scalars) if kind == "state" else 0
-        return sum(b.bytes for b in self.buffers if b.kind == kind) + scalars
+        total = sum(b.bytes for b in self.buffers if b.kind == kind)
+        if kind == "state":
+            total += 4 * len(self.scalars)
+        return total
 
 
 def _numbers(buffer: CArray) -> str:
     """The values of an array as the lines of an initializer."""
     assert buffer.values is not None
-    texts = [str(int(v)) if buffer.integer else literal(v) for v in buffer.values]
-    across = 8 if buffer.type != "int8_t" else 20
-    return ",\n".join("    " + ", ".join(texts[i : i + across]) for i in range(0, len(texts), across))
+    if buffer.integer:
+        texts = [str(int(v)) for v in buffer.values]
+    else:
+        texts = [literal(v) for v in buffer.values]
+    across = 20 if buffer.type == "int8_t" else 8
+    lines = []
+    for i in range(0, len(texts), across):
+        lines.append("    " + ", ".join(texts[i : i + across]))
+    return ",\n".join(lines)
 
 
 def _argument(arg: Any, name: str) -> str:
@@ -170,19 +183,12 @@ def _argument(arg: Any, name: str) -> str:
     if arg is None:
         return "NULL"
     if isinstance(arg, Value):
-        place = {"temporary": "ram", "state": f"{name}_state.{arg.buffer.name}"}
-        if arg.buffer.type != "float" and arg.buffer.kind == "temporary":
-            further = f" + {arg.offset}" if arg.offset else ""
-            return f"({arg.buffer.type} *)(ram + {arg.buffer.offset}){further}"
-        offset = arg.offset + (arg.buffer.offset if arg.buffer.kind == "temporary" else 0)
-        base = place.get(arg.buffer.kind, arg.buffer.name)
-        if offset or base == "ram":
-            return f"{base} + {offset}"
-        return base
+        return _pointer(arg, name)
     if isinstance(arg, dict):
-        fields = [
-            f".{key} = {_argument(v, name)}" for key, v in arg.items() if key != "struct" and v is not None
-        ]
+        fields = []
+        for key, value in arg.items():
+            if key != "struct" and value is not None:
+                fields.append(f".{key} = {_argument(value, name)}")
         return f"&(const struct {arg['struct']}){{{', '.join(fields)}}}"
     if isinstance(arg, tuple):
         return f"(const int[]){{{', '.join(map(str, arg))}}}"
@@ -193,10 +199,31 @@ def _argument(arg: Any, name: str) -> str:
     return str(arg).replace("state.", f"{name}_state.")
 
 
-def _call(one: Instruction, name: str) -> list[str]:
+def _pointer(value: Value, name: str) -> str:
+    """The address of a value's first element in C."""
+    buffer = value.buffer
+    if buffer.kind == "temporary" and buffer.type != "float":
+        start = f"({buffer.type} *)(ram + {buffer.offset})"
+        if value.offset:
+            return f"{start} + {value.offset}"
+        return start
+    if buffer.kind == "temporary":
+        return f"ram + {buffer.offset + value.offset}"
+    base = buffer.name
+    if buffer.kind == "state":
+        base = f"{name}_state.{buffer.name}"
+    if value.offset:
+        return f"{base} + {value.offset}"
+    return base
+
+
+def _call(instruction: Instruction, name: str) -> list[str]:
     """The lines of an instruction, with its comment."""
-    text = f"{one.helper}({', '.join(_argument(a, name) for a in one.args)});"
-    return ([f"    /* {_comment(one.comment)} */"] if one.comment else []) + _wrapped(text)
+    arguments = ", ".join(_argument(arg, name) for arg in instruction.args)
+    lines = _wrapped(f"{instruction.helper}({arguments});")
+    if instruction.comment:
+        lines.insert(0, f"    /* {_comment(instruction.comment)} */")
+    return lines
 
 
 def _wrapped(text: str) -> list[str]:
@@ -213,10 +240,14 @@ def _comment(text: str) -> str:
 
 
 def _prototype(routine: Routine) -> str:
-    rows = [("" if written else "const ", x.buffer.type, name) for name, x, written in routine.arguments]
-    parts = [f"{constant}{kind} *{name}" for constant, kind, name in rows]
+    parameters = []
+    for name, x, is_written in routine.arguments:
+        parameter = f"{x.buffer.type} *{name}"
+        if not is_written:
+            parameter = f"const {parameter}"
+        parameters.append(parameter)
     result = "void" if routine.result is None else "float"
-    return f"{result} {routine.name}({', '.join(parts) or 'void'})"
+    return f"{result} {routine.name}({', '.join(parameters) or 'void'})"
 
 
 def _sizes(routine: Routine) -> str:
@@ -234,8 +265,8 @@ def _function(routine: Routine, name: str) -> str:
     for text in routine.epilogue:
         lines += _wrapped(text.replace("state.", f"{name}_state."))
     if routine.result is not None:
-        place = _argument(routine.result, name).partition(" + ")
-        lines.append(f"    return {place[0]}[{place[2] or 0}];")
+        array, _, offset = _argument(routine.result, name).partition(" + ")
+        lines.append(f"    return {array}[{offset or 0}];")
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -250,11 +281,16 @@ def same_text(name: str, *written: Any) -> bool:
 
 def _needed(routines: list[Routine]) -> list[str]:
     """The helpers that the functions call, directly or through helpers, in the order of the table."""
-    table, needed = _helpers(), set()
-    more = {one.helper for routine in routines for one in routine.instructions}
+    table = _helpers()
+    needed: set[str] = set()
+    more: set[str] = set()
+    for routine in routines:
+        more.update(instruction.helper for instruction in routine.instructions)
     while more:
         needed |= more
-        words = {word for name in more for word in re.findall(r"\w+", _code(table[name]))}
+        words: set[str] = set()
+        for name in more:
+            words.update(re.findall(r"\w+", _code(table[name])))
         more = (words & table.keys()) - needed
     return [name for name in table if name in needed]
 
@@ -269,8 +305,13 @@ def code_size(routines: list[Routine]) -> int:
 
     The factors were fitted to gcc -Os for Cortex-M4 and x86-64.
     """
-    tokens = sum(len(re.findall(r"\w+|[^\s\w]", _code(_helpers()[name]))) for name in _needed(routines))
-    calls = sum(len(one.args) for routine in routines for one in routine.instructions)
+    helpers = _helpers()
+    tokens = 0
+    for name in _needed(routines):
+        tokens += len(re.findall(r"\w+|[^\s\w]", _code(helpers[name])))
+    calls = 0
+    for routine in routines:
+        calls += sum(len(instruction.args) for instruction in routine.instructions)
     return int(1.1 * tokens + 5 * calls)
 
 
@@ -283,13 +324,14 @@ def files(
     the block of intermediate values.
     """
     constants = [b for b in memory.buffers if b.kind == "constant"]
-    weights = "\n".join(_constant(b, name, "static " if separate is None else "") for b in constants)
+    storage = "static " if separate is None else ""
+    weights = "\n".join([_constant(b, name, storage) for b in constants])
     state = _state(name, memory)
     guard = f"{name.upper()}_FLASH"
     flash = f"#ifndef {guard} /* where the weights lie, such as __attribute__((section(...))) */\n"
     flash += f"#define {guard}\n#endif\n"
     helpers = _helpers()
-    head = [f'/* {stem}.h says what the functions do. Written by ranvier. */\n#include "{stem}.h"\n']
+    head = f'/* {stem}.h says what the functions do. Written by ranvier. */\n#include "{stem}.h"\n'
     texts = {f"{stem}.h": _header(name, routines, memory)}
     includes = "#include <math.h>\n#include <stddef.h>\n"
     body = [helpers[n] for n in _needed(routines)]
@@ -298,16 +340,16 @@ def files(
         body.append(f"{comment}\nstatic float ram[{ram}];\n")
     body += [_function(routine, name) for routine in routines]
     if separate is None:
-        parts = [
-            head[0] + includes,
-            *([flash, weights] if constants else []),
-            *([state] if state else []),
-            *body,
-        ]
+        parts = [head + includes]
+        if constants:
+            parts += [flash, weights]
+        if state:
+            parts.append(state)
+        parts += body
     else:
-        parts = [head[0] + "#include <math.h>\n", flash, *_externs(constants), weights, state]
+        parts = [head + "#include <math.h>\n", flash, *_externs(constants), weights, state]
         texts[separate] = "\n".join(parts)
-        parts = [head[0] + includes, *_externs(constants), *body]
+        parts = [head + includes, *_externs(constants), *body]
     texts[f"{stem}.c"] = "\n".join(parts)
     return texts
 
@@ -333,10 +375,13 @@ def _state(name: str, memory: FileArrays) -> str:
     for b in memory.buffers:
         if b.kind == "state":
             assert b.values is not None
-            numbers = f"{{\n{_numbers(b)}\n    }}" if b.values.any() else "{0.0f}"
+            numbers = "{0.0f}"
+            if b.values.any():
+                numbers = f"{{\n{_numbers(b)}\n    }}"
             fields.append(f"    .{b.name} = {numbers},\n")
     for kind, scalar, start in memory.scalars:
-        fields.append(f"    .{scalar} = {literal(start) if kind == 'float' else int(start)},\n")
+        number = literal(start) if kind == "float" else str(int(start))
+        fields.append(f"    .{scalar} = {number},\n")
     return f"struct {name}_state {name}_state = {{\n{''.join(fields)}}};\n"
 
 

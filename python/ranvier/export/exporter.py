@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import ranvier.export.layers
 import ranvier.export.norms
 import ranvier.export.quantized
 import ranvier.export.shapes  # noqa: F401  # fill the table
-from ranvier.autograd import wrap
+from ranvier.autograd import Tensor, wrap
 from ranvier.compile import CompiledFunction
 from ranvier.compile.compiled_model import module_of
 from ranvier.export.c_source import FileArrays, argument_name, code_size, files, identifier, same_text
@@ -32,6 +33,7 @@ from ranvier.serialization.files import replace_together
 from ranvier.tape.calls import Refused
 from ranvier.tape.variations import accepted, other_values
 from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.memory import Array
 from ranvier.tensors.reading import path_of
 
 # Functions that take integers (indices), and those that also take bools.
@@ -138,7 +140,7 @@ def _capture(target: Any, example: Any) -> Capture:
     else:
         examples = (example,)
     arrays = [_array(x) for x in examples]
-    with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
+    with _evaluating(target):
         return captured(target, [wrap(a) for a in arrays], _roots(target))
 
 
@@ -147,7 +149,9 @@ def _with_other_values(target: Any, first: Capture) -> Capture:
     arrays = [x._array for x in first.arguments]
 
     def run(widths: list[int]) -> Capture:
-        values = [other_values(a, i, w) for i, (a, w) in enumerate(zip(arrays, widths, strict=True), 1)]
+        values = []
+        for i, (array, width) in enumerate(zip(arrays, widths, strict=True), 1):
+            values.append(other_values(array, i, width))
         return _capture(target, values)
 
     def attempt(widths: list[int]) -> None:
@@ -186,12 +190,24 @@ def _ranges(target: Any, capture: Capture, calibration: Any) -> Any:
         )
     if len(arrays[0]) < rows:
         raise ValueError(f"[export.c] got {len(arrays[0])} rows of calibration; expected {rows} or more")
-    batches = (
-        [wrap(np.array(a[i : i + rows], x.dtype, order="C")) for a, x in zip(arrays, arguments, strict=True)]
-        for i in range(0, len(arrays[0]) - rows + 1, rows)
-    )
-    with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
-        return ranges_of(target, capture, batches)
+    with _evaluating(target):
+        return ranges_of(target, capture, _batches(arrays, arguments, rows))
+
+
+def _batches(arrays: list[Array], arguments: list[Tensor], rows: int) -> Iterator[list[Tensor]]:
+    """The calibration data in batches of so many rows, in the dtypes of the arguments."""
+    for start in range(0, len(arrays[0]) - rows + 1, rows):
+        batch = []
+        for array, x in zip(arrays, arguments, strict=True):
+            batch.append(wrap(np.array(array[start : start + rows], x.dtype, order="C")))
+        yield batch
+
+
+def _evaluating(target: Any) -> AbstractContextManager[Any]:
+    """A block in which a module is in evaluation mode; a function is called as it is."""
+    if isinstance(target, Module):
+        return evaluating(target, "export.c")
+    return nullcontext()
 
 
 def _roots(target: Any) -> dict[str, Module]:
@@ -203,9 +219,14 @@ def _roots(target: Any) -> dict[str, Module]:
     if inspect.isfunction(function):
         variables = inspect.getclosurevars(function)
         held = {**variables.globals, **variables.nonlocals}
-    held |= vars(target.__self__) if hasattr(getattr(target, "__self__", None), "__dict__") else {}
-    modules = {k: module_of(v) for k, v in held.items()}
-    modules = {k: v for k, v in modules.items() if isinstance(v, Module)}
+    owner = getattr(target, "__self__", None)
+    if hasattr(owner, "__dict__"):
+        held |= vars(owner)
+    modules: dict[str, Module] = {}
+    for name, value in held.items():
+        module = module_of(value)
+        if isinstance(module, Module):
+            modules[name] = module
     if len(modules) == 1:
         return {"": next(iter(modules.values()))}
     return modules
@@ -222,7 +243,9 @@ def _names(roots: dict[str, Module]) -> dict[int, str]:
 
 def _named(captures: list[Capture]) -> dict[int, str]:
     """The names of all arrays. Also folds batch norms of a prediction into weights: its calls change."""
-    names = {i: text for one in captures for i, text in _names(one.roots).items()}
+    names: dict[int, str] = {}
+    for capture in captures:
+        names.update(_names(capture.roots))
     if captures[0].loss is None:
         captures[0].calls = with_folded_norms(captures[0], names)
     return names
@@ -232,8 +255,10 @@ def _learned(capture: Capture) -> set[int]:
     """Ids of the arrays that a step changes: trained parameters, running statistics."""
     if capture.loss is None:
         return set()
-    groups = [group for optimizer in capture.optimizers for group in optimizer.param_groups]
-    learned = {id(p._array) for group in groups for p in group["params"] if p.requires_grad}
+    learned: set[int] = set()
+    for optimizer in capture.optimizers:
+        for group in optimizer.param_groups:
+            learned.update(id(p._array) for p in group["params"] if p.requires_grad)
     for call in capture.calls:
         if call.kind == "BatchNorm" and call.settings["training"]:
             learned.update(id(r) for r in call.settings["running"][:2] if r is not None)
@@ -247,7 +272,8 @@ class _Values:
     """Array -> its Value: inputs and results of the routine (`made`), parameters and constants."""
 
     def __init__(self, memory: FileArrays) -> None:
-        self.memory, self.made = memory, dict[int, Value]()
+        self.memory = memory
+        self.made: dict[int, Value] = {}
 
     def __call__(self, array: Any, name: str = "constant") -> Value:
         return self.made.get(id(array)) or self.memory.value(array, name)

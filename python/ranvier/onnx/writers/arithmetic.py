@@ -8,12 +8,13 @@ records them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ranvier.onnx.dims import Dims, count
-from ranvier.onnx.registry import WRITERS, writes
+from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
 from ranvier.onnx.sizes import Size, lower_bound, smallest
 
@@ -32,7 +33,7 @@ _WHOLE = {  # op on integers -> operator
 }
 
 
-def wide(dtype: Any) -> Any:
+def wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype to compute in: int64 for bools and integers for which runtimes lack operators."""
     is_small = dtype.kind in "biu" and dtype.name not in ("int32", "uint64")
     if is_small:
@@ -40,10 +41,15 @@ def wide(dtype: Any) -> Any:
     return dtype
 
 
-def _in_dtype(s: Site, dtype: Any, first: int = 0) -> list[str]:
+def _in_dtype(s: Site, dtype: np.dtype[Any], first: int = 0) -> list[str]:
     """The names of the operands from number `first` on, cast to a dtype."""
-    own = range(first, len(s.calls[0].inputs))
-    return [s.input(i) if s.dtype(i) == dtype else s.w.cast(s.input(i), dtype) for i in own]
+    names = []
+    for i in range(first, len(s.calls[0].inputs)):
+        name = s.input(i)
+        if s.dtype(i) != dtype:
+            name = s.w.cast(name, dtype)
+        names.append(name)
+    return names
 
 
 def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
@@ -58,12 +64,14 @@ def _exact(s: Site, write: Callable[..., str], first: int = 0) -> str:
 @writes("RoundedDiv")
 def rounded_div(s: Site) -> str:
     """Rounded down, or towards 0 as ONNX divides integers."""
-    floor = s.get("mode") == "floor"
+    rounds_down = s.get("mode") == "floor"
     if s.dtype().kind != "f":
-        return _exact(s, s.w.floor_divided if floor else s.w.divided)
+        return _exact(s, s.w.floor_divided if rounds_down else s.w.divided)
     y = s.node("Div", *s.inputs())
-    whole = s.node("Floor", y if floor else s.node("Abs", y))
-    return str(whole if floor else s.node("Mul", s.node("Sign", y), whole))
+    if rounds_down:
+        return s.node("Floor", y)
+    size = s.node("Floor", s.node("Abs", y))
+    return s.node("Mul", s.node("Sign", y), size)
 
 
 @writes("Whole")
@@ -73,20 +81,29 @@ def whole(s: Site) -> str:
     if name == "floor_divide":
         return _exact(s, s.w.floor_divided)
     if name == "square":
-        return _exact(s, lambda x: s.node("Mul", x, x))
+        return _exact(s, partial(_square, s))
     if name in ("floor", "ceil", "trunc", "round"):
         return str(s.node("Identity", s.input(0)))
     if name not in _WHOLE:
         raise s.refuse(f"{name} of integers has no counterpart", "use floats")
-    return _exact(s, lambda *x: s.node(_WHOLE[name], *x, fmod=1 if name == "fmod" else None))
+    if name == "fmod":
+        return _exact(s, partial(s.node, "Mod", fmod=1))
+    return _exact(s, partial(s.node, _WHOLE[name]))
+
+
+def _square(s: Site, x: str) -> str:
+    return s.node("Mul", x, x)
+
+
+_RELATIONS = {"lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}
 
 
 @writes("Compare")
 def compare(s: Site) -> str:
     """A comparison, in the dtype in which the library compares (`tracing.Trace.computed` sets it)."""
-    name, common = s.get("name"), wide(s.get("dtype"))
-    operands = _in_dtype(s, common)
-    op = {"lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual"}.get(name, "Equal")
+    name = s.get("name")
+    operands = _in_dtype(s, wide(s.get("dtype")))
+    op = _RELATIONS.get(name, "Equal")
     if not s.w.has(op):  # a <= b as (a < b) or (a == b): not (a > b) would be true for NaN
         y = s.node("Or", s.node(op.removesuffix("OrEqual"), *operands), s.node("Equal", *operands))
     else:
@@ -103,7 +120,11 @@ def logical(s: Site) -> str:
 
 @writes("where")
 def where(s: Site) -> str:
-    return _exact(s, lambda a, b: s.node("Where", s.input(0), a, b), 1)
+
+    def chosen(a: str, b: str) -> str:
+        return s.node("Where", s.input(0), a, b)
+
+    return _exact(s, chosen, 1)
 
 
 @writes("isnan", "isinf", "isfinite")
@@ -112,8 +133,10 @@ def kinds_of_numbers(s: Site) -> str:
         x = s.input(0)
     else:
         x = s.w.cast(s.input(0), np.float32)
-    if s.kind != "isfinite":
-        return s.node("IsNaN" if s.kind == "isnan" else "IsInf", x)
+    if s.kind == "isnan":
+        return s.node("IsNaN", x)
+    if s.kind == "isinf":
+        return s.node("IsInf", x)
     return s.node("Not", s.node("Or", s.node("IsNaN", x), s.node("IsInf", x)))
 
 
@@ -204,7 +227,9 @@ def _averaged(s: Site) -> Dims:
     axes = s.get("axes")
     if axes is None:
         return dims
-    return tuple(dims[axis] for axis in (axes if isinstance(axes, tuple) else (axes,)))
+    if not isinstance(axes, tuple):
+        axes = (axes,)
+    return tuple(dims[axis] for axis in axes)
 
 
 def _mean(s: Site, x: str = "", keep: bool | None = None) -> str:
@@ -220,17 +245,33 @@ def _mean(s: Site, x: str = "", keep: bool | None = None) -> str:
     return s.node("Mul", y, s.node("Div", has_some, has_some))  # by 1, or by 0 / 0
 
 
-WRITERS.update(
-    Sum=lambda s: _mean(s) if s.get("mean") else _reduced(s, "ReduceSum"),
-    Extreme=lambda s: _reduced(s, "ReduceMax" if s.get("reduce").__name__ == "max" else "ReduceMin"),
-    Logsumexp=lambda s: _reduced(s, "ReduceLogSumExp"),
-    Prod=lambda s: _reduced(s, "ReduceProd"),
-)
+@writes("Sum")
+def sum_or_mean(s: Site) -> str:
+    if s.get("mean"):
+        return _mean(s)
+    return _reduced(s, "ReduceSum")
+
+
+@writes("Extreme")
+def extreme(s: Site) -> str:
+    if s.get("reduce").__name__ == "max":
+        return _reduced(s, "ReduceMax")
+    return _reduced(s, "ReduceMin")
+
+
+@writes("Logsumexp")
+def logsumexp(s: Site) -> str:
+    return _reduced(s, "ReduceLogSumExp")
+
+
+@writes("Prod")
+def prod(s: Site) -> str:
+    return _reduced(s, "ReduceProd")
 
 
 @writes("sum", "prod", "max", "min")
 def of_integers(s: Site) -> str:
-    return _exact(s, lambda x: _reduced(s, f"Reduce{s.kind.capitalize()}", x))
+    return _exact(s, partial(_reduced, s, f"Reduce{s.kind.capitalize()}"))
 
 
 @writes("any", "all")
@@ -238,20 +279,30 @@ def truth(s: Site) -> str:
     """any: the count of true elements is above 0. all: that of false elements is 0. Sums also have a value
     for no elements."""
     (x,) = _in_dtype(s, np.dtype(np.bool_))
-    total = _reduced(s, "ReduceSum", s.w.cast(s.node("Not", x) if s.kind == "all" else x, np.int64))
-    return s.node("Equal" if s.kind == "all" else "Greater", total, s.w.constant(np.int64(0)))
+    relation = "Greater"
+    if s.kind == "all":
+        x = s.node("Not", x)
+        relation = "Equal"
+    total = _reduced(s, "ReduceSum", s.w.cast(x, np.int64))
+    return s.node(relation, total, s.w.constant(np.int64(0)))
 
 
 @writes("cumsum", "cumprod")
 def running(s: Site) -> str:
     axis = s.w.constant(np.int64(s.get("axis")))
-    return _exact(s, lambda x: s.node(f"Cum{s.kind[3:].capitalize()}", x, axis))
+    op = {"cumsum": "CumSum", "cumprod": "CumProd"}[s.kind]
+
+    def accumulated(x: str) -> str:
+        return s.node(op, x, axis)
+
+    return _exact(s, accumulated)
 
 
 @writes("ExtremeAlong")
 def extreme_along(s: Site) -> tuple[str, str]:
     kind = s.get("find").__name__.removeprefix("_").removesuffix("_along").capitalize()  # Max or Min
-    axis, keep = s.get("axis"), int(s.get("keepdims"))
+    axis = s.get("axis")
+    keep = int(s.get("keepdims"))
     values = s.node(f"Reduce{kind}", s.input(0), s.w.ints(axis), keepdims=keep)
     return values, s.node(f"Arg{kind}", s.input(0), axis=axis, keepdims=keep)
 
@@ -259,7 +310,8 @@ def extreme_along(s: Site) -> tuple[str, str]:
 @writes("argmax", "argmin")
 def place(s: Site) -> str:
     op = {"argmax": "ArgMax", "argmin": "ArgMin"}[s.kind]
-    axis, (x,) = s.get("axes"), _in_dtype(s, wide(s.dtype()))
+    axis = s.get("axes")
+    (x,) = _in_dtype(s, wide(s.dtype()))
     if axis is not None:
         return s.node(op, x, axis=axis, keepdims=int(s.get("keepdims")))
     y = s.node(op, s.w.reshape(x, -1), axis=0, keepdims=0)
@@ -305,7 +357,9 @@ def softmax(s: Site) -> str:
 
 @writes("Sort", "sort")
 def sort(s: Site) -> tuple[str, str]:
-    axis, first, dtype = s.get("axis"), s.get("first"), s.dtype()
+    axis = s.get("axis")
+    first = s.get("first")
+    dtype = s.dtype()
     (x,) = _in_dtype(s, wide(dtype))
     count = s.number(s.get("last"))
     largest = int(s.get("descending"))
@@ -314,4 +368,6 @@ def sort(s: Site) -> tuple[str, str]:
         part = (s.w.ints(first), s.w.ints(2**62), s.w.ints(axis))
         values = s.node("Slice", values, *part)
         places = s.node("Slice", places, *part)
-    return values if dtype == wide(dtype) else s.w.cast(values, dtype), places
+    if dtype != wide(dtype):
+        values = s.w.cast(values, dtype)
+    return values, places

@@ -72,7 +72,11 @@ def conv(s: Site) -> str:
 
 def _convolved(s: Site, op: str, axes: int, groups: Any, settings: dict[str, Any]) -> str:
     settings |= {"group": int(groups), "kernel_shape": _kernel(s)}
-    return _batched(s, axes + 2, lambda x: s.node(op, x, s.input(1), s.input(2), **settings))
+
+    def convolved(x: str) -> str:
+        return s.node(op, x, s.input(1), s.input(2), **settings)
+
+    return _batched(s, axes + 2, convolved)
 
 
 @writes("ConvTranspose1d", "ConvTranspose2d")
@@ -111,7 +115,7 @@ def _pooled(s: Site, op: str, axes: int, kernel: Any, stride: Any, settings: dic
     strides = shape if stride is None else _sizes(stride, axes)
     if settings["ceil_mode"]:
         settings |= _without_late_windows(s, shape, strides, settings)
-    return _batched(s, axes + 2, lambda x: s.node(op, x, kernel_shape=shape, strides=strides, **settings))
+    return _batched(s, axes + 2, partial(s.node, op, kernel_shape=shape, strides=strides, **settings))
 
 
 def _without_late_windows(
@@ -232,8 +236,10 @@ def group_norm(s: Site) -> str:
         return s.node("InstanceNormalization", s.input(0), scale, bias, epsilon=eps)
     if any(same_size(n, 0) for n in s.dims(0)):  # a reshape to -1 would divide by 0
         return s.node("Identity", s.input(0))
-    ones, zeros = (s.w.constant(np.full(groups, v, s.dtype())) for v in (1, 0))
-    y = s.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups, -1), ones, zeros, epsilon=eps)
+    ones = s.w.constant(np.full(groups, 1, s.dtype()))
+    zeros = s.w.constant(np.full(groups, 0, s.dtype()))
+    grouped = s.w.reshape(s.input(0), 0, groups, -1)
+    y = s.node("InstanceNormalization", grouped, ones, zeros, epsilon=eps)
     y = s.node("Reshape", y, s.node("Shape", s.input(0)))
     for i, op in ((1, "Mul"), (2, "Add")):
         if s.has(i):
@@ -260,7 +266,8 @@ _ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 @writes("Recurrent")
 def recurrent(s: Site) -> Any:
     """The names of the outputs of all steps and of the last states."""
-    w, cell = s.w, s.get("cell")
+    w = s.w
+    cell = s.get("cell")
     if s.calls[0].settings["sizes"] is not None:
         raise s.refuse("packed sequences have no counterpart", "pass padded sequences")
     x, h0, c0, w_ih, w_hh, b_ih, b_hh = s.inputs()
