@@ -77,11 +77,14 @@ def strong_wolfe(
             low, high = _ordered(bracket)
             continue
         done = abs(new.slope) <= -c2 * start.slope
-        keep = high if done or new.slope * (high.t - low.t) < 0 else low
-        first = bracket[0] is low
-        bracket = [new, keep] if first else [keep, new]
+        falls_towards_high = new.slope * (high.t - low.t) < 0
+        other = high if done or falls_towards_high else low
+        if bracket[0] is low:
+            bracket = [new, other]
+        else:
+            bracket = [other, new]
         low = new
-        high = keep
+        high = other
     return low, count
 
 
@@ -91,7 +94,9 @@ def _bracket(
     """(the two ends of an interval that contains a good point, number of evaluations, False); or if the
     search has met a good point, (this point twice, number of evaluations, True). limit: the most intervals
     that it tries."""
-    before, new, count = start, evaluate(t), 1
+    before = start
+    new = evaluate(t)
+    count = 1
     for tries in range(limit):
         if new.f > start.f + c1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
             return [before, new], count, False
@@ -100,7 +105,9 @@ def _bracket(
         if new.slope >= 0:
             return [before, new], count, False
         bounds = new.t + 0.01 * (new.t - before.t), 10 * new.t
-        before, new = new, evaluate(cubic_minimum(before, new, bounds))
+        following = evaluate(cubic_minimum(before, new, bounds))
+        before = new
+        new = following
         count += 1
     return [start, new], count, False
 
@@ -122,7 +129,9 @@ def _inside(t: float, bracket: list[Point], stuck: bool) -> tuple[float, bool]:
         return t, False
     if not (stuck or t >= right or t <= left):
         return t, True
-    return (right - margin if abs(t - right) < abs(t - left) else left + margin), False
+    if abs(t - right) < abs(t - left):
+        return right - margin, False
+    return left + margin, False
 
 
 def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None) -> float:
@@ -143,7 +152,8 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float] | None = None)
     divisor = b.slope - a.slope + 2 * d2
     if divisor == 0:
         return (low + high) / 2
-    return min(max(b.t - (b.t - a.t) * ((b.slope + d2 - d1) / divisor), low), high)
+    t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / divisor)
+    return min(max(t, low), high)
 
 
 class LBFGS(Optimizer):
@@ -249,7 +259,11 @@ class LBFGS(Optimizer):
             state.update(d=wrap(d), prev_flat_grad=wrap(g), prev_loss=f)
             first = state["n_iter"] == 1
             lr = plain(group["lr"])
-            t = state["t"] = min(1.0, 1.0 / _norm(g, 1.0)) * lr if first else lr
+            if first:
+                t = min(1.0, 1.0 / _norm(g, 1.0)) * lr
+            else:
+                t = lr
+            state["t"] = t
             slope = _dot(g, d)
             if slope > -group["tolerance_change"]:
                 break
@@ -310,8 +324,12 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Array:
         """All gradients as one vector; zeros for a parameter without a gradient."""
-        pairs = [(p._array, p._grad) for p in self.param_groups[0]["params"]]
-        gradients = [(np.zeros_like(x) if dx is None else dx._array).reshape(-1) for x, dx in pairs]
+        gradients = []
+        for p in self.param_groups[0]["params"]:
+            if p._grad is None:
+                gradients.append(np.zeros(p._array.size, p._array.dtype))
+            else:
+                gradients.append(p._grad._array.reshape(-1))
         wide = widened(gradients)  # The dtypes differ if the program has cast some parameters.
         return _core.concatenate([in_dtype(x, np.result_type(*wide)) for x in wide], 0)
 

@@ -51,7 +51,10 @@ def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
         kept = dtype in _FLOATS
     else:
         kept = dtype == _F64 or (dtype == F32 and name != "step")
-    if not kept or array.shape != (() if p is None else p._array.shape) or not array.flags.carray:
+    shape = ()
+    if p is not None:
+        shape = p._array.shape
+    if not kept or array.shape != shape or not array.flags.carray:
         array = loaded(value, name, p)
     if array is not getattr(value, "_array", None):
         state[name] = from_numpy(array)
@@ -110,9 +113,11 @@ def require_state(name: str, state: Any) -> None:
         remedy = "; its method state_dict gives one" * hasattr(state, "state_dict")
         raise TypeError(f"[{name}] got {type(state).__name__}; expected a state dict{remedy}")
     if not {"state", "param_groups"} <= state.keys():
-        nested = [(k, v) for k, v in state.items() if isinstance(v, Mapping)]
-        inner = [k for k, v in nested if {"state", "param_groups"} <= v.keys()]
-        remedy = f"; it is the entry {inner[0]!r}" if inner else ""
+        remedy = ""
+        for key, value in state.items():
+            if isinstance(value, Mapping) and {"state", "param_groups"} <= value.keys():
+                remedy = f"; it is the entry {key!r}"
+                break
         names = ", ".join(map(repr, [*state][:4])) or "none"
         raise KeyError(f"[{name}] got a dict of {names}; expected 'state' and 'param_groups'{remedy}")
 
@@ -120,7 +125,10 @@ def require_state(name: str, state: Any) -> None:
 def moved(value: Any, p: Tensor) -> Any:
     """A copy of an entry of a state; floating Tensors have the dtype of the parameter."""
     if isinstance(value, Tensor):
-        return value.detach().clone().to(p.dtype if value.dtype.kind == "f" else value.dtype)
+        copy = value.detach().clone()
+        if value.dtype.kind == "f":
+            return copy.to(p.dtype)
+        return copy
     if isinstance(value, dict):
         return {k: moved(v, p) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

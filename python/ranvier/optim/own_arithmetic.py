@@ -60,7 +60,10 @@ def step(optimizer: Any, group: Group, p: Tensor) -> None:
             method = "add_"
         else:
             method = _METHOD.get(rule, "addcdiv_")
-        parts = _of_nadam(group, optimizer.state[p], gradient, change) if rule == "nadam" else (change,)
+        if rule == "nadam":
+            parts = _nadam_parts(group, optimizer.state[p], gradient, change)
+        else:
+            parts = (change,)
         for part in parts:
             if method == "add_":
                 p.add_(part)
@@ -68,10 +71,10 @@ def step(optimizer: Any, group: Group, p: Tensor) -> None:
                 getattr(p, method)(part, ones_like(part))
 
 
-def _of_nadam(group: Group, state: dict[str, Any], gradient: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+def _nadam_parts(group: Group, state: dict[str, Any], gradient: Tensor, change: Tensor) -> tuple[Tensor, ...]:
     """The step of NAdam in the two parts that PyTorch adds: that of the gradient, and that of its mean."""
     count = state["step"].item()
-    beta1, beta2 = (plain(beta) for beta in group["betas"])
+    beta1, beta2 = plain(tuple(group["betas"]))
     mu = beta1 * (1 - 0.5 * 0.96 ** (count * plain(group["momentum_decay"])))
     scale = plain(group["lr"]) * (1 - mu) / (1 - state["mu_product"].item())
     size = (state["exp_avg_sq"] / (1 - beta2**count)).sqrt() + plain(group["eps"])

@@ -7,7 +7,8 @@ whose step for each element depends on its earlier gradients.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,7 +36,8 @@ class SGD(Rule):
     """
 
     _name = _rule = "sgd"
-    _optional, _limits = {"momentum_buffer": "momentum"}, {"dampening": ANY}
+    _optional: ClassVar[Mapping[str, str]] = {"momentum_buffer": "momentum"}
+    _limits: ClassVar[Mapping[str, tuple[float, float]]] = {"dampening": ANY}
     _counts = False
 
     def __init__(
@@ -103,8 +105,11 @@ class ASGD(Rule):
         """As for every optimizer, and with PyTorch's ``mu``, the weight of the next average."""
         saved = super().state_dict()
         for group in saved["param_groups"]:
-            for state in filter(None, map(saved["state"].get, group["params"])):
-                state["mu"] = wrap(np.array(1 / max(1.0, state["step"].item() - float(group["t0"]))))
+            for index in group["params"]:
+                state = saved["state"].get(index)
+                if state:
+                    averaged_steps = max(1.0, state["step"].item() - float(group["t0"]))
+                    state["mu"] = wrap(np.array(1 / averaged_steps))
         return saved
 
 
@@ -129,7 +134,8 @@ class Adam(Rule):
     """
 
     _name = _rule = "adam"
-    _states, _optional = ("exp_avg", "exp_avg_sq"), {"max_exp_avg_sq": "amsgrad"}
+    _states = ("exp_avg", "exp_avg_sq")
+    _optional: ClassVar[Mapping[str, str]] = {"max_exp_avg_sq": "amsgrad"}
 
     def __init__(
         self,
@@ -311,7 +317,8 @@ class Adadelta(Rule):
     """
 
     _name = _rule = "adadelta"
-    _states, _limits = ("square_avg", "acc_delta"), {"rho": (0, 1)}
+    _states = ("square_avg", "acc_delta")
+    _limits: ClassVar[Mapping[str, tuple[float, float]]] = {"rho": (0, 1)}
 
     def __init__(
         self,
@@ -389,7 +396,8 @@ class RMSprop(Rule):
     """
 
     _name = _rule = "rmsprop"
-    _states, _optional = ("square_avg",), {"momentum_buffer": "momentum", "grad_avg": "centered"}
+    _states = ("square_avg",)
+    _optional: ClassVar[Mapping[str, str]] = {"momentum_buffer": "momentum", "grad_avg": "centered"}
 
     def __init__(
         self,
