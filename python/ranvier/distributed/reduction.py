@@ -344,7 +344,7 @@ class Reduce:
         views = {id(p): view for p, view in zip(sums.parameters, sums.levels[0].views, strict=True)}
         output = output_of(self._trainer.model, x, parts, views)
         losses = []
-        gradients = []
+        gradients: list[Any] = []
         for number, (begin, end) in enumerate(parts):
             part = wrap(output._array[begin:end])
             part.requires_grad = True

@@ -14,13 +14,14 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import plain, require_numbers
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Array, DtypeLike, TensorLike
 from ranvier.tensors.views import FLAG, INFERENCE
 
 __all__ = ["allclose", "equal", "is_complex", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan"]
 __all__ += ["numel"]
 
 
-def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
+def _raw(name: str, x: TensorLike) -> np.ndarray[Any, Any]:
     """x as an array. name: the function's, for errors."""
     if isinstance(x, Tensor):
         return x._array
@@ -41,7 +42,7 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-def is_floating_point(input: Any) -> bool:
+def is_floating_point(input: TensorLike) -> bool:
     """True if the elements are floating-point numbers.
 
     >>> import ranvier as rv
@@ -51,7 +52,7 @@ def is_floating_point(input: Any) -> bool:
     return _raw("is_floating_point", input).dtype.kind == "f"
 
 
-def is_complex(input: Any) -> bool:
+def is_complex(input: TensorLike) -> bool:
     """False: no Tensor has complex numbers.
 
     >>> import ranvier as rv
@@ -68,57 +69,72 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
-def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
+def to_dense(input: Tensor, dtype: DtypeLike | None = None, *, masked_grad: bool | None = None) -> Tensor:
     """The tensor itself, or in another dtype: all tensors are dense."""
     if dtype is None:
         return input
     return input.to(dtype)
 
 
-def numel(input: Any) -> int:
+def numel(input: TensorLike) -> int:
     """The number of elements."""
     return _raw("numel", input).size
 
 
-def _is(name: str, x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
+def _is(name: str, x: TensorLike, numpy: Callable[..., Array], kernel: Callable[[Array], Array]) -> Tensor:
     """A test of each element, by a kernel for float32 and float64, else by NumPy."""
     array = _raw(name, x)
     require_numbers(name, array.dtype)
-    y = wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(host(numpy, array)))
-    return computed(name, (x,), y)
+    if array.dtype.char in "fd":
+        y = kernel(array)
+    else:
+        y = np.asarray(host(numpy, array))
+    return computed(name, (x,), wrap(y))
 
 
-def isnan(input: Any) -> Tensor:
+def _array_isnan(array: Array) -> Array:
+    return _core.ne(array, array, None)
+
+
+def _array_isinf(array: Array) -> Array:
+    return _core.eq(_core.abs(array, None), math.inf, None)
+
+
+def _array_isfinite(array: Array) -> Array:
+    return _core.lt(_core.abs(array, None), math.inf, None)
+
+
+def isnan(input: TensorLike) -> Tensor:
     """True for the elements that are NaN.
 
     >>> import ranvier as rv
     >>> rv.isnan(rv.tensor([1.0, float("nan")]))
     tensor([False,  True])
     """
-    return _is("isnan", input, np.isnan, lambda array: _core.ne(array, array, None))
+    return _is("isnan", input, np.isnan, _array_isnan)
 
 
-def isinf(input: Any) -> Tensor:
+def isinf(input: TensorLike) -> Tensor:
     """True for the elements that are infinite.
 
     >>> import ranvier as rv
     >>> rv.isinf(rv.tensor([1.0, -float("inf")]))
     tensor([False,  True])
     """
-    return _is("isinf", input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
+    return _is("isinf", input, np.isinf, _array_isinf)
 
 
-def isfinite(input: Any) -> Tensor:
+def isfinite(input: TensorLike) -> Tensor:
     """True for the elements that are neither NaN nor infinite.
 
     >>> import ranvier as rv
     >>> rv.isfinite(rv.tensor([1.0, 1e39]))
     tensor([ True, False])
     """
-    return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
+    return _is("isfinite", input, np.isfinite, _array_isfinite)
 
 
-def _are_near(a: Any, b: Any, rtol: float, atol: float) -> bool:
+def _are_near(a: Array, b: Array, rtol: float, atol: float) -> bool:
     """True if a and b have the same shape and dtype of floats and are close, and b is finite. False means
     nothing: NumPy then compares again."""
     alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
@@ -131,7 +147,9 @@ def _are_near(a: Any, b: Any, rtol: float, atol: float) -> bool:
 _FINITE = {kind: (float(np.finfo(kind).min), float(np.finfo(kind).max)) for kind in "fd"}
 
 
-def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+def allclose(
+    input: TensorLike, other: TensorLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
     """True if abs(input - other) <= atol + rtol abs(other) everywhere.
 
     >>> import ranvier as rv
@@ -164,7 +182,7 @@ def is_inference(input: Tensor) -> bool:
     return bool(input._cell[FLAG] & INFERENCE)
 
 
-def equal(input: Any, other: Any) -> bool:
+def equal(input: TensorLike, other: TensorLike) -> bool:
     """True if shapes and all elements are equal."""
     for x in (input, other):
         value_read("equal", x)

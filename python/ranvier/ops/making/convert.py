@@ -20,17 +20,18 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import CopyOfBytes, bools, cast, read_only, require_numbers
 from ranvier.tensors.storage import TypedStorage, UntypedStorage
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import DeviceLike, DtypeLike
 from ranvier.tensors.views import FLAG, UNWATCHED, share
 
 
 def to(
     x: Tensor,
     *args: Any,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     non_blocking: bool = False,
     copy: bool = False,
-    memory_format: Any = None,
+    memory_format: str | None = None,
 ) -> Tensor:
     """The tensor in another dtype, or on another device. Casts between floats are differentiable.
 
@@ -62,7 +63,7 @@ def to(
 
 
 @own_error
-def _to(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
+def _to(x: Tensor, y: Tensor, device: DeviceLike | None, copy: bool) -> Tensor:
     """y, which is x in its new dtype, on a device."""
     if is_meta(device):
         return on_device(y._array, device)
@@ -72,7 +73,9 @@ def _to(x: Tensor, y: Tensor, device: Any, copy: bool) -> Tensor:
     return y
 
 
-def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tuple[Any, Any, bool]:
+def parsed_to(
+    args: tuple[Any, ...], dtype: DtypeLike | None, device: DeviceLike | None, copy: bool
+) -> tuple[Any, Any, bool]:
     """(dtype, device, copy) of the arguments of ``to``."""
     flags = [arg for arg in args if isinstance(arg, bool)]
     if len(flags) > 2:
@@ -89,10 +92,12 @@ def parsed_to(args: tuple[Any, ...], dtype: Any, device: Any, copy: bool) -> tup
             dtype = arg
     if type(copy) is not bool:
         copy = truth("to", "copy", copy)
-    return dtype, device, flags[1] if len(flags) == 2 else copy
+    if len(flags) == 2:
+        copy = flags[1]
+    return dtype, device, copy
 
 
-def to_dtype(name: str, x: Tensor, dtype: Any, memory_format: Any = None) -> Tensor:
+def to_dtype(name: str, x: Tensor, dtype: DtypeLike | None, memory_format: str | None = None) -> Tensor:
     """x in this dtype. name: of the op that was called with the dtype, for errors."""
     try:
         wanted = x._array.dtype if dtype is None else np.dtype(dtype)
@@ -109,7 +114,9 @@ def to_dtype(name: str, x: Tensor, dtype: Any, memory_format: Any = None) -> Ten
                 return x.cfloat()
             return x.cdouble()
         require_numbers(name, wanted)
-    y = x if wanted == x._array.dtype else _converted(x, wanted)
+    y = x
+    if wanted != x._array.dtype:
+        y = _converted(x, wanted)
     if memory_format is None:
         return y
     return _laid_out(name, y, memory_format)
@@ -120,7 +127,7 @@ def _converted(x: Tensor, wanted: np.dtype[Any]) -> Tensor:
     return Cast(wanted).apply(x)
 
 
-def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
+def _laid_out(name: str, x: Tensor, memory_format: str) -> Tensor:
     """The tensor in a memory format: itself if it has that format."""
     array = x._array
     if memory_format == "preserve_format":
@@ -145,7 +152,7 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
 
 
 @partial(own_error, name="view")
-def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
+def reinterpreted(x: Tensor, dtype: DtypeLike | None) -> Tensor:
     """The memory of x read as another dtype, without a gradient; a copy if bytes other than 0 and 1 become
     bools.
 
@@ -173,7 +180,7 @@ def reinterpreted(x: Tensor, dtype: Any) -> Tensor:
     return out
 
 
-def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+def clone(input: Tensor, *, memory_format: str | None = None) -> Tensor:
     """A copy in its own memory, on the tape; memory_format: see :func:`contiguous`.
 
     >>> import ranvier as rv
@@ -192,7 +199,7 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     return y
 
 
-def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
+def contiguous(x: Tensor, memory_format: str | None = None) -> Tensor:
     """The tensor in C order: itself if it is in that order.
 
     memory_format: ``ranvier.channels_last`` for images (N, C, H, W) whose channels are side by side in
@@ -205,11 +212,11 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
     return _laid_out("contiguous", x, memory_format or "contiguous_format")
 
 
-def cast_to(name: str, dtype: Any) -> Callable[..., Tensor]:
+def cast_to(name: str, dtype: DtypeLike) -> Callable[..., Tensor]:
     """Makes the method of Tensor that casts to a dtype, such as ``x.float()``."""
     kind = np.dtype(dtype)
 
-    def method(x: Tensor, memory_format: Any = None) -> Tensor:
+    def method(x: Tensor, memory_format: str | None = None) -> Tensor:
         if memory_format is None and x._array.dtype is kind:
             return x
         return to_dtype(name, x, kind, memory_format)
@@ -255,7 +262,7 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     return to_dtype("type_as", x, other.dtype)
 
 
-def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+def type_(x: Tensor, dtype: DtypeLike | None = None, non_blocking: bool = False) -> Any:
     """The type's name, "torch.FloatTensor", or the tensor in that dtype: a dtype, a class such as
     ranvier.FloatTensor, the name of one, or Tensor, which is the default dtype."""
     if type(dtype) is DType:
@@ -267,7 +274,7 @@ def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 
 @own_error
-def _type(x: Tensor, dtype: Any, non_blocking: bool = False) -> Tensor:
+def _type(x: Tensor, dtype: DtypeLike | None, non_blocking: bool = False) -> Tensor:
     return to_dtype("type", x, default.dtype if dtype is Tensor else as_dtype("type", dtype))
 
 
@@ -278,6 +285,6 @@ def cuda(x: Tensor, *args: Any, **settings: Any) -> Tensor:
     )
 
 
-def pin_memory(x: Tensor, device: Any = None) -> Tensor:
+def pin_memory(x: Tensor, device: DeviceLike | None = None) -> Tensor:
     """The tensor itself: the memory of the CPU needs no pinning."""
     return x

@@ -42,6 +42,7 @@ from ranvier.tensors.memory import (
 )
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import DeviceLike, DtypeLike, ShapeLike, TensorLike
 from ranvier.tensors.views import FLAG, UNWATCHED
 
 strided = layout("strided")
@@ -94,7 +95,11 @@ def _finish(
 
 
 def tensor(
-    data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    data: Any,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """A new Tensor with a copy of the data; Python floats become float32, ints int64; arrays keep their
     dtype.
@@ -121,7 +126,7 @@ def tensor(
         raise renamed(error, "tensor", tensor, (data,), {"dtype": dtype, "device": device}) from None
 
 
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def as_tensor(data: Any, dtype: DtypeLike | None = None, device: DeviceLike | None = None) -> Tensor:
     """The data as a Tensor, sharing memory where it can; a Tensor is returned as it is.
 
     >>> import numpy as np, ranvier as rv
@@ -151,7 +156,12 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def asarray(
-    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+    obj: Any,
+    *,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """:func:`as_tensor`; with copy=True always in memory of its own, with copy=False never (ValueError).
 
@@ -238,7 +248,11 @@ def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
     """A function such as zeros: a new tensor of a size, filled with one value."""
 
     def op(
-        *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+        *size: Any,
+        dtype: DtypeLike | None = None,
+        device: DeviceLike | None = None,
+        requires_grad: bool = False,
+        **settings: Any,
     ) -> Tensor:
         try:
             shape = _size(size, settings)
@@ -269,11 +283,11 @@ empty = _sized("empty", None, "As :func:`zeros`, without setting the values.")
 
 
 def full(
-    size: Any,
+    size: ShapeLike,
     fill_value: Any,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -315,7 +329,12 @@ def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
     """A function such as zeros_like. value: as of `filled`."""
 
     def op(
-        input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+        input: TensorLike,
+        *,
+        dtype: DtypeLike | None = None,
+        device: DeviceLike | None = None,
+        requires_grad: bool = False,
+        **settings: Any,
     ) -> Tensor:
         array = filled_like(value, input._array if type(input) is Tensor else array_of(name, input), dtype)
         if device is None and not (requires_grad or settings):
@@ -331,11 +350,11 @@ empty_like = _like("empty_like", None, "Any numbers")
 
 
 def full_like(
-    input: Any,
+    input: TensorLike,
     fill_value: Any,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -349,8 +368,8 @@ def eye(
     n: int,
     m: int | None = None,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     out: Any = None,
     **settings: Any,
@@ -373,13 +392,20 @@ def eye(
     return _finish(array, requires_grad, device, settings)
 
 
+def _python_number(x: Any) -> Any:
+    """A Tensor or NumPy number as Python's; others as they are."""
+    if hasattr(x, "item"):
+        return x.item()
+    return x
+
+
 def arange(
     start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -392,11 +418,19 @@ def arange(
     >>> rv.arange(3), rv.arange(0, 1, 0.5)
     (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))
     """
-    first, last = (0, start) if end is None else (start, end)
+    first: Any = start
+    last: Any = end
+    if end is None:
+        first = 0
+        last = start
     if not (type(first) is type(last) is type(step) is int):
-        first, last, step = (getattr(v, "item", lambda v=v: v)() for v in (first, last, step))
+        first = _python_number(first)
+        last = _python_number(last)
+        step = _python_number(step)
     whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
-    kind = np.dtype(dtype or (np.int64 if whole else default.dtype))
+    if not dtype:
+        dtype = np.int64 if whole else default.dtype
+    kind = np.dtype(dtype)
     if kind.kind in "iu" and not whole:
         if kind.char != "l" and step:  # Except for int64, PyTorch counts before the fractions are dropped.
             last = int(first) + int(step) * math.ceil((last - first) / step)
@@ -423,8 +457,8 @@ def linspace(
     end: Any,
     steps: int,
     *,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -442,8 +476,9 @@ def linspace(
     if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not observers:
         values = _core._progression(first, step, steps, kind, last)
         return _finish(values, requires_grad, device, settings)
-    if kind.kind in "iu":  # stepsed from both ends, as in PyTorch
-        first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
+    if kind.kind in "iu":  # counted from both ends, as in PyTorch
+        first = float(number_in("linspace", first, kind))
+        last = float(number_in("linspace", last, kind))
         places = np.arange(steps)
         # in long doubles, so that a value is rounded once
         exact = np.longdouble((last - first) / max(steps - 1, 1))

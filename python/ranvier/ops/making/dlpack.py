@@ -24,7 +24,8 @@ class _Source:
     memory."""
 
     def __init__(self, tensor: Any) -> None:
-        self.tensor, self.is_bare = tensor, type(tensor).__name__ == "PyCapsule"
+        self.tensor = tensor
+        self.is_bare = type(tensor).__name__ == "PyCapsule"
         self.is_bfloat16 = False
 
     def __dlpack__(self, **kwargs: Any) -> Any:
@@ -71,7 +72,9 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         array = np.from_dlpack(source)
         if array.dtype.kind == "b":
             array = bools(array.view(np.uint8))
-        return from_numpy(array.view(BF16) if source.is_bfloat16 else array)
+        if source.is_bfloat16:
+            array = array.view(BF16)
+        return from_numpy(array)
     except TypeError:
         raise
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,14 @@ from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.layout import zeros
 from ranvier.ops.making import creation, philox, uniform
 from ranvier.ops.making.philox import check_range
-from ranvier.ops.making.random import generator as numpy_generator, key_of, randint, state_of, using
+from ranvier.ops.making.random import (
+    Generator,
+    generator as numpy_generator,
+    key_of,
+    randint,
+    state_of,
+    using,
+)
 from ranvier.tape.function import Function, into
 from ranvier.tape.higher_order import rule
 from ranvier.tape.inplace import assign, check_leaf
@@ -30,9 +37,10 @@ from ranvier.tensors.errors import number, own_error
 from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import filled_like
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import DeviceLike, DtypeLike, Shape, ShapeLike, TensorLike
 
 
-def _drawing(generator: Any) -> Any:
+def _drawing(generator: Generator | None) -> Any:
     """A block in which numbers are drawn from the generator, if one is given."""
     if generator is None:
         return contextlib.nullcontext()
@@ -61,7 +69,10 @@ class Drawn(Function):
         return values
 
     def backward(self, dy: Array) -> Any:
-        return tuple(zeros(*a) if n else None for a, n in zip(self.about, self.needs, strict=True))
+        gradients: list[Array | None] = []
+        for (shape, dtype), needed in zip(self.about, self.needs, strict=True):
+            gradients.append(zeros(shape, dtype) if needed else None)
+        return tuple(gradients)
 
 
 @rule(Drawn)
@@ -76,7 +87,9 @@ def _drawn(values: Array, *parameters: Any) -> Tensor:
     return wrap(values)
 
 
-def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any], *parameters: Any) -> Tensor:
+def _filled(
+    name: str, x: Tensor, generator: Generator | None, draw: Callable[..., Any], *parameters: Any
+) -> Tensor:
     """Fills x in place with the numbers that draw(x.shape) returns. parameters: Tensors, of their
     distribution."""
     with _drawing(generator):
@@ -90,27 +103,35 @@ def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any], *par
 @into(_core.write, takes=1)
 def _written(x: Tensor, values: Array, name: str) -> Tensor:
     check_leaf(x, name)
-    return assign(x, wrap(values if values.dtype == x.dtype else values.astype(x.dtype)), name)
+    if values.dtype != x.dtype:
+        values = values.astype(x.dtype)
+    return assign(x, wrap(values), name)
 
 
-def _by_core(name: str, normal: bool, x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
+def _by_core(name: str, normal: bool, x: Tensor, generator: Generator | None, a: Any, b: Any) -> Tensor:
     """Fills x in place: with normal numbers of mean a and standard deviation b, or uniform numbers in [a,
     b)."""
     _float(name, x)
     return _drawn_by_core(x, normal, float(a), float(b), state_of(name, generator), name, generator)
 
 
-def drawn_by_key(x: Tensor, normal: bool, a: float, b: float, _: Any, name: str, generator: Any) -> Tensor:
+def drawn_by_key(
+    x: Tensor, normal: bool, a: float, b: float, _: Any, name: str, generator: Generator | None
+) -> Tensor:
     """As `_by_core`, in Python, for calls that the core does not answer."""
     key = key_of(name, generator)
     kernel = "random_normal" if normal else "random_uniform"
-    return _filled(name, x, None, lambda shape: philox.numbers(kernel, shape, x.dtype, a, b, key))
+
+    def draw(shape: Shape) -> Any:
+        return philox.numbers(kernel, shape, x.dtype, a, b, key)
+
+    return _filled(name, x, None, draw)
 
 
 _drawn_by_core = into(_core._fill_random, takes=4)(drawn_by_key)
 
 
-def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
+def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Fills x with uniform numbers in [low, to).
 
     >>> import ranvier as rv
@@ -122,7 +143,7 @@ def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None)
     return _by_core("uniform_", False, x, generator, low, to)
 
 
-def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
+def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Fills x with normal numbers of this mean and standard deviation.
 
     >>> import ranvier as rv
@@ -133,46 +154,52 @@ def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None
     return _by_core("normal_", True, x, generator, mean, std)
 
 
-def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
+def exponential_(x: Tensor, lambd: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Fills x with numbers of density lambd exp(-lambd x), > 0."""
     lambd = number("exponential_", "lambd", lambd, 0, above=True)
     _float("exponential_", x)
 
-    def draw(shape: Any) -> Any:
+    def draw(shape: ShapeLike) -> Any:
         return np.maximum(numpy_generator().exponential(1 / lambd, shape), finfo(x.dtype).tiny)
 
     return _filled("exponential_", x, generator, draw)
 
 
-def cauchy_(x: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
+def cauchy_(x: Tensor, median: float = 0, sigma: float = 1, *, generator: Generator | None = None) -> Tensor:
     """Fills x with numbers of Cauchy's distribution: median + sigma tan(pi (u - 1/2)), u uniform.
 
     >>> import ranvier as rv
     >>> rv.zeros(2).cauchy_().shape
     (2,)
     """
-    median, sigma = number("cauchy_", "median", median), number("cauchy_", "sigma", sigma, 0, above=True)
+    median = number("cauchy_", "median", median)
+    sigma = number("cauchy_", "sigma", sigma, 0, above=True)
     _float("cauchy_", x)
 
-    def draw(shape: Any) -> Any:
+    def draw(shape: ShapeLike) -> Any:
         return numpy_generator().standard_cauchy(shape) * sigma + median
 
     return _filled("cauchy_", x, generator, draw)
 
 
-def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
+def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Generator | None = None) -> Tensor:
     """Fills x with exp(n) of normal numbers n of this mean and standard deviation.
 
     >>> import ranvier as rv
     >>> rv.zeros(2).log_normal_(0, 1).shape
     (2,)
     """
-    mean, std = number("log_normal_", "mean", mean), number("log_normal_", "std", std, 0, above=True)
+    mean = number("log_normal_", "mean", mean)
+    std = number("log_normal_", "std", std, 0, above=True)
     _float("log_normal_", x)
-    return _filled("log_normal_", x, generator, lambda shape: numpy_generator().lognormal(mean, std, shape))
+
+    def draw(shape: Shape) -> Any:
+        return numpy_generator().lognormal(mean, std, shape)
+
+    return _filled("log_normal_", x, generator, draw)
 
 
-def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
+def geometric_(x: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Fills x with the numbers of trials up to the first success, of probability p.
 
     >>> import ranvier as rv
@@ -180,38 +207,55 @@ def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
     (2,)
     """
     p = number("geometric_", "p", p, 0, 1, above=True)
-    return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
+
+    def draw(shape: Shape) -> Any:
+        return numpy_generator().geometric(p, shape)
+
+    return _filled("geometric_", x, generator, draw)
 
 
-def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any = None) -> Tensor:
+def random_(
+    x: Tensor, low: int | None = None, to: Any = ..., *, generator: Generator | None = None
+) -> Tensor:
     """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, or if `to` is
     None, the numbers go up to the largest that the dtype holds exactly.
 
     Raises ValueError for limits that are not in order, or that the dtype cannot hold.
     """
-    low, to = (low or 0, to) if to is not ... else (0, low)
+    if to is ...:  # one limit
+        to = low
+        low = 0
+    low = low or 0
     kind = x.dtype
     whole = low == 0 and to is None
     if to is None and kind.kind == "f":
         to = round(2 / finfo(kind).eps) + 1
+    elif to is None and kind == np.bool_:
+        to = 2
     elif to is None:
-        to = 2 if kind == np.bool_ else int(np.iinfo(kind).max) + 1
+        to = int(np.iinfo(kind).max) + 1
     check_range("random_", low, to, kind)
-    if whole and kind.kind == "i":
-        return _filled("random_", x, generator, lambda shape: numpy_generator().integers(0, to, shape, kind))
-    low, to = philox.held(low, to, kind)
-    return _filled("random_", x, generator, lambda shape: randint(low, to, shape)._array)
+    if not (whole and kind.kind == "i"):
+        low, to = philox.held(low, to, kind)
+
+    def draw(shape: Shape) -> Any:
+        if whole and kind.kind == "i":
+            return numpy_generator().integers(0, to, shape, kind)
+        return randint(low, to, shape)._array
+
+    return _filled("random_", x, generator, draw)
 
 
-def _probabilities(name: str, p: Any) -> Any:
+def _probabilities(name: str, p: Tensor) -> Array:
     """The array of a Tensor of probabilities. Raises ValueError unless all are in [0, 1]."""
     array = p._read(name)
-    if not _core.inside(array if array.dtype in (F32, F64) else array.astype(F64), 0.0, 1.0):
+    floats = array if array.dtype in (F32, F64) else array.astype(F64)
+    if not _core.inside(floats, 0.0, 1.0):
         raise OpError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
     return array
 
 
-def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
+def bernoulli(input: TensorLike, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
 
     >>> import ranvier as rv
@@ -229,14 +273,15 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
     try:
         philox.bernoulli(draw, limit, out)
     except (TypeError, ValueError):
-        values = draw.random(input.shape, F64 if limit.dtype == F64 else F32)
+        dtype = F64 if limit.dtype == F64 else F32
+        values = draw.random(input.shape, dtype)
         out = np.asarray(values < limit).astype(input.dtype)
     if p is None:
         return _drawn(out, input)
     return without_derivative("bernoulli", out, input)
 
 
-def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+def bernoulli_(x: Tensor, p: float | TensorLike = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fills x with 1 with probability p (a number, or a tensor that broadcasts), else with 0."""
     if type(p) is float and 0 <= p <= 1 and x._array.dtype.kind == "f":
         with _drawing(generator):
@@ -246,20 +291,24 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
 
 @into(philox.bernoulli, takes=2)
-def _ones_drawn(x: Tensor, draw: Any, p: float, generator: Any) -> Tensor:
+def _ones_drawn(x: Tensor, draw: Any, p: float, generator: Generator | None) -> Tensor:
     return _bernoulli(x, p, generator)
 
 
-def _bernoulli(x: Tensor, p: Any, generator: Any) -> Tensor:
-    given = [p] if isinstance(p, Tensor) else []
-    limit = _probabilities("bernoulli_", as_tensor("bernoulli_", np.array(p) if type(p) is float else p))
-    kind = F32 if uniform.wide and limit.dtype != F64 else F64
-    return _filled(
-        "bernoulli_", x, generator, lambda shape: numpy_generator().random(shape, kind) < limit, *given
-    )
+def _bernoulli(x: Tensor, p: Any, generator: Generator | None) -> Tensor:
+    parameters = [p] if isinstance(p, Tensor) else []
+    if type(p) is float:
+        p = np.array(p)
+    limit = _probabilities("bernoulli_", as_tensor("bernoulli_", p))
+    dtype = F32 if uniform.wide and limit.dtype != F64 else F64
+
+    def draw(shape: Shape) -> Any:
+        return numpy_generator().random(shape, dtype) < limit
+
+    return _filled("bernoulli_", x, generator, draw, *parameters)
 
 
-def poisson(input: Any, generator: Any = None) -> Tensor:
+def poisson(input: TensorLike, generator: Generator | None = None) -> Tensor:
     """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype.
 
     >>> import ranvier as rv
@@ -275,7 +324,7 @@ def poisson(input: Any, generator: Any = None) -> Tensor:
         return _drawn(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype), input)
 
 
-def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
+def binomial(count: TensorLike, prob: TensorLike, generator: Generator | None = None) -> Tensor:
     """The successes of each count of trials, of each probability; the shapes broadcast.
 
     >>> import ranvier as rv
@@ -294,7 +343,9 @@ def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
     return without_derivative("binomial", np.asarray(drawn, count.dtype), count, prob)
 
 
-def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+def multinomial(
+    input: TensorLike, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
     """Indices of a row drawn with probabilities in proportion to its elements: (n) or (m, n) ->
     (..., num_samples). Without replacement, elements of 0 follow where those > 0 are too few.
 
@@ -320,18 +371,20 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         replacement = False
     with _drawing(generator):
         chosen = _core.draw_rows(np.atleast_2d(rows), num_samples, replacement, numpy_generator().random)
-    return wrap(chosen if rows.ndim == 2 else chosen[0])
+    if rows.ndim == 1:
+        chosen = chosen[0]
+    return wrap(chosen)
 
 
 def normal(
-    mean: Any = 0.0,
-    std: Any = 1.0,
-    size: Any = None,
+    mean: float | Tensor = 0.0,
+    std: float | Tensor = 1.0,
+    size: ShapeLike | None = None,
     *,
-    generator: Any = None,
-    dtype: Any = None,
+    generator: Generator | None = None,
+    dtype: DtypeLike | None = None,
     layout: Any = None,
-    device: Any = None,
+    device: DeviceLike | None = None,
     pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -343,41 +396,54 @@ def normal(
     tensor([2., 2.])
     """
     tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
-    on = device or next((x.device for x in tensors), CPU)
-    if size is None:
-        shape = np.broadcast_shapes(*(x.shape for x in tensors))
-    else:
-        shape = size
+    on = device
+    if not on:
+        on = tensors[0].device if tensors else CPU
+    shape = size
+    if shape is None:
+        shape = np.broadcast_shapes(*[x.shape for x in tensors])
     if is_meta(on):
         return creation.empty(shape, dtype=dtype, device=on, requires_grad=requires_grad)
     if not isinstance(std, Tensor):
         std = number("normal", "std", std, 0)
-    elif not _core.inside((std if std.dtype.char in "fd" else std.float())._array, 0.0, math.inf):
-        raise OpError("[normal] got std negative or NaN; expected numbers >= 0")
+    else:
+        spread = std if std.dtype.char in "fd" else std.float()
+        if not _core.inside(spread._array, 0.0, math.inf):
+            raise OpError("[normal] got std negative or NaN; expected numbers >= 0")
     if not isinstance(mean, Tensor):
         mean = number("normal", "mean", mean)
     with _drawing(generator):
-        kind = next((x.dtype for x in tensors if size is None and x.dtype.kind == "f"), None)
-        y = creation.empty(shape, dtype=dtype or kind, layout=layout, device=on, pin_memory=pin_memory)
+        if size is None:
+            dtype = dtype or _dtype_of_floats(tensors)
+        y = creation.empty(shape, dtype=dtype, layout=layout, device=on, pin_memory=pin_memory)
         if isinstance(std, Tensor):
             y = normal_(y) * std + mean
         else:
-            normal_(y, 0 if isinstance(mean, Tensor) else mean, std)
             if isinstance(mean, Tensor):
-                y = y + mean
+                y = normal_(y, 0, std) + mean
+            else:
+                normal_(y, mean, std)
     if requires_grad:
         return y.detach().requires_grad_()
     return _drawn(y._array, mean, std)
 
 
+def _dtype_of_floats(tensors: Sequence[Tensor]) -> np.dtype[Any] | None:
+    """The dtype of the first Tensor that has floats."""
+    for x in tensors:
+        if x.dtype.kind == "f":
+            return x.dtype
+    return None
+
+
 def randint_like(
-    input: Any,
+    input: TensorLike,
     low: int = 0,
     high: int | None = None,
     *,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
+    generator: Generator | None = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -388,7 +454,9 @@ def randint_like(
     tensor([0., 0.])
     """
     input = as_tensor("randint_like", input)
-    low, high = (0, low) if high is None else (low, high)
+    if high is None:
+        high = low
+        low = 0
     settings.update(dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
     return randint(low, high, input.shape, generator=generator, **settings)
 

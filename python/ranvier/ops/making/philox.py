@@ -18,6 +18,7 @@ from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import HALVES, Array, require_numbers
 from ranvier.tensors.recording import host
+from ranvier.tensors.types import DtypeLike, ShapeLike
 
 I64 = np.dtype(np.int64)
 _NAMES = {"f": "float32", "d": "float64"}
@@ -73,7 +74,7 @@ def bernoulli(draw: Any, limit: Any, out: Array) -> None:
     _core._next_bernoulli(bits, limit, out)
 
 
-def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
+def check_range(name: str, low: Any, high: Any, dtype: DtypeLike | None) -> None:
     """Raises ValueError unless there are numbers low <= n < high, and the dtype can hold them."""
     if dtype is I64 and type(low) is type(high) is int and -(2**63) <= low < high <= 2**63:
         return
@@ -92,20 +93,23 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
         raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
 
 
-def held(low: int, high: int, dtype: Any) -> tuple[int, int]:
+def held(low: int, high: int, dtype: DtypeLike | None) -> tuple[int, int]:
     """The limits of whole numbers, low <= n < high. For a dtype of floats the limits are moved inwards, as in
     PyTorch, so that no number is rounded to `high` or to a number below `low`."""
     kind = np.dtype(dtype)
     if kind.kind != "f":
         return low, high
     digits = 1 - int(math.log2(finfo(kind).eps))
-    least, most = (int(np.array(float(n)).astype(kind)) for n in (low + 1, high - 1))
+    least = int(np.array(float(low + 1)).astype(kind))
+    most = int(np.array(float(high - 1)).astype(kind))
     if least < low:
         low = least + (1 << abs(low + 1).bit_length() - digits)
-    return low, most - (1 << abs(high - 1).bit_length() - digits) if most >= high else high
+    if most >= high:
+        high = most - (1 << abs(high - 1).bit_length() - digits)
+    return low, high
 
 
-def numbers(kernel: str, shape: Any, dtype: np.dtype[Any], a: float, b: float, key: Any) -> Any:
+def numbers(kernel: str, shape: ShapeLike, dtype: np.dtype[Any], a: float, b: float, key: Any) -> Any:
     """Random numbers in a dtype of floats. kernel: "random_uniform", in [a, b), or "random_normal", with mean
     a and standard deviation b.
 
@@ -119,7 +123,7 @@ def numbers(kernel: str, shape: Any, dtype: np.dtype[Any], a: float, b: float, k
     return host(_halves, draw(shape, "float32", a, b, key), dtype, *limits)
 
 
-def _halves(values: Any, dtype: np.dtype[Any], *limits: float) -> Any:
+def _halves(values: Array, dtype: np.dtype[Any], *limits: float) -> Any:
     """float32 numbers as half floats; limits: of uniform numbers."""
     values = values.astype(dtype)
     if limits:

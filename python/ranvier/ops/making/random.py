@@ -24,6 +24,7 @@ from ranvier.tensors.devices import CPU, contexts, device, is_meta
 from ranvier.tensors.dtypes import default
 from ranvier.tensors.errors import index, named, number, whole
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import DeviceLike, DtypeLike, ShapeLike, TensorLike
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
@@ -295,9 +296,9 @@ def _arrays(state: Any) -> Any:
 def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
     def op(
         *size: Any,
-        generator: Any = None,
-        dtype: Any = None,
-        device: Any = None,
+        generator: Generator | None = None,
+        dtype: DtypeLike | None = None,
+        device: DeviceLike | None = None,
         requires_grad: bool = False,
         **settings: Any,
     ) -> Tensor:
@@ -319,20 +320,20 @@ rand = _random("rand", "random_uniform", f"Uniform numbers in [0, 1), {_WHOSE}")
 randn = _random("randn", "random_normal", f"Standard normal numbers, {_WHOSE}")
 
 
-def key_of(name: str, generator: Any) -> Any:
+def key_of(name: str, generator: Generator | None) -> Any:
     """The next key of the process, or of the generator."""
     if generator is None:
         return (_local.generator or default_generator).fresh_key()
     return _given(name, generator).fresh_key()
 
 
-def state_of(name: str, generator: Any) -> Any:
+def state_of(name: str, generator: Generator | None) -> Any:
     """The state that the next key of the process, or of the generator, comes from."""
     own = current() if generator is None else _given(name, generator)
     return own.state_to_draw()
 
 
-def _given(name: str, generator: Any) -> Generator:
+def _given(name: str, generator: Generator | None) -> Generator:
     if not isinstance(generator, Generator):
         raise TypeError(f"[{name}] got generator {generator!r}; expected a ranvier.Generator")
     _refuse_other(generator)
@@ -341,11 +342,11 @@ def _given(name: str, generator: Any) -> Generator:
 
 def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
     def op(
-        input: Any,
+        input: TensorLike,
         *,
-        generator: Any = None,
-        dtype: Any = None,
-        device: Any = None,
+        generator: Generator | None = None,
+        dtype: DtypeLike | None = None,
+        device: DeviceLike | None = None,
         requires_grad: bool = False,
         **settings: Any,
     ) -> Tensor:
@@ -388,11 +389,11 @@ def numpy_of(name: str, drawn_from: Any) -> np.random.Generator:
 def randint(
     low: Any = 0,
     high: Any = None,
-    size: Any = None,
+    size: ShapeLike | None = None,
     *,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
+    generator: Generator | None = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -420,7 +421,12 @@ def randint(
 
 
 def randperm(
-    n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
+    **settings: Any,
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
     philox.check_range("randperm", 0, (n := index(n)) or 1, dtype or philox.I64)

@@ -14,10 +14,16 @@ from ranvier.tensors.devices import CPU
 from ranvier.tensors.dtypes import default, dtype as DType
 from ranvier.tensors.memory import fill_number
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DeviceLike, DtypeLike, TensorLike
 
 
 def new_tensor(
-    x: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor,
+    data: Any,
+    *,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """The data in a tensor of x's dtype.
 
@@ -31,8 +37,8 @@ def new_tensor(
 def new_zeros(
     x: Tensor,
     *size: Any,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -48,8 +54,8 @@ def new_zeros(
 def new_ones(
     x: Tensor,
     *size: Any,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -65,8 +71,8 @@ def new_ones(
 def new_empty(
     x: Tensor,
     *size: Any,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -82,8 +88,8 @@ def new_empty(
 def new_full(
     x: Tensor,
     *size: Any,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
@@ -100,8 +106,8 @@ def _like(
     x: Tensor,
     function: Callable[..., Tensor],
     size: tuple[Any, ...],
-    dtype: Any,
-    device: Any,
+    dtype: DtypeLike | None,
+    device: DeviceLike | None,
     requires_grad: bool,
     settings: dict[str, Any],
 ) -> Tensor:
@@ -111,7 +117,7 @@ def _like(
     )
 
 
-def result_type(tensor: Any, other: Any) -> DType:
+def result_type(tensor: Any, other: TensorLike) -> DType:
     """The dtype of an operation on two tensors or numbers.
 
     >>> import ranvier as rv
@@ -121,7 +127,9 @@ def result_type(tensor: Any, other: Any) -> DType:
     return DType(result_dtype(as_operand("result_type", tensor), as_operand("result_type", other)))
 
 
-def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def scalar_tensor(
+    s: Any, *, dtype: DtypeLike | None = None, device: DeviceLike | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor without dimensions; the default dtype unless dtype says otherwise.
 
     >>> import ranvier as rv
@@ -135,7 +143,13 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
 
 
 def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: DtypeLike | None = None,
+    device: DeviceLike | None = None,
 ) -> Tensor:
     """base^start ... base^end, `steps` numbers with a constant ratio.
 

@@ -26,6 +26,7 @@ from ranvier.ops.shape.reshape import expand
 from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.memory import BF16, HALVES, keep, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 _NAME = "scaled_dot_product_attention"
 _PART = 1 << 20  # bytes of scores in one part, so that they stay in the cache
@@ -347,10 +348,10 @@ def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
 
 @in_dtypes(Dtypes("own", "lower"))
 def scaled_dot_product_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
+    query: TensorLike,
+    key: TensorLike,
+    value: TensorLike,
+    attn_mask: TensorLike | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
@@ -382,8 +383,12 @@ def scaled_dot_product_attention(
     tensor([[1.0000],
             [1.5000]])
     """
-    query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
-    masks = () if attn_mask is None else (as_tensor(_NAME, attn_mask),)
+    query = as_tensor(_NAME, query)
+    key = as_tensor(_NAME, key)
+    value = as_tensor(_NAME, value)
+    masks: tuple[Tensor, ...] = ()
+    if attn_mask is not None:
+        masks = (as_tensor(_NAME, attn_mask),)
     grouped = enable_gqa and not query.shape[-3:-2] == key.shape[-3:-2] == value.shape[-3:-2] != ()
     if grouped:
         heads = query.shape[-3:-1]

@@ -18,6 +18,7 @@ from ranvier.ops.shape.join import cat
 from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import F32, HALVES
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import DtypeLike, TensorLike
 
 _ALONE = "scaled_dot_product_attention"
 _OF_HEADS = "multihead_attention"
@@ -28,7 +29,7 @@ def later(queries: int, keys: int) -> Tensor:
     return ones(queries, keys, dtype=bool).triu(1)
 
 
-def as_added(mask: Tensor, dtype: Any) -> Tensor:
+def as_added(mask: Tensor, dtype: DtypeLike | None) -> Tensor:
     """A mask of bools, True where hidden, as numbers that are added to scores; any other as it is."""
     if mask._array.dtype.kind != "b":
         return mask
@@ -80,7 +81,7 @@ def of_heads(
     return masks, is_causal
 
 
-def _given(name: str, mask: Any, x: Tensor, *shapes: tuple[int, ...]) -> Tensor:
+def _given(name: str, mask: TensorLike, x: Tensor, *shapes: tuple[int, ...]) -> Tensor:
     """A mask as a Tensor, which must have one of these shapes."""
     mask = as_tensor(_OF_HEADS, mask)
     _check(_OF_HEADS, name, mask, x, tuple(mask.shape) in shapes, " or ".join(map(str, shapes)))

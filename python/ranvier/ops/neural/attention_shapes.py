@@ -3,8 +3,6 @@ queries)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ranvier.ops.elementwise.dtypes import Array
@@ -16,7 +14,9 @@ from ranvier.tensors.tensor import Tensor
 _NAME = "scaled_dot_product_attention"
 
 
-def by_groups(query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ...], one: bool) -> Any:
+def by_groups(
+    query: Tensor, key: Tensor, value: Tensor, masks: tuple[Tensor, ...], one: bool
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
     """query, key, value and masks for grouped queries: `shared` heads of keys serve `group` heads of queries
     each.
 

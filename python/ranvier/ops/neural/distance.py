@@ -16,14 +16,20 @@ from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.errors import number
 from ranvier.tensors.memory import keep
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Array, TensorLike
 
 
-def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
+def _broadcast(op: str, x1: TensorLike, x2: TensorLike) -> list[Any]:
     """x1 and x2 in the shape to which they broadcast; integers and bools become floats."""
-    x1, x2 = (x if is_number(x) else floating(x, op) for x in alike(x1, x2))
-    shape = common_shape(op, x1, x2)
-    first, second = (x if np.shape(x) == shape else broadcast_to(x, shape) for x in (x1, x2))
-    return first, second
+    operands = list(alike(x1, x2))
+    for i, x in enumerate(operands):
+        if not is_number(x):
+            operands[i] = floating(x, op)
+    shape = common_shape(op, *operands)
+    for i, x in enumerate(operands):
+        if np.shape(x) != shape:
+            operands[i] = broadcast_to(x, shape)
+    return operands
 
 
 class CosineSimilarity(Function):
@@ -38,7 +44,7 @@ class CosineSimilarity(Function):
         self.x2 = x2
         return self.kernel(x1, x2, *self.settings)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         arguments = (dy, self.x1, self.x2, *self.settings)
         dx1 = self.kernel_backward(*arguments) if self.needs[0] else None
         if self.needs[1]:
@@ -57,7 +63,7 @@ recomputed("x1", "x2", kinds=(CosineSimilarity,))(CosineSimilarity.formula)
 
 
 @in_dtypes()
-def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
+def cosine_similarity(x1: TensorLike, x2: TensorLike, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
 
     x1, x2: float32 or float64 (integers are computed in float32), shapes that broadcast; the result lacks
@@ -67,12 +73,12 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     >>> rv.cosine_similarity(rv.tensor([[1.0, 0.0], [1.0, 1.0]]), rv.tensor([[2.0, 0.0]]))
     tensor([1.0000, 0.7071])
     """
-    x1, x2 = _broadcast("cosine_similarity", x1, x2)
-    if x1.ndim == 0:  # one element
-        x1 = reshape(x1, 1)
-        x2 = reshape(x2, 1)
+    a, b = _broadcast("cosine_similarity", x1, x2)
+    if a.ndim == 0:  # one element
+        a = reshape(a, 1)
+        b = reshape(b, 1)
         dim = _dim("cosine_similarity", dim, 0)
-    return CosineSimilarity(dim, number("cosine_similarity", "eps", eps, 0)).apply(x1, x2)
+    return CosineSimilarity(dim, number("cosine_similarity", "eps", eps, 0)).apply(a, b)
 
 
 class PairwiseDistance(CosineSimilarity):
@@ -103,7 +109,7 @@ class Distances(Function):
     def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
         return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), self.p, -1)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         arguments, of = (dy, self.y, self.x1, self.x2, self.p), enumerate(self.needs)
         return tuple(_core.cdist_backward(*arguments, k == 1) if needed else None for k, needed in of)
 
@@ -136,7 +142,9 @@ recomputed("x1", kinds=(PairsOfRows,))(lambda node, x: node.formula(x))
 
 
 @in_dtypes()
-def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+def pairwise_distance(
+    x1: TensorLike, x2: TensorLike, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
+) -> Tensor:
     """(sum |x1 - x2 + eps|^p)^(1/p) along the last dimension; for p infinite the largest difference.
 
     x1, x2 and errors as of :func:`cosine_similarity`; ValueError for p <= 0. ``keepdim`` keeps the last

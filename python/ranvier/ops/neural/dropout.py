@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ranvier.tape.function import Function, as_inputs
 from ranvier.tensors.errors import flag
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Array, TensorLike
 
 
 class Dropout(Function):
@@ -25,7 +27,7 @@ class Dropout(Function):
     def forward(self, x: Any, out: Any = None) -> Any:
         return _core.dropout(x, self.p, self.key, out)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         return _core.dropout(dy, self.p, self.key, None)  # The mask is computed again from the key, not kept.
 
 
@@ -41,21 +43,31 @@ def probability(op: str, name: str, p: Any) -> Any:
     raise OpError(f"[{op}] got {name} {p}; expected a probability, 0 <= p <= 1")
 
 
-def dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
-    """x after the Function function(p, key) if `training`, else x; with inplace, x gets the values."""
+def dropped(
+    name: str,
+    input: TensorLike,
+    p: float,
+    training: bool,
+    inplace: bool,
+    node: Callable[[float, Array], Function],
+) -> Tensor:
+    """The input after the Function node(p, key) if `training`, else the input; with inplace, it gets the
+    values."""
     if type(p) is not float or not 0 <= p <= 1:
         probability(name, "p", p)
-    own = isinstance(x, Tensor)
-    if not own:
-        x = as_inputs((x,), name)[0]
+    if isinstance(input, Tensor):
+        x = input
+    else:
+        x = as_inputs((input,), name)[0]
+        inplace = False
     if training is not True and not flag(name, "training", training):
         return x
     if p == 0:
         return x
-    return replaced(name, x, function(p, fresh_key()), inplace if own else False)
+    return replaced(name, x, node(p, fresh_key()), inplace)
 
 
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout(input: TensorLike, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each element with probability p, divides the others by 1 - p; x itself if training is False.
 
     The mask depends only on the seed, the number of earlier draws and the element's place: it is the same for
@@ -85,7 +97,7 @@ class ChannelDropout(Dropout):
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
         return _core.mul(x, self.scale, out)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         return _core.mul(dy, self.scale, None)
 
     def _lead(self, x: Any) -> int:
@@ -93,7 +105,7 @@ class ChannelDropout(Dropout):
         return 2
 
 
-def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout2d(input: TensorLike, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, H, W) with probability p, divides the others by 1 - p; see
     :func:`dropout`. As in PyTorch the first two dimensions are batch and channels, with any that follow.
 
@@ -105,11 +117,12 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())
     True
     """
-    if not isinstance(input, Tensor):
-        input = as_inputs((input,), "dropout2d")[0]
-    if input.ndim < 2:
-        raise misfit("dropout2d", {"x": input.shape}, "2 dimensions or more: batch, channels ...")
-    return dropped("dropout2d", input, p, training, inplace, ChannelDropout)
+    x: Any = input
+    if not isinstance(x, Tensor):
+        x = as_inputs((x,), "dropout2d")[0]
+    if x.ndim < 2:
+        raise misfit("dropout2d", {"x": x.shape}, "2 dimensions or more: batch, channels ...")
+    return dropped("dropout2d", x, p, training, inplace, ChannelDropout)
 
 
 class SignalDropout(ChannelDropout):
@@ -138,7 +151,7 @@ class AlphaDropout(Function):
         y = _core.mul(x, self.a, out)
         return _core.where(self.kept, _core.add(y, self.b, y), self.dropped, y)
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Array) -> Any:
         return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
 
     def _mask_shape(self, x: Any) -> tuple[int, ...]:
@@ -155,7 +168,7 @@ class ChannelAlphaDropout(AlphaDropout):
 diagonal(Dropout, ChannelDropout, SignalDropout, AlphaDropout, ChannelAlphaDropout)
 
 
-def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+def alpha_dropout(input: TensorLike, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout for networks of :func:`selu`: sets elements to its lower limit instead of 0, then scales and
     shifts all so that numbers of mean 0 and variance 1 keep both. p, x and errors as in :func:`dropout`.
 

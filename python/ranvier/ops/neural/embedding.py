@@ -21,6 +21,7 @@ from ranvier.tensors.errors import flag, index, number, renamed, whole
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
 class Embedding(Function):
@@ -113,8 +114,8 @@ def _bag(node: Any, weight: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def embedding(
-    input: Any,
-    weight: Any,
+    input: TensorLike,
+    weight: TensorLike,
     padding_idx: int | None = None,
     max_norm: float | None = None,
     norm_type: float = 2.0,
@@ -190,7 +191,7 @@ def padding_row(padding_idx: Any, rows: int, name: str = "embedding") -> int:
     return row % rows
 
 
-def one_hot(input: Any, num_classes: int = -1) -> Tensor:
+def one_hot(input: TensorLike, num_classes: int = -1) -> Tensor:
     """y (*x.shape, num_classes) of int64: y[..., c] = 1 where x = c, else 0.
 
     num_classes: -1 means the greatest class + 1. Raises TypeError for classes that are not integers,

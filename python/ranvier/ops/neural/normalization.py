@@ -10,6 +10,7 @@ float64, so that data far from 0 keep their accuracy.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from ranvier.tensors.dtypes import finfo
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import HALVES, cast
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import ShapeLike, TensorLike
 from ranvier.tensors.views import bump
 
 
@@ -67,11 +69,11 @@ class BatchNorm(Function):
 
 
 def batch_norm(
-    input: Any,
-    running_mean: Any,
-    running_var: Any,
-    weight: Any = None,
-    bias: Any = None,
+    input: TensorLike,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
     training: bool = False,
     momentum: float | None = 0.1,
     eps: float = 1e-5,
@@ -138,7 +140,11 @@ class GroupNorm(Function):
 
 
 def group_norm(
-    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    input: TensorLike,
+    num_groups: int,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each sample and group.
 
@@ -167,11 +173,11 @@ def group_norm(
 
 
 def instance_norm(
-    input: Any,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
+    input: TensorLike,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -203,24 +209,26 @@ def instance_norm(
     return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
 
 
-def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float) -> None:
+def _update(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float) -> None:
     """Moves the running statistics of instance norm towards those of the input."""
     channels = (input.shape[1],)
-    for running in (running_mean, running_var):
+    pixels = tuple(range(2, input.ndim))
+    moves = []
+    for running, statistic in ((running_mean, mean), (running_var, var)):
         if not isinstance(running, Tensor) or running.shape != channels:
             raise OpError(
                 f"[instance_norm] got a running statistic {getattr(running, 'shape', running)}; expected "
                 f"both, of shape {channels}"
             )
-    pixels = tuple(range(2, input.ndim))
+        moves.append((running, statistic))
     with no_grad():
-        for running, statistic in ((running_mean, mean), (running_var, var)):
+        for running, statistic in moves:
             running.copy_(_moved(running, input, statistic, pixels, momentum))
 
 
 @in_dtypes()
 def _moved(
-    running: Tensor, input: Tensor, statistic: Any, pixels: tuple[int, ...], momentum: float
+    running: Tensor, input: Tensor, statistic: Callable[..., Tensor], pixels: tuple[int, ...], momentum: float
 ) -> Tensor:
     return (1 - momentum) * running + momentum * mean(statistic(input, pixels), 0)
 
@@ -241,7 +249,7 @@ class LayerNorm(GroupNorm):
         )
 
 
-def _sizes(normalized_shape: Any) -> Any:
+def _sizes(normalized_shape: ShapeLike) -> Any:
     """normalized_shape as a tuple or list; a number is the size of one axis."""
     if isinstance(normalized_shape, (tuple, list)):
         return normalized_shape
@@ -249,7 +257,11 @@ def _sizes(normalized_shape: Any) -> Any:
 
 
 def layer_norm(
-    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    input: TensorLike,
+    normalized_shape: ShapeLike,
+    weight: TensorLike | None = None,
+    bias: TensorLike | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with mean and variance over the last axes of x.
 
@@ -289,7 +301,9 @@ class RMSNorm(Function):
         return _core.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
 
 
-def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
+def rms_norm(
+    input: TensorLike, normalized_shape: ShapeLike, weight: TensorLike | None = None, eps: float | None = None
+) -> Tensor:
     """y = x / sqrt(mean(x^2) + eps) weight, with the mean over the last axes of x.
 
     normalized_shape and errors as in :func:`layer_norm`. eps None: the machine epsilon of x's dtype; for half

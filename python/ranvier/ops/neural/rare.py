@@ -31,10 +31,11 @@ from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import HALVES
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import ArrayLike, Axes, DtypeLike, TensorLike
 
 
 @in_dtypes()
-def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
+def normalize(input: TensorLike, p: float = 2.0, dim: Axes = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along dim, at least eps.
 
     >>> import ranvier as rv
@@ -46,7 +47,7 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
 
 
 def lp_pool2d(
-    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: TensorLike, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
     """y[oh, ow] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, H, W).
 
@@ -74,7 +75,7 @@ def lp_pool2d(
     return where(is_zero, 0.0 if p > 0 else math.inf, powers)
 
 
-def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
+def threshold(input: TensorLike, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else the value.
 
     >>> import ranvier as rv
@@ -91,7 +92,11 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
 
 
 def rrelu(
-    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+    input: TensorLike,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    inplace: bool = False,
 ) -> Tensor:
     """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
@@ -114,7 +119,7 @@ def _in_place(function: Any, settings: str = "") -> Any:
     """The function with inplace=True, under its name and an underscore. settings: for the docstring's
     example."""
 
-    def changed(input: Any, *args: Any, **settings: Any) -> Any:
+    def changed(input: TensorLike, *args: Any, **settings: Any) -> Any:
         return function(input, *args, **settings, inplace=True)
 
     changed.__name__ = changed.__qualname__ = name = f"{function.__name__}_"
@@ -134,7 +139,9 @@ relu_, rrelu_, selu_, threshold_ = *map(_in_place, (relu, rrelu, selu)), _in_pla
 
 
 @in_dtypes()
-def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
+def bilinear(
+    input1: TensorLike, input2: TensorLike, weight: TensorLike, bias: TensorLike | None = None
+) -> Tensor:
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., i), x2 (..., j), W (o, i, j), b (o).
 
     >>> import ranvier as rv
@@ -155,15 +162,15 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
 
 
 def embedding_bag(
-    input: Any,
-    weight: Any,
-    offsets: Any = None,
+    input: TensorLike,
+    weight: TensorLike,
+    offsets: ArrayLike | None = None,
     max_norm: Any = None,
     norm_type: float = 2,
     scale_grad_by_freq: bool = False,
     mode: str = "mean",
     sparse: bool = False,
-    per_sample_weights: Any = None,
+    per_sample_weights: TensorLike | None = None,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
@@ -183,13 +190,20 @@ def embedding_bag(
         table = as_tensor("embedding_bag", weight)
         renormalise(table, wrap(index_array("embedding_bag", input)), max_norm, norm_type)
     if padding_idx is not None:
-        padding_idx = padding_row(padding_idx, len(weight), "embedding_bag")
+        rows = len(as_tensor("embedding_bag", weight))
+        padding_idx = padding_row(padding_idx, rows, "embedding_bag")
     settings = mode, include_last_offset, padding_idx
     return _bags(input, weight, offsets, per_sample_weights, *settings, scale_grad_by_freq)
 
 
 @by_kernel(_core.embedding_bag, takes=7)
-def _bags(input: Any, weight: Any, offsets: Any, weights: Any, *settings: Any) -> Tensor:
+def _bags(
+    input: TensorLike,
+    weight: TensorLike,
+    offsets: ArrayLike | None,
+    weights: TensorLike | None,
+    *settings: Any,
+) -> Tensor:
     index = index_array("embedding_bag", input)
     table = as_tensor("embedding_bag", weight)
     if offsets is None:
@@ -203,7 +217,7 @@ def _bags(input: Any, weight: Any, offsets: Any, weights: Any, *settings: Any) -
     return watched(Bag(*settings).apply(table, scale, index, starts), input, offsets)
 
 
-def pdist(input: Any, p: float = 2.0) -> Tensor:
+def pdist(input: TensorLike, p: float = 2.0) -> Tensor:
     """The p-norm between each two rows i < j of x (n, d): a vector of n (n - 1) / 2.
 
     >>> import ranvier as rv
@@ -216,7 +230,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     return PairsOfRows(number("pdist", "p", p, 0)).apply(floating(input))
 
 
-def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout1d(input: TensorLike, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, L) or (C, L) with probability p, divides the others by 1 - p; see
     :func:`ranvier.dropout`.
 
@@ -232,7 +246,7 @@ def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
 
 
 def feature_alpha_dropout(
-    input: Any, p: float = 0.5, training: bool = False, inplace: bool = False
+    input: TensorLike, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """:func:`ranvier.nn.functional.alpha_dropout` of whole channels: x (N, C, ...).
 
@@ -247,7 +261,9 @@ def feature_alpha_dropout(
 
 
 @in_dtypes()
-def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+def softmin(
+    input: TensorLike, dim: int | None = None, _stacklevel: int = 3, dtype: DtypeLike | None = None
+) -> Tensor:
     """softmax(-x) along dim. _stacklevel has no effect.
 
     >>> import ranvier as rv
@@ -259,7 +275,7 @@ def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None
 
 @in_dtypes()
 def gumbel_softmax(
-    logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+    logits: TensorLike, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
 ) -> Tensor:
     """softmax((logits + g) / tau) of Gumbel noise g = -log(-log(u)): a soft sample of softmax(logits).
 

@@ -22,6 +22,7 @@ from ranvier.ops.matrix.linear import linear
 from ranvier.ops.shape.join import cat, narrow, stack
 from ranvier.tape.function import Dtypes, Function
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import TensorLike
 
 
 class Recurrent(Function):
@@ -79,7 +80,7 @@ class Recurrent(Function):
 
 def recurrent(
     cell: str,
-    x: Any,
+    x: TensorLike,
     state: tuple[Any, ...],
     weights: tuple[Any, ...],
     sizes: Array | None = None,

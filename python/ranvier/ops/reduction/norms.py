@@ -19,8 +19,8 @@ from ranvier.ops.gradient_rules import recomputed
 from ranvier.ops.layout import zeros
 from ranvier.ops.making.convert import to_dtype
 from ranvier.ops.reduction.reduce import (
-    Axes,
     Extreme,
+    KernelAxes,
     _arguments,
     _check_axis,
     _no_axes,
@@ -34,12 +34,13 @@ from ranvier.tape.function import Dtypes, Function, in_dtypes
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import reshaped
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Axes, DtypeLike, TensorLike
 
 
-class _Kept(Function):
+class _SavesResult(Function):
     """A reduction that saves its axes and its result y, with the reduced axes in the shape, for backward."""
 
-    def __init__(self, axes: Axes, keepdims: bool) -> None:
+    def __init__(self, axes: KernelAxes, keepdims: bool) -> None:
         self.axes = axes
         self.keepdims = keepdims
 
@@ -58,7 +59,7 @@ def size_of(y: Array) -> Tensor:
     return wrap(_core.where(_core.eq(_core.div(size, size, None), 1.0, None), size, 1.0, None))
 
 
-def scale_of(node: Any) -> Tensor | None:
+def scale_of(node: Function) -> Tensor | None:
     """`size_of` a node's result; None if forward has not run, because the model is written to a file."""
     if hasattr(node, "y"):
         return size_of(node.y)
@@ -71,10 +72,10 @@ def safe_root(square: Tensor) -> Tensor:
     return square.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
-class Norm(_Kept):
+class Norm(_SavesResult):
     """y = (sum of |x|^p)^(1/p); the greatest |x| for p = inf, the least for -inf, their number for 0"""
 
-    def __init__(self, p: float, axes: Axes, keepdims: bool) -> None:
+    def __init__(self, p: float, axes: KernelAxes, keepdims: bool) -> None:
         self.p = p
         self.axes = axes
         self.keepdims = keepdims
@@ -117,7 +118,8 @@ class Norm(_Kept):
         # greatest |x|, or the least for p < 0. top is replaced by 1 where it is 0, infinite or NaN (top / top
         # is not 1), and where the sum is in the range (clip does not change it).
         size = _core.abs(x, None)
-        top = (_core.max if p > 0 else _core.min)(size, axes, True, None)
+        extreme = _core.max if p > 0 else _core.min
+        top = extreme(size, axes, True, None)
         top = _core.where(_core.eq(_core.div(top, top, None), 1.0, None), top, 1.0, None)
         in_range = _core.eq(_core.clip(total, 1 / far, far, None), total, None)
         top = _core.where(in_range, 1.0, top, None)
@@ -134,15 +136,16 @@ class Norm(_Kept):
     def formula(self, x: Tensor) -> Tensor:
         p = self.p
         axes = self.axes
-        kept = self.keepdims
+        keepdims = self.keepdims
         if math.isinf(p):
-            return Extreme("max" if p > 0 else "min", axes, kept).apply(x.abs())
+            extreme = _core.max if p > 0 else _core.min
+            return Extreme(extreme, axes, keepdims).apply(x.abs())
         if p == 1:
-            return total(x.abs(), axes, kept)
+            return total(x.abs(), axes, keepdims)
         zero = x.eq(0.0)
         empty = 0.0 if p >= 0 else math.inf
         if p == 0:
-            return total(x.masked_fill(zero, 0.0).masked_fill(~zero, 1.0), axes, kept)
+            return total(x.masked_fill(zero, 0.0).masked_fill(~zero, 1.0), axes, keepdims)
         size = scale_of(self)
         if size is not None:
             x = x / size
@@ -154,7 +157,7 @@ class Norm(_Kept):
             y = (powers.masked_fill(zero, 1.0) ** (1 / p)).masked_fill(zero, 0.0)
         if size is not None:  # Where y is 0 the slope is 0; a NaN in dy must still give NaN.
             y = y * size + total(x.masked_fill(y.ne(0.0), 0.0) * 0.0, axes, True)
-        if kept:
+        if keepdims:
             return y
         return total(y, axes)
 
@@ -181,7 +184,8 @@ class Norm(_Kept):
         # dy sign(x) (|x| / y)^(p - 1), and 0 where y is 0. For p < 1 the power is infinite at x = 0; it
         # becomes 0.
         shape = _core.abs(x, None)
-        _core.div(shape, _core.where(nonzero, y, math.inf if p > 1 else 1.0, None), shape)
+        of_zero = math.inf if p > 1 else 1.0
+        _core.div(shape, _core.where(nonzero, y, of_zero, None), shape)
         if p < 1:
             shape = _core.where(nonzero, shape, 1.0, None)
         _core.pow(shape, p - 1, shape)
@@ -194,7 +198,7 @@ class Norm(_Kept):
 recomputed("x", kinds=(Norm,))(Norm.formula)
 
 
-class Logsumexp(_Kept):
+class Logsumexp(_SavesResult):
     """y = log(sum of exp(x)); dx = dy exp(x - y)"""
 
     def forward(self, x: Array) -> Array:
@@ -210,7 +214,7 @@ class Logsumexp(_Kept):
         return _core.mul(_core.exp(share, share), dy.reshape(self.y.shape), share)
 
     def formula(self, x: Tensor) -> Tensor:
-        top = Extreme("max", self.axes, True).apply(x)
+        top = Extreme(_core.max, self.axes, True).apply(x)
         top = top.masked_fill(top.abs().eq(math.inf), 0.0)
         y = (x - top).exp().sum(self.axes, True).log() + top
         if self.keepdims:
@@ -221,7 +225,7 @@ class Logsumexp(_Kept):
 recomputed("x", kinds=(Logsumexp,))(Logsumexp.formula)
 
 
-class Prod(_Kept):
+class Prod(_SavesResult):
     """y = product of x; dx[i] = dy times the product of all others, without a division"""
 
     # Backward's rule reads y. After `x.data = ...`, y would be the product of the old data: backward then
@@ -242,25 +246,38 @@ class Prod(_Kept):
         """The product of pairs, then of pairs of these, and so on. Its derivative needs no division, so that
         zeros do no harm."""
         ndim = x.ndim
-        axis = self.axes if isinstance(self.axes, int) else None
-        x = x.reshape(-1) if axis is None else x.movedim(axis, 0)
+        axis = self.axes
+        if isinstance(axis, int):
+            x = x.movedim(axis, 0)
+        else:
+            x = x.reshape(-1)
         if x.shape[0] == 0:
             x = x.sum(0, keepdim=True) + 1.0
         while x.shape[0] > 1:
             half = x.shape[0] // 2
             pairs = x[:half] * x[half : 2 * half]
-            x = cat([pairs, x[2 * half :]]) if x.shape[0] % 2 else pairs
+            if x.shape[0] % 2:
+                x = cat([pairs, x[2 * half :]])
+            else:
+                x = pairs
         if not self.keepdims:
             return x.squeeze(0)
-        if axis is None:
-            return x.reshape((1,) * ndim)
-        return x.movedim(0, axis)
+        if isinstance(axis, int):
+            return x.movedim(0, axis)
+        return x.reshape((1,) * ndim)
 
 
 recomputed("x", kinds=(Prod,))(Prod.formula)
 
 
-def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def norm(
+    input: TensorLike,
+    p: float | str | None = "fro",
+    dim: Axes = None,
+    keepdim: bool = False,
+    *,
+    dtype: DtypeLike | None = None,
+) -> Tensor:
     """The p-norm over the axes: (sum of |x|^p)^(1/p), of all elements without dim.
 
     p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), any number, or
@@ -289,11 +306,12 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
     return Norm(float(p), axes, keepdim).apply(input)
 
 
-def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+def _nuclear(x: Tensor, dim: Axes, keepdim: bool) -> Tensor:
     dims = (-2, -1) if dim is None else dim
     if not isinstance(dims, (tuple, list)) or len(dims) != 2 or (dim is None and x.ndim != 2):
         raise OpError(f"[norm] got p 'nuc', dim {dim!r} and x of shape {x.shape}; expected two dimensions")
-    rows, columns = (some_dim("norm", x, d) for d in dims)
+    rows = some_dim("norm", x, dims[0])
+    columns = some_dim("norm", x, dims[1])
     if rows == columns:
         raise OpError(f"[norm] got p 'nuc' and dim {dim!r}; expected two dimensions")
     from ranvier.ops.matrix.singular import singular_norm  # few programs need it
@@ -302,7 +320,7 @@ def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 
 def logsumexp(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: TensorLike, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
     """log(sum of exp(x)) over the axes, without overflow: the maximum is subtracted first.
 
@@ -321,18 +339,20 @@ def logsumexp(
 # There is no kernel (None); the core runs the inner loop of np.multiply in int64, beginning with 1.
 # flat=False: a call whose input needs a gradient is left to Python. in_python gets all calls that the core
 # does not compute, with the arguments x, dim, axis, keepdim and keepdims.
-_PROD = _core._reduction(
-    lambda x, dim, _, keepdim, __: _numpy(np.prod, x, dim, keepdim), None, np.multiply, False, I64.num, 1
-)
+def _product_of_integers(x: Tensor, dim: int | None, _: None, keepdim: bool, __: bool) -> Tensor:
+    return _numpy(np.prod, x, dim, keepdim)
+
+
+_PROD = _core._reduction(_product_of_integers, None, np.multiply, False, I64.num, 1)
 
 
 @in_dtypes(Dtypes("own", "float32"))
 def prod(
-    input: Any,
+    input: TensorLike,
     dim: int | None = None,
     keepdim: bool = False,
     *,
-    dtype: Any = None,
+    dtype: DtypeLike | None = None,
     axis: int | None = None,
     keepdims: bool = False,
 ) -> Tensor:
@@ -362,7 +382,7 @@ def prod(
     return Prod(axes, keepdims).apply(input)
 
 
-def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
+def count_nonzero(input: TensorLike, dim: Axes = None, *, axis: Axes = None) -> Tensor:
     """The number of elements over the axes that are not 0; int64, no gradient.
 
     >>> import ranvier as rv
@@ -375,8 +395,8 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     return _numpy(np.sum, ne(input, 0), axes, False)
 
 
-def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., Tensor]:
-    def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
+def _truth(name: str, function: Callable[..., Any], ufunc: np.ufunc, initial: int) -> Callable[..., Tensor]:
+    def in_python(input: TensorLike, dim: Axes, axis: Axes, keepdim: bool, keepdims: bool) -> Tensor:
         if _no_axes(dim, axis):
             return ne(input, 0)
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
@@ -395,7 +415,7 @@ _any = _truth("any", np.any, np.logical_or, 0)
 
 
 def all(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: TensorLike, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
     """True where every element along the axes is; no gradient.
 
@@ -409,7 +429,7 @@ def all(
 
 
 def any(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: TensorLike, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
     """True where any element along the axes is; see :func:`all`.
 

@@ -3,7 +3,8 @@ dimension."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ import ranvier._core as _core
 from ranvier.observe import computed
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, singles
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, singles
 from ranvier.ops.gradient_rules import without_derivative
 from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import ValuesIndices
@@ -24,13 +25,15 @@ from ranvier.tensors.errors import number
 from ranvier.tensors.failures import OpError, misfit, require_dtype
 from ranvier.tensors.memory import HALVES, require_numbers
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import TensorLike
 
 
 @in_dtypes(Dtypes(autocast="float32", like_first=True))
 def _quantile(
-    x: Any, name: str, q: Any, dim: int | None, keepdim: bool, interpolation: str, nans: bool
+    x: TensorLike, name: str, q: TensorLike, dim: int | None, keepdim: bool, interpolation: str, nans: bool
 ) -> Tensor:
-    x, q = as_tensor(name, x), as_tensor(name, q)
+    x = as_tensor(name, x)
+    q = as_tensor(name, q)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
     require_dtype(name, "x", x, "f", "floats")
     share = q._read(name).astype(x.dtype)
@@ -54,16 +57,19 @@ def _quantile(
         raise OpError(f"[{name}] got x without an element along the dimension; expected at least one")
     # A quantile is at `place`, between two elements in order; it is interpolated between them.
     ordered = sort(x, -1).values  # NaNs are last
-    held = (x == x)._array.sum(-1, keepdims=True)
+    numbers = x.eq(x)._array.sum(-1, keepdims=True)  # how many elements are not NaN
     if nans:
-        last = np.maximum(held - 1, 0)
+        last = np.maximum(numbers - 1, 0)
     else:
-        last = np.full_like(held, n - 1)
+        last = np.full_like(numbers, n - 1)
     place = share.reshape((-1,) + (1,) * x.ndim) * last.astype(x.dtype)  # (q, ..., 1)
     if interpolation in ("lower", "higher", "nearest"):
         place = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}[interpolation](place)
     # There the result is NaN: the last element in order, which also gets the gradient.
-    bad = (held == 0) if nans else (held < n)
+    if nans:
+        bad = numbers == 0
+    else:
+        bad = numbers < n
     place = np.where(bad, last, place).astype(x.dtype)
     low = np.floor(place).astype(np.int64)
     if interpolation == "midpoint":
@@ -92,7 +98,8 @@ def _quantile(
     y = cat([unsqueeze(p, 0) for p in parts], 0)  # (q, ..., 1)
     y = movedim(y, -1, at + 1)
     if dim is None:
-        y = reshape(y, (y.shape[0], *((1,) * ndim if keepdim else ())))
+        ones = (1,) * ndim if keepdim else ()
+        y = reshape(y, (y.shape[0], *ones))
     elif not keepdim or ndim == 0:
         y = squeeze(y, at + 1)
     if q.ndim:
@@ -101,13 +108,13 @@ def _quantile(
 
 
 def quantile(
-    input: Any,
-    q: Any,
+    input: TensorLike,
+    q: TensorLike,
     dim: int | None = None,
     keepdim: bool = False,
     *,
     interpolation: str = "linear",
-    axis: Any = None,
+    axis: int | None = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The values below which the shares q of the elements along dim are; NaN where an element is NaN.
@@ -127,7 +134,12 @@ def quantile(
 
 
 def nanquantile(
-    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    input: TensorLike,
+    q: TensorLike,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
 ) -> Tensor:
     """As :func:`quantile`, of the elements that are not NaN.
 
@@ -138,7 +150,7 @@ def nanquantile(
     return _quantile(input, "nanquantile", q, dim, keepdim, interpolation, nans=True)
 
 
-def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def nanmedian(input: TensorLike, dim: int | None = None, keepdim: bool = False) -> Tensor | ValuesIndices:
     """The lower median of the elements that are not NaN; with dim also its index.
 
     >>> import ranvier as rv
@@ -147,19 +159,24 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """
     input = as_tensor("nanmedian", input)
     ndim = input.ndim
-    at = 0 if dim is None else _dim("nanmedian", dim, input.ndim)
-    rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
+    rows = input
+    if dim is None or ndim == 0:
+        rows = reshape(input, (-1,))
+    at = 0
+    if dim is not None:
+        at = _dim("nanmedian", dim, ndim)
     if rows.shape[at] == 0:
         raise OpError("[nanmedian] got no element along the dimension; expected at least one")
+    array = rows._read("nanmedian")
+    is_number = array == array
     if dim is None:  # Equal values share the gradient, as in `median`.
-        values = rows._read("nanmedian")
-        held = np.flatnonzero(values == values)
-        if held.size:
-            return median(index_select(rows, 0, held))
+        numbers = np.flatnonzero(is_number)
+        if numbers.size:
+            return median(index_select(rows, 0, numbers))
         return reshape(rows[:1], ())
     ordered = sort(rows, at)
-    held = (rows._read("nanmedian") == rows._array).sum(at, keepdims=True)
-    place = np.maximum((held - 1) // 2, 0)
+    count = is_number.sum(at, keepdims=True)
+    place = np.maximum((count - 1) // 2, 0)
     values = gather(ordered.values, at, place)
     indices = gather(ordered.indices, at, place)
     if not keepdim or ndim == 0:
@@ -168,7 +185,7 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return ValuesIndices(values, indices)
 
 
-def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+def mode(input: TensorLike, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent value along dim, the least of several, and the index of its last occurrence.
 
     NaNs are different values, greater than the numbers: the mode is NaN only where there is no number.
@@ -193,7 +210,9 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     best = (places - starts).argmax(-1)  # the last place of the first among the longest runs of equal values
     index = np.take_along_axis(order, best[..., None], -1)[..., 0]
     indices = wrap(np.expand_dims(index, at))
-    y = gather(input if ndim else reshape(input, (1,)), at, indices)
+    if ndim == 0:
+        input = reshape(input, (1,))
+    y = gather(input, at, indices)
     if keepdim and ndim:
         return ValuesIndices(y, indices)
     return ValuesIndices(squeeze(y, at), squeeze(indices, at))
@@ -202,11 +221,11 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
 class Histogram(NamedTuple):
     """The result of histogram."""
 
-    hist: Any
-    bin_edges: Any
+    hist: Tensor
+    bin_edges: Tensor
 
 
-def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
+def bincount(input: TensorLike, weights: TensorLike | None = None, minlength: int = 0) -> Tensor:
     """The number of times that 0, 1, 2 ... occur in a vector of integers >= 0, or the sum of their weights.
 
     >>> import ranvier as rv
@@ -214,8 +233,8 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     tensor([1, 0, 2])
     """
     input = as_tensor("bincount", input)
-    counts = input.ndim == 1 and input.dtype.kind in "biu" and input._array.min(initial=0) >= 0
-    if not counts or minlength < 0:
+    fits = input.ndim == 1 and input.dtype.kind in "biu" and input._array.min(initial=0) >= 0
+    if not fits or minlength < 0:
         raise OpError(
             f"[bincount] got x of shape {input.shape} and {input._array.dtype}; expected a vector of "
             "integers >= 0"
@@ -227,12 +246,12 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     if w is not None and w.shape != input.shape:
         raise misfit("bincount", {"weights": w.shape}, input.shape)
     counts = np.bincount(input._read("bincount"), w, minlength)
-    if not (w is None or w.dtype != np.float32):
+    if w is not None and w.dtype == np.float32:
         counts = counts.astype(np.float32)
     return without_derivative("bincount", counts, weights)
 
 
-def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+def histc(input: TensorLike, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """The number of elements in each of `bins` equal intervals of [min, max]; if min = max, of x's range.
 
     >>> import ranvier as rv
@@ -250,27 +269,31 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
     return without_derivative("histc", counts.astype(input.dtype), input)
 
 
-def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
+def _limits(values: Array, low: float, high: float, more: float) -> tuple[np.floating[Any], np.floating[Any]]:
     """The limits low and high in the dtype in which intervals are computed. If both are equal, the limits are
     the least and the greatest value; if these are equal, too, they are moved by `more` downwards and
     upwards."""
-    own = values.dtype if values.dtype.kind == "f" else F64
-    exact = F32 if own in HALVES else own
+    dtype = values.dtype if values.dtype.kind == "f" else F64
+    exact = (F32 if dtype in HALVES else dtype).type
     with np.errstate(all="ignore"):
-        low, high = (exact.type(own.type(v)) for v in (low, high))
-        if low == high and values.size:
-            low, high = (exact.type(v) for v in (values.min(), values.max()))
-        if low == high:
-            end = exact.type(np.inf)
-            low = np.minimum(low - exact.type(more), np.nextafter(low, -end))
-            high = np.maximum(high + exact.type(more), np.nextafter(high, end))
-    return low, high
+        least = exact(dtype.type(low))
+        most = exact(dtype.type(high))
+        if least == most and values.size:
+            least = exact(values.min())
+            most = exact(values.max())
+        if least == most:
+            end = exact(np.inf)
+            least = np.minimum(least - exact(more), np.nextafter(least, -end))
+            most = np.maximum(most + exact(more), np.nextafter(most, end))
+    return least, most
 
 
-def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
+def _counts(values: Array, bins: int, low: np.floating[Any], high: np.floating[Any]) -> Array:
     """The number of values in each interval; the intervals are computed in the dtype of the limits, as in
     PyTorch."""
-    exact, count, width = low.dtype, low.dtype.type(bins), high - low
+    exact = low.dtype
+    count = exact.type(bins)
+    width = high - low
     counts = np.zeros(bins, np.int64)
     for start in range(0, values.size, 1 << 15):  # in parts that stay in the cache
         some = values[start : start + (1 << 15)].astype(exact, copy=False)
@@ -281,7 +304,12 @@ def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
 
 
 def histogram(
-    input: Any, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
+    input: TensorLike,
+    bins: int | Tensor | Sequence[float] = 100,
+    *,
+    range: tuple[float, float] | None = None,
+    weight: TensorLike | None = None,
+    density: bool = False,
 ) -> Histogram:
     """The number of elements in each interval, and the edges of the intervals; for a number, as by
     linspace.
@@ -298,24 +326,27 @@ def histogram(
         w = as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
     require_numbers("histogram", np.asarray(edges).dtype)
-    counted = isinstance(bins, int)
-    if counted and bins < 1:
-        raise OpError(f"[histogram] got bins {bins}; expected at least one")
-    if counted and values.dtype in (F32, F64) and (range is None or range[0] < range[1]):
-        first, last = range or ((0, 0) if values.size else (0, 1))
-        low, high = _limits(values, first, last, 0.5)
-        edges = linspace(float(low), float(high), bins + 1, dtype=input.dtype)._array
-    results = [part.astype(input.dtype) for part in np.histogram(values, edges, range, density, w)]
-    return Histogram(*(without_derivative("histogram", part, input, weight) for part in results))
+    if isinstance(bins, int):
+        if bins < 1:
+            raise OpError(f"[histogram] got bins {bins}; expected at least one")
+        if values.dtype in (F32, F64) and (range is None or range[0] < range[1]):
+            if range is None:  # equal limits: those of the values
+                range = (0, 0) if values.size else (0, 1)
+            low, high = _limits(values, range[0], range[1], 0.5)
+            edges = linspace(float(low), float(high), bins + 1, dtype=input.dtype)._array
+    counts, edges = np.histogram(values, edges, range, density, w)
+    hist = without_derivative("histogram", counts.astype(input.dtype), input, weight)
+    bin_edges = without_derivative("histogram", edges.astype(input.dtype), input, weight)
+    return Histogram(hist, bin_edges)
 
 
 def unique(
-    input: Any,
+    input: TensorLike,
     sorted: bool = True,
     return_inverse: bool = False,
     return_counts: bool = False,
     dim: int | None = None,
-) -> Any:
+) -> Tensor | tuple[Tensor, ...]:
     """The different elements in ascending order (slices along dim, if given); on demand also the index of
     each element of x among them, and how often each occurs.
 
@@ -324,21 +355,32 @@ def unique(
     (tensor([1, 3]), tensor([1, 2]))
     """
     input = as_tensor("unique", input)
-    at = None if dim is None else some_dim("unique", input, dim)
+    at = None
+    if dim is not None:
+        at = some_dim("unique", input, dim)
     if at is None and not (return_inverse or return_counts):
         return without_derivative("unique", _different(input._read("unique")), input)
-    wanted: Any = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": at}
-    found: Any = np.unique(input._read("unique"), **wanted, equal_nan=False)
-    found = list(found) if return_inverse or return_counts else [found]
+    array = input._read("unique")
+    values, inverse, counts = np.unique(
+        array, return_inverse=True, return_counts=True, axis=at, equal_nan=False
+    )
+    arrays = [values]
     if return_inverse:
-        found[1] = found[1].reshape(input.shape if at is None else -1)
-    return _tensors("unique", input, found)
+        arrays.append(inverse.reshape(input.shape if at is None else -1))
+    if return_counts:
+        arrays.append(counts)
+    return _tensors("unique", input, arrays)
 
 
-def _different(x: Any) -> Any:
+def _different(x: Array) -> Array:
     """The different elements in order. A NaN differs from all other elements, so each NaN is kept."""
     if x.dtype == np.bool_:
-        return np.array([v for v, held in ((False, not x.all()), (True, x.any())) if held], bool)
+        values = []
+        if not x.all():
+            values.append(False)
+        if x.any():
+            values.append(True)
+        return np.array(values, bool)
     ordered = x.flatten()
     ordered.sort()
     new = np.ones(ordered.size, bool)
@@ -347,8 +389,8 @@ def _different(x: Any) -> Any:
 
 
 def unique_consecutive(
-    input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
-) -> Any:
+    input: TensorLike, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Tensor | tuple[Tensor, ...]:
     """The elements (slices along dim) that differ from the one before, as :func:`unique` returns them.
 
     >>> import ranvier as rv
@@ -358,33 +400,36 @@ def unique_consecutive(
     input = as_tensor("unique_consecutive", input)
     values = input._read("unique_consecutive")
     if dim is None:
-        at = 0
-    else:
-        at = some_dim("unique_consecutive", input, dim)
-    if dim is None:
         rows = values.reshape(-1)
     else:
+        at = some_dim("unique_consecutive", input, dim)
         rows = np.moveaxis(values, at, 0)
     new = np.ones(rows.shape[0], bool)
     if rows.shape[0]:
         differ = rows[1:] != rows[:-1]
-        new[1:] = differ if rows.ndim == 1 else differ.any(tuple(range(1, rows.ndim)))
-    found = [rows[new] if dim is None else np.moveaxis(rows[new], 0, at)]
+        new[1:] = differ.any(tuple(range(1, rows.ndim)))
+    if dim is None:
+        found = [rows[new]]
+    else:
+        found = [np.moveaxis(rows[new], 0, at)]
     if return_inverse:
-        found.append((np.cumsum(new) - 1).reshape(input.shape if dim is None else -1))
+        inverse = np.cumsum(new) - 1
+        found.append(inverse.reshape(input.shape) if dim is None else inverse)
     if return_counts:
         found.append(np.diff(np.append(np.flatnonzero(new), rows.shape[0])))
     return _tensors("unique_consecutive", input, found)
 
 
-def _tensors(name: str, x: Tensor, arrays: list[Any]) -> Any:
+def _tensors(name: str, x: Tensor, arrays: list[Array]) -> Tensor | tuple[Tensor, ...]:
     results = tuple(without_derivative(name, np.asarray(array, order="C"), x) for array in arrays)
     if len(results) > 1:
         return results
     return results[0]
 
 
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+def isin(
+    elements: TensorLike, test_elements: TensorLike, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
     """True where an element is one of test_elements (with invert: is not); bool.
 
     >>> import ranvier as rv
@@ -397,13 +442,13 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
 
 def searchsorted(
-    sorted_sequence: Any,
-    values: Any,
+    sorted_sequence: TensorLike,
+    values: TensorLike,
     *,
     out_int32: bool = False,
     right: bool = False,
     side: str | None = None,
-    sorter: Any = None,
+    sorter: TensorLike | None = None,
 ) -> Tensor:
     """The places at which to insert the values into sorted rows: (..., n), (..., m) -> (..., m) of int64.
 
@@ -413,8 +458,10 @@ def searchsorted(
     >>> rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6]))
     tensor([1, 3])
     """
-    if type(values) is float and getattr(sorted_sequence, "dtype", None) in (F32, F64):
-        values = np.asarray(values, sorted_sequence.dtype)
+    if type(values) is float:
+        dtype = getattr(sorted_sequence, "dtype", None)
+        if dtype in (F32, F64):
+            values = np.asarray(values, dtype)
     if side is not None:
         if side not in ("left", "right") or (side == "left" and right):
             raise OpError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
@@ -430,28 +477,31 @@ def searchsorted(
 
 
 @by_kernel(_core._searchsorted)
-def _places(sorted_sequence: Any, values: Any, right: bool) -> Tensor:
+def _places(sorted_sequence: TensorLike, values: TensorLike, right: bool) -> Tensor:
     rows = as_tensor("searchsorted", sorted_sequence)
     v = as_tensor("searchsorted", values)
-    y = by_numpy(_places_of, rows._array, v._array, "right" if right else "left")
+    side = "right" if right else "left"
+    y = by_numpy(_places_of, rows._array, v._array, side)
     return computed("searchsorted", (rows, v), y, right=right)
 
 
-def _places_of(sequence: Any, v: Any, where_to: Any) -> Any:
+def _places_of(sequence: Array, v: Array, side: Literal["left", "right"]) -> Array:
     shape = sequence.shape
     if sequence.ndim == 1:
-        return np.asarray(np.searchsorted(sequence, v, where_to))
+        return np.asarray(np.searchsorted(sequence, v, side))
     if sequence.ndim == 0 or sequence.shape[:-1] != v.shape[:-1]:
         raise misfit(
             "searchsorted", {"rows": shape, "values": v.shape}, "one row, or equal sizes but for the last"
         )
     places = np.empty(v.shape, np.int64)
     for row in np.ndindex(*sequence.shape[:-1]):
-        places[row] = np.searchsorted(sequence[row], v[row], where_to)
+        places[row] = np.searchsorted(sequence[row], v[row], side)
     return places
 
 
-def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
+def bucketize(
+    input: TensorLike, boundaries: TensorLike, *, out_int32: bool = False, right: bool = False
+) -> Tensor:
     """The index of the interval between the sorted boundaries in which each element is; int64.
 
     >>> import ranvier as rv

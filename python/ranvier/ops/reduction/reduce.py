@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -29,15 +29,20 @@ from ranvier.tensors.failures import OpError, OpIndexError, failure
 from ranvier.tensors.memory import filled_like, reshaped
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Axes, DtypeLike, Shape, TensorLike
 
-Axes = int | tuple[int, ...] | None
+KernelAxes: TypeAlias = int | tuple[int, ...] | None
+"""Axes as the kernels take them; None: all."""
+
+Kernel: TypeAlias = Callable[..., Any]
+"""A kernel of the core."""
 
 
 class ValuesIndices(NamedTuple):
     """The result of max and min along one axis."""
 
-    values: Any
-    indices: Any
+    values: Tensor
+    indices: Tensor
 
 
 @written_once()
@@ -46,7 +51,7 @@ class Sum(TakesHalves):
 
     channels_last = False
 
-    def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
+    def __init__(self, axes: KernelAxes, keepdims: bool, mean: bool = False) -> None:
         self.axes = axes
         self.keepdims = keepdims
         self.mean = mean
@@ -55,7 +60,9 @@ class Sum(TakesHalves):
         self.shape = x.shape
         if x.ndim == 4:
             self.channels_last = is_channels_last(x)
-        return (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
+        if self.mean:
+            return _core.mean(x, self.axes, self.keepdims, None)
+        return _core.sum(x, self.axes, self.keepdims, None)
 
     def backward(self, dy: Value, f: Operations = KERNELS) -> Any:
         scale = 1.0
@@ -65,11 +72,13 @@ class Sum(TakesHalves):
         return f.spread(dy, self.shape, self.axes, scale, self.channels_last)
 
 
-def _spread(dy: Tensor, shape: Any, axes: Axes, scale: float, channels_last: bool) -> Tensor:
+def _spread(dy: Tensor, shape: Shape, axes: KernelAxes, scale: float, channels_last: bool) -> Tensor:
     """dy times scale, repeated along the reduced axes to this shape."""
     if scale != 1:
         dy = dy * scale
-    return (dy.reshape(_with_ones(shape, axes)) if dy.ndim < len(shape) else dy).expand(shape)
+    if dy.ndim < len(shape):
+        dy = dy.reshape(_with_ones(shape, axes))
+    return dy.expand(shape)
 
 
 KERNELS.spread = _core.expand
@@ -84,8 +93,8 @@ class Extreme(Function):
     spread_nan = False
     dtypes = Dtypes("forward")
 
-    def __init__(self, kind: str, axes: Axes, keepdims: bool, spread_nan: bool = False) -> None:
-        self.reduce = getattr(_core, kind)
+    def __init__(self, reduce: Kernel, axes: KernelAxes, keepdims: bool, spread_nan: bool = False) -> None:
+        self.reduce = reduce
         self.axes = axes
         self.keepdims = keepdims
         self.spread_nan = spread_nan
@@ -96,23 +105,23 @@ class Extreme(Function):
         return self.y
 
     def backward(self, dy: Array) -> Array:
-        y = self._kept(self.y)
+        y = self._with_reduced_axes(self.y)
         share = _core.count_equal(self.x, y, self.axes, True)
-        _core.div(self._kept(dy), share, share)
+        _core.div(self._with_reduced_axes(dy), share, share)
         dx = _core.where_equal(self.x, y, share, None)
         if self.spread_nan and not _core.inside(y, -math.inf, math.inf):
             zero = _core.full(y.shape, y.dtype, 0.0)
             _core.add(dx, _core.where(_core.eq(y, y, None), zero, math.nan, None), dx)
         return dx
 
-    def _kept(self, y: Array) -> Array:
+    def _with_reduced_axes(self, y: Array) -> Array:
         """y with its reduced axes in the shape, with size 1."""
         if self.keepdims:
             return y
         return y.reshape(_with_ones(self.x.shape, self.axes))
 
 
-def _of_shares(node: Any, x: Array) -> Array:
+def _of_shares(node: Extreme, x: Array) -> Array:
     """The linear function whose transpose is backward, for second gradients."""
     shares = node.backward(filled_like(1, node.y))
     return _core.sum(_core.mul(shares, x, shares), node.axes, node.keepdims, None)
@@ -126,7 +135,7 @@ class ExtremeAlong(Function):
 
     dtypes = Dtypes("forward")
 
-    def __init__(self, find: Any, axis: int, keepdims: bool) -> None:
+    def __init__(self, find: Kernel, axis: int, keepdims: bool) -> None:
         self.find = find
         self.axis = axis
         self.keepdims = keepdims
@@ -142,37 +151,46 @@ class ExtremeAlong(Function):
         return _core.scatter_add(dy, self.indices, self.axis, self.shape[self.axis], None)
 
 
-def _at_extremes(node: Any, x: Array) -> Array:
+def _at_extremes(node: ExtremeAlong, x: Array) -> Array:
     y = _core.gather(x, node.indices, node.axis, None)
     if node.keepdims:
         return y
     return y.reshape(_without(y.shape, node.axis))
 
 
-linear_rule(ExtremeAlong, backward=lambda node, dy: node.backward(dy, None), forward=_at_extremes)
+def _gradient(node: ExtremeAlong, dy: Array) -> Array:
+    return node.backward(dy, None)
 
 
-def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+linear_rule(ExtremeAlong, backward=_gradient, forward=_at_extremes)
+
+
+def _with_ones(shape: Shape, axes: KernelAxes) -> Shape:
     """The shape with size 1 for the reduced axes."""
-    gone = range(len(shape)) if axes is None else (axes,) if isinstance(axes, int) else axes
-    ones = {a % len(shape) for a in gone} if shape else set()
-    return tuple(1 if d in ones else n for d, n in enumerate(shape))
+    if axes is None or not shape:
+        return (1,) * len(shape)
+    if isinstance(axes, int):
+        axes = (axes,)
+    sizes = list(shape)
+    for axis in axes:
+        sizes[axis] = 1
+    return tuple(sizes)
 
 
-def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+def _without(shape: Shape, axes: KernelAxes) -> Shape:
     """The shape without the reduced axes."""
-    if axes is None:
+    if axes is None or not shape:
         return ()
     if isinstance(axes, int):
-        at = axes % len(shape) if shape else 0
+        at = axes % len(shape)
         return shape[:at] + shape[at + 1 :]
-    gone = {a % len(shape) for a in axes} if shape else set()
-    return tuple(n for d, n in enumerate(shape) if d not in gone)
+    reduced = {axis % len(shape) for axis in axes}
+    return tuple(n for axis, n in enumerate(shape) if axis not in reduced)
 
 
 def _arguments(
-    name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool
-) -> tuple[Any, Axes, bool]:
+    name: str, x: TensorLike, dim: Axes, keepdim: bool, axis: Axes, keepdims: bool
+) -> tuple[Tensor, KernelAxes, bool]:
     """(x as a Tensor, the axes, whether reduced axes are kept) from the arguments of a reduction."""
     if not isinstance(x, Tensor):
         x = as_tensor(name, x)
@@ -191,13 +209,21 @@ def _arguments(
     return x, axes, bool(keepdim or keepdims)
 
 
-def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+def _numpy(function: Callable[..., Any], x: Tensor, axes: KernelAxes, keepdims: bool) -> Tensor:
     """The reduction by a function of NumPy, for integers and bools; no gradient."""
-    name, several = function.__name__, (axes,) if isinstance(axes, int) else axes or ()
+    name = function.__name__
+    if axes is None:
+        several: tuple[int, ...] = ()
+    elif isinstance(axes, int):
+        several = (axes,)
+    else:
+        several = axes
     for axis in several:
         _check_axis(name, x, axis)
+    ndim = builtins.max(x.ndim, 1)
+    from_front = [axis % ndim for axis in several]
     for axis in several:
-        if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in several) > 1:
+        if from_front.count(axis % ndim) > 1:
             raise OpError(f"[{name}] got axis {axis} twice; expected distinct axes")
     y = reduction(function, x._array, axes, keepdims)
     if y is None:
@@ -213,8 +239,10 @@ def _empty(name: str, x: Tensor) -> OpIndexError:
     return failure(OpIndexError, name, got, "at least one element")
 
 
-def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
-    y = np.asarray(function(x, axis=axes if x.ndim else None, keepdims=keepdims), order="C")
+def _reduced(function: Callable[..., Any], x: Array, axes: KernelAxes, keepdims: bool) -> Array:
+    if x.ndim == 0:
+        axes = None
+    y = np.asarray(function(x, axis=axes, keepdims=keepdims), order="C")
     # NumPy sums uint8 in uint64
     if y.dtype == np.uint64:
         return y.astype(np.int64)
@@ -234,9 +262,9 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
 
 
 def _added_up(
-    name: str, kernel: Any, ufunc: Any = None, dtype: int = -1, initial: int = -1
+    name: str, kernel: Kernel, ufunc: np.ufunc | None = None, dtype: int = -1, initial: int = -1
 ) -> Callable[..., Tensor]:
-    def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
+    def in_python(input: TensorLike, dim: Axes, axis: Axes, keepdim: bool, keepdims: bool) -> Tensor:
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         if name == "mean" or is_floating(input):
             return Sum(axes, keepdims, name == "mean").apply(input)
@@ -250,12 +278,12 @@ _mean = _added_up("mean", _core.mean)
 
 
 def sum(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     keepdim: bool = False,
     *,
-    dtype: Any = None,
-    axis: Any = None,
+    dtype: DtypeLike | None = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
@@ -274,12 +302,12 @@ def sum(
 
 
 def mean(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     keepdim: bool = False,
     *,
-    dtype: Any = None,
-    axis: Any = None,
+    dtype: DtypeLike | None = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
@@ -294,23 +322,26 @@ def mean(
     return to_dtype("mean", _mean(input, dim, axis, keepdim, keepdims), dtype)
 
 
-def _extremes(name: str) -> Any:
-    def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
+def _extremes(
+    name: str, kernel: Kernel, function: Callable[..., Any], ufunc: np.ufunc
+) -> Callable[..., Tensor]:
+    """The function of an op that reduces to extremes. function: NumPy's, for integers and bools."""
+
+    def in_python(input: TensorLike, dim: Axes, axis: Axes, keepdim: bool, keepdims: bool) -> Tensor:
         x, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         if is_floating(x):
-            return Extreme(name[-3:], axes, keepdims, spread_nan=name[0] == "a").apply(x)
-        return _numpy(np.max if name[-3:] == "max" else np.min, x, axes, keepdims)
+            return Extreme(kernel, axes, keepdims, spread_nan=name in ("amax", "amin")).apply(x)
+        return _numpy(function, x, axes, keepdims)
 
-    kernel, ufunc = (_core.max, np.maximum) if name[-3:] == "max" else (_core.min, np.minimum)
     return _core._reduction(in_python, kernel, ufunc, name=name)
 
 
-_amax = _extremes("amax")
-_amin = _extremes("amin")
+_amax = _extremes("amax", _core.max, np.max, np.maximum)
+_amin = _extremes("amin", _core.min, np.min, np.minimum)
 
 
 def amax(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: TensorLike, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
     """The maximum over the axes, NaN if any element is; equal maxima share the gradient, NaN where y is.
 
@@ -324,7 +355,7 @@ def amax(
 
 
 def amin(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: TensorLike, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
     """The minimum over the axes, NaN if any element is; equal minima share the gradient, NaN where y is.
 
@@ -337,11 +368,13 @@ def amin(
     return _amin(input, dim, axis, keepdim, keepdims)
 
 
-def _extreme_along(name: str, over_axes: Any, find: Any) -> Callable[..., Any]:
+def _extreme_along(
+    name: str, over_axes: Callable[..., Tensor], find: Kernel
+) -> Callable[..., Tensor | ValuesIndices]:
     """A function of (input, dim, keepdim), max or min along a dimension."""
 
     @by_kernel(find, floats=True, result=ValuesIndices, name=name)
-    def along(input: Any, dim: Any, keepdim: bool) -> Any:
+    def along(input: TensorLike, dim: Axes, keepdim: bool) -> Tensor | ValuesIndices:
         x, axes, keepdims = _arguments(name, input, dim, keepdim, None, False)
         if axes is None or isinstance(axes, tuple):
             return over_axes(x, axes, None, keepdims, False)
@@ -350,19 +383,19 @@ def _extreme_along(name: str, over_axes: Any, find: Any) -> Callable[..., Any]:
     return along
 
 
-_max_over_axes = _extremes("max")
-_min_over_axes = _extremes("min")
+_max_over_axes = _extremes("max", _core.max, np.max, np.maximum)
+_min_over_axes = _extremes("min", _core.min, np.min, np.minimum)
 _max_along = _extreme_along("max", _max_over_axes, _core._max_along)
 _min_along = _extreme_along("min", _min_over_axes, _core._min_along)
 
 
 def max(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes | Tensor | Array = None,
     keepdim: bool = False,
     *,
-    other: Any = None,
-    axis: Any = None,
+    other: TensorLike | None = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Any:
     """The greatest element, or (values, indices) of the first maxima along dim.
@@ -379,21 +412,25 @@ def max(
     if dim is axis is other is None:
         return _max_over_axes(input, None, None, keepdim, keepdims)
     if type(dim) is not int and (other is not None or isinstance(dim, (Tensor, np.ndarray))):
+        operand: Any = dim if other is None else other
         try:
-            return maximum(input, dim if other is None else other)
+            return maximum(input, operand)
         except Exception as error:
             raise renamed(error, "max") from None
-    along = dim if axis is None else axis
-    return _max_along(input, along, keepdim if keepdims is False else keepdims)
+    if axis is not None:
+        dim = axis
+    if keepdims is not False:
+        keepdim = keepdims
+    return _max_along(input, dim, keepdim)
 
 
 def min(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes | Tensor | Array = None,
     keepdim: bool = False,
     *,
-    other: Any = None,
-    axis: Any = None,
+    other: TensorLike | None = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Any:
     """The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
@@ -405,15 +442,21 @@ def min(
     if dim is axis is other is None:
         return _min_over_axes(input, None, None, keepdim, keepdims)
     if type(dim) is not int and (other is not None or isinstance(dim, (Tensor, np.ndarray))):
+        operand: Any = dim if other is None else other
         try:
-            return minimum(input, dim if other is None else other)
+            return minimum(input, operand)
         except Exception as error:
             raise renamed(error, "min") from None
-    along = dim if axis is None else axis
-    return _min_along(input, along, keepdim if keepdims is False else keepdims)
+    if axis is not None:
+        dim = axis
+    if keepdims is not False:
+        keepdim = keepdims
+    return _min_along(input, dim, keepdim)
 
 
-def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdims: bool) -> Any:
+def _extreme(
+    name: str, over_axes: Callable[..., Tensor], find: Kernel, x: Tensor, axis: int, keepdims: bool
+) -> ValuesIndices:
     _check_axis(name, x, axis)
     if x.ndim and x.shape[axis] == 0:
         raise _empty(name, x)
@@ -421,20 +464,21 @@ def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdim
         if x.ndim == 0:  # x is reduced as a vector of one element
             return ValuesIndices(*ExtremeAlong(find, 0, False).apply(reshape(x, 1)))
         return ValuesIndices(*ExtremeAlong(find, axis, keepdims).apply(x))
-    values = over_axes(x, axis if x.ndim else None, None, keepdims, False)
+    axes = axis if x.ndim else None
+    values = over_axes(x, axes, None, keepdims, False)
     return ValuesIndices(values, _arg("arg" + name, x, axis, keepdims))
 
 
 def _place(name: str) -> Callable[..., Tensor]:
     find = getattr(_core, name)
 
-    def kernel(x: Array, dim: Any, keepdim: bool) -> Array:
+    def kernel(x: Array, dim: Axes, keepdim: bool) -> Array:
         if dim is None and not keepdim:
             return find(reshaped(x, -1), 0)
         return find(x, dim, keepdim)
 
     @by_kernel(kernel, floats=True, name=name)
-    def in_python(input: Any, dim: Any, keepdim: bool) -> Tensor:
+    def in_python(input: TensorLike, dim: Axes, keepdim: bool) -> Tensor:
         return _arg(name, *_arguments(name, input, dim, keepdim, None, False))
 
     return in_python
@@ -445,7 +489,7 @@ _argmin = _place("argmin")
 
 
 def argmax(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: TensorLike, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
     """The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
 
@@ -455,12 +499,15 @@ def argmax(
     >>> rv.argmax(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=1)
     tensor([1, 0])
     """
-    along = dim if axis is None else axis
-    return _argmax(input, along, keepdim if keepdims is False else keepdims)
+    if axis is not None:
+        dim = axis
+    if keepdims is not False:
+        keepdim = keepdims
+    return _argmax(input, dim, keepdim)
 
 
 def argmin(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: TensorLike, dim: Axes = None, keepdim: bool = False, *, axis: Axes = None, keepdims: bool = False
 ) -> Tensor:
     """The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
 
@@ -468,11 +515,14 @@ def argmin(
     >>> rv.argmin(rv.tensor([4.0, 2.0, 3.0]))
     tensor(1)
     """
-    along = dim if axis is None else axis
-    return _argmin(input, along, keepdim if keepdims is False else keepdims)
+    if axis is not None:
+        dim = axis
+    if keepdims is not False:
+        keepdim = keepdims
+    return _argmin(input, dim, keepdim)
 
 
-def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+def _arg(name: str, x: Tensor, axis: KernelAxes, keepdims: bool) -> Tensor:
     array = x._array
     if array.dtype.kind != "f" or array.ndim == 0:
         fits = axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim)
@@ -481,7 +531,9 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
         return _numpy(getattr(np, name), x, axis, keepdims)
     elif axis is None:
         flat = getattr(_core, name)(reshaped(array, -1), 0, False)
-        y = wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
+        if keepdims:
+            flat = flat.reshape((1,) * array.ndim)
+        y = wrap(flat)
     else:
         y = wrap(getattr(_core, name)(array, axis, keepdims))
     if observers:
@@ -489,6 +541,6 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     return y
 
 
-def _no_axes(dim: Any, axis: Any) -> bool:
+def _no_axes(dim: Axes, axis: Axes) -> bool:
     axes = dim if axis is None else axis
     return isinstance(axes, (tuple, list)) and not axes

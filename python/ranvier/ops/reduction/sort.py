@@ -7,7 +7,7 @@ number, as in PyTorch. The gradient of a value goes to the element that it was.
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import Axis, DtypeLike, Shape, TensorLike
 
 
 class Sort(Function):
@@ -50,11 +51,15 @@ class Sort(Function):
         return _core.scatter_add(dy, self.indices, self.axis, self.length, None)
 
 
-linear_rule(
-    Sort,
-    backward=lambda node, dy: node.backward(dy, None),
-    forward=lambda node, x: _core.gather(x, node.indices, node.axis, None),
-)
+def _gradient(node: Sort, dy: Array) -> Array:
+    return node.backward(dy, None)
+
+
+def _at_indices(node: Sort, x: Array) -> Array:
+    return _core.gather(x, node.indices, node.axis, None)
+
+
+linear_rule(Sort, backward=_gradient, forward=_at_indices)
 
 
 class Median(Sort):
@@ -70,8 +75,10 @@ class Median(Sort):
         first = _core.argmax(x, self.axis, True)  # argmax gives the place of a NaN, if there is one
         greatest = _core.gather(x, first, self.axis, None)
         exact = np.dtype(np.float64)
-        of_first, of_middle = (_core.cast(part, exact, None) for part in (first, indices[middle]))
-        chosen = _core.where(_core.ne(greatest, greatest, None), of_first, of_middle, None)
+        # `where` takes floats, which are exact for these indices
+        first = _core.cast(first, exact, None)
+        of_middle = _core.cast(indices[middle], exact, None)
+        chosen = _core.where(_core.ne(greatest, greatest, None), first, of_middle, None)
         self.indices = _core.cast(chosen, indices.dtype, None)
         return _core.gather(x, self.indices, self.axis, None), self.indices
 
@@ -90,7 +97,7 @@ class MedianOfAll(Extreme):
 
 
 def sort(
-    input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
+    input: TensorLike, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Axis = None
 ) -> ValuesIndices:
     """The elements along dim in order, as (values, indices): values[k] = x[indices[k]].
 
@@ -103,17 +110,19 @@ def sort(
     """
     if stable is not False:
         flag("sort", "stable", stable)
-    return _ordered(input, dim if axis is None else axis, descending, "sort")
+    if axis is not None:
+        dim = axis
+    return _ordered(input, dim, descending, "sort")
 
 
 @by_kernel(_core.sort, floats=True, result=ValuesIndices, takes=3)
-def _ordered(input: Any, dim: Any, descending: Any, name: str) -> ValuesIndices:
+def _ordered(input: TensorLike, dim: int, descending: bool, name: str) -> ValuesIndices:
     input, at, length = _along(name, input, dim)
     return _sorted(input, at, flag(name, "descending", descending), 0, length)
 
 
 def argsort(
-    input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
+    input: TensorLike, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Axis = None
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
 
@@ -123,11 +132,13 @@ def argsort(
     """
     if stable is not False:
         flag("argsort", "stable", stable)
-    return _ordered(input, dim if axis is None else axis, descending, "argsort").indices
+    if axis is not None:
+        dim = axis
+    return _ordered(input, dim, descending, "argsort").indices
 
 
 def topk(
-    input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, axis: Any = None
+    input: TensorLike, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, axis: Axis = None
 ) -> ValuesIndices:
     """The k largest (or smallest) elements along dim in order, as (values, indices).
 
@@ -143,17 +154,19 @@ def topk(
     # raises an error: for the kernel, None means all elements
     if k is None:
         k = whole("topk", "k", k)
-    return _greatest(input, dim if axis is None else axis, largest, k)
+    if axis is not None:
+        dim = axis
+    return _greatest(input, dim, largest, k)
 
 
 @by_kernel(_core.sort, floats=True, result=ValuesIndices, name="topk")
-def _greatest(input: Any, dim: Any, largest: Any, k: Any) -> ValuesIndices:
+def _greatest(input: TensorLike, dim: int, largest: bool, k: int) -> ValuesIndices:
     input, at, length = _along("topk", input, dim)
     k = _count("topk", k, 0, length)
     return _sorted(input, at, flag("topk", "largest", largest), 0, k)
 
 
-def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+def kthvalue(input: TensorLike, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The k-th smallest element along dim, counted from 1, as (values, indices).
 
     Raises ValueError where there are fewer than k.
@@ -168,8 +181,13 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
 
 
 def median(
-    input: Any, dim: int | None = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Any:
+    input: TensorLike,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    axis: int | None = None,
+    keepdims: bool = False,
+) -> Tensor | ValuesIndices:
     """The middle element along dim, the lower one of two, as (values, indices); the first NaN if there is
     any.
 
@@ -201,17 +219,19 @@ def median(
     return _without_dim(_sorted(input, at, False, (length - 1) // 2, (length + 1) // 2), input, at, keepdim)
 
 
-def _along(name: str, x: Any, dim: Any) -> tuple[Tensor, int, int]:
+def _along(name: str, x: TensorLike, dim: int) -> tuple[Tensor, int, int]:
     """(x as a Tensor, the dimension, its length); a number counts as one element."""
     x = as_tensor(name, x)
     at = _dim(name, dim, max(x.ndim, 1))
-    return x, at, x.shape[at] if x.ndim else 1
+    if x.ndim == 0:
+        return x, at, 1
+    return x, at, x.shape[at]
 
 
 def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> ValuesIndices:
     if x.ndim == 0:  # one element
         values, indices = _sorted(reshape(x, 1), 0, descending, first, last)
-        shape = () if last > first else (0,)
+        shape: Shape = () if last > first else (0,)
         return ValuesIndices(reshape(values, shape), reshape(indices, shape))
     if is_floating(x):
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
@@ -226,7 +246,8 @@ def exact_floats(x: Array) -> Array | None:
     size = x.dtype.itemsize
     if kind not in "biu" or (size == 8 and x.size and not -(2**53) <= x.min() <= x.max() <= 2**53):
         return None
-    return cast(x, F32 if size <= 2 else F64)
+    dtype = F32 if size <= 2 else F64
+    return cast(x, dtype)
 
 
 def in_order(x: Array, axis: int, descending: bool, last: int | None, first: int = 0) -> tuple[Array, Array]:
@@ -234,8 +255,11 @@ def in_order(x: Array, axis: int, descending: bool, last: int | None, first: int
     floats = x if x.dtype in (F32, F64) else exact_floats(x)
     part = (*(slice(None),) * axis, slice(first, last))
     if floats is not None:
-        values, order = (np.ascontiguousarray(y[part]) for y in _core.sort(floats, axis, descending, last))
-        return values if values.dtype == x.dtype else cast(values, x.dtype), order
+        values, order = _core.sort(floats, axis, descending, last)
+        values = np.ascontiguousarray(values[part])
+        if values.dtype != x.dtype:
+            values = cast(values, x.dtype)
+        return values, np.ascontiguousarray(order[part])
     # Sorted from the back, so that equal elements keep their order when the order is reversed.
     if descending:
         order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
@@ -250,7 +274,9 @@ def _middle(x: Array) -> Array:
     k = (x.size - 1) // 2
     ordered = x.copy()
     ordered.partition(k)
-    return np.asarray(np.nan if np.isnan(ordered[k:]).any() else ordered[k], x.dtype)
+    if np.isnan(ordered[k:]).any():
+        return np.asarray(np.nan, x.dtype)
+    return np.asarray(ordered[k], x.dtype)
 
 
 def _without_dim(pair: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> ValuesIndices:
@@ -260,7 +286,7 @@ def _without_dim(pair: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> Va
     return ValuesIndices(reshape(pair.values, shape), reshape(pair.indices, shape))
 
 
-def _count(name: str, k: Any, least: int, length: int) -> int:
+def _count(name: str, k: int, least: int, length: int) -> int:
     k = whole(name, "k", k)
     if not least <= k <= length:
         raise OpError(f"[{name}] got k {k} for a dimension of {length}; expected {least} to {length}")
@@ -270,7 +296,7 @@ def _count(name: str, k: Any, least: int, length: int) -> int:
 class Cumsum(Function):
     """y[i] = x[0] + ... + x[i]; dx[i] = dy[i] + ... + dy[n - 1]"""
 
-    join: Any = operator.add
+    join: Callable[[Tensor, Tensor], Tensor] = operator.add
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -298,7 +324,7 @@ class Cumprod(Cumsum):
     """y[i] = x[0] * ... * x[i]"""
 
     derived = True
-    join = operator.mul
+    join: Callable[[Tensor, Tensor], Tensor] = operator.mul
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -311,7 +337,9 @@ class Cumprod(Cumsum):
 recomputed("x", kinds=(Cumprod,))(Cumprod.formula)
 
 
-def cumsum(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+def cumsum(
+    input: TensorLike, dim: int | None = None, *, dtype: DtypeLike | None = None, axis: int | None = None
+) -> Tensor:
     """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim.
 
     Integers and bools give int64, unless dtype says otherwise. The order of the additions depends on the
@@ -322,10 +350,14 @@ def cumsum(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int |
     tensor([[ 1.,  3.,  6.],
             [ 4.,  9., 15.]])
     """
-    return _running("cumsum", Cumsum, np.cumsum, input, dim if axis is None else axis, dtype)
+    if axis is not None:
+        dim = axis
+    return _running("cumsum", Cumsum, np.cumsum, input, dim, dtype)
 
 
-def cumprod(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+def cumprod(
+    input: TensorLike, dim: int | None = None, *, dtype: DtypeLike | None = None, axis: int | None = None
+) -> Tensor:
     """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim.
 
     Integers and bools give int64, unless dtype says otherwise. The gradient needs no division: it is right
@@ -335,11 +367,20 @@ def cumprod(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int 
     >>> rv.cumprod(rv.tensor([1.0, 2.0, 0.5, 3.0]), dim=0)
     tensor([1., 2., 1., 3.])
     """
-    return _running("cumprod", Cumprod, np.cumprod, input, dim if axis is None else axis, dtype)
+    if axis is not None:
+        dim = axis
+    return _running("cumprod", Cumprod, np.cumprod, input, dim, dtype)
 
 
-def _running(name: str, kind: type[Cumsum], function: Any, input: Any, dim: int | None, dtype: Any) -> Tensor:
-    """A running sum or product along dim: `kind` for floats, NumPy's function for other dtypes."""
+def _running(
+    name: str,
+    node: type[Cumsum],
+    function: Callable[..., Array],
+    input: TensorLike,
+    dim: int | None,
+    dtype: DtypeLike | None,
+) -> Tensor:
+    """A running sum or product along dim: `node` for floats, NumPy's function for other dtypes."""
     x = as_tensor(name, input)
     if dtype is not None:
         x = to_dtype(name, x, dtype)
@@ -347,7 +388,7 @@ def _running(name: str, kind: type[Cumsum], function: Any, input: Any, dim: int 
     at = _dim(name, dim, max(x.ndim, 1))
     if is_floating(x):
         if x.ndim:
-            return kind(at).apply(x)
+            return node(at).apply(x)
         return x.clone()
     is_bool = x._array.dtype.kind == "b"
     is_integer = x._array.dtype.kind in "iu"

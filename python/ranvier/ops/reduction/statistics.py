@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,16 +22,17 @@ from ranvier.tensors.failures import OpError, require_dtype
 from ranvier.tensors.memory import cast as casted
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Axes, DtypeLike, TensorLike
 
 
 class MinMax(NamedTuple):
     """The result of aminmax."""
 
-    min: Any
-    max: Any
+    min: Tensor
+    max: Tensor
 
 
-def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+def aminmax(input: TensorLike, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """The least and the greatest element, along dim or of all: see :func:`ranvier.amin`.
 
     >>> import ranvier as rv
@@ -42,12 +43,12 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
 
 
 def nansum(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     keepdim: bool = False,
     *,
-    dtype: Any = None,
-    axis: Any = None,
+    dtype: DtypeLike | None = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The sum of the elements that are not NaN.
@@ -62,12 +63,12 @@ def nansum(
 
 
 def nanmean(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     keepdim: bool = False,
     *,
-    dtype: Any = None,
-    axis: Any = None,
+    dtype: DtypeLike | None = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The mean of the elements that are not NaN; NaN where there is none.
@@ -83,13 +84,14 @@ def nanmean(
     if axis is not None:
         dim = axis
     keepdim = keepdim or keepdims
-    return _of_held(input, dim, keepdim)
+    return _mean_of_numbers(input, dim, keepdim)
 
 
 @in_dtypes()
-def _of_held(input: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    held = input.eq(input)
-    return total(where(held, input, 0.0), dim, keepdim) / total(held.to(input.dtype), dim, keepdim)
+def _mean_of_numbers(input: Tensor, dim: Axes, keepdim: bool) -> Tensor:
+    is_number = input.eq(input)
+    count = total(is_number.to(input.dtype), dim, keepdim)
+    return total(where(is_number, input, 0.0), dim, keepdim) / count
 
 
 class RunningExtreme(Sort):
@@ -104,7 +106,7 @@ class RunningExtreme(Sort):
         return values, self.indices
 
 
-def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
+def _extremes(x: Array, at: int, extreme: np.ufunc) -> tuple[Array, Array]:
     """The result of RunningExtreme for integers."""
     floats = exact_floats(x)
     if floats is not None:
@@ -115,23 +117,28 @@ def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
     return y, np.maximum.accumulate(np.where((x == y) | (x != x), here, 0), at)
 
 
-def _running(name: str, extreme: Any) -> Callable[[Any, int, bool], ValuesIndices]:
+def _running(name: str, extreme: np.ufunc) -> Callable[[TensorLike, int, bool], ValuesIndices]:
     """A function of (input, dim, greatest): cummax (`greatest`) or cummin.
 
     The extreme element so far along dim, and the index of its last occurrence. A NaN counts as the extreme.
     """
 
     @by_kernel(_core.running_extreme, floats=True, result=ValuesIndices)
-    def in_python(input: Any, dim: int, greatest: bool) -> ValuesIndices:
+    def in_python(input: TensorLike, dim: int, greatest: bool) -> ValuesIndices:
         x = as_tensor(name, input)
         at = _dim(name, dim, x.ndim)
         shape = x.shape
-        rows = x if x.ndim else reshape(x, (1,))
+        rows = x
+        if x.ndim == 0:
+            rows = reshape(x, (1,))
         if is_floating(x):
             y, index = RunningExtreme(at, greatest).apply(rows)
         else:
             y, index = map(wrap, host(_extremes, rows._array, at, extreme))
-        return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (y, index)))
+        if x.ndim == 0:
+            y = reshape(y, shape)
+            index = reshape(index, shape)
+        return ValuesIndices(y, index)
 
     return in_python
 
@@ -140,7 +147,7 @@ _cummax = _running("cummax", np.maximum)
 _cummin = _running("cummin", np.minimum)
 
 
-def cummax(input: Any, dim: int) -> ValuesIndices:
+def cummax(input: TensorLike, dim: int) -> ValuesIndices:
     """The greatest element so far along dim, and its index (the last of equal ones).
 
     >>> import ranvier as rv
@@ -150,7 +157,7 @@ def cummax(input: Any, dim: int) -> ValuesIndices:
     return _cummax(input, dim, True)
 
 
-def cummin(input: Any, dim: int) -> ValuesIndices:
+def cummin(input: TensorLike, dim: int) -> ValuesIndices:
     """The least element so far along dim, and its index (the last of equal ones).
 
     >>> import ranvier as rv
@@ -161,7 +168,7 @@ def cummin(input: Any, dim: int) -> ValuesIndices:
 
 
 @in_dtypes()
-def logcumsumexp(input: Any, dim: int) -> Tensor:
+def logcumsumexp(input: TensorLike, dim: int) -> Tensor:
     """y[i] = log(e^x[0] + ... + e^x[i]) along dim, without overflow of the greatest element.
 
     >>> import ranvier as rv
@@ -182,7 +189,13 @@ def logcumsumexp(input: Any, dim: int) -> Tensor:
 
 
 def diff(
-    input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, axis: Any = None
+    input: TensorLike,
+    n: int = 1,
+    dim: int = -1,
+    prepend: TensorLike | None = None,
+    append: TensorLike | None = None,
+    *,
+    axis: int | None = None,
 ) -> Tensor:
     """The differences of neighbours along dim, n times. Raises ValueError for a negative n.
 
@@ -217,7 +230,7 @@ def diff(
 
 
 @in_dtypes()
-def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
+def trapezoid(y: TensorLike, x: TensorLike | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along dim by the trapezoidal rule, at points x or dx apart.
 
     >>> import ranvier as rv
@@ -231,7 +244,9 @@ trapz = trapezoid
 
 
 @in_dtypes()
-def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
+def cumulative_trapezoid(
+    y: TensorLike, x: TensorLike | None = None, *, dx: float = 1, dim: int = -1
+) -> Tensor:
     """The integral of y from the first point to each later one, by the trapezoidal rule.
 
     >>> import ranvier as rv
@@ -241,7 +256,7 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1)
     return cumsum(_trapezoids("cumulative_trapezoid", y, x, dx, dim), dim)
 
 
-def _trapezoids(name: str, y: Any, x: Any, dx: float, dim: int) -> Tensor:
+def _trapezoids(name: str, y: TensorLike, x: TensorLike | None, dx: float, dim: int) -> Tensor:
     """The areas of the trapezoids between neighbouring points along dim."""
     y = floating(as_tensor(name, y))
     at = some_dim(name, y, dim)

@@ -10,17 +10,17 @@ tensor([2.])
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import ranvier._core as _core
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduction.norms import safe_root, scale_of
-from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
+from ranvier.ops.reduction.reduce import KernelAxes, _arguments, _without, mean
 from ranvier.tape.function import Function, in_dtypes
 from ranvier.tape.higher_order import of_input, of_output, rule
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Axes, TensorLike
 
 
 class Var(Function):
@@ -28,7 +28,7 @@ class Var(Function):
 
     derived = True
 
-    def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
+    def __init__(self, axes: KernelAxes, keepdims: bool, correction: float, root: bool) -> None:
         self.axes = axes
         self.keepdims = keepdims
         self.correction = correction
@@ -41,17 +41,18 @@ class Var(Function):
         # mean is rounded, with a large error if it is far from 0. rest, the mean of x - mean, is this error.
         # Where rest is NaN (from an infinite or NaN x), backward takes 0 instead.
         rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
-        self.mean, self.rest = mean, _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
+        self.mean = mean
+        self.rest = _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
         kernel = _core.std if self.root else _core.var
         self.y = kernel(x, mean, self.axes, True, self.correction, rest, None)
         if self.keepdims:
             return self.y
-        return self.y.reshape(() if self.axes is None else _without(self.y.shape, self.axes))
+        return self.y.reshape(_without(self.y.shape, self.axes))
 
     def backward(self, dy: Array) -> Array:
         n = self.x.size // (self.y.size or 1)
         dy = dy.reshape(self.y.shape)
-        divisor = n - self.correction if n > self.correction else 0.0
+        divisor = max(n - self.correction, 0.0)
         # dv/dx = 2 (x - mean) / divisor; d sqrt(v) = dv / (2 sqrt(v)). Where v is 0, y is set to inf: then it
         # is 0.
         away = _core.sub(self.x, self.mean, None)
@@ -73,7 +74,7 @@ class Var(Function):
             away = away / size
         squares = away.square().sum(self.axes, True)
         divisor = x.numel() // max(squares.numel(), 1) - self.correction
-        y = squares / (divisor if divisor > 0 else 0.0)
+        y = squares / max(divisor, 0.0)
         if self.root:
             y = safe_root(y)
         if size is not None:
@@ -84,11 +85,11 @@ class Var(Function):
 
 
 @rule(Var)
-def _of_variance(node: Any, dy: Tensor) -> Tensor:
+def _of_variance(node: Var, dy: Tensor) -> Tensor:
     """The gradient of Var by differentiable ops, for gradients of gradients."""
     x = of_input(node, 0, node.x)
     n = node.x.size // (node.y.size or 1)
-    divisor = n - node.correction if n > node.correction else 0.0
+    divisor = max(n - node.correction, 0.0)
     away = x - mean(x, node.axes, keepdim=True)
     rest = mean(away, node.axes, keepdim=True)
     away = away - where(wrap(_core.eq(rest._array, rest._array, None)), rest, 0.0)
@@ -104,13 +105,13 @@ def _of_variance(node: Any, dy: Tensor) -> Tensor:
 
 
 def var(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     unbiased: bool = True,
     keepdim: bool = False,
     *,
     correction: float | None = None,
-    axis: Any = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The variance over the axes: the sum of (x - mean)^2 / (n - correction).
@@ -126,13 +127,13 @@ def var(
 
 
 def std(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     unbiased: bool = True,
     keepdim: bool = False,
     *,
     correction: float | None = None,
-    axis: Any = None,
+    axis: Axes = None,
     keepdims: bool = False,
 ) -> Tensor:
     """The standard deviation over the axes: the square root of :func:`var`.
@@ -146,17 +147,18 @@ def std(
 
 def _spread(
     name: str,
-    input: Any,
-    dim: Any,
+    input: TensorLike,
+    dim: Axes,
     unbiased: bool,
     keepdim: bool,
     correction: float | None,
-    axis: Any,
+    axis: Axes,
     keepdims: bool,
 ) -> Tensor:
     """var or std."""
     if isinstance(dim, bool):  # PyTorch's var(unbiased)
-        dim, unbiased = None, dim
+        unbiased = dim
+        dim = None
     input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
     if correction is None:
         correction = int(unbiased)
@@ -171,8 +173,8 @@ def _spread(
 
 @in_dtypes()
 def var_mean(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     unbiased: bool = True,
     keepdim: bool = False,
     *,
@@ -185,14 +187,15 @@ def var_mean(
     (tensor(2.), tensor(2.))
     """
     if isinstance(dim, bool):  # PyTorch's var_mean(unbiased)
-        dim, unbiased = None, dim
+        unbiased = dim
+        dim = None
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
 @in_dtypes()
 def std_mean(
-    input: Any,
-    dim: Any = None,
+    input: TensorLike,
+    dim: Axes = None,
     unbiased: bool = True,
     keepdim: bool = False,
     *,
@@ -205,5 +208,6 @@ def std_mean(
     (tensor(2.), tensor(3.))
     """
     if isinstance(dim, bool):  # PyTorch's std_mean(unbiased)
-        dim, unbiased = None, dim
+        unbiased = dim
+        dim = None
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,10 @@ from ranvier.tensors.errors import index, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import copied, keep
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import Axes, DeviceLike, DtypeLike, Shape, TensorLike
 
 
-def fliplr(input: Any) -> Tensor:
+def fliplr(input: TensorLike) -> Tensor:
     """x with dimension 1 in reverse order.
 
     >>> import ranvier as rv
@@ -45,7 +47,7 @@ def fliplr(input: Any) -> Tensor:
     return _mirrored("fliplr", input, 1)
 
 
-def flipud(input: Any) -> Tensor:
+def flipud(input: TensorLike) -> Tensor:
     """x with dimension 0 in reverse order.
 
     >>> import ranvier as rv
@@ -55,14 +57,14 @@ def flipud(input: Any) -> Tensor:
     return _mirrored("flipud", input, 0)
 
 
-def _mirrored(name: str, x: Any, dim: int) -> Tensor:
+def _mirrored(name: str, x: TensorLike, dim: int) -> Tensor:
     x = as_tensor(name, x)
     if x.ndim <= dim:
         raise misfit(name, {"x": x.shape}, f"at least {dim + 1} dimensions")
     return flip(x, dim)
 
 
-def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+def rot90(input: TensorLike, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """x turned by k quarter turns from the first of dims towards the second.
 
     >>> import ranvier as rv
@@ -70,10 +72,12 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     tensor([[2, 4],
             [1, 3]])
     """
-    input, k = as_tensor("rot90", input), whole("rot90", "k", k)
-    a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
-    if a == b or input.ndim < 2:
+    input = as_tensor("rot90", input)
+    k = whole("rot90", "k", k)
+    axes = [_dim("rot90", d, input.ndim) for d in dims] if len(dims) == 2 else []
+    if len(set(axes)) != 2 or input.ndim < 2:
         raise OpError(f"[rot90] got dims {dims} for x of shape {input.shape}; expected two dimensions")
+    a, b = axes
     if k % 4 == 2:
         return flip(input, (a, b))
     if k % 4 == 0:
@@ -83,7 +87,7 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     return flip(transpose(input, a, b), b)
 
 
-def moveaxis(input: Any, source: Any, destination: Any) -> Tensor:
+def moveaxis(input: TensorLike, source: Axes, destination: Axes) -> Tensor:
     """As :func:`ranvier.movedim`.
 
     >>> import ranvier as rv
@@ -93,7 +97,7 @@ def moveaxis(input: Any, source: Any, destination: Any) -> Tensor:
     return movedim(input, source, destination)
 
 
-def swapdims(input: Any, dim0: int, dim1: int) -> Tensor:
+def swapdims(input: TensorLike, dim0: int, dim1: int) -> Tensor:
     """As :func:`ranvier.transpose`.
 
     >>> import ranvier as rv
@@ -117,7 +121,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
         raise OpError(f"[broadcast_shapes] got {text}; expected shapes that broadcast") from error
 
 
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+def broadcast_tensors(*tensors: TensorLike) -> tuple[Tensor, ...]:
     """The tensors, expanded to their common shape.
 
     >>> import ranvier as rv
@@ -126,10 +130,16 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """
     parts = listed("broadcast_tensors", tensors)
     shape = broadcast_shapes(*(x.shape for x in parts))
-    return tuple(x if x.shape == shape else broadcast_to(x, shape) for x in parts)
+    return tuple(_expanded(x, shape) for x in parts)
 
 
-def cartesian_prod(*tensors: Any) -> Tensor:
+def _expanded(x: Tensor, shape: Shape) -> Tensor:
+    if x.shape == shape:
+        return x
+    return broadcast_to(x, shape)
+
+
+def cartesian_prod(*tensors: TensorLike) -> Tensor:
     """All combinations of one element of each vector, one a row; of one vector itself.
 
     >>> import ranvier as rv
@@ -137,14 +147,15 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     [[1, 3], [1, 4], [2, 3], [2, 4]]
     """
     parts = listed("cartesian_prod", tensors)
-    if any(x.ndim != 1 for x in parts) or not parts:
-        raise OpError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
+    shapes = [x.shape for x in parts]
+    if not parts or any(len(shape) != 1 for shape in shapes):
+        raise OpError(f"[cartesian_prod] got shapes {shapes}; expected vectors")
     if len(parts) == 1:
         return parts[0]
     return stack([reshape(x, (-1,)) for x in meshgrid(*parts, indexing="ij")], 1)
 
 
-def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
+def combinations(input: TensorLike, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All subsets of r elements of a vector, one a row.
 
     >>> import ranvier as rv
@@ -161,7 +172,9 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
     return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DtypeLike | None = None, device: DeviceLike | None = None
+) -> Tensor:
     """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
 
     >>> import ranvier as rv
@@ -173,7 +186,9 @@ def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     return new_tensor(places, dtype, device)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: DtypeLike | None = None, device: DeviceLike | None = None
+) -> Tensor:
     """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
 
     >>> import ranvier as rv
@@ -185,7 +200,7 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     return new_tensor(places, dtype, device)
 
 
-def argwhere(input: Any) -> Tensor:
+def argwhere(input: TensorLike) -> Tensor:
     """The indices of the elements that are not 0, one a row; int64.
 
     >>> import ranvier as rv
@@ -199,7 +214,7 @@ def argwhere(input: Any) -> Tensor:
     return wrap(np.argwhere(input._read("argwhere")))
 
 
-def diag(input: Any, diagonal: int = 0) -> Tensor:
+def diag(input: TensorLike, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix; of a vector the matrix with that diagonal, 0 elsewhere.
 
     >>> import ranvier as rv
@@ -218,7 +233,7 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     return diagonal_of(input, diagonal).clone()
 
 
-def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+def diag_embed(input: TensorLike, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
 
     >>> import ranvier as rv
@@ -226,7 +241,8 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     tensor([[1, 0],
             [0, 2]])
     """
-    input, offset = as_tensor("diag_embed", input), index(offset)
+    input = as_tensor("diag_embed", input)
+    offset = index(offset)
     some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
     if is_written():
@@ -234,7 +250,8 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     else:
         y = input.new_zeros(*input.shape[:-1], n, n)
         diagonal_of(y, offset, -2, -1).copy_(input)
-    a, b = (_dim("diag_embed", d, y.ndim) for d in (dim1, dim2))
+    a = _dim("diag_embed", dim1, y.ndim)
+    b = _dim("diag_embed", dim2, y.ndim)
     if a == b:
         raise OpError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
     if (a, b) != (y.ndim - 2, y.ndim - 1):
@@ -293,7 +310,7 @@ linear_rule(Unfold)
 _core._set_placed(Unfold, True)
 
 
-def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
+def unfold(x: TensorLike, dimension: int, size: int, step: int) -> Tensor:
     """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view,
     only read where the slices overlap.
 
@@ -327,7 +344,8 @@ class AsStrided(Function):
     def forward(self, x: Array) -> Array:
         memory, start = _memory(x)
         self.shape = x.shape
-        self.place = [n // x.itemsize for n in x.strides], start, memory.nbytes // x.itemsize
+        steps = [n // x.itemsize for n in x.strides]
+        self.place = (steps, start, memory.nbytes // x.itemsize)
         return _part(memory, x.dtype, self.size, self.stride, self.first)
 
     def places(self) -> Array:
@@ -351,7 +369,13 @@ class AsStrided(Function):
         return _core.scatter_add(dy.reshape(-1), places, 0, n + 1, None)[:n].reshape(self.shape)
 
 
-linear_rule(AsStrided, forward=lambda node, x: np.append(x, x.dtype.type(0))[node.places()])
+def _at_places(node: AsStrided, x: Array) -> Array:
+    """The elements of y in x; 0 for those that are not in x."""
+    zero = x.dtype.type(0)
+    return np.append(x, zero)[node.places()]
+
+
+linear_rule(AsStrided, forward=_at_places)
 
 
 def _memory(x: Array) -> tuple[Array, int]:
@@ -360,7 +384,7 @@ def _memory(x: Array) -> tuple[Array, int]:
     return memory.array, start // x.itemsize
 
 
-def _part(of: Array, dtype: Any, shape: Any, steps: Any, at: int) -> Any:
+def _part(of: Array, dtype: np.dtype[Any], shape: Any, steps: Sequence[int], at: int) -> Any:
     """The view of contiguous memory with this shape and these steps from element `at` on; None if it would
     have elements beyond the memory."""
     if of.size == 0 and math.prod(shape):  # NumPy does not check memory of 0 bytes
@@ -371,7 +395,7 @@ def _part(of: Array, dtype: Any, shape: Any, steps: Any, at: int) -> Any:
         return None
 
 
-def _apart(size: Any, stride: Any) -> bool:
+def _apart(size: Sequence[int], stride: Sequence[int]) -> bool:
     """True if no two elements are at the same place in memory, whatever the order of the dimensions."""
     reach = 0
     for step, n in sorted(zip(stride, size, strict=True)):
@@ -381,7 +405,9 @@ def _apart(size: Any, stride: Any) -> bool:
     return True
 
 
-def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+def as_strided(
+    input: TensorLike, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
     """A view of the memory of x with this shape and these steps, in elements. If x requires gradients, a view
     with several elements at one place is read-only. storage_offset: the first element, counted from the
     beginning of the memory, also if x is only a part of it; None: the first element of x.

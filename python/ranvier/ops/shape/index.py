@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_
 from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.types import ArrayLike, TensorLike
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
@@ -203,7 +204,7 @@ def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -
     return True
 
 
-def getitem(x: Any, key: Any) -> Tensor:
+def getitem(x: Tensor, key: Any) -> Tensor:
     """x[key]: a view for integers, slices, None and Ellipsis; a copy for integer and bool arrays.
 
     A list of numbers is an index array. One that holds Tensors, lists, slices, None or Ellipsis is a tuple,
@@ -229,30 +230,49 @@ def getitem(x: Any, key: Any) -> Tensor:
 
 
 @by_kernel(_core._picked)
-def _picked(x: Any, key: Any) -> Tensor:
-    if (parts := tuple_of(key)) is not key:
+def _picked(x: Tensor, key: Any) -> Tensor:
+    parts = tuple_of(key)
+    if parts is not key:
         return getitem(x, parts)
-    if is_written() and (numbers := _as_rows(x, key)):
-        return getitem(*numbers)
+    if is_written():
+        row = _without_first_number(x, key)
+        if row is not None:
+            return getitem(row.tensor, row.key)
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim:
         return watched(TakeRows(raw).apply(x), key)
     return watched(_pick(x, picks_of(raw, x.shape)), key)
 
 
-def _as_rows(x: Tensor, key: Any) -> tuple[Tensor, Any] | None:
+class _Row(NamedTuple):
+    """A slice of a Tensor, and the key for it."""
+
+    tensor: Tensor
+    key: tuple[Any, ...]
+
+
+def _without_first_number(x: Tensor, key: Any) -> _Row | None:
     """For a model that is written to a file: x and the key without the first Tensor of one number, which may
     depend on the inputs. x becomes its slice at that index; the key gets 0. None without such a Tensor."""
     parts = key if isinstance(key, tuple) else (key,)
     arrays: list[Any] = [getattr(part, "_array", part) for part in parts]
     for i, array in enumerate(arrays):
-        if array is not parts[i] and array.ndim == 0 and array.dtype.kind in "iu" and array.dtype != np.uint8:
-            sizes = [a.ndim if getattr(a, "dtype", None) == np.bool_ else int(a is not None) for a in arrays]
-            axis = sum(sizes[:i])
+        is_tensor = array is not parts[i]
+        if is_tensor and array.ndim == 0 and array.dtype.kind in "iu" and array.dtype != np.uint8:
+            dims = [_dims_indexed(a) for a in arrays]
+            axis = sum(dims[:i])
             if ... in parts[:i]:
-                axis = x.ndim - sum(sizes[i:])
-            return selected(x, axis, reshape(parts[i], 1), False), (*parts[:i], 0, *parts[i + 1 :])
+                axis = x.ndim - sum(dims[i:])
+            row = selected(x, axis, reshape(parts[i], 1), False)
+            return _Row(row, (*parts[:i], 0, *parts[i + 1 :]))
     return None
+
+
+def _dims_indexed(index: Any) -> int:
+    """How many dimensions an index between the brackets stands for."""
+    if getattr(index, "dtype", None) == np.bool_:
+        return index.ndim
+    return int(index is not None)
 
 
 def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
@@ -264,7 +284,7 @@ def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
     return Pick(picks, from_0).apply(x)
 
 
-def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
+def index_array(name: str, index: ArrayLike, ndim: int | None = None) -> Array:
     """The index as an array of integers, with ndim dimensions if that is given."""
     if isinstance(index, (list, tuple)):
         array = array_of(name, index)
@@ -276,7 +296,7 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     return array
 
 
-def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Tensor:
+def gather(input: TensorLike, dim: int, index: ArrayLike, *, sparse_grad: bool = False) -> Tensor:
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
 
     index: integers, as many dimensions as x, and along the others at most x's sizes (the rest of x is not
@@ -295,7 +315,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
 
 
 @by_kernel(lambda x, dim, index, from_0: _core.gather(x, index, dim, None, from_0, True), name="gather")
-def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
+def gathered(input: TensorLike, dim: int, index: ArrayLike, from_0: bool) -> Tensor:
     """:func:`gather`; negative indices count from the end, unless from_0."""
     input = as_tensor("gather", input)
     at = _dim("gather", dim, input.ndim)
@@ -326,7 +346,7 @@ def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
     return np.take_along_axis(x[part], places, at)
 
 
-def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
+def take_along_dim(input: TensorLike, indices: Any, dim: int | None = None) -> Tensor:
     """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
 
     For the indices that argmax and argsort return. With dim, negative indices count from the end. Raises
@@ -361,7 +381,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     return watched(gathered(input, at, np.broadcast_to(places, sizes), False), indices)
 
 
-def index_select(input: Any, dim: int, index: Any) -> Tensor:
+def index_select(input: TensorLike, dim: int, index: ArrayLike) -> Tensor:
     """The slices x[.., index[j], ..] along dim, joined; index has one dimension.
 
     Raises IndexError where an index is negative or out of range, ValueError where it has more dimensions.
@@ -374,7 +394,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     return selected(input, dim, index, True)
 
 
-def require_from_0(name: str, index: Any, size: int = 2**53) -> None:
+def require_from_0(name: str, index: ArrayLike, size: int = 2**53) -> None:
     """Raises IndexError unless all indices are in 0 ... size - 1, as PyTorch for these ops."""
     places = index_array(name, index)
     if not places.size or _core.inside(in_dtype(places, _I64), 0, size - 1):
@@ -393,7 +413,7 @@ def _slices(x: Array, dim: int, index: Array, from_0: bool) -> Array:
 
 
 @by_kernel(_slices, name="index_select")
-def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
+def selected(input: TensorLike, dim: int, index: ArrayLike, from_0: bool) -> Tensor:
     """:func:`index_select`; negative indices count from the end, unless from_0."""
     input = as_tensor("index_select", input)
     rows = index_array("index_select", index)
@@ -421,7 +441,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     return watched(y, index)
 
 
-def masked_select(input: Any, mask: Any) -> Tensor:
+def masked_select(input: TensorLike, mask: TensorLike) -> Tensor:
     """The elements of x where the mask is true, in logical order; both broadcast against each other.
 
     Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.

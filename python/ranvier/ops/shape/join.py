@@ -18,6 +18,7 @@ from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError, OpIndexError
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 _shape_of = attrgetter("shape")
 
@@ -63,7 +64,7 @@ def _split(dy: Array, sizes: list[int], axis: int) -> tuple[Array, ...]:
 KERNELS.split = _split
 
 
-def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+def cat(tensors: Sequence[TensorLike], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors joined along dim; their other dimensions are equal.
 
     Different dtypes are promoted as in arithmetic.
@@ -74,11 +75,13 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     >>> rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape
     (3, 2)
     """
-    return _cat(tensors, dim if axis is None else axis)
+    if axis is not None:
+        dim = axis
+    return _cat(tensors, dim)
 
 
 @by_kernel(_core.concatenate, name="cat")
-def _cat(tensors: Sequence[Any], dim: int) -> Tensor:
+def _cat(tensors: Sequence[TensorLike], dim: int) -> Tensor:
     parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
     if not parts:
         _core.concatenate([], dim)  # raises the error
@@ -98,8 +101,10 @@ def _joined(arrays: Sequence[Array], dim: int) -> Array:
         return host(_by_numpy, dim, *arrays)
     except (ValueError, TypeError, OverflowError) as error:
         shapes = ", ".join(str(x.shape) for x in arrays)
-        kind = OpIndexError if isinstance(error, IndexError) else OpError
-        raise kind(f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}") from error
+        error_class = OpIndexError if isinstance(error, IndexError) else OpError
+        raise error_class(
+            f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}"
+        ) from error
 
 
 def _by_numpy(dim: int, *arrays: Array) -> Array:
@@ -109,7 +114,7 @@ def _by_numpy(dim: int, *arrays: Array) -> Array:
 concat = concatenate = cat
 
 
-def _listed(name: str, tensors: Any) -> Any:
+def _listed(name: str, tensors: Sequence[TensorLike]) -> Any:
     """The argument of cat or stack, if it is a sequence; TypeError for a single tensor or number."""
     if type(tensors) in (list, tuple):
         return tensors
@@ -119,7 +124,7 @@ def _listed(name: str, tensors: Any) -> Any:
     return tensors
 
 
-def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+def stack(tensors: Sequence[TensorLike], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape, joined along a new dimension.
 
     >>> import ranvier as rv
@@ -127,17 +132,23 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
     tensor([[1., 3.],
             [2., 4.]])
     """
-    return _stack(tensors, dim if axis is None else axis)
+    if axis is not None:
+        dim = axis
+    return _stack(tensors, dim)
 
 
 @by_kernel(_core.stack, name="stack")
-def _stack(tensors: Sequence[Any], dim: int) -> Tensor:
+def _stack(tensors: Sequence[TensorLike], dim: int) -> Tensor:
     made = [x if isinstance(x, Tensor) else as_tensor("stack", x) for x in _listed("stack", tensors)]
     return cat([unsqueeze(x, dim) for x in made], dim)
 
 
 def split(
-    tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
+    tensor: Any,
+    split_size_or_sections: int | Sequence[int] | Tensor | None = None,
+    dim: int = 0,
+    *,
+    split_size: int | Sequence[int] | Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Views of x: pieces of a size along dim (the last may be smaller), or of the sizes listed.
 
@@ -154,7 +165,7 @@ def split(
     return _core._split("split", tensor, size, dim)
 
 
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: TensorLike, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of x: at most this many pieces of equal size (the last may be smaller) along dim.
 
     >>> import ranvier as rv
@@ -193,7 +204,7 @@ KERNELS.joined = _joined
 TENSORS.joined = lambda parts, axis: cat(parts, axis)
 
 
-def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
+def unbind(input: TensorLike, dim: int = 0, *, axis: int | None = None) -> tuple[Tensor, ...]:
     """Views of x: its slices along dim, without that dimension.
 
     >>> import ranvier as rv
@@ -228,7 +239,7 @@ def _off_tape(x: Tensor) -> Iterator[Tensor]:
         i += 1
 
 
-def select(input: Any, dim: int, index: int) -> Tensor:
+def select(input: TensorLike, dim: int, index: int) -> Tensor:
     """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
 
     >>> import ranvier as rv
@@ -238,7 +249,7 @@ def select(input: Any, dim: int, index: int) -> Tensor:
     return _core._select("select", input, dim, index)
 
 
-def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: TensorLike, dim: int, start: int, length: int) -> Tensor:
     """A view of x: the slices start ... start + length - 1 along dim.
 
     Raises IndexError where x has no such start, ValueError where it is too short.

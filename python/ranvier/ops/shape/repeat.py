@@ -25,9 +25,10 @@ from ranvier.tensors.errors import TooLarge, one_of, whole
 from ranvier.tensors.failures import OpError, misfit
 from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Axes, TensorLike
 
 
-def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
+def repeat(input: TensorLike, *sizes: Any, repeats: Any = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
@@ -41,7 +42,7 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 
 
 @by_kernel(_core.repeat)
-def _copies(input: Any, sizes: Any) -> Tensor:
+def _copies(input: TensorLike, sizes: Any) -> Tensor:
     input = as_tensor("repeat", input)
     times = _sizes("repeat", (sizes,))
     if len(times) < input.ndim or any(n < 0 for n in times):
@@ -52,7 +53,7 @@ def _copies(input: Any, sizes: Any) -> Tensor:
     return _repeated(input, times)
 
 
-def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
+def tile(input: TensorLike, *sizes: Any, dims: int | Sequence[int] | None = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
 
     >>> import ranvier as rv
@@ -63,7 +64,7 @@ def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
 
 
 @by_kernel(_core.repeat)
-def _tiles(input: Any, sizes: Any) -> Tensor:
+def _tiles(input: TensorLike, sizes: Any) -> Tensor:
     input = as_tensor("tile", input)
     times = _sizes("tile", (sizes,))
     if any(n < 0 for n in times):
@@ -117,7 +118,7 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
 
 
 def repeat_interleave(
-    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+    input: TensorLike, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
     """Each element (with dim: slice) repeated in place; repeats is a number, or one for each. Of repeats
     alone: their indices, each so often.
@@ -141,7 +142,7 @@ def repeat_interleave(
 
 # The kernel takes one whole number of repeats, and no output_size. All other calls run the function below.
 @by_kernel(lambda x, n, at: _core.repeat_each(x, n, at) if type(n) is int else NotImplemented)
-def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None = None) -> Tensor:
+def _each_repeated(input: TensorLike, repeats: Any, dim: Axes, output_size: int | None = None) -> Tensor:
     input = as_tensor("repeat_interleave", input)
     times = index_array("repeat_interleave", repeats)
     at = some_dim("repeat_interleave", input, dim)
@@ -177,7 +178,7 @@ def _each_repeated_alike(x: Tensor, at: int, times: int) -> Tensor:
     return Repeat([before, n, 1, after], [before, n, times, after], final).apply(x)
 
 
-def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: TensorLike, shifts: Any, dims: int | Sequence[int] | None = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 
     Raises ValueError where shifts and dims are not as many.
@@ -194,13 +195,14 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
         return _rolled(input, steps, None)
     if len(steps) != len(axes):
         raise OpError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
+    y = as_tensor("roll", input)
     for step, axis in zip(steps, axes, strict=True):
-        input = _rolled(input, step, axis)
-    return input
+        y = _rolled(y, step, axis)
+    return y
 
 
 @by_kernel(_core.roll)
-def _rolled(x: Any, shifts: Any, dim: int | None) -> Tensor:
+def _rolled(x: TensorLike, shifts: Any, dim: int | None) -> Tensor:
     """x shifted along one dimension, or the flattened x."""
     x = as_tensor("roll", x)
     steps = _sizes("roll", (shifts,))
@@ -222,7 +224,7 @@ def _rolled(x: Any, shifts: Any, dim: int | None) -> Tensor:
     return cat([getitem(x, head), getitem(x, tail)], axis)
 
 
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: TensorLike, indexing: str = "ij") -> tuple[Tensor, ...]:
     """For vectors of n, m ... one tensor (n, m, ...) each, constant along the others' dimensions: views.
 
     indexing "xy" exchanges the first two dimensions. Raises ValueError for another value, or for tensors of
@@ -280,7 +282,7 @@ linear_rule(Diagonal)
 _core._set_placed(Diagonal, False)
 
 
-def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: TensorLike, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A view of x: its elements x[.., i, .., i + offset, ..], with i along dim1 and i + offset along dim2.
     The last dimension of the view is that of i.
 
@@ -294,7 +296,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
 
 
 @in_dtypes(Dtypes("own", "float32"))
-def trace(input: Any) -> Tensor:
+def trace(input: TensorLike) -> Tensor:
     """The sum of a matrix's diagonal. Raises ValueError unless x has 2 dimensions.
 
     >>> import ranvier as rv
@@ -322,7 +324,7 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
     """A function of (input, diagonal, upper): triu (`upper`) or tril."""
 
     @by_kernel(_core.triangle)
-    def in_python(input: Any, diagonal: Any, upper: bool) -> Tensor:
+    def in_python(input: TensorLike, diagonal: Any, upper: bool) -> Tensor:
         x = as_tensor(name, input)
         diagonal = whole(name, "diagonal", diagonal)
         if x.ndim < 2:
@@ -348,7 +350,7 @@ _tril = _triangle("tril", False)
 _triu = _triangle("triu", True)
 
 
-def tril(input: Any, diagonal: int = 0) -> Tensor:
+def tril(input: TensorLike, diagonal: int = 0) -> Tensor:
     """x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
 
     Raises ValueError where x has fewer than 2 dimensions.
@@ -361,7 +363,7 @@ def tril(input: Any, diagonal: int = 0) -> Tensor:
     return _tril(input, diagonal, False)
 
 
-def triu(input: Any, diagonal: int = 0) -> Tensor:
+def triu(input: TensorLike, diagonal: int = 0) -> Tensor:
     """x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
 
     Raises ValueError where x has fewer than 2 dimensions.

@@ -9,7 +9,7 @@ views.cpp), which makes the nodes of these classes if x needs a gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from ranvier.tensors.failures import OpError
 from ranvier.tensors.memory import CopyOfView, like, read_only, reshaped
 from ranvier.tensors.memory_order import to_c_order
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import Axes, DtypeLike, ShapeLike, TensorLike
 from ranvier.tensors.views import views_of
 
 
@@ -132,7 +133,7 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
         raise TypeError(f"[{name}] got {arguments!r}; expected whole numbers") from error
 
 
-def _dim(name: str, dim: Any, ndim: int) -> int:
+def _dim(name: str, dim: Axes, ndim: int) -> int:
     """The dimension counted from the front. A tensor of shape () counts as having one, as in PyTorch."""
     if type(dim) is int and -ndim <= dim < ndim:
         return dim % ndim
@@ -148,14 +149,14 @@ def _dim(name: str, dim: Any, ndim: int) -> int:
     return dim % count
 
 
-def some_dim(name: str, x: Tensor, dim: Any) -> int:
+def some_dim(name: str, x: Tensor, dim: Axes) -> int:
     """As :func:`_dim`, for an op that removes a dimension or takes a part of it: IndexError for shape ()."""
     if x._array.ndim == 0:
         raise IndexError(f"[{name}] got x of shape (); expected at least one dimension")
     return _dim(name, dim, x._array.ndim)
 
 
-def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
+def reshape(input: TensorLike, *sizes: Any, shape: ShapeLike | None = None) -> Tensor:
     """The elements of x in another shape: ``reshape(x, 2, 3)``, ``reshape(x, (2, 3))`` or ``shape=(2, 3)``;
     one size may be -1, which follows from the others.
 
@@ -166,10 +167,12 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    return _core._reshape("reshape", input, sizes if shape is None else (shape,))
+    if shape is not None:
+        sizes = (shape,)
+    return _core._reshape("reshape", input, sizes)
 
 
-def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: TensorLike, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim, both included, as one, in logical order.
 
     >>> import ranvier as rv
@@ -179,12 +182,12 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return _core._flatten("flatten", input, start_dim, end_dim)
 
 
-def ravel(input: Any) -> Tensor:
+def ravel(input: TensorLike) -> Tensor:
     """x in one dimension: a view where x is in C order, else a copy."""
     return _core._reshape("ravel", as_tensor("ravel", input).contiguous(), (-1,))
 
 
-def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
+def unflatten(input: TensorLike, dim: int, sizes: ShapeLike) -> Tensor:
     """Dimension dim in several.
 
     >>> import ranvier as rv
@@ -199,7 +202,8 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     # -1 is computed here from the size of this dimension: reshape could not compute it if another dimension
     # is 0.
     if -1 in parts and size > 0:
-        parts[parts.index(-1)] = shape[at] // size if input.ndim else 1
+        length = shape[at] if input.ndim else size
+        parts[parts.index(-1)] = length // size
     if input.ndim and math.prod(parts) != shape[at]:
         raise OpError(
             f"[unflatten] got sizes {sizes} for a dimension of {shape[at]}; expected their product to be it"
@@ -207,7 +211,7 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     return reshape(input, (*shape[:at], *parts, *shape[at + 1 :]))
 
 
-def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
+def permute(input: TensorLike, *order: Any, dims: int | Sequence[int] | None = None) -> Tensor:
     """The dimensions in another order: ``permute(x, 1, 0)``, ``permute(x, (1, 0))`` or ``dims=(1, 0)``.
 
     Raises ValueError unless each is named once.
@@ -216,10 +220,12 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     >>> rv.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
-    return _core._permute("permute", input, order if dims is None else (dims,))
+    if dims is not None:
+        order = (dims,)
+    return _core._permute("permute", input, order)
 
 
-def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
+def transpose(input: TensorLike, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged; a number as it is.
 
     >>> import ranvier as rv
@@ -229,7 +235,7 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     return _core._transpose("transpose", input, dim0, dim1)
 
 
-def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
+def swapaxes(input: TensorLike, axis0: int, axis1: int) -> Tensor:
     """As :func:`transpose`, with NumPy's names.
 
     >>> import ranvier as rv
@@ -239,7 +245,7 @@ def swapaxes(input: Any, axis0: int, axis1: int) -> Tensor:
     return _core._transpose("swapaxes", input, axis0, axis1)
 
 
-def movedim(input: Any, source: Any, destination: Any) -> Tensor:
+def movedim(input: TensorLike, source: Axes, destination: Axes) -> Tensor:
     """Dimensions moved to other places; the others keep their order. source, destination: numbers or tuples.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice or the
@@ -252,34 +258,39 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     return _core._movedim("movedim", input, source, destination)
 
 
-def t(input: Any) -> Tensor:
+def t(input: TensorLike) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are. Raises ValueError for more dimensions."""
     return _core._t("t", input)
 
 
-def squeeze(input: Any, dim: Any = None, *dims: int, axis: Any = None) -> Tensor:
+def squeeze(input: TensorLike, dim: Axes = None, *dims: int, axis: Axes = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
     (2, 3, 1)
     """
-    if dims:
-        dim = (dim, *dims)
-    return _core._squeeze("squeeze", input, dim if axis is None else axis)
+    axes: Any = dim
+    if axis is not None:
+        axes = axis
+    elif dims:
+        axes = (dim, *dims)
+    return _core._squeeze("squeeze", input, axes)
 
 
-def unsqueeze(input: Any, dim: int | None = None, *, axis: Any = None) -> Tensor:
+def unsqueeze(input: TensorLike, dim: int | None = None, *, axis: int | None = None) -> Tensor:
     """x with a new dimension of size 1 before dim.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 3).unsqueeze(-1).shape
     (2, 3, 1)
     """
-    return _core._unsqueeze("unsqueeze", input, dim if axis is None else axis)
+    if axis is not None:
+        dim = axis
+    return _core._unsqueeze("unsqueeze", input, dim)
 
 
-def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
+def expand(input: TensorLike, *sizes: Any, size: ShapeLike | None = None) -> Tensor:
     """x repeated along dimensions of size 1, without a copy; -1 leaves a size as it is. The sizes are
     numbers, a tuple, or ``size=(2, 3)``.
 
@@ -290,15 +301,19 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     tensor([[1., 1., 1.],
             [2., 2., 2.]])
     """
-    return _core._expand("expand", input, sizes if size is None else (size,))
+    if size is not None:
+        sizes = (size,)
+    return _core._expand("expand", input, sizes)
 
 
-def broadcast_to(input: Any, *sizes: Any, size: Any = None) -> Tensor:
+def broadcast_to(input: TensorLike, *sizes: Any, size: ShapeLike | None = None) -> Tensor:
     """:func:`expand`; as a function PyTorch's takes the shape as a tuple alone."""
-    return _core._expand("broadcast_to", input, sizes if size is None else (size,))
+    if size is not None:
+        sizes = (size,)
+    return _core._expand("broadcast_to", input, sizes)
 
 
-def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
+def flip(input: TensorLike, *axes: Any, dims: int | Sequence[int] | None = None) -> Tensor:
     """A copy of x, reversed along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
@@ -309,22 +324,27 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     """
     if (dims is None) == (not axes):
         raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")
-    return _flipped(input, numbers_of(axes if dims is None else (dims,)))
+    if dims is not None:
+        axes = (dims,)
+    return _flipped(input, numbers_of(axes))
 
 
 @by_kernel(_core.flip, name="flip")
-def _flipped(input: Any, dims: Any) -> Tensor:
-    input, named = as_tensor("flip", input), _sizes("flip", (dims,))
+def _flipped(input: TensorLike, dims: int | Sequence[int]) -> Tensor:
+    input = as_tensor("flip", input)
+    named = _sizes("flip", (dims,))
     reversed_dims = [_dim("flip", d, input.ndim) for d in named]
     if len(set(reversed_dims)) != len(reversed_dims):
         raise OpError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")
-    return Flip(tuple(reversed_dims) if input.ndim else ()).apply(input)
+    if input.ndim == 0:
+        return Flip(()).apply(input)
+    return Flip(tuple(reversed_dims)).apply(input)
 
 
 # --- methods alone, and new shapes in place
 
 
-def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
+def view(x: Tensor, *sizes: Any, size: ShapeLike | None = None, dtype: DtypeLike | None = None) -> Tensor:
     """The elements of x in another shape, on the same memory; a write to one is seen in the other. Results of
     ops that are stored in another order than PyTorch's, as images, get C order for it where no other memory
     depends on theirs. Where no view is possible, as of a transposed tensor, the elements are copied, and the
@@ -338,13 +358,14 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
     tensor([1065353216], dtype=torch.int32)
     """
     if dtype is None and len(sizes) == 1 and type(sizes[0]) is not int:
-        if isinstance(sizes[0], (np.dtype, type, DType)):
-            dtype = sizes[0]
-        else:
-            dtype = None
+        size_or_dtype = sizes[0]
+        if isinstance(size_or_dtype, (np.dtype, type, DType)):
+            dtype = size_or_dtype
     if dtype is not None:
         return computed("view", (x,), reinterpreted(x, dtype), dtype=dtype)
-    return _core._view("view", x, sizes if size is None else (size,))
+    if size is not None:
+        sizes = (size,)
+    return _core._view("view", x, sizes)
 
 
 def view_or_copy(name: str, x: Tensor, sizes: Any) -> Tensor:
@@ -362,23 +383,23 @@ def view_or_copy(name: str, x: Tensor, sizes: Any) -> Tensor:
     return y
 
 
-def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:
+def _as(function: Callable[..., Tensor], name: str, x: TensorLike, other: TensorLike) -> Tensor:
     if not isinstance(other, (Tensor, np.ndarray)):
         raise TypeError(f"[{name}] got {type(other).__name__}; expected a Tensor")
     return function(name, x, other.shape)
 
 
-def view_as(x: Any, other: Any) -> Tensor:
+def view_as(x: TensorLike, other: TensorLike) -> Tensor:
     """x in the shape of other."""
     return _as(_core._view, "view_as", x, other)
 
 
-def reshape_as(x: Any, other: Any) -> Tensor:
+def reshape_as(x: TensorLike, other: TensorLike) -> Tensor:
     """As :meth:`view_as`."""
     return _as(_core._reshape, "reshape_as", x, other)
 
 
-def expand_as(x: Any, other: Any) -> Tensor:
+def expand_as(x: TensorLike, other: TensorLike) -> Tensor:
     """x repeated to the shape of other."""
     return _as(_core._expand, "expand_as", x, other)
 
@@ -398,7 +419,8 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
         if (result.shape, result.stride()) == (shape, x.stride()):
             return x
         x._array = result._array
-        x._view = None if x._view is None else result._view
+        if x._view is not None:
+            x._view = result._view
         if result._grad_fn is not None:  # Hooks stay at the old node, and get gradients of the old shape.
             x._grad_fn = result._grad_fn
         # The chains of x's views begin at its old shape. A step from the new shape back to it is put before

@@ -23,6 +23,7 @@ from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.tensors.memory import keep
 from ranvier.tensors.places import put_in_order
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import ArrayLike, TensorLike
 
 
 class Scatter(Function):
@@ -79,10 +80,10 @@ def _with_dimension(x: Array) -> Array:
 
 
 def scatter(
-    input: Any,
+    input: TensorLike,
     dim: int,
-    index: Any,
-    src: Any = None,
+    index: ArrayLike,
+    src: TensorLike | None = None,
     *,
     value: float | None = None,
     reduce: str | None = None,
@@ -105,10 +106,11 @@ def scatter(
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
     one_of("scatter", "reduce", reduce, (None, "add", "multiply"))
-    return _scatter(input, dim, index, value if src is None else src, reduce, "scatter")
+    values: Any = value if src is None else src
+    return _scatter(input, dim, index, values, reduce, "scatter")
 
 
-def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
+def scatter_add(input: TensorLike, dim: int, index: ArrayLike, src: TensorLike) -> Tensor:
     """x with y[.., index[.., j, ..], ..] += src[.., j, ..] along dim, in the order of j, in a new tensor.
 
     Shapes and errors as :func:`scatter`.
@@ -128,7 +130,9 @@ def _put_or_added(x: Array, dim: int, index: Array, src: Array, combine: str | N
 
 
 @by_kernel(_put_or_added, takes=5)
-def _scatter(x: Any, dim: int, index: Any, src: Any, combine: str | None, name: str) -> Tensor:
+def _scatter(
+    x: TensorLike, dim: int, index: ArrayLike, src: TensorLike, combine: str | None, name: str
+) -> Tensor:
     x = as_tensor(name, x)
     places = _with_dimension(index_array(name, index))
     at = _dim(name, dim, x.ndim)
@@ -186,7 +190,9 @@ def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
     return cast(src, wanted)
 
 
-def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
+def index_add(
+    input: TensorLike, dim: int, index: ArrayLike, source: TensorLike, *, alpha: float = 1
+) -> Tensor:
     """x with y[.., index[j], ..] += alpha * source[.., j, ..] along dim, in the order of j, in a new tensor.
 
     index has one dimension, as long as source's dimension dim; source has x's other sizes. Shape () counts
@@ -209,7 +215,7 @@ def _added_slices(x: Array, dim: int, index: Array, source: Array, alpha: float)
 
 
 @by_kernel(_added_slices, name="index_add")
-def _index_added(input: Any, dim: int, index: Any, source: Any, alpha: float) -> Tensor:
+def _index_added(input: TensorLike, dim: int, index: ArrayLike, source: TensorLike, alpha: float) -> Tensor:
     input = as_tensor("index_add", input)
     source = as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))

@@ -4,7 +4,7 @@ one."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,18 @@ from ranvier.ops.shape.reshape import _dim, reshape, unsqueeze
 from ranvier.tensors.errors import whole
 from ranvier.tensors.failures import OpError
 from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.types import TensorLike
 
 
-def listed(name: str, tensors: Any) -> list[Tensor]:
+def listed(name: str, tensors: Sequence[TensorLike | Sequence[TensorLike]]) -> list[Tensor]:
     """The Tensors in the arguments of ``f(x, y)`` or ``f([x, y])``. name: the op's, for errors."""
+    operands: Sequence[Any] = tensors
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
-        tensors = tensors[0]
-    return [as_tensor(name, x) for x in tensors]
+        operands = tensors[0]
+    return [as_tensor(name, x) for x in operands]
 
 
-def atleast_1d(*tensors: Any) -> Any:
+def atleast_1d(*tensors: TensorLike) -> Any:
     """Each tensor with at least one dimension; several give a tuple.
 
     >>> import ranvier as rv
@@ -35,7 +37,7 @@ def atleast_1d(*tensors: Any) -> Any:
     return _each("atleast_1d", tensors, _as_vectors)
 
 
-def atleast_2d(*tensors: Any) -> Any:
+def atleast_2d(*tensors: TensorLike) -> Any:
     """Each tensor with at least two dimensions: a vector is a row.
 
     >>> import ranvier as rv
@@ -45,7 +47,7 @@ def atleast_2d(*tensors: Any) -> Any:
     return _each("atleast_2d", tensors, _as_rows)
 
 
-def atleast_3d(*tensors: Any) -> Any:
+def atleast_3d(*tensors: TensorLike) -> Any:
     """Each tensor with at least three dimensions: (n) becomes (1, n, 1), (m, n) becomes (m, n, 1).
 
     >>> import ranvier as rv
@@ -55,7 +57,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return _each("atleast_3d", tensors, _as_layers)
 
 
-def _each(name: str, tensors: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def _each(name: str, tensors: Sequence[TensorLike], function: Callable[[Tensor], Tensor]) -> Any:
     """function(x) of one tensor; a tuple of them for several tensors, or a list."""
     changed = tuple(function(x) for x in listed(name, tensors))
     is_one_tensor = len(tensors) == 1 and not isinstance(tensors[0], (list, tuple))
@@ -90,7 +92,7 @@ def _as_columns(x: Tensor) -> Tensor:
     return x
 
 
-def hstack(tensors: Any) -> Tensor:
+def hstack(tensors: Sequence[TensorLike]) -> Tensor:
     """The tensors side by side: joined along dimension 1, vectors along dimension 0.
 
     >>> import ranvier as rv
@@ -102,7 +104,7 @@ def hstack(tensors: Any) -> Tensor:
     return cat(parts, 0 if are_vectors else 1)
 
 
-def vstack(tensors: Any) -> Tensor:
+def vstack(tensors: Sequence[TensorLike]) -> Tensor:
     """The tensors one below the other: joined along dimension 0, vectors as rows.
 
     >>> import ranvier as rv
@@ -116,7 +118,7 @@ def vstack(tensors: Any) -> Tensor:
 row_stack = vstack
 
 
-def column_stack(tensors: Any) -> Tensor:
+def column_stack(tensors: Sequence[TensorLike]) -> Tensor:
     """The tensors side by side, vectors as columns.
 
     >>> import ranvier as rv
@@ -130,7 +132,12 @@ _MOST_PARTS = 100_000  # the most parts of `tensor_split` beyond the dimension's
 
 
 def tensor_split(
-    input: Any, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
+    input: TensorLike,
+    indices_or_sections: Any = None,
+    dim: int = 0,
+    *,
+    indices: Any = None,
+    sections: Any = None,
 ) -> tuple[Tensor, ...]:
     """x cut along dim into that many parts, the first ones longer by one, or before the given indices.
 

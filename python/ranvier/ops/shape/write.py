@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ from ranvier.tensors.memory import fill_number, filled_like, keep
 from ranvier.tensors.places import picked
 from ranvier.tensors.recording import host
 from ranvier.tensors.tensor import Tensor, by_numpy, wrap
+from ranvier.tensors.types import ArrayLike, TensorLike
 
 
-def take(input: Any, index: Any) -> Tensor:
+def take(input: TensorLike, index: ArrayLike) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
 
     >>> import ranvier as rv
@@ -39,7 +41,7 @@ def take(input: Any, index: Any) -> Tensor:
     return reshape(selected(reshape(input, (-1,)), 0, reshape(at, -1), False), at.shape)
 
 
-def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
+def put(input: TensorLike, index: ArrayLike, source: TensorLike, accumulate: bool = False) -> Tensor:
     """x with the elements of source at flat positions index, or added to them, in a new tensor.
 
     >>> import ranvier as rv
@@ -57,7 +59,7 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor
     return reshape(watched(y, index), input.shape)
 
 
-def _in_range(name: str, index: Any, size: int) -> Any:
+def _in_range(name: str, index: Array, size: int) -> Array:
     """The index counted from 0."""
     if _core.inside(index, 0, size - 1):
         return index
@@ -66,14 +68,15 @@ def _in_range(name: str, index: Any, size: int) -> Any:
     return np.where(index < 0, index + size, index)
 
 
-def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
+def _rows(name: str, x: Tensor, dim: int, index: ArrayLike) -> tuple[int, Array]:
     """dim and the indices along it, both from 0 on."""
     at = _dim(name, dim, x.ndim)
     rows = index_array(name, index).reshape(-1)
-    return at, host(_in_range, name, rows, x.shape[at] if x.ndim else 1)
+    size = x.shape[at] if x.ndim else 1
+    return at, host(_in_range, name, rows, size)
 
 
-def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
+def index_fill(input: TensorLike, dim: int, index: ArrayLike, value: TensorLike) -> Tensor:
     """x with every element at the indices along dim replaced by a number, in a new tensor.
 
     >>> import ranvier as rv
@@ -82,10 +85,12 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
-    if not isinstance(value, (Tensor, np.ndarray)):
+    if isinstance(value, (Tensor, np.ndarray)):
+        value = as_tensor("index_fill", value)
+        if value.ndim:
+            raise misfit("index_fill", {"value": value.shape}, "a number")
+    else:
         value = fill_number("index_fill", value, input._array.dtype)
-    elif (value := as_tensor("index_fill", value)).ndim:
-        raise misfit("index_fill", {"value": value.shape}, "a number")
     source = expand(cast(value, input.dtype), _rows_shape(input, at, rows))
     return watched(_copied(input, at, rows, source), index)
 
@@ -96,7 +101,11 @@ def _rows_shape(x: Tensor, at: int, rows: Array) -> tuple[int, ...]:
     return ()
 
 
-@by_kernel(lambda x, at, rows, source: _core.scatter(x, rows, source, at, False, None, True))
+def _scattered(x: Array, at: int, rows: Array, source: Array) -> Array:
+    return _core.scatter(x, rows, source, at, False, None, True)
+
+
+@by_kernel(_scattered)
 def _copied(x: Tensor, at: int, rows: Array, source: Tensor) -> Tensor:
     if x.ndim == 0:
         return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), x)
@@ -104,7 +113,7 @@ def _copied(x: Tensor, at: int, rows: Array, source: Tensor) -> Tensor:
     return scatter(x, at, np.broadcast_to(places, source.shape), source)
 
 
-def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
+def fill_diagonal_(input: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
     """x[i, i, ..] = fill_value, in place, for a matrix (m, n) or more dimensions of one length.
 
     wrap: with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for another shape.
@@ -122,7 +131,7 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     return assign(input, masked_fill(input, keep(mask), fill_value), "fill_diagonal_")
 
 
-def apply_(input: Any, callable: Any) -> Tensor:
+def apply_(input: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     """x = callable(x), in place, for one number after another, in Python.
 
     >>> import ranvier as rv
@@ -132,7 +141,7 @@ def apply_(input: Any, callable: Any) -> Tensor:
     return _computed("apply_", input, callable)
 
 
-def map_(input: Any, other: Any, callable: Any) -> Tensor:
+def map_(input: Tensor, other: TensorLike, callable: Callable[[Any, Any], Any]) -> Tensor:
     """x = callable(x, other), in place, for one pair of numbers after another, in Python.
 
     >>> import ranvier as rv
@@ -142,21 +151,27 @@ def map_(input: Any, other: Any, callable: Any) -> Tensor:
     return _computed("map_", input, callable, as_tensor("map_", other))
 
 
-def _computed(name: str, x: Tensor, function: Any, *others: Tensor) -> Tensor:
+def _computed(name: str, x: Tensor, function: Callable[..., Any], *others: Tensor) -> Tensor:
     """x with the function of its elements and those of others. Raises RuntimeError for gradients."""
-    if any(t.requires_grad for t in (x, *others)):
+    operands = (x, *others)
+    if any(t.requires_grad for t in operands):
         raise RuntimeError(f"[{name}] got a tensor that requires gradients; expected x.detach()")
-    numbers = [broadcast_to(t, x.shape).reshape(-1).tolist() for t in (x, *others)]
-    return x.copy_(wrap(np.reshape([function(*v) for v in zip(*numbers, strict=True)], x.shape)))
+    numbers = [broadcast_to(t, x.shape).reshape(-1).tolist() for t in operands]
+    results = list(map(function, *numbers))
+    return x.copy_(wrap(np.reshape(results, x.shape)))
 
 
-def index_copy_(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+def index_copy_(input: Tensor, dim: int, index: ArrayLike, source: TensorLike) -> Tensor:
     """As :func:`ranvier.index_copy`, in place: the other elements are not read."""
     return _copied_into(input, dim, index, source)
 
 
-@into(lambda dim, index, source, out: _core.scatter(out, index, source, dim, False, out, True))
-def _copied_into(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+def _scattered_into(dim: int, index: Array, source: Array, out: Array) -> Array:
+    return _core.scatter(out, index, source, dim, False, out, True)
+
+
+@into(_scattered_into)
+def _copied_into(input: Tensor, dim: int, index: ArrayLike, source: TensorLike) -> Tensor:
     check_leaf(input, "index_copy_")
     at = _dim("index_copy_", dim, input.ndim)
     source = as_tensor("index_copy_", source)
@@ -170,7 +185,7 @@ def _copied_into(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     return input
 
 
-def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+def index_copy(input: TensorLike, dim: int, index: ArrayLike, source: TensorLike) -> Tensor:
     """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
 
     Raises IndexError where an index is negative or out of range.
@@ -179,19 +194,19 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
-    input = as_tensor("index_copy", input)
-    source = as_tensor("index_copy", source)
+    x = as_tensor("index_copy", input)
+    values = as_tensor("index_copy", source)
     if _core._autocast(-1):
-        input, source = alike(input, source)
+        x, values = alike(x, values)
     require_from_0("index_copy", index)
-    at, rows = _rows("index_copy", input, dim, index)
-    expected = _rows_shape(input, at, rows)
-    if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
-        raise misfit("index_copy", {"source": source.shape}, expected)
-    return watched(_copied(input, at, rows, source), index)
+    at, rows = _rows("index_copy", x, dim, index)
+    expected = _rows_shape(x, at, rows)
+    if values.shape != expected and not (x.ndim == 0 and values.numel() == 1):
+        raise misfit("index_copy", {"source": values.shape}, expected)
+    return watched(_copied(x, at, rows, values), index)
 
 
-def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+def index_put(input: TensorLike, indices: Any, values: TensorLike, accumulate: bool = False) -> Tensor:
     """x with x[indices] = values, or += with accumulate, in a new tensor.
 
     >>> import ranvier as rv
@@ -201,7 +216,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     """
     input = as_tensor("index_put", input)
     values = as_tensor("index_put", values)
-    key = raw_index(tuple(slice(None) if i is None else as_tensor("index_put", i) for i in indices))
+    key = raw_index(tuple(_tensor_or_all(i) for i in indices))
     if values.dtype != input.dtype:
         raise DtypeError(
             f"[index_put] got values of {values._array.dtype} for x of {input._array.dtype}; expected equal "
@@ -210,7 +225,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     try:
         if not accumulate:
             y = input.clone()
-            y[key if len(key) != 1 else key[0]] = values
+            y[key[0] if len(key) == 1 else key] = values
             return watched(y, *indices)
         picks = picks_of(key, input.shape)
         n = len(picks.axes)
@@ -227,14 +242,23 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     return put(input, places, broadcast_to(values, places.shape), accumulate)
 
 
-def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
+def _tensor_or_all(index: TensorLike | None) -> Tensor | slice:
+    """An index of `index_put`; None stands for a whole dimension."""
+    if index is None:
+        return slice(None)
+    return as_tensor("index_put", index)
+
+
+def masked_scatter(input: TensorLike, mask: TensorLike, source: TensorLike) -> Tensor:
     """x with the elements where mask is true replaced by the first elements of source, in order.
 
     >>> import ranvier as rv
     >>> rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
     tensor([1., 0., 2.])
     """
-    input, mask, source = (as_tensor("masked_scatter", t) for t in (input, mask, source))
+    input = as_tensor("masked_scatter", input)
+    mask = as_tensor("masked_scatter", mask)
+    source = as_tensor("masked_scatter", source)
     if mask.dtype != np.bool_:
         raise DtypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
     shape = np.broadcast_shapes(input.shape, mask.shape)
@@ -250,7 +274,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
 
 
 def scatter_reduce(
-    input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+    input: TensorLike, dim: int, index: ArrayLike, src: TensorLike, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """x with y[.., index[j], ..] = the reduction of all src[.., j, ..] written there, and of x's element.
 
@@ -275,7 +299,9 @@ def _by_places(x: Array, dim: int, index: Array, src: Array, reduce: str, includ
 
 
 @by_kernel(_by_places)
-def _reduced_into(input: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool) -> Tensor:
+def _reduced_into(
+    input: TensorLike, dim: int, index: ArrayLike, src: TensorLike, reduce: str, include_self: bool
+) -> Tensor:
     """scatter_reduce: `input` with src added, multiplied and so on at the places of index along dim."""
     input = as_tensor("scatter_reduce", input)
     src = _like(input, as_tensor("scatter_reduce", src), "scatter_reduce")
@@ -285,7 +311,10 @@ def _reduced_into(input: Any, dim: int, index: Any, src: Any, reduce: str, inclu
     if reduce in ("sum", "mean") and is_floating(input):
         ones = full_like(src.detach(), 1)
         count = scatter_add(full_like(input.detach(), int(include_self)), at, places, ones)
-        y = scatter_add(input if include_self else where(count > 0, 0.0, input), at, places, src)
+        base = input
+        if not include_self:
+            base = where(count > 0, 0.0, input)
+        y = scatter_add(base, at, places, src)
         y = watched(y, index)
         if reduce == "sum":
             return y
@@ -301,7 +330,8 @@ _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximu
 def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool) -> Array:
     """scatter_reduce by NumPy. places may be smaller than src: then only the front part of src counts. Arrays
     without dimensions get one."""
-    places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
+    places = np.atleast_1d(places)
+    y = np.atleast_1d(x.copy())
     part = tuple(map(slice, places.shape))
     rows: list[Any] = list(np.ogrid[part])
     rows[at] = places
@@ -311,21 +341,25 @@ def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_
     with np.errstate(all="ignore"):
         _UFUNCS[reduce].at(y, key, np.atleast_1d(src)[part])
     if reduce == "mean":
-        count = np.full(y.shape, 1 if include_self else 0)
+        count = np.full(y.shape, int(include_self))
         np.add.at(count, key, 1)
         divide = np.true_divide if y.dtype.kind == "f" else np.floor_divide
         y = divide(y, np.maximum(count, 1)).astype(y.dtype)
     return y.reshape(x.shape)
 
 
-def _neutral(reduce: str, dtype: Any) -> Any:
+def _neutral(reduce: str, dtype: np.dtype[Any]) -> float:
     """The neutral element of a reduction, from which it starts."""
-    if dtype.kind in "fb":
-        low, high = (-math.inf, math.inf) if dtype.kind == "f" else (False, True)
-    else:
-        low = np.iinfo(dtype).min
-        high = np.iinfo(dtype).max
-    return {"amax": low, "amin": high, "prod": 1}.get(reduce, 0)
+    if reduce == "prod":
+        return 1
+    if reduce not in ("amax", "amin"):
+        return 0
+    if dtype.kind == "f":
+        return -math.inf if reduce == "amax" else math.inf
+    if dtype.kind == "b":
+        return reduce == "amin"
+    limits = np.iinfo(dtype)
+    return limits.min if reduce == "amax" else limits.max
 
 
 class ScatterReduce(Function):
@@ -342,10 +376,13 @@ class ScatterReduce(Function):
         self.include_self = include_self
 
     def forward(self, x: Array, places: Array, src: Array) -> Array:
-        self.shape, self.src_shape = x.shape, src.shape
-        self.x, self.places, src = map(np.atleast_1d, (x, places, src))
+        self.shape = x.shape
+        self.src_shape = src.shape
+        self.x = np.atleast_1d(x)
+        self.places = np.atleast_1d(places)
         self.used = tuple(map(slice, self.places.shape))  # src and x may be larger
-        self.part, self.values = part_of(self.x.shape, self.places.shape, self.at) or (...,), src[self.used]
+        self.part = part_of(self.x.shape, self.places.shape, self.at) or (...,)
+        self.values = np.atleast_1d(src)[self.used]
         if self.include_self:
             first = self.x
         else:
@@ -368,8 +405,8 @@ class ScatterReduce(Function):
         return self._write(_core.scatter, x, values, False, None, True)
 
     def _added(self, x: Array, values: Array) -> Array:
-        y, values = (a.astype(self.y.dtype) for a in (x, values))
-        return self._write(_core.scatter, y, values, True, None, True)
+        dtype = self.y.dtype
+        return self._write(_core.scatter, x.astype(dtype), values.astype(dtype), True, None, True)
 
     def _read(self, x: Array) -> Array:
         return _core.gather(x, self.places, self.at, None, True, True)
@@ -380,7 +417,9 @@ class ScatterReduce(Function):
         dy = np.atleast_1d(dy)
         y = np.atleast_1d(self.y)
         # `own` is true where the value of x itself takes part in the reduction.
-        own: Any = True if self.include_self else self._put(np.ones(x.shape, dy.dtype), 0) != 0
+        own: Array | bool = True
+        if not self.include_self:
+            own = self._put(np.ones(x.shape, dy.dtype), 0) != 0
         with np.errstate(all="ignore"):
             if self.reduce == "prod":
                 dx, dvalues = self._of_product(dy, y, own)
@@ -400,7 +439,7 @@ class ScatterReduce(Function):
         dsrc[self.used] = dvalues
         return dx, None, dsrc.reshape(self.src_shape)
 
-    def _of_product(self, dy: Array, y: Array, own: Any) -> tuple[Array, Array]:
+    def _of_product(self, dy: Array, y: Array, own: Array | bool) -> tuple[Array, Array]:
         """The gradients of x and the values: dy times all other factors at the place, also where one is 0."""
         x = self.x
         values = self.values
@@ -423,7 +462,7 @@ class ScatterReduce(Function):
 
 
 @rule(ScatterReduce)
-def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+def _scatter_reduce(node: ScatterReduce, dy: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
     """The gradients by differentiable ops: dy times constants, or for "prod" times the other factors."""
     if node.reduce == "prod":
         of_x, of_src = _products_of_others(node)
@@ -432,33 +471,44 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
         of_used = of_all.reshape(node.src_shape or (1,))[node.used]
         of_x = wrap(shares)
         of_src = wrap(np.ascontiguousarray(of_used))
-    dx = dy * of_x if node.needs[0] else None
+    dx = None
+    if node.needs[0]:
+        dx = dy * of_x
     if not node.needs[2]:
         return dx, None, None
     dsrc = gather(reshape(dy, dy.shape or (1,)), node.at, wrap(node.places)) * of_src
     # src may be larger than places: the gradient of what is not written is 0, by `pad`
-    sizes = [n for size, own in zip(dsrc.shape, node.src_shape, strict=False) for n in (own - size, 0)]
-    if any(sizes):
-        dsrc = pad(dsrc, sizes[::-1])
+    if node.src_shape and dsrc.shape != node.src_shape:
+        sizes = []  # before and after each dimension, the last one first
+        for size, whole in zip(reversed(dsrc.shape), reversed(node.src_shape), strict=True):
+            sizes += [0, whole - size]
+        dsrc = pad(dsrc, sizes)
     return dx, None, reshape(dsrc, node.src_shape)
 
 
-def _products_of_others(node: Any) -> tuple[Tensor, Tensor]:
+def _products_of_others(node: ScatterReduce) -> tuple[Tensor, Tensor]:
     """For each factor, of x and of src, the product of all others at its place: y divided by it, or for a
     factor 0 the product of the factors that are not 0."""
     source = np.zeros(node.src_shape or (1,), node.values.dtype)
     source[node.used] = node.values
     src = reshape(of_input(node, 2, source.reshape(node.src_shape)), source.shape)[node.used]
-    x, y = of_input(node, 0, node.x.reshape(node.shape)), of_output(node, node.y)
-    x, y = (reshape(t, node.x.shape) for t in (x, y))
-    ones = np.ones_like(node.x)
-    own = (ones if node.include_self else node._put(ones, 0)) != 0
-    zeros = own & (node.x == 0), node.values == 0
-    if (node._added(*zeros) > 1).any():
+    x = reshape(of_input(node, 0, node.x.reshape(node.shape)), node.x.shape)
+    y = reshape(of_output(node, node.y), node.x.shape)
+    takes_part = np.ones_like(node.x)
+    if not node.include_self:
+        takes_part = node._put(takes_part, 0)
+    takes_part = takes_part != 0
+    zeros_of_x = takes_part & (node.x == 0)
+    zeros_of_src = node.values == 0
+    if (node._added(zeros_of_x, zeros_of_src) > 1).any():
         refuse(node)
-    places, own, empty, none = map(wrap, (node.places, own, *zeros))
-    x, src = where(own & ~empty, x, 1.0), where(none, 1.0, src)
+    places = wrap(node.places)
+    own = wrap(takes_part)
+    x_is_0 = wrap(zeros_of_x)
+    src_is_0 = wrap(zeros_of_src)
+    x = where(own & ~x_is_0, x, 1.0)
+    src = where(src_is_0, 1.0, src)
     rest = ScatterReduce(node.at, "prod", True).apply(x, places, src)
-    read_y, read_rest = (gather(t, node.at, places) for t in (y, rest))
-    of_x = where(own, where(empty, rest, y / x), 0.0)
-    return reshape(of_x, node.shape), where(none, read_rest, read_y / src)
+    of_x = where(own, where(x_is_0, rest, y / x), 0.0)
+    of_src = where(src_is_0, gather(rest, node.at, places), gather(y, node.at, places) / src)
+    return reshape(of_x, node.shape), of_src
