@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,6 +15,7 @@ from ranvier.autograd import Tensor, grad, no_grad
 from ranvier.distributions.constraints import dependent_property, independent, is_dependent
 from ranvier.distributions.utils import _sum_rightmost, expanded, lazy_property
 from ranvier.tensors.errors import own_errors
+from ranvier.tensors.types import ArrayLike
 
 Shape = tuple[int, ...]
 
@@ -131,7 +133,7 @@ class Distribution:
         """Set if distributions check parameters and values where the argument validate_args is not given."""
         Distribution._validate_args = bool(value)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         """This distribution with its parameters broadcast to batch_shape.
 
         _instance: for subclasses: an object to fill, whose existing attributes stay.
@@ -164,24 +166,24 @@ class Distribution:
             return self.__new__(type(self))
         return _instance
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Samples through which gradients reach the parameters, in the shape sample_shape + batch_shape."""
         raise NotImplementedError(f"[{type(self).__name__}] rsample is not defined; use sample and log_prob")
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Samples without gradients, in the shape sample_shape + batch_shape + event_shape."""
         with no_grad():
             return self.rsample(sample_shape)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """The logarithm of the density, or of the probability, of a value."""
         raise self._undefined("log_prob")
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """The probability of values of at most this."""
         raise self._undefined("cdf")
 
-    def icdf(self, value: Any) -> Tensor:
+    def icdf(self, value: ArrayLike) -> Tensor:
         """The value whose cdf is this: the inverse of cdf."""
         raise self._undefined("icdf")
 
@@ -213,9 +215,11 @@ class Distribution:
     def variance(self) -> Tensor:
         raise self._undefined("variance")
 
-    stddev = moment(lambda d: ops.sqrt(d.variance))
+    @moment
+    def stddev(self) -> Tensor:
+        return ops.sqrt(self.variance)
 
-    def _extended_shape(self, sample_shape: Any = ()) -> Any:
+    def _extended_shape(self, sample_shape: Sequence[int] = ()) -> Any:
         """The shape of samples."""
         if isinstance(sample_shape, (int, np.integer)):
             raise TypeError(
@@ -235,12 +239,12 @@ class Distribution:
             return values.expand(-1, *self._batch_shape, *self._event_shape)
         return values
 
-    def _tensor(self, value: Any) -> Tensor:
+    def _tensor(self, value: ArrayLike) -> Tensor:
         if isinstance(value, Tensor):
             return value
         return _in(value, _dtype(vars(self).values()))
 
-    def _value(self, value: Any) -> Tensor:
+    def _value(self, value: ArrayLike) -> Tensor:
         """The value of log_prob or cdf, checked."""
         x = self._tensor(value)
         if self._validate_args:
@@ -315,7 +319,10 @@ class Independent(Distribution):
     """
 
     def __init__(
-        self, base_distribution: Any, reinterpreted_batch_ndims: int, validate_args: Any = None
+        self,
+        base_distribution: Distribution,
+        reinterpreted_batch_ndims: int,
+        validate_args: bool | None = None,
     ) -> None:
         self.base_dist = base_distribution
         n = reinterpreted_batch_ndims
@@ -329,18 +336,21 @@ class Independent(Distribution):
         own = whole[len(whole) - n :]
         super().__init__(batch, (*own, *base_distribution.event_shape), validate_args)
 
-    has_rsample = property(lambda d: d.base_dist.has_rsample)
-    has_enumerate_support = property(
-        lambda d: not d.reinterpreted_batch_ndims and d.base_dist.has_enumerate_support
-    )
+    @property
+    def has_rsample(self) -> bool:
+        return self.base_dist.has_rsample
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    @property
+    def has_enumerate_support(self) -> bool:
+        return not self.reinterpreted_batch_ndims and self.base_dist.has_enumerate_support
+
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.sample(sample_shape)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         return self._summed(self.base_dist.log_prob(value))
 
     def entropy(self) -> Tensor:
@@ -359,9 +369,17 @@ class Independent(Distribution):
             return independent(base, n)
         return base
 
-    mean = moment(lambda d: d.base_dist.mean)
-    mode = moment(lambda d: d.base_dist.mode)
-    variance = moment(lambda d: d.base_dist.variance)
+    @moment
+    def mean(self) -> Tensor:
+        return self.base_dist.mean
+
+    @moment
+    def mode(self) -> Tensor:
+        return self.base_dist.mode
+
+    @moment
+    def variance(self) -> Tensor:
+        return self.base_dist.variance
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_dist!r}, {self.reinterpreted_batch_ndims})"

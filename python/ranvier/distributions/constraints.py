@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,22 +42,29 @@ class Constraint:
     # (least, most) of a set that is all numbers between them, for one fast check; True as a third element if
     # the least itself is not in the set. () for other sets
     _limits: Any = ()
-    _kind = "f"  # `_limits` decide for dtypes of this kind alone
+    _kind: Any = "f"  # `_limits` decide for dtypes of this kind alone
     _text = ""  # what errors call the set; may name attributes in braces
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         raise NotImplementedError(f"[{type(self).__name__}] check is not defined")
 
     @property
     def text(self) -> str:
-        shown = {k: f"{v:g}" if isinstance(v, float) else v for k, v in vars(self).items()}
+        shown = dict(vars(self))
+        for name, value in shown.items():
+            if isinstance(value, float):
+                shown[name] = f"{value:g}"
         return self._text.format_map(shown) or repr(self)
 
     def holds(self, x: Tensor) -> bool:
         """True if all values satisfy the constraint. A compiled step checks that at each replay, too."""
         x = wrap(x._array)
-        if x._array.dtype.kind == self._kind and (limits := self._bounds()):
-            return bool(inside((x if x.itemsize > 2 else x.float())._array, *limits))
+        if x._array.dtype.kind == self._kind:
+            limits = self._bounds()
+            if limits:
+                if x.itemsize <= 2:
+                    x = x.float()
+                return bool(inside(x._array, *limits))
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def _bounds(self) -> Any:
@@ -98,7 +106,7 @@ class _Dependent(Constraint):
         """The constraint with other settings."""
         return _Dependent(**{"is_discrete": self._is_discrete, "event_dim": self._event_dim, **settings})
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         raise ValueError("[constraints.dependent] got a class; expected an instance, which has the bounds")
 
 
@@ -139,48 +147,57 @@ class _Real(Constraint):
     _limits = (-math.inf, math.inf)
     _text = "numbers, not nan"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return value == value
 
 
 class _GreaterThan(Constraint):
     _text = "numbers > {lower_bound}"
-    _limits = property(lambda c: _fixed(c.lower_bound, math.inf, True))
 
-    def __init__(self, lower_bound: Any) -> None:
+    @property
+    def _limits(self) -> Any:
+        return _fixed(self.lower_bound, math.inf, True)
+
+    def __init__(self, lower_bound: Tensor | float) -> None:
         self.lower_bound = lower_bound
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return value > self.lower_bound
 
 
 class _GreaterThanEq(_GreaterThan):
     _text = "numbers >= {lower_bound}"
-    _limits = property(lambda c: _fixed(c.lower_bound, math.inf))
 
-    def check(self, value: Any) -> Any:
+    @property
+    def _limits(self) -> Any:
+        return _fixed(self.lower_bound, math.inf)
+
+    def check(self, value: Tensor) -> Any:
         return value >= self.lower_bound
 
 
 class _LessThan(Constraint):
     _text = "numbers < {upper_bound}"
 
-    def __init__(self, upper_bound: Any) -> None:
+    def __init__(self, upper_bound: Tensor | float) -> None:
         self.upper_bound = upper_bound
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return value < self.upper_bound
 
 
 class _Interval(Constraint):
     _text = "numbers from {lower_bound} to {upper_bound}"
-    _limits = property(lambda c: _fixed(c.lower_bound, c.upper_bound))
 
-    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+    @property
+    def _limits(self) -> Any:
+        return _fixed(self.lower_bound, self.upper_bound)
+
+    def __init__(self, lower_bound: Tensor | float, upper_bound: Tensor | float) -> None:
         self.lower_bound = lower_bound
         self.upper_bound = upper_bound
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return (value >= self.lower_bound) & (value <= self.upper_bound)
 
 
@@ -188,7 +205,7 @@ class _HalfOpenInterval(_Interval):
     _text = "numbers from {lower_bound} to below {upper_bound}"
     _limits = ()
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return (value >= self.lower_bound) & (value < self.upper_bound)
 
 
@@ -207,7 +224,7 @@ class _IntegerInterval(_Interval):
     _kind = "i"
     _text = "whole numbers from {lower_bound} to {upper_bound}"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return _whole(value - self.lower_bound) & (value <= self.upper_bound)
 
     @property
@@ -223,7 +240,7 @@ class _IntegerGreaterThan(_GreaterThan):
     _limits = ()
     _text = "whole numbers >= {lower_bound}"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return _whole(value - self.lower_bound)
 
 
@@ -240,7 +257,7 @@ class _Simplex(Constraint):
     event_dim = 1
     _text = "numbers >= 0 that add up to 1"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return ops.all(value >= 0, -1) & (ops.abs(ops.sum(value, -1) - 1) < 1e-6)
 
 
@@ -249,10 +266,10 @@ class _Multinomial(Constraint):
     event_dim = 1
     _text = "counts >= 0 that add up to at most {upper_bound}"
 
-    def __init__(self, upper_bound: Any) -> None:
+    def __init__(self, upper_bound: Tensor | float) -> None:
         self.upper_bound = upper_bound
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return ops.all(_whole(value), -1) & (ops.sum(value, -1) <= self.upper_bound)
 
 
@@ -260,21 +277,21 @@ class _LowerTriangular(Constraint):
     event_dim = 2
     _text = "a lower triangle"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return ops.all(ops.eq(ops.tril(value), value), (-2, -1))
 
 
 class _LowerCholesky(_LowerTriangular):
     _text = "a lower factor, with numbers > 0 in its diagonal"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return super().check(value) & ops.all(ops.diagonal(value, 0, -2, -1) > 0, -1)
 
 
 class _CorrCholesky(_LowerCholesky):
     _text = "a lower factor of a correlation matrix: rows of norm 1"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         near = 10 * value.shape[-1] * finfo(value.dtype).eps
         return super().check(value) & ops.all(ops.abs(ops.norm(value, 2, -1) - 1) < near, -1)
 
@@ -283,14 +300,14 @@ class _Square(Constraint):
     event_dim = 2
     _text = "a square matrix"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return full(value.shape[:-2], value.shape[-2] == value.shape[-1], dtype=np.bool_)
 
 
 class _Symmetric(_Square):
     _text = "a symmetric matrix"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         square = super().check(value)
         if value.shape[-2] != value.shape[-1]:
             return square
@@ -300,20 +317,20 @@ class _Symmetric(_Square):
 class _PositiveSemidefinite(_Symmetric):
     _text = "a positive-semidefinite matrix"
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         symmetric = super().check(value)
         if bool(ops.all(symmetric)):
             return symmetric & self._definite(value)
         return symmetric
 
-    def _definite(self, value: Any) -> Any:
+    def _definite(self, value: Tensor) -> Any:
         return ops.all(linalg.eigvalsh(value) >= 0, -1)
 
 
 class _PositiveDefinite(_PositiveSemidefinite):
     _text = "a positive-definite matrix"
 
-    def _definite(self, value: Any) -> Any:
+    def _definite(self, value: Tensor) -> Any:
         return ops.eq(linalg.cholesky_ex(value).info, 0)
 
 
@@ -324,13 +341,27 @@ class _IndependentConstraint(Constraint):
         self.base_constraint = base_constraint
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
 
-    event_dim = property(lambda c: c.base_constraint.event_dim + c.reinterpreted_batch_ndims)
-    is_discrete = property(lambda c: c.base_constraint.is_discrete)
-    text = property(lambda c: c.base_constraint.text)
-    _limits = property(lambda c: c.base_constraint._bounds())
-    _kind = property(lambda c: c.base_constraint._kind)
+    @property
+    def event_dim(self) -> int:
+        return self.base_constraint.event_dim + self.reinterpreted_batch_ndims
 
-    def check(self, value: Any) -> Any:
+    @property
+    def is_discrete(self) -> bool:
+        return self.base_constraint.is_discrete
+
+    @property
+    def text(self) -> str:
+        return self.base_constraint.text
+
+    @property
+    def _limits(self) -> Any:
+        return self.base_constraint._bounds()
+
+    @property
+    def _kind(self) -> str:
+        return self.base_constraint._kind
+
+    def check(self, value: Tensor) -> Any:
         n = self.reinterpreted_batch_ndims
         inner = self.base_constraint.check(value)
         if inner.ndim < n:
@@ -349,12 +380,14 @@ class _IndependentConstraint(Constraint):
 class _Parts(Constraint):
     """Values whose parts along `dim` each have a constraint of their own, `cseq`."""
 
-    is_discrete = property(lambda c: any(part.is_discrete for part in c.cseq))
+    @property
+    def is_discrete(self) -> bool:
+        return any(part.is_discrete for part in self.cseq)
 
-    def _check(self, parts: Any) -> list[Any]:
+    def _check(self, parts: Sequence[Tensor]) -> list[Any]:
         return [c.check(x) for c, x in zip(self.cseq, parts, strict=True)]
 
-    def __init__(self, cseq: Any, dim: int = 0) -> None:
+    def __init__(self, cseq: Sequence[Constraint], dim: int = 0) -> None:
         self.cseq = list(cseq)
         self.dim = dim
 
@@ -362,16 +395,20 @@ class _Parts(Constraint):
 class _Cat(_Parts):
     """The parts are slices along `dim`, of these lengths."""
 
-    event_dim = property(lambda c: max(part.event_dim for part in c.cseq))
+    @property
+    def event_dim(self) -> int:
+        return max(part.event_dim for part in self.cseq)
 
-    def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None) -> None:
+    def __init__(
+        self, cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None
+    ) -> None:
         super().__init__(cseq, dim)
         if lengths is not None:
             self.lengths = list(lengths)
         else:
             self.lengths = [1] * len(self.cseq)
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return ops.cat(self._check(ops.split(value, self.lengths, self.dim)), self.dim)
 
 
@@ -383,7 +420,7 @@ class _Stack(_Parts):
         most = max(part.event_dim for part in self.cseq)
         return most + (self.dim + most < 0)
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         return ops.stack(self._check(ops.unbind(value, self.dim)), self.dim)
 
 
@@ -395,9 +432,11 @@ class MixtureSameFamilyConstraint(Constraint):
         self.event_dim = base_constraint.event_dim
         self.is_discrete = base_constraint.is_discrete
 
-    text = property(lambda c: c.base_constraint.text)
+    @property
+    def text(self) -> str:
+        return self.base_constraint.text
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         if value.ndim < self.event_dim:
             raise ValueError(
                 f"[MixtureSameFamilyConstraint] got a value of shape {value.shape}; expected at least "
@@ -410,7 +449,7 @@ class MixtureSameFamilyConstraint(Constraint):
         return f"{type(self).__name__}({self.base_constraint!r})"
 
 
-def _whole(x: Any) -> Any:
+def _whole(x: Tensor) -> Any:
     """A mask of the elements that are whole numbers >= 0."""
     if x.dtype.kind != "f":
         return x >= 0

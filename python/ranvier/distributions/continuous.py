@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from ranvier.distributions.base import Distribution, ExponentialFamily, moment, 
 from ranvier.distributions.transforms import ExpTransform, TransformedDistribution
 from ranvier.distributions.utils import expanded, lazy_property
 from ranvier.ops.making.uniform import uniform_of
+from ranvier.tensors.types import ArrayLike
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -27,11 +29,16 @@ class _LocScale(Distribution):
     arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
 
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+    def __init__(self, loc: ArrayLike, scale: ArrayLike, validate_args: bool | None = None) -> None:
         self._with(validate_args, loc=loc, scale=scale)
 
-    mean = moment(lambda d: d.loc)
-    mode = moment(lambda d: d.loc)
+    @moment
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @moment
+    def mode(self) -> Tensor:
+        return self.loc
 
 
 class Normal(_LocScale, ExponentialFamily):
@@ -42,28 +49,30 @@ class Normal(_LocScale, ExponentialFamily):
     tensor(2.1121)
     """
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.loc + self.scale * randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Samples without gradients; as in PyTorch, this does not call the ``rsample`` of a subclass."""
         with no_grad():
             return Normal.rsample(self, sample_shape)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
         return -0.5 * z * z - ops.log(self.scale) - _HALF_LOG_2PI
 
     def entropy(self) -> Tensor:
         return ops.log(self.scale) + (0.5 + _HALF_LOG_2PI)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         return 0.5 * (1 + ops.erf((self._value(value) - self.loc) / (self.scale * math.sqrt(2))))
 
-    def icdf(self, value: Any) -> Tensor:
+    def icdf(self, value: ArrayLike) -> Tensor:
         return self.loc + self.scale * math.sqrt(2) * ops.erfinv(2 * self._tensor(value) - 1)
 
-    variance = moment(lambda d: d.scale * d.scale)
+    @moment
+    def variance(self) -> Tensor:
+        return self.scale * self.scale
 
 
 class LogNormal(TransformedDistribution):
@@ -77,13 +86,19 @@ class LogNormal(TransformedDistribution):
     has_rsample = True
     arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.positive
-    loc = moment(lambda d: d.base_dist.loc)
-    scale = moment(lambda d: d.base_dist.scale)
 
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+    @moment
+    def loc(self) -> Tensor:
+        return self.base_dist.loc
+
+    @moment
+    def scale(self) -> Tensor:
+        return self.base_dist.scale
+
+    def __init__(self, loc: ArrayLike, scale: ArrayLike, validate_args: bool | None = None) -> None:
         super().__init__(Normal(loc, scale, validate_args), ExpTransform(), validate_args)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         logs = ops.log(ops.where(x <= 0, 1.0, x))
         return ops.where(x <= 0, -math.inf, self.base_dist.log_prob(logs) - logs)
@@ -91,8 +106,13 @@ class LogNormal(TransformedDistribution):
     def entropy(self) -> Tensor:
         return self.base_dist.entropy() + self.loc
 
-    mean = moment(lambda d: ops.exp(d.loc + 0.5 * d.scale * d.scale))
-    mode = moment(lambda d: ops.exp(d.loc - d.scale * d.scale))
+    @moment
+    def mean(self) -> Tensor:
+        return ops.exp(self.loc + 0.5 * self.scale * self.scale)
+
+    @moment
+    def mode(self) -> Tensor:
+        return ops.exp(self.loc - self.scale * self.scale)
 
     @moment
     def variance(self) -> Tensor:
@@ -108,26 +128,28 @@ class Laplace(_LocScale):
     tensor(-1.6931)
     """
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         eps = finfo(self.loc.dtype).eps
         u = zeros(self._extended_shape(sample_shape), dtype=self.loc.dtype).uniform_(eps - 1, 1)
         return self.loc - self.scale * ops.sign(u) * ops.log1p(-ops.abs(u))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         return -ops.abs(self._value(value) - self.loc) / self.scale - ops.log(2 * self.scale)
 
     def entropy(self) -> Tensor:
         return 1 + ops.log(2 * self.scale)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
         return 0.5 - 0.5 * ops.sign(z) * ops.expm1(-ops.abs(z))
 
-    def icdf(self, value: Any) -> Tensor:
+    def icdf(self, value: ArrayLike) -> Tensor:
         p = self._tensor(value) - 0.5
         return self.loc - self.scale * ops.sign(p) * ops.log1p(-2 * ops.abs(p))
 
-    variance = moment(lambda d: 2 * d.scale * d.scale)
+    @moment
+    def variance(self) -> Tensor:
+        return 2 * self.scale * self.scale
 
 
 class Uniform(Distribution):
@@ -142,7 +164,7 @@ class Uniform(Distribution):
     low: Tensor
     high: Tensor
 
-    def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
+    def __init__(self, low: ArrayLike, high: ArrayLike, validate_args: bool | None = None) -> None:
         self._with(validate_args, low=low, high=high)
 
     @property
@@ -153,12 +175,12 @@ class Uniform(Distribution):
     def support(self) -> Any:
         return constraints.interval(self.low, self.high)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         u = rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
         x = self.low + (self.high - self.low) * u
         return ops.where(x.detach() >= self.high, self.low, x)  # rounding may give high itself
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         inside = (x >= self.low) & (x < self.high)
         return ops.where(inside, -ops.log(self.high - self.low), -math.inf)
@@ -166,15 +188,23 @@ class Uniform(Distribution):
     def entropy(self) -> Tensor:
         return ops.log(self.high - self.low)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         return ops.clip((self._value(value) - self.low) / (self.high - self.low), 0.0, 1.0)
 
-    def icdf(self, value: Any) -> Tensor:
+    def icdf(self, value: ArrayLike) -> Tensor:
         return self.low + (self.high - self.low) * self._tensor(value)
 
-    mean = moment(lambda d: (d.low + d.high) / 2)
-    mode = moment(lambda d: d.high * math.nan)
-    variance = moment(lambda d: (d.high - d.low) ** 2 / 12)
+    @moment
+    def mean(self) -> Tensor:
+        return (self.low + self.high) / 2
+
+    @moment
+    def mode(self) -> Tensor:
+        return self.high * math.nan
+
+    @moment
+    def variance(self) -> Tensor:
+        return (self.high - self.low) ** 2 / 12
 
 
 class Exponential(ExponentialFamily):
@@ -190,31 +220,39 @@ class Exponential(ExponentialFamily):
     arg_constraints: ClassVar[Any] = {"rate": constraints.positive}
     support = constraints.nonnegative
 
-    def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
+    def __init__(self, rate: ArrayLike, validate_args: bool | None = None) -> None:
         self._with(validate_args, rate=rate)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         u = uniform_of(self._extended_shape(sample_shape), self.rate.dtype)
         return -ops.log1p(-u).to(self.rate.dtype) / self.rate
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         return ops.where(x < 0, -math.inf, ops.log(self.rate) - self.rate * x)
 
     def entropy(self) -> Tensor:
         return 1 - ops.log(self.rate)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         z = -self.rate * self._value(value)
         # The slope of expm1 is computed from its result, which is rounded to -1 for large -z.
         return ops.where(z < -0.5, 1 - ops.exp(z), -ops.expm1(ops.clip(z, -0.5, None)))
 
-    def icdf(self, value: Any) -> Tensor:
+    def icdf(self, value: ArrayLike) -> Tensor:
         return -ops.log1p(-self._tensor(value)) / self.rate
 
-    mean = moment(lambda d: 1 / d.rate)
-    mode = moment(lambda d: d.rate * 0)
-    variance = moment(lambda d: 1 / (d.rate * d.rate))
+    @moment
+    def mean(self) -> Tensor:
+        return 1 / self.rate
+
+    @moment
+    def mode(self) -> Tensor:
+        return self.rate * 0
+
+    @moment
+    def variance(self) -> Tensor:
+        return 1 / (self.rate * self.rate)
 
 
 class MultivariateNormal(Distribution):
@@ -239,10 +277,10 @@ class MultivariateNormal(Distribution):
 
     def __init__(
         self,
-        loc: Any,
-        covariance_matrix: Any = None,
-        precision_matrix: Any = None,
-        scale_tril: Any = None,
+        loc: ArrayLike,
+        covariance_matrix: ArrayLike | None = None,
+        precision_matrix: ArrayLike | None = None,
+        scale_tril: ArrayLike | None = None,
         validate_args: bool | None = None,
     ) -> None:
         given = [m for m in (covariance_matrix, precision_matrix, scale_tril) if m is not None]
@@ -270,11 +308,11 @@ class MultivariateNormal(Distribution):
             matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
         self._unbroadcasted_scale_tril = matrix  # every method reads it: a subclass may compute it otherwise
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         noise = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype).unsqueeze(-1)
         return self.loc + ops.matmul(self._unbroadcasted_scale_tril, noise).squeeze(-1)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         away = (self._value(value) - self.loc).unsqueeze(-1)
         far = isinf(away)  # one infinite element: -inf, where the solution would have inf - inf
         lower = self._unbroadcasted_scale_tril
@@ -306,8 +344,13 @@ class MultivariateNormal(Distribution):
     def precision_matrix(self) -> Tensor:
         return self._whole(ops.cholesky_inverse(self._unbroadcasted_scale_tril))
 
-    mean = moment(lambda d: d.loc)
-    mode = moment(lambda d: d.loc)
+    @moment
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @moment
+    def mode(self) -> Tensor:
+        return self.loc
 
     @moment
     def variance(self) -> Tensor:

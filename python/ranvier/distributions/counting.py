@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.gamma import standard_gamma
 from ranvier.distributions.utils import expanded
 from ranvier.ops.making.random import generator
+from ranvier.tensors.types import ArrayLike, Shape
 
 
 def _drawn(values: Any, dtype: Any) -> Tensor:
@@ -35,20 +37,28 @@ class Poisson(ExponentialFamily):
     arg_constraints: ClassVar[Any] = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer
 
-    def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
+    def __init__(self, rate: ArrayLike, validate_args: bool | None = None) -> None:
         self._with(validate_args, rate=rate)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         draws = generator().poisson(self.rate._array, self._extended_shape(sample_shape))
         return _drawn(draws, self.rate.dtype)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         return ops.xlogy(x, self.rate) - self.rate - ops.lgamma(x + 1)
 
-    mean = moment(lambda d: d.rate)
-    mode = moment(lambda d: ops.floor(d.rate))
-    variance = moment(lambda d: d.rate)
+    @moment
+    def mean(self) -> Tensor:
+        return self.rate
+
+    @moment
+    def mode(self) -> Tensor:
+        return ops.floor(self.rate)
+
+    @moment
+    def variance(self) -> Tensor:
+        return self.rate
 
 
 class Geometric(_OfTrials):
@@ -61,18 +71,23 @@ class Geometric(_OfTrials):
 
     support = constraints.nonnegative_integer
 
-    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+    def __init__(
+        self,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
         self._set(probs, logits, validate_args)
         if self._validate_args and not constraints.positive.holds(self.probs):
             raise ValueError("[Geometric] got probs outside its range; expected 0 < p <= 1")
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         p = self.probs.detach()
         u = zeros(self._extended_shape(sample_shape), dtype=p.dtype)
         u.uniform_(finfo(p.dtype).tiny, 1)
         return ops.floor(ops.log(u) / ops.log1p(-p))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         if self._by_logits:
             return x * ops.logsigmoid(-self.logits) + ops.logsigmoid(self.logits)
@@ -82,9 +97,17 @@ class Geometric(_OfTrials):
     def entropy(self) -> Tensor:
         return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none") / self.probs
 
-    mean = moment(lambda d: 1 / d.probs - 1)
-    mode = moment(lambda d: d.probs * 0)
-    variance = moment(lambda d: (1 / d.probs - 1) / d.probs)
+    @moment
+    def mean(self) -> Tensor:
+        return 1 / self.probs - 1
+
+    @moment
+    def mode(self) -> Tensor:
+        return self.probs * 0
+
+    @moment
+    def variance(self) -> Tensor:
+        return (1 / self.probs - 1) / self.probs
 
 
 class Binomial(_OfTrials):
@@ -103,7 +126,11 @@ class Binomial(_OfTrials):
     }
 
     def __init__(
-        self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+        self,
+        total_count: ArrayLike = 1,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         self._set(probs, logits, validate_args, total_count=total_count)
 
@@ -111,12 +138,12 @@ class Binomial(_OfTrials):
     def support(self) -> Any:
         return constraints.integer_interval(0, self.total_count)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with no_grad():
             return binomial(expanded(self.total_count, shape), expanded(self.probs, shape))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         n = self.total_count
         ways = ops.lgamma(n + 1) - ops.lgamma(x + 1) - ops.lgamma(n - x + 1)
@@ -133,9 +160,17 @@ class Binomial(_OfTrials):
         logs = self.log_prob(self.enumerate_support(False))
         return -ops.sum(ops.exp(logs) * logs, 0)
 
-    mean = moment(lambda d: d.total_count * d.probs)
-    mode = moment(lambda d: ops.minimum(ops.floor((d.total_count + 1) * d.probs), d.total_count))
-    variance = moment(lambda d: d.total_count * d.probs * (1 - d.probs))
+    @moment
+    def mean(self) -> Tensor:
+        return self.total_count * self.probs
+
+    @moment
+    def mode(self) -> Tensor:
+        return ops.minimum(ops.floor((self.total_count + 1) * self.probs), self.total_count)
+
+    @moment
+    def variance(self) -> Tensor:
+        return self.total_count * self.probs * (1 - self.probs)
 
 
 class NegativeBinomial(_OfTrials):
@@ -155,17 +190,21 @@ class NegativeBinomial(_OfTrials):
     support = constraints.nonnegative_integer
 
     def __init__(
-        self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+        self,
+        total_count: ArrayLike,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         self._set(probs, logits, validate_args, total_count=total_count)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         p = self.probs.detach()
         rates = standard_gamma(self.total_count.detach(), shape=shape) * (p / (1 - p))
         return _drawn(generator().poisson(rates._array), p.dtype)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         n = self.total_count
         logs = n * ops.logsigmoid(-self.logits) + x * ops.logsigmoid(self.logits)
@@ -173,9 +212,17 @@ class NegativeBinomial(_OfTrials):
         # n = x = 0: ways is inf - inf, but 0 successes are certain, with a log of 0.
         return logs + ops.where(ops.eq(n + x, 0), 0.0, ways)
 
-    mean = moment(lambda d: d.total_count * ops.exp(d.logits))
-    mode = moment(lambda d: ops.clip(ops.floor((d.total_count - 1) * ops.exp(d.logits)), 0.0, None))
-    variance = moment(lambda d: d.mean / ops.sigmoid(-d.logits))
+    @moment
+    def mean(self) -> Tensor:
+        return self.total_count * ops.exp(self.logits)
+
+    @moment
+    def mode(self) -> Tensor:
+        return ops.clip(ops.floor((self.total_count - 1) * ops.exp(self.logits)), 0.0, None)
+
+    @moment
+    def variance(self) -> Tensor:
+        return self.mean / ops.sigmoid(-self.logits)
 
 
 class Multinomial(Distribution):
@@ -190,7 +237,11 @@ class Multinomial(Distribution):
     arg_constraints: ClassVar[Any] = Categorical.arg_constraints
 
     def __init__(
-        self, total_count: int = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+        self,
+        total_count: int = 1,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         if not isinstance(total_count, (int, np.integer)) or total_count < 0:
             raise ValueError(f"[Multinomial] got total_count {total_count!r}; expected a whole number >= 0")
@@ -200,21 +251,29 @@ class Multinomial(Distribution):
         super().__init__(shape[:-1], shape[-1:], False)
         self._validate_args = self._categorical._validate_args
 
-    probs = moment(lambda d: d._categorical.probs)
-    logits = moment(lambda d: d._categorical.logits)
-    param_shape = property(lambda d: d._categorical.param_shape)
+    @moment
+    def probs(self) -> Tensor:
+        return self._categorical.probs
+
+    @moment
+    def logits(self) -> Tensor:
+        return self._categorical.logits
+
+    @property
+    def param_shape(self) -> Shape:
+        return self._categorical.param_shape
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> Any:
         return constraints.multinomial(self.total_count)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         self._extended_shape(sample_shape)  # This is called for the error that it raises.
         with no_grad():
             classes = self._categorical.sample((self.total_count, *sample_shape))
             return ops.sum(F.one_hot(classes, self._categorical._num_events), 0).to(self.probs.dtype)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         never = ops.logical_and(ops.eq(x, 0), ops.eq(self.probs, 0))
         logs = ops.where(never, 0.0, x * self.logits)
@@ -233,5 +292,10 @@ class Multinomial(Distribution):
         ways = ops.sum(ops.exp(counts.log_prob(k)) * ops.lgamma(k + 1), (0, -1))
         return n * self._categorical.entropy() - math.lgamma(n + 1) + ways
 
-    mean = moment(lambda d: d.probs * d.total_count)
-    variance = moment(lambda d: d.total_count * d.probs * (1 - d.probs))
+    @moment
+    def mean(self) -> Tensor:
+        return self.probs * self.total_count
+
+    @moment
+    def variance(self) -> Tensor:
+        return self.total_count * self.probs * (1 - self.probs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,12 +15,13 @@ from ranvier import arange, bernoulli, eye, full, multinomial
 from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, ExponentialFamily, moment, parameters
 from ranvier.distributions.utils import expanded, lazy_property, logits_to_probs, probs_to_logits
+from ranvier.tensors.types import ArrayLike, Shape
 
 
 class _Weights(constraints.Constraint):
     event_dim = 1
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Tensor) -> Any:
         total = ops.sum(value, -1)
         return ops.all(value >= 0, -1) & (total > 0) & (total < math.inf)
 
@@ -27,9 +29,10 @@ class _Weights(constraints.Constraint):
 _weights = _Weights()
 
 
-def _one_of(name: str, probs: Any, logits: Any) -> None:
+def _one_of(name: str, probs: ArrayLike | None, logits: ArrayLike | None) -> None:
     if (probs is None) == (logits is None):
-        raise ValueError(f"[{name}] got {'neither' if probs is None else 'both'}; expected probs or logits")
+        got = "neither" if probs is None else "both"
+        raise ValueError(f"[{name}] got {got}; expected probs or logits")
 
 
 class _OfTrials(Distribution):
@@ -37,15 +40,27 @@ class _OfTrials(Distribution):
 
     arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
 
-    def _set(self, probs: Any, logits: Any, validate_args: bool | None, **counts: Any) -> None:
+    def _set(
+        self, probs: ArrayLike | None, logits: ArrayLike | None, validate_args: bool | None, **counts: Any
+    ) -> None:
         """Sets probs or logits, whichever is given; the other is computed at its first use."""
         _one_of(type(self).__name__, probs, logits)
         self._by_logits = logits is not None
-        given = {"probs": probs} if logits is None else {"logits": logits}
-        self._with(validate_args, **counts, **given)
+        if logits is None:
+            self._with(validate_args, **counts, probs=probs)
+        else:
+            self._with(validate_args, **counts, logits=logits)
 
-    _param = property(lambda d: d.logits if d._by_logits else d.probs)
-    param_shape = property(lambda d: d._param.shape)
+    @property
+    def _param(self) -> Tensor:
+        """The parameter that was given."""
+        if self._by_logits:
+            return self.logits
+        return self.probs
+
+    @property
+    def param_shape(self) -> Shape:
+        return self._param.shape
 
     @lazy_property
     def probs(self) -> Tensor:
@@ -67,14 +82,19 @@ class Bernoulli(_OfTrials, ExponentialFamily):
     has_enumerate_support = True
     support = constraints.boolean
 
-    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+    def __init__(
+        self,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
         self._set(probs, logits, validate_args)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with no_grad():
             return bernoulli(expanded(self.probs, self._extended_shape(sample_shape)))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         logits = self.logits
         if x.dtype.kind != "f":
@@ -89,14 +109,18 @@ class Bernoulli(_OfTrials, ExponentialFamily):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(arange(2, dtype=self.probs.dtype), expand)
 
-    mean = moment(lambda d: d.probs)
+    @moment
+    def mean(self) -> Tensor:
+        return self.probs
 
     @moment
     def mode(self) -> Tensor:
         sure = (self.probs >= 0.5).to(self.probs.dtype)
         return ops.where(ops.eq(self.probs, 0.5), math.nan, sure)
 
-    variance = moment(lambda d: d.probs * (1 - d.probs))
+    @moment
+    def variance(self) -> Tensor:
+        return self.probs * (1 - self.probs)
 
 
 class _OfClasses(Distribution):
@@ -107,14 +131,20 @@ class _OfClasses(Distribution):
     has_enumerate_support = True
     arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
 
-    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+    def __init__(
+        self,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
         name = type(self).__name__
         _one_of(name, probs, logits)
         if validate_args is None:
             check = self._validate_args
         else:
             check = validate_args
-        (given,) = parameters(name, probs if logits is None else logits)
+        values = probs if logits is None else logits
+        (given,) = parameters(name, values)
         if given.ndim < 1:
             raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")
         if logits is None:
@@ -136,8 +166,16 @@ class _OfClasses(Distribution):
         Distribution.__init__(self, given.shape[:-1], event_shape, False)
         self._validate_args = check
 
-    _param = _OfTrials._param
-    param_shape = _OfTrials.param_shape
+    @property
+    def _param(self) -> Tensor:
+        """The parameter that was given."""
+        if self._by_logits:
+            return self.logits
+        return self.probs
+
+    @property
+    def param_shape(self) -> Shape:
+        return self._param.shape
 
     @lazy_property
     def probs(self) -> Tensor:
@@ -147,7 +185,7 @@ class _OfClasses(Distribution):
     def logits(self) -> Tensor:
         return probs_to_logits(self.probs)
 
-    def _draw(self, sample_shape: Any) -> Tensor:
+    def _draw(self, sample_shape: Sequence[int]) -> Tensor:
         shape = tuple(int(n) for n in sample_shape)
         count = math.prod(shape)
         rows = math.prod(self._batch_shape)
@@ -181,18 +219,26 @@ class Categorical(_OfClasses):
     def support(self) -> Any:
         return constraints.integer_interval(0, self._num_events - 1)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self._draw(sample_shape)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         return self._log_prob_of(self._value(value).long())
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(arange(self._num_events), expand)
 
-    mean = moment(lambda d: full(d._batch_shape, math.nan, dtype=d._param.dtype))
-    mode = moment(lambda d: ops.argmax(d.probs, -1))
-    variance = moment(lambda d: full(d._batch_shape, math.nan, dtype=d._param.dtype))
+    @moment
+    def mean(self) -> Tensor:
+        return full(self._batch_shape, math.nan, dtype=self._param.dtype)
+
+    @moment
+    def mode(self) -> Tensor:
+        return ops.argmax(self.probs, -1)
+
+    @moment
+    def variance(self) -> Tensor:
+        return full(self._batch_shape, math.nan, dtype=self._param.dtype)
 
 
 class OneHotCategorical(_OfClasses):
@@ -206,18 +252,26 @@ class OneHotCategorical(_OfClasses):
     support = constraints.one_hot
     _one_hot = True
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return F.one_hot(self._draw(sample_shape), self._num_events).to(self._param.dtype)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         return self._log_prob_of(ops.argmax(self._value(value), -1))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(eye(self._num_events, dtype=self._param.dtype), expand)
 
-    mean = moment(lambda d: d.probs)
-    mode = moment(lambda d: F.one_hot(ops.argmax(d.probs, -1), d.event_shape[0]).to(d.probs.dtype))
-    variance = moment(lambda d: d.probs * (1 - d.probs))
+    @moment
+    def mean(self) -> Tensor:
+        return self.probs
+
+    @moment
+    def mode(self) -> Tensor:
+        return F.one_hot(ops.argmax(self.probs, -1), self.event_shape[0]).to(self.probs.dtype)
+
+    @moment
+    def variance(self) -> Tensor:
+        return self.probs * (1 - self.probs)
 
 
 class MixtureSameFamily(Distribution):
@@ -255,15 +309,15 @@ class MixtureSameFamily(Distribution):
     def support(self) -> Any:
         return constraints.MixtureSameFamilyConstraint(self.component_distribution.support)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         below = self.component_distribution.cdf(ops.unsqueeze(self._value(value), self._axis))
         return ops.sum(below * self.mixture_distribution.probs, -1)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = ops.unsqueeze(self._value(value), self._axis)
         return ops.logsumexp(self.component_distribution.log_prob(x) + self.mixture_distribution.logits, -1)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         with no_grad():
             probs = self.mixture_distribution.probs
             probs = expanded(probs, (*self.batch_shape, probs.shape[-1]))
@@ -281,7 +335,9 @@ class MixtureSameFamily(Distribution):
         probs = self.mixture_distribution.probs
         return ops.sum(ops.reshape(probs, probs.shape + (1,) * len(self.event_shape)) * values, self._axis)
 
-    mean = moment(lambda d: d._mean(d.component_distribution.mean))
+    @moment
+    def mean(self) -> Tensor:
+        return self._mean(self.component_distribution.mean)
 
     @moment
     def variance(self) -> Tensor:

@@ -14,7 +14,7 @@ Gauss-Legendre quadrature with 48 points computes it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -29,6 +29,7 @@ from ranvier.distributions.base import Distribution, ExponentialFamily, moment, 
 from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
 from ranvier.ops.making.random import numpy_of
+from ranvier.tensors.types import ArrayLike
 
 Array = np.ndarray[Any, Any]
 _ROWS = 512  # elements at a time, each with 48 points: the arrays fit in a cache
@@ -194,17 +195,17 @@ class Gamma(ExponentialFamily):
     arg_constraints: ClassVar[Any] = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
 
-    def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
+    def __init__(self, concentration: ArrayLike, rate: ArrayLike, validate_args: bool | None = None) -> None:
         self._with(validate_args, concentration=concentration, rate=rate)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         draws = standard_gamma(self.concentration, shape=self._extended_shape(sample_shape)) / self.rate
         return ops.where(draws > 0, draws, finfo(draws.dtype).tiny)
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         return _GammaBelow().apply(*ops.broadcast_tensors(self.concentration, self._value(value) * self.rate))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         a = self.concentration
         logs = a * ops.log(self.rate) + ops.xlogy(a - 1, x) - self.rate * x - ops.lgamma(a)
@@ -214,9 +215,17 @@ class Gamma(ExponentialFamily):
         a = self.concentration
         return a - ops.log(self.rate) + ops.lgamma(a) + (1 - a) * ops.digamma(a)
 
-    mean = moment(lambda d: d.concentration / d.rate)
-    mode = moment(lambda d: ops.clip((d.concentration - 1) / d.rate, 0.0, None))
-    variance = moment(lambda d: d.concentration / (d.rate * d.rate))
+    @moment
+    def mean(self) -> Tensor:
+        return self.concentration / self.rate
+
+    @moment
+    def mode(self) -> Tensor:
+        return ops.clip((self.concentration - 1) / self.rate, 0.0, None)
+
+    @moment
+    def variance(self) -> Tensor:
+        return self.concentration / (self.rate * self.rate)
 
 
 class Dirichlet(ExponentialFamily):
@@ -231,17 +240,17 @@ class Dirichlet(ExponentialFamily):
     arg_constraints: ClassVar[Any] = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex
 
-    def __init__(self, concentration: Any, validate_args: bool | None = None) -> None:
+    def __init__(self, concentration: ArrayLike, validate_args: bool | None = None) -> None:
         (self.concentration,) = parameters("Dirichlet", concentration)
         if self.concentration.ndim < 1:
             raise ValueError("[Dirichlet] got concentration of shape (); expected at least one dimension")
         shape = self.concentration.shape
         super().__init__(shape[:-1], shape[-1:], validate_args)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return sample_dirichlet(expanded(self.concentration, self._extended_shape(sample_shape)))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         return ops.sum(ops.xlogy(self.concentration - 1, self._value(value)), -1) - self._log_norm()
 
     def _log_norm(self) -> Tensor:
@@ -254,7 +263,9 @@ class Dirichlet(ExponentialFamily):
         n = c.shape[-1]
         return self._log_norm() + (total - n) * ops.digamma(total) - ops.sum((c - 1) * ops.digamma(c), -1)
 
-    mean = moment(lambda d: d.concentration / ops.sum(d.concentration, -1, True))
+    @moment
+    def mean(self) -> Tensor:
+        return self.concentration / ops.sum(self.concentration, -1, True)
 
     @moment
     def mode(self) -> Tensor:
@@ -286,14 +297,16 @@ class Beta(ExponentialFamily):
     }
     support = constraints.unit_interval
 
-    def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, concentration1: ArrayLike, concentration0: ArrayLike, validate_args: bool | None = None
+    ) -> None:
         self._with(validate_args, concentration1=concentration1, concentration0=concentration0)
         self._dirichlet = Dirichlet(ops.stack([self.concentration1, self.concentration0], -1), False)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self._dirichlet.rsample(sample_shape)[..., 0]
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         outside = (x < 0) | (x > 1)
         inner = ops.where(outside, 0.5, x)
@@ -302,8 +315,13 @@ class Beta(ExponentialFamily):
     def entropy(self) -> Tensor:
         return self._dirichlet.entropy()
 
-    mean = moment(lambda d: d.concentration1 / (d.concentration1 + d.concentration0))
-    mode = moment(lambda d: d._dirichlet.mode[..., 0])
+    @moment
+    def mean(self) -> Tensor:
+        return self.concentration1 / (self.concentration1 + self.concentration0)
+
+    @moment
+    def mode(self) -> Tensor:
+        return self._dirichlet.mode[..., 0]
 
     @moment
     def variance(self) -> Tensor:
@@ -326,14 +344,14 @@ class LKJCholesky(Distribution):
     arg_constraints: ClassVar[Any] = {"concentration": constraints.positive}
     support = constraints.corr_cholesky
 
-    def __init__(self, dim: int, concentration: Any = 1.0, validate_args: bool | None = None) -> None:
+    def __init__(self, dim: int, concentration: ArrayLike = 1.0, validate_args: bool | None = None) -> None:
         if not isinstance(dim, (int, np.integer)) or dim < 2:
             raise ValueError(f"[LKJCholesky] got dim {dim!r}; expected a whole number of at least 2")
         self.dim = int(dim)
         (self.concentration,) = tensors(concentration)
         super().__init__(self.concentration.shape, (self.dim, self.dim), validate_args)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         dtype = self.concentration.dtype
         rows = np.maximum(np.arange(self.dim), 1)
@@ -347,7 +365,7 @@ class LKJCholesky(Distribution):
         lower += np.sqrt(np.maximum(1 - shares, least))[..., None] * np.eye(self.dim)
         return wrap(lower.astype(dtype))
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         x = self._value(value)
         a = self.concentration
         n = self.dim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import ranvier.ops as ops
@@ -13,15 +14,19 @@ from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.transforms import ExpTransform, SigmoidTransform, TransformedDistribution
 from ranvier.distributions.utils import clamp_probs, expanded
 from ranvier.ops.making.random import rand
+from ranvier.tensors.types import ArrayLike, Shape
 
 
 class _Tempered(Distribution):
     """A distribution with a temperature, which broadcasts with samples and does not enlarge the batch."""
 
     has_rsample = True
-    temperature = moment(lambda d: d._unbroadcasted_temperature)
 
-    def _set_temperature(self, temperature: Any, beside: Tensor) -> None:
+    @moment
+    def temperature(self) -> Tensor:
+        return self._unbroadcasted_temperature
+
+    def _set_temperature(self, temperature: ArrayLike, beside: Tensor) -> None:
         """Stores the temperature, if it is a number in the dtype of `beside`, and checks that it is > 0."""
         self._unbroadcasted_temperature = tensors(temperature, beside)[0]
         if self._validate_args and not positive.holds(self.temperature):
@@ -35,17 +40,21 @@ class LogitRelaxedBernoulli(_Tempered, _OfTrials):
     support = real
 
     def __init__(
-        self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+        self,
+        temperature: ArrayLike,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         self._set(probs, logits, validate_args)
         self._set_temperature(temperature, self._param)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         probs = clamp_probs(expanded(self.probs, self._extended_shape(sample_shape)))
         u = clamp_probs(rand(probs.shape, dtype=probs.dtype))
         return (ops.log(u) - ops.log1p(-u) + ops.log(probs) - ops.log1p(-probs)) / self.temperature
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         difference = self.logits - self._value(value) * self.temperature
         return ops.log(self.temperature) + difference - 2 * ops.softplus(difference)
 
@@ -54,9 +63,18 @@ class _Relaxed(TransformedDistribution):
     """A TransformedDistribution with the parameters of its base distribution as attributes."""
 
     has_rsample = True
-    temperature = moment(lambda d: d.base_dist.temperature)
-    probs = moment(lambda d: d.base_dist.probs)
-    logits = moment(lambda d: d.base_dist.logits)
+
+    @moment
+    def temperature(self) -> Tensor:
+        return self.base_dist.temperature
+
+    @moment
+    def probs(self) -> Tensor:
+        return self.base_dist.probs
+
+    @moment
+    def logits(self) -> Tensor:
+        return self.base_dist.logits
 
 
 class RelaxedBernoulli(_Relaxed):
@@ -73,7 +91,11 @@ class RelaxedBernoulli(_Relaxed):
     support = unit_interval
 
     def __init__(
-        self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+        self,
+        temperature: ArrayLike,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         base = LogitRelaxedBernoulli(temperature, probs, logits, validate_args)
         super().__init__(base, SigmoidTransform(), validate_args)
@@ -84,24 +106,37 @@ class ExpRelaxedCategorical(_Tempered):
 
     arg_constraints: ClassVar[Any] = {"probs": simplex, "logits": real_vector}
     support = real_vector
-    probs = moment(lambda d: d._categorical.probs)
-    logits = moment(lambda d: d._categorical.logits)
-    param_shape = property(lambda d: d._categorical.param_shape)
+
+    @moment
+    def probs(self) -> Tensor:
+        return self._categorical.probs
+
+    @moment
+    def logits(self) -> Tensor:
+        return self._categorical.logits
+
+    @property
+    def param_shape(self) -> Shape:
+        return self._categorical.param_shape
 
     def __init__(
-        self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+        self,
+        temperature: ArrayLike,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         self._categorical = Categorical(probs, logits, validate_args)
         shape = self._categorical.param_shape
         super().__init__(shape[:-1], shape[-1:], validate_args)
         self._set_temperature(temperature, self._categorical._param)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         u = clamp_probs(rand(self._extended_shape(sample_shape), dtype=self.logits.dtype))
         noise = -ops.log(-ops.log(u))
         return ops.log_softmax((self.logits + noise) / self.temperature, -1)
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         count = self._categorical._num_events
         score = ops.log_softmax(self.logits - self._value(value) * self.temperature, -1)
         scale = math.lgamma(count) + ops.log(self.temperature) * (count - 1)
@@ -124,7 +159,11 @@ class RelaxedOneHotCategorical(_Relaxed):
     support = simplex
 
     def __init__(
-        self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+        self,
+        temperature: ArrayLike,
+        probs: ArrayLike | None = None,
+        logits: ArrayLike | None = None,
+        validate_args: bool | None = None,
     ) -> None:
         base = ExpRelaxedCategorical(temperature, probs, logits, validate_args)
         super().__init__(base, ExpTransform(), validate_args)

@@ -14,6 +14,7 @@ from ranvier.autograd import Tensor
 from ranvier.distributions.constraints import independent
 from ranvier.distributions.utils import _sum_rightmost
 from ranvier.tensors.errors import own_errors
+from ranvier.tensors.types import Shape
 
 
 class Transform:
@@ -29,7 +30,11 @@ class Transform:
     """
 
     bijective: Any = False
-    sign: Any = property(lambda t: t._undefined("sign"))
+
+    @property
+    def sign(self) -> Any:
+        return self._undefined("sign")
+
     domain: Any = constraints.real
     codomain: Any = constraints.real
 
@@ -48,16 +53,16 @@ class Transform:
     def _undefined(self, what: str) -> Any:
         raise NotImplementedError(f"[{type(self).__name__}] {what} is not defined")
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: Tensor) -> Any:
         return self._undefined("_call")
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return self._undefined("_inverse")
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         return self._undefined("log_abs_det_jacobian")
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Any:
         if self._cache_size and x is self._cached_x_y[0]:
             return self._cached_x_y[1]
         y = self._call(x)
@@ -65,7 +70,7 @@ class Transform:
             self._cached_x_y = x, y
         return y
 
-    def _inv_call(self, y: Any) -> Any:
+    def _inv_call(self, y: Tensor) -> Any:
         if self._cache_size and y is self._cached_x_y[1]:
             return self._cached_x_y[0]
         x = self._inverse(y)
@@ -90,11 +95,11 @@ class Transform:
             self._undefined("with_cache")
         return type(self)(cache_size=cache_size)
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         """The shape of f(x) for an x of this shape."""
         return shape
 
-    def inverse_shape(self, shape: Any) -> Any:
+    def inverse_shape(self, shape: Shape) -> Any:
         """The shape of x for an f(x) of this shape."""
         return shape
 
@@ -127,11 +132,25 @@ class _InverseTransform(Transform):
         super().__init__(transform._cache_size)
         self._inv: Transform = transform
 
-    domain = property(lambda t: t._inv.codomain)
-    codomain = property(lambda t: t._inv.domain)
-    bijective = property(lambda t: t._inv.bijective)
-    sign = property(lambda t: t._inv.sign)
-    inv = property(lambda t: t._inv)
+    @property
+    def domain(self) -> Any:
+        return self._inv.codomain
+
+    @property
+    def codomain(self) -> Any:
+        return self._inv.domain
+
+    @property
+    def bijective(self) -> bool:
+        return self._inv.bijective
+
+    @property
+    def sign(self) -> Any:
+        return self._inv.sign
+
+    @property
+    def inv(self) -> Any:
+        return self._inv
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__
@@ -144,19 +163,19 @@ class _InverseTransform(Transform):
     def with_cache(self, cache_size: int = 1) -> Transform:
         return self.inv.with_cache(cache_size).inv
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Any:
         return self._inv._inv_call(x)
 
-    def _inv_call(self, y: Any) -> Any:
+    def _inv_call(self, y: Tensor) -> Any:
         return self._inv(y)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         return -self._inv.log_abs_det_jacobian(y, x)
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         return self._inv.inverse_shape(shape)
 
-    def inverse_shape(self, shape: Any) -> Any:
+    def inverse_shape(self, shape: Shape) -> Any:
         return self._inv.forward_shape(shape)
 
     def __repr__(self) -> str:
@@ -173,8 +192,13 @@ class ComposeTransform(Transform):
         else:
             self.parts = list(parts)
 
-    bijective = property(lambda t: all(part.bijective for part in t.parts))
-    sign = property(lambda t: math.prod(part.sign for part in t.parts))
+    @property
+    def bijective(self) -> bool:
+        return all(part.bijective for part in self.parts)
+
+    @property
+    def sign(self) -> Any:
+        return math.prod(part.sign for part in self.parts)
 
     @property
     def domain(self) -> Any:
@@ -206,17 +230,17 @@ class ComposeTransform(Transform):
             return self
         return ComposeTransform(self.parts, cache_size)
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: Tensor) -> Any:
         for part in self.parts:
             x = part(x)
         return x
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         for part in reversed(self.parts):
             y = part.inv(y)
         return y
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         total: Any = 0.0 if self.parts else full_like(x, 0.0)
         dims = self.domain.event_dim
         for i, part in enumerate(self.parts):
@@ -226,12 +250,12 @@ class ComposeTransform(Transform):
             x = result
         return total
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         for part in self.parts:
             shape = part.forward_shape(shape)
         return shape
 
-    def inverse_shape(self, shape: Any) -> Any:
+    def inverse_shape(self, shape: Shape) -> Any:
         for part in reversed(self.parts):
             shape = part.inverse_shape(shape)
         return shape
@@ -257,10 +281,21 @@ class IndependentTransform(Transform):
             self.base_transform = base_transform
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
 
-    domain = property(lambda t: independent(t.base_transform.domain, t.reinterpreted_batch_ndims))
-    codomain = property(lambda t: independent(t.base_transform.codomain, t.reinterpreted_batch_ndims))
-    bijective = property(lambda t: t.base_transform.bijective)
-    sign = property(lambda t: t.base_transform.sign)
+    @property
+    def domain(self) -> Any:
+        return independent(self.base_transform.domain, self.reinterpreted_batch_ndims)
+
+    @property
+    def codomain(self) -> Any:
+        return independent(self.base_transform.codomain, self.reinterpreted_batch_ndims)
+
+    @property
+    def bijective(self) -> bool:
+        return self.base_transform.bijective
+
+    @property
+    def sign(self) -> Any:
+        return self.base_transform.sign
 
     def with_cache(self, cache_size: int = 1) -> Transform:
         if self._cache_size == cache_size:
@@ -274,19 +309,19 @@ class IndependentTransform(Transform):
             )
         return x
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: Tensor) -> Any:
         return self.base_transform(self._deep(x, self.domain))
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return self.base_transform.inv(self._deep(y, self.codomain))
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         return _sum_rightmost(self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         return self.base_transform.forward_shape(shape)
 
-    def inverse_shape(self, shape: Any) -> Any:
+    def inverse_shape(self, shape: Shape) -> Any:
         return self.base_transform.inverse_shape(shape)
 
     def __repr__(self) -> str:
@@ -306,27 +341,32 @@ class ReshapeTransform(Transform):
                 f"[ReshapeTransform] got {self.in_shape} and {self.out_shape}; expected as many elements"
             )
 
-    domain = property(lambda t: independent(constraints.real, len(t.in_shape)))
-    codomain = property(lambda t: independent(constraints.real, len(t.out_shape)))
+    @property
+    def domain(self) -> Any:
+        return independent(constraints.real, len(self.in_shape))
+
+    @property
+    def codomain(self) -> Any:
+        return independent(constraints.real, len(self.out_shape))
 
     def with_cache(self, cache_size: int = 1) -> Transform:
         return ReshapeTransform(self.in_shape, self.out_shape, cache_size)
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: Tensor) -> Any:
         return ops.reshape(x, self.forward_shape(x.shape))
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return ops.reshape(y, self.inverse_shape(y.shape))
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         if self.in_shape:
             return ops.sum(x * 0, tuple(range(-len(self.in_shape), 0)))
         return x * 0
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         return self._other(shape, self.in_shape, self.out_shape)
 
-    def inverse_shape(self, shape: Any) -> Any:
+    def inverse_shape(self, shape: Shape) -> Any:
         return self._other(shape, self.out_shape, self.in_shape)
 
     @staticmethod

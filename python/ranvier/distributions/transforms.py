@@ -37,6 +37,7 @@ from ranvier.distributions.vector_transforms import (
     StackTransform,
     StickBreakingTransform,
 )
+from ranvier.tensors.types import ArrayLike, Shape, TensorLike
 
 __all__ = [
     "AbsTransform", "AffineTransform", "CatTransform", "ComposeTransform", "CorrCholeskyTransform",
@@ -54,13 +55,13 @@ class ExpTransform(Transform):
     sign = 1
     codomain = constraints.positive
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         return ops.exp(x)
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.log(y)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         return x
 
 
@@ -71,27 +72,29 @@ class PowerTransform(Transform):
     domain = constraints.positive
     codomain = constraints.positive
 
-    def __init__(self, exponent: Any, cache_size: int = 0) -> None:
+    def __init__(self, exponent: TensorLike, cache_size: int = 0) -> None:
         super().__init__(cache_size)
         (self.exponent,) = broadcast_all(exponent)
 
-    sign = property(lambda t: ops.sign(t.exponent))
+    @property
+    def sign(self) -> Any:
+        return ops.sign(self.exponent)
 
     def with_cache(self, cache_size: int = 1) -> Transform:
         if self._cache_size == cache_size:
             return self
         return PowerTransform(self.exponent, cache_size)
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         return x**self.exponent
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return y ** (1 / self.exponent)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return ops.log(ops.abs(self.exponent * y / x))
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         return Size(np.broadcast_shapes(shape, self.exponent.shape))
 
     inverse_shape = forward_shape
@@ -104,16 +107,16 @@ class SigmoidTransform(Transform):
     sign = 1
     codomain = constraints.unit_interval
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         limits = finfo(x.dtype)
         return ops.clip(ops.sigmoid(x), limits.tiny, 1 - limits.eps)
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         limits = finfo(y.dtype)
         y = ops.clip(y, limits.tiny, 1 - limits.eps)
         return ops.log(y) - ops.log1p(-y)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return -ops.softplus(-x) - ops.softplus(x)
 
 
@@ -124,13 +127,13 @@ class TanhTransform(Transform):
     sign = 1
     codomain = constraints.interval(-1.0, 1.0)
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.atanh(y)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         return 2.0 * (math.log(2.0) - x - ops.softplus(-2.0 * x))
 
 
@@ -141,13 +144,13 @@ class SoftplusTransform(Transform):
     sign = 1
     codomain = constraints.positive
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         return ops.softplus(x)
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return ops.log(-ops.expm1(-y)) + y
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         return -ops.softplus(-x)
 
 
@@ -156,10 +159,10 @@ class AbsTransform(Transform):
 
     codomain = constraints.positive
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         return ops.abs(x)
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return y
 
 
@@ -168,7 +171,9 @@ class AffineTransform(Transform):
 
     bijective = True
 
-    def __init__(self, loc: Any, scale: Any, event_dim: int = 0, cache_size: int = 0) -> None:
+    def __init__(
+        self, loc: Tensor | float, scale: Tensor | float, event_dim: int = 0, cache_size: int = 0
+    ) -> None:
         super().__init__(cache_size)
         self.loc = loc
         self.scale = scale
@@ -193,20 +198,20 @@ class AffineTransform(Transform):
             return self
         return AffineTransform(self.loc, self.scale, self.event_dim, cache_size)
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: Tensor) -> Any:
         return self.loc + self.scale * x
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return (y - self.loc) / self.scale
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         if isinstance(self.scale, Tensor):
             scale = self.scale
         else:
             scale = full_like(x, self.scale)
         return _sum_rightmost(expanded(ops.log(ops.abs(scale)), x.shape), self.event_dim)
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         shapes = (getattr(x, "shape", ()) for x in (self.loc, self.scale))
         return Size(np.broadcast_shapes(tuple(shape), *shapes))
 
@@ -224,18 +229,20 @@ class CumulativeDistributionTransform(Transform):
         super().__init__(cache_size)
         self.distribution = distribution
 
-    domain = property(lambda t: t.distribution.support)
+    @property
+    def domain(self) -> Any:
+        return self.distribution.support
 
     def with_cache(self, cache_size: int = 1) -> Transform:
         return CumulativeDistributionTransform(self.distribution, cache_size)
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: Tensor) -> Any:
         return self.distribution.cdf(x)
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return self.distribution.icdf(y)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         return self.distribution.log_prob(x)
 
 
@@ -252,9 +259,11 @@ class TransformedDistribution(Distribution):
     (2,)
     """
 
+    base_dist: Any  # what is transformed: a Distribution, whose parameters subclasses read
+
     def __init__(
         self,
-        base_distribution: Any,
+        base_distribution: Distribution,
         transforms: Transform | Sequence[Transform],
         validate_args: bool | None = None,
     ) -> None:
@@ -266,7 +275,9 @@ class TransformedDistribution(Distribution):
             raise ValueError(
                 "[TransformedDistribution] got no Transform; expected a Transform or a list of them"
             )
-        self.transforms, composed, base = parts, ComposeTransform(parts), base_distribution
+        self.transforms = parts
+        composed = ComposeTransform(parts)
+        base = base_distribution
         # event dimensions of x and y, as the transforms have them, and of the base distribution
         x_dims = composed.domain.event_dim
         y_dims = composed.codomain.event_dim
@@ -288,7 +299,9 @@ class TransformedDistribution(Distribution):
         batch_dims = len(y_shape) - max(y_dims, base_dims + y_dims - x_dims)
         super().__init__(y_shape[:batch_dims], y_shape[batch_dims:], validate_args)
 
-    has_rsample = property(lambda d: d.base_dist.has_rsample)
+    @property
+    def has_rsample(self) -> bool:
+        return self.base_dist.has_rsample
 
     @dependent_property
     def support(self) -> Any:
@@ -305,13 +318,13 @@ class TransformedDistribution(Distribution):
             x = part(x)
         return x
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
+    def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self._through(self.base_dist.rsample(sample_shape))
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self._through(self.base_dist.sample(sample_shape)).detach()
 
-    def log_prob(self, value: Any) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         # dims: event dimensions of the variable that `y` is, from the last transform back to the base
         y = self._value(value)
         total = 0.0
@@ -324,13 +337,13 @@ class TransformedDistribution(Distribution):
             y = x
         return total + _sum_rightmost(self.base_dist.log_prob(y), dims - len(self.base_dist.event_shape))
 
-    def cdf(self, value: Any) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         y = self._tensor(value)  # a value outside the codomain becomes nan
         for part in reversed(self.transforms):
             y = part.inv(y)
         return self._turned(self.base_dist.cdf(y))
 
-    def icdf(self, value: Any) -> Tensor:
+    def icdf(self, value: ArrayLike) -> Tensor:
         return self._through(self.base_dist.icdf(self._turned(self._tensor(value))))
 
     def _turned(self, p: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from ranvier.autograd import Tensor
 from ranvier.distributions.constraints import independent
 from ranvier.distributions.transform import Transform
 from ranvier.distributions.utils import _sum_rightmost, tril_matrix_to_vec, vec_to_tril_matrix
+from ranvier.tensors.types import Shape
 
 
 class SoftmaxTransform(Transform):
@@ -22,10 +23,10 @@ class SoftmaxTransform(Transform):
     domain = constraints.real_vector
     codomain = constraints.simplex
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         return ops.softmax(x, -1)
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.log(y)
 
 
@@ -37,29 +38,29 @@ class StickBreakingTransform(Transform):
     codomain = constraints.simplex
 
     @staticmethod
-    def _shifts(x: Any) -> Tensor:
+    def _shifts(x: Tensor) -> Tensor:
         """log k, ..., log 1"""
         k = x.shape[-1]
         return ops.log(arange(k, 0, -1, dtype=x.dtype))
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         share = ops.sigmoid(x - self._shifts(x))
         left = ops.cumprod(1 - share, -1)
         return F.pad(share, (0, 1), value=1) * F.pad(left, (1, 0), value=1)
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         inner = y[..., :-1]
         left = ops.clip(1 - ops.cumsum(inner, -1), finfo(y.dtype).tiny, None)
         return ops.log(inner) - ops.log(left) + self._shifts(inner)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         x = x - self._shifts(x)
         return ops.sum(-x + ops.logsigmoid(x) + ops.log(y[..., :-1]), -1)
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         return Size((*shape[:-1], shape[-1] + 1))
 
-    def inverse_shape(self, shape: Any) -> Any:
+    def inverse_shape(self, shape: Shape) -> Any:
         return Size((*shape[:-1], shape[-1] - 1))
 
 
@@ -69,10 +70,10 @@ class LowerCholeskyTransform(Transform):
     domain = independent(constraints.real, 2)
     codomain = constraints.lower_cholesky
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         return ops.tril(x, -1) + ops.diag_embed(ops.exp(ops.diagonal(x, 0, -2, -1)))
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.tril(y, -1) + ops.diag_embed(ops.log(ops.diagonal(y, 0, -2, -1)))
 
 
@@ -82,11 +83,11 @@ class PositiveDefiniteTransform(Transform):
     domain = independent(constraints.real, 2)
     codomain = constraints.positive_definite
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         lower = LowerCholeskyTransform()(x)
         return ops.matmul(lower, lower.mT)
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return LowerCholeskyTransform().inv(ops.cholesky(y))
 
 
@@ -101,23 +102,23 @@ class CorrCholeskyTransform(Transform):
     domain = constraints.real_vector
     codomain = constraints.corr_cholesky
 
-    def _call(self, x: Any) -> Tensor:
+    def _call(self, x: Tensor) -> Tensor:
         eps = finfo(x.dtype).eps
         partial = vec_to_tril_matrix(ops.clip(ops.tanh(x), -1 + eps, 1 - eps), -1)
         left = ops.cumprod(ops.sqrt(1 - partial * partial), -1)
         partial = partial + eye(partial.shape[-1], dtype=x.dtype)
         return partial * F.pad(left[..., :-1], (1, 0), value=1)
 
-    def _inverse(self, y: Any) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         left = F.pad((1 - ops.cumsum(y * y, -1))[..., :-1], (1, 0), value=1)
         return ops.atanh(tril_matrix_to_vec(y, -1) / ops.sqrt(tril_matrix_to_vec(left, -1)))
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         left = tril_matrix_to_vec(1 - ops.cumsum(y * y, -1), -2)
         slopes = 2 * ops.sum(x + ops.softplus(-2 * x) - math.log(2), -1)
         return 0.5 * ops.sum(ops.log(left), -1) - slopes
 
-    def forward_shape(self, shape: Any) -> Any:
+    def forward_shape(self, shape: Shape) -> Any:
         n = round((0.25 + 2 * shape[-1]) ** 0.5 + 0.5)
         if n * (n - 1) // 2 != shape[-1]:
             raise ValueError(
@@ -125,7 +126,7 @@ class CorrCholeskyTransform(Transform):
             )
         return Size((*shape[:-1], n, n))
 
-    def inverse_shape(self, shape: Any) -> Any:
+    def inverse_shape(self, shape: Shape) -> Any:
         return Size((*shape[:-2], shape[-1] * (shape[-1] - 1) // 2))
 
 
@@ -137,21 +138,23 @@ class _Parts(Transform):
         self.transforms = [t.with_cache(cache_size) if cache_size else t for t in tseq]
         self.dim = dim
 
-    bijective = property(lambda t: all(part.bijective for part in t.transforms))
+    @property
+    def bijective(self) -> bool:
+        return all(part.bijective for part in self.transforms)
 
-    def _divided(self, x: Any) -> Any:
+    def _divided(self, x: Tensor) -> Any:
         return ops.unbind(x, self.dim)
 
-    def _joined(self, parts: Any) -> Tensor:
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         return ops.stack(parts, self.dim)
 
-    def _call(self, x: Any) -> Any:
+    def _call(self, x: Tensor) -> Any:
         return self._joined([t(part) for t, part in zip(self.transforms, self._divided(x), strict=True)])
 
-    def _inverse(self, y: Any) -> Any:
+    def _inverse(self, y: Tensor) -> Any:
         return self._joined([t.inv(part) for t, part in zip(self.transforms, self._divided(y), strict=True)])
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         pairs = zip(self.transforms, self._divided(x), self._divided(y), strict=True)
         return self._joined([t.log_abs_det_jacobian(a, b) for t, a, b in pairs])
 
@@ -159,15 +162,24 @@ class _Parts(Transform):
 class StackTransform(_Parts):
     """The parts are the elements along `dim`, one for each index."""
 
-    domain = property(lambda t: constraints.stack([part.domain for part in t.transforms], t.dim))
-    codomain = property(lambda t: constraints.stack([part.codomain for part in t.transforms], t.dim))
+    @property
+    def domain(self) -> Any:
+        return constraints.stack([part.domain for part in self.transforms], self.dim)
+
+    @property
+    def codomain(self) -> Any:
+        return constraints.stack([part.codomain for part in self.transforms], self.dim)
 
 
 class CatTransform(_Parts):
     """The parts are slices along `dim`, of these lengths."""
 
     def __init__(
-        self, tseq: Sequence[Transform], dim: int = 0, lengths: Any = None, cache_size: int = 0
+        self,
+        tseq: Sequence[Transform],
+        dim: int = 0,
+        lengths: Sequence[int] | None = None,
+        cache_size: int = 0,
     ) -> None:
         super().__init__(tseq, dim, cache_size)
         if lengths is not None:
@@ -175,16 +187,21 @@ class CatTransform(_Parts):
         else:
             self.lengths = [1] * len(self.transforms)
 
-    domain = property(lambda t: constraints.cat([p.domain for p in t.transforms], t.dim, t.lengths))
-    codomain = property(lambda t: constraints.cat([p.codomain for p in t.transforms], t.dim, t.lengths))
+    @property
+    def domain(self) -> Any:
+        return constraints.cat([p.domain for p in self.transforms], self.dim, self.lengths)
 
-    def _divided(self, x: Any) -> Any:
+    @property
+    def codomain(self) -> Any:
+        return constraints.cat([p.codomain for p in self.transforms], self.dim, self.lengths)
+
+    def _divided(self, x: Tensor) -> Any:
         return ops.split(x, self.lengths, self.dim)
 
-    def _joined(self, parts: Any) -> Tensor:
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
         return ops.cat(parts, self.dim)
 
-    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         dims = max(t.domain.event_dim for t in self.transforms)
         parts = zip(self.transforms, self._divided(x), self._divided(y), strict=True)
         slopes = [
