@@ -34,7 +34,7 @@ from ranvier.tensors.types import TensorLike
 
 
 @in_dtypes(Dtypes("own", "lower"))
-def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
+def _plus(x: TensorLike, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
     """beta x + alpha a b; for half floats the sum is computed in float32 and rounded once."""
     own = a._array.dtype
     if own in HALVES and own == b._array.dtype == result_dtype(as_tensor("addmm", x), own):
@@ -43,7 +43,7 @@ def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
     return _sum(x, matmul(a, b), beta, alpha)
 
 
-def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
+def _sum(x: TensorLike, product: Tensor, beta: float, alpha: float) -> Tensor:
     """beta x + alpha product, where x broadcasts to the product."""
     shape = np.shape(x)
     pairs = zip(shape[::-1], product.shape[::-1], strict=False)
@@ -62,7 +62,9 @@ def _sum(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
         product = mul(product, alpha)
     if beta == 0:  # NaN in x has no effect, as in BLAS
         return product
-    return add(x if beta == 1 else mul(x, beta), product)
+    if beta != 1:
+        x = mul(x, beta)
+    return add(x, product)
 
 
 def addmm(

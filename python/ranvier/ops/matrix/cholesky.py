@@ -68,14 +68,19 @@ class SolveTriangular(Function):
 @rule(SolveTriangular)
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A = of_input(node, 0, node.A)
+    transposed = SolveTriangular(node.op, not node.upper, node.unit, node.whole)
+    dx = transposed.apply(transpose(A, -1, -2), dy)
     dA = None
-    db = SolveTriangular(node.op, not node.upper, node.unit, node.whole).apply(transpose(A, -1, -2), dy)
+    db = None
     if node.needs[0]:
-        half, sign = (triu, 1) if node.upper else (tril, -1)
-        dA = sum_to(matmul(neg(db), transpose(of_output(node, node.y), -1, -2)), A.shape)
-        if not node.whole:
-            dA = half(dA, sign * node.unit)
-    return dA, sum_to(db, node.shape) if node.needs[1] else None
+        dA = sum_to(matmul(neg(dx), transpose(of_output(node, node.y), -1, -2)), A.shape)
+        if not node.whole and node.upper:
+            dA = triu(dA, int(node.unit))  # without the diagonal if it is fixed at 1
+        elif not node.whole:
+            dA = tril(dA, -int(node.unit))
+    if node.needs[1]:
+        db = sum_to(dx, node.shape)
+    return dA, db
 
 
 class Cholesky(Function):
@@ -187,10 +192,13 @@ def cholesky_ex(
     if out is not None:
         raise TypeError("[cholesky_ex] got out; expected None")
     A = matrix("cholesky_ex", A)
-    read = transpose(A, -1, -2) if upper else A
-    lower: Tensor = Cholesky("cholesky_ex", bool(check_errors)).apply(read)
-    info = by_numpy(_rows_without, lower._array)
-    return CholeskyExResult(transpose(lower, -1, -2) if upper else lower, info)
+    if upper:
+        A = transpose(A, -1, -2)
+    factor: Tensor = Cholesky("cholesky_ex", bool(check_errors)).apply(A)
+    info = by_numpy(_rows_without, factor._array)
+    if upper:
+        factor = transpose(factor, -1, -2)
+    return CholeskyExResult(factor, info)
 
 
 def cholesky_solve(input: TensorLike, input2: TensorLike, upper: bool = False) -> Tensor:

@@ -128,8 +128,11 @@ def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
         inner = dL.unsqueeze(-2) * ones_in_diagonal(L)
     if dV is not None:
         shares = matmul(V.mT, dV)
-        off = over_differences((shares - shares.mT) * 0.5, L)
-        inner = off if inner is None else inner + off
+        beside_diagonal = over_differences((shares - shares.mT) * 0.5, L)
+        if inner is None:
+            inner = beside_diagonal
+        else:
+            inner = inner + beside_diagonal
     assert inner is not None
     dA = matmul(matmul(V, inner), V.mT)
     return (dA + dA.mT) * 0.5
@@ -251,7 +254,10 @@ def _of_pinv(node: Any, dP: Tensor) -> Tensor:
 
 def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> tuple[float, float]:
     """(atol, rtol) as numbers. Without rtol it is eps max(m, n), or 0 if atol is above 0."""
-    atol, rtol = (None if x is None else number(name, k, x) for k, x in (("atol", atol), ("rtol", rtol)))
+    if atol is not None:
+        atol = number(name, "atol", atol)
+    if rtol is not None:
+        rtol = number(name, "rtol", rtol)
     if hermitian:
         raise OpError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
     if rtol is None:
@@ -279,7 +285,9 @@ def pinv(
     >>> rv.linalg.pinv(rv.tensor([[2.0], [0.0]]))
     tensor([[0.5000, 0.0000]])
     """
-    y = _pinv(matrix("pinv", A, False), rcond if rtol is None else rtol, atol, hermitian)
+    if rtol is None:
+        rtol = rcond
+    y = _pinv(matrix("pinv", A, False), rtol, atol, hermitian)
     return _core._autocast_cast("lower", y)
 
 
@@ -341,8 +349,10 @@ def lstsq(
     B = matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:
         raise misfit("lstsq", {"A": A.shape, "B": B.shape}, "rows alike")
-    usual = float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
-    least = usual if rcond is None else number("lstsq", "rcond", rcond)
+    if rcond is None:
+        least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
+    else:
+        least = number("lstsq", "rcond", rcond)
     one_of("lstsq", "driver", driver, (None, "gels", "gelsy", "gelsd", "gelss"))
     return _core._without_autocast(_least_squares, A, B, least, driver)
 

@@ -100,16 +100,27 @@ class FourierByNumPy(Fourier):
     forward = Fourier.forward
 
 
-linear_rule(Fourier, FourierByNumPy, backward=lambda node, dy: node.adjoint(dy))
+def _adjoint(node: Fourier, dy: Array) -> Array:
+    return node.adjoint(dy)
+
+
+linear_rule(Fourier, FourierByNumPy, backward=_adjoint)
 
 
 def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None = None) -> Tensor:
     """The transform along the last axis, by the core's kernel or NumPy, whichever is faster."""
-    rows = x.numel() // max(1, x.shape[-1] if kind == "rfft" else 2 * x.shape[-2])
+    if kind == "rfft":
+        numbers = x.shape[-1]
+    else:
+        numbers = 2 * x.shape[-2]
+    rows = x.numel() // max(numbers, 1)
     # The kernel takes n whose prime factors are 2, 3, 5 and 7. Such n up to 16384 = 2^14 divide 210^14, since
     # 210 = 2 3 5 7. For larger n, and for few long rows, NumPy is faster.
     by_kernel = pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and rows >= 8))
-    node = (Fourier if by_kernel else FourierByNumPy)(kind, n, scale)
+    if by_kernel:
+        node = Fourier(kind, n, scale)
+    else:
+        node = FourierByNumPy(kind, n, scale)
     if window is None or not window.requires_grad:
         if window is None:
             return node.apply(x)

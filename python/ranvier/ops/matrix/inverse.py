@@ -150,12 +150,14 @@ class Solve(Function):
 @rule(Solve)
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A = of_input(node, 0, node.A)
-    db = Solve(node.op).apply(transpose(A, -1, -2), dy)
+    dx = Solve(node.op).apply(transpose(A, -1, -2), dy)
+    dA = None
+    db = None
     if node.needs[0]:
-        dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2)))
-    else:
-        dA = None
-    return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
+        dA = sum_to(neg(matmul(dx, transpose(of_output(node, node.y), -1, -2))), A.shape)
+    if node.needs[1]:
+        db = sum_to(dx, node.shape)
+    return dA, db
 
 
 class Logabsdet(Function):
@@ -206,8 +208,12 @@ def _cofactors(A: Array) -> Array:
     """The cofactors of A: from the inverse if it is accurate, else from singular values."""
     cofactors = _by_inverse(A)
     if cofactors is None:
-        cofactors = _in_singular_basis(A, lambda u, s, vt: (u * _others(s)[..., None, :]) @ vt)
+        cofactors = _in_singular_basis(A, _by_singular_values)
     return cofactors
+
+
+def _by_singular_values(u: Array, s: Array, vt: Array) -> Array:
+    return (u * _others(s)[..., None, :]) @ vt
 
 
 class Cofactors(Function):
@@ -222,7 +228,12 @@ class Cofactors(Function):
         return _cofactors(A)
 
 
-KERNELS.cofactors, TENSORS.cofactors = _cofactors, lambda A: Cofactors().apply(A)
+def _cofactors_of_tensor(A: Tensor) -> Tensor:
+    return Cofactors().apply(A)
+
+
+KERNELS.cofactors = _cofactors
+TENSORS.cofactors = _cofactors_of_tensor
 
 
 @rule(Cofactors)
@@ -437,7 +448,10 @@ def matrix_power(A: TensorLike, n: int) -> Tensor:
     result = None
     while n:
         if n & 1:
-            result = A if result is None else matmul(result, A)
+            if result is None:
+                result = A
+            else:
+                result = matmul(result, A)
         if n > 1:
             A = matmul(A, A)
         n = n >> 1

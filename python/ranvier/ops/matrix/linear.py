@@ -90,7 +90,9 @@ def _linear(input: TensorLike, weight: Any, bias: Any = None) -> Tensor:
     except TypeError:  # Integers are looked for only here, since floats are the common case.
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
             raise
-        return _by_matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight, bias)
+        if weight.ndim > 1:
+            weight = transpose(weight, -1, -2)
+        return _by_matmul(input, weight, bias)
     except ValueError as error:
         if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:
             return linear(input, weight, reshape(bias, -1))

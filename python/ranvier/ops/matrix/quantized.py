@@ -36,11 +36,15 @@ class QuantizedLinear(Function):
         return _core.matmul(dy, self.values()), None, None, None
 
 
-linear_rule(
-    QuantizedLinear,
-    backward=lambda node, dy: node.backward(dy)[0],
-    forward=lambda node, x: _core.matmul(x, node.values().T),
-)
+def _product(node: QuantizedLinear, x: Array) -> Array:
+    return _core.matmul(x, node.values().T)
+
+
+def _gradient(node: QuantizedLinear, dy: Array) -> Array:
+    return _core.matmul(dy, node.values())
+
+
+linear_rule(QuantizedLinear, forward=_product, backward=_gradient)
 
 
 class QuantizedRows(Function):
