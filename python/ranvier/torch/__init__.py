@@ -22,12 +22,12 @@ processes that it starts. Nothing is installed and no file is changed. docs/unch
 | `training` | `torch.amp`, `torch.autograd.graph`, `torch.optim`, `torch.utils.checkpoint` |
 | `operators` | `torch.library`, `torch.ops`, the compiled operators of torchvision and torchaudio |
 | `distributed` | `torch.distributed`, `torch.multiprocessing` |
-| `devices` | `torch.cuda`, `torch.backends`, `torch.version` |
+| `devices` | `torch.cuda`, `torch.backends` |
 | `files` | `torch.load`, `torch.save` |
 | `fx` | `torch.fx`, `torch.jit`, `torch.compiler`, `torch.onnx.export` |
 | `utils` | `torch.utils`, `torch.testing`, `torch.hub`, `torch.futures` |
 
-`attached.py` changes classes of the core, so that they look like PyTorch's.
+`attached.py` changes classes of the core, so that they look like PyTorch's; `version.py` is `torch.version`.
 
 The code uses nine terms:
 
@@ -118,7 +118,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         attached.attach()
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
             from ranvier import __version__
-            from ranvier.torch.devices.version import TORCH
+            from ranvier.torch.version import TORCH
 
             print(f"ranvier {__version__} is in place of torch {TORCH}", file=sys.stderr)
         if numbers or os.environ.get("RANVIER_TORCH_RANDOM") == "1":

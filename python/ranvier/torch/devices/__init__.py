@@ -1,1 +1,1 @@
-"""torch.cuda, torch.backends, torch.version: the devices and the build that programs ask about."""
+"""torch.cuda, torch.backends: the devices and the build that programs ask about."""

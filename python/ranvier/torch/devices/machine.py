@@ -8,7 +8,7 @@ from typing import Any
 import ranvier as rv
 from ranvier.ops.making.convert import parsed_to
 from ranvier.tensors.types import DeviceLike, DtypeLike
-from ranvier.torch.devices.version import TORCH
+from ranvier.torch.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
 

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 import ranvier.torch.installation.names as names
 from ranvier import Tensor
 from ranvier.extension import attributes
-from ranvier.torch.devices.version import LOCAL, TORCH, TORCHVISION
 from ranvier.torch.installation.absent import absent, is_absent
 from ranvier.torch.installation.fallbacks import is_awaited
 from ranvier.torch.installation.names import LACKS, why
+from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
 # The other modules are plain ones, whose attributes Python finds faster.
 _PACKAGES = {path.rpartition(".")[0] for path in names.ALSO_MODULES}
